@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A growable byte buffer, born with a hard maximum (curl's dynbuf is the model): what outside input
+ * can fill is bounded where it is declared. Once an append does not fit, the buffer is `is_full`,
+ * keeps what it had, and refuses everything until buf_reset(); so a caller may append freely and
+ * look once at the end.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf {
+    char *data; /* NUL-terminated when not NULL; the NUL is not counted */
+    size_t len;
+    size_t cap;
+    size_t max; /* bytes; 0 means BUF_DEFAULT_MAX */
+    bool is_full;
+};
+
+#define BUF_DEFAULT_MAX ((size_t)64 << 20)
+#define BUF_INIT(max_bytes) ((struct buf){.max = (max_bytes)})
+#define cleanup_buf __attribute__((cleanup(buf_clear)))
+
+/* Appends; false (and is_full) when it would pass the maximum. */
+bool buf_add(struct buf *b, const void *bytes, size_t n);
+bool buf_add_str(struct buf *b, const char *s);
+bool buf_add_char(struct buf *b, char c);
+bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Drops the first n bytes (n ≤ len). */
+void buf_consume(struct buf *b, size_t n);
+
+/* The text, never NULL. Borrowed until the next change. */
+const char *buf_str(const struct buf *b);
+
+/* Hands the text to the caller (never NULL, free() it) and empties the buffer. */
+char *buf_steal(struct buf *b);
+
+void buf_reset(struct buf *b); /* empties, keeps the memory */
+void buf_clear(struct buf *b); /* frees */

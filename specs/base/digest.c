@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sha2.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+
+static void finish(SHA2_CTX *ctx, char *ret_hex)
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Final(digest, ctx);
+    text_hex(ret_hex, digest, sizeof(digest));
+}
+
+void digest_bytes(const void *bytes, size_t n, char *ret_hex)
+{
+    SHA2_CTX ctx;
+    SHA256Init(&ctx);
+    SHA256Update(&ctx, bytes, n);
+    finish(&ctx, ret_hex);
+}
+
+void digest_text(const char *text, char *ret_hex)
+{
+    digest_bytes(text, strlen(text), ret_hex);
+}
+
+int digest_file(const char *path, char *ret_hex, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
+    }
+    uint8_t chunk[65536];
+    SHA2_CTX ctx;
+    SHA256Init(&ctx);
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
+        if (n > 0) {
+            SHA256Update(&ctx, chunk, (size_t)n);
+        } else if (errno != EINTR) {
+            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+        }
+    }
+    finish(&ctx, ret_hex);
+    return 0;
+}
+
+void digest_random_id(char *ret_id)
+{
+    uint8_t bytes[16];
+    size_t have = 0;
+    while (have < sizeof(bytes)) { /* short only when a signal arrives before the pool is seeded */
+        ssize_t n = getrandom(bytes + have, sizeof(bytes) - have, 0);
+        have += n > 0 ? (size_t)n : 0;
+    }
+    text_hex(ret_id, bytes, sizeof(bytes));
+}

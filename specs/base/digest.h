@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* SHA-256 (FIPS 180-4) by libmd, as 64 lower-case hexadecimal digits; and random ids. */
+#pragma once
+
+#include <stddef.h>
+
+struct error;
+
+#define DIGEST_SIZE 65 /* 64 digits and a NUL */
+
+void digest_bytes(const void *bytes, size_t n, char *ret_hex);
+void digest_text(const char *text, char *ret_hex);
+
+/* Of a whole file. Blocks for as long as the file is long: in vmctld only on a pool thread. */
+int digest_file(const char *path, char *ret_hex, struct error *err);
+
+/* 128 random bits as 32 digits: `ret_id` holds TEXT_ID_SIZE bytes. getrandom(2) cannot fail here. */
+void digest_random_id(char *ret_id);

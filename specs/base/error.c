@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/error.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int exit_status;
+    const char *help;
+} codes[] = {
+    [ERR_NONE] = {"vmctl::ok", 0, ""},
+    [ERR_IO] = {"vmctl::io", 1, ""},
+    [ERR_USAGE] = {"vmctl::usage", 2, "see: vmctl --help"},
+    [ERR_INTERRUPTED] = {"vmctl::interrupted", 130, ""},
+    [ERR_CANCELLED] = {"vmctl::cancelled", 1, ""},
+    [ERR_TIMEOUT] = {"vmctl::timeout", 4, "see what it waits for: vmctl status NAME"},
+    [ERR_DIFFERS] = {"vmctl::differs", 1, ""},
+    [ERR_VMFILE_NOT_FOUND] = {"vmctl::vmfile::not_found", 2,
+        "create VMFile.kdl in the current directory or specify a path with --file"},
+    [ERR_VMFILE_PARSE] = {"vmctl::vmfile::parse_failed", 2,
+        "check the VMFile's syntax; see https://kdl.dev"},
+    [ERR_VMFILE_INVALID] = {"vmctl::vmfile::validation", 2, "see: man 5 VMFile.kdl"},
+    [ERR_VM_NOT_FOUND] = {"vmctl::vm::not_found", 3, "run `vmctl list` to see available VMs"},
+    [ERR_VM_INVALID_STATE] = {"vmctl::vm::invalid_state", 1, "see its state: vmctl status NAME"},
+    [ERR_VM_CONFLICT] = {"vmctl::vm::conflict", 6, "see who owns the name: vmctl status NAME"},
+    [ERR_VM_DELETING] = {"vmctl::vm::deleting", 6,
+        "wait until it is gone: vmctl wait NAME --deleted"},
+    [ERR_VM_FAILED] = {"vmctl::vm::failed", 1, "see: vmctl status NAME; vmctl log NAME"},
+    [ERR_STORE] = {"vmctl::store::unusable", 5, "check the data directory's disk and permissions"},
+    [ERR_STORE_STALE] = {"vmctl::store::stale", 6, "run the command again"},
+    [ERR_STORE_VERSION] = {"vmctl::store::version", 5,
+        "use the vmctl that made this store, or a newer one"},
+    [ERR_CONTROLLER] = {"vmctl::controller::unusable", 5,
+        "see why: vmctl controller status; its log is controller.log in the data directory"},
+    [ERR_IMAGE_NOT_FOUND] = {"vmctl::image::not_found", 1, "check the image's path or URL"},
+    [ERR_IMAGE_DOWNLOAD] = {"vmctl::image::download_failed", 1,
+        "check network connectivity and that the URL is correct"},
+    [ERR_IMAGE_CHECKSUM] = {"vmctl::image::checksum_mismatch", 1,
+        "correct sha256= in the VMFile, or find out who changed the image"},
+    [ERR_IMAGE_FORMAT] = {"vmctl::image::format_detection_failed", 1,
+        "ensure qemu-img is installed and the file is a valid disk image"},
+    [ERR_IMAGE_DECOMPRESS] = {"vmctl::image::decompress_failed", 1,
+        "check that the file is complete and is what its name says"},
+    [ERR_IMAGE_CHANGED] = {"vmctl::image::backing_changed", 1,
+        "put the old image back, or make the VM anew (this erases its disk): vmctl reload"},
+    [ERR_IMAGE_CONVERSION] = {"vmctl::image::conversion_failed", 1,
+        "ensure qemu-img is installed and there is sufficient disk space"},
+    [ERR_OVERLAY] = {"vmctl::image::overlay_creation_failed", 1,
+        "ensure qemu-img is installed and the base image exists and is readable"},
+    [ERR_DISK_SHRINK] = {"vmctl::disk::shrink_forbidden", 1,
+        "a disk can only grow: raise `disk`, or make the VM anew: vmctl reload"},
+    [ERR_NO_SPACE] = {"vmctl::io::no_space", 1,
+        "free some disk space; it goes on by itself (see: df -h)"},
+    [ERR_SEED] = {"vmctl::cloudinit::iso_failed", 1,
+        "check the cloud-init block's files and the space in the data directory"},
+    [ERR_KEYGEN] = {"vmctl::ssh::keygen_failed", 1,
+        "ensure ssh-keygen is installed (package openssh-client)"},
+    [ERR_KEY_UNREADABLE] = {"vmctl::ssh::key_unreadable", 1,
+        "check the key's path and permissions in the VMFile"},
+    [ERR_QEMU_SPAWN] = {"vmctl::qemu::spawn_failed", 1,
+        "ensure qemu-system-x86_64 is installed, in PATH, and KVM is available (/dev/kvm)"},
+    [ERR_QMP_CONNECT] = {"vmctl::qemu::qmp_connect_failed", 1,
+        "QEMU may have crashed before its QMP socket was ready; see qemu.log in the VM's directory"},
+    [ERR_QMP_COMMAND] = {"vmctl::qemu::qmp_command_failed", 1, "see qemu.log in the VM's directory"},
+    [ERR_KVM_UNAVAILABLE] = {"vmctl::qemu::kvm_unavailable", 1,
+        "use accel \"auto\" or \"tcg\", or give yourself access to /dev/kvm (group kvm)"},
+    [ERR_PORT_TAKEN] = {"vmctl::network::port_taken", 1,
+        "choose another host port in the VMFile, or stop what listens there (see: ss -tlnp)"},
+    [ERR_BACKEND_UNAVAILABLE] = {"vmctl::backend::not_available", 1,
+        "this backend is not supported on the current platform"},
+    [ERR_PROPOLIS_UNREACHABLE] = {"vmctl::propolis::unreachable", 1,
+        "ensure propolis-server is running and listening on the expected address"},
+    [ERR_IP_TIMEOUT] = {"vmctl::network::ip_discovery_timeout", 1,
+        "the guest may not have a DHCP lease; check the network configuration and cloud-init"},
+    [ERR_SSH] = {"vmctl::ssh::failed", 1,
+        "check the SSH key, that the guest is reachable, and that sshd is running in it"},
+    [ERR_SSH_AUTH] = {"vmctl::ssh::auth_failed", 1,
+        "check `user` and the key in the VMFile; see the guest's boot: vmctl log NAME --console"},
+    [ERR_SSH_HOSTKEY] = {"vmctl::ssh::hostkey_mismatch", 1,
+        "something else answers on the guest's address; do not send it secrets"},
+    [ERR_SSH_TIMEOUT] = {"vmctl::ssh::timeout", 1,
+        "see whether the guest booted and runs sshd: vmctl log NAME --console"},
+    [ERR_PROVISION] = {"vmctl::provision::failed", 1,
+        "see its output: vmctl log NAME --provision; then: vmctl provision --name NAME"},
+};
+_Static_assert(sizeof(codes) / sizeof(codes[0]) == ERR_CODE_COUNT_, "every code has a row");
+
+static const char ellipsis[] = "…";
+
+/* snprintf for the fixed fields: what does not fit is cut and marked. */
+__attribute__((format(printf, 3, 0))) static void fill(
+    char *field, size_t size, const char *fmt, va_list ap)
+{
+    int n = vsnprintf(field, size, fmt, ap);
+    if (n >= 0 && (size_t)n >= size) {
+        memcpy(field + size - sizeof(ellipsis), ellipsis, sizeof(ellipsis));
+    }
+}
+
+static void append(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void append(struct error *err, const char *fmt, ...)
+{
+    size_t used = strlen(err->message);
+    va_list ap;
+    va_start(ap, fmt);
+    if (sizeof(err->message) - used > sizeof(ellipsis)) {
+        fill(err->message + used, sizeof(err->message) - used, fmt, ap);
+    }
+    va_end(ap);
+}
+
+int error_set(struct error *err, enum error_code code, const char *fmt, ...)
+{
+    assert(err->code == ERR_NONE && code != ERR_NONE);
+    va_list ap;
+    va_start(ap, fmt);
+    *err = (struct error){.code = code};
+    fill(err->message, sizeof(err->message), fmt, ap);
+    va_end(ap);
+    return -(int)code;
+}
+
+int error_set_errno(struct error *err, enum error_code code, int sys_errno, const char *fmt, ...)
+{
+    assert(err->code == ERR_NONE && code != ERR_NONE);
+    bool is_full = sys_errno == ENOSPC || sys_errno == EDQUOT;
+    va_list ap;
+    va_start(ap, fmt);
+    *err = (struct error){.code = is_full ? ERR_NO_SPACE : code, .sys_errno = sys_errno};
+    fill(err->message, sizeof(err->message), fmt, ap);
+    va_end(ap);
+    append(err, ": %s", strerror(sys_errno));
+    return -(int)err->code;
+}
+
+int error_wrap(struct error *err, const char *fmt, ...)
+{
+    assert(err->code != ERR_NONE);
+    char inner[sizeof(err->message)];
+    memcpy(inner, err->message, sizeof(inner));
+    va_list ap;
+    va_start(ap, fmt);
+    fill(err->message, sizeof(err->message), fmt, ap);
+    va_end(ap);
+    append(err, ": %s", inner);
+    return -(int)err->code;
+}
+
+int error_help(struct error *err, const char *fmt, ...)
+{
+    assert(err->code != ERR_NONE);
+    va_list ap;
+    va_start(ap, fmt);
+    fill(err->help, sizeof(err->help), fmt, ap);
+    va_end(ap);
+    return -(int)err->code;
+}
+
+void error_clear(struct error *err)
+{
+    *err = (struct error){.code = ERR_NONE};
+}
+
+const char *error_code_name(enum error_code code)
+{
+    return codes[code].name;
+}
+
+int error_exit_status(enum error_code code)
+{
+    return codes[code].exit_status;
+}
+
+const char *error_help_text(const struct error *err)
+{
+    return err->help[0] ? err->help : codes[err->code].help;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The one error of the program: what failed on which object, why, and the next command to type.
+ *
+ * A function that can fail returns 0 or a negative `-ERR_…` and takes a `struct error *err` last.
+ * Success never touches `err`; failure sets it exactly once; a caller adds context with
+ * error_wrap() at the edge of its layer. The code alone decides the exit status, the word printed
+ * (`vmctl::image::not_found`) and the default help line: see the table in error.c.
+ */
+#pragma once
+
+enum error_code {
+    ERR_NONE,
+    ERR_IO,
+    ERR_USAGE,
+    ERR_INTERRUPTED,
+    ERR_CANCELLED,
+    ERR_TIMEOUT,
+    ERR_DIFFERS, /* `diff` found differences: exit status 1, nothing failed */
+    /* VMFile */
+    ERR_VMFILE_NOT_FOUND,
+    ERR_VMFILE_PARSE,
+    ERR_VMFILE_INVALID,
+    /* VMs */
+    ERR_VM_NOT_FOUND,
+    ERR_VM_INVALID_STATE,
+    ERR_VM_CONFLICT,
+    ERR_VM_DELETING,
+    ERR_VM_FAILED,
+    /* store and controller */
+    ERR_STORE,
+    ERR_STORE_STALE, /* compare-and-set lost: read again and retry */
+    ERR_STORE_VERSION,
+    ERR_CONTROLLER,
+    /* images and disks */
+    ERR_IMAGE_NOT_FOUND,
+    ERR_IMAGE_DOWNLOAD,
+    ERR_IMAGE_CHECKSUM,
+    ERR_IMAGE_FORMAT,
+    ERR_IMAGE_DECOMPRESS,
+    ERR_IMAGE_CHANGED,
+    ERR_IMAGE_CONVERSION,
+    ERR_OVERLAY,
+    ERR_DISK_SHRINK,
+    ERR_NO_SPACE,
+    /* guest seed and keys */
+    ERR_SEED,
+    ERR_KEYGEN,
+    ERR_KEY_UNREADABLE,
+    /* QEMU */
+    ERR_QEMU_SPAWN,
+    ERR_QMP_CONNECT,
+    ERR_QMP_COMMAND,
+    ERR_KVM_UNAVAILABLE,
+    ERR_PORT_TAKEN,
+    ERR_BACKEND_UNAVAILABLE,
+    ERR_PROPOLIS_UNREACHABLE,
+    ERR_IP_TIMEOUT,
+    /* SSH and provisioning */
+    ERR_SSH,
+    ERR_SSH_AUTH,
+    ERR_SSH_HOSTKEY,
+    ERR_SSH_TIMEOUT,
+    ERR_PROVISION,
+    ERR_CODE_COUNT_
+};
+
+/* A plain value: no allocation, nothing to free, copied by assignment. Zero means "no error". */
+struct error {
+    enum error_code code;
+    int sys_errno;      /* errno of the failed system call, or 0 */
+    char message[1024]; /* cut off with "…" when longer */
+    char help[320];     /* empty: error_help_text() answers with the code's default */
+};
+
+/* Sets `err` and returns -code. `err` must be empty. */
+int error_set(struct error *err, enum error_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* As error_set(), with ": <strerror>" appended; ENOSPC and EDQUOT turn the code to ERR_NO_SPACE. */
+int error_set_errno(struct error *err, enum error_code code, int sys_errno, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Puts "context: " in front of the message; returns -err->code, so it can be returned at once. */
+int error_wrap(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Replaces the help line; returns -err->code. */
+int error_help(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Forgets the error, so that `err` can be set again. */
+void error_clear(struct error *err);
+
+/* `vmctl::qemu::spawn_failed` for a code. Static text. */
+const char *error_code_name(enum error_code code);
+
+/* The exit status of specs/VMFILE.md's table: 0…6, 130. */
+int error_exit_status(enum error_code code);
+
+/* What to do next: err->help, else the code's default, else "". */
+const char *error_help_text(const struct error *err);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+
+char *fs_join(const char *a, const char *b)
+{
+    return b[0] == '/' ? mem_strdup(b) : mem_printf("%s/%s", a, b);
+}
+
+/* Appends one component to the path in `out`, obeying "." and "..". */
+static void push_component(struct buf *out, const char *name, size_t n)
+{
+    if (n == 0 || (n == 1 && name[0] == '.')) {
+        return;
+    }
+    if (n == 2 && name[0] == '.' && name[1] == '.') {
+        while (out->len > 0 && out->data[--out->len] != '/') {
+        }
+        if (out->data) {
+            out->data[out->len] = '\0';
+        }
+        return;
+    }
+    buf_add_char(out, '/');
+    buf_add(out, name, n);
+}
+
+static void push_path(struct buf *out, const char *path)
+{
+    while (*path) {
+        size_t n = strcspn(path, "/");
+        push_component(out, path, n);
+        path += n;
+        path += *path == '/';
+    }
+}
+
+char *fs_resolve(const char *raw, const char *base_dir, const char *home)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    bool is_home = raw[0] == '~' && (raw[1] == '/' || raw[1] == '\0');
+    if (is_home) {
+        push_path(&out, home);
+        raw++;
+    } else if (raw[0] != '/') {
+        push_path(&out, base_dir);
+    }
+    push_path(&out, raw);
+    return out.len > 0 ? buf_steal(&out) : mem_strdup("/");
+}
+
+bool fs_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+int64_t fs_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+int fs_read_file(const char *path, struct buf *out, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
+    }
+    char chunk[16384];
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+        }
+        if (!buf_add(out, chunk, (size_t)n)) {
+            return error_set(err, ERR_IO, "'%s' is larger than %zu bytes", path, out->max);
+        }
+    }
+    return 0;
+}
+
+int fs_write_all(int fd, const void *bytes, size_t n, struct error *err)
+{
+    const char *p = bytes;
+    while (n > 0) {
+        ssize_t written = write(fd, p, n);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return error_set_errno(err, ERR_IO, errno, "cannot write");
+        }
+        p += written;
+        n -= (size_t)written;
+    }
+    return 0;
+}
+
+static int write_new_file(
+    const char *path, const void *bytes, size_t n, mode_t mode, struct error *err)
+{
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
+    }
+    if (fchmod(fd, mode) < 0) { /* a left-over from a killed run may have other permissions */
+        return error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", path);
+    }
+    if (fs_write_all(fd, bytes, n, err) < 0) {
+        return error_wrap(err, "'%s'", path);
+    }
+    if (fsync(fd) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot sync '%s'", path);
+    }
+    return 0;
+}
+
+int fs_write_file(const char *path, const void *bytes, size_t n, mode_t mode, struct error *err)
+{
+    cleanup_free char *temporary = mem_printf("%s.tmp-%d", path, (int)getpid());
+    int rc = write_new_file(temporary, bytes, n, mode, err);
+    if (rc == 0 && rename(temporary, path) < 0) {
+        rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", path);
+    }
+    if (rc < 0) {
+        (void)unlink(temporary);
+        return rc;
+    }
+    return fs_sync_dir_of(path, err);
+}
+
+int fs_sync(const char *path, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot sync '%s'", path);
+    }
+    return 0;
+}
+
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) {
+        return mem_strdup(".");
+    }
+    return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+}
+
+int fs_sync_dir_of(const char *path, struct error *err)
+{
+    cleanup_free char *dir = directory_of(path);
+    return fs_sync(dir, err);
+}
+
+int fs_make_dirs(const char *path, mode_t mode, struct error *err)
+{
+    cleanup_free char *copy = mem_strdup(path);
+    for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash) {
+            *slash = '\0';
+        }
+        if (mkdir(copy, mode) < 0 && errno != EEXIST) {
+            return error_set_errno(err, ERR_IO, errno, "cannot create directory '%s'", copy);
+        }
+        if (!slash) {
+            break;
+        }
+        *slash = '/';
+    }
+    struct stat st;
+    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        return error_set(err, ERR_IO, "'%s' is not a directory", path);
+    }
+    return 0;
+}
+
+int fs_remove_file(const char *path, struct error *err)
+{
+    if (unlink(path) < 0 && errno != ENOENT) {
+        return error_set_errno(err, ERR_IO, errno, "cannot remove '%s'", path);
+    }
+    return 0;
+}
+
+static int remove_children(int dir_fd, struct error *err);
+
+static int remove_at(int dir_fd, const char *name, struct error *err)
+{
+    if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT) {
+        return 0;
+    }
+    if (errno != EISDIR && errno != EPERM) {
+        return error_set_errno(err, ERR_IO, errno, "cannot remove '%s'", name);
+    }
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot remove '%s'", name);
+    }
+    int rc = remove_children(fd, err);
+    if (rc < 0) {
+        return error_wrap(err, "%s", name);
+    }
+    if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+        return error_set_errno(err, ERR_IO, errno, "cannot remove directory '%s'", name);
+    }
+    return 0;
+}
+
+/* Takes dir_fd. */
+static int remove_children(int dir_fd, struct error *err)
+{
+    DIR *dir = fdopendir(dir_fd);
+    if (!dir) {
+        close(dir_fd);
+        return error_set_errno(err, ERR_IO, ENOMEM, "cannot list a directory");
+    }
+    int rc = 0;
+    for (struct dirent *e; rc == 0 && (e = readdir(dir));) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            rc = remove_at(dirfd(dir), e->d_name, err);
+        }
+    }
+    closedir(dir);
+    return rc;
+}
+
+int fs_remove_tree(const char *path, struct error *err)
+{
+    if (remove_at(AT_FDCWD, path, err) < 0) {
+        return error_wrap(err, "cannot remove '%s'", path);
+    }
+    return 0;
+}

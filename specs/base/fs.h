@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Files and paths: bounded reads, durable atomic writes, private directories, long socket paths. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct buf;
+struct error;
+
+/* "a/b"; an absolute `b` is returned alone. free() it. */
+char *fs_join(const char *a, const char *b);
+
+/* Absolute and without ".", ".." and doubled slashes: "~" and "~/x" start at `home`, a relative path
+ * at `base_dir` (absolute). Pure text, symbolic links are not looked at. free() it. */
+char *fs_resolve(const char *raw, const char *base_dir, const char *home);
+
+bool fs_exists(const char *path);
+
+/* Size in bytes of what is at `path`, or -1. */
+int64_t fs_size(const char *path);
+
+/* Appends the whole file; more than buf's maximum is an error. */
+int fs_read_file(const char *path, struct buf *out, struct error *err);
+
+/*
+ * Replaces `path` by these bytes, durably: temporary file beside it, fsync, rename, fsync of the
+ * directory. Killed anywhere, `path` holds the old bytes or the new ones, never a part.
+ */
+int fs_write_file(const char *path, const void *bytes, size_t n, mode_t mode, struct error *err);
+
+/* fsync of the file and of its directory: makes a finished rename or creation durable. */
+int fs_sync(const char *path, struct error *err);
+int fs_sync_dir_of(const char *path, struct error *err);
+
+/* mkdir -p; directories made get `mode`. An existing directory is fine. */
+int fs_make_dirs(const char *path, mode_t mode, struct error *err);
+
+/* rm -rf that never follows a symbolic link. What is already gone is fine. */
+int fs_remove_tree(const char *path, struct error *err);
+
+/* unlink(); what is already gone is fine. */
+int fs_remove_file(const char *path, struct error *err);
+
+/* write() until all is written. */
+int fs_write_all(int fd, const void *bytes, size_t n, struct error *err);
+
+/*
+ * Unix stream sockets at paths of any length: sun_path holds 108 bytes (unix(7)), so the directory
+ * is opened first and the address goes through /proc/self/fd. Descriptors are O_CLOEXEC|O_NONBLOCK.
+ * Listening replaces what stands at `path`: only call it while holding the lock that owns it.
+ */
+int fs_listen_unix(const char *path, int *ret_fd, struct error *err);
+int fs_connect_unix(const char *path, int *ret_fd, struct error *err);

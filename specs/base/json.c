@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/json.h"
+
+#include "specs/base/mem.h"
+
+const char *json_text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+int64_t json_int(const json_t *object, const char *key, int64_t otherwise)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+bool json_flag(const json_t *object, const char *key, bool otherwise)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_boolean(value) ? json_is_true(value) : otherwise;
+}
+
+char *json_copy_text(const json_t *object, const char *key)
+{
+    return mem_strdup(json_text(object, key));
+}
+
+void json_put_text(json_t *object, const char *key, const char *text)
+{
+    if (text) { /* a path need not be UTF-8; JSON must be */
+        json_t *value = json_string(text);
+        json_put(object, key, value ? value : json_string("(not UTF-8)"));
+    }
+}
+
+void json_put_int(json_t *object, const char *key, int64_t value)
+{
+    json_put(object, key, json_integer(value));
+}
+
+void json_put_flag(json_t *object, const char *key, bool value)
+{
+    json_put(object, key, json_boolean(value));
+}
+
+void json_put(json_t *object, const char *key, json_t *value_take)
+{
+    (void)json_object_set_new(object, key, value_take);
+}
+
+char *json_canonical(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    return text ? text : mem_strdup("null");
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The one door to jansson (RFC 8259): QMP, store records and `-o json` come through here.
+ * Readers answer with a default when the key is absent or of another type, so that records of older
+ * and newer versions can be read; writers skip what is NULL.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline void cleanup_json_(json_t **value)
+{
+    json_decref(*value);
+}
+#define cleanup_json __attribute__((cleanup(cleanup_json_)))
+
+/* Borrowed from `object`; NULL when absent. */
+const char *json_text(const json_t *object, const char *key);
+int64_t json_int(const json_t *object, const char *key, int64_t otherwise);
+bool json_flag(const json_t *object, const char *key, bool otherwise);
+
+/* A fresh copy, NULL when absent. free() it. */
+char *json_copy_text(const json_t *object, const char *key);
+
+void json_put_text(json_t *object, const char *key, const char *text); /* NULL: nothing */
+void json_put_int(json_t *object, const char *key, int64_t value);
+void json_put_flag(json_t *object, const char *key, bool value);
+void json_put(json_t *object, const char *key, json_t *value_take);
+
+/* Compact with sorted keys: equal values give equal bytes. free() it. */
+char *json_canonical(const json_t *value);

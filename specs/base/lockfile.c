@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/lockfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+static bool is_same_file(int fd, const char *path)
+{
+    struct stat mine, now;
+    return fstat(fd, &mine) == 0 && stat(path, &now) == 0 && mine.st_ino == now.st_ino &&
+        mine.st_dev == now.st_dev;
+}
+
+int lockfile_take(const char *path, int *ret_fd, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot open lock file '%s'", path);
+    }
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+        if (errno == EAGAIN || errno == EACCES) {
+            return error_set(err, ERR_VM_CONFLICT, "'%s' is held by another process", path);
+        }
+        return error_set_errno(err, ERR_IO, errno, "cannot lock '%s'", path);
+    }
+    if (!is_same_file(fd, path)) {
+        return error_set(err, ERR_IO, "'%s' was moved away while it was being locked", path);
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+bool lockfile_is_held(const char *path)
+{
+    cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void *must(void *p)
+{
+    static const char message[] = "vmctl: out of memory\n";
+    if (!p) {
+        (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+        abort();
+    }
+    return p;
+}
+
+void *mem_calloc(size_t count, size_t size)
+{
+    return must(calloc(count ? count : 1, size));
+}
+
+void *mem_resize(void *p, size_t count, size_t size)
+{
+    return must(reallocarray(p, count ? count : 1, size));
+}
+
+char *mem_strdup(const char *s)
+{
+    return s ? must(strdup(s)) : NULL;
+}
+
+char *mem_strndup(const char *s, size_t n)
+{
+    return s ? must(strndup(s, n)) : NULL;
+}
+
+void *mem_dup(const void *p, size_t n)
+{
+    return p ? memcpy(must(malloc(n ? n : 1)), p, n) : NULL;
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+    char *s = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&s, fmt, ap);
+    va_end(ap);
+    return must(n < 0 ? NULL : s);
+}

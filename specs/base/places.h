@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Every path in the program is made here. The names are those of the original tool's book, so that
+ * scripts and people find what they know:
+ *
+ *   DATA/                       $XDG_DATA_HOME/vmctl, else ~/.local/share/vmctl; mode 0700
+ *     store/                    LMDB: data.mdb lock.mdb
+ *     desired.kick status.kick  doorbells (store/bell.h)
+ *     controller.lock controller.log
+ *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way
+ *     vms/NAME/                 see enum vm_file
+ *     trash/                    may be deleted at any time
+ *     quarantine/               directories found without a record, kept 7 days
+ */
+#pragma once
+
+struct error;
+
+struct places {
+    char *data_dir; /* owned, absolute */
+};
+
+enum vm_file {
+    VM_DIR, /* the directory itself */
+    VM_ALIVE_LOCK,
+    VM_OVERLAY,
+    VM_SEED,
+    VM_KEY,
+    VM_KEY_PUBLIC,
+    VM_HOST_KEY,
+    VM_HOST_KEY_PUBLIC,
+    VM_KNOWN_HOSTS,
+    VM_CONSOLE_LOG,
+    VM_PROVISION_LOG,
+    VM_QEMU_LOG,
+    VM_CONTROL_SOCKET, /* ours: QMP serves one client at a time */
+    VM_QMP_SOCKET,     /* the user's */
+    VM_CONSOLE_SOCKET,
+    VM_PIDFILE,
+    VM_FILE_COUNT_
+};
+
+/* `data_dir` from --data-dir, or NULL for the environment's answer. Makes the directory. */
+int places_init(struct places *places, const char *data_dir, struct error *err);
+void places_clear(struct places *places);
+
+/* Fresh strings: free() them. */
+char *places_path(const struct places *places, const char *relative);
+char *places_vm(const struct places *places, const char *vm_name, enum vm_file file);
+char *places_image(const struct places *places, const char *sha256);
+
+/* $HOME, else the password database's. Borrowed, never NULL. */
+const char *places_home(void);

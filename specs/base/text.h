@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Small questions about strings, and making foreign text safe to show. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+
+bool text_eq(const char *a, const char *b); /* NULL equals only NULL */
+bool text_starts_with(const char *s, const char *prefix);
+bool text_ends_with(const char *s, const char *suffix);
+
+/* Decimal, whole string, within [min, max]; false otherwise and *ret untouched. */
+bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
+
+/* The candidate most like `word` (edit distance ≤ 1 + length/3), or NULL: "did you mean …?". */
+const char *text_nearest(const char *word, const char *const *candidates, size_t count);
+
+/*
+ * Appends `n` bytes from outside (guest output, server headers) so that a terminal shows them and
+ * obeys none of them: control bytes other than \n and \t become \xNN, escape sequences lose their
+ * ESC. Valid UTF-8 passes, except C1 controls.
+ */
+void text_add_printable(struct buf *out, const char *bytes, size_t n);
+
+/* Duration such as "90", "90s", "5m", "2h", "500ms" to milliseconds; false when malformed. */
+bool text_to_duration_ms(const char *s, int64_t *ret_ms);
+
+/* 32 lower-case hexadecimal digits of a 128-bit id, and a NUL. */
+#define TEXT_ID_SIZE 33
+void text_hex(char *out, const uint8_t *bytes, size_t n); /* out: 2n + 1 bytes */

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# The include rule: which folder may include which, and where a foreign header may appear.
+set -u
+cd "${1:-.}" || exit 2
+failed=0
+
+# folder, folders it may include (itself always may)
+allowed() {
+    case $1 in
+    specs) echo "specs" ;;
+    store) echo "specs store" ;;
+    controller) echo "specs store controller" ;;
+    reconcilers) echo "specs controller reconcilers" ;;
+    cli) echo "specs store cli" ;;
+    esac
+}
+
+complain() {
+    echo "$1"
+    failed=1
+}
+
+for folder in specs store controller reconcilers cli; do
+    while IFS=: read -r file line target; do
+        into=${target%%/*}
+        # the composition root is the one place that plugs the reconcilers in
+        if [ "$file" = controller/main.c ] && [ "$into" = reconcilers ]; then continue; fi
+        case " $(allowed $folder) " in
+        *" $into "*) ;;
+        *) complain "$file:$line: $folder/ may not include $target" ;;
+        esac
+    done < <(grep -rnoE '^#include "[^"]+"' --include='*.[ch]' $folder | sed -E 's/#include "([^"]+)"/\1/')
+done
+
+# a foreign header and the only files (a pattern) that may name it
+only_in() {
+    local header=$1 pattern=$2 file
+    while IFS=: read -r file _; do
+        [[ $file =~ $pattern ]] || complain "$file: <$header> belongs elsewhere ($pattern)"
+    done < <(grep -rnE "#include <$header>" --include='*.[ch]' specs store controller reconcilers cli)
+}
+only_in 'jansson\.h' '^specs/base/json\.h$'
+only_in 'sha2\.h' '^specs/base/digest\.c$'
+only_in 'lmdb\.h' '^store/'
+only_in 'sys/inotify\.h' '^(store|controller)/'
+only_in 'ev\.h' '^controller/loop\.c$'
+only_in 'libssh2(_sftp)?\.h' '^reconcilers/ssh/'
+only_in 'curl/curl\.h' '^reconcilers/(fetch|backend/propolis)/'
+only_in 'zstd\.h' '^reconcilers/fetch/'
+only_in 'archive(_entry)?\.h' '^reconcilers/cloudinit/'
+only_in 'getopt\.h' '^(cli/|controller/main\.c)'
+
+exit $failed

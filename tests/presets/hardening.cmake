@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MPL-2.0
+# Release builds are hardened; sanitizer builds must not be (_FORTIFY_SOURCE hides what they look for).
+if(VMCTL_SANITIZE)
+  add_compile_options(-fsanitize=${VMCTL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${VMCTL_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+  add_link_options(-pie -Wl,-z,relro,-z,now)
+endif()
