@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What a user wants of one VM: the noun that `up` writes and the controller makes true.
+ * Pure data with all defaults filled in and all paths absolute. specs/VMFILE.md says what each
+ * field means; spec_diff.h says what a change of it needs (nothing, a restart, a new disk).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/base/digest.h"
+#include "specs/base/json.h"
+
+struct error;
+
+enum backend_kind { BACKEND_QEMU, BACKEND_PROPOLIS, BACKEND_NOOP, BACKEND_COUNT_ };
+enum image_kind { IMAGE_FILE, IMAGE_URL, IMAGE_KIND_COUNT_ };
+enum network_mode { NETWORK_USER, NETWORK_TAP, NETWORK_VNIC, NETWORK_NONE, NETWORK_MODE_COUNT_ };
+enum forward_protocol { FORWARD_TCP, FORWARD_UDP, FORWARD_PROTOCOL_COUNT_ };
+enum accel_mode { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_COUNT_ };
+enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_COUNT_ };
+enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
+enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT_ };
+enum step_kind { STEP_INLINE, STEP_SCRIPT, STEP_FILE, STEP_KIND_COUNT_ };
+enum step_run { RUN_ALWAYS, RUN_ONCE, RUN_ON_CHANGE, RUN_COUNT_ };
+enum ready_kind { READY_TCP, READY_HTTP, READY_EXEC, READY_KIND_COUNT_ };
+
+/* A file of the host that the spec names. The digest is of its bytes when the spec was applied:
+ * "" until then, and for files too large to read at that moment (see STEP_FILE in VMFILE.md). */
+struct spec_file {
+    char *path; /* absolute; NULL: not given */
+    char digest[DIGEST_SIZE];
+};
+
+struct spec_image {
+    enum image_kind kind;
+    char *location; /* absolute path, or URL */
+    char *sha256;   /* what the bytes must hash to; NULL: not said */
+};
+
+struct spec_forward {
+    enum forward_protocol protocol;
+    uint16_t host_port; /* on 127.0.0.1 */
+    uint16_t guest_port;
+};
+
+struct spec_step {
+    enum step_kind kind;
+    char *command;         /* STEP_INLINE */
+    struct spec_file file; /* STEP_SCRIPT, STEP_FILE: what to upload */
+    char *destination;     /* STEP_FILE: absolute path in the guest */
+    enum step_run run;
+    uint32_t timeout_s; /* 0: no limit */
+};
+
+struct spec_ready {
+    enum ready_kind kind;
+    uint16_t port; /* READY_TCP, READY_HTTP */
+    char *text;    /* READY_HTTP: path; READY_EXEC: command */
+};
+
+struct vm_spec {
+    char *name;
+    enum backend_kind backend;
+    struct spec_image image;
+    uint32_t vcpus;
+    uint32_t memory_mib;
+    uint32_t disk_gib; /* 0: as large as the image */
+
+    struct {
+        enum network_mode mode;
+        char *bridge; /* NETWORK_TAP */
+        char *vnic;   /* NETWORK_VNIC */
+        struct spec_forward *forwards;
+        size_t n_forwards;
+    } network;
+
+    struct {
+        bool is_set; /* the block stands in the VMFile */
+        char *hostname;
+        struct spec_file ssh_key; /* public key file */
+        struct spec_file user_data;
+        enum seed_bus bus;
+    } cloud_init;
+
+    struct {
+        bool is_set;
+        char *user;
+        char *private_key; /* absolute path, or NULL */
+    } ssh;
+
+    struct spec_step *steps;
+    size_t n_steps;
+    struct spec_ready *ready;
+    size_t n_ready;
+    char **depends_on;
+    size_t n_depends_on;
+
+    enum accel_mode accel;
+    enum firmware firmware;
+    enum restart_policy restart;
+    uint32_t stop_timeout_s;
+};
+
+enum {
+    SPEC_DEFAULT_VCPUS = 1,
+    SPEC_DEFAULT_MEMORY_MIB = 1024,
+    SPEC_DEFAULT_STOP_TIMEOUT_S = 30,
+    SPEC_NAME_MAX = 63,
+};
+#define SPEC_DEFAULT_USER "vm"
+#define SPEC_DEFAULT_BRIDGE "br0"
+
+/* A spec with every default in place and no image; `name` is copied. vm_spec_free() it. */
+struct vm_spec *vm_spec_new(const char *name);
+void vm_spec_free(struct vm_spec *spec); /* NULL is fine */
+struct vm_spec *vm_spec_copy(const struct vm_spec *spec);
+
+/* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most SPEC_NAME_MAX: safe
+ * as a directory name, a host name label and on a command line. */
+bool vm_spec_name_is_valid(const char *name);
+
+/* Whether the VM is expected to answer on SSH (a network, and a key that can get in). */
+bool vm_spec_expects_ssh(const struct vm_spec *spec);
+
+/*
+ * The spec as JSON and back; the caller owns both. Unknown keys are ignored, missing ones get their
+ * default; a word, number or name that cannot be represented is an error (NULL). What has no order
+ * in a VMFile (forwards, ready, depends_on) is written sorted.
+ */
+json_t *vm_spec_to_json(const struct vm_spec *spec);
+struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err);
+
+/* Digest of json_canonical(vm_spec_to_json()), `ret_hex` holds DIGEST_SIZE bytes: comments,
+ * formatting and the order of nodes do not change it, the digests of the files named do. */
+void vm_spec_digest(const struct vm_spec *spec, char *ret_hex);
+
+/* Words of the enums as written in a VMFile ("on-failure"); vm_spec_words.h has the reverse. */
+const char *backend_kind_name(enum backend_kind kind);
+const char *network_mode_name(enum network_mode mode);
+const char *accel_mode_name(enum accel_mode accel);
+const char *firmware_name(enum firmware firmware);
+const char *seed_bus_name(enum seed_bus bus);
+const char *restart_policy_name(enum restart_policy policy);
+const char *step_kind_name(enum step_kind kind);
+const char *step_run_name(enum step_run run);
+const char *ready_kind_name(enum ready_kind kind);
+const char *image_kind_name(enum image_kind kind);
+const char *forward_protocol_name(enum forward_protocol protocol);

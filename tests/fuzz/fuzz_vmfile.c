@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Any bytes as a VMFile. What must hold: diagnostics are printable and within the file's bounds,
+ * and every spec of a valid file comes back from its JSON with the same digest, as does its copy.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/vmfile.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Not assert(): it must hold in builds with NDEBUG too. */
+static void must(bool claim)
+{
+    if (!claim) {
+        abort();
+    }
+}
+
+/* A world in which about half of the files exist. */
+static bool is_readable(const char *path)
+{
+    return strlen(path) % 2 == 0;
+}
+
+static void check_spec(const struct vm_spec *spec)
+{
+    char digest[DIGEST_SIZE], other[DIGEST_SIZE];
+    struct error err = {.code = ERR_NONE};
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    struct vm_spec *copy = vm_spec_copy(spec);
+    struct vm_spec *read = vm_spec_from_json(json, &err);
+    must(read != NULL);
+    vm_spec_digest(spec, digest);
+    vm_spec_digest(copy, other);
+    must(strcmp(digest, other) == 0);
+    vm_spec_digest(read, other);
+    must(strcmp(digest, other) == 0);
+    must(vm_spec_name_is_valid(spec->name) && spec->image.location);
+    vm_spec_free(copy);
+    vm_spec_free(read);
+}
+
+static void check_diagnostics(
+    const struct vmfile *file, const char *text, size_t size, const struct vmfile_env *env)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vmfile_render_diagnostics(&out, file, text, size, env, false);
+    for (size_t i = 0; i < out.len; i++) {
+        unsigned char c = (unsigned char)out.data[i];
+        must((c >= 0x20 || c == '\n') && c != 0x7f);
+    }
+    for (size_t i = 0; i < file->n_diagnostics; i++) {
+        const struct vmfile_diagnostic *diagnostic = &file->diagnostics[i];
+        must(diagnostic->pos.line > 0 && diagnostic->pos.column > 0);
+        must(diagnostic->message[0] && !strchr(diagnostic->message, '\n'));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *text = (const char *)data;
+    const struct vmfile_env env = {
+        .path = "VMFile.kdl",
+        .base_dir = "/project",
+        .home = "/home/user",
+        .file_is_readable = size % 2 ? is_readable : NULL,
+    };
+    struct vmfile *file = vmfile_parse(text, size, &env);
+    check_diagnostics(file, text, size, &env);
+    for (size_t i = 0; file->n_diagnostics == 0 && i < file->n_vms; i++) {
+        check_spec(file->vms[i]);
+    }
+    must(file->n_diagnostics > 0 || file->n_vms > 0);
+    vmfile_free(file);
+    return 0;
+}
