@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MPL-2.0
+# Shared by qemu_*.bats: real QEMU under TCG and the tiny guest. Each file has its own data directory
+# and boots as few guests as it can; the tests of a file run in order and build on each other.
+
+PATH=${VMCTL_BIN:-$BATS_TEST_DIRNAME/../../build/bin}:$PATH
+
+# A data directory whose sockets' paths are longer than the 108 bytes of sun_path.
+use_data_dir() {
+    export XDG_DATA_HOME=$BATS_FILE_TMPDIR/a-directory-with-a-name-long-enough-to-be-longer-than-what-fits/into-sun-path
+    export DATA=$XDG_DATA_HOME/vmctl
+    export PROJECT=$BATS_FILE_TMPDIR/project
+    mkdir -p "$PROJECT"
+    cd "$PROJECT" || return
+    [ -n "${VMCTL_TEST_GUEST:-}" ] || VMCTL_TEST_GUEST=$("$BATS_TEST_DIRNAME/../guest/build" | tail -n 1)
+    ln -sf "$VMCTL_TEST_GUEST" "$PROJECT/guest.qcow2"
+}
+
+# Ends everything of this data directory: VMs first, then the controller.
+leave_data_dir() {
+    local vm
+    for vm in $(vmctl list -o name); do vmctl destroy "$vm" --timeout 60s || true; done
+    vmctl controller stop || true
+}
+
+# await SECONDS COMMAND... : until the command succeeds, or fails the test.
+await() {
+    local deadline=$((SECONDS + $1)) status
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || { echo "never: $*" >&2; return 1; }
+        read -rt 0.05 <> <(:) || :
+    done
+}
+
+pid_of() { vmctl list | awk -v vm="$1" '$1 == vm { print $6 }'; }
+state_of() { vmctl list | awk -v vm="$1" 'NR > 1 && $1 == vm { print $8 }'; }
+controller_pid() { vmctl controller status -o json | jq .pid; }
+
+# The start time of a process: with the pid it is an identity (field 22 of /proc/PID/stat).
+start_ticks() { sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20; }
+
+# kill -9 and wait for the end, whoever reaps it: a zombie counts as gone.
+kill_hard() {
+    kill -9 "$1"
+    await 10 is_gone "$1"
+}
+is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"; }

@@ -1,0 +1,199 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# The main job on a real guest: up to Ready, used, killed, changed, stopped, started, destroyed.
+
+load qemu
+
+setup_file() {
+    use_data_dir
+    echo "uploaded" >"$PROJECT/payload"
+    printf '#!/bin/sh\necho "script as $(id -un)"\necho 2 >>/tmp/order\n' >"$PROJECT/setup.sh"
+    cat >"$PROJECT/VMFile.kdl" <<'END'
+vm "web" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init { hostname "web-host" }
+    ssh { user "worker" }
+    forward host=18080 guest=80
+    provision "shell" { inline "echo first; echo 1 >>/tmp/order" }
+    provision "shell" { script "setup.sh" }
+    provision "file" { source "payload"; destination "/tmp/payload" }
+    provision "shell" { inline "sudo id -un; echo 4 >>/tmp/order" }
+}
+END
+}
+
+teardown_file() {
+    leave_data_dir
+}
+
+setup() {
+    cd "$PROJECT"
+}
+
+@test "up brings a VMFile to Ready and shows the provisioning output" {
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"web: created"* ]]
+    [[ $output == *"first"*"script as worker"*"root"* ]]
+    [ "$(state_of web)" = Ready ]
+}
+
+@test "provisioning ran in order and uploaded the file" {
+    run vmctl ssh web -- 'cat /tmp/order /tmp/payload; hostname'
+    [ "$status" -eq 0 ]
+    [ "$output" = $'1\n2\n4\nuploaded\nweb-host' ]
+}
+
+@test "ssh passes on the guest's exit code" {
+    run vmctl ssh web -- exit 7
+    [ "$status" -eq 7 ]
+}
+
+@test "ssh is pinned to the host key that vmctl gave the guest" {
+    local own=$DATA/vms/web/ssh_host_ed25519_key.pub
+    grep -q "$(cut -d' ' -f2 "$own")" "$DATA/vms/web/known_hosts"
+    run vmctl ssh web -- true
+    [ "$status" -eq 0 ]
+}
+
+@test "up again changes nothing" {
+    local pid before
+    pid=$(pid_of web)
+    before=$(vmctl status web -o json | jq -S 'del(.. | .lastTransition?)')
+    run vmctl up
+    [ "$status" -eq 0 ]
+    [[ $output == *"web: unchanged"* ]]
+    [ "$(pid_of web)" = "$pid" ]
+    [ "$(vmctl status web -o json | jq -S 'del(.. | .lastTransition?)')" = "$before" ]
+}
+
+@test "the book's files are there, private" {
+    local f
+    for f in overlay.qcow2 seed.iso qmp.sock console.sock console.log provision.log pidfile \
+        id_ed25519_generated id_ed25519_generated.pub; do
+        [ -e "$DATA/vms/web/$f" ] || { echo "no $f"; false; }
+    done
+    [ "$(cat "$DATA/vms/web/pidfile")" = "$(pid_of web)" ]
+    [ "$(stat -c %a "$DATA/vms/web")" = 700 ]
+    [ "$(stat -c %a "$DATA/vms/web/id_ed25519_generated")" = 600 ]
+}
+
+@test "the user's QMP socket answers" {
+    cd "$DATA/vms/web"
+    run socat -T 5 - UNIX-CONNECT:qmp.sock <<'END'
+{"execute": "qmp_capabilities"}
+{"execute": "query-status"}
+END
+    [[ $output == *'"status": "running"'* ]]
+}
+
+@test "the forward reaches the guest on loopback only" {
+    vmctl ssh web -- 'nohup sh -c "while :; do echo hi-from-guest | sudo nc -l -p 80; done" >/dev/null 2>&1 &'
+    await 20 bash -c 'socat -T 2 - TCP:127.0.0.1:18080 </dev/null | grep -q hi-from-guest'
+    ! ss -Hltn 'sport = :18080' | grep -qv '127.0.0.1:18080'
+}
+
+@test "QEMU holds only the descriptors it needs" {
+    local pid bad
+    pid=$(pid_of web)
+    bad=$(find "/proc/$pid/fd" -lname '*/store/*' -o -lname '*controller.lock' -o -lname '*.kick')
+    [ -z "$bad" ]
+    readlink "/proc/$pid/fd/"* | grep -q alive.lock
+}
+
+@test "kill -9 of vmctld: the guest runs on, the next command adopts it" {
+    local pid ticks old
+    pid=$(pid_of web)
+    ticks=$(start_ticks "$pid")
+    old=$(controller_pid)
+    kill_hard "$old"
+    run vmctl up
+    [ "$status" -eq 0 ]
+    [ "$(controller_pid)" != "$old" ]
+    [ "$(pid_of web)" = "$pid" ]
+    [ "$(start_ticks "$pid")" = "$ticks" ]
+    run vmctl wait web --ready --timeout 30s
+    [ "$status" -eq 0 ]
+}
+
+@test "kill -9 of QEMU: a new one is Ready again without provisioning" {
+    local pid
+    pid=$(pid_of web)
+    kill_hard "$pid"
+    has_new_pid() { local now; now=$(pid_of web); [ "$now" != "$pid" ] && [ "$now" != - ]; }
+    await 30 has_new_pid
+    run vmctl wait web --ready --timeout 60s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(vmctl ssh web -- cat /tmp/order 2>/dev/null || echo gone)" = gone ] # /tmp is a tmpfs
+    [ "$(grep -c '^==> step 1/' "$DATA/vms/web/provision.log")" = 1 ]
+}
+
+@test "a changed memory is announced, and applied when asked" {
+    sed -i 's/memory 160/memory 192/' VMFile.kdl
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"restart required: memory 160 -> 192"* ]]
+    run vmctl up --restart
+    echo "$output"
+    [ "$status" -eq 0 ]
+    tr '\0' ' ' <"/proc/$(pid_of web)/cmdline" | grep -q -- '-m 192'
+}
+
+@test "down stops the guest cleanly, up starts it and provisions again" {
+    run vmctl down
+    [ "$status" -eq 0 ]
+    [ "$(state_of web)" = Stopped ]
+    [ "$(pid_of web)" = - ]
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"web: started"* ]]
+    [ "$(grep -c '^==> step 1/' "$DATA/vms/web/provision.log")" -ge 2 ]
+}
+
+@test "a failing step stops the sequence, shows its output and its status" {
+    cat >>VMFile.kdl <<'END'
+END
+    sed -i 's|inline "sudo id -un; echo 4 >>/tmp/order"|inline "echo about to fail >\&2; exit 3"|' VMFile.kdl
+    sed -i 's|^}$|    provision "shell" { inline "echo never-reached" }\n}|' VMFile.kdl
+    vmctl up --no-provision
+    run vmctl provision
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"about to fail"* ]]
+    [[ $output == *"vmctl::provision::failed"* ]]
+    [[ $output == *"status 3"* ]]
+    [[ $output != *"never-reached"$'\n'* ]]
+    [[ $(vmctl log web --provision) != *$'\nnever-reached'* ]]
+}
+
+@test "another directory with the same name is told of the conflict" {
+    mkdir -p "$BATS_TEST_TMPDIR/other"
+    cp VMFile.kdl setup.sh payload "$BATS_TEST_TMPDIR/other"
+    ln -s "$VMCTL_TEST_GUEST" "$BATS_TEST_TMPDIR/other/guest.qcow2"
+    cd "$BATS_TEST_TMPDIR/other"
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 6 ]
+    [[ $output == *"vmctl::vm::conflict"*"$PROJECT/VMFile.kdl"* ]]
+}
+
+@test "destroy leaves nothing behind" {
+    local pid
+    pid=$(pid_of web)
+    run vmctl destroy web
+    echo "$output"
+    [ "$status" -eq 0 ]
+    is_gone "$pid"
+    [ ! -e "$DATA/vms/web" ]
+    is_trash_empty() { [ -z "$(ls -A "$DATA/trash" 2>/dev/null)" ]; }
+    await 10 is_trash_empty
+    [ "$(vmctl list | wc -l)" -eq 1 ]
+    run vmctl status web
+    [ "$status" -eq 3 ]
+    ! ss -Hltn 'sport = :18080' | grep -q .
+}
