@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Conditions: what is true of a VM, why, and since when. The shape and polarity are Kubernetes'
+ * (metav1.Condition, kstatus): Reconciling, Stalled and Orphaned are "abnormal-true" and absent
+ * (CONDITION_ABSENT) when all is well. Reasons are one CamelCase word, the same in `status`, in
+ * `events` and in JSON.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum condition_type {
+    CONDITION_READY,
+    CONDITION_SYNCED,
+    CONDITION_IMAGE_READY,
+    CONDITION_PREPARED,
+    CONDITION_RUNNING,
+    CONDITION_GUEST_REACHABLE,
+    CONDITION_PROVISIONED,
+    CONDITION_RECONCILING,
+    CONDITION_STALLED,
+    CONDITION_ORPHANED,
+    CONDITION_TYPE_COUNT_
+};
+
+enum condition_state {
+    CONDITION_ABSENT,
+    CONDITION_TRUE,
+    CONDITION_FALSE,
+    CONDITION_UNKNOWN,
+    CONDITION_STATE_COUNT_
+};
+
+enum reason {
+    REASON_NONE,
+    /* Ready */
+    REASON_READY,
+    REASON_STOPPED,
+    REASON_SUSPENDED,
+    REASON_TERMINATING,
+    /* Synced */
+    REASON_SYNCED,
+    REASON_RESTART_REQUIRED,
+    REASON_RECREATE_REQUIRED,
+    REASON_PROVISION_OUTDATED,
+    REASON_SOURCE_INVALID,
+    REASON_INVALID_SPEC,
+    REASON_APPLYING,
+    /* ImageReady */
+    REASON_CACHED,
+    REASON_LOCAL_FILE,
+    REASON_DOWNLOADING,
+    REASON_DOWNLOAD_BACK_OFF,
+    REASON_IMAGE_NOT_FOUND,
+    REASON_CHECKSUM_MISMATCH,
+    REASON_DECOMPRESS_FAILED,
+    REASON_IMAGE_INVALID,
+    REASON_NO_SPACE,
+    REASON_BACKING_IMAGE_CHANGED,
+    /* Prepared */
+    REASON_PREPARED,
+    REASON_PREPARING,
+    REASON_OVERLAY_FAILED,
+    REASON_SEED_FAILED,
+    REASON_KEYGEN_FAILED,
+    REASON_KEY_UNREADABLE,
+    REASON_DISK_SHRINK_FORBIDDEN,
+    /* Running */
+    REASON_RUNNING,
+    REASON_ADOPTED,
+    REASON_STARTING,
+    REASON_SPAWN_FAILED,
+    REASON_PORT_CONFLICT,
+    REASON_KVM_UNAVAILABLE,
+    REASON_BACKEND_UNAVAILABLE,
+    REASON_QMP_TIMEOUT,
+    REASON_CRASH_LOOP_BACK_OFF,
+    REASON_PROCESS_EXITED,
+    REASON_GUEST_SHUTDOWN,
+    REASON_GUEST_PANICKED,
+    REASON_IO_ERROR,
+    REASON_INTERNAL_ERROR,
+    REASON_PAUSED,
+    REASON_STOPPING,
+    REASON_QMP_UNRESPONSIVE,
+    REASON_HOST_REBOOTED,
+    /* GuestReachable */
+    REASON_SSH_READY,
+    REASON_NOT_REQUIRED,
+    REASON_WAITING_FOR_IP,
+    REASON_WAITING_FOR_SSH,
+    REASON_AUTH_FAILED,
+    REASON_HOST_KEY_MISMATCH,
+    REASON_SSH_TIMEOUT,
+    REASON_PROBE_FAILED,
+    /* Provisioned */
+    REASON_PROVISIONED,
+    REASON_SKIPPED,
+    REASON_PENDING,
+    REASON_RUNNING_STEP,
+    REASON_STEP_FAILED,
+    REASON_STEP_TIMEOUT,
+    REASON_INTERRUPTED,
+    REASON_UPLOAD_FAILED,
+    /* Reconciling, Stalled, Orphaned */
+    REASON_NEW_GENERATION,
+    REASON_PROGRESSING,
+    REASON_RETRYING,
+    REASON_PROGRESS_DEADLINE_EXCEEDED,
+    REASON_UNKILLABLE,
+    REASON_NEEDS_USER,
+    REASON_SOURCE_MISSING,
+    REASON_REMOVED_FROM_SOURCE,
+    REASON_NO_DESIRED_RECORD,
+    REASON_INTERNAL, /* vmctl's own failure: a file it cannot write, a program it cannot run */
+    REASON_COUNT_
+};
+
+struct condition {
+    enum condition_state state;
+    enum reason reason;
+    char *message;                /* owned; NULL: the reason says it all */
+    int64_t last_transition_ms;   /* wall clock; moves only when `state` changes */
+    uint64_t observed_generation; /* the desired generation this was computed from */
+};
+
+/* "GuestReachable", "True", "CrashLoopBackOff". Static text. */
+const char *condition_type_name(enum condition_type type);
+const char *condition_state_name(enum condition_state state);
+const char *reason_name(enum reason reason);
+
+/* The reverse, case-insensitive for types and states (kubectl does so); -1 when unknown. */
+int condition_type_parse(const char *name);
+int condition_state_parse(const char *name);
+int reason_parse(const char *name);

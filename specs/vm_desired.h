@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The desired record of a VM: its spec and what the user last asked for. The CLI and the VMFile
+ * watcher write it; the controller only drops it once a deletion is complete.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "specs/base/digest.h"
+#include "specs/base/json.h"
+#include "specs/base/text.h"
+
+struct error;
+struct vm_spec;
+
+enum power { POWER_RUNNING, POWER_STOPPED, POWER_SUSPENDED, POWER_COUNT_ };
+
+struct vm_desired {
+    char uid[TEXT_ID_SIZE]; /* made at creation: a VM destroyed and made again is another VM */
+    uint64_t generation;  /* +1 when the spec, the power or a token changes: what waiters compare */
+    uint64_t revision;    /* +1 on every write: compare-and-set; set by the store */
+    struct vm_spec *spec; /* owned */
+    char spec_digest[DIGEST_SIZE];
+    enum power power;
+    bool is_deleting;
+    bool wants_prepared;              /* `create`: make image and disk ready though it is stopped */
+    uint32_t stop_timeout_s;          /* `stop --timeout`, for this stop; 0: the spec's */
+    char restart_token[TEXT_ID_SIZE]; /* a new value asks for a restart, */
+    char recreate_token[TEXT_ID_SIZE];  /* a new disk (reload), */
+    char provision_token[TEXT_ID_SIZE]; /* or all provision steps again */
+    char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
+    int64_t created_ms; /* wall */
+};
+
+/* A record with a fresh uid, generation 0, stopped, its digest made; takes the spec.
+ * vm_desired_free() it. */
+struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms);
+void vm_desired_free(struct vm_desired *desired); /* NULL is fine */
+struct vm_desired *vm_desired_copy(const struct vm_desired *desired);
+
+json_t *vm_desired_to_json(const struct vm_desired *desired); /* caller owns */
+/* NULL and ERR_STORE without a valid spec, uid or power: what a VM is meant to be is never guessed.
+ */
+struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err);
+
+const char *power_name(enum power power);

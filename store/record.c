@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/record.h"
+
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/vm_desired.h"
+#include "specs/vm_spec.h"
+#include "specs/vm_status.h"
+#include "specs/vm_summary.h"
+#include "store/store.h"
+
+/* Takes the text up to `stop` off the front of `rest`; false when `stop` does not come. */
+static bool take_until(struct bytes *rest, char stop, struct bytes *ret)
+{
+    const char *end = rest->n > 0 ? memchr(rest->data, stop, rest->n) : NULL;
+    if (!end) {
+        return false;
+    }
+    size_t n = (size_t)(end - rest->data);
+    *ret = (struct bytes){rest->data, n};
+    *rest = (struct bytes){end + 1, rest->n - n - 1};
+    return true;
+}
+
+static bool to_text(struct bytes bytes, char *out, size_t size)
+{
+    if (bytes.n >= size || memchr(bytes.data, '\0', bytes.n)) {
+        return false;
+    }
+    memcpy(out, bytes.data, bytes.n);
+    out[bytes.n] = '\0';
+    return true;
+}
+
+static bool take_u64(struct bytes *rest, uint64_t max, uint64_t *ret)
+{
+    char digits[24];
+    struct bytes field;
+    return take_until(rest, '\t', &field) && to_text(field, digits, sizeof(digits)) &&
+           text_to_u64(digits, 0, max, ret);
+}
+
+static bool take_uid(struct bytes *rest, char *ret)
+{
+    struct bytes field;
+    return take_until(rest, '\t', &field) && field.n > 0 && to_text(field, ret, TEXT_ID_SIZE);
+}
+
+static bool take_desired_head(struct bytes *rest, struct record_head *ret)
+{
+    struct record_head head = {0};
+    if (!take_uid(rest, head.uid) || !take_u64(rest, UINT64_MAX, &head.revision)) {
+        return false;
+    }
+    *ret = head;
+    return true;
+}
+
+static bool take_status_head(struct bytes *rest, struct record_head *ret)
+{
+    struct record_head head = {0};
+    if (!take_uid(rest, head.uid)) {
+        return false;
+    }
+    *ret = head;
+    return true;
+}
+
+static void add_json(struct buf *out, const json_t *json)
+{
+    cleanup_free char *text = json_canonical(json);
+    buf_add_str(out, text);
+}
+
+static int parse_json(struct bytes text, json_t **ret, struct error *err)
+{
+    json_error_t at;
+    json_t *json = json_loadb(text.n > 0 ? text.data : "", text.n, JSON_DECODE_ANY, &at);
+    if (!json) {
+        return error_set(err, ERR_STORE, "not JSON at byte %d: %s", at.position, at.text);
+    }
+    *ret = json;
+    return 0;
+}
+
+/* ---- desired ---- */
+
+void record_encode_desired(struct buf *out, const struct vm_desired *desired, uint64_t revision)
+{
+    cleanup_json json_t *json = vm_desired_to_json(desired);
+    json_put_int(json, "revision", (int64_t)revision);
+    buf_printf(out, "%s\t%llu\t", desired->uid, (unsigned long long)revision);
+    desired_summary_write(out, desired);
+    buf_add_char(out, '\n');
+    add_json(out, json);
+}
+
+bool record_desired_head(struct bytes value, struct record_head *ret)
+{
+    return take_desired_head(&value, ret);
+}
+
+bool record_desired_summary(struct bytes value, struct desired_summary *ret)
+{
+    struct record_head head;
+    struct bytes line;
+    if (take_desired_head(&value, &head) && take_until(&value, '\n', &line) &&
+        desired_summary_parse(line.data, line.n, ret)) {
+        return true;
+    }
+    return false;
+}
+
+int record_decode_desired(struct bytes value, struct vm_desired **ret, struct error *err)
+{
+    struct record_head head;
+    struct bytes line;
+    if (!take_desired_head(&value, &head) || !take_until(&value, '\n', &line)) {
+        return error_set(err, ERR_STORE, "its first line is not that of a desired record");
+    }
+    cleanup_json json_t *json = NULL;
+    if (parse_json(value, &json, err) < 0) {
+        return -(int)err->code;
+    }
+    struct vm_desired *desired = vm_desired_from_json(json, err);
+    if (!desired) {
+        return -(int)err->code;
+    }
+    if (!text_eq(desired->uid, head.uid) || desired->revision != head.revision) {
+        vm_desired_free(desired);
+        return error_set(err, ERR_STORE, "its first line and its JSON contradict each other");
+    }
+    *ret = desired;
+    return 0;
+}
+
+/* ---- status ---- */
+
+void record_encode_status(struct buf *out, const struct vm_status *status)
+{
+    cleanup_json json_t *json = vm_status_to_json(status);
+    buf_printf(out, "%s\t", status->uid);
+    status_summary_write(out, status);
+    buf_add_char(out, '\n');
+    add_json(out, json);
+}
+
+bool record_status_head(struct bytes value, struct record_head *ret)
+{
+    return take_status_head(&value, ret);
+}
+
+bool record_status_summary(struct bytes value, struct status_summary *ret)
+{
+    struct record_head head;
+    struct bytes line;
+    return take_status_head(&value, &head) && take_until(&value, '\n', &line) &&
+           status_summary_parse(line.data, line.n, ret);
+}
+
+int record_decode_status(struct bytes value, struct vm_status **ret, struct error *err)
+{
+    struct record_head head;
+    struct bytes line;
+    if (!take_status_head(&value, &head) || !take_until(&value, '\n', &line)) {
+        return error_set(err, ERR_STORE, "its first line is not that of a status record");
+    }
+    cleanup_json json_t *json = NULL;
+    if (parse_json(value, &json, err) < 0) {
+        return -(int)err->code;
+    }
+    struct vm_status *status = vm_status_from_json(json, err);
+    if (!status) {
+        return -(int)err->code;
+    }
+    if (!text_eq(status->uid, head.uid)) {
+        vm_status_free(status);
+        return error_set(err, ERR_STORE, "its first line and its JSON contradict each other");
+    }
+    *ret = status;
+    return 0;
+}
+
+/* ---- leases ---- */
+
+void record_encode_lease(struct buf *out, const struct lease *lease)
+{
+    buf_printf(out, "%s\t%s\t%s", lease->uid, lease->vm_name, lease->purpose ? lease->purpose : "");
+}
+
+bool record_decode_lease(struct bytes key, struct bytes value, struct lease *ret)
+{
+    struct lease lease = {0};
+    struct bytes vm_name;
+    if (!take_uid(&value, lease.uid) || !take_until(&value, '\t', &vm_name)) {
+        return false;
+    }
+    lease.key = mem_strndup(key.data, key.n);
+    lease.vm_name = mem_strndup(vm_name.data, vm_name.n);
+    lease.purpose = mem_strndup(value.data, value.n);
+    *ret = lease;
+    return true;
+}
+
+/* ---- events ---- */
+
+static void add_bytes(struct buf *out, struct bytes bytes)
+{
+    if (bytes.n > 0) {
+        buf_add(out, bytes.data, bytes.n);
+    }
+}
+
+void record_encode_event(struct buf *out, const struct event_view *event)
+{
+    buf_printf(out, "%lu\t%lld\t%lld\t%c\t", (unsigned long)event->count,
+        (long long)event->first_ms, (long long)event->last_ms, event->is_warning ? 'W' : 'N');
+    add_bytes(out, event->reason);
+    buf_add_char(out, '\t');
+    add_bytes(out, event->vm_name);
+    buf_add_char(out, '\t');
+    add_bytes(out, event->message);
+}
+
+bool record_event_view(struct bytes value, struct event_view *ret)
+{
+    struct event_view event = {0};
+    struct bytes kind;
+    uint64_t count, first_ms, last_ms;
+    if (!take_u64(&value, UINT32_MAX, &count) || !take_u64(&value, INT64_MAX, &first_ms) ||
+        !take_u64(&value, INT64_MAX, &last_ms) || !take_until(&value, '\t', &kind) ||
+        !take_until(&value, '\t', &event.reason) || !take_until(&value, '\t', &event.vm_name)) {
+        return false;
+    }
+    event.count = (uint32_t)count;
+    event.first_ms = (int64_t)first_ms;
+    event.last_ms = (int64_t)last_ms;
+    event.is_warning = kind.n == 1 && kind.data[0] == 'W';
+    event.message = value;
+    *ret = event;
+    return true;
+}
+
+/* ---- plain JSON ---- */
+
+void record_encode_json(struct buf *out, const char *key, const json_t *json)
+{
+    buf_add(out, key, strlen(key) + 1);
+    add_json(out, json);
+}
+
+int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, struct error *err)
+{
+    struct bytes key;
+    if (!take_until(&value, '\0', &key)) {
+        return error_set(err, ERR_STORE, "it has no key in front of its JSON");
+    }
+    if (parse_json(value, ret, err) < 0) {
+        return -(int)err->code;
+    }
+    *ret_key = key.data;
+    return 0;
+}
+
+void record_key(const char *text, char *out)
+{
+    size_t n = strlen(text);
+    if (n <= RECORD_KEY_MAX) {
+        memcpy(out, text, n + 1);
+        return;
+    }
+    size_t kept = RECORD_KEY_MAX - (DIGEST_SIZE - 1);
+    memcpy(out, text, kept);
+    digest_text(text, out + kept);
+}

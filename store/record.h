@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The bytes of store records, apart from LMDB so that they can be fuzzed. Private to store/.
+ *
+ *   desired  key NAME   UID \t REVISION \t summary \n JSON     (summary: specs/vm_summary.h)
+ *   status   key NAME   UID \t summary \n JSON
+ *   leases   key KEY    UID \t VM \t PURPOSE
+ *   events   key u64 BE COUNT \t FIRST \t LAST \t N|W \t REASON \t VM \t MESSAGE
+ *   others   key KEY    KEY \0 JSON
+ *
+ * The uid and the revision stand in front so that compare-and-set parses no JSON under the write
+ * lock, the summary so that `list` parses none at all. Readers take any bytes: what they cannot
+ * read is an error, never a crash.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/base/json.h"
+#include "specs/base/text.h"
+#include "specs/condition.h"
+
+struct buf;
+struct desired_summary;
+struct error;
+struct lease;
+struct status_summary;
+struct vm_desired;
+struct vm_event;
+struct vm_status;
+
+/* A piece of memory that belongs to somebody else, such as a page of the map. */
+struct bytes {
+    const char *data;
+    size_t n;
+};
+
+/* Who a record belongs to; revision is 0 for a status. */
+struct record_head {
+    char uid[TEXT_ID_SIZE];
+    uint64_t revision;
+};
+
+void record_encode_desired(struct buf *out, const struct vm_desired *desired, uint64_t revision);
+bool record_desired_head(struct bytes value, struct record_head *ret);
+bool record_desired_summary(struct bytes value, struct desired_summary *ret);
+int record_decode_desired(struct bytes value, struct vm_desired **ret, struct error *err);
+
+void record_encode_status(struct buf *out, const struct vm_status *status);
+bool record_status_head(struct bytes value, struct record_head *ret);
+bool record_status_summary(struct bytes value, struct status_summary *ret);
+int record_decode_status(struct bytes value, struct vm_status **ret, struct error *err);
+
+void record_encode_lease(struct buf *out, const struct lease *lease);
+bool record_decode_lease(struct bytes key, struct bytes value, struct lease *ret);
+
+/* An event whose texts still lie in the record. */
+struct event_view {
+    uint32_t count;
+    int64_t first_ms, last_ms;
+    bool is_warning;
+    struct bytes reason, vm_name, message;
+};
+void record_encode_event(struct buf *out, const struct event_view *event);
+bool record_event_view(struct bytes value, struct event_view *ret);
+
+/* The key is kept beside the JSON because LMDB's keys are limited to 511 bytes (record_key()). */
+void record_encode_json(struct buf *out, const char *key, const json_t *json);
+int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, struct error *err);
+
+/* The key LMDB gets: the text itself, or, when that is longer than LMDB allows, its start and its
+ * digest. `out` holds RECORD_KEY_SIZE bytes. */
+enum { RECORD_KEY_MAX = 511, RECORD_KEY_SIZE = RECORD_KEY_MAX + 1 };
+void record_key(const char *text, char *out);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The memory of vmctl: LMDB under DATA/store, shared by every vmctl and vmctld process.
+ *
+ * Readers see one consistent snapshot and are never blocked. Writers build a batch (store/batch.h)
+ * and commit it in one durable transaction, or hand it to the writer thread (store/writer.h); after
+ * a commit the doorbell is rung (store/bell.h). The interface is narrow on purpose: get, list,
+ * compare-and-set, watch. No caller sees an LMDB type or holds a transaction.
+ *
+ * Opening: made with mode 0700/0600, read-write always (a read-only open of a half-made store
+ * fails), retried when another process is just making it; refuses network file systems and newer
+ * schemas. A full map grows; readers that died are cleared.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/base/json.h"
+#include "specs/vm_desired.h"
+#include "specs/vm_spec.h"
+#include "specs/vm_status.h"
+#include "specs/vm_summary.h"
+
+struct error;
+struct places;
+struct store;
+
+enum store_table {
+    STORE_DESIRED,
+    STORE_STATUS,
+    STORE_EVENTS,
+    STORE_LEASES,
+    STORE_IMAGES,
+    STORE_SOURCES,
+    STORE_META,
+    STORE_TABLE_COUNT_
+};
+
+/*
+ * ERR_STORE_VERSION: made by a newer vmctl. ERR_STORE: cannot be opened, or is damaged; the help
+ * line says how to move it aside. A store belongs to the process that opened it: never use it, nor
+ * close it, after fork(). Reads and store_commit() may be called from any thread.
+ */
+int store_open(const struct places *places, struct store **ret, struct error *err);
+void store_close(struct store *store);                        /* NULL is fine */
+const struct places *store_places(const struct store *store); /* borrowed */
+
+/* ---- one VM, in one snapshot ---- */
+
+/* A port or MAC address a VM holds: "tcp/10022" or "mac/52:54:00:…". */
+struct lease {
+    char *key;
+    char uid[TEXT_ID_SIZE]; /* of the VM */
+    char *vm_name;
+    char *purpose; /* "ssh", "forward", "mac" */
+};
+
+/* Everything known of one name. Members are NULL when there is no such record. */
+struct vm_record {
+    char *name;
+    struct vm_desired *desired;
+    struct vm_status *status;
+    bool is_damaged; /* store_list() only: a NULL member may stand for a record that cannot be read
+                      */
+};
+
+/* A record that cannot be read is ERR_STORE, naming table and key. */
+
+int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err);
+void vm_record_clear(struct vm_record *record);
+
+/*
+ * All VMs (of either table), sorted by name, from one snapshot. A record that cannot be read does
+ * not hide the others: its member is NULL, the VM is_damaged (leave it alone: it is not an orphan),
+ * and a warning is logged once.
+ */
+struct vm_list {
+    struct vm_record *records;
+    size_t count;
+};
+int store_list(struct store *store, struct vm_list *ret, struct error *err);
+void vm_list_clear(struct vm_list *list);
+
+/* The same for `list`: summaries only, no JSON parsed. */
+struct vm_summary {
+    char *name;
+    bool has_desired, has_status;
+    bool is_damaged; /* a record is there and cannot be read; its summary is all zero */
+    struct desired_summary desired;
+    struct status_summary status;
+};
+struct vm_summary_list {
+    struct vm_summary *items;
+    size_t count;
+};
+int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err);
+void vm_summary_list_clear(struct vm_summary_list *list);
+
+struct lease_list {
+    struct lease *items;
+    size_t count;
+};
+int store_list_leases(struct store *store, struct lease_list *ret, struct error *err);
+void lease_list_clear(struct lease_list *list);
+
+/* ---- plain JSON records: images, sources, meta ---- */
+
+/* *ret is NULL when there is no such key. Caller owns. */
+int store_get_json(
+    struct store *store, enum store_table table, const char *key, json_t **ret, struct error *err);
+/* An object {key: record} of the whole table. Caller owns. */
+int store_list_json(struct store *store, enum store_table table, json_t **ret, struct error *err);
+
+/* ---- events, oldest first ---- */
+
+struct vm_event {
+    uint64_t sequence; /* ever rising, over all VMs */
+    char *vm_name;
+    bool is_warning;
+    enum reason reason;
+    char *message;
+    uint32_t count; /* how many alike were folded into this one */
+    int64_t first_ms, last_ms;
+};
+struct event_list {
+    struct vm_event *items;
+    size_t count;
+};
+/* Events of `vm_name` (NULL: of all) with a sequence above `after`, the newest `limit` (0: all).
+ * An event that was counted up comes again, under a new sequence. */
+int store_list_events(struct store *store, const char *vm_name, uint64_t after, size_t limit,
+    struct event_list *ret, struct error *err);
+void event_list_clear(struct event_list *list);

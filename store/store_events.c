@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/lmdb_events.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+
+enum { SEQUENCE_BYTES = 8 };
+
+/* Big-endian, so that LMDB's order of bytes is the order of numbers. */
+static void put_sequence(uint64_t sequence, unsigned char *out)
+{
+    for (int i = SEQUENCE_BYTES; i-- > 0; sequence >>= 8) {
+        out[i] = (unsigned char)(sequence & 0xff);
+    }
+}
+
+uint64_t lmdb_event_sequence(MDB_val key)
+{
+    const unsigned char *bytes = key.mv_data;
+    uint64_t sequence = 0;
+    for (size_t i = 0; i < key.mv_size && i < SEQUENCE_BYTES; i++) {
+        sequence = sequence << 8 | bytes[i];
+    }
+    return sequence;
+}
+
+static bool bytes_equal(struct bytes a, struct bytes b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
+}
+
+static bool text_equals(struct bytes bytes, const char *text)
+{
+    return bytes_equal(bytes, (struct bytes){text, strlen(text)});
+}
+
+/* ---- adding ---- */
+
+/* Leaves the cursor on the event alike: 0, or MDB_NOTFOUND. */
+static int find_alike(MDB_cursor *cursor, const struct event_view *event, struct event_view *ret)
+{
+    MDB_val key, value;
+    int of_vm = 0;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    for (int i = 0; rc == 0 && i < EVENT_FOLD_SCAN && of_vm < EVENT_FOLD_WINDOW; i++) {
+        struct event_view seen;
+        if (record_event_view(lmdb_bytes(value), &seen) &&
+            bytes_equal(seen.vm_name, event->vm_name)) {
+            if (seen.is_warning == event->is_warning && bytes_equal(seen.reason, event->reason) &&
+                bytes_equal(seen.message, event->message)) {
+                *ret = seen;
+                return 0;
+            }
+            of_vm++;
+        }
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
+    }
+    return rc == 0 ? MDB_NOTFOUND : rc;
+}
+
+static int next_sequence(MDB_cursor *cursor, uint64_t *ret)
+{
+    MDB_val key, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    *ret = rc == 0 ? lmdb_event_sequence(key) + 1 : 1;
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int drop_oldest(struct store *store, MDB_txn *txn, MDB_cursor *cursor)
+{
+    MDB_stat stat;
+    MDB_val key, value;
+    int rc = mdb_stat(txn, store->tables[STORE_EVENTS], &stat);
+    for (size_t n = stat.ms_entries; rc == 0 && n > EVENTS_MAX; n--) {
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+        if (rc == 0) {
+            rc = mdb_cursor_del(cursor, 0);
+        }
+    }
+    return rc;
+}
+
+static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view *event)
+{
+    cleanup_buf struct buf value = BUF_INIT(0);
+    unsigned char key_bytes[SEQUENCE_BYTES];
+    put_sequence(sequence, key_bytes);
+    record_encode_event(&value, event);
+    MDB_val k = lmdb_value(key_bytes, sizeof(key_bytes)), v = lmdb_value(value.data, value.len);
+    return mdb_cursor_put(cursor, &k, &v, MDB_APPEND);
+}
+
+static int fold_and_append(MDB_cursor *cursor, const struct event_view *event)
+{
+    struct event_view added = *event, alike;
+    uint64_t sequence;
+    int rc = next_sequence(cursor, &sequence); /* before the last one may be taken out */
+    if (rc != 0) {
+        return rc;
+    }
+    rc = find_alike(cursor, event, &alike);
+    if (rc == 0) {
+        added.count = alike.count < UINT32_MAX ? alike.count + 1 : alike.count;
+        added.first_ms = alike.first_ms;
+        rc = mdb_cursor_del(cursor, 0);
+    } else if (rc == MDB_NOTFOUND) {
+        rc = 0;
+    }
+    return rc == 0 ? append(cursor, sequence, &added) : rc;
+}
+
+int lmdb_add_event(struct store *store, MDB_txn *txn, const struct event_view *event)
+{
+    MDB_cursor *cursor = NULL;
+    int rc = mdb_cursor_open(txn, store->tables[STORE_EVENTS], &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = fold_and_append(cursor, event);
+    if (rc == 0) {
+        rc = drop_oldest(store, txn, cursor);
+    }
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+/* ---- listing ---- */
+
+static char *text_copy(struct bytes bytes)
+{
+    return bytes.n > 0 ? mem_strndup(bytes.data, bytes.n) : mem_strdup("");
+}
+
+static void add_event(struct event_list *list, uint64_t sequence, const struct event_view *view)
+{
+    char *reason_text = text_copy(view->reason);
+    int reason = reason_parse(reason_text);
+    free(reason_text);
+    mem_grow(list->items, list->count);
+    list->items[list->count++] = (struct vm_event){
+        .sequence = sequence,
+        .vm_name = text_copy(view->vm_name),
+        .is_warning = view->is_warning,
+        .reason = reason < 0 ? REASON_NONE : (enum reason)reason,
+        .message = text_copy(view->message),
+        .count = view->count,
+        .first_ms = view->first_ms,
+        .last_ms = view->last_ms,
+    };
+}
+
+static void reverse(struct event_list *list)
+{
+    for (size_t i = 0, j = list->count; i + 1 < j; i++) {
+        struct vm_event swapped = list->items[i];
+        list->items[i] = list->items[--j];
+        list->items[j] = swapped;
+    }
+}
+
+/* From the newest backwards, as it is the newest that `limit` keeps. Returns an LMDB code. */
+static int collect(
+    MDB_cursor *cursor, const char *vm_name, uint64_t after, size_t limit, struct event_list *list)
+{
+    MDB_val key, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    while (rc == 0 && (limit == 0 || list->count < limit)) {
+        uint64_t sequence = lmdb_event_sequence(key);
+        struct event_view view;
+        if (sequence <= after) {
+            return 0;
+        }
+        if (record_event_view(lmdb_bytes(value), &view) &&
+            (!vm_name || text_equals(view.vm_name, vm_name))) {
+            add_event(list, sequence, &view);
+        }
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int store_list_events(struct store *store, const char *vm_name, uint64_t after, size_t limit,
+    struct event_list *ret, struct error *err)
+{
+    struct lmdb_read read;
+    struct event_list list = {0};
+    MDB_cursor *cursor = NULL;
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = mdb_cursor_open(read.txn, store->tables[STORE_EVENTS], &cursor);
+    if (rc == 0) {
+        rc = collect(cursor, vm_name, after, limit, &list);
+        mdb_cursor_close(cursor);
+    }
+    lmdb_read_end(store, &read);
+    if (rc != 0) {
+        event_list_clear(&list);
+        return lmdb_error(store, rc, "cannot list the events", err);
+    }
+    reverse(&list);
+    *ret = list;
+    return 0;
+}
+
+void event_list_clear(struct event_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i].vm_name);
+        free(list->items[i].message);
+    }
+    free(list->items);
+    *list = (struct event_list){0};
+}

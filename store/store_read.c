@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Reading VMs, leases and plain records: one snapshot for each call, closed before it returns. */
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "store/lmdb_env.h"
+
+static bool is_damage(int rc)
+{
+    return rc != 0 && rc != MDB_NOTFOUND;
+}
+
+/* ---- one VM ---- */
+
+static int damaged_record(struct store *store, enum store_table table, const char *key,
+    const struct error *cause, struct error *err)
+{
+    (void)error_set(err, ERR_STORE, "cannot read the record '%s' of table '%s' in '%s': %s", key,
+        lmdb_table_name(table), store->path, cause->message);
+    return error_help(err,
+        "move the store aside (the disks in vms/ stay untouched): mv %s %s.broken", store->path,
+        store->path);
+}
+
+static int get_desired(
+    struct store *store, MDB_txn *txn, const char *name, struct vm_desired **ret, struct error *err)
+{
+    struct bytes value;
+    struct error cause = {0};
+    int rc = lmdb_get(store, txn, STORE_DESIRED, name, &value);
+    if (is_damage(rc)) {
+        return lmdb_error(store, rc, "cannot read a desired record", err);
+    }
+    if (rc == 0 && record_decode_desired(value, ret, &cause) < 0) {
+        return damaged_record(store, STORE_DESIRED, name, &cause, err);
+    }
+    return 0;
+}
+
+static int get_status(
+    struct store *store, MDB_txn *txn, const char *name, struct vm_status **ret, struct error *err)
+{
+    struct bytes value;
+    struct error cause = {0};
+    int rc = lmdb_get(store, txn, STORE_STATUS, name, &value);
+    if (is_damage(rc)) {
+        return lmdb_error(store, rc, "cannot read a status record", err);
+    }
+    if (rc == 0 && record_decode_status(value, ret, &cause) < 0) {
+        return damaged_record(store, STORE_STATUS, name, &cause, err);
+    }
+    return 0;
+}
+
+int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err)
+{
+    struct lmdb_read read;
+    struct vm_record record = {0};
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = get_desired(store, read.txn, name, &record.desired, err);
+    if (rc == 0) {
+        rc = get_status(store, read.txn, name, &record.status, err);
+    }
+    lmdb_read_end(store, &read);
+    if (rc < 0) {
+        vm_record_clear(&record);
+        return rc;
+    }
+    record.name = mem_strdup(name);
+    *ret = record;
+    return 0;
+}
+
+void vm_record_clear(struct vm_record *record)
+{
+    free(record->name);
+    vm_desired_free(record->desired);
+    vm_status_free(record->status);
+    *record = (struct vm_record){0};
+}
+
+/* ---- all VMs: both tables walked side by side, as their keys are in the same order ---- */
+
+struct walk_side {
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    bool has_item;
+};
+
+struct walk {
+    struct walk_side desired, status;
+};
+
+/* What is known of one name; the texts lie in the map. */
+struct walk_item {
+    struct bytes name;
+    const MDB_val *desired, *status; /* NULL: no such record */
+};
+
+typedef void walk_visit(struct store *store, const struct walk_item *item, void *list);
+
+static int step(struct walk_side *side, MDB_cursor_op op)
+{
+    int rc = mdb_cursor_get(side->cursor, &side->key, &side->value, op);
+    side->has_item = rc == 0;
+    return is_damage(rc) ? rc : 0;
+}
+
+static int order(const struct walk *walk)
+{
+    const MDB_val *a = &walk->desired.key, *b = &walk->status.key;
+    if (!walk->desired.has_item || !walk->status.has_item) {
+        return walk->desired.has_item ? -1 : 1;
+    }
+    size_t n = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
+    int difference = memcmp(a->mv_data, b->mv_data, n);
+    return difference ? difference : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
+}
+
+static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, void *list)
+{
+    int rc = step(&walk->desired, MDB_FIRST);
+    if (rc == 0) {
+        rc = step(&walk->status, MDB_FIRST);
+    }
+    while (rc == 0 && (walk->desired.has_item || walk->status.has_item)) {
+        int difference = order(walk);
+        bool has_desired = difference <= 0, has_status = difference >= 0;
+        struct walk_item item = {
+            .name = lmdb_bytes(has_desired ? walk->desired.key : walk->status.key),
+            .desired = has_desired ? &walk->desired.value : NULL,
+            .status = has_status ? &walk->status.value : NULL,
+        };
+        visit(store, &item, list);
+        rc = has_desired ? step(&walk->desired, MDB_NEXT) : 0;
+        if (rc == 0 && has_status) {
+            rc = step(&walk->status, MDB_NEXT);
+        }
+    }
+    return rc;
+}
+
+static int walk_vms(struct store *store, walk_visit *visit, void *list, struct error *err)
+{
+    struct lmdb_read read;
+    struct walk walk = {0};
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = mdb_cursor_open(read.txn, store->tables[STORE_DESIRED], &walk.desired.cursor);
+    if (rc == 0) {
+        rc = mdb_cursor_open(read.txn, store->tables[STORE_STATUS], &walk.status.cursor);
+    }
+    if (rc == 0) {
+        rc = visit_all(store, &walk, visit, list);
+    }
+    if (walk.desired.cursor) {
+        mdb_cursor_close(walk.desired.cursor);
+    }
+    if (walk.status.cursor) {
+        mdb_cursor_close(walk.status.cursor);
+    }
+    lmdb_read_end(store, &read);
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
+}
+
+/* One damaged record must not hide the others; its name is told once, not at each look. */
+static void tell_damage(
+    struct store *store, enum store_table table, const char *key, const struct error *cause)
+{
+    if (!atomic_flag_test_and_set(&store->has_warned)) {
+        log_warn("store", "cannot read the record '%s' of table '%s' in '%s': %s", key,
+            lmdb_table_name(table), store->path, cause->message);
+    }
+}
+
+static void add_record(struct store *store, const struct walk_item *item, void *context)
+{
+    struct vm_list *list = context;
+    struct vm_record record = {.name = mem_strndup(item->name.data, item->name.n)};
+    struct error cause = {0};
+    if (item->desired &&
+        record_decode_desired(lmdb_bytes(*item->desired), &record.desired, &cause) < 0) {
+        record.is_damaged = true;
+        tell_damage(store, STORE_DESIRED, record.name, &cause);
+        error_clear(&cause);
+    }
+    if (item->status &&
+        record_decode_status(lmdb_bytes(*item->status), &record.status, &cause) < 0) {
+        record.is_damaged = true;
+        tell_damage(store, STORE_STATUS, record.name, &cause);
+    }
+    mem_grow(list->records, list->count);
+    list->records[list->count++] = record;
+}
+
+int store_list(struct store *store, struct vm_list *ret, struct error *err)
+{
+    struct vm_list list = {0};
+    int rc = walk_vms(store, add_record, &list, err);
+    if (rc < 0) {
+        vm_list_clear(&list);
+        return rc;
+    }
+    *ret = list;
+    return 0;
+}
+
+void vm_list_clear(struct vm_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        vm_record_clear(&list->records[i]);
+    }
+    free(list->records);
+    *list = (struct vm_list){0};
+}
+
+/* The first line; when another version wrote it differently, what its JSON says. */
+static bool summarize_desired(struct bytes value, struct desired_summary *ret, struct error *cause)
+{
+    struct vm_desired *desired = NULL;
+    if (record_desired_summary(value, ret)) {
+        return true;
+    }
+    if (record_decode_desired(value, &desired, cause) < 0) {
+        return false;
+    }
+    desired_summary_of(desired, ret);
+    vm_desired_free(desired);
+    return true;
+}
+
+static bool summarize_status(struct bytes value, struct status_summary *ret, struct error *cause)
+{
+    struct vm_status *status = NULL;
+    if (record_status_summary(value, ret)) {
+        return true;
+    }
+    if (record_decode_status(value, &status, cause) < 0) {
+        return false;
+    }
+    status_summary_of(status, ret);
+    vm_status_free(status);
+    return true;
+}
+
+static void add_summary(struct store *store, const struct walk_item *item, void *context)
+{
+    struct vm_summary_list *list = context;
+    struct vm_summary summary = {
+        .name = mem_strndup(item->name.data, item->name.n),
+        .has_desired = item->desired,
+        .has_status = item->status,
+    };
+    struct error cause = {0};
+    if (item->desired && !summarize_desired(lmdb_bytes(*item->desired), &summary.desired, &cause)) {
+        summary.is_damaged = true;
+        tell_damage(store, STORE_DESIRED, summary.name, &cause);
+        error_clear(&cause);
+    }
+    if (item->status && !summarize_status(lmdb_bytes(*item->status), &summary.status, &cause)) {
+        summary.is_damaged = true;
+        tell_damage(store, STORE_STATUS, summary.name, &cause);
+    }
+    mem_grow(list->items, list->count);
+    list->items[list->count++] = summary;
+}
+
+int store_list_summaries(struct store *store, struct vm_summary_list *ret, struct error *err)
+{
+    struct vm_summary_list list = {0};
+    int rc = walk_vms(store, add_summary, &list, err);
+    if (rc < 0) {
+        vm_summary_list_clear(&list);
+        return rc;
+    }
+    *ret = list;
+    return 0;
+}
+
+void vm_summary_list_clear(struct vm_summary_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i].name);
+    }
+    free(list->items);
+    *list = (struct vm_summary_list){0};
+}

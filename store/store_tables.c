@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Reading whole small tables: leases, and the plain JSON ones (images, sources, meta). */
+#include "store/store.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "store/lmdb_env.h"
+
+typedef void table_visit(struct bytes key, struct bytes value, void *context);
+
+static int visit_table(
+    struct store *store, MDB_txn *txn, enum store_table table, table_visit *visit, void *context)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(txn, store->tables[table], &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        visit(lmdb_bytes(key), lmdb_bytes(value), context);
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int read_table(struct store *store, enum store_table table, table_visit *visit,
+    void *context, struct error *err)
+{
+    struct lmdb_read read;
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = visit_table(store, read.txn, table, visit, context);
+    lmdb_read_end(store, &read);
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read a table", err);
+}
+
+/* A damaged lease still keeps its key taken; nobody can be named as its holder. */
+static void add_lease(struct bytes key, struct bytes value, void *context)
+{
+    struct lease_list *list = context;
+    struct lease lease;
+    if (!record_decode_lease(key, value, &lease)) {
+        lease = (struct lease){.key = mem_strndup(key.data, key.n),
+            .vm_name = mem_strdup(""),
+            .purpose = mem_strdup("")};
+    }
+    mem_grow(list->items, list->count);
+    list->items[list->count++] = lease;
+}
+
+int store_list_leases(struct store *store, struct lease_list *ret, struct error *err)
+{
+    struct lease_list list = {0};
+    int rc = read_table(store, STORE_LEASES, add_lease, &list, err);
+    if (rc < 0) {
+        lease_list_clear(&list);
+        return rc;
+    }
+    *ret = list;
+    return 0;
+}
+
+void lease_list_clear(struct lease_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i].key);
+        free(list->items[i].vm_name);
+        free(list->items[i].purpose);
+    }
+    free(list->items);
+    *list = (struct lease_list){0};
+}
+
+static bool holds_json(enum store_table table)
+{
+    return table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META;
+}
+
+int store_get_json(
+    struct store *store, enum store_table table, const char *key, json_t **ret, struct error *err)
+{
+    assert(holds_json(table));
+    struct lmdb_read read;
+    struct bytes value;
+    struct error cause = {0};
+    const char *stored_key;
+    json_t *json = NULL;
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = lmdb_get(store, read.txn, table, key, &value);
+    if (rc == 0) {
+        (void)record_decode_json(value, &stored_key, &json, &cause);
+    }
+    lmdb_read_end(store, &read);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return lmdb_error(store, rc, "cannot read a record", err);
+    }
+    if (cause.code != ERR_NONE) {
+        return error_set(err, ERR_STORE, "cannot read the record '%s' of table '%s' in '%s': %s",
+            key, lmdb_table_name(table), store->path, cause.message);
+    }
+    *ret = json;
+    return 0;
+}
+
+static void add_json(struct bytes key, struct bytes value, void *context)
+{
+    json_t *object = context, *json = NULL;
+    const char *stored_key;
+    struct error cause = {0};
+    if (record_decode_json(value, &stored_key, &json, &cause) < 0) {
+        log_warn("store", "cannot read the record '%.*s': %s", (int)key.n, key.data, cause.message);
+        return;
+    }
+    json_put(object, stored_key, json);
+}
+
+int store_list_json(struct store *store, enum store_table table, json_t **ret, struct error *err)
+{
+    assert(holds_json(table));
+    cleanup_json json_t *object = json_object();
+    int rc = read_table(store, table, add_json, object, err);
+    if (rc < 0) {
+        return rc;
+    }
+    *ret = TAKE_PTR(object);
+    return 0;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Wishes: the one way a desired record is written, for every command and for the VMFile watcher.
+ *
+ * A wish is applied by read, change, compare-and-set, again when another process was faster; so any
+ * number of commands at once lose nothing, and the same wish twice is the same as once. The desired
+ * bell is rung after the commit.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "specs/spec_diff.h"
+#include "specs/vm_desired.h"
+#include "store/store.h"
+
+struct error;
+
+enum wish_provision {
+    PROVISION_KEEP,     /* nothing new is asked */
+    PROVISION_ON_START, /* the steps run if this wish creates or starts the VM, or if they failed */
+    PROVISION_AGAIN,    /* the steps run again */
+};
+
+/* Of one VM. Zero besides the name: change nothing. */
+struct wish {
+    const char *name;
+    const struct vm_spec *spec; /* create, or bring in line with this; NULL: the VM must exist */
+    const char *source;         /* VMFile the spec comes from, absolute; NULL: none */
+    bool takes_over;            /* the name may belong to another VMFile: take it */
+    bool sets_power;
+    enum power power;
+    bool wants_prepared; /* a new VM that stays stopped: make its image and disk ready */
+    uint32_t stop_timeout_s;
+    enum wish_provision provision;
+    bool restarts;  /* a running VM is stopped and started with its new spec */
+    bool recreates; /* its disk is made anew; erases the old one */
+    bool deletes;
+    bool retries; /* if it is stalled or stayed down: try again now */
+};
+
+enum wish_result {
+    WISH_UNCHANGED,
+    WISH_CREATED,
+    WISH_STARTED,
+    WISH_STOPPED,
+    WISH_CONFIGURED, /* the spec changed */
+    WISH_RESTARTED,
+    WISH_RECREATED,
+    WISH_DELETED,
+    WISH_REQUESTED, /* something else: suspended, provisioning again, tried again */
+};
+
+struct wish_outcome {
+    enum wish_result result;
+    char uid[TEXT_ID_SIZE];
+    uint64_t generation;    /* what a waiter has to see observed */
+    struct spec_diff diff;  /* old spec -> new spec; empty unless the spec changed */
+};
+
+/*
+ * Applies the wishes (of different VMs) in one transaction: all of them or none.
+ * Returns 0 and ret[0 … count-1] (wish_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and no
+ * such VM), -ERR_VM_CONFLICT (belongs to another VMFile), -ERR_VM_DELETING, a store error.
+ * Deleting what is being deleted already succeeds.
+ */
+int wish_apply(struct store *store, const struct wish *wishes, size_t count,
+    struct wish_outcome *ret, struct error *err);
+void wish_outcome_clear(struct wish_outcome *outcome);
+
+/*
+ * Fills the digests of the files the spec names, so that a changed script or key is a changed spec.
+ * An unreadable file is an error that names it and the VM. Files to upload that are larger than
+ * 16 MiB are told apart by size and time of change instead of content.
+ */
+int wish_read_files(struct vm_spec *spec, struct error *err);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The readers of store records take any bytes (libFuzzer). What they accept must come back equal
+ * after it was written and read again.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/error.h"
+#include "specs/vm_desired.h"
+#include "specs/vm_status.h"
+#include "specs/vm_summary.h"
+#include "store/record.h"
+#include "store/store.h"
+
+static void insist(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+static struct bytes bytes_of(const struct buf *buf)
+{
+    return (struct bytes){buf_str(buf), buf->len};
+}
+
+static bool buf_equals(const struct buf *a, const struct buf *b)
+{
+    return a->len == b->len && memcmp(buf_str(a), buf_str(b), a->len) == 0;
+}
+
+static void try_desired(struct bytes input)
+{
+    struct vm_desired *desired = NULL, *again = NULL;
+    struct record_head head;
+    struct desired_summary summary;
+    struct error err = {0};
+    (void)record_desired_head(input, &head);
+    (void)record_desired_summary(input, &summary);
+    if (record_decode_desired(input, &desired, &err) < 0) {
+        insist(err.code != ERR_NONE);
+        return;
+    }
+    cleanup_buf struct buf first = BUF_INIT(0), second = BUF_INIT(0);
+    record_encode_desired(&first, desired, desired->revision);
+    insist(record_desired_head(bytes_of(&first), &head));
+    insist(strcmp(head.uid, desired->uid) == 0 && head.revision == desired->revision);
+    insist(record_desired_summary(bytes_of(&first), &summary));
+    insist(record_decode_desired(bytes_of(&first), &again, &err) == 0);
+    record_encode_desired(&second, again, again->revision);
+    insist(buf_equals(&first, &second));
+    vm_desired_free(desired);
+    vm_desired_free(again);
+}
+
+static void try_status(struct bytes input)
+{
+    struct vm_status *status = NULL, *again = NULL;
+    struct record_head head;
+    struct status_summary summary;
+    struct error err = {0};
+    (void)record_status_head(input, &head);
+    (void)record_status_summary(input, &summary);
+    if (record_decode_status(input, &status, &err) < 0) {
+        insist(err.code != ERR_NONE);
+        return;
+    }
+    cleanup_buf struct buf first = BUF_INIT(0), second = BUF_INIT(0);
+    record_encode_status(&first, status);
+    insist(record_status_summary(bytes_of(&first), &summary));
+    insist(record_decode_status(bytes_of(&first), &again, &err) == 0);
+    record_encode_status(&second, again);
+    insist(buf_equals(&first, &second));
+    vm_status_free(status);
+    vm_status_free(again);
+}
+
+static void try_lines(struct bytes input)
+{
+    struct desired_summary desired;
+    struct status_summary status;
+    if (desired_summary_parse(input.data, input.n, &desired)) {
+        insist(strlen(network_mode_name(desired.network)) > 0);
+        insist(strlen(backend_kind_name(desired.backend)) > 0);
+    }
+    if (status_summary_parse(input.data, input.n, &status)) {
+        insist(strlen(vm_display_word(&(struct desired_summary){0}, &status)) > 0);
+    }
+}
+
+static void try_event(struct bytes input)
+{
+    struct event_view event, again;
+    if (!record_event_view(input, &event)) {
+        return;
+    }
+    cleanup_buf struct buf text = BUF_INIT(0);
+    record_encode_event(&text, &event);
+    insist(record_event_view(bytes_of(&text), &again));
+    insist(again.count == event.count && again.first_ms == event.first_ms &&
+           again.last_ms == event.last_ms && again.is_warning == event.is_warning &&
+           again.message.n == event.message.n && again.vm_name.n == event.vm_name.n);
+}
+
+static void try_lease_and_json(struct bytes input)
+{
+    struct lease lease;
+    struct error err = {0};
+    const char *key = NULL;
+    json_t *json = NULL;
+    if (record_decode_lease((struct bytes){"tcp/1", 5}, input, &lease)) {
+        free(lease.key);
+        free(lease.vm_name);
+        free(lease.purpose);
+    }
+    if (record_decode_json(input, &key, &json, &err) == 0) {
+        cleanup_buf struct buf text = BUF_INIT(0);
+        json_t *again = NULL;
+        record_encode_json(&text, key, json);
+        insist(record_decode_json(bytes_of(&text), &key, &again, &err) == 0);
+        insist(json_equal(json, again));
+        json_decref(json);
+        json_decref(again);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct bytes input = {(const char *)data, size};
+    try_desired(input);
+    try_status(input);
+    try_lines(input);
+    try_event(input);
+    try_lease_and_json(input);
+    return 0;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "tests/unit/store/store_fixture.h"
+
+#include <sys/stat.h>
+
+/* ---- compare-and-set ---- */
+
+static void a_new_vm_is_read_back_with_revision_one(void **state)
+{
+    struct fixture *f = *state;
+    struct vm_desired *desired = a_desired("web", 4);
+    desired->generation = 1;
+    assert_int_equal(put_desired(f->store, desired, 0), 0);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_string_equal(record.name, "web");
+    assert_non_null(record.desired);
+    assert_null(record.status);
+    assert_string_equal(record.desired->uid, desired->uid);
+    assert_int_equal(record.desired->revision, 1);
+    assert_int_equal(record.desired->spec->vcpus, 4);
+    vm_record_clear(&record);
+    vm_desired_free(desired);
+}
+
+static void a_name_nobody_has_reads_as_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char long_name[2000];
+    memset(long_name, 'x', sizeof(long_name) - 1);
+    long_name[sizeof(long_name) - 1] = '\0';
+    const char *const names[] = {"nobody", "", long_name};
+    for (size_t i = 0; i < 3; i++) {
+        struct vm_record record = get_vm(f->store, names[i]);
+        assert_null(record.desired);
+        assert_null(record.status);
+        vm_record_clear(&record);
+    }
+}
+
+static void creating_a_vm_twice_is_stale(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(create_vm(f->store, "web", NULL), 0);
+    assert_int_equal(create_vm(f->store, "web", NULL), -ERR_STORE_STALE);
+}
+
+static void the_second_of_two_writers_with_one_revision_is_stale(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(create_vm(f->store, "web", NULL), 0);
+    struct vm_record record = get_vm(f->store, "web");
+    record.desired->spec->vcpus = 2;
+    assert_int_equal(put_desired(f->store, record.desired, 1), 0);
+    record.desired->spec->vcpus = 3;
+    assert_int_equal(put_desired(f->store, record.desired, 1), -ERR_STORE_STALE);
+    vm_record_clear(&record);
+    record = get_vm(f->store, "web");
+    assert_int_equal(record.desired->spec->vcpus, 2);
+    assert_int_equal(record.desired->revision, 2);
+    vm_record_clear(&record);
+}
+
+static void an_update_of_a_removed_vm_is_stale(void **state)
+{
+    struct fixture *f = *state;
+    struct vm_desired *desired = a_desired("web", 1);
+    assert_int_equal(put_desired(f->store, desired, 1), -ERR_STORE_STALE);
+    vm_desired_free(desired);
+}
+
+static void a_stale_batch_changes_nothing_at_all(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(create_vm(f->store, "b", NULL), 0);
+    struct vm_desired *a = a_desired("a", 1), *b = a_desired("b", 1);
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_desired(batch, a, 0);
+    store_batch_add_event(batch, "a", false, REASON_READY, "made", 1);
+    store_batch_put_desired(batch, b, 0);
+    assert_int_equal(commit(f->store, batch), -ERR_STORE_STALE);
+    struct vm_record record = get_vm(f->store, "a");
+    assert_null(record.desired);
+    vm_record_clear(&record);
+    struct event_list events;
+    struct error err = {0};
+    must(store_list_events(f->store, NULL, 0, 0, &events, &err), &err);
+    assert_int_equal(events.count, 0);
+    vm_desired_free(a);
+    vm_desired_free(b);
+}
+
+static void a_status_is_written_only_for_the_vm_it_is_of(void **state)
+{
+    struct fixture *f = *state;
+    char uid[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    assert_int_equal(put_status(f->store, "web", uid, 3), 0);
+    assert_int_equal(put_status(f->store, "web", "another", 4), -ERR_STORE_STALE);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_int_equal(record.status->observed_generation, 3);
+    vm_record_clear(&record);
+}
+
+static void a_status_without_desired_record_keeps_its_owner(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put_status(f->store, "orphan", "first", 1), 0);
+    assert_int_equal(put_status(f->store, "orphan", "first", 2), 0);
+    assert_int_equal(put_status(f->store, "orphan", "second", 3), -ERR_STORE_STALE);
+    struct vm_record record = get_vm(f->store, "orphan");
+    assert_null(record.desired);
+    assert_string_equal(record.status->uid, "first");
+    assert_int_equal(record.status->observed_generation, 2);
+    vm_record_clear(&record);
+}
+
+/* ---- forgetting and leases ---- */
+
+static int take_lease(struct store *store, const char *key, const char *uid, const char *vm)
+{
+    struct store_batch *batch = store_batch_new();
+    struct lease lease = {
+        .key = mem_strdup(key), .vm_name = mem_strdup(vm), .purpose = mem_strdup("ssh")};
+    strcpy(lease.uid, uid);
+    store_batch_take_lease(batch, &lease);
+    free(lease.key);
+    free(lease.vm_name);
+    free(lease.purpose);
+    return commit(store, batch);
+}
+
+static struct lease_list leases_of(struct store *store)
+{
+    struct lease_list list = {0};
+    struct error err = {0};
+    must(store_list_leases(store, &list, &err), &err);
+    return list;
+}
+
+static void a_lease_has_one_holder_until_it_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(take_lease(f->store, "tcp/10022", "u1", "a"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/10022", "u1", "a"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/10022", "u", "b"), -ERR_STORE_STALE);
+    assert_int_equal(take_lease(f->store, "tcp/10022", "u12", "b"), -ERR_STORE_STALE);
+    struct lease_list list = leases_of(f->store);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.items[0].key, "tcp/10022");
+    assert_string_equal(list.items[0].uid, "u1");
+    assert_string_equal(list.items[0].vm_name, "a");
+    assert_string_equal(list.items[0].purpose, "ssh");
+    lease_list_clear(&list);
+    struct store_batch *batch = store_batch_new();
+    store_batch_drop_lease(batch, "tcp/10022");
+    store_batch_drop_lease(batch, "tcp/never-taken");
+    assert_int_equal(commit(f->store, batch), 0);
+    assert_int_equal(take_lease(f->store, "tcp/10022", "u2", "b"), 0);
+}
+
+static void forgetting_a_vm_drops_its_records_and_its_leases_only(void **state)
+{
+    struct fixture *f = *state;
+    char uid[TEXT_ID_SIZE], other[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    assert_int_equal(create_vm(f->store, "db", other), 0);
+    assert_int_equal(put_status(f->store, "web", uid, 1), 0);
+    assert_int_equal(take_lease(f->store, "mac/1", uid, "web"), 0);
+    assert_int_equal(take_lease(f->store, "mac/2", other, "db"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/1", uid, "web"), 0);
+    assert_int_equal(take_lease(f->store, "tcp/2", uid, "web"), 0);
+    struct store_batch *batch = store_batch_new();
+    store_batch_forget_vm(batch, "web", uid);
+    assert_int_equal(commit(f->store, batch), 0);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_null(record.desired);
+    assert_null(record.status);
+    vm_record_clear(&record);
+    record = get_vm(f->store, "db");
+    assert_non_null(record.desired);
+    vm_record_clear(&record);
+    struct lease_list list = leases_of(f->store);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.items[0].key, "mac/2");
+    lease_list_clear(&list);
+}
+
+static void the_successor_of_a_vm_is_not_forgotten_with_it(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(create_vm(f->store, "web", NULL), 0);
+    struct store_batch *batch = store_batch_new();
+    store_batch_forget_vm(batch, "web", "its-predecessor");
+    assert_int_equal(commit(f->store, batch), -ERR_STORE_STALE);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_non_null(record.desired);
+    vm_record_clear(&record);
+}
+
+static void forgetting_what_is_gone_is_fine(void **state)
+{
+    struct fixture *f = *state;
+    struct store_batch *batch = store_batch_new();
+    store_batch_forget_vm(batch, "web", "uid");
+    assert_int_equal(commit(f->store, batch), 0);
+}
+
+/* ---- listing ---- */
+
+static void a_list_has_the_vms_of_both_tables_in_order(void **state)
+{
+    struct fixture *f = *state;
+    char uid[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "b", uid), 0);
+    assert_int_equal(put_status(f->store, "b", uid, 7), 0);
+    assert_int_equal(create_vm(f->store, "b2", NULL), 0);
+    assert_int_equal(put_status(f->store, "a-orphan", "x", 1), 0);
+    assert_int_equal(put_status(f->store, "z-orphan", "y", 1), 0);
+    struct vm_list list;
+    struct vm_summary_list summaries;
+    struct error err = {0};
+    must(store_list(f->store, &list, &err), &err);
+    must(store_list_summaries(f->store, &summaries, &err), &err);
+    static const char *const names[] = {"a-orphan", "b", "b2", "z-orphan"};
+    assert_int_equal(list.count, 4);
+    assert_int_equal(summaries.count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(list.records[i].name, names[i]);
+        assert_string_equal(summaries.items[i].name, names[i]);
+        assert_int_equal(list.records[i].desired != NULL, i == 1 || i == 2);
+        assert_int_equal(list.records[i].status != NULL, i != 2);
+        assert_int_equal(summaries.items[i].has_desired, i == 1 || i == 2);
+        assert_int_equal(summaries.items[i].has_status, i != 2);
+        assert_false(list.records[i].is_damaged);
+        assert_false(summaries.items[i].is_damaged);
+    }
+    assert_int_equal(summaries.items[1].status.observed_generation, 7);
+    assert_int_equal(summaries.items[1].desired.vcpus, 1);
+    assert_int_equal(summaries.items[1].desired.created_ms, 1700000000000);
+    vm_list_clear(&list);
+    vm_summary_list_clear(&summaries);
+}
+
+static void an_empty_store_lists_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct vm_list list;
+    struct error err = {0};
+    must(store_list(f->store, &list, &err), &err);
+    assert_int_equal(list.count, 0);
+    vm_list_clear(&list);
+}
+
+/* ---- plain JSON ---- */
+
+static void a_plain_record_is_written_replaced_listed_and_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    char key[1500]; /* longer than LMDB's keys may be, as an URL can */
+    memset(key, 'u', sizeof(key) - 1);
+    key[sizeof(key) - 1] = '\0';
+    json_t *record = json_pack("{s:i}", "bytes", 5), *read = NULL, *all = NULL;
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_json(batch, STORE_IMAGES, key, record);
+    store_batch_put_json(batch, STORE_IMAGES, "short", record);
+    assert_int_equal(commit(f->store, batch), 0);
+    must(store_get_json(f->store, STORE_IMAGES, key, &read, &err), &err);
+    assert_true(json_equal(read, record));
+    json_decref(read);
+    must(store_list_json(f->store, STORE_IMAGES, &all, &err), &err);
+    assert_int_equal(json_object_size(all), 2);
+    assert_true(json_equal(json_object_get(all, key), record));
+    json_decref(all);
+    batch = store_batch_new();
+    store_batch_put_json(batch, STORE_IMAGES, key, NULL);
+    assert_int_equal(commit(f->store, batch), 0);
+    must(store_get_json(f->store, STORE_IMAGES, key, &read, &err), &err);
+    assert_null(read);
+    json_decref(record);
+}
+
+/* ---- files ---- */
+
+static int mode_of(const struct fixture *f, const char *name)
+{
+    struct stat st;
+    char *path = places_path(&f->places, name);
+    assert_int_equal(stat(path, &st), 0);
+    free(path);
+    return (int)(st.st_mode & 0777);
+}
+
+static void the_store_is_private_to_its_user(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(mode_of(f, "store"), 0700);
+    assert_int_equal(mode_of(f, "store/data.mdb"), 0600);
+    assert_int_equal(mode_of(f, "store/lock.mdb"), 0600);
+}
+
+static void what_was_written_is_there_after_reopening(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(create_vm(f->store, "web", NULL), 0);
+    store_close(f->store);
+    f->store = open_store(f);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_non_null(record.desired);
+    vm_record_clear(&record);
+}
+
+static void network_file_systems_are_refused_and_local_ones_are_not(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    assert_int_equal(store_check_filesystem(0x6969, "/mnt/x", &err), -ERR_STORE);
+    assert_non_null(strstr(err.message, "'/mnt/x' is on NFS"));
+    assert_non_null(strstr(error_help_text(&err), "--data-dir"));
+    error_clear(&err);
+    assert_int_equal(store_check_filesystem(0x01021997, "/mnt/x", &err), -ERR_STORE);
+    error_clear(&err);
+    assert_int_equal(
+        store_check_filesystem(-11317950, "/mnt/x", &err), -ERR_STORE); /* CIFS, signed */
+    error_clear(&err);
+    assert_int_equal(store_check_filesystem(0xef53, "/mnt/x", &err), 0);
+    assert_int_equal(store_check_filesystem(0x01021994, "/mnt/x", &err), 0);
+}
+
+#define on_open_store(test)                                                                        \
+    cmocka_unit_test_setup_teardown(test, fixture_set_up_open, fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        on_open_store(a_new_vm_is_read_back_with_revision_one),
+        on_open_store(a_name_nobody_has_reads_as_nothing),
+        on_open_store(creating_a_vm_twice_is_stale),
+        on_open_store(the_second_of_two_writers_with_one_revision_is_stale),
+        on_open_store(an_update_of_a_removed_vm_is_stale),
+        on_open_store(a_stale_batch_changes_nothing_at_all),
+        on_open_store(a_status_is_written_only_for_the_vm_it_is_of),
+        on_open_store(a_status_without_desired_record_keeps_its_owner),
+        on_open_store(a_lease_has_one_holder_until_it_is_dropped),
+        on_open_store(forgetting_a_vm_drops_its_records_and_its_leases_only),
+        on_open_store(the_successor_of_a_vm_is_not_forgotten_with_it),
+        on_open_store(forgetting_what_is_gone_is_fine),
+        on_open_store(a_list_has_the_vms_of_both_tables_in_order),
+        on_open_store(an_empty_store_lists_nothing),
+        on_open_store(a_plain_record_is_written_replaced_listed_and_removed),
+        on_open_store(the_store_is_private_to_its_user),
+        on_open_store(what_was_written_is_there_after_reopening),
+        cmocka_unit_test(network_file_systems_are_refused_and_local_ones_are_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

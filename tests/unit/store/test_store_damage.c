@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Stores that are broken, foreign or full: an error that says what to do, never a crash. */
+#include "tests/unit/store/store_fixture.h"
+
+#include <fcntl.h>
+#include <lmdb.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char *data_file(const struct fixture *f)
+{
+    return places_path(&f->places, "store/data.mdb");
+}
+
+static void write_data_file(const struct fixture *f, const void *bytes, size_t n)
+{
+    struct error err = {0};
+    char *dir = places_path(&f->places, "store"), *path = data_file(f);
+    must(fs_make_dirs(dir, 0700, &err), &err);
+    must(fs_write_file(path, bytes, n, 0600, &err), &err);
+    free(dir);
+    free(path);
+}
+
+static void expect_damage(const struct fixture *f)
+{
+    struct store *store = NULL;
+    struct error err = {0};
+    char help[200];
+    assert_int_equal(store_open(&f->places, &store, &err), -ERR_STORE);
+    assert_null(store);
+    assert_non_null(strstr(err.message, f->dir));
+    assert_non_null(strstr(err.message, "damaged"));
+    (void)snprintf(help, sizeof(help), "mv %s/store %s/store.broken", f->dir, f->dir);
+    assert_non_null(strstr(error_help_text(&err), help));
+}
+
+static void a_data_file_of_garbage_is_refused_with_the_way_out(void **state)
+{
+    struct fixture *f = *state;
+    char garbage[20000];
+    for (size_t i = 0; i < sizeof(garbage); i++) {
+        garbage[i] = (char)(i * 7919 >> 3);
+    }
+    write_data_file(f, garbage, sizeof(garbage));
+    expect_damage(f);
+}
+
+static void a_data_file_too_short_for_its_header_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    write_data_file(f, "short", 5);
+    expect_damage(f);
+}
+
+/* A store with enough in it to have pages behind the first ones. */
+static void fill_store(struct fixture *f)
+{
+    char name[32];
+    f->store = open_store(f);
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(name, sizeof(name), "vm-%d", i);
+        assert_int_equal(create_vm(f->store, name, NULL), 0);
+    }
+    store_close(f->store);
+    f->store = NULL;
+}
+
+static void a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    fill_store(f);
+    char *path = data_file(f);
+    struct buf whole = BUF_INIT(0);
+    struct error err = {0};
+    must(fs_read_file(path, &whole, &err), &err);
+    int refused = 0;
+    for (size_t n = 8192; n < whole.len; n += 4096) {
+        struct store *store = NULL;
+        struct vm_list list = {0};
+        error_clear(&err);
+        write_data_file(f, whole.data, n);
+        if (store_open(&f->places, &store, &err) < 0 || store_list(store, &list, &err) < 0) {
+            assert_int_equal(err.code, ERR_STORE);
+            refused++;
+        }
+        vm_list_clear(&list);
+        store_close(store);
+    }
+    assert_true(refused > 0);
+    buf_clear(&whole);
+    free(path);
+}
+
+/* ---- records written past the store's own functions ---- */
+
+static void put_raw(const struct fixture *f, const char *table, const char *key, const char *value,
+    size_t value_len)
+{
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi;
+    char *path = places_path(&f->places, "store");
+    MDB_val k = {strlen(key), (void *)(uintptr_t)key};
+    MDB_val v = {value_len, (void *)(uintptr_t)value};
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+    assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
+    assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    free(path);
+}
+
+static void put_raw_into_closed(
+    struct fixture *f, const char *table, const char *key, const char *value, size_t n)
+{
+    store_close(f->store); /* LMDB forbids two environments of one file in a process */
+    f->store = NULL;
+    put_raw(f, table, key, value, n);
+}
+
+static void a_newer_schema_is_refused_naming_both_versions(void **state)
+{
+    struct fixture *f = *state;
+    put_raw_into_closed(f, "meta", "schema",
+        "schema\0"
+        "2",
+        8);
+    struct store *store = NULL;
+    struct error err = {0};
+    assert_int_equal(store_open(&f->places, &store, &err), -ERR_STORE_VERSION);
+    assert_non_null(strstr(err.message, "has version 2"));
+    assert_non_null(strstr(err.message, "up to 1"));
+}
+
+static void a_schema_that_is_no_number_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    put_raw_into_closed(f, "meta", "schema", "nonsense", 8);
+    expect_damage(f);
+}
+
+static void a_damaged_record_is_named_and_hides_no_other(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(create_vm(f->store, "a", NULL), 0);
+    assert_int_equal(create_vm(f->store, "c", NULL), 0);
+    static const char record[] = "uid\t1\tv1\tnonsense\n{\"uid\":";
+    put_raw_into_closed(f, "desired", "b", record, sizeof(record) - 1);
+    f->store = open_store(f);
+    struct vm_record one = {0};
+    struct error err = {0};
+    assert_int_equal(store_get(f->store, "b", &one, &err), -ERR_STORE);
+    assert_non_null(strstr(err.message, "record 'b' of table 'desired'"));
+    error_clear(&err);
+    struct vm_list list;
+    must(store_list(f->store, &list, &err), &err);
+    assert_int_equal(list.count, 3);
+    assert_non_null(list.records[0].desired);
+    assert_null(list.records[1].desired);
+    assert_true(list.records[1].is_damaged);
+    assert_non_null(list.records[2].desired);
+    assert_false(list.records[2].is_damaged);
+    vm_list_clear(&list);
+    struct vm_summary_list summaries;
+    must(store_list_summaries(f->store, &summaries, &err), &err);
+    assert_int_equal(summaries.count, 3);
+    assert_true(summaries.items[1].has_desired);
+    assert_true(summaries.items[1].is_damaged);
+    vm_summary_list_clear(&summaries);
+}
+
+static void a_summary_of_another_layout_is_computed_from_the_json(void **state)
+{
+    struct fixture *f = *state;
+    static const char record[] = "u\tv9\tsomething else\n{\"uid\":\"u\",\"observedGeneration\":12}";
+    put_raw_into_closed(f, "status", "web", record, sizeof(record) - 1);
+    f->store = open_store(f);
+    struct vm_summary_list summaries;
+    struct error err = {0};
+    must(store_list_summaries(f->store, &summaries, &err), &err);
+    assert_int_equal(summaries.count, 1);
+    assert_false(summaries.items[0].is_damaged);
+    assert_int_equal(summaries.items[0].status.observed_generation, 12);
+    vm_summary_list_clear(&summaries);
+}
+
+static void an_event_that_cannot_be_read_is_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    put_raw_into_closed(f, "events", "\1\1\1\1\1\1\1\1", "x", 1);
+    f->store = open_store(f);
+    struct store_batch *batch = store_batch_new();
+    store_batch_add_event(batch, "web", false, REASON_READY, "m", 1);
+    assert_int_equal(commit(f->store, batch), 0);
+    struct event_list list;
+    struct error err = {0};
+    must(store_list_events(f->store, NULL, 0, 0, &list, &err), &err);
+    assert_int_equal(list.count, 1);
+    event_list_clear(&list);
+}
+
+static void a_place_that_is_a_file_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct store *store = NULL;
+    char *path = places_path(&f->places, "store");
+    must(fs_write_file(path, "x", 1, 0600, &err), &err);
+    assert_true(store_open(&f->places, &store, &err) < 0);
+    assert_non_null(strstr(err.message, path));
+    free(path);
+}
+
+/* ---- a full disk: a small tmpfs in a mount namespace of the child's own ---- */
+
+enum { CANNOT_MOUNT = 77, ENOUGH = 200000 };
+
+static bool mount_small(const struct fixture *f, const char *options, unsigned long flags)
+{
+    return mount("none", f->dir, "tmpfs", flags, options) == 0;
+}
+
+static int put_big_status(struct store *store, int i, struct error *err)
+{
+    char name[32], message[3000];
+    memset(message, 'm', sizeof(message) - 1);
+    message[sizeof(message) - 1] = '\0';
+    (void)snprintf(name, sizeof(name), "vm-%d", i);
+    struct vm_status *status = vm_status_new("u");
+    struct store_batch *batch = store_batch_new();
+    vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, message, 1);
+    store_batch_put_status(batch, name, status);
+    int rc = store_commit(store, batch, err);
+    vm_status_free(status);
+    store_batch_free(batch);
+    return rc;
+}
+
+static void fill_the_disk(const struct fixture *f, int number)
+{
+    (void)number;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        !mount_small(f, "size=512k", 0)) {
+        _exit(CANNOT_MOUNT);
+    }
+    struct store *store = NULL;
+    struct error err = {0};
+    struct vm_list list;
+    child_must(store_open(&f->places, &store, &err) == 0);
+    int i = 0;
+    while (i < ENOUGH && put_big_status(store, i, &err) == 0) {
+        i++;
+    }
+    child_must(i > 0 && i < ENOUGH);
+    child_must(err.code == ERR_NO_SPACE);
+    error_clear(&err);
+    child_must(store_list(store, &list, &err) == 0 && list.count == (size_t)i);
+    vm_list_clear(&list);
+    child_must(mount_small(f, "size=4m", MS_REMOUNT));
+    child_must(put_big_status(store, i, &err) == 0);
+    child_must(store_list(store, &list, &err) == 0 && list.count == (size_t)i + 1);
+    vm_list_clear(&list);
+    store_close(store);
+}
+
+static void a_full_disk_is_said_to_be_full_and_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int status = wait_for_child(start_child(fill_the_disk, f, 0));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT_MOUNT) {
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
+#define in_empty_dir(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
+#define on_open_store(test)                                                                        \
+    cmocka_unit_test_setup_teardown(test, fixture_set_up_open, fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_empty_dir(a_data_file_of_garbage_is_refused_with_the_way_out),
+        in_empty_dir(a_data_file_too_short_for_its_header_is_refused),
+        in_empty_dir(a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash),
+        on_open_store(a_newer_schema_is_refused_naming_both_versions),
+        on_open_store(a_schema_that_is_no_number_is_damage),
+        on_open_store(a_damaged_record_is_named_and_hides_no_other),
+        on_open_store(a_summary_of_another_layout_is_computed_from_the_json),
+        on_open_store(an_event_that_cannot_be_read_is_passed_over),
+        in_empty_dir(a_place_that_is_a_file_is_refused),
+        in_empty_dir(a_full_disk_is_said_to_be_full_and_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
