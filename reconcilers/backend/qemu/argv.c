@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/argv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm_spec.h"
+
+struct words {
+    char **items;
+    size_t n;
+};
+
+static void push(struct words *words, char *word_take)
+{
+    mem_grow(words->items, words->n);
+    words->items[words->n++] = word_take;
+}
+
+static void add(struct words *words, const char *word)
+{
+    push(words, mem_strdup(word));
+}
+
+static void option(struct words *words, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void option(struct words *words, const char *name, const char *fmt, ...)
+{
+    char *value = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&value, fmt, ap);
+    va_end(ap);
+    add(words, name);
+    push(words, n >= 0 ? value : mem_strdup(""));
+}
+
+/* Inside an option's value a comma is doubled (qemu(1), -drive; docs of QemuOpts and keyval). */
+static char *escape(const char *path)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    for (; *path; path++) {
+        buf_add_char(&out, *path);
+        if (*path == ',') {
+            buf_add_char(&out, ',');
+        }
+    }
+    return buf_steal(&out);
+}
+
+static void add_process(struct words *words, const struct qemu_config *config)
+{
+    add(words, config->binary);
+    option(words, "-name", "guest=%s,debug-threads=on", config->spec->name);
+    option(words, "-uuid", "%s", config->uuid);
+    add(words, "-nodefaults");
+    add(words, "-no-user-config");
+    add(words, "-S");
+    /* A guest that powers off or panics while no controller looks stays as a run state. */
+    add(words, "-no-shutdown");
+    option(words, "-action", "panic=pause");
+    option(words, "-pidfile", "%s", config->pidfile);
+    option(words, "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+}
+
+static void add_machine(struct words *words, const struct qemu_config *config)
+{
+    option(words, "-machine", "q35%s",
+        config->firmware_code ? ",pflash0=firmware-code,pflash1=firmware-vars" : "");
+    option(words, "-accel", "%s", config->accel);
+    if (text_eq(config->accel, "kvm")) {
+        option(words, "-cpu", "host"); /* TCG: the default; `max` measured slower */
+    }
+    option(words, "-smp", "%u", config->spec->vcpus);
+    option(words, "-m", "%uM", config->spec->memory_mib);
+}
+
+static void add_firmware(struct words *words, const struct qemu_config *config)
+{
+    if (!config->firmware_code) {
+        return;
+    }
+    cleanup_free char *code = escape(config->firmware_code);
+    cleanup_free char *vars = escape(config->firmware_vars);
+    option(words, "-blockdev",
+        "driver=raw,node-name=firmware-code,read-only=on,file.driver=file,file.filename=%s", code);
+    option(words, "-blockdev",
+        "driver=raw,node-name=firmware-vars,file.driver=file,file.filename=%s", vars);
+}
+
+static void add_monitors(struct words *words)
+{
+    option(words, "-chardev", "socket,id=ctl,fd=%d,server=on,wait=off", QEMU_FD_CONTROL);
+    option(words, "-mon", "chardev=ctl,mode=control");
+    option(words, "-chardev", "socket,id=usr,fd=%d,server=on,wait=off", QEMU_FD_QMP);
+    option(words, "-mon", "chardev=usr,mode=control");
+}
+
+static void add_console(struct words *words, const struct qemu_config *config)
+{
+    cleanup_free char *log = escape(config->console_log);
+    option(words, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on",
+        QEMU_FD_CONSOLE, log);
+    option(words, "-serial", "chardev:console");
+    option(words, "-vga", "std");
+    option(words, "-vnc", "127.0.0.1:0,to=200"); /* the first free of 5900…6100 */
+}
+
+static void add_disk(struct words *words, const struct qemu_config *config)
+{
+    cleanup_free char *overlay = escape(config->overlay);
+    option(words, "-blockdev",
+        "driver=qcow2,node-name=" QEMU_DISK_NODE
+        ",discard=unmap,file.driver=file,file.discard=unmap,file.filename=%s",
+        overlay);
+    option(words, "-device", "virtio-blk-pci,id=disk,drive=" QEMU_DISK_NODE ",bootindex=1");
+}
+
+static void add_seed(struct words *words, const struct qemu_config *config)
+{
+    if (!config->seed) {
+        return;
+    }
+    cleanup_free char *seed = escape(config->seed);
+    option(words, "-blockdev",
+        "driver=raw,node-name=seed0,read-only=on,file.driver=file,file.filename=%s", seed);
+    switch (config->spec->cloud_init.bus) {
+    case SEED_VIRTIO:
+        option(words, "-device", "virtio-blk-pci,id=seed,drive=seed0");
+        break;
+    case SEED_IDE:
+        option(words, "-device", "ide-cd,id=seed,drive=seed0");
+        break;
+    case SEED_SCSI:
+    case SEED_BUS_COUNT_:
+        option(words, "-device", "virtio-scsi-pci,id=scsi0");
+        option(words, "-device", "scsi-cd,id=seed,bus=scsi0.0,drive=seed0");
+        break;
+    }
+}
+
+static void add_network(struct words *words, const struct qemu_config *config)
+{
+    enum network_mode mode = config->spec->network.mode;
+    if (mode == NETWORK_USER) {
+        option(words, "-netdev", "user,id=" QEMU_NETDEV); /* forwards: boot.c */
+    } else if (mode == NETWORK_TAP) {
+        option(words, "-netdev", "tap,id=" QEMU_NETDEV ",fd=%d", QEMU_FD_TAP);
+    } else {
+        return;
+    }
+    option(words, "-device",
+        "virtio-net-pci,id=nic,netdev=" QEMU_NETDEV "%s%s,romfile=", config->mac ? ",mac=" : "",
+        config->mac ? config->mac : "");
+}
+
+char **qemu_argv(const struct qemu_config *config)
+{
+    struct words words = {0};
+    add_process(&words, config);
+    add_machine(&words, config);
+    add_firmware(&words, config);
+    add_monitors(&words);
+    add_console(&words, config);
+    add_disk(&words, config);
+    add_seed(&words, config);
+    add_network(&words, config);
+    option(&words, "-device", "virtio-rng-pci");
+    option(&words, "-device", "pvpanic-pci");
+    push(&words, NULL);
+    return words.items;
+}
+
+void qemu_argv_free(char **argv)
+{
+    for (char **word = argv; word && *word; word++) {
+        free(*word);
+    }
+    free(argv);
+}

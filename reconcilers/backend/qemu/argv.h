@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * QEMU's command line for one instance (qemu(1)). Pure: the same input gives the same words, which
+ * tests/unit/reconcilers/golden keeps. What depends on the host (ports, sizes) is not here but done
+ * by boot.c over QMP, where a failure does not end QEMU.
+ */
+#pragma once
+
+#include <stddef.h>
+
+struct vm_spec;
+
+/* The descriptors that QEMU inherits, by the numbers they have there. */
+enum qemu_fd {
+    QEMU_FD_LOCK = 3, /* alive.lock: QEMU does not know of it, holding it is the point */
+    QEMU_FD_CONTROL,
+    QEMU_FD_QMP,
+    QEMU_FD_CONSOLE,
+    QEMU_FD_TAP, /* only with network "tap" */
+    QEMU_FD_END_,
+};
+
+/* Node and device names that boot.c speaks of. */
+#define QEMU_DISK_NODE "disk0"
+#define QEMU_NETDEV "net0"
+
+/* All borrowed. */
+struct qemu_config {
+    const struct vm_spec *spec;
+    const char *binary;
+    const char *uuid;
+    const char *accel; /* "kvm" or "tcg" */
+    const char *mac;   /* NULL: QEMU's own choice */
+    const char *overlay;
+    const char *seed; /* NULL: none */
+    const char *console_log;
+    const char *pidfile;
+    const char *firmware_code; /* both NULL: BIOS */
+    const char *firmware_vars;
+};
+
+/* argv[0] is the binary; ends with NULL. qemu_argv_free() it. */
+char **qemu_argv(const struct qemu_config *config);
+void qemu_argv_free(char **argv); /* NULL is fine */

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The boot operation: what must be done between "QEMU is there" and "the guest runs", as a sequence
+ * of QMP commands, one under way at a time:
+ *
+ *   status -> forwards -> (remove | add)* -> disk -> (resize) -> vnc -> (run) -> settled -> done
+ *
+ * (The UUID was verified by monitor.c before it lets any command through.) Every step looks first
+ * and does only what is missing, so doing it twice does no harm. Forwards are added here and not on
+ * the command line, because there a busy port ends QEMU and here it is an error text.
+ */
+#include <stdlib.h>
+
+#include "controller/loop.h"
+#include "reconcilers/backend/qemu/argv.h"
+#include "reconcilers/backend/qemu/forward.h"
+#include "reconcilers/backend/qemu/machine.h"
+#include "reconcilers/backend/qemu/monitor.h"
+#include "reconcilers/backend/qemu/run_state.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+struct forwards {
+    struct spec_forward *list;
+    size_t n;
+    size_t next;
+};
+
+struct boot {
+    struct op op;
+    struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
+    struct boot_result *result; /* borrowed until done */
+    bool has_user_network;
+    bool is_running;    /* it ran already when we came */
+    int64_t disk_bytes; /* what the spec asks for, 0: as it is */
+    struct forwards wanted;
+    struct forwards unwanted;
+    struct loop_timer *finished; /* `done` is called from the loop, never from where it was known */
+    struct error err;
+    op_done_fn *done;
+    void *context;
+};
+
+static void boot_free(struct boot *boot)
+{
+    if (boot->machine->monitor) {
+        monitor_forget(boot->machine->monitor, boot);
+    }
+    loop_timer_free(boot->finished);
+    free(boot->wanted.list);
+    free(boot->unwanted.list);
+    free(boot);
+}
+
+static void boot_cancel(struct op *op)
+{
+    boot_free((struct boot *)op);
+}
+
+static void call_done(void *context)
+{
+    struct boot *boot = context;
+    struct error err = boot->err;
+    op_done_fn *done = boot->done;
+    void *done_context = boot->context;
+    boot_free(boot);
+    done(done_context, err.code ? &err : NULL);
+}
+
+static void finish(struct boot *boot)
+{
+    loop_timer_start(boot->finished, 0);
+}
+
+static void fail(struct boot *boot, const struct error *why)
+{
+    boot->err = *why;
+    (void)error_wrap(&boot->err, "cannot boot '%s'", boot->machine->vm_name);
+    finish(boot);
+}
+
+static void send(
+    struct boot *boot, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
+{
+    struct error err = {0};
+    int rc = 0;
+    if (boot->machine->monitor) {
+        rc = monitor_execute(boot->machine->monitor, command, arguments_take, reply, boot, &err);
+    } else {
+        json_decref(arguments_take);
+        rc = error_set(&err, ERR_QMP_CONNECT, "QEMU does not run");
+    }
+    if (rc < 0) {
+        fail(boot, &err);
+    }
+}
+
+/* The human monitor's answer is a text; what is wrong stands in it, too. */
+static void send_human(struct boot *boot, const char *line, qmp_reply_fn *reply)
+{
+    json_t *arguments = json_object();
+    json_put_text(arguments, "command-line", line);
+    send(boot, "human-monitor-command", arguments, reply);
+}
+
+/* ---- settled: the facts are right when `done` is called ---- */
+
+static void settled(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    monitor_note_status(boot->machine->monitor, value);
+    finish(boot);
+}
+
+static void runs(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    (void)value;
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    send(boot, "query-status", NULL, settled);
+}
+
+/* ---- VNC and go ---- */
+
+static void vnc_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    const char *host = json_text(value, "host");
+    const char *service = json_text(value, "service");
+    if (!err && json_flag(value, "enabled", false) && host && service) {
+        free(boot->result->vnc);
+        boot->result->vnc = mem_printf("%s:%s", host, service);
+    }
+    if (boot->is_running) {
+        runs(boot, NULL, NULL);
+    } else {
+        send(boot, "cont", NULL, runs);
+    }
+}
+
+static void ask_vnc(struct boot *boot)
+{
+    send(boot, "query-vnc", NULL, vnc_arrived); /* a QEMU without VNC refuses, which is fine */
+}
+
+/* ---- the disk's size ---- */
+
+static void resized(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    (void)value;
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    ask_vnc(boot);
+}
+
+static int64_t disk_size(const json_t *nodes)
+{
+    size_t i;
+    json_t *node;
+    json_array_foreach(nodes, i, node)
+    {
+        if (text_eq(json_text(node, "node-name"), QEMU_DISK_NODE)) {
+            return json_int(json_object_get(node, "image"), "virtual-size", -1);
+        }
+    }
+    return -1;
+}
+
+static void nodes_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    int64_t size = disk_size(value);
+    if (err) {
+        fail(boot, err);
+    } else if (size >= 0 && size < boot->disk_bytes) {
+        json_t *arguments = json_object();
+        json_put_text(arguments, "node-name", QEMU_DISK_NODE);
+        json_put_int(arguments, "size", boot->disk_bytes);
+        send(boot, "block_resize", arguments, resized);
+    } else {
+        ask_vnc(boot);
+    }
+}
+
+static void check_disk(struct boot *boot)
+{
+    if (boot->disk_bytes == 0) {
+        ask_vnc(boot);
+        return;
+    }
+    json_t *arguments = json_object();
+    json_put_flag(arguments, "flat", true); /* without the backing files' nodes */
+    send(boot, "query-named-block-nodes", arguments, nodes_arrived);
+}
+
+/* ---- forwards ---- */
+
+static void change_next_forward(struct boot *boot);
+
+static void removed(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    (void)value;
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    boot->unwanted.next++;
+    change_next_forward(boot);
+}
+
+static void fail_port(struct boot *boot, const char *answer)
+{
+    const struct spec_forward *forward = &boot->wanted.list[boot->wanted.next];
+    free(boot->result->taken_port);
+    boot->result->taken_port = forward_lease_key(forward);
+    log_debug("qemu", "%s: %s", boot->machine->vm_name, answer);
+    struct error err = {0};
+    (void)error_set(&err, ERR_PORT_TAKEN,
+        "%s port %u of 127.0.0.1 is in use by another program (wanted for the guest's port %u)",
+        forward_protocol_name(forward->protocol), forward->host_port, forward->guest_port);
+    fail(boot, &err);
+}
+
+static void added(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    const char *answer = json_string_value(value);
+    if (err) {
+        fail(boot, err);
+    } else if (answer && answer[0]) {
+        fail_port(boot, answer);
+    } else {
+        boot->wanted.next++;
+        change_next_forward(boot);
+    }
+}
+
+/* First all removals: they may free the port that an addition needs. */
+static void change_next_forward(struct boot *boot)
+{
+    if (boot->unwanted.next < boot->unwanted.n) {
+        cleanup_free char *line = forward_remove_line(&boot->unwanted.list[boot->unwanted.next]);
+        send_human(boot, line, removed);
+    } else if (boot->wanted.next < boot->wanted.n) {
+        cleanup_free char *line = forward_add_line(&boot->wanted.list[boot->wanted.next]);
+        send_human(boot, line, added);
+    } else {
+        check_disk(boot);
+    }
+}
+
+/* Leaves in `list` what is not among `others`. */
+static void keep_missing(struct forwards *list, const struct spec_forward *others, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        if (!forward_is_in(&list->list[i], others, n)) {
+            list->list[kept++] = list->list[i];
+        }
+    }
+    list->n = kept;
+}
+
+static void usernet_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    const char *answer = json_string_value(value);
+    boot->unwanted.n = forward_parse(answer ? answer : "", &boot->unwanted.list);
+    cleanup_free struct spec_forward *present =
+        mem_dup(boot->unwanted.list, boot->unwanted.n * sizeof(*boot->unwanted.list));
+    size_t n_present = boot->unwanted.n;
+    keep_missing(&boot->unwanted, boot->wanted.list, boot->wanted.n);
+    keep_missing(&boot->wanted, present, n_present);
+    change_next_forward(boot);
+}
+
+/* ---- the start ---- */
+
+static void status_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    const char *word = json_text(value, "status");
+    enum run_state state = run_state_from_qemu(word);
+    struct error why = {0};
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    boot->is_running = state == RUN_STATE_RUNNING;
+    if (!boot->is_running && state != RUN_STATE_PRELAUNCH && state != RUN_STATE_PAUSED) {
+        (void)error_set(
+            &why, ERR_VM_INVALID_STATE, "QEMU is in state '%s'", word ? word : "unknown");
+        fail(boot, &why);
+    } else if (boot->has_user_network) {
+        send_human(boot, "info usernet", usernet_arrived);
+    } else {
+        check_disk(boot);
+    }
+}
+
+struct op *machine_boot(struct machine *machine, const struct vm_env *env,
+    struct boot_result *result, op_done_fn *done, void *context)
+{
+    struct boot *boot = mem_new(struct boot);
+    *boot = (struct boot){.op = {.cancel = boot_cancel},
+        .machine = machine,
+        .result = result,
+        .has_user_network = env->spec->network.mode == NETWORK_USER,
+        .disk_bytes = (int64_t)env->spec->disk_gib << 30,
+        .done = done,
+        .context = context};
+    boot->wanted.n = forward_list(env->spec, env->status->ssh_port, &boot->wanted.list);
+    boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
+    send(boot, "query-status", NULL, status_arrived);
+    return &boot->op;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/host_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+#define QEMU_PROGRAM "qemu-system-x86_64"
+
+enum { FIRMWARE_VARS_MAX = 16 << 20 };
+
+const struct firmware_files host_firmware_files[] = {
+    {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"}, /* Debian, Ubuntu */
+    {"/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"},
+    {"/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"},     /* Fedora */
+    {"/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"}, /* Arch */
+    {"/usr/share/qemu/edk2-x86_64-code.fd", "/usr/share/qemu/edk2-i386-vars.fd"},   /* QEMU's own */
+};
+const size_t host_n_firmware_files = ARRAY_LEN(host_firmware_files);
+
+/* POSIX, "Environment Variables", PATH: an empty item means the current directory; not taken, since
+ * the controller's current directory says nothing about the user's. */
+static char *find_in_path(const char *program)
+{
+    const char *item = getenv("PATH");
+    while (item && *item) {
+        size_t n = strcspn(item, ":");
+        cleanup_free char *path = mem_printf("%.*s/%s", (int)n, item, program);
+        if (item[0] == '/' && access(path, X_OK) == 0) {
+            return TAKE_PTR(path);
+        }
+        item += n;
+        item += *item == ':';
+    }
+    return NULL;
+}
+
+int host_find_qemu(char **ret_path, struct error *err)
+{
+    const char *wanted = getenv("VMCTL_QEMU");
+    const char *program = wanted && wanted[0] ? wanted : QEMU_PROGRAM;
+    cleanup_free char *path = program[0] == '/' ? mem_strdup(program) : find_in_path(program);
+    if (!path || access(path, X_OK) != 0) {
+        (void)error_set(err, ERR_QEMU_SPAWN, "cannot find the program '%s'%s", program,
+            program == wanted ? " (from VMCTL_QEMU)" : " in PATH");
+        return error_help(err, "install it: apt-get install qemu-system-x86");
+    }
+    *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
+int host_find_firmware(const struct firmware_files *candidates, size_t n,
+    const struct firmware_files **ret, struct error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (access(candidates[i].code, R_OK) == 0 && access(candidates[i].vars, R_OK) == 0) {
+            *ret = &candidates[i];
+            return 0;
+        }
+    }
+    (void)error_set(err, ERR_QEMU_SPAWN, "cannot find UEFI firmware (OVMF) on this host");
+    return error_help(err, "install it: apt-get install ovmf; or use firmware \"bios\"");
+}
+
+int host_make_firmware_vars(
+    const struct firmware_files *firmware, const char *vars_path, struct error *err)
+{
+    if (fs_exists(vars_path)) {
+        return 0;
+    }
+    cleanup_buf struct buf bytes = BUF_INIT(FIRMWARE_VARS_MAX);
+    int rc = fs_read_file(firmware->vars, &bytes, err);
+    return rc < 0 ? rc : fs_write_file(vars_path, bytes.data, bytes.len, 0600, err);
+}

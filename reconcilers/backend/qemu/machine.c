@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/machine.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "controller/loop.h"
+#include "controller/process.h"
+#include "reconcilers/backend/qemu/monitor.h"
+#include "reconcilers/backend/qemu/qemu_log.h"
+#include "reconcilers/backend/qemu/spawn.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+
+static struct machine *machine_open(struct reconciler_host *host, const char *vm_name,
+    void (*changed)(void *context), void *context)
+{
+    struct machine *machine = mem_new(struct machine);
+    *machine = (struct machine){.host = host,
+        .vm_name = mem_strdup(vm_name),
+        .lock_path = places_vm(host->places, vm_name, VM_ALIVE_LOCK),
+        .control_path = places_vm(host->places, vm_name, VM_CONTROL_SOCKET),
+        .log_path = places_vm(host->places, vm_name, VM_QEMU_LOG),
+        .changed = changed,
+        .context = context,
+        .exit_status = -1,
+        .go_fd = -1};
+    return machine;
+}
+
+static void forget_process(struct machine *machine)
+{
+    if (machine->process) {
+        (void)process_exit_status(machine->process); /* leaves no zombie */
+    }
+    process_close(TAKE_PTR(machine->process));
+    machine->exit_status = -1;
+}
+
+/* The waiting child sees the end of the stream and exits. */
+static void call_off(struct machine *machine)
+{
+    if (machine->go_fd >= 0) {
+        close(TAKE_FD(machine->go_fd));
+    }
+}
+
+static void machine_close(struct machine *machine)
+{
+    if (!machine) {
+        return;
+    }
+    monitor_free(machine->monitor);
+    forget_process(machine);
+    call_off(machine);
+    free(machine->vm_name);
+    free(machine->lock_path);
+    free(machine->control_path);
+    free(machine->log_path);
+    free(machine->last_output);
+    free(machine);
+}
+
+static void tell_changed(void *context)
+{
+    struct machine *machine = context;
+    machine->changed(machine->context);
+}
+
+static void process_exited(void *context)
+{
+    struct machine *machine = context;
+    machine->exit_status = process_exit_status(machine->process);
+    machine->changed(machine->context);
+}
+
+/* ---- the process ---- */
+
+static int watch_process(
+    struct machine *machine, const char *iid, pid_t pid, uint64_t start_ticks, struct error *err)
+{
+    (void)snprintf(machine->process_iid, sizeof(machine->process_iid), "%s", iid);
+    return process_watch(
+        machine->host->loop, pid, start_ticks, process_exited, machine, &machine->process, err);
+}
+
+int machine_take_child(
+    struct machine *machine, const char *iid, struct spawned *spawned_take, struct error *err)
+{
+    call_off(machine);
+    monitor_free(TAKE_PTR(machine->monitor));
+    forget_process(machine);
+    machine->is_output_read = false;
+    machine->go_fd = TAKE_FD(spawned_take->go_fd);
+    int rc = watch_process(machine, iid, spawned_take->pid, spawned_take->start_ticks, err);
+    if (rc < 0) {
+        call_off(machine);
+    }
+    return rc;
+}
+
+/* After a restart of the controller: by the record, if it is of this boot of the host. */
+static void find_recorded_process(struct machine *machine, const struct vm_instance *instance)
+{
+    bool is_of_this_boot = strcmp(instance->boot_id, clock_boot_id(machine->host->clock)) == 0;
+    if (!machine->process && instance->pid > 0 && is_of_this_boot) {
+        struct error err = {0};
+        (void)watch_process(machine, instance->iid, instance->pid, instance->start_ticks, &err);
+    }
+}
+
+/* Without a record (the store was lost): who answers on the control socket. Our own pid means that
+ * the connection was queued before QEMU ran. */
+static void find_answering_process(struct machine *machine, const struct vm_instance *instance)
+{
+    pid_t pid = machine->monitor ? monitor_peer_pid(machine->monitor) : 0;
+    uint64_t start_ticks = 0;
+    if (!machine->process && pid > 0 && pid != getpid() && process_start_ticks(pid, &start_ticks)) {
+        struct error err = {0};
+        (void)watch_process(machine, instance->iid, pid, start_ticks, &err);
+    }
+}
+
+static void open_monitor(struct machine *machine, const char *iid)
+{
+    machine->monitor = monitor_new(
+        machine->host->loop, machine->vm_name, machine->control_path, iid, tell_changed, machine);
+}
+
+static void machine_release(struct machine *machine)
+{
+    if (machine->go_fd >= 0) {
+        spawn_release(TAKE_FD(machine->go_fd));
+        open_monitor(machine, machine->process_iid);
+    }
+}
+
+/* What is held of another instance than the recorded one says nothing about this one. */
+static void drop_other_instance(struct machine *machine, const char *iid)
+{
+    if (machine->monitor && strcmp(monitor_iid(machine->monitor), iid) != 0) {
+        monitor_free(TAKE_PTR(machine->monitor));
+    }
+    if (machine->process && strcmp(machine->process_iid, iid) != 0) {
+        forget_process(machine);
+    }
+}
+
+/* ---- facts ---- */
+
+/* The lock is free a moment before the process has ended for good; only then is its status known.
+ */
+static bool is_alive(const struct machine *machine)
+{
+    return lockfile_is_held(machine->lock_path) ||
+           (machine->process && process_is_alive(machine->process));
+}
+
+static void observe_dead(
+    struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
+{
+    call_off(machine);
+    monitor_free(TAKE_PTR(machine->monitor));
+    drop_other_instance(machine, instance->iid);
+    find_recorded_process(machine, instance); /* gone, or a zombie that still has its status */
+    if (machine->process && machine->exit_status < 0) {
+        machine->exit_status = process_exit_status(machine->process);
+    }
+    if (!machine->is_output_read && instance->iid[0]) {
+        free(machine->last_output);
+        machine->last_output = qemu_log_last_line(machine->log_path);
+        machine->is_output_read = true;
+    }
+    ret->exit_status = machine->exit_status;
+    ret->last_output = instance->iid[0] ? machine->last_output : NULL;
+}
+
+static void observe_alive(
+    struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
+{
+    machine->is_output_read = false;
+    if (machine->go_fd >= 0) {
+        ret->is_waiting = true;
+        return;
+    }
+    drop_other_instance(machine, instance->iid);
+    find_recorded_process(machine, instance);
+    if (!machine->monitor) {
+        open_monitor(machine, instance->iid);
+    }
+    find_answering_process(machine, instance);
+    ret->run_state = monitor_run_state(machine->monitor);
+    ret->silent_ms = monitor_silent_ms(machine->monitor);
+}
+
+static void machine_observe(
+    struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
+{
+    *ret = (struct machine_facts){.is_alive = is_alive(machine), .exit_status = -1};
+    if (ret->is_alive) {
+        observe_alive(machine, &env->status->instance, ret);
+    } else {
+        observe_dead(machine, &env->status->instance, ret);
+    }
+}
+
+/* ---- commands ---- */
+
+static void send_command(struct machine *machine, const char *command)
+{
+    struct error err = {0};
+    int rc =
+        machine->monitor ? monitor_execute(machine->monitor, command, NULL, NULL, NULL, &err) : 0;
+    if (rc < 0) {
+        log_debug("qemu", "%s: %s", machine->vm_name, err.message);
+    }
+}
+
+static void send_signal(struct machine *machine, int number)
+{
+    if (machine->process) {
+        process_signal(machine->process, number);
+    } else {
+        log_warn("qemu", "%s: cannot send signal %d: its process is not known", machine->vm_name,
+            number);
+    }
+}
+
+static void machine_command(
+    struct machine *machine, const struct vm_env *env, enum machine_command command)
+{
+    (void)env;
+    switch (command) {
+    case MACHINE_RESUME:
+        send_command(machine, "cont");
+        break;
+    case MACHINE_PAUSE:
+        send_command(machine, "stop");
+        break;
+    case MACHINE_POWERDOWN:
+        call_off(machine);
+        send_command(machine, "system_powerdown");
+        break;
+    case MACHINE_QUIT:
+        call_off(machine);
+        send_command(machine, "quit");
+        break;
+    case MACHINE_TERMINATE:
+        call_off(machine);
+        send_signal(machine, SIGTERM);
+        break;
+    case MACHINE_KILL:
+        call_off(machine);
+        send_signal(machine, SIGKILL);
+        break;
+    case MACHINE_COMMAND_COUNT_:
+        break;
+    }
+}
+
+static const struct machine_ops qemu_machine = {
+    .open = machine_open,
+    .close = machine_close,
+    .observe = machine_observe,
+    .launch = machine_launch,
+    .release = machine_release,
+    .boot = machine_boot,
+    .command = machine_command,
+};
+
+const struct machine_ops *machine_qemu(void)
+{
+    return &qemu_machine;
+}

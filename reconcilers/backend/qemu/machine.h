@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The QEMU backend's handle of one VM, shared by the files that make up its machine_ops. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "reconcilers/backend/backend.h"
+#include "specs/base/text.h"
+
+struct monitor;
+struct process;
+struct spawned;
+
+struct machine {
+    struct reconciler_host *host; /* borrowed: outlives all machines */
+    char *vm_name;
+    char *lock_path;
+    char *control_path;
+    char *log_path;
+    void (*changed)(void *context);
+    void *context;
+
+    struct process *process; /* the instance's, once found; NULL unknown */
+    char process_iid[TEXT_ID_SIZE];
+    int exit_status;         /* of `process`, -1 unknown */
+    int go_fd;               /* our child waits for the word at its other end; -1: none does */
+    struct monitor *monitor; /* NULL: no process, or it does not run QEMU yet */
+    bool is_output_read;     /* last_output holds what qemu.log says of the end of the instance */
+    char *last_output;
+};
+
+const struct machine_ops *machine_qemu(void);
+
+/* What a launch has made becomes the machine's; `spawned` is consumed. */
+int machine_take_child(
+    struct machine *machine, const char *iid, struct spawned *spawned_take, struct error *err);
+
+/* The operations, each in its file. */
+struct op *machine_launch(struct machine *machine, const struct vm_env *env,
+    struct vm_instance *instance, op_done_fn *done, void *context);
+struct op *machine_boot(struct machine *machine, const struct vm_env *env,
+    struct boot_result *result, op_done_fn *done, void *context);

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/monitor.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "controller/loop.h"
+#include "reconcilers/backend/qemu/iid.h"
+#include "reconcilers/backend/qemu/run_state.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, ANSWERS = -1 };
+
+struct monitor {
+    struct loop *loop;
+    char *vm_name;
+    char *socket_path;
+    char *iid;
+    struct qmp *qmp; /* NULL between two tries to connect, and once another instance answered */
+    struct loop_timer *retry;
+    int64_t retry_ms;
+    bool is_verified;
+    bool is_asking; /* query-status is out */
+    bool is_dirty;  /* and something changed since it was sent */
+    enum run_state run_state;
+    int64_t silent_since_ms; /* loop time, or ANSWERS */
+    void (*changed)(void *context);
+    void *context;
+};
+
+static void connect_now(void *context);
+
+static void retry_later(struct monitor *monitor)
+{
+    loop_timer_start(monitor->retry, monitor->retry_ms);
+    monitor->retry_ms *= 2;
+    if (monitor->retry_ms > RETRY_MAX_MS) {
+        monitor->retry_ms = RETRY_MAX_MS;
+    }
+}
+
+static void start_silence(struct monitor *monitor, int64_t since_ms)
+{
+    if (monitor->silent_since_ms == ANSWERS) {
+        monitor->silent_since_ms = since_ms;
+    }
+}
+
+static void drop_connection(struct monitor *monitor)
+{
+    monitor->is_verified = false;
+    monitor->is_asking = false;
+    monitor->is_dirty = false;
+    monitor->run_state = RUN_STATE_UNKNOWN;
+    qmp_forget(monitor->qmp, monitor);
+    qmp_free(TAKE_PTR(monitor->qmp));
+}
+
+static void ask_status(struct monitor *monitor);
+
+static void status_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct monitor *monitor = context;
+    monitor->is_asking = false;
+    if (err) {
+        if (err->code == ERR_TIMEOUT) { /* asked again when it speaks: see spoke() */
+            start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
+            monitor->changed(monitor->context);
+        }
+        return;
+    }
+    if (monitor->is_dirty) {
+        ask_status(monitor);
+    }
+    monitor_note_status(monitor, value);
+}
+
+static void ask_status(struct monitor *monitor)
+{
+    monitor->is_dirty = monitor->is_asking;
+    if (!monitor->is_asking) {
+        struct error err = {0};
+        monitor->is_asking =
+            qmp_execute(monitor->qmp, "query-status", NULL, status_arrived, monitor, &err) == 0;
+    }
+}
+
+static void refuse_foreign(struct monitor *monitor, const char *uuid, const char *expected)
+{
+    log_warn("qemu", "%s: another instance answers on '%s' (UUID %s, expected %s); left alone",
+        monitor->vm_name, monitor->socket_path, uuid ? uuid : "none", expected);
+    drop_connection(monitor);
+    monitor->changed(monitor->context);
+}
+
+static void uuid_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct monitor *monitor = context;
+    if (err) { /* a QEMU that hangs; when it speaks again it is asked anew: see qmp_spoke() */
+        start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
+        monitor->changed(monitor->context);
+        return;
+    }
+    char expected[IID_UUID_SIZE] = "";
+    const char *uuid = json_text(value, "UUID");
+    bool is_known = iid_to_uuid(monitor->iid, expected);
+    if (monitor->iid[0] && !(is_known && uuid && strcasecmp(uuid, expected) == 0)) {
+        refuse_foreign(monitor, uuid, expected);
+        return;
+    }
+    monitor->is_verified = true;
+    ask_status(monitor);
+}
+
+static void ask_uuid(struct monitor *monitor)
+{
+    struct error err = {0};
+    (void)qmp_execute(monitor->qmp, "query-uuid", NULL, uuid_arrived, monitor, &err);
+}
+
+static void qmp_became_ready(void *context)
+{
+    struct monitor *monitor = context;
+    monitor->retry_ms = RETRY_FIRST_MS;
+    ask_uuid(monitor);
+}
+
+static void qmp_event(void *context, const char *name, const json_t *data)
+{
+    struct monitor *monitor = context;
+    static const char *const telling[] = {"STOP", "RESUME", "SHUTDOWN", "GUEST_PANICKED", "RESET",
+        "BLOCK_IO_ERROR", "POWERDOWN", "SUSPEND", "WAKEUP"};
+    (void)data;
+    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
+        if (monitor->is_verified && text_eq(name, telling[i])) {
+            ask_status(monitor);
+            return;
+        }
+    }
+}
+
+/* Ends a silence: what had been asked was given up, so it is asked anew. */
+static void qmp_spoke(void *context)
+{
+    struct monitor *monitor = context;
+    if (monitor->silent_since_ms == ANSWERS || !qmp_is_ready(monitor->qmp)) {
+        return;
+    }
+    if (monitor->is_verified && !monitor->is_asking) {
+        ask_status(monitor);
+    } else if (!monitor->is_verified && qmp_waiting_since(monitor->qmp) < 0) {
+        ask_uuid(monitor);
+    }
+}
+
+static void qmp_closed(void *context, const struct error *why)
+{
+    struct monitor *monitor = context;
+    log_debug("qemu", "%s: %s", monitor->vm_name, why->message);
+    start_silence(monitor, loop_now_ms(monitor->loop));
+    drop_connection(monitor);
+    retry_later(monitor);
+    monitor->changed(monitor->context);
+}
+
+static const struct qmp_listener listener = {
+    .ready = qmp_became_ready, .event = qmp_event, .spoke = qmp_spoke, .closed = qmp_closed};
+
+/* Refused and EAGAIN mean "not yet" as well: a dead client's connection may fill the queue. */
+static void connect_now(void *context)
+{
+    struct monitor *monitor = context;
+    int fd = -1;
+    struct error err = {0};
+    if (fs_connect_unix(monitor->socket_path, &fd, &err) < 0) {
+        log_trace("qemu", "%s: %s", monitor->vm_name, err.message);
+        retry_later(monitor);
+        return;
+    }
+    monitor->qmp = qmp_new(monitor->loop, fd, &listener, monitor);
+}
+
+struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *socket_path,
+    const char *iid, void (*changed)(void *context), void *context)
+{
+    struct monitor *monitor = mem_new(struct monitor);
+    *monitor = (struct monitor){.loop = loop,
+        .vm_name = mem_strdup(vm_name),
+        .socket_path = mem_strdup(socket_path),
+        .iid = mem_strdup(iid),
+        .retry_ms = RETRY_FIRST_MS,
+        .silent_since_ms = loop_now_ms(loop),
+        .changed = changed,
+        .context = context};
+    monitor->retry = loop_timer_new(loop, connect_now, monitor);
+    connect_now(monitor);
+    return monitor;
+}
+
+void monitor_free(struct monitor *monitor)
+{
+    if (!monitor) {
+        return;
+    }
+    if (monitor->qmp) {
+        drop_connection(monitor);
+    }
+    loop_timer_free(monitor->retry);
+    free(monitor->vm_name);
+    free(monitor->socket_path);
+    free(monitor->iid);
+    free(monitor);
+}
+
+const char *monitor_iid(const struct monitor *monitor)
+{
+    return monitor->iid;
+}
+
+enum run_state monitor_run_state(const struct monitor *monitor)
+{
+    return monitor->run_state;
+}
+
+int64_t monitor_silent_ms(const struct monitor *monitor)
+{
+    if (monitor->silent_since_ms == ANSWERS) {
+        return 0;
+    }
+    int64_t silent = loop_now_ms(monitor->loop) - monitor->silent_since_ms;
+    return silent > 0 ? silent : 1; /* silent, however short: not "answers" */
+}
+
+pid_t monitor_peer_pid(const struct monitor *monitor)
+{
+    return monitor->is_verified ? qmp_peer_pid(monitor->qmp) : 0;
+}
+
+int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
+    qmp_reply_fn *reply, void *context, struct error *err)
+{
+    if (!monitor->is_verified) {
+        json_decref(arguments_take);
+        return error_set(err, ERR_QMP_CONNECT, "cannot send '%s': QEMU does not answer", command);
+    }
+    int rc = qmp_execute(monitor->qmp, command, arguments_take, reply, context, err);
+    if (rc == 0) {
+        /* Shows the effect, and notices a QEMU that hangs: nothing else is asked while idle. */
+        ask_status(monitor);
+    }
+    return rc;
+}
+
+void monitor_forget(struct monitor *monitor, const void *context)
+{
+    if (monitor->qmp) {
+        qmp_forget(monitor->qmp, context);
+    }
+}
+
+void monitor_note_status(struct monitor *monitor, const json_t *value)
+{
+    enum run_state state = run_state_from_qemu(json_text(value, "status"));
+    bool is_news = state != monitor->run_state || monitor->silent_since_ms != ANSWERS;
+    monitor->run_state = state;
+    monitor->silent_since_ms = ANSWERS;
+    if (is_news) {
+        monitor->changed(monitor->context);
+    }
+}

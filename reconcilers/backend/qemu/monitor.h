@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Keeps one QMP connection to one instance: connects, connects again with a backoff (50 ms doubling
+ * to 2 s) for as long as the owner leaves it open, verifies by UUID that it speaks with the
+ * instance meant, and knows the run state. Level-triggered: events only make it ask `query-status`
+ * again.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/backend/qemu/qmp.h"
+#include "specs/base/json.h"
+
+struct loop;
+struct monitor;
+
+/* `iid` "": whoever answers at `socket_path` is accepted. `changed`: one of the answers below would
+ * differ now. */
+struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *socket_path,
+    const char *iid, void (*changed)(void *context), void *context);
+void monitor_free(struct monitor *monitor); /* NULL is fine; as qmp_free() */
+
+const char *monitor_iid(const struct monitor *monitor);
+enum run_state monitor_run_state(const struct monitor *monitor);
+/* Since when no answer comes although one is due, in ms; 0: it answers. */
+int64_t monitor_silent_ms(const struct monitor *monitor);
+/* The verified connection's peer (qmp_peer_pid), 0 unknown. */
+pid_t monitor_peer_pid(const struct monitor *monitor);
+
+/* As qmp_execute(): -ERR_QMP_CONNECT until the instance is verified. */
+int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
+    qmp_reply_fn *reply, void *context, struct error *err);
+void monitor_forget(struct monitor *monitor, const void *context);
+/* Tells the monitor an answer to `query-status` that someone else asked for. */
+void monitor_note_status(struct monitor *monitor, const json_t *value);

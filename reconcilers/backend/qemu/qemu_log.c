@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/qemu_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum {
+    HEADLINE_MAX = 16384,
+    TAIL_SIZE = 2 * HEADLINE_MAX, /* so that a headline is always seen whole */
+    LINE_MAX_SHOWN = 400,
+};
+
+#define HEADLINE_PREFIX "vmctl: "
+
+static int write_headline(
+    int fd, int64_t wall_ms, const char *iid, char *const *argv, struct error *err)
+{
+    cleanup_buf struct buf line = BUF_INIT(HEADLINE_MAX);
+    char when[CLOCK_TEXT_SIZE];
+    clock_format_utc(wall_ms, when);
+    buf_printf(&line, HEADLINE_PREFIX "%s instance %s:", when, iid);
+    for (char *const *word = argv; *word; word++) {
+        buf_printf(&line, " %s", *word);
+    }
+    line.is_full = false; /* a command line cut off is better than none */
+    buf_add_char(&line, '\n');
+    return fs_write_all(fd, line.data, line.len, err);
+}
+
+int qemu_log_open(const char *path, int64_t wall_ms, const char *iid, char *const *argv,
+    int *ret_fd, struct error *err)
+{
+    cleanup_close int fd =
+        open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
+    }
+    struct stat st;
+    if (fstat(fd, &st) == 0 && st.st_size > QEMU_LOG_MAX && ftruncate(fd, 0) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot empty '%s'", path);
+    }
+    int rc = write_headline(fd, wall_ms, iid, argv, err);
+    if (rc < 0) {
+        return error_wrap(err, "'%s'", path);
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* Bytes of the end of the file, or -1. */
+static ssize_t read_tail(const char *path, char *tail, size_t size)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return -1;
+    }
+    off_t from = st.st_size > (off_t)size ? st.st_size - (off_t)size : 0;
+    return pread(fd, tail, size, from);
+}
+
+/* QEMU's small talk about what went well. */
+static bool says_something(const char *line, size_t n)
+{
+    static const char small_talk[] = "VNC server running on ";
+    return n > 0 &&
+           (n < sizeof(small_talk) - 1 || memcmp(line, small_talk, sizeof(small_talk) - 1) != 0);
+}
+
+static bool is_headline(const char *line, size_t n)
+{
+    size_t prefix = sizeof(HEADLINE_PREFIX) - 1;
+    return n >= prefix && memcmp(line, HEADLINE_PREFIX, prefix) == 0;
+}
+
+static size_t trim(const char *line, size_t n)
+{
+    while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t')) {
+        n--;
+    }
+    return n;
+}
+
+char *qemu_log_last_line(const char *path)
+{
+    char tail[TAIL_SIZE];
+    ssize_t size = read_tail(path, tail, sizeof(tail));
+    size_t end = size > 0 ? (size_t)size : 0;
+    while (end > 0) {
+        size_t start = end;
+        while (start > 0 && tail[start - 1] != '\n') {
+            start--;
+        }
+        size_t n = trim(tail + start, end - start);
+        if (is_headline(tail + start, n)) {
+            return NULL;
+        }
+        if (says_something(tail + start, n)) {
+            cleanup_buf struct buf line = BUF_INIT(0);
+            text_add_printable(&line, tail + start, n < LINE_MAX_SHOWN ? n : LINE_MAX_SHOWN);
+            return buf_steal(&line);
+        }
+        end = start > 0 ? start - 1 : 0;
+    }
+    return NULL;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * qemu.log: what QEMU says on stdout and stderr, instance after instance, each under a line
+ * "vmctl: TIME instance IID: COMMAND". It starts over when it has grown past QEMU_LOG_MAX.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct error;
+
+enum { QEMU_LOG_MAX = 1 << 20 };
+
+/* Opens it for a new instance and writes the headline. Caller closes *ret_fd (O_APPEND). */
+int qemu_log_open(const char *path, int64_t wall_ms, const char *iid, char *const *argv,
+    int *ret_fd, struct error *err);
+
+/* The last line of the last instance that says something, made safe to show; NULL: none. free() it.
+ */
+char *qemu_log_last_line(const char *path);

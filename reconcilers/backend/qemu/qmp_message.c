@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/qmp_message.h"
+
+#include <string.h>
+
+#include "specs/base/error.h"
+
+void qmp_message_clear(struct qmp_message *message)
+{
+    json_decref(message->object);
+    *message = (struct qmp_message){.id = -1};
+}
+
+void qmp_stream_init(struct qmp_stream *stream)
+{
+    *stream = (struct qmp_stream){.input = BUF_INIT(QMP_MESSAGE_MAX)};
+}
+
+void qmp_stream_clear(struct qmp_stream *stream)
+{
+    buf_clear(&stream->input);
+}
+
+int qmp_stream_feed(struct qmp_stream *stream, const char *bytes, size_t n, struct error *err)
+{
+    if (!buf_add(&stream->input, bytes, n)) {
+        return error_set(
+            err, ERR_QMP_COMMAND, "QEMU sent a message of more than %d bytes", QMP_MESSAGE_MAX);
+    }
+    return 0;
+}
+
+/* An error's "desc" is for people; without one its "class" must do. */
+static const char *error_text(const json_t *error)
+{
+    const char *text = json_text(error, "desc");
+    if (!text) {
+        text = json_text(error, "class");
+    }
+    return text ? text : "unknown error";
+}
+
+static int classify(json_t *object, struct qmp_message *ret, struct error *err)
+{
+    *ret = (struct qmp_message){.id = json_int(object, "id", -1)};
+    const json_t *error = json_object_get(object, "error");
+    if (json_is_object(json_object_get(object, "QMP"))) {
+        ret->kind = QMP_GREETING;
+    } else if (json_text(object, "event")) {
+        ret->kind = QMP_EVENT;
+        ret->event = json_text(object, "event");
+        ret->value = json_object_get(object, "data");
+    } else if (json_is_object(error)) {
+        ret->kind = QMP_ERROR;
+        ret->text = error_text(error);
+    } else if (json_object_get(object, "return")) {
+        ret->kind = QMP_RETURN;
+        ret->value = json_object_get(object, "return");
+    } else {
+        return error_set(err, ERR_QMP_COMMAND, "QEMU sent a message of an unknown kind");
+    }
+    ret->object = object;
+    return 0;
+}
+
+static int parse(const char *line, size_t n, struct qmp_message *ret, struct error *err)
+{
+    json_error_t why;
+    json_t *object = json_loadb(line, n, 0, &why);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return error_set(err, ERR_QMP_COMMAND, "QEMU sent something that is not QMP");
+    }
+    int rc = classify(object, ret, err);
+    if (rc < 0) {
+        json_decref(object);
+    }
+    return rc;
+}
+
+static bool is_blank(const char *line, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') {
+            return false;
+        }
+    }
+    return true;
+}
+
+int qmp_stream_next(struct qmp_stream *stream, struct qmp_message *ret, struct error *err)
+{
+    struct buf *input = &stream->input;
+    while (input->len > stream->n_scanned) {
+        const char *start = input->data + stream->n_scanned;
+        const char *newline = memchr(start, '\n', input->len - stream->n_scanned);
+        if (!newline) {
+            stream->n_scanned = input->len;
+            return 0;
+        }
+        size_t n = (size_t)(newline - input->data);
+        bool is_message = !is_blank(input->data, n);
+        int rc = is_message ? parse(input->data, n, ret, err) : 0;
+        buf_consume(input, n + 1);
+        stream->n_scanned = 0;
+        if (is_message) {
+            return rc < 0 ? rc : 1;
+        }
+    }
+    return 0;
+}

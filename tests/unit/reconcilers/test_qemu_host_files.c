@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/qemu/host_files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "reconcilers/backend/qemu/run_state.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+struct fixture {
+    char dir[64];
+    char *path_before;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = mem_new(struct fixture);
+    strcpy(f->dir, "/tmp/vmctl-host-files-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    f->path_before = mem_strdup(getenv("PATH"));
+    unsetenv("VMCTL_QEMU");
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    setenv("PATH", f->path_before ? f->path_before : "", 1);
+    assert_int_equal(fs_remove_tree(f->dir, &err), 0);
+    free(f->path_before);
+    free(f);
+    return 0;
+}
+
+/* Makes a file in the fixture's directory. Its path, free() it. */
+static char *make_file(struct fixture *f, const char *name, const char *text, mode_t mode)
+{
+    struct error err = {0};
+    char *path = fs_join(f->dir, name);
+    assert_int_equal(fs_write_file(path, text, strlen(text), mode, &err), 0);
+    return path;
+}
+
+static void qemu_is_found_in_path(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *program = make_file(f, "qemu-system-x86_64", "#!/bin/sh\n", 0755);
+    cleanup_free char *path = mem_printf("/nonexistent::relative:%s:/bin", f->dir);
+    setenv("PATH", path, 1);
+    cleanup_free char *found = NULL;
+    struct error err = {0};
+    assert_int_equal(host_find_qemu(&found, &err), 0);
+    assert_string_equal(found, program);
+}
+
+static void a_file_that_is_not_executable_is_not_qemu(void **state)
+{
+    struct fixture *f = *state;
+    free(make_file(f, "qemu-system-x86_64", "", 0644));
+    setenv("PATH", f->dir, 1);
+    char *found = NULL;
+    struct error err = {0};
+    assert_int_equal(host_find_qemu(&found, &err), -ERR_QEMU_SPAWN);
+    assert_string_equal(err.message, "cannot find the program 'qemu-system-x86_64' in PATH");
+    assert_string_equal(error_help_text(&err), "install it: apt-get install qemu-system-x86");
+}
+
+static void the_environment_names_another_qemu(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *program = make_file(f, "my-qemu", "#!/bin/sh\n", 0755);
+    cleanup_free char *found = NULL;
+    struct error err = {0};
+    setenv("VMCTL_QEMU", program, 1);
+    assert_int_equal(host_find_qemu(&found, &err), 0);
+    assert_string_equal(found, program);
+    setenv("VMCTL_QEMU", "my-qemu", 1);
+    setenv("PATH", f->dir, 1);
+    free(TAKE_PTR(found));
+    assert_int_equal(host_find_qemu(&found, &err), 0);
+    assert_string_equal(found, program);
+    unsetenv("VMCTL_QEMU");
+}
+
+static void the_first_complete_pair_of_firmware_files_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *code = make_file(f, "code.fd", "code", 0644);
+    cleanup_free char *vars = make_file(f, "vars.fd", "vars", 0644);
+    const struct firmware_files candidates[] = {{code, "/nonexistent"}, {code, vars}};
+    const struct firmware_files *found = NULL;
+    struct error err = {0};
+    assert_int_equal(host_find_firmware(candidates, 2, &found, &err), 0);
+    assert_ptr_equal(found, &candidates[1]);
+}
+
+static void missing_firmware_is_told_with_the_packages_name(void **state)
+{
+    (void)state;
+    const struct firmware_files *found = NULL;
+    struct error err = {0};
+    assert_int_equal(host_find_firmware(NULL, 0, &found, &err), -ERR_QEMU_SPAWN);
+    assert_non_null(strstr(error_help_text(&err), "apt-get install ovmf"));
+}
+
+static void a_vms_firmware_variables_are_copied_once(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *vars = make_file(f, "vars.fd", "template", 0644);
+    cleanup_free char *copy = fs_join(f->dir, "copy.fd");
+    const struct firmware_files firmware = {"", vars};
+    struct error err = {0};
+    assert_int_equal(host_make_firmware_vars(&firmware, copy, &err), 0);
+    struct stat st;
+    assert_int_equal(stat(copy, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(fs_write_file(copy, "changed by the guest", 20, 0600, &err), 0);
+    assert_int_equal(host_make_firmware_vars(&firmware, copy, &err), 0);
+    cleanup_buf struct buf text = BUF_INIT(0);
+    assert_int_equal(fs_read_file(copy, &text, &err), 0);
+    assert_string_equal(text.data, "changed by the guest");
+}
+
+static void qemus_run_states_become_ours(void **state)
+{
+    (void)state;
+    assert_int_equal(run_state_from_qemu("prelaunch"), RUN_STATE_PRELAUNCH);
+    assert_int_equal(run_state_from_qemu("running"), RUN_STATE_RUNNING);
+    assert_int_equal(run_state_from_qemu("paused"), RUN_STATE_PAUSED);
+    assert_int_equal(run_state_from_qemu("shutdown"), RUN_STATE_SHUTDOWN);
+    assert_int_equal(run_state_from_qemu("guest-panicked"), RUN_STATE_PANICKED);
+    assert_int_equal(run_state_from_qemu("io-error"), RUN_STATE_IO_ERROR);
+    assert_int_equal(run_state_from_qemu("internal-error"), RUN_STATE_INTERNAL_ERROR);
+    assert_int_equal(run_state_from_qemu("save-vm"), RUN_STATE_RUNNING);
+    assert_int_equal(run_state_from_qemu("a word of the future"), RUN_STATE_UNKNOWN);
+    assert_int_equal(run_state_from_qemu(NULL), RUN_STATE_UNKNOWN);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(qemu_is_found_in_path),
+        TEST(a_file_that_is_not_executable_is_not_qemu),
+        TEST(the_environment_names_another_qemu),
+        TEST(the_first_complete_pair_of_firmware_files_is_taken),
+        TEST(missing_firmware_is_told_with_the_packages_name),
+        TEST(a_vms_firmware_variables_are_copied_once),
+        cmocka_unit_test(qemus_run_states_become_ours),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
