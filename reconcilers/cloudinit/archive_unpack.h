@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Unpacks a gzip, xz or bzip2 file by libarchive's "raw" format, see libarchive-formats(5). */
+#pragma once
+
+struct error;
+struct image_sink;
+
+/* Blocks: for the pool. -ERR_IMAGE_DECOMPRESS: damaged or cut off; else as image_sink_write(). */
+int archive_unpack(const char *path, struct image_sink *sink, struct error *err);

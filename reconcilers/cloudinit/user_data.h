@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The texts of a NoCloud seed: cloud-config user-data and meta-data (docs.cloudinit.io, "NoCloud",
+ * modules "Users and Groups" and "SSH"). Pure. Every value is a quoted YAML scalar (YAML 1.2,
+ * 7.3.1), so that none can break out of its place.
+ */
+#pragma once
+
+struct buf;
+
+struct user_data {
+    const char *hostname;
+    const char *user;
+    const char *authorized_keys; /* public keys, one a line; '#' lines and empty ones are skipped */
+    const char *host_key_private; /* OpenSSH's PEM text: the guest gets the identity we expect */
+    const char *host_key_public;
+};
+
+void user_data_write(const struct user_data *data, struct buf *out);
+void meta_data_write(const char *instance_id, const char *hostname, struct buf *out);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One HTTP transfer into a part file: libcurl's easy handle and its callbacks, without the loop.
+ * Going on is Range with If-Range (RFC 9110, 13.1.5): a server whose file changed answers with the
+ * whole new file, and the part starts over.
+ */
+#pragma once
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reconcilers/fetch/part.h"
+#include "specs/base/error.h"
+
+struct download {
+    CURL *easy;
+    struct curl_slist *headers;
+    struct part part;
+    int fd;            /* of the part file, -1 before the body begins */
+    int64_t at;        /* bytes of the file that are there */
+    bool must_restart; /* the server's rest does not fit what we have */
+    struct error failure; /* ours, set inside a callback; empty: curl's result tells */
+    char curl_text[CURL_ERROR_SIZE];
+};
+
+/* `part` (loaded) is copied. */
+void download_init(struct download *download, const struct part *part);
+void download_clear(struct download *download); /* the easy handle must be off its multi handle */
+
+/* Makes the handle ready for another try from nothing. */
+void download_restart(struct download *download);
+
+/* After curl's end of the transfer. True: must be tried once more from nothing. Otherwise returns
+ * false with *ret_rc 0, or an error: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, … */
+bool download_result(struct download *download, CURLcode code, int *ret_rc, struct error *err);

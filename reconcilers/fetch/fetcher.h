@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Downloads on the loop: libcurl's multi interface driven by its socket and timer functions, see
+ * curl_multi_socket_action(3). A few at a time; more wait their turn in order.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "controller/op.h"
+
+struct error;
+struct fetcher;
+struct loop;
+struct part;
+
+/* `total` is -1 while unknown. Called from the loop at most twice a second. */
+typedef void fetch_progress_fn(void *context, int64_t have, int64_t total);
+
+int fetcher_new(struct loop *loop, struct fetcher **ret, struct error *err);
+void fetcher_free(struct fetcher *fetcher); /* all downloads must be over; NULL is fine */
+
+/*
+ * Completes the loaded `part` (copied) from its URL, http or https. On success its file is whole.
+ * On failure and after a cancel the bytes so far stay for part_load().
+ * Errors: -ERR_IMAGE_NOT_FOUND (404, 410), -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, -ERR_IO.
+ */
+struct op *fetcher_get(struct fetcher *fetcher, const struct part *part,
+    fetch_progress_fn *progress, op_done_fn *done, void *context);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/fetch/part.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { META_MAX = 64 * 1024 };
+
+void part_init(struct part *part, const char *directory, const char *key, const char *url,
+    const char *boot_id)
+{
+    *part = (struct part){
+        .path = mem_printf("%s/%s.part", directory, key),
+        .meta_path = mem_printf("%s/%s.meta", directory, key),
+        .url = mem_strdup(url),
+        .boot_id = mem_strdup(boot_id),
+        .length = -1,
+    };
+}
+
+void part_clear(struct part *part)
+{
+    free(part->path);
+    free(part->meta_path);
+    free(part->url);
+    free(part->boot_id);
+    free(part->etag);
+    *part = (struct part){.length = -1};
+}
+
+void part_copy(struct part *to, const struct part *from)
+{
+    *to = *from;
+    to->path = mem_strdup(from->path);
+    to->meta_path = mem_strdup(from->meta_path);
+    to->url = mem_strdup(from->url);
+    to->boot_id = mem_strdup(from->boot_id);
+    to->etag = mem_strdup(from->etag);
+}
+
+static json_t *read_meta(const char *path)
+{
+    cleanup_buf struct buf text = BUF_INIT(META_MAX);
+    struct error ignored = {0}; /* a missing or damaged meta means: start over */
+    if (fs_read_file(path, &text, &ignored) < 0) {
+        return NULL;
+    }
+    return json_loadb(buf_str(&text), text.len, 0, NULL);
+}
+
+void part_load(struct part *part)
+{
+    part->have = 0;
+    part->length = -1;
+    free(TAKE_PTR(part->etag));
+    cleanup_json json_t *meta = read_meta(part->meta_path);
+    int64_t size = fs_size(part->path);
+    if (size <= 0 || !text_eq(json_text(meta, "url"), part->url) || part->boot_id[0] == '\0'
+        || !text_eq(json_text(meta, "bootId"), part->boot_id)) {
+        return;
+    }
+    part->etag = json_copy_text(meta, "etag");
+    part->length = json_int(meta, "length", -1);
+    bool is_too_long = part->length >= 0 && size > part->length;
+    bool can_go_on = part->etag || size == part->length;
+    part->have = can_go_on && !is_too_long ? size : 0;
+}
+
+bool part_is_complete(const struct part *part)
+{
+    return part->have > 0 && part->have == part->length;
+}
+
+/* Atomic against a kill, not durable: see the header on power loss. */
+static int write_meta(const struct part *part, struct error *err)
+{
+    cleanup_json json_t *meta = json_object();
+    json_put_text(meta, "url", part->url);
+    json_put_text(meta, "etag", part->etag);
+    json_put_int(meta, "length", part->length);
+    json_put_text(meta, "bootId", part->boot_id);
+    cleanup_free char *text = json_canonical(meta);
+    cleanup_free char *temporary = mem_printf("%s.tmp-%d", part->meta_path, (int)getpid());
+    cleanup_close int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", temporary);
+    }
+    if (fs_write_all(fd, text, strlen(text), err) < 0) {
+        return error_wrap(err, "'%s'", temporary);
+    }
+    if (rename(temporary, part->meta_path) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", part->meta_path);
+    }
+    return 0;
+}
+
+int part_begin(struct part *part, const char *etag, int64_t length, int *ret_fd, struct error *err)
+{
+    cleanup_close int fd = open(part->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", part->path);
+    }
+    char *copy = mem_strdup(etag);
+    free(part->etag);
+    part->etag = copy;
+    part->length = length;
+    part->have = 0;
+    int rc = write_meta(part, err);
+    if (rc < 0) {
+        return rc;
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int part_continue(const struct part *part, int *ret_fd, struct error *err)
+{
+    cleanup_close int fd = open(part->path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)part->have) < 0
+        || lseek(fd, (off_t)part->have, SEEK_SET) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot go on with '%s'", part->path);
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+void part_discard(struct part *part)
+{
+    (void)unlink(part->path);
+    (void)unlink(part->meta_path);
+    free(TAKE_PTR(part->etag));
+    part->have = 0;
+    part->length = -1;
+}

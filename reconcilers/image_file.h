@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The image cache on disk: images/<sha256>.qcow2 and the links that lead to it (image_work.h). */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "specs/base/digest.h"
+
+struct error;
+struct places;
+
+/* Bytes that are to become a cached image. */
+struct image_source {
+    const char *path;
+    const char *name;       /* its end says what compression to expect */
+    const char *title;      /* for messages */
+    const char *key;        /* names the temporary file */
+    const char *sha256;     /* of the bytes as they are, or of the unpacked image; NULL: not said */
+    char link[DIGEST_SIZE]; /* what it will be looked for by */
+    bool is_ours;           /* may be renamed into place instead of copied */
+};
+
+/* The image that a source's digest leads to; NULL when there is none. free() it. */
+char *image_file_by_source(const struct places *places, const char *digest);
+
+/* The sha256 in a cached image's name. */
+void image_file_id(const char *path, char ret_id[DIGEST_SIZE]);
+
+/*
+ * Hashes, unpacks, checks, syncs and files a source; *ret_path is where. Blocks. Doing it again is
+ * a no-op. -ERR_IMAGE_CHECKSUM; -ERR_IMAGE_FORMAT (also an image that refers to another file: what
+ * comes from elsewhere must not name files of this host); -ERR_IMAGE_DECOMPRESS, -ERR_NO_SPACE …
+ */
+int image_file_fill(const struct places *places, const struct image_source *source,
+    const atomic_bool *is_cancelled, char **ret_path, struct error *err);
+
+/* Sets -ERR_IMAGE_CHECKSUM. */
+int image_file_checksum_error(
+    const char *title, const char *found, const char *expected, struct error *err);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/image_work.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reconcilers/fetch/url.h"
+#include "reconcilers/image_file.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
+{
+    const char *kind = image->kind == IMAGE_URL ? "url" : "file";
+    const char *pin = image->sha256 ? image->sha256 : "";
+    cleanup_free char *text = mem_printf("%s:%s\n%s", kind, image->location, pin);
+    digest_text(text, ret_key);
+}
+
+struct image_work *image_work_new(
+    const struct places *places, const struct spec_image *image, const char *boot_id)
+{
+    struct image_work *work = mem_new(struct image_work);
+    work->places.data_dir = mem_strdup(places->data_dir);
+    work->image.kind = image->kind;
+    work->image.location = mem_strdup(image->location);
+    work->image.sha256 = mem_strdup(image->sha256);
+    work->boot_id = mem_strdup(boot_id);
+    image_work_key(image, work->key);
+    return work;
+}
+
+void image_work_free(struct image_work *work)
+{
+    if (work) {
+        places_clear(&work->places);
+        free(work->image.location);
+        free(work->image.sha256);
+        free(work->boot_id);
+        part_clear(&work->part);
+        free(work->path);
+        free(work->etag);
+        free(work);
+    }
+}
+
+void image_work_release(void *work)
+{
+    image_work_free(work);
+}
+
+/* ---- what is there already ---- */
+
+static char *find_by_text(const struct places *places, const char *text)
+{
+    char digest[DIGEST_SIZE];
+    digest_text(text, digest);
+    return image_file_by_source(places, digest);
+}
+
+static char *find_by_stamp(const struct places *places, const char *path)
+{
+    char stamp[DIGEST_SIZE];
+    return image_stamp(path, stamp) ? image_file_by_source(places, stamp) : NULL;
+}
+
+/* The cached image that a request for a URL may use; NULL: none. free() it. */
+static char *find_url(const struct places *places, const struct spec_image *image)
+{
+    if (image->sha256) {
+        char *by_own_name = places_image(places, image->sha256);
+        if (fs_exists(by_own_name)) {
+            return by_own_name;
+        }
+        free(by_own_name);
+        return image_file_by_source(places, image->sha256);
+    }
+    cleanup_free char *text = mem_printf("url:%s", image->location);
+    return find_by_text(places, text);
+}
+
+bool image_is_in_reach(const struct places *places, const struct spec_image *image)
+{
+    if (image->kind == IMAGE_FILE && compression_of_name(image->location) == COMPRESSION_NONE) {
+        return access(image->location, R_OK) == 0;
+    }
+    cleanup_free char *found = image->kind == IMAGE_URL ? find_url(places, image)
+                                                        : find_by_stamp(places, image->location);
+    return found != NULL;
+}
+
+static int take_cached(struct image_work *work, char *path_take, struct error *err)
+{
+    work->path = path_take;
+    work->is_cached = true;
+    image_file_id(path_take, work->id);
+    return image_inspect(path_take, &work->info, err);
+}
+
+/* ---- local files, used where they are ---- */
+
+static int verify_local(struct image_work *work, struct error *err)
+{
+    char found[DIGEST_SIZE];
+    if (!work->image.sha256 || text_eq(work->verified_id, work->stamp)) {
+        return 0;
+    }
+    if (digest_file(work->image.location, found, err) < 0) {
+        return -(int)err->code;
+    }
+    if (!text_eq(found, work->image.sha256)) {
+        return image_file_checksum_error(work->image.location, found, work->image.sha256, err);
+    }
+    return 0;
+}
+
+static int use_local(struct image_work *work, struct error *err)
+{
+    const char *path = work->image.location;
+    if (image_inspect(path, &work->info, err) < 0 || verify_local(work, err) < 0) {
+        return -(int)err->code;
+    }
+    work->path = mem_strdup(path);
+    memcpy(work->id, work->stamp, sizeof(work->id));
+    return 0;
+}
+
+/* ---- filling the cache ---- */
+
+static int fill(struct image_work *work, const struct image_source *source,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    char *path = NULL;
+    int rc = image_file_fill(&work->places, source, is_cancelled, &path, err);
+    return rc < 0 ? rc : take_cached(work, path, err);
+}
+
+/* A damaged image would be damaged again by going on with what we have of it. */
+static bool is_fault_of_bytes(const struct error *err)
+{
+    return err->code == ERR_IMAGE_CHECKSUM || err->code == ERR_IMAGE_FORMAT
+        || err->code == ERR_IMAGE_DECOMPRESS;
+}
+
+static int run_http(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *directory = places_path(&work->places, "images/.part");
+    part_clear(&work->part);
+    part_init(&work->part, directory, work->key, work->image.location, work->boot_id);
+    part_load(&work->part);
+    if (!work->is_downloaded && !part_is_complete(&work->part)) {
+        work->needs_download = true;
+        return 0;
+    }
+    cleanup_free char *url = url_for_people(work->image.location);
+    cleanup_free char *name = url_without_query(work->image.location);
+    cleanup_free char *link_text = mem_printf("url:%s", work->image.location);
+    struct image_source source = {
+        .path = work->part.path,
+        .name = name,
+        .title = url,
+        .key = work->key,
+        .sha256 = work->image.sha256,
+        .is_ours = true,
+    };
+    digest_text(link_text, source.link);
+    int rc = fill(work, &source, is_cancelled, err);
+    work->etag = mem_strdup(work->part.etag);
+    if (rc == 0 || is_fault_of_bytes(err)) {
+        part_discard(&work->part);
+    }
+    return rc;
+}
+
+static int run_file_url(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *path = url_file_path(work->image.location);
+    if (!path) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not a URL of a file of this host",
+            work->image.location);
+    }
+    cleanup_free char *link_text = mem_printf("url:%s", work->image.location);
+    struct image_source source = {
+        .path = path,
+        .name = path,
+        .title = path,
+        .key = work->key,
+        .sha256 = work->image.sha256,
+    };
+    digest_text(link_text, source.link);
+    return fill(work, &source, is_cancelled, err);
+}
+
+static int run_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    char *cached = work->is_downloaded ? NULL : find_url(&work->places, &work->image);
+    if (cached) {
+        return take_cached(work, cached, err);
+    }
+    return url_is_file(work->image.location) ? run_file_url(work, is_cancelled, err)
+                                             : run_http(work, is_cancelled, err);
+}
+
+static int run_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    const char *path = work->image.location;
+    enum compression compression;
+    /* The stamp first: a change while we look shows as a changed base afterwards. */
+    bool has_stamp = image_stamp(path, work->stamp);
+    int rc = compression_of_file(path, path, &compression, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!has_stamp) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "no image file at '%s'", path);
+    }
+    if (compression == COMPRESSION_NONE) {
+        return use_local(work, err);
+    }
+    struct image_source source = {
+        .path = path, .name = path, .title = path, .key = work->key, .sha256 = work->image.sha256};
+    memcpy(source.link, work->stamp, sizeof(source.link));
+    char *cached = image_file_by_source(&work->places, source.link);
+    bool is_known = cached && (!work->image.sha256 || text_eq(work->verified_id, work->stamp));
+    if (is_known) {
+        return take_cached(work, cached, err);
+    }
+    free(cached);
+    return fill(work, &source, is_cancelled, err);
+}
+
+static int make_directories(const struct places *places, struct error *err)
+{
+    static const char *const directories[] = {"images", "images/.part", "images/.by-source"};
+    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+        cleanup_free char *path = places_path(places, directories[i]);
+        if (fs_make_dirs(path, 0700, err) < 0) {
+            return -(int)err->code;
+        }
+    }
+    return 0;
+}
+
+int image_work_run(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    struct image_work *work = context;
+    if (make_directories(&work->places, err) < 0) {
+        return -(int)err->code;
+    }
+    return work->image.kind == IMAGE_URL ? run_url(work, is_cancelled, err)
+                                         : run_local(work, is_cancelled, err);
+}

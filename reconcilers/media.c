@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/image.h"
+#include "reconcilers/image_work.h"
+#include "reconcilers/media_prepare.h"
+#include "reconcilers/removal.h"
+#include "reconcilers/seed.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+#include "specs/base/text.h"
+
+/* ---- what the files are made from ---- */
+
+static void put_file(json_t *json, const char *key, const struct spec_file *file)
+{
+    json_put_text(json, key, file->digest[0] ? file->digest : file->path);
+}
+
+static json_t *seed_inputs(const struct vm_spec *spec)
+{
+    json_t *json = json_object();
+    const char *hostname = spec->cloud_init.hostname;
+    json_put_text(json, "hostname", hostname ? hostname : spec->name);
+    put_file(json, "userData", &spec->cloud_init.user_data);
+    if (seed_needs_host_key(spec)) { /* the user-data is ours */
+        put_file(json, "sshKey", &spec->cloud_init.ssh_key);
+        json_put_text(json, "user", spec->ssh.user);
+    }
+    return json;
+}
+
+void media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
+{
+    cleanup_json json_t *json = json_object();
+    json_put_text(json, "imageKind", image_kind_name(spec->image.kind));
+    json_put_text(json, "image", spec->image.location);
+    json_put_text(json, "sha256", spec->image.sha256);
+    if (spec->cloud_init.is_set) {
+        json_put(json, "seed", seed_inputs(spec));
+    }
+    cleanup_free char *text = json_canonical(json);
+    digest_text(text, ret_digest);
+}
+
+/* ---- observing ---- */
+
+static bool has_file(const struct vm_env *env, enum vm_file file)
+{
+    cleanup_free char *path = places_vm(env->host->places, env->name, file);
+    return fs_exists(path);
+}
+
+/* A cached image never changes under its name; a local file is known by its stamp. */
+static bool is_base_changed(const struct vm_env *env, const struct vm_prepared *prepared)
+{
+    cleanup_free char *cache = places_path(env->host->places, "images/");
+    char stamp[DIGEST_SIZE];
+    if (text_starts_with(prepared->image_path, cache)) {
+        return !fs_exists(prepared->image_path);
+    }
+    return !image_stamp(prepared->image_path, stamp) || strcmp(stamp, prepared->image_id) != 0;
+}
+
+static enum disk_state disk_state(
+    const struct vm_env *env, const struct vm_prepared *prepared, bool is_outdated)
+{
+    /* A seed that an outdated disk never had is no reason to run its first boot again. */
+    bool needs_seed = env->spec && env->spec->cloud_init.is_set && !is_outdated;
+    if (!prepared->digest[0] || !has_file(env, VM_OVERLAY)
+        || (needs_seed && !has_file(env, VM_SEED))) {
+        return DISK_NONE;
+    }
+    return env->spec && env->spec->disk_gib > prepared->disk_gib ? DISK_TO_GROW : DISK_READY;
+}
+
+static void observe(const struct vm_env *env, struct media_facts *ret)
+{
+    const struct vm_prepared *prepared = &env->status->prepared;
+    struct media_facts facts = {.has_dir = has_file(env, VM_DIR)};
+    char digest[DIGEST_SIZE];
+    if (env->spec && prepared->digest[0]) {
+        media_digest(env->spec, digest);
+        facts.is_outdated = strcmp(digest, prepared->digest) != 0;
+    }
+    facts.disk = disk_state(env, prepared, facts.is_outdated);
+    bool has_base = prepared->digest[0] && prepared->image_path && has_file(env, VM_OVERLAY);
+    if (has_base) {
+        facts.is_image_changed = is_base_changed(env, prepared);
+    }
+    /* A disk that is made needs its own base and not the image that the spec now names. */
+    facts.has_image = (has_base && !facts.is_image_changed)
+        || (env->spec && image_is_in_reach(env->host->places, &env->spec->image));
+    *ret = facts;
+}
+
+/* ---- effects ---- */
+
+static struct image_cache *image_cache(struct reconciler_host *host)
+{
+    if (!host->backend_data) {
+        host->backend_data = image_cache_new(host);
+    }
+    return host->backend_data;
+}
+
+static struct op *fetch_image(const struct vm_env *env, struct image_result *result,
+    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
+{
+    return image_fetch(
+        image_cache(env->host), &env->spec->image, result, progress, done, context);
+}
+
+static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
+{
+    return removal_discard(env->host, env->name, env->uid, whole_dir, err);
+}
+
+void media_sweep(struct reconciler_host *host)
+{
+    removal_sweep(host);
+}
+
+void media_free(struct reconciler_host *host)
+{
+    image_cache_free(host->backend_data);
+    host->backend_data = NULL;
+}
+
+const struct media_ops *media_files(void)
+{
+    static const struct media_ops ops = {
+        .observe = observe,
+        .fetch_image = fetch_image,
+        .prepare = media_prepare,
+        .discard = discard,
+    };
+    return &ops;
+}

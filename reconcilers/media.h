@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The media half of the QEMU backend in files (backend/backend.h, struct media_ops): which files a
+ * VM has, whether they are what the spec asks for, and who makes them: image.h, keys.h, disk.h,
+ * seed.h, removal.h. media_files() is declared in backend/backend.h.
+ */
+#pragma once
+
+#include "specs/base/digest.h"
+
+struct reconciler_host;
+struct vm_spec;
+
+/* Pure. Digest of everything the files of a VM are made from and that only a recreation changes:
+ * the image, and what the seed says. Of the seed's files their bytes count, not their paths. */
+void media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE]);
+
+/* Deletes left-overs of earlier runs in the background. At the start, before any operation. */
+void media_sweep(struct reconciler_host *host);
+
+/* Lets go of host->backend_data. All operations of VMs must be over or cancelled, the loop and the
+ * pool must still be there. */
+void media_free(struct reconciler_host *host);
