@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/controller.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "controller/controller_internal.h"
+#include "controller/desired_watch.h"
+#include "controller/loop.h"
+#include "controller/process.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "store/batch.h"
+#include "store/writer.h"
+
+/* A pass takes about 0.1 ms (two records parsed), so this many keep a turn of the loop short. Not
+ * by the clock: the same history must come from the same seed. */
+enum { KEYS_A_TURN = 16 };
+enum { RESYNC_MS = 10 * 60 * 1000 }; /* ± half of it, by the dice */
+
+/* ---- work ---- */
+
+void controller_schedule(struct controller *controller)
+{
+    if (controller->is_working || controller->is_stopped || !controller->reconciler) {
+        return;
+    }
+    int64_t now_ms = loop_now_ms(controller->host.loop);
+    int64_t due_ms = workqueue_next_due(controller->queue, now_ms);
+    if (due_ms < 0) {
+        loop_timer_stop(controller->work_timer);
+    } else {
+        loop_timer_start(controller->work_timer, due_ms - now_ms);
+    }
+}
+
+static void on_work(void *context)
+{
+    struct controller *controller = context;
+    int64_t now_ms = loop_now_ms(controller->host.loop);
+    controller->is_working = true;
+    for (int i = 0; i < KEYS_A_TURN; i++) {
+        const char *key = workqueue_take(controller->queue, now_ms);
+        if (!key) {
+            break;
+        }
+        controller_pass(controller, key);
+    }
+    controller->is_working = false;
+    controller_schedule(controller);
+}
+
+/* Completions requeue one key after the other: the timer is set once, at the end. */
+static void on_commits(void *context, int fd, unsigned ready)
+{
+    struct controller *controller = context;
+    (void)fd;
+    (void)ready;
+    controller->is_working = true;
+    store_writer_dispatch(controller->writer);
+    controller->is_working = false;
+    controller_schedule(controller);
+}
+
+/* ---- what to look at ---- */
+
+static void on_seen(void *context, const char *name, bool is_changed)
+{
+    struct controller *controller = context;
+    if (controller->is_listing_all) {
+        workqueue_add(controller->queue, name, WORK_BACKGROUND);
+    } else if (is_changed) {
+        workqueue_add(controller->queue, name, WORK_USER);
+    }
+    controller_schedule(controller);
+}
+
+static int list_all(struct controller *controller, struct error *err)
+{
+    controller->is_listing_all = true;
+    int rc = desired_watch_scan(controller->desired_watch, err);
+    controller->is_listing_all = false;
+    return rc;
+}
+
+static void start_resync_timer(struct controller *controller)
+{
+    uint32_t dice = controller->host.dice(&controller->host) % RESYNC_MS;
+    loop_timer_start(controller->resync_timer, RESYNC_MS / 2 + (int64_t)dice);
+}
+
+static void on_resync(void *context)
+{
+    struct controller *controller = context;
+    struct error err = {0};
+    if (list_all(controller, &err) < 0) {
+        log_error("controller", "cannot list the VMs: %s", err.message);
+    }
+    start_resync_timer(controller);
+}
+
+/* ---- life ---- */
+
+static void on_meta_written(void *context, int rc, const struct error *err)
+{
+    (void)context;
+    if (rc < 0) {
+        log_error("controller", "cannot record that it runs: %s", err->message);
+    }
+}
+
+/* For `vmctl controller status`, and for a newer vmctl to find and replace this one. */
+static void write_meta(struct controller *controller)
+{
+    const struct clock *clock = controller->host.clock;
+    cleanup_json json_t *record = json_object();
+    uint64_t start_ticks = 0;
+    (void)process_start_ticks(getpid(), &start_ticks);
+    json_put_int(record, "pid", getpid());
+    json_put_int(record, "startTicks", (int64_t)start_ticks);
+    json_put_text(record, "version", VMCTL_VERSION);
+    json_put_int(record, "startedAt", clock_wall_ms(clock));
+    json_put_text(record, "bootId", clock_boot_id(clock));
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_json(batch, STORE_META, "controller", record);
+    store_writer_submit(controller->writer, batch, on_meta_written, NULL);
+}
+
+struct controller *controller_new(const struct controller_options *options)
+{
+    struct controller *controller = mem_new(struct controller);
+    controller_host_init(controller, options);
+    controller->store = options->store;
+    controller->writer = options->writer;
+    controller->queue = workqueue_new();
+    controller->work_timer = loop_timer_new(options->loop, on_work, controller);
+    controller->resync_timer = loop_timer_new(options->loop, on_resync, controller);
+    controller->writer_io = loop_io_new(
+        options->loop, store_writer_fd(options->writer), LOOP_READ, on_commits, controller);
+    return controller;
+}
+
+struct reconciler_host *controller_host(struct controller *controller)
+{
+    return &controller->host;
+}
+
+int controller_start(
+    struct controller *controller, struct reconciler *reconciler_take, struct error *err)
+{
+    controller->reconciler = reconciler_take;
+    controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.places,
+        controller->store, on_seen, controller);
+    int rc = list_all(controller, err);
+    if (rc < 0) {
+        return rc;
+    }
+    write_meta(controller);
+    controller->reconciler->find_orphans(controller->reconciler);
+    start_resync_timer(controller);
+    controller_schedule(controller);
+    return 0;
+}
+
+void controller_stop(struct controller *controller)
+{
+    controller->is_stopped = true;
+    desired_watch_free(controller->desired_watch);
+    loop_io_free(controller->writer_io);
+    loop_timer_free(controller->work_timer);
+    loop_timer_free(controller->resync_timer);
+    controller->desired_watch = NULL;
+    controller->writer_io = NULL;
+    controller->work_timer = NULL;
+    controller->resync_timer = NULL;
+}
+
+static void free_states(struct controller *controller)
+{
+    for (size_t i = 0; i < controller->states.capacity; i++) {
+        struct key_state *state = controller->states.slots[i].value;
+        if (state) {
+            free(state->name);
+            free(state);
+        }
+    }
+    name_map_clear(&controller->states);
+}
+
+void controller_free(struct controller *controller)
+{
+    if (!controller) {
+        return;
+    }
+    controller_stop(controller);
+    if (controller->reconciler) {
+        controller->reconciler->free(controller->reconciler);
+    }
+    controller_drop_passes(controller);
+    free_states(controller);
+    workqueue_free(controller->queue);
+    free(controller->lease_answer);
+    free(controller);
+}
+
+bool controller_is_quiet(const struct controller *controller)
+{
+    int64_t now_ms = loop_now_ms(controller->host.loop);
+    return !controller->passes && workqueue_next_due(controller->queue, now_ms) != now_ms;
+}
+
+uint64_t controller_pass_count(const struct controller *controller)
+{
+    return controller->n_passes;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Shared by controller.c (when to look), pass.c (one look), host.c (what reconcilers may ask). */
+#pragma once
+
+#include "controller/controller.h"
+#include "controller/name_map.h"
+
+struct desired_watch;
+struct loop_io;
+struct loop_timer;
+
+/* What is remembered of a key between passes; dropped when all is zero. */
+struct key_state {
+    char *name;
+    uint32_t failures; /* in a row: verdicts of failure, failed commits */
+    uint32_t stales;   /* commits in a row that lost a race */
+    uint32_t spins;    /* passes in a row that wrote nothing and asked for another at once */
+};
+
+/* A patch handed to the writer, not yet answered. */
+struct pass {
+    struct controller *controller;
+    struct pass *next, **link; /* in controller->passes */
+    char *name;
+    struct verdict verdict;
+};
+
+struct controller {
+    struct reconciler_host host; /* first: its functions are given its address */
+    struct store *store;
+    struct store_writer *writer;
+    struct reconciler *reconciler; /* NULL before the start */
+
+    struct workqueue *queue;
+    struct name_map states; /* name → struct key_state, owned */
+    struct pass *passes;
+    uint64_t n_passes;
+
+    struct desired_watch *desired_watch;
+    struct loop_io *writer_io;
+    struct loop_timer *work_timer, *resync_timer;
+    bool is_listing_all; /* a scan under way is the first one or a resync */
+    bool is_working;     /* keys are being taken: the timer is set once at the end */
+    bool is_stopped;
+
+    uint64_t dice_state;
+    char *lease_answer; /* lease_holder()'s last */
+};
+
+/* controller.c: sets the timer for what is ready or due next. */
+void controller_schedule(struct controller *controller);
+
+/* host.c */
+void controller_host_init(struct controller *controller, const struct controller_options *options);
+
+/* pass.c: one pass over a key that was just taken; ends with workqueue_done(), now or later. */
+void controller_pass(struct controller *controller, const char *key);
+/* Forgets the passes the writer will not answer any more. */
+void controller_drop_passes(struct controller *controller);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What the controller offers to the reconcilers: struct reconciler_host. */
+#include "controller/controller_internal.h"
+
+#include <stdlib.h>
+
+#include "controller/loop.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "store/store.h"
+
+static struct controller *controller_of(struct reconciler_host *host)
+{
+    return (struct controller *)(void *)host;
+}
+
+static void wake(struct reconciler_host *host, const char *name, enum work_priority priority)
+{
+    struct controller *controller = controller_of(host);
+    workqueue_add(controller->queue, name, priority);
+    controller_schedule(controller);
+}
+
+static const char *lease_holder(struct reconciler_host *host, const char *key)
+{
+    struct controller *controller = controller_of(host);
+    cleanup_with(lease_list_clear) struct lease_list leases = {0};
+    struct error err = {0};
+    free(TAKE_PTR(controller->lease_answer));
+    if (store_list_leases(controller->store, &leases, &err) < 0) {
+        log_error("controller", "cannot list the leases: %s", err.message);
+    }
+    for (size_t i = 0; i < leases.count && !controller->lease_answer; i++) {
+        if (text_eq(leases.items[i].key, key)) {
+            controller->lease_answer = mem_strdup(leases.items[i].vm_name);
+        }
+    }
+    return controller->lease_answer;
+}
+
+static json_t *image_record(struct reconciler_host *host, const char *key)
+{
+    struct controller *controller = controller_of(host);
+    struct error err = {0};
+    json_t *record = NULL;
+    if (store_get_json(controller->store, STORE_IMAGES, key, &record, &err) < 0) {
+        log_error("controller", "cannot read the record of image '%s': %s", key, err.message);
+    }
+    return record;
+}
+
+/* xorshift64* (Vigna 2016): good enough for jitter, and the same history for the same seed. */
+static uint32_t dice(struct reconciler_host *host)
+{
+    uint64_t *state = &controller_of(host)->dice_state;
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return (uint32_t)((*state * UINT64_C(0x2545f4914f6cdd1d)) >> 32);
+}
+
+void controller_host_init(struct controller *controller, const struct controller_options *options)
+{
+    /* The state must not be 0, and small seeds must not give small first numbers. */
+    controller->dice_state = (options->seed * UINT64_C(0x9e3779b97f4a7c15)) | 1;
+    controller->host = (struct reconciler_host){
+        .loop = options->loop,
+        .pool = options->pool,
+        .places = options->places,
+        .clock = loop_clock(options->loop),
+        .wake = wake,
+        .lease_holder = lease_holder,
+        .image_record = image_record,
+        .dice = dice,
+    };
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/instance.h"
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/places.h"
+
+int instance_take(const struct places *places, int *ret_fd, struct error *err)
+{
+    cleanup_free char *path = places_path(places, "controller.lock");
+    int rc = lockfile_take(path, ret_fd, err);
+    if (rc == -ERR_VM_CONFLICT) {
+        error_clear(err);
+        return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", places->data_dir);
+    }
+    return rc;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The work queue: client-go's invariants in C (util/workqueue/queue.go, and controller-runtime's
+ * priority queue for merging "now" and "later").
+ *
+ *  - a key is never handed out twice at once: while it is processed, adding it only marks it dirty,
+ *    and workqueue_done() queues it again if it is;
+ *  - a key waits at most once: adding it again keeps the highest priority and the earliest time;
+ *  - within a priority, first in, first out.
+ *
+ * Time is given by the caller. Single-threaded.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct workqueue;
+
+enum work_priority {
+    WORK_BACKGROUND, /* start-up list, resync */
+    WORK_RETRY,
+    WORK_EVENT, /* a process exited, QMP spoke, an operation completed */
+    WORK_USER,  /* desired state changed */
+    WORK_PRIORITY_COUNT_
+};
+
+struct workqueue *workqueue_new(void);
+void workqueue_free(struct workqueue *queue); /* NULL is fine */
+
+void workqueue_add(struct workqueue *queue, const char *key, enum work_priority priority);
+/* Due at `due_ms`, at priority WORK_RETRY unless queued higher. The earliest of several counts. */
+void workqueue_add_at(struct workqueue *queue, const char *key, int64_t due_ms);
+
+/* Takes the next ready key and marks it processing; NULL when none is ready at `now_ms`. The text
+ * is borrowed until workqueue_done(). */
+const char *workqueue_take(struct workqueue *queue, int64_t now_ms);
+void workqueue_done(struct workqueue *queue, const char *key);
+
+/* Earliest due time of a waiting key (now_ms when one is ready), or -1: nothing waits. */
+int64_t workqueue_next_due(const struct workqueue *queue, int64_t now_ms);
+size_t workqueue_length(const struct workqueue *queue); /* ready and waiting, without processing */
