@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Reaching a VM's guest: where, as whom and with which keys. guest.c is `struct guest_ops`
+ * (backend/backend.h) over SSH; a handle keeps its session between a probe and the steps that
+ * follow, and drops it when it was idle for 10 s, or the VM's address, instance, user or keys
+ * changed.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "reconcilers/ssh/ssh.h"
+
+struct places;
+struct vm_env;
+
+/* What a session depends on; strings owned. */
+struct guest_address {
+    char *host; /* NULL: the VM has no address yet */
+    uint16_t port;
+    char *user;
+    char *iid;
+    char *host_key_path; /* NULL: any host key */
+    struct ssh_key keys[SSH_KEYS_MAX];
+    size_t n_keys;
+};
+
+/*
+ * User: the spec's, else "vm". Keys in the order of the book: the VM's generated key, the spec's
+ * private-key, ~/.ssh/id_ed25519, id_ecdsa, id_rsa. The host key is pinned when it is the one that
+ * our own cloud-init seed gives the guest.
+ */
+void guest_address_init(struct guest_address *address, const struct vm_env *env);
+void guest_address_clear(struct guest_address *address);
+bool guest_address_equal(const struct guest_address *a, const struct guest_address *b);

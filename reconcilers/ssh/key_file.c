@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/ssh/key_file.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "reconcilers/ssh/base64.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+
+enum { KEY_FILE_MAX = 65536 };
+
+static int read_key(const char *path, struct buf *text, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) {
+        return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot use key '%s'", path);
+    }
+    if (!S_ISREG(st.st_mode)) { /* opening a FIFO would block the loop */
+        return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a regular file", path);
+    }
+    struct error cause = {.code = ERR_NONE};
+    if (fs_read_file(path, text, &cause) < 0) {
+        error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': %s", path, cause.message);
+        err->sys_errno = cause.sys_errno;
+        return -ERR_KEY_UNREADABLE;
+    }
+    return 0;
+}
+
+/* PROTOCOL.key of OpenSSH: the magic "openssh-key-v1", then the name of the cipher; this is the
+ * base64 of both when the name is "none". */
+static const char openssh_plain[] = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
+
+static bool is_encrypted(const char *text)
+{
+    if (strstr(text, "-----BEGIN OPENSSH PRIVATE KEY-----")) {
+        return !strstr(text, openssh_plain);
+    }
+    return strstr(text, "4,ENCRYPTED") || strstr(text, "BEGIN ENCRYPTED PRIVATE KEY");
+}
+
+int private_key_check(const char *path, struct error *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(KEY_FILE_MAX);
+    int rc = read_key(path, &text, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!strstr(buf_str(&text), "PRIVATE KEY-----")) {
+        return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a private key", path);
+    }
+    if (is_encrypted(buf_str(&text))) {
+        error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': it is encrypted with a passphrase",
+            path);
+        return error_help(err, "use a key without one; to remove it: ssh-keygen -p -f %s", path);
+    }
+    return 0;
+}
+
+int public_key_read(const char *path, struct public_key *ret, struct error *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(KEY_FILE_MAX);
+    int rc = read_key(path, &text, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct public_key key = {.blob = BUF_INIT(KEY_FILE_MAX)};
+    const char *line = buf_str(&text);
+    size_t type_length = strcspn(line, " \t\r\n");
+    const char *code = line + type_length + strspn(line + type_length, " \t");
+    size_t code_length = strcspn(code, " \t\r\n");
+    if (type_length == 0 || type_length >= sizeof(key.type) || code_length == 0 ||
+        !base64_decode(&key.blob, code, code_length)) {
+        buf_clear(&key.blob);
+        return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a public key", path);
+    }
+    memcpy(key.type, line, type_length);
+    *ret = key;
+    return 0;
+}
+
+void public_key_clear(struct public_key *key)
+{
+    buf_clear(&key->blob);
+}
+
+void key_fingerprint(struct buf *out, const void *blob, size_t n)
+{
+    char hex[DIGEST_SIZE];
+    uint8_t digest[(DIGEST_SIZE - 1) / 2];
+    digest_bytes(blob, n, hex);
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        unsigned byte = 0;
+        (void)sscanf(hex + 2 * i, "%2x", &byte);
+        digest[i] = (uint8_t)byte;
+    }
+    buf_add_str(out, "SHA256:");
+    base64_encode(out, digest, sizeof(digest));
+}

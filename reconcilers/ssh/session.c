@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/ssh/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+enum {
+    DRY_READS_MAX = 10000, /* a sane call reads dry once or twice, see on_receive() */
+    EARLY_MAX = 16384,
+    KEEPALIVE_DEFAULT_MS = 15000,
+};
+
+static void init_once(void)
+{
+    (void)libssh2_init(0); /* a failure shows as a session that cannot be made */
+}
+
+void ssh_library_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_once);
+}
+
+/* ---- callbacks of libssh2: *abstract is the session ---- */
+
+static LIBSSH2_ALLOC_FUNC(on_alloc)
+{
+    struct ssh_session *session = *abstract;
+    return ssh_heap_alloc(&session->heap, count);
+}
+
+static LIBSSH2_REALLOC_FUNC(on_realloc)
+{
+    struct ssh_session *session = *abstract;
+    return ssh_heap_realloc(&session->heap, ptr, count);
+}
+
+static LIBSSH2_FREE_FUNC(on_free)
+{
+    struct ssh_session *session = *abstract;
+    ssh_heap_free(&session->heap, ptr);
+}
+
+ssize_t ssh_session_receive(struct ssh_session *session, void *bytes, size_t n)
+{
+    ssize_t got = recv(session->fd, bytes, n, MSG_DONTWAIT);
+    if (got > 0) {
+        session->received += (uint64_t)got;
+        return got;
+    }
+    if (got == 0) {
+        session->is_closed_by_peer = true;
+        return 0;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        return -EAGAIN;
+    }
+    session->sys_errno = errno;
+    return -errno;
+}
+
+/*
+ * Serves what came with the banner first. "Nothing there" is also the answer once a turn has had
+ * its share: the socket stays readable, so the loop comes back after the other VMs had theirs.
+ *
+ * libssh2 1.10 spins on EAGAIN in a few error paths (sftp_init) until the peer has answered. A peer
+ * that does not would hang the loop; so after absurdly many dry reads the connection is dead.
+ */
+static LIBSSH2_RECV_FUNC(on_receive)
+{
+    (void)socket;
+    (void)flags;
+    struct ssh_session *session = *abstract;
+    if (session->fd < 0) {
+        return -ECONNABORTED;
+    }
+    if (session->early.len > 0) {
+        size_t n = length < session->early.len ? length : session->early.len;
+        memcpy(buffer, session->early.data, n);
+        buf_consume(&session->early, n);
+        return (ssize_t)n;
+    }
+    if (session->dry_reads > DRY_READS_MAX) {
+        session->sys_errno = ETIMEDOUT;
+        return -ETIMEDOUT;
+    }
+    size_t share = length < session->receive_budget ? length : session->receive_budget;
+    ssize_t got = share > 0 ? ssh_session_receive(session, buffer, share) : -EAGAIN;
+    if (got > 0) {
+        session->receive_budget -= (size_t)got;
+    } else {
+        session->dry_reads++;
+    }
+    return got;
+}
+
+static LIBSSH2_SEND_FUNC(on_send)
+{
+    (void)socket;
+    (void)flags;
+    struct ssh_session *session = *abstract;
+    if (session->fd < 0) {
+        return -ECONNABORTED;
+    }
+    size_t share = length < session->send_budget ? length : session->send_budget;
+    if (share == 0) {
+        return -EAGAIN; /* the socket is writable still, so the next turn goes on */
+    }
+    ssize_t sent = send(session->fd, buffer, share, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+        session->send_budget -= (size_t)sent;
+        return sent;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        return -EAGAIN;
+    }
+    session->sys_errno = errno;
+    return -errno;
+}
+
+/* ---- life ---- */
+
+struct ssh_session *ssh_session_new(struct loop *loop, const char *name)
+{
+    struct ssh_session *session = mem_new(struct ssh_session);
+    session->loop = loop;
+    session->name = mem_strdup(name);
+    session->fd = -1;
+    session->early = BUF_INIT(EARLY_MAX);
+    session->keepalive_ms = KEEPALIVE_DEFAULT_MS;
+    return session;
+}
+
+static void on_socket(void *context, int fd, unsigned ready)
+{
+    (void)fd;
+    (void)ready;
+    struct ssh_session *session = context;
+    ssh_task_run(session->task);
+}
+
+int ssh_session_attach(struct ssh_session *session, int fd_take, struct error *err)
+{
+    session->fd = fd_take;
+    session->io = loop_io_new(session->loop, fd_take, 0, on_socket, session);
+    session->ssh = libssh2_session_init_ex(on_alloc, on_free, on_realloc, session);
+    if (!session->ssh) {
+        return error_set(err, ERR_SSH, "cannot make an SSH session: libssh2 failed to start");
+    }
+    libssh2_session_set_blocking(session->ssh, 0);
+    libssh2_keepalive_config(session->ssh, 1, 1);
+    libssh2_session_callback_set(
+        session->ssh, LIBSSH2_CALLBACK_RECV, __extension__(void *) on_receive);
+    libssh2_session_callback_set(
+        session->ssh, LIBSSH2_CALLBACK_SEND, __extension__(void *) on_send);
+    return 0;
+}
+
+void ssh_session_break(struct ssh_session *session)
+{
+    loop_io_free(TAKE_PTR(session->io));
+    if (session->fd >= 0) {
+        close(TAKE_FD(session->fd));
+    }
+}
+
+void ssh_session_close(struct ssh_session *session)
+{
+    if (!session) {
+        return;
+    }
+    assert(!session->task);
+    ssh_session_break(session);
+    if (session->ssh) {
+        (void)libssh2_session_free(session->ssh); /* cannot block: the socket is gone */
+    }
+    ssh_heap_clear(&session->heap);
+    buf_clear(&session->early);
+    free(session->name);
+    free(session);
+}
+
+/* Not by peeking: unread data of an idle connection (OpenSSH announces its host keys) stands before
+ * the end of it. */
+bool ssh_session_is_usable(struct ssh_session *session)
+{
+    struct pollfd socket = {.fd = session->fd, .events = POLLRDHUP};
+    return session->fd >= 0 && poll(&socket, 1, 0) == 0;
+}
+
+/* ---- errors ---- */
+
+enum ssh_progress ssh_session_fail(struct ssh_session *session, struct error *err, const char *what)
+{
+    char *reason = NULL;
+    (void)libssh2_session_last_error(session->ssh, &reason, NULL, 0);
+    if (session->sys_errno) {
+        error_set_errno(err, ERR_SSH, session->sys_errno, "%s", what);
+    } else if (session->is_closed_by_peer) {
+        error_set(err, ERR_SSH, "%s: the guest closed the connection", what);
+    } else {
+        error_set(err, ERR_SSH, "%s: %s", what, reason && reason[0] ? reason : "unknown reason");
+    }
+    return SSH_FAILED;
+}
+
+enum ssh_progress ssh_blocked_or_fail(
+    struct ssh_session *session, long rc, struct error *err, const char *what)
+{
+    return ssh_would_block(rc) ? SSH_BLOCKED : ssh_session_fail(session, err, what);
+}

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The first upload of a session asks for the subsystem on a channel of its own, and whether
+ * anything answers there (dropbear offers it without looking for the program): inside
+ * libssh2_sftp_init(), libssh2 1.10 would spin over a refusal until the server answers its CLOSE,
+ * and wait for ever for a program that is not there.
+ *
+ *   PROBE, ASK, ANSWER, PROBE_CLOSE, PROBE_FREE, INIT   once a session
+ *   SKIP_ID                                             when INIT failed all the same
+ *   OPEN, WRITE, MODE, SYNC, CLOSE
+ *   UNDO_CLOSE, UNDO_REMOVE                             when the guest refused after OPEN
+ *
+ * libssh2 gives a new channel the number of one that was freed, and takes what the server still
+ * sends for the old one as meant for the new. So a channel is freed only after the server's CLOSE;
+ * where libssh2 itself frees one too early, the next channel is made only to use its number up.
+ */
+#include "reconcilers/ssh/sftp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reconcilers/ssh/session.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+enum stage {
+    PUT_LOCAL,
+    PUT_PROBE,
+    PUT_ASK,
+    PUT_ANSWER,
+    PUT_PROBE_CLOSE,
+    PUT_PROBE_FREE,
+    PUT_INIT,
+    PUT_SKIP_ID,
+    PUT_OPEN,
+    PUT_WRITE,
+    PUT_MODE,
+    PUT_SYNC,
+    PUT_CLOSE,
+    PUT_UNDO_CLOSE,
+    PUT_UNDO_REMOVE,
+};
+
+/* libssh2 cuts it into packets of 30000 bytes and keeps that many under way. */
+enum { WINDOW_SIZE = 240000 };
+
+struct put {
+    struct ssh_task task; /* first */
+    enum stage stage;
+    char *local_path, *remote_path;
+    unsigned mode;
+    int64_t timeout_ms;
+    bool *ret_has_sftp;
+    int fd;
+    LIBSSH2_CHANNEL *probe;
+    size_t n_asked; /* bytes of the question that are sent */
+    LIBSSH2_SFTP_HANDLE *handle;
+    struct buf window;    /* starts with the first byte that the server has not acknowledged */
+    bool is_at_end;       /* of the local file */
+    struct error refusal; /* what to tell after undoing */
+};
+
+static enum ssh_progress enter(struct put *put, enum stage stage)
+{
+    put->stage = stage;
+    return SSH_AGAIN;
+}
+
+/* ---- refusals ---- */
+
+/* Section 7 of the draft, and the later codes that servers send all the same. */
+static const char *status_text(unsigned long status)
+{
+    switch (status) {
+    case LIBSSH2_FX_NO_SUCH_FILE:
+    case LIBSSH2_FX_NO_SUCH_PATH:
+        return "no such file or directory in the guest";
+    case LIBSSH2_FX_PERMISSION_DENIED:
+    case LIBSSH2_FX_WRITE_PROTECT:
+        return "permission denied in the guest";
+    case LIBSSH2_FX_NO_SPACE_ON_FILESYSTEM:
+    case LIBSSH2_FX_QUOTA_EXCEEDED:
+        return "no space left in the guest";
+    case LIBSSH2_FX_FAILURE:
+        return "the guest's SFTP server failed (is its disk full, or a directory in the way?)";
+    default:
+        return "the guest's SFTP server refused";
+    }
+}
+
+/* EAGAIN waits; an answer of the SFTP server is a refusal; everything else breaks the session. */
+static enum ssh_progress refused(struct put *put, long rc, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    if (rc != LIBSSH2_ERROR_SFTP_PROTOCOL || session->sys_errno || session->is_closed_by_peer) {
+        return ssh_blocked_or_fail(session, rc, err, "the connection was lost during an upload");
+    }
+    unsigned long status = libssh2_sftp_last_error(session->sftp);
+    struct error *refusal = put->handle ? &put->refusal : err;
+    error_set(
+        refusal, ERR_PROVISION, "cannot write '%s': %s", put->remote_path, status_text(status));
+    return put->handle ? enter(put, PUT_UNDO_CLOSE) : SSH_REFUSED;
+}
+
+/* ---- the subsystem ---- */
+
+static enum ssh_progress step_local(struct put *put, struct error *err)
+{
+    struct stat st;
+    put->fd = open(put->local_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
+    if (put->fd < 0 || fstat(put->fd, &st) < 0) {
+        error_set_errno(err, ERR_IO, errno, "cannot open '%s'", put->local_path);
+        return SSH_REFUSED;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        error_set(err, ERR_IO, "'%s' is not a regular file", put->local_path);
+        return SSH_REFUSED;
+    }
+    if (put->task.session->has_no_sftp) {
+        *put->ret_has_sftp = false;
+        return SSH_DONE;
+    }
+    return enter(put, put->task.session->sftp ? PUT_OPEN : PUT_PROBE);
+}
+
+static enum ssh_progress step_probe(struct put *put, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    if (!put->probe) {
+        put->probe = libssh2_channel_open_session(session->ssh);
+    }
+    if (!put->probe) {
+        return ssh_blocked_or_fail(
+            session, libssh2_session_last_errno(session->ssh), err, "cannot open a channel");
+    }
+    int rc = libssh2_channel_subsystem(put->probe, "sftp");
+    if (rc != 0 && rc != LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED) {
+        return ssh_blocked_or_fail(session, rc, err, "cannot ask for SFTP");
+    }
+    session->has_no_sftp = rc != 0;
+    return enter(put, session->has_no_sftp ? PUT_PROBE_CLOSE : PUT_ASK);
+}
+
+static enum ssh_progress step_ask(struct put *put, struct error *err)
+{
+    static const char init[] = {0, 0, 0, 5, 1, 0, 0, 0, 3}; /* SSH_FXP_INIT, version 3 */
+    ssize_t n = libssh2_channel_write(put->probe, init + put->n_asked, sizeof(init) - put->n_asked);
+    if (n < 0 && n != LIBSSH2_ERROR_CHANNEL_CLOSED && n != LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
+        return ssh_blocked_or_fail(put->task.session, n, err, "cannot ask for SFTP");
+    }
+    put->n_asked += n > 0 ? (size_t)n : 0;
+    return n < 0 || put->n_asked == sizeof(init) ? enter(put, PUT_ANSWER) : SSH_AGAIN;
+}
+
+static enum ssh_progress step_answer(struct put *put, struct error *err)
+{
+    char bytes[256];
+    ssize_t n = libssh2_channel_read(put->probe, bytes, sizeof(bytes));
+    if (n < 0) {
+        return ssh_blocked_or_fail(put->task.session, n, err, "cannot ask for SFTP");
+    }
+    put->task.session->has_no_sftp = n == 0;
+    return enter(put, PUT_PROBE_CLOSE);
+}
+
+/* libssh2_channel_close() does not wait for the server's CLOSE once any other packet has come. */
+static enum ssh_progress step_probe_close(struct put *put, struct error *err)
+{
+    char bytes[256];
+    int rc = libssh2_channel_close(put->probe);
+    if (rc < 0) {
+        return ssh_blocked_or_fail(put->task.session, rc, err, "cannot close a channel");
+    }
+    ssize_t n = libssh2_channel_read(put->probe, bytes, sizeof(bytes));
+    if (n > 0) {
+        return SSH_AGAIN;
+    }
+    if (n < 0) {
+        return ssh_blocked_or_fail(put->task.session, n, err, "cannot close a channel");
+    }
+    rc = libssh2_channel_wait_closed(put->probe);
+    if (rc < 0) {
+        return ssh_blocked_or_fail(put->task.session, rc, err, "cannot close a channel");
+    }
+    return enter(put, PUT_PROBE_FREE);
+}
+
+static enum ssh_progress step_probe_free(struct put *put, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    int rc = libssh2_channel_free(put->probe);
+    if (rc != 0) {
+        return ssh_blocked_or_fail(session, rc, err, "cannot close a channel");
+    }
+    put->probe = NULL;
+    *put->ret_has_sftp = !session->has_no_sftp;
+    return session->has_no_sftp ? SSH_DONE : enter(put, PUT_INIT);
+}
+
+static enum ssh_progress step_init(struct put *put, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    session->sftp = libssh2_sftp_init(session->ssh);
+    if (session->sftp) {
+        return enter(put, PUT_OPEN);
+    }
+    int rc = libssh2_session_last_errno(session->ssh);
+    if (ssh_would_block(rc) || session->sys_errno || session->is_closed_by_peer) {
+        return ssh_blocked_or_fail(session, rc, err, "cannot start SFTP");
+    }
+    session->has_no_sftp = true;
+    *put->ret_has_sftp = false;
+    return enter(put, PUT_SKIP_ID);
+}
+
+static enum ssh_progress step_skip_id(struct put *put, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    if (!libssh2_channel_open_session(session->ssh)) { /* stays with the session */
+        return ssh_blocked_or_fail(
+            session, libssh2_session_last_errno(session->ssh), err, "cannot open a channel");
+    }
+    return SSH_DONE;
+}
+
+/* ---- the file ---- */
+
+static enum ssh_progress step_open(struct put *put, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    *put->ret_has_sftp = true;
+    put->handle =
+        libssh2_sftp_open_ex(session->sftp, put->remote_path, (unsigned)strlen(put->remote_path),
+            LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | LIBSSH2_FXF_TRUNC, (long)put->mode,
+            LIBSSH2_SFTP_OPENFILE);
+    if (!put->handle) {
+        return refused(put, libssh2_session_last_errno(session->ssh), err);
+    }
+    return enter(put, PUT_WRITE);
+}
+
+/* Tops the window up; the file is local and regular, so this reads the page cache. */
+static int refill(struct put *put)
+{
+    char bytes[32768];
+    while (!put->is_at_end && put->window.len + sizeof(bytes) <= WINDOW_SIZE) {
+        ssize_t n = read(put->fd, bytes, sizeof(bytes));
+        if (n < 0) {
+            return error_set_errno(
+                &put->refusal, ERR_IO, errno, "cannot read '%s'", put->local_path);
+        }
+        put->is_at_end = n == 0;
+        buf_add(&put->window, bytes, (size_t)n);
+    }
+    return 0;
+}
+
+static enum ssh_progress step_write(struct put *put, struct error *err)
+{
+    if (refill(put) < 0) {
+        return enter(put, PUT_UNDO_CLOSE);
+    }
+    if (put->window.len == 0) {
+        return enter(put, PUT_MODE);
+    }
+    ssize_t n = libssh2_sftp_write(put->handle, put->window.data, put->window.len);
+    if (n < 0) {
+        return refused(put, n, err);
+    }
+    buf_consume(&put->window, (size_t)n);
+    return SSH_AGAIN;
+}
+
+/* The mode given to OPEN went through the guest's umask. */
+static enum ssh_progress step_mode(struct put *put, struct error *err)
+{
+    LIBSSH2_SFTP_ATTRIBUTES attributes = {
+        .flags = LIBSSH2_SFTP_ATTR_PERMISSIONS, .permissions = put->mode};
+    int rc = libssh2_sftp_fsetstat(put->handle, &attributes);
+    return rc < 0 ? refused(put, rc, err) : enter(put, PUT_SYNC);
+}
+
+/* An extension of OpenSSH: a server without it says so, and the upload is as good as it gets. */
+static enum ssh_progress step_sync(struct put *put, struct error *err)
+{
+    int rc = libssh2_sftp_fsync(put->handle);
+    if (rc < 0 && rc != LIBSSH2_ERROR_SFTP_PROTOCOL) {
+        return refused(put, rc, err);
+    }
+    return enter(put, PUT_CLOSE);
+}
+
+static enum ssh_progress step_close(struct put *put, struct error *err)
+{
+    int rc = libssh2_sftp_close(put->handle);
+    if (rc == 0) {
+        put->handle = NULL;
+        return SSH_DONE;
+    }
+    if (!ssh_would_block(rc)) {
+        put->handle = NULL; /* libssh2 has freed it */
+    }
+    return refused(put, rc, err);
+}
+
+static enum ssh_progress step_undo_close(struct put *put, struct error *err)
+{
+    (void)err;
+    if (ssh_would_block(libssh2_sftp_close(put->handle))) {
+        return SSH_BLOCKED;
+    }
+    put->handle = NULL;
+    return enter(put, PUT_UNDO_REMOVE);
+}
+
+static enum ssh_progress step_undo_remove(struct put *put, struct error *err)
+{
+    struct ssh_session *session = put->task.session;
+    if (ssh_would_block(libssh2_sftp_unlink_ex(
+            session->sftp, put->remote_path, (unsigned)strlen(put->remote_path)))) {
+        return SSH_BLOCKED;
+    }
+    *err = put->refusal;
+    return session->sys_errno || session->is_closed_by_peer ? SSH_FAILED : SSH_REFUSED;
+}
+
+/* ---- the task ---- */
+
+/* libssh2 1.10 takes the end of the SFTP server's output for an answer that is still to come. */
+static bool has_server_ended(const struct ssh_session *session)
+{
+    return session->sftp && libssh2_channel_eof(libssh2_sftp_get_channel(session->sftp)) == 1;
+}
+
+static enum ssh_progress step(struct ssh_task *task, struct error *err)
+{
+    static enum ssh_progress (*const steps[])(struct put *, struct error *) = {
+        [PUT_LOCAL] = step_local,
+        [PUT_PROBE] = step_probe,
+        [PUT_ASK] = step_ask,
+        [PUT_ANSWER] = step_answer,
+        [PUT_PROBE_CLOSE] = step_probe_close,
+        [PUT_PROBE_FREE] = step_probe_free,
+        [PUT_INIT] = step_init,
+        [PUT_SKIP_ID] = step_skip_id,
+        [PUT_OPEN] = step_open,
+        [PUT_WRITE] = step_write,
+        [PUT_MODE] = step_mode,
+        [PUT_SYNC] = step_sync,
+        [PUT_CLOSE] = step_close,
+        [PUT_UNDO_CLOSE] = step_undo_close,
+        [PUT_UNDO_REMOVE] = step_undo_remove,
+    };
+    struct put *put = (struct put *)(void *)task;
+    enum ssh_progress progress = steps[put->stage](put, err);
+    return progress == SSH_BLOCKED && has_server_ended(task->session)
+               ? ssh_session_fail(task->session, err, "the guest's SFTP server ended")
+               : progress;
+}
+
+static void expire(struct ssh_task *task, struct error *err)
+{
+    const struct put *put = (struct put *)(void *)task;
+    error_set(err, ERR_TIMEOUT, "uploading '%s' took longer than %g s", put->local_path,
+        (double)put->timeout_ms / 1000.);
+}
+
+static void release(struct ssh_task *task)
+{
+    struct put *put = (struct put *)(void *)task;
+    if (put->handle) {
+        (void)libssh2_sftp_close(put->handle); /* the socket is closed: only frees */
+    }
+    if (put->fd >= 0) {
+        close(put->fd);
+    }
+    buf_clear(&put->window);
+    free(put->local_path);
+    free(put->remote_path);
+    free(put);
+}
+
+static const struct ssh_task_kind kind = {
+    .name = "upload", .step = step, .expire = expire, .release = release};
+
+struct op *sftp_put(struct ssh_session *session, const struct ssh_upload_request *request,
+    bool *ret_has_sftp, op_done_fn *done, void *context)
+{
+    struct put *put = mem_new(struct put);
+    put->local_path = mem_strdup(request->local_path);
+    put->remote_path = mem_strdup(request->remote_path);
+    put->mode = request->mode;
+    put->timeout_ms = request->timeout_ms;
+    put->ret_has_sftp = ret_has_sftp;
+    put->fd = -1;
+    put->window = BUF_INIT(WINDOW_SIZE);
+    ssh_task_start(&put->task, &kind, session, request->timeout_ms, done, context);
+    return &put->task.op;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * SSH (RFC 4251-4254) to one guest, on the loop: log in, run commands, upload files.
+ * The only folder that knows libssh2; nothing here blocks and nothing here decides to retry.
+ *
+ * A session serves one operation at a time. An operation that fails or is cancelled ends the
+ * session with it, because libssh2 cannot abandon a half-done call: ssh_session_is_usable() tells.
+ * A turn of the loop moves at most 256 KiB each way, so that one busy guest does not hold up the
+ * others.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/op.h"
+
+struct loop;
+struct ssh_session;
+
+struct ssh_key {
+    char *path; /* of an unencrypted private key: OpenSSH's format or PEM */
+    /* The user named it: unreadable is an error of its own. Others are skipped when missing. */
+    bool is_explicit;
+};
+
+enum { SSH_KEYS_MAX = 5 }; /* sshd drops a client after MaxAuthTries, by default 6 */
+
+struct ssh_target {
+    const char *host; /* numeric IPv4 or IPv6 address: nothing is resolved, that would block */
+    uint16_t port;
+    const char *user;
+    struct ssh_key keys[SSH_KEYS_MAX]; /* tried in this order */
+    size_t n_keys;
+    const char *host_key_path; /* OpenSSH public key file the server must prove; NULL: any */
+    /* Each stage has its own limit, so that a port that accepts before the guest listens (slirp)
+     * costs no more than the banner's. */
+    int64_t connect_ms;
+    int64_t banner_ms; /* from the connection to the server's identification line */
+    int64_t login_ms;  /* key exchange, host key and authentication together */
+    int64_t
+        keepalive_ms; /* three of these without a byte, while an operation runs, end it; 0: 15 s */
+};
+
+/* Once a process; again is fine. Before any thread uses libssh2. */
+void ssh_library_init(void);
+
+/*
+ * Connects and logs in. *ret_session (borrowed until `done`) is set on success; ssh_session_close()
+ * it. The target is copied. Errors: ERR_SSH not reachable or not SSH; ERR_SSH_HOSTKEY another key
+ * than the pinned one; ERR_SSH_AUTH no key was accepted; ERR_KEY_UNREADABLE an explicit key, or the
+ * pinned one, cannot be used.
+ */
+struct op *ssh_session_open(struct loop *loop, const struct ssh_target *target,
+    struct ssh_session **ret_session, op_done_fn *done, void *context);
+
+/* No operation may be under way. NULL is fine. */
+void ssh_session_close(struct ssh_session *session);
+
+/* False once an operation failed or the peer hung up. A guest that vanished silently is not seen.
+ */
+bool ssh_session_is_usable(struct ssh_session *session);
+
+/* The command's standard output and standard error in the order in which they arrive, which is why
+ * they are not told apart. May not cancel or close anything. */
+typedef void ssh_output_fn(void *context, const char *bytes, size_t n);
+
+struct ssh_exec_request {
+    const char *command;    /* for the user's login shell; copied */
+    const char *input_path; /* a local file sent to its standard input; NULL: empty; copied */
+    ssh_output_fn *output;  /* NULL: dropped */
+    void *output_context;
+    int64_t timeout_ms; /* 0: no limit */
+};
+
+enum { SSH_COMMAND_MAX = 30000 }; /* bytes: libssh2 sends a request in one packet */
+
+struct ssh_exit {
+    int status;      /* 0…255; -1: ended by `signal` */
+    char signal[16]; /* "KILL", "" none (RFC 4254, 6.10) */
+};
+
+/* Runs a command. Whatever its status, that is success: *result (borrowed until `done`) tells.
+ * Errors: ERR_SSH connection lost; ERR_TIMEOUT; ERR_IO `input_path` cannot be read. */
+struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *request,
+    struct ssh_exit *result, op_done_fn *done, void *context);
+
+struct ssh_upload_request {
+    const char *local_path;
+    const char *remote_path; /* replaced in place: give a temporary name and rename it */
+    unsigned mode;           /* permission bits of the remote file */
+    int64_t timeout_ms;      /* 0: no limit */
+};
+
+/*
+ * Copies a file over SFTP, or through `cat` where the server has no SFTP; synced if the server can
+ * (fsync@openssh.com). Errors: ERR_IO the local file; ERR_PROVISION the guest refuses, with its
+ * reason, the partial file removed and the session still usable; ERR_SSH connection lost;
+ * ERR_TIMEOUT.
+ */
+struct op *ssh_upload(struct ssh_session *session, const struct ssh_upload_request *request,
+    op_done_fn *done, void *context);
+
+struct buf;
+/* Appends `text` as one word for a POSIX shell. */
+void ssh_quote(struct buf *out, const char *text);
