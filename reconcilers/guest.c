@@ -18,7 +18,7 @@ enum {
     BANNER_MS = 1000,
     /* Every PATIENT_EVERYth try: a guest under TCG on a busy host may need longer than BANNER_MS
      * for every banner, and would never be reached. */
-    PATIENT_EVERY = 5,
+    PATIENT_EVERY = 10,
     PATIENT_BANNER_MS = 4000,
     LOGIN_MS = 10000, /* key exchange is slow under TCG */
     PROBE_MS = 5000,

@@ -90,7 +90,7 @@ END
 }
 
 @test "the forward reaches the guest on loopback only" {
-    vmctl ssh web -- 'nohup sh -c "while :; do echo hi-from-guest | sudo nc -l -p 80; done" >/dev/null 2>&1 &'
+    vmctl ssh web -- 'while :; do echo hi-from-guest | sudo nc -l -p 80; done >/dev/null 2>&1 &'
     await 20 bash -c 'socat -T 2 - TCP:127.0.0.1:18080 </dev/null | grep -q hi-from-guest'
     ! ss -Hltn 'sport = :18080' | grep -qv '127.0.0.1:18080'
 }
@@ -128,7 +128,7 @@ END
     echo "$output"
     [ "$status" -eq 0 ]
     [ "$(vmctl ssh web -- cat /tmp/order 2>/dev/null || echo gone)" = gone ] # /tmp is a tmpfs
-    [ "$(grep -c '^==> step 1/' "$DATA/vms/web/provision.log")" = 1 ]
+    [ "$(grep -c '^==> step 1/4: shell' "$DATA/vms/web/provision.log")" = 1 ]
 }
 
 @test "a changed memory is announced, and applied when asked" {
@@ -152,7 +152,7 @@ END
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *"web: started"* ]]
-    [ "$(grep -c '^==> step 1/' "$DATA/vms/web/provision.log")" -ge 2 ]
+    [ "$(grep -c '^==> step 1/4: shell' "$DATA/vms/web/provision.log")" -ge 2 ]
 }
 
 @test "a failing step stops the sequence, shows its output and its status" {

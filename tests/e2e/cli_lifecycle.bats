@@ -1,0 +1,211 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+load cli_common
+setup() { cli_setup; }
+teardown() { cli_teardown; }
+
+@test "up creates, and up again changes nothing" {
+    vmfile web db
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+    [ "$output" = $'web: created\ndb: created' ]
+    local before
+    before=$(vmctl list -o json)
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+    [ "$output" = $'web: unchanged\ndb: unchanged' ]
+    [ "$(vmctl list -o json)" = "$before" ]
+}
+
+@test "up follows until the VM is ready and says where" {
+    vmfile web
+    run vmctl up
+    [ "$status" -eq 0 ]
+    says "web: ready (ssh 127.0.0.1:"
+    [ "$(field Status web)" = Ready ]
+}
+
+@test "up -d returns after the write, wait follows" {
+    vmfile web
+    script '{"bootMs": 300}'
+    run vmctl up -d
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: created" ]
+    run vmctl wait web --ready
+    [ "$status" -eq 0 ]
+    [ "$(field Status web)" = Ready ]
+}
+
+@test "down stops, down again succeeds, up starts again" {
+    vmfile web
+    vmctl up -q
+    run vmctl down -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: stopped" ]
+    [ "$(field Status web)" = Stopped ]
+    run vmctl down -q
+    [ "$status" -eq 0 ]
+    run vmctl up -q
+    [ "$output" = "web: started" ]
+}
+
+@test "destroy leaves nothing of the VM" {
+    vmfile web
+    vmctl up -q
+    [ -d "$data/vms/web" ]
+    run vmctl destroy web -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: destroyed" ]
+    [ ! -e "$data/vms/web" ]
+    [ -z "$(vmctl list -o name)" ]
+    run vmctl destroy web
+    [ "$status" -eq 3 ]
+}
+
+@test "destroy of what is being deleted succeeds" {
+    vmfile web
+    vmctl up -q
+    script '{"ignorePowerdown": true}'
+    vmctl destroy web -d
+    run vmctl destroy web -d
+    [ "$status" -eq 0 ]
+}
+
+@test "up waits for a deletion under way and makes the VM anew" {
+    vmfile web
+    vmctl up -q
+    local uid
+    uid=$(field ID web)
+    script '{"powerdownMs": 300}'
+    vmctl destroy web -d
+    run vmctl up -d
+    [ "$status" -eq 6 ]
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: created" ]
+    [ "$(field ID web)" != "$uid" ]
+}
+
+@test "down --destroy needs no VMFile" {
+    vmfile web db
+    vmctl up -q
+    rm VMFile.kdl
+    run vmctl down --destroy -q
+    [ "$status" -eq 0 ]
+    [ -z "$(vmctl list -o name)" ]
+    run vmctl down
+    [ "$status" -eq 2 ]
+}
+
+@test "down works with a broken VMFile" {
+    vmfile web
+    vmctl up -q
+    echo 'vm "web" {' >VMFile.kdl
+    run vmctl down
+    [ "$status" -eq 0 ]
+    says "vmctl::vmfile::parse_failed"
+    has "web: stopped"
+}
+
+@test "a VM taken out of the VMFile keeps running until --prune" {
+    vmfile web db
+    vmctl up -q
+    vmfile web
+    run vmctl up
+    [ "$status" -eq 0 ]
+    says "vm 'db' is no longer in VMFile.kdl"
+    [ "$(field Status db)" = Ready ]
+    run vmctl up --prune
+    [ "$status" -eq 0 ]
+    vmctl wait db --deleted
+    [ "$(vmctl list -o name)" = web ]
+}
+
+@test "suspend, resume, stop, start, restart" {
+    vmfile web
+    vmctl up -q
+    vmctl suspend web
+    [ "$(field Status web)" = Suspended ]
+    [ "$(field State web)" = suspended ]
+    run vmctl ssh web
+    [ "$status" -eq 1 ]
+    says "vmctl resume web"
+    vmctl resume web
+    [ "$(field Status web)" = Ready ]
+    vmctl stop web --timeout 5
+    run vmctl suspend web
+    [ "$status" -eq 1 ]
+    says "vmctl::vm::invalid_state"
+    vmctl start web
+    [ "$(field Status web)" = Ready ]
+    run vmctl restart web -q
+    [ "$output" = "web: restarted" ]
+}
+
+@test "create is the same twice and a conflict when different" {
+    run vmctl create --name one --backend noop --image "$work/image" -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "one: created" ]
+    [ "$(field State one)" = prepared ]
+    run vmctl create --name one --backend noop --image "$work/image" -q
+    [ "$status" -eq 0 ]
+    run vmctl create --name one --backend noop --image "$work/image" --vcpus 2
+    [ "$status" -eq 6 ]
+    run vmctl create --name one --backend noop --image "$work/image" --start -q
+    [ "$status" -eq 0 ]
+    [ "$(field State one)" = running ]
+}
+
+@test "apply writes the spec and starts nothing" {
+    vmfile web
+    run vmctl apply -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: created" ]
+    [ "$(field State web)" = stopped ]
+}
+
+@test "reload makes a new disk in the same VM" {
+    vmfile web
+    vmctl up -q
+    local uid
+    uid=$(field ID web)
+    run vmctl reload -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: recreated" ]
+    [ "$(field ID web)" = "$uid" ]
+    [ "$(field Status web)" = Ready ]
+}
+
+@test "a change that needs a restart waits for --restart" {
+    vmfile web
+    vmctl up -q
+    sed -i 's/{/{ memory 2048;/' VMFile.kdl
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: restart required: memory 1024 -> 2048 (vmctl up --restart)" ]
+    run vmctl up -q
+    [ "$output" = "web: restart required: memory 1024 -> 2048 (vmctl up --restart)" ]
+    run vmctl wait web --ready
+    [ "$status" -eq 1 ]
+    run vmctl wait web --ready --allow-drift
+    [ "$status" -eq 0 ]
+    run vmctl up --restart -q
+    [ "$output" = "web: restarted" ]
+    vmctl wait web --ready
+    run vmctl up --restart -q
+    [ "$output" = "web: unchanged" ]
+}
+
+@test "a change that needs a new disk waits for --recreate" {
+    vmfile web
+    vmctl up -q
+    sed -i 's/{/{ cloud-init;/' VMFile.kdl
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+    says "web: recreate required: cloud-init"
+    run vmctl up --recreate -q
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: recreated" ]
+    run vmctl up --recreate -q
+    [ "$output" = "web: unchanged" ]
+}

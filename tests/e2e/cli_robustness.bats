@@ -1,0 +1,177 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+load cli_common
+setup() { cli_setup; }
+teardown() { cli_teardown; }
+
+@test "two directories cannot own one name" {
+    vmfile web
+    vmctl up -q
+    mkdir "$work/other"
+    cp VMFile.kdl "$work/other/"
+    cd "$work/other"
+    run vmctl up
+    [ "$status" -eq 6 ]
+    says "vmctl::vm::conflict"
+    says "$work/project/VMFile.kdl"
+    run vmctl up --adopt -q
+    [ "$status" -eq 0 ]
+    cd "$work/project"
+    run vmctl up
+    [ "$status" -eq 6 ]
+}
+
+@test "one VMFile reached by two paths is one VMFile" {
+    vmfile web
+    vmctl up -q
+    ln -s "$work/project" "$work/link"
+    run vmctl up -q --file "$work/link/VMFile.kdl"
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: unchanged" ]
+}
+
+@test "ten concurrent ups lose no record" {
+    local i pids=()
+    for i in 0 1 2 3 4 5 6 7 8 9; do
+        mkdir "$work/p$i"
+        printf 'vm "vm%s" { backend "noop"; image "%s"; }\n' "$i" "$work/image" >"$work/p$i/VMFile.kdl"
+        vmctl up -q --file "$work/p$i/VMFile.kdl" >/dev/null 2>"$work/err$i" 3>&- &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do
+        wait "$i" || { cat "$work"/err*; return 1; }
+    done
+    [ "$(vmctl list -o name | wc -l)" -eq 10 ]
+    [ "$(vmctl list | grep -c Ready)" -eq 10 ]
+}
+
+@test "ten concurrent ups of one VMFile are one up" {
+    vmfile web db
+    local i pids=()
+    for i in 0 1 2 3 4 5 6 7 8 9; do
+        vmctl up -q >>"$work/out" 2>>"$work/err" 3>&- &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do
+        wait "$i" || { cat "$work/err"; return 1; }
+    done
+    [ "$(grep -c 'web: created' "$work/out")" -eq 1 ]
+    [ "$(grep -c 'web: unchanged' "$work/out")" -eq 9 ]
+}
+
+@test "after kill -9 of the controller the next command takes the VMs over" {
+    vmfile web
+    vmctl up -q
+    local pid started
+    pid=$(controller_pid)
+    started=$(vmctl status web -o json | grep '"startedAt"')
+    kill -9 "$pid"
+    run vmctl wait web --ready
+    [ "$status" -eq 0 ]
+    [ "$(controller_pid)" != "$pid" ]
+    [ "$(vmctl status web -o json | grep '"startedAt"')" = "$started" ]
+}
+
+@test "a follower starts a controller again that died meanwhile" {
+    vmfile web
+    script '{"bootMs": 60000}'
+    vmctl up -d
+    await test -n "$(controller_pid)"
+    local pid
+    pid=$(controller_pid)
+    vmctl wait web --timeout 20s >"$work/out" 2>&1 3>&- &
+    local waiter=$!
+    script '{}'
+    kill -9 "$pid"
+    wait "$waiter" || { cat "$work/out"; return 1; }
+    [ "$(field Status web)" = Ready ]
+}
+
+@test "controller stop leaves the VMs, list and status need no controller" {
+    vmfile web
+    vmctl up -q
+    run vmctl controller stop
+    [ "$status" -eq 0 ]
+    run vmctl controller status
+    [ "$status" -eq 1 ]
+    has "controller: not running"
+    run vmctl list -o name
+    [ "$output" = web ]
+    vmctl status web
+    run vmctl controller status
+    [ "$status" -eq 1 ]
+    run vmctl controller start
+    [ "$status" -eq 0 ]
+    run vmctl controller status
+    [ "$status" -eq 0 ]
+    vmctl wait web
+}
+
+@test "wait fails at once on a VM that cannot start" {
+    vmfile web
+    script '{"failLaunch": 1000}'
+    vmctl up -d
+    SECONDS=0
+    run vmctl wait web --timeout 60s
+    [ "$status" -eq 1 ]
+    [ $SECONDS -lt 20 ]
+    says "error[vmctl::qemu::spawn_failed]"
+    says "last events of 'web'"
+    script '{}'
+    run vmctl up
+    [ "$status" -eq 0 ]
+    has "web: trying again"
+}
+
+@test "a failed provision step ends up with 1, and up tries it again" {
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init\n provision "shell" { inline "true"; }\n }\n' \
+        "$work/image" >VMFile.kdl
+    script '{"failStep": 1}'
+    run vmctl up
+    [ "$status" -eq 1 ]
+    says "error[vmctl::provision::failed]"
+    [ "$(field Status web)" = ProvisionFailed ]
+    run vmctl stop web -q
+    [ "$status" -eq 0 ]
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+}
+
+@test "the deadline passes with 4 and the VM goes on" {
+    vmfile web
+    script '{"bootMs": 1500}'
+    run vmctl up --timeout 100ms
+    [ "$status" -eq 4 ]
+    says "vm 'web' is not ready yet"
+    vmctl wait web
+}
+
+@test "Ctrl-C stops the following with 130, SIGTERM with 143, never the VM" {
+    vmfile web
+    script '{"bootMs": 60000}'
+    local signal
+    for signal in INT:130 TERM:143; do
+        : >"$work/out"
+        # a shell makes its background jobs ignore SIGINT: env gives it back
+        env --default-signal=INT vmctl up >"$work/out" 2>&1 3>&- &
+        local follower=$!
+        await grep -q Starting "$work/out"
+        kill -"${signal%:*}" "$follower"
+        local rc=0
+        wait "$follower" || rc=$?
+        [ "$rc" -eq "${signal#*:}" ]
+        grep -q "'web' goes on in the background: vmctl status web" "$work/out"
+    done
+    [ "$(field State web)" != destroyed ]
+}
+
+@test "wait on a VM that is stopped fails at once" {
+    vmfile web
+    vmctl up -q
+    vmctl down -q
+    run vmctl wait web --ready
+    [ "$status" -eq 1 ]
+    says "vmctl start web"
+    run vmctl wait web --stopped
+    [ "$status" -eq 0 ]
+}

@@ -1,0 +1,184 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+load cli_common
+setup() { cli_setup; }
+teardown() { cli_teardown; }
+
+@test "list of nothing is a header" {
+    run vmctl list
+    [ "$status" -eq 0 ]
+    [ "$output" = "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE" ]
+    run vmctl ps -o json
+    [ "$output" = "[]" ]
+    run vmctl list -o yaml
+    [ "$output" = "[]" ]
+}
+
+@test "list has the book's columns" {
+    vmfile web
+    vmctl up -q
+    run vmctl list
+    [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +[0-9]+\ +10[01][0-9]{2}\ +Ready$ ]]
+    vmctl down -q
+    run vmctl list
+    [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +-\ +-\ +Stopped$ ]]
+    run vmctl list -o wide
+    [[ "${lines[0]}" =~ STATE\ +AGE\ +RESTARTS$ ]]
+}
+
+@test "status has the book's fields" {
+    vmfile web
+    vmctl up -q
+    run vmctl status web
+    [ "$status" -eq 0 ]
+    local label
+    for label in Name ID Backend State vCPUs Memory Disk Network "Work dir" Overlay "Seed ISO" PID VNC SSH MAC; do
+        grep -q "^$label: *[^ ]" <<<"$output"
+    done
+    has "State:       running"
+    [ "$(field 'Work dir' web)" = "$data/vms/web" ]
+}
+
+@test "usage errors end with 2 and name the nearest word" {
+    run vmctl lst
+    [ "$status" -eq 2 ]
+    says 'did you mean `vmctl list`?'
+    run vmctl up --tiemout 3
+    [ "$status" -eq 2 ]
+    says "did you mean --timeout?"
+    run vmctl destroy
+    [ "$status" -eq 2 ]
+    run vmctl wait --ready --stopped
+    [ "$status" -eq 2 ]
+    run vmctl wait --for=condition=Nothing
+    [ "$status" -eq 2 ]
+    run vmctl
+    [ "$status" -eq 2 ]
+    run vmctl --help
+    [ "$status" -eq 0 ]
+}
+
+@test "every command has help" {
+    local name
+    for name in $(vmctl --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p'); do
+        run vmctl "$name" --help
+        [ "$status" -eq 0 ]
+        says "Usage: vmctl $name"
+    done
+}
+
+@test "a missing VMFile ends with 2" {
+    run vmctl up
+    [ "$status" -eq 2 ]
+    says "error[vmctl::vmfile::not_found]"
+    [ -z "$(vmctl list -o name)" ]
+}
+
+@test "an invalid VMFile ends with 2, with all its errors and places" {
+    printf 'vm "web" {\n    image "/nowhere"\n    memry 3\n    vcpus 0\n}\n' >VMFile.kdl
+    run vmctl up
+    [ "$status" -eq 2 ]
+    says "VMFile.kdl:2:"
+    says "VMFile.kdl:3:"
+    says "VMFile.kdl:4:"
+    says 'did you mean `memory`?'
+    [ -z "$(vmctl list -o name)" ]
+    run vmctl validate
+    [ "$status" -eq 2 ]
+}
+
+@test "VMCTL_FILE and --file name the VMFile" {
+    vmfile web
+    mv VMFile.kdl "$work/mine.kdl"
+    VMCTL_FILE=$work/mine.kdl run vmctl validate
+    [ "$output" = "$work/mine.kdl: valid: web" ]
+    run vmctl up -q --file "$work/mine.kdl"
+    [ "$status" -eq 0 ]
+}
+
+@test "unknown names end with 3 and the nearest one" {
+    vmfile web
+    vmctl up -q
+    run vmctl stop wep
+    [ "$status" -eq 3 ]
+    says "did you mean 'web'?"
+    run vmctl up --name other
+    [ "$status" -eq 3 ]
+    says "VMFile.kdl"
+    run vmctl wait other
+    [ "$status" -eq 3 ]
+    run vmctl wait other --deleted
+    [ "$status" -eq 0 ]
+}
+
+@test "one VM is inferred, several are asked about" {
+    vmfile web
+    vmctl up -q
+    run vmctl port
+    [ "$status" -eq 0 ]
+    says "22/tcp -> 127.0.0.1:"
+    vmfile web db
+    vmctl up -q
+    run vmctl ssh
+    [ "$status" -eq 2 ]
+    says "web, db"
+    run vmctl log
+    [ "$status" -eq 2 ]
+}
+
+@test "an unusable data directory ends with 5" {
+    run vmctl --data-dir "$work/image/x" list
+    [ "$status" -eq 5 ]
+    says "error[vmctl::store::unusable]"
+}
+
+@test "a missing data directory is made, private" {
+    run vmctl --data-dir "$work/new/dir" list
+    [ "$status" -eq 0 ]
+    [ "$(stat -c %a "$work/new/dir")" = 700 ]
+}
+
+@test "logs are shown harmless, with their tail" {
+    vmfile web
+    vmctl up -q
+    printf 'one\r\ntwo \033]0;title\007\033[31mred\033[0m\r\nthree\r\n' >"$data/vms/web/console.log"
+    printf 'step\n' >"$data/vms/web/provision.log"
+    run vmctl log web --console
+    [ "$output" = $'one\ntwo red\nthree' ]
+    run vmctl log web --console --tail 1
+    [ "$output" = "three" ]
+    run vmctl logs web
+    [ "$output" = $'==> console.log <==\none\ntwo red\nthree\n\n==> provision.log <==\nstep' ]
+}
+
+@test "log -f goes on and ends with the VM" {
+    vmfile web
+    vmctl up -q
+    echo first >"$data/vms/web/console.log"
+    vmctl log -f web --console >"$work/out" 3>&- &
+    local reader=$!
+    await grep -q first "$work/out"
+    echo second >>"$data/vms/web/console.log"
+    await grep -q second "$work/out"
+    vmctl destroy web -q
+    wait "$reader"
+}
+
+@test "output formats agree" {
+    vmfile web
+    vmctl up -q
+    [ "$(vmctl list -o name)" = web ]
+    [ "$(vmctl status -o name)" = web ]
+    vmctl status web -o json | python3 -c 'import json,sys; d=json.load(sys.stdin); assert d["name"] == "web" and d["ready"] is True, d' ||
+        skip "no python3"
+    vmctl status web -o yaml | grep -qx 'name: web'
+    [ "$(vmctl version -o json | tr -d ' \n')" = "{\"version\":\"$(vmctl --version | cut -d' ' -f2)\"}" ]
+}
+
+@test "nothing is printed into a closed pipe" {
+    vmfile web
+    vmctl up -q
+    run bash -c 'vmctl list | true; vmctl status | head -n 1'
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -eq 1 ]
+}
