@@ -133,9 +133,9 @@ static char *to_decimal(const char *digits, const char *end, unsigned base, char
             limbs[n++] = (uint32_t)(carry % DECIMAL_LIMB);
         }
     }
-    out += sprintf(out, "%u", limbs[n - 1]);
+    out += snprintf(out, sizeof("4294967295"), "%u", limbs[n - 1]);
     while (n-- > 1) {
-        out += sprintf(out, "%09u", limbs[n - 1]);
+        out += snprintf(out, sizeof("999999999"), "%09u", limbs[n - 1]);
     }
     return out;
 }

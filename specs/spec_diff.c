@@ -49,25 +49,48 @@ static const json_t *at_path(const json_t *json, const char *path)
     return json_object_get(json_object_get(json, parent), dot + 1);
 }
 
-/* A value in a few words: scalars as they are, an image by its location, the rest by its JSON. */
+/* A value in a few words: scalars as they are, an image and a file by where they are, lists by their
+ * length, the rest by its JSON. */
 static char *in_words(const json_t *value)
 {
-    const char *text = json_string_value(value);
-    const char *location = json_text(value, "location");
+    static const char *const telling[] = {"location", "path"};
     if (!value || json_is_null(value)) {
         return mem_strdup("(not set)");
     }
-    return text || location ? mem_strdup(text ? text : location) : json_canonical(value);
+    if (json_is_string(value)) {
+        return mem_strdup(json_string_value(value));
+    }
+    if (json_is_array(value)) {
+        size_t n = json_array_size(value);
+        return n == 0 ? mem_strdup("(none)") : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
+        if (json_text(value, telling[i])) {
+            return json_copy_text(value, telling[i]);
+        }
+    }
+    return json_canonical(value);
+}
+
+/* What changed is not in those words: a check sum, a file's bytes, an entry. */
+static char *in_other_words(const char *before, char *after_take)
+{
+    if (!text_eq(before, after_take)) {
+        return after_take;
+    }
+    cleanup_free char *same = after_take;
+    return mem_printf("%s (changed)", same);
 }
 
 static void add_change(struct spec_diff *diff, const struct field *field, const json_t *before,
     const json_t *after)
 {
+    char *words = in_words(before);
     mem_grow(diff->changes, diff->count);
     diff->changes[diff->count++] = (struct spec_change){
         .field = field->name,
-        .before = in_words(before),
-        .after = in_words(after),
+        .before = words,
+        .after = in_other_words(words, in_words(after)),
         .disposition = field->disposition,
     };
     if (field->disposition > diff->strongest) {
