@@ -46,7 +46,8 @@ static int tell_conflict(const char *name, const struct vm_desired *desired, str
         (void)error_set(
             err, ERR_VM_CONFLICT, "vm '%s' belongs to another VMFile, '%s'", name, desired->source);
     }
-    return error_help(err, "use another name, or destroy that one first: vmctl destroy %s", name);
+    return error_help(err,
+        "use another name, take it over (vmctl up --adopt), or destroy it: vmctl destroy %s", name);
 }
 
 static int check(const struct attempt *attempt, struct error *err)
@@ -66,15 +67,23 @@ static int check(const struct attempt *attempt, struct error *err)
     return 0;
 }
 
-static bool stayed_down(const struct vm_record *record)
+/* NULL also when it is the status of an earlier VM of that name. */
+static const struct vm_status *status_of(const struct vm_record *record)
 {
     const struct vm_status *status = record->status;
+    return status && record->desired && text_eq(status->uid, record->desired->uid) ? status : NULL;
+}
+
+static bool stayed_down(const struct vm_record *record)
+{
+    const struct vm_status *status = status_of(record);
     return status && status->restart.held_generation == record->desired->generation;
 }
 
 static bool is_stalled(const struct vm_record *record)
 {
-    return record->status && vm_status_is_true(record->status, CONDITION_STALLED);
+    const struct vm_status *status = status_of(record);
+    return status && vm_status_is_true(status, CONDITION_STALLED);
 }
 
 static void begin(struct attempt *attempt)
@@ -94,10 +103,21 @@ static void begin(struct attempt *attempt)
     }
 }
 
-/* The most telling of several results is the one told; the order of the enum is not that order. */
+/* Of several results the most telling is told: a start says more than the change of a field. */
 static void tell(struct attempt *attempt, enum wish_result result)
 {
-    if (attempt->outcome.result == WISH_UNCHANGED) {
+    static const int weights[] = {
+        [WISH_UNCHANGED] = 0,
+        [WISH_REQUESTED] = 1,
+        [WISH_CONFIGURED] = 2,
+        [WISH_STOPPED] = 3,
+        [WISH_STARTED] = 4,
+        [WISH_RESTARTED] = 5,
+        [WISH_RECREATED] = 6,
+        [WISH_CREATED] = 7,
+        [WISH_DELETED] = 8,
+    };
+    if (weights[result] > weights[attempt->outcome.result]) {
         attempt->outcome.result = result;
     }
 }
@@ -141,25 +161,26 @@ static void change_power(struct attempt *attempt)
 
 static bool needs_provision(const struct attempt *attempt)
 {
-    const struct vm_status *status = attempt->record.status;
-    bool is_starting = attempt->wish->sets_power && attempt->is_down;
+    const struct wish *wish = attempt->wish;
+    const struct vm_status *status = status_of(&attempt->record);
+    bool is_starting = wish->sets_power && wish->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
-    return attempt->wish->provision == PROVISION_AGAIN ||
-        (attempt->wish->provision == PROVISION_ON_START &&
-            (is_starting || has_failed || attempt->wish->recreates));
+    return wish->provision == PROVISION_AGAIN ||
+        (wish->provision == PROVISION_ON_START &&
+            (!attempt->record.desired || is_starting || has_failed || wish->recreates));
 }
 
 static void change_tokens(struct attempt *attempt)
 {
     const struct wish *wish = attempt->wish;
     struct vm_desired *next = attempt->next;
-    if (wish->recreates) {
+    if (wish->recreates && attempt->record.desired) {
         digest_random_id(next->recreate_token);
         tell(attempt, WISH_RECREATED);
     }
     if (wish->restarts && attempt->record.desired && !attempt->is_down) {
         digest_random_id(next->restart_token);
-        attempt->outcome.result = WISH_RESTARTED;
+        tell(attempt, WISH_RESTARTED);
     }
     if (needs_provision(attempt)) {
         digest_random_id(next->provision_token);
@@ -167,7 +188,7 @@ static void change_tokens(struct attempt *attempt)
     }
     if (wish->deletes && !next->is_deleting) {
         next->is_deleting = true;
-        attempt->outcome.result = WISH_DELETED;
+        tell(attempt, WISH_DELETED);
     }
     if (wish->retries && attempt->record.desired && is_stalled(&attempt->record)) {
         tell(attempt, WISH_REQUESTED);

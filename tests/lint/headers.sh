@@ -5,7 +5,7 @@ set -u
 cd "${1:-.}" || exit 2
 failed=0
 while read -r file; do
-    head -n 1 "$file" | grep -q 'SPDX-License-Identifier: MPL-2.0' || {
+    head -n 3 "$file" | grep -q 'SPDX-License-Identifier: MPL-2.0' || {
         echo "$file: no licence line"
         failed=1
     }

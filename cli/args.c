@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/args.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { FIRST_LONG_ONLY = 256 };
+
+/* The sets flattened for getopt: index i of `all` is option value FIRST_LONG_ONLY + i. */
+struct parser {
+    const struct arg_option **all;
+    void **values;
+    size_t count;
+    struct option *long_options;
+    struct buf letters;
+};
+
+static void parser_clear(struct parser *parser)
+{
+    free(parser->all);
+    free(parser->values);
+    free(parser->long_options);
+    buf_clear(&parser->letters);
+}
+
+static void add_option(struct parser *parser, const struct arg_option *option, void *values)
+{
+    size_t i = parser->count++;
+    parser->all = mem_resize(parser->all, parser->count, sizeof(*parser->all));
+    parser->values = mem_resize(parser->values, parser->count, sizeof(*parser->values));
+    parser->long_options =
+        mem_resize(parser->long_options, parser->count + 1, sizeof(*parser->long_options));
+    bool has_value = option->kind != ARG_FLAG;
+    parser->all[i] = option;
+    parser->values[i] = values;
+    parser->long_options[i] = (struct option){option->name,
+        has_value ? required_argument : no_argument, NULL, FIRST_LONG_ONLY + (int)i};
+    parser->long_options[i + 1] = (struct option){0};
+    if (option->letter) {
+        buf_printf(&parser->letters, "%c%s", option->letter, has_value ? ":" : "");
+    }
+}
+
+static size_t find_option(const struct parser *parser, int value)
+{
+    for (size_t i = 0; i < parser->count; i++) {
+        if (value == FIRST_LONG_ONLY + (int)i || value == parser->all[i]->letter) {
+            return i;
+        }
+    }
+    return parser->count;
+}
+
+static int refuse_value(const struct arg_option *option, const char *text, struct error *err)
+{
+    return error_set(err, ERR_USAGE, "--%s: '%s' is not a %s", option->name, text,
+        option->kind == ARG_NUMBER ? "number" : "duration such as 30, 90s or 5m");
+}
+
+static int store_value(
+    const struct arg_option *option, void *values, const char *text, struct error *err)
+{
+    void *field = (char *)values + option->offset;
+    uint64_t number = 0;
+    switch (option->kind) {
+    case ARG_FLAG:
+        *(bool *)field = true;
+        return 0;
+    case ARG_TEXT:
+        *(const char **)field = text;
+        return 0;
+    case ARG_REPEATED:
+        arg_texts_add(field, text);
+        return 0;
+    case ARG_NUMBER:
+        if (!text_to_u64(text, 0, UINT32_MAX, &number)) {
+            return refuse_value(option, text, err);
+        }
+        *(uint32_t *)field = (uint32_t)number;
+        return 0;
+    case ARG_DURATION:
+        return text_to_duration_ms(text, field) ? 0 : refuse_value(option, text, err);
+    }
+    return 0;
+}
+
+static int refuse_option(const struct parser *parser, const char *word, struct error *err)
+{
+    cleanup_free const char **names = mem_calloc(parser->count, sizeof(*names));
+    for (size_t i = 0; i < parser->count; i++) {
+        names[i] = parser->all[i]->name;
+    }
+    const char *bare = word + strspn(word, "-");
+    cleanup_free char *name = mem_strndup(bare, strcspn(bare, "="));
+    const char *nearest = text_starts_with(word, "--")
+        ? text_nearest(name, names, parser->count) : NULL;
+    (void)error_set(err, ERR_USAGE, "unknown option '%s'", word);
+    return nearest ? error_help(err, "did you mean --%s?", nearest) : -ERR_USAGE;
+}
+
+static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_at_positional,
+    struct arg_texts *positional, struct error *err)
+{
+    cleanup_free char *letters =
+        mem_printf("%s:%s", stops_at_positional ? "+" : "-", buf_str(&parser->letters));
+    optind = 0; /* getopt_long(3): starts over, also with another argv */
+    for (;;) {
+        int at = optind ? optind : 1;
+        int value = getopt_long(argc, argv, letters, parser->long_options, NULL);
+        if (value == -1) {
+            break;
+        }
+        size_t i = find_option(parser, value);
+        if (value == 1) {
+            arg_texts_add(positional, optarg);
+        } else if (value == ':') {
+            return error_set(err, ERR_USAGE, "option '%s' needs a value", argv[at]);
+        } else if (i == parser->count) {
+            return refuse_option(parser, argv[at], err);
+        } else if (store_value(parser->all[i], parser->values[i], optarg, err) < 0) {
+            return -(int)err->code;
+        }
+    }
+    positional->n_before_dashes = positional->count;
+    bool has_dashes = optind > 1 && text_eq(argv[optind - 1], "--");
+    while (optind < argc) {
+        arg_texts_add(positional, argv[optind++]);
+    }
+    if (!has_dashes) {
+        positional->n_before_dashes = positional->count;
+    }
+    return 0;
+}
+
+int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
+    bool stops_at_positional, struct arg_texts *positional, struct error *err)
+{
+    cleanup_with(parser_clear) struct parser parser = {.count = 0};
+    opterr = 0;
+    for (size_t i = 0; i < n_sets; i++) {
+        for (const struct arg_option *o = sets[i].options; o && o->name; o++) {
+            add_option(&parser, o, sets[i].values);
+        }
+    }
+    return run_getopt(&parser, argc, argv, stops_at_positional, positional, err);
+}
+
+void args_clear(const struct arg_option *options, void *values)
+{
+    for (const struct arg_option *o = options; o && o->name; o++) {
+        if (o->kind == ARG_REPEATED) {
+            arg_texts_clear((struct arg_texts *)((char *)values + o->offset));
+        }
+    }
+}
+
+void args_describe(struct buf *out, const struct arg_option *options)
+{
+    for (const struct arg_option *o = options; o && o->name; o++) {
+        if (!o->help) {
+            continue;
+        }
+        char letter[5] = "    ";
+        if (o->letter) {
+            (void)snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+        }
+        cleanup_free char *long_form =
+            mem_printf("--%s%s%s", o->name, o->value_name ? " " : "",
+                o->value_name ? o->value_name : "");
+        buf_printf(out, "  %s%-22s  %s\n", letter, long_form, o->help);
+    }
+}
+
+void arg_texts_add(struct arg_texts *texts, const char *text)
+{
+    texts->items = mem_resize(texts->items, texts->count + 1, sizeof(*texts->items));
+    texts->items[texts->count++] = text;
+}
+
+void arg_texts_clear(struct arg_texts *texts)
+{
+    free(texts->items);
+    *texts = (struct arg_texts){.count = 0};
+}

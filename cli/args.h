@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Command-line options as a table: parsing writes into a struct by offset, and `--help` is printed
+ * from the same table. getopt_long(3) underneath, so `--name=web`, `--name web`, `-n5` and `--`
+ * work as everywhere.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct error;
+
+enum arg_kind {
+    ARG_FLAG,     /* bool */
+    ARG_TEXT,     /* const char *: borrowed from argv */
+    ARG_NUMBER,   /* uint32_t */
+    ARG_DURATION, /* int64_t milliseconds: "90", "90s", "5m" */
+    ARG_REPEATED, /* struct arg_texts */
+};
+
+struct arg_option {
+    const char *name;       /* long name, without dashes; NULL ends the table */
+    char letter;            /* 0: none */
+    enum arg_kind kind;
+    size_t offset;          /* of the field in the values struct */
+    const char *value_name; /* "PATH"; NULL for flags */
+    const char *help;       /* NULL: not shown */
+};
+
+struct arg_texts {
+    const char **items; /* owned; the texts are argv's */
+    size_t count;
+    size_t n_before_dashes; /* of positional words: how many stood before "--" */
+};
+void arg_texts_add(struct arg_texts *texts, const char *text);
+void arg_texts_clear(struct arg_texts *texts);
+
+/* A table and the struct its offsets point into. */
+struct arg_set {
+    const struct arg_option *options;
+    void *values;
+};
+
+/*
+ * Parses argv[1 …] against several sets (the command's and the global ones). What is no option goes
+ * to `positional`, in order; after "--" everything does, and with `stops_at_positional` after the
+ * first word that is no option, too. Unknown or malformed: -ERR_USAGE, with the nearest option.
+ */
+int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
+    bool stops_at_positional, struct arg_texts *positional, struct error *err);
+
+/* Frees the lists in `values` that ARG_REPEATED options filled. */
+void args_clear(const struct arg_option *options, void *values);
+
+/* Appends the table as the lines of a help text. */
+void args_describe(struct buf *out, const struct arg_option *options);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Starting vmctld when none runs, as tmux starts its server. The controller's lock is its life: it
+ * is held exactly as long as the process lives, so "does one run?" has one answer, and of two that
+ * are started at once one wins the lock and the other leaves quietly.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+extern char **environ;
+
+char *cli_controller_program(void)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n <= 0) {
+        return mem_strdup("vmctld");
+    }
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    return fs_join(self, "vmctld");
+}
+
+static int redirect(posix_spawn_file_actions_t *actions, const char *log_path)
+{
+    int rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+    rc |= posix_spawn_file_actions_addopen(
+        actions, 1, log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+    rc |= posix_spawn_file_actions_adddup2(actions, 1, 2);
+    rc |= posix_spawn_file_actions_addclosefrom_np(actions, 3);
+    rc |= posix_spawn_file_actions_addchdir_np(actions, "/");
+    return rc;
+}
+
+/* In a session of its own: the terminal's Ctrl-C and hang-up are not for it. */
+static int spawn(const char *program, const char *data_dir, const char *log_path, pid_t *ret_pid)
+{
+    char *const argv[] = {
+        mem_strdup(program), mem_strdup("--data-dir"), mem_strdup(data_dir), NULL};
+    sigset_t none, all;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes,
+        POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawn_file_actions_init(&actions);
+    int rc = redirect(&actions, log_path);
+    if (rc == 0) {
+        rc = posix_spawn(ret_pid, program, &actions, &attributes, argv, environ);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    for (size_t i = 0; argv[i]; i++) {
+        free(argv[i]);
+    }
+    return rc;
+}
+
+/* The last line it left in the log, for the error message. free() it. */
+static char *last_log_line(const char *log_path)
+{
+    cleanup_buf struct buf log = BUF_INIT(0);
+    struct error ignored = {.code = ERR_NONE};
+    if (fs_read_file(log_path, &log, &ignored) < 0 || log.len == 0) {
+        return mem_strdup("it wrote nothing to its log");
+    }
+    while (log.len > 0 && log.data[log.len - 1] == '\n') {
+        log.data[--log.len] = '\0';
+    }
+    const char *line = strrchr(buf_str(&log), '\n');
+    return mem_strdup(line ? line + 1 : buf_str(&log));
+}
+
+/* Up when the lock is held. It may also have exited at once because another one was faster. */
+static int await_lock(const char *lock_path, const char *log_path, pid_t pid, struct error *err)
+{
+    enum { STEP_MS = 2, LIMIT_MS = 5000 };
+    bool is_exited = false;
+    for (int waited_ms = 0; waited_ms < LIMIT_MS; waited_ms += STEP_MS) {
+        if (lockfile_is_held(lock_path)) {
+            return 0;
+        }
+        int status = 0;
+        if (!is_exited && waitpid(pid, &status, WNOHANG) == pid) {
+            is_exited = true;
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+                break;
+            }
+        }
+        (void)poll(NULL, 0, STEP_MS);
+    }
+    cleanup_free char *line = last_log_line(log_path);
+    return error_set(err, ERR_CONTROLLER, "the controller (vmctld) did not start: %s", line);
+}
+
+int cli_ensure_controller(struct cli *cli, struct error *err)
+{
+    cleanup_free char *lock_path = places_path(&cli->places, "controller.lock");
+    if (lockfile_is_held(lock_path)) {
+        return 0;
+    }
+    cleanup_free char *program = cli_controller_program();
+    cleanup_free char *log_path = places_path(&cli->places, "controller.log");
+    pid_t pid = -1;
+    int rc = spawn(program, cli->places.data_dir, log_path, &pid);
+    if (rc != 0) {
+        (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
+        return error_help(err, "install vmctld beside vmctl");
+    }
+    return await_lock(lock_path, log_path, pid, err);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/bring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/follow.h"
+#include "cli/options.h"
+#include "cli/outcome.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+bool bring_has_instance(const struct bring *bring, size_t i)
+{
+    const struct vm_status *status = bring->records[i].status;
+    return status && status->instance.iid[0];
+}
+
+bool bring_needs_new_disk(const struct bring *bring, size_t i)
+{
+    const struct vm_status *status = bring->records[i].status;
+    bool is_image_changed = status &&
+        status->conditions[CONDITION_IMAGE_READY].reason == REASON_BACKING_IMAGE_CHANGED;
+    return is_image_changed || outcome_needs(&bring->pending[i], DISPOSITION_RECREATE);
+}
+
+/* ---- what is said of each VM ---- */
+
+static void tell(const struct ask *ask, size_t i)
+{
+    const struct bring *bring = ask->context;
+    const struct wish *wish = &ask->wishes[i];
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct outcome_view view = {
+        .name = wish->name,
+        .outcome = &ask->outcomes[i],
+        .pending = &bring->pending[i],
+        .has_instance = bring_has_instance(bring, i),
+        .is_restarting = wish->restarts,
+        .is_recreating = wish->recreates,
+        .is_provisioning = wish->provision == PROVISION_AGAIN ||
+            (wish->provision == PROVISION_ON_START && bring->records[i].status &&
+                bring->records[i].status->provision.is_failed),
+    };
+    outcome_describe(&out, &view);
+    fputs(buf_str(&out), stdout);
+}
+
+/* ---- preparation ---- */
+
+/* The last start's spec tells what disk and instance are made of; before the first start the stored
+ * spec is what they are being made of. */
+static struct spec_diff find_pending(const struct vm_record *record, const struct vm_spec *spec)
+{
+    struct error ignored = {.code = ERR_NONE};
+    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
+    const json_t *json = record->status ? record->status->applied_spec : NULL;
+    struct vm_spec *applied = json ? vm_spec_from_json(json, &ignored) : NULL;
+    if (applied) {
+        diff = spec_diff(applied, spec);
+    } else if (record->desired) {
+        diff = spec_diff(record->desired->spec, spec);
+    }
+    vm_spec_free(applied);
+    return diff;
+}
+
+static int prepare_one(struct cli *cli, struct bring *bring, size_t i, struct error *err)
+{
+    struct wish *wish = &bring->ask.wishes[i];
+    for (size_t at = 0; at < bring->project.file->n_vms; at++) {
+        struct vm_spec *spec = bring->project.file->vms[at];
+        if (text_eq(spec->name, wish->name)) {
+            int rc = wish_read_files(spec, err);
+            if (rc < 0) {
+                return rc;
+            }
+            wish->spec = spec;
+        }
+    }
+    wish->source = bring->project.path;
+    int rc = store_get(cli->store, wish->name, &bring->records[i], err);
+    if (rc == 0) {
+        bring->pending[i] = find_pending(&bring->records[i], wish->spec);
+    }
+    return rc;
+}
+
+int bring_prepare(struct cli *cli, struct bring *bring, const struct which_values *which,
+    const struct arg_texts *words, struct error *err)
+{
+    int rc = project_load(cli, which->file, &bring->project, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = targets_of_project(&bring->project, which, words, &bring->targets, err);
+    if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
+        return rc;
+    }
+    ask_init(&bring->ask, &bring->targets, &(struct wish){.name = NULL});
+    bring->ask.tell = tell;
+    bring->ask.context = bring;
+    bring->records = mem_calloc(bring->targets.count, sizeof(*bring->records));
+    bring->pending = mem_calloc(bring->targets.count, sizeof(*bring->pending));
+    for (size_t i = 0; rc == 0 && i < bring->targets.count; i++) {
+        rc = prepare_one(cli, bring, i, err);
+    }
+    return rc;
+}
+
+void bring_clear(struct bring *bring)
+{
+    for (size_t i = 0; bring->records && i < bring->targets.count; i++) {
+        vm_record_clear(&bring->records[i]);
+        spec_diff_clear(&bring->pending[i]);
+    }
+    free(TAKE_PTR(bring->records));
+    free(TAKE_PTR(bring->pending));
+    ask_clear(&bring->ask);
+    targets_clear(&bring->targets);
+    project_clear(&bring->project);
+}
+
+/* ---- deletions under way ---- */
+
+int bring_await_deletions(
+    struct cli *cli, const struct bring *bring, int64_t timeout_ms, struct error *err)
+{
+    size_t count = 0;
+    cleanup_free struct follow_target *targets =
+        mem_calloc(bring->targets.count, sizeof(*targets));
+    for (size_t i = 0; i < bring->targets.count; i++) {
+        const struct vm_desired *desired = bring->records[i].desired;
+        if (!desired || !desired->is_deleting) {
+            continue;
+        }
+        cli_note(cli, "%s: is being deleted; waiting until it is gone", bring->targets.names[i]);
+        targets[count].name = bring->targets.names[i];
+        memcpy(targets[count].uid, desired->uid, TEXT_ID_SIZE);
+        targets[count].goal.kind = GOAL_DELETED;
+        count++;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    int rc = cli_ensure_controller(cli, err);
+    return rc < 0 ? rc : follow(cli, targets, count, timeout_ms, err);
+}

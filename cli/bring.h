@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Bringing a VMFile's VMs into the store: what `up`, `apply`, `reload` and `provision` share. Reads
+ * the file and the files it names, and what is known of its VMs; the command then says what else it
+ * wishes of each and hands the ask to ask_carry_out().
+ */
+#pragma once
+
+#include "cli/ask.h"
+#include "cli/project.h"
+#include "cli/targets.h"
+#include "specs/spec_diff.h"
+#include "store/store.h"
+
+struct arg_texts;
+struct which_values;
+
+struct bring {
+    struct project project;
+    struct targets targets;
+    struct ask ask;             /* wishes with name, spec and source */
+    struct vm_record *records;  /* before the wish, one for each */
+    struct spec_diff *pending;  /* what disk and instance do not have of the new spec */
+};
+
+/* Returns as project_load() does; bring_clear() it in any case. */
+int bring_prepare(struct cli *cli, struct bring *bring, const struct which_values *which,
+    const struct arg_texts *words, struct error *err);
+void bring_clear(struct bring *bring);
+
+/* A process of the VM exists, or is about to. */
+bool bring_has_instance(const struct bring *bring, size_t i);
+
+/* Whether the VM's disk is of another image than its spec's, by name or by content. */
+bool bring_needs_new_disk(const struct bring *bring, size_t i);
+
+/* Waits until those of the VMs that are being deleted are gone, so that they can be made anew. */
+int bring_await_deletions(
+    struct cli *cli, const struct bring *bring, int64_t timeout_ms, struct error *err);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What every command is given, and what a command is. One command a file (cli/cmd_NAME.c), each
+ * ending in one const descriptor; cli/commands.c lists them.
+ *
+ * Data goes to stdout, everything else to stderr. Commands only write desired state and read; what
+ * happens then is vmctld's work, which they follow (cli/follow.h).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "cli/args.h"
+#include "specs/base/places.h"
+
+struct error;
+struct store;
+
+enum output_format { OUTPUT_TEXT, OUTPUT_WIDE, OUTPUT_NAME, OUTPUT_JSON, OUTPUT_YAML };
+
+struct cli {
+    struct places places;
+    struct store *store; /* NULL until cli_open_store() */
+    enum output_format output;
+    bool is_quiet;
+    bool use_color;        /* on stderr */
+    bool use_color_stdout;
+};
+
+struct command {
+    const char *name;
+    const char *alias;   /* NULL: none */
+    const char *summary; /* one line of `vmctl --help` */
+    const char *usage;   /* after "vmctl NAME ": "[OPTIONS] [VM...]" */
+    const char *details; /* paragraphs of `vmctl NAME --help`; NULL: none */
+    const char *examples;
+    const struct arg_option *options; /* NULL: none */
+    size_t values_size;               /* of the struct the options write into */
+    const void *defaults;             /* what that struct starts as; NULL: zero */
+    bool stops_at_positional;         /* words after the VM belong to another program */
+    bool needs_no_store;
+    /* Returns the exit status, or a negative error with *err set: main prints it. */
+    int (*run)(struct cli *cli, const void *values, const struct arg_texts *words,
+        struct error *err);
+};
+
+/* cli/commands.c: all of them, in the order of `vmctl --help`; ends with NULL. */
+extern const struct command *const cli_commands[];
+const struct command *cli_find_command(const char *name); /* by name or alias; NULL: unknown */
+
+/* Opens cli->store, once. */
+int cli_open_store(struct cli *cli, struct error *err);
+
+/* Makes sure that a vmctld of this data directory runs: starts one if none holds the lock. */
+int cli_ensure_controller(struct cli *cli, struct error *err);
+
+/* Path of the vmctld that belongs to this vmctl: beside it, in a build tree as in an installation.
+ * free() it. */
+char *cli_controller_program(void);
+
+/* cli/report.c: one shape for every error, on stderr:
+ *   error[vmctl::vm::not_found]: there is no vm 'web'
+ *     help: run `vmctl list` to see available VMs */
+void cli_print_error(const struct cli *cli, const struct error *err);
+void cli_print_trouble(
+    const struct cli *cli, const char *code, const char *message, const char *help);
+/* A line on stderr unless --quiet. */
+void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* cli/help.c */
+void cli_print_help(const struct command *command); /* NULL: of vmctl itself */

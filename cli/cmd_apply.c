@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl apply: writes a VMFile's specs and leaves the power of its VMs as it is. */
+#include <stdlib.h>
+
+#include "cli/bring.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/prune.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+struct apply_values {
+    struct which_values which;
+    struct follow_values follow;
+    bool adopts;
+    bool prunes;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct apply_values, 'f'),
+    OPTION_NAME(struct apply_values),
+    {"adopt", 0, ARG_FLAG, offsetof(struct apply_values, adopts), NULL,
+        "take over VMs of these names from another VMFile"},
+    {"prune", 0, ARG_FLAG, offsetof(struct apply_values, prunes), NULL,
+        "destroy VMs that this VMFile no longer names"},
+    OPTIONS_FOLLOW(struct apply_values),
+    OPTIONS_END,
+};
+
+static const struct apply_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+/* What the VM was asked to be before, it is to be again once the change is taken in. */
+static struct goal goal_of(const struct vm_record *record)
+{
+    static const enum goal_kind by_power[POWER_COUNT_] = {
+        [POWER_RUNNING] = GOAL_READY,
+        [POWER_STOPPED] = GOAL_STOPPED,
+        [POWER_SUSPENDED] = GOAL_SUSPENDED,
+    };
+    enum power power = record->desired ? record->desired->power : POWER_STOPPED;
+    return (struct goal){.kind = by_power[power], .allows_drift = true};
+}
+
+static int apply(struct cli *cli, struct bring *bring, const struct apply_values *values,
+    const struct arg_texts *words, struct error *err)
+{
+    int rc = bring_prepare(cli, bring, &values->which, words, err);
+    if (rc != 0) {
+        return rc;
+    }
+    cleanup_free struct goal *goals = mem_calloc(bring->ask.count, sizeof(*goals));
+    for (size_t i = 0; i < bring->ask.count; i++) {
+        bring->ask.wishes[i].takes_over = values->adopts;
+        goals[i] = goal_of(&bring->records[i]);
+    }
+    bring->ask.goals = goals;
+    rc = prune_removed(cli, &bring->project, values->prunes, err);
+    return rc < 0 ? rc : ask_carry_out(cli, &bring->ask, &values->follow, err);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(bring_clear) struct bring bring = {.records = NULL};
+    return apply(cli, &bring, values, words, err);
+}
+
+const struct command command_apply = {
+    .name = "apply",
+    .summary = "Write a VMFile's settings, start and stop nothing",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Makes the store say what the VMFile says. New VMs stay off until `vmctl up` or\n"
+               "`start`; running ones take over what needs no restart.",
+    .examples = "  vmctl apply\n"
+                "  vmctl apply --prune         and destroy what the file no longer names",
+    .options = options,
+    .values_size = sizeof(struct apply_values),
+    .defaults = &defaults,
+    .run = run,
+};

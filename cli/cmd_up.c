@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl up: makes the VMs of a VMFile run as it says. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/bring.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/outcome.h"
+#include "cli/prune.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+struct up_values {
+    struct which_values which;
+    struct follow_values follow;
+    bool skips_provision;
+    bool restarts;
+    bool recreates;
+    bool adopts;
+    bool prunes;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct up_values, 'f'),
+    OPTION_NAME(struct up_values),
+    {"no-provision", 0, ARG_FLAG, offsetof(struct up_values, skips_provision), NULL,
+        "do not run the provision steps"},
+    {"restart", 0, ARG_FLAG, offsetof(struct up_values, restarts), NULL,
+        "restart VMs whose changes need it"},
+    {"recreate", 0, ARG_FLAG, offsetof(struct up_values, recreates), NULL,
+        "make the disk anew where changes need it; erases the old one"},
+    {"adopt", 0, ARG_FLAG, offsetof(struct up_values, adopts), NULL,
+        "take over VMs of these names from another VMFile"},
+    {"prune", 0, ARG_FLAG, offsetof(struct up_values, prunes), NULL,
+        "destroy VMs that this VMFile no longer names"},
+    OPTIONS_FOLLOW(struct up_values),
+    OPTIONS_END,
+};
+
+static const struct up_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+static void complete_wish(struct bring *bring, size_t i, const struct up_values *values)
+{
+    struct wish *wish = &bring->ask.wishes[i];
+    wish->sets_power = true;
+    wish->power = POWER_RUNNING;
+    wish->provision = values->skips_provision ? PROVISION_KEEP : PROVISION_ON_START;
+    wish->retries = true;
+    wish->takes_over = values->adopts;
+    wish->recreates =
+        values->recreates && bring->records[i].desired && bring_needs_new_disk(bring, i);
+    wish->restarts = values->restarts && !wish->recreates && bring_has_instance(bring, i) &&
+        outcome_needs(&bring->pending[i], DISPOSITION_RESTART);
+}
+
+static int bring_up(struct cli *cli, struct bring *bring, const struct up_values *values,
+    const struct arg_texts *words, struct error *err)
+{
+    int rc = bring_prepare(cli, bring, &values->which, words, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (!values->follow.is_detached) {
+        rc = bring_await_deletions(cli, bring, values->follow.timeout_ms, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    for (size_t i = 0; i < bring->ask.count; i++) {
+        complete_wish(bring, i, values);
+    }
+    bring->ask.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
+    bring->ask.shows_provision = true;
+    rc = prune_removed(cli, &bring->project, values->prunes, err);
+    return rc < 0 ? rc : ask_carry_out(cli, &bring->ask, &values->follow, err);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(bring_clear) struct bring bring = {.records = NULL};
+    return bring_up(cli, &bring, values, words, err);
+}
+
+const struct command command_up = {
+    .name = "up",
+    .summary = "Bring up the VMs of a VMFile",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
+               "and tells what a changed VMFile means for those that run. Nothing is restarted\n"
+               "or erased without --restart or --recreate. Then follows until all are ready;\n"
+               "Ctrl-C stops the following, not the VMs.",
+    .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
+                "  vmctl up --name web           only this one\n"
+                "  vmctl up --no-provision       without the provision steps\n"
+                "  vmctl up -d                   in the background",
+    .options = options,
+    .values_size = sizeof(struct up_values),
+    .defaults = &defaults,
+    .run = run,
+};

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <stddef.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+#include "store/store.h"
+
+const struct command *const cli_commands[] = {
+    &command_up,
+    &command_down,
+    &command_reload,
+    &command_provision,
+    &command_apply,
+    &command_validate,
+    &command_create,
+    &command_start,
+    &command_stop,
+    &command_restart,
+    &command_suspend,
+    &command_resume,
+    &command_destroy,
+    &command_list,
+    &command_status,
+    &command_wait,
+    &command_console,
+    &command_ssh,
+    &command_exec,
+    &command_ssh_config,
+    &command_port,
+    &command_log,
+    &command_controller,
+    &command_version,
+    NULL,
+};
+
+const struct command *cli_find_command(const char *name)
+{
+    for (size_t i = 0; cli_commands[i]; i++) {
+        const struct command *command = cli_commands[i];
+        if (text_eq(command->name, name) || (command->alias && text_eq(command->alias, name))) {
+            return command;
+        }
+    }
+    return NULL;
+}
+
+int cli_open_store(struct cli *cli, struct error *err)
+{
+    return cli->store ? 0 : store_open(&cli->places, &cli->store, err);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The descriptors of all commands, one a file: cli/cmd_NAME.c. */
+#pragma once
+
+struct command;
+
+extern const struct command command_apply;
+extern const struct command command_console;
+extern const struct command command_controller;
+extern const struct command command_create;
+extern const struct command command_destroy;
+extern const struct command command_down;
+extern const struct command command_exec;
+extern const struct command command_list;
+extern const struct command command_log;
+extern const struct command command_port;
+extern const struct command command_provision;
+extern const struct command command_reload;
+extern const struct command command_restart;
+extern const struct command command_resume;
+extern const struct command command_ssh;
+extern const struct command command_ssh_config;
+extern const struct command command_start;
+extern const struct command command_status;
+extern const struct command command_stop;
+extern const struct command command_suspend;
+extern const struct command command_up;
+extern const struct command command_validate;
+extern const struct command command_version;
+extern const struct command command_wait;

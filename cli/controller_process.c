@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/controller_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/store.h"
+
+bool controller_is_running(const struct cli *cli)
+{
+    cleanup_free char *path = places_path(&cli->places, "controller.lock");
+    return lockfile_is_held(path);
+}
+
+/* Field 22 of /proc/PID/stat (proc(5)); the command, which may hold anything, ends at the last ')'.
+ * 0: no such process. */
+static uint64_t start_ticks(pid_t pid)
+{
+    enum { FIELDS_AFTER_COMMAND = 20 };
+    cleanup_free char *path = mem_printf("/proc/%d/stat", (int)pid);
+    cleanup_buf struct buf text = BUF_INIT(4096);
+    struct error ignored = {.code = ERR_NONE};
+    if (fs_read_file(path, &text, &ignored) < 0) {
+        return 0;
+    }
+    const char *at = strrchr(buf_str(&text), ')');
+    for (int i = 0; at && i < FIELDS_AFTER_COMMAND; i++) {
+        at = strchr(at + 1, ' ');
+    }
+    return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+/* A zombie counts, too: that it holds the lock is asked beside this. */
+static bool is_same_process(const json_t *record, pid_t pid)
+{
+    uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
+    const char *boot_id = json_text(record, "bootId");
+    return pid > 0 && text_eq(boot_id, clock_boot_id(clock_system())) &&
+        ticks > 0 && start_ticks(pid) == ticks;
+}
+
+int controller_find(struct cli *cli, struct controller_process *ret, struct error *err)
+{
+    cleanup_json json_t *record = NULL;
+    int rc = cli_open_store(cli, err);
+    if (rc < 0 || (rc = store_get_json(cli->store, STORE_META, "controller", &record, err)) < 0) {
+        return rc;
+    }
+    *ret = (struct controller_process){.pid = 0};
+    pid_t pid = (pid_t)json_int(record, "pid", 0);
+    if (record && controller_is_running(cli) && is_same_process(record, pid)) {
+        const char *version = json_text(record, "version");
+        ret->pid = pid;
+        ret->started_ms = json_int(record, "startedAt", 0);
+        (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "?");
+    }
+    return 0;
+}
+
+/* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */
+static int open_process(struct cli *cli, int *ret_fd, struct error *err)
+{
+    struct controller_process first, again;
+    *ret_fd = -1;
+    int rc = controller_find(cli, &first, err);
+    if (rc < 0 || first.pid == 0) {
+        return rc;
+    }
+    cleanup_close int fd = pidfd_open(first.pid, 0);
+    rc = fd < 0 ? 0 : controller_find(cli, &again, err);
+    if (fd >= 0 && rc == 0 && again.pid == first.pid) {
+        *ret_fd = TAKE_FD(fd);
+    }
+    return rc;
+}
+
+static void ask_to_end(int pidfd)
+{
+    enum { STEP_MS = 100 };
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    (void)pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
+    (void)poll(&ended, 1, STEP_MS);
+}
+
+int controller_end(struct cli *cli, struct error *err)
+{
+    enum { LIMIT_MS = 30 * 1000, STEP_MS = 10 };
+    const struct clock *clock = clock_system();
+    int64_t deadline_ms = clock_monotonic_ms(clock) + LIMIT_MS;
+    cleanup_close int pidfd = -1;
+    while (controller_is_running(cli)) {
+        if (clock_monotonic_ms(clock) > deadline_ms) {
+            return error_set(err, ERR_CONTROLLER, "the controller did not end within 30 seconds");
+        }
+        if (pidfd < 0) { /* one that has just started has not written its record yet */
+            int rc = open_process(cli, &pidfd, err);
+            if (rc < 0) {
+                return rc;
+            }
+        }
+        if (pidfd >= 0) {
+            ask_to_end(pidfd);
+        } else {
+            (void)poll(NULL, 0, STEP_MS);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The vmctld that serves this data directory: whether one runs, which process it is, and ending it.
+ * Whether it runs is told by its lock alone; which process it is by the record it writes, believed
+ * only while the process of that pid was started when the record says (a pid alone may be another's
+ * by now).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cli;
+struct error;
+
+struct controller_process {
+    pid_t pid; /* 0: not told yet */
+    char version[32];
+    int64_t started_ms; /* wall */
+};
+
+bool controller_is_running(const struct cli *cli);
+
+/* Fills what is known; pid 0 when there is no record of a living process. */
+int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
+
+/* SIGTERM, and waits until it has let go of the data directory. VMs go on. Fine if none runs. */
+int controller_end(struct cli *cli, struct error *err);

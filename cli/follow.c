@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/follow.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/events.h"
+#include "cli/progress.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/log.h"
+#include "store/bell.h"
+#include "store/store.h"
+
+enum {
+    LOOK_MS = 1000,     /* the longest between two looks; the controller is checked, too */
+    NO_BELL_MS = 250,   /* when inotify is exhausted */
+    STREAMING_MS = 150, /* while a step runs: its output does not ring the bell */
+    SIGNALLED_BASE = 128,
+};
+
+struct follower {
+    struct cli *cli;
+    struct follow_target *targets;
+    size_t count;
+    struct progress progress;
+    struct bell_watch bell;
+    int signal_fd;
+    sigset_t old_mask;
+    int64_t deadline_ms;
+    int64_t controller_checked_ms;
+    bool is_streaming;
+};
+
+static int64_t now_ms(void)
+{
+    return clock_monotonic_ms(clock_system());
+}
+
+/* ---- signals: only those that would end the process anyway ---- */
+
+static void add_signal(sigset_t *set, int number)
+{
+    struct sigaction action;
+    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+        sigaddset(set, number);
+    }
+}
+
+static void catch_signals(struct follower *follower)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    add_signal(&set, SIGINT);
+    add_signal(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, &follower->old_mask);
+    follower->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int caught_signal(const struct follower *follower)
+{
+    struct signalfd_siginfo info;
+    ssize_t n = follower->signal_fd < 0 ? -1 : read(follower->signal_fd, &info, sizeof(info));
+    return n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
+}
+
+/* ---- beginning and end ---- */
+
+static void begin(struct follower *follower, int64_t timeout_ms)
+{
+    struct error err = {.code = ERR_NONE};
+    (void)fflush(stdout); /* what was said before stands before the progress */
+    catch_signals(follower);
+    follower->deadline_ms = now_ms() + timeout_ms;
+    follower->controller_checked_ms = now_ms();
+    follower->bell = (struct bell_watch){.fd = -1, .wd = -1};
+    if (bell_watch_open(&follower->bell, &follower->cli->places, BELL_STATUS, &err) < 0) {
+        log_debug("follow", "%s; polling instead", err.message);
+    }
+    progress_init(&follower->progress, follower->cli, follower->count);
+    for (size_t i = 0; i < follower->count; i++) {
+        progress_set_name(&follower->progress, i, follower->targets[i].name);
+    }
+}
+
+static void end(struct follower *follower)
+{
+    progress_clear(&follower->progress);
+    bell_watch_close(&follower->bell);
+    cleanup_close_(&follower->signal_fd);
+    sigprocmask(SIG_SETMASK, &follower->old_mask, NULL);
+}
+
+/* ---- looking ---- */
+
+static void show_output(struct follower *follower, struct follow_target *target, bool is_last)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    if (!target->provision || follower->cli->is_quiet) {
+        return;
+    }
+    while (log_stream_read(target->provision, &out)) {
+    }
+    if (is_last) {
+        log_stream_end(target->provision, &out);
+    }
+    if (out.len > 0) {
+        progress_erase(&follower->progress);
+        fputs(buf_str(&out), stderr);
+    }
+}
+
+static void tell_end(struct follower *follower, const struct follow_target *target,
+    const struct vm_record *record)
+{
+    struct cli *cli = follower->cli;
+    progress_erase(&follower->progress);
+    if (target->result == GOAL_FAILED) {
+        cli_print_error(cli, &target->error);
+        events_explain(cli, target->name);
+    } else if (target->goal.kind == GOAL_READY && record->status->ssh_port) {
+        cli_note(cli, "%s: ready (ssh %s:%u)", target->name,
+            record->status->ssh_host ? record->status->ssh_host : "127.0.0.1",
+            record->status->ssh_port);
+    } else if (target->goal.kind == GOAL_READY) {
+        cli_note(cli, "%s: ready", target->name);
+    }
+}
+
+static int look_at(struct follower *follower, size_t i, struct error *err)
+{
+    struct follow_target *target = &follower->targets[i];
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    struct goal_subject subject = {target->name, target->uid, target->generation};
+    int rc = store_get(follower->cli->store, target->name, &record, err);
+    if (rc < 0) {
+        return rc;
+    }
+    target->result = goal_check(&target->goal, &subject, &record, &target->error);
+    bool is_settled = target->result != GOAL_PENDING;
+    show_output(follower, target, is_settled);
+    progress_update(&follower->progress, i, &record, is_settled);
+    if (is_settled) {
+        tell_end(follower, target, &record);
+    }
+    bool is_in_step = record.status &&
+        record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP;
+    follower->is_streaming =
+        follower->is_streaming || (!is_settled && target->provision && is_in_step);
+    return 0;
+}
+
+/* Returns how many are still pending. */
+static int look(struct follower *follower, struct error *err)
+{
+    int n_pending = 0;
+    follower->is_streaming = false;
+    for (size_t i = 0; i < follower->count; i++) {
+        if (follower->targets[i].result != GOAL_PENDING) {
+            continue;
+        }
+        int rc = look_at(follower, i, err);
+        if (rc < 0) {
+            return rc;
+        }
+        n_pending += follower->targets[i].result == GOAL_PENDING;
+    }
+    progress_draw(&follower->progress);
+    return n_pending;
+}
+
+/* ---- waiting ---- */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int check_controller(struct follower *follower, struct error *err)
+{
+    if (now_ms() - follower->controller_checked_ms < LOOK_MS) {
+        return 0;
+    }
+    follower->controller_checked_ms = now_ms();
+    return cli_ensure_controller(follower->cli, err);
+}
+
+static void sleep_until_news(struct follower *follower)
+{
+    int64_t limit_ms = least(LOOK_MS, follower->deadline_ms - now_ms());
+    if (follower->bell.fd < 0) {
+        limit_ms = least(limit_ms, NO_BELL_MS);
+    }
+    if (follower->is_streaming) {
+        limit_ms = least(limit_ms, STREAMING_MS);
+    }
+    struct pollfd fds[] = {
+        {.fd = follower->bell.fd, .events = POLLIN}, {.fd = follower->signal_fd, .events = POLLIN}};
+    (void)poll(fds, ARRAY_LEN(fds), limit_ms > 0 ? (int)limit_ms : 0);
+    if (follower->bell.fd >= 0) {
+        (void)bell_watch_drain(&follower->bell);
+    }
+}
+
+/* ---- endings ---- */
+
+static const char *first_pending(const struct follower *follower)
+{
+    for (size_t i = 0; i < follower->count; i++) {
+        if (follower->targets[i].result == GOAL_PENDING) {
+            return follower->targets[i].name;
+        }
+    }
+    return "";
+}
+
+static int be_interrupted(struct follower *follower, int number)
+{
+    progress_erase(&follower->progress);
+    const char *name = first_pending(follower);
+    cli_note(follower->cli, "interrupted; '%s' goes on in the background: vmctl status %s", name,
+        name);
+    return SIGNALLED_BASE + number;
+}
+
+static void time_out(struct follower *follower)
+{
+    progress_erase(&follower->progress);
+    for (size_t i = 0; i < follower->count; i++) {
+        struct follow_target *target = &follower->targets[i];
+        const struct progress_line *line = &follower->progress.lines[i];
+        if (target->result != GOAL_PENDING) {
+            continue;
+        }
+        cleanup_free char *goal = goal_describe(&target->goal);
+        (void)error_set(&target->error, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name,
+            goal, line->word, line->message ? ": " : "", line->message ? line->message : "");
+        (void)error_help(&target->error, 
+            "it goes on; wait longer (--timeout), or see: vmctl status %s", target->name);
+        cli_print_error(follower->cli, &target->error);
+        events_explain(follower->cli, target->name);
+    }
+}
+
+static int exit_status(const struct follower *follower)
+{
+    for (size_t i = 0; i < follower->count; i++) {
+        if (follower->targets[i].error.code != ERR_NONE) {
+            return error_exit_status(follower->targets[i].error.code);
+        }
+    }
+    return 0;
+}
+
+static int run(struct follower *follower, struct error *err)
+{
+    for (;;) {
+        int n_pending = look(follower, err);
+        if (n_pending <= 0) {
+            return n_pending < 0 ? n_pending : exit_status(follower);
+        }
+        if (now_ms() >= follower->deadline_ms) {
+            time_out(follower);
+            return exit_status(follower);
+        }
+        sleep_until_news(follower);
+        int number = caught_signal(follower);
+        if (number > 0) {
+            return be_interrupted(follower, number);
+        }
+        int rc = check_controller(follower, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t timeout_ms,
+    struct error *err)
+{
+    struct follower follower = {
+        .cli = cli, .targets = targets, .count = count, .signal_fd = -1};
+    begin(&follower, timeout_ms);
+    int rc = run(&follower, err);
+    end(&follower);
+    return rc;
+}

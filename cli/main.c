@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl: finds the command, parses its options, runs it, prints its error, ends with its status. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/store.h"
+
+/* Options that every command takes, before or after its name. */
+struct global_values {
+    const char *output;
+    const char *color;
+    const char *data_dir;
+    bool is_quiet;
+    bool wants_help;
+    bool wants_version;
+};
+
+static const struct arg_option global_options[] = {
+    {"output", 'o', ARG_TEXT, offsetof(struct global_values, output), "FORMAT",
+        "text, wide, name, json or yaml"},
+    {"quiet", 'q', ARG_FLAG, offsetof(struct global_values, is_quiet), NULL, "no progress"},
+    {"color", 0, ARG_TEXT, offsetof(struct global_values, color), "WHEN",
+        "auto, always or never (NO_COLOR is obeyed)"},
+    {"data-dir", 0, ARG_TEXT, offsetof(struct global_values, data_dir), "DIR",
+        "instead of $XDG_DATA_HOME/vmctl"},
+    {"help", 'h', ARG_FLAG, offsetof(struct global_values, wants_help), NULL, "show this help"},
+    {"version", 0, ARG_FLAG, offsetof(struct global_values, wants_version), NULL,
+        "show the version"},
+    {NULL, 0, ARG_FLAG, 0, NULL, NULL},
+};
+
+static const char *const output_names[] = {"text", "wide", "name", "json", "yaml"};
+
+static int set_output(struct cli *cli, const char *name, struct error *err)
+{
+    for (size_t i = 0; name && i < ARRAY_LEN(output_names); i++) {
+        if (text_eq(output_names[i], name)) {
+            cli->output = (enum output_format)i;
+            return 0;
+        }
+    }
+    if (!name) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE, "unknown output format '%s'", name);
+    return error_help(err, "use text, wide, name, json or yaml");
+}
+
+static bool wants_color(const char *when, int fd)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    if (text_eq(when, "always")) {
+        return true;
+    }
+    bool is_dumb = !term || text_eq(term, "dumb");
+    return !text_eq(when, "never") && !(no_color && no_color[0]) && isatty(fd) && !is_dumb;
+}
+
+static int set_up(struct cli *cli, const struct global_values *values, struct error *err)
+{
+    cli->is_quiet = values->is_quiet;
+    cli->use_color = wants_color(values->color, STDERR_FILENO);
+    cli->use_color_stdout = wants_color(values->color, STDOUT_FILENO);
+    return set_output(cli, values->output, err);
+}
+
+/* Splits argv into global options, the command's name, and the rest. */
+static int parse_command_name(int argc, char **argv, struct global_values *values,
+    struct arg_texts *words, struct error *err)
+{
+    const struct arg_set set = {global_options, values};
+    return args_parse(argc, argv, &set, 1, true, words, err);
+}
+
+static const struct command *find_command(const char *name, struct error *err)
+{
+    const struct command *command = cli_find_command(name);
+    if (command) {
+        return command;
+    }
+    const char *names[64];
+    size_t count = 0;
+    while (cli_commands[count] && count < ARRAY_LEN(names)) {
+        names[count] = cli_commands[count]->name;
+        count++;
+    }
+    (void)error_set(err, ERR_USAGE, "unknown command '%s'", name);
+    const char *nearest = text_nearest(name, names, count);
+    if (nearest) {
+        (void)error_help(err, "did you mean `vmctl %s`?", nearest);
+    }
+    return NULL;
+}
+
+/* An unusable data directory is the store's trouble, whatever the system call said. */
+static int find_places(struct cli *cli, const char *data_dir, struct error *err)
+{
+    int rc = places_init(&cli->places, data_dir, err);
+    if (rc < 0) {
+        err->code = ERR_STORE;
+    }
+    return rc < 0 ? -ERR_STORE : 0;
+}
+
+static int run_parsed(struct cli *cli, const struct command *command, const void *values,
+    const struct arg_texts *words, const struct global_values *global, struct error *err)
+{
+    if (global->wants_help) {
+        cli_print_help(command);
+        return 0;
+    }
+    int rc = set_up(cli, global, err);
+    if (rc == 0 && !command->needs_no_store) {
+        rc = find_places(cli, global->data_dir, err);
+    }
+    return rc < 0 ? rc : command->run(cli, values, words, err);
+}
+
+static int run_command(struct cli *cli, const struct command *command, int argc, char **argv,
+    struct global_values *global, struct error *err)
+{
+    cleanup_with(arg_texts_clear) struct arg_texts words = {.count = 0};
+    cleanup_free void *values = mem_calloc(1, command->values_size);
+    if (command->defaults) {
+        memcpy(values, command->defaults, command->values_size);
+    }
+    const struct arg_set sets[] = {{command->options, values}, {global_options, global}};
+    int rc = args_parse(
+        argc, argv, sets, ARRAY_LEN(sets), command->stops_at_positional, &words, err);
+    if (rc < 0) {
+        rc = *err->help ? rc : error_help(err, "see: vmctl %s --help", command->name);
+    } else {
+        rc = run_parsed(cli, command, values, &words, global, err);
+    }
+    args_clear(command->options, values);
+    return rc;
+}
+
+/* `vmctl help` and `vmctl help COMMAND`. */
+static int help(const struct arg_texts *words, struct error *err)
+{
+    const struct command *command = NULL;
+    if (words->count > 1 && !(command = find_command(words->items[1], err))) {
+        return -(int)err->code;
+    }
+    cli_print_help(command);
+    return 0;
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct error *err)
+{
+    cleanup_with(arg_texts_clear) struct arg_texts words = {.count = 0};
+    struct global_values global = {.output = NULL};
+    int rc = parse_command_name(argc, argv, &global, &words, err);
+    if (rc < 0) {
+        return rc;
+    }
+    cli->use_color = wants_color(global.color, STDERR_FILENO);
+    if (global.wants_version) {
+        printf("vmctl %s\n", VMCTL_VERSION);
+        return 0;
+    }
+    if (words.count == 0) {
+        cli_print_help(NULL);
+        return global.wants_help ? 0 : error_exit_status(ERR_USAGE);
+    }
+    if (text_eq(words.items[0], "help")) {
+        return help(&words, err);
+    }
+    const struct command *command = find_command(words.items[0], err);
+    if (!command) {
+        return -(int)err->code;
+    }
+    int skipped = argc - (int)words.count;
+    return run_command(cli, command, argc - skipped, argv + skipped, &global, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {.output = OUTPUT_TEXT};
+    struct error err = {.code = ERR_NONE};
+    umask(077); /* keys, disks and logs are nobody else's */
+    log_init(LOG_WARN);
+    int status = run(&cli, argc, argv, &err);
+    if (status < 0) {
+        cli_print_error(&cli, &err);
+        status = error_exit_status(err.code);
+    }
+    store_close(cli.store);
+    places_clear(&cli.places);
+    if (fflush(stdout) != 0 && status == 0) {
+        status = error_exit_status(ERR_IO);
+    }
+    return status;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Options that several commands share: the values they fill, and rows for the commands' tables.
+ * `type` is the command's values struct; it holds a `struct which_values which` and, to follow, a
+ * `struct follow_values follow`.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "cli/args.h"
+
+/* Which VMs are meant: see cli/targets.h. */
+struct which_values {
+    const char *file;
+    struct arg_texts names;
+    bool is_all;
+};
+
+/* Whether, and for how long, the command follows what it asked for. */
+struct follow_values {
+    bool is_detached;
+    int64_t timeout_ms;
+};
+
+enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 };
+
+#define OPTION_FILE(type, letter_or_0)                                                             \
+    {"file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                            \
+        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"}
+#define OPTION_NAME(type)                                                                          \
+    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "only this VM; may be repeated"}
+#define OPTION_ALL(type)                                                                           \
+    {"all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"}
+#define OPTIONS_FOLLOW(type)                                                                       \
+    {"detach", 'd', ARG_FLAG, offsetof(type, follow.is_detached), NULL,                            \
+        "return as soon as it is asked for"},                                                      \
+        {"no-wait", 0, ARG_FLAG, offsetof(type, follow.is_detached), NULL, NULL},                  \
+        {"timeout", 0, ARG_DURATION, offsetof(type, follow.timeout_ms), "DURATION",                \
+            "stop following after this long [default: 10m]"}
+#define OPTIONS_END {NULL, 0, ARG_FLAG, 0, NULL, NULL}

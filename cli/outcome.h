@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What `up` says of each VM: what its wish did, and what of the spec has to wait. Pure. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "specs/spec_diff.h"
+#include "store/wish.h"
+
+struct buf;
+
+struct outcome_view {
+    const char *name;
+    const struct wish_outcome *outcome;
+    const struct spec_diff *pending; /* what the disk and the instance that exist do not have */
+    bool has_instance;               /* a machine runs: a restart is needed for some changes */
+    bool is_restarting;
+    bool is_recreating;
+    bool is_provisioning;
+};
+
+/* One line or more, such as "web: restart required: memory 1024 -> 2048 (vmctl up --restart)". */
+void outcome_describe(struct buf *out, const struct outcome_view *view);
+
+/* Whether `diff` has a change of this disposition. */
+bool outcome_needs(const struct spec_diff *diff, enum disposition disposition);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Data for programs: -o json and -o yaml. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "specs/base/json.h"
+
+struct cli;
+struct vm_record;
+
+/* Whether -o json or -o yaml was given. */
+bool output_is_data(const struct cli *cli);
+
+/* The object that stands for a VM: name, state, word, what is desired, what is. Caller owns. */
+json_t *output_of_vm(const struct vm_record *record);
+
+/* Prints in the format asked for, with sorted keys, on stdout. */
+void output_print(const struct cli *cli, const json_t *value);

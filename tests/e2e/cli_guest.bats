@@ -1,0 +1,132 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# What goes into a guest and comes out of it, with an ssh that tells how it was called.
+load cli_common
+setup() {
+    cli_setup
+    mkdir "$work/bin"
+    cat >"$work/bin/ssh" <<'EOF'
+#!/bin/sh
+printf '<%s>\n' "$@"
+exit 7
+EOF
+    chmod +x "$work/bin/ssh"
+    PATH=$work/bin:$PATH
+}
+teardown() { cli_teardown; }
+
+@test "ssh gets address, user, keys and the command, and its status is ours" {
+    vmfile web
+    vmctl up -q
+    mkdir "$HOME/.ssh"
+    : >"$HOME/.ssh/id_ed25519"
+    run vmctl ssh web -- uname -a
+    [ "$status" -eq 7 ]
+    has "<HostName=127.0.0.1>"
+    has "<Port=$(field SSH web | cut -d: -f2)>"
+    has "<User=vm>"
+    has "<IdentityFile=\"$HOME/.ssh/id_ed25519\">"
+    has "<IdentitiesOnly=yes>"
+    has "<StrictHostKeyChecking=no>"
+    has "<UserKnownHostsFile=/dev/null>"
+    [ "${lines[-4]} ${lines[-3]} ${lines[-2]} ${lines[-1]}" = "<--> <web> <uname> <-a>" ]
+}
+
+@test "ssh without a name means the VMFile's only VM, with and without a command" {
+    vmfile web
+    vmctl up -q
+    run vmctl ssh
+    [ "$status" -eq 7 ]
+    [ "${lines[-1]}" = "<web>" ]
+    run vmctl ssh -- id
+    [ "${lines[-2]} ${lines[-1]}" = "<web> <id>" ]
+    run vmctl ssh --name web id
+    [ "${lines[-2]} ${lines[-1]}" = "<web> <id>" ]
+}
+
+@test "the user's own user and key come first" {
+    vmfile web
+    vmctl up -q
+    : >"$work/my key%"
+    : >"$data/vms/web/id_ed25519_generated"
+    run vmctl ssh web --user root --key "$work/my key%"
+    [ "$status" -eq 7 ]
+    has "<User=root>"
+    [ "$(grep IdentityFile <<<"$output" | head -n 1)" = "<IdentityFile=\"$work/my key%%\">" ]
+    [ "$(grep -c IdentityFile <<<"$output")" -eq 2 ]
+    run vmctl ssh web --key "$work/nothing"
+    [ "$status" -eq 1 ]
+    says "vmctl::ssh::key_unreadable"
+}
+
+@test "a host key that vmctl gave the guest is pinned" {
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    echo "vmctl-web ssh-ed25519 AAAA" >"$data/vms/web/known_hosts"
+    run vmctl ssh web
+    has "<StrictHostKeyChecking=yes>"
+    has "<HostKeyAlias=vmctl-web>"
+    has "<UserKnownHostsFile=\"$data/vms/web/known_hosts\">"
+    run vmctl ssh-config web
+    [ "${lines[0]}" = "Host web" ]
+    has "  HostKeyAlias vmctl-web"
+}
+
+@test "exec keeps the words as they are" {
+    vmfile web
+    vmctl up -q
+    run vmctl exec web -- sh -c 'echo "$HOME" it'\''s'
+    [ "$status" -eq 7 ]
+    [ "${lines[-1]}" = "<'sh' '-c' 'echo \"\$HOME\" it'\\''s'>" ]
+    run vmctl exec web ls -l
+    [ "${lines[-1]}" = "<'ls' '-l'>" ]
+    run vmctl exec web
+    [ "$status" -eq 2 ]
+}
+
+@test "ssh waits for a guest that boots" {
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
+    script '{"failProbe": 2}'
+    vmctl up -d
+    run vmctl ssh web
+    [ "$status" -eq 7 ]
+    [ "$(vmctl status web -o json | grep -c '"SSHReady"')" -eq 1 ]
+}
+
+@test "ssh to a VM that is off says how to start it" {
+    vmfile web
+    vmctl apply -q
+    run vmctl ssh web
+    [ "$status" -eq 1 ]
+    says "help: start it: vmctl start web"
+}
+
+@test "an ssh that is missing is a failed transport" {
+    vmfile web
+    vmctl up -q
+    rm "$work/bin/ssh"
+    mkdir "$work/only"
+    ln -s "$(command -v vmctl)" "$(command -v vmctld)" "$work/only/"
+    PATH=$work/only run vmctl ssh web
+    [ "$status" -eq 255 ]
+    says "openssh-client"
+}
+
+@test "up shows the provision output that comes after it, with the VM's name when there are several" {
+    printf 'vm "%s" { backend "noop"; image "%s"; cloud-init; provision "shell" { inline "true"; }; }\n' \
+        web "$work/image" db "$work/image" >VMFile.kdl
+    script '{"stepMs": 60000}'
+    vmctl up -d
+    vmctl wait web db --for=condition=GuestReachable
+    echo before >"$data/vms/web/provision.log"
+    vmctl up >"$work/out" 2>&1 3>&- &
+    local follower=$!
+    await grep -q Provisioning "$work/out"
+    printf 'hello \033[31mred\033[0m\n' >>"$data/vms/web/provision.log"
+    await grep -q 'web | hello red' "$work/out"
+    kill "$follower"
+    local rc=0
+    wait "$follower" || rc=$?
+    [ "$rc" -eq 143 ]
+    ! grep -q before "$work/out"
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/outcome.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+
+static char text_1024[] = "1024", text_2048[] = "2048", text_30[] = "30", text_60[] = "60",
+            text_old[] = "/old", text_new[] = "/new";
+static struct spec_change memory = {"memory", text_1024, text_2048, DISPOSITION_RESTART};
+static struct spec_change grace = {"stop-timeout", text_30, text_60, DISPOSITION_LIVE};
+static struct spec_change image = {"image", text_old, text_new, DISPOSITION_RECREATE};
+static struct spec_change steps = {"provision", text_old, text_new, DISPOSITION_PROVISION};
+
+static struct spec_diff of(struct spec_change *change)
+{
+    return change ? (struct spec_diff){change, 1, change->disposition}
+                  : (struct spec_diff){.count = 0};
+}
+
+static void assert_told(struct outcome_view view, enum wish_result result,
+    struct spec_change *change, struct spec_change *pending, const char *expected)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct wish_outcome outcome = {.result = result, .diff = of(change)};
+    struct spec_diff diff = of(pending);
+    view.name = "web";
+    view.outcome = &outcome;
+    view.pending = &diff;
+    outcome_describe(&out, &view);
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static const struct outcome_view off = {.has_instance = false}, on = {.has_instance = true},
+                                 restarting = {.has_instance = true, .is_restarting = true},
+                                 recreating = {.has_instance = true, .is_recreating = true},
+                                 provisioning = {.has_instance = true, .is_provisioning = true};
+
+static void results_are_told_in_a_word(void **state)
+{
+    (void)state;
+    assert_told(off, WISH_CREATED, NULL, NULL, "web: created\n");
+    assert_told(off, WISH_STARTED, NULL, NULL, "web: started\n");
+    assert_told(on, WISH_UNCHANGED, NULL, NULL, "web: unchanged\n");
+    assert_told(on, WISH_REQUESTED, NULL, NULL, "web: trying again\n");
+    assert_told(provisioning, WISH_REQUESTED, NULL, NULL, "web: provisioning again\n");
+    assert_told(on, WISH_CONFIGURED, NULL, NULL, "web: configured\n");
+}
+
+static void live_changes_are_configured(void **state)
+{
+    (void)state;
+    assert_told(on, WISH_CONFIGURED, &grace, &grace,
+        "web: configured (live): stop-timeout 30 -> 60\n");
+}
+
+static void a_running_vm_needs_a_restart_again_and_again(void **state)
+{
+    (void)state;
+    const char *told = "web: restart required: memory 1024 -> 2048 (vmctl up --restart)\n";
+    assert_told(on, WISH_CONFIGURED, &memory, &memory, told);
+    assert_told(on, WISH_UNCHANGED, NULL, &memory, told);
+}
+
+static void a_start_takes_the_new_settings_along(void **state)
+{
+    (void)state;
+    assert_told(off, WISH_STARTED, &memory, &memory,
+        "web: started\nweb: configured: memory 1024 -> 2048\n");
+    assert_told(restarting, WISH_RESTARTED, NULL, &memory, "web: restarted\n");
+}
+
+static void a_new_image_needs_a_new_disk_also_when_off(void **state)
+{
+    (void)state;
+    const char *told =
+        "web: recreate required: image /old -> /new (vmctl up --recreate; erases the disk)\n";
+    assert_told(on, WISH_CONFIGURED, &image, &image, told);
+    assert_told(off, WISH_UNCHANGED, NULL, &image, told);
+    assert_told(recreating, WISH_RECREATED, NULL, &image, "web: recreated\n");
+}
+
+static void changed_steps_are_told_unless_they_run(void **state)
+{
+    (void)state;
+    assert_told(on, WISH_CONFIGURED, &steps, &steps,
+        "web: provision steps changed (run them: vmctl provision --name web)\n");
+    assert_told(provisioning, WISH_CONFIGURED, &steps, &steps, "web: configured\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_are_told_in_a_word),
+        cmocka_unit_test(live_changes_are_configured),
+        cmocka_unit_test(a_running_vm_needs_a_restart_again_and_again),
+        cmocka_unit_test(a_start_takes_the_new_settings_along),
+        cmocka_unit_test(a_new_image_needs_a_new_disk_also_when_off),
+        cmocka_unit_test(changed_steps_are_told_unless_they_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
