@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/failure.h"
+#include "reconcilers/ports.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/* A connection lost so often during provisioning is no accident: a step that reboots the guest would
+ * be run for ever. And so many ports taken in a row are not our bookkeeping's fault. */
+enum { INTERRUPTIONS_MAX = 3, PORTS_TRIED_MAX = 10 };
+
+static void replace_text(char **field, char **taken)
+{
+    free(*field);
+    *field = TAKE_PTR(*taken);
+}
+
+void pass_steps_digest(const struct vm_spec *spec, char *ret_hex)
+{
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    cleanup_free char *text = json_canonical(json_object_get(json, "provision"));
+    digest_text(text, ret_hex);
+}
+
+/* ---- successes, by action ---- */
+
+static bool absorb_image(struct pass *pass)
+{
+    struct image_result *image = &pass->vm->outcome.image;
+    if (image->record) {
+        cleanup_free char *key = mem_printf("url:%s", pass->env.spec->image.location);
+        vm_patch_image(pass->patch, key, TAKE_PTR(image->record));
+    }
+    replace_text(&pass->vm->image.path, &image->path);
+    memcpy(pass->vm->image.id, image->id, sizeof(image->id));
+    return true;
+}
+
+static bool absorb_prepared(struct pass *pass)
+{
+    struct vm_prepared *prepared = &pass->vm->outcome.prepared;
+    struct vm_prepared *recorded = &pass->patch->status->prepared;
+    replace_text(&recorded->image_path, &prepared->image_path);
+    memcpy(recorded->digest, prepared->digest, sizeof(prepared->digest));
+    memcpy(recorded->image_id, prepared->image_id, sizeof(prepared->image_id));
+    recorded->disk_gib = prepared->disk_gib;
+    return true;
+}
+
+static bool absorb_launch(struct pass *pass)
+{
+    struct vm_instance *launched = &pass->vm->outcome.instance;
+    struct vm_instance *recorded = &pass->patch->status->instance;
+    if (!text_eq(recorded->iid, launched->iid)) {
+        return false; /* superseded: the child that waits is called off */
+    }
+    recorded->pid = launched->pid;
+    recorded->start_ticks = launched->start_ticks;
+    memcpy(recorded->boot_id, launched->boot_id, sizeof(launched->boot_id));
+    replace_text(&recorded->accel, &launched->accel);
+    recorded->started_at_ms = pass->wall_ms;
+    recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
+    return true;
+}
+
+static bool absorb_boot(struct pass *pass)
+{
+    replace_text(&pass->patch->status->vnc, &pass->vm->outcome.boot.vnc);
+    return true;
+}
+
+static bool absorb_probe(struct pass *pass)
+{
+    pass->patch->status->was_reached = true;
+    pass->vm->reach_deadline_ms = 0;
+    return true;
+}
+
+static bool absorb_step(struct pass *pass)
+{
+    struct vm_provision *provision = &pass->patch->status->provision;
+    pass->vm->n_interrupted = 0;
+    provision->next_step++;
+    if (provision->next_step >= provision->total) {
+        memcpy(pass->patch->status->handled_provision_token,
+            pass->view->desired->provision_token, TEXT_ID_SIZE);
+        vm_patch_event(pass->patch, false, REASON_PROVISIONED, "%u provision steps done",
+            provision->total);
+    }
+    return true;
+}
+
+/* ---- failures ---- */
+
+/* The SSH port was free in our books but not on the host: give it up and try the next one. */
+static bool change_ssh_port(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    cleanup_free char *lease = mem_printf("tcp/%u", status->ssh_port);
+    if (!text_eq(pass->vm->outcome.boot.taken_port, lease)) {
+        return false; /* a port the VMFile declares: only the user can choose another */
+    }
+    if (pass->vm->n_ports_tried++ == PORTS_TRIED_MAX) {
+        pass->vm->n_ports_tried = 0;
+        return false;
+    }
+    status->ssh_port = ports_next_ssh(pass->vm->host, pass->vm->name, status->ssh_port);
+    cleanup_free char *next = mem_printf("tcp/%u", status->ssh_port);
+    vm_patch_drop_lease(pass->patch, lease);
+    vm_patch_lease(pass->patch, next);
+    vm_patch_event(pass->patch, true, REASON_PORT_CONFLICT,
+        "host port %s is taken by another program, using %u", lease + 4, status->ssh_port);
+    return true;
+}
+
+/* A failed step is final until the user asks again: the token is handled, the failure stays. */
+static void fail_provision(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    status->provision.is_failed = true;
+    status->provision.last_exit_status = pass->vm->outcome.step.exit_status;
+    memcpy(status->handled_provision_token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+}
+
+/* Else the connection was lost: the guest is reached again first, then the step is run again. */
+static bool is_step_final(const struct pass *pass)
+{
+    struct failure_class class =
+        failure_classify(ACTION_RUN_STEP, pass->vm->outcome.error.code);
+    return class.reason == REASON_STEP_FAILED || ++pass->vm->n_interrupted >= INTERRUPTIONS_MAX;
+}
+
+static void tell_failure(struct pass *pass)
+{
+    const struct vm_outcome *outcome = &pass->vm->outcome;
+    struct failure_class class = failure_classify(outcome->action, outcome->error.code);
+    if (outcome->action != ACTION_PROBE) { /* a booting guest refuses many times: no news */
+        vm_patch_event(pass->patch, true, class.reason, "%s", outcome->error.message);
+    }
+}
+
+static bool absorb_failure(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    enum action action = vm->outcome.action;
+    if (action == ACTION_BOOT && vm->outcome.error.code == ERR_PORT_TAKEN &&
+        change_ssh_port(pass)) {
+        return true;
+    }
+    vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
+    tell_failure(pass);
+    if (action == ACTION_RUN_STEP && !is_step_final(pass)) {
+        pass->patch->status->was_reached = false;
+    } else if (action == ACTION_RUN_STEP) {
+        fail_provision(pass);
+    }
+    return true;
+}
+
+bool pass_absorb(struct pass *pass)
+{
+    static bool (*const absorb[ACTION_COUNT_])(struct pass * pass) = {
+        [ACTION_FETCH_IMAGE] = absorb_image,
+        [ACTION_PREPARE] = absorb_prepared,
+        [ACTION_LAUNCH] = absorb_launch,
+        [ACTION_BOOT] = absorb_boot,
+        [ACTION_PROBE] = absorb_probe,
+        [ACTION_RUN_STEP] = absorb_step,
+    };
+    struct vm *vm = pass->vm;
+    enum action action = vm->outcome.action;
+    bool has_changed = false;
+    if (action != ACTION_NONE && pass->view->desired) {
+        if (!vm->outcome.is_ok) {
+            has_changed = absorb_failure(pass);
+        } else {
+            vm_forget_failure(vm);
+            has_changed = absorb[action](pass);
+        }
+    }
+    vm_forget_outcome(vm);
+    return has_changed;
+}
+
+/* ---- what the user's new wish resets ---- */
+
+static bool is_provision_asked(const struct pass *pass)
+{
+    const char *token = pass->view->desired->provision_token;
+    return token[0] && !text_eq(token, pass->patch->status->handled_provision_token);
+}
+
+static void begin_provision(struct pass *pass)
+{
+    struct vm_provision *provision = &pass->patch->status->provision;
+    const struct vm_spec *spec = pass->view->desired->spec;
+    *provision = (struct vm_provision){
+        .total = (uint32_t)spec->n_steps,
+        .last_exit_status = -1,
+    };
+    memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+    pass_steps_digest(spec, provision->digest);
+    pass->vm->n_interrupted = 0;
+}
+
+void pass_reset_provision(struct pass *pass)
+{
+    if (is_provision_asked(pass)) {
+        begin_provision(pass);
+        return;
+    }
+    pass->patch->status->provision = (struct vm_provision){.last_exit_status = -1};
+    memcpy(pass->patch->status->provision.token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+}
+
+/* The user asked again, or changed the steps while they are being run. */
+static bool is_reprovisioned(const struct pass *pass)
+{
+    char digest[DIGEST_SIZE];
+    const struct vm_provision *provision = &pass->patch->status->provision;
+    if (!text_eq(provision->token, pass->view->desired->provision_token)) {
+        return true;
+    }
+    pass_steps_digest(pass->view->desired->spec, digest);
+    return is_provision_asked(pass) && !text_eq(provision->digest, digest);
+}
+
+static void acknowledge_provision(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    if (is_reprovisioned(pass)) {
+        begin_provision(pass);
+        if (vm->op_action == ACTION_RUN_STEP || vm->outcome.action == ACTION_RUN_STEP) {
+            vm_cancel(vm);
+        }
+    }
+    if (pass->view->desired->spec->n_steps == 0) {
+        memcpy(pass->patch->status->handled_provision_token,
+            pass->view->desired->provision_token, TEXT_ID_SIZE);
+    }
+}
+
+static bool is_about_media(enum action action)
+{
+    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE;
+}
+
+/* Media that are being made, or were just made, may be of the old spec's image: they are cheap to take
+ * up again. */
+static void acknowledge_media(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
+        vm_cancel(vm);
+    }
+    vm_forget_image(vm);
+}
+
+bool pass_acknowledge(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    struct vm_status *status = pass->patch->status;
+    if (!desired || status->observed_generation == desired->generation) {
+        return false;
+    }
+    status->observed_generation = desired->generation;
+    status->restart.not_before_ms = 0;
+    status->restart.count = 0;
+    acknowledge_provision(pass);
+    acknowledge_media(pass);
+    vm_forget_failure(pass->vm);
+    return true;
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Carrying out a decision. Each function answers the three questions of crash safety where they are
+ * not obvious: killed just before the effect, just after it, and the effect done twice.
+ */
+#include "reconcilers/pass.h"
+
+#include <errno.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/addresses.h"
+#include "reconcilers/exits.h"
+#include "reconcilers/failure.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+#include "specs/base/text.h"
+
+enum {
+    POWERDOWN_REPEAT_MS = 5000, /* a booting guest ignores the power button */
+    STOP_REPEAT_MS = 1000,
+    IO_RETRY_MS = 30000,
+    SILENT_RETRY_MS = 5000,
+    DYING_CHILD_MS = 50, /* a child of the controller before this one, that was not released */
+    ORPHAN_RECHECK_MS = 60000,
+};
+
+/* ---- operations ---- */
+
+static uint64_t generation_of(const struct pass *pass)
+{
+    return pass->view->desired ? pass->view->desired->generation : 0;
+}
+
+/* The action failed at once: again by backoff. */
+static int64_t fail(struct pass *pass, const struct error *err)
+{
+    enum action action = pass->decision.action;
+    vm_fail(pass->vm, action, err, generation_of(pass));
+    vm_patch_event(
+        pass->patch, true, failure_classify(action, err->code).reason, "%s", err->message);
+    return pass->vm->failure.retry_at_ms - pass->now_ms;
+}
+
+static int64_t act_fetch_image(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_FETCH_IMAGE, generation_of(pass));
+    vm->op = vm->backend->media->fetch_image(
+        &pass->env, &vm->outcome.image, vm_op_progress, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* Where the base image is, is not recorded before the disk is: after a restart of the controller it
+ * has to be looked up again, which is cheap when it is in reach. */
+static int64_t act_prepare(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    const struct vm_prepared *recorded = &pass->view->status->prepared;
+    bool is_recorded = recorded->image_path && pass->situation.disk == DISK_TO_GROW;
+    if (!vm->image.path && !is_recorded) {
+        return act_fetch_image(pass);
+    }
+    vm_begin(vm, ACTION_PREPARE, generation_of(pass));
+    struct vm_prepared *result = &vm->outcome.prepared;
+    result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
+    memcpy(result->image_id, is_recorded ? recorded->image_id : vm->image.id, DIGEST_SIZE);
+    vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* Killed before release(): the child's pipe closes and it exits without ever becoming QEMU. */
+static int64_t act_launch(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
+    memcpy(vm->outcome.instance.iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    vm->op = vm->backend->machine->launch(
+        vm->machine, &pass->env, &vm->outcome.instance, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+static int64_t act_boot(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_BOOT, generation_of(pass));
+    vm->op = vm->backend->machine->boot(
+        vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+static int64_t act_probe(struct pass *pass)
+{
+    enum { REACH_LIMIT_MS = 120000 }; /* the book: waits up to 120 seconds for SSH */
+    struct vm *vm = pass->vm;
+    if (vm->reach_deadline_ms == 0) {
+        vm->reach_deadline_ms = pass->now_ms + REACH_LIMIT_MS;
+    }
+    if (addresses_discover(pass)) {
+        return VERDICT_NOW;
+    }
+    vm_begin(vm, ACTION_PROBE, generation_of(pass));
+    vm->op = vm->backend->guest->probe(vm->guest, &pass->env, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* At least once: killed after the guest ran the step and before it is recorded, it runs again. */
+static int64_t act_run_step(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));
+    vm->outcome.step.exit_status = -1;
+    vm->op = vm->backend->guest->run_step(vm->guest, &pass->env,
+        pass->view->status->provision.next_step, &vm->outcome.step, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* ---- start ---- */
+
+/* The intent of a start: an instance id, and what it will be built from. No effect yet. */
+static int64_t act_begin_start(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    struct error err = {.code = ERR_NONE};
+    if (addresses_choose(pass, &err) < 0) {
+        return fail(pass, &err);
+    }
+    free(status->instance.accel);
+    status->instance = (struct vm_instance){.journal = JOURNAL_START};
+    digest_random_id(status->instance.iid);
+    json_decref(status->applied_spec);
+    status->applied_spec = vm_spec_to_json(pass->env.spec);
+    status->applied_generation = generation_of(pass);
+    status->was_reached = false;
+    pass->vm->reach_deadline_ms = 0;
+    pass->vm->n_ports_tried = 0;
+    return VERDICT_NOW;
+}
+
+static int64_t act_release(struct pass *pass)
+{
+    pass->vm->backend->machine->release(pass->vm->machine);
+    return pass->view->status->instance.start_deadline_ms - pass->now_ms + 1;
+}
+
+static int64_t act_confirm_start(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    status->instance.journal = JOURNAL_NONE;
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d, %s)",
+        status->instance.pid, status->instance.accel ? status->instance.accel : "?");
+    return VERDICT_NOW;
+}
+
+static int64_t act_await_machine(struct pass *pass)
+{
+    int64_t left_ms = pass->view->status->instance.start_deadline_ms - pass->now_ms + 1;
+    bool is_starting = pass->situation.journal == JOURNAL_START;
+    if (is_starting && !pass->situation.has_pid && pass->machine.silent_ms < SILENT_RETRY_MS) {
+        return DYING_CHILD_MS; /* nobody tells when it is gone */
+    }
+    return is_starting && left_ms > 0 ? left_ms : SILENT_RETRY_MS;
+}
+
+static int64_t act_back_off(struct pass *pass)
+{
+    return exits_backoff_left_ms(pass);
+}
+
+/* ---- stop ---- */
+
+static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_ms)
+{
+    struct vm_instance *instance = &pass->patch->status->instance;
+    instance->journal = JOURNAL_STOP;
+    instance->stop_deadline_ms = pass->now_ms + grace_ms;
+    if (instance->cause == EXIT_NONE) {
+        instance->cause = cause;
+    }
+}
+
+static int64_t act_begin_stop(struct pass *pass)
+{
+    begin_stop(pass, EXIT_BY_USER, pass_grace_ms(pass));
+    return VERDICT_NOW;
+}
+
+static int64_t act_give_up_start(struct pass *pass)
+{
+    begin_stop(pass, EXIT_START_FAILED, 0);
+    vm_patch_event(pass->patch, true, REASON_QMP_TIMEOUT, "QEMU did not answer on its QMP socket");
+    return VERDICT_NOW;
+}
+
+static int64_t act_record_cause(struct pass *pass)
+{
+    static const enum exit_cause causes[RUN_STATE_COUNT_] = {
+        [RUN_STATE_SHUTDOWN] = EXIT_GUEST_SHUTDOWN,
+        [RUN_STATE_PANICKED] = EXIT_GUEST_PANIC,
+        [RUN_STATE_INTERNAL_ERROR] = EXIT_INTERNAL_ERROR,
+    };
+    enum exit_cause cause = causes[pass->situation.run_state];
+    exits_hold(pass, cause);
+    begin_stop(pass, cause, 0);
+    return VERDICT_NOW;
+}
+
+/* Sends a command, but the same one only every `repeat_ms`. */
+static int64_t repeat_command(
+    struct pass *pass, enum machine_command command, int64_t repeat_ms)
+{
+    struct vm *vm = pass->vm;
+    int64_t since_ms = pass->now_ms - vm->last_command_ms;
+    if (vm->last_command == command && vm->last_command_ms > 0 && since_ms < repeat_ms) {
+        return repeat_ms - since_ms;
+    }
+    log_debug("vm", "%s: command %d", vm->name, command);
+    vm->last_command = command;
+    vm->last_command_ms = pass->now_ms;
+    vm->backend->machine->command(vm->machine, &pass->env, command);
+    return repeat_ms;
+}
+
+/* The same, but looking again when the stop ladder's next rung is due. */
+static int64_t command(struct pass *pass, enum machine_command command, int64_t repeat_ms)
+{
+    int64_t again_ms = repeat_command(pass, command, repeat_ms);
+    int64_t left_ms = pass_rung_left_ms(pass);
+    return left_ms < again_ms ? left_ms : again_ms;
+}
+
+static int64_t act_powerdown(struct pass *pass)
+{
+    return command(pass, MACHINE_POWERDOWN, POWERDOWN_REPEAT_MS);
+}
+
+static int64_t act_quit(struct pass *pass)
+{
+    return command(pass, MACHINE_QUIT, STOP_REPEAT_MS);
+}
+
+static int64_t act_terminate(struct pass *pass)
+{
+    return command(pass, MACHINE_TERMINATE, STOP_REPEAT_MS);
+}
+
+static int64_t act_kill(struct pass *pass)
+{
+    return command(pass, MACHINE_KILL, STOP_REPEAT_MS);
+}
+
+static int64_t act_resume(struct pass *pass)
+{
+    return command(pass, MACHINE_RESUME, STOP_REPEAT_MS);
+}
+
+static int64_t act_pause(struct pass *pass)
+{
+    return command(pass, MACHINE_PAUSE, STOP_REPEAT_MS);
+}
+
+static int64_t act_retry_io(struct pass *pass)
+{
+    return command(pass, MACHINE_RESUME, IO_RETRY_MS);
+}
+
+static int64_t act_record_exit(struct pass *pass)
+{
+    exits_record(pass);
+    pass->vm->reach_deadline_ms = 0;
+    pass->vm->last_command_ms = 0;
+    return VERDICT_NOW;
+}
+
+/* ---- removal ---- */
+
+/* Renamed into the trash before anything is recorded: done twice it finds nothing to rename. */
+static int discard(struct pass *pass, bool whole_dir, int64_t *ret_requeue_ms)
+{
+    struct error err = {.code = ERR_NONE};
+    int rc = pass->vm->backend->media->discard(&pass->env, whole_dir, &err);
+    *ret_requeue_ms = rc < 0 ? fail(pass, &err) : VERDICT_NOW;
+    return rc;
+}
+
+static int64_t act_discard_all(struct pass *pass)
+{
+    int64_t requeue_ms;
+    (void)discard(pass, true, &requeue_ms);
+    return requeue_ms;
+}
+
+static int64_t act_discard_disk(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    int64_t requeue_ms;
+    if (discard(pass, false, &requeue_ms) < 0) {
+        return requeue_ms;
+    }
+    memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
+    free(status->prepared.image_path);
+    status->prepared = (struct vm_prepared){.disk_gib = 0};
+    vm_forget_image(pass->vm);
+    pass_reset_provision(pass);
+    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as asked");
+    return requeue_ms;
+}
+
+static int64_t act_forget(struct pass *pass)
+{
+    pass->patch->forget = true;
+    return VERDICT_WHEN_WOKEN;
+}
+
+static int64_t act_mark_restarted(struct pass *pass)
+{
+    memcpy(pass->patch->status->handled_restart_token, pass->view->desired->restart_token,
+        TEXT_ID_SIZE);
+    return VERDICT_NOW;
+}
+
+/* Files nobody has a record of: a store that was lost must not cost a disk. */
+static int64_t act_quarantine(struct pass *pass)
+{
+    struct error err = {.code = ERR_NONE};
+    const struct places *places = pass->vm->host->places;
+    cleanup_free char *from = places_vm(places, pass->vm->name, VM_DIR);
+    cleanup_free char *parent = places_path(places, "quarantine");
+    cleanup_free char *to =
+        mem_printf("%s/%s-%lld", parent, pass->vm->name, (long long)(pass->wall_ms / 1000));
+    if (fs_make_dirs(parent, 0700, &err) < 0 || rename(from, to) < 0) {
+        log_warn("vm", "%s: cannot move '%s' aside: %s", pass->vm->name, from,
+            err.message[0] ? err.message : strerror(errno));
+        return ORPHAN_RECHECK_MS;
+    }
+    log_warn("vm", "%s: no record of this VM; its files were moved to '%s'", pass->vm->name, to);
+    return VERDICT_NOW;
+}
+
+static int64_t act_adopt_orphan(struct pass *pass)
+{
+    log_warn("vm", "%s: a process of this VM runs, but there is no record of it", pass->vm->name);
+    return ORPHAN_RECHECK_MS;
+}
+
+/* ---- nothing ---- */
+
+static int64_t act_none(struct pass *pass)
+{
+    (void)pass;
+    return VERDICT_WHEN_WOKEN;
+}
+
+typedef int64_t act_fn(struct pass *pass);
+
+static act_fn *const acts[] = {
+    [ACTION_NONE] = act_none,
+    [ACTION_ADOPT_ORPHAN] = act_adopt_orphan,
+    [ACTION_QUARANTINE] = act_quarantine,
+    [ACTION_FORGET] = act_forget,
+    [ACTION_BEGIN_STOP] = act_begin_stop,
+    [ACTION_POWERDOWN] = act_powerdown,
+    [ACTION_QUIT] = act_quit,
+    [ACTION_TERMINATE] = act_terminate,
+    [ACTION_KILL] = act_kill,
+    [ACTION_RECORD_EXIT] = act_record_exit,
+    [ACTION_DISCARD_ALL] = act_discard_all,
+    [ACTION_DISCARD_DISK] = act_discard_disk,
+    [ACTION_MARK_RESTARTED] = act_mark_restarted,
+    [ACTION_HOLD] = act_none,
+    [ACTION_REFUSE_IMAGE] = act_none,
+    [ACTION_FETCH_IMAGE] = act_fetch_image,
+    [ACTION_PREPARE] = act_prepare,
+    [ACTION_BACK_OFF] = act_back_off,
+    [ACTION_BEGIN_START] = act_begin_start,
+    [ACTION_LAUNCH] = act_launch,
+    [ACTION_RELEASE] = act_release,
+    [ACTION_BOOT] = act_boot,
+    [ACTION_CONFIRM_START] = act_confirm_start,
+    [ACTION_GIVE_UP_START] = act_give_up_start,
+    [ACTION_RECORD_CAUSE] = act_record_cause,
+    [ACTION_RESUME] = act_resume,
+    [ACTION_PAUSE] = act_pause,
+    [ACTION_RETRY_IO] = act_retry_io,
+    [ACTION_AWAIT_MACHINE] = act_await_machine,
+    [ACTION_PROBE] = act_probe,
+    [ACTION_RUN_STEP] = act_run_step,
+};
+_Static_assert(ARRAY_LEN(acts) == ACTION_COUNT_, "every action can be carried out");
+
+/* Whether what was begun is what is decided now; preparing may begin with looking up the image. */
+static bool serves(enum action begun, enum action decided)
+{
+    return begun == decided || (begun == ACTION_FETCH_IMAGE && decided == ACTION_PREPARE);
+}
+
+/* What is under way stays useful: only then is it left alone. A monitor that does not answer for a
+ * moment says nothing against a provision step, and `cont` is told by an event before its answer. */
+static bool goes_on(const struct vm *vm, enum action decided)
+{
+    return serves(vm->op_action, decided) || decided == ACTION_AWAIT_MACHINE ||
+        (vm->op_action == ACTION_BOOT && decided == ACTION_CONFIRM_START);
+}
+
+/* The same action failed a moment ago, for the same wish: not again before its time. */
+static int64_t wait_for_retry(const struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    bool is_same = failure->generation == generation_of(pass);
+    return is_same ? failure->retry_at_ms - pass->now_ms : 0;
+}
+
+static bool needs_backend(enum action action)
+{
+    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||
+        action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+}
+
+static int64_t begin(struct pass *pass)
+{
+    enum action action = pass->decision.action;
+    struct error err = {.code = ERR_NONE};
+    if (needs_backend(action) && pass->env.spec->backend == BACKEND_PROPOLIS) {
+        error_set(&err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for backend \"propolis\", which this vmctl does not have",
+            pass->vm->name);
+        return fail(pass, &err);
+    }
+    return acts[action](pass);
+}
+
+int64_t pass_act(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    enum action action = pass->decision.action;
+    if (vm->op && goes_on(vm, action)) {
+        return action == ACTION_AWAIT_MACHINE ? act_await_machine(pass) : VERDICT_WHEN_WOKEN;
+    }
+    if (vm->op) { /* the situation asks for something else now: stop must not wait for a download */
+        log_debug("vm", "%s: %s superseded by %s", vm->name, action_name(vm->op_action),
+            action_name(action));
+        vm_cancel(vm);
+    }
+    if (!serves(vm->failure.action, action)) { /* what failed is not asked for any more */
+        vm_forget_failure(vm);
+    }
+    int64_t wait_ms = wait_for_retry(pass);
+    return wait_ms > 0 ? wait_ms : begin(pass);
+}

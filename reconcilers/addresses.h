@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The addresses of a VM's next instance, held by leases so that no other VM is given the same. */
+#pragma once
+
+#include <stdbool.h>
+
+struct error;
+struct pass;
+
+/*
+ * Puts MAC address, SSH host and port into the patch's status, with leases for them and for the
+ * spec's host ports; leases of forwards the spec no longer has are dropped.
+ * -ERR_PORT_TAKEN: another VM holds a host port that the spec declares; only the user can choose.
+ */
+int addresses_choose(struct pass *pass, struct error *err);
+
+/* Lets go of the host ports that the last instance's spec declares: a stopped VM needs none. */
+void addresses_release_forwards(struct pass *pass);
+
+/* With network "tap": puts the address at which the guest is found now into the patch's status. True
+ * when that is news: commit before using it. */
+bool addresses_discover(struct pass *pass);

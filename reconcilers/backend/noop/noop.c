@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/noop/noop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+
+const struct backend *backend_noop(void)
+{
+    static const struct backend noop = {
+        .name = "noop",
+        .machine = &noop_machine_ops,
+        .media = &noop_media_ops,
+        .guest = &noop_guest_ops,
+    };
+    return &noop;
+}
+
+/* NULL when there is no such file, or no JSON in it. Caller owns. */
+static json_t *read_json(const char *path)
+{
+    enum { MAX_BYTES = 65536 };
+    cleanup_buf struct buf text = BUF_INIT(MAX_BYTES);
+    struct error ignored = {.code = ERR_NONE};
+    if (fs_read_file(path, &text, &ignored) < 0) {
+        return NULL;
+    }
+    return json_loadb(buf_str(&text), text.len, 0, NULL);
+}
+
+static char *path_of_state(const struct reconciler_host *host, const char *vm_name)
+{
+    return mem_printf("%s/vms/%s/noop.json", host->places->data_dir, vm_name);
+}
+
+/* ---- state ---- */
+
+static const char *const run_state_names[RUN_STATE_COUNT_] = {
+    [RUN_STATE_UNKNOWN] = "unknown",
+    [RUN_STATE_PRELAUNCH] = "prelaunch",
+    [RUN_STATE_RUNNING] = "running",
+    [RUN_STATE_PAUSED] = "paused",
+    [RUN_STATE_SHUTDOWN] = "shutdown",
+    [RUN_STATE_PANICKED] = "guest-panicked",
+    [RUN_STATE_IO_ERROR] = "io-error",
+    [RUN_STATE_INTERNAL_ERROR] = "internal-error",
+};
+
+static enum run_state run_state_parse(const char *name)
+{
+    for (int i = 0; name && i < RUN_STATE_COUNT_; i++) {
+        if (text_eq(run_state_names[i], name)) {
+            return (enum run_state)i;
+        }
+    }
+    return RUN_STATE_UNKNOWN;
+}
+
+struct noop_state noop_state_read(const struct reconciler_host *host, const char *vm_name)
+{
+    struct noop_state state = {.is_alive = false};
+    cleanup_free char *path = path_of_state(host, vm_name);
+    cleanup_json json_t *json = read_json(path);
+    const char *boot_id = json_text(json, "bootId");
+    if (json && text_eq(boot_id, clock_boot_id(host->clock))) {
+        state.is_alive = true;
+        state.run_state = run_state_parse(json_text(json, "runState"));
+        const char *iid = json_text(json, "iid");
+        (void)snprintf(state.iid, sizeof(state.iid), "%s", iid ? iid : "");
+    }
+    return state;
+}
+
+void noop_state_write(
+    const struct reconciler_host *host, const char *vm_name, const struct noop_state *state)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *path = path_of_state(host, vm_name);
+    if (!state->is_alive) {
+        (void)fs_remove_file(path, &ignored);
+        return;
+    }
+    cleanup_json json_t *json = json_object();
+    json_put_text(json, "runState", run_state_names[state->run_state]);
+    json_put_text(json, "iid", state->iid);
+    json_put_text(json, "bootId", clock_boot_id(host->clock));
+    cleanup_free char *text = json_canonical(json);
+    (void)fs_write_file(path, text, strlen(text), 0600, &ignored);
+}
+
+/* ---- script ---- */
+
+/* What the VM's own script says, else the one for all. Caller owns. */
+static json_t *script_value(
+    const struct reconciler_host *host, const char *vm_name, const char *key)
+{
+    const char *const names[] = {vm_name, "default"};
+    json_t *value = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(names) && !value; i++) {
+        cleanup_free char *path =
+            mem_printf("%s/noop/%s.json", host->places->data_dir, names[i]);
+        cleanup_json json_t *script = read_json(path);
+        value = json_incref(json_object_get(script, key));
+    }
+    return value;
+}
+
+int64_t noop_script_int(const struct reconciler_host *host, const char *vm_name, const char *key,
+    int64_t otherwise)
+{
+    cleanup_json json_t *value = script_value(host, vm_name, key);
+    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+bool noop_script_flag(const struct reconciler_host *host, const char *vm_name, const char *key)
+{
+    cleanup_json json_t *value = script_value(host, vm_name, key);
+    return json_is_true(value);
+}
+
+/* ---- operations ---- */
+
+struct noop_op {
+    struct op op; /* first: the caller holds a pointer to it */
+    struct loop_timer *timer;
+    enum error_code failure;
+    const char *what;
+    void (*effect)(void *context);
+    void *effect_context;
+    op_done_fn *done;
+    void *context;
+};
+
+static void free_op(struct noop_op *self)
+{
+    loop_timer_free(self->timer);
+    free(self);
+}
+
+static void cancel_op(struct op *op)
+{
+    free_op((struct noop_op *)(void *)op);
+}
+
+static void complete(void *context)
+{
+    struct noop_op self = *(struct noop_op *)context;
+    struct error err = {.code = ERR_NONE};
+    free_op(context);
+    if (self.failure != ERR_NONE) {
+        (void)error_set(&err, self.failure, "noop: failure (%s)", self.what);
+    } else if (self.effect) {
+        self.effect(self.effect_context);
+    }
+    self.done(self.context, err.code == ERR_NONE ? NULL : &err);
+}
+
+struct op *noop_op(struct reconciler_host *host, const char *vm_name, const char *ms_key,
+    const char *fail_key, enum error_code code, uint32_t *tries, void (*effect)(void *context),
+    void *effect_context, op_done_fn *done, void *context)
+{
+    struct noop_op *self = mem_new(struct noop_op);
+    bool fails =
+        !fail_key || (int64_t)(*tries)++ < noop_script_int(host, vm_name, fail_key, 0);
+    *self = (struct noop_op){
+        .op.cancel = cancel_op,
+        .timer = loop_timer_new(host->loop, complete, self),
+        .failure = fails ? code : ERR_NONE,
+        .what = fail_key ? fail_key : "it runs already",
+        .effect = effect,
+        .effect_context = effect_context,
+        .done = done,
+        .context = context,
+    };
+    loop_timer_start(self->timer, noop_script_int(host, vm_name, ms_key, 0));
+    return &self->op;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <stdlib.h>
+
+#include "reconcilers/backend/noop/noop.h"
+#include "specs/base/mem.h"
+
+struct guest {
+    uint32_t probe_tries, step_tries;
+    struct step_result *result; /* borrowed from the step under way */
+};
+
+static struct guest *noop_open(struct reconciler_host *host, const char *vm_name)
+{
+    (void)host;
+    (void)vm_name;
+    return mem_new(struct guest);
+}
+
+static void noop_close(struct guest *guest)
+{
+    free(guest);
+}
+
+static struct op *noop_probe(
+    struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    return noop_op(env->host, env->name, "probeMs", "failProbe", ERR_SSH, &guest->probe_tries, NULL,
+        NULL, done, context);
+}
+
+static void step_done(void *context)
+{
+    struct guest *guest = context;
+    guest->result->exit_status = 0;
+}
+
+static struct op *noop_run_step(struct guest *guest, const struct vm_env *env, uint32_t index,
+    struct step_result *result, op_done_fn *done, void *context)
+{
+    (void)index;
+    bool is_lost = noop_script_flag(env->host, env->name, "loseConnection");
+    guest->result = result;
+    return noop_op(env->host, env->name, "stepMs", "failStep", is_lost ? ERR_SSH : ERR_PROVISION,
+        &guest->step_tries, step_done, guest, done, context);
+}
+
+const struct guest_ops noop_guest_ops = {
+    .open = noop_open,
+    .close = noop_close,
+    .probe = noop_probe,
+    .run_step = noop_run_step,
+};

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "controller/loop.h"
+#include "reconcilers/backend/noop/noop.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+struct machine {
+    struct reconciler_host *host; /* borrowed */
+    char *name;
+    void (*changed)(void *context);
+    void *context;
+    bool is_waiting; /* launched, not released: dies with the controller, as QEMU's child would */
+    char iid[TEXT_ID_SIZE];
+    struct vm_instance *launching; /* borrowed from the operation under way */
+    struct loop_timer *powerdown;
+    uint32_t launch_tries, boot_tries;
+};
+
+static void power_off(void *context);
+
+static struct machine *noop_open(struct reconciler_host *host, const char *vm_name,
+    void (*changed)(void *context), void *context)
+{
+    struct machine *machine = mem_new(struct machine);
+    machine->host = host;
+    machine->name = mem_strdup(vm_name);
+    machine->changed = changed;
+    machine->context = context;
+    machine->powerdown = loop_timer_new(host->loop, power_off, machine);
+    return machine;
+}
+
+static void noop_close(struct machine *machine)
+{
+    if (machine) {
+        loop_timer_free(machine->powerdown);
+        free(machine->name);
+        free(machine);
+    }
+}
+
+static void noop_observe(
+    struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
+{
+    (void)env;
+    struct noop_state state = noop_state_read(machine->host, machine->name);
+    bool is_silent = noop_script_flag(machine->host, machine->name, "silent");
+    *ret = (struct machine_facts){
+        .is_alive = state.is_alive || machine->is_waiting,
+        .is_waiting = machine->is_waiting,
+        .run_state = is_silent ? RUN_STATE_UNKNOWN : state.run_state,
+        .exit_status = -1,
+    };
+}
+
+static void launched(void *context)
+{
+    struct machine *machine = context;
+    machine->is_waiting = true;
+    machine->launching->pid = getpid();
+    machine->launching->start_ticks = 1;
+    (void)snprintf(machine->launching->boot_id, CLOCK_BOOT_ID_SIZE, "%s",
+        clock_boot_id(machine->host->clock));
+    memcpy(machine->iid, machine->launching->iid, TEXT_ID_SIZE);
+}
+
+/* Two instances on one disk are refused, as alive.lock does it for QEMU. */
+static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
+    struct vm_instance *instance, op_done_fn *done, void *context)
+{
+    bool is_taken = machine->is_waiting || noop_state_read(machine->host, env->name).is_alive;
+    machine->launching = instance;
+    return noop_op(machine->host, env->name, "launchMs", is_taken ? NULL : "failLaunch",
+        is_taken ? ERR_VM_CONFLICT : ERR_QEMU_SPAWN, &machine->launch_tries, launched, machine,
+        done, context);
+}
+
+/* What does not live cannot change its state: a timer or a command that comes too late does nothing. */
+static void set_run_state(struct machine *machine, enum run_state run_state)
+{
+    struct noop_state state = noop_state_read(machine->host, machine->name);
+    if (state.is_alive) {
+        state.run_state = run_state;
+        noop_state_write(machine->host, machine->name, &state);
+        machine->changed(machine->context);
+    }
+}
+
+static void end(struct machine *machine)
+{
+    machine->is_waiting = false;
+    loop_timer_stop(machine->powerdown);
+    noop_state_write(machine->host, machine->name, &(struct noop_state){.is_alive = false});
+    machine->changed(machine->context);
+}
+
+static void noop_release(struct machine *machine)
+{
+    struct noop_state state = {.is_alive = true, .run_state = RUN_STATE_PRELAUNCH};
+    if (machine->is_waiting) {
+        machine->is_waiting = false;
+        memcpy(state.iid, machine->iid, TEXT_ID_SIZE);
+        noop_state_write(machine->host, machine->name, &state);
+        machine->changed(machine->context);
+    }
+}
+
+static void booted(void *context)
+{
+    set_run_state(context, RUN_STATE_RUNNING);
+}
+
+static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
+    struct boot_result *result, op_done_fn *done, void *context)
+{
+    if (machine->boot_tries < noop_script_int(machine->host, env->name, "takenPorts", 0)) {
+        result->taken_port = mem_printf("tcp/%u", env->status->ssh_port);
+        return noop_op(machine->host, env->name, "bootMs", "takenPorts", ERR_PORT_TAKEN,
+            &machine->boot_tries, NULL, NULL, done, context);
+    }
+    return noop_op(machine->host, env->name, "bootMs", "failBoot", ERR_QMP_COMMAND,
+        &machine->boot_tries, booted, machine, done, context);
+}
+
+static void power_off(void *context)
+{
+    set_run_state(context, RUN_STATE_SHUTDOWN);
+}
+
+static void press_power_button(struct machine *machine)
+{
+    const struct reconciler_host *host = machine->host;
+    enum run_state run_state = noop_state_read(host, machine->name).run_state;
+    if (run_state == RUN_STATE_RUNNING && !noop_script_flag(host, machine->name, "ignorePowerdown")) {
+        loop_timer_start(
+            machine->powerdown, noop_script_int(host, machine->name, "powerdownMs", 0));
+    }
+}
+
+static void end_unless(struct machine *machine, const char *flag)
+{
+    if (!noop_script_flag(machine->host, machine->name, flag)) {
+        end(machine);
+    }
+}
+
+static void noop_command(
+    struct machine *machine, const struct vm_env *env, enum machine_command command)
+{
+    (void)env;
+    switch (command) {
+    case MACHINE_RESUME:
+        set_run_state(machine, RUN_STATE_RUNNING);
+        break;
+    case MACHINE_PAUSE:
+        set_run_state(machine, RUN_STATE_PAUSED);
+        break;
+    case MACHINE_POWERDOWN:
+        press_power_button(machine);
+        break;
+    case MACHINE_QUIT:
+        end_unless(machine, "ignoreQuit");
+        break;
+    case MACHINE_TERMINATE:
+        end_unless(machine, "ignoreTerminate");
+        break;
+    case MACHINE_KILL:
+        end(machine);
+        break;
+    case MACHINE_COMMAND_COUNT_:
+        break;
+    }
+}
+
+const struct machine_ops noop_machine_ops = {
+    .open = noop_open,
+    .close = noop_close,
+    .observe = noop_observe,
+    .launch = noop_launch,
+    .release = noop_release,
+    .boot = noop_boot,
+    .command = noop_command,
+};

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Media without bytes: files that are there or not, and digests that tell what they would hold. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/backend/noop/noop.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+
+static void image_digest(const struct vm_spec *spec, char *ret_hex)
+{
+    digest_text(spec->image.location ? spec->image.location : "", ret_hex);
+}
+
+static char *path_of_image(const struct reconciler_host *host, const char *digest)
+{
+    return mem_printf("%s/noop/images/%s", host->places->data_dir, digest);
+}
+
+static char *path_of_disk(const struct reconciler_host *host, const char *vm_name)
+{
+    return mem_printf("%s/vms/%s/noop.disk", host->places->data_dir, vm_name);
+}
+
+static bool has_image(const struct vm_env *env)
+{
+    char digest[DIGEST_SIZE];
+    image_digest(env->spec, digest);
+    cleanup_free char *path = path_of_image(env->host, digest);
+    return fs_exists(path);
+}
+
+static void observe_disk(const struct vm_env *env, struct media_facts *ret)
+{
+    char wanted[DIGEST_SIZE];
+    const struct vm_prepared *prepared = &env->status->prepared;
+    cleanup_free char *disk = path_of_disk(env->host, env->name);
+    if (prepared->digest[0] && fs_exists(disk)) {
+        image_digest(env->spec, wanted);
+        ret->disk = env->spec->disk_gib > prepared->disk_gib ? DISK_TO_GROW : DISK_READY;
+        ret->is_outdated = !text_eq(prepared->digest, wanted);
+        ret->is_image_changed = noop_script_flag(env->host, env->name, "imageChanged");
+        ret->has_image = !ret->is_image_changed;
+    }
+}
+
+static void noop_observe(const struct vm_env *env, struct media_facts *ret)
+{
+    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    *ret = (struct media_facts){.has_dir = fs_exists(dir)};
+    if (env->spec) {
+        observe_disk(env, ret);
+        ret->has_image = ret->has_image || has_image(env);
+    }
+}
+
+/* What an operation fills in when it succeeds. Lives as long as the operation. */
+struct noop_media_work {
+    struct op op; /* first: the caller holds a pointer to it */
+    struct op *timer;
+    struct reconciler_host *host;
+    char *name;
+    char *location;
+    uint32_t disk_gib;
+    uint32_t tries;
+    struct image_result *image;
+    struct vm_prepared *prepared;
+    op_done_fn *done;
+    void *context;
+};
+
+static void free_work(struct noop_media_work *work)
+{
+    free(work->name);
+    free(work->location);
+    free(work);
+}
+
+static void cancel_work(struct op *op)
+{
+    struct noop_media_work *work = (struct noop_media_work *)(void *)op;
+    op_cancel(work->timer);
+    free_work(work);
+}
+
+static void fetched(void *context)
+{
+    struct noop_media_work *work = context;
+    struct error ignored = {.code = ERR_NONE};
+    work->image->path = mem_strdup(work->location);
+    digest_text(work->location, work->image->id);
+    cleanup_free char *dir = places_path(work->host->places, "noop/images");
+    cleanup_free char *path = path_of_image(work->host, work->image->id);
+    (void)fs_make_dirs(dir, 0700, &ignored);
+    (void)fs_write_file(path, "", 0, 0600, &ignored);
+}
+
+/* An existing disk is completed, never made anew. */
+static void prepared(void *context)
+{
+    struct noop_media_work *work = context;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *dir = places_vm(work->host->places, work->name, VM_DIR);
+    cleanup_free char *disk = path_of_disk(work->host, work->name);
+    cleanup_free char *text =
+        mem_printf("%lld\n", (long long)clock_monotonic_ms(work->host->clock));
+    (void)fs_make_dirs(dir, 0700, &ignored);
+    if (!fs_exists(disk)) {
+        (void)fs_write_file(disk, text, strlen(text), 0600, &ignored);
+    }
+    digest_text(work->location, work->prepared->digest);
+    work->prepared->disk_gib = work->disk_gib;
+}
+
+static void work_done(void *context, const struct error *err)
+{
+    struct noop_media_work work = *(struct noop_media_work *)context;
+    free_work(context);
+    work.done(work.context, err);
+}
+
+static struct noop_media_work *new_work(
+    const struct vm_env *env, op_done_fn *done, void *context)
+{
+    struct noop_media_work *work = mem_new(struct noop_media_work);
+    work->op.cancel = cancel_work;
+    work->host = env->host;
+    work->name = mem_strdup(env->name);
+    work->location = mem_strdup(env->spec->image.location ? env->spec->image.location : "");
+    work->disk_gib = env->spec->disk_gib;
+    work->done = done;
+    work->context = context;
+    return work;
+}
+
+static struct op *noop_fetch_image(const struct vm_env *env, struct image_result *result,
+    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
+{
+    (void)progress;
+    struct noop_media_work *work = new_work(env, done, context);
+    work->image = result;
+    work->timer = noop_op(env->host, env->name, "fetchMs", "failFetch", ERR_IMAGE_DOWNLOAD,
+        &work->tries, fetched, work, work_done, work);
+    return &work->op;
+}
+
+static struct op *noop_prepare(
+    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
+{
+    struct noop_media_work *work = new_work(env, done, context);
+    work->prepared = result;
+    work->timer = noop_op(env->host, env->name, "prepareMs", "failPrepare", ERR_OVERLAY,
+        &work->tries, prepared, work, work_done, work);
+    return &work->op;
+}
+
+static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
+{
+    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    cleanup_free char *disk = path_of_disk(env->host, env->name);
+    return whole_dir ? fs_remove_tree(dir, err) : fs_remove_file(disk, err);
+}
+
+const struct media_ops noop_media_ops = {
+    .observe = noop_observe,
+    .fetch_image = noop_fetch_image,
+    .prepare = noop_prepare,
+    .discard = noop_discard,
+};

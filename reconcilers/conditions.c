@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What a pass says about the VM: every condition, computed anew from what is recorded, observed and
+ * under way. Nothing is decided here, and nothing here is read back by a decision.
+ */
+#include "reconcilers/pass.h"
+
+#include <stdlib.h>
+
+#include "reconcilers/exits.h"
+#include "reconcilers/failure.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/spec_diff.h"
+
+void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
+    enum reason reason, const char *message)
+{
+    vm_status_set(pass->patch->status, type, state, reason, message, pass->wall_ms);
+}
+
+/* The failure that is being waited out, if it belongs to this condition. */
+static bool tell_failure(struct pass *pass, enum condition_type type)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    if (failure->action == ACTION_NONE) {
+        return false;
+    }
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    if (class.condition != type) {
+        return false;
+    }
+    pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error.message);
+    return true;
+}
+
+static void describe_image(struct pass *pass)
+{
+    bool is_url = pass->env.spec->image.kind == IMAGE_URL;
+    if (pass->media.is_image_changed) {
+        pass_set(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED,
+            "the base image is not the one this VM's disk was made on");
+    } else if (pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image) {
+        pass_set(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING, pass->vm->progress);
+    } else if (!tell_failure(pass, CONDITION_IMAGE_READY)) {
+        bool is_ready = pass->media.has_image;
+        pass_set(pass, CONDITION_IMAGE_READY, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
+            !is_ready ? REASON_PENDING
+                : is_url ? REASON_CACHED
+                         : REASON_LOCAL_FILE,
+            NULL);
+    }
+}
+
+static void describe_prepared(struct pass *pass)
+{
+    if (pass->vm->op_action == ACTION_PREPARE) {
+        pass_set(pass, CONDITION_PREPARED, CONDITION_FALSE, REASON_PREPARING, NULL);
+    } else if (!tell_failure(pass, CONDITION_PREPARED)) {
+        bool is_ready = pass->media.disk == DISK_READY;
+        pass_set(pass, CONDITION_PREPARED, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
+            is_ready ? REASON_PREPARED : REASON_PENDING, NULL);
+    }
+}
+
+enum reason pass_reason_while_down(const struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct situation *s = &pass->situation;
+    if (s->power == POWER_STOPPED || s->is_deleting) {
+        return REASON_STOPPED;
+    }
+    if (s->is_held) {
+        return status->restart.last_cause == EXIT_GUEST_SHUTDOWN ? REASON_GUEST_SHUTDOWN
+            : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
+                                                                 : REASON_PROCESS_EXITED;
+    }
+    bool is_looping = status->restart.count > 1 && exits_backoff_left_ms(pass) > 0;
+    return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
+}
+
+static void describe_down(struct pass *pass)
+{
+    const struct vm_restart *restart = &pass->patch->status->restart;
+    enum reason reason = pass_reason_while_down(pass);
+    cleanup_free char *message = NULL;
+    if (reason == REASON_CRASH_LOOP_BACK_OFF) {
+        char when[CLOCK_TEXT_SIZE];
+        clock_format_utc(restart->not_before_ms, when);
+        message = mem_printf("failed %u times (%s%s%s), next try at %s", restart->count,
+            exit_cause_name(restart->last_cause), restart->last_message ? ": " : "",
+            restart->last_message ? restart->last_message : "", when);
+    }
+    pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, reason, message);
+}
+
+static void describe_alive(struct pass *pass)
+{
+    static const struct {
+        enum condition_state state;
+        enum reason reason;
+    } by_run_state[RUN_STATE_COUNT_] = {
+        [RUN_STATE_UNKNOWN] = {CONDITION_UNKNOWN, REASON_QMP_UNRESPONSIVE},
+        [RUN_STATE_PRELAUNCH] = {CONDITION_FALSE, REASON_STARTING},
+        [RUN_STATE_RUNNING] = {CONDITION_TRUE, REASON_RUNNING},
+        [RUN_STATE_PAUSED] = {CONDITION_FALSE, REASON_PAUSED},
+        [RUN_STATE_SHUTDOWN] = {CONDITION_FALSE, REASON_GUEST_SHUTDOWN},
+        [RUN_STATE_PANICKED] = {CONDITION_FALSE, REASON_GUEST_PANICKED},
+        [RUN_STATE_IO_ERROR] = {CONDITION_FALSE, REASON_IO_ERROR},
+        [RUN_STATE_INTERNAL_ERROR] = {CONDITION_FALSE, REASON_INTERNAL_ERROR},
+    };
+    enum { QUIET_MS = 2000 }; /* reconnecting after a restart of vmctld takes milliseconds */
+    const struct situation *s = &pass->situation;
+    const struct condition *before = &pass->view->status->conditions[CONDITION_RUNNING];
+    /* said as soon as the wish is observed: a waiter must not take the old instance for the new one */
+    if (pass->patch->status->instance.journal == JOURNAL_STOP || situation_must_be_down(s)) {
+        pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE,
+            s->rung == RUNG_UNKILLABLE ? REASON_UNKILLABLE : REASON_STOPPING, NULL);
+    } else if (pass->patch->status->instance.journal == JOURNAL_START) {
+        pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING, NULL);
+    } else if (s->run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
+        before->state == CONDITION_ABSENT) {
+        pass_set(pass, CONDITION_RUNNING, by_run_state[s->run_state].state,
+            by_run_state[s->run_state].reason, NULL);
+    } else { /* no answer for a moment: what was known still holds */
+        cleanup_free char *message = mem_strdup(before->message);
+        pass_set(pass, CONDITION_RUNNING, before->state, before->reason, message);
+    }
+}
+
+static void describe_running(struct pass *pass)
+{
+    bool is_failing = !pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT;
+    if (is_failing && pass->situation.power != POWER_STOPPED &&
+        tell_failure(pass, CONDITION_RUNNING)) {
+        return;
+    }
+    if (pass->situation.is_alive) {
+        describe_alive(pass);
+    } else {
+        describe_down(pass);
+    }
+}
+
+bool pass_is_reach_overdue(const struct pass *pass)
+{
+    return pass->vm->reach_deadline_ms > 0 && pass->now_ms > pass->vm->reach_deadline_ms;
+}
+
+static void describe_reachable(struct pass *pass)
+{
+    const struct situation *s = &pass->situation;
+    if (!vm_status_is_true(pass->patch->status, CONDITION_RUNNING)) {
+        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE,
+            pass->patch->status->conditions[CONDITION_RUNNING].reason, NULL);
+    } else if (!s->expects_ssh) {
+        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL);
+    } else if (pass->patch->status->was_reached) {
+        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_TRUE, REASON_SSH_READY, NULL);
+    } else if (pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH) {
+        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT,
+            pass->vm->failure.error.message);
+    } else if (!tell_failure(pass, CONDITION_GUEST_REACHABLE)) {
+        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL);
+    }
+}
+
+static void describe_step_under_way(struct pass *pass)
+{
+    const struct vm_provision *provision = &pass->patch->status->provision;
+    if (pass->vm->op_action != ACTION_RUN_STEP && provision->next_step == 0) {
+        pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL);
+        return;
+    }
+    cleanup_free char *message =
+        mem_printf("step %u of %u", provision->next_step + 1, provision->total);
+    pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP, message);
+}
+
+static void describe_provisioned(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct vm_provision *provision = &status->provision;
+    const struct condition *before = &pass->view->status->conditions[CONDITION_PROVISIONED];
+    const struct vm_desired *desired = pass->view->desired;
+    bool is_asked = desired->provision_token[0] &&
+        !text_eq(desired->provision_token, status->handled_provision_token);
+    if (desired->spec->n_steps == 0) {
+        pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL);
+    } else if (provision->is_failed && pass->vm->failure.action != ACTION_RUN_STEP &&
+        before->state == CONDITION_FALSE) { /* told by the pass that saw it, kept until asked again */
+        cleanup_free char *message = mem_strdup(before->message);
+        pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, before->reason, message);
+    } else if (is_asked && pass->vm->op_action != ACTION_RUN_STEP &&
+        tell_failure(pass, CONDITION_PROVISIONED)) {
+        return;
+    } else if (is_asked) {
+        describe_step_under_way(pass);
+    } else if (provision->is_failed) {
+        if (!tell_failure(pass, CONDITION_PROVISIONED)) {
+            pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED, NULL);
+        }
+    } else {
+        pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE,
+            provision->digest[0] ? REASON_PROVISIONED : REASON_SKIPPED, NULL);
+    }
+}
+
+/* What of the spec the running instance does not have yet, in words: "memory 1024 -> 2048". */
+static char *list_changes(const struct spec_diff *diff, enum disposition disposition)
+{
+    struct buf out = BUF_INIT(0);
+    for (size_t i = 0; i < diff->count; i++) {
+        const struct spec_change *change = &diff->changes[i];
+        if (change->disposition == disposition) {
+            buf_printf(&out, "%s%s %s -> %s", out.len ? ", " : "", change->field, change->before,
+                change->after);
+        }
+    }
+    return buf_steal(&out);
+}
+
+static struct spec_diff diff_to_applied(const struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    struct error ignored = {.code = ERR_NONE};
+    struct vm_spec *applied =
+        status->applied_spec ? vm_spec_from_json(status->applied_spec, &ignored) : NULL;
+    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
+    if (applied && status->instance.iid[0]) {
+        diff = spec_diff(applied, pass->env.spec);
+    }
+    vm_spec_free(applied);
+    return diff;
+}
+
+static bool are_steps_outdated(const struct pass *pass)
+{
+    char digest[DIGEST_SIZE];
+    const struct vm_provision *provision = &pass->patch->status->provision;
+    if (!provision->digest[0] || pass->env.spec->n_steps == 0) {
+        return false;
+    }
+    pass_steps_digest(pass->env.spec, digest);
+    return !text_eq(digest, provision->digest);
+}
+
+/* Computing the difference costs two JSON trees, so only when the instance is of an older spec. */
+static void describe_synced(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
+    if (status->applied_generation != pass->view->desired->generation) {
+        diff = diff_to_applied(pass);
+    }
+    cleanup_free char *changes = list_changes(&diff, diff.strongest);
+    if (pass->media.is_outdated || diff.strongest == DISPOSITION_RECREATE) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED,
+            changes[0] ? changes : "image or cloud-init changed");
+    } else if (diff.strongest == DISPOSITION_RESTART) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, changes);
+    } else if (are_steps_outdated(pass)) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED,
+            "the provision steps changed since they were run");
+    } else {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED, NULL);
+    }
+    spec_diff_clear(&diff);
+}
+
+static void describe_ready(struct pass *pass)
+{
+    static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
+        CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_PROVISIONED};
+    const struct situation *s = &pass->situation;
+    const struct vm_status *status = pass->patch->status;
+    if (s->is_deleting) {
+        pass_set(pass, CONDITION_READY, CONDITION_FALSE, REASON_TERMINATING, NULL);
+        return;
+    }
+    if (s->power == POWER_SUSPENDED && s->run_state == RUN_STATE_PAUSED) {
+        pass_set(pass, CONDITION_READY, CONDITION_FALSE, REASON_SUSPENDED, NULL);
+        return;
+    }
+    if (s->power == POWER_SUSPENDED && s->run_state == RUN_STATE_RUNNING) {
+        pass_set(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING, NULL);
+        return;
+    }
+    /* a running VM does not become unready because its image vanished from the cache */
+    size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
+    for (size_t i = first; i < ARRAY_LEN(needed); i++) {
+        const struct condition *condition = &status->conditions[needed[i]];
+        if (condition->state != CONDITION_TRUE) {
+            cleanup_free char *message = mem_strdup(condition->message);
+            pass_set(pass, CONDITION_READY, CONDITION_FALSE, condition->reason, message);
+            return;
+        }
+    }
+    pass_set(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY, NULL);
+}
+
+static void describe_reconciling(struct pass *pass)
+{
+    enum action action = pass->decision.action;
+    bool is_settled = action == ACTION_NONE || action == ACTION_HOLD ||
+        action == ACTION_REFUSE_IMAGE ||
+        (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
+    bool is_retrying = action == ACTION_BACK_OFF || pass->vm->failure.action == action;
+    pass_set(pass, CONDITION_RECONCILING, is_settled ? CONDITION_ABSENT : CONDITION_TRUE,
+        is_retrying ? REASON_RETRYING : REASON_PROGRESSING, NULL);
+}
+
+/* An orphan without any record gets a uid, so that its status is one that can be read again. */
+static void describe_orphan(struct pass *pass)
+{
+    bool is_orphan = pass->decision.action == ACTION_ADOPT_ORPHAN;
+    struct vm_status *status = pass->patch->status;
+    if (is_orphan && !status->uid[0]) {
+        digest_random_id(status->uid);
+    }
+    pass_set(pass, CONDITION_ORPHANED, is_orphan ? CONDITION_TRUE : CONDITION_ABSENT,
+        REASON_NO_DESIRED_RECORD, NULL);
+}
+
+void pass_describe(struct pass *pass)
+{
+    if (!pass->view->desired) {
+        describe_orphan(pass);
+        return;
+    }
+    pass_set(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE, NULL);
+    describe_image(pass);
+    describe_prepared(pass);
+    describe_running(pass);
+    describe_reachable(pass);
+    describe_provisioned(pass);
+    describe_synced(pass);
+    describe_ready(pass);
+    pass_describe_trouble(pass);
+    describe_reconciling(pass);
+}

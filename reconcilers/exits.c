@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/exits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/backoff.h"
+#include "reconcilers/addresses.h"
+#include "reconcilers/pass.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/* An instance that ran so long had nothing to do with the crashes before it. */
+enum { STABLE_MS = 10 * 60 * 1000 };
+
+static enum exit_cause cause_of(const struct pass *pass)
+{
+    const struct vm_instance *instance = &pass->view->status->instance;
+    if (instance->cause != EXIT_NONE) {
+        return instance->cause;
+    }
+    const char *boot_id = clock_boot_id(pass->vm->host->clock);
+    if (instance->boot_id[0] && !text_eq(instance->boot_id, boot_id)) {
+        return EXIT_HOST_REBOOT;
+    }
+    if (instance->journal != JOURNAL_START) {
+        return EXIT_PROCESS_DIED;
+    }
+    /* a start that the user called off did not fail */
+    return situation_must_be_down(&pass->situation) ? EXIT_BY_USER : EXIT_START_FAILED;
+}
+
+static bool is_failure(enum exit_cause cause)
+{
+    return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
+        cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED;
+}
+
+static bool stays_down(const struct pass *pass, enum exit_cause cause)
+{
+    enum restart_policy policy = pass->view->desired->spec->restart;
+    bool is_own_end = cause == EXIT_GUEST_SHUTDOWN;
+    return (is_own_end && policy != RESTART_ALWAYS) || (is_failure(cause) && policy == RESTART_NEVER);
+}
+
+void exits_hold(struct pass *pass, enum exit_cause cause)
+{
+    if (stays_down(pass, cause)) {
+        pass->patch->status->restart.held_generation = pass->view->desired->generation;
+    }
+}
+
+/* The wall clock may have been set back since: what lies further ahead than any backoff is void. */
+int64_t exits_backoff_left_ms(const struct pass *pass)
+{
+    int64_t longest_ms =
+        backoff_crash.max_ms + backoff_crash.max_ms * backoff_crash.jitter_percent / 100;
+    int64_t left_ms = pass->patch->status->restart.not_before_ms - pass->wall_ms;
+    return left_ms > 0 && left_ms <= longest_ms ? left_ms : 0;
+}
+
+static void count_failure(struct pass *pass)
+{
+    struct vm_restart *restart = &pass->patch->status->restart;
+    const struct vm_instance *instance = &pass->view->status->instance;
+    if (text_eq(restart->last_failed_iid, instance->iid)) {
+        return;
+    }
+    bool was_stable =
+        instance->started_at_ms > 0 && pass->wall_ms - instance->started_at_ms >= STABLE_MS;
+    restart->count = was_stable ? 1 : restart->count + 1;
+    memcpy(restart->last_failed_iid, instance->iid, TEXT_ID_SIZE);
+    restart->not_before_ms = pass->wall_ms +
+        backoff_delay_ms(&backoff_crash, restart->count, pass->vm->host->dice(pass->vm->host));
+}
+
+static enum reason reason_of(enum exit_cause cause)
+{
+    static const enum reason reasons[EXIT_CAUSE_COUNT_] = {
+        [EXIT_NONE] = REASON_PROCESS_EXITED,
+        [EXIT_BY_USER] = REASON_STOPPED,
+        [EXIT_GUEST_SHUTDOWN] = REASON_GUEST_SHUTDOWN,
+        [EXIT_GUEST_PANIC] = REASON_GUEST_PANICKED,
+        [EXIT_INTERNAL_ERROR] = REASON_INTERNAL_ERROR,
+        [EXIT_PROCESS_DIED] = REASON_PROCESS_EXITED,
+        [EXIT_START_FAILED] = REASON_SPAWN_FAILED,
+        [EXIT_HOST_REBOOT] = REASON_HOST_REBOOTED,
+    };
+    return reasons[cause];
+}
+
+static void tell(struct pass *pass, enum exit_cause cause)
+{
+    static const char *const words[EXIT_CAUSE_COUNT_] = {
+        [EXIT_NONE] = "ended",
+        [EXIT_BY_USER] = "stopped",
+        [EXIT_GUEST_SHUTDOWN] = "the guest powered itself off",
+        [EXIT_GUEST_PANIC] = "the guest's kernel panicked",
+        [EXIT_INTERNAL_ERROR] = "QEMU reported an internal error",
+        [EXIT_PROCESS_DIED] = "the QEMU process died",
+        [EXIT_START_FAILED] = "QEMU did not come up",
+        [EXIT_HOST_REBOOT] = "the host was rebooted",
+    };
+    const char *last = is_failure(cause) ? pass->machine.last_output : NULL;
+    vm_patch_event(pass->patch, is_failure(cause), reason_of(cause), "%s%s%s", words[cause],
+        last ? ": " : "", last ? last : "");
+}
+
+void exits_record(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    enum exit_cause cause = cause_of(pass);
+    status->restart.last_cause = cause;
+    status->restart.last_exit_status = pass->machine.exit_status;
+    free(status->restart.last_message);
+    status->restart.last_message = mem_strdup(pass->machine.last_output);
+    if (is_failure(cause)) {
+        count_failure(pass);
+    }
+    if (pass->view->status->instance.cause == EXIT_NONE) { /* else decided when it was learnt */
+        exits_hold(pass, cause);
+    }
+    if (pass->view->desired->power == POWER_STOPPED) {
+        addresses_release_forwards(pass);
+    }
+    tell(pass, cause);
+    free(status->instance.accel);
+    status->instance = (struct vm_instance){.journal = JOURNAL_NONE};
+    status->was_reached = false;
+    free(TAKE_PTR(status->vnc));
+}

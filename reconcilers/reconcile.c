@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/reconcile.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+
+#include "reconcilers/media.h"
+#include "reconcilers/pass.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+
+struct vm_reconciler {
+    struct reconciler base; /* first: the controller holds a pointer to it */
+    struct reconciler_host *host;
+    struct vm_registry *registry;
+};
+
+static struct vm_reconciler *from_base(struct reconciler *base)
+{
+    return (struct vm_reconciler *)(void *)base;
+}
+
+static struct pass begin_pass(
+    struct vm_reconciler *self, const struct vm_view *view, struct vm_patch *patch)
+{
+    const struct vm_desired *desired = view->desired;
+    const struct vm_spec *spec = desired ? desired->spec : NULL;
+    struct pass pass = {
+        .vm = vm_registry_open(
+            self->registry, view->name, vm_backend_kind(spec, view->status)),
+        .view = view,
+        .patch = patch,
+        .env = {.host = self->host,
+            .name = view->name,
+            .spec = spec,
+            .uid = desired ? desired->uid : view->status->uid,
+            .status = view->status},
+        .now_ms = clock_monotonic_ms(self->host->clock),
+        .wall_ms = clock_wall_ms(self->host->clock),
+    };
+    return pass;
+}
+
+static struct verdict reconcile(
+    struct reconciler *base, const struct vm_view *view, struct vm_patch *patch)
+{
+    struct vm_reconciler *self = from_base(base);
+    struct pass pass = begin_pass(self, view, patch);
+    bool is_news = pass_acknowledge(&pass);
+    is_news |= pass_absorb(&pass);
+    pass_assess(&pass);
+    pass.decision = decide(&pass.situation);
+    log_trace("vm", "%s: row %d, %s", view->name, pass.decision.row,
+        action_name(pass.decision.action));
+    int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
+    pass_describe(&pass);
+    if (patch->forget) {
+        vm_registry_drop(self->registry, view->name);
+    }
+    return (struct verdict){.requeue_ms = requeue_ms};
+}
+
+static void find_orphans(struct reconciler *base)
+{
+    struct reconciler_host *host = from_base(base)->host;
+    cleanup_free char *path = places_path(host->places, "vms");
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (vm_spec_name_is_valid(entry->d_name)) {
+            host->wake(host, entry->d_name, WORK_BACKGROUND);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+static void free_reconciler(struct reconciler *base)
+{
+    struct vm_reconciler *self = from_base(base);
+    vm_registry_free(self->registry);
+    media_free(self->host);
+    free(self);
+}
+
+struct reconciler *vm_reconciler_new(struct reconciler_host *host)
+{
+    struct vm_reconciler *self = mem_new(struct vm_reconciler);
+    self->base = (struct reconciler){
+        .reconcile = reconcile, .find_orphans = find_orphans, .free = free_reconciler};
+    self->host = host;
+    self->registry = vm_registry_new(host);
+    media_sweep(host);
+    return &self->base;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Stalled: waiting alone will not help, or has not for a while. The controller keeps trying in any
+ * case; waiters fail fast on it. What stands in the way is told in vm_status.trouble in the words of
+ * struct error, so that the CLI can show it as its own.
+ */
+#include "reconcilers/pass.h"
+
+#include <stdlib.h>
+
+#include "reconcilers/failure.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { CRASHES_UNTIL_STALLED = 3 };
+
+static void tell_trouble(struct pass *pass, const struct error *error)
+{
+    struct vm_trouble *trouble = &pass->patch->status->trouble;
+    free(trouble->code);
+    free(trouble->message);
+    free(trouble->help);
+    *trouble = (struct vm_trouble){0};
+    if (error->code != ERR_NONE) {
+        trouble->code = mem_strdup(error_code_name(error->code));
+        trouble->message = mem_strdup(error->message);
+        trouble->help = mem_strdup(error_help_text(error));
+    }
+}
+
+static void stall(struct pass *pass, enum reason reason, const struct error *error)
+{
+    pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, reason, error->message);
+    tell_trouble(pass, error);
+}
+
+static bool is_failure_stalling(const struct vm_failure *failure)
+{
+    if (failure->action == ACTION_NONE) {
+        return false;
+    }
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    return class.stalled_after > 0 && failure->count >= class.stalled_after;
+}
+
+static bool stall_on_failure(struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    bool is_overdue = failure->action == ACTION_PROBE && pass_is_reach_overdue(pass);
+    if (!is_overdue && !is_failure_stalling(failure)) {
+        return false;
+    }
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    struct error error = failure->error;
+    if (is_overdue && error.code == ERR_SSH) {
+        error = (struct error){.code = ERR_NONE};
+        error_set(&error, ERR_SSH_TIMEOUT, "the guest did not answer on SSH within 120 seconds: %s",
+            failure->error.message);
+    } else if (is_overdue && error.code == ERR_IP_TIMEOUT) {
+        error = (struct error){.code = ERR_NONE};
+        error_set(&error, ERR_IP_TIMEOUT, "no address of the guest (MAC %s) was found within 120 "
+            "seconds", pass->view->status->mac ? pass->view->status->mac : "?");
+    }
+    stall(pass, is_overdue && error.code == ERR_SSH_TIMEOUT ? REASON_SSH_TIMEOUT : class.reason,
+        &error);
+    return true;
+}
+
+static void tell_held(struct pass *pass, const char *last)
+{
+    const char *name = pass->vm->name;
+    struct error error = {.code = ERR_NONE};
+    error_set(&error, ERR_VM_FAILED, "%s ended (%s) and is not restarted by its policy%s%s", name,
+        exit_cause_name(pass->patch->status->restart.last_cause), last[0] ? ": " : "", last);
+    error_help(&error, "start it again: vmctl up --name %s; what it said: vmctl log %s --console",
+        name, name);
+    stall(pass, pass_reason_while_down(pass), &error);
+}
+
+static void tell_crash_loop(struct pass *pass, const char *last)
+{
+    const struct vm_restart *restart = &pass->patch->status->restart;
+    bool never_came_up = restart->last_cause == EXIT_START_FAILED;
+    struct error error = {.code = ERR_NONE};
+    error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
+        "%s failed %u times in a row (%s)%s%s", pass->vm->name, restart->count,
+        exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
+    stall(pass, REASON_CRASH_LOOP_BACK_OFF, &error);
+}
+
+static bool stall_on_exit(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct situation *s = &pass->situation;
+    const char *last = status->restart.last_message ? status->restart.last_message : "";
+    if (situation_must_be_down(s)) {
+        return false;
+    }
+    if (s->is_held && !s->is_alive) {
+        tell_held(pass, last);
+        return true;
+    }
+    bool is_up = status->was_reached || vm_status_is_true(status, CONDITION_READY);
+    if (status->restart.count >= CRASHES_UNTIL_STALLED && !is_up) {
+        tell_crash_loop(pass, last);
+        return true;
+    }
+    return false;
+}
+
+static bool stall_on_unkillable(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (!pass->situation.is_alive || pass->situation.rung != RUNG_UNKILLABLE) {
+        return false;
+    }
+    error_set(&error, ERR_VM_FAILED, "the process of %s (pid %d) does not end on SIGKILL",
+        pass->vm->name, pass->view->status->instance.pid);
+    error_help(&error, "it waits for a device or a file system of the host: look at dmesg");
+    stall(pass, REASON_UNKILLABLE, &error);
+    return true;
+}
+
+static bool stall_on_image(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (pass->decision.action != ACTION_REFUSE_IMAGE) {
+        return false;
+    }
+    error_set(&error, ERR_IMAGE_CHANGED, "the base image of %s ('%s') is not the one its disk was "
+        "made on", pass->vm->name, pass->env.spec->image.location);
+    stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
+    return true;
+}
+
+/* A failed step stays the trouble, in the words in which it failed, until the user asks again. */
+static bool stall_on_step(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct condition *provisioned = &status->conditions[CONDITION_PROVISIONED];
+    if (!status->provision.is_failed || pass->view->desired->spec->n_steps == 0 ||
+        pass->view->desired->power == POWER_STOPPED || pass->view->desired->is_deleting) {
+        return false;
+    }
+    cleanup_free char *message = mem_strdup(provisioned->message);
+    if (!text_eq(status->trouble.code, error_code_name(ERR_PROVISION))) {
+        struct error error = {.code = ERR_NONE};
+        error_set(&error, ERR_PROVISION, "%s", message ? message : "a provision step failed");
+        tell_trouble(pass, &error);
+    }
+    pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, provisioned->reason, message);
+    return true;
+}
+
+void pass_describe_trouble(struct pass *pass)
+{
+    if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_image(pass) ||
+        stall_on_exit(pass) || stall_on_step(pass)) {
+        return;
+    }
+    pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);
+    tell_trouble(pass, &(struct error){.code = ERR_NONE});
+}

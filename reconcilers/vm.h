@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One VM as the controller process holds it in memory: the backend's handles, the one operation
+ * under way with the place its result goes to, and the last failure. Nothing here must survive a
+ * crash: what must, is in vm_status.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/decide.h"
+#include "specs/base/error.h"
+
+struct vm;
+struct vm_registry;
+
+/* The last attempt at `action` failed; cleared when the action succeeds or the user changes his wish. */
+struct vm_failure {
+    enum action action; /* ACTION_NONE: no failure */
+    struct error error;
+    uint32_t count;        /* in a row */
+    int64_t retry_at_ms;   /* monotonic */
+    uint64_t generation;   /* of the desired record it failed for */
+};
+
+/* What the finished operation left, until a pass takes it into the status. */
+struct vm_outcome {
+    enum action action; /* ACTION_NONE: none waits */
+    bool is_ok;
+    struct error error;
+    struct image_result image;
+    struct vm_prepared prepared;
+    struct vm_instance instance;
+    struct boot_result boot;
+    struct step_result step;
+};
+
+struct vm {
+    char *name;
+    struct reconciler_host *host; /* borrowed: outlives every VM */
+    const struct backend *backend;
+    struct machine *machine;
+    struct guest *guest;
+    struct op *op; /* NULL: none */
+    enum action op_action;
+    uint64_t op_generation;
+    struct vm_outcome outcome;
+    struct vm_failure failure;
+    char *progress; /* of the operation, in words; NULL none */
+    struct image_result image; /* where the base image is; path NULL: not looked up yet */
+    int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
+    int64_t last_command_ms;   /* monotonic; spaces out repeated stop commands */
+    enum machine_command last_command;
+    uint32_t n_interrupted; /* connections in a row that were lost during a provision step */
+    uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
+};
+
+struct vm_registry *vm_registry_new(struct reconciler_host *host);
+void vm_registry_free(struct vm_registry *registry); /* VMs keep running */
+
+/* The VM's runtime, opened with the backend of `kind` if it is not there yet. Never NULL. */
+struct vm *vm_registry_open(
+    struct vm_registry *registry, const char *name, enum backend_kind kind);
+void vm_registry_drop(struct vm_registry *registry, const char *name);
+
+/* Notes that the operation of `action` starts now; the caller then sets vm->op. */
+void vm_begin(struct vm *vm, enum action action, uint64_t generation);
+/* The completion every operation is started with; context is the vm. */
+void vm_op_done(void *vm, const struct error *err);
+/* Progress words for image fetching; context is the vm. */
+void vm_op_progress(void *vm, const char *text);
+/* Cancels what is under way and forgets its outcome. */
+void vm_cancel(struct vm *vm);
+void vm_forget_outcome(struct vm *vm);
+void vm_forget_image(struct vm *vm);
+
+/* Remembers a failed attempt and when to try again. */
+void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation);
+void vm_forget_failure(struct vm *vm);
+
+/*
+ * The backend that has to be used: what an instance or a disk was made by goes on until there is
+ * neither, whatever the spec says now. `spec` is NULL for an orphan.
+ */
+enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status);

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What the world does to VMs and to the controller, and what becomes of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "tests/sim/sim.h"
+#include "tests/support/loop_fake.h"
+
+enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
+
+static int set_up(void **state)
+{
+    struct sim *sim = sim_new(1);
+    sim_start(sim);
+    *state = sim;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    sim_check(*state);
+    sim_free(*state);
+    return 0;
+}
+
+static void bring_up(struct sim *sim, struct vm_spec *spec_take)
+{
+    cleanup_free char *name = mem_strdup(spec_take->name);
+    sim_up(sim, spec_take);
+    sim_wait(sim, name, sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+}
+
+static struct vm_spec *spec_with_restart(enum restart_policy restart)
+{
+    struct vm_spec *spec = sim_spec("web");
+    spec->restart = restart;
+    return spec;
+}
+
+/* Until the machine that dies now lives again. */
+static int64_t time_to_restart(struct sim *sim)
+{
+    int64_t start_ms = sim_now(sim);
+    sim_kill_vm(sim, "web");
+    sim_wait(sim, "web", sim_is_alive, 2 * MINUTE_MS);
+    int64_t took_ms = sim_now(sim) - start_ms;
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+    return took_ms;
+}
+
+/* ---- guests that end ---- */
+
+static void a_guest_that_powers_off_stays_off_until_up(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_set_run_state(sim, "web", "shutdown");
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_advance(sim, 60 * MINUTE_MS);
+    assert_false(sim_is_alive(sim, "web"));
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_GUEST_SHUTDOWN);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_GUEST_SHUTDOWN);
+    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_STARTED);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void up_while_the_guest_powers_off_starts_it_again(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_script(sim, "web", "{\"ignoreQuit\": true}");
+    sim_set_run_state(sim, "web", "shutdown");
+    sim_advance(sim, SECOND_MS);
+    assert_true(sim_is_alive(sim, "web"));
+    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_STARTED);
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_restart_asked_for_while_the_guest_powers_off_is_done(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_kill(sim);
+    sim_set_run_state(sim, "web", "shutdown");
+    sim_wish(sim, &(struct wish){.name = "web", .restarts = true});
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_guest_that_powers_off_is_started_by_restart_always(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, spec_with_restart(RESTART_ALWAYS));
+    sim_set_run_state(sim, "web", "shutdown");
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_guest_that_panics_is_started_again_unless_never(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_set_run_state(sim, "web", "guest-panicked");
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_up(sim, spec_with_restart(RESTART_NEVER));
+    sim_settle(sim);
+    sim_set_run_state(sim, "web", "guest-panicked");
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_advance(sim, 10 * MINUTE_MS);
+    assert_false(sim_is_alive(sim, "web"));
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_GUEST_PANICKED);
+}
+
+static void a_paused_guest_is_resumed_and_an_io_error_retried(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_set_run_state(sim, "web", "paused");
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+    sim_advance(sim, MINUTE_MS);
+    sim_set_run_state(sim, "web", "io-error");
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+    sim_set_run_state(sim, "web", "io-error");
+    sim_settle(sim);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_IO_ERROR);
+    sim_advance(sim, 30 * SECOND_MS);
+    assert_true(sim_is_ready(sim, "web"));
+}
+
+/* ---- processes that die ---- */
+
+static void assert_between(int64_t value, int64_t low, int64_t high)
+{
+    if (value < low || value > high) {
+        fail_msg("%lld is not in %lld … %lld", (long long)value, (long long)low, (long long)high);
+    }
+}
+
+static void a_dead_process_is_started_at_once_then_by_backoff(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    assert_int_equal(time_to_restart(sim), 0);
+    for (int64_t base_ms = 1000; base_ms < 60000; base_ms *= 2) {
+        assert_between(time_to_restart(sim), base_ms, base_ms * 5 / 4);
+    }
+    assert_between(time_to_restart(sim), 60000, 75000);
+    assert_between(time_to_restart(sim), 60000, 75000);
+    sim_advance(sim, 10 * MINUTE_MS); /* so long undisturbed counts as healed */
+    assert_int_equal(time_to_restart(sim), 0);
+}
+
+static void a_crash_loop_is_visible_and_stop_cuts_through(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    for (int i = 0; i < 5; i++) {
+        time_to_restart(sim);
+    }
+    sim_kill_vm(sim, "web");
+    sim_settle(sim);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_CRASH_LOOP_BACK_OFF);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_CRASH_LOOP_BACK_OFF);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_settle(sim);
+    assert_true(sim_is_stopped(sim, "web"));
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+static void up_ends_a_crash_loops_wait(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    for (int i = 0; i < 5; i++) {
+        time_to_restart(sim);
+    }
+    sim_kill_vm(sim, "web");
+    sim_settle(sim);
+    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_REQUESTED);
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+}
+
+static void a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    for (int i = 0; i < 6; i++) {
+        time_to_restart(sim);
+    }
+    sim_kill_vm(sim, "web");
+    sim_settle(sim);
+    sim_kill(sim);
+    sim_start(sim);
+    sim_advance(sim, 31 * SECOND_MS);
+    assert_false(sim_is_alive(sim, "web"));
+    loop_fake_shift_wall(sim->loop, INT64_C(-86400000) * 365);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_qemu_that_never_answers_is_given_up(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"silent\": true}");
+    sim_up(sim, sim_spec("web"));
+    int64_t start_ms = sim_now(sim);
+    sim_wait(sim, "web", sim_is_alive, MINUTE_MS);
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    assert_between(sim_now(sim) - start_ms, 20 * SECOND_MS, 30 * SECOND_MS);
+    sim_wait(sim, "web", sim_is_stalled, 5 * MINUTE_MS);
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", sim_is_ready, 5 * MINUTE_MS);
+}
+
+static void a_running_vm_that_falls_silent_is_left_alone(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    bring_up(sim, sim_spec("web"));
+    sim_living_iid(sim, "web", before);
+    sim_script(sim, "web", "{\"silent\": true}");
+    sim_set_run_state(sim, "web", "running");
+    sim_advance(sim, 60 * MINUTE_MS);
+    sim_living_iid(sim, "web", after);
+    assert_string_equal(before, after);
+    sim_script(sim, "web", NULL);
+    sim_advance(sim, 10 * SECOND_MS);
+    assert_true(sim_is_ready(sim, "web"));
+}
+
+static void a_launch_that_fails_is_told_and_tried_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failLaunch\": 2, \"failBoot\": 2}");
+    sim_up(sim, sim_spec("web"));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_SPAWN_FAILED);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+    assert_false(sim_is_stalled(sim, "web"));
+    struct vm_record record = sim_record(sim, "web");
+    assert_null(record.status->trouble.code);
+    assert_int_equal(record.status->restart.count, 0);
+    vm_record_clear(&record);
+}
+
+static void a_start_that_is_called_off_is_no_failure(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"launchMs\": 5000}");
+    sim_up(sim, sim_spec("web"));
+    sim_advance(sim, SECOND_MS);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_wait(sim, "web", sim_is_stopped, SECOND_MS);
+    struct vm_record record = sim_record(sim, "web");
+    assert_int_equal(record.status->restart.count, 0);
+    assert_int_equal(record.status->restart.last_cause, EXIT_BY_USER);
+    vm_record_clear(&record);
+}
+
+/* ---- guests that do not answer ---- */
+
+static void an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failProbe\": 1000000}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    int64_t start_ms = sim_now(sim);
+    sim_wait(sim, "web", sim_is_stalled, 3 * MINUTE_MS);
+    assert_between(sim_now(sim) - start_ms, 2 * MINUTE_MS, 2 * MINUTE_MS + 2 * SECOND_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_GUEST_REACHABLE), REASON_SSH_TIMEOUT);
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", sim_is_ready, 2 * SECOND_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+static void a_step_goes_on_while_qmp_is_silent(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"stepMs\": 60000}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    int64_t start_ms = sim_now(sim);
+    sim_advance(sim, 10 * SECOND_MS);
+    sim_script(sim, "web", "{\"silent\": true}");
+    sim_set_run_state(sim, "web", "running");
+    sim_advance(sim, 10 * SECOND_MS);
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", sim_is_ready, 2 * MINUTE_MS);
+    assert_int_equal(sim_now(sim) - start_ms, MINUTE_MS);
+}
+
+static void a_step_that_loses_its_connection_is_run_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failStep\": 2, \"loseConnection\": true}");
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 2);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_PROVISIONED);
+}
+
+/* As one that reboots the guest does. */
+static void a_step_that_always_loses_its_connection_is_given_up(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failStep\": 1000000, \"loseConnection\": true}");
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    sim_advance(sim, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 3);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_INTERRUPTED);
+    assert_true(sim_is_stalled(sim, "web"));
+}
+
+/* ---- ports ---- */
+
+static void an_ssh_port_taken_by_another_program_is_changed(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"takenPorts\": 3}");
+    sim_up(sim, sim_spec_with_steps("web", 0));
+    sim_wait(sim, "web", sim_is_ready, SECOND_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_PORT_CONFLICT), 3);
+    assert_int_equal(sim_count_leases(sim), 1);
+}
+
+static void ports_that_are_all_taken_stall_the_vm(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"takenPorts\": 1000000}");
+    sim_up(sim, sim_spec_with_steps("web", 0));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    sim_advance(sim, MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_PORT_CONFLICT);
+    assert_true(sim_count_events(sim, "web", REASON_PORT_CONFLICT) < 100);
+    assert_int_equal(sim_count_leases(sim), 1);
+}
+
+/* ---- images and files ---- */
+
+static void an_image_that_fails_is_tried_again_until_it_is_mended(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failFetch\": 1}");
+    sim_up(sim, sim_spec("web"));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_IMAGE_READY), REASON_DOWNLOAD_BACK_OFF);
+    assert_true(sim_count_events(sim, "web", REASON_DOWNLOAD_BACK_OFF) >= 3);
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+static void up_tries_a_stalled_vm_again_at_once(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failPrepare\": 1}");
+    sim_up(sim, sim_spec("web"));
+    sim_advance(sim, 30 * MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_OVERLAY_FAILED);
+    sim_script(sim, "web", NULL);
+    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_REQUESTED);
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+}
+
+static void a_base_that_changed_under_the_disk_is_refused(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_script(sim, "web", "{\"imageChanged\": true}");
+    sim_kill_vm(sim, "web");
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    sim_advance(sim, MINUTE_MS);
+    assert_false(sim_is_alive(sim, "web"));
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_BACKING_IMAGE_CHANGED);
+    sim_script(sim, "web", NULL);
+    sim_up(sim, sim_spec("web"));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_directory_without_a_record_is_moved_aside(void **state)
+{
+    struct sim *sim = *state;
+    struct error err = {.code = ERR_NONE};
+    sim_kill(sim);
+    cleanup_free char *dir = places_vm(&sim->places, "lost", VM_DIR);
+    cleanup_free char *quarantine = places_path(&sim->places, "quarantine");
+    assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
+    sim_start(sim);
+    sim_advance(sim, SECOND_MS);
+    assert_false(sim_has_dir(sim, "lost"));
+    struct stat st;
+    assert_int_equal(stat(quarantine, &st), 0);
+    assert_int_equal(st.st_nlink, 3); /* ".", its name, and the ".." of what was moved in */
+    assert_true(sim_is_gone(sim, "lost"));
+}
+
+/* ---- controllers and hosts that die ---- */
+
+static void a_running_vm_survives_the_controller(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_living_iid(sim, "web", before);
+    for (int i = 0; i < 20; i++) {
+        sim_kill(sim);
+        sim_start(sim);
+        sim_advance(sim, i);
+    }
+    sim_advance(sim, MINUTE_MS);
+    sim_living_iid(sim, "web", after);
+    assert_string_equal(before, after);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_int_equal(sim_count_events(sim, "web", REASON_RUNNING), 1);
+}
+
+static void a_controller_killed_at_any_moment_of_a_start_finishes_it(void **state)
+{
+    struct sim *sim = *state;
+    char name[16];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "vm-%d", i);
+        sim_script(sim, name,
+            "{\"fetchMs\": 10, \"prepareMs\": 10, \"launchMs\": 10, \"bootMs\": 10, \"probeMs\": 10,"
+            " \"stepMs\": 10}");
+        sim_up(sim, sim_spec_with_steps(name, 1));
+        sim_advance(sim, i * 2);
+        sim_kill(sim);
+        sim_check(sim);
+        sim_start(sim);
+        sim_wait(sim, name, sim_is_ready, MINUTE_MS);
+        assert_int_equal(sim_count_events(sim, name, REASON_RUNNING), 1);
+    }
+}
+
+static void a_stop_ladder_goes_on_where_the_killed_controller_left_it(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_script(sim, "web", "{\"ignorePowerdown\": true}");
+    int64_t start_ms = sim_now(sim);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_advance(sim, 12 * SECOND_MS);
+    sim_kill(sim);
+    sim_advance(sim, 5 * SECOND_MS);
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    assert_int_equal(sim_now(sim) - start_ms, 30 * SECOND_MS);
+}
+
+static void what_happened_while_no_controller_ran_is_found(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_kill(sim);
+    sim_set_run_state(sim, "web", "shutdown");
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
+    sim_advance(sim, MINUTE_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_GUEST_SHUTDOWN);
+    sim_kill(sim);
+    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_STARTED);
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_reboot_of_the_host_voids_instances_and_starts_vms_again(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    bring_up(sim, sim_spec("web"));
+    sim_living_iid(sim, "web", before);
+    sim_reboot_host(sim);
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_living_iid(sim, "web", after);
+    assert_string_not_equal(before, after);
+    struct vm_record record = sim_record(sim, "web");
+    assert_int_equal(record.status->restart.last_cause, EXIT_HOST_REBOOT);
+    assert_int_equal(record.status->restart.count, 0);
+    vm_record_clear(&record);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_guest_that_powers_off_stays_off_until_up),
+        TEST(up_while_the_guest_powers_off_starts_it_again),
+        TEST(a_restart_asked_for_while_the_guest_powers_off_is_done),
+        TEST(a_guest_that_powers_off_is_started_by_restart_always),
+        TEST(a_guest_that_panics_is_started_again_unless_never),
+        TEST(a_paused_guest_is_resumed_and_an_io_error_retried),
+        TEST(a_dead_process_is_started_at_once_then_by_backoff),
+        TEST(a_crash_loop_is_visible_and_stop_cuts_through),
+        TEST(up_ends_a_crash_loops_wait),
+        TEST(a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back),
+        TEST(a_qemu_that_never_answers_is_given_up),
+        TEST(a_running_vm_that_falls_silent_is_left_alone),
+        TEST(a_launch_that_fails_is_told_and_tried_again),
+        TEST(a_start_that_is_called_off_is_no_failure),
+        TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
+        TEST(a_step_goes_on_while_qmp_is_silent),
+        TEST(a_step_that_loses_its_connection_is_run_again),
+        TEST(a_step_that_always_loses_its_connection_is_given_up),
+        TEST(an_ssh_port_taken_by_another_program_is_changed),
+        TEST(ports_that_are_all_taken_stall_the_vm),
+        TEST(an_image_that_fails_is_tried_again_until_it_is_mended),
+        TEST(up_tries_a_stalled_vm_again_at_once),
+        TEST(a_base_that_changed_under_the_disk_is_refused),
+        TEST(a_directory_without_a_record_is_moved_aside),
+        TEST(a_running_vm_survives_the_controller),
+        TEST(a_controller_killed_at_any_moment_of_a_start_finishes_it),
+        TEST(a_stop_ladder_goes_on_where_the_killed_controller_left_it),
+        TEST(what_happened_while_no_controller_ran_is_found),
+        TEST(a_reboot_of_the_host_voids_instances_and_starts_vms_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/exits.h"
+
+#include "tests/unit/reconcilers/pass_fixture.h"
+
+#define IID "11111111111111111111111111111111"
+
+/* An instance that has ended now, after `age_ms`. */
+static struct pass *an_exit(struct pass_fixture *f, enum journal journal, int64_t age_ms)
+{
+    f->status->instance = (struct vm_instance){.iid = IID,
+        .journal = journal,
+        .boot_id = FIXTURE_BOOT_ID,
+        .pid = 42,
+        .started_at_ms = FIXTURE_WALL_MS - age_ms};
+    return begin(f);
+}
+
+static const struct vm_restart *recorded(struct pass *pass)
+{
+    exits_record(pass);
+    assert_string_equal(pass->patch->status->instance.iid, "");
+    assert_int_equal(pass->patch->status->instance.journal, JOURNAL_NONE);
+    assert_false(pass->patch->status->was_reached);
+    return &pass->patch->status->restart;
+}
+
+/* ---- causes ---- */
+
+static void a_process_that_is_gone_died(void **state)
+{
+    struct pass *pass = an_exit(*state, JOURNAL_NONE, 1000);
+    pass->machine.exit_status = 9;
+    pass->machine.last_output = "qemu: oh";
+    const struct vm_restart *restart = recorded(pass);
+    assert_int_equal(restart->last_cause, EXIT_PROCESS_DIED);
+    assert_int_equal(restart->last_exit_status, 9);
+    assert_string_equal(restart->last_message, "qemu: oh");
+    assert_string_equal(pass->patch->events[0].message, "the QEMU process died: qemu: oh");
+    assert_true(pass->patch->events[0].is_warning);
+}
+
+static void a_start_that_never_answered_failed(void **state)
+{
+    assert_int_equal(
+        recorded(an_exit(*state, JOURNAL_START, 1000))->last_cause, EXIT_START_FAILED);
+}
+
+static void a_start_the_user_called_off_did_not_fail(void **state)
+{
+    struct pass *pass = an_exit(*state, JOURNAL_START, 1000);
+    pass->situation.power = POWER_STOPPED;
+    const struct vm_restart *restart = recorded(pass);
+    assert_int_equal(restart->last_cause, EXIT_BY_USER);
+    assert_int_equal(restart->count, 0);
+}
+
+static void a_cause_that_was_learnt_before_counts(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_STOP, 1000);
+    f->status->instance.cause = EXIT_GUEST_PANIC;
+    assert_int_equal(recorded(begin(f))->last_cause, EXIT_GUEST_PANIC);
+}
+
+static void an_instance_of_another_boot_ended_with_the_host(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_NONE, 1000);
+    f->status->instance.boot_id[0] = 'f';
+    const struct vm_restart *restart = recorded(begin(f));
+    assert_int_equal(restart->last_cause, EXIT_HOST_REBOOT);
+    assert_int_equal(restart->count, 0);
+    assert_int_equal(restart->held_generation, 0);
+}
+
+/* ---- counting ---- */
+
+static void failures_back_off_from_nothing_to_a_minute(void **state)
+{
+    struct pass_fixture *f = *state;
+    static const int64_t delays_ms[] = {
+        0, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
+    for (uint32_t i = 0; i < ARRAY_LEN(delays_ms); i++) {
+        (void)an_exit(f, JOURNAL_NONE, 1000);
+        f->status->restart.count = i;
+        const struct vm_restart *restart = recorded(begin(f));
+        assert_int_equal(restart->count, i + 1);
+        assert_int_equal(restart->not_before_ms - FIXTURE_WALL_MS, delays_ms[i]);
+        assert_int_equal(exits_backoff_left_ms(&f->pass), delays_ms[i]);
+    }
+}
+
+static void a_failure_is_counted_once_per_instance(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_NONE, 1000);
+    f->status->restart.count = 2;
+    memcpy(f->status->restart.last_failed_iid, IID, sizeof(IID));
+    assert_int_equal(recorded(begin(f))->count, 2);
+}
+
+static void ten_quiet_minutes_forgive_what_was_before(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_NONE, 10 * 60 * 1000 - 1);
+    f->status->restart.count = 5;
+    assert_int_equal(recorded(begin(f))->count, 6);
+    (void)an_exit(f, JOURNAL_NONE, 10 * 60 * 1000);
+    assert_int_equal(recorded(begin(f))->count, 1);
+}
+
+static void a_clock_that_was_set_back_does_not_prolong_a_backoff(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->status->restart.not_before_ms = FIXTURE_WALL_MS + 75000;
+    assert_int_equal(exits_backoff_left_ms(begin(f)), 75000);
+    f->status->restart.not_before_ms = FIXTURE_WALL_MS + 75001;
+    assert_int_equal(exits_backoff_left_ms(begin(f)), 0);
+    f->status->restart.not_before_ms = FIXTURE_WALL_MS - 1;
+    assert_int_equal(exits_backoff_left_ms(begin(f)), 0);
+}
+
+/* ---- staying down ---- */
+
+static void the_policy_says_what_stays_down(void **state)
+{
+    struct pass_fixture *f = *state;
+    static const struct {
+        enum restart_policy policy;
+        enum exit_cause cause;
+        bool stays_down;
+    } expected[] = {
+        {RESTART_ON_FAILURE, EXIT_GUEST_SHUTDOWN, true},
+        {RESTART_ON_FAILURE, EXIT_GUEST_PANIC, false},
+        {RESTART_ON_FAILURE, EXIT_PROCESS_DIED, false},
+        {RESTART_ALWAYS, EXIT_GUEST_SHUTDOWN, false},
+        {RESTART_ALWAYS, EXIT_PROCESS_DIED, false},
+        {RESTART_NEVER, EXIT_GUEST_SHUTDOWN, true},
+        {RESTART_NEVER, EXIT_GUEST_PANIC, true},
+        {RESTART_NEVER, EXIT_INTERNAL_ERROR, true},
+        {RESTART_NEVER, EXIT_START_FAILED, true},
+        {RESTART_NEVER, EXIT_BY_USER, false},
+        {RESTART_NEVER, EXIT_HOST_REBOOT, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        f->desired->spec->restart = expected[i].policy;
+        struct pass *pass = begin(f);
+        exits_hold(pass, expected[i].cause);
+        assert_int_equal(
+            pass->patch->status->restart.held_generation, expected[i].stays_down ? 1 : 0);
+    }
+}
+
+/* The user has spoken between the guest's end and the process': the hold is of the older wish. */
+static void a_wish_after_the_guests_end_is_not_held(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_STOP, 1000);
+    f->status->instance.cause = EXIT_GUEST_SHUTDOWN;
+    f->status->restart.held_generation = 1;
+    f->desired->generation = 2;
+    assert_int_equal(recorded(begin(f))->held_generation, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_process_that_is_gone_died),
+        TEST(a_start_that_never_answered_failed),
+        TEST(a_start_the_user_called_off_did_not_fail),
+        TEST(a_cause_that_was_learnt_before_counts),
+        TEST(an_instance_of_another_boot_ended_with_the_host),
+        TEST(failures_back_off_from_nothing_to_a_minute),
+        TEST(a_failure_is_counted_once_per_instance),
+        TEST(ten_quiet_minutes_forgive_what_was_before),
+        TEST(a_clock_that_was_set_back_does_not_prolong_a_backoff),
+        TEST(the_policy_says_what_stays_down),
+        TEST(a_wish_after_the_guests_end_is_not_held),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
