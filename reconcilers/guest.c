@@ -186,7 +186,7 @@ static void on_start(void *context)
     struct guest *guest = visit->guest;
     if (!visit->address.host) {
         struct error err = {.code = ERR_NONE};
-        error_set(&err, ERR_SSH, "vm '%s' has no address yet", guest->vm_name);
+        error_set(&err, ERR_IP_TIMEOUT, "vm '%s' has no address yet", guest->vm_name);
         finish(visit, &err);
         return;
     }

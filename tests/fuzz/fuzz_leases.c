@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* libFuzzer target: any bytes are leases or none; what is found is an IPv4 address that holds; and a
- * lease put in front of them counts only when there is none. */
+/* libFuzzer target: any bytes are leases or none; what is found is an IPv4 address that holds; and
+ * a lease put in front of them counts only when there is none. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdlib.h>

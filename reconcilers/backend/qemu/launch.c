@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The launch operation: choose the accelerator, which may take a probe, then make the process. */
+/* The launch operation: choose the accelerator, which may take a probe, get a tap device if one is
+ * asked for, which may take a helper program, then make the process. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "reconcilers/backend/qemu/accel.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/spawn.h"
+#include "reconcilers/backend/qemu/tap.h"
+#include "reconcilers/backend/qemu/tap_helper.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
@@ -16,14 +20,17 @@ struct launch {
     struct vm_spec *spec;
     char *mac;
     struct vm_instance *instance; /* borrowed until done */
-    struct op *accel;             /* NULL once chosen */
+    struct op *under_way;         /* choosing the accelerator, then the tap helper; NULL: neither */
+    const char *accel;            /* static text; NULL until chosen */
+    int tap_fd;                   /* -1: none (yet) */
     op_done_fn *done;
     void *context;
 };
 
 static void launch_free(struct launch *launch)
 {
-    op_cancel(launch->accel);
+    op_cancel(launch->under_way);
+    cleanup_close_(&launch->tap_fd);
     vm_spec_free(launch->spec);
     free(launch->mac);
     free(launch);
@@ -44,39 +51,81 @@ static void record(struct vm_instance *instance, const struct clock *clock, cons
     instance->accel = mem_strdup(accel);
 }
 
-static int make_process(struct launch *launch, const char *accel, struct error *err)
+static int make_process(struct launch *launch, struct error *err)
 {
     struct machine *machine = launch->machine;
     const struct clock *clock = machine->host->clock;
     struct spawn_request request = {.places = machine->host->places,
         .spec = launch->spec,
         .iid = launch->instance->iid,
-        .accel = accel,
+        .accel = launch->accel,
         .mac = launch->mac,
+        .tap_fd = launch->tap_fd,
         .wall_ms = clock_wall_ms(clock)};
     struct spawned spawned;
     int rc = spawn_qemu(&request, &spawned, err);
     if (rc == 0) {
-        record(launch->instance, clock, accel, &spawned);
+        record(launch->instance, clock, launch->accel, &spawned);
         rc = machine_take_child(machine, launch->instance->iid, &spawned, err);
     }
-    return rc < 0 ? error_wrap(err, "cannot start QEMU for '%s'", machine->vm_name) : 0;
+    return rc;
+}
+
+static void finish(struct launch *launch, struct error *err)
+{
+    if (err->code) {
+        (void)error_wrap(err, "cannot start QEMU for '%s'", launch->machine->vm_name);
+    }
+    op_done_fn *done = launch->done;
+    void *done_context = launch->context;
+    launch_free(launch);
+    done(done_context, err->code ? err : NULL);
+}
+
+static void tap_made(void *context, int fd_take, const struct error *why)
+{
+    struct launch *launch = context;
+    launch->under_way = NULL;
+    launch->tap_fd = fd_take;
+    struct error err = {0};
+    if (why) {
+        err = *why;
+    } else {
+        (void)make_process(launch, &err);
+    }
+    finish(launch, &err);
+}
+
+/* Directly where that is permitted: it takes microseconds. */
+static void make_tap(struct launch *launch)
+{
+    const char *named = launch->spec->network.bridge;
+    const char *bridge = named ? named : SPEC_DEFAULT_BRIDGE;
+    struct error err = {0};
+    int fd = -1;
+    if (tap_open(bridge, &fd, &err) < 0 && tap_is_permission(&err)) {
+        launch->under_way =
+            tap_helper_start(launch->machine->host->loop, bridge, &err, tap_made, launch);
+    } else {
+        tap_made(launch, fd, err.code ? &err : NULL);
+    }
 }
 
 static void accel_chosen(void *context, const char *accel, const struct error *why)
 {
     struct launch *launch = context;
-    launch->accel = NULL;
+    launch->under_way = NULL;
+    launch->accel = accel;
     struct error err = {0};
     if (why) {
         err = *why;
+    } else if (launch->spec->network.mode == NETWORK_TAP) {
+        make_tap(launch);
+        return;
     } else {
-        (void)make_process(launch, accel, &err);
+        (void)make_process(launch, &err);
     }
-    op_done_fn *done = launch->done;
-    void *done_context = launch->context;
-    launch_free(launch);
-    done(done_context, err.code ? &err : NULL);
+    finish(launch, &err);
 }
 
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
@@ -88,8 +137,9 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
         .spec = vm_spec_copy(env->spec),
         .mac = mem_strdup(env->status->mac),
         .instance = instance,
+        .tap_fd = -1,
         .done = done,
         .context = context};
-    launch->accel = accel_choose(machine->host->loop, env->spec->accel, accel_chosen, launch);
+    launch->under_way = accel_choose(machine->host->loop, env->spec->accel, accel_chosen, launch);
     return &launch->op;
 }

@@ -15,7 +15,6 @@
 #include "reconcilers/backend/qemu/iid.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/spawn_child.h"
-#include "reconcilers/backend/qemu/tap.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -68,11 +67,6 @@ static int open_descriptors(
     }
     if (rc == 0) {
         rc = listen_at(request, VM_CONSOLE_SOCKET, inheritance, QEMU_FD_CONSOLE, err);
-    }
-    if (rc == 0 && request->spec->network.mode == NETWORK_TAP) {
-        const char *bridge = request->spec->network.bridge;
-        rc = tap_open(bridge ? bridge : SPEC_DEFAULT_BRIDGE,
-            &inheritance->fds[QEMU_FD_TAP - QEMU_FD_LOCK], err);
     }
     return rc;
 }
@@ -146,8 +140,8 @@ static pid_t fork_child(const struct child_plan *plan)
     return pid;
 }
 
-static int start_child(
-    char *const *argv, struct inheritance *inheritance, struct spawned *ret, struct error *err)
+static int start_child(const struct spawn_request *request, char *const *argv,
+    struct inheritance *inheritance, struct spawned *ret, struct error *err)
 {
     int ends[2];
     /* A socket and not a pipe, so that a word to a dead child gives no SIGPIPE. */
@@ -159,6 +153,7 @@ static int start_child(
     struct child_plan plan = {
         .argv = argv, .log_fd = inheritance->log_fd, .go_fd = inheritance->go_fd};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));
+    plan.fds[QEMU_FD_TAP - QEMU_FD_LOCK] = request->tap_fd;
     pid_t pid = fork_child(&plan);
     if (pid < 0) {
         return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot start a process for QEMU");
@@ -195,7 +190,7 @@ int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct 
         cleanup_free char *log = vm_path(request, VM_QEMU_LOG);
         rc = qemu_log_open(log, request->wall_ms, request->iid, argv, &inheritance.log_fd, err);
     }
-    return rc < 0 ? rc : start_child(argv, &inheritance, ret, err);
+    return rc < 0 ? rc : start_child(request, argv, &inheritance, ret, err);
 }
 
 void spawn_release(int go_fd_take)

@@ -3,7 +3,7 @@
  * Makes the process that becomes QEMU, up to the point where it waits for a word on its "go"
  * socket:
  *
- *   alive.lock taken -> sockets bound, log and tap opened -> fork -> child waits -> 'g' -> exec
+ *   alive.lock taken -> sockets bound, log opened -> fork -> child waits -> 'g' -> exec
  *
  * The child inherits the lock, so it is held exactly as long as the instance lives. If this process
  * ends before 'g' is sent, the child sees the end of the stream and exits: between fork and the
@@ -24,6 +24,7 @@ struct spawn_request {
     const char *iid;
     const char *accel; /* "kvm" or "tcg" */
     const char *mac;   /* NULL: QEMU's own choice */
+    int tap_fd;        /* borrowed; -1: none, its network is not "tap" */
     int64_t wall_ms;   /* for the log */
 };
 

@@ -15,11 +15,15 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 
+bool tap_is_permission(const struct error *err)
+{
+    return err->sys_errno == EPERM || err->sys_errno == EACCES;
+}
+
 static int refused(struct error *err, const char *what)
 {
-    int number = errno;
-    (void)error_set_errno(err, ERR_QEMU_SPAWN, number, "%s", what);
-    if (number == EPERM || number == EACCES) {
+    (void)error_set_errno(err, ERR_QEMU_SPAWN, errno, "%s", what);
+    if (tap_is_permission(err)) {
         return error_help(err, "network \"tap\" needs CAP_NET_ADMIN: run as root, "
                                "or use network \"user\"");
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #pragma once
 
+#include <stdbool.h>
+
 struct error;
 
 /*
@@ -10,3 +12,6 @@ struct error;
  * there is no such bridge or no permission: the help says what to do.
  */
 int tap_open(const char *bridge, int *ret_fd, struct error *err);
+
+/* Whether tap_open() failed for lack of a privilege that qemu-bridge-helper has (tap_helper.h). */
+bool tap_is_permission(const struct error *err);

@@ -175,7 +175,7 @@ static void without_an_address_nothing_is_tried(void **state)
     struct guest_test *test = *state;
     free(test->status->ssh_host);
     test->status->ssh_host = NULL;
-    assert_int_equal(probe(test), ERR_SSH);
+    assert_int_equal(probe(test), ERR_IP_TIMEOUT);
     assert_string_equal(test->fixture.err.message, "vm 'web' has no address yet");
 }
 

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/network/leases.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+enum { EXPIRY_DIGITS_MAX = 18 }; /* what surely fits into an int64_t */
+
+/* A piece of the text; not NUL-terminated. */
+struct piece {
+    const char *start;
+    size_t length;
+};
+
+/* Cuts the next field off `line`: fields are separated by single spaces. Empty at its end. */
+static struct piece next_field(struct piece *line)
+{
+    const char *space = line->length > 0 ? memchr(line->start, ' ', line->length) : NULL;
+    struct piece field = {line->start, space ? (size_t)(space - line->start) : line->length};
+    size_t used = field.length + (space ? 1 : 0);
+    line->start += used;
+    line->length -= used;
+    return field;
+}
+
+static struct piece next_line(struct piece *text)
+{
+    const char *end = memchr(text->start, '\n', text->length);
+    struct piece line = {text->start, end ? (size_t)(end - text->start) : text->length};
+    size_t used = line.length + (end ? 1 : 0);
+    text->start += used;
+    text->length -= used;
+    return line;
+}
+
+static bool read_expiry(struct piece field, int64_t *ret_s)
+{
+    if (field.length == 0 || field.length > EXPIRY_DIGITS_MAX) {
+        return false;
+    }
+    int64_t seconds = 0;
+    for (size_t i = 0; i < field.length; i++) {
+        if (field.start[i] < '0' || field.start[i] > '9') {
+            return false;
+        }
+        seconds = seconds * 10 + (field.start[i] - '0');
+    }
+    *ret_s = seconds > 0 ? seconds : INT64_MAX;
+    return true;
+}
+
+/* Something the host could send to: nothing a guest was ever leased, but then the VM's SSH would be
+ * looked for on the host itself. */
+static bool is_guest_address(struct in_addr address)
+{
+    uint32_t bits = ntohl(address.s_addr);
+    return bits >> 24 != 0 && bits >> 24 != IN_LOOPBACKNET && !IN_MULTICAST(bits) &&
+           !IN_BADCLASS(bits);
+}
+
+static bool read_address(struct piece field, char *ret_ip)
+{
+    char text[INET_ADDRSTRLEN] = "";
+    struct in_addr address;
+    if (field.length >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, field.start, field.length);
+    if (inet_pton(AF_INET, text, &address) != 1 || !is_guest_address(address)) {
+        return false;
+    }
+    return inet_ntop(AF_INET, &address, ret_ip, INET_ADDRSTRLEN) != NULL;
+}
+
+static bool read_lease(struct piece line, struct piece mac, struct lease *ret)
+{
+    struct lease lease;
+    if (!read_expiry(next_field(&line), &lease.expires_s)) {
+        return false;
+    }
+    struct piece holder = next_field(&line);
+    if (holder.length != mac.length || strncasecmp(holder.start, mac.start, mac.length) != 0 ||
+        !read_address(next_field(&line), lease.ip)) {
+        return false;
+    }
+    *ret = lease;
+    return true;
+}
+
+bool leases_find(const char *text, size_t n, const char *mac, int64_t wall_s, struct lease *ret)
+{
+    struct piece rest = {text, n};
+    struct piece wanted = {mac, strlen(mac)};
+    bool is_found = false;
+    while (rest.length > 0) {
+        struct lease lease;
+        if (read_lease(next_line(&rest), wanted, &lease) && lease.expires_s > wall_s) {
+            *ret = lease;
+            is_found = true;
+        }
+    }
+    return is_found;
+}

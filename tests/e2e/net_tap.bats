@@ -1,0 +1,168 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# network "tap": two real guests on a bridge with DHCP. All of it, vmctld included, is in a network
+# namespace that belongs to dnsmasq's process, so nothing of the host's network is touched. Needs root
+# and /dev/net/tun.
+
+load qemu
+
+# In the namespace, as everything here has to be; qemu.bash calls vmctl too.
+in_net() { nsenter --target "$DNSMASQ_PID" --net -- "$@"; }
+vmctl() { in_net vmctl "$@"; }
+
+status_of() { vmctl status "$1" -o json | jq -r "$2"; }
+# The address of a VM as dnsmasq's lease file knows it.
+leased_to() { awk -v mac="$(status_of "$1" .status.mac)" '$2 == mac { print $3 }' "$VMCTL_DNSMASQ_LEASES"; }
+condition_of() { status_of "$1" ".. | objects | select(.type? == \"$2\") | .reason"; }
+taps() { in_net ip -o link show type tun | wc -l; }
+has_taps() { [ "$(taps)" = "$1" ]; }
+
+make_network() {
+    export VMCTL_DNSMASQ_LEASES=$BATS_FILE_TMPDIR/leases
+    unshare --net -- bash -euc '
+        ip link set lo up
+        ip link add br0 type bridge
+        ip addr add 10.77.0.1/24 dev br0
+        ip link set br0 up
+        exec dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --port=0 \
+            --interface=br0 --bind-interfaces --dhcp-range=10.77.0.10,10.77.0.99,1h --no-ping \
+            --dhcp-authoritative --log-facility=- --dhcp-leasefile="$VMCTL_DNSMASQ_LEASES"
+    ' >"$BATS_FILE_TMPDIR/dnsmasq.log" 2>&1 3>&- &
+    export DNSMASQ_PID=$!
+    await 10 test -e "$VMCTL_DNSMASQ_LEASES"
+}
+
+make_project() {
+    local vm
+    for vm in a b; do
+        cat <<END
+vm "$vm" {
+    image "guest.qcow2"
+    memory 160
+    network "tap" { bridge "br0" }
+    cloud-init { hostname "tap-$vm" }
+    ssh { user "worker" }
+}
+END
+    done >"$PROJECT/VMFile.kdl"
+    mkdir -p "$PROJECT/lost"
+    cat >"$PROJECT/lost/VMFile.kdl" <<'END'
+vm "lost" {
+    image "../guest.qcow2"
+    memory 160
+    network "tap" { bridge "br-lost" }
+    cloud-init { hostname "tap-lost" }
+    ssh { user "worker" }
+}
+END
+}
+
+# Why none of this can be done here; nothing when it can.
+obstacle() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "needs root, to make a network namespace"
+    elif [ ! -w /dev/net/tun ] || ! unshare --net -- true; then
+        echo "no tap devices, or no network namespaces here"
+    elif ! command -v dnsmasq >/dev/null; then
+        echo "dnsmasq is not installed (package dnsmasq-base)"
+    fi
+}
+
+setup_file() {
+    OBSTACLE=$(obstacle)
+    export OBSTACLE
+    [ -z "$OBSTACLE" ] || return 0
+    use_data_dir
+    make_network
+    make_project
+}
+
+teardown_file() {
+    if [ -n "${DNSMASQ_PID:-}" ]; then
+        leave_data_dir
+        kill "$DNSMASQ_PID"
+    fi
+}
+
+setup() {
+    [ -z "$OBSTACLE" ] || skip "$OBSTACLE"
+    cd "$PROJECT" || return
+}
+
+@test "two VMs on a bridge become Ready at the addresses that DHCP gave them" {
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    local vm
+    for vm in a b; do
+        [ "$(state_of "$vm")" = Ready ]
+        [[ $(leased_to "$vm") == 10.77.0.* ]]
+        [ "$(status_of "$vm" .status.sshHost)" = "$(leased_to "$vm")" ]
+        [ "$(status_of "$vm" .status.sshPort)" = 22 ]
+    done
+    has_taps 2
+}
+
+@test "they reach each other" {
+    run vmctl ssh a -- "hostname; nc -w 10 $(leased_to b) 22 </dev/null | head -c 8"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = $'tap-a\nSSH-2.0-' ]
+    run vmctl ssh b -- "hostname; nc -w 10 $(leased_to a) 22 </dev/null | head -c 8"
+    [ "$output" = $'tap-b\nSSH-2.0-' ]
+}
+
+@test "a controller that was killed finds them where they are" {
+    local pid
+    pid=$(pid_of a)
+    kill_hard "$(controller_pid)"
+    has_taps 2
+    run vmctl up
+    [ "$status" -eq 0 ]
+    [ "$(pid_of a)" = "$pid" ]
+    [ "$(status_of a .status.sshHost)" = "$(leased_to a)" ]
+}
+
+@test "a restarted VM keeps its MAC address and with it its address" {
+    local mac ip
+    mac=$(status_of a .status.mac)
+    ip=$(leased_to a)
+    run vmctl restart a
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(status_of a .status.mac)" = "$mac" ]
+    [ "$(status_of a .status.sshHost)" = "$ip" ]
+    run vmctl ssh a -- hostname
+    [ "$output" = tap-a ]
+}
+
+@test "a bridge that does not exist is told with the command that makes it" {
+    cd lost
+    run vmctl up
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"network bridge 'br-lost' does not exist"* ]]
+    [[ $output == *"ip link add br-lost type bridge && ip link set br-lost up"* ]]
+    has_taps 2
+}
+
+@test "once the bridge is there the VM starts by itself and waits for an address" {
+    in_net ip link add br-lost type bridge
+    in_net ip link set br-lost up
+    await 60 has_taps 3
+    is_waiting() { [ "$(condition_of lost GuestReachable)" = WaitingForIP ]; }
+    await 60 is_waiting
+    in_net ip neigh add 10.78.0.5 lladdr "$(status_of lost .status.mac)" dev br-lost nud permanent
+    is_found() { [ "$(status_of lost .status.sshHost)" = 10.78.0.5 ]; }
+    await 10 is_found
+}
+
+@test "the tap devices go with their VMs" {
+    local vm
+    for vm in a b lost; do
+        run vmctl destroy "$vm"
+        echo "$output"
+        [ "$status" -eq 0 ]
+    done
+    await 10 has_taps 0
+}
