@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 # Release builds are hardened; sanitizer builds must not be (_FORTIFY_SOURCE hides what they look for).
+if(VMCTL_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link) # coverage in every library, not only in the target
+endif()
 if(VMCTL_SANITIZE)
   add_compile_options(-fsanitize=${VMCTL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${VMCTL_SANITIZE})
