@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * measure spawn RUNS A... -- B...   runs the two commands in turn; medians and the median of A/B
+ * measure heal DATA-DIR VM          kills the VM's process; milliseconds until its successor runs
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/places.h"
+#include "specs/base/text.h"
+#include "store/bell.h"
+#include "store/store.h"
+
+extern char **environ;
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int n)
+{
+    qsort(values, (size_t)n, sizeof(*values), compare);
+    return values[n / 2];
+}
+
+static double spawn_ms(char **argv)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    double start = now_ms();
+    pid_t pid = -1;
+    int status = 0;
+    if (posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) != 0 ||
+        waitpid(pid, &status, 0) != pid || status != 0) {
+        fprintf(stderr, "'%s' failed\n", argv[0]);
+        exit(1);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    return now_ms() - start;
+}
+
+static int measure_spawn(int runs, char **a)
+{
+    char **b = a;
+    while (*b && strcmp(*b, "--") != 0) {
+        b++;
+    }
+    if (!*b) {
+        return 2;
+    }
+    *b++ = NULL;
+    double *a_ms = mem_calloc((size_t)runs, sizeof(double)), *b_ms = mem_dup(a_ms, (size_t)runs * 8),
+           *ratio = mem_dup(a_ms, (size_t)runs * 8);
+    (void)spawn_ms(a);
+    (void)spawn_ms(b);
+    for (int i = 0; i < runs; i++) {
+        a_ms[i] = spawn_ms(a);
+        b_ms[i] = spawn_ms(b);
+        ratio[i] = a_ms[i] / b_ms[i];
+    }
+    printf("%-24s median %.2f ms; %s %.2f ms; ratio %.2f; difference %.2f ms (n %d)\n", a[0],
+        median(a_ms, runs), b[0], median(b_ms, runs), median(ratio, runs),
+        median(a_ms, runs) - median(b_ms, runs), runs);
+    free(a_ms);
+    free(b_ms);
+    free(ratio);
+    return 0;
+}
+
+/* The pid of the VM's running instance, 0 while there is none. */
+static pid_t running_pid(struct store *store, const char *vm)
+{
+    struct error err = {.code = ERR_NONE};
+    struct vm_record record = {.name = NULL};
+    pid_t pid = 0;
+    if (store_get(store, vm, &record, &err) == 0 && record.status &&
+        vm_status_is_true(record.status, CONDITION_RUNNING)) {
+        pid = record.status->instance.pid;
+    }
+    vm_record_clear(&record);
+    return pid;
+}
+
+/* Blocks until an instance other than `old` runs. */
+static pid_t await_running(struct store *store, struct bell_watch *watch, const char *vm, pid_t old)
+{
+    double deadline = now_ms() + 120000;
+    while (now_ms() < deadline) {
+        (void)bell_watch_drain(watch);
+        pid_t pid = running_pid(store, vm);
+        if (pid > 0 && pid != old) {
+            return pid;
+        }
+        struct pollfd p = {.fd = watch->fd, .events = POLLIN};
+        (void)poll(&p, 1, 100);
+    }
+    fprintf(stderr, "vm '%s' does not run\n", vm);
+    exit(1);
+}
+
+static double heal_ms(struct store *store, struct bell_watch *watch, const char *vm)
+{
+    pid_t old = await_running(store, watch, vm, 0);
+    cleanup_close int pidfd = pidfd_open(old, 0);
+    struct pollfd death = {.fd = pidfd, .events = POLLIN};
+    (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    (void)poll(&death, 1, -1);
+    double start = now_ms();
+    (void)await_running(store, watch, vm, old);
+    return now_ms() - start;
+}
+
+/* A crash that follows a crash waits longer on purpose, so the counter is reset by a new generation
+ * between the runs: the caller's command (vmctl wait, up) does that. */
+static int measure_heal(const char *data_dir, const char *vm)
+{
+    struct error err = {.code = ERR_NONE};
+    struct places places;
+    struct store *store = NULL;
+    struct bell_watch watch;
+    if (places_init(&places, data_dir, &err) < 0 || store_open(&places, &store, &err) < 0 ||
+        bell_watch_open(&watch, &places, BELL_STATUS, &err) < 0) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    printf("%.1f\n", heal_ms(store, &watch, vm));
+    bell_watch_close(&watch);
+    store_close(store);
+    places_clear(&places);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 5 && text_eq(argv[1], "spawn")) {
+        return measure_spawn(atoi(argv[2]), argv + 3);
+    }
+    if (argc == 4 && text_eq(argv[1], "heal")) {
+        return measure_heal(argv[2], argv[3]);
+    }
+    fprintf(stderr, "usage: measure spawn RUNS A... -- B... | measure heal DATA-DIR VM\n");
+    return 2;
+}
