@@ -10,8 +10,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* A connection lost so often during provisioning is no accident: a step that reboots the guest would
- * be run for ever. And so many ports taken in a row are not our bookkeeping's fault. */
+/* A connection lost so often during provisioning is no accident: a step that reboots the guest
+ * would be run for ever. And so many ports taken in a row are not our bookkeeping's fault. */
 enum { INTERRUPTIONS_MAX = 3, PORTS_TRIED_MAX = 10 };
 
 static void replace_text(char **field, char **taken)
@@ -87,10 +87,10 @@ static bool absorb_step(struct pass *pass)
     pass->vm->n_interrupted = 0;
     provision->next_step++;
     if (provision->next_step >= provision->total) {
-        memcpy(pass->patch->status->handled_provision_token,
-            pass->view->desired->provision_token, TEXT_ID_SIZE);
-        vm_patch_event(pass->patch, false, REASON_PROVISIONED, "%u provision steps done",
-            provision->total);
+        memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
+            TEXT_ID_SIZE);
+        vm_patch_event(
+            pass->patch, false, REASON_PROVISIONED, "%u provision steps done", provision->total);
     }
     return true;
 }
@@ -130,8 +130,7 @@ static void fail_provision(struct pass *pass)
 /* Else the connection was lost: the guest is reached again first, then the step is run again. */
 static bool is_step_final(const struct pass *pass)
 {
-    struct failure_class class =
-        failure_classify(ACTION_RUN_STEP, pass->vm->outcome.error.code);
+    struct failure_class class = failure_classify(ACTION_RUN_STEP, pass->vm->outcome.error.code);
     return class.reason == REASON_STEP_FAILED || ++pass->vm->n_interrupted >= INTERRUPTIONS_MAX;
 }
 
@@ -215,7 +214,8 @@ void pass_reset_provision(struct pass *pass)
         return;
     }
     pass->patch->status->provision = (struct vm_provision){.last_exit_status = -1};
-    memcpy(pass->patch->status->provision.token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+    memcpy(
+        pass->patch->status->provision.token, pass->view->desired->provision_token, TEXT_ID_SIZE);
 }
 
 /* The user asked again, or changed the steps while they are being run. */
@@ -240,8 +240,8 @@ static void acknowledge_provision(struct pass *pass)
         }
     }
     if (pass->view->desired->spec->n_steps == 0) {
-        memcpy(pass->patch->status->handled_provision_token,
-            pass->view->desired->provision_token, TEXT_ID_SIZE);
+        memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
+            TEXT_ID_SIZE);
     }
 }
 
@@ -250,8 +250,8 @@ static bool is_about_media(enum action action)
     return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE;
 }
 
-/* Media that are being made, or were just made, may be of the old spec's image: they are cheap to take
- * up again. */
+/* Media that are being made, or were just made, may be of the old spec's image: they are cheap to
+ * take up again. */
 static void acknowledge_media(struct pass *pass)
 {
     struct vm *vm = pass->vm;

@@ -3,7 +3,7 @@
  * Carrying out a decision. Each function answers the three questions of crash safety where they are
  * not obvious: killed just before the effect, just after it, and the effect done twice.
  */
-#include "reconcilers/pass.h"
+#include "reconcilers/act.h"
 
 #include <errno.h>
 #include <errno.h>
@@ -22,9 +22,6 @@
 #include "specs/base/text.h"
 
 enum {
-    POWERDOWN_REPEAT_MS = 5000, /* a booting guest ignores the power button */
-    STOP_REPEAT_MS = 1000,
-    IO_RETRY_MS = 30000,
     SILENT_RETRY_MS = 5000,
     DYING_CHILD_MS = 50, /* a child of the controller before this one, that was not released */
     ORPHAN_RECHECK_MS = 60000,
@@ -89,8 +86,7 @@ static int64_t act_boot(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     vm_begin(vm, ACTION_BOOT, generation_of(pass));
-    vm->op = vm->backend->machine->boot(
-        vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
+    vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -152,8 +148,8 @@ static int64_t act_confirm_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     status->instance.journal = JOURNAL_NONE;
-    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d, %s)",
-        status->instance.pid, status->instance.accel ? status->instance.accel : "?");
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d, %s)", status->instance.pid,
+        status->instance.accel ? status->instance.accel : "?");
     return VERDICT_NOW;
 }
 
@@ -172,102 +168,7 @@ static int64_t act_back_off(struct pass *pass)
     return exits_backoff_left_ms(pass);
 }
 
-/* ---- stop ---- */
-
-static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_ms)
-{
-    struct vm_instance *instance = &pass->patch->status->instance;
-    instance->journal = JOURNAL_STOP;
-    instance->stop_deadline_ms = pass->now_ms + grace_ms;
-    if (instance->cause == EXIT_NONE) {
-        instance->cause = cause;
-    }
-}
-
-static int64_t act_begin_stop(struct pass *pass)
-{
-    begin_stop(pass, EXIT_BY_USER, pass_grace_ms(pass));
-    return VERDICT_NOW;
-}
-
-static int64_t act_give_up_start(struct pass *pass)
-{
-    begin_stop(pass, EXIT_START_FAILED, 0);
-    vm_patch_event(pass->patch, true, REASON_QMP_TIMEOUT, "QEMU did not answer on its QMP socket");
-    return VERDICT_NOW;
-}
-
-static int64_t act_record_cause(struct pass *pass)
-{
-    static const enum exit_cause causes[RUN_STATE_COUNT_] = {
-        [RUN_STATE_SHUTDOWN] = EXIT_GUEST_SHUTDOWN,
-        [RUN_STATE_PANICKED] = EXIT_GUEST_PANIC,
-        [RUN_STATE_INTERNAL_ERROR] = EXIT_INTERNAL_ERROR,
-    };
-    enum exit_cause cause = causes[pass->situation.run_state];
-    exits_hold(pass, cause);
-    begin_stop(pass, cause, 0);
-    return VERDICT_NOW;
-}
-
-/* Sends a command, but the same one only every `repeat_ms`. */
-static int64_t repeat_command(
-    struct pass *pass, enum machine_command command, int64_t repeat_ms)
-{
-    struct vm *vm = pass->vm;
-    int64_t since_ms = pass->now_ms - vm->last_command_ms;
-    if (vm->last_command == command && vm->last_command_ms > 0 && since_ms < repeat_ms) {
-        return repeat_ms - since_ms;
-    }
-    log_debug("vm", "%s: command %d", vm->name, command);
-    vm->last_command = command;
-    vm->last_command_ms = pass->now_ms;
-    vm->backend->machine->command(vm->machine, &pass->env, command);
-    return repeat_ms;
-}
-
-/* The same, but looking again when the stop ladder's next rung is due. */
-static int64_t command(struct pass *pass, enum machine_command command, int64_t repeat_ms)
-{
-    int64_t again_ms = repeat_command(pass, command, repeat_ms);
-    int64_t left_ms = pass_rung_left_ms(pass);
-    return left_ms < again_ms ? left_ms : again_ms;
-}
-
-static int64_t act_powerdown(struct pass *pass)
-{
-    return command(pass, MACHINE_POWERDOWN, POWERDOWN_REPEAT_MS);
-}
-
-static int64_t act_quit(struct pass *pass)
-{
-    return command(pass, MACHINE_QUIT, STOP_REPEAT_MS);
-}
-
-static int64_t act_terminate(struct pass *pass)
-{
-    return command(pass, MACHINE_TERMINATE, STOP_REPEAT_MS);
-}
-
-static int64_t act_kill(struct pass *pass)
-{
-    return command(pass, MACHINE_KILL, STOP_REPEAT_MS);
-}
-
-static int64_t act_resume(struct pass *pass)
-{
-    return command(pass, MACHINE_RESUME, STOP_REPEAT_MS);
-}
-
-static int64_t act_pause(struct pass *pass)
-{
-    return command(pass, MACHINE_PAUSE, STOP_REPEAT_MS);
-}
-
-static int64_t act_retry_io(struct pass *pass)
-{
-    return command(pass, MACHINE_RESUME, IO_RETRY_MS);
-}
+/* ---- exit ---- */
 
 static int64_t act_record_exit(struct pass *pass)
 {
@@ -356,8 +257,6 @@ static int64_t act_none(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-typedef int64_t act_fn(struct pass *pass);
-
 static act_fn *const acts[] = {
     [ACTION_NONE] = act_none,
     [ACTION_ADOPT_ORPHAN] = act_adopt_orphan,
@@ -400,11 +299,12 @@ static bool serves(enum action begun, enum action decided)
 }
 
 /* What is under way stays useful: only then is it left alone. A monitor that does not answer for a
- * moment says nothing against a provision step, and `cont` is told by an event before its answer. */
+ * moment says nothing against a provision step, and `cont` is told by an event before its answer.
+ */
 static bool goes_on(const struct vm *vm, enum action decided)
 {
     return serves(vm->op_action, decided) || decided == ACTION_AWAIT_MACHINE ||
-        (vm->op_action == ACTION_BOOT && decided == ACTION_CONFIRM_START);
+           (vm->op_action == ACTION_BOOT && decided == ACTION_CONFIRM_START);
 }
 
 /* The same action failed a moment ago, for the same wish: not again before its time. */
@@ -418,7 +318,7 @@ static int64_t wait_for_retry(const struct pass *pass)
 static bool needs_backend(enum action action)
 {
     return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||
-        action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+           action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
 }
 
 static int64_t begin(struct pass *pass)

@@ -70,8 +70,8 @@ static int check_forwards(const struct pass *pass, struct error *err)
         if (holder && !text_eq(holder, pass->vm->name)) {
             error_set(err, ERR_PORT_TAKEN, "host port %s of vm '%s' is used by vm '%s'", key,
                 pass->vm->name, holder);
-            return error_help(err, "choose another host port, or stop the other one: vmctl stop %s",
-                holder);
+            return error_help(
+                err, "choose another host port, or stop the other one: vmctl stop %s", holder);
         }
     }
     return 0;

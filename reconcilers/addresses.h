@@ -17,6 +17,6 @@ int addresses_choose(struct pass *pass, struct error *err);
 /* Lets go of the host ports that the last instance's spec declares: a stopped VM needs none. */
 void addresses_release_forwards(struct pass *pass);
 
-/* With network "tap": puts the address at which the guest is found now into the patch's status. True
- * when that is news: commit before using it. */
+/* With network "tap": puts the address at which the guest is found now into the patch's status.
+ * True when that is news: commit before using it. */
 bool addresses_discover(struct pass *pass);

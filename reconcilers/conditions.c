@@ -43,13 +43,14 @@ static void describe_image(struct pass *pass)
         pass_set(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED,
             "the base image is not the one this VM's disk was made on");
     } else if (pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image) {
-        pass_set(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING, pass->vm->progress);
+        pass_set(
+            pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING, pass->vm->progress);
     } else if (!tell_failure(pass, CONDITION_IMAGE_READY)) {
         bool is_ready = pass->media.has_image;
         pass_set(pass, CONDITION_IMAGE_READY, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
             !is_ready ? REASON_PENDING
-                : is_url ? REASON_CACHED
-                         : REASON_LOCAL_FILE,
+            : is_url  ? REASON_CACHED
+                      : REASON_LOCAL_FILE,
             NULL);
     }
 }
@@ -74,7 +75,7 @@ enum reason pass_reason_while_down(const struct pass *pass)
     }
     if (s->is_held) {
         return status->restart.last_cause == EXIT_GUEST_SHUTDOWN ? REASON_GUEST_SHUTDOWN
-            : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
+               : status->restart.last_cause == EXIT_GUEST_PANIC  ? REASON_GUEST_PANICKED
                                                                  : REASON_PROCESS_EXITED;
     }
     bool is_looping = status->restart.count > 1 && exits_backoff_left_ms(pass) > 0;
@@ -114,14 +115,15 @@ static void describe_alive(struct pass *pass)
     enum { QUIET_MS = 2000 }; /* reconnecting after a restart of vmctld takes milliseconds */
     const struct situation *s = &pass->situation;
     const struct condition *before = &pass->view->status->conditions[CONDITION_RUNNING];
-    /* said as soon as the wish is observed: a waiter must not take the old instance for the new one */
+    /* said as soon as the wish is observed: a waiter must not take the old instance for the new one
+     */
     if (pass->patch->status->instance.journal == JOURNAL_STOP || situation_must_be_down(s)) {
         pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE,
             s->rung == RUNG_UNKILLABLE ? REASON_UNKILLABLE : REASON_STOPPING, NULL);
     } else if (pass->patch->status->instance.journal == JOURNAL_START) {
         pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING, NULL);
     } else if (s->run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
-        before->state == CONDITION_ABSENT) {
+               before->state == CONDITION_ABSENT) {
         pass_set(pass, CONDITION_RUNNING, by_run_state[s->run_state].state,
             by_run_state[s->run_state].reason, NULL);
     } else { /* no answer for a moment: what was known still holds */
@@ -186,15 +188,16 @@ static void describe_provisioned(struct pass *pass)
     const struct condition *before = &pass->view->status->conditions[CONDITION_PROVISIONED];
     const struct vm_desired *desired = pass->view->desired;
     bool is_asked = desired->provision_token[0] &&
-        !text_eq(desired->provision_token, status->handled_provision_token);
+                    !text_eq(desired->provision_token, status->handled_provision_token);
     if (desired->spec->n_steps == 0) {
         pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL);
     } else if (provision->is_failed && pass->vm->failure.action != ACTION_RUN_STEP &&
-        before->state == CONDITION_FALSE) { /* told by the pass that saw it, kept until asked again */
+               before->state ==
+                   CONDITION_FALSE) { /* told by the pass that saw it, kept until asked again */
         cleanup_free char *message = mem_strdup(before->message);
         pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, before->reason, message);
     } else if (is_asked && pass->vm->op_action != ACTION_RUN_STEP &&
-        tell_failure(pass, CONDITION_PROVISIONED)) {
+               tell_failure(pass, CONDITION_PROVISIONED)) {
         return;
     } else if (is_asked) {
         describe_step_under_way(pass);
@@ -305,8 +308,8 @@ static void describe_reconciling(struct pass *pass)
 {
     enum action action = pass->decision.action;
     bool is_settled = action == ACTION_NONE || action == ACTION_HOLD ||
-        action == ACTION_REFUSE_IMAGE ||
-        (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
+                      action == ACTION_REFUSE_IMAGE ||
+                      (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
     bool is_retrying = action == ACTION_BACK_OFF || pass->vm->failure.action == action;
     pass_set(pass, CONDITION_RECONCILING, is_settled ? CONDITION_ABSENT : CONDITION_TRUE,
         is_retrying ? REASON_RETRYING : REASON_PROGRESSING, NULL);

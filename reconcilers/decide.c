@@ -8,7 +8,7 @@
 bool situation_must_be_down(const struct situation *s)
 {
     return s->is_deleting || s->power == POWER_STOPPED || s->is_restart_pending ||
-        s->is_recreate_pending;
+           s->is_recreate_pending;
 }
 
 /* A stop that has begun is finished even if the user changes his mind: the guest may already be
@@ -21,7 +21,7 @@ static bool is_stopping(const struct situation *s)
 static bool has_guest_ended(const struct situation *s)
 {
     return s->run_state == RUN_STATE_SHUTDOWN || s->run_state == RUN_STATE_PANICKED ||
-        s->run_state == RUN_STATE_INTERNAL_ERROR;
+           s->run_state == RUN_STATE_INTERNAL_ERROR;
 }
 
 /* No guest is there to be asked: it is off, broken, or never ran. */
@@ -61,7 +61,7 @@ static bool stop_before_release(const struct situation *s)
 static bool stop_not_begun(const struct situation *s)
 {
     return situation_must_be_down(s) && s->is_alive &&
-        (s->journal != JOURNAL_STOP || s->is_grace_shorter);
+           (s->journal != JOURNAL_STOP || s->is_grace_shorter);
 }
 static bool stop_unkillable(const struct situation *s)
 {
@@ -85,7 +85,8 @@ static bool stop_powerdown(const struct situation *s)
 }
 static bool exited(const struct situation *s)
 {
-    bool is_start_untried = s->journal == JOURNAL_START && !s->has_pid && !situation_must_be_down(s);
+    bool is_start_untried =
+        s->journal == JOURNAL_START && !s->has_pid && !situation_must_be_down(s);
     return s->has_instance && !s->is_alive && !is_start_untried;
 }
 static bool delete_files(const struct situation *s)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The decision: desired × recorded × observed -> one action. A pure function: no I/O, no clock, no
- * memory of earlier calls. The first row of the table in decide.c that holds, wins; the row's number
- * is told, so that a test and a log line can name it.
+ * memory of earlier calls. The first row of the table in decide.c that holds, wins; the row's
+ * number is told, so that a test and a log line can name it.
  *
  * The engine (reconcile.c) carries the action out, commits what it changed, observes again and asks
- * again, until the answer is ACTION_NONE. Events never carry meaning here: they only make the engine
- * look again.
+ * again, until the answer is ACTION_NONE. Events never carry meaning here: they only make the
+ * engine look again.
  */
 #pragma once
 
@@ -28,7 +28,7 @@ enum stop_rung {
 
 struct situation {
     /* Desired. */
-    bool is_desired;         /* there is a desired record */
+    bool is_desired; /* there is a desired record */
     bool is_deleting;
     enum power power;
     bool wants_prepared;     /* `create`: image and disk are to be made though it is stopped */
@@ -36,7 +36,7 @@ struct situation {
     bool is_recreate_pending;
 
     /* Recorded, as committed. */
-    bool has_instance;      /* an instance, or at least a journal of one */
+    bool has_instance; /* an instance, or at least a journal of one */
     enum journal journal;
     bool has_pid;           /* the instance's process was recorded */
     bool is_start_outdated; /* the spec changed since the start was recorded */
@@ -45,7 +45,7 @@ struct situation {
 
     /* Observed. */
     bool is_alive;
-    bool is_waiting; /* launched, waits for release */
+    bool is_waiting;   /* launched, waits for release */
     bool is_launching; /* the operation that launches it has not told its pid yet */
     enum run_state run_state;
     bool is_start_overdue; /* alive, but QMP did not answer within the start's deadline */
@@ -64,15 +64,15 @@ struct situation {
 
 enum action {
     ACTION_NONE,
-    ACTION_ADOPT_ORPHAN,   /* alive without a desired record: report, leave alone */
-    ACTION_QUARANTINE,     /* files without a desired record: move aside, never delete */
-    ACTION_FORGET,         /* drop all records */
-    ACTION_BEGIN_STOP,     /* journal: stop, with a deadline */
+    ACTION_ADOPT_ORPHAN, /* alive without a desired record: report, leave alone */
+    ACTION_QUARANTINE,   /* files without a desired record: move aside, never delete */
+    ACTION_FORGET,       /* drop all records */
+    ACTION_BEGIN_STOP,   /* journal: stop, with a deadline */
     ACTION_POWERDOWN,
     ACTION_QUIT,
     ACTION_TERMINATE,
     ACTION_KILL,
-    ACTION_RECORD_EXIT,    /* the process is gone: why, and what next */
+    ACTION_RECORD_EXIT, /* the process is gone: why, and what next */
     ACTION_DISCARD_ALL,
     ACTION_DISCARD_DISK,
     ACTION_MARK_RESTARTED, /* a restart was asked for and the VM is down: that part is done */
@@ -81,17 +81,17 @@ enum action {
     ACTION_FETCH_IMAGE,
     ACTION_PREPARE,
     ACTION_BACK_OFF,
-    ACTION_BEGIN_START,    /* journal: start, with instance id, ports, MAC */
+    ACTION_BEGIN_START, /* journal: start, with instance id, ports, MAC */
     ACTION_LAUNCH,
-    ACTION_RELEASE,        /* the pid is committed: let the child become QEMU */
+    ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
     ACTION_BOOT,
-    ACTION_CONFIRM_START,  /* it runs: clear the journal */
-    ACTION_GIVE_UP_START,  /* QMP never answered: stop it and count a failure */
-    ACTION_RECORD_CAUSE,   /* guest off or broken: remember why, then stop the process */
+    ACTION_CONFIRM_START, /* it runs: clear the journal */
+    ACTION_GIVE_UP_START, /* QMP never answered: stop it and count a failure */
+    ACTION_RECORD_CAUSE,  /* guest off or broken: remember why, then stop the process */
     ACTION_RESUME,
     ACTION_PAUSE,
     ACTION_RETRY_IO,
-    ACTION_AWAIT_MACHINE,  /* alive but not answering: look again, never start a second one */
+    ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
     ACTION_PROBE,
     ACTION_RUN_STEP,
     ACTION_COUNT_
@@ -107,7 +107,8 @@ struct decision decide(const struct situation *s);
 /* The process has to end before anything else can happen, because the user said so. */
 bool situation_must_be_down(const struct situation *s);
 
-/* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents. */
+/* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
+ */
 enum { DECIDE_ROWS = 38 };
 enum action decide_action_of_row(int row);
 

@@ -34,14 +34,15 @@ static enum exit_cause cause_of(const struct pass *pass)
 static bool is_failure(enum exit_cause cause)
 {
     return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
-        cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED;
+           cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED;
 }
 
 static bool stays_down(const struct pass *pass, enum exit_cause cause)
 {
     enum restart_policy policy = pass->view->desired->spec->restart;
     bool is_own_end = cause == EXIT_GUEST_SHUTDOWN;
-    return (is_own_end && policy != RESTART_ALWAYS) || (is_failure(cause) && policy == RESTART_NEVER);
+    return (is_own_end && policy != RESTART_ALWAYS) ||
+           (is_failure(cause) && policy == RESTART_NEVER);
 }
 
 void exits_hold(struct pass *pass, enum exit_cause cause)
@@ -71,8 +72,8 @@ static void count_failure(struct pass *pass)
         instance->started_at_ms > 0 && pass->wall_ms - instance->started_at_ms >= STABLE_MS;
     restart->count = was_stable ? 1 : restart->count + 1;
     memcpy(restart->last_failed_iid, instance->iid, TEXT_ID_SIZE);
-    restart->not_before_ms = pass->wall_ms +
-        backoff_delay_ms(&backoff_crash, restart->count, pass->vm->host->dice(pass->vm->host));
+    restart->not_before_ms = pass->wall_ms + backoff_delay_ms(&backoff_crash, restart->count,
+                                                 pass->vm->host->dice(pass->vm->host));
 }
 
 static enum reason reason_of(enum exit_cause cause)
@@ -102,9 +103,19 @@ static void tell(struct pass *pass, enum exit_cause cause)
         [EXIT_START_FAILED] = "QEMU did not come up",
         [EXIT_HOST_REBOOT] = "the host was rebooted",
     };
-    const char *last = is_failure(cause) ? pass->machine.last_output : NULL;
+    const char *last = is_failure(cause) ? pass->patch->status->restart.last_message : NULL;
     vm_patch_event(pass->patch, is_failure(cause), reason_of(cause), "%s%s%s", words[cause],
         last ? ": " : "", last ? last : "");
+}
+
+/* The last words of QEMU; of one that was given up in silence, that it was silent. */
+static char *last_words(const struct pass *pass)
+{
+    const char *output = pass->machine.last_output;
+    bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
+    return mem_strdup(output           ? output
+                      : is_given_up ? "it did not answer on its QMP socket"
+                                    : NULL);
 }
 
 void exits_record(struct pass *pass)
@@ -114,7 +125,7 @@ void exits_record(struct pass *pass)
     status->restart.last_cause = cause;
     status->restart.last_exit_status = pass->machine.exit_status;
     free(status->restart.last_message);
-    status->restart.last_message = mem_strdup(pass->machine.last_output);
+    status->restart.last_message = last_words(pass);
     if (is_failure(cause)) {
         count_failure(pass);
     }

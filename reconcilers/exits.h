@@ -10,8 +10,8 @@ struct pass;
 
 /*
  * The guest has ended by `cause` and its process is about to be stopped: if the VM's restart policy
- * keeps it down, it stays down until the user speaks. What he says from now on counts, even while the
- * process is still there.
+ * keeps it down, it stays down until the user speaks. What he says from now on counts, even while
+ * the process is still there.
  */
 void exits_hold(struct pass *pass, enum exit_cause cause);
 

@@ -17,16 +17,15 @@ static const struct {
     enum action action;
     struct failure_class class;
 } by_action[] = {
-    {ACTION_FETCH_IMAGE,
-        {CONDITION_IMAGE_READY, REASON_DOWNLOAD_BACK_OFF, 3, &backoff_download}},
+    {ACTION_FETCH_IMAGE, {CONDITION_IMAGE_READY, REASON_DOWNLOAD_BACK_OFF, 3, &backoff_download}},
     {ACTION_PREPARE, {CONDITION_PREPARED, REASON_INTERNAL, 1, &backoff_user}},
     {ACTION_DISCARD_ALL, {CONDITION_PREPARED, REASON_INTERNAL, 3, &backoff_reconcile}},
     {ACTION_DISCARD_DISK, {CONDITION_PREPARED, REASON_INTERNAL, 3, &backoff_reconcile}},
     {ACTION_BEGIN_START, {CONDITION_RUNNING, REASON_PORT_CONFLICT, 1, &backoff_user}},
     {ACTION_LAUNCH, {CONDITION_RUNNING, REASON_SPAWN_FAILED, 1, &backoff_user}},
     {ACTION_BOOT, {CONDITION_RUNNING, REASON_SPAWN_FAILED, 3, &backoff_reconcile}},
-    {ACTION_PROBE, {CONDITION_GUEST_REACHABLE, REASON_WAITING_FOR_SSH, NEVER_STALLED,
-                       &backoff_probe}},
+    {ACTION_PROBE,
+        {CONDITION_GUEST_REACHABLE, REASON_WAITING_FOR_SSH, NEVER_STALLED, &backoff_probe}},
     {ACTION_RUN_STEP, {CONDITION_PROVISIONED, REASON_INTERRUPTED, 3, &backoff_reconcile}},
 };
 

@@ -24,7 +24,7 @@ struct pass {
     struct media_facts media;
     struct situation situation;
     struct decision decision;
-    int64_t now_ms;  /* monotonic */
+    int64_t now_ms; /* monotonic */
     int64_t wall_ms;
 };
 
@@ -56,7 +56,8 @@ enum reason pass_reason_while_down(const struct pass *pass);
 /* The guest has been waited for as long as it is given. */
 bool pass_is_reach_overdue(const struct pass *pass);
 
-/* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can mend. */
+/* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
+ * mend. */
 void pass_describe_trouble(struct pass *pass);
 
 /* Digest of the spec's provision steps: tells whether they changed since they were run. */

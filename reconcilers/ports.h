@@ -17,6 +17,6 @@ uint16_t ports_next_ssh(struct reconciler_host *host, const char *vm_name, uint1
 /* No other VM holds it. */
 bool ports_is_available(struct reconciler_host *host, const char *vm_name, uint16_t port);
 
-/* "52:54:00:…" from the VM's uid: locally administered, the same for the VM's whole life, and held by
- * no other VM. free() it. */
+/* "52:54:00:…" from the VM's uid: locally administered, the same for the VM's whole life, and held
+ * by no other VM. free() it. */
 char *ports_mac(struct reconciler_host *host, const char *vm_name, const char *uid);

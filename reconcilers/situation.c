@@ -22,7 +22,7 @@ int64_t pass_grace_ms(const struct pass *pass)
     const struct vm_desired *desired = pass->view->desired;
     const struct vm_status *status = pass->view->status;
     bool is_booted = status->instance.journal != JOURNAL_START &&
-        (status->was_reached || !vm_spec_expects_ssh(desired->spec));
+                     (status->was_reached || !vm_spec_expects_ssh(desired->spec));
     if (desired->is_deleting || pass->situation.is_recreate_pending) {
         /* its disk goes anyway; a guest that has not come up has nothing to say good-bye to */
         return is_booted ? DELETION_GRACE_MS : 0;
@@ -76,7 +76,7 @@ static void assess_desired(struct pass *pass)
         is_token_pending(desired->recreate_token, status->handled_recreate_token);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
     s->has_step = is_token_pending(desired->provision_token, status->handled_provision_token) &&
-        status->provision.next_step < desired->spec->n_steps;
+                  status->provision.next_step < desired->spec->n_steps;
 }
 
 static void assess_recorded(struct pass *pass)
@@ -93,15 +93,16 @@ static void assess_recorded(struct pass *pass)
     if (desired) {
         s->is_held = status->restart.held_generation == desired->generation;
         s->is_start_outdated = instance->journal == JOURNAL_START && !s->has_pid &&
-            status->applied_generation != desired->generation;
+                               status->applied_generation != desired->generation;
     }
     if (instance->journal == JOURNAL_STOP) {
         s->rung = rung_at(pass->now_ms - instance->stop_deadline_ms);
     }
 }
 
-/* A process whose pid was never recorded is a child of a controller that died: it sees the end of its
- * pipe and goes. Its deadline was not set yet, so it is given up by how long it has been silent. */
+/* A process whose pid was never recorded is a child of a controller that died: it sees the end of
+ * its pipe and goes. Its deadline was not set yet, so it is given up by how long it has been
+ * silent. */
 static bool is_start_overdue(const struct pass *pass)
 {
     const struct vm_instance *instance = &pass->view->status->instance;

@@ -1,19 +1,38 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Stalled: waiting alone will not help, or has not for a while. The controller keeps trying in any
- * case; waiters fail fast on it. What stands in the way is told in vm_status.trouble in the words of
- * struct error, so that the CLI can show it as its own.
+ * case; waiters fail fast on it. What stands in the way is told in vm_status.trouble in the words
+ * of struct error, so that the CLI can show it as its own.
  */
 #include "reconcilers/pass.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "reconcilers/failure.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/places.h"
 #include "specs/base/text.h"
 
 enum { CRASHES_UNTIL_STALLED = 3 };
+
+/* The help of an error code does not know the VM: NAME stands for it. */
+static char *name_the_vm(const char *help, const char *vm_name)
+{
+    static const char placeholder[] = "NAME";
+    struct buf out = BUF_INIT(0);
+    const char *at;
+    while ((at = strstr(help, placeholder))) {
+        buf_add(&out, help, (size_t)(at - help));
+        buf_add_str(&out, vm_name);
+        help = at + strlen(placeholder);
+    }
+    buf_add_str(&out, help);
+    return buf_steal(&out);
+}
 
 static void tell_trouble(struct pass *pass, const struct error *error)
 {
@@ -25,7 +44,7 @@ static void tell_trouble(struct pass *pass, const struct error *error)
     if (error->code != ERR_NONE) {
         trouble->code = mem_strdup(error_code_name(error->code));
         trouble->message = mem_strdup(error->message);
-        trouble->help = mem_strdup(error_help_text(error));
+        trouble->help = name_the_vm(error_help_text(error), pass->vm->name);
     }
 }
 
@@ -59,8 +78,10 @@ static bool stall_on_failure(struct pass *pass)
             failure->error.message);
     } else if (is_overdue && error.code == ERR_IP_TIMEOUT) {
         error = (struct error){.code = ERR_NONE};
-        error_set(&error, ERR_IP_TIMEOUT, "no address of the guest (MAC %s) was found within 120 "
-            "seconds", pass->view->status->mac ? pass->view->status->mac : "?");
+        error_set(&error, ERR_IP_TIMEOUT,
+            "no address of the guest (MAC %s) was found within 120 "
+            "seconds",
+            pass->view->status->mac ? pass->view->status->mac : "?");
     }
     stall(pass, is_overdue && error.code == ERR_SSH_TIMEOUT ? REASON_SSH_TIMEOUT : class.reason,
         &error);
@@ -71,7 +92,7 @@ static void tell_held(struct pass *pass, const char *last)
 {
     const char *name = pass->vm->name;
     struct error error = {.code = ERR_NONE};
-    error_set(&error, ERR_VM_FAILED, "%s ended (%s) and is not restarted by its policy%s%s", name,
+    error_set(&error, ERR_VM_FAILED, "it ended (%s) and is not restarted by its policy%s%s",
         exit_cause_name(pass->patch->status->restart.last_cause), last[0] ? ": " : "", last);
     error_help(&error, "start it again: vmctl up --name %s; what it said: vmctl log %s --console",
         name, name);
@@ -81,11 +102,14 @@ static void tell_held(struct pass *pass, const char *last)
 static void tell_crash_loop(struct pass *pass, const char *last)
 {
     const struct vm_restart *restart = &pass->patch->status->restart;
+    const char *name = pass->vm->name;
+    cleanup_free char *dir = places_vm(pass->vm->host->places, name, VM_DIR);
     bool never_came_up = restart->last_cause == EXIT_START_FAILED;
     struct error error = {.code = ERR_NONE};
     error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
-        "%s failed %u times in a row (%s)%s%s", pass->vm->name, restart->count,
+        "it failed %u times in a row (%s)%s%s", restart->count,
         exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
+    error_help(&error, "see qemu.log in %s; once mended: vmctl up --name %s", dir, name);
     stall(pass, REASON_CRASH_LOOP_BACK_OFF, &error);
 }
 
@@ -115,8 +139,8 @@ static bool stall_on_unkillable(struct pass *pass)
     if (!pass->situation.is_alive || pass->situation.rung != RUNG_UNKILLABLE) {
         return false;
     }
-    error_set(&error, ERR_VM_FAILED, "the process of %s (pid %d) does not end on SIGKILL",
-        pass->vm->name, pass->view->status->instance.pid);
+    error_set(&error, ERR_VM_FAILED, "its process (pid %d) does not end on SIGKILL",
+        pass->view->status->instance.pid);
     error_help(&error, "it waits for a device or a file system of the host: look at dmesg");
     stall(pass, REASON_UNKILLABLE, &error);
     return true;
@@ -128,8 +152,16 @@ static bool stall_on_image(struct pass *pass)
     if (pass->decision.action != ACTION_REFUSE_IMAGE) {
         return false;
     }
-    error_set(&error, ERR_IMAGE_CHANGED, "the base image of %s ('%s') is not the one its disk was "
-        "made on", pass->vm->name, pass->env.spec->image.location);
+    const char *path = pass->view->status->prepared.image_path;
+    if (path && !fs_exists(path)) {
+        error_set(&error, ERR_IMAGE_CHANGED, "the base image of its disk is gone: '%s'", path);
+    } else {
+        error_set(&error, ERR_IMAGE_CHANGED,
+            "the base image '%s' is not the one its disk was made on",
+            path ? path : pass->env.spec->image.location);
+    }
+    error_help(&error, "put the old image back, or make the VM anew (this erases its disk): "
+        "vmctl reload %s", pass->vm->name);
     stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
     return true;
 }

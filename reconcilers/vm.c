@@ -144,6 +144,26 @@ void vm_registry_drop(struct vm_registry *registry, const char *name)
     }
 }
 
+struct visit {
+    void (*each)(void *context, const struct vm *vm);
+    void *context;
+};
+
+static void visit_node(const void *node, VISIT order, void *closure)
+{
+    const struct visit *visit = closure;
+    if (order == postorder || order == leaf) {
+        visit->each(visit->context, *(const struct vm *const *)node);
+    }
+}
+
+void vm_registry_each(const struct vm_registry *registry,
+    void (*each)(void *context, const struct vm *vm), void *context)
+{
+    struct visit visit = {each, context};
+    twalk_r(registry->tree, visit_node, &visit);
+}
+
 void vm_begin(struct vm *vm, enum action action, uint64_t generation)
 {
     clear_outcome(&vm->outcome);

@@ -16,13 +16,14 @@
 struct vm;
 struct vm_registry;
 
-/* The last attempt at `action` failed; cleared when the action succeeds or the user changes his wish. */
+/* The last attempt at `action` failed; cleared when the action succeeds or the user changes his
+ * wish. */
 struct vm_failure {
     enum action action; /* ACTION_NONE: no failure */
     struct error error;
-    uint32_t count;        /* in a row */
-    int64_t retry_at_ms;   /* monotonic */
-    uint64_t generation;   /* of the desired record it failed for */
+    uint32_t count;      /* in a row */
+    int64_t retry_at_ms; /* monotonic */
+    uint64_t generation; /* of the desired record it failed for */
 };
 
 /* What the finished operation left, until a pass takes it into the status. */
@@ -48,7 +49,7 @@ struct vm {
     uint64_t op_generation;
     struct vm_outcome outcome;
     struct vm_failure failure;
-    char *progress; /* of the operation, in words; NULL none */
+    char *progress;            /* of the operation, in words; NULL none */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     int64_t last_command_ms;   /* monotonic; spaces out repeated stop commands */
@@ -61,9 +62,10 @@ struct vm_registry *vm_registry_new(struct reconciler_host *host);
 void vm_registry_free(struct vm_registry *registry); /* VMs keep running */
 
 /* The VM's runtime, opened with the backend of `kind` if it is not there yet. Never NULL. */
-struct vm *vm_registry_open(
-    struct vm_registry *registry, const char *name, enum backend_kind kind);
+struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum backend_kind kind);
 void vm_registry_drop(struct vm_registry *registry, const char *name);
+void vm_registry_each(const struct vm_registry *registry,
+    void (*each)(void *context, const struct vm *vm), void *context);
 
 /* Notes that the operation of `action` starts now; the caller then sets vm->op. */
 void vm_begin(struct vm *vm, enum action action, uint64_t generation);

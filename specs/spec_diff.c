@@ -9,7 +9,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* A field of the VMFile: where it stands in the spec's JSON ("a" or "a.b") and what a change needs. */
+/* A field of the VMFile: where it stands in the spec's JSON ("a" or "a.b") and what a change needs.
+ */
 static const struct field {
     const char *name;
     const char *path;
@@ -49,8 +50,8 @@ static const json_t *at_path(const json_t *json, const char *path)
     return json_object_get(json_object_get(json, parent), dot + 1);
 }
 
-/* A value in a few words: scalars as they are, an image and a file by where they are, lists by their
- * length, the rest by its JSON. */
+/* A value in a few words: scalars as they are, an image and a file by where they are, lists by
+ * their length, the rest by its JSON. */
 static char *in_words(const json_t *value)
 {
     static const char *const telling[] = {"location", "path"};
@@ -62,7 +63,8 @@ static char *in_words(const json_t *value)
     }
     if (json_is_array(value)) {
         size_t n = json_array_size(value);
-        return n == 0 ? mem_strdup("(none)") : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
+        return n == 0 ? mem_strdup("(none)")
+                      : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
     }
     for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
         if (json_text(value, telling[i])) {
@@ -82,8 +84,8 @@ static char *in_other_words(const char *before, char *after_take)
     return mem_printf("%s (changed)", same);
 }
 
-static void add_change(struct spec_diff *diff, const struct field *field, const json_t *before,
-    const json_t *after)
+static void add_change(
+    struct spec_diff *diff, const struct field *field, const json_t *before, const json_t *after)
 {
     char *words = in_words(before);
     mem_grow(diff->changes, diff->count);

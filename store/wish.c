@@ -41,7 +41,8 @@ static bool belongs_elsewhere(const struct vm_desired *desired, const struct wis
 static int tell_conflict(const char *name, const struct vm_desired *desired, struct error *err)
 {
     if (!desired->source) {
-        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already, made by `vmctl create`", name);
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "vm '%s' exists already, made by `vmctl create`", name);
     } else {
         (void)error_set(
             err, ERR_VM_CONFLICT, "vm '%s' belongs to another VMFile, '%s'", name, desired->source);
@@ -91,8 +92,7 @@ static void begin(struct attempt *attempt)
     const struct wish *wish = attempt->wish;
     const struct vm_desired *stored = attempt->record.desired;
     if (!stored) {
-        attempt->next =
-            vm_desired_new(vm_spec_copy(wish->spec), clock_wall_ms(clock_system()));
+        attempt->next = vm_desired_new(vm_spec_copy(wish->spec), clock_wall_ms(clock_system()));
         attempt->next->wants_prepared = wish->wants_prepared;
         attempt->next->source = mem_strdup(wish->source);
         attempt->outcome.result = WISH_CREATED;
@@ -166,8 +166,8 @@ static bool needs_provision(const struct attempt *attempt)
     bool is_starting = wish->sets_power && wish->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
     return wish->provision == PROVISION_AGAIN ||
-        (wish->provision == PROVISION_ON_START &&
-            (!attempt->record.desired || is_starting || has_failed || wish->recreates));
+           (wish->provision == PROVISION_ON_START &&
+               (!attempt->record.desired || is_starting || has_failed || wish->recreates));
 }
 
 static void change_tokens(struct attempt *attempt)

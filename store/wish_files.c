@@ -17,7 +17,8 @@ static int read_file(struct spec_file *file, const struct vm_spec *spec, struct 
         return 0;
     }
     if (stat(file->path, &st) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "vm '%s': cannot read '%s'", spec->name, file->path);
+        return error_set_errno(
+            err, ERR_IO, errno, "vm '%s': cannot read '%s'", spec->name, file->path);
     }
     if (!S_ISREG(st.st_mode)) {
         return error_set(err, ERR_IO, "vm '%s': '%s' is not a file", spec->name, file->path);

@@ -54,8 +54,8 @@ struct sim *sim_new(uint64_t seed)
 static void check_event(struct sim *sim, const struct vm_event *event)
 {
     if (event->message && strstr(event->message, "runs already")) {
-        fail_msg("seed %llu: a second instance of '%s' was launched",
-            (unsigned long long)sim->seed, event->vm_name);
+        fail_msg("seed %llu: a second instance of '%s' was launched", (unsigned long long)sim->seed,
+            event->vm_name);
     }
 }
 
@@ -99,8 +99,8 @@ void sim_start(struct sim *sim)
         .seed = sim->seed,
     };
     sim->controller = controller_new(&options);
-    must(controller_start(sim->controller,
-             vm_reconciler_new(controller_host(sim->controller)), &err),
+    must(controller_start(
+             sim->controller, vm_reconciler_new(controller_host(sim->controller)), &err),
         &err);
 }
 
@@ -429,14 +429,14 @@ unsigned sim_count_events(struct sim *sim, const char *name, enum reason reason)
 static bool is_observed(const struct vm_record *record)
 {
     return record->desired && record->status &&
-        record->status->observed_generation == record->desired->generation;
+           record->status->observed_generation == record->desired->generation;
 }
 
 bool sim_is_ready(struct sim *sim, const char *name)
 {
     struct vm_record record = sim_record(sim, name);
     bool is_ready = is_observed(&record) && vm_status_is_true(record.status, CONDITION_READY) &&
-        text_eq(sim_run_state(sim, name), "running");
+                    text_eq(sim_run_state(sim, name), "running");
     vm_record_clear(&record);
     return is_ready;
 }
@@ -445,8 +445,8 @@ bool sim_is_stopped(struct sim *sim, const char *name)
 {
     struct vm_record record = sim_record(sim, name);
     bool is_stopped = is_observed(&record) && record.desired->power == POWER_STOPPED &&
-        !record.status->instance.iid[0] && !sim_is_alive(sim, name) &&
-        record.status->conditions[CONDITION_READY].reason == REASON_STOPPED;
+                      !record.status->instance.iid[0] && !sim_is_alive(sim, name) &&
+                      record.status->conditions[CONDITION_READY].reason == REASON_STOPPED;
     vm_record_clear(&record);
     return is_stopped;
 }
@@ -455,8 +455,8 @@ bool sim_is_suspended(struct sim *sim, const char *name)
 {
     struct vm_record record = sim_record(sim, name);
     bool is_suspended = is_observed(&record) && record.desired->power == POWER_SUSPENDED &&
-        text_eq(sim_run_state(sim, name), "paused") &&
-        record.status->conditions[CONDITION_READY].reason == REASON_SUSPENDED;
+                        text_eq(sim_run_state(sim, name), "paused") &&
+                        record.status->conditions[CONDITION_READY].reason == REASON_SUSPENDED;
     vm_record_clear(&record);
     return is_suspended;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A world in which the whole controller runs: real store and reconcilers, the noop backend, a virtual
- * clock. Everything happens in the calling thread and in an order that only the seed decides, so a
- * history replays exactly. A function that cannot do its part fails the test.
+ * A world in which the whole controller runs: real store and reconcilers, the noop backend, a
+ * virtual clock. Everything happens in the calling thread and in an order that only the seed
+ * decides, so a history replays exactly. A function that cannot do its part fails the test.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ struct sim {
     struct loop *loop;
     struct store *store; /* the user's and the controller's: it survives both */
     uint64_t seed;
-    unsigned boots; /* of the host */
+    unsigned boots;    /* of the host */
     struct pool *pool; /* these three are the controller process: NULL while there is none */
     struct store_writer *writer;
     struct controller *controller;

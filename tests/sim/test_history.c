@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Random histories: wishes, faults and deaths of the controller over three VMs, then no more faults
- * and time to settle. What always holds is checked after every step, what must come true at the end.
+ * and time to settle. What always holds is checked after every step, what must come true at the
+ * end.
  *
  * A failure prints its seed; SIM_SEED=N replays that history alone, SIM_HISTORIES=N runs so many.
  */
@@ -97,7 +98,7 @@ static void ask_token(struct history *h, const char *name)
                 .provision = which == 2 ? PROVISION_AGAIN : PROVISION_KEEP});
 }
 
-static void delete(struct history *h, const char *name)
+static void delete (struct history *h, const char *name)
 {
     wish(h, &(struct wish){.name = name, .deletes = true});
 }
@@ -126,17 +127,16 @@ static void lose_files(struct history *h, const char *name)
 
 static void misbehave(struct history *h, const char *name)
 {
-    static const char *const faults[] = {
-        "\"failFetch\": 1", "\"failPrepare\": 1", "\"failLaunch\": 3", "\"failBoot\": 3",
-        "\"failProbe\": 50", "\"failStep\": 1", "\"ignorePowerdown\": true", "\"ignoreQuit\": true",
-        "\"ignoreTerminate\": true", "\"silent\": true", "\"imageChanged\": true",
-        "\"powerdownMs\": 4000"};
+    static const char *const faults[] = {"\"failFetch\": 1", "\"failPrepare\": 1",
+        "\"failLaunch\": 3", "\"failBoot\": 3", "\"failProbe\": 50", "\"failStep\": 1",
+        "\"ignorePowerdown\": true", "\"ignoreQuit\": true", "\"ignoreTerminate\": true",
+        "\"silent\": true", "\"imageChanged\": true", "\"powerdownMs\": 4000"};
     const char *a = faults[roll(h, ARRAY_LEN(faults))], *b = faults[roll(h, ARRAY_LEN(faults))];
-    cleanup_free char *script = mem_printf(
-        "{%s, %s, \"fetchMs\": %u, \"prepareMs\": %u, \"launchMs\": %u, \"bootMs\": %u,"
-        " \"probeMs\": %u, \"stepMs\": %u}",
-        a, a == b ? "\"x\": 1" : b, roll(h, 900), roll(h, 900), roll(h, 900), roll(h, 900),
-        roll(h, 900), roll(h, 900));
+    cleanup_free char *script =
+        mem_printf("{%s, %s, \"fetchMs\": %u, \"prepareMs\": %u, \"launchMs\": %u, \"bootMs\": %u,"
+                   " \"probeMs\": %u, \"stepMs\": %u}",
+            a, a == b ? "\"x\": 1" : b, roll(h, 900), roll(h, 900), roll(h, 900), roll(h, 900),
+            roll(h, 900), roll(h, 900));
     sim_script(h->sim, name, roll(h, 3) ? script : NULL);
 }
 
@@ -232,12 +232,13 @@ static bool has_settled(struct sim *sim, const char *name)
     bool has_settled = !record.desired && sim_is_gone(sim, name);
     if (record.desired && status && status->observed_generation == record.desired->generation) {
         bool is_held = status->restart.held_generation == record.desired->generation &&
-            !status->instance.iid[0];
+                       !status->instance.iid[0];
         bool has_failed_step = status->provision.is_failed &&
-            status->conditions[CONDITION_RUNNING].state == CONDITION_TRUE;
+                               status->conditions[CONDITION_RUNNING].state == CONDITION_TRUE;
         has_settled = record.desired->power == POWER_STOPPED ? sim_is_stopped(sim, name)
-            : record.desired->power == POWER_SUSPENDED ? is_held || sim_is_suspended(sim, name)
-            : is_held || has_failed_step || sim_is_ready(sim, name);
+                      : record.desired->power == POWER_SUSPENDED
+                          ? is_held || sim_is_suspended(sim, name)
+                          : is_held || has_failed_step || sim_is_ready(sim, name);
     }
     vm_record_clear(&record);
     return has_settled;
@@ -258,8 +259,8 @@ static void check_quiet(struct history *h)
     sim_advance(h->sim, SETTLE_MS);
     for (size_t i = 0; i < N_VMS; i++) {
         if (!has_settled(h->sim, names[i])) {
-            fail_msg("seed %llu: '%s' did not stay settled", (unsigned long long)h->sim->seed,
-                names[i]);
+            fail_msg(
+                "seed %llu: '%s' did not stay settled", (unsigned long long)h->sim->seed, names[i]);
         }
     }
     sim_store_digest(h->sim, before);
@@ -285,9 +286,12 @@ static void check_last_word(struct history *h, const char *name)
                 .retries = true});
     vm_spec_free(spec);
     if (which == 2) {
-        delete(h, name);
+        delete (h, name);
     }
-    sim_wait(h->sim, name, which == 0 ? sim_is_ready : which == 1 ? sim_is_stopped : sim_is_gone,
+    sim_wait(h->sim, name,
+        which == 0   ? sim_is_ready
+        : which == 1 ? sim_is_stopped
+                     : sim_is_gone,
         SETTLE_MS);
 }
 

@@ -149,8 +149,8 @@ static void a_qemu_that_ignores_quit_is_terminated_then_killed(void **state)
     assert_int_equal(sim_now(sim) - start_ms, 33 * SECOND_MS);
     sim_power(sim, "web", POWER_RUNNING);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_script(sim, "web",
-        "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}");
+    sim_script(
+        sim, "web", "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}");
     start_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
@@ -270,7 +270,10 @@ static void a_new_image_waits_for_a_recreation(void **state)
 static void a_change_of_image_before_the_disk_is_made_is_obeyed(void **state)
 {
     struct sim *sim = *state;
-    struct vm_spec *spec = sim_spec("web");
+    struct vm_spec *spec = sim_spec("web"), *other = sim_spec("other");
+    free(other->image.location);
+    other->image.location = mem_strdup("/images/other.qcow2");
+    bring_up(sim, other); /* so that this image is in the cache */
     sim_script(sim, "web", "{\"prepareMs\": 5000}");
     sim_up(sim, sim_spec("web"));
     sim_advance(sim, SECOND_MS);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Exhaustive check of the decision table: the real decide() in an abstract world of one VM. Every state
- * that wishes, faults and half-done actions can lead to is visited, and in each one it is asked:
+ * Exhaustive check of the decision table: the real decide() in an abstract world of one VM. Every
+ * state that wishes, faults and half-done actions can lead to is visited, and in each one it is
+ * asked:
  *
  *   safety    the action decided may be done here: no second instance, no deletion under a live
  *             process, no guest whose pid was not recorded before;
  *   liveness  with no more faults, deciding again and again ends, in what the user wished, and then
  *             decides to do nothing.
  *
- * An action's effect and its record are separate steps: the controller may die between them. Then the
- * same with wrong tables: every one of the mutants below must be caught.
+ * An action's effect and its record are separate steps: the controller may die between them. Then
+ * the same with wrong tables: every one of the mutants below must be caught.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,28 +24,7 @@
 #include "reconcilers/decide.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
-
-enum process { PROCESS_NONE, PROCESS_WAITING, PROCESS_DYING, PROCESS_UP };
-
-/* Packed into 64 bits so that a set of states is a set of numbers. */
-union world {
-    struct {
-        /* the user */
-        uint64_t is_desired : 1, is_deleting : 1, power : 2, wants_prepared : 1;
-        uint64_t restart : 1, recreate : 1;
-        /* the record */
-        uint64_t has_instance : 1, journal : 2, has_pid : 1, is_outdated : 1, is_held : 1;
-        uint64_t is_backing_off : 1, rung : 3, is_overdue : 1, is_grace_shorter : 1;
-        /* the world */
-        uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, has_image : 1;
-        uint64_t is_image_changed : 1, disk : 2, is_reached : 1, has_step : 1;
-        /* the controller */
-        uint64_t is_up : 1, is_launching : 1;
-        uint64_t is_adopted : 1; /* a process that lived before its record: its pid is unknown */
-    };
-    uint64_t bits;
-};
-_Static_assert(sizeof(union world) == sizeof(uint64_t), "a world is one number");
+#include "tests/sim/world.h"
 
 /* A wrong table, or a wrong eye. */
 struct mutant {
@@ -88,8 +68,8 @@ static void add(struct model *model, union world world)
     }
 }
 
-static void complain(struct model *model, const char *fault, union world world,
-    struct decision decision)
+static void complain(
+    struct model *model, const char *fault, union world world, struct decision decision)
 {
     if (!model->fault) {
         model->fault = fault;
@@ -147,296 +127,6 @@ static struct decision decide_in(struct model *model, union world w)
     return decision;
 }
 
-/* ---- what an action does ---- */
-
-/* What may come of it: the good end first, then what else may happen. */
-struct outcomes {
-    union world worlds[4];
-    size_t count;
-};
-
-static void may(struct outcomes *o, union world w)
-{
-    o->worlds[o->count++] = w;
-}
-
-/* The machine ends; what it leaves to see is nothing. */
-static union world without_process(union world w)
-{
-    w.process = PROCESS_NONE;
-    w.run_state = RUN_STATE_UNKNOWN;
-    w.is_silent = 0;
-    w.is_launching = 0;
-    w.is_adopted = 0;
-    return w;
-}
-
-static union world without_record(union world w)
-{
-    union world bare = {.process = w.process,
-        .run_state = w.run_state,
-        .is_silent = w.is_silent,
-        .has_dir = w.has_dir,
-        .has_image = w.has_image,
-        .is_image_changed = w.is_image_changed,
-        .disk = w.disk,
-        .is_up = w.is_up,
-        .is_launching = w.is_launching,
-        .is_adopted = w.is_adopted};
-    return bare;
-}
-
-static union world with_journal(union world w, enum journal journal)
-{
-    w.journal = journal & 3;
-    w.rung = RUNG_POWERDOWN;
-    w.is_overdue = 0;
-    w.is_grace_shorter = 0;
-    return w;
-}
-
-static union world with_run_state(union world w, enum run_state run_state)
-{
-    w.run_state = w.process == PROCESS_UP ? run_state & 7 : 0;
-    return w;
-}
-
-static union world without_controller(union world w)
-{
-    w.is_up = 0;
-    w.is_launching = 0;
-    if (w.process == PROCESS_WAITING) {
-        w.process = PROCESS_DYING; /* it reads the end of its pipe and goes */
-    }
-    return w;
-}
-
-static void record_exit(struct outcomes *o, union world w)
-{
-    union world next = with_journal(w, JOURNAL_NONE);
-    next.has_instance = next.has_pid = next.is_outdated = next.is_reached = 0;
-    may(o, next);
-    next.is_backing_off = 1;
-    may(o, next);
-}
-
-static void discard_disk(struct outcomes *o, union world w)
-{
-    w.disk = DISK_NONE;
-    w.is_image_changed = 0;
-    union world undone = without_controller(w); /* the token is not recorded as handled */
-    w.recreate = 0;
-    may(o, w);
-    may(o, undone);
-}
-
-static void prepare(struct outcomes *o, union world w)
-{
-    w.has_dir = 1;
-    may(o, w); /* partly */
-    o->worlds[0].disk = DISK_READY;
-    may(o, w);
-}
-
-static void begin_start(struct outcomes *o, union world w)
-{
-    w = with_journal(w, JOURNAL_START);
-    w.has_instance = 1;
-    w.has_pid = w.is_outdated = w.is_reached = 0;
-    may(o, w);
-}
-
-/* Done, but not recorded yet: see pass_of_time(). */
-static void launch(struct outcomes *o, union world w)
-{
-    may(o, w);
-    o->worlds[0].process = PROCESS_WAITING;
-    o->worlds[0].is_launching = 1;
-    may(o, w);
-}
-
-static void release(struct outcomes *o, union world w)
-{
-    union world up = w;
-    up.process = PROCESS_UP;
-    may(o, with_run_state(up, RUN_STATE_PRELAUNCH));
-    may(o, without_process(w)); /* exec failed */
-}
-
-static void ask_machine(struct outcomes *o, union world w, union world obeyed)
-{
-    may(o, obeyed);
-    may(o, w); /* it does not hear, or not yet */
-}
-
-static void record_cause(struct outcomes *o, union world w)
-{
-    bool stays_down = w.run_state == RUN_STATE_SHUTDOWN || w.is_held;
-    w = with_journal(w, JOURNAL_STOP);
-    w.rung = RUNG_QUIT;
-    w.is_held = stays_down;
-    may(o, w);
-}
-
-static struct outcomes carry_out(union world w, enum action action)
-{
-    struct outcomes o = {.count = 0};
-    union world next = w;
-    switch (action) {
-    case ACTION_QUARANTINE:
-        next.has_dir = 0;
-        next.disk = DISK_NONE;
-        may(&o, next);
-        break;
-    case ACTION_FORGET:
-        may(&o, without_record(w));
-        break;
-    case ACTION_BEGIN_STOP:
-        may(&o, with_journal(w, JOURNAL_STOP));
-        break;
-    case ACTION_POWERDOWN:
-        ask_machine(&o, w, with_run_state(w, RUN_STATE_SHUTDOWN));
-        break;
-    case ACTION_QUIT:
-    case ACTION_TERMINATE:
-        ask_machine(&o, w, without_process(w));
-        break;
-    case ACTION_KILL:
-        may(&o, without_process(w));
-        break;
-    case ACTION_RECORD_EXIT:
-        record_exit(&o, w);
-        break;
-    case ACTION_DISCARD_ALL:
-        next.has_dir = 0;
-        next.disk = DISK_NONE;
-        next.is_image_changed = 0;
-        may(&o, next);
-        may(&o, without_controller(next));
-        break;
-    case ACTION_DISCARD_DISK:
-        discard_disk(&o, w);
-        break;
-    case ACTION_MARK_RESTARTED:
-        next.restart = 0;
-        may(&o, next);
-        break;
-    case ACTION_FETCH_IMAGE:
-        next.has_image = 1;
-        ask_machine(&o, w, next);
-        break;
-    case ACTION_PREPARE:
-        prepare(&o, w);
-        break;
-    case ACTION_BEGIN_START:
-        begin_start(&o, w);
-        break;
-    case ACTION_LAUNCH:
-        launch(&o, w);
-        break;
-    case ACTION_RELEASE:
-        release(&o, w);
-        break;
-    case ACTION_BOOT:
-    case ACTION_RESUME:
-    case ACTION_RETRY_IO:
-        ask_machine(&o, w, with_run_state(w, RUN_STATE_RUNNING));
-        break;
-    case ACTION_PAUSE:
-        ask_machine(&o, w, with_run_state(w, RUN_STATE_PAUSED));
-        break;
-    case ACTION_CONFIRM_START:
-        may(&o, with_journal(w, JOURNAL_NONE));
-        break;
-    case ACTION_GIVE_UP_START:
-        next = with_journal(w, JOURNAL_STOP);
-        next.rung = RUNG_QUIT;
-        may(&o, next);
-        break;
-    case ACTION_RECORD_CAUSE:
-        record_cause(&o, w);
-        break;
-    case ACTION_PROBE:
-        next.is_reached = 1;
-        ask_machine(&o, w, next);
-        break;
-    case ACTION_RUN_STEP:
-        next.has_step = 0;
-        ask_machine(&o, w, next);
-        break;
-    default: /* waits for time or for the user */
-        may(&o, w);
-    }
-    return o;
-}
-
-/* What happens by itself sooner or later; the fair end of waiting. */
-static union world pass_of_time(union world w)
-{
-    if (w.is_launching) { /* the launch tells its pid, and that is committed */
-        w.is_launching = 0;
-        w.has_pid = 1;
-    } else if (w.process == PROCESS_DYING) {
-        w = without_process(w);
-    } else if (w.is_backing_off) {
-        w.is_backing_off = 0;
-    } else if (w.journal == JOURNAL_STOP && w.rung < RUNG_UNKILLABLE) {
-        w.rung++;
-    } else if (w.is_silent) {
-        w.is_silent = 0;
-    }
-    return w;
-}
-
-/* ---- safety ---- */
-
-static const char *danger_of(union world w, enum action action)
-{
-    bool is_dead = w.process == PROCESS_NONE;
-    switch (action) {
-    case ACTION_QUARANTINE:
-    case ACTION_DISCARD_ALL:
-    case ACTION_DISCARD_DISK:
-    case ACTION_PREPARE:
-        return is_dead ? NULL : "files are touched under a live process";
-    case ACTION_FORGET:
-        return w.is_desired && !w.is_deleting ? "a VM is forgotten that is wanted"
-            : is_dead && !w.has_dir           ? NULL
-                                              : "forgotten with something left";
-    case ACTION_RECORD_EXIT:
-        return is_dead ? NULL : "an exit is recorded of a live process";
-    case ACTION_BEGIN_START:
-        return !is_dead || w.has_pid ? "a start over the record of another instance"
-            : w.is_held              ? "a start of what has to stay down"
-            : w.is_backing_off       ? "a start before its time"
-                                     : NULL;
-    case ACTION_LAUNCH:
-        return !is_dead || w.has_pid ? "a second instance"
-            : w.disk != DISK_READY || w.is_image_changed || w.journal != JOURNAL_START
-            ? "a launch without disk or intent"
-            : NULL;
-    case ACTION_RELEASE:
-        return w.process == PROCESS_WAITING && w.has_pid ? NULL
-                                                         : "released without a recorded pid";
-    case ACTION_BEGIN_STOP:
-        return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate
-            ? NULL
-            : "a VM is stopped that nobody wants stopped";
-    case ACTION_GIVE_UP_START:
-        return w.journal == JOURNAL_START ? NULL : "a running VM is given up for being silent";
-    default:
-        return NULL;
-    }
-}
-
-static const char *state_danger_of(union world w)
-{
-    if (w.process == PROCESS_UP && !w.has_pid && !w.is_adopted) {
-        return "a guest runs whose pid was never recorded";
-    }
-    return w.process == PROCESS_WAITING && !w.is_up ? "a child outlives its controller" : NULL;
-}
-
 /* ---- wishes and faults ---- */
 
 static void wish(struct model *model, union world w)
@@ -485,7 +175,7 @@ static void guest_fault(struct model *model, union world w)
     union world next = w;
     if (w.run_state != RUN_STATE_PRELAUNCH) {
         for (unsigned state = RUN_STATE_RUNNING; state < RUN_STATE_COUNT_; state++) {
-            add(model, with_run_state(w, (enum run_state)state));
+            add(model, world_with_run_state(w, (enum run_state)state));
         }
     }
     next.is_silent = 1;
@@ -522,16 +212,16 @@ static void fault(struct model *model, union world w)
         next.is_up = 1;
         add(model, next);
     } else {
-        add(model, without_controller(w));
+        add(model, world_without_controller(w));
     }
     if (w.process != PROCESS_NONE) {
-        add(model, without_process(w));
+        add(model, world_without_process(w));
     } else {
         file_fault(model, w);
     }
     if (w.process == PROCESS_UP) {
         guest_fault(model, w);
-        next = without_record(w); /* the store is lost, the process lives on */
+        next = world_without_record(w); /* the store is lost, the process lives on */
         next.is_adopted = 1;
         add(model, next);
     }
@@ -540,7 +230,7 @@ static void fault(struct model *model, union world w)
         next.is_launching = 0;
         add(model, next);
     }
-    add(model, pass_of_time(w));
+    add(model, world_pass_of_time(w));
 }
 
 /* ---- liveness ---- */
@@ -568,8 +258,8 @@ static bool is_converged(union world w, enum action action)
     }
     bool is_up = w.process == PROCESS_UP && w.journal == JOURNAL_NONE;
     return w.power == POWER_SUSPENDED
-        ? is_up && w.run_state == RUN_STATE_PAUSED
-        : is_up && w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step;
+               ? is_up && w.run_state == RUN_STATE_PAUSED
+               : is_up && w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step;
 }
 
 /* No more faults: files that were changed are mended, the controller runs. */
@@ -581,16 +271,17 @@ static void follow(struct model *model, union world start)
     w.is_image_changed = 0;
     for (unsigned n = 0; n < STEPS_MAX; n++) {
         struct decision decision = decide_in(model, w);
-        const char *danger = danger_of(w, decision.action);
+        const char *danger = world_danger_of(w, decision.action);
         if (danger) {
             complain(model, danger, w, decision);
             return;
         }
-        bool waits = is_waiting_action(decision.action) || w.is_launching ||
-            w.process == PROCESS_DYING;
-        union world next = waits ? pass_of_time(w) : carry_out(w, decision.action).worlds[0];
+        bool waits =
+            is_waiting_action(decision.action) || w.is_launching || w.process == PROCESS_DYING;
+        union world next =
+            waits ? world_pass_of_time(w) : world_carry_out(w, decision.action).worlds[0];
         bool is_idle = decision.action == ACTION_NONE || decision.action == ACTION_HOLD ||
-            decision.action == ACTION_ADOPT_ORPHAN;
+                       decision.action == ACTION_ADOPT_ORPHAN;
         bool is_gone = !w.is_desired && w.process == PROCESS_NONE && !w.has_dir;
         if (is_idle || is_gone) {
             if (!is_converged(w, decision.action)) {
@@ -600,7 +291,7 @@ static void follow(struct model *model, union world start)
             return;
         }
         if (next.bits == w.bits) { /* a command is repeated while time goes on */
-            next = pass_of_time(w);
+            next = world_pass_of_time(w);
         }
         if (next.bits == w.bits) {
             complain(model, "acts for ever without effect", w, decision);
@@ -615,7 +306,7 @@ static void follow(struct model *model, union world start)
 
 static void explore(struct model *model, union world w)
 {
-    const char *danger = state_danger_of(w);
+    const char *danger = world_state_danger_of(w);
     if (danger) {
         complain(model, danger, w, (struct decision){.row = 0});
     }
@@ -625,12 +316,12 @@ static void explore(struct model *model, union world w)
         return;
     }
     struct decision decision = decide_in(model, w);
-    danger = danger_of(w, decision.action);
+    danger = world_danger_of(w, decision.action);
     if (danger) {
         complain(model, danger, w, decision);
         return;
     }
-    struct outcomes o = carry_out(w, decision.action);
+    struct outcomes o = world_carry_out(w, decision.action);
     for (size_t i = 0; i < o.count; i++) {
         add(model, o.worlds[i]);
     }
@@ -663,7 +354,8 @@ static void tell(const struct model *model)
     print_error("  desired %d deleting %d power %s prepared %d restart %d recreate %d\n",
         w.is_desired, w.is_deleting, power_name((enum power)w.power), w.wants_prepared, w.restart,
         w.recreate);
-    print_error("  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
+    print_error(
+        "  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
         w.has_instance, journal_name((enum journal)w.journal), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.rung, w.is_overdue);
     print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d"
@@ -768,13 +460,13 @@ static bool is_caught_by_model(struct mutant mutant, const char *what)
     return is_caught;
 }
 
-/* Where doing nothing is what the row does anyway. Row 3 drops what is left of a record: the model has
- * no such remainder. */
+/* Where doing nothing is what the row does anyway. Row 3 drops what is left of a record: the model
+ * has no such remainder. */
 static bool is_passive(int row)
 {
     enum action action = decide_action_of_row(row);
-    return row == 3 || action == ACTION_NONE || action == ACTION_HOLD || action == ACTION_ADOPT_ORPHAN ||
-        action == ACTION_REFUSE_IMAGE;
+    return row == 3 || action == ACTION_NONE || action == ACTION_HOLD ||
+           action == ACTION_ADOPT_ORPHAN || action == ACTION_REFUSE_IMAGE;
 }
 
 static void every_row_is_needed(void **state)

@@ -435,7 +435,8 @@ static void a_controller_killed_at_any_moment_of_a_start_finishes_it(void **stat
     for (int i = 0; i < 40; i++) {
         snprintf(name, sizeof(name), "vm-%d", i);
         sim_script(sim, name,
-            "{\"fetchMs\": 10, \"prepareMs\": 10, \"launchMs\": 10, \"bootMs\": 10, \"probeMs\": 10,"
+            "{\"fetchMs\": 10, \"prepareMs\": 10, \"launchMs\": 10, \"bootMs\": 10, \"probeMs\": "
+            "10,"
             " \"stepMs\": 10}");
         sim_up(sim, sim_spec_with_steps(name, 1));
         sim_advance(sim, i * 2);

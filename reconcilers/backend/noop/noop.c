@@ -104,16 +104,15 @@ static json_t *script_value(
     const char *const names[] = {vm_name, "default"};
     json_t *value = NULL;
     for (size_t i = 0; i < ARRAY_LEN(names) && !value; i++) {
-        cleanup_free char *path =
-            mem_printf("%s/noop/%s.json", host->places->data_dir, names[i]);
+        cleanup_free char *path = mem_printf("%s/noop/%s.json", host->places->data_dir, names[i]);
         cleanup_json json_t *script = read_json(path);
         value = json_incref(json_object_get(script, key));
     }
     return value;
 }
 
-int64_t noop_script_int(const struct reconciler_host *host, const char *vm_name, const char *key,
-    int64_t otherwise)
+int64_t noop_script_int(
+    const struct reconciler_host *host, const char *vm_name, const char *key, int64_t otherwise)
 {
     cleanup_json json_t *value = script_value(host, vm_name, key);
     return json_is_integer(value) ? json_integer_value(value) : otherwise;
@@ -167,8 +166,7 @@ struct op *noop_op(struct reconciler_host *host, const char *vm_name, const char
     void *effect_context, op_done_fn *done, void *context)
 {
     struct noop_op *self = mem_new(struct noop_op);
-    bool fails =
-        !fail_key || (int64_t)(*tries)++ < noop_script_int(host, vm_name, fail_key, 0);
+    bool fails = !fail_key || (int64_t)(*tries)++ < noop_script_int(host, vm_name, fail_key, 0);
     *self = (struct noop_op){
         .op.cancel = cancel_op,
         .timer = loop_timer_new(host->loop, complete, self),

@@ -17,11 +17,9 @@ struct machine {
     bool is_waiting; /* launched, not released: dies with the controller, as QEMU's child would */
     char iid[TEXT_ID_SIZE];
     struct vm_instance *launching; /* borrowed from the operation under way */
-    struct loop_timer *powerdown;
+    struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
     uint32_t launch_tries, boot_tries;
 };
-
-static void power_off(void *context);
 
 static struct machine *noop_open(struct reconciler_host *host, const char *vm_name,
     void (*changed)(void *context), void *context)
@@ -31,7 +29,6 @@ static struct machine *noop_open(struct reconciler_host *host, const char *vm_na
     machine->name = mem_strdup(vm_name);
     machine->changed = changed;
     machine->context = context;
-    machine->powerdown = loop_timer_new(host->loop, power_off, machine);
     return machine;
 }
 
@@ -64,8 +61,8 @@ static void launched(void *context)
     machine->is_waiting = true;
     machine->launching->pid = getpid();
     machine->launching->start_ticks = 1;
-    (void)snprintf(machine->launching->boot_id, CLOCK_BOOT_ID_SIZE, "%s",
-        clock_boot_id(machine->host->clock));
+    (void)snprintf(
+        machine->launching->boot_id, CLOCK_BOOT_ID_SIZE, "%s", clock_boot_id(machine->host->clock));
     memcpy(machine->iid, machine->launching->iid, TEXT_ID_SIZE);
 }
 
@@ -80,7 +77,8 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
         done, context);
 }
 
-/* What does not live cannot change its state: a timer or a command that comes too late does nothing. */
+/* What does not live cannot change its state: a timer or a command that comes too late does
+ * nothing. */
 static void set_run_state(struct machine *machine, enum run_state run_state)
 {
     struct noop_state state = noop_state_read(machine->host, machine->name);
@@ -94,7 +92,7 @@ static void set_run_state(struct machine *machine, enum run_state run_state)
 static void end(struct machine *machine)
 {
     machine->is_waiting = false;
-    loop_timer_stop(machine->powerdown);
+    loop_timer_free(TAKE_PTR(machine->powerdown));
     noop_state_write(machine->host, machine->name, &(struct noop_state){.is_alive = false});
     machine->changed(machine->context);
 }
@@ -129,14 +127,19 @@ static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
 
 static void power_off(void *context)
 {
-    set_run_state(context, RUN_STATE_SHUTDOWN);
+    struct machine *machine = context;
+    loop_timer_free(TAKE_PTR(machine->powerdown));
+    set_run_state(machine, RUN_STATE_SHUTDOWN);
 }
 
+/* Pressed again, it is still the first time that counts. */
 static void press_power_button(struct machine *machine)
 {
-    const struct reconciler_host *host = machine->host;
+    struct reconciler_host *host = machine->host;
     enum run_state run_state = noop_state_read(host, machine->name).run_state;
-    if (run_state == RUN_STATE_RUNNING && !noop_script_flag(host, machine->name, "ignorePowerdown")) {
+    bool is_ignored = noop_script_flag(host, machine->name, "ignorePowerdown");
+    if (run_state == RUN_STATE_RUNNING && !is_ignored && !machine->powerdown) {
+        machine->powerdown = loop_timer_new(host->loop, power_off, machine);
         loop_timer_start(
             machine->powerdown, noop_script_int(host, machine->name, "powerdownMs", 0));
     }

@@ -121,8 +121,7 @@ static void work_done(void *context, const struct error *err)
     work.done(work.context, err);
 }
 
-static struct noop_media_work *new_work(
-    const struct vm_env *env, op_done_fn *done, void *context)
+static struct noop_media_work *new_work(const struct vm_env *env, op_done_fn *done, void *context)
 {
     struct noop_media_work *work = mem_new(struct noop_media_work);
     work->op.cancel = cancel_work;

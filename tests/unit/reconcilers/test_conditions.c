@@ -7,8 +7,8 @@ static const struct condition *condition_of(struct pass *pass, enum condition_ty
     return &pass->patch->status->conditions[type];
 }
 
-static void expect(struct pass *pass, enum condition_type type, enum condition_state state,
-    enum reason reason)
+static void expect(
+    struct pass *pass, enum condition_type type, enum condition_state state, enum reason reason)
 {
     const struct condition *condition = condition_of(pass, type);
     if (condition->state != state || condition->reason != reason) {
@@ -244,9 +244,8 @@ static void a_guest_that_refuses_the_key_stalls_with_that_reason(void **state)
 static void a_crash_loop_stalls_from_the_third_crash_on(void **state)
 {
     struct pass_fixture *f = *state;
-    f->status->restart = (struct vm_restart){.count = 2,
-        .last_cause = EXIT_PROCESS_DIED,
-        .not_before_ms = FIXTURE_WALL_MS + 1000};
+    f->status->restart = (struct vm_restart){
+        .count = 2, .last_cause = EXIT_PROCESS_DIED, .not_before_ms = FIXTURE_WALL_MS + 1000};
     struct pass *pass = begin(f);
     pass_describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
@@ -331,7 +330,8 @@ static void an_orphans_status_can_be_read_again(void **state)
     vm_status_free(again);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
 
 int main(void)
 {

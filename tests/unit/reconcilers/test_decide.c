@@ -12,8 +12,7 @@
 
 /* A VM that is meant to run: image and disk are there, no process yet. */
 #define READY_TO_START                                                                             \
-    .is_desired = true, .has_dir = true, .has_image = true, .disk = DISK_READY,                    \
-    .expects_ssh = true
+    .is_desired = true, .has_dir = true, .has_image = true, .disk = DISK_READY, .expects_ssh = true
 /* Its process lives and was recorded. */
 #define ALIVE READY_TO_START, .has_instance = true, .has_pid = true, .is_alive = true
 #define UP ALIVE, .run_state = RUN_STATE_RUNNING
@@ -30,28 +29,27 @@ static const struct {
     {"a status without a record", {.has_instance = true}, 3, ACTION_FORGET},
     {"deleted while the child waits",
         {ALIVE, .is_deleting = true, .is_waiting = true, .journal = JOURNAL_START}, 4, ACTION_KILL},
-    {"restart asked while the child waits",
-        {ALIVE, .is_restart_pending = true, .is_waiting = true}, 4, ACTION_KILL},
+    {"restart asked while the child waits", {ALIVE, .is_restart_pending = true, .is_waiting = true},
+        4, ACTION_KILL},
     {"deleted while it runs", {UP, .is_deleting = true}, 5, ACTION_BEGIN_STOP},
     {"a restart is asked for", {UP, .is_restart_pending = true}, 5, ACTION_BEGIN_STOP},
     {"a recreation is asked for", {UP, .is_recreate_pending = true}, 5, ACTION_BEGIN_STOP},
-    {"less grace than was granted",
-        {STOPPING, .is_deleting = true, .is_grace_shorter = true}, 5, ACTION_BEGIN_STOP},
+    {"less grace than was granted", {STOPPING, .is_deleting = true, .is_grace_shorter = true}, 5,
+        ACTION_BEGIN_STOP},
     {"neither quit nor SIGTERM helped", {STOPPING, .rung = RUNG_KILL}, 6, ACTION_KILL},
     {"nor did SIGKILL", {STOPPING, .rung = RUNG_UNKILLABLE}, 6, ACTION_KILL},
     {"quit did not help", {STOPPING, .rung = RUNG_TERMINATE}, 7, ACTION_TERMINATE},
     {"the grace is over", {STOPPING, .rung = RUNG_QUIT}, 8, ACTION_QUIT},
-    {"the guest is off already",
-        {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_SHUTDOWN}, 8, ACTION_QUIT},
-    {"the guest never ran",
-        {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8, ACTION_QUIT},
-    {"the guest is paused",
-        {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PAUSED}, 9, ACTION_RESUME},
+    {"the guest is off already", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_SHUTDOWN},
+        8, ACTION_QUIT},
+    {"the guest never ran", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8,
+        ACTION_QUIT},
+    {"the guest is paused", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PAUSED}, 9,
+        ACTION_RESUME},
     {"within the grace", {STOPPING}, 10, ACTION_POWERDOWN},
-    {"within the grace, QMP silent",
-        {ALIVE, .journal = JOURNAL_STOP}, 10, ACTION_POWERDOWN},
-    {"the process is gone",
-        {READY_TO_START, .has_instance = true, .has_pid = true}, 11, ACTION_RECORD_EXIT},
+    {"within the grace, QMP silent", {ALIVE, .journal = JOURNAL_STOP}, 10, ACTION_POWERDOWN},
+    {"the process is gone", {READY_TO_START, .has_instance = true, .has_pid = true}, 11,
+        ACTION_RECORD_EXIT},
     {"stopped before the launch",
         {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_deleting = true}, 11,
         ACTION_RECORD_EXIT},
@@ -68,17 +66,17 @@ static const struct {
         {.is_desired = true, .power = POWER_STOPPED, .wants_prepared = true}, 19,
         ACTION_FETCH_IMAGE},
     {"no disk", {.is_desired = true, .has_image = true}, 20, ACTION_PREPARE},
-    {"a disk too small",
-        {.is_desired = true, .has_image = true, .disk = DISK_TO_GROW}, 20, ACTION_PREPARE},
-    {"prepared, as asked",
-        {READY_TO_START, .power = POWER_STOPPED, .wants_prepared = true}, 21, ACTION_NONE},
+    {"a disk too small", {.is_desired = true, .has_image = true, .disk = DISK_TO_GROW}, 20,
+        ACTION_PREPARE},
+    {"prepared, as asked", {READY_TO_START, .power = POWER_STOPPED, .wants_prepared = true}, 21,
+        ACTION_NONE},
     {"a crash loop", {READY_TO_START, .is_backing_off = true}, 22, ACTION_BACK_OFF},
     {"all is there", {READY_TO_START}, 23, ACTION_BEGIN_START},
     {"the spec changed before the launch",
         {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_start_outdated = true},
         23, ACTION_BEGIN_START},
-    {"a start is recorded",
-        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START}, 24, ACTION_LAUNCH},
+    {"a start is recorded", {READY_TO_START, .has_instance = true, .journal = JOURNAL_START}, 24,
+        ACTION_LAUNCH},
     {"the launch has not told its pid",
         {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_alive = true,
             .is_waiting = true, .is_launching = true},
@@ -87,12 +85,12 @@ static const struct {
         {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_alive = true,
             .is_waiting = true},
         26, ACTION_KILL},
-    {"the pid is committed",
-        {ALIVE, .journal = JOURNAL_START, .is_waiting = true}, 27, ACTION_RELEASE},
-    {"QEMU waits to be let go",
-        {ALIVE, .journal = JOURNAL_START, .run_state = RUN_STATE_PRELAUNCH}, 28, ACTION_BOOT},
-    {"QMP does not answer in time",
-        {ALIVE, .journal = JOURNAL_START, .is_start_overdue = true}, 29, ACTION_GIVE_UP_START},
+    {"the pid is committed", {ALIVE, .journal = JOURNAL_START, .is_waiting = true}, 27,
+        ACTION_RELEASE},
+    {"QEMU waits to be let go", {ALIVE, .journal = JOURNAL_START, .run_state = RUN_STATE_PRELAUNCH},
+        28, ACTION_BOOT},
+    {"QMP does not answer in time", {ALIVE, .journal = JOURNAL_START, .is_start_overdue = true}, 29,
+        ACTION_GIVE_UP_START},
     {"QMP does not answer yet", {ALIVE, .journal = JOURNAL_START}, 30, ACTION_AWAIT_MACHINE},
     {"QMP does not answer any more", {ALIVE}, 30, ACTION_AWAIT_MACHINE},
     {"the guest powered off", {ALIVE, .run_state = RUN_STATE_SHUTDOWN}, 31, ACTION_RECORD_CAUSE},
@@ -105,8 +103,8 @@ static const struct {
     {"not reached yet", {UP}, 36, ACTION_PROBE},
     {"steps wait", {UP, .is_reached = true, .has_step = true}, 37, ACTION_RUN_STEP},
     {"all is well", {UP, .is_reached = true}, 38, ACTION_NONE},
-    {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED}, 38, ACTION_NONE},
+    {"suspended, as asked", {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED}, 38,
+        ACTION_NONE},
 };
 
 static void each_row_answers_to_its_situation(void **state)
@@ -171,20 +169,20 @@ static struct situation random_situation(uint64_t *dice)
 
 static bool is_only_for_the_dead(enum action action)
 {
-    return action == ACTION_QUARANTINE || action == ACTION_FORGET ||
-        action == ACTION_RECORD_EXIT || action == ACTION_DISCARD_ALL ||
-        action == ACTION_DISCARD_DISK || action == ACTION_MARK_RESTARTED ||
-        action == ACTION_HOLD || action == ACTION_REFUSE_IMAGE ||
-        action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE || action == ACTION_BACK_OFF ||
-        action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+    return action == ACTION_QUARANTINE || action == ACTION_FORGET || action == ACTION_RECORD_EXIT ||
+           action == ACTION_DISCARD_ALL || action == ACTION_DISCARD_DISK ||
+           action == ACTION_MARK_RESTARTED || action == ACTION_HOLD ||
+           action == ACTION_REFUSE_IMAGE || action == ACTION_FETCH_IMAGE ||
+           action == ACTION_PREPARE || action == ACTION_BACK_OFF || action == ACTION_BEGIN_START ||
+           action == ACTION_LAUNCH;
 }
 
 static bool is_only_for_the_living(enum action action)
 {
     return action == ACTION_ADOPT_ORPHAN || action == ACTION_BEGIN_STOP ||
-        action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
-        action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_PROBE ||
-        action == ACTION_RUN_STEP || action == ACTION_PAUSE || action == ACTION_RESUME;
+           action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
+           action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_PROBE ||
+           action == ACTION_RUN_STEP || action == ACTION_PAUSE || action == ACTION_RESUME;
 }
 
 static void check_answer(const struct situation *s, struct decision decision)
@@ -197,8 +195,8 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(action == ACTION_FORGET && s->is_desired && !s->is_deleting);
     assert_false(action == ACTION_LAUNCH && (s->disk != DISK_READY || s->is_image_changed));
     assert_false(action == ACTION_LAUNCH && s->power == POWER_STOPPED);
-    assert_false(action == ACTION_BEGIN_START && (s->is_held || s->is_backing_off) &&
-        !s->has_instance);
+    assert_false(
+        action == ACTION_BEGIN_START && (s->is_held || s->is_backing_off) && !s->has_instance);
     assert_false(action == ACTION_BEGIN_STOP && !situation_must_be_down(s));
     assert_false(action == ACTION_GIVE_UP_START && !s->is_start_overdue);
     assert_false(!s->is_desired && decision.row > 3);
@@ -206,7 +204,7 @@ static void check_answer(const struct situation *s, struct decision decision)
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
         assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&
-            s->journal != JOURNAL_START && s->has_pid);
+                     s->journal != JOURNAL_START && s->has_pid);
     }
 }
 

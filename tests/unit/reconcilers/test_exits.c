@@ -42,8 +42,7 @@ static void a_process_that_is_gone_died(void **state)
 
 static void a_start_that_never_answered_failed(void **state)
 {
-    assert_int_equal(
-        recorded(an_exit(*state, JOURNAL_START, 1000))->last_cause, EXIT_START_FAILED);
+    assert_int_equal(recorded(an_exit(*state, JOURNAL_START, 1000))->last_cause, EXIT_START_FAILED);
 }
 
 static void a_start_the_user_called_off_did_not_fail(void **state)
@@ -79,8 +78,7 @@ static void an_instance_of_another_boot_ended_with_the_host(void **state)
 static void failures_back_off_from_nothing_to_a_minute(void **state)
 {
     struct pass_fixture *f = *state;
-    static const int64_t delays_ms[] = {
-        0, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
+    static const int64_t delays_ms[] = {0, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
     for (uint32_t i = 0; i < ARRAY_LEN(delays_ms); i++) {
         (void)an_exit(f, JOURNAL_NONE, 1000);
         f->status->restart.count = i;
@@ -163,7 +161,8 @@ static void a_wish_after_the_guests_end_is_not_held(void **state)
     assert_int_equal(recorded(begin(f))->held_generation, 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
 
 int main(void)
 {

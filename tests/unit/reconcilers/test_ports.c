@@ -75,9 +75,8 @@ static void a_port_of_another_program_is_passed_over(void **state)
     struct lease_row *rows = all_held_but(10055);
     f->leases = rows;
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-        .sin_port = htons(10055),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(10055), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
         assert_int_equal(listen(fd, 1), 0);
     } /* else somebody else listens there: as good */
@@ -191,7 +190,8 @@ static void a_bridged_vm_leases_its_mac_and_has_no_ssh_port(void **state)
     assert_null(f->patch.status->ssh_host);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
 
 int main(void)
 {

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Ending a machine, and other commands to one that lives. The intent of a stop is in the journal
+ * before the first command; commands are repeated until observing tells that they had their effect.
+ */
+#include "reconcilers/act.h"
+
+#include "reconcilers/exits.h"
+#include "specs/base/log.h"
+
+enum {
+    POWERDOWN_REPEAT_MS = 5000, /* a booting guest ignores the power button */
+    STOP_REPEAT_MS = 1000,
+    IO_RETRY_MS = 30000,
+};
+
+/* ---- what is recorded first ---- */
+
+static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_ms)
+{
+    struct vm_instance *instance = &pass->patch->status->instance;
+    instance->journal = JOURNAL_STOP;
+    instance->stop_deadline_ms = pass->now_ms + grace_ms;
+    if (instance->cause == EXIT_NONE) {
+        instance->cause = cause;
+    }
+}
+
+int64_t act_begin_stop(struct pass *pass)
+{
+    begin_stop(pass, EXIT_BY_USER, pass_grace_ms(pass));
+    return VERDICT_NOW;
+}
+
+int64_t act_give_up_start(struct pass *pass)
+{
+    begin_stop(pass, EXIT_START_FAILED, 0);
+    vm_patch_event(pass->patch, true, REASON_QMP_TIMEOUT, "QEMU did not answer on its QMP socket");
+    return VERDICT_NOW;
+}
+
+int64_t act_record_cause(struct pass *pass)
+{
+    static const enum exit_cause causes[RUN_STATE_COUNT_] = {
+        [RUN_STATE_SHUTDOWN] = EXIT_GUEST_SHUTDOWN,
+        [RUN_STATE_PANICKED] = EXIT_GUEST_PANIC,
+        [RUN_STATE_INTERNAL_ERROR] = EXIT_INTERNAL_ERROR,
+    };
+    enum exit_cause cause = causes[pass->situation.run_state];
+    exits_hold(pass, cause);
+    begin_stop(pass, cause, 0);
+    return VERDICT_NOW;
+}
+
+/* ---- commands ---- */
+
+/* Sends a command, but the same one only every `repeat_ms`. */
+static int64_t repeat_command(struct pass *pass, enum machine_command command, int64_t repeat_ms)
+{
+    struct vm *vm = pass->vm;
+    int64_t since_ms = pass->now_ms - vm->last_command_ms;
+    if (vm->last_command == command && vm->last_command_ms > 0 && since_ms < repeat_ms) {
+        return repeat_ms - since_ms;
+    }
+    log_debug("vm", "%s: command %d", vm->name, command);
+    vm->last_command = command;
+    vm->last_command_ms = pass->now_ms;
+    vm->backend->machine->command(vm->machine, &pass->env, command);
+    return repeat_ms;
+}
+
+/* The same, but looking again when the stop ladder's next rung is due. */
+static int64_t command(struct pass *pass, enum machine_command command, int64_t repeat_ms)
+{
+    int64_t again_ms = repeat_command(pass, command, repeat_ms);
+    int64_t left_ms = pass_rung_left_ms(pass);
+    return left_ms < again_ms ? left_ms : again_ms;
+}
+
+int64_t act_powerdown(struct pass *pass)
+{
+    return command(pass, MACHINE_POWERDOWN, POWERDOWN_REPEAT_MS);
+}
+
+int64_t act_quit(struct pass *pass)
+{
+    return command(pass, MACHINE_QUIT, STOP_REPEAT_MS);
+}
+
+int64_t act_terminate(struct pass *pass)
+{
+    return command(pass, MACHINE_TERMINATE, STOP_REPEAT_MS);
+}
+
+int64_t act_kill(struct pass *pass)
+{
+    return command(pass, MACHINE_KILL, STOP_REPEAT_MS);
+}
+
+int64_t act_resume(struct pass *pass)
+{
+    return command(pass, MACHINE_RESUME, STOP_REPEAT_MS);
+}
+
+int64_t act_pause(struct pass *pass)
+{
+    return command(pass, MACHINE_PAUSE, STOP_REPEAT_MS);
+}
+
+int64_t act_retry_io(struct pass *pass)
+{
+    return command(pass, MACHINE_RESUME, IO_RETRY_MS);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Many VMs at once. SIM_FLEET=10000 makes it a measurement: passes a second, store included. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "tests/sim/sim.h"
+#include "tests/support/loop_fake.h"
+
+enum { N_VMS = 300, PATIENCE_MS = 60 * 60 * 1000 };
+
+static double real_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* One `up` of a VMFile with all of them. */
+static void bring_up_all(struct sim *sim, size_t n)
+{
+    struct wish *wishes = mem_calloc(n, sizeof(*wishes));
+    struct wish_outcome *outcomes = mem_calloc(n, sizeof(*outcomes));
+    struct vm_spec **specs = mem_calloc(n, sizeof(struct vm_spec *));
+    struct error err = {.code = ERR_NONE};
+    for (size_t i = 0; i < n; i++) {
+        cleanup_free char *name = mem_printf("vm-%zu", i);
+        specs[i] = sim_spec(name);
+        wishes[i] = (struct wish){.name = specs[i]->name,
+            .spec = specs[i],
+            .source = "/project/VMFile.kdl",
+            .sets_power = true,
+            .power = POWER_RUNNING};
+    }
+    assert_int_equal(wish_apply(sim->store, wishes, n, outcomes, &err), 0);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(outcomes[i].result, WISH_CREATED);
+        vm_spec_free(specs[i]);
+    }
+    free(wishes);
+    free(outcomes);
+    free(specs);
+}
+
+static bool are_all_ready(struct sim *sim)
+{
+    struct vm_summary_list list = {.count = 0};
+    struct error err = {.code = ERR_NONE};
+    bool are_ready = true;
+    assert_int_equal(store_list_summaries(sim->store, &list, &err), 0);
+    for (size_t i = 0; i < list.count; i++) {
+        are_ready = are_ready && list.items[i].status.is_ready;
+    }
+    vm_summary_list_clear(&list);
+    return are_ready;
+}
+
+static bool is_quiet(void *context)
+{
+    struct sim *sim = context;
+    return controller_pass_count(sim->controller) > 0 && controller_is_quiet(sim->controller);
+}
+
+static void every_vm_of_a_fleet_becomes_ready(void **state)
+{
+    (void)state;
+    const char *size = getenv("SIM_FLEET");
+    size_t n = size ? strtoul(size, NULL, 10) : N_VMS;
+    struct sim *sim = sim_new(1);
+    bring_up_all(sim, n);
+    double start = real_seconds();
+    sim_start(sim);
+    for (int i = 0; i < 100 && !are_all_ready(sim); i++) {
+        (void)loop_fake_run_until(sim->loop, is_quiet, sim, sim_now(sim) + PATIENCE_MS);
+        sim_settle(sim);
+    }
+    double took = real_seconds() - start;
+    assert_true(are_all_ready(sim));
+    double passes = (double)controller_pass_count(sim->controller);
+    print_message("%zu VMs ready in %.2f s: %.0f VMs/s, %.0f passes/s (%.1f a VM)\n", n, took,
+        (double)n / took, passes / took, passes / (double)n);
+    sim_free(sim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_vm_of_a_fleet_becomes_ready),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

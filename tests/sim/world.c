@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "tests/sim/world.h"
+
+/* ---- what an action does ---- */
+
+static void may(struct outcomes *o, union world w)
+{
+    o->worlds[o->count++] = w;
+}
+
+union world world_without_process(union world w)
+{
+    w.process = PROCESS_NONE;
+    w.run_state = RUN_STATE_UNKNOWN;
+    w.is_silent = 0;
+    w.is_launching = 0;
+    w.is_adopted = 0;
+    return w;
+}
+
+union world world_without_record(union world w)
+{
+    union world bare = {.process = w.process,
+        .run_state = w.run_state,
+        .is_silent = w.is_silent,
+        .has_dir = w.has_dir,
+        .has_image = w.has_image,
+        .is_image_changed = w.is_image_changed,
+        .disk = w.disk,
+        .is_up = w.is_up,
+        .is_launching = w.is_launching,
+        .is_adopted = w.is_adopted};
+    return bare;
+}
+
+static union world with_journal(union world w, enum journal journal)
+{
+    w.journal = journal & 3;
+    w.rung = RUNG_POWERDOWN;
+    w.is_overdue = 0;
+    w.is_grace_shorter = 0;
+    return w;
+}
+
+union world world_with_run_state(union world w, enum run_state run_state)
+{
+    w.run_state = w.process == PROCESS_UP ? run_state & 7 : 0;
+    return w;
+}
+
+union world world_without_controller(union world w)
+{
+    w.is_up = 0;
+    w.is_launching = 0;
+    if (w.process == PROCESS_WAITING) {
+        w.process = PROCESS_DYING; /* it reads the end of its pipe and goes */
+    }
+    return w;
+}
+
+static void record_exit(struct outcomes *o, union world w)
+{
+    union world next = with_journal(w, JOURNAL_NONE);
+    next.has_instance = next.has_pid = next.is_outdated = next.is_reached = 0;
+    may(o, next);
+    next.is_backing_off = 1;
+    may(o, next);
+}
+
+static void discard_disk(struct outcomes *o, union world w)
+{
+    w.disk = DISK_NONE;
+    w.is_image_changed = 0;
+    union world undone = world_without_controller(w); /* the token is not recorded as handled */
+    w.recreate = 0;
+    may(o, w);
+    may(o, undone);
+}
+
+static void prepare(struct outcomes *o, union world w)
+{
+    w.has_dir = 1;
+    may(o, w); /* partly */
+    o->worlds[0].disk = DISK_READY;
+    may(o, w);
+}
+
+static void begin_start(struct outcomes *o, union world w)
+{
+    w = with_journal(w, JOURNAL_START);
+    w.has_instance = 1;
+    w.has_pid = w.is_outdated = w.is_reached = 0;
+    may(o, w);
+}
+
+/* Done, but not recorded yet: see world_pass_of_time(). */
+static void launch(struct outcomes *o, union world w)
+{
+    may(o, w);
+    o->worlds[0].process = PROCESS_WAITING;
+    o->worlds[0].is_launching = 1;
+    may(o, w);
+}
+
+static void release(struct outcomes *o, union world w)
+{
+    union world up = w;
+    up.process = PROCESS_UP;
+    may(o, world_with_run_state(up, RUN_STATE_PRELAUNCH));
+    may(o, world_without_process(w)); /* exec failed */
+}
+
+static void ask_machine(struct outcomes *o, union world w, union world obeyed)
+{
+    may(o, obeyed);
+    may(o, w); /* it does not hear, or not yet */
+}
+
+static void record_cause(struct outcomes *o, union world w)
+{
+    bool stays_down = w.run_state == RUN_STATE_SHUTDOWN || w.is_held;
+    w = with_journal(w, JOURNAL_STOP);
+    w.rung = RUNG_QUIT;
+    w.is_held = stays_down;
+    may(o, w);
+}
+
+struct outcomes world_carry_out(union world w, enum action action)
+{
+    struct outcomes o = {.count = 0};
+    union world next = w;
+    switch (action) {
+    case ACTION_QUARANTINE:
+        next.has_dir = 0;
+        next.disk = DISK_NONE;
+        may(&o, next);
+        break;
+    case ACTION_FORGET:
+        may(&o, world_without_record(w));
+        break;
+    case ACTION_BEGIN_STOP:
+        may(&o, with_journal(w, JOURNAL_STOP));
+        break;
+    case ACTION_POWERDOWN:
+        ask_machine(&o, w, world_with_run_state(w, RUN_STATE_SHUTDOWN));
+        break;
+    case ACTION_QUIT:
+    case ACTION_TERMINATE:
+        ask_machine(&o, w, world_without_process(w));
+        break;
+    case ACTION_KILL:
+        may(&o, world_without_process(w));
+        break;
+    case ACTION_RECORD_EXIT:
+        record_exit(&o, w);
+        break;
+    case ACTION_DISCARD_ALL:
+        next.has_dir = 0;
+        next.disk = DISK_NONE;
+        next.is_image_changed = 0;
+        may(&o, next);
+        may(&o, world_without_controller(next));
+        break;
+    case ACTION_DISCARD_DISK:
+        discard_disk(&o, w);
+        break;
+    case ACTION_MARK_RESTARTED:
+        next.restart = 0;
+        may(&o, next);
+        break;
+    case ACTION_FETCH_IMAGE:
+        next.has_image = 1;
+        ask_machine(&o, w, next);
+        break;
+    case ACTION_PREPARE:
+        prepare(&o, w);
+        break;
+    case ACTION_BEGIN_START:
+        begin_start(&o, w);
+        break;
+    case ACTION_LAUNCH:
+        launch(&o, w);
+        break;
+    case ACTION_RELEASE:
+        release(&o, w);
+        break;
+    case ACTION_BOOT:
+    case ACTION_RESUME:
+    case ACTION_RETRY_IO:
+        ask_machine(&o, w, world_with_run_state(w, RUN_STATE_RUNNING));
+        break;
+    case ACTION_PAUSE:
+        ask_machine(&o, w, world_with_run_state(w, RUN_STATE_PAUSED));
+        break;
+    case ACTION_CONFIRM_START:
+        may(&o, with_journal(w, JOURNAL_NONE));
+        break;
+    case ACTION_GIVE_UP_START:
+        next = with_journal(w, JOURNAL_STOP);
+        next.rung = RUNG_QUIT;
+        may(&o, next);
+        break;
+    case ACTION_RECORD_CAUSE:
+        record_cause(&o, w);
+        break;
+    case ACTION_PROBE:
+        next.is_reached = 1;
+        ask_machine(&o, w, next);
+        break;
+    case ACTION_RUN_STEP:
+        next.has_step = 0;
+        ask_machine(&o, w, next);
+        break;
+    default: /* waits for time or for the user */
+        may(&o, w);
+    }
+    return o;
+}
+
+union world world_pass_of_time(union world w)
+{
+    if (w.is_launching) { /* the launch tells its pid, and that is committed */
+        w.is_launching = 0;
+        w.has_pid = 1;
+    } else if (w.process == PROCESS_DYING) {
+        w = world_without_process(w);
+    } else if (w.is_backing_off) {
+        w.is_backing_off = 0;
+    } else if (w.journal == JOURNAL_STOP && w.rung < RUNG_UNKILLABLE) {
+        w.rung++;
+    } else if (w.is_silent) {
+        w.is_silent = 0;
+    }
+    return w;
+}
+
+/* ---- safety ---- */
+
+const char *world_danger_of(union world w, enum action action)
+{
+    bool is_dead = w.process == PROCESS_NONE;
+    switch (action) {
+    case ACTION_QUARANTINE:
+    case ACTION_DISCARD_ALL:
+    case ACTION_DISCARD_DISK:
+    case ACTION_PREPARE:
+        return is_dead ? NULL : "files are touched under a live process";
+    case ACTION_FORGET:
+        return w.is_desired && !w.is_deleting ? "a VM is forgotten that is wanted"
+               : is_dead && !w.has_dir        ? NULL
+                                              : "forgotten with something left";
+    case ACTION_RECORD_EXIT:
+        return is_dead ? NULL : "an exit is recorded of a live process";
+    case ACTION_BEGIN_START:
+        return !is_dead || w.has_pid ? "a start over the record of another instance"
+               : w.is_held           ? "a start of what has to stay down"
+               : w.is_backing_off    ? "a start before its time"
+                                     : NULL;
+    case ACTION_LAUNCH:
+        return !is_dead || w.has_pid ? "a second instance"
+               : w.disk != DISK_READY || w.is_image_changed || w.journal != JOURNAL_START
+                   ? "a launch without disk or intent"
+                   : NULL;
+    case ACTION_RELEASE:
+        return w.process == PROCESS_WAITING && w.has_pid ? NULL : "released without a recorded pid";
+    case ACTION_BEGIN_STOP:
+        return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate
+                   ? NULL
+                   : "a VM is stopped that nobody wants stopped";
+    case ACTION_GIVE_UP_START:
+        return w.journal == JOURNAL_START ? NULL : "a running VM is given up for being silent";
+    default:
+        return NULL;
+    }
+}
+
+const char *world_state_danger_of(union world w)
+{
+    if (w.process == PROCESS_UP && !w.has_pid && !w.is_adopted) {
+        return "a guest runs whose pid was never recorded";
+    }
+    return w.process == PROCESS_WAITING && !w.is_up ? "a child outlives its controller" : NULL;
+}

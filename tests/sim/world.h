@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * An abstract world of one VM for test_model.c: what there is to see, what each action of the
+ * decision table may do to it, what time does, and what may never be done. Pure.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "reconcilers/decide.h"
+
+enum process { PROCESS_NONE, PROCESS_WAITING, PROCESS_DYING, PROCESS_UP };
+
+/* Packed into 64 bits so that a set of states is a set of numbers. */
+union world {
+    struct {
+        /* the user */
+        uint64_t is_desired : 1, is_deleting : 1, power : 2, wants_prepared : 1;
+        uint64_t restart : 1, recreate : 1;
+        /* the record */
+        uint64_t has_instance : 1, journal : 2, has_pid : 1, is_outdated : 1, is_held : 1;
+        uint64_t is_backing_off : 1, rung : 3, is_overdue : 1, is_grace_shorter : 1;
+        /* the world */
+        uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, has_image : 1;
+        uint64_t is_image_changed : 1, disk : 2, is_reached : 1, has_step : 1;
+        /* the controller */
+        uint64_t is_up : 1, is_launching : 1;
+        uint64_t is_adopted : 1; /* a process that lived before its record: its pid is unknown */
+    };
+    uint64_t bits;
+};
+_Static_assert(sizeof(union world) == sizeof(uint64_t), "a world is one number");
+
+/* What may come of it: the good end first, then what else may happen. */
+struct outcomes {
+    union world worlds[4];
+    size_t count;
+};
+
+struct outcomes world_carry_out(union world w, enum action action);
+
+/* What happens by itself sooner or later; the fair end of waiting. */
+union world world_pass_of_time(union world w);
+
+/* Why the action must not be done here, or why there must be no such world; NULL: all is well. */
+const char *world_danger_of(union world w, enum action action);
+const char *world_state_danger_of(union world w);
+
+/* The machine ends; what it leaves to see is nothing. */
+union world world_without_process(union world w);
+/* The store is lost, all else stays. */
+union world world_without_record(union world w);
+/* The controller dies, and with it a child that it has not let go. */
+union world world_without_controller(union world w);
+union world world_with_run_state(union world w, enum run_state run_state);
