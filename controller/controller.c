@@ -76,6 +76,22 @@ static void on_seen(void *context, const char *name, bool is_changed)
     controller_schedule(controller);
 }
 
+static void on_scanned(void *context)
+{
+    struct controller *controller = context;
+    struct reconciler *reconciler = controller->reconciler;
+    cleanup_json json_t *images = NULL;
+    struct error err = {0};
+    if (!reconciler->images_changed) {
+        return;
+    }
+    if (store_list_json(controller->store, STORE_IMAGES, &images, &err) < 0) {
+        log_error("controller", "cannot list the images: %s", err.message);
+        return;
+    }
+    reconciler->images_changed(reconciler, images);
+}
+
 static int list_all(struct controller *controller, struct error *err)
 {
     controller->is_listing_all = true;
@@ -151,7 +167,7 @@ int controller_start(
 {
     controller->reconciler = reconciler_take;
     controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.places,
-        controller->store, on_seen, controller);
+        controller->store, on_seen, on_scanned, controller);
     int rc = list_all(controller, err);
     if (rc < 0) {
         return rc;

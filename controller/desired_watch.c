@@ -25,6 +25,7 @@ struct seen {
 struct desired_watch {
     struct store *store;
     desired_seen_fn *seen;
+    desired_scanned_fn *scanned;
     void *context;
     struct name_map names; /* name → struct seen, owned */
     uint64_t scan;
@@ -113,6 +114,7 @@ static int scan(struct desired_watch *watch, bool was_rung, struct error *err)
     if (was_rung && !is_any_changed) {
         report_all_changed(watch, &list);
     }
+    watch->scanned(watch->context);
     return 0;
 }
 
@@ -149,12 +151,13 @@ static void on_poll(void *context)
 }
 
 struct desired_watch *desired_watch_new(struct loop *loop, const struct places *places,
-    struct store *store, desired_seen_fn *seen, void *context)
+    struct store *store, desired_seen_fn *seen, desired_scanned_fn *scanned, void *context)
 {
     struct desired_watch *watch = mem_new(struct desired_watch);
     struct error err = {0};
     watch->store = store;
     watch->seen = seen;
+    watch->scanned = scanned;
     watch->context = context;
     watch->bell.fd = -1;
     if (bell_watch_open(&watch->bell, places, BELL_DESIRED, &err) == 0) {

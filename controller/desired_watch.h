@@ -4,6 +4,8 @@
  * with what it showed last. A ring after which nothing is seen to have changed was for something
  * the summaries do not show, such as a stop timeout: then every VM counts as changed.
  *
+ * `scanned` is called after each look, for what the bell also rings for: the image table.
+ *
  * Where inotify is exhausted it looks once a second instead.
  */
 #pragma once
@@ -18,9 +20,10 @@ struct store;
 
 /* Called for every VM of either table, and once more for one that is gone (`is_changed`). */
 typedef void desired_seen_fn(void *context, const char *name, bool is_changed);
+typedef void desired_scanned_fn(void *context);
 
 /* Arms the bell; call desired_watch_scan() next: armed first, nothing can be missed. */
 struct desired_watch *desired_watch_new(struct loop *loop, const struct places *places,
-    struct store *store, desired_seen_fn *seen, void *context);
+    struct store *store, desired_seen_fn *seen, desired_scanned_fn *scanned, void *context);
 int desired_watch_scan(struct desired_watch *watch, struct error *err);
 void desired_watch_free(struct desired_watch *watch); /* NULL is fine */

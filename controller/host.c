@@ -9,7 +9,9 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "store/batch.h"
 #include "store/store.h"
+#include "store/writer.h"
 
 static struct controller *controller_of(struct reconciler_host *host)
 {
@@ -51,6 +53,44 @@ static json_t *image_record(struct reconciler_host *host, const char *key)
     return record;
 }
 
+static void on_image_written(void *context, int rc, const struct error *err)
+{
+    (void)context;
+    if (rc < 0) {
+        log_error("controller", "cannot write the record of an image: %s", err->message);
+    }
+}
+
+static void write_image(struct reconciler_host *host, const char *key, json_t *record_take)
+{
+    struct controller *controller = controller_of(host);
+    cleanup_json json_t *record = record_take;
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_json(batch, STORE_IMAGES, key, record);
+    store_writer_submit(controller->writer, batch, on_image_written, NULL);
+}
+
+static int each_vm(struct reconciler_host *host,
+    void (*each)(void *context, const struct vm_view *view), void *context, struct error *err)
+{
+    cleanup_with(vm_list_clear) struct vm_list list = {0};
+    int rc = store_list(controller_of(host)->store, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        const struct vm_record *record = &list.records[i];
+        if (record->is_damaged) {
+            return error_set(
+                err, ERR_STORE, "the records of vm '%s' cannot be read", record->name);
+        }
+        struct vm_status *fresh = record->status ? NULL : vm_status_new("");
+        struct vm_view view = {.name = record->name,
+            .desired = record->desired,
+            .status = fresh ? fresh : record->status};
+        each(context, &view);
+        vm_status_free(fresh);
+    }
+    return rc;
+}
+
 /* xorshift64* (Vigna 2016): good enough for jitter, and the same history for the same seed. */
 static uint32_t dice(struct reconciler_host *host)
 {
@@ -73,6 +113,8 @@ void controller_host_init(struct controller *controller, const struct controller
         .wake = wake,
         .lease_holder = lease_holder,
         .image_record = image_record,
+        .write_image = write_image,
+        .each_vm = each_vm,
         .dice = dice,
     };
 }

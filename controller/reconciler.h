@@ -19,6 +19,7 @@
 #include "specs/vm_status.h"
 
 struct clock;
+struct error;
 struct loop;
 struct places;
 struct pool;
@@ -79,6 +80,12 @@ struct reconciler_host {
     const char *(*lease_holder)(struct reconciler_host *host, const char *key);
     /* A record of the image table, NULL when absent. Caller owns. */
     json_t *(*image_record)(struct reconciler_host *host, const char *key);
+    /* Writes a record of the image table, or removes it (NULL). Writes stay in order; one that fails
+     * is logged. */
+    void (*write_image)(struct reconciler_host *host, const char *key, json_t *record_take);
+    /* Shows all VMs in one snapshot. An error also when one cannot be read. */
+    int (*each_vm)(struct reconciler_host *host,
+        void (*each)(void *context, const struct vm_view *view), void *context, struct error *err);
     /* A random number; seeded in simulations. */
     uint32_t (*dice)(struct reconciler_host *host);
     void *backend_data; /* media.c's: one image cache per host; starts as NULL, see media_free() */
@@ -91,6 +98,9 @@ struct reconciler {
     /* After the first complete list: directories and processes that no record knows. Names found
      * this way are woken and arrive in reconcile() with view->desired == NULL. */
     void (*find_orphans)(struct reconciler *self);
+    /* The image table, {key: record}, at the start and whenever something may have changed in it. May
+     * be NULL. */
+    void (*images_changed)(struct reconciler *self, const json_t *images);
     /* Lets go of everything in memory; VMs keep running. */
     void (*free)(struct reconciler *self);
 };

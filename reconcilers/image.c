@@ -10,6 +10,8 @@
 #include "controller/reconciler.h"
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/fetch/fetcher.h"
+#include "reconcilers/fetch/oci.h"
+#include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/image_work.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -31,7 +33,8 @@ struct waiter {
     void *context;
 };
 
-/* Getting one image: pool work, then perhaps a download and pool work again. */
+/* Getting one image: pool work, then perhaps a download and pool work again; of a registry the layer
+ * is looked up before that. */
 struct image_fill {
     struct image_cache *cache;
     struct image_fill *next;
@@ -39,6 +42,7 @@ struct image_fill {
     struct spec_image image; /* a copy */
     struct op *stage;
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
+    struct oci_layer layer;  /* zero: not looked up */
     bool is_finishing;       /* off the list, telling its waiters */
     struct waiter *waiters;
 };
@@ -75,6 +79,7 @@ static void free_fill(struct image_fill *fill)
 {
     free(fill->image.location);
     free(fill->image.sha256);
+    oci_layer_clear(&fill->layer);
     free(fill);
 }
 
@@ -232,17 +237,64 @@ static void on_downloaded(void *context, const struct error *err)
     }
 }
 
-static void start_download(struct image_fill *fill)
+/* The fetcher, made when it is needed first; NULL: *err is set. */
+static struct fetcher *open_fetcher(struct image_cache *cache, struct error *err)
 {
-    struct image_cache *cache = fill->cache;
-    struct error err = {0};
-    if (!cache->fetcher && fetcher_new(cache->host->loop, &cache->fetcher, &err) < 0) {
-        finish(fill, &err);
-        return;
+    if (!cache->fetcher) {
+        (void)fetcher_new(cache->host->loop, &cache->fetcher, err);
     }
-    fill->stage =
-        fetcher_get(cache->fetcher, &fill->work->part, on_progress, on_downloaded, fill);
+    return cache->fetcher;
+}
+
+static void start_download(struct image_fill *fill, struct fetcher *fetcher)
+{
+    fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization, on_progress,
+        on_downloaded, fill);
+}
+
+static void on_layer_found(void *context, const struct error *err)
+{
+    struct image_fill *fill = context;
+    fill->stage = NULL;
+    if (err) {
+        finish(fill, err);
+    } else {
+        start_work(fill, false);
+    }
+}
+
+static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct error *err)
+{
+    cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
+    int rc = oci_reference_parse(
+        fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
+    if (rc == 0) {
+        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, fill->work->login,
+            &fill->layer, on_layer_found, fill);
+    }
+    return rc;
+}
+
+/* The network's turn, between two pieces of pool work. */
+static void start_transfer(struct image_fill *fill)
+{
+    struct error err = {0};
+    struct fetcher *fetcher = open_fetcher(fill->cache, &err);
+    if (fetcher && fill->work->needs_download) {
+        start_download(fill, fetcher);
+    } else if (fetcher) {
+        (void)start_lookup(fill, fetcher, &err);
+    }
     fill->work = NULL; /* the pool frees it now */
+    if (err.code != ERR_NONE) {
+        finish(fill, &err);
+    }
+}
+
+/* Somebody may have removed the image while it was being looked at: then it is got again. */
+static bool is_gone(const struct image_work *work)
+{
+    return work->is_cached && !fs_exists(work->path);
 }
 
 static void on_worked(void *context, const struct error *err)
@@ -250,8 +302,12 @@ static void on_worked(void *context, const struct error *err)
     struct image_fill *fill = context;
     const struct image_work *work = fill->work;
     fill->stage = NULL;
-    if (!err && work->needs_download && fill->waiters) {
-        start_download(fill);
+    if (!err && (work->needs_download || work->needs_layer) && fill->waiters) {
+        start_transfer(fill);
+        return;
+    }
+    if (!err && fill->waiters && is_gone(work)) {
+        start_work(fill, false);
         return;
     }
     if (!err && work->stamp[0] && fill->image.sha256) {
@@ -266,6 +322,7 @@ static void start_work(struct image_fill *fill, bool is_downloaded)
     struct image_work *work =
         image_work_new(host->places, &fill->image, clock_boot_id(host->clock));
     work->is_downloaded = is_downloaded;
+    oci_layer_copy(&work->layer, &fill->layer);
     recall_verified(fill, work);
     fill->work = work;
     fill->stage =
@@ -286,22 +343,35 @@ static void cancel_waiter(struct op *op)
     free(waiter);
     /* Pool work goes on for nobody: it ends soon, its result is kept on disk, and a second work on
      * the same files would be in its way. */
-    bool is_download = fill->work == NULL;
-    if (!fill->waiters && !fill->is_finishing && is_download) {
+    bool is_transfer = fill->work == NULL;
+    if (!fill->waiters && !fill->is_finishing && is_transfer) {
         drop_fill(fill);
     }
+}
+
+static struct image_fill *find_fill(const struct image_cache *cache, const char *key)
+{
+    struct image_fill *fill = cache->fills;
+    while (fill && strcmp(fill->key, key) != 0) {
+        fill = fill->next;
+    }
+    return fill;
+}
+
+bool image_cache_is_filling(const struct image_cache *cache, const char *key)
+{
+    return find_fill(cache, key) != NULL;
 }
 
 static struct image_fill *find_or_start(struct image_cache *cache, const struct spec_image *image)
 {
     char key[DIGEST_SIZE];
     image_work_key(image, key);
-    for (struct image_fill *fill = cache->fills; fill; fill = fill->next) {
-        if (strcmp(fill->key, key) == 0) {
-            return fill;
-        }
+    struct image_fill *fill = find_fill(cache, key);
+    if (fill) {
+        return fill;
     }
-    struct image_fill *fill = mem_new(struct image_fill);
+    fill = mem_new(struct image_fill);
     fill->cache = cache;
     memcpy(fill->key, key, sizeof(key));
     fill->image.kind = image->kind;

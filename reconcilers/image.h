@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "controller/op.h"
 
 struct image_cache;
@@ -16,6 +18,9 @@ struct spec_image;
 struct image_cache *image_cache_new(struct reconciler_host *host);
 /* Operations must be over or cancelled; stops what still runs for nobody. NULL is fine. */
 void image_cache_free(struct image_cache *cache);
+
+/* Whether an image of this work key (image_work.h) is being got. */
+bool image_cache_is_filling(const struct image_cache *cache, const char *key);
 
 /* Key of a URL's record in the image table. free() it. */
 char *image_record_key(const char *url);

@@ -132,6 +132,36 @@ static int make_link(
     return fs_sync_dir_of(link, err);
 }
 
+int image_file_set_name(
+    const struct places *places, const char *name, const char *id, struct error *err)
+{
+    char unique[TEXT_ID_SIZE];
+    digest_random_id(unique);
+    cleanup_free char *relative = mem_printf("images/%s", name);
+    cleanup_free char *hidden = mem_printf("images/.part/name.tmp-%s", unique);
+    cleanup_free char *target = mem_printf("%s.qcow2", id);
+    cleanup_free char *link = places_path(places, relative);
+    cleanup_free char *temporary = places_path(places, hidden);
+    if (symlink(target, temporary) < 0 || rename(temporary, link) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", link);
+    }
+    return 0;
+}
+
+int image_file_link(
+    const struct places *places, const char *digest, const char *path, struct error *err)
+{
+    char id[DIGEST_SIZE];
+    image_file_id(path, id);
+    return make_link(places, digest, id, err);
+}
+
+void image_file_unlink(const struct places *places, const char *digest)
+{
+    cleanup_free char *link = link_path(places, digest);
+    (void)unlink(link);
+}
+
 /* `file` goes to its name; an image that is there already stays, VMs may have it open. */
 static int publish(const char *file, const char *path, struct error *err)
 {
@@ -196,6 +226,9 @@ int image_file_fill(const struct places *places, const struct image_source *sour
     if (compression_of_file(source->path, source->name, &compression, err) < 0
         || digest_file(source->path, source_sha, err) < 0) {
         return -(int)err->code;
+    }
+    if (source->digest && !text_eq(source->digest, source_sha)) {
+        return image_file_checksum_error(source->title, source_sha, source->digest, err);
     }
     if (compression == COMPRESSION_NONE && source->is_ours) {
         return file_image(places, source, source->path, source_sha, ret_path, err);

@@ -17,6 +17,7 @@ struct image_source {
     const char *title;      /* for messages */
     const char *key;        /* names the temporary file */
     const char *sha256;     /* of the bytes as they are, or of the unpacked image; NULL: not said */
+    const char *digest;     /* sha256 of the bytes as they are; NULL: not said */
     char link[DIGEST_SIZE]; /* what it will be looked for by */
     bool is_ours;           /* may be renamed into place instead of copied */
 };
@@ -24,8 +25,18 @@ struct image_source {
 /* The image that a source's digest leads to; NULL when there is none. free() it. */
 char *image_file_by_source(const struct places *places, const char *digest);
 
+/* Makes `digest` lead to a cached image, too; and no longer to any. */
+int image_file_link(
+    const struct places *places, const char *digest, const char *path, struct error *err);
+void image_file_unlink(const struct places *places, const char *digest);
+
 /* The sha256 in a cached image's name. */
 void image_file_id(const char *path, char ret_id[DIGEST_SIZE]);
+
+/* Gives a cached image a name, images/NAME, in place of what had that name: a symbolic link. Not
+ * synced: after a power loss the image may be there without it. */
+int image_file_set_name(
+    const struct places *places, const char *name, const char *id, struct error *err);
 
 /*
  * Hashes, unpacks, checks, syncs and files a source; *ret_path is where. Blocks. Doing it again is

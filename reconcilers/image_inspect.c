@@ -8,74 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reconcilers/qcow2.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
-
-enum { HEAD_SIZE = 512, SECTOR_SIZE = 512 };
-
-struct magic {
-    const char *bytes;
-    size_t offset;
-    size_t n;
-};
-
-static const struct {
-    const char *name;
-    const char *suffixes[2];
-    struct magic magic;
-} compressions[] = {
-    [COMPRESSION_NONE] = {"none", {NULL, NULL}, {NULL, 0, 0}},
-    [COMPRESSION_ZSTD] = {"zstd", {".zst", ".zstd"}, {"\x28\xb5\x2f\xfd", 0, 4}}, /* RFC 8878 */
-    [COMPRESSION_GZIP] = {"gzip", {".gz", NULL}, {"\x1f\x8b", 0, 2}},             /* RFC 1952 */
-    [COMPRESSION_XZ] = {"xz", {".xz", NULL}, {"\xfd" "7zXZ\0", 0, 6}},
-    [COMPRESSION_BZIP2] = {"bzip2", {".bz2", NULL}, {"BZh", 0, 3}},
-};
-_Static_assert(ARRAY_LEN(compressions) == COMPRESSION_COUNT_, "every compression has a row");
-
-/* Formats of other hypervisors: as raw disks they would merely fail to boot. */
-static const struct {
-    const char *name;
-    struct magic magic;
-} foreign_formats[] = {
-    {"VMDK", {"KDMV", 0, 4}},
-    {"VMDK", {"COWD", 0, 4}},
-    {"VMDK", {"# Disk DescriptorFile", 0, 21}},
-    {"VHDX", {"vhdxfile", 0, 8}},
-    {"VHD", {"conectix", 0, 8}},
-    {"VDI", {"\x7f\x10\xda\xbe", 64, 4}},
-    {"QED", {"QED\0", 0, 4}},
-};
-
-const char *image_format_name(enum image_format format)
-{
-    return format == IMAGE_QCOW2 ? "qcow2" : "raw";
-}
-
-const char *compression_name(enum compression compression)
-{
-    return compressions[compression].name;
-}
-
-enum compression compression_of_name(const char *path)
-{
-    for (int c = COMPRESSION_NONE + 1; c < COMPRESSION_COUNT_; c++) {
-        for (size_t i = 0; i < ARRAY_LEN(compressions[c].suffixes); i++) {
-            const char *suffix = compressions[c].suffixes[i];
-            if (suffix && text_ends_with(path, suffix)) {
-                return (enum compression)c;
-            }
-        }
-    }
-    return COMPRESSION_NONE;
-}
-
-static bool matches(const struct magic *magic, const uint8_t *head, size_t n)
-{
-    return n >= magic->offset + magic->n
-        && memcmp(head + magic->offset, magic->bytes, magic->n) == 0;
-}
+#include "specs/qcow2.h"
 
 static ssize_t read_at(int fd, void *bytes, size_t n, off_t offset)
 {
@@ -115,7 +51,7 @@ static int open_image(const char *path, int *ret_fd, struct error *err)
 
 static int read_head(int fd, const char *path, uint8_t *head, size_t *ret_n, struct error *err)
 {
-    ssize_t n = read_at(fd, head, HEAD_SIZE, 0);
+    ssize_t n = read_at(fd, head, IMAGE_HEAD_SIZE, 0);
     if (n < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read image '%s'", path);
     }
@@ -127,17 +63,12 @@ int compression_of_file(
     const char *path, const char *name, enum compression *ret, struct error *err)
 {
     cleanup_close int fd = -1;
-    uint8_t head[HEAD_SIZE];
+    uint8_t head[IMAGE_HEAD_SIZE];
     size_t n = 0;
     if (open_image(path, &fd, err) < 0 || read_head(fd, path, head, &n, err) < 0) {
         return -(int)err->code;
     }
-    enum compression found = COMPRESSION_NONE;
-    for (int c = COMPRESSION_NONE + 1; c < COMPRESSION_COUNT_; c++) {
-        if (matches(&compressions[c].magic, head, n)) {
-            found = (enum compression)c;
-        }
-    }
+    enum compression found = compression_of_head(head, n);
     enum compression promised = compression_of_name(name);
     if (promised != COMPRESSION_NONE && promised != found) {
         return error_set(err, ERR_IMAGE_DECOMPRESS, "'%s' is not %s data, as its name says", name,
@@ -174,17 +105,16 @@ static int inspect_qcow2(
 static int inspect_raw(
     int fd, const uint8_t *head, size_t n, struct image_info *ret, struct error *err)
 {
-    for (size_t i = 0; i < ARRAY_LEN(foreign_formats); i++) {
-        if (matches(&foreign_formats[i].magic, head, n)) {
-            error_set(err, ERR_IMAGE_FORMAT, "it is a %s image", foreign_formats[i].name);
-            return error_help(err, "convert it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
-        }
+    const char *foreign = image_foreign_format(head, n);
+    if (foreign) {
+        error_set(err, ERR_IMAGE_FORMAT, "it is a %s image", foreign);
+        return error_help(err, "convert it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
     }
     struct stat st;
     if (fstat(fd, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot stat it");
     }
-    if (st.st_size == 0 || st.st_size % SECTOR_SIZE != 0) {
+    if (st.st_size == 0 || st.st_size % IMAGE_SECTOR_SIZE != 0) {
         return error_set(err, ERR_IMAGE_FORMAT,
             "neither a qcow2 header nor the size of a raw disk (%lld bytes are not whole sectors)",
             (long long)st.st_size);
@@ -196,7 +126,7 @@ static int inspect_raw(
 int image_inspect(const char *path, struct image_info *ret, struct error *err)
 {
     cleanup_close int fd = -1;
-    uint8_t head[HEAD_SIZE];
+    uint8_t head[IMAGE_HEAD_SIZE];
     size_t n = 0;
     if (open_image(path, &fd, err) < 0 || read_head(fd, path, head, &n, err) < 0) {
         return -(int)err->code;

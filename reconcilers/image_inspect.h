@@ -10,19 +10,9 @@
 #include <stdint.h>
 
 #include "specs/base/digest.h"
+#include "specs/image_format.h"
 
 struct error;
-
-enum image_format { IMAGE_QCOW2, IMAGE_RAW, IMAGE_FORMAT_COUNT_ };
-
-enum compression {
-    COMPRESSION_NONE,
-    COMPRESSION_ZSTD,
-    COMPRESSION_GZIP,
-    COMPRESSION_XZ,
-    COMPRESSION_BZIP2,
-    COMPRESSION_COUNT_
-};
 
 struct image_info {
     enum image_format format;
@@ -30,13 +20,6 @@ struct image_info {
     bool has_backing;      /* needs another file: a backing file or an external data file */
     char backing[1024];    /* name of the backing file; "" when there is none */
 };
-
-/* "qcow2", "raw": as qemu-img's -f and -F take it. */
-const char *image_format_name(enum image_format format);
-const char *compression_name(enum compression compression);
-
-/* What the end of a path or of a URL's path promises (.zst .zstd .gz .xz .bz2). */
-enum compression compression_of_name(const char *path);
 
 /* What the file is; -ERR_IMAGE_DECOMPRESS when `name` promises a compression it does not have. */
 int compression_of_file(

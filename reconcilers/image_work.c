@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "reconcilers/fetch/oci_login.h"
+#include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/fetch/url.h"
 #include "reconcilers/image_file.h"
 #include "specs/base/cleanup.h"
@@ -41,6 +43,8 @@ void image_work_free(struct image_work *work)
         free(work->image.location);
         free(work->image.sha256);
         free(work->boot_id);
+        oci_layer_clear(&work->layer);
+        free(work->login);
         part_clear(&work->part);
         free(work->path);
         free(work->etag);
@@ -55,11 +59,10 @@ void image_work_release(void *work)
 
 /* ---- what is there already ---- */
 
-static char *find_by_text(const struct places *places, const char *text)
+void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
 {
-    char digest[DIGEST_SIZE];
-    digest_text(text, digest);
-    return image_file_by_source(places, digest);
+    cleanup_free char *text = mem_printf("url:%s", url);
+    digest_text(text, ret_digest);
 }
 
 static char *find_by_stamp(const struct places *places, const char *path)
@@ -79,8 +82,18 @@ static char *find_url(const struct places *places, const struct spec_image *imag
         free(by_own_name);
         return image_file_by_source(places, image->sha256);
     }
-    cleanup_free char *text = mem_printf("url:%s", image->location);
-    return find_by_text(places, text);
+    char digest[DIGEST_SIZE];
+    image_url_digest(image->location, digest);
+    return image_file_by_source(places, digest);
+}
+
+char *image_find_cached(const struct places *places, const struct spec_image *image)
+{
+    if (image->kind == IMAGE_URL) {
+        return find_url(places, image);
+    }
+    bool is_packed = compression_of_name(image->location) != COMPRESSION_NONE;
+    return is_packed ? find_by_stamp(places, image->location) : NULL;
 }
 
 bool image_is_in_reach(const struct places *places, const struct spec_image *image)
@@ -88,8 +101,7 @@ bool image_is_in_reach(const struct places *places, const struct spec_image *ima
     if (image->kind == IMAGE_FILE && compression_of_name(image->location) == COMPRESSION_NONE) {
         return access(image->location, R_OK) == 0;
     }
-    cleanup_free char *found = image->kind == IMAGE_URL ? find_url(places, image)
-                                                        : find_by_stamp(places, image->location);
+    cleanup_free char *found = image_find_cached(places, image);
     return found != NULL;
 }
 
@@ -146,35 +158,100 @@ static bool is_fault_of_bytes(const struct error *err)
         || err->code == ERR_IMAGE_DECOMPRESS;
 }
 
-static int run_http(
-    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+/* What has to be downloaded: for a registry's image that is not the URL it is known by. */
+struct remote {
+    const char *url;
+    const char *name;   /* as in struct image_source */
+    const char *digest; /* as in struct image_source */
+};
+
+static int file_download(struct image_work *work, const struct remote *remote,
+    const atomic_bool *is_cancelled, struct error *err)
 {
-    cleanup_free char *directory = places_path(&work->places, "images/.part");
-    part_clear(&work->part);
-    part_init(&work->part, directory, work->key, work->image.location, work->boot_id);
-    part_load(&work->part);
-    if (!work->is_downloaded && !part_is_complete(&work->part)) {
-        work->needs_download = true;
-        return 0;
-    }
-    cleanup_free char *url = url_for_people(work->image.location);
-    cleanup_free char *name = url_without_query(work->image.location);
-    cleanup_free char *link_text = mem_printf("url:%s", work->image.location);
+    cleanup_free char *title = url_for_people(work->image.location);
     struct image_source source = {
         .path = work->part.path,
-        .name = name,
-        .title = url,
+        .name = remote->name,
+        .title = title,
         .key = work->key,
         .sha256 = work->image.sha256,
+        .digest = remote->digest,
         .is_ours = true,
     };
-    digest_text(link_text, source.link);
+    image_url_digest(work->image.location, source.link);
     int rc = fill(work, &source, is_cancelled, err);
     work->etag = mem_strdup(work->part.etag);
     if (rc == 0 || is_fault_of_bytes(err)) {
         part_discard(&work->part);
     }
     return rc;
+}
+
+static int run_remote(struct image_work *work, const struct remote *remote,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *directory = places_path(&work->places, "images/.part");
+    part_clear(&work->part);
+    part_init(&work->part, directory, work->key, remote->url, work->boot_id);
+    part_load(&work->part);
+    if (!work->is_downloaded && !part_is_complete(&work->part)) {
+        work->needs_download = true;
+        return 0;
+    }
+    return file_download(work, remote, is_cancelled, err);
+}
+
+static int run_http(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *name = url_without_query(work->image.location);
+    struct remote remote = {.url = work->image.location, .name = name};
+    return run_remote(work, &remote, is_cancelled, err);
+}
+
+/* ---- registries ---- */
+
+static int prepare_lookup(struct image_work *work, struct error *err)
+{
+    cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
+    int rc = oci_reference_parse(
+        work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
+    if (rc == 0) {
+        work->login = oci_login_find(reference.registry);
+        work->needs_layer = true;
+    }
+    return rc;
+}
+
+/* The layer's bytes are in the cache already, under another tag or name. */
+static int take_known_layer(struct image_work *work, char *path_take, struct error *err)
+{
+    cleanup_free char *path = path_take;
+    char link[DIGEST_SIZE];
+    const char *pin = work->image.sha256;
+    if (pin) { /* the cache was asked for it first: it is neither the layer's nor the image's */
+        return image_file_checksum_error(work->image.location, work->layer.digest, pin, err);
+    }
+    image_url_digest(work->image.location, link);
+    int rc = image_file_link(&work->places, link, path, err);
+    return rc < 0 ? rc : take_cached(work, TAKE_PTR(path), err);
+}
+
+static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    if (!work->layer.url) {
+        return prepare_lookup(work, err);
+    }
+    char *known = image_file_by_source(&work->places, work->layer.digest);
+    if (known) {
+        return take_known_layer(work, known, err);
+    }
+    struct remote remote = {
+        .url = work->layer.url,
+        .name = work->layer.title ? work->layer.title : "",
+        .digest = work->layer.digest,
+    };
+    return run_remote(work, &remote, is_cancelled, err);
 }
 
 static int run_file_url(
@@ -185,7 +262,6 @@ static int run_file_url(
         return error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not a URL of a file of this host",
             work->image.location);
     }
-    cleanup_free char *link_text = mem_printf("url:%s", work->image.location);
     struct image_source source = {
         .path = path,
         .name = path,
@@ -193,7 +269,7 @@ static int run_file_url(
         .key = work->key,
         .sha256 = work->image.sha256,
     };
-    digest_text(link_text, source.link);
+    image_url_digest(work->image.location, source.link);
     return fill(work, &source, is_cancelled, err);
 }
 
@@ -203,8 +279,11 @@ static int run_url(struct image_work *work, const atomic_bool *is_cancelled, str
     if (cached) {
         return take_cached(work, cached, err);
     }
-    return url_is_file(work->image.location) ? run_file_url(work, is_cancelled, err)
-                                             : run_http(work, is_cancelled, err);
+    if (url_is_file(work->image.location)) {
+        return run_file_url(work, is_cancelled, err);
+    }
+    return oci_is_reference(work->image.location) ? run_oci(work, is_cancelled, err)
+                                                  : run_http(work, is_cancelled, err);
 }
 
 static int run_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)

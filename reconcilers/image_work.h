@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/part.h"
 #include "reconcilers/image_inspect.h"
 #include "specs/base/digest.h"
@@ -32,10 +33,14 @@ struct image_work {
     char key[DIGEST_SIZE]; /* names the request: image_work_key() */
     char *boot_id;
     bool is_downloaded; /* the part is whole: do not look again */
+    struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
     char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
 
     /* out */
-    bool needs_download; /* then `part` is loaded, and nothing below is set */
+    /* One of these is true and nothing else is set but what it says, or all below is set. */
+    bool needs_layer; /* `layer` must be looked up, with `login` ("user:password", NULL: none) */
+    char *login;
+    bool needs_download; /* `part` is loaded */
     struct part part;
     char *path;
     char id[DIGEST_SIZE]; /* sha256 in the cache, stamp of a local file */
@@ -55,6 +60,12 @@ void image_work_free(struct image_work *work); /* NULL is fine */
 /* pool_work_fn and pool_free_fn over a struct image_work. */
 int image_work_run(void *work, const atomic_bool *is_cancelled, struct error *err);
 void image_work_release(void *work);
+
+/* What a URL without sha256= is looked for by in images/.by-source. */
+void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE]);
+
+/* The cached image that a request may use, NULL: none; by stat(2) only. free() it. */
+char *image_find_cached(const struct places *places, const struct spec_image *image);
 
 /* Whether an image is there without fetching; by stat(2) only. A local file: readable. */
 bool image_is_in_reach(const struct places *places, const struct spec_image *image);

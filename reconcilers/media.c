@@ -103,7 +103,7 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
 
 /* ---- effects ---- */
 
-static struct image_cache *image_cache(struct reconciler_host *host)
+struct image_cache *media_image_cache(struct reconciler_host *host)
 {
     if (!host->backend_data) {
         host->backend_data = image_cache_new(host);
@@ -115,7 +115,7 @@ static struct op *fetch_image(const struct vm_env *env, struct image_result *res
     void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
 {
     return image_fetch(
-        image_cache(env->host), &env->spec->image, result, progress, done, context);
+        media_image_cache(env->host), &env->spec->image, result, progress, done, context);
 }
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)

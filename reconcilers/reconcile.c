@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 
+#include "reconcilers/image_wishes.h"
 #include "reconcilers/media.h"
 #include "reconcilers/pass.h"
 #include "specs/base/cleanup.h"
@@ -15,6 +16,7 @@ struct vm_reconciler {
     struct reconciler base; /* first: the controller holds a pointer to it */
     struct reconciler_host *host;
     struct vm_registry *registry;
+    struct image_wishes *image_wishes;
 };
 
 static struct vm_reconciler *from_base(struct reconciler *base)
@@ -28,8 +30,7 @@ static struct pass begin_pass(
     const struct vm_desired *desired = view->desired;
     const struct vm_spec *spec = desired ? desired->spec : NULL;
     struct pass pass = {
-        .vm = vm_registry_open(
-            self->registry, view->name, vm_backend_kind(spec, view->status)),
+        .vm = vm_registry_open(self->registry, view->name, vm_backend_kind(spec, view->status)),
         .view = view,
         .patch = patch,
         .env = {.host = self->host,
@@ -52,8 +53,8 @@ static struct verdict reconcile(
     is_news |= pass_absorb(&pass);
     pass_assess(&pass);
     pass.decision = decide(&pass.situation);
-    log_trace("vm", "%s: row %d, %s", view->name, pass.decision.row,
-        action_name(pass.decision.action));
+    log_trace(
+        "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
     int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
     if (patch->forget) {
@@ -77,9 +78,15 @@ static void find_orphans(struct reconciler *base)
     }
 }
 
+static void images_changed(struct reconciler *base, const json_t *images)
+{
+    image_wishes_look(from_base(base)->image_wishes, images);
+}
+
 static void free_reconciler(struct reconciler *base)
 {
     struct vm_reconciler *self = from_base(base);
+    image_wishes_free(self->image_wishes);
     vm_registry_free(self->registry);
     media_free(self->host);
     free(self);
@@ -89,9 +96,14 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
 {
     struct vm_reconciler *self = mem_new(struct vm_reconciler);
     self->base = (struct reconciler){
-        .reconcile = reconcile, .find_orphans = find_orphans, .free = free_reconciler};
+        .reconcile = reconcile,
+        .find_orphans = find_orphans,
+        .images_changed = images_changed,
+        .free = free_reconciler,
+    };
     self->host = host;
     self->registry = vm_registry_new(host);
+    self->image_wishes = image_wishes_new(host, self->registry);
     media_sweep(host);
     return &self->base;
 }

@@ -12,11 +12,13 @@
 #include "controller/pool.h"
 #include "controller/reconciler.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
+#include "specs/base/text.h"
 
 /* ---- deleting in the background ---- */
 
@@ -92,6 +94,20 @@ int removal_discard(struct reconciler_host *host, const char *vm_name, const cha
     if (bin) {
         start_deleting(host, bin);
     }
+    return rc;
+}
+
+int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err)
+{
+    char unique[TEXT_ID_SIZE];
+    char *bin = NULL;
+    digest_random_id(unique);
+    int rc = make_bin(host->places, unique, &bin, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = move_into(bin, path, err);
+    start_deleting(host, bin);
     return rc;
 }
 

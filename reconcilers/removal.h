@@ -17,6 +17,9 @@ struct reconciler_host;
 int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
     bool whole_dir, struct error *err);
 
+/* Takes away one file. Not synced: after a power loss it may be back. */
+int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err);
+
 /* Deletes what lies in the trash and downloads' temporary files, in the background. For the start,
  * before any operation. */
 void removal_sweep(struct reconciler_host *host);

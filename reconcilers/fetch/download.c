@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "reconcilers/fetch/multi.h"
 #include "reconcilers/fetch/url.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -13,13 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum {
-    CONNECT_TIMEOUT_S = 10,
-    LOW_SPEED_BYTES = 1024,
-    LOW_SPEED_TIME_S = 60,
-    REDIRECTS_MAX = 10,
-    ETAG_MAX = 256,
-};
+enum { ETAG_MAX = 256 };
 
 /* Header of the answer that is being read; NULL when absent. Borrowed until the next call. */
 static const char *answer_header(const struct download *d, const char *name)
@@ -84,43 +79,36 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     return n;
 }
 
-static void set_range(struct download *d)
+static void add_header(struct download *d, const char *name, const char *value)
+{
+    cleanup_free char *line = mem_printf("%s: %s", name, value);
+    d->headers = curl_slist_append(d->headers, line);
+}
+
+static void set_headers(struct download *d)
 {
     curl_slist_free_all(TAKE_PTR(d->headers));
+    cleanup_free char *range = NULL;
     if (d->part.have > 0 && d->part.etag) {
-        cleanup_free char *range = mem_printf("%lld-", (long long)d->part.have);
-        cleanup_free char *if_range = mem_printf("If-Range: %s", d->part.etag);
-        d->headers = curl_slist_append(NULL, if_range);
-        curl_easy_setopt(d->easy, CURLOPT_RANGE, range);
-    } else {
-        curl_easy_setopt(d->easy, CURLOPT_RANGE, NULL);
+        range = mem_printf("%lld-", (long long)d->part.have);
+        add_header(d, "If-Range", d->part.etag);
     }
+    if (d->authorization) {
+        add_header(d, "Authorization", d->authorization);
+    }
+    curl_easy_setopt(d->easy, CURLOPT_RANGE, range);
     curl_easy_setopt(d->easy, CURLOPT_HTTPHEADER, d->headers);
 }
 
-void download_init(struct download *d, const struct part *part)
+void download_init(struct download *d, const struct part *part, const char *authorization)
 {
-    *d = (struct download){.easy = curl_easy_init(), .fd = -1, .at = part->have};
-    if (!d->easy) {
-        abort(); /* out of memory: as mem.h does */
-    }
+    *d = (struct download){.fd = -1, .at = part->have, .authorization = mem_strdup(authorization)};
+    d->easy = multi_easy_new(part->url, d->curl_text);
     part_copy(&d->part, part);
-    curl_easy_setopt(d->easy, CURLOPT_URL, part->url);
-    /* A server must not redirect us to a file of the host. */
-    curl_easy_setopt(d->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(d->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(d->easy, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(d->easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
     curl_easy_setopt(d->easy, CURLOPT_FAILONERROR, 1L);
-    curl_easy_setopt(d->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(d->easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-    curl_easy_setopt(d->easy, CURLOPT_LOW_SPEED_LIMIT, (long)LOW_SPEED_BYTES);
-    curl_easy_setopt(d->easy, CURLOPT_LOW_SPEED_TIME, (long)LOW_SPEED_TIME_S);
-    curl_easy_setopt(d->easy, CURLOPT_USERAGENT, "vmctl/" VMCTL_VERSION);
-    curl_easy_setopt(d->easy, CURLOPT_ERRORBUFFER, d->curl_text);
     curl_easy_setopt(d->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(d->easy, CURLOPT_WRITEDATA, d);
-    set_range(d);
+    set_headers(d);
 }
 
 static void close_part(struct download *d)
@@ -135,6 +123,7 @@ void download_clear(struct download *d)
     close_part(d);
     curl_easy_cleanup(TAKE_PTR(d->easy));
     curl_slist_free_all(TAKE_PTR(d->headers));
+    free(TAKE_PTR(d->authorization));
     part_clear(&d->part);
 }
 
@@ -145,7 +134,7 @@ void download_restart(struct download *d)
     d->at = 0;
     d->must_restart = false;
     error_clear(&d->failure);
-    set_range(d);
+    set_headers(d);
 }
 
 static int set_http_error(const char *url, long status, struct error *err)
@@ -158,17 +147,6 @@ static int set_http_error(const char *url, long status, struct error *err)
     return error_set(err, ERR_IMAGE_DOWNLOAD, "cannot download %s: HTTP status %ld", url, status);
 }
 
-static int set_curl_error(
-    const struct download *d, const char *url, CURLcode code, struct error *err)
-{
-    /* Its text may quote what the server sent. */
-    const char *text = d->curl_text[0] ? d->curl_text : curl_easy_strerror(code);
-    cleanup_buf struct buf printable = BUF_INIT(4 * CURL_ERROR_SIZE);
-    text_add_printable(&printable, text, strlen(text));
-    return error_set(
-        err, ERR_IMAGE_DOWNLOAD, "cannot download %s: %s", url, buf_str(&printable));
-}
-
 static int set_error(struct download *d, CURLcode code, long status, struct error *err)
 {
     cleanup_free char *url = url_for_people(d->part.url);
@@ -177,7 +155,7 @@ static int set_error(struct download *d, CURLcode code, long status, struct erro
         return error_wrap(err, "cannot download %s", url);
     }
     return code == CURLE_HTTP_RETURNED_ERROR ? set_http_error(url, status, err)
-                                             : set_curl_error(d, url, code, err);
+                                             : multi_error(url, d->curl_text, code, err);
 }
 
 bool download_result(struct download *d, CURLcode code, int *ret_rc, struct error *err)

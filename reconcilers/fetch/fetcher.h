@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/*
- * Downloads on the loop: libcurl's multi interface driven by its socket and timer functions, see
- * curl_multi_socket_action(3). A few at a time; more wait their turn in order.
- */
+/* Downloads on the loop. A few at a time; more wait their turn in order. */
 #pragma once
 
 #include <stdint.h>
@@ -12,6 +9,7 @@
 struct error;
 struct fetcher;
 struct loop;
+struct multi;
 struct part;
 
 /* `total` is -1 while unknown. Called from the loop at most twice a second. */
@@ -20,10 +18,14 @@ typedef void fetch_progress_fn(void *context, int64_t have, int64_t total);
 int fetcher_new(struct loop *loop, struct fetcher **ret, struct error *err);
 void fetcher_free(struct fetcher *fetcher); /* all downloads must be over; NULL is fine */
 
+/* For small requests beside the downloads (request.h). Borrowed. */
+struct multi *fetcher_multi(struct fetcher *fetcher);
+
 /*
- * Completes the loaded `part` (copied) from its URL, http or https. On success its file is whole.
- * On failure and after a cancel the bytes so far stay for part_load().
+ * Completes the loaded `part` (copied) from its URL, http or https. `authorization` is the value of
+ * that header for the URL's own host, NULL: none. On success the part's file is whole. On failure
+ * and after a cancel the bytes so far stay for part_load().
  * Errors: -ERR_IMAGE_NOT_FOUND (404, 410), -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, -ERR_IO.
  */
 struct op *fetcher_get(struct fetcher *fetcher, const struct part *part,
-    fetch_progress_fn *progress, op_done_fn *done, void *context);
+    const char *authorization, fetch_progress_fn *progress, op_done_fn *done, void *context);

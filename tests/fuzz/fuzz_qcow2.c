@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "reconcilers/qcow2.h"
+#include "specs/qcow2.h"
 #include "specs/base/error.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);

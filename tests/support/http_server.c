@@ -186,6 +186,8 @@ static struct http_request parse_head(const char *head)
     }
     copy_header(head, "\r\nRange: ", request.range, sizeof(request.range));
     copy_header(head, "\r\nIf-Range: ", request.if_range, sizeof(request.if_range));
+    copy_header(
+        head, "\r\nAuthorization: ", request.authorization, sizeof(request.authorization));
     return request;
 }
 
@@ -262,6 +264,30 @@ static void send_body(struct connection *connection, const struct http_behaviour
     }
 }
 
+static const struct http_rule *find_rule(
+    const struct http_behaviour *b, const struct http_request *request)
+{
+    for (size_t i = 0; i < b->n_rules; i++) {
+        const struct http_rule *rule = &b->rules[i];
+        bool is_right = !rule->authorization
+            || strcmp(rule->authorization, request->authorization) == 0;
+        if (is_right && strncmp(rule->path, request->path, strlen(rule->path)) == 0) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+static void answer_by_rule(int fd, const struct http_rule *rule)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    const char *body = rule->body ? rule->body : "";
+    buf_printf(&out, "HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %zu\r\n%s%s\r\n%s",
+        rule->status, strlen(body), rule->header ? rule->header : "", rule->header ? "\r\n" : "",
+        body);
+    (void)send(fd, out.data, out.len, MSG_NOSIGNAL);
+}
+
 static void answer(struct connection *connection, const struct http_request *request)
 {
     struct http_server *server = connection->server;
@@ -271,6 +297,11 @@ static void answer(struct connection *connection, const struct http_request *req
     size_t index = server->n_requests++;
     server->requests[index] = *request;
     pthread_mutex_unlock(&server->mutex);
+    const struct http_rule *rule = find_rule(&b, request);
+    if (rule && (rule->body || rule->header || rule->status != 200)) {
+        answer_by_rule(connection->fd, rule);
+        return;
+    }
     int status = b.status ? b.status : 200;
     const char *location = b.redirects_to_itself ? request->path : b.location;
     size_t start = status == 200 ? range_start(&b, request, &status) : 0;

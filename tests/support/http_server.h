@@ -24,10 +24,20 @@ char *nginx_log(const struct nginx *nginx);
 /* ---- the faulty one ---- */
 
 struct http_request {
-    char path[128];
+    char path[256];
     char range[64];
     char if_range[64];
+    char authorization[128];
     size_t sent; /* bytes of the body */
+};
+
+/* An answer for requests of this path (or beginning so) and Authorization. */
+struct http_rule {
+    const char *path;
+    const char *authorization; /* NULL: any or none */
+    int status;
+    const char *header; /* "Name: value"; NULL: none */
+    const char *body;   /* NULL: that of the behaviour, with all it says */
 };
 
 /* How it answers everything from now on. Bodies and texts are borrowed until the next change. */
@@ -43,6 +53,8 @@ struct http_behaviour {
     const char *location; /* redirect to there */
     size_t cut_after;     /* closes after so many bytes of the body; 0: never */
     size_t hold_after;    /* waits after so many bytes for http_server_release(); 0: never */
+    const struct http_rule *rules; /* the first that fits; none: as above says */
+    size_t n_rules;
 };
 
 struct http_server;

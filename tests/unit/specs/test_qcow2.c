@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/qcow2.h"
+#include "specs/qcow2.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/fetch/oci.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "reconcilers/fetch/oci_auth.h"
+#include "reconcilers/fetch/oci_manifest.h"
+#include "reconcilers/fetch/oci_reference.h"
+#include "reconcilers/fetch/request.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { MANIFEST_MAX = 4 * 1024 * 1024, TOKEN_ANSWER_MAX = 64 * 1024 };
+
+struct lookup {
+    struct op op; /* first: op_cancel() finds the lookup by it */
+    struct multi *multi; /* borrowed: outlives its transfers */
+    char *registry, *base, *repository;
+    char *target;        /* of the manifest that is asked for: tag or "sha256:…" */
+    char *basic;         /* value of an Authorization header; NULL: no credentials */
+    char *authorization; /* what the registry is shown; NULL: nothing yet */
+    bool is_indexed;     /* an index led to the manifest that is asked for */
+    struct answer answer;
+    struct op *stage;
+    struct oci_layer *layer; /* borrowed until `done` or a cancel */
+    op_done_fn *done;
+    void *context;
+};
+
+void oci_layer_clear(struct oci_layer *layer)
+{
+    free(layer->url);
+    free(layer->title);
+    free(layer->authorization);
+    *layer = (struct oci_layer){0};
+}
+
+void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from)
+{
+    *to = *from;
+    to->url = mem_strdup(from->url);
+    to->title = mem_strdup(from->title);
+    to->authorization = mem_strdup(from->authorization);
+}
+
+static void free_lookup(struct lookup *l)
+{
+    op_cancel(l->stage);
+    answer_clear(&l->answer);
+    free(l->registry);
+    free(l->base);
+    free(l->repository);
+    free(l->target);
+    free(l->basic);
+    free(l->authorization);
+    free(l);
+}
+
+static void cancel_lookup(struct op *op)
+{
+    free_lookup((struct lookup *)op);
+}
+
+static void finish(struct lookup *l, const struct error *err)
+{
+    op_done_fn *done = l->done;
+    void *context = l->context;
+    free_lookup(l);
+    done(context, err);
+}
+
+static void fail(struct lookup *l, struct error *err)
+{
+    (void)error_wrap(err, "image '%s/%s' (%s)", l->registry, l->repository, l->target);
+    finish(l, err);
+}
+
+/* Go's words for machines, as manifests have them. */
+static const char *host_architecture(struct utsname *name)
+{
+    if (uname(name) < 0) {
+        return "amd64";
+    }
+    return text_eq(name->machine, "x86_64") ? "amd64"
+        : text_eq(name->machine, "aarch64") ? "arm64"
+                                            : name->machine;
+}
+
+static void on_manifest(void *context, const struct error *err);
+
+static void ask_for_manifest(struct lookup *l)
+{
+    cleanup_free char *url =
+        mem_printf("%s/v2/%s/manifests/%s", l->base, l->repository, l->target);
+    struct request request = {.url = url, .accept = oci_manifest_accept,
+        .authorization = l->authorization, .body_max = MANIFEST_MAX};
+    l->stage = request_get(l->multi, &request, &l->answer, on_manifest, l);
+}
+
+/* ---- refused ---- */
+
+static int set_refused(const struct lookup *l, struct error *err)
+{
+    (void)error_set(err, ERR_IMAGE_DOWNLOAD, "registry %s refuses access%s (HTTP status %ld)",
+        l->registry, l->basic ? " with the credentials given" : " without credentials",
+        l->answer.status);
+    if (text_eq(l->registry, "ghcr.io")) {
+        return error_help(err, "set GITHUB_TOKEN, then: vmctl controller stop; or log in: "
+            "docker login ghcr.io");
+    }
+    return error_help(err, "check the name; for a private image log in: docker login %s",
+        l->registry);
+}
+
+static void refuse(struct lookup *l)
+{
+    struct error err = {0};
+    (void)set_refused(l, &err);
+    fail(l, &err);
+}
+
+static void on_token(void *context, const struct error *err)
+{
+    struct lookup *l = context;
+    l->stage = NULL;
+    if (err) {
+        struct error copy = *err;
+        fail(l, &copy);
+        return;
+    }
+    bool is_good = l->answer.status == 200;
+    cleanup_free char *token =
+        is_good ? oci_token_read(buf_str(&l->answer.body), l->answer.body.len) : NULL;
+    if (!token) {
+        refuse(l);
+        return;
+    }
+    l->authorization = oci_bearer(token);
+    ask_for_manifest(l);
+}
+
+static void ask_for_token(struct lookup *l, const struct oci_challenge *challenge)
+{
+    cleanup_free char *url = oci_token_url(challenge, l->repository);
+    struct request request = {
+        .url = url,
+        .accept = "application/json",
+        .authorization = oci_realm_is_trusted(l->base, challenge->realm) ? l->basic : NULL,
+        .body_max = TOKEN_ANSWER_MAX,
+    };
+    l->stage = request_get(l->multi, &request, &l->answer, on_token, l);
+}
+
+static void authenticate(struct lookup *l)
+{
+    cleanup_with(oci_challenge_clear) struct oci_challenge challenge = {0};
+    bool is_clear = l->answer.challenges && oci_challenge_parse(l->answer.challenges, &challenge);
+    if (!is_clear || l->authorization || (!challenge.is_bearer && !l->basic)) {
+        refuse(l);
+    } else if (challenge.is_bearer) {
+        ask_for_token(l, &challenge);
+    } else {
+        l->authorization = mem_strdup(l->basic);
+        ask_for_manifest(l);
+    }
+}
+
+/* ---- answered ---- */
+
+static int check_digest(const struct lookup *l, struct error *err)
+{
+    static const char prefix[] = "sha256:";
+    char found[DIGEST_SIZE];
+    digest_bytes(buf_str(&l->answer.body), l->answer.body.len, found);
+    if (!text_starts_with(l->target, prefix) || text_eq(found, l->target + strlen(prefix))) {
+        return 0;
+    }
+    return error_set(err, ERR_IMAGE_CHECKSUM, "the registry sent another manifest, of sha256:%s",
+        found);
+}
+
+static int choose(const struct lookup *l, struct oci_choice *ret, struct error *err)
+{
+    struct utsname name;
+    const struct buf *body = &l->answer.body;
+    int rc = check_digest(l, err);
+    if (rc == 0) {
+        rc = oci_manifest_choose(buf_str(body), body->len, host_architecture(&name), ret, err);
+    }
+    if (rc == 0 && ret->is_manifest && l->is_indexed) {
+        return error_set(err, ERR_IMAGE_FORMAT, "its index leads to another index");
+    }
+    return rc;
+}
+
+static void take_layer(struct lookup *l, const struct oci_choice *choice)
+{
+    struct oci_layer *layer = l->layer;
+    oci_layer_clear(layer);
+    layer->url = mem_printf("%s/v2/%s/blobs/sha256:%s", l->base, l->repository, choice->digest);
+    memcpy(layer->digest, choice->digest, sizeof(layer->digest));
+    layer->title = choice->title;
+    layer->authorization = TAKE_PTR(l->authorization);
+    finish(l, NULL);
+}
+
+static void take_manifest(struct lookup *l)
+{
+    struct error err = {0};
+    struct oci_choice choice = {0};
+    if (choose(l, &choice, &err) < 0) {
+        fail(l, &err);
+    } else if (choice.is_manifest) {
+        l->is_indexed = true;
+        free(l->target);
+        l->target = mem_printf("sha256:%s", choice.digest);
+        ask_for_manifest(l);
+    } else {
+        take_layer(l, &choice);
+    }
+}
+
+static void on_manifest(void *context, const struct error *err)
+{
+    struct lookup *l = context;
+    l->stage = NULL;
+    struct error failure = err ? *err : (struct error){0};
+    long status = l->answer.status;
+    if (!err && status == 200) {
+        take_manifest(l);
+        return;
+    }
+    if (!err && (status == 401 || status == 403)) {
+        authenticate(l);
+        return;
+    }
+    if (!err && status == 404) {
+        (void)error_set(&failure, ERR_IMAGE_NOT_FOUND, "the registry has none of that name");
+    } else if (!err) {
+        (void)error_set(
+            &failure, ERR_IMAGE_DOWNLOAD, "the registry answers with HTTP status %ld", status);
+    }
+    fail(l, &failure);
+}
+
+struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
+    const char *login, struct oci_layer *layer, op_done_fn *done, void *context)
+{
+    struct lookup *l = mem_new(struct lookup);
+    l->op.cancel = cancel_lookup;
+    l->multi = multi;
+    l->registry = mem_strdup(reference->registry);
+    l->base = mem_strdup(reference->base);
+    l->repository = mem_strdup(reference->repository);
+    l->target = mem_strdup(reference->target);
+    l->basic = login ? oci_basic(login) : NULL;
+    l->layer = layer;
+    l->done = done;
+    l->context = context;
+    ask_for_manifest(l);
+    return &l->op;
+}

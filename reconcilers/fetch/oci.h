@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * From oci://registry/repo:tag to a layer that can be downloaded, after the OCI Distribution
+ * Specification 1.1:
+ *
+ *   GET manifest -> 401? -> GET token (or Basic) -> GET manifest -> an index? -> GET manifest
+ *
+ * each at most once, each answer within a limit and a deadline.
+ */
+#pragma once
+
+#include "controller/op.h"
+#include "specs/base/digest.h"
+
+struct multi;
+struct oci_reference;
+
+/* The layer that holds the disk. Zero: none. */
+struct oci_layer {
+    char *url;                /* of the blob */
+    char digest[DIGEST_SIZE]; /* sha256 of its bytes */
+    char *title;              /* file name it was made from; NULL: not said */
+    char *authorization;      /* value of that header for the URL's host; NULL: none. A secret. */
+};
+void oci_layer_clear(struct oci_layer *layer);
+void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from);
+
+/*
+ * `login` is "user:password" for the registry, NULL: none; copied as the reference is. `layer` is
+ * filled before `done`. Errors: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_IMAGE_FORMAT,
+ * -ERR_IMAGE_CHECKSUM (of a manifest).
+ */
+struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
+    const char *login, struct oci_layer *layer, op_done_fn *done, void *context);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* A small GET on the loop: its answer is held in memory, within a limit and a deadline. */
+#pragma once
+
+#include <stddef.h>
+
+#include "controller/op.h"
+#include "specs/base/buf.h"
+
+struct multi;
+
+struct request {
+    const char *url;
+    const char *accept;        /* value of that header; NULL: anything */
+    const char *authorization; /* for the URL's own host only; NULL: none */
+    size_t body_max;           /* bytes; more is an error */
+};
+
+/* What any status was answered with. Starts as zero; the owner's, filled before `done`. */
+struct answer {
+    long status;
+    struct buf body;
+    char *challenges; /* all WWW-Authenticate headers, joined as RFC 9110, 5.3 allows; NULL: none */
+};
+void answer_clear(struct answer *answer);
+
+/* `request` is copied. -ERR_IMAGE_DOWNLOAD: no answer, or one too large. */
+struct op *request_get(struct multi *multi, const struct request *request, struct answer *answer,
+    op_done_fn *done, void *context);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Removing cached images, with their names, links and records; never one that a VM uses
+ * (image_users.h). On the loop, at once: the file goes to the trash by a rename, and the links that
+ * led to it go after it. Killed in between, links lead nowhere, which counts as not cached.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "specs/base/json.h"
+
+struct error;
+struct image_cache;
+struct reconciler_host;
+struct vm_registry;
+
+struct image_removal {
+    struct reconciler_host *host;
+    const struct vm_registry *registry;
+    const struct image_cache *cache;
+    const json_t *images; /* the image table */
+};
+
+/*
+ * All of `digests` (array of sha256) or none. Puts into `answer` what went: removed [{sha256, size}]
+ * and freed, bytes. -ERR_VM_CONFLICT: one is in use, by whom; -ERR_IMAGE_NOT_FOUND.
+ */
+int image_remove(const struct image_removal *removal, const json_t *digests, json_t *answer,
+    struct error *err);
+
+/* All that no VM uses, and the rests of downloads that nobody wants any more (`downloads` of them).
+ * With `is_dry_run` it only says so. */
+int image_prune(
+    const struct image_removal *removal, bool is_dry_run, json_t *answer, struct error *err);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What a disk image is, by its first bytes and by the end of its name. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum image_format { IMAGE_QCOW2, IMAGE_RAW, IMAGE_FORMAT_COUNT_ };
+
+enum compression {
+    COMPRESSION_NONE,
+    COMPRESSION_ZSTD,
+    COMPRESSION_GZIP,
+    COMPRESSION_XZ,
+    COMPRESSION_BZIP2,
+    COMPRESSION_COUNT_
+};
+
+enum {
+    IMAGE_HEAD_SIZE = 512, /* bytes at the start of a file that are enough to tell */
+    IMAGE_SECTOR_SIZE = 512,
+};
+
+/* "qcow2", "raw": as qemu-img's -f and -F take it. */
+const char *image_format_name(enum image_format format);
+const char *compression_name(enum compression compression);
+
+/* What the end of a path or of a URL's path promises (.zst .zstd .gz .xz .bz2). */
+enum compression compression_of_name(const char *path);
+
+/* What the file is that begins with these bytes. */
+enum compression compression_of_head(const uint8_t *head, size_t n);
+
+/* "VMDK", "VHDX" …: another hypervisor's format, which as a raw disk would merely fail to boot.
+ * NULL: none of these. */
+const char *image_foreign_format(const uint8_t *head, size_t n);

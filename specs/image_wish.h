@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Asking the controller for something about images: a record of the image table under "wish/ID".
+ * vmctl writes it, vmctld carries it out and answers in the same record; vmctl then removes it.
+ * Answered ones nobody removed go after a while. Pure.
+ *
+ *   asked     verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
+ *   running   state "running", progress "120 of 620 MB"
+ *   answered  state "done", by verb: sha256, path, size | removed [{sha256, size}], freed
+ *             state "failed", error {code, message, help}
+ *   either    endedAt, milliseconds of the wall clock
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "specs/base/json.h"
+
+struct error;
+
+#define IMAGE_WISH_PREFIX "wish/"
+#define IMAGE_WISH_PULL "pull"
+#define IMAGE_WISH_REMOVE "remove"
+#define IMAGE_WISH_PRUNE "prune"
+
+/* Digits of a digest that are shown to people, and that are enough to name it. */
+enum { IMAGE_DIGEST_SHOWN = 12 };
+
+bool image_wish_is_answered(const json_t *wish);
+
+/* Answers with an error, and takes it out again: false when the wish has not failed. */
+void image_wish_fail(json_t *wish, const struct error *err);
+bool image_wish_failure(const json_t *wish, struct error *ret);
+
+/* Whether `name` can be a name in the cache: a file name in ASCII of moderate length, not hidden, no
+ * option, no digest, and not what cached images themselves are called. */
+bool image_name_is_valid(const char *name);
+
+/* "<64 hexadecimal digits>.qcow2". */
+bool image_file_name_is_valid(const char *name);
