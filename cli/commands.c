@@ -30,6 +30,7 @@ const struct command *const cli_commands[] = {
     &command_ssh_config,
     &command_port,
     &command_log,
+    &command_image,
     &command_controller,
     &command_version,
     NULL,

@@ -11,6 +11,7 @@ extern const struct command command_create;
 extern const struct command command_destroy;
 extern const struct command command_down;
 extern const struct command command_exec;
+extern const struct command command_image;
 extern const struct command command_list;
 extern const struct command command_log;
 extern const struct command command_port;

@@ -106,7 +106,9 @@ int controller_end(struct cli *cli, struct error *err)
     cleanup_close int pidfd = -1;
     while (controller_is_running(cli)) {
         if (clock_monotonic_ms(clock) > deadline_ms) {
-            return error_set(err, ERR_CONTROLLER, "the controller did not end within 30 seconds");
+            error_set(err, ERR_CONTROLLER, "the controller did not end within 30 seconds");
+            return error_help(err, "kill -9 the pid that `vmctl controller status` tells; the VMs "
+                                   "go on running");
         }
         if (pidfd < 0) { /* one that has just started has not written its record yet */
             int rc = open_process(cli, &pidfd, err);

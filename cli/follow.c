@@ -16,6 +16,8 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/bell.h"
 #include "store/store.h"
 
@@ -230,6 +232,45 @@ static int be_interrupted(struct follower *follower, int number)
     return SIGNALLED_BASE + number;
 }
 
+/* A controller that hangs, or is stopped, leaves the wish where it is. */
+static bool is_taken_up(const struct follower *follower, const struct follow_target *target)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    if (store_get(follower->cli->store, target->name, &record, &ignored) < 0 || !record.desired) {
+        return true; /* not the controller's fault */
+    }
+    return record.status && text_eq(record.status->uid, record.desired->uid) &&
+        record.status->observed_generation >= target->generation;
+}
+
+/* Much of what the controller tells begins with the VM's name, and so does our own message. */
+static const char *without_name(const char *message, const char *name)
+{
+    cleanup_free char *named = mem_printf("vm '%s': ", name);
+    bool is_named = message && text_starts_with(message, named);
+    return is_named ? message + strlen(named) : message;
+}
+
+static void set_timeout(const struct follower *follower, struct follow_target *target,
+    const struct progress_line *line)
+{
+    cleanup_free char *goal = goal_describe(&target->goal);
+    const char *message = without_name(line->message, target->name);
+    if (!is_taken_up(follower, target)) {
+        (void)error_set(&target->error, ERR_TIMEOUT,
+            "vm '%s' is not %s yet: the controller has not taken up what was asked", target->name,
+            goal);
+        (void)error_help(&target->error,
+            "is it stuck? vmctl controller status; vmctl controller stop (VMs go on running)");
+        return;
+    }
+    (void)error_set(&target->error, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name,
+        goal, line->word, message ? ": " : "", message ? message : "");
+    (void)error_help(&target->error, "it goes on; wait longer (--timeout), or see: vmctl status %s",
+        target->name);
+}
+
 static void time_out(struct follower *follower)
 {
     progress_erase(&follower->progress);
@@ -239,11 +280,7 @@ static void time_out(struct follower *follower)
         if (target->result != GOAL_PENDING) {
             continue;
         }
-        cleanup_free char *goal = goal_describe(&target->goal);
-        (void)error_set(&target->error, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name,
-            goal, line->word, line->message ? ": " : "", line->message ? line->message : "");
-        (void)error_help(&target->error, 
-            "it goes on; wait longer (--timeout), or see: vmctl status %s", target->name);
+        set_timeout(follower, target, line);
         cli_print_error(follower->cli, &target->error);
         events_explain(follower->cli, target->name);
     }

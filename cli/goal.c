@@ -2,6 +2,7 @@
 #include "cli/goal.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -142,7 +143,10 @@ static void tell_trouble(const struct goal_subject *subject, const struct vm_sta
             code = (enum error_code)i;
         }
     }
-    (void)error_set(err, code, "vm '%s': %s", subject->name, message);
+    cleanup_free char *named = mem_printf("vm '%s'", subject->name);
+    bool is_named = strstr(message, named) != NULL;
+    (void)error_set(
+        err, code, "%s%s%s", is_named ? "" : named, is_named ? "" : ": ", message);
     if (trouble->help && trouble->help[0]) {
         (void)error_help(err, "%s", trouble->help);
     }

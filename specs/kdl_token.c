@@ -21,15 +21,23 @@ static const char *skip_code_point(const char *p)
 
 /* ---- comments ---- */
 
-static const char *line_comment_end(const struct kdl_scanner *scanner, const char *p)
+/* White space of either version: what is formatted may be read as the other one. */
+static bool is_space(const char *p, const char *end)
 {
-    const char *last = p; /* behind what is not white space */
-    while (p < scanner->end && kdl_newline_at(p, scanner->end) == 0) {
-        size_t space = kdl_space_at(p, scanner->end, scanner->version);
-        p = space > 0 ? p + space : skip_code_point(p);
-        last = space > 0 ? last : p;
+    return kdl_space_at(p, end, KDL_V1) > 0 || kdl_space_at(p, end, KDL_V2) > 0;
+}
+
+static struct kdl_token take_line_comment(struct kdl_scanner *scanner)
+{
+    const char *start = scanner->at;
+    const char *last = start; /* behind what is not white space */
+    while (scanner->at < scanner->end && kdl_newline_at(scanner->at, scanner->end) == 0) {
+        bool is_shown = !is_space(scanner->at, scanner->end);
+        scanner->at = skip_code_point(scanner->at);
+        last = is_shown ? scanner->at : last;
     }
-    return last;
+    return (struct kdl_token){
+        .kind = KDL_TOKEN_LINE_COMMENT, .text = start, .length = (size_t)(last - start)};
 }
 
 static const char *block_comment_end(const struct kdl_scanner *scanner, const char *p)
@@ -102,7 +110,7 @@ static const char *word_end(const struct kdl_scanner *scanner, const char *p)
         bool is_multiline = scanner->version == KDL_V2 && goes_on_with(p, end, "\"\"\"");
         return quoted_end(p, end, is_multiline ? "\"\"\"" : "\"");
     }
-    const char *start = p + (*p == '#'); /* "#true" */
+    const char *start = p + (scanner->version == KDL_V2 && *p == '#'); /* "#true" */
     const char *after = kdl_identifier_end(start, end, scanner->version);
     return after > p ? after : skip_code_point(p);
 }
@@ -155,7 +163,7 @@ struct kdl_token kdl_next_token(struct kdl_scanner *scanner)
         return take(scanner, KDL_TOKEN_NEWLINE, p + newline);
     }
     if (goes_on_with(p, scanner->end, "//")) {
-        return take(scanner, KDL_TOKEN_LINE_COMMENT, line_comment_end(scanner, p));
+        return take_line_comment(scanner);
     }
     if (goes_on_with(p, scanner->end, "/*")) {
         return take(scanner, KDL_TOKEN_BLOCK_COMMENT, block_comment_end(scanner, p));

@@ -300,32 +300,42 @@ static void format(struct formatter *f, struct kdl_scanner *scanner)
 
 /* ---- the check ---- */
 
-/* What one version alone can spell may, once formatted, be read as the other one: then the meaning is
- * compared in the spelling of version 2. */
-static bool means(const struct buf *text, struct kdl_document *doc)
+/* NULL: it does not parse. */
+static struct kdl_document *parse(const struct buf *text, enum kdl_version version)
 {
     const struct kdl_limits limits = {.max_bytes = text->len + 1};
-    cleanup_buf struct buf before = BUF_INIT(0), after = BUF_INIT(0);
-    enum kdl_version version = doc->version;
-    struct kdl_document *again = NULL;
+    struct kdl_document *doc = NULL;
     struct kdl_error error;
-    if (text->is_full || kdl_parse(buf_str(text), text->len, KDL_AUTO, &limits, &again, &error) < 0) {
-        return false;
+    int rc = kdl_parse(buf_str(text), text->len, version, &limits, &doc, &error);
+    return rc < 0 ? NULL : doc;
+}
+
+static bool is_equal(const struct kdl_document *a, const struct kdl_document *b)
+{
+    cleanup_buf struct buf one = BUF_INIT(0), other = BUF_INIT(0);
+    kdl_print(&one, a);
+    kdl_print(&other, b);
+    return !one.is_full && !other.is_full && one.len == other.len &&
+        strcmp(buf_str(&one), buf_str(&other)) == 0;
+}
+
+/* Version 1 may have been needed for a white space only, and now version 2 reads it as well: a text
+ * that is of both versions means the same in both, so it is compared in that of the source. */
+static bool means(const struct buf *text, const struct kdl_document *doc)
+{
+    struct kdl_document *again = text->is_full ? NULL : parse(text, KDL_AUTO);
+    if (again && again->version != doc->version) {
+        kdl_document_free(again);
+        again = parse(text, doc->version);
     }
-    if (again->version != doc->version) {
-        again->version = doc->version = KDL_V2;
-    }
-    kdl_print(&before, doc);
-    kdl_print(&after, again);
-    doc->version = version;
+    bool is_same = again && is_equal(doc, again);
     kdl_document_free(again);
-    return !before.is_full && !after.is_full && before.len == after.len &&
-        strcmp(buf_str(&before), buf_str(&after)) == 0;
+    return is_same;
 }
 
 /* A first node that is slashdashed may look like a version marker only now that it stands at the very
  * start: one blank line keeps it from being one. */
-static bool keep_from_marking(struct buf *text, struct kdl_document *doc)
+static bool keep_from_marking(struct buf *text, const struct kdl_document *doc)
 {
     if (text->len < 2 || memcmp(text->data, "/-", 2) != 0 || !buf_add_char(text, '\n')) {
         return false;

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/completion.h"
+
+#include <string.h>
+
+#include "cli/cli.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/text.h"
+
+/* What every command takes: cli/main.c. */
+static const struct arg_option global_options[] = {
+    {"output", 'o', ARG_TEXT, 0, "FORMAT", "text, wide, name, json or yaml"},
+    {"quiet", 'q', ARG_FLAG, 0, NULL, "no progress"},
+    {"color", 0, ARG_TEXT, 0, "WHEN", "auto, always or never"},
+    {"data-dir", 0, ARG_TEXT, 0, "DIR", "instead of $XDG_DATA_HOME/vmctl"},
+    {"help", 'h', ARG_FLAG, 0, NULL, "show help"},
+    {NULL, 0, ARG_FLAG, 0, NULL, NULL},
+};
+
+static const char formats[] = "text wide name json yaml";
+static const char colors[] = "auto always never";
+
+/* ---- what a command takes ---- */
+
+/* Of the words that are no options. */
+struct operands {
+    bool has_vms;
+    bool has_files;
+    struct buf listed; /* "run stop status" */
+};
+
+static bool is_file_word(const char *word)
+{
+    static const char *const words[] = {"PATH", "FILE", "SOURCE", "TARGET", "DIR"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (text_starts_with(word, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One word of a usage text, such as "[VM...]" or "run|stop|status". */
+static void add_operand(struct operands *operands, const char *word, size_t n)
+{
+    if (memchr(word, '|', n)) {
+        for (size_t i = 0; i < n; i++) {
+            buf_add_char(&operands->listed, word[i] == '|' ? ' ' : word[i]);
+        }
+        return;
+    }
+    word += *word == '[';
+    operands->has_vms = operands->has_vms || text_starts_with(word, "VM") ||
+        text_starts_with(word, "SOURCE");
+    operands->has_files = operands->has_files || is_file_word(word);
+}
+
+/* From the usage: the words themselves, not the values of options. */
+static struct operands operands_of(const struct command *command)
+{
+    struct operands operands = {.has_vms = false};
+    bool is_value = false;
+    for (const char *p = command->usage; *p;) {
+        size_t n = strcspn(p, " ");
+        bool is_option = text_starts_with(p, "--") && n > 2;
+        if (n > 0 && !is_value && !is_option) {
+            add_operand(&operands, p, n);
+        }
+        is_value = is_option;
+        p += n + (p[n] == ' ');
+    }
+    return operands;
+}
+
+static bool is_shown(const struct arg_option *option)
+{
+    return option->help != NULL;
+}
+
+static bool takes_file(const struct arg_option *option)
+{
+    return option->value_name && is_file_word(option->value_name);
+}
+
+static bool takes_vm(const struct arg_option *option)
+{
+    return text_eq(option->value_name, "VM");
+}
+
+static bool takes_other(const struct arg_option *option)
+{
+    return option->value_name && !takes_file(option) && !takes_vm(option);
+}
+
+/* Appends " --name -x" for each option of the table that is `wanted`. */
+static void add_options(struct buf *out, const struct arg_option *options,
+    bool (*wanted)(const struct arg_option *option))
+{
+    for (const struct arg_option *o = options; o && o->name; o++) {
+        if (wanted(o)) {
+            buf_printf(out, " --%s", o->name);
+        }
+        if (wanted(o) && o->letter) {
+            buf_printf(out, " -%c", o->letter);
+        }
+    }
+}
+
+static void add_all_options(struct buf *out, const struct command *command,
+    bool (*wanted)(const struct arg_option *option))
+{
+    add_options(out, command->options, wanted);
+    add_options(out, global_options, wanted);
+}
+
+/* In single quotes, for all three shells. */
+static void add_quoted(struct buf *out, const char *text)
+{
+    buf_add_char(out, '\'');
+    for (; *text; text++) {
+        buf_add_str(out, *text == '\'' ? "'\\''" : (const char[]){*text, '\0'});
+    }
+    buf_add_char(out, '\'');
+}
+
+/* ---- bash, and zsh, which differ in how an answer is given ---- */
+
+/* One arm of the case over commands: it sets what the rest of the function works with. */
+static void add_arm(struct buf *out, const struct command *command)
+{
+    struct operands operands = operands_of(command);
+    buf_printf(out, "    %s%s%s)\n", command->name, command->alias ? "|" : "",
+        command->alias ? command->alias : "");
+    buf_add_str(out, "        options='");
+    add_all_options(out, command, is_shown);
+    buf_add_str(out, " '\n        files='");
+    add_all_options(out, command, takes_file);
+    buf_add_str(out, " '\n        vms='");
+    add_all_options(out, command, takes_vm);
+    buf_add_str(out, " '\n        others='");
+    add_all_options(out, command, takes_other);
+    buf_printf(out, " '\n        operands='%s%s'\n        listed='%s'\n        ;;\n",
+        operands.has_vms ? "vms " : "", operands.has_files ? "files" : "",
+        buf_str(&operands.listed));
+    buf_clear(&operands.listed);
+}
+
+static void add_arms(struct buf *out)
+{
+    buf_add_str(out, "    case $command in\n    '')\n        listed='");
+    for (size_t i = 0; cli_commands[i]; i++) {
+        buf_printf(out, "%s%s", i ? " " : "", cli_commands[i]->name);
+    }
+    buf_add_str(out, "'\n        options='");
+    add_options(out, global_options, is_shown);
+    buf_add_str(out, " --version '\n        files=' --data-dir '\n        ;;\n");
+    for (size_t i = 0; cli_commands[i]; i++) {
+        add_arm(out, cli_commands[i]);
+    }
+    buf_add_str(out, "    esac\n");
+}
+
+/* Which of the answers is wanted where the cursor is. */
+static void add_choice(struct buf *out)
+{
+    buf_add_str(out,
+        "    case $previous in\n"
+        "    -o|--output)\n");
+    buf_printf(out, "        _vmctl_offer '%s' ;;\n", formats);
+    buf_add_str(out, "    --color)\n");
+    buf_printf(out, "        _vmctl_offer '%s' ;;\n", colors);
+    buf_add_str(out,
+        "    *)\n"
+        "        if [[ $files == *\" $previous \"* ]]; then _vmctl_offer_files\n"
+        "        elif [[ $vms == *\" $previous \"* ]]; then _vmctl_offer_vms\n"
+        "        elif [[ $others == *\" $previous \"* ]]; then :\n"
+        "        elif [[ $current == -* ]]; then _vmctl_offer \"$options\"\n"
+        "        else\n"
+        "            [[ -z $listed ]] || _vmctl_offer \"$listed\"\n"
+        "            [[ $operands != *vms* ]] || _vmctl_offer_vms\n"
+        "            [[ $operands != *files* ]] || _vmctl_offer_files\n"
+        "        fi ;;\n"
+        "    esac\n");
+}
+
+static void add_bash(struct buf *out)
+{
+    buf_add_str(out,
+        "# bash completion of vmctl: source <(vmctl completion bash)\n"
+        "_vmctl_offer() { COMPREPLY+=($(compgen -W \"$1\" -- \"$current\")); }\n"
+        "_vmctl_offer_vms() { _vmctl_offer \"$(\"${COMP_WORDS[0]}\" list -o name 2>/dev/null)\"; }\n"
+        "_vmctl_offer_files() {\n"
+        "    local IFS=$'\\n'\n"
+        "    compopt -o filenames 2>/dev/null\n"
+        "    COMPREPLY+=($(compgen -f -- \"$current\"))\n"
+        "}\n"
+        "_vmctl() {\n"
+        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}\n"
+        "    local command= options= files= vms= others= operands= listed= i\n"
+        "    COMPREPLY=()\n"
+        "    if [[ $current == '=' ]]; then current=\n"
+        "    elif [[ $previous == '=' ]]; then previous=${COMP_WORDS[COMP_CWORD - 2]}\n"
+        "    fi\n"
+        "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+        "        case ${COMP_WORDS[i]} in\n"
+        "        -o|--output|--color|--data-dir) ((i++)) ;;\n"
+        "        -*|=) ;;\n"
+        "        *) command=${COMP_WORDS[i]}; break ;;\n"
+        "        esac\n"
+        "    done\n");
+    add_arms(out);
+    add_choice(out);
+    buf_add_str(out, "}\ncomplete -F _vmctl vmctl\n");
+}
+
+static void add_zsh(struct buf *out)
+{
+    buf_add_str(out,
+        "#compdef vmctl\n"
+        "# zsh completion of vmctl: source <(vmctl completion zsh), or as _vmctl in $fpath\n"
+        "_vmctl_offer() { compadd -- ${=1}; }\n"
+        "_vmctl_offer_vms() { compadd -- ${(f)\"$(${words[1]} list -o name 2>/dev/null)\"}; }\n"
+        "_vmctl_offer_files() { _files; }\n"
+        "_vmctl() {\n"
+        "    local current=${words[CURRENT]} previous=${words[CURRENT-1]}\n"
+        "    local command= options= files= vms= others= operands= listed= i\n"
+        "    for ((i = 2; i < CURRENT; i++)); do\n"
+        "        case ${words[i]} in\n"
+        "        -o|--output|--color|--data-dir) ((i++)) ;;\n"
+        "        -*) ;;\n"
+        "        *) command=${words[i]}; break ;;\n"
+        "        esac\n"
+        "    done\n");
+    add_arms(out);
+    add_choice(out);
+    buf_add_str(out, "}\n"
+                     "if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _vmctl \"$@\"\n"
+                     "else compdef _vmctl vmctl\n"
+                     "fi\n");
+}
+
+/* ---- fish ---- */
+
+/* `seen`: which command the option is of, NULL: of all. */
+static void add_fish_options(
+    struct buf *out, const char *seen, const struct arg_option *options)
+{
+    for (const struct arg_option *o = options; o && o->name; o++) {
+        if (!is_shown(o)) {
+            continue;
+        }
+        buf_add_str(out, "complete -c vmctl");
+        if (seen) {
+            buf_printf(out, " -n '__fish_seen_subcommand_from %s'", seen);
+        }
+        buf_printf(out, " -l %s", o->name);
+        if (o->letter) {
+            buf_printf(out, " -s %c", o->letter);
+        }
+        if (o->value_name) {
+            buf_add_str(out, takes_file(o) ? " -r -F" : " -x");
+        }
+        if (takes_vm(o)) {
+            buf_add_str(out, " -a '(__vmctl_vms)'");
+        } else if (text_eq(o->name, "output") || text_eq(o->name, "color")) {
+            buf_printf(out, " -a '%s'", o->name[0] == 'o' ? formats : colors);
+        }
+        buf_add_str(out, " -d ");
+        add_quoted(out, o->help);
+        buf_add_char(out, '\n');
+    }
+}
+
+static void add_fish_command(struct buf *out, const struct command *command)
+{
+    struct operands operands = operands_of(command);
+    buf_printf(out, "complete -c vmctl -n __fish_use_subcommand -a %s -d ", command->name);
+    add_quoted(out, command->summary);
+    buf_add_char(out, '\n');
+    cleanup_buf struct buf seen = BUF_INIT(0);
+    buf_printf(&seen, "%s%s%s", command->name, command->alias ? " " : "",
+        command->alias ? command->alias : "");
+    add_fish_options(out, buf_str(&seen), command->options);
+    if (operands.has_vms) {
+        buf_printf(out, "complete -c vmctl -n '__fish_seen_subcommand_from %s' -a '(__vmctl_vms)'\n",
+            buf_str(&seen));
+    }
+    if (operands.has_files) {
+        buf_printf(
+            out, "complete -c vmctl -n '__fish_seen_subcommand_from %s' -F\n", buf_str(&seen));
+    }
+    if (operands.listed.len > 0) {
+        buf_printf(out, "complete -c vmctl -n '__fish_seen_subcommand_from %s' -a '%s'\n",
+            buf_str(&seen), buf_str(&operands.listed));
+    }
+    buf_clear(&operands.listed);
+}
+
+static void add_fish(struct buf *out)
+{
+    buf_add_str(out, "# fish completion of vmctl: vmctl completion fish | source\n"
+                     "function __vmctl_vms\n"
+                     "    vmctl list -o name 2>/dev/null\n"
+                     "end\n"
+                     "complete -c vmctl -f\n");
+    add_fish_options(out, NULL, global_options);
+    for (size_t i = 0; cli_commands[i]; i++) {
+        add_fish_command(out, cli_commands[i]);
+    }
+}
+
+/* ---- all ---- */
+
+bool completion_add(struct buf *out, const char *shell)
+{
+    static const struct {
+        const char *shell;
+        void (*add)(struct buf *out);
+    } scripts[] = {{"bash", add_bash}, {"zsh", add_zsh}, {"fish", add_fish}};
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        if (text_eq(scripts[i].shell, shell)) {
+            scripts[i].add(out);
+            return true;
+        }
+    }
+    return false;
+}

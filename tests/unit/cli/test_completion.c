@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The script for bash is run by bash, where `vmctl` is a function that knows two VMs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/completion.h"
+#include "specs/base/buf.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+/* What bash prints for the script; its standard error is the test's. */
+static void run_bash(const char *script, struct buf *out)
+{
+    char path[] = "/tmp/vmctl-test-completion-XXXXXX";
+    int pipe_fds[2];
+    struct error err = {.code = ERR_NONE};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(fs_write_all(fd, script, strlen(script), &err), 0);
+    close(fd);
+    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)dup2(pipe_fds[1], STDOUT_FILENO);
+        (void)execlp("bash", "bash", "--norc", path, (char *)NULL);
+        _exit(127);
+    }
+    close(pipe_fds[1]);
+    char bytes[4096];
+    for (ssize_t n; (n = read(pipe_fds[0], bytes, sizeof(bytes))) > 0;) {
+        buf_add(out, bytes, (size_t)n);
+    }
+    close(pipe_fds[0]);
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* The words offered when the cursor is behind the last of `words`, separated by spaces. */
+static void check_offers(const char *words, const char *expected)
+{
+    cleanup_buf struct buf script = BUF_INIT(0), out = BUF_INIT(0);
+    assert_true(completion_add(&script, "bash"));
+    buf_printf(&script,
+        "vmctl() { [[ $* == 'list -o name' ]] && printf 'db\\nweb\\n'; }\n"
+        "COMP_WORDS=(%s)\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_vmctl\n"
+        "printf '%%s' \"${COMPREPLY[*]}\"\n",
+        words);
+    run_bash(buf_str(&script), &out);
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static void commands_are_offered_first(void **state)
+{
+    (void)state;
+    check_offers("vmctl desto", "");
+    check_offers("vmctl destr", "destroy");
+    check_offers("vmctl --output json destr", "destroy");
+}
+
+static void vms_and_options_are_offered_behind_a_command(void **state)
+{
+    (void)state;
+    check_offers("vmctl destroy ''", "db web");
+    check_offers("vmctl destroy w", "web");
+    check_offers("vmctl up --no-prov", "--no-provision");
+    check_offers("vmctl up --name d", "db");
+    check_offers("vmctl ps -o js", "json");
+    check_offers("vmctl list --output = y", "yaml");
+}
+
+static void words_of_a_command_are_offered(void **state)
+{
+    (void)state;
+    check_offers("vmctl controller st", "start stop status");
+}
+
+static void files_are_offered_where_a_path_is_meant(void **state)
+{
+    (void)state;
+    check_offers("vmctl up --file /proc/self/cmdl", "/proc/self/cmdline");
+    check_offers("vmctl up --timeout ''", "");
+}
+
+static void every_command_and_option_is_in_every_script(void **state)
+{
+    (void)state;
+    static const char *const shells[] = {"bash", "zsh", "fish"};
+    for (size_t i = 0; i < 3; i++) {
+        cleanup_buf struct buf script = BUF_INIT(0);
+        assert_true(completion_add(&script, shells[i]));
+        for (size_t c = 0; cli_commands[c]; c++) {
+            assert_non_null(strstr(buf_str(&script), cli_commands[c]->name));
+            const struct arg_option *o = cli_commands[c]->options;
+            for (; o && o->name; o++) {
+                assert_true(!o->help || strstr(buf_str(&script), o->name));
+            }
+        }
+    }
+}
+
+static void another_shell_is_unknown(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf script = BUF_INIT(0);
+    assert_false(completion_add(&script, "tcsh"));
+    assert_int_equal(script.len, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_are_offered_first),
+        cmocka_unit_test(vms_and_options_are_offered_behind_a_command),
+        cmocka_unit_test(words_of_a_command_are_offered),
+        cmocka_unit_test(files_are_offered_where_a_path_is_meant),
+        cmocka_unit_test(every_command_and_option_is_in_every_script),
+        cmocka_unit_test(another_shell_is_unknown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
