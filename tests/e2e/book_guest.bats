@@ -1,0 +1,75 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# What the original tool's book says of a guest that runs, in one boot of the tiny guest: the serial
+# console, the key order of ssh, the logs, starting a VM that `up` made.
+
+load qemu
+
+setup_file() {
+    use_data_dir
+    cat >VMFile.kdl <<'END'
+vm "web" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init
+    ssh { user "worker" }
+    provision "shell" { inline "echo provisioned-once-more" }
+}
+END
+    vmctl up
+}
+teardown_file() { leave_data_dir; }
+setup() { cd "$PROJECT"; }
+
+@test "console: what is typed goes in, what the guest answers comes out" {
+    run bash -c 'printf "\n" | timeout 60 vmctl console web'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *login:* ]]
+}
+
+@test "console: Ctrl+] leaves the VM as it is" {
+    local pid
+    pid=$(pid_of web)
+    run timeout 60 script -qec 'vmctl console web' /dev/null <<<$'\x1d'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(pid_of web)" = "$pid" ]
+    [ "$(state_of web)" = Ready ]
+}
+
+@test "log: the boot is in console.log, the steps are in provision.log" {
+    run vmctl log web --console
+    [[ $output == *"SSH HOST KEY KEYS"*login:* ]]
+    [[ $output != *provisioned-once-more* ]]
+    run vmctl log web --provision
+    [[ $output == *provisioned-once-more* ]]
+    [[ $output != *login:* ]]
+}
+
+@test "ssh: the generated key is enough, and --user is another one" {
+    run vmctl ssh -- id -un
+    [ "$output" = worker ]
+    run vmctl ssh web --user nobody-there -- true
+    [ "$status" -eq 255 ]
+}
+
+@test "status: the paths, the process and the address are those of the machine" {
+    run vmctl status web
+    [[ $output == *"Overlay:     $DATA/vms/web/overlay.qcow2"* ]]
+    [[ $output == *"Seed ISO:    $DATA/vms/web/seed.iso"* ]]
+    [[ $output == *"PID:         $(cat "$DATA/vms/web/pidfile")"* ]]
+    tr '\0' '\n' <"/proc/$(pid_of web)/cmdline" | grep -q "mac=$(sed -n 's/^MAC: *//p' <<<"$output")"
+}
+
+@test "suspend: a guest that is paused does not answer, and goes on after resume" {
+    local booted
+    booted=$(vmctl ssh web -- cat /proc/sys/kernel/random/boot_id)
+    vmctl suspend web
+    [ "$(state_of web)" = Suspended ]
+    run vmctl ssh web -- true
+    [ "$status" -eq 1 ]
+    vmctl resume web
+    run vmctl ssh web -- cat /proc/sys/kernel/random/boot_id
+    [ "$output" = "$booted" ]
+}

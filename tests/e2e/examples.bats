@@ -1,0 +1,151 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# Every example is valid, means the same twice, and names only what is there; those that need no
+# internet are run, with the tiny guest.
+
+load cli_common
+
+# The files that examples want in ~, and a copy of the examples with what their scripts make.
+setup() {
+    cli_setup
+    examples=$work/examples
+    cp -R "$BATS_TEST_DIRNAME/../../examples" "$examples"
+    mkdir -p "$HOME/images" "$HOME/.ssh"
+    : >"$HOME/images/debian-12-generic-amd64.qcow2"
+    ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/id_ed25519"
+    rm -f "$examples/quickstart/demo-guest.qcow2"
+}
+teardown() {
+    local vm
+    [ -z "${work:-}" ] || for vm in $(vmctl list -o name); do vmctl destroy -q "$vm" || true; done
+    cli_teardown
+}
+
+guest() {
+    [ -n "${VMCTL_TEST_GUEST:-}" ] || skip "VMCTL_TEST_GUEST is not set: see tests/guest/build"
+    [ -r "$VMCTL_TEST_GUEST" ]
+}
+
+pack_forger() {
+    mkdir -p "$work/forger/crates/forger" "$work/forger/crates/spec-parser" "$work/forger/images"
+    echo '# lock' >"$work/forger/Cargo.lock"
+    echo 'fn main() {}' >"$work/forger/crates/forger/main.rs"
+    FORGER_SOURCE=$work/forger "$examples/omnios-builder/scripts/pack-forger.sh"
+}
+
+@test "every example's VMFile is valid" {
+    pack_forger
+    ln -s "$work/image" "$examples/quickstart/demo-guest.qcow2"
+    local file count=0
+    for file in "$examples"/*/VMFile.kdl; do
+        run vmctl validate "$file"
+        echo "$output"
+        [ "$status" -eq 0 ]
+        count=$((count + 1))
+    done
+    [ "$count" -ge 9 ]
+}
+
+@test "applying an example twice changes nothing" {
+    pack_forger
+    ln -s "$work/image" "$examples/quickstart/demo-guest.qcow2"
+    local file
+    for file in "$examples"/*/VMFile.kdl; do
+        run vmctl apply -q --file "$file"
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [[ ! $output =~ unchanged|configured ]]
+        run vmctl apply -q --file "$file"
+        [ "$status" -eq 0 ]
+        [ -n "$output" ]
+        [ "$(grep -vc ': unchanged$' <<<"$output")" -eq 0 ]
+        vmctl down --destroy -q --file "$file"
+    done
+}
+
+@test "an example that lacks a file says which" {
+    run vmctl validate "$examples/omnios-builder/VMFile.kdl"
+    [ "$status" -eq 2 ]
+    says "no readable file at '$examples/omnios-builder/scripts/forger-src.tar.gz'"
+    rm "$HOME/.ssh/id_ed25519.pub" "$HOME/images/debian-12-generic-amd64.qcow2"
+    run vmctl validate "$examples/full/VMFile.kdl"
+    [ "$status" -eq 2 ]
+    says "no readable file at '$HOME/.ssh/id_ed25519.pub'"
+    says "no readable file at '$HOME/images/debian-12-generic-amd64.qcow2'"
+}
+
+@test "pack-forger.sh packs what the builder unpacks" {
+    run pack_forger
+    [ "$status" -eq 0 ]
+    tar -tzf "$examples/omnios-builder/scripts/forger-src.tar.gz" >"$work/names"
+    local name
+    for name in ./Cargo.toml ./Cargo.lock ./crates/forger/main.rs ./crates/spec-parser/ ./images/; do
+        grep -Fxq "$name" "$work/names"
+    done
+    rm -r "$work/forger/images"
+    FORGER_SOURCE=$work/forger run "$examples/omnios-builder/scripts/pack-forger.sh"
+    [ "$status" -eq 1 ]
+    says "no images in $work/forger"
+}
+
+@test "the scripts of the examples are bash and sh without mistakes" {
+    local script
+    while read -r script; do
+        head -n 1 "$script" | grep -q '^#!' || { echo "$script: no interpreter"; return 1; }
+        "$(head -n 1 "$script" | grep -q bash && echo bash || echo sh)" -n "$script"
+    done < <(find "$examples" -type f -perm -u+x)
+}
+
+@test "every folder of the examples says what it shows" {
+    local folder
+    for folder in "$examples"/*/; do
+        grep -Fq "| [$(basename "$folder")]" "$examples/README.md" ||
+            { echo "$folder is not in README.md"; return 1; }
+    done
+    local file
+    for file in "$examples"/*/VMFile.kdl; do
+        head -n 1 "$file" | grep -Eq '^// [A-Z].{20}' || { echo "$file: no header"; return 1; }
+    done
+}
+
+@test "the container installs the packages that the tests install" {
+    local file=$examples/container/Containerfile package
+    for package in $(awk '/^ *build\) echo/ { is_on = 1 } /^ *test\) echo/ { is_on = 0 } is_on' \
+        "$BATS_TEST_DIRNAME/../support/packages" | sed -E 's/^ *[a-z]+\) echo//; s/[\\;]//g'); do
+        grep -Eq "[ ]$package( |\$)" "$file" || { echo "$file: no $package"; return 1; }
+    done
+}
+
+@test "CI files use options that exist" {
+    local words
+    while read -r words; do
+        local command=${words%% *} option
+        vmctl "$command" --help >"$work/help"
+        for option in $(grep -oE -- ' --?[a-z]+' <<<" $words"); do
+            grep -Eq -- "(^| )$option(,| |\$)" "$work/help" ||
+                { echo "vmctl $words: no $option"; return 1; }
+        done
+    done < <(grep -hoE 'vmctl (up|down|wait|log|status|validate)[a-z0-9 -]*' "$examples"/ci/*.yml | cut -c7-)
+}
+
+@test "imperative: the life of a VM, and nothing is left" {
+    guest
+    run env MEMORY=160 "$examples/imperative/run" "$VMCTL_TEST_GUEST"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *$'tutorial: created'*$'tutorial: started'*'Linux '*$'tutorial: suspended'*$'tutorial: resumed'*$'tutorial: stopped'*$'tutorial: started'*$'tutorial: destroyed' ]]
+    [ -z "$(vmctl list -o name)" ]
+}
+
+@test "quickstart: up provisions the demo guest" {
+    guest
+    cd "$examples/quickstart"
+    ln -s "$VMCTL_TEST_GUEST" demo-guest.qcow2
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    says "hello from demo, set up by demo"
+    run vmctl ssh -- cat /etc/motd
+    [ "$output" = "$(cat motd)" ]
+    vmctl down --destroy -q
+}

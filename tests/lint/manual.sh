@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# The manual pages have no mistakes (mandoc) and are complete: each command and option that --help
+# prints, each error code, environment variable and file name of the sources, each VMFile node.
+# VMCTL_BIN: where vmctl is [default: bin beside the directory ctest runs this in, build/bin].
+set -u
+started_in=$PWD
+cd "${1:-.}" || exit 2
+failed=0
+complain() {
+    echo "$1"
+    failed=1
+}
+
+vmctl_1=cli/man/vmctl.1
+vmctld_8=controller/man/vmctld.8
+vmfile_5=specs/man/VMFile.kdl.5
+pages="$vmctl_1 $vmctld_8 $vmfile_5"
+
+for page in $pages; do
+    [ -r "$page" ] || { echo "$page is missing"; exit 1; }
+done
+command -v mandoc >/dev/null || { echo "skipped: no mandoc (package mandoc)"; exit 0; }
+
+# What is left out depends on the machine: whether other pages are installed.
+mistakes=$(mandoc -T lint $pages 2>&1 | grep -vE 'referenced manual not found|mandoc\.db lacks')
+[ -z "$mistakes" ] || complain "$mistakes"
+
+# Words are looked for in the text that a reader sees, one line a paragraph: nothing is broken.
+text_of() { mandoc -T utf8 -O width=900 "$1" | LC_ALL=C.UTF-8 sed "s/.\x08//g"; }
+main=$(text_of $vmctl_1)
+both=$(text_of $vmctl_1; text_of $vmctld_8)
+vmfile=$(text_of $vmfile_5)
+
+has_word() { # TEXT WORD
+    local before='(^|[^a-zA-Z0-9_:.-])' after='($|[^a-zA-Z0-9_:-])'
+    grep -Eq -- "$before${2//./\\.}$after" <<<"$1"
+}
+
+# ---- the sources ----
+
+for code in $(sed -nE 's/^ *\[ERR_[A-Z_]+\] = \{"(vmctl::[a-z_:]+)".*/\1/p' specs/base/error.c); do
+    case $code in vmctl::ok | vmctl::differs) continue ;; esac # never printed
+    has_word "$main" "$code" || complain "$vmctl_1: no error $code"
+done
+for name in $(grep -rhoE 'getenv\("[A-Z_]+"\)' --include='*.c' specs store controller reconcilers cli |
+    cut -d'"' -f2 | sort -u); do
+    case $name in HOME | PATH | TERM) continue ;; esac
+    has_word "$both" "$name" || complain "$vmctl_1, $vmctld_8: no variable $name"
+done
+for name in $(sed -nE 's|^ *\[VM_[A-Z_]+\] = "/([^"]+)",|\1|p' specs/base/places.c); do
+    case $name in ssh_host_ed25519_key.pub) continue ;; esac
+    grep -Fq "$name" <<<"$both" || complain "$vmctl_1, $vmctld_8: no file $name"
+done
+for word in $(sed -nE 's/^\| (— )?`([a-z0-9-]+).*/\2/p' specs/VMFILE.md | sort -u); do
+    has_word "$vmfile" "$word" || complain "$vmfile_5: no $word, which specs/VMFILE.md has"
+done
+
+# ---- the program ----
+
+for directory in "${VMCTL_BIN:-}" "$started_in/../bin" build/bin; do
+    [ ! -x "$directory/vmctl" ] || break
+done
+vmctl=$directory/vmctl
+if [ ! -x "$vmctl" ]; then
+    echo "not compared with --help: vmctl is not built, or set VMCTL_BIN"
+    exit $failed
+fi
+
+# "  -f, --file PATH   text" -> "-f --file"
+options_of() { sed -nE 's/^ +(-[a-z], )?(--[a-z0-9-]+).*/\1\2/p; s/^ +(-[a-z]) .*/\1/p' | tr -d ','; }
+
+# A command's part of the page: from its heading to the next.
+part_of() { awk -v name="$1" '/^   [^ ]/ || /^[A-Z]/ { is_on = ($1 == name && /^   /) } is_on' <<<"$main"; }
+
+"$vmctl" --help | options_of | tr ' ' '\n' | while read -r option; do
+    has_word "$main" "$option" || echo "$vmctl_1: no option $option"
+done | grep . && failed=1
+
+n_commands=0
+n_options=0
+for command in $("$vmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p'); do
+    part=$(part_of "$command")
+    n_commands=$((n_commands + 1))
+    [ -n "$part" ] || { complain "$vmctl_1: no command $command"; continue; }
+    help=$("$vmctl" "$command" --help)
+    while read -r short long; do
+        n_options=$((n_options + 1))
+        [ -n "$long" ] || { long=$short; short=$long; }
+        has_word "$part" "$long" || has_word "$part" "$short" ||
+            complain "$vmctl_1: $command: no option $long"
+        has_word "$main" "$long" || complain "$vmctl_1: no option $long"
+    done < <(options_of <<<"$help")
+    alias=$(sed -n 's/^Alias: //p' <<<"$help")
+    [ -z "$alias" ] || has_word "$part" "$alias" || complain "$vmctl_1: $command: no alias $alias"
+done
+[ "$n_commands" -gt 10 ] || complain "vmctl --help names only $n_commands commands"
+
+# The other way round: headings and options that are no longer there.
+known=$("$vmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
+for heading in $(sed -nE 's/^\.Ss ([a-z-]+)$/\1/p' $vmctl_1); do
+    if ! grep -Fxq "$heading" <<<"$known"; then
+        # an older vmctl than the sources does not know it yet
+        [ -e "cli/cmd_${heading//-/_}.c" ] || complain "$vmctl_1: $heading is not a command"
+        continue
+    fi
+    for option in $(part_of "$heading" | grep -oE -- '(^|[^a-zA-Z-])--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort -u); do
+        { "$vmctl" "$heading" --help; "$vmctl" --help; } | grep -Eq -- "$option( |\$)" ||
+            complain "$vmctl_1: $heading has no option $option"
+    done
+done
+echo "manual: $n_commands commands, $n_options options"
+exit $failed
