@@ -2,16 +2,55 @@
 # shellcheck shell=bash
 # The folder of built images, and what makes an image out of date.
 
-# recipe_digest KERNEL: of every file of the recipe, every program that goes
-# into the guest, and the kernel's package and version.
+cache=${VMCTL_GUEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vmctl-guest}
+
+open_cache() {
+    mkdir -p "$cache" || die "cannot create the cache folder $cache"
+    cache=$(cd "$cache" && pwd)
+}
+
+# recipe_digest WORD PATH...: of every file of the recipe (folders are walked), every program of
+# this machine that goes into the guest, and a word: the version of what is downloaded.
 recipe_digest() {
+    local word=$1
+    shift
     {
-        echo "$1"
+        echo "$word"
         cd "$here" || exit
-        find build lib initramfs rootfs src \( -type f -printf '%p\0' \) -o \( -type l -printf '%p\0' \) |
+        find "$@" \( -type f -printf '%p\0' \) -o \( -type l -printf '%p\0' \) |
             LC_ALL=C sort -z | xargs -0 sha256sum
         ingredients | xargs sha256sum
     } | sha256sum | cut -c1-16
+}
+
+# cached_image FLAVOUR DIGEST COMMAND...: prints the path of the image. If there is none yet, the
+# command makes it, $scratch/disk.qcow2, in a scratch folder beside: the last step is one atomic
+# rename.
+cached_image() {
+    local flavour=$1 image=$cache/$1-$2.qcow2
+    shift 2
+    if ! cache_hit "$image"; then
+        lock_cache
+        if ! cache_hit "$image"; then # nobody built it while we waited
+            clear_scratch
+            build_image "$image" "$@" >&2
+            prune_cache "$flavour" "$image"
+            say "built in $SECONDS s: $(du -h "$image" | cut -f1)B"
+        fi
+    fi
+    echo "$image"
+}
+
+# build_image IMAGE COMMAND...
+build_image() {
+    local image=$1
+    shift
+    scratch=$(mktemp -d "$cache/scratch.XXXXXX")
+    # What the tools of a killed build still write, the next build clears.
+    trap 'rm -rf "$scratch" 2>/dev/null' EXIT
+    "$@"
+    chmod 444 "$scratch/disk.qcow2"
+    mv "$scratch/disk.qcow2" "$image"
 }
 
 # A hit is also marked as used, for prune_cache; not if the cache is another's.

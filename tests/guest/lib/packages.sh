@@ -1,38 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 # shellcheck shell=bash
-# The Debian packages that the recipe needs on the building machine.
+# The Debian packages that a recipe needs on the building machine. Each recipe has a function
+# "requirements": a command or a file, and the package that brings it, a line each; and a function
+# "ingredients": those files that go into the guest, or make it bootable.
 
-# A command or a file, and the package that brings it.
-requirements() {
-    cat <<'END'
-apt-get                          apt
-busybox                          busybox-static
-cc                               gcc
-/usr/include/stdio.h             libc6-dev
-cpio                             cpio
-debugfs                          e2fsprogs
-mke2fs                           e2fsprogs
-resize2fs                        e2fsprogs
-dpkg-deb                         dpkg
-dropbear                         dropbear-bin
-dropbearconvert                  dropbear-bin
-dropbearkey                      dropbear-bin
-/usr/lib/openssh/sftp-server     openssh-sftp-server
-mcopy                            mtools
-mkfs.vfat                        dosfstools
-qemu-img                         qemu-utils
-sfdisk                           fdisk
-strip                            binutils
-syslinux                         syslinux
-/usr/lib/SYSLINUX/mbr.bin        syslinux
-END
-}
-
-# The files of those packages that go into the guest, or make it bootable.
-ingredients() {
-    type -P busybox dropbear dropbearconvert dropbearkey resize2fs syslinux
-    echo /usr/lib/openssh/sftp-server
-    echo /usr/lib/SYSLINUX/mbr.bin
+# The ordinary "busybox" package is dynamic and must be replaced.
+is_right_kind() {
+    [[ $2 != *-static ]] || ! type -P readelf >/dev/null || is_static "$(type -P "$1")"
 }
 
 is_static() {
@@ -45,20 +19,16 @@ missing_packages() {
         if [[ $need = /* ]]; then
             [[ -e $need ]] || echo "$package"
         else
-            type -P "$need" >/dev/null || echo "$package"
+            type -P "$need" >/dev/null && is_right_kind "$need" "$package" || echo "$package"
         fi
     done < <(requirements) | sort -u
-    # The ordinary "busybox" package is dynamic and must be replaced.
-    if type -P busybox readelf >/dev/null && ! is_static "$(type -P busybox)"; then
-        echo busybox-static
-    fi
 }
 
 require_packages() {
     local missing
     mapfile -t missing < <(missing_packages)
     ((${#missing[@]} == 0)) || die "missing Debian packages; install them with" \
-        "\"apt-get install ${missing[*]}\" (or run tests/guest/build --install)"
+        "\"apt-get install ${missing[*]}\" (or run tests/guest/${0##*/} --install)"
 }
 
 install_packages() {

@@ -1,0 +1,177 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# vmctl's seeds and the real cloud-init, on Debian 12 (tests/guest/build-debian): four boots.
+# The tests build on each other.
+
+VMCTL_BIN=${VMCTL_BIN:-$BATS_TEST_DIRNAME/../../../build/bin}
+load ../qemu
+
+setup_file() {
+    [ -n "${VMCTL_TEST_DEBIAN:-}" ] ||
+        VMCTL_TEST_DEBIAN=$("$BATS_TEST_DIRNAME/../../guest/build-debian" | tail -n 1)
+    VMCTL_TEST_GUEST=$VMCTL_TEST_DEBIAN
+    use_data_dir
+    ssh-keygen -q -t ed25519 -N '' -C keeper -f keeper_key
+    cat >VMFile.kdl <<'EOF'
+vm "deb" {
+    image "guest.qcow2"
+    vcpus 2
+    memory 768
+    disk 4
+    cloud-init { hostname "deb-host" }
+    ssh { user "deb" }
+    provision "shell" { inline "echo provisioned as $(id -un) >>provisioned" }
+}
+
+vm "raw" {
+    image "guest.qcow2"
+    vcpus 2
+    memory 768
+    cloud-init { user-data "user-data.yaml" }
+    ssh {
+        user "keeper"
+        private-key "keeper_key"
+    }
+}
+EOF
+    cat >user-data.yaml <<EOF
+#cloud-config
+users:
+  - name: keeper
+    sudo: ALL=(ALL) NOPASSWD:ALL
+    shell: /bin/bash
+    ssh_authorized_keys:
+      - $(cat keeper_key.pub)
+  - name: second
+write_files:
+  - path: /etc/from-user-data
+    permissions: "0640"
+    content: |
+      written
+runcmd:
+  - echo ran >>/var/log/runcmd
+EOF
+}
+
+teardown_file() {
+    leave_data_dir
+}
+
+setup() {
+    cd "$PROJECT"
+}
+
+bring_up() {
+    run vmctl up "$1" --timeout 180s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(state_of "$1")" = Ready ]
+}
+
+# in_guest VM COMMAND
+in_guest() {
+    vmctl ssh "$1" -- "$2"
+}
+
+# says VM COMMAND EXPECTED
+says() {
+    local answer
+    answer=$(in_guest "$1" "$2")
+    [ "$answer" = "$3" ] || { printf '%s\nhave: %s\nwant: %s\n' "$2" "$answer" "$3"; return 1; }
+}
+
+# All stages of cloud-init have ended, and none had anything to complain about.
+cloud_init_is_content() {
+    in_guest "$1" 'timeout 120 cloud-init status --wait >/dev/null'
+    says "$1" 'cloud-init status' 'status: done'
+    says "$1" 'sudo grep -E "\[(WARNING|ERROR|CRITICAL)\]" /var/log/cloud-init.log || true' ''
+    says "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'
+}
+
+@test "up brings Debian to Ready" {
+    bring_up deb
+    says deb 'cat provisioned' 'provisioned as deb'
+}
+
+@test "cloud-init accepts what vmctl writes, without a warning" {
+    cloud_init_is_content deb
+}
+
+@test "the seed is found on its SCSI CD-ROM" {
+    in_guest deb 'cat /run/cloud-init/result.json' | grep -F 'DataSourceNoCloud [seed=/dev/sr0]'
+}
+
+@test "the user has its key, all of sudo, and no password" {
+    says deb 'id -un; sudo -n id -un; echo "$SHELL"' $'deb\nroot\n/bin/bash'
+    says deb 'sudo passwd -S deb | cut -d" " -f1,2' 'deb L'
+    says deb 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
+}
+
+@test "root cannot log in" {
+    run vmctl ssh deb --user root -- true
+    [ "$status" -eq 255 ]
+}
+
+@test "the hostname is the VMFile's" {
+    says deb 'hostname; cat /etc/hostname' $'deb-host\ndeb-host'
+}
+
+@test "the root file system has grown to the disk" {
+    local mib
+    mib=$(in_guest deb 'df -m --output=size / | tail -n 1')
+    ((mib > 3700))
+}
+
+@test "the guest has vmctl's host key and no other" {
+    says deb 'sudo sh -c "ls /etc/ssh/ssh_host_*_key"' /etc/ssh/ssh_host_ed25519_key
+    says deb 'sudo cut -d" " -f1,2 /etc/ssh/ssh_host_ed25519_key.pub' \
+        "$(cut -d' ' -f1,2 "$DATA/vms/deb/ssh_host_ed25519_key.pub")"
+    grep -qF "$(cut -d' ' -f2 "$DATA/vms/deb/ssh_host_ed25519_key.pub")" "$DATA/vms/deb/known_hosts"
+}
+
+@test "reload gives it a new disk, set up anew, under the same host key" {
+    local machine_id
+    machine_id=$(in_guest deb 'cat /etc/machine-id')
+    in_guest deb 'touch left-behind && sync'
+    run vmctl reload deb --timeout 180s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(state_of deb)" = Ready ]
+    says deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
+        $'provisioned as deb\ndeb-host'
+    [ "$(in_guest deb 'cat /etc/machine-id')" != "$machine_id" ]
+    cloud_init_is_content deb
+}
+
+@test "destroy removes it" {
+    run vmctl destroy deb --timeout 60s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ ! -e "$DATA/vms/deb" ]
+}
+
+@test "one's own user-data is passed on as it is" {
+    bring_up raw
+    cloud_init_is_content raw
+    says raw 'id -un; sudo -n id -un; id -un second; hostname' $'keeper\nroot\nsecond\nraw'
+    says raw 'sudo cat /etc/from-user-data; stat -c %a /etc/from-user-data' $'written\n640'
+    says raw 'cat /var/log/runcmd' ran
+}
+
+@test "down and up keep disk and instance: cloud-init sets nothing up again" {
+    local instance host_key
+    instance=$(in_guest raw 'cat /var/lib/cloud/data/instance-id')
+    host_key=$(in_guest raw 'cat /etc/ssh/ssh_host_ed25519_key.pub')
+    in_guest raw 'sudo rm /etc/from-user-data && sudo userdel second && echo kept >state && sync'
+    run vmctl down raw --timeout 60s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(state_of raw)" = Stopped ]
+
+    bring_up raw
+    cloud_init_is_content raw
+    says raw 'cat state /var/log/runcmd' $'kept\nran'
+    says raw 'ls /etc/from-user-data 2>/dev/null || true; id -un second 2>/dev/null || true' ''
+    says raw 'cat /var/lib/cloud/data/instance-id' "$instance"
+    says raw 'cat /etc/ssh/ssh_host_ed25519_key.pub' "$host_key"
+}
