@@ -50,8 +50,8 @@ static size_t read_backlog(const char *path, char **ret)
     return length - skipped;
 }
 
-/* Only for someone who looks: in a script it would be taken for an answer. Read after connecting, so
- * that nothing is missed; what came in between is shown twice. */
+/* Only for someone who looks: in a script it would be taken for an answer. Read after connecting,
+ * so that nothing is missed; what came in between is shown twice. */
 static void show_backlog(const char *log_path)
 {
     struct error ignored = {.code = ERR_NONE};
@@ -122,8 +122,8 @@ static int attach(struct cli *cli, const char *name, struct error *err)
     if (rc < 0 || (rc = take_console(name, log_path, &lock, err)) < 0) {
         return rc;
     }
-    cli_note(cli, isatty(STDIN_FILENO) ? "connected to '%s' (Ctrl+] detaches)" : "connected to '%s'",
-        name);
+    cli_note(cli, "connected to '%s'%s", name,
+        isatty(STDIN_FILENO) ? " (Ctrl+] detaches)" : "");
     show_backlog(log_path);
     const struct terminal_bridge bridge = {
         .input_fd = STDIN_FILENO,

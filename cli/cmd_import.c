@@ -140,8 +140,10 @@ static int import_file(struct cli *cli, const struct import_values *values, cons
     if (list.count == 0) {
         cli_note(cli, "there are no VMs in '%s'", path);
     } else if (status == 0) {
-        cli_note(cli, "start them with `vmctl start` or `vmctl up`; '%s' is left as it is: do not use\n"
-                      "the original vmctl on these VMs any more", path);
+        cli_note(cli,
+            "start them with `vmctl start` or `vmctl up`; '%s' is left as it is:\n"
+            "do not use the original vmctl on these VMs any more",
+            path);
     }
     return status;
 }

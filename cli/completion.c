@@ -189,7 +189,9 @@ static void add_bash(struct buf *out)
     buf_add_str(out,
         "# bash completion of vmctl: source <(vmctl completion bash)\n"
         "_vmctl_offer() { COMPREPLY+=($(compgen -W \"$1\" -- \"$current\")); }\n"
-        "_vmctl_offer_vms() { _vmctl_offer \"$(\"${COMP_WORDS[0]}\" list -o name 2>/dev/null)\"; }\n"
+        "_vmctl_offer_vms() {\n"
+        "    _vmctl_offer \"$(\"${COMP_WORDS[0]}\" list -o name 2>/dev/null)\"\n"
+        "}\n"
         "_vmctl_offer_files() {\n"
         "    local IFS=$'\\n'\n"
         "    compopt -o filenames 2>/dev/null\n"
@@ -283,7 +285,8 @@ static void add_fish_command(struct buf *out, const struct command *command)
         command->alias ? command->alias : "");
     add_fish_options(out, buf_str(&seen), command->options);
     if (operands.has_vms) {
-        buf_printf(out, "complete -c vmctl -n '__fish_seen_subcommand_from %s' -a '(__vmctl_vms)'\n",
+        buf_printf(out,
+            "complete -c vmctl -n '__fish_seen_subcommand_from %s' -a '(__vmctl_vms)'\n",
             buf_str(&seen));
     }
     if (operands.has_files) {

@@ -241,7 +241,7 @@ static int timeout_ms(const struct session *session)
     return left_ms < 0 ? 0 : left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
-/* A descriptor that is asked for nothing is left out: poll(2) would tell of its hang-up for ever. */
+/* A descriptor asked for nothing is left out: poll(2) would tell of its hang-up for ever. */
 static void await(struct session *session, struct pollfd polls[POLL_COUNT_])
 {
     const struct terminal_bridge *bridge = session->bridge;
@@ -251,7 +251,8 @@ static void await(struct session *session, struct pollfd polls[POLL_COUNT_])
     bool writes_peer = !is_empty(&session->to_guest);
     bool writes_output = !is_empty(&session->to_user);
     short peer_events = (short)((reads_peer ? POLLIN : 0) | (writes_peer ? POLLOUT : 0));
-    polls[POLL_INPUT] = (struct pollfd){.fd = reads_input ? bridge->input_fd : -1, .events = POLLIN};
+    polls[POLL_INPUT] =
+        (struct pollfd){.fd = reads_input ? bridge->input_fd : -1, .events = POLLIN};
     polls[POLL_OUTPUT] =
         (struct pollfd){.fd = writes_output ? bridge->output_fd : -1, .events = POLLOUT};
     polls[POLL_PEER] =

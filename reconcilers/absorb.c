@@ -174,7 +174,10 @@ bool pass_absorb(struct pass *pass)
     struct vm *vm = pass->vm;
     enum action action = vm->outcome.action;
     bool has_changed = false;
-    if (action != ACTION_NONE && pass->view->desired) {
+    if (action == ACTION_NONE) {
+        return false; /* what is there belongs to an operation that is still under way */
+    }
+    if (pass->view->desired) {
         if (!vm->outcome.is_ok) {
             has_changed = absorb_failure(pass);
         } else {

@@ -16,6 +16,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
@@ -141,7 +142,7 @@ static void recall_verified(const struct image_fill *fill, struct image_work *wo
 {
     char id[DIGEST_SIZE];
     bool is_pinned_file = fill->image.kind == IMAGE_FILE && fill->image.sha256;
-    if (is_pinned_file && image_stamp(fill->image.location, id)
+    if (is_pinned_file && file_stamp(fill->image.location, id)
         && find_verified(fill->cache, id, fill->image.sha256)) {
         memcpy(work->verified_id, id, sizeof(id));
     }

@@ -135,17 +135,3 @@ int image_inspect(const char *path, struct image_info *ret, struct error *err)
                                       : inspect_raw(fd, head, n, ret, err);
     return rc < 0 ? error_wrap(err, "image '%s'", path) : 0;
 }
-
-bool image_stamp(const char *path, char ret_id[DIGEST_SIZE])
-{
-    struct stat st;
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return false;
-    }
-    char text[128];
-    snprintf(text, sizeof(text), "inode %llu size %lld mtime %lld.%09ld",
-        (unsigned long long)st.st_ino, (long long)st.st_size, (long long)st.st_mtim.tv_sec,
-        st.st_mtim.tv_nsec);
-    digest_text(text, ret_id);
-    return true;
-}

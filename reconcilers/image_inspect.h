@@ -30,10 +30,3 @@ int compression_of_file(
  * sectors), encrypted, or another hypervisor's format. Reads a few hundred bytes.
  */
 int image_inspect(const char *path, struct image_info *ret, struct error *err);
-
-/*
- * Identity of a local file without reading it: digest of inode, size and modification time. Not of
- * the device number: that of btrfs, overlayfs and NFS may change with every mount.
- * False when there is no regular file.
- */
-bool image_stamp(const char *path, char ret_id[DIGEST_SIZE]);

@@ -166,7 +166,7 @@ static int start_pull(struct job *job, struct error *err)
     cleanup_free char *sha256 = json_copy_text(job->wish, "pin");
     const char *name = json_text(job->wish, "name");
     if (!url || (name && !image_name_is_valid(name))) {
-        return error_set(err, ERR_USAGE, "image pull: no URL, or a name that cannot be one");
+        return error_set(err, ERR_USAGE, "no URL, or a name that cannot be one");
     }
     if (json_flag(job->wish, "refresh", false)) {
         forget_url(job, url);

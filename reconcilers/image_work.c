@@ -11,6 +11,7 @@
 #include "reconcilers/image_file.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -68,7 +69,7 @@ void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
 static char *find_by_stamp(const struct places *places, const char *path)
 {
     char stamp[DIGEST_SIZE];
-    return image_stamp(path, stamp) ? image_file_by_source(places, stamp) : NULL;
+    return file_stamp(path, stamp) ? image_file_by_source(places, stamp) : NULL;
 }
 
 /* The cached image that a request for a URL may use; NULL: none. free() it. */
@@ -291,7 +292,7 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     const char *path = work->image.location;
     enum compression compression;
     /* The stamp first: a change while we look shows as a changed base afterwards. */
-    bool has_stamp = image_stamp(path, work->stamp);
+    bool has_stamp = file_stamp(path, work->stamp);
     int rc = compression_of_file(path, path, &compression, err);
     if (rc < 0) {
         return rc;

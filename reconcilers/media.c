@@ -9,46 +9,13 @@
 #include "reconcilers/image_work.h"
 #include "reconcilers/media_prepare.h"
 #include "reconcilers/removal.h"
-#include "reconcilers/seed.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
-#include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
 #include "specs/base/text.h"
-
-/* ---- what the files are made from ---- */
-
-static void put_file(json_t *json, const char *key, const struct spec_file *file)
-{
-    json_put_text(json, key, file->digest[0] ? file->digest : file->path);
-}
-
-static json_t *seed_inputs(const struct vm_spec *spec)
-{
-    json_t *json = json_object();
-    const char *hostname = spec->cloud_init.hostname;
-    json_put_text(json, "hostname", hostname ? hostname : spec->name);
-    put_file(json, "userData", &spec->cloud_init.user_data);
-    if (seed_needs_host_key(spec)) { /* the user-data is ours */
-        put_file(json, "sshKey", &spec->cloud_init.ssh_key);
-        json_put_text(json, "user", spec->ssh.user);
-    }
-    return json;
-}
-
-void media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
-{
-    cleanup_json json_t *json = json_object();
-    json_put_text(json, "imageKind", image_kind_name(spec->image.kind));
-    json_put_text(json, "image", spec->image.location);
-    json_put_text(json, "sha256", spec->image.sha256);
-    if (spec->cloud_init.is_set) {
-        json_put(json, "seed", seed_inputs(spec));
-    }
-    cleanup_free char *text = json_canonical(json);
-    digest_text(text, ret_digest);
-}
+#include "specs/media_digest.h"
 
 /* ---- observing ---- */
 
@@ -66,7 +33,7 @@ static bool is_base_changed(const struct vm_env *env, const struct vm_prepared *
     if (text_starts_with(prepared->image_path, cache)) {
         return !fs_exists(prepared->image_path);
     }
-    return !image_stamp(prepared->image_path, stamp) || strcmp(stamp, prepared->image_id) != 0;
+    return !file_stamp(prepared->image_path, stamp) || strcmp(stamp, prepared->image_id) != 0;
 }
 
 static enum disk_state disk_state(
@@ -87,7 +54,7 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     struct media_facts facts = {.has_dir = has_file(env, VM_DIR)};
     char digest[DIGEST_SIZE];
     if (env->spec && prepared->digest[0]) {
-        media_digest(env->spec, digest);
+        spec_media_digest(env->spec, digest);
         facts.is_outdated = strcmp(digest, prepared->digest) != 0;
     }
     facts.disk = disk_state(env, prepared, facts.is_outdated);

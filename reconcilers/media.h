@@ -6,15 +6,8 @@
  */
 #pragma once
 
-#include "specs/base/digest.h"
-
 struct image_cache;
 struct reconciler_host;
-struct vm_spec;
-
-/* Pure. Digest of everything the files of a VM are made from and that only a recreation changes:
- * the image, and what the seed says. Of the seed's files their bytes count, not their paths. */
-void media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE]);
 
 /* Deletes left-overs of earlier runs in the background. At the start, before any operation. */
 void media_sweep(struct reconciler_host *host);

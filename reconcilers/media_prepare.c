@@ -17,6 +17,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
+#include "specs/media_digest.h"
 
 enum step { STEP_DIRECTORY, STEP_USER_KEY, STEP_HOST_KEY, STEP_DISK, STEP_SEED, STEP_COUNT_ };
 
@@ -78,7 +79,7 @@ static bool makes_seed(const struct preparation *p)
 {
     cleanup_free char *seed = vm_path(p, VM_SEED);
     char digest[DIGEST_SIZE];
-    media_digest(p->spec, digest);
+    spec_media_digest(p->spec, digest);
     bool is_same = strcmp(digest, p->recorded.digest) == 0;
     return p->spec->cloud_init.is_set && (!p->is_in_use || (is_same && !fs_exists(seed)));
 }
@@ -143,7 +144,7 @@ static void fill_result(const struct preparation *p)
         free(result->image_path);
         result->image_path = mem_strdup(p->recorded.image_path);
     } else {
-        media_digest(p->spec, result->digest);
+        spec_media_digest(p->spec, result->digest);
     }
     result->disk_gib = p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib
                                                           : p->recorded.disk_gib;

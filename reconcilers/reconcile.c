@@ -7,7 +7,10 @@
 #include "reconcilers/image_wishes.h"
 #include "reconcilers/media.h"
 #include "reconcilers/pass.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
@@ -63,13 +66,25 @@ static struct verdict reconcile(
     return (struct verdict){.requeue_ms = requeue_ms};
 }
 
+/* What the original tool's registry names: its VMs live in the same directories, until `vmctl import`
+ * has taken them over. NULL: there is no such file. Caller owns. */
+static json_t *read_old_registry(const struct reconciler_host *host)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    cleanup_free char *path = places_path(host->places, "vms.json");
+    struct error ignored = {.code = ERR_NONE};
+    return fs_read_file(path, &text, &ignored) == 0 ? json_loadb(buf_str(&text), text.len, 0, NULL)
+                                                    : NULL;
+}
+
 static void find_orphans(struct reconciler *base)
 {
     struct reconciler_host *host = from_base(base)->host;
     cleanup_free char *path = places_path(host->places, "vms");
+    cleanup_json json_t *old = read_old_registry(host);
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        if (vm_spec_name_is_valid(entry->d_name)) {
+        if (vm_spec_name_is_valid(entry->d_name) && !json_object_get(old, entry->d_name)) {
             host->wake(host, entry->d_name, WORK_BACKGROUND);
         }
     }

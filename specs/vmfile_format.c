@@ -333,8 +333,8 @@ static bool means(const struct buf *text, const struct kdl_document *doc)
     return is_same;
 }
 
-/* A first node that is slashdashed may look like a version marker only now that it stands at the very
- * start: one blank line keeps it from being one. */
+/* A first node that is slashdashed may look like a version marker only now that it stands at the
+ * very start: one blank line keeps it from being one. */
 static bool keep_from_marking(struct buf *text, const struct kdl_document *doc)
 {
     if (text->len < 2 || memcmp(text->data, "/-", 2) != 0 || !buf_add_char(text, '\n')) {

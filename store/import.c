@@ -57,7 +57,8 @@ static char *find_quarantined(const struct places *places, const char *name)
     DIR *dir = opendir(quarantine);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         const char *time = entry->d_name + strlen(prefix);
-        if (!text_starts_with(entry->d_name, prefix) || strspn(time, "0123456789") != strlen(time)) {
+        if (!text_starts_with(entry->d_name, prefix) ||
+            strspn(time, "0123456789") != strlen(time)) {
             continue;
         }
         cleanup_free char *path = fs_join(quarantine, entry->d_name);
@@ -77,8 +78,9 @@ static char *find_quarantined(const struct places *places, const char *name)
 static char *find_files(const struct places *places, const struct import_vm *vm)
 {
     cleanup_free char *ending = mem_printf("/%s/overlay.qcow2", vm->name);
-    if (vm->overlay_path && text_ends_with(vm->overlay_path, ending) && fs_exists(vm->overlay_path)) {
-        return mem_strndup(vm->overlay_path, strlen(vm->overlay_path) - strlen("/overlay.qcow2"));
+    const char *overlay = vm->overlay_path;
+    if (overlay && text_ends_with(overlay, ending) && fs_exists(overlay)) {
+        return mem_strndup(overlay, strlen(overlay) - strlen("/overlay.qcow2"));
     }
     return find_quarantined(places, vm->name);
 }
@@ -227,7 +229,8 @@ static int keep_addresses(struct takeover *takeover, struct store_batch *batch, 
     }
     cleanup_free char *port_key = mem_printf("tcp/%u", vm->ssh_port);
     cleanup_free char *mac_key = mem_printf("mac/%s", vm->mac ? vm->mac : "");
-    if (vm->ssh_port && mode == NETWORK_USER && take_lease(takeover, &leases, batch, port_key, "ssh")) {
+    if (vm->ssh_port && mode == NETWORK_USER &&
+        take_lease(takeover, &leases, batch, port_key, "ssh")) {
         takeover->status->ssh_port = vm->ssh_port;
     }
     bool needs_own_mac = mode == NETWORK_TAP || mode == NETWORK_VNIC;
@@ -276,7 +279,8 @@ static int look(struct takeover *takeover, bool *ret_is_known, enum import_resul
     if (record.desired && text_eq(record.desired->uid, uid)) {
         *ret = IMPORT_UNCHANGED;
     } else if (record.desired) {
-        (void)error_set(err, ERR_VM_CONFLICT, "there is another vm '%s' already", name_of(takeover));
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "there is another vm '%s' already", name_of(takeover));
         return error_help(err, "destroy that one first: vmctl destroy %s", name_of(takeover));
     } else if (mark && !files && !fs_exists(overlay)) {
         *ret = IMPORT_GONE;

@@ -9,57 +9,38 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
-#include "specs/base/mem.h"
+#include "specs/qcow2.h"
 
-/* Offsets of the header's fields, all big-endian (QEMU's docs/interop/qcow2.txt). */
-enum {
-    AT_VERSION = 4,
-    AT_BACKING_OFFSET = 8,
-    AT_BACKING_SIZE = 16,
-    AT_VIRTUAL_SIZE = 24,
-    HEADER_SIZE = 72,
-    BACKING_MAX = 1023,
-};
-
-static uint64_t read_number(const uint8_t *p, size_t bytes)
+static int read_name(
+    int fd, const struct qcow2_header *header, char name[QCOW2_BACKING_MAX + 1], struct error *err)
 {
-    uint64_t number = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        number = number << 8 | p[i];
-    }
-    return number;
-}
-
-static int read_backing_name(
-    int fd, const uint8_t *header, char name[BACKING_MAX + 1], struct error *err)
-{
-    uint64_t offset = read_number(header + AT_BACKING_OFFSET, 8);
-    uint64_t size = read_number(header + AT_BACKING_SIZE, 4);
-    if (offset == 0 || size == 0) {
+    if (header->backing_size == 0) {
         return error_set(err, ERR_IMAGE_FORMAT, "it has no base image below it");
     }
-    if (size > BACKING_MAX || offset > INT64_MAX ||
-        pread(fd, name, size, (off_t)offset) != (ssize_t)size) {
-        return error_set(err, ERR_IMAGE_FORMAT, "its qcow2 header is damaged");
+    ssize_t n = pread(fd, name, header->backing_size, (off_t)header->backing_offset);
+    if (n != (ssize_t)header->backing_size) {
+        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
     }
-    name[size] = '\0';
+    name[n] = '\0';
     return 0;
 }
 
-static int read_header(const char *path, char name[BACKING_MAX + 1], uint64_t *ret_size,
+static int read_header(const char *path, char name[QCOW2_BACKING_MAX + 1], uint64_t *ret_size,
     struct error *err)
 {
-    uint8_t header[HEADER_SIZE] = {0};
+    uint8_t bytes[QCOW2_HEADER_SIZE];
+    struct qcow2_header header;
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         return error_set_errno(err, ERR_IMAGE_NOT_FOUND, errno, "cannot open it");
     }
-    if (pread(fd, header, sizeof(header), 0) != HEADER_SIZE || memcmp(header, "QFI\xfb", 4) != 0 ||
-        read_number(header + AT_VERSION, 4) < 2) {
-        return error_set(err, ERR_IMAGE_FORMAT, "it is no qcow2 image");
+    ssize_t n = pread(fd, bytes, sizeof(bytes), 0);
+    int rc = qcow2_parse(bytes, n > 0 ? (size_t)n : 0, &header, err);
+    if (rc < 0) {
+        return rc;
     }
-    *ret_size = read_number(header + AT_VIRTUAL_SIZE, 8);
-    return read_backing_name(fd, header, name, err);
+    *ret_size = header.virtual_size;
+    return read_name(fd, &header, name, err);
 }
 
 /* A relative name starts at the overlay's directory; "json:" and protocols are not ours to take. */
@@ -84,7 +65,7 @@ static int resolve_backing(
 
 int import_disk_read(const char *overlay_path, struct import_disk *ret, struct error *err)
 {
-    char name[BACKING_MAX + 1];
+    char name[QCOW2_BACKING_MAX + 1];
     struct import_disk disk = {.backing = NULL};
     int rc = read_header(overlay_path, name, &disk.virtual_size, err);
     if (rc == 0) {

@@ -51,6 +51,20 @@ static int tell_conflict(const char *name, const struct vm_desired *desired, str
         "use another name, take it over (vmctl up --adopt), or destroy it: vmctl destroy %s", name);
 }
 
+/* A file system that is cut off is lost: only a disk made anew may be smaller. */
+static int check_disk(
+    const struct vm_desired *desired, const struct wish *wish, struct error *err)
+{
+    uint32_t now = desired->spec->disk_gib, wished = wish->spec ? wish->spec->disk_gib : 0;
+    if (wish->recreates || wished == 0 || wished >= now) {
+        return 0;
+    }
+    (void)error_set(err, ERR_DISK_SHRINK, "vm '%s': its disk cannot shrink from %u to %u GB",
+        wish->name, now, wished);
+    return error_help(err, "keep `disk %u`, or make it anew, which erases it: vmctl reload --name %s",
+        now, wish->name);
+}
+
 static int check(const struct attempt *attempt, struct error *err)
 {
     const struct vm_desired *desired = attempt->record.desired;
@@ -65,7 +79,7 @@ static int check(const struct attempt *attempt, struct error *err)
     if (desired && belongs_elsewhere(desired, wish)) {
         return tell_conflict(wish->name, desired, err);
     }
-    return 0;
+    return desired ? check_disk(desired, wish, err) : 0;
 }
 
 /* NULL also when it is the status of an earlier VM of that name. */

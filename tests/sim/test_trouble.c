@@ -270,6 +270,19 @@ static void a_start_that_is_called_off_is_no_failure(void **state)
     vm_record_clear(&record);
 }
 
+/* The operation of a machine that died must not do its part to the next one. */
+static void a_boot_is_called_off_with_its_machine(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"bootMs\": 5000}");
+    sim_up(sim, sim_spec("web"));
+    int64_t start_ms = sim_now(sim);
+    sim_advance(sim, SECOND_MS);
+    sim_kill_vm(sim, "web");
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(sim_now(sim) - start_ms, 6 * SECOND_MS);
+}
+
 /* ---- guests that do not answer ---- */
 
 static void an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed(void **state)
@@ -389,6 +402,25 @@ static void a_base_that_changed_under_the_disk_is_refused(void **state)
     sim_script(sim, "web", NULL);
     sim_up(sim, sim_spec("web"));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void trouble_that_goes_away_by_itself_is_not_told_any_longer(void **state)
+{
+    struct sim *sim = *state;
+    struct error err = {.code = ERR_NONE};
+    struct vm_spec *spec = sim_spec("web");
+    cleanup_free char *disk = mem_printf("%s/vms/web/noop.disk", sim->places.data_dir);
+    sim_wish(sim, &(struct wish){.name = "web", .spec = spec, .wants_prepared = true});
+    vm_spec_free(spec);
+    sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
+    sim_advance(sim, SECOND_MS);
+    sim_script(sim, "web", "{\"failPrepare\": 1}");
+    sim_lose_file(sim, "web", "noop.disk");
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(fs_write_file(disk, "1\n", 2, 0600, &err), 0);
+    sim_advance(sim, MINUTE_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+    assert_int_equal(sim_reason(sim, "web", CONDITION_PREPARED), REASON_PREPARED);
 }
 
 static void a_directory_without_a_record_is_moved_aside(void **state)
@@ -515,6 +547,7 @@ int main(void)
         TEST(a_running_vm_that_falls_silent_is_left_alone),
         TEST(a_launch_that_fails_is_told_and_tried_again),
         TEST(a_start_that_is_called_off_is_no_failure),
+        TEST(a_boot_is_called_off_with_its_machine),
         TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
         TEST(a_step_goes_on_while_qmp_is_silent),
         TEST(a_step_that_loses_its_connection_is_run_again),
@@ -524,6 +557,7 @@ int main(void)
         TEST(an_image_that_fails_is_tried_again_until_it_is_mended),
         TEST(up_tries_a_stalled_vm_again_at_once),
         TEST(a_base_that_changed_under_the_disk_is_refused),
+        TEST(trouble_that_goes_away_by_itself_is_not_told_any_longer),
         TEST(a_directory_without_a_record_is_moved_aside),
         TEST(a_running_vm_survives_the_controller),
         TEST(a_controller_killed_at_any_moment_of_a_start_finishes_it),

@@ -17,6 +17,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/places.h"
 #include "specs/base/text.h"
 
 #define FIXTURE_NOW_MS INT64_C(1000000)
@@ -31,6 +32,7 @@ struct lease_row {
 struct pass_fixture {
     struct reconciler_host host; /* first: its functions are given its address */
     struct clock clock;
+    struct places places;
     const struct lease_row *leases; /* ends with a NULL key */
     struct vm_desired *desired;
     struct vm_status *status; /* as committed */
@@ -82,6 +84,8 @@ static inline int pass_fixture_set_up(void **state)
     f->clock = (struct clock){fixture_now, fixture_wall, fixture_boot_id};
     f->host = (struct reconciler_host){
         .clock = &f->clock, .dice = fixture_dice, .lease_holder = fixture_lease_holder};
+    f->places.data_dir = mem_strdup("/nowhere");
+    f->host.places = &f->places;
     struct vm_spec *spec = vm_spec_new("web");
     spec->image.location = mem_strdup("/images/base.qcow2");
     f->desired = vm_desired_new(spec, FIXTURE_WALL_MS);
@@ -131,6 +135,7 @@ static inline int pass_fixture_tear_down(void **state)
     vm_desired_free(f->desired);
     free(f->vm.name);
     free(f->vm.progress);
+    places_clear(&f->places);
     free(f);
     return 0;
 }

@@ -18,6 +18,7 @@
 #include "reconcilers/image_inspect.h"
 #include "reconcilers/image_work.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -99,7 +100,7 @@ static void a_local_image_is_used_where_it_is(void **state)
     char stamp[DIGEST_SIZE];
     assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
     assert_string_equal(f->result.path, path);
-    assert_true(image_stamp(path, stamp));
+    assert_true(file_stamp(path, stamp));
     assert_string_equal(f->result.id, stamp);
     assert_null(f->result.record);
 }

@@ -18,6 +18,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/media_digest.h"
 #include "tests/support/media_host.h"
 
 struct fixture {
@@ -138,7 +139,7 @@ static void preparing_makes_everything_ready(void **state)
     assert_int_equal(facts.disk, DISK_READY);
     assert_false(facts.is_outdated);
     assert_false(facts.is_image_changed);
-    media_digest(f->spec, digest);
+    spec_media_digest(f->spec, digest);
     assert_string_equal(f->status->prepared.digest, digest);
     assert_string_equal(f->status->prepared.image_path, f->spec->image.location);
     assert_int_equal(f->status->prepared.disk_gib, 2);
@@ -292,7 +293,7 @@ static void an_orphan_is_observed_without_a_spec(void **state)
 
 static void digest_of(const struct vm_spec *spec, char *ret)
 {
-    media_digest(spec, ret);
+    spec_media_digest(spec, ret);
 }
 
 static void the_digest_covers_what_only_a_recreation_changes(void **state)

@@ -66,7 +66,7 @@ static void malformed_references_are_refused(void **state)
     static const char *const bad[] = {"oci://", "oci://ghcr.io", "oci://ghcr.io/", "oci:///a",
         "oci://user:pass@ghcr.io/a", "oci://ghcr.io/A", "oci://ghcr.io/a//b", "oci://ghcr.io/../a",
         "oci://ghcr.io/a/", "oci://ghcr.io/a:", "oci://ghcr.io/a:.x", "oci://ghcr.io/a:b/c",
-        "oci://ghcr.io/a@latest", "oci://ghcr.io/a@sha256:abc", "oci://ghcr.io/a@sha512:" A64,
+        "oci://ghcr.io/a@latest", "oci://ghcr.io/a@sha256:abc", ("oci://ghcr.io/a@sha512:" A64),
         "oci://ghcr.io:99999/a", "oci://[::1/a", "oci://ghcr.io/a?b", "oci://-x/a", "http://x/a"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

@@ -28,7 +28,8 @@ enum { SIZE = 1024 * 1024, RULES = 8 };
 
 #define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
 #define INDEX_TYPE "application/vnd.oci.image.index.v1+json"
-#define BASIC "Basic dGVzdGVyOnMzY3JldA==" /* REGISTRY_USER:REGISTRY_PASSWORD */
+#define LOGIN "dGVzdGVyOnMzY3JldA==" /* REGISTRY_USER:REGISTRY_PASSWORD */
+#define BASIC "Basic " LOGIN
 
 struct fixture {
     struct media_host m;
@@ -161,7 +162,7 @@ static void assert_is_cached(struct fixture *f)
 static void write_login(struct fixture *f, uint16_t port)
 {
     cleanup_free char *text =
-        mem_printf("{\"auths\":{\"127.0.0.1:%u\":{\"auth\":\"%s\"}}}", port, BASIC + 6);
+        mem_printf("{\"auths\":{\"127.0.0.1:%u\":{\"auth\":\"%s\"}}}", port, LOGIN);
     free(media_host_file(&f->m, "config.json", text, strlen(text)));
 }
 

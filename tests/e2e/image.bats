@@ -1,0 +1,224 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# vmctl image against real servers: nginx, and Debian's docker-registry over HTTP, both of the test.
+bats_require_minimum_version 1.5.0
+load cli_common
+
+setup() {
+    cli_setup
+    mkdir "$work/www"
+    qemu-img create -q -f qcow2 "$work/www/disk.qcow2" 1G
+    head -c 20M /dev/urandom >"$work/www/raw.img"
+}
+
+teardown() {
+    local pid
+    for pid in ${servers:-}; do kill "$pid" 2>/dev/null || :; done
+    cli_teardown
+}
+
+# one that nobody listens at
+free_port() {
+    local candidate
+    while candidate=$((20000 + RANDOM % 12000)); do
+        (: <"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null || break
+    done
+    echo "$candidate"
+}
+
+serve_www() {
+    port=$(free_port)
+    cat >"$work/nginx.conf" <<CONF
+daemon off; master_process off; pid $work/nginx.pid; error_log $work/nginx.err;
+events { worker_connections 64; }
+http {
+    access_log $work/access.log; root $work/www; limit_rate ${1:-0};
+    client_body_temp_path $work/t1; proxy_temp_path $work/t2; fastcgi_temp_path $work/t3;
+    uwsgi_temp_path $work/t4; scgi_temp_path $work/t5;
+    server { listen 127.0.0.1:$port; }
+}
+CONF
+    nginx -c "$work/nginx.conf" -p "$work" 3>&- &
+    servers="${servers:-} $!"
+    await curl -sf -o /dev/null -r 0-0 "http://127.0.0.1:$port/disk.qcow2"
+    www=http://127.0.0.1:$port
+}
+
+# serve_registry [login]: where "login" wants tester:s3cret
+serve_registry() {
+    local registry_port
+    registry_port=$(free_port)
+    registry=127.0.0.1:$registry_port
+    printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\n' "$work/registry" >"$work/registry.yml"
+    printf 'http: {addr: "%s", secret: test}\n' "$registry" >>"$work/registry.yml"
+    if [ "${1:-}" = login ]; then
+        # bcrypt of s3cret, as `htpasswd -nbB tester s3cret` makes it
+        printf '%s\n' 'tester:$2y$05$eChuFisbSzmhkYB1Cgync.9KX5AxJ79xWwty.9mSgsCxLUpxt71Wy' >"$work/htpasswd"
+        printf 'auth: {htpasswd: {realm: test, path: %s}}\n' "$work/htpasswd" >>"$work/registry.yml"
+    fi
+    docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 3>&- &
+    servers="${servers:-} $!"
+    await curl -s -o /dev/null "http://$registry/v2/"
+}
+
+digest_of() { sha256sum "$1" | cut -d' ' -f1; }
+
+push_blob() { # REPOSITORY FILE
+    local location
+    location=$(curl -sf -u tester:s3cret -D - -o /dev/null -X POST "http://$registry/v2/$1/blobs/uploads/" |
+        tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
+    curl -sf -u tester:s3cret -o /dev/null -X PUT -H 'Content-Type: application/octet-stream' \
+        --data-binary "@$2" "$location&digest=sha256:$(digest_of "$2")"
+}
+
+push() { # REPOSITORY TAG FILE
+    printf '{}' >"$work/empty.json"
+    push_blob "$1" "$work/empty.json"
+    push_blob "$1" "$3"
+    cat >"$work/manifest.json" <<JSON
+{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+ "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2, "digest": "sha256:$(digest_of "$work/empty.json")"},
+ "layers": [{"mediaType": "application/vnd.cloudnebula.qcow2.layer.v1", "size": $(stat -c %s "$3"), "digest": "sha256:$(digest_of "$3")"}]}
+JSON
+    curl -sf -u tester:s3cret -o /dev/null -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
+        --data-binary "@$work/manifest.json" "http://$registry/v2/$1/manifests/$2"
+}
+
+has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
+
+@test "list of nothing is the book's header" {
+    run vmctl image list
+    [ "$status" -eq 0 ]
+    [ "$output" = "NAME   SIZE   PATH" ]
+    run vmctl image list -o json
+    [ "$output" = "[]" ]
+}
+
+@test "pull prints the path, list has the book's columns, inspect the header" {
+    serve_www
+    run --separate-stderr vmctl image pull "$www/disk.qcow2"
+    [ "$status" -eq 0 ]
+    [ "$output" = "$data/images/$(digest_of "$work/www/disk.qcow2").qcow2" ]
+    cmp "$output" "$work/www/disk.qcow2"
+    run vmctl image list
+    [[ "${lines[1]}" =~ ^disk\.qcow2\ +0\.20\ MB\ +"$data"/images/[0-9a-f]{64}\.qcow2$ ]]
+    run vmctl image inspect disk.qcow2
+    has "Format:        qcow2"
+    has "Virtual size:  1.07 GB (1073741824 bytes)"
+    has "URL:           $www/disk.qcow2"
+}
+
+@test "inspect tells of any file, as the book has it" {
+    qemu-img create -q -f qcow2 -b "$work/www/disk.qcow2" -F qcow2 ./overlay.qcow2
+    run vmctl image inspect ./overlay.qcow2
+    [ "$status" -eq 0 ]
+    has "Backing file:  $work/www/disk.qcow2"
+    run vmctl image inspect "$work/www/raw.img"
+    has "Format:        raw"
+    echo hello >junk
+    run vmctl image inspect junk
+    [ "$status" -eq 1 ]
+    says "no disk image"
+    run vmctl image inspect absent
+    [ "$status" -eq 1 ]
+    says "vmctl::image::not_found"
+}
+
+@test "a name is a link to the image, and a second pull needs no server" {
+    serve_www
+    vmctl image pull --name base "$www/disk.qcow2"
+    cmp "$data/images/base" "$work/www/disk.qcow2"
+    run vmctl image list -o name
+    [ "$output" = base ]
+    kill $servers
+    run vmctl image pull "$www/disk.qcow2"
+    [ "$status" -eq 0 ]
+    run vmctl image pull "$www/other.qcow2"
+    [ "$status" -eq 1 ]
+    says "vmctl::image::download_failed"
+    run vmctl image pull --sha256 "$(digest_of "$work/www/raw.img")" --refresh "file://$work/www/disk.qcow2"
+    [ "$status" -eq 1 ]
+    says "vmctl::image::checksum_mismatch"
+}
+
+@test "an interrupted pull goes on, also through a killed controller" {
+    serve_www 8m
+    # a shell lets its background jobs ignore SIGINT
+    env --default-signal=INT vmctl image pull "$www/raw.img" >/dev/null 2>"$work/err" 3>&- &
+    local pull=$!
+    await has_part
+    kill -INT "$pull"
+    local result=0
+    wait "$pull" || result=$?
+    [ "$result" -eq 130 ]
+    grep -q "goes on in the background" "$work/err"
+    kill -9 "$(controller_pid)"
+    run vmctl image pull "$www/raw.img"
+    [ "$status" -eq 0 ]
+    cmp "$data/images/$(digest_of "$work/www/raw.img").qcow2" "$work/www/raw.img"
+    grep -q ' 206 ' "$work/access.log"
+}
+
+@test "rm and prune leave what a VM uses" {
+    serve_www
+    vmctl image pull "$www/disk.qcow2"
+    vmctl image pull --name spare "$www/raw.img"
+    printf 'vm "web" { backend "noop"; image-url "%s"; }\n' "$www/disk.qcow2" >VMFile.kdl
+    vmctl up -q
+    run vmctl image rm disk.qcow2
+    [ "$status" -eq 6 ]
+    says "in use by: web"
+    says "vmctl destroy web"
+    run vmctl image list -o wide
+    says " web "
+    run vmctl image prune --dry-run
+    says "would be removed (0.02 GB)"
+    [ -e "$data/images/spare" ]
+    run vmctl image prune
+    [ "$status" -eq 0 ]
+    says "freed: 0.02 GB"
+    run vmctl image list -o name
+    [ "$output" = disk.qcow2 ]
+    vmctl destroy web
+    run vmctl image rm disk.qcow2
+    [ "$status" -eq 0 ]
+    run vmctl image list
+    [ "$output" = "NAME   SIZE   PATH" ]
+}
+
+@test "an image comes from a registry" {
+    serve_registry
+    push org/debian 12 "$work/www/disk.qcow2"
+    run --separate-stderr vmctl image pull "oci://$registry/org/debian:12"
+    [ "$status" -eq 0 ]
+    cmp "$output" "$work/www/disk.qcow2"
+    run vmctl image list -o name
+    [ "$output" = debian:12 ]
+    run vmctl image pull "oci://$registry/org/debian:13"
+    [ "$status" -eq 1 ]
+    says "vmctl::image::not_found"
+}
+
+@test "a private registry wants docker's login" {
+    serve_registry login
+    push org/debian 12 "$work/www/disk.qcow2"
+    run vmctl image pull "oci://$registry/org/debian:12"
+    [ "$status" -eq 1 ]
+    says "docker login $registry"
+    mkdir "$HOME/.docker"
+    printf '{"auths": {"%s": {"auth": "%s"}}}' "$registry" "$(printf tester:s3cret | base64)" >"$HOME/.docker/config.json"
+    run vmctl image pull "oci://$registry/org/debian:12"
+    [ "$status" -eq 0 ]
+    run grep -r s3cret "$data"
+    [ "$status" -eq 1 ]
+}
+
+@test "usage errors end with 2" {
+    local words
+    for words in "" "eat" "pull" "pull a b" "pull /file" "inspect" "rm" "list x" "prune x" "list --name x" \
+        "rm --dry-run x" "pull --name ../x http://x/y" "pull --sha256 12 http://x/y"; do
+        # shellcheck disable=SC2086
+        run vmctl image $words
+        [ "$status" -eq 2 ] || { echo "vmctl image $words: $status $output"; return 1; }
+    done
+}
