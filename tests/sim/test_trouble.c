@@ -270,6 +270,27 @@ static void a_start_that_is_called_off_is_no_failure(void **state)
     vm_record_clear(&record);
 }
 
+/* Its results go where they were meant to go, whatever else wakes the VM meanwhile. */
+static void looking_again_does_not_disturb_what_is_under_way(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web",
+        "{\"fetchMs\": 1000, \"prepareMs\": 1000, \"launchMs\": 1000, \"bootMs\": 1000}");
+    sim_up(sim, sim_spec("web"));
+    int64_t start_ms = sim_now(sim);
+    for (int i = 0; i < 40; i++) {
+        sim_advance(sim, 110);
+        sim_lose_file(sim, "web", "nothing"); /* wakes it */
+    }
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    struct vm_record record = sim_record(sim, "web");
+    assert_string_equal(record.status->prepared.image_path, "/images/base.qcow2");
+    assert_int_not_equal(record.status->prepared.image_id[0], '\0');
+    vm_record_clear(&record);
+    assert_int_equal(sim_now(sim) - start_ms, 40 * 110);
+    assert_int_equal(sim_count_events(sim, "web", REASON_RUNNING), 1);
+}
+
 /* The operation of a machine that died must not do its part to the next one. */
 static void a_boot_is_called_off_with_its_machine(void **state)
 {
@@ -547,6 +568,7 @@ int main(void)
         TEST(a_running_vm_that_falls_silent_is_left_alone),
         TEST(a_launch_that_fails_is_told_and_tried_again),
         TEST(a_start_that_is_called_off_is_no_failure),
+        TEST(looking_again_does_not_disturb_what_is_under_way),
         TEST(a_boot_is_called_off_with_its_machine),
         TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
         TEST(a_step_goes_on_while_qmp_is_silent),

@@ -53,10 +53,11 @@ build_image() {
     mv "$scratch/disk.qcow2" "$image"
 }
 
-# A hit is also marked as used, for prune_cache; not if the cache is another's.
+# A hit is also marked as used, for prune_cache; not if the cache is another's. Only by its access time:
+# a VM whose base image has a new time of change is refused (BackingImageChanged), and rightly so.
 cache_hit() {
     [[ -s $1 ]] || return 1
-    touch -c "$1" 2>/dev/null || true
+    touch -c -a "$1" 2>/dev/null || true
 }
 
 # One builder at a time; the lock goes with the process, however it ends.
@@ -76,5 +77,5 @@ clear_scratch() {
 # prune_cache FLAVOUR CURRENT: an older image that was asked for within the
 # last hour may be under a running test of another checkout, and stays.
 prune_cache() {
-    find "$cache" -maxdepth 1 -name "$1-*.qcow2" ! -path "$2" -mmin +60 -delete
+    find "$cache" -maxdepth 1 -name "$1-*.qcow2" ! -path "$2" -amin +60 -delete
 }
