@@ -2,19 +2,25 @@
 #include "store/lmdb_env.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 
 enum {
     SCHEMA_VERSION = 1, /* of the layout in record.h: raised when an older vmctl cannot read it */
     READERS_MAX = 512,
     OPEN_ATTEMPTS = 5,
     OPEN_RETRY_MS = 10,
+    RESERVE_BYTES = 1 << 20,
+    LOCK_FILE_BYTES = 64 * 1024, /* more than READERS_MAX slots of 64 bytes and the header */
 };
 
 #define SCHEMA_KEY "schema"
@@ -138,10 +144,44 @@ static int make_tables(struct store *store, struct error *err)
     return mdb_txn_commit(txn);
 }
 
+/*
+ * LMDB makes the lock file sparse and maps it: the first write to it on a full disk is SIGBUS. Only
+ * a file without blocks is opened here, because closing it gives up this process' locks on it.
+ */
+static int reserve_lock_file(const struct store *store)
+{
+    cleanup_free char *path = mem_printf("%s/lock.mdb", store->path);
+    struct stat file;
+    if (stat(path, &file) == 0 && file.st_blocks > 0) {
+        return 0;
+    }
+    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return errno;
+    }
+    bool is_full = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE_BYTES) < 0 &&
+                   (errno == ENOSPC || errno == EDQUOT);
+    return is_full ? errno : 0; /* else a file system that cannot do it */
+}
+
+/* Room for what is written when the disk is full: that it is full, and what the user asks next. */
+static void reserve_space(const struct store *store)
+{
+    struct stat file;
+    int fd;
+    if (mdb_env_get_fd(store->env, &fd) != 0 || fstat(fd, &file) < 0) {
+        return;
+    }
+    if (file.st_blocks * 512 < file.st_size + RESERVE_BYTES / 2) {
+        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, file.st_size + RESERVE_BYTES);
+    }
+}
+
 static int set_up(struct store *store, struct error *err)
 {
     int rc, dead;
-    if ((rc = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT_)) != 0 ||
+    if ((rc = reserve_lock_file(store)) != 0 ||
+        (rc = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT_)) != 0 ||
         (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
         (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
         (rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600)) != 0 ||
@@ -151,6 +191,9 @@ static int set_up(struct store *store, struct error *err)
     rc = use_tables(store, err);
     if (rc == MDB_NOTFOUND || lmdb_lacks_slot(rc)) {
         rc = make_tables(store, err);
+    }
+    if (rc == 0) {
+        reserve_space(store);
     }
     if (rc == 0 && store->is_relaxed) {
         rc = mdb_env_set_flags(store->env, MDB_NOMETASYNC, 1);
