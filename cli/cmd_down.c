@@ -100,7 +100,7 @@ static int run(
         return rc;
     }
     cleanup_with(ask_clear) struct ask ask = {
-        .goal.kind = down->destroys ? GOAL_DELETED : GOAL_STOPPED,
+        .goal = {.kind = down->destroys ? GOAL_DELETED : GOAL_STOPPED, .is_wished = true},
         .begun = down->destroys ? "destroying" : "stopping",
         .done = down->destroys ? "destroyed" : "stopped",
     };

@@ -44,7 +44,7 @@ static int run(
     const struct stop_values *stop = values;
     struct power_command command = {
         .wish = {.sets_power = true, .power = POWER_STOPPED},
-        .goal = {.kind = GOAL_STOPPED},
+        .goal = {.kind = GOAL_STOPPED, .is_wished = true},
         .begun = "stopping",
         .done = "stopped",
     };

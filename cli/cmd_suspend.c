@@ -21,7 +21,7 @@ static int check(const struct vm_record *record, struct error *err)
 
 static const struct power_command suspend = {
     .wish = {.sets_power = true, .power = POWER_SUSPENDED},
-    .goal = {.kind = GOAL_SUSPENDED},
+    .goal = {.kind = GOAL_SUSPENDED, .is_wished = true},
     .begun = "suspending",
     .done = "suspended",
     .check = check,

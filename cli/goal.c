@@ -183,6 +183,13 @@ static const char *contrary_power(const struct goal *goal, enum power power)
     return power == POWER_SUSPENDED && needs_guest ? "suspended" : NULL;
 }
 
+/* Somebody else's later wish took back the stop or suspension that is waited for. */
+static bool is_taken_back(const struct goal *goal, enum power power)
+{
+    return goal->is_wished && ((goal->kind == GOAL_STOPPED && power != POWER_STOPPED) ||
+                                  (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
+}
+
 static bool has_drifted(
     const struct goal *goal, const struct vm_record *record, uint64_t generation)
 {
@@ -221,6 +228,12 @@ static bool is_hopeless(const struct goal *goal, const struct goal_subject *subj
         (void)error_set(err, ERR_VM_FAILED, "vm '%s' is not meant to run: it was %s",
             subject->name, contrary);
         (void)error_help(err, "start it: vmctl start %s", subject->name);
+        return true;
+    }
+    if (is_taken_back(goal, desired->power)) {
+        (void)error_set(err, ERR_VM_FAILED, "vm '%s' is not %s: another command started it since",
+            subject->name, goal_word(goal));
+        (void)error_help(err, "see what it is meant to be: vmctl status %s", subject->name);
         return true;
     }
     if (!record->status) {

@@ -34,6 +34,7 @@ enum goal_kind {
 struct goal {
     enum goal_kind kind;
     bool allows_drift;           /* GOAL_READY: an instance older than its spec is fine, too */
+    bool is_wished; /* the follower's own wish: never reached once another one took it back */
     enum condition_type type;    /* GOAL_CONDITION */
     enum condition_state state;
 };

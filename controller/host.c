@@ -42,6 +42,19 @@ static const char *lease_holder(struct reconciler_host *host, const char *key)
     return controller->lease_answer;
 }
 
+static bool is_ready(struct reconciler_host *host, const char *name)
+{
+    struct controller *controller = controller_of(host);
+    cleanup_with(vm_record_clear) struct vm_record record = {0};
+    struct error err = {0};
+    if (store_get(controller->store, name, &record, &err) < 0) {
+        log_error("controller", "cannot read vm '%s': %s", name, err.message);
+    }
+    return record.desired && record.status && !record.desired->is_deleting &&
+           record.status->observed_generation == record.desired->generation &&
+           vm_status_is_true(record.status, CONDITION_READY);
+}
+
 static json_t *image_record(struct reconciler_host *host, const char *key)
 {
     struct controller *controller = controller_of(host);
@@ -112,6 +125,7 @@ void controller_host_init(struct controller *controller, const struct controller
         .clock = loop_clock(options->loop),
         .wake = wake,
         .lease_holder = lease_holder,
+        .is_ready = is_ready,
         .image_record = image_record,
         .write_image = write_image,
         .each_vm = each_vm,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "reconcilers/failure.h"
+#include "reconcilers/live.h"
 #include "reconcilers/ports.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -71,6 +72,13 @@ static bool absorb_launch(struct pass *pass)
 static bool absorb_boot(struct pass *pass)
 {
     replace_text(&pass->patch->status->vnc, &pass->vm->outcome.boot.vnc);
+    return true;
+}
+
+static bool absorb_apply(struct pass *pass)
+{
+    live_record(pass);
+    vm_patch_event(pass->patch, false, REASON_SYNCED, "forwards and disk size applied");
     return true;
 }
 
@@ -168,6 +176,7 @@ bool pass_absorb(struct pass *pass)
         [ACTION_PREPARE] = absorb_prepared,
         [ACTION_LAUNCH] = absorb_launch,
         [ACTION_BOOT] = absorb_boot,
+        [ACTION_APPLY] = absorb_apply,
         [ACTION_PROBE] = absorb_probe,
         [ACTION_RUN_STEP] = absorb_step,
     };

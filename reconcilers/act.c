@@ -90,6 +90,19 @@ static int64_t act_boot(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
+/* Leases first: a forward is added to the machine only once the port is ours in the books. */
+static int64_t act_apply(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    struct error err = {.code = ERR_NONE};
+    if (!addresses_are_held(pass)) {
+        return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
+    }
+    vm_begin(vm, ACTION_APPLY, generation_of(pass));
+    vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
 static int64_t act_probe(struct pass *pass)
 {
     enum { REACH_LIMIT_MS = 120000 }; /* the book: waits up to 120 seconds for SSH */
@@ -161,6 +174,13 @@ static int64_t act_await_machine(struct pass *pass)
         return DYING_CHILD_MS; /* nobody tells when it is gone */
     }
     return is_starting && left_ms > 0 ? left_ms : SILENT_RETRY_MS;
+}
+
+static int64_t act_await_dependency(struct pass *pass)
+{
+    enum { DEPENDENCY_RECHECK_MS = 500 };
+    (void)pass;
+    return DEPENDENCY_RECHECK_MS;
 }
 
 static int64_t act_back_off(struct pass *pass)
@@ -276,6 +296,7 @@ static act_fn *const acts[] = {
     [ACTION_FETCH_IMAGE] = act_fetch_image,
     [ACTION_PREPARE] = act_prepare,
     [ACTION_BACK_OFF] = act_back_off,
+    [ACTION_AWAIT_DEPENDENCY] = act_await_dependency,
     [ACTION_BEGIN_START] = act_begin_start,
     [ACTION_LAUNCH] = act_launch,
     [ACTION_RELEASE] = act_release,
@@ -287,6 +308,7 @@ static act_fn *const acts[] = {
     [ACTION_PAUSE] = act_pause,
     [ACTION_RETRY_IO] = act_retry_io,
     [ACTION_AWAIT_MACHINE] = act_await_machine,
+    [ACTION_APPLY] = act_apply,
     [ACTION_PROBE] = act_probe,
     [ACTION_RUN_STEP] = act_run_step,
 };

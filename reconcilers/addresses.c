@@ -77,6 +77,18 @@ static int check_forwards(const struct pass *pass, struct error *err)
     return 0;
 }
 
+bool addresses_are_held(const struct pass *pass)
+{
+    struct reconciler_host *host = pass->vm->host;
+    for (size_t i = 0; i < count_forwards(pass->env.spec); i++) {
+        cleanup_free char *key = forward_key(&pass->env.spec->network.forwards[i]);
+        if (!text_eq(host->lease_holder(host, key), pass->vm->name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A guest on a real network must have a MAC address of its own; behind slirp nobody sees it. */
 static void choose_mac(struct pass *pass)
 {

@@ -14,6 +14,9 @@ struct pass;
  */
 int addresses_choose(struct pass *pass, struct error *err);
 
+/* Whether the leases of the spec's host ports are this VM's already. */
+bool addresses_are_held(const struct pass *pass);
+
 /* Lets go of the host ports that the last instance's spec declares: a stopped VM needs none. */
 void addresses_release_forwards(struct pass *pass);
 

@@ -78,6 +78,9 @@ enum reason pass_reason_while_down(const struct pass *pass)
                : status->restart.last_cause == EXIT_GUEST_PANIC  ? REASON_GUEST_PANICKED
                                                                  : REASON_PROCESS_EXITED;
     }
+    if (s->is_dependency_missing) {
+        return REASON_WAITING_FOR_DEPENDENCY;
+    }
     bool is_looping = status->restart.count > 1 && exits_backoff_left_ms(pass) > 0;
     return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
 }
@@ -264,6 +267,8 @@ static void describe_synced(struct pass *pass)
             changes[0] ? changes : "image or cloud-init changed");
     } else if (diff.strongest == DISPOSITION_RESTART) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, changes);
+    } else if (pass->situation.is_live_pending) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, changes);
     } else if (are_steps_outdated(pass)) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED,
             "the provision steps changed since they were run");

@@ -133,6 +133,10 @@ static bool backing_off(const struct situation *s)
 {
     return !s->is_alive && s->is_backing_off;
 }
+static bool dependency_missing(const struct situation *s)
+{
+    return !s->is_alive && !s->has_instance && s->is_dependency_missing;
+}
 static bool start_not_begun(const struct situation *s)
 {
     return !s->is_alive && (!s->has_instance || s->is_start_outdated);
@@ -186,6 +190,10 @@ static bool not_suspended(const struct situation *s)
 {
     return s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED;
 }
+static bool live_pending(const struct situation *s)
+{
+    return is_started(s) && s->is_live_pending;
+}
 static bool not_reached(const struct situation *s)
 {
     return is_started(s) && s->expects_ssh && !s->is_reached;
@@ -231,22 +239,24 @@ static const struct {
     {20, disk_missing, ACTION_PREPARE},
     {21, prepared_only, ACTION_NONE},
     {22, backing_off, ACTION_BACK_OFF},
-    {23, start_not_begun, ACTION_BEGIN_START},
-    {24, start_begun, ACTION_LAUNCH},
-    {25, launching, ACTION_AWAIT_MACHINE},
-    {26, launched_unrecorded, ACTION_KILL},
-    {27, launched, ACTION_RELEASE},
-    {28, prelaunch, ACTION_BOOT},
-    {29, start_overdue, ACTION_GIVE_UP_START},
-    {30, unanswered, ACTION_AWAIT_MACHINE},
-    {31, guest_ended, ACTION_RECORD_CAUSE},
-    {32, io_error, ACTION_RETRY_IO},
-    {33, start_unconfirmed, ACTION_CONFIRM_START},
-    {34, paused_unasked, ACTION_RESUME},
-    {35, not_suspended, ACTION_PAUSE},
-    {36, not_reached, ACTION_PROBE},
-    {37, step_waiting, ACTION_RUN_STEP},
-    {38, always, ACTION_NONE},
+    {23, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {24, start_not_begun, ACTION_BEGIN_START},
+    {25, start_begun, ACTION_LAUNCH},
+    {26, launching, ACTION_AWAIT_MACHINE},
+    {27, launched_unrecorded, ACTION_KILL},
+    {28, launched, ACTION_RELEASE},
+    {29, prelaunch, ACTION_BOOT},
+    {30, start_overdue, ACTION_GIVE_UP_START},
+    {31, unanswered, ACTION_AWAIT_MACHINE},
+    {32, guest_ended, ACTION_RECORD_CAUSE},
+    {33, io_error, ACTION_RETRY_IO},
+    {34, start_unconfirmed, ACTION_CONFIRM_START},
+    {35, paused_unasked, ACTION_RESUME},
+    {36, not_suspended, ACTION_PAUSE},
+    {37, live_pending, ACTION_APPLY},
+    {38, not_reached, ACTION_PROBE},
+    {39, step_waiting, ACTION_RUN_STEP},
+    {40, always, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -285,6 +295,7 @@ const char *action_name(enum action action)
         [ACTION_FETCH_IMAGE] = "fetch-image",
         [ACTION_PREPARE] = "prepare",
         [ACTION_BACK_OFF] = "back-off",
+        [ACTION_AWAIT_DEPENDENCY] = "await-dependency",
         [ACTION_BEGIN_START] = "begin-start",
         [ACTION_LAUNCH] = "launch",
         [ACTION_RELEASE] = "release",
@@ -296,6 +307,7 @@ const char *action_name(enum action action)
         [ACTION_PAUSE] = "pause",
         [ACTION_RETRY_IO] = "retry-io",
         [ACTION_AWAIT_MACHINE] = "await-machine",
+        [ACTION_APPLY] = "apply",
         [ACTION_PROBE] = "probe",
         [ACTION_RUN_STEP] = "run-step",
     };

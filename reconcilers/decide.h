@@ -42,6 +42,7 @@ struct situation {
     bool is_start_outdated; /* the spec changed since the start was recorded */
     bool is_held;           /* the last exit asks for no restart until the user speaks */
     bool is_backing_off;    /* crash loop: the next try is in the future */
+    bool is_dependency_missing; /* a VM that this one depends on is not ready */
 
     /* Observed. */
     bool is_alive;
@@ -59,6 +60,7 @@ struct situation {
     /* The guest, once the instance runs. */
     bool expects_ssh;
     bool is_reached;
+    bool is_live_pending; /* forwards or disk size changed under the running instance */
     bool has_step; /* a provision step is waiting to be run */
 };
 
@@ -81,6 +83,7 @@ enum action {
     ACTION_FETCH_IMAGE,
     ACTION_PREPARE,
     ACTION_BACK_OFF,
+    ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
     ACTION_BEGIN_START, /* journal: start, with instance id, ports, MAC */
     ACTION_LAUNCH,
     ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
@@ -92,6 +95,7 @@ enum action {
     ACTION_PAUSE,
     ACTION_RETRY_IO,
     ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
+    ACTION_APPLY,          /* bring forwards and disk size of the running machine in line */
     ACTION_PROBE,
     ACTION_RUN_STEP,
     ACTION_COUNT_
@@ -109,7 +113,7 @@ bool situation_must_be_down(const struct situation *s);
 
 /* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
  */
-enum { DECIDE_ROWS = 38 };
+enum { DECIDE_ROWS = 40 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

@@ -2,6 +2,7 @@
 #include "reconcilers/pass.h"
 
 #include "reconcilers/exits.h"
+#include "reconcilers/live.h"
 #include "specs/base/text.h"
 
 enum {
@@ -59,6 +60,22 @@ int64_t pass_rung_left_ms(const struct pass *pass)
     return instance->stop_deadline_ms + rung_ends_ms[rung] - pass->now_ms;
 }
 
+/* Asked only while it matters: before a start. */
+static bool is_dependency_missing(const struct pass *pass)
+{
+    const struct vm_spec *spec = pass->view->desired->spec;
+    struct reconciler_host *host = pass->vm->host;
+    if (pass->view->status->instance.iid[0]) {
+        return false;
+    }
+    for (size_t i = 0; i < spec->n_depends_on; i++) {
+        if (!host->is_ready(host, spec->depends_on[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void assess_desired(struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
@@ -74,6 +91,8 @@ static void assess_desired(struct pass *pass)
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     s->is_recreate_pending =
         is_token_pending(desired->recreate_token, status->handled_recreate_token);
+    s->is_dependency_missing = is_dependency_missing(pass);
+    s->is_live_pending = live_is_pending(pass);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
     s->has_step = is_token_pending(desired->provision_token, status->handled_provision_token) &&
                   status->provision.next_step < desired->spec->n_steps;

@@ -61,6 +61,7 @@ static const char *const reason_names[] = {
     [REASON_RUNNING] = "Running",
     [REASON_ADOPTED] = "Adopted",
     [REASON_STARTING] = "Starting",
+    [REASON_WAITING_FOR_DEPENDENCY] = "WaitingForDependency",
     [REASON_SPAWN_FAILED] = "SpawnFailed",
     [REASON_PORT_CONFLICT] = "PortConflict",
     [REASON_KVM_UNAVAILABLE] = "KvmUnavailable",

@@ -110,6 +110,8 @@ static struct situation see(union world w)
         .expects_ssh = true,
         .is_reached = w.is_reached,
         .has_step = w.has_step,
+        .is_dependency_missing = w.is_dependency_missing,
+        .is_live_pending = w.is_live_pending,
     };
 }
 
@@ -129,6 +131,12 @@ static struct decision decide_in(struct model *model, union world w)
 
 /* ---- wishes and faults ---- */
 
+static bool is_settled_up(union world w)
+{
+    return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.journal == JOURNAL_NONE &&
+           w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step;
+}
+
 static void wish(struct model *model, union world w)
 {
     union world next = w;
@@ -137,6 +145,9 @@ static void wish(struct model *model, union world w)
         next.power = POWER_RUNNING;
         next.has_step = 1;
         add(model, next);
+        next.is_dependency_missing = 1;
+        add(model, next);
+        next.is_dependency_missing = 0;
         next.power = POWER_STOPPED;
         next.wants_prepared = 1;
         add(model, next);
@@ -149,6 +160,11 @@ static void wish(struct model *model, union world w)
     next.is_held = next.is_backing_off = 0;
     next.is_outdated = w.journal == JOURNAL_START && !w.has_pid;
     w = next;
+    if (is_settled_up(w)) { /* a forward or a larger disk */
+        next.is_live_pending = 1;
+        add(model, next);
+        next = w;
+    }
     for (unsigned power = 0; power < POWER_COUNT_; power++) {
         next.power = power & 3;
         add(model, next);
@@ -237,7 +253,8 @@ static void fault(struct model *model, union world w)
 
 static bool is_waiting_action(enum action action)
 {
-    return action == ACTION_AWAIT_MACHINE || action == ACTION_BACK_OFF;
+    return action == ACTION_AWAIT_MACHINE || action == ACTION_AWAIT_DEPENDENCY ||
+           action == ACTION_BACK_OFF;
 }
 
 /* As the user wished, or as it must stay until he says something else. */
@@ -259,7 +276,7 @@ static bool is_converged(union world w, enum action action)
     bool is_up = w.process == PROCESS_UP && w.journal == JOURNAL_NONE;
     return w.power == POWER_SUSPENDED
                ? is_up && w.run_state == RUN_STATE_PAUSED
-               : is_up && w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step;
+               : is_settled_up(w) && !w.is_live_pending;
 }
 
 /* No more faults: files that were changed are mended, the controller runs. */

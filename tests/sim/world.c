@@ -62,6 +62,7 @@ static void record_exit(struct outcomes *o, union world w)
 {
     union world next = with_journal(w, JOURNAL_NONE);
     next.has_instance = next.has_pid = next.is_outdated = next.is_reached = 0;
+    next.is_live_pending = 0;
     may(o, next);
     next.is_backing_off = 1;
     may(o, next);
@@ -89,7 +90,7 @@ static void begin_start(struct outcomes *o, union world w)
 {
     w = with_journal(w, JOURNAL_START);
     w.has_instance = 1;
-    w.has_pid = w.is_outdated = w.is_reached = 0;
+    w.has_pid = w.is_outdated = w.is_reached = w.is_live_pending = 0;
     may(o, w);
 }
 
@@ -203,6 +204,10 @@ struct outcomes world_carry_out(union world w, enum action action)
     case ACTION_RECORD_CAUSE:
         record_cause(&o, w);
         break;
+    case ACTION_APPLY:
+        next.is_live_pending = 0;
+        ask_machine(&o, w, next);
+        break;
     case ACTION_PROBE:
         next.is_reached = 1;
         ask_machine(&o, w, next);
@@ -230,6 +235,8 @@ union world world_pass_of_time(union world w)
         w.rung++;
     } else if (w.is_silent) {
         w.is_silent = 0;
+    } else {
+        w.is_dependency_missing = 0; /* the other VM became ready */
     }
     return w;
 }

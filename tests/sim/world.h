@@ -24,6 +24,7 @@ union world {
         /* the world */
         uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, has_image : 1;
         uint64_t is_image_changed : 1, disk : 2, is_reached : 1, has_step : 1;
+        uint64_t is_dependency_missing : 1, is_live_pending : 1;
         /* the controller */
         uint64_t is_up : 1, is_launching : 1;
         uint64_t is_adopted : 1; /* a process that lived before its record: its pid is unknown */

@@ -1,0 +1,271 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# Failures in and around a guest: provisioning, keys, its kernel, its own power button, the programs
+# that look after it. One VM, built on from test to test.
+
+load qemu
+
+setup_file() {
+    use_data_dir
+    export NO_COLOR=1
+    unset VMCTL_QEMU VMCTL_FILE
+    echo payload >"$PROJECT/payload"
+    echo junk >"$PROJECT/junk"
+}
+
+teardown_file() {
+    leave_data_dir
+}
+
+setup() {
+    cd "$PROJECT"
+}
+
+# vm FIELDS [USER [SSH-FIELDS]]
+vm() {
+    cat >VMFile.kdl <<END
+vm "victim" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init { hostname "victim" }
+    ssh { user "${2:-worker}"; ${3:-} }
+    $1
+}
+END
+}
+
+# fails STATUS COMMAND... : it ends with this status
+fails() {
+    local wanted=$1
+    shift
+    run "$@"
+    echo "$output"
+    [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
+}
+
+# says TEXT... : the output of `run` has all of these
+says() {
+    local text
+    for text; do
+        [[ $output == *"$text"* ]] || { echo "it does not say: $text"; return 1; }
+    done
+}
+
+# provisions STATUS STEP: with this step only
+provisions() {
+    vm "$2"
+    vmctl -q apply -d
+    fails "$1" vmctl provision --timeout 60s
+}
+
+has_new_pid() { local now; now=$(pid_of victim); [ "$now" != "$1" ] && [ "$now" != - ]; }
+is_in_state() { [ "$(state_of victim)" = "$1" ]; }
+
+# A new instance, as after a crash: the guest has to be reached again.
+kill_qemu() {
+    local pid
+    pid=$(pid_of victim)
+    kill_hard "$pid"
+    await 30 has_new_pid "$pid"
+}
+
+# ---- provisioning ----
+
+@test "a script killed by a signal fails up, with the script's name and its output's place" {
+    printf '#!/bin/sh\necho before\nkill -9 $$\n' >killed.sh
+    vm 'provision "shell" { script "killed.sh" }'
+    fails 1 vmctl up --timeout 120s
+    says before vmctl::provision::failed "step 1 of 1 (shell script '$PROJECT/killed.sh')" \
+        "vmctl log victim --provision" "vmctl provision --name victim"
+    [[ $output == *"status 137"* || $output == *"signal KILL"* ]]
+    [ "$(state_of victim)" = ProvisionFailed ]
+}
+
+@test "a command that ends by a signal is told so" {
+    provisions 1 'provision "shell" { inline "kill -SEGV $$" }'
+    says "ended by signal SEGV"
+}
+
+@test "a step that takes longer than its timeout is ended" {
+    provisions 1 'provision "shell" timeout=1 { inline "echo slow; sleep 60" }'
+    says slow vmctl::provision::failed "did not end within 1 s" "timeout"
+}
+
+@test "an upload into a directory that is not there, or onto a directory, says so" {
+    provisions 1 'provision "file" { source "payload"; destination "/no/such/payload" }'
+    says vmctl::provision::failed "directory '/no/such' does not exist in the guest"
+    provisions 1 'provision "file" { source "payload"; destination "/tmp" }'
+    says "cannot write '/tmp': it is a directory"
+}
+
+@test "an upload to where only root may write works" {
+    provisions 0 'provision "file" { source "payload"; destination "/root/payload" }'
+    run vmctl ssh victim -- 'sudo cat /root/payload; sudo stat -c %u /root/payload'
+    [ "$output" = $'payload\n0' ]
+    [ "$(state_of victim)" = Ready ]
+}
+
+@test "a script that vanished is told by its path before anything runs" {
+    echo 'echo here' >vanishes.sh
+    vm 'provision "shell" { script "vanishes.sh" }'
+    vmctl -q apply -d
+    rm vanishes.sh
+    fails 2 vmctl provision
+    says vmctl::vmfile::validation "$PROJECT/vanishes.sh"
+}
+
+# ---- the programs ----
+
+@test "Ctrl-C ends the following with 130, the VM goes on" {
+    vm 'provision "shell" { inline "echo begun; sleep 2; echo finished >/tmp/finished" }'
+    vmctl -q apply -d
+    env --default-signal=INT vmctl provision >out 2>&1 3>&- &
+    local pid=$! code=0
+    await 30 is_in_state Provisioning
+    kill -INT "$pid"
+    wait "$pid" || code=$?
+    cat out
+    [ "$code" -eq 130 ]
+    grep -q "'victim' goes on in the background: vmctl status victim" out
+    fails 0 vmctl wait victim --provisioned --timeout 30s
+    [ "$(vmctl ssh victim -- cat /tmp/finished)" = finished ]
+}
+
+@test "kill -9 of vmctld while up follows: a new one goes on, up succeeds" {
+    local old pid code=0
+    old=$(controller_pid)
+    vmctl provision >out 2>&1 3>&- &
+    pid=$!
+    await 30 is_in_state Provisioning
+    kill_hard "$old"
+    wait "$pid" || code=$?
+    cat out
+    [ "$code" -eq 0 ]
+    [ "$(controller_pid)" != "$old" ]
+    [ "$(state_of victim)" = Ready ]
+}
+
+@test "two ups at once: both succeed, the steps run once" {
+    local first second before
+    vm 'provision "shell" { inline "echo run >>/var/tmp/runs || sudo sh -c \"echo run >>/root/runs\"" }'
+    vmctl -q down
+    before=$(grep -c '^==> step 1/1: shell' "$DATA/vms/victim/provision.log")
+    timeout 120 vmctl up >out1 2>&1 3>&- &
+    first=$!
+    timeout 120 vmctl up >out2 2>&1 3>&- &
+    second=$!
+    wait "$first"
+    wait "$second"
+    [ "$(state_of victim)" = Ready ]
+    [ "$(grep -c '^==> step 1/1: shell' "$DATA/vms/victim/provision.log")" -eq $((before + 1)) ]
+}
+
+# ---- reaching the guest ----
+
+@test "another host key than the one vmctl gave is not trusted, and told; put back it heals" {
+    local own=$DATA/vms/victim/ssh_host_ed25519_key.pub
+    [ -e foreign ] || ssh-keygen -q -t ed25519 -N '' -f foreign
+    cp "$own" own.pub
+    cp foreign.pub "$own"
+    kill_qemu
+    await 60 is_in_state HostKeyMismatch
+    fails 4 vmctl wait victim --ready --timeout 1s
+    says "vm 'victim' is not ready yet: HostKeyMismatch" SHA256: "$own"
+    cp own.pub "$own"
+    fails 0 vmctl wait victim --ready --timeout 60s
+}
+
+@test "a user the guest does not know: AuthFailed with user and keys; corrected it heals" {
+    vm '' stranger
+    vmctl -q apply -d
+    kill_qemu
+    await 60 is_in_state AuthFailed
+    fails 4 vmctl up --timeout 1s
+    says "vm 'victim' is not ready yet: AuthFailed" stranger id_ed25519_generated
+    vm ''
+    fails 0 vmctl up --timeout 60s
+}
+
+# ---- the guest's own doing ----
+
+@test "a guest that panics is restarted" {
+    local pid
+    pid=$(pid_of victim)
+    vmctl ssh victim -- 'sudo sh -c "echo c >/proc/sysrq-trigger"' || true
+    await 30 has_new_pid "$pid"
+    vmctl status victim | grep -q GuestPanicked
+    fails 0 vmctl wait victim --ready --timeout 60s
+}
+
+@test "a guest that powers itself off stays off, and waiting for it fails at once" {
+    vmctl ssh victim -- sudo poweroff || true
+    await 30 is_in_state Stopped
+    fails 1 vmctl wait victim --ready --timeout 60s
+    says "vm 'victim'" GuestShutdown "not restarted" "vmctl up --name victim"
+    fails 0 vmctl wait victim --stopped --timeout 5s
+    [ "$(pid_of victim)" = - ]
+}
+
+@test "restart always: it comes back when it powers itself off" {
+    local pid
+    vm 'restart "always"'
+    fails 0 vmctl up --timeout 60s
+    pid=$(pid_of victim)
+    vmctl ssh victim -- sudo poweroff || true
+    await 30 has_new_pid "$pid"
+    fails 0 vmctl wait victim --ready --timeout 60s
+}
+
+# ---- at any moment ----
+
+@test "up right after down -d: the guest is shut down and comes up again" {
+    local pid
+    pid=$(pid_of victim)
+    vmctl -q down -d
+    fails 0 vmctl up --timeout 90s
+    [ "$(state_of victim)" = Ready ]
+    [ "$(pid_of victim)" != "$pid" ]
+}
+
+@test "destroy during provisioning: the one who follows is told, nothing is left" {
+    local pid code=0
+    vm 'provision "shell" { inline "sleep 60" }'
+    vmctl -q apply -d
+    vmctl provision >out 2>&1 3>&- &
+    pid=$!
+    await 30 is_in_state Provisioning
+    fails 0 vmctl destroy victim --timeout 30s
+    wait "$pid" || code=$?
+    cat out
+    [[ $code -eq 6 || $code -eq 3 ]] # it is being deleted, or was
+    grep -q "victim" out
+    [ ! -e "$DATA/vms/victim" ]
+}
+
+@test "destroy during a boot leaves nothing" {
+    local pid
+    vm ''
+    vmctl -q up -d
+    await 30 is_in_state Booting
+    pid=$(pid_of victim)
+    fails 0 vmctl destroy victim --timeout 30s
+    is_gone "$pid"
+    [ ! -e "$DATA/vms/victim" ]
+}
+
+@test "a private key that is none fails up at once by its path; corrected it heals" {
+    ssh-keygen -q -t ed25519 -N '' -f pair
+    cat >VMFile.kdl <<'END'
+vm "victim" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init { ssh-key "pair.pub" }
+    ssh { user "worker"; private-key "junk" }
+}
+END
+    fails 1 vmctl up --timeout 120s
+    says vmctl::ssh::key_unreadable "vm 'victim'" "$PROJECT/junk" "not a private key" "VMFile"
+    sed -i 's/"junk"/"pair"/' VMFile.kdl
+    fails 0 vmctl up --timeout 60s
+    [ "$(state_of victim)" = Ready ]
+}
