@@ -24,13 +24,15 @@ int64_t pass_grace_ms(const struct pass *pass)
     const struct vm_status *status = pass->view->status;
     bool is_booted = status->instance.journal != JOURNAL_START &&
                      (status->was_reached || !vm_spec_expects_ssh(desired->spec));
-    if (desired->is_deleting || pass->situation.is_recreate_pending) {
-        /* its disk goes anyway; a guest that has not come up has nothing to say good-bye to */
-        return is_booted ? DELETION_GRACE_MS : 0;
-    }
     uint32_t seconds =
         desired->stop_timeout_s ? desired->stop_timeout_s : desired->spec->stop_timeout_s;
-    return (int64_t)seconds * 1000;
+    int64_t grace_ms = (int64_t)seconds * 1000;
+    if (desired->is_deleting || pass->situation.is_recreate_pending) {
+        /* its disk goes anyway; a guest that has not come up has nothing to say good-bye to */
+        int64_t longest_ms = is_booted ? DELETION_GRACE_MS : 0;
+        return grace_ms < longest_ms ? grace_ms : longest_ms;
+    }
+    return grace_ms;
 }
 
 /* When each rung ends, counted from the end of the guest's grace. */

@@ -473,7 +473,7 @@ mount_data() {
         echo "$code: $(tail -n 20 "out$i")"
         case $code in # another one's wish may exclude this one's: then it says which
         0) ;;
-        1) grep -q "not meant to run: it was\|is not running\|another command started it" "out$i" ;;
+        1) grep -q "not meant to run: it was\|is not running\|another command started it\|nothing to" "out$i" ;;
         4) grep -q "is not ready yet" "out$i" ;;
         *) false ;;
         esac
