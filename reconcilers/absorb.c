@@ -7,6 +7,7 @@
 #include "reconcilers/failure.h"
 #include "reconcilers/live.h"
 #include "reconcilers/ports.h"
+#include "reconcilers/step_record.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -89,10 +90,9 @@ static bool absorb_probe(struct pass *pass)
     return true;
 }
 
-static bool absorb_step(struct pass *pass)
+void pass_finish_step(struct pass *pass)
 {
     struct vm_provision *provision = &pass->patch->status->provision;
-    pass->vm->n_interrupted = 0;
     provision->next_step++;
     if (provision->next_step >= provision->total) {
         memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
@@ -100,6 +100,16 @@ static bool absorb_step(struct pass *pass)
         vm_patch_event(
             pass->patch, false, REASON_PROVISIONED, "%u provision steps done", provision->total);
     }
+}
+
+static bool absorb_step(struct pass *pass)
+{
+    struct vm_provision *provision = &pass->patch->status->provision;
+    pass->vm->n_interrupted = 0;
+    if (provision->next_step < pass->env.spec->n_steps) {
+        step_mark_done(provision, pass->env.spec, provision->next_step);
+    }
+    pass_finish_step(pass);
     return true;
 }
 
@@ -213,6 +223,7 @@ static void begin_provision(struct pass *pass)
     *provision = (struct vm_provision){
         .total = (uint32_t)spec->n_steps,
         .last_exit_status = -1,
+        .done = provision->done,
     };
     memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
     pass_steps_digest(spec, provision->digest);
@@ -225,6 +236,7 @@ void pass_reset_provision(struct pass *pass)
         begin_provision(pass);
         return;
     }
+    free(pass->patch->status->provision.done);
     pass->patch->status->provision = (struct vm_provision){.last_exit_status = -1};
     memcpy(
         pass->patch->status->provision.token, pass->view->desired->provision_token, TEXT_ID_SIZE);

@@ -45,6 +45,9 @@ bool pass_acknowledge(struct pass *pass);
 /* The disk is new: steps that are asked for begin anew, others have not been run on it. */
 void pass_reset_provision(struct pass *pass);
 
+/* The next provision step is done, or need not run: on to the one after it. */
+void pass_finish_step(struct pass *pass);
+
 /* act.c: carries out pass->decision. Returns when to look again (struct verdict). */
 int64_t pass_act(struct pass *pass);
 

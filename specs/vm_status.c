@@ -43,6 +43,7 @@ static const size_t text_offsets[] = {
     offsetof(struct vm_status, instance.accel),
     offsetof(struct vm_status, restart.last_message),
     offsetof(struct vm_status, prepared.image_path),
+    offsetof(struct vm_status, provision.done),
     offsetof(struct vm_status, trouble.code),
     offsetof(struct vm_status, trouble.message),
     offsetof(struct vm_status, trouble.help),

@@ -76,6 +76,7 @@ struct vm_provision {
     int32_t last_exit_status; /* of a failed step; -1 none */
     char token[TEXT_ID_SIZE]; /* the user's request these steps are run for */
     bool is_failed;           /* a step failed: final until the user asks again */
+    char *done;               /* notes of steps that need not run again (step_record.h), NULL none */
 };
 
 /* What stands in the way now, in the words of struct error; all NULL when nothing does. */

@@ -73,6 +73,7 @@ static json_t *provision_to_json(const struct vm_provision *provision)
     json_put_int(json, "lastExitStatus", provision->last_exit_status);
     json_field_put_text(json, "token", provision->token);
     json_put_flag(json, "failed", provision->is_failed);
+    json_put_text(json, "done", provision->done);
     return json;
 }
 
@@ -193,6 +194,7 @@ static void read_provision(struct vm_provision *provision, const json_t *json)
     provision->last_exit_status = json_field_int32(json, "lastExitStatus", -1);
     json_field_text(json, "token", provision->token, sizeof(provision->token));
     provision->is_failed = json_flag(json, "failed", false);
+    provision->done = json_copy_text(json, "done");
 }
 
 static void read_trouble(struct vm_trouble *trouble, const json_t *json)

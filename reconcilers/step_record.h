@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Which provision steps need not run again: for `run "once"` a step that succeeded on this disk, for
+ * `run "on-change"` one whose content is that of its last success. Kept in vm_provision.done, which
+ * ends with the disk.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm_provision;
+struct vm_spec;
+
+bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index);
+
+/* Notes a success; a step that always runs leaves no note. */
+void step_mark_done(struct vm_provision *provision, const struct vm_spec *spec, uint32_t index);
