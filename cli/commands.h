@@ -5,13 +5,17 @@
 struct command;
 
 extern const struct command command_apply;
+extern const struct command command_completion;
 extern const struct command command_console;
 extern const struct command command_controller;
+extern const struct command command_cp;
 extern const struct command command_create;
 extern const struct command command_destroy;
 extern const struct command command_down;
 extern const struct command command_exec;
+extern const struct command command_fmt;
 extern const struct command command_image;
+extern const struct command command_import;
 extern const struct command command_list;
 extern const struct command command_log;
 extern const struct command command_port;
