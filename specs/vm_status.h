@@ -48,7 +48,6 @@ struct vm_instance {
     int64_t start_deadline_ms; /* monotonic, same boot_id: QMP must answer by then */
     int64_t stop_deadline_ms;  /* monotonic, same boot_id: end of the guest's grace */
     enum exit_cause cause;     /* learnt from QMP before `quit`; EXIT_NONE until then */
-    bool is_adopted;
     char *accel; /* "kvm" or "tcg", what the probe chose */
 };
 

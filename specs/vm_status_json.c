@@ -36,7 +36,6 @@ static json_t *instance_to_json(const struct vm_instance *instance)
     json_put_int(json, "startDeadline", instance->start_deadline_ms);
     json_put_int(json, "stopDeadline", instance->stop_deadline_ms);
     json_put_text(json, "cause", exit_cause_name(instance->cause));
-    json_put_flag(json, "adopted", instance->is_adopted);
     json_put_text(json, "accel", instance->accel);
     return json;
 }
@@ -163,7 +162,6 @@ static void read_instance(struct vm_instance *instance, const json_t *json)
     instance->start_deadline_ms = json_int(json, "startDeadline", 0);
     instance->stop_deadline_ms = json_int(json, "stopDeadline", 0);
     instance->cause = read_cause(json, "cause");
-    instance->is_adopted = json_flag(json, "adopted", false);
     instance->accel = json_copy_text(json, "accel");
 }
 

@@ -34,7 +34,6 @@ static struct vm_status *a_filled_status(void)
         .start_deadline_ms = 12,
         .stop_deadline_ms = 13,
         .cause = EXIT_GUEST_PANIC,
-        .is_adopted = true,
         .accel = mem_strdup("kvm")};
     status->restart = (struct vm_restart){.count = 3,
         .last_failed_iid = "iid-0",
