@@ -49,7 +49,8 @@ static struct vm_status *a_filled_status(void)
         .total = 3,
         .last_exit_status = 2,
         .token = "t-1",
-        .is_failed = true};
+        .is_failed = true,
+        .done = mem_strdup(" once:ab ")};
     status->trouble = (struct vm_trouble){.code = mem_strdup("vmctl::ssh::timeout"),
         .message = mem_strdup("no answer"),
         .help = mem_strdup("see the log")};
