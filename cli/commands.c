@@ -13,6 +13,7 @@ const struct command *const cli_commands[] = {
     &command_reload,
     &command_provision,
     &command_apply,
+    &command_diff,
     &command_validate,
     &command_fmt,
     &command_create,

@@ -11,6 +11,7 @@ extern const struct command command_controller;
 extern const struct command command_cp;
 extern const struct command command_create;
 extern const struct command command_destroy;
+extern const struct command command_diff;
 extern const struct command command_down;
 extern const struct command command_exec;
 extern const struct command command_fmt;

@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# vmctl diff: what a VMFile would change. VMs of the noop backend.
+
+load cli_common
+
+setup() { cli_setup; }
+teardown() { cli_teardown; }
+
+@test "a VM that is not there yet is a difference" {
+    vmfile web
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    [ "$output" = "web: is not there yet (vmctl up creates it)" ]
+}
+
+@test "what was applied does not differ, however it is written" {
+    vmfile web
+    vmctl -q up
+    printf '// a comment\nvm "web" {\n    image "%s"\n    backend "noop"\n}\n' "$work/image" >VMFile.kdl
+    run vmctl diff
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+}
+
+@test "each changed field is told with what it needs" {
+    vmfile web
+    vmctl -q up
+    printf 'vm "web" { backend "noop"; image "%s"; memory 2048; disk 40; stop-timeout 5 }\n' \
+        "$work/image" >VMFile.kdl
+    run vmctl diff
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"web: memory 1024 -> 2048 (restart)"* ]]
+    [[ $output == *"web: disk 0 -> 40 (live)"* ]]
+    [[ $output == *"web: stop-timeout 30 -> 5 (live)"* ]]
+    run vmctl diff -o json
+    [ "$status" -eq 1 ]
+    [ "$(jq -r '.[] | select(.field == "memory") | .after' <<<"$output")" = 2048 ]
+}
+
+@test "an edited script is a difference" {
+    echo 'echo 1' >setup.sh
+    printf 'vm "web" { backend "noop"; image "%s"; provision "shell" { script "setup.sh" } }\n' \
+        "$work/image" >VMFile.kdl
+    vmctl -q up
+    vmctl diff
+    echo 'echo 2' >setup.sh
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    [[ $output == *"web: provision"*"(provision)" ]]
+}
+
+@test "a VM that left the file is told, unless others are asked for" {
+    vmfile web db
+    vmctl -q up
+    vmfile web
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    [ "$output" = "db: is no longer in the VMFile (it keeps running; vmctl up --prune removes it)" ]
+    run vmctl diff web
+    [ "$status" -eq 0 ]
+}
+
+@test "an error is no difference" {
+    run vmctl diff
+    [ "$status" -eq 2 ]
+    vmfile web
+    run vmctl diff nope
+    [ "$status" -eq 3 ]
+    printf 'vm "web" { backend "noop"; image "/dev/null/x" }\n' >VMFile.kdl
+    run vmctl diff
+    [ "$status" -eq 2 ]
+}
