@@ -4,19 +4,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/global.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/text.h"
-
-/* What every command takes: cli/main.c. */
-static const struct arg_option global_options[] = {
-    {"output", 'o', ARG_TEXT, 0, "FORMAT", "text, wide, name, json or yaml"},
-    {"quiet", 'q', ARG_FLAG, 0, NULL, "no progress"},
-    {"color", 0, ARG_TEXT, 0, "WHEN", "auto, always or never"},
-    {"data-dir", 0, ARG_TEXT, 0, "DIR", "instead of $XDG_DATA_HOME/vmctl"},
-    {"help", 'h', ARG_FLAG, 0, NULL, "show help"},
-    {NULL, 0, ARG_FLAG, 0, NULL, NULL},
-};
 
 static const char formats[] = "text wide name json yaml";
 static const char colors[] = "auto always never";

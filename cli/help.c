@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/global.h"
 #include "specs/base/buf.h"
 
 static void print_overview(void)
@@ -11,19 +12,16 @@ static void print_overview(void)
     for (size_t i = 0; cli_commands[i]; i++) {
         printf("  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     }
-    printf("\nOptions of every command:\n"
-           "  -o, --output FORMAT         text, wide, name, json or yaml\n"
-           "  -q, --quiet                 no progress\n"
-           "      --color WHEN            auto, always or never (NO_COLOR is obeyed)\n"
-           "      --data-dir DIR          instead of $XDG_DATA_HOME/vmctl\n"
-           "  -h, --help                  of vmctl, or of a command\n"
-           "      --version\n"
+    cleanup_buf struct buf options = BUF_INIT(0);
+    args_describe(&options, global_options);
+    printf("\nOptions of every command:\n%s"
            "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn,\n"
            "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME,\n"
            "NO_COLOR.\n"
            "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout,\n"
            "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the\n"
-           "guest's.\n");
+           "guest's.\n",
+        buf_str(&options));
 }
 
 void cli_print_help(const struct command *command)

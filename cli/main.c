@@ -7,36 +7,13 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/global.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "store/store.h"
-
-/* Options that every command takes, before or after its name. */
-struct global_values {
-    const char *output;
-    const char *color;
-    const char *data_dir;
-    bool is_quiet;
-    bool wants_help;
-    bool wants_version;
-};
-
-static const struct arg_option global_options[] = {
-    {"output", 'o', ARG_TEXT, offsetof(struct global_values, output), "FORMAT",
-        "text, wide, name, json or yaml"},
-    {"quiet", 'q', ARG_FLAG, offsetof(struct global_values, is_quiet), NULL, "no progress"},
-    {"color", 0, ARG_TEXT, offsetof(struct global_values, color), "WHEN",
-        "auto, always or never (NO_COLOR is obeyed)"},
-    {"data-dir", 0, ARG_TEXT, offsetof(struct global_values, data_dir), "DIR",
-        "instead of $XDG_DATA_HOME/vmctl"},
-    {"help", 'h', ARG_FLAG, offsetof(struct global_values, wants_help), NULL, "show this help"},
-    {"version", 0, ARG_FLAG, offsetof(struct global_values, wants_version), NULL,
-        "show the version"},
-    {NULL, 0, ARG_FLAG, 0, NULL, NULL},
-};
 
 static const char *const output_names[] = {"text", "wide", "name", "json", "yaml"};
 
