@@ -69,7 +69,7 @@ static int follow_all(struct cli *cli, struct ask *ask, struct log_stream *strea
         targets[i].name = ask->wishes[i].name;
         memcpy(targets[i].uid, ask->outcomes[i].uid, TEXT_ID_SIZE);
         targets[i].generation = ask->outcomes[i].generation;
-        targets[i].goal = ask->goals ? ask->goals[i] : ask->goal;
+        targets[i].goal = ask->goal;
         targets[i].provision = ask->shows_provision ? &streams[i] : NULL;
     }
     int rc = follow(cli, targets, ask->count, timeout_ms, err);

@@ -21,7 +21,6 @@ struct ask {
     struct wish_outcome *outcomes; /* room for as many; filled */
     size_t count;
     struct goal goal;
-    const struct goal *goals; /* one for each wish instead; NULL: `goal` for all */
     bool shows_provision;
     const char *begun; /* "stopping": printed with --detach; NULL: nothing */
     const char *done;  /* "stopped": printed once it is true; NULL: nothing */

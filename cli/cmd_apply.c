@@ -30,18 +30,6 @@ static const struct arg_option options[] = {
 
 static const struct apply_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-/* What the VM was asked to be before, it is to be again once the change is taken in. */
-static struct goal goal_of(const struct vm_record *record)
-{
-    static const enum goal_kind by_power[POWER_COUNT_] = {
-        [POWER_RUNNING] = GOAL_READY,
-        [POWER_STOPPED] = GOAL_STOPPED,
-        [POWER_SUSPENDED] = GOAL_SUSPENDED,
-    };
-    enum power power = record->desired ? record->desired->power : POWER_STOPPED;
-    return (struct goal){.kind = by_power[power], .allows_drift = true};
-}
-
 static int apply(struct cli *cli, struct bring *bring, const struct apply_values *values,
     const struct arg_texts *words, struct error *err)
 {
@@ -49,12 +37,10 @@ static int apply(struct cli *cli, struct bring *bring, const struct apply_values
     if (rc != 0) {
         return rc;
     }
-    cleanup_free struct goal *goals = mem_calloc(bring->ask.count, sizeof(*goals));
     for (size_t i = 0; i < bring->ask.count; i++) {
         bring->ask.wishes[i].takes_over = values->adopts;
-        goals[i] = goal_of(&bring->records[i]);
     }
-    bring->ask.goals = goals;
+    bring->ask.goal = (struct goal){.kind = GOAL_SETTLED, .allows_drift = true};
     rc = prune_removed(cli, &bring->project, values->prunes, err);
     return rc < 0 ? rc : ask_carry_out(cli, &bring->ask, &values->follow, err);
 }

@@ -123,15 +123,16 @@ static void tell_end(struct follower *follower, const struct follow_target *targ
     const struct vm_record *record)
 {
     struct cli *cli = follower->cli;
+    bool is_of_ready = goal_resolve(&target->goal, record).kind == GOAL_READY;
     progress_erase(&follower->progress);
     if (target->result == GOAL_FAILED) {
         cli_print_error(cli, &target->error);
         events_explain(cli, target->name);
-    } else if (target->goal.kind == GOAL_READY && record->status->ssh_port) {
+    } else if (is_of_ready && record->status->ssh_port) {
         cli_note(cli, "%s: ready (ssh %s:%u)", target->name,
             record->status->ssh_host ? record->status->ssh_host : "127.0.0.1",
             record->status->ssh_port);
-    } else if (target->goal.kind == GOAL_READY) {
+    } else if (is_of_ready) {
         cli_note(cli, "%s: ready", target->name);
     }
 }

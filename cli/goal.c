@@ -21,6 +21,7 @@ const char *goal_word(const struct goal *goal)
         [GOAL_PROVISIONED] = "provisioned",
         [GOAL_DELETED] = "deleted",
         [GOAL_CONDITION] = "",
+        [GOAL_SETTLED] = "settled",
     };
     _Static_assert(ARRAY_LEN(words) == GOAL_KIND_COUNT_, "every kind has a word");
     return goal->kind == GOAL_CONDITION ? condition_type_name(goal->type) : words[goal->kind];
@@ -31,6 +32,20 @@ char *goal_describe(const struct goal *goal)
     return goal->kind == GOAL_CONDITION
         ? mem_printf("%s=%s", goal_word(goal), condition_state_name(goal->state))
         : mem_strdup(goal_word(goal));
+}
+
+struct goal goal_resolve(const struct goal *goal, const struct vm_record *record)
+{
+    static const enum goal_kind by_power[POWER_COUNT_] = {
+        [POWER_RUNNING] = GOAL_READY,
+        [POWER_STOPPED] = GOAL_STOPPED,
+        [POWER_SUSPENDED] = GOAL_SUSPENDED,
+    };
+    struct goal resolved = *goal;
+    if (goal->kind == GOAL_SETTLED && record->desired) {
+        resolved.kind = by_power[record->desired->power];
+    }
+    return resolved;
 }
 
 /* ---- reached ---- */
@@ -283,12 +298,13 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
         return check_successor(goal, subject, err);
     }
     const struct vm_status *status = record->status;
+    const struct goal resolved = goal_resolve(goal, record);
     bool is_seen = status && text_eq(status->uid, subject->uid) &&
         status->observed_generation >= subject->generation;
-    if (is_seen && is_reached(goal, record, subject->generation)) {
+    if (is_seen && is_reached(&resolved, record, subject->generation)) {
         return GOAL_REACHED;
     }
     struct vm_record known = *record; /* a status of the name's former owner says nothing */
     known.status = is_seen ? record->status : NULL;
-    return is_hopeless(goal, subject, &known, err) ? GOAL_FAILED : GOAL_PENDING;
+    return is_hopeless(&resolved, subject, &known, err) ? GOAL_FAILED : GOAL_PENDING;
 }

@@ -28,6 +28,7 @@ enum goal_kind {
     GOAL_PROVISIONED,
     GOAL_DELETED,
     GOAL_CONDITION,
+    GOAL_SETTLED, /* ready, stopped or suspended: what the VM is meant to be at that moment */
     GOAL_KIND_COUNT_
 };
 
@@ -47,6 +48,9 @@ struct goal_subject {
     const char *uid;
     uint64_t generation;
 };
+
+/* What the goal is for a VM meant to be as its record says: GOAL_SETTLED becomes one of the others. */
+struct goal goal_resolve(const struct goal *goal, const struct vm_record *record);
 
 /* GOAL_FAILED: *err says why; its code decides the exit status. */
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,

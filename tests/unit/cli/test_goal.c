@@ -261,10 +261,29 @@ static void a_condition_is_reached_in_the_state_asked_for(void **state)
     assert_string_equal(words, "GuestReachable=False");
 }
 
+/* The wish that was there when the waiting began may be another's by now. */
+static void settled_follows_what_the_vm_is_meant_to_be(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
+    record.desired->power = POWER_SUSPENDED;
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_PENDING);
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_SUSPENDED);
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
+    record.desired->power = POWER_STOPPED;
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_PENDING);
+    set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED);
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ready_vm_reaches_what_a_running_one_can),
+        cmocka_unit_test(settled_follows_what_the_vm_is_meant_to_be),
         cmocka_unit_test(a_status_from_before_the_wish_is_no_answer),
         cmocka_unit_test(a_condition_from_before_the_wish_is_no_answer),
         cmocka_unit_test(no_status_yet_is_pending),
