@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/controller_process.h"
 #include "cli/duration.h"
 #include "cli/output.h"
 #include "cli/table.h"
@@ -128,6 +129,9 @@ static int run(
         }
     } else {
         print_table(cli, &list);
+        if (list.count > 0) {
+            controller_note_absent(cli);
+        }
     }
     vm_summary_list_clear(&list);
     return 0;
@@ -140,7 +144,8 @@ const struct command command_list = {
     .usage = "[OPTIONS]",
     .details = "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
                "adds age and restarts, -o name prints names only, -o json and -o yaml all that\n"
-               "is known.",
+               "is known. When no controller runs, what is shown is what the last one saw, and list\n"
+               "says so.",
     .examples = "  vmctl list\n"
                 "  vmctl list -o json",
     .run = run,

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/controller_process.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/status_text.h"
@@ -61,6 +62,7 @@ static int show(struct cli *cli, const struct targets *targets, struct error *er
     if (output_is_data(cli)) {
         output_print(cli, targets->count == 1 ? json_array_get(array, 0) : array);
     }
+    controller_note_absent(cli);
     return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/json_field.h"
 #include "store/store.h"
 
 bool controller_is_running(const struct cli *cli)
@@ -29,7 +30,7 @@ bool controller_is_running(const struct cli *cli)
 }
 
 /* Field 22 of /proc/PID/stat (proc(5)); the command, which may hold anything, ends at the last ')'.
- * 0: no such process. */
+ * 0: no such process, or one that has ended and was not reaped yet. */
 static uint64_t start_ticks(pid_t pid)
 {
     enum { FIELDS_AFTER_COMMAND = 20 };
@@ -40,19 +41,26 @@ static uint64_t start_ticks(pid_t pid)
         return 0;
     }
     const char *at = strrchr(buf_str(&text), ')');
+    bool is_ended = at && (at[1] == '\0' || at[2] == 'Z' || at[2] == 'X');
     for (int i = 0; at && i < FIELDS_AFTER_COMMAND; i++) {
         at = strchr(at + 1, ' ');
     }
-    return at ? strtoull(at + 1, NULL, 10) : 0;
+    return at && !is_ended ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-/* A zombie counts, too: that it holds the lock is asked beside this. */
 static bool is_same_process(const json_t *record, pid_t pid)
 {
     uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
     const char *boot_id = json_text(record, "bootId");
     return pid > 0 && text_eq(boot_id, clock_boot_id(clock_system())) &&
         ticks > 0 && start_ticks(pid) == ticks;
+}
+
+void controller_note_absent(const struct cli *cli)
+{
+    if (!controller_is_running(cli)) {
+        cli_note(cli, "no controller runs: this is what the last one saw (vmctl controller start)");
+    }
 }
 
 int controller_find(struct cli *cli, struct controller_process *ret, struct error *err)
@@ -66,6 +74,7 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
     pid_t pid = (pid_t)json_int(record, "pid", 0);
     if (record && controller_is_running(cli) && is_same_process(record, pid)) {
         const char *version = json_text(record, "version");
+        json_field_text(record, "session", ret->session, sizeof(ret->session));
         ret->pid = pid;
         ret->started_ms = json_int(record, "startedAt", 0);
         (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "?");

@@ -11,16 +11,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "specs/base/text.h"
+
 struct cli;
 struct error;
 
 struct controller_process {
     pid_t pid; /* 0: not told yet */
     char version[32];
+    char session[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
     int64_t started_ms; /* wall */
 };
 
 bool controller_is_running(const struct cli *cli);
+
+/* Says on stderr that the states shown are from before, if no controller runs. */
+void controller_note_absent(const struct cli *cli);
 
 /* Fills what is known; pid 0 when there is no record of a living process. */
 int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/controller_process.h"
 #include "cli/events.h"
 #include "cli/progress.h"
 #include "specs/base/buf.h"
@@ -38,6 +39,7 @@ struct follower {
     sigset_t old_mask;
     int64_t deadline_ms;
     int64_t controller_checked_ms;
+    struct controller_process controller; /* as of this look */
     bool is_streaming;
 };
 
@@ -141,7 +143,8 @@ static int look_at(struct follower *follower, size_t i, struct error *err)
 {
     struct follow_target *target = &follower->targets[i];
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    struct goal_subject subject = {target->name, target->uid, target->generation};
+    struct goal_subject subject = {
+        target->name, target->uid, target->generation, follower->controller.session};
     int rc = store_get(follower->cli->store, target->name, &record, err);
     if (rc < 0) {
         return rc;
@@ -165,6 +168,10 @@ static int look(struct follower *follower, struct error *err)
 {
     int n_pending = 0;
     follower->is_streaming = false;
+    int found = controller_find(follower->cli, &follower->controller, err);
+    if (found < 0) {
+        return found;
+    }
     for (size_t i = 0; i < follower->count; i++) {
         if (follower->targets[i].result != GOAL_PENDING) {
             continue;

@@ -5,7 +5,8 @@
  *
  * A status counts only once the controller has looked at the generation the follower means, and a
  * condition only when it was computed from that generation: so a status from before the wish is
- * never taken for its answer (metav1.Condition, observedGeneration). What cannot come any more
+ * never taken for its answer (metav1.Condition, observedGeneration). Nor does a status count that an
+ * ended controller left behind: the one that runs now must have looked at the VM itself. What cannot come any more
  * fails at once instead of at the deadline: a stalled VM, one that is being deleted, was replaced,
  * or is not meant to run.
  */
@@ -47,6 +48,7 @@ struct goal_subject {
     const char *name;
     const char *uid;
     uint64_t generation;
+    const char *session; /* of the controller that runs now; "": none does, and nothing is known */
 };
 
 /* What the goal is for a VM meant to be as its record says: GOAL_SETTLED becomes one of the others. */

@@ -133,6 +133,7 @@ static void write_meta(struct controller *controller)
     cleanup_json json_t *record = json_object();
     uint64_t start_ticks = 0;
     (void)process_start_ticks(getpid(), &start_ticks);
+    json_put_text(record, "session", controller->session);
     json_put_int(record, "pid", getpid());
     json_put_int(record, "startTicks", (int64_t)start_ticks);
     json_put_text(record, "version", VMCTL_VERSION);
@@ -147,6 +148,7 @@ struct controller *controller_new(const struct controller_options *options)
 {
     struct controller *controller = mem_new(struct controller);
     controller_host_init(controller, options);
+    digest_random_id(controller->session);
     controller->store = options->store;
     controller->writer = options->writer;
     controller->queue = workqueue_new();

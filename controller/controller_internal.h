@@ -35,6 +35,7 @@ struct controller {
     struct name_map states; /* name → struct key_state, owned */
     struct pass *passes;
     uint64_t n_passes;
+    char session[TEXT_ID_SIZE]; /* of this run: in the meta record, and in every status it writes */
 
     struct desired_watch *desired_watch;
     struct loop_io *writer_io;

@@ -3,6 +3,7 @@
 #include "controller/controller_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/backoff.h"
 #include "controller/loop.h"
@@ -195,6 +196,9 @@ static void reconcile(struct controller *controller, const struct vm_view *view)
     struct verdict verdict = reconciler->reconcile(reconciler, view, &patch);
     struct store_batch *batch = NULL;
     struct error err = {0};
+    if (view->desired) {
+        memcpy(patch.status->observer, controller->session, TEXT_ID_SIZE);
+    }
     int64_t wall_ms = clock_wall_ms(controller->host.clock);
     log_events(view->name, &patch);
     if (patch_to_batch(controller->store, view, &patch, wall_ms, &batch, &err) < 0) {

@@ -136,7 +136,8 @@ static bool provisions_equal(const struct vm_provision *a, const struct vm_provi
 
 static bool own_fields_equal(const struct vm_status *a, const struct vm_status *b)
 {
-    return text_eq(a->uid, b->uid) && a->observed_generation == b->observed_generation &&
+    return text_eq(a->uid, b->uid) && text_eq(a->observer, b->observer) &&
+           a->observed_generation == b->observed_generation &&
            a->applied_generation == b->applied_generation &&
            text_eq(a->handled_restart_token, b->handled_restart_token) &&
            text_eq(a->handled_recreate_token, b->handled_recreate_token) &&

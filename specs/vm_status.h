@@ -87,6 +87,9 @@ struct vm_trouble {
 
 struct vm_status {
     char uid[TEXT_ID_SIZE];
+    /* The run of the controller that looked last. What an ended one wrote is what was, not what is:
+     * the VM may have died since, and nobody saw it. */
+    char observer[TEXT_ID_SIZE];
     uint64_t observed_generation; /* the newest desired generation looked at */
     uint64_t applied_generation;  /* the one the running instance was built from */
     char handled_restart_token[TEXT_ID_SIZE];

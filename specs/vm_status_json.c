@@ -89,6 +89,7 @@ json_t *vm_status_to_json(const struct vm_status *status)
 {
     json_t *json = json_object();
     json_put_text(json, "uid", status->uid);
+    json_put_text(json, "observer", status->observer);
     json_put_int(json, "observedGeneration", (int64_t)status->observed_generation);
     json_put_int(json, "appliedGeneration", (int64_t)status->applied_generation);
     json_field_put_text(json, "handledRestartToken", status->handled_restart_token);
@@ -227,6 +228,7 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
         return NULL;
     }
     struct vm_status *status = vm_status_new(uid);
+    json_field_text(json, "observer", status->observer, sizeof(status->observer));
     size_t i;
     json_t *condition;
     json_array_foreach(json_object_get(json, "conditions"), i, condition)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MPL-2.0
 # The main job on a real guest: up to Ready, used, killed, changed, stopped, started, destroyed.
 
+bats_require_minimum_version 1.5.0
 load qemu
 
 setup_file() {
@@ -129,6 +130,20 @@ END
     [ "$status" -eq 0 ]
     [ "$(vmctl ssh web -- cat /tmp/order 2>/dev/null || echo gone)" = gone ] # /tmp is a tmpfs
     [ "$(grep -c '^==> step 1/4: shell' "$DATA/vms/web/provision.log")" = 1 ]
+}
+
+@test "vmctld and then QEMU killed: nobody saw it, and yet no command believes the old status" {
+    local pid
+    pid=$(pid_of web)
+    kill_hard "$(controller_pid)"
+    kill_hard "$pid"
+    run --separate-stderr vmctl list
+    [[ $stderr = *"no controller runs"* ]]
+    run vmctl wait web --ready --timeout 60s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(pid_of web)" != "$pid" ]
+    vmctl ssh web -- true
 }
 
 @test "a changed memory is announced, and applied when asked" {

@@ -14,6 +14,7 @@
 #include "store/store.h"
 
 enum { GENERATION = 3 };
+#define SESSION "5e5510"
 
 /* A VM at generation 3 that the controller has looked at and that is meant to run. */
 static struct vm_record record_new(void)
@@ -24,6 +25,7 @@ static struct vm_record record_new(void)
     record.desired->power = POWER_RUNNING;
     record.status = vm_status_new(record.desired->uid);
     record.status->observed_generation = GENERATION;
+    strcpy(record.status->observer, SESSION);
     return record;
 }
 #define cleanup_record __attribute__((cleanup(vm_record_clear)))
@@ -45,7 +47,7 @@ static void make_ready(struct vm_record *record)
 static enum goal_result check_as(const struct vm_record *record, struct goal goal,
     const char *uid, uint64_t generation, struct error *err)
 {
-    struct goal_subject subject = {"web", uid, generation};
+    struct goal_subject subject = {"web", uid, generation, SESSION};
     *err = (struct error){.code = ERR_NONE};
     return goal_check(&goal, &subject, record, err);
 }
@@ -261,6 +263,22 @@ static void a_condition_is_reached_in_the_state_asked_for(void **state)
     assert_string_equal(words, "GuestReachable=False");
 }
 
+/* It may have died since, and nobody saw it. */
+static void what_an_ended_controller_wrote_is_no_answer(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    struct goal goal = {.kind = GOAL_READY};
+    struct goal_subject subject = {"web", record.desired->uid, GENERATION, "another"};
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+    subject.session = "";
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+    record.status->observer[0] = '\0';
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+}
+
 /* The wish that was there when the waiting began may be another's by now. */
 static void settled_follows_what_the_vm_is_meant_to_be(void **state)
 {
@@ -283,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ready_vm_reaches_what_a_running_one_can),
+        cmocka_unit_test(what_an_ended_controller_wrote_is_no_answer),
         cmocka_unit_test(settled_follows_what_the_vm_is_meant_to_be),
         cmocka_unit_test(a_status_from_before_the_wish_is_no_answer),
         cmocka_unit_test(a_condition_from_before_the_wish_is_no_answer),

@@ -170,9 +170,13 @@ static void the_controller_records_itself(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
-    start(f);
+    create_vm(f, "a");
+    start_and_settle(f);
     cleanup_json json_t *record = NULL;
     assert_int_equal(store_get_json(f->store, STORE_META, "controller", &record, &err), 0);
+    cleanup_with(vm_record_clear) struct vm_record seen = get(f, "a");
+    assert_int_equal(strlen(seen.status->observer), TEXT_ID_SIZE - 1);
+    assert_string_equal(json_text(record, "session"), seen.status->observer);
     assert_int_equal(json_int(record, "pid", 0), getpid());
     assert_string_equal(json_text(record, "version"), VMCTL_VERSION);
     assert_string_equal(json_text(record, "bootId"), LOOP_FAKE_BOOT_ID);
@@ -405,7 +409,7 @@ static void while_the_store_cannot_be_written_it_tries_ever_more_rarely_and_then
     limit_file_size(RLIM_INFINITY);
     assert_in_range(f->n_passes, 8, 12);
     cleanup_with(vm_record_clear) struct vm_record before = get(f, "a");
-    assert_null(before.status);
+    assert_false(vm_status_is_true(before.status, CONDITION_READY));
     loop_fake_advance(f->loop, 80 * 1000);
     cleanup_with(vm_record_clear) struct vm_record after = get(f, "a");
     assert_true(vm_status_is_true(after.status, CONDITION_READY));

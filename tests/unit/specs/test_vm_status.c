@@ -35,6 +35,7 @@ static struct vm_status *a_filled_status(void)
         .stop_deadline_ms = 13,
         .cause = EXIT_GUEST_PANIC,
         .accel = mem_strdup("kvm")};
+    strcpy(status->observer, "session-1");
     status->restart = (struct vm_restart){.count = 3,
         .last_failed_iid = "iid-0",
         .not_before_ms = 14,
@@ -172,7 +173,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 11 + 2 + 10 * 6 + 11 + 7 + 4 + 6 + 3);
+    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 11 + 7 + 4 + 6 + 3);
     vm_status_free(status);
 }
 
