@@ -1,42 +1,29 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/follow.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/controller_process.h"
 #include "cli/events.h"
+#include "cli/news.h"
 #include "cli/progress.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
-#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "store/bell.h"
 #include "store/store.h"
 
-enum {
-    LOOK_MS = 1000,     /* the longest between two looks; the controller is checked, too */
-    NO_BELL_MS = 250,   /* when inotify is exhausted */
-    STREAMING_MS = 150, /* while a step runs: its output does not ring the bell */
-    SIGNALLED_BASE = 128,
-};
+enum { STREAMING_MS = 150 }; /* while a step runs: its output does not ring the bell */
 
 struct follower {
     struct cli *cli;
     struct follow_target *targets;
     size_t count;
     struct progress progress;
-    struct bell_watch bell;
-    int signal_fd;
-    sigset_t old_mask;
+    struct news news;
     int64_t deadline_ms;
     int64_t controller_checked_ms;
     struct controller_process controller; /* as of this look */
@@ -48,46 +35,14 @@ static int64_t now_ms(void)
     return clock_monotonic_ms(clock_system());
 }
 
-/* ---- signals: only those that would end the process anyway ---- */
-
-static void add_signal(sigset_t *set, int number)
-{
-    struct sigaction action;
-    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-        sigaddset(set, number);
-    }
-}
-
-static void catch_signals(struct follower *follower)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    add_signal(&set, SIGINT);
-    add_signal(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, &follower->old_mask);
-    follower->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static int caught_signal(const struct follower *follower)
-{
-    struct signalfd_siginfo info;
-    ssize_t n = follower->signal_fd < 0 ? -1 : read(follower->signal_fd, &info, sizeof(info));
-    return n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
-}
-
 /* ---- beginning and end ---- */
 
 static void begin(struct follower *follower, int64_t timeout_ms)
 {
-    struct error err = {.code = ERR_NONE};
     (void)fflush(stdout); /* what was said before stands before the progress */
-    catch_signals(follower);
+    news_open(&follower->news, &follower->cli->places);
     follower->deadline_ms = now_ms() + timeout_ms;
     follower->controller_checked_ms = now_ms();
-    follower->bell = (struct bell_watch){.fd = -1, .wd = -1};
-    if (bell_watch_open(&follower->bell, &follower->cli->places, BELL_STATUS, &err) < 0) {
-        log_debug("follow", "%s; polling instead", err.message);
-    }
     progress_init(&follower->progress, follower->cli, follower->count);
     for (size_t i = 0; i < follower->count; i++) {
         progress_set_name(&follower->progress, i, follower->targets[i].name);
@@ -97,9 +52,7 @@ static void begin(struct follower *follower, int64_t timeout_ms)
 static void end(struct follower *follower)
 {
     progress_clear(&follower->progress);
-    bell_watch_close(&follower->bell);
-    cleanup_close_(&follower->signal_fd);
-    sigprocmask(SIG_SETMASK, &follower->old_mask, NULL);
+    news_close(&follower->news);
 }
 
 /* ---- looking ---- */
@@ -195,28 +148,18 @@ static int64_t least(int64_t a, int64_t b)
 
 static int check_controller(struct follower *follower, struct error *err)
 {
-    if (now_ms() - follower->controller_checked_ms < LOOK_MS) {
+    if (now_ms() - follower->controller_checked_ms < NEWS_LOOK_MS) {
         return 0;
     }
     follower->controller_checked_ms = now_ms();
     return cli_ensure_controller(follower->cli, err);
 }
 
-static void sleep_until_news(struct follower *follower)
+static int wait_for_news(struct follower *follower)
 {
-    int64_t limit_ms = least(LOOK_MS, follower->deadline_ms - now_ms());
-    if (follower->bell.fd < 0) {
-        limit_ms = least(limit_ms, NO_BELL_MS);
-    }
-    if (follower->is_streaming) {
-        limit_ms = least(limit_ms, STREAMING_MS);
-    }
-    struct pollfd fds[] = {
-        {.fd = follower->bell.fd, .events = POLLIN}, {.fd = follower->signal_fd, .events = POLLIN}};
-    (void)poll(fds, ARRAY_LEN(fds), limit_ms > 0 ? (int)limit_ms : 0);
-    if (follower->bell.fd >= 0) {
-        (void)bell_watch_drain(&follower->bell);
-    }
+    int64_t limit_ms = least(NEWS_LOOK_MS, follower->deadline_ms - now_ms());
+    return news_wait(
+        &follower->news, follower->is_streaming ? least(limit_ms, STREAMING_MS) : limit_ms);
 }
 
 /* ---- endings ---- */
@@ -237,7 +180,7 @@ static int be_interrupted(struct follower *follower, int number)
     const char *name = first_pending(follower);
     cli_note(follower->cli, "interrupted; '%s' goes on in the background: vmctl status %s", name,
         name);
-    return SIGNALLED_BASE + number;
+    return news_exit_status(number);
 }
 
 /* A controller that hangs, or is stopped, leaves the wish where it is. */
@@ -315,8 +258,7 @@ static int run(struct follower *follower, struct error *err)
             time_out(follower);
             return exit_status(follower);
         }
-        sleep_until_news(follower);
-        int number = caught_signal(follower);
+        int number = wait_for_news(follower);
         if (number > 0) {
             return be_interrupted(follower, number);
         }
@@ -330,8 +272,7 @@ static int run(struct follower *follower, struct error *err)
 int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t timeout_ms,
     struct error *err)
 {
-    struct follower follower = {
-        .cli = cli, .targets = targets, .count = count, .signal_fd = -1};
+    struct follower follower = {.cli = cli, .targets = targets, .count = count};
     begin(&follower, timeout_ms);
     int rc = run(&follower, err);
     end(&follower);
