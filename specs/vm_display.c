@@ -10,6 +10,7 @@
 enum rule_scope {
     ALWAYS,
     WHILE_RUNNING, /* holds only when Running=True: what is told of a guest that is off is stale */
+    BEFORE_START,  /* holds only on the way to a start, while there is no instance yet */
 };
 
 struct display_rule {
@@ -78,6 +79,9 @@ static const struct display_rule rules[] = {
     {CONDITION_PREPARED, CONDITION_FALSE, REASON_INTERNAL, REASON_INTERNAL, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_WAITING_FOR_DEPENDENCY, REASON_WAITING_FOR_DEPENDENCY,
         ALWAYS},
+    /* between two steps of the way: the word only ever goes on */
+    {CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PENDING, REASON_PENDING, BEFORE_START},
+    {CONDITION_PREPARED, CONDITION_FALSE, REASON_PENDING, REASON_PREPARING, BEFORE_START},
     {CONDITION_RUNNING, ANY_STATE, REASON_STARTING, REASON_STARTING, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_SPAWN_FAILED, REASON_SPAWN_FAILED, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_PORT_CONFLICT, REASON_PORT_CONFLICT, ALWAYS},
@@ -94,13 +98,26 @@ static const struct display_rule rules[] = {
     {CONDITION_READY, ANY_STATE, REASON_STOPPED, REASON_STOPPED, ALWAYS},
 };
 
+static bool is_in_scope(enum rule_scope scope, const struct vm_status *status)
+{
+    switch (scope) {
+    case WHILE_RUNNING:
+        return vm_status_is_true(status, CONDITION_RUNNING);
+    case BEFORE_START:
+        return !status->instance.iid[0] &&
+            status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
+    default:
+        return true;
+    }
+}
+
 static bool holds(const struct display_rule *rule, const struct vm_status *status)
 {
     const struct condition *condition = &status->conditions[rule->type];
     return condition->state != CONDITION_ABSENT &&
            (rule->state == ANY_STATE || rule->state == condition->state) &&
            (rule->reason == ANY_REASON || rule->reason == condition->reason) &&
-           (rule->scope == ALWAYS || vm_status_is_true(status, CONDITION_RUNNING));
+           is_in_scope(rule->scope, status);
 }
 
 /* Made ready by `create` and never started: the book's "prepared". */

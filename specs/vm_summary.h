@@ -59,7 +59,8 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
  *   interruption), Ready, AuthFailed, HostKeyMismatch, SSHTimeout, WaitingForSSH (not reachable
  *   yet), RunningStep (reachable, Provisioned=False Pending), WaitingForSSH;
  *   InvalidSpec; Downloading, DownloadBackOff and the failures of ImageReady; Preparing and the
- *   failures of Prepared; Starting and the failures of Running;
+ *   failures of Prepared; on the way to a start without an instance: Pending (no image yet),
+ *   Preparing (no disk yet); Starting and the failures of Running;
  *   Prepared (off and never started), Stopped (off; also GuestShutdown); else Pending.
  */
 enum reason vm_display(const struct vm_status *status);
