@@ -5,100 +5,72 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/controller_process.h"
-#include "cli/duration.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "cli/vm_rows.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
-#include "specs/base/text.h"
 #include "store/store.h"
 
-static void add_header(struct table *table, bool is_wide)
-{
-    static const char *const columns[] = {"NAME", "BACKEND", "VCPUS", "MEM", "NETWORK", "PID",
-        "SSH", "STATE", "AGE", "RESTARTS"};
-    enum { NARROW = 8 };
-    size_t count = is_wide ? ARRAY_LEN(columns) : NARROW;
-    table_init(table, count);
-    for (size_t i = 0; i < count; i++) {
-        table_add(table, columns[i]);
-    }
-}
-
-static void add_number_or_dash(struct table *table, unsigned long long number)
-{
-    if (number > 0) {
-        table_add_number(table, number);
-    } else {
-        table_add(table, "-");
-    }
-}
-
-static void add_spec(struct table *table, const struct vm_summary *vm)
-{
-    if (!vm->has_desired || vm->is_damaged) {
-        for (int i = 0; i < 4; i++) {
-            table_add(table, "?");
-        }
-        return;
-    }
-    table_add(table, backend_kind_name(vm->desired.backend));
-    table_add_number(table, vm->desired.vcpus);
-    table_add_number(table, vm->desired.memory_mib);
-    table_add(table, network_mode_name(vm->desired.network));
-}
-
-static const char *word_of(const struct vm_summary *vm)
-{
-    if (vm->is_damaged) {
-        return "Damaged";
-    }
-    return vm->has_desired ? vm_display_word(&vm->desired, &vm->status) : "Orphaned";
-}
-
-static void add_vm(struct table *table, const struct vm_summary *vm, bool is_wide, int64_t now_ms)
-{
-    bool has_process = vm->status.pid > 0;
-    table_add(table, vm->name);
-    add_spec(table, vm);
-    add_number_or_dash(table, has_process ? (unsigned long long)vm->status.pid : 0);
-    add_number_or_dash(table, has_process ? vm->status.ssh_port : 0);
-    table_add(table, word_of(vm));
-    if (is_wide) {
-        char age[DURATION_SIZE];
-        duration_format(now_ms - vm->desired.created_ms, age);
-        table_add(table, vm->has_desired && !vm->is_damaged ? age : "?");
-        table_add_number(table, vm->status.restart_count);
-    }
-}
-
-static void print_table(const struct cli *cli, const struct vm_summary_list *list)
+static void print_summaries(const struct vm_summary_list *list)
 {
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
-    bool is_wide = cli->output == OUTPUT_WIDE;
-    add_header(&table, is_wide);
+    vm_rows_begin(&table, false);
     for (size_t i = 0; i < list->count; i++) {
-        add_vm(&table, &list->items[i], is_wide, clock_wall_ms(clock_system()));
+        struct vm_row row = vm_row_of_summary(&list->items[i]);
+        vm_rows_add(&table, &row, false, 0);
     }
     table_print(&table, &out);
     fputs(buf_str(&out), stdout);
 }
 
-static int list_data(struct cli *cli, struct error *err)
+static void print_wide(const struct vm_list *list)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vm_rows_begin(&table, true);
+    for (size_t i = 0; i < list->count; i++) {
+        struct vm_row row = vm_row_of_record(&list->records[i]);
+        vm_rows_add(&table, &row, true, clock_wall_ms(clock_system()));
+    }
+    table_print(&table, &out);
+    fputs(buf_str(&out), stdout);
+}
+
+static void print_data(const struct cli *cli, const struct vm_list *list)
+{
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        (void)json_array_append_new(array, output_of_vm(&list->records[i]));
+    }
+    output_print(cli, array);
+}
+
+/* What is shown is what the last one saw. */
+static void note_absent_controller(const struct cli *cli, size_t n_vms)
+{
+    if (n_vms > 0) {
+        controller_note_absent(cli);
+    }
+}
+
+/* Whole records: more than the summaries hold is asked for. */
+static int list_records(struct cli *cli, struct error *err)
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
     if (rc < 0) {
         return rc;
     }
-    cleanup_json json_t *array = json_array();
-    for (size_t i = 0; i < list.count; i++) {
-        (void)json_array_append_new(array, output_of_vm(&list.records[i]));
+    if (output_is_data(cli)) {
+        print_data(cli, &list);
+    } else {
+        print_wide(&list);
+        note_absent_controller(cli, list.count);
     }
-    output_print(cli, array);
     vm_list_clear(&list);
     return 0;
 }
@@ -116,8 +88,8 @@ static int run(
     if (rc < 0) {
         return rc;
     }
-    if (output_is_data(cli)) {
-        return list_data(cli, err);
+    if (output_is_data(cli) || cli->output == OUTPUT_WIDE) {
+        return list_records(cli, err);
     }
     rc = store_list_summaries(cli->store, &list, err);
     if (rc < 0) {
@@ -128,10 +100,8 @@ static int run(
             puts(list.items[i].name);
         }
     } else {
-        print_table(cli, &list);
-        if (list.count > 0) {
-            controller_note_absent(cli);
-        }
+        print_summaries(&list);
+        note_absent_controller(cli, list.count);
     }
     vm_summary_list_clear(&list);
     return 0;
@@ -143,9 +113,9 @@ const struct command command_list = {
     .summary = "List all VMs",
     .usage = "[OPTIONS]",
     .details = "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
-               "adds age and restarts, -o name prints names only, -o json and -o yaml all that\n"
-               "is known. When no controller runs, what is shown is what the last one saw, and list\n"
-               "says so.",
+               "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
+               "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
+               "one saw, and list says so.",
     .examples = "  vmctl list\n"
                 "  vmctl list -o json",
     .run = run,

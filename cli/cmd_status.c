@@ -25,18 +25,6 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* Without names: the VMFile's VMs where there is one, else all. */
-static int find(struct cli *cli, const struct which_values *which, const struct arg_texts *words,
-    struct targets *ret, struct error *err)
-{
-    int rc = targets_find(cli, which, words, ret, err);
-    if (rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
-        error_clear(err);
-        rc = targets_of_store(cli, ret, err);
-    }
-    return rc;
-}
-
 static int show(struct cli *cli, const struct targets *targets, struct error *err)
 {
     cleanup_json json_t *array = json_array();
@@ -71,7 +59,7 @@ static int run(
 {
     const struct status_values *status = values;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
-    int rc = find(cli, &status->which, words, &targets, err);
+    int rc = targets_find_or_all(cli, &status->which, words, &targets, err);
     return rc != 0 ? rc : show(cli, &targets, err);
 }
 

@@ -24,6 +24,7 @@ const struct command *const cli_commands[] = {
     &command_resume,
     &command_destroy,
     &command_list,
+    &command_get,
     &command_status,
     &command_wait,
     &command_console,

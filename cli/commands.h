@@ -15,6 +15,7 @@ extern const struct command command_diff;
 extern const struct command command_down;
 extern const struct command command_exec;
 extern const struct command command_fmt;
+extern const struct command command_get;
 extern const struct command command_image;
 extern const struct command command_import;
 extern const struct command command_list;

@@ -9,7 +9,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/text.h"
 
-static const char formats[] = "text wide name json yaml";
+static const char formats[] = "text table wide name json yaml";
 static const char colors[] = "auto always never";
 
 /* ---- what a command takes ---- */

@@ -5,7 +5,7 @@
 
 const struct arg_option global_options[] = {
     {"output", 'o', ARG_TEXT, offsetof(struct global_values, output), "FORMAT",
-        "text, wide, name, json or yaml"},
+        "text (or table), wide, name, json or yaml"},
     {"quiet", 'q', ARG_FLAG, offsetof(struct global_values, is_quiet), NULL, "no progress"},
     {"color", 0, ARG_TEXT, offsetof(struct global_values, color), "WHEN",
         "auto, always or never (NO_COLOR is obeyed)"},

@@ -15,13 +15,23 @@
 #include "specs/base/text.h"
 #include "store/store.h"
 
-static const char *const output_names[] = {"text", "wide", "name", "json", "yaml"};
+static const struct {
+    const char *name;
+    enum output_format format;
+} output_formats[] = {
+    {"text", OUTPUT_TEXT},
+    {"table", OUTPUT_TEXT},
+    {"wide", OUTPUT_WIDE},
+    {"name", OUTPUT_NAME},
+    {"json", OUTPUT_JSON},
+    {"yaml", OUTPUT_YAML},
+};
 
 static int set_output(struct cli *cli, const char *name, struct error *err)
 {
-    for (size_t i = 0; name && i < ARRAY_LEN(output_names); i++) {
-        if (text_eq(output_names[i], name)) {
-            cli->output = (enum output_format)i;
+    for (size_t i = 0; name && i < ARRAY_LEN(output_formats); i++) {
+        if (text_eq(output_formats[i].name, name)) {
+            cli->output = output_formats[i].format;
             return 0;
         }
     }
@@ -29,7 +39,7 @@ static int set_output(struct cli *cli, const char *name, struct error *err)
         return 0;
     }
     (void)error_set(err, ERR_USAGE, "unknown output format '%s'", name);
-    return error_help(err, "use text, wide, name, json or yaml");
+    return error_help(err, "use text (or table), wide, name, json or yaml");
 }
 
 static bool wants_color(const char *when, int fd)

@@ -45,3 +45,14 @@ void output_print(const struct cli *cli, const json_t *value)
     cleanup_free char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     printf("%s\n", text ? text : "null");
 }
+
+void output_print_next(const struct cli *cli, const json_t *value)
+{
+    if (cli->output == OUTPUT_YAML) {
+        puts("---");
+        output_print(cli, value);
+        return;
+    }
+    cleanup_free char *text = json_canonical(value);
+    puts(text);
+}

@@ -17,3 +17,7 @@ json_t *output_of_vm(const struct vm_record *record);
 
 /* Prints in the format asked for, with sorted keys, on stdout. */
 void output_print(const struct cli *cli, const json_t *value);
+
+/* One of many such values, one after the other: JSON on a line of its own (NDJSON), a YAML
+ * document. */
+void output_print_next(const struct cli *cli, const json_t *value);

@@ -12,16 +12,27 @@ enum { GAP = 3 };
 void table_init(struct table *table, size_t n_columns)
 {
     *table = (struct table){.n_columns = n_columns};
+    table->widths = mem_calloc(n_columns, sizeof(*table->widths));
 }
 
-void table_clear(struct table *table)
+void table_widen(struct table *table, size_t column, size_t width)
+{
+    table->widths[column] = width > table->widths[column] ? width : table->widths[column];
+}
+
+void table_empty(struct table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         free(table->cells[i]);
     }
-    free(table->cells);
-    table->cells = NULL;
+    free(TAKE_PTR(table->cells));
     table->count = 0;
+}
+
+void table_clear(struct table *table)
+{
+    table_empty(table);
+    free(TAKE_PTR(table->widths));
 }
 
 void table_add(struct table *table, const char *text)
@@ -61,13 +72,10 @@ static void end_row(struct buf *out)
     buf_add_char(out, '\n');
 }
 
-void table_print(const struct table *table, struct buf *out)
+void table_print(struct table *table, struct buf *out)
 {
-    cleanup_free size_t *widths = mem_calloc(table->n_columns, sizeof(*widths));
     for (size_t i = 0; i < table->count; i++) {
-        size_t width = width_of(table->cells[i]);
-        size_t column = i % table->n_columns;
-        widths[column] = width > widths[column] ? width : widths[column];
+        table_widen(table, i % table->n_columns, width_of(table->cells[i]));
     }
     for (size_t i = 0; i < table->count; i++) {
         size_t column = i % table->n_columns;
@@ -75,7 +83,7 @@ void table_print(const struct table *table, struct buf *out)
         if (column + 1 == table->n_columns) {
             end_row(out);
         } else {
-            pad(out, widths[column] + GAP - width_of(table->cells[i]));
+            pad(out, table->widths[column] + GAP - width_of(table->cells[i]));
         }
     }
 }

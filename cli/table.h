@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Columns, each as wide as its widest cell. Cells hold no control characters; a character counts as
- * one column. */
+/* Columns, each as wide as its widest cell so far. Cells hold no control characters; a character
+ * counts as one column. */
 #pragma once
 
 #include <stddef.h>
@@ -11,6 +11,7 @@ struct table {
     size_t n_columns;
     char **cells; /* row by row; owned */
     size_t count;
+    size_t *widths; /* of the columns, owned */
 };
 
 void table_init(struct table *table, size_t n_columns);
@@ -18,5 +19,11 @@ void table_clear(struct table *table);
 void table_add(struct table *table, const char *text); /* the next cell; copied */
 void table_add_number(struct table *table, unsigned long long number);
 
+/* The column (from 0) is at least so wide: for rows that are to come. */
+void table_widen(struct table *table, size_t column, size_t width);
+
+/* Drops the rows and keeps the widths: rows that come later stand below those printed before. */
+void table_empty(struct table *table);
+
 /* Appends the rows; the last column is not padded. */
-void table_print(const struct table *table, struct buf *out);
+void table_print(struct table *table, struct buf *out);

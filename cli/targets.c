@@ -65,6 +65,9 @@ int targets_choose(const struct targets *known, const struct which_values *which
     const struct arg_texts *words, const char *where, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets chosen = {.count = 0};
+    if (which->is_all && words->count + which->names.count > 0) {
+        return error_set(err, ERR_USAGE, "--all and names of VMs exclude each other");
+    }
     int rc = choose_each(known, words, where, &chosen, err);
     if (rc < 0 || (rc = choose_each(known, &which->names, where, &chosen, err)) < 0) {
         return rc;
@@ -157,11 +160,19 @@ int targets_find(struct cli *cli, const struct which_values *which, const struct
         return rc;
     }
     bool has_names = words->count + which->names.count > 0;
-    if (has_names && which->is_all) {
-        return error_set(err, ERR_USAGE, "--all and names of VMs exclude each other");
-    }
     return has_names || which->is_all ? targets_choose(&known, which, words, NULL, ret, err)
                                       : find_by_project(cli, which->file, &known, ret, err);
+}
+
+int targets_find_or_all(struct cli *cli, const struct which_values *which,
+    const struct arg_texts *words, struct targets *ret, struct error *err)
+{
+    int rc = targets_find(cli, which, words, ret, err);
+    if (rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
+        error_clear(err);
+        rc = targets_of_store(cli, ret, err);
+    }
+    return rc;
 }
 
 static int refuse_several(const struct targets *targets, struct error *err)

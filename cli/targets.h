@@ -26,7 +26,8 @@ void targets_clear(struct targets *targets);
 
 /*
  * The names given, each of which must be among `known`; all of these when none is given. `where` is
- * what knows them ("VMFile 'x'"), NULL for the store. Pure. -ERR_VM_NOT_FOUND.
+ * what knows them ("VMFile 'x'"), NULL for the store. Pure. -ERR_VM_NOT_FOUND; -ERR_USAGE for names
+ * together with --all.
  */
 int targets_choose(const struct targets *known, const struct which_values *which,
     const struct arg_texts *words, const char *where, struct targets *ret, struct error *err);
@@ -45,6 +46,10 @@ int targets_of_project(const struct project *project, const struct which_values 
  * as project_load() does. */
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_texts *words,
     struct targets *ret, struct error *err);
+
+/* For commands that only look: without a VMFile, too, and then all VMs there are. */
+int targets_find_or_all(struct cli *cli, const struct which_values *which,
+    const struct arg_texts *words, struct targets *ret, struct error *err);
 
 /* For commands that mean one VM: the name given, else the VMFile's only one. Opens the store and
  * returns as project_load() does. free() *ret. */

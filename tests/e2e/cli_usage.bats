@@ -23,7 +23,7 @@ teardown() { cli_teardown; }
     run vmctl list
     [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +-\ +-\ +Stopped$ ]]
     run vmctl list -o wide
-    [[ "${lines[0]}" =~ STATE\ +AGE\ +RESTARTS$ ]]
+    [[ "${lines[0]}" =~ STATE\ +AGE\ +RESTARTS\ +VNC$ ]]
 }
 
 @test "status has the book's fields" {
