@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl diff: what `up` would change, field by field, and what each change needs. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -9,11 +8,11 @@
 #include "cli/output.h"
 #include "cli/project.h"
 #include "cli/targets.h"
+#include "cli/unified_diff.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
-#include "specs/base/text.h"
 #include "specs/spec_diff.h"
 #include "specs/vmfile.h"
 #include "store/wish.h"
@@ -31,60 +30,89 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* A difference, as text (-o text) or in the array (-o json, yaml). */
-static void tell(const struct cli *cli, json_t *all, const char *vm, const char *field,
-    const char *before, const char *after, const char *needs)
+/* What was found: text for people, rows for -o json and -o yaml. */
+struct findings {
+    struct buf text;
+    json_t *rows;
+    bool use_color;
+};
+
+static void findings_clear(struct findings *findings)
 {
-    json_t *json = json_object();
-    json_put_text(json, "vm", vm);
-    json_put_text(json, "field", field);
-    json_put_text(json, "before", before);
-    json_put_text(json, "after", after);
-    json_put_text(json, "needs", needs);
-    (void)json_array_append_new(all, json);
-    if (output_is_data(cli)) {
-        return;
-    }
-    cleanup_buf struct buf line = BUF_INIT(0);
-    if (field) {
-        buf_printf(&line, "%s: %s %s -> %s", vm, field, before, after);
-    } else {
-        buf_printf(&line, "%s: %s", vm, after ? "is not there yet" : "is no longer in the VMFile");
-    }
-    cleanup_buf struct buf shown = BUF_INIT(0);
-    text_add_printable(&shown, buf_str(&line), line.len);
-    printf("%s (%s)\n", buf_str(&shown), needs);
+    buf_clear(&findings->text);
+    json_decref(findings->rows);
 }
 
-static int diff_vm(struct cli *cli, json_t *all, struct vm_spec *spec, struct error *err)
+static void put_value(json_t *row, const char *key, json_t *value)
+{
+    json_put(row, key, value ? json_incref(value) : json_null());
+}
+
+/* `field` NULL: the VM as a whole. */
+static void add_row(struct findings *findings, const char *vm, const char *field, json_t *old,
+    json_t *new, const char *disposition)
+{
+    json_t *row = json_object();
+    json_put_text(row, "vm", vm);
+    json_put(row, "field", field ? json_string(field) : json_null());
+    put_value(row, "old", old);
+    put_value(row, "new", new);
+    json_put_text(row, "disposition", disposition);
+    (void)json_array_append_new(findings->rows, row);
+}
+
+/* Either may be NULL: there is no such VM on that side. */
+static void compare(
+    struct findings *findings, const struct vm_spec *before, const struct vm_spec *after)
+{
+    unified_diff_add(&findings->text, before, after, findings->use_color);
+    if (!before || !after) {
+        const struct vm_spec *spec = before ? before : after;
+        cleanup_json json_t *json = vm_spec_to_json(spec);
+        add_row(findings, spec->name, NULL, before ? json : NULL, after ? json : NULL,
+            before ? "prune" : "create");
+        return;
+    }
+    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff(before, after);
+    for (size_t i = 0; i < diff.count; i++) {
+        const struct spec_change *change = &diff.changes[i];
+        add_row(findings, after->name, change->field, change->before_value, change->after_value,
+            disposition_name(change->disposition));
+    }
+}
+
+static int diff_vm(
+    struct cli *cli, struct findings *findings, struct vm_spec *spec, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = wish_read_files(spec, err); /* an edited script is a difference */
     if (rc < 0 || (rc = store_get(cli->store, spec->name, &record, err)) < 0) {
         return rc;
     }
-    if (!record.desired || record.desired->is_deleting) {
-        tell(cli, all, spec->name, NULL, NULL, "created", "vmctl up creates it");
-        return 0;
-    }
-    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff(record.desired->spec, spec);
-    for (size_t i = 0; i < diff.count; i++) {
-        const struct spec_change *change = &diff.changes[i];
-        tell(cli, all, spec->name, change->field, change->before, change->after,
-            disposition_name(change->disposition));
-    }
+    bool is_there = record.desired && !record.desired->is_deleting;
+    compare(findings, is_there ? record.desired->spec : NULL, spec);
     return 0;
 }
 
-static int diff_removed(
-    struct cli *cli, json_t *all, const struct project *project, struct error *err)
+static int diff_removed_vm(
+    struct cli *cli, struct findings *findings, const char *name, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = store_get(cli->store, name, &record, err);
+    if (rc == 0 && record.desired) {
+        compare(findings, record.desired->spec, NULL);
+    }
+    return rc;
+}
+
+static int diff_removed(struct cli *cli, struct findings *findings, const struct project *project,
+    struct error *err)
 {
     cleanup_with(targets_clear) struct targets stored = {.count = 0};
     int rc = targets_of_source(cli, project->path, &stored, err);
     for (size_t i = 0; rc == 0 && i < stored.count; i++) {
         if (!project_find_vm(project, stored.names[i])) {
-            tell(cli, all, stored.names[i], NULL, "there", NULL,
-                "it keeps running; vmctl up --prune removes it");
+            rc = diff_removed_vm(cli, findings, stored.names[i], err);
         }
     }
     return rc;
@@ -95,8 +123,8 @@ static bool is_asked_for(const struct which_values *which, const struct arg_text
     return which->names.count > 0 || words->count > 0;
 }
 
-static int diff_project(struct cli *cli, json_t *all, const struct diff_values *values,
-    const struct arg_texts *words, struct error *err)
+static int diff_project(struct cli *cli, struct findings *findings,
+    const struct diff_values *values, const struct arg_texts *words, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
@@ -110,18 +138,19 @@ static int diff_project(struct cli *cli, json_t *all, const struct diff_values *
     }
     for (size_t i = 0; rc == 0 && i < project.file->n_vms; i++) {
         if (targets_have(&targets, project.file->vms[i]->name)) {
-            rc = diff_vm(cli, all, project.file->vms[i], err);
+            rc = diff_vm(cli, findings, project.file->vms[i], err);
         }
     }
-    return rc < 0 || is_asked_for(&values->which, words) ? rc
-                                                         : diff_removed(cli, all, &project, err);
+    bool is_part = is_asked_for(&values->which, words);
+    return rc < 0 || is_part ? rc : diff_removed(cli, findings, &project, err);
 }
 
 static int run(
     struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
 {
-    cleanup_json json_t *all = json_array();
-    int rc = diff_project(cli, all, values, words, err);
+    cleanup_with(findings_clear) struct findings findings = {
+        .text = BUF_INIT(0), .rows = json_array(), .use_color = cli->use_color_stdout};
+    int rc = diff_project(cli, &findings, values, words, err);
     if (rc < 0 && error_exit_status(err->code) == STATUS_DIFFERENT) {
         cli_print_error(cli, err);
         return STATUS_TROUBLE;
@@ -130,18 +159,21 @@ static int run(
         return rc;
     }
     if (output_is_data(cli)) {
-        output_print(cli, all);
+        output_print(cli, findings.rows);
+    } else {
+        fputs(buf_str(&findings.text), stdout);
     }
-    return json_array_size(all) > 0 ? STATUS_DIFFERENT : STATUS_SAME;
+    return json_array_size(findings.rows) > 0 ? STATUS_DIFFERENT : STATUS_SAME;
 }
 
 const struct command command_diff = {
     .name = "diff",
     .summary = "Show what differs between a VMFile and what is asked for",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Prints a line for each field that `vmctl up` would change, and what the change needs:\n"
-               "live (nothing more), provision, restart or recreate (erases the disk). Ends with 0\n"
-               "when nothing differs, 1 when something does, and more than 1 on errors.",
+    .details = "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
+               "behind @@ what the change needs: live (nothing more), provision, restart, or\n"
+               "recreate (erases the disk). Ends with 0 when nothing differs, 1 when something\n"
+               "does, and more than 1 on errors. See also: vmctl up --dry-run.",
     .examples = "  vmctl diff\n"
                 "  vmctl diff --name web -o json",
     .options = options,

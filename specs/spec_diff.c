@@ -40,7 +40,7 @@ static const struct field {
     {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE},
 };
 
-static const json_t *at_path(const json_t *json, const char *path)
+static json_t *at_path(const json_t *json, const char *path)
 {
     const char *dot = strchr(path, '.');
     if (!dot) {
@@ -85,7 +85,7 @@ static char *in_other_words(const char *before, char *after_take)
 }
 
 static void add_change(
-    struct spec_diff *diff, const struct field *field, const json_t *before, const json_t *after)
+    struct spec_diff *diff, const struct field *field, json_t *before, json_t *after)
 {
     char *words = in_words(before);
     mem_grow(diff->changes, diff->count);
@@ -93,6 +93,8 @@ static void add_change(
         .field = field->name,
         .before = words,
         .after = in_other_words(words, in_words(after)),
+        .before_value = json_incref(before),
+        .after_value = json_incref(after),
         .disposition = field->disposition,
     };
     if (field->disposition > diff->strongest) {
@@ -106,7 +108,7 @@ struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *a
     cleanup_json json_t *old = vm_spec_to_json(before);
     cleanup_json json_t *new = vm_spec_to_json(after);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        const json_t *a = at_path(old, fields[i].path), *b = at_path(new, fields[i].path);
+        json_t *a = at_path(old, fields[i].path), *b = at_path(new, fields[i].path);
         cleanup_free char *a_text = json_canonical(a), *b_text = json_canonical(b);
         if (!text_eq(a_text, b_text)) {
             add_change(&diff, &fields[i], a, b);
@@ -120,6 +122,8 @@ void spec_diff_clear(struct spec_diff *diff)
     for (size_t i = 0; i < diff->count; i++) {
         free(diff->changes[i].before);
         free(diff->changes[i].after);
+        json_decref(diff->changes[i].before_value);
+        json_decref(diff->changes[i].after_value);
     }
     free(diff->changes);
     *diff = (struct spec_diff){.strongest = DISPOSITION_LIVE};

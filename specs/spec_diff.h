@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "specs/base/json.h"
 #include "specs/vm_spec.h"
 
 enum disposition {
@@ -23,6 +24,8 @@ struct spec_change {
     const char *field; /* as in a VMFile: "memory", "network". Static */
     char *before;      /* short, for people; owned by the list */
     char *after;
+    json_t *before_value; /* the same in full, as in vm_spec_to_json(); NULL: not set */
+    json_t *after_value;
     enum disposition disposition;
 };
 

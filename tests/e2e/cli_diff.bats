@@ -11,7 +11,15 @@ teardown() { cli_teardown; }
     vmfile web
     run vmctl diff
     [ "$status" -eq 1 ]
-    [ "$output" = "web: is not there yet (vmctl up creates it)" ]
+    [ "$output" = "--- /dev/null
++++ web (VMFile)
+@@ -0,0 +1,3 @@ create
++vm web
++backend noop
++image $work/image" ]
+    run vmctl diff -o json
+    [ "$status" -eq 1 ]
+    [ "$(jq -r '.[] | "\(.vm) \(.field) \(.old) \(.disposition) \(.new.name)"' <<<"$output")" = "web null null create web" ]
 }
 
 @test "what was applied does not differ, however it is written" {
@@ -31,12 +39,20 @@ teardown() { cli_teardown; }
     run vmctl diff
     echo "$output"
     [ "$status" -eq 1 ]
-    [[ $output == *"web: memory 1024 -> 2048 (restart)"* ]]
-    [[ $output == *"web: disk 0 -> 40 (live)"* ]]
-    [[ $output == *"web: stop-timeout 30 -> 5 (live)"* ]]
+    [ "$output" = "--- web (asked for)
++++ web (VMFile)
+@@ -1 +1 @@ restart
+-memory 1024
++memory 2048
+@@ -2 +2 @@ live
+-disk 0
++disk 40
+@@ -3 +3 @@ live
+-stop-timeout 30
++stop-timeout 5" ]
     run vmctl diff -o json
     [ "$status" -eq 1 ]
-    [ "$(jq -r '.[] | select(.field == "memory") | .after' <<<"$output")" = 2048 ]
+    [ "$(jq -c '.[] | select(.field == "memory") | [.vm, .old, .new, .disposition]' <<<"$output")" = '["web",1024,2048,"restart"]' ]
 }
 
 @test "an edited script is a difference" {
@@ -48,7 +64,7 @@ teardown() { cli_teardown; }
     echo 'echo 2' >setup.sh
     run vmctl diff
     [ "$status" -eq 1 ]
-    [[ $output == *"web: provision"*"(provision)" ]]
+    [[ $output == *"@@ -1 +1 @@ provision"$'\n'"-provision "*$'\n'"+provision "* ]]
 }
 
 @test "a VM that left the file is told, unless others are asked for" {
@@ -57,7 +73,12 @@ teardown() { cli_teardown; }
     vmfile web
     run vmctl diff
     [ "$status" -eq 1 ]
-    [ "$output" = "db: is no longer in the VMFile (it keeps running; vmctl up --prune removes it)" ]
+    [ "$output" = "--- db (asked for)
++++ /dev/null
+@@ -1,3 +0,0 @@ left running (vmctl up --prune destroys it)
+-vm db
+-backend noop
+-image $work/image" ]
     run vmctl diff web
     [ "$status" -eq 0 ]
 }

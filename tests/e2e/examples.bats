@@ -59,6 +59,9 @@ pack_forger() {
         [ "$status" -eq 0 ]
         [ -n "$output" ]
         [ "$(grep -vc ': unchanged$' <<<"$output")" -eq 0 ]
+        run vmctl diff --file "$file"
+        [ "$status" -eq 0 ]
+        [ -z "$output" ]
         vmctl down --destroy -q --file "$file"
     done
 }

@@ -12,10 +12,14 @@
 
 static char text_1024[] = "1024", text_2048[] = "2048", text_30[] = "30", text_60[] = "60",
             text_old[] = "/old", text_new[] = "/new";
-static struct spec_change memory = {"memory", text_1024, text_2048, DISPOSITION_RESTART};
-static struct spec_change grace = {"stop-timeout", text_30, text_60, DISPOSITION_LIVE};
-static struct spec_change image = {"image", text_old, text_new, DISPOSITION_RECREATE};
-static struct spec_change steps = {"provision", text_old, text_new, DISPOSITION_PROVISION};
+static struct spec_change memory = {
+    .field = "memory", .before = text_1024, .after = text_2048, .disposition = DISPOSITION_RESTART};
+static struct spec_change grace = {
+    .field = "stop-timeout", .before = text_30, .after = text_60, .disposition = DISPOSITION_LIVE};
+static struct spec_change image = {
+    .field = "image", .before = text_old, .after = text_new, .disposition = DISPOSITION_RECREATE};
+static struct spec_change steps = {
+    .field = "provision", .before = text_old, .after = text_new, .disposition = DISPOSITION_PROVISION};
 
 static struct spec_diff of(struct spec_change *change)
 {
