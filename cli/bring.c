@@ -29,6 +29,27 @@ bool bring_needs_new_disk(const struct bring *bring, size_t i)
 
 /* ---- what is said of each VM ---- */
 
+static bool is_provisioning(const struct bring *bring, size_t i)
+{
+    const struct wish *wish = &bring->ask.wishes[i];
+    const struct vm_status *status = bring->records[i].status;
+    enum wish_result result = bring->ask.outcomes[i].result;
+    bool is_begun =
+        result == WISH_CREATED || result == WISH_STARTED || result == WISH_RECREATED;
+    return wish->provision == PROVISION_AGAIN ||
+        (wish->provision == PROVISION_ON_START &&
+            (is_begun || (status && status->provision.is_failed)));
+}
+
+static void print_lines(const char *lines, const char *ending)
+{
+    while (*lines) {
+        int n = (int)strcspn(lines, "\n");
+        printf("%.*s%s\n", n, lines, ending);
+        lines += n + 1;
+    }
+}
+
 static void tell(const struct ask *ask, size_t i)
 {
     const struct bring *bring = ask->context;
@@ -41,12 +62,10 @@ static void tell(const struct ask *ask, size_t i)
         .has_instance = bring_has_instance(bring, i),
         .is_restarting = wish->restarts,
         .is_recreating = wish->recreates,
-        .is_provisioning = wish->provision == PROVISION_AGAIN ||
-            (wish->provision == PROVISION_ON_START && bring->records[i].status &&
-                bring->records[i].status->provision.is_failed),
+        .is_provisioning = is_provisioning(bring, i),
     };
     outcome_describe(&out, &view);
-    fputs(buf_str(&out), stdout);
+    print_lines(buf_str(&out), bring->is_dry_run ? " (dry run)" : "");
 }
 
 /* ---- preparation ---- */
@@ -110,6 +129,10 @@ int bring_prepare(struct cli *cli, struct bring *bring, const struct which_value
     if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
         return rc;
     }
+    bring->n_named = bring->targets.count;
+    if (bring->wants_dependencies) {
+        targets_add_dependencies(&bring->project, &bring->targets);
+    }
     ask_init(&bring->ask, &bring->targets, &(struct wish){.name = NULL});
     bring->ask.tell = tell;
     bring->ask.context = bring;
@@ -132,6 +155,17 @@ void bring_clear(struct bring *bring)
     ask_clear(&bring->ask);
     targets_clear(&bring->targets);
     project_clear(&bring->project);
+}
+
+int bring_plan(struct cli *cli, struct bring *bring, struct error *err)
+{
+    struct ask *ask = &bring->ask;
+    bring->is_dry_run = true;
+    int rc = wish_plan(cli->store, ask->wishes, ask->count, ask->outcomes, err);
+    for (size_t i = 0; rc == 0 && i < ask->count; i++) {
+        ask->tell(ask, i);
+    }
+    return rc;
 }
 
 /* ---- deletions under way ---- */

@@ -16,8 +16,11 @@ struct arg_texts;
 struct which_values;
 
 struct bring {
+    bool wants_dependencies; /* set before bring_prepare(): also what the VMs named depend on */
+    bool is_dry_run;         /* what is told has not been done */
     struct project project;
     struct targets targets;
+    size_t n_named; /* of the targets; the others, behind them, are what they depend on */
     struct ask ask;             /* wishes with name, spec and source */
     struct vm_record *records;  /* before the wish, one for each */
     struct spec_diff *pending;  /* what disk and instance do not have of the new spec */
@@ -33,6 +36,9 @@ bool bring_has_instance(const struct bring *bring, size_t i);
 
 /* Whether the VM's disk is of another image than its spec's, by name or by content. */
 bool bring_needs_new_disk(const struct bring *bring, size_t i);
+
+/* Tells what the wishes would do, and writes nothing. */
+int bring_plan(struct cli *cli, struct bring *bring, struct error *err);
 
 /* Waits until those of the VMs that are being deleted are gone, so that they can be made anew. */
 int bring_await_deletions(

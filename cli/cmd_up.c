@@ -20,6 +20,8 @@ struct up_values {
     bool recreates;
     bool adopts;
     bool prunes;
+    bool is_alone;
+    bool is_dry_run;
 };
 
 static const struct arg_option options[] = {
@@ -35,6 +37,10 @@ static const struct arg_option options[] = {
         "take over VMs of these names from another VMFile"},
     {"prune", 0, ARG_FLAG, offsetof(struct up_values, prunes), NULL,
         "destroy VMs that this VMFile no longer names"},
+    {"no-deps", 0, ARG_FLAG, offsetof(struct up_values, is_alone), NULL,
+        "leave out the VMs that those named depend on"},
+    {"dry-run", 0, ARG_FLAG, offsetof(struct up_values, is_dry_run), NULL,
+        "tell what would be done, and do nothing"},
     OPTIONS_FOLLOW(struct up_values),
     OPTIONS_END,
 };
@@ -49,18 +55,40 @@ static void complete_wish(struct bring *bring, size_t i, const struct up_values 
     wish->provision = values->skips_provision ? PROVISION_KEEP : PROVISION_ON_START;
     wish->retries = true;
     wish->takes_over = values->adopts;
-    wish->recreates =
-        values->recreates && bring->records[i].desired && bring_needs_new_disk(bring, i);
-    wish->restarts = values->restarts && !wish->recreates && bring_has_instance(bring, i) &&
-        outcome_needs(&bring->pending[i], DISPOSITION_RESTART);
+    /* what others depend on is brought up, but loses nothing unless it is named, too */
+    bool is_named = i < bring->n_named;
+    wish->recreates = values->recreates && is_named && bring->records[i].desired &&
+        bring_needs_new_disk(bring, i);
+    wish->restarts = values->restarts && is_named && !wish->recreates &&
+        bring_has_instance(bring, i) && outcome_needs(&bring->pending[i], DISPOSITION_RESTART);
+}
+
+static void complete_wishes(struct bring *bring, const struct up_values *values)
+{
+    for (size_t i = 0; i < bring->ask.count; i++) {
+        complete_wish(bring, i, values);
+    }
+}
+
+static int plan_up(
+    struct cli *cli, struct bring *bring, const struct up_values *values, struct error *err)
+{
+    complete_wishes(bring, values);
+    int rc = values->prunes ? prune_plan(cli, &bring->project, err)
+                            : prune_removed(cli, &bring->project, false, err);
+    return rc < 0 ? rc : bring_plan(cli, bring, err);
 }
 
 static int bring_up(struct cli *cli, struct bring *bring, const struct up_values *values,
     const struct arg_texts *words, struct error *err)
 {
+    bring->wants_dependencies = !values->is_alone;
     int rc = bring_prepare(cli, bring, &values->which, words, err);
     if (rc != 0) {
         return rc;
+    }
+    if (values->is_dry_run) {
+        return plan_up(cli, bring, values, err);
     }
     if (!values->follow.is_detached) {
         rc = bring_await_deletions(cli, bring, values->follow.timeout_ms, err);
@@ -68,9 +96,7 @@ static int bring_up(struct cli *cli, struct bring *bring, const struct up_values
             return rc;
         }
     }
-    for (size_t i = 0; i < bring->ask.count; i++) {
-        complete_wish(bring, i, values);
-    }
+    complete_wishes(bring, values);
     bring->ask.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
     bring->ask.shows_provision = true;
     rc = prune_removed(cli, &bring->project, values->prunes, err);
@@ -91,9 +117,11 @@ const struct command command_up = {
     .details = "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
                "and tells what a changed VMFile means for those that run. Nothing is restarted\n"
                "or erased without --restart or --recreate. Then follows until all are ready;\n"
-               "Ctrl-C stops the following, not the VMs.",
+               "Ctrl-C stops the following, not the VMs. With names, what these VMs depend on\n"
+               "is brought up, too, but neither restarted nor erased.",
     .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
-                "  vmctl up --name web           only this one\n"
+                "  vmctl up --name web           this one and what it depends on\n"
+                "  vmctl up --dry-run            only tell what would be done\n"
                 "  vmctl up --no-provision       without the provision steps\n"
                 "  vmctl up -d                   in the background",
     .options = options,

@@ -51,3 +51,13 @@ int prune_removed(struct cli *cli, const struct project *project, bool destroys,
     }
     return 0;
 }
+
+int prune_plan(struct cli *cli, const struct project *project, struct error *err)
+{
+    cleanup_with(targets_clear) struct targets removed = {.count = 0};
+    int rc = find_removed(cli, project, &removed, err);
+    for (size_t i = 0; rc == 0 && i < removed.count; i++) {
+        printf("%s: destroyed (dry run)\n", removed.names[i]);
+    }
+    return rc;
+}

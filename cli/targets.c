@@ -129,6 +129,16 @@ int targets_of_project(const struct project *project, const struct which_values 
     return targets_choose(&known, which, words, where, ret, err);
 }
 
+void targets_add_dependencies(const struct project *project, struct targets *targets)
+{
+    for (size_t i = 0; i < targets->count; i++) { /* it grows meanwhile: theirs, too */
+        const struct vm_spec *spec = project_find_vm(project, targets->names[i]);
+        for (size_t at = 0; at < spec->n_depends_on; at++) {
+            targets_add(targets, spec->depends_on[at]);
+        }
+    }
+}
+
 /* The VMFile's VMs that exist; what was never brought up is not meant. */
 static int find_by_project(struct cli *cli, const char *file_option, const struct targets *known,
     struct targets *ret, struct error *err)

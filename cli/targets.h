@@ -42,6 +42,9 @@ int targets_of_source(struct cli *cli, const char *path, struct targets *ret, st
 int targets_of_project(const struct project *project, const struct which_values *which,
     const struct arg_texts *words, struct targets *ret, struct error *err);
 
+/* Adds what those of the project depend on, and so on, after them. */
+void targets_add_dependencies(const struct project *project, struct targets *targets);
+
 /* For commands that work from the store; without any name those of the VMFile that exist. Returns
  * as project_load() does. */
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_texts *words,

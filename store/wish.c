@@ -19,6 +19,7 @@ struct attempt {
     const struct wish *wish;
     struct vm_record record;
     struct vm_desired *next;
+    bool is_plan;
     bool is_down; /* stopped, or stayed down by itself: `up` starts it */
     struct wish_outcome outcome;
 };
@@ -232,9 +233,20 @@ static void write_next(struct store_batch *batch, struct attempt *attempt)
     attempt->outcome.generation = attempt->next->generation;
 }
 
+static void forget_deleted(struct attempt *attempt)
+{
+    if (attempt->record.desired && attempt->record.desired->is_deleting) {
+        vm_record_clear(&attempt->record);
+        attempt->record = (struct vm_record){.name = NULL};
+    }
+}
+
 static int work_out(struct store *store, struct attempt *attempt, struct error *err)
 {
     int rc = store_get(store, attempt->wish->name, &attempt->record, err);
+    if (rc == 0 && attempt->is_plan) {
+        forget_deleted(attempt);
+    }
     if (rc < 0 || (rc = check(attempt, err)) < 0) {
         return rc;
     }
@@ -245,9 +257,9 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     return 0;
 }
 
-static int try_once(struct store *store, struct attempt *attempts, size_t count, struct error *err)
+static int work_out_all(struct store *store, struct attempt *attempts, size_t count,
+    struct store_batch *batch, struct error *err)
 {
-    struct store_batch *batch = store_batch_new();
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = work_out(store, &attempts[i], err);
@@ -255,6 +267,13 @@ static int try_once(struct store *store, struct attempt *attempts, size_t count,
             write_next(batch, &attempts[i]);
         }
     }
+    return rc;
+}
+
+static int try_once(struct store *store, struct attempt *attempts, size_t count, struct error *err)
+{
+    struct store_batch *batch = store_batch_new();
+    int rc = work_out_all(store, attempts, count, batch, err);
     if (rc == 0 && !store_batch_is_empty(batch)) {
         rc = store_commit(store, batch, err);
     }
@@ -305,6 +324,23 @@ int wish_apply(struct store *store, const struct wish *wishes, size_t count,
         }
         error_clear(err);
     }
+}
+
+int wish_plan(struct store *store, const struct wish *wishes, size_t count,
+    struct wish_outcome *ret, struct error *err)
+{
+    struct store_batch *batch = store_batch_new(); /* never committed */
+    struct attempt *attempts = attempts_new(wishes, count);
+    for (size_t i = 0; i < count; i++) {
+        attempts[i].is_plan = true;
+    }
+    int rc = work_out_all(store, attempts, count, batch, err);
+    if (rc == 0) {
+        hand_out(attempts, count, ret);
+    }
+    attempts_free(attempts, count);
+    store_batch_free(batch);
+    return rc;
 }
 
 void wish_outcome_clear(struct wish_outcome *outcome)

@@ -67,6 +67,10 @@ struct wish_outcome {
  */
 int wish_apply(struct store *store, const struct wish *wishes, size_t count,
     struct wish_outcome *ret, struct error *err);
+/* What wish_apply() would do now, told in the same way; writes nothing. What is being deleted is
+ * taken for gone. */
+int wish_plan(struct store *store, const struct wish *wishes, size_t count,
+    struct wish_outcome *ret, struct error *err);
 void wish_outcome_clear(struct wish_outcome *outcome);
 
 /*

@@ -140,6 +140,43 @@ static void up_with_another_spec_tells_what_changed(void **state)
     vm_spec_free(spec);
 }
 
+static enum wish_result plan(struct store *store, const struct wish *wish)
+{
+    struct wish_outcome outcome = {0};
+    struct error err = {0};
+    must(wish_plan(store, wish, 1, &outcome, &err), &err);
+    wish_outcome_clear(&outcome);
+    return outcome.result;
+}
+
+static void a_plan_tells_what_would_be_done_and_writes_nothing(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 2048);
+    struct wish wish = up_wish(spec);
+    assert_int_equal(plan(store, &wish), WISH_CREATED);
+    struct vm_record record = get_vm(store, "web");
+    assert_null(record.desired);
+    vm_record_clear(&record);
+    up(store, "web", 1024);
+    assert_int_equal(plan(store, &wish), WISH_CONFIGURED);
+    apply(store, stop_web);
+    assert_int_equal(plan(store, &wish), WISH_STARTED);
+    assert_int_equal(generation_of(store, "web"), 2);
+    apply(store, delete_web);
+    assert_int_equal(plan(store, &wish), WISH_CREATED); /* once it is gone */
+    assert_int_equal(generation_of(store, "web"), 3);
+    vm_spec_free(spec);
+}
+
+static void a_plan_that_cannot_be_carried_out_fails_as_that_would(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct wish_outcome outcome = {0};
+    struct error err = {0};
+    assert_int_equal(wish_plan(store, &start_web, 1, &outcome, &err), -ERR_VM_NOT_FOUND);
+}
+
 static void up_starts_what_is_stopped_and_provisions_it(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -409,6 +446,8 @@ int main(void)
         TEST(up_creates_a_running_vm_that_is_provisioned),
         TEST(up_on_a_running_unchanged_vm_changes_nothing),
         TEST(up_with_another_spec_tells_what_changed),
+        TEST(a_plan_tells_what_would_be_done_and_writes_nothing),
+        TEST(a_plan_that_cannot_be_carried_out_fails_as_that_would),
         TEST(up_starts_what_is_stopped_and_provisions_it),
         TEST(up_starts_what_stayed_down_by_itself),
         TEST(up_on_a_stalled_vm_tries_again),
