@@ -8,8 +8,10 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/image_foreign.h"
 #include "specs/image_format.h"
 #include "specs/qcow2.h"
+#include "specs/qcow2_extent.h"
 
 struct image_file {
     const char *path;
@@ -39,7 +41,7 @@ static int put_qcow2(const struct image_file *file, json_t *image, struct error 
     struct qcow2_header header;
     char backing[QCOW2_BACKING_MAX + 1] = "";
     int rc = qcow2_parse(file->head, file->n, &header, err);
-    if (rc < 0) {
+    if (rc < 0 || (rc = qcow2_check_tables(&header, (uint64_t)file->size, err)) < 0) {
         return error_wrap(err, "'%s'", file->path);
     }
     if (pread(file->fd, backing, header.backing_size, (off_t)header.backing_offset) !=
@@ -61,12 +63,12 @@ static int put_qcow2(const struct image_file *file, json_t *image, struct error 
 static int put_format(const struct image_file *file, json_t *image, struct error *err)
 {
     enum compression compression = compression_of_head(file->head, file->n);
-    const char *foreign = image_foreign_format(file->head, file->n);
+    const struct image_foreign *foreign = image_foreign_format(file->head, file->n);
     if (qcow2_has_magic(file->head, file->n)) {
         return put_qcow2(file, image, err);
     }
     if (compression != COMPRESSION_NONE || foreign) {
-        json_put_text(image, "format", foreign ? foreign : compression_name(compression));
+        json_put_text(image, "format", foreign ? foreign->name : compression_name(compression));
         return 0;
     }
     if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {

@@ -12,6 +12,9 @@
 #include "reconcilers/fetch/fetcher.h"
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/oci_reference.h"
+#include "reconcilers/fetch/part.h"
+#include "reconcilers/fetch/url.h"
+#include "reconcilers/image_convert.h"
 #include "reconcilers/image_work.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -20,6 +23,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
+#include "specs/image_foreign.h"
 
 struct image_fill;
 
@@ -35,7 +39,8 @@ struct waiter {
 };
 
 /* Getting one image: pool work, then perhaps a download and pool work again; of a registry the layer
- * is looked up before that. */
+ * is looked up before that, and another hypervisor's image is converted between two pieces of pool
+ * work. */
 struct image_fill {
     struct image_cache *cache;
     struct image_fill *next;
@@ -44,6 +49,8 @@ struct image_fill {
     struct op *stage;
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
     struct oci_layer layer;  /* zero: not looked up */
+    struct image_conversion conversion; /* zero: nothing to convert, or the work has it */
+    bool is_downloaded;
     bool is_finishing;       /* off the list, telling its waiters */
     struct waiter *waiters;
 };
@@ -62,7 +69,7 @@ struct image_cache {
     size_t n_verified;
 };
 
-static void start_work(struct image_fill *fill, bool is_downloaded);
+static void start_work(struct image_fill *fill);
 
 char *image_record_key(const char *url)
 {
@@ -81,6 +88,7 @@ static void free_fill(struct image_fill *fill)
     free(fill->image.location);
     free(fill->image.sha256);
     oci_layer_clear(&fill->layer);
+    image_conversion_clear(&fill->conversion);
     free(fill);
 }
 
@@ -207,6 +215,17 @@ static void finish(struct image_fill *fill, const struct error *err)
 
 /* ---- stages ---- */
 
+static void tell_progress(struct image_fill *fill, const char *text)
+{
+    for (struct waiter *w = fill->waiters; w;) {
+        struct waiter *next = w->next;
+        if (w->progress) {
+            w->progress(w->context, text);
+        }
+        w = next;
+    }
+}
+
 static void on_progress(void *context, int64_t have, int64_t total)
 {
     struct image_fill *fill = context;
@@ -218,13 +237,7 @@ static void on_progress(void *context, int64_t have, int64_t total)
     } else {
         snprintf(text, sizeof(text), "%lld MB", (long long)(have / mb));
     }
-    for (struct waiter *w = fill->waiters; w;) {
-        struct waiter *next = w->next;
-        if (w->progress) {
-            w->progress(w->context, text);
-        }
-        w = next;
-    }
+    tell_progress(fill, text);
 }
 
 static void on_downloaded(void *context, const struct error *err)
@@ -234,7 +247,8 @@ static void on_downloaded(void *context, const struct error *err)
     if (err) {
         finish(fill, err);
     } else {
-        start_work(fill, true);
+        fill->is_downloaded = true;
+        start_work(fill);
     }
 }
 
@@ -260,7 +274,7 @@ static void on_layer_found(void *context, const struct error *err)
     if (err) {
         finish(fill, err);
     } else {
-        start_work(fill, false);
+        start_work(fill);
     }
 }
 
@@ -292,6 +306,55 @@ static void start_transfer(struct image_fill *fill)
     }
 }
 
+/* A download that cannot be converted is of no use: the next try asks the server anew. */
+static void discard_download(struct image_fill *fill)
+{
+    struct reconciler_host *host = fill->cache->host;
+    cleanup_free char *directory = places_path(host->places, "images/.part");
+    struct part part;
+    part_init(&part, directory, fill->key, fill->image.location, clock_boot_id(host->clock));
+    part_discard(&part);
+    part_clear(&part);
+}
+
+/* qemu-img's own words came: it ran, and it is the image that is at fault. */
+static bool is_fault_of_image(const struct error *err, const char *output)
+{
+    return err->code == ERR_IMAGE_CONVERSION && output[0];
+}
+
+static void on_converted(void *context, const struct error *child_err, const char *output)
+{
+    struct image_fill *fill = context;
+    fill->stage = NULL;
+    if (!child_err) {
+        fill->conversion.is_done = true;
+        start_work(fill);
+        return;
+    }
+    struct error err = {0};
+    bool is_url = fill->image.kind == IMAGE_URL;
+    const char *location = fill->image.location;
+    cleanup_free char *title = is_url ? url_for_people(location) : mem_strdup(location);
+    image_convert_error(title, &fill->conversion, child_err, &err);
+    if (is_url && is_fault_of_image(&err, output)) {
+        discard_download(fill);
+    }
+    finish(fill, &err);
+}
+
+static void start_conversion(struct image_fill *fill)
+{
+    char text[64];
+    fill->conversion = fill->work->conversion;
+    fill->work->conversion = (struct image_conversion){0};
+    fill->work = NULL; /* the pool frees it now */
+    snprintf(text, sizeof(text), "converting from %s", fill->conversion.format->name);
+    tell_progress(fill, text);
+    fill->stage =
+        image_convert_start(fill->cache->host->loop, &fill->conversion, on_converted, fill);
+}
+
 /* Somebody may have removed the image while it was being looked at: then it is got again. */
 static bool is_gone(const struct image_work *work)
 {
@@ -307,8 +370,12 @@ static void on_worked(void *context, const struct error *err)
         start_transfer(fill);
         return;
     }
+    if (!err && work->conversion.format && fill->waiters) {
+        start_conversion(fill);
+        return;
+    }
     if (!err && fill->waiters && is_gone(work)) {
-        start_work(fill, false);
+        start_work(fill);
         return;
     }
     if (!err && work->stamp[0] && fill->image.sha256) {
@@ -317,13 +384,15 @@ static void on_worked(void *context, const struct error *err)
     finish(fill, err);
 }
 
-static void start_work(struct image_fill *fill, bool is_downloaded)
+static void start_work(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
     struct image_work *work =
         image_work_new(host->places, &fill->image, clock_boot_id(host->clock));
-    work->is_downloaded = is_downloaded;
+    work->is_downloaded = fill->is_downloaded;
     oci_layer_copy(&work->layer, &fill->layer);
+    work->conversion = fill->conversion;
+    fill->conversion = (struct image_conversion){0};
     recall_verified(fill, work);
     fill->work = work;
     fill->stage =
@@ -380,7 +449,7 @@ static struct image_fill *find_or_start(struct image_cache *cache, const struct 
     fill->image.sha256 = mem_strdup(image->sha256);
     fill->next = cache->fills;
     cache->fills = fill;
-    start_work(fill, false);
+    start_work(fill);
     return fill;
 }
 

@@ -11,6 +11,7 @@
 
 #include "reconcilers/cloudinit/archive_unpack.h"
 #include "reconcilers/fetch/zstd_unpack.h"
+#include "reconcilers/image_convert.h"
 #include "reconcilers/image_inspect.h"
 #include "reconcilers/image_sink.h"
 #include "specs/base/cleanup.h"
@@ -184,8 +185,8 @@ static int publish(const char *file, const char *path, struct error *err)
 static int check_content(const char *file, const struct image_source *source, struct error *err)
 {
     struct image_info info;
-    if (image_inspect(file, &info, err) < 0) {
-        return error_wrap(err, "%s", source->title);
+    if (image_inspect_base(file, source->title, &info, err) < 0) {
+        return -(int)err->code;
     }
     if (info.has_backing) {
         error_set(err, ERR_IMAGE_FORMAT, "%s is not complete: it refers to another file%s%s",
@@ -195,17 +196,20 @@ static int check_content(const char *file, const struct image_source *source, st
     return 0;
 }
 
-/* `file` holds the unpacked image, which is the source itself when it was not packed. */
-static int file_image(const struct places *places, const struct image_source *source,
-    const char *file, const char *source_sha, char **ret_path, struct error *err)
+static int check_pin(const struct image_source *source, const char *source_sha,
+    const char *unpacked_sha, struct error *err)
 {
-    char id[DIGEST_SIZE];
-    if (digest_file(file, id, err) < 0) {
-        return -(int)err->code;
-    }
-    if (source->sha256 && !text_eq(source->sha256, id) && !text_eq(source->sha256, source_sha)) {
+    if (source->sha256 && !text_eq(source->sha256, unpacked_sha)
+        && !text_eq(source->sha256, source_sha)) {
         return image_file_checksum_error(source->title, source_sha, source->sha256, err);
     }
+    return 0;
+}
+
+/* `file` is ours, and complete. Links first: image_work.h. */
+static int file_image(const struct places *places, const struct image_source *source,
+    const char *file, const char *source_sha, const char *id, char **ret_path, struct error *err)
+{
     if (check_content(file, source, err) < 0 || make_link(places, source->link, id, err) < 0
         || make_link(places, source_sha, id, err) < 0) {
         return -(int)err->code;
@@ -218,30 +222,102 @@ static int file_image(const struct places *places, const struct image_source *so
     return 0;
 }
 
-int image_file_fill(const struct places *places, const struct image_source *source,
+/* ---- another hypervisor's ---- */
+
+static void plan_conversion(const struct places *places, const struct image_source *source,
+    const char *file, const char *source_sha, const char *unpacked_sha,
+    struct image_conversion *conversion)
+{
+    conversion->from = mem_strdup(file);
+    conversion->from_is_temporary = !text_eq(file, source->path);
+    conversion->to = image_temporary_path(places, source->key);
+    memcpy(conversion->source_sha, source_sha, DIGEST_SIZE);
+    memcpy(conversion->unpacked_sha, unpacked_sha, DIGEST_SIZE);
+}
+
+static int file_converted(const struct places *places, const struct image_source *source,
+    const struct image_conversion *conversion, char **ret_path, struct error *err)
+{
+    char id[DIGEST_SIZE];
+    if (digest_file(conversion->to, id, err) < 0
+        || make_link(places, conversion->unpacked_sha, id, err) < 0) {
+        return -(int)err->code;
+    }
+    return file_image(
+        places, source, conversion->to, conversion->source_sha, id, ret_path, err);
+}
+
+/* ---- from the source to the cache ---- */
+
+/* `file` holds the unpacked image, which is the source itself when it was not packed. */
+static int take_unpacked(const struct places *places, const struct image_source *source,
+    const char *file, const char *source_sha, struct image_conversion *conversion,
+    char **ret_path, struct error *err)
+{
+    char unpacked_sha[DIGEST_SIZE];
+    bool is_source = text_eq(file, source->path);
+    memcpy(unpacked_sha, source_sha, DIGEST_SIZE);
+    if ((!is_source && digest_file(file, unpacked_sha, err) < 0)
+        || check_pin(source, source_sha, unpacked_sha, err) < 0
+        || image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
+        return -(int)err->code;
+    }
+    if (conversion->format) {
+        plan_conversion(places, source, file, source_sha, unpacked_sha, conversion);
+        return 0;
+    }
+    if (is_source && !source->is_ours) {
+        return error_set(err, ERR_IMAGE_FORMAT, "%s changed while it was read", source->title);
+    }
+    return file_image(places, source, file, source_sha, unpacked_sha, ret_path, err);
+}
+
+static int unpack_and_take(const struct places *places, const struct image_source *source,
+    enum compression compression, const char *source_sha, struct image_conversion *conversion,
     const atomic_bool *is_cancelled, char **ret_path, struct error *err)
 {
-    char source_sha[DIGEST_SIZE], unique[TEXT_ID_SIZE];
+    cleanup_free char *temporary = image_temporary_path(places, source->key);
+    int rc = unpack(source->path, temporary, compression, is_cancelled, err);
+    if (rc == 0) {
+        rc = take_unpacked(places, source, temporary, source_sha, conversion, ret_path, err);
+    }
+    if (rc < 0) {
+        (void)unlink(temporary);
+    }
+    return rc;
+}
+
+static int take_source(const struct places *places, const struct image_source *source,
+    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err)
+{
+    char source_sha[DIGEST_SIZE];
     enum compression compression;
+    const struct image_foreign *foreign;
     if (compression_of_file(source->path, source->name, &compression, err) < 0
+        || image_foreign_of_file(source->path, source->title, &foreign, err) < 0
         || digest_file(source->path, source_sha, err) < 0) {
         return -(int)err->code;
     }
     if (source->digest && !text_eq(source->digest, source_sha)) {
         return image_file_checksum_error(source->title, source_sha, source->digest, err);
     }
-    if (compression == COMPRESSION_NONE && source->is_ours) {
-        return file_image(places, source, source->path, source_sha, ret_path, err);
+    if (compression == COMPRESSION_NONE && (source->is_ours || foreign)) {
+        return take_unpacked(
+            places, source, source->path, source_sha, conversion, ret_path, err);
     }
-    digest_random_id(unique);
-    cleanup_free char *relative = mem_printf("images/.part/%s.tmp-%s", source->key, unique);
-    cleanup_free char *temporary = places_path(places, relative);
-    int rc = unpack(source->path, temporary, compression, is_cancelled, err);
-    if (rc == 0) {
-        rc = file_image(places, source, temporary, source_sha, ret_path, err);
+    return unpack_and_take(
+        places, source, compression, source_sha, conversion, is_cancelled, ret_path, err);
+}
+
+int image_file_fill(const struct places *places, const struct image_source *source,
+    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err)
+{
+    if (!conversion->is_done) {
+        return take_source(places, source, conversion, is_cancelled, ret_path, err);
     }
-    if (rc < 0) {
-        (void)unlink(temporary);
-    }
+    int rc = file_converted(places, source, conversion, ret_path, err);
+    image_conversion_clear(conversion);
     return rc;
 }

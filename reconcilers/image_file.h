@@ -8,6 +8,7 @@
 #include "specs/base/digest.h"
 
 struct error;
+struct image_conversion;
 struct places;
 
 /* Bytes that are to become a cached image. */
@@ -42,9 +43,13 @@ int image_file_set_name(
  * Hashes, unpacks, checks, syncs and files a source; *ret_path is where. Blocks. Doing it again is
  * a no-op. -ERR_IMAGE_CHECKSUM; -ERR_IMAGE_FORMAT (also an image that refers to another file: what
  * comes from elsewhere must not name files of this host); -ERR_IMAGE_DECOMPRESS, -ERR_NO_SPACE …
+ *
+ * `conversion` is zero, or one that is done. Of another hypervisor's image *ret_path is NULL and
+ * `conversion` says what to convert before this is called again with it; otherwise it is cleared.
  */
 int image_file_fill(const struct places *places, const struct image_source *source,
-    const atomic_bool *is_cancelled, char **ret_path, struct error *err);
+    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err);
 
 /* Sets -ERR_IMAGE_CHECKSUM. */
 int image_file_checksum_error(

@@ -8,29 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reconcilers/qcow2_tables.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image_foreign.h"
 #include "specs/qcow2.h"
-
-static ssize_t read_at(int fd, void *bytes, size_t n, off_t offset)
-{
-    size_t have = 0;
-    while (have < n) {
-        ssize_t got = pread(fd, (char *)bytes + have, n - have, offset + (off_t)have);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            return -1;
-        }
-        if (got == 0) {
-            break;
-        }
-        have += (size_t)got;
-    }
-    return (ssize_t)have;
-}
 
 static int open_image(const char *path, int *ret_fd, struct error *err)
 {
@@ -51,7 +36,7 @@ static int open_image(const char *path, int *ret_fd, struct error *err)
 
 static int read_head(int fd, const char *path, uint8_t *head, size_t *ret_n, struct error *err)
 {
-    ssize_t n = read_at(fd, head, IMAGE_HEAD_SIZE, 0);
+    ssize_t n = fs_read_at(fd, head, IMAGE_HEAD_SIZE, 0);
     if (n < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read image '%s'", path);
     }
@@ -78,10 +63,34 @@ int compression_of_file(
     return 0;
 }
 
+int image_foreign_of_file(
+    const char *path, const char *title, const struct image_foreign **ret, struct error *err)
+{
+    cleanup_close int fd = -1;
+    cleanup_free uint8_t *head = mem_calloc(1, IMAGE_FOREIGN_HEAD_SIZE);
+    if (open_image(path, &fd, err) < 0) {
+        return -(int)err->code;
+    }
+    ssize_t n = fs_read_at(fd, head, IMAGE_FOREIGN_HEAD_SIZE, 0);
+    if (n < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot read image '%s'", path);
+    }
+    const struct image_foreign *foreign = image_foreign_format(head, (size_t)n);
+    const char *dependency = foreign ? image_foreign_dependency(head, (size_t)n) : NULL;
+    if (dependency) {
+        error_set(err, ERR_IMAGE_FORMAT, "%s is a %s image that is not complete: %s", title,
+            foreign->name, dependency);
+        return error_help(err, "make one file of it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
+    }
+    *ret = foreign;
+    return 0;
+}
+
 static int inspect_qcow2(
-    int fd, const uint8_t *head, size_t n, struct image_info *ret, struct error *err)
+    int fd, const uint8_t *head, size_t n, bool is_base, struct image_info *ret, struct error *err)
 {
     struct qcow2_header header;
+    struct stat st;
     int rc = qcow2_parse(head, n, &header, err);
     if (rc < 0) {
         return rc;
@@ -94,9 +103,15 @@ static int inspect_qcow2(
         .virtual_size = header.virtual_size,
         .has_backing = header.backing_size > 0 || header.has_data_file,
     };
-    if (read_at(fd, info.backing, header.backing_size, (off_t)header.backing_offset)
+    if (fs_read_at(fd, info.backing, header.backing_size, (int64_t)header.backing_offset)
         != (ssize_t)header.backing_size) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
+    }
+    if (is_base && fstat(fd, &st) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot stat it");
+    }
+    if (is_base && qcow2_tables_check(fd, &header, (uint64_t)st.st_size, err) < 0) {
+        return -(int)err->code;
     }
     *ret = info;
     return 0;
@@ -105,9 +120,9 @@ static int inspect_qcow2(
 static int inspect_raw(
     int fd, const uint8_t *head, size_t n, struct image_info *ret, struct error *err)
 {
-    const char *foreign = image_foreign_format(head, n);
+    const struct image_foreign *foreign = image_foreign_format(head, n);
     if (foreign) {
-        error_set(err, ERR_IMAGE_FORMAT, "it is a %s image", foreign);
+        error_set(err, ERR_IMAGE_FORMAT, "it is a %s image", foreign->name);
         return error_help(err, "convert it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
     }
     struct stat st;
@@ -123,7 +138,8 @@ static int inspect_raw(
     return 0;
 }
 
-int image_inspect(const char *path, struct image_info *ret, struct error *err)
+static int inspect(const char *path, const char *title, bool is_base, struct image_info *ret,
+    struct error *err)
 {
     cleanup_close int fd = -1;
     uint8_t head[IMAGE_HEAD_SIZE];
@@ -131,7 +147,18 @@ int image_inspect(const char *path, struct image_info *ret, struct error *err)
     if (open_image(path, &fd, err) < 0 || read_head(fd, path, head, &n, err) < 0) {
         return -(int)err->code;
     }
-    int rc = qcow2_has_magic(head, n) ? inspect_qcow2(fd, head, n, ret, err)
+    int rc = qcow2_has_magic(head, n) ? inspect_qcow2(fd, head, n, is_base, ret, err)
                                       : inspect_raw(fd, head, n, ret, err);
-    return rc < 0 ? error_wrap(err, "image '%s'", path) : 0;
+    return rc < 0 ? error_wrap(err, "image '%s'", title) : 0;
+}
+
+int image_inspect(const char *path, struct image_info *ret, struct error *err)
+{
+    return inspect(path, path, false, ret, err);
+}
+
+int image_inspect_base(
+    const char *path, const char *title, struct image_info *ret, struct error *err)
+{
+    return inspect(path, title, true, ret, err);
 }

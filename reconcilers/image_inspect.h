@@ -13,6 +13,7 @@
 #include "specs/image_format.h"
 
 struct error;
+struct image_foreign;
 
 struct image_info {
     enum image_format format;
@@ -25,8 +26,18 @@ struct image_info {
 int compression_of_file(
     const char *path, const char *name, enum compression *ret, struct error *err);
 
+/* *ret: the other hypervisor's format that the file is in, NULL: in none. -ERR_IMAGE_FORMAT when it
+ * names further files. `title` is what messages call it. */
+int image_foreign_of_file(
+    const char *path, const char *title, const struct image_foreign **ret, struct error *err);
+
 /*
  * -ERR_IMAGE_NOT_FOUND, -ERR_IO: cannot be read. -ERR_IMAGE_FORMAT: neither qcow2 nor raw (whole
  * sectors), encrypted, or another hypervisor's format. Reads a few hundred bytes.
  */
 int image_inspect(const char *path, struct image_info *ret, struct error *err);
+
+/* The same, and -ERR_IMAGE_FORMAT when a qcow2 is cut off or damaged (qcow2_tables.h). For what comes
+ * from elsewhere, before it is used first. */
+int image_inspect_base(
+    const char *path, const char *title, struct image_info *ret, struct error *err);

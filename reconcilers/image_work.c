@@ -46,6 +46,7 @@ void image_work_free(struct image_work *work)
         free(work->boot_id);
         oci_layer_clear(&work->layer);
         free(work->login);
+        image_conversion_clear(&work->conversion);
         part_clear(&work->part);
         free(work->path);
         free(work->etag);
@@ -93,8 +94,7 @@ char *image_find_cached(const struct places *places, const struct spec_image *im
     if (image->kind == IMAGE_URL) {
         return find_url(places, image);
     }
-    bool is_packed = compression_of_name(image->location) != COMPRESSION_NONE;
-    return is_packed ? find_by_stamp(places, image->location) : NULL;
+    return find_by_stamp(places, image->location);
 }
 
 bool image_is_in_reach(const struct places *places, const struct spec_image *image)
@@ -134,7 +134,7 @@ static int verify_local(struct image_work *work, struct error *err)
 static int use_local(struct image_work *work, struct error *err)
 {
     const char *path = work->image.location;
-    if (image_inspect(path, &work->info, err) < 0 || verify_local(work, err) < 0) {
+    if (image_inspect_base(path, path, &work->info, err) < 0 || verify_local(work, err) < 0) {
         return -(int)err->code;
     }
     work->path = mem_strdup(path);
@@ -148,8 +148,9 @@ static int fill(struct image_work *work, const struct image_source *source,
     const atomic_bool *is_cancelled, struct error *err)
 {
     char *path = NULL;
-    int rc = image_file_fill(&work->places, source, is_cancelled, &path, err);
-    return rc < 0 ? rc : take_cached(work, path, err);
+    int rc = image_file_fill(
+        &work->places, source, &work->conversion, is_cancelled, &path, err);
+    return rc < 0 || !path ? rc : take_cached(work, path, err);
 }
 
 /* A damaged image would be damaged again by going on with what we have of it. */
@@ -182,7 +183,7 @@ static int file_download(struct image_work *work, const struct remote *remote,
     image_url_digest(work->image.location, source.link);
     int rc = fill(work, &source, is_cancelled, err);
     work->etag = mem_strdup(work->part.etag);
-    if (rc == 0 || is_fault_of_bytes(err)) {
+    if (work->path || (rc < 0 && is_fault_of_bytes(err))) {
         part_discard(&work->part);
     }
     return rc;
@@ -300,7 +301,11 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     if (!has_stamp) {
         return error_set(err, ERR_IMAGE_NOT_FOUND, "no image file at '%s'", path);
     }
-    if (compression == COMPRESSION_NONE) {
+    const struct image_foreign *foreign;
+    if (image_foreign_of_file(path, path, &foreign, err) < 0) {
+        return -(int)err->code;
+    }
+    if (compression == COMPRESSION_NONE && !foreign) {
         return use_local(work, err);
     }
     struct image_source source = {

@@ -3,12 +3,12 @@
  * The blocking half of getting an image: looks whether it is in reach, hashes, unpacks, checks and
  * files it. Runs on the pool and touches nothing but its own struct and these files:
  *
- *   images/<sha256>.qcow2       the image, 0444, named by its own (unpacked) bytes, raw ones too
+ *   images/<sha256>.qcow2       the image, 0444, named by its own bytes (unpacked, converted), raw ones too
  *   images/.by-source/<digest>  symbolic link to it. The digest is that of what it came from: the
  *                               downloaded file's bytes, "url:URL", or a local file's stamp. So
  *                               whether an image is cached is one stat(2), and a kill between
  *                               filing an image and recording it costs nothing.
- *   images/.part/               downloads (fetch/part.h) and files being unpacked (*.tmp-*)
+ *   images/.part/               downloads (fetch/part.h), files being unpacked or converted (*.tmp-*)
  *
  * The links are made before the image gets its name: killed in between, they lead nowhere.
  */
@@ -19,6 +19,7 @@
 
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/part.h"
+#include "reconcilers/image_convert.h"
 #include "reconcilers/image_inspect.h"
 #include "specs/base/digest.h"
 #include "specs/base/places.h"
@@ -42,6 +43,8 @@ struct image_work {
     char *login;
     bool needs_download; /* `part` is loaded */
     struct part part;
+    /* Has a format: to be done. In: one that was done. */
+    struct image_conversion conversion;
     char *path;
     char id[DIGEST_SIZE]; /* sha256 in the cache, stamp of a local file */
     bool is_cached;       /* lies in images/ */

@@ -25,19 +25,6 @@ static const struct {
 };
 _Static_assert(ARRAY_LEN(compressions) == COMPRESSION_COUNT_, "every compression has a row");
 
-static const struct {
-    const char *name;
-    struct magic magic;
-} foreign_formats[] = {
-    {"VMDK", {"KDMV", 0, 4}},
-    {"VMDK", {"COWD", 0, 4}},
-    {"VMDK", {"# Disk DescriptorFile", 0, 21}},
-    {"VHDX", {"vhdxfile", 0, 8}},
-    {"VHD", {"conectix", 0, 8}},
-    {"VDI", {"\x7f\x10\xda\xbe", 64, 4}},
-    {"QED", {"QED\0", 0, 4}},
-};
-
 const char *image_format_name(enum image_format format)
 {
     return format == IMAGE_QCOW2 ? "qcow2" : "raw";
@@ -76,14 +63,4 @@ enum compression compression_of_head(const uint8_t *head, size_t n)
         }
     }
     return found;
-}
-
-const char *image_foreign_format(const uint8_t *head, size_t n)
-{
-    for (size_t i = 0; i < ARRAY_LEN(foreign_formats); i++) {
-        if (matches(&foreign_formats[i].magic, head, n)) {
-            return foreign_formats[i].name;
-        }
-    }
-    return NULL;
 }

@@ -31,7 +31,3 @@ enum compression compression_of_name(const char *path);
 
 /* What the file is that begins with these bytes. */
 enum compression compression_of_head(const uint8_t *head, size_t n);
-
-/* "VMDK", "VHDX" …: another hypervisor's format, which as a raw disk would merely fail to boot.
- * NULL: none of these. */
-const char *image_foreign_format(const uint8_t *head, size_t n);

@@ -13,6 +13,12 @@ enum {
     AT_CLUSTER_BITS = 20,
     AT_VIRTUAL_SIZE = 24,
     AT_CRYPT_METHOD = 32,
+    AT_L1_SIZE = 36,
+    AT_L1_OFFSET = 40,
+    AT_REFCOUNT_OFFSET = 48,
+    AT_REFCOUNT_CLUSTERS = 56,
+    AT_N_SNAPSHOTS = 60,
+    AT_SNAPSHOTS_OFFSET = 64,
     AT_INCOMPATIBLE = 72, /* version 3 */
     VERSION_2_SIZE = 72,
     MIN_CLUSTER_BITS = 9,
@@ -20,6 +26,7 @@ enum {
 };
 
 static const uint64_t incompatible_data_file = (uint64_t)1 << 2;
+static const uint64_t incompatible_extended_l2 = (uint64_t)1 << 4;
 
 static uint32_t read_u32(const uint8_t *p)
 {
@@ -37,9 +44,9 @@ bool qcow2_has_magic(const uint8_t *bytes, size_t n)
 }
 
 /* The specification: the name stands in the first cluster and has at most 1023 bytes. */
-static bool backing_is_in_bounds(const struct qcow2_header *header, uint32_t cluster_bits)
+static bool backing_is_in_bounds(const struct qcow2_header *header)
 {
-    uint64_t cluster_size = (uint64_t)1 << cluster_bits;
+    uint64_t cluster_size = (uint64_t)1 << header->cluster_bits;
     if (header->backing_offset == 0) {
         return true;
     }
@@ -65,13 +72,20 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
         .virtual_size = read_u64(bytes + AT_VIRTUAL_SIZE),
         .backing_offset = read_u64(bytes + AT_BACKING_OFFSET),
         .is_encrypted = read_u32(bytes + AT_CRYPT_METHOD) != 0,
+        .cluster_bits = read_u32(bytes + AT_CLUSTER_BITS),
+        .n_l1_entries = read_u32(bytes + AT_L1_SIZE),
+        .l1_offset = read_u64(bytes + AT_L1_OFFSET),
+        .refcount_offset = read_u64(bytes + AT_REFCOUNT_OFFSET),
+        .refcount_clusters = read_u32(bytes + AT_REFCOUNT_CLUSTERS),
+        .n_snapshots = read_u32(bytes + AT_N_SNAPSHOTS),
+        .snapshots_offset = read_u64(bytes + AT_SNAPSHOTS_OFFSET),
     };
     header.backing_size = header.backing_offset ? read_u32(bytes + AT_BACKING_SIZE) : 0;
     uint64_t incompatible = version == 3 ? read_u64(bytes + AT_INCOMPATIBLE) : 0;
     header.has_data_file = (incompatible & incompatible_data_file) != 0;
-    uint32_t cluster_bits = read_u32(bytes + AT_CLUSTER_BITS);
-    if (cluster_bits < MIN_CLUSTER_BITS || cluster_bits > MAX_CLUSTER_BITS
-        || header.virtual_size > INT64_MAX || !backing_is_in_bounds(&header, cluster_bits)) {
+    header.has_extended_l2 = (incompatible & incompatible_extended_l2) != 0;
+    if (header.cluster_bits < MIN_CLUSTER_BITS || header.cluster_bits > MAX_CLUSTER_BITS
+        || header.virtual_size > INT64_MAX || !backing_is_in_bounds(&header)) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is damaged");
     }
     *ret = header;

@@ -95,6 +95,25 @@ int fs_read_file(const char *path, struct buf *out, struct error *err)
     return 0;
 }
 
+ssize_t fs_read_at(int fd, void *bytes, size_t n, int64_t offset)
+{
+    size_t have = 0;
+    while (have < n) {
+        ssize_t got = pread(fd, (char *)bytes + have, n - have, (off_t)offset + (off_t)have);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return -1;
+        }
+        if (got == 0) {
+            break;
+        }
+        have += (size_t)got;
+    }
+    return (ssize_t)have;
+}
+
 int fs_write_all(int fd, const void *bytes, size_t n, struct error *err)
 {
     const char *p = bytes;

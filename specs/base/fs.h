@@ -44,6 +44,9 @@ int fs_remove_tree(const char *path, struct error *err);
 /* unlink(); what is already gone is fine. */
 int fs_remove_file(const char *path, struct error *err);
 
+/* pread() until `n` bytes are there or the file ends; -1 with errno. */
+ssize_t fs_read_at(int fd, void *bytes, size_t n, int64_t offset);
+
 /* write() until all is written. */
 int fs_write_all(int fd, const void *bytes, size_t n, struct error *err);
 

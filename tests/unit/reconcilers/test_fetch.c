@@ -447,6 +447,40 @@ static bool has_progress(void *context)
     return strcmp(f->progress, "1 of 4 MB") == 0;
 }
 
+/* The fixture's bytes as an image that qemu-img made of them; *ret_n its size. free() it. */
+static void *foreign_bytes(struct fixture *f, const char *driver, size_t *ret_n)
+{
+    cleanup_free char *raw = media_host_file(&f->m, "raw.img", f->bytes, SIZE);
+    cleanup_free char *path = media_host_path(&f->m, "disk.foreign");
+    const char *argv[] = {
+        "qemu-img", "convert", "-q", "-f", "raw", "-O", driver, raw, path, NULL};
+    assert_true(media_host_run(argv));
+    cleanup_buf struct buf bytes = BUF_INIT(64 << 20);
+    struct error err = {0};
+    assert_int_equal(fs_read_file(path, &bytes, &err), 0);
+    *ret_n = bytes.len;
+    return mem_dup(bytes.data, bytes.len);
+}
+
+/* What cannot be converted is not kept, so that a repaired image on the server is found. */
+static void a_download_that_cannot_be_converted_is_got_anew(void **state)
+{
+    struct fixture *f = *state;
+    size_t n = 0;
+    cleanup_free uint8_t *good = foreign_bytes(f, "vhdx", &n);
+    cleanup_free uint8_t *bad = mem_dup(good, n);
+    memset(bad + 64 * 1024, 0, n - 64 * 1024);
+    behave(f, (struct http_behaviour){.body = bad, .size = n, .etag = "\"bad\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_CONVERSION);
+    assert_null(strstr(f->m.error.message, "secret"));
+    behave(f, (struct http_behaviour){.body = good, .size = n, .etag = "\"good\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_string_equal(json_text(f->results[0].record, "format"), "qcow2");
+    assert_string_equal(json_text(f->results[0].record, "etag"), "\"good\"");
+    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    assert_int_equal(rmdir(part), 0);
+}
+
 static void progress_is_told_in_megabytes(void **state)
 {
     struct fixture *f = *state;
@@ -559,6 +593,7 @@ int main(void)
         TEST(many_vms_of_one_url_share_one_download),
         TEST(cancelling_one_leaves_the_others_their_download),
         TEST(a_cancelled_download_goes_on_later),
+        TEST(a_download_that_cannot_be_converted_is_got_anew),
         TEST(progress_is_told_in_megabytes),
         TEST(a_part_of_another_boot_is_not_trusted),
         TEST(a_full_disk_is_told_and_the_part_is_kept),

@@ -129,16 +129,6 @@ static void a_file_of_odd_size_is_no_raw_disk(void **state)
     assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
 }
 
-static void another_hypervisors_format_says_how_to_convert(void **state)
-{
-    struct fixture *f = *state;
-    memcpy(f->bytes, "KDMV", 4);
-    cleanup_free char *path = raw_file(f);
-    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
-    assert_non_null(strstr(f->m.error.message, "VMDK"));
-    assert_non_null(strstr(error_help_text(&f->m.error), "qemu-img convert"));
-}
-
 static void the_sha256_of_a_local_image_is_verified(void **state)
 {
     struct fixture *f = *state;
@@ -277,6 +267,248 @@ static void a_qcow2_is_known_by_its_header_not_its_name(void **state)
     assert_false(info.has_backing);
 }
 
+static bool is_there(void *path)
+{
+    return fs_exists(path);
+}
+
+/* ---- cut off ---- */
+
+/* A qcow2 with data, compressed or not, of the fixture's bytes. */
+static char *qcow2_file(struct fixture *f, bool is_compressed)
+{
+    cleanup_free char *raw = raw_file(f);
+    char *path = media_host_path(&f->m, "disk.qcow2");
+    const char *argv[] = {"qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", raw, path,
+        is_compressed ? "-c" : NULL, NULL};
+    assert_true(media_host_run(argv));
+    return path;
+}
+
+static void a_qcow2_that_is_cut_off_anywhere_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    for (int is_compressed = 0; is_compressed < 2; is_compressed++) {
+        cleanup_free char *path = qcow2_file(f, is_compressed);
+        cleanup_free char *url = mem_printf("file://%s", path);
+        assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+        for (int64_t size = fs_size(path) - 1024; size > 512; size -= 24 * 1024) {
+            assert_int_equal(truncate(path, size), 0);
+            assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
+            assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
+        }
+        assert_non_null(strstr(f->m.error.message, path));
+        assert_non_null(strstr(error_help_text(&f->m.error), "get the image again"));
+    }
+}
+
+/* ---- other hypervisors' ---- */
+
+/* qemu-img makes the fixture's bytes an image of this format; the path. */
+static char *foreign_file(struct fixture *f, const char *driver, const char *option)
+{
+    cleanup_free char *raw = raw_file(f);
+    char *path = mem_printf("%s/disk.%s", f->m.dir, driver);
+    const char *argv[] = {"qemu-img", "convert", "-q", "-f", "raw", "-O", driver, raw, path,
+        option ? "-o" : NULL, option, NULL};
+    assert_true(media_host_run(argv));
+    return path;
+}
+
+/* What was fetched lies in the cache, is a complete qcow2, and begins with the fixture's bytes. */
+static void assert_is_converted(struct fixture *f)
+{
+    struct image_info info;
+    struct error err = {0};
+    char id[DIGEST_SIZE];
+    assert_int_equal(image_inspect_base(f->result.path, "it", &info, &err), 0);
+    assert_int_equal(info.format, IMAGE_QCOW2);
+    assert_false(info.has_backing);
+    cleanup_free char *path = places_image(&f->m.places, f->result.id);
+    assert_string_equal(f->result.path, path);
+    assert_int_equal(digest_file(path, id, &err), 0);
+    assert_string_equal(f->result.id, id);
+    cleanup_free char *back = media_host_path(&f->m, "back.img");
+    const char *argv[] = {"qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=256k", "count=1",
+        mem_printf("if=%s", path), mem_printf("of=%s", back), NULL};
+    assert_true(media_host_run(argv));
+    free((char *)(uintptr_t)argv[8]);
+    free((char *)(uintptr_t)argv[9]);
+    assert_int_equal(digest_file(back, id, &err), 0);
+    assert_string_equal(id, f->sha256);
+}
+
+/* Nothing half-done is left. */
+static void assert_no_temporary_files(struct fixture *f)
+{
+    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    assert_int_equal(rmdir(part), 0);
+}
+
+static void check_converted(struct fixture *f, const char *driver, const char *option)
+{
+    cleanup_free char *path = foreign_file(f, driver, option);
+    cleanup_free char *url = mem_printf("file://%s", path);
+    cleanup_free char *before = NULL;
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+    assert_is_converted(f);
+    before = mem_strdup(f->result.path);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE); /* kept */
+    assert_string_equal(f->result.path, before);
+    assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_NONE);
+    assert_is_converted(f);
+    assert_true(fs_exists(path));
+    assert_no_temporary_files(f);
+}
+
+static void a_vmdk_is_converted(void **state)
+{
+    check_converted(*state, "vmdk", NULL);
+}
+
+static void a_stream_optimized_vmdk_is_converted(void **state)
+{
+    check_converted(*state, "vmdk", "subformat=streamOptimized");
+}
+
+static void a_vdi_is_converted(void **state)
+{
+    check_converted(*state, "vdi", NULL);
+}
+
+static void a_vhd_is_converted(void **state)
+{
+    check_converted(*state, "vpc", "force_size=on");
+}
+
+static void a_vhdx_is_converted(void **state)
+{
+    check_converted(*state, "vhdx", NULL);
+}
+
+static void a_qed_is_converted(void **state)
+{
+    check_converted(*state, "qed", NULL);
+}
+
+static void a_packed_vdi_is_unpacked_and_converted(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *plain = foreign_file(f, "vdi", NULL);
+    char unpacked[DIGEST_SIZE];
+    struct error err = {0};
+    assert_int_equal(digest_file(plain, unpacked, &err), 0);
+    const char *argv[] = {"xz", "-q", plain, NULL};
+    assert_true(media_host_run(argv));
+    cleanup_free char *path = mem_printf("%s.xz", plain);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, f->sha256), ERR_IMAGE_CHECKSUM);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, unpacked), ERR_NONE);
+    assert_is_converted(f);
+    assert_no_temporary_files(f);
+}
+
+/* By the bytes that were published, not by those that qemu-img made of them. */
+static void the_sha256_of_a_converted_image_is_its_sources(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = foreign_file(f, "vmdk", NULL);
+    cleanup_free char *url = mem_printf("file://%s", path);
+    char right[DIGEST_SIZE];
+    struct error err = {0};
+    assert_int_equal(digest_file(path, right, &err), 0);
+    assert_int_equal(fetch(f, IMAGE_URL, url, f->sha256), ERR_IMAGE_CHECKSUM);
+    assert_int_equal(fetch(f, IMAGE_URL, url, right), ERR_NONE);
+    assert_is_converted(f);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fetch(f, IMAGE_URL, url, right), ERR_NONE);
+}
+
+static void a_name_that_json_cannot_hold_is_converted_too(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *made = foreign_file(f, "vdi", NULL);
+    cleanup_free char *path = media_host_path(&f->m, "disk,\xff\".vdi");
+    assert_int_equal(rename(made, path), 0);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+    assert_is_converted(f);
+}
+
+static void a_vmdk_that_names_other_files_is_never_opened(void **state)
+{
+    static const char *const formats[] = {"subformat=monolithicFlat",
+        "subformat=twoGbMaxExtentSparse"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+        cleanup_free char *path = foreign_file(f, "vmdk", formats[i]);
+        cleanup_free char *url = mem_printf("file://%s", path);
+        assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
+        assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
+        assert_non_null(strstr(f->m.error.message, "a description of other files"));
+        assert_non_null(strstr(error_help_text(&f->m.error), "qemu-img convert"));
+    }
+    assert_no_temporary_files(f);
+}
+
+static void a_vmdk_with_a_parent_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *parent = foreign_file(f, "vmdk", NULL);
+    cleanup_free char *path = media_host_path(&f->m, "child.vmdk");
+    const char *argv[] = {
+        "qemu-img", "create", "-q", "-f", "vmdk", "-b", parent, "-F", "vmdk", path, NULL};
+    assert_true(media_host_run(argv));
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
+    assert_non_null(strstr(f->m.error.message, "derived from"));
+}
+
+static void a_conversion_that_fails_says_why_and_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = foreign_file(f, "vhdx", NULL);
+    assert_int_equal(truncate(path, 100 * 1024), 0);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_CONVERSION);
+    assert_non_null(strstr(f->m.error.message, path));
+    assert_non_null(strstr(f->m.error.message, "from VHDX to qcow2"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "qemu-img is installed"));
+    assert_no_temporary_files(f);
+}
+
+static void without_qemu_img_nothing_is_converted(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = foreign_file(f, "vdi", NULL);
+    cleanup_free char *search = mem_strdup(getenv("PATH"));
+    assert_int_equal(setenv("PATH", f->m.dir, 1), 0);
+    enum error_code code = fetch(f, IMAGE_FILE, path, NULL);
+    assert_int_equal(setenv("PATH", search, 1), 0);
+    assert_int_equal(code, ERR_IMAGE_CONVERSION);
+    assert_non_null(strstr(f->m.error.message, "not found in PATH"));
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+}
+
+/* A qemu-img that never ends, which says when it runs. */
+static void a_conversion_nobody_waits_for_is_ended(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = foreign_file(f, "vdi", NULL);
+    cleanup_free char *fake = media_host_path(&f->m, "qemu-img");
+    cleanup_free char *started = media_host_path(&f->m, "started");
+    cleanup_free char *script = mem_printf(
+        "#!/bin/sh\nfor to; do :; done\n: >\"$to\"\n: >%s\nexec tail -f /dev/null\n", started);
+    cleanup_free char *made = media_host_file(&f->m, "qemu-img", script, strlen(script));
+    assert_int_equal(chmod(fake, 0700), 0);
+    cleanup_free char *search = mem_strdup(getenv("PATH"));
+    cleanup_free char *first = mem_printf("%s:%s", f->m.dir, search);
+    assert_int_equal(setenv("PATH", first, 1), 0);
+    struct spec_image image = {.kind = IMAGE_FILE, .location = path};
+    struct op *op = image_fetch(f->cache, &image, &f->result, NULL, media_host_done, &f->m);
+    bool has_started = media_host_wait_for(&f->m, is_there, started);
+    assert_int_equal(setenv("PATH", search, 1), 0);
+    assert_true(has_started);
+    op_cancel(op);
+    assert_no_temporary_files(f);
+}
+
 static void a_full_disk_is_told_and_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -318,7 +550,6 @@ int main(void)
         TEST(a_missing_local_image_is_told),
         TEST(a_directory_or_a_pipe_is_no_image),
         TEST(a_file_of_odd_size_is_no_raw_disk),
-        TEST(another_hypervisors_format_says_how_to_convert),
         TEST(the_sha256_of_a_local_image_is_verified),
         TEST(a_zstd_image_is_unpacked_into_the_cache),
         TEST(a_gzip_image_is_unpacked_into_the_cache),
@@ -332,6 +563,21 @@ int main(void)
         TEST(an_image_from_a_url_must_not_name_a_backing_file),
         TEST(an_image_from_a_url_must_not_name_a_data_file),
         TEST(a_qcow2_is_known_by_its_header_not_its_name),
+        TEST(a_qcow2_that_is_cut_off_anywhere_is_refused),
+        TEST(a_vmdk_is_converted),
+        TEST(a_stream_optimized_vmdk_is_converted),
+        TEST(a_vdi_is_converted),
+        TEST(a_vhd_is_converted),
+        TEST(a_vhdx_is_converted),
+        TEST(a_qed_is_converted),
+        TEST(a_packed_vdi_is_unpacked_and_converted),
+        TEST(the_sha256_of_a_converted_image_is_its_sources),
+        TEST(a_name_that_json_cannot_hold_is_converted_too),
+        TEST(a_vmdk_that_names_other_files_is_never_opened),
+        TEST(a_vmdk_with_a_parent_is_refused),
+        TEST(a_conversion_that_fails_says_why_and_leaves_nothing),
+        TEST(without_qemu_img_nothing_is_converted),
+        TEST(a_conversion_nobody_waits_for_is_ended),
         TEST(a_full_disk_is_told_and_leaves_nothing),
         TEST(a_cancelled_fetch_is_never_reported),
     };

@@ -22,24 +22,10 @@ static void compressions_are_known_by_magic_and_by_name(void **state)
     assert_string_equal(compression_name(COMPRESSION_XZ), "xz");
 }
 
-static void other_hypervisors_formats_have_names(void **state)
-{
-    uint8_t head[IMAGE_HEAD_SIZE] = {0};
-    (void)state;
-    assert_null(image_foreign_format(head, sizeof(head)));
-    memcpy(head, "KDMV", 4);
-    assert_string_equal(image_foreign_format(head, sizeof(head)), "VMDK");
-    memset(head, 0, 4);
-    memcpy(head + 64, "\x7f\x10\xda\xbe", 4);
-    assert_string_equal(image_foreign_format(head, sizeof(head)), "VDI");
-    assert_null(image_foreign_format(head, 67));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compressions_are_known_by_magic_and_by_name),
-        cmocka_unit_test(other_hypervisors_formats_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

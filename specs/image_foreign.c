@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/image_foreign.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "specs/base/cleanup.h"
+
+enum {
+    VMDK_CAPACITY = 12,    /* u64, little-endian: sectors */
+    VMDK_DESCRIPTOR = 28,  /* u64, little-endian: sector */
+    VMDK_HEADER_SIZE = 79,
+    VMDK_TEXT = 512,       /* where QEMU looks for the descriptor, whatever the header says */
+    VHD_TYPE = 60,         /* u32, big-endian */
+    VHD_DIFFERENCING = 4,
+    QED_FEATURES = 16,     /* u64, little-endian */
+    QED_BACKING_FILE = 1,
+};
+
+/* The descriptor's first line. */
+static const char vmdk_title[] = "# Disk DescriptorFile";
+
+enum kind { VMDK_SPARSE, VMDK_OLD, VMDK_DESCRIPTION, VHDX, VHD, VDI, QED };
+
+static const struct {
+    struct image_foreign format;
+    const char *magic;
+    size_t offset, n;
+} formats[] = {
+    [VMDK_SPARSE] = {{"VMDK", "vmdk"}, "KDMV", 0, 4},
+    [VMDK_OLD] = {{"VMDK", "vmdk"}, "COWD", 0, 4},
+    [VMDK_DESCRIPTION] = {{"VMDK", "vmdk"}, vmdk_title, 0, sizeof(vmdk_title) - 1},
+    [VHDX] = {{"VHDX", "vhdx"}, "vhdxfile", 0, 8},
+    [VHD] = {{"VHD", "vpc"}, "conectix", 0, 8},
+    [VDI] = {{"VDI", "vdi"}, "\x7f\x10\xda\xbe", 64, 4},
+    [QED] = {{"QED", "qed"}, "QED\0", 0, 4},
+};
+
+/* -1: none. */
+static int kind_of(const uint8_t *head, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+        if (n >= formats[i].offset + formats[i].n
+            && memcmp(head + formats[i].offset, formats[i].magic, formats[i].n) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n)
+{
+    int kind = kind_of(head, n);
+    return kind < 0 ? NULL : &formats[kind].format;
+}
+
+static uint64_t little_u64(const uint8_t *p)
+{
+    uint64_t value = 0;
+    for (int i = 7; i >= 0; i--) {
+        value = value << 8 | p[i];
+    }
+    return value;
+}
+
+static bool contains(const uint8_t *bytes, size_t n, const char *text)
+{
+    return memmem(bytes, n, text, strlen(text)) != NULL;
+}
+
+/* QEMU opens the file that this line names, in either sparse format. */
+static bool vmdk_has_parent(const uint8_t *head, size_t n)
+{
+    return contains(head, n, "parentFileNameHint");
+}
+
+/* QEMU takes a header without a capacity for a wrapped description, and opens the files it lists. */
+static const char *vmdk_dependency(const uint8_t *head, size_t n)
+{
+    if (n < VMDK_HEADER_SIZE) {
+        return "its header is cut off";
+    }
+    if (little_u64(head + VMDK_CAPACITY) == 0) {
+        return "it is a description of other files";
+    }
+    uint64_t sector = little_u64(head + VMDK_DESCRIPTOR);
+    bool has_text = n > VMDK_TEXT && contains(head + VMDK_TEXT, n - VMDK_TEXT, vmdk_title);
+    if (sector == 0 || (sector == 1 && !has_text)) {
+        return "it is one part of a disk split into several files";
+    }
+    return vmdk_has_parent(head, n) ? "it needs the disk it was derived from" : NULL;
+}
+
+static const char *differencing(bool has_parent)
+{
+    return has_parent ? "it needs the disk it was derived from" : NULL;
+}
+
+const char *image_foreign_dependency(const uint8_t *head, size_t n)
+{
+    switch (kind_of(head, n)) {
+    case VMDK_SPARSE:
+        return vmdk_dependency(head, n);
+    case VMDK_OLD:
+        return differencing(vmdk_has_parent(head, n));
+    case VMDK_DESCRIPTION:
+        return "it is a description of other files";
+    case VHD:
+        return differencing(n < VHD_TYPE + 4 || head[VHD_TYPE + 3] == VHD_DIFFERENCING);
+    case QED:
+        return differencing(n < QED_FEATURES + 8 || (head[QED_FEATURES] & QED_BACKING_FILE));
+    default:
+        return NULL;
+    }
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Disk images of other hypervisors, which qemu-img converts: what they are, and whether one stands
+ * alone. Some formats name further files of which the disk is made; who made the image must not
+ * choose which files of this host are read, so those are refused before any program opens them.
+ * Pure: reads bytes. Sources: VMware's "Virtual Disk Format 5.0", Microsoft's VHD specification and
+ * [MS-VHDX], QEMU's docs/interop/qed_spec.txt and what its block/vmdk.c opens.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { IMAGE_FOREIGN_HEAD_SIZE = 512 + 20 * 512 }; /* bytes that are enough for all below */
+
+struct image_foreign {
+    const char *name;   /* "VMDK", "VHDX" …: for people */
+    const char *driver; /* what qemu-img calls it */
+};
+
+/* What begins with these bytes; NULL: none of these formats. Static. IMAGE_HEAD_SIZE bytes are enough
+ * here. As a raw disk such a file would merely fail to boot. */
+const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n);
+
+/* Why the image cannot be taken alone ("it is a description of other files"); NULL: it can. A
+ * VHDX with a parent is not seen: qemu-img refuses it without opening the parent. */
+const char *image_foreign_dependency(const uint8_t *head, size_t n);
