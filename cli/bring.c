@@ -74,10 +74,8 @@ static void tell(const struct ask *ask, size_t i)
  * spec is what they are being made of. */
 static struct spec_diff find_pending(const struct vm_record *record, const struct vm_spec *spec)
 {
-    struct error ignored = {.code = ERR_NONE};
     struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
-    const json_t *json = record->status ? record->status->applied_spec : NULL;
-    struct vm_spec *applied = json ? vm_spec_from_json(json, &ignored) : NULL;
+    struct vm_spec *applied = record->status ? vm_status_applied_spec(record->status) : NULL;
     if (applied) {
         diff = spec_diff(applied, spec);
     } else if (record->desired) {

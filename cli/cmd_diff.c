@@ -61,11 +61,11 @@ static void add_row(struct findings *findings, const char *vm, const char *field
     (void)json_array_append_new(findings->rows, row);
 }
 
-/* Either may be NULL: there is no such VM on that side. */
-static void compare(
-    struct findings *findings, const struct vm_spec *before, const struct vm_spec *after)
+/* `before` or `after` may be NULL: there is no such VM on that side; `running`: none runs. */
+static void compare(struct findings *findings, const struct vm_spec *before,
+    const struct vm_spec *after, const struct vm_spec *running)
 {
-    unified_diff_add(&findings->text, before, after, findings->use_color);
+    unified_diff_add(&findings->text, before, after, running, findings->use_color);
     if (!before || !after) {
         const struct vm_spec *spec = before ? before : after;
         cleanup_json json_t *json = vm_spec_to_json(spec);
@@ -73,7 +73,7 @@ static void compare(
             before ? "prune" : "create");
         return;
     }
-    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff(before, after);
+    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff_on(before, after, running);
     for (size_t i = 0; i < diff.count; i++) {
         const struct spec_change *change = &diff.changes[i];
         add_row(findings, after->name, change->field, change->before_value, change->after_value,
@@ -90,7 +90,9 @@ static int diff_vm(
         return rc;
     }
     bool is_there = record.desired && !record.desired->is_deleting;
-    compare(findings, is_there ? record.desired->spec : NULL, spec);
+    struct vm_spec *running = is_there ? wish_running_spec(&record) : NULL;
+    compare(findings, is_there ? record.desired->spec : NULL, spec, running);
+    vm_spec_free(running);
     return 0;
 }
 
@@ -100,7 +102,7 @@ static int diff_removed_vm(
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, name, &record, err);
     if (rc == 0 && record.desired) {
-        compare(findings, record.desired->spec, NULL);
+        compare(findings, record.desired->spec, NULL, NULL);
     }
     return rc;
 }

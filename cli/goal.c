@@ -115,6 +115,13 @@ static bool is_in_sync(const struct vm_status *status, uint64_t generation)
     return has(status, CONDITION_SYNCED, CONDITION_TRUE, generation);
 }
 
+/* A change that is being brought to the running machine is no drift: it is a moment's work. */
+static bool is_applying(const struct vm_status *status)
+{
+    const struct condition *synced = &status->conditions[CONDITION_SYNCED];
+    return synced->state == CONDITION_FALSE && synced->reason == REASON_APPLYING;
+}
+
 static bool is_reached(
     const struct goal *goal, const struct vm_record *record, uint64_t generation)
 {
@@ -122,7 +129,7 @@ static bool is_reached(
     switch (goal->kind) {
     case GOAL_READY:
         return has(status, CONDITION_READY, CONDITION_TRUE, generation) && !is_renewing(record) &&
-            (goal->allows_drift || is_in_sync(status, generation));
+            (goal->allows_drift ? !is_applying(status) : is_in_sync(status, generation));
     case GOAL_RUNNING:
         return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) && !is_renewing(record);
     case GOAL_STOPPED:

@@ -62,8 +62,16 @@ static void add_network(struct buf *out, const struct vm_spec *spec)
 static void add_spec(struct buf *out, const struct vm_spec *spec)
 {
     field(out, "Backend:", "%s", backend_kind_name(spec->backend));
-    field(out, "vCPUs:", "%u", spec->vcpus);
-    field(out, "Memory:", "%u MB", spec->memory_mib);
+    if (spec->max_vcpus > spec->vcpus) {
+        field(out, "vCPUs:", "%u (up to %u)", spec->vcpus, spec->max_vcpus);
+    } else {
+        field(out, "vCPUs:", "%u", spec->vcpus);
+    }
+    if (spec->max_memory_mib > spec->memory_mib) {
+        field(out, "Memory:", "%u MB (up to %u)", spec->memory_mib, spec->max_memory_mib);
+    } else {
+        field(out, "Memory:", "%u MB", spec->memory_mib);
+    }
     if (spec->disk_gib) {
         field(out, "Disk:", "%u GB", spec->disk_gib);
     } else {

@@ -163,8 +163,8 @@ static void add_whole(struct writer *w, struct side *side, const struct vm_spec 
     vm_spec_free(plain);
 }
 
-void unified_diff_add(
-    struct buf *out, const struct vm_spec *before, const struct vm_spec *after, bool use_color)
+void unified_diff_add(struct buf *out, const struct vm_spec *before, const struct vm_spec *after,
+    const struct vm_spec *running, bool use_color)
 {
     struct writer w = {.out = out, .use_color = use_color};
     if (!before || !after) {
@@ -173,7 +173,7 @@ void unified_diff_add(
         write_hunk(&w, before ? "left running (vmctl up --prune destroys it)" : "create");
         return;
     }
-    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff(before, after);
+    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff_on(before, after, running);
     if (diff.count > 0) {
         write_names(&w, before, after);
     }

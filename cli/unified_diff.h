@@ -19,6 +19,6 @@ struct buf;
 struct vm_spec;
 
 /* Appends it. `before` NULL: a VM to be made; `after` NULL: one the file no longer has. Nothing when
- * both say the same. */
-void unified_diff_add(
-    struct buf *out, const struct vm_spec *before, const struct vm_spec *after, bool use_color);
+ * both say the same. `running` as spec_diff_on() has it. */
+void unified_diff_add(struct buf *out, const struct vm_spec *before, const struct vm_spec *after,
+    const struct vm_spec *running, bool use_color);

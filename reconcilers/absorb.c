@@ -72,15 +72,31 @@ static bool absorb_launch(struct pass *pass)
 
 static bool absorb_boot(struct pass *pass)
 {
+    pass->vm->checked_at_ms = pass->now_ms;
     replace_text(&pass->patch->status->vnc, &pass->vm->outcome.boot.vnc);
     return true;
 }
 
+/* An older wish's: what was added since is not there yet, and the next pass applies it. */
+static bool is_outdated(const struct pass *pass)
+{
+    return pass->vm->op_generation != pass->view->desired->generation;
+}
+
 static bool absorb_apply(struct pass *pass)
 {
-    live_record(pass);
-    vm_patch_event(pass->patch, false, REASON_SYNCED, "forwards and disk size applied");
-    return true;
+    const char *changes = pass->vm->outcome.boot.changes;
+    bool is_wished = live_is_pending(pass);
+    pass->vm->checked_at_ms = pass->now_ms;
+    if (is_wished && !is_outdated(pass)) {
+        live_record(pass);
+        vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running machine%s%s",
+            changes ? ": " : "", changes ? changes : "");
+    } else if (changes && !is_wished) {
+        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
+            "the machine was changed by somebody else; put right: %s", changes);
+    }
+    return is_wished || changes; /* else a look that found all well */
 }
 
 static bool absorb_probe(struct pass *pass)
@@ -170,6 +186,7 @@ static bool absorb_failure(struct pass *pass)
         return true;
     }
     vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
+    vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
     tell_failure(pass);
     if (action == ACTION_RUN_STEP && !is_step_final(pass)) {
         pass->patch->status->was_reached = false;

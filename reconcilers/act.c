@@ -6,7 +6,6 @@
 #include "reconcilers/act.h"
 
 #include <errno.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,12 +90,13 @@ static int64_t act_boot(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* Leases first: a forward is added to the machine only once the port is ours in the books. */
+/* Leases first: a forward is added to the machine only once the port is ours in the books. Killed
+ * before or after the effect, or done twice: boot() looks first and adds what is missing. */
 static int64_t act_apply(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
-    if (!addresses_are_held(pass)) {
+    if (live_has_network(pass) && !addresses_are_held(pass)) {
         return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
     }
     vm_begin(vm, ACTION_APPLY, generation_of(pass));

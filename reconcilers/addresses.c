@@ -39,9 +39,7 @@ static bool has_forward(const struct vm_spec *spec, enum forward_protocol protoc
 static void drop_forwards(struct pass *pass, const struct vm_spec *next)
 {
     const struct vm_status *status = pass->view->status;
-    struct error ignored = {.code = ERR_NONE};
-    struct vm_spec *last =
-        status->applied_spec ? vm_spec_from_json(status->applied_spec, &ignored) : NULL;
+    struct vm_spec *last = vm_status_applied_spec(status);
     for (size_t i = 0; i < count_forwards(last); i++) {
         const struct spec_forward *forward = &last->network.forwards[i];
         cleanup_free char *key = forward_key(forward);

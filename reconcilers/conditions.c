@@ -9,6 +9,7 @@
 
 #include "reconcilers/exits.h"
 #include "reconcilers/failure.h"
+#include "reconcilers/live.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -21,18 +22,22 @@ void pass_set(struct pass *pass, enum condition_type type, enum condition_state 
     vm_status_set(pass->patch->status, type, state, reason, message, pass->wall_ms);
 }
 
+static void tell_failed(struct pass *pass, enum condition_type type)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error.message);
+}
+
 /* The failure that is being waited out, if it belongs to this condition. */
 static bool tell_failure(struct pass *pass, enum condition_type type)
 {
     const struct vm_failure *failure = &pass->vm->failure;
-    if (failure->action == ACTION_NONE) {
+    if (failure->action == ACTION_NONE ||
+        failure_classify(failure->action, failure->error.code).condition != type) {
         return false;
     }
-    struct failure_class class = failure_classify(failure->action, failure->error.code);
-    if (class.condition != type) {
-        return false;
-    }
-    pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error.message);
+    tell_failed(pass, type);
     return true;
 }
 
@@ -228,20 +233,6 @@ static char *list_changes(const struct spec_diff *diff, enum disposition disposi
     return buf_steal(&out);
 }
 
-static struct spec_diff diff_to_applied(const struct pass *pass)
-{
-    const struct vm_status *status = pass->patch->status;
-    struct error ignored = {.code = ERR_NONE};
-    struct vm_spec *applied =
-        status->applied_spec ? vm_spec_from_json(status->applied_spec, &ignored) : NULL;
-    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
-    if (applied && status->instance.iid[0]) {
-        diff = spec_diff(applied, pass->env.spec);
-    }
-    vm_spec_free(applied);
-    return diff;
-}
-
 static bool are_steps_outdated(const struct pass *pass)
 {
     char digest[DIGEST_SIZE];
@@ -253,29 +244,40 @@ static bool are_steps_outdated(const struct pass *pass)
     return !text_eq(digest, provision->digest);
 }
 
-/* Computing the difference costs two JSON trees, so only when the instance is of an older spec. */
-static void describe_synced(struct pass *pass)
+/* What is on its way is told first: it is over in a moment, and waiters wait for it. */
+static void tell_difference(struct pass *pass, const struct spec_diff *diff)
 {
-    const struct vm_status *status = pass->patch->status;
-    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
-    if (status->applied_generation != pass->view->desired->generation) {
-        diff = diff_to_applied(pass);
-    }
-    cleanup_free char *changes = list_changes(&diff, diff.strongest);
-    if (pass->media.is_outdated || diff.strongest == DISPOSITION_RECREATE) {
+    bool is_failing = pass->vm->failure.action == ACTION_APPLY;
+    bool is_pending = diff->count > 0 && live_is_pending(pass);
+    bool is_running = pass->situation.run_state == RUN_STATE_RUNNING;
+    cleanup_free char *strongest = list_changes(diff, diff->strongest);
+    cleanup_free char *live = list_changes(diff, DISPOSITION_LIVE);
+    if (is_pending && is_running && !is_failing) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, live);
+    } else if (pass->media.is_outdated || diff->strongest == DISPOSITION_RECREATE) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED,
-            changes[0] ? changes : "image or cloud-init changed");
-    } else if (diff.strongest == DISPOSITION_RESTART) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, changes);
-    } else if (pass->situation.is_live_pending) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, changes);
+            strongest[0] ? strongest : "image or cloud-init changed");
+    } else if (diff->strongest == DISPOSITION_RESTART) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest);
+    } else if (is_failing) {
+        tell_failed(pass, CONDITION_SYNCED);
+    } else if (is_pending) {
+        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, live);
     } else if (are_steps_outdated(pass)) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED,
             "the provision steps changed since they were run");
     } else {
         pass_set(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED, NULL);
     }
-    spec_diff_clear(&diff);
+}
+
+/* An instance that this pass began has all of the spec. What this pass recorded as applied is told
+ * by the next one, which follows at once. */
+static void describe_synced(struct pass *pass)
+{
+    static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
+    bool is_new = pass->patch->status->applied_generation == pass->view->desired->generation;
+    tell_difference(pass, is_new ? &none : live_diff(pass));
 }
 
 static void describe_ready(struct pass *pass)
@@ -312,7 +314,8 @@ static void describe_ready(struct pass *pass)
 static void describe_reconciling(struct pass *pass)
 {
     enum action action = pass->decision.action;
-    bool is_settled = action == ACTION_NONE || action == ACTION_HOLD ||
+    bool is_checking = action == ACTION_APPLY && !live_is_pending(pass); /* no news if all is well */
+    bool is_settled = action == ACTION_NONE || action == ACTION_HOLD || is_checking ||
                       action == ACTION_REFUSE_IMAGE ||
                       (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
     bool is_retrying = action == ACTION_BACK_OFF || pass->vm->failure.action == action;

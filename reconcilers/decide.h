@@ -60,7 +60,7 @@ struct situation {
     /* The guest, once the instance runs. */
     bool expects_ssh;
     bool is_reached;
-    bool is_live_pending; /* forwards or disk size changed under the running instance */
+    bool is_live_pending; /* the running machine is not, or may not be, as the spec says */
     bool has_step; /* a provision step is waiting to be run */
 };
 
@@ -95,7 +95,7 @@ enum action {
     ACTION_PAUSE,
     ACTION_RETRY_IO,
     ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
-    ACTION_APPLY,          /* bring forwards and disk size of the running machine in line */
+    ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_PROBE,
     ACTION_RUN_STEP,
     ACTION_COUNT_

@@ -60,6 +60,9 @@ static struct verdict reconcile(
         "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
     int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
+    if (patch->status->applied_spec != view->status->applied_spec) {
+        live_forget(pass.vm);
+    }
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);
     }

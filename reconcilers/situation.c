@@ -94,7 +94,6 @@ static void assess_desired(struct pass *pass)
     s->is_recreate_pending =
         is_token_pending(desired->recreate_token, status->handled_recreate_token);
     s->is_dependency_missing = is_dependency_missing(pass);
-    s->is_live_pending = live_is_pending(pass);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
     s->has_step = is_token_pending(desired->provision_token, status->handled_provision_token) &&
                   status->provision.next_step < desired->spec->n_steps;
@@ -150,6 +149,13 @@ static void assess_observed(struct pass *pass)
     s->disk = pass->media.disk;
 }
 
+/* A provision step that is being run is not torn for it. */
+static void assess_live(struct pass *pass)
+{
+    bool is_wanted = live_is_pending(pass) || live_is_check_due(pass);
+    pass->situation.is_live_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
+}
+
 void pass_assess(struct pass *pass)
 {
     pass->situation = (struct situation){.is_desired = false};
@@ -157,6 +163,9 @@ void pass_assess(struct pass *pass)
     assess_recorded(pass);
     assess_observed(pass);
     struct situation *s = &pass->situation;
+    if (s->is_desired) {
+        assess_live(pass);
+    }
     if (s->is_desired && s->journal == JOURNAL_STOP) {
         int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);
         s->is_grace_shorter = deadline_now < pass->view->status->instance.stop_deadline_ms;

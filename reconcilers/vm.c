@@ -51,6 +51,7 @@ static struct vm *vm_new(struct reconciler_host *host, const char *name, enum ba
     vm->backend = backend_of(kind);
     vm->machine = vm->backend->machine->open(host, name, machine_changed, vm);
     vm->guest = vm->backend->guest->open(host, name);
+    vm->checked_at_ms = INT64_MIN / 2; /* what runs already is looked at first */
     return vm;
 }
 
@@ -68,6 +69,7 @@ static void clear_outcome(struct vm_outcome *outcome)
     free(outcome->prepared.image_path);
     free(outcome->instance.accel);
     free(outcome->boot.vnc);
+    free(outcome->boot.changes);
     free(outcome->boot.taken_port);
     *outcome = (struct vm_outcome){.action = ACTION_NONE};
 }
@@ -97,6 +99,7 @@ static void vm_free(void *p)
     vm->backend->guest->close(vm->guest);
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
+    live_forget(vm);
     free(vm->name);
     free(vm);
 }

@@ -11,6 +11,7 @@
 
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/decide.h"
+#include "reconcilers/live.h"
 #include "specs/base/error.h"
 
 struct vm;
@@ -51,6 +52,8 @@ struct vm {
     struct vm_failure failure;
     char *progress;            /* of the operation, in words; NULL none */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
+    struct live_comparison comparison;
+    int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     int64_t last_command_ms;   /* monotonic; spaces out repeated stop commands */
     enum machine_command last_command;

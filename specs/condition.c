@@ -41,6 +41,7 @@ static const char *const reason_names[] = {
     [REASON_SOURCE_INVALID] = "SourceInvalid",
     [REASON_INVALID_SPEC] = "InvalidSpec",
     [REASON_APPLYING] = "Applying",
+    [REASON_DRIFT_CORRECTED] = "DriftCorrected",
     [REASON_CACHED] = "Cached",
     [REASON_LOCAL_FILE] = "LocalFile",
     [REASON_DOWNLOADING] = "Downloading",

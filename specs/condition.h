@@ -47,6 +47,7 @@ enum reason {
     REASON_SOURCE_INVALID,
     REASON_INVALID_SPEC,
     REASON_APPLYING,
+    REASON_DRIFT_CORRECTED, /* in events: what somebody else changed was put right */
     /* ImageReady */
     REASON_CACHED,
     REASON_LOCAL_FILE,

@@ -9,35 +9,58 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
+bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    return wanted->vcpus == running->vcpus ||
+           (wanted->vcpus > running->vcpus && wanted->vcpus <= running->max_vcpus);
+}
+
+bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    uint32_t now_mib = running->memory_mib, mib = wanted->memory_mib;
+    return mib == now_mib || (mib > now_mib && mib <= running->max_memory_mib &&
+                                 (mib - now_mib) % SPEC_MEMORY_BLOCK_MIB == 0);
+}
+
+/* Another network comes with the next start, and its forwards with it. */
+static bool can_change_forwards(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    return running->network.mode == wanted->network.mode;
+}
+
 /* A field of the VMFile: where it stands in the spec's JSON ("a" or "a.b") and what a change needs.
  */
 static const struct field {
     const char *name;
     const char *path;
     enum disposition disposition;
+    /* NULL: always that; else DISPOSITION_LIVE where it holds */
+    bool (*is_live)(const struct vm_spec *running, const struct vm_spec *wanted);
 } fields[] = {
-    {"backend", "backend", DISPOSITION_RECREATE},
-    {"image", "image", DISPOSITION_RECREATE},
-    {"vcpus", "vcpus", DISPOSITION_RESTART},
-    {"memory", "memoryMib", DISPOSITION_RESTART},
-    {"disk", "diskGib", DISPOSITION_LIVE},
-    {"network", "network.mode", DISPOSITION_RESTART},
-    {"bridge", "network.bridge", DISPOSITION_RESTART},
-    {"vnic", "network.vnic", DISPOSITION_RESTART},
-    {"forward", "network.forwards", DISPOSITION_LIVE},
-    {"cloud-init", "cloudInit.isSet", DISPOSITION_RECREATE},
-    {"hostname", "cloudInit.hostname", DISPOSITION_RECREATE},
-    {"ssh-key", "cloudInit.sshKey", DISPOSITION_RECREATE},
-    {"user-data", "cloudInit.userData", DISPOSITION_RECREATE},
-    {"seed", "cloudInit.seedBus", DISPOSITION_RESTART},
-    {"ssh", "ssh", DISPOSITION_LIVE},
-    {"provision", "provision", DISPOSITION_PROVISION},
-    {"ready", "ready", DISPOSITION_LIVE},
-    {"depends-on", "dependsOn", DISPOSITION_LIVE},
-    {"accel", "accel", DISPOSITION_RESTART},
-    {"firmware", "firmware", DISPOSITION_RECREATE},
-    {"restart", "restart", DISPOSITION_LIVE},
-    {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE},
+    {"backend", "backend", DISPOSITION_RECREATE, NULL},
+    {"image", "image", DISPOSITION_RECREATE, NULL},
+    {"vcpus", "vcpus", DISPOSITION_RESTART, spec_can_add_vcpus},
+    {"memory", "memoryMib", DISPOSITION_RESTART, spec_can_add_memory},
+    {"max-vcpus", "maxVcpus", DISPOSITION_RESTART, NULL},
+    {"max-memory", "maxMemoryMib", DISPOSITION_RESTART, NULL},
+    {"disk", "diskGib", DISPOSITION_LIVE, NULL},
+    {"network", "network.mode", DISPOSITION_RESTART, NULL},
+    {"bridge", "network.bridge", DISPOSITION_RESTART, NULL},
+    {"vnic", "network.vnic", DISPOSITION_RESTART, NULL},
+    {"forward", "network.forwards", DISPOSITION_RESTART, can_change_forwards},
+    {"cloud-init", "cloudInit.isSet", DISPOSITION_RECREATE, NULL},
+    {"hostname", "cloudInit.hostname", DISPOSITION_RECREATE, NULL},
+    {"ssh-key", "cloudInit.sshKey", DISPOSITION_RECREATE, NULL},
+    {"user-data", "cloudInit.userData", DISPOSITION_RECREATE, NULL},
+    {"seed", "cloudInit.seedBus", DISPOSITION_RESTART, NULL},
+    {"ssh", "ssh", DISPOSITION_LIVE, NULL},
+    {"provision", "provision", DISPOSITION_PROVISION, NULL},
+    {"ready", "ready", DISPOSITION_LIVE, NULL},
+    {"depends-on", "dependsOn", DISPOSITION_LIVE, NULL},
+    {"accel", "accel", DISPOSITION_RESTART, NULL},
+    {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
+    {"restart", "restart", DISPOSITION_LIVE, NULL},
+    {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
 };
 
 static json_t *at_path(const json_t *json, const char *path)
@@ -84,8 +107,8 @@ static char *in_other_words(const char *before, char *after_take)
     return mem_printf("%s (changed)", same);
 }
 
-static void add_change(
-    struct spec_diff *diff, const struct field *field, json_t *before, json_t *after)
+static void add_change(struct spec_diff *diff, const struct field *field, json_t *before,
+    json_t *after, enum disposition disposition)
 {
     char *words = in_words(before);
     mem_grow(diff->changes, diff->count);
@@ -95,26 +118,34 @@ static void add_change(
         .after = in_other_words(words, in_words(after)),
         .before_value = json_incref(before),
         .after_value = json_incref(after),
-        .disposition = field->disposition,
+        .disposition = disposition,
     };
-    if (field->disposition > diff->strongest) {
-        diff->strongest = field->disposition;
+    if (disposition > diff->strongest) {
+        diff->strongest = disposition;
     }
 }
 
-struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after)
+struct spec_diff spec_diff_on(
+    const struct vm_spec *before, const struct vm_spec *after, const struct vm_spec *running)
 {
     struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
     cleanup_json json_t *old = vm_spec_to_json(before);
     cleanup_json json_t *new = vm_spec_to_json(after);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        json_t *a = at_path(old, fields[i].path), *b = at_path(new, fields[i].path);
+        const struct field *field = &fields[i];
+        json_t *a = at_path(old, field->path), *b = at_path(new, field->path);
         cleanup_free char *a_text = json_canonical(a), *b_text = json_canonical(b);
+        bool is_live = field->is_live && field->is_live(running ? running : before, after);
         if (!text_eq(a_text, b_text)) {
-            add_change(&diff, &fields[i], a, b);
+            add_change(&diff, field, a, b, is_live ? DISPOSITION_LIVE : field->disposition);
         }
     }
     return diff;
+}
+
+struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after)
+{
+    return spec_diff_on(before, after, NULL);
 }
 
 void spec_diff_clear(struct spec_diff *diff)

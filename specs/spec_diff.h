@@ -3,6 +3,9 @@
  * What changed between two specs, field by field, and what each change needs on a VM that exists:
  * nothing but writing it down, the next start, or a new disk. The dispositions are those of the
  * table in specs/VMFILE.md. Pure.
+ *
+ * Some depend on the values: CPUs and memory are added to a running VM as far as it was started with
+ * room for them (`max-vcpus`, `max-memory`), all other changes of them need a restart.
  */
 #pragma once
 
@@ -35,8 +38,20 @@ struct spec_diff {
     enum disposition strongest; /* DISPOSITION_LIVE when there is no change */
 };
 
+/* `running` is the spec of the instance that the changes are for; NULL: of `before`. */
+struct spec_diff spec_diff_on(const struct vm_spec *before, const struct vm_spec *after,
+    const struct vm_spec *running);
 struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after);
 void spec_diff_clear(struct spec_diff *diff);
+
+/*
+ * Whether an instance of the spec `running` can be given the CPUs, the memory, of `wanted` while it
+ * runs. Memory comes in blocks of SPEC_MEMORY_BLOCK_MIB: what Linux takes up on x86
+ * (Documentation/admin-guide/mm/memory-hotplug.rst, "memory block").
+ */
+enum { SPEC_MEMORY_BLOCK_MIB = 128 };
+bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted);
+bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wanted);
 
 /* "live", "provision", "restart", "recreate". Static text. */
 const char *disposition_name(enum disposition disposition);

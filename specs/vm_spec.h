@@ -67,6 +67,8 @@ struct vm_spec {
     struct spec_image image;
     uint32_t vcpus;
     uint32_t memory_mib;
+    uint32_t max_vcpus;      /* headroom to add CPUs while it runs; 0: none */
+    uint32_t max_memory_mib; /* the same for memory */
     uint32_t disk_gib; /* 0: as large as the image */
 
     struct {

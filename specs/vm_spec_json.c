@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The spec as JSON (store records, `get -o json`) and its digest. Every field is written, defaults
- * too, so that a record says what it means without this program's version; what is a set in a
+ * too (what has none is left out), so that a record says what it means without this program's version; what is a set in a
  * VMFile (forwards, ready, dependsOn) is written in one fixed order.
  */
 #include "specs/vm_spec.h"
@@ -143,6 +143,12 @@ json_t *vm_spec_to_json(const struct vm_spec *spec)
     json_put(json, "image", image_to_json(&spec->image));
     json_put_int(json, "vcpus", spec->vcpus);
     json_put_int(json, "memoryMib", spec->memory_mib);
+    if (spec->max_vcpus) {
+        json_put_int(json, "maxVcpus", spec->max_vcpus);
+    }
+    if (spec->max_memory_mib) {
+        json_put_int(json, "maxMemoryMib", spec->max_memory_mib);
+    }
     json_put_int(json, "diskGib", spec->disk_gib);
     json_put(json, "network", network_to_json(spec));
     json_put(json, "cloudInit", cloud_init_to_json(spec));

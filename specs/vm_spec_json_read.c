@@ -190,6 +190,8 @@ static void read_scalars(struct spec_reader *reader, const json_t *json, struct 
         (enum backend_kind)read_word(reader, json, "backend", &backend_kind_words, BACKEND_QEMU);
     spec->vcpus = read_number(reader, json, "vcpus", UINT32_MAX, SPEC_DEFAULT_VCPUS);
     spec->memory_mib = read_number(reader, json, "memoryMib", UINT32_MAX, SPEC_DEFAULT_MEMORY_MIB);
+    spec->max_vcpus = read_number(reader, json, "maxVcpus", UINT32_MAX, 0);
+    spec->max_memory_mib = read_number(reader, json, "maxMemoryMib", UINT32_MAX, 0);
     spec->disk_gib = read_number(reader, json, "diskGib", UINT32_MAX, 0);
     spec->accel = (enum accel_mode)read_word(reader, json, "accel", &accel_mode_words, ACCEL_AUTO);
     spec->firmware =

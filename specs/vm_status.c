@@ -7,7 +7,9 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/vm_spec.h"
 
 static const char *const journal_names[] = {
     [JOURNAL_NONE] = "none",
@@ -97,6 +99,12 @@ struct vm_status *vm_status_copy(const struct vm_status *status)
     }
     copy->applied_spec = json_incref(status->applied_spec); /* shared: never changed in place */
     return copy;
+}
+
+struct vm_spec *vm_status_applied_spec(const struct vm_status *status)
+{
+    struct error ignored = {.code = ERR_NONE};
+    return status->applied_spec ? vm_spec_from_json(status->applied_spec, &ignored) : NULL;
 }
 
 static bool conditions_equal(const struct condition *a, const struct condition *b)

@@ -16,6 +16,7 @@
 #include "specs/condition.h"
 
 struct error;
+struct vm_spec;
 
 /* The instance's journal: what the controller intended last. Written before the effect. */
 enum journal {
@@ -101,8 +102,8 @@ struct vm_status {
     struct vm_prepared prepared;
     struct vm_provision provision;
     struct vm_trouble trouble;
-    /* The spec the instance was started from (vm_spec_to_json), or NULL. Copies share it: replace
-     * it, never change it in place. */
+    /* The spec the instance was started from, and brought to since (vm_spec_to_json), or NULL. Kept
+     * when it ends. Copies share it: replace it, never change it in place. */
     json_t *applied_spec;
     bool was_reached; /* the guest answered on SSH in this instance */
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
@@ -110,6 +111,9 @@ struct vm_status {
     char *mac;
     char *vnc; /* "127.0.0.1:5900", NULL: none */
 };
+
+/* applied_spec read: NULL when there is none, or none that can be read. Caller owns. */
+struct vm_spec *vm_status_applied_spec(const struct vm_status *status);
 
 struct vm_status *vm_status_new(const char *uid);
 void vm_status_free(struct vm_status *status); /* NULL is fine */

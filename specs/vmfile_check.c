@@ -25,6 +25,21 @@ static void check_image(struct vmfile_reader *reader, const struct vmfile_vm *vm
     }
 }
 
+/* A maximum that was not valid itself is 0 here, and reported. */
+static void check_headroom(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    if (spec->max_vcpus && spec->max_vcpus < spec->vcpus) {
+        vmfile_report(reader, vm->seen[VM_MAX_VCPUS], "raise it, or remove it",
+            "`max-vcpus` %u is less than `vcpus` %u", spec->max_vcpus, spec->vcpus);
+    }
+    if (spec->max_memory_mib && spec->max_memory_mib < spec->memory_mib) {
+        vmfile_report(reader, vm->seen[VM_MAX_MEMORY], "raise it, or remove it",
+            "`max-memory` %u MiB is less than `memory` %u MiB", spec->max_memory_mib,
+            spec->memory_mib);
+    }
+}
+
 static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     const struct vm_spec *spec = vm->spec;
@@ -69,6 +84,7 @@ static void check_reachability(struct vmfile_reader *reader, const struct vmfile
 void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     check_image(reader, vm);
+    check_headroom(reader, vm);
     if (!vm->is_ambiguous) {
         check_network(reader, vm);
         check_reachability(reader, vm);

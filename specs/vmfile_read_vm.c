@@ -28,6 +28,18 @@ static void read_memory(
     (void)vmfile_size(reader, field, 'M', MEMORY_MAX_MIB, &spec_of(target)->memory_mib);
 }
 
+static void read_max_vcpus(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    (void)vmfile_integer(reader, field, 1, VCPUS_MAX, &spec_of(target)->max_vcpus);
+}
+
+static void read_max_memory(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    (void)vmfile_size(reader, field, 'M', MEMORY_MAX_MIB, &spec_of(target)->max_memory_mib);
+}
+
 static void read_disk(struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
 {
     (void)vmfile_size(reader, field, 'G', DISK_MAX_GIB, &spec_of(target)->disk_gib);
@@ -82,6 +94,8 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_IMAGE_URL] = {"image-url", "image-url \"https://…\"", .read_node = vmfile_read_image_url},
     [VM_VCPUS] = {"vcpus", "vcpus 2", .read_value = read_vcpus},
     [VM_MEMORY] = {"memory", "memory 2048", .read_value = read_memory},
+    [VM_MAX_VCPUS] = {"max-vcpus", "max-vcpus 4", .read_value = read_max_vcpus},
+    [VM_MAX_MEMORY] = {"max-memory", "max-memory 8192", .read_value = read_max_memory},
     [VM_DISK] = {"disk", "disk 20", .read_value = read_disk},
     [VM_NETWORK] = {"network", "network \"user\"", .read_node = vmfile_read_network},
     [VM_CLOUD_INIT] = {"cloud-init", "cloud-init { hostname \"myvm\" }",

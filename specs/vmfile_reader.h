@@ -34,6 +34,8 @@ enum vm_field {
     VM_IMAGE_URL,
     VM_VCPUS,
     VM_MEMORY,
+    VM_MAX_VCPUS,
+    VM_MAX_MEMORY,
     VM_DISK,
     VM_NETWORK,
     VM_CLOUD_INIT,

@@ -137,6 +137,12 @@ static void tell(struct attempt *attempt, enum wish_result result)
     }
 }
 
+struct vm_spec *wish_running_spec(const struct vm_record *record)
+{
+    const struct vm_status *status = status_of(record);
+    return status && status->instance.iid[0] ? vm_status_applied_spec(status) : NULL;
+}
+
 static void change_spec(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
@@ -151,7 +157,9 @@ static void change_spec(struct attempt *attempt)
     if (text_eq(digest, next->spec_digest)) {
         return;
     }
-    attempt->outcome.diff = spec_diff(next->spec, spec);
+    struct vm_spec *running = wish_running_spec(&attempt->record);
+    attempt->outcome.diff = spec_diff_on(next->spec, spec, running);
+    vm_spec_free(running);
     vm_spec_free(next->spec);
     next->spec = vm_spec_copy(spec);
     memcpy(next->spec_digest, digest, sizeof(digest));

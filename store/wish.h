@@ -71,6 +71,9 @@ int wish_apply(struct store *store, const struct wish *wishes, size_t count,
  * taken for gone. */
 int wish_plan(struct store *store, const struct wish *wishes, size_t count,
     struct wish_outcome *ret, struct error *err);
+/* The spec that the VM's instance runs with; NULL: there is none. Caller owns. */
+struct vm_spec *wish_running_spec(const struct vm_record *record);
+
 void wish_outcome_clear(struct wish_outcome *outcome);
 
 /*

@@ -69,6 +69,7 @@ enum machine_command {
 /* Filled by boot(). Strings owned by the result's holder. */
 struct boot_result {
     char *vnc; /* "127.0.0.1:5900", NULL none */
+    char *changes; /* what was not as it should be and was brought in line, in words; NULL nothing */
     char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port that was not free */
 };
 
@@ -98,6 +99,9 @@ struct machine_ops {
      * From RUN_STATE_PRELAUNCH: verifies that QEMU's UUID is instance.iid, adds the host forwards
      * (the SSH port of the status and the spec's), resizes the disk to the spec's size, asks for the
      * VNC address; then lets the guest run. Doing it twice does no harm.
+     *
+     * On a machine that runs it brings all that in line with the spec, and adds CPUs and memory as
+     * far as the machine was started with room for them.
      */
     struct op *(*boot)(struct machine *machine, const struct vm_env *env,
         struct boot_result *result, op_done_fn *done, void *context);

@@ -11,6 +11,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/spec_diff.h"
 #include "specs/vm_spec.h"
 
 struct words {
@@ -72,6 +73,30 @@ static void add_process(struct words *words, const struct qemu_config *config)
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 }
 
+static void add_cpus(struct words *words, const struct vm_spec *spec)
+{
+    if (spec->max_vcpus > spec->vcpus) {
+        option(words, "-smp", "cpus=%u,maxcpus=%u", spec->vcpus, spec->max_vcpus);
+    } else {
+        option(words, "-smp", "%u", spec->vcpus);
+    }
+}
+
+/* A slot is one addition of memory. Each takes 1 GiB of the address space for its alignment
+ * (hw/i386/pc.c, pc_get_device_memory_range), of which a host may have only 512: so not all 256. */
+static void add_memory(struct words *words, const struct vm_spec *spec)
+{
+    enum { SLOTS_MAX = 32 };
+    if (spec->max_memory_mib <= spec->memory_mib) {
+        option(words, "-m", "%uM", spec->memory_mib);
+        return;
+    }
+    uint32_t blocks = (spec->max_memory_mib - spec->memory_mib) / SPEC_MEMORY_BLOCK_MIB;
+    uint32_t slots = blocks < 1 ? 1 : blocks < SLOTS_MAX ? blocks : SLOTS_MAX;
+    option(words, "-m", "size=%uM,slots=%u,maxmem=%uM", spec->memory_mib, slots,
+        spec->max_memory_mib);
+}
+
 static void add_machine(struct words *words, const struct qemu_config *config)
 {
     option(words, "-machine", "q35%s",
@@ -80,8 +105,8 @@ static void add_machine(struct words *words, const struct qemu_config *config)
     if (text_eq(config->accel, "kvm")) {
         option(words, "-cpu", "host"); /* TCG: the default; `max` measured slower */
     }
-    option(words, "-smp", "%u", config->spec->vcpus);
-    option(words, "-m", "%uM", config->spec->memory_mib);
+    add_cpus(words, config->spec);
+    add_memory(words, config->spec);
 }
 
 static void add_firmware(struct words *words, const struct qemu_config *config)

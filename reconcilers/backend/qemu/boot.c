@@ -3,17 +3,22 @@
  * The boot operation: what must be done between "QEMU is there" and "the guest runs", as a sequence
  * of QMP commands, one under way at a time:
  *
- *   status -> forwards -> (remove | add)* -> disk -> (resize) -> vnc -> (run) -> settled -> done
+ *   status -> forwards -> (remove | add)* -> disk -> (resize) -> CPUs and memory (hotplug.c) -> vnc
+ *          -> (run) -> settled -> done
  *
  * (The UUID was verified by monitor.c before it lets any command through.) Every step looks first
- * and does only what is missing, so doing it twice does no harm. Forwards are added here and not on
+ * and does only what is missing, so doing it twice does no harm, and doing it to a machine that runs
+ * brings it in line with a changed spec, or puts right what somebody else changed. Forwards are added here and not on
  * the command line, because there a busy port ends QEMU and here it is an error text.
  */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "controller/loop.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/forward.h"
+#include "reconcilers/backend/qemu/hotplug.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/run_state.h"
@@ -38,6 +43,8 @@ struct boot {
     int64_t disk_bytes; /* what the spec asks for, 0: as it is */
     struct forwards wanted;
     struct forwards unwanted;
+    struct hotplug *hotplug; /* NULL: the machine has no room for more */
+    struct buf told;         /* what was changed, in words */
     struct loop_timer *finished; /* `done` is called from the loop, never from where it was known */
     struct error err;
     op_done_fn *done;
@@ -49,7 +56,9 @@ static void boot_free(struct boot *boot)
     if (boot->machine->monitor) {
         monitor_forget(boot->machine->monitor, boot);
     }
+    hotplug_free(boot->hotplug);
     loop_timer_free(boot->finished);
+    buf_clear(&boot->told);
     free(boot->wanted.list);
     free(boot->unwanted.list);
     free(boot);
@@ -66,6 +75,10 @@ static void call_done(void *context)
     struct error err = boot->err;
     op_done_fn *done = boot->done;
     void *done_context = boot->context;
+    if (boot->told.len > 0) {
+        free(boot->result->changes);
+        boot->result->changes = buf_steal(&boot->told);
+    }
     boot_free(boot);
     done(done_context, err.code ? &err : NULL);
 }
@@ -104,6 +117,18 @@ static void send_human(struct boot *boot, const char *line, qmp_reply_fn *reply)
     json_t *arguments = json_object();
     json_put_text(arguments, "command-line", line);
     send(boot, "human-monitor-command", arguments, reply);
+}
+
+static void tell(struct boot *boot, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(struct boot *boot, const char *fmt, ...)
+{
+    char text[64];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    buf_printf(&boot->told, "%s%s", boot->told.len ? ", " : "", text);
 }
 
 /* ---- settled: the facts are right when `done` is called ---- */
@@ -153,6 +178,28 @@ static void ask_vnc(struct boot *boot)
     send(boot, "query-vnc", NULL, vnc_arrived); /* a QEMU without VNC refuses, which is fine */
 }
 
+/* ---- CPUs and memory ---- */
+
+static void hotplug_done(void *context, const struct error *err)
+{
+    struct boot *boot = context;
+    if (err) {
+        fail(boot, err);
+        return;
+    }
+    ask_vnc(boot);
+}
+
+static void check_hardware(struct boot *boot)
+{
+    struct error err = {0};
+    if (!boot->hotplug) {
+        ask_vnc(boot);
+    } else if (hotplug_start(boot->hotplug, &err) < 0) {
+        fail(boot, &err);
+    }
+}
+
 /* ---- the disk's size ---- */
 
 static void resized(void *context, const json_t *value, const struct error *err)
@@ -163,7 +210,8 @@ static void resized(void *context, const json_t *value, const struct error *err)
         fail(boot, err);
         return;
     }
-    ask_vnc(boot);
+    tell(boot, "disk grown to %lld GiB", (long long)(boot->disk_bytes >> 30));
+    check_hardware(boot);
 }
 
 static int64_t disk_size(const json_t *nodes)
@@ -191,14 +239,14 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
         json_put_int(arguments, "size", boot->disk_bytes);
         send(boot, "block_resize", arguments, resized);
     } else {
-        ask_vnc(boot);
+        check_hardware(boot);
     }
 }
 
 static void check_disk(struct boot *boot)
 {
     if (boot->disk_bytes == 0) {
-        ask_vnc(boot);
+        check_hardware(boot);
         return;
     }
     json_t *arguments = json_object();
@@ -210,6 +258,12 @@ static void check_disk(struct boot *boot)
 
 static void change_next_forward(struct boot *boot);
 
+static void tell_forward(struct boot *boot, const struct spec_forward *forward, const char *what)
+{
+    cleanup_free char *key = forward_lease_key(forward);
+    tell(boot, "forward %s %s", key, what);
+}
+
 static void removed(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
@@ -218,7 +272,7 @@ static void removed(void *context, const json_t *value, const struct error *err)
         fail(boot, err);
         return;
     }
-    boot->unwanted.next++;
+    tell_forward(boot, &boot->unwanted.list[boot->unwanted.next++], "removed");
     change_next_forward(boot);
 }
 
@@ -244,7 +298,7 @@ static void added(void *context, const json_t *value, const struct error *err)
     } else if (answer && answer[0]) {
         fail_port(boot, answer);
     } else {
-        boot->wanted.next++;
+        tell_forward(boot, &boot->wanted.list[boot->wanted.next++], "added");
         change_next_forward(boot);
     }
 }
@@ -316,6 +370,15 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     }
 }
 
+/* The spec's, and the machine's: it keeps the network that it was started with. */
+static bool has_user_network(const struct vm_env *env)
+{
+    struct vm_spec *running = vm_status_applied_spec(env->status);
+    bool is_same = !running || running->network.mode == env->spec->network.mode;
+    vm_spec_free(running);
+    return is_same && env->spec->network.mode == NETWORK_USER;
+}
+
 struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     struct boot_result *result, op_done_fn *done, void *context)
 {
@@ -323,10 +386,14 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     *boot = (struct boot){.op = {.cancel = boot_cancel},
         .machine = machine,
         .result = result,
-        .has_user_network = env->spec->network.mode == NETWORK_USER,
+        .has_user_network = has_user_network(env),
         .disk_bytes = (int64_t)env->spec->disk_gib << 30,
         .done = done,
         .context = context};
+    struct hotplug_target target = hotplug_target_of(env);
+    if (target.vcpus > 0 || target.memory_mib > 0) {
+        boot->hotplug = hotplug_new(machine, target, &boot->told, hotplug_done, boot);
+    }
     boot->wanted.n = forward_list(env->spec, env->status->ssh_port, &boot->wanted.list);
     boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
     send(boot, "query-status", NULL, status_arrived);

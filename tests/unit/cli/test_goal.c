@@ -120,6 +120,19 @@ static void the_status_of_the_names_former_owner_is_no_answer(void **state)
     assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
 }
 
+static void a_change_on_its_way_to_the_machine_is_waited_for(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+}
+
 static void a_pending_restart_is_not_ready(void **state)
 {
     (void)state;
@@ -307,6 +320,7 @@ int main(void)
         cmocka_unit_test(a_condition_from_before_the_wish_is_no_answer),
         cmocka_unit_test(no_status_yet_is_pending),
         cmocka_unit_test(the_status_of_the_names_former_owner_is_no_answer),
+        cmocka_unit_test(a_change_on_its_way_to_the_machine_is_waited_for),
         cmocka_unit_test(a_pending_restart_is_not_ready),
         cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_mended),
         cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_trouble),

@@ -31,7 +31,7 @@ static void assert_diff(
     const struct vm_spec *before, const struct vm_spec *after, const char *expected)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, before, after, false);
+    unified_diff_add(&out, before, after, NULL, false);
     assert_string_equal(buf_str(&out), expected);
 }
 
@@ -70,7 +70,7 @@ static void of_a_list_only_the_entries_that_differ_are_shown(void **state)
         depend_on(b, after[i]);
     }
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, false);
+    unified_diff_add(&out, a, b, NULL, false);
     assert_non_null(strstr(buf_str(&out), "@@ live\n-depends-on b\n"));
     assert_non_null(strstr(buf_str(&out), "+depends-on x\n"));
     assert_non_null(strstr(buf_str(&out), "+depends-on y\n"));
@@ -96,7 +96,7 @@ static void a_list_in_another_order_is_shown_whole(void **state)
     add_step(b, "install");
     add_step(b, "make");
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, false);
+    unified_diff_add(&out, a, b, NULL, false);
     assert_non_null(strstr(buf_str(&out), "@@ -1,2 +1,2 @@ provision\n-provision "));
     vm_spec_free(a);
     vm_spec_free(b);
@@ -137,7 +137,7 @@ static void what_a_spec_holds_cannot_steer_the_terminal(void **state)
     free(b->image.location);
     b->image.location = mem_strdup("/\033[2J\n+vm fake");
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, false);
+    unified_diff_add(&out, a, b, NULL, false);
     assert_null(strchr(buf_str(&out), '\033'));
     assert_null(strstr(buf_str(&out), "\n+vm fake"));
     vm_spec_free(a);
@@ -150,7 +150,7 @@ static void colours_are_taken_back_on_each_line(void **state)
     struct vm_spec *a = a_spec(), *b = a_spec();
     b->vcpus = 2;
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, true);
+    unified_diff_add(&out, a, b, NULL, true);
     assert_non_null(strstr(buf_str(&out), "\033[31m-vcpus 1\033[0m\n\033[32m+vcpus 2\033[0m\n"));
     vm_spec_free(a);
     vm_spec_free(b);

@@ -133,6 +133,7 @@ static inline int pass_fixture_tear_down(void **state)
     vm_patch_clear(&f->patch);
     vm_status_free(f->status);
     vm_desired_free(f->desired);
+    live_forget(&f->vm);
     free(f->vm.name);
     free(f->vm.progress);
     places_clear(&f->places);

@@ -97,6 +97,22 @@ static void cpus_and_memory_are_the_specs(void **state)
     expect_golden("cpus-and-memory", config);
 }
 
+static void room_for_more_is_a_maximum_of_each(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->max_vcpus = 8;
+    spec_of(config)->max_memory_mib = 1024 + 3 * 128;
+    expect_golden("headroom", config);
+}
+
+static void a_maximum_that_is_reached_already_is_no_room(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->max_vcpus = 1;
+    spec_of(config)->max_memory_mib = 1024;
+    expect_golden("defaults", config);
+}
+
 static void a_seed_is_a_scsi_cdrom_by_default(void **state)
 {
     struct qemu_config *config = *state;
@@ -186,6 +202,8 @@ int main(void)
         TEST(the_defaults_are_one_cpu_user_network_and_no_seed),
         TEST(kvm_gives_the_guest_the_hosts_cpu),
         TEST(cpus_and_memory_are_the_specs),
+        TEST(room_for_more_is_a_maximum_of_each),
+        TEST(a_maximum_that_is_reached_already_is_no_room),
         TEST(a_seed_is_a_scsi_cdrom_by_default),
         TEST(a_seed_may_be_a_virtio_disk),
         TEST(a_seed_may_be_an_ide_cdrom),

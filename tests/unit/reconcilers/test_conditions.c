@@ -166,6 +166,7 @@ static void what_a_restart_would_bring_is_told(void **state)
         condition_of(pass, CONDITION_SYNCED)->message, "vcpus 1 -> 2, memory 1024 -> 2048");
     free(f->desired->spec->image.location);
     f->desired->spec->image.location = mem_strdup("/images/new.qcow2");
+    f->desired->generation = 3;
     pass = begin(f);
     pass_describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED);

@@ -47,6 +47,14 @@ static void change_memory(struct vm_spec *s)
 {
     s->memory_mib = 2048;
 }
+static void change_max_vcpus(struct vm_spec *s)
+{
+    s->max_vcpus = 8;
+}
+static void change_max_memory(struct vm_spec *s)
+{
+    s->max_memory_mib = 8192;
+}
 static void change_disk(struct vm_spec *s)
 {
     s->disk_gib = 40;
@@ -137,6 +145,8 @@ static const struct {
     {change_sha256, "image", DISPOSITION_RECREATE},
     {change_vcpus, "vcpus", DISPOSITION_RESTART},
     {change_memory, "memory", DISPOSITION_RESTART},
+    {change_max_vcpus, "max-vcpus", DISPOSITION_RESTART},
+    {change_max_memory, "max-memory", DISPOSITION_RESTART},
     {change_disk, "disk", DISPOSITION_LIVE},
     {change_network, "network", DISPOSITION_RESTART},
     {change_bridge, "bridge", DISPOSITION_RESTART},
@@ -248,6 +258,78 @@ static void a_change_the_words_do_not_show_is_told_nevertheless(void **state)
     vm_spec_free(after);
 }
 
+/* What a change of CPUs and memory needs on an instance that was started with headroom. */
+static void cpus_and_memory_are_added_live_as_far_as_there_is_room(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t vcpus, memory_mib;
+        enum disposition disposition;
+    } wishes[] = {
+        {2, 1024, DISPOSITION_LIVE},
+        {4, 1024, DISPOSITION_LIVE},
+        {5, 1024, DISPOSITION_RESTART}, /* more than max-vcpus */
+        {1, 1024, DISPOSITION_RESTART}, /* less */
+        {2, 1024 + 128, DISPOSITION_LIVE},
+        {2, 2048, DISPOSITION_LIVE},
+        {2, 2048 + 128, DISPOSITION_RESTART}, /* more than max-memory */
+        {2, 1024 + 100, DISPOSITION_RESTART}, /* no whole block */
+        {2, 1024 - 128, DISPOSITION_RESTART},
+        {4, 2048, DISPOSITION_LIVE},
+        {4, 1000, DISPOSITION_RESTART}, /* one of them */
+    };
+    struct vm_spec *running = a_spec();
+    running->vcpus = 2;
+    running->max_vcpus = 4;
+    running->max_memory_mib = 2048;
+    for (size_t i = 0; i < ARRAY_LEN(wishes); i++) {
+        struct vm_spec *after = vm_spec_copy(running);
+        after->vcpus = wishes[i].vcpus;
+        after->memory_mib = wishes[i].memory_mib;
+        struct spec_diff diff = spec_diff(running, after);
+        if (diff.strongest != wishes[i].disposition) {
+            fail_msg("vcpus %u, memory %u: %s", after->vcpus, after->memory_mib,
+                disposition_name(diff.strongest));
+        }
+        spec_diff_clear(&diff);
+        vm_spec_free(after);
+    }
+    vm_spec_free(running);
+}
+
+/* The room counts that the instance has, not the one that was asked for since. */
+static void what_a_change_needs_is_asked_of_the_running_instance(void **state)
+{
+    (void)state;
+    struct vm_spec *running = a_spec(), *before = a_spec(), *after = a_spec();
+    before->max_vcpus = after->max_vcpus = 8;
+    after->vcpus = 2;
+    struct spec_diff diff = spec_diff_on(before, after, running);
+    assert_int_equal(diff.count, 1);
+    assert_int_equal(diff.changes[0].disposition, DISPOSITION_RESTART);
+    spec_diff_clear(&diff);
+    diff = spec_diff(before, after);
+    assert_int_equal(diff.changes[0].disposition, DISPOSITION_LIVE);
+    spec_diff_clear(&diff);
+    vm_spec_free(running);
+    vm_spec_free(before);
+    vm_spec_free(after);
+}
+
+static void forwards_of_another_network_wait_for_it(void **state)
+{
+    (void)state;
+    struct vm_spec *before = a_spec(), *after = a_spec();
+    before->network.mode = NETWORK_NONE;
+    change_forward(after);
+    struct spec_diff diff = spec_diff(before, after);
+    assert_int_equal(diff.count, 2);
+    assert_int_equal(diff.changes[1].disposition, DISPOSITION_RESTART);
+    spec_diff_clear(&diff);
+    vm_spec_free(before);
+    vm_spec_free(after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +338,9 @@ int main(void)
         cmocka_unit_test(whatever_changes_the_digest_is_told),
         cmocka_unit_test(values_are_told_in_a_few_words),
         cmocka_unit_test(a_change_the_words_do_not_show_is_told_nevertheless),
+        cmocka_unit_test(cpus_and_memory_are_added_live_as_far_as_there_is_room),
+        cmocka_unit_test(what_a_change_needs_is_asked_of_the_running_instance),
+        cmocka_unit_test(forwards_of_another_network_wait_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static const char full[] =
     "\"seedBus\":\"ide\",\"sshKey\":{\"digest\":\"aa\",\"path\":\"/k.pub\"},"
     "\"userData\":{\"digest\":\"bb\",\"path\":\"/u\"}},\"dependsOn\":[\"cache\",\"db\"],"
     "\"diskGib\":20,\"firmware\":\"uefi\",\"image\":{\"kind\":\"url\",\"location\":\"https://x\","
-    "\"sha256\":\"cc\"},\"memoryMib\":2048,\"name\":\"web\",\"network\":{\"bridge\":\"br1\","
+    "\"sha256\":\"cc\"},\"maxMemoryMib\":4096,\"maxVcpus\":8,\"memoryMib\":2048,\"name\":\"web\",\"network\":{\"bridge\":\"br1\","
     "\"forwards\":[{\"guestPort\":80,\"hostPort\":8080,\"protocol\":\"udp\"}],\"mode\":\"tap\","
     "\"vnic\":\"vnic0\"},\"provision\":[{\"command\":\"true\",\"kind\":\"inline\",\"run\":\"once\","
     "\"timeoutSeconds\":5},{\"file\":{\"digest\":\"dd\",\"path\":\"/s\"},\"kind\":\"script\","

@@ -51,8 +51,9 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "1:17+5 unknown node `memry` in `vm` | did you mean `memory`?\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
-            "`memory`, `disk`, `network`, `cloud-init`, `ssh`, `provision`, `restart`, "
-            "`forward`, `ready`, `depends-on`, `accel`, `firmware`, `stop-timeout`, `backend`\n"},
+            "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `cloud-init`, `ssh`, "
+            "`provision`, `restart`, `forward`, `ready`, `depends-on`, `accel`, `firmware`, "
+            "`stop-timeout`, `backend`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`\n"},
         {"vm a { image i; ssh usr=x }",
@@ -62,8 +63,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a { image i; memory 5 x=1 }",
             "1:26+1 unknown property `x` of `memory` | write: memory 2048\n"},
         {"vm a foo=1 { image i }",
-            "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, `disk`, "
-            "`restart`, `accel`, `firmware`, `stop-timeout`, `backend`\n"},
+            "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
+            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `firmware`, `stop-timeout`, `backend`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},
@@ -165,6 +166,13 @@ static void resources_are_whole_numbers_within_their_range(void **state)
             "1:23+4 `vcpus` must be a whole number from 1 to 1024, not 1025\n"},
         {"vm a { image i; vcpus 2.5 }",
             "1:23+3 `vcpus` must be a whole number from 1 to 1024, not 2.5\n"},
+        {"vm a { image i; max-vcpus 0 }",
+            "1:27+1 `max-vcpus` must be a whole number from 1 to 1024, not 0\n"},
+        {"vm a { image i; vcpus 4; max-vcpus 2 }",
+            "1:26+9 `max-vcpus` 2 is less than `vcpus` 4 | raise it, or remove it\n"},
+        {"vm a { max-memory \"512M\"; image i }",
+            "1:8+10 `max-memory` 512 MiB is less than `memory` 1024 MiB | raise it, or remove "
+            "it\n"},
         {"vm a { image i; vcpus \"2\" }",
             "1:23+3 `vcpus` must be a number, not a string | remove the quotes\n"},
         {"vm a { image i; vcpus #true }", "1:23+5 `vcpus` must be a number, not a boolean\n"},

@@ -99,9 +99,9 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         "   |\n"
         " 2 | vm \"a\" { image \"i\"; x \"\\x1b[31m\\u{202e}\"\n"
         "   |                     ^\n"
-        "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `disk`, `network`, "
-        "`cloud-init`, `ssh`, `provision`, `restart`, `forward`, `ready`, `depends-on`, `accel`, "
-        "`firmware`, `stop-timeout`, `backend`\n");
+        "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
+        "`max-memory`, `disk`, `network`, `cloud-init`, `ssh`, `provision`, `restart`, `forward`, "
+        "`ready`, `depends-on`, `accel`, `firmware`, `stop-timeout`, `backend`\n");
 }
 
 static void a_long_line_is_cut_around_the_token(void **state)

@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# A guest that runs: what a changed VMFile brings to it without a restart, and what is done about
+# those who meddle with its QEMU behind our back. One VM, built on from test to test.
+
+load qemu
+
+setup_file() {
+    use_data_dir
+    export NO_COLOR=1
+    cat >"$PROJECT/VMFile.kdl" <<'END'
+vm "live" {
+    image "guest.qcow2"
+    vcpus 1
+    memory 160
+    max-vcpus 4
+    max-memory 416
+    disk 1
+    cloud-init { hostname "live" }
+    ssh { user "worker" }
+}
+END
+}
+
+teardown_file() {
+    leave_data_dir
+}
+
+setup() {
+    cd "$PROJECT"
+}
+
+# change FROM TO: in the VMFile
+change() { sed -i "s|$1|$2|" VMFile.kdl; }
+
+# qmp COMMAND [ARGUMENTS]: on the user's socket; prints what is returned, fails when QEMU refuses
+qmp() {
+    local answer
+    answer=$(cd "$DATA/vms/live" && printf '%s\n' '{"execute": "qmp_capabilities"}' \
+        "{\"execute\": \"$1\", \"arguments\": ${2:-{\}}, \"id\": 7}" |
+        socat -T 5 - UNIX-CONNECT:qmp.sock | grep '"id": 7')
+    jq -ce 'if .error then error(.error.desc) else .return end' <<<"$answer"
+}
+human() { qmp human-monitor-command "{\"command-line\": \"$1\"}"; }
+
+cpus() { qmp query-cpus-fast | jq length; }
+memory_mib() { qmp query-memory-size-summary | jq '(."base-memory" + ."plugged-memory") / 1048576'; }
+run_state() { qmp query-status | jq -r .status; }
+is_run_state() { [ "$(run_state)" = "$1" ]; }
+reason() { vmctl status live -o json | jq -r --arg c "$1" '.. | objects | select(.type? == $c) | .reason' | head -n 1; }
+is_reason() { [ "$(reason "$1")" = "$2" ]; }
+event() { vmctl status live -o json | grep -q "$1"; }
+is_unchanged() { [ "$(pid_of live)" = "$PID" ] && [ "$(start_ticks "$PID")" = "$TICKS" ]; }
+
+remember() {
+    PID=$(pid_of live)
+    TICKS=$(start_ticks "$PID")
+}
+
+# ---- live changes ----
+
+@test "CPUs and memory are added to the running guest, which can use them" {
+    vmctl -q up
+    remember
+    change ' vcpus 1' ' vcpus 3'
+    change ' memory 160' ' memory 288'
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    [ "$(grep -c '^@@.* live$' <<<"$output")" -eq 2 ]
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"live: configured (live): vcpus 1 -> 3, memory 160 -> 288"* ]]
+    is_unchanged
+    [ "$(reason Synced)" = Synced ]
+    [ "$(cpus)" -eq 3 ]
+    [ "$(memory_mib)" -eq 288 ]
+    vmctl ssh live -- 'for f in /sys/devices/system/cpu/cpu[12]/online; do echo 1 | sudo tee $f; done
+        for f in /sys/devices/system/memory/memory*/state; do
+            grep -q offline $f && echo online | sudo tee $f; done; :'
+    run vmctl ssh live -- 'grep -c ^processor /proc/cpuinfo; awk "/MemTotal/ { print (\$2 > 150000) }" /proc/meminfo'
+    [ "$output" = $'3\n1' ]
+}
+
+@test "the same again changes nothing, and the difference is gone" {
+    run vmctl up
+    [[ $output == *"live: unchanged"* ]]
+    run vmctl diff
+    [ "$status" -eq 0 ]
+    [ "$(cpus)" -eq 3 ]
+}
+
+@test "kill -9 of vmctld while memory is added: added once" {
+    local i
+    remember
+    for i in 1 2 3; do
+        change ' memory [0-9]*$' " memory $((160 + i % 2 * 128 + 128))"
+        vmctl -q apply -d
+        kill_hard "$(controller_pid)"
+        run vmctl up --timeout 60s
+        echo "$output"
+        [ "$status" -eq 0 ]
+    done
+    is_unchanged
+    [ "$(memory_mib)" -eq 416 ]
+}
+
+@test "less, and more than there is room for, waits for a restart" {
+    remember
+    change ' vcpus 3' ' vcpus 2'
+    run vmctl up
+    [[ $output == *"restart required: vcpus 3 -> 2 (vmctl up --restart)"* ]]
+    change ' vcpus 2' ' vcpus 5'
+    change 'max-vcpus 4' 'max-vcpus 5'
+    run vmctl diff
+    [ "$(grep -c '^@@.* restart$' <<<"$output")" -eq 2 ]
+    ! grep '^@@.* live$' <<<"$output"
+    run vmctl up
+    echo "$output"
+    [[ $output != *"(live)"* ]]
+    [[ $output == *"restart required: vcpus 3 -> 5, max-vcpus 4 -> 5 (vmctl up --restart)"* ]]
+    is_unchanged
+    [ "$(reason Synced)" = RestartRequired ]
+    [ "$(cpus)" -eq 3 ]
+    change ' vcpus 5' ' vcpus 3'
+    change 'max-vcpus 5' 'max-vcpus 4'
+}
+
+@test "a forward, a larger disk and the rest of the live fields need nothing more than up" {
+    change 'disk 1' 'disk 2'
+    change '^}' '    forward host=18085 guest=22\n    stop-timeout 20\n    restart "always"\n}'
+    remember
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"live: configured (live): "*"disk 1 -> 2"* ]]
+    [[ $output != *required* ]]
+    is_unchanged
+    [ "$(reason Synced)" = Synced ]
+    [ "$(vmctl ssh live -- cat /sys/block/vda/size)" -eq $((2 << 21)) ]
+    socat -T 5 - TCP:127.0.0.1:18085 </dev/null | grep -q SSH-
+}
