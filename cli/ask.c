@@ -70,6 +70,7 @@ static int follow_all(struct cli *cli, struct ask *ask, struct log_stream *strea
         memcpy(targets[i].uid, ask->outcomes[i].uid, TEXT_ID_SIZE);
         targets[i].generation = ask->outcomes[i].generation;
         targets[i].goal = ask->goal;
+        targets[i].is_for_us = ask->is_for_us;
         targets[i].provision = ask->shows_provision ? &streams[i] : NULL;
     }
     int rc = follow(cli, targets, ask->count, timeout_ms, err);

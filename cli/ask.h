@@ -22,6 +22,7 @@ struct ask {
     size_t count;
     struct goal goal;
     bool shows_provision;
+    bool is_for_us; /* see follow.h */
     const char *begun; /* "stopping": printed with --detach; NULL: nothing */
     const char *done;  /* "stopped": printed once it is true; NULL: nothing */
     void (*tell)(const struct ask *ask, size_t i); /* after the writing; NULL: nothing */

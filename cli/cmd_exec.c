@@ -28,20 +28,6 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* For the guest's shell, which ssh hands one line: 'it'\''s' is the word "it's". */
-static void add_quoted(struct buf *out, const char *word)
-{
-    buf_add_str(out, out->len ? " '" : "'");
-    for (; *word; word++) {
-        if (*word == '\'') {
-            buf_add_str(out, "'\\''");
-        } else {
-            buf_add_char(out, *word);
-        }
-    }
-    buf_add_char(out, '\'');
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
 {
@@ -58,9 +44,7 @@ static int run(
     if (rc != 0) {
         return rc;
     }
-    for (size_t i = first; i < words->count; i++) {
-        add_quoted(&line, words->items[i]);
-    }
+    ssh_login_quote(&line, words->items + first, words->count - first);
     const char *command = buf_str(&line);
     const struct ssh_call call = {
         .vm_name = name,

@@ -30,6 +30,7 @@ const struct command *const cli_commands[] = {
     &command_console,
     &command_ssh,
     &command_exec,
+    &command_run,
     &command_cp,
     &command_ssh_config,
     &command_port,

@@ -164,22 +164,25 @@ static int wait_for_news(struct follower *follower)
 
 /* ---- endings ---- */
 
-static const char *first_pending(const struct follower *follower)
+static const struct follow_target *first_pending(const struct follower *follower)
 {
-    for (size_t i = 0; i < follower->count; i++) {
-        if (follower->targets[i].result == GOAL_PENDING) {
-            return follower->targets[i].name;
-        }
+    size_t i = 0;
+    while (i + 1 < follower->count && follower->targets[i].result != GOAL_PENDING) {
+        i++;
     }
-    return "";
+    return &follower->targets[i];
 }
 
 static int be_interrupted(struct follower *follower, int number)
 {
     progress_erase(&follower->progress);
-    const char *name = first_pending(follower);
-    cli_note(follower->cli, "interrupted; '%s' goes on in the background: vmctl status %s", name,
-        name);
+    const struct follow_target *target = first_pending(follower);
+    if (target->is_for_us) {
+        cli_note(follower->cli, "interrupted");
+    } else {
+        cli_note(follower->cli, "interrupted; '%s' goes on in the background: vmctl status %s",
+            target->name, target->name);
+    }
     return news_exit_status(number);
 }
 
@@ -218,6 +221,10 @@ static void set_timeout(const struct follower *follower, struct follow_target *t
     }
     (void)error_set(&target->error, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name,
         goal, line->word, message ? ": " : "", message ? message : "");
+    if (target->is_for_us) {
+        (void)error_help(&target->error, "give it longer: --timeout");
+        return;
+    }
     (void)error_help(&target->error, "it goes on; wait longer (--timeout), or see: vmctl status %s",
         target->name);
 }

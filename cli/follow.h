@@ -22,6 +22,7 @@ struct follow_target {
     char uid[TEXT_ID_SIZE];
     uint64_t generation;
     struct goal goal;
+    bool is_for_us; /* the command sees to the VM's end itself: it does not go on in the background */
     struct log_stream *provision; /* shown as it grows; borrowed; NULL: not */
     /* how it ended */
     enum goal_result result;
@@ -30,7 +31,7 @@ struct follow_target {
 
 /*
  * Returns the exit status: 0 when all goals were reached, else that of the first failure, all of
- * them printed; 130 or 143 when interrupted. Negative: the store or the controller cannot be used.
+ * them printed; 130, 143 or 129 when interrupted. Negative: the store or the controller cannot be used.
  * A timeout of 0 looks once.
  */
 int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t timeout_ms,

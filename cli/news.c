@@ -29,6 +29,7 @@ static void catch_signals(struct news *news)
     sigemptyset(&set);
     add_signal(&set, SIGINT);
     add_signal(&set, SIGTERM);
+    add_signal(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, &news->old_mask);
     news->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (news->signal_fd < 0) { /* out of descriptors: they end the process, as they always do */

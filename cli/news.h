@@ -26,7 +26,7 @@ struct news {
     bool feeds_reader; /* stdout is what this is for: the end of its reader counts as SIGPIPE */
 };
 
-/* From here on SIGINT and SIGTERM end no more than a wait; those that are ignored stay ignored. */
+/* From here on SIGINT, SIGTERM and SIGHUP end no more than a wait; those that are ignored stay ignored. */
 void news_open(struct news *news, const struct places *places);
 void news_close(struct news *news);
 

@@ -194,9 +194,9 @@ static char **make_argv(const struct ssh_login *login, const struct ssh_call *ca
     return argv;
 }
 
-static void free_argv(char **argv)
+void ssh_login_free_argv(char **argv)
 {
-    for (size_t i = 0; argv[i]; i++) {
+    for (size_t i = 0; argv && argv[i]; i++) {
         free(argv[i]);
     }
     free(argv);
@@ -212,9 +212,10 @@ static int become_ssh(struct cli *cli, char **argv, struct error *err)
     return error_help(err, "install the SSH client (package openssh-client)");
 }
 
-int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err)
+int ssh_login_prepare(
+    struct cli *cli, const struct ssh_call *call, char ***ret_argv, struct error *err)
 {
-    enum { TIMEOUT_MS = 30 * 1000, TRANSPORT_FAILED = 255 };
+    enum { TIMEOUT_MS = 30 * 1000 };
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
     int rc = ssh_login_await(
@@ -223,12 +224,42 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
         return rc;
     }
     rc = ssh_login_init(&login, cli, &record, call->user, call->key, err);
-    if (rc < 0) {
+    if (rc == 0) {
+        *ret_argv = make_argv(&login, call);
+    }
+    return rc;
+}
+
+int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err)
+{
+    char **argv = NULL;
+    int rc = ssh_login_prepare(cli, call, &argv, err);
+    if (rc != 0) {
         return rc;
     }
-    char **argv = make_argv(&login, call);
-    rc = become_ssh(cli, argv, err);
-    free_argv(argv);
+    (void)become_ssh(cli, argv, err);
+    ssh_login_free_argv(argv);
     cli_print_error(cli, err);
-    return rc < 0 ? TRANSPORT_FAILED : rc;
+    return SSH_TRANSPORT_FAILED;
+}
+
+/* 'it'\''s' is the word "it's". */
+static void add_quoted(struct buf *out, const char *word)
+{
+    buf_add_str(out, out->len ? " '" : "'");
+    for (; *word; word++) {
+        if (*word == '\'') {
+            buf_add_str(out, "'\\''");
+        } else {
+            buf_add_char(out, *word);
+        }
+    }
+    buf_add_char(out, '\'');
+}
+
+void ssh_login_quote(struct buf *out, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        add_quoted(out, words[i]);
+    }
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct arg_texts;
+struct buf;
 struct cli;
 struct error;
 struct vm_record;
@@ -45,5 +45,18 @@ struct ssh_call {
     size_t n_words;
 };
 
+/* The exit status when it was ssh that failed, not the command: ssh's own. */
+enum { SSH_TRANSPORT_FAILED = 255 };
+
+/* Waits until SSH answers, and makes the command line of ssh: ssh_login_free_argv() it. Returns as
+ * follow() does. */
+int ssh_login_prepare(
+    struct cli *cli, const struct ssh_call *call, char ***ret_argv, struct error *err);
+void ssh_login_free_argv(char **argv); /* NULL is fine */
+
 /* Becomes ssh: returns only when that failed. */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);
+
+/* Appends the words as the guest's shell has to be given them to leave them as they are: ssh hands it
+ * one line. */
+void ssh_login_quote(struct buf *out, const char *const *words, size_t count);

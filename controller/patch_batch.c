@@ -92,6 +92,16 @@ static void add_events(const struct patch_context *c, int64_t wall_ms)
     }
 }
 
+/* As `vmctl destroy` would: the generation tells everybody that there is something new. */
+static void mark_for_deletion(const struct patch_context *c)
+{
+    struct vm_desired *next = vm_desired_copy(c->view->desired);
+    next->is_deleting = true;
+    next->generation++;
+    store_batch_put_desired(c->batch, next, c->view->desired->revision);
+    vm_desired_free(next);
+}
+
 static int fill(const struct patch_context *c, int64_t wall_ms, struct error *err)
 {
     if (c->patch->forget) {
@@ -104,6 +114,9 @@ static int fill(const struct patch_context *c, int64_t wall_ms, struct error *er
         if (rc < 0) {
             return rc;
         }
+    }
+    if (c->patch->deletes) {
+        mark_for_deletion(c);
     }
     add_events(c, wall_ms);
     return add_images(c, err);

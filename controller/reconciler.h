@@ -34,6 +34,7 @@ struct vm_view {
 /* What the reconciler wants written, all or nothing. Everything is owned by the patch. */
 struct vm_patch {
     struct vm_status *status; /* starts as a copy of the view's; written if it differs */
+    bool deletes;             /* mark the desired record for deletion, if it is still as seen */
     bool forget;              /* the deletion is complete: drop all records of this VM */
     char **leases;            /* keys to hold ("tcp/10022"); stale if another VM has one */
     size_t n_leases;

@@ -13,6 +13,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/owner_lock.h"
 #include "specs/base/places.h"
 
 struct vm_reconciler {
@@ -47,10 +48,36 @@ static struct pass begin_pass(
     return pass;
 }
 
+/*
+ * A VM of `vmctl run --rm` whose owner has ended, in whatever way. Only the mark is written, and from
+ * then on it is a deletion like any other: killed before the commit, the next look finds the same;
+ * killed after it, the mark stands.
+ */
+static bool is_abandoned(const struct vm_reconciler *self, const struct vm_desired *desired)
+{
+    return desired && desired->owner && !desired->is_deleting &&
+        owner_lock_is_gone(self->host->places, desired->owner);
+}
+
+/* A lock that is let go of wakes nobody. */
+static int64_t look_at_owner_again(const struct vm_view *view, int64_t requeue_ms)
+{
+    enum { LOOK_MS = 1000 };
+    bool is_owned = view->desired && view->desired->owner && !view->desired->is_deleting;
+    bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > LOOK_MS;
+    return is_owned && is_later ? LOOK_MS : requeue_ms;
+}
+
 static struct verdict reconcile(
     struct reconciler *base, const struct vm_view *view, struct vm_patch *patch)
 {
     struct vm_reconciler *self = from_base(base);
+    if (is_abandoned(self, view->desired)) {
+        vm_patch_event(
+            patch, false, REASON_TERMINATING, "the vmctl run it belonged to has ended");
+        patch->deletes = true;
+        return (struct verdict){.requeue_ms = VERDICT_NOW};
+    }
     struct pass pass = begin_pass(self, view, patch);
     bool is_news = pass_acknowledge(&pass);
     is_news |= pass_absorb(&pass);
@@ -66,7 +93,7 @@ static struct verdict reconcile(
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);
     }
-    return (struct verdict){.requeue_ms = requeue_ms};
+    return (struct verdict){.requeue_ms = look_at_owner_again(view, requeue_ms)};
 }
 
 /* What the original tool's registry names: its VMs live in the same directories, until `vmctl import`

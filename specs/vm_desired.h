@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The desired record of a VM: its spec and what the user last asked for. The CLI and the VMFile
- * watcher write it; the controller only drops it once a deletion is complete.
+ * watcher write it; the controller marks it for deletion when its owner has gone, and drops it once
+ * a deletion is complete.
  */
 #pragma once
 
@@ -30,6 +31,7 @@ struct vm_desired {
     char restart_token[TEXT_ID_SIZE]; /* a new value asks for a restart, */
     char recreate_token[TEXT_ID_SIZE];  /* a new disk (reload), */
     char provision_token[TEXT_ID_SIZE]; /* or all provision steps again */
+    uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: nobody's */
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */
 };

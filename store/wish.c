@@ -73,6 +73,9 @@ static int check(const struct attempt *attempt, struct error *err)
     if (!desired && !wish->spec) {
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", wish->name);
     }
+    if (desired && wish->must_be_new) {
+        return error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", wish->name);
+    }
     if (desired && desired->is_deleting && !wish->deletes) {
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", wish->name);
         return error_help(err, "wait until it is gone: vmctl wait %s --deleted", wish->name);
@@ -110,6 +113,7 @@ static void begin(struct attempt *attempt)
         attempt->next = vm_desired_new(vm_spec_copy(wish->spec), clock_wall_ms(clock_system()));
         attempt->next->wants_prepared = wish->wants_prepared;
         attempt->next->source = mem_strdup(wish->source);
+        attempt->next->owner = wish->owner;
         attempt->outcome.result = WISH_CREATED;
         attempt->is_down = true;
     } else {
@@ -164,6 +168,13 @@ static void change_spec(struct attempt *attempt)
     next->spec = vm_spec_copy(spec);
     memcpy(next->spec_digest, digest, sizeof(digest));
     tell(attempt, WISH_CONFIGURED);
+}
+
+static void change_owner(struct attempt *attempt)
+{
+    if (attempt->wish->disowns) {
+        attempt->next->owner = 0;
+    }
 }
 
 static void change_power(struct attempt *attempt)
@@ -260,6 +271,7 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     }
     begin(attempt);
     change_spec(attempt);
+    change_owner(attempt);
     change_power(attempt);
     change_tokens(attempt);
     return 0;

@@ -16,13 +16,13 @@ static bool is_same_file(int fd, const char *path)
         mine.st_dev == now.st_dev;
 }
 
-int lockfile_take(const char *path, int *ret_fd, struct error *err)
+/* A length of 0 is to the end of the file, wherever that comes to be. */
+static int take(const char *path, struct flock lock, int *ret_fd, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot open lock file '%s'", path);
     }
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno == EAGAIN || errno == EACCES) {
             return error_set(err, ERR_VM_CONFLICT, "'%s' is held by another process", path);
@@ -34,6 +34,35 @@ int lockfile_take(const char *path, int *ret_fd, struct error *err)
     }
     *ret_fd = TAKE_FD(fd);
     return 0;
+}
+
+int lockfile_take(const char *path, int *ret_fd, struct error *err)
+{
+    return take(path, (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}, ret_fd, err);
+}
+
+static struct flock lock_of_byte(uint64_t at)
+{
+    return (struct flock){
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
+}
+
+int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error *err)
+{
+    return take(path, lock_of_byte(at), ret_fd, err);
+}
+
+int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct flock lock = lock_of_byte(at);
+    if (fd < 0 && errno == ENOENT) {
+        return 0;
+    }
+    if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot ask for the lock of '%s'", path);
+    }
+    return lock.l_type != F_UNLCK;
 }
 
 bool lockfile_is_held(const char *path)

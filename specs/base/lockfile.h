@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct error;
 
@@ -17,6 +18,16 @@ struct error;
  * names the locked file: its directory may have been renamed away meanwhile.
  */
 int lockfile_take(const char *path, int *ret_fd, struct error *err);
+
+/*
+ * The same for one byte of a file that stays: as many locks as there are numbers, and nothing to
+ * clear away behind a holder that was killed. -ERR_VM_CONFLICT when another holds that byte.
+ */
+int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error *err);
+
+/* 1 when it is held, 0 when not (nor is it in a file that does not exist), or a negative error:
+ * unknown. */
+int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err);
 
 /* Whether anyone holds the lock. Asks without taking; a missing file is not held. */
 bool lockfile_is_held(const char *path);

@@ -7,6 +7,7 @@
  *     store/                    LMDB: data.mdb lock.mdb
  *     desired.kick status.kick  doorbells (store/bell.h)
  *     controller.lock controller.log
+ *     owners.lock               see owner_lock.h
  *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way
  *     vms/NAME/                 see enum vm_file
  *     trash/                    may be deleted at any time

@@ -159,6 +159,38 @@ static void a_missing_directory_is_an_error_that_names_the_file(void **state)
 
 #define WITH_SCRATCH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+static int is_byte_held(const struct scratch *scratch, uint64_t at)
+{
+    struct error err = {0};
+    return lockfile_byte_is_held(scratch->path, at, &err);
+}
+
+static void each_byte_is_a_lock_of_its_own(void **state)
+{
+    const struct scratch *scratch = *state;
+    const uint64_t far = UINT64_C(1) << 61;
+    struct error err = {0};
+    int fd = -1, other = -1;
+    assert_int_equal(is_byte_held(scratch, far), 0); /* no file yet */
+    assert_int_equal(lockfile_take_byte(scratch->path, far, &fd, &err), 0);
+    assert_int_equal(is_byte_held(scratch, far), 1);
+    assert_int_equal(is_byte_held(scratch, far + 1), 0);
+    assert_int_equal(lockfile_take_byte(scratch->path, far + 1, &other, &err), 0);
+    close(other);
+    assert_int_equal(is_byte_held(scratch, far), 1);
+    assert_int_equal(lockfile_take_byte(scratch->path, far, &other, &err), -ERR_VM_CONFLICT);
+    close(fd);
+    assert_int_equal(is_byte_held(scratch, far), 0);
+}
+
+static void a_byte_that_cannot_be_asked_for_is_not_free(void **state)
+{
+    const struct scratch *scratch = *state;
+    struct error err = {0};
+    assert_int_equal(symlink("/dev/null", scratch->path), 0);
+    assert_int_equal(lockfile_byte_is_held(scratch->path, 1, &err), -ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +202,9 @@ int main(void)
         WITH_SCRATCH(a_lock_inherited_by_a_child_lives_and_dies_with_it),
         WITH_SCRATCH(a_symbolic_link_is_not_followed),
         WITH_SCRATCH(a_missing_directory_is_an_error_that_names_the_file),
+        cmocka_unit_test_setup_teardown(each_byte_is_a_lock_of_its_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_byte_that_cannot_be_asked_for_is_not_free, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

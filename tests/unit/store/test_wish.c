@@ -323,6 +323,33 @@ static void a_stop_timeout_lasts_until_the_next_start(void **state)
 
 /* ---- delete ---- */
 
+static void a_vm_that_must_be_new_is_never_another(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 1024);
+    struct wish wish = {.name = "web", .spec = spec, .must_be_new = true, .owner = 77};
+    assert_int_equal(apply(store, wish), WISH_CREATED);
+    assert_int_equal(apply_failing(store, wish).code, ERR_VM_CONFLICT);
+    assert_int_equal(generation_of(store, "web"), 1);
+    vm_spec_free(spec);
+}
+
+static void an_owner_is_kept_until_it_disowns(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 1024);
+    apply(store, (struct wish){.name = "web", .spec = spec, .owner = 77});
+    apply(store, stop_web);
+    struct vm_record record = get_vm(store, "web");
+    assert_int_equal(record.desired->owner, 77);
+    vm_record_clear(&record);
+    apply(store, (struct wish){.name = "web", .disowns = true});
+    record = get_vm(store, "web");
+    assert_int_equal(record.desired->owner, 0);
+    vm_record_clear(&record);
+    vm_spec_free(spec);
+}
+
 static void deleting_twice_is_deleting_once(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -458,6 +485,8 @@ int main(void)
         TEST(restart_asks_only_a_vm_that_is_up),
         TEST(recreate_asks_for_a_new_disk_but_not_of_a_new_vm),
         TEST(a_stop_timeout_lasts_until_the_next_start),
+        TEST(a_vm_that_must_be_new_is_never_another),
+        TEST(an_owner_is_kept_until_it_disowns),
         TEST(deleting_twice_is_deleting_once),
         TEST(a_vm_being_deleted_refuses_other_wishes),
         TEST(a_vm_that_is_not_there_cannot_be_stopped_or_deleted),

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/owner_lock.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/log.h"
+#include "specs/base/places.h"
+
+/* JSON's integers are signed, and so are offsets in a file. */
+static const uint64_t OWNER_MASK = (UINT64_C(1) << 62) - 1;
+
+int owner_lock_take(
+    const struct places *places, uint64_t *ret_owner, int *ret_fd, struct error *err)
+{
+    uint64_t dice = 0;
+    cleanup_free char *path = places_path(places, "owners.lock");
+    if (getrandom(&dice, sizeof(dice), 0) != (ssize_t)sizeof(dice)) {
+        return error_set_errno(err, ERR_IO, errno, "cannot get a random number");
+    }
+    uint64_t owner = (dice & OWNER_MASK) | 1;
+    int rc = lockfile_take_byte(path, owner, ret_fd, err);
+    if (rc == 0) {
+        *ret_owner = owner;
+    }
+    return rc;
+}
+
+bool owner_lock_is_gone(const struct places *places, uint64_t owner)
+{
+    cleanup_free char *path = places_path(places, "owners.lock");
+    struct error err = {.code = ERR_NONE};
+    int held = lockfile_byte_is_held(path, owner, &err);
+    if (held < 0) {
+        log_warn("vm", "%s", err.message);
+    }
+    return held == 0;
+}

@@ -1,0 +1,218 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# vmctl run: VMs of the noop backend, and an ssh that runs the command here.
+
+load cli_common
+
+setup() {
+    cli_setup
+    mkdir "$work/bin"
+    cat >"$work/bin/ssh" <<'EOF'
+#!/bin/bash
+for word; do command=$word; done
+echo "$$" >"$SSH_PID"
+exec sh -c "$command"
+EOF
+    chmod +x "$work/bin/ssh"
+    PATH=$work/bin:$PATH
+    export SSH_PID=$work/ssh.pid
+}
+teardown() { cli_teardown; }
+
+no_vms() { [ -z "$(vmctl list -o name)" ]; }
+ssh_runs() { [ -s "$SSH_PID" ]; }
+
+# begin COMMAND... : in the background; its pid is $job. It may be signalled: bash would start it with
+# SIGINT ignored.
+begin() {
+    env --default-signal=INT "$@" >"$work/out" 2>"$work/err" 3>&- &
+    job=$!
+}
+
+@test "run gives the command stdin, leaves it stdout, and ends with its status" {
+    vmfile web
+    vmctl run --rm -- sh -c 'read line; echo "got $line"; echo "it'\''s" "$0"; exit 9' \
+        <<<hello >"$work/out" 2>"$work/err" && return 1
+    [ $? -eq 9 ]
+    [ "$(cat "$work/out")" = $'got hello\nit\'s sh' ]
+    grep -Eq '^web-run-[0-9a-f]{4}: created$' "$work/err"
+    grep -Eq '^web-run-[0-9a-f]{4}: destroyed$' "$work/err"
+    no_vms
+}
+
+@test "run of a VMFile that is named, and quietly" {
+    mkdir "$work/ci"
+    (cd "$work/ci" && vmfile web)
+    run vmctl run --rm -q "$work/ci/VMFile.kdl" -- true
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    run vmctl run --rm -q --file "$work/ci/VMFile.kdl" -- false
+    [ "$status" -eq 1 ]
+    no_vms
+}
+
+@test "without --rm the VM stays, is nobody's, and says how to be rid of it" {
+    vmfile web
+    run vmctl run -- true
+    [ "$status" -eq 0 ]
+    local name
+    name=$(vmctl list -o name)
+    [[ $name == web-run-???? ]]
+    has "$name: kept; destroy it with: vmctl destroy $name"
+    run vmctl up --prune -q
+    [ "$output" = "web: created" ]
+    [ "$(field Status "$name")" = Ready ]
+}
+
+@test "--keep-on-failure keeps the VM of a command that failed, for good" {
+    vmfile web
+    run vmctl run --rm --keep-on-failure -- true
+    [ "$status" -eq 0 ]
+    no_vms
+    run vmctl run --rm --keep-on-failure -- sh -c 'exit 3'
+    [ "$status" -eq 3 ]
+    local name
+    name=$(vmctl list -o name)
+    has "$name: kept; destroy it with: vmctl destroy $name"
+    vmctl controller stop
+    run vmctl wait "$name"
+    [ "$status" -eq 0 ]
+}
+
+@test "what the VM depends on comes along and goes with it" {
+    printf 'vm "web" { backend "noop"; image "%s"; depends-on "db" }\n' "$work/image" >VMFile.kdl
+    printf 'vm "db" { backend "noop"; image "%s" }\nvm "other" { backend "noop"; image "%s" }\n' \
+        "$work/image" "$work/image" >>VMFile.kdl
+    run vmctl run --rm --name web -q -- vmctl list -o name
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ ${lines[0]} == db-run-???? ]]
+    [ "${lines[1]}" = "web${lines[0]#db}" ]
+    [ "${#lines[@]}" -eq 2 ]
+    no_vms
+}
+
+@test "twenty jobs of one VMFile run at once" {
+    vmfile web
+    local i jobs=()
+    for i in {1..20}; do
+        vmctl run --rm -q -- sh -c "echo $i; exit $i" >>"$work/out" 2>>"$work/err" 3>&- &
+        jobs+=($!)
+    done
+    for i in {1..20}; do
+        local status=0
+        wait "${jobs[i - 1]}" || status=$?
+        [ "$status" -eq "$i" ] || { cat "$work/err"; return 1; }
+    done
+    [ "$(sort -n "$work/out" | tr '\n' ' ')" = "$(echo {1..20}) " ]
+    no_vms
+}
+
+@test "a signal ends the command and destroys the VM" {
+    vmfile web
+    local pair
+    for pair in INT:130 TERM:143 HUP:129; do
+        rm -f "$SSH_PID"
+        begin vmctl run --rm -- sleep 1000
+        await ssh_runs
+        kill -s "${pair%:*}" "$job"
+        local status=0
+        wait "$job" || status=$?
+        cat "$work/err"
+        [ "$status" -eq "${pair#*:}" ]
+        grep -q ': destroyed$' "$work/err"
+        no_vms
+        [ ! -e "/proc/$(cat "$SSH_PID")" ] || grep -q '^State:.*Z' "/proc/$(cat "$SSH_PID")/status"
+    done
+}
+
+@test "a signal while the VM comes up destroys it, too" {
+    vmfile web
+    script '{"bootMs": 60000}'
+    begin vmctl run --rm -- true
+    await grep -q created "$work/err"
+    kill -TERM "$job"
+    local status=0
+    wait "$job" || status=$?
+    [ "$status" -eq 143 ]
+    grep -qx interrupted "$work/err"
+    no_vms
+}
+
+@test "kill -9 of vmctl: the controller destroys the VM" {
+    vmfile web
+    begin vmctl run --rm -- sleep 1000
+    await ssh_runs
+    kill -9 "$job"
+    await no_vms
+    kill "$(cat "$SSH_PID")"
+    [ ! -e "$data/vms/web" ]
+    [ -z "$(ls "$data/vms")" ]
+}
+
+@test "kill -9 of vmctl and of the controller: the next one destroys the VM" {
+    vmfile web
+    begin vmctl run --rm -- sleep 1000
+    await ssh_runs
+    kill -9 "$job" "$(controller_pid)"
+    kill "$(cat "$SSH_PID")"
+    vmctl controller start
+    await no_vms
+}
+
+@test "a controller that is restarted leaves a running job alone" {
+    vmfile web
+    begin vmctl run --rm -- sh -c 'read -r line <"$0"; exit 5' "$work/fifo"
+    mkfifo "$work/fifo"
+    await ssh_runs
+    kill -9 "$(controller_pid)"
+    vmctl controller start
+    local name
+    name=$(vmctl list -o name)
+    vmctl wait "$name"
+    [ -n "$name" ]
+    echo go >"$work/fifo"
+    local status=0
+    wait "$job" || status=$?
+    [ "$status" -eq 5 ]
+    no_vms
+}
+
+@test "a VM that cannot come up is destroyed, and its failure is told" {
+    vmfile web
+    script '{"failLaunch": 1000}'
+    run vmctl run --rm -- true
+    echo "$output"
+    [ "$status" -eq 1 ]
+    says "error[vmctl::qemu::spawn_failed]"
+    no_vms
+    script '{"bootMs": 60000}'
+    run vmctl run --rm --timeout 1s -- true
+    [ "$status" -eq 4 ]
+    no_vms
+}
+
+@test "a VM that somebody else destroyed meanwhile is no failure" {
+    vmfile web
+    run vmctl run --rm -- sh -c 'vmctl -q destroy $(vmctl list -o name)'
+    [ "$status" -eq 0 ]
+}
+
+@test "wrong usage is told, and nothing is made" {
+    vmfile web db
+    run vmctl run --rm -- true
+    [ "$status" -eq 2 ]
+    says "has 2 VMs"
+    says "--name web"
+    run vmctl run --rm
+    [ "$status" -eq 2 ]
+    says "run needs a command behind \`--\`"
+    run vmctl run --rm web -- true
+    [ "$status" -eq 2 ]
+    says "name a VM of it with --name"
+    run vmctl run --rm --name nope -- true
+    [ "$status" -eq 3 ]
+    run vmctl run VMFile.kdl -f VMFile.kdl --name web -- true
+    [ "$status" -eq 2 ]
+    no_vms
+}
