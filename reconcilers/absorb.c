@@ -113,8 +113,8 @@ void pass_finish_step(struct pass *pass)
     if (provision->next_step >= provision->total) {
         memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
             TEXT_ID_SIZE);
-        vm_patch_event(
-            pass->patch, false, REASON_PROVISIONED, "%u provision steps done", provision->total);
+        vm_patch_event(pass->patch, false, REASON_PROVISIONED, "%u provision step%s done",
+            provision->total, provision->total == 1 ? "" : "s");
     }
 }
 

@@ -167,8 +167,9 @@ static int64_t act_confirm_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     status->instance.journal = JOURNAL_NONE;
-    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d, %s)", status->instance.pid,
-        status->instance.accel ? status->instance.accel : "?");
+    const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d%s%s)",
+        status->instance.pid, accel ? ", " : "", accel ? accel : "");
     return VERDICT_NOW;
 }
 
