@@ -9,6 +9,7 @@
 #include "cli/follow.h"
 #include "cli/options.h"
 #include "cli/outcome.h"
+#include "cli/pending.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -70,21 +71,6 @@ static void tell(const struct ask *ask, size_t i)
 
 /* ---- preparation ---- */
 
-/* The last start's spec tells what disk and instance are made of; before the first start the stored
- * spec is what they are being made of. */
-static struct spec_diff find_pending(const struct vm_record *record, const struct vm_spec *spec)
-{
-    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
-    struct vm_spec *applied = record->status ? vm_status_applied_spec(record->status) : NULL;
-    if (applied) {
-        diff = spec_diff(applied, spec);
-    } else if (record->desired) {
-        diff = spec_diff(record->desired->spec, spec);
-    }
-    vm_spec_free(applied);
-    return diff;
-}
-
 /* Said, because a user who wrote probes relies on them. */
 static void note_unchecked(const struct cli *cli, const struct vm_spec *spec)
 {
@@ -110,7 +96,7 @@ static int prepare_one(struct cli *cli, struct bring *bring, size_t i, struct er
     wish->source = bring->project.path;
     int rc = store_get(cli->store, wish->name, &bring->records[i], err);
     if (rc == 0) {
-        bring->pending[i] = find_pending(&bring->records[i], wish->spec);
+        bring->pending[i] = pending_changes(&bring->records[i], wish->spec);
         note_unchecked(cli, wish->spec);
     }
     return rc;

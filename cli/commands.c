@@ -26,6 +26,8 @@ const struct command *const cli_commands[] = {
     &command_list,
     &command_get,
     &command_status,
+    &command_describe,
+    &command_events,
     &command_wait,
     &command_console,
     &command_ssh,

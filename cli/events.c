@@ -2,6 +2,7 @@
 #include "cli/events.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -37,23 +38,53 @@ static int find_birth(struct cli *cli, const char *vm_name, int64_t *ret_ms, str
     return rc;
 }
 
-int events_list(
-    struct cli *cli, const char *vm_name, size_t limit, struct buf *out, struct error *err)
+/* The message stands in what was just printed, and happened once: nothing new. */
+static bool is_told(const struct vm_event *event, const char *told)
 {
-    struct event_list list = {.count = 0};
+    return told && event->count == 1 && event->message[0] && strstr(told, event->message);
+}
+
+/* Of this VM, not of an earlier one of the name. */
+static int find_events(struct cli *cli, const char *vm_name, size_t limit, struct event_list *ret,
+    struct error *err)
+{
     int64_t born_ms = 0;
     int rc = find_birth(cli, vm_name, &born_ms, err);
-    if (rc < 0 || (rc = store_list_events(cli->store, vm_name, 0, limit, &list, err)) < 0) {
+    if (rc < 0 || (rc = store_list_events(cli->store, vm_name, 0, limit, ret, err)) < 0) {
         return rc;
     }
+    size_t kept = 0;
+    for (size_t i = 0; i < ret->count; i++) {
+        if (ret->items[i].last_ms >= born_ms) {
+            ret->items[kept++] = ret->items[i];
+        } else {
+            free(ret->items[i].vm_name);
+            free(ret->items[i].message);
+        }
+    }
+    ret->count = kept;
+    return 0;
+}
+
+static int add_events(struct cli *cli, const char *vm_name, size_t limit, const char *told,
+    struct buf *out, struct error *err)
+{
+    struct event_list list = {.count = 0};
     int64_t now_ms = clock_wall_ms(clock_system());
-    for (size_t i = 0; i < list.count; i++) {
-        if (list.items[i].last_ms >= born_ms) {
+    int rc = find_events(cli, vm_name, limit, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        if (!is_told(&list.items[i], told)) {
             add_event(out, &list.items[i], now_ms);
         }
     }
     event_list_clear(&list);
-    return 0;
+    return rc;
+}
+
+int events_list(
+    struct cli *cli, const char *vm_name, size_t limit, struct buf *out, struct error *err)
+{
+    return add_events(cli, vm_name, limit, NULL, out, err);
 }
 
 static void add_log(struct cli *cli, const char *vm_name, enum vm_file file, struct buf *out)
@@ -64,12 +95,12 @@ static void add_log(struct cli *cli, const char *vm_name, enum vm_file file, str
     }
 }
 
-void events_explain(struct cli *cli, const char *vm_name)
+void events_explain(struct cli *cli, const char *vm_name, const char *told)
 {
     enum { SHOWN = 5 };
     struct error ignored = {.code = ERR_NONE};
     cleanup_buf struct buf events = BUF_INIT(0), out = BUF_INIT(0);
-    (void)events_list(cli, vm_name, SHOWN, &events, &ignored);
+    (void)add_events(cli, vm_name, SHOWN, told, &events, &ignored);
     if (events.len > 0) {
         buf_printf(&out, "  last events of '%s':\n%s", vm_name, buf_str(&events));
     }
@@ -77,4 +108,32 @@ void events_explain(struct cli *cli, const char *vm_name)
     add_log(cli, vm_name, VM_PROVISION_LOG, &out);
     add_log(cli, vm_name, VM_QEMU_LOG, &out);
     fputs(buf_str(&out), stderr);
+}
+
+json_t *event_to_json(const struct vm_event *event)
+{
+    cleanup_buf struct buf message = BUF_INIT(0); /* may be cut within a character */
+    text_add_printable(&message, event->message, strlen(event->message));
+    json_t *json = json_object();
+    json_put_text(json, "vm", event->vm_name);
+    json_put_text(json, "type", event->is_warning ? "Warning" : "Normal");
+    json_put_text(json, "reason", reason_name(event->reason));
+    json_put_text(json, "message", buf_str(&message));
+    json_put_int(json, "count", event->count);
+    json_put_int(json, "first", event->first_ms);
+    json_put_int(json, "last", event->last_ms);
+    json_put_int(json, "sequence", (json_int_t)event->sequence);
+    return json;
+}
+
+int events_add_json(struct cli *cli, const char *vm_name, json_t *array, struct error *err)
+{
+    enum { SHOWN = 10 };
+    struct event_list list = {.count = 0};
+    int rc = find_events(cli, vm_name, SHOWN, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        (void)json_array_append_new(array, event_to_json(&list.items[i]));
+    }
+    event_list_clear(&list);
+    return rc;
 }

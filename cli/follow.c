@@ -82,7 +82,7 @@ static void tell_end(struct follower *follower, const struct follow_target *targ
     progress_erase(&follower->progress);
     if (target->result == GOAL_FAILED) {
         cli_print_error(cli, &target->error);
-        events_explain(cli, target->name);
+        events_explain(cli, target->name, target->error.message);
     } else if (is_of_ready && record->status->ssh_port) {
         cli_note(cli, "%s: ready (ssh %s:%u)", target->name,
             record->status->ssh_host ? record->status->ssh_host : "127.0.0.1",
@@ -240,7 +240,7 @@ static void time_out(struct follower *follower)
         }
         set_timeout(follower, target, line);
         cli_print_error(follower->cli, &target->error);
-        events_explain(follower->cli, target->name);
+        events_explain(follower->cli, target->name, target->error.message);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "cli/yaml.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/spec_diff.h"
 #include "store/store.h"
 
 bool output_is_data(const struct cli *cli)
@@ -31,6 +32,21 @@ json_t *output_of_vm(const struct vm_record *record)
     json_put_text(json, "state", vm_display_book_state(&desired, &status));
     json_put_text(json, "display", vm_display_word(&desired, &status));
     json_put_flag(json, "ready", status.is_ready);
+    return json;
+}
+
+static void put_value(json_t *json, const char *key, json_t *value)
+{
+    json_put(json, key, value ? json_incref(value) : json_null());
+}
+
+json_t *output_of_change(const struct spec_change *change)
+{
+    json_t *json = json_object();
+    json_put_text(json, "field", change->field);
+    put_value(json, "old", change->before_value);
+    put_value(json, "new", change->after_value);
+    json_put_text(json, "disposition", disposition_name(change->disposition));
     return json;
 }
 

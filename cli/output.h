@@ -7,6 +7,7 @@
 #include "specs/base/json.h"
 
 struct cli;
+struct spec_change;
 struct vm_record;
 
 /* Whether -o json or -o yaml was given. */
@@ -14,6 +15,9 @@ bool output_is_data(const struct cli *cli);
 
 /* The object that stands for a VM: name, state, word, what is desired, what is. Caller owns. */
 json_t *output_of_vm(const struct vm_record *record);
+
+/* {field, old, new, disposition}, as in `diff -o json`. Caller owns. */
+json_t *output_of_change(const struct spec_change *change);
 
 /* Prints in the format asked for, with sorted keys, on stdout. */
 void output_print(const struct cli *cli, const json_t *value);

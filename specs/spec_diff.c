@@ -148,13 +148,26 @@ struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *a
     return spec_diff_on(before, after, NULL);
 }
 
+static void clear_change(struct spec_change *change)
+{
+    free(change->before);
+    free(change->after);
+    json_decref(change->before_value);
+    json_decref(change->after_value);
+}
+
+void spec_diff_drop(struct spec_diff *diff, size_t i)
+{
+    clear_change(&diff->changes[i]);
+    diff->count--;
+    memmove(&diff->changes[i], &diff->changes[i + 1],
+        (diff->count - i) * sizeof(diff->changes[i]));
+}
+
 void spec_diff_clear(struct spec_diff *diff)
 {
     for (size_t i = 0; i < diff->count; i++) {
-        free(diff->changes[i].before);
-        free(diff->changes[i].after);
-        json_decref(diff->changes[i].before_value);
-        json_decref(diff->changes[i].after_value);
+        clear_change(&diff->changes[i]);
     }
     free(diff->changes);
     *diff = (struct spec_diff){.strongest = DISPOSITION_LIVE};

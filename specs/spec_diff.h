@@ -43,6 +43,8 @@ struct spec_diff spec_diff_on(const struct vm_spec *before, const struct vm_spec
     const struct vm_spec *running);
 struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after);
 void spec_diff_clear(struct spec_diff *diff);
+/* Takes the change at this place out; `strongest` stays. */
+void spec_diff_drop(struct spec_diff *diff, size_t i);
 
 /*
  * Whether an instance of the spec `running` can be given the CPUs, the memory, of `wanted` while it

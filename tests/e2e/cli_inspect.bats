@@ -144,3 +144,152 @@ kill_controller() {
     [ -n "$words" ]
     [ -z "$(sort <<<"$words" | uniq -d)" ] || { echo "$words"; return 1; }
 }
+
+# ---- describe ----
+
+# with_steps MEMORY : the VMFile's VM with two provision steps
+with_steps() {
+    cat >VMFile.kdl <<KDL
+vm "web" {
+    backend "noop"; image "$work/image"; memory $1
+    forward host=18080 guest=80
+    provision "shell" { inline "echo one" }
+    provision "shell" { inline "echo two" }
+}
+KDL
+}
+
+@test "describe tells what waits, what is done, where the files are" {
+    with_steps 1024
+    vmctl up -q
+    with_steps 2048
+    vmctl up -q
+    run vmctl describe web
+    [ "$status" -eq 0 ]
+    [[ "$output" =~ Changes\ that\ wait:$'\n'\ +FIELD\ +NOW\ +WANTED\ +NEEDS$'\n'\ +memory\ +1024\ +2048\ +restart ]]
+    has "  2 of 2 steps done"
+    has "  2/2 done     shell inline \"echo two\""
+    says "127.0.0.1:18080 -> 80/tcp"
+    [[ "$output" =~ Directory\ +$data/vms/web ]]
+    says "RestartRequired"
+    says "started (pid "
+    [ "$(vmctl describe web -o json | jq -Sc '.changes[0]')" = '{"disposition":"restart","field":"memory","new":2048,"old":1024}' ]
+    [ "$(vmctl describe web -o json | jq -r '.provisioning[].state' | sort -u)" = done ]
+    vmctl stop web -q
+    run vmctl describe
+    [[ "$output" =~ memory\ +1024\ +2048\ +the\ next\ start ]]
+    has "Wanted:      stopped"
+    run vmctl describe nope
+    [ "$status" -eq 3 ]
+}
+
+@test "describe tells which step failed, why, and what to do" {
+    with_steps 1024
+    script '{"failStep": 1000}'
+    run vmctl up -q
+    [ "$status" -eq 1 ]
+    run vmctl describe web
+    says "1/2 failed   shell inline \"echo one\""
+    says "2/2 pending  shell inline \"echo two\""
+    says "vmctl::provision::failed"
+    says "  help: "
+}
+
+@test "nothing in a name or a path reaches the terminal as it is" {
+    local bad=$'\e]0;owned\a\e[2J'
+    mkdir "$work/project$bad"
+    cd "$work/project$bad"
+    cat >VMFile.kdl <<KDL
+vm "web" { backend "noop"; image "$work/image"; provision "shell" { inline "echo \\u{1b}[2J"; }; }
+KDL
+    vmctl up -q
+    for command in get "get -o wide" describe status events "list -o wide"; do
+        run vmctl $command
+        [ "$status" -eq 0 ]
+        [[ "$output" == *web* ]]
+        [[ "$output" != *$'\e'* && "$output" != *$'\a'* ]] || { echo "$command"; return 1; }
+    done
+    run vmctl describe web
+    says '\x1b]0;owned\x07\x1b[2J'
+    vmctl describe web -o json | jq -e .name
+}
+
+# ---- events ----
+
+@test "events are the VMs' history, oldest first" {
+    vmfile web db
+    vmctl up -q
+    vmctl stop web -q
+    run vmctl events
+    [ "$status" -eq 0 ]
+    [[ "${lines[0]}" =~ ^AGE\ +TYPE\ +REASON\ +COUNT\ +VM\ +MESSAGE$ ]]
+    [[ "${lines[-1]}" =~ ^[0-9]+s\ +Normal\ +Stopped\ +1\ +web\ +stopped$ ]]
+    run vmctl events db
+    [[ "$output" == *"started (pid "*")"* && "$output" != *web* ]]
+    [[ "$output" != *"?"* ]]
+    [ "$(vmctl events web -o json | jq -r '.[-1].reason')" = Stopped ]
+    [ "$(vmctl events -n 1 -o json | jq length)" -eq 1 ]
+    [ "$(vmctl events --since 1h -o json | jq length)" -eq "$(vmctl events -o json | jq length)" ]
+    run vmctl events -o wide
+    [[ "${lines[0]}" =~ ^TIME\ +AGE ]]
+    [[ "${lines[1]}" =~ ^20[0-9]{2}-[0-9-]+T[0-9:]+Z\  ]]
+    run vmctl events nope
+    [ "$status" -eq 3 ]
+}
+
+@test "events of a VM that is gone are still there" {
+    vmfile web
+    vmctl up -q
+    vmctl destroy web -q
+    run vmctl events web
+    [ "$status" -eq 0 ]
+    says "started (pid "
+}
+
+@test "events -f goes on when the controller is killed, and ends with 130 at Ctrl-C" {
+    vmfile web
+    vmctl up -q
+    follow out vmctl events -f
+    shows out "started (pid "
+    kill_controller
+    vmctl stop web -q
+    shows out "stopped"
+    vmctl start web -q
+    await sh -c '[ $(grep -c "started (pid " out) -ge 2 ]'
+    kill -INT "$follower"
+    ends_with 130
+    [ "$(grep -c '^AGE' out)" -eq 1 ]
+}
+
+@test "events -f -o json is an object a line, and ends with 143 when terminated" {
+    vmfile web db
+    vmctl up -q
+    follow out vmctl events db -f -o json -n 1
+    shows out '"vm":"db"'
+    vmctl down -q
+    shows out '"reason":"Stopped"'
+    kill -TERM "$follower"
+    ends_with 143
+    [ "$(jq -r .vm out | sort -u)" = db ]
+    [ "$(wc -l <out)" -eq "$(jq -s length out)" ]
+}
+
+@test "events -f ends when nobody reads on" {
+    vmfile web
+    vmctl up -q
+    run timeout 20 bash -o pipefail -c 'vmctl events -f | head -n 1'
+    [ "$status" -eq 141 ]
+    run timeout 20 bash -c 'vmctl events -f >/dev/full'
+    [ "$status" -eq 1 ]
+}
+
+@test "a failure is not told a second time as its own event" {
+    with_steps 1024
+    script '{"failStep": 1000}'
+    run vmctl up -q
+    [ "$status" -eq 1 ]
+    local message
+    message=$(sed -n 's/^error\[[^]]*\]: //p' <<<"$output")
+    [ -n "$message" ]
+    [ "$(grep -Fc -- "${message#*: }" <<<"$output")" -eq 1 ] || { echo "$output"; return 1; }
+}

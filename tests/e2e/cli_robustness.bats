@@ -116,11 +116,16 @@ teardown() { cli_teardown; }
     [ "$status" -eq 1 ]
     [ $SECONDS -lt 20 ]
     says "error[vmctl::qemu::spawn_failed]"
-    says "last events of 'web'"
     script '{}'
     run vmctl up
     [ "$status" -eq 0 ]
     has "web: trying again"
+    script '{"failLaunch": 1000}'
+    vmctl stop web -q
+    run vmctl start web --timeout 60s
+    [ "$status" -eq 1 ]
+    says "last events of 'web'"
+    says "started (pid "
 }
 
 @test "a failed provision step ends up with 1, and up tries it again" {

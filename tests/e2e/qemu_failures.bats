@@ -264,6 +264,8 @@ END
     says vmctl::qemu::spawn_failed "vm 'dies'" "3 times" "could not open the moon" qemu.log
     [ "$(state_of dies)" = CrashLoopBackOff ]
     vmctl status dies | grep -q 'next try at'
+    run vmctl describe dies
+    says "Failures in a row: 3" "could not open the moon" "Next try: in " CrashLoopBackOff
     fails 1 vmctl wait dies --ready --timeout 30s
     printf '#!/bin/sh\nexec qemu-system-x86_64 "$@"\n' >qemu.new
     chmod +x qemu.new

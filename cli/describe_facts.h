@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What `describe` finds out about a VM from its records, for text and JSON alike. Pure. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/spec_diff.h"
+
+struct buf;
+struct spec_step;
+struct vm_record;
+
+/* Changes of the spec that what exists does not have, those left out that took effect without a
+ * start. spec_diff_clear() it. */
+struct spec_diff describe_changes(const struct vm_record *record);
+
+/* What it takes, and on a VM that is off: "the next start". Static text. */
+const char *describe_needs(const struct vm_record *record, enum disposition disposition);
+
+/* "done", "running", "failed", "skipped" (never run, and not going to) or "pending": the state of a
+ * step of the desired spec; NULL when the steps were changed since they were run, and nothing can
+ * be said of single ones. */
+const char *describe_step_state(const struct vm_record *record, size_t index);
+
+/* `shell inline "apt-get update"`, `shell script /path`, `file /path -> /path`, on one line. */
+void describe_add_step(struct buf *out, const struct spec_step *step);
+
+/* When the VM is started again, wall; 0: nothing is waited for. */
+int64_t describe_next_try_ms(const struct vm_record *record, int64_t now_ms);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/pending.h"
+
+#include "specs/vm_desired.h"
+#include "specs/vm_status.h"
+#include "store/store.h"
+
+struct spec_diff pending_changes(const struct vm_record *record, const struct vm_spec *spec)
+{
+    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
+    struct vm_spec *applied = record->status ? vm_status_applied_spec(record->status) : NULL;
+    if (applied) {
+        diff = spec_diff(applied, spec);
+    } else if (record->desired) {
+        diff = spec_diff(record->desired->spec, spec);
+    }
+    vm_spec_free(applied);
+    return diff;
+}

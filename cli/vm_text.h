@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Blocks of text about a VM, of which `status` and `describe` are made. What comes from outside is
+ * made printable. */
+#pragma once
+
+struct buf;
+struct cli;
+struct error;
+struct vm_desired;
+struct vm_record;
+struct vm_status;
+struct vm_trouble;
+
+/* A line "LABEL        text". */
+void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void vm_text_add_head(struct buf *out, const struct vm_record *record); /* name, ID, states */
+void vm_text_add_desired(struct buf *out, const struct vm_desired *desired); /* NULL: nothing */
+void vm_text_add_instance(struct buf *out, const struct vm_status *status);
+void vm_text_add_generation(struct buf *out, const struct vm_record *record);
+void vm_text_add_conditions(struct buf *out, const struct vm_status *status);
+void vm_text_add_trouble(struct buf *out, const struct vm_trouble *trouble); /* if there is any */
+
+/* The last ten. */
+int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struct error *err);
