@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/answer.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
 #include "cli/options.h"
@@ -54,10 +55,20 @@ static void close_streams(struct log_stream *streams, size_t count)
     free(streams);
 }
 
-static void print_words(const struct ask *ask, const char *word)
+static void print_words(const struct cli *cli, const struct ask *ask, const char *word)
 {
-    for (size_t i = 0; word && i < ask->count; i++) {
+    for (size_t i = 0; word && !answer_is_open(cli) && i < ask->count; i++) {
         printf("%s: %s\n", ask->wishes[i].name, word);
+    }
+}
+
+void ask_tell(const struct cli *cli, const struct ask *ask)
+{
+    for (size_t i = 0; i < ask->count; i++) {
+        answer_outcome(cli, ask->wishes[i].name, &ask->outcomes[i]);
+        if (ask->tell) {
+            ask->tell(cli, ask, i);
+        }
     }
 }
 
@@ -74,7 +85,7 @@ static int follow_all(struct cli *cli, struct ask *ask, struct log_stream *strea
         targets[i].provision = ask->shows_provision ? &streams[i] : NULL;
     }
     int rc = follow(cli, targets, ask->count, timeout_ms, err);
-    for (size_t i = 0; ask->done && i < ask->count; i++) {
+    for (size_t i = 0; ask->done && !answer_is_open(cli) && i < ask->count; i++) {
         if (targets[i].result == GOAL_REACHED) {
             printf("%s: %s\n", targets[i].name, ask->done);
         }
@@ -89,15 +100,13 @@ static int carry_out(struct cli *cli, struct ask *ask, struct log_stream *stream
     if (rc < 0) {
         return rc;
     }
-    for (size_t i = 0; ask->tell && i < ask->count; i++) {
-        ask->tell(ask, i);
-    }
+    ask_tell(cli, ask);
     rc = cli_ensure_controller(cli, err);
     if (rc < 0) {
         return rc;
     }
     if (values->is_detached) {
-        print_words(ask, ask->begun);
+        print_words(cli, ask, ask->begun);
         return 0;
     }
     return follow_all(cli, ask, streams, values->timeout_ms, err);

@@ -25,13 +25,17 @@ struct ask {
     bool is_for_us; /* see follow.h */
     const char *begun; /* "stopping": printed with --detach; NULL: nothing */
     const char *done;  /* "stopped": printed once it is true; NULL: nothing */
-    void (*tell)(const struct ask *ask, size_t i); /* after the writing; NULL: nothing */
+    /* After the writing, in words or, when there is one, in the answer; NULL: nothing. */
+    void (*tell)(const struct cli *cli, const struct ask *ask, size_t i);
     void *context;
 };
 
 /* `count` wishes that are all like `pattern` but for the name. ask_clear() it. */
 void ask_init(struct ask *ask, const struct targets *targets, const struct wish *pattern);
 void ask_clear(struct ask *ask);
+
+/* Tells what the wishes did, or would do: the outcomes are there. */
+void ask_tell(const struct cli *cli, const struct ask *ask);
 
 /* Returns what run() of a command is to return. */
 int ask_carry_out(

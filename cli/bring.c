@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/answer.h"
 #include "cli/cli.h"
 #include "cli/follow.h"
 #include "cli/options.h"
@@ -51,7 +52,15 @@ static void print_lines(const char *lines, const char *ending)
     }
 }
 
-static void tell(const struct ask *ask, size_t i)
+static bool stays_off(const struct bring *bring, size_t i)
+{
+    const struct wish *wish = &bring->ask.wishes[i];
+    const struct vm_desired *desired = bring->records[i].desired;
+    enum power power = wish->sets_power ? wish->power : desired ? desired->power : POWER_STOPPED;
+    return !bring_has_instance(bring, i) && power == POWER_STOPPED;
+}
+
+static void tell(const struct cli *cli, const struct ask *ask, size_t i)
 {
     const struct bring *bring = ask->context;
     const struct wish *wish = &ask->wishes[i];
@@ -61,10 +70,16 @@ static void tell(const struct ask *ask, size_t i)
         .outcome = &ask->outcomes[i],
         .pending = &bring->pending[i],
         .has_instance = bring_has_instance(bring, i),
+        .stays_off = stays_off(bring, i),
         .is_restarting = wish->restarts,
         .is_recreating = wish->recreates,
         .is_provisioning = is_provisioning(bring, i),
     };
+    if (answer_is_open(cli)) {
+        answer_waiting(cli, &view);
+        answer_result(cli, wish->name, bring->is_dry_run ? "planned" : "pending");
+        return;
+    }
     outcome_describe(&out, &view);
     print_lines(buf_str(&out), bring->is_dry_run ? " (dry run)" : "");
 }
@@ -146,8 +161,8 @@ int bring_plan(struct cli *cli, struct bring *bring, struct error *err)
     struct ask *ask = &bring->ask;
     bring->is_dry_run = true;
     int rc = wish_plan(cli->store, ask->wishes, ask->count, ask->outcomes, err);
-    for (size_t i = 0; rc == 0 && i < ask->count; i++) {
-        ask->tell(ask, i);
+    if (rc == 0) {
+        ask_tell(cli, ask);
     }
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "specs/base/places.h"
 
 struct error;
+struct json_t;
 struct store;
 
 enum output_format { OUTPUT_TEXT, OUTPUT_WIDE, OUTPUT_NAME, OUTPUT_JSON, OUTPUT_YAML };
@@ -25,6 +26,7 @@ struct cli {
     bool is_quiet;
     bool use_color;        /* on stderr */
     bool use_color_stdout;
+    struct json_t *answer; /* cli/answer.h: of a command that acts, with -o json; NULL: none */
 };
 
 struct command {
@@ -39,6 +41,7 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
+    bool acts; /* with -o json it prints one document on what became of each VM: cli/answer.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
     int (*run)(struct cli *cli, const void *values, const struct arg_texts *words,
         struct error *err);

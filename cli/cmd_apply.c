@@ -63,5 +63,6 @@ const struct command command_apply = {
     .options = options,
     .values_size = sizeof(struct apply_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

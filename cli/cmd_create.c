@@ -281,5 +281,6 @@ const struct command command_create = {
     .options = options,
     .values_size = sizeof(struct create_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

@@ -43,5 +43,6 @@ const struct command command_destroy = {
     .options = options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
+    .acts = true,
     .run = run,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl down: stops the VMs of a VMFile, or destroys them. */
+#include "cli/answer.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -51,6 +52,7 @@ static int find_known(
     }
     if (rc != 0) {
         error_clear(err);
+        answer_forget_error(cli);
         cli_note(cli, "note: going by the %zu VMs that came from '%s'", stored.count, path);
     } else {
         for (size_t i = 0; i < project.file->n_vms; i++) {
@@ -120,5 +122,6 @@ const struct command command_down = {
     .options = options,
     .values_size = sizeof(struct down_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

@@ -76,5 +76,6 @@ const struct command command_provision = {
     .options = options,
     .values_size = sizeof(struct provision_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

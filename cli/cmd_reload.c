@@ -62,5 +62,6 @@ const struct command command_reload = {
     .options = options,
     .values_size = sizeof(struct reload_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

@@ -29,5 +29,6 @@ const struct command command_restart = {
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
+    .acts = true,
     .run = run,
 };

@@ -39,5 +39,6 @@ const struct command command_resume = {
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
+    .acts = true,
     .run = run,
 };

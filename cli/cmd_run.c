@@ -126,10 +126,9 @@ static void tell_names(const struct job *job, const char *word)
 }
 
 /* stdout is the command's. */
-static void tell_created(const struct ask *ask, size_t i)
+static void tell_created(const struct cli *cli, const struct ask *ask, size_t i)
 {
-    const struct job *job = ask->context;
-    cli_note(job->cli, "%s: created", ask->wishes[i].name);
+    cli_note(cli, "%s: created", ask->wishes[i].name);
 }
 
 static int bring_up_once(struct job *job, struct error *err)
@@ -146,7 +145,6 @@ static int bring_up_once(struct job *job, struct error *err)
         .shows_provision = true,
         .is_for_us = job->owner != 0,
         .tell = tell_created,
-        .context = job,
     };
     ask_init(&ask, &job->vms.names, &pattern);
     for (size_t i = 0; i < ask.count; i++) {

@@ -69,5 +69,6 @@ const struct command command_stop = {
     .options = options,
     .values_size = sizeof(struct stop_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

@@ -43,5 +43,6 @@ const struct command command_suspend = {
     .options = power_options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
+    .acts = true,
     .run = run,
 };

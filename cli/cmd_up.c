@@ -127,5 +127,6 @@ const struct command command_up = {
     .options = options,
     .values_size = sizeof(struct up_values),
     .defaults = &defaults,
+    .acts = true,
     .run = run,
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/answer.h"
 #include "cli/cli.h"
 #include "cli/controller_process.h"
 #include "cli/events.h"
@@ -283,5 +284,8 @@ int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t
     begin(&follower, timeout_ms);
     int rc = run(&follower, err);
     end(&follower);
+    for (size_t i = 0; i < count; i++) {
+        answer_target(cli, &targets[i]);
+    }
     return rc;
 }

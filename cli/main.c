@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/answer.h"
 #include "cli/cli.h"
 #include "cli/global.h"
 #include "specs/base/cleanup.h"
@@ -107,10 +108,22 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
         return 0;
     }
     int rc = set_up(cli, global, err);
+    if (command->acts) {
+        answer_begin(cli);
+    }
     if (rc == 0 && !command->needs_no_store) {
         rc = find_places(cli, global->data_dir, err);
     }
     return rc < 0 ? rc : command->run(cli, values, words, err);
+}
+
+/* Also what is wrong with the options is told in the format they ask for. */
+static void begin_answer(struct cli *cli, const struct command *command, const char *output)
+{
+    struct error ignored = {.code = ERR_NONE};
+    if (command->acts && set_output(cli, output, &ignored) == 0) {
+        answer_begin(cli);
+    }
 }
 
 static int run_command(struct cli *cli, const struct command *command, int argc, char **argv,
@@ -126,6 +139,7 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
         argc, argv, sets, ARRAY_LEN(sets), command->stops_at_positional, &words, err);
     if (rc < 0) {
         rc = *err->help ? rc : error_help(err, "see: vmctl %s --help", command->name);
+        begin_answer(cli, command, global->output);
     } else {
         rc = run_parsed(cli, command, values, &words, global, err);
     }
@@ -183,6 +197,7 @@ int main(int argc, char **argv)
         cli_print_error(&cli, &err);
         status = error_exit_status(err.code);
     }
+    answer_end(&cli, &err);
     store_close(cli.store);
     places_clear(&cli.places);
     if (fflush(stdout) != 0 && status == 0) {

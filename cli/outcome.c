@@ -46,34 +46,55 @@ static void add_changes(struct buf *out, const struct spec_diff *diff, enum disp
     }
 }
 
+static void add_line(struct buf *out, const struct outcome_view *view, const char *when,
+    enum disposition disposition)
+{
+    if (outcome_needs(&view->outcome->diff, disposition)) {
+        buf_printf(out, "%s: configured%s: ", view->name, when);
+        add_changes(out, &view->outcome->diff, disposition);
+        buf_add_char(out, '\n');
+    }
+}
+
 /* Changes that need nothing more than what happens anyway. */
 static void add_configured(struct buf *out, const struct outcome_view *view)
 {
     const struct spec_diff *diff = &view->outcome->diff;
-    bool has_live = outcome_needs(diff, DISPOSITION_LIVE);
-    bool is_renewed = !view->has_instance || view->is_restarting || view->is_recreating;
-    bool has_next = is_renewed && outcome_needs(diff, DISPOSITION_RESTART);
-    if (!has_live && !has_next) {
-        return;
-    }
-    buf_printf(out, "%s: configured%s: ", view->name, is_renewed ? "" : " (live)");
-    add_changes(out, diff, DISPOSITION_LIVE);
-    if (has_next) {
-        buf_add_str(out, has_live ? ", " : "");
+    if (view->has_instance && !view->is_restarting && !view->is_recreating) {
+        add_line(out, view, " (live)", DISPOSITION_LIVE);
+    } else if (view->stays_off) {
+        add_line(out, view, "", DISPOSITION_LIVE);
+        add_line(out, view, " (at next start)", DISPOSITION_RESTART);
+    } else if (outcome_needs(diff, DISPOSITION_LIVE) && outcome_needs(diff, DISPOSITION_RESTART)) {
+        buf_printf(out, "%s: configured: ", view->name);
+        add_changes(out, diff, DISPOSITION_LIVE);
+        buf_add_str(out, ", ");
         add_changes(out, diff, DISPOSITION_RESTART);
+        buf_add_char(out, '\n');
+    } else {
+        add_line(out, view, "", DISPOSITION_LIVE);
+        add_line(out, view, "", DISPOSITION_RESTART);
     }
-    buf_add_char(out, '\n');
+}
+
+bool outcome_waits(const struct outcome_view *view, enum disposition disposition)
+{
+    return disposition == DISPOSITION_RECREATE
+        ? !view->is_recreating
+        : disposition == DISPOSITION_RESTART && view->has_instance && !view->is_restarting &&
+            !view->is_recreating;
 }
 
 static void add_required(struct buf *out, const struct outcome_view *view)
 {
-    bool needs_restart = view->has_instance && !view->is_restarting && !view->is_recreating;
-    if (needs_restart && outcome_needs(view->pending, DISPOSITION_RESTART)) {
+    if (outcome_waits(view, DISPOSITION_RESTART) &&
+        outcome_needs(view->pending, DISPOSITION_RESTART)) {
         buf_printf(out, "%s: restart required: ", view->name);
         add_changes(out, view->pending, DISPOSITION_RESTART);
         buf_add_str(out, " (vmctl up --restart)\n");
     }
-    if (!view->is_recreating && outcome_needs(view->pending, DISPOSITION_RECREATE)) {
+    if (outcome_waits(view, DISPOSITION_RECREATE) &&
+        outcome_needs(view->pending, DISPOSITION_RECREATE)) {
         buf_printf(out, "%s: recreate required: ", view->name);
         add_changes(out, view->pending, DISPOSITION_RECREATE);
         buf_add_str(out, " (vmctl up --recreate; erases the disk)\n");

@@ -14,6 +14,7 @@ struct outcome_view {
     const struct wish_outcome *outcome;
     const struct spec_diff *pending; /* what the disk and the instance that exist do not have */
     bool has_instance;               /* a machine runs: a restart is needed for some changes */
+    bool stays_off;                  /* none runs, and none is started now */
     bool is_restarting;
     bool is_recreating;
     bool is_provisioning;
@@ -21,6 +22,9 @@ struct outcome_view {
 
 /* One line or more, such as "web: restart required: memory 1024 -> 2048 (vmctl up --restart)". */
 void outcome_describe(struct buf *out, const struct outcome_view *view);
+
+/* Whether changes of this disposition wait for what the user did not ask for yet. */
+bool outcome_waits(const struct outcome_view *view, enum disposition disposition);
 
 /* Whether `diff` has a change of this disposition. */
 bool outcome_needs(const struct spec_diff *diff, enum disposition disposition);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/answer.h"
 #include "cli/cli.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -83,6 +84,7 @@ static int print_diagnostics(const struct cli *cli, const struct vmfile *file,
 {
     cleanup_buf struct buf out = BUF_INIT(0);
     vmfile_render_diagnostics(&out, file, buf_str(text), text->len, env, cli->use_color);
+    answer_invalid_file(cli, file);
     fputs(buf_str(&out), stderr);
     return error_exit_status(ERR_VMFILE_INVALID);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/answer.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -57,7 +58,12 @@ int prune_plan(struct cli *cli, const struct project *project, struct error *err
     cleanup_with(targets_clear) struct targets removed = {.count = 0};
     int rc = find_removed(cli, project, &removed, err);
     for (size_t i = 0; rc == 0 && i < removed.count; i++) {
-        printf("%s: destroyed (dry run)\n", removed.names[i]);
+        if (answer_is_open(cli)) {
+            answer_outcome(cli, removed.names[i], &(struct wish_outcome){.result = WISH_DELETED});
+            answer_result(cli, removed.names[i], "planned");
+        } else {
+            printf("%s: destroyed (dry run)\n", removed.names[i]);
+        }
     }
     return rc;
 }

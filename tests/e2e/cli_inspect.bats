@@ -293,3 +293,80 @@ KDL
     [ -n "$message" ]
     [ "$(grep -Fc -- "${message#*: }" <<<"$output")" -eq 1 ] || { echo "$output"; return 1; }
 }
+
+# ---- -o json of what acts ----
+
+# answer FILTER COMMAND... : what jq finds in the document on stdout; the status is the command's
+answer() {
+    local filter=$1
+    shift
+    "$@" -o json >answer.json 2>answer.err
+    local status=$?
+    jq -ce "$filter" answer.json || return 99
+    return $status
+}
+
+@test "-o json of what acts is one document, and progress stays on stderr" {
+    with_steps 1024
+    run answer '.vms[0] | [.name, .outcome, .goal, .result]' vmctl up
+    [ "$status" -eq 0 ]
+    [ "$output" = '["web","created","ready","done"]' ]
+    grep -q '^web: Ready$' answer.err
+    [ "$(jq -s length answer.json)" -eq 1 ]
+    with_steps 2048
+    run answer '.vms[0] | [.outcome, .changes[0].new, .waiting[0].field, .result]' vmctl up
+    [ "$output" = '["configured",2048,"memory","done"]' ]
+    run answer '.vms[0] | [.outcome, .waiting, .result]' vmctl up --restart --dry-run
+    [ "$output" = '["restarted",[],"planned"]' ]
+    run answer '.vms[0] | [.outcome, .result, .goal]' vmctl stop web -d
+    [ "$output" = '["stopped","pending",null]' ]
+    run answer '.vms[0] | [.outcome, .result]' vmctl start web
+    [ "$output" = '["started","done"]' ]
+    vmfile db
+    run answer '[.vms[] | [.name, .outcome, .result]]' vmctl apply --prune
+    [ "$output" = '[["web","deleted","pending"],["db","created","done"]]' ]
+    run vmctl destroy db -o yaml -q
+    has "vms:"
+    has '  - changes: []'
+    run answer '.vms[0].outcome' vmctl create --name one --backend noop --image "$work/image"
+    [ "$output" = '"created"' ]
+}
+
+@test "-o json of what acts tells the failure of a VM, with the exit status as ever" {
+    with_steps 1024
+    script '{"failStep": 1000}'
+    run answer '.vms[0] | [.result, .error.code]' vmctl up
+    [ "$status" -eq 1 ]
+    [ "$output" = '["failed","vmctl::provision::failed"]' ]
+    jq -e '.vms[0].error.help' answer.json
+    script '{"stepMs": 60000}'
+    run answer '.vms[0] | [.result, .error.code]' vmctl provision --timeout 1s
+    [ "$status" -eq 4 ]
+    [ "$output" = '["pending","vmctl::timeout"]' ]
+}
+
+@test "-o json of what acts tells what ended the command before it began" {
+    run answer '[.vms, .error.code]' vmctl up
+    [ "$status" -eq 2 ]
+    [ "$output" = '[[],"vmctl::vmfile::not_found"]' ]
+    echo 'vm "web" { imge "x"; }' >VMFile.kdl
+    run answer '[.error.code, (.error.diagnostics | length > 0)]' vmctl up
+    [ "$status" -eq 2 ]
+    [ "$output" = '["vmctl::vmfile::validation",true]' ]
+    run answer '.error.code' vmctl start nope
+    [ "$status" -eq 3 ]
+    [ "$output" = '"vmctl::vm::not_found"' ]
+    run vmctl -o json destroy --bogus
+    [ "$status" -eq 2 ]
+    says '"code": "vmctl::usage"'
+}
+
+@test "-o json is printed also when the command is interrupted" {
+    vmfile web
+    script '{"bootMs": 60000}'
+    follow out vmctl up -o json
+    shows out.err "web: Starting"
+    kill -INT "$follower"
+    ends_with 130
+    [ "$(jq -r '.vms[0].result' out)" = pending ]
+}

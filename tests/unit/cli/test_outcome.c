@@ -79,6 +79,28 @@ static void a_start_takes_the_new_settings_along(void **state)
     assert_told(restarting, WISH_RESTARTED, NULL, &memory, "web: restarted\n");
 }
 
+static void a_vm_that_stays_off_takes_them_at_its_next_start(void **state)
+{
+    (void)state;
+    const struct outcome_view staying_off = {.stays_off = true};
+    assert_told(staying_off, WISH_CONFIGURED, &memory, &memory,
+        "web: configured (at next start): memory 1024 -> 2048\n");
+    assert_told(staying_off, WISH_CONFIGURED, &grace, &grace,
+        "web: configured: stop-timeout 30 -> 60\n");
+    assert_told(staying_off, WISH_UNCHANGED, NULL, &memory, "web: unchanged\n");
+}
+
+static void what_waits_is_what_nobody_asked_for(void **state)
+{
+    (void)state;
+    assert_true(outcome_waits(&on, DISPOSITION_RESTART));
+    assert_false(outcome_waits(&off, DISPOSITION_RESTART));
+    assert_false(outcome_waits(&restarting, DISPOSITION_RESTART));
+    assert_true(outcome_waits(&restarting, DISPOSITION_RECREATE));
+    assert_false(outcome_waits(&recreating, DISPOSITION_RECREATE));
+    assert_false(outcome_waits(&on, DISPOSITION_LIVE));
+}
+
 static void a_new_image_needs_a_new_disk_also_when_off(void **state)
 {
     (void)state;
@@ -104,6 +126,8 @@ int main(void)
         cmocka_unit_test(live_changes_are_configured),
         cmocka_unit_test(a_running_vm_needs_a_restart_again_and_again),
         cmocka_unit_test(a_start_takes_the_new_settings_along),
+        cmocka_unit_test(a_vm_that_stays_off_takes_them_at_its_next_start),
+        cmocka_unit_test(what_waits_is_what_nobody_asked_for),
         cmocka_unit_test(a_new_image_needs_a_new_disk_also_when_off),
         cmocka_unit_test(changed_steps_are_told_unless_they_run),
     };

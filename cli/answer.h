@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The one document that a command that acts prints with -o json or -o yaml, when it ends:
+ *
+ *   {"vms": [{"name": "web", "outcome": "created", "changes": […], "waiting": […],
+ *             "goal": "ready", "result": "done", "error": {"code", "message", "help"}}],
+ *    "error": {"code", "message", "help"}}
+ *
+ * "outcome" and "changes" are what the wish did; "waiting" is what waits for a restart or a new
+ * disk; "result" is "done", "failed" (see the VM's error), "pending" (--detach, a deadline, a
+ * signal) or "planned" (--dry-run). The outer error is what ended the whole command. Progress and
+ * errors in words are on stderr as ever. Without such a document (text was asked for, or the command
+ * does not act) everything here does nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct cli;
+struct error;
+struct follow_target;
+struct outcome_view;
+struct vmfile;
+struct wish_outcome;
+
+/* Opens it if the output is data. */
+void answer_begin(struct cli *cli);
+
+/* Whether there is one: then stdout is for nothing else. */
+bool answer_is_open(const struct cli *cli);
+
+void answer_outcome(const struct cli *cli, const char *vm_name, const struct wish_outcome *outcome);
+/* Those that wait for a restart or a new disk which nobody asked for. */
+void answer_waiting(const struct cli *cli, const struct outcome_view *view);
+void answer_result(const struct cli *cli, const char *vm_name, const char *result);
+void answer_target(const struct cli *cli, const struct follow_target *target);
+
+/* The whole command's; the latest counts. The VMFile's tells all diagnostics. */
+void answer_error(const struct cli *cli, const struct error *err);
+void answer_invalid_file(const struct cli *cli, const struct vmfile *file);
+void answer_forget_error(const struct cli *cli); /* the command goes on all the same */
+
+/* Prints it, with *err if that is set, and closes it. */
+void answer_end(struct cli *cli, const struct error *err);
