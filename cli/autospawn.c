@@ -92,41 +92,67 @@ static char *last_log_line(const char *log_path)
     return mem_strdup(line ? line + 1 : buf_str(&log));
 }
 
-/* Up when the lock is held. It may also have exited at once because another one was faster. */
-static int await_lock(const char *lock_path, const char *log_path, pid_t pid, struct error *err)
+/* The error of a vmctld that ended before it held the lock, or took too long. */
+static int not_started(const char *log_path, int status, struct error *err)
 {
-    enum { STEP_MS = 2, LIMIT_MS = 5000 };
-    bool is_exited = false;
-    for (int waited_ms = 0; waited_ms < LIMIT_MS; waited_ms += STEP_MS) {
-        if (lockfile_is_held(lock_path)) {
-            return 0;
-        }
-        int status = 0;
-        if (!is_exited && waitpid(pid, &status, WNOHANG) == pid) {
-            is_exited = true;
-            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-                break;
-            }
-        }
-        (void)poll(NULL, 0, STEP_MS);
+    if (WIFSIGNALED(status)) {
+        return error_set(err, ERR_CONTROLLER, "the controller (vmctld) was killed by signal %d (%s)",
+            WTERMSIG(status), strsignal(WTERMSIG(status)));
     }
     cleanup_free char *line = last_log_line(log_path);
     return error_set(err, ERR_CONTROLLER, "the controller (vmctld) did not start: %s", line);
 }
 
+/* Up when the lock is held: true. It may also have exited at once because another one was faster.
+ * False leaves its exit status in `ret_status`, 0 while it still runs. */
+static bool await_lock(const char *lock_path, pid_t pid, int *ret_status)
+{
+    enum { STEP_MS = 2, LIMIT_MS = 5000 };
+    bool is_exited = false;
+    *ret_status = 0;
+    for (int waited_ms = 0; waited_ms < LIMIT_MS; waited_ms += STEP_MS) {
+        if (lockfile_is_held(lock_path)) {
+            return true;
+        }
+        if (!is_exited && waitpid(pid, ret_status, WNOHANG) == pid) {
+            is_exited = true;
+            if (*ret_status != 0) {
+                return false;
+            }
+        }
+        (void)poll(NULL, 0, STEP_MS);
+    }
+    return false;
+}
+
+static int spawn_failed(int rc, const char *program, struct error *err)
+{
+    (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
+    return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
+                                        : -ERR_CONTROLLER;
+}
+
+/* One that is killed while it starts is started again: whoever did it (the kernel for want of
+ * memory, somebody with kill) did not mean this command. */
 int cli_ensure_controller(struct cli *cli, struct error *err)
 {
+    enum { ATTEMPTS = 3 };
     cleanup_free char *lock_path = places_path(&cli->places, "controller.lock");
     if (lockfile_is_held(lock_path)) {
         return 0;
     }
     cleanup_free char *program = cli_controller_program();
     cleanup_free char *log_path = places_path(&cli->places, "controller.log");
-    pid_t pid = -1;
-    int rc = spawn(program, cli->places.data_dir, log_path, &pid);
-    if (rc != 0) {
-        (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
-        return error_help(err, "install vmctld beside vmctl");
+    int status = 0;
+    for (int i = 0; i == 0 || (i < ATTEMPTS && WIFSIGNALED(status)); i++) {
+        pid_t pid = -1;
+        int rc = spawn(program, cli->places.data_dir, log_path, &pid);
+        if (rc != 0) {
+            return spawn_failed(rc, program, err);
+        }
+        if (await_lock(lock_path, pid, &status)) {
+            return 0;
+        }
     }
-    return await_lock(lock_path, log_path, pid, err);
+    return not_started(log_path, status, err);
 }
