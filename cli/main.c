@@ -192,6 +192,7 @@ int main(int argc, char **argv)
     struct error err = {.code = ERR_NONE};
     umask(077); /* keys, disks and logs are nobody else's */
     log_init(LOG_WARN);
+    store_guard();
     int status = run(&cli, argc, argv, &err);
     if (status < 0) {
         cli_print_error(&cli, &err);

@@ -55,6 +55,7 @@ static void prepare_process(void)
     signal(SIGPIPE, SIG_IGN); /* a peer that goes away is an error of write() */
     signal(SIGHUP, SIG_IGN);  /* it outlives the terminal it was started from */
     raise_descriptor_limit();
+    store_guard();
 }
 
 static void on_signal(void *context, int number)
@@ -80,6 +81,9 @@ static int open_data(struct daemon *daemon, const struct daemon_options *options
         log_debug("controller", "staying in the working directory"); /* only keeps a mount busy */
     }
     rc = instance_take(&daemon->places, &daemon->lock_fd, err);
+    if (rc == 0) {
+        rc = store_check(&daemon->places, err);
+    }
     return rc < 0 ? rc : store_open(&daemon->places, &daemon->store, err);
 }
 

@@ -10,7 +10,10 @@
 
 #include "specs/base/cleanup.h"
 
-enum { CHECK_TIMEOUT_S = 10, FREE_TABLE = 0 /* where LMDB keeps its free pages: mdb_stat.c */ };
+enum { CHECK_TIMEOUT_S = 60, FREE_TABLE = 0 /* where LMDB keeps its free pages: mdb_stat.c */ };
+
+/* How the child ends, if it does not crash. */
+enum { WHOLE = 0, DAMAGED = 1, UNKNOWN = 2 /* it could not look: whoever opens the store is told why */ };
 
 /* Reads every byte, so that a page behind the end of the file is touched here and not later. */
 static void touch(MDB_val value)
@@ -40,7 +43,7 @@ static int read_everything(const char *path)
     MDB_dbi table;
     int rc = mdb_env_create(&env);
     if (rc != 0 || (rc = mdb_env_set_maxdbs(env, STORE_TABLE_COUNT_)) != 0 ||
-        (rc = mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK, 0)) != 0 ||
+        (rc = mdb_env_open(env, path, MDB_RDONLY, 0600)) != 0 ||
         (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 ||
         (rc = read_table(txn, FREE_TABLE)) != 0) {
         return rc;
@@ -72,7 +75,8 @@ static _Noreturn void check_and_exit(const char *path)
         (void)dup2(null_fd, STDERR_FILENO);
     }
     (void)alarm(CHECK_TIMEOUT_S);
-    _exit(read_everything(path) == 0 ? 0 : 1);
+    int rc = read_everything(path);
+    _exit(rc == 0 ? WHOLE : rc < 0 ? DAMAGED : UNKNOWN);
 }
 
 int lmdb_check_pages(const char *path)
@@ -90,5 +94,6 @@ int lmdb_check_pages(const char *path)
             return errno;
         }
     }
-    return status == 0 ? 0 : MDB_CORRUPTED;
+    bool is_known = !WIFEXITED(status) || WEXITSTATUS(status) != UNKNOWN;
+    return status != WHOLE && is_known ? MDB_CORRUPTED : 0;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "specs/base/error.h"
+#include "store/guard.h"
 
 enum {
     RETRIES_MAX = 20,          /* enough to double the smallest map up to MAP_BYTES_MAX */
@@ -20,7 +21,8 @@ enum {
 static bool is_damage(int rc)
 {
     return rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_VERSION_MISMATCH ||
-           rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC;
+           rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == MDB_CURSOR_FULL ||
+           rc == MDB_INCOMPATIBLE || rc == MDB_BAD_TXN;
 }
 
 int lmdb_error(const struct store *store, int rc, const char *what, struct error *err)
@@ -97,6 +99,9 @@ static bool recover(struct store *store, int rc, int attempt)
     } else if (store->env && rc == MDB_READERS_FULL) {
         is_better = clear_dead_readers(store) > 0;
     }
+    if (store->env) {
+        guard_watch(store->env, store->path); /* the map may lie elsewhere now */
+    }
     (void)pthread_rwlock_unlock(&store->map_lock);
     return is_better;
 }
@@ -128,8 +133,10 @@ bool lmdb_lacks_slot(int rc)
 static int begin_plain_read(struct store *store, struct lmdb_read *read)
 {
     (void)pthread_rwlock_rdlock(&store->map_lock);
+    guard_enter();
     int rc = store->env ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &read->txn) : MDB_PANIC;
     if (rc != 0) {
+        guard_leave();
         (void)pthread_rwlock_unlock(&store->map_lock);
     }
     return rc;
@@ -139,9 +146,11 @@ static int begin_locked_read(struct store *store, struct lmdb_read *read)
 {
     lmdb_hold_signals(&read->mask);
     (void)pthread_rwlock_rdlock(&store->map_lock);
+    guard_enter();
     int rc = store->env ? mdb_txn_begin(store->env, NULL, 0, &read->txn) : MDB_PANIC;
     read->is_write = rc == 0;
     if (rc != 0) {
+        guard_leave();
         (void)pthread_rwlock_unlock(&store->map_lock);
         lmdb_release_signals(&read->mask);
     }
@@ -170,6 +179,7 @@ int lmdb_read_begin(struct store *store, struct lmdb_read *read, struct error *e
 void lmdb_read_end(struct store *store, struct lmdb_read *read)
 {
     mdb_txn_abort(read->txn);
+    guard_leave();
     (void)pthread_rwlock_unlock(&store->map_lock);
     if (read->is_write) {
         lmdb_release_signals(&read->mask);
@@ -182,6 +192,7 @@ static int write_once(struct store *store, lmdb_write_body *body, void *context)
 {
     MDB_txn *txn = NULL;
     (void)pthread_rwlock_rdlock(&store->map_lock);
+    guard_enter();
     int rc = store->env ? mdb_txn_begin(store->env, NULL, 0, &txn) : MDB_PANIC;
     if (rc == 0) {
         rc = body(store, txn, context);
@@ -191,6 +202,7 @@ static int write_once(struct store *store, lmdb_write_body *body, void *context)
             mdb_txn_abort(txn);
         }
     }
+    guard_leave();
     if (rc == 0 && atomic_fetch_add(&store->commits, 1) % READER_CHECK_INTERVAL == 0) {
         (void)clear_dead_readers(store);
     }

@@ -13,6 +13,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "store/guard.h"
 
 enum {
     SCHEMA_VERSION = 1, /* of the layout in record.h: raised when an older vmctl cannot read it */
@@ -184,8 +185,11 @@ static int set_up(struct store *store, struct error *err)
         (rc = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT_)) != 0 ||
         (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
         (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
-        (rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600)) != 0 ||
-        (rc = mdb_reader_check(store->env, &dead)) != 0 || (rc = check_length(store)) != 0) {
+        (rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600)) != 0) {
+        return rc;
+    }
+    guard_watch(store->env, store->path);
+    if ((rc = mdb_reader_check(store->env, &dead)) != 0 || (rc = check_length(store)) != 0) {
         return rc;
     }
     rc = use_tables(store, err);
@@ -208,7 +212,9 @@ static int open_once(struct store *store, struct error *err)
         store->env = NULL;
         return rc;
     }
+    guard_enter();
     rc = set_up(store, err);
+    guard_leave();
     if (rc != 0) {
         lmdb_close(store);
     }
@@ -239,6 +245,7 @@ int lmdb_open(struct store *store, struct error *err)
 void lmdb_close(struct store *store)
 {
     if (store->env) {
+        guard_forget();
         mdb_env_close(store->env);
         store->env = NULL;
     }

@@ -90,6 +90,16 @@ int store_open(const struct places *places, struct store **ret, struct error *er
     return store_open_sized(places, FIRST_MAP_BYTES, ret, err);
 }
 
+int store_check(const struct places *places, struct error *err)
+{
+    enum { META_PAGES_BYTES = 8192 }; /* less is a store that is just being made */
+    cleanup_free char *path = places_path(places, "store");
+    cleanup_free char *data_path = places_path(places, "store/data.mdb");
+    struct store store = {.path = path};
+    int rc = fs_size(data_path) < META_PAGES_BYTES ? 0 : lmdb_check_pages(path);
+    return rc == 0 ? 0 : lmdb_error(&store, rc, "cannot open the store", err);
+}
+
 void store_close(struct store *store)
 {
     if (store) {

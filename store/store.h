@@ -47,6 +47,14 @@ int store_open(const struct places *places, struct store **ret, struct error *er
 void store_close(struct store *store);                        /* NULL is fine */
 const struct places *store_places(const struct store *store); /* borrowed */
 
+/* For main(): a store whose pages are damaged ends the process with a message and the exit status of
+ * ERR_STORE, not with a crash. See store/guard.h. */
+void store_guard(void);
+
+/* Reads every page of the store, if there is one, in a child process: ERR_STORE when it is damaged.
+ * Takes milliseconds; before any thread is started. */
+int store_check(const struct places *places, struct error *err);
+
 /* ---- one VM, in one snapshot ---- */
 
 /* A port or MAC address a VM holds: "tcp/10022" or "mac/52:54:00:…". */
@@ -102,6 +110,10 @@ struct lease_list {
     struct lease *items;
     size_t count;
 };
+/* Who holds a key: the VM's uid; "" when nobody does, and "?" when that cannot be read (it is taken all
+ * the same). `ret_name` may be NULL; else the VM's name is left there (caller owns), NULL for nobody. */
+int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
+    char **ret_name, struct error *err);
 int store_list_leases(struct store *store, struct lease_list *ret, struct error *err);
 void lease_list_clear(struct lease_list *list);
 

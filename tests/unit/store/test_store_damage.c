@@ -94,6 +94,103 @@ static void a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash(void **stat
     free(path);
 }
 
+/* ---- pages of nonsense in a file of full length ---- */
+
+enum { PAGE_BYTES = 4096, N_SPOILS = 5 };
+
+static void spoil(char *page, int how, size_t n)
+{
+    switch (how) {
+    case 0:
+        memset(page, 0, PAGE_BYTES);
+        break;
+    case 1:
+        memset(page, 0xff, PAGE_BYTES);
+        break;
+    case 2: /* a page that says it is what it is, with offsets into nowhere */
+        memset(page + 16, 0xee, PAGE_BYTES - 16);
+        break;
+    case 3: /* half of it was never written */
+        memset(page + PAGE_BYTES / 2, 0, PAGE_BYTES / 2);
+        break;
+    default:
+        for (size_t i = 0; i < PAGE_BYTES; i++) {
+            page[i] = (char)(page[i] ^ ((i + n) * 2654435761u >> 13));
+        }
+    }
+}
+
+/* What a command does with a store, as far as it comes; never returns. */
+static void read_all(const struct fixture *f, int number)
+{
+    struct store *store = NULL;
+    struct vm_list list = {0};
+    struct lease_list leases = {0};
+    struct event_list events = {0};
+    struct error err = {0};
+    (void)number;
+    (void)!freopen("/dev/null", "w", stderr);
+    store_guard();
+    int rc = store_open(&f->places, &store, &err);
+    if (rc == 0 && (rc = store_list(store, &list, &err)) == 0 &&
+        (rc = store_list_leases(store, &leases, &err)) == 0) {
+        rc = store_list_events(store, NULL, 0, 0, &events, &err);
+    }
+    _exit(rc == 0 ? 0 : error_exit_status(err.code));
+}
+
+/* The child's exit status; a signal is a failure. */
+static int read_spoiled(const struct fixture *f, size_t page, int how)
+{
+    int status = wait_for_child(start_child(read_all, f, 0));
+    if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 5)) {
+        fail_msg("page %zu spoiled in way %d: wait status %#x", page, how, status);
+    }
+    return WEXITSTATUS(status);
+}
+
+static void a_damaged_page_anywhere_is_an_error_and_not_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    struct buf whole = BUF_INIT(0);
+    struct error err = {0};
+    fill_store(f);
+    char *path = data_file(f);
+    must(fs_read_file(path, &whole, &err), &err);
+    int refused = 0, checked = 0;
+    for (size_t at = 2 * PAGE_BYTES; at + PAGE_BYTES <= whole.len; at += PAGE_BYTES) {
+        char *bytes = mem_dup(whole.data, whole.len);
+        int how = (int)(at / PAGE_BYTES % N_SPOILS);
+        spoil(bytes + at, how, at);
+        write_data_file(f, bytes, whole.len);
+        free(bytes);
+        refused += read_spoiled(f, at / PAGE_BYTES, how) == 5;
+        error_clear(&err);
+        if (store_check(&f->places, &err) < 0) {
+            assert_int_equal(err.code, ERR_STORE);
+            assert_non_null(strstr(error_help_text(&err), "store.broken"));
+            checked++;
+        }
+    }
+    assert_true(refused > 0);
+    assert_true(checked >= refused);
+    write_data_file(f, whole.data, whole.len);
+    error_clear(&err);
+    assert_int_equal(store_check(&f->places, &err), 0);
+    assert_int_equal(read_spoiled(f, 0, 0), 0);
+    buf_clear(&whole);
+    free(path);
+}
+
+static void a_store_that_is_not_there_yet_is_not_damaged(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    assert_int_equal(store_check(&f->places, &err), 0);
+    write_data_file(f, "", 0);
+    assert_int_equal(store_check(&f->places, &err), 0);
+}
+
 /* ---- records written past the store's own functions ---- */
 
 static void put_raw(const struct fixture *f, const char *table, const char *key, const char *value,
@@ -289,6 +386,8 @@ int main(void)
         in_empty_dir(a_data_file_of_garbage_is_refused_with_the_way_out),
         in_empty_dir(a_data_file_too_short_for_its_header_is_refused),
         in_empty_dir(a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash),
+        in_empty_dir(a_damaged_page_anywhere_is_an_error_and_not_a_crash),
+        in_empty_dir(a_store_that_is_not_there_yet_is_not_damaged),
         on_open_store(a_newer_schema_is_refused_naming_both_versions),
         on_open_store(a_schema_that_is_no_number_is_damage),
         on_open_store(a_damaged_record_is_named_and_hides_no_other),
