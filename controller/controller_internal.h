@@ -23,6 +23,7 @@ struct pass {
     struct pass *next, **link; /* in controller->passes */
     char *name;
     struct verdict verdict;
+    bool drops_leases;
 };
 
 struct controller {

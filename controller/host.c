@@ -28,16 +28,11 @@ static void wake(struct reconciler_host *host, const char *name, enum work_prior
 static const char *lease_holder(struct reconciler_host *host, const char *key)
 {
     struct controller *controller = controller_of(host);
-    cleanup_with(lease_list_clear) struct lease_list leases = {0};
+    char uid[TEXT_ID_SIZE];
     struct error err = {0};
     free(TAKE_PTR(controller->lease_answer));
-    if (store_list_leases(controller->store, &leases, &err) < 0) {
-        log_error("controller", "cannot list the leases: %s", err.message);
-    }
-    for (size_t i = 0; i < leases.count && !controller->lease_answer; i++) {
-        if (text_eq(leases.items[i].key, key)) {
-            controller->lease_answer = mem_strdup(leases.items[i].vm_name);
-        }
+    if (store_lease_holder(controller->store, key, uid, &controller->lease_answer, &err) < 0) {
+        log_error("controller", "cannot read the lease '%s': %s", key, err.message);
     }
     return controller->lease_answer;
 }

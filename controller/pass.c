@@ -140,6 +140,9 @@ static void on_committed(void *context, int rc, const struct error *err)
     struct controller *controller = pass->controller;
     if (rc == 0) {
         settle(controller, pass->name, pass->verdict, true);
+        if (pass->drops_leases && controller->reconciler->leases_dropped) {
+            controller->reconciler->leases_dropped(controller->reconciler);
+        }
     } else if (rc == -ERR_STORE_STALE) {
         log_debug("controller", "%s: %s; looking again", pass->name, err->message);
         settle_stale(controller, pass->name);
@@ -151,12 +154,13 @@ static void on_committed(void *context, int rc, const struct error *err)
 }
 
 static void submit(struct controller *controller, const char *name, struct verdict verdict,
-    struct store_batch *batch_take)
+    const struct vm_patch *patch, struct store_batch *batch_take)
 {
     struct pass *pass = mem_new(struct pass);
     pass->controller = controller;
     pass->name = mem_strdup(name);
     pass->verdict = verdict;
+    pass->drops_leases = patch->forget || patch->n_dropped_leases > 0;
     pass->next = controller->passes;
     pass->link = &controller->passes;
     if (pass->next) {
@@ -205,7 +209,7 @@ static void reconcile(struct controller *controller, const struct vm_view *view)
         log_error("controller", "%s: cannot write its status: %s", view->name, err.message);
         settle_failure(controller, view->name);
     } else if (batch) {
-        submit(controller, view->name, verdict, batch);
+        submit(controller, view->name, verdict, &patch, batch);
     } else {
         settle(controller, view->name, verdict, false);
     }

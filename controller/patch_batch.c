@@ -18,14 +18,15 @@ struct patch_context {
     struct store_batch *batch;
 };
 
-static bool is_held_by(const struct lease_list *leases, const char *key, const char *uid)
+static int find_holder(
+    const struct patch_context *c, const char *key, bool *ret_is_ours, struct error *err)
 {
-    for (size_t i = 0; i < leases->count; i++) {
-        if (text_eq(leases->items[i].key, key)) {
-            return text_eq(leases->items[i].uid, uid);
-        }
+    char uid[TEXT_ID_SIZE];
+    int rc = store_lease_holder(c->store, key, uid, NULL, err);
+    if (rc == 0) {
+        *ret_is_ours = text_eq(uid, c->patch->status->uid);
     }
-    return false;
+    return rc;
 }
 
 static void take_lease(const struct patch_context *c, char *key)
@@ -45,25 +46,21 @@ static void take_lease(const struct patch_context *c, char *key)
 static int add_leases(const struct patch_context *c, struct error *err)
 {
     const struct vm_patch *patch = c->patch;
-    if (patch->n_leases + patch->n_dropped_leases == 0) {
-        return 0;
-    }
-    cleanup_with(lease_list_clear) struct lease_list leases = {0};
-    int rc = store_list_leases(c->store, &leases, err);
-    if (rc < 0) {
-        return rc;
-    }
-    for (size_t i = 0; i < patch->n_dropped_leases; i++) {
-        if (is_held_by(&leases, patch->dropped_leases[i], patch->status->uid)) {
+    bool is_ours = false;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < patch->n_dropped_leases; i++) {
+        rc = find_holder(c, patch->dropped_leases[i], &is_ours, err);
+        if (rc == 0 && is_ours) {
             store_batch_drop_lease(c->batch, patch->dropped_leases[i]);
         }
     }
-    for (size_t i = 0; i < patch->n_leases; i++) {
-        if (!is_held_by(&leases, patch->leases[i], patch->status->uid)) {
+    for (size_t i = 0; rc == 0 && i < patch->n_leases; i++) {
+        rc = find_holder(c, patch->leases[i], &is_ours, err);
+        if (rc == 0 && !is_ours) {
             take_lease(c, patch->leases[i]);
         }
     }
-    return 0;
+    return rc;
 }
 
 static int add_images(const struct patch_context *c, struct error *err)

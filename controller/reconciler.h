@@ -104,6 +104,8 @@ struct reconciler {
     /* The image table, {key: record}, at the start and whenever something may have changed in it. May
      * be NULL. */
     void (*images_changed)(struct reconciler *self, const json_t *images);
+    /* After the commit of a patch that dropped leases or forgot a VM. May be NULL. */
+    void (*leases_dropped)(struct reconciler *self);
     /* Lets go of everything in memory; VMs keep running. */
     void (*free)(struct reconciler *self);
 };

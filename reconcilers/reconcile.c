@@ -123,6 +123,12 @@ static void find_orphans(struct reconciler *base)
     }
 }
 
+/* A port that another VM held may be free now: who waits for one need not wait out his pause. */
+static void leases_dropped(struct reconciler *base)
+{
+    vm_registry_retry(from_base(base)->registry, ERR_PORT_TAKEN);
+}
+
 static void images_changed(struct reconciler *base, const json_t *images)
 {
     image_wishes_look(from_base(base)->image_wishes, images);
@@ -144,6 +150,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
         .reconcile = reconcile,
         .find_orphans = find_orphans,
         .images_changed = images_changed,
+        .leases_dropped = leases_dropped,
         .free = free_reconciler,
     };
     self->host = host;

@@ -167,6 +167,22 @@ void vm_registry_each(const struct vm_registry *registry,
     twalk_r(registry->tree, visit_node, &visit);
 }
 
+static void retry_node(const void *node, VISIT order, void *closure)
+{
+    struct vm *vm = *(struct vm *const *)node;
+    const enum error_code *code = closure;
+    bool is_visit = order == postorder || order == leaf;
+    if (is_visit && vm->failure.action != ACTION_NONE && vm->failure.error.code == *code) {
+        vm->failure.retry_at_ms = 0;
+        vm->host->wake(vm->host, vm->name, WORK_EVENT);
+    }
+}
+
+void vm_registry_retry(struct vm_registry *registry, enum error_code code)
+{
+    twalk_r(registry->tree, retry_node, &code);
+}
+
 void vm_begin(struct vm *vm, enum action action, uint64_t generation)
 {
     clear_outcome(&vm->outcome);

@@ -51,6 +51,8 @@ struct vm {
     struct vm_outcome outcome;
     struct vm_failure failure;
     char *progress;            /* of the operation, in words; NULL none */
+    char launched_iid[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
+    char booted_iid[TEXT_ID_SIZE];   /* the one whose boot it saw done */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct live_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
@@ -69,6 +71,9 @@ struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum
 void vm_registry_drop(struct vm_registry *registry, const char *name);
 void vm_registry_each(const struct vm_registry *registry,
     void (*each)(void *context, const struct vm *vm), void *context);
+
+/* Those whose last attempt failed with `code` are woken and need not wait for their next. */
+void vm_registry_retry(struct vm_registry *registry, enum error_code code);
 
 /* Notes that the operation of `action` starts now; the caller then sets vm->op. */
 void vm_begin(struct vm *vm, enum action action, uint64_t generation);

@@ -3,7 +3,9 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -53,6 +55,32 @@ static void add_lease(struct bytes key, struct bytes value, void *context)
     }
     mem_grow(list->items, list->count);
     list->items[list->count++] = lease;
+}
+
+int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
+    char **ret_name, struct error *err)
+{
+    struct lmdb_read read;
+    struct bytes value;
+    struct lease_list list = {0};
+    if (lmdb_read_begin(store, &read, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = lmdb_get(store, read.txn, STORE_LEASES, key, &value);
+    if (rc == 0) {
+        add_lease((struct bytes){key, strlen(key)}, value, &list);
+    }
+    lmdb_read_end(store, &read);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return lmdb_error(store, rc, "cannot read a lease", err);
+    }
+    const struct lease *lease = list.count > 0 ? &list.items[0] : NULL;
+    (void)snprintf(ret_uid, TEXT_ID_SIZE, "%s", !lease ? "" : lease->uid[0] ? lease->uid : "?");
+    if (ret_name) {
+        *ret_name = lease ? mem_strdup(lease->vm_name) : NULL;
+    }
+    lease_list_clear(&list);
+    return 0;
 }
 
 int store_list_leases(struct store *store, struct lease_list *ret, struct error *err)

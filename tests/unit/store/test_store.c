@@ -137,6 +137,17 @@ static struct lease_list leases_of(struct store *store)
     return list;
 }
 
+static void expect_holder(
+    struct store *store, const char *key, const char *uid, const char *vm_name)
+{
+    char found[TEXT_ID_SIZE], *name = NULL;
+    struct error err = {0};
+    must(store_lease_holder(store, key, found, &name, &err), &err);
+    assert_string_equal(found, uid);
+    assert_true(text_eq(name, vm_name));
+    free(name);
+}
+
 static void a_lease_has_one_holder_until_it_is_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -151,6 +162,8 @@ static void a_lease_has_one_holder_until_it_is_dropped(void **state)
     assert_string_equal(list.items[0].vm_name, "a");
     assert_string_equal(list.items[0].purpose, "ssh");
     lease_list_clear(&list);
+    expect_holder(f->store, "tcp/10022", "u1", "a");
+    expect_holder(f->store, "tcp/10023", "", NULL);
     struct store_batch *batch = store_batch_new();
     store_batch_drop_lease(batch, "tcp/10022");
     store_batch_drop_lease(batch, "tcp/never-taken");
