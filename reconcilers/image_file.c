@@ -236,10 +236,11 @@ static void plan_conversion(const struct places *places, const struct image_sour
 }
 
 static int file_converted(const struct places *places, const struct image_source *source,
-    const struct image_conversion *conversion, char **ret_path, struct error *err)
+    const struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err)
 {
     char id[DIGEST_SIZE];
-    if (digest_file(conversion->to, id, err) < 0
+    if (digest_file(conversion->to, is_cancelled, id, err) < 0
         || make_link(places, conversion->unpacked_sha, id, err) < 0) {
         return -(int)err->code;
     }
@@ -252,12 +253,12 @@ static int file_converted(const struct places *places, const struct image_source
 /* `file` holds the unpacked image, which is the source itself when it was not packed. */
 static int take_unpacked(const struct places *places, const struct image_source *source,
     const char *file, const char *source_sha, struct image_conversion *conversion,
-    char **ret_path, struct error *err)
+    const atomic_bool *is_cancelled, char **ret_path, struct error *err)
 {
     char unpacked_sha[DIGEST_SIZE];
     bool is_source = text_eq(file, source->path);
     memcpy(unpacked_sha, source_sha, DIGEST_SIZE);
-    if ((!is_source && digest_file(file, unpacked_sha, err) < 0)
+    if ((!is_source && digest_file(file, is_cancelled, unpacked_sha, err) < 0)
         || check_pin(source, source_sha, unpacked_sha, err) < 0
         || image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
         return -(int)err->code;
@@ -279,7 +280,8 @@ static int unpack_and_take(const struct places *places, const struct image_sourc
     cleanup_free char *temporary = image_temporary_path(places, source->key);
     int rc = unpack(source->path, temporary, compression, is_cancelled, err);
     if (rc == 0) {
-        rc = take_unpacked(places, source, temporary, source_sha, conversion, ret_path, err);
+        rc = take_unpacked(
+            places, source, temporary, source_sha, conversion, is_cancelled, ret_path, err);
     }
     if (rc < 0) {
         (void)unlink(temporary);
@@ -296,7 +298,7 @@ static int take_source(const struct places *places, const struct image_source *s
     const struct image_foreign *foreign;
     if (compression_of_file(source->path, source->name, &compression, err) < 0
         || image_foreign_of_file(source->path, source->title, &foreign, err) < 0
-        || digest_file(source->path, source_sha, err) < 0) {
+        || digest_file(source->path, is_cancelled, source_sha, err) < 0) {
         return -(int)err->code;
     }
     if (source->digest && !text_eq(source->digest, source_sha)) {
@@ -304,7 +306,7 @@ static int take_source(const struct places *places, const struct image_source *s
     }
     if (compression == COMPRESSION_NONE && (source->is_ours || foreign)) {
         return take_unpacked(
-            places, source, source->path, source_sha, conversion, ret_path, err);
+            places, source, source->path, source_sha, conversion, is_cancelled, ret_path, err);
     }
     return unpack_and_take(
         places, source, compression, source_sha, conversion, is_cancelled, ret_path, err);
@@ -317,7 +319,7 @@ int image_file_fill(const struct places *places, const struct image_source *sour
     if (!conversion->is_done) {
         return take_source(places, source, conversion, is_cancelled, ret_path, err);
     }
-    int rc = file_converted(places, source, conversion, ret_path, err);
+    int rc = file_converted(places, source, conversion, is_cancelled, ret_path, err);
     image_conversion_clear(conversion);
     return rc;
 }

@@ -116,13 +116,14 @@ static int take_cached(struct image_work *work, char *path_take, struct error *e
 
 /* ---- local files, used where they are ---- */
 
-static int verify_local(struct image_work *work, struct error *err)
+static int verify_local(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     char found[DIGEST_SIZE];
     if (!work->image.sha256 || text_eq(work->verified_id, work->stamp)) {
         return 0;
     }
-    if (digest_file(work->image.location, found, err) < 0) {
+    if (digest_file(work->image.location, is_cancelled, found, err) < 0) {
         return -(int)err->code;
     }
     if (!text_eq(found, work->image.sha256)) {
@@ -131,10 +132,12 @@ static int verify_local(struct image_work *work, struct error *err)
     return 0;
 }
 
-static int use_local(struct image_work *work, struct error *err)
+static int use_local(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     const char *path = work->image.location;
-    if (image_inspect_base(path, path, &work->info, err) < 0 || verify_local(work, err) < 0) {
+    if (image_inspect_base(path, path, &work->info, err) < 0 ||
+        verify_local(work, is_cancelled, err) < 0) {
         return -(int)err->code;
     }
     work->path = mem_strdup(path);
@@ -306,7 +309,7 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
         return -(int)err->code;
     }
     if (compression == COMPRESSION_NONE && !foreign) {
-        return use_local(work, err);
+        return use_local(work, is_cancelled, err);
     }
     struct image_source source = {
         .path = path, .name = path, .title = path, .key = work->key, .sha256 = work->image.sha256};

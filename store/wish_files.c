@@ -29,7 +29,7 @@ static int read_file(struct spec_file *file, const struct vm_spec *spec, struct 
         digest_text(identity, file->digest);
         return 0;
     }
-    int rc = digest_file(file->path, file->digest, err);
+    int rc = digest_file(file->path, NULL, file->digest, err);
     return rc < 0 ? error_wrap(err, "vm '%s'", spec->name) : 0;
 }
 

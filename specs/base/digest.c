@@ -32,7 +32,8 @@ void digest_text(const char *text, char *ret_hex)
     digest_bytes(text, strlen(text), ret_hex);
 }
 
-int digest_file(const char *path, char *ret_hex, struct error *err)
+int digest_file(
+    const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
@@ -43,6 +44,9 @@ int digest_file(const char *path, char *ret_hex, struct error *err)
     SHA256Init(&ctx);
     ssize_t n;
     while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
+        if (is_cancelled && atomic_load_explicit(is_cancelled, memory_order_relaxed)) {
+            return error_set(err, ERR_CANCELLED, "reading '%s' was cancelled", path);
+        }
         if (n > 0) {
             SHA256Update(&ctx, chunk, (size_t)n);
         } else if (errno != EINTR) {

@@ -2,6 +2,8 @@
 /* SHA-256 (FIPS 180-4) by libmd, as 64 lower-case hexadecimal digits; and random ids. */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -11,8 +13,10 @@ struct error;
 void digest_bytes(const void *bytes, size_t n, char *ret_hex);
 void digest_text(const char *text, char *ret_hex);
 
-/* Of a whole file. Blocks for as long as the file is long: in vmctld only on a pool thread. */
-int digest_file(const char *path, char *ret_hex, struct error *err);
+/* Of a whole file. Blocks for as long as the file is long: in vmctld only on a pool thread, where
+ * `is_cancelled` (NULL: never) ends it with ERR_CANCELLED. */
+int digest_file(
+    const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err);
 
 /* 128 random bits as 32 digits: `ret_id` holds TEXT_ID_SIZE bytes. getrandom(2) cannot fail here. */
 void digest_random_id(char *ret_id);

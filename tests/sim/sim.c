@@ -399,7 +399,7 @@ void sim_store_digest(struct sim *sim, char *out)
 {
     struct error err = {.code = ERR_NONE};
     cleanup_free char *path = places_path(&sim->places, "store/data.mdb");
-    must(digest_file(path, out, &err), &err);
+    must(digest_file(path, NULL, out, &err), &err);
 }
 
 size_t sim_count_leases(struct sim *sim)

@@ -87,7 +87,7 @@ static void assert_is_cached(struct fixture *f)
     struct stat st;
     assert_string_equal(f->result.path, path);
     assert_string_equal(f->result.id, f->sha256);
-    assert_int_equal(digest_file(path, found, &err), 0);
+    assert_int_equal(digest_file(path, NULL, found, &err), 0);
     assert_string_equal(found, f->sha256);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0444);
@@ -326,7 +326,7 @@ static void assert_is_converted(struct fixture *f)
     assert_false(info.has_backing);
     cleanup_free char *path = places_image(&f->m.places, f->result.id);
     assert_string_equal(f->result.path, path);
-    assert_int_equal(digest_file(path, id, &err), 0);
+    assert_int_equal(digest_file(path, NULL, id, &err), 0);
     assert_string_equal(f->result.id, id);
     cleanup_free char *back = media_host_path(&f->m, "back.img");
     const char *argv[] = {"qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=256k", "count=1",
@@ -334,7 +334,7 @@ static void assert_is_converted(struct fixture *f)
     assert_true(media_host_run(argv));
     free((char *)(uintptr_t)argv[8]);
     free((char *)(uintptr_t)argv[9]);
-    assert_int_equal(digest_file(back, id, &err), 0);
+    assert_int_equal(digest_file(back, NULL, id, &err), 0);
     assert_string_equal(id, f->sha256);
 }
 
@@ -397,7 +397,7 @@ static void a_packed_vdi_is_unpacked_and_converted(void **state)
     cleanup_free char *plain = foreign_file(f, "vdi", NULL);
     char unpacked[DIGEST_SIZE];
     struct error err = {0};
-    assert_int_equal(digest_file(plain, unpacked, &err), 0);
+    assert_int_equal(digest_file(plain, NULL, unpacked, &err), 0);
     const char *argv[] = {"xz", "-q", plain, NULL};
     assert_true(media_host_run(argv));
     cleanup_free char *path = mem_printf("%s.xz", plain);
@@ -415,7 +415,7 @@ static void the_sha256_of_a_converted_image_is_its_sources(void **state)
     cleanup_free char *url = mem_printf("file://%s", path);
     char right[DIGEST_SIZE];
     struct error err = {0};
-    assert_int_equal(digest_file(path, right, &err), 0);
+    assert_int_equal(digest_file(path, NULL, right, &err), 0);
     assert_int_equal(fetch(f, IMAGE_URL, url, f->sha256), ERR_IMAGE_CHECKSUM);
     assert_int_equal(fetch(f, IMAGE_URL, url, right), ERR_NONE);
     assert_is_converted(f);

@@ -155,7 +155,7 @@ static void assert_is_cached(struct fixture *f)
     struct error err = {0};
     assert_string_equal(f->result.path, path);
     assert_string_equal(f->result.id, f->sha256);
-    assert_int_equal(digest_file(path, found, &err), 0);
+    assert_int_equal(digest_file(path, NULL, found, &err), 0);
     assert_string_equal(found, f->sha256);
 }
 
