@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "specs/base/buf.h"
@@ -16,7 +17,11 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { META_MAX = 64 * 1024 };
+enum {
+    META_MAX = 64 * 1024,
+    MARGIN_BYTES_MAX = 64 << 20, /* left for disks, logs and the store … */
+    MARGIN_PART = 16,            /* … or this part of the file, if that is less */
+};
 
 void part_init(struct part *part, const char *directory, const char *key, const char *url,
     const char *boot_id)
@@ -106,11 +111,31 @@ static int write_meta(const struct part *part, struct error *err)
     return 0;
 }
 
+/* Said before the disk is full, not after: what runs on it needs the rest. The numbers that change are
+ * left out, so that repeated events are one. A file system that does not tell its space is taken at
+ * its word later. */
+static int check_space(int fd, const struct part *part, int64_t bytes, struct error *err)
+{
+    struct statvfs fs;
+    int64_t margin = bytes / MARGIN_PART < MARGIN_BYTES_MAX ? bytes / MARGIN_PART : MARGIN_BYTES_MAX;
+    uint64_t needed = (uint64_t)(bytes + margin);
+    if (bytes <= 0 || fstatvfs(fd, &fs) < 0 || fs.f_blocks == 0 ||
+        (uint64_t)fs.f_bavail * fs.f_frsize >= needed) {
+        return 0;
+    }
+    return error_set(err, ERR_NO_SPACE, "'%s' needs %llu MiB, which its disk does not have",
+        part->path, (unsigned long long)((needed >> 20) + 1));
+}
+
 int part_begin(struct part *part, const char *etag, int64_t length, int *ret_fd, struct error *err)
 {
     cleanup_close int fd = open(part->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", part->path);
+    }
+    if (check_space(fd, part, length, err) < 0) {
+        (void)unlink(part->path); /* it is empty */
+        return -(int)err->code;
     }
     char *copy = mem_strdup(etag);
     free(part->etag);
@@ -131,6 +156,10 @@ int part_continue(const struct part *part, int *ret_fd, struct error *err)
     if (fd < 0 || ftruncate(fd, (off_t)part->have) < 0
         || lseek(fd, (off_t)part->have, SEEK_SET) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot go on with '%s'", part->path);
+    }
+    int rc = check_space(fd, part, part->length - part->have, err);
+    if (rc < 0) {
+        return rc;
     }
     *ret_fd = TAKE_FD(fd);
     return 0;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "reconcilers/backend/backend.h"
@@ -107,7 +108,7 @@ static void assert_is_whole(struct fixture *f, const char *path, const char *sha
     char found[DIGEST_SIZE];
     struct error err = {0};
     assert_string_equal(path, expected);
-    assert_int_equal(digest_file(path, found, &err), 0);
+    assert_int_equal(digest_file(path, NULL, found, &err), 0);
     assert_string_equal(found, sha256);
 }
 
@@ -172,7 +173,7 @@ static void a_zstd_image_is_unpacked_and_either_sha256_fits(void **state)
     char packed_sha[DIGEST_SIZE];
     struct error err = {0};
     assert_true(media_host_run(argv));
-    assert_int_equal(digest_file(packed, packed_sha, &err), 0);
+    assert_int_equal(digest_file(packed, NULL, packed_sha, &err), 0);
     enum error_code by_packed = fetch(f, url, packed_sha);
     assert_is_whole(f, f->results[0].path, f->sha256);
     enum error_code by_image = fetch(f, url, f->sha256);
@@ -512,24 +513,54 @@ static void a_part_of_another_boot_is_not_trusted(void **state)
     part_clear(&part);
 }
 
-static void a_full_disk_is_told_and_the_part_is_kept(void **state)
+/* Mounts the image directory on a disk of 2 MiB; a third of the image does not fit. */
+static char *mount_small_disk(struct fixture *f)
 {
-    struct fixture *f = *state;
-    cleanup_free char *images = places_path(&f->m.places, "images");
+    char *images = places_path(&f->m.places, "images");
     struct error err = {0};
     assert_int_equal(fs_make_dirs(images, 0700, &err), 0);
     if (mount("vmctl-test", images, "tmpfs", 0, "size=2m") < 0) {
+        free(images);
         skip();
     }
+    return images;
+}
+
+/* With more space now. */
+static enum error_code fetch_later(struct fixture *f, const char *images)
+{
+    (void)mount("vmctl-test", images, "tmpfs", MS_REMOUNT, "size=16m");
+    enum error_code code = fetch(f, f->url, NULL);
+    assert_int_equal(umount(images), 0);
+    return code;
+}
+
+static void a_disk_that_fills_up_is_told_and_the_part_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *images = mount_small_disk(f);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .has_no_length = true});
     enum error_code code = fetch(f, f->url, NULL);
     bool is_kept = part_has_some(f);
-    (void)mount("vmctl-test", images, "tmpfs", MS_REMOUNT, "size=16m");
-    enum error_code later = fetch(f, f->url, NULL);
-    assert_int_equal(umount(images), 0);
+    assert_int_equal(fetch_later(f, images), ERR_NONE);
     assert_int_equal(code, ERR_NO_SPACE);
     assert_true(is_kept);
-    assert_int_equal(later, ERR_NONE);
     assert_int_not_equal(http_server_request(f->server, 1).range[0], '\0');
+}
+
+static void an_image_that_does_not_fit_is_refused_before_the_disk_is_full(void **state)
+{
+    struct fixture *f = *state;
+    struct statvfs before, after;
+    cleanup_free char *images = mount_small_disk(f);
+    (void)statvfs(images, &before);
+    enum error_code code = fetch(f, f->url, NULL);
+    (void)statvfs(images, &after);
+    bool is_kept = part_has_some(f);
+    assert_int_equal(fetch_later(f, images), ERR_NONE);
+    assert_int_equal(code, ERR_NO_SPACE);
+    assert_false(is_kept);
+    assert_true(before.f_bfree - after.f_bfree < 8); /* blocks: a directory or two */
 }
 
 /* ---- URLs ---- */
@@ -596,7 +627,8 @@ int main(void)
         TEST(a_download_that_cannot_be_converted_is_got_anew),
         TEST(progress_is_told_in_megabytes),
         TEST(a_part_of_another_boot_is_not_trusted),
-        TEST(a_full_disk_is_told_and_the_part_is_kept),
+        TEST(a_disk_that_fills_up_is_told_and_the_part_is_kept),
+        TEST(an_image_that_does_not_fit_is_refused_before_the_disk_is_full),
         cmocka_unit_test(urls_are_shown_without_secrets),
         cmocka_unit_test(file_urls_become_paths),
     };
