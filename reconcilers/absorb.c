@@ -67,6 +67,7 @@ static bool absorb_launch(struct pass *pass)
     replace_text(&recorded->accel, &launched->accel);
     recorded->started_at_ms = pass->wall_ms;
     recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
+    memcpy(pass->vm->launched_iid, recorded->iid, TEXT_ID_SIZE);
     return true;
 }
 
@@ -74,6 +75,7 @@ static bool absorb_boot(struct pass *pass)
 {
     pass->vm->checked_at_ms = pass->now_ms;
     replace_text(&pass->patch->status->vnc, &pass->vm->outcome.boot.vnc);
+    memcpy(pass->vm->booted_iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
     return true;
 }
 

@@ -54,7 +54,14 @@ int64_t act_record_cause(struct pass *pass)
 
 /* ---- commands ---- */
 
-/* Sends a command, but the same one only every `repeat_ms`. */
+/* What QMP carries is not heard before QMP answers; when it does, we are woken. */
+static bool is_heard(const struct pass *pass, enum machine_command command)
+{
+    bool is_signal = command == MACHINE_TERMINATE || command == MACHINE_KILL;
+    return is_signal || pass->situation.run_state != RUN_STATE_UNKNOWN;
+}
+
+/* Sends a command, but the same one only every `repeat_ms` once it can have been heard. */
 static int64_t repeat_command(struct pass *pass, enum machine_command command, int64_t repeat_ms)
 {
     struct vm *vm = pass->vm;
@@ -64,7 +71,7 @@ static int64_t repeat_command(struct pass *pass, enum machine_command command, i
     }
     log_debug("vm", "%s: command %d", vm->name, command);
     vm->last_command = command;
-    vm->last_command_ms = pass->now_ms;
+    vm->last_command_ms = is_heard(pass, command) ? pass->now_ms : 0;
     vm->backend->machine->command(vm->machine, &pass->env, command);
     return repeat_ms;
 }

@@ -158,9 +158,12 @@ static bool launched(const struct situation *s)
 {
     return s->is_waiting;
 }
-static bool prelaunch(const struct situation *s)
+/* A guest that runs already may have been let go by a controller that died before it recorded what
+ * the boot had told: that is asked again. */
+static bool not_booted(const struct situation *s)
 {
-    return s->run_state == RUN_STATE_PRELAUNCH;
+    bool is_half_done = s->run_state == RUN_STATE_RUNNING && s->journal == JOURNAL_START;
+    return s->run_state == RUN_STATE_PRELAUNCH || (is_half_done && s->is_boot_unknown);
 }
 static bool start_overdue(const struct situation *s)
 {
@@ -245,7 +248,7 @@ static const struct {
     {26, launching, ACTION_AWAIT_MACHINE},
     {27, launched_unrecorded, ACTION_KILL},
     {28, launched, ACTION_RELEASE},
-    {29, prelaunch, ACTION_BOOT},
+    {29, not_booted, ACTION_BOOT},
     {30, start_overdue, ACTION_GIVE_UP_START},
     {31, unanswered, ACTION_AWAIT_MACHINE},
     {32, guest_ended, ACTION_RECORD_CAUSE},

@@ -49,6 +49,7 @@ struct situation {
     bool is_waiting;   /* launched, waits for release */
     bool is_launching; /* the operation that launches it has not told its pid yet */
     enum run_state run_state;
+    bool is_boot_unknown;  /* a start whose boot this controller has not seen done */
     bool is_start_overdue; /* alive, but QMP did not answer within the start's deadline */
     enum stop_rung rung;   /* with JOURNAL_STOP */
     bool is_grace_shorter; /* the user now grants less than the recorded deadline */
@@ -87,7 +88,7 @@ enum action {
     ACTION_BEGIN_START, /* journal: start, with instance id, ports, MAC */
     ACTION_LAUNCH,
     ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
-    ACTION_BOOT,
+    ACTION_BOOT, /* set it up over QMP and let the guest run; what is done already is left alone */
     ACTION_CONFIRM_START, /* it runs: clear the journal */
     ACTION_GIVE_UP_START, /* QMP never answered: stop it and count a failure */
     ACTION_RECORD_CAUSE,  /* guest off or broken: remember why, then stop the process */

@@ -27,8 +27,13 @@ static enum exit_cause cause_of(const struct pass *pass)
     if (instance->journal != JOURNAL_START) {
         return EXIT_PROCESS_DIED;
     }
-    /* a start that the user called off did not fail */
-    return situation_must_be_down(&pass->situation) ? EXIT_BY_USER : EXIT_START_FAILED;
+    if (situation_must_be_down(&pass->situation)) {
+        return EXIT_BY_USER; /* a start that the user called off did not fail */
+    }
+    /* Nor did one whose controller died: its child may never have been let go. If there is more to
+     * it, the next start fails under our eyes. */
+    bool is_ours = text_eq(pass->vm->launched_iid, instance->iid);
+    return is_ours ? EXIT_START_FAILED : EXIT_NONE;
 }
 
 static bool is_failure(enum exit_cause cause)
@@ -94,7 +99,7 @@ static enum reason reason_of(enum exit_cause cause)
 static void tell(struct pass *pass, enum exit_cause cause)
 {
     static const char *const words[EXIT_CAUSE_COUNT_] = {
-        [EXIT_NONE] = "ended",
+        [EXIT_NONE] = "the start was interrupted with the controller",
         [EXIT_BY_USER] = "stopped",
         [EXIT_GUEST_SHUTDOWN] = "the guest powered itself off",
         [EXIT_GUEST_PANIC] = "the guest's kernel panicked",
@@ -122,10 +127,12 @@ void exits_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     enum exit_cause cause = cause_of(pass);
-    status->restart.last_cause = cause;
-    status->restart.last_exit_status = pass->machine.exit_status;
-    free(status->restart.last_message);
-    status->restart.last_message = last_words(pass);
+    if (cause != EXIT_NONE) { /* else nothing ended that had begun */
+        status->restart.last_cause = cause;
+        status->restart.last_exit_status = pass->machine.exit_status;
+        free(status->restart.last_message);
+        status->restart.last_message = last_words(pass);
+    }
     if (is_failure(cause)) {
         count_failure(pass);
     }

@@ -142,6 +142,7 @@ static void assess_observed(struct pass *pass)
     s->is_waiting = pass->machine.is_waiting;
     s->run_state = pass->machine.run_state;
     s->is_launching = pass->vm->op_action == ACTION_LAUNCH;
+    s->is_boot_unknown = !text_eq(pass->vm->booted_iid, pass->view->status->instance.iid);
     s->is_start_overdue = is_start_overdue(pass);
     s->has_dir = pass->media.has_dir;
     s->has_image = pass->media.has_image;

@@ -100,6 +100,7 @@ static struct situation see(union world w)
         .is_waiting = w.process == PROCESS_WAITING,
         .is_launching = w.is_launching,
         .run_state = is_answering ? (enum run_state)w.run_state : RUN_STATE_UNKNOWN,
+        .is_boot_unknown = w.is_boot_lost,
         .is_start_overdue = w.is_overdue && w.journal == JOURNAL_START,
         .rung = w.journal == JOURNAL_STOP ? (enum stop_rung)w.rung : RUNG_POWERDOWN,
         .is_grace_shorter = w.is_grace_shorter && w.journal == JOURNAL_STOP,
@@ -376,9 +377,10 @@ static void tell(const struct model *model)
         w.has_instance, journal_name((enum journal)w.journal), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.rung, w.is_overdue);
     print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d"
-                " step %d up %d launching %d adopted %d\n",
+                " step %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
-        w.is_reached, w.has_step, w.is_up, w.is_launching, w.is_adopted);
+        w.is_reached, w.has_step, w.is_up, w.is_launching, w.is_adopted,
+        w.is_boot_lost);
 }
 
 static void the_table_is_safe_and_converges_from_everywhere(void **state)

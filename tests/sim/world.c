@@ -14,6 +14,7 @@ union world world_without_process(union world w)
     w.run_state = RUN_STATE_UNKNOWN;
     w.is_silent = 0;
     w.is_launching = 0;
+    w.is_boot_lost = 0;
     w.is_adopted = 0;
     return w;
 }
@@ -52,6 +53,7 @@ union world world_without_controller(union world w)
 {
     w.is_up = 0;
     w.is_launching = 0;
+    w.is_boot_lost = w.process == PROCESS_UP && w.journal == JOURNAL_START;
     if (w.process == PROCESS_WAITING) {
         w.process = PROCESS_DYING; /* it reads the end of its pipe and goes */
     }
@@ -186,6 +188,9 @@ struct outcomes world_carry_out(union world w, enum action action)
         release(&o, w);
         break;
     case ACTION_BOOT:
+        next.is_boot_lost = 0;
+        ask_machine(&o, w, world_with_run_state(next, RUN_STATE_RUNNING));
+        break;
     case ACTION_RESUME:
     case ACTION_RETRY_IO:
         ask_machine(&o, w, world_with_run_state(w, RUN_STATE_RUNNING));
@@ -194,7 +199,8 @@ struct outcomes world_carry_out(union world w, enum action action)
         ask_machine(&o, w, world_with_run_state(w, RUN_STATE_PAUSED));
         break;
     case ACTION_CONFIRM_START:
-        may(&o, with_journal(w, JOURNAL_NONE));
+        next.is_boot_lost = 0;
+        may(&o, with_journal(next, JOURNAL_NONE));
         break;
     case ACTION_GIVE_UP_START:
         next = with_journal(w, JOURNAL_STOP);

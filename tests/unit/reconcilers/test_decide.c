@@ -89,6 +89,8 @@ static const struct {
         ACTION_RELEASE},
     {"QEMU waits to be let go", {ALIVE, .journal = JOURNAL_START, .run_state = RUN_STATE_PRELAUNCH},
         29, ACTION_BOOT},
+    {"it runs, and what the boot told is lost",
+        {UP, .journal = JOURNAL_START, .is_boot_unknown = true}, 29, ACTION_BOOT},
     {"QMP does not answer in time", {ALIVE, .journal = JOURNAL_START, .is_start_overdue = true}, 30,
         ACTION_GIVE_UP_START},
     {"QMP does not answer yet", {ALIVE, .journal = JOURNAL_START}, 31, ACTION_AWAIT_MACHINE},

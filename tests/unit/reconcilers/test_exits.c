@@ -42,7 +42,24 @@ static void a_process_that_is_gone_died(void **state)
 
 static void a_start_that_never_answered_failed(void **state)
 {
-    assert_int_equal(recorded(an_exit(*state, JOURNAL_START, 1000))->last_cause, EXIT_START_FAILED);
+    struct pass *pass = an_exit(*state, JOURNAL_START, 1000);
+    memcpy(pass->vm->launched_iid, IID, sizeof(IID));
+    const struct vm_restart *restart = recorded(pass);
+    assert_int_equal(restart->last_cause, EXIT_START_FAILED);
+    assert_int_equal(restart->count, 1);
+}
+
+/* Killed between the commit of the pid and the release: its child ended at the end of the pipe. */
+static void a_start_whose_controller_died_did_not_fail(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->status->restart.last_cause = EXIT_GUEST_SHUTDOWN;
+    struct pass *pass = an_exit(f, JOURNAL_START, 1000);
+    const struct vm_restart *restart = recorded(pass);
+    assert_int_equal(restart->last_cause, EXIT_GUEST_SHUTDOWN); /* of the one before */
+    assert_int_equal(restart->count, 0);
+    assert_int_equal(restart->held_generation, 0);
+    assert_false(pass->patch->events[0].is_warning);
 }
 
 static void a_start_the_user_called_off_did_not_fail(void **state)
@@ -169,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_process_that_is_gone_died),
         TEST(a_start_that_never_answered_failed),
+        TEST(a_start_whose_controller_died_did_not_fail),
         TEST(a_start_the_user_called_off_did_not_fail),
         TEST(a_cause_that_was_learnt_before_counts),
         TEST(an_instance_of_another_boot_ended_with_the_host),
