@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MPL-2.0
+# What the fault suites share: a life of VMs in five commands, in a data directory of its own, and
+# what the world looks like after each. VMCTL_BIN: vmctl, vmctld, fakeqemu, dump and the shim.
+#
+#   life=noop   a VM with cloud-init, provision steps and a forward, no hypervisor
+#   life=qemu   a VM of the QEMU backend with tests/support/fakeqemu.c in QEMU's place
+BIN=${VMCTL_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build-test/bin}
+PATH=$BIN:$PATH
+SHIM=$BIN/libfault.so
+STEPS=(up change down again destroy)
+# The sanitizers' library comes after the shim, and that is meant.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0
+
+# scratch DIRECTORY LIFE: the project and the data directory, empty
+scratch() {
+    work=$1 life=$2 patience=60s
+    data=$work/data/vmctl
+    export XDG_DATA_HOME=$work/data HOME=$work/home NO_COLOR=1
+    unset VMCTL_FILE VMCTL_LOG FAULT_DO FAULT_AT FAULT_STICKY FAULT_LOG LD_PRELOAD
+    mkdir -p "$work/project" "$HOME"
+    cd "$work/project" || return
+    case $life in
+    noop) : >"$work/image" ;;
+    qemu)
+        qemu-img create -q -f qcow2 "$work/image" 64M
+        printf '#!/bin/sh\necho "$$" >>"%s/launches"\nexec "%s/fakeqemu" "$@"\n' "$work" "$BIN" >"$work/qemu"
+        chmod +x "$work/qemu"
+        export VMCTL_QEMU=$work/qemu
+        ;;
+    esac
+    vmfile 512
+}
+
+# Marked, so that processes() finds what comes of it and nothing else.
+vmctl() { VMCTL_FAULT_WORK=$work command vmctl "$@"; }
+
+vmfile() { # MEMORY
+    local more='network "none"'
+    [ "$life" = qemu ] || more='backend "noop"; cloud-init
+  forward host=18080 guest=80
+  provision "shell" { inline "true"; }
+  provision "shell" { inline "false || true"; }'
+    printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more" >VMFile.kdl
+}
+
+# One command of the life, by name.
+step() {
+    case $1 in
+    up) vmfile 512; vmctl up -q --timeout "$patience" ;;
+    change) vmfile 768; vmctl up -q --restart --timeout "$patience" ;;
+    down) vmctl down -q --timeout "$patience" ;;
+    again) vmctl up -q --timeout "$patience" ;;
+    destroy) vmctl down -q --destroy --timeout "$patience" ;;
+    esac
+}
+
+# with_fault PROGRAM COMMAND... : FAULT_DO, FAULT_AT … are set by the caller
+with_fault() {
+    local program=$1
+    shift
+    FAULT_PROGRAM=$program LD_PRELOAD=$SHIM "$@"
+}
+
+# Once it is at rest, without what differs from run to run: times, pids, which controller looked
+# last and the exit status of a QEMU whose parent was killed. The noop backend's own temporary files
+# are no part of the product.
+world() {
+    local status deadline=$((SECONDS + 10))
+    while status=$(vmctl status web -o json 2>/dev/null) && [[ $status == *'"Reconciling"'* ]] && [ $SECONDS -lt $deadline ]; do
+        vmctl controller start >/dev/null 2>&1 # the one that was killed leaves its last step undone
+    done
+    vmctl list -o name 2>&1
+    sed -E "s#$work#WORK#g"'
+        s/: [0-9]{13},?$/: TIME/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
+        s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus)":/d' <<<"$status"
+    dump "$data"
+    (cd "$data" && find . -mindepth 1 -printf '%p %m\n' |
+        sed -E 's#images/[0-9a-f]{64}#images/DIGEST#' |
+        grep -vE '^\./(trash|vms|images/\.part|images/\.by-source|images|controller.log|noop/images|noop) |/(noop\.(json|disk)|DIGEST)\.tmp-' | sort)
+}
+
+# Ids, digests, addresses and the ports we choose (others use the host, too) by the order in which
+# they appear, so that it still shows whether one stayed what it was: number_ids <WORLDS
+number_ids() {
+    perl -pe 's/"([0-9a-f-]{32,64}|52:54:00:[0-9a-f:]{8})"/"#" . ($known{$1} ||= ++$n)/ge;
+        s/("sshPort": |lease tcp\/)(10\d{3})\b/"$1#" . ($known{$2} ||= ++$n)/ge;
+        s/("\w*[gG]eneration": )(\d+)/"$1#" . ($known{"generation $2"} ||= ++$n)/ge'
+}
+
+# What vmctl has started in this directory and still lives.
+processes() {
+    local entry
+    for entry in $(grep -lsz "^VMCTL_FAULT_WORK=$work\$" /proc/[0-9]*/environ); do
+        entry=${entry%/environ}
+        printf '%s %s\n' "${entry#/proc/}" "$(tr '\0' ' ' <"$entry/cmdline" | cut -c1-120)"
+    done 2>/dev/null
+}
+
+# Stops the controller and tells what is left; "end: nothing lives" when all is well.
+finish() {
+    local left deadline=$((SECONDS + 5))
+    vmctl controller stop >/dev/null 2>&1
+    while left=$(processes) && [ -n "$left" ] && [ $SECONDS -lt $deadline ]; do :; done
+    echo "${left:-end: nothing lives}"
+}
+
+# compare WORLD REFERENCE RUN: the line of the run's result
+compare() {
+    if [ ! -e "$work/token" ]; then
+        echo "ok: $3 was not reached" # of threads: one run makes fewer calls than another
+    elif diff -u "$2" "$1" >"$work/diff" && [ ! -s "$work/errors" ]; then
+        echo "ok: $3"
+    else
+        echo "FAILED: ONLY='$3'"
+        cat "$work/diff" "$work/errors"
+        tail -n 20 "$data/controller.log"
+    fi
+}
+
+# What no fault may bring about, from the controller's log.
+crashes() {
+    grep -hE 'AddressSanitizer|LeakSanitizer|runtime error|Assertion|assertion' "$data/controller.log" "$work"/out.* 2>/dev/null
+}
+
+# Ends what a failed run has left, by process id.
+clean_up() {
+    local pid
+    processes | while read -r pid _; do kill -9 "$pid" 2>/dev/null; done
+    cd / && rm -rf "$work"
+}
+
+# run_all SUITE SCRIPT: SCRIPT --one LINE for each line of $PARENT/runs, TEST_JOBS at once; each says
+# "ok …" or "FAILED: …". Then the closing line; 1 when one failed, or said nothing.
+run_all() {
+    local tried failures runs
+    xargs -P "${TEST_JOBS:-$(nproc)}" -L 1 "$2" --one <"$PARENT/runs" >"$PARENT/results" 2>&1
+    runs=$(wc -l <"$PARENT/runs")
+    failures=$(grep -c '^FAILED' "$PARENT/results")
+    tried=$(($(grep -c '^ok' "$PARENT/results") + failures))
+    grep -v '^ok' "$PARENT/results" | head -n 300
+    [ "$tried" = "$runs" ] || echo "$1: $runs were to be tried"
+    echo "$1: $tried tried, $failures failures"
+    [ "$failures" = 0 ] && [ "$tried" = "$runs" ] && [ "$tried" -gt 0 ]
+}
+
+# In memory where there is such a place: fsync() costs nothing there.
+scratch_parent() { mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/vmctl-fault.XXXXXX"; }
