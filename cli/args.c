@@ -61,8 +61,30 @@ static size_t find_option(const struct parser *parser, int value)
 
 static int refuse_value(const struct arg_option *option, const char *text, struct error *err)
 {
-    return error_set(err, ERR_USAGE, "--%s: '%s' is not a %s", option->name, text,
-        option->kind == ARG_NUMBER ? "number" : "duration such as 30, 90s or 5m");
+    static const char *const kinds[] = {
+        [ARG_NUMBER] = "number",
+        [ARG_MIB] = "size such as 2048 (MB), 512M or 2G",
+        [ARG_GIB] = "size such as 20 (GB), 20G or 1T",
+        [ARG_DURATION] = "duration such as 30, 90s or 5m",
+    };
+    return error_set(
+        err, ERR_USAGE, "--%s: '%s' is not a %s", option->name, text, kinds[option->kind]);
+}
+
+/* A plain number counts units; with a suffix it must make whole units. */
+static bool parse_size(enum arg_kind kind, const char *text, uint64_t *ret)
+{
+    uint64_t mib = 0;
+    unsigned shift = kind == ARG_GIB ? 10 : 0;
+    if (text_to_u64(text, 0, UINT32_MAX, ret)) {
+        return true;
+    }
+    if (!text_to_size_mib(text, &mib) || mib >> shift << shift != mib ||
+        mib >> shift > UINT32_MAX) {
+        return false;
+    }
+    *ret = mib >> shift;
+    return true;
 }
 
 static int store_value(
@@ -82,6 +104,13 @@ static int store_value(
         return 0;
     case ARG_NUMBER:
         if (!text_to_u64(text, 0, UINT32_MAX, &number)) {
+            return refuse_value(option, text, err);
+        }
+        *(uint32_t *)field = (uint32_t)number;
+        return 0;
+    case ARG_MIB:
+    case ARG_GIB:
+        if (!parse_size(option->kind, text, &number)) {
             return refuse_value(option, text, err);
         }
         *(uint32_t *)field = (uint32_t)number;

@@ -17,6 +17,8 @@ enum arg_kind {
     ARG_FLAG,     /* bool */
     ARG_TEXT,     /* const char *: borrowed from argv */
     ARG_NUMBER,   /* uint32_t */
+    ARG_MIB,      /* uint32_t: "2048", "512M", "2G" */
+    ARG_GIB,      /* uint32_t: "20", "20G", "1T"; whole GiB */
     ARG_DURATION, /* int64_t milliseconds: "90", "90s", "5m" */
     ARG_REPEATED, /* struct arg_texts */
 };

@@ -77,19 +77,41 @@ static int spawn(const char *program, const char *data_dir, const char *log_path
     return rc;
 }
 
-/* The last line it left in the log, for the error message. free() it. */
-static char *last_log_line(const char *log_path)
+/* Cuts off and returns the last line of the text; NULL when nothing is left. */
+static char *cut_last_line(char *text)
 {
+    size_t n = strlen(text);
+    while (n > 0 && text[n - 1] == '\n') {
+        text[--n] = '\0';
+    }
+    char *line = strrchr(text, '\n');
+    if (line) {
+        *line++ = '\0';
+        return line;
+    }
+    return n > 0 ? text : NULL;
+}
+
+/* What it left in the log last: its error with the help, or whatever there is. */
+static int tell_failure(const char *log_path, struct error *err)
+{
+    static const char help_mark[] = "  help: ";
     cleanup_buf struct buf log = BUF_INIT(0);
     struct error ignored = {.code = ERR_NONE};
-    if (fs_read_file(log_path, &log, &ignored) < 0 || log.len == 0) {
-        return mem_strdup("it wrote nothing to its log");
+    (void)fs_read_file(log_path, &log, &ignored);
+    cleanup_free char *text = buf_steal(&log);
+    char *line = cut_last_line(text), *help = NULL;
+    if (line && line != text && text_starts_with(line, help_mark)) {
+        help = line + strlen(help_mark);
+        line = cut_last_line(text);
     }
-    while (log.len > 0 && log.data[log.len - 1] == '\n') {
-        log.data[--log.len] = '\0';
-    }
-    const char *line = strrchr(buf_str(&log), '\n');
-    return mem_strdup(line ? line + 1 : buf_str(&log));
+    const char *message = line ? strstr(line, "]: ") : NULL;
+    bool is_error = message && text_starts_with(line, "error[");
+    (void)error_set(err, ERR_CONTROLLER, "the controller (vmctld) did not start: %s",
+        is_error ? message + strlen("]: ")
+        : line   ? line
+                 : "it wrote nothing to its log");
+    return help ? error_help(err, "%s", help) : -ERR_CONTROLLER;
 }
 
 /* The error of a vmctld that ended before it held the lock, or took too long. */
@@ -99,8 +121,7 @@ static int not_started(const char *log_path, int status, struct error *err)
         return error_set(err, ERR_CONTROLLER, "the controller (vmctld) was killed by signal %d (%s)",
             WTERMSIG(status), strsignal(WTERMSIG(status)));
     }
-    cleanup_free char *line = last_log_line(log_path);
-    return error_set(err, ERR_CONTROLLER, "the controller (vmctld) did not start: %s", line);
+    return tell_failure(log_path, err);
 }
 
 /* Up when the lock is held: true. It may also have exited at once because another one was faster.

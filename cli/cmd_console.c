@@ -25,7 +25,7 @@ struct console_values {
 
 static const struct arg_option options[] = {
     OPTION_FILE(struct console_values, 'f'),
-    OPTION_NAME(struct console_values),
+    OPTION_ONE_NAME(struct console_values),
     OPTIONS_END,
 };
 

@@ -51,7 +51,9 @@ static void print_status(const struct cli *cli, const struct controller_process 
     bool is_running, size_t n_vms)
 {
     char age[DURATION_SIZE];
-    printf("controller: %s\n", is_running ? "running" : "not running");
+    printf("controller: %s\n", !is_running    ? "not running"
+                               : process->is_halted ? "halted (SIGSTOP or a debugger)"
+                                                    : "running");
     if (process->pid) {
         duration_format(clock_wall_ms(clock_system()) - process->started_ms, age);
         printf("pid:        %d\nversion:    %s\nage:        %s\n", (int)process->pid,
@@ -64,7 +66,8 @@ static void print_data(const struct cli *cli, const struct controller_process *p
     bool is_running, size_t n_vms)
 {
     cleanup_json json_t *json = json_object();
-    json_put_flag(json, "running", is_running);
+    json_put_flag(json, "running", is_running && !process->is_halted);
+    json_put_flag(json, "halted", process->is_halted);
     if (process->pid) {
         json_put_int(json, "pid", process->pid);
         json_put_text(json, "version", process->version);
@@ -85,7 +88,10 @@ static int show(struct cli *cli, struct error *err)
         return rc;
     }
     (output_is_data(cli) ? print_data : print_status)(cli, &process, is_running, vms.count);
-    return is_running ? 0 : 1;
+    if (process.is_halted) {
+        cli_note(cli, "it does nothing until it goes on: kill -CONT %d", (int)process.pid);
+    }
+    return is_running && !process.is_halted ? 0 : 1;
 }
 
 static int run(
@@ -110,7 +116,8 @@ const struct command command_controller = {
     .usage = "run|start|stop|status",
     .details = "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
                "so this is for service managers (run) and for looking. Stopping it leaves the\n"
-               "VMs running; the next one takes them over. status ends with 1 when none runs.",
+               "VMs running; the next one takes them over. status ends with 1 when none runs, or\n"
+               "when it was halted (SIGSTOP).",
     .examples = "  vmctl controller status",
     .run = run,
 };

@@ -31,7 +31,7 @@ static const struct arg_option options[] = {
     {"follow", 'f', ARG_FLAG, offsetof(struct log_values, follows), NULL,
         "go on as they grow, until the VM is gone"},
     OPTION_FILE(struct log_values, 0),
-    OPTION_NAME(struct log_values),
+    OPTION_ONE_NAME(struct log_values),
     OPTIONS_END,
 };
 

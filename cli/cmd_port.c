@@ -17,7 +17,7 @@ struct port_values {
 
 static const struct arg_option options[] = {
     OPTION_FILE(struct port_values, 'f'),
-    OPTION_NAME(struct port_values),
+    OPTION_ONE_NAME(struct port_values),
     OPTIONS_END,
 };
 

@@ -22,7 +22,7 @@ static const struct arg_option options[] = {
     {"tty", 't', ARG_FLAG, offsetof(struct ssh_values, wants_terminal), NULL,
         "a terminal for the command"},
     OPTION_FILE(struct ssh_values, 'f'),
-    OPTION_NAME(struct ssh_values),
+    OPTION_ONE_NAME(struct ssh_values),
     OPTIONS_END,
 };
 

@@ -29,31 +29,38 @@ bool controller_is_running(const struct cli *cli)
     return lockfile_is_held(path);
 }
 
-/* Field 22 of /proc/PID/stat (proc(5)); the command, which may hold anything, ends at the last ')'.
- * 0: no such process, or one that has ended and was not reaped yet. */
-static uint64_t start_ticks(pid_t pid)
+/* /proc/PID/stat, proc(5). The command, which may hold anything, ends at the last ')'. */
+struct process_stat {
+    char state;           /* field 3 */
+    uint64_t start_ticks; /* field 22; 0: no such process, or one that has ended */
+};
+
+static struct process_stat read_stat(pid_t pid)
 {
     enum { FIELDS_AFTER_COMMAND = 20 };
+    struct process_stat stat = {.start_ticks = 0};
     cleanup_free char *path = mem_printf("/proc/%d/stat", (int)pid);
     cleanup_buf struct buf text = BUF_INIT(4096);
     struct error ignored = {.code = ERR_NONE};
     if (fs_read_file(path, &text, &ignored) < 0) {
-        return 0;
+        return stat;
     }
     const char *at = strrchr(buf_str(&text), ')');
-    bool is_ended = at && (at[1] == '\0' || at[2] == 'Z' || at[2] == 'X');
+    stat.state = at && at[1] ? at[2] : '\0';
+    bool is_ended = stat.state == '\0' || stat.state == 'Z' || stat.state == 'X';
     for (int i = 0; at && i < FIELDS_AFTER_COMMAND; i++) {
         at = strchr(at + 1, ' ');
     }
-    return at && !is_ended ? strtoull(at + 1, NULL, 10) : 0;
+    stat.start_ticks = at && !is_ended ? strtoull(at + 1, NULL, 10) : 0;
+    return stat;
 }
 
-static bool is_same_process(const json_t *record, pid_t pid)
+static bool is_same_process(const json_t *record, const struct process_stat *stat)
 {
     uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
     const char *boot_id = json_text(record, "bootId");
-    return pid > 0 && text_eq(boot_id, clock_boot_id(clock_system())) &&
-        ticks > 0 && start_ticks(pid) == ticks;
+    return text_eq(boot_id, clock_boot_id(clock_system())) && ticks > 0 &&
+        stat->start_ticks == ticks;
 }
 
 void controller_note_absent(const struct cli *cli)
@@ -72,7 +79,12 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
     }
     *ret = (struct controller_process){.pid = 0};
     pid_t pid = (pid_t)json_int(record, "pid", 0);
-    if (record && controller_is_running(cli) && is_same_process(record, pid)) {
+    struct process_stat stat = {.start_ticks = 0};
+    if (pid > 0 && controller_is_running(cli)) {
+        stat = read_stat(pid);
+    }
+    if (stat.start_ticks > 0 && is_same_process(record, &stat)) {
+        ret->is_halted = stat.state == 'T' || stat.state == 't';
         const char *version = json_text(record, "version");
         json_field_text(record, "session", ret->session, sizeof(ret->session));
         ret->pid = pid;

@@ -30,6 +30,9 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 };
         "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"}
 #define OPTION_NAME(type)                                                                          \
     {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "only this VM; may be repeated"}
+/* Of a command that means one VM. */
+#define OPTION_ONE_NAME(type)                                                                      \
+    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "the VM that is meant"}
 #define OPTION_ALL(type)                                                                           \
     {"all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"}
 #define OPTIONS_FOLLOW(type)                                                                       \

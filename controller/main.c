@@ -3,11 +3,14 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/daemon.h"
 #include "reconcilers/reconcile.h"
+#include "specs/base/buf.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
+#include "specs/base/text.h"
 
 /* vmctl looks at the exit status of the vmctld it started: see its table of exit statuses. */
 enum { EXIT_UNUSABLE = 5 };
@@ -25,6 +28,26 @@ static const char usage[] =
     "\n"
     "VMCTL_LOG sets what is logged: error, warn, info, debug, trace, or MODULE=LEVEL,…\n";
 
+/* The shape of vmctl's errors. */
+static void print_error(const struct error *err)
+{
+    cleanup_buf struct buf message = BUF_INIT(0);
+    text_add_printable(&message, err->message, strlen(err->message));
+    fprintf(stderr, "error[%s]: %s\n", error_code_name(err->code), buf_str(&message));
+    if (error_help_text(err)[0]) {
+        fprintf(stderr, "  help: %s\n", error_help_text(err));
+    }
+}
+
+static int refuse(const char *what, const char *word)
+{
+    struct error err = {.code = ERR_NONE};
+    (void)error_set(&err, ERR_USAGE, "vmctld: %s '%s'", what, word);
+    (void)error_help(&err, "see: vmctld --help");
+    print_error(&err);
+    return error_exit_status(ERR_USAGE);
+}
+
 /* Returns -1 to go on, else an exit status. */
 static int read_options(int argc, char **argv, struct daemon_options *options)
 {
@@ -35,7 +58,8 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    for (int option; (option = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
+    opterr = 0; /* in our own shape */
+    for (int option; (option = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (option) {
         case 'd':
             options->data_dir = optarg;
@@ -49,17 +73,13 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         case 'h':
             fputs(usage, stdout);
             return EXIT_SUCCESS;
-        default: /* getopt has said what is wrong */
-            fputs("help: see: vmctld --help\n", stderr);
-            return error_exit_status(ERR_USAGE);
+        case ':':
+            return refuse("a value is missing after", argv[optind - 1]);
+        default:
+            return refuse("unknown option", argv[optind - 1]);
         }
     }
-    if (optind < argc) {
-        fprintf(stderr, "vmctld: unexpected argument '%s'\nhelp: see: vmctld --help\n",
-            argv[optind]);
-        return error_exit_status(ERR_USAGE);
-    }
-    return -1;
+    return optind < argc ? refuse("unexpected argument", argv[optind]) : -1;
 }
 
 int main(int argc, char **argv)
@@ -72,10 +92,7 @@ int main(int argc, char **argv)
     log_init(LOG_INFO);
     struct error err = {0};
     if (daemon_run(&options, vm_reconciler_new, &err) < 0) {
-        fprintf(stderr, "Error: %s\n  %s\n", error_code_name(err.code), err.message);
-        if (error_help_text(&err)[0]) {
-            fprintf(stderr, "  help: %s\n", error_help_text(&err));
-        }
+        print_error(&err);
         return EXIT_UNUSABLE;
     }
     return EXIT_SUCCESS;

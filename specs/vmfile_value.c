@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -167,28 +166,6 @@ bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
     return true;
 }
 
-/* "512M", "2G", "2GB", "2GiB", "1T" to MiB. All of them are binary, as QEMU's own are. */
-static bool parse_size_mib(const char *text, uint64_t *ret_mib)
-{
-    static const struct {
-        char letter;
-        unsigned shift;
-    } units[] = {{'m', 0}, {'g', 10}, {'t', 20}};
-    size_t digits = strspn(text, "0123456789");
-    const char *suffix = text + digits;
-    if (digits == 0 || digits > 9 || suffix[0] == '\0' ||
-        (suffix[1] && strcasecmp(suffix + 1, "b") != 0 && strcasecmp(suffix + 1, "ib") != 0)) {
-        return false;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        if ((suffix[0] | 0x20) == units[i].letter) {
-            *ret_mib = strtoull(text, NULL, 10) << units[i].shift;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool size_from_text(struct vmfile_reader *reader, const struct vmfile_field *field,
     char unit, uint32_t max, uint32_t *ret)
 {
@@ -198,7 +175,7 @@ static bool size_from_text(struct vmfile_reader *reader, const struct vmfile_fie
         return false;
     }
     unsigned shift = unit == 'G' ? 10 : 0;
-    if (!parse_size_mib(text, &mib)) {
+    if (!text_to_size_mib(text, &mib)) {
         vmfile_report(reader, field->value->pos,
             is_decimal(field->value) ? "remove the quotes"
                                      : "write a number, or a size such as \"512M\" or \"2G\"",

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -139,6 +140,28 @@ bool text_to_duration_ms(const char *s, int64_t *ret_ms)
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         if (text_eq(s + digits, units[i].unit)) {
             *ret_ms = strtoll(s, NULL, 10) * units[i].ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool text_to_size_mib(const char *s, uint64_t *ret_mib)
+{
+    static const struct {
+        char letter;
+        unsigned shift;
+    } units[] = {{'m', 0}, {'g', 10}, {'t', 20}};
+    enum { DIGITS_MAX = 9 };
+    size_t digits = strspn(s, "0123456789");
+    const char *suffix = s + digits;
+    if (digits == 0 || digits > DIGITS_MAX || suffix[0] == '\0' ||
+        (suffix[1] && strcasecmp(suffix + 1, "b") != 0 && strcasecmp(suffix + 1, "ib") != 0)) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if ((suffix[0] | 0x20) == units[i].letter) {
+            *ret_mib = strtoull(s, NULL, 10) << units[i].shift;
             return true;
         }
     }

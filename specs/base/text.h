@@ -28,6 +28,10 @@ void text_add_printable(struct buf *out, const char *bytes, size_t n);
 /* Duration such as "90", "90s", "5m", "2h", "500ms" to milliseconds; false when malformed. */
 bool text_to_duration_ms(const char *s, int64_t *ret_ms);
 
+/* "512M", "2G", "2GB", "2GiB", "1T" to MiB; false without a suffix, or when malformed. All of them
+ * are binary, as QEMU's own are. */
+bool text_to_size_mib(const char *s, uint64_t *ret_mib);
+
 /* 32 lower-case hexadecimal digits of a 128-bit id, and a NUL. */
 #define TEXT_ID_SIZE 33
 void text_hex(char *out, const uint8_t *bytes, size_t n); /* out: 2n + 1 bytes */

@@ -370,3 +370,83 @@ answer() {
     ends_with 130
     [ "$(jq -r '.vms[0].result' out)" = pending ]
 }
+
+# ---- words ----
+
+@test "a VM that stays off takes a change at its next start, and is told so" {
+    vmfile web
+    vmctl apply -q
+    sed -i 's/{/{ memory 2048;/' VMFile.kdl
+    run vmctl apply -q
+    [ "$output" = "web: configured (at next start): memory 1024 -> 2048" ]
+    run vmctl up -q
+    [ "$output" = "web: started" ]
+}
+
+@test "create takes sizes with a suffix, as a VMFile does" {
+    vmctl create --name one --backend noop --image "$work/image" --memory 2G --disk 20G -q
+    [ "$(vmctl get one -o json | jq -c '.desired.spec | [.memoryMib, .diskGib]')" = "[2048,20]" ]
+    run vmctl create --name one --backend noop --image "$work/image" --memory 2048 --disk 20 -q
+    [ "$status" -eq 0 ]
+    run vmctl create --name two --backend noop --image "$work/image" --memory 2X
+    [ "$status" -eq 2 ]
+    says "--memory: '2X' is not a size such as 2048 (MB), 512M or 2G"
+}
+
+@test "a halted controller is not told to be running" {
+    vmfile web
+    vmctl up -q
+    local pid
+    pid=$(controller_pid)
+    kill -STOP "$pid"
+    run vmctl controller status
+    kill -CONT "$pid"
+    [ "$status" -eq 1 ]
+    has "controller: halted (SIGSTOP or a debugger)"
+    says "kill -CONT $pid"
+    run vmctl controller status
+    [ "$status" -eq 0 ]
+    has "controller: running"
+}
+
+@test "vmctld's errors have the shape of vmctl's" {
+    run vmctld --bogus
+    [ "$status" -eq 2 ]
+    [ "${lines[0]}" = "error[vmctl::usage]: vmctld: unknown option '--bogus'" ]
+    [ "${lines[1]}" = "  help: see: vmctld --help" ]
+    run vmctld --data-dir
+    [ "${lines[0]}" = "error[vmctl::usage]: vmctld: a value is missing after '--data-dir'" ]
+    run vmctld word
+    [ "${lines[0]}" = "error[vmctl::usage]: vmctld: unexpected argument 'word'" ]
+    run vmctld --data-dir "$work/image"
+    [ "$status" -eq 5 ]
+    [[ "${lines[0]}" =~ ^error\[vmctl::[a-z_:]+\]:\ .*$work/image ]]
+}
+
+@test "a controller that cannot start passes its reason and its help on" {
+    vmfile web
+    vmctl up -q
+    vmctl controller stop
+    mkdir other
+    cp "$(command -v vmctl)" other/
+    printf '#!/bin/sh\nprintf "INFO before\\nerror[vmctl::store::unusable]: it is full\\n  help: make room\\n" >&2\nexit 5\n' >other/vmctld
+    chmod +x other/vmctld
+    run other/vmctl stop web
+    [ "$status" -eq 5 ]
+    has "error[vmctl::controller::unusable]: the controller (vmctld) did not start: it is full"
+    has "  help: make room"
+    printf '#!/bin/sh\necho "only this" >&2\nexit 5\n' >other/vmctld
+    run other/vmctl start web
+    says "did not start: only this"
+}
+
+@test "a command for one VM does not say that its name may be repeated" {
+    local command
+    for command in console log ssh port; do
+        run vmctl $command --help
+        says "the VM that is meant"
+        [[ "$output" != *"may be repeated"* ]]
+    done
+    run vmctl up --help
+    says "may be repeated"
+}

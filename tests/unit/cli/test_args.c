@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -15,6 +16,7 @@ struct values {
     bool flag;
     const char *text;
     uint32_t number;
+    uint32_t memory_mib, disk_gib;
     int64_t duration_ms;
     struct arg_texts names;
 };
@@ -24,6 +26,8 @@ static const struct arg_option options[] = {
     {"text", 't', ARG_TEXT, offsetof(struct values, text), "TEXT", "a text"},
     {"number", 'n', ARG_NUMBER, offsetof(struct values, number), "N", "a number"},
     {"timeout", 0, ARG_DURATION, offsetof(struct values, duration_ms), "TIME", "a duration"},
+    {"memory", 0, ARG_MIB, offsetof(struct values, memory_mib), "MB", "memory"},
+    {"disk", 0, ARG_GIB, offsetof(struct values, disk_gib), "GB", "disk"},
     {"name", 0, ARG_REPEATED, offsetof(struct values, names), "NAME", "names"},
     {"hidden", 0, ARG_FLAG, offsetof(struct values, flag), NULL, NULL},
     {NULL, 0, ARG_FLAG, 0, NULL, NULL},
@@ -138,6 +142,40 @@ static void a_number_that_is_none_is_an_error(void **state)
     }
 }
 
+static void assert_sizes(const char *text, uint32_t memory_mib, uint32_t disk_gib)
+{
+    char line[64];
+    (void)snprintf(line, sizeof(line), "cmd %s", text);
+    cleanup_parsed struct parsed parsed = parse(line, false);
+    assert_int_equal(parsed.rc, 0);
+    assert_int_equal(parsed.values.memory_mib, memory_mib);
+    assert_int_equal(parsed.values.disk_gib, disk_gib);
+}
+
+static void sizes_are_units_or_have_a_suffix(void **state)
+{
+    (void)state;
+    assert_sizes("--memory 2048 --disk 20", 2048, 20);
+    assert_sizes("--memory 2G --disk 20g", 2048, 20);
+    assert_sizes("--memory 512MiB --disk 1TB", 512, 1024);
+    assert_sizes("--memory 1t --disk 2048M", 1048576, 2);
+}
+
+static void a_size_that_is_none_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"cmd --memory 2X", "cmd --memory G", "cmd --memory -2G",
+        "cmd --memory 2.5G", "cmd --memory 4294967296", "cmd --memory 999999999T",
+        "cmd --disk 512M", "cmd --disk 1k"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        char line[64];
+        (void)snprintf(line, sizeof(line), "%s", lines[i]);
+        cleanup_parsed struct parsed parsed = parse(line, false);
+        assert_int_equal(parsed.rc, -ERR_USAGE);
+        assert_non_null(strstr(parsed.err.message, "is not a size such as"));
+    }
+}
+
 static void help_lists_what_is_not_hidden(void **state)
 {
     (void)state;
@@ -158,6 +196,8 @@ int main(void)
         cmocka_unit_test(a_misspelt_option_names_the_nearest),
         cmocka_unit_test(a_missing_value_is_an_error),
         cmocka_unit_test(a_number_that_is_none_is_an_error),
+        cmocka_unit_test(sizes_are_units_or_have_a_suffix),
+        cmocka_unit_test(a_size_that_is_none_is_an_error),
         cmocka_unit_test(help_lists_what_is_not_hidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
