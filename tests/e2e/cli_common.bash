@@ -39,6 +39,11 @@ controller_pid() {
     vmctl controller status -o json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'
 }
 
+# knows_controller : it has told its pid; its lock is there a moment before
+knows_controller() {
+    [ -n "$(controller_pid)" ]
+}
+
 # field NAME VM : a field of `vmctl status`
 field() {
     vmctl status "$2" | sed -n "s/^$1: *//p"

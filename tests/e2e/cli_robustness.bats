@@ -76,7 +76,7 @@ teardown() { cli_teardown; }
     vmfile web
     script '{"bootMs": 60000}'
     vmctl up -d
-    await test -n "$(controller_pid)"
+    await knows_controller
     local pid
     pid=$(controller_pid)
     vmctl wait web --timeout 20s >"$work/out" 2>&1 3>&- &
