@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -159,15 +160,16 @@ int cli_ensure_controller(struct cli *cli, struct error *err)
 {
     enum { ATTEMPTS = 3 };
     cleanup_free char *lock_path = places_path(&cli->places, "controller.lock");
-    if (lockfile_is_held(lock_path)) {
-        return 0;
+    int rc = lockfile_is_held(lock_path) ? controller_end_older(cli, err) : 0;
+    if (rc < 0 || lockfile_is_held(lock_path)) {
+        return rc;
     }
     cleanup_free char *program = cli_controller_program();
     cleanup_free char *log_path = places_path(&cli->places, "controller.log");
     int status = 0;
     for (int i = 0; i == 0 || (i < ATTEMPTS && WIFSIGNALED(status)); i++) {
         pid_t pid = -1;
-        int rc = spawn(program, cli->places.data_dir, log_path, &pid);
+        rc = spawn(program, cli->places.data_dir, log_path, &pid);
         if (rc != 0) {
             return spawn_failed(rc, program, err);
         }

@@ -27,6 +27,7 @@ struct cli {
     bool use_color;        /* on stderr */
     bool use_color_stdout;
     struct json_t *answer; /* cli/answer.h: of a command that acts, with -o json; NULL: none */
+    bool knows_controller; /* its version was looked at: see controller_process.h */
 };
 
 struct command {
@@ -54,7 +55,8 @@ const struct command *cli_find_command(const char *name); /* by name or alias; N
 /* Opens cli->store, once. */
 int cli_open_store(struct cli *cli, struct error *err);
 
-/* Makes sure that a vmctld of this data directory runs: starts one if none holds the lock. */
+/* Makes sure that a vmctld of this data directory runs, and not one older than us: starts one if
+ * none holds the lock. */
 int cli_ensure_controller(struct cli *cli, struct error *err);
 
 /* Path of the vmctld that belongs to this vmctl: beside it, in a build tree as in an installation.

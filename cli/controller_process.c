@@ -89,23 +89,23 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
         json_field_text(record, "session", ret->session, sizeof(ret->session));
         ret->pid = pid;
         ret->started_ms = json_int(record, "startedAt", 0);
-        (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "?");
+        (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "0");
     }
     return 0;
 }
 
 /* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */
-static int open_process(struct cli *cli, int *ret_fd, struct error *err)
+static int open_process(
+    struct cli *cli, struct controller_process *ret, int *ret_fd, struct error *err)
 {
-    struct controller_process first, again;
-    *ret_fd = -1;
-    int rc = controller_find(cli, &first, err);
-    if (rc < 0 || first.pid == 0) {
+    struct controller_process again;
+    int rc = controller_find(cli, ret, err);
+    if (rc < 0 || ret->pid == 0) {
         return rc;
     }
-    cleanup_close int fd = pidfd_open(first.pid, 0);
+    cleanup_close int fd = pidfd_open(ret->pid, 0);
     rc = fd < 0 ? 0 : controller_find(cli, &again, err);
-    if (fd >= 0 && rc == 0 && again.pid == first.pid) {
+    if (fd >= 0 && rc == 0 && again.pid == ret->pid) {
         *ret_fd = TAKE_FD(fd);
     }
     return rc;
@@ -119,29 +119,76 @@ static void ask_to_end(int pidfd)
     (void)poll(&ended, 1, STEP_MS);
 }
 
-int controller_end(struct cli *cli, struct error *err)
+static bool is_older(const struct controller_process *process)
 {
-    enum { LIMIT_MS = 30 * 1000, STEP_MS = 10 };
+    return strverscmp(process->version, VMCTL_VERSION) < 0;
+}
+
+enum ending { ENDING_ANY, ENDING_OLDER };
+
+/* Asked anew each time: when one has ended, another may have been started. Returns 1 when there is
+ * none to end. One that has just started has not written its record yet. */
+static int end_step(struct cli *cli, enum ending ending, struct error *err)
+{
+    enum { STEP_MS = 10 };
+    struct controller_process process = {.pid = 0};
+    cleanup_close int pidfd = -1;
+    if (!controller_is_running(cli)) {
+        return 1;
+    }
+    int rc = open_process(cli, &process, &pidfd, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (ending == ENDING_OLDER && (process.pid == 0 || !is_older(&process))) {
+        cli->knows_controller = process.pid != 0;
+        return 1;
+    }
+    if (pidfd >= 0) {
+        ask_to_end(pidfd);
+    } else {
+        (void)poll(NULL, 0, STEP_MS);
+    }
+    return 0;
+}
+
+static int end_all(struct cli *cli, enum ending ending, struct error *err)
+{
+    enum { LIMIT_MS = 30 * 1000 };
     const struct clock *clock = clock_system();
     int64_t deadline_ms = clock_monotonic_ms(clock) + LIMIT_MS;
-    cleanup_close int pidfd = -1;
-    while (controller_is_running(cli)) {
+    int rc = 0;
+    while ((rc = end_step(cli, ending, err)) == 0) {
         if (clock_monotonic_ms(clock) > deadline_ms) {
             error_set(err, ERR_CONTROLLER, "the controller did not end within 30 seconds");
             return error_help(err, "kill -9 the pid that `vmctl controller status` tells; the VMs "
                                    "go on running");
         }
-        if (pidfd < 0) { /* one that has just started has not written its record yet */
-            int rc = open_process(cli, &pidfd, err);
-            if (rc < 0) {
-                return rc;
-            }
-        }
-        if (pidfd >= 0) {
-            ask_to_end(pidfd);
-        } else {
-            (void)poll(NULL, 0, STEP_MS);
-        }
     }
-    return 0;
+    return rc < 0 ? rc : 0;
+}
+
+int controller_end(struct cli *cli, struct error *err)
+{
+    return end_all(cli, ENDING_ANY, err);
+}
+
+int controller_end_older(struct cli *cli, struct error *err)
+{
+    struct controller_process process;
+    int rc = cli->knows_controller ? 0 : controller_find(cli, &process, err);
+    if (rc < 0 || cli->knows_controller || process.pid == 0) {
+        return rc;
+    }
+    int order = strverscmp(process.version, VMCTL_VERSION);
+    cli->knows_controller = order >= 0;
+    if (order > 0) {
+        cli_note(cli, "note: the controller is version %s, newer than this vmctl, %s",
+            process.version, VMCTL_VERSION);
+    } else if (order < 0) {
+        cli_note(cli, "note: replacing the controller of version %s by %s; VMs keep running",
+            process.version, VMCTL_VERSION);
+        rc = end_all(cli, ENDING_OLDER, err);
+    }
+    return rc;
 }

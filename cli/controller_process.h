@@ -34,3 +34,7 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
 
 /* SIGTERM, and waits until it has let go of the data directory. VMs go on. Fine if none runs. */
 int controller_end(struct cli *cli, struct error *err);
+
+/* The same if it is of an older version than we are, and says so. What serves a newer vmctl too is
+ * left alone: two versions in use at once must not take turns. Asked once (cli->knows_controller). */
+int controller_end_older(struct cli *cli, struct error *err);
