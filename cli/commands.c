@@ -40,6 +40,7 @@ const struct command *const cli_commands[] = {
     &command_image,
     &command_import,
     &command_controller,
+    &command_doctor,
     &command_completion,
     &command_version,
     NULL,

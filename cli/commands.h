@@ -13,6 +13,7 @@ extern const struct command command_create;
 extern const struct command command_describe;
 extern const struct command command_destroy;
 extern const struct command command_diff;
+extern const struct command command_doctor;
 extern const struct command command_down;
 extern const struct command command_events;
 extern const struct command command_exec;

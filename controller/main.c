@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "controller/daemon.h"
+#include "reconcilers/host_probe.h"
 #include "reconcilers/reconcile.h"
 #include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/text.h"
@@ -17,12 +19,14 @@ enum { EXIT_UNUSABLE = 5 };
 
 static const char usage[] =
     "Usage: vmctld [--data-dir DIR] [--foreground]\n"
+    "       vmctld --probe\n"
     "\n"
     "Makes the VMs of a data directory what vmctl was told they should be. vmctl starts it by\n"
     "itself; SIGTERM ends it and leaves the VMs running.\n"
     "\n"
     "  --data-dir DIR  the data directory [default: $XDG_DATA_HOME/vmctl, ~/.local/share/vmctl]\n"
     "  --foreground    stay in the working directory, for a terminal or a service manager\n"
+    "  --probe         print as JSON what this host offers, as vmctl doctor asks\n"
     "  --version       print the version\n"
     "  --help          print this\n"
     "\n"
@@ -48,12 +52,27 @@ static int refuse(const char *what, const char *word)
     return error_exit_status(ERR_USAGE);
 }
 
+/* Returns an exit status. */
+static int print_probe(void)
+{
+    cleanup_json json_t *probe = NULL;
+    struct error err = {0};
+    if (host_probe_run(&probe, &err) < 0) {
+        print_error(&err);
+        return error_exit_status(err.code);
+    }
+    cleanup_free char *text = json_canonical(probe);
+    puts(text);
+    return EXIT_SUCCESS;
+}
+
 /* Returns -1 to go on, else an exit status. */
 static int read_options(int argc, char **argv, struct daemon_options *options)
 {
     static const struct option known[] = {
         {"data-dir", required_argument, NULL, 'd'},
         {"foreground", no_argument, NULL, 'f'},
+        {"probe", no_argument, NULL, 'p'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -67,6 +86,8 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
         case 'f':
             options->is_foreground = true;
             break;
+        case 'p':
+            return print_probe();
         case 'V':
             puts("vmctld " VMCTL_VERSION);
             return EXIT_SUCCESS;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What `vmctl doctor` looks at. Each check adds one finding or more and never fails: what cannot be
+ * found out is a finding, too. Nothing is changed, and neither a controller nor a sound store is
+ * needed.
+ */
+#pragma once
+
+#include <stddef.h>
+
+struct cli;
+
+enum doctor_verdict {
+    DOCTOR_OK,
+    DOCTOR_WARN, /* works, but not all of it, or slowly */
+    DOCTOR_FAIL, /* VMs cannot be run */
+    DOCTOR_VERDICT_COUNT_
+};
+
+struct doctor_finding {
+    const char *check; /* static: "kvm" */
+    enum doctor_verdict verdict;
+    char *message;
+    char *help; /* what to do next; NULL: nothing */
+};
+
+struct doctor {
+    struct cli *cli; /* borrowed; its store is NULL where it cannot be opened */
+    struct doctor_finding *findings;
+    size_t count;
+};
+
+void doctor_clear(struct doctor *doctor);
+
+/* `help` is copied; NULL: none. */
+void doctor_add(struct doctor *doctor, const char *check, enum doctor_verdict verdict,
+    const char *help, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* doctor_host.c: accelerator, programs, kernel, bridges, ports */
+void doctor_check_host(struct doctor *doctor);
+
+/* doctor_data.c: data directory, disk space, store, controller, VMs, what lies about. Opens the
+ * store. */
+void doctor_check_data(struct doctor *doctor);

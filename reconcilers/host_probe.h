@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What vmctld would find on this host, for `vmctl doctor`, which links none of it: an object
+ *   {"kvm": {"usable": true, "reason": ""}, "qemu": {"path": "/usr/bin/qemu-system-x86_64"}}
+ * with "error" and "help" in place of a path where there is none. Needs no data directory.
+ */
+#pragma once
+
+#include "specs/base/json.h"
+
+struct error;
+
+/* Takes up to KVM_PROBE_TIMEOUT_MS. Caller owns *ret. */
+int host_probe_run(json_t **ret, struct error *err);

@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# vmctl doctor: what is found, and that nothing is needed for it.
+
+load cli_common
+
+setup() {
+    cli_setup
+    chmod 700 "$data"
+}
+teardown() { cli_teardown; }
+
+# result CHECK : of the output of `run vmctl doctor`
+result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
+
+@test "a host that can run VMs is told so, with or without a controller" {
+    run vmctl doctor
+    echo "$output"
+    [ "$status" -eq 0 ]
+    local check
+    for check in qemu qemu-img ssh ssh-keygen kernel data-dir disk store controller orphans; do
+        [ "$(result "$check")" = OK ]
+    done
+    says "not running; started when it is needed"
+    vmfile web
+    vmctl -q up
+    run vmctl doctor
+    [ "$status" -eq 0 ]
+    says "pid $(controller_pid), version"
+    says "1 VMs"
+}
+
+@test "doctor -o json has every check with its result" {
+    run vmctl doctor -o json
+    [ "$status" -eq 0 ]
+    [ "$(jq .usable <<<"$output")" = true ]
+    [ "$(jq -r '.checks[] | select(.check == "qemu") | .result' <<<"$output")" = OK ]
+    [ "$(jq '[.checks[] | select(.result == "WARN" and .check != "kvm" and .help == null)] | length' <<<"$output")" -eq 0 ]
+}
+
+@test "a broken store is a failure, and all else is checked none the less" {
+    mkdir -m 700 "$data/store"
+    head -c 65536 /dev/urandom >"$data/store/data.mdb"
+    run vmctl doctor
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [ "$(result store)" = FAIL ]
+    [ "$(result qemu)" = OK ]
+    [ "$(result controller)" = OK ]
+    says "store: help:"
+    run vmctl doctor -o json
+    [ "$status" -eq 1 ]
+    [ "$(jq .usable <<<"$output")" = false ]
+}
+
+@test "programs that are missing are failures" {
+    local bin
+    bin=$(dirname "$(command -v vmctl)")
+    VMCTL_QEMU=/nowhere/qemu PATH=$bin run vmctl doctor
+    [ "$status" -eq 1 ]
+    [ "$(/usr/bin/awk '$2 == "FAIL" { print $1 }' <<<"$output" | /usr/bin/tr '\n' ' ')" = "qemu qemu-img ssh-keygen ssh " ]
+    says "cannot find the program '/nowhere/qemu' (from VMCTL_QEMU)"
+    says "qemu-img: help: install it: apt-get install qemu-utils"
+}
+
+@test "a QEMU without the devices is a failure" {
+    printf '#!/bin/sh\necho QEMU 99\n' >"$work/qemu"
+    chmod +x "$work/qemu"
+    VMCTL_QEMU=$work/qemu run vmctl doctor
+    [ "$status" -eq 1 ]
+    says "has no virtio-blk-pci, virtio-net-pci"
+}
+
+@test "a vmctl without its vmctld is a failure" {
+    mkdir "$work/alone"
+    cp "$(command -v vmctl)" "$work/alone/vmctl"
+    run "$work/alone/vmctl" doctor
+    [ "$status" -eq 1 ]
+    [ "$(result vmctld)" = FAIL ]
+}
+
+@test "what lies about without a record is told: living, dead, quarantined, half deleted" {
+    mkdir -p "$data/vms/dead" "$data/vms/ghost" "$data/quarantine/old-1" "$data/trash/rest"
+    XDG_DATA_HOME=$work/other vmctl controller start
+    ln "$work/other/vmctl/controller.lock" "$data/vms/ghost/alive.lock"
+    run vmctl doctor
+    XDG_DATA_HOME=$work/other vmctl controller stop
+    echo "$output"
+    [ "$status" -eq 0 ]
+    says "processes of VMs without a record, left alone: ghost"
+    says "directories without a record: dead"
+    says "1 directories that had no record"
+    says "1 deletions were not finished"
+    [ -d "$data/vms/dead" ] && [ -d "$data/trash/rest" ]
+}
+
+@test "the original tool's VMs are no orphans" {
+    mkdir -p "$data/vms/old"
+    echo '{"old": {}}' >"$data/vms.json"
+    run vmctl doctor
+    says "VMs of the original vmctl: old"
+    says "help: take them over: vmctl import"
+}
+
+@test "a data directory that others can read is told" {
+    chmod 755 "$data"
+    run vmctl doctor
+    [ "$status" -eq 0 ]
+    [ "$(result data-dir)" = WARN ]
+    says "chmod 700 '$data'"
+}
+
+@test "a VM that cannot go on is told with its cause" {
+    printf 'vm "web" { backend "noop"; image "%s"; provision "shell" { inline "false" } }\n' \
+        "$work/image" >VMFile.kdl
+    script '{"failStep": 1000}'
+    run vmctl up
+    [ "$status" -eq 1 ]
+    run vmctl doctor
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(result vms)" = WARN ]
+    says "'web' cannot go on: "
+    says "vms: help: vmctl status web"
+}
