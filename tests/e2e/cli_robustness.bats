@@ -59,6 +59,63 @@ teardown() { cli_teardown; }
     [ "$(grep -c 'web: unchanged' "$work/out")" -eq 9 ]
 }
 
+# begin NAME COMMAND... : in the background, its output and exit status in files of that name
+begin() {
+    local name=$1
+    shift
+    {
+        local status=0
+        timeout 120 "$@" >"$work/$name.out" 2>"$work/$name.err" || status=$?
+        echo "$status" >"$work/$name.status"
+    } 3>&- &
+    jobs+=($!)
+}
+
+@test "fifty commands at once on five VMs: each one ends, and tells the truth" {
+    local vm i=0 jobs=() file
+    vmfile a b c d e
+    vmctl -q up
+    for vm in a b c d e; do
+        for words in "start" "stop" "restart" "suspend" "resume" "up --name" "apply --name" \
+            "provision --name" "wait --timeout 2s" "status"; do
+            begin "$vm-$((i++))" vmctl $words $vm
+        done
+    done
+    wait "${jobs[@]}"
+    [ "$(ls "$work"/*.status | wc -l)" -eq 50 ]
+    for file in "$work"/*.status; do
+        local status errors
+        status=$(cat "$file")
+        errors=$(grep -c '^error\[vmctl::' "${file%.status}.err") || true
+        echo "$file: $status, $errors errors"
+        case $status in
+        0) [ "$errors" -eq 0 ] ;;
+        1 | 4) [ "$errors" -gt 0 ] ;; # another one's later wish, or the deadline of wait
+        *) return 1 ;;
+        esac
+    done
+    run vmctl up -q
+    [ "$status" -eq 0 ]
+    [ "$(vmctl list | grep -c Ready)" -eq 5 ]
+    vmctl -q down --destroy
+    [ -z "$(vmctl list -o name)" ]
+}
+
+@test "fifty commands at once for fifty VMs: none is lost" {
+    local i jobs=()
+    for i in {1..50}; do
+        mkdir "$work/of$i"
+        printf 'vm "vm%s" { backend "noop"; image "%s"; }\n' "$i" "$work/image" >"$work/of$i/VMFile.kdl"
+        begin "vm$i" vmctl -q up --file "$work/of$i/VMFile.kdl"
+    done
+    wait "${jobs[@]}"
+    for i in {1..50}; do
+        [ "$(cat "$work/vm$i.status")" -eq 0 ] || { cat "$work/vm$i.err"; return 1; }
+        [ "$(cat "$work/vm$i.out")" = "vm$i: created" ]
+    done
+    [ "$(vmctl list | grep -c Ready)" -eq 50 ]
+}
+
 @test "after kill -9 of the controller the next command takes the VMs over" {
     vmfile web
     vmctl up -q
