@@ -128,7 +128,70 @@ pack_forger() {
             grep -Eq -- "(^| )$option(,| |\$)" "$work/help" ||
                 { echo "vmctl $words: no $option"; return 1; }
         done
-    done < <(grep -hoE 'vmctl (up|down|wait|log|status|validate)[a-z0-9 -]*' "$examples"/ci/*.yml | cut -c7-)
+    done < <(grep -hoE 'vmctl (up|down|wait|log|status|validate|run|doctor)[a-z0-9 -]*' "$examples"/ci/*.yml | cut -c7-)
+}
+
+# ci_script FILE PATH... : the script at this path of a CI file, as the runner would run it
+ci_script() {
+    python3 - "$@" <<'EOF'
+import sys, yaml
+node = yaml.safe_load(open(sys.argv[1]))
+for key in sys.argv[2:]:
+    node = next(s for s in node if s.get("name") == key) if isinstance(node, list) else node[key]
+print(node if isinstance(node, str) else "\n".join(node))
+EOF
+}
+
+# A work tree as a repository would have it: the tiny guest in place of a cloud image, a Makefile,
+# and a make for the guest, which has none.
+ci_project() {
+    cp "$examples/ci/github-actions.yml" "$examples/ci/gitlab-ci.yml" "$work/"
+    printf 'vm "ci" { image "%s"; memory 192; cloud-init { hostname "ci" }; ssh { user "demo" }\n' \
+        "$VMCTL_TEST_GUEST" >VMFile.kdl
+    cat >>VMFile.kdl <<'EOF'
+    provision "shell" { inline "printf 'sh $2/test.sh' | sudo tee /usr/bin/make >/dev/null; sudo chmod +x /usr/bin/make" }
+}
+EOF
+    echo 'echo "tested on $(hostname)"; exit 5' >test.sh
+}
+
+@test "ci: the files are YAML, and their jobs have what a runner asks for" {
+    python3 -c 'import yaml' || skip "no YAML for python3 (package python3-yaml)"
+    run ci_script "$examples/ci/github-actions.yml" jobs test steps test run
+    [ "$status" -eq 0 ]
+    says "vmctl run --rm"
+    [ "$(ci_script "$examples/ci/github-actions.yml" jobs test runs-on)" = ubuntu-24.04 ]
+    run ci_script "$examples/ci/gitlab-ci.yml" vm-test script
+    says "vmctl wait --ready"
+    run ci_script "$examples/ci/gitlab-ci.yml" vm-test after_script
+    says "vmctl down --destroy"
+}
+
+@test "ci: the GitHub job's test runs in a VM of its own and ends as the test does" {
+    guest
+    python3 -c 'import yaml' || skip "no YAML for python3 (package python3-yaml)"
+    ci_project
+    ci_script "$work/github-actions.yml" jobs test steps test run >"$work/script"
+    run bash -e -o pipefail "$work/script"
+    echo "$output"
+    [ "$status" -eq 5 ]
+    says "tested on ci"
+    [ -z "$(vmctl list -o name)" ]
+}
+
+@test "ci: the GitLab job's scripts run the test and leave nothing" {
+    guest
+    python3 -c 'import yaml' || skip "no YAML for python3 (package python3-yaml)"
+    ci_project
+    ci_script "$work/gitlab-ci.yml" vm-test script >"$work/script"
+    run bash -e -o pipefail "$work/script"
+    echo "$output"
+    [ "$status" -eq 5 ]
+    says "tested on ci"
+    ci_script "$work/gitlab-ci.yml" vm-test after_script >"$work/after"
+    CI_JOB_STATUS=failed run bash "$work/after"
+    [ "$status" -eq 0 ]
+    [ -z "$(vmctl list -o name)" ]
 }
 
 @test "imperative: the life of a VM, and nothing is left" {
