@@ -31,7 +31,7 @@ void loop_free(struct loop *loop); /* NULL is fine; all watchers must be gone */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
-/* CLOCK_BOOTTIME in milliseconds as of this turn of the loop, wall clock and boot id. */
+/* CLOCK_MONOTONIC in milliseconds as of this turn of the loop, wall clock and boot id. */
 const struct clock *loop_clock(const struct loop *loop);
 int64_t loop_now_ms(const struct loop *loop);
 

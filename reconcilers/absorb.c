@@ -227,6 +227,29 @@ bool pass_absorb(struct pass *pass)
     return has_changed;
 }
 
+/* ---- what the guest did ---- */
+
+/* Noted once it is committed. A step that is being run finds out by its connection, and may have
+ * been meant to reboot the guest. */
+bool pass_note_reset(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    bool is_reset = pass->machine.n_resets > vm->n_resets;
+    if (!pass->view->desired || (is_reset && vm->op_action == ACTION_RUN_STEP)) {
+        return false;
+    }
+    bool is_reached = pass->view->status->was_reached;
+    if (is_reset && (is_reached || !pass->situation.expects_ssh)) {
+        vm_patch_event(pass->patch, false, REASON_GUEST_RESET, "the guest was reset");
+    }
+    if (is_reset && is_reached) {
+        pass->patch->status->was_reached = false;
+        return true;
+    }
+    vm->n_resets = pass->machine.n_resets;
+    return false;
+}
+
 /* ---- what the user's new wish resets ---- */
 
 static bool is_provision_asked(const struct pass *pass)

@@ -202,6 +202,7 @@ static int64_t act_record_exit(struct pass *pass)
     exits_record(pass);
     pass->vm->reach_deadline_ms = 0;
     pass->vm->last_command_ms = 0;
+    pass->vm->has_guest_left = false;
     return VERDICT_NOW;
 }
 

@@ -12,6 +12,7 @@ enum {
     POWERDOWN_REPEAT_MS = 5000, /* a booting guest ignores the power button */
     STOP_REPEAT_MS = 1000,
     IO_RETRY_MS = 30000,
+    ROOM_RECHECK_MS = 2000, /* nobody tells when space is freed */
 };
 
 /* ---- what is recorded first ---- */
@@ -21,6 +22,7 @@ static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_m
     struct vm_instance *instance = &pass->patch->status->instance;
     instance->journal = JOURNAL_STOP;
     instance->stop_deadline_ms = pass->now_ms + grace_ms;
+    pass->vm->last_command_ms = 0; /* of the time before */
     if (instance->cause == EXIT_NONE) {
         instance->cause = cause;
     }
@@ -104,8 +106,20 @@ int64_t act_kill(struct pass *pass)
     return command(pass, MACHINE_KILL, STOP_REPEAT_MS);
 }
 
+/* Said once: a guest that was told to run, and ran, was paused on QEMU's own socket. */
+static void tell_paused(struct pass *pass)
+{
+    if (pass->situation.power == POWER_RUNNING &&
+        vm_status_is_true(pass->view->status, CONDITION_RUNNING)) {
+        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
+            "the guest was paused by somebody else; it goes on (to pause it: vmctl suspend %s)",
+            pass->vm->name);
+    }
+}
+
 int64_t act_resume(struct pass *pass)
 {
+    tell_paused(pass);
     return command(pass, MACHINE_RESUME, STOP_REPEAT_MS);
 }
 
@@ -114,7 +128,11 @@ int64_t act_pause(struct pass *pass)
     return command(pass, MACHINE_PAUSE, STOP_REPEAT_MS);
 }
 
+/* With room again it goes on at once; one that stops again at once is tried every half minute. */
 int64_t act_retry_io(struct pass *pass)
 {
+    if (pass_lacks_room(pass)) {
+        return ROOM_RECHECK_MS;
+    }
     return command(pass, MACHINE_RESUME, IO_RETRY_MS);
 }

@@ -13,6 +13,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/places.h"
 #include "specs/base/text.h"
 #include "specs/spec_diff.h"
 
@@ -101,8 +102,19 @@ static void describe_down(struct pass *pass)
         message = mem_printf("failed %u times (%s%s%s), next try at %s", restart->count,
             exit_cause_name(restart->last_cause), restart->last_message ? ": " : "",
             restart->last_message ? restart->last_message : "", when);
+    } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
+        message = mem_strdup(restart->last_message); /* how it stopped */
     }
     pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, reason, message);
+}
+
+static void tell_no_room(struct pass *pass)
+{
+    cleanup_free char *disk = places_vm(pass->vm->host->places, pass->vm->name, VM_OVERLAY);
+    cleanup_free char *message = mem_printf("the guest is paused: no space left for its disk '%s'; "
+                                            "it goes on by itself once %d MiB are free",
+        disk, ROOM_MIN_MIB);
+    pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_NO_SPACE, message);
 }
 
 static void describe_alive(struct pass *pass)
@@ -130,6 +142,8 @@ static void describe_alive(struct pass *pass)
             s->rung == RUNG_UNKILLABLE ? REASON_UNKILLABLE : REASON_STOPPING, NULL);
     } else if (pass->patch->status->instance.journal == JOURNAL_START) {
         pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING, NULL);
+    } else if (pass_lacks_room(pass)) {
+        tell_no_room(pass);
     } else if (s->run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
                before->state == CONDITION_ABSENT) {
         pass_set(pass, CONDITION_RUNNING, by_run_state[s->run_state].state,

@@ -108,14 +108,36 @@ static void tell(struct pass *pass, enum exit_cause cause)
         [EXIT_START_FAILED] = "QEMU did not come up",
         [EXIT_HOST_REBOOT] = "the host was rebooted",
     };
-    const char *last = is_failure(cause) ? pass->patch->status->restart.last_message : NULL;
+    bool has_more = is_failure(cause) || cause == EXIT_BY_USER;
+    const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
     vm_patch_event(pass->patch, is_failure(cause), reason_of(cause), "%s%s%s", words[cause],
         last ? ": " : "", last ? last : "");
 }
 
-/* The last words of QEMU; of one that was given up in silence, that it was silent. */
-static char *last_words(const struct pass *pass)
+/* How far the ladder had to go, by what this controller did: one that was killed in between does not
+ * know what the one before it did, and says nothing. */
+static const char *how_it_stopped(const struct pass *pass)
 {
+    static const char *const words[MACHINE_COMMAND_COUNT_] = {
+        [MACHINE_POWERDOWN] = "the guest shut down",
+        [MACHINE_QUIT] = "the guest did not shut down in time; QEMU was told to quit",
+        [MACHINE_TERMINATE] = "QEMU did not quit when told to; it was ended by SIGTERM",
+        [MACHINE_KILL] = "QEMU did not end on SIGTERM; it was killed",
+    };
+    const struct vm *vm = pass->vm;
+    bool is_called_off = vm->last_command == MACHINE_KILL && pass->situation.rung < RUNG_KILL;
+    return vm->has_guest_left          ? words[MACHINE_POWERDOWN]
+           : vm->last_command_ms == 0 ? NULL
+           : is_called_off            ? "called off before the guest ran"
+                                      : words[vm->last_command];
+}
+
+/* The last words of QEMU; of one that was given up in silence, that it was silent. */
+static char *last_words(const struct pass *pass, enum exit_cause cause)
+{
+    if (cause == EXIT_BY_USER) {
+        return mem_strdup(how_it_stopped(pass));
+    }
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
     return mem_strdup(output           ? output
@@ -131,7 +153,7 @@ void exits_record(struct pass *pass)
         status->restart.last_cause = cause;
         status->restart.last_exit_status = pass->machine.exit_status;
         free(status->restart.last_message);
-        status->restart.last_message = last_words(pass);
+        status->restart.last_message = last_words(pass, cause);
     }
     if (is_failure(cause)) {
         count_failure(pass);

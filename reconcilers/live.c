@@ -9,7 +9,7 @@
 
 /* Between two looks at a machine that is left alone. Nobody is woken for it: it is done in a pass
  * that comes anyway, at the latest with the controller's resync. */
-enum { CHECK_EVERY_MS = 30000 };
+enum { CHECK_EVERY_MS = 10000 };
 
 static bool has_live(const struct spec_diff *diff, const char *field)
 {

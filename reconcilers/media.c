@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/image.h"
@@ -48,10 +49,18 @@ static enum disk_state disk_state(
     return env->spec && env->spec->disk_gib > prepared->disk_gib ? DISK_TO_GROW : DISK_READY;
 }
 
+static int64_t free_bytes(const struct vm_env *env)
+{
+    cleanup_free char *overlay = places_vm(env->host->places, env->name, VM_OVERLAY);
+    struct statvfs fs;
+    return statvfs(overlay, &fs) < 0 ? INT64_MAX : (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+}
+
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
     const struct vm_prepared *prepared = &env->status->prepared;
-    struct media_facts facts = {.has_dir = has_file(env, VM_DIR)};
+    struct media_facts facts = {
+        .has_dir = has_file(env, VM_DIR), .free_bytes = free_bytes(env)};
     char digest[DIGEST_SIZE];
     if (env->spec && prepared->digest[0]) {
         spec_media_digest(env->spec, digest);

@@ -12,6 +12,10 @@
 #include "reconcilers/decide.h"
 #include "reconcilers/vm.h"
 
+/* A guest that filled its disk's file system goes on only once so much of it is free again: with
+ * less it would be back in a moment. */
+enum { ROOM_MIN_MIB = 32 };
+
 /* From release to QMP's greeting. QEMU needs 15 … 30 ms; fifty at once on two cores need 5 s. */
 enum { START_DEADLINE_MS = 20000 };
 
@@ -32,6 +36,8 @@ struct pass {
 void pass_assess(struct pass *pass);
 /* The guest's grace for a stop that begins now, in milliseconds. */
 int64_t pass_grace_ms(const struct pass *pass);
+/* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */
+bool pass_lacks_room(const struct pass *pass);
 /* Until the stop ladder's next rung; INT64_MAX when there is none. */
 int64_t pass_rung_left_ms(const struct pass *pass);
 
@@ -40,6 +46,8 @@ int64_t pass_rung_left_ms(const struct pass *pass);
  * facts, failures start a backoff. True when the status changed: commit before deciding anything.
  */
 bool pass_absorb(struct pass *pass);
+/* Takes note of a guest that was reset: it has to be reached again. True when the status changed. */
+bool pass_note_reset(struct pass *pass);
 /* Takes note of a new wish: lets go of what was under way or waited for the old one. */
 bool pass_acknowledge(struct pass *pass);
 /* The disk is new: steps that are asked for begin anew, others have not been run on it. */

@@ -82,6 +82,7 @@ static struct verdict reconcile(
     bool is_news = pass_acknowledge(&pass);
     is_news |= pass_absorb(&pass);
     pass_assess(&pass);
+    is_news |= pass_note_reset(&pass);
     pass.decision = decide(&pass.situation);
     log_trace(
         "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));

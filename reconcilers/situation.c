@@ -35,6 +35,12 @@ int64_t pass_grace_ms(const struct pass *pass)
     return grace_ms;
 }
 
+bool pass_lacks_room(const struct pass *pass)
+{
+    return pass->situation.run_state == RUN_STATE_IO_ERROR &&
+           pass->media.free_bytes < (int64_t)ROOM_MIN_MIB << 20;
+}
+
 /* When each rung ends, counted from the end of the guest's grace. */
 static const int64_t rung_ends_ms[] = {
     [RUNG_POWERDOWN] = 0,
@@ -144,6 +150,7 @@ static void assess_observed(struct pass *pass)
     s->is_launching = pass->vm->op_action == ACTION_LAUNCH;
     s->is_boot_unknown = !text_eq(pass->vm->booted_iid, pass->view->status->instance.iid);
     s->is_start_overdue = is_start_overdue(pass);
+    pass->vm->has_guest_left |= s->journal == JOURNAL_STOP && s->run_state == RUN_STATE_SHUTDOWN;
     s->has_dir = pass->media.has_dir;
     s->has_image = pass->media.has_image;
     s->is_image_changed = pass->media.is_image_changed;

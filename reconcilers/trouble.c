@@ -146,6 +146,19 @@ static bool stall_on_unkillable(struct pass *pass)
     return true;
 }
 
+static bool stall_on_room(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (!pass_lacks_room(pass) || situation_must_be_down(&pass->situation)) {
+        return false;
+    }
+    cleanup_free char *disk = places_vm(pass->vm->host->places, pass->vm->name, VM_OVERLAY);
+    error_set(&error, ERR_NO_SPACE, "no space left for its disk '%s'", disk);
+    error_help(&error, "free some (df %s); the guest, paused meanwhile, goes on by itself", disk);
+    stall(pass, REASON_NO_SPACE, &error);
+    return true;
+}
+
 static bool stall_on_image(struct pass *pass)
 {
     struct error error = {.code = ERR_NONE};
@@ -187,8 +200,8 @@ static bool stall_on_step(struct pass *pass)
 
 void pass_describe_trouble(struct pass *pass)
 {
-    if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_image(pass) ||
-        stall_on_exit(pass) || stall_on_step(pass)) {
+    if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
+        stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);

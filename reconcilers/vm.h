@@ -57,8 +57,10 @@ struct vm {
     struct live_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
-    int64_t last_command_ms;   /* monotonic; spaces out repeated stop commands */
+    int64_t last_command_ms;   /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
+    uint32_t n_resets;      /* of the guest, as far as they were taken note of */
+    bool has_guest_left;    /* told to stop, the guest powered itself off */
     uint32_t n_interrupted; /* connections in a row that were lost during a provision step */
     uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
 };

@@ -78,6 +78,7 @@ static const char *const reason_names[] = {
     [REASON_STOPPING] = "Stopping",
     [REASON_QMP_UNRESPONSIVE] = "QmpUnresponsive",
     [REASON_HOST_REBOOTED] = "HostRebooted",
+    [REASON_GUEST_RESET] = "GuestReset",
     [REASON_SSH_READY] = "SSHReady",
     [REASON_NOT_REQUIRED] = "NotRequired",
     [REASON_WAITING_FOR_IP] = "WaitingForIP",

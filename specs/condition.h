@@ -87,6 +87,7 @@ enum reason {
     REASON_STOPPING,
     REASON_QMP_UNRESPONSIVE,
     REASON_HOST_REBOOTED,
+    REASON_GUEST_RESET, /* in events */
     /* GuestReachable */
     REASON_SSH_READY,
     REASON_NOT_REQUIRED,

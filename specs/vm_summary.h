@@ -53,8 +53,8 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
 /*
  * The one word `list` shows, derived from the conditions of the status alone; the first that holds:
  *
- *   Terminating, Stopping, Suspended, Paused, GuestPanicked, IOError, CrashLoopBackOff,
- *   QmpUnresponsive (Running=Unknown);
+ *   Terminating, Stopping, Suspended, Paused, GuestPanicked, IOError, NoSpace,
+ *   CrashLoopBackOff, QmpUnresponsive (Running=Unknown);
  *   only while Running=True: RunningStep, StepFailed (also for a time-out, a failed upload, an
  *   interruption), Ready, AuthFailed, HostKeyMismatch, SSHTimeout, WaitingForSSH (not reachable
  *   yet), RunningStep (reachable, Provisioned=False Pending), WaitingForSSH;

@@ -51,6 +51,7 @@ struct machine_facts {
     bool is_alive;   /* alive.lock is held: a process of this VM exists, whoever started it */
     bool is_waiting; /* it is our child and still waits for release(); no QEMU runs yet */
     enum run_state run_state;
+    uint32_t n_resets; /* of the guest, seen since the handle was opened or the instance found */
     int64_t silent_ms;  /* alive but without an answer for so long; 0 when it answers */
     int exit_status;    /* wait status of the last process once !is_alive, -1 unknown */
     const char *last_output; /* its last line on stderr, NULL none; borrowed until the next call */
@@ -127,6 +128,7 @@ struct media_facts {
      * recreation brings them in line. */
     bool is_outdated;
     bool is_image_changed; /* the base under the overlay is not the one it was made on */
+    int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };
 
 struct image_result {

@@ -19,7 +19,7 @@ static int64_t read_ms(clockid_t id)
 static int64_t system_monotonic_ms(const struct clock *clock)
 {
     (void)clock;
-    return read_ms(CLOCK_BOOTTIME);
+    return read_ms(CLOCK_MONOTONIC);
 }
 
 static int64_t system_wall_ms(const struct clock *clock)

@@ -2,8 +2,9 @@
 /*
  * Time as a seam: whoever needs "now" is given a clock, so that tests replay whole histories.
  *
- * `monotonic_ms` is CLOCK_BOOTTIME (counts while the host is suspended, starts over at a host boot);
- * a stored deadline is only comparable under the same `boot_id`. `wall_ms` is for people to read.
+ * `monotonic_ms` is CLOCK_MONOTONIC, as libev's timers are: it stands still while the host is
+ * suspended, as guests do, so that a grace or a deadline does not run out in its sleep; it starts
+ * over at a host boot: a stored deadline is only comparable under the same `boot_id`. `wall_ms` is for people to read.
  */
 #pragma once
 

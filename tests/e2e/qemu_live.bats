@@ -7,7 +7,7 @@ load qemu
 
 setup_file() {
     use_data_dir
-    export NO_COLOR=1
+    export NO_COLOR=1 SMALL=$BATS_FILE_TMPDIR/small # a file system that is soon full
     cat >"$PROJECT/VMFile.kdl" <<'END'
 vm "live" {
     image "guest.qcow2"
@@ -24,6 +24,7 @@ END
 
 teardown_file() {
     leave_data_dir
+    ! mountpoint -q "$SMALL" || umount "$SMALL"
 }
 
 setup() {
@@ -49,7 +50,8 @@ run_state() { qmp query-status | jq -r .status; }
 is_run_state() { [ "$(run_state)" = "$1" ]; }
 reason() { vmctl status live -o json | jq -r --arg c "$1" '.. | objects | select(.type? == $c) | .reason' | head -n 1; }
 is_reason() { [ "$(reason "$1")" = "$2" ]; }
-event() { vmctl status live -o json | grep -q "$1"; }
+event() { vmctl status live | grep -qF "$1"; }
+is_in_state() { [ "$(state_of live)" = "$1" ]; }
 is_unchanged() { [ "$(pid_of live)" = "$PID" ] && [ "$(start_ticks "$PID")" = "$TICKS" ]; }
 
 remember() {
@@ -139,4 +141,95 @@ remember() {
     [ "$(reason Synced)" = Synced ]
     [ "$(vmctl ssh live -- cat /sys/block/vda/size)" -eq $((2 << 21)) ]
     socat -T 5 - TCP:127.0.0.1:18085 </dev/null | grep -q SSH-
+}
+
+# ---- somebody else at QEMU's socket ----
+
+@test "a guest that somebody paused goes on, and an event tells" {
+    remember
+    qmp stop
+    await 10 event "the guest was paused by somebody else"
+    await 10 is_run_state running
+    is_unchanged
+    vmctl wait live --ready --timeout 60s
+}
+
+@test "forwards that somebody changed are put right by the next up" {
+    remember
+    human "hostfwd_remove net0 tcp:127.0.0.1:18085"
+    human "hostfwd_add net0 tcp:127.0.0.1:18086-:80"
+    up_puts_it_right() {
+        [ "$(vmctl up)" = "live: unchanged" ]
+        event "forward tcp/18086 removed, forward tcp/18085 added"
+    }
+    await 30 up_puts_it_right # it looks every ten seconds at most
+    socat -T 5 - TCP:127.0.0.1:18085 </dev/null | grep -q SSH-
+    ! socat -T 1 - TCP:127.0.0.1:18086 </dev/null
+    is_unchanged
+}
+
+@test "a guest that somebody reset is reached again" {
+    remember
+    qmp system_reset
+    await 10 event "the guest was reset"
+    vmctl wait live --ready --timeout 90s
+    is_unchanged
+    run vmctl ssh live -- 'read -r up _ </proc/uptime; echo "${up%.*}"'
+    [ "$output" -lt 60 ]
+}
+
+@test "a QEMU that somebody quit is started again, with the new values from the start" {
+    remember
+    qmp quit || true
+    has_new_pid() { local now; now=$(pid_of live); [ "$now" != "$PID" ] && [ "$now" != - ]; }
+    await 30 has_new_pid
+    vmctl wait live --ready --timeout 90s
+    tr '\0' ' ' <"/proc/$(pid_of live)/cmdline" | grep -q -- '-smp cpus=3,maxcpus=4 -m 416M'
+    event "the QEMU process died"
+}
+
+# ---- trouble ----
+
+@test "a QEMU that hangs is shown, and healed when it goes on; nobody kills it" {
+    remember
+    kill -STOP "$PID"
+    await 40 is_in_state Unknown
+    [ "$(reason Running)" = QmpUnresponsive ]
+    fails_to_wait() { run vmctl wait live --ready --timeout 1s; [ "$status" -eq 4 ]; }
+    fails_to_wait
+    kill -CONT "$PID"
+    vmctl wait live --ready --timeout 60s
+    is_unchanged
+}
+
+@test "a guest whose disk finds no room is paused with that reason, and goes on when there is some" {
+    local disk=$DATA/vms/live/overlay.qcow2
+    vmctl -q up
+    vmctl -q down
+    mkdir "$SMALL"
+    mount -t tmpfs -o size=120m tmpfs "$SMALL" || skip "no right to mount"
+    mv "$disk" "$SMALL/overlay.qcow2"
+    ln -s "$SMALL/overlay.qcow2" "$disk"
+    vmctl -q up
+    remember
+    head -c 200M /dev/zero >"$SMALL/filler" 2>/dev/null || true
+    vmctl ssh live -- 'sudo setsid dd if=/dev/zero of=/root/much bs=1M count=60 conv=fsync \
+        </dev/null >/dev/null 2>&1 &'
+    await 60 is_in_state NoSpace
+    [ "$(run_state)" = io-error ]
+    run vmctl wait live --ready --timeout 30s
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"vmctl::io::no_space"*"no space left for its disk '$disk'"*"goes on by itself"* ]]
+    rm "$SMALL/filler"
+    await 30 is_in_state Ready
+    [ "$(run_state)" = running ]
+    is_unchanged
+}
+
+@test "down tells how the guest was stopped" {
+    run vmctl down
+    [ "$status" -eq 0 ]
+    event "stopped: the guest shut down"
+    [ "$(vmctl status live -o json | jq -r .status.restart.lastMessage)" = "the guest shut down" ]
 }

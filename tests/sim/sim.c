@@ -235,17 +235,30 @@ static json_t *read_machine(struct sim *sim, const char *name)
     return is_alive ? TAKE_PTR(json) : NULL;
 }
 
-void sim_set_run_state(struct sim *sim, const char *name, const char *run_state)
+void sim_edit_machine(struct sim *sim, const char *name, const char *key, json_t *value_take)
 {
     struct error err = {.code = ERR_NONE};
+    cleanup_json json_t *value = value_take;
     cleanup_json json_t *json = read_machine(sim, name);
     if (json) {
         cleanup_free char *path = vm_path(sim, name, "noop.json");
-        json_put_text(json, "runState", run_state);
+        json_put(json, key, json_incref(value));
         cleanup_free char *text = json_canonical(json);
         must(fs_write_file(path, text, strlen(text), 0600, &err), &err);
-        wake(sim, name);
     }
+}
+
+void sim_set_run_state(struct sim *sim, const char *name, const char *run_state)
+{
+    sim_edit_machine(sim, name, "runState", json_string(run_state));
+    wake(sim, name);
+}
+
+void sim_reset_guest(struct sim *sim, const char *name)
+{
+    cleanup_json json_t *json = read_machine(sim, name);
+    sim_edit_machine(sim, name, "resets", json_integer(json_int(json, "resets", 0) + 1));
+    wake(sim, name);
 }
 
 void sim_lose_file(struct sim *sim, const char *name, const char *file)

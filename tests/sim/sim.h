@@ -16,6 +16,7 @@
 
 #include "controller/controller.h"
 #include "specs/base/error.h"
+#include "specs/base/json.h"
 #include "specs/base/places.h"
 #include "store/store.h"
 #include "store/wish.h"
@@ -66,6 +67,10 @@ enum wish_result sim_delete(struct sim *sim, const char *name);
 void sim_script(struct sim *sim, const char *name, const char *json);
 /* Another run state of the machine, as if the guest or QEMU had changed it. */
 void sim_set_run_state(struct sim *sim, const char *name, const char *run_state);
+/* The guest is reset, by itself or by somebody. */
+void sim_reset_guest(struct sim *sim, const char *name);
+/* Another value in the machine's state (noop.h), of which nobody is told. */
+void sim_edit_machine(struct sim *sim, const char *name, const char *key, json_t *value_take);
 /* kill -9 of the VM's process. */
 void sim_kill_vm(struct sim *sim, const char *name);
 /* Removes a file of the VM's directory, as somebody with rm would. */

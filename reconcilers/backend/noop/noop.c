@@ -72,6 +72,8 @@ struct noop_state noop_state_read(const struct reconciler_host *host, const char
     if (json && text_eq(boot_id, clock_boot_id(host->clock))) {
         state.is_alive = true;
         state.run_state = run_state_parse(json_text(json, "runState"));
+        state.n_resets = (uint32_t)json_int(json, "resets", 0);
+        state.is_changed = json_flag(json, "isChanged", false);
         const char *iid = json_text(json, "iid");
         (void)snprintf(state.iid, sizeof(state.iid), "%s", iid ? iid : "");
     }
@@ -90,6 +92,8 @@ void noop_state_write(
     cleanup_json json_t *json = json_object();
     json_put_text(json, "runState", run_state_names[state->run_state]);
     json_put_text(json, "iid", state->iid);
+    json_put_int(json, "resets", state->n_resets);
+    json_put_flag(json, "isChanged", state->is_changed);
     json_put_text(json, "bootId", clock_boot_id(host->clock));
     cleanup_free char *text = json_canonical(json);
     (void)fs_write_file(path, text, strlen(text), 0600, &ignored);

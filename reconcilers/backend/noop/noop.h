@@ -10,15 +10,17 @@
  *   {"fetchMs": 5, "prepareMs": 5, "launchMs": 5, "bootMs": 5, "probeMs": 5, "stepMs": 5,
  *    "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe": 3, "failStep":
  * 0, "ignorePowerdown": true, "ignoreQuit": false, "ignoreTerminate": false, "powerdownMs": 100,
- *    "imageChanged": false, "silent": false, "loseConnection": false, "takenPorts": 0}
+ *    "imageChanged": false, "silent": false, "freeMib": 0, "loseConnection": false, "takenPorts": 0}
  *
  * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted
  * since the controller opened the VM (fetch and prepare fail for as long as the script says so,
- * whatever the number); "silent": the machine lives but does not answer; "loseConnection": a step
+ * whatever the number); "freeMib": room for the disk, plenty when not said; "silent": the machine lives but does not answer; "loseConnection": a step
  * that fails does so by its connection; "takenPorts": so many boots find the SSH port taken by
  * another program. The files may be edited or removed too, as the world would:
  *
- *   vms/NAME/noop.json    the machine: {"runState": "shutdown", "iid": "…", "bootId": "…"}
+ *   vms/NAME/noop.json    the machine: {"runState": "shutdown", "iid": "…", "bootId": "…",
+ *                         "resets": 1, "isChanged": true}: how often it was reset, and that somebody
+ *                         changed what boot() puts right
  *   vms/NAME/noop.disk    the disk; its text tells when it was made
  *   noop/images/DIGEST    a cached image, named by the digest of its location
  */
@@ -32,6 +34,8 @@ struct noop_state {
     bool is_alive;
     enum run_state run_state;
     char iid[TEXT_ID_SIZE];
+    uint32_t n_resets;
+    bool is_changed;
 };
 
 /* No file, or one of another boot of the host: a machine that does not exist. */

@@ -17,6 +17,7 @@ struct machine {
     bool is_waiting; /* launched, not released: dies with the controller, as QEMU's child would */
     char iid[TEXT_ID_SIZE];
     struct vm_instance *launching; /* borrowed from the operation under way */
+    struct boot_result *booting;   /* the same */
     struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
     uint32_t launch_tries, boot_tries;
 };
@@ -51,6 +52,7 @@ static void noop_observe(
         .is_alive = state.is_alive || machine->is_waiting,
         .is_waiting = machine->is_waiting,
         .run_state = is_silent ? RUN_STATE_UNKNOWN : state.run_state,
+        .n_resets = state.n_resets,
         .exit_status = -1,
     };
 }
@@ -110,12 +112,20 @@ static void noop_release(struct machine *machine)
 
 static void booted(void *context)
 {
-    set_run_state(context, RUN_STATE_RUNNING);
+    struct machine *machine = context;
+    struct noop_state state = noop_state_read(machine->host, machine->name);
+    if (state.is_changed) {
+        machine->booting->changes = mem_strdup("what was changed");
+        state.is_changed = false;
+        noop_state_write(machine->host, machine->name, &state);
+    }
+    set_run_state(machine, RUN_STATE_RUNNING);
 }
 
 static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
     struct boot_result *result, op_done_fn *done, void *context)
 {
+    machine->booting = result;
     if (machine->boot_tries < noop_script_int(machine->host, env->name, "takenPorts", 0)) {
         result->taken_port = mem_printf("tcp/%u", env->status->ssh_port);
         return noop_op(machine->host, env->name, "bootMs", "takenPorts", ERR_PORT_TAKEN,

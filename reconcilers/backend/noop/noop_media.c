@@ -49,7 +49,8 @@ static void observe_disk(const struct vm_env *env, struct media_facts *ret)
 static void noop_observe(const struct vm_env *env, struct media_facts *ret)
 {
     cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
-    *ret = (struct media_facts){.has_dir = fs_exists(dir)};
+    int64_t free_mib = noop_script_int(env->host, env->name, "freeMib", 1 << 20);
+    *ret = (struct media_facts){.has_dir = fs_exists(dir), .free_bytes = free_mib << 20};
     if (env->spec) {
         observe_disk(env, ret);
         ret->has_image = ret->has_image || has_image(env);

@@ -198,6 +198,7 @@ static void observe_alive(
     find_answering_process(machine, instance);
     ret->run_state = monitor_run_state(machine->monitor);
     ret->silent_ms = monitor_silent_ms(machine->monitor);
+    ret->n_resets = monitor_resets(machine->monitor);
 }
 
 static void machine_observe(

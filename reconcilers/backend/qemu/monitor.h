@@ -3,7 +3,7 @@
  * Keeps one QMP connection to one instance: connects, connects again with a backoff (50 ms doubling
  * to 2 s) for as long as the owner leaves it open, verifies by UUID that it speaks with the
  * instance meant, and knows the run state. Level-triggered: events only make it ask `query-status`
- * again.
+ * again, which it does by itself, too, every 15 seconds. Only a reset leaves no state to ask for.
  */
 #pragma once
 
@@ -25,7 +25,10 @@ struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *
 void monitor_free(struct monitor *monitor); /* NULL is fine; as qmp_free() */
 
 const char *monitor_iid(const struct monitor *monitor);
+/* RUN_STATE_UNKNOWN while it does not answer. */
 enum run_state monitor_run_state(const struct monitor *monitor);
+/* How often the guest was reset while connected. */
+uint32_t monitor_resets(const struct monitor *monitor);
 /* Since when no answer comes although one is due, in ms; 0: it answers. */
 int64_t monitor_silent_ms(const struct monitor *monitor);
 /* The verified connection's peer (qmp_peer_pid), 0 unknown. */

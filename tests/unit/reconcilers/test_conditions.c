@@ -124,6 +124,19 @@ static void run_states_have_their_reasons(void **state)
     }
 }
 
+static void a_guest_that_is_out_of_room_says_where_and_stalls(void **state)
+{
+    struct pass *pass = a_running_vm(*state);
+    pass->situation.run_state = RUN_STATE_IO_ERROR;
+    pass->media.free_bytes = 1 << 20;
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_NO_SPACE);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_NO_SPACE);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_NO_SPACE);
+    assert_non_null(strstr(condition_of(pass, CONDITION_RUNNING)->message, "'/nowhere/vms/web/overlay.qcow2'"));
+    assert_string_equal(pass->patch->status->trouble.code, "vmctl::io::no_space");
+}
+
 static void a_moment_of_silence_changes_nothing_a_longer_one_is_told(void **state)
 {
     struct pass_fixture *f = *state;
@@ -342,6 +355,7 @@ int main(void)
         TEST(describing_twice_changes_nothing),
         TEST(a_vm_that_is_to_go_down_is_not_ready_from_the_first_look_on),
         TEST(run_states_have_their_reasons),
+        TEST(a_guest_that_is_out_of_room_says_where_and_stalls),
         TEST(a_moment_of_silence_changes_nothing_a_longer_one_is_told),
         TEST(waiting_for_a_machine_that_starts_is_progress),
         TEST(what_a_restart_would_bring_is_told),

@@ -203,13 +203,56 @@ static void an_event_of_no_concern_is_let_pass(void **state)
     assert_int_equal(f->n_changed, 1);
 }
 
-static void nothing_is_asked_while_nothing_happens(void **state)
+static void await_pulse(struct fixture *f)
+{
+    int64_t next_ms = loop_fake_next_timer(f->loop);
+    assert_int_equal(next_ms % 15000, 0); /* of all machines at the same moment */
+    loop_fake_advance(f->loop, next_ms - loop_fake_now(f->loop) - 1);
+    expect_no_command(f);
+    loop_fake_advance(f->loop, 1);
+}
+
+static void a_machine_that_says_nothing_is_asked_now_and_then(void **state)
 {
     struct fixture *f = *state;
     connect_to(f, "running");
-    assert_int_equal(loop_fake_next_timer(f->loop), -1);
-    loop_fake_advance(f->loop, 24 * 3600 * 1000);
-    expect_no_command(f);
+    for (int i = 0; i < 3; i++) {
+        await_pulse(f);
+        answer(f, expect_command(f, "query-status"), "{\"status\": \"running\"}");
+    }
+    assert_int_equal(f->n_changed, 1); /* no news */
+    await_pulse(f);
+    answer(f, expect_command(f, "query-status"), "{\"status\": \"paused\"}");
+    assert_int_equal(monitor_run_state(f->monitor), RUN_STATE_PAUSED); /* an event was lost */
+}
+
+static void a_machine_that_hangs_unasked_is_found(void **state)
+{
+    struct fixture *f = *state;
+    connect_to(f, "running");
+    await_pulse(f);
+    int id = expect_command(f, "query-status");
+    loop_fake_advance(f->loop, QMP_COMMAND_TIMEOUT_MS);
+    assert_int_equal(monitor_silent_ms(f->monitor), QMP_COMMAND_TIMEOUT_MS);
+    assert_int_equal(monitor_run_state(f->monitor), RUN_STATE_UNKNOWN);
+    assert_int_equal(f->n_changed, 2);
+    loop_fake_advance(f->loop, 60000);
+    expect_no_command(f); /* it has enough to answer when it wakes up */
+    answer(f, id, "{\"status\": \"running\"}");
+    answer(f, expect_command(f, "query-status"), "{\"status\": \"running\"}");
+    assert_int_equal(monitor_silent_ms(f->monitor), 0);
+    assert_int_equal(f->n_changed, 3);
+}
+
+static void resets_of_the_guest_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    connect_to(f, "running");
+    assert_int_equal(monitor_resets(f->monitor), 0);
+    say(f, "{\"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n");
+    assert_int_equal(monitor_resets(f->monitor), 1);
+    assert_int_equal(f->n_changed, 2);
+    (void)expect_command(f, "query-status");
 }
 
 static void a_lost_connection_is_made_again(void **state)
@@ -285,7 +328,6 @@ static void a_hung_qemu_is_silent_from_the_moment_it_was_asked(void **state)
     assert_int_equal(f->n_changed, 2);
     loop_fake_advance(f->loop, 25000);
     assert_int_equal(monitor_silent_ms(f->monitor), 30000);
-    assert_int_equal(loop_fake_next_timer(f->loop), -1);
 }
 
 /* The first command it answers late has been given up long ago; still it shows that it lives. */
@@ -341,7 +383,9 @@ int main(void)
         TEST(it_tries_again_until_somebody_listens),
         TEST(an_event_makes_it_ask_again),
         TEST(an_event_of_no_concern_is_let_pass),
-        TEST(nothing_is_asked_while_nothing_happens),
+        TEST(a_machine_that_says_nothing_is_asked_now_and_then),
+        TEST(a_machine_that_hangs_unasked_is_found),
+        TEST(resets_of_the_guest_are_counted),
         TEST(a_lost_connection_is_made_again),
         TEST(a_command_fails_while_there_is_no_connection),
         TEST(a_command_fails_when_the_connection_is_lost),

@@ -142,6 +142,7 @@ static const struct word_case word_cases[] = {
     {{RUNNING_NOT(REASON_PAUSED)}, "Paused", "suspended"},
     {{RUNNING_NOT(REASON_GUEST_PANICKED)}, "Panicked", "failed"},
     {{RUNNING_NOT(REASON_IO_ERROR)}, "IOError", "failed"},
+    {{RUNNING_NOT(REASON_NO_SPACE)}, "NoSpace", "failed"},
     {{RUNNING_NOT(REASON_CRASH_LOOP_BACK_OFF)}, "CrashLoopBackOff", "failed"},
     {{{CONDITION_RUNNING, CONDITION_UNKNOWN, REASON_QMP_UNRESPONSIVE}}, "Unknown", "running"},
     {{RUNNING_YES, REACHED, {CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP}},

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* A VM that runs: changes that reach it live, what others do to it, and what the host does. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "tests/sim/sim.h"
+#include "tests/support/loop_fake.h"
+
+enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS, HOUR_MS = 60 * MINUTE_MS };
+
+static int set_up(void **state)
+{
+    struct sim *sim = sim_new(1);
+    sim_start(sim);
+    *state = sim;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    sim_check(*state);
+    sim_free(*state);
+    return 0;
+}
+
+static void bring_up(struct sim *sim, struct vm_spec *spec_take)
+{
+    cleanup_free char *name = mem_strdup(spec_take->name);
+    sim_up(sim, spec_take);
+    sim_wait(sim, name, sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+}
+
+/* ---- live changes ---- */
+
+static struct vm_spec *spec_with_room(uint32_t vcpus, uint32_t memory_mib)
+{
+    struct vm_spec *spec = sim_spec("web");
+    spec->vcpus = vcpus;
+    spec->memory_mib = memory_mib;
+    spec->max_vcpus = 4;
+    spec->max_memory_mib = 2048;
+    return spec;
+}
+
+static bool is_synced(struct sim *sim, const char *name)
+{
+    return sim_is_ready(sim, name) && sim_state(sim, name, CONDITION_SYNCED) == CONDITION_TRUE;
+}
+
+static void assert_applied(struct sim *sim, uint32_t vcpus, uint32_t memory_mib)
+{
+    struct vm_record record = sim_record(sim, "web");
+    assert_int_equal(json_int(record.status->applied_spec, "vcpus", 0), vcpus);
+    assert_int_equal(json_int(record.status->applied_spec, "memoryMib", 0), memory_mib);
+    vm_record_clear(&record);
+}
+
+static void what_there_is_room_for_needs_no_restart(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    bring_up(sim, spec_with_room(1, 1024));
+    sim_living_iid(sim, "web", before);
+    sim_script(sim, "web", "{\"bootMs\": 100}");
+    assert_int_equal(sim_up(sim, spec_with_room(3, 2048)), WISH_CONFIGURED);
+    sim_settle(sim);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_APPLYING);
+    sim_wait(sim, "web", is_synced, SECOND_MS);
+    sim_living_iid(sim, "web", after);
+    assert_string_equal(before, after);
+    assert_applied(sim, 3, 2048);
+    assert_int_equal(sim_count_events(sim, "web", REASON_SYNCED), 1);
+    sim_up(sim, spec_with_room(2, 2048));
+    sim_settle(sim);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_RESTART_REQUIRED);
+    assert_applied(sim, 3, 2048);
+}
+
+static void a_wish_made_while_the_last_one_is_applied_is_not_lost(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, spec_with_room(1, 1024));
+    sim_script(sim, "web", "{\"bootMs\": 500}");
+    sim_up(sim, spec_with_room(2, 1024));
+    sim_advance(sim, 100);
+    sim_up(sim, spec_with_room(4, 1024));
+    sim_advance(sim, 450); /* the first is done; what it did is not what is wished now */
+    assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_APPLYING);
+    sim_wait(sim, "web", is_synced, SECOND_MS);
+    assert_applied(sim, 4, 1024);
+}
+
+static void a_controller_killed_while_it_applies_goes_on(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    bring_up(sim, spec_with_room(1, 1024));
+    sim_living_iid(sim, "web", before);
+    sim_script(sim, "web", "{\"bootMs\": 500}");
+    for (int64_t after_ms = 0; after_ms <= 500; after_ms += 250) {
+        sim_up(sim, spec_with_room(2, 1024 + 128 * (uint32_t)(1 + after_ms / 250)));
+        sim_advance(sim, after_ms);
+        sim_kill(sim);
+        sim_start(sim);
+        sim_wait(sim, "web", is_synced, 2 * SECOND_MS);
+    }
+    assert_applied(sim, 2, 1024 + 128 * 3);
+    sim_living_iid(sim, "web", after);
+    assert_string_equal(before, after);
+}
+
+static void a_change_that_the_machine_refuses_is_told_and_tried_again(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, spec_with_room(1, 1024));
+    sim_script(sim, "web", "{\"failBoot\": 3}");
+    sim_up(sim, spec_with_room(2, 1024));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(sim_state(sim, "web", CONDITION_SYNCED), CONDITION_FALSE);
+    assert_int_equal(sim_state(sim, "web", CONDITION_READY), CONDITION_TRUE);
+    sim_wait(sim, "web", is_synced, MINUTE_MS);
+    sim_settle(sim);
+    assert_false(sim_is_stalled(sim, "web"));
+    assert_applied(sim, 2, 1024);
+}
+
+static void a_running_step_is_not_torn_for_a_change(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"stepMs\": 60000}");
+    struct vm_spec *spec = sim_spec_with_steps("web", 1), *larger = vm_spec_copy(spec);
+    larger->disk_gib = 9;
+    sim_up(sim, spec);
+    sim_advance(sim, 10 * SECOND_MS);
+    int64_t begun_ms = sim_now(sim);
+    sim_up(sim, larger);
+    sim_wait(sim, "web", is_synced, 2 * MINUTE_MS);
+    assert_true(sim_now(sim) - begun_ms <= 50 * SECOND_MS + SECOND_MS);
+}
+
+/* ---- what others do to the machine ---- */
+
+static void meddle(struct sim *sim)
+{
+    sim_edit_machine(sim, "web", "isChanged", json_true());
+}
+
+static void what_somebody_changed_is_found_and_put_right(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    meddle(sim);
+    sim_advance(sim, 16 * MINUTE_MS); /* by the resync, if by nothing else */
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
+    assert_true(sim_is_ready(sim, "web"));
+}
+
+static void what_somebody_changed_without_a_controller_is_found_by_the_next(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_kill(sim);
+    meddle(sim);
+    sim_start(sim);
+    sim_settle(sim);
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
+}
+
+static void an_up_that_changes_nothing_looks_too(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_advance(sim, MINUTE_MS);
+    meddle(sim);
+    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_UNCHANGED);
+    sim_settle(sim);
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
+}
+
+static void looking_and_finding_all_well_writes_nothing(void **state)
+{
+    struct sim *sim = *state;
+    char before[DIGEST_SIZE], after[DIGEST_SIZE];
+    sim_script(sim, "web", "{\"bootMs\": 10}");
+    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_advance(sim, 20 * MINUTE_MS);
+    sim_store_digest(sim, before);
+    sim_advance(sim, HOUR_MS);
+    sim_store_digest(sim, after);
+    assert_string_equal(before, after);
+}
+
+static void a_guest_that_somebody_paused_goes_on_and_that_is_told(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_set_run_state(sim, "web", "paused");
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
+    sim_power(sim, "web", POWER_SUSPENDED);
+    sim_wait(sim, "web", sim_is_suspended, MINUTE_MS);
+    sim_set_run_state(sim, "web", "running"); /* and one that is to be paused is paused again */
+    sim_wait(sim, "web", sim_is_suspended, MINUTE_MS);
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
+}
+
+static void a_guest_that_was_reset_has_to_be_reached_again(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_living_iid(sim, "web", before);
+    sim_script(sim, "web", "{\"probeMs\": 5000}");
+    sim_reset_guest(sim, "web");
+    sim_settle(sim);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_WAITING_FOR_SSH);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_living_iid(sim, "web", after);
+    assert_string_equal(before, after);
+    sim_reset_guest(sim, "web");
+    sim_advance(sim, MINUTE_MS);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_RESET), 2);
+    assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 1);
+}
+
+static void a_reset_is_told_of_a_guest_that_nobody_waits_for(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_reset_guest(sim, "web");
+    sim_settle(sim);
+    assert_true(sim_is_ready(sim, "web"));
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_RESET), 1);
+}
+
+/* ---- room ---- */
+
+static void a_guest_without_room_waits_for_it_and_goes_on(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_script(sim, "web", "{\"freeMib\": 1}");
+    sim_set_run_state(sim, "web", "io-error");
+    sim_settle(sim);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_NO_SPACE);
+    assert_true(sim_is_stalled(sim, "web"));
+    sim_advance(sim, 10 * MINUTE_MS);
+    assert_string_equal(sim_run_state(sim, "web"), "io-error"); /* not tried in vain */
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", sim_is_ready, 3 * SECOND_MS);
+    sim_settle(sim);
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+static void a_guest_without_room_can_be_stopped(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_script(sim, "web", "{\"freeMib\": 1}");
+    sim_set_run_state(sim, "web", "io-error");
+    sim_settle(sim);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+/* ---- how it stopped ---- */
+
+static void assert_stops(struct sim *sim, const char *script, const char *how)
+{
+    sim_script(sim, "web", script);
+    bring_up(sim, sim_spec("web"));
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_wait(sim, "web", sim_is_stopped, 5 * MINUTE_MS);
+    struct vm_record record = sim_record(sim, "web");
+    assert_string_equal(record.status->restart.last_message, how);
+    assert_string_equal(record.status->conditions[CONDITION_RUNNING].message, how);
+    vm_record_clear(&record);
+}
+
+static void a_stop_records_how_it_came_about(void **state)
+{
+    struct sim *sim = *state;
+    assert_stops(sim, "{\"powerdownMs\": 2000}", "the guest shut down");
+    assert_stops(sim, "{\"ignorePowerdown\": true}",
+        "the guest did not shut down in time; QEMU was told to quit");
+    assert_stops(sim, "{\"ignorePowerdown\": true, \"ignoreQuit\": true}",
+        "QEMU did not quit when told to; it was ended by SIGTERM");
+    assert_stops(sim, "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}",
+        "QEMU did not end on SIGTERM; it was killed");
+}
+
+/* ---- the host ---- */
+
+/* Asleep, guests and clocks stand still; only the time of day has gone on. */
+static void suspend_host(struct sim *sim)
+{
+    loop_fake_shift_wall(sim->loop, 8 * HOUR_MS);
+}
+
+static void a_stop_keeps_its_grace_while_the_host_sleeps(void **state)
+{
+    struct sim *sim = *state;
+    bring_up(sim, sim_spec("web"));
+    sim_script(sim, "web", "{\"ignorePowerdown\": true}");
+    int64_t begun_ms = sim_now(sim);
+    sim_power(sim, "web", POWER_STOPPED);
+    sim_advance(sim, 10 * SECOND_MS);
+    suspend_host(sim);
+    sim_kill(sim); /* and the next controller does not think otherwise */
+    sim_start(sim);
+    sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
+    assert_int_equal(sim_now(sim) - begun_ms, 30 * SECOND_MS);
+}
+
+static void a_start_is_not_given_up_because_the_host_slept(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"bootMs\": 15000, \"probeMs\": 60000}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_advance(sim, 10 * SECOND_MS);
+    suspend_host(sim);
+    sim_advance(sim, 30 * SECOND_MS);
+    suspend_host(sim); /* while the guest is waited for */
+    sim_advance(sim, SECOND_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_RUNNING), 1);
+}
+
+static bool is_held_down(struct sim *sim, const char *name)
+{
+    return sim_is_dead(sim, name) &&
+           sim_reason(sim, name, CONDITION_RUNNING) == REASON_GUEST_SHUTDOWN;
+}
+
+static void expect_no_failure(struct sim *sim, const char *name)
+{
+    struct vm_record record = sim_record(sim, name);
+    assert_int_equal(record.status->restart.count, 0);
+    vm_record_clear(&record);
+}
+
+/* Whatever each VM was doing when the power went. */
+static void after_a_reboot_every_vm_is_what_it_was_meant_to_be(void **state)
+{
+    struct sim *sim = *state;
+    static const char *const meant_to_run[] = {"running", "starting", "provisioning"};
+    bring_up(sim, sim_spec("running"));
+    bring_up(sim, sim_spec("suspended"));
+    sim_power(sim, "suspended", POWER_SUSPENDED);
+    sim_wait(sim, "suspended", sim_is_suspended, MINUTE_MS);
+    bring_up(sim, sim_spec("stopped"));
+    sim_power(sim, "stopped", POWER_STOPPED);
+    sim_wait(sim, "stopped", sim_is_stopped, MINUTE_MS);
+    bring_up(sim, sim_spec("off"));
+    sim_set_run_state(sim, "off", "shutdown");
+    sim_wait(sim, "off", is_held_down, MINUTE_MS);
+    bring_up(sim, sim_spec("stopping"));
+    sim_script(sim, "stopping", "{\"ignorePowerdown\": true}");
+    sim_power(sim, "stopping", POWER_STOPPED);
+    sim_script(sim, "provisioning", "{\"stepMs\": 60000}");
+    sim_up(sim, sim_spec_with_steps("provisioning", 2));
+    sim_advance(sim, 5 * SECOND_MS);
+    sim_script(sim, "starting", "{\"bootMs\": 1000}");
+    sim_up(sim, sim_spec("starting"));
+    sim_advance(sim, 500);
+    sim_reboot_host(sim);
+    loop_fake_shift_wall(sim->loop, HOUR_MS);
+    sim_start(sim);
+    for (size_t i = 0; i < ARRAY_LEN(meant_to_run); i++) {
+        sim_wait(sim, meant_to_run[i], sim_is_ready, 5 * MINUTE_MS);
+        expect_no_failure(sim, meant_to_run[i]);
+    }
+    sim_wait(sim, "suspended", sim_is_suspended, MINUTE_MS);
+    sim_wait(sim, "stopped", sim_is_stopped, MINUTE_MS);
+    sim_wait(sim, "stopping", sim_is_stopped, MINUTE_MS);
+    assert_true(is_held_down(sim, "off"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_there_is_room_for_needs_no_restart),
+        TEST(a_wish_made_while_the_last_one_is_applied_is_not_lost),
+        TEST(a_controller_killed_while_it_applies_goes_on),
+        TEST(a_change_that_the_machine_refuses_is_told_and_tried_again),
+        TEST(a_running_step_is_not_torn_for_a_change),
+        TEST(what_somebody_changed_is_found_and_put_right),
+        TEST(what_somebody_changed_without_a_controller_is_found_by_the_next),
+        TEST(an_up_that_changes_nothing_looks_too),
+        TEST(looking_and_finding_all_well_writes_nothing),
+        TEST(a_guest_that_somebody_paused_goes_on_and_that_is_told),
+        TEST(a_guest_that_was_reset_has_to_be_reached_again),
+        TEST(a_reset_is_told_of_a_guest_that_nobody_waits_for),
+        TEST(a_guest_without_room_waits_for_it_and_goes_on),
+        TEST(a_guest_without_room_can_be_stopped),
+        TEST(a_stop_records_how_it_came_about),
+        TEST(a_stop_keeps_its_grace_while_the_host_sleeps),
+        TEST(a_start_is_not_given_up_because_the_host_slept),
+        TEST(after_a_reboot_every_vm_is_what_it_was_meant_to_be),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
