@@ -21,7 +21,7 @@ static void print_summaries(const struct vm_summary_list *list)
     vm_rows_begin(&table, false);
     for (size_t i = 0; i < list->count; i++) {
         struct vm_row row = vm_row_of_summary(&list->items[i]);
-        vm_rows_add(&table, &row, false, 0);
+        vm_rows_add(&table, &row, false, clock_wall_ms(clock_system()));
     }
     table_print(&table, &out);
     fputs(buf_str(&out), stdout);

@@ -6,6 +6,8 @@
 #include "cli/duration.h"
 #include "cli/table.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "specs/vm_status.h"
 #include "store/store.h"
 
@@ -100,6 +102,22 @@ static void add_wide(struct table *table, const struct vm_row *row, int64_t now_
     table_add(table, row->vnc ? row->vnc : "-");
 }
 
+/* In the last column, where words may follow: when a crash loop goes on. */
+static void add_state(struct table *table, const struct vm_row *row, int64_t now_ms)
+{
+    const char *state = vm_row_state(row);
+    int64_t left_ms = row->status.not_before_ms - now_ms;
+    bool is_looping = text_eq(state, reason_name(REASON_CRASH_LOOP_BACK_OFF));
+    char left[DURATION_SIZE];
+    if (!is_looping || left_ms <= 0) {
+        table_add(table, state);
+        return;
+    }
+    duration_format(left_ms, left);
+    cleanup_free char *cell = mem_printf("%s (next try in %s)", state, left);
+    table_add(table, cell);
+}
+
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms)
 {
     bool has_process = row->status.pid > 0;
@@ -107,8 +125,10 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     add_spec(table, row);
     add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
     add_number_or_dash(table, has_process ? row->status.ssh_port : 0);
-    table_add(table, vm_row_state(row));
     if (is_wide) {
+        table_add(table, vm_row_state(row));
         add_wide(table, row, now_ms);
+    } else {
+        add_state(table, row, now_ms);
     }
 }

@@ -32,4 +32,5 @@ const char *vm_row_state(const struct vm_row *row);
 void vm_rows_begin(struct table *table, bool is_wide);
 /* Room for what VMs that do not run yet will have: a table that goes on stays in line. */
 void vm_rows_make_room(struct table *table);
+/* A narrow row tells of a crash loop when the next try is; now: wall clock. */
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);

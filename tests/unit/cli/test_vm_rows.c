@@ -103,6 +103,21 @@ static void rows_that_come_later_stay_in_line(void **state)
         "web    qemu      2       512   user      4194304   65535   Ready\n");
 }
 
+static void a_crash_loop_tells_when_the_next_try_is(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status = (struct status_summary){.display = REASON_CRASH_LOOP_BACK_OFF,
+        .observed_generation = 1, .restart_count = 5, .not_before_ms = 90000 + 12000};
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE\n"
+        "web    qemu      2       512   user      -     -     CrashLoopBackOff (next try in 12s)\n");
+    row.status.not_before_ms = 90000; /* it is on its way */
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE\n"
+        "web    qemu      2       512   user      -     -     CrashLoopBackOff\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +127,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_known_is_a_question_mark),
         cmocka_unit_test(a_vm_that_is_gone_is_deleted),
         cmocka_unit_test(rows_that_come_later_stay_in_line),
+        cmocka_unit_test(a_crash_loop_tells_when_the_next_try_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

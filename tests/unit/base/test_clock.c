@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/clock.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "specs/base/cleanup.h"
+
+static int64_t read_ms(clockid_t id)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(id, &t), 0);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* 0: the clock does not count suspension, 1: it does, 2: it cannot be found out here. */
+static int child_of_a_host_that_slept(void)
+{
+    static const char offset[] = "boottime 100000 0\n";
+    cleanup_close int fd = -1;
+    if (unshare(CLONE_NEWTIME) < 0 ||
+        (fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC)) < 0 ||
+        write(fd, offset, sizeof(offset) - 1) < 0) {
+        return 2;
+    }
+    pid_t pid = fork(); /* the namespace is entered by children only: time_namespaces(7) */
+    if (pid == 0) {
+        int64_t now_ms = clock_monotonic_ms(clock_system());
+        _exit(now_ms - read_ms(CLOCK_MONOTONIC) > 50000 * 1000 ? 1 : 0);
+    }
+    int status = -1;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status)
+                                                                           : 2;
+}
+
+/* In a time namespace CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC as after a suspension. */
+static void the_time_that_the_host_was_suspended_does_not_count(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(child_of_a_host_that_slept());
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 2) {
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void the_clock_goes_with_the_loops_timers(void **state)
+{
+    (void)state;
+    int64_t before_ms = read_ms(CLOCK_MONOTONIC);
+    int64_t now_ms = clock_monotonic_ms(clock_system());
+    assert_true(before_ms <= now_ms && now_ms <= read_ms(CLOCK_MONOTONIC));
+}
+
+static void the_boot_id_is_one_and_the_same(void **state)
+{
+    (void)state;
+    const char *boot_id = clock_boot_id(clock_system());
+    assert_int_equal(strlen(boot_id), CLOCK_BOOT_ID_SIZE - 1);
+    assert_ptr_equal(boot_id, clock_boot_id(clock_system()));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_time_that_the_host_was_suspended_does_not_count),
+        cmocka_unit_test(the_clock_goes_with_the_loops_timers),
+        cmocka_unit_test(the_boot_id_is_one_and_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
