@@ -43,6 +43,8 @@ installed() {
     [ "$count" -eq 4 ]
 }
 
+serves() { [ "$(controller_pid)" = "$1" ]; }
+
 @test "a controller that vmctl started makes room for the service, and its VMs stay" {
     vmfile web
     vmctl -q up
@@ -50,7 +52,9 @@ installed() {
     started=$(vmctl status web -o json | grep '"startedAt"')
     vmctl controller stop # ExecStartPre
     vmctld --foreground 2>/dev/null 3>&- &
+    local controller=$!
+    await serves "$controller"
     vmctl wait web
     [ "$(vmctl status web -o json | grep '"startedAt"')" = "$started" ]
-    [ "$(controller_pid)" = "$!" ]
+    [ "$(controller_pid)" = "$controller" ]
 }
