@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/answer.h"
@@ -17,7 +16,6 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { FILE_MAX = 1 << 20 };
 #define DEFAULT_FILE "VMFile.kdl"
 
 /* As the user wrote it: what messages show. */
@@ -27,18 +25,12 @@ static const char *written_path(const char *file_option)
     return file_option ? file_option : from_env && from_env[0] ? from_env : DEFAULT_FILE;
 }
 
-static char *directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
-}
-
 int project_path(const char *file_option, char **ret, struct error *err)
 {
     const char *written = written_path(file_option);
     cleanup_free char *cwd = getcwd(NULL, 0);
     cleanup_free char *absolute = fs_resolve(written, cwd ? cwd : "/", places_home());
-    cleanup_free char *directory = directory_of(absolute);
+    cleanup_free char *directory = vmfile_load_directory(absolute);
     cleanup_free char *real = realpath(directory, NULL);
     if (!real) {
         return error_set_errno(
@@ -53,38 +45,12 @@ int project_path(const char *file_option, char **ret, struct error *err)
     return 0;
 }
 
-static bool is_readable_file(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && access(path, R_OK) == 0;
-}
-
-static int read_text(const char *path, const char *written, struct buf *text, struct error *err)
-{
-    struct stat st;
-    if (stat(path, &st) < 0) {
-        int code = errno;
-        if (code == ENOENT) {
-            return error_set(err, ERR_VMFILE_NOT_FOUND, "there is no VMFile '%s'", written);
-        }
-        return error_set_errno(err, ERR_VMFILE_NOT_FOUND, code, "cannot read '%s'", written);
-    }
-    if (S_ISDIR(st.st_mode)) {
-        return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is a directory, not a VMFile", written);
-    }
-    if (fs_read_file(path, text, err) < 0) {
-        err->code = text->is_full ? ERR_VMFILE_INVALID : ERR_VMFILE_NOT_FOUND;
-        return -(int)err->code;
-    }
-    return 0;
-}
-
-static int print_diagnostics(const struct cli *cli, const struct vmfile *file,
-    const struct buf *text, const struct vmfile_env *env)
+static int print_diagnostics(
+    const struct cli *cli, const struct vmfile_load *load, const char *written)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
-    vmfile_render_diagnostics(&out, file, buf_str(text), text->len, env, cli->use_color);
-    answer_invalid_file(cli, file);
+    vmfile_load_render(&out, load, written, cli->use_color);
+    answer_invalid_file(cli, load->file);
     fputs(buf_str(&out), stderr);
     return error_exit_status(ERR_VMFILE_INVALID);
 }
@@ -93,32 +59,25 @@ int project_load(
     const struct cli *cli, const char *file_option, struct project *ret, struct error *err)
 {
     cleanup_free char *path = NULL;
-    cleanup_buf struct buf text = BUF_INIT(FILE_MAX);
+    struct vmfile_load load = {.path = NULL};
     const char *written = written_path(file_option);
     int rc = project_path(file_option, &path, err);
-    if (rc < 0 || (rc = read_text(path, written, &text, err)) < 0) {
+    if (rc < 0 || (rc = vmfile_load(path, written, &load, err)) < 0) {
         return rc;
     }
-    cleanup_free char *base_dir = directory_of(path);
-    const struct vmfile_env env = {
-        .path = written,
-        .base_dir = base_dir,
-        .home = places_home(),
-        .file_is_readable = is_readable_file,
-    };
-    struct vmfile *file = vmfile_parse(buf_str(&text), text.len, &env);
-    if (file->n_diagnostics > 0) {
-        int status = print_diagnostics(cli, file, &text, &env);
-        vmfile_free(file);
+    if (load.file->n_diagnostics > 0) {
+        int status = print_diagnostics(cli, &load, written);
+        vmfile_load_clear(&load);
         return status;
     }
-    *ret = (struct project){.path = TAKE_PTR(path), .file = file};
+    *ret = (struct project){.path = TAKE_PTR(path), .file = load.file, .load = load};
     return 0;
 }
 
 void project_clear(struct project *project)
 {
-    vmfile_free(TAKE_PTR(project->file));
+    vmfile_load_clear(&project->load);
+    project->file = NULL;
     free(TAKE_PTR(project->path));
 }
 

@@ -2,14 +2,15 @@
 /* The VMFile a command works on: --file, else $VMCTL_FILE, else ./VMFile.kdl. */
 #pragma once
 
-#include "specs/vmfile.h"
+#include "store/vmfile_load.h"
 
 struct cli;
 struct error;
 
 struct project {
     char *path; /* absolute: what the VMs' desired records have as their source */
-    struct vmfile *file;
+    struct vmfile *file; /* borrowed from `load` */
+    struct vmfile_load load;
 };
 
 /*

@@ -19,8 +19,10 @@ struct vmfile_env {
     const char *path;     /* shown in diagnostics, as the user wrote it */
     const char *base_dir; /* absolute directory of the file: relative paths start here */
     const char *home;     /* for ~ */
-    /* NULL: existence is not checked. Else whether the file at the absolute path is readable. */
-    bool (*file_is_readable)(const char *path);
+    /* NULL: existence is not checked. Else whether the file at the absolute path is readable; asked
+     * about every file that is named, also by an invalid VMFile. */
+    bool (*file_is_readable)(void *context, const char *path);
+    void *context;
 };
 
 /* One error: the message, where, and what to do. Strings are owned by the list. */

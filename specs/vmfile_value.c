@@ -93,7 +93,8 @@ char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field
             "`%s`: the path '%s' is not UTF-8", field->name, path);
         return NULL;
     }
-    if (reader->env->file_is_readable && !reader->env->file_is_readable(path)) {
+    const struct vmfile_env *env = reader->env;
+    if (env->file_is_readable && !env->file_is_readable(env->context, path)) {
         bool is_relative = raw[0] != '/' && raw[0] != '~';
         vmfile_report(reader, field->value->pos,
             is_relative ? "relative paths start at the directory of the VMFile" : NULL,

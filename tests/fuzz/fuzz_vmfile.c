@@ -23,8 +23,9 @@ static void must(bool claim)
 }
 
 /* A world in which about half of the files exist. */
-static bool is_readable(const char *path)
+static bool is_readable(void *context, const char *path)
 {
+    (void)context;
     return strlen(path) % 2 == 0;
 }
 

@@ -18,8 +18,9 @@
 static struct project a_project(const char *text)
 {
     const struct vmfile_env env = {.path = "VMFile.kdl", .base_dir = "/p", .home = "/h"};
-    struct project project = {.path = mem_strdup("/p/VMFile.kdl"),
-        .file = vmfile_parse(text, strlen(text), &env)};
+    struct vmfile *file = vmfile_parse(text, strlen(text), &env);
+    struct project project = {
+        .path = mem_strdup("/p/VMFile.kdl"), .file = file, .load = {.file = file}};
     assert_int_equal(project.file->n_diagnostics, 0);
     return project;
 }

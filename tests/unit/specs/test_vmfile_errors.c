@@ -435,8 +435,9 @@ static void words_and_durations_are_those_of_the_format(void **state)
 }
 
 /* Only /project/there exists. */
-static bool is_there(const char *path)
+static bool is_there(void *context, const char *path)
 {
+    (void)context;
     return text_eq(path, "/project/there");
 }
 
