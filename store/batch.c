@@ -90,16 +90,28 @@ void store_batch_drop_lease(struct store_batch *batch, const char *key)
     (void)add_op(batch, OP_DROP_LEASE, STORE_LEASES, key, "");
 }
 
-void store_batch_put_json(
-    struct store_batch *batch, enum store_table table, const char *key, const json_t *record)
+static void add_json_op(struct store_batch *batch, enum batch_op_kind kind, enum store_table table,
+    const char *key, const json_t *record)
 {
     assert(table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META);
-    struct batch_op *op = add_op(batch, record ? OP_PUT_JSON : OP_REMOVE_JSON, table, key, "");
+    struct batch_op *op = add_op(batch, kind, table, key, "");
     if (record) {
         struct buf value = BUF_INIT(0);
         record_encode_json(&value, key, record);
         set_value(op, &value);
     }
+}
+
+void store_batch_put_json(
+    struct store_batch *batch, enum store_table table, const char *key, const json_t *record)
+{
+    add_json_op(batch, record ? OP_PUT_JSON : OP_REMOVE_JSON, table, key, record);
+}
+
+void store_batch_expect_json(
+    struct store_batch *batch, enum store_table table, const char *key, const json_t *record)
+{
+    add_json_op(batch, OP_EXPECT_JSON, table, key, record);
 }
 
 void store_batch_add_event(struct store_batch *batch, const char *vm_name, bool is_warning,

@@ -46,6 +46,10 @@ void store_batch_drop_lease(struct store_batch *batch, const char *key);
 void store_batch_put_json(
     struct store_batch *batch, enum store_table table, const char *key, const json_t *record);
 
+/* Stale unless the table has exactly this record under the key (NULL: none). */
+void store_batch_expect_json(
+    struct store_batch *batch, enum store_table table, const char *key, const json_t *record);
+
 /* Adds an event; one with the same VM, reason and message among that VM's last 16 is counted up and
  * gets a new sequence instead. The newest 10 000 of all VMs are kept. `message` may be NULL. */
 void store_batch_add_event(struct store_batch *batch, const char *vm_name, bool is_warning,

@@ -142,6 +142,20 @@ static int take_lease(struct apply *apply, const struct batch_op *op)
     return rc == MDB_NOTFOUND ? put(apply, op) : rc;
 }
 
+/* Records are canonical JSON: the same record is the same bytes. */
+static int expect_json(struct apply *apply, const struct batch_op *op)
+{
+    struct bytes value = {NULL, 0};
+    int rc = lmdb_get(apply->store, apply->txn, op->table, op->key, &value);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return rc;
+    }
+    bool is_same = rc == MDB_NOTFOUND ? !op->value
+        : op->value && value.n == op->value_len && memcmp(value.data, op->value, value.n) == 0;
+    return is_same ? 0 : error_set(
+        apply->err, ERR_STORE_STALE, "the record '%s' was changed meanwhile", op->key);
+}
+
 static int add_event(struct apply *apply, const struct batch_op *op)
 {
     const char *reason = reason_name(op->reason);
@@ -174,6 +188,8 @@ static int apply_op(struct apply *apply, const struct batch_op *op)
     case OP_DROP_LEASE:
     case OP_REMOVE_JSON:
         return drop(apply, op->table, op->key);
+    case OP_EXPECT_JSON:
+        return expect_json(apply, op);
     case OP_ADD_EVENT:
         return add_event(apply, op);
     }

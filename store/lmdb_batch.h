@@ -14,6 +14,7 @@ enum batch_op_kind {
     OP_DROP_LEASE,
     OP_PUT_JSON,
     OP_REMOVE_JSON,
+    OP_EXPECT_JSON,
     OP_ADD_EVENT,
 };
 
@@ -21,7 +22,7 @@ struct batch_op {
     enum batch_op_kind kind;
     enum store_table table;
     char *key;   /* VM name, lease key, JSON key */
-    char *value; /* the encoded record; OP_ADD_EVENT: the message */
+    char *value; /* the encoded record, NULL: none; OP_ADD_EVENT: the message */
     size_t value_len;
     char uid[TEXT_ID_SIZE];
     uint64_t expected_revision; /* OP_PUT_DESIRED */

@@ -36,7 +36,8 @@ static void attempts_free(struct attempt *attempts, size_t count)
 
 static bool belongs_elsewhere(const struct vm_desired *desired, const struct wish *wish)
 {
-    return wish->spec && !wish->takes_over && !text_eq(desired->source, wish->source);
+    return (wish->spec || wish->source) && !wish->takes_over &&
+        !text_eq(desired->source, wish->source);
 }
 
 static int tell_conflict(const char *name, const struct vm_desired *desired, struct error *err)
@@ -112,6 +113,7 @@ static void begin(struct attempt *attempt)
     if (!stored) {
         attempt->next = vm_desired_new(vm_spec_copy(wish->spec), clock_wall_ms(clock_system()));
         attempt->next->wants_prepared = wish->wants_prepared;
+        attempt->next->power = wish->starts_new ? POWER_RUNNING : POWER_STOPPED;
         attempt->next->source = mem_strdup(wish->source);
         attempt->next->owner = wish->owner;
         attempt->outcome.result = WISH_CREATED;
@@ -200,6 +202,7 @@ static bool needs_provision(const struct attempt *attempt)
     bool is_starting = wish->sets_power && wish->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
     return wish->provision == PROVISION_AGAIN ||
+           (wish->starts_new && !attempt->record.desired) ||
            (wish->provision == PROVISION_ON_START &&
                (!attempt->record.desired || is_starting || has_failed || wish->recreates));
 }
@@ -290,10 +293,14 @@ static int work_out_all(struct store *store, struct attempt *attempts, size_t co
     return rc;
 }
 
-static int try_once(struct store *store, struct attempt *attempts, size_t count, struct error *err)
+static int try_once(struct store *store, struct attempt *attempts, size_t count,
+    const struct wish_extra *extra, struct error *err)
 {
     struct store_batch *batch = store_batch_new();
     int rc = work_out_all(store, attempts, count, batch, err);
+    if (rc == 0 && extra) {
+        rc = extra->add(extra->context, batch, err);
+    }
     if (rc == 0 && !store_batch_is_empty(batch)) {
         rc = store_commit(store, batch, err);
     }
@@ -327,13 +334,13 @@ static void hand_out(struct attempt *attempts, size_t count, struct wish_outcome
     }
 }
 
-int wish_apply(struct store *store, const struct wish *wishes, size_t count,
-    struct wish_outcome *ret, struct error *err)
+int wish_apply_with(struct store *store, const struct wish *wishes, size_t count,
+    const struct wish_extra *extra, struct wish_outcome *ret, struct error *err)
 {
     enum { TRIES = 100 }; /* every lost try means that another process got its wish in */
     for (int i = 0;; i++) {
         struct attempt *attempts = attempts_new(wishes, count);
-        int rc = try_once(store, attempts, count, err);
+        int rc = try_once(store, attempts, count, extra, err);
         if (rc == 0) {
             hand_out(attempts, count, ret);
             ring(store);
@@ -361,6 +368,12 @@ int wish_plan(struct store *store, const struct wish *wishes, size_t count,
     attempts_free(attempts, count);
     store_batch_free(batch);
     return rc;
+}
+
+int wish_apply(struct store *store, const struct wish *wishes, size_t count,
+    struct wish_outcome *ret, struct error *err)
+{
+    return wish_apply_with(store, wishes, count, NULL, ret, err);
 }
 
 void wish_outcome_clear(struct wish_outcome *outcome)

@@ -16,6 +16,7 @@
 #include "store/store.h"
 
 struct error;
+struct store_batch;
 
 enum wish_provision {
     PROVISION_KEEP,     /* nothing new is asked */
@@ -27,13 +28,15 @@ enum wish_provision {
 struct wish {
     const char *name;
     const struct vm_spec *spec; /* create, or bring in line with this; NULL: the VM must exist */
-    const char *source;         /* VMFile the spec comes from, absolute; NULL: none */
+    const char *source;         /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
+                                 * the VM must have come from there; NULL: from anywhere */
     bool must_be_new;           /* a VM of that name is a conflict */
     uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: nobody's */
     bool disowns;               /* it is nobody's from now on */
     bool takes_over;            /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
+    bool starts_new;     /* a VM that this wish creates is to run, and its steps are */
     bool wants_prepared; /* a new VM that stays stopped: make its image and disk ready */
     uint32_t stop_timeout_s;
     enum wish_provision provision;
@@ -78,6 +81,16 @@ int wish_plan(struct store *store, const struct wish *wishes, size_t count,
 struct vm_spec *wish_running_spec(const struct vm_record *record);
 
 void wish_outcome_clear(struct wish_outcome *outcome);
+
+/* What else goes into the transaction: called at every try, so that it reads what is stored then.
+ * An error ends it; nothing is written. */
+struct wish_extra {
+    int (*add)(void *context, struct store_batch *batch, struct error *err);
+    void *context;
+};
+/* wish_apply() with something else in the same transaction; `extra` may be NULL, `count` 0. */
+int wish_apply_with(struct store *store, const struct wish *wishes, size_t count,
+    const struct wish_extra *extra, struct wish_outcome *ret, struct error *err);
 
 /*
  * Fills the digests of the files the spec names, so that a changed script or key is a changed spec.

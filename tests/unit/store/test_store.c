@@ -343,6 +343,34 @@ static void network_file_systems_are_refused_and_local_ones_are_not(void **state
 #define on_open_store(test)                                                                        \
     cmocka_unit_test_setup_teardown(test, fixture_set_up_open, fixture_tear_down)
 
+/* ---- expectations of plain records ---- */
+
+static int put_expecting(struct store *store, const json_t *expected, const json_t *record)
+{
+    struct store_batch *batch = store_batch_new();
+    store_batch_expect_json(batch, STORE_SOURCES, "/p", expected);
+    store_batch_put_json(batch, STORE_SOURCES, "/p", record);
+    return commit(store, batch);
+}
+
+static void a_plain_record_is_written_only_over_the_expected_one(void **state)
+{
+    struct fixture *f = *state;
+    json_t *one = json_object(), *two = json_object();
+    json_put_int(one, "n", 1);
+    json_put_int(two, "n", 2);
+    assert_int_equal(put_expecting(f->store, one, two), -ERR_STORE_STALE);
+    assert_int_equal(put_expecting(f->store, NULL, one), 0);
+    assert_int_equal(put_expecting(f->store, NULL, two), -ERR_STORE_STALE);
+    assert_int_equal(put_expecting(f->store, two, two), -ERR_STORE_STALE);
+    assert_int_equal(put_expecting(f->store, one, two), 0);
+    assert_int_equal(put_expecting(f->store, two, NULL), 0);
+    assert_int_equal(put_expecting(f->store, NULL, NULL), 0);
+    json_decref(one);
+    json_decref(two);
+}
+
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +389,7 @@ int main(void)
         on_open_store(a_list_has_the_vms_of_both_tables_in_order),
         on_open_store(an_empty_store_lists_nothing),
         on_open_store(a_plain_record_is_written_replaced_listed_and_removed),
+        on_open_store(a_plain_record_is_written_only_over_the_expected_one),
         on_open_store(the_store_is_private_to_its_user),
         on_open_store(what_was_written_is_there_after_reopening),
         cmocka_unit_test(network_file_systems_are_refused_and_local_ones_are_not),

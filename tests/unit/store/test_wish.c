@@ -465,6 +465,93 @@ static void a_file_that_cannot_be_read_is_named(void **state)
     vm_spec_free(spec);
 }
 
+/* ---- for the watcher ---- */
+
+static void a_new_vm_starts_if_the_wish_says_so_and_an_old_one_does_not(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 1024);
+    struct wish wish = {.name = "web", .spec = spec, .source = SOURCE, .starts_new = true};
+    assert_int_equal(apply(store, wish), WISH_CREATED);
+    struct vm_record record = get_vm(store, "web");
+    assert_int_equal(record.desired->power, POWER_RUNNING);
+    assert_int_not_equal(record.desired->provision_token[0], '\0');
+    vm_record_clear(&record);
+    (void)apply(store, stop_web);
+    assert_int_equal(apply(store, wish), WISH_UNCHANGED);
+    record = get_vm(store, "web");
+    assert_int_equal(record.desired->power, POWER_STOPPED);
+    vm_record_clear(&record);
+    vm_spec_free(spec);
+}
+
+static void a_wish_without_a_spec_may_be_for_vms_of_one_vmfile_only(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    (void)up(store, "web", 1024);
+    struct wish wish = {.name = "web", .source = "/other/VMFile.kdl", .deletes = true};
+    assert_int_equal(apply_failing(store, wish).code, ERR_VM_CONFLICT);
+    wish.source = SOURCE;
+    assert_int_equal(apply(store, wish), WISH_DELETED);
+}
+
+struct extra_context {
+    int n_calls;
+    int n_failures; /* that many calls spoil the batch */
+    bool refuses;
+};
+
+static int add_extra(void *context, struct store_batch *batch, struct error *err)
+{
+    struct extra_context *extra = context;
+    cleanup_json json_t *json = json_object();
+    extra->n_calls++;
+    if (extra->refuses) {
+        return error_set(err, ERR_CANCELLED, "no");
+    }
+    if (extra->n_failures-- > 0) {
+        store_batch_expect_json(batch, STORE_SOURCES, "/p", json);
+    }
+    store_batch_put_json(batch, STORE_SOURCES, "/p", json);
+    return 0;
+}
+
+static void what_goes_with_wishes_is_asked_for_at_every_try_and_true_with_them(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct extra_context context = {.n_failures = 2};
+    const struct wish_extra extra = {add_extra, &context};
+    struct vm_spec *spec = a_spec("web", 1024);
+    struct wish wish = up_wish(spec);
+    struct wish_outcome outcome = {0};
+    struct error err = {0};
+    json_t *json = NULL;
+    must(wish_apply_with(store, &wish, 1, &extra, &outcome, &err), &err);
+    wish_outcome_clear(&outcome);
+    assert_int_equal(context.n_calls, 3);
+    must(store_get_json(store, STORE_SOURCES, "/p", &json, &err), &err);
+    assert_non_null(json);
+    json_decref(json);
+    vm_spec_free(spec);
+}
+
+static void what_goes_with_wishes_can_refuse_them(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct extra_context context = {.refuses = true};
+    const struct wish_extra extra = {add_extra, &context};
+    struct vm_spec *spec = a_spec("web", 1024);
+    struct wish wish = up_wish(spec);
+    struct wish_outcome outcome = {0};
+    struct error err = {0};
+    assert_int_equal(
+        wish_apply_with(store, &wish, 1, &extra, &outcome, &err), -ERR_CANCELLED);
+    struct vm_record record = get_vm(store, "web");
+    assert_null(record.desired);
+    vm_record_clear(&record);
+    vm_spec_free(spec);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_open, fixture_tear_down)
 
 int main(void)
@@ -494,6 +581,10 @@ int main(void)
         TEST(wishes_of_several_processes_are_all_granted),
         TEST(the_bytes_of_named_files_are_part_of_the_spec),
         TEST(a_file_that_cannot_be_read_is_named),
+        TEST(a_new_vm_starts_if_the_wish_says_so_and_an_old_one_does_not),
+        TEST(a_wish_without_a_spec_may_be_for_vms_of_one_vmfile_only),
+        TEST(what_goes_with_wishes_is_asked_for_at_every_try_and_true_with_them),
+        TEST(what_goes_with_wishes_can_refuse_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

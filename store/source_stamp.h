@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Whether any of a VMFile and the files it names may have changed, without reading them. */
+#pragma once
+
+#include "specs/base/digest.h"
+
+struct texts;
+
+/* Of inode, size and times of each, or that it is not there. `ret_stamp` holds DIGEST_SIZE bytes;
+ * "" when one was changed so recently that its next change might leave the same stamp. */
+void source_stamp(const char *path, const struct texts *named, char *ret_stamp);
