@@ -8,6 +8,7 @@
 #include "controller/desired_watch.h"
 #include "controller/loop.h"
 #include "controller/process.h"
+#include "controller/source_watch.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -76,9 +77,8 @@ static void on_seen(void *context, const char *name, bool is_changed)
     controller_schedule(controller);
 }
 
-static void on_scanned(void *context)
+static void tell_images(struct controller *controller)
 {
-    struct controller *controller = context;
     struct reconciler *reconciler = controller->reconciler;
     cleanup_json json_t *images = NULL;
     struct error err = {0};
@@ -90,6 +90,20 @@ static void on_scanned(void *context)
         return;
     }
     reconciler->images_changed(reconciler, images);
+}
+
+static void on_scanned(void *context)
+{
+    struct controller *controller = context;
+    tell_images(controller);
+    source_watch_scan(controller->source_watch);
+}
+
+static void on_source_news(void *context, const char *vm_name)
+{
+    struct controller *controller = context;
+    workqueue_add(controller->queue, vm_name, WORK_USER);
+    controller_schedule(controller);
 }
 
 static int list_all(struct controller *controller, struct error *err)
@@ -152,6 +166,13 @@ struct controller *controller_new(const struct controller_options *options)
     controller->store = options->store;
     controller->writer = options->writer;
     controller->queue = workqueue_new();
+    controller->source_watch = source_watch_new(&(struct source_watch_options){
+        .loop = options->loop,
+        .pool = options->pool,
+        .store = options->store,
+        .wake = on_source_news,
+        .context = controller,
+    });
     controller->work_timer = loop_timer_new(options->loop, on_work, controller);
     controller->resync_timer = loop_timer_new(options->loop, on_resync, controller);
     controller->writer_io = loop_io_new(
@@ -185,10 +206,12 @@ void controller_stop(struct controller *controller)
 {
     controller->is_stopped = true;
     desired_watch_free(controller->desired_watch);
+    source_watch_free(controller->source_watch);
     loop_io_free(controller->writer_io);
     loop_timer_free(controller->work_timer);
     loop_timer_free(controller->resync_timer);
     controller->desired_watch = NULL;
+    controller->source_watch = NULL;
     controller->writer_io = NULL;
     controller->work_timer = NULL;
     controller->resync_timer = NULL;

@@ -8,6 +8,7 @@
 struct desired_watch;
 struct loop_io;
 struct loop_timer;
+struct source_watch;
 
 /* What is remembered of a key between passes; dropped when all is zero. */
 struct key_state {
@@ -39,6 +40,7 @@ struct controller {
     char session[TEXT_ID_SIZE]; /* of this run: in the meta record, and in every status it writes */
 
     struct desired_watch *desired_watch;
+    struct source_watch *source_watch;
     struct loop_io *writer_io;
     struct loop_timer *work_timer, *resync_timer;
     bool is_listing_all; /* a scan under way is the first one or a resync */

@@ -2,6 +2,7 @@
 #include "controller/daemon.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -52,6 +53,9 @@ static void raise_descriptor_limit(void)
 static void prepare_process(void)
 {
     umask(077);
+    /* From here on it is in the environment: pool threads ask for it, and the password database
+     * (getpwuid(3)) is not for threads. */
+    (void)setenv("HOME", places_home(), 1);
     signal(SIGPIPE, SIG_IGN); /* a peer that goes away is an error of write() */
     signal(SIGHUP, SIG_IGN);  /* it outlives the terminal it was started from */
     raise_descriptor_limit();

@@ -13,6 +13,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "store/batch.h"
+#include "store/sources.h"
 #include "store/store.h"
 #include "store/writer.h"
 
@@ -183,6 +184,18 @@ static void ensure_status(struct vm_record *record)
     record->status = vm_status_new(uid);
 }
 
+/* A record that cannot be read stands in nobody's way: the watcher tells of it. */
+static struct source_record *source_of(
+    struct controller *controller, const struct vm_record *record)
+{
+    struct source_record *source = NULL;
+    struct error ignored = {0};
+    if (record->desired && record->desired->source) {
+        (void)sources_get(controller->store, record->desired->source, &source, &ignored);
+    }
+    return source;
+}
+
 static void log_events(const char *name, const struct vm_patch *patch)
 {
     for (size_t i = 0; i < patch->n_events; i++) {
@@ -227,6 +240,9 @@ void controller_pass(struct controller *controller, const char *key)
         return;
     }
     ensure_status(&record);
-    struct vm_view view = {.name = name, .desired = record.desired, .status = record.status};
+    struct source_record *source = source_of(controller, &record);
+    struct vm_view view = {
+        .name = name, .desired = record.desired, .status = record.status, .source = source};
     reconcile(controller, &view);
+    source_record_free(source);
 }

@@ -23,12 +23,14 @@ struct error;
 struct loop;
 struct places;
 struct pool;
+struct source_record;
 
 /* What the store holds of one VM, in one snapshot. Borrowed for the call. */
 struct vm_view {
     const char *name;
     const struct vm_desired *desired; /* NULL: no such record (an orphan's status may remain) */
     const struct vm_status *status;   /* never NULL: a fresh one when there is no record */
+    const struct source_record *source; /* of the VMFile it came from; NULL: that is not watched */
 };
 
 /* What the reconciler wants written, all or nothing. Everything is owned by the patch. */

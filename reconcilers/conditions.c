@@ -15,6 +15,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
 #include "specs/base/text.h"
+#include "specs/source_record.h"
 #include "specs/spec_diff.h"
 
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
@@ -258,6 +259,29 @@ static bool are_steps_outdated(const struct pass *pass)
     return !text_eq(digest, provision->digest);
 }
 
+/* Once, not at every pass: the condition says so as long as it lasts. */
+static void tell_source_event(
+    struct pass *pass, enum condition_type type, enum reason reason, const char *message)
+{
+    if (pass->view->status->conditions[type].reason != reason) {
+        vm_patch_event(pass->patch, true, reason, "%s", message);
+    }
+}
+
+/* Its VMFile is watched and is not what was last applied: what is told of first, because nothing
+ * else in the file counts until that is put right. */
+static bool tell_source_invalid(struct pass *pass)
+{
+    const struct source_record *source = pass->view->source;
+    if (!source || !source_record_is_failing(source)) {
+        return false;
+    }
+    cleanup_free char *message = source_record_explain(source);
+    tell_source_event(pass, CONDITION_SYNCED, REASON_SOURCE_INVALID, message);
+    pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID, message);
+    return true;
+}
+
 /* What is on its way is told first: it is over in a moment, and waiters wait for it. */
 static void tell_difference(struct pass *pass, const struct spec_diff *diff)
 {
@@ -291,7 +315,9 @@ static void describe_synced(struct pass *pass)
 {
     static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
     bool is_new = pass->patch->status->applied_generation == pass->view->desired->generation;
-    tell_difference(pass, is_new ? &none : live_diff(pass));
+    if (!tell_source_invalid(pass)) {
+        tell_difference(pass, is_new ? &none : live_diff(pass));
+    }
 }
 
 static void describe_ready(struct pass *pass)
@@ -349,13 +375,29 @@ static void describe_orphan(struct pass *pass)
         REASON_NO_DESIRED_RECORD, NULL);
 }
 
+/* A VM outlives its VMFile; that it does is told. */
+static void describe_source(struct pass *pass)
+{
+    const struct source_record *source = pass->view->source;
+    bool is_gone = source && source->state == SOURCE_GONE;
+    if (!is_gone && (!source || !texts_have(&source->removed, pass->view->name))) {
+        pass_set(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE, NULL);
+        return;
+    }
+    enum reason reason = is_gone ? REASON_SOURCE_MISSING : REASON_REMOVED_FROM_SOURCE;
+    cleanup_free char *message = is_gone ? source_record_explain(source)
+                                         : mem_printf("'%s' no longer names it", source->path);
+    tell_source_event(pass, CONDITION_ORPHANED, reason, message);
+    pass_set(pass, CONDITION_ORPHANED, CONDITION_TRUE, reason, message);
+}
+
 void pass_describe(struct pass *pass)
 {
     if (!pass->view->desired) {
         describe_orphan(pass);
         return;
     }
-    pass_set(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE, NULL);
+    describe_source(pass);
     describe_image(pass);
     describe_prepared(pass);
     describe_running(pass);

@@ -12,6 +12,7 @@
 
 /* The first field; another one means another layout, and the reader falls back on the JSON. */
 #define LAYOUT "v1"
+#define STATUS_LAYOUT "v2"
 
 enum { LINE_MAX_BYTES = 256, FIELDS_MAX = 9 };
 
@@ -21,7 +22,8 @@ struct fields {
 };
 
 /* Splits the line at its tabs; true when there are exactly `count` fields after the layout's. */
-static bool split(struct fields *fields, const char *line, size_t n, size_t count)
+static bool split(
+    struct fields *fields, const char *line, size_t n, const char *layout, size_t count)
 {
     if (n >= sizeof(fields->text) || memchr(line, '\0', n)) {
         return false;
@@ -40,7 +42,7 @@ static bool split(struct fields *fields, const char *line, size_t n, size_t coun
         fields->at[found] = field;
         field = tab;
     }
-    return found == count + 1 && text_eq(fields->at[0], LAYOUT);
+    return found == count + 1 && text_eq(fields->at[0], layout);
 }
 
 static bool read_int(const char *text, int64_t min, int64_t *ret)
@@ -126,7 +128,7 @@ bool desired_summary_parse(const char *line, size_t n, struct desired_summary *r
 {
     struct fields f;
     struct desired_summary s = {0};
-    if (!split(&f, line, n, 8) || !read_backend(f.at[1], &s.backend) ||
+    if (!split(&f, line, n, LAYOUT, 8) || !read_backend(f.at[1], &s.backend) ||
         !read_u32(f.at[2], UINT32_MAX, &s.vcpus) || !read_u32(f.at[3], UINT32_MAX, &s.memory_mib) ||
         !read_network(f.at[4], &s.network) || !read_power(f.at[5], &s.power) ||
         !read_flag(f.at[6], &s.is_deleting) ||
@@ -152,6 +154,18 @@ void desired_summary_of(const struct vm_desired *desired, struct desired_summary
     };
 }
 
+static enum reason source_reason(const struct vm_status *status)
+{
+    const struct condition *synced = &status->conditions[CONDITION_SYNCED];
+    const struct condition *orphaned = &status->conditions[CONDITION_ORPHANED];
+    if (orphaned->state == CONDITION_TRUE && orphaned->reason != REASON_NO_DESIRED_RECORD) {
+        return orphaned->reason;
+    }
+    bool is_invalid =
+        synced->state == CONDITION_FALSE && synced->reason == REASON_SOURCE_INVALID;
+    return is_invalid ? REASON_SOURCE_INVALID : REASON_NONE;
+}
+
 void status_summary_of(const struct vm_status *status, struct status_summary *ret)
 {
     *ret = (struct status_summary){
@@ -159,6 +173,7 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
         .ssh_port = status->ssh_port,
         .is_ready = vm_status_is_true(status, CONDITION_READY),
         .display = vm_display(status),
+        .source = source_reason(status),
         .observed_generation = status->observed_generation,
         .restart_count = status->restart.count,
         .not_before_ms = status->restart.not_before_ms,
@@ -169,9 +184,10 @@ void status_summary_write(struct buf *out, const struct vm_status *status)
 {
     struct status_summary s;
     status_summary_of(status, &s);
-    buf_printf(out, LAYOUT "\t%" PRId32 "\t%u\t%d\t%s\t%" PRIu64 "\t%" PRIu32 "\t%" PRId64, s.pid,
+    buf_printf(out,
+        STATUS_LAYOUT "\t%" PRId32 "\t%u\t%d\t%s\t%" PRIu64 "\t%" PRIu32 "\t%" PRId64 "\t%s", s.pid,
         (unsigned)s.ssh_port, s.is_ready, reason_name(s.display), s.observed_generation,
-        s.restart_count, s.not_before_ms);
+        s.restart_count, s.not_before_ms, reason_name(s.source));
 }
 
 bool status_summary_parse(const char *line, size_t n, struct status_summary *ret)
@@ -180,12 +196,12 @@ bool status_summary_parse(const char *line, size_t n, struct status_summary *ret
     struct status_summary s = {0};
     int64_t pid;
     uint32_t port;
-    if (!split(&f, line, n, 7) || !read_int(f.at[1], INT32_MIN, &pid) || pid > INT32_MAX ||
+    if (!split(&f, line, n, STATUS_LAYOUT, 8) || !read_int(f.at[1], INT32_MIN, &pid) || pid > INT32_MAX ||
         !read_u32(f.at[2], UINT16_MAX, &port) || !read_flag(f.at[3], &s.is_ready) ||
         !read_reason(f.at[4], &s.display) ||
         !text_to_u64(f.at[5], 0, UINT64_MAX, &s.observed_generation) ||
         !read_u32(f.at[6], UINT32_MAX, &s.restart_count) ||
-        !read_int(f.at[7], INT64_MIN, &s.not_before_ms)) {
+        !read_int(f.at[7], INT64_MIN, &s.not_before_ms) || !read_reason(f.at[8], &s.source)) {
         return false;
     }
     s.pid = (int32_t)pid;

@@ -33,6 +33,7 @@ struct status_summary {
     uint16_t ssh_port;
     bool is_ready;
     enum reason display; /* vm_display(); REASON_NONE only when there is no status */
+    enum reason source; /* SourceInvalid, SourceMissing, RemovedFromSource; REASON_NONE: all well */
     uint64_t observed_generation;
     uint32_t restart_count;
     int64_t not_before_ms; /* next try of a crash loop, wall; 0: none */

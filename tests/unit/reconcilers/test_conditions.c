@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What a pass says about a VM: conditions.c and trouble.c. */
+#include "specs/source_record.h"
 #include "tests/unit/reconcilers/pass_fixture.h"
 
 static const struct condition *condition_of(struct pass *pass, enum condition_type type)
@@ -326,6 +327,53 @@ static void a_failed_step_stays_told_after_its_failure_is_forgotten(void **state
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 
+/* ---- a watched VMFile ---- */
+
+static void a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct source_record *source = source_record_new("/p/VMFile.kdl", 1);
+    source->state = SOURCE_PARSE_FAILED;
+    source->line = 3;
+    source->column = 5;
+    source->message = mem_strdup("unknown node `imge`");
+    struct pass *pass = a_running_vm(f);
+    f->view.source = source;
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID);
+    assert_string_equal(condition_of(pass, CONDITION_SYNCED)->message,
+        "/p/VMFile.kdl:3:5: unknown node `imge`");
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    assert_int_equal(pass->patch->n_events, 1);
+    source->state = SOURCE_SYNCED;
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    f->view.source = NULL;
+    source_record_free(source);
+}
+
+static void a_vm_outlives_its_vmfile_and_its_block_and_says_so(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct source_record *source = source_record_new("/p/VMFile.kdl", 1);
+    struct pass *pass = a_running_vm(f);
+    f->view.source = source;
+    source->state = SOURCE_GONE;
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_SOURCE_MISSING);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    source->state = SOURCE_SYNCED;
+    texts_add(&source->removed, "other");
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE);
+    texts_add(&source->removed, f->view.name);
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_REMOVED_FROM_SOURCE);
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    f->view.source = NULL;
+    source_record_free(source);
+}
+
 /* ---- orphans ---- */
 
 static void an_orphans_status_can_be_read_again(void **state)
@@ -367,6 +415,8 @@ int main(void)
         TEST(a_vm_that_stays_down_says_why),
         TEST(a_process_that_cannot_be_killed_stalls),
         TEST(a_failed_step_stays_told_after_its_failure_is_forgotten),
+        TEST(a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready),
+        TEST(a_vm_outlives_its_vmfile_and_its_block_and_says_so),
         TEST(an_orphans_status_can_be_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,9 +57,11 @@ static void a_status_line_reads_back(void **state)
     status->restart.not_before_ms = 1700000000999;
     vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);
     vm_status_set(status, CONDITION_READY, CONDITION_TRUE, REASON_READY, NULL, 1);
+    vm_status_set(status, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID, NULL, 1);
     cleanup_buf struct buf line = BUF_INIT(0);
     status_summary_write(&line, status);
-    assert_string_equal(line.data, "v1\t4711\t65535\t1\tReady\t41\t3\t1700000000999");
+    assert_string_equal(
+        line.data, "v2\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid");
     struct status_summary summary;
     assert_true(status_summary_parse(line.data, line.len, &summary));
     assert_int_equal(summary.pid, 4711);
@@ -69,6 +71,24 @@ static void a_status_line_reads_back(void **state)
     assert_int_equal(summary.observed_generation, 41);
     assert_int_equal(summary.restart_count, 3);
     assert_int_equal(summary.not_before_ms, 1700000000999);
+    assert_int_equal(summary.source, REASON_SOURCE_INVALID);
+    vm_status_free(status);
+}
+
+static void what_a_vmfile_has_to_do_with_it_is_told_by_its_reason(void **state)
+{
+    (void)state;
+    struct vm_status *status = vm_status_new("u");
+    struct status_summary summary;
+    vm_status_set(status, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, NULL, 1);
+    status_summary_of(status, &summary);
+    assert_int_equal(summary.source, REASON_NONE);
+    vm_status_set(status, CONDITION_ORPHANED, CONDITION_TRUE, REASON_NO_DESIRED_RECORD, NULL, 1);
+    status_summary_of(status, &summary);
+    assert_int_equal(summary.source, REASON_NONE);
+    vm_status_set(status, CONDITION_ORPHANED, CONDITION_TRUE, REASON_SOURCE_MISSING, NULL, 1);
+    status_summary_of(status, &summary);
+    assert_int_equal(summary.source, REASON_SOURCE_MISSING);
     vm_status_free(status);
 }
 
@@ -89,10 +109,13 @@ static void every_line_but_the_right_one_is_refused(void **state)
         "v1\tqemu\t1\t1\tuser\trunning\t0\t1\t 1",
     };
     static const char *const bad_status[] = {
-        "v1\t1\t65536\t1\tReady\t1\t1\t1",
-        "v1\t2147483648\t1\t1\tReady\t1\t1\t1",
-        "v1\t1\t1\t1\tBored\t1\t1\t1",
-        "v1\t1\t1\t1\tReady\t1\t1\t99999999999999999999",
+        "v1\t1\t1\t1\tReady\t1\t1\t1",
+        "v1\t1\t1\t1\tReady\t1\t1\t1\t",
+        "v2\t1\t65536\t1\tReady\t1\t1\t1\t",
+        "v2\t2147483648\t1\t1\tReady\t1\t1\t1\t",
+        "v2\t1\t1\t1\tBored\t1\t1\t1\t",
+        "v2\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t",
+        "v2\t1\t1\t1\tReady\t1\t1\t1\tBored",
     };
     struct desired_summary desired;
     struct status_summary status;
@@ -255,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_desired_line_reads_back),
         cmocka_unit_test(a_status_line_reads_back),
+        cmocka_unit_test(what_a_vmfile_has_to_do_with_it_is_told_by_its_reason),
         cmocka_unit_test(every_line_but_the_right_one_is_refused),
         cmocka_unit_test(each_state_has_its_words),
         cmocka_unit_test(a_vm_that_ran_once_is_stopped_and_not_prepared),
