@@ -38,14 +38,18 @@ static void add_option(struct parser *parser, const struct arg_option *option, v
     parser->values = mem_resize(parser->values, parser->count, sizeof(*parser->values));
     parser->long_options =
         mem_resize(parser->long_options, parser->count + 1, sizeof(*parser->long_options));
-    bool has_value = option->kind != ARG_FLAG;
+    int argument = option->kind == ARG_FLAG ? no_argument
+        : option->kind == ARG_OPTIONAL      ? optional_argument
+                                            : required_argument;
     parser->all[i] = option;
     parser->values[i] = values;
-    parser->long_options[i] = (struct option){option->name,
-        has_value ? required_argument : no_argument, NULL, FIRST_LONG_ONLY + (int)i};
+    parser->long_options[i] =
+        (struct option){option->name, argument, NULL, FIRST_LONG_ONLY + (int)i};
     parser->long_options[i + 1] = (struct option){0};
     if (option->letter) {
-        buf_printf(&parser->letters, "%c%s", option->letter, has_value ? ":" : "");
+        static const char *const marks[] = {
+            [no_argument] = "", [required_argument] = ":", [optional_argument] = "::"};
+        buf_printf(&parser->letters, "%c%s", option->letter, marks[argument]);
     }
 }
 
@@ -98,6 +102,9 @@ static int store_value(
         return 0;
     case ARG_TEXT:
         *(const char **)field = text;
+        return 0;
+    case ARG_OPTIONAL:
+        *(const char **)field = text ? text : "";
         return 0;
     case ARG_REPEATED:
         arg_texts_add(field, text);
@@ -201,9 +208,10 @@ void args_describe(struct buf *out, const struct arg_option *options)
         if (o->letter) {
             (void)snprintf(letter, sizeof(letter), "-%c, ", o->letter);
         }
-        cleanup_free char *long_form =
-            mem_printf("--%s%s%s", o->name, o->value_name ? " " : "",
-                o->value_name ? o->value_name : "");
+        const char *before = !o->value_name ? "" : o->kind == ARG_OPTIONAL ? "[=" : " ";
+        const char *after = o->kind == ARG_OPTIONAL ? "]" : "";
+        cleanup_free char *long_form = mem_printf(
+            "--%s%s%s%s", o->name, before, o->value_name ? o->value_name : "", after);
         buf_printf(out, "  %s%-22s  %s\n", letter, long_form, o->help);
     }
 }

@@ -16,6 +16,7 @@ struct error;
 enum arg_kind {
     ARG_FLAG,     /* bool */
     ARG_TEXT,     /* const char *: borrowed from argv */
+    ARG_OPTIONAL, /* const char *: as ARG_TEXT, but given as --name=VALUE only; --name alone is "" */
     ARG_NUMBER,   /* uint32_t */
     ARG_MIB,      /* uint32_t: "2048", "512M", "2G" */
     ARG_GIB,      /* uint32_t: "20", "20G", "1T"; whole GiB */

@@ -96,7 +96,8 @@ static int follow_all(struct cli *cli, struct ask *ask, struct log_stream *strea
 static int carry_out(struct cli *cli, struct ask *ask, struct log_stream *streams,
     const struct follow_values *values, struct error *err)
 {
-    int rc = wish_apply(cli->store, ask->wishes, ask->count, ask->outcomes, err);
+    int rc = wish_apply_with(
+        cli->store, ask->wishes, ask->count, ask->extra, ask->outcomes, err);
     if (rc < 0) {
         return rc;
     }

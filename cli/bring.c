@@ -11,9 +11,12 @@
 #include "cli/options.h"
 #include "cli/outcome.h"
 #include "cli/pending.h"
+#include "cli/watched.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/mem.h"
+#include "store/sources.h"
 
 bool bring_has_instance(const struct bring *bring, size_t i)
 {
@@ -117,6 +120,50 @@ static int prepare_one(struct cli *cli, struct bring *bring, size_t i, struct er
     return rc;
 }
 
+/* ---- the VMFile's own record ---- */
+
+static int add_source(void *context, struct store_batch *batch, struct error *err)
+{
+    struct bring *bring = context;
+    const struct vmfile_load *load = &bring->project.load;
+    return bring->registration
+        ? sources_add_registration(bring->store, batch, bring->registration, err)
+        : sources_add_applied(
+              bring->store, batch, load->path, load->sha256, bring->digest, err);
+}
+
+/* Only what all VMs of the file come from was applied. */
+static int note_source(struct cli *cli, struct bring *bring, struct error *err)
+{
+    if (bring->targets.count < bring->project.file->n_vms) {
+        return 0;
+    }
+    bring->store = cli->store;
+    bring->extra = (struct wish_extra){add_source, bring};
+    bring->ask.extra = &bring->extra;
+    return vmfile_load_named(&bring->project.load, bring->digest, err);
+}
+
+int bring_watch(struct bring *bring, enum source_prune prune, bool starts_new, struct error *err)
+{
+    if (!bring->ask.extra) {
+        (void)error_set(err, ERR_USAGE, "--watch is for a whole VMFile, not for some of its VMs");
+        return error_help(err, "leave the names out, or --watch");
+    }
+    int rc = watched_check(bring->project.path, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct source_record *record =
+        source_record_new(bring->project.path, clock_wall_ms(clock_system()));
+    record->prune = prune;
+    record->starts_new = starts_new;
+    memcpy(record->applied_sha, bring->project.load.sha256, DIGEST_SIZE);
+    memcpy(record->applied_digest, bring->digest, DIGEST_SIZE);
+    bring->registration = record;
+    return 0;
+}
+
 int bring_prepare(struct cli *cli, struct bring *bring, const struct which_values *which,
     const struct arg_texts *words, struct error *err)
 {
@@ -140,7 +187,7 @@ int bring_prepare(struct cli *cli, struct bring *bring, const struct which_value
     for (size_t i = 0; rc == 0 && i < bring->targets.count; i++) {
         rc = prepare_one(cli, bring, i, err);
     }
-    return rc;
+    return rc < 0 ? rc : note_source(cli, bring, err);
 }
 
 void bring_clear(struct bring *bring)
@@ -151,6 +198,7 @@ void bring_clear(struct bring *bring)
     }
     free(TAKE_PTR(bring->records));
     free(TAKE_PTR(bring->pending));
+    source_record_free(TAKE_PTR(bring->registration));
     ask_clear(&bring->ask);
     targets_clear(&bring->targets);
     project_clear(&bring->project);

@@ -9,6 +9,7 @@
 #include "cli/ask.h"
 #include "cli/project.h"
 #include "cli/targets.h"
+#include "specs/source_record.h"
 #include "specs/spec_diff.h"
 #include "store/store.h"
 
@@ -24,12 +25,21 @@ struct bring {
     struct ask ask;             /* wishes with name, spec and source */
     struct vm_record *records;  /* before the wish, one for each */
     struct spec_diff *pending;  /* what disk and instance do not have of the new spec */
+    struct source_record *registration; /* the VMFile is to be watched like this; NULL: not asked */
+    char digest[DIGEST_SIZE];   /* of the VMFile and what it names, when all its VMs are meant */
+    struct store *store;
+    struct wish_extra extra;
 };
 
 /* Returns as project_load() does; bring_clear() it in any case. */
 int bring_prepare(struct cli *cli, struct bring *bring, const struct which_values *which,
     const struct arg_texts *words, struct error *err);
 void bring_clear(struct bring *bring);
+
+/* The VMFile is registered to be watched in the transaction of the wishes, all of which must be
+ * meant: -ERR_USAGE. */
+int bring_watch(
+    struct bring *bring, enum source_prune prune, bool starts_new, struct error *err);
 
 /* A process of the VM exists, or is about to. */
 bool bring_has_instance(const struct bring *bring, size_t i);

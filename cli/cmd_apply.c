@@ -14,7 +14,8 @@ struct apply_values {
     struct which_values which;
     struct follow_values follow;
     bool adopts;
-    bool prunes;
+    const char *prune;
+    bool watches;
 };
 
 static const struct arg_option options[] = {
@@ -22,8 +23,8 @@ static const struct arg_option options[] = {
     OPTION_NAME(struct apply_values),
     {"adopt", 0, ARG_FLAG, offsetof(struct apply_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
-    {"prune", 0, ARG_FLAG, offsetof(struct apply_values, prunes), NULL,
-        "destroy VMs that this VMFile no longer names"},
+    OPTION_PRUNE(struct apply_values),
+    OPTION_WATCH(struct apply_values),
     OPTIONS_FOLLOW(struct apply_values),
     OPTIONS_END,
 };
@@ -33,16 +34,26 @@ static const struct apply_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT
 static int apply(struct cli *cli, struct bring *bring, const struct apply_values *values,
     const struct arg_texts *words, struct error *err)
 {
-    int rc = bring_prepare(cli, bring, &values->which, words, err);
-    if (rc != 0) {
+    enum source_prune prune;
+    int rc = prune_parse(values->prune, &prune, err);
+    if (rc < 0 || (rc = bring_prepare(cli, bring, &values->which, words, err)) != 0) {
+        return rc;
+    }
+    if (values->watches && (rc = bring_watch(bring, prune, false, err)) < 0) {
         return rc;
     }
     for (size_t i = 0; i < bring->ask.count; i++) {
         bring->ask.wishes[i].takes_over = values->adopts;
     }
     bring->ask.goal = (struct goal){.kind = GOAL_SETTLED, .allows_drift = true};
-    rc = prune_removed(cli, &bring->project, values->prunes, err);
-    return rc < 0 ? rc : ask_carry_out(cli, &bring->ask, &values->follow, err);
+    rc = prune_removed(cli, &bring->project, prune, err);
+    if (rc == 0) {
+        rc = ask_carry_out(cli, &bring->ask, &values->follow, err);
+    }
+    if (rc >= 0 && values->watches) {
+        cli_note(cli, "watching '%s' (end it: vmctl unwatch)", bring->project.path);
+    }
+    return rc;
 }
 
 static int run(

@@ -9,6 +9,7 @@
 #include "cli/targets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "store/sources.h"
 
 struct down_values {
     struct which_values which;
@@ -63,6 +64,20 @@ static int find_known(
     return 0;
 }
 
+/* Its next change would bring destroyed VMs back. */
+static void note_watched(struct cli *cli, const char *file_option)
+{
+    struct source_record *record = NULL;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *path = NULL;
+    if (project_path(file_option, &path, &ignored) == 0 &&
+        sources_get(cli->store, path, &record, &ignored) == 0 && record) {
+        cli_note(cli, "note: '%s' is still watched: its next change makes its VMs again (vmctl "
+            "unwatch)", path);
+    }
+    source_record_free(record);
+}
+
 /* Those of the chosen that exist: what is not there is down already. */
 static int keep_existing(
     struct cli *cli, const struct targets *chosen, struct targets *ret, struct error *err)
@@ -107,6 +122,9 @@ static int run(
         .done = down->destroys ? "destroyed" : "stopped",
     };
     ask_init(&ask, &targets, down->destroys ? &destroy : &stop);
+    if (down->destroys) {
+        note_watched(cli, down->which.file);
+    }
     return ask_carry_out(cli, &ask, &down->follow, err);
 }
 

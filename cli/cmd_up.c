@@ -19,7 +19,8 @@ struct up_values {
     bool restarts;
     bool recreates;
     bool adopts;
-    bool prunes;
+    const char *prune;
+    bool watches;
     bool is_alone;
     bool is_dry_run;
 };
@@ -35,8 +36,8 @@ static const struct arg_option options[] = {
         "make the disk anew where changes need it; erases the old one"},
     {"adopt", 0, ARG_FLAG, offsetof(struct up_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
-    {"prune", 0, ARG_FLAG, offsetof(struct up_values, prunes), NULL,
-        "destroy VMs that this VMFile no longer names"},
+    OPTION_PRUNE(struct up_values),
+    OPTION_WATCH(struct up_values),
     {"no-deps", 0, ARG_FLAG, offsetof(struct up_values, is_alone), NULL,
         "leave out the VMs that those named depend on"},
     {"dry-run", 0, ARG_FLAG, offsetof(struct up_values, is_dry_run), NULL,
@@ -70,25 +71,28 @@ static void complete_wishes(struct bring *bring, const struct up_values *values)
     }
 }
 
-static int plan_up(
-    struct cli *cli, struct bring *bring, const struct up_values *values, struct error *err)
+static int plan_up(struct cli *cli, struct bring *bring, const struct up_values *values,
+    enum source_prune prune, struct error *err)
 {
     complete_wishes(bring, values);
-    int rc = values->prunes ? prune_plan(cli, &bring->project, err)
-                            : prune_removed(cli, &bring->project, false, err);
+    int rc = prune_plan(cli, &bring->project, prune, err);
     return rc < 0 ? rc : bring_plan(cli, bring, err);
 }
 
 static int bring_up(struct cli *cli, struct bring *bring, const struct up_values *values,
     const struct arg_texts *words, struct error *err)
 {
+    enum source_prune prune;
     bring->wants_dependencies = !values->is_alone;
-    int rc = bring_prepare(cli, bring, &values->which, words, err);
-    if (rc != 0) {
+    int rc = prune_parse(values->prune, &prune, err);
+    if (rc < 0 || (rc = bring_prepare(cli, bring, &values->which, words, err)) != 0) {
+        return rc;
+    }
+    if (values->watches && (rc = bring_watch(bring, prune, true, err)) < 0) {
         return rc;
     }
     if (values->is_dry_run) {
-        return plan_up(cli, bring, values, err);
+        return plan_up(cli, bring, values, prune, err);
     }
     if (!values->follow.is_detached) {
         rc = bring_await_deletions(cli, bring, values->follow.timeout_ms, err);
@@ -99,8 +103,14 @@ static int bring_up(struct cli *cli, struct bring *bring, const struct up_values
     complete_wishes(bring, values);
     bring->ask.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
     bring->ask.shows_provision = true;
-    rc = prune_removed(cli, &bring->project, values->prunes, err);
-    return rc < 0 ? rc : ask_carry_out(cli, &bring->ask, &values->follow, err);
+    rc = prune_removed(cli, &bring->project, prune, err);
+    if (rc == 0) {
+        rc = ask_carry_out(cli, &bring->ask, &values->follow, err);
+    }
+    if (rc >= 0 && values->watches) {
+        cli_note(cli, "watching '%s' (end it: vmctl unwatch)", bring->project.path);
+    }
+    return rc;
 }
 
 static int run(

@@ -7,7 +7,9 @@
 #include "cli/follow.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/project.h"
 #include "cli/targets.h"
+#include "cli/watched.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "store/store.h"
@@ -169,19 +171,36 @@ static int wait_for(struct cli *cli, const struct targets *names, const struct g
     return rc;
 }
 
+static bool means_file(const struct wait_values *values, const struct arg_texts *words)
+{
+    return words->count + values->which.names.count == 0 && !values->which.is_all;
+}
+
+/* A VMFile that is watched and was just edited: its VMs are not what it says before vmctld has
+ * taken it up. */
+static int settle_file(
+    struct cli *cli, const struct wait_values *values, int64_t *timeout_ms, struct error *err)
+{
+    cleanup_free char *path = NULL;
+    int rc = project_path(values->which.file, &path, err);
+    return rc < 0 ? rc : watched_settle(cli, path, timeout_ms, err);
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
 {
     const struct wait_values *wait = values;
     struct goal goal;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    int64_t timeout_ms = wait->timeout_ms;
     int rc = choose_goal(wait, &goal, err);
-    if (rc < 0) {
+    if (rc < 0 || (goal.kind != GOAL_DELETED && means_file(wait, words) &&
+                      (rc = settle_file(cli, wait, &timeout_ms, err)) != 0)) {
         return rc;
     }
     rc = goal.kind == GOAL_DELETED ? find_remaining(cli, &wait->which, words, &targets, err)
                                    : targets_find(cli, &wait->which, words, &targets, err);
-    return rc != 0 ? rc : wait_for(cli, &targets, &goal, wait->timeout_ms, err);
+    return rc != 0 ? rc : wait_for(cli, &targets, &goal, timeout_ms, err);
 }
 
 const struct command command_wait = {
@@ -190,7 +209,8 @@ const struct command command_wait = {
     .usage = "[OPTIONS] [VM...]",
     .details = "Ends at once, with the reason, when a VM cannot get there any more: it never\n"
                "waits for the deadline of a dead VM. --ready also fails while settings wait for\n"
-               "a restart. Without a name: the VMs of the VMFile.",
+               "a restart. Without a name: the VMs of the VMFile; of a watched one only once\n"
+               "vmctld has taken up the file as it is now.",
     .examples = "  vmctl wait web --ready --timeout 2m\n"
                 "  vmctl wait --all --stopped\n"
                 "  vmctl wait web --for=condition=GuestReachable",

@@ -14,6 +14,8 @@ const struct command *const cli_commands[] = {
     &command_provision,
     &command_apply,
     &command_diff,
+    &command_watch,
+    &command_unwatch,
     &command_validate,
     &command_fmt,
     &command_create,

@@ -69,19 +69,25 @@ static bool is_shown(const struct arg_option *option)
     return option->help != NULL;
 }
 
+/* As the next word, that is. */
+static bool takes_value(const struct arg_option *option)
+{
+    return option->value_name && option->kind != ARG_OPTIONAL;
+}
+
 static bool takes_file(const struct arg_option *option)
 {
-    return option->value_name && is_file_word(option->value_name);
+    return takes_value(option) && is_file_word(option->value_name);
 }
 
 static bool takes_vm(const struct arg_option *option)
 {
-    return text_eq(option->value_name, "VM");
+    return takes_value(option) && text_eq(option->value_name, "VM");
 }
 
 static bool takes_other(const struct arg_option *option)
 {
-    return option->value_name && !takes_file(option) && !takes_vm(option);
+    return takes_value(option) && !takes_file(option) && !takes_vm(option);
 }
 
 /* Appends " --name -x" for each option of the table that is `wanted`. */

@@ -218,13 +218,21 @@ static bool has_drifted(
     const struct condition *synced = fresh(record->status, CONDITION_SYNCED, generation);
     return goal->kind == GOAL_READY && !goal->allows_drift && synced && !is_renewing(record) &&
         synced->state == CONDITION_FALSE &&
-        (synced->reason == REASON_RESTART_REQUIRED || synced->reason == REASON_RECREATE_REQUIRED);
+        (synced->reason == REASON_RESTART_REQUIRED || synced->reason == REASON_RECREATE_REQUIRED ||
+            synced->reason == REASON_SOURCE_INVALID);
 }
 
 static void tell_drift(
     const struct goal_subject *subject, const struct vm_status *status, struct error *err)
 {
     const struct condition *synced = &status->conditions[CONDITION_SYNCED];
+    if (synced->reason == REASON_SOURCE_INVALID) {
+        (void)error_set(err, ERR_VMFILE_INVALID, "vm '%s' is not what its VMFile says now: %s",
+            subject->name, synced->message ? synced->message : "it is not valid");
+        (void)error_help(err, "put the VMFile right (vmctl watch --list), or accept it: "
+            "--allow-drift");
+        return;
+    }
     bool needs_restart = synced->reason == REASON_RESTART_REQUIRED;
     (void)error_set(err, ERR_VM_FAILED, "vm '%s' does not run as its spec says: %s required (%s)",
         subject->name, needs_restart ? "restart" : "recreate",

@@ -41,4 +41,11 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 };
         {"no-wait", 0, ARG_FLAG, offsetof(type, follow.is_detached), NULL, NULL},                  \
         {"timeout", 0, ARG_DURATION, offsetof(type, follow.timeout_ms), "DURATION",                \
             "stop following after this long [default: 10m]"}
+/* A `const char *prune`: see prune_parse(). */
+#define OPTION_PRUNE(type)                                                                         \
+    {"prune", 0, ARG_OPTIONAL, offsetof(type, prune), "stop|destroy",                              \
+        "destroy, or just stop, VMs that the VMFile no longer names"}
+#define OPTION_WATCH(type)                                                                         \
+    {"watch", 0, ARG_FLAG, offsetof(type, watches), NULL,                                          \
+        "from now on do the same after every change of the VMFile"}
 #define OPTIONS_END {NULL, 0, ARG_FLAG, 0, NULL, NULL}

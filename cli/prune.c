@@ -27,24 +27,43 @@ static int find_removed(
     return rc;
 }
 
-static int destroy(struct cli *cli, const struct targets *removed, struct error *err)
+int prune_parse(const char *text, enum source_prune *ret, struct error *err)
 {
-    cleanup_with(ask_clear) struct ask ask = {.goal.kind = GOAL_DELETED, .begun = "destroying"};
-    static const struct wish pattern = {.deletes = true};
+    int prune = !text ? SOURCE_PRUNE_NOTHING
+        : !text[0]    ? SOURCE_PRUNE_DESTROY
+                      : source_prune_parse(text);
+    if (prune < 0) {
+        return error_set(
+            err, ERR_USAGE, "--prune: '%s' is neither stop nor destroy", text);
+    }
+    *ret = (enum source_prune)prune;
+    return 0;
+}
+
+static int end_all(struct cli *cli, const struct targets *removed, const struct wish *pattern,
+    const char *begun, struct error *err)
+{
+    cleanup_with(ask_clear) struct ask ask = {.goal.kind = GOAL_SETTLED, .begun = begun};
     static const struct follow_values in_background = {.is_detached = true};
-    ask_init(&ask, removed, &pattern);
+    ask_init(&ask, removed, pattern);
     return ask_carry_out(cli, &ask, &in_background, err);
 }
 
-int prune_removed(struct cli *cli, const struct project *project, bool destroys, struct error *err)
+int prune_removed(struct cli *cli, const struct project *project, enum source_prune prune,
+    struct error *err)
 {
+    static const struct wish stop = {.sets_power = true, .power = POWER_STOPPED};
+    static const struct wish destroy = {.deletes = true};
     cleanup_with(targets_clear) struct targets removed = {.count = 0};
     int rc = find_removed(cli, project, &removed, err);
     if (rc < 0 || removed.count == 0) {
         return rc;
     }
-    if (destroys) {
-        return destroy(cli, &removed, err);
+    if (prune == SOURCE_PRUNE_DESTROY) {
+        return end_all(cli, &removed, &destroy, "destroying", err);
+    }
+    if (prune == SOURCE_PRUNE_STOP) {
+        return end_all(cli, &removed, &stop, "stopping", err);
     }
     for (size_t i = 0; i < removed.count; i++) {
         cli_note(cli, "note: vm '%s' is no longer in %s and is left as it is (vmctl up --prune "
@@ -53,16 +72,22 @@ int prune_removed(struct cli *cli, const struct project *project, bool destroys,
     return 0;
 }
 
-int prune_plan(struct cli *cli, const struct project *project, struct error *err)
+int prune_plan(struct cli *cli, const struct project *project, enum source_prune prune,
+    struct error *err)
 {
+    if (prune == SOURCE_PRUNE_NOTHING) {
+        return prune_removed(cli, project, prune, err);
+    }
     cleanup_with(targets_clear) struct targets removed = {.count = 0};
     int rc = find_removed(cli, project, &removed, err);
     for (size_t i = 0; rc == 0 && i < removed.count; i++) {
+        bool is_stop = prune == SOURCE_PRUNE_STOP;
         if (answer_is_open(cli)) {
-            answer_outcome(cli, removed.names[i], &(struct wish_outcome){.result = WISH_DELETED});
+            const struct wish_outcome outcome = {.result = is_stop ? WISH_STOPPED : WISH_DELETED};
+            answer_outcome(cli, removed.names[i], &outcome);
             answer_result(cli, removed.names[i], "planned");
         } else {
-            printf("%s: destroyed (dry run)\n", removed.names[i]);
+            printf("%s: %s (dry run)\n", removed.names[i], is_stop ? "stopped" : "destroyed");
         }
     }
     return rc;

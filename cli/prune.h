@@ -4,13 +4,19 @@
 
 #include <stdbool.h>
 
+#include "specs/source_record.h"
+
 struct cli;
 struct error;
 struct project;
 
-/* Notes each on stderr; with `destroys` asks for their deletion instead and says so. */
-int prune_removed(
-    struct cli *cli, const struct project *project, bool destroys, struct error *err);
+/* The value of --prune: NULL (not given) is nothing, "" is destroy. -ERR_USAGE. */
+int prune_parse(const char *text, enum source_prune *ret, struct error *err);
 
-/* Tells which would be destroyed, and writes nothing. */
-int prune_plan(struct cli *cli, const struct project *project, struct error *err);
+/* Notes each on stderr; or asks for their end, or their deletion, and says so. */
+int prune_removed(struct cli *cli, const struct project *project, enum source_prune prune,
+    struct error *err);
+
+/* Tells which would be, and writes nothing. */
+int prune_plan(struct cli *cli, const struct project *project, enum source_prune prune,
+    struct error *err);

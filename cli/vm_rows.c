@@ -102,12 +102,20 @@ static void add_wide(struct table *table, const struct vm_row *row, int64_t now_
     table_add(table, row->vnc ? row->vnc : "-");
 }
 
+/* As kubectl has it for nodes: "Ready,SchedulingDisabled". free() it. */
+static char *state_and_source(const struct vm_row *row)
+{
+    bool is_said = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
+    return mem_printf("%s%s%s", vm_row_state(row), is_said ? "," : "",
+        is_said ? reason_name(row->status.source) : "");
+}
+
 /* In the last column, where words may follow: when a crash loop goes on. */
 static void add_state(struct table *table, const struct vm_row *row, int64_t now_ms)
 {
-    const char *state = vm_row_state(row);
+    cleanup_free char *state = state_and_source(row);
     int64_t left_ms = row->status.not_before_ms - now_ms;
-    bool is_looping = text_eq(state, reason_name(REASON_CRASH_LOOP_BACK_OFF));
+    bool is_looping = text_eq(vm_row_state(row), reason_name(REASON_CRASH_LOOP_BACK_OFF));
     char left[DURATION_SIZE];
     if (!is_looping || left_ms <= 0) {
         table_add(table, state);
@@ -126,7 +134,8 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
     add_number_or_dash(table, has_process ? row->status.ssh_port : 0);
     if (is_wide) {
-        table_add(table, vm_row_state(row));
+        cleanup_free char *state = state_and_source(row);
+        table_add(table, state);
         add_wide(table, row, now_ms);
     } else {
         add_state(table, row, now_ms);

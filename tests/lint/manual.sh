@@ -105,7 +105,7 @@ for heading in $(sed -nE 's/^\.Ss ([a-z-]+)$/\1/p' $vmctl_1); do
         continue
     fi
     for option in $(part_of "$heading" | grep -oE -- '(^|[^a-zA-Z-])--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort -u); do
-        { "$vmctl" "$heading" --help; "$vmctl" --help; } | grep -Eq -- "$option( |\$)" ||
+        { "$vmctl" "$heading" --help; "$vmctl" --help; } | grep -Eq -- "$option( |\[|\$)" ||
             complain "$vmctl_1: $heading has no option $option"
     done
 done

@@ -19,6 +19,7 @@ struct values {
     uint32_t memory_mib, disk_gib;
     int64_t duration_ms;
     struct arg_texts names;
+    const char *optional;
 };
 
 static const struct arg_option options[] = {
@@ -29,6 +30,7 @@ static const struct arg_option options[] = {
     {"memory", 0, ARG_MIB, offsetof(struct values, memory_mib), "MB", "memory"},
     {"disk", 0, ARG_GIB, offsetof(struct values, disk_gib), "GB", "disk"},
     {"name", 0, ARG_REPEATED, offsetof(struct values, names), "NAME", "names"},
+    {"prune", 0, ARG_OPTIONAL, offsetof(struct values, optional), "HOW", "how, or as usual"},
     {"hidden", 0, ARG_FLAG, offsetof(struct values, flag), NULL, NULL},
     {NULL, 0, ARG_FLAG, 0, NULL, NULL},
 };
@@ -59,6 +61,22 @@ static struct parsed parse(char *line, bool stops)
     const struct arg_set set = {options, &parsed.values};
     parsed.rc = args_parse(argc, argv, &set, 1, stops, &parsed.words, &parsed.err);
     return parsed;
+}
+
+static void an_optional_value_is_given_with_an_equals_sign_only(void **state)
+{
+    (void)state;
+    char none[] = "x web", bare[] = "x --prune web", given[] = "x --prune=stop web";
+    __attribute__((cleanup(parsed_clear))) struct parsed a = parse(none, false);
+    __attribute__((cleanup(parsed_clear))) struct parsed b = parse(bare, false);
+    __attribute__((cleanup(parsed_clear))) struct parsed c = parse(given, false);
+    assert_null(a.values.optional);
+    assert_string_equal(b.values.optional, "");
+    assert_int_equal(b.words.count, 1);
+    assert_string_equal(c.values.optional, "stop");
+    cleanup_buf struct buf out = BUF_INIT(0);
+    args_describe(&out, options);
+    assert_non_null(strstr(buf_str(&out), "--prune[=HOW]"));
 }
 
 static void options_are_read_in_every_usual_form(void **state)
@@ -189,6 +207,7 @@ static void help_lists_what_is_not_hidden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_optional_value_is_given_with_an_equals_sign_only),
         cmocka_unit_test(options_are_read_in_every_usual_form),
         cmocka_unit_test(words_behind_dashes_are_not_options),
         cmocka_unit_test(dashes_at_the_start_leave_no_word_before_them),

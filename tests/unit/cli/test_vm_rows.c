@@ -62,6 +62,16 @@ static void without_a_process_there_are_dashes(void **state)
         "web    qemu      2       512   user      -     -     Stopped   30s   0          -\n");
 }
 
+static void what_its_vmfile_has_to_do_with_it_stands_beside_the_state(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status.source = REASON_SOURCE_INVALID;
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE\n"
+        "web    qemu      2       512   user      7     10022   Ready,SourceInvalid\n");
+}
+
 static void what_cannot_be_known_is_a_question_mark(void **state)
 {
     (void)state;
@@ -124,6 +134,7 @@ int main(void)
         cmocka_unit_test(a_running_vm_has_a_process_and_a_port),
         cmocka_unit_test(wide_rows_tell_age_restarts_and_vnc),
         cmocka_unit_test(without_a_process_there_are_dashes),
+        cmocka_unit_test(what_its_vmfile_has_to_do_with_it_stands_beside_the_state),
         cmocka_unit_test(what_cannot_be_known_is_a_question_mark),
         cmocka_unit_test(a_vm_that_is_gone_is_deleted),
         cmocka_unit_test(rows_that_come_later_stay_in_line),

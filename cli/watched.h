@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Watched VMFiles as commands see them: their paths, and waiting until vmctld has caught up. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cli;
+struct error;
+
+/*
+ * The absolute path of a VMFile or a directory of them, as the sources table has it; `word` NULL is
+ * the default VMFile. It need not exist, so that what is gone can be unwatched. free() it.
+ */
+int watched_path(const char *word, char **ret, bool *ret_is_directory, struct error *err);
+
+/* Refuses what vmctld could not follow: a pipe, a path that is no text. -ERR_USAGE. */
+int watched_check(const char *path, struct error *err);
+
+/*
+ * Waits until vmctld has applied the VMFile at `path` as it is now, or its directory's; nothing to
+ * wait for when it is not watched, or is invalid: its reader tells of that. The file is compared
+ * with what was applied, so an edit just before counts.
+ *
+ * 0, or a negative error: -ERR_VM_CONFLICT and -ERR_VMFILE_INVALID when vmctld refused it,
+ * -ERR_TIMEOUT; or a positive exit status when interrupted. *timeout_ms becomes what is left of it.
+ */
+int watched_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err);
