@@ -11,6 +11,7 @@
 #include "cli/global.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -190,6 +191,7 @@ int main(int argc, char **argv)
 {
     struct cli cli = {.output = OUTPUT_TEXT};
     struct error err = {.code = ERR_NONE};
+    fs_hold_standard_fds();
     umask(077); /* keys, disks and logs are nobody else's */
     log_init(LOG_WARN);
     store_guard();

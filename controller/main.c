@@ -11,6 +11,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/text.h"
 
@@ -106,6 +107,7 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
 int main(int argc, char **argv)
 {
     struct daemon_options options = {0};
+    fs_hold_standard_fds();
     int status = read_options(argc, argv, &options);
     if (status >= 0) {
         return status;

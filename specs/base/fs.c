@@ -267,3 +267,12 @@ int fs_remove_tree(const char *path, struct error *err)
     }
     return 0;
 }
+
+void fs_hold_standard_fds(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) { /* open(2) gives the lowest free number: this one */
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}

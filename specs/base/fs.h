@@ -57,3 +57,8 @@ int fs_write_all(int fd, const void *bytes, size_t n, struct error *err);
  */
 int fs_listen_unix(const char *path, int *ret_fd, struct error *err);
 int fs_connect_unix(const char *path, int *ret_fd, struct error *err);
+
+/* First of all in main(): where standard input, output or error is closed, holds its number, so that
+ * no file opened later (the store's) is taken for it. What is written there fails, as to a closed
+ * one. */
+void fs_hold_standard_fds(void);

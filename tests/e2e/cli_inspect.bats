@@ -223,7 +223,7 @@ KDL
     run vmctl events
     [ "$status" -eq 0 ]
     [[ "${lines[0]}" =~ ^AGE\ +TYPE\ +REASON\ +COUNT\ +VM\ +MESSAGE$ ]]
-    [[ "${lines[-1]}" =~ ^[0-9]+s\ +Normal\ +Stopped\ +1\ +web\ +stopped$ ]]
+    [[ "${lines[-1]}" =~ ^[0-9]+s\ +Normal\ +Stopped\ +1\ +web\ +stopped ]]
     run vmctl events db
     [[ "$output" == *"started (pid "*")"* && "$output" != *web* ]]
     [[ "$output" != *"?"* ]]
@@ -449,4 +449,18 @@ answer() {
     done
     run vmctl up --help
     says "may be repeated"
+}
+
+@test "with standard output closed nothing is written into the store, and it is a failure" {
+    vmfile web
+    vmctl up -q
+    run bash -c 'vmctl list >&-'
+    [ "$status" -eq 1 ]
+    run timeout 20 bash -c 'vmctl get -w >&-'
+    [ "$status" -eq 1 ]
+    run bash -c 'vmctl stop web <&- >&- 2>&-'
+    [ "$status" -eq 1 ]
+    run grep -ac -e NAME -e stopped "$data/store/lock.mdb"
+    [ "$output" = 0 ]
+    [ "$(field Status web)" = Stopped ]
 }
