@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/adopt.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -72,7 +73,7 @@ static int stop(const struct cli *cli, const struct import_vm *vm, struct error 
 /* ---- one VM ---- */
 
 static int import_one(struct cli *cli, const struct import_values *values,
-    struct import_request *request, enum import_result *ret, struct error *err)
+    struct import_request *request, enum import_result *ret, int32_t *ret_pid, struct error *err)
 {
     const struct import_vm *vm = request->vm;
     bool is_readable = vm->problem.code == ERR_NONE;
@@ -82,20 +83,31 @@ static int import_one(struct cli *cli, const struct import_values *values,
         return rc;
     }
     bool is_ours = record.desired != NULL; /* then what runs is ours, too */
-    if (values->stops && is_readable && !is_ours && import_is_running(&cli->places, vm)) {
-        rc = stop(cli, vm, err);
+    cleanup_with(import_running_clear) struct import_running running = {.pid = 0};
+    if (is_readable && !is_ours && import_is_running(&cli->places, vm)) {
+        rc = values->stops ? stop(cli, vm, err) : adopt_running(cli, vm, &running, err);
+        request->running = values->stops ? NULL : &running;
     }
-    return rc < 0 ? rc : import_take_over(cli->store, request, ret, err);
+    if (rc == 0) {
+        rc = import_take_over(cli->store, request, ret, err);
+    }
+    *ret_pid = rc == 0 ? running.pid : 0;
+    request->running = NULL;
+    return rc;
 }
 
-static void tell(const struct import_vm *vm, enum import_result result)
+static void tell(const struct import_vm *vm, enum import_result result, int32_t pid)
 {
     static const char *const words[] = {
         [IMPORT_DONE] = "imported, stopped",
         [IMPORT_UNCHANGED] = "imported before",
         [IMPORT_GONE] = "imported before, and destroyed since",
     };
-    printf("%s: %s\n", vm->name, words[result]);
+    if (result == IMPORT_DONE && pid) {
+        printf("%s: imported, running (pid %d)\n", vm->name, (int)pid);
+    } else {
+        printf("%s: %s\n", vm->name, words[result]);
+    }
 }
 
 /* ---- all of them ---- */
@@ -106,12 +118,13 @@ static int import_all(struct cli *cli, const struct import_values *values, const
     int status = 0;
     for (size_t i = 0; i < list->count; i++) {
         enum import_result result = IMPORT_DONE;
+        int32_t pid = 0;
         struct error err = {.code = ERR_NONE};
         struct import_request request = {
             .vm = &list->vms[i], .path = path, .source = project->path, .user = values->user};
         request.spec = project->file ? project_find_vm(project, request.vm->name) : NULL;
-        if (import_one(cli, values, &request, &result, &err) == 0) {
-            tell(request.vm, result);
+        if (import_one(cli, values, &request, &result, &pid, &err) == 0) {
+            tell(request.vm, result, pid);
         } else {
             cli_print_error(cli, &err);
             status = status ? status : error_exit_status(err.code);
@@ -141,7 +154,7 @@ static int import_file(struct cli *cli, const struct import_values *values, cons
         cli_note(cli, "there are no VMs in '%s'", path);
     } else if (status == 0) {
         cli_note(cli,
-            "start them with `vmctl start` or `vmctl up`; '%s' is left as it is:\n"
+            "start those that are off with `vmctl start` or `vmctl up`; '%s' is left as it is:\n"
             "do not use the original vmctl on these VMs any more",
             path);
     }
@@ -167,8 +180,8 @@ const struct command command_import = {
     .summary = "Take over the VMs of the original vmctl",
     .usage = "[OPTIONS] [PATH]",
     .details = "Reads its vms.json [default: the one in the data directory] and makes its VMs ours:\n"
-               "stopped, each with its disk, keys, seed, MAC address and SSH port. A VM that runs is\n"
-               "refused, or shut down first with --stop. With --file, what a VMFile says of a VM of\n"
+               "each with its disk, keys, seed, MAC address and SSH port. A VM that runs goes on\n"
+               "running, or is shut down first with --stop. With --file, what a VMFile says of a VM of\n"
                "the same name is taken from there, so that `vmctl up` finds it unchanged. Doing it\n"
                "again does nothing.",
     .examples = "  vmctl import\n"

@@ -18,6 +18,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/proc_stat.h"
 
 enum { STATUS_UNKNOWN = -1 };
 
@@ -55,46 +56,11 @@ static int status_of_reaped(int pidfd)
     return info.exit_code;
 }
 
-/* ---- /proc/PID/stat, proc(5) ---- */
-
-enum {
-    FIRST_FIELD_AFTER_NAME = 3,
-    FIELD_STATE = 3,
-    FIELD_START_TICKS = 22,
-    FIELD_EXIT_CODE = 52,
-    STAT_MAX = 2048,
-};
-
-/* Points at field `number` in `line`, or NULL. The name, field 2, may hold anything: fields are
- * counted from its last parenthesis. */
-static const char *stat_field(const char *line, int number)
-{
-    const char *at = strrchr(line, ')');
-    for (int field = FIRST_FIELD_AFTER_NAME; at && field <= number; field++) {
-        at = strchr(at + 1, ' ');
-    }
-    return at ? at + 1 : NULL;
-}
-
-static bool read_stat(pid_t pid, char line[STAT_MAX])
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, line, STAT_MAX - 1);
-    line[n > 0 ? n : 0] = '\0';
-    return n > 0;
-}
+/* ---- /proc/PID/stat ---- */
 
 bool process_start_ticks(pid_t pid, uint64_t *ret_ticks)
 {
-    char line[STAT_MAX];
-    const char *field = read_stat(pid, line) ? stat_field(line, FIELD_START_TICKS) : NULL;
-    if (!field) {
-        return false;
-    }
-    *ret_ticks = strtoull(field, NULL, 10);
-    return true;
+    return proc_stat_start_ticks(pid, ret_ticks);
 }
 
 /* The kernel shows the exit code only to those who may trace the process, to others 0: so only a
@@ -117,12 +83,12 @@ static bool is_named(int pidfd)
 /* Of a zombie that is not our child and not reaped yet: orphans are reaped late by some PID 1. */
 static int status_of_zombie(const struct process *process)
 {
-    char line[STAT_MAX];
-    if (!is_traceable(process->pid) || !read_stat(process->pid, line)) {
+    char line[PROC_STAT_MAX];
+    if (!is_traceable(process->pid) || !proc_stat_read(process->pid, line)) {
         return STATUS_UNKNOWN;
     }
-    const char *state = stat_field(line, FIELD_STATE);
-    const char *code = stat_field(line, FIELD_EXIT_CODE);
+    const char *state = proc_stat_field(line, PROC_STAT_STATE);
+    const char *code = proc_stat_field(line, PROC_STAT_EXIT_CODE);
     bool is_zombie = state && *state == 'Z' && code && is_named(process->pidfd);
     return is_zombie ? (int)strtol(code, NULL, 10) : STATUS_UNKNOWN;
 }

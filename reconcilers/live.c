@@ -29,12 +29,30 @@ static bool is_any_pending(
            has_live(diff, "vcpus") || has_live(diff, "memory");
 }
 
+/* Live changes name parts of the machine (net0, disk0) as our arguments do. */
+static void put_off(struct spec_diff *diff)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        struct spec_change *change = &diff->changes[i];
+        bool is_of_machine = text_eq(change->field, "disk") || text_eq(change->field, "forward");
+        if (is_of_machine && change->disposition == DISPOSITION_LIVE) {
+            change->disposition = DISPOSITION_RESTART;
+        }
+        if (change->disposition > diff->strongest) {
+            diff->strongest = change->disposition;
+        }
+    }
+}
+
 static void compare(struct live_comparison *comparison, const struct pass *pass)
 {
     struct vm_spec *running = vm_status_applied_spec(pass->view->status);
     spec_diff_clear(&comparison->diff);
     comparison->is_pending = false;
-    if (running) {
+    if (running && pass->view->status->instance.is_foreign) {
+        comparison->diff = spec_diff(running, pass->env.spec);
+        put_off(&comparison->diff);
+    } else if (running) {
         comparison->diff = spec_diff(running, pass->env.spec);
         comparison->is_pending = is_any_pending(&comparison->diff, running, pass->env.spec);
     }
@@ -77,7 +95,8 @@ bool live_is_check_due(const struct pass *pass)
     const struct situation *s = &pass->situation;
     bool is_idle = (!vm->op || vm->op_action == ACTION_APPLY) && vm->outcome.action == ACTION_NONE;
     bool is_settled = !s->has_step && (s->is_reached || !s->expects_ssh);
-    return is_idle && is_settled && s->power == POWER_RUNNING &&
+    bool is_ours = !pass->view->status->instance.is_foreign;
+    return is_idle && is_settled && is_ours && s->power == POWER_RUNNING &&
            pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
 }
 

@@ -119,7 +119,8 @@ static bool instances_equal(const struct vm_instance *a, const struct vm_instanc
     return text_eq(a->iid, b->iid) && a->journal == b->journal && text_eq(a->boot_id, b->boot_id) &&
            a->pid == b->pid && a->start_ticks == b->start_ticks &&
            a->started_at_ms == b->started_at_ms && a->start_deadline_ms == b->start_deadline_ms &&
-           a->stop_deadline_ms == b->stop_deadline_ms && a->cause == b->cause;
+           a->stop_deadline_ms == b->stop_deadline_ms && a->cause == b->cause &&
+           a->is_foreign == b->is_foreign;
 }
 
 static bool restarts_equal(const struct vm_restart *a, const struct vm_restart *b)

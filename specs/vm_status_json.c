@@ -37,6 +37,7 @@ static json_t *instance_to_json(const struct vm_instance *instance)
     json_put_int(json, "stopDeadline", instance->stop_deadline_ms);
     json_put_text(json, "cause", exit_cause_name(instance->cause));
     json_put_text(json, "accel", instance->accel);
+    json_put_flag(json, "foreign", instance->is_foreign);
     return json;
 }
 
@@ -164,6 +165,7 @@ static void read_instance(struct vm_instance *instance, const json_t *json)
     instance->stop_deadline_ms = json_int(json, "stopDeadline", 0);
     instance->cause = read_cause(json, "cause");
     instance->accel = json_copy_text(json, "accel");
+    instance->is_foreign = json_flag(json, "foreign", false);
 }
 
 static void read_restart(struct vm_restart *restart, const json_t *json)

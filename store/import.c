@@ -38,6 +38,16 @@ static bool is_process_of(int32_t pid, const char *overlay_path)
         memmem(buf_str(&words), words.len, overlay_path, strlen(overlay_path)) != NULL;
 }
 
+bool import_is_process_of(const struct import_vm *vm, int32_t pid)
+{
+    return is_process_of(pid, vm->overlay_path);
+}
+
+void import_running_clear(struct import_running *running)
+{
+    free(TAKE_PTR(running->vnc));
+}
+
 bool import_is_running(const struct places *places, const struct import_vm *vm)
 {
     cleanup_free char *ours = places_vm(places, vm->name, VM_OVERLAY);
@@ -83,6 +93,12 @@ static char *find_files(const struct places *places, const struct import_vm *vm)
         return mem_strndup(overlay, strlen(overlay) - strlen("/overlay.qcow2"));
     }
     return find_quarantined(places, vm->name);
+}
+
+char *import_directory(const struct places *places, const struct import_vm *vm)
+{
+    cleanup_free char *overlay = places_vm(places, vm->name, VM_OVERLAY);
+    return fs_exists(overlay) ? places_vm(places, vm->name, VM_DIR) : find_files(places, vm);
 }
 
 static int tell_missing(const struct import_vm *vm, struct error *err)
@@ -169,6 +185,9 @@ static int make_desired(struct takeover *takeover, struct error *err)
     }
     takeover->desired = vm_desired_new(spec, clock_wall_ms(clock_system()));
     takeover->desired->generation = 1;
+    if (request->running) {
+        takeover->desired->power = request->running->is_paused ? POWER_SUSPENDED : POWER_RUNNING;
+    }
     takeover->desired->source = request->spec ? mem_strdup(request->source) : NULL;
     return 0;
 }
@@ -186,6 +205,45 @@ static int record_prepared(struct takeover *takeover, struct error *err)
     return 0;
 }
 
+/* What the machine that runs was started with, as far as that is a matter of its machine: the rest
+ * is as the desired spec says. */
+static json_t *applied_spec(const struct takeover *takeover)
+{
+    const struct vm_spec *handle = takeover->request->vm->spec;
+    struct vm_spec *spec = vm_spec_copy(takeover->desired->spec);
+    spec->vcpus = handle->vcpus;
+    spec->memory_mib = handle->memory_mib;
+    spec->max_vcpus = 0;
+    spec->max_memory_mib = 0;
+    spec->disk_gib = handle->disk_gib;
+    spec->network.mode = handle->network.mode;
+    free(spec->network.bridge);
+    spec->network.bridge = mem_strdup(handle->network.bridge);
+    spec->network.n_forwards = 0;
+    json_t *json = vm_spec_to_json(spec);
+    vm_spec_free(spec);
+    return json;
+}
+
+/* The controller finds it by its alive.lock and goes on from there. */
+static void record_instance(struct takeover *takeover, int64_t now_ms)
+{
+    const struct import_running *running = takeover->request->running;
+    struct vm_status *status = takeover->status;
+    struct vm_instance *instance = &status->instance;
+    *instance = (struct vm_instance){.pid = running->pid,
+        .start_ticks = running->start_ticks,
+        .started_at_ms = running->started_at_ms,
+        .accel = mem_strdup(running->accel),
+        .is_foreign = true};
+    memcpy(instance->iid, running->iid, sizeof(instance->iid));
+    memcpy(instance->boot_id, running->boot_id, sizeof(instance->boot_id));
+    status->vnc = mem_strdup(running->vnc);
+    status->applied_spec = applied_spec(takeover);
+    vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, now_ms);
+    vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING, NULL, now_ms);
+}
+
 static int make_status(struct takeover *takeover, struct error *err)
 {
     int64_t now_ms = clock_wall_ms(clock_system());
@@ -195,6 +253,9 @@ static int make_status(struct takeover *takeover, struct error *err)
     vm_status_set(status, CONDITION_PREPARED, CONDITION_TRUE, REASON_PREPARED, NULL, now_ms);
     vm_status_set(status, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
     vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
+    if (takeover->request->running) {
+        record_instance(takeover, now_ms);
+    }
     return record_prepared(takeover, err);
 }
 
@@ -218,6 +279,15 @@ static bool take_lease(const struct takeover *takeover, const struct lease_list 
     return true;
 }
 
+/* A machine that runs cannot be given another one. */
+static int refuse_without(const struct takeover *takeover, const char *key, struct error *err)
+{
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' runs with %s, which another vm has here",
+        name_of(takeover), key);
+    return error_help(
+        err, "destroy that vm, or shut this one down first: vmctl import --stop");
+}
+
 static int keep_addresses(struct takeover *takeover, struct store_batch *batch, struct error *err)
 {
     const struct import_vm *vm = takeover->request->vm;
@@ -229,16 +299,22 @@ static int keep_addresses(struct takeover *takeover, struct store_batch *batch, 
     }
     cleanup_free char *port_key = mem_printf("tcp/%u", vm->ssh_port);
     cleanup_free char *mac_key = mem_printf("mac/%s", vm->mac ? vm->mac : "");
-    if (vm->ssh_port && mode == NETWORK_USER &&
-        take_lease(takeover, &leases, batch, port_key, "ssh")) {
-        takeover->status->ssh_port = vm->ssh_port;
-    }
+    bool is_running = takeover->request->running != NULL;
+    bool needs_port = vm->ssh_port && mode == NETWORK_USER;
     bool needs_own_mac = mode == NETWORK_TAP || mode == NETWORK_VNIC;
+    if (needs_port && take_lease(takeover, &leases, batch, port_key, "ssh")) {
+        takeover->status->ssh_port = vm->ssh_port;
+        takeover->status->ssh_host = is_running ? mem_strdup("127.0.0.1") : NULL;
+    } else if (needs_port && is_running) {
+        rc = refuse_without(takeover, port_key, err);
+    }
     if (vm->mac && (!needs_own_mac || take_lease(takeover, &leases, batch, mac_key, "mac"))) {
         takeover->status->mac = mem_strdup(vm->mac);
+    } else if (vm->mac && is_running && rc == 0) {
+        rc = refuse_without(takeover, mac_key, err);
     }
     lease_list_clear(&leases);
-    return 0;
+    return rc;
 }
 
 static int commit(struct takeover *takeover, struct error *err)
@@ -331,7 +407,10 @@ int import_take_over(struct store *store, const struct import_request *request,
         return -(int)err->code;
     }
     int rc = look(&takeover, &is_known, ret, err);
-    if (rc < 0 || is_known || (rc = check_is_off(&takeover, err)) < 0) {
+    if (rc < 0 || is_known) {
+        return rc;
+    }
+    if (!request->running && (rc = check_is_off(&takeover, err)) < 0) {
         return rc;
     }
     rc = take_over(&takeover, err);

@@ -27,6 +27,7 @@ static struct machine *machine_open(struct reconciler_host *host, const char *vm
         .vm_name = mem_strdup(vm_name),
         .lock_path = places_vm(host->places, vm_name, VM_ALIVE_LOCK),
         .control_path = places_vm(host->places, vm_name, VM_CONTROL_SOCKET),
+        .foreign_path = places_vm(host->places, vm_name, VM_QMP_SOCKET),
         .log_path = places_vm(host->places, vm_name, VM_QEMU_LOG),
         .changed = changed,
         .context = context,
@@ -63,6 +64,7 @@ static void machine_close(struct machine *machine)
     free(machine->vm_name);
     free(machine->lock_path);
     free(machine->control_path);
+    free(machine->foreign_path);
     free(machine->log_path);
     free(machine->last_output);
     free(machine);
@@ -128,17 +130,17 @@ static void find_answering_process(struct machine *machine, const struct vm_inst
     }
 }
 
-static void open_monitor(struct machine *machine, const char *iid)
+static void open_monitor(struct machine *machine, const char *iid, const char *socket_path)
 {
     machine->monitor = monitor_new(
-        machine->host->loop, machine->vm_name, machine->control_path, iid, tell_changed, machine);
+        machine->host->loop, machine->vm_name, socket_path, iid, tell_changed, machine);
 }
 
 static void machine_release(struct machine *machine)
 {
     if (machine->go_fd >= 0) {
         spawn_release(TAKE_FD(machine->go_fd));
-        open_monitor(machine, machine->process_iid);
+        open_monitor(machine, machine->process_iid, machine->control_path);
     }
 }
 
@@ -193,7 +195,8 @@ static void observe_alive(
     drop_other_instance(machine, instance->iid);
     find_recorded_process(machine, instance);
     if (!machine->monitor) {
-        open_monitor(machine, instance->iid);
+        open_monitor(machine, instance->iid,
+            instance->is_foreign ? machine->foreign_path : machine->control_path);
     }
     find_answering_process(machine, instance);
     ret->run_state = monitor_run_state(machine->monitor);

@@ -34,7 +34,8 @@ static struct vm_status *a_filled_status(void)
         .start_deadline_ms = 12,
         .stop_deadline_ms = 13,
         .cause = EXIT_GUEST_PANIC,
-        .accel = mem_strdup("kvm")};
+        .accel = mem_strdup("kvm"),
+        .is_foreign = true};
     strcpy(status->observer, "session-1");
     status->restart = (struct vm_restart){.count = 3,
         .last_failed_iid = "iid-0",
@@ -83,6 +84,7 @@ static void a_filled_status_survives_json(void **state)
     assert_true(vm_status_equal(status, back));
     assert_int_equal(back->instance.journal, JOURNAL_STOP);
     assert_int_equal(back->instance.pid, 4711);
+    assert_true(back->instance.is_foreign);
     assert_int_equal(back->restart.last_exit_status, 139);
     assert_int_equal(back->conditions[CONDITION_ORPHANED].last_transition_ms, 1009);
     assert_string_equal(back->conditions[CONDITION_READY].message, "why");
@@ -173,7 +175,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 11 + 7 + 4 + 6 + 3);
+    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 12 + 7 + 4 + 6 + 3);
     vm_status_free(status);
 }
 

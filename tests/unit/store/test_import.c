@@ -411,6 +411,79 @@ static void a_disk_that_qemu_has_open_is_left_alone(void **state)
     import_list_clear(&list);
 }
 
+static const struct import_running as_it_runs = {.pid = 4711,
+    .start_ticks = 99,
+    .boot_id = "boot",
+    .iid = "00000000000000000000000000000000",
+    .started_at_ms = 1234,
+    .accel = "tcg",
+    .vnc = (char *)(uintptr_t)"127.0.0.1:5901"};
+
+static void one_that_runs_becomes_the_instance(void **state)
+{
+    const struct fixture *f = *state;
+    struct error err = {0};
+    enum import_result result;
+    cleanup_free char *dir = vm_dir(f, "web");
+    make_files(f, dir);
+    struct import_list list = read_one(f, dir);
+    struct vm_spec *spec = vm_spec_new("web");
+    spec->image.kind = IMAGE_URL;
+    spec->image.location = mem_strdup("https://example.org/noble.img");
+    spec->vcpus = 8;
+    const struct import_request request = {.vm = &list.vms[0],
+        .running = &as_it_runs,
+        .path = "/vms.json",
+        .spec = spec,
+        .source = "/p/VMFile.kdl"};
+    must(import_take_over(f->store, &request, &result, &err), &err);
+    struct vm_record record = get_vm(f->store, "web");
+    const struct vm_status *status = record.status;
+    assert_int_equal(record.desired->power, POWER_RUNNING);
+    assert_int_equal(status->instance.pid, 4711);
+    assert_int_equal(status->instance.start_ticks, 99);
+    assert_int_equal(status->instance.journal, JOURNAL_NONE);
+    assert_string_equal(status->instance.iid, as_it_runs.iid);
+    assert_true(status->instance.is_foreign);
+    assert_string_equal(status->vnc, "127.0.0.1:5901");
+    assert_string_equal(status->ssh_host, "127.0.0.1");
+    assert_int_equal(status->ssh_port, 10042);
+    assert_int_equal(json_int(status->applied_spec, "vcpus", 0), 2); /* with what it was started */
+    assert_true(status->applied_generation != record.desired->generation);
+    vm_record_clear(&record);
+    vm_spec_free(spec);
+    import_list_clear(&list);
+}
+
+static void one_that_runs_with_another_vms_port_is_refused(void **state)
+{
+    const struct fixture *f = *state;
+    struct error err = {0};
+    enum import_result result;
+    char uid[TEXT_ID_SIZE];
+    cleanup_free char *dir = vm_dir(f, "web");
+    make_files(f, dir);
+    assert_int_equal(create_vm(f->store, "other", uid), 0);
+    struct lease lease = {.key = mem_strdup("tcp/10042"), .vm_name = mem_strdup("other"),
+        .purpose = mem_strdup("ssh")};
+    memcpy(lease.uid, uid, sizeof(uid));
+    struct store_batch *batch = store_batch_new();
+    store_batch_take_lease(batch, &lease);
+    assert_int_equal(commit(f->store, batch), 0);
+    struct import_list list = read_one(f, dir);
+    const struct import_request request = {
+        .vm = &list.vms[0], .running = &as_it_runs, .path = "/vms.json"};
+    assert_int_equal(
+        import_take_over(f->store, &request, &result, &err), -ERR_VM_CONFLICT);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_null(record.desired);
+    vm_record_clear(&record);
+    import_list_clear(&list);
+    free(lease.key);
+    free(lease.vm_name);
+    free(lease.purpose);
+}
+
 static void a_process_counts_only_if_it_is_of_this_vm(void **state)
 {
     const struct fixture *f = *state;
@@ -456,6 +529,8 @@ int main(void)
         store_test(a_disk_that_is_gone_or_has_lost_its_base_is_told),
         store_test(the_base_of_a_disk_is_found_by_relative_and_absolute_names),
         store_test(a_disk_that_qemu_has_open_is_left_alone),
+        store_test(one_that_runs_becomes_the_instance),
+        store_test(one_that_runs_with_another_vms_port_is_refused),
         store_test(a_process_counts_only_if_it_is_of_this_vm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

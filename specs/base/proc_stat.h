@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* /proc/PID/stat (proc(5)): with pid and boot id, the start time names a process for ever. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+    PROC_STAT_MAX = 2048,
+    PROC_STAT_STATE = 3,
+    PROC_STAT_START_TICKS = 22,
+    PROC_STAT_EXIT_CODE = 52,
+};
+
+/* False when there is no such process. */
+bool proc_stat_read(pid_t pid, char line[PROC_STAT_MAX]);
+
+/* Points at field `number` (from 3 on) in `line`; NULL: it has not that many. */
+const char *proc_stat_field(const char *line, int number);
+
+/* Clock ticks since the host's boot. */
+bool proc_stat_start_ticks(pid_t pid, uint64_t *ret_ticks);
