@@ -40,31 +40,108 @@ char *image_temporary_path(const struct places *places, const char *key)
 
 /* The source as qemu-img is to open it: as this format, from this one file, with no file below it
  * whatever the image says (QEMU's "json:" file names). free() it. */
-static char *source_name(const struct image_conversion *conversion)
+static char *source_name(const struct image_foreign *format, const char *path)
 {
     cleanup_json json_t *file =
-        json_pack("{s:s, s:s}", "driver", "file", "filename", conversion->from);
-    cleanup_json json_t *source = json_pack("{s:s, s:n, s:O}", "driver",
-        conversion->format->driver, "backing", "file", file);
+        json_pack("{s:s, s:s}", "driver", "file", "filename", path);
+    cleanup_json json_t *source =
+        json_pack("{s:s, s:n, s:O}", "driver", format->driver, "backing", "file", file);
     cleanup_free char *text = source ? json_dumps(source, JSON_COMPACT) : NULL;
     return text ? mem_printf("json:%s", text) : NULL;
+}
+
+/* `qemu-img check`, where it can tell that a part is missing, then `qemu-img convert`. */
+struct converter {
+    struct op op; /* first: op_cancel() finds the converter by it */
+    struct loop *loop;
+    struct op *stage;
+    const struct image_foreign *format;
+    char *from, *to;
+    int64_t timeout_ms;
+    child_done_fn *done;
+    void *context;
+};
+
+static void free_converter(struct converter *converter)
+{
+    op_cancel(converter->stage);
+    free(converter->from);
+    free(converter->to);
+    free(converter);
+}
+
+static void cancel_converter(struct op *op)
+{
+    free_converter((struct converter *)op);
+}
+
+static void finish(void *context, const struct error *err, const char *output)
+{
+    struct converter *converter = context;
+    child_done_fn *done = converter->done;
+    void *done_context = converter->context;
+    converter->stage = NULL;
+    free_converter(converter);
+    done(done_context, err, output);
+}
+
+static struct op *start(
+    struct converter *converter, const char *const *argv, child_done_fn *done)
+{
+    struct child_request request = {.argv = argv, .timeout_ms = converter->timeout_ms};
+    return child_start(converter->loop, &request, done, converter);
+}
+
+static void start_conversion(struct converter *converter)
+{
+    cleanup_free char *source = source_name(converter->format, converter->from);
+    /* A name that is no UTF-8 cannot be said in JSON: then the header's check has to do alone. */
+    const char *pinned[] = {
+        "qemu-img", "convert", "-q", "-O", "qcow2", source, converter->to, NULL};
+    const char *plain[] = {"qemu-img", "convert", "-q", "-f", converter->format->driver, "-O",
+        "qcow2", converter->from, converter->to, NULL};
+    converter->stage = start(converter, source ? pinned : plain, finish);
+}
+
+static void on_checked(void *context, const struct error *err, const char *output)
+{
+    struct converter *converter = context;
+    converter->stage = NULL;
+    if (err) {
+        finish(converter, err, output);
+    } else {
+        start_conversion(converter);
+    }
+}
+
+static void start_check(struct converter *converter)
+{
+    cleanup_free char *source = source_name(converter->format, converter->from);
+    const char *pinned[] = {"qemu-img", "check", "-q", source, NULL};
+    const char *plain[] = {
+        "qemu-img", "check", "-q", "-f", converter->format->driver, converter->from, NULL};
+    converter->stage = start(converter, source ? pinned : plain, on_checked);
 }
 
 struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
     child_done_fn *done, void *context)
 {
-    cleanup_free char *source = source_name(conversion);
-    /* A name that is no UTF-8 cannot be said in JSON: then the header's check has to do alone. */
-    const char *pinned[] = {
-        "qemu-img", "convert", "-q", "-O", "qcow2", source, conversion->to, NULL};
-    const char *plain[] = {"qemu-img", "convert", "-q", "-f", conversion->format->driver, "-O",
-        "qcow2", conversion->from, conversion->to, NULL};
     int64_t size = fs_size(conversion->from);
-    struct child_request request = {
-        .argv = source ? pinned : plain,
+    struct converter *converter = mem_new(struct converter);
+    *converter = (struct converter){.op.cancel = cancel_converter,
+        .loop = loop,
+        .format = conversion->format,
+        .from = mem_strdup(conversion->from),
+        .to = mem_strdup(conversion->to),
         .timeout_ms = TIMEOUT_MS + (size >> 30) * TIMEOUT_PER_GIB_MS,
-    };
-    return child_start(loop, &request, done, context);
+        .done = done,
+        .context = context};
+    if (conversion->format->has_check) {
+        start_check(converter);
+    } else {
+        start_conversion(converter);
+    }
+    return &converter->op;
 }
 
 int image_convert_error(const char *title, const struct image_conversion *conversion,

@@ -33,7 +33,8 @@ void image_conversion_clear(struct image_conversion *conversion);
 /* A file name in images/.part that is nobody else's. free() it. */
 char *image_temporary_path(const struct places *places, const char *key);
 
-/* `conversion` is copied as far as it is needed. The deadline grows with the size of the source. */
+/* `conversion` is copied as far as it is needed. The deadline grows with the size of the source. What
+ * qemu-img finds to be cut off is not converted: it would fill what is missing with zeros. */
 struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
     child_done_fn *done, void *context);
 

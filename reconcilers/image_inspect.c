@@ -76,6 +76,16 @@ int image_foreign_of_file(
         return error_set_errno(err, ERR_IO, errno, "cannot read image '%s'", path);
     }
     const struct image_foreign *foreign = image_foreign_format(head, (size_t)n);
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot stat image '%s'", path);
+    }
+    uint64_t size = image_foreign_size(head, (size_t)n);
+    if ((uint64_t)st.st_size < size) {
+        error_set(err, ERR_IMAGE_FORMAT, "%s is cut off: it has %lld bytes and should have %llu",
+            title, (long long)st.st_size, (unsigned long long)size);
+        return error_help(err, "get the image again: it was not copied or downloaded to its end");
+    }
     const char *dependency = foreign ? image_foreign_dependency(head, (size_t)n) : NULL;
     if (dependency) {
         error_set(err, ERR_IMAGE_FORMAT, "%s is a %s image that is not complete: %s", title,

@@ -27,7 +27,7 @@ int compression_of_file(
     const char *path, const char *name, enum compression *ret, struct error *err);
 
 /* *ret: the other hypervisor's format that the file is in, NULL: in none. -ERR_IMAGE_FORMAT when it
- * names further files. `title` is what messages call it. */
+ * names further files, or is shorter than it says. `title` is what messages call it. */
 int image_foreign_of_file(
     const char *path, const char *title, const struct image_foreign **ret, struct error *err);
 

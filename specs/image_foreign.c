@@ -13,6 +13,9 @@ enum {
     VMDK_TEXT = 512,       /* where QEMU looks for the descriptor, whatever the header says */
     VHD_TYPE = 60,         /* u32, big-endian */
     VHD_DIFFERENCING = 4,
+    VDI_DATA = 0x158,      /* u32, little-endian: offset of the first block */
+    VDI_BLOCK_SIZE = 0x178,
+    VDI_N_ALLOCATED = 0x184,
     QED_FEATURES = 16,     /* u64, little-endian */
     QED_BACKING_FILE = 1,
 };
@@ -27,13 +30,13 @@ static const struct {
     const char *magic;
     size_t offset, n;
 } formats[] = {
-    [VMDK_SPARSE] = {{"VMDK", "vmdk"}, "KDMV", 0, 4},
-    [VMDK_OLD] = {{"VMDK", "vmdk"}, "COWD", 0, 4},
-    [VMDK_DESCRIPTION] = {{"VMDK", "vmdk"}, vmdk_title, 0, sizeof(vmdk_title) - 1},
-    [VHDX] = {{"VHDX", "vhdx"}, "vhdxfile", 0, 8},
-    [VHD] = {{"VHD", "vpc"}, "conectix", 0, 8},
-    [VDI] = {{"VDI", "vdi"}, "\x7f\x10\xda\xbe", 64, 4},
-    [QED] = {{"QED", "qed"}, "QED\0", 0, 4},
+    [VMDK_SPARSE] = {{"VMDK", "vmdk", true}, "KDMV", 0, 4},
+    [VMDK_OLD] = {{"VMDK", "vmdk", true}, "COWD", 0, 4},
+    [VMDK_DESCRIPTION] = {{"VMDK", "vmdk", true}, vmdk_title, 0, sizeof(vmdk_title) - 1},
+    [VHDX] = {{"VHDX", "vhdx", false}, "vhdxfile", 0, 8},
+    [VHD] = {{"VHD", "vpc", false}, "conectix", 0, 8},
+    [VDI] = {{"VDI", "vdi", false}, "\x7f\x10\xda\xbe", 64, 4},
+    [QED] = {{"QED", "qed", true}, "QED\0", 0, 4},
 };
 
 /* -1: none. */
@@ -54,13 +57,18 @@ const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n)
     return kind < 0 ? NULL : &formats[kind].format;
 }
 
-static uint64_t little_u64(const uint8_t *p)
+static uint64_t little(const uint8_t *p, int n)
 {
     uint64_t value = 0;
-    for (int i = 7; i >= 0; i--) {
-        value = value << 8 | p[i];
+    while (n > 0) {
+        value = value << 8 | p[--n];
     }
     return value;
+}
+
+static uint64_t little_u64(const uint8_t *p)
+{
+    return little(p, 8);
 }
 
 static bool contains(const uint8_t *bytes, size_t n, const char *text)
@@ -112,4 +120,14 @@ const char *image_foreign_dependency(const uint8_t *head, size_t n)
     default:
         return NULL;
     }
+}
+
+uint64_t image_foreign_size(const uint8_t *head, size_t n)
+{
+    if (kind_of(head, n) != VDI || n < VDI_N_ALLOCATED + 4) {
+        return 0;
+    }
+    /* 32 bits each: the product fits */
+    return little(head + VDI_DATA, 4)
+        + little(head + VDI_BLOCK_SIZE, 4) * little(head + VDI_N_ALLOCATED, 4);
 }

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@ enum { IMAGE_FOREIGN_HEAD_SIZE = 512 + 20 * 512 }; /* bytes that are enough for 
 struct image_foreign {
     const char *name;   /* "VMDK", "VHDX" …: for people */
     const char *driver; /* what qemu-img calls it */
+    bool has_check;     /* `qemu-img check` finds what lies behind the end of the file */
 };
 
 /* What begins with these bytes; NULL: none of these formats. Static. IMAGE_HEAD_SIZE bytes are enough
@@ -25,3 +27,7 @@ const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n);
 /* Why the image cannot be taken alone ("it is a description of other files"); NULL: it can. A
  * VHDX with a parent is not seen: qemu-img refuses it without opening the parent. */
 const char *image_foreign_dependency(const uint8_t *head, size_t n);
+
+/* Where the file must end at the earliest, by its header, in bytes: qemu-img would fill what is
+ * missing with zeros. 0: the header does not say. */
+uint64_t image_foreign_size(const uint8_t *head, size_t n);

@@ -473,6 +473,20 @@ static void a_conversion_that_fails_says_why_and_leaves_nothing(void **state)
     assert_no_temporary_files(f);
 }
 
+/* The guest would read what is missing as zeros. */
+static void one_that_is_cut_off_is_not_converted(void **state)
+{
+    static const char *const drivers[] = {"vmdk", "vdi", "qed"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
+        cleanup_free char *path = foreign_file(f, drivers[i], NULL);
+        assert_int_equal(truncate(path, fs_size(path) - 128 * 1024), 0);
+        enum error_code code = fetch(f, IMAGE_FILE, path, NULL);
+        assert_true(code == ERR_IMAGE_CONVERSION || code == ERR_IMAGE_FORMAT);
+    }
+    assert_no_temporary_files(f);
+}
+
 static void without_qemu_img_nothing_is_converted(void **state)
 {
     struct fixture *f = *state;
@@ -576,6 +590,7 @@ int main(void)
         TEST(a_vmdk_that_names_other_files_is_never_opened),
         TEST(a_vmdk_with_a_parent_is_refused),
         TEST(a_conversion_that_fails_says_why_and_leaves_nothing),
+        TEST(one_that_is_cut_off_is_not_converted),
         TEST(without_qemu_img_nothing_is_converted),
         TEST(a_conversion_nobody_waits_for_is_ended),
         TEST(a_full_disk_is_told_and_leaves_nothing),

@@ -119,6 +119,21 @@ static void a_qed_with_a_backing_file_is_seen(void **state)
     assert_non_null(image_foreign_dependency(head, sizeof(head)));
 }
 
+static void a_vdi_says_how_long_it_is(void **state)
+{
+    (void)state;
+    memcpy(head + 64, "\x7f\x10\xda\xbe", 4);
+    head[0x159] = 0x02; /* data from 512 on */
+    head[0x17a] = 0x10; /* blocks of 1 MiB */
+    head[0x184] = 3;
+    assert_int_equal(image_foreign_size(head, sizeof(head)), 512 + 3 * 1024 * 1024);
+    memset(head + 0x158, 0xff, 0x188 - 0x158);
+    assert_true(image_foreign_size(head, sizeof(head)) > UINT64_MAX - ((uint64_t)1 << 34));
+    assert_int_equal(image_foreign_size(head, 0x187), 0);
+    clear(state);
+    assert_int_equal(image_foreign_size(head, sizeof(head)), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, clear)
@@ -131,6 +146,7 @@ int main(void)
         TEST(one_extent_of_a_split_vmdk_is_seen),
         TEST(a_differencing_vhd_depends_on_its_parent),
         TEST(a_qed_with_a_backing_file_is_seen),
+        TEST(a_vdi_says_how_long_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
