@@ -45,7 +45,8 @@ static int apply(struct cli *cli, struct bring *bring, const struct apply_values
     for (size_t i = 0; i < bring->ask.count; i++) {
         bring->ask.wishes[i].takes_over = values->adopts;
     }
-    bring->ask.goal = (struct goal){.kind = GOAL_SETTLED, .allows_drift = true};
+    bring->ask.goal = (struct goal){
+        .kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true};
     rc = prune_removed(cli, &bring->project, prune, err);
     if (rc == 0) {
         rc = ask_carry_out(cli, &bring->ask, &values->follow, err);

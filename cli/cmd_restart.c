@@ -6,7 +6,7 @@
 
 static const struct power_command restart = {
     .wish = {.sets_power = true, .power = POWER_RUNNING, .restarts = true, .retries = true},
-    .goal = {.kind = GOAL_READY, .allows_drift = true},
+    .goal = {.kind = GOAL_READY, .allows_drift = true, .ignores_steps = true},
     .begun = "restarting",
     .done = "restarted",
     .shows_provision = true,

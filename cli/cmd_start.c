@@ -6,7 +6,7 @@
 
 static const struct power_command start = {
     .wish = {.sets_power = true, .power = POWER_RUNNING, .retries = true},
-    .goal = {.kind = GOAL_READY, .allows_drift = true},
+    .goal = {.kind = GOAL_READY, .allows_drift = true, .ignores_steps = true},
     .begun = "starting",
     .done = "started",
     .shows_provision = true,

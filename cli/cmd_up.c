@@ -101,7 +101,9 @@ static int bring_up(struct cli *cli, struct bring *bring, const struct up_values
         }
     }
     complete_wishes(bring, values);
-    bring->ask.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
+    bring->ask.goal = (struct goal){.kind = GOAL_READY,
+        .allows_drift = true,
+        .ignores_steps = values->skips_provision};
     bring->ask.shows_provision = true;
     rc = prune_removed(cli, &bring->project, prune, err);
     if (rc == 0) {

@@ -75,6 +75,16 @@ static void show_output(struct follower *follower, struct follow_target *target,
     }
 }
 
+/* What this command did not ask for, it does not fail for; nor does it hide it. */
+static void warn_of_steps(
+    const struct cli *cli, const char *name, const struct vm_status *status)
+{
+    const char *message = status->conditions[CONDITION_PROVISIONED].message;
+    cli_note(cli, "%s: warning: not ready, its provisioning failed before%s%s", name,
+        message ? ": " : "", message ? message : "");
+    cli_note(cli, "%s: run the steps again: vmctl provision --name %s", name, name);
+}
+
 static void tell_end(struct follower *follower, const struct follow_target *target,
     const struct vm_record *record)
 {
@@ -84,6 +94,8 @@ static void tell_end(struct follower *follower, const struct follow_target *targ
     if (target->result == GOAL_FAILED) {
         cli_print_error(cli, &target->error);
         events_explain(cli, target->name, target->error.message);
+    } else if (goal_ignored_steps(&target->goal, record)) {
+        warn_of_steps(cli, target->name, record->status);
     } else if (is_of_ready && record->status->ssh_port) {
         cli_note(cli, "%s: ready (ssh %s:%u)", target->name,
             record->status->ssh_host ? record->status->ssh_host : "127.0.0.1",

@@ -84,7 +84,8 @@ static bool is_renewing(const struct vm_record *record)
 static bool is_down(const struct vm_record *record, uint64_t generation)
 {
     static const enum reason reasons[] = {
-        REASON_STOPPED, REASON_GUEST_SHUTDOWN, REASON_GUEST_PANICKED, REASON_PROCESS_EXITED};
+        REASON_STOPPED, REASON_GUEST_SHUTDOWN, REASON_GUEST_PANICKED, REASON_PROCESS_EXITED,
+        REASON_LIVENESS_FAILED};
     const struct vm_status *status = record->status;
     const struct condition *running = fresh(status, CONDITION_RUNNING, generation);
     if (!running || running->state != CONDITION_FALSE || status->instance.iid[0]) {
@@ -122,13 +123,33 @@ static bool is_applying(const struct vm_status *status)
     return synced->state == CONDITION_FALSE && synced->reason == REASON_APPLYING;
 }
 
+static bool is_of_provisioning(enum reason reason)
+{
+    return reason == REASON_STEP_FAILED || reason == REASON_STEP_TIMEOUT ||
+        reason == REASON_UPLOAD_FAILED || reason == REASON_INTERRUPTED;
+}
+
+/* Provisioning comes last of what Ready needs but the probes: the rest is as it should be. */
+static bool lacks_only_steps(const struct vm_status *status, uint64_t generation)
+{
+    const struct condition *ready = fresh(status, CONDITION_READY, generation);
+    return ready && ready->state == CONDITION_FALSE && status->provision.is_failed &&
+        is_of_provisioning(ready->reason);
+}
+
+static bool is_ready(const struct goal *goal, const struct vm_status *status, uint64_t generation)
+{
+    return has(status, CONDITION_READY, CONDITION_TRUE, generation) ||
+        (goal->ignores_steps && lacks_only_steps(status, generation));
+}
+
 static bool is_reached(
     const struct goal *goal, const struct vm_record *record, uint64_t generation)
 {
     const struct vm_status *status = record->status;
     switch (goal->kind) {
     case GOAL_READY:
-        return has(status, CONDITION_READY, CONDITION_TRUE, generation) && !is_renewing(record) &&
+        return is_ready(goal, status, generation) && !is_renewing(record) &&
             (goal->allows_drift ? !is_applying(status) : is_in_sync(status, generation));
     case GOAL_RUNNING:
         return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) && !is_renewing(record);
@@ -174,12 +195,6 @@ static void tell_trouble(const struct goal_subject *subject, const struct vm_sta
     }
 }
 
-static bool is_of_provisioning(enum reason reason)
-{
-    return reason == REASON_STEP_FAILED || reason == REASON_STEP_TIMEOUT ||
-        reason == REASON_UPLOAD_FAILED || reason == REASON_INTERRUPTED;
-}
-
 /* A failed provision step is no obstacle to a stop, a deletion, a suspension. */
 static bool is_stalled_for(
     const struct goal *goal, const struct vm_status *status, uint64_t generation)
@@ -188,7 +203,7 @@ static bool is_stalled_for(
     if (!stalled || stalled->state != CONDITION_TRUE) {
         return false;
     }
-    bool cares = goal->kind == GOAL_READY || goal->kind == GOAL_PROVISIONED ||
+    bool cares = (goal->kind == GOAL_READY && !goal->ignores_steps) || goal->kind == GOAL_PROVISIONED ||
         (goal->kind == GOAL_CONDITION &&
             (goal->type == CONDITION_READY || goal->type == CONDITION_PROVISIONED));
     return cares || !is_of_provisioning(stalled->reason);
@@ -278,6 +293,12 @@ static bool is_hopeless(const struct goal *goal, const struct goal_subject *subj
         return true;
     }
     return false;
+}
+
+bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record)
+{
+    return goal_resolve(goal, record).kind == GOAL_READY && goal->ignores_steps &&
+        !vm_status_is_true(record->status, CONDITION_READY);
 }
 
 /* ---- who ---- */

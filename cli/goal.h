@@ -36,6 +36,7 @@ enum goal_kind {
 struct goal {
     enum goal_kind kind;
     bool allows_drift;           /* GOAL_READY: an instance older than its spec is fine, too */
+    bool ignores_steps; /* GOAL_READY: a failed provision step is an old one, not asked for now */
     bool is_wished; /* the follower's own wish: never reached once another one took it back */
     enum condition_type type;    /* GOAL_CONDITION */
     enum condition_state state;
@@ -57,6 +58,10 @@ struct goal goal_resolve(const struct goal *goal, const struct vm_record *record
 /* GOAL_FAILED: *err says why; its code decides the exit status. */
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
     const struct vm_record *record, struct error *err);
+
+/* The goal was reached though provisioning has failed before: worth a warning. The record is the one
+ * that goal_check() called GOAL_REACHED. */
+bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record);
 
 /* "ready", "stopped" …; of GOAL_CONDITION the condition's name. Static text. */
 const char *goal_word(const struct goal *goal);

@@ -218,6 +218,29 @@ static void a_failed_step_is_no_obstacle_to_a_stop(void **state)
     assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_FAILED);
 }
 
+static void an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    const char *uid = record.desired->uid;
+    struct goal goal = {.kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true};
+    make_ready(&record);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_REACHED);
+    assert_false(goal_ignored_steps(&goal, &record));
+    record.status->provision.is_failed = true;
+    set(&record, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED);
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_STEP_FAILED);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_STEP_FAILED);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_REACHED);
+    assert_true(goal_ignored_steps(&goal, &record));
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_SSH); /* it boots again */
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_PENDING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_FAILED);
+}
+
 static void stopped_means_that_no_instance_is_left(void **state)
 {
     (void)state;
@@ -341,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_trouble),
         cmocka_unit_test(a_trouble_never_decides_another_exit_status),
         cmocka_unit_test(a_failed_step_is_no_obstacle_to_a_stop),
+        cmocka_unit_test(an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps),
         cmocka_unit_test(stopped_means_that_no_instance_is_left),
         cmocka_unit_test(a_vm_that_is_not_meant_to_run_fails_at_once),
         cmocka_unit_test(a_deletion_fails_every_other_goal),
