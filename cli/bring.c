@@ -89,15 +89,6 @@ static void tell(const struct cli *cli, const struct ask *ask, size_t i)
 
 /* ---- preparation ---- */
 
-/* Said, because a user who wrote probes relies on them. */
-static void note_unchecked(const struct cli *cli, const struct vm_spec *spec)
-{
-    if (spec->n_ready > 0) {
-        cli_note(cli, "%s: note: `ready` is not checked by this version; Ready means SSH and steps",
-            spec->name);
-    }
-}
-
 static int prepare_one(struct cli *cli, struct bring *bring, size_t i, struct error *err)
 {
     struct wish *wish = &bring->ask.wishes[i];
@@ -115,7 +106,6 @@ static int prepare_one(struct cli *cli, struct bring *bring, size_t i, struct er
     int rc = store_get(cli->store, wish->name, &bring->records[i], err);
     if (rc == 0) {
         bring->pending[i] = pending_changes(&bring->records[i], wish->spec);
-        note_unchecked(cli, wish->spec);
     }
     return rc;
 }

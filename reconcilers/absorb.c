@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/checks.h"
 #include "reconcilers/failure.h"
 #include "reconcilers/live.h"
 #include "reconcilers/ports.h"
@@ -215,7 +216,9 @@ bool pass_absorb(struct pass *pass)
     if (action == ACTION_NONE) {
         return false; /* what is there belongs to an operation that is still under way */
     }
-    if (pass->view->desired) {
+    if (action == ACTION_CHECK) { /* either way a result: its own clock says when to try again */
+        has_changed = pass->view->desired && checks_absorb(pass);
+    } else if (pass->view->desired) {
         if (!vm->outcome.is_ok) {
             has_changed = absorb_failure(pass);
         } else {
@@ -244,6 +247,7 @@ bool pass_note_reset(struct pass *pass)
     }
     if (is_reset && is_reached) {
         pass->patch->status->was_reached = false;
+        checks_reset(pass); /* what it served is down, too */
         return true;
     }
     vm->n_resets = pass->machine.n_resets;
@@ -269,6 +273,7 @@ static void begin_provision(struct pass *pass)
     };
     memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
     pass_steps_digest(spec, provision->digest);
+    checks_reset(pass);
     pass->vm->n_interrupted = 0;
 }
 
@@ -337,6 +342,7 @@ bool pass_acknowledge(struct pass *pass)
     status->observed_generation = desired->generation;
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
+    live_take_over(pass);
     acknowledge_provision(pass);
     acknowledge_media(pass);
     vm_forget_failure(pass->vm);

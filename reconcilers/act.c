@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "reconcilers/addresses.h"
+#include "reconcilers/checks.h"
 #include "reconcilers/exits.h"
 #include "reconcilers/failure.h"
 #include "reconcilers/step_record.h"
@@ -135,6 +136,21 @@ static int64_t act_run_step(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
+/* Changes nothing in the guest but what a probe's own command does: killed before or after, and done
+ * twice, it is tried again. */
+static int64_t act_check(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    if (!pass->situation.expects_ssh && addresses_discover(pass)) {
+        return VERDICT_NOW;
+    }
+    enum check_kind kind = checks_next(pass);
+    vm_begin(vm, ACTION_CHECK, generation_of(pass));
+    vm->outcome.check = kind;
+    vm->op = vm->backend->guest->check(vm->guest, &pass->env, kind, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
 /* ---- start ---- */
 
 /* The intent of a start: an instance id, and what it will be built from. No effect yet. */
@@ -152,6 +168,7 @@ static int64_t act_begin_start(struct pass *pass)
     status->applied_spec = vm_spec_to_json(pass->env.spec);
     status->applied_generation = generation_of(pass);
     status->was_reached = false;
+    checks_reset(pass);
     pass->vm->reach_deadline_ms = 0;
     pass->vm->n_ports_tried = 0;
     return VERDICT_NOW;
@@ -200,6 +217,7 @@ static int64_t act_back_off(struct pass *pass)
 static int64_t act_record_exit(struct pass *pass)
 {
     exits_record(pass);
+    checks_reset(pass);
     pass->vm->reach_deadline_ms = 0;
     pass->vm->last_command_ms = 0;
     pass->vm->has_guest_left = false;
@@ -281,8 +299,7 @@ static int64_t act_adopt_orphan(struct pass *pass)
 
 static int64_t act_none(struct pass *pass)
 {
-    (void)pass;
-    return VERDICT_WHEN_WOKEN;
+    return checks_wait_ms(pass);
 }
 
 static act_fn *const acts[] = {
@@ -319,6 +336,8 @@ static act_fn *const acts[] = {
     [ACTION_APPLY] = act_apply,
     [ACTION_PROBE] = act_probe,
     [ACTION_RUN_STEP] = act_run_step,
+    [ACTION_CHECK] = act_check,
+    [ACTION_END_UNHEALTHY] = act_end_unhealthy,
 };
 _Static_assert(ARRAY_LEN(acts) == ACTION_COUNT_, "every action can be carried out");
 

@@ -9,4 +9,4 @@ typedef int64_t act_fn(struct pass *pass);
 
 /* act_stop.c: the stop ladder, and what else is told a machine that lives. */
 act_fn act_begin_stop, act_give_up_start, act_record_cause, act_powerdown, act_quit;
-act_fn act_terminate, act_kill, act_resume, act_pause, act_retry_io;
+act_fn act_terminate, act_kill, act_resume, act_pause, act_retry_io, act_end_unhealthy;

@@ -5,8 +5,11 @@
  */
 #include "reconcilers/act.h"
 
+#include <stdlib.h>
+
 #include "reconcilers/exits.h"
 #include "specs/base/log.h"
+#include "specs/base/mem.h"
 
 enum {
     POWERDOWN_REPEAT_MS = 5000, /* a booting guest ignores the power button */
@@ -51,6 +54,20 @@ int64_t act_record_cause(struct pass *pass)
     enum exit_cause cause = causes[pass->situation.run_state];
     exits_hold(pass, cause);
     begin_stop(pass, cause, 0);
+    return VERDICT_NOW;
+}
+
+/* With the grace of any stop: a guest whose service hangs may still have files to write. */
+int64_t act_end_unhealthy(struct pass *pass)
+{
+    struct vm_restart *restart = &pass->patch->status->restart;
+    const struct vm_check *live = &pass->vm->checks[CHECK_LIVE];
+    exits_hold(pass, EXIT_LIVENESS_FAILED);
+    begin_stop(pass, EXIT_LIVENESS_FAILED, pass_grace_ms(pass));
+    free(restart->last_message);
+    restart->last_message = mem_strdup(live->message);
+    vm_patch_event(pass->patch, true, REASON_LIVENESS_FAILED, "failed %u times in a row: %s",
+        live->failures, live->message ? live->message : "?");
     return VERDICT_NOW;
 }
 

@@ -83,7 +83,8 @@ enum reason pass_reason_while_down(const struct pass *pass)
     if (s->is_held) {
         return status->restart.last_cause == EXIT_GUEST_SHUTDOWN ? REASON_GUEST_SHUTDOWN
                : status->restart.last_cause == EXIT_GUEST_PANIC  ? REASON_GUEST_PANICKED
-                                                                 : REASON_PROCESS_EXITED;
+               : status->restart.last_cause == EXIT_LIVENESS_FAILED ? REASON_LIVENESS_FAILED
+                                                                    : REASON_PROCESS_EXITED;
     }
     if (s->is_dependency_missing) {
         return REASON_WAITING_FOR_DEPENDENCY;
@@ -100,7 +101,7 @@ static void describe_down(struct pass *pass)
     if (reason == REASON_CRASH_LOOP_BACK_OFF) {
         char when[CLOCK_TEXT_SIZE];
         clock_format_utc(restart->not_before_ms, when);
-        message = mem_printf("failed %u times (%s%s%s), next try at %s", restart->count,
+        message = mem_printf("ended %u times in a row (%s%s%s), next try at %s", restart->count,
             exit_cause_name(restart->last_cause), restart->last_message ? ": " : "",
             restart->last_message ? restart->last_message : "", when);
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
@@ -320,6 +321,16 @@ static void describe_synced(struct pass *pass)
     }
 }
 
+/* All is as it should be but for what the `ready` probes say. */
+static void describe_unready(struct pass *pass)
+{
+    const char *failure = pass->patch->status->probing.failure;
+    cleanup_free char *message =
+        failure ? mem_printf("ready: %s", failure) : mem_strdup("its probes have not answered yet");
+    pass_set(pass, CONDITION_READY, CONDITION_FALSE,
+        failure ? REASON_PROBE_FAILED : REASON_WAITING_FOR_PROBE, message);
+}
+
 static void describe_ready(struct pass *pass)
 {
     static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
@@ -348,17 +359,29 @@ static void describe_ready(struct pass *pass)
             return;
         }
     }
+    if (pass->env.spec->checks[CHECK_READY].n_probes > 0 &&
+        !status->probing.is_passed) {
+        describe_unready(pass);
+        return;
+    }
     pass_set(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY, NULL);
 }
 
+/* A look that finds all well is no work; waiting for probes to pass is, also between two
+ * tries. */
 static void describe_reconciling(struct pass *pass)
 {
     enum action action = pass->decision.action;
-    bool is_checking = action == ACTION_APPLY && !live_is_pending(pass); /* no news if all is well */
-    bool is_settled = action == ACTION_NONE || action == ACTION_HOLD || is_checking ||
-                      action == ACTION_REFUSE_IMAGE ||
-                      (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
-    bool is_retrying = action == ACTION_BACK_OFF || pass->vm->failure.action == action;
+    enum reason ready = pass->patch->status->conditions[CONDITION_READY].reason;
+    bool is_unready = ready == REASON_WAITING_FOR_PROBE || ready == REASON_PROBE_FAILED;
+    bool is_looking = action == ACTION_CHECK || (action == ACTION_APPLY && !live_is_pending(pass));
+    bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_looking ||
+                   action == ACTION_REFUSE_IMAGE ||
+                   (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
+    bool is_settled = is_idle && !is_unready;
+    bool has_failed = action != ACTION_NONE && pass->vm->failure.action == action;
+    bool is_retrying =
+        action == ACTION_BACK_OFF || has_failed || ready == REASON_PROBE_FAILED;
     pass_set(pass, CONDITION_RECONCILING, is_settled ? CONDITION_ABSENT : CONDITION_TRUE,
         is_retrying ? REASON_RETRYING : REASON_PROGRESSING, NULL);
 }

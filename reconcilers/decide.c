@@ -40,6 +40,11 @@ static bool is_started(const struct situation *s)
     return s->is_alive && s->run_state == RUN_STATE_RUNNING && s->journal == JOURNAL_NONE;
 }
 
+bool situation_is_checkable(const struct situation *s)
+{
+    return is_started(s) && (s->is_reached || !s->expects_ssh) && !s->has_step;
+}
+
 /* ---- rows ---- */
 
 static bool orphan_alive(const struct situation *s)
@@ -193,6 +198,10 @@ static bool not_suspended(const struct situation *s)
 {
     return s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED;
 }
+static bool unhealthy(const struct situation *s)
+{
+    return situation_is_checkable(s) && s->is_unhealthy;
+}
 static bool live_pending(const struct situation *s)
 {
     return is_started(s) && s->is_live_pending;
@@ -204,6 +213,10 @@ static bool not_reached(const struct situation *s)
 static bool step_waiting(const struct situation *s)
 {
     return is_started(s) && s->is_reached && s->has_step;
+}
+static bool check_due(const struct situation *s)
+{
+    return situation_is_checkable(s) && s->is_check_due;
 }
 static bool always(const struct situation *s)
 {
@@ -256,10 +269,12 @@ static const struct {
     {34, start_unconfirmed, ACTION_CONFIRM_START},
     {35, paused_unasked, ACTION_RESUME},
     {36, not_suspended, ACTION_PAUSE},
-    {37, live_pending, ACTION_APPLY},
-    {38, not_reached, ACTION_PROBE},
-    {39, step_waiting, ACTION_RUN_STEP},
-    {40, always, ACTION_NONE},
+    {37, unhealthy, ACTION_END_UNHEALTHY},
+    {38, live_pending, ACTION_APPLY},
+    {39, not_reached, ACTION_PROBE},
+    {40, step_waiting, ACTION_RUN_STEP},
+    {41, check_due, ACTION_CHECK},
+    {42, always, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -313,6 +328,8 @@ const char *action_name(enum action action)
         [ACTION_APPLY] = "apply",
         [ACTION_PROBE] = "probe",
         [ACTION_RUN_STEP] = "run-step",
+        [ACTION_CHECK] = "check",
+        [ACTION_END_UNHEALTHY] = "end-unhealthy",
     };
     _Static_assert(ARRAY_LEN(names) == ACTION_COUNT_, "every action has a name");
     return names[action];

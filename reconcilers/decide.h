@@ -63,6 +63,8 @@ struct situation {
     bool is_reached;
     bool is_live_pending; /* the running machine is not, or may not be, as the spec says */
     bool has_step; /* a provision step is waiting to be run */
+    bool is_check_due; /* `ready` or `live` probes are to be tried, or are being tried */
+    bool is_unhealthy; /* the `live` probes failed as often as they may */
 };
 
 enum action {
@@ -99,6 +101,8 @@ enum action {
     ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_PROBE,
     ACTION_RUN_STEP,
+    ACTION_CHECK,         /* try the `ready` or `live` probes */
+    ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
     ACTION_COUNT_
 };
 
@@ -112,9 +116,12 @@ struct decision decide(const struct situation *s);
 /* The process has to end before anything else can happen, because the user said so. */
 bool situation_must_be_down(const struct situation *s);
 
+/* The guest is as far as its probes can be asked: it runs, is reached, has no step to run. */
+bool situation_is_checkable(const struct situation *s);
+
 /* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
  */
-enum { DECIDE_ROWS = 40 };
+enum { DECIDE_ROWS = 42 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

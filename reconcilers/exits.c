@@ -39,7 +39,8 @@ static enum exit_cause cause_of(const struct pass *pass)
 static bool is_failure(enum exit_cause cause)
 {
     return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
-           cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED;
+           cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED ||
+           cause == EXIT_LIVENESS_FAILED;
 }
 
 static bool stays_down(const struct pass *pass, enum exit_cause cause)
@@ -66,7 +67,14 @@ int64_t exits_backoff_left_ms(const struct pass *pass)
     return left_ms > 0 && left_ms <= longest_ms ? left_ms : 0;
 }
 
-static void count_failure(struct pass *pass)
+/* A guest that `restart "always"` starts again and again waits like one that crashes. */
+static bool is_counted(const struct pass *pass, enum exit_cause cause)
+{
+    return is_failure(cause) ||
+           (cause == EXIT_GUEST_SHUTDOWN && pass->view->desired->spec->restart == RESTART_ALWAYS);
+}
+
+static void count_exit(struct pass *pass)
 {
     struct vm_restart *restart = &pass->patch->status->restart;
     const struct vm_instance *instance = &pass->view->status->instance;
@@ -92,6 +100,7 @@ static enum reason reason_of(enum exit_cause cause)
         [EXIT_PROCESS_DIED] = REASON_PROCESS_EXITED,
         [EXIT_START_FAILED] = REASON_SPAWN_FAILED,
         [EXIT_HOST_REBOOT] = REASON_HOST_REBOOTED,
+        [EXIT_LIVENESS_FAILED] = REASON_LIVENESS_FAILED,
     };
     return reasons[cause];
 }
@@ -107,6 +116,7 @@ static void tell(struct pass *pass, enum exit_cause cause)
         [EXIT_PROCESS_DIED] = "the QEMU process died",
         [EXIT_START_FAILED] = "QEMU did not come up",
         [EXIT_HOST_REBOOT] = "the host was rebooted",
+        [EXIT_LIVENESS_FAILED] = "stopped because its `live` probes failed",
     };
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER;
     const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
@@ -132,11 +142,15 @@ static const char *how_it_stopped(const struct pass *pass)
                                       : words[vm->last_command];
 }
 
-/* The last words of QEMU; of one that was given up in silence, that it was silent. */
+/* The last words of QEMU; of one that was given up in silence, that it was silent; of one whose guest
+ * was ended, what was recorded when that was decided. */
 static char *last_words(const struct pass *pass, enum exit_cause cause)
 {
     if (cause == EXIT_BY_USER) {
         return mem_strdup(how_it_stopped(pass));
+    }
+    if (cause == EXIT_LIVENESS_FAILED) {
+        return mem_strdup(pass->view->status->restart.last_message);
     }
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
@@ -155,8 +169,8 @@ void exits_record(struct pass *pass)
         free(status->restart.last_message);
         status->restart.last_message = last_words(pass, cause);
     }
-    if (is_failure(cause)) {
-        count_failure(pass);
+    if (is_counted(pass, cause)) {
+        count_exit(pass);
     }
     if (pass->view->status->instance.cause == EXIT_NONE) { /* else decided when it was learnt */
         exits_hold(pass, cause);

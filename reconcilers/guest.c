@@ -6,6 +6,7 @@
 
 #include "controller/loop.h"
 #include "reconcilers/backend/backend.h"
+#include "reconcilers/probe/round.h"
 #include "reconcilers/provision.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -23,6 +24,7 @@ enum {
     LOGIN_MS = 10000, /* key exchange is slow under TCG */
     PROBE_MS = 5000,
     IDLE_MS = 10000,
+    KEPT_PERIOD_MS = 60000, /* rounds further apart than this log in anew */
     /* Between two connections: each one that is given up costs the guest's sshd a process. */
     RECONNECT_MS = 250,
 };
@@ -38,15 +40,16 @@ struct guest {
     unsigned n_failed;       /* connections in a row that did not get in */
 };
 
-/* One probe or one step: gets a session, then uses it. */
+/* One probe, one step or one round of checks: gets a session, then uses it. */
 struct visit {
     struct op op; /* first */
     struct guest *guest;
     struct guest_address address;
     struct loop_timer *start;
     struct op *inner;
-    struct provision_request step; /* strings owned below; .step NULL: a probe */
-    struct vm_spec *spec;          /* owned copy: holds the step */
+    struct provision_request step; /* strings owned below; .step NULL: none */
+    const struct spec_check *check; /* of `spec`; NULL: none. Neither of them: a probe */
+    struct vm_spec *spec;          /* owned copy: holds the step, the check */
     char *log_path;
     struct ssh_exit exit;
     struct step_result *result;
@@ -69,12 +72,19 @@ static void on_idle(void *context)
 
 /* ---- the end of a visit ---- */
 
+/* A session that the next round will use again, is not worth a login each time. */
+static int64_t idle_ms_after(const struct visit *visit)
+{
+    int64_t period_ms = visit->check ? (int64_t)visit->check->period_s * 1000 : 0;
+    return period_ms <= KEPT_PERIOD_MS ? period_ms + IDLE_MS : IDLE_MS;
+}
+
 static void visit_free(struct visit *visit)
 {
     struct guest *guest = visit->guest;
     guest->is_busy = false;
     if (guest->session && ssh_session_is_usable(guest->session)) {
-        loop_timer_start(guest->idle, IDLE_MS);
+        loop_timer_start(guest->idle, idle_ms_after(visit));
     } else {
         drop_session(guest);
     }
@@ -102,11 +112,25 @@ static void on_cancel(struct op *op)
 
 /* ---- using the session ---- */
 
-static void on_step_done(void *context, const struct error *err)
+static void on_used(void *context, const struct error *err)
 {
     struct visit *visit = context;
     visit->inner = NULL;
     finish(visit, err);
+}
+
+/* On the session, or without SSH at the guest's address. */
+static void start_round(struct visit *visit)
+{
+    struct guest *guest = visit->guest;
+    struct probe_round_request request = {
+        .loop = guest->host->loop,
+        .session = guest->session,
+        .host = visit->address.host,
+        .spec = visit->spec,
+        .check = visit->check,
+    };
+    visit->inner = probe_round_start(&request, on_used, visit);
 }
 
 static void on_true_done(void *context, const struct error *err)
@@ -131,7 +155,11 @@ static void use_session(struct visit *visit)
     struct guest *guest = visit->guest;
     if (visit->step.step) {
         visit->step.session = guest->session;
-        visit->inner = provision_step_start(&visit->step, visit->result, on_step_done, visit);
+        visit->inner = provision_step_start(&visit->step, visit->result, on_used, visit);
+        return;
+    }
+    if (visit->check) {
+        start_round(visit);
         return;
     }
     struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
@@ -188,6 +216,11 @@ static void on_start(void *context)
         struct error err = {.code = ERR_NONE};
         error_set(&err, ERR_IP_TIMEOUT, "vm '%s' has no address yet", guest->vm_name);
         finish(visit, &err);
+        return;
+    }
+    if (visit->check && !vm_spec_expects_ssh(visit->spec)) {
+        drop_session(guest);
+        start_round(visit);
         return;
     }
     if (guest->session && guest_address_equal(&guest->address, &visit->address) &&
@@ -250,6 +283,15 @@ static struct op *guest_probe(
     return &visit_start(guest, env, done, context)->op;
 }
 
+static struct op *guest_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
+    op_done_fn *done, void *context)
+{
+    struct visit *visit = visit_start(guest, env, done, context);
+    visit->spec = vm_spec_copy(env->spec);
+    visit->check = &visit->spec->checks[kind];
+    return &visit->op;
+}
+
 static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, uint32_t index,
     struct step_result *result, op_done_fn *done, void *context)
 {
@@ -276,6 +318,7 @@ const struct guest_ops *guest_ssh(void)
         .open = guest_open,
         .close = guest_close,
         .probe = guest_probe,
+        .check = guest_check,
         .run_step = guest_run_step,
     };
     ssh_library_init();

@@ -2,7 +2,8 @@
 /*
  * Reaching a VM's guest: where, as whom and with which keys. guest.c is `struct guest_ops`
  * (backend/backend.h) over SSH; a handle keeps its session between a probe and the steps that
- * follow, and drops it when it was idle for 10 s, or the VM's address, instance, user or keys
+ * follow, and drops it when it was idle for 10 s (10 s longer than the period of `ready` or `live`
+ * probes that use it), or the VM's address, instance, user or keys
  * changed.
  */
 #pragma once

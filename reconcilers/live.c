@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "reconcilers/checks.h"
 #include "reconcilers/pass.h"
 #include "specs/base/json.h"
 #include "specs/base/text.h"
@@ -145,4 +146,50 @@ void live_forget(struct vm *vm)
 {
     spec_diff_clear(&vm->comparison.diff);
     vm->comparison.is_made = false;
+}
+
+/* What is under way, or just done, was begun with the old settings. */
+static void cancel_asking(struct vm *vm)
+{
+    enum action action = vm->op ? vm->op_action : vm->outcome.action;
+    if (action == ACTION_PROBE || action == ACTION_CHECK) {
+        vm_cancel(vm);
+    }
+}
+
+/* Whether it was another; then `applied` has it from now on. */
+static bool replace(json_t *applied, const json_t *wanted, const char *key)
+{
+    json_t *value = json_object_get(wanted, key);
+    if (json_equal(json_object_get(applied, key), value)) {
+        return false;
+    }
+    json_put(applied, key, json_incref(value));
+    return true;
+}
+
+void live_take_over(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    if (!status->applied_spec || !status->instance.iid[0]) {
+        return; /* a start takes all of the spec */
+    }
+    cleanup_json json_t *wanted = vm_spec_to_json(pass->view->desired->spec);
+    json_t *applied = json_copy(status->applied_spec); /* shared with the view: never changed */
+    bool has_other_ssh = replace(applied, wanted, "ssh");
+    bool has_other_checks = replace(applied, wanted, "ready") | replace(applied, wanted, "live");
+    if (!has_other_ssh && !has_other_checks) {
+        json_decref(applied);
+        return;
+    }
+    json_decref(status->applied_spec);
+    status->applied_spec = applied;
+    if (has_other_ssh) {
+        status->was_reached = false;
+        pass->vm->reach_deadline_ms = 0;
+    }
+    if (has_other_checks) {
+        checks_reset(pass);
+    }
+    cancel_asking(pass->vm);
 }

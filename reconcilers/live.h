@@ -32,6 +32,13 @@ const struct spec_diff *live_diff(const struct pass *pass);
 /* Whether some of it can be brought to the running machine. */
 bool live_is_pending(const struct pass *pass);
 
+/*
+ * The spec is new: records that the instance now has its `ssh`, `ready` and `live`, which only the
+ * controller uses, and voids what was found out with the old ones. A guest that let the old user in
+ * may not let the new one in.
+ */
+void live_take_over(struct pass *pass);
+
 /* Whether it is time to look for what somebody else changed: only when nothing else is to be done. */
 bool live_is_check_due(const struct pass *pass);
 

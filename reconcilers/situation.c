@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/pass.h"
 
+#include "reconcilers/checks.h"
 #include "reconcilers/exits.h"
 #include "reconcilers/live.h"
 #include "specs/base/text.h"
@@ -103,6 +104,8 @@ static void assess_desired(struct pass *pass)
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
     s->has_step = is_token_pending(desired->provision_token, status->handled_provision_token) &&
                   status->provision.next_step < desired->spec->n_steps;
+    s->is_check_due = checks_are_due(pass);
+    s->is_unhealthy = checks_are_fatal(pass);
 }
 
 static void assess_recorded(struct pass *pass)

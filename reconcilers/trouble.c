@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/checks.h"
 #include "reconcilers/failure.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -107,9 +108,14 @@ static void tell_crash_loop(struct pass *pass, const char *last)
     bool never_came_up = restart->last_cause == EXIT_START_FAILED;
     struct error error = {.code = ERR_NONE};
     error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
-        "it failed %u times in a row (%s)%s%s", restart->count,
+        "it ended %u times in a row (%s)%s%s", restart->count,
         exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
-    error_help(&error, "see qemu.log in %s; once mended: vmctl up --name %s", dir, name);
+    if (restart->last_cause == EXIT_GUEST_SHUTDOWN || restart->last_cause == EXIT_LIVENESS_FAILED) {
+        error_help(&error, "see what the guest said: vmctl log %s --console; once mended: "
+            "vmctl up --name %s", name, name);
+    } else {
+        error_help(&error, "see qemu.log in %s; once mended: vmctl up --name %s", dir, name);
+    }
     stall(pass, REASON_CRASH_LOOP_BACK_OFF, &error);
 }
 
@@ -198,10 +204,26 @@ static bool stall_on_step(struct pass *pass)
     return true;
 }
 
+/* As a Deployment's progressDeadlineSeconds: told, so that waiters stop waiting; trying goes on. */
+static bool stall_on_probes(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    struct error error = {.code = ERR_NONE};
+    if (status->conditions[CONDITION_READY].reason != REASON_PROBE_FAILED ||
+        !checks_are_overdue(pass)) {
+        return false;
+    }
+    error_set(&error, ERR_PROBE, "its `ready` probes have not passed for 10 minutes: %s",
+        status->probing.failure ? status->probing.failure : "?");
+    stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
+    return true;
+}
+
 void pass_describe_trouble(struct pass *pass)
 {
     if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
-        stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass)) {
+        stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass) ||
+        stall_on_probes(pass)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);

@@ -100,6 +100,7 @@ static void vm_free(void *p)
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
     live_forget(vm);
+    vm_forget_checks(vm);
     free(vm->name);
     free(vm);
 }
@@ -226,6 +227,15 @@ void vm_fail(struct vm *vm, enum action action, const struct error *error, uint6
         .retry_at_ms = clock_monotonic_ms(vm->host->clock) + delay_ms,
         .generation = generation,
     };
+}
+
+void vm_forget_checks(struct vm *vm)
+{
+    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
+        free(vm->checks[i].message);
+        vm->checks[i] = (struct vm_check){.due_ms = 0};
+    }
+    vm->unready_since_ms = 0;
 }
 
 void vm_forget_failure(struct vm *vm)

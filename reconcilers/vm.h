@@ -37,6 +37,16 @@ struct vm_outcome {
     struct vm_instance instance;
     struct boot_result boot;
     struct step_result step;
+    enum check_kind check; /* ACTION_CHECK: which */
+};
+
+/* What is remembered of `ready` or `live` between two tries. Lost with the controller: then it is
+ * tried at once, and failures are counted anew. */
+struct vm_check {
+    int64_t due_ms;    /* monotonic; 0: at once */
+    uint32_t failures; /* in a row, those that count */
+    bool has_passed;
+    char *message; /* of the last failure, NULL none */
 };
 
 struct vm {
@@ -57,6 +67,8 @@ struct vm {
     struct live_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
+    struct vm_check checks[CHECK_KIND_COUNT_];
+    int64_t unready_since_ms;  /* monotonic: first failure in a row of `ready`; 0: none */
     int64_t last_command_ms;   /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
     uint32_t n_resets;      /* of the guest, as far as they were taken note of */
@@ -87,6 +99,9 @@ void vm_op_progress(void *vm, const char *text);
 void vm_cancel(struct vm *vm);
 void vm_forget_outcome(struct vm *vm);
 void vm_forget_image(struct vm *vm);
+
+/* The probes, the guest or its instance are others now: nothing is known of them. */
+void vm_forget_checks(struct vm *vm);
 
 /* Remembers a failed attempt and when to try again. */
 void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation);

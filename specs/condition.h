@@ -88,6 +88,7 @@ enum reason {
     REASON_QMP_UNRESPONSIVE,
     REASON_HOST_REBOOTED,
     REASON_GUEST_RESET, /* in events */
+    REASON_LIVENESS_FAILED,
     /* GuestReachable */
     REASON_SSH_READY,
     REASON_NOT_REQUIRED,
@@ -96,6 +97,8 @@ enum reason {
     REASON_AUTH_FAILED,
     REASON_HOST_KEY_MISMATCH,
     REASON_SSH_TIMEOUT,
+    /* Ready: of its probes */
+    REASON_WAITING_FOR_PROBE,
     REASON_PROBE_FAILED,
     /* Provisioned */
     REASON_PROVISIONED,

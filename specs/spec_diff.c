@@ -56,6 +56,7 @@ static const struct field {
     {"ssh", "ssh", DISPOSITION_LIVE, NULL},
     {"provision", "provision", DISPOSITION_PROVISION, NULL},
     {"ready", "ready", DISPOSITION_LIVE, NULL},
+    {"live", "live", DISPOSITION_LIVE, NULL},
     {"depends-on", "dependsOn", DISPOSITION_LIVE, NULL},
     {"accel", "accel", DISPOSITION_RESTART, NULL},
     {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
@@ -74,7 +75,7 @@ static json_t *at_path(const json_t *json, const char *path)
 }
 
 /* A value in a few words: scalars as they are, an image and a file by where they are, lists by
- * their length, the rest by its JSON. */
+ * their length, `ready` and `live` by how many probes, the rest by its JSON. */
 static char *in_words(const json_t *value)
 {
     static const char *const telling[] = {"location", "path"};
@@ -88,6 +89,9 @@ static char *in_words(const json_t *value)
         size_t n = json_array_size(value);
         return n == 0 ? mem_strdup("(none)")
                       : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
+    }
+    if (json_object_get(value, "probes")) {
+        return in_words(json_object_get(value, "probes"));
     }
     for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
         if (json_text(value, telling[i])) {

@@ -15,7 +15,23 @@ struct vm_spec *vm_spec_new(const char *name)
     spec->memory_mib = SPEC_DEFAULT_MEMORY_MIB;
     spec->ssh.user = mem_strdup(SPEC_DEFAULT_USER);
     spec->stop_timeout_s = SPEC_DEFAULT_STOP_TIMEOUT_S;
+    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
+        spec->checks[i] = (struct spec_check){
+            .period_s = SPEC_DEFAULT_PERIOD_S,
+            .timeout_s = SPEC_DEFAULT_PROBE_TIMEOUT_S,
+            .failures = SPEC_DEFAULT_FAILURES,
+        };
+    }
+    spec->checks[CHECK_LIVE].start_period_s = SPEC_DEFAULT_START_PERIOD_S;
     return spec;
+}
+
+static void free_probes(struct spec_check *check)
+{
+    for (size_t i = 0; i < check->n_probes; i++) {
+        free(check->probes[i].text);
+    }
+    free(check->probes);
 }
 
 static void free_lists(struct vm_spec *spec)
@@ -25,14 +41,13 @@ static void free_lists(struct vm_spec *spec)
         free(spec->steps[i].file.path);
         free(spec->steps[i].destination);
     }
-    for (size_t i = 0; i < spec->n_ready; i++) {
-        free(spec->ready[i].text);
-    }
     for (size_t i = 0; i < spec->n_depends_on; i++) {
         free(spec->depends_on[i]);
     }
     free(spec->steps);
-    free(spec->ready);
+    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
+        free_probes(&spec->checks[i]);
+    }
     free(spec->depends_on);
     free(spec->network.forwards);
 }
@@ -80,6 +95,14 @@ static void *copy_array(const void *array, size_t n, size_t size)
     return n > 0 ? memcpy(mem_calloc(capacity, size), array, n * size) : NULL;
 }
 
+static void copy_probes(struct spec_check *copy)
+{
+    copy->probes = copy_array(copy->probes, copy->n_probes, sizeof(*copy->probes));
+    for (size_t i = 0; i < copy->n_probes; i++) {
+        copy->probes[i].text = mem_strdup(copy->probes[i].text);
+    }
+}
+
 static void copy_lists(struct vm_spec *copy)
 {
     copy->network.forwards = copy_array(
@@ -90,9 +113,8 @@ static void copy_lists(struct vm_spec *copy)
         copy->steps[i].file.path = mem_strdup(copy->steps[i].file.path);
         copy->steps[i].destination = mem_strdup(copy->steps[i].destination);
     }
-    copy->ready = copy_array(copy->ready, copy->n_ready, sizeof(*copy->ready));
-    for (size_t i = 0; i < copy->n_ready; i++) {
-        copy->ready[i].text = mem_strdup(copy->ready[i].text);
+    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
+        copy_probes(&copy->checks[i]);
     }
     copy->depends_on = copy_array(copy->depends_on, copy->n_depends_on, sizeof(*copy->depends_on));
     for (size_t i = 0; i < copy->n_depends_on; i++) {

@@ -25,7 +25,7 @@ enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
 enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT_ };
 enum step_kind { STEP_INLINE, STEP_SCRIPT, STEP_FILE, STEP_KIND_COUNT_ };
 enum step_run { RUN_ALWAYS, RUN_ONCE, RUN_ON_CHANGE, RUN_COUNT_ };
-enum ready_kind { READY_TCP, READY_HTTP, READY_EXEC, READY_KIND_COUNT_ };
+enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_KIND_COUNT_ };
 
 /* A file of the host that the spec names. The digest is of its bytes when the spec was applied:
  * "" until then, and for files too large to read at that moment (see STEP_FILE in VMFILE.md). */
@@ -55,11 +55,24 @@ struct spec_step {
     uint32_t timeout_s; /* 0: no limit */
 };
 
-struct spec_ready {
-    enum ready_kind kind;
-    uint16_t port; /* READY_TCP, READY_HTTP */
-    char *text;    /* READY_HTTP: path; READY_EXEC: command */
+struct spec_probe {
+    enum probe_kind kind;
+    uint16_t port; /* PROBE_TCP, PROBE_HTTP: of the guest */
+    char *text;    /* PROBE_HTTP: path; PROBE_EXEC: command */
 };
+
+/* Probes that are tried together, again and again; they pass when each of them does. The words are
+ * kubelet's (periodSeconds, timeoutSeconds, failureThreshold). */
+struct spec_check {
+    struct spec_probe *probes;
+    size_t n_probes;         /* 0: nothing is checked */
+    uint32_t period_s;       /* between two tries */
+    uint32_t timeout_s;      /* of one probe */
+    uint32_t failures;       /* in a row, until it counts */
+    uint32_t start_period_s; /* `live`: failures so soon after the start do not count */
+};
+
+enum check_kind { CHECK_READY, CHECK_LIVE, CHECK_KIND_COUNT_ };
 
 struct vm_spec {
     char *name;
@@ -95,8 +108,8 @@ struct vm_spec {
 
     struct spec_step *steps;
     size_t n_steps;
-    struct spec_ready *ready;
-    size_t n_ready;
+    /* `ready`: the VM is Ready only while these pass; `live`: it is restarted when these fail. */
+    struct spec_check checks[CHECK_KIND_COUNT_];
     char **depends_on;
     size_t n_depends_on;
 
@@ -110,6 +123,10 @@ enum {
     SPEC_DEFAULT_VCPUS = 1,
     SPEC_DEFAULT_MEMORY_MIB = 1024,
     SPEC_DEFAULT_STOP_TIMEOUT_S = 30,
+    SPEC_DEFAULT_PERIOD_S = 10,
+    SPEC_DEFAULT_PROBE_TIMEOUT_S = 5,
+    SPEC_DEFAULT_FAILURES = 3,
+    SPEC_DEFAULT_START_PERIOD_S = 120,
     SPEC_NAME_MAX = 63,
 };
 #define SPEC_DEFAULT_USER "vm"
@@ -130,7 +147,7 @@ bool vm_spec_expects_ssh(const struct vm_spec *spec);
 /*
  * The spec as JSON and back; the caller owns both. Unknown keys are ignored, missing ones get their
  * default; a word, number or name that cannot be represented is an error (NULL). What has no order
- * in a VMFile (forwards, ready, depends_on) is written sorted.
+ * in a VMFile (forwards, probes, depends_on) is written sorted.
  */
 json_t *vm_spec_to_json(const struct vm_spec *spec);
 struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err);
@@ -148,6 +165,7 @@ const char *seed_bus_name(enum seed_bus bus);
 const char *restart_policy_name(enum restart_policy policy);
 const char *step_kind_name(enum step_kind kind);
 const char *step_run_name(enum step_run run);
-const char *ready_kind_name(enum ready_kind kind);
+const char *probe_kind_name(enum probe_kind kind);
+const char *check_kind_name(enum check_kind kind); /* "ready", "live" */
 const char *image_kind_name(enum image_kind kind);
 const char *forward_protocol_name(enum forward_protocol protocol);

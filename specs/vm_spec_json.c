@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The spec as JSON (store records, `get -o json`) and its digest. Every field is written, defaults
- * too (what has none is left out), so that a record says what it means without this program's version; what is a set in a
- * VMFile (forwards, ready, dependsOn) is written in one fixed order.
+ * too (what has none is left out), so that a record says what it means without this program's
+ * version; what is a set in a VMFile (forwards, probes, dependsOn) is written in one fixed order.
  */
 #include "specs/vm_spec.h"
 
@@ -113,17 +113,34 @@ static json_t *steps_to_json(const struct vm_spec *spec)
     return array;
 }
 
-static json_t *ready_to_json(const struct vm_spec *spec)
+static json_t *probes_to_json(const struct spec_check *check)
 {
-    cleanup_free json_t **items = mem_calloc(spec->n_ready + 1, sizeof(*items));
-    for (size_t i = 0; i < spec->n_ready; i++) {
-        const struct spec_ready *ready = &spec->ready[i];
+    cleanup_free json_t **items = mem_calloc(check->n_probes + 1, sizeof(*items));
+    for (size_t i = 0; i < check->n_probes; i++) {
+        const struct spec_probe *probe = &check->probes[i];
         items[i] = json_object();
-        json_put_text(items[i], "kind", ready_kind_name(ready->kind));
-        json_put_int(items[i], "port", ready->port);
-        json_put_text(items[i], "text", ready->text);
+        json_put_text(items[i], "kind", probe_kind_name(probe->kind));
+        json_put_int(items[i], "port", probe->port);
+        json_put_text(items[i], "text", probe->text);
     }
-    return sorted_array_take(items, spec->n_ready);
+    return sorted_array_take(items, check->n_probes);
+}
+
+static json_t *check_to_json(const struct spec_check *check)
+{
+    json_t *json = json_object();
+    json_put(json, "probes", probes_to_json(check));
+    json_put_int(json, "periodSeconds", check->period_s);
+    json_put_int(json, "timeoutSeconds", check->timeout_s);
+    json_put_int(json, "failures", check->failures);
+    return json;
+}
+
+static json_t *live_to_json(const struct spec_check *live)
+{
+    json_t *json = check_to_json(live);
+    json_put_int(json, "startPeriodSeconds", live->start_period_s);
+    return json;
 }
 
 static json_t *depends_on_to_json(const struct vm_spec *spec)
@@ -154,7 +171,8 @@ json_t *vm_spec_to_json(const struct vm_spec *spec)
     json_put(json, "cloudInit", cloud_init_to_json(spec));
     json_put(json, "ssh", ssh_to_json(spec));
     json_put(json, "provision", steps_to_json(spec));
-    json_put(json, "ready", ready_to_json(spec));
+    json_put(json, "ready", check_to_json(&spec->checks[CHECK_READY]));
+    json_put(json, "live", live_to_json(&spec->checks[CHECK_LIVE]));
     json_put(json, "dependsOn", depends_on_to_json(spec));
     json_put_text(json, "accel", accel_mode_name(spec->accel));
     json_put_text(json, "firmware", firmware_name(spec->firmware));

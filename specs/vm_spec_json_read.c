@@ -151,15 +151,29 @@ static void read_step(struct spec_reader *reader, const json_t *json, struct spe
     }
 }
 
-static void read_ready(struct spec_reader *reader, const json_t *json, struct spec_ready *ready)
+static void read_probe(struct spec_reader *reader, const json_t *json, struct spec_probe *probe)
 {
-    *ready = (struct spec_ready){
-        .kind = (enum ready_kind)read_word(reader, json, "kind", &ready_kind_words, READY_TCP),
+    *probe = (struct spec_probe){
+        .kind = (enum probe_kind)read_word(reader, json, "kind", &probe_kind_words, PROBE_TCP),
         .port = (uint16_t)read_number(reader, json, "port", UINT16_MAX, 0),
     };
-    if (ready->kind != READY_TCP) {
-        ready->text = read_required(reader, json, "text");
+    if (probe->kind != PROBE_TCP) {
+        probe->text = read_required(reader, json, "text");
     }
+}
+
+static void read_check(struct spec_reader *reader, const json_t *json, struct spec_check *check)
+{
+    const json_t *probes = json_object_get(json, "probes");
+    for (size_t i = 0; i < json_array_size(probes); i++) {
+        mem_grow(check->probes, check->n_probes);
+        read_probe(reader, json_array_get(probes, i), &check->probes[check->n_probes++]);
+    }
+    check->period_s = read_number(reader, json, "periodSeconds", UINT32_MAX, check->period_s);
+    check->timeout_s = read_number(reader, json, "timeoutSeconds", UINT32_MAX, check->timeout_s);
+    check->failures = read_number(reader, json, "failures", UINT32_MAX, check->failures);
+    check->start_period_s =
+        read_number(reader, json, "startPeriodSeconds", UINT32_MAX, check->start_period_s);
 }
 
 static void read_lists(struct spec_reader *reader, const json_t *json, struct vm_spec *spec)
@@ -168,11 +182,6 @@ static void read_lists(struct spec_reader *reader, const json_t *json, struct vm
     for (size_t i = 0; i < json_array_size(steps); i++) {
         mem_grow(spec->steps, spec->n_steps);
         read_step(reader, json_array_get(steps, i), &spec->steps[spec->n_steps++]);
-    }
-    const json_t *ready = json_object_get(json, "ready");
-    for (size_t i = 0; i < json_array_size(ready); i++) {
-        mem_grow(spec->ready, spec->n_ready);
-        read_ready(reader, json_array_get(ready, i), &spec->ready[spec->n_ready++]);
     }
     const json_t *names = json_object_get(json, "dependsOn");
     for (size_t i = 0; i < json_array_size(names); i++) {
@@ -217,6 +226,10 @@ struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err)
     read_cloud_init(&reader, json_object_get(json, "cloudInit"), spec);
     read_ssh(json_object_get(json, "ssh"), spec);
     read_lists(&reader, json, spec);
+    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
+        const char *key = check_kind_name((enum check_kind)i);
+        read_check(&reader, json_object_get(json, key), &spec->checks[i]);
+    }
     if (reader.result < 0) {
         vm_spec_free(spec);
         return NULL;

@@ -22,4 +22,5 @@ extern const struct word_list seed_bus_words;
 extern const struct word_list restart_policy_words;
 extern const struct word_list step_kind_words;
 extern const struct word_list step_run_words;
-extern const struct word_list ready_kind_words;
+extern const struct word_list probe_kind_words;
+extern const struct word_list check_kind_words;

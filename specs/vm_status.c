@@ -27,6 +27,7 @@ static const char *const exit_cause_names[] = {
     [EXIT_PROCESS_DIED] = "ProcessDied",
     [EXIT_START_FAILED] = "StartFailed",
     [EXIT_HOST_REBOOT] = "HostReboot",
+    [EXIT_LIVENESS_FAILED] = "LivenessFailed",
 };
 _Static_assert(ARRAY_LEN(exit_cause_names) == EXIT_CAUSE_COUNT_, "every cause has a name");
 
@@ -46,6 +47,7 @@ static const size_t text_offsets[] = {
     offsetof(struct vm_status, restart.last_message),
     offsetof(struct vm_status, prepared.image_path),
     offsetof(struct vm_status, provision.done),
+    offsetof(struct vm_status, probing.failure),
     offsetof(struct vm_status, trouble.code),
     offsetof(struct vm_status, trouble.message),
     offsetof(struct vm_status, trouble.help),
@@ -151,7 +153,8 @@ static bool own_fields_equal(const struct vm_status *a, const struct vm_status *
            text_eq(a->handled_restart_token, b->handled_restart_token) &&
            text_eq(a->handled_recreate_token, b->handled_recreate_token) &&
            text_eq(a->handled_provision_token, b->handled_provision_token) &&
-           a->was_reached == b->was_reached && a->ssh_port == b->ssh_port;
+           a->was_reached == b->was_reached && a->probing.is_passed == b->probing.is_passed &&
+           a->ssh_port == b->ssh_port;
 }
 
 /* Field by field, not by JSON: it runs once in every reconciliation that changed nothing. */

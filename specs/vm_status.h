@@ -36,6 +36,7 @@ enum exit_cause {
     EXIT_PROCESS_DIED,   /* killed or crashed */
     EXIT_START_FAILED,   /* never answered */
     EXIT_HOST_REBOOT,
+    EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started anew */
     EXIT_CAUSE_COUNT_
 };
 
@@ -82,6 +83,13 @@ struct vm_provision {
     char *done;               /* notes of steps that need not run again (step_record.h), NULL none */
 };
 
+/* What the `ready` probes of this instance told last. Recorded, so that a new controller neither
+ * forgets that a VM was Ready nor takes it for Ready. */
+struct vm_probing {
+    bool is_passed;
+    char *failure; /* "http /healthz port 80: connection refused", NULL none */
+};
+
 /* What stands in the way now, in the words of struct error; all NULL when nothing does. */
 struct vm_trouble {
     char *code; /* "vmctl::image::not_found" */
@@ -104,6 +112,7 @@ struct vm_status {
     struct vm_restart restart;
     struct vm_prepared prepared;
     struct vm_provision provision;
+    struct vm_probing probing;
     struct vm_trouble trouble;
     /* The spec the instance was started from, and brought to since (vm_spec_to_json), or NULL. Kept
      * when it ends. Copies share it: replace it, never change it in place. */

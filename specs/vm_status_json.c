@@ -77,6 +77,14 @@ static json_t *provision_to_json(const struct vm_provision *provision)
     return json;
 }
 
+static json_t *probing_to_json(const struct vm_probing *probing)
+{
+    json_t *json = json_object();
+    json_put_flag(json, "passed", probing->is_passed);
+    json_put_text(json, "failure", probing->failure);
+    return json;
+}
+
 static json_t *trouble_to_json(const struct vm_trouble *trouble)
 {
     json_t *json = json_object();
@@ -101,6 +109,7 @@ json_t *vm_status_to_json(const struct vm_status *status)
     json_put(json, "restart", restart_to_json(&status->restart));
     json_put(json, "prepared", prepared_to_json(&status->prepared));
     json_put(json, "provision", provision_to_json(&status->provision));
+    json_put(json, "probing", probing_to_json(&status->probing));
     if (status->trouble.code) {
         json_put(json, "trouble", trouble_to_json(&status->trouble));
     }
@@ -198,6 +207,12 @@ static void read_provision(struct vm_provision *provision, const json_t *json)
     provision->done = json_copy_text(json, "done");
 }
 
+static void read_probing(struct vm_probing *probing, const json_t *json)
+{
+    probing->is_passed = json_flag(json, "passed", false);
+    probing->failure = json_copy_text(json, "failure");
+}
+
 static void read_trouble(struct vm_trouble *trouble, const json_t *json)
 {
     trouble->code = json_copy_text(json, "code");
@@ -242,6 +257,7 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
     read_restart(&status->restart, json_object_get(json, "restart"));
     read_prepared(&status->prepared, json_object_get(json, "prepared"));
     read_provision(&status->provision, json_object_get(json, "provision"));
+    read_probing(&status->probing, json_object_get(json, "probing"));
     read_trouble(&status->trouble, json_object_get(json, "trouble"));
     return status;
 }

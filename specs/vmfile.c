@@ -35,7 +35,8 @@ static void clear_reader(struct vmfile_reader *reader)
 {
     for (size_t i = 0; i < reader->file->n_vms; i++) {
         free(reader->vms[i].forwards);
-        free(reader->vms[i].ready);
+        free(reader->vms[i].probes[CHECK_READY]);
+        free(reader->vms[i].probes[CHECK_LIVE]);
         free(reader->vms[i].depends_on);
     }
     free(reader->vms);

@@ -56,6 +56,52 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
     }
 }
 
+static void report_unreachable(
+    struct vmfile_reader *reader, struct kdl_pos pos, const char *block)
+{
+    if (pos.line) {
+        cleanup_free char *hint =
+            mem_printf("choose another network, or remove the `%s` block", block);
+        vmfile_report(reader, pos, hint,
+            "`%s` probes the guest, and network \"none\" has no way to it", block);
+    }
+}
+
+static bool is_forwarded(const struct vm_spec *spec, uint16_t guest_port)
+{
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        const struct spec_forward *forward = &spec->network.forwards[i];
+        if (forward->protocol == FORWARD_TCP && forward->guest_port == guest_port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Probes of a guest without SSH: its ports must be in reach, and tell the truth. Behind network
+ * "user" QEMU itself accepts the connection, whether or not the guest does. */
+static void check_probes(struct vmfile_reader *reader, const struct vm_spec *spec,
+    const struct spec_check *check, const struct kdl_pos *positions)
+{
+    bool is_user = spec->network.mode == NETWORK_USER;
+    for (size_t i = 0; i < check->n_probes; i++) {
+        const struct spec_probe *probe = &check->probes[i];
+        if (probe->kind == PROBE_EXEC) {
+            vmfile_report(reader, positions[i], "add: ssh { user \"…\" }",
+                "`exec` runs over SSH, and VM \"%s\" has neither `ssh` nor `cloud-init`",
+                spec->name);
+        } else if (is_user && probe->kind == PROBE_TCP) {
+            vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or probe by `http`",
+                "`tcp` without SSH says nothing on network \"user\": QEMU accepts the connection "
+                "whether or not the guest does");
+        } else if (is_user && !is_forwarded(spec, probe->port)) {
+            vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or forward the port",
+                "without SSH, port %u of VM \"%s\" is reached by a `forward` only", probe->port,
+                spec->name);
+        }
+    }
+}
+
 static void check_reachability(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     const struct vm_spec *spec = vm->spec;
@@ -65,19 +111,12 @@ static void check_reachability(struct vmfile_reader *reader, const struct vmfile
                 "choose another network, or remove the provision blocks",
                 "provisioning runs over SSH, and network \"none\" has no way to the guest");
         }
-        if (vm->seen[VM_READY].line) {
-            vmfile_report(reader, vm->seen[VM_READY],
-                "choose another network, or remove the `ready` block",
-                "`ready` probes the guest, and network \"none\" has no way to it");
-        }
+        report_unreachable(reader, vm->seen[VM_READY], "ready");
+        report_unreachable(reader, vm->seen[VM_LIVE], "live");
         return;
     }
-    for (size_t i = 0; i < spec->n_ready; i++) {
-        if (spec->ready[i].kind == READY_EXEC && !vm_spec_expects_ssh(spec)) {
-            vmfile_report(reader, vm->ready[i], "add: ssh { user \"…\" }",
-                "`exec` runs over SSH, and VM \"%s\" has neither `ssh` nor `cloud-init`",
-                spec->name);
-        }
+    for (int i = 0; i < CHECK_KIND_COUNT_ && !vm_spec_expects_ssh(spec); i++) {
+        check_probes(reader, spec, &spec->checks[i], vm->probes[i]);
     }
 }
 

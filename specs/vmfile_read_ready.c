@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* `ready { tcp 80; http "/healthz" port=80; exec "command" }` and `depends-on "db" "cache"`. */
+/* `ready { tcp 80; http "/healthz" port=80; exec "command" }`, `live failures=3 { … }` with the same
+ * probes, and `depends-on "db" "cache"`. */
 #include "specs/vmfile_reader.h"
 
 #include <stdlib.h>
@@ -8,24 +9,34 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { HTTP_PORT = 80 };
+enum {
+    HTTP_PORT = 80,
+    PERIOD_MAX_S = 24 * 3600,
+    FAILURES_MAX = 1000,
+};
 
-static void add_probe(
-    struct vmfile_vm *vm, enum ready_kind kind, uint16_t port, const char *text, struct kdl_pos pos)
+/* The block being read: what is checked, and where its probes stand. */
+struct block {
+    struct spec_check *check;
+    struct kdl_pos **positions;
+};
+
+static void add_probe(struct block *block, struct spec_probe probe, struct kdl_pos pos)
 {
-    size_t n = vm->spec->n_ready;
-    mem_grow(vm->ready, n);
-    vm->ready[n] = pos;
-    mem_grow(vm->spec->ready, n);
-    vm->spec->ready[n] = (struct spec_ready){.kind = kind, .port = port, .text = mem_strdup(text)};
-    vm->spec->n_ready++;
+    struct spec_check *check = block->check;
+    size_t n = check->n_probes;
+    mem_grow(*block->positions, n);
+    (*block->positions)[n] = pos;
+    mem_grow(check->probes, n);
+    check->probes[n] = probe;
+    check->n_probes++;
 }
 
 static void read_tcp(struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
 {
     uint16_t port;
     if (vmfile_port(reader, field, &port)) {
-        add_probe(target, READY_TCP, port, NULL, field->value->pos);
+        add_probe(target, (struct spec_probe){.kind = PROBE_TCP, .port = port}, field->value->pos);
     }
 }
 
@@ -33,7 +44,8 @@ static void read_exec(struct vmfile_reader *reader, const struct vmfile_field *f
 {
     const char *command = vmfile_text(reader, field);
     if (command) {
-        add_probe(target, READY_EXEC, 0, command, field->value->pos);
+        struct spec_probe probe = {.kind = PROBE_EXEC, .text = mem_strdup(command)};
+        add_probe(target, probe, field->value->pos);
     }
 }
 
@@ -72,33 +84,101 @@ static void read_http(struct vmfile_reader *reader, const struct kdl_node *node,
         vmfile_report(reader, field.value->pos, "write: http \"/healthz\" port=80",
             "`http` takes a path that starts with '/', percent-encoded, not \"%s\"", path);
     } else if (path) {
-        add_probe(target, READY_HTTP, port, path, node->pos);
+        struct spec_probe probe = {.kind = PROBE_HTTP, .port = port, .text = mem_strdup(path)};
+        add_probe(target, probe, node->pos);
     }
 }
 
-static const struct vmfile_rule ready_rules[] = {
+/* ---- when and how often ---- */
+
+static void read_positive_seconds(
+    struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t *ret)
+{
+    uint32_t seconds;
+    if (!vmfile_seconds(reader, field, PERIOD_MAX_S, &seconds)) {
+        return;
+    }
+    if (seconds == 0) {
+        vmfile_report(
+            reader, field->value->pos, NULL, "`%s` must be at least one second", field->name);
+        return;
+    }
+    *ret = seconds;
+}
+
+static void read_period(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    read_positive_seconds(reader, field, &((struct block *)target)->check->period_s);
+}
+
+static void read_timeout(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    read_positive_seconds(reader, field, &((struct block *)target)->check->timeout_s);
+}
+
+static void read_failures(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    struct block *block = target;
+    (void)vmfile_integer(reader, field, 1, FAILURES_MAX, &block->check->failures);
+}
+
+static void read_start_period(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    struct block *block = target;
+    (void)vmfile_seconds(reader, field, PERIOD_MAX_S, &block->check->start_period_s);
+}
+
+/* ---- the blocks ---- */
+
+enum { N_PROBE_RULES = 3 }; /* the first of the table */
+
+static const struct vmfile_rule rules[] = {
     {"tcp", .usage = "tcp 80", .is_list = true, .read_value = read_tcp},
     {"http", .usage = "http \"/healthz\" port=80", .is_list = true, .read_node = read_http},
     {"exec", .usage = "exec \"command\"", .is_list = true, .read_value = read_exec},
+    {"period", .usage = "period=10", .read_value = read_period},
+    {"timeout", .usage = "timeout=5", .read_value = read_timeout},
+    {"failures", .usage = "failures=3", .read_value = read_failures},
+    {"start-period", .usage = "start-period=120", .read_value = read_start_period}, /* `live` */
 };
 
-static const char ready_usage[] = "ready { tcp 80 }";
-static const struct vmfile_shape ready_shape = {
-    ready_usage, 0, 0, ready_rules, ARRAY_LEN(ready_rules)};
+enum { N_READY_RULES = ARRAY_LEN(rules) - 1 };
 
-void vmfile_read_ready(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+static const struct vmfile_shape ready_shape = {"ready { tcp 80 }", 0, 0, rules, N_READY_RULES};
+static const struct vmfile_shape live_shape = {"live { tcp 80 }", 0, 0, rules, ARRAY_LEN(rules)};
+
+static void read_block(struct vmfile_reader *reader, const struct kdl_node *node,
+    const struct vmfile_shape *shape, enum check_kind kind, struct vmfile_vm *vm)
 {
-    struct kdl_pos seen[ARRAY_LEN(ready_rules)] = {{0}};
-    vmfile_read_node(reader, node, &ready_shape, target, seen);
+    struct kdl_pos seen[ARRAY_LEN(rules)] = {{0}};
+    struct block block = {&vm->spec->checks[kind], &vm->probes[kind]};
+    vmfile_read_node(reader, node, shape, &block, seen);
     bool is_empty = true;
-    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
+    for (size_t i = 0; i < N_PROBE_RULES; i++) {
         is_empty = is_empty && seen[i].line == 0;
     }
     if (is_empty) {
-        vmfile_report(reader, node->pos, "write: ready { tcp 80 }",
-            "`ready` needs at least one of `tcp`, `http` and `exec`");
+        cleanup_free char *hint = mem_printf("write: %s", shape->usage);
+        vmfile_report(reader, node->pos, hint,
+            "`%s` needs at least one of `tcp`, `http` and `exec`", check_kind_name(kind));
     }
 }
+
+void vmfile_read_ready(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    read_block(reader, node, &ready_shape, CHECK_READY, target);
+}
+
+void vmfile_read_live(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    read_block(reader, node, &live_shape, CHECK_LIVE, target);
+}
+
+/* ---- depends-on ---- */
 
 static bool is_known(const struct vm_spec *spec, const char *name)
 {

@@ -107,6 +107,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_FORWARD] = {"forward", "forward host=8080 guest=80", .is_list = true,
         .read_node = vmfile_read_forward},
     [VM_READY] = {"ready", "ready { tcp 80 }", .read_node = vmfile_read_ready},
+    [VM_LIVE] = {"live", "live { tcp 80 }", .read_node = vmfile_read_live},
     [VM_DEPENDS_ON] = {"depends-on", "depends-on \"db\"", .is_list = true,
         .read_node = vmfile_read_depends_on},
     [VM_ACCEL] = {"accel", "accel \"auto\"", .read_value = read_accel},

@@ -44,6 +44,7 @@ enum vm_field {
     VM_RESTART,
     VM_FORWARD,
     VM_READY,
+    VM_LIVE,
     VM_DEPENDS_ON,
     VM_ACCEL,
     VM_FIRMWARE,
@@ -59,7 +60,7 @@ struct vmfile_vm {
     struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
     bool is_ambiguous;        /* network or backend is wrong: no conclusions from them */
     struct kdl_pos *forwards; /* of each element of spec->network.forwards */
-    struct kdl_pos *ready;
+    struct kdl_pos *probes[CHECK_KIND_COUNT_]; /* … of spec->checks[].probes */
     struct kdl_pos *depends_on;
 };
 
@@ -172,6 +173,7 @@ void vmfile_read_cloud_init(
 void vmfile_read_ssh(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_provision(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_ready(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_live(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_depends_on(
     struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 

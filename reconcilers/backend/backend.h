@@ -173,6 +173,12 @@ struct guest_ops {
     struct op *(*probe)(
         struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context);
 
+    /* One round over the probes of the spec's check, over SSH if the VM is expected to answer there
+     * (probe/round.h). ERR_PROBE and ERR_TIMEOUT: the guest answers, but not as it should; ERR_SSH
+     * and those of probe(): it could not be asked; ERR_IP_TIMEOUT: it has no address yet. */
+    struct op *(*check)(struct guest *guest, const struct vm_env *env, enum check_kind kind,
+        op_done_fn *done, void *context);
+
     /* Runs step `index` of the spec; its output goes to provision.log as it comes, under a header
      * line. A status other than 0, or an upload that fails, is ERR_PROVISION. */
     struct op *(*run_step)(struct guest *guest, const struct vm_env *env, uint32_t index,

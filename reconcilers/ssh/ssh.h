@@ -86,6 +86,23 @@ struct ssh_exit {
 struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *request,
     struct ssh_exit *result, op_done_fn *done, void *context);
 
+struct ssh_dial_request {
+    uint16_t port;       /* of the guest, on its 127.0.0.1 */
+    const char *request; /* sent once connected; NULL: connecting is all; copied */
+    int64_t timeout_ms;
+};
+
+struct buf;
+
+/*
+ * Connects from within the guest, by the server's TCP forwarding (RFC 4254, 7.2), and with a request
+ * collects what answers it: until the first line is complete, `answer` (bounded by the caller,
+ * borrowed until `done`) is full, or the other side closes. Errors: ERR_PROBE nobody listens, or
+ * sshd forwards nothing, the session still usable; ERR_SSH connection lost; ERR_TIMEOUT.
+ */
+struct op *ssh_dial(struct ssh_session *session, const struct ssh_dial_request *request,
+    struct buf *answer, op_done_fn *done, void *context);
+
 struct ssh_upload_request {
     const char *local_path;
     const char *remote_path; /* replaced in place: give a temporary name and rename it */
@@ -102,6 +119,5 @@ struct ssh_upload_request {
 struct op *ssh_upload(struct ssh_session *session, const struct ssh_upload_request *request,
     op_done_fn *done, void *context);
 
-struct buf;
 /* Appends `text` as one word for a POSIX shell. */
 void ssh_quote(struct buf *out, const char *text);

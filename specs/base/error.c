@@ -87,6 +87,8 @@ static const struct {
         "see whether the guest booted and runs sshd: vmctl log NAME --console"},
     [ERR_PROVISION] = {"vmctl::provision::failed", 1,
         "see its output: vmctl log NAME --provision; then: vmctl provision --name NAME"},
+    [ERR_PROBE] = {"vmctl::probe::failed", 1,
+        "look in the guest: vmctl ssh NAME; its console: vmctl log NAME --console"},
 };
 _Static_assert(sizeof(codes) / sizeof(codes[0]) == ERR_CODE_COUNT_, "every code has a row");
 

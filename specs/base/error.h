@@ -62,6 +62,7 @@ enum error_code {
     ERR_SSH_HOSTKEY,
     ERR_SSH_TIMEOUT,
     ERR_PROVISION,
+    ERR_PROBE, /* `ready` or `live`: the guest answers, but not as it should */
     ERR_CODE_COUNT_
 };
 

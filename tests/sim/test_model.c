@@ -113,6 +113,8 @@ static struct situation see(union world w)
         .has_step = w.has_step,
         .is_dependency_missing = w.is_dependency_missing,
         .is_live_pending = w.is_live_pending,
+        .is_check_due = w.is_check_due,
+        .is_unhealthy = w.is_unhealthy,
     };
 }
 
@@ -161,8 +163,11 @@ static void wish(struct model *model, union world w)
     next.is_held = next.is_backing_off = 0;
     next.is_outdated = w.journal == JOURNAL_START && !w.has_pid;
     w = next;
-    if (is_settled_up(w)) { /* a forward or a larger disk */
+    if (is_settled_up(w)) { /* a forward or a larger disk; another user */
         next.is_live_pending = 1;
+        add(model, next);
+        next = w;
+        next.is_reached = 0;
         add(model, next);
         next = w;
     }
@@ -236,6 +241,11 @@ static void fault(struct model *model, union world w)
     } else {
         file_fault(model, w);
     }
+    if (is_settled_up(w) && !w.is_unhealthy) { /* their period is over; and a new controller asks at once */
+        next = w;
+        next.is_check_due = 1;
+        add(model, next);
+    }
     if (w.process == PROCESS_UP) {
         guest_fault(model, w);
         next = world_without_record(w); /* the store is lost, the process lives on */
@@ -277,7 +287,7 @@ static bool is_converged(union world w, enum action action)
     bool is_up = w.process == PROCESS_UP && w.journal == JOURNAL_NONE;
     return w.power == POWER_SUSPENDED
                ? is_up && w.run_state == RUN_STATE_PAUSED
-               : is_settled_up(w) && !w.is_live_pending;
+               : is_settled_up(w) && !w.is_live_pending && !w.is_check_due;
 }
 
 /* No more faults: files that were changed are mended, the controller runs. */
@@ -377,10 +387,10 @@ static void tell(const struct model *model)
         w.has_instance, journal_name((enum journal)w.journal), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.rung, w.is_overdue);
     print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d"
-                " step %d up %d launching %d adopted %d boot lost %d\n",
+                " step %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
-        w.is_reached, w.has_step, w.is_up, w.is_launching, w.is_adopted,
-        w.is_boot_lost);
+        w.is_reached, w.has_step, w.is_check_due, w.is_unhealthy, w.is_up, w.is_launching,
+        w.is_adopted, w.is_boot_lost);
 }
 
 static void the_table_is_safe_and_converges_from_everywhere(void **state)
@@ -467,6 +477,16 @@ static void see_no_back_off(struct situation *s)
     s->is_backing_off = false;
 }
 
+/* A probe that fails once is taken for one that failed for good. */
+static void see_every_check_fatal(struct situation *s)
+{
+    s->is_unhealthy = s->is_unhealthy || s->is_check_due;
+}
+static void see_every_guest_reached(struct situation *s)
+{
+    s->is_reached = true;
+}
+
 static bool is_caught_by_model(struct mutant mutant, const char *what)
 {
     struct model model = {.mutant = mutant};
@@ -523,7 +543,8 @@ static void a_wrong_eye_is_caught(void **state)
     static void (*const blind[])(struct situation * s) = {see_no_process, see_every_pid_recorded,
         see_no_pid, see_no_waiting, see_no_journal, see_no_instance, see_every_disk_ready,
         see_no_directory, see_no_image_change, see_no_deletion, see_no_record,
-        see_every_start_overdue, see_no_rung, see_no_hold, see_no_back_off};
+        see_every_start_overdue, see_no_rung, see_no_hold, see_no_back_off, see_every_check_fatal,
+        see_every_guest_reached};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);
         n_survivors += !is_caught_by_model((struct mutant){.blind = blind[i]}, what);

@@ -16,6 +16,7 @@ union world world_without_process(union world w)
     w.is_launching = 0;
     w.is_boot_lost = 0;
     w.is_adopted = 0;
+    w.is_check_due = w.is_unhealthy = 0; /* nobody is left to be asked */
     return w;
 }
 
@@ -40,6 +41,7 @@ static union world with_journal(union world w, enum journal journal)
     w.rung = RUNG_POWERDOWN;
     w.is_overdue = 0;
     w.is_grace_shorter = 0;
+    w.is_check_due = w.is_unhealthy = 0;
     return w;
 }
 
@@ -54,6 +56,7 @@ union world world_without_controller(union world w)
     w.is_up = 0;
     w.is_launching = 0;
     w.is_boot_lost = w.process == PROCESS_UP && w.journal == JOURNAL_START;
+    w.is_unhealthy = 0; /* the next one counts anew */
     if (w.process == PROCESS_WAITING) {
         w.process = PROCESS_DYING; /* it reads the end of its pipe and goes */
     }
@@ -128,6 +131,23 @@ static void record_cause(struct outcomes *o, union world w)
     may(o, w);
 }
 
+/* The probes pass, or fail, or `live` has failed as often as it may. */
+static void check(struct outcomes *o, union world w)
+{
+    w.is_check_due = 0;
+    may(o, w);
+    w.is_unhealthy = 1;
+    may(o, w);
+}
+
+static void end_unhealthy(struct outcomes *o, union world w)
+{
+    w = with_journal(w, JOURNAL_STOP);
+    may(o, w);
+    w.is_held = 1; /* restart "never" */
+    may(o, w);
+}
+
 struct outcomes world_carry_out(union world w, enum action action)
 {
     struct outcomes o = {.count = 0};
@@ -199,8 +219,10 @@ struct outcomes world_carry_out(union world w, enum action action)
         ask_machine(&o, w, world_with_run_state(w, RUN_STATE_PAUSED));
         break;
     case ACTION_CONFIRM_START:
+        next = with_journal(w, JOURNAL_NONE);
         next.is_boot_lost = 0;
-        may(&o, with_journal(next, JOURNAL_NONE));
+        next.is_check_due = 1; /* a new instance is asked at once */
+        may(&o, next);
         break;
     case ACTION_GIVE_UP_START:
         next = with_journal(w, JOURNAL_STOP);
@@ -221,6 +243,12 @@ struct outcomes world_carry_out(union world w, enum action action)
     case ACTION_RUN_STEP:
         next.has_step = 0;
         ask_machine(&o, w, next);
+        break;
+    case ACTION_CHECK:
+        check(&o, w);
+        break;
+    case ACTION_END_UNHEALTHY:
+        end_unhealthy(&o, w);
         break;
     default: /* waits for time or for the user */
         may(&o, w);
@@ -280,6 +308,12 @@ const char *world_danger_of(union world w, enum action action)
         return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate
                    ? NULL
                    : "a VM is stopped that nobody wants stopped";
+    case ACTION_CHECK:
+        return w.is_reached && !w.has_step ? NULL : "probed before the guest is set up";
+    case ACTION_END_UNHEALTHY:
+        return !w.is_unhealthy                ? "a healthy guest is restarted"
+               : !w.is_reached || w.has_step ? "restarted while it is being set up"
+                                              : NULL;
     case ACTION_GIVE_UP_START:
         return w.journal == JOURNAL_START ? NULL : "a running VM is given up for being silent";
     default:

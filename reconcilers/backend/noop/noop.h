@@ -9,8 +9,9 @@
  *
  *   {"fetchMs": 5, "prepareMs": 5, "launchMs": 5, "bootMs": 5, "probeMs": 5, "stepMs": 5,
  *    "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe": 3, "failStep":
- * 0, "ignorePowerdown": true, "ignoreQuit": false, "ignoreTerminate": false, "powerdownMs": 100,
- *    "imageChanged": false, "silent": false, "freeMib": 0, "loseConnection": false, "takenPorts": 0}
+ * 0, "checkMs": 5, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
+ *    "ignoreTerminate": false, "powerdownMs": 100, "imageChanged": false, "silent": false,
+ *    "freeMib": 0, "loseConnection": false, "takenPorts": 0}
  *
  * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted
  * since the controller opened the VM (fetch and prepare fail for as long as the script says so,

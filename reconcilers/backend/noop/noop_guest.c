@@ -5,7 +5,7 @@
 #include "specs/base/mem.h"
 
 struct guest {
-    uint32_t probe_tries, step_tries;
+    uint32_t probe_tries, step_tries, check_tries[CHECK_KIND_COUNT_];
     struct step_result *result; /* borrowed from the step under way */
 };
 
@@ -28,6 +28,14 @@ static struct op *noop_probe(
         NULL, done, context);
 }
 
+static struct op *noop_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
+    op_done_fn *done, void *context)
+{
+    const char *fail_key = kind == CHECK_READY ? "failReady" : "failLive";
+    return noop_op(env->host, env->name, "checkMs", fail_key, ERR_PROBE,
+        &guest->check_tries[kind], NULL, NULL, done, context);
+}
+
 static void step_done(void *context)
 {
     struct guest *guest = context;
@@ -48,5 +56,6 @@ const struct guest_ops noop_guest_ops = {
     .open = noop_open,
     .close = noop_close,
     .probe = noop_probe,
+    .check = noop_check,
     .run_step = noop_run_step,
 };

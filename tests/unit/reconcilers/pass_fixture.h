@@ -135,6 +135,7 @@ static inline int pass_fixture_tear_down(void **state)
     vm_status_free(f->status);
     vm_desired_free(f->desired);
     live_forget(&f->vm);
+    vm_forget_checks(&f->vm);
     free(f->vm.name);
     free(f->vm.progress);
     places_clear(&f->places);

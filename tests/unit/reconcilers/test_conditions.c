@@ -256,6 +256,39 @@ static void a_guest_that_refuses_the_key_stalls_with_that_reason(void **state)
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
 }
 
+static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct spec_check *ready = &f->desired->spec->checks[CHECK_READY];
+    mem_grow(ready->probes, ready->n_probes);
+    ready->probes[ready->n_probes++] = (struct spec_probe){.kind = PROBE_TCP, .port = 80};
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_PROBE);
+    expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING);
+    pass->patch->status->probing.failure = mem_strdup("tcp 80: connection refused");
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROBE_FAILED);
+    expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_RETRYING);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    assert_string_equal(
+        condition_of(pass, CONDITION_READY)->message, "ready: tcp 80: connection refused");
+    f->vm.unready_since_ms = FIXTURE_NOW_MS - 600000;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
+    assert_string_equal(pass->patch->status->trouble.code, error_code_name(ERR_PROBE));
+    pass->situation.power = POWER_STOPPED; /* what is asked now is no matter of probes */
+    pass->situation.is_alive = false;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    pass = a_running_vm(f);
+    pass->patch->status->probing.is_passed = true;
+    pass->decision.action = ACTION_CHECK;
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
+}
+
 static void a_crash_loop_stalls_from_the_third_crash_on(void **state)
 {
     struct pass_fixture *f = *state;
@@ -265,7 +298,7 @@ static void a_crash_loop_stalls_from_the_third_crash_on(void **state)
     pass_describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
     assert_string_equal(condition_of(pass, CONDITION_RUNNING)->message,
-        "failed 2 times (ProcessDied), next try at 2026-01-01T00:00:01Z");
+        "ended 2 times in a row (ProcessDied), next try at 2026-01-01T00:00:01Z");
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->status->restart.count = 3;
     pass = begin(f);
@@ -411,6 +444,7 @@ int main(void)
         TEST(a_failure_that_repeats_stalls_and_is_told_as_trouble),
         TEST(a_guest_that_is_not_reached_in_time_stalls),
         TEST(a_guest_that_refuses_the_key_stalls_with_that_reason),
+        TEST(a_vm_whose_probes_do_not_pass_is_not_ready),
         TEST(a_crash_loop_stalls_from_the_third_crash_on),
         TEST(a_vm_that_stays_down_says_why),
         TEST(a_process_that_cannot_be_killed_stalls),

@@ -106,6 +106,34 @@ static void failures_back_off_from_nothing_to_a_minute(void **state)
     }
 }
 
+static void a_guest_that_ends_itself_backs_off_only_if_it_is_started_again(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_STOP, 1000);
+    f->status->instance.cause = EXIT_GUEST_SHUTDOWN;
+    assert_int_equal(recorded(begin(f))->count, 0);
+    f->desired->spec->restart = RESTART_ALWAYS;
+    f->status->restart.count = 4;
+    const struct vm_restart *restart = recorded(begin(f));
+    assert_int_equal(restart->count, 5);
+    assert_true(restart->not_before_ms > FIXTURE_WALL_MS);
+}
+
+static void a_guest_that_was_ended_keeps_the_words_of_its_probe(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)an_exit(f, JOURNAL_STOP, 1000);
+    f->status->instance.cause = EXIT_LIVENESS_FAILED;
+    f->status->restart.last_message = mem_strdup("tcp 80: connection refused");
+    struct pass *pass = begin(f);
+    pass->machine.last_output = "qemu: terminating";
+    const struct vm_restart *restart = recorded(pass);
+    assert_int_equal(restart->count, 1);
+    assert_string_equal(restart->last_message, "tcp 80: connection refused");
+    assert_string_equal(pass->patch->events[0].message,
+        "stopped because its `live` probes failed: tcp 80: connection refused");
+}
+
 static void a_failure_is_counted_once_per_instance(void **state)
 {
     struct pass_fixture *f = *state;
@@ -151,6 +179,9 @@ static void the_policy_says_what_stays_down(void **state)
         {RESTART_ON_FAILURE, EXIT_PROCESS_DIED, false},
         {RESTART_ALWAYS, EXIT_GUEST_SHUTDOWN, false},
         {RESTART_ALWAYS, EXIT_PROCESS_DIED, false},
+        {RESTART_ALWAYS, EXIT_LIVENESS_FAILED, false},
+        {RESTART_ON_FAILURE, EXIT_LIVENESS_FAILED, false},
+        {RESTART_NEVER, EXIT_LIVENESS_FAILED, true},
         {RESTART_NEVER, EXIT_GUEST_SHUTDOWN, true},
         {RESTART_NEVER, EXIT_GUEST_PANIC, true},
         {RESTART_NEVER, EXIT_INTERNAL_ERROR, true},
@@ -191,6 +222,8 @@ int main(void)
         TEST(a_cause_that_was_learnt_before_counts),
         TEST(an_instance_of_another_boot_ended_with_the_host),
         TEST(failures_back_off_from_nothing_to_a_minute),
+        TEST(a_guest_that_ends_itself_backs_off_only_if_it_is_started_again),
+        TEST(a_guest_that_was_ended_keeps_the_words_of_its_probe),
         TEST(a_failure_is_counted_once_per_instance),
         TEST(ten_quiet_minutes_forgive_what_was_before),
         TEST(a_clock_that_was_set_back_does_not_prolong_a_backoff),

@@ -72,6 +72,12 @@ static enum error_code probe(struct guest_test *test)
     return ssh_fixture_wait(&test->fixture);
 }
 
+static enum error_code check(struct guest_test *test, enum check_kind kind)
+{
+    (void)guest_ssh()->check(test->guest, &test->env, kind, ssh_fixture_done, &test->fixture);
+    return ssh_fixture_wait(&test->fixture);
+}
+
 static void set_private_key(struct guest_test *test, const char *path)
 {
     free(test->spec->ssh.private_key);
@@ -235,6 +241,38 @@ static void steps_run_in_order_on_one_session(void **state)
     assert_int_equal(strtol(second, NULL, 10), sshd_pid); /* the same server process */
 }
 
+static void checks_use_the_session_and_keep_it(void **state)
+{
+    struct guest_test *test = *state;
+    struct spec_check *ready = &test->spec->checks[CHECK_READY];
+    test->spec->ssh.is_set = true;
+    mem_grow(ready->probes, ready->n_probes);
+    ready->probes[ready->n_probes++] =
+        (struct spec_probe){.kind = PROBE_EXEC, .text = mem_strdup("exit 0")};
+    assert_int_equal(check(test, CHECK_READY), ERR_NONE);
+    unsigned n = count_open_descriptors();
+    assert_int_equal(check(test, CHECK_READY), ERR_NONE);
+    assert_int_equal(count_open_descriptors(), n);
+    ready->probes[0].text[5] = '1';
+    assert_int_equal(check(test, CHECK_READY), ERR_PROBE);
+    assert_int_equal(check(test, CHECK_LIVE), ERR_NONE); /* there are none */
+    set_private_key(test, test->fixture.sshd->other_key);
+    assert_int_equal(check(test, CHECK_READY), ERR_SSH_AUTH);
+}
+
+static void without_ssh_checks_go_over_the_network(void **state)
+{
+    struct guest_test *test = *state;
+    struct spec_check *live = &test->spec->checks[CHECK_LIVE];
+    test->spec->network.mode = NETWORK_TAP;
+    mem_grow(live->probes, live->n_probes);
+    live->probes[live->n_probes++] =
+        (struct spec_probe){.kind = PROBE_TCP, .port = test->fixture.sshd->port};
+    assert_int_equal(check(test, CHECK_LIVE), ERR_NONE);
+    free(TAKE_PTR(test->status->ssh_host));
+    assert_int_equal(check(test, CHECK_LIVE), ERR_IP_TIMEOUT);
+}
+
 static void cancelling_a_probe_at_any_moment_leaves_nothing_open(void **state)
 {
     struct guest_test *test = *state;
@@ -269,6 +307,8 @@ int main(void)
         test(a_guest_that_went_away_is_an_ssh_error_with_its_address),
         test(connections_are_at_least_a_quarter_second_apart),
         test(steps_run_in_order_on_one_session),
+        test(checks_use_the_session_and_keep_it),
+        test(without_ssh_checks_go_over_the_network),
         test(cancelling_a_probe_at_any_moment_leaves_nothing_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,8 +125,13 @@ static void change_provision(struct vm_spec *s)
 }
 static void change_ready(struct vm_spec *s)
 {
-    mem_grow(s->ready, s->n_ready);
-    s->ready[s->n_ready++] = (struct spec_ready){.kind = READY_TCP, .port = 80};
+    struct spec_check *ready = &s->checks[CHECK_READY];
+    mem_grow(ready->probes, ready->n_probes);
+    ready->probes[ready->n_probes++] = (struct spec_probe){.kind = PROBE_TCP, .port = 80};
+}
+static void change_live(struct vm_spec *s)
+{
+    s->checks[CHECK_LIVE].failures++;
 }
 static void change_depends_on(struct vm_spec *s)
 {
@@ -160,6 +165,7 @@ static const struct {
     {change_ssh, "ssh", DISPOSITION_LIVE},
     {change_provision, "provision", DISPOSITION_PROVISION},
     {change_ready, "ready", DISPOSITION_LIVE},
+    {change_live, "live", DISPOSITION_LIVE},
     {change_depends_on, "depends-on", DISPOSITION_LIVE},
     {change_accel, "accel", DISPOSITION_RESTART},
     {change_firmware, "firmware", DISPOSITION_RECREATE},

@@ -99,7 +99,7 @@ static void every_word_leads_back_to_its_value(void **state)
     static const struct word_list *const lists[] = {&backend_kind_words, &image_kind_words,
         &network_mode_words, &forward_protocol_words, &accel_mode_words, &firmware_words,
         &seed_bus_words, &restart_policy_words, &step_kind_words, &step_run_words,
-        &ready_kind_words};
+        &probe_kind_words, &check_kind_words};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         for (size_t value = 0; value < lists[i]->count; value++) {
             assert_int_equal(word_list_find(lists[i], lists[i]->words[value]), (int)value);
@@ -122,7 +122,8 @@ static void words_are_those_of_the_file_format(void **state)
     assert_string_equal(restart_policy_name(RESTART_ON_FAILURE), "on-failure");
     assert_string_equal(step_kind_name(STEP_SCRIPT), "script");
     assert_string_equal(step_run_name(RUN_ON_CHANGE), "on-change");
-    assert_string_equal(ready_kind_name(READY_EXEC), "exec");
+    assert_string_equal(probe_kind_name(PROBE_EXEC), "exec");
+    assert_string_equal(check_kind_name(CHECK_LIVE), "live");
 }
 
 int main(void)

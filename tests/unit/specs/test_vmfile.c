@@ -118,14 +118,32 @@ static void the_added_nodes_are_read(void **state)
     assert_int_equal(spec->backend, BACKEND_NOOP);
     assert_int_equal(spec->cloud_init.bus, SEED_IDE);
     assert_string_equal(spec->cloud_init.user_data.path, "/project/u.yaml");
-    assert_int_equal(spec->n_ready, 4);
-    assert_int_equal(spec->ready[0].kind, READY_TCP);
-    assert_int_equal(spec->ready[0].port, 80);
-    assert_string_equal(spec->ready[1].text, "/healthz");
-    assert_int_equal(spec->ready[1].port, 81);
-    assert_int_equal(spec->ready[2].port, 80);
-    assert_int_equal(spec->ready[3].kind, READY_EXEC);
-    assert_string_equal(spec->ready[3].text, "true");
+    assert_int_equal(spec->checks[CHECK_READY].n_probes, 4);
+    assert_int_equal(spec->checks[CHECK_READY].probes[0].kind, PROBE_TCP);
+    assert_int_equal(spec->checks[CHECK_READY].probes[0].port, 80);
+    assert_string_equal(spec->checks[CHECK_READY].probes[1].text, "/healthz");
+    assert_int_equal(spec->checks[CHECK_READY].probes[1].port, 81);
+    assert_int_equal(spec->checks[CHECK_READY].probes[2].port, 80);
+    assert_int_equal(spec->checks[CHECK_READY].probes[3].kind, PROBE_EXEC);
+    assert_string_equal(spec->checks[CHECK_READY].probes[3].text, "true");
+    vmfile_free(file);
+}
+
+static void probes_have_a_period_a_timeout_and_a_number_of_failures(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_vm("ssh\nready timeout=\"1m\" { tcp 80; period 5 }\n"
+                                   "live failures=7 start-period=\"2m\" { exec \"true\" }");
+    const struct spec_check *checks = file->vms[0]->checks;
+    assert_int_equal(checks[CHECK_READY].timeout_s, 60);
+    assert_int_equal(checks[CHECK_READY].period_s, 5);
+    assert_int_equal(checks[CHECK_READY].failures, SPEC_DEFAULT_FAILURES);
+    assert_int_equal(checks[CHECK_READY].n_probes, 1);
+    assert_int_equal(checks[CHECK_LIVE].timeout_s, SPEC_DEFAULT_PROBE_TIMEOUT_S);
+    assert_int_equal(checks[CHECK_LIVE].period_s, SPEC_DEFAULT_PERIOD_S);
+    assert_int_equal(checks[CHECK_LIVE].failures, 7);
+    assert_int_equal(checks[CHECK_LIVE].start_period_s, 120);
+    assert_string_equal(checks[CHECK_LIVE].probes[0].text, "true");
     vmfile_free(file);
 }
 
@@ -154,8 +172,8 @@ static void a_field_of_one_value_may_be_a_property(void **state)
 static void comments_formatting_and_order_do_not_change_the_digest(void **state)
 {
     (void)state;
-    assert_same_meaning("vcpus 2\nforward host=1 guest=2\nforward host=3 guest=4\nready { tcp 1 }",
-        "/* c */ ready {\n tcp 1 // d\n}\nforward host=3 guest=4;forward guest=2 host=1;vcpus 0x2");
+    assert_same_meaning("vcpus 2\nforward host=1 guest=2\nforward host=3 guest=4\nready { tcp 1 }\nssh",
+        "/* c */ ready {\n tcp 1 // d\n}\nforward host=3 guest=4;forward guest=2 host=1;vcpus 0x2;ssh");
 }
 
 static void sizes_and_durations_have_units(void **state)
@@ -226,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_full_example_of_the_book_means_what_the_book_says),
         cmocka_unit_test(the_added_nodes_are_read),
+        cmocka_unit_test(probes_have_a_period_a_timeout_and_a_number_of_failures),
         cmocka_unit_test(a_field_of_one_value_may_be_a_property),
         cmocka_unit_test(comments_formatting_and_order_do_not_change_the_digest),
         cmocka_unit_test(sizes_and_durations_have_units),

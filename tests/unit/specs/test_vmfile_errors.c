@@ -52,7 +52,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
             "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `cloud-init`, `ssh`, "
-            "`provision`, `restart`, `forward`, `ready`, `depends-on`, `accel`, `firmware`, "
+            "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `firmware`, "
             "`stop-timeout`, `backend`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`\n"},
@@ -389,6 +389,26 @@ static void ready_probes_need_a_way_to_the_guest(void **state)
         {"vm a { image i; network none; ready { tcp 80 } }",
             "1:31+5 `ready` probes the guest, and network \"none\" has no way to it | choose "
             "another network, or remove the `ready` block\n"},
+        {"vm a { image i; network none; live { tcp 80 } }",
+            "1:31+4 `live` probes the guest, and network \"none\" has no way to it | choose "
+            "another network, or remove the `live` block\n"},
+        {"vm a { image i; live failures=2 }",
+            "1:17+4 `live` needs at least one of `tcp`, `http` and `exec` | write: live { "
+            "tcp 80 }\n"},
+        {"vm a { image i; ssh; live period=0 failures=0 { tcp 80 } }",
+            "1:34+1 `period` must be at least one second\n"
+            "1:45+1 `failures` must be a whole number from 1 to 1000, not 0\n"},
+        {"vm a { image i; ssh; ready start-period=5 { tcp 80 } }",
+            "1:28+12 unknown property `start-period` of `ready` | known here: `tcp`, `exec`, "
+            "`period`, `timeout`, `failures`\n"},
+        {"vm a { image i; ready { tcp 80 } }",
+            "1:29+2 `tcp` without SSH says nothing on network \"user\": QEMU accepts the "
+            "connection whether or not the guest does | add: ssh { user \"…\" }, or probe by "
+            "`http`\n"},
+        {"vm a { image i; forward host=8080 guest=80; live { http \"/\"; http \"/\" port=81 } }",
+            "1:62+4 without SSH, port 81 of VM \"a\" is reached by a `forward` only | add: ssh { "
+            "user \"…\" }, or forward the port\n"},
+        {"vm a { image i; network tap; ready { tcp 80 }; live { http \"/\" } }", ""},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));

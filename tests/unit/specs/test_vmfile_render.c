@@ -101,7 +101,7 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         "   |                     ^\n"
         "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
         "`max-memory`, `disk`, `network`, `cloud-init`, `ssh`, `provision`, `restart`, `forward`, "
-        "`ready`, `depends-on`, `accel`, `firmware`, `stop-timeout`, `backend`\n");
+        "`ready`, `live`, `depends-on`, `accel`, `firmware`, `stop-timeout`, `backend`\n");
 }
 
 static void a_long_line_is_cut_around_the_token(void **state)
