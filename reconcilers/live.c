@@ -177,7 +177,9 @@ void live_take_over(struct pass *pass)
     cleanup_json json_t *wanted = vm_spec_to_json(pass->view->desired->spec);
     json_t *applied = json_copy(status->applied_spec); /* shared with the view: never changed */
     bool has_other_ssh = replace(applied, wanted, "ssh");
-    bool has_other_checks = replace(applied, wanted, "ready") | replace(applied, wanted, "live");
+    bool has_other_ready = replace(applied, wanted, "ready");
+    bool has_other_live = replace(applied, wanted, "live");
+    bool has_other_checks = has_other_ready || has_other_live;
     if (!has_other_ssh && !has_other_checks) {
         json_decref(applied);
         return;
