@@ -18,7 +18,7 @@
 /* A pass takes about 0.1 ms (two records parsed), so this many keep a turn of the loop short. Not
  * by the clock: the same history must come from the same seed. */
 enum { KEYS_A_TURN = 16 };
-enum { RESYNC_MS = 10 * 60 * 1000 }; /* ± half of it, by the dice */
+enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_MS = 1000 };
 
 /* ---- work ---- */
 
@@ -132,17 +132,20 @@ static void on_resync(void *context)
 
 /* ---- life ---- */
 
+/* Without the record nobody trusts a status of ours: it is written as soon as the store can be. */
 static void on_meta_written(void *context, int rc, const struct error *err)
 {
-    (void)context;
+    struct controller *controller = context;
     if (rc < 0) {
         log_error("controller", "cannot record that it runs: %s", err->message);
+        loop_timer_start(controller->meta_timer, META_RETRY_MS);
     }
 }
 
 /* For `vmctl controller status`, and for a newer vmctl to find and replace this one. */
-static void write_meta(struct controller *controller)
+static void write_meta(void *context)
 {
+    struct controller *controller = context;
     const struct clock *clock = controller->host.clock;
     cleanup_json json_t *record = json_object();
     uint64_t start_ticks = 0;
@@ -155,7 +158,7 @@ static void write_meta(struct controller *controller)
     json_put_text(record, "bootId", clock_boot_id(clock));
     struct store_batch *batch = store_batch_new();
     store_batch_put_json(batch, STORE_META, "controller", record);
-    store_writer_submit(controller->writer, batch, on_meta_written, NULL);
+    store_writer_submit(controller->writer, batch, on_meta_written, controller);
 }
 
 struct controller *controller_new(const struct controller_options *options)
@@ -175,6 +178,7 @@ struct controller *controller_new(const struct controller_options *options)
     });
     controller->work_timer = loop_timer_new(options->loop, on_work, controller);
     controller->resync_timer = loop_timer_new(options->loop, on_resync, controller);
+    controller->meta_timer = loop_timer_new(options->loop, write_meta, controller);
     controller->writer_io = loop_io_new(
         options->loop, store_writer_fd(options->writer), LOOP_READ, on_commits, controller);
     return controller;
@@ -210,11 +214,13 @@ void controller_stop(struct controller *controller)
     loop_io_free(controller->writer_io);
     loop_timer_free(controller->work_timer);
     loop_timer_free(controller->resync_timer);
+    loop_timer_free(controller->meta_timer);
     controller->desired_watch = NULL;
     controller->source_watch = NULL;
     controller->writer_io = NULL;
     controller->work_timer = NULL;
     controller->resync_timer = NULL;
+    controller->meta_timer = NULL;
 }
 
 static void free_states(struct controller *controller)

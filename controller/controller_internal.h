@@ -42,7 +42,7 @@ struct controller {
     struct desired_watch *desired_watch;
     struct source_watch *source_watch;
     struct loop_io *writer_io;
-    struct loop_timer *work_timer, *resync_timer;
+    struct loop_timer *work_timer, *resync_timer, *meta_timer;
     bool is_listing_all; /* a scan under way is the first one or a resync */
     bool is_working;     /* keys are being taken: the timer is set once at the end */
     bool is_stopped;

@@ -417,6 +417,26 @@ static void while_the_store_cannot_be_written_it_tries_ever_more_rarely_and_then
 
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+static void a_start_that_could_not_be_recorded_is_recorded_when_it_can(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    create_vm(f, "a");
+    signal(SIGXFSZ, SIG_IGN);
+    limit_file_size(8192);
+    start_and_settle(f);
+    cleanup_json json_t *none = NULL, *record = NULL;
+    int rc = store_get_json(f->store, STORE_META, "controller", &none, &err);
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(rc, 0);
+    assert_null(none);
+    loop_fake_advance(f->loop, MINUTE_MS);
+    assert_int_equal(store_get_json(f->store, STORE_META, "controller", &record, &err), 0);
+    assert_non_null(record);
+    cleanup_with(vm_record_clear) struct vm_record seen = get(f, "a");
+    assert_string_equal(json_text(record, "session"), seen.status->observer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +447,7 @@ int main(void)
         WITH_WORLD(only_leases_of_its_own_are_dropped),
         WITH_WORLD(image_records_are_written_when_they_differ_and_removed),
         WITH_WORLD(the_controller_records_itself),
+        WITH_WORLD(a_start_that_could_not_be_recorded_is_recorded_when_it_can),
         WITH_WORLD(a_verdict_with_a_time_is_kept_to_the_millisecond),
         WITH_WORLD(a_wake_before_that_time_cancels_it),
         WITH_WORLD(now_means_after_the_commit),
