@@ -227,7 +227,7 @@ static void change_tokens(struct attempt *attempt)
         next->is_deleting = true;
         tell(attempt, WISH_DELETED);
     }
-    if (wish->retries && attempt->record.desired && is_stalled(&attempt->record)) {
+    if ((wish->retries || wish->deletes) && attempt->record.desired && is_stalled(&attempt->record)) {
         tell(attempt, WISH_REQUESTED);
     }
 }

@@ -357,6 +357,9 @@ static void deleting_twice_is_deleting_once(void **state)
     assert_int_equal(apply(store, delete_web), WISH_DELETED);
     assert_int_equal(apply(store, delete_web), WISH_UNCHANGED);
     assert_int_equal(generation_of(store, "web"), 2);
+    write_status(store, "web", stall);
+    assert_int_equal(apply(store, delete_web), WISH_REQUESTED); /* it is tried again at once */
+    assert_int_equal(generation_of(store, "web"), 3);
 }
 
 static void a_vm_being_deleted_refuses_other_wishes(void **state)
