@@ -75,7 +75,7 @@ static bool absorb_launch(struct pass *pass)
 static bool absorb_boot(struct pass *pass)
 {
     pass->vm->checked_at_ms = pass->now_ms;
-    replace_text(&pass->patch->status->vnc, &pass->vm->outcome.boot.vnc);
+    replace_text(&pass->vm->booted_vnc, &pass->vm->outcome.boot.vnc);
     memcpy(pass->vm->booted_iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
     return true;
 }

@@ -183,6 +183,10 @@ static int64_t act_release(struct pass *pass)
 static int64_t act_confirm_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
+    if (text_eq(pass->vm->booted_iid, status->instance.iid)) {
+        free(status->vnc);
+        status->vnc = mem_strdup(pass->vm->booted_vnc); /* with the journal, or not at all */
+    }
     status->instance.journal = JOURNAL_NONE;
     const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d%s%s)",

@@ -101,6 +101,7 @@ static void vm_free(void *p)
     clear_image(&vm->image);
     live_forget(vm);
     vm_forget_checks(vm);
+    free(vm->booted_vnc);
     free(vm->name);
     free(vm);
 }

@@ -62,7 +62,8 @@ struct vm {
     struct vm_failure failure;
     char *progress;            /* of the operation, in words; NULL none */
     char launched_iid[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
-    char booted_iid[TEXT_ID_SIZE];   /* the one whose boot it saw done */
+    char booted_iid[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
+    char *booted_vnc;                /* … and what that told; until it is committed */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct live_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */

@@ -94,8 +94,9 @@ static void fetched(void *context)
     digest_text(work->location, work->image->id);
     cleanup_free char *dir = places_path(work->host->places, "noop/images");
     cleanup_free char *path = path_of_image(work->host, work->image->id);
-    (void)fs_make_dirs(dir, 0700, &ignored);
-    (void)fs_write_file(path, "", 0, 0600, &ignored);
+    if (fs_make_dirs(dir, 0700, &ignored) == 0) {
+        (void)fs_write_file(path, "", 0, 0600, &ignored);
+    }
 }
 
 /* An existing disk is completed, never made anew. */
@@ -107,8 +108,7 @@ static void prepared(void *context)
     cleanup_free char *disk = path_of_disk(work->host, work->name);
     cleanup_free char *text =
         mem_printf("%lld\n", (long long)clock_monotonic_ms(work->host->clock));
-    (void)fs_make_dirs(dir, 0700, &ignored);
-    if (!fs_exists(disk)) {
+    if (fs_make_dirs(dir, 0700, &ignored) == 0 && !fs_exists(disk)) {
         (void)fs_write_file(disk, text, strlen(text), 0600, &ignored);
     }
     digest_text(work->location, work->prepared->digest);
