@@ -13,9 +13,10 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* A connection lost so often during provisioning is no accident: a step that reboots the guest
- * would be run for ever. And so many ports taken in a row are not our bookkeeping's fault. */
-enum { INTERRUPTIONS_MAX = 3, PORTS_TRIED_MAX = 10 };
+/* A step lost so often is no accident: one that reboots the guest would be run for ever. A lost
+ * connection costs a step nothing, but a guest that never keeps one must not be asked for ever
+ * either. And so many ports taken in a row are not our bookkeeping's fault. */
+enum { STEP_TRIES_MAX = 3, INTERRUPTIONS_MAX = 20, PORTS_TRIED_MAX = 10 };
 
 static void replace_text(char **field, char **taken)
 {
@@ -113,6 +114,7 @@ void pass_finish_step(struct pass *pass)
 {
     struct vm_provision *provision = &pass->patch->status->provision;
     provision->next_step++;
+    provision->run = (struct vm_step_run){.tries = 0};
     if (provision->next_step >= provision->total) {
         memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
             TEXT_ID_SIZE);
@@ -121,10 +123,29 @@ void pass_finish_step(struct pass *pass)
     }
 }
 
+static void record_step(struct pass *pass, enum step_outcome outcome)
+{
+    struct vm_provision *provision = &pass->patch->status->provision;
+    uint32_t index = provision->next_step;
+    if (index >= pass->env.spec->n_steps) {
+        return; /* the steps changed while it ran */
+    }
+    int64_t took_ms = pass->wall_ms - provision->run.started_at_ms;
+    struct vm_step_record record = {
+        .outcome = outcome,
+        .exit_status = pass->vm->outcome.step.exit_status,
+        .ended_at_ms = pass->wall_ms,
+        .duration_ms = took_ms > 0 ? took_ms : 0,
+    };
+    step_content(pass->env.spec, index, record.content);
+    vm_provision_record(provision, index, &record);
+}
+
 static bool absorb_step(struct pass *pass)
 {
     struct vm_provision *provision = &pass->patch->status->provision;
     pass->vm->n_interrupted = 0;
+    record_step(pass, STEP_DONE);
     if (provision->next_step < pass->env.spec->n_steps) {
         step_mark_done(provision, pass->env.spec, provision->next_step);
     }
@@ -164,11 +185,53 @@ static void fail_provision(struct pass *pass)
     memcpy(status->handled_provision_token, pass->view->desired->provision_token, TEXT_ID_SIZE);
 }
 
-/* Else the connection was lost: the guest is reached again first, then the step is run again. */
-static bool is_step_final(const struct pass *pass)
+/* A step that may run any number of times does so when it was lost. `run "once"` says that it may
+ * not: then how far it got is for the user to judge. */
+static bool may_try_again(const struct pass *pass)
 {
-    struct failure_class class = failure_classify(ACTION_RUN_STEP, pass->vm->outcome.error.code);
-    return class.reason == REASON_STEP_FAILED || ++pass->vm->n_interrupted >= INTERRUPTIONS_MAX;
+    const struct vm_provision *provision = &pass->patch->status->provision;
+    const struct vm_spec *spec = pass->env.spec;
+    bool is_once = provision->next_step < spec->n_steps &&
+                   spec->steps[provision->next_step].run == RUN_ONCE;
+    return !is_once && provision->run.tries + 1 < STEP_TRIES_MAX;
+}
+
+static void fail_step(struct pass *pass)
+{
+    static const struct {
+        enum error_code code;
+        enum step_outcome outcome;
+    } outcomes[] = {
+        {ERR_PROVISION, STEP_FAILED},
+        {ERR_PROVISION_TIMEOUT, STEP_TIMED_OUT},
+    };
+    enum step_outcome outcome = STEP_INTERRUPTED;
+    for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+        outcome = outcomes[i].code == pass->vm->outcome.error.code ? outcomes[i].outcome : outcome;
+    }
+    record_step(pass, outcome);
+    fail_provision(pass);
+}
+
+/* After a lost connection the guest is reached again first, then the run is gone on with; after a
+ * lost run another one begins. */
+static void absorb_step_failure(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    enum error_code code = pass->vm->outcome.error.code;
+    bool is_lost = code == ERR_PROVISION_LOST;
+    struct failure_class class = failure_classify(ACTION_RUN_STEP, code);
+    bool is_interrupted = class.reason == REASON_INTERRUPTED;
+    bool goes_on = is_lost ? may_try_again(pass)
+                           : is_interrupted && ++pass->vm->n_interrupted < INTERRUPTIONS_MAX;
+    if (!goes_on) {
+        fail_step(pass);
+        return;
+    }
+    status->was_reached = false;
+    if (is_lost) {
+        status->provision.run = (struct vm_step_run){.tries = status->provision.run.tries + 1};
+    }
 }
 
 static void tell_failure(struct pass *pass)
@@ -191,10 +254,8 @@ static bool absorb_failure(struct pass *pass)
     vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
     tell_failure(pass);
-    if (action == ACTION_RUN_STEP && !is_step_final(pass)) {
-        pass->patch->status->was_reached = false;
-    } else if (action == ACTION_RUN_STEP) {
-        fail_provision(pass);
+    if (action == ACTION_RUN_STEP) {
+        absorb_step_failure(pass);
     }
     return true;
 }
@@ -266,10 +327,16 @@ static void begin_provision(struct pass *pass)
 {
     struct vm_provision *provision = &pass->patch->status->provision;
     const struct vm_spec *spec = pass->view->desired->spec;
+    uint32_t total = (uint32_t)spec->n_steps, asked = pass->view->desired->provision_from;
+    asked = asked > total ? 0 : asked; /* of steps that were taken out since */
     *provision = (struct vm_provision){
-        .total = (uint32_t)spec->n_steps,
+        .next_step = asked ? asked - 1 : 0,
+        .total = total,
+        .asked_step = asked,
         .last_exit_status = -1,
         .done = provision->done,
+        .steps = provision->steps,
+        .n_steps = provision->n_steps < total ? provision->n_steps : total,
     };
     memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
     pass_steps_digest(spec, provision->digest);
@@ -279,11 +346,13 @@ static void begin_provision(struct pass *pass)
 
 void pass_reset_provision(struct pass *pass)
 {
+    pass->patch->status->provision.n_steps = 0; /* they ran on another disk */
     if (is_provision_asked(pass)) {
         begin_provision(pass);
         return;
     }
     free(pass->patch->status->provision.done);
+    free(pass->patch->status->provision.steps);
     pass->patch->status->provision = (struct vm_provision){.last_exit_status = -1};
     memcpy(
         pass->patch->status->provision.token, pass->view->desired->provision_token, TEXT_ID_SIZE);

@@ -120,14 +120,34 @@ static int64_t act_probe(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* At least once: killed after the guest ran the step and before it is recorded, it runs again. */
+/* The intent of a run: which instance it is begun in, and where its part of provision.log begins. */
+static int64_t begin_step(struct pass *pass)
+{
+    struct vm_step_run *run = &pass->patch->status->provision.run;
+    cleanup_free char *log = places_vm(pass->vm->host->places, pass->vm->name, VM_PROVISION_LOG);
+    int64_t size = fs_size(log);
+    memcpy(run->iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    run->started_at_ms = pass->wall_ms;
+    run->log_begin = size > 0 ? (uint64_t)size : 0;
+    return VERDICT_NOW;
+}
+
+/*
+ * Killed before the guest hears of it: it is begun by the next controller, under the name that the
+ * recorded run gives it. Killed at any time after: that name is found in the guest, and gone on
+ * with. Done twice: the second one finds the first. A file is uploaded and renamed again.
+ */
 static int64_t act_run_step(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     const struct vm_provision *provision = &pass->view->status->provision;
-    if (step_is_done(provision, pass->env.spec, provision->next_step)) {
+    bool is_asked = provision->asked_step == provision->next_step + 1;
+    if (!is_asked && step_is_done(provision, pass->env.spec, provision->next_step)) {
         pass_finish_step(pass);
         return VERDICT_NOW;
+    }
+    if (!provision->run.iid[0]) {
+        return begin_step(pass);
     }
     vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));
     vm->outcome.step.exit_status = -1;

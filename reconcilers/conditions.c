@@ -200,9 +200,25 @@ static void describe_step_under_way(struct pass *pass)
         pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL);
         return;
     }
-    cleanup_free char *message =
-        mem_printf("step %u of %u", provision->next_step + 1, provision->total);
-    pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP, message);
+    cleanup_buf struct buf message = BUF_INIT(0);
+    buf_printf(&message, "step %u of %u", provision->next_step + 1, provision->total);
+    if (provision->run.tries > 0) {
+        buf_printf(&message, ", try %u", provision->run.tries + 1);
+    }
+    pass_set(
+        pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP, buf_str(&message));
+}
+
+/* A step was interrupted, by the connection or the guest, and will be gone on with or run again:
+ * nothing has failed. */
+static bool describe_step_retry(struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    if (failure->action != ACTION_RUN_STEP) {
+        return false;
+    }
+    pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RETRYING, failure->error.message);
+    return true;
 }
 
 static void describe_provisioned(struct pass *pass)
@@ -220,8 +236,7 @@ static void describe_provisioned(struct pass *pass)
                    CONDITION_FALSE) { /* told by the pass that saw it, kept until asked again */
         cleanup_free char *message = mem_strdup(before->message);
         pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, before->reason, message);
-    } else if (is_asked && pass->vm->op_action != ACTION_RUN_STEP &&
-               tell_failure(pass, CONDITION_PROVISIONED)) {
+    } else if (is_asked && pass->vm->op_action != ACTION_RUN_STEP && describe_step_retry(pass)) {
         return;
     } else if (is_asked) {
         describe_step_under_way(pass);

@@ -52,6 +52,7 @@ static const struct {
     {ERR_SSH_HOSTKEY,
         {CONDITION_GUEST_REACHABLE, REASON_HOST_KEY_MISMATCH, NEVER_STALLED, &backoff_probe}},
     {ERR_PROVISION, {CONDITION_PROVISIONED, REASON_STEP_FAILED, 1, &backoff_user}},
+    {ERR_PROVISION_TIMEOUT, {CONDITION_PROVISIONED, REASON_STEP_TIMEOUT, 1, &backoff_user}},
 };
 
 static struct failure_class class_of_action(enum action action)

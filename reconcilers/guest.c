@@ -2,6 +2,7 @@
 #include "reconcilers/guest.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "controller/loop.h"
@@ -9,6 +10,7 @@
 #include "reconcilers/probe/round.h"
 #include "reconcilers/provision.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
@@ -51,6 +53,7 @@ struct visit {
     const struct spec_check *check; /* of `spec`; NULL: none. Neither of them: a probe */
     struct vm_spec *spec;          /* owned copy: holds the step, the check */
     char *log_path;
+    char run_id[PROVISION_RUN_ID_SIZE];
     struct ssh_exit exit;
     struct step_result *result;
     op_done_fn *done;
@@ -292,6 +295,17 @@ static struct op *guest_check(struct guest *guest, const struct vm_env *env, enu
     return &visit->op;
 }
 
+/* The same for whoever goes on with this try, different for every other request, step and try. */
+static void name_run(const struct vm_env *env, uint32_t index, char *ret_id)
+{
+    const struct vm_provision *provision = &env->status->provision;
+    char hex[DIGEST_SIZE];
+    cleanup_free char *text = mem_printf(
+        "%s %s %u %u", provision->token, provision->digest, index, provision->run.tries);
+    digest_text(text, hex);
+    (void)snprintf(ret_id, PROVISION_RUN_ID_SIZE, "%.8s-%.24s", env->uid, hex);
+}
+
 static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, uint32_t index,
     struct step_result *result, op_done_fn *done, void *context)
 {
@@ -301,13 +315,21 @@ static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, 
     visit->log_path = places_vm(env->host->places, env->name, VM_PROVISION_LOG);
     visit->result = result;
     result->exit_status = -1;
+    const struct vm_step_run *run = &env->status->provision.run;
+    name_run(env, index, visit->run_id);
     visit->step = (struct provision_request){
         .loop = guest->host->loop,
+        .clock = guest->host->clock,
         .vm_name = guest->vm_name,
         .log_path = visit->log_path,
         .step = &visit->spec->steps[index],
         .index = index,
         .total = (uint32_t)env->spec->n_steps,
+        .run_id = visit->run_id,
+        .guest_dir = PROVISION_GUEST_DIR,
+        .must_exist = !text_eq(run->iid, env->status->instance.iid),
+        .log_begin = run->log_begin,
+        .started_at_ms = run->started_at_ms,
     };
     return &visit->op;
 }

@@ -2,7 +2,7 @@
 #include "reconcilers/provision.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,22 +10,24 @@
 
 #include "controller/loop.h"
 #include "reconcilers/backend/backend.h"
+#include "reconcilers/guest_script.h"
 #include "reconcilers/provision_log.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
 /*
  *   kind    stages
- *   inline  RUN
- *   script  UPLOAD_SCRIPT, RUN (which also removes it)
+ *   inline  DETACHED; where the guest cannot: RUN
+ *   script  DETACHED; where the guest cannot: UPLOAD_SCRIPT, RUN (which also removes it)
  *   file    FIND_PLACE, UPLOAD_FILE, PLACE; and REMOVE when PLACE failed
  */
 enum stage {
+    STAGE_DETACHED,
     STAGE_UPLOAD_SCRIPT,
     STAGE_RUN,
     STAGE_FIND_PLACE,
@@ -35,11 +37,15 @@ enum stage {
     STAGE_OVER,
 };
 
-enum { ANSWER_MAX = 4096 };
+enum {
+    ANSWER_MAX = 4096,
+    /* The guest ends a detached step itself, and needs up to 5 s for it. This is for a guest whose
+     * clock stands still or whose `sleep` was killed. */
+    GUEST_LATE_MS = 30000,
+};
 
 struct provision {
     struct op op; /* first */
-    struct loop *loop;
     struct ssh_session *session; /* borrowed until `done` */
     struct loop_timer *start, *deadline;
     struct op *inner;
@@ -47,13 +53,19 @@ struct provision {
     struct provision_log *log;
     char *title; /* "step 2 of 3 (shell script '/x/setup.sh') of vm 'web'" */
     enum step_kind kind;
-    char *command, *source, *destination, *log_path;
+    char *command, *source, *destination;
+    char run_id[PROVISION_RUN_ID_SIZE];
+    char *guest_dir;
+    char *log_path;
+    struct provision_log_request log_request; /* its texts are those above */
     uint32_t index, total, timeout_s;
+    bool must_exist;
     char *remote;      /* where the upload goes: a temporary name */
     char *script;      /* where a script runs */
     bool is_sudo;      /* FIND_PLACE: only root may write there */
     struct buf answer; /* of the stages that are ours and not the user's */
     struct ssh_exit exit;
+    struct ssh_detached_result detached;
     struct error failure; /* to be told once REMOVE has cleared up */
     struct step_result *result;
     op_done_fn *done;
@@ -72,6 +84,7 @@ static void provision_free(struct provision *provision)
     free(provision->source);
     free(provision->destination);
     free(provision->log_path);
+    free(provision->guest_dir);
     free(provision->remote);
     free(provision->script);
     free(provision);
@@ -85,7 +98,11 @@ static void finish(struct provision *provision, const struct error *err)
     if (err) {
         told = *err;
     }
-    provision_log_close(provision->log, err ? told.message : NULL);
+    if (told.code == ERR_SSH) {
+        provision_log_close(provision->log); /* it is gone on with */
+    } else {
+        provision_log_end(provision->log, err ? told.message : NULL);
+    }
     provision_free(provision);
     done(context, told.code ? &told : NULL);
 }
@@ -94,8 +111,14 @@ static void on_cancel(struct op *op)
 {
     struct provision *provision = (struct provision *)(void *)op;
     op_cancel(provision->inner);
-    provision_log_close(provision->log, "interrupted");
+    provision_log_close(provision->log);
     provision_free(provision);
+}
+
+static void set_timed_out(struct provision *provision, struct error *err)
+{
+    error_set(err, ERR_PROVISION_TIMEOUT, "%s did not end within %u s", provision->title,
+        provision->timeout_s);
 }
 
 static void on_deadline(void *context)
@@ -103,13 +126,18 @@ static void on_deadline(void *context)
     struct provision *provision = context;
     struct error err = {.code = ERR_NONE};
     op_cancel(TAKE_PTR(provision->inner));
-    error_set(
-        &err, ERR_PROVISION, "%s did not end within %u s", provision->title, provision->timeout_s);
-    error_help(&err, "raise the step's `timeout`, or see what it does: vmctl log NAME --provision");
+    set_timed_out(provision, &err);
     finish(provision, &err);
 }
 
 /* ---- what runs ---- */
+
+/* Short enough for a name beside a long one; the same again for the same run, so that what a killed
+ * upload left is overwritten by the next. */
+static const char *unique_part(const struct provision *provision)
+{
+    return provision->run_id + strlen(provision->run_id) - 8;
+}
 
 static void on_output(void *context, const char *bytes, size_t n)
 {
@@ -135,22 +163,6 @@ static void run(struct provision *provision, const char *command, ssh_output_fn 
         ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
 }
 
-/* `script` for the guest's POSIX shell, whatever the user's login shell is; $1, $2 … are `words`.
- */
-static void run_own(struct provision *provision, const char *script, const char *const *words,
-    ssh_output_fn *output)
-{
-    cleanup_buf struct buf command = BUF_INIT(0);
-    buf_add_str(&command, "exec sh -c ");
-    ssh_quote(&command, script);
-    buf_add_str(&command, " sh");
-    for (; *words; words++) {
-        buf_add_char(&command, ' ');
-        ssh_quote(&command, *words);
-    }
-    run(provision, buf_str(&command), output);
-}
-
 static void upload(struct provision *provision, unsigned mode)
 {
     struct ssh_upload_request request = {
@@ -164,69 +176,73 @@ static unsigned source_mode(const struct provision *provision)
     return stat(provision->source, &st) == 0 ? (unsigned)st.st_mode & 0777 : 0644;
 }
 
-/* Answers "beside" or "sudo" on its last line, or says why not and fails. Neither newlines nor
- * exclamation marks: the login shell that reads this first may be csh. */
-static const char find_place[] =
-    "p=${1%/*}; [ -n \"$p\" ] || p=/; "
-    "no() { echo \"$1\"; exit 1; }; "
-    "[ -d \"$1\" ] && no 'it is a directory in the guest'; "
-    "if [ -d \"$p\" ] && [ -w \"$p\" ]; then echo beside; exit 0; fi; "
-    "if sudo -n true 2>/dev/null; then "
-    "sudo -n test -d \"$p\" || no \"directory '$p' does not exist in the guest\"; "
-    "sudo -n test -d \"$1\" && no 'it is a directory in the guest'; "
-    "echo sudo; exit 0; "
-    "fi; "
-    "[ -d \"$p\" ] || no \"directory '$p' does not exist in the guest, or may not be seen\"; "
-    "no \"user '$(id -un)' may not write to '$p', and 'sudo -n' does not work in the guest\"";
-
-static const char place_beside[] = "mv -f -- \"$1\" \"$2\"";
-
-/* Copied first and renamed then: /tmp may be another file system, across which mv is not atomic. */
-static const char place_as_root[] =
-    "sudo -n sh -c 'cp -p -- \"$1\" \"$3\" && chown 0:0 \"$3\" && mv -f -- \"$3\" \"$2\"' sh"
-    " \"$1\" \"$2\" \"$3\" && rm -f -- \"$1\"";
+static void find_place(struct provision *provision)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    guest_script_find_place(&command, provision->destination);
+    run(provision, buf_str(&command), on_answer);
+}
 
 static void place(struct provision *provision)
 {
-    if (!provision->is_sudo) {
-        const char *words[] = {provision->remote, provision->destination, NULL};
-        run_own(provision, place_beside, words, on_answer);
-        return;
-    }
-    cleanup_free char *beside =
-        mem_printf("%s.%s", provision->destination, strrchr(provision->remote, '/') + 1);
-    const char *words[] = {provision->remote, provision->destination, beside, NULL};
-    run_own(provision, place_as_root, words, on_answer);
+    cleanup_buf struct buf command = BUF_INIT(0);
+    guest_script_place(
+        &command, provision->remote, provision->destination, provision->is_sudo);
+    run(provision, buf_str(&command), on_answer);
 }
 
-/* Renamed and not written in place: an earlier run that was given up may still be reading its copy.
- */
-static const char run_script[] =
-    "mv -f -- \"$1\" \"$2\" && \"$2\"; status=$?; rm -f -- \"$2\"; exit $status";
-
-static void run_users(struct provision *provision)
+static void remove_remote(struct provision *provision)
 {
+    cleanup_buf struct buf command = BUF_INIT(0);
+    guest_script_remove(&command, provision->remote);
+    run(provision, buf_str(&command), on_answer);
+}
+
+static void run_attached(struct provision *provision)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
     if (provision->kind == STEP_INLINE) {
         run(provision, provision->command, on_output);
-    } else {
-        const char *words[] = {provision->remote, provision->script, NULL};
-        run_own(provision, run_script, words, on_output);
+        return;
     }
+    guest_script_run(&command, provision->remote, provision->script);
+    run(provision, buf_str(&command), on_output);
+}
+
+static void run_detached(struct provision *provision)
+{
+    struct ssh_detached_request request = {
+        .base = provision->guest_dir,
+        .id = provision->run_id,
+        .command = provision->command,
+        .local_path = provision->source,
+        .script_path = provision->script,
+        .offset = provision_log_offset(provision->log),
+        .timeout_s = provision->timeout_s,
+        .must_exist = provision->must_exist,
+        .is_last = provision->index + 1 == provision->total,
+        .output = on_output,
+        .output_context = provision,
+    };
+    provision->inner = ssh_detached(
+        provision->session, &request, &provision->detached, on_stage_done, provision);
 }
 
 static void start_stage(struct provision *provision, enum stage stage)
 {
     provision->stage = stage;
     switch (stage) {
+    case STAGE_DETACHED:
+        run_detached(provision);
+        break;
     case STAGE_UPLOAD_SCRIPT:
         upload(provision, 0755);
         break;
     case STAGE_RUN:
-        run_users(provision);
+        run_attached(provision);
         break;
     case STAGE_FIND_PLACE:
-        run_own(
-            provision, find_place, (const char *const[]){provision->destination, NULL}, on_answer);
+        find_place(provision);
         break;
     case STAGE_UPLOAD_FILE:
         upload(provision, source_mode(provision));
@@ -235,8 +251,7 @@ static void start_stage(struct provision *provision, enum stage stage)
         place(provision);
         break;
     case STAGE_REMOVE:
-        run_own(provision, "rm -f -- \"$1\"", (const char *const[]){provision->remote, NULL},
-            on_answer);
+        remove_remote(provision);
         break;
     case STAGE_OVER:
         finish(provision, provision->failure.code ? &provision->failure : NULL);
@@ -257,6 +272,66 @@ static void fail_run(struct provision *provision)
         error_set(err, ERR_PROVISION, "%s exited with status %d", provision->title,
             provision->exit.status);
     }
+}
+
+static void fail_status(struct provision *provision, int status)
+{
+    struct error *err = &provision->failure;
+    const char *signal_name = status > 128 ? sigabbrev_np(status - 128) : NULL;
+    provision->result->exit_status = status;
+    if (signal_name) {
+        error_set(err, ERR_PROVISION, "%s was ended by signal %s (status %d)", provision->title,
+            signal_name, status);
+    } else {
+        error_set(err, ERR_PROVISION, "%s exited with status %d", provision->title, status);
+    }
+}
+
+static void fail_lost(struct provision *provision, const char *why)
+{
+    error_set(&provision->failure, ERR_PROVISION_LOST, "%s was interrupted: %s", provision->title,
+        why);
+}
+
+/* Attached: a connection that is lost now says nothing about the command. */
+static enum stage fall_back(struct provision *provision)
+{
+    log_debug("provision", "%s: the guest cannot run it detached", provision->title);
+    provision_log_begin_again(provision->log, "begun again");
+    if (provision->timeout_s > 0) {
+        loop_timer_start(provision->deadline, (int64_t)provision->timeout_s * 1000);
+    }
+    return provision->kind == STEP_SCRIPT ? STAGE_UPLOAD_SCRIPT : STAGE_RUN;
+}
+
+static enum stage after_detached(struct provision *provision)
+{
+    const struct ssh_detached_result *ended = &provision->detached;
+    switch (ended->end) {
+    case DETACHED_EXITED:
+        if (ended->status != 0) {
+            fail_status(provision, ended->status);
+        } else {
+            provision->result->exit_status = 0;
+        }
+        break;
+    case DETACHED_TIMED_OUT:
+        set_timed_out(provision, &provision->failure);
+        break;
+    case DETACHED_KILLED:
+        fail_lost(provision, "its processes in the guest were killed");
+        break;
+    case DETACHED_REBOOTED:
+        fail_lost(provision, "the guest was restarted while it ran");
+        break;
+    case DETACHED_NOT_BEGUN:
+        if (!provision->must_exist) {
+            return fall_back(provision);
+        }
+        fail_lost(provision, "the VM was restarted while it ran");
+        break;
+    }
+    return STAGE_OVER;
 }
 
 static enum stage after_run(struct provision *provision)
@@ -293,17 +368,16 @@ static void fail_file(struct provision *provision, const char *reason)
 static enum stage after_find_place(struct provision *provision)
 {
     cleanup_buf struct buf line = BUF_INIT(0);
-    char id[TEXT_ID_SIZE];
     last_line(provision, &line);
     provision->is_sudo = text_eq(buf_str(&line), "sudo");
     if (provision->exit.status != 0 || !(provision->is_sudo || text_eq(buf_str(&line), "beside"))) {
         fail_file(provision, buf_str(&line));
         return STAGE_OVER;
     }
-    digest_random_id(id);
-    provision->remote = provision->is_sudo
-                            ? mem_printf("/tmp/vmctl-%.8s", id)
-                            : mem_printf("%s.vmctl-%.8s", provision->destination, id);
+    provision->remote =
+        provision->is_sudo
+            ? mem_printf("/tmp/vmctl-%s", unique_part(provision))
+            : mem_printf("%s.vmctl-%s", provision->destination, unique_part(provision));
     return STAGE_UPLOAD_FILE;
 }
 
@@ -322,6 +396,8 @@ static enum stage after_place(struct provision *provision)
 static enum stage next_stage(struct provision *provision)
 {
     switch (provision->stage) {
+    case STAGE_DETACHED:
+        return after_detached(provision);
     case STAGE_UPLOAD_SCRIPT:
         return STAGE_RUN;
     case STAGE_RUN:
@@ -354,6 +430,8 @@ static void on_stage_done(void *context, const struct error *err)
     struct error told = *err;
     if (told.code != ERR_SSH) {
         told.code = ERR_PROVISION;
+    } else if (provision->stage == STAGE_RUN) {
+        told.code = ERR_PROVISION_LOST;
     }
     error_wrap(&told, "%s", provision->title);
     finish(provision, &told);
@@ -390,20 +468,17 @@ static int check_command(const struct provision *provision, struct error *err)
 static void on_start(void *context)
 {
     static const enum stage first[] = {
-        [STEP_INLINE] = STAGE_RUN,
-        [STEP_SCRIPT] = STAGE_UPLOAD_SCRIPT,
+        [STEP_INLINE] = STAGE_DETACHED,
+        [STEP_SCRIPT] = STAGE_DETACHED,
         [STEP_FILE] = STAGE_FIND_PLACE,
     };
     _Static_assert(ARRAY_LEN(first) == STEP_KIND_COUNT_, "every kind has a first stage");
     struct provision *provision = context;
     struct error err = {.code = ERR_NONE};
-    if (provision_log_open(provision->loop, provision->log_path, provision->index, provision->total,
-            &provision->log, &err) < 0) {
+    if (provision_log_open(&provision->log_request, &provision->log, &err) < 0) {
         finish(provision, &err);
         return;
     }
-    provision_log_header(provision->log, provision->kind,
-        provision->command ? provision->command : provision->source, provision->destination);
     if (check_source(provision, &err) < 0 || check_command(provision, &err) < 0) {
         finish(provision, &err);
         return;
@@ -437,10 +512,37 @@ static void copy_step(struct provision *provision, const struct spec_step *step)
     provision->source = mem_strdup(step->file.path);
     provision->destination = mem_strdup(step->destination);
     if (step->kind == STEP_SCRIPT) {
-        char id[TEXT_ID_SIZE];
-        digest_random_id(id);
         provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", provision->index + 1);
-        provision->remote = mem_printf("%s.%.8s", provision->script, id);
+        provision->remote = mem_printf("%s.%s", provision->script, unique_part(provision));
+    }
+}
+
+static void copy_log_request(
+    struct provision *provision, const struct provision_request *request)
+{
+    provision->log_path = mem_strdup(request->log_path);
+    provision->log_request = (struct provision_log_request){
+        .path = provision->log_path,
+        .begin = request->log_begin,
+        .index = request->index,
+        .total = request->total,
+        .clock = request->clock,
+        .started_at_ms = request->started_at_ms,
+        .kind = provision->kind,
+        .what = provision->command ? provision->command : provision->source,
+        .destination = provision->destination,
+    };
+}
+
+static void arm(struct provision *provision, struct loop *loop)
+{
+    int64_t timeout_ms = (int64_t)provision->timeout_s * 1000;
+    provision->start = loop_timer_new(loop, on_start, provision);
+    provision->deadline = loop_timer_new(loop, on_deadline, provision);
+    loop_timer_start(provision->start, 0);
+    if (timeout_ms > 0) {
+        bool is_detached = provision->kind != STEP_FILE;
+        loop_timer_start(provision->deadline, timeout_ms + (is_detached ? GUEST_LATE_MS : 0));
     }
 }
 
@@ -449,23 +551,20 @@ struct op *provision_step_start(const struct provision_request *request, struct 
 {
     struct provision *provision = mem_new(struct provision);
     provision->op.cancel = on_cancel;
-    provision->loop = request->loop;
     provision->session = request->session;
     provision->index = request->index;
     provision->total = request->total;
     provision->title = title_of(request);
-    provision->log_path = mem_strdup(request->log_path);
+    provision->guest_dir = mem_strdup(request->guest_dir);
+    provision->must_exist = request->must_exist;
+    (void)snprintf(provision->run_id, sizeof(provision->run_id), "%s", request->run_id);
     copy_step(provision, request->step);
+    copy_log_request(provision, request);
     provision->answer = BUF_INIT(ANSWER_MAX);
     provision->result = result;
     result->exit_status = -1;
     provision->done = done;
     provision->context = context;
-    provision->start = loop_timer_new(request->loop, on_start, provision);
-    provision->deadline = loop_timer_new(request->loop, on_deadline, provision);
-    loop_timer_start(provision->start, 0);
-    if (provision->timeout_s > 0) {
-        loop_timer_start(provision->deadline, (int64_t)provision->timeout_s * 1000);
-    }
+    arm(provision, request->loop);
     return &provision->op;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/step_record.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +12,11 @@
 #include "specs/vm_spec.h"
 #include "specs/vm_status.h"
 
-/* What the step does, in 16 digits: without how often it runs, and for "once" without the bytes of
- * its file, because an edited script is still the step that was to run once. */
-static void content_of(const struct vm_spec *spec, uint32_t index, char ret_hex[DIGEST_SIZE])
+/* Without how often it runs, and for "once" without the bytes of its file, because an edited script
+ * is still the step that was to run once. */
+void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
 {
+    char hex[DIGEST_SIZE];
     cleanup_json json_t *json = vm_spec_to_json(spec);
     json_t *step = json_array_get(json_object_get(json, "provision"), index);
     (void)json_object_del(step, "run");
@@ -23,15 +25,15 @@ static void content_of(const struct vm_spec *spec, uint32_t index, char ret_hex[
         (void)json_object_del(json_object_get(step, "file"), "digest");
     }
     cleanup_free char *text = json_canonical(step);
-    digest_text(text, ret_hex);
-    ret_hex[16] = '\0';
+    digest_text(text, hex);
+    (void)snprintf(ret_hex, STEP_CONTENT_SIZE, "%.*s", STEP_CONTENT_SIZE - 1, hex);
 }
 
 /* A note of `done`: " once:CONTENT " by content, " 3:CONTENT " by the step's place. free() it. */
 static char *note_of(const struct vm_spec *spec, uint32_t index)
 {
-    char content[DIGEST_SIZE];
-    content_of(spec, index, content);
+    char content[STEP_CONTENT_SIZE];
+    step_content(spec, index, content);
     return spec->steps[index].run == RUN_ONCE ? mem_printf(" once:%s ", content)
                                               : mem_printf(" %u:%s ", index, content);
 }

@@ -12,6 +12,9 @@
 struct vm_provision;
 struct vm_spec;
 
+/* What the step does, in 16 digits (`ret_hex` holds STEP_CONTENT_SIZE bytes). */
+void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex);
+
 bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index);
 
 /* Notes a success; a step that always runs leaves no note. */

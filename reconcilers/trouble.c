@@ -185,6 +185,11 @@ static bool stall_on_image(struct pass *pass)
     return true;
 }
 
+static bool is_told_of_step(const struct vm_trouble *trouble)
+{
+    return trouble->code && text_starts_with(trouble->code, "vmctl::provision::");
+}
+
 /* A failed step stays the trouble, in the words in which it failed, until the user asks again. */
 static bool stall_on_step(struct pass *pass)
 {
@@ -195,9 +200,15 @@ static bool stall_on_step(struct pass *pass)
         return false;
     }
     cleanup_free char *message = mem_strdup(provisioned->message);
-    if (!text_eq(status->trouble.code, error_code_name(ERR_PROVISION))) {
+    if (!is_told_of_step(&status->trouble)) {
+        static const enum error_code codes[REASON_COUNT_] = {
+            [REASON_STEP_TIMEOUT] = ERR_PROVISION_TIMEOUT,
+            [REASON_INTERRUPTED] = ERR_PROVISION_LOST,
+        };
+        enum error_code code = codes[provisioned->reason];
         struct error error = {.code = ERR_NONE};
-        error_set(&error, ERR_PROVISION, "%s", message ? message : "a provision step failed");
+        error_set(&error, code ? code : ERR_PROVISION, "%s",
+            message ? message : "a provision step failed");
         tell_trouble(pass, &error);
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, provisioned->reason, message);

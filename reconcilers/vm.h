@@ -74,7 +74,7 @@ struct vm {
     enum machine_command last_command;
     uint32_t n_resets;      /* of the guest, as far as they were taken note of */
     bool has_guest_left;    /* told to stop, the guest powered itself off */
-    uint32_t n_interrupted; /* connections in a row that were lost during a provision step */
+    uint32_t n_interrupted; /* connections lost since a provision step ended */
     uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
 };
 

@@ -76,6 +76,7 @@ json_t *vm_desired_to_json(const struct vm_desired *desired)
     json_field_put_text(json, "recreateToken", desired->recreate_token);
     json_field_put_text(json, "provisionToken", desired->provision_token);
     json_field_put_uint(json, "owner", desired->owner);
+    json_field_put_uint(json, "provisionFrom", desired->provision_from);
     json_put_text(json, "source", desired->source);
     json_put_int(json, "created", desired->created_ms);
     return json;
@@ -94,6 +95,7 @@ static void read_fields(struct vm_desired *desired, const json_t *json)
     json_field_text(json, "recreateToken", desired->recreate_token, TEXT_ID_SIZE);
     json_field_text(json, "provisionToken", desired->provision_token, TEXT_ID_SIZE);
     desired->owner = json_field_uint(json, "owner", INT64_MAX);
+    desired->provision_from = (uint32_t)json_field_uint(json, "provisionFrom", UINT32_MAX);
     desired->source = json_copy_text(json, "source");
     desired->created_ms = json_int(json, "created", 0);
 }

@@ -30,7 +30,8 @@ struct vm_desired {
     uint32_t stop_timeout_s;          /* `stop --timeout`, for this stop; 0: the spec's */
     char restart_token[TEXT_ID_SIZE]; /* a new value asks for a restart, */
     char recreate_token[TEXT_ID_SIZE];  /* a new disk (reload), */
-    char provision_token[TEXT_ID_SIZE]; /* or all provision steps again */
+    char provision_token[TEXT_ID_SIZE]; /* or the provision steps again */
+    uint32_t provision_from; /* with that token: from this step on (from 1); 0: all of them */
     uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: nobody's */
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */

@@ -31,6 +31,21 @@ static const char *const exit_cause_names[] = {
 };
 _Static_assert(ARRAY_LEN(exit_cause_names) == EXIT_CAUSE_COUNT_, "every cause has a name");
 
+static const char *const step_outcome_names[] = {
+    [STEP_NOT_RUN] = "NotRun",
+    [STEP_DONE] = "Done",
+    [STEP_FAILED] = "Failed",
+    [STEP_TIMED_OUT] = "TimedOut",
+    [STEP_INTERRUPTED] = "Interrupted",
+};
+_Static_assert(
+    ARRAY_LEN(step_outcome_names) == STEP_OUTCOME_COUNT_, "every outcome of a step has a name");
+
+const char *step_outcome_name(enum step_outcome outcome)
+{
+    return step_outcome_names[outcome];
+}
+
 const char *journal_name(enum journal journal)
 {
     return journal_names[journal];
@@ -87,6 +102,7 @@ void vm_status_free(struct vm_status *status)
         free(status->conditions[i].message);
     }
     json_decref(status->applied_spec);
+    free(status->provision.steps);
     free(status);
 }
 
@@ -99,6 +115,9 @@ struct vm_status *vm_status_copy(const struct vm_status *status)
     for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
         copy->conditions[i].message = mem_strdup(status->conditions[i].message);
     }
+    size_t n_steps = status->provision.n_steps;
+    copy->provision.steps =
+        n_steps ? mem_dup(status->provision.steps, n_steps * sizeof(*status->provision.steps)) : NULL;
     copy->applied_spec = json_incref(status->applied_spec); /* shared: never changed in place */
     return copy;
 }
@@ -138,11 +157,33 @@ static bool preparations_equal(const struct vm_prepared *a, const struct vm_prep
            a->disk_gib == b->disk_gib;
 }
 
+static bool step_runs_equal(const struct vm_step_run *a, const struct vm_step_run *b)
+{
+    return text_eq(a->iid, b->iid) && a->tries == b->tries &&
+           a->started_at_ms == b->started_at_ms && a->log_begin == b->log_begin;
+}
+
+static bool step_records_equal(const struct vm_step_record *a, const struct vm_step_record *b)
+{
+    return text_eq(a->content, b->content) && a->outcome == b->outcome &&
+           a->exit_status == b->exit_status && a->ended_at_ms == b->ended_at_ms &&
+           a->duration_ms == b->duration_ms;
+}
+
 static bool provisions_equal(const struct vm_provision *a, const struct vm_provision *b)
 {
+    if (a->n_steps != b->n_steps) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->n_steps; i++) {
+        if (!step_records_equal(&a->steps[i], &b->steps[i])) {
+            return false;
+        }
+    }
     return text_eq(a->digest, b->digest) && a->next_step == b->next_step && a->total == b->total &&
-           a->last_exit_status == b->last_exit_status && text_eq(a->token, b->token) &&
-           a->is_failed == b->is_failed;
+           a->asked_step == b->asked_step && a->last_exit_status == b->last_exit_status &&
+           text_eq(a->token, b->token) && a->is_failed == b->is_failed &&
+           step_runs_equal(&a->run, &b->run);
 }
 
 static bool own_fields_equal(const struct vm_status *a, const struct vm_status *b)
@@ -220,4 +261,24 @@ void vm_status_set(struct vm_status *status, enum condition_type type, enum cond
 bool vm_status_is_true(const struct vm_status *status, enum condition_type type)
 {
     return status->conditions[type].state == CONDITION_TRUE;
+}
+
+const struct vm_step_record *vm_provision_step(
+    const struct vm_provision *provision, uint32_t index)
+{
+    bool has_run = index < provision->n_steps && provision->steps[index].outcome != STEP_NOT_RUN;
+    return has_run ? &provision->steps[index] : NULL;
+}
+
+void vm_provision_record(
+    struct vm_provision *provision, uint32_t index, const struct vm_step_record *record)
+{
+    if (index >= provision->n_steps) {
+        provision->steps =
+            mem_resize(provision->steps, (size_t)index + 1, sizeof(*provision->steps));
+    }
+    for (; provision->n_steps <= index; provision->n_steps++) {
+        provision->steps[provision->n_steps] = (struct vm_step_record){.exit_status = -1};
+    }
+    provision->steps[index] = *record;
 }

@@ -73,14 +73,47 @@ struct vm_prepared {
     uint32_t disk_gib;
 };
 
+/* How the last run of a step ended. */
+enum step_outcome {
+    STEP_NOT_RUN, /* never, on this disk */
+    STEP_DONE,
+    STEP_FAILED,
+    STEP_TIMED_OUT,
+    STEP_INTERRUPTED,
+    STEP_OUTCOME_COUNT_
+};
+
+enum { STEP_CONTENT_SIZE = 17 };
+
+struct vm_step_record {
+    char content[STEP_CONTENT_SIZE]; /* digest of what the step did then (step_record.h) */
+    enum step_outcome outcome;
+    int32_t exit_status; /* of its command; -1: none is known */
+    int64_t ended_at_ms; /* wall */
+    int64_t duration_ms; /* since it was begun, whoever looked after it meanwhile */
+};
+
+/* The intent to run a step, committed before the guest hears of it. A run is found again in the
+ * guest by a name made of the request, the steps' digest, the step and the try. */
+struct vm_step_run {
+    char iid[TEXT_ID_SIZE]; /* the instance it was begun in; "" : not begun */
+    uint32_t tries;         /* of this step that were lost before */
+    int64_t started_at_ms;  /* wall */
+    uint64_t log_begin;     /* size of provision.log before: from there on it is the run's */
+};
+
 struct vm_provision {
     char digest[DIGEST_SIZE]; /* of the steps being run or last run */
     uint32_t next_step;       /* from 0 */
     uint32_t total;
+    uint32_t asked_step;      /* `--from`, from 1: runs whatever its `run` says; 0 none */
     int32_t last_exit_status; /* of a failed step; -1 none */
     char token[TEXT_ID_SIZE]; /* the user's request these steps are run for */
     bool is_failed;           /* a step failed: final until the user asks again */
     char *done;               /* notes of steps that need not run again (step_record.h), NULL none */
+    struct vm_step_run run;   /* of next_step */
+    struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */
+    uint32_t n_steps;
 };
 
 /* What the `ready` probes of this instance told last. Recorded, so that a new controller neither
@@ -149,3 +182,11 @@ bool vm_status_is_true(const struct vm_status *status, enum condition_type type)
 
 const char *exit_cause_name(enum exit_cause cause);
 const char *journal_name(enum journal journal);
+const char *step_outcome_name(enum step_outcome outcome); /* "Done" */
+
+/* The record of a step's last run; NULL when it never ran on this disk. */
+const struct vm_step_record *vm_provision_step(
+    const struct vm_provision *provision, uint32_t index);
+/* Records how a step's run ended. */
+void vm_provision_record(
+    struct vm_provision *provision, uint32_t index, const struct vm_step_record *record);

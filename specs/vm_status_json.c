@@ -64,6 +64,32 @@ static json_t *prepared_to_json(const struct vm_prepared *prepared)
     return json;
 }
 
+static json_t *step_run_to_json(const struct vm_step_run *run)
+{
+    json_t *json = json_object();
+    json_field_put_text(json, "iid", run->iid);
+    json_field_put_uint(json, "tries", run->tries);
+    json_put_int(json, "startedAt", run->started_at_ms);
+    json_field_put_uint(json, "logBegin", run->log_begin);
+    return json;
+}
+
+static json_t *step_records_to_json(const struct vm_provision *provision)
+{
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < provision->n_steps; i++) {
+        const struct vm_step_record *record = &provision->steps[i];
+        json_t *json = json_object();
+        json_field_put_text(json, "content", record->content);
+        json_put_text(json, "outcome", step_outcome_name(record->outcome));
+        json_put_int(json, "exitStatus", record->exit_status);
+        json_put_int(json, "endedAt", record->ended_at_ms);
+        json_put_int(json, "durationMs", record->duration_ms);
+        (void)json_array_append_new(array, json);
+    }
+    return array;
+}
+
 static json_t *provision_to_json(const struct vm_provision *provision)
 {
     json_t *json = json_object();
@@ -74,6 +100,13 @@ static json_t *provision_to_json(const struct vm_provision *provision)
     json_field_put_text(json, "token", provision->token);
     json_put_flag(json, "failed", provision->is_failed);
     json_put_text(json, "done", provision->done);
+    json_field_put_uint(json, "askedStep", provision->asked_step);
+    if (provision->run.iid[0] || provision->run.tries) {
+        json_put(json, "run", step_run_to_json(&provision->run));
+    }
+    if (provision->n_steps) {
+        json_put(json, "steps", step_records_to_json(provision));
+    }
     return json;
 }
 
@@ -196,6 +229,37 @@ static void read_prepared(struct vm_prepared *prepared, const json_t *json)
     prepared->disk_gib = (uint32_t)json_field_uint(json, "diskGib", UINT32_MAX);
 }
 
+static const char *outcome_word(int value)
+{
+    return step_outcome_name((enum step_outcome)value);
+}
+
+static void read_step_run(struct vm_step_run *run, const json_t *json)
+{
+    json_field_text(json, "iid", run->iid, sizeof(run->iid));
+    run->tries = (uint32_t)json_field_uint(json, "tries", UINT32_MAX);
+    run->started_at_ms = json_int(json, "startedAt", 0);
+    run->log_begin = json_field_uint(json, "logBegin", INT64_MAX);
+}
+
+static void read_step_records(struct vm_provision *provision, const json_t *array)
+{
+    size_t i;
+    json_t *json;
+    json_array_foreach(array, i, json)
+    {
+        struct vm_step_record record = {
+            .outcome =
+                (enum step_outcome)json_field_word(json, "outcome", outcome_word, STEP_OUTCOME_COUNT_),
+            .exit_status = json_field_int32(json, "exitStatus", -1),
+            .ended_at_ms = json_int(json, "endedAt", 0),
+            .duration_ms = json_int(json, "durationMs", 0),
+        };
+        json_field_text(json, "content", record.content, sizeof(record.content));
+        vm_provision_record(provision, (uint32_t)i, &record);
+    }
+}
+
 static void read_provision(struct vm_provision *provision, const json_t *json)
 {
     json_field_text(json, "digest", provision->digest, sizeof(provision->digest));
@@ -205,6 +269,9 @@ static void read_provision(struct vm_provision *provision, const json_t *json)
     json_field_text(json, "token", provision->token, sizeof(provision->token));
     provision->is_failed = json_flag(json, "failed", false);
     provision->done = json_copy_text(json, "done");
+    provision->asked_step = (uint32_t)json_field_uint(json, "askedStep", UINT32_MAX);
+    read_step_run(&provision->run, json_object_get(json, "run"));
+    read_step_records(provision, json_object_get(json, "steps"));
 }
 
 static void read_probing(struct vm_probing *probing, const json_t *json)

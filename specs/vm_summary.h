@@ -56,9 +56,10 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
  *
  *   Terminating, Stopping, Suspended, Paused, GuestPanicked, IOError, NoSpace,
  *   CrashLoopBackOff, QmpUnresponsive (Running=Unknown);
- *   only while Running=True: RunningStep, StepFailed (also for a time-out, a failed upload, an
- *   interruption), Ready, AuthFailed, HostKeyMismatch, SSHTimeout, WaitingForSSH (not reachable
- *   yet), RunningStep (reachable, Provisioned=False Pending), WaitingForSSH;
+ *   only while Running=True: RunningStep, Retrying (a step was interrupted), StepFailed (also
+ *   for a time-out, a failed upload, a step that was lost), Ready, AuthFailed, HostKeyMismatch,
+ *   SSHTimeout, WaitingForSSH (not reachable yet), RunningStep (reachable, Provisioned=False
+ *   Pending), WaitingForSSH;
  *   InvalidSpec; Downloading, DownloadBackOff and the failures of ImageReady; Preparing and the
  *   failures of Prepared; on the way to a start without an instance: Pending (no image yet),
  *   Preparing (no disk yet); Starting and the failures of Running;
@@ -68,9 +69,9 @@ enum reason vm_display(const struct vm_status *status);
 
 /*
  * vm_display() in the words of `list`: "Terminating", "Stopping", "Suspended", "Paused",
- * "Panicked", "IOError", "CrashLoopBackOff", "Provisioning", "ProvisionFailed", "Ready", "Booting",
- * "Starting", "ImagePulling", "ImagePullBackOff", "Preparing", "Invalid", "Stopped", "Unknown",
- * "Pending"; any other failure by its reason ("ChecksumMismatch", "PortConflict", ...).
+ * "Panicked", "IOError", "CrashLoopBackOff", "Provisioning", "Retrying", "ProvisionFailed",
+ * "Ready", "Booting", "Starting", "ImagePulling", "ImagePullBackOff", "Preparing", "Invalid",
+ * "Stopped", "Unknown", "Pending"; any other failure by its reason ("ChecksumMismatch", "PortConflict", ...).
  * A deletion shows at once; so does, until the controller has looked, a stop ("Stopping") and a
  * start ("Pending"). Either summary may be all zero: no such record. Static text.
  */

@@ -221,6 +221,7 @@ static void change_tokens(struct attempt *attempt)
     }
     if (needs_provision(attempt)) {
         digest_random_id(next->provision_token);
+        next->provision_from = wish->provision == PROVISION_AGAIN ? wish->provision_from : 0;
         tell(attempt, WISH_REQUESTED);
     }
     if (wish->deletes && !next->is_deleting) {

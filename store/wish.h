@@ -40,6 +40,8 @@ struct wish {
     bool wants_prepared; /* a new VM that stays stopped: make its image and disk ready */
     uint32_t stop_timeout_s;
     enum wish_provision provision;
+    uint32_t provision_from; /* with PROVISION_AGAIN: the step to begin with, from 1; 0: the first,
+                                as its `run` says */
     bool restarts;  /* a running VM is stopped and started with its new spec */
     bool recreates; /* its disk is made anew; erases the old one */
     bool deletes;

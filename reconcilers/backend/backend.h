@@ -179,8 +179,10 @@ struct guest_ops {
     struct op *(*check)(struct guest *guest, const struct vm_env *env, enum check_kind kind,
         op_done_fn *done, void *context);
 
-    /* Runs step `index` of the spec; its output goes to provision.log as it comes, under a header
-     * line. A status other than 0, or an upload that fails, is ERR_PROVISION. */
+    /* Runs step `index` of the spec, or goes on with it: as status->provision.run says, which was
+     * committed before. Its output goes to provision.log as it comes, under a header line. Errors:
+     * ERR_PROVISION it failed; ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST it was begun and is gone;
+     * ERR_SSH the connection was lost, doing it again goes on with the same run. */
     struct op *(*run_step)(struct guest *guest, const struct vm_env *env, uint32_t index,
         struct step_result *result, op_done_fn *done, void *context);
 };

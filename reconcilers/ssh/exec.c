@@ -18,7 +18,8 @@ enum { CHUNK_SIZE = 32768 };
 struct exec {
     struct ssh_task task; /* first */
     enum stage stage;
-    char *command, *input_path;
+    char *command, *input_path, *input_text;
+    size_t text_sent;
     int input_fd;
     ssh_output_fn *output;
     void *output_context;
@@ -62,12 +63,23 @@ static enum ssh_progress step_start(struct exec *exec, struct error *err)
         return ssh_blocked_or_fail(
             exec->task.session, rc, err, "the guest does not start the command");
     }
-    return enter(exec, exec->input_fd >= 0 ? EXEC_INPUT : EXEC_INPUT_END);
+    bool has_input = exec->input_fd >= 0 || exec->input_text;
+    return enter(exec, has_input ? EXEC_INPUT : EXEC_INPUT_END);
+}
+
+static ssize_t next_of_text(struct exec *exec)
+{
+    size_t left = strlen(exec->input_text + exec->text_sent);
+    size_t n = left < sizeof(exec->input) ? left : sizeof(exec->input);
+    memcpy(exec->input, exec->input_text + exec->text_sent, n);
+    exec->text_sent += n;
+    return (ssize_t)n;
 }
 
 static enum ssh_progress refill(struct exec *exec, struct error *err)
 {
-    ssize_t n = read(exec->input_fd, exec->input, sizeof(exec->input));
+    ssize_t n = exec->input_text ? next_of_text(exec)
+                                 : read(exec->input_fd, exec->input, sizeof(exec->input));
     if (n < 0) {
         error_set_errno(err, ERR_IO, errno, "cannot read '%s'", exec->input_path);
         return SSH_FAILED;
@@ -184,6 +196,7 @@ static void release(struct ssh_task *task)
     }
     free(exec->command);
     free(exec->input_path);
+    free(exec->input_text);
     free(exec); /* what remains of the channel goes with the broken session */
 }
 
@@ -196,6 +209,7 @@ struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *
     struct exec *exec = mem_new(struct exec);
     exec->command = mem_strdup(request->command);
     exec->input_path = mem_strdup(request->input_path);
+    exec->input_text = mem_strdup(request->input_text);
     exec->input_fd = -1;
     exec->output = request->output;
     exec->output_context = request->output_context;

@@ -68,7 +68,8 @@ typedef void ssh_output_fn(void *context, const char *bytes, size_t n);
 
 struct ssh_exec_request {
     const char *command;    /* for the user's login shell; copied */
-    const char *input_path; /* a local file sent to its standard input; NULL: empty; copied */
+    const char *input_path; /* a local file sent to its standard input; copied */
+    const char *input_text; /* or this text; both NULL: it is empty; copied */
     ssh_output_fn *output;  /* NULL: dropped */
     void *output_context;
     int64_t timeout_ms; /* 0: no limit */
@@ -119,5 +120,47 @@ struct ssh_upload_request {
 struct op *ssh_upload(struct ssh_session *session, const struct ssh_upload_request *request,
     op_done_fn *done, void *context);
 
+/* ---- commands that outlive the connection ---- */
+
+enum detached_end {
+    DETACHED_EXITED,
+    DETACHED_TIMED_OUT,
+    DETACHED_KILLED,     /* its keeper ended without a result: killed, or the disk was set back */
+    DETACHED_REBOOTED,   /* the same, and the guest was started since */
+    DETACHED_NOT_BEGUN,  /* as `must_exist` wants it, or the guest has no POSIX shell or no place */
+};
+
+struct ssh_detached_request {
+    const char *base;        /* a directory of the guest for anybody, on disk: "/var/tmp" */
+    const char *id; /* "GROUP-NAME" of this run, never of another: letters and digits, up to 33 */
+    const char *command;     /* for the user's login shell */
+    const char *local_path;  /* or this local script, which runs in the guest as … */
+    const char *script_path; /* … this file, removed afterwards */
+    uint64_t offset;         /* bytes of its output that are not wanted again */
+    uint32_t timeout_s;      /* kept in the guest; 0: no limit */
+    bool must_exist;         /* it was begun before: when nothing is left of it, it is not begun */
+    bool is_last;            /* no other run follows: clears up in the guest after a success, too */
+    ssh_output_fn *output;
+    void *output_context;
+};
+
+struct ssh_detached_result {
+    enum detached_end end;
+    int status; /* DETACHED_EXITED: 0…255; above 128 usually ended by signal status - 128 */
+};
+
+/*
+ * Begins a command in the guest, or finds the one that was begun under this ID by whomever, and
+ * follows its output until it is over. Losing the connection or the caller does not end it, doing
+ * this again goes on; beginning one ends the others of its group (detached_script.h). Standard output and
+ * standard error come in the order in which they were written; standard input is empty. The request
+ * is copied. Whatever the end, that is success.
+ *
+ * Errors: ERR_SSH the connection was lost, or somebody else follows now; ERR_IO the local script.
+ */
+struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,
+    struct ssh_detached_result *result, op_done_fn *done, void *context);
+
+struct buf;
 /* Appends `text` as one word for a POSIX shell. */
 void ssh_quote(struct buf *out, const char *text);

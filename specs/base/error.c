@@ -89,6 +89,10 @@ static const struct {
         "see its output: vmctl log NAME --provision; then: vmctl provision --name NAME"},
     [ERR_PROBE] = {"vmctl::probe::failed", 1,
         "look in the guest: vmctl ssh NAME; its console: vmctl log NAME --console"},
+    [ERR_PROVISION_TIMEOUT] = {"vmctl::provision::timeout", 1,
+        "raise the step's `timeout`, or see what it does: vmctl log NAME --provision"},
+    [ERR_PROVISION_LOST] = {"vmctl::provision::interrupted", 1,
+        "see how far it got: vmctl log NAME --provision; then: vmctl provision --name NAME"},
 };
 _Static_assert(sizeof(codes) / sizeof(codes[0]) == ERR_CODE_COUNT_, "every code has a row");
 

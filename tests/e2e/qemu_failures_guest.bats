@@ -88,7 +88,7 @@ kill_qemu() {
 
 @test "a step that takes longer than its timeout is ended" {
     provisions 1 'provision "shell" timeout=1 { inline "echo slow; sleep 60" }'
-    says slow vmctl::provision::failed "did not end within 1 s" "timeout"
+    says slow vmctl::provision::timeout "did not end within 1 s" "timeout"
 }
 
 @test "an upload into a directory that is not there, or onto a directory, says so" {

@@ -335,27 +335,103 @@ static void a_step_goes_on_while_qmp_is_silent(void **state)
     assert_int_equal(sim_now(sim) - start_ms, MINUTE_MS);
 }
 
-static void a_step_that_loses_its_connection_is_run_again(void **state)
+static uint32_t step_tries(struct sim *sim)
+{
+    struct vm_record record = sim_record(sim, "web");
+    uint32_t tries = record.status->provision.run.tries;
+    vm_record_clear(&record);
+    return tries;
+}
+
+static void a_step_that_loses_its_connection_is_gone_on_with(void **state)
 {
     struct sim *sim = *state;
-    sim_script(sim, "web", "{\"failStep\": 2, \"loseConnection\": true}");
+    sim_script(sim, "web", "{\"failStep\": 5, \"loseConnection\": true, \"stepMs\": 1000}");
     sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_advance(sim, 3500);
+    assert_int_equal(step_tries(sim), 0); /* the same run */
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 5);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_PROVISIONED);
+}
+
+static bool is_retrying(struct sim *sim, const char *name)
+{
+    return sim_reason(sim, name, CONDITION_PROVISIONED) == REASON_RETRYING;
+}
+
+static void a_step_that_is_lost_is_run_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failStep\": 2, \"loseStep\": true, \"stepMs\": 1000}");
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", is_retrying, MINUTE_MS);
+    assert_false(sim_is_stalled(sim, "web"));
+    assert_int_equal(step_tries(sim), 1); /* another run */
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 2);
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_PROVISIONED);
 }
 
 /* As one that reboots the guest does. */
-static void a_step_that_always_loses_its_connection_is_given_up(void **state)
+static void a_step_that_is_always_lost_is_given_up(void **state)
 {
     struct sim *sim = *state;
-    sim_script(sim, "web", "{\"failStep\": 1000000, \"loseConnection\": true}");
+    sim_script(sim, "web", "{\"failStep\": 1000000, \"loseStep\": true}");
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
     sim_advance(sim, MINUTE_MS);
     assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 3);
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_INTERRUPTED);
     assert_true(sim_is_stalled(sim, "web"));
+}
+
+static void a_lost_step_that_may_run_only_once_is_left_to_the_user(void **state)
+{
+    struct sim *sim = *state;
+    struct vm_spec *spec = sim_spec_with_steps("web", 1);
+    spec->steps[0].run = RUN_ONCE;
+    sim_script(sim, "web", "{\"failStep\": 1, \"loseStep\": true}");
+    sim_up(sim, spec);
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 1);
+    struct vm_record record = sim_record(sim, "web");
+    assert_string_equal(record.status->trouble.code, error_code_name(ERR_PROVISION_LOST));
+    assert_int_equal(record.status->provision.steps[0].outcome, STEP_INTERRUPTED);
+    vm_record_clear(&record);
+    sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
+static void a_guest_that_never_keeps_a_connection_is_given_up(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failStep\": 1000000, \"loseConnection\": true}");
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", sim_is_stalled, 5 * MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 20);
+}
+
+static void the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_controller(
+    void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"stepMs\": 60000}");
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_advance(sim, 10 * SECOND_MS);
+    struct vm_record before = sim_record(sim, "web");
+    assert_string_equal(before.status->provision.run.iid, before.status->instance.iid);
+    sim_kill(sim);
+    sim_start(sim);
+    sim_advance(sim, SECOND_MS);
+    struct vm_record after = sim_record(sim, "web");
+    assert_string_equal(after.status->provision.run.iid, before.status->provision.run.iid);
+    assert_int_equal(
+        after.status->provision.run.started_at_ms, before.status->provision.run.started_at_ms);
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", sim_is_ready, 2 * MINUTE_MS);
+    vm_record_clear(&before);
+    vm_record_clear(&after);
 }
 
 /* ---- ports ---- */
@@ -572,8 +648,12 @@ int main(void)
         TEST(a_boot_is_called_off_with_its_machine),
         TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
         TEST(a_step_goes_on_while_qmp_is_silent),
-        TEST(a_step_that_loses_its_connection_is_run_again),
-        TEST(a_step_that_always_loses_its_connection_is_given_up),
+        TEST(a_step_that_loses_its_connection_is_gone_on_with),
+        TEST(a_step_that_is_lost_is_run_again),
+        TEST(a_lost_step_that_may_run_only_once_is_left_to_the_user),
+        TEST(a_guest_that_never_keeps_a_connection_is_given_up),
+        TEST(the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_controller),
+        TEST(a_step_that_is_always_lost_is_given_up),
         TEST(an_ssh_port_taken_by_another_program_is_changed),
         TEST(ports_that_are_all_taken_stall_the_vm),
         TEST(an_image_that_fails_is_tried_again_until_it_is_mended),

@@ -11,13 +11,14 @@
  *    "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe": 3, "failStep":
  * 0, "checkMs": 5, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
  *    "ignoreTerminate": false, "powerdownMs": 100, "imageChanged": false, "silent": false,
- *    "freeMib": 0, "loseConnection": false, "takenPorts": 0}
+ *    "freeMib": 0, "loseConnection": false, "loseStep": false, "takenPorts": 0}
  *
  * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted
  * since the controller opened the VM (fetch and prepare fail for as long as the script says so,
- * whatever the number); "freeMib": room for the disk, plenty when not said; "silent": the machine lives but does not answer; "loseConnection": a step
- * that fails does so by its connection; "takenPorts": so many boots find the SSH port taken by
- * another program. The files may be edited or removed too, as the world would:
+ * whatever the number); "freeMib": room for the disk, plenty when not said; "silent": the machine
+ * lives but does not answer; "loseConnection": a step that fails does so by its connection;
+ * "loseStep": or because it is gone without a result; "takenPorts": so many boots find the SSH port
+ * taken by another program. The files may be edited or removed too, as the world would:
  *
  *   vms/NAME/noop.json    the machine: {"runState": "shutdown", "iid": "…", "bootId": "…",
  *                         "resets": 1, "isChanged": true}: how often it was reset, and that somebody

@@ -46,10 +46,13 @@ static struct op *noop_run_step(struct guest *guest, const struct vm_env *env, u
     struct step_result *result, op_done_fn *done, void *context)
 {
     (void)index;
-    bool is_lost = noop_script_flag(env->host, env->name, "loseConnection");
+    enum error_code code = noop_script_flag(env->host, env->name, "loseConnection") ? ERR_SSH
+                           : noop_script_flag(env->host, env->name, "loseStep")
+                               ? ERR_PROVISION_LOST
+                               : ERR_PROVISION;
     guest->result = result;
-    return noop_op(env->host, env->name, "stepMs", "failStep", is_lost ? ERR_SSH : ERR_PROVISION,
-        &guest->step_tries, step_done, guest, done, context);
+    return noop_op(env->host, env->name, "stepMs", "failStep", code, &guest->step_tries,
+        step_done, guest, done, context);
 }
 
 const struct guest_ops noop_guest_ops = {

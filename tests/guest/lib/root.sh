@@ -27,6 +27,7 @@ make_skeleton() {
     local root=$1
     mkdir -p "$root"/{dev,proc,sys,run,tmp,home,mnt,etc/dropbear,etc/sudoers.d} \
         "$root"/usr/{bin,lib/x86_64-linux-gnu} "$root"/var/{lib/cloud,log}
+    mkdir -m 1777 "$root/var/tmp"
     mkdir -m 700 "$root/root"
     ln -s usr/bin "$root/bin"
     ln -s usr/bin "$root/sbin"

@@ -12,7 +12,10 @@
 
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/guest.h"
+#include "reconcilers/provision.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/digest.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
@@ -39,25 +42,38 @@ static int setup(void **state)
     test->places.data_dir = mem_printf("%s/data", fixture->dir);
     cleanup_free char *vm_dir = places_vm(&test->places, "web", VM_DIR);
     assert_int_equal(fs_make_dirs(vm_dir, 0700, &err), 0);
-    test->host = (struct reconciler_host){.loop = fixture->loop, .places = &test->places};
+    test->host = (struct reconciler_host){
+        .loop = fixture->loop, .places = &test->places, .clock = clock_system()};
     test->spec = vm_spec_new("web");
     free(test->spec->ssh.user);
     test->spec->ssh.user = mem_strdup(fixture->sshd->user);
     test->spec->ssh.private_key = mem_strdup(fixture->sshd->client_key);
-    test->status = vm_status_new("0123456789abcdef0123456789abcdef");
+    char uid[TEXT_ID_SIZE];
+    digest_random_id(uid);
+    test->status = vm_status_new(uid);
     test->status->ssh_host = mem_strdup("127.0.0.1");
     test->status->ssh_port = fixture->sshd->port;
     test->env = (struct vm_env){
         .host = &test->host, .name = "web", .spec = test->spec, .status = test->status};
+    test->env.uid = test->status->uid;
     test->guest = guest_ssh()->open(&test->host, "web");
     *state = test;
     return 0;
+}
+
+/* The "guest" is this host: what the runs of this VM left in /var/tmp. */
+static void forget_runs(const struct guest_test *test)
+{
+    cleanup_free char *command = mem_printf(
+        "rm -rf " PROVISION_GUEST_DIR "/vmctl-$(id -u)/%.8s-*", test->status->uid);
+    assert_int_equal(system(command), 0);
 }
 
 static int teardown(void **state)
 {
     struct guest_test *test = *state;
     guest_ssh()->close(test->guest);
+    forget_runs(test);
     vm_spec_free(test->spec);
     vm_status_free(test->status);
     places_clear(&test->places);
@@ -210,35 +226,84 @@ static void connections_are_at_least_a_quarter_second_apart(void **state)
     assert_in_range(loop_now_ms(test->fixture.loop) - started_ms, 700, 5000);
 }
 
+static void give_steps(struct guest_test *test, const char *first, const char *second)
+{
+    test->spec->n_steps = second ? 2 : 1;
+    test->spec->steps = mem_calloc(test->spec->n_steps, sizeof(*test->spec->steps));
+    test->spec->steps[0] = (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup(first)};
+    if (second) {
+        test->spec->steps[1] =
+            (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup(second)};
+    }
+}
+
+static enum error_code run_step(struct guest_test *test, uint32_t index)
+{
+    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    struct vm_step_run *run = &test->status->provision.run;
+    int64_t size = fs_size(path);
+    *run = (struct vm_step_run){.log_begin = size > 0 ? (uint64_t)size : 0, .tries = run->tries};
+    (void)guest_ssh()->run_step(
+        test->guest, &test->env, index, &test->result, ssh_fixture_done, &test->fixture);
+    return ssh_fixture_wait(&test->fixture);
+}
+
+static void read_log(const struct guest_test *test, struct buf *out)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    assert_int_equal(fs_read_file(path, out, &err), 0);
+}
+
 static void steps_run_in_order_on_one_session(void **state)
 {
     struct guest_test *test = *state;
-    struct error err = {.code = ERR_NONE};
-    test->spec->steps = mem_calloc(2, sizeof(*test->spec->steps));
-    test->spec->n_steps = 2;
-    test->spec->steps[0] =
-        (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("echo $PPID")};
-    test->spec->steps[1] =
-        (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("echo $PPID; exit 8")};
+    give_steps(test, "echo $SSH_CLIENT", "echo $SSH_CLIENT; exit 8");
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    assert_int_equal(test->result.exit_status, 0);
+    assert_int_equal(run_step(test, 1), ERR_PROVISION);
+    assert_int_equal(test->result.exit_status, 8);
+    cleanup_buf struct buf log = BUF_INIT(0);
+    read_log(test, &log);
+    const char *first = strstr(buf_str(&log), "\n127.0.0.1 ");
+    assert_non_null(first);
+    const char *second = strstr(first + 1, "\n127.0.0.1 ");
+    assert_non_null(second);
+    size_t n = strcspn(first + 1, "\n");
+    assert_memory_equal(second + 1, first + 1, n + 1); /* our port is the same */
+}
+
+static void a_step_has_another_name_for_each_request_and_each_try(void **state)
+{
+    struct guest_test *test = *state;
+    give_steps(test, "echo ran", NULL);
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    assert_int_equal(run_step(test, 0), ERR_NONE); /* the same: its result stands already */
+    test->status->provision.run.tries = 1;
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    strcpy(test->status->provision.token, "another request");
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    cleanup_buf struct buf log = BUF_INIT(0);
+    unsigned n_ran = 0;
+    read_log(test, &log);
+    for (const char *p = buf_str(&log); (p = strstr(p, "\nran\n")); p++) {
+        n_ran++;
+    }
+    assert_int_equal(n_ran, 3);
+}
+
+static void a_step_of_an_earlier_instance_that_left_nothing_is_lost(void **state)
+{
+    struct guest_test *test = *state;
+    give_steps(test, "echo ran", NULL);
+    strcpy(test->status->provision.run.iid, "the instance before");
     (void)guest_ssh()->run_step(
         test->guest, &test->env, 0, &test->result, ssh_fixture_done, &test->fixture);
-    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_NONE);
-    assert_int_equal(test->result.exit_status, 0);
-    (void)guest_ssh()->run_step(
-        test->guest, &test->env, 1, &test->result, ssh_fixture_done, &test->fixture);
-    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_PROVISION);
-    assert_int_equal(test->result.exit_status, 8);
-    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_PROVISION_LOST);
+    assert_non_null(strstr(test->fixture.err.message, "the VM was restarted while it ran"));
     cleanup_buf struct buf log = BUF_INIT(0);
-    assert_int_equal(fs_read_file(path, &log, &err), 0);
-    const char *first = strstr(buf_str(&log), "\n");
-    const char *second = strstr(buf_str(&log), "step 2/2: shell inline");
-    assert_non_null(first);
-    assert_non_null(second);
-    second = strstr(second, "\n");
-    long sshd_pid = strtol(first, NULL, 10);
-    assert_true(sshd_pid > 1);
-    assert_int_equal(strtol(second, NULL, 10), sshd_pid); /* the same server process */
+    read_log(test, &log);
+    assert_null(strstr(buf_str(&log), "\nran"));
 }
 
 static void checks_use_the_session_and_keep_it(void **state)
@@ -309,6 +374,8 @@ int main(void)
         test(steps_run_in_order_on_one_session),
         test(checks_use_the_session_and_keep_it),
         test(without_ssh_checks_go_over_the_network),
+        test(a_step_has_another_name_for_each_request_and_each_try),
+        test(a_step_of_an_earlier_instance_that_left_nothing_is_lost),
         test(cancelling_a_probe_at_any_moment_leaves_nothing_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* A detached command: follow it to its end, then ask how it ended. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "reconcilers/ssh/detached_script.h"
+#include "reconcilers/ssh/session.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { ANSWER_MAX = 4096, ASK_MS = 60000 };
+
+struct detached {
+    struct op op;                /* first */
+    struct ssh_session *session; /* borrowed from the caller until `done` */
+    struct op *inner;
+    char *base, *id, *command, *local_path, *script_path;
+    uint64_t offset, size;
+    uint32_t timeout_s;
+    bool must_exist, is_last;
+    ssh_output_fn *output;
+    void *output_context;
+    struct ssh_exit exit;
+    struct buf answer;
+    struct ssh_detached_result *result;
+    op_done_fn *done;
+    void *context;
+};
+
+static void detached_free(struct detached *detached)
+{
+    buf_clear(&detached->answer);
+    free(detached->base);
+    free(detached->id);
+    free(detached->command);
+    free(detached->local_path);
+    free(detached->script_path);
+    free(detached);
+}
+
+static void finish(struct detached *detached, const struct error *err)
+{
+    op_done_fn *done = detached->done;
+    void *context = detached->context;
+    detached_free(detached);
+    done(context, err);
+}
+
+static void finish_with(struct detached *detached, enum detached_end end, int status)
+{
+    *detached->result = (struct ssh_detached_result){.end = end, .status = status};
+    finish(detached, NULL);
+}
+
+/* The guest goes on: that is what it is for. */
+static void on_cancel(struct op *op)
+{
+    struct detached *detached = (struct detached *)(void *)op;
+    op_cancel(detached->inner);
+    detached_free(detached);
+}
+
+/* ---- how it ended ---- */
+
+static void on_answer(void *context, const char *bytes, size_t n)
+{
+    struct detached *detached = context;
+    size_t room = ANSWER_MAX - detached->answer.len;
+    buf_add(&detached->answer, bytes, n < room ? n : room);
+}
+
+/* The last line: a login shell's own profile may talk before. */
+static const char *last_word(struct detached *detached)
+{
+    struct buf *answer = &detached->answer;
+    while (answer->len > 0 && strchr(" \t\r\n", answer->data[answer->len - 1])) {
+        answer->data[--answer->len] = '\0';
+    }
+    const char *line = answer->len > 0 ? strrchr(buf_str(answer), '\n') : NULL;
+    return line ? line + 1 : buf_str(answer);
+}
+
+static void take_answer(struct detached *detached)
+{
+    static const struct {
+        const char *word;
+        enum detached_end end;
+    } ends[] = {
+        {"timeout", DETACHED_TIMED_OUT},
+        {"killed", DETACHED_KILLED},
+        {"rebooted", DETACHED_REBOOTED},
+    };
+    const char *word = last_word(detached);
+    uint64_t status;
+    if (text_eq(word, "running")) {
+        struct error err = {.code = ERR_NONE};
+        error_set(&err, ERR_SSH, "the guest ended the connection while the command runs on");
+        finish(detached, &err);
+        return;
+    }
+    if (text_to_u64(word, 0, 255, &status)) {
+        finish_with(detached, DETACHED_EXITED, (int)status);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        if (text_eq(word, ends[i].word)) {
+            finish_with(detached, ends[i].end, -1);
+            return;
+        }
+    }
+    finish_with(detached, DETACHED_NOT_BEGUN, -1);
+}
+
+static void on_asked(void *context, const struct error *err)
+{
+    struct detached *detached = context;
+    detached->inner = NULL;
+    if (err) {
+        struct error told = *err;
+        told.code = ERR_SSH; /* no answer in time is no connection either */
+        finish(detached, &told);
+        return;
+    }
+    take_answer(detached);
+}
+
+static struct detached_run run_of(const struct detached *detached)
+{
+    return (struct detached_run){
+        .base = detached->base,
+        .id = detached->id,
+        .size = detached->size,
+        .timeout_s = detached->timeout_s,
+        .must_exist = detached->must_exist,
+        .script_path = detached->script_path,
+    };
+}
+
+static void ask(struct detached *detached)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    struct detached_run run = run_of(detached);
+    detached_script_ask(&command, &run);
+    struct ssh_exec_request request = {
+        .command = buf_str(&command),
+        .output = on_answer,
+        .output_context = detached,
+        .timeout_ms = ASK_MS,
+    };
+    detached->inner =
+        ssh_exec(detached->session, &request, &detached->exit, on_asked, detached);
+}
+
+/* ---- following ---- */
+
+static void on_followed(void *context, const struct error *err)
+{
+    struct detached *detached = context;
+    detached->inner = NULL;
+    if (err) {
+        finish(detached, err);
+    } else if (detached->exit.status == DETACHED_SUCCEEDED && !detached->is_last) {
+        finish_with(detached, DETACHED_EXITED, 0); /* the next run clears up */
+    } else {
+        ask(detached);
+    }
+}
+
+/* A script that cannot be read is told of by ssh_exec(), which opens it. */
+static uint64_t size_of_input(const struct detached *detached)
+{
+    struct stat st;
+    if (!detached->local_path) {
+        return strlen(detached->command);
+    }
+    return stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static void follow(struct detached *detached)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    detached->size = size_of_input(detached);
+    struct detached_run run = run_of(detached);
+    detached_script_follow(&command, &run, detached->offset);
+    struct ssh_exec_request request = {
+        .command = buf_str(&command),
+        .input_text = detached->local_path ? NULL : detached->command,
+        .input_path = detached->local_path,
+        .output = detached->output,
+        .output_context = detached->output_context,
+    };
+    detached->inner =
+        ssh_exec(detached->session, &request, &detached->exit, on_followed, detached);
+}
+
+struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,
+    struct ssh_detached_result *result, op_done_fn *done, void *context)
+{
+    struct detached *detached = mem_new(struct detached);
+    detached->op.cancel = on_cancel;
+    detached->session = session;
+    detached->base = mem_strdup(request->base);
+    detached->id = mem_strdup(request->id);
+    detached->command = mem_strdup(request->command);
+    detached->local_path = mem_strdup(request->local_path);
+    detached->script_path = mem_strdup(request->script_path);
+    detached->offset = request->offset;
+    detached->timeout_s = request->timeout_s;
+    detached->must_exist = request->must_exist;
+    detached->is_last = request->is_last;
+    detached->output = request->output;
+    detached->output_context = request->output_context;
+    detached->answer = BUF_INIT(ANSWER_MAX);
+    detached->result = result;
+    detached->done = done;
+    detached->context = context;
+    follow(detached);
+    return &detached->op;
+}

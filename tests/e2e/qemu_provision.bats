@@ -1,0 +1,203 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# Provision steps that outlive the controller, the connection and, where they may, the guest. One VM,
+# built on from test to test.
+
+load qemu
+
+setup_file() {
+    use_data_dir
+    export NO_COLOR=1
+    unset VMCTL_QEMU VMCTL_FILE
+    echo payload >"$PROJECT/payload"
+    vm 'provision "shell" { inline "echo up" }'
+    vmctl -q up --timeout 120s
+}
+
+teardown_file() {
+    leave_data_dir
+}
+
+setup() {
+    cd "$PROJECT"
+    LOG=$DATA/vms/steps/provision.log
+}
+
+vm() {
+    cat >VMFile.kdl <<END
+vm "steps" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init
+    ssh { user "worker" }
+    $1
+}
+END
+}
+
+in_guest() { vmctl ssh steps -- "$1"; }
+
+# fails STATUS COMMAND... : it ends with this status
+fails() {
+    local wanted=$1
+    shift
+    run "$@"
+    echo "$output"
+    [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
+}
+
+says() {
+    local text
+    for text; do
+        [[ $output == *"$text"* ]] || { echo "it does not say: $text"; return 1; }
+    done
+}
+
+# begins STEPS... : the new steps are under way, in an empty log
+begins() {
+    vm "$1"
+    vmctl -q apply -d
+    : >"$LOG"
+    vmctl -q provision -d
+}
+
+has_line() { grep -qxF "$1" "$LOG"; }
+new_controller() { [ "$(controller_pid)" != "$1" ] && [ "$(controller_pid)" != null ]; }
+has_new_pid() { local now; now=$(pid_of steps); [ "$now" != "$1" ] && [ "$now" != - ]; }
+
+# kill -9; the next command starts another
+kill_controller() {
+    local old
+    old=$(controller_pid)
+    kill_hard "$old"
+    vmctl -q apply -d
+    await 10 new_controller "$old"
+}
+
+ssh_alone() {
+    ssh -q -p "$1" -i "$DATA/vms/steps/id_ed25519_generated" -o StrictHostKeyChecking=no \
+        -o UserKnownHostsFile=/dev/null worker@127.0.0.1 "$2"
+}
+
+is_told() { vmctl status steps | grep -q "$1"; }
+state_is() { [ "$(state_of steps)" = "$1" ]; }
+
+# Prints the pid of what keeps the step.
+keeper="ps -o pid,args | awk '/[k]eep .var.tmp/ { print \$1; exit }'"
+
+# Counts its runs, tells each line with a number, and waits for the file `gate` in between.
+long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9; do echo line $i; sleep 0.1; done; until [ -e gate ]; do sleep 0.1; done; echo last" }'
+
+@test "kill -9 of vmctld in the middle of a step: the same process goes on, once, and no line is lost" {
+    local process
+    in_guest 'rm -f runs gate'
+    begins "$long_step"
+    await 30 has_line "line 3"
+    process=$(in_guest "$keeper")
+    [ -n "$process" ]
+    kill_controller
+    await 30 has_line "line 9"
+    [ "$(in_guest "$keeper")" = "$process" ]
+    in_guest 'touch gate'
+    fails 0 vmctl wait steps --provisioned --timeout 30s
+    [ "$(in_guest 'cat runs')" = x ]
+    [ "$(grep -v '^==>' "$LOG")" = "$(printf 'line %s\n' 1 2 3 4 5 6 7 8 9; echo last)" ]
+    [ "$(grep -c '^==> step 1/1: shell' "$LOG")" -eq 1 ]
+    [ "$(grep -c '^==> step 1/1: done' "$LOG")" -eq 1 ]
+}
+
+@test "kill -9 of vmctld again and again: still once, and no line lost or doubled" {
+    local i
+    in_guest 'rm -f runs gate'
+    begins "$long_step"
+    for i in 1 2 3 4 5 6; do
+        kill_controller
+        await 30 grep -q line "$LOG"
+    done
+    await 30 has_line "line 9"
+    kill_controller
+    in_guest 'touch gate'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    [ "$(in_guest 'cat runs')" = x ]
+    [ "$(grep -v '^==>' "$LOG")" = "$(printf 'line %s\n' 1 2 3 4 5 6 7 8 9; echo last)" ]
+    [ "$(grep -c '^==> step 1/1: done' "$LOG")" -eq 1 ]
+}
+
+@test "a step that ends while there is no vmctld is found with its status and its output" {
+    local port
+    port=$(vmctl list | awk '$1 == "steps" { print $7 }')
+    in_guest 'rm -f gate'
+    begins 'provision "shell" { inline "echo begun; until [ -e gate ]; do sleep 0.1; done; echo out; exit 9" }'
+    await 30 has_line begun
+    kill_hard "$(controller_pid)"
+    # ssh(1) starts no controller
+    ssh_alone "$port" 'touch gate'
+    await 30 ssh_alone "$port" 'test -h /var/tmp/vmctl-$(id -u)/*/rc'
+    fails 1 vmctl wait steps --provisioned --timeout 30s
+    says "exited with status 9"
+    [ "$(grep -v '^==>' "$LOG")" = $'begun\nout' ]
+}
+
+@test "sshd killed under a step: it is gone on with" {
+    in_guest 'rm -f runs gate'
+    begins "$long_step"
+    await 30 has_line "line 3"
+    in_guest 'sudo killall -9 dropbear; sudo /usr/lib/boot/sshd' || true
+    await 30 is_told 'connection was lost'
+    in_guest 'touch gate'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    [ "$(in_guest 'cat runs')" = x ]
+    [ "$(grep -v '^==>' "$LOG")" = "$(printf 'line %s\n' 1 2 3 4 5 6 7 8 9; echo last)" ]
+}
+
+@test "QEMU killed in the middle: the step runs again, and says so" {
+    local pid
+    in_guest 'rm -f runs gate; sync'
+    begins 'provision "shell" { inline "echo x >>runs; sync; echo begun; [ $(wc -l <runs) -gt 1 ] || sleep 600; echo end" }'
+    await 30 has_line begun
+    pid=$(pid_of steps)
+    kill_hard "$pid"
+    await 60 has_new_pid "$pid"
+    fails 0 vmctl wait steps --provisioned --timeout 120s
+    [ "$(grep -c '^==> step 1/1: shell' "$LOG")" -eq 2 ]
+    grep -q "^==> step 1/1: failed after .* was interrupted: " "$LOG"
+    [ "$(tail -n 2 "$LOG" | head -n 1)" = end ]
+    vmctl status steps | grep -q Interrupted
+}
+
+@test "a guest that reboots itself under a step that may run once: Interrupted, for the user to judge" {
+    begins 'provision "shell" run="once" { inline "echo rebooting; sudo reboot; sleep 600" }'
+    fails 1 vmctl wait steps --provisioned --timeout 120s
+    says vmctl::provision::interrupted "step 1 of 1 (shell inline) of vm 'steps' was interrupted" \
+        "vmctl log steps --provision"
+    [ "$(grep -c '^==> step 1/1: shell' "$LOG")" -eq 1 ]
+    await 10 state_is ProvisionFailed
+}
+
+@test "a step past its timeout is ended in the guest, with all that it started, also what sudo runs" {
+    begins 'provision "shell" timeout=1 { inline "echo slow; sleep 611 & sudo sleep 612; echo never" }'
+    fails 1 vmctl wait steps --provisioned --timeout 60s
+    says vmctl::provision::timeout "did not end within 1 s" timeout
+    vmctl status steps | grep -q StepTimeout
+    has_line slow
+    ! has_line never
+    [ "$(in_guest 'ps -o args | grep -c "[s]leep 61[12]" || true')" -eq 0 ]
+}
+
+@test "after a success nothing but the result is left in the guest" {
+    begins 'provision "shell" { inline "echo one" }
+    provision "shell" { inline "echo two" }'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    run in_guest 'cd /var/tmp/vmctl-$(id -u) && ls -A * && stat -c %a .'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == $'claim\nrc\n700' ]]
+}
+
+@test "a guest without a writable /var/tmp is provisioned all the same" {
+    in_guest 'sudo chmod 755 /var/tmp && sudo rm -rf /var/tmp/vmctl-*'
+    begins 'provision "shell" { inline "echo attached" }'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    has_line attached
+    in_guest 'sudo chmod 1777 /var/tmp'
+}
