@@ -19,7 +19,7 @@ vm "deb" {
     memory 768
     disk 4
     cloud-init { hostname "deb-host" }
-    ssh { user "deb" }
+    ssh { user "operator" } // a group of Debian's
     provision "shell" { inline "echo provisioned as $(id -un) >>provisioned" }
 }
 
@@ -90,7 +90,7 @@ cloud_init_is_content() {
 
 @test "up brings Debian to Ready" {
     bring_up deb
-    says deb 'cat provisioned' 'provisioned as deb'
+    says deb 'cat provisioned' 'provisioned as operator'
 }
 
 @test "cloud-init accepts what vmctl writes, without a warning" {
@@ -102,9 +102,13 @@ cloud_init_is_content() {
 }
 
 @test "the user has its key, all of sudo, and no password" {
-    says deb 'id -un; sudo -n id -un; echo "$SHELL"' $'deb\nroot\n/bin/bash'
-    says deb 'sudo passwd -S deb | cut -d" " -f1,2' 'deb L'
+    says deb 'id -un; sudo -n id -un; echo "$SHELL"' $'operator\nroot\n/bin/bash'
+    says deb 'sudo passwd -S operator | cut -d" " -f1,2' 'operator L'
     says deb 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
+}
+
+@test "a user named as a group of the image is made, with that group" {
+    says deb 'id -gn; getent group operator | cut -d: -f3' $'operator\n37'
 }
 
 @test "root cannot log in" {
@@ -138,7 +142,7 @@ cloud_init_is_content() {
     [ "$status" -eq 0 ]
     [ "$(state_of deb)" = Ready ]
     says deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
-        $'provisioned as deb\ndeb-host'
+        $'provisioned as operator\ndeb-host'
     [ "$(in_guest deb 'cat /etc/machine-id')" != "$machine_id" ]
     cloud_init_is_content deb
 }

@@ -29,6 +29,7 @@ static void the_cloud_config_says_what_the_book_promises(void **state)
         "hostname: \"web\"\n"
         "users:\n"
         "  - name: \"ubuntu\"\n"
+        "    primary_group: \"ubuntu\"\n"
         "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
         "    shell: /bin/bash\n"
         "    lock_passwd: true\n"
