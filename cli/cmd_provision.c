@@ -10,11 +10,14 @@
 struct provision_values {
     struct which_values which;
     struct follow_values follow;
+    uint32_t from; /* 0: not given */
 };
 
 static const struct arg_option options[] = {
     OPTION_FILE(struct provision_values, 'f'),
     OPTION_NAME(struct provision_values),
+    {"from", 0, ARG_NUMBER, offsetof(struct provision_values, from), "STEP",
+        "begin with this step of the VMFile, counted from 1; it runs whatever its `run` says"},
     OPTIONS_FOLLOW(struct provision_values),
     OPTIONS_END,
 };
@@ -36,6 +39,17 @@ static int check(const struct vm_record *record, const char *name, struct error 
     return 0;
 }
 
+static int check_from(const struct wish *wish, struct error *err)
+{
+    size_t n_steps = wish->spec->n_steps;
+    if (wish->provision_from <= n_steps) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE, "vm '%s' has %zu provision step%s: none is number %u",
+        wish->name, n_steps, n_steps == 1 ? "" : "s", wish->provision_from);
+    return error_help(err, "see them: vmctl describe %s", wish->name);
+}
+
 static int provision(struct cli *cli, struct bring *bring, const struct provision_values *values,
     const struct arg_texts *words, struct error *err)
 {
@@ -44,6 +58,8 @@ static int provision(struct cli *cli, struct bring *bring, const struct provisio
         struct wish *wish = &bring->ask.wishes[i];
         rc = check(&bring->records[i], wish->name, err);
         wish->provision = PROVISION_AGAIN;
+        wish->provision_from = values->from;
+        rc = rc == 0 ? check_from(wish, err) : rc;
         wish->retries = true;
         if (wish->spec->n_steps == 0) {
             cli_note(cli, "note: vm '%s' has no provision steps", wish->name);
@@ -70,9 +86,11 @@ const struct command command_provision = {
     .summary = "Run the provision steps of running VMs again",
     .usage = "[OPTIONS] [VM...]",
     .details = "Runs all steps of the VMFile, in order, and shows their output. It is kept in\n"
-               "the log: vmctl log --provision VM.",
+               "the log: vmctl log --provision VM. With --from those before STEP are left out, as\n"
+               "if they had succeeded.",
     .examples = "  vmctl provision\n"
-                "  vmctl provision --name web",
+                "  vmctl provision --name web\n"
+                "  vmctl provision --name web --from 3",
     .options = options,
     .values_size = sizeof(struct provision_values),
     .defaults = &defaults,

@@ -98,6 +98,7 @@ static void add_provisioning(struct buf *out, const struct vm_record *record)
         const char *state = describe_step_state(record, i);
         buf_printf(out, "  %zu/%zu %-8s ", i + 1, spec->n_steps, state ? state : "changed");
         describe_add_step(out, &spec->steps[i]);
+        describe_add_step_record(out, record, i, now_ms());
         buf_add_char(out, '\n');
     }
 }
@@ -197,6 +198,10 @@ static json_t *steps_to_json(const struct vm_record *record)
         describe_add_step(&text, &record->desired->spec->steps[i]);
         json_put_text(json, "step", buf_str(&text));
         json_put_text(json, "state", state ? state : "changed");
+        json_t *last = describe_step_record_to_json(record, i);
+        if (last) {
+            json_put(json, "lastRun", last);
+        }
         (void)json_array_append_new(array, json);
     }
     return array;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/duration.h"
 #include "cli/pending.h"
 #include "specs/base/buf.h"
 #include "specs/base/text.h"
@@ -122,6 +123,43 @@ void describe_add_step(struct buf *out, const struct spec_step *step)
         buf_add_str(out, "shell script ");
         text_add_printable(out, step->file.path, strlen(step->file.path));
     }
+}
+
+static const struct vm_step_record *record_of(const struct vm_record *record, size_t index)
+{
+    return record->status ? vm_provision_step(&record->status->provision, (uint32_t)index) : NULL;
+}
+
+void describe_add_step_record(
+    struct buf *out, const struct vm_record *record, size_t index, int64_t now_ms)
+{
+    const struct vm_step_record *last = record_of(record, index);
+    char took[DURATION_SIZE], ago[DURATION_SIZE];
+    if (!last) {
+        return;
+    }
+    duration_format(last->duration_ms, took);
+    duration_format(now_ms - last->ended_at_ms, ago);
+    buf_printf(out, " (%s", step_outcome_name(last->outcome));
+    if (last->exit_status > 0) {
+        buf_printf(out, " with %d", last->exit_status);
+    }
+    buf_printf(out, " after %s, %s ago)", took, ago);
+}
+
+json_t *describe_step_record_to_json(const struct vm_record *record, size_t index)
+{
+    const struct vm_step_record *last = record_of(record, index);
+    if (!last) {
+        return NULL;
+    }
+    json_t *json = json_object();
+    json_put_text(json, "outcome", step_outcome_name(last->outcome));
+    json_put_text(json, "content", last->content);
+    json_put_int(json, "exitStatus", last->exit_status);
+    json_put_int(json, "endedAt", last->ended_at_ms);
+    json_put_int(json, "durationMs", last->duration_ms);
+    return json;
 }
 
 /* ---- restarts ---- */

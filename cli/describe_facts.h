@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "specs/base/json.h"
 #include "specs/spec_diff.h"
 
 struct buf;
@@ -25,6 +26,14 @@ const char *describe_step_state(const struct vm_record *record, size_t index);
 
 /* `shell inline "apt-get update"`, `shell script /path`, `file /path -> /path`, on one line. */
 void describe_add_step(struct buf *out, const struct spec_step *step);
+
+/* ` (Failed with 3 after 2m, 5m ago)`: how its last run on this disk ended; nothing when there was
+ * none. */
+void describe_add_step_record(
+    struct buf *out, const struct vm_record *record, size_t index, int64_t now_ms);
+
+/* The same for machines; NULL when there was none. Caller owns. */
+json_t *describe_step_record_to_json(const struct vm_record *record, size_t index);
 
 /* When the VM is started again, wall; 0: nothing is waited for. */
 int64_t describe_next_try_ms(const struct vm_record *record, int64_t now_ms);

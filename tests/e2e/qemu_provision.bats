@@ -70,9 +70,9 @@ kill_controller() {
     local old
     old=$(controller_pid)
     kill_hard "$old"
-    vmctl -q apply -d
-    await 10 new_controller "$old"
+    await 30 is_revived "$old"
 }
+is_revived() { vmctl -q apply -d && new_controller "$1"; }
 
 ssh_alone() {
     ssh -q -p "$1" -i "$DATA/vms/steps/id_ed25519_generated" -o StrictHostKeyChecking=no \
@@ -182,6 +182,23 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     has_line slow
     ! has_line never
     [ "$(in_guest 'ps -o args | grep -c "[s]leep 61[12]" || true')" -eq 0 ]
+}
+
+@test "provision --from: only from that step on, also one that runs once" {
+    in_guest 'rm -f ran'
+    begins 'provision "shell" { inline "echo 1 >>ran" }
+    provision "shell" run="once" { inline "echo 2 >>ran" }
+    provision "shell" { inline "echo 3 >>ran" }'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    fails 0 vmctl provision --from 2
+    [ "$(in_guest 'cat ran')" = $'1\n2\n3\n2\n3' ]
+    fails 0 vmctl provision
+    [ "$(in_guest 'cat ran')" = $'1\n2\n3\n2\n3\n1\n3' ]
+    fails 2 vmctl provision --from 4
+    says "vm 'steps' has 3 provision steps: none is number 4"
+    fails 0 vmctl describe steps
+    says "(Done after "
+    [ "$(vmctl status steps -o json | jq -r '.. | .steps? // empty | map(.outcome) | unique | .[]' | head -n 1)" = Done ]
 }
 
 @test "after a success nothing but the result is left in the guest" {

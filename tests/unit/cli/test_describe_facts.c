@@ -149,6 +149,34 @@ static void steps_that_were_never_run_are_skipped(void **state)
     assert_steps(fixture, "skipped", "skipped", "skipped");
 }
 
+static void assert_step_record(const struct fixture *fixture, const char *expected)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    describe_add_step_record(&out, &fixture->record, 1, 400000);
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static void a_step_tells_how_its_last_run_ended(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vm_step_record last = {.content = "00ff",
+        .outcome = STEP_FAILED,
+        .exit_status = 3,
+        .ended_at_ms = 100000,
+        .duration_ms = 130000};
+    assert_step_record(fixture, "");
+    assert_null(describe_step_record_to_json(&fixture->record, 1));
+    vm_provision_record(&fixture->status->provision, 1, &last);
+    assert_step_record(fixture, " (Failed with 3 after 2m, 5m ago)");
+    assert_null(describe_step_record_to_json(&fixture->record, 0)); /* it never ran */
+    cleanup_json json_t *json = describe_step_record_to_json(&fixture->record, 1);
+    assert_string_equal(json_text(json, "outcome"), "Failed");
+    assert_int_equal(json_int(json, "durationMs", 0), 130000);
+    last = (struct vm_step_record){.outcome = STEP_TIMED_OUT, .exit_status = -1};
+    vm_provision_record(&fixture->status->provision, 1, &last);
+    assert_step_record(fixture, " (TimedOut after 0s, 6m ago)");
+}
+
 static void nothing_is_said_of_steps_that_were_changed(void **state)
 {
     struct fixture *fixture = *state;
@@ -209,6 +237,7 @@ int main(void)
         TEST(without_a_status_nothing_is_compared),
         TEST(steps_are_done_under_way_or_pending),
         TEST(steps_that_were_never_run_are_skipped),
+        TEST(a_step_tells_how_its_last_run_ended),
         TEST(nothing_is_said_of_steps_that_were_changed),
         cmocka_unit_test(a_step_is_one_harmless_line),
         TEST(a_failed_vm_is_tried_again_when_its_time_comes),

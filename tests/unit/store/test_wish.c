@@ -213,6 +213,22 @@ static void up_on_a_stalled_vm_tries_again(void **state)
     assert_int_equal(apply(store, start_web), WISH_UNCHANGED); /* does not ask to retry */
 }
 
+static void provision_from_a_step_is_of_that_request_only(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    up(store, "web", 1024);
+    struct wish wish = {.name = "web", .provision = PROVISION_AGAIN, .provision_from = 2};
+    assert_int_equal(apply(store, wish), WISH_REQUESTED);
+    struct vm_record record = get_vm(store, "web");
+    assert_int_equal(record.desired->provision_from, 2);
+    vm_record_clear(&record);
+    wish.provision_from = 0;
+    assert_int_equal(apply(store, wish), WISH_REQUESTED);
+    record = get_vm(store, "web");
+    assert_int_equal(record.desired->provision_from, 0);
+    vm_record_clear(&record);
+}
+
 static void up_runs_failed_provision_steps_again(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -568,6 +584,7 @@ int main(void)
         TEST(up_starts_what_is_stopped_and_provisions_it),
         TEST(up_starts_what_stayed_down_by_itself),
         TEST(up_on_a_stalled_vm_tries_again),
+        TEST(provision_from_a_step_is_of_that_request_only),
         TEST(up_runs_failed_provision_steps_again),
         TEST(the_status_of_an_earlier_vm_of_the_name_does_not_count),
         TEST(create_makes_a_stopped_vm_whose_steps_run_at_its_first_start),
