@@ -177,9 +177,28 @@ static void copy_header(const char *head, const char *name, char *out, size_t si
     }
 }
 
+/* What came with the head, and the rest. */
+static void read_body(int fd, const char *head, struct http_request *request)
+{
+    char length[16] = "0";
+    copy_header(head, "\r\nContent-Length: ", length, sizeof(length));
+    const char *came = strstr(head, "\r\n\r\n") + 4;
+    size_t wanted = strtoul(length, NULL, 10), have = strlen(came);
+    assert(wanted < sizeof(request->body) && have <= wanted);
+    memcpy(request->body, came, have);
+    while (have < wanted) {
+        ssize_t got = recv(fd, request->body + have, wanted - have, 0);
+        if (got <= 0) {
+            return;
+        }
+        have += (size_t)got;
+    }
+}
+
 static struct http_request parse_head(const char *head)
 {
     struct http_request request = {0};
+    snprintf(request.method, sizeof(request.method), "%.*s", (int)strcspn(head, " "), head);
     const char *path = strchr(head, ' ');
     if (path) {
         snprintf(request.path, sizeof(request.path), "%.*s", (int)strcspn(path + 1, " "), path + 1);
@@ -288,6 +307,18 @@ static void answer_by_rule(int fd, const struct http_rule *rule)
     (void)send(fd, out.data, out.len, MSG_NOSIGNAL);
 }
 
+static void answer_by_decision(struct connection *connection, const struct http_behaviour *b,
+    const struct http_request *request)
+{
+    struct http_rule rule = {.status = 200};
+    pthread_mutex_lock(&connection->server->mutex);
+    rule.body = b->decide(b->decide_context, request, &rule.status);
+    cleanup_free char *body = mem_strdup(rule.body);
+    pthread_mutex_unlock(&connection->server->mutex);
+    rule.body = body;
+    answer_by_rule(connection->fd, &rule);
+}
+
 static void answer(struct connection *connection, const struct http_request *request)
 {
     struct http_server *server = connection->server;
@@ -297,6 +328,10 @@ static void answer(struct connection *connection, const struct http_request *req
     size_t index = server->n_requests++;
     server->requests[index] = *request;
     pthread_mutex_unlock(&server->mutex);
+    if (b.decide) {
+        answer_by_decision(connection, &b, request);
+        return;
+    }
     const struct http_rule *rule = find_rule(&b, request);
     if (rule && (rule->body || rule->header || rule->status != 200)) {
         answer_by_rule(connection->fd, rule);
@@ -320,6 +355,7 @@ static void *serve_connection(void *context)
     char head[HEAD_MAX];
     if (read_head(connection->fd, head)) {
         struct http_request request = parse_head(head);
+        read_body(connection->fd, head, &request);
         answer(connection, &request);
     }
     close(connection->fd);

@@ -24,12 +24,18 @@ char *nginx_log(const struct nginx *nginx);
 /* ---- the faulty one ---- */
 
 struct http_request {
+    char method[8];
     char path[256];
     char range[64];
     char if_range[64];
     char authorization[128];
-    size_t sent; /* bytes of the body */
+    char body[4096];
+    size_t sent; /* bytes of the answer's body */
 };
+
+/* Answers a request, in the server's thread: the body (borrowed until the next request; "" none). */
+typedef const char *http_decide_fn(
+    void *context, const struct http_request *request, int *ret_status);
 
 /* An answer for requests of this path (or beginning so) and Authorization. */
 struct http_rule {
@@ -55,6 +61,8 @@ struct http_behaviour {
     size_t hold_after;    /* waits after so many bytes for http_server_release(); 0: never */
     const struct http_rule *rules; /* the first that fits; none: as above says */
     size_t n_rules;
+    http_decide_fn *decide; /* NULL: as above says; one call at a time */
+    void *decide_context;
 };
 
 struct http_server;
