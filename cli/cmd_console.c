@@ -15,6 +15,8 @@
 #include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/propolis.h"
 #include "store/store.h"
 
 enum { BACKLOG_MAX = 64 * 1024, IDLE_MS = 2000 };
@@ -85,6 +87,27 @@ static int take_console(const char *name, const char *log_path, int *ret_lock, s
     return rc;
 }
 
+/* A WebSocket that this program does not speak. */
+static int refuse_propolis(const char *name, struct error *err)
+{
+    cleanup_free char *url = propolis_console_url();
+    (void)error_set(err, ERR_VM_INVALID_STATE,
+        "the console of vm '%s' is a WebSocket of propolis-server: %s", name, url);
+    return error_help(err, "attach with a WebSocket client, such as: websocat -b %s", url);
+}
+
+static int check_backend(struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = store_get(cli->store, name, &record, err);
+    if (rc < 0) {
+        return rc;
+    }
+    bool is_running = record.status && record.status->instance.iid[0];
+    const char *backend = is_running ? json_text(record.status->applied_spec, "backend") : NULL;
+    return text_eq(backend, backend_kind_name(BACKEND_PROPOLIS)) ? refuse_propolis(name, err) : 0;
+}
+
 static int connect_console(
     const struct cli *cli, const char *name, int *ret_fd, struct error *err)
 {
@@ -118,8 +141,9 @@ static int attach(struct cli *cli, const char *name, struct error *err)
     cleanup_close int peer = -1, lock = -1;
     cleanup_free char *log_path = places_vm(&cli->places, name, VM_CONSOLE_LOG);
     struct terminal_result result;
-    int rc = connect_console(cli, name, &peer, err);
-    if (rc < 0 || (rc = take_console(name, log_path, &lock, err)) < 0) {
+    int rc = check_backend(cli, name, err);
+    if (rc < 0 || (rc = connect_console(cli, name, &peer, err)) < 0 ||
+        (rc = take_console(name, log_path, &lock, err)) < 0) {
         return rc;
     }
     cli_note(cli, "connected to '%s'%s", name,

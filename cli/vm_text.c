@@ -14,6 +14,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/text.h"
+#include "specs/propolis.h"
 #include "store/store.h"
 
 void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
@@ -84,14 +85,25 @@ static void add_spec(struct buf *out, const struct vm_spec *spec)
     add_network(out, spec);
 }
 
+static void add_handle(struct buf *out, const struct vm_status *status)
+{
+    bool is_propolis = text_eq(json_text(status->applied_spec, "backend"), "propolis");
+    const char *label = is_propolis ? "Zone ID:" : "PID:";
+    if (status->instance.pid) {
+        vm_text_field(out, label, "%d", status->instance.pid);
+    } else {
+        vm_text_field(out, label, "-");
+    }
+    if (is_propolis && status->instance.iid[0]) {
+        cleanup_free char *url = propolis_console_url();
+        vm_text_field(out, "Console:", "%s", url);
+    }
+}
+
 void vm_text_add_instance(struct buf *out, const struct vm_status *status)
 {
     const struct vm_instance *instance = &status->instance;
-    if (instance->pid) {
-        vm_text_field(out, "PID:", "%d", instance->pid);
-    } else {
-        vm_text_field(out, "PID:", "-");
-    }
+    add_handle(out, status);
     if (instance->started_at_ms && instance->iid[0]) {
         char when[CLOCK_TEXT_SIZE], age[DURATION_SIZE];
         clock_format_utc(instance->started_at_ms, when);

@@ -103,6 +103,12 @@ static bool absorb_apply(struct pass *pass)
     return is_wished || changes; /* else a look that found all well */
 }
 
+static bool absorb_destroyed(struct pass *pass)
+{
+    (void)pass;
+    return false; /* the same action goes on with the directory */
+}
+
 static bool absorb_probe(struct pass *pass)
 {
     pass->patch->status->was_reached = true;
@@ -268,6 +274,8 @@ bool pass_absorb(struct pass *pass)
         [ACTION_LAUNCH] = absorb_launch,
         [ACTION_BOOT] = absorb_boot,
         [ACTION_APPLY] = absorb_apply,
+        [ACTION_DISCARD_ALL] = absorb_destroyed,
+        [ACTION_DISCARD_DISK] = absorb_destroyed,
         [ACTION_PROBE] = absorb_probe,
         [ACTION_RUN_STEP] = absorb_step,
     };

@@ -209,8 +209,8 @@ static int64_t act_confirm_start(struct pass *pass)
     }
     status->instance.journal = JOURNAL_NONE;
     const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
-    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (pid %d%s%s)",
-        status->instance.pid, accel ? ", " : "", accel ? accel : "");
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
+        pass->vm->backend->handle, status->instance.pid, accel ? ", " : "", accel ? accel : "");
     return VERDICT_NOW;
 }
 
@@ -250,6 +250,19 @@ static int64_t act_record_exit(struct pass *pass)
 
 /* ---- removal ---- */
 
+/* What lies outside of the VM's directory goes first: there it is noted what that is. False: there is
+ * nothing. Killed before, amid or after: it is looked for again. */
+static bool begin_destroy(struct pass *pass, bool whole_dir)
+{
+    struct vm *vm = pass->vm;
+    if (!pass->media.has_remains || !vm->backend->media->destroy) {
+        return false;
+    }
+    vm_begin(vm, pass->decision.action, generation_of(pass));
+    vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
+    return true;
+}
+
 /* Renamed into the trash before anything is recorded: done twice it finds nothing to rename. */
 static int discard(struct pass *pass, bool whole_dir, int64_t *ret_requeue_ms)
 {
@@ -262,6 +275,9 @@ static int discard(struct pass *pass, bool whole_dir, int64_t *ret_requeue_ms)
 static int64_t act_discard_all(struct pass *pass)
 {
     int64_t requeue_ms;
+    if (begin_destroy(pass, true)) {
+        return VERDICT_WHEN_WOKEN;
+    }
     (void)discard(pass, true, &requeue_ms);
     return requeue_ms;
 }
@@ -270,6 +286,9 @@ static int64_t act_discard_disk(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     int64_t requeue_ms;
+    if (begin_destroy(pass, false)) {
+        return VERDICT_WHEN_WOKEN;
+    }
     if (discard(pass, false, &requeue_ms) < 0) {
         return requeue_ms;
     }
@@ -394,14 +413,51 @@ static bool needs_backend(enum action action)
            action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
 }
 
+/* What it could not do is refused, not left out. */
+static int check_propolis(const struct pass *pass, struct error *err)
+{
+    const struct vm_spec *spec = pass->env.spec;
+    enum network_mode mode = spec->network.mode;
+    const char *name = pass->vm->name;
+    if (!backend_has_propolis()) {
+        return error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for backend \"propolis\", which this vmctl does not have", name);
+    }
+    if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have", name,
+            network_mode_name(mode));
+        return error_help(
+            err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
+    }
+    if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for cloud-init or SSH, which backend \"propolis\" does not have", name);
+        return error_help(err, "take `cloud-init`, `ssh`, `provision` and `ready` out of it");
+    }
+    return 0;
+}
+
+static int check_backend(const struct pass *pass, struct error *err)
+{
+    enum action action = pass->decision.action;
+    const struct vm_spec *spec = pass->env.spec;
+    bool is_propolis = spec && spec->backend == BACKEND_PROPOLIS;
+    if (pass->vm->backend->is_fixed && (action == ACTION_PAUSE || action == ACTION_RESUME)) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' cannot be suspended: backend \"%s\" does not have that", pass->vm->name,
+            pass->vm->backend->name);
+        return error_help(err, "let it run: vmctl resume %s, or stop it: vmctl stop %s",
+            pass->vm->name, pass->vm->name);
+    }
+    return needs_backend(action) && is_propolis ? check_propolis(pass, err) : 0;
+}
+
 static int64_t begin(struct pass *pass)
 {
     enum action action = pass->decision.action;
     struct error err = {.code = ERR_NONE};
-    if (needs_backend(action) && pass->env.spec->backend == BACKEND_PROPOLIS) {
-        error_set(&err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for backend \"propolis\", which this vmctl does not have",
-            pass->vm->name);
+    if (check_backend(pass, &err) < 0) {
         return fail(pass, &err);
     }
     return acts[action](pass);

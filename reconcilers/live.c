@@ -35,7 +35,8 @@ static void put_off(struct spec_diff *diff)
 {
     for (size_t i = 0; i < diff->count; i++) {
         struct spec_change *change = &diff->changes[i];
-        bool is_of_machine = text_eq(change->field, "disk") || text_eq(change->field, "forward");
+        bool is_of_machine = text_eq(change->field, "disk") || text_eq(change->field, "forward") ||
+                             text_eq(change->field, "vcpus") || text_eq(change->field, "memory");
         if (is_of_machine && change->disposition == DISPOSITION_LIVE) {
             change->disposition = DISPOSITION_RESTART;
         }
@@ -45,12 +46,18 @@ static void put_off(struct spec_diff *diff)
     }
 }
 
+/* Nothing of the machine can be changed while it runs. */
+static bool is_fixed(const struct pass *pass)
+{
+    return pass->view->status->instance.is_foreign || pass->vm->backend->is_fixed;
+}
+
 static void compare(struct live_comparison *comparison, const struct pass *pass)
 {
     struct vm_spec *running = vm_status_applied_spec(pass->view->status);
     spec_diff_clear(&comparison->diff);
     comparison->is_pending = false;
-    if (running && pass->view->status->instance.is_foreign) {
+    if (running && is_fixed(pass)) {
         comparison->diff = spec_diff(running, pass->env.spec);
         put_off(&comparison->diff);
     } else if (running) {
@@ -96,8 +103,7 @@ bool live_is_check_due(const struct pass *pass)
     const struct situation *s = &pass->situation;
     bool is_idle = (!vm->op || vm->op_action == ACTION_APPLY) && vm->outcome.action == ACTION_NONE;
     bool is_settled = !s->has_step && (s->is_reached || !s->expects_ssh);
-    bool is_ours = !pass->view->status->instance.is_foreign;
-    return is_idle && is_settled && is_ours && s->power == POWER_RUNNING &&
+    return is_idle && is_settled && !is_fixed(pass) && s->power == POWER_RUNNING &&
            pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
 }
 

@@ -11,6 +11,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm_spec_words.h"
 
 struct vm_registry {
     struct reconciler_host *host;
@@ -19,7 +20,9 @@ struct vm_registry {
 
 static const struct backend *backend_of(enum backend_kind kind)
 {
-    return kind == BACKEND_NOOP ? backend_noop() : backend_qemu();
+    return kind == BACKEND_NOOP       ? backend_noop()
+           : kind == BACKEND_PROPOLIS ? backend_propolis()
+                                      : backend_qemu();
 }
 
 enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status)
@@ -27,7 +30,8 @@ enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_st
     bool is_bound = !spec || status->instance.iid[0] || status->prepared.digest[0];
     const char *applied = is_bound ? json_text(status->applied_spec, "backend") : NULL;
     if (applied) {
-        return text_eq(applied, backend_kind_name(BACKEND_NOOP)) ? BACKEND_NOOP : BACKEND_QEMU;
+        int kind = word_list_find(&backend_kind_words, applied);
+        return kind < 0 ? BACKEND_QEMU : (enum backend_kind)kind;
     }
     return spec ? spec->backend : BACKEND_QEMU;
 }

@@ -44,7 +44,7 @@ struct vm_instance {
     char iid[TEXT_ID_SIZE]; /* "" : no instance recorded */
     enum journal journal;
     char boot_id[CLOCK_BOOT_ID_SIZE];
-    int32_t pid;           /* 0 until the child is recorded */
+    int32_t pid;           /* 0 until the child is recorded; of Propolis: the zone's id */
     uint64_t start_ticks;  /* field 22 of /proc/PID/stat: with pid and boot_id it is an identity */
     int64_t started_at_ms; /* wall */
     int64_t start_deadline_ms; /* monotonic, same boot_id: QMP must answer by then */

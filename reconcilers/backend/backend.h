@@ -2,8 +2,8 @@
 /*
  * What a hypervisor must offer, in three parts so that backends share what is the same:
  *
- *   machine  the process that is the VM              backend/qemu, backend/noop
- *   media    image, keys, disk, seed in files        reconcilers/media.c (QEMU), backend/noop
+ *   machine  the process that is the VM              backend/qemu, backend/noop, backend/propolis
+ *   media    image, keys, disk, seed in files        reconcilers/media.c (QEMU), and the same
  *   guest    reaching and provisioning over SSH      reconcilers/guest.c (QEMU), backend/noop
  *
  * Nothing here decides anything: reconcilers/decide.c does. Observing is cheap, never blocks and has
@@ -127,6 +127,7 @@ struct media_facts {
     /* The files were made from something else than the spec now says (image, cloud-init): only a
      * recreation brings them in line. */
     bool is_outdated;
+    bool has_remains;      /* there is, or may be, what only destroy() takes away */
     bool is_image_changed; /* the base under the overlay is not the one it was made on */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };
@@ -150,6 +151,11 @@ struct media_ops {
      * what to record; its image_path and image_id are given (from fetch_image). */
     struct op *(*prepare)(const struct vm_env *env, struct vm_prepared *result, op_done_fn *done,
         void *context);
+
+    /* Takes away what lies outside of the VM's directory: its disk, and with `whole_dir` all the rest.
+     * NULL: nothing does. Only while no process lives, and done before discard(). */
+    struct op *(*destroy)(
+        const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context);
 
     /* Renames overlay and seed (and with `whole_dir` the VM's directory, keys and logs too) into
      * DATA/trash and deletes them there in the background. Only while no process lives. */
@@ -189,6 +195,8 @@ struct guest_ops {
 
 struct backend {
     const char *name;
+    bool is_fixed; /* a machine that runs cannot be changed, paused or resumed */
+    const char *handle; /* what vm_instance.pid is: "pid", "zone" */
     const struct machine_ops *machine;
     const struct media_ops *media;
     const struct guest_ops *guest;
@@ -197,5 +205,7 @@ struct backend {
 /* The tables; NULL-free. A backend not of this platform reports ERR_BACKEND_UNAVAILABLE on launch. */
 const struct backend *backend_qemu(void);
 const struct backend *backend_noop(void);
+const struct backend *backend_propolis(void);
+bool backend_has_propolis(void); /* this host has its tools */
 const struct media_ops *media_files(void); /* reconcilers/media.c */
 const struct guest_ops *guest_ssh(void);   /* reconcilers/guest.c */

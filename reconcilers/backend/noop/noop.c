@@ -16,6 +16,7 @@ const struct backend *backend_noop(void)
 {
     static const struct backend noop = {
         .name = "noop",
+        .handle = "pid",
         .machine = &noop_machine_ops,
         .media = &noop_media_ops,
         .guest = &noop_guest_ops,

@@ -7,6 +7,11 @@ const struct backend *backend_qemu(void)
 {
     static struct backend backend; /* the same values each time; C has no initialiser for them */
     backend = (struct backend){
-        .name = "qemu", .machine = machine_qemu(), .media = media_files(), .guest = guest_ssh()};
+        .name = "qemu",
+        .handle = "pid",
+        .machine = machine_qemu(),
+        .media = media_files(),
+        .guest = guest_ssh(),
+    };
     return &backend;
 }

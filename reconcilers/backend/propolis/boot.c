@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * From a zone that runs to a guest that runs: ask propolis-server what it has; give it the
+ * instance, if none; tell it to run it, if it does not. Each turn looks first, so it can be done
+ * twice, and goes on wherever a killed controller left it.
+ */
+#include <stdlib.h>
+
+#include "controller/loop.h"
+#include "reconcilers/backend/propolis/machine.h"
+#include "reconcilers/backend/propolis/media.h"
+#include "reconcilers/backend/propolis/propolis.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/propolis.h"
+
+enum { AGAIN_MS = 200 };
+
+struct boot {
+    struct op op; /* first: the caller holds a pointer to it */
+    struct machine *machine;
+    struct op *request;
+    struct rest_answer answer;
+    struct loop_timer *timer;
+    int64_t deadline_ms;
+    char *body; /* of the instance */
+    bool is_told_to_run;
+    op_done_fn *done;
+    void *context;
+};
+
+static void free_boot(struct boot *boot)
+{
+    op_cancel(boot->request);
+    loop_timer_free(boot->timer);
+    rest_answer_clear(&boot->answer);
+    free(boot->body);
+    free(boot);
+}
+
+static void cancel_boot(struct op *op)
+{
+    free_boot((struct boot *)(void *)op);
+}
+
+static void end(struct boot *boot, const struct error *err)
+{
+    op_done_fn *done = boot->done;
+    void *context = boot->context;
+    free_boot(boot);
+    done(context, err);
+}
+
+static void fail(struct boot *boot, struct error *err)
+{
+    (void)error_wrap(err, "cannot start vm '%s'", boot->machine->name);
+    end(boot, err);
+}
+
+static void again(struct boot *boot)
+{
+    loop_timer_start(boot->timer, AGAIN_MS);
+}
+
+static bool is_overdue(const struct boot *boot)
+{
+    return loop_now_ms(boot->machine->host->loop) >= boot->deadline_ms;
+}
+
+/* ---- what it is told ---- */
+
+static void on_told(void *context, const struct error *err)
+{
+    struct boot *boot = context;
+    struct error failure = {.code = ERR_NONE};
+    boot->request = NULL;
+    if (err && !is_overdue(boot)) {
+        again(boot);
+    } else if (err) {
+        failure = *err;
+        fail(boot, &failure);
+    } else if (boot->answer.status >= 300) {
+        (void)error_set(&failure, ERR_IO, "propolis-server on %s refuses (status %ld): %s",
+            propolis_address(), boot->answer.status, buf_str(&boot->answer.body));
+        fail(boot, &failure);
+    } else {
+        again(boot);
+    }
+}
+
+static void tell(struct boot *boot, const char *path, const char *body)
+{
+    const struct rest_request request = {.method = "PUT", .path = path, .body = body};
+    boot->request = rest_send(boot->machine->multi, &request, &boot->answer, on_told, boot);
+}
+
+/* ---- what it says ---- */
+
+static void go_on(struct boot *boot, const struct rest_instance *instance)
+{
+    struct error err = {.code = ERR_NONE};
+    if (instance->is_other) {
+        (void)error_set(&err, ERR_VM_CONFLICT, "propolis-server on %s runs another instance",
+            propolis_address());
+        fail(boot, &err);
+    } else if (instance->is_there && instance->run_state == RUN_STATE_RUNNING) {
+        machine_note(boot->machine, boot->machine->zone, RUN_STATE_RUNNING);
+        end(boot, NULL);
+    } else if (instance->is_there && instance->run_state != RUN_STATE_PRELAUNCH) {
+        (void)error_set(&err, ERR_IO, "propolis-server on %s says its instance is %s",
+            propolis_address(), instance->state);
+        fail(boot, &err);
+    } else if (is_overdue(boot)) {
+        (void)error_set(&err, ERR_PROPOLIS_UNREACHABLE,
+            "propolis-server on %s did not bring its instance up in time (it is %s)",
+            propolis_address(), instance->is_there ? instance->state : "not taken");
+        fail(boot, &err);
+    } else if (!instance->is_there) {
+        tell(boot, "/instance", boot->body);
+    } else if (!boot->is_told_to_run) {
+        boot->is_told_to_run = true;
+        tell(boot, "/instance/state", "\"Run\"");
+    } else {
+        again(boot);
+    }
+}
+
+static void on_answer(void *context, const struct error *err)
+{
+    struct boot *boot = context;
+    boot->request = NULL;
+    if (!err) {
+        struct rest_instance instance =
+            rest_instance_parse(&boot->answer, boot->machine->name, boot->machine->iid);
+        go_on(boot, &instance);
+    } else if (is_overdue(boot)) {
+        struct error failure = *err;
+        fail(boot, &failure);
+    } else {
+        again(boot);
+    }
+}
+
+static void ask(void *context)
+{
+    struct boot *boot = context;
+    const struct rest_request request = {.method = "GET", .path = "/instance"};
+    boot->request = rest_send(boot->machine->multi, &request, &boot->answer, on_answer, boot);
+}
+
+struct op *propolis_boot(struct machine *machine, const struct vm_env *env,
+    struct boot_result *result, op_done_fn *done, void *context)
+{
+    (void)result; /* no VNC, no ports of the host */
+    struct reconciler_host *host = machine->host;
+    cleanup_free char *dataset = propolis_dataset(env);
+    struct boot *boot = mem_new(struct boot);
+    boot->op.cancel = cancel_boot;
+    boot->machine = machine;
+    boot->timer = loop_timer_new(host->loop, ask, boot);
+    boot->deadline_ms = loop_now_ms(host->loop) + propolis_timeout_ms();
+    boot->body = rest_instance_body(env, dataset);
+    boot->done = done;
+    boot->context = context;
+    loop_timer_start(boot->timer, 0);
+    return &boot->op;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The zone as a machine. Nothing tells when it changes, so it is looked at every two seconds while
+ * an instance is recorded; what was not seen yet counts as alive, so that nothing is started twice.
+ */
+#include "reconcilers/backend/propolis/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop.h"
+#include "reconcilers/backend/propolis/propolis.h"
+#include "reconcilers/fetch/multi.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+
+enum { LOOK_EVERY_MS = 2000 };
+
+/* ---- looking ---- */
+
+void machine_note(struct machine *machine, struct zone_facts zone, enum run_state run_state)
+{
+    bool is_silent = zone.is_alive && run_state == RUN_STATE_UNKNOWN;
+    bool is_news = !machine->is_seen || machine->zone.is_alive != zone.is_alive ||
+                   machine->run_state != run_state;
+    if (!is_silent) {
+        machine->silent_since_ms = 0;
+    } else if (machine->silent_since_ms == 0) {
+        machine->silent_since_ms = loop_now_ms(machine->host->loop);
+    }
+    machine->is_seen = true;
+    machine->zone = zone;
+    machine->run_state = run_state;
+    if (is_news) {
+        machine->changed(machine->context);
+    }
+}
+
+void machine_forget(struct machine *machine)
+{
+    op_cancel(TAKE_PTR(machine->look));
+    loop_timer_stop(machine->timer);
+    machine->is_seen = false;
+    machine->run_state = RUN_STATE_UNKNOWN;
+    machine->zone = (struct zone_facts){.is_known = false};
+    machine->silent_since_ms = 0;
+}
+
+static void look_again_later(struct machine *machine)
+{
+    loop_timer_start(machine->timer, LOOK_EVERY_MS);
+}
+
+static void on_instance(void *context, const struct error *err)
+{
+    struct machine *machine = context;
+    enum run_state run_state =
+        machine->is_starting ? RUN_STATE_PRELAUNCH : RUN_STATE_UNKNOWN; /* not there (yet) */
+    machine->look = NULL;
+    if (!err) {
+        struct rest_instance instance =
+            rest_instance_parse(&machine->answer, machine->name, machine->iid);
+        run_state = instance.is_other ? run_state : instance.run_state;
+    }
+    look_again_later(machine);
+    machine_note(machine, machine->looked, run_state);
+}
+
+static void on_zone(void *context, const struct error *err)
+{
+    static const struct rest_request request = {.method = "GET", .path = "/instance"};
+    struct machine *machine = context;
+    machine->look = NULL;
+    if (err) {
+        log_warn("vm", "%s: %s", machine->name, err->message);
+        look_again_later(machine);
+    } else if (machine->looked.is_alive) {
+        machine->look = rest_send(machine->multi, &request, &machine->answer, on_instance, machine);
+    } else {
+        look_again_later(machine);
+        machine_note(machine, machine->looked, RUN_STATE_UNKNOWN);
+    }
+}
+
+static void look(void *context)
+{
+    struct machine *machine = context;
+    if (!machine->look && !machine->is_launching) {
+        machine->look =
+            zone_look(machine->host->loop, machine->name, &machine->looked, on_zone, machine);
+    }
+}
+
+static void machine_observe(
+    struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
+{
+    const struct vm_instance *instance = &env->status->instance;
+    if (!text_eq(machine->iid, instance->iid)) {
+        machine_forget(machine);
+        memcpy(machine->iid, instance->iid, TEXT_ID_SIZE);
+        if (machine->iid[0]) {
+            loop_timer_start(machine->timer, 0);
+        }
+    }
+    machine->is_starting = instance->journal == JOURNAL_START;
+    bool is_unknown = !machine->is_seen || machine->is_launching;
+    *ret = (struct machine_facts){
+        .is_alive = machine->iid[0] && (is_unknown || machine->zone.is_alive),
+        .run_state = is_unknown ? RUN_STATE_UNKNOWN : machine->run_state,
+        .exit_status = -1,
+    };
+    if (machine->silent_since_ms) {
+        ret->silent_ms = loop_now_ms(machine->host->loop) - machine->silent_since_ms;
+    }
+}
+
+/* ---- the handle ---- */
+
+static struct machine *machine_open(struct reconciler_host *host, const char *vm_name,
+    void (*changed)(void *context), void *context)
+{
+    struct machine *machine = mem_new(struct machine);
+    machine->host = host;
+    machine->name = mem_strdup(vm_name);
+    machine->changed = changed;
+    machine->context = context;
+    machine->timer = loop_timer_new(host->loop, look, machine);
+    struct error err = {.code = ERR_NONE};
+    if (multi_new(host->loop, &machine->multi, &err) < 0) {
+        abort(); /* out of memory: as mem.h does */
+    }
+    return machine;
+}
+
+static void machine_close(struct machine *machine)
+{
+    if (machine) {
+        machine_forget(machine);
+        op_cancel(machine->command);
+        multi_free(machine->multi);
+        loop_timer_free(machine->timer);
+        rest_answer_clear(&machine->answer);
+        rest_answer_clear(&machine->command_answer);
+        free(machine->name);
+        free(machine);
+    }
+}
+
+/* ---- launch ---- */
+
+/* Boots the zone. Killed before or after it, before it is recorded: the next look finds the zone
+ * down or running, and the launch is done (again) or was. */
+struct launch {
+    struct op op; /* first: the caller holds a pointer to it */
+    struct machine *machine;
+    struct op *boot;
+    struct zone_facts zone;
+    struct vm_instance *instance; /* borrowed until `done` */
+    op_done_fn *done;
+    void *context;
+};
+
+static void free_launch(struct launch *launch)
+{
+    op_cancel(launch->boot);
+    launch->machine->is_launching = false;
+    free(launch);
+}
+
+/* Nobody knows how far zoneadm came. */
+static void cancel_launch(struct op *op)
+{
+    struct launch *launch = (struct launch *)(void *)op;
+    struct machine *machine = launch->machine;
+    free_launch(launch);
+    machine_forget(machine);
+    loop_timer_start(machine->timer, 0);
+}
+
+static void on_booted(void *context, const struct error *err)
+{
+    struct launch *launch = context;
+    struct machine *machine = launch->machine;
+    op_done_fn *done = launch->done;
+    void *done_context = launch->context;
+    launch->boot = NULL;
+    if (!err) {
+        launch->instance->pid = launch->zone.id;
+        (void)snprintf(launch->instance->boot_id, CLOCK_BOOT_ID_SIZE, "%s",
+            clock_boot_id(machine->host->clock));
+        machine_note(machine, launch->zone, RUN_STATE_PRELAUNCH);
+    }
+    free_launch(launch);
+    loop_timer_start(machine->timer, err ? 0 : LOOK_EVERY_MS);
+    done(done_context, err);
+}
+
+static struct op *machine_launch(struct machine *machine, const struct vm_env *env,
+    struct vm_instance *instance, op_done_fn *done, void *context)
+{
+    struct launch *launch = mem_new(struct launch);
+    *launch = (struct launch){
+        .op.cancel = cancel_launch,
+        .machine = machine,
+        .instance = instance,
+        .done = done,
+        .context = context,
+    };
+    machine_forget(machine);               /* what a look finds now may be of before */
+    op_cancel(TAKE_PTR(machine->command)); /* it must not halt the zone that is booted now */
+    memcpy(machine->iid, env->status->instance.iid, TEXT_ID_SIZE);
+    machine->is_launching = true;
+    launch->boot = zone_boot(machine->host->loop, machine->name, &launch->zone, on_booted, launch);
+    return &launch->op;
+}
+
+static void machine_release(struct machine *machine)
+{
+    (void)machine; /* it never waits */
+}
+
+/* ---- commands ---- */
+
+static void on_commanded(void *context, const struct error *err)
+{
+    struct machine *machine = context;
+    machine->command = NULL;
+    if (err) {
+        log_warn("vm", "%s: %s", machine->name, err->message);
+    }
+    if (!machine->is_launching) {
+        op_cancel(TAKE_PTR(machine->look)); /* of before */
+        loop_timer_start(machine->timer, 0);
+    }
+}
+
+/* "Stop" asks for a halted guest; a halted zone has none. Both are commands that are repeated, and
+ * the second "Stop" or halt finds nothing to do. */
+static void machine_command(
+    struct machine *machine, const struct vm_env *env, enum machine_command command)
+{
+    static const struct rest_request stop = {
+        .method = "PUT", .path = "/instance/state", .body = "\"Stop\""};
+    (void)env;
+    bool is_stop = command == MACHINE_POWERDOWN;
+    bool was_stop = machine->command_sent == MACHINE_POWERDOWN;
+    if (command == MACHINE_PAUSE || command == MACHINE_RESUME ||
+        (machine->command && (is_stop || !was_stop))) {
+        return; /* refused before it comes here (backend.h, is_fixed); or under way */
+    }
+    op_cancel(TAKE_PTR(machine->command));
+    machine->command_sent = command;
+    machine->command =
+        is_stop ? rest_send(machine->multi, &stop, &machine->command_answer, on_commanded, machine)
+                : zone_halt(machine->host->loop, machine->name, &machine->command_zone,
+                      on_commanded, machine);
+}
+
+const struct machine_ops propolis_machine_ops = {
+    .open = machine_open,
+    .close = machine_close,
+    .observe = machine_observe,
+    .launch = machine_launch,
+    .release = machine_release,
+    .boot = propolis_boot,
+    .command = machine_command,
+};

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/backend/propolis/propolis.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+const struct backend *backend_propolis(void)
+{
+    static struct backend propolis = {
+        .name = "propolis",
+        .is_fixed = true,
+        .handle = "zone",
+        .machine = &propolis_machine_ops,
+        .media = &propolis_media_ops,
+    };
+    propolis.guest = guest_ssh();
+    return &propolis;
+}
+
+/* The tool that only illumos has. */
+bool backend_has_propolis(void)
+{
+    const char *path = getenv("PATH");
+    cleanup_free char *folders = mem_strdup(path ? path : "");
+    char *rest = folders;
+    for (char *folder; (folder = strsep(&rest, ":"));) {
+        cleanup_free char *tool = mem_printf("%s/zoneadm", folder);
+        if (folder[0] == '/' && access(tool, X_OK) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *propolis_pool(void)
+{
+    const char *pool = getenv("VMCTL_ZFS_POOL");
+    return pool && pool[0] ? pool : "rpool";
+}
+
+int64_t propolis_timeout_ms(void)
+{
+    enum { DEFAULT_S = 60, MAX_S = 3600 };
+    const char *text = getenv("VMCTL_PROPOLIS_TIMEOUT");
+    char *end = NULL;
+    long seconds = text ? strtol(text, &end, 10) : 0;
+    bool is_good = end && *end == '\0' && seconds > 0 && seconds <= MAX_S;
+    return (is_good ? seconds : DEFAULT_S) * INT64_C(1000);
+}

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The Propolis backend against fake tools of illumos and a real HTTP server that is a small
+ * propolis-server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/backend/propolis/zone.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "tests/support/http_server.h"
+#include "tests/support/media_host.h"
+
+struct fixture {
+    struct media_host m;
+    struct vm_spec *spec;
+    struct vm_status *status;
+    struct vm_env env;
+    struct machine *machine;
+    struct boot_result boot;
+    struct http_server *server;
+    char state[16]; /* of its instance; "": it has none. The server's thread has it, too. */
+    char body[256];
+    char id[40];
+    const char *owner;
+    unsigned n_created, n_run;
+    enum run_state awaited;
+};
+
+static const struct machine_ops *machine_ops(void)
+{
+    return backend_propolis()->machine;
+}
+
+static const struct media_ops *media_ops(void)
+{
+    return backend_propolis()->media;
+}
+
+/* ---- the world ---- */
+
+static void put_instance(struct fixture *f, const char *state)
+{
+    (void)snprintf(f->state, sizeof(f->state), "%s", state);
+}
+
+static const char *serve(void *context, const struct http_request *request, int *ret_status)
+{
+    struct fixture *f = context;
+    bool is_put = strcmp(request->method, "PUT") == 0;
+    bool is_state = strcmp(request->path, "/instance/state") == 0;
+    if (is_put && !is_state) {
+        f->n_created++;
+        cleanup_json json_t *body = json_loads(request->body, 0, NULL);
+        (void)snprintf(
+            f->id, sizeof(f->id), "%s", json_text(json_object_get(body, "properties"), "id"));
+        put_instance(f, "Creating");
+        *ret_status = 201;
+        return "{}";
+    }
+    if (!f->state[0]) {
+        *ret_status = 404;
+        return "{\"message\": \"no instance\"}";
+    }
+    if (is_put) {
+        bool is_run = strcmp(request->body, "\"Run\"") == 0;
+        f->n_run += is_run;
+        put_instance(f, is_run ? "Running" : "Stopped");
+        *ret_status = 204;
+        return "";
+    }
+    (void)snprintf(f->body, sizeof(f->body),
+        "{\"instance\": {\"properties\": {\"name\": \"%s\", \"id\": \"%s\"}, "
+        "\"state\": \"%s\"}}",
+        f->owner, f->id, f->state);
+    return f->body;
+}
+
+static void use_server(struct fixture *f)
+{
+    cleanup_free char *address = mem_printf("127.0.0.1:%u", http_server_port(f->server));
+    setenv("VMCTL_PROPOLIS_ADDRESS", address, 1);
+}
+
+static void install_tools(const char *dir)
+{
+    cleanup_free char *script = mem_printf("%s/tests/support/illumos-tools", VMCTL_SOURCE_DIR);
+    cleanup_free char *path = mem_printf("%s/bin:%s", dir, getenv("PATH"));
+    assert_true(media_host_run((const char *const[]){script, dir, NULL}));
+    setenv("PATH", path, 1);
+}
+
+static void put_file(struct fixture *f, const char *name, const char *text)
+{
+    free(media_host_file(&f->m, name, text, strlen(text)));
+}
+
+/* What a file of the tools holds. free() it. */
+static char *file(struct fixture *f, const char *name)
+{
+    cleanup_free char *path = media_host_path(&f->m, name);
+    struct buf text = BUF_INIT(0);
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(fs_read_file(path, &text, &err), 0);
+    return buf_steal(&text);
+}
+
+static void assert_file(struct fixture *f, const char *name, const char *text)
+{
+    cleanup_free char *is = file(f, name);
+    assert_string_equal(is, text);
+}
+
+static void on_changed(void *context)
+{
+    (void)context;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = *state = mem_new(struct fixture);
+    media_host_setup(&f->m);
+    install_tools(f->m.dir);
+    setenv("VMCTL_ZFS_POOL", "tank", 1);
+    unsetenv("VMCTL_PROPOLIS_TIMEOUT");
+    put_file(f, "zones/web", "installed\n");
+    put_file(f, "datasets", "tank\ntank/images/web\ntank/images/web@latest\n");
+    f->owner = "web";
+    f->server = http_server_start();
+    http_server_behave(f->server, &(struct http_behaviour){.decide = serve, .decide_context = f});
+    use_server(f);
+    f->spec = vm_spec_new("web");
+    f->spec->backend = BACKEND_PROPOLIS;
+    f->spec->network.mode = NETWORK_VNIC;
+    f->spec->network.vnic = mem_strdup("vnic0");
+    f->status = vm_status_new("u");
+    f->env = (struct vm_env){
+        .host = &f->m.host, .name = "web", .spec = f->spec, .uid = "u", .status = f->status};
+    f->machine = machine_ops()->open(&f->m.host, "web", on_changed, f);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    machine_ops()->close(f->machine);
+    http_server_stop(f->server);
+    media_host_teardown(&f->m);
+    vm_spec_free(f->spec);
+    vm_status_free(f->status);
+    free(f);
+    return 0;
+}
+
+/* ---- what is done with it ---- */
+
+static struct machine_facts observe(struct fixture *f)
+{
+    struct machine_facts facts;
+    machine_ops()->observe(f->machine, &f->env, &facts);
+    return facts;
+}
+
+static bool is_down(void *context)
+{
+    return !observe(context).is_alive;
+}
+
+static bool is_in_state(void *context)
+{
+    struct fixture *f = context;
+    return observe(f).run_state == f->awaited;
+}
+
+static void await_state(struct fixture *f, enum run_state state)
+{
+    f->awaited = state;
+    assert_true(media_host_wait_for(&f->m, is_in_state, f));
+}
+
+static void begin(struct fixture *f)
+{
+    digest_random_id(f->status->instance.iid);
+    f->status->instance.journal = JOURNAL_START;
+}
+
+static enum error_code launch(struct fixture *f)
+{
+    assert_non_null(
+        machine_ops()->launch(f->machine, &f->env, &f->status->instance, media_host_done, &f->m));
+    return media_host_wait(&f->m, 1);
+}
+
+static enum error_code boot(struct fixture *f)
+{
+    assert_non_null(machine_ops()->boot(f->machine, &f->env, &f->boot, media_host_done, &f->m));
+    return media_host_wait(&f->m, 1);
+}
+
+static void start(struct fixture *f)
+{
+    begin(f);
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_int_equal(boot(f), ERR_NONE);
+    f->status->instance.journal = JOURNAL_NONE;
+}
+
+static enum error_code fetch(struct fixture *f, struct image_result *image)
+{
+    assert_non_null(media_ops()->fetch_image(&f->env, image, NULL, media_host_done, &f->m));
+    return media_host_wait(&f->m, 1);
+}
+
+static void prepare(struct fixture *f)
+{
+    assert_non_null(media_ops()->prepare(&f->env, &f->status->prepared, media_host_done, &f->m));
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+}
+
+static struct media_facts media(struct fixture *f)
+{
+    struct media_facts facts;
+    media_ops()->observe(&f->env, &facts);
+    return facts;
+}
+
+static enum error_code destroy(struct fixture *f, bool is_all)
+{
+    assert_non_null(media_ops()->destroy(&f->env, is_all, media_host_done, &f->m));
+    return media_host_wait(&f->m, 1);
+}
+
+/* ---- zones ---- */
+
+static void zones_are_read_from_their_list(void **state)
+{
+    (void)state;
+    static const char list[] =
+        "0:global:running:/::ipkg:shared\n"
+        "-:web2:running:/z:u:nebula-vm:excl\n"
+        "-:web:configured:/z:u:nebula-vm:excl\n"
+        "12:db:shutting_down:/z:u:nebula-vm:excl\n-:lb:installed:/z:u:b:excl";
+    assert_true(zone_parse(list, "web").is_known);
+    assert_false(zone_parse(list, "web").is_installed);
+    assert_false(zone_parse(list, "web").is_alive);
+    assert_true(zone_parse(list, "db").is_alive);
+    assert_int_equal(zone_parse(list, "db").id, 12);
+    assert_true(zone_parse(list, "lb").is_installed);
+    assert_false(zone_parse(list, "we").is_known);
+    assert_false(zone_parse("", "web").is_known);
+}
+
+/* ---- media ---- */
+
+static void the_disk_is_a_clone_of_the_snapshot(void **state)
+{
+    struct fixture *f = *state;
+    struct image_result image = {.path = NULL};
+    assert_int_equal(fetch(f, &image), ERR_NONE);
+    assert_string_equal(image.path, "tank/images/web@latest");
+    free(image.path);
+    assert_int_equal(media(f).disk, DISK_NONE);
+    prepare(f);
+    assert_int_equal(media(f).disk, DISK_READY);
+    assert_false(media(f).is_outdated);
+    assert_file(f, "log", "zfs clone -p tank/images/web@latest tank/vms/web\n");
+}
+
+static void a_clone_that_was_not_recorded_is_taken_up(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f);
+    f->status->prepared.digest[0] = '\0'; /* killed before the commit */
+    assert_int_equal(media(f).disk, DISK_NONE);
+    prepare(f);
+    assert_int_equal(media(f).disk, DISK_READY);
+    assert_file(f, "log", "zfs clone -p tank/images/web@latest tank/vms/web\n");
+}
+
+static void a_missing_snapshot_is_told_with_help(void **state)
+{
+    struct fixture *f = *state;
+    struct image_result image = {.path = NULL};
+    put_file(f, "datasets", "tank/images/web@latest2\ntank/images/web\n");
+    assert_int_equal(fetch(f, &image), ERR_IMAGE_NOT_FOUND);
+    assert_null(image.path);
+    assert_string_equal(error_help_text(&f->m.error),
+        "put the image there, then: zfs snapshot tank/images/web@latest");
+}
+
+static void destroying_takes_zone_and_disk_away_and_can_be_done_twice(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f);
+    setenv("VMCTL_ZFS_POOL", "other", 1); /* what was made is what goes */
+    assert_true(media(f).has_remains);
+    assert_int_equal(destroy(f, true), ERR_NONE);
+    assert_false(media(f).has_remains);
+    assert_file(f, "datasets", "tank\ntank/images/web\ntank/images/web@latest\n");
+    assert_file(f, "log",
+        "zfs clone -p tank/images/web@latest tank/vms/web\nzoneadm -z web uninstall -F\n"
+        "zonecfg -z web delete -F\nzfs destroy -r tank/vms/web\n");
+    assert_int_equal(destroy(f, true), ERR_NONE);
+    struct error err = {.code = ERR_NONE};
+    assert_true(media(f).has_dir);
+    assert_int_equal(media_ops()->discard(&f->env, true, &err), 0);
+    assert_false(media(f).has_dir);
+}
+
+static void a_new_disk_leaves_the_zone(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f);
+    assert_int_equal(destroy(f, false), ERR_NONE);
+    assert_file(f, "zones/web", "installed\n");
+    assert_file(f, "datasets", "tank\ntank/images/web\ntank/images/web@latest\n");
+}
+
+static void a_destruction_that_fails_is_told_and_goes_on_later(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f);
+    put_file(f, "broken", "");
+    assert_int_equal(destroy(f, true), ERR_IO);
+    assert_non_null(strstr(f->m.error.message, "cannot uninstall zone 'web'"));
+    assert_non_null(strstr(f->m.error.message, "on fire"));
+    assert_true(media(f).has_remains);
+    cleanup_free char *broken = media_host_path(&f->m, "broken");
+    assert_int_equal(unlink(broken), 0);
+    assert_int_equal(destroy(f, true), ERR_NONE);
+    assert_false(media(f).has_remains);
+}
+
+/* ---- machine ---- */
+
+static void a_started_zone_runs_the_instance(void **state)
+{
+    struct fixture *f = *state;
+    assert_false(observe(f).is_alive);
+    start(f);
+    assert_int_equal(f->status->instance.pid, 7);
+    assert_string_equal(f->status->instance.boot_id, clock_boot_id(f->m.host.clock));
+    assert_true(observe(f).is_alive);
+    assert_int_equal(observe(f).run_state, RUN_STATE_RUNNING);
+    assert_int_equal(f->n_created, 1);
+    assert_int_equal(f->n_run, 1);
+    assert_file(f, "log", "zoneadm -z web boot\n");
+}
+
+static void the_instance_is_told_what_the_spec_says(void **state)
+{
+    struct fixture *f = *state;
+    f->spec->vcpus = 3;
+    f->spec->memory_mib = 2048;
+    start(f);
+    struct http_request put = {.body = ""};
+    for (size_t i = 0; i < http_server_count(f->server) && !put.body[0]; i++) {
+        put = http_server_request(f->server, i);
+    }
+    cleanup_json json_t *body = json_loads(put.body, 0, NULL);
+    const json_t *properties = json_object_get(body, "properties");
+    const json_t *nic = json_array_get(json_object_get(body, "nics"), 0);
+    const json_t *disk = json_array_get(json_object_get(body, "disks"), 0);
+    assert_string_equal(json_text(properties, "name"), "web");
+    assert_int_equal(strlen(json_text(properties, "id")), 36);
+    assert_int_equal(json_int(properties, "vcpus", 0), 3);
+    assert_int_equal(json_int(properties, "memory", 0), 2048);
+    assert_string_equal(json_text(nic, "name"), "vnic0");
+    assert_string_equal(json_text(json_object_get(disk, "volume_construction_request"), "path"),
+        "/dev/zvol/rdsk/tank/vms/web");
+}
+
+static void a_start_done_twice_boots_and_makes_once(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_int_equal(boot(f), ERR_NONE);
+    assert_int_equal(f->n_created, 1);
+    assert_int_equal(f->n_run, 1);
+    assert_file(f, "log", "zoneadm -z web boot\n");
+}
+
+/* The controller was killed after it booted the zone, or had given it the instance. */
+static void a_zone_that_runs_already_is_taken_up(void **state)
+{
+    struct fixture *f = *state;
+    put_file(f, "zones/web", "running\n");
+    put_instance(f, "Creating");
+    begin(f);
+    assert_true(observe(f).is_alive); /* not looked yet: it may be */
+    await_state(f, RUN_STATE_PRELAUNCH);
+    assert_int_equal(boot(f), ERR_NONE);
+    assert_int_equal(f->n_created, 0);
+    assert_int_equal(f->n_run, 1);
+    assert_file(f, "log", "");
+}
+
+static void what_runs_is_found_again_by_the_next_controller(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    machine_ops()->close(f->machine);
+    f->machine = machine_ops()->open(&f->m.host, "web", on_changed, f);
+    assert_true(observe(f).is_alive);
+    await_state(f, RUN_STATE_RUNNING);
+}
+
+static void an_instance_whose_zone_is_down_is_seen_to_be_gone(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    assert_true(observe(f).is_alive);
+    assert_true(media_host_wait_for(&f->m, is_down, f));
+}
+
+static void a_zone_that_is_not_there_is_told_with_help(void **state)
+{
+    struct fixture *f = *state;
+    put_file(f, "zones/web", "configured\n");
+    begin(f);
+    assert_int_equal(launch(f), ERR_BACKEND_UNAVAILABLE);
+    assert_string_equal(f->m.error.message, "there is no installed zone 'web'");
+    assert_non_null(strstr(error_help_text(&f->m.error), "zonecfg -z web"));
+}
+
+static void a_server_that_does_not_answer_is_unreachable(void **state)
+{
+    struct fixture *f = *state;
+    setenv("VMCTL_PROPOLIS_ADDRESS", "127.0.0.1:1", 1);
+    setenv("VMCTL_PROPOLIS_TIMEOUT", "1", 1);
+    begin(f);
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_int_equal(boot(f), ERR_PROPOLIS_UNREACHABLE);
+    assert_string_equal(error_code_name(f->m.error.code), "vmctl::propolis::unreachable");
+    assert_non_null(strstr(f->m.error.message, "cannot start vm 'web': propolis-server on "
+                                               "127.0.0.1:1 does not answer"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "nsure propolis-server is running"));
+    use_server(f); /* and when it is there, the same start goes on */
+    assert_int_equal(boot(f), ERR_NONE);
+}
+
+static void another_vms_server_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    f->owner = "db";
+    put_instance(f, "Running");
+    begin(f);
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_int_equal(boot(f), ERR_VM_CONFLICT);
+    assert_int_equal(f->n_created, 0);
+}
+
+static void an_instance_of_before_that_has_ended_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    put_instance(f, "Stopped");
+    strcpy(f->id, "01234567-89ab-cdef-0123-456789abcdef");
+    start(f);
+    assert_int_equal(f->n_created, 1);
+    assert_int_equal(observe(f).run_state, RUN_STATE_RUNNING);
+}
+
+static void a_stop_stops_the_instance_then_halts_the_zone(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    f->status->instance.journal = JOURNAL_STOP;
+    machine_ops()->command(f->machine, &f->env, MACHINE_POWERDOWN);
+    machine_ops()->command(f->machine, &f->env, MACHINE_POWERDOWN);
+    await_state(f, RUN_STATE_SHUTDOWN);
+    assert_true(observe(f).is_alive);
+    machine_ops()->command(f->machine, &f->env, MACHINE_QUIT);
+    machine_ops()->command(f->machine, &f->env, MACHINE_KILL);
+    assert_true(media_host_wait_for(&f->m, is_down, f));
+    assert_file(f, "log", "zoneadm -z web boot\nzoneadm -z web halt\n");
+    machine_ops()->command(f->machine, &f->env, MACHINE_KILL); /* nothing is left to halt */
+    assert_true(media_host_wait_for(&f->m, is_down, f));
+}
+
+static void a_launch_called_off_is_looked_at_again(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    op_cancel(
+        machine_ops()->launch(f->machine, &f->env, &f->status->instance, media_host_done, &f->m));
+    assert_true(observe(f).is_alive); /* who knows */
+    assert_true(media_host_wait_for(&f->m, is_down, f));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zones_are_read_from_their_list),
+        TEST(the_disk_is_a_clone_of_the_snapshot),
+        TEST(a_clone_that_was_not_recorded_is_taken_up),
+        TEST(a_missing_snapshot_is_told_with_help),
+        TEST(destroying_takes_zone_and_disk_away_and_can_be_done_twice),
+        TEST(a_new_disk_leaves_the_zone),
+        TEST(a_destruction_that_fails_is_told_and_goes_on_later),
+        TEST(a_started_zone_runs_the_instance),
+        TEST(the_instance_is_told_what_the_spec_says),
+        TEST(a_start_done_twice_boots_and_makes_once),
+        TEST(a_zone_that_runs_already_is_taken_up),
+        TEST(what_runs_is_found_again_by_the_next_controller),
+        TEST(an_instance_whose_zone_is_down_is_seen_to_be_gone),
+        TEST(a_zone_that_is_not_there_is_told_with_help),
+        TEST(a_server_that_does_not_answer_is_unreachable),
+        TEST(another_vms_server_is_left_alone),
+        TEST(an_instance_of_before_that_has_ended_is_replaced),
+        TEST(a_stop_stops_the_instance_then_halts_the_zone),
+        TEST(a_launch_called_off_is_looked_at_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
