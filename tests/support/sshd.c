@@ -97,7 +97,9 @@ static const char *subsystem_line(const struct sshd_options *options)
 static void configure(const struct sshd *sshd, const struct sshd_options *options)
 {
     cleanup_free char *path = mem_printf("%s/sshd_config", sshd->dir);
+    /* a home of its own: what the user's ~/.bashrc prints is not the command's output */
     cleanup_free char *text = mem_printf("HostKey %s/host_key\n"
+                                         "SetEnv HOME=%s\n"
                                          "AuthorizedKeysFile %s/authorized_keys\n"
                                          "PidFile none\n"
                                          "UsePAM no\n"
@@ -108,7 +110,7 @@ static void configure(const struct sshd *sshd, const struct sshd_options *option
                                          "PermitRootLogin prohibit-password\n"
                                          "LogLevel ERROR\n"
                                          "%s",
-        sshd->dir, sshd->dir, subsystem_line(options));
+        sshd->dir, sshd->dir, sshd->dir, subsystem_line(options));
     write_file(path, text);
 }
 

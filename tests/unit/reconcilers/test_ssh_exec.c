@@ -89,18 +89,22 @@ static void standard_input_is_empty(void **state)
     assert_string_equal(buf_str(&fixture->output), "end\n");
 }
 
+/* 350000 lines of 8 bytes are more than the channel's window. One stream at a time: which of two that
+ * are full sshd reads first is its own affair. */
 static void megabytes_of_output_arrive_without_loss(void **state)
 {
+    static const char *const commands[] = {
+        "seq -f %07.0f 1 350000; exit 9", "seq -f %07.0f 1 350000 >&2; exit 9"};
     struct ssh_fixture *fixture = *state;
     struct ssh_exit exit;
-    /* 700000 lines of 8 bytes on alternating streams are more than twice the channel's window. */
-    const char *command = "seq -f %07.0f 1 350000; seq -f %07.0f 350001 700000 >&2; exit 9";
-    assert_int_equal(ssh_fixture_exec(fixture, command, &exit), ERR_NONE);
-    assert_int_equal(exit.status, 9);
-    assert_int_equal(fixture->output.len, 700000 * 8);
-    for (unsigned i = 1; i <= 700000; i++) {
-        const char *line = fixture->output.data + (size_t)(i - 1) * 8;
-        assert_int_equal(strtoul(line, NULL, 10), i);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        assert_int_equal(ssh_fixture_exec(fixture, commands[i], &exit), ERR_NONE);
+        assert_int_equal(exit.status, 9);
+        assert_int_equal(fixture->output.len, 350000 * 8);
+        for (unsigned n = 1; n <= 350000; n++) {
+            const char *line = fixture->output.data + (size_t)(n - 1) * 8;
+            assert_int_equal(strtoul(line, NULL, 10), n);
+        }
     }
 }
 
