@@ -168,7 +168,7 @@ KDL
     [ "$status" -eq 0 ]
     [[ "$output" =~ Changes\ that\ wait:$'\n'\ +FIELD\ +NOW\ +WANTED\ +NEEDS$'\n'\ +memory\ +1024\ +2048\ +restart ]]
     has "  2 of 2 steps done"
-    has "  2/2 done     shell inline \"echo two\""
+    says "  2/2 done     shell inline \"echo two\" (Done after "
     says "127.0.0.1:18080 -> 80/tcp"
     [[ "$output" =~ Directory\ +$data/vms/web ]]
     says "RestartRequired"
