@@ -79,6 +79,17 @@ static _Noreturn void check_and_exit(const char *path)
     _exit(rc == 0 ? WHOLE : rc < 0 ? DAMAGED : UNKNOWN);
 }
 
+/* By a signal that damaged pages raise; one that was killed from outside, or took too long on a busy
+ * machine, says nothing of the store. */
+static bool tells_damage(int status)
+{
+    if (WIFEXITED(status)) {
+        return WEXITSTATUS(status) == DAMAGED;
+    }
+    int number = WTERMSIG(status);
+    return number == SIGBUS || number == SIGSEGV || number == SIGABRT;
+}
+
 int lmdb_check_pages(const char *path)
 {
     int status = 0;
@@ -94,6 +105,5 @@ int lmdb_check_pages(const char *path)
             return errno;
         }
     }
-    bool is_known = !WIFEXITED(status) || WEXITSTATUS(status) != UNKNOWN;
-    return status != WHOLE && is_known ? MDB_CORRUPTED : 0;
+    return tells_damage(status) ? MDB_CORRUPTED : 0;
 }
