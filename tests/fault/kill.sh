@@ -93,7 +93,7 @@ export PARENT
 trap 'rm -rf "$PARENT"' EXIT
 for life in noop qemu; do
     one vmctl $life none 0
-    ! grep -E 'exit|launches 0' "$PARENT/reference.$life" && grep -q 'nothing lives' "$PARENT/reference.$life" ||
+    ! grep -E '^step .*: exit|^launches 0' "$PARENT/reference.$life" && grep -q 'nothing lives' "$PARENT/reference.$life" ||
         { echo "the undisturbed run failed:"; cat "$PARENT/reference.$life"; exit 1; }
 done
 if [ -n "${ONLY:-}" ]; then echo "$ONLY"; else list_runs "${1:-1}"; fi >"$PARENT/runs"

@@ -62,7 +62,7 @@ with_fault() {
 }
 
 # Once it is at rest, without what differs from run to run: times, pids, which controller looked
-# last and the exit status of a QEMU whose parent was killed. The noop backend's own temporary files
+# last, and how a QEMU ended whose parent was killed. The noop backend's own temporary files
 # are no part of the product.
 world() {
     local status deadline=$((SECONDS + 10))
@@ -72,7 +72,7 @@ world() {
     vmctl list -o name 2>&1
     sed -E "s#$work#WORK#g"'
         s/: [0-9]{13},?$/: TIME/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
-        s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus)":/d' <<<"$status"
+        s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus|lastMessage|durationMs)":/d' <<<"$status"
     dump "$data"
     (cd "$data" && find . -mindepth 1 -printf '%p %m\n' |
         sed -E 's#images/[0-9a-f]{64}#images/DIGEST#' |
