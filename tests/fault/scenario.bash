@@ -61,12 +61,15 @@ with_fault() {
     FAULT_PROGRAM=$program LD_PRELOAD=$SHIM "$@"
 }
 
+# Trash is swept in the background, and by the next vmctld where one was killed.
+has_trash() { [ -n "$(ls -A "$data/trash" 2>/dev/null)" ]; }
+
 # Once it is at rest, without what differs from run to run: times, pids, which controller looked
 # last, and how a QEMU ended whose parent was killed. The noop backend's own temporary files
 # are no part of the product.
 world() {
     local status deadline=$((SECONDS + 10))
-    while status=$(vmctl status web -o json 2>/dev/null) && [[ $status == *'"Reconciling"'* ]] && [ $SECONDS -lt $deadline ]; do
+    while status=$(vmctl status web -o json 2>/dev/null); { [[ $status == *'"Reconciling"'* ]] || has_trash; } && [ $SECONDS -lt $deadline ]; do
         vmctl controller start >/dev/null 2>&1 # the one that was killed leaves its last step undone
     done
     vmctl list -o name 2>&1
