@@ -37,13 +37,6 @@ shows() {
     await grep -Fq -- "$2" "$1" || { echo "no '$2' in:"; cat "$1" "$1.err"; return 1; }
 }
 
-kill_controller() {
-    local pid
-    pid=$(controller_pid)
-    kill -KILL "$pid"
-    await sh -c '! vmctl controller status >/dev/null'
-}
-
 # ---- get ----
 
 @test "get prints rows, names and objects of all VMs or those named" {

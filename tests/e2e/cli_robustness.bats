@@ -122,7 +122,7 @@ begin() {
     local pid started
     pid=$(controller_pid)
     started=$(vmctl status web -o json | grep '"startedAt"')
-    kill -9 "$pid"
+    kill_controller
     run vmctl wait web --ready
     [ "$status" -eq 0 ]
     [ "$(controller_pid)" != "$pid" ]

@@ -154,7 +154,7 @@ begin() {
     vmfile web
     begin vmctl run --rm -- sleep 1000
     await ssh_runs
-    kill -9 "$job" "$(controller_pid)"
+    kill_controller "$job"
     kill "$(cat "$SSH_PID")"
     vmctl controller start
     await no_vms
@@ -165,7 +165,7 @@ begin() {
     begin vmctl run --rm -- sh -c 'read -r line <"$0"; exit 5' "$work/fifo"
     mkfifo "$work/fifo"
     await ssh_runs
-    kill -9 "$(controller_pid)"
+    kill_controller
     vmctl controller start
     local name
     name=$(vmctl list -o name)

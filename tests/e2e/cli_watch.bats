@@ -280,7 +280,7 @@ outdated() {
 @test "what was saved before vmctld was killed, or while none ran, is applied by the next one" {
     block web 'memory 512' >VMFile.kdl
     vmctl up -q --watch
-    kill -9 "$(controller_pid)"
+    kill_controller
     block web 'memory 768' >VMFile.kdl
     vmctl list >/dev/null # starts none
     has_setting web memoryMib 512
@@ -290,7 +290,7 @@ outdated() {
     local memory
     for memory in 800 801 802; do # killed between the save and the look, more or less
         block web "memory $memory" >VMFile.kdl
-        kill -9 "$(controller_pid)"
+        kill_controller
         vmctl wait --file VMFile.kdl --running
         has_setting web memoryMib $memory
     done

@@ -152,7 +152,7 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     wait "$pull" || result=$?
     [ "$result" -eq 130 ]
     grep -q "goes on in the background" "$work/err"
-    kill -9 "$(controller_pid)"
+    kill_controller
     run vmctl image pull "$www/raw.img"
     [ "$status" -eq 0 ]
     cmp "$data/images/$(digest_of "$work/www/raw.img").qcow2" "$work/www/raw.img"

@@ -78,7 +78,7 @@ has_new_pid() {
     [ "${lines[0]}" = "web: imported before" ]
 
     # neither a killed controller nor one that was away loses it
-    kill_hard "$(controller_pid)"
+    kill_controller
     vmctl wait web --ready --timeout 60s
     [ "$(pid_of web)" = "$pid" ]
 
@@ -90,7 +90,7 @@ has_new_pid() {
 
     vmctl stop web --timeout 60s
     [ "$(state_of web)" = Stopped ]
-    await 10 is_gone "$pid"
+    await 10 has_ended "$pid"
     vmctl start web --timeout 90s
     has_new_pid "$pid"
     grep -qz -- '^-uuid$' "/proc/$(pid_of web)/cmdline"
@@ -141,7 +141,7 @@ END
     [ -z "$(vmctl list -o name)" ]
     ! has_lock "$pid"
     kill "$busy"
-    await 10 is_gone "$busy"
+    await 10 has_ended "$busy"
     run vmctl import -q --user worker
     echo "$output"
     [ "${lines[0]}" = "web: imported, running (pid $pid)" ]
@@ -174,5 +174,5 @@ END
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *"web: imported, stopped"* ]]
-    await 10 is_gone "$pid"
+    await 10 has_ended "$pid"
 }

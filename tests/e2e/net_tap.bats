@@ -115,7 +115,7 @@ setup() {
 @test "a controller that was killed finds them where they are" {
     local pid
     pid=$(pid_of a)
-    kill_hard "$(controller_pid)"
+    kill_controller
     has_taps 2
     run vmctl up
     [ "$status" -eq 0 ]

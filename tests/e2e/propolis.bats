@@ -61,7 +61,7 @@ zone() {
 
 @test "a killed controller finds the zone again and starts nothing twice" {
     vmctl up -q
-    kill -9 "$(controller_pid)"
+    kill_controller
     vmctl controller start
     vmctl up -q
     run grep -c boot "$illumos/log"

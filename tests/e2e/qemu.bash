@@ -2,7 +2,8 @@
 # Shared by qemu_*.bats: real QEMU under TCG and the tiny guest. Each file has its own data directory
 # and boots as few guests as it can; the tests of a file run in order and build on each other.
 
-PATH=${VMCTL_BIN:-$BATS_TEST_DIRNAME/../../build/bin}:$PATH
+# shellcheck source-path=SCRIPTDIR
+source "${BASH_SOURCE%/*}/common.bash"
 
 # A data directory whose sockets' paths are longer than the 108 bytes of sun_path.
 use_data_dir() {
@@ -22,26 +23,8 @@ leave_data_dir() {
     vmctl controller stop || true
 }
 
-# await SECONDS COMMAND... : until the command succeeds, or fails the test.
-await() {
-    local deadline=$((SECONDS + $1)) status
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || { echo "never: $*" >&2; return 1; }
-        read -rt 0.05 <> <(:) || :
-    done
-}
-
 pid_of() { vmctl list | awk -v vm="$1" '$1 == vm { print $6 }'; }
 state_of() { vmctl list | awk -v vm="$1" 'NR > 1 && $1 == vm { print $8 }'; }
-controller_pid() { vmctl controller status -o json | jq .pid; }
 
 # The start time of a process: with the pid it is an identity (field 22 of /proc/PID/stat).
 start_ticks() { sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20; }
-
-# kill -9 and wait for the end, whoever reaps it: a zombie counts as gone.
-kill_hard() {
-    kill -9 "$1"
-    await 10 is_gone "$1"
-}
-is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"; }

@@ -46,23 +46,6 @@ vm() {
     echo "vm \"$1\" { ${3:-image \"$BLANK\"}; memory 64; stop-timeout 0; $2 }" >VMFile.kdl
 }
 
-# fails STATUS COMMAND... : it ends with this status
-fails() {
-    local wanted=$1
-    shift
-    run "$@"
-    echo "$output"
-    [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
-}
-
-# says TEXT... : the output of `run` has all of these
-says() {
-    local text
-    for text; do
-        [[ $output == *"$text"* ]] || { echo "it does not say: $text"; return 1; }
-    done
-}
-
 # gone NAME: destroying leaves nothing
 gone() {
     vmctl -q stop "$1" --timeout 0 >/dev/null 2>&1 || true

@@ -34,23 +34,6 @@ vm "victim" {
 END
 }
 
-# fails STATUS COMMAND... : it ends with this status
-fails() {
-    local wanted=$1
-    shift
-    run "$@"
-    echo "$output"
-    [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
-}
-
-# says TEXT... : the output of `run` has all of these
-says() {
-    local text
-    for text; do
-        [[ $output == *"$text"* ]] || { echo "it does not say: $text"; return 1; }
-    done
-}
-
 # provisions STATUS STEP: with this step only
 provisions() {
     vm "$2"
@@ -249,7 +232,7 @@ kill_qemu() {
     await 30 is_in_state Booting
     pid=$(pid_of victim)
     fails 0 vmctl destroy victim --timeout 30s
-    is_gone "$pid"
+    has_ended "$pid"
     [ ! -e "$DATA/vms/victim" ]
 }
 

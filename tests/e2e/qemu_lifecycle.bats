@@ -135,7 +135,7 @@ END
 @test "vmctld and then QEMU killed: nobody saw it, and yet no command believes the old status" {
     local pid
     pid=$(pid_of web)
-    kill_hard "$(controller_pid)"
+    kill_controller
     kill_hard "$pid"
     run --separate-stderr vmctl list
     [[ $stderr = *"no controller runs"* ]]
@@ -203,7 +203,7 @@ END
     run vmctl destroy web
     echo "$output"
     [ "$status" -eq 0 ]
-    is_gone "$pid"
+    has_ended "$pid"
     [ ! -e "$DATA/vms/web" ]
     is_trash_empty() { [ -z "$(ls -A "$DATA/trash" 2>/dev/null)" ]; }
     await 10 is_trash_empty

@@ -98,7 +98,7 @@ remember() {
     for i in 1 2 3; do
         change ' memory [0-9]*$' " memory $((160 + i % 2 * 128 + 128))"
         vmctl -q apply -d
-        kill_hard "$(controller_pid)"
+        kill_controller
         run vmctl up --timeout 60s
         echo "$output"
         [ "$status" -eq 0 ]

@@ -37,22 +37,6 @@ END
 
 in_guest() { vmctl ssh steps -- "$1"; }
 
-# fails STATUS COMMAND... : it ends with this status
-fails() {
-    local wanted=$1
-    shift
-    run "$@"
-    echo "$output"
-    [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
-}
-
-says() {
-    local text
-    for text; do
-        [[ $output == *"$text"* ]] || { echo "it does not say: $text"; return 1; }
-    done
-}
-
 # begins STEPS... : the new steps are under way, in an empty log
 begins() {
     vm "$1"
@@ -62,17 +46,14 @@ begins() {
 }
 
 has_line() { grep -qxF "$1" "$LOG"; }
-new_controller() { [ "$(controller_pid)" != "$1" ] && [ "$(controller_pid)" != null ]; }
 has_new_pid() { local now; now=$(pid_of steps); [ "$now" != "$1" ] && [ "$now" != - ]; }
 
 # kill -9; the next command starts another
-kill_controller() {
-    local old
-    old=$(controller_pid)
-    kill_hard "$old"
-    await 30 is_revived "$old"
+replace_controller() {
+    kill_controller
+    vmctl -q apply -d
+    await knows_controller
 }
-is_revived() { vmctl -q apply -d && new_controller "$1"; }
 
 ssh_alone() {
     ssh -q -p "$1" -i "$DATA/vms/steps/id_ed25519_generated" -o StrictHostKeyChecking=no \
@@ -95,7 +76,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     await 30 has_line "line 3"
     process=$(in_guest "$keeper")
     [ -n "$process" ]
-    kill_controller
+    replace_controller
     await 30 has_line "line 9"
     [ "$(in_guest "$keeper")" = "$process" ]
     in_guest 'touch gate'
@@ -111,11 +92,11 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     in_guest 'rm -f runs gate'
     begins "$long_step"
     for i in 1 2 3 4 5 6; do
-        kill_controller
+        replace_controller
         await 30 grep -q line "$LOG"
     done
     await 30 has_line "line 9"
-    kill_controller
+    replace_controller
     in_guest 'touch gate'
     fails 0 vmctl wait steps --provisioned --timeout 60s
     [ "$(in_guest 'cat runs')" = x ]
@@ -129,7 +110,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     in_guest 'rm -f gate'
     begins 'provision "shell" { inline "echo begun; until [ -e gate ]; do sleep 0.1; done; echo out; exit 9" }'
     await 30 has_line begun
-    kill_hard "$(controller_pid)"
+    kill_controller
     # ssh(1) starts no controller
     ssh_alone "$port" 'touch gate'
     await 30 ssh_alone "$port" 'test -h /var/tmp/vmctl-$(id -u)/*/rc'

@@ -33,23 +33,6 @@ END
 
 PROBES='ready period=1 { tcp 80; http "/index.html"; exec "test -e www/index.html" }'
 
-# fails STATUS COMMAND... : it ends with this status
-fails() {
-    local wanted=$1
-    shift
-    run "$@"
-    echo "$output"
-    [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
-}
-
-# says TEXT... : the output of `run` has all of these
-says() {
-    local text
-    for text; do
-        [[ $output == *"$text"* ]] || { echo "it does not say: $text"; return 1; }
-    done
-}
-
 in_guest() { vmctl ssh web -- "$1"; }
 serve() { in_guest 'sudo httpd -p 80 -h /home/worker/www'; }
 ready() { vmctl status web -o json | jq -c '.. | objects | select(.type? == "Ready")'; }
@@ -93,7 +76,7 @@ is_another_pid() { [ "$(pid_of web)" != "$1" ] && [ "$(pid_of web)" != - ]; }
 @test "a new controller asks again, and Ready does not flap" {
     local before
     before=$(ready | jq .lastTransition)
-    kill_hard "$(controller_pid)"
+    kill_controller
     vmctl wait web --ready --timeout 20s
     [ "$(ready | jq .lastTransition)" = "$before" ]
 }

@@ -35,7 +35,7 @@ no_vms() { [ -z "$(vmctl list -o name)" ]; }
     other=$!
     await 60 grep -q created other.err
     kill_hard "$victim"
-    await 60 is_gone "$pid"
+    await 60 has_ended "$pid"
     await 60 test ! -e "$DATA/vms/$name"
     wait "$other" || status=$?
     cat other.err

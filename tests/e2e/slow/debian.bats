@@ -73,8 +73,8 @@ in_guest() {
     vmctl ssh "$1" -- "$2"
 }
 
-# says VM COMMAND EXPECTED
-says() {
+# tells VM COMMAND EXPECTED
+tells() {
     local answer
     answer=$(in_guest "$1" "$2")
     [ "$answer" = "$3" ] || { printf '%s\nhave: %s\nwant: %s\n' "$2" "$answer" "$3"; return 1; }
@@ -83,14 +83,14 @@ says() {
 # All stages of cloud-init have ended, and none had anything to complain about.
 cloud_init_is_content() {
     in_guest "$1" 'timeout 120 cloud-init status --wait >/dev/null'
-    says "$1" 'cloud-init status' 'status: done'
-    says "$1" 'sudo grep -E "\[(WARNING|ERROR|CRITICAL)\]" /var/log/cloud-init.log || true' ''
-    says "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'
+    tells "$1" 'cloud-init status' 'status: done'
+    tells "$1" 'sudo grep -E "\[(WARNING|ERROR|CRITICAL)\]" /var/log/cloud-init.log || true' ''
+    tells "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'
 }
 
 @test "up brings Debian to Ready" {
     bring_up deb
-    says deb 'cat provisioned' 'provisioned as operator'
+    tells deb 'cat provisioned' 'provisioned as operator'
 }
 
 @test "cloud-init accepts what vmctl writes, without a warning" {
@@ -102,13 +102,13 @@ cloud_init_is_content() {
 }
 
 @test "the user has its key, all of sudo, and no password" {
-    says deb 'id -un; sudo -n id -un; echo "$SHELL"' $'operator\nroot\n/bin/bash'
-    says deb 'sudo passwd -S operator | cut -d" " -f1,2' 'operator L'
-    says deb 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
+    tells deb 'id -un; sudo -n id -un; echo "$SHELL"' $'operator\nroot\n/bin/bash'
+    tells deb 'sudo passwd -S operator | cut -d" " -f1,2' 'operator L'
+    tells deb 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
 }
 
 @test "a user named as a group of the image is made, with that group" {
-    says deb 'id -gn; getent group operator | cut -d: -f3' $'operator\n37'
+    tells deb 'id -gn; getent group operator | cut -d: -f3' $'operator\n37'
 }
 
 @test "root cannot log in" {
@@ -117,7 +117,7 @@ cloud_init_is_content() {
 }
 
 @test "the hostname is the VMFile's" {
-    says deb 'hostname; cat /etc/hostname' $'deb-host\ndeb-host'
+    tells deb 'hostname; cat /etc/hostname' $'deb-host\ndeb-host'
 }
 
 @test "the root file system has grown to the disk" {
@@ -127,8 +127,8 @@ cloud_init_is_content() {
 }
 
 @test "the guest has vmctl's host key and no other" {
-    says deb 'sudo sh -c "ls /etc/ssh/ssh_host_*_key"' /etc/ssh/ssh_host_ed25519_key
-    says deb 'sudo cut -d" " -f1,2 /etc/ssh/ssh_host_ed25519_key.pub' \
+    tells deb 'sudo sh -c "ls /etc/ssh/ssh_host_*_key"' /etc/ssh/ssh_host_ed25519_key
+    tells deb 'sudo cut -d" " -f1,2 /etc/ssh/ssh_host_ed25519_key.pub' \
         "$(cut -d' ' -f1,2 "$DATA/vms/deb/ssh_host_ed25519_key.pub")"
     grep -qF "$(cut -d' ' -f2 "$DATA/vms/deb/ssh_host_ed25519_key.pub")" "$DATA/vms/deb/known_hosts"
 }
@@ -141,7 +141,7 @@ cloud_init_is_content() {
     echo "$output"
     [ "$status" -eq 0 ]
     [ "$(state_of deb)" = Ready ]
-    says deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
+    tells deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
         $'provisioned as operator\ndeb-host'
     [ "$(in_guest deb 'cat /etc/machine-id')" != "$machine_id" ]
     cloud_init_is_content deb
@@ -157,9 +157,9 @@ cloud_init_is_content() {
 @test "one's own user-data is passed on as it is" {
     bring_up raw
     cloud_init_is_content raw
-    says raw 'id -un; sudo -n id -un; id -un second; hostname' $'keeper\nroot\nsecond\nraw'
-    says raw 'sudo cat /etc/from-user-data; stat -c %a /etc/from-user-data' $'written\n640'
-    says raw 'cat /var/log/runcmd' ran
+    tells raw 'id -un; sudo -n id -un; id -un second; hostname' $'keeper\nroot\nsecond\nraw'
+    tells raw 'sudo cat /etc/from-user-data; stat -c %a /etc/from-user-data' $'written\n640'
+    tells raw 'cat /var/log/runcmd' ran
 }
 
 @test "down and up keep disk and instance: cloud-init sets nothing up again" {
@@ -174,8 +174,8 @@ cloud_init_is_content() {
 
     bring_up raw
     cloud_init_is_content raw
-    says raw 'cat state /var/log/runcmd' $'kept\nran'
-    says raw 'ls /etc/from-user-data 2>/dev/null || true; id -un second 2>/dev/null || true' ''
-    says raw 'cat /var/lib/cloud/data/instance-id' "$instance"
-    says raw 'cat /etc/ssh/ssh_host_ed25519_key.pub' "$host_key"
+    tells raw 'cat state /var/log/runcmd' $'kept\nran'
+    tells raw 'ls /etc/from-user-data 2>/dev/null || true; id -un second 2>/dev/null || true' ''
+    tells raw 'cat /var/lib/cloud/data/instance-id' "$instance"
+    tells raw 'cat /etc/ssh/ssh_host_ed25519_key.pub' "$host_key"
 }
