@@ -76,7 +76,7 @@ teardown() { cli_teardown; }
     vmctl up -q
     local uid
     uid=$(field ID web)
-    script '{"powerdownMs": 300}'
+    script '{"ignorePowerdown": true}' # so it takes until its stop-timeout
     vmctl destroy web -d
     run vmctl up -d
     [ "$status" -eq 6 ]
