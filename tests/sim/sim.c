@@ -82,6 +82,21 @@ void sim_free(struct sim *sim)
     free(sim);
 }
 
+int sim_set_up(void **state)
+{
+    struct sim *sim = sim_new(1);
+    sim_start(sim);
+    *state = sim;
+    return 0;
+}
+
+int sim_tear_down(void **state)
+{
+    sim_check(*state);
+    sim_free(*state);
+    return 0;
+}
+
 void sim_start(struct sim *sim)
 {
     struct error err = {.code = ERR_NONE};
@@ -185,6 +200,14 @@ enum wish_result sim_up(struct sim *sim, struct vm_spec *spec_take)
     enum wish_result result = sim_wish(sim, &wish);
     vm_spec_free(spec_take);
     return result;
+}
+
+void sim_bring_up(struct sim *sim, struct vm_spec *spec_take)
+{
+    cleanup_free char *name = mem_strdup(spec_take->name);
+    sim_up(sim, spec_take);
+    sim_wait(sim, name, sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
 }
 
 enum wish_result sim_power(struct sim *sim, const char *name, enum power power)

@@ -21,6 +21,8 @@
 #include "store/store.h"
 #include "store/wish.h"
 
+enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
+
 struct sim {
     struct places places;
     struct loop *loop;
@@ -35,6 +37,11 @@ struct sim {
 /* A fresh data directory, no controller yet. */
 struct sim *sim_new(uint64_t seed);
 void sim_free(struct sim *sim);
+
+/* For cmocka: a world with a running controller, which is checked (sim_check) at the end. */
+int sim_set_up(void **state);
+int sim_tear_down(void **state);
+#define SIM_TEST(name) cmocka_unit_test_setup_teardown(name, sim_set_up, sim_tear_down)
 
 /* ---- the controller process ---- */
 
@@ -58,6 +65,8 @@ enum error_code sim_wish_failing(struct sim *sim, const struct wish *wish);
 
 /* `vmctl up`, with and without changes; frees the spec. */
 enum wish_result sim_up(struct sim *sim, struct vm_spec *spec_take);
+/* The same until it is ready and the controller at rest. */
+void sim_bring_up(struct sim *sim, struct vm_spec *spec_take);
 enum wish_result sim_power(struct sim *sim, const char *name, enum power power);
 enum wish_result sim_delete(struct sim *sim, const char *name);
 

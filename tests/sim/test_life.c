@@ -3,35 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "tests/sim/sim.h"
 #include "tests/support/loop_fake.h"
-
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
-
-static int set_up(void **state)
-{
-    struct sim *sim = sim_new(1);
-    sim_start(sim);
-    *state = sim;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    sim_check(*state);
-    sim_free(*state);
-    return 0;
-}
-
-static void bring_up(struct sim *sim, struct vm_spec *spec_take)
-{
-    cleanup_free char *name = mem_strdup(spec_take->name);
-    sim_up(sim, spec_take);
-    sim_wait(sim, name, sim_is_ready, MINUTE_MS);
-    sim_settle(sim);
-}
 
 static struct vm_spec *spec_with_memory(uint32_t memory_mib)
 {
@@ -59,7 +33,7 @@ static void up_again_writes_nothing(void **state)
 {
     struct sim *sim = *state;
     char before[DIGEST_SIZE], after[DIGEST_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_store_digest(sim, before);
     assert_int_equal(sim_up(sim, sim_spec("web")), WISH_UNCHANGED);
     sim_settle(sim);
@@ -71,7 +45,7 @@ static void an_idle_controller_only_waits_for_the_resync(void **state)
 {
     struct sim *sim = *state;
     char before[DIGEST_SIZE], after[DIGEST_SIZE];
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     sim_advance(sim, MINUTE_MS);
     int64_t next_ms = loop_fake_next_timer(sim->loop);
     assert_true(next_ms - sim_now(sim) > 3 * MINUTE_MS);
@@ -116,7 +90,7 @@ static void a_hundred_vms_become_ready(void **state)
 static void stop_powers_the_guest_down(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"powerdownMs\": 700}");
     int64_t start_ms = sim_now(sim);
     assert_int_equal(sim_power(sim, "web", POWER_STOPPED), WISH_STOPPED);
@@ -130,7 +104,7 @@ static void stop_powers_the_guest_down(void **state)
 static void a_guest_that_ignores_the_button_is_quit_after_its_grace(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignorePowerdown\": true}");
     int64_t start_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
@@ -141,7 +115,7 @@ static void a_guest_that_ignores_the_button_is_quit_after_its_grace(void **state
 static void a_qemu_that_ignores_quit_is_terminated_then_killed(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignorePowerdown\": true, \"ignoreQuit\": true}");
     int64_t start_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
@@ -160,7 +134,7 @@ static void a_qemu_that_ignores_quit_is_terminated_then_killed(void **state)
 static void a_shorter_timeout_shortens_a_stop_under_way(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignorePowerdown\": true}");
     int64_t start_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
@@ -176,7 +150,7 @@ static void a_stop_is_finished_though_the_user_changed_his_mind(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"powerdownMs\": 3000}");
     sim_power(sim, "web", POWER_STOPPED);
@@ -192,7 +166,7 @@ static void suspend_and_resume_keep_the_instance(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_living_iid(sim, "web", before);
     assert_int_equal(sim_power(sim, "web", POWER_SUSPENDED), WISH_REQUESTED);
     sim_wait(sim, "web", sim_is_suspended, MINUTE_MS);
@@ -205,7 +179,7 @@ static void suspend_and_resume_keep_the_instance(void **state)
 static void a_stopped_vm_can_be_brought_up_suspended(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_power(sim, "web", POWER_STOPPED);
     sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
     sim_power(sim, "web", POWER_SUSPENDED);
@@ -220,7 +194,7 @@ static void new_memory_waits_for_a_restart(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, spec_with_memory(1024));
+    sim_bring_up(sim, spec_with_memory(1024));
     sim_living_iid(sim, "web", before);
     assert_int_equal(sim_up(sim, spec_with_memory(2048)), WISH_CONFIGURED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
@@ -247,7 +221,7 @@ static void a_new_image_waits_for_a_recreation(void **state)
 {
     struct sim *sim = *state;
     struct vm_spec *spec = sim_spec("web");
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     int64_t birth = sim_disk_birth(sim, "web");
     free(spec->image.location);
     spec->image.location = mem_strdup("/images/other.qcow2");
@@ -273,13 +247,13 @@ static void a_change_of_image_before_the_disk_is_made_is_obeyed(void **state)
     struct vm_spec *spec = sim_spec("web"), *other = sim_spec("other");
     free(other->image.location);
     other->image.location = mem_strdup("/images/other.qcow2");
-    bring_up(sim, other); /* so that this image is in the cache */
+    sim_bring_up(sim, other); /* so that this image is in the cache */
     sim_script(sim, "web", "{\"prepareMs\": 5000}");
     sim_up(sim, sim_spec("web"));
     sim_advance(sim, SECOND_MS);
     free(spec->image.location);
     spec->image.location = mem_strdup("/images/other.qcow2");
-    bring_up(sim, spec);
+    sim_bring_up(sim, spec);
     struct vm_record record = sim_record(sim, "web");
     assert_string_equal(record.status->prepared.image_path, "/images/other.qcow2");
     assert_int_equal(record.status->conditions[CONDITION_SYNCED].reason, REASON_SYNCED);
@@ -292,7 +266,7 @@ static void another_backend_waits_for_a_recreation(void **state)
     struct sim *sim = *state;
     struct vm_spec *spec = sim_spec("web");
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_living_iid(sim, "web", before);
     spec->backend = BACKEND_QEMU;
     assert_int_equal(sim_up(sim, spec), WISH_CONFIGURED);
@@ -324,7 +298,7 @@ static void provisioned_steps(struct sim *sim, unsigned runs)
 static void up_provisions_once(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec_with_steps("web", 3));
+    sim_bring_up(sim, sim_spec_with_steps("web", 3));
     provisioned_steps(sim, 1);
     sim_kill_vm(sim, "web");
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
@@ -334,7 +308,7 @@ static void up_provisions_once(void **state)
 static void provision_runs_the_steps_again(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec_with_steps("web", 2));
+    sim_bring_up(sim, sim_spec_with_steps("web", 2));
     struct wish wish = {.name = "web", .provision = PROVISION_AGAIN};
     assert_int_equal(sim_wish(sim, &wish), WISH_REQUESTED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
@@ -366,7 +340,7 @@ static void provision_from_a_step_leaves_out_those_before_it(void **state)
     struct sim *sim = *state;
     struct vm_spec *spec = sim_spec_with_steps("web", 3);
     spec->steps[1].run = spec->steps[2].run = RUN_ONCE;
-    bring_up(sim, spec);
+    sim_bring_up(sim, spec);
     int64_t before[] = {ended_at(sim, 0), ended_at(sim, 1), ended_at(sim, 2)};
     assert_outcomes(sim, "DDD");
     sim_advance(sim, SECOND_MS);
@@ -443,7 +417,7 @@ static void steps_that_change_while_they_run_begin_anew(void **state)
 static void changed_steps_wait_for_the_users_word(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, SECOND_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_PROVISION_OUTDATED);
@@ -455,7 +429,7 @@ static void changed_steps_wait_for_the_users_word(void **state)
 static void a_recreation_makes_a_new_disk_and_provisions_it_if_asked(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     int64_t birth = sim_disk_birth(sim, "web");
     struct wish wish = {.name = "web", .recreates = true, .provision = PROVISION_ON_START};
     sim_advance(sim, SECOND_MS);
@@ -476,7 +450,7 @@ static void a_recreation_makes_a_new_disk_and_provisions_it_if_asked(void **stat
 static void delete_leaves_nothing(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     assert_int_equal(sim_count_leases(sim), 1);
     assert_int_equal(sim_delete(sim, "web"), WISH_DELETED);
     assert_int_equal(sim_delete(sim, "web"), WISH_UNCHANGED);
@@ -487,7 +461,7 @@ static void delete_leaves_nothing(void **state)
 static void a_vm_being_deleted_refuses_everything_else(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignorePowerdown\": true}");
     int64_t start_ms = sim_now(sim);
     sim_delete(sim, "web");
@@ -522,7 +496,7 @@ static void a_deleted_name_can_be_used_again(void **state)
     struct sim *sim = *state;
     struct vm_record record;
     char uid[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     record = sim_record(sim, "web");
     memcpy(uid, record.desired->uid, sizeof(uid));
     vm_record_clear(&record);
@@ -550,7 +524,7 @@ static struct vm_spec *spec_with_forward(const char *name, uint16_t host_port)
 static void a_host_port_of_another_vm_is_a_conflict_until_it_is_stopped(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with_forward("one", 28080));
+    sim_bring_up(sim, spec_with_forward("one", 28080));
     sim_up(sim, spec_with_forward("two", 28080));
     sim_wait(sim, "two", sim_is_stalled, MINUTE_MS);
     assert_int_equal(sim_reason(sim, "two", CONDITION_RUNNING), REASON_PORT_CONFLICT);
@@ -565,7 +539,7 @@ static void a_host_port_of_another_vm_is_a_conflict_until_it_is_stopped(void **s
 static void a_forward_that_was_removed_is_free_after_a_restart(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with_forward("one", 28080));
+    sim_bring_up(sim, spec_with_forward("one", 28080));
     assert_int_equal(sim_count_leases(sim), 2);
     sim_up(sim, sim_spec_with_steps("one", 0));
     sim_wish(sim, &(struct wish){.name = "one", .restarts = true});
@@ -574,42 +548,40 @@ static void a_forward_that_was_removed_is_free_after_a_restart(void **state)
     assert_int_equal(sim_count_leases(sim), 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(up_makes_a_vm_ready),
-        TEST(up_again_writes_nothing),
-        TEST(an_idle_controller_only_waits_for_the_resync),
-        TEST(create_prepares_a_vm_that_stays_off),
-        TEST(a_hundred_vms_become_ready),
-        TEST(stop_powers_the_guest_down),
-        TEST(a_guest_that_ignores_the_button_is_quit_after_its_grace),
-        TEST(a_qemu_that_ignores_quit_is_terminated_then_killed),
-        TEST(a_shorter_timeout_shortens_a_stop_under_way),
-        TEST(a_stop_is_finished_though_the_user_changed_his_mind),
-        TEST(suspend_and_resume_keep_the_instance),
-        TEST(a_stopped_vm_can_be_brought_up_suspended),
-        TEST(new_memory_waits_for_a_restart),
-        TEST(a_new_image_waits_for_a_recreation),
-        TEST(a_change_of_image_before_the_disk_is_made_is_obeyed),
-        TEST(another_backend_waits_for_a_recreation),
-        TEST(a_backend_that_is_not_here_is_told),
-        TEST(up_provisions_once),
-        TEST(provision_from_a_step_leaves_out_those_before_it),
-        TEST(each_step_has_a_record_of_its_last_run_on_this_disk),
-        TEST(provision_runs_the_steps_again),
-        TEST(a_failing_step_ends_provisioning_until_up),
-        TEST(steps_that_change_while_they_run_begin_anew),
-        TEST(changed_steps_wait_for_the_users_word),
-        TEST(a_recreation_makes_a_new_disk_and_provisions_it_if_asked),
-        TEST(delete_leaves_nothing),
-        TEST(a_vm_being_deleted_refuses_everything_else),
-        TEST(delete_works_at_every_stage),
-        TEST(a_deleted_name_can_be_used_again),
-        TEST(a_host_port_of_another_vm_is_a_conflict_until_it_is_stopped),
-        TEST(a_forward_that_was_removed_is_free_after_a_restart),
+        SIM_TEST(up_makes_a_vm_ready),
+        SIM_TEST(up_again_writes_nothing),
+        SIM_TEST(an_idle_controller_only_waits_for_the_resync),
+        SIM_TEST(create_prepares_a_vm_that_stays_off),
+        SIM_TEST(a_hundred_vms_become_ready),
+        SIM_TEST(stop_powers_the_guest_down),
+        SIM_TEST(a_guest_that_ignores_the_button_is_quit_after_its_grace),
+        SIM_TEST(a_qemu_that_ignores_quit_is_terminated_then_killed),
+        SIM_TEST(a_shorter_timeout_shortens_a_stop_under_way),
+        SIM_TEST(a_stop_is_finished_though_the_user_changed_his_mind),
+        SIM_TEST(suspend_and_resume_keep_the_instance),
+        SIM_TEST(a_stopped_vm_can_be_brought_up_suspended),
+        SIM_TEST(new_memory_waits_for_a_restart),
+        SIM_TEST(a_new_image_waits_for_a_recreation),
+        SIM_TEST(a_change_of_image_before_the_disk_is_made_is_obeyed),
+        SIM_TEST(another_backend_waits_for_a_recreation),
+        SIM_TEST(a_backend_that_is_not_here_is_told),
+        SIM_TEST(up_provisions_once),
+        SIM_TEST(provision_from_a_step_leaves_out_those_before_it),
+        SIM_TEST(each_step_has_a_record_of_its_last_run_on_this_disk),
+        SIM_TEST(provision_runs_the_steps_again),
+        SIM_TEST(a_failing_step_ends_provisioning_until_up),
+        SIM_TEST(steps_that_change_while_they_run_begin_anew),
+        SIM_TEST(changed_steps_wait_for_the_users_word),
+        SIM_TEST(a_recreation_makes_a_new_disk_and_provisions_it_if_asked),
+        SIM_TEST(delete_leaves_nothing),
+        SIM_TEST(a_vm_being_deleted_refuses_everything_else),
+        SIM_TEST(delete_works_at_every_stage),
+        SIM_TEST(a_deleted_name_can_be_used_again),
+        SIM_TEST(a_host_port_of_another_vm_is_a_conflict_until_it_is_stopped),
+        SIM_TEST(a_forward_that_was_removed_is_free_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,34 +4,10 @@
 #include <string.h>
 
 #include "specs/base/cleanup.h"
-#include "specs/base/mem.h"
 #include "tests/sim/sim.h"
 #include "tests/support/loop_fake.h"
 
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS, HOUR_MS = 60 * MINUTE_MS };
-
-static int set_up(void **state)
-{
-    struct sim *sim = sim_new(1);
-    sim_start(sim);
-    *state = sim;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    sim_check(*state);
-    sim_free(*state);
-    return 0;
-}
-
-static void bring_up(struct sim *sim, struct vm_spec *spec_take)
-{
-    cleanup_free char *name = mem_strdup(spec_take->name);
-    sim_up(sim, spec_take);
-    sim_wait(sim, name, sim_is_ready, MINUTE_MS);
-    sim_settle(sim);
-}
+enum { HOUR_MS = 60 * MINUTE_MS };
 
 /* ---- live changes ---- */
 
@@ -62,7 +38,7 @@ static void what_there_is_room_for_needs_no_restart(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, spec_with_room(1, 1024));
+    sim_bring_up(sim, spec_with_room(1, 1024));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"bootMs\": 100}");
     assert_int_equal(sim_up(sim, spec_with_room(3, 2048)), WISH_CONFIGURED);
@@ -82,7 +58,7 @@ static void what_there_is_room_for_needs_no_restart(void **state)
 static void a_wish_made_while_the_last_one_is_applied_is_not_lost(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with_room(1, 1024));
+    sim_bring_up(sim, spec_with_room(1, 1024));
     sim_script(sim, "web", "{\"bootMs\": 500}");
     sim_up(sim, spec_with_room(2, 1024));
     sim_advance(sim, 100);
@@ -97,7 +73,7 @@ static void a_controller_killed_while_it_applies_goes_on(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, spec_with_room(1, 1024));
+    sim_bring_up(sim, spec_with_room(1, 1024));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"bootMs\": 500}");
     for (int64_t after_ms = 0; after_ms <= 500; after_ms += 250) {
@@ -115,7 +91,7 @@ static void a_controller_killed_while_it_applies_goes_on(void **state)
 static void a_change_that_the_machine_refuses_is_told_and_tried_again(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with_room(1, 1024));
+    sim_bring_up(sim, spec_with_room(1, 1024));
     sim_script(sim, "web", "{\"failBoot\": 3}");
     sim_up(sim, spec_with_room(2, 1024));
     sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
@@ -151,7 +127,7 @@ static void meddle(struct sim *sim)
 static void what_somebody_changed_is_found_and_put_right(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     meddle(sim);
     sim_advance(sim, 16 * MINUTE_MS); /* by the resync, if by nothing else */
     assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
@@ -161,7 +137,7 @@ static void what_somebody_changed_is_found_and_put_right(void **state)
 static void what_somebody_changed_without_a_controller_is_found_by_the_next(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_kill(sim);
     meddle(sim);
     sim_start(sim);
@@ -172,7 +148,7 @@ static void what_somebody_changed_without_a_controller_is_found_by_the_next(void
 static void an_up_that_changes_nothing_looks_too(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_advance(sim, MINUTE_MS);
     meddle(sim);
     assert_int_equal(sim_up(sim, sim_spec("web")), WISH_UNCHANGED);
@@ -185,7 +161,7 @@ static void looking_and_finding_all_well_writes_nothing(void **state)
     struct sim *sim = *state;
     char before[DIGEST_SIZE], after[DIGEST_SIZE];
     sim_script(sim, "web", "{\"bootMs\": 10}");
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     sim_advance(sim, 20 * MINUTE_MS);
     sim_store_digest(sim, before);
     sim_advance(sim, HOUR_MS);
@@ -196,7 +172,7 @@ static void looking_and_finding_all_well_writes_nothing(void **state)
 static void a_guest_that_somebody_paused_goes_on_and_that_is_told(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_set_run_state(sim, "web", "paused");
     sim_settle(sim);
     assert_true(sim_is_ready(sim, "web"));
@@ -214,7 +190,7 @@ static void a_guest_that_was_reset_has_to_be_reached_again(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"probeMs\": 5000}");
     sim_reset_guest(sim, "web");
@@ -233,7 +209,7 @@ static void a_guest_that_was_reset_has_to_be_reached_again(void **state)
 static void a_reset_is_told_of_a_guest_that_nobody_waits_for(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_reset_guest(sim, "web");
     sim_settle(sim);
     assert_true(sim_is_ready(sim, "web"));
@@ -245,7 +221,7 @@ static void a_reset_is_told_of_a_guest_that_nobody_waits_for(void **state)
 static void a_guest_without_room_waits_for_it_and_goes_on(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"freeMib\": 1}");
     sim_set_run_state(sim, "web", "io-error");
     sim_settle(sim);
@@ -262,7 +238,7 @@ static void a_guest_without_room_waits_for_it_and_goes_on(void **state)
 static void a_guest_without_room_can_be_stopped(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"freeMib\": 1}");
     sim_set_run_state(sim, "web", "io-error");
     sim_settle(sim);
@@ -276,7 +252,7 @@ static void a_guest_without_room_can_be_stopped(void **state)
 static void assert_stops(struct sim *sim, const char *script, const char *how)
 {
     sim_script(sim, "web", script);
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_power(sim, "web", POWER_STOPPED);
     sim_wait(sim, "web", sim_is_stopped, 5 * MINUTE_MS);
     struct vm_record record = sim_record(sim, "web");
@@ -308,7 +284,7 @@ static void suspend_host(struct sim *sim)
 static void a_stop_keeps_its_grace_while_the_host_sleeps(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignorePowerdown\": true}");
     int64_t begun_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
@@ -353,17 +329,17 @@ static void after_a_reboot_every_vm_is_what_it_was_meant_to_be(void **state)
 {
     struct sim *sim = *state;
     static const char *const meant_to_run[] = {"running", "starting", "provisioning"};
-    bring_up(sim, sim_spec("running"));
-    bring_up(sim, sim_spec("suspended"));
+    sim_bring_up(sim, sim_spec("running"));
+    sim_bring_up(sim, sim_spec("suspended"));
     sim_power(sim, "suspended", POWER_SUSPENDED);
     sim_wait(sim, "suspended", sim_is_suspended, MINUTE_MS);
-    bring_up(sim, sim_spec("stopped"));
+    sim_bring_up(sim, sim_spec("stopped"));
     sim_power(sim, "stopped", POWER_STOPPED);
     sim_wait(sim, "stopped", sim_is_stopped, MINUTE_MS);
-    bring_up(sim, sim_spec("off"));
+    sim_bring_up(sim, sim_spec("off"));
     sim_set_run_state(sim, "off", "shutdown");
     sim_wait(sim, "off", is_held_down, MINUTE_MS);
-    bring_up(sim, sim_spec("stopping"));
+    sim_bring_up(sim, sim_spec("stopping"));
     sim_script(sim, "stopping", "{\"ignorePowerdown\": true}");
     sim_power(sim, "stopping", POWER_STOPPED);
     sim_script(sim, "provisioning", "{\"stepMs\": 60000}");
@@ -385,29 +361,27 @@ static void after_a_reboot_every_vm_is_what_it_was_meant_to_be(void **state)
     assert_true(is_held_down(sim, "off"));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_there_is_room_for_needs_no_restart),
-        TEST(a_wish_made_while_the_last_one_is_applied_is_not_lost),
-        TEST(a_controller_killed_while_it_applies_goes_on),
-        TEST(a_change_that_the_machine_refuses_is_told_and_tried_again),
-        TEST(a_running_step_is_not_torn_for_a_change),
-        TEST(what_somebody_changed_is_found_and_put_right),
-        TEST(what_somebody_changed_without_a_controller_is_found_by_the_next),
-        TEST(an_up_that_changes_nothing_looks_too),
-        TEST(looking_and_finding_all_well_writes_nothing),
-        TEST(a_guest_that_somebody_paused_goes_on_and_that_is_told),
-        TEST(a_guest_that_was_reset_has_to_be_reached_again),
-        TEST(a_reset_is_told_of_a_guest_that_nobody_waits_for),
-        TEST(a_guest_without_room_waits_for_it_and_goes_on),
-        TEST(a_guest_without_room_can_be_stopped),
-        TEST(a_stop_records_how_it_came_about),
-        TEST(a_stop_keeps_its_grace_while_the_host_sleeps),
-        TEST(a_start_is_not_given_up_because_the_host_slept),
-        TEST(after_a_reboot_every_vm_is_what_it_was_meant_to_be),
+        SIM_TEST(what_there_is_room_for_needs_no_restart),
+        SIM_TEST(a_wish_made_while_the_last_one_is_applied_is_not_lost),
+        SIM_TEST(a_controller_killed_while_it_applies_goes_on),
+        SIM_TEST(a_change_that_the_machine_refuses_is_told_and_tried_again),
+        SIM_TEST(a_running_step_is_not_torn_for_a_change),
+        SIM_TEST(what_somebody_changed_is_found_and_put_right),
+        SIM_TEST(what_somebody_changed_without_a_controller_is_found_by_the_next),
+        SIM_TEST(an_up_that_changes_nothing_looks_too),
+        SIM_TEST(looking_and_finding_all_well_writes_nothing),
+        SIM_TEST(a_guest_that_somebody_paused_goes_on_and_that_is_told),
+        SIM_TEST(a_guest_that_was_reset_has_to_be_reached_again),
+        SIM_TEST(a_reset_is_told_of_a_guest_that_nobody_waits_for),
+        SIM_TEST(a_guest_without_room_waits_for_it_and_goes_on),
+        SIM_TEST(a_guest_without_room_can_be_stopped),
+        SIM_TEST(a_stop_records_how_it_came_about),
+        SIM_TEST(a_stop_keeps_its_grace_while_the_host_sleeps),
+        SIM_TEST(a_start_is_not_given_up_because_the_host_slept),
+        SIM_TEST(after_a_reboot_every_vm_is_what_it_was_meant_to_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,23 +5,6 @@
 #include "specs/base/owner_lock.h"
 #include "tests/sim/sim.h"
 
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
-
-static int set_up(void **state)
-{
-    struct sim *sim = sim_new(1);
-    sim_start(sim);
-    *state = sim;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    sim_check(*state);
-    sim_free(*state);
-    return 0;
-}
-
 static int bring_up_owned(struct sim *sim, const char *name)
 {
     struct vm_spec *spec = sim_spec(name);
@@ -85,12 +68,11 @@ static void a_vm_that_was_disowned_stays(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_vm_goes_with_its_owner),
-        TEST(a_vm_goes_with_its_owner_whatever_is_under_way),
-        TEST(an_owner_that_goes_while_there_is_no_controller_is_missed_later),
-        TEST(a_vm_that_was_disowned_stays),
+        SIM_TEST(a_vm_goes_with_its_owner),
+        SIM_TEST(a_vm_goes_with_its_owner_whatever_is_under_way),
+        SIM_TEST(an_owner_that_goes_while_there_is_no_controller_is_missed_later),
+        SIM_TEST(a_vm_that_was_disowned_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,29 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "tests/sim/sim.h"
 #include "tests/support/loop_fake.h"
 
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
-
 #define NEVER_PASSES "1000000"
-
-static int set_up(void **state)
-{
-    struct sim *sim = sim_new(1);
-    sim_start(sim);
-    *state = sim;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    sim_check(*state);
-    sim_free(*state);
-    return 0;
-}
 
 static void add_probe(struct vm_spec *spec, enum check_kind kind, uint16_t port)
 {
@@ -50,13 +32,6 @@ static bool is_probed(struct sim *sim, const char *name)
 static bool is_provisioned(struct sim *sim, const char *name)
 {
     return sim_state(sim, name, CONDITION_PROVISIONED) == CONDITION_TRUE;
-}
-
-static void bring_up(struct sim *sim, struct vm_spec *spec_take)
-{
-    sim_up(sim, spec_take);
-    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_settle(sim);
 }
 
 /* Fails the test unless the VM is Ready at every look for so long. */
@@ -101,7 +76,7 @@ static void probes_that_pass_write_nothing(void **state)
     struct vm_spec *spec = spec_with(CHECK_READY);
     add_probe(spec, CHECK_LIVE, 80);
     sim_script(sim, "web", "{\"checkMs\": 50}");
-    bring_up(sim, spec);
+    sim_bring_up(sim, spec);
     sim_advance(sim, SECOND_MS);
     sim_store_digest(sim, before);
     sim_advance(sim, 60 * MINUTE_MS);
@@ -113,7 +88,7 @@ static void failing_probes_make_it_unready_but_restart_nothing(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES "}");
     sim_wait(sim, "web", is_probed, MINUTE_MS);
@@ -131,7 +106,7 @@ static void failing_probes_make_it_unready_but_restart_nothing(void **state)
 static void a_new_instance_is_ready_only_after_its_own_probes(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES "}");
     sim_kill_vm(sim, "web");
     sim_wait(sim, "web", sim_is_alive, MINUTE_MS);
@@ -145,7 +120,7 @@ static void a_new_controller_asks_again_without_a_flap(void **state)
 {
     struct sim *sim = *state;
     sim_script(sim, "web", "{\"checkMs\": 500}");
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_kill(sim);
     sim_start(sim);
     expect_no_flap(sim, MINUTE_MS);
@@ -162,7 +137,7 @@ static void a_new_controller_asks_again_without_a_flap(void **state)
 static void one_failure_is_no_flap(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_kill(sim); /* its counting of tries begins anew */
     sim_script(sim, "web", "{\"failReady\": 2}");
     sim_start(sim);
@@ -173,7 +148,7 @@ static void changed_probes_are_asked_anew(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"checkMs\": 500}");
     struct vm_spec *spec = spec_with(CHECK_READY);
@@ -192,7 +167,7 @@ static void changed_probes_are_asked_anew(void **state)
 static void steps_run_again_before_probes(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES ", \"stepMs\": 1000}");
     sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
     sim_wait(sim, "web", is_probed, MINUTE_MS);
@@ -204,7 +179,7 @@ static void steps_run_again_before_probes(void **state)
 static void a_stop_does_not_wait_for_a_probe(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with(CHECK_READY));
+    sim_bring_up(sim, spec_with(CHECK_READY));
     sim_script(sim, "web", "{\"checkMs\": 600000}");
     sim_advance(sim, 30 * SECOND_MS); /* one is under way */
     sim_power(sim, "web", POWER_STOPPED);
@@ -234,7 +209,7 @@ static void a_guest_that_fails_live_is_started_anew_and_counted(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, spec_with(CHECK_LIVE));
+    sim_bring_up(sim, spec_with(CHECK_LIVE));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"failLive\": " NEVER_PASSES "}");
     int64_t start_ms = sim_now(sim);
@@ -270,7 +245,7 @@ static void restart_never_leaves_a_dead_guest_down(void **state)
     struct sim *sim = *state;
     struct vm_spec *spec = spec_with(CHECK_LIVE);
     spec->restart = RESTART_NEVER;
-    bring_up(sim, spec);
+    sim_bring_up(sim, spec);
     sim_script(sim, "web", "{\"failLive\": " NEVER_PASSES "}");
     sim_wait(sim, "web", is_ended_as_dead, MINUTE_MS);
     sim_advance(sim, 10 * MINUTE_MS);
@@ -282,7 +257,7 @@ static void restart_never_leaves_a_dead_guest_down(void **state)
 static void a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with(CHECK_LIVE));
+    sim_bring_up(sim, spec_with(CHECK_LIVE));
     sim_script(sim, "web", "{\"failLive\": " NEVER_PASSES ", \"ignorePowerdown\": true}");
     sim_advance(sim, 40 * SECOND_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_STOPPING);
@@ -317,7 +292,7 @@ static void a_guest_that_powers_off_at_once_backs_off(void **state)
 static void another_user_has_to_be_let_in_anew(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     sim_kill(sim);
     sim_script(sim, "web", "{\"failProbe\": " NEVER_PASSES "}");
     struct vm_spec *spec = sim_spec_with_steps("web", 1);
@@ -347,28 +322,26 @@ static void what_was_asked_as_the_old_user_is_no_answer(void **state)
     sim_wait(sim, "web", sim_is_ready, 2 * SECOND_MS);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_vm_is_ready_once_its_probes_pass),
-        TEST(probes_that_pass_write_nothing),
-        TEST(failing_probes_make_it_unready_but_restart_nothing),
-        TEST(a_new_instance_is_ready_only_after_its_own_probes),
-        TEST(a_new_controller_asks_again_without_a_flap),
-        TEST(one_failure_is_no_flap),
-        TEST(changed_probes_are_asked_anew),
-        TEST(steps_run_again_before_probes),
-        TEST(a_stop_does_not_wait_for_a_probe),
-        TEST(a_vm_without_ssh_is_probed_as_soon_as_it_runs),
-        TEST(a_guest_that_fails_live_is_started_anew_and_counted),
-        TEST(a_guest_that_never_lives_backs_off),
-        TEST(restart_never_leaves_a_dead_guest_down),
-        TEST(a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too),
-        TEST(a_guest_that_powers_off_at_once_backs_off),
-        TEST(another_user_has_to_be_let_in_anew),
-        TEST(what_was_asked_as_the_old_user_is_no_answer),
+        SIM_TEST(a_vm_is_ready_once_its_probes_pass),
+        SIM_TEST(probes_that_pass_write_nothing),
+        SIM_TEST(failing_probes_make_it_unready_but_restart_nothing),
+        SIM_TEST(a_new_instance_is_ready_only_after_its_own_probes),
+        SIM_TEST(a_new_controller_asks_again_without_a_flap),
+        SIM_TEST(one_failure_is_no_flap),
+        SIM_TEST(changed_probes_are_asked_anew),
+        SIM_TEST(steps_run_again_before_probes),
+        SIM_TEST(a_stop_does_not_wait_for_a_probe),
+        SIM_TEST(a_vm_without_ssh_is_probed_as_soon_as_it_runs),
+        SIM_TEST(a_guest_that_fails_live_is_started_anew_and_counted),
+        SIM_TEST(a_guest_that_never_lives_backs_off),
+        SIM_TEST(restart_never_leaves_a_dead_guest_down),
+        SIM_TEST(a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too),
+        SIM_TEST(a_guest_that_powers_off_at_once_backs_off),
+        SIM_TEST(another_user_has_to_be_let_in_anew),
+        SIM_TEST(what_was_asked_as_the_old_user_is_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

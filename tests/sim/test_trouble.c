@@ -11,31 +11,6 @@
 #include "tests/sim/sim.h"
 #include "tests/support/loop_fake.h"
 
-enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
-
-static int set_up(void **state)
-{
-    struct sim *sim = sim_new(1);
-    sim_start(sim);
-    *state = sim;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    sim_check(*state);
-    sim_free(*state);
-    return 0;
-}
-
-static void bring_up(struct sim *sim, struct vm_spec *spec_take)
-{
-    cleanup_free char *name = mem_strdup(spec_take->name);
-    sim_up(sim, spec_take);
-    sim_wait(sim, name, sim_is_ready, MINUTE_MS);
-    sim_settle(sim);
-}
-
 static struct vm_spec *spec_with_restart(enum restart_policy restart)
 {
     struct vm_spec *spec = sim_spec("web");
@@ -60,7 +35,7 @@ static int64_t time_to_restart(struct sim *sim)
 static void a_guest_that_powers_off_stays_off_until_up(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_set_run_state(sim, "web", "shutdown");
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_advance(sim, 60 * MINUTE_MS);
@@ -74,7 +49,7 @@ static void a_guest_that_powers_off_stays_off_until_up(void **state)
 static void up_while_the_guest_powers_off_starts_it_again(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignoreQuit\": true}");
     sim_set_run_state(sim, "web", "shutdown");
     sim_advance(sim, SECOND_MS);
@@ -87,7 +62,7 @@ static void up_while_the_guest_powers_off_starts_it_again(void **state)
 static void a_restart_asked_for_while_the_guest_powers_off_is_done(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_kill(sim);
     sim_set_run_state(sim, "web", "shutdown");
     sim_wish(sim, &(struct wish){.name = "web", .restarts = true});
@@ -99,7 +74,7 @@ static void a_restart_asked_for_while_the_guest_powers_off_is_done(void **state)
 static void a_guest_that_powers_off_is_started_by_restart_always(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, spec_with_restart(RESTART_ALWAYS));
+    sim_bring_up(sim, spec_with_restart(RESTART_ALWAYS));
     sim_set_run_state(sim, "web", "shutdown");
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
@@ -108,7 +83,7 @@ static void a_guest_that_powers_off_is_started_by_restart_always(void **state)
 static void a_guest_that_panics_is_started_again_unless_never(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_set_run_state(sim, "web", "guest-panicked");
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
@@ -124,7 +99,7 @@ static void a_guest_that_panics_is_started_again_unless_never(void **state)
 static void a_paused_guest_is_resumed_and_an_io_error_retried(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_set_run_state(sim, "web", "paused");
     sim_settle(sim);
     assert_true(sim_is_ready(sim, "web"));
@@ -151,7 +126,7 @@ static void assert_between(int64_t value, int64_t low, int64_t high)
 static void a_dead_process_is_started_at_once_then_by_backoff(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     assert_int_equal(time_to_restart(sim), 0);
     for (int64_t base_ms = 1000; base_ms < 60000; base_ms *= 2) {
         assert_between(time_to_restart(sim), base_ms, base_ms * 5 / 4);
@@ -165,7 +140,7 @@ static void a_dead_process_is_started_at_once_then_by_backoff(void **state)
 static void a_crash_loop_is_visible_and_stop_cuts_through(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     for (int i = 0; i < 5; i++) {
         time_to_restart(sim);
     }
@@ -182,7 +157,7 @@ static void a_crash_loop_is_visible_and_stop_cuts_through(void **state)
 static void up_ends_a_crash_loops_wait(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     for (int i = 0; i < 5; i++) {
         time_to_restart(sim);
     }
@@ -196,7 +171,7 @@ static void up_ends_a_crash_loops_wait(void **state)
 static void a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     for (int i = 0; i < 6; i++) {
         time_to_restart(sim);
     }
@@ -228,7 +203,7 @@ static void a_running_vm_that_falls_silent_is_left_alone(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_living_iid(sim, "web", before);
     sim_script(sim, "web", "{\"silent\": true}");
     sim_set_run_state(sim, "web", "running");
@@ -489,7 +464,7 @@ static void up_tries_a_stalled_vm_again_at_once(void **state)
 static void a_base_that_changed_under_the_disk_is_refused(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"imageChanged\": true}");
     sim_kill_vm(sim, "web");
     sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
@@ -543,7 +518,7 @@ static void a_running_vm_survives_the_controller(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec_with_steps("web", 1));
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
     sim_living_iid(sim, "web", before);
     for (int i = 0; i < 20; i++) {
         sim_kill(sim);
@@ -580,7 +555,7 @@ static void a_controller_killed_at_any_moment_of_a_start_finishes_it(void **stat
 static void a_stop_ladder_goes_on_where_the_killed_controller_left_it(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"ignorePowerdown\": true}");
     int64_t start_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
@@ -595,7 +570,7 @@ static void a_stop_ladder_goes_on_where_the_killed_controller_left_it(void **sta
 static void what_happened_while_no_controller_ran_is_found(void **state)
 {
     struct sim *sim = *state;
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_kill(sim);
     sim_set_run_state(sim, "web", "shutdown");
     sim_start(sim);
@@ -612,7 +587,7 @@ static void a_reboot_of_the_host_voids_instances_and_starts_vms_again(void **sta
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    bring_up(sim, sim_spec("web"));
+    sim_bring_up(sim, sim_spec("web"));
     sim_living_iid(sim, "web", before);
     sim_reboot_host(sim);
     sim_start(sim);
@@ -625,47 +600,45 @@ static void a_reboot_of_the_host_voids_instances_and_starts_vms_again(void **sta
     vm_record_clear(&record);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_guest_that_powers_off_stays_off_until_up),
-        TEST(up_while_the_guest_powers_off_starts_it_again),
-        TEST(a_restart_asked_for_while_the_guest_powers_off_is_done),
-        TEST(a_guest_that_powers_off_is_started_by_restart_always),
-        TEST(a_guest_that_panics_is_started_again_unless_never),
-        TEST(a_paused_guest_is_resumed_and_an_io_error_retried),
-        TEST(a_dead_process_is_started_at_once_then_by_backoff),
-        TEST(a_crash_loop_is_visible_and_stop_cuts_through),
-        TEST(up_ends_a_crash_loops_wait),
-        TEST(a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back),
-        TEST(a_qemu_that_never_answers_is_given_up),
-        TEST(a_running_vm_that_falls_silent_is_left_alone),
-        TEST(a_launch_that_fails_is_told_and_tried_again),
-        TEST(a_start_that_is_called_off_is_no_failure),
-        TEST(looking_again_does_not_disturb_what_is_under_way),
-        TEST(a_boot_is_called_off_with_its_machine),
-        TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
-        TEST(a_step_goes_on_while_qmp_is_silent),
-        TEST(a_step_that_loses_its_connection_is_gone_on_with),
-        TEST(a_step_that_is_lost_is_run_again),
-        TEST(a_lost_step_that_may_run_only_once_is_left_to_the_user),
-        TEST(a_guest_that_never_keeps_a_connection_is_given_up),
-        TEST(the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_controller),
-        TEST(a_step_that_is_always_lost_is_given_up),
-        TEST(an_ssh_port_taken_by_another_program_is_changed),
-        TEST(ports_that_are_all_taken_stall_the_vm),
-        TEST(an_image_that_fails_is_tried_again_until_it_is_mended),
-        TEST(up_tries_a_stalled_vm_again_at_once),
-        TEST(a_base_that_changed_under_the_disk_is_refused),
-        TEST(trouble_that_goes_away_by_itself_is_not_told_any_longer),
-        TEST(a_directory_without_a_record_is_moved_aside),
-        TEST(a_running_vm_survives_the_controller),
-        TEST(a_controller_killed_at_any_moment_of_a_start_finishes_it),
-        TEST(a_stop_ladder_goes_on_where_the_killed_controller_left_it),
-        TEST(what_happened_while_no_controller_ran_is_found),
-        TEST(a_reboot_of_the_host_voids_instances_and_starts_vms_again),
+        SIM_TEST(a_guest_that_powers_off_stays_off_until_up),
+        SIM_TEST(up_while_the_guest_powers_off_starts_it_again),
+        SIM_TEST(a_restart_asked_for_while_the_guest_powers_off_is_done),
+        SIM_TEST(a_guest_that_powers_off_is_started_by_restart_always),
+        SIM_TEST(a_guest_that_panics_is_started_again_unless_never),
+        SIM_TEST(a_paused_guest_is_resumed_and_an_io_error_retried),
+        SIM_TEST(a_dead_process_is_started_at_once_then_by_backoff),
+        SIM_TEST(a_crash_loop_is_visible_and_stop_cuts_through),
+        SIM_TEST(up_ends_a_crash_loops_wait),
+        SIM_TEST(a_crash_loops_wait_survives_the_controller_but_not_a_clock_set_back),
+        SIM_TEST(a_qemu_that_never_answers_is_given_up),
+        SIM_TEST(a_running_vm_that_falls_silent_is_left_alone),
+        SIM_TEST(a_launch_that_fails_is_told_and_tried_again),
+        SIM_TEST(a_start_that_is_called_off_is_no_failure),
+        SIM_TEST(looking_again_does_not_disturb_what_is_under_way),
+        SIM_TEST(a_boot_is_called_off_with_its_machine),
+        SIM_TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
+        SIM_TEST(a_step_goes_on_while_qmp_is_silent),
+        SIM_TEST(a_step_that_loses_its_connection_is_gone_on_with),
+        SIM_TEST(a_step_that_is_lost_is_run_again),
+        SIM_TEST(a_lost_step_that_may_run_only_once_is_left_to_the_user),
+        SIM_TEST(a_guest_that_never_keeps_a_connection_is_given_up),
+        SIM_TEST(the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_controller),
+        SIM_TEST(a_step_that_is_always_lost_is_given_up),
+        SIM_TEST(an_ssh_port_taken_by_another_program_is_changed),
+        SIM_TEST(ports_that_are_all_taken_stall_the_vm),
+        SIM_TEST(an_image_that_fails_is_tried_again_until_it_is_mended),
+        SIM_TEST(up_tries_a_stalled_vm_again_at_once),
+        SIM_TEST(a_base_that_changed_under_the_disk_is_refused),
+        SIM_TEST(trouble_that_goes_away_by_itself_is_not_told_any_longer),
+        SIM_TEST(a_directory_without_a_record_is_moved_aside),
+        SIM_TEST(a_running_vm_survives_the_controller),
+        SIM_TEST(a_controller_killed_at_any_moment_of_a_start_finishes_it),
+        SIM_TEST(a_stop_ladder_goes_on_where_the_killed_controller_left_it),
+        SIM_TEST(what_happened_while_no_controller_ran_is_found),
+        SIM_TEST(a_reboot_of_the_host_voids_instances_and_starts_vms_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
