@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/outcome.h"
 #include "cli/pending.h"
+#include "cli/prune.h"
 #include "cli/watched.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -229,4 +230,17 @@ int bring_await_deletions(
     }
     int rc = cli_ensure_controller(cli, err);
     return rc < 0 ? rc : follow(cli, targets, count, timeout_ms, err);
+}
+
+int bring_carry_out(struct cli *cli, struct bring *bring, enum source_prune prune,
+    const struct follow_values *follow, struct error *err)
+{
+    int rc = prune_removed(cli, &bring->project, prune, err);
+    if (rc == 0) {
+        rc = ask_carry_out(cli, &bring->ask, follow, err);
+    }
+    if (rc >= 0 && bring->registration) {
+        cli_note(cli, "watching '%s' (end it: vmctl unwatch)", bring->project.path);
+    }
+    return rc;
 }

@@ -14,6 +14,7 @@
 #include "store/store.h"
 
 struct arg_texts;
+struct follow_values;
 struct which_values;
 
 struct bring {
@@ -40,6 +41,11 @@ void bring_clear(struct bring *bring);
  * meant: -ERR_USAGE. */
 int bring_watch(
     struct bring *bring, enum source_prune prune, bool starts_new, struct error *err);
+
+/* Destroys what the file no longer names, if asked for, then does as ask_carry_out() does, and tells
+ * that the file is watched now. */
+int bring_carry_out(struct cli *cli, struct bring *bring, enum source_prune prune,
+    const struct follow_values *follow, struct error *err);
 
 /* A process of the VM exists, or is about to. */
 bool bring_has_instance(const struct bring *bring, size_t i);

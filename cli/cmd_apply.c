@@ -47,14 +47,7 @@ static int apply(struct cli *cli, struct bring *bring, const struct apply_values
     }
     bring->ask.goal = (struct goal){
         .kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true};
-    rc = prune_removed(cli, &bring->project, prune, err);
-    if (rc == 0) {
-        rc = ask_carry_out(cli, &bring->ask, &values->follow, err);
-    }
-    if (rc >= 0 && values->watches) {
-        cli_note(cli, "watching '%s' (end it: vmctl unwatch)", bring->project.path);
-    }
-    return rc;
+    return bring_carry_out(cli, bring, prune, &values->follow, err);
 }
 
 static int run(

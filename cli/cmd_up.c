@@ -105,14 +105,7 @@ static int bring_up(struct cli *cli, struct bring *bring, const struct up_values
         .allows_drift = true,
         .ignores_steps = values->skips_provision};
     bring->ask.shows_provision = true;
-    rc = prune_removed(cli, &bring->project, prune, err);
-    if (rc == 0) {
-        rc = ask_carry_out(cli, &bring->ask, &values->follow, err);
-    }
-    if (rc >= 0 && values->watches) {
-        cli_note(cli, "watching '%s' (end it: vmctl unwatch)", bring->project.path);
-    }
-    return rc;
+    return bring_carry_out(cli, bring, prune, &values->follow, err);
 }
 
 static int run(

@@ -253,9 +253,7 @@ static int cannot_run(const char *program, int sys_errno, struct error *err)
                    : error_help(err, "install '%s', or add its directory to PATH", program);
 }
 
-/* Default signals, none blocked, and its own group: a Ctrl-C meant for vmctld in the foreground is
- * not for it. */
-static void init_attributes(posix_spawnattr_t *attributes)
+void child_attributes_init(posix_spawnattr_t *attributes)
 {
     sigset_t all, none;
     sigfillset(&all);
@@ -296,7 +294,7 @@ static int spawn(const char *const *argv, int input, int output, pid_t *ret_pid)
     cleanup_with(free_arguments) char **arguments = copy_arguments(argv);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    init_attributes(&attributes);
+    child_attributes_init(&attributes);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,3 +30,7 @@ typedef void child_done_fn(void *context, const struct error *err, const char *o
 /* Never fails: what goes wrong is told by `done`. */
 struct op *child_start(
     struct loop *loop, const struct child_request *request, child_done_fn *done, void *context);
+
+/* For posix_spawn(3) of any child: default signals, none blocked, and its own group: a Ctrl-C meant
+ * for vmctld in the foreground is not for it. posix_spawnattr_destroy() it. */
+void child_attributes_init(posix_spawnattr_t *attributes);

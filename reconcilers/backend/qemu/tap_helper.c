@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "controller/child.h"
 #include "controller/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -194,19 +195,6 @@ static const char *find_program(void)
     return NULL;
 }
 
-static void init_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t all, none;
-    sigfillset(&all);
-    sigemptyset(&none);
-    posix_spawnattr_init(attributes);
-    posix_spawnattr_setflags(
-        attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigdefault(attributes, &all);
-    posix_spawnattr_setsigmask(attributes, &none);
-    posix_spawnattr_setpgroup(attributes, 0);
-}
-
 /* Returns 0 or an errno. --use-vnet: with a virtio header before each packet, as QEMU likes it. */
 static int spawn(const char *program, const char *bridge, int socket_fd, int output, pid_t *ret_pid)
 {
@@ -217,7 +205,7 @@ static int spawn(const char *program, const char *bridge, int socket_fd, int out
     char *const argv[] = {name, option_vnet, option_bridge, option_fd, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    init_attributes(&attributes);
+    child_attributes_init(&attributes);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
