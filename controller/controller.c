@@ -148,11 +148,9 @@ static void write_meta(void *context)
     struct controller *controller = context;
     const struct clock *clock = controller->host.clock;
     cleanup_json json_t *record = json_object();
-    uint64_t start_ticks = 0;
-    (void)process_start_ticks(getpid(), &start_ticks);
     json_put_text(record, "session", controller->session);
     json_put_int(record, "pid", getpid());
-    json_put_int(record, "startTicks", (int64_t)start_ticks);
+    json_put_int(record, "startTicks", (int64_t)controller->start_ticks);
     json_put_text(record, "version", VMCTL_VERSION);
     json_put_int(record, "startedAt", clock_wall_ms(clock));
     json_put_text(record, "bootId", clock_boot_id(clock));
@@ -166,6 +164,7 @@ struct controller *controller_new(const struct controller_options *options)
     struct controller *controller = mem_new(struct controller);
     controller_host_init(controller, options);
     digest_random_id(controller->session);
+    (void)process_start_ticks(getpid(), &controller->start_ticks);
     controller->store = options->store;
     controller->writer = options->writer;
     controller->queue = workqueue_new();
@@ -189,14 +188,27 @@ struct reconciler_host *controller_host(struct controller *controller)
     return &controller->host;
 }
 
+/* What the record of this process and of every machine it starts is told apart by. One without it
+ * would be trusted by no command, and would take its own machines for those of an earlier boot. */
+static int check_identity(const struct controller *controller, struct error *err)
+{
+    if (!clock_boot_id(controller->host.clock)[0]) {
+        return error_set(err, ERR_IO, "cannot read /proc/sys/kernel/random/boot_id");
+    }
+    if (controller->start_ticks == 0) {
+        return error_set(err, ERR_IO, "cannot read /proc/%d/stat", (int)getpid());
+    }
+    return 0;
+}
+
 int controller_start(
     struct controller *controller, struct reconciler *reconciler_take, struct error *err)
 {
     controller->reconciler = reconciler_take;
     controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.places,
         controller->store, on_seen, on_scanned, controller);
-    int rc = list_all(controller, err);
-    if (rc < 0) {
+    int rc = check_identity(controller, err);
+    if (rc < 0 || (rc = list_all(controller, err)) < 0) {
         return rc;
     }
     write_meta(controller);

@@ -38,6 +38,7 @@ struct controller {
     struct pass *passes;
     uint64_t n_passes;
     char session[TEXT_ID_SIZE]; /* of this run: in the meta record, and in every status it writes */
+    uint64_t start_ticks;       /* of this process; 0: could not be read */
 
     struct desired_watch *desired_watch;
     struct source_watch *source_watch;

@@ -28,21 +28,29 @@ static int64_t system_wall_ms(const struct clock *clock)
     return read_ms(CLOCK_REALTIME);
 }
 
-static char boot_id_text[CLOCK_BOOT_ID_SIZE]; /* constant for the life of the machine */
+static char boot_id_text[CLOCK_BOOT_ID_SIZE]; /* constant for the life of the machine; "": unread */
 
 static void read_boot_id(void)
 {
+    enum { LENGTH = CLOCK_BOOT_ID_SIZE - 1 };
     cleanup_close int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, boot_id_text, sizeof(boot_id_text) - 1);
-    boot_id_text[n > 0 ? n : 0] = '\0';
+    ssize_t n = fd < 0 ? -1 : read(fd, boot_id_text, LENGTH);
+    boot_id_text[n == LENGTH ? LENGTH : 0] = '\0';
 }
 
+/* One that could not be read (no descriptor was left) is asked for again by the next caller. The
+ * text is written while nobody has been given it. */
 static const char *system_boot_id(const struct clock *clock)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     (void)clock;
-    pthread_once(&once, read_boot_id);
-    return boot_id_text;
+    pthread_mutex_lock(&mutex);
+    if (!boot_id_text[0]) {
+        read_boot_id();
+    }
+    const char *text = boot_id_text[0] ? boot_id_text : "";
+    pthread_mutex_unlock(&mutex);
+    return text;
 }
 
 const struct clock *clock_system(void)

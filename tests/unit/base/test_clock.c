@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -75,11 +76,42 @@ static void the_boot_id_is_one_and_the_same(void **state)
     assert_ptr_equal(boot_id, clock_boot_id(clock_system()));
 }
 
+/* 0: "" while no descriptor was left, the id once there was one. */
+static int child_without_descriptors(void)
+{
+    struct rlimit usual, none;
+    if (getrlimit(RLIMIT_NOFILE, &usual) < 0) {
+        return 1;
+    }
+    none = usual;
+    none.rlim_cur = 0;
+    if (setrlimit(RLIMIT_NOFILE, &none) < 0 || clock_boot_id(clock_system())[0] != '\0') {
+        return 2;
+    }
+    (void)setrlimit(RLIMIT_NOFILE, &usual);
+    return strlen(clock_boot_id(clock_system())) == CLOCK_BOOT_ID_SIZE - 1 ? 0 : 3;
+}
+
+/* In a child, and before this process has read it. */
+static void a_boot_id_that_could_not_be_read_is_read_by_the_next_caller(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(child_without_descriptors());
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_time_that_the_host_was_suspended_does_not_count),
         cmocka_unit_test(the_clock_goes_with_the_loops_timers),
+        cmocka_unit_test(a_boot_id_that_could_not_be_read_is_read_by_the_next_caller),
         cmocka_unit_test(the_boot_id_is_one_and_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

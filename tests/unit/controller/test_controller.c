@@ -203,6 +203,19 @@ static void the_dice_are_the_same_for_the_same_seed(void **state)
 
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+/* What it started would look like machines of another boot, and no command would trust it. */
+static void a_controller_that_cannot_tell_its_boot_does_not_start(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    create_vm(f, "a");
+    loop_fake_set_boot_id(f->loop, "");
+    assert_int_equal(controller_start(f->controller, &f->reconciler, &err), -ERR_IO);
+    assert_non_null(strstr(err.message, "boot_id"));
+    settle(f);
+    assert_passes(f, 0, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +230,7 @@ int main(void)
         WITH_WORLD(a_resync_finds_a_change_whose_ring_was_lost),
         WITH_WORLD(without_inotify_it_looks_once_a_second),
         WITH_WORLD(the_dice_are_the_same_for_the_same_seed),
+        WITH_WORLD(a_controller_that_cannot_tell_its_boot_does_not_start),
         cmocka_unit_test_setup_teardown(
             a_stop_lets_commits_finish_and_frees_the_reconciler, set_up, tear_down_stopped),
     };
