@@ -146,7 +146,7 @@ static int64_t act_run_step(struct pass *pass)
         pass_finish_step(pass);
         return VERDICT_NOW;
     }
-    if (!provision->run.iid[0]) {
+    if (provision->run.started_at_ms == 0) {
         return begin_step(pass);
     }
     vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));

@@ -96,9 +96,9 @@ struct vm_step_record {
 /* The intent to run a step, committed before the guest hears of it. A run is found again in the
  * guest by a name made of the request, the steps' digest, the step and the try. */
 struct vm_step_run {
-    char iid[TEXT_ID_SIZE]; /* the instance it was begun in; "" : not begun */
+    char iid[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
     uint32_t tries;         /* of this step that were lost before */
-    int64_t started_at_ms;  /* wall */
+    int64_t started_at_ms;  /* wall; 0: not begun */
     uint64_t log_begin;     /* size of provision.log before: from there on it is the run's */
 };
 

@@ -101,7 +101,7 @@ static json_t *provision_to_json(const struct vm_provision *provision)
     json_put_flag(json, "failed", provision->is_failed);
     json_put_text(json, "done", provision->done);
     json_field_put_uint(json, "askedStep", provision->asked_step);
-    if (provision->run.iid[0] || provision->run.tries) {
+    if (provision->run.started_at_ms || provision->run.tries) {
         json_put(json, "run", step_run_to_json(&provision->run));
     }
     if (provision->n_steps) {

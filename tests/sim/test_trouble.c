@@ -8,6 +8,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "store/batch.h"
 #include "tests/sim/sim.h"
 #include "tests/support/loop_fake.h"
 
@@ -409,6 +410,37 @@ static void the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_con
     vm_record_clear(&after);
 }
 
+static void lose_record(struct sim *sim, const char *name)
+{
+    struct vm_record record = sim_record(sim, name);
+    struct store_batch *batch = store_batch_new();
+    struct error err = {.code = ERR_NONE};
+    store_batch_forget_vm(batch, name, record.desired->uid);
+    assert_int_equal(store_commit(sim->store, batch, &err), 0);
+    store_batch_free(batch);
+    vm_record_clear(&record);
+}
+
+/* The store was lost and the user applied the VMFile again: nobody knows the instance's id. */
+static void a_running_machine_without_a_record_is_provisioned(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_living_iid(sim, "web", before);
+    sim_kill(sim);
+    lose_record(sim, "web");
+    sim_start(sim);
+    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    sim_living_iid(sim, "web", after);
+    assert_string_equal(before, after);
+    assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 2);
+    sim_delete(sim, "web");
+    sim_wait(sim, "web", sim_is_gone, MINUTE_MS);
+}
+
 /* ---- ports ---- */
 
 static void an_ssh_port_taken_by_another_program_is_changed(void **state)
@@ -626,6 +658,7 @@ int main(void)
         SIM_TEST(a_lost_step_that_may_run_only_once_is_left_to_the_user),
         SIM_TEST(a_guest_that_never_keeps_a_connection_is_given_up),
         SIM_TEST(the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_controller),
+        SIM_TEST(a_running_machine_without_a_record_is_provisioned),
         SIM_TEST(a_step_that_is_always_lost_is_given_up),
         SIM_TEST(an_ssh_port_taken_by_another_program_is_changed),
         SIM_TEST(ports_that_are_all_taken_stall_the_vm),
