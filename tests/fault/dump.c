@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* dump DATA: what the store holds besides VMs' own records: names, leases, image records. */
+/* dump DATA: what the store holds besides VMs' own records: names, leases, image records,
+ * watched VMFiles. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/places.h"
+#include "store/sources.h"
 #include "store/store.h"
 
 static int dump_names(struct store *store, struct error *err)
@@ -44,6 +46,19 @@ static int dump_images(struct store *store, struct error *err)
     return rc;
 }
 
+static int dump_sources(struct store *store, struct error *err)
+{
+    struct source_list list = {.count = 0};
+    int rc = sources_list(store, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        const struct source_record *source = list.items[i];
+        printf("source %s %s\n", source->path, source_state_name(source->state));
+        printf("source %s applied \"%s\"\n", source->path, source->applied_sha);
+    }
+    source_list_clear(&list);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct places places = {.data_dir = NULL};
@@ -51,8 +66,9 @@ int main(int argc, char **argv)
     struct error err = {.code = ERR_NONE};
     int rc = places_init(&places, argc > 1 ? argv[1] : NULL, &err);
     if (rc == 0 && (rc = store_open(&places, &store, &err)) == 0 &&
-        (rc = dump_names(store, &err)) == 0 && (rc = dump_leases(store, &err)) == 0) {
-        rc = dump_images(store, &err);
+        (rc = dump_names(store, &err)) == 0 && (rc = dump_leases(store, &err)) == 0 &&
+        (rc = dump_images(store, &err)) == 0) {
+        rc = dump_sources(store, &err);
     }
     store_close(store);
     places_clear(&places);

@@ -74,7 +74,7 @@ count_vmctl() { # LIFE
 
 list_runs() { # EVERY
     local life name last n
-    for life in noop qemu; do
+    for life in $LIVES; do
         last=$(count_vmctld $life)
         for ((n = 1; n <= last; n += $1)); do echo "vmctld $life $n"; done
         while read -r name last; do
@@ -91,7 +91,7 @@ fi
 PARENT=$(scratch_parent)
 export PARENT
 trap 'rm -rf "$PARENT"' EXIT
-for life in noop qemu; do
+for life in $LIVES; do
     one vmctl $life none 0
     ! grep -E '^step .*: exit|^launches 0' "$PARENT/reference.$life" && grep -q 'nothing lives' "$PARENT/reference.$life" ||
         { echo "the undisturbed run failed:"; cat "$PARENT/reference.$life"; exit 1; }

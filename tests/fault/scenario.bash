@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MPL-2.0
-# What the fault suites share: a life of VMs in five commands, in a data directory of its own, and
+# What the fault suites share: lives of a VM in a few commands, in a data directory of its own, and
 # what the world looks like after each. VMCTL_BIN: vmctl, vmctld, fakeqemu, dump and the shim.
 #
 #   life=noop   a VM with cloud-init, provision steps and a forward, no hypervisor
 #   life=qemu   a VM of the QEMU backend with tests/support/fakeqemu.c in QEMU's place
+#   life=watch  a noop VM whose VMFile is watched: saved in place and by rename, broken, put right,
+#               and no longer watched
+# LIVES="watch" chooses among them.
 BIN=${VMCTL_BIN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build-test/bin}
 PATH=$BIN:$PATH
 SHIM=$BIN/libfault.so
-STEPS=(up change down again destroy)
+LIVES=${LIVES:-noop qemu watch}
 # The sanitizers' library comes after the shim, and that is meant.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1}:verify_asan_link_order=0
 
@@ -19,8 +22,10 @@ scratch() {
     unset VMCTL_FILE VMCTL_LOG FAULT_DO FAULT_AT FAULT_STICKY FAULT_LOG LD_PRELOAD
     mkdir -p "$work/project" "$HOME"
     cd "$work/project" || return
+    STEPS=(up change down again destroy)
+    : >"$work/image"
     case $life in
-    noop) : >"$work/image" ;;
+    watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
     qemu)
         qemu-img create -q -f qcow2 "$work/image" 64M
         printf '#!/bin/sh\necho "$$" >>"%s/launches"\nexec "%s/fakeqemu" "$@"\n' "$work" "$BIN" >"$work/qemu"
@@ -34,14 +39,19 @@ scratch() {
 # Marked, so that processes() finds what comes of it and nothing else.
 vmctl() { VMCTL_FAULT_WORK=$work command vmctl "$@"; }
 
-vmfile() { # MEMORY
+vmfile_text() { # MEMORY [STOP-TIMEOUT]
     local more='network "none"'
-    [ "$life" = qemu ] || more='backend "noop"; cloud-init
+    case $life in
+    noop) more='backend "noop"; cloud-init
   forward host=18080 guest=80
   provision "shell" { inline "true"; }
-  provision "shell" { inline "false || true"; }'
-    printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more" >VMFile.kdl
+  provision "shell" { inline "false || true"; }' ;;
+    watch) more="backend \"noop\"; stop-timeout ${2:-5}" ;;
+    esac
+    printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more"
 }
+
+vmfile() { vmfile_text "$@" >VMFile.kdl; }
 
 # One command of the life, by name.
 step() {
@@ -51,6 +61,12 @@ step() {
     down) vmctl down -q --timeout "$patience" ;;
     again) vmctl up -q --timeout "$patience" ;;
     destroy) vmctl down -q --destroy --timeout "$patience" ;;
+    watch) vmfile 512 5; vmctl up -q --watch --timeout "$patience" ;;
+    edit) vmfile 512 6; vmctl wait --file VMFile.kdl --ready --timeout "$patience" ;;
+    replace) vmfile_text 512 7 >new.kdl; mv new.kdl VMFile.kdl; vmctl wait --file VMFile.kdl --ready --timeout "$patience" ;;
+    break) echo 'vm "web" {' >VMFile.kdl; vmctl wait web --for=condition=Synced=False --timeout "$patience" ;;
+    repair) vmfile 512 8; vmctl wait --file VMFile.kdl --ready --timeout "$patience" ;;
+    unwatch) vmctl unwatch -q && vmfile 512 9 ;;
     esac
 }
 
@@ -64,19 +80,22 @@ with_fault() {
 # Trash is swept in the background, and by the next vmctld where one was killed.
 has_trash() { [ -n "$(ls -A "$data/trash" 2>/dev/null)" ]; }
 
+# A watched VMFile that no vmctld has looked at yet.
+is_pending() { [[ $(vmctl watch --list -o json 2>/dev/null) == *'"Pending"'* ]]; }
+
 # Once it is at rest, without what differs from run to run: times, pids, which controller looked
 # last, and how a QEMU ended whose parent was killed. The noop backend's own temporary files
 # are no part of the product.
 world() {
     local status deadline=$((SECONDS + 10))
-    while status=$(vmctl status web -o json 2>/dev/null); { [[ $status == *'"Reconciling"'* ]] || has_trash; } && [ $SECONDS -lt $deadline ]; do
+    while status=$(vmctl status web -o json 2>/dev/null); { [[ $status == *'"Reconciling"'* ]] || has_trash || is_pending; } && [ $SECONDS -lt $deadline ]; do
         vmctl controller start >/dev/null 2>&1 # the one that was killed leaves its last step undone
     done
     vmctl list -o name 2>&1
     sed -E "s#$work#WORK#g"'
         s/: [0-9]{13},?$/: TIME/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
         s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus|lastMessage|durationMs)":/d' <<<"$status"
-    dump "$data"
+    dump "$data" | sed "s#$work#WORK#g"
     (cd "$data" && find . -mindepth 1 -printf '%p %m\n' |
         sed -E 's#images/[0-9a-f]{64}#images/DIGEST#' |
         grep -vE '^\./(trash|vms|images/\.part|images/\.by-source|images|controller.log|noop/images|noop) |/(noop\.(json|disk)|DIGEST)\.tmp-' | sort)
@@ -135,14 +154,15 @@ clean_up() {
 # run_all SUITE SCRIPT: SCRIPT --one LINE for each line of $PARENT/runs, TEST_JOBS at once; each says
 # "ok …" or "FAILED: …". Then the closing line; 1 when one failed, or said nothing.
 run_all() {
-    local tried failures runs
+    local tried failures runs unreached
     xargs -P "${TEST_JOBS:-$(nproc)}" -L 1 "$2" --one <"$PARENT/runs" >"$PARENT/results" 2>&1
     runs=$(wc -l <"$PARENT/runs")
     failures=$(grep -c '^FAILED' "$PARENT/results")
     tried=$(($(grep -c '^ok' "$PARENT/results") + failures))
+    unreached=$(grep -c '^ok: .* was not reached$' "$PARENT/results")
     grep -v '^ok' "$PARENT/results" | head -n 300
     [ "$tried" = "$runs" ] || echo "$1: $runs were to be tried"
-    echo "$1: $tried tried, $failures failures"
+    echo "$1: $tried tried ($unreached not reached), $failures failures"
     [ "$failures" = 0 ] && [ "$tried" = "$runs" ] && [ "$tried" -gt 0 ]
 }
 

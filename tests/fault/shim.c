@@ -233,10 +233,19 @@ GUARD(MAPPING, MAP_FAILED, void *, mmap, NULL,
     (void *at, size_t n, int protection, int flags, int fd, off_t offset), at, n, protection, flags,
     fd, offset)
 
+/* The noop backend's machine and its script are files that stand in for a process: one that could
+ * not be read would be one that is dead, and that is a fault of the stand-in. */
+static bool is_stand_in(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    return strstr(path, "/noop/") || (name && strcmp(name, "/noop.json") == 0);
+}
+
 static int guarded_open(const char *name, int dir_fd, const char *path, int flags, mode_t mode)
 {
     bool makes = (flags & (O_CREAT | O_TRUNC)) != 0;
-    if (strikes(makes ? MAKING : READING, name, path)) {
+    bool is_counted = makes || !is_stand_in(path);
+    if (is_counted && strikes(makes ? MAKING : READING, name, path)) {
         return -1;
     }
     return REAL(openat)(dir_fd, path, flags, mode);
