@@ -39,8 +39,8 @@ static enum ssh_progress check_key(struct opening *opening, struct error *err)
 
 static enum ssh_progress no_key_left(struct opening *opening, struct error *err)
 {
-    if (opening->tried.len == 0) {
-        error_set(err, ERR_SSH_AUTH, "there is no private key to log in with");
+    if (opening->tried.len == 0) { /* nothing that the guest could mend by booting on */
+        error_set(err, ERR_KEY_UNREADABLE, "there is no private key to log in with");
         error_help(err, "name one in the VMFile: ssh { private-key \"~/.ssh/…\" }");
     } else {
         error_set(err, ERR_SSH_AUTH, "user '%s' was let in with none of these keys: %s",

@@ -214,13 +214,13 @@ static void an_explicit_key_that_is_missing_is_an_error_with_its_path(void **sta
     assert_non_null(strstr(fixture->err.message, "No such file or directory"));
 }
 
-static void only_missing_keys_is_an_auth_error(void **state)
+static void no_key_at_all_is_nothing_to_wait_for(void **state)
 {
     struct ssh_fixture *fixture = *state;
     struct ssh_target target = ssh_fixture_target(fixture);
     cleanup_free char *missing = mem_printf("%s/no_such_key", fixture->dir);
     target.keys[0] = (struct ssh_key){.path = missing};
-    assert_int_equal(open_with(fixture, &target), ERR_SSH_AUTH);
+    assert_int_equal(open_with(fixture, &target), ERR_KEY_UNREADABLE);
     assert_non_null(strstr(fixture->err.message, "no private key"));
 }
 
@@ -423,7 +423,7 @@ int main(void)
         test(a_wrong_key_is_an_auth_error_with_user_and_keys),
         test(later_keys_are_tried_and_missing_ones_skipped),
         test(an_explicit_key_that_is_missing_is_an_error_with_its_path),
-        test(only_missing_keys_is_an_auth_error),
+        test(no_key_at_all_is_nothing_to_wait_for),
         test(a_damaged_explicit_key_is_an_error_and_another_is_skipped),
         test(another_host_key_than_the_pinned_one_is_refused_with_both_fingerprints),
         test(without_a_pin_any_host_key_is_accepted),
