@@ -259,9 +259,9 @@ const struct command command_image = {
                "in the cache. A VM that has the URL uses the image, too.\n"
                "rm removes an image with all its names and prune all images that no VM needs, with the\n"
                "rests of downloads; neither touches one that a VM uses.\n\n"
-               "Private registries: `docker login` (~/.docker/config.json), or GITHUB_TOKEN for ghcr.io,\n"
-               "in the environment vmctld was started from. VMCTL_OCI_INSECURE lists registries\n"
-               "(HOST[:PORT],...) to speak to without TLS; those on this host always are.",
+               "Private registries: `docker login` (~/.docker/config.json, also with a credential helper),\n"
+               "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. VMCTL_OCI_INSECURE\n"
+               "lists registries (HOST[:PORT],...) to speak to without TLS; those on this host always are.",
     .examples = "  vmctl image pull https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
                 "  vmctl image pull --name debian oci://ghcr.io/org/debian:12\n"
                 "  vmctl image list -o wide\n"

@@ -284,7 +284,7 @@ static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct
     int rc = oci_reference_parse(
         fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
-        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, fill->work->login,
+        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &fill->work->login,
             &fill->layer, on_layer_found, fill);
     }
     return rc;

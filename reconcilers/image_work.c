@@ -45,7 +45,7 @@ void image_work_free(struct image_work *work)
         free(work->image.sha256);
         free(work->boot_id);
         oci_layer_clear(&work->layer);
-        free(work->login);
+        oci_login_clear(&work->login);
         image_conversion_clear(&work->conversion);
         part_clear(&work->part);
         free(work->path);
@@ -222,7 +222,7 @@ static int prepare_lookup(struct image_work *work, struct error *err)
     int rc = oci_reference_parse(
         work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
-        work->login = oci_login_find(reference.registry);
+        oci_login_find(reference.registry, &work->login);
         work->needs_layer = true;
     }
     return rc;

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "reconcilers/fetch/docker_config.h"
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/part.h"
 #include "reconcilers/image_convert.h"
@@ -39,8 +40,8 @@ struct image_work {
 
     /* out */
     /* One of these is true and nothing else is set but what it says, or all below is set. */
-    bool needs_layer; /* `layer` must be looked up, with `login` ("user:password", NULL: none) */
-    char *login;
+    bool needs_layer; /* `layer` must be looked up, with `login` */
+    struct oci_login login;
     bool needs_download; /* `part` is loaded */
     struct part part;
     /* Has a format: to be done. In: one that was done. */

@@ -109,6 +109,11 @@ int multi_new(struct loop *loop, struct multi **ret, struct error *err)
     return 0;
 }
 
+struct loop *multi_loop(const struct multi *m)
+{
+    return m->loop;
+}
+
 void multi_free(struct multi *m)
 {
     if (m) {

@@ -25,6 +25,7 @@ struct multi_transfer {
 
 int multi_new(struct loop *loop, struct multi **ret, struct error *err);
 void multi_free(struct multi *multi); /* all transfers must be stopped; NULL is fine */
+struct loop *multi_loop(const struct multi *multi); /* borrowed */
 
 /* Takes CURLOPT_PRIVATE. No byte moves before the loop's next turn. */
 void multi_start(struct multi *multi, struct multi_transfer *transfer);

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "controller/child.h"
+#include "reconcilers/fetch/docker_config.h"
+#include "reconcilers/fetch/multi.h"
 #include "reconcilers/fetch/oci_auth.h"
 #include "reconcilers/fetch/oci_manifest.h"
 #include "reconcilers/fetch/oci_reference.h"
@@ -16,6 +19,8 @@
 #include "specs/base/text.h"
 
 enum { MANIFEST_MAX = 4 * 1024 * 1024, TOKEN_ANSWER_MAX = 64 * 1024 };
+/* It may ask its user to unlock something. */
+enum { HELPER_TIMEOUT_MS = 30 * 1000 };
 
 struct lookup {
     struct op op; /* first: op_cancel() finds the lookup by it */
@@ -23,6 +28,8 @@ struct lookup {
     char *registry, *base, *repository;
     char *target;        /* of the manifest that is asked for: tag or "sha256:…" */
     char *basic;         /* value of an Authorization header; NULL: no credentials */
+    char *helper;        /* the program to ask for credentials; NULL: none, or asked already */
+    struct error helper_failure;
     char *authorization; /* what the registry is shown; NULL: nothing yet */
     bool is_indexed;     /* an index led to the manifest that is asked for */
     struct answer answer;
@@ -57,6 +64,7 @@ static void free_lookup(struct lookup *l)
     free(l->repository);
     free(l->target);
     free(l->basic);
+    free(l->helper);
     free(l->authorization);
     free(l);
 }
@@ -109,6 +117,10 @@ static int set_refused(const struct lookup *l, struct error *err)
     (void)error_set(err, ERR_IMAGE_DOWNLOAD, "registry %s refuses access%s (HTTP status %ld)",
         l->registry, l->basic ? " with the credentials given" : " without credentials",
         l->answer.status);
+    if (l->helper_failure.code != ERR_NONE) {
+        return error_help(err, "%s; log in: docker login %s", l->helper_failure.message,
+            l->registry);
+    }
     if (text_eq(l->registry, "ghcr.io")) {
         return error_help(err, "set GITHUB_TOKEN, then: vmctl controller stop; or log in: "
             "docker login ghcr.io");
@@ -156,8 +168,40 @@ static void ask_for_token(struct lookup *l, const struct oci_challenge *challeng
     l->stage = request_get(l->multi, &request, &l->answer, on_token, l);
 }
 
+static void authenticate(struct lookup *l);
+
+/* Without credentials it may still be let in: a token for the public is asked for just so. */
+static void on_helper(void *context, const struct error *err, const char *output)
+{
+    struct lookup *l = context;
+    cleanup_free char *credentials = err ? NULL : docker_helper_credentials(output);
+    l->stage = NULL;
+    if (credentials) {
+        l->basic = oci_basic(credentials);
+    } else if (err) {
+        l->helper_failure = *err;
+    }
+    authenticate(l);
+}
+
+static void ask_helper(struct lookup *l)
+{
+    cleanup_free char *helper = TAKE_PTR(l->helper);
+    const char *const argv[] = {helper, "get", NULL};
+    struct child_request request = {
+        .argv = argv,
+        .timeout_ms = HELPER_TIMEOUT_MS,
+        .standard_input = docker_helper_server(l->registry),
+    };
+    l->stage = child_start(multi_loop(l->multi), &request, on_helper, l);
+}
+
 static void authenticate(struct lookup *l)
 {
+    if (l->helper) {
+        ask_helper(l);
+        return;
+    }
     cleanup_with(oci_challenge_clear) struct oci_challenge challenge = {0};
     bool is_clear = l->answer.challenges && oci_challenge_parse(l->answer.challenges, &challenge);
     if (!is_clear || l->authorization || (!challenge.is_bearer && !l->basic)) {
@@ -249,7 +293,7 @@ static void on_manifest(void *context, const struct error *err)
 }
 
 struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
-    const char *login, struct oci_layer *layer, op_done_fn *done, void *context)
+    const struct oci_login *login, struct oci_layer *layer, op_done_fn *done, void *context)
 {
     struct lookup *l = mem_new(struct lookup);
     l->op.cancel = cancel_lookup;
@@ -258,7 +302,8 @@ struct op *oci_find_layer(struct multi *multi, const struct oci_reference *refer
     l->base = mem_strdup(reference->base);
     l->repository = mem_strdup(reference->repository);
     l->target = mem_strdup(reference->target);
-    l->basic = login ? oci_basic(login) : NULL;
+    l->basic = login->credentials ? oci_basic(login->credentials) : NULL;
+    l->helper = mem_strdup(login->helper);
     l->layer = layer;
     l->done = done;
     l->context = context;

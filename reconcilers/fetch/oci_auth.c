@@ -238,46 +238,7 @@ char *oci_token_read(const char *bytes, size_t n)
     return is_good ? mem_strdup(token) : NULL;
 }
 
-/* ---- credentials ---- */
-
-/* Keys of auths are registries, some with a scheme and a path around them. */
-static bool is_key_of(const char *key, const char *registry)
-{
-    static const char hub[] = "index.docker.io";
-    const char *host = strstr(key, "://");
-    host = host ? host + strlen("://") : key;
-    size_t n = strcspn(host, "/");
-    bool is_hub = strcasecmp(registry, "docker.io") == 0
-        || strcasecmp(registry, "registry-1.docker.io") == 0;
-    return is_word(host, n, registry) || (is_hub && is_word(host, n, hub));
-}
-
-static char *decode_login(const json_t *entry)
-{
-    const char *auth = json_text(entry, "auth");
-    const char *user = json_text(entry, "username");
-    const char *password = json_text(entry, "password");
-    cleanup_buf struct buf out = BUF_INIT(TOKEN_MAX);
-    if (auth && auth[0] && base64_decode(&out, auth, strlen(auth)) && out.len > 0
-        && strlen(buf_str(&out)) == out.len && strchr(buf_str(&out), ':')) {
-        return buf_steal(&out);
-    }
-    return user && password ? mem_printf("%s:%s", user, password) : NULL;
-}
-
-char *oci_config_login(const char *bytes, size_t n, const char *registry)
-{
-    cleanup_json json_t *config = json_loadb(bytes, n, 0, NULL);
-    const char *key;
-    json_t *entry;
-    json_object_foreach (json_object_get(config, "auths"), key, entry) {
-        char *login = is_key_of(key, registry) ? decode_login(entry) : NULL;
-        if (login) {
-            return login;
-        }
-    }
-    return NULL;
-}
+/* ---- the header ---- */
 
 char *oci_basic(const char *login)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Getting past a registry's 401, as text: challenges (RFC 9110, 11.6.1), the token protocol of the
- * Distribution project ("Token Authentication Specification"), Docker's config.json. Pure.
+ * Distribution project ("Token Authentication Specification"). Pure.
  */
 #pragma once
 
@@ -34,9 +34,6 @@ bool oci_realm_is_trusted(const char *base, const char *realm);
 /* The token in a token server's answer; NULL: none, or one that must not stand in a header. free()
  * it. */
 char *oci_token_read(const char *bytes, size_t n);
-
-/* "user:password" for a registry in config.json (auths), NULL: none. free() it. */
-char *oci_config_login(const char *bytes, size_t n, const char *registry);
 
 /* Values of the Authorization header. free() them. */
 char *oci_basic(const char *login);

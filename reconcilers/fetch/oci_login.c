@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "reconcilers/fetch/oci_auth.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -22,18 +21,20 @@ static char *config_path(void)
                                      : fs_join(places_home(), ".docker/config.json");
 }
 
-char *oci_login_find(const char *registry)
+void oci_login_find(const char *registry, struct oci_login *ret)
 {
     const char *github = getenv("GITHUB_TOKEN");
+    *ret = (struct oci_login){.credentials = NULL};
     if (strcasecmp(registry, "ghcr.io") == 0 && github && github[0]) {
-        return mem_printf("x-access-token:%s", github); /* any user name will do */
+        ret->credentials = mem_printf("x-access-token:%s", github); /* any user name will do */
+        return;
     }
     cleanup_free char *path = config_path();
     cleanup_buf struct buf text = BUF_INIT(CONFIG_MAX);
     struct error err = {0};
     if (fs_exists(path) && fs_read_file(path, &text, &err) < 0) {
         log_debug("oci", "%s", err.message);
-        return NULL;
+        return;
     }
-    return oci_config_login(buf_str(&text), text.len, registry);
+    docker_config_login(buf_str(&text), text.len, registry, ret);
 }

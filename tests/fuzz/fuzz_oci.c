@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "reconcilers/fetch/docker_config.h"
 #include "reconcilers/fetch/oci_auth.h"
 #include "reconcilers/fetch/oci_manifest.h"
 #include "reconcilers/fetch/oci_reference.h"
@@ -61,9 +62,13 @@ static void read_manifest(const char *text, size_t n)
 static void read_secrets(const char *text, size_t n)
 {
     cleanup_free char *token = oci_token_read(text, n);
-    cleanup_free char *login = oci_config_login(text, n, "ghcr.io");
+    cleanup_free char *answer = docker_helper_credentials(text);
+    cleanup_with(oci_login_clear) struct oci_login login = {.credentials = NULL};
+    docker_config_login(text, n, "ghcr.io", &login);
     must(!token || !strpbrk(token, " \r\n\t"));
-    must(!login || strchr(login, ':'));
+    must(!answer || strchr(answer, ':'));
+    must(!login.credentials || strchr(login.credentials, ':'));
+    must(!login.helper || !strpbrk(login.helper, "/ \n"));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

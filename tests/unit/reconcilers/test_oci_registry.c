@@ -8,9 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "reconcilers/backend/backend.h"
@@ -299,6 +301,62 @@ static void a_wrong_password_is_told_and_not_shown(void **state)
     assert_null(strstr(f->m.error.message, "hunter2"));
 }
 
+/* docker-credential-test in PATH does as the shell script says; config.json names it. */
+static void use_helper(struct fixture *f, const char *script)
+{
+    static const char config[] = "{\"credsStore\":\"test\"}";
+    cleanup_free char *text = mem_printf("#!/bin/sh\n%s\n", script);
+    cleanup_free char *path = media_host_file(&f->m, "docker-credential-test", text, strlen(text));
+    free(media_host_file(&f->m, "config.json", config, strlen(config)));
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+/* What runs in between finds its programs where they were. */
+static enum error_code fetch_with_path(struct fixture *f, const char *name)
+{
+    cleanup_free char *path = mem_strdup(getenv("PATH"));
+    cleanup_free char *with_helper = mem_printf("%s:%s", f->m.dir, path);
+    setenv("PATH", with_helper, 1);
+    enum error_code code = fetch(f, name, NULL);
+    setenv("PATH", path, 1);
+    return code;
+}
+
+static void a_credential_helper_is_asked_by_its_protocol(void **state)
+{
+    struct fixture *f = *state;
+    free(push(f, "v1", OCI_QCOW2_LAYER, f->bytes, SIZE, "disk.qcow2"));
+    cleanup_free char *script = mem_printf(
+        "[ \"$1\" = get ] && [ \"$(cat)\" = 127.0.0.1:%u ] || exit 9\n"
+        "echo '{\"Username\":\"" REGISTRY_USER "\",\"Secret\":\"" REGISTRY_PASSWORD "\"}'",
+        registry_port(f->registry));
+    use_helper(f, script);
+    assert_int_equal(fetch_with_path(f, "org/disk:v1"), ERR_NONE);
+    assert_is_cached(f);
+}
+
+static void a_credential_helper_that_fails_is_named(void **state)
+{
+    struct fixture *f = *state;
+    free(push(f, "v1", OCI_QCOW2_LAYER, f->bytes, SIZE, "disk.qcow2"));
+    use_helper(f, "echo credentials not found; exit 1");
+    assert_int_equal(fetch_with_path(f, "org/disk:v1"), ERR_IMAGE_DOWNLOAD);
+    assert_non_null(strstr(error_help_text(&f->m.error), "credentials not found"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "docker login 127.0.0.1:"));
+    assert_int_equal(fetch(f, "org/disk:v1", NULL), ERR_IMAGE_DOWNLOAD);
+    assert_non_null(strstr(error_help_text(&f->m.error), "'docker-credential-test': not found"));
+}
+
+static void a_public_image_needs_no_helper(void **state)
+{
+    struct fixture *f = *state;
+    free(push(f, "v1", OCI_QCOW2_LAYER, f->bytes, SIZE, "disk.qcow2"));
+    use_helper(f, "touch \"$0.ran\"");
+    assert_int_equal(fetch_with_path(f, "org/disk:v1"), ERR_NONE);
+    cleanup_free char *ran = fs_join(f->m.dir, "docker-credential-test.ran");
+    assert_false(fs_exists(ran));
+}
+
 /* ---- a scripted one ---- */
 
 static void add_rule(struct fixture *f, struct http_rule rule)
@@ -500,6 +558,9 @@ int main(void)
         TEST(an_image_without_a_disk_lists_its_layers, setup),
         TEST(a_private_registry_wants_the_login_of_config_json, setup_with_login),
         TEST(a_wrong_password_is_told_and_not_shown, setup_with_login),
+        TEST(a_credential_helper_is_asked_by_its_protocol, setup_with_login),
+        TEST(a_credential_helper_that_fails_is_named, setup_with_login),
+        TEST(a_public_image_needs_no_helper, setup),
         TEST(a_token_is_got_with_the_login_and_shown_to_the_registry_alone, setup_without_registry),
         TEST(a_login_is_not_sent_to_a_stranger, setup_without_registry),
         TEST(a_registry_that_refuses_its_own_token_is_asked_no_third_time, setup_without_registry),
@@ -512,5 +573,6 @@ int main(void)
         TEST(junk_for_a_manifest_is_told, setup_without_registry),
         TEST(a_cancelled_lookup_leaves_nothing_behind, setup_without_registry),
     };
+    signal(SIGPIPE, SIG_IGN); /* as vmctld does: a helper need not read its input */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

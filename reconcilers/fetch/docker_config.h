@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What `docker login` left behind: config.json (docker-login(1), "Credential store"), and the
+ * protocol of the helper programs that it may name (docker-credential-helpers). Pure.
+ */
+#pragma once
+
+#include <stddef.h>
+
+/* How to log in to a registry. Zero: not at all. */
+struct oci_login {
+    char *credentials; /* "user:password"; a secret. NULL: unknown */
+    char *helper;      /* the program that may know them, "docker-credential-pass"; NULL: none */
+};
+void oci_login_clear(struct oci_login *login);
+
+/* From config.json: auths, else credHelpers, else credsStore. What makes no sense counts as absent. */
+void docker_config_login(const char *bytes, size_t n, const char *registry, struct oci_login *ret);
+
+/* The name under which `docker login` gives a registry to a helper. Borrowed from the argument. */
+const char *docker_helper_server(const char *registry);
+
+/* "user:password" in what a helper's `get` printed; NULL: none that is one. free() it. */
+char *docker_helper_credentials(const char *output);
