@@ -27,6 +27,7 @@ struct run_values {
     const char *key;
     bool removes;
     bool keeps_failed;
+    bool keeps_ports;
 };
 
 static const struct arg_option options[] = {
@@ -37,6 +38,8 @@ static const struct arg_option options[] = {
         "destroy the VM in the end, however this ends"},
     {"keep-on-failure", 0, ARG_FLAG, offsetof(struct run_values, keeps_failed), NULL,
         "with --rm: keep the VM when the command fails"},
+    {"service-ports", 0, ARG_FLAG, offsetof(struct run_values, keeps_ports), NULL,
+        "forward from the VMFile's host ports, not from free ones"},
     {"user", 'u', ARG_TEXT, offsetof(struct run_values, user), "USER",
         "the guest's user [default: the VMFile's, vm]"},
     {"key", 'i', ARG_TEXT, offsetof(struct run_values, key), "PATH", "private key to try first"},
@@ -128,7 +131,13 @@ static void tell_names(const struct job *job, const char *word)
 /* stdout is the command's. */
 static void tell_created(const struct cli *cli, const struct ask *ask, size_t i)
 {
-    cli_note(cli, "%s: created", ask->wishes[i].name);
+    const struct vm_spec *spec = ask->wishes[i].spec;
+    cli_note(cli, "%s: created", spec->name);
+    for (size_t j = 0; j < spec->network.n_forwards; j++) {
+        const struct spec_forward *forward = &spec->network.forwards[j];
+        cli_note(cli, "%s: 127.0.0.1:%u -> %u/%s", spec->name, forward->host_port,
+            forward->guest_port, forward_protocol_name(forward->protocol));
+    }
 }
 
 static int bring_up_once(struct job *job, struct error *err)
@@ -136,6 +145,7 @@ static int bring_up_once(struct job *job, struct error *err)
     const struct wish pattern = {
         .must_be_new = true,
         .owner = job->owner,
+        .holds_ports = !job->values->keeps_ports,
         .sets_power = true,
         .power = POWER_RUNNING,
         .provision = PROVISION_ON_START,
@@ -154,7 +164,8 @@ static int bring_up_once(struct job *job, struct error *err)
     return ask_carry_out(job->cli, &ask, &job->values->follow, err);
 }
 
-/* Four digits are easy to type; when another job has just the same, other ones are taken. */
+/* Four digits are easy to type; when another job has just the same, or one of the ports, other ones
+ * are taken. */
 static int bring_up(struct job *job, struct error *err)
 {
     enum { TRIES = 20 };
@@ -166,7 +177,8 @@ static int bring_up(struct job *job, struct error *err)
         (void)snprintf(suffix, sizeof(suffix), "run-%04x", dice);
         temporary_clear(&job->vms);
         error_clear(err);
-        rc = temporary_make(&job->project, job->name, suffix, &job->vms, err);
+        rc = temporary_make(
+            &job->project, job->name, suffix, job->values->keeps_ports, &job->vms, err);
         if (rc == 0) {
             rc = bring_up_once(job, err);
         }
@@ -295,10 +307,11 @@ const struct command command_run = {
     .usage = "[OPTIONS] [FILE] -- COMMAND [ARGS...]",
     .details = "Makes a VM like the VMFile's under a name of its own (web-run-a1b2), so any number\n"
                "of jobs can run at once, brings it up with what it depends on, and runs the\n"
-               "command in it. Ends with the command's exit status, or with 255 when the\n"
-               "connection failed. Only the command's output is on stdout. With --rm the VM is\n"
-               "destroyed in the end, also on Ctrl-C, SIGTERM and SIGHUP, and by the controller\n"
-               "when vmctl itself is killed.",
+               "command in it. Forwards lead from free ports of the host, which are told, unless\n"
+               "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
+               "status, or with 255 when the connection failed. Only the command's output is on\n"
+               "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"
+               "SIGHUP, and by the controller when vmctl itself is killed.",
     .examples = "  vmctl run --rm -- uname -a\n"
                 "  vmctl run --rm ci/VMFile.kdl -- sh -c 'cd /tmp && make test'\n"
                 "  tar -c . | vmctl run --rm --name web -- tar -tv",

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "cli/free_port.h"
 #include "cli/project.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -26,17 +28,30 @@ static void rename_all(struct vm_spec *spec, const char *suffix)
     }
 }
 
-int temporary_make(const struct project *project, const char *name, const char *suffix,
-    struct temporary *ret, struct error *err)
+static void choose_ports(struct vm_spec *spec, uint32_t *cursor)
 {
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        struct spec_forward *forward = &spec->network.forwards[i];
+        forward->host_port = free_port_next(forward->protocol, cursor);
+    }
+}
+
+int temporary_make(const struct project *project, const char *name, const char *suffix,
+    bool keeps_ports, struct temporary *ret, struct error *err)
+{
+    uint32_t cursor = 0;
     cleanup_with(targets_clear) struct targets originals = {.count = 0};
     cleanup_with(temporary_clear) struct temporary made = {.specs = NULL};
+    (void)!getrandom(&cursor, sizeof(cursor), 0); /* jobs that begin at once seldom meet */
     targets_add(&originals, name);
     targets_add_dependencies(project, &originals);
     made.specs = mem_calloc(originals.count, sizeof(*made.specs));
     for (size_t i = 0; i < originals.count; i++) {
         struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.names[i]));
         rename_all(spec, suffix);
+        if (!keeps_ports) {
+            choose_ports(spec, &cursor);
+        }
         targets_add(&made.names, spec->name);
         made.specs[i] = spec;
         int rc = wish_read_files(spec, err);

@@ -2,9 +2,11 @@
 /*
  * VMs made from a VMFile's for one job, beside those that `up` makes: `web` becomes `web-run-a1b2`,
  * so any number of jobs run at once from one file. What a VM depends on comes along under the same
- * suffix. They belong to no VMFile (no `up` or `down` touches them) and, with an owner, go with it.
+ * suffix. Their forwards lead from free ports of the host, unless the VMFile's are asked for. They belong to no VMFile (no `up` or `down` touches them) and, with an owner, go with it.
  */
 #pragma once
+
+#include <stdbool.h>
 
 #include "cli/targets.h"
 #include "specs/vm_spec.h"
@@ -19,5 +21,5 @@ struct temporary {
 
 /* Copies the VM of the project and those it depends on, with their files read; suffix "run-a1b2". */
 int temporary_make(const struct project *project, const char *name, const char *suffix,
-    struct temporary *ret, struct error *err);
+    bool keeps_ports, struct temporary *ret, struct error *err);
 void temporary_clear(struct temporary *temporary);

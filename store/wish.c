@@ -13,6 +13,7 @@
 #include "specs/base/text.h"
 #include "store/batch.h"
 #include "store/bell.h"
+#include "store/port_lease.h"
 
 /* One wish being tried: what is stored, what it becomes, what to tell. */
 struct attempt {
@@ -245,12 +246,21 @@ static bool has_changed(const struct attempt *attempt)
     return !json_equal(before, after);
 }
 
+/* Taken in the transaction that creates it: of two that chose one port, one finds it taken. */
+static bool takes_ports(const struct attempt *attempt)
+{
+    return attempt->wish->holds_ports && !attempt->record.desired;
+}
+
 static void write_next(struct store_batch *batch, struct attempt *attempt)
 {
     const struct vm_desired *stored = attempt->record.desired;
     if (has_changed(attempt)) {
         attempt->next->generation++;
         store_batch_put_desired(batch, attempt->next, stored ? stored->revision : 0);
+    }
+    if (takes_ports(attempt)) {
+        port_lease_take(batch, attempt->next);
     }
     memcpy(attempt->outcome.uid, attempt->next->uid, TEXT_ID_SIZE);
     attempt->outcome.generation = attempt->next->generation;
@@ -278,7 +288,7 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     change_owner(attempt);
     change_power(attempt);
     change_tokens(attempt);
-    return 0;
+    return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
 }
 
 static int work_out_all(struct store *store, struct attempt *attempts, size_t count,

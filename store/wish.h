@@ -33,6 +33,8 @@ struct wish {
     bool must_be_new;           /* a VM of that name is a conflict */
     uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: nobody's */
     bool disowns;               /* it is nobody's from now on */
+    bool holds_ports;           /* a new VM holds the host ports of its forwards before it starts: one
+                                 * that another VM holds is a conflict */
     bool takes_over;            /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
@@ -70,7 +72,7 @@ struct wish_outcome {
 /*
  * Applies the wishes (of different VMs) in one transaction: all of them or none.
  * Returns 0 and ret[0 … count-1] (wish_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and no
- * such VM), -ERR_VM_CONFLICT (belongs to another VMFile, or is not new), -ERR_VM_DELETING, a store error.
+ * such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held), -ERR_VM_DELETING, a store error.
  * Deleting what is being deleted already succeeds.
  */
 int wish_apply(struct store *store, const struct wish *wishes, size_t count,

@@ -108,6 +108,45 @@ begin() {
     no_vms
 }
 
+@test "jobs of a VMFile that forwards a port run at once, each with a port of its own" {
+    printf 'vm "web" { backend "noop"; image "%s"; forward host=18080 guest=80 }\n' "$work/image" \
+        >VMFile.kdl
+    vmctl up -q
+    local i jobs=()
+    mkfifo "$work/fifo"
+    for i in {1..8}; do
+        vmctl run --rm -- sh -c 'echo up; read -r line <"$0"' "$work/fifo" \
+            >>"$work/out" 2>"$work/err.$i" 3>&- &
+        jobs+=($!)
+    done
+    all_up() { [ "$(grep -c up "$work/out")" -eq 8 ]; }
+    await all_up
+    local name
+    name=$(vmctl list -o name | sed -n '/run/{p;q}')
+    [[ $(vmctl port "$name") =~ 80/tcp\ -\>\ 127.0.0.1:(2|3)[0-9]{4} ]]
+    exec 5<>"$work/fifo"
+    printf '\n%.0s' {1..8} >&5
+    for i in "${jobs[@]}"; do wait "$i"; done
+    exec 5>&-
+    cat "$work"/err.*
+    sed -n 's|^web-run-[0-9a-f]*: 127.0.0.1:\([0-9]*\) -> 80/tcp$|\1|p' "$work"/err.* \
+        | sort -u >"$work/ports"
+    [ "$(wc -l <"$work/ports")" -eq 8 ]
+    [ "$(vmctl list -o name)" = web ]
+}
+
+@test "--service-ports takes the VMFile's ports, which only one VM has at a time" {
+    printf 'vm "web" { backend "noop"; image "%s"; forward host=18081 guest=80 }\n' "$work/image" \
+        >VMFile.kdl
+    run vmctl run --rm --service-ports -- true
+    [ "$status" -eq 0 ]
+    [[ $output == *": 127.0.0.1:18081 -> 80/tcp"* ]]
+    vmctl up -q
+    run vmctl run --rm --service-ports -- true
+    [ "$status" -eq 1 ]
+    [[ $output == *"error[vmctl::network::port_taken]"*"is used by vm 'web'"* ]]
+}
+
 @test "a signal ends the command and destroys the VM" {
     vmfile web
     local pair

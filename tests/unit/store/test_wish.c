@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/wish.h"
 
+#include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
 #include "tests/unit/store/store_fixture.h"
@@ -571,6 +572,46 @@ static void what_goes_with_wishes_can_refuse_them(void **state)
     vm_spec_free(spec);
 }
 
+static struct vm_spec *a_forwarded_spec(const char *name, uint16_t host_port)
+{
+    struct vm_spec *spec = a_spec(name, 1024);
+    spec->network.forwards = mem_calloc(1, sizeof(*spec->network.forwards));
+    spec->network.n_forwards = 1;
+    spec->network.forwards[0] = (struct spec_forward){FORWARD_TCP, host_port, 80};
+    return spec;
+}
+
+static void a_new_vm_holds_its_ports_at_once_when_asked_to(void **state)
+{
+    struct fixture *f = *state;
+    struct vm_spec *one = a_forwarded_spec("one", 20001), *two = a_forwarded_spec("two", 20001);
+    struct vm_spec *three = a_forwarded_spec("three", 20003);
+    char uid[TEXT_ID_SIZE];
+    struct error err = {0};
+    struct wish wish = {.name = "one", .spec = one, .holds_ports = true};
+    assert_int_equal(apply(f->store, wish), WISH_CREATED);
+    cleanup_free char *holder = NULL;
+    must(store_lease_holder(f->store, "tcp/20001", uid, &holder, &err), &err);
+    assert_string_equal(holder, "one");
+    assert_int_equal(apply(f->store, wish), WISH_UNCHANGED);
+
+    wish.name = "two";
+    wish.spec = two;
+    err = apply_failing(f->store, wish);
+    assert_int_equal(err.code, ERR_VM_CONFLICT);
+    assert_non_null(strstr(err.message, "tcp/20001 of vm 'two' is used by vm 'one'"));
+    struct vm_record record = get_vm(f->store, "two");
+    assert_null(record.desired);
+    wish.holds_ports = false; /* whoever does not ask for that waits for its start */
+    assert_int_equal(apply(f->store, wish), WISH_CREATED);
+    wish = (struct wish){.name = "three", .spec = three, .holds_ports = true};
+    assert_int_equal(apply(f->store, wish), WISH_CREATED);
+    vm_record_clear(&record);
+    vm_spec_free(one);
+    vm_spec_free(two);
+    vm_spec_free(three);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_open, fixture_tear_down)
 
 int main(void)
@@ -605,6 +646,7 @@ int main(void)
         TEST(a_wish_without_a_spec_may_be_for_vms_of_one_vmfile_only),
         TEST(what_goes_with_wishes_is_asked_for_at_every_try_and_true_with_them),
         TEST(what_goes_with_wishes_can_refuse_them),
+        TEST(a_new_vm_holds_its_ports_at_once_when_asked_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
