@@ -107,14 +107,15 @@ static enum reason reason_of(enum exit_cause cause)
 
 static void tell(struct pass *pass, enum exit_cause cause)
 {
-    static const char *const words[EXIT_CAUSE_COUNT_] = {
+    const struct backend_words *backend = pass->vm->backend->words;
+    const char *const words[EXIT_CAUSE_COUNT_] = {
         [EXIT_NONE] = "the start was interrupted with the controller",
         [EXIT_BY_USER] = "stopped",
         [EXIT_GUEST_SHUTDOWN] = "the guest powered itself off",
         [EXIT_GUEST_PANIC] = "the guest's kernel panicked",
-        [EXIT_INTERNAL_ERROR] = "QEMU reported an internal error",
-        [EXIT_PROCESS_DIED] = "the QEMU process died",
-        [EXIT_START_FAILED] = "QEMU did not come up",
+        [EXIT_INTERNAL_ERROR] = backend->internal_error,
+        [EXIT_PROCESS_DIED] = backend->died,
+        [EXIT_START_FAILED] = backend->not_up,
         [EXIT_HOST_REBOOT] = "the host was rebooted",
         [EXIT_LIVENESS_FAILED] = "stopped because its `live` probes failed",
     };
@@ -128,13 +129,8 @@ static void tell(struct pass *pass, enum exit_cause cause)
  * know what the one before it did, and says nothing. */
 static const char *how_it_stopped(const struct pass *pass)
 {
-    static const char *const words[MACHINE_COMMAND_COUNT_] = {
-        [MACHINE_POWERDOWN] = "the guest shut down",
-        [MACHINE_QUIT] = "the guest did not shut down in time; QEMU was told to quit",
-        [MACHINE_TERMINATE] = "QEMU did not quit when told to; it was ended by SIGTERM",
-        [MACHINE_KILL] = "QEMU did not end on SIGTERM; it was killed",
-    };
     const struct vm *vm = pass->vm;
+    const char *const *words = vm->backend->words->stops;
     bool is_called_off = vm->last_command == MACHINE_KILL && pass->situation.rung < RUNG_KILL;
     return vm->has_guest_left          ? words[MACHINE_POWERDOWN]
            : vm->last_command_ms == 0 ? NULL
@@ -142,7 +138,7 @@ static const char *how_it_stopped(const struct pass *pass)
                                       : words[vm->last_command];
 }
 
-/* The last words of QEMU; of one that was given up in silence, that it was silent; of one whose guest
+/* The last words of the machine; of one that was given up in silence, that it was silent; of one whose guest
  * was ended, what was recorded when that was decided. */
 static char *last_words(const struct pass *pass, enum exit_cause cause)
 {
@@ -155,7 +151,7 @@ static char *last_words(const struct pass *pass, enum exit_cause cause)
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
     return mem_strdup(output           ? output
-                      : is_given_up ? "it did not answer on its QMP socket"
+                      : is_given_up ? pass->vm->backend->words->silence
                                     : NULL);
 }
 

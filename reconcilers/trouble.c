@@ -110,11 +110,13 @@ static void tell_crash_loop(struct pass *pass, const char *last)
     error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
         "it ended %u times in a row (%s)%s%s", restart->count,
         exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
-    if (restart->last_cause == EXIT_GUEST_SHUTDOWN || restart->last_cause == EXIT_LIVENESS_FAILED) {
+    const char *log = pass->vm->backend->words->log;
+    if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
+        restart->last_cause == EXIT_LIVENESS_FAILED) {
         error_help(&error, "see what the guest said: vmctl log %s --console; once mended: "
             "vmctl up --name %s", name, name);
     } else {
-        error_help(&error, "see qemu.log in %s; once mended: vmctl up --name %s", dir, name);
+        error_help(&error, "see %s in %s; once mended: vmctl up --name %s", log, dir, name);
     }
     stall(pass, REASON_CRASH_LOOP_BACK_OFF, &error);
 }

@@ -193,8 +193,19 @@ struct guest_ops {
         struct step_result *result, op_done_fn *done, void *context);
 };
 
+/* What people are told of its machines: each a clause without a full stop. */
+struct backend_words {
+    const char *died;
+    const char *internal_error;
+    const char *not_up;  /* it was started, and never answered */
+    const char *silence; /* why that was given up */
+    const char *stops[MACHINE_COMMAND_COUNT_]; /* how it stopped, by the last command it needed */
+    const char *log; /* its own log in the VM's directory; NULL none */
+};
+
 struct backend {
     const char *name;
+    const struct backend_words *words;
     bool is_fixed; /* a machine that runs cannot be changed, paused or resumed */
     const char *handle; /* what vm_instance.pid is: "pid", "zone" */
     const struct machine_ops *machine;

@@ -12,10 +12,22 @@
 #include "specs/base/mem.h"
 #include "specs/base/places.h"
 
+static const struct backend_words words = {
+    .died = "the noop machine died",
+    .internal_error = "the noop machine reported an internal error",
+    .not_up = "the noop machine did not come up",
+    .silence = "the noop machine did not answer",
+    .stops = {[MACHINE_POWERDOWN] = "the guest shut down",
+        [MACHINE_QUIT] = "the guest did not shut down in time; the noop machine was told to quit",
+        [MACHINE_TERMINATE] = "the noop machine did not quit when told to; it was terminated",
+        [MACHINE_KILL] = "the noop machine did not end when terminated; it was killed"},
+};
+
 const struct backend *backend_noop(void)
 {
     static const struct backend noop = {
         .name = "noop",
+        .words = &words,
         .handle = "pid",
         .machine = &noop_machine_ops,
         .media = &noop_media_ops,

@@ -8,10 +8,25 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
+/* Whatever the rung, a zone is halted. */
+#define HALTED "the guest did not shut down in time; its zone was halted"
+
+static const struct backend_words words = {
+    .died = "the zone went down",
+    .internal_error = "propolis-server reported an internal error",
+    .not_up = "propolis-server did not come up",
+    .silence = "propolis-server did not answer",
+    .stops = {[MACHINE_POWERDOWN] = "the guest shut down",
+        [MACHINE_QUIT] = HALTED,
+        [MACHINE_TERMINATE] = HALTED,
+        [MACHINE_KILL] = HALTED},
+};
+
 const struct backend *backend_propolis(void)
 {
     static struct backend propolis = {
         .name = "propolis",
+        .words = &words,
         .is_fixed = true,
         .handle = "zone",
         .machine = &propolis_machine_ops,

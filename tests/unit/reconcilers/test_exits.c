@@ -32,12 +32,52 @@ static void a_process_that_is_gone_died(void **state)
     struct pass *pass = an_exit(*state, JOURNAL_NONE, 1000);
     pass->machine.exit_status = 9;
     pass->machine.last_output = "qemu: oh";
+    pass->vm->backend = backend_qemu();
     const struct vm_restart *restart = recorded(pass);
     assert_int_equal(restart->last_cause, EXIT_PROCESS_DIED);
     assert_int_equal(restart->last_exit_status, 9);
     assert_string_equal(restart->last_message, "qemu: oh");
     assert_string_equal(pass->patch->events[0].message, "the QEMU process died: qemu: oh");
     assert_true(pass->patch->events[0].is_warning);
+}
+
+static void what_died_or_was_silent_is_called_by_its_backends_name(void **state)
+{
+    struct pass_fixture *f = *state;
+    const struct {
+        const struct backend *backend;
+        const char *died, *silence, *killed;
+    } expected[] = {
+        {backend_qemu(), "the QEMU process died",
+            "QEMU did not come up: QEMU did not answer on its QMP socket",
+            "QEMU did not end on SIGTERM; it was killed"},
+        {backend_noop(), "the noop machine died",
+            "the noop machine did not come up: the noop machine did not answer",
+            "the noop machine did not end when terminated; it was killed"},
+        {backend_propolis(), "the zone went down",
+            "propolis-server did not come up: propolis-server did not answer",
+            "the guest did not shut down in time; its zone was halted"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        f->vm.backend = expected[i].backend;
+        struct pass *pass = an_exit(f, JOURNAL_NONE, 1000);
+        (void)recorded(pass);
+        assert_string_equal(pass->patch->events[0].message, expected[i].died);
+
+        (void)an_exit(f, JOURNAL_STOP, 1000);
+        f->status->instance.cause = EXIT_START_FAILED;
+        pass = begin(f);
+        (void)recorded(pass);
+        assert_string_equal(pass->patch->events[0].message, expected[i].silence);
+
+        (void)an_exit(f, JOURNAL_STOP, 1000);
+        f->status->instance.cause = EXIT_BY_USER;
+        pass = begin(f);
+        pass->vm->last_command = MACHINE_KILL;
+        pass->vm->last_command_ms = 1;
+        pass->situation.rung = RUNG_KILL;
+        assert_string_equal(recorded(pass)->last_message, expected[i].killed);
+    }
 }
 
 static void a_start_that_never_answered_failed(void **state)
@@ -216,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_process_that_is_gone_died),
+        TEST(what_died_or_was_silent_is_called_by_its_backends_name),
         TEST(a_start_that_never_answered_failed),
         TEST(a_start_whose_controller_died_did_not_fail),
         TEST(a_start_the_user_called_off_did_not_fail),
