@@ -62,13 +62,13 @@ int64_t act_record_cause(struct pass *pass)
 int64_t act_end_unhealthy(struct pass *pass)
 {
     struct vm_restart *restart = &pass->patch->status->restart;
-    const struct vm_check *live = &pass->vm->checks[CHECK_LIVE];
+    const struct vm_liveness *live = &pass->patch->status->probing.live;
     exits_hold(pass, EXIT_LIVENESS_FAILED);
     begin_stop(pass, EXIT_LIVENESS_FAILED, pass_grace_ms(pass));
     free(restart->last_message);
-    restart->last_message = mem_strdup(live->message);
+    restart->last_message = mem_strdup(live->failure);
     vm_patch_event(pass->patch, true, REASON_LIVENESS_FAILED, "failed %u times in a row: %s",
-        live->failures, live->message ? live->message : "?");
+        live->failures, live->failure ? live->failure : "?");
     return VERDICT_NOW;
 }
 

@@ -236,11 +236,7 @@ void vm_fail(struct vm *vm, enum action action, const struct error *error, uint6
 
 void vm_forget_checks(struct vm *vm)
 {
-    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
-        free(vm->checks[i].message);
-        vm->checks[i] = (struct vm_check){.due_ms = 0};
-    }
-    vm->unready_since_ms = 0;
+    memset(vm->checks, 0, sizeof(vm->checks));
 }
 
 void vm_forget_failure(struct vm *vm)

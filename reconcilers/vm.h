@@ -40,13 +40,11 @@ struct vm_outcome {
     enum check_kind check; /* ACTION_CHECK: which */
 };
 
-/* What is remembered of `ready` or `live` between two tries. Lost with the controller: then it is
- * tried at once, and failures are counted anew. */
+/* What is remembered of `ready` or `live` between two tries, and lost with the controller: then it
+ * is tried at once. The rest is in vm_status.probing. */
 struct vm_check {
     int64_t due_ms;    /* monotonic; 0: at once */
-    uint32_t failures; /* in a row, those that count */
-    bool has_passed;
-    char *message; /* of the last failure, NULL none */
+    uint32_t failures; /* CHECK_READY: in a row */
 };
 
 struct vm {
@@ -69,7 +67,6 @@ struct vm {
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     struct vm_check checks[CHECK_KIND_COUNT_];
-    int64_t unready_since_ms;  /* monotonic: first failure in a row of `ready`; 0: none */
     int64_t last_command_ms;   /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
     uint32_t n_resets;      /* of the guest, as far as they were taken note of */

@@ -63,6 +63,7 @@ static const size_t text_offsets[] = {
     offsetof(struct vm_status, prepared.image_path),
     offsetof(struct vm_status, provision.done),
     offsetof(struct vm_status, probing.failure),
+    offsetof(struct vm_status, probing.live.failure),
     offsetof(struct vm_status, trouble.code),
     offsetof(struct vm_status, trouble.message),
     offsetof(struct vm_status, trouble.help),
@@ -186,6 +187,13 @@ static bool provisions_equal(const struct vm_provision *a, const struct vm_provi
            step_runs_equal(&a->run, &b->run);
 }
 
+static bool probings_equal(const struct vm_probing *a, const struct vm_probing *b)
+{
+    return a->is_passed == b->is_passed && a->unready_since_ms == b->unready_since_ms &&
+           a->live.has_passed == b->live.has_passed && a->live.failures == b->live.failures &&
+           a->live.due_ms == b->live.due_ms;
+}
+
 static bool own_fields_equal(const struct vm_status *a, const struct vm_status *b)
 {
     return text_eq(a->uid, b->uid) && text_eq(a->observer, b->observer) &&
@@ -194,7 +202,7 @@ static bool own_fields_equal(const struct vm_status *a, const struct vm_status *
            text_eq(a->handled_restart_token, b->handled_restart_token) &&
            text_eq(a->handled_recreate_token, b->handled_recreate_token) &&
            text_eq(a->handled_provision_token, b->handled_provision_token) &&
-           a->was_reached == b->was_reached && a->probing.is_passed == b->probing.is_passed &&
+           a->was_reached == b->was_reached && probings_equal(&a->probing, &b->probing) &&
            a->ssh_port == b->ssh_port;
 }
 

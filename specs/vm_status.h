@@ -116,11 +116,23 @@ struct vm_provision {
     uint32_t n_steps;
 };
 
+/* What the `live` probes of this instance told. Recorded, so that a controller that is killed again
+ * and again still ends a guest that hangs. */
+struct vm_liveness {
+    bool has_passed;   /* once */
+    uint32_t failures; /* in a row, those that count */
+    int64_t due_ms;    /* after a failure: monotonic, same boot; the next try, whoever makes it */
+    char *failure;     /* the last that counted, NULL none */
+};
+
 /* What the `ready` probes of this instance told last. Recorded, so that a new controller neither
  * forgets that a VM was Ready nor takes it for Ready. */
 struct vm_probing {
     bool is_passed;
     char *failure; /* "http /healthz port 80: connection refused", NULL none */
+    int64_t unready_since_ms; /* monotonic, same boot: when it began to be not Ready; 0: it is, or was
+                               * not tried */
+    struct vm_liveness live;
 };
 
 /* What stands in the way now, in the words of struct error; all NULL when nothing does. */

@@ -110,11 +110,23 @@ static json_t *provision_to_json(const struct vm_provision *provision)
     return json;
 }
 
+static json_t *liveness_to_json(const struct vm_liveness *live)
+{
+    json_t *json = json_object();
+    json_put_flag(json, "passed", live->has_passed);
+    json_put_int(json, "failures", live->failures);
+    json_put_int(json, "due", live->due_ms);
+    json_put_text(json, "failure", live->failure);
+    return json;
+}
+
 static json_t *probing_to_json(const struct vm_probing *probing)
 {
     json_t *json = json_object();
     json_put_flag(json, "passed", probing->is_passed);
     json_put_text(json, "failure", probing->failure);
+    json_put_int(json, "unreadySince", probing->unready_since_ms);
+    json_put(json, "live", liveness_to_json(&probing->live));
     return json;
 }
 
@@ -274,10 +286,20 @@ static void read_provision(struct vm_provision *provision, const json_t *json)
     read_step_records(provision, json_object_get(json, "steps"));
 }
 
+static void read_liveness(struct vm_liveness *live, const json_t *json)
+{
+    live->has_passed = json_flag(json, "passed", false);
+    live->failures = (uint32_t)json_field_uint(json, "failures", UINT32_MAX);
+    live->due_ms = json_int(json, "due", 0);
+    live->failure = json_copy_text(json, "failure");
+}
+
 static void read_probing(struct vm_probing *probing, const json_t *json)
 {
     probing->is_passed = json_flag(json, "passed", false);
     probing->failure = json_copy_text(json, "failure");
+    probing->unready_since_ms = json_int(json, "unreadySince", 0);
+    read_liveness(&probing->live, json_object_get(json, "live"));
 }
 
 static void read_trouble(struct vm_trouble *trouble, const json_t *json)

@@ -269,6 +269,41 @@ static void a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too(void *
     assert_int_equal(restart_count(sim), 1);
 }
 
+/* Killed every 7 s, and the guest is asked every 10 s: three failures in a row, as without a kill. */
+static void a_controller_killed_again_and_again_still_ends_a_hung_guest(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_with(CHECK_LIVE));
+    sim_script(sim, "web", "{\"failLive\": " NEVER_PASSES "}");
+    int64_t start_ms = sim_now(sim);
+    while (sim_count_events(sim, "web", REASON_LIVENESS_FAILED) == 0) {
+        assert_in_range(sim_now(sim) - start_ms, 0, 60 * SECOND_MS);
+        sim_kill(sim);
+        sim_start(sim);
+        sim_advance(sim, 7 * SECOND_MS);
+    }
+    assert_in_range(sim_now(sim) - start_ms, 20 * SECOND_MS, 60 * SECOND_MS);
+    sim_script(sim, "web", "{}");
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_int_equal(restart_count(sim), 1);
+}
+
+static void a_controller_killed_again_and_again_still_tells_that_ready_is_overdue(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES "}");
+    sim_up(sim, spec_with(CHECK_READY));
+    sim_wait(sim, "web", is_probed, MINUTE_MS);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(sim_state(sim, "web", CONDITION_STALLED), CONDITION_ABSENT);
+        sim_kill(sim);
+        sim_start(sim);
+        sim_advance(sim, MINUTE_MS);
+    }
+    sim_advance(sim, 2 * SECOND_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_PROGRESS_DEADLINE_EXCEEDED);
+}
+
 /* ---- restart "always" ---- */
 
 static void a_guest_that_powers_off_at_once_backs_off(void **state)
@@ -339,6 +374,8 @@ int main(void)
         SIM_TEST(a_guest_that_never_lives_backs_off),
         SIM_TEST(restart_never_leaves_a_dead_guest_down),
         SIM_TEST(a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too),
+        SIM_TEST(a_controller_killed_again_and_again_still_ends_a_hung_guest),
+        SIM_TEST(a_controller_killed_again_and_again_still_tells_that_ready_is_overdue),
         SIM_TEST(a_guest_that_powers_off_at_once_backs_off),
         SIM_TEST(another_user_has_to_be_let_in_anew),
         SIM_TEST(what_was_asked_as_the_old_user_is_no_answer),

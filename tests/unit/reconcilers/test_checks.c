@@ -88,7 +88,7 @@ static void nothing_is_probed_after_a_step_failed(void **state)
     mem_grow(spec->steps, spec->n_steps);
     spec->steps[spec->n_steps++] =
         (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("x")};
-    f->vm.checks[CHECK_LIVE].failures = 1;
+    f->status->probing.live.failures = 1;
     assert_true(checks_are_due(begin(f)));
     assert_true(checks_are_fatal(begin(f)));
     f->status->provision.is_failed = true;
@@ -219,6 +219,45 @@ static void failures_while_it_starts_do_not_count_until_it_passed_once(void **st
     assert_true(checks_are_fatal(begin(f)));
 }
 
+static void what_live_told_is_news_when_it_counts_or_changes(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_probe(f, CHECK_LIVE);
+    assert_true(absorb(f, CHECK_LIVE, ERR_NONE));
+    assert_false(absorb(f, CHECK_LIVE, ERR_NONE)); /* a healthy guest costs no write */
+    assert_false(absorb(f, CHECK_LIVE, ERR_SSH_AUTH));
+    assert_true(absorb(f, CHECK_LIVE, ERR_PROBE));
+    assert_string_equal(f->status->probing.live.failure, "tcp 80: connection refused");
+    assert_true(absorb(f, CHECK_LIVE, ERR_NONE));
+    assert_null(f->status->probing.live.failure);
+    assert_int_equal(f->status->probing.live.due_ms, 0);
+}
+
+/* The counts and clocks are in the status; a new controller's memory is empty. */
+static void a_new_controller_goes_on_counting_and_waits_for_the_rest_of_the_period(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_probe(f, CHECK_READY);
+    give_probe(f, CHECK_LIVE)->failures = 2;
+    absorb(f, CHECK_READY, ERR_PROBE);
+    absorb(f, CHECK_LIVE, ERR_PROBE);
+    vm_forget_checks(&f->vm);
+    struct pass *pass = begin(f);
+    assert_int_equal(checks_next(pass), CHECK_READY);
+    pass->now_ms += 9999;
+    assert_int_equal(checks_next(pass), CHECK_READY);
+    pass->now_ms++;
+    f->vm.checks[CHECK_READY].due_ms = pass->now_ms + 1;
+    assert_int_equal(checks_next(pass), CHECK_LIVE);
+    absorb(f, CHECK_LIVE, ERR_TIMEOUT);
+    assert_true(checks_are_fatal(begin(f)));
+    vm_forget_checks(&f->vm);
+    assert_true(checks_are_fatal(begin(f)));
+    pass = begin(f);
+    pass->now_ms = FIXTURE_NOW_MS + 600000;
+    assert_true(checks_are_overdue(pass));
+}
+
 static void resetting_forgets_both(void **state)
 {
     struct pass_fixture *f = *state;
@@ -229,6 +268,8 @@ static void resetting_forgets_both(void **state)
     struct pass *pass = begin(f);
     checks_reset(pass);
     assert_false(pass->patch->status->probing.is_passed);
+    assert_false(pass->patch->status->probing.live.has_passed);
+    assert_null(pass->patch->status->probing.live.failure);
     assert_false(checks_are_fatal(pass));
     assert_true(checks_are_due(pass));
 }
@@ -252,6 +293,8 @@ int main(void)
         TEST(live_is_fatal_after_so_many_failures_in_a_row),
         TEST(not_being_let_in_is_no_sign_of_death),
         TEST(failures_while_it_starts_do_not_count_until_it_passed_once),
+        TEST(what_live_told_is_news_when_it_counts_or_changes),
+        TEST(a_new_controller_goes_on_counting_and_waits_for_the_rest_of_the_period),
         TEST(resetting_forgets_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

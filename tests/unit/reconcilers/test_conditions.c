@@ -273,7 +273,7 @@ static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     assert_string_equal(
         condition_of(pass, CONDITION_READY)->message, "ready: tcp 80: connection refused");
-    f->vm.unready_since_ms = FIXTURE_NOW_MS - 600000;
+    pass->patch->status->probing.unready_since_ms = FIXTURE_NOW_MS - 600000;
     pass_describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
     assert_string_equal(pass->patch->status->trouble.code, error_code_name(ERR_PROBE));

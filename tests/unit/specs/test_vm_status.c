@@ -61,8 +61,10 @@ static struct vm_status *a_filled_status(void)
             .exit_status = 2,
             .ended_at_ms = 17,
             .duration_ms = 18});
-    status->probing =
-        (struct vm_probing){.is_passed = true, .failure = mem_strdup("tcp 80: refused")};
+    status->probing = (struct vm_probing){.is_passed = true,
+        .failure = mem_strdup("tcp 80: refused"),
+        .unready_since_ms = 19,
+        .live = {.has_passed = true, .failures = 20, .due_ms = 21, .failure = mem_strdup("exec x")}};
     status->trouble = (struct vm_trouble){.code = mem_strdup("vmctl::ssh::timeout"),
         .message = mem_strdup("no answer"),
         .help = mem_strdup("see the log")};
@@ -185,7 +187,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 12 + 7 + 4 + 7 + 4 + 5 + 2 + 3);
+    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 12 + 7 + 4 + 7 + 4 + 5 + 3 + 4 + 3);
     vm_status_free(status);
 }
 
