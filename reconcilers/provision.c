@@ -43,6 +43,8 @@ enum {
      * clock stands still or whose `sleep` was killed. */
     GUEST_LATE_MS = 30000,
 };
+_Static_assert(SSH_DETACHED_LOG_MIB << 20 > PROVISION_LOG_STEP_MAX,
+    "the guest keeps more than the log does: so that is noticed and told");
 
 struct provision {
     struct op op; /* first */

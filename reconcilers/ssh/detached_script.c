@@ -33,6 +33,22 @@
     "nap() { sleep \"$1\" 2>/dev/null || sleep 1; }; "                                             \
     "boot_of() { b=; { read -r b </proc/sys/kernel/random/boot_id; } 2>/dev/null; }; "
 
+#define TEXT_OF(macro) TEXT_OF_VALUE(macro)
+#define TEXT_OF_VALUE(value) #value
+
+/*
+ * guard LOG KEEPER: cuts a log that has grown too long, so that a command that prints without end
+ * does not fill the guest's disk. Everybody appends, so the beginning stays and no hole comes to be.
+ * A program of its own: its command line must not look like the keeper's. dd(1), because truncate(1)
+ * is not in POSIX.
+ */
+#define GUARD                                                                                      \
+    "trap \"\" TERM; "                                                                             \
+    "while { sleep 0.5 2>/dev/null || sleep 1; }; kill -0 \"$2\" 2>/dev/null; do "                 \
+    "set -- \"$1\" \"$2\" $(ls -ln \"$1\" 2>/dev/null); "                                          \
+    "[ \"${7:-0}\" -gt $((" TEXT_OF(SSH_DETACHED_LOG_MIB) " * 1048576)) ] && "                     \
+    "dd if=/dev/null of=\"$1\" bs=1048576 seek=" TEXT_OF(SSH_DETACHED_LOG_MIB) " 2>/dev/null; done"
+
 /*
  * keep RUN INPUT TIMEOUT UMASK SETSID SCRIPT
  *
@@ -50,6 +66,7 @@ static const char keep[] = LIBRARY
     "claim() { ln -s \"$$.$g.$b\" \"$r/claim\" 2>/dev/null; }; "
     "claim || { rm -f \"$2\"; exit; }; "
     "exec </dev/null >>\"$r/log\" 2>&1; "
+    "sh -c '" GUARD "' guard \"$r/log\" \"$$\" & "
     "umask \"$4\"; unset SHLVL; "
     "watch() { trap 'kill \"$!\" 2>/dev/null; exit' TERM; "
     "sleep \"$1\" & wait \"$!\" || exit; trap '' TERM; "

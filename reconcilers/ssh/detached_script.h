@@ -6,7 +6,7 @@
  *   in.PID   the command, or the script, as it was sent
  *   keep     the keeper: runs it, in a session of its own where there is setsid(1)
  *   claim    symbolic link to "PID.GROUP.BOOT" of the keeper: who makes it, runs the command
- *   log      what the command writes
+ *   log      what the command writes; the keeper's guard cuts it to SSH_DETACHED_LOG_MIB
  *   rc       symbolic link to the exit status, or to "timeout": who makes it, decides
  *   tail     who reads the log now: an older reader sees that it is another, and ends
  *

@@ -130,6 +130,9 @@ enum detached_end {
     DETACHED_NOT_BEGUN,  /* as `must_exist` wants it, or the guest has no POSIX shell or no place */
 };
 
+/* MiB of its output that the guest keeps for whoever follows; what comes beyond may be lost. */
+#define SSH_DETACHED_LOG_MIB 33
+
 struct ssh_detached_request {
     const char *base;        /* a directory of the guest for anybody, on disk: "/var/tmp" */
     const char *id; /* "GROUP-NAME" of this run, never of another: letters and digits, up to 33 */

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -453,6 +454,33 @@ static void a_running_command_that_removed_everything_is_not_begun_again(void **
     assert_text(guest, "n", "x\n");
 }
 
+static void a_log_without_end_is_cut_behind_its_beginning(void **state)
+{
+    enum { LOG_MAX = SSH_DETACHED_LOG_MIB << 20 };
+    const struct guest_shell *guest = *state;
+    cleanup_free char *gate = file_of(guest, "gate");
+    cleanup_free char *command = mem_printf("echo first; head -c 50000000 /dev/zero; "
+                                            "while [ -d %s ] && ! [ -e %s ]; do sleep 0.02; done; "
+                                            "echo last; exit 5",
+        guest->dir, gate);
+    struct error err = {.code = ERR_NONE};
+    struct detached_run run = a_run(guest, "g-1", command);
+    cleanup_free char *log = run_file(guest, &run, "log");
+    struct process reader = begin(guest, &run, 0, command, "out");
+    await_size(guest, "out", LOG_MAX);
+    for (int i = 0; i < WAIT_MS / 10 && fs_size(log) != LOG_MAX; i++) {
+        (void)poll(NULL, 0, 10);
+    }
+    assert_int_equal(fs_size(log), LOG_MAX);
+    assert_int_equal(fs_write_file(gate, "", 0, 0600, &err), 0);
+    (void)wait_for(&reader);
+    char beginning[6] = "";
+    cleanup_close int fd = open(log, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, beginning, 5), 5);
+    assert_string_equal(beginning, "first");
+    assert_answer(guest, &run, "5");
+}
+
 static void half_of_a_command_never_runs(void **state)
 {
     const struct guest_shell *guest = *state;
@@ -504,6 +532,7 @@ int main(void)
         TEST(what_an_ended_command_left_running_is_left_alone),
         TEST(a_command_that_removes_everything_is_done_all_the_same),
         TEST(a_running_command_that_removed_everything_is_not_begun_again),
+        TEST(a_log_without_end_is_cut_behind_its_beginning),
         TEST(half_of_a_command_never_runs),
         TEST(without_a_place_or_where_it_must_exist_nothing_is_begun),
     };
