@@ -66,7 +66,7 @@ static int read_file(
 {
     struct stat st;
     if (stat(path, &st) < 0) {
-        return error_set_errno(err, ERR_VMFILE_NOT_FOUND, errno, "cannot read '%s'", written);
+        return vmfile_load_refuse(written, errno, err);
     }
     if (!S_ISREG(st.st_mode)) {
         return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is not a file", written);

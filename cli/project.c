@@ -33,8 +33,7 @@ int project_path(const char *file_option, char **ret, struct error *err)
     cleanup_free char *directory = vmfile_load_directory(absolute);
     cleanup_free char *real = realpath(directory, NULL);
     if (!real) {
-        return error_set_errno(
-            err, ERR_VMFILE_NOT_FOUND, errno, "cannot find the VMFile '%s'", written);
+        return vmfile_load_refuse(written, errno, err);
     }
     *ret = fs_join(text_eq(real, "/") ? "" : real, strrchr(absolute, '/') + 1);
     if ((*ret)[0] != '/') {

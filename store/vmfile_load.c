@@ -28,16 +28,24 @@ static bool is_readable_file(void *context, const char *path)
     return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && access(path, R_OK) == 0;
 }
 
+int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
+{
+    if (sys_errno == ENOENT || sys_errno == ENOTDIR) {
+        (void)error_set(err, ERR_VMFILE_NOT_FOUND, "there is no VMFile '%s'", shown);
+        err->sys_errno = sys_errno;
+        return -ERR_VMFILE_NOT_FOUND;
+    }
+    (void)error_set_errno(err, ERR_IO, sys_errno, "cannot read the VMFile '%s'", shown);
+    return sys_errno == EACCES
+               ? error_help(err, "see who may read it, and enter its directories: namei -l %s", shown)
+               : -(int)err->code;
+}
+
 static int check_kind(const char *path, const char *shown, struct error *err)
 {
     struct stat st;
     if (stat(path, &st) < 0) {
-        int code = errno;
-        (void)(code == ENOENT
-                ? error_set(err, ERR_VMFILE_NOT_FOUND, "there is no VMFile '%s'", shown)
-                : error_set_errno(err, ERR_VMFILE_NOT_FOUND, code, "cannot read '%s'", shown));
-        err->sys_errno = code;
-        return -(int)err->code;
+        return vmfile_load_refuse(shown, errno, err);
     }
     if (S_ISDIR(st.st_mode)) {
         return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is a directory, not a VMFile", shown);
@@ -47,15 +55,17 @@ static int check_kind(const char *path, const char *shown, struct error *err)
 
 static int read_text(const char *path, const char *shown, struct buf *text, struct error *err)
 {
+    struct error cause = {.code = ERR_NONE};
     int rc = check_kind(path, shown, err);
-    if (rc < 0) {
+    if (rc < 0 || fs_read_file(path, text, &cause) == 0) {
         return rc;
     }
-    if (fs_read_file(path, text, err) < 0) {
-        err->code = text->is_full ? ERR_VMFILE_INVALID : ERR_VMFILE_NOT_FOUND;
-        return -(int)err->code;
+    if (!text->is_full) {
+        return vmfile_load_refuse(shown, cause.sys_errno, err);
     }
-    return 0;
+    *err = cause;
+    err->code = ERR_VMFILE_INVALID;
+    return -ERR_VMFILE_INVALID;
 }
 
 static struct vmfile_env env_of(const struct vmfile_load *load, const char *shown)

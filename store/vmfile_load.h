@@ -25,12 +25,16 @@ struct vmfile_load {
 
 /*
  * Reads and parses the file at `path` (absolute); `shown` is how messages call it. 0 also when it
- * is invalid: then ret->file has diagnostics. -ERR_VMFILE_NOT_FOUND when there is no file or it
- * cannot be read (`err->sys_errno` tells which), -ERR_VMFILE_INVALID when it is too large.
+ * is invalid: then ret->file has diagnostics. -ERR_VMFILE_NOT_FOUND when there is no such file,
+ * -ERR_IO when it cannot be read, -ERR_VMFILE_INVALID when it is too large.
  * vmfile_load_clear() it.
  */
 int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, struct error *err);
 void vmfile_load_clear(struct vmfile_load *load); /* zeroed is fine */
+
+/* Why a VMFile cannot be opened, by errno: -ERR_VMFILE_NOT_FOUND for one that is not there, so that
+ * looking elsewhere makes sense; else -ERR_IO. */
+int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);
 
 /* Appends the diagnostics as vmfile_render_diagnostics() has them. */
 void vmfile_load_render(

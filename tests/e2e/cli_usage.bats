@@ -74,6 +74,17 @@ teardown() { cli_teardown; }
     [ -z "$(vmctl list -o name)" ]
 }
 
+@test "a VMFile that is there and cannot be read is no missing one" {
+    ln -s VMFile.kdl VMFile.kdl
+    local command
+    for command in "up -d" validate fmt "down --file VMFile.kdl"; do
+        run vmctl $command
+        [ "$status" -eq 1 ]
+        says "error[vmctl::io]"
+        says "VMFile.kdl': Too many levels of symbolic links"
+    done
+}
+
 @test "an invalid VMFile ends with 2, with all its errors and places" {
     printf 'vm "web" {\n    image "/nowhere"\n    memry 3\n    vcpus 0\n}\n' >VMFile.kdl
     run vmctl up

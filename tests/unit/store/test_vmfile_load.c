@@ -69,16 +69,35 @@ static void a_file_that_cannot_be_read_is_told_from_one_that_is_not_there(void *
 {
     struct fixture *f = *state;
     struct vmfile_load load;
-    struct error missing = {0}, directory = {0}, large = {0};
+    struct error missing = {0}, not_dir = {0}, unreadable = {0}, directory = {0}, large = {0};
     cleanup_free char *path = project_file(f, "VMFile.kdl");
     assert_int_equal(vmfile_load(path, "VMFile.kdl", &load, &missing), -ERR_VMFILE_NOT_FOUND);
     assert_int_equal(missing.sys_errno, ENOENT);
+    cleanup_free char *below = mem_printf("%s/x", path), *loop = project_file(f, "loop.kdl");
+    write_project(f, "VMFile.kdl", "");
+    assert_int_equal(vmfile_load(below, "x", &load, &not_dir), -ERR_VMFILE_NOT_FOUND);
+    assert_int_equal(symlink("loop.kdl", loop), 0);
+    assert_int_equal(vmfile_load(loop, "./loop.kdl", &load, &unreadable), -ERR_IO);
+    assert_string_equal(unreadable.message,
+        "cannot read the VMFile './loop.kdl': Too many levels of symbolic links");
     assert_int_equal(vmfile_load(f->dir, "d", &load, &directory), -ERR_VMFILE_NOT_FOUND);
     assert_non_null(strstr(directory.message, "is a directory"));
     cleanup_free char *much = mem_calloc(VMFILE_LOAD_MAX + 2, 1);
     memset(much, ' ', VMFILE_LOAD_MAX + 1);
     write_project(f, "VMFile.kdl", much);
     assert_int_equal(vmfile_load(path, "VMFile.kdl", &load, &large), -ERR_VMFILE_INVALID);
+}
+
+static void one_that_may_not_be_read_says_where_to_look(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    assert_int_equal(vmfile_load_refuse("/p/VMFile.kdl", EACCES, &err), -ERR_IO);
+    assert_string_equal(err.message, "cannot read the VMFile '/p/VMFile.kdl': Permission denied");
+    assert_non_null(strstr(err.help, "namei -l /p/VMFile.kdl"));
+    error_clear(&err);
+    assert_int_equal(vmfile_load_refuse("VMFile.kdl", EIO, &err), -ERR_IO);
+    assert_string_equal(err.message, "cannot read the VMFile 'VMFile.kdl': Input/output error");
 }
 
 static void the_directory_of_a_file_in_the_root_is_the_root(void **state)
@@ -99,6 +118,7 @@ int main(void)
         TEST(the_digest_is_of_the_file_and_of_what_it_names),
         TEST(a_broken_vmfile_is_read_and_rendered),
         TEST(a_file_that_cannot_be_read_is_told_from_one_that_is_not_there),
+        TEST(one_that_may_not_be_read_says_where_to_look),
         TEST(the_directory_of_a_file_in_the_root_is_the_root),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
