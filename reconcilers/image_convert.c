@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/image_convert.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "reconcilers/tool.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -144,9 +146,33 @@ struct op *image_convert_start(struct loop *loop, const struct image_conversion 
     return &converter->op;
 }
 
+static void add_replaced(struct buf *out, const char *text, const char *name, const char *title)
+{
+    const char *found;
+    while (name && (found = strstr(text, name))) {
+        (void)buf_add(out, text, (size_t)(found - text));
+        buf_add_str(out, title);
+        text = found + strlen(name);
+    }
+    buf_add_str(out, text);
+}
+
+/* qemu-img names the file it was told to open, which of a download is a temporary one's. */
+static void name_as_asked_for(
+    const struct image_conversion *conversion, const char *title, struct error *err)
+{
+    cleanup_buf struct buf once = BUF_INIT(0), twice = BUF_INIT(0);
+    cleanup_free char *source = source_name(conversion->format, conversion->from);
+    add_replaced(&once, err->message, source, title);
+    add_replaced(&twice, buf_str(&once), conversion->from, title);
+    (void)snprintf(err->message, sizeof(err->message), "%s", buf_str(&twice));
+}
+
 int image_convert_error(const char *title, const struct image_conversion *conversion,
     const struct error *child_err, struct error *err)
 {
-    return tool_error(err, ERR_IMAGE_CONVERSION, child_err, "cannot convert %s from %s to qcow2",
+    struct error told = *child_err;
+    name_as_asked_for(conversion, title, &told);
+    return tool_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2",
         title, conversion->format->name);
 }

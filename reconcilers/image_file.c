@@ -85,30 +85,30 @@ static int copy_plain(const char *path, struct image_sink *sink, struct error *e
     return 0;
 }
 
-static int unpack_into(const char *path, enum compression compression, struct image_sink *sink,
-    struct error *err)
+static int unpack_into(const struct image_source *source, enum compression compression,
+    struct image_sink *sink, struct error *err)
 {
     switch (compression) {
     case COMPRESSION_ZSTD:
-        return zstd_unpack(path, sink, err);
+        return zstd_unpack(source->path, source->title, sink, err);
     case COMPRESSION_GZIP:
     case COMPRESSION_XZ:
     case COMPRESSION_BZIP2:
-        return archive_unpack(path, sink, err);
+        return archive_unpack(source->path, source->title, sink, err);
     case COMPRESSION_NONE:
     case COMPRESSION_COUNT_:
         break;
     }
-    return copy_plain(path, sink, err);
+    return copy_plain(source->path, sink, err);
 }
 
-static int unpack(const char *from, const char *to, enum compression compression,
+static int unpack(const struct image_source *source, const char *to, enum compression compression,
     const atomic_bool *is_cancelled, struct error *err)
 {
     struct image_sink sink = {.fd = -1};
     int rc = image_sink_open(&sink, to, is_cancelled, err);
     if (rc == 0) {
-        rc = unpack_into(from, compression, &sink, err);
+        rc = unpack_into(source, compression, &sink, err);
     }
     if (rc == 0) {
         rc = image_sink_finish(&sink, err);
@@ -278,7 +278,7 @@ static int unpack_and_take(const struct places *places, const struct image_sourc
     const atomic_bool *is_cancelled, char **ret_path, struct error *err)
 {
     cleanup_free char *temporary = image_temporary_path(places, source->key);
-    int rc = unpack(source->path, temporary, compression, is_cancelled, err);
+    int rc = unpack(source, temporary, compression, is_cancelled, err);
     if (rc == 0) {
         rc = take_unpacked(
             places, source, temporary, source_sha, conversion, is_cancelled, ret_path, err);

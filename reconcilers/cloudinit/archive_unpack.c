@@ -12,15 +12,15 @@
 
 enum { CHUNK_SIZE = 256 * 1024 };
 
-static int fail(struct archive *archive, const char *path, struct error *err)
+static int fail(struct archive *archive, const char *title, struct error *err)
 {
     const char *why = archive_error_string(archive);
-    return error_set(err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': %s", path,
+    return error_set(err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': %s", title,
         why ? why : "the data is damaged");
 }
 
-static int unpack(
-    struct archive *archive, const char *path, struct image_sink *sink, struct error *err)
+static int unpack(struct archive *archive, const char *path, const char *title,
+    struct image_sink *sink, struct error *err)
 {
     archive_read_support_filter_gzip(archive);
     archive_read_support_filter_xz(archive);
@@ -29,7 +29,7 @@ static int unpack(
     struct archive_entry *entry = NULL;
     if (archive_read_open_filename(archive, path, CHUNK_SIZE) != ARCHIVE_OK
         || archive_read_next_header(archive, &entry) != ARCHIVE_OK) {
-        return fail(archive, path, err);
+        return fail(archive, title, err);
     }
     cleanup_free char *chunk = mem_calloc(1, CHUNK_SIZE);
     la_ssize_t n;
@@ -38,16 +38,17 @@ static int unpack(
             return -(int)err->code;
         }
     }
-    return n < 0 ? fail(archive, path, err) : 0;
+    return n < 0 ? fail(archive, title, err) : 0;
 }
 
-int archive_unpack(const char *path, struct image_sink *sink, struct error *err)
+int archive_unpack(
+    const char *path, const char *title, struct image_sink *sink, struct error *err)
 {
     struct archive *archive = archive_read_new();
     if (!archive) {
         return error_set(err, ERR_IMAGE_DECOMPRESS, "libarchive has no memory");
     }
-    int rc = unpack(archive, path, sink, err);
+    int rc = unpack(archive, path, title, sink, err);
     archive_read_free(archive);
     return rc;
 }

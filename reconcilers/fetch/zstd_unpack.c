@@ -14,7 +14,7 @@
 #include "specs/base/mem.h"
 
 struct unpacker {
-    const char *path;
+    const char *path, *title;
     ZSTD_DCtx *context;
     char *in;
     char *out;
@@ -31,7 +31,7 @@ static int unpack_chunk(
         ZSTD_outBuffer out = {.dst = u->out, .size = ZSTD_DStreamOutSize()};
         size_t rest = ZSTD_decompressStream(u->context, &out, &in);
         if (ZSTD_isError(rest)) {
-            return error_set(err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': %s", u->path,
+            return error_set(err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': %s", u->title,
                 ZSTD_getErrorName(rest));
         }
         is_drained = out.pos < out.size;
@@ -62,12 +62,13 @@ static int unpack_all(struct unpacker *u, int fd, struct image_sink *sink, struc
     }
     if (u->frame_rest != 0) {
         return error_set(
-            err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': it is cut off", u->path);
+            err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': it is cut off", u->title);
     }
     return 0;
 }
 
-int zstd_unpack(const char *path, struct image_sink *sink, struct error *err)
+int zstd_unpack(
+    const char *path, const char *title, struct image_sink *sink, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -75,6 +76,7 @@ int zstd_unpack(const char *path, struct image_sink *sink, struct error *err)
     }
     struct unpacker u = {
         .path = path,
+        .title = title,
         .context = ZSTD_createDCtx(),
         .in = mem_calloc(1, ZSTD_DStreamInSize()),
         .out = mem_calloc(1, ZSTD_DStreamOutSize()),

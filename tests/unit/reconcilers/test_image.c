@@ -473,6 +473,22 @@ static void a_conversion_that_fails_says_why_and_leaves_nothing(void **state)
     assert_no_temporary_files(f);
 }
 
+/* What qemu-img was told to open is a temporary file, which says nothing to anybody. */
+static void a_packed_image_that_cannot_be_converted_is_called_by_its_name(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *plain = foreign_file(f, "vhdx", NULL);
+    assert_int_equal(truncate(plain, 100 * 1024), 0);
+    const char *argv[] = {"xz", "-q", plain, NULL};
+    assert_true(media_host_run(argv));
+    cleanup_free char *url = mem_printf("file://%s.xz", plain);
+    cleanup_free char *quoted = mem_printf("Could not open 'file://%s.xz'", plain);
+    assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_CONVERSION);
+    assert_non_null(strstr(f->m.error.message, quoted));
+    assert_null(strstr(f->m.error.message, ".part"));
+    assert_null(strstr(f->m.error.message, "json:"));
+}
+
 /* The guest would read what is missing as zeros. */
 static void one_that_is_cut_off_is_not_converted(void **state)
 {
@@ -590,6 +606,7 @@ int main(void)
         TEST(a_vmdk_that_names_other_files_is_never_opened),
         TEST(a_vmdk_with_a_parent_is_refused),
         TEST(a_conversion_that_fails_says_why_and_leaves_nothing),
+        TEST(a_packed_image_that_cannot_be_converted_is_called_by_its_name),
         TEST(one_that_is_cut_off_is_not_converted),
         TEST(without_qemu_img_nothing_is_converted),
         TEST(a_conversion_nobody_waits_for_is_ended),
