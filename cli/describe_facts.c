@@ -130,21 +130,49 @@ static const struct vm_step_record *record_of(const struct vm_record *record, si
     return record->status ? vm_provision_step(&record->status->provision, (uint32_t)index) : NULL;
 }
 
+/* Most steps take less than the seconds in which all else is told. */
+static void add_length(struct buf *out, int64_t length_ms)
+{
+    enum { SHORT_MS = 10000 };
+    char text[DURATION_SIZE];
+    if (length_ms < SHORT_MS) {
+        buf_printf(out, "%.1fs", (double)(length_ms > 0 ? length_ms : 0) / 1000.);
+        return;
+    }
+    duration_format(length_ms, text);
+    buf_add_str(out, text);
+}
+
+static void add_age(struct buf *out, int64_t age_ms)
+{
+    char text[DURATION_SIZE];
+    duration_format(age_ms, text);
+    if (age_ms < 1000) {
+        buf_add_str(out, ", just now");
+    } else {
+        buf_printf(out, ", %s ago", text);
+    }
+}
+
 void describe_add_step_record(
     struct buf *out, const struct vm_record *record, size_t index, int64_t now_ms)
 {
     const struct vm_step_record *last = record_of(record, index);
-    char took[DURATION_SIZE], ago[DURATION_SIZE];
     if (!last) {
         return;
     }
-    duration_format(last->duration_ms, took);
-    duration_format(now_ms - last->ended_at_ms, ago);
-    buf_printf(out, " (%s", step_outcome_name(last->outcome));
-    if (last->exit_status > 0) {
-        buf_printf(out, " with %d", last->exit_status);
+    if (last->outcome == STEP_DONE && text_eq(describe_step_state(record, index), "done")) {
+        buf_add_str(out, " (in ");
+    } else {
+        buf_printf(out, " (%s", step_outcome_name(last->outcome));
+        if (last->exit_status > 0) {
+            buf_printf(out, " with %d", last->exit_status);
+        }
+        buf_add_str(out, " after ");
     }
-    buf_printf(out, " after %s, %s ago)", took, ago);
+    add_length(out, last->duration_ms);
+    add_age(out, now_ms - last->ended_at_ms);
+    buf_add_char(out, ')');
 }
 
 json_t *describe_step_record_to_json(const struct vm_record *record, size_t index)

@@ -27,8 +27,8 @@ const char *describe_step_state(const struct vm_record *record, size_t index);
 /* `shell inline "apt-get update"`, `shell script /path`, `file /path -> /path`, on one line. */
 void describe_add_step(struct buf *out, const struct spec_step *step);
 
-/* ` (Failed with 3 after 2m, 5m ago)`: how its last run on this disk ended; nothing when there was
- * none. */
+/* ` (Failed with 3 after 2m, 5m ago)`: how its last run on this disk ended, ` (in 0.4s, just now)`
+ * where its state has said "done" already; nothing when there was none. */
 void describe_add_step_record(
     struct buf *out, const struct vm_record *record, size_t index, int64_t now_ms);
 

@@ -161,7 +161,7 @@ KDL
     [ "$status" -eq 0 ]
     [[ "$output" =~ Changes\ that\ wait:$'\n'\ +FIELD\ +NOW\ +WANTED\ +NEEDS$'\n'\ +memory\ +1024\ +2048\ +restart ]]
     has "  2 of 2 steps done"
-    says "  2/2 done     shell inline \"echo two\" (Done after "
+    says "  2/2 done     shell inline \"echo two\" (in "
     says "127.0.0.1:18080 -> 80/tcp"
     [[ "$output" =~ Directory\ +$data/vms/web ]]
     says "RestartRequired"

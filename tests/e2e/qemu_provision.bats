@@ -178,7 +178,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     fails 2 vmctl provision --from 4
     says "vm 'steps' has 3 provision steps: none is number 4"
     fails 0 vmctl describe steps
-    says "(Done after "
+    says "(in "
     [ "$(vmctl status steps -o json | jq -r '.. | .steps? // empty | map(.outcome) | unique | .[]' | head -n 1)" = Done ]
 }
 

@@ -174,7 +174,13 @@ static void a_step_tells_how_its_last_run_ended(void **state)
     assert_int_equal(json_int(json, "durationMs", 0), 130000);
     last = (struct vm_step_record){.outcome = STEP_TIMED_OUT, .exit_status = -1};
     vm_provision_record(&fixture->status->provision, 1, &last);
-    assert_step_record(fixture, " (TimedOut after 0s, 6m ago)");
+    assert_step_record(fixture, " (TimedOut after 0.0s, 6m ago)");
+    last = (struct vm_step_record){.outcome = STEP_DONE, .ended_at_ms = 399001, .duration_ms = 449};
+    vm_provision_record(&fixture->status->provision, 1, &last);
+    assert_step_record(fixture, " (Done after 0.4s, just now)"); /* and is to run again */
+    fixture->status->provision.total = 3;
+    fixture->status->provision.next_step = 2;
+    assert_step_record(fixture, " (in 0.4s, just now)");
 }
 
 static void nothing_is_said_of_steps_that_were_changed(void **state)
