@@ -293,7 +293,7 @@ static int run(
     cleanup_with(job_clear) struct job job = {.cli = cli,
         .values = values,
         .owner_fd = -1,
-        .news = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1}};
+        .news = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1}};
     int rc = find_command(&job, words, err);
     if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
         return rc;

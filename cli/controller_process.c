@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/news.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -92,6 +93,12 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
         (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "0");
     }
     return 0;
+}
+
+int64_t controller_look_again_ms(const struct controller_process *process)
+{
+    enum { UNKNOWN_MS = 20, HALTED_MS = 100 };
+    return process->pid == 0 ? UNKNOWN_MS : process->is_halted ? HALTED_MS : NEWS_LOOK_MS;
 }
 
 /* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */

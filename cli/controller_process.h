@@ -32,6 +32,13 @@ void controller_note_absent(const struct cli *cli);
 /* Fills what is known; pid 0 when there is no record of a living process. */
 int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
 
+/*
+ * How long whoever waits for its statuses may sleep until he looks after the controller again: not
+ * long while none is known to work. The one that holds the lock may be dying, starting or halted, and
+ * nobody rings a bell when it has ended or goes on.
+ */
+int64_t controller_look_again_ms(const struct controller_process *process);
+
 /* SIGTERM, and waits until it has let go of the data directory. VMs go on. Fine if none runs. */
 int controller_end(struct cli *cli, struct error *err);
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 #include "cli/answer.h"
 #include "cli/cli.h"
@@ -28,6 +29,8 @@ struct follower {
     int64_t deadline_ms;
     int64_t controller_checked_ms;
     struct controller_process controller; /* as of this look */
+    pid_t watched_pid;                    /* whose end the news tell; 0: nobody's */
+    bool is_halt_told;
     bool is_streaming;
 };
 
@@ -129,12 +132,44 @@ static int look_at(struct follower *follower, size_t i, struct error *err)
     return 0;
 }
 
+/* One that is killed rings no bell: its end is waited for. */
+static void watch_controller(struct follower *follower)
+{
+    pid_t pid = follower->controller.pid;
+    if (pid != follower->watched_pid) {
+        cleanup_close_(&follower->news.process_fd);
+        follower->news.process_fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+        follower->watched_pid = pid;
+    }
+}
+
+/* What a halted one told last was true then: the VM may have died since, and nobody saw it. */
+static int find_controller(struct follower *follower, struct error *err)
+{
+    struct controller_process *controller = &follower->controller;
+    int rc = controller_find(follower->cli, controller, err);
+    if (rc < 0) {
+        return rc;
+    }
+    watch_controller(follower);
+    if (controller->is_halted) {
+        controller->session[0] = '\0';
+    }
+    if (controller->is_halted && !follower->is_halt_told) {
+        progress_erase(&follower->progress);
+        cli_note(follower->cli, "note: the controller is halted, nothing is known until it goes on: "
+            "kill -CONT %d", (int)controller->pid);
+        follower->is_halt_told = true;
+    }
+    return 0;
+}
+
 /* Returns how many are still pending. */
 static int look(struct follower *follower, struct error *err)
 {
     int n_pending = 0;
     follower->is_streaming = false;
-    int found = controller_find(follower->cli, &follower->controller, err);
+    int found = find_controller(follower, err);
     if (found < 0) {
         return found;
     }
@@ -161,7 +196,8 @@ static int64_t least(int64_t a, int64_t b)
 
 static int check_controller(struct follower *follower, struct error *err)
 {
-    if (now_ms() - follower->controller_checked_ms < NEWS_LOOK_MS) {
+    bool is_known = follower->controller.pid != 0;
+    if (is_known && now_ms() - follower->controller_checked_ms < NEWS_LOOK_MS) {
         return 0;
     }
     follower->controller_checked_ms = now_ms();
@@ -170,7 +206,8 @@ static int check_controller(struct follower *follower, struct error *err)
 
 static int wait_for_news(struct follower *follower)
 {
-    int64_t limit_ms = least(NEWS_LOOK_MS, follower->deadline_ms - now_ms());
+    int64_t limit_ms = least(
+        controller_look_again_ms(&follower->controller), follower->deadline_ms - now_ms());
     return news_wait(
         &follower->news, follower->is_streaming ? least(limit_ms, STREAMING_MS) : limit_ms);
 }
@@ -230,6 +267,13 @@ static void set_timeout(const struct follower *follower, struct follow_target *t
             goal);
         (void)error_help(&target->error,
             "is it stuck? vmctl controller status; vmctl controller stop (VMs go on running)");
+        return;
+    }
+    if (follower->controller.is_halted) {
+        (void)error_set(&target->error, ERR_TIMEOUT,
+            "whether vm '%s' is %s is not known: the controller is halted", target->name, goal);
+        (void)error_help(&target->error, "let it go on: kill -CONT %d; or end it (VMs go on "
+            "running): kill -9 %d", (int)follower->controller.pid, (int)follower->controller.pid);
         return;
     }
     (void)error_set(&target->error, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name,

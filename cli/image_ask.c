@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/controller_process.h"
 #include "cli/options.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -24,7 +25,6 @@
 #include "store/store.h"
 
 enum {
-    LOOK_MS = 1000,   /* the longest between two looks; the controller is checked, too */
     NO_BELL_MS = 250, /* when inotify is exhausted */
     SIGNALLED_BASE = 128,
 };
@@ -125,13 +125,15 @@ static int look(struct asking *asking, struct error *err)
 }
 
 /* Returns the signal that came, or 0. */
-static int sleep_until_news(struct asking *asking, int64_t left_ms)
+static int sleep_until_news(struct asking *asking, int64_t limit_ms)
 {
     struct signalfd_siginfo info;
-    int64_t limit_ms = asking->bell.fd < 0 ? NO_BELL_MS : LOOK_MS;
+    if (asking->bell.fd < 0 && limit_ms > NO_BELL_MS) {
+        limit_ms = NO_BELL_MS;
+    }
     struct pollfd fds[] = {
         {.fd = asking->bell.fd, .events = POLLIN}, {.fd = asking->signal_fd, .events = POLLIN}};
-    (void)poll(fds, ARRAY_LEN(fds), (int)(left_ms < limit_ms ? left_ms : limit_ms));
+    (void)poll(fds, ARRAY_LEN(fds), (int)limit_ms);
     if (asking->bell.fd >= 0) {
         (void)bell_watch_drain(&asking->bell);
     }
@@ -152,7 +154,12 @@ static int follow_wish(struct asking *asking, int64_t timeout_ms, struct error *
             (void)error_set(err, ERR_TIMEOUT, "it is not done yet");
             return error_help(err, "it goes on; see later: vmctl image list");
         }
-        int number = sleep_until_news(asking, left_ms);
+        struct controller_process controller;
+        if ((rc = controller_find(asking->cli, &controller, err)) < 0) {
+            return rc;
+        }
+        int64_t limit_ms = controller_look_again_ms(&controller);
+        int number = sleep_until_news(asking, left_ms < limit_ms ? left_ms : limit_ms);
         if (number > 0) {
             erase(asking);
             cli_note(asking->cli, "interrupted; it goes on in the background: vmctl image list");

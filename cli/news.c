@@ -40,7 +40,7 @@ static void catch_signals(struct news *news)
 void news_open(struct news *news, const struct places *places)
 {
     struct error err = {.code = ERR_NONE};
-    *news = (struct news){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1};
+    *news = (struct news){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
     catch_signals(news);
     if (bell_watch_open(&news->bell, places, BELL_STATUS, &err) < 0) {
         log_debug("news", "%s; polling instead", err.message);
@@ -50,6 +50,9 @@ void news_open(struct news *news, const struct places *places)
 void news_close(struct news *news)
 {
     bell_watch_close(&news->bell);
+    if (news->process_fd >= 0) {
+        close(TAKE_FD(news->process_fd));
+    }
     if (news->signal_fd >= 0) {
         close(TAKE_FD(news->signal_fd));
         sigprocmask(SIG_SETMASK, &news->old_mask, NULL);
@@ -71,6 +74,7 @@ int news_wait(struct news *news, int64_t limit_ms)
     struct pollfd fds[] = {
         {.fd = news->bell.fd, .events = POLLIN},
         {.fd = news->signal_fd, .events = POLLIN},
+        {.fd = news->process_fd, .events = POLLIN},
         {.fd = news->feeds_reader ? STDOUT_FILENO : -1}, /* POLLERR needs no asking */
     };
     (void)poll(fds, ARRAY_LEN(fds), limit_ms > 0 ? (int)limit_ms : 0);
@@ -78,7 +82,7 @@ int news_wait(struct news *news, int64_t limit_ms)
         (void)bell_watch_drain(&news->bell);
     }
     int number = caught_signal(news);
-    bool is_reader_gone = (fds[2].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    bool is_reader_gone = (fds[ARRAY_LEN(fds) - 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     return number == 0 && is_reader_gone ? SIGPIPE : number;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Waiting until there is something new to look at: the status bell was rung, a signal that would
- * end the process came, or the time is up. What follow, `get -w` and `events -f` sleep in.
+ * end the process came, a process ended, or the time is up. What follow, `get -w` and `events -f` sleep in.
  *
  * The order that loses nothing: news_open(), then look, news_wait(), look, news_wait() … (see
  * store/bell.h). Nothing promises that every commit rings, so look again at least every
@@ -23,6 +23,7 @@ struct news {
     struct bell_watch bell; /* fd -1: inotify is exhausted, and the waits are short instead */
     int signal_fd;
     sigset_t old_mask;
+    int process_fd; /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
     bool feeds_reader; /* stdout is what this is for: the end of its reader counts as SIGPIPE */
 };
 

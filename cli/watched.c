@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/controller_process.h"
 #include "cli/news.h"
 #include "cli/project.h"
 #include "specs/base/cleanup.h"
@@ -137,11 +138,13 @@ static int wait_until_settled(struct cli *cli, struct news *news, const char *pa
         if (left_ms <= 0) {
             return set_timeout(path, err);
         }
-        rc = cli_ensure_controller(cli, err);
-        if (rc < 0) {
+        struct controller_process controller;
+        if ((rc = cli_ensure_controller(cli, err)) < 0 ||
+            (rc = controller_find(cli, &controller, err)) < 0) {
             return rc;
         }
-        int signal_number = news_wait(news, left_ms < NEWS_LOOK_MS ? left_ms : NEWS_LOOK_MS);
+        int64_t limit_ms = controller_look_again_ms(&controller);
+        int signal_number = news_wait(news, left_ms < limit_ms ? left_ms : limit_ms);
         if (signal_number > 0) {
             return news_exit_status(signal_number);
         }
@@ -152,7 +155,7 @@ int watched_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struc
 {
     const struct clock *clock = clock_system();
     int64_t deadline_ms = clock_monotonic_ms(clock) + *timeout_ms;
-    struct news news = {.signal_fd = -1};
+    struct news news;
     int rc = cli_open_store(cli, err);
     if (rc < 0) {
         return rc;

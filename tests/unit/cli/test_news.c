@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -80,6 +82,23 @@ static void the_time_ends_a_wait(void **state)
     assert_int_equal(news_wait(&fixture->news, -1), 0);
     assert_was_quick(fixture);
     news_close(&fixture->news);
+}
+
+static void the_end_of_a_process_ends_a_wait(void **state)
+{
+    struct fixture *fixture = *state;
+    news_open(&fixture->news, &fixture->places);
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(0);
+    }
+    fixture->news.process_fd = pidfd_open(pid, 0);
+    assert_true(fixture->news.process_fd >= 0);
+    assert_int_equal(news_wait(&fixture->news, LONG_MS), 0);
+    assert_was_quick(fixture);
+    news_close(&fixture->news);
+    assert_int_equal(fixture->news.process_fd, -1);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void without_a_bell_waits_are_short(void **state)
@@ -158,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_bell_rung_before_the_wait_ends_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_time_ends_a_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_end_of_a_process_ends_a_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_bell_waits_are_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_signal_ends_the_wait_and_not_the_process, set_up, tear_down),
