@@ -60,10 +60,23 @@ static int put_qcow2(const struct image_file *file, json_t *image, struct error 
     return 0;
 }
 
+/* By its head, or as a fixed VHD by its end. */
+static const struct image_foreign *find_foreign(const struct image_file *file)
+{
+    uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE];
+    const struct image_foreign *foreign = image_foreign_format(file->head, file->n);
+    if (foreign || file->size < (int64_t)sizeof(footer) ||
+        pread(file->fd, footer, sizeof(footer), file->size - (int64_t)sizeof(footer)) !=
+            (ssize_t)sizeof(footer)) {
+        return foreign;
+    }
+    return image_foreign_of_footer(footer, (uint64_t)file->size);
+}
+
 static int put_format(const struct image_file *file, json_t *image, struct error *err)
 {
     enum compression compression = compression_of_head(file->head, file->n);
-    const struct image_foreign *foreign = image_foreign_format(file->head, file->n);
+    const struct image_foreign *foreign = find_foreign(file);
     if (qcow2_has_magic(file->head, file->n)) {
         return put_qcow2(file, image, err);
     }

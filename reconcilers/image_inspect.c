@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "reconcilers/qcow2_tables.h"
+#include "reconcilers/vhdx_end.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -63,6 +64,33 @@ int compression_of_file(
     return 0;
 }
 
+/* A fixed VHD is a raw disk with a footer: by its head it is none of the formats. */
+static int find_footer(
+    int fd, uint64_t size, const struct image_foreign **ret, struct error *err)
+{
+    uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE];
+    if (size < sizeof(footer)) {
+        return 0;
+    }
+    if (fs_read_at(fd, footer, sizeof(footer), (int64_t)(size - sizeof(footer))) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot read its end");
+    }
+    *ret = image_foreign_of_footer(footer, size);
+    return 0;
+}
+
+/* What the file is, and where it must end. */
+static int find_foreign(int fd, const uint8_t *head, size_t n, uint64_t file_size,
+    const struct image_foreign **ret, uint64_t *ret_end, struct error *err)
+{
+    *ret = image_foreign_format(head, n);
+    *ret_end = image_foreign_size(head, n);
+    if (!*ret) {
+        return find_footer(fd, file_size, ret, err);
+    }
+    return image_foreign_is_vhdx(*ret) ? vhdx_find_end(fd, file_size, ret_end, err) : 0;
+}
+
 int image_foreign_of_file(
     const char *path, const char *title, const struct image_foreign **ret, struct error *err)
 {
@@ -72,18 +100,18 @@ int image_foreign_of_file(
         return -(int)err->code;
     }
     ssize_t n = fs_read_at(fd, head, IMAGE_FOREIGN_HEAD_SIZE, 0);
-    if (n < 0) {
+    struct stat st;
+    if (n < 0 || fstat(fd, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read image '%s'", path);
     }
-    const struct image_foreign *foreign = image_foreign_format(head, (size_t)n);
-    struct stat st;
-    if (fstat(fd, &st) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot stat image '%s'", path);
+    const struct image_foreign *foreign = NULL;
+    uint64_t size = (uint64_t)st.st_size, end = 0;
+    if (find_foreign(fd, head, (size_t)n, size, &foreign, &end, err) < 0) {
+        return error_wrap(err, "image '%s'", path);
     }
-    uint64_t size = image_foreign_size(head, (size_t)n);
-    if ((uint64_t)st.st_size < size) {
-        error_set(err, ERR_IMAGE_FORMAT, "%s is cut off: it has %lld bytes and should have %llu",
-            title, (long long)st.st_size, (unsigned long long)size);
+    if (size < end) {
+        error_set(err, ERR_IMAGE_FORMAT, "%s is cut off: it has %llu bytes and should have %llu",
+            title, (unsigned long long)size, (unsigned long long)end);
         return error_help(err, "get the image again: it was not copied or downloaded to its end");
     }
     const char *dependency = foreign ? image_foreign_dependency(head, (size_t)n) : NULL;

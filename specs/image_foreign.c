@@ -13,6 +13,9 @@ enum {
     VMDK_TEXT = 512,       /* where QEMU looks for the descriptor, whatever the header says */
     VHD_TYPE = 60,         /* u32, big-endian */
     VHD_DIFFERENCING = 4,
+    VHD_FIXED = 2,
+    VHD_SIZE = 48,         /* u64, big-endian: of the disk */
+    VHD_CHECKSUM = 64,     /* u32, big-endian: one's complement of the sum of the other bytes */
     VDI_DATA = 0x158,      /* u32, little-endian: offset of the first block */
     VDI_BLOCK_SIZE = 0x178,
     VDI_N_ALLOCATED = 0x184,
@@ -69,6 +72,34 @@ static uint64_t little(const uint8_t *p, int n)
 static uint64_t little_u64(const uint8_t *p)
 {
     return little(p, 8);
+}
+
+static uint64_t big(const uint8_t *p, int n)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < n; i++) {
+        value = value << 8 | p[i];
+    }
+    return value;
+}
+
+const struct image_foreign *image_foreign_of_footer(
+    const uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE], uint64_t file_size)
+{
+    uint32_t sum = 0;
+    for (int i = 0; i < IMAGE_FOREIGN_FOOTER_SIZE; i++) {
+        bool is_checksum = i >= VHD_CHECKSUM && i < VHD_CHECKSUM + 4;
+        sum += is_checksum ? 0 : footer[i];
+    }
+    bool is_fixed = memcmp(footer, formats[VHD].magic, formats[VHD].n) == 0 &&
+        big(footer + VHD_TYPE, 4) == VHD_FIXED && big(footer + VHD_CHECKSUM, 4) == (uint32_t)~sum &&
+        big(footer + VHD_SIZE, 8) == file_size - IMAGE_FOREIGN_FOOTER_SIZE;
+    return is_fixed ? &formats[VHD].format : NULL;
+}
+
+bool image_foreign_is_vhdx(const struct image_foreign *format)
+{
+    return format == &formats[VHDX].format;
 }
 
 static bool contains(const uint8_t *bytes, size_t n, const char *text)

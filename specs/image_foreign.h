@@ -12,7 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { IMAGE_FOREIGN_HEAD_SIZE = 512 + 20 * 512 }; /* bytes that are enough for all below */
+enum {
+    IMAGE_FOREIGN_HEAD_SIZE = 512 + 20 * 512, /* bytes that are enough for all below */
+    IMAGE_FOREIGN_FOOTER_SIZE = 512,
+};
 
 struct image_foreign {
     const char *name;   /* "VMDK", "VHDX" …: for people */
@@ -23,6 +26,15 @@ struct image_foreign {
 /* What begins with these bytes; NULL: none of these formats. Static. IMAGE_HEAD_SIZE bytes are enough
  * here. As a raw disk such a file would merely fail to boot. */
 const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n);
+
+/* What ends with these bytes, if it does not begin as one of them: a fixed VHD, which is a raw disk
+ * and this footer; NULL: it does not. A disk that merely holds such a sector is not taken for one: the
+ * footer's checksum is right, and it tells the size of the file. */
+const struct image_foreign *image_foreign_of_footer(
+    const uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE], uint64_t file_size);
+
+/* Its tables tell where it ends, not its head. */
+bool image_foreign_is_vhdx(const struct image_foreign *format);
 
 /* Why the image cannot be taken alone ("it is a description of other files"); NULL: it can. A
  * VHDX with a parent is not seen: qemu-img refuses it without opening the parent. */

@@ -22,6 +22,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image_foreign.h"
 #include "tests/support/media_host.h"
 
 enum { SIZE = 256 * 1024 };
@@ -386,6 +387,17 @@ static void a_vhdx_is_converted(void **state)
     check_converted(*state, "vhdx", NULL);
 }
 
+/* By its head it would be a raw disk of one sector more. */
+static void a_fixed_vhd_is_converted(void **state)
+{
+    check_converted(*state, "vpc", "subformat=fixed,force_size=on");
+}
+
+static void a_fixed_vhdx_is_converted(void **state)
+{
+    check_converted(*state, "vhdx", "subformat=fixed");
+}
+
 static void a_qed_is_converted(void **state)
 {
     check_converted(*state, "qed", NULL);
@@ -503,6 +515,26 @@ static void one_that_is_cut_off_is_not_converted(void **state)
     assert_no_temporary_files(f);
 }
 
+/* Its blocks are of 8 MiB, of which the last holds what there is of the disk: cut behind that, nothing
+ * is lost. */
+static void a_vhdx_is_cut_off_where_its_disk_is(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = foreign_file(f, "vhdx", NULL);
+    int64_t block = fs_size(path) - (8 << 20);
+    struct error err = {0};
+    const struct image_foreign *foreign = NULL;
+    assert_int_equal(truncate(path, block + SIZE), 0);
+    assert_int_equal(image_foreign_of_file(path, path, &foreign, &err), 0);
+    assert_true(image_foreign_is_vhdx(foreign));
+    for (int64_t size = block + SIZE - 1; size > (1 << 20); size -= 1 << 20) {
+        assert_int_equal(truncate(path, size), 0);
+        assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
+        assert_non_null(strstr(f->m.error.message, "disk.vhdx is cut off: it has "));
+    }
+    assert_no_temporary_files(f);
+}
+
 static void without_qemu_img_nothing_is_converted(void **state)
 {
     struct fixture *f = *state;
@@ -599,6 +631,8 @@ int main(void)
         TEST(a_vdi_is_converted),
         TEST(a_vhd_is_converted),
         TEST(a_vhdx_is_converted),
+        TEST(a_fixed_vhd_is_converted),
+        TEST(a_fixed_vhdx_is_converted),
         TEST(a_qed_is_converted),
         TEST(a_packed_vdi_is_unpacked_and_converted),
         TEST(the_sha256_of_a_converted_image_is_its_sources),
@@ -608,6 +642,7 @@ int main(void)
         TEST(a_conversion_that_fails_says_why_and_leaves_nothing),
         TEST(a_packed_image_that_cannot_be_converted_is_called_by_its_name),
         TEST(one_that_is_cut_off_is_not_converted),
+        TEST(a_vhdx_is_cut_off_where_its_disk_is),
         TEST(without_qemu_img_nothing_is_converted),
         TEST(a_conversion_nobody_waits_for_is_ended),
         TEST(a_full_disk_is_told_and_leaves_nothing),

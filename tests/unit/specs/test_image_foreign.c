@@ -134,6 +134,39 @@ static void a_vdi_says_how_long_it_is(void **state)
     assert_int_equal(image_foreign_size(head, sizeof(head)), 0);
 }
 
+static uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE];
+
+static void sign_footer(void)
+{
+    uint32_t sum = 0;
+    memset(footer + 64, 0, 4);
+    for (size_t i = 0; i < sizeof(footer); i++) {
+        sum += footer[i];
+    }
+    for (int i = 0; i < 4; i++) {
+        footer[64 + i] = (uint8_t)(~sum >> (24 - 8 * i));
+    }
+}
+
+static void a_fixed_vhd_is_known_by_a_footer_that_is_right_in_all(void **state)
+{
+    (void)state;
+    memcpy(footer, "conectix", 8);
+    footer[63] = 2;
+    footer[53] = 0x20; /* 2 MiB */
+    sign_footer();
+    const uint64_t size = (2 << 20) + 512;
+    assert_string_equal(image_foreign_of_footer(footer, size)->name, "VHD");
+    assert_null(image_foreign_of_footer(footer, size + 512));
+    footer[100] = 1;
+    assert_null(image_foreign_of_footer(footer, size)); /* a sector that merely looks like it */
+    sign_footer();
+    assert_non_null(image_foreign_of_footer(footer, size));
+    footer[63] = 3; /* a dynamic one has it at its head, too */
+    sign_footer();
+    assert_null(image_foreign_of_footer(footer, size));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, clear)
@@ -147,6 +180,7 @@ int main(void)
         TEST(a_differencing_vhd_depends_on_its_parent),
         TEST(a_qed_with_a_backing_file_is_seen),
         TEST(a_vdi_says_how_long_it_is),
+        TEST(a_fixed_vhd_is_known_by_a_footer_that_is_right_in_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
