@@ -156,7 +156,7 @@ static void standard_keys_of_the_home_directory_are_tried(void **state)
     cleanup_buf struct buf bytes = BUF_INIT(0);
     free(test->spec->ssh.private_key);
     test->spec->ssh.private_key = NULL;
-    assert_int_equal(probe(test), ERR_SSH_AUTH);
+    assert_int_equal(probe(test), ERR_KEY_UNREADABLE);
     assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
     assert_int_equal(fs_read_file(test->fixture.sshd->client_key, &bytes, &err), 0);
     assert_int_equal(fs_write_file(key, bytes.data, bytes.len, 0600, &err), 0);
