@@ -15,6 +15,7 @@
 #include "specs/base/json.h"
 #include "specs/spec_diff.h"
 #include "specs/vmfile.h"
+#include "store/record_diff.h"
 #include "store/wish.h"
 
 /* diff(1)'s: 0 nothing differs, 1 something does, 2 it could not be found out. */
@@ -61,22 +62,29 @@ static void add_row(struct findings *findings, const char *vm, const char *field
     (void)json_array_append_new(findings->rows, row);
 }
 
-/* `before` or `after` may be NULL: there is no such VM on that side; `running`: none runs. */
-static void compare(struct findings *findings, const struct vm_spec *before,
-    const struct vm_spec *after, const struct vm_spec *running)
+static void add_new(struct findings *findings, const struct vm_spec *spec)
 {
-    unified_diff_add(&findings->text, before, after, running, findings->use_color);
-    if (!before || !after) {
-        const struct vm_spec *spec = before ? before : after;
-        cleanup_json json_t *json = vm_spec_to_json(spec);
-        add_row(findings, spec->name, NULL, before ? json : NULL, after ? json : NULL,
-            before ? "prune" : "create");
-        return;
-    }
-    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff_on(before, after, running);
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    unified_diff_add_new(&findings->text, spec, findings->use_color);
+    add_row(findings, spec->name, NULL, NULL, json, "create");
+}
+
+static void add_removed(struct findings *findings, const struct vm_spec *spec)
+{
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    unified_diff_add_removed(&findings->text, spec, findings->use_color);
+    add_row(findings, spec->name, NULL, json, NULL, "prune");
+}
+
+static void add_changed(
+    struct findings *findings, const struct vm_record *record, const struct vm_spec *spec)
+{
+    cleanup_with(spec_diff_clear) struct spec_diff diff =
+        record_diff(record, record->desired->spec, spec, true);
+    unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
     for (size_t i = 0; i < diff.count; i++) {
         const struct spec_change *change = &diff.changes[i];
-        add_row(findings, after->name, change->field, change->before_value, change->after_value,
+        add_row(findings, spec->name, change->field, change->before_value, change->after_value,
             disposition_name(change->disposition));
     }
 }
@@ -89,10 +97,11 @@ static int diff_vm(
     if (rc < 0 || (rc = store_get(cli->store, spec->name, &record, err)) < 0) {
         return rc;
     }
-    bool is_there = record.desired && !record.desired->is_deleting;
-    struct vm_spec *running = is_there ? wish_running_spec(&record) : NULL;
-    compare(findings, is_there ? record.desired->spec : NULL, spec, running);
-    vm_spec_free(running);
+    if (record.desired && !record.desired->is_deleting) {
+        add_changed(findings, &record, spec);
+    } else {
+        add_new(findings, spec);
+    }
     return 0;
 }
 
@@ -102,7 +111,7 @@ static int diff_removed_vm(
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, name, &record, err);
     if (rc == 0 && record.desired) {
-        compare(findings, record.desired->spec, NULL, NULL);
+        add_removed(findings, record.desired->spec);
     }
     return rc;
 }
@@ -173,9 +182,10 @@ const struct command command_diff = {
     .summary = "Show what differs between a VMFile and what is asked for",
     .usage = "[OPTIONS] [VM...]",
     .details = "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
-               "behind @@ what the change needs: live (nothing more), provision, restart, or\n"
-               "recreate (erases the disk). Ends with 0 when nothing differs, 1 when something\n"
-               "does, and more than 1 on errors. See also: vmctl up --dry-run.",
+               "behind @@ what the change needs: live (nothing more), start (of a VM that is off),\n"
+               "provision, restart, or recreate (erases the disk). Ends with 0 when nothing\n"
+               "differs, 1 when something does, and more than 1 on errors. See also: vmctl up\n"
+               "--dry-run.",
     .examples = "  vmctl diff\n"
                 "  vmctl diff --name web -o json",
     .options = options,

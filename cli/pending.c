@@ -3,6 +3,7 @@
 
 #include "specs/vm_desired.h"
 #include "specs/vm_status.h"
+#include "store/record_diff.h"
 #include "store/store.h"
 
 struct spec_diff pending_changes(const struct vm_record *record, const struct vm_spec *spec)
@@ -10,9 +11,9 @@ struct spec_diff pending_changes(const struct vm_record *record, const struct vm
     struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
     struct vm_spec *applied = record->status ? vm_status_applied_spec(record->status) : NULL;
     if (applied) {
-        diff = spec_diff(applied, spec);
+        diff = record_diff(record, applied, spec, true);
     } else if (record->desired) {
-        diff = spec_diff(record->desired->spec, spec);
+        diff = record_diff(record, record->desired->spec, spec, true);
     }
     vm_spec_free(applied);
     return diff;

@@ -132,15 +132,16 @@ static void write_hunk(struct writer *w, const char *heading)
     side_clear(&w->new);
 }
 
-static void write_names(struct writer *w, const struct vm_spec *before, const struct vm_spec *after)
+/* NULL: there is no such VM on that side. */
+static void write_names(struct writer *w, const char *before, const char *after)
 {
     if (before) {
-        buf_printf(w->out, "--- %s (asked for)\n", before->name);
+        buf_printf(w->out, "--- %s (asked for)\n", before);
     } else {
         buf_add_str(w->out, "--- /dev/null\n");
     }
     if (after) {
-        buf_printf(w->out, "+++ %s (VMFile)\n", after->name);
+        buf_printf(w->out, "+++ %s (VMFile)\n", after);
     } else {
         buf_add_str(w->out, "+++ /dev/null\n");
     }
@@ -163,22 +164,31 @@ static void add_whole(struct writer *w, struct side *side, const struct vm_spec 
     vm_spec_free(plain);
 }
 
-void unified_diff_add(struct buf *out, const struct vm_spec *before, const struct vm_spec *after,
-    const struct vm_spec *running, bool use_color)
+void unified_diff_add_new(struct buf *out, const struct vm_spec *spec, bool use_color)
 {
     struct writer w = {.out = out, .use_color = use_color};
-    if (!before || !after) {
-        write_names(&w, before, after);
-        add_whole(&w, before ? &w.old : &w.new, before ? before : after, !before);
-        write_hunk(&w, before ? "left running (vmctl up --prune destroys it)" : "create");
-        return;
+    write_names(&w, NULL, spec->name);
+    add_whole(&w, &w.new, spec, true);
+    write_hunk(&w, "create");
+}
+
+void unified_diff_add_removed(struct buf *out, const struct vm_spec *spec, bool use_color)
+{
+    struct writer w = {.out = out, .use_color = use_color};
+    write_names(&w, spec->name, NULL);
+    add_whole(&w, &w.old, spec, false);
+    write_hunk(&w, "left running (vmctl up --prune destroys it)");
+}
+
+void unified_diff_add(
+    struct buf *out, const char *name, const struct spec_diff *diff, bool use_color)
+{
+    struct writer w = {.out = out, .use_color = use_color};
+    if (diff->count > 0) {
+        write_names(&w, name, name);
     }
-    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff_on(before, after, running);
-    if (diff.count > 0) {
-        write_names(&w, before, after);
-    }
-    for (size_t i = 0; i < diff.count; i++) {
-        add_change(&w, &diff.changes[i]);
-        write_hunk(&w, disposition_name(diff.changes[i].disposition));
+    for (size_t i = 0; i < diff->count; i++) {
+        add_change(&w, &diff->changes[i]);
+        write_hunk(&w, disposition_name(diff->changes[i].disposition));
     }
 }

@@ -16,9 +16,13 @@
 #include <stdbool.h>
 
 struct buf;
+struct spec_diff;
 struct vm_spec;
 
-/* Appends it. `before` NULL: a VM to be made; `after` NULL: one the file no longer has. Nothing when
- * both say the same. `running` as spec_diff_on() has it. */
-void unified_diff_add(struct buf *out, const struct vm_spec *before, const struct vm_spec *after,
-    const struct vm_spec *running, bool use_color);
+/* Appends the difference between two specs of the VM `name`; nothing when there is none. */
+void unified_diff_add(
+    struct buf *out, const char *name, const struct spec_diff *diff, bool use_color);
+
+/* A VM to be made, or one that the file no longer has: whole, but for what is as by default. */
+void unified_diff_add_new(struct buf *out, const struct vm_spec *spec, bool use_color);
+void unified_diff_add_removed(struct buf *out, const struct vm_spec *spec, bool use_color);

@@ -24,13 +24,6 @@ static void replace_text(char **field, char **taken)
     *field = TAKE_PTR(*taken);
 }
 
-void pass_steps_digest(const struct vm_spec *spec, char *ret_hex)
-{
-    cleanup_json json_t *json = vm_spec_to_json(spec);
-    cleanup_free char *text = json_canonical(json_object_get(json, "provision"));
-    digest_text(text, ret_hex);
-}
-
 /* ---- successes, by action ---- */
 
 static bool absorb_image(struct pass *pass)
@@ -114,19 +107,6 @@ static bool absorb_probe(struct pass *pass)
     pass->patch->status->was_reached = true;
     pass->vm->reach_deadline_ms = 0;
     return true;
-}
-
-void pass_finish_step(struct pass *pass)
-{
-    struct vm_provision *provision = &pass->patch->status->provision;
-    provision->next_step++;
-    provision->run = (struct vm_step_run){.tries = 0};
-    if (provision->next_step >= provision->total) {
-        memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
-            TEXT_ID_SIZE);
-        vm_patch_event(pass->patch, false, REASON_PROVISIONED, "%u provision step%s done",
-            provision->total, provision->total == 1 ? "" : "s");
-    }
 }
 
 static void record_step(struct pass *pass, enum step_outcome outcome)
@@ -325,74 +305,6 @@ bool pass_note_reset(struct pass *pass)
 
 /* ---- what the user's new wish resets ---- */
 
-static bool is_provision_asked(const struct pass *pass)
-{
-    const char *token = pass->view->desired->provision_token;
-    return token[0] && !text_eq(token, pass->patch->status->handled_provision_token);
-}
-
-static void begin_provision(struct pass *pass)
-{
-    struct vm_provision *provision = &pass->patch->status->provision;
-    const struct vm_spec *spec = pass->view->desired->spec;
-    uint32_t total = (uint32_t)spec->n_steps, asked = pass->view->desired->provision_from;
-    asked = asked > total ? 0 : asked; /* of steps that were taken out since */
-    *provision = (struct vm_provision){
-        .next_step = asked ? asked - 1 : 0,
-        .total = total,
-        .asked_step = asked,
-        .last_exit_status = -1,
-        .done = provision->done,
-        .steps = provision->steps,
-        .n_steps = provision->n_steps < total ? provision->n_steps : total,
-    };
-    memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
-    pass_steps_digest(spec, provision->digest);
-    checks_reset(pass);
-    pass->vm->n_interrupted = 0;
-}
-
-void pass_reset_provision(struct pass *pass)
-{
-    pass->patch->status->provision.n_steps = 0; /* they ran on another disk */
-    if (is_provision_asked(pass)) {
-        begin_provision(pass);
-        return;
-    }
-    free(pass->patch->status->provision.done);
-    free(pass->patch->status->provision.steps);
-    pass->patch->status->provision = (struct vm_provision){.last_exit_status = -1};
-    memcpy(
-        pass->patch->status->provision.token, pass->view->desired->provision_token, TEXT_ID_SIZE);
-}
-
-/* The user asked again, or changed the steps while they are being run. */
-static bool is_reprovisioned(const struct pass *pass)
-{
-    char digest[DIGEST_SIZE];
-    const struct vm_provision *provision = &pass->patch->status->provision;
-    if (!text_eq(provision->token, pass->view->desired->provision_token)) {
-        return true;
-    }
-    pass_steps_digest(pass->view->desired->spec, digest);
-    return is_provision_asked(pass) && !text_eq(provision->digest, digest);
-}
-
-static void acknowledge_provision(struct pass *pass)
-{
-    struct vm *vm = pass->vm;
-    if (is_reprovisioned(pass)) {
-        begin_provision(pass);
-        if (vm->op_action == ACTION_RUN_STEP || vm->outcome.action == ACTION_RUN_STEP) {
-            vm_cancel(vm);
-        }
-    }
-    if (pass->view->desired->spec->n_steps == 0) {
-        memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
-            TEXT_ID_SIZE);
-    }
-}
-
 static bool is_about_media(enum action action)
 {
     return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE;
@@ -420,7 +332,7 @@ bool pass_acknowledge(struct pass *pass)
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
     live_take_over(pass);
-    acknowledge_provision(pass);
+    pass_acknowledge_steps(pass);
     acknowledge_media(pass);
     vm_forget_failure(pass->vm);
     return true;

@@ -156,6 +156,13 @@ static int64_t act_run_step(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
+/* No effect but the record: killed before, the next look finds the same; after, the steps wait. */
+static int64_t act_append_steps(struct pass *pass)
+{
+    pass_append_steps(pass);
+    return VERDICT_NOW;
+}
+
 /* Changes nothing in the guest but what a probe's own command does: killed before or after, and done
  * twice, it is tried again. */
 static int64_t act_check(struct pass *pass)
@@ -208,6 +215,7 @@ static int64_t act_confirm_start(struct pass *pass)
         status->vnc = mem_strdup(pass->vm->booted_vnc); /* with the journal, or not at all */
     }
     status->instance.journal = JOURNAL_NONE;
+    pass_note_no_steps(pass);
     const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
         pass->vm->backend->handle, status->instance.pid, accel ? ", " : "", accel ? accel : "");
@@ -379,6 +387,7 @@ static act_fn *const acts[] = {
     [ACTION_APPLY] = act_apply,
     [ACTION_PROBE] = act_probe,
     [ACTION_RUN_STEP] = act_run_step,
+    [ACTION_APPEND_STEPS] = act_append_steps,
     [ACTION_CHECK] = act_check,
     [ACTION_END_UNHEALTHY] = act_end_unhealthy,
 };

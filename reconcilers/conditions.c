@@ -17,6 +17,7 @@
 #include "specs/base/text.h"
 #include "specs/source_record.h"
 #include "specs/spec_diff.h"
+#include "specs/vm_steps.h"
 
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message)
@@ -221,14 +222,28 @@ static bool describe_step_retry(struct pass *pass)
     return true;
 }
 
-static void describe_provisioned(struct pass *pass)
+/* Nothing is under way: what became of the steps, and those behind them that were left out. */
+static void describe_steps_through(struct pass *pass, enum steps_standing standing)
+{
+    const struct vm_provision *provision = &pass->patch->status->provision;
+    cleanup_free char *left_out =
+        standing == STEPS_LEFT_OUT
+            ? mem_printf("left out from step %u on, as asked (--no-provision)", provision->total + 1)
+            : NULL;
+    bool is_run = provision->digest[0] && !left_out;
+    pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE,
+        is_run ? REASON_PROVISIONED : REASON_SKIPPED, left_out);
+}
+
+static void describe_provisioned(struct pass *pass, enum steps_standing standing)
 {
     const struct vm_status *status = pass->patch->status;
     const struct vm_provision *provision = &status->provision;
     const struct condition *before = &pass->view->status->conditions[CONDITION_PROVISIONED];
     const struct vm_desired *desired = pass->view->desired;
-    bool is_asked = desired->provision_token[0] &&
-                    !text_eq(desired->provision_token, status->handled_provision_token);
+    bool is_asked = vm_steps_are_under_way(provision) ||
+                    (desired->provision_token[0] &&
+                        !text_eq(desired->provision_token, status->handled_provision_token));
     if (desired->spec->n_steps == 0) {
         pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL);
     } else if (provision->is_failed && pass->vm->failure.action != ACTION_RUN_STEP &&
@@ -240,13 +255,14 @@ static void describe_provisioned(struct pass *pass)
         return;
     } else if (is_asked) {
         describe_step_under_way(pass);
+    } else if (standing == STEPS_APPENDED) {
+        pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL);
     } else if (provision->is_failed) {
         if (!tell_failure(pass, CONDITION_PROVISIONED)) {
             pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED, NULL);
         }
     } else {
-        pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE,
-            provision->digest[0] ? REASON_PROVISIONED : REASON_SKIPPED, NULL);
+        describe_steps_through(pass, standing);
     }
 }
 
@@ -262,17 +278,6 @@ static char *list_changes(const struct spec_diff *diff, enum disposition disposi
         }
     }
     return buf_steal(&out);
-}
-
-static bool are_steps_outdated(const struct pass *pass)
-{
-    char digest[DIGEST_SIZE];
-    const struct vm_provision *provision = &pass->patch->status->provision;
-    if (!provision->digest[0] || pass->env.spec->n_steps == 0) {
-        return false;
-    }
-    pass_steps_digest(pass->env.spec, digest);
-    return !text_eq(digest, provision->digest);
 }
 
 /* Once, not at every pass: the condition says so as long as it lasts. */
@@ -299,7 +304,8 @@ static bool tell_source_invalid(struct pass *pass)
 }
 
 /* What is on its way is told first: it is over in a moment, and waiters wait for it. */
-static void tell_difference(struct pass *pass, const struct spec_diff *diff)
+static void tell_difference(
+    struct pass *pass, const struct spec_diff *diff, enum steps_standing standing)
 {
     bool is_failing = pass->vm->failure.action == ACTION_APPLY;
     bool is_pending = diff->count > 0 && live_is_pending(pass);
@@ -317,7 +323,7 @@ static void tell_difference(struct pass *pass, const struct spec_diff *diff)
         tell_failed(pass, CONDITION_SYNCED);
     } else if (is_pending) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, live);
-    } else if (are_steps_outdated(pass)) {
+    } else if (standing == STEPS_CHANGED && pass->env.spec->n_steps > 0) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED,
             "the provision steps changed since they were run");
     } else {
@@ -327,12 +333,12 @@ static void tell_difference(struct pass *pass, const struct spec_diff *diff)
 
 /* An instance that this pass began has all of the spec. What this pass recorded as applied is told
  * by the next one, which follows at once. */
-static void describe_synced(struct pass *pass)
+static void describe_synced(struct pass *pass, enum steps_standing standing)
 {
     static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
     bool is_new = pass->patch->status->applied_generation == pass->view->desired->generation;
     if (!tell_source_invalid(pass)) {
-        tell_difference(pass, is_new ? &none : live_diff(pass));
+        tell_difference(pass, is_new ? &none : live_diff(pass), standing);
     }
 }
 
@@ -435,13 +441,15 @@ void pass_describe(struct pass *pass)
         describe_orphan(pass);
         return;
     }
+    enum steps_standing standing = vm_steps_standing(&pass->patch->status->provision,
+        pass->view->desired->spec, pass->view->desired->skipped_steps);
     describe_source(pass);
     describe_image(pass);
     describe_prepared(pass);
     describe_running(pass);
     describe_reachable(pass);
-    describe_provisioned(pass);
-    describe_synced(pass);
+    describe_provisioned(pass, standing);
+    describe_synced(pass, standing);
     describe_ready(pass);
     pass_describe_trouble(pass);
     describe_reconciling(pass);

@@ -42,7 +42,8 @@ static bool is_started(const struct situation *s)
 
 bool situation_is_checkable(const struct situation *s)
 {
-    return is_started(s) && (s->is_reached || !s->expects_ssh) && !s->has_step;
+    bool is_set_up = !s->has_step && !s->has_appended;
+    return is_started(s) && (s->is_reached || !s->expects_ssh) && is_set_up;
 }
 
 /* ---- rows ---- */
@@ -214,6 +215,10 @@ static bool step_waiting(const struct situation *s)
 {
     return is_started(s) && s->is_reached && s->has_step;
 }
+static bool steps_appended(const struct situation *s)
+{
+    return is_started(s) && s->is_reached && s->has_appended;
+}
 static bool check_due(const struct situation *s)
 {
     return situation_is_checkable(s) && s->is_check_due;
@@ -273,8 +278,9 @@ static const struct {
     {38, live_pending, ACTION_APPLY},
     {39, not_reached, ACTION_PROBE},
     {40, step_waiting, ACTION_RUN_STEP},
-    {41, check_due, ACTION_CHECK},
-    {42, always, ACTION_NONE},
+    {41, steps_appended, ACTION_APPEND_STEPS},
+    {42, check_due, ACTION_CHECK},
+    {43, always, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -328,6 +334,7 @@ const char *action_name(enum action action)
         [ACTION_APPLY] = "apply",
         [ACTION_PROBE] = "probe",
         [ACTION_RUN_STEP] = "run-step",
+        [ACTION_APPEND_STEPS] = "append-steps",
         [ACTION_CHECK] = "check",
         [ACTION_END_UNHEALTHY] = "end-unhealthy",
     };

@@ -63,6 +63,7 @@ struct situation {
     bool is_reached;
     bool is_live_pending; /* the running machine is not, or may not be, as the spec says */
     bool has_step; /* a provision step is waiting to be run */
+    bool has_appended; /* steps came to those that were run, and are to be run as well */
     bool is_check_due; /* `ready` or `live` probes are to be tried, or are being tried */
     bool is_unhealthy; /* the `live` probes failed as often as they may */
 };
@@ -101,6 +102,7 @@ enum action {
     ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_PROBE,
     ACTION_RUN_STEP,
+    ACTION_APPEND_STEPS, /* write down that the steps behind those that were run are run, too */
     ACTION_CHECK,         /* try the `ready` or `live` probes */
     ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
     ACTION_COUNT_
@@ -121,7 +123,7 @@ bool situation_is_checkable(const struct situation *s);
 
 /* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
  */
-enum { DECIDE_ROWS = 42 };
+enum { DECIDE_ROWS = 43 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

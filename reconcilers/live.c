@@ -30,22 +30,6 @@ static bool is_any_pending(
            has_live(diff, "vcpus") || has_live(diff, "memory");
 }
 
-/* Live changes name parts of the machine (net0, disk0) as our arguments do. */
-static void put_off(struct spec_diff *diff)
-{
-    for (size_t i = 0; i < diff->count; i++) {
-        struct spec_change *change = &diff->changes[i];
-        bool is_of_machine = text_eq(change->field, "disk") || text_eq(change->field, "forward") ||
-                             text_eq(change->field, "vcpus") || text_eq(change->field, "memory");
-        if (is_of_machine && change->disposition == DISPOSITION_LIVE) {
-            change->disposition = DISPOSITION_RESTART;
-        }
-        if (change->disposition > diff->strongest) {
-            diff->strongest = change->disposition;
-        }
-    }
-}
-
 /* Nothing of the machine can be changed while it runs. */
 static bool is_fixed(const struct pass *pass)
 {
@@ -59,7 +43,7 @@ static void compare(struct live_comparison *comparison, const struct pass *pass)
     comparison->is_pending = false;
     if (running && is_fixed(pass)) {
         comparison->diff = spec_diff(running, pass->env.spec);
-        put_off(&comparison->diff);
+        spec_diff_put_off(&comparison->diff); /* QMP names of ours (net0, disk0) it does not have */
     } else if (running) {
         comparison->diff = spec_diff(running, pass->env.spec);
         comparison->is_pending = is_any_pending(&comparison->diff, running, pass->env.spec);
@@ -102,7 +86,8 @@ bool live_is_check_due(const struct pass *pass)
     const struct vm *vm = pass->vm;
     const struct situation *s = &pass->situation;
     bool is_idle = (!vm->op || vm->op_action == ACTION_APPLY) && vm->outcome.action == ACTION_NONE;
-    bool is_settled = !s->has_step && (s->is_reached || !s->expects_ssh);
+    bool is_settled =
+        !s->has_step && !s->has_appended && (s->is_reached || !s->expects_ssh);
     return is_idle && is_settled && !is_fixed(pass) && s->power == POWER_RUNNING &&
            pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
 }

@@ -50,9 +50,15 @@ bool pass_absorb(struct pass *pass);
 bool pass_note_reset(struct pass *pass);
 /* Takes note of a new wish: lets go of what was under way or waited for the old one. */
 bool pass_acknowledge(struct pass *pass);
+
+/* steps.c: takes note of a new wish's provision steps. */
+void pass_acknowledge_steps(struct pass *pass);
+/* The steps behind those that were run are run, too, from now on: vm_steps.h, STEPS_APPENDED. */
+void pass_append_steps(struct pass *pass);
+/* The VM has started. */
+void pass_note_no_steps(struct pass *pass);
 /* The disk is new: steps that are asked for begin anew, others have not been run on it. */
 void pass_reset_provision(struct pass *pass);
-
 /* The next provision step is done, or need not run: on to the one after it. */
 void pass_finish_step(struct pass *pass);
 
@@ -70,6 +76,3 @@ bool pass_is_reach_overdue(const struct pass *pass);
 /* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
  * mend. */
 void pass_describe_trouble(struct pass *pass);
-
-/* Digest of the spec's provision steps: tells whether they changed since they were run. */
-void pass_steps_digest(const struct vm_spec *spec, char *ret_hex);

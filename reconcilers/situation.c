@@ -5,6 +5,7 @@
 #include "reconcilers/exits.h"
 #include "reconcilers/live.h"
 #include "specs/base/text.h"
+#include "specs/vm_steps.h"
 
 enum {
     DELETION_GRACE_MS = 5000,
@@ -85,6 +86,14 @@ static bool is_dependency_missing(const struct pass *pass)
     return false;
 }
 
+/* Not while others are run: they come behind those. */
+static bool has_appended_steps(
+    const struct vm_desired *desired, const struct vm_provision *provision)
+{
+    return desired->spec->n_steps > provision->total && !vm_steps_are_under_way(provision) &&
+           vm_steps_standing(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
+}
+
 static void assess_desired(struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
@@ -102,8 +111,9 @@ static void assess_desired(struct pass *pass)
         is_token_pending(desired->recreate_token, status->handled_recreate_token);
     s->is_dependency_missing = is_dependency_missing(pass);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
-    s->has_step = is_token_pending(desired->provision_token, status->handled_provision_token) &&
+    s->has_step = vm_steps_are_under_way(&status->provision) &&
                   status->provision.next_step < desired->spec->n_steps;
+    s->has_appended = has_appended_steps(desired, &status->provision);
     s->is_check_due = checks_are_due(pass);
     s->is_unhealthy = checks_are_fatal(pass);
 }

@@ -160,6 +160,21 @@ static void clear_change(struct spec_change *change)
     json_decref(change->after_value);
 }
 
+void spec_diff_put_off(struct spec_diff *diff)
+{
+    static const char *const of_machine[] = {"disk", "forward", "vcpus", "memory"};
+    for (size_t i = 0; i < diff->count; i++) {
+        struct spec_change *change = &diff->changes[i];
+        for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {
+            if (text_eq(change->field, of_machine[at]) && change->disposition == DISPOSITION_LIVE) {
+                change->disposition = DISPOSITION_RESTART;
+            }
+        }
+        diff->strongest =
+            change->disposition > diff->strongest ? change->disposition : diff->strongest;
+    }
+}
+
 void spec_diff_drop(struct spec_diff *diff, size_t i)
 {
     clear_change(&diff->changes[i]);
@@ -181,6 +196,7 @@ const char *disposition_name(enum disposition disposition)
 {
     static const char *const names[] = {
         [DISPOSITION_LIVE] = "live",
+        [DISPOSITION_START] = "start",
         [DISPOSITION_PROVISION] = "provision",
         [DISPOSITION_RESTART] = "restart",
         [DISPOSITION_RECREATE] = "recreate",

@@ -4,7 +4,7 @@
  * nothing but writing it down, the next start, or a new disk. The dispositions are those of the
  * table in specs/VMFILE.md. Pure.
  *
- * Some depend on the values: CPUs and memory are added to a running VM as far as it was started with
+ * On a VM as it is, some need less: store/record_diff.h. And some depend on the values: CPUs and memory are added to a running VM as far as it was started with
  * room for them (`max-vcpus`, `max-memory`), all other changes of them need a restart.
  */
 #pragma once
@@ -17,8 +17,9 @@
 
 enum disposition {
     DISPOSITION_LIVE,      /* takes effect on the running VM */
+    DISPOSITION_START,     /* no VM runs: taken along by the next start, whenever that is */
     DISPOSITION_PROVISION, /* the steps changed: they run again when asked */
-    DISPOSITION_RESTART,   /* takes effect at the next start */
+    DISPOSITION_RESTART,   /* the VM that runs does not have it before it is started anew */
     DISPOSITION_RECREATE,  /* needs a new disk: reload */
     DISPOSITION_COUNT_
 };
@@ -43,6 +44,8 @@ struct spec_diff spec_diff_on(const struct vm_spec *before, const struct vm_spec
     const struct vm_spec *running);
 struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after);
 void spec_diff_clear(struct spec_diff *diff);
+/* The machine runs and cannot be changed meanwhile: what could be live of it needs a restart. */
+void spec_diff_put_off(struct spec_diff *diff);
 /* Takes the change at this place out; `strongest` stays. */
 void spec_diff_drop(struct spec_diff *diff, size_t i);
 
@@ -55,5 +58,5 @@ enum { SPEC_MEMORY_BLOCK_MIB = 128 };
 bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted);
 bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wanted);
 
-/* "live", "provision", "restart", "recreate". Static text. */
+/* "live", "start", "provision", "restart", "recreate". Static text. */
 const char *disposition_name(enum disposition disposition);

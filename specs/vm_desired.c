@@ -77,6 +77,7 @@ json_t *vm_desired_to_json(const struct vm_desired *desired)
     json_field_put_text(json, "provisionToken", desired->provision_token);
     json_field_put_uint(json, "owner", desired->owner);
     json_field_put_uint(json, "provisionFrom", desired->provision_from);
+    json_field_put_text(json, "skippedSteps", desired->skipped_steps);
     json_put_text(json, "source", desired->source);
     json_put_int(json, "created", desired->created_ms);
     return json;
@@ -96,6 +97,7 @@ static void read_fields(struct vm_desired *desired, const json_t *json)
     json_field_text(json, "provisionToken", desired->provision_token, TEXT_ID_SIZE);
     desired->owner = json_field_uint(json, "owner", INT64_MAX);
     desired->provision_from = (uint32_t)json_field_uint(json, "provisionFrom", UINT32_MAX);
+    json_field_text(json, "skippedSteps", desired->skipped_steps, sizeof(desired->skipped_steps));
     desired->source = json_copy_text(json, "source");
     desired->created_ms = json_int(json, "created", 0);
 }

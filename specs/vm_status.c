@@ -182,6 +182,7 @@ static bool provisions_equal(const struct vm_provision *a, const struct vm_provi
         }
     }
     return text_eq(a->digest, b->digest) && a->next_step == b->next_step && a->total == b->total &&
+           text_eq(a->ran_digest, b->ran_digest) &&
            a->asked_step == b->asked_step && a->last_exit_status == b->last_exit_status &&
            text_eq(a->token, b->token) && a->is_failed == b->is_failed &&
            step_runs_equal(&a->run, &b->run);

@@ -103,9 +103,10 @@ struct vm_step_run {
 };
 
 struct vm_provision {
-    char digest[DIGEST_SIZE]; /* of the steps being run or last run */
+    char digest[DIGEST_SIZE]; /* of the steps being run or last run; "": none ever were */
     uint32_t next_step;       /* from 0 */
-    uint32_t total;
+    uint32_t total;           /* the digest is of so many */
+    char ran_digest[DIGEST_SIZE]; /* of those before next_step: what still stands when the rest changes */
     uint32_t asked_step;      /* `--from`, from 1: runs whatever its `run` says; 0 none */
     int32_t last_exit_status; /* of a failed step; -1 none */
     char token[TEXT_ID_SIZE]; /* the user's request these steps are run for */

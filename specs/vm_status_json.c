@@ -96,6 +96,7 @@ static json_t *provision_to_json(const struct vm_provision *provision)
     json_field_put_text(json, "digest", provision->digest);
     json_put_int(json, "nextStep", provision->next_step);
     json_put_int(json, "total", provision->total);
+    json_field_put_text(json, "ranDigest", provision->ran_digest);
     json_put_int(json, "lastExitStatus", provision->last_exit_status);
     json_field_put_text(json, "token", provision->token);
     json_put_flag(json, "failed", provision->is_failed);
@@ -277,6 +278,7 @@ static void read_provision(struct vm_provision *provision, const json_t *json)
     json_field_text(json, "digest", provision->digest, sizeof(provision->digest));
     provision->next_step = (uint32_t)json_field_uint(json, "nextStep", UINT32_MAX);
     provision->total = (uint32_t)json_field_uint(json, "total", UINT32_MAX);
+    json_field_text(json, "ranDigest", provision->ran_digest, sizeof(provision->ran_digest));
     provision->last_exit_status = json_field_int32(json, "lastExitStatus", -1);
     json_field_text(json, "token", provision->token, sizeof(provision->token));
     provision->is_failed = json_flag(json, "failed", false);

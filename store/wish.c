@@ -11,9 +11,11 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm_steps.h"
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/port_lease.h"
+#include "store/record_diff.h"
 
 /* One wish being tried: what is stored, what it becomes, what to tell. */
 struct attempt {
@@ -88,22 +90,15 @@ static int check(const struct attempt *attempt, struct error *err)
     return desired ? check_disk(desired, wish, err) : 0;
 }
 
-/* NULL also when it is the status of an earlier VM of that name. */
-static const struct vm_status *status_of(const struct vm_record *record)
-{
-    const struct vm_status *status = record->status;
-    return status && record->desired && text_eq(status->uid, record->desired->uid) ? status : NULL;
-}
-
 static bool stayed_down(const struct vm_record *record)
 {
-    const struct vm_status *status = status_of(record);
+    const struct vm_status *status = record_status(record);
     return status && status->restart.held_generation == record->desired->generation;
 }
 
 static bool is_stalled(const struct vm_record *record)
 {
-    const struct vm_status *status = status_of(record);
+    const struct vm_status *status = record_status(record);
     return status && vm_status_is_true(status, CONDITION_STALLED);
 }
 
@@ -144,12 +139,6 @@ static void tell(struct attempt *attempt, enum wish_result result)
     }
 }
 
-struct vm_spec *wish_running_spec(const struct vm_record *record)
-{
-    const struct vm_status *status = status_of(record);
-    return status && status->instance.iid[0] ? vm_status_applied_spec(status) : NULL;
-}
-
 static void change_spec(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
@@ -164,9 +153,8 @@ static void change_spec(struct attempt *attempt)
     if (text_eq(digest, next->spec_digest)) {
         return;
     }
-    struct vm_spec *running = wish_running_spec(&attempt->record);
-    attempt->outcome.diff = spec_diff_on(next->spec, spec, running);
-    vm_spec_free(running);
+    attempt->outcome.diff = record_diff(
+        &attempt->record, next->spec, spec, attempt->wish->provision != PROVISION_SKIP);
     vm_spec_free(next->spec);
     next->spec = vm_spec_copy(spec);
     memcpy(next->spec_digest, digest, sizeof(digest));
@@ -199,13 +187,38 @@ static void change_power(struct attempt *attempt)
 static bool needs_provision(const struct attempt *attempt)
 {
     const struct wish *wish = attempt->wish;
-    const struct vm_status *status = status_of(&attempt->record);
+    const struct vm_status *status = record_status(&attempt->record);
     bool is_starting = wish->sets_power && wish->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
     return wish->provision == PROVISION_AGAIN ||
            (wish->starts_new && !attempt->record.desired) ||
            (wish->provision == PROVISION_ON_START &&
                (!attempt->record.desired || is_starting || has_failed || wish->recreates));
+}
+
+static enum steps_standing standing_of(const struct attempt *attempt, const char *left_out)
+{
+    const struct vm_status *status = record_status(&attempt->record);
+    return status ? vm_steps_standing(&status->provision, attempt->next->spec, left_out)
+                  : STEPS_NEVER_RUN;
+}
+
+/* What an earlier wish left out, and this one does not, is news even of an unchanged spec. */
+static void change_skipped(struct attempt *attempt)
+{
+    struct vm_desired *next = attempt->next;
+    enum wish_provision provision = attempt->wish->provision;
+    if (provision == PROVISION_KEEP) {
+        return;
+    }
+    if (standing_of(attempt, next->skipped_steps) == STEPS_LEFT_OUT &&
+        provision != PROVISION_SKIP) {
+        tell(attempt, WISH_REQUESTED);
+    }
+    memset(next->skipped_steps, 0, DIGEST_SIZE);
+    if (provision == PROVISION_SKIP) {
+        vm_steps_digest(next->spec, next->spec->n_steps, next->skipped_steps);
+    }
 }
 
 static void change_tokens(struct attempt *attempt)
@@ -287,6 +300,7 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     change_spec(attempt);
     change_owner(attempt);
     change_power(attempt);
+    change_skipped(attempt);
     change_tokens(attempt);
     return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
 }

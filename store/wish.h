@@ -19,8 +19,10 @@ struct error;
 struct store_batch;
 
 enum wish_provision {
-    PROVISION_KEEP,     /* nothing new is asked */
-    PROVISION_ON_START, /* the steps run if this wish creates or starts the VM, or if they failed */
+    PROVISION_KEEP,     /* nothing new is asked: steps that are appended run (vm_steps.h) */
+    PROVISION_SKIP,     /* the steps are not run, not even when they are appended */
+    PROVISION_APPENDED, /* those that are appended run, also when an earlier wish skipped them */
+    PROVISION_ON_START, /* likewise; and all, if this wish creates or starts the VM, or if they failed */
     PROVISION_AGAIN,    /* the steps run again */
 };
 
@@ -81,9 +83,6 @@ int wish_apply(struct store *store, const struct wish *wishes, size_t count,
  * taken for gone. */
 int wish_plan(struct store *store, const struct wish *wishes, size_t count,
     struct wish_outcome *ret, struct error *err);
-/* The spec that the VM's instance runs with; NULL: there is none. Caller owns. */
-struct vm_spec *wish_running_spec(const struct vm_record *record);
-
 void wish_outcome_clear(struct wish_outcome *outcome);
 
 /* What else goes into the transaction: called at every try, so that it reads what is stored then.

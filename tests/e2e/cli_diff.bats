@@ -55,6 +55,59 @@ teardown() { cli_teardown; }
     [ "$(jq -c '.[] | select(.field == "memory") | [.vm, .old, .new, .disposition]' <<<"$output")" = '["web",1024,2048,"restart"]' ]
 }
 
+@test "what a VM that is off needs is a start; what one without a disk needs, too" {
+    vmfile web
+    vmctl -q up
+    vmctl -q down
+    : >"$work/other-image"
+    printf 'vm "web" { backend "noop"; image "%s"; memory 2048 }\n' "$work/image" >VMFile.kdl
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    has "@@ -1 +1 @@ start"
+    [ "$(vmctl diff -o json | jq -r '.[0].disposition')" = start ]
+    printf 'vm "web" { backend "noop"; image "%s" }\n' "$work/other-image" >VMFile.kdl
+    run vmctl diff
+    has "@@ -1 +1 @@ recreate"
+    vmctl -q down --destroy
+
+    vmfile web
+    vmctl -q apply
+    printf 'vm "web" { backend "noop"; image "%s" }\n' "$work/other-image" >VMFile.kdl
+    run vmctl diff
+    has "@@ -1 +1 @@ start"
+    run vmctl apply
+    [ "$status" -eq 0 ]
+    has "web: configured (at next start): image $work/image -> $work/other-image"
+}
+
+# with_steps COMMAND... : a VMFile with these steps
+with_steps() {
+    local command
+    printf 'vm "web" { backend "noop"; image "%s"; ssh\n' "$work/image" >VMFile.kdl
+    for command in "$@"; do
+        printf '    provision "shell" { inline "%s" }\n' "$command" >>VMFile.kdl
+    done
+    echo '}' >>VMFile.kdl
+}
+
+@test "steps that are appended to those that were run are live, all other changes are not" {
+    with_steps one
+    vmctl -q up
+    with_steps one two
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    has "@@ -0,0 +1 @@ live"
+    with_steps zero one
+    run vmctl diff
+    has "@@ -0,0 +1 @@ provision"
+    with_steps other
+    run vmctl diff
+    has "@@ -1 +1 @@ provision"
+    with_steps
+    run vmctl diff
+    has "@@ -1 +0,0 @@ provision"
+}
+
 @test "an edited script is a difference" {
     echo 'echo 1' >setup.sh
     printf 'vm "web" { backend "noop"; image "%s"; provision "shell" { script "setup.sh" } }\n' \

@@ -417,8 +417,8 @@ static void steps_that_change_while_they_run_begin_anew(void **state)
 static void changed_steps_wait_for_the_users_word(void **state)
 {
     struct sim *sim = *state;
-    sim_bring_up(sim, sim_spec_with_steps("web", 1));
-    sim_up(sim, sim_spec_with_steps("web", 2));
+    sim_bring_up(sim, sim_spec_with_steps("web", 2));
+    sim_up(sim, sim_spec_with_steps("web", 1));
     sim_advance(sim, SECOND_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_PROVISION_OUTDATED);
     sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});

@@ -111,6 +111,7 @@ static struct situation see(union world w)
         .expects_ssh = true,
         .is_reached = w.is_reached,
         .has_step = w.has_step,
+        .has_appended = w.has_appended && !w.has_step,
         .is_dependency_missing = w.is_dependency_missing,
         .is_live_pending = w.is_live_pending,
         .is_check_due = w.is_check_due,
@@ -137,7 +138,7 @@ static struct decision decide_in(struct model *model, union world w)
 static bool is_settled_up(union world w)
 {
     return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.journal == JOURNAL_NONE &&
-           w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step;
+           w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step && !w.has_appended;
 }
 
 static void wish(struct model *model, union world w)
@@ -177,16 +178,24 @@ static void wish(struct model *model, union world w)
     }
     next = w;
     next.is_deleting = 1;
+    next.has_appended = 0; /* nothing was run on the next disk */
     add(model, next);
     next = w;
     next.restart = w.power != POWER_STOPPED;
     add(model, next);
     next = w;
     next.recreate = 1;
+    next.has_appended = 0;
     add(model, next);
     next = w;
     next.has_step = 1;
+    next.has_appended = 0; /* all of them are run then */
     add(model, next);
+    if (is_settled_up(w)) { /* the list before, which may be empty, is through */
+        next = w;
+        next.has_appended = 1;
+        add(model, next);
+    }
     next = w;
     next.is_grace_shorter = w.journal == JOURNAL_STOP && w.rung == RUNG_POWERDOWN;
     add(model, next);
@@ -387,9 +396,9 @@ static void tell(const struct model *model)
         w.has_instance, journal_name((enum journal)w.journal), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.rung, w.is_overdue);
     print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d"
-                " step %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
+                " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
-        w.is_reached, w.has_step, w.is_check_due, w.is_unhealthy, w.is_up, w.is_launching,
+        w.is_reached, w.has_step, w.has_appended, w.is_check_due, w.is_unhealthy, w.is_up, w.is_launching,
         w.is_adopted, w.is_boot_lost);
 }
 
@@ -482,6 +491,16 @@ static void see_every_check_fatal(struct situation *s)
 {
     s->is_unhealthy = s->is_unhealthy || s->is_check_due;
 }
+/* Appended to a list that is not through: the end of that one is lost. */
+static void see_every_list_through(struct situation *s)
+{
+    s->has_appended = s->has_appended || s->has_step;
+    s->has_step = false;
+}
+static void see_nothing_appended(struct situation *s)
+{
+    s->has_appended = false;
+}
 static void see_every_guest_reached(struct situation *s)
 {
     s->is_reached = true;
@@ -544,7 +563,7 @@ static void a_wrong_eye_is_caught(void **state)
         see_no_pid, see_no_waiting, see_no_journal, see_no_instance, see_every_disk_ready,
         see_no_directory, see_no_image_change, see_no_deletion, see_no_record,
         see_every_start_overdue, see_no_rung, see_no_hold, see_no_back_off, see_every_check_fatal,
-        see_every_guest_reached};
+        see_every_guest_reached, see_every_list_through, see_nothing_appended};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);
         n_survivors += !is_caught_by_model((struct mutant){.blind = blind[i]}, what);

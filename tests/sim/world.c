@@ -244,6 +244,11 @@ struct outcomes world_carry_out(union world w, enum action action)
         next.has_step = 0;
         ask_machine(&o, w, next);
         break;
+    case ACTION_APPEND_STEPS:
+        next.has_appended = 0;
+        next.has_step = 1;
+        may(&o, next);
+        break;
     case ACTION_CHECK:
         check(&o, w);
         break;
@@ -308,12 +313,17 @@ const char *world_danger_of(union world w, enum action action)
         return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate
                    ? NULL
                    : "a VM is stopped that nobody wants stopped";
+    case ACTION_RUN_STEP:
+        return w.is_reached && w.has_step ? NULL : "a step is run where there is none to run";
+    case ACTION_APPEND_STEPS:
+        return w.has_step ? "a list is appended to that is not through" : NULL;
     case ACTION_CHECK:
-        return w.is_reached && !w.has_step ? NULL : "probed before the guest is set up";
+        return w.is_reached && !w.has_step && !w.has_appended ? NULL
+                                                              : "probed before the guest is set up";
     case ACTION_END_UNHEALTHY:
-        return !w.is_unhealthy                ? "a healthy guest is restarted"
-               : !w.is_reached || w.has_step ? "restarted while it is being set up"
-                                              : NULL;
+        return !w.is_unhealthy                                     ? "a healthy guest is restarted"
+               : !w.is_reached || w.has_step || w.has_appended ? "restarted while it is being set up"
+                                                                   : NULL;
     case ACTION_GIVE_UP_START:
         return w.journal == JOURNAL_START ? NULL : "a running VM is given up for being silent";
     default:

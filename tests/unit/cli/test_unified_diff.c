@@ -12,6 +12,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/spec_diff.h"
 #include "specs/vm_spec.h"
 
 static struct vm_spec *a_spec(void)
@@ -27,11 +28,18 @@ static void depend_on(struct vm_spec *spec, const char *name)
     spec->depends_on[spec->n_depends_on++] = mem_strdup(name);
 }
 
+static void add_diff(
+    struct buf *out, const struct vm_spec *before, const struct vm_spec *after, bool use_color)
+{
+    cleanup_with(spec_diff_clear) struct spec_diff diff = spec_diff(before, after);
+    unified_diff_add(out, after->name, &diff, use_color);
+}
+
 static void assert_diff(
     const struct vm_spec *before, const struct vm_spec *after, const char *expected)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, before, after, NULL, false);
+    add_diff(&out, before, after, false);
     assert_string_equal(buf_str(&out), expected);
 }
 
@@ -70,7 +78,7 @@ static void of_a_list_only_the_entries_that_differ_are_shown(void **state)
         depend_on(b, after[i]);
     }
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, NULL, false);
+    add_diff(&out, a, b, false);
     assert_non_null(strstr(buf_str(&out), "@@ live\n-depends-on b\n"));
     assert_non_null(strstr(buf_str(&out), "+depends-on x\n"));
     assert_non_null(strstr(buf_str(&out), "+depends-on y\n"));
@@ -96,7 +104,7 @@ static void a_list_in_another_order_is_shown_whole(void **state)
     add_step(b, "install");
     add_step(b, "make");
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, NULL, false);
+    add_diff(&out, a, b, false);
     assert_non_null(strstr(buf_str(&out), "@@ -1,2 +1,2 @@ provision\n-provision "));
     vm_spec_free(a);
     vm_spec_free(b);
@@ -120,10 +128,13 @@ static void a_new_vm_is_shown_with_what_is_not_as_by_default(void **state)
     (void)state;
     struct vm_spec *spec = a_spec();
     spec->vcpus = 2;
-    assert_diff(NULL, spec,
+    cleanup_buf struct buf new = BUF_INIT(0), removed = BUF_INIT(0);
+    unified_diff_add_new(&new, spec, false);
+    assert_string_equal(buf_str(&new),
         "--- /dev/null\n+++ web (VMFile)\n"
         "@@ -0,0 +1,3 @@ create\n+vm web\n+image /a.qcow2\n+vcpus 2\n");
-    assert_diff(spec, NULL,
+    unified_diff_add_removed(&removed, spec, false);
+    assert_string_equal(buf_str(&removed),
         "--- web (asked for)\n+++ /dev/null\n"
         "@@ -1,3 +0,0 @@ left running (vmctl up --prune destroys it)\n"
         "-vm web\n-image /a.qcow2\n-vcpus 2\n");
@@ -137,7 +148,7 @@ static void what_a_spec_holds_cannot_steer_the_terminal(void **state)
     free(b->image.location);
     b->image.location = mem_strdup("/\033[2J\n+vm fake");
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, NULL, false);
+    add_diff(&out, a, b, false);
     assert_null(strchr(buf_str(&out), '\033'));
     assert_null(strstr(buf_str(&out), "\n+vm fake"));
     vm_spec_free(a);
@@ -150,7 +161,7 @@ static void colours_are_taken_back_on_each_line(void **state)
     struct vm_spec *a = a_spec(), *b = a_spec();
     b->vcpus = 2;
     cleanup_buf struct buf out = BUF_INIT(0);
-    unified_diff_add(&out, a, b, NULL, true);
+    add_diff(&out, a, b, true);
     assert_non_null(strstr(buf_str(&out), "\033[31m-vcpus 1\033[0m\n\033[32m+vcpus 2\033[0m\n"));
     vm_spec_free(a);
     vm_spec_free(b);

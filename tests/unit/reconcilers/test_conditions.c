@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* What a pass says about a VM: conditions.c and trouble.c. */
 #include "specs/source_record.h"
+#include "specs/vm_steps.h"
 #include "tests/unit/reconcilers/pass_fixture.h"
 
 static const struct condition *condition_of(struct pass *pass, enum condition_type type)
@@ -360,6 +361,63 @@ static void a_failed_step_stays_told_after_its_failure_is_forgotten(void **state
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 
+/* Steps "a", "b", … of the spec, of which the first `n_run` were run. */
+static void give_steps(struct pass_fixture *f, size_t n_steps, uint32_t n_run)
+{
+    struct vm_spec *spec = f->desired->spec;
+    struct vm_provision *provision = &f->status->provision;
+    for (size_t i = 0; i < n_steps; i++) {
+        mem_grow(spec->steps, spec->n_steps);
+        spec->steps[spec->n_steps++] = (struct spec_step){
+            .kind = STEP_INLINE, .command = mem_printf("%c", (int)('a' + i))};
+    }
+    provision->total = provision->next_step = n_run;
+    vm_steps_digest(spec, n_run, provision->digest);
+}
+
+static void appended_steps_are_pending_before_anything_is_done_about_them(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 2, 1);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+}
+
+static void steps_that_come_to_none_are_pending_too(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 1, 0);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
+}
+
+static void steps_that_were_left_out_are_skipped_and_say_from_where(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 3, 1);
+    vm_steps_digest(f->desired->spec, 3, f->desired->skipped_steps);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message,
+        "left out from step 2 on, as asked (--no-provision)");
+}
+
+static void steps_that_changed_otherwise_are_outdated(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 2, 1);
+    f->desired->spec->steps[0].command[0] = 'x';
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_PROVISIONED);
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
+}
+
 /* ---- a watched VMFile ---- */
 
 static void a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready(void **state)
@@ -449,6 +507,10 @@ int main(void)
         TEST(a_vm_that_stays_down_says_why),
         TEST(a_process_that_cannot_be_killed_stalls),
         TEST(a_failed_step_stays_told_after_its_failure_is_forgotten),
+        TEST(appended_steps_are_pending_before_anything_is_done_about_them),
+        TEST(steps_that_come_to_none_are_pending_too),
+        TEST(steps_that_were_left_out_are_skipped_and_say_from_where),
+        TEST(steps_that_changed_otherwise_are_outdated),
         TEST(a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready),
         TEST(a_vm_outlives_its_vmfile_and_its_block_and_says_so),
         TEST(an_orphans_status_can_be_read_again),

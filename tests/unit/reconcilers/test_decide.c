@@ -110,10 +110,18 @@ static const struct {
     {"steps wait before probes",
         {UP, .is_reached = true, .has_step = true, .is_check_due = true, .is_unhealthy = true}, 40,
         ACTION_RUN_STEP},
-    {"probes are due", {UP, .is_reached = true, .is_check_due = true}, 41, ACTION_CHECK},
-    {"all is well", {UP, .is_reached = true}, 42, ACTION_NONE},
+    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 41,
+        ACTION_APPEND_STEPS},
+    {"steps were appended, to others that wait",
+        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 40, ACTION_RUN_STEP},
+    {"steps were appended, and its probes fail for good",
+        {UP, .is_reached = true, .has_appended = true, .is_check_due = true, .is_unhealthy = true},
+        41, ACTION_APPEND_STEPS},
+    {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_PROBE},
+    {"probes are due", {UP, .is_reached = true, .is_check_due = true}, 42, ACTION_CHECK},
+    {"all is well", {UP, .is_reached = true}, 43, ACTION_NONE},
     {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_check_due = true}, 42,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_check_due = true}, 43,
         ACTION_NONE},
     {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 23,
         ACTION_AWAIT_DEPENDENCY},
@@ -172,6 +180,7 @@ static struct situation random_situation(uint64_t *dice)
         .expects_ssh = bits >> 22 & 1,
         .is_reached = bits >> 23 & 1,
         .has_step = bits >> 24 & 1,
+        .has_appended = bits >> 25 & 1,
         .power = (enum power)(more % POWER_COUNT_),
         .journal = (enum journal)(more / 3 % JOURNAL_COUNT_),
         .run_state = (enum run_state)(more / 9 % RUN_STATE_COUNT_),
@@ -195,7 +204,7 @@ static bool is_only_for_the_living(enum action action)
     return action == ACTION_ADOPT_ORPHAN || action == ACTION_BEGIN_STOP ||
            action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
            action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_PROBE ||
-           action == ACTION_RUN_STEP || action == ACTION_PAUSE || action == ACTION_RESUME;
+           action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
 }
 
 static void check_answer(const struct situation *s, struct decision decision)
@@ -214,6 +223,7 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(action == ACTION_GIVE_UP_START && !s->is_start_overdue);
     assert_false(!s->is_desired && decision.row > 3);
     assert_false(s->is_deleting && s->is_desired && decision.row > 13);
+    assert_false(action == ACTION_APPEND_STEPS && (!s->is_reached || s->has_step));
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
         assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&

@@ -229,6 +229,7 @@ static void connections_are_at_least_a_quarter_second_apart(void **state)
 static void give_steps(struct guest_test *test, const char *first, const char *second)
 {
     test->spec->n_steps = second ? 2 : 1;
+    test->status->provision.total = (uint32_t)test->spec->n_steps;
     test->spec->steps = mem_calloc(test->spec->n_steps, sizeof(*test->spec->steps));
     test->spec->steps[0] = (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup(first)};
     if (second) {

@@ -30,6 +30,7 @@ static struct vm_desired *a_filled_desired(void)
     strcpy(desired->provision_token, "provision-3");
     desired->owner = UINT64_C(1) << 61;
     desired->provision_from = 2;
+    strcpy(desired->skipped_steps, "skipped-4");
     desired->source = mem_strdup("/home/u/VMFile.kdl");
     return desired;
 }
@@ -77,6 +78,7 @@ static void a_filled_record_survives_json(void **state)
     assert_string_equal(back->provision_token, "provision-3");
     assert_true(back->owner == UINT64_C(1) << 61);
     assert_int_equal(back->provision_from, 2);
+    assert_string_equal(back->skipped_steps, "skipped-4");
     assert_string_equal(back->source, "/home/u/VMFile.kdl");
     assert_int_equal(back->created_ms, 1111);
     vm_desired_free(desired);

@@ -48,6 +48,7 @@ static struct vm_status *a_filled_status(void)
         .digest = "pd", .image_path = mem_strdup("/i.qcow2"), .image_id = "id", .disk_gib = 20};
     status->provision = (struct vm_provision){.digest = "sd",
         .next_step = 1,
+        .ran_digest = "rd",
         .total = 3,
         .last_exit_status = 2,
         .token = "t-1",
@@ -187,7 +188,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 12 + 7 + 4 + 7 + 4 + 5 + 3 + 4 + 3);
+    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 12 + 7 + 4 + 8 + 4 + 5 + 3 + 4 + 3);
     vm_status_free(status);
 }
 

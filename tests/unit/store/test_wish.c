@@ -136,7 +136,7 @@ static void up_with_another_spec_tells_what_changed(void **state)
     assert_int_equal(outcome.generation, 2);
     assert_int_equal(outcome.diff.count, 1);
     assert_string_equal(outcome.diff.changes[0].field, "memory");
-    assert_int_equal(outcome.diff.strongest, DISPOSITION_RESTART);
+    assert_int_equal(outcome.diff.strongest, DISPOSITION_START); /* nothing runs yet */
     wish_outcome_clear(&outcome);
     vm_spec_free(spec);
 }
