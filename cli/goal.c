@@ -234,6 +234,7 @@ static bool has_drifted(
     return goal->kind == GOAL_READY && !goal->allows_drift && synced && !is_renewing(record) &&
         synced->state == CONDITION_FALSE &&
         (synced->reason == REASON_RESTART_REQUIRED || synced->reason == REASON_RECREATE_REQUIRED ||
+            synced->reason == REASON_PROVISION_OUTDATED ||
             synced->reason == REASON_SOURCE_INVALID);
 }
 
@@ -246,6 +247,13 @@ static void tell_drift(
             subject->name, synced->message ? synced->message : "it is not valid");
         (void)error_help(err, "put the VMFile right (vmctl watch --list), or accept it: "
             "--allow-drift");
+        return;
+    }
+    if (synced->reason == REASON_PROVISION_OUTDATED) {
+        (void)error_set(err, ERR_VM_FAILED, "vm '%s' does not run as its spec says: %s",
+            subject->name, synced->message ? synced->message : "its provision steps changed");
+        (void)error_help(
+            err, "vmctl provision --name %s, or accept it: --allow-drift", subject->name);
         return;
     }
     bool needs_restart = synced->reason == REASON_RESTART_REQUIRED;

@@ -161,6 +161,20 @@ static void drift_fails_unless_it_is_allowed_or_being_mended(void **state)
     assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
 }
 
+static void steps_that_wait_for_the_users_word_are_drift(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_non_null(strstr(error_help_text(&err), "vmctl provision --name web"));
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_REACHED);
+}
+
 static void a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed(void **state)
 {
     (void)state;
@@ -360,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_change_on_its_way_to_the_machine_is_waited_for),
         cmocka_unit_test(a_pending_restart_is_not_ready),
         cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_mended),
+        cmocka_unit_test(steps_that_wait_for_the_users_word_are_drift),
         cmocka_unit_test(a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed),
         cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_trouble),
         cmocka_unit_test(a_trouble_never_decides_another_exit_status),
