@@ -156,6 +156,20 @@ void answer_outcome(const struct cli *cli, const char *vm_name, const struct wis
     json_put(vm, "changes", changes);
 }
 
+/* A change of no single field. */
+static void add_drift(
+    json_t *waiting, const struct outcome_view *view, enum disposition disposition)
+{
+    const char *message = outcome_drift(view, disposition);
+    if (message) {
+        json_t *json = json_object();
+        json_put(json, "field", json_null());
+        json_put_text(json, "disposition", disposition_name(disposition));
+        put_printable(json, "message", message);
+        (void)json_array_append_new(waiting, json);
+    }
+}
+
 void answer_waiting(const struct cli *cli, const struct outcome_view *view)
 {
     if (!cli->answer) {
@@ -167,6 +181,9 @@ void answer_waiting(const struct cli *cli, const struct outcome_view *view)
         if (outcome_waits(view, change->disposition)) {
             (void)json_array_append_new(waiting, output_of_change(change));
         }
+    }
+    for (int i = 0; i < DISPOSITION_COUNT_; i++) {
+        add_drift(waiting, view, (enum disposition)i);
     }
     json_put(vm_of(cli, view->name), "waiting", waiting);
 }

@@ -7,7 +7,7 @@
  *    "error": {"code", "message", "help"}}
  *
  * "outcome" and "changes" are what the wish did; "waiting" is what waits for a restart or a new
- * disk; "result" is "done", "failed" (see the VM's error), "pending" (--detach, a deadline, a
+ * disk (with "field": null and a "message" when no single field explains it); "result" is "done", "failed" (see the VM's error), "pending" (--detach, a deadline, a
  * signal) or "planned" (--dry-run). The outer error is what ended the whole command. Progress and
  * errors in words are on stderr as ever. Without such a document (text was asked for, or the command
  * does not act) everything here does nothing.

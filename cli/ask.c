@@ -31,6 +31,7 @@ void ask_clear(struct ask *ask)
     }
     free(TAKE_PTR(ask->outcomes));
     free(TAKE_PTR(ask->wishes));
+    free(TAKE_PTR(ask->goals));
     ask->count = 0;
 }
 
@@ -80,7 +81,7 @@ static int follow_all(struct cli *cli, struct ask *ask, struct log_stream *strea
         targets[i].name = ask->wishes[i].name;
         memcpy(targets[i].uid, ask->outcomes[i].uid, TEXT_ID_SIZE);
         targets[i].generation = ask->outcomes[i].generation;
-        targets[i].goal = ask->goal;
+        targets[i].goal = ask->goals ? ask->goals[i] : ask->goal;
         targets[i].is_for_us = ask->is_for_us;
         targets[i].provision = ask->shows_provision ? &streams[i] : NULL;
     }

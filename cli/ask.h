@@ -21,6 +21,7 @@ struct ask {
     struct wish_outcome *outcomes; /* room for as many; filled */
     size_t count;
     struct goal goal;
+    struct goal *goals; /* one for each, instead; owned; NULL: it is the same for all */
     const struct wish_extra *extra; /* goes into the same transaction; NULL: nothing */
     bool shows_provision;
     bool is_for_us; /* see follow.h */

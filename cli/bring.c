@@ -17,6 +17,8 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/mem.h"
+#include "specs/vm_steps.h"
+#include "store/record_diff.h"
 #include "store/sources.h"
 
 bool bring_has_instance(const struct bring *bring, size_t i)
@@ -25,12 +27,35 @@ bool bring_has_instance(const struct bring *bring, size_t i)
     return status && status->instance.iid[0];
 }
 
+/* Why a VM whose spec does not change is not as it is asked for, as the controller told last;
+ * REASON_NONE: it is, or what was told is of an older wish. */
+static enum reason drift_of(const struct bring *bring, size_t i)
+{
+    char digest[DIGEST_SIZE];
+    const struct vm_record *record = &bring->records[i];
+    const struct vm_status *status = record_status(record);
+    const struct condition *synced = status ? &status->conditions[CONDITION_SYNCED] : NULL;
+    if (!synced || synced->state != CONDITION_FALSE ||
+        synced->observed_generation < record->desired->generation) {
+        return REASON_NONE;
+    }
+    vm_spec_digest(bring->ask.wishes[i].spec, digest);
+    return text_eq(digest, record->desired->spec_digest) ? synced->reason : REASON_NONE;
+}
+
+bool bring_needs_restart(const struct bring *bring, size_t i)
+{
+    return outcome_needs(&bring->pending[i], DISPOSITION_RESTART) ||
+        drift_of(bring, i) == REASON_RESTART_REQUIRED;
+}
+
 bool bring_needs_new_disk(const struct bring *bring, size_t i)
 {
     const struct vm_status *status = bring->records[i].status;
     bool is_image_changed = status &&
         status->conditions[CONDITION_IMAGE_READY].reason == REASON_BACKING_IMAGE_CHANGED;
-    return is_image_changed || outcome_needs(&bring->pending[i], DISPOSITION_RECREATE);
+    return is_image_changed || outcome_needs(&bring->pending[i], DISPOSITION_RECREATE) ||
+        drift_of(bring, i) == REASON_RECREATE_REQUIRED;
 }
 
 /* ---- what is said of each VM ---- */
@@ -64,6 +89,40 @@ static bool stays_off(const struct bring *bring, size_t i)
     return !bring_has_instance(bring, i) && power == POWER_STOPPED;
 }
 
+/* The first of the provision steps that were appended, from 1; 0: none were, or `left_out` is their
+ * list. */
+static uint32_t first_appended(const struct bring *bring, size_t i, const char *left_out)
+{
+    const struct vm_status *status = record_status(&bring->records[i]);
+    const struct vm_spec *spec = bring->ask.wishes[i].spec;
+    bool is_appended =
+        status && vm_steps_standing(&status->provision, spec, left_out) == STEPS_APPENDED;
+    return is_appended ? status->provision.total + 1 : 0;
+}
+
+/* Such steps that this wish leaves out, or that an earlier one did and this one runs. */
+static void view_steps(struct outcome_view *view, const struct bring *bring, size_t i)
+{
+    const struct vm_desired *desired = bring->records[i].desired;
+    uint32_t first = first_appended(bring, i, "");
+    if (view->is_recreating) {
+        return; /* nothing was run on the disk that comes */
+    }
+    if (bring->ask.wishes[i].provision == PROVISION_SKIP) {
+        view->left_out_from = first;
+    } else if (desired && !first_appended(bring, i, desired->skipped_steps)) {
+        view->taken_up_from = first;
+    }
+}
+
+static void view_drift(struct outcome_view *view, const struct bring *bring, size_t i)
+{
+    view->drift = drift_of(bring, i);
+    if (view->drift != REASON_NONE) {
+        view->drift_message = bring->records[i].status->conditions[CONDITION_SYNCED].message;
+    }
+}
+
 static void tell(const struct cli *cli, const struct ask *ask, size_t i)
 {
     const struct bring *bring = ask->context;
@@ -79,6 +138,8 @@ static void tell(const struct cli *cli, const struct ask *ask, size_t i)
         .is_recreating = wish->recreates,
         .is_provisioning = is_provisioning(bring, i),
     };
+    view_steps(&view, bring, i);
+    view_drift(&view, bring, i);
     if (answer_is_open(cli)) {
         answer_waiting(cli, &view);
         answer_result(cli, wish->name, bring->is_dry_run ? "planned" : "pending");

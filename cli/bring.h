@@ -50,6 +50,9 @@ int bring_carry_out(struct cli *cli, struct bring *bring, enum source_prune prun
 /* A process of the VM exists, or is about to. */
 bool bring_has_instance(const struct bring *bring, size_t i);
 
+/* Whether its machine lacks something that it only gets by being started anew. */
+bool bring_needs_restart(const struct bring *bring, size_t i);
+
 /* Whether the VM's disk is of another image than its spec's, by name or by content. */
 bool bring_needs_new_disk(const struct bring *bring, size_t i);
 

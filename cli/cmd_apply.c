@@ -13,6 +13,7 @@
 struct apply_values {
     struct which_values which;
     struct follow_values follow;
+    bool skips_provision;
     bool adopts;
     const char *prune;
     bool watches;
@@ -21,6 +22,8 @@ struct apply_values {
 static const struct arg_option options[] = {
     OPTION_FILE(struct apply_values, 'f'),
     OPTION_NAME(struct apply_values),
+    {"no-provision", 0, ARG_FLAG, offsetof(struct apply_values, skips_provision), NULL,
+        "do not run provision steps that were appended"},
     {"adopt", 0, ARG_FLAG, offsetof(struct apply_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
     OPTION_PRUNE(struct apply_values),
@@ -30,6 +33,28 @@ static const struct arg_option options[] = {
 };
 
 static const struct apply_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+/* A step that failed before was not asked for now: only what this wish runs can fail it. */
+static struct goal goal_of(const struct bring *bring, size_t i, const struct apply_values *values)
+{
+    const struct vm_status *status = bring->records[i].status;
+    return (struct goal){.kind = GOAL_SETTLED,
+        .allows_drift = true,
+        .ignores_steps = values->skips_provision || (status && status->provision.is_failed)};
+}
+
+static void complete_wishes(struct bring *bring, const struct apply_values *values)
+{
+    struct ask *ask = &bring->ask;
+    ask->goals = mem_calloc(ask->count, sizeof(*ask->goals));
+    ask->shows_provision = true;
+    for (size_t i = 0; i < ask->count; i++) {
+        ask->wishes[i].takes_over = values->adopts;
+        ask->wishes[i].provision =
+            values->skips_provision ? PROVISION_SKIP : PROVISION_APPENDED;
+        ask->goals[i] = goal_of(bring, i, values);
+    }
+}
 
 static int apply(struct cli *cli, struct bring *bring, const struct apply_values *values,
     const struct arg_texts *words, struct error *err)
@@ -42,11 +67,7 @@ static int apply(struct cli *cli, struct bring *bring, const struct apply_values
     if (values->watches && (rc = bring_watch(bring, prune, false, err)) < 0) {
         return rc;
     }
-    for (size_t i = 0; i < bring->ask.count; i++) {
-        bring->ask.wishes[i].takes_over = values->adopts;
-    }
-    bring->ask.goal = (struct goal){
-        .kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true};
+    complete_wishes(bring, values);
     return bring_carry_out(cli, bring, prune, &values->follow, err);
 }
 
@@ -62,8 +83,10 @@ const struct command command_apply = {
     .summary = "Write a VMFile's settings, start and stop nothing",
     .usage = "[OPTIONS] [VM...]",
     .details = "Makes the store say what the VMFile says. New VMs stay off until `vmctl up` or\n"
-               "`start`; running ones take over what needs no restart.",
+               "`start`; running ones take over what needs no restart, and run provision steps\n"
+               "that were appended.",
     .examples = "  vmctl apply\n"
+                "  vmctl apply --no-provision  but run no appended steps\n"
                 "  vmctl apply --prune         and destroy what the file no longer names",
     .options = options,
     .values_size = sizeof(struct apply_values),

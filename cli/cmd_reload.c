@@ -35,7 +35,7 @@ static int reload(struct cli *cli, struct bring *bring, const struct reload_valu
         wish->sets_power = true;
         wish->power = POWER_RUNNING;
         wish->recreates = bring->records[i].desired != NULL;
-        wish->provision = values->skips_provision ? PROVISION_KEEP : PROVISION_AGAIN;
+        wish->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_AGAIN;
         wish->retries = true;
     }
     bring->ask.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};

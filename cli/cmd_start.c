@@ -23,8 +23,8 @@ const struct command command_start = {
     .summary = "Start VMs",
     .usage = "[OPTIONS] [VM...]",
     .details = "Starts VMs that were made by `vmctl create` or `vmctl up`, with the spec they\n"
-               "have now, and follows until they are ready. Does not provision: `vmctl up` does.\n"
-               "Without a name: the VMs of the VMFile.",
+               "have now, and follows until they are ready. Does not provision again: `vmctl up`\n"
+               "does. Without a name: the VMs of the VMFile.",
     .examples = "  vmctl start web",
     .options = power_options,
     .values_size = sizeof(struct power_values),

@@ -7,7 +7,6 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/outcome.h"
 #include "cli/prune.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -53,7 +52,7 @@ static void complete_wish(struct bring *bring, size_t i, const struct up_values 
     struct wish *wish = &bring->ask.wishes[i];
     wish->sets_power = true;
     wish->power = POWER_RUNNING;
-    wish->provision = values->skips_provision ? PROVISION_KEEP : PROVISION_ON_START;
+    wish->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_ON_START;
     wish->retries = true;
     wish->takes_over = values->adopts;
     /* what others depend on is brought up, but loses nothing unless it is named, too */
@@ -61,7 +60,7 @@ static void complete_wish(struct bring *bring, size_t i, const struct up_values 
     wish->recreates = values->recreates && is_named && bring->records[i].desired &&
         bring_needs_new_disk(bring, i);
     wish->restarts = values->restarts && is_named && !wish->recreates &&
-        bring_has_instance(bring, i) && outcome_needs(&bring->pending[i], DISPOSITION_RESTART);
+        bring_needs_restart(bring, i);
 }
 
 static void complete_wishes(struct bring *bring, const struct up_values *values)
@@ -120,10 +119,11 @@ const struct command command_up = {
     .summary = "Bring up the VMs of a VMFile",
     .usage = "[OPTIONS] [VM...]",
     .details = "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
-               "and tells what a changed VMFile means for those that run. Nothing is restarted\n"
-               "or erased without --restart or --recreate. Then follows until all are ready;\n"
-               "Ctrl-C stops the following, not the VMs. With names, what these VMs depend on\n"
-               "is brought up, too, but neither restarted nor erased.",
+               "and tells what a changed VMFile means for those that run: what can be is changed\n"
+               "at once, and provision steps that were appended are run. Nothing is restarted or\n"
+               "erased without --restart or --recreate. Then follows until all are ready; Ctrl-C\n"
+               "stops the following, not the VMs. With names, what these VMs depend on is\n"
+               "brought up, too, but neither restarted nor erased.",
     .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
                 "  vmctl up --name web           this one and what it depends on\n"
                 "  vmctl up --dry-run            only tell what would be done\n"

@@ -51,11 +51,10 @@ static void add_wanted(struct buf *out, const struct vm_desired *desired)
     }
 }
 
-static void add_change(
-    struct table *table, const struct vm_record *record, const struct spec_change *change)
+static void add_change(struct table *table, const struct spec_change *change)
 {
     const char *cells[] = {change->field, change->before, change->after,
-        describe_needs(record, change->disposition)};
+        describe_needs(change->disposition)};
     for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
         cleanup_buf struct buf cell = BUF_INIT(0);
         buf_add_str(&cell, i ? "" : "  ");
@@ -74,7 +73,7 @@ static void add_changes(struct buf *out, const struct vm_record *record)
         table_add(&table, titles[i]);
     }
     for (size_t i = 0; i < diff.count; i++) {
-        add_change(&table, record, &diff.changes[i]);
+        add_change(&table, &diff.changes[i]);
     }
     if (diff.count > 0) {
         buf_add_str(out, "Changes that wait:\n");
@@ -92,7 +91,7 @@ static void add_provisioning(struct buf *out, const struct vm_record *record)
     buf_printf(out, "Provisioning:\n");
     if (status && status->provision.total > 0) {
         buf_printf(out, "  %u of %u steps done\n", status->provision.next_step,
-            status->provision.total);
+            describe_steps_total(record));
     }
     for (size_t i = 0; i < spec->n_steps; i++) {
         const char *state = describe_step_state(record, i);

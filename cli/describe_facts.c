@@ -51,11 +51,13 @@ struct spec_diff describe_changes(const struct vm_record *record)
     return diff;
 }
 
-const char *describe_needs(const struct vm_record *record, enum disposition disposition)
+const char *describe_needs(enum disposition disposition)
 {
     switch (disposition) {
+    case DISPOSITION_START:
+        return "the next start";
     case DISPOSITION_RESTART:
-        return has_instance(record) ? "restart" : "the next start";
+        return "restart";
     case DISPOSITION_RECREATE:
         return "recreate (erases the disk)";
     case DISPOSITION_PROVISION:
@@ -66,6 +68,20 @@ const char *describe_needs(const struct vm_record *record, enum disposition disp
 }
 
 /* ---- provisioning ---- */
+
+/* Other steps than those that were run: nothing can be said of single ones. */
+static bool are_steps_changed(const struct vm_record *record)
+{
+    const struct vm_status *status = record->status;
+    return status->provision.total > record->desired->spec->n_steps ||
+        status->conditions[CONDITION_SYNCED].reason == REASON_PROVISION_OUTDATED;
+}
+
+uint32_t describe_steps_total(const struct vm_record *record)
+{
+    return are_steps_changed(record) ? record->status->provision.total
+                                     : (uint32_t)record->desired->spec->n_steps;
+}
 
 static const char *state_at(const struct vm_record *record)
 {
@@ -82,12 +98,11 @@ const char *describe_step_state(const struct vm_record *record, size_t index)
         return "pending";
     }
     const struct vm_provision *provision = &status->provision;
-    if (provision->total == 0) {
-        return vm_status_is_true(status, CONDITION_PROVISIONED) ? "skipped" : "pending";
-    }
-    if (provision->total != record->desired->spec->n_steps ||
-        status->conditions[CONDITION_SYNCED].reason == REASON_PROVISION_OUTDATED) {
+    if (provision->total > 0 && are_steps_changed(record)) {
         return NULL;
+    }
+    if (index >= provision->total) { /* appended, or none were ever run */
+        return vm_status_is_true(status, CONDITION_PROVISIONED) ? "skipped" : "pending";
     }
     return index < provision->next_step ? "done"
         : index == provision->next_step ? state_at(record)

@@ -16,13 +16,17 @@ struct vm_record;
  * start. spec_diff_clear() it. */
 struct spec_diff describe_changes(const struct vm_record *record);
 
-/* What it takes, and on a VM that is off: "the next start". Static text. */
-const char *describe_needs(const struct vm_record *record, enum disposition disposition);
+/* What it takes: "restart", and on a VM that is off "the next start". Static text. */
+const char *describe_needs(enum disposition disposition);
 
 /* "done", "running", "failed", "skipped" (never run, and not going to) or "pending": the state of a
  * step of the desired spec; NULL when the steps were changed since they were run, and nothing can
  * be said of single ones. */
 const char *describe_step_state(const struct vm_record *record, size_t index);
+
+/* Of how many steps describe_step_state() tells, or of how many those were that were run. There is a
+ * status. */
+uint32_t describe_steps_total(const struct vm_record *record);
 
 /* `shell inline "apt-get update"`, `shell script /path`, `file /path -> /path`, on one line. */
 void describe_add_step(struct buf *out, const struct spec_step *step);

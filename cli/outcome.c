@@ -30,12 +30,24 @@ static void add_value(struct buf *out, const char *value)
     buf_add_str(out, shown < n ? "…" : "");
 }
 
-static void add_changes(struct buf *out, const struct spec_diff *diff, enum disposition disposition)
+/* A set of dispositions. */
+enum {
+    LIVE = 1 << DISPOSITION_LIVE,
+    START = 1 << DISPOSITION_START,
+    RESTART = 1 << DISPOSITION_RESTART,
+};
+
+static bool is_in(const struct spec_change *change, unsigned set)
+{
+    return set >> change->disposition & 1;
+}
+
+static void add_changes(struct buf *out, const struct spec_diff *diff, unsigned set)
 {
     bool is_first = true;
     for (size_t i = 0; i < diff->count; i++) {
         const struct spec_change *change = &diff->changes[i];
-        if (change->disposition != disposition) {
+        if (!is_in(change, set)) {
             continue;
         }
         buf_printf(out, "%s%s ", is_first ? "" : ", ", change->field);
@@ -46,12 +58,17 @@ static void add_changes(struct buf *out, const struct spec_diff *diff, enum disp
     }
 }
 
-static void add_line(struct buf *out, const struct outcome_view *view, const char *when,
-    enum disposition disposition)
+static void add_line(
+    struct buf *out, const struct outcome_view *view, const char *when, unsigned set)
 {
-    if (outcome_needs(&view->outcome->diff, disposition)) {
+    const struct spec_diff *diff = &view->outcome->diff;
+    bool is_any = false;
+    for (size_t i = 0; i < diff->count; i++) {
+        is_any = is_any || is_in(&diff->changes[i], set);
+    }
+    if (is_any) {
         buf_printf(out, "%s: configured%s: ", view->name, when);
-        add_changes(out, &view->outcome->diff, disposition);
+        add_changes(out, diff, set);
         buf_add_char(out, '\n');
     }
 }
@@ -59,21 +76,13 @@ static void add_line(struct buf *out, const struct outcome_view *view, const cha
 /* Changes that need nothing more than what happens anyway. */
 static void add_configured(struct buf *out, const struct outcome_view *view)
 {
-    const struct spec_diff *diff = &view->outcome->diff;
     if (view->has_instance && !view->is_restarting && !view->is_recreating) {
-        add_line(out, view, " (live)", DISPOSITION_LIVE);
+        add_line(out, view, " (live)", LIVE);
     } else if (view->stays_off) {
-        add_line(out, view, "", DISPOSITION_LIVE);
-        add_line(out, view, " (at next start)", DISPOSITION_RESTART);
-    } else if (outcome_needs(diff, DISPOSITION_LIVE) && outcome_needs(diff, DISPOSITION_RESTART)) {
-        buf_printf(out, "%s: configured: ", view->name);
-        add_changes(out, diff, DISPOSITION_LIVE);
-        buf_add_str(out, ", ");
-        add_changes(out, diff, DISPOSITION_RESTART);
-        buf_add_char(out, '\n');
+        add_line(out, view, "", LIVE);
+        add_line(out, view, " (at next start)", START);
     } else {
-        add_line(out, view, "", DISPOSITION_LIVE);
-        add_line(out, view, "", DISPOSITION_RESTART);
+        add_line(out, view, "", LIVE | START | RESTART);
     }
 }
 
@@ -85,24 +94,60 @@ bool outcome_waits(const struct outcome_view *view, enum disposition disposition
             !view->is_recreating;
 }
 
-static void add_required(struct buf *out, const struct outcome_view *view)
+const char *outcome_drift(const struct outcome_view *view, enum disposition disposition)
 {
-    if (outcome_waits(view, DISPOSITION_RESTART) &&
-        outcome_needs(view->pending, DISPOSITION_RESTART)) {
-        buf_printf(out, "%s: restart required: ", view->name);
-        add_changes(out, view->pending, DISPOSITION_RESTART);
-        buf_add_str(out, " (vmctl up --restart)\n");
+    static const enum reason reasons[DISPOSITION_COUNT_] = {
+        [DISPOSITION_RESTART] = REASON_RESTART_REQUIRED,
+        [DISPOSITION_RECREATE] = REASON_RECREATE_REQUIRED,
+    };
+    bool has_drifted = reasons[disposition] != REASON_NONE && view->drift == reasons[disposition];
+    if (!has_drifted || !outcome_waits(view, disposition) ||
+        outcome_needs(view->pending, disposition)) {
+        return NULL;
     }
-    if (outcome_waits(view, DISPOSITION_RECREATE) &&
-        outcome_needs(view->pending, DISPOSITION_RECREATE)) {
-        buf_printf(out, "%s: recreate required: ", view->name);
-        add_changes(out, view->pending, DISPOSITION_RECREATE);
-        buf_add_str(out, " (vmctl up --recreate; erases the disk)\n");
+    return view->drift_message ? view->drift_message : reason_name(view->drift);
+}
+
+static void add_waiting(struct buf *out, const struct outcome_view *view,
+    enum disposition disposition, const char *how)
+{
+    const char *drift = outcome_drift(view, disposition);
+    bool waits = outcome_waits(view, disposition) && outcome_needs(view->pending, disposition);
+    if (!waits && !drift) {
+        return;
     }
-    if (!view->is_provisioning && outcome_needs(&view->outcome->diff, DISPOSITION_PROVISION)) {
+    buf_printf(out, "%s: %s required: ", view->name, disposition_name(disposition));
+    if (drift) {
+        text_add_printable(out, drift, strlen(drift));
+    } else {
+        add_changes(out, view->pending, 1U << disposition);
+    }
+    buf_printf(out, " (%s)\n", how);
+}
+
+static void add_steps(struct buf *out, const struct outcome_view *view)
+{
+    bool is_changed = outcome_needs(&view->outcome->diff, DISPOSITION_PROVISION);
+    if (view->is_provisioning) {
+        return;
+    }
+    if (view->left_out_from && !view->stays_off) {
+        buf_printf(out, "%s: provision steps left out from step %u on (run them: vmctl up --name %s)\n",
+            view->name, view->left_out_from, view->name);
+    } else if (is_changed && view->stays_off) {
+        buf_printf(out, "%s: provision steps changed (run them: vmctl up --name %s)\n", view->name,
+            view->name);
+    } else if (is_changed) {
         buf_printf(out, "%s: provision steps changed (run them: vmctl provision --name %s)\n",
             view->name, view->name);
     }
+}
+
+static void add_required(struct buf *out, const struct outcome_view *view)
+{
+    add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
+    add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; erases the disk");
+    add_steps(out, view);
 }
 
 static const char *headline(const struct outcome_view *view)
@@ -121,7 +166,9 @@ static const char *headline(const struct outcome_view *view)
     case WISH_DELETED:
         return "deleted";
     case WISH_REQUESTED:
-        return view->is_provisioning ? "provisioning again" : "trying again";
+        return view->is_provisioning ? "provisioning again"
+            : view->taken_up_from    ? "provisioning what was left out"
+                                     : "trying again";
     default:
         return NULL;
     }

@@ -80,6 +80,45 @@ names() { vmctl list -o name | sort | tr '\n' ' '; }
     [ "$(field Status web)" = Stopped ]
 }
 
+@test "an unchanged VMFile: up tells again what waits, and with which word it is done" {
+    local restart="web: restart required: memory 1024 -> 2048 (vmctl up --restart)"
+    local how="(vmctl up --recreate; erases the disk)"
+    vmfile web
+    vmctl -q up
+    : >"$work/other-image"
+    printf 'vm "web" { backend "noop"; image "%s"; memory 2048 }\n' "$work/other-image" >VMFile.kdl
+    run vmctl up -q
+    has "$restart"
+    run vmctl up -q
+    [ "$output" = "$restart
+web: recreate required: image $work/image -> $work/other-image $how" ]
+
+    # the new machine on the old disk: no comparison of specs tells that any more
+    vmctl -q up --restart
+    run vmctl up -q
+    [ "$output" = "web: recreate required: image or cloud-init changed $how" ]
+    [ "$(vmctl up -q -o json | jq -c '.vms[0].waiting')" = \
+        '[{"disposition":"recreate","field":null,"message":"image or cloud-init changed"}]' ]
+    run vmctl up -q --recreate
+    has "web: recreated"
+    run vmctl up -q
+    [ "$output" = "web: unchanged" ]
+}
+
+@test "a VM that never had a disk is not told to erase one" {
+    vmfile web
+    vmctl -q apply
+    : >"$work/other-image"
+    printf 'vm "web" { backend "noop"; image "%s" }\n' "$work/other-image" >VMFile.kdl
+    run vmctl up
+    [ "$status" -eq 0 ]
+    has "web: started"
+    has "web: configured: image $work/image -> $work/other-image"
+    [[ $output != *required* ]]
+    run vmctl up -q
+    [ "$output" = "web: unchanged" ]
+}
+
 @test "up --dry-run tells what --prune and --recreate would erase" {
     vmfile web db
     vmctl -q up

@@ -182,6 +182,106 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     [ "$(vmctl status steps -o json | jq -r '.. | .steps? // empty | map(.outcome) | unique | .[]' | head -n 1)" = Done ]
 }
 
+# ---- appended steps ----
+
+first='provision "shell" { inline "echo 1 >>order" }'
+
+# goes_on STEPS... : the VMFile has them behind the first, which was run
+goes_on() {
+    vm "$first
+    $*"
+}
+
+provisioned_with_the_first() {
+    in_guest 'rm -f order runs gate'
+    begins "$first"
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    : >"$LOG"
+}
+
+is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
+
+@test "appended steps alone run on the running guest, in order, and up shows what they print" {
+    local pid
+    provisioned_with_the_first
+    pid=$(pid_of steps)
+    goes_on 'provision "shell" { inline "echo two; echo 2 >>order" }
+    provision "shell" run="once" { inline "echo three; echo 3 >>order" }'
+    fails 1 vmctl diff
+    says "@@ -0,0 +1,2 @@ live"
+    fails 0 vmctl up --dry-run
+    says "steps: configured (live): provision 1 entry -> 3 entries (dry run)"
+    fails 0 vmctl up
+    says "steps: configured (live): provision 1 entry -> 3 entries" "==> step 2/3: shell inline" \
+        $'\ntwo\n' $'\nthree\n' "==> step 3/3: done in" "steps: ready"
+    [ "$(in_guest 'cat order')" = $'1\n2\n3' ]
+    [ "$(pid_of steps)" = "$pid" ]
+    ! grep -q 'step 1/' "$LOG"
+    fails 0 vmctl up
+    says "steps: unchanged"
+    [ "$(in_guest 'cat order')" = $'1\n2\n3' ]
+}
+
+@test "--no-provision leaves appended steps out; apply without it runs them" {
+    provisioned_with_the_first
+    goes_on 'provision "shell" { inline "echo 2 >>order" }'
+    fails 0 vmctl up --no-provision
+    says "steps: provision steps left out from step 2 on (run them: vmctl up --name steps)" \
+        "steps: ready"
+    vmctl status steps | grep -q 'Provisioned .*Skipped'
+    fails 0 vmctl wait steps --ready --timeout 10s
+    kill_controller
+    fails 0 vmctl apply --no-provision
+    [ "$(in_guest 'cat order')" = 1 ]
+    fails 0 vmctl apply
+    says "steps: provisioning what was left out" "==> step 2/2: done in"
+    [ "$(in_guest 'cat order')" = $'1\n2' ]
+}
+
+@test "kill -9 of vmctld before and amid an appended step: it runs once, and no line is lost" {
+    provisioned_with_the_first
+    goes_on "$long_step"
+    fails 0 vmctl apply -d
+    kill_controller
+    fails 0 vmctl apply -d
+    await 30 has_line "line 3"
+    replace_controller
+    await 10 is_running_step
+    in_guest 'touch gate'
+    fails 0 vmctl wait steps --provisioned --timeout 60s
+    [ "$(in_guest 'cat runs order')" = $'x\n1' ]
+    [ "$(grep -v '^==>' "$LOG")" = "$(printf 'line %s\n' 1 2 3 4 5 6 7 8 9; echo last)" ]
+    [ "$(grep -c '^==> step' "$LOG")" -eq 2 ]
+}
+
+@test "an appended step that fails fails the command, and up runs all of them again" {
+    provisioned_with_the_first
+    goes_on 'provision "shell" { inline "echo 2 >>order; exit $(wc -l <order)" }'
+    fails 1 vmctl apply
+    says vmctl::provision::failed "step 2 of 2 (shell inline) of vm 'steps' exited with status 2"
+    await 10 state_is ProvisionFailed
+    fails 0 vmctl apply
+    says "warning: not ready, its provisioning failed before"
+    [ "$(in_guest 'cat order; rm order')" = $'1\n2' ]
+    fails 1 vmctl up
+    says "steps: provisioning again" "exited with status 2"
+    [ "$(in_guest 'cat order')" = $'1\n2' ]
+}
+
+@test "a save of a watched VMFile runs what was appended, and nothing after another change" {
+    provisioned_with_the_first
+    vmctl -q watch
+    goes_on 'provision "shell" { inline "echo 2 >>order" }'
+    await 30 has_order $'1\n2'
+    vm 'provision "shell" { inline "echo other >>order" }'
+    await 30 is_told ProvisionOutdated
+    fails 1 vmctl wait steps --ready --timeout 10s
+    says "does not run as its spec says" "vmctl provision --name steps"
+    vmctl -q unwatch
+    [ "$(in_guest 'cat order')" = $'1\n2' ]
+}
+has_order() { [ "$(in_guest 'cat order')" = "$1" ]; }
+
 @test "after a success nothing but the result is left in the guest" {
     begins 'provision "shell" { inline "echo one" }
     provision "shell" { inline "echo two" }'

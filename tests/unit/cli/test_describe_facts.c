@@ -66,6 +66,13 @@ static void assert_changes(const struct fixture *fixture, const char *only_field
     }
 }
 
+static void assert_needs(const struct fixture *fixture, const char *what)
+{
+    cleanup_with(spec_diff_clear) struct spec_diff diff = describe_changes(&fixture->record);
+    assert_int_equal(diff.count, 1);
+    assert_string_equal(describe_needs(diff.changes[0].disposition), what);
+}
+
 static void what_runs_as_wanted_has_no_changes(void **state)
 {
     assert_changes(*state, NULL);
@@ -76,10 +83,10 @@ static void a_change_that_needs_a_restart_waits(void **state)
     struct fixture *fixture = *state;
     fixture->spec->memory_mib = 2048;
     assert_changes(fixture, "memory");
-    assert_string_equal(describe_needs(&fixture->record, DISPOSITION_RESTART), "restart");
+    assert_needs(fixture, "restart");
     fixture->status->instance.iid[0] = '\0';
     assert_changes(fixture, "memory");
-    assert_string_equal(describe_needs(&fixture->record, DISPOSITION_RESTART), "the next start");
+    assert_needs(fixture, "the next start");
 }
 
 static void a_live_change_waits_only_until_it_is_applied(void **state)
@@ -186,11 +193,26 @@ static void a_step_tells_how_its_last_run_ended(void **state)
 static void nothing_is_said_of_steps_that_were_changed(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->status->provision.total = 2;
+    fixture->status->provision.total = 4;
     assert_null(describe_step_state(&fixture->record, 0));
+    assert_int_equal(describe_steps_total(&fixture->record), 4);
     fixture->status->provision.total = 3;
     set_synced(fixture, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
     assert_null(describe_step_state(&fixture->record, 0));
+}
+
+static void appended_steps_wait_or_are_skipped(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->status->provision.total = fixture->status->provision.next_step = 2;
+    vm_status_set(
+        fixture->status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL, 1);
+    assert_string_equal(describe_step_state(&fixture->record, 1), "done");
+    assert_string_equal(describe_step_state(&fixture->record, 2), "pending");
+    vm_status_set(fixture->status, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED, NULL, 1);
+    assert_string_equal(describe_step_state(&fixture->record, 1), "done");
+    assert_string_equal(describe_step_state(&fixture->record, 2), "skipped");
+    assert_int_equal(describe_steps_total(&fixture->record), 3);
 }
 
 static void assert_step(const struct spec_step *step, const char *expected)
@@ -245,6 +267,7 @@ int main(void)
         TEST(steps_that_were_never_run_are_skipped),
         TEST(a_step_tells_how_its_last_run_ended),
         TEST(nothing_is_said_of_steps_that_were_changed),
+        TEST(appended_steps_wait_or_are_skipped),
         cmocka_unit_test(a_step_is_one_harmless_line),
         TEST(a_failed_vm_is_tried_again_when_its_time_comes),
     };

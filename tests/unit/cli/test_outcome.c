@@ -14,6 +14,8 @@ static char text_1024[] = "1024", text_2048[] = "2048", text_30[] = "30", text_6
             text_old[] = "/old", text_new[] = "/new";
 static struct spec_change memory = {
     .field = "memory", .before = text_1024, .after = text_2048, .disposition = DISPOSITION_RESTART};
+static struct spec_change memory_off = {
+    .field = "memory", .before = text_1024, .after = text_2048, .disposition = DISPOSITION_START};
 static struct spec_change grace = {
     .field = "stop-timeout", .before = text_30, .after = text_60, .disposition = DISPOSITION_LIVE};
 static struct spec_change image = {
@@ -74,7 +76,7 @@ static void a_running_vm_needs_a_restart_again_and_again(void **state)
 static void a_start_takes_the_new_settings_along(void **state)
 {
     (void)state;
-    assert_told(off, WISH_STARTED, &memory, &memory,
+    assert_told(off, WISH_STARTED, &memory_off, &memory_off,
         "web: started\nweb: configured: memory 1024 -> 2048\n");
     assert_told(restarting, WISH_RESTARTED, NULL, &memory, "web: restarted\n");
 }
@@ -83,11 +85,11 @@ static void a_vm_that_stays_off_takes_them_at_its_next_start(void **state)
 {
     (void)state;
     const struct outcome_view staying_off = {.stays_off = true};
-    assert_told(staying_off, WISH_CONFIGURED, &memory, &memory,
+    assert_told(staying_off, WISH_CONFIGURED, &memory_off, &memory_off,
         "web: configured (at next start): memory 1024 -> 2048\n");
     assert_told(staying_off, WISH_CONFIGURED, &grace, &grace,
         "web: configured: stop-timeout 30 -> 60\n");
-    assert_told(staying_off, WISH_UNCHANGED, NULL, &memory, "web: unchanged\n");
+    assert_told(staying_off, WISH_UNCHANGED, NULL, &memory_off, "web: unchanged\n");
 }
 
 static void what_waits_is_what_nobody_asked_for(void **state)
@@ -119,6 +121,47 @@ static void changed_steps_are_told_unless_they_run(void **state)
     assert_told(provisioning, WISH_CONFIGURED, &steps, &steps, "web: configured\n");
 }
 
+static void steps_of_a_vm_that_is_off_run_when_it_is_brought_up(void **state)
+{
+    (void)state;
+    const struct outcome_view staying_off = {.stays_off = true};
+    assert_told(staying_off, WISH_CONFIGURED, &steps, &steps,
+        "web: provision steps changed (run them: vmctl up --name web)\n");
+}
+
+static void appended_steps_that_are_left_out_are_told_with_how_to_run_them(void **state)
+{
+    (void)state;
+    struct outcome_view skipping = {.has_instance = true, .left_out_from = 2};
+    const char *told =
+        "web: provision steps left out from step 2 on (run them: vmctl up --name web)\n";
+    assert_told(skipping, WISH_CONFIGURED, &steps, &steps, told);
+    assert_told(skipping, WISH_UNCHANGED, NULL, &steps, told);
+    const struct outcome_view taking_up = {.has_instance = true, .taken_up_from = 2};
+    assert_told(taking_up, WISH_REQUESTED, NULL, NULL, "web: provisioning what was left out\n");
+}
+
+static void an_unchanged_vm_that_is_not_in_sync_is_told_in_the_controllers_words(void **state)
+{
+    (void)state;
+    struct outcome_view drifted = {.has_instance = true,
+        .drift = REASON_RESTART_REQUIRED,
+        .drift_message = "forward 1 entry -> 2 entries"};
+    assert_told(drifted, WISH_UNCHANGED, NULL, NULL,
+        "web: restart required: forward 1 entry -> 2 entries (vmctl up --restart)\n");
+    assert_told(drifted, WISH_UNCHANGED, NULL, &memory, /* known better */
+        "web: restart required: memory 1024 -> 2048 (vmctl up --restart)\n");
+    drifted.is_restarting = true;
+    assert_told(drifted, WISH_RESTARTED, NULL, NULL, "web: restarted\n");
+    const struct outcome_view old_disk = {
+        .drift = REASON_RECREATE_REQUIRED, .drift_message = "image or cloud-init changed"};
+    assert_told(old_disk, WISH_UNCHANGED, NULL, NULL,
+        "web: recreate required: image or cloud-init changed "
+        "(vmctl up --recreate; erases the disk)\n");
+    const struct outcome_view applying = {.has_instance = true, .drift = REASON_APPLYING};
+    assert_told(applying, WISH_UNCHANGED, NULL, NULL, "web: unchanged\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +173,9 @@ int main(void)
         cmocka_unit_test(what_waits_is_what_nobody_asked_for),
         cmocka_unit_test(a_new_image_needs_a_new_disk_also_when_off),
         cmocka_unit_test(changed_steps_are_told_unless_they_run),
+        cmocka_unit_test(steps_of_a_vm_that_is_off_run_when_it_is_brought_up),
+        cmocka_unit_test(appended_steps_that_are_left_out_are_told_with_how_to_run_them),
+        cmocka_unit_test(an_unchanged_vm_that_is_not_in_sync_is_told_in_the_controllers_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
