@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "specs/base/cleanup.h"
@@ -85,10 +86,41 @@ static void every_vm_of_a_fleet_becomes_ready(void **state)
     sim_free(sim);
 }
 
+static ino_t inode_of(struct sim *sim, const char *name)
+{
+    struct stat st;
+    cleanup_free char *path = mem_printf("%s/vms/%s/noop.json", sim->places.data_dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_ino;
+}
+
+/* A pass to look at the machine, one when that is done; then nothing until something happens, and
+ * nothing written to a machine that is as it should be. */
+static void a_fleet_is_adopted_in_two_passes_a_vm_and_then_left_alone(void **state)
+{
+    enum { N = 97 };
+    struct sim *sim = *state;
+    bring_up_all(sim, N);
+    sim_wait(sim, "vm-96", sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+    assert_true(are_all_ready(sim));
+    ino_t first = inode_of(sim, "vm-0"), last = inode_of(sim, "vm-96");
+    sim_kill(sim);
+    sim_start(sim);
+    sim_advance(sim, SECOND_MS);
+    assert_true(controller_pass_count(sim->controller) <= 2 * N);
+    uint64_t passes = controller_pass_count(sim->controller);
+    sim_advance(sim, MINUTE_MS);
+    assert_int_equal(controller_pass_count(sim->controller), passes);
+    assert_int_equal(inode_of(sim, "vm-0"), first);
+    assert_int_equal(inode_of(sim, "vm-96"), last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_vm_of_a_fleet_becomes_ready),
+        SIM_TEST(a_fleet_is_adopted_in_two_passes_a_vm_and_then_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,11 +80,12 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
 }
 
 /* What does not live cannot change its state: a timer or a command that comes too late does
- * nothing. */
+ * nothing. Nor is one written that is so already: that is a look at each VM of a fleet that was
+ * adopted, and each write waits for the disk. */
 static void set_run_state(struct machine *machine, enum run_state run_state)
 {
     struct noop_state state = noop_state_read(machine->host, machine->name);
-    if (state.is_alive) {
+    if (state.is_alive && state.run_state != run_state) {
         state.run_state = run_state;
         noop_state_write(machine->host, machine->name, &state);
         machine->changed(machine->context);
