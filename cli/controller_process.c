@@ -85,7 +85,8 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
         stat = read_stat(pid);
     }
     if (stat.start_ticks > 0 && is_same_process(record, &stat)) {
-        ret->is_halted = stat.state == 'T' || stat.state == 't';
+        ret->is_stopped = stat.state == 'T';
+        ret->is_halted = ret->is_stopped || stat.state == 't';
         const char *version = json_text(record, "version");
         json_field_text(record, "session", ret->session, sizeof(ret->session));
         ret->pid = pid;
@@ -97,8 +98,8 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
 
 int64_t controller_look_again_ms(const struct controller_process *process)
 {
-    enum { UNKNOWN_MS = 20, HALTED_MS = 100 };
-    return process->pid == 0 ? UNKNOWN_MS : process->is_halted ? HALTED_MS : NEWS_LOOK_MS;
+    enum { UNKNOWN_MS = 20, STOPPED_MS = 100 };
+    return process->pid == 0 ? UNKNOWN_MS : process->is_stopped ? STOPPED_MS : NEWS_LOOK_MS;
 }
 
 /* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */

@@ -22,6 +22,7 @@ struct controller_process {
     char session[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
     int64_t started_ms; /* wall */
     bool is_halted;     /* by SIGSTOP or a debugger: it holds its lock and does nothing */
+    bool is_stopped;    /* by SIGSTOP: it stays so, while a traced one is halted at every call */
 };
 
 bool controller_is_running(const struct cli *cli);

@@ -152,10 +152,10 @@ static int find_controller(struct follower *follower, struct error *err)
         return rc;
     }
     watch_controller(follower);
-    if (controller->is_halted) {
+    if (controller->is_stopped) {
         controller->session[0] = '\0';
     }
-    if (controller->is_halted && !follower->is_halt_told) {
+    if (controller->is_stopped && !follower->is_halt_told) {
         progress_erase(&follower->progress);
         cli_note(follower->cli, "note: the controller is halted, nothing is known until it goes on: "
             "kill -CONT %d", (int)controller->pid);
@@ -269,7 +269,7 @@ static void set_timeout(const struct follower *follower, struct follow_target *t
             "is it stuck? vmctl controller status; vmctl controller stop (VMs go on running)");
         return;
     }
-    if (follower->controller.is_halted) {
+    if (follower->controller.is_stopped) {
         (void)error_set(&target->error, ERR_TIMEOUT,
             "whether vm '%s' is %s is not known: the controller is halted", target->name, goal);
         (void)error_help(&target->error, "let it go on: kill -CONT %d; or end it (VMs go on "
