@@ -18,7 +18,7 @@ static void check_tables(const struct qcow2_header *header, const uint8_t *bytes
     uint64_t offset = 0;
     size_t kept = n < sizeof(table) ? n : sizeof(table);
     if (qcow2_check_tables(header, n, &ignored[0]) == 0
-        && (header->n_l1_entries > 4 << 20 || header->l1_offset > n)) {
+        && (header->n_l1_entries > 4 << 20 || (header->n_l1_entries && header->l1_offset > n))) {
         abort();
     }
     memset(table, 0, (size_t)1 << header->cluster_bits);
