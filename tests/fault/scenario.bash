@@ -2,7 +2,8 @@
 # What the fault suites share: lives of a VM in a few commands, in a data directory of its own, and
 # what the world looks like after each. VMCTL_BIN: vmctl, vmctld, fakeqemu, dump and the shim.
 #
-#   life=noop   a VM with cloud-init, provision steps and a forward, no hypervisor
+#   life=noop   a VM with cloud-init, provision steps, one of them appended while it runs, and a
+#               forward, no hypervisor
 #   life=qemu   a VM of the QEMU backend with tests/support/fakeqemu.c in QEMU's place
 #   life=watch  a noop VM whose VMFile is watched: saved in place and by rename, broken, put right,
 #               and no longer watched
@@ -25,6 +26,7 @@ scratch() {
     STEPS=(up change down again destroy)
     : >"$work/image"
     case $life in
+    noop) STEPS=(up append change down again destroy) ;;
     watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
     qemu)
         qemu-img create -q -f qcow2 "$work/image" 64M
@@ -39,13 +41,14 @@ scratch() {
 # Marked, so that processes() finds what comes of it and nothing else.
 vmctl() { VMCTL_FAULT_WORK=$work command vmctl "$@"; }
 
-vmfile_text() { # MEMORY [STOP-TIMEOUT]
+vmfile_text() { # MEMORY [STOP-TIMEOUT | STEPS]
     local more='network "none"'
     case $life in
     noop) more='backend "noop"; cloud-init
   forward host=18080 guest=80
   provision "shell" { inline "true"; }
-  provision "shell" { inline "false || true"; }' ;;
+  provision "shell" { inline "false || true"; }
+  '${2:-} ;;
     watch) more="backend \"noop\"; stop-timeout ${2:-5}" ;;
     esac
     printf 'vm "web" {\n  image "%s"; accel "tcg"; memory %s\n  %s\n}\n' "$work/image" "$1" "$more"
@@ -53,11 +56,14 @@ vmfile_text() { # MEMORY [STOP-TIMEOUT]
 
 vmfile() { vmfile_text "$@" >VMFile.kdl; }
 
+appended='provision "shell" { inline "echo more"; }'
+
 # One command of the life, by name.
 step() {
     case $1 in
     up) vmfile 512; vmctl up -q --timeout "$patience" ;;
-    change) vmfile 768; vmctl up -q --restart --timeout "$patience" ;;
+    append) vmfile 512 "$appended"; vmctl up -q --timeout "$patience" ;;
+    change) vmfile 768 "$appended"; vmctl up -q --restart --timeout "$patience" ;;
     down) vmctl down -q --timeout "$patience" ;;
     again) vmctl up -q --timeout "$patience" ;;
     destroy) vmctl down -q --destroy --timeout "$patience" ;;
