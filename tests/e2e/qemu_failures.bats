@@ -92,7 +92,7 @@ path_without() {
     fails 2 vmctl up
     says vmctl::vmfile::not_found "'VMFile.kdl'" --file
     fails 2 vmctl up --file /nonexistent/x.kdl
-    says /nonexistent/x.kdl "No such file"
+    says vmctl::vmfile::not_found "'/nonexistent/x.kdl'"
 }
 
 @test "a broken VMFile is shown with line, caret and suggestion, all errors at once" {
