@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Waiting until there is something new to look at: the status bell was rung, a signal that would
- * end the process came, a process ended, or the time is up. What follow, `get -w` and `events -f` sleep in.
+ * end the process came, a process ended, or the time is up. What follow, `get -w` and `events -f`
+ * sleep in.
  *
  * The order that loses nothing: news_open(), then look, news_wait(), look, news_wait() … (see
  * store/bell.h). Nothing promises that every commit rings, so look again at least every
