@@ -236,7 +236,8 @@ static int be_interrupted(struct follower *follower, int number)
     return news_exit_status(number);
 }
 
-/* A controller that hangs, or is stopped, leaves the wish where it is. */
+/* A controller that hangs, or is stopped, leaves the wish where it is; and what the one before told of
+ * the VM is no answer. */
 static bool is_taken_up(const struct follower *follower, const struct follow_target *target)
 {
     struct error ignored = {.code = ERR_NONE};
@@ -244,8 +245,10 @@ static bool is_taken_up(const struct follower *follower, const struct follow_tar
     if (store_get(follower->cli->store, target->name, &record, &ignored) < 0 || !record.desired) {
         return true; /* not the controller's fault */
     }
+    const struct controller_process *controller = &follower->controller;
     return record.status && text_eq(record.status->uid, record.desired->uid) &&
-        record.status->observed_generation >= target->generation;
+        record.status->observed_generation >= target->generation &&
+        (controller->is_stopped || text_eq(record.status->observer, controller->session));
 }
 
 /* Much of what the controller tells begins with the VM's name, and so does our own message. */

@@ -421,41 +421,6 @@ answer() {
     wait "$job"
 }
 
-# Another one holds the lock for a moment, as a controller that was killed does while it ends.
-@test "a controller that ends while a command begins is replaced at once" {
-    command -v python3 >/dev/null || skip "no python3"
-    vmfile web
-    vmctl up -q
-    cat >"$work/hold" <<'EOF'
-import fcntl, sys
-lock = open(sys.argv[1], "r+")
-fcntl.lockf(lock, fcntl.LOCK_EX)
-print("held", flush=True)
-sys.stdin.readline()
-EOF
-    mkfifo "$work/gate"
-    local i begun took fastest=1000000
-    for i in {1..5}; do
-        vmctl controller stop
-        rm -f "$work/held" "$work/out" # what was said the last time
-        : >"$work/out"
-        : >"$work/held"
-        python3 "$work/hold" "$data/controller.lock" <>"$work/gate" >"$work/held" 3>&- &
-        local holder=$!
-        await grep -q held "$work/held"
-        begun=${EPOCHREALTIME/./}
-        vmctl up -q >"$work/out" 2>&1 3>&- &
-        local job=$!
-        await grep -q unchanged "$work/out"
-        echo >"$work/gate"
-        wait "$job" "$holder"
-        took=$((${EPOCHREALTIME/./} - begun))
-        fastest=$((took < fastest ? took : fastest))
-    done
-    echo "the fastest of five took $fastest us"
-    [ "$fastest" -lt 800000 ]
-}
-
 @test "vmctld's errors have the shape of vmctl's" {
     run vmctld --bogus
     [ "$status" -eq 2 ]

@@ -129,6 +129,41 @@ begin() {
     [ "$(vmctl status web -o json | grep '"startedAt"')" = "$started" ]
 }
 
+# Another process holds the controller's lock, as a killed one does until it is gone: $holder.
+hold_lock() {
+    python3 -c 'import fcntl, signal, sys
+with open(sys.argv[1], "r+") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    signal.pause()' "$data/controller.lock" 3>&- &
+    holder=$!
+    await is_running
+}
+is_running() { vmctl controller status >/dev/null; }
+
+@test "what an earlier controller told is no answer while the one that runs says nothing" {
+    vmfile web
+    vmctl up -q
+    kill_controller
+    hold_lock
+    run vmctl wait web --timeout 300ms
+    kill "$holder"
+    [ "$status" -eq 4 ]
+    says "vm 'web' is not ready yet: the controller has not taken up" "vmctl controller status"
+}
+
+@test "a controller that ends while a command begins is replaced" {
+    vmfile web
+    vmctl up -q
+    kill_controller
+    hold_lock
+    vmctl up -q >"$work/out" 2>&1 3>&- &
+    local job=$!
+    await grep -q unchanged "$work/out"
+    kill "$holder"
+    wait "$job" || { cat "$work/out"; return 1; }
+    knows_controller
+}
+
 @test "a follower starts a controller again that died meanwhile" {
     vmfile web
     script '{"bootMs": 60000}'
