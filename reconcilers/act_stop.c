@@ -33,6 +33,10 @@ static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_m
 
 int64_t act_begin_stop(struct pass *pass)
 {
+    if (!pass->situation.has_instance) {
+        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
+            "it ran without a record, which was lost; it is started anew on its disk");
+    }
     begin_stop(pass, EXIT_BY_USER, pass_grace_ms(pass));
     return VERDICT_NOW;
 }

@@ -18,6 +18,13 @@ static bool is_stopping(const struct situation *s)
     return situation_must_be_down(s) || s->journal == JOURNAL_STOP;
 }
 
+/* Its record was lost with the store, so neither its ports nor its spec are known: it is started anew
+ * on its disk. */
+static bool is_unrecorded(const struct situation *s)
+{
+    return s->is_alive && !s->has_instance;
+}
+
 static bool has_guest_ended(const struct situation *s)
 {
     return s->run_state == RUN_STATE_SHUTDOWN || s->run_state == RUN_STATE_PANICKED ||
@@ -66,8 +73,8 @@ static bool stop_before_release(const struct situation *s)
 }
 static bool stop_not_begun(const struct situation *s)
 {
-    return situation_must_be_down(s) && s->is_alive &&
-           (s->journal != JOURNAL_STOP || s->is_grace_shorter);
+    return is_unrecorded(s) || (situation_must_be_down(s) && s->is_alive &&
+                                   (s->journal != JOURNAL_STOP || s->is_grace_shorter));
 }
 static bool stop_unkillable(const struct situation *s)
 {

@@ -170,6 +170,17 @@ END
     [ "$(grep -c '^==> step 1/4: shell' "$DATA/vms/web/provision.log")" -ge 2 ]
 }
 
+@test "the store is lost while the guest runs: up starts it anew on its disk" {
+    vmctl ssh web -- 'echo kept >kept; sync'
+    vmctl controller stop
+    mv "$DATA/store" "$BATS_FILE_TMPDIR/store.lost"
+    run vmctl doctor
+    says "without a record, left alone: web"
+    fails 0 vmctl up --timeout 120s
+    [ "$(vmctl ssh web -- cat kept)" = kept ]
+    vmctl events web | grep -q "it ran without a record"
+}
+
 @test "a failing step stops the sequence, shows its output and its status" {
     cat >>VMFile.kdl <<'END'
 END

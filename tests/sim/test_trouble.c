@@ -421,21 +421,24 @@ static void lose_record(struct sim *sim, const char *name)
     vm_record_clear(&record);
 }
 
-/* The store was lost and the user applied the VMFile again: nobody knows the instance's id. */
-static void a_running_machine_without_a_record_is_provisioned(void **state)
+/* The store was lost and the user applied the VMFile again: nobody knows the machine's ports. */
+static void a_running_machine_without_a_record_is_started_anew_on_its_disk(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_living_iid(sim, "web", before);
+    int64_t disk = sim_disk_birth(sim, "web");
     sim_kill(sim);
     lose_record(sim, "web");
     sim_start(sim);
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_living_iid(sim, "web", after);
-    assert_string_equal(before, after);
+    assert_string_not_equal(before, after);
+    assert_int_equal(sim_disk_birth(sim, "web"), disk);
+    assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
     assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 2);
     sim_delete(sim, "web");
     sim_wait(sim, "web", sim_is_gone, MINUTE_MS);
@@ -658,7 +661,7 @@ int main(void)
         SIM_TEST(a_lost_step_that_may_run_only_once_is_left_to_the_user),
         SIM_TEST(a_guest_that_never_keeps_a_connection_is_given_up),
         SIM_TEST(the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_controller),
-        SIM_TEST(a_running_machine_without_a_record_is_provisioned),
+        SIM_TEST(a_running_machine_without_a_record_is_started_anew_on_its_disk),
         SIM_TEST(a_step_that_is_always_lost_is_given_up),
         SIM_TEST(an_ssh_port_taken_by_another_program_is_changed),
         SIM_TEST(ports_that_are_all_taken_stall_the_vm),

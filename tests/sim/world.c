@@ -310,7 +310,8 @@ const char *world_danger_of(union world w, enum action action)
     case ACTION_RELEASE:
         return w.process == PROCESS_WAITING && w.has_pid ? NULL : "released without a recorded pid";
     case ACTION_BEGIN_STOP:
-        return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate
+        return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate ||
+                       (w.is_adopted && !w.has_instance)
                    ? NULL
                    : "a VM is stopped that nobody wants stopped";
     case ACTION_RUN_STEP:

@@ -34,6 +34,9 @@ static const struct {
     {"deleted while it runs", {UP, .is_deleting = true}, 5, ACTION_BEGIN_STOP},
     {"a restart is asked for", {UP, .is_restart_pending = true}, 5, ACTION_BEGIN_STOP},
     {"a recreation is asked for", {UP, .is_recreate_pending = true}, 5, ACTION_BEGIN_STOP},
+    {"it runs, and its record was lost",
+        {.is_desired = true, .has_dir = true, .is_alive = true, .run_state = RUN_STATE_RUNNING}, 5,
+        ACTION_BEGIN_STOP},
     {"less grace than was granted", {STOPPING, .is_deleting = true, .is_grace_shorter = true}, 5,
         ACTION_BEGIN_STOP},
     {"neither quit nor SIGTERM helped", {STOPPING, .rung = RUNG_KILL}, 6, ACTION_KILL},
@@ -219,7 +222,7 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(action == ACTION_LAUNCH && s->power == POWER_STOPPED);
     assert_false(
         action == ACTION_BEGIN_START && (s->is_held || s->is_backing_off) && !s->has_instance);
-    assert_false(action == ACTION_BEGIN_STOP && !situation_must_be_down(s));
+    assert_false(action == ACTION_BEGIN_STOP && !situation_must_be_down(s) && s->has_instance);
     assert_false(action == ACTION_GIVE_UP_START && !s->is_start_overdue);
     assert_false(!s->is_desired && decision.row > 3);
     assert_false(s->is_deleting && s->is_desired && decision.row > 13);
