@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 
@@ -34,8 +35,11 @@ void cli_note(const struct cli *cli, const char *fmt, ...)
         return;
     }
     va_list ap;
+    cleanup_free char *text = NULL;
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    int n = vasprintf(&text, fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    if (n >= 0) {
+        fprintf(stderr, "%s\n", text); /* one write: others may be at the same terminal or log */
+    }
 }
