@@ -5,6 +5,7 @@
 
 #include "specs/base/mem.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/step_checks.h"
 #include "tests/support/loop_fake.h"
 
 static struct vm_spec *spec_with_memory(uint32_t memory_mib)
@@ -315,47 +316,27 @@ static void provision_runs_the_steps_again(void **state)
     provisioned_steps(sim, 2);
 }
 
-static void assert_outcomes(struct sim *sim, const char *outcomes)
-{
-    struct vm_record record = sim_record(sim, "web");
-    char have[8] = "";
-    for (uint32_t i = 0; i < record.desired->spec->n_steps; i++) {
-        const struct vm_step_record *last = vm_provision_step(&record.status->provision, i);
-        have[i] = last ? step_outcome_name(last->outcome)[0] : '-';
-    }
-    assert_string_equal(have, outcomes);
-    vm_record_clear(&record);
-}
-
-static int64_t ended_at(struct sim *sim, uint32_t step)
-{
-    struct vm_record record = sim_record(sim, "web");
-    int64_t at_ms = record.status->provision.steps[step].ended_at_ms;
-    vm_record_clear(&record);
-    return at_ms;
-}
-
 static void provision_from_a_step_leaves_out_those_before_it(void **state)
 {
     struct sim *sim = *state;
     struct vm_spec *spec = sim_spec_with_steps("web", 3);
     spec->steps[1].run = spec->steps[2].run = RUN_ONCE;
     sim_bring_up(sim, spec);
-    int64_t before[] = {ended_at(sim, 0), ended_at(sim, 1), ended_at(sim, 2)};
-    assert_outcomes(sim, "DDD");
+    int64_t before[] = {step_ended_at(sim, 0), step_ended_at(sim, 1), step_ended_at(sim, 2)};
+    assert_step_outcomes(sim, "DDD");
     sim_advance(sim, SECOND_MS);
     sim_wish(sim, &(struct wish){
                       .name = "web", .provision = PROVISION_AGAIN, .provision_from = 2});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     provisioned_steps(sim, 2);
-    assert_int_equal(ended_at(sim, 0), before[0]); /* left out */
-    assert_true(ended_at(sim, 1) > before[1]);     /* asked for, whatever its `run` says */
-    assert_int_equal(ended_at(sim, 2), before[2]); /* once is once */
-    before[0] = ended_at(sim, 0);
+    assert_int_equal(step_ended_at(sim, 0), before[0]); /* left out */
+    assert_true(step_ended_at(sim, 1) > before[1]);     /* asked for, whatever its `run` says */
+    assert_int_equal(step_ended_at(sim, 2), before[2]); /* once is once */
+    before[0] = step_ended_at(sim, 0);
     sim_advance(sim, SECOND_MS);
     sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    assert_true(ended_at(sim, 0) > before[0]); /* from the first again */
+    assert_true(step_ended_at(sim, 0) > before[0]); /* from the first again */
 }
 
 static void each_step_has_a_record_of_its_last_run_on_this_disk(void **state)
@@ -364,7 +345,7 @@ static void each_step_has_a_record_of_its_last_run_on_this_disk(void **state)
     sim_script(sim, "web", "{\"failStep\": 1, \"stepMs\": 1500}");
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
-    assert_outcomes(sim, "F-");
+    assert_step_outcomes(sim, "F-");
     struct vm_record record = sim_record(sim, "web");
     assert_int_equal(record.status->provision.steps[0].duration_ms, 1500);
     assert_int_equal(strlen(record.status->provision.steps[0].content), STEP_CONTENT_SIZE - 1);
@@ -372,10 +353,10 @@ static void each_step_has_a_record_of_its_last_run_on_this_disk(void **state)
     sim_script(sim, "web", NULL);
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    assert_outcomes(sim, "DD");
+    assert_step_outcomes(sim, "DD");
     sim_wish(sim, &(struct wish){.name = "web", .recreates = true});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    assert_outcomes(sim, "--");
+    assert_step_outcomes(sim, "--");
 }
 
 static void a_failing_step_ends_provisioning_until_up(void **state)

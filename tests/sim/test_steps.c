@@ -6,6 +6,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/step_checks.h"
 
 static void wait_until_ready(struct sim *sim)
 {
@@ -46,27 +47,6 @@ static struct vm_spec *with_command(struct vm_spec *spec, size_t i, const char *
     return spec;
 }
 
-/* How each step's last run ended: "D" done, "F" failed, "-" never run. */
-static void assert_outcomes(struct sim *sim, const char *outcomes)
-{
-    struct vm_record record = sim_record(sim, "web");
-    char have[8] = "";
-    for (uint32_t i = 0; i < record.desired->spec->n_steps; i++) {
-        const struct vm_step_record *last = vm_provision_step(&record.status->provision, i);
-        have[i] = last ? step_outcome_name(last->outcome)[0] : '-';
-    }
-    assert_string_equal(have, outcomes);
-    vm_record_clear(&record);
-}
-
-static int64_t ended_at(struct sim *sim, uint32_t step)
-{
-    struct vm_record record = sim_record(sim, "web");
-    int64_t at_ms = record.status->provision.steps[step].ended_at_ms;
-    vm_record_clear(&record);
-    return at_ms;
-}
-
 static void assert_reasons(struct sim *sim, enum reason provisioned, enum reason synced)
 {
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), provisioned);
@@ -81,18 +61,18 @@ static void appended_steps_alone_run_and_nothing_is_restarted(void **state)
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     bring_up(sim, 1);
     sim_living_iid(sim, "web", before);
-    int64_t first_ms = ended_at(sim, 0);
+    int64_t first_ms = step_ended_at(sim, 0);
     sim_advance(sim, SECOND_MS);
     sim_script(sim, "web", "{\"stepMs\": 1000}");
     sim_up(sim, sim_spec_with_steps("web", 3));
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_RUNNING_STEP);
     sim_advance(sim, 1500);
-    assert_outcomes(sim, "DD-");
+    assert_step_outcomes(sim, "DD-");
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
-    assert_int_equal(ended_at(sim, 0), first_ms);
-    assert_true(ended_at(sim, 2) > ended_at(sim, 1));
+    assert_step_outcomes(sim, "DDD");
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
+    assert_true(step_ended_at(sim, 2) > step_ended_at(sim, 1));
     assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
     sim_living_iid(sim, "web", after);
     assert_string_equal(before, after);
@@ -105,7 +85,7 @@ static void a_save_of_a_watched_file_does_it_too(void **state)
     bring_up(sim, 1);
     save(sim, sim_spec_with_steps("web", 2));
     wait_until_ready(sim);
-    assert_outcomes(sim, "DD");
+    assert_step_outcomes(sim, "DD");
 }
 
 static bool was_ever_ready_without_steps(struct sim *sim)
@@ -130,7 +110,7 @@ static void steps_that_come_to_none_are_not_taken_for_done(void **state)
         sim_advance(sim, 50);
     }
     wait_until_ready(sim);
-    assert_outcomes(sim, "DD");
+    assert_step_outcomes(sim, "DD");
 }
 
 /* `apply`, then `start`: nobody asked for steps, and there were none. */
@@ -142,7 +122,7 @@ static void steps_that_come_to_a_vm_that_was_only_started_run_if_it_had_none(voi
     wait_until_ready(sim);
     sim_up(sim, sim_spec_with_steps("web", 1));
     wait_until_ready(sim);
-    assert_outcomes(sim, "D");
+    assert_step_outcomes(sim, "D");
 }
 
 static void behind_steps_that_were_never_run_none_is_run(void **state)
@@ -154,7 +134,7 @@ static void behind_steps_that_were_never_run_none_is_run(void **state)
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_SKIPPED);
     save(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, MINUTE_MS);
-    assert_outcomes(sim, "--");
+    assert_step_outcomes(sim, "--");
 }
 
 static void any_other_change_waits_for_the_users_word(void **state)
@@ -163,11 +143,11 @@ static void any_other_change_waits_for_the_users_word(void **state)
     bring_up(sim, 2);
     save(sim, with_command(sim_spec_with_steps("web", 3), 0, "edited"));
     sim_advance(sim, MINUTE_MS);
-    assert_outcomes(sim, "DD-");
+    assert_step_outcomes(sim, "DD-");
     assert_reasons(sim, REASON_PROVISIONED, REASON_PROVISION_OUTDATED);
     save(sim, sim_spec_with_steps("web", 3)); /* taken back: now only the third is new */
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
+    assert_step_outcomes(sim, "DDD");
     assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
     save(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, SECOND_MS);
@@ -185,7 +165,7 @@ static void an_appended_step_that_is_done_already_is_not_run(void **state)
     spec->steps[0].run = spec->steps[2].run = spec->steps[3].run = RUN_ONCE;
     save(sim, with_command(spec, 2, "step 0"));
     wait_until_ready(sim);
-    assert_outcomes(sim, "DD-D");
+    assert_step_outcomes(sim, "DD-D");
 }
 
 /* ---- --no-provision ---- */
@@ -210,7 +190,7 @@ static void steps_that_are_left_out_stay_so_whatever_happens(void **state)
     spec->stop_timeout_s = 7; /* another wish, the same steps */
     save(sim, spec);
     wait_until_ready(sim);
-    assert_outcomes(sim, "D-");
+    assert_step_outcomes(sim, "D-");
 }
 
 static void what_was_left_out_runs_with_the_next_list_or_the_next_up(void **state)
@@ -221,13 +201,13 @@ static void what_was_left_out_runs_with_the_next_list_or_the_next_up(void **stat
     wait_until_ready(sim);
     save(sim, sim_spec_with_steps("web", 3));
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
+    assert_step_outcomes(sim, "DDD");
     up_as(sim, 4, PROVISION_SKIP);
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD-");
+    assert_step_outcomes(sim, "DDD-");
     assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 4)), WISH_REQUESTED);
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDDD");
+    assert_step_outcomes(sim, "DDDD");
 }
 
 /* ---- when ---- */
@@ -236,17 +216,17 @@ static void steps_appended_while_it_is_off_run_once_it_is_up(void **state)
 {
     struct sim *sim = *state;
     bring_up(sim, 1);
-    int64_t first_ms = ended_at(sim, 0);
+    int64_t first_ms = step_ended_at(sim, 0);
     sim_power(sim, "web", POWER_STOPPED);
     sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
     save(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, MINUTE_MS);
-    assert_outcomes(sim, "D-");
+    assert_step_outcomes(sim, "D-");
     assert_int_equal(sim_state(sim, "web", CONDITION_PROVISIONED), CONDITION_FALSE);
     sim_power(sim, "web", POWER_RUNNING);
     wait_until_ready(sim);
-    assert_outcomes(sim, "DD");
-    assert_int_equal(ended_at(sim, 0), first_ms);
+    assert_step_outcomes(sim, "DD");
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
 }
 
 static void an_append_does_not_disturb_the_steps_that_run(void **state)
@@ -255,15 +235,15 @@ static void an_append_does_not_disturb_the_steps_that_run(void **state)
     sim_script(sim, "web", "{\"stepMs\": 1000}");
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, 1500); /* in the second */
-    assert_outcomes(sim, "D-");
-    int64_t first_ms = ended_at(sim, 0);
+    assert_step_outcomes(sim, "D-");
+    int64_t first_ms = step_ended_at(sim, 0);
     sim_up(sim, sim_spec_with_steps("web", 3));
     sim_advance(sim, 1000);
-    assert_outcomes(sim, "DD-");
+    assert_step_outcomes(sim, "DD-");
     assert_int_equal(sim_state(sim, "web", CONDITION_PROVISIONED), CONDITION_FALSE);
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
-    assert_int_equal(ended_at(sim, 0), first_ms);
+    assert_step_outcomes(sim, "DDD");
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
     struct vm_record record = sim_record(sim, "web");
     assert_int_equal(record.status->provision.steps[1].duration_ms, 1000);
     vm_record_clear(&record);
@@ -276,12 +256,12 @@ static void appended_steps_that_change_while_they_run_begin_anew_behind_those_do
     sim_script(sim, "web", "{\"stepMs\": 1000}");
     save(sim, sim_spec_with_steps("web", 3));
     sim_advance(sim, 1500);
-    assert_outcomes(sim, "DD-");
-    int64_t second_ms = ended_at(sim, 1);
+    assert_step_outcomes(sim, "DD-");
+    int64_t second_ms = step_ended_at(sim, 1);
     save(sim, with_command(sim_spec_with_steps("web", 3), 2, "edited"));
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
-    assert_int_equal(ended_at(sim, 1), second_ms);
+    assert_step_outcomes(sim, "DDD");
+    assert_int_equal(step_ended_at(sim, 1), second_ms);
     struct vm_record record = sim_record(sim, "web");
     assert_int_equal(record.status->provision.steps[2].duration_ms, 1000);
     vm_record_clear(&record);
@@ -297,7 +277,7 @@ static void a_change_before_them_ends_appended_steps_that_run(void **state)
     sim_advance(sim, 500);
     save(sim, with_command(sim_spec_with_steps("web", 2), 0, "edited"));
     sim_advance(sim, MINUTE_MS);
-    assert_outcomes(sim, "D-");
+    assert_step_outcomes(sim, "D-");
     assert_reasons(sim, REASON_PROVISIONED, REASON_PROVISION_OUTDATED);
 }
 
@@ -307,21 +287,21 @@ static void an_appended_step_that_fails_is_final_until_up(void **state)
 {
     struct sim *sim = *state;
     bring_up(sim, 1);
-    int64_t first_ms = ended_at(sim, 0);
+    int64_t first_ms = step_ended_at(sim, 0);
     sim_advance(sim, SECOND_MS);
     sim_script(sim, "web", "{\"failStep\": 1000}");
     save(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_STEP_FAILED);
-    assert_outcomes(sim, "DF");
-    assert_int_equal(ended_at(sim, 0), first_ms);
+    assert_step_outcomes(sim, "DF");
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
     sim_script(sim, "web", NULL);
     save(sim, sim_spec_with_steps("web", 3));
     sim_advance(sim, MINUTE_MS);
-    assert_outcomes(sim, "DF-");
+    assert_step_outcomes(sim, "DF-");
     assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 3)), WISH_REQUESTED);
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
+    assert_step_outcomes(sim, "DDD");
 }
 
 /* Before the wish is seen, between intent and step, in a step, between two, after all. */
@@ -344,9 +324,9 @@ static void a_controller_killed_at_any_moment_loses_and_repeats_nothing(void **s
         sim_kill(sim);
         sim_start(sim);
         wait_until_ready(sim);
-        assert_int_equal(ended_at(sim, (uint32_t)n_steps - 3), last_ms);
-        assert_true(ended_at(sim, (uint32_t)n_steps - 2) > last_ms);
-        assert_true(ended_at(sim, (uint32_t)n_steps - 1) > ended_at(sim, (uint32_t)n_steps - 2));
+        assert_int_equal(step_ended_at(sim, (uint32_t)n_steps - 3), last_ms);
+        assert_true(step_ended_at(sim, (uint32_t)n_steps - 2) > last_ms);
+        assert_true(step_ended_at(sim, (uint32_t)n_steps - 1) > step_ended_at(sim, (uint32_t)n_steps - 2));
         assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
     }
 }
@@ -355,16 +335,16 @@ static void a_guest_that_dies_under_an_appended_step_runs_only_that_again(void *
 {
     struct sim *sim = *state;
     bring_up(sim, 1);
-    int64_t first_ms = ended_at(sim, 0);
+    int64_t first_ms = step_ended_at(sim, 0);
     sim_script(sim, "web", "{\"stepMs\": 1000}");
     save(sim, sim_spec_with_steps("web", 3));
     sim_advance(sim, 1500);
-    int64_t second_ms = ended_at(sim, 1);
+    int64_t second_ms = step_ended_at(sim, 1);
     sim_kill_vm(sim, "web");
     wait_until_ready(sim);
-    assert_outcomes(sim, "DDD");
-    assert_int_equal(ended_at(sim, 0), first_ms);
-    assert_int_equal(ended_at(sim, 1), second_ms);
+    assert_step_outcomes(sim, "DDD");
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
+    assert_int_equal(step_ended_at(sim, 1), second_ms);
 }
 
 static void a_new_disk_forgets_what_was_run(void **state)
@@ -375,7 +355,7 @@ static void a_new_disk_forgets_what_was_run(void **state)
     wait_until_ready(sim);
     save(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, MINUTE_MS);
-    assert_outcomes(sim, "--");
+    assert_step_outcomes(sim, "--");
 }
 
 int main(void)

@@ -4,7 +4,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
-#include "tests/unit/store/store_fixture.h"
+#include "tests/unit/store/wish_fixture.h"
 
 #define SOURCE "/project/VMFile.kdl"
 
@@ -27,19 +27,6 @@ static struct wish up_wish(const struct vm_spec *spec)
         .retries = true};
 }
 
-static enum wish_result apply(struct store *store, struct wish wish)
-{
-    struct wish_outcome outcome = {0};
-    struct error err = {0};
-    must(wish_apply(store, &wish, 1, &outcome, &err), &err);
-    struct vm_record record = get_vm(store, wish.name);
-    assert_string_equal(record.desired->uid, outcome.uid);
-    assert_int_equal(record.desired->generation, outcome.generation);
-    vm_record_clear(&record);
-    wish_outcome_clear(&outcome);
-    return outcome.result;
-}
-
 static struct error apply_failing(struct store *store, struct wish wish)
 {
     struct wish_outcome outcome = {0};
@@ -56,29 +43,6 @@ static enum wish_result up(struct store *store, const char *name, uint32_t memor
     enum wish_result result = apply(store, up_wish(spec));
     vm_spec_free(spec);
     return result;
-}
-
-static uint64_t generation_of(struct store *store, const char *name)
-{
-    struct vm_record record = get_vm(store, name);
-    uint64_t generation = record.desired->generation;
-    vm_record_clear(&record);
-    return generation;
-}
-
-/* Writes what the controller would: `change` gets the status of the VM as it is desired now. */
-static void write_status(
-    struct store *store, const char *name, void (*change)(struct vm_status *status))
-{
-    struct vm_record record = get_vm(store, name);
-    struct vm_status *status = vm_status_new(record.desired->uid);
-    struct store_batch *batch = store_batch_new();
-    status->observed_generation = record.desired->generation;
-    change(status);
-    store_batch_put_status(batch, name, status);
-    assert_int_equal(commit(store, batch), 0);
-    vm_status_free(status);
-    vm_record_clear(&record);
 }
 
 static void stall(struct vm_status *status)

@@ -3,7 +3,7 @@
 #include "store/wish.h"
 
 #include "specs/vm_steps.h"
-#include "tests/unit/store/store_fixture.h"
+#include "tests/unit/store/wish_fixture.h"
 
 #define SOURCE "/project/VMFile.kdl"
 
@@ -21,38 +21,6 @@ static struct wish up_wish(const struct vm_spec *spec)
         .source = SOURCE,
         .sets_power = true,
         .power = POWER_RUNNING};
-}
-
-static enum wish_result apply(struct store *store, struct wish wish)
-{
-    struct wish_outcome outcome = {0};
-    struct error err = {0};
-    must(wish_apply(store, &wish, 1, &outcome, &err), &err);
-    wish_outcome_clear(&outcome);
-    return outcome.result;
-}
-
-static uint64_t generation_of(struct store *store, const char *name)
-{
-    struct vm_record record = get_vm(store, name);
-    uint64_t generation = record.desired->generation;
-    vm_record_clear(&record);
-    return generation;
-}
-
-/* Writes what the controller would: `change` gets the status of the VM as it is desired now. */
-static void write_status(
-    struct store *store, const char *name, void (*change)(struct vm_status *status))
-{
-    struct vm_record record = get_vm(store, name);
-    struct vm_status *status = vm_status_new(record.desired->uid);
-    struct store_batch *batch = store_batch_new();
-    status->observed_generation = record.desired->generation;
-    change(status);
-    store_batch_put_status(batch, name, status);
-    assert_int_equal(commit(store, batch), 0);
-    vm_status_free(status);
-    vm_record_clear(&record);
 }
 
 static struct vm_spec *spec_with_steps(size_t n_steps)
