@@ -11,11 +11,6 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-static char *forward_key(const struct spec_forward *forward)
-{
-    return mem_printf("%s/%u", forward_protocol_name(forward->protocol), forward->host_port);
-}
-
 /* Forwards exist in user mode only. */
 static size_t count_forwards(const struct vm_spec *spec)
 {
@@ -42,7 +37,7 @@ static void drop_forwards(struct pass *pass, const struct vm_spec *next)
     struct vm_spec *last = vm_status_applied_spec(status);
     for (size_t i = 0; i < count_forwards(last); i++) {
         const struct spec_forward *forward = &last->network.forwards[i];
-        cleanup_free char *key = forward_key(forward);
+        cleanup_free char *key = forward_lease_key(forward);
         bool is_ssh = forward->protocol == FORWARD_TCP && forward->host_port == status->ssh_port;
         if (!is_ssh && !has_forward(next, forward->protocol, forward->host_port)) {
             vm_patch_drop_lease(pass->patch, key);
@@ -63,7 +58,7 @@ static int check_forwards(const struct pass *pass, struct error *err)
     struct reconciler_host *host = pass->vm->host;
     const struct vm_spec *spec = pass->env.spec;
     for (size_t i = 0; i < count_forwards(spec); i++) {
-        cleanup_free char *key = forward_key(&spec->network.forwards[i]);
+        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
         const char *holder = host->lease_holder(host, key);
         if (holder && !text_eq(holder, pass->vm->name)) {
             error_set(err, ERR_PORT_TAKEN, "host port %s of vm '%s' is used by vm '%s'", key,
@@ -79,7 +74,7 @@ bool addresses_are_held(const struct pass *pass)
 {
     struct reconciler_host *host = pass->vm->host;
     for (size_t i = 0; i < count_forwards(pass->env.spec); i++) {
-        cleanup_free char *key = forward_key(&pass->env.spec->network.forwards[i]);
+        cleanup_free char *key = forward_lease_key(&pass->env.spec->network.forwards[i]);
         if (!text_eq(host->lease_holder(host, key), pass->vm->name)) {
             return false;
         }
@@ -159,7 +154,7 @@ int addresses_choose(struct pass *pass, struct error *err)
         forget_ssh(pass);
     }
     for (size_t i = 0; i < count_forwards(spec); i++) {
-        cleanup_free char *key = forward_key(&spec->network.forwards[i]);
+        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
         vm_patch_lease(pass->patch, key);
     }
     return 0;

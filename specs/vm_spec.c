@@ -152,3 +152,8 @@ bool vm_spec_expects_ssh(const struct vm_spec *spec)
     return spec->network.mode != NETWORK_NONE &&
            (spec->ssh.is_set || spec->cloud_init.is_set || spec->n_steps > 0);
 }
+
+char *forward_lease_key(const struct spec_forward *forward)
+{
+    return mem_printf("%s/%u", forward_protocol_name(forward->protocol), forward->host_port);
+}

@@ -144,6 +144,9 @@ bool vm_spec_name_is_valid(const char *name);
 /* Whether the VM is expected to answer on SSH (a network, and a key that can get in). */
 bool vm_spec_expects_ssh(const struct vm_spec *spec);
 
+/* "tcp/8080": the lease that makes a host port one VM's. free() it. */
+char *forward_lease_key(const struct spec_forward *forward);
+
 /*
  * The spec as JSON and back; the caller owns both. Unknown keys are ignored, missing ones get their
  * default; a word, number or name that cannot be represented is an error (NULL). What has no order

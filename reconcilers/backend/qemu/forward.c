@@ -87,8 +87,3 @@ char *forward_remove_line(const struct spec_forward *forward)
     return mem_printf("hostfwd_remove " QEMU_NETDEV " %s:127.0.0.1:%u",
         forward_protocol_name(forward->protocol), forward->host_port);
 }
-
-char *forward_lease_key(const struct spec_forward *forward)
-{
-    return mem_printf("%s/%u", forward_protocol_name(forward->protocol), forward->host_port);
-}
