@@ -5,8 +5,11 @@
 # shellcheck source-path=SCRIPTDIR
 source "${BASH_SOURCE%/*}/common.bash"
 
-# A data directory whose sockets' paths are longer than the 108 bytes of sun_path.
+# A data directory whose sockets' paths are longer than the 108 bytes of sun_path, and nothing of the
+# user's own settings.
 use_data_dir() {
+    export NO_COLOR=1
+    unset VMCTL_QEMU VMCTL_FILE
     export XDG_DATA_HOME=$BATS_FILE_TMPDIR/a-directory-with-a-name-long-enough-to-be-longer-than-what-fits/into-sun-path
     export DATA=$XDG_DATA_HOME/vmctl
     export PROJECT=$BATS_FILE_TMPDIR/project

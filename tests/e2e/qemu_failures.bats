@@ -8,8 +8,7 @@ load qemu
 
 setup_file() {
     use_data_dir
-    export NO_COLOR=1 BLANK=$PROJECT/blank.qcow2
-    unset VMCTL_QEMU VMCTL_FILE
+    export BLANK=$PROJECT/blank.qcow2
     qemu-img create -q -f qcow2 "$BLANK" 64M
 }
 

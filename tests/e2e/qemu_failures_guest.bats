@@ -7,8 +7,6 @@ load qemu
 
 setup_file() {
     use_data_dir
-    export NO_COLOR=1
-    unset VMCTL_QEMU VMCTL_FILE
     echo payload >"$PROJECT/payload"
     echo junk >"$PROJECT/junk"
 }

@@ -7,7 +7,7 @@ load qemu
 
 setup_file() {
     use_data_dir
-    export NO_COLOR=1 SMALL=$BATS_FILE_TMPDIR/small # a file system that is soon full
+    export SMALL=$BATS_FILE_TMPDIR/small # a file system that is soon full
     cat >"$PROJECT/VMFile.kdl" <<'END'
 vm "live" {
     image "guest.qcow2"

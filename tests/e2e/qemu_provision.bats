@@ -7,8 +7,6 @@ load qemu
 
 setup_file() {
     use_data_dir
-    export NO_COLOR=1
-    unset VMCTL_QEMU VMCTL_FILE
     echo payload >"$PROJECT/payload"
     vm 'provision "shell" { inline "echo up" }'
     vmctl -q up --timeout 120s

@@ -258,28 +258,29 @@ static void another_vm_of_that_name_is_a_conflict(void **state)
     import_list_clear(&list);
 }
 
+/* The port of the VM that make_files() makes. */
+static void lease_port_to_another_vm(const struct fixture *f)
+{
+    char key[] = "tcp/10042", holder[] = "other", purpose[] = "ssh";
+    struct lease lease = {.key = key, .vm_name = holder, .purpose = purpose};
+    struct store_batch *batch = store_batch_new();
+    assert_int_equal(create_vm(f->store, holder, lease.uid), 0);
+    store_batch_take_lease(batch, &lease);
+    assert_int_equal(commit(f->store, batch), 0);
+}
+
 static void a_port_that_another_vm_holds_is_not_taken(void **state)
 {
     const struct fixture *f = *state;
-    char uid[TEXT_ID_SIZE];
     cleanup_free char *dir = vm_dir(f, "web");
     make_files(f, dir);
-    assert_int_equal(create_vm(f->store, "other", uid), 0);
-    struct lease lease = {.key = mem_strdup("tcp/10042"), .vm_name = mem_strdup("other"),
-        .purpose = mem_strdup("ssh")};
-    memcpy(lease.uid, uid, sizeof(uid));
-    struct store_batch *batch = store_batch_new();
-    store_batch_take_lease(batch, &lease);
-    assert_int_equal(commit(f->store, batch), 0);
+    lease_port_to_another_vm(f);
     struct import_list list = read_one(f, dir);
     expect(f, &list.vms[0], IMPORT_DONE);
     struct vm_record record = get_vm(f->store, "web");
     assert_int_equal(record.status->ssh_port, 0);
     vm_record_clear(&record);
     import_list_clear(&list);
-    free(lease.key);
-    free(lease.vm_name);
-    free(lease.purpose);
 }
 
 static void a_vmfile_s_spec_counts_and_its_image_need_not_be_the_file_below_the_disk(void **state)
@@ -460,16 +461,9 @@ static void one_that_runs_with_another_vms_port_is_refused(void **state)
     const struct fixture *f = *state;
     struct error err = {0};
     enum import_result result;
-    char uid[TEXT_ID_SIZE];
     cleanup_free char *dir = vm_dir(f, "web");
     make_files(f, dir);
-    assert_int_equal(create_vm(f->store, "other", uid), 0);
-    struct lease lease = {.key = mem_strdup("tcp/10042"), .vm_name = mem_strdup("other"),
-        .purpose = mem_strdup("ssh")};
-    memcpy(lease.uid, uid, sizeof(uid));
-    struct store_batch *batch = store_batch_new();
-    store_batch_take_lease(batch, &lease);
-    assert_int_equal(commit(f->store, batch), 0);
+    lease_port_to_another_vm(f);
     struct import_list list = read_one(f, dir);
     const struct import_request request = {
         .vm = &list.vms[0], .running = &as_it_runs, .path = "/vms.json"};
@@ -479,9 +473,6 @@ static void one_that_runs_with_another_vms_port_is_refused(void **state)
     assert_null(record.desired);
     vm_record_clear(&record);
     import_list_clear(&list);
-    free(lease.key);
-    free(lease.vm_name);
-    free(lease.purpose);
 }
 
 static void a_process_counts_only_if_it_is_of_this_vm(void **state)
