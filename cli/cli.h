@@ -4,14 +4,14 @@
  * ending in one const descriptor; cli/commands.c lists them.
  *
  * Data goes to stdout, everything else to stderr. Commands only write desired state and read; what
- * happens then is vmctld's work, which they follow (cli/follow.h).
+ * happens then is vmctld's work, which they follow (cli/wait/follow.h).
  */
 #pragma once
 
 #include <stdbool.h>
 
 #include "cli/args.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 struct error;
 struct json_t;
@@ -26,7 +26,7 @@ struct cli {
     bool is_quiet;
     bool use_color;        /* on stderr */
     bool use_color_stdout;
-    struct json_t *answer; /* cli/answer.h: of a command that acts, with -o json; NULL: none */
+    struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
     bool knows_controller; /* its version was looked at: see controller_process.h */
 };
 
@@ -42,7 +42,7 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
-    bool acts; /* with -o json it prints one document on what became of each VM: cli/answer.h */
+    bool acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
     int (*run)(struct cli *cli, const void *values, const struct arg_texts *words,
         struct error *err);

@@ -10,7 +10,7 @@
 
 #include "cli/args.h"
 
-/* Which VMs are meant: see cli/targets.h. */
+/* Which VMs are meant: see cli/request/targets.h. */
 struct which_values {
     const char *file;
     struct arg_texts names;

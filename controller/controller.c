@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "controller/controller_internal.h"
-#include "controller/desired_watch.h"
-#include "controller/loop.h"
-#include "controller/process.h"
-#include "controller/source_watch.h"
+#include "controller/loop/loop.h"
+#include "controller/loop/process.h"
+#include "controller/queue/desired_watch.h"
+#include "controller/source/source_watch.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "controller/controller.h"
-#include "controller/name_map.h"
+#include "controller/queue/name_map.h"
 
 struct desired_watch;
 struct loop_io;

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"

@@ -4,7 +4,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/lockfile.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 int instance_take(const struct places *places, int *ret_fd, struct error *err)
 {

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "controller/daemon.h"
-#include "reconcilers/host_probe.h"
-#include "reconcilers/reconcile.h"
+#include "reconcilers/backend/qemu/host_probe.h"
+#include "reconcilers/vm/reconcile.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

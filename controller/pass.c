@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/backoff.h"
-#include "controller/loop.h"
-#include "controller/patch_batch.h"
+#include "controller/loop/loop.h"
+#include "controller/patch.h"
+#include "controller/queue/backoff.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "store/batch.h"
-#include "store/sources.h"
+#include "store/source/sources.h"
 #include "store/store.h"
 #include "store/writer.h"
 

@@ -12,11 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "controller/workqueue.h"
+#include "controller/queue/workqueue.h"
 #include "specs/base/json.h"
-#include "specs/vm_desired.h"
-#include "specs/vm_spec.h"
-#include "specs/vm_status.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
 
 struct clock;
 struct error;

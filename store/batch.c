@@ -8,7 +8,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/mem.h"
-#include "store/lmdb_batch.h"
+#include "store/lmdb/lmdb_batch.h"
 
 struct store_batch *store_batch_new(void)
 {

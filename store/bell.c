@@ -11,7 +11,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 static const char *const bell_files[] = {
     [BELL_DESIRED] = "desired.kick",

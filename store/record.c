@@ -8,10 +8,10 @@
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
-#include "specs/vm_desired.h"
-#include "specs/vm_spec.h"
-#include "specs/vm_status.h"
-#include "specs/vm_summary.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "specs/vm/vm_summary.h"
 #include "store/store.h"
 
 /* Takes the text up to `stop` off the front of `rest`; false when `stop` does not come. */

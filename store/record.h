@@ -2,7 +2,7 @@
 /*
  * The bytes of store records, apart from LMDB so that they can be fuzzed. Private to store/.
  *
- *   desired  key NAME   UID \t REVISION \t summary \n JSON     (summary: specs/vm_summary.h)
+ *   desired  key NAME   UID \t REVISION \t summary \n JSON     (summary: specs/vm/vm_summary.h)
  *   status   key NAME   UID \t summary \n JSON
  *   leases   key KEY    UID \t VM \t PURPOSE
  *   events   key u64 BE COUNT \t FIRST \t LAST \t N|W \t REASON \t VM \t MESSAGE
@@ -20,7 +20,7 @@
 
 #include "specs/base/json.h"
 #include "specs/base/text.h"
-#include "specs/condition.h"
+#include "specs/vm/condition.h"
 
 struct buf;
 struct desired_summary;

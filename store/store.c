@@ -9,8 +9,8 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
-#include "store/lmdb_env.h"
-#include "store/store_internal.h"
+#include "store/lmdb/lmdb_env.h"
+#include "store/lmdb/store_internal.h"
 
 /* Sparse: what is not used takes no disk space, only addresses. */
 #define FIRST_MAP_BYTES ((size_t)256 << 20)

@@ -18,10 +18,10 @@
 #include <stdint.h>
 
 #include "specs/base/json.h"
-#include "specs/vm_desired.h"
-#include "specs/vm_spec.h"
-#include "specs/vm_status.h"
-#include "specs/vm_summary.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "specs/vm/vm_summary.h"
 
 struct error;
 struct places;
@@ -48,7 +48,7 @@ void store_close(struct store *store);                        /* NULL is fine */
 const struct places *store_places(const struct store *store); /* borrowed */
 
 /* For main(): a store whose pages are damaged ends the process with a message and the exit status of
- * ERR_STORE, not with a crash. See store/guard.h. */
+ * ERR_STORE, not with a crash. See store/lmdb/guard.h. */
 void store_guard(void);
 
 /* Reads every page of the store, if there is one, in a child process: ERR_STORE when it is damaged.

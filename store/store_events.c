@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "store/lmdb_events.h"
+#include "store/lmdb/lmdb_events.h"
 
 #include <stdlib.h>
 #include <string.h>

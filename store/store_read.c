@@ -8,7 +8,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
-#include "store/lmdb_env.h"
+#include "store/lmdb/lmdb_env.h"
 
 static bool is_damage(int rc)
 {

@@ -11,7 +11,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
-#include "store/lmdb_env.h"
+#include "store/lmdb/lmdb_env.h"
 
 typedef void table_visit(struct bytes key, struct bytes value, void *context);
 

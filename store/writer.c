@@ -15,7 +15,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "store/bell.h"
-#include "store/lmdb_batch.h"
+#include "store/lmdb/lmdb_batch.h"
 
 /* One submission: in `queue` until it is committed, in `finished` until it is told. */
 struct job {

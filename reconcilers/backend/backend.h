@@ -3,10 +3,10 @@
  * What a hypervisor must offer, in three parts so that backends share what is the same:
  *
  *   machine  the process that is the VM              backend/qemu, backend/noop, backend/propolis
- *   media    image, keys, disk, seed in files        reconcilers/media.c (QEMU), and the same
- *   guest    reaching and provisioning over SSH      reconcilers/guest.c (QEMU), backend/noop
+ *   media    image, keys, disk, seed in files        reconcilers/media/media.c (QEMU), and the same
+ *   guest    reaching and provisioning over SSH      reconcilers/guest/guest.c (QEMU), backend/noop
  *
- * Nothing here decides anything: reconcilers/decide.c does. Observing is cheap, never blocks and has
+ * Nothing here decides anything: reconcilers/vm/decide.c does. Observing is cheap, never blocks and has
  * no side effect a VM could notice; effects are idempotent, so that a controller killed between an
  * effect and its record may do it again.
  */
@@ -15,14 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 #include "controller/reconciler.h"
-#include "specs/vm_spec.h"
-#include "specs/vm_status.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
 
 struct error;
 
-/* One VM as its owner (reconcilers/vm.c) knows it in this pass. Borrowed for the call; an operation
+/* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an operation
  * copies what it needs for longer. */
 struct vm_env {
     struct reconciler_host *host;
@@ -218,5 +218,5 @@ const struct backend *backend_qemu(void);
 const struct backend *backend_noop(void);
 const struct backend *backend_propolis(void);
 bool backend_has_propolis(void); /* this host has its tools */
-const struct media_ops *media_files(void); /* reconcilers/media.c */
-const struct guest_ops *guest_ssh(void);   /* reconcilers/guest.c */
+const struct media_ops *media_files(void); /* reconcilers/media/media.c */
+const struct guest_ops *guest_ssh(void);   /* reconcilers/guest/guest.c */

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/fetch/download.h"
 #include "reconcilers/fetch/multi.h"
 #include "specs/base/cleanup.h"

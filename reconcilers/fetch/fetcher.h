@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 
 struct error;
 struct fetcher;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "controller/child.h"
+#include "controller/loop/child.h"
 #include "reconcilers/fetch/docker_config.h"
 #include "reconcilers/fetch/multi.h"
 #include "reconcilers/fetch/oci_auth.h"

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 #include "specs/base/digest.h"
 
 struct multi;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "reconcilers/ssh/base64.h"
+#include "specs/base/base64.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/json.h"

@@ -10,7 +10,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 enum { CONFIG_MAX = 1024 * 1024 };
 

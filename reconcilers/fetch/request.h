@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 #include "specs/base/buf.h"
 
 struct multi;

@@ -13,7 +13,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
-#include "specs/vm_spec.h"
+#include "specs/vm/vm_spec.h"
 
 enum {
     MAC_SIZE = 6,

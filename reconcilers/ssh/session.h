@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "controller/loop.h"
-#include "controller/op.h"
+#include "controller/loop/loop.h"
+#include "controller/loop/op.h"
 #include "reconcilers/ssh/heap.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"

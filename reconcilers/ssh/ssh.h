@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 
 struct loop;
 struct ssh_session;

@@ -8,7 +8,7 @@
 #include "specs/base/error.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 /* JSON's integers are signed, and so are offsets in a file. */
 static const uint64_t OWNER_MASK = (UINT64_C(1) << 62) - 1;

@@ -19,7 +19,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "store/bell.h"
 #include "store/store.h"

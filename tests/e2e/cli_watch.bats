@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
 # Watch mode: vmctld keeps in step with VMFiles. VMs of the noop backend; how files are saved is
-# tests/unit/controller/test_source_watch.c's, what happens when is tests/sim/test_watch.c's.
+# tests/unit/controller/source/test_source_watch.c's, what happens when is tests/sim/test_watch.c's.
 
 load cli_common
 

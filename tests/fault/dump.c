@@ -6,8 +6,8 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/places.h"
-#include "store/sources.h"
+#include "specs/base/paths.h"
+#include "store/source/sources.h"
 #include "store/store.h"
 
 static int dump_names(struct store *store, struct error *err)

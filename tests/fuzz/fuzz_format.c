@@ -10,7 +10,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
-#include "specs/vmfile_format.h"
+#include "specs/vmfile/vmfile_format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

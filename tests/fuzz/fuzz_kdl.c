@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "specs/base/buf.h"
-#include "specs/kdl.h"
+#include "specs/kdl/kdl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "specs/base/error.h"
-#include "specs/qcow2_extent.h"
+#include "specs/image/qcow2_extent.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

@@ -9,9 +9,9 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
-#include "specs/vm_desired.h"
-#include "specs/vm_status.h"
-#include "specs/vm_summary.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+#include "specs/vm/vm_summary.h"
 #include "store/record.h"
 #include "store/store.h"
 

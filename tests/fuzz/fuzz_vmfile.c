@@ -10,7 +10,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/vmfile.h"
+#include "specs/vmfile/vmfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

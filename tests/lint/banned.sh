@@ -13,7 +13,7 @@ ban() {
     fi
 }
 ban '\b(strcpy|sprintf|gets|strtok|alloca)\(' 'writes without a limit'
-ban '\bsystem\(|\bpopen\(' 'goes through a shell: use controller/child.h'
+ban '\bsystem\(|\bpopen\(' 'goes through a shell: use controller/loop/child.h'
 ban '\bsleep\(|\busleep\(' 'blocks: use a timer'
 ban 'kill\([a-z_>.-]+, 0\)' 'a zombie counts as alive: use a pidfd'
 ban '\b(TODO|FIXME|XXX)\b' 'finish it or leave it out'

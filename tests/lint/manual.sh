@@ -48,7 +48,7 @@ for name in $(grep -rhoE 'getenv\("[A-Z_]+"\)' --include='*.c' specs store contr
     case $name in HOME | PATH | TERM) continue ;; esac
     has_word "$both" "$name" || complain "$vmctl_1, $vmctld_8: no variable $name"
 done
-for name in $(sed -nE 's|^ *\[VM_[A-Z_]+\] = "/([^"]+)",|\1|p' specs/base/places.c); do
+for name in $(sed -nE 's|^ *\[VM_[A-Z_]+\] = "/([^"]+)",|\1|p' specs/base/paths.c); do
     case $name in ssh_host_ed25519_key.pub) continue ;; esac
     grep -Fq "$name" <<<"$both" || complain "$vmctl_1, $vmctld_8: no file $name"
 done
@@ -101,7 +101,7 @@ known=$("$vmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
 for heading in $(sed -nE 's/^\.Ss ([a-z-]+)$/\1/p' $vmctl_1); do
     if ! grep -Fxq "$heading" <<<"$known"; then
         # an older vmctl than the sources does not know it yet
-        [ -e "cli/cmd_${heading//-/_}.c" ] || complain "$vmctl_1: $heading is not a command"
+        [ -e "cli/commands/${heading//-/_}.c" ] || complain "$vmctl_1: $heading is not a command"
         continue
     fi
     for option in $(part_of "$heading" | grep -oE -- '(^|[^a-zA-Z-])--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort -u); do

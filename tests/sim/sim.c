@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
-#include "controller/pool.h"
-#include "reconcilers/reconcile.h"
+#include "controller/loop/loop.h"
+#include "controller/loop/pool.h"
+#include "reconcilers/vm/reconcile.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

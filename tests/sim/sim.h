@@ -17,9 +17,9 @@
 #include "controller/controller.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
+#include "store/desired/change.h"
 #include "store/store.h"
-#include "store/wish.h"
 
 enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 

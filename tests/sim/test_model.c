@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "reconcilers/decide.h"
+#include "reconcilers/vm/decide.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "tests/sim/world.h"

@@ -8,7 +8,7 @@
 #include "specs/base/mem.h"
 #include "store/batch.h"
 #include "store/bell.h"
-#include "store/sources.h"
+#include "store/source/sources.h"
 #include "tests/sim/sim.h"
 
 static struct sim *sim;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "reconcilers/decide.h"
+#include "reconcilers/vm/decide.h"
 
 enum process { PROCESS_NONE, PROCESS_WAITING, PROCESS_DYING, PROCESS_UP };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * controller/loop.h over a virtual clock: descriptors that are ready are served first, then the
+ * controller/loop/loop.h over a virtual clock: descriptors that are ready are served first, then the
  * timers that are due, in order of due time and then of creation; when there is neither, the clock
  * jumps to the next timer. Nothing ever sleeps and the same program gives the same history.
  *
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 
 /* Virtual time starts here, far from 0, so that an absolute time is not mistaken for a span. */
 #define LOOP_FAKE_START_MS INT64_C(1000000)

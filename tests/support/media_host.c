@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
-#include "controller/pool.h"
-#include "reconcilers/media.h"
+#include "controller/loop/loop.h"
+#include "controller/loop/pool.h"
+#include "reconcilers/media/media.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/fs.h"

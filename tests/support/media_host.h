@@ -8,7 +8,7 @@
 
 #include "controller/reconciler.h"
 #include "specs/base/error.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 struct media_host {
     struct reconciler_host host;

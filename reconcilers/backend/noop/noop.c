@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 static const struct backend_words words = {
     .died = "the noop machine died",

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/backend/noop/noop.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"

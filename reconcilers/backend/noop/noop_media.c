@@ -7,7 +7,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 static void image_digest(const struct vm_spec *spec, char *ret_hex)
 {

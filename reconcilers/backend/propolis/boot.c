@@ -6,14 +6,14 @@
  */
 #include <stdlib.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/backend/propolis/machine.h"
 #include "reconcilers/backend/propolis/media.h"
 #include "reconcilers/backend/propolis/propolis.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
-#include "specs/propolis.h"
+#include "specs/vm/propolis.h"
 
 enum { AGAIN_MS = 200 };
 

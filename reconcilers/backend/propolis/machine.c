@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/backend/propolis/propolis.h"
 #include "reconcilers/fetch/multi.h"
 #include "specs/base/cleanup.h"

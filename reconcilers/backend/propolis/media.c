@@ -17,7 +17,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 
 static char *path_of_note(const struct vm_env *env)

@@ -3,7 +3,7 @@
  * The Propolis backend of illumos: a VM is a zone of its own name, which the administrator has
  * configured and installed (brand nebula-vm); its disk is a ZFS clone; propolis-server runs in the
  * zone and is told over HTTP what to run. Only for VMs of which one runs at a time: all are reached
- * at one address (specs/propolis.h), and a server that runs another instance is left alone.
+ * at one address (specs/vm/propolis.h), and a server that runs another instance is left alone.
  *
  * Environment of vmctld: VMCTL_ZFS_POOL (rpool), VMCTL_PROPOLIS_ADDRESS (127.0.0.1:12400),
  * VMCTL_PROPOLIS_TIMEOUT (60: seconds a started zone's server has until the guest runs).

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reconcilers/backend/qemu/iid.h"
+#include "reconcilers/backend/iid.h"
 #include "reconcilers/fetch/multi.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/propolis.h"
+#include "specs/vm/propolis.h"
 
 enum { EXCHANGE_TIMEOUT_MS = 5000, BODY_MAX = 1 << 20 };
 

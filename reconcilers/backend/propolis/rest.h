@@ -3,7 +3,7 @@
  * instance. */
 #pragma once
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 #include "reconcilers/backend/backend.h"
 #include "specs/base/buf.h"
 

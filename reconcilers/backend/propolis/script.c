@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/child.h"
+#include "controller/loop/child.h"
 #include "reconcilers/backend/propolis/propolis.h"
 #include "reconcilers/tool.h"
 #include "specs/base/error.h"

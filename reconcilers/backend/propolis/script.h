@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 
 struct error;
 struct loop;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 
 struct loop;
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/kvm_probe.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"

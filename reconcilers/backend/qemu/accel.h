@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "controller/op.h"
-#include "specs/vm_spec.h"
+#include "controller/loop/op.h"
+#include "specs/vm/vm_spec.h"
 
 struct error;
 struct loop;

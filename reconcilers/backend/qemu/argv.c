@@ -11,8 +11,8 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/spec_diff.h"
-#include "specs/vm_spec.h"
+#include "specs/vm/spec_diff.h"
+#include "specs/vm/vm_spec.h"
 
 struct words {
     char **items;

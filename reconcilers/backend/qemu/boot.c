@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/forward.h"
 #include "reconcilers/backend/qemu/hotplug.h"

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "specs/vm_spec.h"
+#include "specs/vm/vm_spec.h"
 
 enum { FORWARD_GUEST_SSH_PORT = 22 };
 

@@ -16,7 +16,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/spec_diff.h"
+#include "specs/vm/spec_diff.h"
 
 struct hotplug {
     struct machine *machine; /* borrowed: its owner frees us first */

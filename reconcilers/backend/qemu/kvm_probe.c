@@ -12,10 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
-#include "controller/process.h"
-#include "reconcilers/backend/qemu/fork_quietly.h"
+#include "controller/loop/loop.h"
+#include "controller/loop/process.h"
 #include "reconcilers/backend/qemu/kvm_guest.h"
+#include "reconcilers/backend/qemu/spawn_detached.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"

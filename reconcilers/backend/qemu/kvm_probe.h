@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 
 struct loop;
 

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
-#include "controller/process.h"
+#include "controller/loop/loop.h"
+#include "controller/loop/process.h"
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/spawn.h"
@@ -17,7 +17,7 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 
 static struct machine *machine_open(struct reconciler_host *host, const char *vm_name,
     void (*changed)(void *context), void *context)

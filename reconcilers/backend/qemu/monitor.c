@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "controller/loop.h"
-#include "reconcilers/backend/qemu/iid.h"
+#include "controller/loop/loop.h"
+#include "reconcilers/backend/iid.h"
 #include "reconcilers/backend/qemu/run_state.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/qmp_message.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

@@ -8,20 +8,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/process.h"
+#include "controller/loop/process.h"
+#include "reconcilers/backend/iid.h"
 #include "reconcilers/backend/qemu/argv.h"
-#include "reconcilers/backend/qemu/fork_quietly.h"
 #include "reconcilers/backend/qemu/host_files.h"
-#include "reconcilers/backend/qemu/iid.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/spawn_child.h"
+#include "reconcilers/backend/qemu/spawn_detached.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
-#include "specs/vm_spec.h"
+#include "specs/base/paths.h"
+#include "specs/vm/vm_spec.h"
 
 enum { SLOTS = QEMU_FD_END_ - QEMU_FD_LOCK };
 

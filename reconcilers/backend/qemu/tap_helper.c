@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/child.h"
-#include "controller/loop.h"
+#include "controller/loop/child.h"
+#include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"

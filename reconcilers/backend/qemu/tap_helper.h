@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "controller/op.h"
+#include "controller/loop/op.h"
 
 struct loop;
 

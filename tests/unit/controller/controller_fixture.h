@@ -3,10 +3,10 @@
 #pragma once
 
 #include "controller/controller.h"
-#include "controller/pool.h"
+#include "controller/loop/pool.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/log.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/store.h"

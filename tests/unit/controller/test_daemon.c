@@ -15,7 +15,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/store.h"

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controller/loop.h"
+#include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"

@@ -17,10 +17,10 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
-#include "specs/base/places.h"
+#include "specs/base/paths.h"
 #include "store/batch.h"
+#include "store/lmdb/store_internal.h"
 #include "store/store.h"
-#include "store/store_internal.h"
 
 struct fixture {
     char *dir;

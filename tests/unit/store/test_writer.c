@@ -6,7 +6,7 @@
 #include <poll.h>
 
 #include "store/bell.h"
-#include "store/lmdb_env.h"
+#include "store/lmdb/lmdb_env.h"
 
 enum { DEADLINE_MS = 10000, MANY = 500 };
 

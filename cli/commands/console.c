@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl console: the user's terminal on the guest's serial console. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/guest/terminal.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/propolis.h"
+#include "store/store.h"
+
+enum { BACKLOG_MAX = 64 * 1024, IDLE_MS = 2000 };
+
+struct console_values {
+    struct which_values which;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct console_values, 'f'),
+    OPTION_ONE_NAME(struct console_values),
+    OPTIONS_END,
+};
+
+/* ---- what the guest wrote before ---- */
+
+/* The last of the log, from the start of a line on. free() *ret. */
+static size_t read_backlog(const char *path, char **ret)
+{
+    struct stat st;
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return 0;
+    }
+    off_t start = st.st_size > BACKLOG_MAX ? st.st_size - BACKLOG_MAX : 0;
+    char *bytes = mem_calloc(1, BACKLOG_MAX);
+    ssize_t n = pread(fd, bytes, BACKLOG_MAX, start);
+    size_t length = n > 0 ? (size_t)n : 0;
+    char *line_end = start > 0 ? memchr(bytes, '\n', length) : NULL;
+    size_t skipped = line_end ? (size_t)(line_end + 1 - bytes) : 0;
+    memmove(bytes, bytes + skipped, length - skipped);
+    *ret = bytes;
+    return length - skipped;
+}
+
+/* Only for someone who looks: in a script it would be taken for an answer. Read after connecting,
+ * so that nothing is missed; what came in between is shown twice. */
+static void show_backlog(const char *log_path)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *bytes = NULL;
+    size_t n = isatty(STDIN_FILENO) ? read_backlog(log_path, &bytes) : 0;
+    if (n > 0) {
+        (void)fs_write_all(STDOUT_FILENO, bytes, n, &ignored);
+    }
+}
+
+/* ---- connecting ---- */
+
+static int refuse(const char *name, struct error *err)
+{
+    error_clear(err);
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running: it has no console", name);
+    return error_help(err, "start it: vmctl up, or vmctl start %s", name);
+}
+
+/* QEMU serves one client and lets a second one wait without a word; a lock tells at least two of
+ * our own apart. */
+static int take_console(const char *name, const char *log_path, int *ret_lock, struct error *err)
+{
+    int rc = lockfile_take(log_path, ret_lock, err);
+    if (rc == -ERR_VM_CONFLICT) {
+        error_clear(err);
+        (void)error_set(err, ERR_VM_INVALID_STATE,
+            "the console of vm '%s' is in use by another `vmctl console`", name);
+        return error_help(err, "detach there first, with Ctrl+]");
+    }
+    return rc;
+}
+
+/* A WebSocket that this program does not speak. */
+static int refuse_propolis(const char *name, struct error *err)
+{
+    cleanup_free char *url = propolis_console_url();
+    (void)error_set(err, ERR_VM_INVALID_STATE,
+        "the console of vm '%s' is a WebSocket of propolis-server: %s", name, url);
+    return error_help(err, "attach with a WebSocket client, such as: websocat -b %s", url);
+}
+
+static int check_backend(struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = store_get(cli->store, name, &record, err);
+    if (rc < 0) {
+        return rc;
+    }
+    bool is_running = record.status && record.status->instance.iid[0];
+    const char *backend = is_running ? json_text(record.status->applied_spec, "backend") : NULL;
+    return text_eq(backend, backend_kind_name(BACKEND_PROPOLIS)) ? refuse_propolis(name, err) : 0;
+}
+
+static int connect_console(
+    const struct cli *cli, const char *name, int *ret_fd, struct error *err)
+{
+    cleanup_free char *path = places_vm(&cli->places, name, VM_CONSOLE_SOCKET);
+    int rc = fs_connect_unix(path, ret_fd, err);
+    return rc < 0 ? refuse(name, err) : 0;
+}
+
+/* ---- the bridge ---- */
+
+static int tell_end(const struct cli *cli, const char *name, const struct terminal_result *result)
+{
+    switch (result->end) {
+    case TERMINAL_DETACHED:
+        cli_note(cli, "\ndetached from '%s'", name);
+        return 0;
+    case TERMINAL_PEER_CLOSED:
+        cli_note(cli, "\nthe console was closed: '%s' has stopped", name);
+        return 0;
+    case TERMINAL_DRAINED:
+    case TERMINAL_OUTPUT_CLOSED:
+        return 0;
+    case TERMINAL_SIGNALLED:
+        break;
+    }
+    return 128 + result->signal;
+}
+
+static int attach(struct cli *cli, const char *name, struct error *err)
+{
+    cleanup_close int peer = -1, lock = -1;
+    cleanup_free char *log_path = places_vm(&cli->places, name, VM_CONSOLE_LOG);
+    struct terminal_result result;
+    int rc = check_backend(cli, name, err);
+    if (rc < 0 || (rc = connect_console(cli, name, &peer, err)) < 0 ||
+        (rc = take_console(name, log_path, &lock, err)) < 0) {
+        return rc;
+    }
+    cli_note(cli, "connected to '%s'%s", name,
+        isatty(STDIN_FILENO) ? " (Ctrl+] detaches)" : "");
+    show_backlog(log_path);
+    const struct terminal_bridge bridge = {
+        .input_fd = STDIN_FILENO,
+        .output_fd = STDOUT_FILENO,
+        .peer_fd = peer,
+        .idle_ms = IDLE_MS,
+    };
+    rc = terminal_run(&bridge, &result, err);
+    return rc < 0 ? rc : tell_end(cli, name, &result);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct console_values *console = values;
+    cleanup_free char *name = NULL;
+    if (words->count > 1) {
+        return error_set(err, ERR_USAGE, "console is for one VM, not %zu", words->count);
+    }
+    const char *word = words->count > 0 ? words->items[0] : NULL;
+    int rc = targets_find_one(cli, &console->which, word, &name, err);
+    return rc != 0 ? rc : attach(cli, name, err);
+}
+
+const struct command command_console = {
+    .name = "console",
+    .summary = "Attach to a VM's serial console",
+    .usage = "[OPTIONS] [VM]",
+    .details = "Shows the last of what the guest wrote, then what it writes; every key goes to the guest.\n"
+               "Ctrl+] detaches and leaves the VM as it is. Input that is no terminal is sent up to its\n"
+               "end; then the guest's answer is shown until it has been silent for two seconds. One\n"
+               "console at a time; a serial line knows no window size (in the guest: stty rows R cols C).\n"
+               "Without a name: the VMFile's only VM.",
+    .examples = "  vmctl console web\n"
+                "  printf 'id\\n' | vmctl console web",
+    .options = options,
+    .values_size = sizeof(struct console_values),
+    .run = run,
+};

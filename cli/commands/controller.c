@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl controller: vmctld by hand. Other commands start it by themselves. */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/request/targets.h"
+#include "cli/show/output.h"
+#include "cli/wait/controller_process.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/duration.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+static int run_in_foreground(struct cli *cli, struct error *err)
+{
+    cleanup_free char *program = cli_controller_program();
+    char *const argv[] = {program, mem_strdup("--foreground"), mem_strdup("--data-dir"),
+        mem_strdup(cli->places.data_dir), NULL};
+    (void)execv(program, argv);
+    (void)error_set_errno(err, ERR_CONTROLLER, errno, "cannot run '%s'", program);
+    for (size_t i = 1; argv[i]; i++) {
+        free(argv[i]);
+    }
+    return error_help(err, "install vmctld beside vmctl");
+}
+
+static int start(struct cli *cli, struct error *err)
+{
+    int rc = cli_ensure_controller(cli, err);
+    if (rc == 0) {
+        puts("controller: running");
+    }
+    return rc;
+}
+
+static int stop(struct cli *cli, struct error *err)
+{
+    int rc = controller_end(cli, err);
+    if (rc == 0) {
+        puts("controller: stopped");
+    }
+    return rc;
+}
+
+static void print_status(const struct cli *cli, const struct controller_process *process,
+    bool is_running, size_t n_vms)
+{
+    char age[DURATION_SIZE];
+    printf("controller: %s\n", !is_running    ? "not running"
+                               : process->is_halted ? "halted (SIGSTOP or a debugger)"
+                                                    : "running");
+    if (process->pid) {
+        duration_format(clock_wall_ms(clock_system()) - process->started_ms, age);
+        printf("pid:        %d\nversion:    %s\nage:        %s\n", (int)process->pid,
+            process->version, age);
+    }
+    printf("data dir:   %s\nVMs:        %zu\n", cli->places.data_dir, n_vms);
+}
+
+static void print_data(const struct cli *cli, const struct controller_process *process,
+    bool is_running, size_t n_vms)
+{
+    cleanup_json json_t *json = json_object();
+    json_put_flag(json, "running", is_running && !process->is_halted);
+    json_put_flag(json, "halted", process->is_halted);
+    if (process->pid) {
+        json_put_int(json, "pid", process->pid);
+        json_put_text(json, "version", process->version);
+        json_put_int(json, "startedAt", process->started_ms);
+    }
+    json_put_text(json, "dataDir", cli->places.data_dir);
+    json_put_int(json, "vms", (json_int_t)n_vms);
+    output_print(cli, json);
+}
+
+static int show(struct cli *cli, struct error *err)
+{
+    struct controller_process process;
+    cleanup_with(targets_clear) struct targets vms = {.count = 0};
+    bool is_running = controller_is_running(cli);
+    int rc = controller_find(cli, &process, err);
+    if (rc < 0 || (rc = targets_of_store(cli, &vms, err)) < 0) {
+        return rc;
+    }
+    (output_is_data(cli) ? print_data : print_status)(cli, &process, is_running, vms.count);
+    if (process.is_halted) {
+        cli_note(cli, "it does nothing until it goes on: kill -CONT %d", (int)process.pid);
+    }
+    return is_running && !process.is_halted ? 0 : 1;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    static const struct {
+        const char *word;
+        int (*run)(struct cli *cli, struct error *err);
+    } verbs[] = {{"run", run_in_foreground}, {"start", start}, {"stop", stop}, {"status", show}};
+    (void)values;
+    for (size_t i = 0; words->count == 1 && i < ARRAY_LEN(verbs); i++) {
+        if (text_eq(verbs[i].word, words->items[0])) {
+            return verbs[i].run(cli, err);
+        }
+    }
+    return error_set(err, ERR_USAGE, "controller needs one of: run, start, stop, status");
+}
+
+const struct command command_controller = {
+    .name = "controller",
+    .summary = "Run, start, stop or look at the controller",
+    .usage = "run|start|stop|status",
+    .details = "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
+               "so this is for service managers (run) and for looking. Stopping it leaves the\n"
+               "VMs running; the next one takes them over. status ends with 1 when none runs, or\n"
+               "when it was halted (SIGSTOP).",
+    .examples = "  vmctl controller status",
+    .run = run,
+};

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl cp: copies files to and from a VM, by the scp program. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/guest/ssh_login.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/store.h"
+
+enum { AWAIT_MS = 30 * 1000, TRANSPORT_FAILED = 255 };
+
+struct cp_values {
+    struct which_values which; /* for ":PATH", which names no VM */
+    const char *user;
+    const char *key;
+    bool is_recursive;
+    bool keeps_times;
+    bool uses_old_protocol;
+};
+
+static const struct arg_option options[] = {
+    {"recursive", 'r', ARG_FLAG, offsetof(struct cp_values, is_recursive), NULL,
+        "copy directories with all they hold"},
+    {"preserve", 'p', ARG_FLAG, offsetof(struct cp_values, keeps_times), NULL,
+        "keep times and modes"},
+    {"user", 'u', ARG_TEXT, offsetof(struct cp_values, user), "USER",
+        "the guest's user [default: the VMFile's, vm]"},
+    {"key", 'i', ARG_TEXT, offsetof(struct cp_values, key), "PATH", "private key to try first"},
+    {"old-protocol", 'O', ARG_FLAG, offsetof(struct cp_values, uses_old_protocol), NULL,
+        "for guests without an SFTP server (scp -O)"},
+    OPTION_FILE(struct cp_values, 'f'),
+    OPTIONS_END,
+};
+
+/* ---- where from, where to ---- */
+
+/* Behind the colon of "VM:PATH", NULL: a path of this host, as everything with a '/' before its
+ * first ':' is (scp(1)). */
+static const char *remote_path(const char *word)
+{
+    size_t n = strcspn(word, ":/");
+    return word[n] == ':' ? word + n + 1 : NULL;
+}
+
+/* The name before the colon, as it was written: "" means the VMFile's only VM. free() *ret. */
+static int find_vm_word(const struct arg_texts *words, char **ret, struct error *err)
+{
+    cleanup_free char *found = NULL;
+    for (size_t i = 0; i < words->count; i++) {
+        const char *path = remote_path(words->items[i]);
+        if (!path) {
+            continue;
+        }
+        cleanup_free char *name =
+            mem_strndup(words->items[i], (size_t)(path - 1 - words->items[i]));
+        if (found && !text_eq(found, name)) {
+            (void)error_set(err, ERR_USAGE, "cannot copy from one VM to another");
+            return error_help(err, "copy to this host first, then to the other VM");
+        }
+        free(found);
+        found = TAKE_PTR(name);
+    }
+    if (!found) {
+        (void)error_set(err, ERR_USAGE, "none of the paths is in a VM");
+        return error_help(err, "write it as VM:PATH, such as: vmctl cp notes.txt web:/tmp/");
+    }
+    *ret = TAKE_PTR(found);
+    return 0;
+}
+
+/* As scp is to read it; what begins like an option is made a path. free() it. */
+static char *scp_word(const char *vm_name, const char *word)
+{
+    const char *path = remote_path(word);
+    if (path) {
+        return mem_printf("%s:%s", vm_name, path);
+    }
+    return word[0] == '-' ? mem_printf("./%s", word) : mem_strdup(word);
+}
+
+/* ---- the call ---- */
+
+struct argv {
+    char **words; /* ends with NULL */
+    size_t count;
+};
+
+static void add(struct argv *argv, char *word_take)
+{
+    argv->words = mem_resize(argv->words, argv->count + 2, sizeof(*argv->words));
+    argv->words[argv->count++] = word_take;
+    argv->words[argv->count] = NULL;
+}
+
+static void argv_clear(struct argv *argv)
+{
+    for (size_t i = 0; i < argv->count; i++) {
+        free(argv->words[i]);
+    }
+    free(argv->words);
+}
+
+static void make_argv(const struct cli *cli, const struct cp_values *cp, const char *vm_name,
+    const struct ssh_login *login, const struct arg_texts *words, struct argv *argv)
+{
+    add(argv, mem_strdup("scp"));
+    for (size_t i = 0; i < login->count; i++) {
+        add(argv, mem_strdup("-o"));
+        add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
+    }
+    const struct {
+        bool is_set;
+        const char *word;
+    } flags[] = {{cp->is_recursive, "-r"}, {cp->keeps_times, "-p"}, {cp->uses_old_protocol, "-O"},
+        {cli->is_quiet, "-q"}};
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (flags[i].is_set) {
+            add(argv, mem_strdup(flags[i].word));
+        }
+    }
+    add(argv, mem_strdup("--"));
+    for (size_t i = 0; i < words->count; i++) {
+        add(argv, scp_word(vm_name, words->items[i]));
+    }
+}
+
+static int become_scp(struct cli *cli, const struct argv *argv, struct error *err)
+{
+    (void)fflush(stdout);
+    store_close(cli->store); /* its reader slot is this process's */
+    cli->store = NULL;
+    (void)execvp("scp", argv->words);
+    (void)error_set_errno(err, ERR_SSH, errno, "cannot run scp");
+    (void)error_help(err, "install the SSH client (package openssh-client)");
+    cli_print_error(cli, err);
+    return TRANSPORT_FAILED;
+}
+
+static int copy(struct cli *cli, const struct cp_values *cp, const char *vm_name,
+    const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
+    cleanup_with(argv_clear) struct argv argv = {.count = 0};
+    int rc = ssh_login_await(cli, vm_name, cp->user != NULL || cp->key != NULL, AWAIT_MS, err);
+    if (rc != 0 || (rc = store_get(cli->store, vm_name, &record, err)) < 0) {
+        return rc;
+    }
+    rc = ssh_login_init(&login, cli, &record, cp->user, cp->key, err);
+    if (rc < 0) {
+        return rc;
+    }
+    make_argv(cli, cp, vm_name, &login, words, &argv);
+    return become_scp(cli, &argv, err);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct cp_values *cp = values;
+    cleanup_free char *word = NULL, *name = NULL;
+    if (words->count < 2) {
+        return error_set(err, ERR_USAGE, "say what to copy, and where to");
+    }
+    int rc = find_vm_word(words, &word, err);
+    if (rc == 0) {
+        rc = targets_find_one(cli, &cp->which, word[0] ? word : NULL, &name, err);
+    }
+    return rc != 0 ? rc : copy(cli, cp, name, words, err);
+}
+
+const struct command command_cp = {
+    .name = "cp",
+    .summary = "Copy files to or from a VM",
+    .usage = "[OPTIONS] SOURCE... TARGET",
+    .details = "Files in a VM are written VM:PATH; a relative PATH starts at the user's home, :PATH is in\n"
+               "the VMFile's only VM. A file of this host with a colon in its name is written ./NAME.\n"
+               "Becomes scp(1), with the keys of `vmctl ssh`, and ends with its exit status.",
+    .examples = "  vmctl cp notes.txt web:/tmp/\n"
+                "  vmctl cp -r web:/var/log/nginx .\n"
+                "  vmctl cp site.conf :",
+    .options = options,
+    .values_size = sizeof(struct cp_values),
+    .run = run,
+};

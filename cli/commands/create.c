@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl create: a VM from the command line, without a VMFile. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/request.h"
+#include "cli/request/targets.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_spec_words.h"
+#include "store/store.h"
+
+struct create_values {
+    struct follow_values follow;
+    const char *name, *image, *image_url, *sha256, *bridge, *user_data, *ssh_key, *user, *backend;
+    uint32_t vcpus, memory_mib, disk_gib;
+    bool starts;
+};
+
+static const struct arg_option options[] = {
+    {"name", 0, ARG_TEXT, offsetof(struct create_values, name), "VM", "the VM's name; required"},
+    {"image", 0, ARG_TEXT, offsetof(struct create_values, image), "PATH", "local disk image"},
+    {"image-url", 0, ARG_TEXT, offsetof(struct create_values, image_url), "URL",
+        "disk image to download"},
+    {"sha256", 0, ARG_TEXT, offsetof(struct create_values, sha256), "HEX",
+        "what the image must hash to"},
+    {"vcpus", 0, ARG_NUMBER, offsetof(struct create_values, vcpus), "N",
+        "virtual CPUs [default: 1]"},
+    {"memory", 0, ARG_MIB, offsetof(struct create_values, memory_mib), "MB",
+        "memory, also as 512M or 2G [default: 1024]"},
+    {"disk", 0, ARG_GIB, offsetof(struct create_values, disk_gib), "GB",
+        "disk size, also as 20G [default: as the image]"},
+    {"bridge", 0, ARG_TEXT, offsetof(struct create_values, bridge), "NAME",
+        "bridge for TAP networking [default: user networking]"},
+    {"cloud-init", 0, ARG_TEXT, offsetof(struct create_values, user_data), "PATH",
+        "cloud-init user-data file"},
+    {"ssh-key", 0, ARG_TEXT, offsetof(struct create_values, ssh_key), "PATH",
+        "public key for the guest's user"},
+    {"user", 0, ARG_TEXT, offsetof(struct create_values, user), "USER",
+        "the guest's user [default: vm]"},
+    {"backend", 0, ARG_TEXT, offsetof(struct create_values, backend), "NAME", NULL},
+    {"start", 0, ARG_FLAG, offsetof(struct create_values, starts), NULL,
+        "start it and follow until it is ready"},
+    OPTIONS_FOLLOW(struct create_values),
+    OPTIONS_END,
+};
+
+static const struct create_values defaults = {
+    .follow.timeout_ms = FOLLOW_TIMEOUT_MS,
+    .vcpus = SPEC_DEFAULT_VCPUS,
+    .memory_mib = SPEC_DEFAULT_MEMORY_MIB,
+};
+
+/* ---- the spec ---- */
+
+static int set_path(char **field, const char *option, const char *path, struct error *err)
+{
+    struct stat st;
+    cleanup_free char *cwd = getcwd(NULL, 0);
+    cleanup_free char *absolute = fs_resolve(path, cwd ? cwd : "/", places_home());
+    if (stat(absolute, &st) < 0 || access(absolute, R_OK) < 0) {
+        return error_set_errno(err, ERR_USAGE, errno, "--%s: cannot read '%s'", option, path);
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return error_set(err, ERR_USAGE, "--%s: '%s' is a directory", option, path);
+    }
+    free(*field);
+    *field = TAKE_PTR(absolute);
+    return 0;
+}
+
+static int set_url(struct spec_image *image, const char *url, struct error *err)
+{
+    static const char *const schemes[] = {"https://", "http://", "file://", "oci://"};
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        if (text_starts_with(url, schemes[i]) && url[strlen(schemes[i])]) {
+            image->kind = IMAGE_URL;
+            image->location = mem_strdup(url);
+            return 0;
+        }
+    }
+    (void)error_set(
+        err, ERR_USAGE, "--image-url: '%s' is not an https, http, file or oci URL", url);
+    return error_help(err, "for a file of this host: --image PATH");
+}
+
+static int set_sha256(struct spec_image *image, const char *text, struct error *err)
+{
+    if (strlen(text) != DIGEST_SIZE - 1 ||
+        strspn(text, "0123456789abcdefABCDEF") != DIGEST_SIZE - 1) {
+        return error_set(err, ERR_USAGE, "--sha256 needs 64 hexadecimal digits");
+    }
+    image->sha256 = mem_strdup(text);
+    for (char *at = image->sha256; *at; at++) {
+        *at = *at >= 'A' && *at <= 'F' ? (char)(*at - 'A' + 'a') : *at;
+    }
+    return 0;
+}
+
+static int set_image(
+    struct vm_spec *spec, const struct create_values *values, struct error *err)
+{
+    if (!values->image == !values->image_url) {
+        return error_set(err, ERR_USAGE, "create needs one of --image and --image-url");
+    }
+    int rc = values->image ? set_path(&spec->image.location, "image", values->image, err)
+                           : set_url(&spec->image, values->image_url, err);
+    return rc < 0 || !values->sha256 ? rc : set_sha256(&spec->image, values->sha256, err);
+}
+
+static int set_resources(
+    struct vm_spec *spec, const struct create_values *values, struct error *err)
+{
+    enum { VCPUS_MAX = 1024, MEMORY_MAX = 16 << 20, DISK_MAX = 64 << 10 };
+    if (values->vcpus < 1 || values->vcpus > VCPUS_MAX) {
+        return error_set(err, ERR_USAGE, "--vcpus must be from 1 to %d", VCPUS_MAX);
+    }
+    if (values->memory_mib < 1 || values->memory_mib > MEMORY_MAX) {
+        return error_set(err, ERR_USAGE, "--memory must be from 1 to %d (MB)", MEMORY_MAX);
+    }
+    if (values->disk_gib > DISK_MAX) {
+        return error_set(err, ERR_USAGE, "--disk must be at most %d (GB)", DISK_MAX);
+    }
+    spec->vcpus = values->vcpus;
+    spec->memory_mib = values->memory_mib;
+    spec->disk_gib = values->disk_gib;
+    return 0;
+}
+
+static int set_guest(struct vm_spec *spec, const struct create_values *values, struct error *err)
+{
+    int rc = 0;
+    if (values->ssh_key) {
+        spec->cloud_init.is_set = spec->ssh.is_set = true;
+        rc = set_path(&spec->cloud_init.ssh_key.path, "ssh-key", values->ssh_key, err);
+    }
+    if (rc == 0 && values->user_data) {
+        spec->cloud_init.is_set = true;
+        rc = set_path(&spec->cloud_init.user_data.path, "cloud-init", values->user_data, err);
+    }
+    if (values->user) {
+        spec->ssh.is_set = true;
+        free(spec->ssh.user);
+        spec->ssh.user = mem_strdup(values->user);
+    }
+    return rc;
+}
+
+/* An interface's name: at most 15 bytes (IFNAMSIZ), as in a VMFile. */
+static int set_bridge(struct vm_spec *spec, const char *bridge, struct error *err)
+{
+    enum { BRIDGE_MAX = 15 };
+    size_t n = strlen(bridge);
+    if (n < 1 || n > BRIDGE_MAX || strpbrk(bridge, "/:, \t\n")) {
+        return error_set(err, ERR_USAGE, "--bridge: '%s' cannot be the name of a bridge", bridge);
+    }
+    spec->network.mode = NETWORK_TAP;
+    spec->network.bridge = mem_strdup(bridge);
+    return 0;
+}
+
+static int set_backend(struct vm_spec *spec, const char *name, struct error *err)
+{
+    int backend = word_list_find(&backend_kind_words, name);
+    if (backend < 0) {
+        return error_set(err, ERR_USAGE, "--backend: there is no backend '%s'", name);
+    }
+    spec->backend = (enum backend_kind)backend;
+    return 0;
+}
+
+static int fill_spec(struct vm_spec *spec, const struct create_values *values, struct error *err)
+{
+    int rc = set_image(spec, values, err);
+    if (rc == 0) {
+        rc = set_resources(spec, values, err);
+    }
+    if (rc == 0) {
+        rc = set_guest(spec, values, err);
+    }
+    if (rc == 0 && values->bridge) {
+        rc = set_bridge(spec, values->bridge, err);
+    }
+    if (rc == 0 && values->backend) {
+        rc = set_backend(spec, values->backend, err);
+    }
+    return rc == 0 ? wish_read_files(spec, err) : rc;
+}
+
+/* ---- the command ---- */
+
+/* The same command twice succeeds twice; a VM of this name that is another one is a conflict. */
+static int check_name_is_free(struct cli *cli, const struct vm_spec *spec, struct error *err)
+{
+    char digest[DIGEST_SIZE];
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = store_get(cli->store, spec->name, &record, err);
+    if (rc < 0 || !record.desired) {
+        return rc;
+    }
+    vm_spec_digest(spec, digest);
+    if (text_eq(record.desired->spec_digest, digest)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already, and is different", spec->name);
+    return error_help(
+        err, "use another name, or destroy it first: vmctl destroy %s", spec->name);
+}
+
+static int create(struct cli *cli, const struct vm_spec *spec, const struct create_values *values,
+    struct error *err)
+{
+    const struct wish pattern = {
+        .spec = spec,
+        .wants_prepared = true,
+        .sets_power = values->starts,
+        .power = POWER_RUNNING,
+        .retries = true,
+    };
+    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(ask_clear) struct ask ask = {
+        .goal = {.kind = values->starts ? GOAL_READY : GOAL_PREPARED, .allows_drift = true},
+        .begun = "creating",
+        .done = values->starts ? "created and started" : "created",
+    };
+    targets_add(&targets, spec->name);
+    ask_init(&ask, &targets, &pattern);
+    return ask_carry_out(cli, &ask, &values->follow, err);
+}
+
+static int find_name(const struct create_values *values, const struct arg_texts *words,
+    const char **ret, struct error *err)
+{
+    *ret = values->name ? values->name : words->count ? words->items[0] : NULL;
+    if (!*ret || words->count > (values->name ? 0 : 1)) {
+        return error_set(err, ERR_USAGE, "create needs one name: --name VM");
+    }
+    if (!vm_spec_name_is_valid(*ret)) {
+        (void)error_set(err, ERR_USAGE, "'%s' cannot be the name of a VM", *ret);
+        return error_help(err, "use up to %d letters, digits, '.', '_' and '-', a letter or digit "
+            "first", SPEC_NAME_MAX);
+    }
+    return 0;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const char *name = NULL;
+    int rc = find_name(values, words, &name, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct vm_spec *spec = vm_spec_new(name);
+    rc = fill_spec(spec, values, err);
+    if (rc == 0 && (rc = cli_open_store(cli, err)) == 0 &&
+        (rc = check_name_is_free(cli, spec, err)) == 0) {
+        rc = create(cli, spec, values, err);
+    }
+    vm_spec_free(spec);
+    return rc;
+}
+
+const struct command command_create = {
+    .name = "create",
+    .summary = "Create a VM without a VMFile",
+    .usage = "[OPTIONS] --name VM",
+    .details = "Downloads the image where needed and makes the disk ready; --start also boots it.",
+    .examples = "  vmctl create --name demo --image-url https://example.com/image.img\n"
+                "  vmctl create --name demo --image ./ubuntu.qcow2 --vcpus 4 --memory 4096 \\\n"
+                "      --disk 40 --ssh-key ~/.ssh/id_ed25519.pub --start",
+    .options = options,
+    .values_size = sizeof(struct create_values),
+    .defaults = &defaults,
+    .acts = true,
+    .run = run,
+};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl destroy: removes VMs with all that belongs to them. Needs no VMFile. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/request/power.h"
+#include "specs/base/error.h"
+
+static const struct arg_option options[] = {
+    OPTION_NAME(struct power_values),
+    OPTION_ALL(struct power_values),
+    OPTIONS_FOLLOW(struct power_values),
+    OPTIONS_END,
+};
+
+static const struct power_command destroy = {
+    .wish = {.deletes = true},
+    .goal = {.kind = GOAL_DELETED},
+    .begun = "destroying",
+    .done = "destroyed",
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct power_values *power = values;
+    if (words->count + power->which.names.count == 0 && !power->which.is_all) {
+        (void)error_set(err, ERR_USAGE, "destroy: which VM?");
+        return error_help(err, "name it, or all of a VMFile: vmctl down --destroy");
+    }
+    return power_run(cli, &destroy, power, words, err);
+}
+
+const struct command command_destroy = {
+    .name = "destroy",
+    .alias = "rm",
+    .summary = "Remove VMs with their disks",
+    .usage = "[OPTIONS] VM...",
+    .details = "Ends the VM and removes its disk, logs, keys and record, at any moment of its\n"
+               "life and whatever has become of its VMFile. This cannot be undone. Downloaded\n"
+               "images stay.",
+    .examples = "  vmctl destroy web\n"
+                "  vmctl destroy --all",
+    .options = options,
+    .values_size = sizeof(struct power_values),
+    .defaults = &power_defaults,
+    .acts = true,
+    .run = run,
+};

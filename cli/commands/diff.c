@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl diff: what `up` would change, field by field, and what each change needs. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "cli/request/targets.h"
+#include "cli/show/output.h"
+#include "cli/show/unified_diff.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/json.h"
+#include "specs/vm/spec_diff.h"
+#include "specs/vmfile/vmfile.h"
+#include "store/desired/change.h"
+#include "store/desired/impact.h"
+
+/* diff(1)'s: 0 nothing differs, 1 something does, 2 it could not be found out. */
+enum { STATUS_SAME, STATUS_DIFFERENT, STATUS_TROUBLE };
+
+struct diff_values {
+    struct which_values which;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct diff_values, 'f'),
+    OPTION_NAME(struct diff_values),
+    OPTIONS_END,
+};
+
+/* What was found: text for people, rows for -o json and -o yaml. */
+struct findings {
+    struct buf text;
+    json_t *rows;
+    bool use_color;
+};
+
+static void findings_clear(struct findings *findings)
+{
+    buf_clear(&findings->text);
+    json_decref(findings->rows);
+}
+
+static void put_value(json_t *row, const char *key, json_t *value)
+{
+    json_put(row, key, value ? json_incref(value) : json_null());
+}
+
+/* `field` NULL: the VM as a whole. */
+static void add_row(struct findings *findings, const char *vm, const char *field, json_t *old,
+    json_t *new, const char *disposition)
+{
+    json_t *row = json_object();
+    json_put_text(row, "vm", vm);
+    json_put(row, "field", field ? json_string(field) : json_null());
+    put_value(row, "old", old);
+    put_value(row, "new", new);
+    json_put_text(row, "disposition", disposition);
+    (void)json_array_append_new(findings->rows, row);
+}
+
+static void add_new(struct findings *findings, const struct vm_spec *spec)
+{
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    unified_diff_add_new(&findings->text, spec, findings->use_color);
+    add_row(findings, spec->name, NULL, NULL, json, "create");
+}
+
+static void add_removed(struct findings *findings, const struct vm_spec *spec)
+{
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    unified_diff_add_removed(&findings->text, spec, findings->use_color);
+    add_row(findings, spec->name, NULL, json, NULL, "prune");
+}
+
+static void add_changed(
+    struct findings *findings, const struct vm_record *record, const struct vm_spec *spec)
+{
+    cleanup_with(spec_diff_clear) struct spec_diff diff =
+        record_diff(record, record->desired->spec, spec, true);
+    unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
+    for (size_t i = 0; i < diff.count; i++) {
+        const struct spec_change *change = &diff.changes[i];
+        add_row(findings, spec->name, change->field, change->before_value, change->after_value,
+            disposition_name(change->disposition));
+    }
+}
+
+static int diff_vm(
+    struct cli *cli, struct findings *findings, struct vm_spec *spec, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = wish_read_files(spec, err); /* an edited script is a difference */
+    if (rc < 0 || (rc = store_get(cli->store, spec->name, &record, err)) < 0) {
+        return rc;
+    }
+    if (record.desired && !record.desired->is_deleting) {
+        add_changed(findings, &record, spec);
+    } else {
+        add_new(findings, spec);
+    }
+    return 0;
+}
+
+static int diff_removed_vm(
+    struct cli *cli, struct findings *findings, const char *name, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = store_get(cli->store, name, &record, err);
+    if (rc == 0 && record.desired) {
+        add_removed(findings, record.desired->spec);
+    }
+    return rc;
+}
+
+static int diff_removed(struct cli *cli, struct findings *findings, const struct project *project,
+    struct error *err)
+{
+    cleanup_with(targets_clear) struct targets stored = {.count = 0};
+    int rc = targets_of_source(cli, project->path, &stored, err);
+    for (size_t i = 0; rc == 0 && i < stored.count; i++) {
+        if (!project_find_vm(project, stored.names[i])) {
+            rc = diff_removed_vm(cli, findings, stored.names[i], err);
+        }
+    }
+    return rc;
+}
+
+static bool is_asked_for(const struct which_values *which, const struct arg_texts *words)
+{
+    return which->names.count > 0 || words->count > 0;
+}
+
+static int diff_project(struct cli *cli, struct findings *findings,
+    const struct diff_values *values, const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(project_clear) struct project project = {.path = NULL};
+    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    int rc = project_load(cli, values->which.file, &project, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = targets_of_project(&project, &values->which, words, &targets, err);
+    if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
+        return rc;
+    }
+    for (size_t i = 0; rc == 0 && i < project.file->n_vms; i++) {
+        if (targets_have(&targets, project.file->vms[i]->name)) {
+            rc = diff_vm(cli, findings, project.file->vms[i], err);
+        }
+    }
+    bool is_part = is_asked_for(&values->which, words);
+    return rc < 0 || is_part ? rc : diff_removed(cli, findings, &project, err);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(findings_clear) struct findings findings = {
+        .text = BUF_INIT(0), .rows = json_array(), .use_color = cli->use_color_stdout};
+    int rc = diff_project(cli, &findings, values, words, err);
+    if (rc < 0 && error_exit_status(err->code) == STATUS_DIFFERENT) {
+        cli_print_error(cli, err);
+        return STATUS_TROUBLE;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    if (output_is_data(cli)) {
+        output_print(cli, findings.rows);
+    } else {
+        fputs(buf_str(&findings.text), stdout);
+    }
+    return json_array_size(findings.rows) > 0 ? STATUS_DIFFERENT : STATUS_SAME;
+}
+
+const struct command command_diff = {
+    .name = "diff",
+    .summary = "Show what differs between a VMFile and what is asked for",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
+               "behind @@ what the change needs: live (nothing more), start (of a VM that is off),\n"
+               "provision, restart, or recreate (erases the disk). Ends with 0 when nothing\n"
+               "differs, 1 when something does, and more than 1 on errors. See also: vmctl up\n"
+               "--dry-run.",
+    .examples = "  vmctl diff\n"
+                "  vmctl diff --name web -o json",
+    .options = options,
+    .values_size = sizeof(struct diff_values),
+    .run = run,
+};

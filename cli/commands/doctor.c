@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl doctor: whether this host and this data directory can run VMs, and what to do if not. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/doctor/doctor.h"
+#include "cli/show/output.h"
+#include "cli/show/table.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+static const char *const words[] = {
+    [DOCTOR_OK] = "OK",
+    [DOCTOR_WARN] = "WARN",
+    [DOCTOR_FAIL] = "FAIL",
+};
+_Static_assert(ARRAY_LEN(words) == DOCTOR_VERDICT_COUNT_, "every verdict has a word");
+
+static size_t count(const struct doctor *doctor, enum doctor_verdict verdict)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < doctor->count; i++) {
+        n += doctor->findings[i].verdict == verdict;
+    }
+    return n;
+}
+
+static void print_text(const struct doctor *doctor)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    table_init(&table, 3);
+    table_add(&table, "CHECK");
+    table_add(&table, "RESULT");
+    table_add(&table, "FOUND");
+    for (size_t i = 0; i < doctor->count; i++) {
+        const struct doctor_finding *finding = &doctor->findings[i];
+        table_add(&table, finding->check);
+        table_add(&table, words[finding->verdict]);
+        table_add(&table, finding->message);
+    }
+    table_print(&table, &out);
+    for (size_t i = 0; i < doctor->count; i++) {
+        const struct doctor_finding *finding = &doctor->findings[i];
+        if (finding->help && finding->help[0]) {
+            buf_printf(&out, "%s: help: %s\n", finding->check, finding->help);
+        }
+    }
+    buf_printf(&out, "%zu ok, %zu warnings, %zu failures\n", count(doctor, DOCTOR_OK),
+        count(doctor, DOCTOR_WARN), count(doctor, DOCTOR_FAIL));
+    fputs(buf_str(&out), stdout);
+}
+
+static void print_data(const struct cli *cli, const struct doctor *doctor)
+{
+    cleanup_json json_t *json = json_object();
+    json_t *checks = json_array();
+    for (size_t i = 0; i < doctor->count; i++) {
+        const struct doctor_finding *finding = &doctor->findings[i];
+        json_t *row = json_object();
+        json_put_text(row, "check", finding->check);
+        json_put_text(row, "result", words[finding->verdict]);
+        json_put_text(row, "found", finding->message);
+        json_put_text(row, "help", finding->help);
+        (void)json_array_append_new(checks, row);
+    }
+    json_put_flag(json, "usable", count(doctor, DOCTOR_FAIL) == 0);
+    json_put(json, "checks", checks);
+    output_print(cli, json);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *names, struct error *err)
+{
+    (void)values;
+    if (names->count > 0) {
+        return error_set(err, ERR_USAGE, "doctor takes no arguments");
+    }
+    cleanup_with(doctor_clear) struct doctor doctor = {.cli = cli};
+    doctor_check_host(&doctor);
+    doctor_check_data(&doctor);
+    if (output_is_data(cli)) {
+        print_data(cli, &doctor);
+    } else {
+        print_text(&doctor);
+    }
+    return count(&doctor, DOCTOR_FAIL) > 0 ? 1 : 0;
+}
+
+const struct command command_doctor = {
+    .name = "doctor",
+    .summary = "Check what this host and the data directory can do",
+    .usage = "",
+    .details = "Looks at KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"
+               "the store, the controller, and what lies about without a record. Changes\n"
+               "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
+               "can be run, 1 when something is broken (FAIL).",
+    .examples = "  vmctl doctor\n"
+                "  vmctl doctor -o json",
+    .run = run,
+};

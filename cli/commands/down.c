@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl down: stops the VMs of a VMFile, or destroys them. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "cli/request/request.h"
+#include "cli/request/targets.h"
+#include "cli/show/result.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "store/source/sources.h"
+
+struct down_values {
+    struct which_values which;
+    struct follow_values follow;
+    bool destroys;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct down_values, 'f'),
+    OPTION_NAME(struct down_values),
+    {"destroy", 0, ARG_FLAG, offsetof(struct down_values, destroys), NULL,
+        "destroy the VMs instead of just stopping them"},
+    OPTIONS_FOLLOW(struct down_values),
+    OPTIONS_END,
+};
+
+static const struct down_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+static void add_all(struct targets *targets, const struct targets *more)
+{
+    for (size_t i = 0; i < more->count; i++) {
+        targets_add(targets, more->names[i]);
+    }
+}
+
+/* The file's VMs and those that came from it before. With a file that is missing or invalid the
+ * store's word is enough, so that its VMs can still be brought down. */
+static int find_known(
+    struct cli *cli, const char *file_option, struct targets *ret, struct error *err)
+{
+    cleanup_with(project_clear) struct project project = {.path = NULL};
+    cleanup_with(targets_clear) struct targets stored = {.count = 0};
+    cleanup_free char *path = NULL;
+    int rc = project_path(file_option, &path, err);
+    if (rc < 0 || (rc = targets_of_source(cli, path, &stored, err)) < 0) {
+        return rc;
+    }
+    rc = project_load(cli, file_option, &project, err);
+    if (rc != 0 && stored.count == 0) {
+        return rc;
+    }
+    if (rc != 0) {
+        error_clear(err);
+        answer_forget_error(cli);
+        cli_note(cli, "note: going by the %zu VMs that came from '%s'", stored.count, path);
+    } else {
+        for (size_t i = 0; i < project.file->n_vms; i++) {
+            targets_add(ret, project.file->vms[i]->name);
+        }
+    }
+    add_all(ret, &stored);
+    return 0;
+}
+
+/* Its next change would bring destroyed VMs back. */
+static void note_watched(struct cli *cli, const char *file_option)
+{
+    struct source_record *record = NULL;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *path = NULL;
+    if (project_path(file_option, &path, &ignored) == 0 &&
+        sources_get(cli->store, path, &record, &ignored) == 0 && record) {
+        cli_note(cli, "note: '%s' is still watched: its next change makes its VMs again (vmctl "
+            "unwatch)", path);
+    }
+    source_record_free(record);
+}
+
+/* Those of the chosen that exist: what is not there is down already. */
+static int keep_existing(
+    struct cli *cli, const struct targets *chosen, struct targets *ret, struct error *err)
+{
+    cleanup_with(targets_clear) struct targets existing = {.count = 0};
+    int rc = targets_of_store(cli, &existing, err);
+    for (size_t i = 0; rc == 0 && i < chosen->count; i++) {
+        if (targets_have(&existing, chosen->names[i])) {
+            targets_add(ret, chosen->names[i]);
+        } else {
+            cli_note(cli, "%s: does not exist", chosen->names[i]);
+        }
+    }
+    return rc;
+}
+
+static int find_targets(struct cli *cli, const struct which_values *which,
+    const struct arg_texts *words, struct targets *ret, struct error *err)
+{
+    cleanup_with(targets_clear) struct targets known = {.count = 0}, chosen = {.count = 0};
+    int rc = find_known(cli, which->file, &known, err);
+    if (rc != 0 || (rc = targets_choose(&known, which, words, "the VMFile", &chosen, err)) < 0) {
+        return rc;
+    }
+    return keep_existing(cli, &chosen, ret, err);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    static const struct wish stop = {.sets_power = true, .power = POWER_STOPPED};
+    static const struct wish destroy = {.deletes = true};
+    const struct down_values *down = values;
+    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    int rc = find_targets(cli, &down->which, words, &targets, err);
+    if (rc != 0 || targets.count == 0) {
+        return rc;
+    }
+    cleanup_with(ask_clear) struct ask ask = {
+        .goal = {.kind = down->destroys ? GOAL_DELETED : GOAL_STOPPED, .is_wished = true},
+        .begun = down->destroys ? "destroying" : "stopping",
+        .done = down->destroys ? "destroyed" : "stopped",
+    };
+    ask_init(&ask, &targets, down->destroys ? &destroy : &stop);
+    if (down->destroys) {
+        note_watched(cli, down->which.file);
+    }
+    return ask_carry_out(cli, &ask, &down->follow, err);
+}
+
+const struct command command_down = {
+    .name = "down",
+    .summary = "Stop the VMs of a VMFile",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Shuts the guests down. `vmctl up` or `vmctl start` starts them again. With\n"
+               "--destroy their disks, logs and records are removed, which cannot be undone.",
+    .examples = "  vmctl down                  all VMs of ./VMFile.kdl\n"
+                "  vmctl down --name web       only this one\n"
+                "  vmctl down --destroy        and remove them",
+    .options = options,
+    .values_size = sizeof(struct down_values),
+    .defaults = &defaults,
+    .acts = true,
+    .run = run,
+};

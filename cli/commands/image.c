@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl image: the cache of base images. */
+#include <string.h>
+#include <strings.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/image_request.h"
+#include "cli/show/image_catalog.h"
+#include "cli/show/image_header.h"
+#include "cli/show/image_print.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/text.h"
+#include "specs/image/image_request.h"
+
+struct image_values {
+    const char *name;
+    const char *sha256;
+    bool is_refresh;
+    bool is_dry_run;
+    struct follow_values follow;
+};
+
+static const struct arg_option options[] = {
+    {"name", 0, ARG_TEXT, offsetof(struct image_values, name), "NAME",
+        "pull: what to call it [default: the end of the URL]"},
+    {"sha256", 0, ARG_TEXT, offsetof(struct image_values, sha256), "DIGEST",
+        "pull: what its bytes must hash to"},
+    {"refresh", 0, ARG_FLAG, offsetof(struct image_values, is_refresh), NULL,
+        "pull: download it anew, even if the URL is known"},
+    {"dry-run", 0, ARG_FLAG, offsetof(struct image_values, is_dry_run), NULL,
+        "prune: only say what would go"},
+    {"detach", 'd', ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL,
+        "return as soon as it is asked for"},
+    {"no-wait", 0, ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL, NULL},
+    {"timeout", 0, ARG_DURATION, offsetof(struct image_values, follow.timeout_ms), "DURATION",
+        "stop following after this long [default: 24h]"},
+    OPTIONS_END,
+};
+
+static const struct image_values defaults = {.follow.timeout_ms = INT64_C(24) * 3600 * 1000};
+
+/* ---- list ---- */
+
+static int list(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+    struct error *err)
+{
+    cleanup_json json_t *catalog = NULL;
+    (void)values;
+    (void)words;
+    int rc = image_catalog_read(cli, &catalog, err);
+    if (rc < 0) {
+        return rc;
+    }
+    image_print_catalog(cli, catalog);
+    return 0;
+}
+
+/* ---- inspect ---- */
+
+/* A file if there is one, as the book has it; else an image in the cache. */
+static int find_image(struct cli *cli, const char *word, json_t **ret, struct error *err)
+{
+    cleanup_json json_t *catalog = NULL;
+    const json_t *found = NULL;
+    if (strchr(word, '/') || fs_exists(word)) {
+        cleanup_json json_t *image = json_object();
+        json_put_text(image, "path", word);
+        json_put_int(image, "size", fs_size(word));
+        int rc = image_header_read(word, image, err);
+        *ret = rc < 0 ? NULL : TAKE_PTR(image);
+        return rc;
+    }
+    int rc = image_catalog_read(cli, &catalog, err);
+    if (rc == 0) {
+        rc = image_catalog_find(catalog, word, &found, err);
+    }
+    *ret = rc < 0 ? NULL : json_deep_copy(found);
+    return rc;
+}
+
+static int inspect(struct cli *cli, const struct image_values *values,
+    const struct arg_texts *words, struct error *err)
+{
+    cleanup_json json_t *image = NULL;
+    (void)values;
+    int rc = find_image(cli, words->items[1], &image, err);
+    if (rc < 0) {
+        return rc;
+    }
+    image_print_one(cli, image);
+    return 0;
+}
+
+/* ---- pull ---- */
+
+static int check_url(const char *url, struct error *err)
+{
+    static const char *const schemes[] = {"https://", "http://", "file://", "oci://"};
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0) {
+            return 0;
+        }
+    }
+    (void)error_set(
+        err, ERR_USAGE, "image pull: '%s' is not an https, http, file or oci URL", url);
+    return error_help(err, "a file of this host is used where it is: vmctl create --image PATH");
+}
+
+static int check_pull(const char *url, const struct image_values *values, struct error *err)
+{
+    const char *pin = values->sha256;
+    if (values->name && !image_name_is_valid(values->name)) {
+        return error_set(err, ERR_USAGE, "image pull: '%s' cannot be a name", values->name);
+    }
+    if (pin && (strspn(pin, "0123456789abcdef") != 64 || pin[64])) {
+        return error_set(
+            err, ERR_USAGE, "image pull: --sha256 takes 64 lower-case hexadecimal digits");
+    }
+    return check_url(url, err);
+}
+
+static int pull(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+    struct error *err)
+{
+    cleanup_json json_t *answer = NULL;
+    const char *url = words->items[1];
+    int rc = check_pull(url, values, err);
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *wish = json_object();
+    json_put_text(wish, "verb", IMAGE_WISH_PULL);
+    json_put_text(wish, "url", url);
+    json_put_text(wish, "pin", values->sha256);
+    json_put_text(wish, "name", values->name);
+    json_put_flag(wish, "refresh", values->is_refresh);
+    rc = image_ask(cli, wish, &values->follow, &answer, err);
+    if (answer) {
+        image_print_pulled(cli, answer);
+    }
+    return rc;
+}
+
+/* ---- rm, prune ---- */
+
+static int find_digests(
+    struct cli *cli, const struct arg_texts *words, json_t *digests, struct error *err)
+{
+    cleanup_json json_t *catalog = NULL;
+    int rc = image_catalog_read(cli, &catalog, err);
+    for (size_t i = 1; rc == 0 && i < words->count; i++) {
+        const json_t *image = NULL;
+        rc = image_catalog_find(catalog, words->items[i], &image, err);
+        if (rc == 0) {
+            (void)json_array_append(digests, json_object_get(image, "sha256"));
+        }
+    }
+    return rc;
+}
+
+static int ask_for_removal(
+    struct cli *cli, const struct image_values *values, json_t *wish_take, struct error *err)
+{
+    cleanup_json json_t *answer = NULL;
+    int rc = image_ask(cli, wish_take, &values->follow, &answer, err);
+    if (answer) {
+        image_print_removed(cli, answer, values->is_dry_run);
+    }
+    return rc;
+}
+
+static int rm(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+    struct error *err)
+{
+    cleanup_json json_t *digests = json_array();
+    int rc = find_digests(cli, words, digests, err);
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *wish = json_object();
+    json_put_text(wish, "verb", IMAGE_WISH_REMOVE);
+    json_put(wish, "images", TAKE_PTR(digests));
+    return ask_for_removal(cli, values, wish, err);
+}
+
+static int prune(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+    struct error *err)
+{
+    json_t *wish = json_object();
+    (void)words;
+    json_put_text(wish, "verb", IMAGE_WISH_PRUNE);
+    json_put_flag(wish, "dryRun", values->is_dry_run);
+    return ask_for_removal(cli, values, wish, err);
+}
+
+/* ---- the command ---- */
+
+struct verb {
+    const char *word;
+    const char *usage;
+    size_t min_words, max_words; /* after the verb */
+    int (*run)(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+        struct error *err);
+};
+
+static const struct verb verbs[] = {
+    {"pull", "URL", 1, 1, pull},
+    {"list", "", 0, 0, list},
+    {"ls", "", 0, 0, list},
+    {"inspect", "PATH|NAME", 1, 1, inspect},
+    {"rm", "NAME|DIGEST...", 1, 1000, rm},
+    {"prune", "[--dry-run]", 0, 0, prune},
+};
+
+static int check_options(
+    const struct verb *verb, const struct image_values *values, struct error *err)
+{
+    if ((values->name || values->sha256 || values->is_refresh) && verb->run != pull) {
+        return error_set(err, ERR_USAGE,
+            "image %s: --name, --sha256 and --refresh belong to image pull", verb->word);
+    }
+    if (values->is_dry_run && verb->run != prune) {
+        return error_set(err, ERR_USAGE, "image %s: --dry-run belongs to image prune", verb->word);
+    }
+    return 0;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
+        const struct verb *verb = &verbs[i];
+        size_t n = words->count - 1;
+        if (!text_eq(verb->word, words->items[0])) {
+            continue;
+        }
+        if (n < verb->min_words || n > verb->max_words) {
+            (void)error_set(err, ERR_USAGE, "image %s takes %s", verb->word,
+                verb->max_words ? verb->usage : "no words");
+            return error_help(err, "write: vmctl image %s %s", verb->word, verb->usage);
+        }
+        int rc = check_options(verb, values, err);
+        return rc < 0 ? rc : verb->run(cli, values, words, err);
+    }
+    (void)error_set(err, ERR_USAGE, "image needs one of: pull, list, inspect, rm, prune");
+    return error_help(err, "see: vmctl image --help");
+}
+
+const struct command command_image = {
+    .name = "image",
+    .summary = "Pull, list, inspect and remove base images",
+    .usage = "pull URL | list | inspect PATH|NAME | rm NAME|DIGEST... | prune",
+    .details = "pull downloads an image into the cache, from https, http, file or oci URLs, and prints its\n"
+               "path; VMs do so by themselves. What a URL once gave is kept until --refresh. A name is a link\n"
+               "in the cache. A VM that has the URL uses the image, too.\n"
+               "rm removes an image with all its names and prune all images that no VM needs, with the\n"
+               "rests of downloads; neither touches one that a VM uses.\n\n"
+               "Private registries: `docker login` (~/.docker/config.json, also with a credential helper),\n"
+               "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. VMCTL_OCI_INSECURE\n"
+               "lists registries (HOST[:PORT],...) to speak to without TLS; those on this host always are.",
+    .examples = "  vmctl image pull https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
+                "  vmctl image pull --name debian oci://ghcr.io/org/debian:12\n"
+                "  vmctl image list -o wide\n"
+                "  vmctl image inspect ./my-image.qcow2\n"
+                "  vmctl image prune --dry-run",
+    .options = options,
+    .values_size = sizeof(struct image_values),
+    .defaults = &defaults,
+    .run = run,
+};

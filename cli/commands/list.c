@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl list: all VMs, from the summaries in the store; starts no controller. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/show/output.h"
+#include "cli/show/table.h"
+#include "cli/show/vm_rows.h"
+#include "cli/wait/controller_process.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "store/store.h"
+
+static void print_summaries(const struct vm_summary_list *list)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vm_rows_begin(&table, false);
+    for (size_t i = 0; i < list->count; i++) {
+        struct vm_row row = vm_row_of_summary(&list->items[i]);
+        vm_rows_add(&table, &row, false, clock_wall_ms(clock_system()));
+    }
+    table_print(&table, &out);
+    fputs(buf_str(&out), stdout);
+}
+
+static void print_wide(const struct vm_list *list)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vm_rows_begin(&table, true);
+    for (size_t i = 0; i < list->count; i++) {
+        struct vm_row row = vm_row_of_record(&list->records[i]);
+        vm_rows_add(&table, &row, true, clock_wall_ms(clock_system()));
+    }
+    table_print(&table, &out);
+    fputs(buf_str(&out), stdout);
+}
+
+static void print_data(const struct cli *cli, const struct vm_list *list)
+{
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        (void)json_array_append_new(array, output_of_vm(&list->records[i]));
+    }
+    output_print(cli, array);
+}
+
+/* What is shown is what the last one saw. */
+static void note_absent_controller(const struct cli *cli, size_t n_vms)
+{
+    if (n_vms > 0) {
+        controller_note_absent(cli);
+    }
+}
+
+/* Whole records: more than the summaries hold is asked for. */
+static int list_records(struct cli *cli, struct error *err)
+{
+    struct vm_list list = {.count = 0};
+    int rc = store_list(cli->store, &list, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (output_is_data(cli)) {
+        print_data(cli, &list);
+    } else {
+        print_wide(&list);
+        note_absent_controller(cli, list.count);
+    }
+    vm_list_clear(&list);
+    return 0;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    struct vm_summary_list list = {.count = 0};
+    (void)values;
+    if (words->count > 0) {
+        (void)error_set(err, ERR_USAGE, "list takes no names");
+        return error_help(err, "see one VM: vmctl status %s", words->items[0]);
+    }
+    int rc = cli_open_store(cli, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (output_is_data(cli) || cli->output == OUTPUT_WIDE) {
+        return list_records(cli, err);
+    }
+    rc = store_list_summaries(cli->store, &list, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (cli->output == OUTPUT_NAME) {
+        for (size_t i = 0; i < list.count; i++) {
+            puts(list.items[i].name);
+        }
+    } else {
+        print_summaries(&list);
+        note_absent_controller(cli, list.count);
+    }
+    vm_summary_list_clear(&list);
+    return 0;
+}
+
+const struct command command_list = {
+    .name = "list",
+    .alias = "ps",
+    .summary = "List all VMs",
+    .usage = "[OPTIONS]",
+    .details = "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
+               "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
+               "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
+               "one saw, and list says so.",
+    .examples = "  vmctl list\n"
+                "  vmctl list -o json",
+    .run = run,
+};

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl log: what a guest wrote on its console, and what its provision steps wrote. */
+#include <poll.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/wait/log_stream.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "store/store.h"
+
+struct log_values {
+    struct which_values which;
+    bool wants_console;
+    bool wants_provision;
+    bool follows;
+    uint32_t tail;
+};
+
+static const struct arg_option options[] = {
+    {"console", 0, ARG_FLAG, offsetof(struct log_values, wants_console), NULL,
+        "only the console (boot and cloud-init output)"},
+    {"provision", 0, ARG_FLAG, offsetof(struct log_values, wants_provision), NULL,
+        "only the provision steps' output"},
+    {"tail", 'n', ARG_NUMBER, offsetof(struct log_values, tail), "N",
+        "only the last N lines of each; 0: all [default: 0]"},
+    {"follow", 'f', ARG_FLAG, offsetof(struct log_values, follows), NULL,
+        "go on as they grow, until the VM is gone"},
+    OPTION_FILE(struct log_values, 0),
+    OPTION_ONE_NAME(struct log_values),
+    OPTIONS_END,
+};
+
+enum { SOURCES = 2 };
+static const struct {
+    enum vm_file file;
+    const char *title;
+} sources[SOURCES] = {
+    {VM_CONSOLE_LOG, "console.log"},
+    {VM_PROVISION_LOG, "provision.log"},
+};
+
+struct reader {
+    struct cli *cli;
+    const char *name;
+    struct log_stream streams[SOURCES];
+    bool is_wanted[SOURCES];
+    int last; /* whose output was printed last: -1 none */
+};
+
+static void open_logs(struct reader *reader, const struct log_values *values)
+{
+    bool wants_all = values->wants_console == values->wants_provision;
+    reader->is_wanted[0] = wants_all || values->wants_console;
+    reader->is_wanted[1] = wants_all || values->wants_provision;
+    for (int i = 0; i < SOURCES; i++) {
+        cleanup_free char *path = places_vm(&reader->cli->places, reader->name, sources[i].file);
+        log_stream_open(&reader->streams[i], path, NULL, false);
+        log_stream_seek_tail(&reader->streams[i], values->tail);
+    }
+}
+
+/* With both logs, a title says whose lines follow, as tail(1) does it. */
+static void print(struct reader *reader, int i, const struct buf *out)
+{
+    bool has_both = reader->is_wanted[0] && reader->is_wanted[1];
+    if (has_both && reader->last != i) {
+        printf("%s==> %s <==\n", reader->last < 0 ? "" : "\n", sources[i].title);
+    }
+    reader->last = i;
+    fputs(buf_str(out), stdout);
+}
+
+static void print_news(struct reader *reader, bool is_last)
+{
+    for (int i = 0; i < SOURCES; i++) {
+        bool is_more = reader->is_wanted[i];
+        while (is_more) {
+            cleanup_buf struct buf out = BUF_INIT(0);
+            is_more = log_stream_read(&reader->streams[i], &out);
+            if (!is_more && is_last) {
+                log_stream_end(&reader->streams[i], &out);
+            }
+            if (out.len > 0) {
+                print(reader, i, &out);
+            }
+        }
+    }
+    (void)fflush(stdout);
+}
+
+static bool is_gone(struct reader *reader)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    struct error ignored = {.code = ERR_NONE};
+    int rc = store_get(reader->cli->store, reader->name, &record, &ignored);
+    return rc == 0 && !record.desired && !record.status;
+}
+
+static void read_logs(struct reader *reader, bool follows)
+{
+    enum { PERIOD_MS = 200 };
+    while (follows && !is_gone(reader) && !ferror(stdout)) {
+        print_news(reader, false);
+        (void)poll(NULL, 0, PERIOD_MS);
+    }
+    print_news(reader, true);
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct log_values *log = values;
+    cleanup_free char *name = NULL;
+    if (words->count > 1) {
+        return error_set(err, ERR_USAGE, "log takes one VM");
+    }
+    int rc = targets_find_one(cli, &log->which, words->count ? words->items[0] : NULL, &name, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct reader reader = {.cli = cli, .name = name, .last = -1};
+    open_logs(&reader, log);
+    read_logs(&reader, log->follows);
+    for (int i = 0; i < SOURCES; i++) {
+        log_stream_close(&reader.streams[i]);
+    }
+    return 0;
+}
+
+const struct command command_log = {
+    .name = "log",
+    .alias = "logs",
+    .summary = "Show a VM's console and provision logs",
+    .usage = "[OPTIONS] [VM]",
+    .details = "What a guest wrote is made harmless for the terminal. Without a name: the\n"
+               "VMFile's only VM.",
+    .examples = "  vmctl log web\n"
+                "  vmctl log web --provision\n"
+                "  vmctl log web --console --tail 50\n"
+                "  vmctl log -f web",
+    .options = options,
+    .values_size = sizeof(struct log_values),
+    .run = run,
+};

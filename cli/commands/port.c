@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl port: which ports of this host lead into a VM. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/show/output.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "store/store.h"
+
+struct port_values {
+    struct which_values which;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct port_values, 'f'),
+    OPTION_ONE_NAME(struct port_values),
+    OPTIONS_END,
+};
+
+static void add_port(json_t *array, const char *protocol, unsigned guest, const char *host,
+    unsigned port)
+{
+    json_t *json = json_object();
+    json_put_text(json, "protocol", protocol);
+    json_put_int(json, "guestPort", guest);
+    json_put_text(json, "host", host);
+    json_put_int(json, "hostPort", port);
+    (void)json_array_append_new(array, json);
+}
+
+static json_t *list_ports(const struct vm_record *record)
+{
+    enum { SSH_PORT = 22 };
+    json_t *array = json_array();
+    const struct vm_spec *spec = record->desired->spec;
+    const struct vm_status *status = record->status;
+    if (spec->network.mode == NETWORK_USER && status && status->ssh_port &&
+        status->instance.iid[0]) {
+        add_port(array, "tcp", SSH_PORT, status->ssh_host ? status->ssh_host : "127.0.0.1",
+            status->ssh_port);
+    }
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        const struct spec_forward *forward = &spec->network.forwards[i];
+        add_port(array, forward_protocol_name(forward->protocol), forward->guest_port, "127.0.0.1",
+            forward->host_port);
+    }
+    return array;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct port_values *port = values;
+    cleanup_free char *name = NULL;
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    if (words->count > 1) {
+        return error_set(err, ERR_USAGE, "port takes one VM");
+    }
+    int rc = targets_find_one(
+        cli, &port->which, words->count ? words->items[0] : NULL, &name, err);
+    if (rc != 0 || (rc = store_get(cli->store, name, &record, err)) < 0) {
+        return rc;
+    }
+    if (!record.desired) {
+        return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", name);
+    }
+    cleanup_json json_t *ports = list_ports(&record);
+    size_t i;
+    json_t *json;
+    if (output_is_data(cli)) {
+        output_print(cli, ports);
+        return 0;
+    }
+    json_array_foreach (ports, i, json) {
+        printf("%d/%s -> %s:%d\n", (int)json_int(json, "guestPort", 0), json_text(json, "protocol"),
+            json_text(json, "host"), (int)json_int(json, "hostPort", 0));
+    }
+    return 0;
+}
+
+const struct command command_port = {
+    .name = "port",
+    .summary = "List the ports that lead into a VM",
+    .usage = "[OPTIONS] [VM]",
+    .details = "Without a name: the VMFile's only VM.",
+    .examples = "  vmctl port web",
+    .options = options,
+    .values_size = sizeof(struct port_values),
+    .run = run,
+};

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl restart: stops VMs and starts them with their newest spec. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/request/power.h"
+
+static const struct power_command restart = {
+    .wish = {.sets_power = true, .power = POWER_RUNNING, .restarts = true, .retries = true},
+    .goal = {.kind = GOAL_READY, .allows_drift = true, .ignores_steps = true},
+    .begun = "restarting",
+    .done = "restarted",
+    .shows_provision = true,
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    return power_run(cli, &restart, values, words, err);
+}
+
+const struct command command_restart = {
+    .name = "restart",
+    .summary = "Restart VMs, with their newest settings",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Shuts the guest down and starts it with the spec that `up` or `apply` wrote\n"
+               "last. The disk is kept and nothing is provisioned again. A stopped VM is\n"
+               "started. Without a name: the VMs of the VMFile.",
+    .examples = "  vmctl restart web",
+    .options = power_options,
+    .values_size = sizeof(struct power_values),
+    .defaults = &power_defaults,
+    .acts = true,
+    .run = run,
+};

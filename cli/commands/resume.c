@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl resume: lets suspended VMs go on. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/request/power.h"
+#include "specs/base/error.h"
+
+static int check(const struct vm_record *record, struct error *err)
+{
+    if (!record->desired || record->desired->power != POWER_STOPPED) {
+        return 0;
+    }
+    (void)error_set(
+        err, ERR_VM_INVALID_STATE, "vm '%s' is stopped: nothing to resume", record->name);
+    return error_help(err, "start it: vmctl start %s", record->name);
+}
+
+static const struct power_command resume = {
+    .wish = {.sets_power = true, .power = POWER_RUNNING},
+    .goal = {.kind = GOAL_RUNNING},
+    .begun = "resuming",
+    .done = "resumed",
+    .check = check,
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    return power_run(cli, &resume, values, words, err);
+}
+
+const struct command command_resume = {
+    .name = "resume",
+    .summary = "Let suspended VMs go on",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "The guest continues where `vmctl suspend` stopped it.\n"
+               "Without a name: the VMs of the VMFile.",
+    .examples = "  vmctl resume web",
+    .options = power_options,
+    .values_size = sizeof(struct power_values),
+    .defaults = &power_defaults,
+    .acts = true,
+    .run = run,
+};

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl run: a command in a VM made for it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/guest/ssh_child.h"
+#include "cli/guest/ssh_login.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "cli/request/request.h"
+#include "cli/request/run_vms.h"
+#include "cli/wait/wakeup.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/owner_lock.h"
+
+struct run_values {
+    struct which_values which;
+    struct follow_values follow;
+    const char *user;
+    const char *key;
+    bool removes;
+    bool keeps_failed;
+    bool keeps_ports;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct run_values, 'f'),
+    {"name", 0, ARG_REPEATED, offsetof(struct run_values, which.names), "VM",
+        "which VM of the VMFile, if it has several"},
+    {"rm", 0, ARG_FLAG, offsetof(struct run_values, removes), NULL,
+        "destroy the VM in the end, however this ends"},
+    {"keep-on-failure", 0, ARG_FLAG, offsetof(struct run_values, keeps_failed), NULL,
+        "with --rm: keep the VM when the command fails"},
+    {"service-ports", 0, ARG_FLAG, offsetof(struct run_values, keeps_ports), NULL,
+        "forward from the VMFile's host ports, not from free ones"},
+    {"user", 'u', ARG_TEXT, offsetof(struct run_values, user), "USER",
+        "the guest's user [default: the VMFile's, vm]"},
+    {"key", 'i', ARG_TEXT, offsetof(struct run_values, key), "PATH", "private key to try first"},
+    {"timeout", 0, ARG_DURATION, offsetof(struct run_values, follow.timeout_ms), "DURATION",
+        "for the VM to become ready [default: 10m]"},
+    OPTIONS_END,
+};
+
+static const struct run_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+/* One job. */
+struct job {
+    struct cli *cli;
+    const struct run_values *values;
+    const char *const *words; /* the command */
+    size_t n_words;
+    struct project project;
+    char *name; /* in the VMFile */
+    struct temporary vms;
+    struct news news; /* from the first wish to the last, a signal ends the job, not the process */
+    uint64_t owner;   /* 0: the VMs stay */
+    int owner_fd;
+    bool is_begun; /* the VMs are, or may be, in the store */
+};
+
+static void job_clear(struct job *job)
+{
+    news_close(&job->news);
+    temporary_clear(&job->vms);
+    project_clear(&job->project);
+    free(TAKE_PTR(job->name));
+    cleanup_close_(&job->owner_fd); /* last: what is still there goes now */
+}
+
+/* ---- what is meant ---- */
+
+static int find_command(struct job *job, const struct arg_texts *words, struct error *err)
+{
+    size_t n_before = words->n_before_dashes;
+    if (n_before > 1 || words->count == n_before) {
+        (void)error_set(err, ERR_USAGE, "run needs a command behind `--`%s",
+            n_before > 1 ? ", and at most a VMFile before it" : "");
+        return error_help(err, "such as: vmctl run --rm -- make test");
+    }
+    job->words = words->items + n_before;
+    job->n_words = words->count - n_before;
+    return 0;
+}
+
+static int refuse_several(const struct project *project, struct error *err)
+{
+    (void)error_set(err, ERR_USAGE, "'%s' has %zu VMs", project->path, project->file->n_vms);
+    return error_help(err, "say in which one to run: --name %s", project->file->vms[0]->name);
+}
+
+static int find_vm(struct job *job, const struct arg_texts *words, struct error *err)
+{
+    const struct which_values *which = &job->values->which;
+    const char *word = words->n_before_dashes > 0 ? words->items[0] : NULL;
+    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    const struct arg_texts none = {.count = 0};
+    if (word && which->file) {
+        return error_set(err, ERR_USAGE, "the VMFile is given twice: '%s' and '%s'", which->file,
+            word);
+    }
+    int rc = project_load(job->cli, word ? word : which->file, &job->project, err);
+    if (rc == -ERR_VMFILE_NOT_FOUND && word) {
+        return error_help(err, "the word before `--` is a VMFile; name a VM of it with --name");
+    }
+    if (rc != 0 || (rc = targets_of_project(&job->project, which, &none, &targets, err)) < 0) {
+        return rc;
+    }
+    if (targets.count > 1) {
+        return refuse_several(&job->project, err);
+    }
+    job->name = mem_strdup(targets.names[0]);
+    return 0;
+}
+
+/* ---- the VM ---- */
+
+static void tell_names(const struct job *job, const char *word)
+{
+    for (size_t i = 0; i < job->vms.names.count; i++) {
+        cli_note(job->cli, "%s: %s", job->vms.names.names[i], word);
+    }
+}
+
+/* stdout is the command's. */
+static void tell_created(const struct cli *cli, const struct ask *ask, size_t i)
+{
+    const struct vm_spec *spec = ask->wishes[i].spec;
+    cli_note(cli, "%s: created", spec->name);
+    for (size_t j = 0; j < spec->network.n_forwards; j++) {
+        const struct spec_forward *forward = &spec->network.forwards[j];
+        cli_note(cli, "%s: 127.0.0.1:%u -> %u/%s", spec->name, forward->host_port,
+            forward->guest_port, forward_protocol_name(forward->protocol));
+    }
+}
+
+static int bring_up_once(struct job *job, struct error *err)
+{
+    const struct wish pattern = {
+        .must_be_new = true,
+        .owner = job->owner,
+        .holds_ports = !job->values->keeps_ports,
+        .sets_power = true,
+        .power = POWER_RUNNING,
+        .provision = PROVISION_ON_START,
+    };
+    cleanup_with(ask_clear) struct ask ask = {
+        .goal.kind = GOAL_READY,
+        .shows_provision = true,
+        .is_for_us = job->owner != 0,
+        .tell = tell_created,
+    };
+    ask_init(&ask, &job->vms.names, &pattern);
+    for (size_t i = 0; i < ask.count; i++) {
+        ask.wishes[i].spec = job->vms.specs[i];
+    }
+    job->is_begun = true;
+    return ask_carry_out(job->cli, &ask, &job->values->follow, err);
+}
+
+/* Four digits are easy to type; when another job has just the same, or one of the ports, other ones
+ * are taken. */
+static int bring_up(struct job *job, struct error *err)
+{
+    enum { TRIES = 20 };
+    int rc = 0;
+    for (int i = 0; i < TRIES; i++) {
+        uint16_t dice = 0;
+        char suffix[sizeof("run-ffff")];
+        (void)!getrandom(&dice, sizeof(dice), 0);
+        (void)snprintf(suffix, sizeof(suffix), "run-%04x", dice);
+        temporary_clear(&job->vms);
+        error_clear(err);
+        rc = temporary_make(
+            &job->project, job->name, suffix, job->values->keeps_ports, &job->vms, err);
+        if (rc == 0) {
+            rc = bring_up_once(job, err);
+        }
+        if (rc != -ERR_VM_CONFLICT) {
+            return rc;
+        }
+        job->is_begun = false; /* a conflict means that nothing was written */
+    }
+    return rc;
+}
+
+static int run_command(struct job *job, struct error *err)
+{
+    cleanup_buf struct buf line = BUF_INIT(0);
+    char **argv = NULL;
+    ssh_login_quote(&line, job->words, job->n_words);
+    const char *command = buf_str(&line);
+    const struct ssh_call call = {
+        .vm_name = job->vms.names.names[0],
+        .user = job->values->user,
+        .key = job->values->key,
+        .wants_terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
+        .words = &command,
+        .n_words = 1,
+    };
+    int rc = ssh_login_prepare(job->cli, &call, &argv, err);
+    if (rc == 0) {
+        rc = ssh_child_run(argv, &job->news, err);
+    }
+    ssh_login_free_argv(argv);
+    return rc;
+}
+
+/* ---- the end ---- */
+
+static int keep(struct job *job, struct error *err)
+{
+    static const struct wish pattern = {.disowns = true};
+    cleanup_with(ask_clear) struct ask ask = {.count = 0};
+    ask_init(&ask, &job->vms.names, &pattern);
+    return wish_apply(job->cli->store, ask.wishes, ask.count, ask.outcomes, err);
+}
+
+static int destroy(struct job *job, struct error *err)
+{
+    static const struct wish pattern = {.deletes = true};
+    const struct follow_values follow = {.timeout_ms = FOLLOW_TIMEOUT_MS};
+    cleanup_with(ask_clear) struct ask ask = {.goal.kind = GOAL_DELETED, .is_for_us = true};
+    ask_init(&ask, &job->vms.names, &pattern);
+    int rc = ask_carry_out(job->cli, &ask, &follow, err);
+    if (rc == 0) {
+        tell_names(job, "destroyed");
+    }
+    return rc;
+}
+
+static bool is_signalled(int status)
+{
+    return status == news_exit_status(SIGINT) || status == news_exit_status(SIGTERM) ||
+        status == news_exit_status(SIGHUP);
+}
+
+/* Somebody may have destroyed it already. A VM that could not be destroyed makes a failure of a
+ * success, and of nothing else. */
+static int finish(struct job *job, int status)
+{
+    struct error err = {.code = ERR_NONE};
+    bool keeps = !job->owner || (job->values->keeps_failed && status != 0 && !is_signalled(status));
+    int rc = 0;
+    if (!keeps) {
+        rc = destroy(job, &err);
+    } else if (job->owner) {
+        rc = keep(job, &err);
+    }
+    if (rc == -ERR_VM_NOT_FOUND) {
+        return status;
+    }
+    if (rc < 0) {
+        cli_print_error(job->cli, &err);
+        rc = error_exit_status(err.code);
+    } else if (keeps) {
+        cli_note(job->cli, "%s: kept; destroy it with: vmctl destroy %s",
+            job->vms.names.names[0], job->vms.names.names[0]);
+    }
+    return status != 0 ? status : rc;
+}
+
+static int carry_out(struct job *job, struct error *err)
+{
+    struct cli *cli = job->cli;
+    int rc = job->values->removes
+        ? owner_lock_take(&cli->places, &job->owner, &job->owner_fd, err)
+        : 0;
+    if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
+        return rc;
+    }
+    news_open(&job->news, &cli->places);
+    rc = bring_up(job, err);
+    if (rc == 0) {
+        rc = run_command(job, err);
+    }
+    if (rc < 0) {
+        cli_print_error(cli, err);
+        rc = error_exit_status(err->code);
+    }
+    return job->is_begun ? finish(job, rc) : rc;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(job_clear) struct job job = {.cli = cli,
+        .values = values,
+        .owner_fd = -1,
+        .news = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1}};
+    int rc = find_command(&job, words, err);
+    if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
+        return rc;
+    }
+    return carry_out(&job, err);
+}
+
+const struct command command_run = {
+    .name = "run",
+    .summary = "Run a command in a VM made for it",
+    .usage = "[OPTIONS] [FILE] -- COMMAND [ARGS...]",
+    .details = "Makes a VM like the VMFile's under a name of its own (web-run-a1b2), so any number\n"
+               "of jobs can run at once, brings it up with what it depends on, and runs the\n"
+               "command in it. Forwards lead from free ports of the host, which are told, unless\n"
+               "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
+               "status, or with 255 when the connection failed. Only the command's output is on\n"
+               "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"
+               "SIGHUP, and by the controller when vmctl itself is killed.",
+    .examples = "  vmctl run --rm -- uname -a\n"
+                "  vmctl run --rm ci/VMFile.kdl -- sh -c 'cd /tmp && make test'\n"
+                "  tar -c . | vmctl run --rm --name web -- tar -tv",
+    .options = options,
+    .values_size = sizeof(struct run_values),
+    .defaults = &defaults,
+    .run = run,
+};

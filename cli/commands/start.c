@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl start: starts VMs that exist. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/request/power.h"
+
+static const struct power_command start = {
+    .wish = {.sets_power = true, .power = POWER_RUNNING, .retries = true},
+    .goal = {.kind = GOAL_READY, .allows_drift = true, .ignores_steps = true},
+    .begun = "starting",
+    .done = "started",
+    .shows_provision = true,
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    return power_run(cli, &start, values, words, err);
+}
+
+const struct command command_start = {
+    .name = "start",
+    .summary = "Start VMs",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Starts VMs that were made by `vmctl create` or `vmctl up`, with the spec they\n"
+               "have now, and follows until they are ready. Does not provision again: `vmctl up`\n"
+               "does. Without a name: the VMs of the VMFile.",
+    .examples = "  vmctl start web",
+    .options = power_options,
+    .values_size = sizeof(struct power_values),
+    .defaults = &power_defaults,
+    .acts = true,
+    .run = run,
+};

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl status: all that is known of a VM. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/commands/status_text.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/show/output.h"
+#include "cli/wait/controller_process.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "store/store.h"
+
+struct status_values {
+    struct which_values which;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct status_values, 'f'),
+    OPTION_NAME(struct status_values),
+    OPTION_ALL(struct status_values),
+    OPTIONS_END,
+};
+
+static int show(struct cli *cli, const struct targets *targets, struct error *err)
+{
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; i < targets->count; i++) {
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        cleanup_buf struct buf out = BUF_INIT(0);
+        int rc = store_get(cli->store, targets->names[i], &record, err);
+        if (rc < 0) {
+            return rc;
+        }
+        if (output_is_data(cli)) {
+            (void)json_array_append_new(array, output_of_vm(&record));
+        } else if (cli->output == OUTPUT_NAME) {
+            puts(targets->names[i]);
+        } else {
+            rc = status_text_add(cli, &record, &out, err);
+            printf("%s%s", i ? "\n" : "", buf_str(&out));
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (output_is_data(cli)) {
+        output_print(cli, targets->count == 1 ? json_array_get(array, 0) : array);
+    }
+    controller_note_absent(cli);
+    return 0;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct status_values *status = values;
+    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    int rc = targets_find_or_all(cli, &status->which, words, &targets, err);
+    return rc != 0 ? rc : show(cli, &targets, err);
+}
+
+const struct command command_status = {
+    .name = "status",
+    .summary = "Show all that is known of VMs",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Without a name: the VMs of the VMFile, or all where there is none.",
+    .examples = "  vmctl status web\n"
+                "  vmctl status web -o yaml",
+    .options = options,
+    .values_size = sizeof(struct status_values),
+    .run = run,
+};

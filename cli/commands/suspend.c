@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl suspend: pauses the vCPUs of running VMs. */
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/request/power.h"
+#include "specs/base/error.h"
+
+/* A VM that is off would be started only to be paused, which nobody means. */
+static int check(const struct vm_record *record, struct error *err)
+{
+    const struct vm_desired *desired = record->desired;
+    bool is_off = desired && (desired->power == POWER_STOPPED ||
+        (record->status && record->status->restart.held_generation == desired->generation));
+    if (!is_off) {
+        return 0;
+    }
+    (void)error_set(
+        err, ERR_VM_INVALID_STATE, "vm '%s' is not running: nothing to suspend", record->name);
+    return error_help(err, "start it first: vmctl start %s", record->name);
+}
+
+static const struct power_command suspend = {
+    .wish = {.sets_power = true, .power = POWER_SUSPENDED},
+    .goal = {.kind = GOAL_SUSPENDED, .is_wished = true},
+    .begun = "suspending",
+    .done = "suspended",
+    .check = check,
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    return power_run(cli, &suspend, values, words, err);
+}
+
+const struct command command_suspend = {
+    .name = "suspend",
+    .summary = "Pause running VMs",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Stops the vCPUs; the guest stays in memory exactly as it is until `vmctl resume`.\n"
+               "Without a name: the VMs of the VMFile.",
+    .examples = "  vmctl suspend web",
+    .options = power_options,
+    .values_size = sizeof(struct power_values),
+    .defaults = &power_defaults,
+    .acts = true,
+    .run = run,
+};

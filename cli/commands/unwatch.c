@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl unwatch: vmctld no longer follows VMFiles. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/source_settled.h"
+#include "cli/show/output.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/json.h"
+#include "specs/base/text.h"
+#include "store/source/sources.h"
+
+struct unwatch_values {
+    const char *file;
+    bool is_all;
+};
+
+static const struct arg_option options[] = {
+    {"file", 'f', ARG_TEXT, offsetof(struct unwatch_values, file), "PATH",
+        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"},
+    {"all", 0, ARG_FLAG, offsetof(struct unwatch_values, is_all), NULL, "all that are watched"},
+    OPTIONS_END,
+};
+
+/* Its directory would have it back at once. */
+static int check_directory(struct cli *cli, const char *path, struct error *err)
+{
+    struct source_record *record = NULL;
+    int rc = sources_get(cli->store, path, &record, err);
+    if (rc == 0 && record && record->directory) {
+        (void)error_set(err, ERR_USAGE, "'%s' is watched because its directory is", path);
+        rc = error_help(err, "vmctl unwatch %s", record->directory);
+    }
+    source_record_free(record);
+    return rc;
+}
+
+static void tell(const struct cli *cli, json_t *all, const char *path, bool was_watched)
+{
+    cleanup_buf struct buf shown = BUF_INIT(0);
+    json_t *json = json_object();
+    json_put_text(json, "path", path);
+    json_put_flag(json, "wasWatched", was_watched);
+    (void)json_array_append_new(all, json);
+    if (!output_is_data(cli)) {
+        text_add_printable(&shown, path, strlen(path));
+        printf("%s: %s\n", buf_str(&shown),
+            was_watched ? "no longer watched" : "is not watched");
+    }
+}
+
+/* What is not watched is done already; a mistyped name is told. */
+static int forget(struct cli *cli, json_t *all, const char *path, struct error *err)
+{
+    bool was_watched;
+    int rc = sources_forget(cli->store, path, &was_watched, err);
+    if (rc == 0) {
+        tell(cli, all, path, was_watched);
+    }
+    return rc;
+}
+
+static int unwatch_one(struct cli *cli, json_t *all, const char *word, struct error *err)
+{
+    cleanup_free char *path = NULL;
+    bool is_directory;
+    int rc = watched_path(word, &path, &is_directory, err);
+    if (rc < 0 || (rc = check_directory(cli, path, err)) < 0) {
+        return rc;
+    }
+    return forget(cli, all, path, err);
+}
+
+static int unwatch_all(struct cli *cli, json_t *all, struct error *err)
+{
+    cleanup_with(source_list_clear) struct source_list list = {.count = 0};
+    int rc = sources_list(cli->store, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        if (!list.items[i]->directory) {
+            rc = forget(cli, all, list.items[i]->path, err);
+        }
+    }
+    return rc;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct unwatch_values *unwatch = values;
+    if ((words->count > 0) + (unwatch->file != NULL) + unwatch->is_all > 1) {
+        return error_set(err, ERR_USAGE, "unwatch: names, --file and --all exclude each other");
+    }
+    cleanup_json json_t *all = json_array();
+    int rc = cli_open_store(cli, err);
+    if (rc == 0 && unwatch->is_all) {
+        rc = unwatch_all(cli, all, err);
+    }
+    for (size_t i = 0; rc == 0 && !unwatch->is_all && (i < words->count || i == 0); i++) {
+        rc = unwatch_one(cli, all, words->count ? words->items[i] : unwatch->file, err);
+    }
+    if (rc == 0 && output_is_data(cli)) {
+        output_print(cli, all);
+    }
+    return rc;
+}
+
+const struct command command_unwatch = {
+    .name = "unwatch",
+    .summary = "Leave a VMFile to `up` and `apply` again",
+    .usage = "[OPTIONS] [PATH...]",
+    .details = "Ends what `vmctl watch` began; of a directory, for all its files. The VMs stay as\n"
+               "they are.",
+    .examples = "  vmctl unwatch\n"
+                "  vmctl unwatch --all",
+    .options = options,
+    .values_size = sizeof(struct unwatch_values),
+    .run = run,
+};

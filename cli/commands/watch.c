@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl watch: registers VMFiles whose changes vmctld is to apply by itself, and lists them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/commands/watch_list.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "cli/request/prune.h"
+#include "cli/request/source_settled.h"
+#include "cli/show/output.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/batch.h"
+#include "store/bell.h"
+#include "store/source/sources.h"
+#include "store/store.h"
+
+struct watch_values {
+    const char *file;
+    const char *prune;
+    bool lists;
+    struct follow_values follow;
+};
+
+static const struct arg_option options[] = {
+    {"file", 'f', ARG_TEXT, offsetof(struct watch_values, file), "PATH",
+        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"},
+    {"list", 'l', ARG_FLAG, offsetof(struct watch_values, lists), NULL,
+        "show what is watched, and whether it is in step"},
+    OPTION_PRUNE(struct watch_values),
+    OPTIONS_FOLLOW(struct watch_values),
+    OPTIONS_END,
+};
+
+static const struct watch_values defaults = {.follow.timeout_ms = 60 * 1000};
+
+static int write_registration(
+    struct cli *cli, const struct source_record *wanted, struct error *err)
+{
+    enum { TRIES = 100 }; /* every lost try means that vmctld wrote what it found */
+    for (int i = 0;; i++) {
+        struct store_batch *batch = store_batch_new();
+        int rc = sources_add_registration(cli->store, batch, wanted, err);
+        if (rc == 0) {
+            rc = store_commit(cli->store, batch, err);
+        }
+        store_batch_free(batch);
+        if (rc != -ERR_STORE_STALE || i == TRIES) {
+            return rc;
+        }
+        error_clear(err);
+    }
+}
+
+/* vmctld finds an unheard bell's news when it starts, or with the next ring. */
+static void ring(struct cli *cli)
+{
+    struct error err = {.code = ERR_NONE};
+    if (bell_ring(&cli->places, BELL_DESIRED, &err) < 0) {
+        log_debug("cli", "%s", err.message);
+    }
+}
+
+/* A file must be valid when it is registered: a typing error is told at once, to who made it. */
+static int check_file(struct cli *cli, const char *word, struct error *err)
+{
+    cleanup_with(project_clear) struct project project = {.path = NULL};
+    return project_load(cli, word, &project, err);
+}
+
+static int register_one(struct cli *cli, const char *word, enum source_prune prune, char **ret_path,
+    struct error *err)
+{
+    cleanup_free char *path = NULL;
+    bool is_directory;
+    int rc = watched_path(word, &path, &is_directory, err);
+    if (rc < 0 || (rc = watched_check(path, err)) < 0 ||
+        (!is_directory && (rc = check_file(cli, word, err)) != 0)) {
+        return rc;
+    }
+    struct source_record *record = source_record_new(path, clock_wall_ms(clock_system()));
+    record->is_directory = is_directory;
+    record->prune = prune;
+    rc = write_registration(cli, record, err);
+    source_record_free(record);
+    if (rc == 0) {
+        *ret_path = TAKE_PTR(path);
+    }
+    return rc;
+}
+
+static int follow_one(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err)
+{
+    int rc = watched_settle(cli, path, timeout_ms, err);
+    if (rc == 0 && !output_is_data(cli)) {
+        cleanup_buf struct buf shown = BUF_INIT(0);
+        text_add_printable(&shown, path, strlen(path));
+        printf("%s: watched\n", buf_str(&shown));
+    }
+    return rc;
+}
+
+static int watch_all(struct cli *cli, const struct watch_values *values,
+    const struct arg_texts *words, struct texts *paths, struct error *err)
+{
+    enum source_prune prune;
+    int64_t timeout_ms = values->follow.timeout_ms;
+    int rc = prune_parse(values->prune, &prune, err);
+    if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
+        return rc;
+    }
+    for (size_t i = 0; rc == 0 && (i < words->count || i == 0); i++) {
+        cleanup_free char *path = NULL;
+        rc = register_one(
+            cli, words->count ? words->items[i] : values->file, prune, &path, err);
+        if (rc == 0) {
+            texts_add(paths, path);
+        }
+    }
+    if (paths->count > 0) {
+        ring(cli);
+    }
+    if (rc != 0 || (rc = cli_ensure_controller(cli, err)) < 0) {
+        return rc;
+    }
+    for (size_t i = 0; rc == 0 && !values->follow.is_detached && i < paths->count; i++) {
+        rc = follow_one(cli, paths->items[i], &timeout_ms, err);
+    }
+    return rc;
+}
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+{
+    const struct watch_values *watch = values;
+    cleanup_with(texts_clear) struct texts paths = {.count = 0};
+    if (words->count > 0 && watch->file) {
+        return error_set(err, ERR_USAGE, "watch: name the file once, with or without --file");
+    }
+    if (watch->lists) {
+        return words->count > 0 ? error_set(err, ERR_USAGE, "watch --list takes no names")
+                                : watch_list(cli, NULL, err);
+    }
+    int rc = watch_all(cli, watch, words, &paths, err);
+    return rc == 0 && output_is_data(cli) ? watch_list(cli, &paths, err) : rc;
+}
+
+const struct command command_watch = {
+    .name = "watch",
+    .summary = "Apply a VMFile after every change of it",
+    .usage = "[OPTIONS] [PATH...]",
+    .details = "vmctld then does what `vmctl apply` does whenever the VMFile, or a script, key or\n"
+               "other file that it names, is saved: new VMs are created and stay off (with\n"
+               "`vmctl up --watch` they are started), what needs a restart or a new disk is told\n"
+               "and waits for your word. A directory stands for every *.kdl in it that is a\n"
+               "VMFile. A broken file changes nothing, its VMs say SourceInvalid; VMs outlive a\n"
+               "file that goes. A VM taken out of the file is left alone without --prune.",
+    .examples = "  vmctl watch                     ./VMFile.kdl\n"
+                "  vmctl watch ~/vms --prune=stop  all VMFiles of a directory\n"
+                "  vmctl watch --list\n"
+                "  vmctl unwatch",
+    .options = options,
+    .values_size = sizeof(struct watch_values),
+    .defaults = &defaults,
+    .run = run,
+};

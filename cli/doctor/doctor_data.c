@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/doctor/doctor.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/wait/controller_process.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/mem.h"
+#include "store/bell.h"
+#include "store/store.h"
+
+/* "web, db"; names of directories may hold anything. */
+static void add_name(struct buf *names, const char *name)
+{
+    buf_add_str(names, names->len ? ", " : "");
+    text_add_printable(names, name, strlen(name));
+}
+
+/* ---- the directory ---- */
+
+static void check_directory(struct doctor *doctor)
+{
+    const char *dir = doctor->cli->places.data_dir;
+    struct stat st;
+    if (stat(dir, &st) < 0 || access(dir, R_OK | W_OK | X_OK) != 0) {
+        doctor_add(doctor, "data-dir", DOCTOR_FAIL, "choose another one: --data-dir DIR",
+            "'%s' cannot be written: %s", dir, strerror(errno));
+    } else if (st.st_uid != geteuid() || (st.st_mode & 077)) {
+        cleanup_free char *help = mem_printf("chown %u '%s' && chmod 700 '%s'",
+            (unsigned)geteuid(), dir, dir);
+        doctor_add(doctor, "data-dir", DOCTOR_WARN, help,
+            "'%s' is open to others (owner %u, mode %04o): it holds keys and disks", dir,
+            (unsigned)st.st_uid, (unsigned)st.st_mode & 07777);
+    } else {
+        doctor_add(doctor, "data-dir", DOCTOR_OK, NULL, "%s", dir);
+    }
+}
+
+static void check_space(struct doctor *doctor)
+{
+    enum { LITTLE_MIB = 4096, NONE_MIB = 256 };
+    struct statvfs fs;
+    if (statvfs(doctor->cli->places.data_dir, &fs) < 0) {
+        doctor_add(doctor, "disk", DOCTOR_WARN, NULL, "cannot tell its free space: %s",
+            strerror(errno));
+        return;
+    }
+    unsigned long long free_mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
+    enum doctor_verdict verdict = free_mib < NONE_MIB ? DOCTOR_FAIL
+        : free_mib < LITTLE_MIB                       ? DOCTOR_WARN
+                                                      : DOCTOR_OK;
+    doctor_add(doctor, "disk", verdict,
+        verdict == DOCTOR_OK ? NULL : "remove images that no VM needs: vmctl image prune",
+        "%llu MB free for images and disks", free_mib);
+}
+
+static void check_inotify(struct doctor *doctor)
+{
+    struct error err = {.code = ERR_NONE};
+    struct bell_watch bell = {.fd = -1, .wd = -1};
+    if (bell_watch_open(&bell, &doctor->cli->places, BELL_STATUS, &err) < 0) {
+        doctor_add(doctor, "inotify", DOCTOR_WARN,
+            "allow more: sudo sysctl fs.inotify.max_user_instances=1024",
+            "exhausted, so changes are noticed later: %s", err.message);
+    } else {
+        doctor_add(doctor, "inotify", DOCTOR_OK, NULL, "changes are noticed at once");
+    }
+    bell_watch_close(&bell);
+}
+
+/* ---- store and controller ---- */
+
+/* The whole of it is read once. */
+static int check_store(struct doctor *doctor, struct vm_list *ret)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf damaged = BUF_INIT(0);
+    int rc = cli_open_store(doctor->cli, &err);
+    if (rc < 0 || (rc = store_list(doctor->cli->store, ret, &err)) < 0) {
+        doctor_add(doctor, "store", DOCTOR_FAIL, error_help_text(&err), "%s", err.message);
+        return rc;
+    }
+    for (size_t i = 0; i < ret->count; i++) {
+        if (ret->records[i].is_damaged) {
+            add_name(&damaged, ret->records[i].name);
+        }
+    }
+    if (damaged.len > 0) {
+        doctor_add(doctor, "store", DOCTOR_FAIL, "destroy them: vmctl destroy VM",
+            "records that cannot be read: %s", buf_str(&damaged));
+    } else {
+        doctor_add(doctor, "store", DOCTOR_OK, NULL, "%zu VMs", ret->count);
+    }
+    return 0;
+}
+
+static void check_controller(struct doctor *doctor)
+{
+    struct controller_process process = {.pid = 0};
+    struct error err = {.code = ERR_NONE};
+    if (!controller_is_running(doctor->cli)) {
+        doctor_add(doctor, "controller", DOCTOR_OK, NULL, "not running; started when it is needed");
+    } else if (controller_find(doctor->cli, &process, &err) < 0 || process.pid == 0) {
+        doctor_add(doctor, "controller", DOCTOR_WARN, "look again: vmctl controller status",
+            "runs, but it is not known which process it is");
+    } else if (!text_eq(process.version, VMCTL_VERSION)) {
+        doctor_add(doctor, "controller", DOCTOR_WARN,
+            "replace it, VMs keep running: vmctl controller stop",
+            "pid %d is version %s, and this vmctl %s", (int)process.pid, process.version,
+            VMCTL_VERSION);
+    } else {
+        doctor_add(doctor, "controller", DOCTOR_OK, NULL, "pid %d, version %s", (int)process.pid,
+            process.version);
+    }
+}
+
+/* ---- VMs ---- */
+
+static void check_stalled(struct doctor *doctor, const struct vm_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct vm_record *record = &list->records[i];
+        const struct vm_status *status = record->status;
+        if (!record->desired || !status || !vm_status_is_true(status, CONDITION_STALLED)) {
+            continue;
+        }
+        const char *message = status->trouble.message ? status->trouble.message
+                                                      : status->conditions[CONDITION_STALLED].message;
+        cleanup_free char *help = mem_printf("vmctl status %s", record->name);
+        doctor_add(doctor, "vms", DOCTOR_WARN, help, "'%s' cannot go on: %s", record->name,
+            message ? message : reason_name(status->conditions[CONDITION_STALLED].reason));
+    }
+}
+
+static bool is_known(const struct vm_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (text_eq(list->records[i].name, name) &&
+            (list->records[i].desired || list->records[i].is_damaged)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Calls `each` for every entry of a directory of the data directory; how many there are. */
+static size_t each_entry(struct doctor *doctor, const char *directory,
+    void (*each)(void *context, const char *name), void *context)
+{
+    cleanup_free char *path = places_path(&doctor->cli->places, directory);
+    DIR *dir = opendir(path);
+    size_t count = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        if (each) {
+            each(context, entry->d_name);
+        }
+        count++;
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count;
+}
+
+struct orphans {
+    const struct doctor *doctor;
+    const struct vm_list *list;
+    json_t *old; /* the original tool's registry, {name: …}; NULL: there is none */
+    struct buf living, dead, importable;
+};
+
+static json_t *read_old_registry(const struct doctor *doctor)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    cleanup_free char *path = places_path(&doctor->cli->places, "vms.json");
+    struct error ignored = {.code = ERR_NONE};
+    return fs_read_file(path, &text, &ignored) == 0 ? json_loadb(buf_str(&text), text.len, 0, NULL)
+                                                    : NULL;
+}
+
+static void look_at_directory(void *context, const char *name)
+{
+    struct orphans *orphans = context;
+    if (is_known(orphans->list, name)) {
+        return;
+    }
+    if (json_object_get(orphans->old, name)) {
+        add_name(&orphans->importable, name);
+        return;
+    }
+    cleanup_free char *lock = places_vm(&orphans->doctor->cli->places, name, VM_ALIVE_LOCK);
+    add_name(lockfile_is_held(lock) ? &orphans->living : &orphans->dead, name);
+}
+
+static void check_orphans(struct doctor *doctor, const struct vm_list *list)
+{
+    struct orphans orphans = {
+        .doctor = doctor, .list = list, .old = read_old_registry(doctor)};
+    (void)each_entry(doctor, "vms", look_at_directory, &orphans);
+    if (orphans.living.len > 0) {
+        doctor_add(doctor, "orphans", DOCTOR_WARN,
+            "`vmctl up` of its VMFile starts one anew on its disk; to end one: qmp.sock in vms/NAME",
+            "processes of VMs without a record, left alone: %s", buf_str(&orphans.living));
+    }
+    if (orphans.dead.len > 0) {
+        doctor_add(doctor, "orphans", DOCTOR_WARN,
+            "a starting controller moves them to quarantine/: vmctl controller start",
+            "directories without a record: %s", buf_str(&orphans.dead));
+    }
+    if (orphans.importable.len > 0) {
+        doctor_add(doctor, "orphans", DOCTOR_WARN, "take them over: vmctl import",
+            "VMs of the original vmctl: %s", buf_str(&orphans.importable));
+    }
+    if (orphans.living.len + orphans.dead.len + orphans.importable.len == 0) {
+        doctor_add(doctor, "orphans", DOCTOR_OK, NULL, "none");
+    }
+    buf_clear(&orphans.living);
+    buf_clear(&orphans.dead);
+    buf_clear(&orphans.importable);
+    json_decref(orphans.old);
+}
+
+static void check_leftovers(struct doctor *doctor)
+{
+    size_t n_quarantined = each_entry(doctor, "quarantine", NULL, NULL);
+    size_t n_trash = each_entry(doctor, "trash", NULL, NULL);
+    cleanup_free char *quarantine = places_path(&doctor->cli->places, "quarantine");
+    if (n_quarantined > 0) {
+        cleanup_free char *help = mem_printf("look at them, and remove them: ls %s", quarantine);
+        doctor_add(doctor, "quarantine", DOCTOR_WARN, help,
+            "%zu directories that had no record", n_quarantined);
+    }
+    if (n_trash > 0 && !controller_is_running(doctor->cli)) {
+        doctor_add(doctor, "trash", DOCTOR_WARN,
+            "a starting controller clears it: vmctl controller start",
+            "%zu deletions were not finished", n_trash);
+    }
+}
+
+void doctor_check_data(struct doctor *doctor)
+{
+    cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
+    check_directory(doctor);
+    check_space(doctor);
+    check_inotify(doctor);
+    bool is_readable = check_store(doctor, &list) == 0;
+    check_controller(doctor);
+    if (is_readable) {
+        check_stalled(doctor, &list);
+        check_orphans(doctor, &list);
+    }
+    check_leftovers(doctor);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/request/power.h"
+
+#include "cli/cli.h"
+#include "cli/request/request.h"
+#include "cli/request/targets.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+const struct arg_option power_options[] = {
+    OPTION_FILE(struct power_values, 'f'),
+    OPTION_NAME(struct power_values),
+    OPTION_ALL(struct power_values),
+    OPTIONS_FOLLOW(struct power_values),
+    OPTIONS_END,
+};
+
+const struct power_values power_defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+static int check_each(struct cli *cli, const struct power_command *command,
+    const struct targets *targets, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; command->check && rc == 0 && i < targets->count; i++) {
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        rc = store_get(cli->store, targets->names[i], &record, err);
+        if (rc == 0) {
+            rc = command->check(&record, err);
+        }
+    }
+    return rc;
+}
+
+int power_run(struct cli *cli, const struct power_command *command,
+    const struct power_values *values, const struct arg_texts *words, struct error *err)
+{
+    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    int rc = targets_find(cli, &values->which, words, &targets, err);
+    if (rc != 0 || (rc = check_each(cli, command, &targets, err)) < 0) {
+        return rc;
+    }
+    cleanup_with(ask_clear) struct ask ask = {
+        .goal = command->goal,
+        .begun = command->begun,
+        .done = command->done,
+        .shows_provision = command->shows_provision,
+    };
+    ask_init(&ask, &targets, &command->wish);
+    return ask_carry_out(cli, &ask, &values->follow, err);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The VMFile a command works on: --file, else $VMCTL_FILE, else ./VMFile.kdl. */
+#pragma once
+
+#include "store/source/vmfile_load.h"
+
+struct cli;
+struct error;
+
+struct project {
+    char *path; /* absolute: what the VMs' desired records have as their source */
+    struct vmfile *file; /* borrowed from `load` */
+    struct vmfile_load load;
+};
+
+/*
+ * The absolute path of the VMFile, whether or not there is one: its directory with symbolic links
+ * resolved, so that one file has one name however it is reached. -ERR_VMFILE_NOT_FOUND when even
+ * the directory is missing, -ERR_IO when that cannot be told. free() it.
+ */
+int project_path(const char *file_option, char **ret, struct error *err);
+
+/*
+ * Finds, reads and parses. 0, or what a command's run() is to return: a negative error, or the exit
+ * status 2 when the file is invalid and all that is wrong with it was printed.
+ */
+int project_load(
+    const struct cli *cli, const char *file_option, struct project *ret, struct error *err);
+void project_clear(struct project *project);
+
+/* NULL: the file has no such VM. */
+const struct vm_spec *project_find_vm(const struct project *project, const char *name);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/request/run_vms.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cli/request/free_port.h"
+#include "cli/request/project.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "store/desired/change.h"
+
+/* Cut where it would be too long: the suffix tells it apart. */
+static char *new_name(const char *name, const char *suffix)
+{
+    int room = SPEC_NAME_MAX - (int)strlen(suffix) - 1;
+    return mem_printf("%.*s-%s", room, name, suffix);
+}
+
+static void rename_all(struct vm_spec *spec, const char *suffix)
+{
+    cleanup_free char *name = spec->name;
+    spec->name = new_name(name, suffix);
+    for (size_t i = 0; i < spec->n_depends_on; i++) {
+        cleanup_free char *dependency = spec->depends_on[i];
+        spec->depends_on[i] = new_name(dependency, suffix);
+    }
+}
+
+static void choose_ports(struct vm_spec *spec, uint32_t *cursor)
+{
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        struct spec_forward *forward = &spec->network.forwards[i];
+        forward->host_port = free_port_next(forward->protocol, cursor);
+    }
+}
+
+int temporary_make(const struct project *project, const char *name, const char *suffix,
+    bool keeps_ports, struct temporary *ret, struct error *err)
+{
+    uint32_t cursor = 0;
+    cleanup_with(targets_clear) struct targets originals = {.count = 0};
+    cleanup_with(temporary_clear) struct temporary made = {.specs = NULL};
+    (void)!getrandom(&cursor, sizeof(cursor), 0); /* jobs that begin at once seldom meet */
+    targets_add(&originals, name);
+    targets_add_dependencies(project, &originals);
+    made.specs = mem_calloc(originals.count, sizeof(*made.specs));
+    for (size_t i = 0; i < originals.count; i++) {
+        struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.names[i]));
+        rename_all(spec, suffix);
+        if (!keeps_ports) {
+            choose_ports(spec, &cursor);
+        }
+        targets_add(&made.names, spec->name);
+        made.specs[i] = spec;
+        int rc = wish_read_files(spec, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    *ret = made;
+    made = (struct temporary){.specs = NULL};
+    return 0;
+}
+
+void temporary_clear(struct temporary *temporary)
+{
+    for (size_t i = 0; i < temporary->names.count; i++) {
+        vm_spec_free(temporary->specs[i]);
+    }
+    free(TAKE_PTR(temporary->specs));
+    targets_clear(&temporary->names);
+}

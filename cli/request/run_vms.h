@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * VMs made from a VMFile's for one job, beside those that `up` makes: `web` becomes `web-run-a1b2`,
+ * so any number of jobs run at once from one file. What a VM depends on comes along under the same
+ * suffix. Their forwards lead from free ports of the host, unless the VMFile's are asked for. They belong to no VMFile (no `up` or `down` touches them) and, with an owner, go with it.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "cli/request/targets.h"
+#include "specs/vm/vm_spec.h"
+
+struct error;
+struct project;
+
+struct temporary {
+    struct vm_spec **specs; /* named anew, in the order of `names`; the VM meant is the first */
+    struct targets names;
+};
+
+/* Copies the VM of the project and those it depends on, with their files read; suffix "run-a1b2". */
+int temporary_make(const struct project *project, const char *name, const char *suffix,
+    bool keeps_ports, struct temporary *ret, struct error *err);
+void temporary_clear(struct temporary *temporary);

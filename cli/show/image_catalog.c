@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/image_catalog.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/show/image_header.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/image/image_request.h"
+#include "store/store.h"
+
+static json_t *array_of(json_t *image, const char *key)
+{
+    return json_object_get(image, key);
+}
+
+static bool array_has(const json_t *array, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        if (text_eq(json_string_value(json_array_get(array, i)), text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *find_digest(const json_t *catalog, const char *sha256)
+{
+    for (size_t i = 0; sha256 && i < json_array_size(catalog); i++) {
+        json_t *image = json_array_get(catalog, i);
+        if (text_eq(json_text(image, "sha256"), sha256)) {
+            return image;
+        }
+    }
+    return NULL;
+}
+
+/* ---- files ---- */
+
+static void add_image(const struct cli *cli, json_t *catalog, const char *file_name)
+{
+    struct error ignored = {.code = ERR_NONE}; /* listed all the same */
+    struct stat st;
+    cleanup_free char *sha256 = mem_strndup(file_name, DIGEST_SIZE - 1);
+    cleanup_free char *path = places_image(&cli->places, sha256);
+    json_t *image = json_object();
+    json_put_text(image, "sha256", sha256);
+    json_put_text(image, "path", path);
+    json_put_int(image, "size", stat(path, &st) == 0 ? st.st_size : 0);
+    json_put(image, "names", json_array());
+    json_put(image, "urls", json_array());
+    json_put(image, "usedBy", json_array());
+    (void)image_header_read(path, image, &ignored);
+    (void)json_array_append_new(catalog, image);
+}
+
+/* Names are links to "<sha256>.qcow2" (reconcilers/image/image_file.h). */
+static void add_name(json_t *catalog, int dir_fd, const char *name)
+{
+    char target[DIGEST_SIZE + 32];
+    ssize_t n = readlinkat(dir_fd, name, target, sizeof(target) - 1);
+    if (n < DIGEST_SIZE || !image_name_is_valid(name)) {
+        return;
+    }
+    target[n] = '\0';
+    cleanup_free char *sha256 = mem_strndup(target, DIGEST_SIZE - 1);
+    json_t *image = find_digest(catalog, sha256);
+    if (image && image_file_name_is_valid(target)) {
+        (void)json_array_append_new(array_of(image, "names"), json_string(name));
+    }
+}
+
+static void read_files(const struct cli *cli, json_t *catalog)
+{
+    cleanup_free char *path = places_path(&cli->places, "images");
+    DIR *dir = opendir(path);
+    if (!dir) {
+        return; /* nothing was ever pulled */
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (image_file_name_is_valid(entry->d_name)) {
+            add_image(cli, catalog, entry->d_name);
+        }
+    }
+    rewinddir(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        add_name(catalog, dirfd(dir), entry->d_name);
+    }
+    closedir(dir);
+}
+
+/* ---- the store ---- */
+
+static int read_urls(struct cli *cli, const json_t *catalog, struct error *err)
+{
+    cleanup_json json_t *records = NULL;
+    const char *key;
+    json_t *record;
+    int rc = store_list_json(cli->store, STORE_IMAGES, &records, err);
+    if (rc < 0) {
+        return rc;
+    }
+    json_object_foreach (records, key, record) {
+        json_t *image = find_digest(catalog, json_text(record, "sha256"));
+        if (image && text_starts_with(key, "url:") && json_text(record, "url")) {
+            (void)json_array_append(array_of(image, "urls"), json_object_get(record, "url"));
+            json_put_text(image, "downloadedAt", json_text(record, "downloadedAt"));
+        }
+    }
+    return 0;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return a && b && stat(a, &first) == 0 && stat(b, &second) == 0 &&
+        first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+static bool uses(const struct vm_record *vm, json_t *image)
+{
+    const char *base = vm->status ? vm->status->prepared.image_path : NULL;
+    const struct spec_image *wanted = vm->desired ? &vm->desired->spec->image : NULL;
+    bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
+        (array_has(array_of(image, "urls"), wanted->location) ||
+            text_eq(wanted->sha256, json_text(image, "sha256")));
+    return is_wanted || is_same_file(base, json_text(image, "path"));
+}
+
+static int read_users(struct cli *cli, const json_t *catalog, struct error *err)
+{
+    cleanup_with(vm_list_clear) struct vm_list vms = {.count = 0};
+    int rc = store_list(cli->store, &vms, err);
+    for (size_t i = 0; i < vms.count; i++) {
+        for (size_t k = 0; k < json_array_size(catalog); k++) {
+            json_t *image = json_array_get(catalog, k);
+            if (uses(&vms.records[i], image)) {
+                json_t *name = json_string(vms.records[i].name);
+                (void)json_array_append_new(array_of(image, "usedBy"), name);
+            }
+        }
+    }
+    return rc;
+}
+
+/* ---- what it is called ---- */
+
+static char *last_component(const char *url)
+{
+    cleanup_free char *path = mem_strndup(url, strcspn(url, "?#"));
+    for (size_t n = strlen(path); n > 0 && path[n - 1] == '/';) {
+        path[--n] = '\0';
+    }
+    const char *slash = strrchr(path, '/');
+    return mem_strdup(slash && slash[1] ? slash + 1 : path);
+}
+
+static void set_name(json_t *image)
+{
+    const char *name = json_string_value(json_array_get(array_of(image, "names"), 0));
+    const char *url = json_string_value(json_array_get(array_of(image, "urls"), 0));
+    cleanup_free char *shown = name ? mem_strdup(name)
+        : url                       ? last_component(url)
+                                    : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
+    json_put_text(image, "name", shown);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
+}
+
+static int compare_images(const void *a, const void *b)
+{
+    const json_t *first = *(json_t *const *)a, *second = *(json_t *const *)b;
+    int order = strcmp(json_text(first, "name"), json_text(second, "name"));
+    return order ? order : strcmp(json_text(first, "sha256"), json_text(second, "sha256"));
+}
+
+/* A new array of the same elements in order. */
+static json_t *sorted(const json_t *array, int (*compare)(const void *a, const void *b))
+{
+    size_t count = json_array_size(array);
+    cleanup_free json_t **items = mem_calloc(count, sizeof(json_t *));
+    json_t *result = json_array();
+    for (size_t i = 0; i < count; i++) {
+        items[i] = json_array_get(array, i);
+    }
+    if (count > 0) {
+        qsort(items, count, sizeof(json_t *), compare);
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append(result, items[i]);
+    }
+    return result;
+}
+
+static json_t *finish(const json_t *catalog)
+{
+    for (size_t i = 0; i < json_array_size(catalog); i++) {
+        json_t *image = json_array_get(catalog, i);
+        json_put(image, "names", sorted(array_of(image, "names"), compare_texts));
+        json_put(image, "urls", sorted(array_of(image, "urls"), compare_texts));
+        set_name(image);
+    }
+    return sorted(catalog, compare_images);
+}
+
+int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
+{
+    cleanup_json json_t *catalog = json_array();
+    int rc = cli_open_store(cli, err);
+    if (rc < 0) {
+        return rc;
+    }
+    read_files(cli, catalog);
+    rc = read_urls(cli, catalog, err);
+    if (rc == 0) {
+        rc = read_users(cli, catalog, err);
+    }
+    if (rc == 0) {
+        *ret = finish(catalog);
+    }
+    return rc;
+}
+
+/* ---- finding ---- */
+
+static bool is_called(json_t *image, const char *word)
+{
+    return text_eq(json_text(image, "name"), word) || array_has(array_of(image, "names"), word);
+}
+
+static bool has_digest(const json_t *image, const char *word)
+{
+    const char *digits = text_starts_with(word, "sha256:") ? word + strlen("sha256:") : word;
+    return strlen(digits) >= IMAGE_DIGEST_SHOWN &&
+        text_starts_with(json_text(image, "sha256"), digits);
+}
+
+int image_catalog_find(
+    const json_t *catalog, const char *word, const json_t **ret, struct error *err)
+{
+    const json_t *found = NULL;
+    for (size_t i = 0; i < json_array_size(catalog); i++) {
+        json_t *image = json_array_get(catalog, i);
+        if (!is_called(image, word) && !has_digest(image, word)) {
+            continue;
+        }
+        if (found) {
+            (void)error_set(err, ERR_USAGE, "several images are called '%s'", word);
+            return error_help(err, "name one by its digest: vmctl image list -o wide");
+        }
+        found = image;
+    }
+    if (!found) {
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "there is no image '%s' in the cache", word);
+        return error_help(err, "see what there is: vmctl image list");
+    }
+    *ret = found;
+    return 0;
+}

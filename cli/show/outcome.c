@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/outcome.h"
+
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/text.h"
+
+enum { VALUE_MAX = 60 };
+
+bool outcome_needs(const struct spec_diff *diff, enum disposition disposition)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        if (diff->changes[i].disposition == disposition) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Some values are whole JSON objects: their beginning does. */
+static void add_value(struct buf *out, const char *value)
+{
+    size_t n = strlen(value), shown = n < VALUE_MAX ? n : VALUE_MAX;
+    while (shown < n && shown > 0 && ((unsigned char)value[shown] & 0xc0) == 0x80) {
+        shown--;
+    }
+    text_add_printable(out, value, shown);
+    buf_add_str(out, shown < n ? "…" : "");
+}
+
+/* A set of dispositions. */
+enum {
+    LIVE = 1 << DISPOSITION_LIVE,
+    START = 1 << DISPOSITION_START,
+    RESTART = 1 << DISPOSITION_RESTART,
+};
+
+static bool is_in(const struct spec_change *change, unsigned set)
+{
+    return set >> change->disposition & 1;
+}
+
+static void add_changes(struct buf *out, const struct spec_diff *diff, unsigned set)
+{
+    bool is_first = true;
+    for (size_t i = 0; i < diff->count; i++) {
+        const struct spec_change *change = &diff->changes[i];
+        if (!is_in(change, set)) {
+            continue;
+        }
+        buf_printf(out, "%s%s ", is_first ? "" : ", ", change->field);
+        add_value(out, change->before);
+        buf_add_str(out, " -> ");
+        add_value(out, change->after);
+        is_first = false;
+    }
+}
+
+static void add_line(
+    struct buf *out, const struct outcome_view *view, const char *when, unsigned set)
+{
+    const struct spec_diff *diff = &view->outcome->diff;
+    bool is_any = false;
+    for (size_t i = 0; i < diff->count; i++) {
+        is_any = is_any || is_in(&diff->changes[i], set);
+    }
+    if (is_any) {
+        buf_printf(out, "%s: configured%s: ", view->name, when);
+        add_changes(out, diff, set);
+        buf_add_char(out, '\n');
+    }
+}
+
+/* Changes that need nothing more than what happens anyway. */
+static void add_configured(struct buf *out, const struct outcome_view *view)
+{
+    if (view->has_instance && !view->is_restarting && !view->is_recreating) {
+        add_line(out, view, " (live)", LIVE);
+    } else if (view->stays_off) {
+        add_line(out, view, "", LIVE);
+        add_line(out, view, " (at next start)", START);
+    } else {
+        add_line(out, view, "", LIVE | START | RESTART);
+    }
+}
+
+bool outcome_waits(const struct outcome_view *view, enum disposition disposition)
+{
+    return disposition == DISPOSITION_RECREATE
+        ? !view->is_recreating
+        : disposition == DISPOSITION_RESTART && view->has_instance && !view->is_restarting &&
+            !view->is_recreating;
+}
+
+const char *outcome_drift(const struct outcome_view *view, enum disposition disposition)
+{
+    static const enum reason reasons[DISPOSITION_COUNT_] = {
+        [DISPOSITION_RESTART] = REASON_RESTART_REQUIRED,
+        [DISPOSITION_RECREATE] = REASON_RECREATE_REQUIRED,
+    };
+    bool has_drifted = reasons[disposition] != REASON_NONE && view->drift == reasons[disposition];
+    if (!has_drifted || !outcome_waits(view, disposition) ||
+        outcome_needs(view->pending, disposition)) {
+        return NULL;
+    }
+    return view->drift_message ? view->drift_message : reason_name(view->drift);
+}
+
+static void add_waiting(struct buf *out, const struct outcome_view *view,
+    enum disposition disposition, const char *how)
+{
+    const char *drift = outcome_drift(view, disposition);
+    bool waits = outcome_waits(view, disposition) && outcome_needs(view->pending, disposition);
+    if (!waits && !drift) {
+        return;
+    }
+    buf_printf(out, "%s: %s required: ", view->name, disposition_name(disposition));
+    if (drift) {
+        text_add_printable(out, drift, strlen(drift));
+    } else {
+        add_changes(out, view->pending, 1U << disposition);
+    }
+    buf_printf(out, " (%s)\n", how);
+}
+
+static void add_steps(struct buf *out, const struct outcome_view *view)
+{
+    bool is_changed = outcome_needs(&view->outcome->diff, DISPOSITION_PROVISION);
+    if (view->is_provisioning) {
+        return;
+    }
+    if (view->left_out_from && !view->stays_off) {
+        buf_printf(out, "%s: provision steps left out from step %u on (run them: vmctl up --name %s)\n",
+            view->name, view->left_out_from, view->name);
+    } else if (is_changed && view->stays_off) {
+        buf_printf(out, "%s: provision steps changed (run them: vmctl up --name %s)\n", view->name,
+            view->name);
+    } else if (is_changed) {
+        buf_printf(out, "%s: provision steps changed (run them: vmctl provision --name %s)\n",
+            view->name, view->name);
+    }
+}
+
+static void add_required(struct buf *out, const struct outcome_view *view)
+{
+    add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
+    add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; erases the disk");
+    add_steps(out, view);
+}
+
+static const char *headline(const struct outcome_view *view)
+{
+    switch (view->outcome->result) {
+    case WISH_CREATED:
+        return "created";
+    case WISH_STARTED:
+        return "started";
+    case WISH_STOPPED:
+        return "stopped";
+    case WISH_RESTARTED:
+        return "restarted";
+    case WISH_RECREATED:
+        return "recreated";
+    case WISH_DELETED:
+        return "deleted";
+    case WISH_REQUESTED:
+        return view->is_provisioning ? "provisioning again"
+            : view->taken_up_from    ? "provisioning what was left out"
+                                     : "trying again";
+    default:
+        return NULL;
+    }
+}
+
+void outcome_describe(struct buf *out, const struct outcome_view *view)
+{
+    size_t before = out->len;
+    const char *head = headline(view);
+    if (head) {
+        buf_printf(out, "%s: %s\n", view->name, head);
+    }
+    add_configured(out, view);
+    add_required(out, view);
+    if (out->len == before) {
+        buf_printf(out, "%s: %s\n", view->name,
+            view->outcome->result == WISH_CONFIGURED ? "configured" : "unchanged");
+    }
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/output.h"
+
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/show/yaml.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/vm/spec_diff.h"
+#include "store/store.h"
+
+bool output_is_data(const struct cli *cli)
+{
+    return cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML;
+}
+
+json_t *output_of_vm(const struct vm_record *record)
+{
+    struct desired_summary desired = {.generation = 0};
+    struct status_summary status = {.pid = 0};
+    json_t *json = json_object();
+    json_put_text(json, "name", record->name);
+    if (record->desired) {
+        desired_summary_of(record->desired, &desired);
+        json_put(json, "desired", vm_desired_to_json(record->desired));
+    }
+    if (record->status) {
+        status_summary_of(record->status, &status);
+        json_put(json, "status", vm_status_to_json(record->status));
+    }
+    json_put_text(json, "state", vm_display_book_state(&desired, &status));
+    json_put_text(json, "display", vm_display_word(&desired, &status));
+    json_put_flag(json, "ready", status.is_ready);
+    return json;
+}
+
+static void put_value(json_t *json, const char *key, json_t *value)
+{
+    json_put(json, key, value ? json_incref(value) : json_null());
+}
+
+json_t *output_of_change(const struct spec_change *change)
+{
+    json_t *json = json_object();
+    json_put_text(json, "field", change->field);
+    put_value(json, "old", change->before_value);
+    put_value(json, "new", change->after_value);
+    json_put_text(json, "disposition", disposition_name(change->disposition));
+    return json;
+}
+
+void output_print(const struct cli *cli, const json_t *value)
+{
+    if (cli->output == OUTPUT_YAML) {
+        cleanup_buf struct buf out = BUF_INIT(0);
+        yaml_add(&out, value);
+        fputs(buf_str(&out), stdout);
+        return;
+    }
+    cleanup_free char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    printf("%s\n", text ? text : "null");
+}
+
+void output_print_next(const struct cli *cli, const json_t *value)
+{
+    if (cli->output == OUTPUT_YAML) {
+        puts("---");
+        output_print(cli, value);
+        return;
+    }
+    cleanup_free char *text = json_canonical(value);
+    puts(text);
+}

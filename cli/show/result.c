@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/result.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/show/outcome.h"
+#include "cli/show/output.h"
+#include "cli/wait/follow.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+#include "specs/vm/spec_diff.h"
+#include "specs/vmfile/vmfile.h"
+#include "store/desired/change.h"
+
+/* Messages may hold what a guest or a server sent. */
+static void put_printable(json_t *json, const char *key, const char *text)
+{
+    cleanup_buf struct buf shown = BUF_INIT(0);
+    text_add_printable(&shown, text, strlen(text));
+    json_put_text(json, key, buf_str(&shown));
+}
+
+static json_t *error_to_json(const struct error *err)
+{
+    json_t *json = json_object();
+    json_put_text(json, "code", error_code_name(err->code));
+    put_printable(json, "message", err->message);
+    if (error_help_text(err)[0]) {
+        put_printable(json, "help", error_help_text(err));
+    }
+    return json;
+}
+
+/* ---- the document ---- */
+
+void answer_begin(struct cli *cli)
+{
+    if (output_is_data(cli) && !cli->answer) {
+        cli->answer = json_object();
+        json_put(cli->answer, "vms", json_array());
+    }
+}
+
+bool answer_is_open(const struct cli *cli)
+{
+    return cli->answer != NULL;
+}
+
+void answer_end(struct cli *cli, const struct error *err)
+{
+    if (!cli->answer) {
+        return;
+    }
+    if (err->code != ERR_NONE) {
+        answer_error(cli, err);
+    }
+    output_print(cli, cli->answer);
+    json_decref(cli->answer);
+    cli->answer = NULL;
+}
+
+void answer_error(const struct cli *cli, const struct error *err)
+{
+    if (cli->answer) {
+        json_put(cli->answer, "error", error_to_json(err));
+    }
+}
+
+void answer_forget_error(const struct cli *cli)
+{
+    if (cli->answer) {
+        (void)json_object_del(cli->answer, "error");
+    }
+}
+
+static enum error_code code_of(const struct vmfile_diagnostic *diagnostic)
+{
+    return diagnostic->is_syntax ? ERR_VMFILE_PARSE : ERR_VMFILE_INVALID;
+}
+
+void answer_invalid_file(const struct cli *cli, const struct vmfile *file)
+{
+    if (!cli->answer || file->n_diagnostics == 0) {
+        return;
+    }
+    struct error first = {.code = ERR_NONE};
+    (void)error_set(&first, code_of(&file->diagnostics[0]), "%s", file->diagnostics[0].message);
+    json_t *json = error_to_json(&first);
+    json_t *all = json_array();
+    for (size_t i = 0; i < file->n_diagnostics; i++) {
+        const struct vmfile_diagnostic *diagnostic = &file->diagnostics[i];
+        json_t *entry = json_object();
+        json_put_text(entry, "code", error_code_name(code_of(diagnostic)));
+        put_printable(entry, "message", diagnostic->message);
+        if (diagnostic->hint) {
+            put_printable(entry, "help", diagnostic->hint);
+        }
+        json_put_int(entry, "line", diagnostic->pos.line);
+        json_put_int(entry, "column", diagnostic->pos.column);
+        (void)json_array_append_new(all, entry);
+    }
+    json_put(json, "diagnostics", all);
+    json_put(cli->answer, "error", json);
+}
+
+/* ---- a VM of it ---- */
+
+/* Made when it is missing; borrowed. */
+static json_t *vm_of(const struct cli *cli, const char *name)
+{
+    json_t *vms = json_object_get(cli->answer, "vms"), *vm;
+    size_t i;
+    json_array_foreach (vms, i, vm) {
+        if (text_eq(json_text(vm, "name"), name)) {
+            return vm;
+        }
+    }
+    vm = json_object();
+    json_put_text(vm, "name", name);
+    json_put_text(vm, "result", "pending");
+    (void)json_array_append_new(vms, vm);
+    return vm;
+}
+
+static const char *outcome_word(enum wish_result result)
+{
+    static const char *const words[] = {
+        [WISH_UNCHANGED] = "unchanged",
+        [WISH_CREATED] = "created",
+        [WISH_STARTED] = "started",
+        [WISH_STOPPED] = "stopped",
+        [WISH_CONFIGURED] = "configured",
+        [WISH_RESTARTED] = "restarted",
+        [WISH_RECREATED] = "recreated",
+        [WISH_DELETED] = "deleted",
+        [WISH_REQUESTED] = "requested",
+    };
+    _Static_assert(ARRAY_LEN(words) == WISH_REQUESTED + 1, "every result has a word");
+    return words[result];
+}
+
+void answer_outcome(const struct cli *cli, const char *vm_name, const struct wish_outcome *outcome)
+{
+    if (!cli->answer) {
+        return;
+    }
+    json_t *vm = vm_of(cli, vm_name), *changes = json_array();
+    for (size_t i = 0; i < outcome->diff.count; i++) {
+        (void)json_array_append_new(changes, output_of_change(&outcome->diff.changes[i]));
+    }
+    json_put_text(vm, "outcome", outcome_word(outcome->result));
+    json_put(vm, "changes", changes);
+}
+
+/* A change of no single field. */
+static void add_drift(
+    json_t *waiting, const struct outcome_view *view, enum disposition disposition)
+{
+    const char *message = outcome_drift(view, disposition);
+    if (message) {
+        json_t *json = json_object();
+        json_put(json, "field", json_null());
+        json_put_text(json, "disposition", disposition_name(disposition));
+        put_printable(json, "message", message);
+        (void)json_array_append_new(waiting, json);
+    }
+}
+
+void answer_waiting(const struct cli *cli, const struct outcome_view *view)
+{
+    if (!cli->answer) {
+        return;
+    }
+    json_t *waiting = json_array();
+    for (size_t i = 0; i < view->pending->count; i++) {
+        const struct spec_change *change = &view->pending->changes[i];
+        if (outcome_waits(view, change->disposition)) {
+            (void)json_array_append_new(waiting, output_of_change(change));
+        }
+    }
+    for (int i = 0; i < DISPOSITION_COUNT_; i++) {
+        add_drift(waiting, view, (enum disposition)i);
+    }
+    json_put(vm_of(cli, view->name), "waiting", waiting);
+}
+
+void answer_result(const struct cli *cli, const char *vm_name, const char *result)
+{
+    if (cli->answer) {
+        json_put_text(vm_of(cli, vm_name), "result", result);
+    }
+}
+
+void answer_target(const struct cli *cli, const struct follow_target *target)
+{
+    static const char *const words[] = {
+        [GOAL_PENDING] = "pending",
+        [GOAL_REACHED] = "done",
+        [GOAL_FAILED] = "failed",
+    };
+    if (!cli->answer) {
+        return;
+    }
+    json_t *vm = vm_of(cli, target->name);
+    json_put_text(vm, "goal", goal_word(&target->goal));
+    json_put_text(vm, "result", words[target->result]);
+    (void)json_object_del(vm, "error");
+    if (target->error.code != ERR_NONE) {
+        json_put(vm, "error", error_to_json(&target->error));
+    }
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/vm_rows.h"
+
+#include <string.h>
+
+#include "cli/show/table.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/duration.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_status.h"
+#include "store/store.h"
+
+struct vm_row vm_row_of_summary(const struct vm_summary *vm)
+{
+    return (struct vm_row){
+        .name = vm->name,
+        .has_desired = vm->has_desired,
+        .is_damaged = vm->is_damaged,
+        .desired = vm->desired,
+        .status = vm->status,
+    };
+}
+
+struct vm_row vm_row_of_record(const struct vm_record *record)
+{
+    struct vm_row row = {
+        .name = record->name,
+        .has_desired = record->desired != NULL,
+        .is_damaged = record->is_damaged,
+    };
+    if (record->desired) {
+        desired_summary_of(record->desired, &row.desired);
+    }
+    if (record->status) {
+        status_summary_of(record->status, &row.status);
+        row.vnc = record->status->vnc;
+    }
+    return row;
+}
+
+const char *vm_row_state(const struct vm_row *row)
+{
+    if (row->is_deleted) {
+        return "Deleted";
+    }
+    if (row->is_damaged) {
+        return "Damaged";
+    }
+    return row->has_desired ? vm_display_word(&row->desired, &row->status) : "Orphaned";
+}
+
+enum { COLUMN_PID = 5, COLUMN_SSH, COLUMN_STATE, NARROW };
+
+void vm_rows_begin(struct table *table, bool is_wide)
+{
+    static const char *const columns[] = {"NAME", "BACKEND", "VCPUS", "MEM", "NETWORK", "PID",
+        "SSH", "STATE", "AGE", "RESTARTS", "VNC"};
+    size_t count = is_wide ? ARRAY_LEN(columns) : NARROW;
+    table_init(table, count);
+    for (size_t i = 0; i < count; i++) {
+        table_add(table, columns[i]);
+    }
+}
+
+void vm_rows_make_room(struct table *table)
+{
+    table_widen(table, COLUMN_PID, strlen("4194304")); /* proc(5): the largest pid */
+    table_widen(table, COLUMN_SSH, strlen("65535"));
+    table_widen(table, COLUMN_STATE, strlen("ImagePullBackOff"));
+}
+
+static void add_number_or_dash(struct table *table, unsigned long long number)
+{
+    if (number > 0) {
+        table_add_number(table, number);
+    } else {
+        table_add(table, "-");
+    }
+}
+
+static void add_spec(struct table *table, const struct vm_row *row)
+{
+    if (!row->has_desired || row->is_damaged) {
+        for (int i = 0; i < 4; i++) {
+            table_add(table, "?");
+        }
+        return;
+    }
+    table_add(table, backend_kind_name(row->desired.backend));
+    table_add_number(table, row->desired.vcpus);
+    table_add_number(table, row->desired.memory_mib);
+    table_add(table, network_mode_name(row->desired.network));
+}
+
+static void add_wide(struct table *table, const struct vm_row *row, int64_t now_ms)
+{
+    char age[DURATION_SIZE];
+    duration_format(now_ms - row->desired.created_ms, age);
+    table_add(table, row->has_desired && !row->is_damaged ? age : "?");
+    table_add_number(table, row->status.restart_count);
+    table_add(table, row->vnc ? row->vnc : "-");
+}
+
+/* As kubectl has it for nodes: "Ready,SchedulingDisabled". free() it. */
+static char *state_and_source(const struct vm_row *row)
+{
+    bool is_said = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
+    return mem_printf("%s%s%s", vm_row_state(row), is_said ? "," : "",
+        is_said ? reason_name(row->status.source) : "");
+}
+
+/* In the last column, where words may follow: when a crash loop goes on. */
+static void add_state(struct table *table, const struct vm_row *row, int64_t now_ms)
+{
+    cleanup_free char *state = state_and_source(row);
+    int64_t left_ms = row->status.not_before_ms - now_ms;
+    bool is_looping = text_eq(vm_row_state(row), reason_name(REASON_CRASH_LOOP_BACK_OFF));
+    char left[DURATION_SIZE];
+    if (!is_looping || left_ms <= 0) {
+        table_add(table, state);
+        return;
+    }
+    duration_format(left_ms, left);
+    cleanup_free char *cell = mem_printf("%s (next try in %s)", state, left);
+    table_add(table, cell);
+}
+
+void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms)
+{
+    bool has_process = row->status.pid > 0;
+    table_add(table, row->name);
+    add_spec(table, row);
+    add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
+    add_number_or_dash(table, has_process ? row->status.ssh_port : 0);
+    if (is_wide) {
+        cleanup_free char *state = state_and_source(row);
+        table_add(table, state);
+        add_wide(table, row, now_ms);
+    } else {
+        add_state(table, row, now_ms);
+    }
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The rows that `list` and `get` print, one a VM. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "specs/vm/vm_summary.h"
+
+struct table;
+struct vm_record;
+struct vm_summary;
+
+/* What a row is made of. The texts are borrowed from what it was made of. */
+struct vm_row {
+    const char *name;
+    bool has_desired;
+    bool is_damaged;
+    bool is_deleted; /* it was there before */
+    struct desired_summary desired;
+    struct status_summary status;
+    const char *vnc; /* of the wide rows; NULL: none */
+};
+
+struct vm_row vm_row_of_summary(const struct vm_summary *vm); /* knows no VNC address */
+struct vm_row vm_row_of_record(const struct vm_record *record);
+
+/* The STATE column's word. Static text. */
+const char *vm_row_state(const struct vm_row *row);
+
+/* table_init(), and the titles. The same `is_wide` for all of a table. */
+void vm_rows_begin(struct table *table, bool is_wide);
+/* Room for what VMs that do not run yet will have: a table that goes on stays in line. */
+void vm_rows_make_room(struct table *table);
+/* A narrow row tells of a crash loop when the next try is; now: wall clock. */
+void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/vm_text.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/show/events.h"
+#include "cli/show/table.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/duration.h"
+#include "specs/base/text.h"
+#include "specs/vm/propolis.h"
+#include "store/store.h"
+
+void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
+{
+    char text[2048];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    buf_printf(out, "%-12s ", label);
+    text_add_printable(out, text, strlen(text));
+    buf_add_char(out, '\n');
+}
+
+void vm_text_add_head(struct buf *out, const struct vm_record *record)
+{
+    const struct vm_desired *known = record->desired;
+    struct desired_summary desired = {.generation = 0};
+    struct status_summary status = {.pid = 0};
+    if (record->desired) {
+        desired_summary_of(record->desired, &desired);
+    }
+    if (record->status) {
+        status_summary_of(record->status, &status);
+    }
+    vm_text_field(out, "Name:", "%s", record->name);
+    vm_text_field(
+        out, "ID:", "%s", known ? known->uid : record->status ? record->status->uid : "-");
+    vm_text_field(out, "State:", "%s", vm_display_book_state(&desired, &status));
+    vm_text_field(out, "Status:", "%s",
+        record->desired ? vm_display_word(&desired, &status) : "Orphaned");
+}
+
+static void add_network(struct buf *out, const struct vm_spec *spec)
+{
+    const char *of = spec->network.mode == NETWORK_TAP ? spec->network.bridge
+        : spec->network.mode == NETWORK_VNIC           ? spec->network.vnic
+                                                       : NULL;
+    vm_text_field(out, "Network:", "%s%s%s%s", network_mode_name(spec->network.mode),
+        of ? " (" : "", of ? of : "", of ? ")" : "");
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        const struct spec_forward *forward = &spec->network.forwards[i];
+        vm_text_field(out, "Forward:", "127.0.0.1:%u -> %u/%s", forward->host_port,
+            forward->guest_port, forward_protocol_name(forward->protocol));
+    }
+}
+
+static void add_spec(struct buf *out, const struct vm_spec *spec)
+{
+    vm_text_field(out, "Backend:", "%s", backend_kind_name(spec->backend));
+    if (spec->max_vcpus > spec->vcpus) {
+        vm_text_field(out, "vCPUs:", "%u (up to %u)", spec->vcpus, spec->max_vcpus);
+    } else {
+        vm_text_field(out, "vCPUs:", "%u", spec->vcpus);
+    }
+    if (spec->max_memory_mib > spec->memory_mib) {
+        vm_text_field(
+            out, "Memory:", "%u MB (up to %u)", spec->memory_mib, spec->max_memory_mib);
+    } else {
+        vm_text_field(out, "Memory:", "%u MB", spec->memory_mib);
+    }
+    if (spec->disk_gib) {
+        vm_text_field(out, "Disk:", "%u GB", spec->disk_gib);
+    } else {
+        vm_text_field(out, "Disk:", "as the image");
+    }
+    vm_text_field(out, "Image:", "%s", spec->image.location ? spec->image.location : "-");
+    add_network(out, spec);
+}
+
+static void add_handle(struct buf *out, const struct vm_status *status)
+{
+    bool is_propolis = text_eq(json_text(status->applied_spec, "backend"), "propolis");
+    const char *label = is_propolis ? "Zone ID:" : "PID:";
+    if (status->instance.pid) {
+        vm_text_field(out, label, "%d", status->instance.pid);
+    } else {
+        vm_text_field(out, label, "-");
+    }
+    if (is_propolis && status->instance.iid[0]) {
+        cleanup_free char *url = propolis_console_url();
+        vm_text_field(out, "Console:", "%s", url);
+    }
+}
+
+void vm_text_add_instance(struct buf *out, const struct vm_status *status)
+{
+    const struct vm_instance *instance = &status->instance;
+    add_handle(out, status);
+    if (instance->started_at_ms && instance->iid[0]) {
+        char when[CLOCK_TEXT_SIZE], age[DURATION_SIZE];
+        clock_format_utc(instance->started_at_ms, when);
+        duration_format(clock_wall_ms(clock_system()) - instance->started_at_ms, age);
+        vm_text_field(out, "Started:", "%s (%s ago)", when, age);
+    }
+    if (instance->accel) {
+        vm_text_field(out, "Accelerator:", "%s", instance->accel);
+    }
+    vm_text_field(out, "VNC:", "%s", status->vnc ? status->vnc : "-");
+    if (status->ssh_port && instance->iid[0]) {
+        vm_text_field(out, "SSH:", "%s:%u", status->ssh_host ? status->ssh_host : "127.0.0.1",
+            status->ssh_port);
+    } else {
+        vm_text_field(out, "SSH:", "-");
+    }
+    vm_text_field(out, "MAC:", "%s", status->mac ? status->mac : "-");
+    if (status->restart.count) {
+        vm_text_field(out, "Restarts:", "%u", status->restart.count);
+    }
+}
+
+void vm_text_add_generation(struct buf *out, const struct vm_record *record)
+{
+    if (record->desired) {
+        vm_text_field(out, "Generation:", "%" PRIu64 " (observed %" PRIu64 ")",
+            record->desired->generation,
+            record->status ? record->status->observed_generation : 0);
+    }
+}
+
+void vm_text_add_conditions(struct buf *out, const struct vm_status *status)
+{
+    cleanup_with(table_clear) struct table table;
+    table_init(&table, 5);
+    static const char *const header[] = {"  CONDITION", "STATUS", "REASON", "AGE", "MESSAGE"};
+    for (size_t i = 0; i < ARRAY_LEN(header); i++) {
+        table_add(&table, header[i]);
+    }
+    int64_t now_ms = clock_wall_ms(clock_system());
+    for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
+        const struct condition *condition = &status->conditions[i];
+        if (condition->state == CONDITION_ABSENT) {
+            continue;
+        }
+        char age[DURATION_SIZE];
+        cleanup_buf struct buf cell = BUF_INIT(0);
+        buf_printf(&cell, "  %s", condition_type_name((enum condition_type)i));
+        duration_format(now_ms - condition->last_transition_ms, age);
+        table_add(&table, buf_str(&cell));
+        table_add(&table, condition_state_name(condition->state));
+        table_add(&table, reason_name(condition->reason));
+        table_add(&table, age);
+        buf_reset(&cell);
+        const char *message = condition->message ? condition->message : "";
+        text_add_printable(&cell, message, strcspn(message, "\n"));
+        table_add(&table, buf_str(&cell));
+    }
+    buf_add_str(out, "Conditions:\n");
+    table_print(&table, out);
+}
+
+void vm_text_add_trouble(struct buf *out, const struct vm_trouble *trouble)
+{
+    if (!trouble->code) {
+        return;
+    }
+    buf_printf(out, "Trouble:\n  %s: ", trouble->code);
+    const char *message = trouble->message ? trouble->message : "";
+    text_add_printable(out, message, strlen(message));
+    buf_add_char(out, '\n');
+    if (trouble->help && trouble->help[0]) {
+        buf_add_str(out, "  help: ");
+        text_add_printable(out, trouble->help, strlen(trouble->help));
+        buf_add_char(out, '\n');
+    }
+}
+
+int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struct error *err)
+{
+    enum { SHOWN = 10 };
+    cleanup_buf struct buf events = BUF_INIT(0);
+    int rc = events_list(cli, name, SHOWN, &events, err);
+    if (rc == 0 && events.len > 0) {
+        buf_printf(out, "Events:\n%s", buf_str(&events));
+    }
+    return rc;
+}
+
+void vm_text_add_desired(struct buf *out, const struct vm_desired *desired)
+{
+    char age[DURATION_SIZE];
+    if (!desired) {
+        return;
+    }
+    add_spec(out, desired->spec);
+    vm_text_field(out, "VMFile:", "%s", desired->source ? desired->source : "- (vmctl create)");
+    duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
+    vm_text_field(out, "Age:", "%s", age);
+}
+

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Starting vmctld when none runs, as tmux starts its server. The controller's lock is its life: it
+ * is held exactly as long as the process lives, so "does one run?" has one answer, and of two that
+ * are started at once one wins the lock and the other leaves quietly.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/wait/controller_process.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+extern char **environ;
+
+char *cli_controller_program(void)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n <= 0) {
+        return mem_strdup("vmctld");
+    }
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    return fs_join(self, "vmctld");
+}
+
+static int redirect(posix_spawn_file_actions_t *actions, const char *log_path)
+{
+    int rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+    rc |= posix_spawn_file_actions_addopen(
+        actions, 1, log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+    rc |= posix_spawn_file_actions_adddup2(actions, 1, 2);
+    rc |= posix_spawn_file_actions_addclosefrom_np(actions, 3);
+    rc |= posix_spawn_file_actions_addchdir_np(actions, "/");
+    return rc;
+}
+
+/* In a session of its own: the terminal's Ctrl-C and hang-up are not for it. */
+static int spawn(const char *program, const char *data_dir, const char *log_path, pid_t *ret_pid)
+{
+    char *const argv[] = {
+        mem_strdup(program), mem_strdup("--data-dir"), mem_strdup(data_dir), NULL};
+    sigset_t none, all;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes,
+        POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawn_file_actions_init(&actions);
+    int rc = redirect(&actions, log_path);
+    if (rc == 0) {
+        rc = posix_spawn(ret_pid, program, &actions, &attributes, argv, environ);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    for (size_t i = 0; argv[i]; i++) {
+        free(argv[i]);
+    }
+    return rc;
+}
+
+/* Cuts off and returns the last line of the text; NULL when nothing is left. */
+static char *cut_last_line(char *text)
+{
+    size_t n = strlen(text);
+    while (n > 0 && text[n - 1] == '\n') {
+        text[--n] = '\0';
+    }
+    char *line = strrchr(text, '\n');
+    if (line) {
+        *line++ = '\0';
+        return line;
+    }
+    return n > 0 ? text : NULL;
+}
+
+/* What it left in the log last: its error with the help, or whatever there is. */
+static int tell_failure(const char *log_path, struct error *err)
+{
+    static const char help_mark[] = "  help: ";
+    cleanup_buf struct buf log = BUF_INIT(0);
+    struct error ignored = {.code = ERR_NONE};
+    (void)fs_read_file(log_path, &log, &ignored);
+    cleanup_free char *text = buf_steal(&log);
+    char *line = cut_last_line(text), *help = NULL;
+    if (line && line != text && text_starts_with(line, help_mark)) {
+        help = line + strlen(help_mark);
+        line = cut_last_line(text);
+    }
+    const char *message = line ? strstr(line, "]: ") : NULL;
+    bool is_error = message && text_starts_with(line, "error[");
+    (void)error_set(err, ERR_CONTROLLER, "the controller (vmctld) did not start: %s",
+        is_error ? message + strlen("]: ")
+        : line   ? line
+                 : "it wrote nothing to its log");
+    return help ? error_help(err, "%s", help) : -ERR_CONTROLLER;
+}
+
+/* The error of a vmctld that ended before it held the lock, or took too long. */
+static int not_started(const char *log_path, int status, struct error *err)
+{
+    if (WIFSIGNALED(status)) {
+        return error_set(err, ERR_CONTROLLER, "the controller (vmctld) was killed by signal %d (%s)",
+            WTERMSIG(status), strsignal(WTERMSIG(status)));
+    }
+    return tell_failure(log_path, err);
+}
+
+/* Up when the lock is held: true. It may also have exited at once because another one was faster.
+ * False leaves its exit status in `ret_status`, 0 while it still runs. */
+static bool await_lock(const char *lock_path, pid_t pid, int *ret_status)
+{
+    enum { STEP_MS = 2, LIMIT_MS = 5000 };
+    bool is_exited = false;
+    *ret_status = 0;
+    for (int waited_ms = 0; waited_ms < LIMIT_MS; waited_ms += STEP_MS) {
+        if (lockfile_is_held(lock_path)) {
+            return true;
+        }
+        if (!is_exited && waitpid(pid, ret_status, WNOHANG) == pid) {
+            is_exited = true;
+            if (*ret_status != 0) {
+                return false;
+            }
+        }
+        (void)poll(NULL, 0, STEP_MS);
+    }
+    return false;
+}
+
+static int spawn_failed(int rc, const char *program, struct error *err)
+{
+    (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
+    return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
+                                        : -ERR_CONTROLLER;
+}
+
+/* One that is killed while it starts is started again: whoever did it (the kernel for want of
+ * memory, somebody with kill) did not mean this command. */
+int cli_ensure_controller(struct cli *cli, struct error *err)
+{
+    enum { ATTEMPTS = 3 };
+    cleanup_free char *lock_path = places_path(&cli->places, "controller.lock");
+    int rc = lockfile_is_held(lock_path) ? controller_end_older(cli, err) : 0;
+    if (rc < 0 || lockfile_is_held(lock_path)) {
+        return rc;
+    }
+    cleanup_free char *program = cli_controller_program();
+    cleanup_free char *log_path = places_path(&cli->places, "controller.log");
+    int status = 0;
+    for (int i = 0; i == 0 || (i < ATTEMPTS && WIFSIGNALED(status)); i++) {
+        pid_t pid = -1;
+        rc = spawn(program, cli->places.data_dir, log_path, &pid);
+        if (rc != 0) {
+            return spawn_failed(rc, program, err);
+        }
+        if (await_lock(lock_path, pid, &status)) {
+            return 0;
+        }
+    }
+    return not_started(log_path, status, err);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/wait/controller_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/wait/wakeup.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/lockfile.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/json_field.h"
+#include "store/store.h"
+
+bool controller_is_running(const struct cli *cli)
+{
+    cleanup_free char *path = places_path(&cli->places, "controller.lock");
+    return lockfile_is_held(path);
+}
+
+/* /proc/PID/stat, proc(5). The command, which may hold anything, ends at the last ')'. */
+struct process_stat {
+    char state;           /* field 3 */
+    uint64_t start_ticks; /* field 22; 0: no such process, or one that has ended */
+};
+
+static struct process_stat read_stat(pid_t pid)
+{
+    enum { FIELDS_AFTER_COMMAND = 20 };
+    struct process_stat stat = {.start_ticks = 0};
+    cleanup_free char *path = mem_printf("/proc/%d/stat", (int)pid);
+    cleanup_buf struct buf text = BUF_INIT(4096);
+    struct error ignored = {.code = ERR_NONE};
+    if (fs_read_file(path, &text, &ignored) < 0) {
+        return stat;
+    }
+    const char *at = strrchr(buf_str(&text), ')');
+    stat.state = at && at[1] ? at[2] : '\0';
+    bool is_ended = stat.state == '\0' || stat.state == 'Z' || stat.state == 'X';
+    for (int i = 0; at && i < FIELDS_AFTER_COMMAND; i++) {
+        at = strchr(at + 1, ' ');
+    }
+    stat.start_ticks = at && !is_ended ? strtoull(at + 1, NULL, 10) : 0;
+    return stat;
+}
+
+static bool is_same_process(const json_t *record, const struct process_stat *stat)
+{
+    uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
+    const char *boot_id = json_text(record, "bootId");
+    return text_eq(boot_id, clock_boot_id(clock_system())) && ticks > 0 &&
+        stat->start_ticks == ticks;
+}
+
+void controller_note_absent(const struct cli *cli)
+{
+    if (!controller_is_running(cli)) {
+        cli_note(cli, "no controller runs: this is what the last one saw (vmctl controller start)");
+    }
+}
+
+int controller_find(struct cli *cli, struct controller_process *ret, struct error *err)
+{
+    cleanup_json json_t *record = NULL;
+    int rc = cli_open_store(cli, err);
+    if (rc < 0 || (rc = store_get_json(cli->store, STORE_META, "controller", &record, err)) < 0) {
+        return rc;
+    }
+    *ret = (struct controller_process){.pid = 0};
+    pid_t pid = (pid_t)json_int(record, "pid", 0);
+    struct process_stat stat = {.start_ticks = 0};
+    if (pid > 0 && controller_is_running(cli)) {
+        stat = read_stat(pid);
+    }
+    if (stat.start_ticks > 0 && is_same_process(record, &stat)) {
+        ret->is_stopped = stat.state == 'T';
+        ret->is_halted = ret->is_stopped || stat.state == 't';
+        const char *version = json_text(record, "version");
+        json_field_text(record, "session", ret->session, sizeof(ret->session));
+        ret->pid = pid;
+        ret->started_ms = json_int(record, "startedAt", 0);
+        (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "0");
+    }
+    return 0;
+}
+
+int64_t controller_look_again_ms(const struct controller_process *process)
+{
+    enum { UNKNOWN_MS = 20, STOPPED_MS = 100 };
+    return process->pid == 0 ? UNKNOWN_MS : process->is_stopped ? STOPPED_MS : NEWS_LOOK_MS;
+}
+
+/* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */
+static int open_process(
+    struct cli *cli, struct controller_process *ret, int *ret_fd, struct error *err)
+{
+    struct controller_process again;
+    int rc = controller_find(cli, ret, err);
+    if (rc < 0 || ret->pid == 0) {
+        return rc;
+    }
+    cleanup_close int fd = pidfd_open(ret->pid, 0);
+    rc = fd < 0 ? 0 : controller_find(cli, &again, err);
+    if (fd >= 0 && rc == 0 && again.pid == ret->pid) {
+        *ret_fd = TAKE_FD(fd);
+    }
+    return rc;
+}
+
+static void ask_to_end(int pidfd)
+{
+    enum { STEP_MS = 100 };
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    (void)pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
+    (void)poll(&ended, 1, STEP_MS);
+}
+
+static bool is_older(const struct controller_process *process)
+{
+    return strverscmp(process->version, VMCTL_VERSION) < 0;
+}
+
+enum ending { ENDING_ANY, ENDING_OLDER };
+
+/* Asked anew each time: when one has ended, another may have been started. Returns 1 when there is
+ * none to end. One that has just started has not written its record yet. */
+static int end_step(struct cli *cli, enum ending ending, struct error *err)
+{
+    enum { STEP_MS = 10 };
+    struct controller_process process = {.pid = 0};
+    cleanup_close int pidfd = -1;
+    if (!controller_is_running(cli)) {
+        return 1;
+    }
+    int rc = open_process(cli, &process, &pidfd, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (ending == ENDING_OLDER && (process.pid == 0 || !is_older(&process))) {
+        cli->knows_controller = process.pid != 0;
+        return 1;
+    }
+    if (pidfd >= 0) {
+        ask_to_end(pidfd);
+    } else {
+        (void)poll(NULL, 0, STEP_MS);
+    }
+    return 0;
+}
+
+static int end_all(struct cli *cli, enum ending ending, struct error *err)
+{
+    enum { LIMIT_MS = 30 * 1000 };
+    const struct clock *clock = clock_system();
+    int64_t deadline_ms = clock_monotonic_ms(clock) + LIMIT_MS;
+    int rc = 0;
+    while ((rc = end_step(cli, ending, err)) == 0) {
+        if (clock_monotonic_ms(clock) > deadline_ms) {
+            error_set(err, ERR_CONTROLLER, "the controller did not end within 30 seconds");
+            return error_help(err, "kill -9 the pid that `vmctl controller status` tells; the VMs "
+                                   "go on running");
+        }
+    }
+    return rc < 0 ? rc : 0;
+}
+
+int controller_end(struct cli *cli, struct error *err)
+{
+    return end_all(cli, ENDING_ANY, err);
+}
+
+int controller_end_older(struct cli *cli, struct error *err)
+{
+    struct controller_process process;
+    int rc = cli->knows_controller ? 0 : controller_find(cli, &process, err);
+    if (rc < 0 || cli->knows_controller || process.pid == 0) {
+        return rc;
+    }
+    int order = strverscmp(process.version, VMCTL_VERSION);
+    cli->knows_controller = order >= 0;
+    if (order > 0) {
+        cli_note(cli, "note: the controller is version %s, newer than this vmctl, %s",
+            process.version, VMCTL_VERSION);
+    } else if (order < 0) {
+        cli_note(cli, "note: replacing the controller of version %s by %s; VMs keep running",
+            process.version, VMCTL_VERSION);
+        rc = end_all(cli, ENDING_OLDER, err);
+    }
+    return rc;
+}

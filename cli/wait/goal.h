@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What a follower waits for, and whether a VM's records say that it came, will not come, or may yet
+ * come. Pure.
+ *
+ * A status counts only once the controller has looked at the generation the follower means, and a
+ * condition only when it was computed from that generation: so a status from before the wish is
+ * never taken for its answer (metav1.Condition, observedGeneration). Nor does a status count that an
+ * ended controller left behind: the one that runs now must have looked at the VM itself. What cannot come any more
+ * fails at once instead of at the deadline: a stalled VM, one that is being deleted, was replaced,
+ * or is not meant to run.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "specs/vm/condition.h"
+
+struct error;
+struct vm_record;
+
+enum goal_kind {
+    GOAL_READY,
+    GOAL_RUNNING,
+    GOAL_STOPPED,
+    GOAL_SUSPENDED,
+    GOAL_PREPARED,
+    GOAL_PROVISIONED,
+    GOAL_DELETED,
+    GOAL_CONDITION,
+    GOAL_SETTLED, /* ready, stopped or suspended: what the VM is meant to be at that moment */
+    GOAL_KIND_COUNT_
+};
+
+struct goal {
+    enum goal_kind kind;
+    bool allows_drift;           /* GOAL_READY: an instance older than its spec is fine, too */
+    bool ignores_steps; /* GOAL_READY: a failed provision step is an old one, not asked for now */
+    bool is_wished; /* the follower's own wish: never reached once another one took it back */
+    enum condition_type type;    /* GOAL_CONDITION */
+    enum condition_state state;
+};
+
+enum goal_result { GOAL_PENDING, GOAL_REACHED, GOAL_FAILED };
+
+/* The VM that is meant: a later one of the same name is another. */
+struct goal_subject {
+    const char *name;
+    const char *uid;
+    uint64_t generation;
+    const char *session; /* of the controller that runs now; "": none does, and nothing is known */
+};
+
+/* What the goal is for a VM meant to be as its record says: GOAL_SETTLED becomes one of the others. */
+struct goal goal_resolve(const struct goal *goal, const struct vm_record *record);
+
+/* GOAL_FAILED: *err says why; its code decides the exit status. */
+enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
+    const struct vm_record *record, struct error *err);
+
+/* The goal was reached though provisioning has failed before: worth a warning. The record is the one
+ * that goal_check() called GOAL_REACHED. */
+bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record);
+
+/* "ready", "stopped" …; of GOAL_CONDITION the condition's name. Static text. */
+const char *goal_word(const struct goal *goal);
+
+/* The same as one says it: "ready", "GuestReachable=True". free() it. */
+char *goal_describe(const struct goal *goal);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A log file of a VM, read as it grows. The file may not exist yet, be cut off, or be replaced by a
+ * new one (a disk made anew takes its logs with it): then reading starts over at its beginning.
+ * What a guest wrote passes cli/show/screen_filter.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cli/show/screen_filter.h"
+
+struct buf;
+
+struct log_stream {
+    char *path;
+    char *prefix; /* in front of every line; NULL: none */
+    int64_t offset;
+    dev_t device;
+    ino_t inode;
+    struct screen_filter filter;
+    bool is_within_line;
+};
+
+/* From the end of what is there now, or from its beginning. `prefix` is copied, may be NULL. */
+void log_stream_open(
+    struct log_stream *stream, const char *path, const char *prefix, bool is_at_end);
+/* Moves the start to `lines` lines before the end. 0: leaves it. */
+void log_stream_seek_tail(struct log_stream *stream, uint32_t lines);
+void log_stream_close(struct log_stream *stream);
+
+/* Appends what came since the last time, at most about 64 KiB; false when there was nothing new. */
+bool log_stream_read(struct log_stream *stream, struct buf *out);
+
+/* No more will be read: appends what ends the last line. */
+void log_stream_end(struct log_stream *stream, struct buf *out);

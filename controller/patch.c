@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/patch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "controller/reconciler.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "store/batch.h"
+#include "store/store.h"
+
+struct patch_context {
+    struct store *store;
+    const struct vm_view *view;
+    const struct vm_patch *patch;
+    struct store_batch *batch;
+};
+
+static int find_holder(
+    const struct patch_context *c, const char *key, bool *ret_is_ours, struct error *err)
+{
+    char uid[TEXT_ID_SIZE];
+    int rc = store_lease_holder(c->store, key, uid, NULL, err);
+    if (rc == 0) {
+        *ret_is_ours = text_eq(uid, c->patch->status->uid);
+    }
+    return rc;
+}
+
+static void take_lease(const struct patch_context *c, char *key)
+{
+    cleanup_free char *vm_name = mem_strdup(c->view->name);
+    char mac[] = "mac", port[] = "port";
+    struct lease lease = {
+        .key = key,
+        .vm_name = vm_name,
+        .purpose = text_starts_with(key, "mac/") ? mac : port,
+    };
+    snprintf(lease.uid, sizeof(lease.uid), "%s", c->patch->status->uid);
+    store_batch_take_lease(c->batch, &lease);
+}
+
+/* Only leases of this very VM are dropped: another may have taken the key meanwhile. */
+static int add_leases(const struct patch_context *c, struct error *err)
+{
+    const struct vm_patch *patch = c->patch;
+    bool is_ours = false;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < patch->n_dropped_leases; i++) {
+        rc = find_holder(c, patch->dropped_leases[i], &is_ours, err);
+        if (rc == 0 && is_ours) {
+            store_batch_drop_lease(c->batch, patch->dropped_leases[i]);
+        }
+    }
+    for (size_t i = 0; rc == 0 && i < patch->n_leases; i++) {
+        rc = find_holder(c, patch->leases[i], &is_ours, err);
+        if (rc == 0 && !is_ours) {
+            take_lease(c, patch->leases[i]);
+        }
+    }
+    return rc;
+}
+
+static int add_images(const struct patch_context *c, struct error *err)
+{
+    for (size_t i = 0; i < c->patch->n_images; i++) {
+        const struct patch_image *image = &c->patch->images[i];
+        cleanup_json json_t *stored = NULL;
+        int rc = store_get_json(c->store, STORE_IMAGES, image->key, &stored, err);
+        if (rc < 0) {
+            return rc;
+        }
+        bool is_same = image->record ? stored && json_equal(stored, image->record) : !stored;
+        if (!is_same) {
+            store_batch_put_json(c->batch, STORE_IMAGES, image->key, image->record);
+        }
+    }
+    return 0;
+}
+
+static void add_events(const struct patch_context *c, int64_t wall_ms)
+{
+    for (size_t i = 0; i < c->patch->n_events; i++) {
+        const struct patch_event *event = &c->patch->events[i];
+        store_batch_add_event(c->batch, c->view->name, event->is_warning, event->reason,
+            event->message, wall_ms);
+    }
+}
+
+/* As `vmctl destroy` would: the generation tells everybody that there is something new. */
+static void mark_for_deletion(const struct patch_context *c)
+{
+    struct vm_desired *next = vm_desired_copy(c->view->desired);
+    next->is_deleting = true;
+    next->generation++;
+    store_batch_put_desired(c->batch, next, c->view->desired->revision);
+    vm_desired_free(next);
+}
+
+static int fill(const struct patch_context *c, int64_t wall_ms, struct error *err)
+{
+    if (c->patch->forget) {
+        store_batch_forget_vm(c->batch, c->view->name, c->patch->status->uid);
+    } else {
+        if (!vm_status_equal(c->patch->status, c->view->status)) {
+            store_batch_put_status(c->batch, c->view->name, c->patch->status);
+        }
+        int rc = add_leases(c, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (c->patch->deletes) {
+        mark_for_deletion(c);
+    }
+    add_events(c, wall_ms);
+    return add_images(c, err);
+}
+
+static void free_batch(struct store_batch **batch)
+{
+    store_batch_free(*batch);
+}
+
+int patch_to_batch(struct store *store, const struct vm_view *view, const struct vm_patch *patch,
+    int64_t wall_ms, struct store_batch **ret, struct error *err)
+{
+    cleanup_with(free_batch) struct store_batch *batch = store_batch_new();
+    struct patch_context context = {
+        .store = store, .view = view, .patch = patch, .batch = batch};
+    int rc = fill(&context, wall_ms, err);
+    if (rc < 0) {
+        return rc;
+    }
+    *ret = store_batch_is_empty(batch) ? NULL : TAKE_PTR(batch);
+    return 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/queue/desired_watch.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "controller/loop/loop.h"
+#include "controller/queue/name_map.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "store/bell.h"
+#include "store/store.h"
+
+enum { POLL_MS = 1000 };
+
+struct seen {
+    char *name;
+    bool has_desired;
+    struct desired_summary desired;
+    uint64_t scan; /* the last one it was in */
+};
+
+struct desired_watch {
+    struct store *store;
+    desired_seen_fn *seen;
+    desired_scanned_fn *scanned;
+    void *context;
+    struct name_map names; /* name → struct seen, owned */
+    uint64_t scan;
+    struct bell_watch bell;
+    struct loop_io *bell_io;       /* NULL: no inotify, */
+    struct loop_timer *poll_timer; /* then this */
+};
+
+/* ---- what changed ---- */
+
+static bool is_same(const struct desired_summary *a, const struct desired_summary *b)
+{
+    return a->backend == b->backend && a->vcpus == b->vcpus && a->memory_mib == b->memory_mib &&
+        a->network == b->network && a->power == b->power && a->is_deleting == b->is_deleting &&
+        a->generation == b->generation && a->created_ms == b->created_ms;
+}
+
+static void seen_free(struct seen *seen)
+{
+    free(seen->name);
+    free(seen);
+}
+
+/* True when the summary is not the one of the last scan. */
+static bool take_in(struct desired_watch *watch, const struct vm_summary *now)
+{
+    struct seen *seen = name_map_get(&watch->names, now->name);
+    bool is_new = !seen;
+    if (is_new) {
+        seen = mem_new(struct seen);
+        seen->name = mem_strdup(now->name);
+        name_map_add(&watch->names, seen->name, seen);
+    }
+    bool is_changed = is_new || seen->has_desired != now->has_desired ||
+        (now->has_desired && !is_same(&seen->desired, &now->desired));
+    seen->has_desired = now->has_desired;
+    seen->desired = now->desired;
+    seen->scan = watch->scan;
+    return is_changed;
+}
+
+/* Takes one name that the last scan did not find out of the map; NULL when there is none. */
+static struct seen *take_vanished(struct desired_watch *watch)
+{
+    for (size_t i = 0; i < watch->names.capacity; i++) {
+        struct seen *seen = watch->names.slots[i].value;
+        if (seen && seen->scan != watch->scan) {
+            return name_map_remove(&watch->names, seen->name);
+        }
+    }
+    return NULL;
+}
+
+static bool report_vanished(struct desired_watch *watch)
+{
+    bool is_any = false;
+    for (struct seen *seen; (seen = take_vanished(watch)) != NULL; is_any = true) {
+        watch->seen(watch->context, seen->name, true);
+        seen_free(seen);
+    }
+    return is_any;
+}
+
+static void report_all_changed(struct desired_watch *watch, const struct vm_summary_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        watch->seen(watch->context, list->items[i].name, true);
+    }
+}
+
+static int scan(struct desired_watch *watch, bool was_rung, struct error *err)
+{
+    cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0};
+    int rc = store_list_summaries(watch->store, &list, err);
+    if (rc < 0) {
+        return rc;
+    }
+    watch->scan++;
+    bool is_any_changed = false;
+    for (size_t i = 0; i < list.count; i++) {
+        bool is_changed = take_in(watch, &list.items[i]);
+        is_any_changed = is_any_changed || is_changed;
+        watch->seen(watch->context, list.items[i].name, is_changed);
+    }
+    is_any_changed = report_vanished(watch) || is_any_changed;
+    if (was_rung && !is_any_changed) {
+        report_all_changed(watch, &list);
+    }
+    watch->scanned(watch->context);
+    return 0;
+}
+
+int desired_watch_scan(struct desired_watch *watch, struct error *err)
+{
+    return scan(watch, false, err);
+}
+
+/* ---- when to look ---- */
+
+static void look(struct desired_watch *watch, bool was_rung)
+{
+    struct error err = {0};
+    if (scan(watch, was_rung, &err) < 0) {
+        log_error("controller", "cannot list the VMs: %s", err.message);
+    }
+}
+
+static void on_bell(void *context, int fd, unsigned ready)
+{
+    struct desired_watch *watch = context;
+    (void)fd;
+    (void)ready;
+    if (bell_watch_drain(&watch->bell)) {
+        look(watch, true);
+    }
+}
+
+static void on_poll(void *context)
+{
+    struct desired_watch *watch = context;
+    look(watch, false);
+    loop_timer_start(watch->poll_timer, POLL_MS);
+}
+
+struct desired_watch *desired_watch_new(struct loop *loop, const struct places *places,
+    struct store *store, desired_seen_fn *seen, desired_scanned_fn *scanned, void *context)
+{
+    struct desired_watch *watch = mem_new(struct desired_watch);
+    struct error err = {0};
+    watch->store = store;
+    watch->seen = seen;
+    watch->scanned = scanned;
+    watch->context = context;
+    watch->bell.fd = -1;
+    if (bell_watch_open(&watch->bell, places, BELL_DESIRED, &err) == 0) {
+        watch->bell_io = loop_io_new(loop, watch->bell.fd, LOOP_READ, on_bell, watch);
+    } else {
+        log_warn("controller", "looking every second instead of being told: %s", err.message);
+        watch->poll_timer = loop_timer_new(loop, on_poll, watch);
+        loop_timer_start(watch->poll_timer, POLL_MS);
+    }
+    return watch;
+}
+
+void desired_watch_free(struct desired_watch *watch)
+{
+    if (!watch) {
+        return;
+    }
+    loop_io_free(watch->bell_io);
+    loop_timer_free(watch->poll_timer);
+    bell_watch_close(&watch->bell);
+    for (size_t i = 0; i < watch->names.capacity; i++) {
+        if (watch->names.slots[i].value) {
+            seen_free(watch->names.slots[i].value);
+        }
+    }
+    name_map_clear(&watch->names);
+    free(watch);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/source/source_timing.h"
+
+enum {
+    QUIET_MS = 100,
+    SAVE_MAX_MS = 1000,
+    BROKEN_MS = 250,
+    BROKEN_LOOKS = 4,
+    GONE_MS = 2000,
+    PRUNE_MS = 2000,
+    FAILED_MS = 1000,
+    FAILED_MAX_MS = 30 * 1000,
+    POLL_MS = 2000,
+    IDLE_MS = 30 * 1000,
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void source_timing_init(struct source_timing *timing, int64_t now_ms)
+{
+    *timing = (struct source_timing){.due_ms = now_ms};
+}
+
+void source_timing_event(struct source_timing *timing, int64_t now_ms)
+{
+    if (timing->first_event_ms == 0) {
+        timing->first_event_ms = now_ms;
+    }
+    timing->due_ms = least(now_ms + QUIET_MS, timing->first_event_ms + SAVE_MAX_MS);
+    timing->broken_looks = 0;
+    timing->prune_since_ms = 0;
+}
+
+bool source_timing_tells_broken(const struct source_timing *timing)
+{
+    return timing->broken_looks >= BROKEN_LOOKS;
+}
+
+bool source_timing_tells_gone(const struct source_timing *timing, int64_t now_ms)
+{
+    return timing->gone_since_ms > 0 && now_ms - timing->gone_since_ms >= GONE_MS;
+}
+
+bool source_timing_may_prune(const struct source_timing *timing, int64_t now_ms)
+{
+    return timing->prune_since_ms > 0 && now_ms - timing->prune_since_ms >= PRUNE_MS;
+}
+
+void source_timing_begin(struct source_timing *timing)
+{
+    timing->first_event_ms = 0;
+}
+
+static int64_t since(int64_t before_ms, bool is_so, int64_t now_ms)
+{
+    return !is_so ? 0 : before_ms > 0 ? before_ms : now_ms;
+}
+
+static int64_t next_look(const struct source_timing *timing, enum source_finding finding,
+    bool needs_polling, int64_t now_ms)
+{
+    switch (finding) {
+    case SOURCE_FOUND_BROKEN:
+        return now_ms + BROKEN_MS;
+    case SOURCE_FOUND_GONE:
+        return timing->gone_since_ms + GONE_MS;
+    case SOURCE_FOUND_TO_PRUNE:
+        return timing->prune_since_ms + PRUNE_MS;
+    default:
+        return now_ms + (needs_polling ? POLL_MS : IDLE_MS);
+    }
+}
+
+static void set_due(struct source_timing *timing, int64_t due_ms)
+{
+    timing->due_ms = timing->first_event_ms > 0 ? least(timing->due_ms, due_ms) : due_ms;
+}
+
+void source_timing_found(struct source_timing *timing, enum source_finding finding,
+    bool needs_polling, int64_t now_ms)
+{
+    /* What was written down stays written down, until the file is found otherwise. */
+    timing->broken_looks = finding == SOURCE_FOUND_BROKEN ? timing->broken_looks + 1 : 0;
+    timing->gone_since_ms = since(timing->gone_since_ms, finding == SOURCE_FOUND_GONE, now_ms);
+    timing->prune_since_ms =
+        since(timing->prune_since_ms, finding == SOURCE_FOUND_TO_PRUNE, now_ms);
+    timing->failures = 0;
+    set_due(timing, next_look(timing, finding, needs_polling, now_ms));
+}
+
+void source_timing_failed(struct source_timing *timing, int64_t now_ms)
+{
+    int64_t delay_ms = FAILED_MS << (timing->failures < 5 ? timing->failures : 5);
+    timing->failures++;
+    set_due(timing, now_ms + least(delay_ms, FAILED_MAX_MS));
+}

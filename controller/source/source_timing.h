@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * When a watched VMFile is looked at, and when patience with it is over. Pure; times are the
+ * loop's milliseconds.
+ *
+ *   a save          100 ms after the last event of it, at the latest 1 s after the first
+ *   broken          looked at 4 times more, 250 ms apart, then it is called broken
+ *   missing         2 s (git checkout, some editors), then it is called missing
+ *   VMs to prune    the file must say so for 2 s
+ *   failing store   1, 2, 4 … 30 s
+ *   otherwise       every 30 s, for what no event tells; every 2 s where there are no events
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/source/source_sync.h"
+
+struct source_timing {
+    int64_t due_ms;         /* look then */
+    int64_t first_event_ms; /* of the save going on; 0: none */
+    int64_t gone_since_ms;  /* 0: it was there when last looked for */
+    int64_t prune_since_ms; /* 0: nothing to prune */
+    uint32_t broken_looks;
+    uint32_t failures;
+};
+
+/* Look now. */
+void source_timing_init(struct source_timing *timing, int64_t now_ms);
+/* Something happened to the file, or to one that it names. */
+void source_timing_event(struct source_timing *timing, int64_t now_ms);
+
+/* What the next look may do: see struct source_sync_ask. */
+bool source_timing_tells_broken(const struct source_timing *timing);
+bool source_timing_tells_gone(const struct source_timing *timing, int64_t now_ms);
+bool source_timing_may_prune(const struct source_timing *timing, int64_t now_ms);
+
+/* A look begins: an event from here on is of another save. */
+void source_timing_begin(struct source_timing *timing);
+/* What it found; an event since it began keeps its own, earlier time. */
+void source_timing_found(struct source_timing *timing, enum source_finding finding,
+    bool needs_polling, int64_t now_ms);
+void source_timing_failed(struct source_timing *timing, int64_t now_ms);

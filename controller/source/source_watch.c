@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/source/source_watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/loop.h"
+#include "controller/loop/pool.h"
+#include "controller/source/dir_watch.h"
+#include "controller/source/path_watch.h"
+#include "controller/source/source_timing.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/json.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/source/sources.h"
+#include "store/store.h"
+
+/* One registered file or directory. */
+struct entry {
+    struct source_watch *watch;
+    char *path;
+    bool is_directory;
+    bool is_failing;
+    bool is_unwatched; /* goes as soon as no look is under way */
+    char record_digest[DIGEST_SIZE]; /* of the record as the last look left it */
+    char stamp[DIGEST_SIZE];
+    struct source_timing timing;
+    struct texts named;
+    struct spot_list spots;
+    struct op *op; /* the look under way */
+};
+
+struct source_watch {
+    struct source_watch_options options;
+    struct dir_watch *dirs; /* NULL until something is watched */
+    struct loop_timer *timer;
+    struct entry **entries;
+    size_t count;
+};
+
+/* ---- a look, on a pool thread ---- */
+
+/* Everything the work needs, so that the entry may go while it runs. */
+struct look {
+    struct entry *entry; /* the loop thread's */
+    struct store *store;
+    char *path;
+    bool is_directory;
+    char stamp[DIGEST_SIZE];
+    struct texts named;
+    struct source_sync_ask ask;
+    struct source_sync found;
+    struct spot_list spots;
+};
+
+static void look_free(void *context)
+{
+    struct look *look = context;
+    free(look->path);
+    texts_clear(&look->named);
+    source_sync_clear(&look->found);
+    spots_clear(&look->spots);
+    free(look);
+}
+
+static int work(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    struct look *look = context;
+    (void)is_cancelled;
+    int rc = source_sync(look->store, &look->ask, &look->found, err);
+    if (rc < 0 || look->found.finding == SOURCE_FOUND_SAME) {
+        return rc;
+    }
+    if (look->is_directory) {
+        spots_add_directory(&look->spots, look->path);
+    } else {
+        spots_add_file(&look->spots, look->path);
+    }
+    for (size_t i = 0; i < look->found.named.count; i++) {
+        spots_add_file(&look->spots, look->found.named.items[i]);
+    }
+    return 0;
+}
+
+/* ---- what is watched ---- */
+
+static void schedule(struct source_watch *watch);
+
+static void touch(struct entry *entry)
+{
+    entry->stamp[0] = '\0'; /* read, whatever the file's times say */
+    source_timing_event(&entry->timing, loop_now_ms(entry->watch->options.loop));
+}
+
+static void on_heard(void *context, const char *directory, const char *name)
+{
+    struct source_watch *watch = context;
+    for (size_t i = 0; i < watch->count; i++) {
+        struct entry *entry = watch->entries[i];
+        if (!directory || spots_match(&entry->spots, directory, name)) {
+            touch(entry);
+        }
+    }
+    schedule(watch);
+}
+
+static void arm(struct source_watch *watch)
+{
+    cleanup_with(texts_clear) struct texts directories = {.count = 0};
+    for (size_t i = 0; i < watch->count; i++) {
+        for (size_t j = 0; j < watch->entries[i]->spots.count; j++) {
+            texts_add(&directories, watch->entries[i]->spots.items[j].directory);
+        }
+    }
+    if (!watch->dirs) {
+        watch->dirs = dir_watch_new(watch->options.loop, on_heard, watch);
+    }
+    dir_watch_set(watch->dirs, &directories);
+}
+
+/* ---- the entries ---- */
+
+static struct entry *find(const struct source_watch *watch, const char *path)
+{
+    for (size_t i = 0; i < watch->count; i++) {
+        if (text_eq(watch->entries[i]->path, path)) {
+            return watch->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static void entry_free(struct entry *entry)
+{
+    op_cancel(entry->op);
+    texts_clear(&entry->named);
+    spots_clear(&entry->spots);
+    free(entry->path);
+    free(entry);
+}
+
+static void drop(struct source_watch *watch, size_t i)
+{
+    log_info("controller", "no longer watching '%s'", watch->entries[i]->path);
+    entry_free(watch->entries[i]);
+    watch->entries[i] = watch->entries[--watch->count];
+}
+
+static bool drop_unwatched(struct source_watch *watch)
+{
+    bool is_any = false;
+    for (size_t i = 0; i < watch->count;) {
+        if (watch->entries[i]->is_unwatched) {
+            drop(watch, i);
+            is_any = true;
+        } else {
+            i++;
+        }
+    }
+    return is_any;
+}
+
+static void digest_record(const struct source_record *record, char *ret)
+{
+    cleanup_json json_t *json = source_record_to_json(record);
+    cleanup_free char *text = json_canonical(json);
+    digest_text(text, ret);
+}
+
+static struct entry *add(struct source_watch *watch, const struct source_record *record)
+{
+    struct entry *entry = mem_new(struct entry);
+    entry->watch = watch;
+    entry->path = mem_strdup(record->path);
+    source_timing_init(&entry->timing, loop_now_ms(watch->options.loop));
+    mem_grow(watch->entries, watch->count);
+    watch->entries[watch->count++] = entry;
+    log_info("controller", "watching '%s'", record->path);
+    return entry;
+}
+
+/* A record that is not as the last look left it was written by a command. What the store refused
+ * may be possible now: the look writes nothing when it is not, so this ends. */
+static void take_in(struct source_watch *watch, const struct source_record *record)
+{
+    struct entry *entry = find(watch, record->path);
+    char digest[DIGEST_SIZE];
+    digest_record(record, digest);
+    if (!entry) {
+        entry = add(watch, record);
+    } else if (!text_eq(digest, entry->record_digest) || entry->is_failing) {
+        touch(entry);
+    }
+    entry->is_directory = record->is_directory;
+    entry->is_unwatched = false;
+}
+
+void source_watch_scan(struct source_watch *watch)
+{
+    cleanup_with(source_list_clear) struct source_list list = {.count = 0};
+    struct error err = {.code = ERR_NONE};
+    if (sources_list(watch->options.store, &list, &err) < 0) {
+        log_error("controller", "cannot list the watched VMFiles: %s", err.message);
+        return;
+    }
+    for (size_t i = 0; i < watch->count; i++) {
+        watch->entries[i]->is_unwatched = true;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        take_in(watch, list.items[i]);
+    }
+    if (drop_unwatched(watch)) {
+        arm(watch);
+    }
+    schedule(watch);
+}
+
+/* ---- looking ---- */
+
+static void tell(const struct look *look, const struct entry *entry)
+{
+    const struct source_watch *watch = entry->watch;
+    log_info("controller", "'%s': %s", entry->path, source_state_name(look->found.state));
+    for (size_t i = 0; i < look->found.vms.count; i++) {
+        watch->options.wake(watch->options.context, look->found.vms.items[i]);
+    }
+}
+
+/* True when the record is another one than after the last look. */
+static bool take_findings(struct entry *entry, struct look *look)
+{
+    struct source_watch *watch = entry->watch;
+    if (look->found.finding == SOURCE_FOUND_SAME) {
+        if (!dir_watch_is_complete(watch->dirs)) {
+            arm(watch); /* there may be room by now */
+        }
+        return false;
+    }
+    bool is_changed = !text_eq(look->found.record_digest, entry->record_digest);
+    if (is_changed) { /* also after the start: a status may be older than the record */
+        tell(look, entry);
+    }
+    memcpy(entry->record_digest, look->found.record_digest, DIGEST_SIZE);
+    if (entry->timing.first_event_ms == 0) {
+        memcpy(entry->stamp, look->found.stamp, DIGEST_SIZE);
+    }
+    entry->is_failing = look->found.is_failing;
+    texts_clear(&entry->named);
+    entry->named = look->found.named;
+    look->found.named = (struct texts){.count = 0};
+    spots_clear(&entry->spots);
+    entry->spots = look->spots;
+    look->spots = (struct spot_list){.count = 0};
+    arm(watch); /* the file was read before it was watched: hears of that, too */
+    return is_changed;
+}
+
+static bool needs_polling(const struct entry *entry)
+{
+    const struct source_watch *watch = entry->watch;
+    return entry->spots.needs_polling || !watch->dirs || !dir_watch_is_complete(watch->dirs);
+}
+
+static void on_looked(void *context, const struct error *err)
+{
+    struct look *look = context;
+    struct entry *entry = look->entry;
+    struct source_watch *watch = entry->watch;
+    int64_t now_ms = loop_now_ms(watch->options.loop);
+    bool is_news = false;
+    entry->op = NULL;
+    if (err) {
+        log_error("controller", "cannot follow '%s': %s", entry->path, err->message);
+        source_timing_failed(&entry->timing, now_ms);
+    } else if (look->found.finding == SOURCE_FOUND_UNWATCHED) {
+        entry->timing.due_ms = now_ms + 1000; /* the scan below drops it */
+        is_news = true;
+    } else {
+        is_news = take_findings(entry, look) || look->is_directory;
+        source_timing_found(&entry->timing, look->found.finding, needs_polling(entry), now_ms);
+    }
+    if (is_news) { /* what was refused because of this one may be possible now */
+        source_watch_scan(watch); /* may free the entry */
+    }
+    schedule(watch);
+}
+
+static void begin(struct entry *entry)
+{
+    struct source_watch *watch = entry->watch;
+    struct look *look = mem_new(struct look);
+    int64_t now_ms = loop_now_ms(watch->options.loop);
+    look->entry = entry;
+    look->store = watch->options.store;
+    look->path = mem_strdup(entry->path);
+    look->is_directory = entry->is_directory;
+    memcpy(look->stamp, entry->stamp, DIGEST_SIZE);
+    for (size_t i = 0; i < entry->named.count; i++) {
+        texts_add(&look->named, entry->named.items[i]);
+    }
+    look->ask = (struct source_sync_ask){
+        .path = look->path,
+        .named = &look->named,
+        .stamp = look->stamp,
+        .tells_broken = source_timing_tells_broken(&entry->timing),
+        .tells_gone = source_timing_tells_gone(&entry->timing, now_ms),
+        .may_prune = source_timing_may_prune(&entry->timing, now_ms),
+    };
+    source_timing_begin(&entry->timing);
+    entry->op = pool_start(watch->options.pool, work, look_free, look, on_looked, look);
+}
+
+static void on_timer(void *context)
+{
+    struct source_watch *watch = context;
+    int64_t now_ms = loop_now_ms(watch->options.loop);
+    for (size_t i = 0; i < watch->count; i++) {
+        if (!watch->entries[i]->op && watch->entries[i]->timing.due_ms <= now_ms) {
+            begin(watch->entries[i]);
+        }
+    }
+    schedule(watch);
+}
+
+static void schedule(struct source_watch *watch)
+{
+    int64_t now_ms = loop_now_ms(watch->options.loop), due_ms = INT64_MAX;
+    for (size_t i = 0; i < watch->count; i++) {
+        const struct entry *entry = watch->entries[i];
+        if (!entry->op && entry->timing.due_ms < due_ms) {
+            due_ms = entry->timing.due_ms;
+        }
+    }
+    if (due_ms == INT64_MAX) {
+        loop_timer_stop(watch->timer);
+    } else {
+        loop_timer_start(watch->timer, due_ms > now_ms ? due_ms - now_ms : 0);
+    }
+}
+
+/* ---- life ---- */
+
+struct source_watch *source_watch_new(const struct source_watch_options *options)
+{
+    struct source_watch *watch = mem_new(struct source_watch);
+    watch->options = *options;
+    watch->timer = loop_timer_new(options->loop, on_timer, watch);
+    return watch;
+}
+
+void source_watch_free(struct source_watch *watch)
+{
+    if (!watch) {
+        return;
+    }
+    for (size_t i = 0; i < watch->count; i++) {
+        entry_free(watch->entries[i]);
+    }
+    free(watch->entries);
+    dir_watch_free(watch->dirs);
+    loop_timer_free(watch->timer);
+    free(watch);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/archive/archive_unpack.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <stdlib.h>
+
+#include "reconcilers/archive/sparse_file.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+
+enum { CHUNK_SIZE = 256 * 1024 };
+
+static int fail(struct archive *archive, const char *title, struct error *err)
+{
+    const char *why = archive_error_string(archive);
+    return error_set(err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': %s", title,
+        why ? why : "the data is damaged");
+}
+
+static int unpack(struct archive *archive, const char *path, const char *title,
+    struct image_sink *sink, struct error *err)
+{
+    archive_read_support_filter_gzip(archive);
+    archive_read_support_filter_xz(archive);
+    archive_read_support_filter_bzip2(archive);
+    archive_read_support_format_raw(archive);
+    struct archive_entry *entry = NULL;
+    if (archive_read_open_filename(archive, path, CHUNK_SIZE) != ARCHIVE_OK
+        || archive_read_next_header(archive, &entry) != ARCHIVE_OK) {
+        return fail(archive, title, err);
+    }
+    cleanup_free char *chunk = mem_calloc(1, CHUNK_SIZE);
+    la_ssize_t n;
+    while ((n = archive_read_data(archive, chunk, CHUNK_SIZE)) > 0) {
+        if (image_sink_write(sink, chunk, (size_t)n, err) < 0) {
+            return -(int)err->code;
+        }
+    }
+    return n < 0 ? fail(archive, title, err) : 0;
+}
+
+int archive_unpack(
+    const char *path, const char *title, struct image_sink *sink, struct error *err)
+{
+    struct archive *archive = archive_read_new();
+    if (!archive) {
+        return error_set(err, ERR_IMAGE_DECOMPRESS, "libarchive has no memory");
+    }
+    int rc = unpack(archive, path, title, sink, err);
+    archive_read_free(archive);
+    return rc;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/archive/sparse_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+enum { HOLE_SIZE = 4096 }; /* the block size of the file systems we are likely on */
+
+int image_sink_open(struct image_sink *sink, const char *path, const atomic_bool *is_cancelled,
+    struct error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
+    }
+    *sink = (struct image_sink){.fd = fd, .path = path, .is_cancelled = is_cancelled};
+    return 0;
+}
+
+static bool is_zero(const char *bytes, size_t n)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
+static int write_at(struct image_sink *sink, const char *bytes, size_t n, struct error *err)
+{
+    while (n > 0) {
+        ssize_t written = pwrite(sink->fd, bytes, n, (off_t)sink->size);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return error_set_errno(err, ERR_IO, errno, "cannot write '%s'", sink->path);
+        }
+        bytes += written;
+        n -= (size_t)written;
+        sink->size += (uint64_t)written;
+    }
+    return 0;
+}
+
+int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struct error *err)
+{
+    if (atomic_load(sink->is_cancelled)) {
+        return error_set(err, ERR_CANCELLED, "unpacking was cancelled");
+    }
+    const char *p = bytes;
+    while (n > 0) {
+        size_t to_boundary = HOLE_SIZE - (size_t)(sink->size % HOLE_SIZE);
+        size_t chunk = n < to_boundary ? n : to_boundary;
+        if (chunk == HOLE_SIZE && is_zero(p, chunk)) {
+            sink->size += chunk;
+        } else if (write_at(sink, p, chunk, err) < 0) {
+            return -(int)err->code;
+        }
+        p += chunk;
+        n -= chunk;
+    }
+    return 0;
+}
+
+int image_sink_finish(struct image_sink *sink, struct error *err)
+{
+    if (ftruncate(sink->fd, (off_t)sink->size) < 0 || fsync(sink->fd) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot complete '%s'", sink->path);
+    }
+    return 0;
+}
+
+void image_sink_close(struct image_sink *sink)
+{
+    if (sink->fd >= 0) {
+        close(TAKE_FD(sink->fd));
+    }
+}

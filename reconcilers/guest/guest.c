@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/guest/guest.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "controller/loop/loop.h"
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/guest/probe_round.h"
+#include "reconcilers/guest/provision.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+enum {
+    CONNECT_MS = 2000,
+    BANNER_MS = 1000,
+    /* Every PATIENT_EVERYth try: a guest under TCG on a busy host may need longer than BANNER_MS
+     * for every banner, and would never be reached. */
+    PATIENT_EVERY = 10,
+    PATIENT_BANNER_MS = 4000,
+    LOGIN_MS = 10000, /* key exchange is slow under TCG */
+    PROBE_MS = 5000,
+    IDLE_MS = 10000,
+    KEPT_PERIOD_MS = 60000, /* rounds further apart than this log in anew */
+    /* Between two connections: each one that is given up costs the guest's sshd a process. */
+    RECONNECT_MS = 250,
+};
+
+struct guest {
+    struct reconciler_host *host; /* borrowed, outlives every guest */
+    char *vm_name;
+    struct ssh_session *session;  /* NULL: none */
+    struct guest_address address; /* of `session` */
+    struct loop_timer *idle;
+    bool is_busy;
+    int64_t next_connect_ms; /* not before */
+    unsigned n_failed;       /* connections in a row that did not get in */
+};
+
+/* One probe, one step or one round of checks: gets a session, then uses it. */
+struct visit {
+    struct op op; /* first */
+    struct guest *guest;
+    struct guest_address address;
+    struct loop_timer *start;
+    struct op *inner;
+    struct provision_request step; /* strings owned below; .step NULL: none */
+    const struct spec_check *check; /* of `spec`; NULL: none. Neither of them: a probe */
+    struct vm_spec *spec;          /* owned copy: holds the step, the check */
+    char *log_path;
+    char run_id[PROVISION_RUN_ID_SIZE];
+    struct ssh_exit exit;
+    struct step_result *result;
+    op_done_fn *done;
+    void *context;
+};
+
+/* ---- sessions ---- */
+
+static void drop_session(struct guest *guest)
+{
+    ssh_session_close(TAKE_PTR(guest->session));
+    guest_address_clear(&guest->address);
+}
+
+static void on_idle(void *context)
+{
+    drop_session(context);
+}
+
+/* ---- the end of a visit ---- */
+
+/* A session that the next round will use again, is not worth a login each time. */
+static int64_t idle_ms_after(const struct visit *visit)
+{
+    int64_t period_ms = visit->check ? (int64_t)visit->check->period_s * 1000 : 0;
+    return period_ms <= KEPT_PERIOD_MS ? period_ms + IDLE_MS : IDLE_MS;
+}
+
+static void visit_free(struct visit *visit)
+{
+    struct guest *guest = visit->guest;
+    guest->is_busy = false;
+    if (guest->session && ssh_session_is_usable(guest->session)) {
+        loop_timer_start(guest->idle, idle_ms_after(visit));
+    } else {
+        drop_session(guest);
+    }
+    loop_timer_free(visit->start);
+    guest_address_clear(&visit->address);
+    vm_spec_free(visit->spec);
+    free(visit->log_path);
+    free(visit);
+}
+
+static void finish(struct visit *visit, const struct error *err)
+{
+    op_done_fn *done = visit->done;
+    void *context = visit->context;
+    visit_free(visit);
+    done(context, err);
+}
+
+static void on_cancel(struct op *op)
+{
+    struct visit *visit = (struct visit *)(void *)op;
+    op_cancel(visit->inner);
+    visit_free(visit);
+}
+
+/* ---- using the session ---- */
+
+static void on_used(void *context, const struct error *err)
+{
+    struct visit *visit = context;
+    visit->inner = NULL;
+    finish(visit, err);
+}
+
+/* On the session, or without SSH at the guest's address. */
+static void start_round(struct visit *visit)
+{
+    struct guest *guest = visit->guest;
+    struct probe_round_request request = {
+        .loop = guest->host->loop,
+        .session = guest->session,
+        .host = visit->address.host,
+        .spec = visit->spec,
+        .check = visit->check,
+    };
+    visit->inner = probe_round_start(&request, on_used, visit);
+}
+
+static void on_true_done(void *context, const struct error *err)
+{
+    struct visit *visit = context;
+    struct error told = {.code = ERR_NONE};
+    visit->inner = NULL;
+    if (err) {
+        told = *err;
+        told.code = ERR_SSH; /* a command that hangs is a guest that is not ready */
+        error_wrap(&told, "vm '%s' let '%s' in but did not run `true`", visit->guest->vm_name,
+            visit->guest->address.user);
+    } else if (visit->exit.status != 0) {
+        error_set(&told, ERR_SSH, "vm '%s' let '%s' in but `true` exited with status %d",
+            visit->guest->vm_name, visit->address.user, visit->exit.status);
+    }
+    finish(visit, told.code ? &told : NULL);
+}
+
+static void use_session(struct visit *visit)
+{
+    struct guest *guest = visit->guest;
+    if (visit->step.step) {
+        visit->step.session = guest->session;
+        visit->inner = provision_step_start(&visit->step, visit->result, on_used, visit);
+        return;
+    }
+    if (visit->check) {
+        start_round(visit);
+        return;
+    }
+    struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
+    visit->inner = ssh_exec(guest->session, &request, &visit->exit, on_true_done, visit);
+}
+
+/* ---- getting one ---- */
+
+static void on_opened(void *context, const struct error *err)
+{
+    struct visit *visit = context;
+    struct guest *guest = visit->guest;
+    visit->inner = NULL;
+    guest->next_connect_ms = loop_now_ms(guest->host->loop) + RECONNECT_MS;
+    if (err) {
+        struct error told = *err;
+        guest->n_failed++;
+        error_wrap(&told, "vm '%s'", guest->vm_name);
+        finish(visit, &told);
+        return;
+    }
+    guest->n_failed = 0;
+    guest->address = visit->address; /* handed on */
+    visit->address = (struct guest_address){.host = NULL};
+    use_session(visit);
+}
+
+static void open_session(struct visit *visit)
+{
+    struct guest *guest = visit->guest;
+    const struct guest_address *address = &visit->address;
+    bool is_patient = guest->n_failed % PATIENT_EVERY == PATIENT_EVERY - 1;
+    struct ssh_target target = {
+        .host = address->host,
+        .port = address->port,
+        .user = address->user,
+        .n_keys = address->n_keys,
+        .host_key_path = address->host_key_path,
+        .connect_ms = CONNECT_MS,
+        .banner_ms = is_patient ? PATIENT_BANNER_MS : BANNER_MS,
+        .login_ms = LOGIN_MS,
+    };
+    for (size_t i = 0; i < address->n_keys; i++) {
+        target.keys[i] = address->keys[i];
+    }
+    visit->inner = ssh_session_open(guest->host->loop, &target, &guest->session, on_opened, visit);
+}
+
+static void on_start(void *context)
+{
+    struct visit *visit = context;
+    struct guest *guest = visit->guest;
+    if (!visit->address.host) {
+        struct error err = {.code = ERR_NONE};
+        error_set(&err, ERR_IP_TIMEOUT, "vm '%s' has no address yet", guest->vm_name);
+        finish(visit, &err);
+        return;
+    }
+    if (visit->check && !vm_spec_expects_ssh(visit->spec)) {
+        drop_session(guest);
+        start_round(visit);
+        return;
+    }
+    if (guest->session && guest_address_equal(&guest->address, &visit->address) &&
+        ssh_session_is_usable(guest->session)) {
+        use_session(visit);
+        return;
+    }
+    drop_session(guest);
+    int64_t wait_ms = guest->next_connect_ms - loop_now_ms(guest->host->loop);
+    if (wait_ms > 0) {
+        loop_timer_start(visit->start, wait_ms);
+        return;
+    }
+    open_session(visit);
+}
+
+static struct visit *visit_start(
+    struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    assert(!guest->is_busy);
+    struct visit *visit = mem_new(struct visit);
+    guest->is_busy = true;
+    loop_timer_stop(guest->idle);
+    visit->op.cancel = on_cancel;
+    visit->guest = guest;
+    guest_address_init(&visit->address, env);
+    visit->done = done;
+    visit->context = context;
+    visit->start = loop_timer_new(guest->host->loop, on_start, visit);
+    loop_timer_start(visit->start, 0);
+    return visit;
+}
+
+/* ---- the table ---- */
+
+static struct guest *guest_open(struct reconciler_host *host, const char *vm_name)
+{
+    struct guest *guest = mem_new(struct guest);
+    guest->host = host;
+    guest->vm_name = mem_strdup(vm_name);
+    guest->idle = loop_timer_new(host->loop, on_idle, guest);
+    return guest;
+}
+
+static void guest_close(struct guest *guest)
+{
+    if (!guest) {
+        return;
+    }
+    assert(!guest->is_busy);
+    drop_session(guest);
+    loop_timer_free(guest->idle);
+    free(guest->vm_name);
+    free(guest);
+}
+
+static struct op *guest_probe(
+    struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    return &visit_start(guest, env, done, context)->op;
+}
+
+static struct op *guest_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
+    op_done_fn *done, void *context)
+{
+    struct visit *visit = visit_start(guest, env, done, context);
+    visit->spec = vm_spec_copy(env->spec);
+    visit->check = &visit->spec->checks[kind];
+    return &visit->op;
+}
+
+/* The same for whoever goes on with this try, different for every other request, step and try. */
+static void name_run(const struct vm_env *env, uint32_t index, char *ret_id)
+{
+    const struct vm_provision *provision = &env->status->provision;
+    char hex[DIGEST_SIZE];
+    cleanup_free char *text = mem_printf(
+        "%s %s %u %u", provision->token, provision->digest, index, provision->run.tries);
+    digest_text(text, hex);
+    (void)snprintf(ret_id, PROVISION_RUN_ID_SIZE, "%.8s-%.24s", env->uid, hex);
+}
+
+static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, uint32_t index,
+    struct step_result *result, op_done_fn *done, void *context)
+{
+    assert(index < env->spec->n_steps);
+    struct visit *visit = visit_start(guest, env, done, context);
+    visit->spec = vm_spec_copy(env->spec);
+    visit->log_path = places_vm(env->host->places, env->name, VM_PROVISION_LOG);
+    visit->result = result;
+    result->exit_status = -1;
+    const struct vm_step_run *run = &env->status->provision.run;
+    name_run(env, index, visit->run_id);
+    visit->step = (struct provision_request){
+        .loop = guest->host->loop,
+        .clock = guest->host->clock,
+        .vm_name = guest->vm_name,
+        .log_path = visit->log_path,
+        .step = &visit->spec->steps[index],
+        .index = index,
+        .total = env->status->provision.total,
+        .run_id = visit->run_id,
+        .guest_dir = PROVISION_GUEST_DIR,
+        .must_exist = !text_eq(run->iid, env->status->instance.iid),
+        .log_begin = run->log_begin,
+        .started_at_ms = run->started_at_ms,
+    };
+    return &visit->op;
+}
+
+const struct guest_ops *guest_ssh(void)
+{
+    static const struct guest_ops ops = {
+        .open = guest_open,
+        .close = guest_close,
+        .probe = guest_probe,
+        .check = guest_check,
+        .run_step = guest_run_step,
+    };
+    ssh_library_init();
+    return &ops;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/guest/guest.h"
+
+#include <stdlib.h>
+
+#include "reconcilers/backend/backend.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+static const char *const standard_keys[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+_Static_assert(2 + ARRAY_LEN(standard_keys) <= SSH_KEYS_MAX, "all keys have room");
+
+static void add_key(struct guest_address *address, char *path_take, bool is_explicit)
+{
+    address->keys[address->n_keys++] =
+        (struct ssh_key){.path = path_take, .is_explicit = is_explicit};
+}
+
+static void add_keys(struct guest_address *address, const struct vm_env *env)
+{
+    add_key(address, places_vm(env->host->places, env->name, VM_KEY), false);
+    if (env->spec->ssh.private_key) {
+        add_key(address, mem_strdup(env->spec->ssh.private_key), true);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(standard_keys); i++) {
+        add_key(address, mem_printf("%s/.ssh/%s", places_home(), standard_keys[i]), false);
+    }
+}
+
+/* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a key
+ * left over from an earlier spec says nothing about it. */
+static char *pinned_host_key(const struct vm_env *env)
+{
+    if (!env->spec->cloud_init.is_set || env->spec->cloud_init.user_data.path) {
+        return NULL;
+    }
+    cleanup_free char *path = places_vm(env->host->places, env->name, VM_HOST_KEY_PUBLIC);
+    return fs_exists(path) ? TAKE_PTR(path) : NULL;
+}
+
+void guest_address_init(struct guest_address *address, const struct vm_env *env)
+{
+    const char *user = env->spec->ssh.user;
+    *address = (struct guest_address){
+        .host = mem_strdup(env->status->ssh_host),
+        .port = env->status->ssh_port,
+        .user = mem_strdup(user ? user : SPEC_DEFAULT_USER),
+        .iid = mem_strdup(env->status->instance.iid),
+        .host_key_path = pinned_host_key(env),
+    };
+    add_keys(address, env);
+}
+
+void guest_address_clear(struct guest_address *address)
+{
+    for (size_t i = 0; i < address->n_keys; i++) {
+        free(address->keys[i].path);
+    }
+    free(address->host);
+    free(address->user);
+    free(address->iid);
+    free(address->host_key_path);
+    *address = (struct guest_address){.host = NULL};
+}
+
+bool guest_address_equal(const struct guest_address *a, const struct guest_address *b)
+{
+    bool is_same = text_eq(a->host, b->host) && a->port == b->port && text_eq(a->user, b->user) &&
+                   text_eq(a->iid, b->iid) && text_eq(a->host_key_path, b->host_key_path) &&
+                   a->n_keys == b->n_keys;
+    for (size_t i = 0; is_same && i < a->n_keys; i++) {
+        is_same = text_eq(a->keys[i].path, b->keys[i].path);
+    }
+    return is_same;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/guest/probe_round.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/loop.h"
+#include "reconcilers/guest/probe_dial.h"
+#include "reconcilers/guest/probe_http.h"
+#include "reconcilers/ssh/ssh.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+
+struct probe_round {
+    struct op op; /* first */
+    struct probe_round_request request;
+    size_t index; /* of the probe under way */
+    struct op *inner;
+    struct loop_timer *start;
+    struct buf answer; /* of HTTP: the status line; of a command: what it said first */
+    struct ssh_exit exit;
+    op_done_fn *done;
+    void *context;
+};
+
+char *probe_describe(const struct spec_probe *probe)
+{
+    switch (probe->kind) {
+    case PROBE_TCP:
+        return mem_printf("tcp %u", probe->port);
+    case PROBE_HTTP:
+        return mem_printf("http %s port %u", probe->text, probe->port);
+    default:
+        return mem_printf("exec '%s'", probe->text);
+    }
+}
+
+static const struct spec_probe *current(const struct probe_round *round)
+{
+    return &round->request.check->probes[round->index];
+}
+
+/* ---- the end ---- */
+
+static void round_free(struct probe_round *round)
+{
+    loop_timer_free(round->start);
+    buf_clear(&round->answer);
+    free(round);
+}
+
+static void on_cancel(struct op *op)
+{
+    struct probe_round *round = (struct probe_round *)(void *)op;
+    op_cancel(round->inner);
+    round_free(round);
+}
+
+static void finish(struct probe_round *round, struct error *err)
+{
+    op_done_fn *done = round->done;
+    void *context = round->context;
+    if (err) {
+        cleanup_free char *what = probe_describe(current(round));
+        error_wrap(err, "%s", what);
+    }
+    round_free(round);
+    done(context, err);
+}
+
+/* ---- one probe ---- */
+
+/* A command that fails says why in its first line, more often than not. */
+static int judge_command(const struct probe_round *round, struct error *err)
+{
+    const struct ssh_exit *exit = &round->exit;
+    const char *said = buf_str(&round->answer);
+    int length = (int)strcspn(said, "\r\n");
+    if (exit->status == 0) {
+        return 0;
+    }
+    if (exit->status < 0) {
+        return error_set(err, ERR_PROBE, "ended by signal %s", exit->signal);
+    }
+    return error_set(err, ERR_PROBE, "exited with status %d%s%.*s", exit->status,
+        length > 0 ? ": " : "", length, said);
+}
+
+static int judge(const struct probe_round *round, struct error *err)
+{
+    switch (current(round)->kind) {
+    case PROBE_HTTP:
+        return http_probe_judge(buf_str(&round->answer), err);
+    case PROBE_EXEC:
+        return judge_command(round, err);
+    default:
+        return 0; /* it is open */
+    }
+}
+
+static void start_probe(struct probe_round *round);
+
+static void on_probed(void *context, const struct error *err)
+{
+    struct probe_round *round = context;
+    struct error told = err ? *err : (struct error){.code = ERR_NONE};
+    round->inner = NULL;
+    if (err || judge(round, &told) < 0) {
+        finish(round, &told);
+    } else if (round->index + 1 < round->request.check->n_probes) {
+        round->index++;
+        start_probe(round);
+    } else {
+        finish(round, NULL);
+    }
+}
+
+static void on_output(void *context, const char *bytes, size_t n)
+{
+    struct buf *answer = &((struct probe_round *)context)->answer;
+    size_t room = answer->max - answer->len;
+    buf_add(answer, bytes, n < room ? n : room);
+}
+
+static struct op *start_command(struct probe_round *round, int64_t timeout_ms)
+{
+    struct ssh_exec_request request = {
+        .command = current(round)->text,
+        .output = on_output,
+        .output_context = round,
+        .timeout_ms = timeout_ms,
+    };
+    return ssh_exec(round->request.session, &request, &round->exit, on_probed, round);
+}
+
+/* The host's port for one of the guest; the VMFile was checked to have a `forward` for it. */
+static uint16_t port_outside(const struct vm_spec *spec, uint16_t guest_port)
+{
+    for (size_t i = 0; spec->network.mode == NETWORK_USER && i < spec->network.n_forwards; i++) {
+        const struct spec_forward *forward = &spec->network.forwards[i];
+        if (forward->protocol == FORWARD_TCP && forward->guest_port == guest_port) {
+            return forward->host_port;
+        }
+    }
+    return guest_port;
+}
+
+static struct op *start_dial(struct probe_round *round, int64_t timeout_ms)
+{
+    const struct spec_probe *probe = current(round);
+    const struct probe_round_request *request = &round->request;
+    cleanup_free char *text =
+        probe->kind == PROBE_HTTP ? http_probe_request(probe->text, probe->port) : NULL;
+    if (request->session) {
+        struct ssh_dial_request inside = {probe->port, text, timeout_ms};
+        return ssh_dial(request->session, &inside, &round->answer, on_probed, round);
+    }
+    struct dial_request outside = {
+        request->host, port_outside(request->spec, probe->port), text, timeout_ms};
+    return dial(request->loop, &outside, &round->answer, on_probed, round);
+}
+
+static void start_probe(struct probe_round *round)
+{
+    int64_t timeout_ms = (int64_t)round->request.check->timeout_s * 1000;
+    buf_reset(&round->answer);
+    if (current(round)->kind != PROBE_EXEC) {
+        round->inner = start_dial(round, timeout_ms);
+    } else if (round->request.session) {
+        round->inner = start_command(round, timeout_ms);
+    } else { /* a record from before the VM lost its `ssh`: VMFiles are checked */
+        struct error err = {.code = ERR_NONE};
+        error_set(&err, ERR_PROBE, "it runs over SSH, and this VM has none");
+        finish(round, &err);
+    }
+}
+
+static void on_start(void *context)
+{
+    struct probe_round *round = context;
+    if (round->request.check->n_probes == 0) {
+        finish(round, NULL);
+        return;
+    }
+    start_probe(round);
+}
+
+struct op *probe_round_start(
+    const struct probe_round_request *request, op_done_fn *done, void *context)
+{
+    struct probe_round *round = mem_new(struct probe_round);
+    round->op.cancel = on_cancel;
+    round->request = *request;
+    round->answer = BUF_INIT(HTTP_STATUS_LINE_MAX);
+    round->done = done;
+    round->context = context;
+    round->start = loop_timer_new(request->loop, on_start, round);
+    loop_timer_start(round->start, 0);
+    return &round->op;
+}

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/guest/provision.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controller/loop/loop.h"
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/guest/guest_script.h"
+#include "reconcilers/guest/provision_log.h"
+#include "reconcilers/ssh/ssh.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/*
+ *   kind    stages
+ *   inline  DETACHED; where the guest cannot: RUN
+ *   script  DETACHED; where the guest cannot: UPLOAD_SCRIPT, RUN (which also removes it)
+ *   file    FIND_PLACE, UPLOAD_FILE, PLACE; and REMOVE when PLACE failed
+ */
+enum stage {
+    STAGE_DETACHED,
+    STAGE_UPLOAD_SCRIPT,
+    STAGE_RUN,
+    STAGE_FIND_PLACE,
+    STAGE_UPLOAD_FILE,
+    STAGE_PLACE,
+    STAGE_REMOVE,
+    STAGE_OVER,
+};
+
+enum {
+    ANSWER_MAX = 4096,
+    /* The guest ends a detached step itself, and needs up to 5 s for it. This is for a guest whose
+     * clock stands still or whose `sleep` was killed. */
+    GUEST_LATE_MS = 30000,
+};
+_Static_assert(SSH_DETACHED_LOG_MIB << 20 > PROVISION_LOG_STEP_MAX,
+    "the guest keeps more than the log does: so that is noticed and told");
+
+struct provision {
+    struct op op; /* first */
+    struct ssh_session *session; /* borrowed until `done` */
+    struct loop_timer *start, *deadline;
+    struct op *inner;
+    enum stage stage;
+    struct provision_log *log;
+    char *title; /* "step 2 of 3 (shell script '/x/setup.sh') of vm 'web'" */
+    enum step_kind kind;
+    char *command, *source, *destination;
+    char run_id[PROVISION_RUN_ID_SIZE];
+    char *guest_dir;
+    char *log_path;
+    struct provision_log_request log_request; /* its texts are those above */
+    uint32_t index, total, timeout_s;
+    bool must_exist;
+    char *remote;      /* where the upload goes: a temporary name */
+    char *script;      /* where a script runs */
+    bool is_sudo;      /* FIND_PLACE: only root may write there */
+    struct buf answer; /* of the stages that are ours and not the user's */
+    struct ssh_exit exit;
+    struct ssh_detached_result detached;
+    struct error failure; /* to be told once REMOVE has cleared up */
+    struct step_result *result;
+    op_done_fn *done;
+    void *context;
+};
+
+/* ---- the end ---- */
+
+static void provision_free(struct provision *provision)
+{
+    loop_timer_free(provision->start);
+    loop_timer_free(provision->deadline);
+    buf_clear(&provision->answer);
+    free(provision->title);
+    free(provision->command);
+    free(provision->source);
+    free(provision->destination);
+    free(provision->log_path);
+    free(provision->guest_dir);
+    free(provision->remote);
+    free(provision->script);
+    free(provision);
+}
+
+static void finish(struct provision *provision, const struct error *err)
+{
+    op_done_fn *done = provision->done;
+    void *context = provision->context;
+    struct error told = {.code = ERR_NONE};
+    if (err) {
+        told = *err;
+    }
+    if (told.code == ERR_SSH) {
+        provision_log_close(provision->log); /* it is gone on with */
+    } else {
+        provision_log_end(provision->log, err ? told.message : NULL);
+    }
+    provision_free(provision);
+    done(context, told.code ? &told : NULL);
+}
+
+static void on_cancel(struct op *op)
+{
+    struct provision *provision = (struct provision *)(void *)op;
+    op_cancel(provision->inner);
+    provision_log_close(provision->log);
+    provision_free(provision);
+}
+
+static void set_timed_out(struct provision *provision, struct error *err)
+{
+    error_set(err, ERR_PROVISION_TIMEOUT, "%s did not end within %u s", provision->title,
+        provision->timeout_s);
+}
+
+static void on_deadline(void *context)
+{
+    struct provision *provision = context;
+    struct error err = {.code = ERR_NONE};
+    op_cancel(TAKE_PTR(provision->inner));
+    set_timed_out(provision, &err);
+    finish(provision, &err);
+}
+
+/* ---- what runs ---- */
+
+/* Short enough for a name beside a long one; the same again for the same run, so that what a killed
+ * upload left is overwritten by the next. */
+static const char *unique_part(const struct provision *provision)
+{
+    return provision->run_id + strlen(provision->run_id) - 8;
+}
+
+static void on_output(void *context, const char *bytes, size_t n)
+{
+    struct provision *provision = context;
+    provision_log_output(provision->log, bytes, n);
+}
+
+static void on_answer(void *context, const char *bytes, size_t n)
+{
+    struct provision *provision = context;
+    size_t room = ANSWER_MAX - provision->answer.len;
+    buf_add(&provision->answer, bytes, n < room ? n : room);
+}
+
+static void on_stage_done(void *context, const struct error *err);
+
+static void run(struct provision *provision, const char *command, ssh_output_fn *output)
+{
+    struct ssh_exec_request request = {
+        .command = command, .output = output, .output_context = provision};
+    buf_reset(&provision->answer);
+    provision->inner =
+        ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
+}
+
+static void upload(struct provision *provision, unsigned mode)
+{
+    struct ssh_upload_request request = {
+        .local_path = provision->source, .remote_path = provision->remote, .mode = mode};
+    provision->inner = ssh_upload(provision->session, &request, on_stage_done, provision);
+}
+
+static unsigned source_mode(const struct provision *provision)
+{
+    struct stat st;
+    return stat(provision->source, &st) == 0 ? (unsigned)st.st_mode & 0777 : 0644;
+}
+
+static void find_place(struct provision *provision)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    guest_script_find_place(&command, provision->destination);
+    run(provision, buf_str(&command), on_answer);
+}
+
+static void place(struct provision *provision)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    guest_script_place(
+        &command, provision->remote, provision->destination, provision->is_sudo);
+    run(provision, buf_str(&command), on_answer);
+}
+
+static void remove_remote(struct provision *provision)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    guest_script_remove(&command, provision->remote);
+    run(provision, buf_str(&command), on_answer);
+}
+
+static void run_attached(struct provision *provision)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    if (provision->kind == STEP_INLINE) {
+        run(provision, provision->command, on_output);
+        return;
+    }
+    guest_script_run(&command, provision->remote, provision->script);
+    run(provision, buf_str(&command), on_output);
+}
+
+static void run_detached(struct provision *provision)
+{
+    struct ssh_detached_request request = {
+        .base = provision->guest_dir,
+        .id = provision->run_id,
+        .command = provision->command,
+        .local_path = provision->source,
+        .script_path = provision->script,
+        .offset = provision_log_offset(provision->log),
+        .timeout_s = provision->timeout_s,
+        .must_exist = provision->must_exist,
+        .is_last = provision->index + 1 == provision->total,
+        .output = on_output,
+        .output_context = provision,
+    };
+    provision->inner = ssh_detached(
+        provision->session, &request, &provision->detached, on_stage_done, provision);
+}
+
+static void start_stage(struct provision *provision, enum stage stage)
+{
+    provision->stage = stage;
+    switch (stage) {
+    case STAGE_DETACHED:
+        run_detached(provision);
+        break;
+    case STAGE_UPLOAD_SCRIPT:
+        upload(provision, 0755);
+        break;
+    case STAGE_RUN:
+        run_attached(provision);
+        break;
+    case STAGE_FIND_PLACE:
+        find_place(provision);
+        break;
+    case STAGE_UPLOAD_FILE:
+        upload(provision, source_mode(provision));
+        break;
+    case STAGE_PLACE:
+        place(provision);
+        break;
+    case STAGE_REMOVE:
+        remove_remote(provision);
+        break;
+    case STAGE_OVER:
+        finish(provision, provision->failure.code ? &provision->failure : NULL);
+        break;
+    }
+}
+
+/* ---- what it came to ---- */
+
+static void fail_run(struct provision *provision)
+{
+    struct error *err = &provision->failure;
+    provision->result->exit_status = provision->exit.status;
+    if (provision->exit.signal[0]) {
+        error_set(err, ERR_PROVISION, "%s was ended by signal %s", provision->title,
+            provision->exit.signal);
+    } else {
+        error_set(err, ERR_PROVISION, "%s exited with status %d", provision->title,
+            provision->exit.status);
+    }
+}
+
+static void fail_status(struct provision *provision, int status)
+{
+    struct error *err = &provision->failure;
+    const char *signal_name = status > 128 ? sigabbrev_np(status - 128) : NULL;
+    provision->result->exit_status = status;
+    if (signal_name) {
+        error_set(err, ERR_PROVISION, "%s was ended by signal %s (status %d)", provision->title,
+            signal_name, status);
+    } else {
+        error_set(err, ERR_PROVISION, "%s exited with status %d", provision->title, status);
+    }
+}
+
+static void fail_lost(struct provision *provision, const char *why)
+{
+    error_set(&provision->failure, ERR_PROVISION_LOST, "%s was interrupted: %s", provision->title,
+        why);
+}
+
+/* Attached: a connection that is lost now says nothing about the command. */
+static enum stage fall_back(struct provision *provision)
+{
+    log_debug("provision", "%s: the guest cannot run it detached", provision->title);
+    provision_log_begin_again(provision->log, "begun again");
+    if (provision->timeout_s > 0) {
+        loop_timer_start(provision->deadline, (int64_t)provision->timeout_s * 1000);
+    }
+    return provision->kind == STEP_SCRIPT ? STAGE_UPLOAD_SCRIPT : STAGE_RUN;
+}
+
+static enum stage after_detached(struct provision *provision)
+{
+    const struct ssh_detached_result *ended = &provision->detached;
+    switch (ended->end) {
+    case DETACHED_EXITED:
+        if (ended->status != 0) {
+            fail_status(provision, ended->status);
+        } else {
+            provision->result->exit_status = 0;
+        }
+        break;
+    case DETACHED_TIMED_OUT:
+        set_timed_out(provision, &provision->failure);
+        break;
+    case DETACHED_KILLED:
+        fail_lost(provision, "its processes in the guest were killed");
+        break;
+    case DETACHED_REBOOTED:
+        fail_lost(provision, "the guest was restarted while it ran");
+        break;
+    case DETACHED_NOT_BEGUN:
+        if (!provision->must_exist) {
+            return fall_back(provision);
+        }
+        fail_lost(provision, "the VM was restarted while it ran");
+        break;
+    }
+    return STAGE_OVER;
+}
+
+static enum stage after_run(struct provision *provision)
+{
+    if (provision->exit.status != 0) {
+        fail_run(provision);
+    } else {
+        provision->result->exit_status = 0;
+    }
+    return STAGE_OVER;
+}
+
+/* What the guest said on the last line of its answer. */
+static void last_line(const struct provision *provision, struct buf *out)
+{
+    const char *text = buf_str(&provision->answer);
+    size_t end = provision->answer.len;
+    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r')) {
+        end--;
+    }
+    size_t start = end;
+    while (start > 0 && text[start - 1] != '\n') {
+        start--;
+    }
+    text_add_printable(out, text + start, end - start);
+}
+
+static void fail_file(struct provision *provision, const char *reason)
+{
+    error_set(&provision->failure, ERR_PROVISION, "%s: cannot write '%s': %s", provision->title,
+        provision->destination, reason[0] ? reason : "the guest does not say why");
+}
+
+static enum stage after_find_place(struct provision *provision)
+{
+    cleanup_buf struct buf line = BUF_INIT(0);
+    last_line(provision, &line);
+    provision->is_sudo = text_eq(buf_str(&line), "sudo");
+    if (provision->exit.status != 0 || !(provision->is_sudo || text_eq(buf_str(&line), "beside"))) {
+        fail_file(provision, buf_str(&line));
+        return STAGE_OVER;
+    }
+    provision->remote =
+        provision->is_sudo
+            ? mem_printf("/tmp/vmctl-%s", unique_part(provision))
+            : mem_printf("%s.vmctl-%s", provision->destination, unique_part(provision));
+    return STAGE_UPLOAD_FILE;
+}
+
+static enum stage after_place(struct provision *provision)
+{
+    if (provision->exit.status == 0) {
+        provision->result->exit_status = 0;
+        return STAGE_OVER;
+    }
+    cleanup_buf struct buf line = BUF_INIT(0);
+    last_line(provision, &line);
+    fail_file(provision, buf_str(&line));
+    return STAGE_REMOVE;
+}
+
+static enum stage next_stage(struct provision *provision)
+{
+    switch (provision->stage) {
+    case STAGE_DETACHED:
+        return after_detached(provision);
+    case STAGE_UPLOAD_SCRIPT:
+        return STAGE_RUN;
+    case STAGE_RUN:
+        return after_run(provision);
+    case STAGE_FIND_PLACE:
+        return after_find_place(provision);
+    case STAGE_UPLOAD_FILE:
+        return STAGE_PLACE;
+    case STAGE_PLACE:
+        return after_place(provision);
+    case STAGE_REMOVE:
+    case STAGE_OVER:
+        break;
+    }
+    return STAGE_OVER;
+}
+
+static void on_stage_done(void *context, const struct error *err)
+{
+    struct provision *provision = context;
+    provision->inner = NULL;
+    if (!err) {
+        start_stage(provision, next_stage(provision));
+        return;
+    }
+    if (provision->stage == STAGE_REMOVE) { /* what matters has happened before */
+        start_stage(provision, STAGE_OVER);
+        return;
+    }
+    struct error told = *err;
+    if (told.code != ERR_SSH) {
+        told.code = ERR_PROVISION;
+    } else if (provision->stage == STAGE_RUN) {
+        told.code = ERR_PROVISION_LOST;
+    }
+    error_wrap(&told, "%s", provision->title);
+    finish(provision, &told);
+}
+
+/* ---- the beginning ---- */
+
+static int check_source(const struct provision *provision, struct error *err)
+{
+    struct stat st;
+    if (!provision->source) {
+        return 0;
+    }
+    if (stat(provision->source, &st) < 0 || access(provision->source, R_OK) < 0) {
+        return error_set_errno(
+            err, ERR_PROVISION, errno, "%s: cannot read '%s'", provision->title, provision->source);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(err, ERR_PROVISION, "%s: '%s' is not a regular file", provision->title,
+            provision->source);
+    }
+    return 0;
+}
+
+static int check_command(const struct provision *provision, struct error *err)
+{
+    if (!provision->command || strlen(provision->command) <= SSH_COMMAND_MAX) {
+        return 0;
+    }
+    error_set(err, ERR_PROVISION, "%s is longer than %d bytes", provision->title, SSH_COMMAND_MAX);
+    return error_help(err, "put it into a file and use: provision \"shell\" { script \"FILE\" }");
+}
+
+static void on_start(void *context)
+{
+    static const enum stage first[] = {
+        [STEP_INLINE] = STAGE_DETACHED,
+        [STEP_SCRIPT] = STAGE_DETACHED,
+        [STEP_FILE] = STAGE_FIND_PLACE,
+    };
+    _Static_assert(ARRAY_LEN(first) == STEP_KIND_COUNT_, "every kind has a first stage");
+    struct provision *provision = context;
+    struct error err = {.code = ERR_NONE};
+    if (provision_log_open(&provision->log_request, &provision->log, &err) < 0) {
+        finish(provision, &err);
+        return;
+    }
+    if (check_source(provision, &err) < 0 || check_command(provision, &err) < 0) {
+        finish(provision, &err);
+        return;
+    }
+    start_stage(provision, first[provision->kind]);
+}
+
+static char *title_of(const struct provision_request *request)
+{
+    const struct spec_step *step = request->step;
+    cleanup_free char *what = NULL;
+    if (step->kind == STEP_INLINE) {
+        what = mem_strdup("shell inline");
+    } else if (step->kind == STEP_SCRIPT) {
+        what = mem_printf("shell script '%s'", step->file.path);
+    } else {
+        what = mem_printf("file '%s'", step->destination);
+    }
+    return mem_printf("step %u of %u (%s) of vm '%s'", request->index + 1, request->total, what,
+        request->vm_name);
+}
+
+static void copy_step(struct provision *provision, const struct spec_step *step)
+{
+    provision->kind = step->kind;
+    provision->timeout_s = step->timeout_s;
+    if (step->kind == STEP_INLINE) {
+        provision->command = mem_strdup(step->command);
+        return;
+    }
+    provision->source = mem_strdup(step->file.path);
+    provision->destination = mem_strdup(step->destination);
+    if (step->kind == STEP_SCRIPT) {
+        provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", provision->index + 1);
+        provision->remote = mem_printf("%s.%s", provision->script, unique_part(provision));
+    }
+}
+
+static void copy_log_request(
+    struct provision *provision, const struct provision_request *request)
+{
+    provision->log_path = mem_strdup(request->log_path);
+    provision->log_request = (struct provision_log_request){
+        .path = provision->log_path,
+        .begin = request->log_begin,
+        .index = request->index,
+        .total = request->total,
+        .clock = request->clock,
+        .started_at_ms = request->started_at_ms,
+        .kind = provision->kind,
+        .what = provision->command ? provision->command : provision->source,
+        .destination = provision->destination,
+    };
+}
+
+static void arm(struct provision *provision, struct loop *loop)
+{
+    int64_t timeout_ms = (int64_t)provision->timeout_s * 1000;
+    provision->start = loop_timer_new(loop, on_start, provision);
+    provision->deadline = loop_timer_new(loop, on_deadline, provision);
+    loop_timer_start(provision->start, 0);
+    if (timeout_ms > 0) {
+        bool is_detached = provision->kind != STEP_FILE;
+        loop_timer_start(provision->deadline, timeout_ms + (is_detached ? GUEST_LATE_MS : 0));
+    }
+}
+
+struct op *provision_step_start(const struct provision_request *request, struct step_result *result,
+    op_done_fn *done, void *context)
+{
+    struct provision *provision = mem_new(struct provision);
+    provision->op.cancel = on_cancel;
+    provision->session = request->session;
+    provision->index = request->index;
+    provision->total = request->total;
+    provision->title = title_of(request);
+    provision->guest_dir = mem_strdup(request->guest_dir);
+    provision->must_exist = request->must_exist;
+    (void)snprintf(provision->run_id, sizeof(provision->run_id), "%s", request->run_id);
+    copy_step(provision, request->step);
+    copy_log_request(provision, request);
+    provision->answer = BUF_INIT(ANSWER_MAX);
+    provision->result = result;
+    result->exit_status = -1;
+    provision->done = done;
+    provision->context = context;
+    arm(provision, request->loop);
+    return &provision->op;
+}

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/image/image.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/pool.h"
+#include "controller/reconciler.h"
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/fetch/fetcher.h"
+#include "reconcilers/fetch/oci.h"
+#include "reconcilers/fetch/oci_reference.h"
+#include "reconcilers/fetch/part.h"
+#include "reconcilers/fetch/url.h"
+#include "reconcilers/image/image_convert.h"
+#include "reconcilers/image/image_work.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/image/image_foreign.h"
+
+struct image_fill;
+
+/* One caller's operation. */
+struct waiter {
+    struct op op; /* first: op_cancel() finds the waiter by it */
+    struct image_fill *fill;
+    struct waiter *next;
+    struct image_result *result; /* borrowed until `done` or a cancel */
+    void (*progress)(void *context, const char *text);
+    op_done_fn *done;
+    void *context;
+};
+
+/* Getting one image: pool work, then perhaps a download and pool work again; of a registry the layer
+ * is looked up before that, and another hypervisor's image is converted between two pieces of pool
+ * work. */
+struct image_fill {
+    struct image_cache *cache;
+    struct image_fill *next;
+    char key[DIGEST_SIZE];
+    struct spec_image image; /* a copy */
+    struct op *stage;
+    struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
+    struct oci_layer layer;  /* zero: not looked up */
+    struct image_conversion conversion; /* zero: nothing to convert, or the work has it */
+    bool is_downloaded;
+    bool is_finishing;       /* off the list, telling its waiters */
+    struct waiter *waiters;
+};
+
+/* A local file whose bytes were found to match a sha256=. */
+struct verified {
+    char id[DIGEST_SIZE];
+    char sha256[DIGEST_SIZE];
+};
+
+struct image_cache {
+    struct reconciler_host *host; /* borrowed: owns us, see media_free() */
+    struct fetcher *fetcher;      /* NULL until the first download */
+    struct image_fill *fills;
+    struct verified *verified;
+    size_t n_verified;
+};
+
+static void start_work(struct image_fill *fill);
+
+char *image_record_key(const char *url)
+{
+    return mem_printf("url:%s", url);
+}
+
+struct image_cache *image_cache_new(struct reconciler_host *host)
+{
+    struct image_cache *cache = mem_new(struct image_cache);
+    cache->host = host;
+    return cache;
+}
+
+static void free_fill(struct image_fill *fill)
+{
+    free(fill->image.location);
+    free(fill->image.sha256);
+    oci_layer_clear(&fill->layer);
+    image_conversion_clear(&fill->conversion);
+    free(fill);
+}
+
+static void unlink_fill(struct image_fill *fill)
+{
+    struct image_fill **at = &fill->cache->fills;
+    while (*at != fill) {
+        at = &(*at)->next;
+    }
+    *at = fill->next;
+}
+
+static void drop_fill(struct image_fill *fill)
+{
+    op_cancel(TAKE_PTR(fill->stage));
+    unlink_fill(fill);
+    free_fill(fill);
+}
+
+void image_cache_free(struct image_cache *cache)
+{
+    if (cache) {
+        while (cache->fills) {
+            drop_fill(cache->fills);
+        }
+        fetcher_free(cache->fetcher);
+        free(cache->verified);
+        free(cache);
+    }
+}
+
+/* ---- what was verified ---- */
+
+static const struct verified *find_verified(
+    const struct image_cache *cache, const char *id, const char *sha256)
+{
+    for (size_t i = 0; i < cache->n_verified; i++) {
+        const struct verified *v = &cache->verified[i];
+        if (strcmp(v->id, id) == 0 && strcmp(v->sha256, sha256) == 0) {
+            return v;
+        }
+    }
+    return NULL;
+}
+
+static void remember_verified(struct image_cache *cache, const char *id, const char *sha256)
+{
+    if (find_verified(cache, id, sha256)) {
+        return;
+    }
+    mem_grow(cache->verified, cache->n_verified);
+    struct verified *v = &cache->verified[cache->n_verified++];
+    memcpy(v->id, id, DIGEST_SIZE);
+    snprintf(v->sha256, sizeof(v->sha256), "%s", sha256);
+}
+
+/* The file's stamp, if its bytes are known to be right. */
+static void recall_verified(const struct image_fill *fill, struct image_work *work)
+{
+    char id[DIGEST_SIZE];
+    bool is_pinned_file = fill->image.kind == IMAGE_FILE && fill->image.sha256;
+    if (is_pinned_file && file_stamp(fill->image.location, id)
+        && find_verified(fill->cache, id, fill->image.sha256)) {
+        memcpy(work->verified_id, id, sizeof(id));
+    }
+}
+
+/* ---- the end ---- */
+
+static json_t *make_record(const struct image_fill *fill, const struct image_work *work)
+{
+    json_t *record = json_object();
+    char now[CLOCK_TEXT_SIZE];
+    clock_format_utc(clock_wall_ms(fill->cache->host->clock), now);
+    json_put_text(record, "url", fill->image.location);
+    json_put_text(record, "etag", work->etag);
+    json_put_text(record, "sha256", work->id);
+    json_put_text(record, "path", work->path);
+    json_put_text(record, "format", image_format_name(work->info.format));
+    json_put_int(record, "size", fs_size(work->path));
+    json_put_text(record, "downloadedAt", now);
+    return record;
+}
+
+static bool is_recorded(const struct image_fill *fill, const struct image_work *work)
+{
+    struct reconciler_host *host = fill->cache->host;
+    cleanup_free char *key = image_record_key(fill->image.location);
+    cleanup_json json_t *record = host->image_record(host, key);
+    const char *sha256 = json_text(record, "sha256");
+    return sha256 && strcmp(sha256, work->id) == 0;
+}
+
+static void fill_result(
+    struct image_result *result, const struct image_fill *fill, const struct image_work *work)
+{
+    free(result->path);
+    json_decref(TAKE_PTR(result->record));
+    result->path = mem_strdup(work->path);
+    memcpy(result->id, work->id, sizeof(result->id));
+    if (fill->image.kind == IMAGE_URL && !is_recorded(fill, work)) {
+        result->record = make_record(fill, work);
+    }
+}
+
+/* A waiter told may cancel others, and may start a new fill for the same image. */
+static void finish(struct image_fill *fill, const struct error *err)
+{
+    unlink_fill(fill);
+    fill->is_finishing = true;
+    while (fill->waiters) {
+        struct waiter *waiter = fill->waiters;
+        fill->waiters = waiter->next;
+        op_done_fn *done = waiter->done;
+        void *context = waiter->context;
+        if (!err) {
+            fill_result(waiter->result, fill, fill->work);
+        }
+        free(waiter);
+        done(context, err);
+    }
+    free_fill(fill);
+}
+
+/* ---- stages ---- */
+
+static void tell_progress(struct image_fill *fill, const char *text)
+{
+    for (struct waiter *w = fill->waiters; w;) {
+        struct waiter *next = w->next;
+        if (w->progress) {
+            w->progress(w->context, text);
+        }
+        w = next;
+    }
+}
+
+static void on_progress(void *context, int64_t have, int64_t total)
+{
+    struct image_fill *fill = context;
+    char text[64];
+    const int64_t mb = 1000 * 1000;
+    if (total > 0) {
+        snprintf(text, sizeof(text), "%lld of %lld MB", (long long)(have / mb),
+            (long long)((total + mb - 1) / mb));
+    } else {
+        snprintf(text, sizeof(text), "%lld MB", (long long)(have / mb));
+    }
+    tell_progress(fill, text);
+}
+
+static void on_downloaded(void *context, const struct error *err)
+{
+    struct image_fill *fill = context;
+    fill->stage = NULL;
+    if (err) {
+        finish(fill, err);
+    } else {
+        fill->is_downloaded = true;
+        start_work(fill);
+    }
+}
+
+/* The fetcher, made when it is needed first; NULL: *err is set. */
+static struct fetcher *open_fetcher(struct image_cache *cache, struct error *err)
+{
+    if (!cache->fetcher) {
+        (void)fetcher_new(cache->host->loop, &cache->fetcher, err);
+    }
+    return cache->fetcher;
+}
+
+static void start_download(struct image_fill *fill, struct fetcher *fetcher)
+{
+    fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization, on_progress,
+        on_downloaded, fill);
+}
+
+static void on_layer_found(void *context, const struct error *err)
+{
+    struct image_fill *fill = context;
+    fill->stage = NULL;
+    if (err) {
+        finish(fill, err);
+    } else {
+        start_work(fill);
+    }
+}
+
+static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct error *err)
+{
+    cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
+    int rc = oci_reference_parse(
+        fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
+    if (rc == 0) {
+        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &fill->work->login,
+            &fill->layer, on_layer_found, fill);
+    }
+    return rc;
+}
+
+/* The network's turn, between two pieces of pool work. */
+static void start_transfer(struct image_fill *fill)
+{
+    struct error err = {0};
+    struct fetcher *fetcher = open_fetcher(fill->cache, &err);
+    if (fetcher && fill->work->needs_download) {
+        start_download(fill, fetcher);
+    } else if (fetcher) {
+        (void)start_lookup(fill, fetcher, &err);
+    }
+    fill->work = NULL; /* the pool frees it now */
+    if (err.code != ERR_NONE) {
+        finish(fill, &err);
+    }
+}
+
+/* A download that cannot be converted is of no use: the next try asks the server anew. */
+static void discard_download(struct image_fill *fill)
+{
+    struct reconciler_host *host = fill->cache->host;
+    cleanup_free char *directory = places_path(host->places, "images/.part");
+    struct part part;
+    part_init(&part, directory, fill->key, fill->image.location, clock_boot_id(host->clock));
+    part_discard(&part);
+    part_clear(&part);
+}
+
+/* qemu-img's own words came: it ran, and it is the image that is at fault. */
+static bool is_fault_of_image(const struct error *err, const char *output)
+{
+    return err->code == ERR_IMAGE_CONVERSION && output[0];
+}
+
+static void on_converted(void *context, const struct error *child_err, const char *output)
+{
+    struct image_fill *fill = context;
+    fill->stage = NULL;
+    if (!child_err) {
+        fill->conversion.is_done = true;
+        start_work(fill);
+        return;
+    }
+    struct error err = {0};
+    bool is_url = fill->image.kind == IMAGE_URL;
+    const char *location = fill->image.location;
+    cleanup_free char *title = is_url ? url_for_people(location) : mem_strdup(location);
+    image_convert_error(title, &fill->conversion, child_err, &err);
+    if (is_url && is_fault_of_image(&err, output)) {
+        discard_download(fill);
+    }
+    finish(fill, &err);
+}
+
+static void start_conversion(struct image_fill *fill)
+{
+    char text[64];
+    fill->conversion = fill->work->conversion;
+    fill->work->conversion = (struct image_conversion){0};
+    fill->work = NULL; /* the pool frees it now */
+    snprintf(text, sizeof(text), "converting from %s", fill->conversion.format->name);
+    tell_progress(fill, text);
+    fill->stage =
+        image_convert_start(fill->cache->host->loop, &fill->conversion, on_converted, fill);
+}
+
+/* Somebody may have removed the image while it was being looked at: then it is got again. */
+static bool is_gone(const struct image_work *work)
+{
+    return work->is_cached && !fs_exists(work->path);
+}
+
+static void on_worked(void *context, const struct error *err)
+{
+    struct image_fill *fill = context;
+    const struct image_work *work = fill->work;
+    fill->stage = NULL;
+    if (!err && (work->needs_download || work->needs_layer) && fill->waiters) {
+        start_transfer(fill);
+        return;
+    }
+    if (!err && work->conversion.format && fill->waiters) {
+        start_conversion(fill);
+        return;
+    }
+    if (!err && fill->waiters && is_gone(work)) {
+        start_work(fill);
+        return;
+    }
+    if (!err && work->stamp[0] && fill->image.sha256) {
+        remember_verified(fill->cache, work->stamp, fill->image.sha256);
+    }
+    finish(fill, err);
+}
+
+static void start_work(struct image_fill *fill)
+{
+    struct reconciler_host *host = fill->cache->host;
+    struct image_work *work =
+        image_work_new(host->places, &fill->image, clock_boot_id(host->clock));
+    work->is_downloaded = fill->is_downloaded;
+    oci_layer_copy(&work->layer, &fill->layer);
+    work->conversion = fill->conversion;
+    fill->conversion = (struct image_conversion){0};
+    recall_verified(fill, work);
+    fill->work = work;
+    fill->stage =
+        pool_start(host->pool, image_work_run, image_work_release, work, on_worked, fill);
+}
+
+/* ---- the callers ---- */
+
+static void cancel_waiter(struct op *op)
+{
+    struct waiter *waiter = (struct waiter *)op;
+    struct image_fill *fill = waiter->fill;
+    struct waiter **at = &fill->waiters;
+    while (*at != waiter) {
+        at = &(*at)->next;
+    }
+    *at = waiter->next;
+    free(waiter);
+    /* Pool work goes on for nobody: it ends soon, its result is kept on disk, and a second work on
+     * the same files would be in its way. */
+    bool is_transfer = fill->work == NULL;
+    if (!fill->waiters && !fill->is_finishing && is_transfer) {
+        drop_fill(fill);
+    }
+}
+
+static struct image_fill *find_fill(const struct image_cache *cache, const char *key)
+{
+    struct image_fill *fill = cache->fills;
+    while (fill && strcmp(fill->key, key) != 0) {
+        fill = fill->next;
+    }
+    return fill;
+}
+
+bool image_cache_is_filling(const struct image_cache *cache, const char *key)
+{
+    return find_fill(cache, key) != NULL;
+}
+
+static struct image_fill *find_or_start(struct image_cache *cache, const struct spec_image *image)
+{
+    char key[DIGEST_SIZE];
+    image_work_key(image, key);
+    struct image_fill *fill = find_fill(cache, key);
+    if (fill) {
+        return fill;
+    }
+    fill = mem_new(struct image_fill);
+    fill->cache = cache;
+    memcpy(fill->key, key, sizeof(key));
+    fill->image.kind = image->kind;
+    fill->image.location = mem_strdup(image->location);
+    fill->image.sha256 = mem_strdup(image->sha256);
+    fill->next = cache->fills;
+    cache->fills = fill;
+    start_work(fill);
+    return fill;
+}
+
+struct op *image_fetch(struct image_cache *cache, const struct spec_image *image,
+    struct image_result *result, void (*progress)(void *context, const char *text),
+    op_done_fn *done, void *context)
+{
+    struct waiter *waiter = mem_new(struct waiter);
+    waiter->op.cancel = cancel_waiter;
+    waiter->fill = find_or_start(cache, image);
+    waiter->result = result;
+    waiter->progress = progress;
+    waiter->done = done;
+    waiter->context = context;
+    struct waiter **end = &waiter->fill->waiters;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = waiter;
+    return &waiter->op;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/image/image_convert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reconcilers/tool.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+#include "specs/image/image_foreign.h"
+
+enum { TIMEOUT_MS = 10 * 60 * 1000, TIMEOUT_PER_GIB_MS = 2 * 60 * 1000 };
+
+void image_conversion_clear(struct image_conversion *conversion)
+{
+    if (conversion->to) {
+        (void)unlink(conversion->to);
+    }
+    if (conversion->from_is_temporary) {
+        (void)unlink(conversion->from);
+    }
+    free(conversion->from);
+    free(conversion->to);
+    *conversion = (struct image_conversion){0};
+}
+
+char *image_temporary_path(const struct places *places, const char *key)
+{
+    char unique[TEXT_ID_SIZE];
+    digest_random_id(unique);
+    cleanup_free char *relative = mem_printf("images/.part/%s.tmp-%s", key, unique);
+    return places_path(places, relative);
+}
+
+/* The source as qemu-img is to open it: as this format, from this one file, with no file below it
+ * whatever the image says (QEMU's "json:" file names). free() it. */
+static char *source_name(const struct image_foreign *format, const char *path)
+{
+    cleanup_json json_t *file =
+        json_pack("{s:s, s:s}", "driver", "file", "filename", path);
+    cleanup_json json_t *source =
+        json_pack("{s:s, s:n, s:O}", "driver", format->driver, "backing", "file", file);
+    cleanup_free char *text = source ? json_dumps(source, JSON_COMPACT) : NULL;
+    return text ? mem_printf("json:%s", text) : NULL;
+}
+
+/* `qemu-img check`, where it can tell that a part is missing, then `qemu-img convert`. */
+struct converter {
+    struct op op; /* first: op_cancel() finds the converter by it */
+    struct loop *loop;
+    struct op *stage;
+    const struct image_foreign *format;
+    char *from, *to;
+    int64_t timeout_ms;
+    child_done_fn *done;
+    void *context;
+};
+
+static void free_converter(struct converter *converter)
+{
+    op_cancel(converter->stage);
+    free(converter->from);
+    free(converter->to);
+    free(converter);
+}
+
+static void cancel_converter(struct op *op)
+{
+    free_converter((struct converter *)op);
+}
+
+static void finish(void *context, const struct error *err, const char *output)
+{
+    struct converter *converter = context;
+    child_done_fn *done = converter->done;
+    void *done_context = converter->context;
+    converter->stage = NULL;
+    free_converter(converter);
+    done(done_context, err, output);
+}
+
+static struct op *start(
+    struct converter *converter, const char *const *argv, child_done_fn *done)
+{
+    struct child_request request = {.argv = argv, .timeout_ms = converter->timeout_ms};
+    return child_start(converter->loop, &request, done, converter);
+}
+
+static void start_conversion(struct converter *converter)
+{
+    cleanup_free char *source = source_name(converter->format, converter->from);
+    /* A name that is no UTF-8 cannot be said in JSON: then the header's check has to do alone. */
+    const char *pinned[] = {
+        "qemu-img", "convert", "-q", "-O", "qcow2", source, converter->to, NULL};
+    const char *plain[] = {"qemu-img", "convert", "-q", "-f", converter->format->driver, "-O",
+        "qcow2", converter->from, converter->to, NULL};
+    converter->stage = start(converter, source ? pinned : plain, finish);
+}
+
+static void on_checked(void *context, const struct error *err, const char *output)
+{
+    struct converter *converter = context;
+    converter->stage = NULL;
+    if (err) {
+        finish(converter, err, output);
+    } else {
+        start_conversion(converter);
+    }
+}
+
+static void start_check(struct converter *converter)
+{
+    cleanup_free char *source = source_name(converter->format, converter->from);
+    const char *pinned[] = {"qemu-img", "check", "-q", source, NULL};
+    const char *plain[] = {
+        "qemu-img", "check", "-q", "-f", converter->format->driver, converter->from, NULL};
+    converter->stage = start(converter, source ? pinned : plain, on_checked);
+}
+
+struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
+    child_done_fn *done, void *context)
+{
+    int64_t size = fs_size(conversion->from);
+    struct converter *converter = mem_new(struct converter);
+    *converter = (struct converter){.op.cancel = cancel_converter,
+        .loop = loop,
+        .format = conversion->format,
+        .from = mem_strdup(conversion->from),
+        .to = mem_strdup(conversion->to),
+        .timeout_ms = TIMEOUT_MS + (size >> 30) * TIMEOUT_PER_GIB_MS,
+        .done = done,
+        .context = context};
+    if (conversion->format->has_check) {
+        start_check(converter);
+    } else {
+        start_conversion(converter);
+    }
+    return &converter->op;
+}
+
+static void add_replaced(struct buf *out, const char *text, const char *name, const char *title)
+{
+    const char *found;
+    while (name && (found = strstr(text, name))) {
+        (void)buf_add(out, text, (size_t)(found - text));
+        buf_add_str(out, title);
+        text = found + strlen(name);
+    }
+    buf_add_str(out, text);
+}
+
+/* qemu-img names the file it was told to open, which of a download is a temporary one's. */
+static void name_as_asked_for(
+    const struct image_conversion *conversion, const char *title, struct error *err)
+{
+    cleanup_buf struct buf once = BUF_INIT(0), twice = BUF_INIT(0);
+    cleanup_free char *source = source_name(conversion->format, conversion->from);
+    add_replaced(&once, err->message, source, title);
+    add_replaced(&twice, buf_str(&once), conversion->from, title);
+    (void)snprintf(err->message, sizeof(err->message), "%s", buf_str(&twice));
+}
+
+int image_convert_error(const char *title, const struct image_conversion *conversion,
+    const struct error *child_err, struct error *err)
+{
+    struct error told = *child_err;
+    name_as_asked_for(conversion, title, &told);
+    return tool_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2",
+        title, conversion->format->name);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Making a qcow2 of another hypervisor's image, by qemu-img(1) as a child. The new file is a
+ * temporary one (images/.part/KEY.tmp-*, swept at the start) until image_file_fill() has checked,
+ * synced and named it: killed anywhere before that, all is done again from the same source.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "controller/loop/child.h"
+#include "specs/base/digest.h"
+
+struct error;
+struct image_foreign;
+struct places;
+
+struct image_conversion {
+    const struct image_foreign *format; /* NULL: nothing to convert. Static */
+    char *from;                         /* absolute */
+    bool from_is_temporary;
+    char *to; /* does not exist yet */
+    /* sha256 of the source's bytes as they were got and, the same if they were not packed, of the
+     * image in them. Checked already. */
+    char source_sha[DIGEST_SIZE];
+    char unpacked_sha[DIGEST_SIZE];
+    bool is_done;
+};
+
+/* Removes the temporary files, too. A conversion of zeros is fine, and what this leaves. */
+void image_conversion_clear(struct image_conversion *conversion);
+
+/* A file name in images/.part that is nobody else's. free() it. */
+char *image_temporary_path(const struct places *places, const char *key);
+
+/* `conversion` is copied as far as it is needed. The deadline grows with the size of the source. What
+ * qemu-img finds to be cut off is not converted: it would fill what is missing with zeros. */
+struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
+    child_done_fn *done, void *context);
+
+/* Sets -ERR_IMAGE_CONVERSION or -ERR_NO_SPACE from what child.h reported. */
+int image_convert_error(const char *title, const struct image_conversion *conversion,
+    const struct error *child_err, struct error *err);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/image/image_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reconcilers/archive/archive_unpack.h"
+#include "reconcilers/archive/sparse_file.h"
+#include "reconcilers/archive/zstd_unpack.h"
+#include "reconcilers/image/image_convert.h"
+#include "reconcilers/image/image_inspect.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+enum { COPY_SIZE = 256 * 1024 };
+
+static char *link_path(const struct places *places, const char *digest)
+{
+    cleanup_free char *relative = mem_printf("images/.by-source/%s", digest);
+    return places_path(places, relative);
+}
+
+char *image_file_by_source(const struct places *places, const char *digest)
+{
+    cleanup_free char *link = link_path(places, digest);
+    char target[DIGEST_SIZE + 32];
+    ssize_t n = readlink(link, target, sizeof(target) - 1);
+    if (n < 0) {
+        return NULL;
+    }
+    target[n] = '\0';
+    const char *name = strrchr(target, '/');
+    if (!name || !text_ends_with(name, ".qcow2") || strlen(name) < DIGEST_SIZE) {
+        return NULL;
+    }
+    char id[DIGEST_SIZE];
+    image_file_id(target, id);
+    cleanup_free char *path = places_image(places, id);
+    return fs_exists(path) ? TAKE_PTR(path) : NULL;
+}
+
+void image_file_id(const char *path, char ret_id[DIGEST_SIZE])
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(ret_id, DIGEST_SIZE, "%.64s", slash ? slash + 1 : path);
+}
+
+int image_file_checksum_error(
+    const char *title, const char *found, const char *expected, struct error *err)
+{
+    return error_set(err, ERR_IMAGE_CHECKSUM,
+        "%s does not match its sha256: expected %s, found %s", title, expected, found);
+}
+
+/* ---- unpacking ---- */
+
+static int copy_plain(const char *path, struct image_sink *sink, struct error *err)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
+    }
+    cleanup_free char *chunk = mem_calloc(1, COPY_SIZE);
+    ssize_t n;
+    while ((n = read(fd, chunk, COPY_SIZE)) != 0) {
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+        }
+        if (image_sink_write(sink, chunk, (size_t)n, err) < 0) {
+            return -(int)err->code;
+        }
+    }
+    return 0;
+}
+
+static int unpack_into(const struct image_source *source, enum compression compression,
+    struct image_sink *sink, struct error *err)
+{
+    switch (compression) {
+    case COMPRESSION_ZSTD:
+        return zstd_unpack(source->path, source->title, sink, err);
+    case COMPRESSION_GZIP:
+    case COMPRESSION_XZ:
+    case COMPRESSION_BZIP2:
+        return archive_unpack(source->path, source->title, sink, err);
+    case COMPRESSION_NONE:
+    case COMPRESSION_COUNT_:
+        break;
+    }
+    return copy_plain(source->path, sink, err);
+}
+
+static int unpack(const struct image_source *source, const char *to, enum compression compression,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    struct image_sink sink = {.fd = -1};
+    int rc = image_sink_open(&sink, to, is_cancelled, err);
+    if (rc == 0) {
+        rc = unpack_into(source, compression, &sink, err);
+    }
+    if (rc == 0) {
+        rc = image_sink_finish(&sink, err);
+    }
+    image_sink_close(&sink);
+    return rc;
+}
+
+/* ---- filing ---- */
+
+static int make_link(
+    const struct places *places, const char *digest, const char *id, struct error *err)
+{
+    cleanup_free char *link = link_path(places, digest);
+    cleanup_free char *target = mem_printf("../%s.qcow2", id);
+    char unique[TEXT_ID_SIZE];
+    digest_random_id(unique);
+    cleanup_free char *temporary = mem_printf("%s.tmp-%s", link, unique);
+    if (symlink(target, temporary) < 0 || rename(temporary, link) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", link);
+    }
+    return fs_sync_dir_of(link, err);
+}
+
+int image_file_set_name(
+    const struct places *places, const char *name, const char *id, struct error *err)
+{
+    char unique[TEXT_ID_SIZE];
+    digest_random_id(unique);
+    cleanup_free char *relative = mem_printf("images/%s", name);
+    cleanup_free char *hidden = mem_printf("images/.part/name.tmp-%s", unique);
+    cleanup_free char *target = mem_printf("%s.qcow2", id);
+    cleanup_free char *link = places_path(places, relative);
+    cleanup_free char *temporary = places_path(places, hidden);
+    if (symlink(target, temporary) < 0 || rename(temporary, link) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", link);
+    }
+    return 0;
+}
+
+int image_file_link(
+    const struct places *places, const char *digest, const char *path, struct error *err)
+{
+    char id[DIGEST_SIZE];
+    image_file_id(path, id);
+    return make_link(places, digest, id, err);
+}
+
+void image_file_unlink(const struct places *places, const char *digest)
+{
+    cleanup_free char *link = link_path(places, digest);
+    (void)unlink(link);
+}
+
+/* `file` goes to its name; an image that is there already stays, VMs may have it open. */
+static int publish(const char *file, const char *path, struct error *err)
+{
+    if (fs_size(path) == fs_size(file)) {
+        return fs_remove_file(file, err);
+    }
+    if (chmod(file, 0444) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", file);
+    }
+    if (fs_sync(file, err) < 0) {
+        return -(int)err->code;
+    }
+    if (rename(file, path) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
+    }
+    return fs_sync_dir_of(path, err);
+}
+
+/* Who made the image must not choose which files of this host a guest reads. */
+static int check_content(const char *file, const struct image_source *source, struct error *err)
+{
+    struct image_info info;
+    if (image_inspect_base(file, source->title, &info, err) < 0) {
+        return -(int)err->code;
+    }
+    if (info.has_backing) {
+        error_set(err, ERR_IMAGE_FORMAT, "%s is not complete: it refers to another file%s%s",
+            source->title, info.backing[0] ? ", " : "", info.backing);
+        return error_help(err, "flatten it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
+    }
+    return 0;
+}
+
+static int check_pin(const struct image_source *source, const char *source_sha,
+    const char *unpacked_sha, struct error *err)
+{
+    if (source->sha256 && !text_eq(source->sha256, unpacked_sha)
+        && !text_eq(source->sha256, source_sha)) {
+        return image_file_checksum_error(source->title, source_sha, source->sha256, err);
+    }
+    return 0;
+}
+
+/* `file` is ours, and complete. Links first: image_work.h. */
+static int file_image(const struct places *places, const struct image_source *source,
+    const char *file, const char *source_sha, const char *id, char **ret_path, struct error *err)
+{
+    if (check_content(file, source, err) < 0 || make_link(places, source->link, id, err) < 0
+        || make_link(places, source_sha, id, err) < 0) {
+        return -(int)err->code;
+    }
+    cleanup_free char *path = places_image(places, id);
+    if (publish(file, path, err) < 0) {
+        return -(int)err->code;
+    }
+    *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
+/* ---- another hypervisor's ---- */
+
+static void plan_conversion(const struct places *places, const struct image_source *source,
+    const char *file, const char *source_sha, const char *unpacked_sha,
+    struct image_conversion *conversion)
+{
+    conversion->from = mem_strdup(file);
+    conversion->from_is_temporary = !text_eq(file, source->path);
+    conversion->to = image_temporary_path(places, source->key);
+    memcpy(conversion->source_sha, source_sha, DIGEST_SIZE);
+    memcpy(conversion->unpacked_sha, unpacked_sha, DIGEST_SIZE);
+}
+
+static int file_converted(const struct places *places, const struct image_source *source,
+    const struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err)
+{
+    char id[DIGEST_SIZE];
+    if (digest_file(conversion->to, is_cancelled, id, err) < 0
+        || make_link(places, conversion->unpacked_sha, id, err) < 0) {
+        return -(int)err->code;
+    }
+    return file_image(
+        places, source, conversion->to, conversion->source_sha, id, ret_path, err);
+}
+
+/* ---- from the source to the cache ---- */
+
+/* `file` holds the unpacked image, which is the source itself when it was not packed. */
+static int take_unpacked(const struct places *places, const struct image_source *source,
+    const char *file, const char *source_sha, struct image_conversion *conversion,
+    const atomic_bool *is_cancelled, char **ret_path, struct error *err)
+{
+    char unpacked_sha[DIGEST_SIZE];
+    bool is_source = text_eq(file, source->path);
+    memcpy(unpacked_sha, source_sha, DIGEST_SIZE);
+    if ((!is_source && digest_file(file, is_cancelled, unpacked_sha, err) < 0)
+        || check_pin(source, source_sha, unpacked_sha, err) < 0
+        || image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
+        return -(int)err->code;
+    }
+    if (conversion->format) {
+        plan_conversion(places, source, file, source_sha, unpacked_sha, conversion);
+        return 0;
+    }
+    if (is_source && !source->is_ours) {
+        return error_set(err, ERR_IMAGE_FORMAT, "%s changed while it was read", source->title);
+    }
+    return file_image(places, source, file, source_sha, unpacked_sha, ret_path, err);
+}
+
+static int unpack_and_take(const struct places *places, const struct image_source *source,
+    enum compression compression, const char *source_sha, struct image_conversion *conversion,
+    const atomic_bool *is_cancelled, char **ret_path, struct error *err)
+{
+    cleanup_free char *temporary = image_temporary_path(places, source->key);
+    int rc = unpack(source, temporary, compression, is_cancelled, err);
+    if (rc == 0) {
+        rc = take_unpacked(
+            places, source, temporary, source_sha, conversion, is_cancelled, ret_path, err);
+    }
+    if (rc < 0) {
+        (void)unlink(temporary);
+    }
+    return rc;
+}
+
+static int take_source(const struct places *places, const struct image_source *source,
+    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err)
+{
+    char source_sha[DIGEST_SIZE];
+    enum compression compression;
+    const struct image_foreign *foreign;
+    if (compression_of_file(source->path, source->name, &compression, err) < 0
+        || image_foreign_of_file(source->path, source->title, &foreign, err) < 0
+        || digest_file(source->path, is_cancelled, source_sha, err) < 0) {
+        return -(int)err->code;
+    }
+    if (source->digest && !text_eq(source->digest, source_sha)) {
+        return image_file_checksum_error(source->title, source_sha, source->digest, err);
+    }
+    if (compression == COMPRESSION_NONE && (source->is_ours || foreign)) {
+        return take_unpacked(
+            places, source, source->path, source_sha, conversion, is_cancelled, ret_path, err);
+    }
+    return unpack_and_take(
+        places, source, compression, source_sha, conversion, is_cancelled, ret_path, err);
+}
+
+int image_file_fill(const struct places *places, const struct image_source *source,
+    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
+    struct error *err)
+{
+    if (!conversion->is_done) {
+        return take_source(places, source, conversion, is_cancelled, ret_path, err);
+    }
+    int rc = file_converted(places, source, conversion, is_cancelled, ret_path, err);
+    image_conversion_clear(conversion);
+    return rc;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/image/image_removal.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controller/reconciler.h"
+#include "reconcilers/image/image.h"
+#include "reconcilers/image/image_users.h"
+#include "reconcilers/trash/trash.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+#include "specs/image/image_request.h"
+
+enum { STAT_BLOCK = 512, USERS_TEXT_MAX = 200 };
+
+/* Calls `each` with the name of everything in DATA/`relative`. */
+static void for_each_name(const struct places *places, const char *relative,
+    void (*each)(void *context, int dir_fd, const char *name), void *context)
+{
+    cleanup_free char *path = places_path(places, relative);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        each(context, dirfd(dir), entry->d_name);
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+/* What the disk gets back. */
+static int64_t size_on_disk(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (int64_t)st.st_blocks * STAT_BLOCK : 0;
+}
+
+/* ---- what led to it ---- */
+
+static void unlink_if_leads_to(void *context, int dir_fd, const char *name)
+{
+    const char *target = context;
+    char found[128];
+    ssize_t n = readlinkat(dir_fd, name, found, sizeof(found) - 1);
+    if (n > 0) {
+        found[n] = '\0';
+        if (text_eq(found, target)) {
+            (void)unlinkat(dir_fd, name, 0);
+        }
+    }
+}
+
+static void drop_links(const struct places *places, const char *digest)
+{
+    cleanup_free char *from_names = mem_printf("%s.qcow2", digest);
+    cleanup_free char *from_sources = mem_printf("../%s.qcow2", digest);
+    for_each_name(places, "images", unlink_if_leads_to, from_names);
+    for_each_name(places, "images/.by-source", unlink_if_leads_to, from_sources);
+}
+
+static void drop_records(const struct image_removal *removal, const char *digest)
+{
+    const char *key;
+    json_t *record;
+    /* only read: jansson's iteration is not const */
+    json_object_foreach ((json_t *)(uintptr_t)removal->images, key, record) {
+        if (text_starts_with(key, "url:") && text_eq(json_text(record, "sha256"), digest)) {
+            removal->host->write_image(removal->host, key, NULL);
+        }
+    }
+}
+
+/* ---- images ---- */
+
+static int remove_one(const struct image_removal *removal, const char *digest, bool is_dry_run,
+    json_t *answer, struct error *err)
+{
+    cleanup_free char *path = places_image(removal->host->places, digest);
+    int64_t size = size_on_disk(path);
+    int rc = is_dry_run ? 0 : removal_discard_file(removal->host, path, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!is_dry_run) {
+        drop_links(removal->host->places, digest);
+        drop_records(removal, digest);
+    }
+    json_t *item = json_object();
+    json_put_text(item, "sha256", digest);
+    json_put_int(item, "size", size);
+    (void)json_array_append_new(json_object_get(answer, "removed"), item);
+    json_put_int(answer, "freed", json_int(answer, "freed", 0) + size);
+    return 0;
+}
+
+static int check_removable(const struct image_removal *removal, const struct image_users *users,
+    const char *digest, struct error *err)
+{
+    cleanup_free char *name = mem_printf("%s.qcow2", digest ? digest : "");
+    cleanup_buf struct buf names = BUF_INIT(USERS_TEXT_MAX);
+    cleanup_free char *path = NULL;
+    if (image_file_name_is_valid(name)) {
+        path = places_image(removal->host->places, digest);
+    }
+    if (!path || !fs_exists(path)) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "there is no image %.12s in the cache", name);
+    }
+    image_users_of(users, path, &names);
+    if (names.len > 0) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "image %.12s is in use by: %s", digest, buf_str(&names));
+        return error_help(err, "first destroy what uses it: vmctl destroy %s", buf_str(&names));
+    }
+    return 0;
+}
+
+static void begin_answer(json_t *answer)
+{
+    json_put(answer, "removed", json_array());
+    json_put_int(answer, "freed", 0);
+}
+
+int image_remove(const struct image_removal *removal, const json_t *digests, json_t *answer,
+    struct error *err)
+{
+    cleanup_with(image_users_clear) struct image_users users = {0};
+    size_t count = json_array_size(digests);
+    int rc = image_users_collect(removal->host, removal->registry, &users, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const char *digest = json_string_value(json_array_get(digests, i));
+        rc = check_removable(removal, &users, digest, err);
+    }
+    begin_answer(answer);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = remove_one(
+            removal, json_string_value(json_array_get(digests, i)), false, answer, err);
+    }
+    return rc;
+}
+
+/* ---- all that is unused ---- */
+
+struct prune {
+    const struct image_removal *removal;
+    const struct image_users *users;
+    bool is_dry_run;
+    json_t *answer;
+    int64_t n_downloads;
+    struct error err; /* of what could not be removed last; the rest was */
+};
+
+static void prune_image(void *context, int dir_fd, const char *name)
+{
+    struct prune *prune = context;
+    struct error err = {0}, in_use = {0};
+    (void)dir_fd;
+    if (!image_file_name_is_valid(name)) {
+        return;
+    }
+    cleanup_free char *digest = mem_strndup(name, DIGEST_SIZE - 1);
+    if (check_removable(prune->removal, prune->users, digest, &in_use) < 0) {
+        return;
+    }
+    if (remove_one(prune->removal, digest, prune->is_dry_run, prune->answer, &err) < 0) {
+        prune->err = err;
+    }
+}
+
+/* KEY.part or KEY.meta that nobody will go on with. */
+static void prune_part(void *context, int dir_fd, const char *name)
+{
+    struct prune *prune = context;
+    const struct image_removal *removal = prune->removal;
+    bool is_part = text_ends_with(name, ".part");
+    if (name[0] == '.' || (!is_part && !text_ends_with(name, ".meta"))) {
+        return;
+    }
+    cleanup_free char *key = mem_strndup(name, strlen(name) - strlen(".part"));
+    if (image_users_want(prune->users, key) || image_cache_is_filling(removal->cache, key)) {
+        return;
+    }
+    cleanup_free char *relative = mem_printf("images/.part/%s", name);
+    cleanup_free char *path = places_path(removal->host->places, relative);
+    int64_t size = size_on_disk(path);
+    struct error err = {0};
+    (void)dir_fd;
+    if (!prune->is_dry_run && removal_discard_file(removal->host, path, &err) < 0) {
+        prune->err = err;
+        return;
+    }
+    prune->n_downloads += is_part;
+    json_put_int(prune->answer, "freed", json_int(prune->answer, "freed", 0) + size);
+}
+
+int image_prune(
+    const struct image_removal *removal, bool is_dry_run, json_t *answer, struct error *err)
+{
+    cleanup_with(image_users_clear) struct image_users users = {0};
+    int rc = image_users_collect(removal->host, removal->registry, &users, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct prune prune = {
+        .removal = removal, .users = &users, .is_dry_run = is_dry_run, .answer = answer};
+    begin_answer(answer);
+    for_each_name(removal->host->places, "images", prune_image, &prune);
+    for_each_name(removal->host->places, "images/.part", prune_part, &prune);
+    json_put_int(answer, "downloads", prune.n_downloads);
+    if (prune.err.code != ERR_NONE) {
+        *err = prune.err;
+        return -(int)err->code;
+    }
+    return 0;
+}

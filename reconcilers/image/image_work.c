@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/image/image_work.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reconcilers/fetch/oci_login.h"
+#include "reconcilers/fetch/oci_reference.h"
+#include "reconcilers/fetch/url.h"
+#include "reconcilers/image/image_file.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
+{
+    const char *kind = image->kind == IMAGE_URL ? "url" : "file";
+    const char *pin = image->sha256 ? image->sha256 : "";
+    cleanup_free char *text = mem_printf("%s:%s\n%s", kind, image->location, pin);
+    digest_text(text, ret_key);
+}
+
+struct image_work *image_work_new(
+    const struct places *places, const struct spec_image *image, const char *boot_id)
+{
+    struct image_work *work = mem_new(struct image_work);
+    work->places.data_dir = mem_strdup(places->data_dir);
+    work->image.kind = image->kind;
+    work->image.location = mem_strdup(image->location);
+    work->image.sha256 = mem_strdup(image->sha256);
+    work->boot_id = mem_strdup(boot_id);
+    image_work_key(image, work->key);
+    return work;
+}
+
+void image_work_free(struct image_work *work)
+{
+    if (work) {
+        places_clear(&work->places);
+        free(work->image.location);
+        free(work->image.sha256);
+        free(work->boot_id);
+        oci_layer_clear(&work->layer);
+        oci_login_clear(&work->login);
+        image_conversion_clear(&work->conversion);
+        part_clear(&work->part);
+        free(work->path);
+        free(work->etag);
+        free(work);
+    }
+}
+
+void image_work_release(void *work)
+{
+    image_work_free(work);
+}
+
+/* ---- what is there already ---- */
+
+void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
+{
+    cleanup_free char *text = mem_printf("url:%s", url);
+    digest_text(text, ret_digest);
+}
+
+static char *find_by_stamp(const struct places *places, const char *path)
+{
+    char stamp[DIGEST_SIZE];
+    return file_stamp(path, stamp) ? image_file_by_source(places, stamp) : NULL;
+}
+
+/* The cached image that a request for a URL may use; NULL: none. free() it. */
+static char *find_url(const struct places *places, const struct spec_image *image)
+{
+    if (image->sha256) {
+        char *by_own_name = places_image(places, image->sha256);
+        if (fs_exists(by_own_name)) {
+            return by_own_name;
+        }
+        free(by_own_name);
+        return image_file_by_source(places, image->sha256);
+    }
+    char digest[DIGEST_SIZE];
+    image_url_digest(image->location, digest);
+    return image_file_by_source(places, digest);
+}
+
+char *image_find_cached(const struct places *places, const struct spec_image *image)
+{
+    if (image->kind == IMAGE_URL) {
+        return find_url(places, image);
+    }
+    return find_by_stamp(places, image->location);
+}
+
+bool image_is_in_reach(const struct places *places, const struct spec_image *image)
+{
+    if (image->kind == IMAGE_FILE && compression_of_name(image->location) == COMPRESSION_NONE) {
+        return access(image->location, R_OK) == 0;
+    }
+    cleanup_free char *found = image_find_cached(places, image);
+    return found != NULL;
+}
+
+static int take_cached(struct image_work *work, char *path_take, struct error *err)
+{
+    work->path = path_take;
+    work->is_cached = true;
+    image_file_id(path_take, work->id);
+    return image_inspect(path_take, &work->info, err);
+}
+
+/* ---- local files, used where they are ---- */
+
+static int verify_local(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    char found[DIGEST_SIZE];
+    if (!work->image.sha256 || text_eq(work->verified_id, work->stamp)) {
+        return 0;
+    }
+    if (digest_file(work->image.location, is_cancelled, found, err) < 0) {
+        return -(int)err->code;
+    }
+    if (!text_eq(found, work->image.sha256)) {
+        return image_file_checksum_error(work->image.location, found, work->image.sha256, err);
+    }
+    return 0;
+}
+
+static int use_local(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    const char *path = work->image.location;
+    if (image_inspect_base(path, path, &work->info, err) < 0 ||
+        verify_local(work, is_cancelled, err) < 0) {
+        return -(int)err->code;
+    }
+    work->path = mem_strdup(path);
+    memcpy(work->id, work->stamp, sizeof(work->id));
+    return 0;
+}
+
+/* ---- filling the cache ---- */
+
+static int fill(struct image_work *work, const struct image_source *source,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    char *path = NULL;
+    int rc = image_file_fill(
+        &work->places, source, &work->conversion, is_cancelled, &path, err);
+    return rc < 0 || !path ? rc : take_cached(work, path, err);
+}
+
+/* A damaged image would be damaged again by going on with what we have of it. */
+static bool is_fault_of_bytes(const struct error *err)
+{
+    return err->code == ERR_IMAGE_CHECKSUM || err->code == ERR_IMAGE_FORMAT
+        || err->code == ERR_IMAGE_DECOMPRESS;
+}
+
+/* What has to be downloaded: for a registry's image that is not the URL it is known by. */
+struct remote {
+    const char *url;
+    const char *name;   /* as in struct image_source */
+    const char *digest; /* as in struct image_source */
+};
+
+static int file_download(struct image_work *work, const struct remote *remote,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *title = url_for_people(work->image.location);
+    struct image_source source = {
+        .path = work->part.path,
+        .name = remote->name,
+        .title = title,
+        .key = work->key,
+        .sha256 = work->image.sha256,
+        .digest = remote->digest,
+        .is_ours = true,
+    };
+    image_url_digest(work->image.location, source.link);
+    int rc = fill(work, &source, is_cancelled, err);
+    work->etag = mem_strdup(work->part.etag);
+    if (work->path || (rc < 0 && is_fault_of_bytes(err))) {
+        part_discard(&work->part);
+    }
+    return rc;
+}
+
+static int run_remote(struct image_work *work, const struct remote *remote,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *directory = places_path(&work->places, "images/.part");
+    part_clear(&work->part);
+    part_init(&work->part, directory, work->key, remote->url, work->boot_id);
+    part_load(&work->part);
+    if (!work->is_downloaded && !part_is_complete(&work->part)) {
+        work->needs_download = true;
+        return 0;
+    }
+    return file_download(work, remote, is_cancelled, err);
+}
+
+static int run_http(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *name = url_without_query(work->image.location);
+    struct remote remote = {.url = work->image.location, .name = name};
+    return run_remote(work, &remote, is_cancelled, err);
+}
+
+/* ---- registries ---- */
+
+static int prepare_lookup(struct image_work *work, struct error *err)
+{
+    cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
+    int rc = oci_reference_parse(
+        work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
+    if (rc == 0) {
+        oci_login_find(reference.registry, &work->login);
+        work->needs_layer = true;
+    }
+    return rc;
+}
+
+/* The layer's bytes are in the cache already, under another tag or name. */
+static int take_known_layer(struct image_work *work, char *path_take, struct error *err)
+{
+    cleanup_free char *path = path_take;
+    char link[DIGEST_SIZE];
+    const char *pin = work->image.sha256;
+    if (pin) { /* the cache was asked for it first: it is neither the layer's nor the image's */
+        return image_file_checksum_error(work->image.location, work->layer.digest, pin, err);
+    }
+    image_url_digest(work->image.location, link);
+    int rc = image_file_link(&work->places, link, path, err);
+    return rc < 0 ? rc : take_cached(work, TAKE_PTR(path), err);
+}
+
+static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    if (!work->layer.url) {
+        return prepare_lookup(work, err);
+    }
+    char *known = image_file_by_source(&work->places, work->layer.digest);
+    if (known) {
+        return take_known_layer(work, known, err);
+    }
+    struct remote remote = {
+        .url = work->layer.url,
+        .name = work->layer.title ? work->layer.title : "",
+        .digest = work->layer.digest,
+    };
+    return run_remote(work, &remote, is_cancelled, err);
+}
+
+static int run_file_url(
+    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *path = url_file_path(work->image.location);
+    if (!path) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not a URL of a file of this host",
+            work->image.location);
+    }
+    struct image_source source = {
+        .path = path,
+        .name = path,
+        .title = path,
+        .key = work->key,
+        .sha256 = work->image.sha256,
+    };
+    image_url_digest(work->image.location, source.link);
+    return fill(work, &source, is_cancelled, err);
+}
+
+static int run_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    char *cached = work->is_downloaded ? NULL : find_url(&work->places, &work->image);
+    if (cached) {
+        return take_cached(work, cached, err);
+    }
+    if (url_is_file(work->image.location)) {
+        return run_file_url(work, is_cancelled, err);
+    }
+    return oci_is_reference(work->image.location) ? run_oci(work, is_cancelled, err)
+                                                  : run_http(work, is_cancelled, err);
+}
+
+static int run_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    const char *path = work->image.location;
+    enum compression compression;
+    /* The stamp first: a change while we look shows as a changed base afterwards. */
+    bool has_stamp = file_stamp(path, work->stamp);
+    int rc = compression_of_file(path, path, &compression, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!has_stamp) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "no image file at '%s'", path);
+    }
+    const struct image_foreign *foreign;
+    if (image_foreign_of_file(path, path, &foreign, err) < 0) {
+        return -(int)err->code;
+    }
+    if (compression == COMPRESSION_NONE && !foreign) {
+        return use_local(work, is_cancelled, err);
+    }
+    struct image_source source = {
+        .path = path, .name = path, .title = path, .key = work->key, .sha256 = work->image.sha256};
+    memcpy(source.link, work->stamp, sizeof(source.link));
+    char *cached = image_file_by_source(&work->places, source.link);
+    bool is_known = cached && (!work->image.sha256 || text_eq(work->verified_id, work->stamp));
+    if (is_known) {
+        return take_cached(work, cached, err);
+    }
+    free(cached);
+    return fill(work, &source, is_cancelled, err);
+}
+
+static int make_directories(const struct places *places, struct error *err)
+{
+    static const char *const directories[] = {"images", "images/.part", "images/.by-source"};
+    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+        cleanup_free char *path = places_path(places, directories[i]);
+        if (fs_make_dirs(path, 0700, err) < 0) {
+            return -(int)err->code;
+        }
+    }
+    return 0;
+}
+
+int image_work_run(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    struct image_work *work = context;
+    if (make_directories(&work->places, err) < 0) {
+        return -(int)err->code;
+    }
+    return work->image.kind == IMAGE_URL ? run_url(work, is_cancelled, err)
+                                         : run_local(work, is_cancelled, err);
+}

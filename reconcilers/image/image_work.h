@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The blocking half of getting an image: looks whether it is in reach, hashes, unpacks, checks and
+ * files it. Runs on the pool and touches nothing but its own struct and these files:
+ *
+ *   images/<sha256>.qcow2       the image, 0444, named by its own bytes (unpacked, converted), raw ones too
+ *   images/.by-source/<digest>  symbolic link to it. The digest is that of what it came from: the
+ *                               downloaded file's bytes, "url:URL", or a local file's stamp. So
+ *                               whether an image is cached is one stat(2), and a kill between
+ *                               filing an image and recording it costs nothing.
+ *   images/.part/               downloads (fetch/part.h), files being unpacked or converted (*.tmp-*)
+ *
+ * The links are made before the image gets its name: killed in between, they lead nowhere.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "reconcilers/fetch/docker_config.h"
+#include "reconcilers/fetch/oci.h"
+#include "reconcilers/fetch/part.h"
+#include "reconcilers/image/image_convert.h"
+#include "reconcilers/image/image_inspect.h"
+#include "specs/base/digest.h"
+#include "specs/base/paths.h"
+#include "specs/vm/vm_spec.h"
+
+struct error;
+
+struct image_work {
+    /* in */
+    struct places places; /* a copy */
+    struct spec_image image;
+    char key[DIGEST_SIZE]; /* names the request: image_work_key() */
+    char *boot_id;
+    bool is_downloaded; /* the part is whole: do not look again */
+    struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
+    char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
+
+    /* out */
+    /* One of these is true and nothing else is set but what it says, or all below is set. */
+    bool needs_layer; /* `layer` must be looked up, with `login` */
+    struct oci_login login;
+    bool needs_download; /* `part` is loaded */
+    struct part part;
+    /* Has a format: to be done. In: one that was done. */
+    struct image_conversion conversion;
+    char *path;
+    char id[DIGEST_SIZE]; /* sha256 in the cache, stamp of a local file */
+    bool is_cached;       /* lies in images/ */
+    char stamp[DIGEST_SIZE]; /* of a local file, taken before it was read; "" for URLs */
+    struct image_info info;
+    char *etag; /* of what was downloaded; NULL: none, or nothing was */
+};
+
+/* Same location and same sha256=: same key. */
+void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE]);
+
+struct image_work *image_work_new(
+    const struct places *places, const struct spec_image *image, const char *boot_id);
+void image_work_free(struct image_work *work); /* NULL is fine */
+
+/* pool_work_fn and pool_free_fn over a struct image_work. */
+int image_work_run(void *work, const atomic_bool *is_cancelled, struct error *err);
+void image_work_release(void *work);
+
+/* What a URL without sha256= is looked for by in images/.by-source. */
+void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE]);
+
+/* The cached image that a request may use, NULL: none; by stat(2) only. free() it. */
+char *image_find_cached(const struct places *places, const struct spec_image *image);
+
+/* Whether an image is there without fetching; by stat(2) only. A local file: readable. */
+bool image_is_in_reach(const struct places *places, const struct spec_image *image);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/disk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controller/loop/child.h"
+#include "controller/loop/pool.h"
+#include "controller/reconciler.h"
+#include "reconcilers/image/image_inspect.h"
+#include "reconcilers/tool.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum { QEMU_IMG_TIMEOUT_MS = 120 * 1000 };
+
+enum plan { PLAN_NOTHING, PLAN_CREATE, PLAN_GROW };
+
+/* What pool work may touch. */
+struct disk_files {
+    char *overlay_path;
+    char *image_path;
+    char *aside_path;
+    char *made_path; /* the new overlay, without its name yet */
+    uint64_t wanted_bytes; /* 0: as large as the image */
+    bool is_in_use;
+    enum plan plan;           /* out */
+    enum image_format format; /* out: of the base */
+};
+
+struct disk_maker {
+    struct op op; /* first: op_cancel() finds the maker by it */
+    struct reconciler_host *host;
+    struct op *stage;
+    struct disk_files *looked; /* the pool's, while it looks */
+    struct disk_files *files;  /* ours, while qemu-img works; NULL before and after */
+    op_done_fn *done;
+    void *context;
+};
+
+static void free_files(void *context)
+{
+    struct disk_files *files = context;
+    if (files) {
+        free(files->overlay_path);
+        free(files->image_path);
+        free(files->aside_path);
+        free(files->made_path);
+        free(files);
+    }
+}
+
+static struct disk_files *copy_files(const struct disk_files *from)
+{
+    struct disk_files *files = mem_dup(from, sizeof(*from));
+    files->overlay_path = mem_strdup(from->overlay_path);
+    files->image_path = mem_strdup(from->image_path);
+    files->aside_path = mem_strdup(from->aside_path);
+    files->made_path = mem_strdup(from->made_path);
+    return files;
+}
+
+static void free_maker(struct disk_maker *maker)
+{
+    op_cancel(maker->stage);
+    free_files(maker->files);
+    free(maker);
+}
+
+static void cancel_maker(struct op *op)
+{
+    free_maker((struct disk_maker *)op);
+}
+
+static void finish(struct disk_maker *maker, const struct error *err)
+{
+    op_done_fn *done = maker->done;
+    void *context = maker->context;
+    free_maker(maker);
+    done(context, err);
+}
+
+/* ---- on the pool: what is to be done ---- */
+
+static int shrink_error(
+    uint64_t wanted, const char *what, uint64_t present, struct error *err)
+{
+    const double gib = 1024.0 * 1024 * 1024;
+    return error_set(err, ERR_DISK_SHRINK, "disk %.4g GiB is smaller than the %s's %.4g GiB",
+        (double)wanted / gib, what, (double)present / gib);
+}
+
+static int set_aside(const struct disk_files *files, struct error *err)
+{
+    cleanup_free char *directory = mem_strdup(files->aside_path);
+    if (fs_make_dirs(directory, 0700, err) < 0) {
+        return -(int)err->code;
+    }
+    cleanup_free char *target = fs_join(directory, "overlay.qcow2");
+    if (rename(files->overlay_path, target) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot move '%s' aside", files->overlay_path);
+    }
+    return 0;
+}
+
+static int plan_creation(
+    struct disk_files *files, const struct image_info *base, struct error *err)
+{
+    if (files->wanted_bytes && files->wanted_bytes < base->virtual_size) {
+        return shrink_error(files->wanted_bytes, "image", base->virtual_size, err);
+    }
+    files->plan = PLAN_CREATE;
+    files->format = base->format;
+    return 0;
+}
+
+static int plan_growth(
+    struct disk_files *files, const struct image_info *overlay, struct error *err)
+{
+    if (files->wanted_bytes && files->wanted_bytes < overlay->virtual_size) {
+        return shrink_error(files->wanted_bytes, "present disk", overlay->virtual_size, err);
+    }
+    bool is_large_enough = files->wanted_bytes <= overlay->virtual_size;
+    files->plan = is_large_enough ? PLAN_NOTHING : PLAN_GROW;
+    return 0;
+}
+
+static int look(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    struct disk_files *files = context;
+    struct image_info base, overlay;
+    (void)is_cancelled;
+    bool is_there = fs_exists(files->overlay_path);
+    if (is_there && image_inspect(files->overlay_path, &overlay, err) < 0) {
+        return -(int)err->code;
+    }
+    if (is_there && (files->is_in_use || text_eq(overlay.backing, files->image_path))) {
+        return plan_growth(files, &overlay, err);
+    }
+    if (image_inspect(files->image_path, &base, err) < 0
+        || (is_there && set_aside(files, err) < 0)) {
+        return -(int)err->code;
+    }
+    return plan_creation(files, &base, err);
+}
+
+/* ---- on the pool: after qemu-img ---- */
+
+static int publish(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct disk_files *files = context;
+    (void)is_cancelled;
+    if (files->plan == PLAN_GROW) {
+        return fs_sync(files->overlay_path, err);
+    }
+    if (chmod(files->made_path, 0600) < 0) {
+        return error_set_errno(
+            err, ERR_OVERLAY, errno, "cannot set the mode of '%s'", files->made_path);
+    }
+    if (fs_sync(files->made_path, err) < 0) {
+        return -(int)err->code;
+    }
+    if (rename(files->made_path, files->overlay_path) < 0) {
+        return error_set_errno(
+            err, ERR_OVERLAY, errno, "cannot create '%s'", files->overlay_path);
+    }
+    return fs_sync_dir_of(files->overlay_path, err);
+}
+
+static void on_published(void *context, const struct error *err)
+{
+    struct disk_maker *maker = context;
+    maker->stage = NULL;
+    finish(maker, err);
+}
+
+/* ---- qemu-img ---- */
+
+static void on_qemu_img(void *context, const struct error *child_err, const char *output)
+{
+    struct disk_maker *maker = context;
+    (void)output;
+    maker->stage = NULL;
+    if (child_err) {
+        struct error err = {0};
+        bool is_growth = maker->files->plan == PLAN_GROW;
+        tool_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'",
+            is_growth ? "grow" : "make", maker->files->overlay_path);
+        finish(maker, &err);
+        return;
+    }
+    maker->stage = pool_start(maker->host->pool, publish, free_files,
+        TAKE_PTR(maker->files), on_published, maker);
+}
+
+static struct op *start_qemu_img(struct disk_maker *maker, const char *const *argv)
+{
+    struct child_request request = {.argv = argv, .timeout_ms = QEMU_IMG_TIMEOUT_MS};
+    return child_start(maker->host->loop, &request, on_qemu_img, maker);
+}
+
+static struct op *start_creation(struct disk_maker *maker)
+{
+    struct disk_files *files = maker->files;
+    char unique[TEXT_ID_SIZE], size[24];
+    digest_random_id(unique);
+    files->made_path = mem_printf("%s.tmp-%s", files->overlay_path, unique);
+    snprintf(size, sizeof(size), "%llu", (unsigned long long)files->wanted_bytes);
+    const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F",
+        image_format_name(files->format), "-b", files->image_path, files->made_path,
+        files->wanted_bytes ? size : NULL, NULL};
+    return start_qemu_img(maker, argv);
+}
+
+static struct op *start_growth(struct disk_maker *maker)
+{
+    char size[24];
+    snprintf(size, sizeof(size), "%llu", (unsigned long long)maker->files->wanted_bytes);
+    const char *argv[] = {
+        "qemu-img", "resize", "-q", "-f", "qcow2", maker->files->overlay_path, size, NULL};
+    return start_qemu_img(maker, argv);
+}
+
+static void on_looked(void *context, const struct error *err)
+{
+    struct disk_maker *maker = context;
+    maker->stage = NULL;
+    const struct disk_files *looked = maker->looked;
+    if (err || looked->plan == PLAN_NOTHING) {
+        finish(maker, err);
+        return;
+    }
+    maker->files = copy_files(looked);
+    maker->stage = looked->plan == PLAN_CREATE ? start_creation(maker) : start_growth(maker);
+}
+
+struct op *disk_make(struct reconciler_host *host, const struct disk_request *request,
+    op_done_fn *done, void *context)
+{
+    struct disk_files files = {
+        .wanted_bytes = (uint64_t)request->disk_gib << 30,
+        .is_in_use = request->is_in_use,
+    };
+    struct disk_maker *maker = mem_new(struct disk_maker);
+    maker->op.cancel = cancel_maker;
+    maker->host = host;
+    maker->done = done;
+    maker->context = context;
+    maker->looked = mem_dup(&files, sizeof(files));
+    maker->looked->overlay_path = mem_strdup(request->overlay_path);
+    maker->looked->image_path = mem_strdup(request->image_path);
+    maker->looked->aside_path = mem_strdup(request->aside_path);
+    maker->stage = pool_start(host->pool, look, free_files, maker->looked, on_looked, maker);
+    return &maker->op;
+}

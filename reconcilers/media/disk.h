@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The VM's disk: a qcow2 overlay over the base image, made and grown by qemu-img(1). It gets its
+ * name when it is complete; growing is to an absolute size. So all of it may be done twice.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/loop/op.h"
+
+struct reconciler_host;
+
+struct disk_request {
+    const char *overlay_path;
+    const char *image_path; /* absolute; the base of a new overlay */
+    uint32_t disk_gib;      /* 0: as large as the image */
+    /* A guest has used the overlay: it stays whatever its base is. Otherwise one on another base is
+     * left from a try that was interrupted, and is moved to `aside_path`. */
+    bool is_in_use;
+    const char *aside_path;
+};
+
+/* Brings the overlay into being and to its size; `request` is copied. Errors: -ERR_DISK_SHRINK,
+ * -ERR_OVERLAY, -ERR_NO_SPACE, and image_inspect()'s for the base. */
+struct op *disk_make(struct reconciler_host *host, const struct disk_request *request,
+    op_done_fn *done, void *context);

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/media_prepare.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/pool.h"
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/media/disk.h"
+#include "reconcilers/media/keys.h"
+#include "reconcilers/media/media.h"
+#include "reconcilers/media/seed.h"
+#include "reconcilers/trash/trash.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/vm/media_digest.h"
+
+enum step { STEP_DIRECTORY, STEP_USER_KEY, STEP_HOST_KEY, STEP_DISK, STEP_SEED, STEP_COUNT_ };
+
+struct preparation {
+    struct op op; /* first: op_cancel() finds the preparation by it */
+    struct reconciler_host *host;
+    struct vm_spec *spec;
+    char *uid;
+    struct vm_prepared recorded; /* what is prepared already; its image_path is ours */
+    /* A guest has used these files: only the overlay may still grow, and the seed be made anew if
+     * it is lost. What they were made from stays what is recorded. */
+    bool is_in_use;
+    enum step step;
+    struct op *stage;
+    struct vm_prepared *result; /* borrowed until `done` or a cancel */
+    op_done_fn *done;
+    void *context;
+};
+
+static void free_preparation(struct preparation *p)
+{
+    op_cancel(p->stage);
+    vm_spec_free(p->spec);
+    free(p->uid);
+    free(p->recorded.image_path);
+    free(p);
+}
+
+static void cancel_preparation(struct op *op)
+{
+    free_preparation((struct preparation *)op);
+}
+
+static void on_step_done(void *context, const struct error *err);
+
+static char *vm_path(const struct preparation *p, enum vm_file file)
+{
+    return places_vm(p->host->places, p->spec->name, file);
+}
+
+/* ---- steps: an operation, or NULL when there is nothing to do ---- */
+
+static int make_directory(void *path, const atomic_bool *is_cancelled, struct error *err)
+{
+    (void)is_cancelled;
+    if (fs_make_dirs(path, 0700, err) < 0) {
+        return -(int)err->code;
+    }
+    removal_sweep_temporary(path);
+    return 0;
+}
+
+static struct op *start_directory(struct preparation *p)
+{
+    return pool_start(p->host->pool, make_directory, free, vm_path(p, VM_DIR), on_step_done, p);
+}
+
+static bool makes_seed(const struct preparation *p)
+{
+    cleanup_free char *seed = vm_path(p, VM_SEED);
+    char digest[DIGEST_SIZE];
+    spec_media_digest(p->spec, digest);
+    bool is_same = strcmp(digest, p->recorded.digest) == 0;
+    return p->spec->cloud_init.is_set && (!p->is_in_use || (is_same && !fs_exists(seed)));
+}
+
+static struct op *start_keys(
+    struct preparation *p, enum vm_file private_file, enum vm_file public_file)
+{
+    cleanup_free char *private_path = vm_path(p, private_file);
+    cleanup_free char *public_path = vm_path(p, public_file);
+    cleanup_free char *comment = seed_host_alias(p->spec->name);
+    struct key_pair pair = {
+        .private_path = private_path, .public_path = public_path, .comment = comment};
+    return keys_exist(&pair) ? NULL : keys_make(p->host, &pair, on_step_done, p);
+}
+
+static struct op *start_disk(struct preparation *p)
+{
+    cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
+    cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", p->spec->name, p->uid);
+    cleanup_free char *aside = places_path(p->host->places, aside_name);
+    struct disk_request request = {
+        .overlay_path = overlay,
+        .image_path = p->result->image_path,
+        .disk_gib = p->spec->disk_gib,
+        .is_in_use = p->is_in_use,
+        .aside_path = aside,
+    };
+    return disk_make(p->host, &request, on_step_done, p);
+}
+
+static struct op *start_step(struct preparation *p, enum step step)
+{
+    switch (step) {
+    case STEP_DIRECTORY:
+        return start_directory(p);
+    case STEP_USER_KEY:
+        return makes_seed(p) && seed_needs_user_key(p->spec)
+            ? start_keys(p, VM_KEY, VM_KEY_PUBLIC)
+            : NULL;
+    case STEP_HOST_KEY:
+        return makes_seed(p) && seed_needs_host_key(p->spec)
+            ? start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC)
+            : NULL;
+    case STEP_DISK:
+        return start_disk(p);
+    case STEP_SEED:
+        return makes_seed(p) ? seed_make(p->host, p->spec, p->uid, on_step_done, p) : NULL;
+    case STEP_COUNT_:
+        break;
+    }
+    return NULL;
+}
+
+/* ---- the sequence ---- */
+
+static void fill_result(const struct preparation *p)
+{
+    struct vm_prepared *result = p->result;
+    if (p->is_in_use) {
+        memcpy(result->digest, p->recorded.digest, sizeof(result->digest));
+        memcpy(result->image_id, p->recorded.image_id, sizeof(result->image_id));
+        free(result->image_path);
+        result->image_path = mem_strdup(p->recorded.image_path);
+    } else {
+        spec_media_digest(p->spec, result->digest);
+    }
+    result->disk_gib = p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib
+                                                          : p->recorded.disk_gib;
+}
+
+static void finish(struct preparation *p, const struct error *err)
+{
+    op_done_fn *done = p->done;
+    void *context = p->context;
+    if (!err) {
+        fill_result(p);
+    }
+    free_preparation(p);
+    done(context, err);
+}
+
+static void on_step_done(void *context, const struct error *err)
+{
+    struct preparation *p = context;
+    p->stage = NULL;
+    while (!err && !p->stage && ++p->step < STEP_COUNT_) {
+        p->stage = start_step(p, p->step);
+    }
+    if (!p->stage) {
+        finish(p, err);
+    }
+}
+
+struct op *media_prepare(const struct vm_env *env, struct vm_prepared *result, op_done_fn *done,
+    void *context)
+{
+    struct preparation *p = mem_new(struct preparation);
+    p->op.cancel = cancel_preparation;
+    p->host = env->host;
+    p->spec = vm_spec_copy(env->spec);
+    p->uid = mem_strdup(env->uid);
+    p->recorded = env->status->prepared;
+    p->recorded.image_path = mem_strdup(p->recorded.image_path);
+    cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
+    p->is_in_use = p->recorded.digest[0] && fs_exists(overlay);
+    p->result = result;
+    p->done = done;
+    p->context = context;
+    p->stage = start_step(p, STEP_DIRECTORY);
+    return &p->op;
+}

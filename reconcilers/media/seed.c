@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/seed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/pool.h"
+#include "controller/reconciler.h"
+#include "reconcilers/archive/iso.h"
+#include "reconcilers/media/user_data.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_spec.h"
+
+enum {
+    KEY_MAX = 64 * 1024,
+    USER_DATA_MAX = 16 * 1024 * 1024,
+    ISO_MAX = 2 * USER_DATA_MAX,
+};
+#define VOLUME_ID "cidata"
+
+struct seed_work {
+    struct places places;
+    struct vm_spec *spec;
+    char *uid;
+};
+
+bool seed_needs_user_key(const struct vm_spec *spec)
+{
+    return seed_needs_host_key(spec) && !spec->cloud_init.ssh_key.path;
+}
+
+bool seed_needs_host_key(const struct vm_spec *spec)
+{
+    return spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
+}
+
+char *seed_host_alias(const char *vm_name)
+{
+    return mem_printf("vmctl-%s", vm_name);
+}
+
+static int read_vm_file(
+    const struct seed_work *work, enum vm_file file, struct buf *out, struct error *err)
+{
+    cleanup_free char *path = places_vm(&work->places, work->spec->name, file);
+    if (fs_read_file(path, out, err) < 0) {
+        err->code = ERR_SEED;
+        return -ERR_SEED;
+    }
+    return 0;
+}
+
+/* ---- the user's public key ---- */
+
+static int private_key_error(const char *path, struct error *err)
+{
+    error_set(err, ERR_KEY_UNREADABLE,
+        "ssh-key '%s' is a private key; the guest needs the public one", path);
+    return error_help(err, "write: ssh-key \"%s.pub\"", path);
+}
+
+static int check_public_keys(const char *path, const char *text, struct error *err)
+{
+    size_t count = 0;
+    if (strstr(text, "PRIVATE KEY-----")) {
+        return private_key_error(path, err);
+    }
+    for (const char *at = text; *at; at += strspn(at, "\r\n")) {
+        cleanup_free char *line = mem_strndup(at, strcspn(at, "\r\n"));
+        at += strlen(line);
+        if (line[0] == '#' || line[0] == '\0') {
+            continue;
+        }
+        if (!keys_is_public(line)) {
+            return error_set(
+                err, ERR_KEY_UNREADABLE, "ssh-key '%s' is not an SSH public key", path);
+        }
+        count++;
+    }
+    return count > 0 ? 0 : error_set(err, ERR_KEY_UNREADABLE, "ssh-key '%s' holds no key", path);
+}
+
+static int read_authorized_keys(const struct seed_work *work, struct buf *out, struct error *err)
+{
+    const char *path = work->spec->cloud_init.ssh_key.path;
+    if (!path) {
+        return read_vm_file(work, VM_KEY_PUBLIC, out, err);
+    }
+    if (fs_read_file(path, out, err) < 0) {
+        err->code = ERR_KEY_UNREADABLE;
+        return error_wrap(err, "ssh-key");
+    }
+    return check_public_keys(path, buf_str(out), err);
+}
+
+/* ---- texts ---- */
+
+static const char *hostname(const struct vm_spec *spec)
+{
+    return spec->cloud_init.hostname ? spec->cloud_init.hostname : spec->name;
+}
+
+static int generate_user_data(const struct seed_work *work, struct buf *out, struct error *err)
+{
+    cleanup_buf struct buf keys = BUF_INIT(KEY_MAX), host_private = BUF_INIT(KEY_MAX),
+                           host_public = BUF_INIT(KEY_MAX);
+    if (read_authorized_keys(work, &keys, err) < 0
+        || read_vm_file(work, VM_HOST_KEY, &host_private, err) < 0
+        || read_vm_file(work, VM_HOST_KEY_PUBLIC, &host_public, err) < 0) {
+        return -(int)err->code;
+    }
+    struct user_data data = {
+        .hostname = hostname(work->spec),
+        .user = work->spec->ssh.user,
+        .authorized_keys = buf_str(&keys),
+        .host_key_private = buf_str(&host_private),
+        .host_key_public = buf_str(&host_public),
+    };
+    user_data_write(&data, out);
+    return 0;
+}
+
+static int make_user_data(const struct seed_work *work, struct buf *out, struct error *err)
+{
+    const char *path = work->spec->cloud_init.user_data.path;
+    if (!path) {
+        return generate_user_data(work, out, err);
+    }
+    if (fs_read_file(path, out, err) < 0) {
+        err->code = ERR_SEED;
+        error_wrap(err, "user-data");
+        return error_help(err, "check the path and permissions of user-data in the VMFile");
+    }
+    return 0;
+}
+
+/* ---- files ---- */
+
+static int write_iso(const struct seed_work *work, struct error *err)
+{
+    cleanup_buf struct buf user_data = BUF_INIT(USER_DATA_MAX), meta_data = BUF_INIT(KEY_MAX),
+                           iso = BUF_INIT(ISO_MAX);
+    if (make_user_data(work, &user_data, err) < 0) {
+        return -(int)err->code;
+    }
+    meta_data_write(work->uid, hostname(work->spec), &meta_data);
+    const struct iso_file files[] = {
+        {"meta-data", buf_str(&meta_data), meta_data.len},
+        {"user-data", buf_str(&user_data), user_data.len},
+    };
+    if (iso_write(VOLUME_ID, files, ARRAY_LEN(files), &iso, err) < 0) {
+        return -(int)err->code;
+    }
+    cleanup_free char *path = places_vm(&work->places, work->spec->name, VM_SEED);
+    return fs_write_file(path, buf_str(&iso), iso.len, 0600, err); /* it holds a private key */
+}
+
+/* "vmctl-NAME ssh-ed25519 AAAA…": sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". */
+static int write_known_hosts(const struct seed_work *work, struct error *err)
+{
+    cleanup_buf struct buf key = BUF_INIT(KEY_MAX);
+    if (read_vm_file(work, VM_HOST_KEY_PUBLIC, &key, err) < 0) {
+        return -(int)err->code;
+    }
+    const char *text = buf_str(&key);
+    if (!keys_is_public(text)) {
+        return error_set(err, ERR_SEED, "the host key of '%s' is damaged", work->spec->name);
+    }
+    size_t type = strcspn(text, " ");
+    size_t n = type + 1 + strcspn(text + type + 1, " \r\n");
+    cleanup_free char *alias = seed_host_alias(work->spec->name);
+    cleanup_free char *line = mem_printf("%s %.*s\n", alias, (int)n, text);
+    cleanup_free char *path = places_vm(&work->places, work->spec->name, VM_KNOWN_HOSTS);
+    return fs_write_file(path, line, strlen(line), 0600, err);
+}
+
+/* The seed last: that it is there says that all is. */
+static int make(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct seed_work *work = context;
+    (void)is_cancelled;
+    if (seed_needs_host_key(work->spec) && write_known_hosts(work, err) < 0) {
+        return -(int)err->code;
+    }
+    return write_iso(work, err);
+}
+
+static void free_work(void *context)
+{
+    struct seed_work *work = context;
+    places_clear(&work->places);
+    vm_spec_free(work->spec);
+    free(work->uid);
+    free(work);
+}
+
+struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, const char *uid,
+    op_done_fn *done, void *context)
+{
+    struct seed_work *work = mem_new(struct seed_work);
+    work->places.data_dir = mem_strdup(host->places->data_dir);
+    work->spec = vm_spec_copy(spec);
+    work->uid = mem_strdup(uid);
+    return pool_start(host->pool, make, free_work, work, done, context);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The NoCloud seed of a VM (cloud-init's data source): seed.iso with user-data and meta-data, and
+ * known_hosts, which holds the host key that user-data gives the guest. Both by temporary file,
+ * fsync and rename. The key pairs must be there before.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "controller/loop/op.h"
+#include "reconcilers/media/keys.h"
+
+struct error;
+struct reconciler_host;
+struct vm_spec;
+
+/* Which key pairs the seed of this spec is made from. */
+bool seed_needs_user_key(const struct vm_spec *spec);
+bool seed_needs_host_key(const struct vm_spec *spec);
+
+/* The name that known_hosts gives the guest (HostKeyAlias of ssh_config(5)). free() it. */
+char *seed_host_alias(const char *vm_name);
+
+/* `uid` becomes the instance-id. Errors: -ERR_SEED, -ERR_KEY_UNREADABLE (the ssh-key file),
+ * -ERR_NO_SPACE. */
+struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, const char *uid,
+    op_done_fn *done, void *context);

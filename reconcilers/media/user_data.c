@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/user_data.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+
+/* A double-quoted scalar. Bytes from 0x80 up pass: the file is UTF-8. */
+static void add_quoted(struct buf *out, const char *text, size_t n)
+{
+    buf_add_char(out, '"');
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\') {
+            buf_printf(out, "\\%c", c);
+        } else if (c < 0x20 || c == 0x7f) {
+            buf_printf(out, "\\x%02x", c);
+        } else {
+            buf_add_char(out, (char)c);
+        }
+    }
+    buf_add_char(out, '"');
+}
+
+static void add_pair(struct buf *out, const char *key, const char *value)
+{
+    buf_add_str(out, key);
+    add_quoted(out, value, strcspn(value, "\r\n"));
+    buf_add_char(out, '\n');
+}
+
+/* Appends each line that says something, as `prefix` line '\n'. */
+static void add_lines(struct buf *out, const char *text, const char *prefix, bool is_quoted)
+{
+    while (*text) {
+        size_t n = strcspn(text, "\r\n");
+        if (n > 0 && text[0] != '#') {
+            buf_add_str(out, prefix);
+            if (is_quoted) {
+                add_quoted(out, text, n);
+            } else {
+                buf_add(out, text, n);
+            }
+            buf_add_char(out, '\n');
+        }
+        text += n;
+        text += strspn(text, "\r\n");
+    }
+}
+
+void user_data_write(const struct user_data *data, struct buf *out)
+{
+    buf_add_str(out, "#cloud-config\n");
+    add_pair(out, "hostname: ", data->hostname);
+    buf_add_str(out, "users:\n");
+    add_pair(out, "  - name: ", data->user);
+    /* made when it is not there: without it useradd refuses a name that the guest has as a group */
+    add_pair(out, "    primary_group: ", data->user);
+    buf_add_str(out, "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+                     "    shell: /bin/bash\n"
+                     "    lock_passwd: true\n"
+                     "    ssh_authorized_keys:\n");
+    add_lines(out, data->authorized_keys, "      - ", true);
+    buf_add_str(out, "disable_root: true\n"
+                     "ssh_pwauth: false\n"
+                     "ssh_deletekeys: true\n"
+                     "ssh_keys:\n"
+                     "  ed25519_private: |\n");
+    add_lines(out, data->host_key_private, "    ", false);
+    add_pair(out, "  ed25519_public: ", data->host_key_public);
+}
+
+void meta_data_write(const char *instance_id, const char *hostname, struct buf *out)
+{
+    add_pair(out, "instance-id: ", instance_id);
+    add_pair(out, "local-hostname: ", hostname);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/trash/trash.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controller/loop/pool.h"
+#include "controller/reconciler.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+/* ---- deleting in the background ---- */
+
+static int delete_tree(void *path, const atomic_bool *is_cancelled, struct error *err)
+{
+    (void)is_cancelled;
+    return fs_remove_tree(path, err);
+}
+
+/* Nobody waits for it: what could not be deleted is swept at the next start. */
+static void on_deleted(void *context, const struct error *err)
+{
+    (void)context;
+    if (err) {
+        log_debug("removal", "%s", err->message);
+    }
+}
+
+static void start_deleting(struct reconciler_host *host, char *path_take)
+{
+    (void)pool_start(host->pool, delete_tree, free, path_take, on_deleted, NULL);
+}
+
+/* ---- into the trash ---- */
+
+/* A fresh directory DATA/trash/<uid>-<n>. */
+static int make_bin(
+    const struct places *places, const char *uid, char **ret_path, struct error *err)
+{
+    cleanup_free char *trash = places_path(places, "trash");
+    if (fs_make_dirs(trash, 0700, err) < 0) {
+        return -(int)err->code;
+    }
+    for (unsigned n = 1;; n++) {
+        cleanup_free char *path = mem_printf("%s/%s-%u", trash, uid, n);
+        if (mkdir(path, 0700) == 0) {
+            *ret_path = TAKE_PTR(path);
+            return 0;
+        }
+        if (errno != EEXIST) {
+            return error_set_errno(err, ERR_IO, errno, "cannot create directory '%s'", path);
+        }
+    }
+}
+
+static int move_into(const char *bin, const char *path, struct error *err)
+{
+    cleanup_free char *target = mem_printf("%s%s", bin, strrchr(path, '/'));
+    if (rename(path, target) < 0 && errno != ENOENT) {
+        return error_set_errno(err, ERR_IO, errno, "cannot move '%s' to the trash", path);
+    }
+    return 0;
+}
+
+int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
+    bool whole_dir, struct error *err)
+{
+    cleanup_free char *overlay = places_vm(host->places, vm_name, VM_OVERLAY);
+    cleanup_free char *seed = places_vm(host->places, vm_name, VM_SEED);
+    cleanup_free char *dir = places_vm(host->places, vm_name, VM_DIR);
+    const char *paths[] = {whole_dir ? dir : seed, whole_dir ? NULL : overlay};
+    if (!fs_exists(paths[0]) && !(paths[1] && fs_exists(paths[1]))) {
+        return 0;
+    }
+    char *bin = NULL;
+    int rc = make_bin(host->places, uid && uid[0] ? uid : vm_name, &bin, err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(paths) && paths[i]; i++) {
+        rc = move_into(bin, paths[i], err);
+    }
+    if (rc == 0) {
+        rc = fs_sync_dir_of(paths[0], err);
+    }
+    if (bin) {
+        start_deleting(host, bin);
+    }
+    return rc;
+}
+
+int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err)
+{
+    char unique[TEXT_ID_SIZE];
+    char *bin = NULL;
+    digest_random_id(unique);
+    int rc = make_bin(host->places, unique, &bin, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = move_into(bin, path, err);
+    start_deleting(host, bin);
+    return rc;
+}
+
+/* ---- sweeping ---- */
+
+/* Calls `each` with the path of everything in a directory but "." and "..". */
+static void for_each_entry(
+    const char *directory, void (*each)(void *context, const char *path), void *context)
+{
+    DIR *dir = opendir(directory);
+    if (!dir) {
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            cleanup_free char *path = fs_join(directory, entry->d_name);
+            each(context, path);
+        }
+    }
+    closedir(dir);
+}
+
+static void remove_if_temporary(void *context, const char *path)
+{
+    (void)context;
+    if (strstr(strrchr(path, '/'), ".tmp-")) {
+        (void)unlink(path);
+    }
+}
+
+void removal_sweep_temporary(const char *directory)
+{
+    for_each_entry(directory, remove_if_temporary, NULL);
+}
+
+static void delete_entry(void *context, const char *path)
+{
+    start_deleting(context, mem_strdup(path));
+}
+
+void removal_sweep(struct reconciler_host *host)
+{
+    static const char *const directories[] = {"images/.part", "images/.by-source"};
+    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+        cleanup_free char *path = places_path(host->places, directories[i]);
+        removal_sweep_temporary(path);
+    }
+    /* What is listed now, not what comes later: a new bin is empty for a moment. */
+    cleanup_free char *trash = places_path(host->places, "trash");
+    for_each_entry(trash, delete_entry, host);
+}

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Carrying out a decision. Each function answers the three questions of crash safety where they are
+ * not obvious: killed just before the effect, just after it, and the effect done twice.
+ */
+#include "reconcilers/vm/act.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/vm/addresses.h"
+#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/step_record.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+enum {
+    SILENT_RETRY_MS = 5000,
+    DYING_CHILD_MS = 50, /* a child of the controller before this one, that was not released */
+    ORPHAN_RECHECK_MS = 60000,
+};
+
+/* ---- operations ---- */
+
+static uint64_t generation_of(const struct pass *pass)
+{
+    return pass->view->desired ? pass->view->desired->generation : 0;
+}
+
+/* The action failed at once: again by backoff. */
+static int64_t fail(struct pass *pass, const struct error *err)
+{
+    enum action action = pass->decision.action;
+    vm_fail(pass->vm, action, err, generation_of(pass));
+    vm_patch_event(
+        pass->patch, true, failure_classify(action, err->code).reason, "%s", err->message);
+    return pass->vm->failure.retry_at_ms - pass->now_ms;
+}
+
+static int64_t act_fetch_image(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_FETCH_IMAGE, generation_of(pass));
+    vm->op = vm->backend->media->fetch_image(
+        &pass->env, &vm->outcome.image, vm_op_progress, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* Where the base image is, is not recorded before the disk is: after a restart of the controller it
+ * has to be looked up again, which is cheap when it is in reach. */
+static int64_t act_prepare(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    const struct vm_prepared *recorded = &pass->view->status->prepared;
+    bool is_recorded = recorded->image_path && pass->situation.disk == DISK_TO_GROW;
+    if (!vm->image.path && !is_recorded) {
+        return act_fetch_image(pass);
+    }
+    vm_begin(vm, ACTION_PREPARE, generation_of(pass));
+    struct vm_prepared *result = &vm->outcome.prepared;
+    result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
+    memcpy(result->image_id, is_recorded ? recorded->image_id : vm->image.id, DIGEST_SIZE);
+    vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* Killed before release(): the child's pipe closes and it exits without ever becoming QEMU. */
+static int64_t act_launch(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
+    memcpy(vm->outcome.instance.iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    vm->op = vm->backend->machine->launch(
+        vm->machine, &pass->env, &vm->outcome.instance, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+static int64_t act_boot(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_BOOT, generation_of(pass));
+    vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* Leases first: a forward is added to the machine only once the port is ours in the books. Killed
+ * before or after the effect, or done twice: boot() looks first and adds what is missing. */
+static int64_t act_apply(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    struct error err = {.code = ERR_NONE};
+    if (live_has_network(pass) && !addresses_are_held(pass)) {
+        return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
+    }
+    vm_begin(vm, ACTION_APPLY, generation_of(pass));
+    vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+static int64_t act_probe(struct pass *pass)
+{
+    enum { REACH_LIMIT_MS = 120000 }; /* the book: waits up to 120 seconds for SSH */
+    struct vm *vm = pass->vm;
+    if (vm->reach_deadline_ms == 0) {
+        vm->reach_deadline_ms = pass->now_ms + REACH_LIMIT_MS;
+    }
+    if (addresses_discover(pass)) {
+        return VERDICT_NOW;
+    }
+    vm_begin(vm, ACTION_PROBE, generation_of(pass));
+    vm->op = vm->backend->guest->probe(vm->guest, &pass->env, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* The intent of a run: which instance it is begun in, and where its part of provision.log begins. */
+static int64_t begin_step(struct pass *pass)
+{
+    struct vm_step_run *run = &pass->patch->status->provision.run;
+    cleanup_free char *log = places_vm(pass->vm->host->places, pass->vm->name, VM_PROVISION_LOG);
+    int64_t size = fs_size(log);
+    memcpy(run->iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    run->started_at_ms = pass->wall_ms;
+    run->log_begin = size > 0 ? (uint64_t)size : 0;
+    return VERDICT_NOW;
+}
+
+/*
+ * Killed before the guest hears of it: it is begun by the next controller, under the name that the
+ * recorded run gives it. Killed at any time after: that name is found in the guest, and gone on
+ * with. Done twice: the second one finds the first. A file is uploaded and renamed again.
+ */
+static int64_t act_run_step(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    const struct vm_provision *provision = &pass->view->status->provision;
+    bool is_asked = provision->asked_step == provision->next_step + 1;
+    if (!is_asked && step_is_done(provision, pass->env.spec, provision->next_step)) {
+        pass_finish_step(pass);
+        return VERDICT_NOW;
+    }
+    if (provision->run.started_at_ms == 0) {
+        return begin_step(pass);
+    }
+    vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));
+    vm->outcome.step.exit_status = -1;
+    vm->op = vm->backend->guest->run_step(vm->guest, &pass->env,
+        pass->view->status->provision.next_step, &vm->outcome.step, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* No effect but the record: killed before, the next look finds the same; after, the steps wait. */
+static int64_t act_append_steps(struct pass *pass)
+{
+    pass_append_steps(pass);
+    return VERDICT_NOW;
+}
+
+/* Changes nothing in the guest but what a probe's own command does: killed before or after, and done
+ * twice, it is tried again. */
+static int64_t act_check(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    if (!pass->situation.expects_ssh && addresses_discover(pass)) {
+        return VERDICT_NOW;
+    }
+    enum check_kind kind = checks_next(pass);
+    vm_begin(vm, ACTION_CHECK, generation_of(pass));
+    vm->outcome.check = kind;
+    vm->op = vm->backend->guest->check(vm->guest, &pass->env, kind, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* ---- start ---- */
+
+/* The intent of a start: an instance id, and what it will be built from. No effect yet. */
+static int64_t act_begin_start(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    struct error err = {.code = ERR_NONE};
+    if (addresses_choose(pass, &err) < 0) {
+        return fail(pass, &err);
+    }
+    free(status->instance.accel);
+    status->instance = (struct vm_instance){.journal = JOURNAL_START};
+    digest_random_id(status->instance.iid);
+    json_decref(status->applied_spec);
+    status->applied_spec = vm_spec_to_json(pass->env.spec);
+    status->applied_generation = generation_of(pass);
+    status->was_reached = false;
+    checks_reset(pass);
+    pass->vm->reach_deadline_ms = 0;
+    pass->vm->n_ports_tried = 0;
+    return VERDICT_NOW;
+}
+
+static int64_t act_release(struct pass *pass)
+{
+    pass->vm->backend->machine->release(pass->vm->machine);
+    return pass->view->status->instance.start_deadline_ms - pass->now_ms + 1;
+}
+
+static int64_t act_confirm_start(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    if (text_eq(pass->vm->booted_iid, status->instance.iid)) {
+        free(status->vnc);
+        status->vnc = mem_strdup(pass->vm->booted_vnc); /* with the journal, or not at all */
+    }
+    status->instance.journal = JOURNAL_NONE;
+    pass_note_no_steps(pass);
+    const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
+    vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
+        pass->vm->backend->handle, status->instance.pid, accel ? ", " : "", accel ? accel : "");
+    return VERDICT_NOW;
+}
+
+static int64_t act_await_machine(struct pass *pass)
+{
+    int64_t left_ms = pass->view->status->instance.start_deadline_ms - pass->now_ms + 1;
+    bool is_starting = pass->situation.journal == JOURNAL_START;
+    if (is_starting && !pass->situation.has_pid && pass->machine.silent_ms < SILENT_RETRY_MS) {
+        return DYING_CHILD_MS; /* nobody tells when it is gone */
+    }
+    return is_starting && left_ms > 0 ? left_ms : SILENT_RETRY_MS;
+}
+
+static int64_t act_await_dependency(struct pass *pass)
+{
+    enum { DEPENDENCY_RECHECK_MS = 500 };
+    (void)pass;
+    return DEPENDENCY_RECHECK_MS;
+}
+
+static int64_t act_back_off(struct pass *pass)
+{
+    return exits_backoff_left_ms(pass);
+}
+
+/* ---- exit ---- */
+
+static int64_t act_record_exit(struct pass *pass)
+{
+    exits_record(pass);
+    checks_reset(pass);
+    pass->vm->reach_deadline_ms = 0;
+    pass->vm->last_command_ms = 0;
+    pass->vm->has_guest_left = false;
+    return VERDICT_NOW;
+}
+
+/* ---- removal ---- */
+
+/* What lies outside of the VM's directory goes first: there it is noted what that is. False: there is
+ * nothing. Killed before, amid or after: it is looked for again. */
+static bool begin_destroy(struct pass *pass, bool whole_dir)
+{
+    struct vm *vm = pass->vm;
+    if (!pass->media.has_remains || !vm->backend->media->destroy) {
+        return false;
+    }
+    vm_begin(vm, pass->decision.action, generation_of(pass));
+    vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
+    return true;
+}
+
+/* Renamed into the trash before anything is recorded: done twice it finds nothing to rename. */
+static int discard(struct pass *pass, bool whole_dir, int64_t *ret_requeue_ms)
+{
+    struct error err = {.code = ERR_NONE};
+    int rc = pass->vm->backend->media->discard(&pass->env, whole_dir, &err);
+    *ret_requeue_ms = rc < 0 ? fail(pass, &err) : VERDICT_NOW;
+    return rc;
+}
+
+static int64_t act_discard_all(struct pass *pass)
+{
+    int64_t requeue_ms;
+    if (begin_destroy(pass, true)) {
+        return VERDICT_WHEN_WOKEN;
+    }
+    (void)discard(pass, true, &requeue_ms);
+    return requeue_ms;
+}
+
+static int64_t act_discard_disk(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    int64_t requeue_ms;
+    if (begin_destroy(pass, false)) {
+        return VERDICT_WHEN_WOKEN;
+    }
+    if (discard(pass, false, &requeue_ms) < 0) {
+        return requeue_ms;
+    }
+    memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
+    free(status->prepared.image_path);
+    status->prepared = (struct vm_prepared){.disk_gib = 0};
+    vm_forget_image(pass->vm);
+    pass_reset_provision(pass);
+    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as asked");
+    return requeue_ms;
+}
+
+static int64_t act_forget(struct pass *pass)
+{
+    pass->patch->forget = true;
+    return VERDICT_WHEN_WOKEN;
+}
+
+static int64_t act_mark_restarted(struct pass *pass)
+{
+    memcpy(pass->patch->status->handled_restart_token, pass->view->desired->restart_token,
+        TEXT_ID_SIZE);
+    return VERDICT_NOW;
+}
+
+/* Files nobody has a record of: a store that was lost must not cost a disk. */
+static int64_t act_quarantine(struct pass *pass)
+{
+    struct error err = {.code = ERR_NONE};
+    const struct places *places = pass->vm->host->places;
+    cleanup_free char *from = places_vm(places, pass->vm->name, VM_DIR);
+    cleanup_free char *parent = places_path(places, "quarantine");
+    cleanup_free char *to =
+        mem_printf("%s/%s-%lld", parent, pass->vm->name, (long long)(pass->wall_ms / 1000));
+    if (fs_make_dirs(parent, 0700, &err) < 0 || rename(from, to) < 0) {
+        log_warn("vm", "%s: cannot move '%s' aside: %s", pass->vm->name, from,
+            err.message[0] ? err.message : strerror(errno));
+        return ORPHAN_RECHECK_MS;
+    }
+    log_warn("vm", "%s: no record of this VM; its files were moved to '%s'", pass->vm->name, to);
+    return VERDICT_NOW;
+}
+
+static int64_t act_adopt_orphan(struct pass *pass)
+{
+    log_warn("vm", "%s: a process of this VM runs, but there is no record of it", pass->vm->name);
+    return ORPHAN_RECHECK_MS;
+}
+
+/* ---- nothing ---- */
+
+static int64_t act_none(struct pass *pass)
+{
+    return checks_wait_ms(pass);
+}
+
+static act_fn *const acts[] = {
+    [ACTION_NONE] = act_none,
+    [ACTION_ADOPT_ORPHAN] = act_adopt_orphan,
+    [ACTION_QUARANTINE] = act_quarantine,
+    [ACTION_FORGET] = act_forget,
+    [ACTION_BEGIN_STOP] = act_begin_stop,
+    [ACTION_POWERDOWN] = act_powerdown,
+    [ACTION_QUIT] = act_quit,
+    [ACTION_TERMINATE] = act_terminate,
+    [ACTION_KILL] = act_kill,
+    [ACTION_RECORD_EXIT] = act_record_exit,
+    [ACTION_DISCARD_ALL] = act_discard_all,
+    [ACTION_DISCARD_DISK] = act_discard_disk,
+    [ACTION_MARK_RESTARTED] = act_mark_restarted,
+    [ACTION_HOLD] = act_none,
+    [ACTION_REFUSE_IMAGE] = act_none,
+    [ACTION_FETCH_IMAGE] = act_fetch_image,
+    [ACTION_PREPARE] = act_prepare,
+    [ACTION_BACK_OFF] = act_back_off,
+    [ACTION_AWAIT_DEPENDENCY] = act_await_dependency,
+    [ACTION_BEGIN_START] = act_begin_start,
+    [ACTION_LAUNCH] = act_launch,
+    [ACTION_RELEASE] = act_release,
+    [ACTION_BOOT] = act_boot,
+    [ACTION_CONFIRM_START] = act_confirm_start,
+    [ACTION_GIVE_UP_START] = act_give_up_start,
+    [ACTION_RECORD_CAUSE] = act_record_cause,
+    [ACTION_RESUME] = act_resume,
+    [ACTION_PAUSE] = act_pause,
+    [ACTION_RETRY_IO] = act_retry_io,
+    [ACTION_AWAIT_MACHINE] = act_await_machine,
+    [ACTION_APPLY] = act_apply,
+    [ACTION_PROBE] = act_probe,
+    [ACTION_RUN_STEP] = act_run_step,
+    [ACTION_APPEND_STEPS] = act_append_steps,
+    [ACTION_CHECK] = act_check,
+    [ACTION_END_UNHEALTHY] = act_end_unhealthy,
+};
+_Static_assert(ARRAY_LEN(acts) == ACTION_COUNT_, "every action can be carried out");
+
+/* Whether what was begun is what is decided now; preparing may begin with looking up the image. */
+static bool serves(enum action begun, enum action decided)
+{
+    return begun == decided || (begun == ACTION_FETCH_IMAGE && decided == ACTION_PREPARE);
+}
+
+/* What is under way stays useful: only then is it left alone. A monitor that does not answer for a
+ * moment says nothing against a provision step, and `cont` is told by an event before its answer.
+ */
+static bool goes_on(const struct vm *vm, enum action decided)
+{
+    return serves(vm->op_action, decided) || decided == ACTION_AWAIT_MACHINE ||
+           (vm->op_action == ACTION_BOOT && decided == ACTION_CONFIRM_START);
+}
+
+/* The same action failed a moment ago, for the same wish: not again before its time. */
+static int64_t wait_for_retry(const struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    bool is_same = failure->generation == generation_of(pass);
+    return is_same ? failure->retry_at_ms - pass->now_ms : 0;
+}
+
+static bool needs_backend(enum action action)
+{
+    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||
+           action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+}
+
+/* What it could not do is refused, not left out. */
+static int check_propolis(const struct pass *pass, struct error *err)
+{
+    const struct vm_spec *spec = pass->env.spec;
+    enum network_mode mode = spec->network.mode;
+    const char *name = pass->vm->name;
+    if (!backend_has_propolis()) {
+        return error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for backend \"propolis\", which this vmctl does not have", name);
+    }
+    if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have", name,
+            network_mode_name(mode));
+        return error_help(
+            err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
+    }
+    if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for cloud-init or SSH, which backend \"propolis\" does not have", name);
+        return error_help(err, "take `cloud-init`, `ssh`, `provision` and `ready` out of it");
+    }
+    return 0;
+}
+
+static int check_backend(const struct pass *pass, struct error *err)
+{
+    enum action action = pass->decision.action;
+    const struct vm_spec *spec = pass->env.spec;
+    bool is_propolis = spec && spec->backend == BACKEND_PROPOLIS;
+    if (pass->vm->backend->is_fixed && (action == ACTION_PAUSE || action == ACTION_RESUME)) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' cannot be suspended: backend \"%s\" does not have that", pass->vm->name,
+            pass->vm->backend->name);
+        return error_help(err, "let it run: vmctl resume %s, or stop it: vmctl stop %s",
+            pass->vm->name, pass->vm->name);
+    }
+    return needs_backend(action) && is_propolis ? check_propolis(pass, err) : 0;
+}
+
+static int64_t begin(struct pass *pass)
+{
+    enum action action = pass->decision.action;
+    struct error err = {.code = ERR_NONE};
+    if (check_backend(pass, &err) < 0) {
+        return fail(pass, &err);
+    }
+    return acts[action](pass);
+}
+
+int64_t pass_act(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    enum action action = pass->decision.action;
+    if (vm->op && goes_on(vm, action)) {
+        return action == ACTION_AWAIT_MACHINE ? act_await_machine(pass) : VERDICT_WHEN_WOKEN;
+    }
+    if (vm->op) { /* the situation asks for something else now: stop must not wait for a download */
+        log_debug("vm", "%s: %s superseded by %s", vm->name, action_name(vm->op_action),
+            action_name(action));
+        vm_cancel(vm);
+    }
+    if (!serves(vm->failure.action, action)) { /* what failed is not asked for any more */
+        vm_forget_failure(vm);
+    }
+    int64_t wait_ms = wait_for_retry(pass);
+    return wait_ms > 0 ? wait_ms : begin(pass);
+}

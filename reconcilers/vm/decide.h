@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The decision: desired × recorded × observed -> one action. A pure function: no I/O, no clock, no
+ * memory of earlier calls. The first row of the table in decide.c that holds, wins; the row's
+ * number is told, so that a test and a log line can name it.
+ *
+ * The engine (reconcile.c) carries the action out, commits what it changed, observes again and asks
+ * again, until the answer is ACTION_NONE. Events never carry meaning here: they only make the
+ * engine look again.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "reconcilers/backend/backend.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+
+/* How far the stop ladder has come, by the clock. */
+enum stop_rung {
+    RUNG_POWERDOWN, /* within the guest's grace */
+    RUNG_QUIT,
+    RUNG_TERMINATE,
+    RUNG_KILL,
+    RUNG_UNKILLABLE, /* SIGKILL had no effect: a process in uninterruptible sleep */
+    RUNG_COUNT_
+};
+
+struct situation {
+    /* Desired. */
+    bool is_desired; /* there is a desired record */
+    bool is_deleting;
+    enum power power;
+    bool wants_prepared;     /* `create`: image and disk are to be made though it is stopped */
+    bool is_restart_pending; /* tokens that have not been handled yet */
+    bool is_recreate_pending;
+
+    /* Recorded, as committed. */
+    bool has_instance; /* an instance, or at least a journal of one */
+    enum journal journal;
+    bool has_pid;           /* the instance's process was recorded */
+    bool is_start_outdated; /* the spec changed since the start was recorded */
+    bool is_held;           /* the last exit asks for no restart until the user speaks */
+    bool is_backing_off;    /* crash loop: the next try is in the future */
+    bool is_dependency_missing; /* a VM that this one depends on is not ready */
+
+    /* Observed. */
+    bool is_alive;
+    bool is_waiting;   /* launched, waits for release */
+    bool is_launching; /* the operation that launches it has not told its pid yet */
+    enum run_state run_state;
+    bool is_boot_unknown;  /* a start whose boot this controller has not seen done */
+    bool is_start_overdue; /* alive, but QMP did not answer within the start's deadline */
+    enum stop_rung rung;   /* with JOURNAL_STOP */
+    bool is_grace_shorter; /* the user now grants less than the recorded deadline */
+    bool has_dir;
+    bool has_image;
+    bool is_image_changed;
+    enum disk_state disk;
+
+    /* The guest, once the instance runs. */
+    bool expects_ssh;
+    bool is_reached;
+    bool is_live_pending; /* the running machine is not, or may not be, as the spec says */
+    bool has_step; /* a provision step is waiting to be run */
+    bool has_appended; /* steps came to those that were run, and are to be run as well */
+    bool is_check_due; /* `ready` or `live` probes are to be tried, or are being tried */
+    bool is_unhealthy; /* the `live` probes failed as often as they may */
+};
+
+enum action {
+    ACTION_NONE,
+    ACTION_ADOPT_ORPHAN, /* alive without a desired record: report, leave alone */
+    ACTION_QUARANTINE,   /* files without a desired record: move aside, never delete */
+    ACTION_FORGET,       /* drop all records */
+    ACTION_BEGIN_STOP,   /* journal: stop, with a deadline */
+    ACTION_POWERDOWN,
+    ACTION_QUIT,
+    ACTION_TERMINATE,
+    ACTION_KILL,
+    ACTION_RECORD_EXIT, /* the process is gone: why, and what next */
+    ACTION_DISCARD_ALL,
+    ACTION_DISCARD_DISK,
+    ACTION_MARK_RESTARTED, /* a restart was asked for and the VM is down: that part is done */
+    ACTION_HOLD,           /* stays down until the user speaks */
+    ACTION_REFUSE_IMAGE,   /* the base changed under the overlay: starting would corrupt */
+    ACTION_FETCH_IMAGE,
+    ACTION_PREPARE,
+    ACTION_BACK_OFF,
+    ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
+    ACTION_BEGIN_START, /* journal: start, with instance id, ports, MAC */
+    ACTION_LAUNCH,
+    ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
+    ACTION_BOOT, /* set it up over QMP and let the guest run; what is done already is left alone */
+    ACTION_CONFIRM_START, /* it runs: clear the journal */
+    ACTION_GIVE_UP_START, /* QMP never answered: stop it and count a failure */
+    ACTION_RECORD_CAUSE,  /* guest off or broken: remember why, then stop the process */
+    ACTION_RESUME,
+    ACTION_PAUSE,
+    ACTION_RETRY_IO,
+    ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
+    ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
+    ACTION_PROBE,
+    ACTION_RUN_STEP,
+    ACTION_APPEND_STEPS, /* write down that the steps behind those that were run are run, too */
+    ACTION_CHECK,         /* try the `ready` or `live` probes */
+    ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
+    ACTION_COUNT_
+};
+
+struct decision {
+    enum action action;
+    int row; /* in the table of decide.c */
+};
+
+struct decision decide(const struct situation *s);
+
+/* The process has to end before anything else can happen, because the user said so. */
+bool situation_must_be_down(const struct situation *s);
+
+/* The guest is as far as its probes can be asked: it runs, is reached, has no step to run. */
+bool situation_is_checkable(const struct situation *s);
+
+/* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
+ */
+enum { DECIDE_ROWS = 43 };
+enum action decide_action_of_row(int row);
+
+const char *action_name(enum action action);

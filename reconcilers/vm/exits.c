@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/exits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/queue/backoff.h"
+#include "reconcilers/vm/addresses.h"
+#include "reconcilers/vm/pass.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/* An instance that ran so long had nothing to do with the crashes before it. */
+enum { STABLE_MS = 10 * 60 * 1000 };
+
+static enum exit_cause cause_of(const struct pass *pass)
+{
+    const struct vm_instance *instance = &pass->view->status->instance;
+    if (instance->cause != EXIT_NONE) {
+        return instance->cause;
+    }
+    const char *boot_id = clock_boot_id(pass->vm->host->clock);
+    if (instance->boot_id[0] && !text_eq(instance->boot_id, boot_id)) {
+        return EXIT_HOST_REBOOT;
+    }
+    if (instance->journal != JOURNAL_START) {
+        return EXIT_PROCESS_DIED;
+    }
+    if (situation_must_be_down(&pass->situation)) {
+        return EXIT_BY_USER; /* a start that the user called off did not fail */
+    }
+    /* Nor did one whose controller died: its child may never have been let go. If there is more to
+     * it, the next start fails under our eyes. */
+    bool is_ours = text_eq(pass->vm->launched_iid, instance->iid);
+    return is_ours ? EXIT_START_FAILED : EXIT_NONE;
+}
+
+static bool is_failure(enum exit_cause cause)
+{
+    return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
+           cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED ||
+           cause == EXIT_LIVENESS_FAILED;
+}
+
+static bool stays_down(const struct pass *pass, enum exit_cause cause)
+{
+    enum restart_policy policy = pass->view->desired->spec->restart;
+    bool is_own_end = cause == EXIT_GUEST_SHUTDOWN;
+    return (is_own_end && policy != RESTART_ALWAYS) ||
+           (is_failure(cause) && policy == RESTART_NEVER);
+}
+
+void exits_hold(struct pass *pass, enum exit_cause cause)
+{
+    if (stays_down(pass, cause)) {
+        pass->patch->status->restart.held_generation = pass->view->desired->generation;
+    }
+}
+
+/* The wall clock may have been set back since: what lies further ahead than any backoff is void. */
+int64_t exits_backoff_left_ms(const struct pass *pass)
+{
+    int64_t longest_ms =
+        backoff_crash.max_ms + backoff_crash.max_ms * backoff_crash.jitter_percent / 100;
+    int64_t left_ms = pass->patch->status->restart.not_before_ms - pass->wall_ms;
+    return left_ms > 0 && left_ms <= longest_ms ? left_ms : 0;
+}
+
+/* A guest that `restart "always"` starts again and again waits like one that crashes. */
+static bool is_counted(const struct pass *pass, enum exit_cause cause)
+{
+    return is_failure(cause) ||
+           (cause == EXIT_GUEST_SHUTDOWN && pass->view->desired->spec->restart == RESTART_ALWAYS);
+}
+
+static void count_exit(struct pass *pass)
+{
+    struct vm_restart *restart = &pass->patch->status->restart;
+    const struct vm_instance *instance = &pass->view->status->instance;
+    if (text_eq(restart->last_failed_iid, instance->iid)) {
+        return;
+    }
+    bool was_stable =
+        instance->started_at_ms > 0 && pass->wall_ms - instance->started_at_ms >= STABLE_MS;
+    restart->count = was_stable ? 1 : restart->count + 1;
+    memcpy(restart->last_failed_iid, instance->iid, TEXT_ID_SIZE);
+    restart->not_before_ms = pass->wall_ms + backoff_delay_ms(&backoff_crash, restart->count,
+                                                 pass->vm->host->dice(pass->vm->host));
+}
+
+static enum reason reason_of(enum exit_cause cause)
+{
+    static const enum reason reasons[EXIT_CAUSE_COUNT_] = {
+        [EXIT_NONE] = REASON_PROCESS_EXITED,
+        [EXIT_BY_USER] = REASON_STOPPED,
+        [EXIT_GUEST_SHUTDOWN] = REASON_GUEST_SHUTDOWN,
+        [EXIT_GUEST_PANIC] = REASON_GUEST_PANICKED,
+        [EXIT_INTERNAL_ERROR] = REASON_INTERNAL_ERROR,
+        [EXIT_PROCESS_DIED] = REASON_PROCESS_EXITED,
+        [EXIT_START_FAILED] = REASON_SPAWN_FAILED,
+        [EXIT_HOST_REBOOT] = REASON_HOST_REBOOTED,
+        [EXIT_LIVENESS_FAILED] = REASON_LIVENESS_FAILED,
+    };
+    return reasons[cause];
+}
+
+static void tell(struct pass *pass, enum exit_cause cause)
+{
+    const struct backend_words *backend = pass->vm->backend->words;
+    const char *const words[EXIT_CAUSE_COUNT_] = {
+        [EXIT_NONE] = "the start was interrupted with the controller",
+        [EXIT_BY_USER] = "stopped",
+        [EXIT_GUEST_SHUTDOWN] = "the guest powered itself off",
+        [EXIT_GUEST_PANIC] = "the guest's kernel panicked",
+        [EXIT_INTERNAL_ERROR] = backend->internal_error,
+        [EXIT_PROCESS_DIED] = backend->died,
+        [EXIT_START_FAILED] = backend->not_up,
+        [EXIT_HOST_REBOOT] = "the host was rebooted",
+        [EXIT_LIVENESS_FAILED] = "stopped because its `live` probes failed",
+    };
+    bool has_more = is_failure(cause) || cause == EXIT_BY_USER;
+    const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
+    vm_patch_event(pass->patch, is_failure(cause), reason_of(cause), "%s%s%s", words[cause],
+        last ? ": " : "", last ? last : "");
+}
+
+/* How far the ladder had to go, by what this controller did: one that was killed in between does not
+ * know what the one before it did, and says nothing. */
+static const char *how_it_stopped(const struct pass *pass)
+{
+    const struct vm *vm = pass->vm;
+    const char *const *words = vm->backend->words->stops;
+    bool is_called_off = vm->last_command == MACHINE_KILL && pass->situation.rung < RUNG_KILL;
+    return vm->has_guest_left          ? words[MACHINE_POWERDOWN]
+           : vm->last_command_ms == 0 ? NULL
+           : is_called_off            ? "called off before the guest ran"
+                                      : words[vm->last_command];
+}
+
+/* The last words of the machine; of one that was given up in silence, that it was silent; of one whose guest
+ * was ended, what was recorded when that was decided. */
+static char *last_words(const struct pass *pass, enum exit_cause cause)
+{
+    if (cause == EXIT_BY_USER) {
+        return mem_strdup(how_it_stopped(pass));
+    }
+    if (cause == EXIT_LIVENESS_FAILED) {
+        return mem_strdup(pass->view->status->restart.last_message);
+    }
+    const char *output = pass->machine.last_output;
+    bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
+    return mem_strdup(output           ? output
+                      : is_given_up ? pass->vm->backend->words->silence
+                                    : NULL);
+}
+
+void exits_record(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    enum exit_cause cause = cause_of(pass);
+    if (cause != EXIT_NONE) { /* else nothing ended that had begun */
+        status->restart.last_cause = cause;
+        status->restart.last_exit_status = pass->machine.exit_status;
+        free(status->restart.last_message);
+        status->restart.last_message = last_words(pass, cause);
+    }
+    if (is_counted(pass, cause)) {
+        count_exit(pass);
+    }
+    if (pass->view->status->instance.cause == EXIT_NONE) { /* else decided when it was learnt */
+        exits_hold(pass, cause);
+    }
+    if (pass->view->desired->power == POWER_STOPPED) {
+        addresses_release_forwards(pass);
+    }
+    tell(pass, cause);
+    free(status->instance.accel);
+    status->instance = (struct vm_instance){.journal = JOURNAL_NONE};
+    status->was_reached = false;
+    free(TAKE_PTR(status->vnc));
+}

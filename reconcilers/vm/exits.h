@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* An instance has ended: why, whether that counts as a failure, and when the next one may start. */
+#pragma once
+
+#include <stdint.h>
+
+#include "specs/vm/vm_status.h"
+
+struct pass;
+
+/*
+ * The guest has ended by `cause` and its process is about to be stopped: if the VM's restart policy
+ * keeps it down, it stays down until the user speaks. What he says from now on counts, even while
+ * the process is still there.
+ */
+void exits_hold(struct pass *pass, enum exit_cause cause);
+
+/*
+ * Records the exit in the patch and clears the instance. A failure is counted once per instance id,
+ * however often this is done; the next try waits by backoff. A guest that powered itself off is not
+ * started again (unless `restart "always"`) until the user speaks.
+ */
+void exits_record(struct pass *pass);
+
+/* How long a crash loop's next try has to wait still; 0: not at all. */
+int64_t exits_backoff_left_ms(const struct pass *pass);

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/hot_change.h"
+#include "reconcilers/vm/ports.h"
+#include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/step_record.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/* A step lost so often is no accident: one that reboots the guest would be run for ever. A lost
+ * connection costs a step nothing, but a guest that never keeps one must not be asked for ever
+ * either. And so many ports taken in a row are not our bookkeeping's fault. */
+enum { STEP_TRIES_MAX = 3, INTERRUPTIONS_MAX = 20, PORTS_TRIED_MAX = 10 };
+
+static void replace_text(char **field, char **taken)
+{
+    free(*field);
+    *field = TAKE_PTR(*taken);
+}
+
+/* ---- successes, by action ---- */
+
+static bool absorb_image(struct pass *pass)
+{
+    struct image_result *image = &pass->vm->outcome.image;
+    if (image->record) {
+        cleanup_free char *key = mem_printf("url:%s", pass->env.spec->image.location);
+        vm_patch_image(pass->patch, key, TAKE_PTR(image->record));
+    }
+    replace_text(&pass->vm->image.path, &image->path);
+    memcpy(pass->vm->image.id, image->id, sizeof(image->id));
+    return true;
+}
+
+static bool absorb_prepared(struct pass *pass)
+{
+    struct vm_prepared *prepared = &pass->vm->outcome.prepared;
+    struct vm_prepared *recorded = &pass->patch->status->prepared;
+    replace_text(&recorded->image_path, &prepared->image_path);
+    memcpy(recorded->digest, prepared->digest, sizeof(prepared->digest));
+    memcpy(recorded->image_id, prepared->image_id, sizeof(prepared->image_id));
+    recorded->disk_gib = prepared->disk_gib;
+    return true;
+}
+
+static bool absorb_launch(struct pass *pass)
+{
+    struct vm_instance *launched = &pass->vm->outcome.instance;
+    struct vm_instance *recorded = &pass->patch->status->instance;
+    if (!text_eq(recorded->iid, launched->iid)) {
+        return false; /* superseded: the child that waits is called off */
+    }
+    recorded->pid = launched->pid;
+    recorded->start_ticks = launched->start_ticks;
+    memcpy(recorded->boot_id, launched->boot_id, sizeof(launched->boot_id));
+    replace_text(&recorded->accel, &launched->accel);
+    recorded->started_at_ms = pass->wall_ms;
+    recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
+    memcpy(pass->vm->launched_iid, recorded->iid, TEXT_ID_SIZE);
+    return true;
+}
+
+static bool absorb_boot(struct pass *pass)
+{
+    pass->vm->checked_at_ms = pass->now_ms;
+    replace_text(&pass->vm->booted_vnc, &pass->vm->outcome.boot.vnc);
+    memcpy(pass->vm->booted_iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    return true;
+}
+
+/* An older wish's: what was added since is not there yet, and the next pass applies it. */
+static bool is_outdated(const struct pass *pass)
+{
+    return pass->vm->op_generation != pass->view->desired->generation;
+}
+
+static bool absorb_apply(struct pass *pass)
+{
+    const char *changes = pass->vm->outcome.boot.changes;
+    bool is_wished = live_is_pending(pass);
+    pass->vm->checked_at_ms = pass->now_ms;
+    if (is_wished && !is_outdated(pass)) {
+        live_record(pass);
+        vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running machine%s%s",
+            changes ? ": " : "", changes ? changes : "");
+    } else if (changes && !is_wished) {
+        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
+            "the machine was changed by somebody else; put right: %s", changes);
+    }
+    return is_wished || changes; /* else a look that found all well */
+}
+
+static bool absorb_destroyed(struct pass *pass)
+{
+    (void)pass;
+    return false; /* the same action goes on with the directory */
+}
+
+static bool absorb_probe(struct pass *pass)
+{
+    pass->patch->status->was_reached = true;
+    pass->vm->reach_deadline_ms = 0;
+    return true;
+}
+
+static void record_step(struct pass *pass, enum step_outcome outcome)
+{
+    struct vm_provision *provision = &pass->patch->status->provision;
+    uint32_t index = provision->next_step;
+    if (index >= pass->env.spec->n_steps) {
+        return; /* the steps changed while it ran */
+    }
+    int64_t took_ms = pass->wall_ms - provision->run.started_at_ms;
+    struct vm_step_record record = {
+        .outcome = outcome,
+        .exit_status = pass->vm->outcome.step.exit_status,
+        .ended_at_ms = pass->wall_ms,
+        .duration_ms = took_ms > 0 ? took_ms : 0,
+    };
+    step_content(pass->env.spec, index, record.content);
+    vm_provision_record(provision, index, &record);
+}
+
+static bool absorb_step(struct pass *pass)
+{
+    struct vm_provision *provision = &pass->patch->status->provision;
+    pass->vm->n_interrupted = 0;
+    record_step(pass, STEP_DONE);
+    if (provision->next_step < pass->env.spec->n_steps) {
+        step_mark_done(provision, pass->env.spec, provision->next_step);
+    }
+    pass_finish_step(pass);
+    return true;
+}
+
+/* ---- failures ---- */
+
+/* The SSH port was free in our books but not on the host: give it up and try the next one. */
+static bool change_ssh_port(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    cleanup_free char *lease = mem_printf("tcp/%u", status->ssh_port);
+    if (!text_eq(pass->vm->outcome.boot.taken_port, lease)) {
+        return false; /* a port the VMFile declares: only the user can choose another */
+    }
+    if (pass->vm->n_ports_tried++ == PORTS_TRIED_MAX) {
+        pass->vm->n_ports_tried = 0;
+        return false;
+    }
+    status->ssh_port = ports_next_ssh(pass->vm->host, pass->vm->name, status->ssh_port);
+    cleanup_free char *next = mem_printf("tcp/%u", status->ssh_port);
+    vm_patch_drop_lease(pass->patch, lease);
+    vm_patch_lease(pass->patch, next);
+    vm_patch_event(pass->patch, true, REASON_PORT_CONFLICT,
+        "host port %s is taken by another program, using %u", lease + 4, status->ssh_port);
+    return true;
+}
+
+/* A failed step is final until the user asks again: the token is handled, the failure stays. */
+static void fail_provision(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    status->provision.is_failed = true;
+    status->provision.last_exit_status = pass->vm->outcome.step.exit_status;
+    memcpy(status->handled_provision_token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+}
+
+/* A step that may run any number of times does so when it was lost. `run "once"` says that it may
+ * not: then how far it got is for the user to judge. */
+static bool may_try_again(const struct pass *pass)
+{
+    const struct vm_provision *provision = &pass->patch->status->provision;
+    const struct vm_spec *spec = pass->env.spec;
+    bool is_once = provision->next_step < spec->n_steps &&
+                   spec->steps[provision->next_step].run == RUN_ONCE;
+    return !is_once && provision->run.tries + 1 < STEP_TRIES_MAX;
+}
+
+static void fail_step(struct pass *pass)
+{
+    static const struct {
+        enum error_code code;
+        enum step_outcome outcome;
+    } outcomes[] = {
+        {ERR_PROVISION, STEP_FAILED},
+        {ERR_PROVISION_TIMEOUT, STEP_TIMED_OUT},
+    };
+    enum step_outcome outcome = STEP_INTERRUPTED;
+    for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+        outcome = outcomes[i].code == pass->vm->outcome.error.code ? outcomes[i].outcome : outcome;
+    }
+    record_step(pass, outcome);
+    fail_provision(pass);
+}
+
+/* After a lost connection the guest is reached again first, then the run is gone on with; after a
+ * lost run another one begins. */
+static void absorb_step_failure(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    enum error_code code = pass->vm->outcome.error.code;
+    bool is_lost = code == ERR_PROVISION_LOST;
+    struct failure_class class = failure_classify(ACTION_RUN_STEP, code);
+    bool is_interrupted = class.reason == REASON_INTERRUPTED;
+    bool goes_on = is_lost ? may_try_again(pass)
+                           : is_interrupted && ++pass->vm->n_interrupted < INTERRUPTIONS_MAX;
+    if (!goes_on) {
+        fail_step(pass);
+        return;
+    }
+    status->was_reached = false;
+    if (is_lost) {
+        status->provision.run = (struct vm_step_run){.tries = status->provision.run.tries + 1};
+    }
+}
+
+static void tell_failure(struct pass *pass)
+{
+    const struct vm_outcome *outcome = &pass->vm->outcome;
+    struct failure_class class = failure_classify(outcome->action, outcome->error.code);
+    if (outcome->action != ACTION_PROBE) { /* a booting guest refuses many times: no news */
+        vm_patch_event(pass->patch, true, class.reason, "%s", outcome->error.message);
+    }
+}
+
+static bool absorb_failure(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    enum action action = vm->outcome.action;
+    if (action == ACTION_BOOT && vm->outcome.error.code == ERR_PORT_TAKEN &&
+        change_ssh_port(pass)) {
+        return true;
+    }
+    vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
+    vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
+    tell_failure(pass);
+    if (action == ACTION_RUN_STEP) {
+        absorb_step_failure(pass);
+    }
+    return true;
+}
+
+bool pass_absorb(struct pass *pass)
+{
+    static bool (*const absorb[ACTION_COUNT_])(struct pass * pass) = {
+        [ACTION_FETCH_IMAGE] = absorb_image,
+        [ACTION_PREPARE] = absorb_prepared,
+        [ACTION_LAUNCH] = absorb_launch,
+        [ACTION_BOOT] = absorb_boot,
+        [ACTION_APPLY] = absorb_apply,
+        [ACTION_DISCARD_ALL] = absorb_destroyed,
+        [ACTION_DISCARD_DISK] = absorb_destroyed,
+        [ACTION_PROBE] = absorb_probe,
+        [ACTION_RUN_STEP] = absorb_step,
+    };
+    struct vm *vm = pass->vm;
+    enum action action = vm->outcome.action;
+    bool has_changed = false;
+    if (action == ACTION_NONE) {
+        return false; /* what is there belongs to an operation that is still under way */
+    }
+    if (action == ACTION_CHECK) { /* either way a result: its own clock says when to try again */
+        has_changed = pass->view->desired && checks_absorb(pass);
+    } else if (pass->view->desired) {
+        if (!vm->outcome.is_ok) {
+            has_changed = absorb_failure(pass);
+        } else {
+            vm_forget_failure(vm);
+            has_changed = absorb[action](pass);
+        }
+    }
+    vm_forget_outcome(vm);
+    return has_changed;
+}
+
+/* ---- what the guest did ---- */
+
+/* Noted once it is committed. A step that is being run finds out by its connection, and may have
+ * been meant to reboot the guest. */
+bool pass_note_reset(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    bool is_reset = pass->machine.n_resets > vm->n_resets;
+    if (!pass->view->desired || (is_reset && vm->op_action == ACTION_RUN_STEP)) {
+        return false;
+    }
+    bool is_reached = pass->view->status->was_reached;
+    if (is_reset && (is_reached || !pass->situation.expects_ssh)) {
+        vm_patch_event(pass->patch, false, REASON_GUEST_RESET, "the guest was reset");
+    }
+    if (is_reset && is_reached) {
+        pass->patch->status->was_reached = false;
+        checks_reset(pass); /* what it served is down, too */
+        return true;
+    }
+    vm->n_resets = pass->machine.n_resets;
+    return false;
+}
+
+/* ---- what the user's new wish resets ---- */
+
+static bool is_about_media(enum action action)
+{
+    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE;
+}
+
+/* Media that are being made, or were just made, may be of the old spec's image: they are cheap to
+ * take up again. */
+static void acknowledge_media(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
+        vm_cancel(vm);
+    }
+    vm_forget_image(vm);
+}
+
+bool pass_acknowledge(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    struct vm_status *status = pass->patch->status;
+    if (!desired || status->observed_generation == desired->generation) {
+        return false;
+    }
+    status->observed_generation = desired->generation;
+    status->restart.not_before_ms = 0;
+    status->restart.count = 0;
+    live_take_over(pass);
+    pass_acknowledge_steps(pass);
+    acknowledge_media(pass);
+    vm_forget_failure(pass->vm);
+    return true;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One pass over one VM, step by step: assess (situation.c) -> decide (decide.c) -> act (act.c) ->
+ * describe (conditions.c). reconcile.c strings them together.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "controller/reconciler.h"
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/vm/decide.h"
+#include "reconcilers/vm/vm.h"
+
+/* A guest that filled its disk's file system goes on only once so much of it is free again: with
+ * less it would be back in a moment. */
+enum { ROOM_MIN_MIB = 32 };
+
+/* From release to QMP's greeting. QEMU needs 15 … 30 ms; fifty at once on two cores need 5 s. */
+enum { START_DEADLINE_MS = 20000 };
+
+struct pass {
+    struct vm *vm;
+    const struct vm_view *view;
+    struct vm_patch *patch;
+    struct vm_env env;
+    struct machine_facts machine;
+    struct media_facts media;
+    struct situation situation;
+    struct decision decision;
+    int64_t now_ms; /* monotonic */
+    int64_t wall_ms;
+};
+
+/* situation.c: fills pass->machine, media and situation from what is committed and observed. */
+void pass_assess(struct pass *pass);
+/* The guest's grace for a stop that begins now, in milliseconds. */
+int64_t pass_grace_ms(const struct pass *pass);
+/* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */
+bool pass_lacks_room(const struct pass *pass);
+/* Until the stop ladder's next rung; INT64_MAX when there is none. */
+int64_t pass_rung_left_ms(const struct pass *pass);
+
+/*
+ * absorb.c: takes the outcome of the finished operation into the patch: successes become recorded
+ * facts, failures start a backoff. True when the status changed: commit before deciding anything.
+ */
+bool pass_absorb(struct pass *pass);
+/* Takes note of a guest that was reset: it has to be reached again. True when the status changed. */
+bool pass_note_reset(struct pass *pass);
+/* Takes note of a new wish: lets go of what was under way or waited for the old one. */
+bool pass_acknowledge(struct pass *pass);
+
+/* steps.c: takes note of a new wish's provision steps. */
+void pass_acknowledge_steps(struct pass *pass);
+/* The steps behind those that were run are run, too, from now on: vm_steps.h, STEPS_APPENDED. */
+void pass_append_steps(struct pass *pass);
+/* The VM has started. */
+void pass_note_no_steps(struct pass *pass);
+/* The disk is new: steps that are asked for begin anew, others have not been run on it. */
+void pass_reset_provision(struct pass *pass);
+/* The next provision step is done, or need not run: on to the one after it. */
+void pass_finish_step(struct pass *pass);
+
+/* act.c: carries out pass->decision. Returns when to look again (struct verdict). */
+int64_t pass_act(struct pass *pass);
+
+/* conditions.c: writes all conditions of the patch's status. */
+void pass_describe(struct pass *pass);
+void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
+    enum reason reason, const char *message);
+enum reason pass_reason_while_down(const struct pass *pass);
+/* The guest has been waited for as long as it is given. */
+bool pass_is_reach_overdue(const struct pass *pass);
+
+/* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
+ * mend. */
+void pass_describe_trouble(struct pass *pass);

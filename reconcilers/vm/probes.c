@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/probes.h"
+
+#include <stdlib.h>
+
+#include "reconcilers/vm/pass.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+enum {
+    RETRY_MS = 1000,               /* of `ready` that does not pass: the user waits for it */
+    OVERDUE_MS = 10 * 60 * 1000,   /* a Deployment's default progressDeadlineSeconds */
+    JITTER_PERCENT = 10,           /* VMs that came up together are not probed together for ever */
+};
+
+static const struct spec_check *spec_of(const struct pass *pass, enum check_kind kind)
+{
+    return &pass->view->desired->spec->checks[kind];
+}
+
+/* A failed step leaves the guest without what is probed; whether to restart it is the user's say. */
+static bool are_suspended(const struct pass *pass)
+{
+    const struct vm_status *status = pass->view->status;
+    return status->provision.is_failed && pass->view->desired->spec->n_steps > 0;
+}
+
+/* A new controller waits for the rest of the period after a failure of `live`: asked at once, a guest
+ * would have less time than the spec gives it. */
+static int64_t due_ms(const struct pass *pass, enum check_kind kind)
+{
+    int64_t ours_ms = pass->vm->checks[kind].due_ms;
+    int64_t recorded_ms =
+        kind == CHECK_LIVE ? pass->patch->status->probing.live.due_ms : 0;
+    return ours_ms > recorded_ms ? ours_ms : recorded_ms;
+}
+
+static bool is_due(const struct pass *pass, enum check_kind kind)
+{
+    return spec_of(pass, kind)->n_probes > 0 && due_ms(pass, kind) <= pass->now_ms;
+}
+
+bool checks_are_due(const struct pass *pass)
+{
+    return !are_suspended(pass) && (is_due(pass, CHECK_READY) || is_due(pass, CHECK_LIVE));
+}
+
+/* The one that has waited longer, so that a long list of one does not starve the other. */
+enum check_kind checks_next(const struct pass *pass)
+{
+    if (!is_due(pass, CHECK_LIVE)) {
+        return CHECK_READY;
+    }
+    bool is_ready_first =
+        is_due(pass, CHECK_READY) && due_ms(pass, CHECK_READY) <= due_ms(pass, CHECK_LIVE);
+    return is_ready_first ? CHECK_READY : CHECK_LIVE;
+}
+
+int64_t checks_wait_ms(const struct pass *pass)
+{
+    int64_t soonest_ms = INT64_MAX;
+    if (!pass->view->desired || !situation_is_checkable(&pass->situation) || are_suspended(pass)) {
+        return VERDICT_WHEN_WOKEN;
+    }
+    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
+        enum check_kind kind = (enum check_kind)i;
+        if (spec_of(pass, kind)->n_probes > 0 && due_ms(pass, kind) < soonest_ms) {
+            soonest_ms = due_ms(pass, kind);
+        }
+    }
+    if (soonest_ms == INT64_MAX) {
+        return VERDICT_WHEN_WOKEN;
+    }
+    return soonest_ms > pass->now_ms ? soonest_ms - pass->now_ms : VERDICT_NOW;
+}
+
+bool checks_are_fatal(const struct pass *pass)
+{
+    const struct spec_check *live = spec_of(pass, CHECK_LIVE);
+    return live->n_probes > 0 && !are_suspended(pass) &&
+           pass->patch->status->probing.live.failures >= live->failures;
+}
+
+bool checks_are_overdue(const struct pass *pass)
+{
+    int64_t since_ms = pass->patch->status->probing.unready_since_ms;
+    return since_ms > 0 && pass->now_ms - since_ms >= OVERDUE_MS;
+}
+
+/* ---- results ---- */
+
+static int64_t period_ms(const struct pass *pass, enum check_kind kind)
+{
+    int64_t ms = (int64_t)spec_of(pass, kind)->period_s * 1000;
+    uint32_t dice = pass->vm->host->dice(pass->vm->host);
+    return ms + ms * (int64_t)(dice % JITTER_PERCENT) / 100;
+}
+
+static bool pass_ready(struct pass *pass)
+{
+    struct vm_probing *probing = &pass->patch->status->probing;
+    pass->vm->checks[CHECK_READY].failures = 0;
+    if (probing->is_passed) {
+        return false;
+    }
+    probing->is_passed = true;
+    probing->unready_since_ms = 0;
+    free(TAKE_PTR(probing->failure));
+    vm_patch_event(pass->patch, false, REASON_READY, "its `ready` probes pass");
+    return true;
+}
+
+/* What has passed once is not lost by one failure: a moment's load is no news. */
+static bool fail_ready(struct pass *pass, const char *message)
+{
+    struct vm_probing *probing = &pass->patch->status->probing;
+    uint32_t failures = ++pass->vm->checks[CHECK_READY].failures;
+    if (probing->is_passed && failures < spec_of(pass, CHECK_READY)->failures) {
+        return false;
+    }
+    if (probing->is_passed) {
+        vm_patch_event(pass->patch, true, REASON_PROBE_FAILED, "ready: %s", message);
+    }
+    bool is_news = probing->is_passed || !text_eq(probing->failure, message);
+    probing->is_passed = false;
+    if (probing->unready_since_ms == 0) {
+        probing->unready_since_ms = pass->now_ms;
+    }
+    free(probing->failure);
+    probing->failure = mem_strdup(message);
+    return is_news;
+}
+
+/* Not let in is not the same as dead: a key that was changed must not cost an instance. */
+static bool is_sign_of_death(enum error_code code)
+{
+    return code == ERR_PROBE || code == ERR_TIMEOUT || code == ERR_SSH;
+}
+
+static bool is_starting_up(const struct pass *pass)
+{
+    const struct vm_status *status = pass->view->status;
+    int64_t limit_ms = (int64_t)spec_of(pass, CHECK_LIVE)->start_period_s * 1000;
+    int64_t age_ms = pass->wall_ms - status->instance.started_at_ms;
+    return !status->probing.live.has_passed && age_ms < limit_ms;
+}
+
+static void clear_live_failures(struct vm_liveness *live)
+{
+    free(live->failure);
+    *live = (struct vm_liveness){.has_passed = live->has_passed};
+}
+
+static bool pass_live(struct pass *pass)
+{
+    struct vm_liveness *live = &pass->patch->status->probing.live;
+    bool is_news = !live->has_passed || live->failures > 0;
+    clear_live_failures(live);
+    live->has_passed = true;
+    return is_news;
+}
+
+static bool fail_live(struct pass *pass, const struct error *error)
+{
+    struct vm_liveness *live = &pass->patch->status->probing.live;
+    if (!is_sign_of_death(error->code) || is_starting_up(pass)) {
+        return false;
+    }
+    live->failures++;
+    live->due_ms = pass->vm->checks[CHECK_LIVE].due_ms;
+    free(live->failure);
+    live->failure = mem_strdup(error->message);
+    return true;
+}
+
+static bool absorb_live(struct pass *pass, const struct vm_outcome *outcome)
+{
+    pass->vm->checks[CHECK_LIVE].due_ms = pass->now_ms + period_ms(pass, CHECK_LIVE);
+    return outcome->is_ok ? pass_live(pass) : fail_live(pass, &outcome->error);
+}
+
+static bool absorb_ready(struct pass *pass, const struct vm_outcome *outcome)
+{
+    int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
+    pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
+    return outcome->is_ok ? pass_ready(pass) : fail_ready(pass, outcome->error.message);
+}
+
+bool checks_absorb(struct pass *pass)
+{
+    const struct vm_outcome *outcome = &pass->vm->outcome;
+    return outcome->check == CHECK_LIVE ? absorb_live(pass, outcome) : absorb_ready(pass, outcome);
+}
+
+void checks_reset(struct pass *pass)
+{
+    struct vm_probing *probing = &pass->patch->status->probing;
+    vm_forget_checks(pass->vm);
+    free(probing->failure);
+    free(probing->live.failure);
+    *probing = (struct vm_probing){.is_passed = false};
+}

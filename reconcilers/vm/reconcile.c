@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/reconcile.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+
+#include "reconcilers/image/image_requests.h"
+#include "reconcilers/media/media.h"
+#include "reconcilers/vm/pass.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/owner_lock.h"
+#include "specs/base/paths.h"
+
+struct vm_reconciler {
+    struct reconciler base; /* first: the controller holds a pointer to it */
+    struct reconciler_host *host;
+    struct vm_registry *registry;
+    struct image_wishes *image_wishes;
+};
+
+static struct vm_reconciler *from_base(struct reconciler *base)
+{
+    return (struct vm_reconciler *)(void *)base;
+}
+
+static struct pass begin_pass(
+    struct vm_reconciler *self, const struct vm_view *view, struct vm_patch *patch)
+{
+    const struct vm_desired *desired = view->desired;
+    const struct vm_spec *spec = desired ? desired->spec : NULL;
+    struct pass pass = {
+        .vm = vm_registry_open(self->registry, view->name, vm_backend_kind(spec, view->status)),
+        .view = view,
+        .patch = patch,
+        .env = {.host = self->host,
+            .name = view->name,
+            .spec = spec,
+            .uid = desired ? desired->uid : view->status->uid,
+            .status = view->status},
+        .now_ms = clock_monotonic_ms(self->host->clock),
+        .wall_ms = clock_wall_ms(self->host->clock),
+    };
+    return pass;
+}
+
+/*
+ * A VM of `vmctl run --rm` whose owner has ended, in whatever way. Only the mark is written, and from
+ * then on it is a deletion like any other: killed before the commit, the next look finds the same;
+ * killed after it, the mark stands.
+ */
+static bool is_abandoned(const struct vm_reconciler *self, const struct vm_desired *desired)
+{
+    return desired && desired->owner && !desired->is_deleting &&
+        owner_lock_is_gone(self->host->places, desired->owner);
+}
+
+/* A lock that is let go of wakes nobody. */
+static int64_t look_at_owner_again(const struct vm_view *view, int64_t requeue_ms)
+{
+    enum { LOOK_MS = 1000 };
+    bool is_owned = view->desired && view->desired->owner && !view->desired->is_deleting;
+    bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > LOOK_MS;
+    return is_owned && is_later ? LOOK_MS : requeue_ms;
+}
+
+static struct verdict reconcile(
+    struct reconciler *base, const struct vm_view *view, struct vm_patch *patch)
+{
+    struct vm_reconciler *self = from_base(base);
+    if (is_abandoned(self, view->desired)) {
+        vm_patch_event(
+            patch, false, REASON_TERMINATING, "the vmctl run it belonged to has ended");
+        patch->deletes = true;
+        return (struct verdict){.requeue_ms = VERDICT_NOW};
+    }
+    struct pass pass = begin_pass(self, view, patch);
+    bool is_news = pass_acknowledge(&pass);
+    is_news |= pass_absorb(&pass);
+    pass_assess(&pass);
+    is_news |= pass_note_reset(&pass);
+    pass.decision = decide(&pass.situation);
+    log_trace(
+        "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
+    int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
+    pass_describe(&pass);
+    if (patch->status->applied_spec != view->status->applied_spec) {
+        live_forget(pass.vm);
+    }
+    if (patch->forget) {
+        vm_registry_drop(self->registry, view->name);
+    }
+    return (struct verdict){.requeue_ms = look_at_owner_again(view, requeue_ms)};
+}
+
+/* What the original tool's registry names: its VMs live in the same directories, until `vmctl import`
+ * has taken them over. NULL: there is no such file. Caller owns. */
+static json_t *read_old_registry(const struct reconciler_host *host)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    cleanup_free char *path = places_path(host->places, "vms.json");
+    struct error ignored = {.code = ERR_NONE};
+    return fs_read_file(path, &text, &ignored) == 0 ? json_loadb(buf_str(&text), text.len, 0, NULL)
+                                                    : NULL;
+}
+
+static void find_orphans(struct reconciler *base)
+{
+    struct reconciler_host *host = from_base(base)->host;
+    cleanup_free char *path = places_path(host->places, "vms");
+    cleanup_json json_t *old = read_old_registry(host);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (vm_spec_name_is_valid(entry->d_name) && !json_object_get(old, entry->d_name)) {
+            host->wake(host, entry->d_name, WORK_BACKGROUND);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+/* A port that another VM held may be free now: who waits for one need not wait out his pause. */
+static void leases_dropped(struct reconciler *base)
+{
+    vm_registry_retry(from_base(base)->registry, ERR_PORT_TAKEN);
+}
+
+static void images_changed(struct reconciler *base, const json_t *images)
+{
+    image_wishes_look(from_base(base)->image_wishes, images);
+}
+
+static void free_reconciler(struct reconciler *base)
+{
+    struct vm_reconciler *self = from_base(base);
+    image_wishes_free(self->image_wishes);
+    vm_registry_free(self->registry);
+    media_free(self->host);
+    free(self);
+}
+
+struct reconciler *vm_reconciler_new(struct reconciler_host *host)
+{
+    struct vm_reconciler *self = mem_new(struct vm_reconciler);
+    self->base = (struct reconciler){
+        .reconcile = reconcile,
+        .find_orphans = find_orphans,
+        .images_changed = images_changed,
+        .leases_dropped = leases_dropped,
+        .free = free_reconciler,
+    };
+    self->host = host;
+    self->registry = vm_registry_new(host);
+    self->image_wishes = image_wishes_new(host, self->registry);
+    media_sweep(host);
+    return &self->base;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/pass.h"
+
+#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/hot_change.h"
+#include "reconcilers/vm/probes.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_steps.h"
+
+enum {
+    DELETION_GRACE_MS = 5000,
+    /* Rungs after the guest's grace: QMP quit, then SIGTERM, then SIGKILL, then despair. */
+    QUIT_MS = 3000,
+    TERMINATE_MS = 5000,
+    KILL_MS = 10000,
+};
+
+static bool is_token_pending(const char *asked, const char *handled)
+{
+    return asked[0] && !text_eq(asked, handled);
+}
+
+int64_t pass_grace_ms(const struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    const struct vm_status *status = pass->view->status;
+    bool is_booted = status->instance.journal != JOURNAL_START &&
+                     (status->was_reached || !vm_spec_expects_ssh(desired->spec));
+    uint32_t seconds =
+        desired->stop_timeout_s ? desired->stop_timeout_s : desired->spec->stop_timeout_s;
+    int64_t grace_ms = (int64_t)seconds * 1000;
+    if (desired->is_deleting || pass->situation.is_recreate_pending) {
+        /* its disk goes anyway; a guest that has not come up has nothing to say good-bye to */
+        int64_t longest_ms = is_booted ? DELETION_GRACE_MS : 0;
+        return grace_ms < longest_ms ? grace_ms : longest_ms;
+    }
+    return grace_ms;
+}
+
+bool pass_lacks_room(const struct pass *pass)
+{
+    return pass->situation.run_state == RUN_STATE_IO_ERROR &&
+           pass->media.free_bytes < (int64_t)ROOM_MIN_MIB << 20;
+}
+
+/* When each rung ends, counted from the end of the guest's grace. */
+static const int64_t rung_ends_ms[] = {
+    [RUNG_POWERDOWN] = 0,
+    [RUNG_QUIT] = QUIT_MS,
+    [RUNG_TERMINATE] = QUIT_MS + TERMINATE_MS,
+    [RUNG_KILL] = QUIT_MS + TERMINATE_MS + KILL_MS,
+};
+
+static enum stop_rung rung_at(int64_t since_deadline_ms)
+{
+    int rung = RUNG_POWERDOWN;
+    while (rung < RUNG_UNKILLABLE && since_deadline_ms >= rung_ends_ms[rung]) {
+        rung++;
+    }
+    return (enum stop_rung)rung;
+}
+
+int64_t pass_rung_left_ms(const struct pass *pass)
+{
+    const struct vm_instance *instance = &pass->view->status->instance;
+    enum stop_rung rung = pass->situation.rung;
+    if (instance->journal != JOURNAL_STOP || rung == RUNG_UNKILLABLE) {
+        return INT64_MAX;
+    }
+    return instance->stop_deadline_ms + rung_ends_ms[rung] - pass->now_ms;
+}
+
+/* Asked only while it matters: before a start. */
+static bool is_dependency_missing(const struct pass *pass)
+{
+    const struct vm_spec *spec = pass->view->desired->spec;
+    struct reconciler_host *host = pass->vm->host;
+    if (pass->view->status->instance.iid[0]) {
+        return false;
+    }
+    for (size_t i = 0; i < spec->n_depends_on; i++) {
+        if (!host->is_ready(host, spec->depends_on[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Not while others are run: they come behind those. */
+static bool has_appended_steps(
+    const struct vm_desired *desired, const struct vm_provision *provision)
+{
+    return desired->spec->n_steps > provision->total && !vm_steps_are_under_way(provision) &&
+           vm_steps_standing(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
+}
+
+static void assess_desired(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    const struct vm_status *status = pass->view->status;
+    struct situation *s = &pass->situation;
+    s->is_desired = desired != NULL;
+    if (!desired) {
+        return;
+    }
+    s->is_deleting = desired->is_deleting;
+    s->power = desired->power;
+    s->wants_prepared = desired->wants_prepared;
+    s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
+    s->is_recreate_pending =
+        is_token_pending(desired->recreate_token, status->handled_recreate_token);
+    s->is_dependency_missing = is_dependency_missing(pass);
+    s->expects_ssh = vm_spec_expects_ssh(desired->spec);
+    s->has_step = vm_steps_are_under_way(&status->provision) &&
+                  status->provision.next_step < desired->spec->n_steps;
+    s->has_appended = has_appended_steps(desired, &status->provision);
+    s->is_check_due = checks_are_due(pass);
+    s->is_unhealthy = checks_are_fatal(pass);
+}
+
+static void assess_recorded(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    const struct vm_status *status = pass->view->status;
+    const struct vm_instance *instance = &status->instance;
+    struct situation *s = &pass->situation;
+    s->has_instance = instance->iid[0] || instance->journal != JOURNAL_NONE;
+    s->journal = instance->journal;
+    s->has_pid = instance->pid != 0;
+    s->is_reached = status->was_reached;
+    s->is_backing_off = exits_backoff_left_ms(pass) > 0;
+    if (desired) {
+        s->is_held = status->restart.held_generation == desired->generation;
+        s->is_start_outdated = instance->journal == JOURNAL_START && !s->has_pid &&
+                               status->applied_generation != desired->generation;
+    }
+    if (instance->journal == JOURNAL_STOP) {
+        s->rung = rung_at(pass->now_ms - instance->stop_deadline_ms);
+    }
+}
+
+/* A process whose pid was never recorded is a child of a controller that died: it sees the end of
+ * its pipe and goes. Its deadline was not set yet, so it is given up by how long it has been
+ * silent. */
+static bool is_start_overdue(const struct pass *pass)
+{
+    const struct vm_instance *instance = &pass->view->status->instance;
+    if (instance->journal != JOURNAL_START) {
+        return false;
+    }
+    return instance->pid != 0 ? pass->now_ms > instance->start_deadline_ms
+                              : pass->machine.silent_ms > START_DEADLINE_MS;
+}
+
+static void assess_observed(struct pass *pass)
+{
+    struct situation *s = &pass->situation;
+    pass->vm->backend->machine->observe(pass->vm->machine, &pass->env, &pass->machine);
+    pass->vm->backend->media->observe(&pass->env, &pass->media);
+    s->is_alive = pass->machine.is_alive;
+    s->is_waiting = pass->machine.is_waiting;
+    s->run_state = pass->machine.run_state;
+    s->is_launching = pass->vm->op_action == ACTION_LAUNCH;
+    s->is_boot_unknown = !text_eq(pass->vm->booted_iid, pass->view->status->instance.iid);
+    s->is_start_overdue = is_start_overdue(pass);
+    pass->vm->has_guest_left |= s->journal == JOURNAL_STOP && s->run_state == RUN_STATE_SHUTDOWN;
+    s->has_dir = pass->media.has_dir;
+    s->has_image = pass->media.has_image;
+    s->is_image_changed = pass->media.is_image_changed;
+    s->disk = pass->media.disk;
+}
+
+/* A provision step that is being run is not torn for it. */
+static void assess_live(struct pass *pass)
+{
+    bool is_wanted = live_is_pending(pass) || live_is_check_due(pass);
+    pass->situation.is_live_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
+}
+
+void pass_assess(struct pass *pass)
+{
+    pass->situation = (struct situation){.is_desired = false};
+    assess_desired(pass);
+    assess_recorded(pass);
+    assess_observed(pass);
+    struct situation *s = &pass->situation;
+    if (s->is_desired) {
+        assess_live(pass);
+    }
+    if (s->is_desired && s->journal == JOURNAL_STOP) {
+        int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);
+        s->is_grace_shorter = deadline_now < pass->view->status->instance.stop_deadline_ms;
+    }
+}

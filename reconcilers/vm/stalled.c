@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Stalled: waiting alone will not help, or has not for a while. The controller keeps trying in any
+ * case; waiters fail fast on it. What stands in the way is told in vm_status.trouble in the words
+ * of struct error, so that the CLI can show it as its own.
+ */
+#include "reconcilers/vm/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/probes.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+enum { CRASHES_UNTIL_STALLED = 3 };
+
+/* The help of an error code does not know the VM: NAME stands for it. */
+static char *name_the_vm(const char *help, const char *vm_name)
+{
+    static const char placeholder[] = "NAME";
+    struct buf out = BUF_INIT(0);
+    const char *at;
+    while ((at = strstr(help, placeholder))) {
+        buf_add(&out, help, (size_t)(at - help));
+        buf_add_str(&out, vm_name);
+        help = at + strlen(placeholder);
+    }
+    buf_add_str(&out, help);
+    return buf_steal(&out);
+}
+
+static void tell_trouble(struct pass *pass, const struct error *error)
+{
+    struct vm_trouble *trouble = &pass->patch->status->trouble;
+    free(trouble->code);
+    free(trouble->message);
+    free(trouble->help);
+    *trouble = (struct vm_trouble){0};
+    if (error->code != ERR_NONE) {
+        trouble->code = mem_strdup(error_code_name(error->code));
+        trouble->message = mem_strdup(error->message);
+        trouble->help = name_the_vm(error_help_text(error), pass->vm->name);
+    }
+}
+
+static void stall(struct pass *pass, enum reason reason, const struct error *error)
+{
+    pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, reason, error->message);
+    tell_trouble(pass, error);
+}
+
+static bool is_failure_stalling(const struct vm_failure *failure)
+{
+    if (failure->action == ACTION_NONE) {
+        return false;
+    }
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    return class.stalled_after > 0 && failure->count >= class.stalled_after;
+}
+
+static bool stall_on_failure(struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    bool is_overdue = failure->action == ACTION_PROBE && pass_is_reach_overdue(pass);
+    if (!is_overdue && !is_failure_stalling(failure)) {
+        return false;
+    }
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    struct error error = failure->error;
+    if (is_overdue && error.code == ERR_SSH) {
+        error = (struct error){.code = ERR_NONE};
+        error_set(&error, ERR_SSH_TIMEOUT, "the guest did not answer on SSH within 120 seconds: %s",
+            failure->error.message);
+    } else if (is_overdue && error.code == ERR_IP_TIMEOUT) {
+        error = (struct error){.code = ERR_NONE};
+        error_set(&error, ERR_IP_TIMEOUT,
+            "no address of the guest (MAC %s) was found within 120 "
+            "seconds",
+            pass->view->status->mac ? pass->view->status->mac : "?");
+    }
+    stall(pass, is_overdue && error.code == ERR_SSH_TIMEOUT ? REASON_SSH_TIMEOUT : class.reason,
+        &error);
+    return true;
+}
+
+static void tell_held(struct pass *pass, const char *last)
+{
+    const char *name = pass->vm->name;
+    struct error error = {.code = ERR_NONE};
+    error_set(&error, ERR_VM_FAILED, "it ended (%s) and is not restarted by its policy%s%s",
+        exit_cause_name(pass->patch->status->restart.last_cause), last[0] ? ": " : "", last);
+    error_help(&error, "start it again: vmctl up --name %s; what it said: vmctl log %s --console",
+        name, name);
+    stall(pass, pass_reason_while_down(pass), &error);
+}
+
+static void tell_crash_loop(struct pass *pass, const char *last)
+{
+    const struct vm_restart *restart = &pass->patch->status->restart;
+    const char *name = pass->vm->name;
+    cleanup_free char *dir = places_vm(pass->vm->host->places, name, VM_DIR);
+    bool never_came_up = restart->last_cause == EXIT_START_FAILED;
+    struct error error = {.code = ERR_NONE};
+    error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
+        "it ended %u times in a row (%s)%s%s", restart->count,
+        exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
+    const char *log = pass->vm->backend->words->log;
+    if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
+        restart->last_cause == EXIT_LIVENESS_FAILED) {
+        error_help(&error, "see what the guest said: vmctl log %s --console; once mended: "
+            "vmctl up --name %s", name, name);
+    } else {
+        error_help(&error, "see %s in %s; once mended: vmctl up --name %s", log, dir, name);
+    }
+    stall(pass, REASON_CRASH_LOOP_BACK_OFF, &error);
+}
+
+static bool stall_on_exit(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct situation *s = &pass->situation;
+    const char *last = status->restart.last_message ? status->restart.last_message : "";
+    if (situation_must_be_down(s)) {
+        return false;
+    }
+    if (s->is_held && !s->is_alive) {
+        tell_held(pass, last);
+        return true;
+    }
+    bool is_up = status->was_reached || vm_status_is_true(status, CONDITION_READY);
+    if (status->restart.count >= CRASHES_UNTIL_STALLED && !is_up) {
+        tell_crash_loop(pass, last);
+        return true;
+    }
+    return false;
+}
+
+static bool stall_on_unkillable(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (!pass->situation.is_alive || pass->situation.rung != RUNG_UNKILLABLE) {
+        return false;
+    }
+    error_set(&error, ERR_VM_FAILED, "its process (pid %d) does not end on SIGKILL",
+        pass->view->status->instance.pid);
+    error_help(&error, "it waits for a device or a file system of the host: look at dmesg");
+    stall(pass, REASON_UNKILLABLE, &error);
+    return true;
+}
+
+static bool stall_on_room(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (!pass_lacks_room(pass) || situation_must_be_down(&pass->situation)) {
+        return false;
+    }
+    cleanup_free char *disk = places_vm(pass->vm->host->places, pass->vm->name, VM_OVERLAY);
+    error_set(&error, ERR_NO_SPACE, "no space left for its disk '%s'", disk);
+    error_help(&error, "free some (df %s); the guest, paused meanwhile, goes on by itself", disk);
+    stall(pass, REASON_NO_SPACE, &error);
+    return true;
+}
+
+static bool stall_on_image(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (pass->decision.action != ACTION_REFUSE_IMAGE) {
+        return false;
+    }
+    const char *path = pass->view->status->prepared.image_path;
+    if (path && !fs_exists(path)) {
+        error_set(&error, ERR_IMAGE_CHANGED, "the base image of its disk is gone: '%s'", path);
+    } else {
+        error_set(&error, ERR_IMAGE_CHANGED,
+            "the base image '%s' is not the one its disk was made on",
+            path ? path : pass->env.spec->image.location);
+    }
+    error_help(&error, "put the old image back, or make the VM anew (this erases its disk): "
+        "vmctl reload %s", pass->vm->name);
+    stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
+    return true;
+}
+
+static bool is_told_of_step(const struct vm_trouble *trouble)
+{
+    return trouble->code && text_starts_with(trouble->code, "vmctl::provision::");
+}
+
+/* A failed step stays the trouble, in the words in which it failed, until the user asks again. */
+static bool stall_on_step(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct condition *provisioned = &status->conditions[CONDITION_PROVISIONED];
+    if (!status->provision.is_failed || pass->view->desired->spec->n_steps == 0 ||
+        pass->view->desired->power == POWER_STOPPED || pass->view->desired->is_deleting) {
+        return false;
+    }
+    cleanup_free char *message = mem_strdup(provisioned->message);
+    if (!is_told_of_step(&status->trouble)) {
+        static const enum error_code codes[REASON_COUNT_] = {
+            [REASON_STEP_TIMEOUT] = ERR_PROVISION_TIMEOUT,
+            [REASON_INTERRUPTED] = ERR_PROVISION_LOST,
+        };
+        enum error_code code = codes[provisioned->reason];
+        struct error error = {.code = ERR_NONE};
+        error_set(&error, code ? code : ERR_PROVISION, "%s",
+            message ? message : "a provision step failed");
+        tell_trouble(pass, &error);
+    }
+    pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, provisioned->reason, message);
+    return true;
+}
+
+/* As a Deployment's progressDeadlineSeconds: told, so that waiters stop waiting; trying goes on. */
+static bool stall_on_probes(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    struct error error = {.code = ERR_NONE};
+    if (status->conditions[CONDITION_READY].reason != REASON_PROBE_FAILED ||
+        !checks_are_overdue(pass)) {
+        return false;
+    }
+    error_set(&error, ERR_PROBE, "its `ready` probes have not passed for 10 minutes: %s",
+        status->probing.failure ? status->probing.failure : "?");
+    stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
+    return true;
+}
+
+void pass_describe_trouble(struct pass *pass)
+{
+    if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
+        stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass) ||
+        stall_on_probes(pass)) {
+        return;
+    }
+    pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);
+    tell_trouble(pass, &(struct error){.code = ERR_NONE});
+}

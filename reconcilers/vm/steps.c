@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Which provision steps are to be run: what a wish, a new disk, a first start and a step that ended
+ * make of vm_provision. Nothing here has an effect but on the record; act_run_step() runs the next
+ * step of the list that is written there.
+ */
+#include "reconcilers/vm/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/vm/probes.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_steps.h"
+
+static struct vm_provision *provision_of(const struct pass *pass)
+{
+    return &pass->patch->status->provision;
+}
+
+static bool is_asked(const struct pass *pass)
+{
+    const char *token = pass->view->desired->provision_token;
+    return token[0] && !text_eq(token, pass->patch->status->handled_provision_token);
+}
+
+static void mark_handled(struct pass *pass)
+{
+    memcpy(pass->patch->status->handled_provision_token, pass->view->desired->provision_token,
+        TEXT_ID_SIZE);
+}
+
+/* ---- lists begin ---- */
+
+static void begin(struct pass *pass)
+{
+    struct vm_provision *provision = provision_of(pass);
+    const struct vm_spec *spec = pass->view->desired->spec;
+    uint32_t total = (uint32_t)spec->n_steps, asked = pass->view->desired->provision_from;
+    asked = asked > total ? 0 : asked; /* of steps that were taken out since */
+    *provision = (struct vm_provision){
+        .next_step = asked ? asked - 1 : 0,
+        .total = total,
+        .asked_step = asked,
+        .last_exit_status = -1,
+        .done = provision->done,
+        .steps = provision->steps,
+        .n_steps = provision->n_steps < total ? provision->n_steps : total,
+    };
+    memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+    vm_steps_digest(spec, total, provision->digest);
+    vm_steps_digest(spec, provision->next_step, provision->ran_digest);
+    checks_reset(pass);
+    pass->vm->n_interrupted = 0;
+}
+
+/* The intent to run them; the list as it was is through, and where it ended the new one goes on. */
+void pass_append_steps(struct pass *pass)
+{
+    struct vm_provision *provision = provision_of(pass);
+    const struct vm_spec *spec = pass->view->desired->spec;
+    provision->total = (uint32_t)spec->n_steps;
+    vm_steps_digest(spec, spec->n_steps, provision->digest);
+    provision->asked_step = 0;
+    provision->run = (struct vm_step_run){.tries = 0};
+    checks_reset(pass); /* what they probe may not be there before the steps are done */
+    pass->vm->n_interrupted = 0;
+}
+
+/* A VM that started without any step is one whose list, an empty one, is through: what comes to it
+ * is appended. */
+void pass_note_no_steps(struct pass *pass)
+{
+    struct vm_provision *provision = provision_of(pass);
+    if (pass->view->desired->spec->n_steps == 0 && !provision->digest[0]) {
+        vm_steps_digest(pass->view->desired->spec, 0, provision->digest);
+        memcpy(provision->ran_digest, provision->digest, DIGEST_SIZE);
+    }
+}
+
+void pass_reset_provision(struct pass *pass)
+{
+    struct vm_provision *provision = provision_of(pass);
+    provision->n_steps = 0; /* they ran on another disk */
+    if (is_asked(pass)) {
+        begin(pass);
+        return;
+    }
+    free(provision->done);
+    free(provision->steps);
+    *provision = (struct vm_provision){.last_exit_status = -1};
+    memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+}
+
+/* ---- a step ends ---- */
+
+void pass_finish_step(struct pass *pass)
+{
+    struct vm_provision *provision = provision_of(pass);
+    provision->next_step++;
+    provision->run = (struct vm_step_run){.tries = 0};
+    vm_steps_digest(pass->view->desired->spec, provision->next_step, provision->ran_digest);
+    if (vm_steps_are_under_way(provision)) {
+        return;
+    }
+    if (is_asked(pass)) {
+        vm_patch_event(pass->patch, false, REASON_PROVISIONED, "%u provision step%s done",
+            provision->total, provision->total == 1 ? "" : "s");
+    } else {
+        vm_patch_event(pass->patch, false, REASON_PROVISIONED,
+            "appended provision steps done, %u in all", provision->total);
+    }
+    mark_handled(pass);
+}
+
+/* ---- the wish is new ---- */
+
+static bool has_begun(const struct vm_provision *provision)
+{
+    uint32_t first = provision->asked_step ? provision->asked_step - 1 : 0;
+    return provision->run.started_at_ms || provision->next_step > first;
+}
+
+/* The user asked again, or changed the steps that he asked for before they were run. What is only
+ * appended does not disturb those that are being run: it comes behind them. */
+static bool begins_anew(const struct pass *pass, enum steps_standing standing)
+{
+    const struct vm_provision *provision = provision_of(pass);
+    if (!text_eq(provision->token, pass->view->desired->provision_token)) {
+        return true;
+    }
+    bool goes_on = standing == STEPS_SAME || (standing == STEPS_APPENDED && has_begun(provision));
+    return is_asked(pass) && !goes_on;
+}
+
+/* Appended steps were changed while they were run: those that are done stay so, and the list ends
+ * with them, as it would have without the others. What follows then is found as ever. */
+static void fall_back(struct vm_provision *provision)
+{
+    provision->total = provision->next_step;
+    memcpy(provision->digest, provision->ran_digest, DIGEST_SIZE);
+    provision->run = (struct vm_step_run){.tries = 0};
+}
+
+static void let_go(struct vm *vm)
+{
+    if (vm->op_action == ACTION_RUN_STEP || vm->outcome.action == ACTION_RUN_STEP) {
+        vm_cancel(vm);
+    }
+}
+
+void pass_acknowledge_steps(struct pass *pass)
+{
+    struct vm_provision *provision = provision_of(pass);
+    const struct vm_spec *spec = pass->view->desired->spec;
+    enum steps_standing standing = vm_steps_standing(provision, spec, "");
+    if (begins_anew(pass, standing)) {
+        begin(pass);
+        let_go(pass->vm);
+    } else if (vm_steps_are_under_way(provision) && standing == STEPS_CHANGED) {
+        fall_back(provision);
+        let_go(pass->vm);
+    }
+    if (spec->n_steps == 0) {
+        mark_handled(pass);
+    }
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/vm.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/loop/loop.h"
+#include "reconcilers/vm/failure.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_spec_words.h"
+
+struct vm_registry {
+    struct reconciler_host *host;
+    void *tree; /* of struct vm, by name; tsearch(3) */
+};
+
+static const struct backend *backend_of(enum backend_kind kind)
+{
+    return kind == BACKEND_NOOP       ? backend_noop()
+           : kind == BACKEND_PROPOLIS ? backend_propolis()
+                                      : backend_qemu();
+}
+
+enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status)
+{
+    bool is_bound = !spec || status->instance.iid[0] || status->prepared.digest[0];
+    const char *applied = is_bound ? json_text(status->applied_spec, "backend") : NULL;
+    if (applied) {
+        int kind = word_list_find(&backend_kind_words, applied);
+        return kind < 0 ? BACKEND_QEMU : (enum backend_kind)kind;
+    }
+    return spec ? spec->backend : BACKEND_QEMU;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct vm *)a)->name, ((const struct vm *)b)->name);
+}
+
+static void machine_changed(void *context)
+{
+    struct vm *vm = context;
+    vm->host->wake(vm->host, vm->name, WORK_EVENT);
+}
+
+static struct vm *vm_new(struct reconciler_host *host, const char *name, enum backend_kind kind)
+{
+    struct vm *vm = mem_new(struct vm);
+    vm->name = mem_strdup(name);
+    vm->host = host;
+    vm->backend = backend_of(kind);
+    vm->machine = vm->backend->machine->open(host, name, machine_changed, vm);
+    vm->guest = vm->backend->guest->open(host, name);
+    vm->checked_at_ms = INT64_MIN / 2; /* what runs already is looked at first */
+    return vm;
+}
+
+static void clear_image(struct image_result *image)
+{
+    free(image->path);
+    json_decref(image->record);
+    *image = (struct image_result){0};
+}
+
+/* Frees what the outcome owns and forgets it. */
+static void clear_outcome(struct vm_outcome *outcome)
+{
+    clear_image(&outcome->image);
+    free(outcome->prepared.image_path);
+    free(outcome->instance.accel);
+    free(outcome->boot.vnc);
+    free(outcome->boot.changes);
+    free(outcome->boot.taken_port);
+    *outcome = (struct vm_outcome){.action = ACTION_NONE};
+}
+
+void vm_forget_outcome(struct vm *vm)
+{
+    clear_outcome(&vm->outcome);
+}
+
+void vm_forget_image(struct vm *vm)
+{
+    clear_image(&vm->image);
+}
+
+void vm_cancel(struct vm *vm)
+{
+    op_cancel(TAKE_PTR(vm->op));
+    vm->op_action = ACTION_NONE;
+    free(TAKE_PTR(vm->progress));
+    clear_outcome(&vm->outcome);
+}
+
+static void vm_free(void *p)
+{
+    struct vm *vm = p;
+    vm_cancel(vm);
+    vm->backend->guest->close(vm->guest);
+    vm->backend->machine->close(vm->machine);
+    clear_image(&vm->image);
+    live_forget(vm);
+    vm_forget_checks(vm);
+    free(vm->booted_vnc);
+    free(vm->name);
+    free(vm);
+}
+
+struct vm_registry *vm_registry_new(struct reconciler_host *host)
+{
+    struct vm_registry *registry = mem_new(struct vm_registry);
+    registry->host = host;
+    return registry;
+}
+
+void vm_registry_free(struct vm_registry *registry)
+{
+    if (registry) {
+        tdestroy(registry->tree, vm_free);
+        free(registry);
+    }
+}
+
+struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum backend_kind kind)
+{
+    cleanup_free char *key_name = mem_strdup(name);
+    struct vm key = {.name = key_name};
+    struct vm **found = tfind(&key, &registry->tree, compare_names);
+    if (found && (*found)->backend == backend_of(kind)) {
+        return *found;
+    }
+    if (found) { /* the user changed the backend: another kind of machine under the same name */
+        vm_registry_drop(registry, name);
+    }
+    struct vm *vm = vm_new(registry->host, name, kind);
+    (void)tsearch(vm, &registry->tree, compare_names);
+    return vm;
+}
+
+void vm_registry_drop(struct vm_registry *registry, const char *name)
+{
+    cleanup_free char *key_name = mem_strdup(name);
+    struct vm key = {.name = key_name};
+    struct vm **found = tfind(&key, &registry->tree, compare_names);
+    if (found) {
+        struct vm *vm = *found;
+        (void)tdelete(&key, &registry->tree, compare_names);
+        vm_free(vm);
+    }
+}
+
+struct visit {
+    void (*each)(void *context, const struct vm *vm);
+    void *context;
+};
+
+static void visit_node(const void *node, VISIT order, void *closure)
+{
+    const struct visit *visit = closure;
+    if (order == postorder || order == leaf) {
+        visit->each(visit->context, *(const struct vm *const *)node);
+    }
+}
+
+void vm_registry_each(const struct vm_registry *registry,
+    void (*each)(void *context, const struct vm *vm), void *context)
+{
+    struct visit visit = {each, context};
+    twalk_r(registry->tree, visit_node, &visit);
+}
+
+static void retry_node(const void *node, VISIT order, void *closure)
+{
+    struct vm *vm = *(struct vm *const *)node;
+    const enum error_code *code = closure;
+    bool is_visit = order == postorder || order == leaf;
+    if (is_visit && vm->failure.action != ACTION_NONE && vm->failure.error.code == *code) {
+        vm->failure.retry_at_ms = 0;
+        vm->host->wake(vm->host, vm->name, WORK_EVENT);
+    }
+}
+
+void vm_registry_retry(struct vm_registry *registry, enum error_code code)
+{
+    twalk_r(registry->tree, retry_node, &code);
+}
+
+void vm_begin(struct vm *vm, enum action action, uint64_t generation)
+{
+    clear_outcome(&vm->outcome);
+    vm->op_action = action;
+    vm->op_generation = generation;
+}
+
+void vm_op_done(void *context, const struct error *err)
+{
+    struct vm *vm = context;
+    vm->op = NULL;
+    vm->outcome.action = vm->op_action;
+    vm->outcome.is_ok = !err;
+    vm->outcome.error = err ? *err : (struct error){.code = ERR_NONE};
+    vm->op_action = ACTION_NONE;
+    free(TAKE_PTR(vm->progress));
+    log_debug("vm", "%s: %s %s%s", vm->name, action_name(vm->outcome.action),
+        err ? "failed: " : "done", err ? err->message : "");
+    vm->host->wake(vm->host, vm->name, WORK_EVENT);
+}
+
+void vm_op_progress(void *context, const char *text)
+{
+    struct vm *vm = context;
+    free(vm->progress);
+    vm->progress = mem_strdup(text);
+    vm->host->wake(vm->host, vm->name, WORK_EVENT);
+}
+
+void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation)
+{
+    struct vm_failure *failure = &vm->failure;
+    bool is_repeated = failure->action == action && failure->generation == generation;
+    uint32_t count = is_repeated ? failure->count + 1 : 1;
+    struct failure_class class = failure_classify(action, error->code);
+    int64_t delay_ms = backoff_delay_ms(class.backoff, count, vm->host->dice(vm->host));
+    *failure = (struct vm_failure){
+        .action = action,
+        .error = *error,
+        .count = count,
+        .retry_at_ms = clock_monotonic_ms(vm->host->clock) + delay_ms,
+        .generation = generation,
+    };
+}
+
+void vm_forget_checks(struct vm *vm)
+{
+    memset(vm->checks, 0, sizeof(vm->checks));
+}
+
+void vm_forget_failure(struct vm *vm)
+{
+    vm->failure = (struct vm_failure){.action = ACTION_NONE};
+}

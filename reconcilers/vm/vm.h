@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One VM as the controller process holds it in memory: the backend's handles, the one operation
+ * under way with the place its result goes to, and the last failure. Nothing here must survive a
+ * crash: what must, is in vm_status.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/vm/decide.h"
+#include "reconcilers/vm/hot_change.h"
+#include "specs/base/error.h"
+
+struct vm;
+struct vm_registry;
+
+/* The last attempt at `action` failed; cleared when the action succeeds or the user changes his
+ * wish. */
+struct vm_failure {
+    enum action action; /* ACTION_NONE: no failure */
+    struct error error;
+    uint32_t count;      /* in a row */
+    int64_t retry_at_ms; /* monotonic */
+    uint64_t generation; /* of the desired record it failed for */
+};
+
+/* What the finished operation left, until a pass takes it into the status. */
+struct vm_outcome {
+    enum action action; /* ACTION_NONE: none waits */
+    bool is_ok;
+    struct error error;
+    struct image_result image;
+    struct vm_prepared prepared;
+    struct vm_instance instance;
+    struct boot_result boot;
+    struct step_result step;
+    enum check_kind check; /* ACTION_CHECK: which */
+};
+
+/* What is remembered of `ready` or `live` between two tries, and lost with the controller: then it
+ * is tried at once. The rest is in vm_status.probing. */
+struct vm_check {
+    int64_t due_ms;    /* monotonic; 0: at once */
+    uint32_t failures; /* CHECK_READY: in a row */
+};
+
+struct vm {
+    char *name;
+    struct reconciler_host *host; /* borrowed: outlives every VM */
+    const struct backend *backend;
+    struct machine *machine;
+    struct guest *guest;
+    struct op *op; /* NULL: none */
+    enum action op_action;
+    uint64_t op_generation;
+    struct vm_outcome outcome;
+    struct vm_failure failure;
+    char *progress;            /* of the operation, in words; NULL none */
+    char launched_iid[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
+    char booted_iid[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
+    char *booted_vnc;                /* … and what that told; until it is committed */
+    struct image_result image; /* where the base image is; path NULL: not looked up yet */
+    struct live_comparison comparison;
+    int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
+    int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
+    struct vm_check checks[CHECK_KIND_COUNT_];
+    int64_t last_command_ms;   /* monotonic, 0: none; spaces out repeated stop commands */
+    enum machine_command last_command;
+    uint32_t n_resets;      /* of the guest, as far as they were taken note of */
+    bool has_guest_left;    /* told to stop, the guest powered itself off */
+    uint32_t n_interrupted; /* connections lost since a provision step ended */
+    uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
+};
+
+struct vm_registry *vm_registry_new(struct reconciler_host *host);
+void vm_registry_free(struct vm_registry *registry); /* VMs keep running */
+
+/* The VM's runtime, opened with the backend of `kind` if it is not there yet. Never NULL. */
+struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum backend_kind kind);
+void vm_registry_drop(struct vm_registry *registry, const char *name);
+void vm_registry_each(const struct vm_registry *registry,
+    void (*each)(void *context, const struct vm *vm), void *context);
+
+/* Those whose last attempt failed with `code` are woken and need not wait for their next. */
+void vm_registry_retry(struct vm_registry *registry, enum error_code code);
+
+/* Notes that the operation of `action` starts now; the caller then sets vm->op. */
+void vm_begin(struct vm *vm, enum action action, uint64_t generation);
+/* The completion every operation is started with; context is the vm. */
+void vm_op_done(void *vm, const struct error *err);
+/* Progress words for image fetching; context is the vm. */
+void vm_op_progress(void *vm, const char *text);
+/* Cancels what is under way and forgets its outcome. */
+void vm_cancel(struct vm *vm);
+void vm_forget_outcome(struct vm *vm);
+void vm_forget_image(struct vm *vm);
+
+/* The probes, the guest or its instance are others now: nothing is known of them. */
+void vm_forget_checks(struct vm *vm);
+
+/* Remembers a failed attempt and when to try again. */
+void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation);
+void vm_forget_failure(struct vm *vm);
+
+/*
+ * The backend that has to be used: what an instance or a disk was made by goes on until there is
+ * neither, whatever the spec says now. `spec` is NULL for an orphan.
+ */
+enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/paths.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+static const char *const vm_files[] = {
+    [VM_DIR] = "",
+    [VM_ALIVE_LOCK] = "/alive.lock",
+    [VM_OVERLAY] = "/overlay.qcow2",
+    [VM_SEED] = "/seed.iso",
+    [VM_KEY] = "/id_ed25519_generated",
+    [VM_KEY_PUBLIC] = "/id_ed25519_generated.pub",
+    [VM_HOST_KEY] = "/ssh_host_ed25519_key",
+    [VM_HOST_KEY_PUBLIC] = "/ssh_host_ed25519_key.pub",
+    [VM_KNOWN_HOSTS] = "/known_hosts",
+    [VM_CONSOLE_LOG] = "/console.log",
+    [VM_PROVISION_LOG] = "/provision.log",
+    [VM_QEMU_LOG] = "/qemu.log",
+    [VM_CONTROL_SOCKET] = "/ctl.sock",
+    [VM_QMP_SOCKET] = "/qmp.sock",
+    [VM_CONSOLE_SOCKET] = "/console.sock",
+    [VM_PIDFILE] = "/pidfile",
+};
+_Static_assert(ARRAY_LEN(vm_files) == VM_FILE_COUNT_, "every file has a name");
+
+const char *places_home(void)
+{
+    const char *home = getenv("HOME");
+    if (home && home[0] == '/') {
+        return home;
+    }
+    const struct passwd *user = getpwuid(getuid());
+    return user && user->pw_dir && user->pw_dir[0] == '/' ? user->pw_dir : "/";
+}
+
+static char *default_data_dir(void)
+{
+    const char *xdg = getenv("XDG_DATA_HOME");
+    if (xdg && xdg[0] == '/') { /* the XDG specification: relative values are to be ignored */
+        return mem_printf("%s/vmctl", xdg);
+    }
+    return mem_printf("%s/.local/share/vmctl", places_home());
+}
+
+static char *absolute(const char *path)
+{
+    cleanup_free char *cwd = getcwd(NULL, 0);
+    return fs_resolve(path, cwd ? cwd : "/", places_home());
+}
+
+int places_init(struct places *places, const char *data_dir, struct error *err)
+{
+    cleanup_free char *dir = data_dir ? absolute(data_dir) : default_data_dir();
+    int rc = fs_make_dirs(dir, 0700, err);
+    if (rc < 0) {
+        return error_help(err, "choose another one: --data-dir DIR, or set XDG_DATA_HOME");
+    }
+    places->data_dir = TAKE_PTR(dir);
+    return 0;
+}
+
+void places_clear(struct places *places)
+{
+    free(TAKE_PTR(places->data_dir));
+}
+
+char *places_path(const struct places *places, const char *relative)
+{
+    return mem_printf("%s/%s", places->data_dir, relative);
+}
+
+char *places_vm(const struct places *places, const char *vm_name, enum vm_file file)
+{
+    return mem_printf("%s/vms/%s%s", places->data_dir, vm_name, vm_files[file]);
+}
+
+char *places_image(const struct places *places, const char *sha256)
+{
+    return mem_printf("%s/images/%s.qcow2", places->data_dir, sha256);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/image/image_request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+
+enum { NAME_MAX_LENGTH = 128, SHA256_DIGITS = 64 };
+
+bool image_wish_is_answered(const json_t *wish)
+{
+    const char *state = json_text(wish, "state");
+    return text_eq(state, "done") || text_eq(state, "failed");
+}
+
+void image_wish_fail(json_t *wish, const struct error *err)
+{
+    json_t *json = json_object();
+    json_put_text(json, "code", error_code_name(err->code));
+    json_put_text(json, "message", err->message);
+    json_put_text(json, "help", error_help_text(err));
+    json_put(wish, "error", json);
+    json_put_text(wish, "state", "failed");
+}
+
+/* Another version may have codes that we have not. */
+static enum error_code code_of_name(const char *name)
+{
+    for (int code = ERR_NONE + 1; code < ERR_CODE_COUNT_; code++) {
+        if (text_eq(error_code_name((enum error_code)code), name)) {
+            return (enum error_code)code;
+        }
+    }
+    return ERR_IO;
+}
+
+bool image_wish_failure(const json_t *wish, struct error *ret)
+{
+    if (!text_eq(json_text(wish, "state"), "failed")) {
+        return false;
+    }
+    const json_t *json = json_object_get(wish, "error");
+    const char *message = json_text(json, "message");
+    const char *help = json_text(json, "help");
+    *ret = (struct error){.code = code_of_name(json_text(json, "code"))};
+    (void)snprintf(ret->message, sizeof(ret->message), "%s", message ? message : "it failed");
+    (void)snprintf(ret->help, sizeof(ret->help), "%s", help ? help : "");
+    return true;
+}
+
+bool image_file_name_is_valid(const char *name)
+{
+    return strspn(name, "0123456789abcdef") == SHA256_DIGITS
+        && text_eq(name + SHA256_DIGITS, ".qcow2");
+}
+
+bool image_name_is_valid(const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c <= ' ' || c >= 0x7f || c == '/') {
+            return false;
+        }
+    }
+    bool is_digest = strspn(name, "0123456789abcdef") == n && n >= IMAGE_DIGEST_SHOWN;
+    return n > 0 && n <= NAME_MAX_LENGTH && name[0] != '.' && name[0] != '-' && !is_digest
+        && !image_file_name_is_valid(name);
+}

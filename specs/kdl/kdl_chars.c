@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Character classes. Two points where the official test-suites of the releases and the text of the
+ * specification differ follow the suites: U+000B is white space in version 2 (2.0.0, test
+ * vertical_tab_whitespace), and '/' may stand within a bare name of version 1 (1.0.0, test
+ * unusual_chars_in_bare_id) as long as it starts no comment.
+ */
+#include "specs/kdl/kdl_internal.h"
+
+#include <string.h>
+
+#define CODE_POINT_BOM 0xfeff
+
+enum class {
+    S = 1,  /* white space */
+    N = 2,  /* newline */
+    V = 4,  /* vertical tab: white space in version 2 */
+    I1 = 8, /* identifier character in version 1, in version 2 */
+    I2 = 16,
+    T = 32, /* may stand in a document of version 2 */
+    ST = S | T,
+    NT = N | T,
+    VT = V | T,
+    J1 = I1 | T,
+    J2 = I2 | T,
+    J = I1 | I2 | T,
+};
+
+/* clang-format off */
+static const unsigned char classes[128] = {
+    /* 00 */ 0, 0, 0, 0, 0, 0, 0, 0, 0, ST, NT, VT, NT, NT, 0, 0,
+    /* 10 */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    /*        sp !  "  #   $  %  &  '  (  )  *  +  ,   -  .  /  */
+    /* 20 */ ST, J, T, J1, J, J, J, J, T, T, J, J, J2, J, J, T,
+    /*        0..9                         :  ;  <   =  >   ?  */
+    /* 30 */ J, J, J, J, J, J, J, J, J, J, J, T, J2, T, J2, J,
+    /* 40 */ J, J, J, J, J, J, J, J, J, J, J, J, J, J, J, J,
+    /*                                        [  \  ]  ^  _  */
+    /* 50 */ J, J, J, J, J, J, J, J, J, J, J, T, T, T, J, J,
+    /* 60 */ J, J, J, J, J, J, J, J, J, J, J, J, J, J, J, J,
+    /*                                        {  |  }  ~  del  */
+    /* 70 */ J, J, J, J, J, J, J, J, J, J, J, T, J, T, J, I1,
+};
+/* clang-format on */
+
+static bool has_class(char c, unsigned wanted)
+{
+    unsigned char byte = (unsigned char)c;
+    return byte < 0x80 && (classes[byte] & wanted);
+}
+
+static bool is_wide(char c)
+{
+    return (unsigned char)c >= 0x80;
+}
+
+uint32_t kdl_decode(const char *p, size_t *ret_bytes)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    if (u[0] < 0x80) {
+        *ret_bytes = 1;
+        return u[0];
+    }
+    if (u[0] < 0xe0) {
+        *ret_bytes = 2;
+        return (u[0] & 0x1fU) << 6 | (u[1] & 0x3fU);
+    }
+    if (u[0] < 0xf0) {
+        *ret_bytes = 3;
+        return (u[0] & 0x0fU) << 12 | (u[1] & 0x3fU) << 6 | (u[2] & 0x3fU);
+    }
+    *ret_bytes = 4;
+    return (u[0] & 0x07U) << 18 | (u[1] & 0x3fU) << 12 | (u[2] & 0x3fU) << 6 | (u[3] & 0x3fU);
+}
+
+size_t kdl_encode(uint32_t code_point, char out[4])
+{
+    if (code_point < 0x80) {
+        out[0] = (char)code_point;
+        return 1;
+    }
+    if (code_point < 0x800) {
+        out[0] = (char)(0xc0 | code_point >> 6);
+        out[1] = (char)(0x80 | (code_point & 0x3f));
+        return 2;
+    }
+    if (code_point < 0x10000) {
+        out[0] = (char)(0xe0 | code_point >> 12);
+        out[1] = (char)(0x80 | (code_point >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (code_point & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | code_point >> 18);
+    out[1] = (char)(0x80 | (code_point >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (code_point >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (code_point & 0x3f));
+    return 4;
+}
+
+static bool is_wide_space(uint32_t code_point, enum kdl_version version)
+{
+    return code_point == 0xa0 || code_point == 0x1680 ||
+           (code_point >= 0x2000 && code_point <= 0x200a) || code_point == 0x202f ||
+           code_point == 0x205f || code_point == 0x3000 ||
+           (code_point == CODE_POINT_BOM && version == KDL_V1);
+}
+
+static bool is_wide_newline(uint32_t code_point)
+{
+    return code_point == 0x85 || code_point == 0x2028 || code_point == 0x2029;
+}
+
+size_t kdl_space_at(const char *p, const char *end, enum kdl_version version)
+{
+    if (p == end) {
+        return 0;
+    }
+    if (!is_wide(*p)) {
+        return has_class(*p, version == KDL_V2 ? S | V : S);
+    }
+    size_t bytes;
+    return is_wide_space(kdl_decode(p, &bytes), version) ? bytes : 0;
+}
+
+size_t kdl_newline_at(const char *p, const char *end)
+{
+    if (p == end) {
+        return 0;
+    }
+    if (!is_wide(*p)) {
+        bool is_pair = *p == '\r' && end - p > 1 && p[1] == '\n';
+        return is_pair ? 2 : has_class(*p, N);
+    }
+    size_t bytes;
+    return is_wide_newline(kdl_decode(p, &bytes)) ? bytes : 0;
+}
+
+/* '/' within a name of version 1. */
+static bool is_inner_slash(const char *p, const char *end)
+{
+    return *p == '/' && (end - p == 1 || !memchr("/*-", p[1], 3));
+}
+
+const char *kdl_identifier_end(const char *p, const char *end, enum kdl_version version)
+{
+    const char *start = p;
+    unsigned wanted = version == KDL_V1 ? I1 : I2;
+    while (p < end) {
+        if (has_class(*p, wanted)) {
+            p++;
+        } else if (is_wide(*p)) {
+            size_t bytes;
+            uint32_t code_point = kdl_decode(p, &bytes);
+            if (is_wide_space(code_point, version) || is_wide_newline(code_point)) {
+                break;
+            }
+            p += bytes;
+        } else if (version == KDL_V1 && p > start && is_inner_slash(p, end)) {
+            p++;
+        } else {
+            break;
+        }
+    }
+    return p;
+}
+
+static bool is_digit(const char *p, const char *end)
+{
+    return p < end && *p >= '0' && *p <= '9';
+}
+
+bool kdl_looks_numeric(const char *p, const char *end, enum kdl_version version)
+{
+    if (p < end && (*p == '+' || *p == '-')) {
+        p++;
+    }
+    if (version == KDL_V2 && p < end && *p == '.') {
+        p++;
+    }
+    return is_digit(p, end);
+}
+
+bool kdl_is_keyword(const char *word, size_t length, enum kdl_version version)
+{
+    static const char *const keywords[] = {"true", "false", "null", "inf", "-inf", "nan"};
+    size_t count = version == KDL_V1 ? 3 : 6;
+    if (length < 3 || length > 5) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(keywords[i]) == length && memcmp(word, keywords[i], length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kdl_is_bare(const char *s, size_t length, enum kdl_version version)
+{
+    if (length == 0 || kdl_identifier_end(s, s + length, version) != s + length ||
+        kdl_looks_numeric(s, s + length, version) || kdl_is_keyword(s, length, version)) {
+        return false;
+    }
+    size_t bytes;
+    for (size_t i = 0; i < length; i += bytes) {
+        if (kdl_is_forbidden(kdl_decode(s + i, &bytes))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool kdl_is_forbidden(uint32_t code_point)
+{
+    if (code_point < 0x80) {
+        return !has_class((char)code_point, T);
+    }
+    return code_point == 0x200e || code_point == 0x200f ||
+           (code_point >= 0x202a && code_point <= 0x202e) ||
+           (code_point >= 0x2066 && code_point <= 0x2069) || code_point == CODE_POINT_BOM;
+}
+
+/* Bytes of the well-formed sequence at `p` (Unicode 15, table 3-7), 0 when it is none. */
+static size_t check_sequence(const unsigned char *p, size_t size)
+{
+    static const struct {
+        unsigned char first, last, bytes, low, high; /* low, high: of the second byte */
+    } forms[] = {
+        {0x00, 0x7f, 1, 0, 0},
+        {0xc2, 0xdf, 2, 0x80, 0xbf},
+        {0xe0, 0xe0, 3, 0xa0, 0xbf},
+        {0xe1, 0xec, 3, 0x80, 0xbf},
+        {0xed, 0xed, 3, 0x80, 0x9f},
+        {0xee, 0xef, 3, 0x80, 0xbf},
+        {0xf0, 0xf0, 4, 0x90, 0xbf},
+        {0xf1, 0xf3, 4, 0x80, 0xbf},
+        {0xf4, 0xf4, 4, 0x80, 0x8f},
+    };
+    size_t i = 0;
+    while (i < sizeof(forms) / sizeof(forms[0]) && p[0] > forms[i].last) {
+        i++;
+    }
+    if (i == sizeof(forms) / sizeof(forms[0]) || p[0] < forms[i].first || size < forms[i].bytes) {
+        return 0;
+    }
+    for (size_t k = 1; k < forms[i].bytes; k++) {
+        unsigned low = k == 1 ? forms[i].low : 0x80;
+        unsigned high = k == 1 ? forms[i].high : 0xbf;
+        if (p[k] < low || p[k] > high) {
+            return 0;
+        }
+    }
+    return forms[i].bytes;
+}
+
+size_t kdl_validate(const char *text, size_t size, enum kdl_version version, bool *ret_is_utf8)
+{
+    *ret_is_utf8 = true;
+    size_t i = 0;
+    for (;;) {
+        while (i < size && has_class(text[i], T)) {
+            i++;
+        }
+        if (i == size) {
+            return size;
+        }
+        size_t bytes = check_sequence((const unsigned char *)text + i, size - i);
+        if (bytes == 0) {
+            *ret_is_utf8 = false;
+            return i;
+        }
+        if (version == KDL_V2 && kdl_is_forbidden(kdl_decode(text + i, &bytes))) {
+            return i;
+        }
+        i += bytes;
+    }
+}

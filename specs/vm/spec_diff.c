@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/vm/spec_diff.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    return wanted->vcpus == running->vcpus ||
+           (wanted->vcpus > running->vcpus && wanted->vcpus <= running->max_vcpus);
+}
+
+bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    uint32_t now_mib = running->memory_mib, mib = wanted->memory_mib;
+    return mib == now_mib || (mib > now_mib && mib <= running->max_memory_mib &&
+                                 (mib - now_mib) % SPEC_MEMORY_BLOCK_MIB == 0);
+}
+
+/* Another network comes with the next start, and its forwards with it. */
+static bool can_change_forwards(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    return running->network.mode == wanted->network.mode;
+}
+
+/* A field of the VMFile: where it stands in the spec's JSON ("a" or "a.b") and what a change needs.
+ */
+static const struct field {
+    const char *name;
+    const char *path;
+    enum disposition disposition;
+    /* NULL: always that; else DISPOSITION_LIVE where it holds */
+    bool (*is_live)(const struct vm_spec *running, const struct vm_spec *wanted);
+} fields[] = {
+    {"backend", "backend", DISPOSITION_RECREATE, NULL},
+    {"image", "image", DISPOSITION_RECREATE, NULL},
+    {"vcpus", "vcpus", DISPOSITION_RESTART, spec_can_add_vcpus},
+    {"memory", "memoryMib", DISPOSITION_RESTART, spec_can_add_memory},
+    {"max-vcpus", "maxVcpus", DISPOSITION_RESTART, NULL},
+    {"max-memory", "maxMemoryMib", DISPOSITION_RESTART, NULL},
+    {"disk", "diskGib", DISPOSITION_LIVE, NULL},
+    {"network", "network.mode", DISPOSITION_RESTART, NULL},
+    {"bridge", "network.bridge", DISPOSITION_RESTART, NULL},
+    {"vnic", "network.vnic", DISPOSITION_RESTART, NULL},
+    {"forward", "network.forwards", DISPOSITION_RESTART, can_change_forwards},
+    {"cloud-init", "cloudInit.isSet", DISPOSITION_RECREATE, NULL},
+    {"hostname", "cloudInit.hostname", DISPOSITION_RECREATE, NULL},
+    {"ssh-key", "cloudInit.sshKey", DISPOSITION_RECREATE, NULL},
+    {"user-data", "cloudInit.userData", DISPOSITION_RECREATE, NULL},
+    {"seed", "cloudInit.seedBus", DISPOSITION_RESTART, NULL},
+    {"ssh", "ssh", DISPOSITION_LIVE, NULL},
+    {"provision", "provision", DISPOSITION_PROVISION, NULL},
+    {"ready", "ready", DISPOSITION_LIVE, NULL},
+    {"live", "live", DISPOSITION_LIVE, NULL},
+    {"depends-on", "dependsOn", DISPOSITION_LIVE, NULL},
+    {"accel", "accel", DISPOSITION_RESTART, NULL},
+    {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
+    {"restart", "restart", DISPOSITION_LIVE, NULL},
+    {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
+};
+
+static json_t *at_path(const json_t *json, const char *path)
+{
+    const char *dot = strchr(path, '.');
+    if (!dot) {
+        return json_object_get(json, path);
+    }
+    cleanup_free char *parent = mem_strndup(path, (size_t)(dot - path));
+    return json_object_get(json_object_get(json, parent), dot + 1);
+}
+
+/* A value in a few words: scalars as they are, an image and a file by where they are, lists by
+ * their length, `ready` and `live` by how many probes, the rest by its JSON. */
+static char *in_words(const json_t *value)
+{
+    static const char *const telling[] = {"location", "path"};
+    if (!value || json_is_null(value)) {
+        return mem_strdup("(not set)");
+    }
+    if (json_is_string(value)) {
+        return mem_strdup(json_string_value(value));
+    }
+    if (json_is_array(value)) {
+        size_t n = json_array_size(value);
+        return n == 0 ? mem_strdup("(none)")
+                      : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
+    }
+    if (json_object_get(value, "probes")) {
+        return in_words(json_object_get(value, "probes"));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
+        if (json_text(value, telling[i])) {
+            return json_copy_text(value, telling[i]);
+        }
+    }
+    return json_canonical(value);
+}
+
+/* What changed is not in those words: a check sum, a file's bytes, an entry. */
+static char *in_other_words(const char *before, char *after_take)
+{
+    if (!text_eq(before, after_take)) {
+        return after_take;
+    }
+    cleanup_free char *same = after_take;
+    return mem_printf("%s (changed)", same);
+}
+
+static void add_change(struct spec_diff *diff, const struct field *field, json_t *before,
+    json_t *after, enum disposition disposition)
+{
+    char *words = in_words(before);
+    mem_grow(diff->changes, diff->count);
+    diff->changes[diff->count++] = (struct spec_change){
+        .field = field->name,
+        .before = words,
+        .after = in_other_words(words, in_words(after)),
+        .before_value = json_incref(before),
+        .after_value = json_incref(after),
+        .disposition = disposition,
+    };
+    if (disposition > diff->strongest) {
+        diff->strongest = disposition;
+    }
+}
+
+struct spec_diff spec_diff_on(
+    const struct vm_spec *before, const struct vm_spec *after, const struct vm_spec *running)
+{
+    struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
+    cleanup_json json_t *old = vm_spec_to_json(before);
+    cleanup_json json_t *new = vm_spec_to_json(after);
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        const struct field *field = &fields[i];
+        json_t *a = at_path(old, field->path), *b = at_path(new, field->path);
+        cleanup_free char *a_text = json_canonical(a), *b_text = json_canonical(b);
+        bool is_live = field->is_live && field->is_live(running ? running : before, after);
+        if (!text_eq(a_text, b_text)) {
+            add_change(&diff, field, a, b, is_live ? DISPOSITION_LIVE : field->disposition);
+        }
+    }
+    return diff;
+}
+
+struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after)
+{
+    return spec_diff_on(before, after, NULL);
+}
+
+static void clear_change(struct spec_change *change)
+{
+    free(change->before);
+    free(change->after);
+    json_decref(change->before_value);
+    json_decref(change->after_value);
+}
+
+void spec_diff_put_off(struct spec_diff *diff)
+{
+    static const char *const of_machine[] = {"disk", "forward", "vcpus", "memory"};
+    for (size_t i = 0; i < diff->count; i++) {
+        struct spec_change *change = &diff->changes[i];
+        for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {
+            if (text_eq(change->field, of_machine[at]) && change->disposition == DISPOSITION_LIVE) {
+                change->disposition = DISPOSITION_RESTART;
+            }
+        }
+        diff->strongest =
+            change->disposition > diff->strongest ? change->disposition : diff->strongest;
+    }
+}
+
+void spec_diff_drop(struct spec_diff *diff, size_t i)
+{
+    clear_change(&diff->changes[i]);
+    diff->count--;
+    memmove(&diff->changes[i], &diff->changes[i + 1],
+        (diff->count - i) * sizeof(diff->changes[i]));
+}
+
+void spec_diff_clear(struct spec_diff *diff)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        clear_change(&diff->changes[i]);
+    }
+    free(diff->changes);
+    *diff = (struct spec_diff){.strongest = DISPOSITION_LIVE};
+}
+
+const char *disposition_name(enum disposition disposition)
+{
+    static const char *const names[] = {
+        [DISPOSITION_LIVE] = "live",
+        [DISPOSITION_START] = "start",
+        [DISPOSITION_PROVISION] = "provision",
+        [DISPOSITION_RESTART] = "restart",
+        [DISPOSITION_RECREATE] = "recreate",
+    };
+    _Static_assert(ARRAY_LEN(names) == DISPOSITION_COUNT_, "every disposition has a name");
+    return names[disposition];
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* One word for a VM, by tables: the first rule that holds wins (KubeVirt's setPrintableStatus). */
+#include "specs/vm/vm_summary.h"
+
+#include <stddef.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/vm/vm_status.h"
+
+enum rule_scope {
+    ALWAYS,
+    WHILE_RUNNING, /* holds only when Running=True: what is told of a guest that is off is stale */
+    BEFORE_START,  /* holds only on the way to a start, while there is no instance yet */
+};
+
+struct display_rule {
+    enum condition_type type;
+    enum condition_state state; /* CONDITION_ABSENT: any */
+    enum reason reason;         /* REASON_NONE: any */
+    enum reason display;
+    enum rule_scope scope;
+};
+
+#define ANY_STATE CONDITION_ABSENT
+#define ANY_REASON REASON_NONE
+
+static const struct display_rule rules[] = {
+    /* what the user asked for, under way or reached */
+    {CONDITION_READY, ANY_STATE, REASON_TERMINATING, REASON_TERMINATING, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_STOPPING, REASON_STOPPING, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_SUSPENDED, REASON_SUSPENDED, ALWAYS},
+    {CONDITION_READY, ANY_STATE, REASON_SUSPENDED, REASON_SUSPENDED, ALWAYS},
+    /* a guest that stands still */
+    {CONDITION_RUNNING, ANY_STATE, REASON_PAUSED, REASON_PAUSED, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_GUEST_PANICKED, REASON_GUEST_PANICKED, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_IO_ERROR, REASON_IO_ERROR, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_NO_SPACE, REASON_NO_SPACE, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_CRASH_LOOP_BACK_OFF, REASON_CRASH_LOOP_BACK_OFF, ALWAYS},
+    {CONDITION_RUNNING, CONDITION_UNKNOWN, ANY_REASON, REASON_QMP_UNRESPONSIVE, ALWAYS},
+    /* a guest that runs */
+    {CONDITION_PROVISIONED, ANY_STATE, REASON_RUNNING_STEP, REASON_RUNNING_STEP, WHILE_RUNNING},
+    {CONDITION_PROVISIONED, ANY_STATE, REASON_RETRYING, REASON_RETRYING, WHILE_RUNNING},
+    {CONDITION_PROVISIONED, ANY_STATE, REASON_STEP_FAILED, REASON_STEP_FAILED, WHILE_RUNNING},
+    {CONDITION_PROVISIONED, ANY_STATE, REASON_STEP_TIMEOUT, REASON_STEP_FAILED, WHILE_RUNNING},
+    {CONDITION_PROVISIONED, ANY_STATE, REASON_UPLOAD_FAILED, REASON_STEP_FAILED, WHILE_RUNNING},
+    {CONDITION_PROVISIONED, ANY_STATE, REASON_INTERRUPTED, REASON_STEP_FAILED, WHILE_RUNNING},
+    {CONDITION_READY, CONDITION_TRUE, ANY_REASON, REASON_READY, WHILE_RUNNING},
+    {CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_AUTH_FAILED, REASON_AUTH_FAILED,
+        WHILE_RUNNING},
+    {CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_HOST_KEY_MISMATCH, REASON_HOST_KEY_MISMATCH,
+        WHILE_RUNNING},
+    {CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT, REASON_SSH_TIMEOUT,
+        WHILE_RUNNING},
+    {CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_KEY_UNREADABLE, REASON_KEY_UNREADABLE,
+        WHILE_RUNNING},
+    {CONDITION_GUEST_REACHABLE, CONDITION_FALSE, ANY_REASON, REASON_WAITING_FOR_SSH, WHILE_RUNNING},
+    {CONDITION_GUEST_REACHABLE, CONDITION_UNKNOWN, ANY_REASON, REASON_WAITING_FOR_SSH,
+        WHILE_RUNNING},
+    {CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, REASON_RUNNING_STEP, WHILE_RUNNING},
+    {CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, REASON_WAITING_FOR_PROBE,
+        WHILE_RUNNING},
+    {CONDITION_READY, CONDITION_FALSE, REASON_PROBE_FAILED, REASON_WAITING_FOR_PROBE,
+        WHILE_RUNNING},
+    {CONDITION_RUNNING, CONDITION_TRUE, ANY_REASON, REASON_WAITING_FOR_SSH, ALWAYS},
+    /* on the way to a start */
+    {CONDITION_SYNCED, CONDITION_FALSE, REASON_INVALID_SPEC, REASON_INVALID_SPEC, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_DOWNLOADING, REASON_DOWNLOADING, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_DOWNLOAD_BACK_OFF, REASON_DOWNLOAD_BACK_OFF, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_IMAGE_NOT_FOUND, REASON_IMAGE_NOT_FOUND, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_CHECKSUM_MISMATCH, REASON_CHECKSUM_MISMATCH, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_DECOMPRESS_FAILED, REASON_DECOMPRESS_FAILED, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_IMAGE_INVALID, REASON_IMAGE_INVALID, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_NO_SPACE, REASON_NO_SPACE, ALWAYS},
+    {CONDITION_IMAGE_READY, ANY_STATE, REASON_BACKING_IMAGE_CHANGED, REASON_BACKING_IMAGE_CHANGED,
+        ALWAYS},
+    {CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_INTERNAL, REASON_INTERNAL, ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_PREPARING, REASON_PREPARING, ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_OVERLAY_FAILED, REASON_OVERLAY_FAILED, ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_SEED_FAILED, REASON_SEED_FAILED, ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_KEYGEN_FAILED, REASON_KEYGEN_FAILED, ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_KEY_UNREADABLE, REASON_KEY_UNREADABLE, ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_DISK_SHRINK_FORBIDDEN, REASON_DISK_SHRINK_FORBIDDEN,
+        ALWAYS},
+    {CONDITION_PREPARED, ANY_STATE, REASON_NO_SPACE, REASON_NO_SPACE, ALWAYS},
+    {CONDITION_PREPARED, CONDITION_FALSE, REASON_INTERNAL, REASON_INTERNAL, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_WAITING_FOR_DEPENDENCY, REASON_WAITING_FOR_DEPENDENCY,
+        ALWAYS},
+    /* between two steps of the way: the word only ever goes on */
+    {CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PENDING, REASON_PENDING, BEFORE_START},
+    {CONDITION_PREPARED, CONDITION_FALSE, REASON_PENDING, REASON_PREPARING, BEFORE_START},
+    {CONDITION_RUNNING, ANY_STATE, REASON_STARTING, REASON_STARTING, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_SPAWN_FAILED, REASON_SPAWN_FAILED, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_PORT_CONFLICT, REASON_PORT_CONFLICT, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_KVM_UNAVAILABLE, REASON_KVM_UNAVAILABLE, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_BACKEND_UNAVAILABLE, REASON_BACKEND_UNAVAILABLE, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_QMP_TIMEOUT, REASON_QMP_TIMEOUT, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_INTERNAL_ERROR, REASON_INTERNAL_ERROR, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_PROCESS_EXITED, REASON_PROCESS_EXITED, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_HOST_REBOOTED, REASON_HOST_REBOOTED, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_LIVENESS_FAILED, REASON_LIVENESS_FAILED, ALWAYS},
+    {CONDITION_RUNNING, CONDITION_FALSE, REASON_INTERNAL, REASON_INTERNAL, ALWAYS},
+    /* off */
+    {CONDITION_RUNNING, ANY_STATE, REASON_GUEST_SHUTDOWN, REASON_STOPPED, ALWAYS},
+    {CONDITION_RUNNING, ANY_STATE, REASON_STOPPED, REASON_STOPPED, ALWAYS},
+    {CONDITION_READY, ANY_STATE, REASON_STOPPED, REASON_STOPPED, ALWAYS},
+};
+
+static bool is_in_scope(enum rule_scope scope, const struct vm_status *status)
+{
+    switch (scope) {
+    case WHILE_RUNNING:
+        return vm_status_is_true(status, CONDITION_RUNNING);
+    case BEFORE_START:
+        return !status->instance.iid[0] &&
+            status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
+    default:
+        return true;
+    }
+}
+
+static bool holds(const struct display_rule *rule, const struct vm_status *status)
+{
+    const struct condition *condition = &status->conditions[rule->type];
+    return condition->state != CONDITION_ABSENT &&
+           (rule->state == ANY_STATE || rule->state == condition->state) &&
+           (rule->reason == ANY_REASON || rule->reason == condition->reason) &&
+           is_in_scope(rule->scope, status);
+}
+
+/* Made ready by `create` and never started: the book's "prepared". */
+static bool was_never_started(const struct vm_status *status)
+{
+    return vm_status_is_true(status, CONDITION_PREPARED) && !status->instance.iid[0] &&
+           status->restart.last_cause == EXIT_NONE;
+}
+
+enum reason vm_display(const struct vm_status *status)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        if (holds(&rules[i], status)) {
+            bool is_fresh = rules[i].display == REASON_STOPPED && was_never_started(status);
+            return is_fresh ? REASON_PREPARED : rules[i].display;
+        }
+    }
+    return REASON_PENDING;
+}
+
+/* The words of `list` and of the book. A reason that is not here is a failure shown by its name. */
+static const struct {
+    enum reason display;
+    const char *word;
+    const char *book_state;
+} words[] = {
+    {REASON_TERMINATING, "Terminating", "destroyed"},
+    {REASON_STOPPING, "Stopping", "running"},
+    {REASON_SUSPENDED, "Suspended", "suspended"},
+    {REASON_PAUSED, "Paused", "suspended"},
+    {REASON_GUEST_PANICKED, "Panicked", "failed"},
+    {REASON_INVALID_SPEC, "Invalid", "failed"},
+    {REASON_QMP_UNRESPONSIVE, "Unknown", "running"},
+    {REASON_RUNNING_STEP, "Provisioning", "running"},
+    {REASON_RETRYING, "Retrying", "running"},
+    {REASON_STEP_FAILED, "ProvisionFailed", "running"},
+    {REASON_READY, "Ready", "running"},
+    {REASON_AUTH_FAILED, "AuthFailed", "running"},
+    {REASON_HOST_KEY_MISMATCH, "HostKeyMismatch", "running"},
+    {REASON_SSH_TIMEOUT, "SSHTimeout", "running"},
+    {REASON_WAITING_FOR_SSH, "Booting", "running"},
+    {REASON_WAITING_FOR_PROBE, "NotReady", "running"},
+    {REASON_STARTING, "Starting", "prepared"},
+    {REASON_WAITING_FOR_DEPENDENCY, "Waiting", "prepared"},
+    {REASON_DOWNLOADING, "ImagePulling", "preparing"},
+    {REASON_DOWNLOAD_BACK_OFF, "ImagePullBackOff", "preparing"},
+    {REASON_PREPARING, "Preparing", "preparing"},
+    {REASON_PREPARED, "Stopped", "prepared"},
+    {REASON_STOPPED, "Stopped", "stopped"},
+    {REASON_PENDING, "Pending", "preparing"},
+};
+
+/* The status' word, corrected by what the user asked for since the controller last looked. */
+static enum reason display_now(
+    const struct desired_summary *desired, const struct status_summary *status)
+{
+    enum reason display = status->display == REASON_NONE ? REASON_PENDING : status->display;
+    bool is_off = display == REASON_STOPPED || display == REASON_PREPARED;
+    if (desired->is_deleting) {
+        return REASON_TERMINATING;
+    }
+    if (desired->generation <= status->observed_generation) {
+        return display;
+    }
+    if (desired->power == POWER_STOPPED) {
+        return status->pid > 0 ? REASON_STOPPING : display;
+    }
+    return is_off ? REASON_PENDING : display;
+}
+
+const char *vm_display_word(
+    const struct desired_summary *desired, const struct status_summary *status)
+{
+    enum reason display = display_now(desired, status);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (words[i].display == display) {
+            return words[i].word;
+        }
+    }
+    return reason_name(display);
+}
+
+const char *vm_display_book_state(
+    const struct desired_summary *desired, const struct status_summary *status)
+{
+    enum reason display = display_now(desired, status);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (words[i].display == display) {
+            return words[i].book_state;
+        }
+    }
+    return "failed";
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What the controller last knew of one VM. Only the controller writes it; everyone may read it.
+ * What must survive a crash of the controller is here; what can be observed again is not.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/base/clock.h"
+#include "specs/base/digest.h"
+#include "specs/base/json.h"
+#include "specs/base/text.h"
+#include "specs/vm/condition.h"
+
+struct error;
+struct vm_spec;
+
+/* The instance's journal: what the controller intended last. Written before the effect. */
+enum journal {
+    JOURNAL_NONE,  /* no process of this VM is meant to exist, or it runs undisturbed */
+    JOURNAL_START, /* a start is under way; `instance.iid` names it */
+    JOURNAL_STOP,  /* the stop ladder is under way; `instance.stop_deadline_ms` bounds its grace */
+    JOURNAL_COUNT_
+};
+
+/* Why the last instance ended. */
+enum exit_cause {
+    EXIT_NONE,
+    EXIT_BY_USER,        /* stopped, restarted or deleted on request */
+    EXIT_GUEST_SHUTDOWN, /* the guest powered itself off */
+    EXIT_GUEST_PANIC,
+    EXIT_INTERNAL_ERROR, /* QEMU's run state internal-error */
+    EXIT_PROCESS_DIED,   /* killed or crashed */
+    EXIT_START_FAILED,   /* never answered */
+    EXIT_HOST_REBOOT,
+    EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started anew */
+    EXIT_CAUSE_COUNT_
+};
+
+struct vm_instance {
+    char iid[TEXT_ID_SIZE]; /* "" : no instance recorded */
+    enum journal journal;
+    char boot_id[CLOCK_BOOT_ID_SIZE];
+    int32_t pid;           /* 0 until the child is recorded; of Propolis: the zone's id */
+    uint64_t start_ticks;  /* field 22 of /proc/PID/stat: with pid and boot_id it is an identity */
+    int64_t started_at_ms; /* wall */
+    int64_t start_deadline_ms; /* monotonic, same boot_id: QMP must answer by then */
+    int64_t stop_deadline_ms;  /* monotonic, same boot_id: end of the guest's grace */
+    enum exit_cause cause;     /* learnt from QMP before `quit`; EXIT_NONE until then */
+    char *accel; /* "kvm" or "tcg", what the probe chose */
+    /* Started by the original vmctl and taken over while it ran: it holds alive.lock as ours do, but
+     * QMP is on VM_QMP_SOCKET, and what its arguments named is unknown. */
+    bool is_foreign;
+};
+
+struct vm_restart {
+    uint32_t count;                     /* failures in a row */
+    char last_failed_iid[TEXT_ID_SIZE]; /* a failure is counted once */
+    int64_t not_before_ms;              /* wall: survives a host reboot */
+    enum exit_cause last_cause;
+    int32_t last_exit_status; /* as waitid(2) tells it; -1 unknown */
+    char *last_message;       /* e.g. the last line of qemu.log */
+    uint64_t held_generation; /* GuestShutdown: stay off until the generation or a token changes */
+};
+
+struct vm_prepared {
+    char digest[DIGEST_SIZE];   /* of what the files were made from; "" : nothing prepared */
+    char *image_path;           /* the base image in use */
+    char image_id[DIGEST_SIZE]; /* of the base: sha256, or digest of inode, size and mtime */
+    uint32_t disk_gib;
+};
+
+/* How the last run of a step ended. */
+enum step_outcome {
+    STEP_NOT_RUN, /* never, on this disk */
+    STEP_DONE,
+    STEP_FAILED,
+    STEP_TIMED_OUT,
+    STEP_INTERRUPTED,
+    STEP_OUTCOME_COUNT_
+};
+
+enum { STEP_CONTENT_SIZE = 17 };
+
+struct vm_step_record {
+    char content[STEP_CONTENT_SIZE]; /* digest of what the step did then (step_record.h) */
+    enum step_outcome outcome;
+    int32_t exit_status; /* of its command; -1: none is known */
+    int64_t ended_at_ms; /* wall */
+    int64_t duration_ms; /* since it was begun, whoever looked after it meanwhile */
+};
+
+/* The intent to run a step, committed before the guest hears of it. A run is found again in the
+ * guest by a name made of the request, the steps' digest, the step and the try. */
+struct vm_step_run {
+    char iid[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
+    uint32_t tries;         /* of this step that were lost before */
+    int64_t started_at_ms;  /* wall; 0: not begun */
+    uint64_t log_begin;     /* size of provision.log before: from there on it is the run's */
+};
+
+struct vm_provision {
+    char digest[DIGEST_SIZE]; /* of the steps being run or last run; "": none ever were */
+    uint32_t next_step;       /* from 0 */
+    uint32_t total;           /* the digest is of so many */
+    char ran_digest[DIGEST_SIZE]; /* of those before next_step: what still stands when the rest changes */
+    uint32_t asked_step;      /* `--from`, from 1: runs whatever its `run` says; 0 none */
+    int32_t last_exit_status; /* of a failed step; -1 none */
+    char token[TEXT_ID_SIZE]; /* the user's request these steps are run for */
+    bool is_failed;           /* a step failed: final until the user asks again */
+    char *done;               /* notes of steps that need not run again (step_record.h), NULL none */
+    struct vm_step_run run;   /* of next_step */
+    struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */
+    uint32_t n_steps;
+};
+
+/* What the `live` probes of this instance told. Recorded, so that a controller that is killed again
+ * and again still ends a guest that hangs. */
+struct vm_liveness {
+    bool has_passed;   /* once */
+    uint32_t failures; /* in a row, those that count */
+    int64_t due_ms;    /* after a failure: monotonic, same boot; the next try, whoever makes it */
+    char *failure;     /* the last that counted, NULL none */
+};
+
+/* What the `ready` probes of this instance told last. Recorded, so that a new controller neither
+ * forgets that a VM was Ready nor takes it for Ready. */
+struct vm_probing {
+    bool is_passed;
+    char *failure; /* "http /healthz port 80: connection refused", NULL none */
+    int64_t unready_since_ms; /* monotonic, same boot: when it began to be not Ready; 0: it is, or was
+                               * not tried */
+    struct vm_liveness live;
+};
+
+/* What stands in the way now, in the words of struct error; all NULL when nothing does. */
+struct vm_trouble {
+    char *code; /* "vmctl::image::not_found" */
+    char *message;
+    char *help;
+};
+
+struct vm_status {
+    char uid[TEXT_ID_SIZE];
+    /* The run of the controller that looked last. What an ended one wrote is what was, not what is:
+     * the VM may have died since, and nobody saw it. */
+    char observer[TEXT_ID_SIZE];
+    uint64_t observed_generation; /* the newest desired generation looked at */
+    uint64_t applied_generation;  /* the one the running instance was built from */
+    char handled_restart_token[TEXT_ID_SIZE];
+    char handled_recreate_token[TEXT_ID_SIZE];
+    char handled_provision_token[TEXT_ID_SIZE];
+    struct condition conditions[CONDITION_TYPE_COUNT_];
+    struct vm_instance instance;
+    struct vm_restart restart;
+    struct vm_prepared prepared;
+    struct vm_provision provision;
+    struct vm_probing probing;
+    struct vm_trouble trouble;
+    /* The spec the instance was started from, and brought to since (vm_spec_to_json), or NULL. Kept
+     * when it ends. Copies share it: replace it, never change it in place. */
+    json_t *applied_spec;
+    bool was_reached; /* the guest answered on SSH in this instance */
+    char *ssh_host;   /* where SSH answers, NULL: nowhere */
+    uint16_t ssh_port;
+    char *mac;
+    char *vnc; /* "127.0.0.1:5900", NULL: none */
+};
+
+/* applied_spec read: NULL when there is none, or none that can be read. Caller owns. */
+struct vm_spec *vm_status_applied_spec(const struct vm_status *status);
+
+struct vm_status *vm_status_new(const char *uid);
+void vm_status_free(struct vm_status *status); /* NULL is fine */
+struct vm_status *vm_status_copy(const struct vm_status *status);
+bool vm_status_equal(const struct vm_status *a, const struct vm_status *b);
+
+json_t *vm_status_to_json(const struct vm_status *status); /* caller owns */
+/* Missing or unknown keys and words read as their default; only a missing uid is an error. Times
+ * and numbers that no record holds (negative, above 2^63) read as 0. Texts other than conditions'
+ * messages must be UTF-8: JSON holds nothing else. */
+struct vm_status *vm_status_from_json(const json_t *json, struct error *err);
+
+/*
+ * Sets one condition: `message` is copied (NULL or "": none), made printable UTF-8. The transition
+ * time moves to `now_ms` only when the state changes; the condition's observed generation becomes
+ * the status', so set that first. CONDITION_ABSENT forgets all of it.
+ */
+void vm_status_set(struct vm_status *status, enum condition_type type, enum condition_state state,
+    enum reason reason, const char *message, int64_t now_ms);
+bool vm_status_is_true(const struct vm_status *status, enum condition_type type);
+
+const char *exit_cause_name(enum exit_cause cause);
+const char *journal_name(enum journal journal);
+const char *step_outcome_name(enum step_outcome outcome); /* "Done" */
+
+/* The record of a step's last run; NULL when it never ran on this disk. */
+const struct vm_step_record *vm_provision_step(
+    const struct vm_provision *provision, uint32_t index);
+/* Records how a step's run ended. */
+void vm_provision_record(
+    struct vm_provision *provision, uint32_t index, const struct vm_step_record *record);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/vm/vm_steps.h"
+
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/json.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+
+void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex)
+{
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    json_t *steps = json_object_get(json, "provision");
+    while (json_array_size(steps) > n) {
+        (void)json_array_remove(steps, json_array_size(steps) - 1);
+    }
+    cleanup_free char *text = json_canonical(steps);
+    digest_text(text, ret_hex);
+}
+
+bool vm_steps_are_under_way(const struct vm_provision *provision)
+{
+    return !provision->is_failed && provision->next_step < provision->total;
+}
+
+/* No steps are the beginning of every list; most VMs have none, and are asked at every pass. */
+static bool is_digest_of(const char *digest, const struct vm_spec *spec, size_t n)
+{
+    char actual[DIGEST_SIZE];
+    if (n == 0 || n > spec->n_steps || !digest[0]) {
+        return n == 0;
+    }
+    vm_steps_digest(spec, n, actual);
+    return text_eq(digest, actual);
+}
+
+enum steps_standing vm_steps_standing(
+    const struct vm_provision *provision, const struct vm_spec *spec, const char *left_out)
+{
+    if (!provision->digest[0]) {
+        return STEPS_NEVER_RUN;
+    }
+    if (!is_digest_of(provision->digest, spec, provision->total)) {
+        return STEPS_CHANGED;
+    }
+    if (spec->n_steps == provision->total) {
+        return STEPS_SAME;
+    }
+    if (provision->is_failed) {
+        return STEPS_CHANGED;
+    }
+    return is_digest_of(left_out, spec, spec->n_steps) ? STEPS_LEFT_OUT : STEPS_APPENDED;
+}

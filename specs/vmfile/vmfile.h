@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * VMFile.kdl to vm_specs. specs/VMFILE.md is the normative description of the format.
+ *
+ * Pure: text in, specs or diagnostics out; the one question about the world (does this file exist?)
+ * goes through the environment the caller gives. All errors of a file are found in one pass.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "specs/kdl/kdl.h"
+#include "specs/vm/vm_spec.h"
+
+struct buf;
+
+struct vmfile_env {
+    const char *path;     /* shown in diagnostics, as the user wrote it */
+    const char *base_dir; /* absolute directory of the file: relative paths start here */
+    const char *home;     /* for ~ */
+    /* NULL: existence is not checked. Else whether the file at the absolute path is readable; asked
+     * about every file that is named, also by an invalid VMFile. */
+    bool (*file_is_readable)(void *context, const char *path);
+    void *context;
+};
+
+/* One error: the message, where, and what to do. Strings are owned by the list. */
+struct vmfile_diagnostic {
+    struct kdl_pos pos;
+    bool is_syntax; /* KDL syntax (vmctl::vmfile::parse_failed), else validation */
+    char *message;
+    char *hint; /* NULL, or "did you mean `memory`?" */
+};
+
+struct vmfile {
+    struct vm_spec **vms;      /* in file order */
+    struct kdl_pos *positions; /* of each `vm` node */
+    size_t n_vms;
+    struct vmfile_diagnostic *diagnostics;
+    size_t n_diagnostics; /* 0: the file is valid */
+};
+
+/* Never NULL: look at n_diagnostics first. Specs of an invalid file must not be used. */
+struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env);
+void vmfile_free(struct vmfile *file); /* NULL is fine */
+
+/*
+ * Appends every diagnostic with code, path:line:column, the source line, a caret under the token
+ * and the hint; `use_color` adds ANSI colours. Text from the file is made printable.
+ */
+void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const char *text,
+    size_t size, const struct vmfile_env *env, bool use_color);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/vmfile/vmfile_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/* --- one VM --- */
+
+static void check_image(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    struct kdl_pos file = vm->seen[VM_IMAGE], url = vm->seen[VM_IMAGE_URL];
+    if (!file.line && !url.line) {
+        vmfile_report(reader, vm->pos, "add image-url \"https://…\" or image \"path\"",
+            "VM \"%s\" has no image source", vm->spec->name);
+    } else if (file.line && url.line) {
+        bool url_is_second =
+            url.line > file.line || (url.line == file.line && url.column > file.column);
+        vmfile_report(reader, url_is_second ? url : file, "remove one of them",
+            "VM \"%s\" has both `image` and `image-url`", vm->spec->name);
+    }
+}
+
+/* A maximum that was not valid itself is 0 here, and reported. */
+static void check_headroom(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    if (spec->max_vcpus && spec->max_vcpus < spec->vcpus) {
+        vmfile_report(reader, vm->seen[VM_MAX_VCPUS], "raise it, or remove it",
+            "`max-vcpus` %u is less than `vcpus` %u", spec->max_vcpus, spec->vcpus);
+    }
+    if (spec->max_memory_mib && spec->max_memory_mib < spec->memory_mib) {
+        vmfile_report(reader, vm->seen[VM_MAX_MEMORY], "raise it, or remove it",
+            "`max-memory` %u MiB is less than `memory` %u MiB", spec->max_memory_mib,
+            spec->memory_mib);
+    }
+}
+
+static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    enum network_mode mode = spec->network.mode;
+    if (mode == NETWORK_VNIC && spec->backend != BACKEND_PROPOLIS) {
+        vmfile_report(reader, vm->seen[VM_NETWORK],
+            "write: network \"user\" or network \"tap\", or backend \"propolis\"",
+            "network \"vnic\" needs backend \"propolis\", not \"%s\"",
+            backend_kind_name(spec->backend));
+    }
+    if (vm->seen[VM_FORWARD].line && mode != NETWORK_USER) {
+        vmfile_report(reader, vm->seen[VM_FORWARD], "remove it, or write: network \"user\"",
+            "`forward` goes with network \"user\", not \"%s\"", network_mode_name(mode));
+    }
+}
+
+static void report_unreachable(
+    struct vmfile_reader *reader, struct kdl_pos pos, const char *block)
+{
+    if (pos.line) {
+        cleanup_free char *hint =
+            mem_printf("choose another network, or remove the `%s` block", block);
+        vmfile_report(reader, pos, hint,
+            "`%s` probes the guest, and network \"none\" has no way to it", block);
+    }
+}
+
+static bool is_forwarded(const struct vm_spec *spec, uint16_t guest_port)
+{
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        const struct spec_forward *forward = &spec->network.forwards[i];
+        if (forward->protocol == FORWARD_TCP && forward->guest_port == guest_port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Probes of a guest without SSH: its ports must be in reach, and tell the truth. Behind network
+ * "user" QEMU itself accepts the connection, whether or not the guest does. */
+static void check_probes(struct vmfile_reader *reader, const struct vm_spec *spec,
+    const struct spec_check *check, const struct kdl_pos *positions)
+{
+    bool is_user = spec->network.mode == NETWORK_USER;
+    for (size_t i = 0; i < check->n_probes; i++) {
+        const struct spec_probe *probe = &check->probes[i];
+        if (probe->kind == PROBE_EXEC) {
+            vmfile_report(reader, positions[i], "add: ssh { user \"…\" }",
+                "`exec` runs over SSH, and VM \"%s\" has neither `ssh` nor `cloud-init`",
+                spec->name);
+        } else if (is_user && probe->kind == PROBE_TCP) {
+            vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or probe by `http`",
+                "`tcp` without SSH says nothing on network \"user\": QEMU accepts the connection "
+                "whether or not the guest does");
+        } else if (is_user && !is_forwarded(spec, probe->port)) {
+            vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or forward the port",
+                "without SSH, port %u of VM \"%s\" is reached by a `forward` only", probe->port,
+                spec->name);
+        }
+    }
+}
+
+static void check_reachability(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    if (spec->network.mode == NETWORK_NONE) {
+        if (vm->seen[VM_PROVISION].line) {
+            vmfile_report(reader, vm->seen[VM_PROVISION],
+                "choose another network, or remove the provision blocks",
+                "provisioning runs over SSH, and network \"none\" has no way to the guest");
+        }
+        report_unreachable(reader, vm->seen[VM_READY], "ready");
+        report_unreachable(reader, vm->seen[VM_LIVE], "live");
+        return;
+    }
+    for (int i = 0; i < CHECK_KIND_COUNT_ && !vm_spec_expects_ssh(spec); i++) {
+        check_probes(reader, spec, &spec->checks[i], vm->probes[i]);
+    }
+}
+
+void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    check_image(reader, vm);
+    check_headroom(reader, vm);
+    if (!vm->is_ambiguous) {
+        check_network(reader, vm);
+        check_reachability(reader, vm);
+    }
+}
+
+/* --- the file --- */
+
+/* The first VM of this name, or NULL. */
+static struct vmfile_vm *find_vm(const struct vmfile_reader *reader, const char *name)
+{
+    for (size_t i = 0; i < reader->file->n_vms; i++) {
+        if (text_eq(reader->vms[i].spec->name, name)) {
+            return &reader->vms[i];
+        }
+    }
+    return NULL;
+}
+
+static void check_names(struct vmfile_reader *reader)
+{
+    for (size_t i = 0; i < reader->file->n_vms; i++) {
+        const struct vmfile_vm *vm = &reader->vms[i];
+        const struct vmfile_vm *first = find_vm(reader, vm->spec->name);
+        if (first != vm && vm->spec->name[0]) {
+            vmfile_report(reader, vm->pos, "every VM of a file needs a name of its own",
+                "VM \"%s\" stands twice: the first one is on line %u", vm->spec->name,
+                first->pos.line);
+        }
+    }
+}
+
+/* Which VM has taken a host port. */
+struct port_owners {
+    const struct vmfile_vm *by_port[FORWARD_PROTOCOL_COUNT_][UINT16_MAX + 1];
+};
+
+static void check_forwards(
+    struct vmfile_reader *reader, const struct vmfile_vm *vm, struct port_owners *owners)
+{
+    for (size_t i = 0; i < vm->spec->network.n_forwards; i++) {
+        const struct spec_forward *forward = &vm->spec->network.forwards[i];
+        const struct vmfile_vm **owner = &owners->by_port[forward->protocol][forward->host_port];
+        if (forward->host_port == 0) {
+            continue; /* was not valid, and reported */
+        }
+        if (*owner) {
+            vmfile_report(reader, vm->forwards[i], "choose another host port",
+                "host port %u/%s is already forwarded to VM \"%s\"", forward->host_port,
+                forward_protocol_name(forward->protocol), (*owner)->spec->name);
+        } else {
+            *owner = vm;
+        }
+    }
+}
+
+static void check_all_forwards(struct vmfile_reader *reader)
+{
+    cleanup_free struct port_owners *owners = mem_new(struct port_owners);
+    for (size_t i = 0; i < reader->file->n_vms; i++) {
+        check_forwards(reader, &reader->vms[i], owners);
+    }
+}
+
+static void report_missing_dependency(
+    struct vmfile_reader *reader, const struct vmfile_vm *vm, size_t index)
+{
+    const char *name = vm->spec->depends_on[index];
+    size_t n = reader->file->n_vms;
+    cleanup_free const char **names = mem_calloc(n, sizeof(*names));
+    for (size_t i = 0; i < n; i++) {
+        names[i] = reader->vms[i].spec->name;
+    }
+    vmfile_report_unknown(reader, vm->depends_on[index], name, names, n,
+        "`depends-on`: no VM \"%s\" in this file", name);
+}
+
+enum visit { UNSEEN, ON_PATH, DONE };
+
+/* Depth-first search with the path walked, so that a cycle is told as its path. */
+struct cycle_search {
+    struct vmfile_reader *reader;
+    enum visit *states; /* of each VM */
+    size_t path[VMFILE_MAX_VMS];
+    size_t depth;
+};
+
+static void report_cycle(struct cycle_search *search, size_t start, struct kdl_pos pos)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    const struct vmfile_vm *vms = search->reader->vms;
+    size_t i = search->depth;
+    while (search->path[i - 1] != start) {
+        i--;
+    }
+    for (i--; i < search->depth; i++) {
+        buf_printf(&text, "%s -> ", vms[search->path[i]].spec->name);
+    }
+    buf_add_str(&text, vms[start].spec->name);
+    vmfile_report(search->reader, pos, "remove one of these dependencies",
+        "`depends-on` goes in a circle: %s", buf_str(&text));
+}
+
+/* Recursion is bounded by VMFILE_MAX_VMS: a VM on the path is not entered again. */
+static void search_cycles(struct cycle_search *search, size_t index)
+{
+    const struct vmfile_vm *vm = &search->reader->vms[index];
+    search->states[index] = ON_PATH;
+    search->path[search->depth++] = index;
+    for (size_t i = 0; i < vm->spec->n_depends_on; i++) {
+        const struct vmfile_vm *other = find_vm(search->reader, vm->spec->depends_on[i]);
+        size_t next = other ? (size_t)(other - search->reader->vms) : 0;
+        if (!other) {
+            report_missing_dependency(search->reader, vm, i);
+        } else if (other == vm) {
+            vmfile_report(search->reader, vm->depends_on[i], "remove it",
+                "VM \"%s\" cannot depend on itself", vm->spec->name);
+        } else if (search->states[next] == ON_PATH) {
+            report_cycle(search, next, vm->depends_on[i]);
+        } else if (search->states[next] == UNSEEN) {
+            search_cycles(search, next);
+        }
+    }
+    search->depth--;
+    search->states[index] = DONE;
+}
+
+static void check_dependencies(struct vmfile_reader *reader)
+{
+    size_t n = reader->file->n_vms;
+    cleanup_free struct cycle_search *search = mem_new(struct cycle_search);
+    search->reader = reader;
+    search->states = mem_calloc(n, sizeof(*search->states));
+    for (size_t i = 0; i < n; i++) {
+        if (search->states[i] == UNSEEN) {
+            search_cycles(search, i);
+        }
+    }
+    free(search->states);
+}
+
+void vmfile_check_file(struct vmfile_reader *reader)
+{
+    check_names(reader);
+    check_all_forwards(reader);
+    check_dependencies(reader);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/vmfile/vmfile_reader.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+/* Bytes taken from a message: a long path fits, a whole file does not. */
+enum { MESSAGE_MAX = 800 };
+
+/* One line that a terminal shows and does not obey. */
+static char *printable_line(const char *text)
+{
+    cleanup_buf struct buf out = BUF_INIT(8 * MESSAGE_MAX);
+    size_t n = strlen(text), shown = n < MESSAGE_MAX ? n : MESSAGE_MAX;
+    while (shown < n && shown > 0 && ((unsigned char)text[shown] & 0xc0) == 0x80) {
+        shown--; /* not within a UTF-8 sequence */
+    }
+    for (size_t i = 0; i < shown;) {
+        size_t length = strcspn(text + i, "\n\t");
+        length = length < shown - i ? length : shown - i;
+        text_add_printable(&out, text + i, length);
+        i += length;
+        if (i < shown) {
+            buf_add_str(&out, text[i++] == '\n' ? "\\n" : "\\t");
+        }
+    }
+    if (shown < n) {
+        buf_add_str(&out, "…");
+    }
+    return buf_steal(&out);
+}
+
+static void add(struct vmfile *file, struct vmfile_diagnostic diagnostic)
+{
+    mem_grow(file->diagnostics, file->n_diagnostics);
+    file->diagnostics[file->n_diagnostics++] = diagnostic;
+}
+
+static void report(struct vmfile_reader *reader, struct kdl_pos pos, const char *hint,
+    const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+static void report(
+    struct vmfile_reader *reader, struct kdl_pos pos, const char *hint, const char *fmt, va_list ap)
+{
+    struct vmfile *file = reader->file;
+    cleanup_free char *message = NULL;
+    if (file->n_diagnostics >= VMFILE_MAX_DIAGNOSTICS || vasprintf(&message, fmt, ap) < 0) {
+        message = NULL;
+        return;
+    }
+    add(file, (struct vmfile_diagnostic){
+                  .pos = pos,
+                  .message = printable_line(message),
+                  .hint = hint ? printable_line(hint) : NULL,
+              });
+}
+
+void vmfile_report(
+    struct vmfile_reader *reader, struct kdl_pos pos, const char *hint, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    report(reader, pos, hint, fmt, ap);
+    va_end(ap);
+}
+
+void vmfile_report_syntax(struct vmfile_reader *reader, const struct kdl_error *error)
+{
+    const struct error plain = {.code = ERR_VMFILE_PARSE};
+    add(reader->file, (struct vmfile_diagnostic){
+                          .pos = error->pos,
+                          .is_syntax = true,
+                          .message = printable_line(error->message),
+                          .hint = mem_strdup(error_help_text(&plain)),
+                      });
+}
+
+void vmfile_report_unknown(struct vmfile_reader *reader, struct kdl_pos pos, const char *word,
+    const char *const *candidates, size_t count, const char *fmt, ...)
+{
+    const char *nearest = text_nearest(word, candidates, count);
+    cleanup_free char *hint = nearest ? mem_printf("did you mean `%s`?", nearest) : NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    report(reader, pos, hint, fmt, ap);
+    va_end(ap);
+}
+
+static int compare_positions(const void *a, const void *b)
+{
+    const struct kdl_pos *left = &((const struct vmfile_diagnostic *)a)->pos;
+    const struct kdl_pos *right = &((const struct vmfile_diagnostic *)b)->pos;
+    if (left->line != right->line) {
+        return left->line < right->line ? -1 : 1;
+    }
+    return (left->column > right->column) - (left->column < right->column);
+}
+
+void vmfile_sort_diagnostics(struct vmfile *file)
+{
+    if (file->n_diagnostics > 1) {
+        qsort(
+            file->diagnostics, file->n_diagnostics, sizeof(*file->diagnostics), compare_positions);
+    }
+}

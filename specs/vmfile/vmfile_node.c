@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The engine behind every node: arguments, properties and block against a table of fields. */
+#include "specs/vmfile/vmfile_reader.h"
+
+#include <assert.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+static const struct vmfile_rule *find_rule(const struct vmfile_shape *shape, const char *name)
+{
+    for (size_t i = 0; i < shape->n_rules; i++) {
+        if (text_eq(shape->rules[i].name, name)) {
+            return &shape->rules[i];
+        }
+    }
+    return NULL;
+}
+
+/* The nearest name of the table, or all of them; with `is_property`, of fields of one value. */
+static char *hint_names(const struct vmfile_shape *shape, const char *name, bool is_property)
+{
+    const char *names[VMFILE_MAX_FIELDS] = {NULL};
+    cleanup_buf struct buf all = BUF_INIT(0);
+    size_t n = 0;
+    assert(shape->n_rules <= VMFILE_MAX_FIELDS);
+    for (size_t i = 0; i < shape->n_rules; i++) {
+        if (!is_property || shape->rules[i].read_value) {
+            buf_printf(&all, "%s`%s`", n ? ", " : "", shape->rules[i].name);
+            names[n++] = shape->rules[i].name;
+        }
+    }
+    const char *nearest = text_nearest(name, names, n);
+    if (nearest) {
+        return mem_printf("did you mean `%s`?", nearest);
+    }
+    return n ? mem_printf("known here: %s", buf_str(&all)) : mem_printf("write: %s", shape->usage);
+}
+
+static void report_usage(struct vmfile_reader *reader, struct kdl_pos pos, const char *usage,
+    const char *name, const char *problem)
+{
+    cleanup_free char *hint = mem_printf("write: %s", usage);
+    vmfile_report(reader, pos, hint, "`%s` %s", name, problem);
+}
+
+/* A type annotation has no meaning anywhere in a VMFile, so `(GiB)2` would not do what it says. */
+static void check_annotation(struct vmfile_reader *reader, const char *type, struct kdl_pos pos)
+{
+    if (type) {
+        vmfile_report(
+            reader, pos, "remove the annotation", "type annotation `(%s)` has no meaning", type);
+    }
+}
+
+static void check_arguments(
+    struct vmfile_reader *reader, const struct kdl_node *node, const struct vmfile_shape *shape)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < node->n_entries; i++) {
+        const struct kdl_entry *entry = &node->entries[i];
+        check_annotation(reader, entry->value.type, entry->value.pos);
+        if (!entry->name && n++ == shape->max_arguments) { /* the first one too many says it */
+            report_usage(reader, entry->value.pos, shape->usage, node->name,
+                n == 1 ? "takes no value" : "has too many values");
+        }
+    }
+    if (n < shape->min_arguments) {
+        report_usage(reader, node->pos, shape->usage, node->name, "needs a value");
+    }
+}
+
+/* False, and a report, when the field stands there already and may not stand twice. */
+static bool mark_seen(struct vmfile_reader *reader, const struct vmfile_rule *rule,
+    struct kdl_pos pos, struct kdl_pos *first)
+{
+    if (first->line == 0) {
+        *first = pos;
+        return true;
+    }
+    if (!rule->is_list) {
+        cleanup_free char *hint = mem_printf("the first one is on line %u", first->line);
+        vmfile_report(reader, pos, hint, "`%s` stands here a second time", rule->name);
+    }
+    return rule->is_list;
+}
+
+static void read_property(struct vmfile_reader *reader, const struct kdl_node *node,
+    const struct kdl_entry *entry, const struct vmfile_shape *shape, void *target,
+    struct kdl_pos *seen)
+{
+    const struct vmfile_rule *rule = find_rule(shape, entry->name);
+    if (!rule) {
+        cleanup_free char *hint = hint_names(shape, entry->name, true);
+        vmfile_report(
+            reader, entry->pos, hint, "unknown property `%s` of `%s`", entry->name, node->name);
+    } else if (!rule->read_value) {
+        report_usage(reader, entry->pos, rule->usage, rule->name, "cannot be a property");
+    } else if (mark_seen(reader, rule, entry->pos, &seen[rule - shape->rules])) {
+        const struct vmfile_field field = {rule->name, &entry->value};
+        rule->read_value(reader, &field, target);
+    }
+}
+
+/* A field of one value, written as a node of its own. */
+static void read_value_node(struct vmfile_reader *reader, const struct kdl_node *node,
+    const struct vmfile_rule *rule, void *target)
+{
+    const struct vmfile_shape shape = {
+        .usage = rule->usage, .min_arguments = 1, .max_arguments = 1};
+    struct vmfile_field field;
+    vmfile_read_node(reader, node, &shape, NULL, NULL);
+    if (vmfile_argument(node, 0, &field)) {
+        rule->read_value(reader, &field, target);
+    }
+}
+
+static void read_child(struct vmfile_reader *reader, const struct kdl_node *parent,
+    const struct kdl_node *child, const struct vmfile_shape *shape, void *target,
+    struct kdl_pos *seen)
+{
+    const struct vmfile_rule *rule = find_rule(shape, child->name);
+    if (!rule) {
+        cleanup_free char *hint = hint_names(shape, child->name, false);
+        vmfile_report(
+            reader, child->pos, hint, "unknown node `%s` in `%s`", child->name, parent->name);
+    } else if (mark_seen(reader, rule, child->pos, &seen[rule - shape->rules])) {
+        if (rule->read_value) {
+            read_value_node(reader, child, rule, target);
+        } else {
+            rule->read_node(reader, child, target);
+        }
+    }
+}
+
+void vmfile_read_node(struct vmfile_reader *reader, const struct kdl_node *node,
+    const struct vmfile_shape *shape, void *target, struct kdl_pos *seen)
+{
+    check_annotation(reader, node->type, node->pos);
+    check_arguments(reader, node, shape);
+    for (size_t i = 0; i < node->n_entries; i++) {
+        if (node->entries[i].name) {
+            read_property(reader, node, &node->entries[i], shape, target, seen);
+        }
+    }
+    if (node->has_children_block && !shape->rules) {
+        report_usage(reader, node->pos, shape->usage, node->name, "has no block");
+        return;
+    }
+    for (size_t i = 0; i < node->n_children; i++) {
+        read_child(reader, node, &node->children[i], shape, target, seen);
+    }
+}
+
+bool vmfile_argument(const struct kdl_node *node, size_t index, struct vmfile_field *ret)
+{
+    const struct kdl_value *value = kdl_argument(node, index);
+    if (!value) {
+        return false;
+    }
+    *ret = (struct vmfile_field){node->name, value};
+    return true;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Inside of the VMFile reader (vmfile*.c); vmfile.h is what others use.
+ *
+ * One shape holds for every node, so one engine reads them all (vmfile_node.c). A node has
+ * arguments and fields. A field of one value stands in the node's block (`bridge "br0"`) or is
+ * written as a property (`bridge="br0"`); a field that is a node of its own stands in the block.
+ * What is not in a node's table is an error. Readers report and go on: there is no error path.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/kdl/kdl.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_spec_words.h"
+#include "specs/vmfile/vmfile.h"
+
+enum {
+    VMFILE_MAX_BYTES = 1 << 20,
+    VMFILE_MAX_NODES = 50000,
+    VMFILE_MAX_DEPTH = 16,
+    VMFILE_MAX_VMS = 1024,
+    VMFILE_MAX_DEPENDS_ON = 64,
+    VMFILE_MAX_DIAGNOSTICS = 100,
+    VMFILE_MAX_FIELDS = 24, /* of one node */
+};
+
+/* The fields of a `vm` node, in the order of its table in vmfile_read_vm.c. */
+enum vm_field {
+    VM_IMAGE,
+    VM_IMAGE_URL,
+    VM_VCPUS,
+    VM_MEMORY,
+    VM_MAX_VCPUS,
+    VM_MAX_MEMORY,
+    VM_DISK,
+    VM_NETWORK,
+    VM_CLOUD_INIT,
+    VM_SSH,
+    VM_PROVISION,
+    VM_RESTART,
+    VM_FORWARD,
+    VM_READY,
+    VM_LIVE,
+    VM_DEPENDS_ON,
+    VM_ACCEL,
+    VM_FIRMWARE,
+    VM_STOP_TIMEOUT,
+    VM_BACKEND,
+    VM_FIELD_COUNT_
+};
+
+/* A VM being read, and where its parts stand, for the checks that need more than one node. */
+struct vmfile_vm {
+    struct vm_spec *spec;                 /* borrowed from vmfile.vms, which lives longer */
+    struct kdl_pos pos;                   /* of the name */
+    struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
+    bool is_ambiguous;        /* network or backend is wrong: no conclusions from them */
+    struct kdl_pos *forwards; /* of each element of spec->network.forwards */
+    struct kdl_pos *probes[CHECK_KIND_COUNT_]; /* … of spec->checks[].probes */
+    struct kdl_pos *depends_on;
+};
+
+struct vmfile_reader {
+    const struct vmfile_env *env;
+    struct vmfile *file;   /* what is being made */
+    struct vmfile_vm *vms; /* file->n_vms of them */
+};
+
+/* --- vmfile_diagnostic.c --- */
+
+/* Adds a diagnostic; `hint` is copied, NULL for none. The message becomes one printable line of
+ * bounded length, whatever the file put into it. Beyond VMFILE_MAX_DIAGNOSTICS nothing is added. */
+void vmfile_report(struct vmfile_reader *reader, struct kdl_pos pos, const char *hint,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+void vmfile_report_syntax(struct vmfile_reader *reader, const struct kdl_error *error);
+
+/* As vmfile_report(); the hint is "did you mean `…`?" if a candidate is like `word`. */
+void vmfile_report_unknown(struct vmfile_reader *reader, struct kdl_pos pos, const char *word,
+    const char *const *candidates, size_t count, const char *fmt, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* Puts them into the order of the file. */
+void vmfile_sort_diagnostics(struct vmfile *file);
+
+/* --- vmfile_node.c --- */
+
+/* A value to be read, and the name of what it is, for messages. */
+struct vmfile_field {
+    const char *name;
+    const struct kdl_value *value;
+};
+
+struct vmfile_rule {
+    const char *name;
+    const char *usage; /* an example, shown when the form is wrong */
+    bool is_list;      /* may stand more than once */
+    /* One of the two. `target` is what vmfile_read_node() was given. */
+    void (*read_value)(
+        struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
+    void (*read_node)(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+};
+
+struct vmfile_shape {
+    const char *usage;
+    size_t min_arguments;
+    size_t max_arguments;
+    const struct vmfile_rule *rules; /* NULL: no properties, no block */
+    size_t n_rules;
+};
+
+/*
+ * Reads a node by its shape: reports what does not belong, hands every field to its rule and sets
+ * `seen` (n_rules of them, zeroed by the caller) to where each field first stands. Arguments are
+ * only counted: the caller reads them by vmfile_argument().
+ */
+void vmfile_read_node(struct vmfile_reader *reader, const struct kdl_node *node,
+    const struct vmfile_shape *shape, void *target, struct kdl_pos *seen);
+
+/* The argument as a field called like its node; false when it is missing (and was reported). */
+bool vmfile_argument(const struct kdl_node *node, size_t index, struct vmfile_field *ret);
+
+/* --- vmfile_value.c: false (NULL) after a report, `ret` untouched --- */
+
+/* Not empty and without NUL. */
+const char *vmfile_text(struct vmfile_reader *reader, const struct vmfile_field *field);
+
+/* Also without control characters: what becomes a name, a path, an argument. */
+const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field *field);
+
+/* Absolute path of a file that must be readable. free() it. */
+char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field);
+
+bool vmfile_integer(struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t min,
+    uint32_t max, uint32_t *ret);
+bool vmfile_port(struct vmfile_reader *reader, const struct vmfile_field *field, uint16_t *ret);
+bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
+    const struct word_list *words, int *ret);
+
+/* A number of units, or text with a suffix ("512M", "2G", "1T"); `unit` is 'M' or 'G'. */
+bool vmfile_size(struct vmfile_reader *reader, const struct vmfile_field *field, char unit,
+    uint32_t max, uint32_t *ret);
+
+/* A number of seconds, or text such as "90s", "5m", "2h". */
+bool vmfile_seconds(
+    struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t max, uint32_t *ret);
+
+/* --- vmfile_syntax.c: pure checks of foreign syntaxes --- */
+
+bool vmfile_is_hostname(const char *text);  /* RFC 1123, section 2.1 */
+bool vmfile_is_user_name(const char *text); /* useradd(8) */
+bool vmfile_is_ifname(const char *text);    /* as the kernel's dev_valid_name() */
+bool vmfile_is_vnic_name(const char *text); /* dladm(8), "Link names" */
+bool vmfile_looks_like_url(const char *text);
+/* NULL when the URL can be fetched, else what is wrong with it. Static text. */
+const char *vmfile_url_problem(const char *url);
+/* 64 hexadecimal digits with or without "sha256:" in front: lower-case digits, else NULL. */
+char *vmfile_parse_sha256(const char *text);
+
+/* --- vmfile_read_*.c: the nodes within `vm`; `target` is a struct vmfile_vm --- */
+
+void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node);
+void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_cloud_init(
+    struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_ssh(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_provision(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_ready(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_live(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_depends_on(
+    struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+
+/* --- vmfile_check.c: what needs more than one node, or more than one VM --- */
+
+void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm);
+void vmfile_check_file(struct vmfile_reader *reader);

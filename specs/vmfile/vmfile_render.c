@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Diagnostics for people, in the shape of rustc's:
+ *
+ *   error[vmctl::vmfile::validation]: unknown node `memry` in `vm`
+ *     --> VMFile.kdl:4:5
+ *      |
+ *    4 |     memry 2048
+ *      |     ^^^^^
+ *      = help: did you mean `memory`?
+ *
+ * The caret stands right under the token whatever the line holds: it is placed by what each
+ * character takes on a terminal, not by bytes.
+ */
+#include "specs/vmfile/vmfile.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+#include "specs/vmfile/vmfile_reader.h"
+
+enum {
+    TAB_WIDTH = 4,
+    WINDOW = 96, /* code points shown of a line; of a longer one those around the token */
+};
+
+struct palette {
+    const char *error, *frame, *help, *bold, *reset;
+};
+
+static const struct palette plain = {"", "", "", "", ""};
+static const struct palette colored = {
+    "\x1b[1;31m", "\x1b[1;34m", "\x1b[1;36m", "\x1b[1m", "\x1b[0m"};
+
+/* A part of the source text. */
+struct span {
+    const char *at;
+    const char *end;
+};
+
+/* Bytes of the newline at `p`, 0 when there is none: the same set as the parser counts by
+ * (KDL 2.0.1, "Newline"), or lines would be numbered differently. */
+static size_t newline_at(const char *p, const char *end)
+{
+    static const char *const newlines[] = {
+        "\r\n", "\n", "\r", "\f", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    for (size_t i = 0; i < ARRAY_LEN(newlines); i++) {
+        size_t n = strlen(newlines[i]);
+        if ((size_t)(end - p) >= n && memcmp(p, newlines[i], n) == 0) {
+            return n;
+        }
+    }
+    return 0;
+}
+
+static bool may_start_newline(char c)
+{
+    return c == '\r' || c == '\n' || c == '\f' || c == '\xc2' || c == '\xe2';
+}
+
+static struct span find_line(const char *text, size_t size, uint32_t line)
+{
+    const char *end = text + size, *p = text;
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        p += 3; /* a byte order mark is no column */
+    }
+    struct span span = {p, end};
+    while (p < end) {
+        size_t n = may_start_newline(*p) ? newline_at(p, end) : 0;
+        if (n > 0 && line == 1) {
+            span.end = p;
+            return span;
+        }
+        p += n ? n : 1;
+        if (n > 0) {
+            span.at = p;
+            line--;
+        }
+    }
+    return line == 1 ? span : (struct span){end, end};
+}
+
+/* Bytes of the code point at the start of the span; a byte that is not UTF-8 stands for itself (the
+ * parser stops at the first one, so no column behind it is ever asked for). */
+static size_t code_point_bytes(struct span span)
+{
+    const char *p = span.at + 1;
+    unsigned char lead = (unsigned char)span.at[0];
+    bool is_sequence = lead >= 0xc2 && lead <= 0xf4;
+    while (is_sequence && p < span.end && p - span.at < 4 && ((unsigned char)*p & 0xc0) == 0x80) {
+        p++;
+    }
+    return (size_t)(p - span.at);
+}
+
+/* Of well-formed UTF-8; of other bytes a number that says nothing. */
+static uint32_t decode(const char *p, size_t n)
+{
+    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t c = n > 1 || (unsigned char)p[0] < 0x80 ? (unsigned char)p[0] & masks[n] : 0xfffd;
+    for (size_t i = 1; i < n; i++) {
+        c = c << 6 | ((unsigned char)p[i] & 0x3f);
+    }
+    return c;
+}
+
+struct range {
+    uint32_t first, last;
+};
+
+static bool is_in(uint32_t c, const struct range *ranges, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (c >= ranges[i].first && c <= ranges[i].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Cells on a terminal, by the ranges that matter of UAX #11 (East Asian Width) and of the
+ * combining marks. wcwidth(3) would depend on the locale. */
+static size_t cells(uint32_t c)
+{
+    static const struct range wide[] = {{0x1100, 0x115f}, {0x2e80, 0x303e}, {0x3041, 0x33ff},
+        {0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xa000, 0xa4cf}, {0xac00, 0xd7a3}, {0xf900, 0xfaff},
+        {0xfe30, 0xfe6f}, {0xff00, 0xff60}, {0xffe0, 0xffe6}, {0x1f300, 0x1f64f},
+        {0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff}, {0x20000, 0x3fffd}};
+    static const struct range none[] = {{0x0300, 0x036f}, {0x0483, 0x0489}, {0x0591, 0x05bd},
+        {0x064b, 0x065f}, {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff}, {0x200b, 0x200d}, {0x20d0, 0x20ff},
+        {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f}, {0xfeff, 0xfeff}, {0xe0100, 0xe01ef}};
+    if (c < 0x300) {
+        return 1;
+    }
+    return is_in(c, none, ARRAY_LEN(none)) ? 0 : is_in(c, wide, ARRAY_LEN(wide)) ? 2 : 1;
+}
+
+/* Codes that reorder the text around them: shown as such, or a line could read as another one. */
+static bool is_direction_control(uint32_t c)
+{
+    static const struct range controls[] = {
+        {0x061c, 0x061c}, {0x200e, 0x200f}, {0x202a, 0x202e}, {0x2066, 0x2069}};
+    return is_in(c, controls, ARRAY_LEN(controls));
+}
+
+/* Appends one code point of the source as it may be shown; returns the cells it takes. */
+static size_t add_shown(struct buf *out, const char *p, size_t n)
+{
+    size_t before = out->len;
+    uint32_t c = decode(p, n);
+    if (c == '\t') {
+        buf_printf(out, "%*s", TAB_WIDTH, "");
+    } else if (is_direction_control(c)) {
+        buf_printf(out, "\\u{%" PRIx32 "}", c);
+    } else {
+        text_add_printable(out, p, n);
+        if (out->len - before == n && memcmp(out->data + before, p, n) == 0) {
+            return cells(c);
+        }
+    }
+    return out->len - before;
+}
+
+/* The line around the token, made printable, and where the caret goes under it. */
+struct excerpt {
+    struct buf shown;
+    size_t caret_at; /* cells */
+    size_t caret_length;
+};
+
+static uint32_t count_columns(struct span line)
+{
+    uint32_t n = 0;
+    for (; line.at < line.end; line.at += code_point_bytes(line)) {
+        n++;
+    }
+    return n;
+}
+
+/* The first column shown: the token in the middle, unless the line begins or ends near it. */
+static uint32_t window_start(uint32_t columns, uint32_t token)
+{
+    if (columns <= WINDOW || token <= WINDOW / 2) {
+        return 1;
+    }
+    uint32_t last_start = columns - WINDOW + 1, start = token - WINDOW / 2;
+    return start < last_start ? start : last_start;
+}
+
+static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_pos pos)
+{
+    uint32_t columns = count_columns(line), start = window_start(columns, pos.column), column = 1;
+    size_t width = 0;
+    for (; column < start; column++) {
+        line.at += code_point_bytes(line);
+    }
+    if (start > 1) {
+        buf_add_str(&excerpt->shown, "…");
+        width++;
+    }
+    for (; line.at < line.end && column < start + WINDOW; column++) {
+        size_t n = code_point_bytes(line);
+        excerpt->caret_at = column == pos.column ? width : excerpt->caret_at;
+        width += add_shown(&excerpt->shown, line.at, n);
+        if (column >= pos.column && column - pos.column < pos.length) {
+            excerpt->caret_length = width - excerpt->caret_at;
+        }
+        line.at += n;
+    }
+    if (line.at < line.end) {
+        buf_add_str(&excerpt->shown, "…");
+    }
+    if (pos.column > columns) { /* at the end of the line, or of the file */
+        excerpt->caret_at = width;
+    }
+    if (excerpt->caret_length == 0) {
+        excerpt->caret_length = 1;
+    }
+}
+
+static void add_repeated(struct buf *out, char c, size_t n)
+{
+    while (n-- > 0) {
+        buf_add_char(out, c);
+    }
+}
+
+static void render_source(struct buf *out, struct span line, struct kdl_pos pos,
+    const struct palette *palette, int gutter)
+{
+    struct excerpt excerpt = {.shown = BUF_INIT(0)};
+    make_excerpt(&excerpt, line, pos);
+    buf_printf(out, "%s%*s |%s\n", palette->frame, gutter, "", palette->reset);
+    buf_printf(out, "%s%*" PRIu32 " |%s %s\n", palette->frame, gutter, pos.line, palette->reset,
+        buf_str(&excerpt.shown));
+    buf_printf(out, "%s%*s |%s ", palette->frame, gutter, "", palette->reset);
+    add_repeated(out, ' ', excerpt.caret_at);
+    buf_add_str(out, palette->error);
+    add_repeated(out, '^', excerpt.caret_length);
+    buf_printf(out, "%s\n", palette->reset);
+    buf_clear(&excerpt.shown);
+}
+
+static void render_one(struct buf *out, const struct vmfile_diagnostic *diagnostic,
+    struct span line, const char *path, const struct palette *palette)
+{
+    enum error_code code = diagnostic->is_syntax ? ERR_VMFILE_PARSE : ERR_VMFILE_INVALID;
+    struct kdl_pos pos = diagnostic->pos;
+    int gutter = snprintf(NULL, 0, "%" PRIu32, pos.line) + 1;
+    buf_printf(out, "%serror[%s]%s: %s%s%s\n", palette->error, error_code_name(code),
+        palette->reset, palette->bold, diagnostic->message, palette->reset);
+    buf_printf(out, "%s%*s-->%s ", palette->frame, gutter, "", palette->reset);
+    text_add_printable(out, path, strlen(path));
+    buf_printf(out, ":%" PRIu32 ":%" PRIu32 "\n", pos.line, pos.column);
+    render_source(out, line, pos, palette, gutter);
+    if (diagnostic->hint) {
+        buf_printf(out, "%s%*s =%s %shelp%s: %s\n", palette->frame, gutter, "", palette->reset,
+            palette->help, palette->reset, diagnostic->hint);
+    }
+}
+
+void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const char *text,
+    size_t size, const struct vmfile_env *env, bool use_color)
+{
+    const struct palette *palette = use_color ? &colored : &plain;
+    for (size_t i = 0; i < file->n_diagnostics; i++) {
+        const struct vmfile_diagnostic *diagnostic = &file->diagnostics[i];
+        if (i > 0) {
+            buf_add_char(out, '\n');
+        }
+        render_one(
+            out, diagnostic, find_line(text, size, diagnostic->pos.line), env->path, palette);
+    }
+    if (file->n_diagnostics > 1) {
+        bool is_all = file->n_diagnostics < VMFILE_MAX_DIAGNOSTICS;
+        buf_printf(out, "\n%s%zu errors in ", is_all ? "" : "the first ", file->n_diagnostics);
+        text_add_printable(out, env->path, strlen(env->path));
+        buf_add_char(out, '\n');
+    }
+}

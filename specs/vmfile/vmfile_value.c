@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Typed values. Every rule about types, ranges and characters that is not a node's own is here. */
+#include "specs/vmfile/vmfile_reader.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+static const char *kind_name(const struct kdl_value *value)
+{
+    static const char *const names[] = {
+        [KDL_NULL] = "null",
+        [KDL_BOOL] = "a boolean",
+        [KDL_NUMBER] = "a number",
+        [KDL_STRING] = "a string",
+    };
+    return names[value->kind];
+}
+
+static const char *string_of(struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    if (field->value->kind == KDL_STRING) {
+        return field->value->string;
+    }
+    vmfile_report(reader, field->value->pos,
+        field->value->kind == KDL_NUMBER ? "put it into quotes" : NULL,
+        "`%s` must be a string, not %s", field->name, kind_name(field->value));
+    return NULL;
+}
+
+const char *vmfile_text(struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    const char *text = string_of(reader, field);
+    if (!text) {
+        return NULL;
+    }
+    if (strlen(text) != field->value->length) {
+        vmfile_report(reader, field->value->pos, NULL, "`%s` holds a NUL character", field->name);
+        return NULL;
+    }
+    if (text[0] == '\0') {
+        vmfile_report(reader, field->value->pos, NULL, "`%s` is empty", field->name);
+        return NULL;
+    }
+    return text;
+}
+
+static bool has_control_character(const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        bool is_c1 = s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0;
+        if (*s < 0x20 || *s == 0x7f || is_c1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    const char *text = vmfile_text(reader, field);
+    if (text && has_control_character(text)) {
+        vmfile_report(reader, field->value->pos, NULL, "`%s` holds a control character or line end",
+            field->name);
+        return NULL;
+    }
+    return text;
+}
+
+/* The file's own text is UTF-8, but the directories before it need not be, and JSON must be. */
+static bool is_utf8(const char *text)
+{
+    cleanup_json json_t *json = json_string(text);
+    return json != NULL;
+}
+
+char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    const char *raw = vmfile_line(reader, field);
+    if (!raw) {
+        return NULL;
+    }
+    cleanup_free char *path = fs_resolve(raw, reader->env->base_dir, reader->env->home);
+    if (!is_utf8(path)) {
+        vmfile_report(reader, field->value->pos, "rename its directory",
+            "`%s`: the path '%s' is not UTF-8", field->name, path);
+        return NULL;
+    }
+    const struct vmfile_env *env = reader->env;
+    if (env->file_is_readable && !env->file_is_readable(env->context, path)) {
+        bool is_relative = raw[0] != '/' && raw[0] != '~';
+        vmfile_report(reader, field->value->pos,
+            is_relative ? "relative paths start at the directory of the VMFile" : NULL,
+            "`%s`: no readable file at '%s'", field->name, path);
+        return NULL;
+    }
+    return TAKE_PTR(path);
+}
+
+static bool is_decimal(const struct kdl_value *value)
+{
+    return value->kind == KDL_STRING && value->length > 0 &&
+           strspn(value->string, "0123456789") == value->length;
+}
+
+bool vmfile_integer(struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t min,
+    uint32_t max, uint32_t *ret)
+{
+    const struct kdl_value *value = field->value;
+    if (value->kind != KDL_NUMBER) {
+        vmfile_report(reader, value->pos, is_decimal(value) ? "remove the quotes" : NULL,
+            "`%s` must be a number, not %s", field->name, kind_name(value));
+        return false;
+    }
+    if (!value->is_integer || value->integer < (int64_t)min || value->integer > (int64_t)max) {
+        vmfile_report(reader, value->pos, NULL,
+            "`%s` must be a whole number from %" PRIu32 " to %" PRIu32 ", not %s", field->name, min,
+            max, value->number);
+        return false;
+    }
+    *ret = (uint32_t)value->integer;
+    return true;
+}
+
+bool vmfile_port(struct vmfile_reader *reader, const struct vmfile_field *field, uint16_t *ret)
+{
+    uint32_t port;
+    if (!vmfile_integer(reader, field, 1, UINT16_MAX, &port)) {
+        return false;
+    }
+    *ret = (uint16_t)port;
+    return true;
+}
+
+/* "a", "b" or "c" */
+static void add_choice(struct buf *out, const struct word_list *words)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        const char *separator = i == 0 ? "" : i + 1 < words->count ? ", " : " or ";
+        buf_printf(out, "%s\"%s\"", separator, words->words[i]);
+    }
+}
+
+bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
+    const struct word_list *words, int *ret)
+{
+    const char *word = vmfile_line(reader, field);
+    if (!word) {
+        return false;
+    }
+    int value = word_list_find(words, word);
+    if (value < 0) {
+        cleanup_buf struct buf choice = BUF_INIT(0);
+        add_choice(&choice, words);
+        vmfile_report_unknown(reader, field->value->pos, word, words->words, words->count,
+            "`%s` must be %s, not \"%s\"", field->name, buf_str(&choice), word);
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+static bool size_from_text(struct vmfile_reader *reader, const struct vmfile_field *field,
+    char unit, uint32_t max, uint32_t *ret)
+{
+    const char *text = vmfile_line(reader, field);
+    uint64_t mib;
+    if (!text) {
+        return false;
+    }
+    unsigned shift = unit == 'G' ? 10 : 0;
+    if (!text_to_size_mib(text, &mib)) {
+        vmfile_report(reader, field->value->pos,
+            is_decimal(field->value) ? "remove the quotes"
+                                     : "write a number, or a size such as \"512M\" or \"2G\"",
+            "`%s` is not a size: \"%s\"", field->name, text);
+        return false;
+    }
+    if (mib >> shift << shift != mib || mib >> shift < 1 || mib >> shift > max) {
+        vmfile_report(reader, field->value->pos, NULL,
+            "`%s` must be a whole number of %ciB from 1 to %" PRIu32 ", not \"%s\"", field->name,
+            unit, max, text);
+        return false;
+    }
+    *ret = (uint32_t)(mib >> shift);
+    return true;
+}
+
+bool vmfile_size(struct vmfile_reader *reader, const struct vmfile_field *field, char unit,
+    uint32_t max, uint32_t *ret)
+{
+    if (field->value->kind == KDL_STRING) {
+        return size_from_text(reader, field, unit, max, ret);
+    }
+    return vmfile_integer(reader, field, 1, max, ret);
+}
+
+bool vmfile_seconds(
+    struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t max, uint32_t *ret)
+{
+    if (field->value->kind != KDL_STRING) {
+        return vmfile_integer(reader, field, 0, max, ret);
+    }
+    const char *text = vmfile_line(reader, field);
+    int64_t ms;
+    if (!text) {
+        return false;
+    }
+    if (!text_to_duration_ms(text, &ms) || ms % 1000 != 0 || ms / 1000 > (int64_t)max) {
+        vmfile_report(reader, field->value->pos,
+            "write a number of seconds, or a duration such as \"90s\", \"5m\" or \"2h\"",
+            "`%s` is not a whole number of seconds up to %" PRIu32 ": \"%s\"", field->name, max,
+            text);
+        return false;
+    }
+    *ret = (uint32_t)(ms / 1000);
+    return true;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/desired/impact.h"
+
+#include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "specs/vm/vm_steps.h"
+#include "store/store.h"
+
+const struct vm_status *record_status(const struct vm_record *record)
+{
+    const struct vm_status *status = record->status;
+    return status && record->desired && text_eq(status->uid, record->desired->uid) ? status : NULL;
+}
+
+static bool has_instance(const struct vm_record *record)
+{
+    const struct vm_status *status = record_status(record);
+    return status && status->instance.iid[0];
+}
+
+bool record_has_disk(const struct vm_record *record)
+{
+    const struct vm_status *status = record_status(record);
+    return status && (status->prepared.digest[0] || status->instance.iid[0]);
+}
+
+/* Asked for and not run yet: whatever the steps are by then. */
+static bool are_steps_asked(const struct vm_record *record)
+{
+    const struct vm_status *status = record_status(record);
+    const char *token = record->desired ? record->desired->provision_token : "";
+    return token[0] && !(status && text_eq(token, status->handled_provision_token));
+}
+
+/* They are what was run, or will be without another word. */
+static bool need_no_word(
+    const struct vm_record *record, const struct vm_spec *spec, bool runs_appended)
+{
+    const struct vm_status *status = record_status(record);
+    enum steps_standing standing =
+        status ? vm_steps_standing(&status->provision, spec, "") : STEPS_NEVER_RUN;
+    return are_steps_asked(record) || (standing == STEPS_APPENDED && runs_appended) ||
+           (standing == STEPS_SAME && !status->provision.is_failed);
+}
+
+static enum disposition disposition_here(
+    const struct vm_record *record, enum disposition of_field, bool need_steps_no_word)
+{
+    bool is_running = has_instance(record);
+    enum disposition sooner = is_running ? DISPOSITION_LIVE : DISPOSITION_START;
+    switch (of_field) {
+    case DISPOSITION_PROVISION:
+        return need_steps_no_word ? sooner : of_field;
+    case DISPOSITION_RESTART:
+        return is_running ? of_field : sooner;
+    case DISPOSITION_RECREATE:
+        return record_has_disk(record) ? of_field : sooner;
+    default:
+        return of_field;
+    }
+}
+
+static struct spec_diff diff_on_instance(const struct vm_record *record,
+    const struct vm_spec *before, const struct vm_spec *after)
+{
+    struct vm_spec *running =
+        has_instance(record) ? vm_status_applied_spec(record->status) : NULL;
+    struct spec_diff diff = spec_diff_on(before, after, running);
+    if (running && (record->status->instance.is_foreign || running->backend == BACKEND_PROPOLIS)) {
+        spec_diff_put_off(&diff);
+    }
+    vm_spec_free(running);
+    return diff;
+}
+
+struct spec_diff record_diff(const struct vm_record *record, const struct vm_spec *before,
+    const struct vm_spec *after, bool runs_appended)
+{
+    struct spec_diff diff = diff_on_instance(record, before, after);
+    bool need_steps_no_word = need_no_word(record, after, runs_appended);
+    diff.strongest = DISPOSITION_LIVE;
+    for (size_t i = 0; i < diff.count; i++) {
+        enum disposition *disposition = &diff.changes[i].disposition;
+        *disposition = disposition_here(record, *disposition, need_steps_no_word);
+        diff.strongest = *disposition > diff.strongest ? *disposition : diff.strongest;
+    }
+    return diff;
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/import/import.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/file_stamp.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+#include "specs/vm/media_digest.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+#include "store/batch.h"
+#include "store/desired/change.h"
+#include "store/import/import_disk.h"
+#include "store/store.h"
+
+/* ---- running ---- */
+
+/* A process started for this VM has the path of its disk on its command line; a zombie has none at
+ * all, and another process that got the number another one. */
+static bool is_process_of(int32_t pid, const char *overlay_path)
+{
+    enum { COMMAND_LINE_MAX = 1 << 20 };
+    cleanup_buf struct buf words = BUF_INIT(COMMAND_LINE_MAX);
+    cleanup_free char *path = mem_printf("/proc/%d/cmdline", (int)pid);
+    struct error ignored = {.code = ERR_NONE};
+    return pid > 0 && overlay_path && fs_read_file(path, &words, &ignored) == 0 &&
+        memmem(buf_str(&words), words.len, overlay_path, strlen(overlay_path)) != NULL;
+}
+
+bool import_is_process_of(const struct import_vm *vm, int32_t pid)
+{
+    return is_process_of(pid, vm->overlay_path);
+}
+
+void import_running_clear(struct import_running *running)
+{
+    free(TAKE_PTR(running->vnc));
+}
+
+bool import_is_running(const struct places *places, const struct import_vm *vm)
+{
+    cleanup_free char *ours = places_vm(places, vm->name, VM_OVERLAY);
+    return is_process_of(vm->pid, vm->overlay_path) || import_disk_is_open(ours) ||
+        (vm->overlay_path && import_disk_is_open(vm->overlay_path));
+}
+
+/* ---- its files ---- */
+
+/* A controller that found the directory without a record has moved it aside: quarantine/NAME-TIME.
+ * The newest that has a disk; free() it. */
+static char *find_quarantined(const struct places *places, const char *name)
+{
+    cleanup_free char *quarantine = places_path(places, "quarantine");
+    cleanup_free char *prefix = mem_printf("%s-", name);
+    char *found = NULL;
+    DIR *dir = opendir(quarantine);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        const char *time = entry->d_name + strlen(prefix);
+        if (!text_starts_with(entry->d_name, prefix) ||
+            strspn(time, "0123456789") != strlen(time)) {
+            continue;
+        }
+        cleanup_free char *path = fs_join(quarantine, entry->d_name);
+        cleanup_free char *overlay = fs_join(path, "overlay.qcow2");
+        if (fs_exists(overlay) && (!found || strverscmp(path, found) > 0)) {
+            free(found);
+            found = TAKE_PTR(path);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return found;
+}
+
+/* Where the files are that become ours: a directory of this VM alone. NULL: nowhere. free() it. */
+static char *find_files(const struct places *places, const struct import_vm *vm)
+{
+    cleanup_free char *ending = mem_printf("/%s/overlay.qcow2", vm->name);
+    const char *overlay = vm->overlay_path;
+    if (overlay && text_ends_with(overlay, ending) && fs_exists(overlay)) {
+        return mem_strndup(overlay, strlen(overlay) - strlen("/overlay.qcow2"));
+    }
+    return find_quarantined(places, vm->name);
+}
+
+char *import_directory(const struct places *places, const struct import_vm *vm)
+{
+    cleanup_free char *overlay = places_vm(places, vm->name, VM_OVERLAY);
+    return fs_exists(overlay) ? places_vm(places, vm->name, VM_DIR) : find_files(places, vm);
+}
+
+static int tell_missing(const struct import_vm *vm, struct error *err)
+{
+    (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is not there%s%s", vm->name,
+        vm->overlay_path ? ": " : "", vm->overlay_path ? vm->overlay_path : "");
+    return error_help(err, "if it was destroyed, take it out of vms.json");
+}
+
+/* DATA/vms/NAME holds the disk afterwards. */
+static int bring_files(const struct places *places, const struct import_vm *vm, struct error *err)
+{
+    cleanup_free char *overlay = places_vm(places, vm->name, VM_OVERLAY);
+    cleanup_free char *target = places_vm(places, vm->name, VM_DIR);
+    cleanup_free char *parent = places_path(places, "vms");
+    if (fs_exists(overlay)) {
+        return 0;
+    }
+    cleanup_free char *from = find_files(places, vm);
+    if (!from) {
+        return tell_missing(vm, err);
+    }
+    if (fs_make_dirs(parent, 0700, err) < 0) {
+        return -(int)err->code;
+    }
+    if (rename(from, target) < 0) {
+        (void)error_set_errno(err, ERR_IO, errno, "cannot move '%s' to '%s'", from, target);
+        return error_help(err, "move it there by hand, and import again");
+    }
+    return fs_sync_dir_of(target, err);
+}
+
+/* ---- its records ---- */
+
+struct takeover {
+    const struct import_request *request;
+    struct store *store;
+    struct import_disk disk;
+    struct vm_desired *desired;
+    struct vm_status *status;
+    char *mark; /* key of the record that says it was imported */
+};
+
+static void takeover_clear(struct takeover *takeover)
+{
+    import_disk_clear(&takeover->disk);
+    vm_desired_free(takeover->desired);
+    vm_status_free(takeover->status);
+    free(takeover->mark);
+}
+
+static const char *name_of(const struct takeover *takeover)
+{
+    return takeover->request->vm->name;
+}
+
+/* The seed stays attached: without it cloud-init takes the next boot for one of a new machine. */
+static struct vm_spec *spec_from_handle(const struct takeover *takeover)
+{
+    const struct import_request *request = takeover->request;
+    const struct places *places = store_places(takeover->store);
+    struct vm_spec *spec = vm_spec_copy(request->vm->spec);
+    cleanup_free char *seed = places_vm(places, spec->name, VM_SEED);
+    spec->image.kind = IMAGE_FILE;
+    spec->image.location = mem_strdup(takeover->disk.backing);
+    spec->cloud_init.is_set = fs_exists(seed);
+    if (request->user) {
+        free(spec->ssh.user);
+        spec->ssh.user = mem_strdup(request->user);
+        spec->ssh.is_set = true;
+    }
+    return spec;
+}
+
+static int make_desired(struct takeover *takeover, struct error *err)
+{
+    const struct import_request *request = takeover->request;
+    struct vm_spec *spec =
+        request->spec ? vm_spec_copy(request->spec) : spec_from_handle(takeover);
+    int rc = wish_read_files(spec, err);
+    if (rc < 0) {
+        vm_spec_free(spec);
+        return rc;
+    }
+    takeover->desired = vm_desired_new(spec, clock_wall_ms(clock_system()));
+    takeover->desired->generation = 1;
+    if (request->running) {
+        takeover->desired->power = request->running->is_paused ? POWER_SUSPENDED : POWER_RUNNING;
+    }
+    takeover->desired->source = request->spec ? mem_strdup(request->source) : NULL;
+    return 0;
+}
+
+static int record_prepared(struct takeover *takeover, struct error *err)
+{
+    struct vm_prepared *prepared = &takeover->status->prepared;
+    if (!file_stamp(takeover->disk.backing, prepared->image_id)) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "the base image of vm '%s', '%s', is no file",
+            name_of(takeover), takeover->disk.backing);
+    }
+    spec_media_digest(takeover->desired->spec, prepared->digest);
+    prepared->image_path = mem_strdup(takeover->disk.backing);
+    prepared->disk_gib = (uint32_t)(takeover->disk.virtual_size >> 30);
+    return 0;
+}
+
+/* What the machine that runs was started with, as far as that is a matter of its machine: the rest
+ * is as the desired spec says. */
+static json_t *applied_spec(const struct takeover *takeover)
+{
+    const struct vm_spec *handle = takeover->request->vm->spec;
+    struct vm_spec *spec = vm_spec_copy(takeover->desired->spec);
+    spec->vcpus = handle->vcpus;
+    spec->memory_mib = handle->memory_mib;
+    spec->max_vcpus = 0;
+    spec->max_memory_mib = 0;
+    spec->disk_gib = handle->disk_gib;
+    spec->network.mode = handle->network.mode;
+    free(spec->network.bridge);
+    spec->network.bridge = mem_strdup(handle->network.bridge);
+    spec->network.n_forwards = 0;
+    json_t *json = vm_spec_to_json(spec);
+    vm_spec_free(spec);
+    return json;
+}
+
+/* The controller finds it by its alive.lock and goes on from there. */
+static void record_instance(struct takeover *takeover, int64_t now_ms)
+{
+    const struct import_running *running = takeover->request->running;
+    struct vm_status *status = takeover->status;
+    struct vm_instance *instance = &status->instance;
+    *instance = (struct vm_instance){.pid = running->pid,
+        .start_ticks = running->start_ticks,
+        .started_at_ms = running->started_at_ms,
+        .accel = mem_strdup(running->accel),
+        .is_foreign = true};
+    memcpy(instance->iid, running->iid, sizeof(instance->iid));
+    memcpy(instance->boot_id, running->boot_id, sizeof(instance->boot_id));
+    status->vnc = mem_strdup(running->vnc);
+    status->applied_spec = applied_spec(takeover);
+    vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, now_ms);
+    vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING, NULL, now_ms);
+}
+
+static int make_status(struct takeover *takeover, struct error *err)
+{
+    int64_t now_ms = clock_wall_ms(clock_system());
+    struct vm_status *status = vm_status_new(takeover->desired->uid);
+    takeover->status = status;
+    vm_status_set(status, CONDITION_IMAGE_READY, CONDITION_TRUE, REASON_LOCAL_FILE, NULL, now_ms);
+    vm_status_set(status, CONDITION_PREPARED, CONDITION_TRUE, REASON_PREPARED, NULL, now_ms);
+    vm_status_set(status, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
+    vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
+    if (takeover->request->running) {
+        record_instance(takeover, now_ms);
+    }
+    return record_prepared(takeover, err);
+}
+
+/* Takes the lease unless another VM has it; false then: the address is chosen anew at the start. */
+static bool take_lease(const struct takeover *takeover, const struct lease_list *leases,
+    struct store_batch *batch, const char *key, const char *purpose)
+{
+    for (size_t i = 0; i < leases->count; i++) {
+        if (text_eq(leases->items[i].key, key)) {
+            return false;
+        }
+    }
+    struct lease lease = {.key = mem_strdup(key),
+        .vm_name = mem_strdup(name_of(takeover)),
+        .purpose = mem_strdup(purpose)};
+    memcpy(lease.uid, takeover->desired->uid, sizeof(lease.uid));
+    store_batch_take_lease(batch, &lease);
+    free(lease.key);
+    free(lease.vm_name);
+    free(lease.purpose);
+    return true;
+}
+
+/* A machine that runs cannot be given another one. */
+static int refuse_without(const struct takeover *takeover, const char *key, struct error *err)
+{
+    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' runs with %s, which another vm has here",
+        name_of(takeover), key);
+    return error_help(
+        err, "destroy that vm, or shut this one down first: vmctl import --stop");
+}
+
+static int keep_addresses(struct takeover *takeover, struct store_batch *batch, struct error *err)
+{
+    const struct import_vm *vm = takeover->request->vm;
+    enum network_mode mode = takeover->desired->spec->network.mode;
+    struct lease_list leases = {.count = 0};
+    int rc = store_list_leases(takeover->store, &leases, err);
+    if (rc < 0) {
+        return rc;
+    }
+    cleanup_free char *port_key = mem_printf("tcp/%u", vm->ssh_port);
+    cleanup_free char *mac_key = mem_printf("mac/%s", vm->mac ? vm->mac : "");
+    bool is_running = takeover->request->running != NULL;
+    bool needs_port = vm->ssh_port && mode == NETWORK_USER;
+    bool needs_own_mac = mode == NETWORK_TAP || mode == NETWORK_VNIC;
+    if (needs_port && take_lease(takeover, &leases, batch, port_key, "ssh")) {
+        takeover->status->ssh_port = vm->ssh_port;
+        takeover->status->ssh_host = is_running ? mem_strdup("127.0.0.1") : NULL;
+    } else if (needs_port && is_running) {
+        rc = refuse_without(takeover, port_key, err);
+    }
+    if (vm->mac && (!needs_own_mac || take_lease(takeover, &leases, batch, mac_key, "mac"))) {
+        takeover->status->mac = mem_strdup(vm->mac);
+    } else if (vm->mac && is_running && rc == 0) {
+        rc = refuse_without(takeover, mac_key, err);
+    }
+    lease_list_clear(&leases);
+    return rc;
+}
+
+static int commit(struct takeover *takeover, struct error *err)
+{
+    struct store_batch *batch = store_batch_new();
+    cleanup_json json_t *mark = json_object();
+    json_put_text(mark, "uid", takeover->desired->uid);
+    json_put_text(mark, "from", takeover->request->path);
+    int rc = keep_addresses(takeover, batch, err);
+    if (rc == 0) {
+        store_batch_put_desired(batch, takeover->desired, 0);
+        store_batch_put_status(batch, name_of(takeover), takeover->status);
+        store_batch_put_json(batch, STORE_META, takeover->mark, mark);
+        rc = store_commit(takeover->store, batch, err);
+    }
+    store_batch_free(batch);
+    return rc;
+}
+
+/* ---- the whole ---- */
+
+/* Whether there is anything left to do; then *ret is untouched. */
+static int look(struct takeover *takeover, bool *ret_is_known, enum import_result *ret,
+    struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    cleanup_json json_t *mark = NULL;
+    const struct places *places = store_places(takeover->store);
+    int rc = store_get(takeover->store, name_of(takeover), &record, err);
+    if (rc < 0 ||
+        (rc = store_get_json(takeover->store, STORE_META, takeover->mark, &mark, err)) < 0) {
+        return rc;
+    }
+    const char *uid = json_text(mark, "uid");
+    cleanup_free char *overlay = places_vm(places, name_of(takeover), VM_OVERLAY);
+    cleanup_free char *files = find_files(places, takeover->request->vm);
+    *ret_is_known = true;
+    if (record.desired && text_eq(record.desired->uid, uid)) {
+        *ret = IMPORT_UNCHANGED;
+    } else if (record.desired) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "there is another vm '%s' already", name_of(takeover));
+        return error_help(err, "destroy that one first: vmctl destroy %s", name_of(takeover));
+    } else if (mark && !files && !fs_exists(overlay)) {
+        *ret = IMPORT_GONE;
+    } else {
+        *ret_is_known = false;
+    }
+    return 0;
+}
+
+static int check_is_off(const struct takeover *takeover, struct error *err)
+{
+    const struct import_vm *vm = takeover->request->vm;
+    if (import_is_running(store_places(takeover->store), vm)) {
+        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is running", vm->name);
+        return error_help(err, "shut it down with what started it, or: vmctl import --stop");
+    }
+    return 0;
+}
+
+static int take_over(struct takeover *takeover, struct error *err)
+{
+    const struct places *places = store_places(takeover->store);
+    cleanup_free char *overlay = places_vm(places, name_of(takeover), VM_OVERLAY);
+    int rc = bring_files(places, takeover->request->vm, err);
+    if (rc == 0) {
+        rc = import_disk_read(overlay, &takeover->disk, err);
+    }
+    if (rc == 0) {
+        rc = make_desired(takeover, err);
+    }
+    if (rc == 0) {
+        rc = make_status(takeover, err);
+    }
+    return rc < 0 ? rc : commit(takeover, err);
+}
+
+int import_take_over(struct store *store, const struct import_request *request,
+    enum import_result *ret, struct error *err)
+{
+    cleanup_with(takeover_clear) struct takeover takeover = {
+        .request = request,
+        .store = store,
+        .mark = mem_printf("imported/%s", request->vm->name),
+    };
+    bool is_known = false;
+    if (request->vm->problem.code != ERR_NONE) {
+        *err = request->vm->problem;
+        return -(int)err->code;
+    }
+    int rc = look(&takeover, &is_known, ret, err);
+    if (rc < 0 || is_known) {
+        return rc;
+    }
+    if (!request->running && (rc = check_is_off(&takeover, err)) < 0) {
+        return rc;
+    }
+    rc = take_over(&takeover, err);
+    if (rc == 0) {
+        *ret = IMPORT_DONE;
+    }
+    return rc;
+}

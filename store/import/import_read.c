@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vms.json to import_vms. Tolerant as the original reader: what is missing has its default. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/import/import.h"
+
+enum {
+    FILE_MAX = 16 << 20,
+    VCPUS_MAX = 1024,
+    MEMORY_MAX_MIB = 16 << 20,
+    DISK_MAX_GIB = 64 << 10,
+};
+
+/* ---- the fields of one handle ---- */
+
+static int read_backend(const json_t *handle, struct vm_spec *spec, struct error *err)
+{
+    const char *word = json_text(handle, "backend");
+    if (!word || text_eq(word, "qemu")) {
+        spec->backend = BACKEND_QEMU;
+        return 0;
+    }
+    (void)error_set(err, ERR_BACKEND_UNAVAILABLE, "vm '%s' is of backend '%s'", spec->name, word);
+    return error_help(err, "only VMs of QEMU can be taken over");
+}
+
+static int read_count(const json_t *handle, const char *key, int64_t otherwise, int64_t max,
+    const char *name, uint32_t *ret, struct error *err)
+{
+    int64_t number = json_int(handle, key, otherwise);
+    if (number < 0 || number > max) {
+        return error_set(err, ERR_VMFILE_INVALID, "vm '%s': %s %lld is out of range", name, key,
+            (long long)number);
+    }
+    *ret = (uint32_t)number;
+    return 0;
+}
+
+static int read_sizes(const json_t *handle, struct vm_spec *spec, struct error *err)
+{
+    int rc = read_count(
+        handle, "vcpus", SPEC_DEFAULT_VCPUS, VCPUS_MAX, spec->name, &spec->vcpus, err);
+    if (rc == 0) {
+        rc = read_count(handle, "memory_mb", SPEC_DEFAULT_MEMORY_MIB, MEMORY_MAX_MIB, spec->name,
+            &spec->memory_mib, err);
+    }
+    if (rc == 0) {
+        rc = read_count(handle, "disk_gb", 0, DISK_MAX_GIB, spec->name, &spec->disk_gib, err);
+    }
+    return rc;
+}
+
+/* {"type": "Tap", "bridge": "br0"}; the words are those of the original's enum. */
+static int read_network(const json_t *handle, struct vm_spec *spec, struct error *err)
+{
+    const json_t *network = json_object_get(handle, "network");
+    const char *type = json_text(network, "type");
+    if (!type || text_eq(type, "User")) {
+        spec->network.mode = NETWORK_USER;
+    } else if (text_eq(type, "None")) {
+        spec->network.mode = NETWORK_NONE;
+    } else if (text_eq(type, "Tap")) {
+        const char *bridge = json_text(network, "bridge");
+        spec->network.mode = NETWORK_TAP;
+        spec->network.bridge = mem_strdup(bridge ? bridge : SPEC_DEFAULT_BRIDGE);
+    } else {
+        return error_set(
+            err, ERR_BACKEND_UNAVAILABLE, "vm '%s' has a network of type '%s'", spec->name, type);
+    }
+    return 0;
+}
+
+/* It stands on QEMU's command line, so it has to be one: six pairs of hexadecimal digits. */
+static char *copy_mac(const json_t *handle)
+{
+    enum { MAC_LENGTH = 17 };
+    const char *mac = json_text(handle, "mac_addr");
+    bool is_mac = mac && strlen(mac) == MAC_LENGTH;
+    for (size_t i = 0; is_mac && i < MAC_LENGTH; i++) {
+        is_mac = i % 3 == 2 ? mac[i] == ':' : strchr("0123456789abcdefABCDEF", mac[i]) != NULL;
+    }
+    return is_mac ? mem_strdup(mac) : NULL;
+}
+
+static int64_t in_range(int64_t number, int64_t max)
+{
+    return number > 0 && number <= max ? number : 0;
+}
+
+static int read_handle(const json_t *handle, struct import_vm *vm, struct error *err)
+{
+    if (!vm_spec_name_is_valid(vm->name)) {
+        return error_set(err, ERR_VMFILE_INVALID, "'%s' cannot be a VM's name", vm->name);
+    }
+    if (!json_is_object(handle)) {
+        return error_set(err, ERR_VMFILE_INVALID, "vm '%s' is no object", vm->name);
+    }
+    vm->work_dir = json_copy_text(handle, "work_dir");
+    vm->overlay_path = json_copy_text(handle, "overlay_path");
+    vm->qmp_socket = json_copy_text(handle, "qmp_socket");
+    vm->mac = copy_mac(handle);
+    vm->pid = (int32_t)in_range(json_int(handle, "pid", 0), INT32_MAX);
+    vm->ssh_port = (uint16_t)in_range(json_int(handle, "ssh_host_port", 0), UINT16_MAX);
+    int rc = read_backend(handle, vm->spec, err);
+    if (rc == 0) {
+        rc = read_sizes(handle, vm->spec, err);
+    }
+    return rc < 0 ? rc : read_network(handle, vm->spec, err);
+}
+
+/* ---- the file ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct import_vm *)a)->name, ((const struct import_vm *)b)->name);
+}
+
+static void read_all(json_t *root, struct import_list *ret)
+{
+    const char *name;
+    json_t *handle;
+    ret->vms = mem_calloc(json_object_size(root), sizeof(*ret->vms));
+    json_object_foreach(root, name, handle) {
+        struct import_vm *vm = &ret->vms[ret->count++];
+        vm->name = mem_strdup(name);
+        vm->spec = vm_spec_new(name);
+        (void)read_handle(handle, vm, &vm->problem);
+    }
+    qsort(ret->vms, ret->count, sizeof(*ret->vms), compare_names);
+}
+
+int import_read(const char *path, struct import_list *ret, struct error *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(FILE_MAX);
+    json_error_t json_error;
+    int rc = fs_read_file(path, &text, err);
+    if (rc < 0) {
+        return error_help(err, "say where it is: vmctl import PATH");
+    }
+    cleanup_json json_t *root = json_loadb(buf_str(&text), text.len, 0, &json_error);
+    if (!json_is_object(root)) {
+        return error_set(err, ERR_VMFILE_INVALID, "'%s' is not the original's vms.json: %s", path,
+            root ? "it is no object" : json_error.text);
+    }
+    *ret = (struct import_list){.count = 0};
+    read_all(root, ret);
+    return 0;
+}
+
+void import_list_clear(struct import_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct import_vm *vm = &list->vms[i];
+        free(vm->name);
+        free(vm->work_dir);
+        free(vm->overlay_path);
+        free(vm->qmp_socket);
+        free(vm->mac);
+        vm_spec_free(vm->spec);
+    }
+    free(list->vms);
+    *list = (struct import_list){.count = 0};
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/lmdb/guard.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "store/store.h"
+
+/*
+ * A signal handler has no context of its own: these belong to the process, which opens one store.
+ * They are written while no transaction is open and read in the middle of one.
+ */
+static struct {
+    volatile uintptr_t start, end; /* of the map; 0: none */
+    char message[2048];
+    struct sigaction before_bus, before_segv;
+} guard;
+
+static _Thread_local volatile sig_atomic_t depth; /* of transactions on this thread */
+
+static _Noreturn void give_up(void)
+{
+    (void)!write(STDERR_FILENO, guard.message, strlen(guard.message));
+    _exit(error_exit_status(ERR_STORE));
+}
+
+/* A fault that is none of ours happens again, under the handler that was there before. */
+static void on_fault(int number, siginfo_t *info, void *machine)
+{
+    uintptr_t at = (uintptr_t)info->si_addr;
+    (void)machine;
+    bool is_in_map = at >= guard.start && at < guard.end;
+    if (guard.message[0] && (is_in_map || depth > 0)) {
+        give_up();
+    }
+    (void)sigaction(number, number == SIGBUS ? &guard.before_bus : &guard.before_segv, NULL);
+}
+
+static void on_assertion(MDB_env *env, const char *text)
+{
+    (void)env;
+    (void)text; /* of LMDB's source: it helps nobody here */
+    give_up();
+}
+
+void store_guard(void)
+{
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGBUS, &action, &guard.before_bus);
+    (void)sigaction(SIGSEGV, &action, &guard.before_segv);
+}
+
+void guard_enter(void)
+{
+    depth++;
+}
+
+void guard_leave(void)
+{
+    depth--;
+}
+
+static void prepare_message(const char *store_path)
+{
+    (void)snprintf(guard.message, sizeof(guard.message),
+        "error[%s]: the store in '%s' is damaged\n"
+        "  help: move it aside (the disks in vms/ stay untouched): mv %s %s.broken\n",
+        error_code_name(ERR_STORE), store_path, store_path, store_path);
+}
+
+void guard_watch(MDB_env *env, const char *store_path)
+{
+    MDB_envinfo info;
+    guard_forget();
+    if (mdb_env_info(env, &info) != 0) {
+        return;
+    }
+    prepare_message(store_path);
+    (void)mdb_env_set_assert(env, on_assertion);
+    guard.end = (uintptr_t)info.me_mapaddr + info.me_mapsize;
+    guard.start = (uintptr_t)info.me_mapaddr;
+}
+
+void guard_forget(void)
+{
+    guard.start = guard.end = 0;
+}

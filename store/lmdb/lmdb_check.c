@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/lmdb/lmdb_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+
+enum { CHECK_TIMEOUT_S = 60, FREE_TABLE = 0 /* where LMDB keeps its free pages: mdb_stat.c */ };
+
+/* How the child ends, if it does not crash. */
+enum { WHOLE = 0, DAMAGED = 1, UNKNOWN = 2 /* it could not look: whoever opens the store is told why */ };
+
+/* Reads every byte, so that a page behind the end of the file is touched here and not later. */
+static void touch(MDB_val value)
+{
+    const volatile unsigned char *bytes = value.mv_data;
+    for (size_t i = 0; i < value.mv_size; i++) {
+        (void)bytes[i];
+    }
+}
+
+static int read_table(MDB_txn *txn, MDB_dbi table)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(txn, table, &cursor);
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        touch(key);
+        touch(value);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int read_everything(const char *path)
+{
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi table;
+    int rc = mdb_env_create(&env);
+    if (rc != 0 || (rc = mdb_env_set_maxdbs(env, STORE_TABLE_COUNT_)) != 0 ||
+        (rc = mdb_env_open(env, path, MDB_RDONLY, 0600)) != 0 ||
+        (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 ||
+        (rc = read_table(txn, FREE_TABLE)) != 0) {
+        return rc;
+    }
+    for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
+        rc = mdb_dbi_open(txn, lmdb_table_name((enum store_table)i), 0, &table);
+        if (rc == 0) {
+            rc = read_table(txn, table);
+        } else if (rc == MDB_NOTFOUND) {
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+/* In the child. It may die of SIGBUS or of LMDB's own assertions: quietly. */
+static _Noreturn void check_and_exit(const char *path)
+{
+    static const int deadly[] = {SIGBUS, SIGSEGV, SIGABRT, SIGALRM};
+    sigset_t none;
+    (void)sigemptyset(&none);
+    for (size_t i = 0; i < ARRAY_LEN(deadly); i++) {
+        (void)signal(deadly[i], SIG_DFL);
+    }
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null_fd >= 0) {
+        (void)dup2(null_fd, STDERR_FILENO);
+    }
+    (void)alarm(CHECK_TIMEOUT_S);
+    int rc = read_everything(path);
+    _exit(rc == 0 ? WHOLE : rc < 0 ? DAMAGED : UNKNOWN);
+}
+
+/* By a signal that damaged pages raise; one that was killed from outside, or took too long on a busy
+ * machine, says nothing of the store. */
+static bool tells_damage(int status)
+{
+    if (WIFEXITED(status)) {
+        return WEXITSTATUS(status) == DAMAGED;
+    }
+    int number = WTERMSIG(status);
+    return number == SIGBUS || number == SIGSEGV || number == SIGABRT;
+}
+
+int lmdb_check_pages(const char *path)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid < 0) {
+        return errno;
+    }
+    if (pid == 0) {
+        check_and_exit(path);
+    }
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return tells_damage(status) ? MDB_CORRUPTED : 0;
+}

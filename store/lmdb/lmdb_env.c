@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/lmdb/lmdb_env.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/error.h"
+#include "store/lmdb/guard.h"
+
+enum {
+    RETRIES_MAX = 20,          /* enough to double the smallest map up to MAP_BYTES_MAX */
+    READER_CHECK_INTERVAL = 64 /* commits; a dead reader costs a few pages for each until then */
+};
+
+/* Far more than ten thousand VMs need: past this a stuck reader pins old pages. */
+#define MAP_BYTES_MAX ((uint64_t)8 << 30)
+
+/* ---- errors ---- */
+
+static bool is_damage(int rc)
+{
+    return rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_VERSION_MISMATCH ||
+           rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == MDB_CURSOR_FULL ||
+           rc == MDB_INCOMPATIBLE || rc == MDB_BAD_TXN;
+}
+
+int lmdb_error(const struct store *store, int rc, const char *what, struct error *err)
+{
+    if (rc == MDB_MAP_FULL) {
+        (void)error_set(err, ERR_NO_SPACE, "%s: the store in '%s' is full", what, store->path);
+        return error_help(err, "look for a stopped vmctl process that still reads it");
+    }
+    if (is_damage(rc)) {
+        (void)error_set(err, ERR_STORE, "%s: the store in '%s' is damaged: %s", what, store->path,
+            mdb_strerror(rc));
+        return error_help(err, "move it aside (the disks in vms/ stay untouched): mv %s %s.broken",
+            store->path, store->path);
+    }
+    if (rc > 0) {
+        return error_set_errno(err, ERR_STORE, rc, "%s in '%s'", what, store->path);
+    }
+    return error_set(err, ERR_STORE, "%s in '%s': %s", what, store->path, mdb_strerror(rc));
+}
+
+/* ---- going on after an error ---- */
+
+static int clear_dead_readers(struct store *store)
+{
+    int dead = 0;
+    return mdb_reader_check(store->env, &dead) == 0 ? dead : 0;
+}
+
+/*
+ * Dead readers first: they keep pages from being used again, and then nothing needs to grow. There
+ * is nothing to trim: the one table that grows by itself, the events, is a ring.
+ */
+static bool grow(struct store *store)
+{
+    if (clear_dead_readers(store) > 0) {
+        return true;
+    }
+    MDB_envinfo before, now;
+    if (mdb_env_info(store->env, &before) != 0 || mdb_env_set_mapsize(store->env, 0) != 0 ||
+        mdb_env_info(store->env, &now) != 0) {
+        return false;
+    }
+    if (now.me_mapsize > before.me_mapsize) { /* another process was faster */
+        return true;
+    }
+    uint64_t bytes = (uint64_t)before.me_mapsize * 2;
+    return bytes <= MAP_BYTES_MAX && bytes <= SIZE_MAX &&
+           mdb_env_set_mapsize(store->env, (size_t)bytes) == 0;
+}
+
+static bool reopen(struct store *store)
+{
+    struct error ignored = {0}; /* the caller tells the error that led here */
+    lmdb_close(store);
+    return lmdb_open(store, &ignored) == 0;
+}
+
+/* After a transaction failed with `rc`: true when the next try may do better. */
+static bool recover(struct store *store, int rc, int attempt)
+{
+    bool is_better = false;
+    bool is_known =
+        rc == MDB_PANIC || rc == MDB_MAP_RESIZED || rc == MDB_MAP_FULL || rc == MDB_READERS_FULL;
+    if (!is_known || attempt >= RETRIES_MAX) {
+        return false;
+    }
+    (void)pthread_rwlock_wrlock(&store->map_lock);
+    if (rc == MDB_PANIC) {
+        is_better = reopen(store);
+    } else if (store->env && rc == MDB_MAP_RESIZED) {
+        is_better = mdb_env_set_mapsize(store->env, 0) == 0;
+    } else if (store->env && rc == MDB_MAP_FULL) {
+        is_better = grow(store);
+    } else if (store->env && rc == MDB_READERS_FULL) {
+        is_better = clear_dead_readers(store) > 0;
+    }
+    if (store->env) {
+        guard_watch(store->env, store->path); /* the map may lie elsewhere now */
+    }
+    (void)pthread_rwlock_unlock(&store->map_lock);
+    return is_better;
+}
+
+/* ---- reading ---- */
+
+void lmdb_hold_signals(sigset_t *ret_previous)
+{
+    static const int held[] = {SIGINT, SIGTERM, SIGTSTP, SIGHUP, SIGQUIT};
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++) {
+        (void)sigaddset(&set, held[i]);
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &set, ret_previous);
+}
+
+void lmdb_release_signals(const sigset_t *previous)
+{
+    (void)pthread_sigmask(SIG_SETMASK, previous, NULL);
+}
+
+bool lmdb_lacks_slot(int rc)
+{
+    return rc == EAGAIN || rc == MDB_BAD_RSLOT || rc == MDB_READERS_FULL;
+}
+
+/* Both leave map_lock held on success. */
+static int begin_plain_read(struct store *store, struct lmdb_read *read)
+{
+    (void)pthread_rwlock_rdlock(&store->map_lock);
+    guard_enter();
+    int rc = store->env ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &read->txn) : MDB_PANIC;
+    if (rc != 0) {
+        guard_leave();
+        (void)pthread_rwlock_unlock(&store->map_lock);
+    }
+    return rc;
+}
+
+static int begin_locked_read(struct store *store, struct lmdb_read *read)
+{
+    lmdb_hold_signals(&read->mask);
+    (void)pthread_rwlock_rdlock(&store->map_lock);
+    guard_enter();
+    int rc = store->env ? mdb_txn_begin(store->env, NULL, 0, &read->txn) : MDB_PANIC;
+    read->is_write = rc == 0;
+    if (rc != 0) {
+        guard_leave();
+        (void)pthread_rwlock_unlock(&store->map_lock);
+        lmdb_release_signals(&read->mask);
+    }
+    return rc;
+}
+
+int lmdb_read_begin(struct store *store, struct lmdb_read *read, struct error *err)
+{
+    bool is_locked = false;
+    *read = (struct lmdb_read){0};
+    for (int attempt = 0;; attempt++) {
+        int rc = is_locked ? begin_locked_read(store, read) : begin_plain_read(store, read);
+        if (rc == 0) {
+            return 0;
+        }
+        if (recover(store, rc, attempt)) {
+            continue;
+        }
+        if (is_locked || !lmdb_lacks_slot(rc)) {
+            return lmdb_error(store, rc, "cannot read the store", err);
+        }
+        is_locked = true;
+    }
+}
+
+void lmdb_read_end(struct store *store, struct lmdb_read *read)
+{
+    mdb_txn_abort(read->txn);
+    guard_leave();
+    (void)pthread_rwlock_unlock(&store->map_lock);
+    if (read->is_write) {
+        lmdb_release_signals(&read->mask);
+    }
+}
+
+/* ---- writing ---- */
+
+static int write_once(struct store *store, lmdb_write_body *body, void *context)
+{
+    MDB_txn *txn = NULL;
+    (void)pthread_rwlock_rdlock(&store->map_lock);
+    guard_enter();
+    int rc = store->env ? mdb_txn_begin(store->env, NULL, 0, &txn) : MDB_PANIC;
+    if (rc == 0) {
+        rc = body(store, txn, context);
+        if (rc == 0) {
+            rc = mdb_txn_commit(txn);
+        } else {
+            mdb_txn_abort(txn);
+        }
+    }
+    guard_leave();
+    if (rc == 0 && atomic_fetch_add(&store->commits, 1) % READER_CHECK_INTERVAL == 0) {
+        (void)clear_dead_readers(store);
+    }
+    (void)pthread_rwlock_unlock(&store->map_lock);
+    return rc;
+}
+
+int lmdb_write(struct store *store, lmdb_write_body *body, void *context)
+{
+    sigset_t previous;
+    int rc, attempt = 0;
+    lmdb_hold_signals(&previous);
+    do {
+        rc = write_once(store, body, context);
+    } while (rc != 0 && recover(store, rc, attempt++));
+    lmdb_release_signals(&previous);
+    return rc;
+}
+
+void lmdb_relax(struct store *store)
+{
+    (void)pthread_rwlock_wrlock(&store->map_lock);
+    store->is_relaxed = true; /* for a reopening, too */
+    if (store->env) {
+        (void)mdb_env_set_flags(store->env, MDB_NOMETASYNC, 1);
+    }
+    (void)pthread_rwlock_unlock(&store->map_lock);
+}
+
+int lmdb_sync(struct store *store)
+{
+    (void)pthread_rwlock_rdlock(&store->map_lock);
+    int rc = store->env ? mdb_env_sync(store->env, 1) : MDB_PANIC;
+    (void)pthread_rwlock_unlock(&store->map_lock);
+    return rc;
+}
+
+int lmdb_get(
+    struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret)
+{
+    char bounded[RECORD_KEY_SIZE];
+    if (!key[0]) {
+        return MDB_NOTFOUND;
+    }
+    record_key(key, bounded);
+    MDB_val k = lmdb_value(bounded, strlen(bounded)), value;
+    int rc = mdb_get(txn, store->tables[table], &k, &value);
+    if (rc == 0) {
+        *ret = lmdb_bytes(value);
+    }
+    return rc;
+}

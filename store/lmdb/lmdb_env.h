@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * LMDB behind the store: one environment, its transactions, and how to go on after the errors a
+ * caller need not see. Private to store/.
+ *
+ * What lmdb.h leaves to its users and is done here:
+ * - MDB_MAP_RESIZED, MDB_MAP_FULL, MDB_READERS_FULL, MDB_PANIC: remap, grow, clear dead readers,
+ *   reopen, and run the transaction again. Remapping is forbidden while any transaction is open in
+ *   this process, hence `map_lock`: shared by every transaction, exclusive for remapping.
+ * - A reader slot is tied to the pid, and two pid namespaces may have the same one: then the read
+ *   transaction fails with EAGAIN and the read is done in a write transaction, which needs no slot.
+ * - A process stopped inside a write transaction blocks every other writer, so the signals a
+ *   terminal sends are held back meanwhile (SIGKILL is harmless: LMDB's mutex is robust).
+ */
+#pragma once
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "specs/base/paths.h"
+#include "store/record.h"
+#include "store/store.h"
+
+struct error;
+
+struct store {
+    MDB_env *env; /* NULL after a failed reopening: the next transaction tries again */
+    MDB_dbi tables[STORE_TABLE_COUNT_];
+    struct places places;
+    char *path; /* DATA/store */
+    size_t map_bytes;
+    bool is_relaxed; /* MDB_NOMETASYNC: a power cut may take the last transactions back */
+    pthread_rwlock_t map_lock;
+    atomic_uint commits;
+    atomic_flag has_warned; /* of a damaged record: once for each opening */
+};
+
+/* Opens the environment and its tables, making what is missing. Returns an LMDB code, or
+ * -ERR_STORE_VERSION with `err` set. */
+int lmdb_open(struct store *store, struct error *err);
+void lmdb_close(struct store *store);
+
+/* Sets `err` from an LMDB code or errno: "what: why", with a help line where it is known. */
+int lmdb_error(const struct store *store, int rc, const char *what, struct error *err);
+
+/* ---- reading ---- */
+
+struct lmdb_read {
+    MDB_txn *txn;
+    bool is_write;
+    sigset_t mask; /* to restore, when is_write */
+};
+int lmdb_read_begin(struct store *store, struct lmdb_read *read, struct error *err);
+void lmdb_read_end(struct store *store, struct lmdb_read *read);
+
+/* ---- writing ---- */
+
+/*
+ * What a write transaction does: returns 0 to commit, or an LMDB code or a code of its own
+ * (negative and above -1000, LMDB's are below) to abort. May be run again, so it must not keep what
+ * it did.
+ */
+typedef int lmdb_write_body(struct store *store, MDB_txn *txn, void *context);
+int lmdb_write(struct store *store, lmdb_write_body *body, void *context);
+
+/*
+ * From now on a commit waits for its data but not for the page that makes it count
+ * (MDB_NOMETASYNC): half the time, never a damaged store, and only a power cut can take the last
+ * transactions back.
+ */
+void lmdb_relax(struct store *store);
+
+/* Flushes what a relaxed environment left unsynced. */
+int lmdb_sync(struct store *store);
+
+/* ---- small things ---- */
+
+/* Holds back what a terminal sends while the write lock is held; release restores the mask. */
+void lmdb_hold_signals(sigset_t *ret_previous);
+void lmdb_release_signals(const sigset_t *previous);
+
+/* Whether a read transaction failed for want of a reader slot: a write transaction needs none. */
+bool lmdb_lacks_slot(int rc);
+
+static inline MDB_val lmdb_value(const void *data, size_t n)
+{
+    return (MDB_val){.mv_size = n, .mv_data = (void *)(uintptr_t)data};
+}
+
+static inline struct bytes lmdb_bytes(MDB_val value)
+{
+    return (struct bytes){value.mv_data, value.mv_size};
+}
+
+/* mdb_get() by text key; a key that cannot exist is MDB_NOTFOUND. */
+int lmdb_get(
+    struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret);
+
+/* Reads the whole store in a child process, as what is damaged may crash its reader: 0, or
+ * MDB_CORRUPTED. Takes milliseconds: for a store that is suspected, and for who will write it long. */
+int lmdb_check_pages(const char *path);
+
+const char *lmdb_table_name(enum store_table table);

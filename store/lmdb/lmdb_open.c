@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/lmdb/lmdb_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "store/lmdb/guard.h"
+
+enum {
+    SCHEMA_VERSION = 1, /* of the layout in record.h: raised when an older vmctl cannot read it */
+    READERS_MAX = 512,
+    OPEN_ATTEMPTS = 5,
+    OPEN_RETRY_MS = 10,
+    RESERVE_BYTES = 1 << 20,
+    LOCK_FILE_BYTES = 64 * 1024, /* more than READERS_MAX slots of 64 bytes and the header */
+};
+
+#define SCHEMA_KEY "schema"
+
+static const char *const table_names[] = {
+    [STORE_DESIRED] = "desired",
+    [STORE_STATUS] = "status",
+    [STORE_EVENTS] = "events",
+    [STORE_LEASES] = "leases",
+    [STORE_IMAGES] = "images",
+    [STORE_SOURCES] = "sources",
+    [STORE_META] = "meta",
+};
+_Static_assert(ARRAY_LEN(table_names) == STORE_TABLE_COUNT_, "every table has a name");
+
+const char *lmdb_table_name(enum store_table table)
+{
+    return table_names[table];
+}
+
+/*
+ * A data file cut off by a failed copy still has good meta pages, and touching a page behind its
+ * end is SIGBUS. But a healthy file may lack its last pages as well, when they were taken and given
+ * back in one transaction and so never written. Hence a short file is looked at more closely.
+ */
+static int check_length(struct store *store)
+{
+    MDB_stat stat;
+    MDB_envinfo info;
+    struct stat file;
+    int fd;
+    int rc = mdb_env_stat(store->env, &stat);
+    if (rc != 0 || (rc = mdb_env_info(store->env, &info)) != 0 ||
+        (rc = mdb_env_get_fd(store->env, &fd)) != 0) {
+        return rc;
+    }
+    if (stat.ms_psize == 0 || info.me_last_pgno >= info.me_mapsize / stat.ms_psize) {
+        return MDB_CORRUPTED;
+    }
+    if (fstat(fd, &file) < 0) {
+        return errno;
+    }
+    bool is_short = (uint64_t)file.st_size < (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
+    return is_short ? lmdb_check_pages(store->path) : 0;
+}
+
+static int check_schema(struct store *store, MDB_txn *txn, struct error *err)
+{
+    struct bytes value;
+    int rc = lmdb_get(store, txn, STORE_META, SCHEMA_KEY, &value);
+    if (rc != 0) {
+        return rc;
+    }
+    const char *key;
+    cleanup_json json_t *json = NULL;
+    struct error ignored = {0};
+    if (record_decode_json(value, &key, &json, &ignored) < 0 || !json_is_integer(json)) {
+        return MDB_CORRUPTED;
+    }
+    if (json_integer_value(json) > SCHEMA_VERSION) {
+        return error_set(err, ERR_STORE_VERSION,
+            "the store in '%s' has version %lld, this vmctl %s knows versions up to %d",
+            store->path, (long long)json_integer_value(json), VMCTL_VERSION, SCHEMA_VERSION);
+    }
+    return 0;
+}
+
+static int find_tables(struct store *store, MDB_txn *txn, unsigned flags)
+{
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
+        rc = mdb_dbi_open(txn, table_names[i], flags, &store->tables[i]);
+    }
+    return rc;
+}
+
+/* The usual way, without the write lock. MDB_NOTFOUND: something is missing yet. */
+static int use_tables(struct store *store, struct error *err)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = find_tables(store, txn, 0);
+    if (rc == 0) {
+        rc = check_schema(store, txn, err);
+    }
+    if (rc != 0) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    return mdb_txn_commit(txn); /* and not abort: that would close the tables again */
+}
+
+static int put_schema(struct store *store, MDB_txn *txn)
+{
+    cleanup_buf struct buf value = BUF_INIT(0);
+    cleanup_json json_t *version = json_integer(SCHEMA_VERSION);
+    record_encode_json(&value, SCHEMA_KEY, version);
+    MDB_val k = lmdb_value(SCHEMA_KEY, strlen(SCHEMA_KEY)), v = lmdb_value(value.data, value.len);
+    return mdb_put(txn, store->tables[STORE_META], &k, &v, 0);
+}
+
+static int make_tables(struct store *store, struct error *err)
+{
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = find_tables(store, txn, MDB_CREATE);
+    if (rc == 0) {
+        rc = check_schema(store, txn, err);
+        rc = rc == MDB_NOTFOUND ? put_schema(store, txn) : rc;
+    }
+    if (rc != 0) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    return mdb_txn_commit(txn);
+}
+
+/*
+ * LMDB makes the lock file sparse and maps it: the first write to it on a full disk is SIGBUS. Only
+ * a file without blocks is opened here, because closing it gives up this process' locks on it.
+ */
+static int reserve_lock_file(const struct store *store)
+{
+    cleanup_free char *path = mem_printf("%s/lock.mdb", store->path);
+    struct stat file;
+    if (stat(path, &file) == 0 && file.st_blocks > 0) {
+        return 0;
+    }
+    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return errno;
+    }
+    bool is_full = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE_BYTES) < 0 &&
+                   (errno == ENOSPC || errno == EDQUOT);
+    return is_full ? errno : 0; /* else a file system that cannot do it */
+}
+
+/* Room for what is written when the disk is full: that it is full, and what the user asks next. */
+static void reserve_space(const struct store *store)
+{
+    struct stat file;
+    int fd;
+    if (mdb_env_get_fd(store->env, &fd) != 0 || fstat(fd, &file) < 0) {
+        return;
+    }
+    if (file.st_blocks * 512 < file.st_size + RESERVE_BYTES / 2) {
+        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, file.st_size + RESERVE_BYTES);
+    }
+}
+
+static int set_up(struct store *store, struct error *err)
+{
+    int rc, dead;
+    if ((rc = reserve_lock_file(store)) != 0 ||
+        (rc = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT_)) != 0 ||
+        (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
+        (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
+        (rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600)) != 0) {
+        return rc;
+    }
+    guard_watch(store->env, store->path);
+    if ((rc = mdb_reader_check(store->env, &dead)) != 0 || (rc = check_length(store)) != 0) {
+        return rc;
+    }
+    rc = use_tables(store, err);
+    if (rc == MDB_NOTFOUND || lmdb_lacks_slot(rc)) {
+        rc = make_tables(store, err);
+    }
+    if (rc == 0) {
+        reserve_space(store);
+    }
+    if (rc == 0 && store->is_relaxed) {
+        rc = mdb_env_set_flags(store->env, MDB_NOMETASYNC, 1);
+    }
+    return rc;
+}
+
+static int open_once(struct store *store, struct error *err)
+{
+    int rc = mdb_env_create(&store->env);
+    if (rc != 0) {
+        store->env = NULL;
+        return rc;
+    }
+    guard_enter();
+    rc = set_up(store, err);
+    guard_leave();
+    if (rc != 0) {
+        lmdb_close(store);
+    }
+    return rc;
+}
+
+static bool is_final(int rc)
+{
+    return rc == 0 || rc == -ERR_STORE_VERSION || rc == EACCES || rc == EPERM || rc == EROFS ||
+           rc == ENOSPC || rc == EDQUOT;
+}
+
+/* Tried again: a store that another process is just making looks damaged for a moment. */
+int lmdb_open(struct store *store, struct error *err)
+{
+    static const struct timespec pause = {.tv_nsec = OPEN_RETRY_MS * 1000000L};
+    sigset_t previous;
+    lmdb_hold_signals(&previous); /* making the tables takes the write lock */
+    int rc = open_once(store, err);
+    for (int i = 1; i < OPEN_ATTEMPTS && !is_final(rc); i++) {
+        (void)nanosleep(&pause, NULL);
+        rc = open_once(store, err);
+    }
+    lmdb_release_signals(&previous);
+    return rc;
+}
+
+void lmdb_close(struct store *store)
+{
+    if (store->env) {
+        guard_forget();
+        mdb_env_close(store->env);
+        store->env = NULL;
+    }
+}

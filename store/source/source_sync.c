@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/source/source_sync.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/log.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "store/batch.h"
+#include "store/bell.h"
+#include "store/desired/change.h"
+#include "store/source/source_stamp.h"
+#include "store/source/source_sync_internal.h"
+#include "store/source/sources.h"
+#include "store/source/vmfile_load.h"
+
+/* ---- writing what was found ---- */
+
+static void ring_status(struct store *store)
+{
+    struct error err = {.code = ERR_NONE};
+    if (bell_ring(store_places(store), BELL_STATUS, &err) < 0) {
+        log_debug("store", "%s", err.message);
+    }
+}
+
+static void note_record(struct sync *sync, const struct source_record *record)
+{
+    cleanup_json json_t *json = source_record_to_json(record);
+    cleanup_free char *text = json_canonical(json);
+    digest_text(text, sync->out->record_digest);
+    sync->out->state = record->state;
+}
+
+int sync_write(struct sync *sync, const struct source_record *after, struct error *err)
+{
+    if (after && source_record_equal(sync->before, after)) {
+        return 0;
+    }
+    struct store_batch *batch = store_batch_new();
+    sources_change(batch, sync->before, after);
+    int rc = store_commit(sync->store, batch, err);
+    store_batch_free(batch);
+    if (rc == 0) {
+        ring_status(sync->store);
+    }
+    if (rc == 0 && after) {
+        note_record(sync, after);
+    }
+    return rc;
+}
+
+static void set_state(struct source_record *record, enum source_state state,
+    const struct kdl_pos *pos, const char *message, const char *digest)
+{
+    record->state = state;
+    record->line = pos ? pos->line : 0;
+    record->column = pos ? pos->column : 0;
+    free(record->message);
+    record->message = mem_strdup(message);
+    memset(record->failed_digest, 0, DIGEST_SIZE);
+    memcpy(record->failed_digest, digest, strlen(digest));
+}
+
+static int write_failure(struct sync *sync, enum source_state state, const struct kdl_pos *pos,
+    const char *message, const char *digest, struct error *err)
+{
+    struct source_record *after = source_record_copy(sync->before);
+    set_state(after, state, pos, message, digest);
+    int rc = sync_write(sync, after, err);
+    source_record_free(after);
+    sync->out->finding = SOURCE_FOUND_SETTLED;
+    sync->out->is_failing = state != SOURCE_GONE;
+    return rc;
+}
+
+/* ---- the VMs of the file ---- */
+
+static void add_own_vms(struct texts *vms, const struct vm_list *list, const char *path)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct vm_desired *desired = list->records[i].desired;
+        if (desired && !desired->is_deleting && text_eq(desired->source, path)) {
+            texts_add(vms, list->records[i].name);
+        }
+    }
+}
+
+static int find_own_vms(struct sync *sync, struct texts *ret, struct error *err)
+{
+    cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
+    int rc = store_list(sync->store, &list, err);
+    if (rc == 0) {
+        add_own_vms(ret, &list, sync->ask->path);
+    }
+    return rc;
+}
+
+static bool is_in_file(const struct vmfile *file, const char *name)
+{
+    for (size_t i = 0; i < file->n_vms; i++) {
+        if (text_eq(file->vms[i]->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A file that was renamed within a watched directory: its VMs go along. Otherwise the first owner
+ * keeps a name. */
+static int takes_over(struct sync *sync, const char *name, bool *ret, struct error *err)
+{
+    cleanup_with(vm_record_clear) struct vm_record vm = {.name = NULL};
+    struct source_record *owner = NULL;
+    int rc = sync->before->directory ? store_get(sync->store, name, &vm, err) : 0;
+    if (rc == 0 && vm.desired && vm.desired->source) {
+        rc = sources_get(sync->store, vm.desired->source, &owner, err);
+    }
+    *ret = rc == 0 && owner && owner->state == SOURCE_GONE &&
+        text_eq(owner->directory, sync->before->directory);
+    source_record_free(owner);
+    return rc;
+}
+
+/* ---- a valid file ---- */
+
+/* What a valid file makes of the store: the wishes and the record after them. */
+struct plan {
+    struct source_record *after;
+    struct wish *wishes;
+    size_t count;
+    bool wants_pruning; /* not in the wishes: it may not be done yet */
+};
+
+static void plan_clear(struct plan *plan)
+{
+    source_record_free(plan->after);
+    free(plan->wishes);
+}
+
+static void add_wish(struct plan *plan, const struct wish *wish)
+{
+    mem_grow(plan->wishes, plan->count);
+    plan->wishes[plan->count++] = *wish;
+}
+
+static int plan_vms(
+    struct sync *sync, const struct vmfile_load *load, struct plan *plan, struct error *err)
+{
+    for (size_t i = 0; i < load->file->n_vms; i++) {
+        struct wish wish = {
+            .name = load->file->vms[i]->name,
+            .spec = load->file->vms[i],
+            .source = sync->ask->path,
+            .starts_new = sync->before->starts_new,
+        };
+        int rc = takes_over(sync, wish.name, &wish.takes_over, err);
+        if (rc < 0) {
+            return rc;
+        }
+        add_wish(plan, &wish);
+    }
+    return 0;
+}
+
+/* Only once, for each content of the file: a user who starts such a VM again has the last word. And
+ * only what was applied before: a file that is being written in parts shows itself by then. */
+static void plan_pruning(struct sync *sync, struct plan *plan, const char *digest, bool is_new)
+{
+    struct source_record *after = plan->after;
+    enum source_prune prune = after->prune;
+    if (prune == SOURCE_PRUNE_NOTHING || after->removed.count == 0 ||
+        text_eq(after->pruned_digest, digest)) {
+        return;
+    }
+    if (is_new || !sync->ask->may_prune) {
+        plan->wants_pruning = true;
+        return;
+    }
+    for (size_t i = 0; i < after->removed.count; i++) {
+        const struct wish wish = {
+            .name = texts_find(&sync->out->vms, after->removed.items[i]), /* outlives the plan */
+            .source = sync->ask->path,
+            .deletes = prune == SOURCE_PRUNE_DESTROY,
+            .sets_power = prune == SOURCE_PRUNE_STOP,
+            .power = POWER_STOPPED,
+        };
+        add_wish(plan, &wish);
+    }
+    memcpy(after->pruned_digest, digest, DIGEST_SIZE);
+    if (prune == SOURCE_PRUNE_DESTROY) {
+        texts_clear(&after->removed);
+    }
+}
+
+static int make_plan(struct sync *sync, const struct vmfile_load *load, const char *digest,
+    struct plan *plan, struct error *err)
+{
+    bool is_new = !text_eq(digest, sync->before->applied_digest);
+    plan->after = source_record_copy(sync->before);
+    set_state(plan->after, SOURCE_SYNCED, NULL, NULL, "");
+    texts_clear(&plan->after->removed);
+    for (size_t i = 0; i < sync->out->vms.count; i++) {
+        if (!is_in_file(load->file, sync->out->vms.items[i])) {
+            texts_add(&plan->after->removed, sync->out->vms.items[i]);
+        }
+    }
+    if (is_new) {
+        memcpy(plan->after->applied_sha, load->sha256, DIGEST_SIZE);
+        memcpy(plan->after->applied_digest, digest, DIGEST_SIZE);
+        plan->after->applied_ms = clock_wall_ms(clock_system());
+    }
+    int rc = is_new ? plan_vms(sync, load, plan, err) : 0;
+    if (rc == 0) {
+        plan_pruning(sync, plan, digest, is_new);
+    }
+    return rc;
+}
+
+struct record_change {
+    struct sync *sync;
+    const struct source_record *after;
+};
+
+/* The wishes were made for the record as it was: with another one they are made anew. */
+static int add_record_change(void *context, struct store_batch *batch, struct error *err)
+{
+    const struct record_change *change = context;
+    struct source_record *now = NULL;
+    int rc = sources_get(change->sync->store, change->sync->ask->path, &now, err);
+    bool is_same = rc == 0 && now && source_record_equal(now, change->sync->before);
+    source_record_free(now);
+    if (rc == 0 && !is_same) {
+        return error_set(err, ERR_CANCELLED, "the record was changed meanwhile");
+    }
+    if (rc == 0) {
+        sources_change(batch, change->sync->before, change->after);
+    }
+    return rc;
+}
+
+static int carry_out(struct sync *sync, const struct plan *plan, struct error *err)
+{
+    if (plan->count == 0) {
+        return sync_write(sync, plan->after, err);
+    }
+    struct record_change change = {sync, plan->after};
+    const struct wish_extra extra = {add_record_change, &change};
+    cleanup_free struct wish_outcome *outcomes = mem_calloc(plan->count, sizeof(*outcomes));
+    int rc =
+        wish_apply_with(sync->store, plan->wishes, plan->count, &extra, outcomes, err);
+    for (size_t i = 0; rc == 0 && i < plan->count; i++) {
+        texts_add(&sync->out->vms, plan->wishes[i].name);
+        wish_outcome_clear(&outcomes[i]);
+    }
+    if (rc == 0) {
+        note_record(sync, plan->after);
+        ring_status(sync->store);
+    }
+    return rc;
+}
+
+/* What the store says to the wishes of a valid file. */
+static int judge_refusal(struct sync *sync, const char *digest, struct error *err)
+{
+    switch (err->code) {
+    case ERR_CANCELLED:    /* the record changed, */
+    case ERR_VM_NOT_FOUND: /* or a VM to prune went by itself: look again */
+        err->code = ERR_STORE_STALE;
+        return -ERR_STORE_STALE;
+    case ERR_VM_CONFLICT:
+    case ERR_VM_DELETING:
+    case ERR_DISK_SHRINK: {
+        struct error refusal = *err;
+        error_clear(err);
+        return write_failure(sync,
+            refusal.code == ERR_VM_CONFLICT ? SOURCE_CONFLICT : SOURCE_REFUSED, NULL,
+            refusal.message, digest, err);
+    }
+    default:
+        return -(int)err->code;
+    }
+}
+
+static int apply(struct sync *sync, const struct vmfile_load *load, const char *digest,
+    struct error *err)
+{
+    cleanup_with(plan_clear) struct plan plan = {.after = NULL};
+    int rc = make_plan(sync, load, digest, &plan, err);
+    if (rc == 0) {
+        rc = carry_out(sync, &plan, err);
+    }
+    if (rc < 0) {
+        return judge_refusal(sync, digest, err);
+    }
+    sync->out->finding = plan.wants_pruning ? SOURCE_FOUND_TO_PRUNE : SOURCE_FOUND_SETTLED;
+    return 0;
+}
+
+/* ---- a file that is not there, or not right ---- */
+
+static int be_gone(struct sync *sync, struct error *err)
+{
+    if (!sync->ask->tells_gone) {
+        sync->out->finding = SOURCE_FOUND_GONE;
+        return 0;
+    }
+    if (sync->before->directory && sync->out->vms.count == 0) {
+        sync->out->finding = SOURCE_FOUND_UNWATCHED;
+        return sync_write(sync, NULL, err);
+    }
+    return write_failure(sync, SOURCE_GONE, NULL, "there is no such file any more", "", err);
+}
+
+static int be_broken(struct sync *sync, const struct kdl_pos *pos, const char *message,
+    const char *digest, struct error *err)
+{
+    if (!sync->ask->tells_broken) {
+        sync->out->finding = SOURCE_FOUND_BROKEN;
+        return 0;
+    }
+    return write_failure(sync, SOURCE_PARSE_FAILED, pos, message, digest, err);
+}
+
+static int be_invalid(struct sync *sync, const struct vmfile_load *load, struct error *err)
+{
+    const struct vmfile_diagnostic *first = &load->file->diagnostics[0];
+    cleanup_buf struct buf message = BUF_INIT(0);
+    buf_add_str(&message, first->message);
+    if (first->hint) {
+        buf_printf(&message, " (%s)", first->hint);
+    }
+    if (load->file->n_diagnostics > 1) {
+        buf_printf(&message, "; and %zu more: vmctl validate", load->file->n_diagnostics - 1);
+    }
+    return be_broken(sync, &first->pos, buf_str(&message), load->sha256, err);
+}
+
+/* ---- one file ---- */
+
+static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct error *err)
+{
+    struct error cause = {.code = ERR_NONE};
+    char digest[DIGEST_SIZE];
+    struct stat st;
+    int missing = stat(sync->ask->path, &st) < 0 ? errno : 0;
+    if (missing == ENOENT || missing == ENOTDIR) {
+        return be_gone(sync, err);
+    }
+    if (!missing && !S_ISREG(st.st_mode)) { /* opening a FIFO would wait for a writer */
+        return be_broken(sync, NULL, "it is not a file", "", err);
+    }
+    if (vmfile_load(sync->ask->path, sync->ask->path, load, &cause) < 0) {
+        return be_broken(sync, NULL, cause.message, "", err);
+    }
+    for (size_t i = 0; i < load->named.count; i++) {
+        texts_add(&sync->out->named, load->named.items[i]);
+    }
+    if (load->file->n_diagnostics > 0) {
+        return be_invalid(sync, load, err);
+    }
+    if (vmfile_load_named(load, digest, &cause) < 0) {
+        return be_broken(sync, NULL, cause.message, load->sha256, err);
+    }
+    return apply(sync, load, digest, err);
+}
+
+static int sync_file(struct sync *sync, struct error *err)
+{
+    cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
+    char stamp[DIGEST_SIZE];
+    source_stamp(sync->ask->path, sync->ask->named, stamp);
+    if (stamp[0] && text_eq(stamp, sync->ask->stamp)) {
+        sync->out->finding = SOURCE_FOUND_SAME;
+        return 0;
+    }
+    int rc = find_own_vms(sync, &sync->out->vms, err);
+    if (rc == 0) {
+        rc = read_and_apply(sync, &load, err);
+    }
+    bool is_same_list = texts_equal(&sync->out->named, sync->ask->named);
+    bool is_done =
+        sync->out->finding == SOURCE_FOUND_SETTLED && sync->out->state == SOURCE_SYNCED;
+    if (rc == 0 && is_done && is_same_list) { /* all else may also be cured from outside */
+        memcpy(sync->out->stamp, stamp, DIGEST_SIZE);
+    }
+    return rc;
+}
+
+static int try_once(
+    struct store *store, const struct source_sync_ask *ask, struct source_sync *out, struct error *err)
+{
+    struct source_record *before = NULL;
+    int rc = sources_get(store, ask->path, &before, err);
+    if (rc == 0 && !before) {
+        out->finding = SOURCE_FOUND_UNWATCHED;
+    } else if (rc == 0) {
+        struct sync sync = {.store = store, .ask = ask, .out = out, .before = before};
+        note_record(&sync, before);
+        rc = before->is_directory ? sync_directory(&sync, err) : sync_file(&sync, err);
+    }
+    source_record_free(before);
+    return rc;
+}
+
+int source_sync(struct store *store, const struct source_sync_ask *ask, struct source_sync *ret,
+    struct error *err)
+{
+    enum { TRIES = 100 }; /* every lost try means that somebody else wrote the record */
+    for (int i = 0;; i++) {
+        struct source_sync out = {.finding = SOURCE_FOUND_SETTLED};
+        int rc = try_once(store, ask, &out, err);
+        if (rc == 0) {
+            *ret = out;
+            return 0;
+        }
+        source_sync_clear(&out);
+        if (rc != -ERR_STORE_STALE || i == TRIES) {
+            return rc;
+        }
+        error_clear(err);
+    }
+}
+
+void source_sync_clear(struct source_sync *sync)
+{
+    texts_clear(&sync->named);
+    texts_clear(&sync->vms);
+    *sync = (struct source_sync){.finding = SOURCE_FOUND_SETTLED};
+}

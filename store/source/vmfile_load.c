@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/source/vmfile_load.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "store/desired/change.h"
+
+char *vmfile_load_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+}
+
+static bool is_readable_file(void *context, const char *path)
+{
+    struct vmfile_load *load = context;
+    struct stat st;
+    texts_add(&load->named, path);
+    return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && access(path, R_OK) == 0;
+}
+
+int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
+{
+    if (sys_errno == ENOENT || sys_errno == ENOTDIR) {
+        (void)error_set(err, ERR_VMFILE_NOT_FOUND, "there is no VMFile '%s'", shown);
+        err->sys_errno = sys_errno;
+        return -ERR_VMFILE_NOT_FOUND;
+    }
+    (void)error_set_errno(err, ERR_IO, sys_errno, "cannot read the VMFile '%s'", shown);
+    return sys_errno == EACCES
+               ? error_help(err, "see who may read it, and enter its directories: namei -l %s", shown)
+               : -(int)err->code;
+}
+
+static int check_kind(const char *path, const char *shown, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) {
+        return vmfile_load_refuse(shown, errno, err);
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is a directory, not a VMFile", shown);
+    }
+    return 0;
+}
+
+static int read_text(const char *path, const char *shown, struct buf *text, struct error *err)
+{
+    struct error cause = {.code = ERR_NONE};
+    int rc = check_kind(path, shown, err);
+    if (rc < 0 || fs_read_file(path, text, &cause) == 0) {
+        return rc;
+    }
+    if (!text->is_full) {
+        return vmfile_load_refuse(shown, cause.sys_errno, err);
+    }
+    *err = cause;
+    err->code = ERR_VMFILE_INVALID;
+    return -ERR_VMFILE_INVALID;
+}
+
+static struct vmfile_env env_of(const struct vmfile_load *load, const char *shown)
+{
+    return (struct vmfile_env){
+        .path = shown,
+        .base_dir = load->base_dir,
+        .home = places_home(),
+        .file_is_readable = is_readable_file,
+    };
+}
+
+int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, struct error *err)
+{
+    struct vmfile_load load = {.text = BUF_INIT(VMFILE_LOAD_MAX)};
+    int rc = read_text(path, shown, &load.text, err);
+    if (rc < 0) {
+        buf_clear(&load.text);
+        return rc;
+    }
+    load.path = mem_strdup(path);
+    load.base_dir = vmfile_load_directory(path);
+    digest_bytes(buf_str(&load.text), load.text.len, load.sha256);
+    struct vmfile_env env = env_of(&load, shown);
+    env.context = &load;
+    load.file = vmfile_parse(buf_str(&load.text), load.text.len, &env);
+    *ret = load;
+    return 0;
+}
+
+void vmfile_load_clear(struct vmfile_load *load)
+{
+    vmfile_free(load->file);
+    texts_clear(&load->named);
+    buf_clear(&load->text);
+    free(load->base_dir);
+    free(load->path);
+    *load = (struct vmfile_load){.path = NULL};
+}
+
+void vmfile_load_render(
+    struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color)
+{
+    const struct vmfile_env env = env_of(load, shown);
+    vmfile_render_diagnostics(
+        out, load->file, buf_str(&load->text), load->text.len, &env, use_color);
+}
+
+int vmfile_load_named(struct vmfile_load *load, char *ret_digest, struct error *err)
+{
+    cleanup_buf struct buf all = BUF_INIT(0);
+    buf_add_str(&all, load->sha256);
+    for (size_t i = 0; i < load->file->n_vms; i++) {
+        char digest[DIGEST_SIZE];
+        int rc = wish_read_files(load->file->vms[i], err);
+        if (rc < 0) {
+            return rc;
+        }
+        vm_spec_digest(load->file->vms[i], digest);
+        buf_add_str(&all, digest);
+    }
+    digest_text(buf_str(&all), ret_digest);
+    return 0;
+}

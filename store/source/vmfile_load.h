@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Reading a VMFile from disk, as every command and the VMFile watcher do it. Blocks for as long as
+ * the disk takes: in vmctld only on a pool thread.
+ */
+#pragma once
+
+#include "specs/base/buf.h"
+#include "specs/base/digest.h"
+#include "specs/base/strings.h"
+#include "specs/vmfile/vmfile.h"
+
+struct error;
+
+enum { VMFILE_LOAD_MAX = 1 << 20 }; /* bytes; a larger file is no VMFile */
+
+struct vmfile_load {
+    char *path;          /* absolute */
+    char *base_dir;      /* its directory */
+    struct buf text;     /* as read */
+    char sha256[DIGEST_SIZE]; /* of the text */
+    struct vmfile *file; /* look at n_diagnostics first */
+    struct texts named;  /* absolute paths of all files it names, readable or not */
+};
+
+/*
+ * Reads and parses the file at `path` (absolute); `shown` is how messages call it. 0 also when it
+ * is invalid: then ret->file has diagnostics. -ERR_VMFILE_NOT_FOUND when there is no such file,
+ * -ERR_IO when it cannot be read, -ERR_VMFILE_INVALID when it is too large.
+ * vmfile_load_clear() it.
+ */
+int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, struct error *err);
+void vmfile_load_clear(struct vmfile_load *load); /* zeroed is fine */
+
+/* Why a VMFile cannot be opened, by errno: -ERR_VMFILE_NOT_FOUND for one that is not there, so that
+ * looking elsewhere makes sense; else -ERR_IO. */
+int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);
+
+/* Appends the diagnostics as vmfile_render_diagnostics() has them. */
+void vmfile_load_render(
+    struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color);
+
+/* Reads the files the valid VMFile's VMs name (wish_read_files) into their specs; then `ret_digest`
+ * (DIGEST_SIZE) is that of all that was read: equal digests, equal wishes. */
+int vmfile_load_named(struct vmfile_load *load, char *ret_digest, struct error *err);
+
+/* The directory of an absolute path. free() it. */
+char *vmfile_load_directory(const char *path);

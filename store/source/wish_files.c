@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "store/desired/change.h"
+
+enum { CONTENT_MAX = 16 << 20 };
+
+static int read_file(struct spec_file *file, const struct vm_spec *spec, struct error *err)
+{
+    struct stat st;
+    if (!file->path) {
+        return 0;
+    }
+    if (stat(file->path, &st) < 0) {
+        return error_set_errno(
+            err, ERR_IO, errno, "vm '%s': cannot read '%s'", spec->name, file->path);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(err, ERR_IO, "vm '%s': '%s' is not a file", spec->name, file->path);
+    }
+    if (st.st_size > CONTENT_MAX) {
+        cleanup_free char *identity = mem_printf("%lld %lld.%09ld", (long long)st.st_size,
+            (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        digest_text(identity, file->digest);
+        return 0;
+    }
+    int rc = digest_file(file->path, NULL, file->digest, err);
+    return rc < 0 ? error_wrap(err, "vm '%s'", spec->name) : 0;
+}
+
+int wish_read_files(struct vm_spec *spec, struct error *err)
+{
+    int rc = read_file(&spec->cloud_init.ssh_key, spec, err);
+    if (rc == 0) {
+        rc = read_file(&spec->cloud_init.user_data, spec, err);
+    }
+    for (size_t i = 0; rc == 0 && i < spec->n_steps; i++) {
+        rc = read_file(&spec->steps[i].file, spec, err);
+    }
+    return rc;
+}

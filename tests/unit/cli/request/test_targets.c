@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/request/targets.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cli/options.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+struct scene {
+    struct targets known, chosen;
+    struct which_values which;
+    struct arg_texts words;
+    struct error err;
+};
+
+static void scene_clear(struct scene *scene)
+{
+    targets_clear(&scene->known);
+    targets_clear(&scene->chosen);
+    arg_texts_clear(&scene->which.names);
+    arg_texts_clear(&scene->words);
+}
+#define cleanup_scene __attribute__((cleanup(scene_clear)))
+
+static struct scene scene_new(void)
+{
+    struct scene scene = {.known.count = 0};
+    targets_add(&scene.known, "db");
+    targets_add(&scene.known, "web");
+    return scene;
+}
+
+static int choose(struct scene *scene, const char *where)
+{
+    return targets_choose(
+        &scene->known, &scene->which, &scene->words, where, &scene->chosen, &scene->err);
+}
+
+static void no_name_means_all_that_are_known(void **state)
+{
+    (void)state;
+    cleanup_scene struct scene scene = scene_new();
+    assert_int_equal(choose(&scene, NULL), 0);
+    assert_int_equal(scene.chosen.count, 2);
+    assert_string_equal(scene.chosen.names[0], "db");
+}
+
+static void words_and_name_options_mean_the_same_and_count_once(void **state)
+{
+    (void)state;
+    cleanup_scene struct scene scene = scene_new();
+    arg_texts_add(&scene.words, "web");
+    arg_texts_add(&scene.which.names, "web");
+    arg_texts_add(&scene.which.names, "db");
+    assert_int_equal(choose(&scene, NULL), 0);
+    assert_int_equal(scene.chosen.count, 2);
+    assert_string_equal(scene.chosen.names[0], "web");
+    assert_string_equal(scene.chosen.names[1], "db");
+}
+
+static void an_unknown_name_is_an_error_with_the_nearest(void **state)
+{
+    (void)state;
+    cleanup_scene struct scene scene = scene_new();
+    arg_texts_add(&scene.words, "wep");
+    assert_int_equal(choose(&scene, "'/p/VMFile.kdl'"), -ERR_VM_NOT_FOUND);
+    assert_string_equal(scene.err.message, "there is no vm 'wep' in '/p/VMFile.kdl'");
+    assert_string_equal(scene.err.help, "did you mean 'web'?");
+    assert_int_equal(scene.chosen.count, 0);
+}
+
+static void an_unknown_name_unlike_any_other_keeps_the_usual_help(void **state)
+{
+    (void)state;
+    cleanup_scene struct scene scene = scene_new();
+    arg_texts_add(&scene.which.names, "mailserver");
+    assert_int_equal(choose(&scene, NULL), -ERR_VM_NOT_FOUND);
+    assert_string_equal(scene.err.message, "there is no vm 'mailserver'");
+    assert_string_equal(scene.err.help, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_name_means_all_that_are_known),
+        cmocka_unit_test(words_and_name_options_mean_the_same_and_count_once),
+        cmocka_unit_test(an_unknown_name_is_an_error_with_the_nearest),
+        cmocka_unit_test(an_unknown_name_unlike_any_other_keeps_the_usual_help),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

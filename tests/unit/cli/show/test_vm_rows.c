@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/show/vm_rows.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cli/show/table.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+
+static char vnc[] = "127.0.0.1:5900";
+
+static const struct vm_row running = {
+    .name = "web",
+    .has_desired = true,
+    .desired = {.vcpus = 2, .memory_mib = 512, .generation = 1, .created_ms = 60000},
+    .status = {.pid = 7, .ssh_port = 10022, .display = REASON_READY, .observed_generation = 1,
+        .restart_count = 3},
+    .vnc = vnc,
+};
+
+static void assert_row(const struct vm_row *row, bool is_wide, const char *expected)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vm_rows_begin(&table, is_wide);
+    vm_rows_add(&table, row, is_wide, 90000);
+    table_print(&table, &out);
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static void a_running_vm_has_a_process_and_a_port(void **state)
+{
+    (void)state;
+    assert_row(&running, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE\n"
+        "web    qemu      2       512   user      7     10022   Ready\n");
+}
+
+static void wide_rows_tell_age_restarts_and_vnc(void **state)
+{
+    (void)state;
+    assert_row(&running, true,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE   AGE   RESTARTS   VNC\n"
+        "web    qemu      2       512   user      7     10022   Ready   30s   3          "
+        "127.0.0.1:5900\n");
+}
+
+static void without_a_process_there_are_dashes(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status = (struct status_summary){.ssh_port = 10022, .display = REASON_STOPPED,
+        .observed_generation = 1};
+    row.desired.power = POWER_STOPPED;
+    row.vnc = NULL;
+    assert_row(&row, true,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE     AGE   RESTARTS   VNC\n"
+        "web    qemu      2       512   user      -     -     Stopped   30s   0          -\n");
+}
+
+static void what_its_vmfile_has_to_do_with_it_stands_beside_the_state(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status.source = REASON_SOURCE_INVALID;
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE\n"
+        "web    qemu      2       512   user      7     10022   Ready,SourceInvalid\n");
+}
+
+static void what_cannot_be_known_is_a_question_mark(void **state)
+{
+    (void)state;
+    struct vm_row orphan = {.name = "web"}, damaged = running;
+    damaged.is_damaged = true;
+    assert_row(&orphan, true,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE      AGE   RESTARTS   VNC\n"
+        "web    ?         ?       ?     ?         -     -     Orphaned   ?     0          -\n");
+    assert_string_equal(vm_row_state(&damaged), "Damaged");
+}
+
+static void a_vm_that_is_gone_is_deleted(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.is_deleted = true;
+    assert_string_equal(vm_row_state(&row), "Deleted");
+}
+
+static void rows_that_come_later_stay_in_line(void **state)
+{
+    (void)state;
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct vm_row row = running;
+    row.status.pid = 0;
+    vm_rows_begin(&table, false);
+    vm_rows_make_room(&table);
+    vm_rows_add(&table, &row, false, 0);
+    table_print(&table, &out);
+    table_empty(&table);
+    row.status.pid = 4194304;
+    row.status.ssh_port = 65535;
+    vm_rows_add(&table, &row, false, 0);
+    table_print(&table, &out);
+    assert_string_equal(buf_str(&out),
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID       SSH     STATE\n"
+        "web    qemu      2       512   user      -         -       Ready\n"
+        "web    qemu      2       512   user      4194304   65535   Ready\n");
+}
+
+static void a_crash_loop_tells_when_the_next_try_is(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status = (struct status_summary){.display = REASON_CRASH_LOOP_BACK_OFF,
+        .observed_generation = 1, .restart_count = 5, .not_before_ms = 90000 + 12000};
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE\n"
+        "web    qemu      2       512   user      -     -     CrashLoopBackOff (next try in 12s)\n");
+    row.status.not_before_ms = 90000; /* it is on its way */
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE\n"
+        "web    qemu      2       512   user      -     -     CrashLoopBackOff\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_running_vm_has_a_process_and_a_port),
+        cmocka_unit_test(wide_rows_tell_age_restarts_and_vnc),
+        cmocka_unit_test(without_a_process_there_are_dashes),
+        cmocka_unit_test(what_its_vmfile_has_to_do_with_it_stands_beside_the_state),
+        cmocka_unit_test(what_cannot_be_known_is_a_question_mark),
+        cmocka_unit_test(a_vm_that_is_gone_is_deleted),
+        cmocka_unit_test(rows_that_come_later_stay_in_line),
+        cmocka_unit_test(a_crash_loop_tells_when_the_next_try_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/wait/goal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "store/store.h"
+
+enum { GENERATION = 3 };
+#define SESSION "5e5510"
+
+/* A VM at generation 3 that the controller has looked at and that is meant to run. */
+static struct vm_record record_new(void)
+{
+    struct vm_record record = {.name = mem_strdup("web")};
+    record.desired = vm_desired_new(vm_spec_new("web"), 0);
+    record.desired->generation = GENERATION;
+    record.desired->power = POWER_RUNNING;
+    record.status = vm_status_new(record.desired->uid);
+    record.status->observed_generation = GENERATION;
+    strcpy(record.status->observer, SESSION);
+    return record;
+}
+#define cleanup_record __attribute__((cleanup(vm_record_clear)))
+
+static void set(struct vm_record *record, enum condition_type type, enum condition_state state,
+    enum reason reason)
+{
+    vm_status_set(record->status, type, state, reason, NULL, 0);
+}
+
+static void make_ready(struct vm_record *record)
+{
+    set(record, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
+    set(record, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_PROVISIONED);
+    set(record, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    set(record, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+}
+
+static enum goal_result check_as(const struct vm_record *record, struct goal goal,
+    const char *uid, uint64_t generation, struct error *err)
+{
+    struct goal_subject subject = {"web", uid, generation, SESSION};
+    *err = (struct error){.code = ERR_NONE};
+    return goal_check(&goal, &subject, record, err);
+}
+
+static enum goal_result check(
+    const struct vm_record *record, enum goal_kind kind, struct error *err)
+{
+    const char *uid = record->desired ? record->desired->uid : "gone";
+    return check_as(record, (struct goal){.kind = kind}, uid, GENERATION, err);
+}
+
+static void a_ready_vm_reaches_what_a_running_one_can(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_REACHED);
+    assert_int_equal(check(&record, GOAL_RUNNING, &err), GOAL_REACHED);
+    assert_int_equal(check(&record, GOAL_PROVISIONED, &err), GOAL_REACHED);
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
+    assert_int_equal(check(&record, GOAL_SUSPENDED, &err), GOAL_PENDING);
+    assert_int_equal(check(&record, GOAL_DELETED, &err), GOAL_PENDING);
+}
+
+static void a_status_from_before_the_wish_is_no_answer(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    struct goal goal = {.kind = GOAL_READY};
+    assert_int_equal(
+        check_as(&record, goal, record.desired->uid, GENERATION + 1, &err), GOAL_PENDING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_CRASH_LOOP_BACK_OFF);
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
+    assert_int_equal(
+        check_as(&record, goal, record.desired->uid, GENERATION + 1, &err), GOAL_PENDING);
+}
+
+static void a_condition_from_before_the_wish_is_no_answer(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    record.status->observed_generation = GENERATION - 1;
+    make_ready(&record);
+    record.status->observed_generation = GENERATION;
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
+}
+
+static void no_status_yet_is_pending(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    vm_status_free(TAKE_PTR(record.status));
+    for (int kind = 0; kind < GOAL_KIND_COUNT_; kind++) {
+        assert_int_equal(check(&record, (enum goal_kind)kind, &err), GOAL_PENDING);
+    }
+}
+
+static void the_status_of_the_names_former_owner_is_no_answer(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    strcpy(record.status->uid, "somebody else");
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
+}
+
+static void a_change_on_its_way_to_the_machine_is_waited_for(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+}
+
+static void a_pending_restart_is_not_ready(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    strcpy(record.desired->restart_token, "asked");
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
+    strcpy(record.status->handled_restart_token, "asked");
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_REACHED);
+}
+
+static void drift_fails_unless_it_is_allowed_or_being_mended(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_VM_FAILED);
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_REACHED);
+    strcpy(record.desired->restart_token, "asked");
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_PENDING);
+}
+
+static void steps_that_wait_for_the_users_word_are_drift(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_non_null(strstr(error_help_text(&err), "vmctl provision --name web"));
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_REACHED);
+}
+
+static void a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_VMFILE_INVALID);
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_REACHED);
+}
+
+static void a_stalled_vm_fails_with_the_code_of_its_trouble(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_IMAGE_NOT_FOUND);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_IMAGE_NOT_FOUND);
+    record.status->trouble = (struct vm_trouble){
+        .code = mem_strdup("vmctl::image::not_found"),
+        .message = mem_strdup("no image there"),
+        .help = mem_strdup("look again"),
+    };
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_IMAGE_NOT_FOUND);
+    assert_string_equal(err.message, "vm 'web': no image there");
+    assert_string_equal(err.help, "look again");
+}
+
+static void a_trouble_never_decides_another_exit_status(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_INTERNAL);
+    record.status->trouble.code = mem_strdup("vmctl::store::unusable");
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(error_exit_status(err.code), 1);
+}
+
+static void a_failed_step_is_no_obstacle_to_a_stop(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_STEP_FAILED);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    record.desired->power = POWER_STOPPED;
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_UNKILLABLE);
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_FAILED);
+}
+
+static void an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    const char *uid = record.desired->uid;
+    struct goal goal = {.kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true};
+    make_ready(&record);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_REACHED);
+    assert_false(goal_ignored_steps(&goal, &record));
+    record.status->provision.is_failed = true;
+    set(&record, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED);
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_STEP_FAILED);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_STEP_FAILED);
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_REACHED);
+    assert_true(goal_ignored_steps(&goal, &record));
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_SSH); /* it boots again */
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_PENDING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_FAILED);
+}
+
+static void stopped_means_that_no_instance_is_left(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    record.desired->power = POWER_STOPPED;
+    set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_GUEST_SHUTDOWN);
+    strcpy(record.status->instance.iid, "still here");
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
+    record.status->instance.iid[0] = '\0';
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_REACHED);
+    set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
+    assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
+}
+
+static void a_vm_that_is_not_meant_to_run_fails_at_once(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    record.desired->power = POWER_STOPPED;
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_VM_FAILED);
+    assert_int_equal(check(&record, GOAL_SUSPENDED, &err), GOAL_FAILED);
+    record.desired->power = POWER_SUSPENDED;
+    assert_int_equal(check(&record, GOAL_RUNNING, &err), GOAL_FAILED);
+    assert_int_equal(check(&record, GOAL_SUSPENDED, &err), GOAL_PENDING);
+}
+
+static void a_deletion_fails_every_other_goal(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    record.desired->is_deleting = true;
+    assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_VM_DELETING);
+    assert_int_equal(check(&record, GOAL_DELETED, &err), GOAL_PENDING);
+}
+
+static void a_vm_that_is_gone_or_replaced_is_told_apart(void **state)
+{
+    (void)state;
+    struct error err;
+    struct vm_record nothing = {.name = NULL};
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    assert_int_equal(check(&nothing, GOAL_DELETED, &err), GOAL_REACHED);
+    assert_int_equal(check(&nothing, GOAL_READY, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_VM_NOT_FOUND);
+    struct goal ready = {.kind = GOAL_READY}, deleted = {.kind = GOAL_DELETED};
+    assert_int_equal(check_as(&record, ready, "before", 1, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_VM_CONFLICT);
+    assert_int_equal(check_as(&record, deleted, "before", 1, &err), GOAL_REACHED);
+}
+
+static void a_condition_is_reached_in_the_state_asked_for(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    const char *uid = record.desired->uid;
+    struct goal goal = {
+        .kind = GOAL_CONDITION, .type = CONDITION_GUEST_REACHABLE, .state = CONDITION_TRUE};
+    set(&record, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_PENDING);
+    goal.state = CONDITION_FALSE;
+    assert_int_equal(check_as(&record, goal, uid, GENERATION, &err), GOAL_REACHED);
+    cleanup_free char *words = goal_describe(&goal);
+    assert_string_equal(words, "GuestReachable=False");
+}
+
+/* It may have died since, and nobody saw it. */
+static void what_an_ended_controller_wrote_is_no_answer(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    struct goal goal = {.kind = GOAL_READY};
+    struct goal_subject subject = {"web", record.desired->uid, GENERATION, "another"};
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+    subject.session = "";
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+    record.status->observer[0] = '\0';
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+}
+
+/* The wish that was there when the waiting began may be another's by now. */
+static void settled_follows_what_the_vm_is_meant_to_be(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    make_ready(&record);
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
+    record.desired->power = POWER_SUSPENDED;
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_PENDING);
+    set(&record, CONDITION_READY, CONDITION_FALSE, REASON_SUSPENDED);
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
+    record.desired->power = POWER_STOPPED;
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_PENDING);
+    set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED);
+    assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_ready_vm_reaches_what_a_running_one_can),
+        cmocka_unit_test(what_an_ended_controller_wrote_is_no_answer),
+        cmocka_unit_test(settled_follows_what_the_vm_is_meant_to_be),
+        cmocka_unit_test(a_status_from_before_the_wish_is_no_answer),
+        cmocka_unit_test(a_condition_from_before_the_wish_is_no_answer),
+        cmocka_unit_test(no_status_yet_is_pending),
+        cmocka_unit_test(the_status_of_the_names_former_owner_is_no_answer),
+        cmocka_unit_test(a_change_on_its_way_to_the_machine_is_waited_for),
+        cmocka_unit_test(a_pending_restart_is_not_ready),
+        cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_mended),
+        cmocka_unit_test(steps_that_wait_for_the_users_word_are_drift),
+        cmocka_unit_test(a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed),
+        cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_trouble),
+        cmocka_unit_test(a_trouble_never_decides_another_exit_status),
+        cmocka_unit_test(a_failed_step_is_no_obstacle_to_a_stop),
+        cmocka_unit_test(an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps),
+        cmocka_unit_test(stopped_means_that_no_instance_is_left),
+        cmocka_unit_test(a_vm_that_is_not_meant_to_run_fails_at_once),
+        cmocka_unit_test(a_deletion_fails_every_other_goal),
+        cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),
+        cmocka_unit_test(a_condition_is_reached_in_the_state_asked_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

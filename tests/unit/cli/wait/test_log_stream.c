@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/wait/log_stream.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+static char *path_in_new_dir(void)
+{
+    char dir[] = "/tmp/vmctl-log-stream.XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    return mem_printf("%s/log", dir);
+}
+
+static void drop(char **path)
+{
+    struct error ignored = {.code = ERR_NONE};
+    *strrchr(*path, '/') = '\0';
+    (void)fs_remove_tree(*path, &ignored);
+    free(*path);
+}
+#define cleanup_path __attribute__((cleanup(drop)))
+
+static void put(const char *path, const char *mode, const char *text)
+{
+    FILE *file = fopen(path, mode);
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void assert_read(struct log_stream *stream, const char *expected)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    while (log_stream_read(stream, &out)) {
+    }
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static void what_was_there_before_is_skipped_from_the_end(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    put(path, "w", "old\n");
+    log_stream_open(&stream, path, NULL, true);
+    assert_read(&stream, "");
+    put(path, "a", "new\n");
+    assert_read(&stream, "new\n");
+    assert_read(&stream, "");
+}
+
+static void a_file_that_comes_later_is_read_from_its_start(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    log_stream_open(&stream, path, NULL, true);
+    assert_read(&stream, "");
+    put(path, "w", "first\n");
+    assert_read(&stream, "first\n");
+}
+
+static void a_file_cut_off_or_replaced_is_read_anew(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_free char *other = mem_printf("%s.new", path);
+    cleanup_with(log_stream_close) struct log_stream stream;
+    put(path, "w", "one two three\n");
+    log_stream_open(&stream, path, NULL, true);
+    put(path, "w", "cut\n");
+    assert_read(&stream, "cut\n");
+    put(other, "w", "quite another, and longer\n");
+    assert_int_equal(rename(other, path), 0);
+    assert_read(&stream, "quite another, and longer\n");
+}
+
+static void every_line_gets_its_prefix_once(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_buf struct buf out = BUF_INIT(0);
+    cleanup_with(log_stream_close) struct log_stream stream;
+    log_stream_open(&stream, path, "web | ", false);
+    put(path, "w", "one\ntw");
+    assert_read(&stream, "web | one\nweb | tw");
+    put(path, "a", "o\nthree");
+    assert_read(&stream, "o\nweb | three");
+    log_stream_end(&stream, &out);
+    assert_string_equal(buf_str(&out), "\n");
+}
+
+static void a_tail_is_the_last_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {{"1\n2\n3\n", "2\n3\n"}, {"1\n2\n3", "2\n3"}, {"3\n", "3\n"}, {"", ""},
+        {"\n\n\n", "\n\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_path char *path = path_in_new_dir();
+        cleanup_with(log_stream_close) struct log_stream stream;
+        put(path, "w", cases[i].text);
+        log_stream_open(&stream, path, NULL, false);
+        log_stream_seek_tail(&stream, 2);
+        assert_read(&stream, cases[i].expected);
+    }
+}
+
+static void a_tail_longer_than_a_chunk_is_found(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    cleanup_free char *line = mem_calloc(1, 100001);
+    memset(line, 'x', 100000);
+    put(path, "w", "first\n");
+    put(path, "a", line);
+    put(path, "a", "\nlast\n");
+    log_stream_open(&stream, path, NULL, false);
+    log_stream_seek_tail(&stream, 2);
+    cleanup_buf struct buf out = BUF_INIT(0);
+    while (log_stream_read(&stream, &out)) {
+    }
+    assert_int_equal(out.len, 100000 + strlen("\nlast\n"));
+    assert_int_equal(buf_str(&out)[0], 'x');
+}
+
+static void what_is_no_file_is_not_read(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    log_stream_open(&stream, path, NULL, false);
+    assert_read(&stream, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_there_before_is_skipped_from_the_end),
+        cmocka_unit_test(a_file_that_comes_later_is_read_from_its_start),
+        cmocka_unit_test(a_file_cut_off_or_replaced_is_read_anew),
+        cmocka_unit_test(every_line_gets_its_prefix_once),
+        cmocka_unit_test(a_tail_is_the_last_lines),
+        cmocka_unit_test(a_tail_longer_than_a_chunk_is_found),
+        cmocka_unit_test(what_is_no_file_is_not_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "controller/loop/signals.h"
+
+#include <signal.h>
+
+#include "tests/unit/controller/test_support.h"
+
+struct fixture {
+    int numbers[4];
+    int n;
+    bool is_done;
+};
+
+static void on_signal(void *context, int number)
+{
+    struct fixture *f = context;
+    f->numbers[f->n++] = number;
+    f->is_done = f->n == 2;
+}
+
+static void watched_signals_become_events(void **state)
+{
+    (void)state;
+    static const int watched[] = {SIGUSR1, SIGUSR2};
+    struct fixture f = {0};
+    struct error err = {0};
+    struct signals *signals = NULL;
+    struct loop *loop = new_loop();
+    assert_int_equal(signals_watch(loop, watched, 2, on_signal, &f, &signals, &err), 0);
+    raise(SIGUSR1); /* would end the process if it were not blocked */
+    raise(SIGUSR2);
+    assert_int_equal(f.n, 0);
+    assert_true(run_until(loop, is_set, &f.is_done));
+    assert_int_equal(f.numbers[0] + f.numbers[1], SIGUSR1 + SIGUSR2);
+    signals_free(signals);
+    loop_free(loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(watched_signals_become_events),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * QEMU's command line, word by word, against the files in golden/: one word a line. After a wanted
+ * change run with VMCTL_UPDATE_GOLDEN=1 and review the difference.
+ */
+#include "reconcilers/backend/qemu/argv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "reconcilers/backend/iid.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/vm/vm_spec.h"
+
+/* Beside this source file, wherever the test runs. */
+static char *golden_path(const char *name)
+{
+    const char *slash = strrchr(__FILE__, '/');
+    cleanup_free char *dir = slash ? mem_strndup(__FILE__, (size_t)(slash - __FILE__)) : NULL;
+    return mem_printf("%s/golden/%s.args", dir ? dir : ".", name);
+}
+
+static void expect_golden(const char *name, const struct qemu_config *config)
+{
+    cleanup_buf struct buf words = BUF_INIT(0);
+    char **argv = qemu_argv(config);
+    for (char **word = argv; *word; word++) {
+        buf_printf(&words, "%s\n", *word);
+    }
+    qemu_argv_free(argv);
+    cleanup_free char *path = golden_path(name);
+    struct error err = {0};
+    if (getenv("VMCTL_UPDATE_GOLDEN")) {
+        assert_int_equal(fs_write_file(path, words.data, words.len, 0644, &err), 0);
+    }
+    cleanup_buf struct buf golden = BUF_INIT(0);
+    if (fs_read_file(path, &golden, &err) < 0) {
+        fail_msg("%s", err.message);
+    }
+    assert_string_equal(buf_str(&words), buf_str(&golden));
+}
+
+static int set_up(void **state)
+{
+    struct qemu_config *config = mem_new(struct qemu_config);
+    *config = (struct qemu_config){.spec = vm_spec_new("web"),
+        .binary = "/usr/bin/qemu-system-x86_64",
+        .uuid = "01234567-89ab-cdef-0123-456789abcdef",
+        .accel = "tcg",
+        .mac = "52:54:00:12:34:56",
+        .overlay = "/data/vms/web/overlay.qcow2",
+        .console_log = "/data/vms/web/console.log",
+        .pidfile = "/data/vms/web/pidfile"};
+    *state = config;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct qemu_config *config = *state;
+    vm_spec_free((struct vm_spec *)(uintptr_t)config->spec);
+    free(config);
+    return 0;
+}
+
+static struct vm_spec *spec_of(struct qemu_config *config)
+{
+    return (struct vm_spec *)(uintptr_t)config->spec;
+}
+
+static void the_defaults_are_one_cpu_user_network_and_no_seed(void **state)
+{
+    expect_golden("defaults", *state);
+}
+
+static void kvm_gives_the_guest_the_hosts_cpu(void **state)
+{
+    struct qemu_config *config = *state;
+    config->accel = "kvm";
+    expect_golden("kvm", config);
+}
+
+static void cpus_and_memory_are_the_specs(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->vcpus = 6;
+    spec_of(config)->memory_mib = 12288;
+    expect_golden("cpus-and-memory", config);
+}
+
+static void room_for_more_is_a_maximum_of_each(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->max_vcpus = 8;
+    spec_of(config)->max_memory_mib = 1024 + 3 * 128;
+    expect_golden("headroom", config);
+}
+
+static void a_maximum_that_is_reached_already_is_no_room(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->max_vcpus = 1;
+    spec_of(config)->max_memory_mib = 1024;
+    expect_golden("defaults", config);
+}
+
+static void a_seed_is_a_scsi_cdrom_by_default(void **state)
+{
+    struct qemu_config *config = *state;
+    config->seed = "/data/vms/web/seed.iso";
+    expect_golden("seed-scsi", config);
+}
+
+static void a_seed_may_be_a_virtio_disk(void **state)
+{
+    struct qemu_config *config = *state;
+    config->seed = "/data/vms/web/seed.iso";
+    spec_of(config)->cloud_init.bus = SEED_VIRTIO;
+    expect_golden("seed-virtio", config);
+}
+
+static void a_seed_may_be_an_ide_cdrom(void **state)
+{
+    struct qemu_config *config = *state;
+    config->seed = "/data/vms/web/seed.iso";
+    spec_of(config)->cloud_init.bus = SEED_IDE;
+    expect_golden("seed-ide", config);
+}
+
+static void a_tap_network_uses_the_inherited_descriptor(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->network.mode = NETWORK_TAP;
+    expect_golden("tap", config);
+}
+
+static void no_network_means_no_card(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->network.mode = NETWORK_NONE;
+    expect_golden("no-network", config);
+}
+
+static void without_a_mac_qemu_chooses_one(void **state)
+{
+    struct qemu_config *config = *state;
+    config->mac = NULL;
+    expect_golden("no-mac", config);
+}
+
+static void uefi_firmware_is_two_flash_devices(void **state)
+{
+    struct qemu_config *config = *state;
+    config->firmware_code = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+    config->firmware_vars = "/data/vms/web/uefi_vars.fd";
+    expect_golden("uefi", config);
+}
+
+static void commas_in_paths_are_doubled(void **state)
+{
+    struct qemu_config *config = *state;
+    config->overlay = "/a,b/c=d/overlay.qcow2";
+    config->seed = "/a,b/c=d/seed.iso";
+    config->console_log = "/a,b/c=d/console.log";
+    config->pidfile = "/a,b/c=d/pidfile";
+    expect_golden("commas", config);
+}
+
+static void an_instance_id_becomes_a_uuid(void **state)
+{
+    (void)state;
+    char uuid[IID_UUID_SIZE];
+    assert_true(iid_to_uuid("0123456789abcdef0123456789abcdef", uuid));
+    assert_string_equal(uuid, "01234567-89ab-cdef-0123-456789abcdef");
+}
+
+static void what_is_not_an_instance_id_is_refused(void **state)
+{
+    (void)state;
+    char uuid[IID_UUID_SIZE] = "untouched";
+    assert_false(iid_to_uuid("", uuid));
+    assert_false(iid_to_uuid("0123456789abcdef0123456789abcde", uuid));
+    assert_false(iid_to_uuid("0123456789abcdef0123456789abcdef0", uuid));
+    assert_false(iid_to_uuid("0123456789abcdef0123456789abcde,", uuid));
+    assert_string_equal(uuid, "untouched");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_defaults_are_one_cpu_user_network_and_no_seed),
+        TEST(kvm_gives_the_guest_the_hosts_cpu),
+        TEST(cpus_and_memory_are_the_specs),
+        TEST(room_for_more_is_a_maximum_of_each),
+        TEST(a_maximum_that_is_reached_already_is_no_room),
+        TEST(a_seed_is_a_scsi_cdrom_by_default),
+        TEST(a_seed_may_be_a_virtio_disk),
+        TEST(a_seed_may_be_an_ide_cdrom),
+        TEST(a_tap_network_uses_the_inherited_descriptor),
+        TEST(no_network_means_no_card),
+        TEST(without_a_mac_qemu_chooses_one),
+        TEST(uefi_firmware_is_two_flash_devices),
+        TEST(commas_in_paths_are_doubled),
+        cmocka_unit_test(an_instance_id_becomes_a_uuid),
+        cmocka_unit_test(what_is_not_an_instance_id_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Images over HTTP: the whole way from a URL to the cache, against nginx and a faulty server. */
+#include "reconcilers/image/image.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/fetch/url.h"
+#include "reconcilers/image/image_work.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "tests/support/http_server.h"
+#include "tests/support/media_host.h"
+
+enum { SIZE = 3 * 1024 * 1024, CUT = 1024 * 1024 };
+
+struct fixture {
+    struct media_host m;
+    struct image_cache *cache;
+    struct http_server *server;
+    struct http_behaviour behaviour;
+    struct image_result results[4];
+    uint8_t *bytes;
+    char sha256[DIGEST_SIZE];
+    char *url; /* on the faulty server */
+    char progress[64];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_new(struct fixture);
+    media_host_setup(&f->m);
+    f->cache = image_cache_new(&f->m.host);
+    f->bytes = media_host_bytes(SIZE, 7);
+    digest_bytes(f->bytes, SIZE, f->sha256);
+    f->server = http_server_start();
+    f->url = mem_printf("http://127.0.0.1:%u/disk.img?token=secret", http_server_port(f->server));
+    f->behaviour = (struct http_behaviour){.body = f->bytes, .size = SIZE, .etag = "\"v1\""};
+    http_server_behave(f->server, &f->behaviour);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    image_cache_free(f->cache);
+    http_server_stop(f->server);
+    for (size_t i = 0; i < ARRAY_LEN(f->results); i++) {
+        free(f->results[i].path);
+        json_decref(f->results[i].record);
+    }
+    free(f->bytes);
+    free(f->url);
+    media_host_teardown(&f->m);
+    free(f);
+    return 0;
+}
+
+static void on_progress(void *context, const char *text)
+{
+    struct fixture *f = context;
+    snprintf(f->progress, sizeof(f->progress), "%s", text);
+}
+
+static void ignore_progress(void *context, const char *text)
+{
+    (void)context;
+    (void)text;
+}
+
+static struct op *start(struct fixture *f, size_t i, char *url, char *sha256)
+{
+    struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
+    return image_fetch(
+        f->cache, &image, &f->results[i], ignore_progress, media_host_done, &f->m);
+}
+
+static enum error_code fetch(struct fixture *f, char *url, char *sha256)
+{
+    (void)start(f, 0, url, sha256);
+    return media_host_wait(&f->m, 1);
+}
+
+static void behave(struct fixture *f, struct http_behaviour behaviour)
+{
+    behaviour.body = behaviour.body ? behaviour.body : f->bytes;
+    behaviour.size = behaviour.size ? behaviour.size : SIZE;
+    http_server_behave(f->server, &behaviour);
+}
+
+static void assert_is_whole(struct fixture *f, const char *path, const char *sha256)
+{
+    cleanup_free char *expected = places_image(&f->m.places, sha256);
+    char found[DIGEST_SIZE];
+    struct error err = {0};
+    assert_string_equal(path, expected);
+    assert_int_equal(digest_file(path, NULL, found, &err), 0);
+    assert_string_equal(found, sha256);
+}
+
+/* ---- nginx ---- */
+
+static struct nginx *serve(struct fixture *f, const char *name, const void *bytes, size_t n)
+{
+    free(media_host_file(&f->m, name, bytes, n));
+    struct nginx *nginx = nginx_start(f->m.dir, f->m.dir);
+    if (!nginx) {
+        skip();
+    }
+    return nginx;
+}
+
+static void an_image_is_downloaded_once_and_recorded(void **state)
+{
+    struct fixture *f = *state;
+    struct nginx *nginx = serve(f, "disk.img", f->bytes, SIZE);
+    cleanup_free char *url = mem_printf("http://127.0.0.1:%u/disk.img", nginx_port(nginx));
+    struct spec_image image = {.kind = IMAGE_URL, .location = url};
+    assert_false(image_is_in_reach(&f->m.places, &image));
+    assert_int_equal(fetch(f, url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_string_equal(f->results[0].id, f->sha256);
+    assert_true(image_is_in_reach(&f->m.places, &image));
+    json_t *record = f->results[0].record;
+    assert_string_equal(json_text(record, "url"), url);
+    assert_string_equal(json_text(record, "path"), f->results[0].path);
+    assert_int_equal(json_text(record, "etag")[0], '"');
+    cleanup_free char *key = image_record_key(url);
+    json_object_set(f->m.records, key, record);
+    assert_int_equal(fetch(f, url, NULL), ERR_NONE);
+    assert_null(f->results[0].record); /* nothing new to record */
+    nginx_stop(nginx); /* ends its log */
+    cleanup_free char *log = fs_join(f->m.dir, "access.log");
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct error err = {0};
+    assert_int_equal(fs_read_file(log, &text, &err), 0);
+    assert_string_equal(buf_str(&text), "200 3145728 - /disk.img\n");
+}
+
+static void a_redirect_is_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct nginx *nginx = serve(f, "disk.img", f->bytes, SIZE);
+    cleanup_free char *url = mem_printf("http://127.0.0.1:%u/moved/disk.img", nginx_port(nginx));
+    enum error_code code = fetch(f, url, NULL);
+    nginx_stop(nginx);
+    assert_int_equal(code, ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+}
+
+static void a_zstd_image_is_unpacked_and_either_sha256_fits(void **state)
+{
+    struct fixture *f = *state;
+    struct nginx *nginx = serve(f, "disk.img", f->bytes, SIZE);
+    cleanup_free char *raw = media_host_path(&f->m, "disk.img");
+    cleanup_free char *packed = media_host_path(&f->m, "disk.img.zst");
+    cleanup_free char *url = mem_printf("http://127.0.0.1:%u/disk.img.zst?x=1", nginx_port(nginx));
+    const char *argv[] = {"zstd", "-q", raw, NULL};
+    char packed_sha[DIGEST_SIZE];
+    struct error err = {0};
+    assert_true(media_host_run(argv));
+    assert_int_equal(digest_file(packed, NULL, packed_sha, &err), 0);
+    enum error_code by_packed = fetch(f, url, packed_sha);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    enum error_code by_image = fetch(f, url, f->sha256);
+    nginx_stop(nginx);
+    assert_int_equal(by_packed, ERR_NONE);
+    assert_int_equal(by_image, ERR_NONE);
+    struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = packed_sha};
+    assert_true(image_is_in_reach(&f->m.places, &image));
+}
+
+static void what_is_not_there_is_not_found(void **state)
+{
+    struct fixture *f = *state;
+    struct nginx *nginx = serve(f, "disk.img", f->bytes, SIZE);
+    cleanup_free char *url = mem_printf("http://me:pw@127.0.0.1:%u/other.img", nginx_port(nginx));
+    enum error_code code = fetch(f, url, NULL);
+    nginx_stop(nginx);
+    assert_int_equal(code, ERR_IMAGE_NOT_FOUND);
+    assert_non_null(strstr(f->m.error.message, "404"));
+    assert_non_null(strstr(f->m.error.message, "/other.img"));
+    assert_null(strstr(f->m.error.message, "pw"));
+}
+
+static void nginx_sends_only_the_rest_after_a_cut(void **state)
+{
+    struct fixture *f = *state;
+    struct nginx *nginx = serve(f, "disk.img", f->bytes, SIZE);
+    cleanup_free char *url = mem_printf("http://127.0.0.1:%u/disk.img", nginx_port(nginx));
+    struct spec_image image = {.kind = IMAGE_URL, .location = url};
+    assert_int_equal(fetch(f, url, NULL), ERR_NONE);
+    const char *etag = json_text(f->results[0].record, "etag");
+    /* The state that a vmctld killed at half of it leaves. */
+    char key[DIGEST_SIZE];
+    image_work_key(&image, key);
+    cleanup_free char *directory = places_path(&f->m.places, "images/.part");
+    struct part part;
+    part_init(&part, directory, key, url, clock_boot_id(f->m.host.clock));
+    struct error err = {0};
+    int fd = -1;
+    assert_int_equal(part_begin(&part, etag, SIZE, &fd, &err), 0);
+    assert_int_equal(fs_write_all(fd, f->bytes, CUT, &err), 0);
+    close(fd);
+    part_clear(&part);
+    assert_int_equal(unlink(f->results[0].path), 0);
+    enum error_code code = fetch(f, url, NULL);
+    nginx_stop(nginx);
+    assert_int_equal(code, ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    cleanup_buf struct buf text = BUF_INIT(0);
+    cleanup_free char *log = fs_join(f->m.dir, "access.log");
+    assert_int_equal(fs_read_file(log, &text, &err), 0);
+    assert_string_equal(buf_str(&text),
+        "200 3145728 - /disk.img\n206 2097152 bytes=1048576- /disk.img\n");
+}
+
+/* ---- faults ---- */
+
+static void a_cut_download_goes_on_where_it_ended(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    assert_null(strstr(f->m.error.message, "secret"));
+    behave(f, (struct http_behaviour){.etag = "\"v1\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_int_equal(http_server_count(f->server), 2);
+    struct http_request second = http_server_request(f->server, 1);
+    assert_string_equal(second.range, "bytes=1048576-");
+    assert_string_equal(second.if_range, "\"v1\"");
+    assert_int_equal(second.sent, SIZE - CUT);
+}
+
+static void another_etag_starts_over(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free uint8_t *other = media_host_bytes(SIZE, 99);
+    char sha256[DIGEST_SIZE];
+    digest_bytes(other, SIZE, sha256);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    behave(f, (struct http_behaviour){.etag = "\"v2\"", .body = other});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, sha256);
+    assert_string_equal(json_text(f->results[0].record, "etag"), "\"v2\"");
+}
+
+static void a_server_that_cannot_send_parts_sends_all(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .ignores_range = true});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+}
+
+static void a_rest_that_does_not_fit_is_not_appended(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .is_lying = true});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_int_equal(http_server_count(f->server), 3);
+    struct http_request third = http_server_request(f->server, 2);
+    assert_string_equal(third.range, "");
+}
+
+static void a_shrunken_file_starts_over(void **state)
+{
+    struct fixture *f = *state;
+    char sha256[DIGEST_SIZE];
+    digest_bytes(f->bytes, CUT / 2, sha256);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .size = CUT / 2}); /* answers 416 */
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, sha256);
+}
+
+static void without_a_strong_etag_nothing_is_resumed(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "W/\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    behave(f, (struct http_behaviour){.etag = "W/\"v1\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    struct http_request second = http_server_request(f->server, 1);
+    assert_string_equal(second.range, "");
+    assert_is_whole(f, f->results[0].path, f->sha256);
+}
+
+static void a_download_without_a_length_works(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.has_no_length = true});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+}
+
+static void statuses_become_the_right_errors(void **state)
+{
+    static const struct {
+        int status;
+        enum error_code code;
+    } cases[] = {{404, ERR_IMAGE_NOT_FOUND}, {410, ERR_IMAGE_NOT_FOUND}, {403, ERR_IMAGE_DOWNLOAD},
+        {500, ERR_IMAGE_DOWNLOAD}, {503, ERR_IMAGE_DOWNLOAD}, {204, ERR_IMAGE_DOWNLOAD}};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        behave(f, (struct http_behaviour){.status = cases[i].status});
+        assert_int_equal(fetch(f, f->url, NULL), cases[i].code);
+    }
+}
+
+static void a_redirect_loop_ends(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.redirects_to_itself = true});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    assert_int_equal(http_server_count(f->server), 11);
+}
+
+static void a_redirect_to_a_file_of_the_host_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.location = "file:///etc/passwd"});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+}
+
+static void a_server_that_is_not_there_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char url[] = "http://127.0.0.1:1/disk.img";
+    assert_int_equal(fetch(f, url, NULL), ERR_IMAGE_DOWNLOAD);
+    assert_non_null(strstr(f->m.error.message, url));
+}
+
+static void a_wrong_sha256_is_refused_and_nothing_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    char wrong[DIGEST_SIZE];
+    digest_text("wrong", wrong);
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    assert_int_equal(fetch(f, f->url, wrong), ERR_IMAGE_CHECKSUM);
+    assert_non_null(strstr(f->m.error.message, wrong));
+    assert_non_null(strstr(f->m.error.message, f->sha256));
+    assert_null(strstr(f->m.error.message, "secret"));
+    assert_false(image_is_in_reach(&f->m.places, &image));
+    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    assert_int_equal(rmdir(part), 0); /* empty: a retry downloads anew */
+}
+
+static void a_new_sha256_downloads_the_same_url_again(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free uint8_t *other = media_host_bytes(SIZE, 99);
+    char sha256[DIGEST_SIZE];
+    digest_bytes(other, SIZE, sha256);
+    assert_int_equal(fetch(f, f->url, f->sha256), ERR_NONE);
+    behave(f, (struct http_behaviour){.body = other});
+    assert_int_equal(fetch(f, f->url, sha256), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, sha256);
+    assert_int_equal(fetch(f, f->url, f->sha256), ERR_NONE); /* still there */
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_int_equal(http_server_count(f->server), 2);
+}
+
+static void many_vms_of_one_url_share_one_download(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(f->results); i++) {
+        (void)start(f, i, f->url, NULL);
+    }
+    assert_int_equal(media_host_wait(&f->m, ARRAY_LEN(f->results)), ERR_NONE);
+    assert_int_equal(http_server_count(f->server), 1);
+    for (size_t i = 0; i < ARRAY_LEN(f->results); i++) {
+        assert_is_whole(f, f->results[i].path, f->sha256);
+    }
+}
+
+static bool has_sent_some(void *context)
+{
+    struct fixture *f = context;
+    return http_server_count(f->server) > 0 && http_server_request(f->server, 0).sent >= CUT;
+}
+
+static void cancelling_one_leaves_the_others_their_download(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.hold_after = CUT});
+    struct op *first = start(f, 0, f->url, NULL);
+    (void)start(f, 1, f->url, NULL);
+    assert_true(media_host_wait_for(&f->m, has_sent_some, f));
+    op_cancel(first);
+    http_server_release(f->server);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    assert_int_equal(http_server_count(f->server), 1);
+    assert_null(f->results[0].path);
+    assert_is_whole(f, f->results[1].path, f->sha256);
+}
+
+static bool part_has_some(void *context)
+{
+    struct fixture *f = context;
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    char key[DIGEST_SIZE];
+    image_work_key(&image, key);
+    cleanup_free char *name = mem_printf("images/.part/%s.part", key);
+    cleanup_free char *path = places_path(&f->m.places, name);
+    return fs_size(path) >= CUT;
+}
+
+static void a_cancelled_download_goes_on_later(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .hold_after = CUT});
+    struct op *op = start(f, 0, f->url, NULL);
+    assert_true(media_host_wait_for(&f->m, part_has_some, f));
+    op_cancel(op);
+    behave(f, (struct http_behaviour){.etag = "\"v1\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    struct http_request second = http_server_request(f->server, 1);
+    assert_string_equal(second.range, "bytes=1048576-");
+}
+
+static bool has_progress(void *context)
+{
+    struct fixture *f = context;
+    return strcmp(f->progress, "1 of 4 MB") == 0;
+}
+
+/* The fixture's bytes as an image that qemu-img made of them; *ret_n its size. free() it. */
+static void *foreign_bytes(struct fixture *f, const char *driver, size_t *ret_n)
+{
+    cleanup_free char *raw = media_host_file(&f->m, "raw.img", f->bytes, SIZE);
+    cleanup_free char *path = media_host_path(&f->m, "disk.foreign");
+    const char *argv[] = {
+        "qemu-img", "convert", "-q", "-f", "raw", "-O", driver, raw, path, NULL};
+    assert_true(media_host_run(argv));
+    cleanup_buf struct buf bytes = BUF_INIT(64 << 20);
+    struct error err = {0};
+    assert_int_equal(fs_read_file(path, &bytes, &err), 0);
+    *ret_n = bytes.len;
+    return mem_dup(bytes.data, bytes.len);
+}
+
+/* What cannot be converted is not kept, so that a repaired image on the server is found. */
+static void a_download_that_cannot_be_converted_is_got_anew(void **state)
+{
+    struct fixture *f = *state;
+    size_t n = 0;
+    cleanup_free uint8_t *good = foreign_bytes(f, "vhdx", &n);
+    cleanup_free uint8_t *bad = mem_dup(good, n);
+    memset(bad + 64 * 1024, 0, n - 64 * 1024);
+    behave(f, (struct http_behaviour){.body = bad, .size = n, .etag = "\"bad\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_CONVERSION);
+    assert_null(strstr(f->m.error.message, "secret"));
+    behave(f, (struct http_behaviour){.body = good, .size = n, .etag = "\"good\""});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_string_equal(json_text(f->results[0].record, "format"), "qcow2");
+    assert_string_equal(json_text(f->results[0].record, "etag"), "\"good\"");
+    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    assert_int_equal(rmdir(part), 0);
+}
+
+static void progress_is_told_in_megabytes(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.hold_after = CUT});
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    struct op *op =
+        image_fetch(f->cache, &image, &f->results[0], on_progress, media_host_done, f);
+    assert_true(media_host_wait_for(&f->m, has_progress, f));
+    op_cancel(op);
+}
+
+static void a_part_of_another_boot_is_not_trusted(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    char key[DIGEST_SIZE];
+    image_work_key(&image, key);
+    cleanup_free char *directory = places_path(&f->m.places, "images/.part");
+    struct part part;
+    part_init(&part, directory, key, f->url, clock_boot_id(f->m.host.clock));
+    part_load(&part);
+    assert_int_equal(part.have, CUT);
+    part_clear(&part);
+    part_init(&part, directory, key, f->url, "another-boot");
+    part_load(&part);
+    assert_int_equal(part.have, 0);
+    part_clear(&part);
+}
+
+/* Mounts the image directory on a disk of 2 MiB; a third of the image does not fit. */
+static char *mount_small_disk(struct fixture *f)
+{
+    char *images = places_path(&f->m.places, "images");
+    struct error err = {0};
+    assert_int_equal(fs_make_dirs(images, 0700, &err), 0);
+    if (mount("vmctl-test", images, "tmpfs", 0, "size=2m") < 0) {
+        free(images);
+        skip();
+    }
+    return images;
+}
+
+/* With more space now. */
+static enum error_code fetch_later(struct fixture *f, const char *images)
+{
+    (void)mount("vmctl-test", images, "tmpfs", MS_REMOUNT, "size=16m");
+    enum error_code code = fetch(f, f->url, NULL);
+    assert_int_equal(umount(images), 0);
+    return code;
+}
+
+static void a_disk_that_fills_up_is_told_and_the_part_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *images = mount_small_disk(f);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .has_no_length = true});
+    enum error_code code = fetch(f, f->url, NULL);
+    bool is_kept = part_has_some(f);
+    assert_int_equal(fetch_later(f, images), ERR_NONE);
+    assert_int_equal(code, ERR_NO_SPACE);
+    assert_true(is_kept);
+    assert_int_not_equal(http_server_request(f->server, 1).range[0], '\0');
+}
+
+static void an_image_that_does_not_fit_is_refused_before_the_disk_is_full(void **state)
+{
+    struct fixture *f = *state;
+    struct statvfs before, after;
+    cleanup_free char *images = mount_small_disk(f);
+    (void)statvfs(images, &before);
+    enum error_code code = fetch(f, f->url, NULL);
+    (void)statvfs(images, &after);
+    bool is_kept = part_has_some(f);
+    assert_int_equal(fetch_later(f, images), ERR_NONE);
+    assert_int_equal(code, ERR_NO_SPACE);
+    assert_false(is_kept);
+    assert_true(before.f_bfree - after.f_bfree < 8); /* blocks: a directory or two */
+}
+
+/* ---- URLs ---- */
+
+static void urls_are_shown_without_secrets(void **state)
+{
+    static const char *const cases[][2] = {
+        {"https://a.example/x.img", "https://a.example/x.img"},
+        {"https://me:pw@a.example/x@2.img", "https://a.example/x@2.img"},
+        {"https://me:p@w@a.example:8080/x", "https://a.example:8080/x"},
+        {"https://a.example/x?sig=abc#f", "https://a.example/x?…"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_free char *shown = url_for_people(cases[i][0]);
+        assert_string_equal(shown, cases[i][1]);
+    }
+}
+
+static void file_urls_become_paths(void **state)
+{
+    static const char *const cases[][2] = {
+        {"file:///a/b%20c", "/a/b c"},
+        {"FILE://localhost/a", "/a"},
+        {"file:/a", "/a"},
+        {"file://server/a", NULL},
+        {"file:///a%0", NULL},
+        {"file:///a%00b", NULL},
+        {"file:a", NULL},
+        {"http://x/a", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_free char *path = url_file_path(cases[i][0]);
+        assert_true(text_eq(path, cases[i][1]));
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(an_image_is_downloaded_once_and_recorded),
+        TEST(a_redirect_is_followed),
+        TEST(a_zstd_image_is_unpacked_and_either_sha256_fits),
+        TEST(what_is_not_there_is_not_found),
+        TEST(nginx_sends_only_the_rest_after_a_cut),
+        TEST(a_cut_download_goes_on_where_it_ended),
+        TEST(another_etag_starts_over),
+        TEST(a_server_that_cannot_send_parts_sends_all),
+        TEST(a_rest_that_does_not_fit_is_not_appended),
+        TEST(a_shrunken_file_starts_over),
+        TEST(without_a_strong_etag_nothing_is_resumed),
+        TEST(a_download_without_a_length_works),
+        TEST(statuses_become_the_right_errors),
+        TEST(a_redirect_loop_ends),
+        TEST(a_redirect_to_a_file_of_the_host_is_refused),
+        TEST(a_server_that_is_not_there_is_told),
+        TEST(a_wrong_sha256_is_refused_and_nothing_is_kept),
+        TEST(a_new_sha256_downloads_the_same_url_again),
+        TEST(many_vms_of_one_url_share_one_download),
+        TEST(cancelling_one_leaves_the_others_their_download),
+        TEST(a_cancelled_download_goes_on_later),
+        TEST(a_download_that_cannot_be_converted_is_got_anew),
+        TEST(progress_is_told_in_megabytes),
+        TEST(a_part_of_another_boot_is_not_trusted),
+        TEST(a_disk_that_fills_up_is_told_and_the_part_is_kept),
+        TEST(an_image_that_does_not_fit_is_refused_before_the_disk_is_full),
+        cmocka_unit_test(urls_are_shown_without_secrets),
+        cmocka_unit_test(file_urls_become_paths),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* guest_ssh(): probing and provisioning a "guest" that is a real sshd. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "reconcilers/backend/backend.h"
+#include "reconcilers/guest/guest.h"
+#include "reconcilers/guest/provision.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/digest.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "tests/support/ssh_fixture.h"
+
+struct guest_test {
+    struct ssh_fixture fixture; /* first */
+    struct places places;
+    struct reconciler_host host;
+    struct vm_spec *spec;
+    struct vm_status *status;
+    struct vm_env env;
+    struct guest *guest;
+    struct step_result result;
+};
+
+static int setup(void **state)
+{
+    struct guest_test *test = mem_new(struct guest_test);
+    struct ssh_fixture *fixture = &test->fixture;
+    struct error err = {.code = ERR_NONE};
+    ssh_fixture_init(fixture, (struct sshd_options){.dir = NULL});
+    assert_int_equal(setenv("HOME", fixture->dir, 1), 0); /* no keys of whoever runs the test */
+    test->places.data_dir = mem_printf("%s/data", fixture->dir);
+    cleanup_free char *vm_dir = places_vm(&test->places, "web", VM_DIR);
+    assert_int_equal(fs_make_dirs(vm_dir, 0700, &err), 0);
+    test->host = (struct reconciler_host){
+        .loop = fixture->loop, .places = &test->places, .clock = clock_system()};
+    test->spec = vm_spec_new("web");
+    free(test->spec->ssh.user);
+    test->spec->ssh.user = mem_strdup(fixture->sshd->user);
+    test->spec->ssh.private_key = mem_strdup(fixture->sshd->client_key);
+    char uid[TEXT_ID_SIZE];
+    digest_random_id(uid);
+    test->status = vm_status_new(uid);
+    test->status->ssh_host = mem_strdup("127.0.0.1");
+    test->status->ssh_port = fixture->sshd->port;
+    test->env = (struct vm_env){
+        .host = &test->host, .name = "web", .spec = test->spec, .status = test->status};
+    test->env.uid = test->status->uid;
+    test->guest = guest_ssh()->open(&test->host, "web");
+    *state = test;
+    return 0;
+}
+
+/* The "guest" is this host: what the runs of this VM left in /var/tmp. */
+static void forget_runs(const struct guest_test *test)
+{
+    cleanup_free char *command = mem_printf(
+        "rm -rf " PROVISION_GUEST_DIR "/vmctl-$(id -u)/%.8s-*", test->status->uid);
+    assert_int_equal(system(command), 0);
+}
+
+static int teardown(void **state)
+{
+    struct guest_test *test = *state;
+    guest_ssh()->close(test->guest);
+    forget_runs(test);
+    vm_spec_free(test->spec);
+    vm_status_free(test->status);
+    places_clear(&test->places);
+    ssh_fixture_clear(&test->fixture);
+    free(test);
+    return 0;
+}
+
+static enum error_code probe(struct guest_test *test)
+{
+    (void)guest_ssh()->probe(test->guest, &test->env, ssh_fixture_done, &test->fixture);
+    return ssh_fixture_wait(&test->fixture);
+}
+
+static enum error_code check(struct guest_test *test, enum check_kind kind)
+{
+    (void)guest_ssh()->check(test->guest, &test->env, kind, ssh_fixture_done, &test->fixture);
+    return ssh_fixture_wait(&test->fixture);
+}
+
+static void set_private_key(struct guest_test *test, const char *path)
+{
+    free(test->spec->ssh.private_key);
+    test->spec->ssh.private_key = mem_strdup(path);
+}
+
+static void copy_into_vm(struct guest_test *test, const char *from, enum vm_file file)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf bytes = BUF_INIT(0);
+    cleanup_free char *to = places_vm(&test->places, "web", file);
+    assert_int_equal(fs_read_file(from, &bytes, &err), 0);
+    assert_int_equal(fs_write_file(to, bytes.data, bytes.len, 0600, &err), 0);
+}
+
+static void a_guest_that_lets_us_in_is_reached(void **state)
+{
+    struct guest_test *test = *state;
+    assert_int_equal(probe(test), ERR_NONE);
+}
+
+static void the_session_is_kept_for_the_next_visit(void **state)
+{
+    struct guest_test *test = *state;
+    assert_int_equal(probe(test), ERR_NONE);
+    unsigned n = count_open_descriptors();
+    set_private_key(test, "/nowhere/key"); /* another key would need another login */
+    assert_int_equal(probe(test), ERR_KEY_UNREADABLE);
+    set_private_key(test, test->fixture.sshd->client_key);
+    assert_int_equal(probe(test), ERR_NONE);
+    assert_int_equal(count_open_descriptors(), n);
+}
+
+/* A new instance at the same address is another guest, though the old connection may look alive. */
+static void a_new_instance_is_logged_in_to_again(void **state)
+{
+    struct guest_test *test = *state;
+    assert_int_equal(probe(test), ERR_NONE);
+    free(test->spec->ssh.private_key);
+    test->spec->ssh.private_key = NULL;
+    copy_into_vm(test, test->fixture.sshd->other_key, VM_KEY);
+    strcpy(test->status->instance.iid, "00000000000000000000000000000002");
+    assert_int_equal(probe(test), ERR_SSH_AUTH);
+}
+
+static void the_generated_key_comes_first(void **state)
+{
+    struct guest_test *test = *state;
+    copy_into_vm(test, test->fixture.sshd->client_key, VM_KEY);
+    set_private_key(test, "/nowhere/key");
+    assert_int_equal(probe(test), ERR_NONE);
+}
+
+static void standard_keys_of_the_home_directory_are_tried(void **state)
+{
+    struct guest_test *test = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *dir = mem_printf("%s/.ssh", test->fixture.dir);
+    cleanup_free char *key = mem_printf("%s/id_ed25519", dir);
+    cleanup_buf struct buf bytes = BUF_INIT(0);
+    free(test->spec->ssh.private_key);
+    test->spec->ssh.private_key = NULL;
+    assert_int_equal(probe(test), ERR_KEY_UNREADABLE);
+    assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
+    assert_int_equal(fs_read_file(test->fixture.sshd->client_key, &bytes, &err), 0);
+    assert_int_equal(fs_write_file(key, bytes.data, bytes.len, 0600, &err), 0);
+    assert_int_equal(probe(test), ERR_NONE);
+}
+
+static void an_explicit_key_that_is_missing_is_told(void **state)
+{
+    struct guest_test *test = *state;
+    set_private_key(test, "/nowhere/key");
+    assert_int_equal(probe(test), ERR_KEY_UNREADABLE);
+    assert_non_null(strstr(test->fixture.err.message, "vm 'web'"));
+    assert_non_null(strstr(test->fixture.err.message, "'/nowhere/key'"));
+}
+
+static void the_host_key_is_pinned_when_the_seed_is_ours(void **state)
+{
+    struct guest_test *test = *state;
+    test->spec->cloud_init.is_set = true;
+    copy_into_vm(test, test->fixture.sshd->other_key_public, VM_HOST_KEY_PUBLIC);
+    assert_int_equal(probe(test), ERR_SSH_HOSTKEY);
+    copy_into_vm(test, test->fixture.sshd->host_key_public, VM_HOST_KEY_PUBLIC);
+    assert_int_equal(probe(test), ERR_NONE);
+}
+
+static void a_left_over_host_key_is_not_pinned(void **state)
+{
+    struct guest_test *test = *state;
+    copy_into_vm(test, test->fixture.sshd->other_key_public, VM_HOST_KEY_PUBLIC);
+    assert_int_equal(probe(test), ERR_NONE);
+    test->spec->cloud_init.is_set = true;
+    test->spec->cloud_init.user_data.path = mem_strdup("/my/user-data");
+    assert_int_equal(probe(test), ERR_NONE);
+}
+
+static void without_an_address_nothing_is_tried(void **state)
+{
+    struct guest_test *test = *state;
+    free(test->status->ssh_host);
+    test->status->ssh_host = NULL;
+    assert_int_equal(probe(test), ERR_IP_TIMEOUT);
+    assert_string_equal(test->fixture.err.message, "vm 'web' has no address yet");
+}
+
+static void a_guest_that_went_away_is_an_ssh_error_with_its_address(void **state)
+{
+    struct guest_test *test = *state;
+    assert_int_equal(probe(test), ERR_NONE);
+    sshd_kill(test->fixture.sshd);
+    (void)probe(test); /* may still meet the dying session */
+    assert_int_equal(probe(test), ERR_SSH);
+    cleanup_free char *address =
+        mem_printf("%s@127.0.0.1:%u", test->spec->ssh.user, test->status->ssh_port);
+    assert_non_null(strstr(test->fixture.err.message, address));
+    assert_non_null(strstr(test->fixture.err.message, "Connection refused"));
+}
+
+static void connections_are_at_least_a_quarter_second_apart(void **state)
+{
+    struct guest_test *test = *state;
+    sshd_kill(test->fixture.sshd);
+    assert_int_equal(probe(test), ERR_SSH);
+    int64_t started_ms = loop_now_ms(test->fixture.loop);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(probe(test), ERR_SSH);
+    }
+    assert_in_range(loop_now_ms(test->fixture.loop) - started_ms, 700, 5000);
+}
+
+static void give_steps(struct guest_test *test, const char *first, const char *second)
+{
+    test->spec->n_steps = second ? 2 : 1;
+    test->status->provision.total = (uint32_t)test->spec->n_steps;
+    test->spec->steps = mem_calloc(test->spec->n_steps, sizeof(*test->spec->steps));
+    test->spec->steps[0] = (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup(first)};
+    if (second) {
+        test->spec->steps[1] =
+            (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup(second)};
+    }
+}
+
+static enum error_code run_step(struct guest_test *test, uint32_t index)
+{
+    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    struct vm_step_run *run = &test->status->provision.run;
+    int64_t size = fs_size(path);
+    *run = (struct vm_step_run){.log_begin = size > 0 ? (uint64_t)size : 0, .tries = run->tries};
+    (void)guest_ssh()->run_step(
+        test->guest, &test->env, index, &test->result, ssh_fixture_done, &test->fixture);
+    return ssh_fixture_wait(&test->fixture);
+}
+
+static void read_log(const struct guest_test *test, struct buf *out)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    assert_int_equal(fs_read_file(path, out, &err), 0);
+}
+
+static void steps_run_in_order_on_one_session(void **state)
+{
+    struct guest_test *test = *state;
+    give_steps(test, "echo $SSH_CLIENT", "echo $SSH_CLIENT; exit 8");
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    assert_int_equal(test->result.exit_status, 0);
+    assert_int_equal(run_step(test, 1), ERR_PROVISION);
+    assert_int_equal(test->result.exit_status, 8);
+    cleanup_buf struct buf log = BUF_INIT(0);
+    read_log(test, &log);
+    const char *first = strstr(buf_str(&log), "\n127.0.0.1 ");
+    assert_non_null(first);
+    const char *second = strstr(first + 1, "\n127.0.0.1 ");
+    assert_non_null(second);
+    size_t n = strcspn(first + 1, "\n");
+    assert_memory_equal(second + 1, first + 1, n + 1); /* our port is the same */
+}
+
+static void a_step_has_another_name_for_each_request_and_each_try(void **state)
+{
+    struct guest_test *test = *state;
+    give_steps(test, "echo ran", NULL);
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    assert_int_equal(run_step(test, 0), ERR_NONE); /* the same: its result stands already */
+    test->status->provision.run.tries = 1;
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    strcpy(test->status->provision.token, "another request");
+    assert_int_equal(run_step(test, 0), ERR_NONE);
+    cleanup_buf struct buf log = BUF_INIT(0);
+    unsigned n_ran = 0;
+    read_log(test, &log);
+    for (const char *p = buf_str(&log); (p = strstr(p, "\nran\n")); p++) {
+        n_ran++;
+    }
+    assert_int_equal(n_ran, 3);
+}
+
+static void a_step_of_an_earlier_instance_that_left_nothing_is_lost(void **state)
+{
+    struct guest_test *test = *state;
+    give_steps(test, "echo ran", NULL);
+    strcpy(test->status->provision.run.iid, "the instance before");
+    (void)guest_ssh()->run_step(
+        test->guest, &test->env, 0, &test->result, ssh_fixture_done, &test->fixture);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_PROVISION_LOST);
+    assert_non_null(strstr(test->fixture.err.message, "the VM was restarted while it ran"));
+    cleanup_buf struct buf log = BUF_INIT(0);
+    read_log(test, &log);
+    assert_null(strstr(buf_str(&log), "\nran"));
+}
+
+static void checks_use_the_session_and_keep_it(void **state)
+{
+    struct guest_test *test = *state;
+    struct spec_check *ready = &test->spec->checks[CHECK_READY];
+    test->spec->ssh.is_set = true;
+    mem_grow(ready->probes, ready->n_probes);
+    ready->probes[ready->n_probes++] =
+        (struct spec_probe){.kind = PROBE_EXEC, .text = mem_strdup("exit 0")};
+    assert_int_equal(check(test, CHECK_READY), ERR_NONE);
+    unsigned n = count_open_descriptors();
+    assert_int_equal(check(test, CHECK_READY), ERR_NONE);
+    assert_int_equal(count_open_descriptors(), n);
+    ready->probes[0].text[5] = '1';
+    assert_int_equal(check(test, CHECK_READY), ERR_PROBE);
+    assert_int_equal(check(test, CHECK_LIVE), ERR_NONE); /* there are none */
+    set_private_key(test, test->fixture.sshd->other_key);
+    assert_int_equal(check(test, CHECK_READY), ERR_SSH_AUTH);
+}
+
+static void without_ssh_checks_go_over_the_network(void **state)
+{
+    struct guest_test *test = *state;
+    struct spec_check *live = &test->spec->checks[CHECK_LIVE];
+    test->spec->network.mode = NETWORK_TAP;
+    mem_grow(live->probes, live->n_probes);
+    live->probes[live->n_probes++] =
+        (struct spec_probe){.kind = PROBE_TCP, .port = test->fixture.sshd->port};
+    assert_int_equal(check(test, CHECK_LIVE), ERR_NONE);
+    free(TAKE_PTR(test->status->ssh_host));
+    assert_int_equal(check(test, CHECK_LIVE), ERR_IP_TIMEOUT);
+}
+
+static void cancelling_a_probe_at_any_moment_leaves_nothing_open(void **state)
+{
+    struct guest_test *test = *state;
+    unsigned before = count_open_descriptors();
+    for (int64_t ms = 0;; ms += 3 + ms / 4) {
+        struct op *op =
+            guest_ssh()->probe(test->guest, &test->env, ssh_fixture_done, &test->fixture);
+        if (ssh_fixture_run_ms(&test->fixture, ms)) {
+            break;
+        }
+        op_cancel(op);
+        assert_int_equal(count_open_descriptors(), before);
+        assert_int_equal(test->fixture.n_done, 0);
+    }
+    assert_int_equal(test->fixture.err.code, ERR_NONE);
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(a_guest_that_lets_us_in_is_reached),
+        test(the_session_is_kept_for_the_next_visit),
+        test(a_new_instance_is_logged_in_to_again),
+        test(the_generated_key_comes_first),
+        test(standard_keys_of_the_home_directory_are_tried),
+        test(an_explicit_key_that_is_missing_is_told),
+        test(the_host_key_is_pinned_when_the_seed_is_ours),
+        test(a_left_over_host_key_is_not_pinned),
+        test(without_an_address_nothing_is_tried),
+        test(a_guest_that_went_away_is_an_ssh_error_with_its_address),
+        test(connections_are_at_least_a_quarter_second_apart),
+        test(steps_run_in_order_on_one_session),
+        test(checks_use_the_session_and_keep_it),
+        test(without_ssh_checks_go_over_the_network),
+        test(a_step_has_another_name_for_each_request_and_each_try),
+        test(a_step_of_an_earlier_instance_that_left_nothing_is_lost),
+        test(cancelling_a_probe_at_any_moment_leaves_nothing_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

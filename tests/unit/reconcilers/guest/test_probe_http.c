@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/guest/probe_http.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+static void the_request_asks_for_the_path_and_to_close(void **state)
+{
+    (void)state;
+    cleanup_free char *request = http_probe_request("/healthz?full=1", 8080);
+    assert_string_equal(request,
+        "GET /healthz?full=1 HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: vmctl-probe\r\n"
+        "Accept: */*\r\nConnection: close\r\n\r\n");
+}
+
+static void success_is_200_to_399_and_nothing_else(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *answer;
+        const char *message; /* NULL: it passes */
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\n", NULL},
+        {"HTTP/1.0 399 \r\n", NULL},
+        {"HTTP/1.1 302 Found\r\nLocation: /x\r\n", NULL},
+        {"HTTP/1.1 204", NULL},
+        {"HTTP/1.1 199 X\r\n", "the answer is status 199, not 200 to 399"},
+        {"HTTP/1.1 400 Bad Request\r\n", "the answer is status 400, not 200 to 399"},
+        {"HTTP/1.1 503 \r\n", "the answer is status 503, not 200 to 399"},
+        {"", "the connection was closed without an answer"},
+        {"HTTP/1.1", "what answers there does not speak HTTP/1"},
+        {"HTTP/1.1 2", "what answers there does not speak HTTP/1"},
+        {"HTTP/1.1 2000 \r\n", "what answers there does not speak HTTP/1"},
+        {"HTTP/2 200\r\n", "what answers there does not speak HTTP/1"},
+        {"SSH-2.0-OpenSSH\r\n", "what answers there does not speak HTTP/1"},
+        {"\n", "what answers there does not speak HTTP/1"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct error err = {.code = ERR_NONE};
+        int rc = http_probe_judge(cases[i].answer, &err);
+        assert_string_equal(err.message, cases[i].message ? cases[i].message : "");
+        assert_int_equal(rc, cases[i].message ? -ERR_PROBE : 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_request_asks_for_the_path_and_to_close),
+        cmocka_unit_test(success_is_200_to_399_and_nothing_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What `vmctl image` asks for, against a real cache; the image table is an object in memory. */
+#include "reconcilers/image/image_requests.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reconcilers/image/image.h"
+#include "reconcilers/image/image_file.h"
+#include "reconcilers/image/image_users.h"
+#include "reconcilers/image/image_work.h"
+#include "reconcilers/media/media.h"
+#include "reconcilers/vm/vm.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/image/image_request.h"
+#include "tests/support/http_server.h"
+#include "tests/support/media_host.h"
+
+enum { SIZE = 64 * 1024 };
+
+struct fixture {
+    struct media_host m; /* first: its host's functions find us by it */
+    struct vm_registry *registry;
+    struct image_wishes *wishes;
+    struct http_server *server;
+    struct http_behaviour behaviour;
+    uint8_t *bytes;
+    char sha256[DIGEST_SIZE];
+    char *url;
+    /* the one VM of the store */
+    struct vm_desired desired;
+    struct vm_spec *spec; /* NULL: there is no VM */
+    struct vm_status *status;
+    bool is_store_damaged;
+    size_t n_writes;
+};
+
+static struct fixture *of_host(struct reconciler_host *host)
+{
+    return (struct fixture *)(void *)host;
+}
+
+static void write_image(struct reconciler_host *host, const char *key, json_t *record_take)
+{
+    struct fixture *f = of_host(host);
+    f->n_writes++;
+    if (record_take) {
+        (void)json_object_set_new(f->m.records, key, record_take);
+    } else {
+        (void)json_object_del(f->m.records, key);
+    }
+}
+
+static int each_vm(struct reconciler_host *host,
+    void (*each)(void *context, const struct vm_view *view), void *context, struct error *err)
+{
+    struct fixture *f = of_host(host);
+    if (f->is_store_damaged) {
+        return error_set(err, ERR_STORE, "the records of vm 'web' cannot be read");
+    }
+    if (f->spec) {
+        char name[] = "web";
+        f->desired.spec = f->spec;
+        struct vm_view view = {.name = name, .desired = &f->desired, .status = f->status};
+        each(context, &view);
+    }
+    return 0;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_new(struct fixture);
+    media_host_setup(&f->m);
+    f->m.host.write_image = write_image;
+    f->m.host.each_vm = each_vm;
+    f->registry = vm_registry_new(&f->m.host);
+    f->wishes = image_wishes_new(&f->m.host, f->registry);
+    f->bytes = media_host_bytes(SIZE, 5);
+    digest_bytes(f->bytes, SIZE, f->sha256);
+    f->server = http_server_start();
+    f->behaviour = (struct http_behaviour){.body = f->bytes, .size = SIZE, .etag = "\"v1\""};
+    http_server_behave(f->server, &f->behaviour);
+    f->url = mem_printf("http://127.0.0.1:%u/disk.img", http_server_port(f->server));
+    f->status = vm_status_new("0123");
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    image_wishes_free(f->wishes);
+    vm_registry_free(f->registry);
+    http_server_stop(f->server);
+    vm_spec_free(f->spec);
+    vm_status_free(f->status);
+    free(f->bytes);
+    free(f->url);
+    media_host_teardown(&f->m);
+    free(f);
+    return 0;
+}
+
+/* ---- asking ---- */
+
+static void look(struct fixture *f)
+{
+    cleanup_json json_t *table = json_deep_copy(f->m.records);
+    image_wishes_look(f->wishes, table);
+}
+
+static const json_t *record(const struct fixture *f, const char *key)
+{
+    return json_object_get(f->m.records, key);
+}
+
+static void ask(struct fixture *f, const char *key, json_t *wish_take)
+{
+    (void)json_object_set_new(f->m.records, key, wish_take);
+    look(f);
+}
+
+static bool is_answered(void *context)
+{
+    return image_wish_is_answered(record(context, "wish/1"));
+}
+
+static const json_t *answer_of(struct fixture *f)
+{
+    assert_true(media_host_wait_for(&f->m, is_answered, f));
+    return record(f, "wish/1");
+}
+
+static const json_t *pull(struct fixture *f, const char *name, bool is_refresh)
+{
+    json_t *wish = json_object();
+    json_put_text(wish, "verb", IMAGE_WISH_PULL);
+    json_put_text(wish, "url", f->url);
+    json_put_text(wish, "name", name);
+    json_put_flag(wish, "refresh", is_refresh);
+    ask(f, "wish/1", wish);
+    const json_t *answer = answer_of(f);
+    look(f);
+    return answer;
+}
+
+static const json_t *remove_image(struct fixture *f, const char *digest)
+{
+    ask(f, "wish/1", json_pack("{s:s,s:[s]}", "verb", IMAGE_WISH_REMOVE, "images", digest));
+    return answer_of(f);
+}
+
+static const json_t *prune(struct fixture *f, bool is_dry_run)
+{
+    ask(f, "wish/1", json_pack("{s:s,s:b}", "verb", IMAGE_WISH_PRUNE, "dryRun", is_dry_run));
+    return answer_of(f);
+}
+
+static void assert_state(const json_t *answer, const char *state)
+{
+    assert_string_equal(json_text(answer, "state"), state);
+}
+
+static void assert_refused(const json_t *answer, enum error_code code, const char *words)
+{
+    struct error err = {0};
+    assert_true(image_wish_failure(answer, &err));
+    assert_int_equal(err.code, code);
+    assert_non_null(strstr(err.message, words));
+}
+
+static bool has_image(const struct fixture *f)
+{
+    cleanup_free char *path = places_image(&f->m.places, f->sha256);
+    return fs_exists(path);
+}
+
+/* A VM that asks for `location`. */
+static void add_vm(struct fixture *f, enum image_kind kind, const char *location)
+{
+    f->spec = vm_spec_new("web");
+    f->spec->image.kind = kind;
+    free(f->spec->image.location);
+    f->spec->image.location = mem_strdup(location);
+}
+
+/* ---- pull ---- */
+
+static void a_pull_files_names_and_records_the_image(void **state)
+{
+    struct fixture *f = *state;
+    const json_t *answer = pull(f, "debian", false);
+    assert_state(answer, "done");
+    cleanup_free char *path = places_image(&f->m.places, f->sha256);
+    cleanup_free char *name = places_path(&f->m.places, "images/debian");
+    cleanup_free char *key = image_record_key(f->url);
+    assert_string_equal(json_text(answer, "path"), path);
+    assert_string_equal(json_text(answer, "sha256"), f->sha256);
+    assert_int_equal(json_int(answer, "size", 0), SIZE);
+    assert_int_equal(fs_size(name), SIZE);
+    assert_string_equal(json_text(record(f, key), "sha256"), f->sha256);
+}
+
+static void a_failed_pull_says_why(void **state)
+{
+    struct fixture *f = *state;
+    f->behaviour.status = 404;
+    http_server_behave(f->server, &f->behaviour);
+    assert_refused(pull(f, NULL, false), ERR_IMAGE_NOT_FOUND, "disk.img");
+    assert_true(json_int(record(f, "wish/1"), "endedAt", 0) > 0);
+}
+
+static void a_wish_is_carried_out_once_however_often_it_is_looked_at(void **state)
+{
+    struct fixture *f = *state;
+    json_t *wish = json_object();
+    json_put_text(wish, "verb", IMAGE_WISH_PULL);
+    json_put_text(wish, "url", f->url);
+    cleanup_json json_t *asked = json_object();
+    (void)json_object_set_new(asked, "wish/1", json_deep_copy(wish));
+    ask(f, "wish/1", wish);
+    look(f);
+    (void)answer_of(f);
+    size_t n_writes = f->n_writes;
+    image_wishes_look(f->wishes, asked); /* a table older than the answer */
+    look(f);
+    look(f);
+    assert_int_equal(f->n_writes, n_writes);
+    assert_int_equal(http_server_count(f->server), 1);
+}
+
+static void a_known_url_is_not_downloaded_again_unless_refreshed(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    cleanup_free uint8_t *newer = media_host_bytes(SIZE, 6);
+    char digest[DIGEST_SIZE];
+    digest_bytes(newer, SIZE, digest);
+    f->behaviour = (struct http_behaviour){.body = newer, .size = SIZE, .etag = "\"v2\""};
+    http_server_behave(f->server, &f->behaviour);
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), f->sha256);
+    assert_string_equal(json_text(pull(f, NULL, true), "sha256"), digest);
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), digest);
+    assert_true(has_image(f)); /* the old one's VMs still need it */
+}
+
+static void a_refresh_that_fails_leaves_the_old_image(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    f->behaviour.status = 500;
+    http_server_behave(f->server, &f->behaviour);
+    assert_state(pull(f, NULL, true), "failed");
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), f->sha256);
+}
+
+static void a_name_moves_to_the_image_pulled_last(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, "disk", false), "done");
+    cleanup_free uint8_t *newer = media_host_bytes(2 * SIZE, 6);
+    f->behaviour = (struct http_behaviour){.body = newer, .size = 2 * SIZE};
+    http_server_behave(f->server, &f->behaviour);
+    assert_state(pull(f, "disk", true), "done");
+    cleanup_free char *name = places_path(&f->m.places, "images/disk");
+    assert_int_equal(fs_size(name), 2 * SIZE);
+}
+
+static void malformed_wishes_are_refused(void **state)
+{
+    static const char *const bad[] = {"{}", "{\"verb\":\"eat\"}", "{\"verb\":\"pull\"}",
+        "{\"verb\":\"pull\",\"url\":\"http://x/\",\"name\":\"../x\"}",
+        "{\"verb\":\"remove\",\"images\":[\"../../etc/passwd\"]}",
+        "{\"verb\":\"remove\",\"images\":[7]}"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ask(f, "wish/1", json_loads(bad[i], 0, NULL));
+        assert_state(answer_of(f), "failed");
+        look(f);
+    }
+}
+
+static void old_answers_are_cleared_away(void **state)
+{
+    struct fixture *f = *state;
+    int64_t now_ms = clock_wall_ms(f->m.host.clock);
+    ask(f, "wish/old", json_pack("{s:s,s:I}", "state", "done", "endedAt",
+        (json_int_t)(now_ms - 11 * 60 * 1000)));
+    ask(f, "wish/new", json_pack("{s:s,s:I}", "state", "done", "endedAt",
+        (json_int_t)(now_ms - 9 * 60 * 1000)));
+    assert_null(record(f, "wish/old"));
+    assert_non_null(record(f, "wish/new"));
+}
+
+/* ---- rm and prune ---- */
+
+static void removing_takes_names_links_and_records_along(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, "debian", false), "done");
+    const json_t *answer = remove_image(f, f->sha256);
+    assert_state(answer, "done");
+    assert_true(json_int(answer, "freed", 0) >= SIZE);
+    cleanup_free char *name = places_path(&f->m.places, "images/debian");
+    cleanup_free char *key = image_record_key(f->url);
+    char link[DIGEST_SIZE];
+    assert_false(has_image(f));
+    assert_int_equal(access(name, F_OK), -1);
+    assert_null(record(f, key));
+    image_url_digest(f->url, link);
+    cleanup_free char *relative = mem_printf("images/.by-source/%s", link);
+    cleanup_free char *source = places_path(&f->m.places, relative);
+    char target[256];
+    assert_int_equal(readlink(source, target, sizeof(target)), -1);
+    look(f);
+    assert_state(pull(f, NULL, false), "done");
+    assert_int_equal(http_server_count(f->server), 2);
+}
+
+static void an_image_under_a_disk_is_not_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    add_vm(f, IMAGE_FILE, "/elsewhere.qcow2");
+    f->status->prepared.image_path = places_image(&f->m.places, f->sha256);
+    assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: web");
+    look(f);
+    assert_int_equal(json_array_size(json_object_get(prune(f, false), "removed")), 0);
+    assert_true(has_image(f));
+}
+
+static void an_image_that_a_spec_asks_for_is_not_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    add_vm(f, IMAGE_URL, f->url);
+    assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: web");
+    assert_true(has_image(f));
+}
+
+static void an_image_that_a_disk_is_being_made_on_is_not_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    struct vm *vm = vm_registry_open(f->registry, "db", BACKEND_NOOP);
+    vm->image.path = places_image(&f->m.places, f->sha256);
+    assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: db");
+    assert_true(has_image(f));
+}
+
+static void a_name_used_as_a_local_file_keeps_its_image(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, "debian", false), "done");
+    cleanup_free char *name = places_path(&f->m.places, "images/debian");
+    add_vm(f, IMAGE_FILE, name);
+    assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: web");
+}
+
+static void nothing_is_removed_while_a_vm_cannot_be_read(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    f->is_store_damaged = true;
+    assert_refused(remove_image(f, f->sha256), ERR_STORE, "cannot be read");
+    look(f);
+    assert_state(prune(f, false), "failed");
+    assert_true(has_image(f));
+}
+
+static void of_several_all_or_none_are_removed(void **state)
+{
+    struct fixture *f = *state;
+    char absent[DIGEST_SIZE];
+    digest_text("absent", absent);
+    assert_state(pull(f, NULL, false), "done");
+    ask(f, "wish/1",
+        json_pack("{s:s,s:[s,s]}", "verb", IMAGE_WISH_REMOVE, "images", f->sha256, absent));
+    assert_refused(answer_of(f), ERR_IMAGE_NOT_FOUND, "no image");
+    assert_true(has_image(f));
+}
+
+static void a_dry_run_only_says_what_would_go(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, "debian", false), "done");
+    const json_t *answer = prune(f, true);
+    assert_int_equal(json_array_size(json_object_get(answer, "removed")), 1);
+    assert_true(has_image(f));
+    look(f);
+    answer = prune(f, false);
+    assert_int_equal(json_array_size(json_object_get(answer, "removed")), 1);
+    assert_false(has_image(f));
+}
+
+static void pruning_takes_rests_of_downloads_that_nobody_wants(void **state)
+{
+    struct fixture *f = *state;
+    f->behaviour.cut_after = SIZE / 2;
+    http_server_behave(f->server, &f->behaviour);
+    assert_state(pull(f, NULL, false), "failed");
+    char key[DIGEST_SIZE];
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    image_work_key(&image, key);
+    cleanup_free char *relative = mem_printf("images/.part/%s.part", key);
+    cleanup_free char *part = places_path(&f->m.places, relative);
+    assert_int_equal(fs_size(part), SIZE / 2);
+    add_vm(f, IMAGE_URL, f->url);
+    assert_int_equal(json_int(prune(f, false), "downloads", -1), 0);
+    assert_int_equal(fs_size(part), SIZE / 2);
+    look(f);
+    vm_spec_free(TAKE_PTR(f->spec));
+    const json_t *answer = prune(f, false);
+    assert_int_equal(json_int(answer, "downloads", -1), 1);
+    assert_true(json_int(answer, "freed", 0) >= SIZE / 2);
+    assert_int_equal(fs_size(part), -1);
+}
+
+static bool is_half_sent(void *context)
+{
+    struct fixture *f = context;
+    return http_server_count(f->server) == 1
+        && http_server_request(f->server, 0).sent >= SIZE / 2;
+}
+
+static bool is_second_answered(void *context)
+{
+    return image_wish_is_answered(record(context, "wish/2"));
+}
+
+static void pruning_leaves_a_download_under_way(void **state)
+{
+    struct fixture *f = *state;
+    f->behaviour.hold_after = SIZE / 2;
+    http_server_behave(f->server, &f->behaviour);
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_WISH_PULL, "url", f->url));
+    assert_true(media_host_wait_for(&f->m, is_half_sent, f));
+    const json_t *answer = prune(f, false);
+    assert_state(answer, "done");
+    assert_int_equal(json_int(answer, "downloads", -1), 0);
+    http_server_release(f->server);
+    assert_true(media_host_wait_for(&f->m, is_second_answered, f));
+    assert_state(record(f, "wish/2"), "done");
+    assert_true(has_image(f));
+}
+
+static void what_is_removed_while_it_is_looked_at_is_got_again(void **state)
+{
+    struct fixture *f = *state;
+    assert_state(pull(f, NULL, false), "done");
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_WISH_PULL, "url", f->url));
+    /* The pool may have found the image by now; the loop has not heard of it. */
+    assert_state(remove_image(f, f->sha256), "done");
+    assert_true(media_host_wait_for(&f->m, is_second_answered, f));
+    assert_state(record(f, "wish/2"), "done");
+    assert_true(has_image(f));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_pull_files_names_and_records_the_image),
+        TEST(a_failed_pull_says_why),
+        TEST(a_wish_is_carried_out_once_however_often_it_is_looked_at),
+        TEST(a_known_url_is_not_downloaded_again_unless_refreshed),
+        TEST(a_refresh_that_fails_leaves_the_old_image),
+        TEST(a_name_moves_to_the_image_pulled_last),
+        TEST(malformed_wishes_are_refused),
+        TEST(old_answers_are_cleared_away),
+        TEST(removing_takes_names_links_and_records_along),
+        TEST(an_image_under_a_disk_is_not_removed),
+        TEST(an_image_that_a_spec_asks_for_is_not_removed),
+        TEST(an_image_that_a_disk_is_being_made_on_is_not_removed),
+        TEST(a_name_used_as_a_local_file_keeps_its_image),
+        TEST(nothing_is_removed_while_a_vm_cannot_be_read),
+        TEST(of_several_all_or_none_are_removed),
+        TEST(a_dry_run_only_says_what_would_go),
+        TEST(pruning_takes_rests_of_downloads_that_nobody_wants),
+        TEST(pruning_leaves_a_download_under_way),
+        TEST(what_is_removed_while_it_is_looked_at_is_got_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/disk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reconcilers/image/image_inspect.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "tests/support/media_host.h"
+
+#define GIB ((uint64_t)1 << 30)
+
+struct fixture {
+    struct media_host m;
+    char *base;
+    char *overlay;
+    char *aside;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_new(struct fixture);
+    media_host_setup(&f->m);
+    f->base = media_host_path(&f->m, "base.qcow2");
+    f->overlay = media_host_path(&f->m, "overlay.qcow2");
+    f->aside = media_host_path(&f->m, "aside");
+    const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", f->base, "2G", NULL};
+    assert_true(media_host_run(argv));
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    free(f->base);
+    free(f->overlay);
+    free(f->aside);
+    media_host_teardown(&f->m);
+    free(f);
+    return 0;
+}
+
+static enum error_code make(struct fixture *f, const char *base, uint32_t disk_gib, bool is_in_use)
+{
+    struct disk_request request = {
+        .overlay_path = f->overlay,
+        .image_path = base,
+        .disk_gib = disk_gib,
+        .is_in_use = is_in_use,
+        .aside_path = f->aside,
+    };
+    (void)disk_make(&f->m.host, &request, media_host_done, &f->m);
+    return media_host_wait(&f->m, 1);
+}
+
+static struct image_info inspect(const char *path)
+{
+    struct image_info info;
+    struct error err = {0};
+    assert_int_equal(image_inspect(path, &info, &err), 0);
+    return info;
+}
+
+static void an_overlay_is_as_large_as_its_image_by_default(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+    struct image_info info = inspect(f->overlay);
+    assert_int_equal(info.format, IMAGE_QCOW2);
+    assert_int_equal(info.virtual_size, 2 * GIB);
+    assert_string_equal(info.backing, f->base);
+    assert_int_equal(stat(f->overlay, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void a_raw_base_is_named_raw_to_qemu(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *raw = media_host_path(&f->m, "base.raw");
+    const char *make_raw[] = {"truncate", "-s", "1G", raw, NULL};
+    assert_true(media_host_run(make_raw));
+    assert_int_equal(make(f, raw, 3, false), ERR_NONE);
+    assert_int_equal(inspect(f->overlay).virtual_size, 3 * GIB);
+    const char *check[] = {"qemu-img", "check", "-q", f->overlay, NULL};
+    assert_true(media_host_run(check));
+    const char *has_format[] = {"sh", "-c",
+        "qemu-img info \"$1\" | grep -q 'backing file format: raw'", "sh", f->overlay, NULL};
+    assert_true(media_host_run(has_format));
+}
+
+static void doing_it_again_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char before[DIGEST_SIZE], after[DIGEST_SIZE];
+    struct error err = {0};
+    assert_int_equal(make(f, f->base, 3, false), ERR_NONE);
+    assert_int_equal(digest_file(f->overlay, NULL, before, &err), 0);
+    assert_int_equal(make(f, f->base, 3, false), ERR_NONE);
+    assert_int_equal(make(f, f->base, 0, true), ERR_NONE);
+    assert_int_equal(digest_file(f->overlay, NULL, after, &err), 0);
+    assert_string_equal(after, before);
+}
+
+static void a_disk_grows_to_the_absolute_size(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+    assert_int_equal(make(f, f->base, 5, true), ERR_NONE);
+    assert_int_equal(inspect(f->overlay).virtual_size, 5 * GIB);
+    assert_int_equal(make(f, f->base, 5, true), ERR_NONE);
+    assert_int_equal(inspect(f->overlay).virtual_size, 5 * GIB);
+}
+
+static void a_disk_never_shrinks(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f, f->base, 5, false), ERR_NONE);
+    assert_int_equal(make(f, f->base, 4, true), ERR_DISK_SHRINK);
+    assert_string_equal(
+        f->m.error.message, "disk 4 GiB is smaller than the present disk's 5 GiB");
+    assert_int_equal(inspect(f->overlay).virtual_size, 5 * GIB);
+}
+
+static void a_disk_smaller_than_its_image_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f, f->base, 1, false), ERR_DISK_SHRINK);
+    assert_string_equal(f->m.error.message, "disk 1 GiB is smaller than the image's 2 GiB");
+    assert_false(fs_exists(f->overlay));
+}
+
+static void a_used_overlay_stays_on_its_own_base(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+    assert_int_equal(make(f, "/another/base.qcow2", 3, true), ERR_NONE);
+    struct image_info info = inspect(f->overlay);
+    assert_string_equal(info.backing, f->base);
+    assert_int_equal(info.virtual_size, 3 * GIB);
+}
+
+static void an_unused_overlay_on_another_base_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *other = media_host_path(&f->m, "other.qcow2");
+    cleanup_free char *kept = fs_join(f->aside, "overlay.qcow2");
+    const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", other, "1G", NULL};
+    assert_true(media_host_run(argv));
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+    assert_int_equal(make(f, other, 0, false), ERR_NONE);
+    assert_string_equal(inspect(f->overlay).backing, other);
+    assert_string_equal(inspect(kept).backing, f->base);
+}
+
+static void a_missing_base_is_told(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f, "/nowhere/base.qcow2", 0, false), ERR_IMAGE_NOT_FOUND);
+    assert_false(fs_exists(f->overlay));
+}
+
+static void a_full_disk_is_told_as_such(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *dir = media_host_path(&f->m, "full");
+    assert_int_equal(mkdir(dir, 0700), 0);
+    if (mount("vmctl-test", dir, "tmpfs", 0, "size=64k") < 0) {
+        skip();
+    }
+    free(f->overlay);
+    f->overlay = fs_join(dir, "overlay.qcow2");
+    enum error_code code = make(f, f->base, 0, false);
+    bool is_there = fs_exists(f->overlay);
+    assert_int_equal(umount(dir), 0);
+    assert_int_equal(code, ERR_NO_SPACE);
+    assert_false(is_there);
+}
+
+static void a_cancelled_making_can_be_done_again(void **state)
+{
+    struct fixture *f = *state;
+    struct disk_request request = {
+        .overlay_path = f->overlay, .image_path = f->base, .aside_path = f->aside};
+    op_cancel(disk_make(&f->m.host, &request, media_host_done, &f->m));
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(an_overlay_is_as_large_as_its_image_by_default),
+        TEST(a_raw_base_is_named_raw_to_qemu),
+        TEST(doing_it_again_changes_nothing),
+        TEST(a_disk_grows_to_the_absolute_size),
+        TEST(a_disk_never_shrinks),
+        TEST(a_disk_smaller_than_its_image_is_refused),
+        TEST(a_used_overlay_stays_on_its_own_base),
+        TEST(an_unused_overlay_on_another_base_is_set_aside),
+        TEST(a_missing_base_is_told),
+        TEST(a_full_disk_is_told_as_such),
+        TEST(a_cancelled_making_can_be_done_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

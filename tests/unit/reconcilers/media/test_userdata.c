@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/user_data.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+
+static const struct user_data plain = {
+    .hostname = "web",
+    .user = "ubuntu",
+    .authorized_keys = "ssh-ed25519 AAAA me@here\n# a note\n\nssh-rsa BBBB \"x\"\n",
+    .host_key_private = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n"
+                        "-----END OPENSSH PRIVATE KEY-----\n",
+    .host_key_public = "ssh-ed25519 CCCC vmctl-web\n",
+};
+
+static void the_cloud_config_says_what_the_book_promises(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    user_data_write(&plain, &out);
+    assert_string_equal(buf_str(&out),
+        "#cloud-config\n"
+        "hostname: \"web\"\n"
+        "users:\n"
+        "  - name: \"ubuntu\"\n"
+        "    primary_group: \"ubuntu\"\n"
+        "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+        "    shell: /bin/bash\n"
+        "    lock_passwd: true\n"
+        "    ssh_authorized_keys:\n"
+        "      - \"ssh-ed25519 AAAA me@here\"\n"
+        "      - \"ssh-rsa BBBB \\\"x\\\"\"\n"
+        "disable_root: true\n"
+        "ssh_pwauth: false\n"
+        "ssh_deletekeys: true\n"
+        "ssh_keys:\n"
+        "  ed25519_private: |\n"
+        "    -----BEGIN OPENSSH PRIVATE KEY-----\n"
+        "    abc\n"
+        "    -----END OPENSSH PRIVATE KEY-----\n"
+        "  ed25519_public: \"ssh-ed25519 CCCC vmctl-web\"\n");
+}
+
+static void no_value_can_break_out_of_its_place(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct user_data data = plain;
+    data.hostname = "a\"\\\tb: {c}";
+    data.user = "x\nruncmd: [evil]";
+    user_data_write(&data, &out);
+    assert_non_null(strstr(buf_str(&out), "\nhostname: \"a\\\"\\\\\\x09b: {c}\"\n"));
+    assert_non_null(strstr(buf_str(&out), "\n  - name: \"x\"\n"));
+    assert_null(strstr(buf_str(&out), "runcmd"));
+}
+
+static void meta_data_names_instance_and_host(void **state)
+{
+    (void)state;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    meta_data_write("0123", "web", &out);
+    assert_string_equal(buf_str(&out), "instance-id: \"0123\"\nlocal-hostname: \"web\"\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_cloud_config_says_what_the_book_promises),
+        cmocka_unit_test(no_value_can_break_out_of_its_place),
+        cmocka_unit_test(meta_data_names_instance_and_host),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

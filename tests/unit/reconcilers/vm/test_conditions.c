@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What a pass says about a VM: conditions.c and trouble.c. */
+#include "specs/vm/source_record.h"
+#include "specs/vm/vm_steps.h"
+#include "tests/unit/reconcilers/vm/pass_fixture.h"
+
+static const struct condition *condition_of(struct pass *pass, enum condition_type type)
+{
+    return &pass->patch->status->conditions[type];
+}
+
+static void expect(
+    struct pass *pass, enum condition_type type, enum condition_state state, enum reason reason)
+{
+    const struct condition *condition = condition_of(pass, type);
+    if (condition->state != state || condition->reason != reason) {
+        fail_msg("%s is %s %s, expected %s %s", condition_type_name(type),
+            condition_state_name(condition->state), reason_name(condition->reason),
+            condition_state_name(state), reason_name(reason));
+    }
+}
+
+/* A running instance of the newest spec. */
+static struct pass *a_running_vm(struct pass_fixture *f)
+{
+    f->status->instance = (struct vm_instance){
+        .iid = "11111111111111111111111111111111", .boot_id = FIXTURE_BOOT_ID, .pid = 42};
+    f->status->applied_generation = f->desired->generation;
+    json_decref(f->status->applied_spec);
+    f->status->applied_spec = vm_spec_to_json(f->desired->spec);
+    struct pass *pass = begin(f);
+    pass->machine.is_alive = true;
+    pass->machine.run_state = RUN_STATE_RUNNING;
+    pass->situation.has_instance = pass->situation.has_pid = pass->situation.is_alive = true;
+    pass->situation.run_state = RUN_STATE_RUNNING;
+    return pass;
+}
+
+static void fail_at(struct pass_fixture *f, enum action action, enum error_code code)
+{
+    struct error err = {.code = ERR_NONE};
+    error_set(&err, code, "it failed");
+    vm_fail(&f->vm, action, &err, f->desired->generation);
+}
+
+/* ---- the conditions ---- */
+
+static void a_vm_that_runs_is_ready(void **state)
+{
+    struct pass *pass = a_running_vm(*state);
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    expect(pass, CONDITION_IMAGE_READY, CONDITION_TRUE, REASON_LOCAL_FILE);
+    expect(pass, CONDITION_PREPARED, CONDITION_TRUE, REASON_PREPARED);
+    expect(pass, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_TRUE, REASON_NOT_REQUIRED);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_NOT_REQUIRED);
+    expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    expect(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE);
+}
+
+static void every_condition_is_of_the_generation_observed(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->status->observed_generation = f->desired->generation = 7;
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
+        const struct condition *condition = condition_of(pass, (enum condition_type)i);
+        assert_true(condition->state == CONDITION_ABSENT || condition->observed_generation == 7);
+    }
+}
+
+static void describing_twice_changes_nothing(void **state)
+{
+    struct pass *pass = a_running_vm(*state);
+    pass_describe(pass);
+    struct vm_status *first = vm_status_copy(pass->patch->status);
+    pass_describe(pass);
+    assert_true(vm_status_equal(first, pass->patch->status));
+    vm_status_free(first);
+}
+
+/* A waiter for Ready must not be told that the old instance is the new one. */
+static void a_vm_that_is_to_go_down_is_not_ready_from_the_first_look_on(void **state)
+{
+    struct pass *pass = a_running_vm(*state);
+    pass->situation.is_restart_pending = true;
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_STOPPING);
+    pass = a_running_vm(*state);
+    pass->situation.is_recreate_pending = true;
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_STOPPING);
+    pass = a_running_vm(*state);
+    pass->situation.power = POWER_SUSPENDED;
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING);
+    pass = a_running_vm(*state);
+    pass->situation.is_deleting = true;
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_TERMINATING);
+}
+
+static void run_states_have_their_reasons(void **state)
+{
+    static const struct {
+        enum run_state run_state;
+        enum condition_state condition;
+        enum reason reason;
+    } expected[] = {
+        {RUN_STATE_RUNNING, CONDITION_TRUE, REASON_RUNNING},
+        {RUN_STATE_PAUSED, CONDITION_FALSE, REASON_PAUSED},
+        {RUN_STATE_SHUTDOWN, CONDITION_FALSE, REASON_GUEST_SHUTDOWN},
+        {RUN_STATE_PANICKED, CONDITION_FALSE, REASON_GUEST_PANICKED},
+        {RUN_STATE_IO_ERROR, CONDITION_FALSE, REASON_IO_ERROR},
+        {RUN_STATE_INTERNAL_ERROR, CONDITION_FALSE, REASON_INTERNAL_ERROR},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        struct pass *pass = a_running_vm(*state);
+        pass->situation.run_state = expected[i].run_state;
+        pass_describe(pass);
+        expect(pass, CONDITION_RUNNING, expected[i].condition, expected[i].reason);
+    }
+}
+
+static void a_guest_that_is_out_of_room_says_where_and_stalls(void **state)
+{
+    struct pass *pass = a_running_vm(*state);
+    pass->situation.run_state = RUN_STATE_IO_ERROR;
+    pass->media.free_bytes = 1 << 20;
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_NO_SPACE);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_NO_SPACE);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_NO_SPACE);
+    assert_non_null(strstr(condition_of(pass, CONDITION_RUNNING)->message, "'/nowhere/vms/web/overlay.qcow2'"));
+    assert_string_equal(pass->patch->status->trouble.code, "vmctl::io::no_space");
+}
+
+static void a_moment_of_silence_changes_nothing_a_longer_one_is_told(void **state)
+{
+    struct pass_fixture *f = *state;
+    vm_status_set(f->status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);
+    struct pass *pass = a_running_vm(f);
+    pass->situation.run_state = RUN_STATE_UNKNOWN;
+    pass->machine.silent_ms = 2000;
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
+    pass->machine.silent_ms = 2001;
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_UNKNOWN, REASON_QMP_UNRESPONSIVE);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_QMP_UNRESPONSIVE);
+}
+
+static void waiting_for_a_machine_that_starts_is_progress(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct pass *pass = a_running_vm(f);
+    pass->decision.action = ACTION_AWAIT_MACHINE;
+    pass->situation.journal = JOURNAL_START;
+    pass_describe(pass);
+    expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING);
+    pass->situation.journal = JOURNAL_NONE;
+    pass_describe(pass);
+    expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
+}
+
+static void what_a_restart_would_bring_is_told(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)a_running_vm(f);
+    f->desired->spec->memory_mib = 2048;
+    f->desired->spec->vcpus = 2;
+    f->desired->generation = 2;
+    struct pass *pass = begin(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED);
+    assert_string_equal(
+        condition_of(pass, CONDITION_SYNCED)->message, "vcpus 1 -> 2, memory 1024 -> 2048");
+    free(f->desired->spec->image.location);
+    f->desired->spec->image.location = mem_strdup("/images/new.qcow2");
+    f->desired->generation = 3;
+    pass = begin(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED);
+    f->status->instance.iid[0] = '\0'; /* off: the next start brings it */
+    pass = begin(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+}
+
+/* ---- failures ---- */
+
+static void a_failure_shows_in_its_condition_and_in_ready(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct pass *pass = begin(f);
+    pass->media.has_image = false;
+    pass->decision.action = ACTION_FETCH_IMAGE;
+    fail_at(f, ACTION_FETCH_IMAGE, ERR_IMAGE_DOWNLOAD);
+    pass_describe(pass);
+    expect(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOAD_BACK_OFF);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_DOWNLOAD_BACK_OFF);
+    expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_RETRYING);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    assert_string_equal(condition_of(pass, CONDITION_READY)->message, "it failed");
+}
+
+static void a_failure_that_repeats_stalls_and_is_told_as_trouble(void **state)
+{
+    struct pass_fixture *f = *state;
+    for (int i = 0; i < 3; i++) {
+        fail_at(f, ACTION_FETCH_IMAGE, ERR_IMAGE_DOWNLOAD);
+    }
+    struct pass *pass = begin(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_DOWNLOAD_BACK_OFF);
+    const struct vm_trouble *trouble = &pass->patch->status->trouble;
+    assert_string_equal(trouble->code, error_code_name(ERR_IMAGE_DOWNLOAD));
+    assert_string_equal(trouble->message, "it failed");
+    vm_forget_failure(&f->vm);
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    assert_null(trouble->code);
+    assert_null(trouble->message);
+    assert_null(trouble->help);
+}
+
+static void a_guest_that_is_not_reached_in_time_stalls(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    fail_at(f, ACTION_PROBE, ERR_SSH);
+    f->vm.reach_deadline_ms = FIXTURE_NOW_MS;
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
+    pass_describe(pass);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
+    assert_string_equal(pass->patch->status->trouble.code, error_code_name(ERR_SSH_TIMEOUT));
+}
+
+static void a_guest_that_refuses_the_key_stalls_with_that_reason(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    fail_at(f, ACTION_PROBE, ERR_SSH_AUTH);
+    f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_AUTH_FAILED);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
+}
+
+static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct spec_check *ready = &f->desired->spec->checks[CHECK_READY];
+    mem_grow(ready->probes, ready->n_probes);
+    ready->probes[ready->n_probes++] = (struct spec_probe){.kind = PROBE_TCP, .port = 80};
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_PROBE);
+    expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING);
+    pass->patch->status->probing.failure = mem_strdup("tcp 80: connection refused");
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROBE_FAILED);
+    expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_RETRYING);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    assert_string_equal(
+        condition_of(pass, CONDITION_READY)->message, "ready: tcp 80: connection refused");
+    pass->patch->status->probing.unready_since_ms = FIXTURE_NOW_MS - 600000;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
+    assert_string_equal(pass->patch->status->trouble.code, error_code_name(ERR_PROBE));
+    pass->situation.power = POWER_STOPPED; /* what is asked now is no matter of probes */
+    pass->situation.is_alive = false;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    pass = a_running_vm(f);
+    pass->patch->status->probing.is_passed = true;
+    pass->decision.action = ACTION_CHECK;
+    pass_describe(pass);
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
+}
+
+static void a_crash_loop_stalls_from_the_third_crash_on(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->status->restart = (struct vm_restart){
+        .count = 2, .last_cause = EXIT_PROCESS_DIED, .not_before_ms = FIXTURE_WALL_MS + 1000};
+    struct pass *pass = begin(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
+    assert_string_equal(condition_of(pass, CONDITION_RUNNING)->message,
+        "ended 2 times in a row (ProcessDied), next try at 2026-01-01T00:00:01Z");
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    f->status->restart.count = 3;
+    pass = begin(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_CRASH_LOOP_BACK_OFF);
+    pass->situation.power = POWER_STOPPED;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED);
+}
+
+static void a_vm_that_stays_down_says_why(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->status->restart.last_cause = EXIT_GUEST_SHUTDOWN;
+    struct pass *pass = begin(f);
+    pass->situation.is_held = true;
+    pass->decision.action = ACTION_HOLD;
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_GUEST_SHUTDOWN);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_GUEST_SHUTDOWN);
+    expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
+    assert_non_null(strstr(pass->patch->status->trouble.help, "vmctl up --name web"));
+}
+
+static void a_process_that_cannot_be_killed_stalls(void **state)
+{
+    struct pass_fixture *f = *state;
+    (void)a_running_vm(f);
+    f->status->instance.journal = JOURNAL_STOP;
+    struct pass *pass = begin(f);
+    pass->situation.is_alive = true;
+    pass->situation.power = POWER_STOPPED;
+    pass->situation.rung = RUNG_UNKILLABLE;
+    pass_describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_UNKILLABLE);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_UNKILLABLE);
+}
+
+static void a_failed_step_stays_told_after_its_failure_is_forgotten(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct vm_spec *spec = f->desired->spec;
+    mem_grow(spec->steps, spec->n_steps);
+    spec->steps[spec->n_steps++] =
+        (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("false")};
+    f->status->provision.is_failed = true;
+    vm_status_set(f->status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED,
+        "step 1 of 1: exit status 1", 1);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_STEP_FAILED);
+    assert_string_equal(
+        condition_of(pass, CONDITION_STALLED)->message, "step 1 of 1: exit status 1");
+    assert_string_equal(pass->patch->status->trouble.message, "step 1 of 1: exit status 1");
+    f->desired->power = POWER_STOPPED;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+}
+
+/* Steps "a", "b", … of the spec, of which the first `n_run` were run. */
+static void give_steps(struct pass_fixture *f, size_t n_steps, uint32_t n_run)
+{
+    struct vm_spec *spec = f->desired->spec;
+    struct vm_provision *provision = &f->status->provision;
+    for (size_t i = 0; i < n_steps; i++) {
+        mem_grow(spec->steps, spec->n_steps);
+        spec->steps[spec->n_steps++] = (struct spec_step){
+            .kind = STEP_INLINE, .command = mem_printf("%c", (int)('a' + i))};
+    }
+    provision->total = provision->next_step = n_run;
+    vm_steps_digest(spec, n_run, provision->digest);
+}
+
+static void appended_steps_are_pending_before_anything_is_done_about_them(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 2, 1);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+}
+
+static void steps_that_come_to_none_are_pending_too(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 1, 0);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
+}
+
+static void steps_that_were_left_out_are_skipped_and_say_from_where(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 3, 1);
+    vm_steps_digest(f->desired->spec, 3, f->desired->skipped_steps);
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message,
+        "left out from step 2 on, as asked (--no-provision)");
+}
+
+static void steps_that_changed_otherwise_are_outdated(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 2, 1);
+    f->desired->spec->steps[0].command[0] = 'x';
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_PROVISIONED);
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
+}
+
+/* ---- a watched VMFile ---- */
+
+static void a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct source_record *source = source_record_new("/p/VMFile.kdl", 1);
+    source->state = SOURCE_PARSE_FAILED;
+    source->line = 3;
+    source->column = 5;
+    source->message = mem_strdup("unknown node `imge`");
+    struct pass *pass = a_running_vm(f);
+    f->view.source = source;
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID);
+    assert_string_equal(condition_of(pass, CONDITION_SYNCED)->message,
+        "/p/VMFile.kdl:3:5: unknown node `imge`");
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    assert_int_equal(pass->patch->n_events, 1);
+    source->state = SOURCE_SYNCED;
+    pass_describe(pass);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    f->view.source = NULL;
+    source_record_free(source);
+}
+
+static void a_vm_outlives_its_vmfile_and_its_block_and_says_so(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct source_record *source = source_record_new("/p/VMFile.kdl", 1);
+    struct pass *pass = a_running_vm(f);
+    f->view.source = source;
+    source->state = SOURCE_GONE;
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_SOURCE_MISSING);
+    expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
+    source->state = SOURCE_SYNCED;
+    texts_add(&source->removed, "other");
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE);
+    texts_add(&source->removed, f->view.name);
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_REMOVED_FROM_SOURCE);
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    f->view.source = NULL;
+    source_record_free(source);
+}
+
+/* ---- orphans ---- */
+
+static void an_orphans_status_can_be_read_again(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    f->status->uid[0] = '\0';
+    struct pass *pass = begin(f);
+    f->view.desired = NULL;
+    pass->decision.action = ACTION_ADOPT_ORPHAN;
+    pass_describe(pass);
+    expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_NO_DESIRED_RECORD);
+    cleanup_json json_t *json = vm_status_to_json(pass->patch->status);
+    struct vm_status *again = vm_status_from_json(json, &err);
+    assert_non_null(again);
+    vm_status_free(again);
+}
+
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_vm_that_runs_is_ready),
+        TEST(every_condition_is_of_the_generation_observed),
+        TEST(describing_twice_changes_nothing),
+        TEST(a_vm_that_is_to_go_down_is_not_ready_from_the_first_look_on),
+        TEST(run_states_have_their_reasons),
+        TEST(a_guest_that_is_out_of_room_says_where_and_stalls),
+        TEST(a_moment_of_silence_changes_nothing_a_longer_one_is_told),
+        TEST(waiting_for_a_machine_that_starts_is_progress),
+        TEST(what_a_restart_would_bring_is_told),
+        TEST(a_failure_shows_in_its_condition_and_in_ready),
+        TEST(a_failure_that_repeats_stalls_and_is_told_as_trouble),
+        TEST(a_guest_that_is_not_reached_in_time_stalls),
+        TEST(a_guest_that_refuses_the_key_stalls_with_that_reason),
+        TEST(a_vm_whose_probes_do_not_pass_is_not_ready),
+        TEST(a_crash_loop_stalls_from_the_third_crash_on),
+        TEST(a_vm_that_stays_down_says_why),
+        TEST(a_process_that_cannot_be_killed_stalls),
+        TEST(a_failed_step_stays_told_after_its_failure_is_forgotten),
+        TEST(appended_steps_are_pending_before_anything_is_done_about_them),
+        TEST(steps_that_come_to_none_are_pending_too),
+        TEST(steps_that_were_left_out_are_skipped_and_say_from_where),
+        TEST(steps_that_changed_otherwise_are_outdated),
+        TEST(a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready),
+        TEST(a_vm_outlives_its_vmfile_and_its_block_and_says_so),
+        TEST(an_orphans_status_can_be_read_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The table row by row, and what holds of every answer. tests/sim/test_model.c plays the table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "reconcilers/vm/decide.h"
+#include "specs/base/cleanup.h"
+
+/* A VM that is meant to run: image and disk are there, no process yet. */
+#define READY_TO_START                                                                             \
+    .is_desired = true, .has_dir = true, .has_image = true, .disk = DISK_READY, .expects_ssh = true
+/* Its process lives and was recorded. */
+#define ALIVE READY_TO_START, .has_instance = true, .has_pid = true, .is_alive = true
+#define UP ALIVE, .run_state = RUN_STATE_RUNNING
+#define STOPPING ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_RUNNING
+
+static const struct {
+    const char *when;
+    struct situation situation;
+    int row;
+    enum action action;
+} expected[] = {
+    {"a process without a record", {.is_alive = true}, 1, ACTION_ADOPT_ORPHAN},
+    {"files without a record", {.has_dir = true}, 2, ACTION_QUARANTINE},
+    {"a status without a record", {.has_instance = true}, 3, ACTION_FORGET},
+    {"deleted while the child waits",
+        {ALIVE, .is_deleting = true, .is_waiting = true, .journal = JOURNAL_START}, 4, ACTION_KILL},
+    {"restart asked while the child waits", {ALIVE, .is_restart_pending = true, .is_waiting = true},
+        4, ACTION_KILL},
+    {"deleted while it runs", {UP, .is_deleting = true}, 5, ACTION_BEGIN_STOP},
+    {"a restart is asked for", {UP, .is_restart_pending = true}, 5, ACTION_BEGIN_STOP},
+    {"a recreation is asked for", {UP, .is_recreate_pending = true}, 5, ACTION_BEGIN_STOP},
+    {"it runs, and its record was lost",
+        {.is_desired = true, .has_dir = true, .is_alive = true, .run_state = RUN_STATE_RUNNING}, 5,
+        ACTION_BEGIN_STOP},
+    {"less grace than was granted", {STOPPING, .is_deleting = true, .is_grace_shorter = true}, 5,
+        ACTION_BEGIN_STOP},
+    {"neither quit nor SIGTERM helped", {STOPPING, .rung = RUNG_KILL}, 6, ACTION_KILL},
+    {"nor did SIGKILL", {STOPPING, .rung = RUNG_UNKILLABLE}, 6, ACTION_KILL},
+    {"quit did not help", {STOPPING, .rung = RUNG_TERMINATE}, 7, ACTION_TERMINATE},
+    {"the grace is over", {STOPPING, .rung = RUNG_QUIT}, 8, ACTION_QUIT},
+    {"the guest is off already", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_SHUTDOWN},
+        8, ACTION_QUIT},
+    {"the guest never ran", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8,
+        ACTION_QUIT},
+    {"the guest is paused", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PAUSED}, 9,
+        ACTION_RESUME},
+    {"within the grace", {STOPPING}, 10, ACTION_POWERDOWN},
+    {"within the grace, QMP silent", {ALIVE, .journal = JOURNAL_STOP}, 10, ACTION_POWERDOWN},
+    {"the process is gone", {READY_TO_START, .has_instance = true, .has_pid = true}, 11,
+        ACTION_RECORD_EXIT},
+    {"stopped before the launch",
+        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_deleting = true}, 11,
+        ACTION_RECORD_EXIT},
+    {"deleted, down, files left", {READY_TO_START, .is_deleting = true}, 12, ACTION_DISCARD_ALL},
+    {"deleted, nothing left", {.is_desired = true, .is_deleting = true}, 13, ACTION_FORGET},
+    {"recreation, down", {READY_TO_START, .is_recreate_pending = true}, 14, ACTION_DISCARD_DISK},
+    {"restart, down", {READY_TO_START, .is_restart_pending = true}, 15, ACTION_MARK_RESTARTED},
+    {"stopped", {.is_desired = true, .power = POWER_STOPPED}, 16, ACTION_NONE},
+    {"ended by itself", {READY_TO_START, .is_held = true}, 17, ACTION_HOLD},
+    {"another base under the disk", {READY_TO_START, .is_image_changed = true}, 18,
+        ACTION_REFUSE_IMAGE},
+    {"no image", {.is_desired = true}, 19, ACTION_FETCH_IMAGE},
+    {"no image, only to be prepared",
+        {.is_desired = true, .power = POWER_STOPPED, .wants_prepared = true}, 19,
+        ACTION_FETCH_IMAGE},
+    {"no disk", {.is_desired = true, .has_image = true}, 20, ACTION_PREPARE},
+    {"a disk too small", {.is_desired = true, .has_image = true, .disk = DISK_TO_GROW}, 20,
+        ACTION_PREPARE},
+    {"prepared, as asked", {READY_TO_START, .power = POWER_STOPPED, .wants_prepared = true}, 21,
+        ACTION_NONE},
+    {"a crash loop", {READY_TO_START, .is_backing_off = true}, 22, ACTION_BACK_OFF},
+    {"all is there", {READY_TO_START}, 24, ACTION_BEGIN_START},
+    {"the spec changed before the launch",
+        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_start_outdated = true},
+        24, ACTION_BEGIN_START},
+    {"a start is recorded", {READY_TO_START, .has_instance = true, .journal = JOURNAL_START}, 25,
+        ACTION_LAUNCH},
+    {"the launch has not told its pid",
+        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_alive = true,
+            .is_waiting = true, .is_launching = true},
+        26, ACTION_AWAIT_MACHINE},
+    {"the pid was lost",
+        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_alive = true,
+            .is_waiting = true},
+        27, ACTION_KILL},
+    {"the pid is committed", {ALIVE, .journal = JOURNAL_START, .is_waiting = true}, 28,
+        ACTION_RELEASE},
+    {"QEMU waits to be let go", {ALIVE, .journal = JOURNAL_START, .run_state = RUN_STATE_PRELAUNCH},
+        29, ACTION_BOOT},
+    {"it runs, and what the boot told is lost",
+        {UP, .journal = JOURNAL_START, .is_boot_unknown = true}, 29, ACTION_BOOT},
+    {"QMP does not answer in time", {ALIVE, .journal = JOURNAL_START, .is_start_overdue = true}, 30,
+        ACTION_GIVE_UP_START},
+    {"QMP does not answer yet", {ALIVE, .journal = JOURNAL_START}, 31, ACTION_AWAIT_MACHINE},
+    {"QMP does not answer any more", {ALIVE}, 31, ACTION_AWAIT_MACHINE},
+    {"the guest powered off", {ALIVE, .run_state = RUN_STATE_SHUTDOWN}, 32, ACTION_RECORD_CAUSE},
+    {"the guest panicked", {ALIVE, .run_state = RUN_STATE_PANICKED}, 32, ACTION_RECORD_CAUSE},
+    {"QEMU failed", {ALIVE, .run_state = RUN_STATE_INTERNAL_ERROR}, 32, ACTION_RECORD_CAUSE},
+    {"the disk is full", {ALIVE, .run_state = RUN_STATE_IO_ERROR}, 33, ACTION_RETRY_IO},
+    {"it runs, unconfirmed", {UP, .journal = JOURNAL_START}, 34, ACTION_CONFIRM_START},
+    {"paused by somebody", {ALIVE, .run_state = RUN_STATE_PAUSED}, 35, ACTION_RESUME},
+    {"to be suspended", {UP, .power = POWER_SUSPENDED}, 36, ACTION_PAUSE},
+    {"its probes fail for good", {UP, .is_reached = true, .is_unhealthy = true}, 37,
+        ACTION_END_UNHEALTHY},
+    {"not reached yet", {UP}, 39, ACTION_PROBE},
+    {"not reached yet, and its probes failed before", {UP, .is_unhealthy = true}, 39, ACTION_PROBE},
+    {"steps wait", {UP, .is_reached = true, .has_step = true}, 40, ACTION_RUN_STEP},
+    {"steps wait before probes",
+        {UP, .is_reached = true, .has_step = true, .is_check_due = true, .is_unhealthy = true}, 40,
+        ACTION_RUN_STEP},
+    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 41,
+        ACTION_APPEND_STEPS},
+    {"steps were appended, to others that wait",
+        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 40, ACTION_RUN_STEP},
+    {"steps were appended, and its probes fail for good",
+        {UP, .is_reached = true, .has_appended = true, .is_check_due = true, .is_unhealthy = true},
+        41, ACTION_APPEND_STEPS},
+    {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_PROBE},
+    {"probes are due", {UP, .is_reached = true, .is_check_due = true}, 42, ACTION_CHECK},
+    {"all is well", {UP, .is_reached = true}, 43, ACTION_NONE},
+    {"suspended, as asked",
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_check_due = true}, 43,
+        ACTION_NONE},
+    {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 23,
+        ACTION_AWAIT_DEPENDENCY},
+    {"a forward was added", {UP, .is_live_pending = true}, 38, ACTION_APPLY},
+};
+
+static void each_row_answers_to_its_situation(void **state)
+{
+    (void)state;
+    uint64_t rows = 0;
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        struct decision decision = decide(&expected[i].situation);
+        if (decision.row != expected[i].row || decision.action != expected[i].action) {
+            fail_msg("%s: row %d (%s), expected row %d (%s)", expected[i].when, decision.row,
+                action_name(decision.action), expected[i].row, action_name(expected[i].action));
+        }
+        rows |= UINT64_C(1) << decision.row;
+    }
+    for (int row = 1; row <= DECIDE_ROWS; row++) {
+        assert_true(rows >> row & 1);
+    }
+}
+
+/* ---- what holds of every answer ---- */
+
+static uint32_t next_random(uint64_t *dice)
+{
+    *dice ^= *dice >> 12;
+    *dice ^= *dice << 25;
+    *dice ^= *dice >> 27;
+    return (uint32_t)((*dice * UINT64_C(0x2545f4914f6cdd1d)) >> 32);
+}
+
+static struct situation random_situation(uint64_t *dice)
+{
+    uint32_t bits = next_random(dice), more = next_random(dice);
+    return (struct situation){
+        .is_desired = bits & 3,
+        .is_deleting = (bits >> 2 & 3) == 0,
+        .wants_prepared = bits >> 4 & 1,
+        .is_restart_pending = (bits >> 5 & 3) == 0,
+        .is_recreate_pending = (bits >> 7 & 3) == 0,
+        .has_instance = bits >> 9 & 1,
+        .has_pid = bits >> 10 & 1,
+        .is_start_outdated = bits >> 11 & 1,
+        .is_held = bits >> 12 & 1,
+        .is_backing_off = bits >> 13 & 1,
+        .is_alive = bits >> 14 & 1,
+        .is_waiting = bits >> 15 & 1,
+        .is_launching = bits >> 16 & 1,
+        .is_start_overdue = bits >> 17 & 1,
+        .is_grace_shorter = bits >> 18 & 1,
+        .has_dir = bits >> 19 & 1,
+        .has_image = bits >> 20 & 1,
+        .is_image_changed = bits >> 21 & 1,
+        .expects_ssh = bits >> 22 & 1,
+        .is_reached = bits >> 23 & 1,
+        .has_step = bits >> 24 & 1,
+        .has_appended = bits >> 25 & 1,
+        .power = (enum power)(more % POWER_COUNT_),
+        .journal = (enum journal)(more / 3 % JOURNAL_COUNT_),
+        .run_state = (enum run_state)(more / 9 % RUN_STATE_COUNT_),
+        .rung = (enum stop_rung)(more / 72 % RUNG_COUNT_),
+        .disk = (enum disk_state)(more / 360 % 3),
+    };
+}
+
+static bool is_only_for_the_dead(enum action action)
+{
+    return action == ACTION_QUARANTINE || action == ACTION_FORGET || action == ACTION_RECORD_EXIT ||
+           action == ACTION_DISCARD_ALL || action == ACTION_DISCARD_DISK ||
+           action == ACTION_MARK_RESTARTED || action == ACTION_HOLD ||
+           action == ACTION_REFUSE_IMAGE || action == ACTION_FETCH_IMAGE ||
+           action == ACTION_PREPARE || action == ACTION_BACK_OFF || action == ACTION_BEGIN_START ||
+           action == ACTION_LAUNCH;
+}
+
+static bool is_only_for_the_living(enum action action)
+{
+    return action == ACTION_ADOPT_ORPHAN || action == ACTION_BEGIN_STOP ||
+           action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
+           action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_PROBE ||
+           action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
+}
+
+static void check_answer(const struct situation *s, struct decision decision)
+{
+    enum action action = decision.action;
+    assert_false(s->is_alive && is_only_for_the_dead(action));
+    assert_false(!s->is_alive && is_only_for_the_living(action));
+    assert_false(action == ACTION_RELEASE && (!s->has_pid || !s->is_waiting));
+    assert_false(action == ACTION_FORGET && s->has_dir);
+    assert_false(action == ACTION_FORGET && s->is_desired && !s->is_deleting);
+    assert_false(action == ACTION_LAUNCH && (s->disk != DISK_READY || s->is_image_changed));
+    assert_false(action == ACTION_LAUNCH && s->power == POWER_STOPPED);
+    assert_false(
+        action == ACTION_BEGIN_START && (s->is_held || s->is_backing_off) && !s->has_instance);
+    assert_false(action == ACTION_BEGIN_STOP && !situation_must_be_down(s) && s->has_instance);
+    assert_false(action == ACTION_GIVE_UP_START && !s->is_start_overdue);
+    assert_false(!s->is_desired && decision.row > 3);
+    assert_false(s->is_deleting && s->is_desired && decision.row > 13);
+    assert_false(action == ACTION_APPEND_STEPS && (!s->is_reached || s->has_step));
+    if (action == ACTION_NONE) { /* nothing the user asked for is left */
+        assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
+        assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&
+                     s->journal != JOURNAL_START && s->has_pid);
+    }
+}
+
+static void no_answer_is_dangerous(void **state)
+{
+    (void)state;
+    uint64_t dice = 1;
+    for (int i = 0; i < 300000; i++) {
+        struct situation s = random_situation(&dice);
+        s.is_waiting = s.is_waiting && s.is_alive;
+        s.has_instance = s.has_instance || s.journal != JOURNAL_NONE;
+        check_answer(&s, decide(&s));
+    }
+}
+
+static void every_action_is_in_the_table_and_has_a_name(void **state)
+{
+    (void)state;
+    for (int action = 0; action < ACTION_COUNT_; action++) {
+        bool is_in_table = false;
+        for (int row = 1; row <= DECIDE_ROWS; row++) {
+            is_in_table = is_in_table || decide_action_of_row(row) == (enum action)action;
+        }
+        assert_true(is_in_table);
+        assert_non_null(action_name((enum action)action));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_row_answers_to_its_situation),
+        cmocka_unit_test(no_answer_is_dangerous),
+        cmocka_unit_test(every_action_is_in_the_table_and_has_a_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/vm/step_record.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "specs/base/mem.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+
+static struct vm_spec *three_steps(enum step_run run)
+{
+    struct vm_spec *spec = vm_spec_new("web");
+    spec->n_steps = 3;
+    spec->steps = mem_calloc(3, sizeof(*spec->steps));
+    for (int i = 0; i < 3; i++) {
+        spec->steps[i] = (struct spec_step){
+            .kind = STEP_INLINE, .command = mem_printf("echo %d", i), .run = run};
+    }
+    return spec;
+}
+
+static void change_command(struct vm_spec *spec, size_t i, const char *command)
+{
+    free(spec->steps[i].command);
+    spec->steps[i].command = mem_strdup(command);
+}
+
+static void a_step_that_always_runs_is_never_done(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = three_steps(RUN_ALWAYS);
+    struct vm_provision provision = {.done = NULL};
+    step_mark_done(&provision, spec, 0);
+    assert_null(provision.done);
+    assert_false(step_is_done(&provision, spec, 0));
+    vm_spec_free(spec);
+}
+
+static void a_step_to_run_once_is_done_wherever_it_stands(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = three_steps(RUN_ONCE);
+    struct vm_provision provision = {.done = NULL};
+    step_mark_done(&provision, spec, 1);
+    assert_false(step_is_done(&provision, spec, 0));
+    assert_true(step_is_done(&provision, spec, 1));
+    change_command(spec, 1, "echo 7");
+    change_command(spec, 2, "echo 1");
+    assert_false(step_is_done(&provision, spec, 1));
+    assert_true(step_is_done(&provision, spec, 2));
+    free(provision.done);
+    vm_spec_free(spec);
+}
+
+static void an_edited_script_does_not_make_a_once_step_run_again(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = three_steps(RUN_ONCE);
+    struct vm_provision provision = {.done = NULL};
+    spec->steps[0].kind = STEP_SCRIPT;
+    spec->steps[0].file.path = mem_strdup("/setup.sh");
+    step_mark_done(&provision, spec, 0);
+    (void)snprintf(spec->steps[0].file.digest, DIGEST_SIZE, "other");
+    assert_true(step_is_done(&provision, spec, 0));
+    spec->steps[0].run = RUN_ON_CHANGE;
+    assert_false(step_is_done(&provision, spec, 0));
+    free(provision.done);
+    vm_spec_free(spec);
+}
+
+static void a_step_on_change_runs_when_it_differs_from_its_last_success(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = three_steps(RUN_ON_CHANGE);
+    struct vm_provision provision = {.done = NULL};
+    step_mark_done(&provision, spec, 0);
+    step_mark_done(&provision, spec, 1);
+    assert_true(step_is_done(&provision, spec, 0));
+    change_command(spec, 0, "echo new");
+    assert_false(step_is_done(&provision, spec, 0));
+    step_mark_done(&provision, spec, 0);
+    assert_true(step_is_done(&provision, spec, 0));
+    change_command(spec, 0, "echo 0"); /* back again: that is a change, too */
+    assert_false(step_is_done(&provision, spec, 0));
+    assert_true(step_is_done(&provision, spec, 1));
+    free(provision.done);
+    vm_spec_free(spec);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_step_that_always_runs_is_never_done),
+        cmocka_unit_test(a_step_to_run_once_is_done_wherever_it_stands),
+        cmocka_unit_test(an_edited_script_does_not_make_a_once_step_run_again),
+        cmocka_unit_test(a_step_on_change_runs_when_it_differs_from_its_last_success),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "specs/base/mem.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_spec_words.h"
+
+static void a_new_spec_has_every_default(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = vm_spec_new("web");
+    assert_string_equal(spec->name, "web");
+    assert_int_equal(spec->backend, BACKEND_QEMU);
+    assert_null(spec->image.location);
+    assert_int_equal(spec->vcpus, 1);
+    assert_int_equal(spec->memory_mib, 1024);
+    assert_int_equal(spec->disk_gib, 0);
+    assert_int_equal(spec->network.mode, NETWORK_USER);
+    assert_false(spec->cloud_init.is_set);
+    assert_int_equal(spec->cloud_init.bus, SEED_SCSI);
+    assert_false(spec->ssh.is_set);
+    assert_string_equal(spec->ssh.user, "vm");
+    assert_int_equal(spec->accel, ACCEL_AUTO);
+    assert_int_equal(spec->firmware, FIRMWARE_BIOS);
+    assert_int_equal(spec->restart, RESTART_ON_FAILURE);
+    assert_int_equal(spec->stop_timeout_s, 30);
+    vm_spec_free(spec);
+    vm_spec_free(NULL);
+}
+
+static void a_copy_shares_nothing_and_its_lists_can_grow(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = vm_spec_new("web");
+    for (int i = 0; i < 3; i++) {
+        mem_grow(spec->steps, spec->n_steps);
+        spec->steps[spec->n_steps++] =
+            (struct spec_step){.kind = STEP_INLINE, .command = mem_printf("step %d", i)};
+    }
+    struct vm_spec *copy = vm_spec_copy(spec);
+    vm_spec_free(spec);
+    mem_grow(copy->steps, copy->n_steps);
+    copy->steps[copy->n_steps++] =
+        (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("step 3")};
+    mem_grow(copy->depends_on, copy->n_depends_on);
+    copy->depends_on[copy->n_depends_on++] = mem_strdup("db");
+    assert_string_equal(copy->name, "web");
+    assert_string_equal(copy->steps[2].command, "step 2");
+    assert_string_equal(copy->steps[3].command, "step 3");
+    vm_spec_free(copy);
+}
+
+static void names_are_safe_as_directory_and_host_names(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"a", "0", "web-1", "Web.example_2",
+        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567890"};
+    static const char *const bad[] = {"", ".", "..", "-a", "_a", ".a", "a/b", "a b", "a\n", "é",
+        "a\x7f", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz012345678901"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(vm_spec_name_is_valid(good[i]));
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(vm_spec_name_is_valid(bad[i]));
+    }
+    assert_false(vm_spec_name_is_valid(NULL));
+}
+
+static void ssh_is_expected_when_something_needs_it_and_a_network_allows_it(void **state)
+{
+    (void)state;
+    struct vm_spec *spec = vm_spec_new("web");
+    assert_false(vm_spec_expects_ssh(spec)); /* the book's minimal VM */
+    spec->ssh.is_set = true;
+    assert_true(vm_spec_expects_ssh(spec));
+    spec->ssh.is_set = false;
+    spec->cloud_init.is_set = true;
+    assert_true(vm_spec_expects_ssh(spec));
+    spec->network.mode = NETWORK_NONE;
+    assert_false(vm_spec_expects_ssh(spec));
+    spec->network.mode = NETWORK_TAP;
+    spec->cloud_init.is_set = false;
+    mem_grow(spec->steps, spec->n_steps);
+    spec->steps[spec->n_steps++] = (struct spec_step){.command = mem_strdup("true")};
+    assert_true(vm_spec_expects_ssh(spec));
+    vm_spec_free(spec);
+}
+
+static void every_word_leads_back_to_its_value(void **state)
+{
+    (void)state;
+    static const struct word_list *const lists[] = {&backend_kind_words, &image_kind_words,
+        &network_mode_words, &forward_protocol_words, &accel_mode_words, &firmware_words,
+        &seed_bus_words, &restart_policy_words, &step_kind_words, &step_run_words,
+        &probe_kind_words, &check_kind_words};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        for (size_t value = 0; value < lists[i]->count; value++) {
+            assert_int_equal(word_list_find(lists[i], lists[i]->words[value]), (int)value);
+        }
+        assert_int_equal(word_list_find(lists[i], "nonsense"), -1);
+        assert_int_equal(word_list_find(lists[i], NULL), -1);
+    }
+}
+
+static void words_are_those_of_the_file_format(void **state)
+{
+    (void)state;
+    assert_string_equal(backend_kind_name(BACKEND_PROPOLIS), "propolis");
+    assert_string_equal(image_kind_name(IMAGE_URL), "url");
+    assert_string_equal(network_mode_name(NETWORK_VNIC), "vnic");
+    assert_string_equal(forward_protocol_name(FORWARD_UDP), "udp");
+    assert_string_equal(accel_mode_name(ACCEL_TCG), "tcg");
+    assert_string_equal(firmware_name(FIRMWARE_UEFI), "uefi");
+    assert_string_equal(seed_bus_name(SEED_IDE), "ide");
+    assert_string_equal(restart_policy_name(RESTART_ON_FAILURE), "on-failure");
+    assert_string_equal(step_kind_name(STEP_SCRIPT), "script");
+    assert_string_equal(step_run_name(RUN_ON_CHANGE), "on-change");
+    assert_string_equal(probe_kind_name(PROBE_EXEC), "exec");
+    assert_string_equal(check_kind_name(CHECK_LIVE), "live");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_spec_has_every_default),
+        cmocka_unit_test(a_copy_shares_nothing_and_its_lists_can_grow),
+        cmocka_unit_test(names_are_safe_as_directory_and_host_names),
+        cmocka_unit_test(ssh_is_expected_when_something_needs_it_and_a_network_allows_it),
+        cmocka_unit_test(every_word_leads_back_to_its_value),
+        cmocka_unit_test(words_are_those_of_the_file_format),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

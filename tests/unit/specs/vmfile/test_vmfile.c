@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What valid files mean. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "specs/vmfile/vmfile.h"
+
+static const struct vmfile_env env = {
+    .path = "VMFile.kdl", .base_dir = "/project", .home = "/home/me"};
+
+static struct vmfile *parse_valid(const char *text)
+{
+    struct vmfile *file = vmfile_parse(text, strlen(text), &env);
+    for (size_t i = 0; i < file->n_diagnostics; i++) {
+        const struct vmfile_diagnostic *d = &file->diagnostics[i];
+        print_error("%u:%u %s\n", d->pos.line, d->pos.column, d->message);
+    }
+    assert_int_equal(file->n_diagnostics, 0);
+    return file;
+}
+
+/* A file of one VM with an image and these lines. */
+static struct vmfile *parse_vm(const char *lines)
+{
+    char text[2048];
+    assert_in_range(snprintf(text, sizeof(text), "vm \"a\" {\nimage \"i\"\n%s\n}\n", lines), 1,
+        sizeof(text) - 1);
+    return parse_valid(text);
+}
+
+static void the_full_example_of_the_book_means_what_the_book_says(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_valid(
+        "// Development VM with all options specified\n"
+        "vm \"full-example\" {\n"
+        "  image-url \"https://cloud-images.ubuntu.com/noble.img\"\n"
+        "  vcpus 4\n  memory 4096\n  disk 40\n  network \"user\"\n"
+        "  cloud-init {\n    hostname \"full-example\"\n  }\n"
+        "  ssh {\n    user \"ubuntu\"\n  }\n"
+        "  provision \"shell\" {\n    inline \"sudo apt-get update\"\n  }\n"
+        "  provision \"file\" {\n    source \"config/bashrc\"\n"
+        "    destination \"/home/ubuntu/.bashrc\"\n  }\n"
+        "  provision \"shell\" {\n    script \"scripts/setup.sh\"\n  }\n}\n"
+        "vm \"tap-example\" {\n"
+        "  image \"~/images/debian-12.qcow2\"\n  vcpus 2\n  memory 2048\n"
+        "  network \"tap\" {\n    bridge \"br0\"\n  }\n"
+        "  cloud-init {\n    hostname \"tap-vm\"\n    ssh-key \"~/.ssh/id_ed25519.pub\"\n  }\n"
+        "  ssh {\n    user \"debian\"\n    private-key \"~/.ssh/id_ed25519\"\n  }\n}\n"
+        "vm \"minimal\" {\n  image-url \"https://cloud-images.ubuntu.com/noble.img\"\n}\n");
+    assert_int_equal(file->n_vms, 3);
+
+    const struct vm_spec *full = file->vms[0];
+    assert_string_equal(full->name, "full-example");
+    assert_int_equal(file->positions[0].line, 2);
+    assert_int_equal(full->image.kind, IMAGE_URL);
+    assert_string_equal(full->image.location, "https://cloud-images.ubuntu.com/noble.img");
+    assert_int_equal(full->vcpus, 4);
+    assert_int_equal(full->memory_mib, 4096);
+    assert_int_equal(full->disk_gib, 40);
+    assert_true(full->cloud_init.is_set);
+    assert_string_equal(full->cloud_init.hostname, "full-example");
+    assert_true(full->ssh.is_set);
+    assert_string_equal(full->ssh.user, "ubuntu");
+    assert_int_equal(full->n_steps, 3);
+    assert_int_equal(full->steps[0].kind, STEP_INLINE);
+    assert_string_equal(full->steps[0].command, "sudo apt-get update");
+    assert_int_equal(full->steps[1].kind, STEP_FILE);
+    assert_string_equal(full->steps[1].file.path, "/project/config/bashrc");
+    assert_string_equal(full->steps[1].destination, "/home/ubuntu/.bashrc");
+    assert_int_equal(full->steps[2].kind, STEP_SCRIPT);
+    assert_string_equal(full->steps[2].file.path, "/project/scripts/setup.sh");
+
+    const struct vm_spec *tap = file->vms[1];
+    assert_int_equal(tap->image.kind, IMAGE_FILE);
+    assert_string_equal(tap->image.location, "/home/me/images/debian-12.qcow2");
+    assert_int_equal(tap->network.mode, NETWORK_TAP);
+    assert_string_equal(tap->network.bridge, "br0");
+    assert_string_equal(tap->cloud_init.ssh_key.path, "/home/me/.ssh/id_ed25519.pub");
+    assert_string_equal(tap->ssh.private_key, "/home/me/.ssh/id_ed25519");
+
+    const struct vm_spec *minimal = file->vms[2];
+    assert_int_equal(minimal->vcpus, 1);
+    assert_int_equal(minimal->memory_mib, 1024);
+    assert_int_equal(minimal->disk_gib, 0);
+    assert_int_equal(minimal->network.mode, NETWORK_USER);
+    assert_false(vm_spec_expects_ssh(minimal));
+    vmfile_free(file);
+    vmfile_free(NULL);
+}
+
+static void the_added_nodes_are_read(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_vm("restart \"always\"\nforward host=8080 guest=80\n"
+                                   "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
+                                   "firmware \"uefi\"\nstop-timeout 5\nbackend \"noop\"\n"
+                                   "cloud-init { seed \"ide\"; user-data \"u.yaml\" }\n"
+                                   "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
+                                   "\"true\" }");
+    const struct vm_spec *spec = file->vms[0];
+    assert_int_equal(spec->restart, RESTART_ALWAYS);
+    assert_int_equal(spec->network.n_forwards, 2);
+    assert_int_equal(spec->network.forwards[0].host_port, 8080);
+    assert_int_equal(spec->network.forwards[0].guest_port, 80);
+    assert_int_equal(spec->network.forwards[0].protocol, FORWARD_TCP);
+    assert_int_equal(spec->network.forwards[1].protocol, FORWARD_UDP);
+    assert_int_equal(spec->accel, ACCEL_TCG);
+    assert_int_equal(spec->firmware, FIRMWARE_UEFI);
+    assert_int_equal(spec->stop_timeout_s, 5);
+    assert_int_equal(spec->backend, BACKEND_NOOP);
+    assert_int_equal(spec->cloud_init.bus, SEED_IDE);
+    assert_string_equal(spec->cloud_init.user_data.path, "/project/u.yaml");
+    assert_int_equal(spec->checks[CHECK_READY].n_probes, 4);
+    assert_int_equal(spec->checks[CHECK_READY].probes[0].kind, PROBE_TCP);
+    assert_int_equal(spec->checks[CHECK_READY].probes[0].port, 80);
+    assert_string_equal(spec->checks[CHECK_READY].probes[1].text, "/healthz");
+    assert_int_equal(spec->checks[CHECK_READY].probes[1].port, 81);
+    assert_int_equal(spec->checks[CHECK_READY].probes[2].port, 80);
+    assert_int_equal(spec->checks[CHECK_READY].probes[3].kind, PROBE_EXEC);
+    assert_string_equal(spec->checks[CHECK_READY].probes[3].text, "true");
+    vmfile_free(file);
+}
+
+static void probes_have_a_period_a_timeout_and_a_number_of_failures(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_vm("ssh\nready timeout=\"1m\" { tcp 80; period 5 }\n"
+                                   "live failures=7 start-period=\"2m\" { exec \"true\" }");
+    const struct spec_check *checks = file->vms[0]->checks;
+    assert_int_equal(checks[CHECK_READY].timeout_s, 60);
+    assert_int_equal(checks[CHECK_READY].period_s, 5);
+    assert_int_equal(checks[CHECK_READY].failures, SPEC_DEFAULT_FAILURES);
+    assert_int_equal(checks[CHECK_READY].n_probes, 1);
+    assert_int_equal(checks[CHECK_LIVE].timeout_s, SPEC_DEFAULT_PROBE_TIMEOUT_S);
+    assert_int_equal(checks[CHECK_LIVE].period_s, SPEC_DEFAULT_PERIOD_S);
+    assert_int_equal(checks[CHECK_LIVE].failures, 7);
+    assert_int_equal(checks[CHECK_LIVE].start_period_s, 120);
+    assert_string_equal(checks[CHECK_LIVE].probes[0].text, "true");
+    vmfile_free(file);
+}
+
+static void assert_same_meaning(const char *one, const char *other)
+{
+    char digest[DIGEST_SIZE], other_digest[DIGEST_SIZE];
+    struct vmfile *file = parse_vm(one), *other_file = parse_vm(other);
+    vm_spec_digest(file->vms[0], digest);
+    vm_spec_digest(other_file->vms[0], other_digest);
+    assert_string_equal(digest, other_digest);
+    vmfile_free(file);
+    vmfile_free(other_file);
+}
+
+static void a_field_of_one_value_may_be_a_property(void **state)
+{
+    (void)state;
+    assert_same_meaning("network \"tap\" { bridge \"br7\" }", "network \"tap\" bridge=\"br7\"");
+    assert_same_meaning("network \"tap\"", "network \"tap\" { bridge \"br0\" }");
+    assert_same_meaning("ssh { user \"u\" }", "ssh user=\"u\"");
+    assert_same_meaning("forward host=1 guest=2", "forward { host 1; guest 2; proto \"tcp\" }");
+    assert_same_meaning("provision \"shell\" { inline \"x\"; timeout 300; run \"once\" }",
+        "provision \"shell\" timeout=\"5m\" run=\"once\" inline=\"x\"");
+}
+
+static void comments_formatting_and_order_do_not_change_the_digest(void **state)
+{
+    (void)state;
+    assert_same_meaning("vcpus 2\nforward host=1 guest=2\nforward host=3 guest=4\nready { tcp 1 }\nssh",
+        "/* c */ ready {\n tcp 1 // d\n}\nforward host=3 guest=4;forward guest=2 host=1;vcpus 0x2;ssh");
+}
+
+static void sizes_and_durations_have_units(void **state)
+{
+    (void)state;
+    assert_same_meaning("memory 2048", "memory \"2G\"");
+    assert_same_meaning("memory 2048", "memory \"2GiB\"");
+    assert_same_meaning("memory 512", "memory \"512mb\"");
+    assert_same_meaning("disk 1024", "disk \"1T\"");
+    assert_same_meaning("stop-timeout 120", "stop-timeout \"2m\"");
+    assert_same_meaning("stop-timeout 0", "stop-timeout \"0s\"");
+}
+
+static void a_sha256_is_kept_as_lower_case_digits(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "vm \"a\" { image-url \"https://x/i\" sha256=\"SHA256:"
+        "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855\" }";
+    struct vmfile *file = parse_valid(text);
+    assert_string_equal(file->vms[0]->image.sha256,
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    vmfile_free(file);
+}
+
+static void dependencies_may_stand_in_one_node_or_several(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_valid("vm a { image i; depends-on b c; depends-on d }\n"
+                                      "vm b { image i; depends-on d }\n"
+                                      "vm c { image i }\nvm d { image i }\n");
+    assert_int_equal(file->vms[0]->n_depends_on, 3);
+    assert_string_equal(file->vms[0]->depends_on[2], "d");
+    vmfile_free(file);
+}
+
+static void a_vnic_goes_with_propolis(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_vm("backend \"propolis\"\nnetwork \"vnic\" { name \"vnic0\" }");
+    assert_int_equal(file->vms[0]->network.mode, NETWORK_VNIC);
+    assert_string_equal(file->vms[0]->network.vnic, "vnic0");
+    vmfile_free(file);
+}
+
+static void an_empty_ssh_block_means_the_default_user(void **state)
+{
+    (void)state;
+    struct vmfile *file = parse_vm("ssh");
+    assert_true(file->vms[0]->ssh.is_set);
+    assert_string_equal(file->vms[0]->ssh.user, "vm");
+    vmfile_free(file);
+}
+
+static void version_1_files_are_read_too(void **state)
+{
+    (void)state;
+    struct vmfile *file =
+        parse_valid("vm \"a\" {\n  image r\"C:\\i\"\n  provision \"shell\" {\n    inline "
+                    "r#\"echo \"hi\"\"#\n  }\n}\n");
+    assert_string_equal(file->vms[0]->steps[0].command, "echo \"hi\"");
+    assert_string_equal(file->vms[0]->image.location, "/project/C:\\i");
+    vmfile_free(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_full_example_of_the_book_means_what_the_book_says),
+        cmocka_unit_test(the_added_nodes_are_read),
+        cmocka_unit_test(probes_have_a_period_a_timeout_and_a_number_of_failures),
+        cmocka_unit_test(a_field_of_one_value_may_be_a_property),
+        cmocka_unit_test(comments_formatting_and_order_do_not_change_the_digest),
+        cmocka_unit_test(sizes_and_durations_have_units),
+        cmocka_unit_test(a_sha256_is_kept_as_lower_case_digits),
+        cmocka_unit_test(dependencies_may_stand_in_one_node_or_several),
+        cmocka_unit_test(a_vnic_goes_with_propolis),
+        cmocka_unit_test(an_empty_ssh_block_means_the_default_user),
+        cmocka_unit_test(version_1_files_are_read_too),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* What invalid files are told: position, message and hint, exactly. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/text.h"
+#include "specs/vmfile/vmfile.h"
+
+struct invalid {
+    const char *text;
+    const char *diagnostics; /* a line each: "line:column+length message | hint" */
+};
+
+static const struct vmfile_env unchecked = {
+    .path = "VMFile.kdl", .base_dir = "/project", .home = "/home/me"};
+
+static char *diagnose(const char *text, size_t size, const struct vmfile_env *env)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct vmfile *file = vmfile_parse(text, size, env);
+    for (size_t i = 0; i < file->n_diagnostics; i++) {
+        const struct vmfile_diagnostic *d = &file->diagnostics[i];
+        buf_printf(&out, "%u:%u+%u %s%s%s\n", d->pos.line, d->pos.column, d->pos.length, d->message,
+            d->hint ? " | " : "", d->hint ? d->hint : "");
+    }
+    vmfile_free(file);
+    return buf_steal(&out);
+}
+
+static void assert_diagnosed(const struct invalid *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        cleanup_free char *found = diagnose(cases[i].text, strlen(cases[i].text), &unchecked);
+        assert_string_equal(found, cases[i].diagnostics);
+    }
+}
+
+static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; memry 5 }",
+            "1:17+5 unknown node `memry` in `vm` | did you mean `memory`?\n"},
+        {"vm a { image i; xyzzy }",
+            "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
+            "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `cloud-init`, `ssh`, "
+            "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `firmware`, "
+            "`stop-timeout`, `backend`\n"},
+        {"vm a { image i; ssh { zzz 1 } }",
+            "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`\n"},
+        {"vm a { image i; ssh usr=x }",
+            "1:21+3 unknown property `usr` of `ssh` | did you mean `user`?\n"},
+        {"vm a { image i; network user brige=br0 }",
+            "1:30+5 unknown property `brige` of `network` | did you mean `bridge`?\n"},
+        {"vm a { image i; memory 5 x=1 }",
+            "1:26+1 unknown property `x` of `memory` | write: memory 2048\n"},
+        {"vm a foo=1 { image i }",
+            "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
+            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `firmware`, `stop-timeout`, `backend`\n"},
+        {"vms a { image i }",
+            "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
+            "you mean `vm`?\n"},
+        {"xyzzy", "1:1+5 unknown node `xyzzy` at the top of the file, which holds `vm` blocks\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_vm_needs_a_valid_name_of_its_own(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm { image i }", "1:1+2 `vm` needs a value | write: vm \"name\" { … }\n"},
+        {"vm a b { image i }", "1:6+1 `vm` has too many values | write: vm \"name\" { … }\n"},
+        {"vm 5 { image i }", "1:4+1 `name` must be a string, not a number | put it into quotes\n"},
+        {"vm \"\" { image i }", "1:4+2 `name` is empty\n"},
+        {"vm \"a/b\" { image i }",
+            "1:4+5 \"a/b\" cannot be the name of a VM | letters, digits, '.', '_' and '-', a "
+            "letter or digit first, at most 63 characters\n"},
+        {"vm \"a\\nb\" { image i }", "1:4+6 `name` holds a control character or line end\n"},
+        {"vm a { image i }; vm a { image i }",
+            "1:22+1 VM \"a\" stands twice: the first one is on line 1 | every VM of a file "
+            "needs a name of its own\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_vm_has_exactly_one_image_source(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a",
+            "1:4+1 VM \"a\" has no image source | add image-url \"https://…\" or image \"path\"\n"},
+        {"vm a { image i; image j }",
+            "1:17+5 `image` stands here a second time | the first one is on line 1\n"},
+        {"vm a { image i; image-url \"https://x\" }",
+            "1:17+9 VM \"a\" has both `image` and `image-url` | remove one of them\n"},
+        {"vm a { image-url \"https://x\"; image i }",
+            "1:31+5 VM \"a\" has both `image` and `image-url` | remove one of them\n"},
+        {"vm a { image }", "1:8+5 `image` needs a value | write: image \"path/to/image.qcow2\"\n"},
+        {"vm a { image i j }",
+            "1:16+1 `image` has too many values | write: image \"path/to/image.qcow2\"\n"},
+        {"vm a { image 5 }",
+            "1:14+1 `image` must be a string, not a number | put it into quotes\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_value_is_checked_for_its_type_and_characters(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image #null }", "1:14+5 `image` must be a string, not null\n"},
+        {"vm a { image \"\" }", "1:14+2 `image` is empty\n"},
+        {"vm a { image \"a\\u{0}b\" }", "1:14+9 `image` holds a NUL character\n"},
+        {"vm a { image \"a\\u{7}b\" }", "1:14+9 `image` holds a control character or line end\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void an_image_is_a_path_and_an_image_url_a_url(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image \"https://x/y\" }",
+            "1:14+13 `image` takes the path of a file, not a URL | write: image-url \"…\"\n"},
+        {"vm a { image-url \"./x.img\" }",
+            "1:18+9 `image-url` \"./x.img\": it has no scheme such as https:// | for a file of "
+            "this host write: image \"path\"\n"},
+        {"vm a { image-url \"ftp://x/y\" }",
+            "1:18+11 `image-url` \"ftp://x/y\": its scheme is not http, https, file or oci\n"},
+        {"vm a { image-url \"https:///y\" }",
+            "1:18+12 `image-url` \"https:///y\": it names no host\n"},
+        {"vm a { image-url \"https://x/a b\" }",
+            "1:18+15 `image-url` \"https://x/a b\": it holds a space or a character that must "
+            "be percent-encoded\n"},
+        {"vm a { image-url \"file://x\" }",
+            "1:18+10 `image-url` \"file://x\": file:// must be followed by an absolute path\n"},
+        {"vm a { image i sha256=\"abc\" }",
+            "1:23+5 `sha256` must be 64 hexadecimal digits, not \"abc\" | see what it is: "
+            "sha256sum FILE\n"},
+        {"vm a { image i sha256=5 }",
+            "1:23+1 `sha256` must be a string, not a number | put it into quotes\n"},
+        {"vm a { image i { sha256 x; sha256 y } }",
+            "1:25+1 `sha256` must be 64 hexadecimal digits, not \"x\" | see what it is: "
+            "sha256sum FILE\n"
+            "1:28+6 `sha256` stands here a second time | the first one is on line 1\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void resources_are_whole_numbers_within_their_range(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; vcpus 0 }",
+            "1:23+1 `vcpus` must be a whole number from 1 to 1024, not 0\n"},
+        {"vm a { image i; vcpus 1025 }",
+            "1:23+4 `vcpus` must be a whole number from 1 to 1024, not 1025\n"},
+        {"vm a { image i; vcpus 2.5 }",
+            "1:23+3 `vcpus` must be a whole number from 1 to 1024, not 2.5\n"},
+        {"vm a { image i; max-vcpus 0 }",
+            "1:27+1 `max-vcpus` must be a whole number from 1 to 1024, not 0\n"},
+        {"vm a { image i; vcpus 4; max-vcpus 2 }",
+            "1:26+9 `max-vcpus` 2 is less than `vcpus` 4 | raise it, or remove it\n"},
+        {"vm a { max-memory \"512M\"; image i }",
+            "1:8+10 `max-memory` 512 MiB is less than `memory` 1024 MiB | raise it, or remove "
+            "it\n"},
+        {"vm a { image i; vcpus \"2\" }",
+            "1:23+3 `vcpus` must be a number, not a string | remove the quotes\n"},
+        {"vm a { image i; vcpus #true }", "1:23+5 `vcpus` must be a number, not a boolean\n"},
+        {"vm a { image i; vcpus 99999999999999999999 }",
+            "1:23+20 `vcpus` must be a whole number from 1 to 1024, not 99999999999999999999\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_single_value_stands_once_and_plainly(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; vcpus }", "1:17+5 `vcpus` needs a value | write: vcpus 2\n"},
+        {"vm a { image i; vcpus 1 2 }", "1:25+1 `vcpus` has too many values | write: vcpus 2\n"},
+        {"vm a { image i; vcpus 1 { x } }", "1:17+5 `vcpus` has no block | write: vcpus 2\n"},
+        {"vm a { image i; vcpus 1; vcpus 2 }",
+            "1:26+5 `vcpus` stands here a second time | the first one is on line 1\n"},
+        {"vm a { image i; vcpus (u8)1 }",
+            "1:27+1 type annotation `(u8)` has no meaning | remove the annotation\n"},
+        {"vm a { image i; (n)vcpus 1 }",
+            "1:20+5 type annotation `(n)` has no meaning | remove the annotation\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void sizes_are_numbers_or_have_a_known_suffix(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; memory 0 }",
+            "1:24+1 `memory` must be a whole number from 1 to 16777216, not 0\n"},
+        {"vm a { image i; memory 16777217 }",
+            "1:24+8 `memory` must be a whole number from 1 to 16777216, not 16777217\n"},
+        {"vm a { image i; memory \"2X\" }",
+            "1:24+4 `memory` is not a size: \"2X\" | write a number, or a size such as "
+            "\"512M\" or \"2G\"\n"},
+        {"vm a { image i; memory \"2048\" }",
+            "1:24+6 `memory` is not a size: \"2048\" | remove the quotes\n"},
+        {"vm a { image i; memory \"17T\" }",
+            "1:24+5 `memory` must be a whole number of MiB from 1 to 16777216, not \"17T\"\n"},
+        {"vm a { image i; disk \"512M\" }",
+            "1:22+6 `disk` must be a whole number of GiB from 1 to 65536, not \"512M\"\n"},
+        {"vm a { image i; disk -1 }",
+            "1:22+2 `disk` must be a whole number from 1 to 65536, not -1\n"},
+        {"vm a { image i; disk 65537 }",
+            "1:22+5 `disk` must be a whole number from 1 to 65536, not 65537\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void network_fields_belong_to_their_mode(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; network }", "1:17+7 `network` needs a value | write: network \"user\"\n"},
+        {"vm a { image i; network bridged }",
+            "1:25+7 `network` must be \"user\", \"tap\", \"vnic\" or \"none\", not \"bridged\"\n"},
+        {"vm a { image i; network usr }",
+            "1:25+3 `network` must be \"user\", \"tap\", \"vnic\" or \"none\", not \"usr\" | "
+            "did you mean `user`?\n"},
+        {"vm a { image i; network user { bridge br0 } }",
+            "1:32+6 `bridge` goes with network \"tap\", not \"user\" | write: network \"tap\" "
+            "{ bridge \"br0\" }\n"},
+        {"vm a { image i; network tap { bridge \"a-very-long-name\" } }",
+            "1:38+18 `bridge` must be the name of a network interface (at most 15 characters), "
+            "not \"a-very-long-name\"\n"},
+        {"vm a { image i; network tap { bridge \"a/b\" } }",
+            "1:38+5 `bridge` must be the name of a network interface (at most 15 characters), "
+            "not \"a/b\"\n"},
+        {"vm a { image i; network tap name=vnic0 }",
+            "1:29+4 `name` goes with network \"vnic\", not \"tap\" | write: network \"vnic\" { "
+            "name \"vnic0\" }\n"},
+        {"vm a { image i; network vnic; backend propolis }",
+            "1:17+7 network \"vnic\" needs the `name` of the VNIC | write: network \"vnic\" { "
+            "name \"vnic0\" }\n"},
+        {"vm a { image i; network vnic name=vnic; backend propolis }",
+            "1:35+4 `name` must be a VNIC: a letter first, a digit last, at most 31 "
+            "characters, not \"vnic\"\n"},
+        {"vm a { image i; network vnic name=vnic0 }",
+            "1:17+7 network \"vnic\" needs backend \"propolis\", not \"qemu\" | write: network "
+            "\"user\" or network \"tap\", or backend \"propolis\"\n"},
+        {"vm a { image i; backend xen; network vnic name=vnic0 }",
+            "1:25+3 `backend` must be \"qemu\", \"propolis\" or \"noop\", not \"xen\"\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_host_port_is_forwarded_once_in_a_file(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; forward host=1 }",
+            "1:17+7 `forward` needs both `host` and `guest` | write: forward host=8080 guest=80\n"},
+        {"vm a { image i; forward host=0 guest=65536 }",
+            "1:30+1 `host` must be a whole number from 1 to 65535, not 0\n"
+            "1:38+5 `guest` must be a whole number from 1 to 65535, not 65536\n"},
+        {"vm a { image i; forward 8080 80 }",
+            "1:17+7 `forward` needs both `host` and `guest` | write: forward host=8080 guest=80\n"
+            "1:25+4 `forward` takes no value | write: forward host=8080 guest=80\n"},
+        {"vm a { image i; forward host=1 guest=1 proto=sctp }",
+            "1:46+4 `proto` must be \"tcp\" or \"udp\", not \"sctp\" | did you mean `tcp`?\n"},
+        {"vm a { image i; network tap; forward host=1 guest=1 }",
+            "1:30+7 `forward` goes with network \"user\", not \"tap\" | remove it, or write: "
+            "network \"user\"\n"},
+        {"vm a { image i; forward host=1 guest=1; forward host=1 guest=2; forward host=1 "
+         "guest=1 proto=udp }",
+            "1:49+4 host port 1/tcp is already forwarded to VM \"a\" | choose another host port\n"},
+        {"vm a { image i; forward host=1 guest=1 }; vm b { image i; forward host=1 guest=2 }",
+            "1:67+4 host port 1/tcp is already forwarded to VM \"a\" | choose another host port\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void cloud_init_and_ssh_take_names_a_guest_can_have(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; cloud-init x }",
+            "1:28+1 `cloud-init` takes no value | write: cloud-init { hostname \"myvm\" }\n"},
+        {"vm a { image i; cloud-init { hostname \"a_b\" } }",
+            "1:39+5 `hostname` is not a valid host name: \"a_b\" | letters, digits and '-' in "
+            "parts of at most 63 characters\n"},
+        {"vm a { image i; cloud-init { hostname \"-a\" } }",
+            "1:39+4 `hostname` is not a valid host name: \"-a\" | letters, digits and '-' in "
+            "parts of at most 63 characters\n"},
+        {"vm a { image i; cloud-init { seed usb } }",
+            "1:35+3 `seed` must be \"scsi\", \"virtio\" or \"ide\", not \"usb\"\n"},
+        {"vm a { image i; ssh { user Root } }",
+            "1:28+4 `user` is not a valid user name: \"Root\" | lower-case letters, digits, "
+            "'_' and '-', at most 32 characters\n"},
+        {"vm a { image i; ssh { user a; user b } }",
+            "1:31+4 `user` stands here a second time | the first one is on line 1\n"},
+        {"vm a { image i; ssh user=a { user b } }",
+            "1:30+4 `user` stands here a second time | the first one is on line 1\n"},
+        {"vm a { image i; ssh; ssh }",
+            "1:22+3 `ssh` stands here a second time | the first one is on line 1\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void a_provision_step_is_complete_and_unambiguous(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; provision }",
+            "1:17+9 `provision` needs a type | write: provision \"shell\" or provision \"file\"\n"},
+        {"vm a { image i; provision 5 }",
+            "1:27+1 `provision` must be a string, not a number | put it into quotes\n"},
+        {"vm a { image i; provision shel { inline x } }",
+            "1:27+4 `provision` must be \"shell\" or \"file\", not \"shel\" | did you mean "
+            "`shell`?\n"},
+        {"vm a { image i; provision shell }",
+            "1:17+9 provision \"shell\" needs `inline` or `script` | write: provision "
+            "\"shell\" { inline \"command\" }\n"},
+        {"vm a { image i; provision shell { inline x; script y } }",
+            "1:45+6 provision \"shell\" takes either `inline` or `script`, not both | make "
+            "them two provision blocks\n"},
+        {"vm a { image i; provision shell { inline \"\" } }", "1:42+2 `inline` is empty\n"},
+        {"vm a { image i; provision shell { source y } }",
+            "1:17+9 provision \"shell\" needs `inline` or `script` | write: provision "
+            "\"shell\" { inline \"command\" }\n"
+            "1:35+6 unknown node `source` in `provision` | known here: `inline`, `script`, "
+            "`run`, `timeout`\n"},
+        {"vm a { image i; provision file { source y } }",
+            "1:17+9 provision \"file\" needs both `source` and `destination` | write: "
+            "provision \"file\" { source \"path\"; destination \"/path\" }\n"},
+        {"vm a { image i; provision file { source y; destination z } }",
+            "1:56+1 `destination` must be an absolute path in the guest, not \"z\"\n"},
+        {"vm a { image i; provision file { source y; destination \"~/z\" } }",
+            "1:56+5 `destination` must be an absolute path in the guest, not \"~/z\" | write "
+            "the home directory out: \"/home/USER/…\"\n"},
+        {"vm a { image i; provision file { source y; destination \"/z/\" } }",
+            "1:56+5 `destination` names a directory: \"/z/\" | add the name of the file\n"},
+        {"vm a { image i; provision shell { inline x; run sometimes } }",
+            "1:49+9 `run` must be \"always\", \"once\" or \"on-change\", not \"sometimes\"\n"},
+        {"vm a { image i; provision shell { inline x; timeout \"500ms\" } }",
+            "1:53+7 `timeout` is not a whole number of seconds up to 604800: \"500ms\" | write "
+            "a number of seconds, or a duration such as \"90s\", \"5m\" or \"2h\"\n"},
+        {"vm a { image i; provision shell { inline x; timeout \"5 minutes\" } }",
+            "1:53+11 `timeout` is not a whole number of seconds up to 604800: \"5 minutes\" | "
+            "write a number of seconds, or a duration such as \"90s\", \"5m\" or \"2h\"\n"},
+        {"vm a { image i; provision shell { inline x; timeout -1 } }",
+            "1:53+2 `timeout` must be a whole number from 0 to 604800, not -1\n"},
+        {"vm a { image i; network none; provision shell { inline x } }",
+            "1:31+9 provisioning runs over SSH, and network \"none\" has no way to the guest | "
+            "choose another network, or remove the provision blocks\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void ready_probes_need_a_way_to_the_guest(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; ready }",
+            "1:17+5 `ready` needs at least one of `tcp`, `http` and `exec` | write: ready { "
+            "tcp 80 }\n"},
+        {"vm a { image i; ready { tcp 0 } }",
+            "1:29+1 `tcp` must be a whole number from 1 to 65535, not 0\n"},
+        {"vm a { image i; ready { http healthz } }",
+            "1:30+7 `http` takes a path that starts with '/', percent-encoded, not \"healthz\" "
+            "| write: http \"/healthz\" port=80\n"},
+        {"vm a { image i; ready { http \"/a b\" } }",
+            "1:30+6 `http` takes a path that starts with '/', percent-encoded, not \"/a b\" | "
+            "write: http \"/healthz\" port=80\n"},
+        {"vm a { image i; ready http=\"/\" }",
+            "1:17+5 `ready` needs at least one of `tcp`, `http` and `exec` | write: ready { "
+            "tcp 80 }\n"
+            "1:23+4 `http` cannot be a property | write: http \"/healthz\" port=80\n"},
+        {"vm a { image i; ready { exec x } }",
+            "1:30+1 `exec` runs over SSH, and VM \"a\" has neither `ssh` nor `cloud-init` | "
+            "add: ssh { user \"…\" }\n"},
+        {"vm a { image i; network none; ready { tcp 80 } }",
+            "1:31+5 `ready` probes the guest, and network \"none\" has no way to it | choose "
+            "another network, or remove the `ready` block\n"},
+        {"vm a { image i; network none; live { tcp 80 } }",
+            "1:31+4 `live` probes the guest, and network \"none\" has no way to it | choose "
+            "another network, or remove the `live` block\n"},
+        {"vm a { image i; live failures=2 }",
+            "1:17+4 `live` needs at least one of `tcp`, `http` and `exec` | write: live { "
+            "tcp 80 }\n"},
+        {"vm a { image i; ssh; live period=0 failures=0 { tcp 80 } }",
+            "1:34+1 `period` must be at least one second\n"
+            "1:45+1 `failures` must be a whole number from 1 to 1000, not 0\n"},
+        {"vm a { image i; ssh; ready start-period=5 { tcp 80 } }",
+            "1:28+12 unknown property `start-period` of `ready` | known here: `tcp`, `exec`, "
+            "`period`, `timeout`, `failures`\n"},
+        {"vm a { image i; ready { tcp 80 } }",
+            "1:29+2 `tcp` without SSH says nothing on network \"user\": QEMU accepts the "
+            "connection whether or not the guest does | add: ssh { user \"…\" }, or probe by "
+            "`http`\n"},
+        {"vm a { image i; forward host=8080 guest=80; live { http \"/\"; http \"/\" port=81 } }",
+            "1:62+4 without SSH, port 81 of VM \"a\" is reached by a `forward` only | add: ssh { "
+            "user \"…\" }, or forward the port\n"},
+        {"vm a { image i; network tap; ready { tcp 80 }; live { http \"/\" } }", ""},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void dependencies_exist_and_do_not_go_in_a_circle(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; depends-on }",
+            "1:17+10 `depends-on` needs a value | write: depends-on \"db\"\n"},
+        {"vm a { image i; depends-on a }", "1:28+1 VM \"a\" cannot depend on itself | remove it\n"},
+        {"vm web { image i; depends-on wbe }; vm wbx { image i; depends-on web }",
+            "1:30+3 `depends-on`: no VM \"wbe\" in this file | did you mean `wbx`?\n"},
+        {"vm a { image i; depends-on b b }; vm b { image i }",
+            "1:30+1 `depends-on` names \"b\" twice\n"},
+        {"vm a { image i; depends-on b }; vm b { image i; depends-on c }; vm c { image i; "
+         "depends-on b }",
+            "1:92+1 `depends-on` goes in a circle: b -> c -> b | remove one of these "
+            "dependencies\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void words_and_durations_are_those_of_the_format(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; restart sometimes }",
+            "1:25+9 `restart` must be \"on-failure\", \"always\" or \"never\", not "
+            "\"sometimes\"\n"},
+        {"vm a { image i; restart on-failur }",
+            "1:25+9 `restart` must be \"on-failure\", \"always\" or \"never\", not "
+            "\"on-failur\" | did you mean `on-failure`?\n"},
+        {"vm a { image i; accel hvf }",
+            "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\" | did you mean "
+            "`kvm`?\n"},
+        {"vm a { image i; firmware efi }",
+            "1:26+3 `firmware` must be \"bios\" or \"uefi\", not \"efi\" | did you mean `uefi`?\n"},
+        {"vm a { image i; stop-timeout 86401 }",
+            "1:30+5 `stop-timeout` must be a whole number from 0 to 86400, not 86401\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+/* Only /project/there exists. */
+static bool is_there(void *context, const char *path)
+{
+    (void)context;
+    return text_eq(path, "/project/there");
+}
+
+static void every_missing_file_is_told_with_its_absolute_path(void **state)
+{
+    static const char text[] = "vm a {\n"
+                               "  image \"../x.img\"\n"
+                               "  cloud-init { ssh-key \"~/k.pub\"; user-data \"/u\" }\n"
+                               "  ssh { private-key k }\n"
+                               "  provision shell { script there }\n"
+                               "  provision shell { script gone }\n"
+                               "  provision file { source \"./gone\"; destination \"/d\" }\n"
+                               "}\n";
+    struct vmfile_env env = unchecked;
+    (void)state;
+    env.file_is_readable = is_there;
+    cleanup_free char *found = diagnose(text, strlen(text), &env);
+    assert_string_equal(found, "2:9+10 `image`: no readable file at '/x.img' | "
+                               "relative paths start at the directory of the VMFile\n"
+                               "3:24+9 `ssh-key`: no readable file at '/home/me/k.pub'\n"
+                               "3:45+4 `user-data`: no readable file at '/u'\n"
+                               "4:21+1 `private-key`: no readable file at '/project/k' | "
+                               "relative paths start at the directory of the VMFile\n"
+                               "6:28+4 `script`: no readable file at '/project/gone' | "
+                               "relative paths start at the directory of the VMFile\n"
+                               "7:27+8 `source`: no readable file at '/project/gone' | "
+                               "relative paths start at the directory of the VMFile\n");
+}
+
+static void a_path_below_a_directory_that_is_not_utf8_is_an_error(void **state)
+{
+    static const char text[] = "vm a { image i }";
+    struct vmfile_env env = unchecked;
+    (void)state;
+    env.base_dir = "/pro\xffject";
+    cleanup_free char *found = diagnose(text, strlen(text), &env);
+    assert_string_equal(
+        found, "1:14+1 `image`: the path '/pro\\xffject/i' is not UTF-8 | rename its directory\n");
+}
+
+static void a_syntax_error_is_the_only_one_and_is_marked(void **state)
+{
+    static const char text[] = "vm a {\n  memry 5\n";
+    (void)state;
+    struct vmfile *file = vmfile_parse(text, strlen(text), &unchecked);
+    assert_int_equal(file->n_diagnostics, 1);
+    assert_true(file->diagnostics[0].is_syntax);
+    assert_int_equal(file->n_vms, 0);
+    vmfile_free(file);
+}
+
+static void a_file_without_a_vm_is_an_error(void **state)
+{
+    static const char *const empty[] = {"", "\n", "// nothing\n", "/- vm a { image i }"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+        cleanup_free char *found = diagnose(empty[i], strlen(empty[i]), &unchecked);
+        assert_string_equal(found, "1:1+1 the file defines no VM | "
+                                   "write: vm \"name\" { image-url \"https://…\" }\n");
+    }
+}
+
+static void errors_come_in_the_order_of_the_file(void **state)
+{
+    static const char text[] = "vm b { image i; depends-on x; memry 1 }\nvm b { vcpus 0 }\n";
+    (void)state;
+    cleanup_free char *found = diagnose(text, strlen(text), &unchecked);
+    assert_string_equal(found,
+        "1:28+1 `depends-on`: no VM \"x\" in this file\n"
+        "1:31+5 unknown node `memry` in `vm` | did you mean `memory`?\n"
+        "2:4+1 VM \"b\" has no image source | add image-url \"https://…\" or image \"path\"\n"
+        "2:4+1 VM \"b\" stands twice: the first one is on line 1 | "
+        "every VM of a file needs a name of its own\n"
+        "2:14+1 `vcpus` must be a whole number from 1 to 1024, not 0\n");
+}
+
+static void the_number_of_errors_and_of_vms_is_bounded(void **state)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        buf_add_str(&text, "nonsense\n");
+    }
+    struct vmfile *file = vmfile_parse(text.data, text.len, &unchecked);
+    assert_int_equal(file->n_diagnostics, 100);
+    vmfile_free(file);
+    buf_reset(&text);
+    for (int i = 0; i < 1100; i++) {
+        buf_printf(&text, "vm v%d { image i }\n", i);
+    }
+    cleanup_free char *found = diagnose(text.data, text.len, &unchecked);
+    assert_string_equal(found, "1025:1+2 a file can hold at most 1024 VMs | split the file\n");
+}
+
+static void a_long_chain_of_dependencies_is_no_error(void **state)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    (void)state;
+    for (int i = 0; i < 1023; i++) {
+        buf_printf(&text, "vm v%d { image i; depends-on v%d }\n", i, i + 1);
+    }
+    buf_add_str(&text, "vm v1023 { image i }\n");
+    cleanup_free char *found = diagnose(text.data, text.len, &unchecked);
+    assert_string_equal(found, "");
+}
+
+static void a_message_is_one_printable_line_whatever_the_file_holds(void **state)
+{
+    static const char text[] = "\"a\\u{1b}[31m\\n\\tb\"";
+    cleanup_buf struct buf name = BUF_INIT(0);
+    (void)state;
+    cleanup_free char *found = diagnose(text, strlen(text), &unchecked);
+    assert_string_equal(found, "1:1+18 unknown node `a\\x1b[31m\\n\\tb` at the top of the file, "
+                               "which holds `vm` blocks\n");
+    for (int i = 0; i < 3000; i++) {
+        buf_add_str(&name, "é");
+    }
+    struct vmfile *file = vmfile_parse(name.data, name.len, &unchecked);
+    assert_in_range(strlen(file->diagnostics[0].message), 700, 810);
+    assert_true(text_ends_with(file->diagnostics[0].message, "é…"));
+    vmfile_free(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unknown_node_or_property_is_an_error_with_a_hint),
+        cmocka_unit_test(a_vm_needs_a_valid_name_of_its_own),
+        cmocka_unit_test(a_vm_has_exactly_one_image_source),
+        cmocka_unit_test(a_value_is_checked_for_its_type_and_characters),
+        cmocka_unit_test(an_image_is_a_path_and_an_image_url_a_url),
+        cmocka_unit_test(resources_are_whole_numbers_within_their_range),
+        cmocka_unit_test(a_single_value_stands_once_and_plainly),
+        cmocka_unit_test(sizes_are_numbers_or_have_a_known_suffix),
+        cmocka_unit_test(network_fields_belong_to_their_mode),
+        cmocka_unit_test(a_host_port_is_forwarded_once_in_a_file),
+        cmocka_unit_test(cloud_init_and_ssh_take_names_a_guest_can_have),
+        cmocka_unit_test(a_provision_step_is_complete_and_unambiguous),
+        cmocka_unit_test(ready_probes_need_a_way_to_the_guest),
+        cmocka_unit_test(dependencies_exist_and_do_not_go_in_a_circle),
+        cmocka_unit_test(words_and_durations_are_those_of_the_format),
+        cmocka_unit_test(every_missing_file_is_told_with_its_absolute_path),
+        cmocka_unit_test(a_path_below_a_directory_that_is_not_utf8_is_an_error),
+        cmocka_unit_test(a_syntax_error_is_the_only_one_and_is_marked),
+        cmocka_unit_test(a_file_without_a_vm_is_an_error),
+        cmocka_unit_test(errors_come_in_the_order_of_the_file),
+        cmocka_unit_test(the_number_of_errors_and_of_vms_is_bounded),
+        cmocka_unit_test(a_long_chain_of_dependencies_is_no_error),
+        cmocka_unit_test(a_message_is_one_printable_line_whatever_the_file_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
