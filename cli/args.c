@@ -107,7 +107,7 @@ static int store_value(
         *(const char **)field = text ? text : "";
         return 0;
     case ARG_REPEATED:
-        arg_texts_add(field, text);
+        arg_strings_add(field, text);
         return 0;
     case ARG_NUMBER:
         if (!text_to_u64(text, 0, UINT32_MAX, &number)) {
@@ -143,7 +143,7 @@ static int refuse_option(const struct parser *parser, const char *word, struct e
 }
 
 static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_at_positional,
-    struct arg_texts *positional, struct error *err)
+    struct arg_strings *positional, struct error *err)
 {
     cleanup_free char *letters =
         mem_printf("%s:%s", stops_at_positional ? "+" : "-", buf_str(&parser->letters));
@@ -156,7 +156,7 @@ static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_a
         }
         size_t i = find_option(parser, value);
         if (value == 1) {
-            arg_texts_add(positional, optarg);
+            arg_strings_add(positional, optarg);
         } else if (value == ':') {
             return error_set(err, ERR_USAGE, "option '%s' needs a value", argv[at]);
         } else if (i == parser->count) {
@@ -168,7 +168,7 @@ static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_a
     positional->n_before_dashes = positional->count;
     bool has_dashes = optind > 1 && text_eq(argv[optind - 1], "--");
     while (optind < argc) {
-        arg_texts_add(positional, argv[optind++]);
+        arg_strings_add(positional, argv[optind++]);
     }
     if (!has_dashes) {
         positional->n_before_dashes = positional->count;
@@ -177,7 +177,7 @@ static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_a
 }
 
 int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
-    bool stops_at_positional, struct arg_texts *positional, struct error *err)
+    bool stops_at_positional, struct arg_strings *positional, struct error *err)
 {
     cleanup_with(parser_clear) struct parser parser = {.count = 0};
     opterr = 0;
@@ -193,7 +193,7 @@ void args_clear(const struct arg_option *options, void *values)
 {
     for (const struct arg_option *o = options; o && o->name; o++) {
         if (o->kind == ARG_REPEATED) {
-            arg_texts_clear((struct arg_texts *)((char *)values + o->offset));
+            arg_strings_clear((struct arg_strings *)((char *)values + o->offset));
         }
     }
 }
@@ -216,14 +216,14 @@ void args_describe(struct buf *out, const struct arg_option *options)
     }
 }
 
-void arg_texts_add(struct arg_texts *texts, const char *text)
+void arg_strings_add(struct arg_strings *strings, const char *text)
 {
-    texts->items = mem_resize(texts->items, texts->count + 1, sizeof(*texts->items));
-    texts->items[texts->count++] = text;
+    strings->items = mem_resize(strings->items, strings->count + 1, sizeof(*strings->items));
+    strings->items[strings->count++] = text;
 }
 
-void arg_texts_clear(struct arg_texts *texts)
+void arg_strings_clear(struct arg_strings *strings)
 {
-    free(texts->items);
-    *texts = (struct arg_texts){.count = 0};
+    free(strings->items);
+    *strings = (struct arg_strings){.count = 0};
 }

@@ -21,7 +21,7 @@ enum arg_kind {
     ARG_MIB,      /* uint32_t: "2048", "512M", "2G" */
     ARG_GIB,      /* uint32_t: "20", "20G", "1T"; whole GiB */
     ARG_DURATION, /* int64_t milliseconds: "90", "90s", "5m" */
-    ARG_REPEATED, /* struct arg_texts */
+    ARG_REPEATED, /* struct arg_strings */
 };
 
 struct arg_option {
@@ -33,13 +33,13 @@ struct arg_option {
     const char *help;       /* NULL: not shown */
 };
 
-struct arg_texts {
+struct arg_strings {
     const char **items; /* owned; the texts are argv's */
     size_t count;
     size_t n_before_dashes; /* of positional words: how many stood before "--" */
 };
-void arg_texts_add(struct arg_texts *texts, const char *text);
-void arg_texts_clear(struct arg_texts *texts);
+void arg_strings_add(struct arg_strings *strings, const char *text);
+void arg_strings_clear(struct arg_strings *strings);
 
 /* A table and the struct its offsets point into. */
 struct arg_set {
@@ -53,7 +53,7 @@ struct arg_set {
  * first word that is no option, too. Unknown or malformed: -ERR_USAGE, with the nearest option.
  */
 int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
-    bool stops_at_positional, struct arg_texts *positional, struct error *err);
+    bool stops_at_positional, struct arg_strings *positional, struct error *err);
 
 /* Frees the lists in `values` that ARG_REPEATED options filled. */
 void args_clear(const struct arg_option *options, void *values);

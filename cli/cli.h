@@ -20,7 +20,7 @@ struct store;
 enum output_format { OUTPUT_TEXT, OUTPUT_WIDE, OUTPUT_NAME, OUTPUT_JSON, OUTPUT_YAML };
 
 struct cli {
-    struct places places;
+    struct paths paths;
     struct store *store; /* NULL until cli_open_store() */
     enum output_format output;
     bool is_quiet;
@@ -44,7 +44,7 @@ struct command {
     bool needs_no_store;
     bool acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
-    int (*run)(struct cli *cli, const void *values, const struct arg_texts *words,
+    int (*run)(struct cli *cli, const void *values, const struct arg_strings *words,
         struct error *err);
 };
 
@@ -67,7 +67,7 @@ char *cli_controller_program(void);
  *   error[vmctl::vm::not_found]: there is no vm 'web'
  *     help: run `vmctl list` to see available VMs */
 void cli_print_error(const struct cli *cli, const struct error *err);
-void cli_print_trouble(
+void cli_print_blocker(
     const struct cli *cli, const char *code, const char *message, const char *help);
 /* A line on stderr unless --quiet. */
 void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -61,5 +61,5 @@ const struct command *cli_find_command(const char *name)
 
 int cli_open_store(struct cli *cli, struct error *err)
 {
-    return cli->store ? 0 : store_open(&cli->places, &cli->store, err);
+    return cli->store ? 0 : store_open(&cli->paths, &cli->store, err);
 }

@@ -65,7 +65,7 @@ static int set_up(struct cli *cli, const struct global_values *values, struct er
 
 /* Splits argv into global options, the command's name, and the rest. */
 static int parse_command_name(int argc, char **argv, struct global_values *values,
-    struct arg_texts *words, struct error *err)
+    struct arg_strings *words, struct error *err)
 {
     const struct arg_set set = {global_options, values};
     return args_parse(argc, argv, &set, 1, true, words, err);
@@ -92,9 +92,9 @@ static const struct command *find_command(const char *name, struct error *err)
 }
 
 /* An unusable data directory is the store's trouble, whatever the system call said. */
-static int find_places(struct cli *cli, const char *data_dir, struct error *err)
+static int find_paths(struct cli *cli, const char *data_dir, struct error *err)
 {
-    int rc = places_init(&cli->places, data_dir, err);
+    int rc = paths_init(&cli->paths, data_dir, err);
     if (rc < 0) {
         err->code = ERR_STORE;
     }
@@ -102,7 +102,7 @@ static int find_places(struct cli *cli, const char *data_dir, struct error *err)
 }
 
 static int run_parsed(struct cli *cli, const struct command *command, const void *values,
-    const struct arg_texts *words, const struct global_values *global, struct error *err)
+    const struct arg_strings *words, const struct global_values *global, struct error *err)
 {
     if (global->wants_help) {
         cli_print_help(command);
@@ -110,10 +110,10 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     }
     int rc = set_up(cli, global, err);
     if (command->acts) {
-        answer_begin(cli);
+        result_begin(cli);
     }
     if (rc == 0 && !command->needs_no_store) {
-        rc = find_places(cli, global->data_dir, err);
+        rc = find_paths(cli, global->data_dir, err);
     }
     return rc < 0 ? rc : command->run(cli, values, words, err);
 }
@@ -123,14 +123,14 @@ static void begin_answer(struct cli *cli, const struct command *command, const c
 {
     struct error ignored = {.code = ERR_NONE};
     if (command->acts && set_output(cli, output, &ignored) == 0) {
-        answer_begin(cli);
+        result_begin(cli);
     }
 }
 
 static int run_command(struct cli *cli, const struct command *command, int argc, char **argv,
     struct global_values *global, struct error *err)
 {
-    cleanup_with(arg_texts_clear) struct arg_texts words = {.count = 0};
+    cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
     cleanup_free void *values = mem_calloc(1, command->values_size);
     if (command->defaults) {
         memcpy(values, command->defaults, command->values_size);
@@ -149,7 +149,7 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
 }
 
 /* `vmctl help` and `vmctl help COMMAND`. */
-static int help(const struct arg_texts *words, struct error *err)
+static int help(const struct arg_strings *words, struct error *err)
 {
     const struct command *command = NULL;
     if (words->count > 1 && !(command = find_command(words->items[1], err))) {
@@ -161,7 +161,7 @@ static int help(const struct arg_texts *words, struct error *err)
 
 static int run(struct cli *cli, int argc, char **argv, struct error *err)
 {
-    cleanup_with(arg_texts_clear) struct arg_texts words = {.count = 0};
+    cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
     struct global_values global = {.output = NULL};
     int rc = parse_command_name(argc, argv, &global, &words, err);
     if (rc < 0) {
@@ -200,9 +200,9 @@ int main(int argc, char **argv)
         cli_print_error(&cli, &err);
         status = error_exit_status(err.code);
     }
-    answer_end(&cli, &err);
+    result_end(&cli, &err);
     store_close(cli.store);
-    places_clear(&cli.places);
+    paths_clear(&cli.paths);
     if (fflush(stdout) != 0 && status == 0) {
         status = error_exit_status(ERR_IO);
     }

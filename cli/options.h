@@ -13,7 +13,7 @@
 /* Which VMs are meant: see cli/request/targets.h. */
 struct which_values {
     const char *file;
-    struct arg_texts names;
+    struct arg_strings names;
     bool is_all;
 };
 

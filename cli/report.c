@@ -9,7 +9,7 @@
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 
-void cli_print_trouble(
+void cli_print_blocker(
     const struct cli *cli, const char *code, const char *message, const char *help)
 {
     const char *red = cli->use_color ? "\033[1;31m" : "", *bold = cli->use_color ? "\033[1m" : "",
@@ -26,7 +26,7 @@ void cli_print_trouble(
 
 void cli_print_error(const struct cli *cli, const struct error *err)
 {
-    cli_print_trouble(cli, error_code_name(err->code), err->message, error_help_text(err));
+    cli_print_blocker(cli, error_code_name(err->code), err->message, error_help_text(err));
 }
 
 void cli_note(const struct cli *cli, const char *fmt, ...)

@@ -77,7 +77,7 @@ static void on_seen(void *context, const char *name, bool is_changed)
     controller_schedule(controller);
 }
 
-static void tell_images(struct controller *controller)
+static void report_images(struct controller *controller)
 {
     struct reconciler *reconciler = controller->reconciler;
     cleanup_json json_t *images = NULL;
@@ -95,7 +95,7 @@ static void tell_images(struct controller *controller)
 static void on_scanned(void *context)
 {
     struct controller *controller = context;
-    tell_images(controller);
+    report_images(controller);
     source_watch_scan(controller->source_watch);
 }
 
@@ -116,8 +116,8 @@ static int list_all(struct controller *controller, struct error *err)
 
 static void start_resync_timer(struct controller *controller)
 {
-    uint32_t dice = controller->host.dice(&controller->host) % RESYNC_MS;
-    loop_timer_start(controller->resync_timer, RESYNC_MS / 2 + (int64_t)dice);
+    uint32_t rng = controller->host.rng(&controller->host) % RESYNC_MS;
+    loop_timer_start(controller->resync_timer, RESYNC_MS / 2 + (int64_t)rng);
 }
 
 static void on_resync(void *context)
@@ -205,7 +205,7 @@ int controller_start(
     struct controller *controller, struct reconciler *reconciler_take, struct error *err)
 {
     controller->reconciler = reconciler_take;
-    controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.places,
+    controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.paths,
         controller->store, on_seen, on_scanned, controller);
     int rc = check_identity(controller, err);
     if (rc < 0 || (rc = list_all(controller, err)) < 0) {

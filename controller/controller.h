@@ -29,7 +29,7 @@ struct store_writer;
 struct controller_options {
     struct loop *loop;
     struct pool *pool;
-    const struct places *places;
+    const struct paths *paths;
     struct store *store;
     struct store_writer *writer;
     uint64_t seed; /* of the jitter; any number */

@@ -48,7 +48,7 @@ struct controller {
     bool is_working;     /* keys are being taken: the timer is set once at the end */
     bool is_stopped;
 
-    uint64_t dice_state;
+    uint64_t rng_state;
     char *lease_answer; /* lease_holder()'s last */
 };
 

@@ -27,7 +27,7 @@ enum { POOL_THREADS = 4, ORPHAN_GRACE_MS = 2000 };
 
 /* What it is made of, in the order in which it is made. */
 struct daemon {
-    struct places places;
+    struct paths paths;
     int lock_fd;
     struct store *store;
     struct loop *loop;
@@ -55,7 +55,7 @@ static void prepare_process(void)
     umask(077);
     /* From here on it is in the environment: pool threads ask for it, and the password database
      * (getpwuid(3)) is not for threads. */
-    (void)setenv("HOME", places_home(), 1);
+    (void)setenv("HOME", paths_home(), 1);
     signal(SIGPIPE, SIG_IGN); /* a peer that goes away is an error of write() */
     signal(SIGHUP, SIG_IGN);  /* it outlives the terminal it was started from */
     raise_descriptor_limit();
@@ -77,18 +77,18 @@ static void on_signal(void *context, int number)
 
 static int open_data(struct daemon *daemon, const struct daemon_options *options, struct error *err)
 {
-    int rc = places_init(&daemon->places, options->data_dir, err);
+    int rc = paths_init(&daemon->paths, options->data_dir, err);
     if (rc < 0) {
         return rc;
     }
     if (!options->is_foreground && chdir("/") < 0) {
         log_debug("controller", "staying in the working directory"); /* only keeps a mount busy */
     }
-    rc = instance_take(&daemon->places, &daemon->lock_fd, err);
+    rc = instance_take(&daemon->paths, &daemon->lock_fd, err);
     if (rc == 0) {
-        rc = store_check(&daemon->places, err);
+        rc = store_check(&daemon->paths, err);
     }
-    return rc < 0 ? rc : store_open(&daemon->places, &daemon->store, err);
+    return rc < 0 ? rc : store_open(&daemon->paths, &daemon->store, err);
 }
 
 /* The signals first: threads inherit the mask. */
@@ -122,7 +122,7 @@ static int start_controller(
     struct controller_options options = {
         .loop = daemon->loop,
         .pool = daemon->pool,
-        .places = &daemon->places,
+        .paths = &daemon->paths,
         .store = daemon->store,
         .writer = daemon->writer,
     };
@@ -158,7 +158,7 @@ static void end(struct daemon *daemon)
     loop_free(daemon->loop);
     store_close(daemon->store);
     cleanup_close_(&daemon->lock_fd);
-    places_clear(&daemon->places);
+    paths_clear(&daemon->paths);
 }
 
 int daemon_run(
@@ -168,7 +168,7 @@ int daemon_run(
     prepare_process();
     int rc = start(&daemon, options, factory, err);
     if (rc == 0) {
-        log_info("controller", "vmctld %s serves '%s'", VMCTL_VERSION, daemon.places.data_dir);
+        log_info("controller", "vmctld %s serves '%s'", VMCTL_VERSION, daemon.paths.data_dir);
         notify_service_manager("READY=1");
         loop_run(daemon.loop);
         notify_service_manager("STOPPING=1");

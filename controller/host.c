@@ -100,9 +100,9 @@ static int each_vm(struct reconciler_host *host,
 }
 
 /* xorshift64* (Vigna 2016): good enough for jitter, and the same history for the same seed. */
-static uint32_t dice(struct reconciler_host *host)
+static uint32_t rng(struct reconciler_host *host)
 {
-    uint64_t *state = &controller_of(host)->dice_state;
+    uint64_t *state = &controller_of(host)->rng_state;
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;
@@ -112,11 +112,11 @@ static uint32_t dice(struct reconciler_host *host)
 void controller_host_init(struct controller *controller, const struct controller_options *options)
 {
     /* The state must not be 0, and small seeds must not give small first numbers. */
-    controller->dice_state = (options->seed * UINT64_C(0x9e3779b97f4a7c15)) | 1;
+    controller->rng_state = (options->seed * UINT64_C(0x9e3779b97f4a7c15)) | 1;
     controller->host = (struct reconciler_host){
         .loop = options->loop,
         .pool = options->pool,
-        .places = options->places,
+        .paths = options->paths,
         .clock = loop_clock(options->loop),
         .wake = wake,
         .lease_holder = lease_holder,
@@ -124,6 +124,6 @@ void controller_host_init(struct controller *controller, const struct controller
         .image_record = image_record,
         .write_image = write_image,
         .each_vm = each_vm,
-        .dice = dice,
+        .rng = rng,
     };
 }

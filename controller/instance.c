@@ -6,13 +6,13 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/paths.h"
 
-int instance_take(const struct places *places, int *ret_fd, struct error *err)
+int instance_take(const struct paths *paths, int *ret_fd, struct error *err)
 {
-    cleanup_free char *path = places_path(places, "controller.lock");
+    cleanup_free char *path = paths_path(paths, "controller.lock");
     int rc = lockfile_take(path, ret_fd, err);
     if (rc == -ERR_VM_CONFLICT) {
         error_clear(err);
-        return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", places->data_dir);
+        return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
     }
     return rc;
 }

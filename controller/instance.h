@@ -6,7 +6,7 @@
 #pragma once
 
 struct error;
-struct places;
+struct paths;
 
 /* Returns 0 and *ret_fd (close it to let go), or -ERR_VM_CONFLICT when another one runs. */
-int instance_take(const struct places *places, int *ret_fd, struct error *err);
+int instance_take(const struct paths *paths, int *ret_fd, struct error *err);

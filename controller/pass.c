@@ -53,8 +53,8 @@ static void done(struct controller *controller, const char *name)
 
 static void requeue_by_backoff(struct controller *controller, const char *name, uint32_t failures)
 {
-    uint32_t dice = controller->host.dice(&controller->host);
-    int64_t delay_ms = backoff_delay_ms(&backoff_reconcile, failures, dice);
+    uint32_t rng = controller->host.rng(&controller->host);
+    int64_t delay_ms = backoff_delay_ms(&backoff_reconcile, failures, rng);
     workqueue_add_at(controller->queue, name, loop_now_ms(controller->host.loop) + delay_ms);
 }
 

@@ -21,7 +21,7 @@
 struct clock;
 struct error;
 struct loop;
-struct places;
+struct paths;
 struct pool;
 struct source_record;
 
@@ -75,7 +75,7 @@ struct verdict {
 struct reconciler_host {
     struct loop *loop;
     struct pool *pool;
-    const struct places *places;
+    const struct paths *paths;
     const struct clock *clock;
     /* "Look at this VM again": cheap, coalesced, allowed anywhere. */
     void (*wake)(struct reconciler_host *host, const char *name, enum work_priority priority);
@@ -92,7 +92,7 @@ struct reconciler_host {
     int (*each_vm)(struct reconciler_host *host,
         void (*each)(void *context, const struct vm_view *view), void *context, struct error *err);
     /* A random number; seeded in simulations. */
-    uint32_t (*dice)(struct reconciler_host *host);
+    uint32_t (*rng)(struct reconciler_host *host);
     void *backend_data; /* media.c's: one image cache per host; starts as NULL, see media_free() */
 };
 

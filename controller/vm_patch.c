@@ -26,10 +26,10 @@ void vm_patch_event(
     };
 }
 
-static void add_text(char ***texts, size_t *count, const char *text)
+static void add_text(char ***strings, size_t *count, const char *text)
 {
-    mem_grow(*texts, *count);
-    (*texts)[(*count)++] = mem_strdup(text);
+    mem_grow(*strings, *count);
+    (*strings)[(*count)++] = mem_strdup(text);
 }
 
 void vm_patch_lease(struct vm_patch *patch, const char *key)
@@ -49,19 +49,19 @@ void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take
         (struct patch_image){.key = mem_strdup(key), .record = record_take};
 }
 
-static void free_texts(char **texts, size_t count)
+static void free_strings(char **strings, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        free(texts[i]);
+        free(strings[i]);
     }
-    free(texts);
+    free(strings);
 }
 
 void vm_patch_clear(struct vm_patch *patch)
 {
     vm_status_free(patch->status);
-    free_texts(patch->leases, patch->n_leases);
-    free_texts(patch->dropped_leases, patch->n_dropped_leases);
+    free_strings(patch->leases, patch->n_leases);
+    free_strings(patch->dropped_leases, patch->n_dropped_leases);
     for (size_t i = 0; i < patch->n_events; i++) {
         free(patch->events[i].message);
     }

@@ -24,9 +24,9 @@ static int open_bell(const char *path, struct error *err)
     return fd >= 0 ? fd : error_set_errno(err, ERR_IO, errno, "cannot open the bell '%s'", path);
 }
 
-int bell_ring(const struct places *places, enum bell bell, struct error *err)
+int bell_ring(const struct paths *paths, enum bell bell, struct error *err)
 {
-    cleanup_free char *path = places_path(places, bell_files[bell]);
+    cleanup_free char *path = paths_path(paths, bell_files[bell]);
     cleanup_close int fd = open_bell(path, err);
     if (fd < 0) {
         return fd;
@@ -60,13 +60,13 @@ static int arm(struct bell_watch *watch, struct error *err)
 }
 
 int bell_watch_open(
-    struct bell_watch *watch, const struct places *places, enum bell bell, struct error *err)
+    struct bell_watch *watch, const struct paths *paths, enum bell bell, struct error *err)
 {
     struct bell_watch opened = {.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .wd = -1};
     if (opened.fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot make an inotify instance");
     }
-    opened.path = places_path(places, bell_files[bell]);
+    opened.path = paths_path(paths, bell_files[bell]);
     if (arm(&opened, err) < 0) {
         bell_watch_close(&opened);
         return -(int)err->code;
@@ -85,29 +85,29 @@ static bool is_replaced(const struct bell_watch *watch)
 /* Anything but the farewell of a watch taken down is a reason to look. */
 static bool read_events(int fd)
 {
-    bool is_rung = false;
+    bool is_notified = false;
     char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
     ssize_t n;
     while ((n = read(fd, events, sizeof(events))) > 0) {
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *event = (const void *)(events + at);
-            is_rung = is_rung || !(event->mask & IN_IGNORED);
+            is_notified = is_notified || !(event->mask & IN_IGNORED);
             at += (ssize_t)(sizeof(*event) + event->len);
         }
     }
-    return is_rung;
+    return is_notified;
 }
 
 bool bell_watch_drain(struct bell_watch *watch)
 {
-    bool is_rung = read_events(watch->fd);
-    if (is_rung && is_replaced(watch)) {
+    bool is_notified = read_events(watch->fd);
+    if (is_notified && is_replaced(watch)) {
         /* Rings between the replacement and now went unheard; the caller looks after this. When it
          * fails, the data directory is gone, and there is nothing left to hear. */
         struct error ignored = {0};
         (void)arm(watch, &ignored);
     }
-    return is_rung;
+    return is_notified;
 }
 
 void bell_watch_close(struct bell_watch *watch)

@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 struct error;
-struct places;
+struct paths;
 
 enum bell {
     BELL_DESIRED, /* rung by CLIs and the VMFile watcher, heard by the controller */
@@ -20,7 +20,7 @@ enum bell {
 };
 
 /* Makes the file when it is missing. Failure means a delay for watchers, never a lost write. */
-int bell_ring(const struct places *places, enum bell bell, struct error *err);
+int bell_ring(const struct paths *paths, enum bell bell, struct error *err);
 
 struct bell_watch {
     int fd; /* readable when the bell was rung; O_CLOEXEC|O_NONBLOCK */
@@ -31,7 +31,7 @@ struct bell_watch {
 };
 /* Fails with ERR_IO when inotify is exhausted (fs.inotify.max_user_instances): poll instead. */
 int bell_watch_open(
-    struct bell_watch *watch, const struct places *places, enum bell bell, struct error *err);
+    struct bell_watch *watch, const struct paths *paths, enum bell bell, struct error *err);
 bool bell_watch_drain(struct bell_watch *watch); /* true: it was rung since the last drain */
 /* Fine on a watch already closed, or never opened with fd at -1. */
 void bell_watch_close(struct bell_watch *watch);

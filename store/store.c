@@ -51,11 +51,11 @@ static int check_place(const char *path, struct error *err)
     return store_check_filesystem(fs.f_type, path, err);
 }
 
-static struct store *store_new(const struct places *places, size_t map_bytes)
+static struct store *store_new(const struct paths *paths, size_t map_bytes)
 {
     struct store *store = mem_new(struct store);
-    store->places.data_dir = mem_strdup(places->data_dir);
-    store->path = places_path(places, "store");
+    store->paths.data_dir = mem_strdup(paths->data_dir);
+    store->path = paths_path(paths, "store");
     store->map_bytes = map_bytes;
     (void)pthread_rwlock_init(&store->map_lock, NULL);
     atomic_init(&store->commits, 0);
@@ -64,9 +64,9 @@ static struct store *store_new(const struct places *places, size_t map_bytes)
 }
 
 int store_open_sized(
-    const struct places *places, size_t map_bytes, struct store **ret, struct error *err)
+    const struct paths *paths, size_t map_bytes, struct store **ret, struct error *err)
 {
-    struct store *store = store_new(places, map_bytes);
+    struct store *store = store_new(paths, map_bytes);
     int rc = fs_make_dirs(store->path, 0700, err);
     if (rc == 0) {
         rc = check_place(store->path, err);
@@ -85,16 +85,16 @@ int store_open_sized(
     return 0;
 }
 
-int store_open(const struct places *places, struct store **ret, struct error *err)
+int store_open(const struct paths *paths, struct store **ret, struct error *err)
 {
-    return store_open_sized(places, FIRST_MAP_BYTES, ret, err);
+    return store_open_sized(paths, FIRST_MAP_BYTES, ret, err);
 }
 
-int store_check(const struct places *places, struct error *err)
+int store_check(const struct paths *paths, struct error *err)
 {
     enum { META_PAGES_BYTES = 8192 }; /* less is a store that is just being made */
-    cleanup_free char *path = places_path(places, "store");
-    cleanup_free char *data_path = places_path(places, "store/data.mdb");
+    cleanup_free char *path = paths_path(paths, "store");
+    cleanup_free char *data_path = paths_path(paths, "store/data.mdb");
     struct store store = {.path = path};
     int rc = fs_size(data_path) < META_PAGES_BYTES ? 0 : lmdb_check_pages(path);
     return rc == 0 ? 0 : lmdb_error(&store, rc, "cannot open the store", err);
@@ -105,15 +105,15 @@ void store_close(struct store *store)
     if (store) {
         lmdb_close(store);
         (void)pthread_rwlock_destroy(&store->map_lock);
-        places_clear(&store->places);
+        paths_clear(&store->paths);
         free(store->path);
         free(store);
     }
 }
 
-const struct places *store_places(const struct store *store)
+const struct paths *store_paths(const struct store *store)
 {
-    return &store->places;
+    return &store->paths;
 }
 
 size_t store_map_bytes(const struct store *store)

@@ -24,7 +24,7 @@
 #include "specs/vm/vm_summary.h"
 
 struct error;
-struct places;
+struct paths;
 struct store;
 
 enum store_table {
@@ -43,9 +43,9 @@ enum store_table {
  * line says how to move it aside. A store belongs to the process that opened it: never use it, nor
  * close it, after fork(). Reads and store_commit() may be called from any thread.
  */
-int store_open(const struct places *places, struct store **ret, struct error *err);
+int store_open(const struct paths *paths, struct store **ret, struct error *err);
 void store_close(struct store *store);                        /* NULL is fine */
-const struct places *store_places(const struct store *store); /* borrowed */
+const struct paths *store_paths(const struct store *store); /* borrowed */
 
 /* For main(): a store whose pages are damaged ends the process with a message and the exit status of
  * ERR_STORE, not with a crash. See store/lmdb/guard.h. */
@@ -53,7 +53,7 @@ void store_guard(void);
 
 /* Reads every page of the store, if there is one, in a child process: ERR_STORE when it is damaged.
  * Takes milliseconds; before any thread is started. */
-int store_check(const struct places *places, struct error *err);
+int store_check(const struct paths *paths, struct error *err);
 
 /* ---- one VM, in one snapshot ---- */
 

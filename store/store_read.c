@@ -173,7 +173,7 @@ static int walk_vms(struct store *store, walk_visit *visit, void *list, struct e
 }
 
 /* One damaged record must not hide the others; its name is told once, not at each look. */
-static void tell_damage(
+static void report_damage(
     struct store *store, enum store_table table, const char *key, const struct error *cause)
 {
     if (!atomic_flag_test_and_set(&store->has_warned)) {
@@ -190,13 +190,13 @@ static void add_record(struct store *store, const struct walk_item *item, void *
     if (item->desired &&
         record_decode_desired(lmdb_bytes(*item->desired), &record.desired, &cause) < 0) {
         record.is_damaged = true;
-        tell_damage(store, STORE_DESIRED, record.name, &cause);
+        report_damage(store, STORE_DESIRED, record.name, &cause);
         error_clear(&cause);
     }
     if (item->status &&
         record_decode_status(lmdb_bytes(*item->status), &record.status, &cause) < 0) {
         record.is_damaged = true;
-        tell_damage(store, STORE_STATUS, record.name, &cause);
+        report_damage(store, STORE_STATUS, record.name, &cause);
     }
     mem_grow(list->records, list->count);
     list->records[list->count++] = record;
@@ -263,12 +263,12 @@ static void add_summary(struct store *store, const struct walk_item *item, void 
     struct error cause = {0};
     if (item->desired && !summarize_desired(lmdb_bytes(*item->desired), &summary.desired, &cause)) {
         summary.is_damaged = true;
-        tell_damage(store, STORE_DESIRED, summary.name, &cause);
+        report_damage(store, STORE_DESIRED, summary.name, &cause);
         error_clear(&cause);
     }
     if (item->status && !summarize_status(lmdb_bytes(*item->status), &summary.status, &cause)) {
         summary.is_damaged = true;
-        tell_damage(store, STORE_STATUS, summary.name, &cause);
+        report_damage(store, STORE_STATUS, summary.name, &cause);
     }
     mem_grow(list->items, list->count);
     list->items[list->count++] = summary;

@@ -91,7 +91,7 @@ static void list_free(struct job_list *list)
 static void ring(struct store_writer *writer)
 {
     struct error err = {0};
-    if (bell_ring(store_places(writer->store), BELL_STATUS, &err) < 0) {
+    if (bell_ring(store_paths(writer->store), BELL_STATUS, &err) < 0) {
         log_warn("store", "%s", err.message); /* who waits looks again by himself, later */
     }
 }

@@ -35,47 +35,47 @@ static const struct arg_option options[] = {
 static const struct apply_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
 /* A step that failed before was not asked for now: only what this wish runs can fail it. */
-static struct goal goal_of(const struct bring *bring, size_t i, const struct apply_values *values)
+static struct goal goal_of(const struct project_request *project_request, size_t i, const struct apply_values *values)
 {
-    const struct vm_status *status = bring->records[i].status;
+    const struct vm_status *status = project_request->records[i].status;
     return (struct goal){.kind = GOAL_SETTLED,
         .allows_drift = true,
         .ignores_steps = values->skips_provision || (status && status->provision.is_failed)};
 }
 
-static void complete_wishes(struct bring *bring, const struct apply_values *values)
+static void complete_changes(struct project_request *project_request, const struct apply_values *values)
 {
-    struct ask *ask = &bring->ask;
-    ask->goals = mem_calloc(ask->count, sizeof(*ask->goals));
-    ask->shows_provision = true;
-    for (size_t i = 0; i < ask->count; i++) {
-        ask->wishes[i].takes_over = values->adopts;
-        ask->wishes[i].provision =
+    struct request *request = &project_request->request;
+    request->goals = mem_calloc(request->count, sizeof(*request->goals));
+    request->shows_provision = true;
+    for (size_t i = 0; i < request->count; i++) {
+        request->changes[i].takes_over = values->adopts;
+        request->changes[i].provision =
             values->skips_provision ? PROVISION_SKIP : PROVISION_APPENDED;
-        ask->goals[i] = goal_of(bring, i, values);
+        request->goals[i] = goal_of(project_request, i, values);
     }
 }
 
-static int apply(struct cli *cli, struct bring *bring, const struct apply_values *values,
-    const struct arg_texts *words, struct error *err)
+static int apply(struct cli *cli, struct project_request *project_request, const struct apply_values *values,
+    const struct arg_strings *words, struct error *err)
 {
     enum source_prune prune;
     int rc = prune_parse(values->prune, &prune, err);
-    if (rc < 0 || (rc = bring_prepare(cli, bring, &values->which, words, err)) != 0) {
+    if (rc < 0 || (rc = project_request_prepare(cli, project_request, &values->which, words, err)) != 0) {
         return rc;
     }
-    if (values->watches && (rc = bring_watch(bring, prune, false, err)) < 0) {
+    if (values->watches && (rc = project_request_watch(project_request, prune, false, err)) < 0) {
         return rc;
     }
-    complete_wishes(bring, values);
-    return bring_carry_out(cli, bring, prune, &values->follow, err);
+    complete_changes(project_request, values);
+    return project_request_run(cli, project_request, prune, &values->follow, err);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    cleanup_with(bring_clear) struct bring bring = {.records = NULL};
-    return apply(cli, &bring, values, words, err);
+    cleanup_with(project_request_clear) struct project_request project_request = {.records = NULL};
+    return apply(cli, &project_request, values, words, err);
 }
 
 const struct command command_apply = {

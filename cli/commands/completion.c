@@ -9,7 +9,7 @@
 #include "specs/base/error.h"
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
     (void)cli;

@@ -103,7 +103,7 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    bool is_running = record.status && record.status->instance.iid[0];
+    bool is_running = record.status && record.status->instance.instance_id[0];
     const char *backend = is_running ? json_text(record.status->applied_spec, "backend") : NULL;
     return text_eq(backend, backend_kind_name(BACKEND_PROPOLIS)) ? refuse_propolis(name, err) : 0;
 }
@@ -111,14 +111,14 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
 static int connect_console(
     const struct cli *cli, const char *name, int *ret_fd, struct error *err)
 {
-    cleanup_free char *path = places_vm(&cli->places, name, VM_CONSOLE_SOCKET);
+    cleanup_free char *path = paths_vm(&cli->paths, name, VM_CONSOLE_SOCKET);
     int rc = fs_connect_unix(path, ret_fd, err);
     return rc < 0 ? refuse(name, err) : 0;
 }
 
 /* ---- the bridge ---- */
 
-static int tell_end(const struct cli *cli, const char *name, const struct terminal_result *result)
+static int report_end(const struct cli *cli, const char *name, const struct terminal_result *result)
 {
     switch (result->end) {
     case TERMINAL_DETACHED:
@@ -139,7 +139,7 @@ static int tell_end(const struct cli *cli, const char *name, const struct termin
 static int attach(struct cli *cli, const char *name, struct error *err)
 {
     cleanup_close int peer = -1, lock = -1;
-    cleanup_free char *log_path = places_vm(&cli->places, name, VM_CONSOLE_LOG);
+    cleanup_free char *log_path = paths_vm(&cli->paths, name, VM_CONSOLE_LOG);
     struct terminal_result result;
     int rc = check_backend(cli, name, err);
     if (rc < 0 || (rc = connect_console(cli, name, &peer, err)) < 0 ||
@@ -156,11 +156,11 @@ static int attach(struct cli *cli, const char *name, struct error *err)
         .idle_ms = IDLE_MS,
     };
     rc = terminal_run(&bridge, &result, err);
-    return rc < 0 ? rc : tell_end(cli, name, &result);
+    return rc < 0 ? rc : report_end(cli, name, &result);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct console_values *console = values;
     cleanup_free char *name = NULL;

@@ -20,7 +20,7 @@ static int run_in_foreground(struct cli *cli, struct error *err)
 {
     cleanup_free char *program = cli_controller_program();
     char *const argv[] = {program, mem_strdup("--foreground"), mem_strdup("--data-dir"),
-        mem_strdup(cli->places.data_dir), NULL};
+        mem_strdup(cli->paths.data_dir), NULL};
     (void)execv(program, argv);
     (void)error_set_errno(err, ERR_CONTROLLER, errno, "cannot run '%s'", program);
     for (size_t i = 1; argv[i]; i++) {
@@ -59,7 +59,7 @@ static void print_status(const struct cli *cli, const struct controller_process 
         printf("pid:        %d\nversion:    %s\nage:        %s\n", (int)process->pid,
             process->version, age);
     }
-    printf("data dir:   %s\nVMs:        %zu\n", cli->places.data_dir, n_vms);
+    printf("data dir:   %s\nVMs:        %zu\n", cli->paths.data_dir, n_vms);
 }
 
 static void print_data(const struct cli *cli, const struct controller_process *process,
@@ -73,7 +73,7 @@ static void print_data(const struct cli *cli, const struct controller_process *p
         json_put_text(json, "version", process->version);
         json_put_int(json, "startedAt", process->started_ms);
     }
-    json_put_text(json, "dataDir", cli->places.data_dir);
+    json_put_text(json, "dataDir", cli->paths.data_dir);
     json_put_int(json, "vms", (json_int_t)n_vms);
     output_print(cli, json);
 }
@@ -95,7 +95,7 @@ static int show(struct cli *cli, struct error *err)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     static const struct {
         const char *word;

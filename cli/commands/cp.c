@@ -54,7 +54,7 @@ static const char *remote_path(const char *word)
 }
 
 /* The name before the colon, as it was written: "" means the VMFile's only VM. free() *ret. */
-static int find_vm_word(const struct arg_texts *words, char **ret, struct error *err)
+static int find_vm_word(const struct arg_strings *words, char **ret, struct error *err)
 {
     cleanup_free char *found = NULL;
     for (size_t i = 0; i < words->count; i++) {
@@ -112,7 +112,7 @@ static void argv_clear(struct argv *argv)
 }
 
 static void make_argv(const struct cli *cli, const struct cp_values *cp, const char *vm_name,
-    const struct ssh_login *login, const struct arg_texts *words, struct argv *argv)
+    const struct ssh_login *login, const struct arg_strings *words, struct argv *argv)
 {
     add(argv, mem_strdup("scp"));
     for (size_t i = 0; i < login->count; i++) {
@@ -148,7 +148,7 @@ static int become_scp(struct cli *cli, const struct argv *argv, struct error *er
 }
 
 static int copy(struct cli *cli, const struct cp_values *cp, const char *vm_name,
-    const struct arg_texts *words, struct error *err)
+    const struct arg_strings *words, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
@@ -166,7 +166,7 @@ static int copy(struct cli *cli, const struct cp_values *cp, const char *vm_name
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct cp_values *cp = values;
     cleanup_free char *word = NULL, *name = NULL;

@@ -9,14 +9,14 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/request/request.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/vm/vm_spec_words.h"
+#include "specs/vm/vm_spec_names.h"
 #include "store/store.h"
 
 struct create_values {
@@ -66,7 +66,7 @@ static int set_path(char **field, const char *option, const char *path, struct e
 {
     struct stat st;
     cleanup_free char *cwd = getcwd(NULL, 0);
-    cleanup_free char *absolute = fs_resolve(path, cwd ? cwd : "/", places_home());
+    cleanup_free char *absolute = fs_resolve(path, cwd ? cwd : "/", paths_home());
     if (stat(absolute, &st) < 0 || access(absolute, R_OK) < 0) {
         return error_set_errno(err, ERR_USAGE, errno, "--%s: cannot read '%s'", option, path);
     }
@@ -170,7 +170,7 @@ static int set_bridge(struct vm_spec *spec, const char *bridge, struct error *er
 
 static int set_backend(struct vm_spec *spec, const char *name, struct error *err)
 {
-    int backend = word_list_find(&backend_kind_words, name);
+    int backend = enum_names_find(&backend_kind_words, name);
     if (backend < 0) {
         return error_set(err, ERR_USAGE, "--backend: there is no backend '%s'", name);
     }
@@ -193,7 +193,7 @@ static int fill_spec(struct vm_spec *spec, const struct create_values *values, s
     if (rc == 0 && values->backend) {
         rc = set_backend(spec, values->backend, err);
     }
-    return rc == 0 ? wish_read_files(spec, err) : rc;
+    return rc == 0 ? change_read_files(spec, err) : rc;
 }
 
 /* ---- the command ---- */
@@ -219,7 +219,7 @@ static int check_name_is_free(struct cli *cli, const struct vm_spec *spec, struc
 static int create(struct cli *cli, const struct vm_spec *spec, const struct create_values *values,
     struct error *err)
 {
-    const struct wish pattern = {
+    const struct change pattern = {
         .spec = spec,
         .wants_prepared = true,
         .sets_power = values->starts,
@@ -227,17 +227,17 @@ static int create(struct cli *cli, const struct vm_spec *spec, const struct crea
         .retries = true,
     };
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
-    cleanup_with(ask_clear) struct ask ask = {
+    cleanup_with(vm_request_clear) struct request request = {
         .goal = {.kind = values->starts ? GOAL_READY : GOAL_PREPARED, .allows_drift = true},
         .begun = "creating",
         .done = values->starts ? "created and started" : "created",
     };
     targets_add(&targets, spec->name);
-    ask_init(&ask, &targets, &pattern);
-    return ask_carry_out(cli, &ask, &values->follow, err);
+    vm_request_init(&request, &targets, &pattern);
+    return vm_request_run(cli, &request, &values->follow, err);
 }
 
-static int find_name(const struct create_values *values, const struct arg_texts *words,
+static int find_name(const struct create_values *values, const struct arg_strings *words,
     const char **ret, struct error *err)
 {
     *ret = values->name ? values->name : words->count ? words->items[0] : NULL;
@@ -253,7 +253,7 @@ static int find_name(const struct create_values *values, const struct arg_texts 
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const char *name = NULL;
     int rc = find_name(values, words, &name, err);

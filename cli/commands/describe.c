@@ -44,7 +44,7 @@ static int describe_one(
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct describe_values *describe = values;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};

@@ -13,14 +13,14 @@ static const struct arg_option options[] = {
 };
 
 static const struct power_command destroy = {
-    .wish = {.deletes = true},
+    .change = {.deletes = true},
     .goal = {.kind = GOAL_DELETED},
     .begun = "destroying",
     .done = "destroyed",
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct power_values *power = values;
     if (words->count + power->which.names.count == 0 && !power->which.is_all) {

@@ -93,7 +93,7 @@ static int diff_vm(
     struct cli *cli, struct findings *findings, struct vm_spec *spec, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    int rc = wish_read_files(spec, err); /* an edited script is a difference */
+    int rc = change_read_files(spec, err); /* an edited script is a difference */
     if (rc < 0 || (rc = store_get(cli->store, spec->name, &record, err)) < 0) {
         return rc;
     }
@@ -129,13 +129,13 @@ static int diff_removed(struct cli *cli, struct findings *findings, const struct
     return rc;
 }
 
-static bool is_asked_for(const struct which_values *which, const struct arg_texts *words)
+static bool is_asked_for(const struct which_values *which, const struct arg_strings *words)
 {
     return which->names.count > 0 || words->count > 0;
 }
 
 static int diff_project(struct cli *cli, struct findings *findings,
-    const struct diff_values *values, const struct arg_texts *words, struct error *err)
+    const struct diff_values *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
@@ -157,7 +157,7 @@ static int diff_project(struct cli *cli, struct findings *findings,
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_with(findings_clear) struct findings findings = {
         .text = BUF_INIT(0), .rows = json_array(), .use_color = cli->use_color_stdout};

@@ -72,7 +72,7 @@ static void print_data(const struct cli *cli, const struct doctor *doctor)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *names, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *names, struct error *err)
 {
     (void)values;
     if (names->count > 0) {

@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
-#include "cli/request/request.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "cli/show/result.h"
 #include "specs/base/cleanup.h"
@@ -53,7 +53,7 @@ static int find_known(
     }
     if (rc != 0) {
         error_clear(err);
-        answer_forget_error(cli);
+        result_forget_error(cli);
         cli_note(cli, "note: going by the %zu VMs that came from '%s'", stored.count, path);
     } else {
         for (size_t i = 0; i < project.file->n_vms; i++) {
@@ -95,7 +95,7 @@ static int keep_existing(
 }
 
 static int find_targets(struct cli *cli, const struct which_values *which,
-    const struct arg_texts *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets known = {.count = 0}, chosen = {.count = 0};
     int rc = find_known(cli, which->file, &known, err);
@@ -106,26 +106,26 @@ static int find_targets(struct cli *cli, const struct which_values *which,
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    static const struct wish stop = {.sets_power = true, .power = POWER_STOPPED};
-    static const struct wish destroy = {.deletes = true};
+    static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
+    static const struct change destroy = {.deletes = true};
     const struct down_values *down = values;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
     int rc = find_targets(cli, &down->which, words, &targets, err);
     if (rc != 0 || targets.count == 0) {
         return rc;
     }
-    cleanup_with(ask_clear) struct ask ask = {
-        .goal = {.kind = down->destroys ? GOAL_DELETED : GOAL_STOPPED, .is_wished = true},
+    cleanup_with(vm_request_clear) struct request request = {
+        .goal = {.kind = down->destroys ? GOAL_DELETED : GOAL_STOPPED, .is_desired = true},
         .begun = down->destroys ? "destroying" : "stopping",
         .done = down->destroys ? "destroyed" : "stopped",
     };
-    ask_init(&ask, &targets, down->destroys ? &destroy : &stop);
+    vm_request_init(&request, &targets, down->destroys ? &destroy : &stop);
     if (down->destroys) {
         note_watched(cli, down->which.file);
     }
-    return ask_carry_out(cli, &ask, &down->follow, err);
+    return vm_request_run(cli, &request, &down->follow, err);
 }
 
 const struct command command_down = {

@@ -59,9 +59,9 @@ static bool has_events(const struct event_list *list, const char *name)
 
 /* A VM that is gone has left its events: its name is known as long as they are. */
 static int find_targets(struct reader *reader, const struct which_values *which,
-    const struct arg_texts *words, const struct event_list *list, struct error *err)
+    const struct arg_strings *words, const struct event_list *list, struct error *err)
 {
-    const struct arg_texts *given[] = {words, &which->names};
+    const struct arg_strings *given[] = {words, &which->names};
     cleanup_with(targets_clear) struct targets known = {.count = 0};
     int rc = targets_of_store(reader->cli, &known, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(given); i++) {
@@ -186,7 +186,7 @@ static void print(struct reader *reader, const struct event_list *list, size_t s
 /* ---- reading ---- */
 
 static int print_first(struct reader *reader, const struct events_values *values,
-    const struct arg_texts *words, struct error *err)
+    const struct arg_strings *words, struct error *err)
 {
     struct event_list list = {.count = 0};
     int64_t from_ms = values->since_ms > 0 ? clock_wall_ms(clock_system()) - values->since_ms : 0;
@@ -215,15 +215,15 @@ static int print_new(struct reader *reader, struct error *err)
     return rc;
 }
 
-static int follow_events(struct reader *reader, struct news *news, struct error *err)
+static int follow_events(struct reader *reader, struct wakeup *wakeup, struct error *err)
 {
     for (;;) {
         if (fflush(stdout) != 0) {
             return error_exit_status(ERR_IO);
         }
-        int number = news_wait(news, NEWS_LOOK_MS);
+        int number = wakeup_wait(wakeup, WAKEUP_MAX_MS);
         if (number > 0) {
-            return news_exit_status(number);
+            return wakeup_exit_status(number);
         }
         int rc = print_new(reader, err);
         if (rc < 0) {
@@ -233,24 +233,24 @@ static int follow_events(struct reader *reader, struct news *news, struct error 
 }
 
 static int run_opened(struct reader *reader, const struct events_values *values,
-    const struct arg_texts *words, struct error *err)
+    const struct arg_strings *words, struct error *err)
 {
-    struct news news;
+    struct wakeup wakeup;
     if (!values->follows) {
         return print_first(reader, values, words, err);
     }
-    news_open(&news, &reader->cli->places);
-    news.feeds_reader = true;
+    wakeup_open(&wakeup, &reader->cli->paths);
+    wakeup.feeds_reader = true;
     int rc = print_first(reader, values, words, err);
     if (rc == 0) {
-        rc = follow_events(reader, &news, err);
+        rc = follow_events(reader, &wakeup, err);
     }
-    news_close(&news);
+    wakeup_close(&wakeup);
     return rc;
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     struct reader reader = {.cli = cli};
     int rc = cli_open_store(cli, err);

@@ -29,7 +29,7 @@ static const struct arg_option options[] = {
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct exec_values *exec = values;
     cleanup_free char *name = NULL;

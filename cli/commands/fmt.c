@@ -151,7 +151,7 @@ static int format_one(const struct cli *cli, const struct fmt_values *values, co
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct fmt_values *fmt = values;
     if (words->count > 0 && fmt->file) {

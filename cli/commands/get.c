@@ -31,7 +31,7 @@ static const struct arg_option options[] = {
 };
 
 /* From one snapshot: who is there, and what is known of them. */
-static int find(const struct get_values *values, const struct arg_texts *words,
+static int find(const struct get_values *values, const struct arg_strings *words,
     const struct vm_list *list, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets known = {.count = 0};
@@ -89,7 +89,7 @@ static void print(const struct cli *cli, const struct vm_list *list, const struc
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct get_values *get = values;
     struct vm_list list = {.count = 0};

@@ -45,7 +45,7 @@ static const struct image_values defaults = {.follow.timeout_ms = INT64_C(24) * 
 
 /* ---- list ---- */
 
-static int list(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+static int list(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
     struct error *err)
 {
     cleanup_json json_t *catalog = NULL;
@@ -83,7 +83,7 @@ static int find_image(struct cli *cli, const char *word, json_t **ret, struct er
 }
 
 static int inspect(struct cli *cli, const struct image_values *values,
-    const struct arg_texts *words, struct error *err)
+    const struct arg_strings *words, struct error *err)
 {
     cleanup_json json_t *image = NULL;
     (void)values;
@@ -123,7 +123,7 @@ static int check_pull(const char *url, const struct image_values *values, struct
     return check_url(url, err);
 }
 
-static int pull(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+static int pull(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
     struct error *err)
 {
     cleanup_json json_t *answer = NULL;
@@ -132,13 +132,13 @@ static int pull(struct cli *cli, const struct image_values *values, const struct
     if (rc < 0) {
         return rc;
     }
-    json_t *wish = json_object();
-    json_put_text(wish, "verb", IMAGE_WISH_PULL);
-    json_put_text(wish, "url", url);
-    json_put_text(wish, "pin", values->sha256);
-    json_put_text(wish, "name", values->name);
-    json_put_flag(wish, "refresh", values->is_refresh);
-    rc = image_ask(cli, wish, &values->follow, &answer, err);
+    json_t *change = json_object();
+    json_put_text(change, "verb", IMAGE_REQUEST_PULL);
+    json_put_text(change, "url", url);
+    json_put_text(change, "pin", values->sha256);
+    json_put_text(change, "name", values->name);
+    json_put_flag(change, "refresh", values->is_refresh);
+    rc = image_request_run(cli, change, &values->follow, &answer, err);
     if (answer) {
         image_print_pulled(cli, answer);
     }
@@ -148,7 +148,7 @@ static int pull(struct cli *cli, const struct image_values *values, const struct
 /* ---- rm, prune ---- */
 
 static int find_digests(
-    struct cli *cli, const struct arg_texts *words, json_t *digests, struct error *err)
+    struct cli *cli, const struct arg_strings *words, json_t *digests, struct error *err)
 {
     cleanup_json json_t *catalog = NULL;
     int rc = image_catalog_read(cli, &catalog, err);
@@ -163,17 +163,17 @@ static int find_digests(
 }
 
 static int ask_for_removal(
-    struct cli *cli, const struct image_values *values, json_t *wish_take, struct error *err)
+    struct cli *cli, const struct image_values *values, json_t *change_take, struct error *err)
 {
     cleanup_json json_t *answer = NULL;
-    int rc = image_ask(cli, wish_take, &values->follow, &answer, err);
+    int rc = image_request_run(cli, change_take, &values->follow, &answer, err);
     if (answer) {
         image_print_removed(cli, answer, values->is_dry_run);
     }
     return rc;
 }
 
-static int rm(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+static int rm(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
     struct error *err)
 {
     cleanup_json json_t *digests = json_array();
@@ -181,20 +181,20 @@ static int rm(struct cli *cli, const struct image_values *values, const struct a
     if (rc < 0) {
         return rc;
     }
-    json_t *wish = json_object();
-    json_put_text(wish, "verb", IMAGE_WISH_REMOVE);
-    json_put(wish, "images", TAKE_PTR(digests));
-    return ask_for_removal(cli, values, wish, err);
+    json_t *change = json_object();
+    json_put_text(change, "verb", IMAGE_REQUEST_REMOVE);
+    json_put(change, "images", TAKE_PTR(digests));
+    return ask_for_removal(cli, values, change, err);
 }
 
-static int prune(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+static int prune(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
     struct error *err)
 {
-    json_t *wish = json_object();
+    json_t *change = json_object();
     (void)words;
-    json_put_text(wish, "verb", IMAGE_WISH_PRUNE);
-    json_put_flag(wish, "dryRun", values->is_dry_run);
-    return ask_for_removal(cli, values, wish, err);
+    json_put_text(change, "verb", IMAGE_REQUEST_PRUNE);
+    json_put_flag(change, "dryRun", values->is_dry_run);
+    return ask_for_removal(cli, values, change, err);
 }
 
 /* ---- the command ---- */
@@ -203,7 +203,7 @@ struct verb {
     const char *word;
     const char *usage;
     size_t min_words, max_words; /* after the verb */
-    int (*run)(struct cli *cli, const struct image_values *values, const struct arg_texts *words,
+    int (*run)(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
         struct error *err);
 };
 
@@ -230,7 +230,7 @@ static int check_options(
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
         const struct verb *verb = &verbs[i];

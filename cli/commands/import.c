@@ -45,7 +45,7 @@ static int await_end(const struct cli *cli, const struct import_vm *vm, struct e
     enum { STEP_MS = 20, LIMIT_MS = 10 * 1000 };
     const struct clock *clock = clock_system();
     int64_t deadline_ms = clock_monotonic_ms(clock) + LIMIT_MS;
-    while (import_is_running(&cli->places, vm)) {
+    while (import_is_running(&cli->paths, vm)) {
         if (clock_monotonic_ms(clock) > deadline_ms) {
             return error_set(err, ERR_TIMEOUT, "vm '%s' does not end", vm->name);
         }
@@ -84,7 +84,7 @@ static int import_one(struct cli *cli, const struct import_values *values,
     }
     bool is_ours = record.desired != NULL; /* then what runs is ours, too */
     cleanup_with(import_running_clear) struct import_running running = {.pid = 0};
-    if (is_readable && !is_ours && import_is_running(&cli->places, vm)) {
+    if (is_readable && !is_ours && import_is_running(&cli->paths, vm)) {
         rc = values->stops ? stop(cli, vm, err) : adopt_running(cli, vm, &running, err);
         request->running = values->stops ? NULL : &running;
     }
@@ -96,7 +96,7 @@ static int import_one(struct cli *cli, const struct import_values *values,
     return rc;
 }
 
-static void tell(const struct import_vm *vm, enum import_result result, int32_t pid)
+static void report(const struct import_vm *vm, enum import_result result, int32_t pid)
 {
     static const char *const words[] = {
         [IMPORT_DONE] = "imported, stopped",
@@ -124,7 +124,7 @@ static int import_all(struct cli *cli, const struct import_values *values, const
             .vm = &list->vms[i], .path = path, .source = project->path, .user = values->user};
         request.spec = project->file ? project_find_vm(project, request.vm->name) : NULL;
         if (import_one(cli, values, &request, &result, &pid, &err) == 0) {
-            tell(request.vm, result, pid);
+            report(request.vm, result, pid);
         } else {
             cli_print_error(cli, &err);
             status = status ? status : error_exit_status(err.code);
@@ -137,7 +137,7 @@ static int import_all(struct cli *cli, const struct import_values *values, const
 static void ring(const struct cli *cli)
 {
     struct error ignored = {.code = ERR_NONE};
-    (void)bell_ring(&cli->places, BELL_DESIRED, &ignored);
+    (void)bell_ring(&cli->paths, BELL_DESIRED, &ignored);
 }
 
 static int import_file(struct cli *cli, const struct import_values *values, const char *path,
@@ -162,7 +162,7 @@ static int import_file(struct cli *cli, const struct import_values *values, cons
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct import_values *import = values;
     cleanup_with(project_clear) struct project project = {.path = NULL};
@@ -170,7 +170,7 @@ static int run(
         return error_set(err, ERR_USAGE, "import takes one vms.json");
     }
     cleanup_free char *path =
-        words->count ? mem_strdup(words->items[0]) : places_path(&cli->places, "vms.json");
+        words->count ? mem_strdup(words->items[0]) : paths_path(&cli->paths, "vms.json");
     int rc = import->file ? project_load(cli, import->file, &project, err) : 0;
     return rc != 0 ? rc : import_file(cli, import, path, &project, err);
 }

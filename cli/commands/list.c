@@ -76,7 +76,7 @@ static int list_records(struct cli *cli, struct error *err)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     struct vm_summary_list list = {.count = 0};
     (void)values;

@@ -58,7 +58,7 @@ static void open_logs(struct reader *reader, const struct log_values *values)
     reader->is_wanted[0] = wants_all || values->wants_console;
     reader->is_wanted[1] = wants_all || values->wants_provision;
     for (int i = 0; i < SOURCES; i++) {
-        cleanup_free char *path = places_vm(&reader->cli->places, reader->name, sources[i].file);
+        cleanup_free char *path = paths_vm(&reader->cli->paths, reader->name, sources[i].file);
         log_stream_open(&reader->streams[i], path, NULL, false);
         log_stream_seek_tail(&reader->streams[i], values->tail);
     }
@@ -75,7 +75,7 @@ static void print(struct reader *reader, int i, const struct buf *out)
     fputs(buf_str(out), stdout);
 }
 
-static void print_news(struct reader *reader, bool is_last)
+static void print_wakeup(struct reader *reader, bool is_last)
 {
     for (int i = 0; i < SOURCES; i++) {
         bool is_more = reader->is_wanted[i];
@@ -105,14 +105,14 @@ static void read_logs(struct reader *reader, bool follows)
 {
     enum { PERIOD_MS = 200 };
     while (follows && !is_gone(reader) && !ferror(stdout)) {
-        print_news(reader, false);
+        print_wakeup(reader, false);
         (void)poll(NULL, 0, PERIOD_MS);
     }
-    print_news(reader, true);
+    print_wakeup(reader, true);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct log_values *log = values;
     cleanup_free char *name = NULL;

@@ -39,7 +39,7 @@ static json_t *list_ports(const struct vm_record *record)
     const struct vm_spec *spec = record->desired->spec;
     const struct vm_status *status = record->status;
     if (spec->network.mode == NETWORK_USER && status && status->ssh_port &&
-        status->instance.iid[0]) {
+        status->instance.instance_id[0]) {
         add_port(array, "tcp", SSH_PORT, status->ssh_host ? status->ssh_host : "127.0.0.1",
             status->ssh_port);
     }
@@ -52,7 +52,7 @@ static json_t *list_ports(const struct vm_record *record)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct port_values *port = values;
     cleanup_free char *name = NULL;

@@ -39,46 +39,46 @@ static int check(const struct vm_record *record, const char *name, struct error 
     return 0;
 }
 
-static int check_from(const struct wish *wish, struct error *err)
+static int check_from(const struct change *change, struct error *err)
 {
-    size_t n_steps = wish->spec->n_steps;
-    if (wish->provision_from <= n_steps) {
+    size_t n_steps = change->spec->n_steps;
+    if (change->provision_from <= n_steps) {
         return 0;
     }
     (void)error_set(err, ERR_USAGE, "vm '%s' has %zu provision step%s: none is number %u",
-        wish->name, n_steps, n_steps == 1 ? "" : "s", wish->provision_from);
-    return error_help(err, "see them: vmctl describe %s", wish->name);
+        change->name, n_steps, n_steps == 1 ? "" : "s", change->provision_from);
+    return error_help(err, "see them: vmctl describe %s", change->name);
 }
 
-static int provision(struct cli *cli, struct bring *bring, const struct provision_values *values,
-    const struct arg_texts *words, struct error *err)
+static int provision(struct cli *cli, struct project_request *project_request, const struct provision_values *values,
+    const struct arg_strings *words, struct error *err)
 {
-    int rc = bring_prepare(cli, bring, &values->which, words, err);
-    for (size_t i = 0; rc == 0 && i < bring->ask.count; i++) {
-        struct wish *wish = &bring->ask.wishes[i];
-        rc = check(&bring->records[i], wish->name, err);
-        wish->provision = PROVISION_AGAIN;
-        wish->provision_from = values->from;
-        rc = rc == 0 ? check_from(wish, err) : rc;
-        wish->retries = true;
-        if (wish->spec->n_steps == 0) {
-            cli_note(cli, "note: vm '%s' has no provision steps", wish->name);
+    int rc = project_request_prepare(cli, project_request, &values->which, words, err);
+    for (size_t i = 0; rc == 0 && i < project_request->request.count; i++) {
+        struct change *change = &project_request->request.changes[i];
+        rc = check(&project_request->records[i], change->name, err);
+        change->provision = PROVISION_AGAIN;
+        change->provision_from = values->from;
+        rc = rc == 0 ? check_from(change, err) : rc;
+        change->retries = true;
+        if (change->spec->n_steps == 0) {
+            cli_note(cli, "note: vm '%s' has no provision steps", change->name);
         }
     }
     if (rc != 0) {
         return rc;
     }
-    bring->ask.goal = (struct goal){.kind = GOAL_PROVISIONED};
-    bring->ask.shows_provision = true;
-    bring->ask.done = "provisioned";
-    return ask_carry_out(cli, &bring->ask, &values->follow, err);
+    project_request->request.goal = (struct goal){.kind = GOAL_PROVISIONED};
+    project_request->request.shows_provision = true;
+    project_request->request.done = "provisioned";
+    return vm_request_run(cli, &project_request->request, &values->follow, err);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    cleanup_with(bring_clear) struct bring bring = {.records = NULL};
-    return provision(cli, &bring, values, words, err);
+    cleanup_with(project_request_clear) struct project_request project_request = {.records = NULL};
+    return provision(cli, &project_request, values, words, err);
 }
 
 const struct command command_provision = {

@@ -23,31 +23,31 @@ static const struct arg_option options[] = {
 
 static const struct reload_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-static int reload(struct cli *cli, struct bring *bring, const struct reload_values *values,
-    const struct arg_texts *words, struct error *err)
+static int reload(struct cli *cli, struct project_request *project_request, const struct reload_values *values,
+    const struct arg_strings *words, struct error *err)
 {
-    int rc = bring_prepare(cli, bring, &values->which, words, err);
+    int rc = project_request_prepare(cli, project_request, &values->which, words, err);
     if (rc != 0) {
         return rc;
     }
-    for (size_t i = 0; i < bring->ask.count; i++) {
-        struct wish *wish = &bring->ask.wishes[i];
-        wish->sets_power = true;
-        wish->power = POWER_RUNNING;
-        wish->recreates = bring->records[i].desired != NULL;
-        wish->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_AGAIN;
-        wish->retries = true;
+    for (size_t i = 0; i < project_request->request.count; i++) {
+        struct change *change = &project_request->request.changes[i];
+        change->sets_power = true;
+        change->power = POWER_RUNNING;
+        change->recreates = project_request->records[i].desired != NULL;
+        change->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_AGAIN;
+        change->retries = true;
     }
-    bring->ask.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
-    bring->ask.shows_provision = true;
-    return ask_carry_out(cli, &bring->ask, &values->follow, err);
+    project_request->request.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
+    project_request->request.shows_provision = true;
+    return vm_request_run(cli, &project_request->request, &values->follow, err);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    cleanup_with(bring_clear) struct bring bring = {.records = NULL};
-    return reload(cli, &bring, values, words, err);
+    cleanup_with(project_request_clear) struct project_request project_request = {.records = NULL};
+    return reload(cli, &project_request, values, words, err);
 }
 
 const struct command command_reload = {

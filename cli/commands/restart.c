@@ -5,7 +5,7 @@
 #include "cli/request/power.h"
 
 static const struct power_command restart = {
-    .wish = {.sets_power = true, .power = POWER_RUNNING, .restarts = true, .retries = true},
+    .change = {.sets_power = true, .power = POWER_RUNNING, .restarts = true, .retries = true},
     .goal = {.kind = GOAL_READY, .allows_drift = true, .ignores_steps = true},
     .begun = "restarting",
     .done = "restarted",
@@ -13,7 +13,7 @@ static const struct power_command restart = {
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     return power_run(cli, &restart, values, words, err);
 }

@@ -16,7 +16,7 @@ static int check(const struct vm_record *record, struct error *err)
 }
 
 static const struct power_command resume = {
-    .wish = {.sets_power = true, .power = POWER_RUNNING},
+    .change = {.sets_power = true, .power = POWER_RUNNING},
     .goal = {.kind = GOAL_RUNNING},
     .begun = "resuming",
     .done = "resumed",
@@ -24,7 +24,7 @@ static const struct power_command resume = {
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     return power_run(cli, &resume, values, words, err);
 }

@@ -11,7 +11,7 @@
 #include "cli/guest/ssh_login.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
-#include "cli/request/request.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/run_vms.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/buf.h"
@@ -58,8 +58,8 @@ struct job {
     size_t n_words;
     struct project project;
     char *name; /* in the VMFile */
-    struct temporary vms;
-    struct news news; /* from the first wish to the last, a signal ends the job, not the process */
+    struct run_vms vms;
+    struct wakeup wakeup; /* from the first wish to the last, a signal ends the job, not the process */
     uint64_t owner;   /* 0: the VMs stay */
     int owner_fd;
     bool is_begun; /* the VMs are, or may be, in the store */
@@ -67,8 +67,8 @@ struct job {
 
 static void job_clear(struct job *job)
 {
-    news_close(&job->news);
-    temporary_clear(&job->vms);
+    wakeup_close(&job->wakeup);
+    run_vms_clear(&job->vms);
     project_clear(&job->project);
     free(TAKE_PTR(job->name));
     cleanup_close_(&job->owner_fd); /* last: what is still there goes now */
@@ -76,7 +76,7 @@ static void job_clear(struct job *job)
 
 /* ---- what is meant ---- */
 
-static int find_command(struct job *job, const struct arg_texts *words, struct error *err)
+static int find_command(struct job *job, const struct arg_strings *words, struct error *err)
 {
     size_t n_before = words->n_before_dashes;
     if (n_before > 1 || words->count == n_before) {
@@ -95,12 +95,12 @@ static int refuse_several(const struct project *project, struct error *err)
     return error_help(err, "say in which one to run: --name %s", project->file->vms[0]->name);
 }
 
-static int find_vm(struct job *job, const struct arg_texts *words, struct error *err)
+static int find_vm(struct job *job, const struct arg_strings *words, struct error *err)
 {
     const struct which_values *which = &job->values->which;
     const char *word = words->n_before_dashes > 0 ? words->items[0] : NULL;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
-    const struct arg_texts none = {.count = 0};
+    const struct arg_strings none = {.count = 0};
     if (word && which->file) {
         return error_set(err, ERR_USAGE, "the VMFile is given twice: '%s' and '%s'", which->file,
             word);
@@ -121,7 +121,7 @@ static int find_vm(struct job *job, const struct arg_texts *words, struct error 
 
 /* ---- the VM ---- */
 
-static void tell_names(const struct job *job, const char *word)
+static void report_names(const struct job *job, const char *word)
 {
     for (size_t i = 0; i < job->vms.names.count; i++) {
         cli_note(job->cli, "%s: %s", job->vms.names.names[i], word);
@@ -129,9 +129,9 @@ static void tell_names(const struct job *job, const char *word)
 }
 
 /* stdout is the command's. */
-static void tell_created(const struct cli *cli, const struct ask *ask, size_t i)
+static void report_created(const struct cli *cli, const struct request *request, size_t i)
 {
-    const struct vm_spec *spec = ask->wishes[i].spec;
+    const struct vm_spec *spec = request->changes[i].spec;
     cli_note(cli, "%s: created", spec->name);
     for (size_t j = 0; j < spec->network.n_forwards; j++) {
         const struct spec_forward *forward = &spec->network.forwards[j];
@@ -142,7 +142,7 @@ static void tell_created(const struct cli *cli, const struct ask *ask, size_t i)
 
 static int bring_up_once(struct job *job, struct error *err)
 {
-    const struct wish pattern = {
+    const struct change pattern = {
         .must_be_new = true,
         .owner = job->owner,
         .holds_ports = !job->values->keeps_ports,
@@ -150,18 +150,18 @@ static int bring_up_once(struct job *job, struct error *err)
         .power = POWER_RUNNING,
         .provision = PROVISION_ON_START,
     };
-    cleanup_with(ask_clear) struct ask ask = {
+    cleanup_with(vm_request_clear) struct request request = {
         .goal.kind = GOAL_READY,
         .shows_provision = true,
         .is_for_us = job->owner != 0,
-        .tell = tell_created,
+        .report = report_created,
     };
-    ask_init(&ask, &job->vms.names, &pattern);
-    for (size_t i = 0; i < ask.count; i++) {
-        ask.wishes[i].spec = job->vms.specs[i];
+    vm_request_init(&request, &job->vms.names, &pattern);
+    for (size_t i = 0; i < request.count; i++) {
+        request.changes[i].spec = job->vms.specs[i];
     }
     job->is_begun = true;
-    return ask_carry_out(job->cli, &ask, &job->values->follow, err);
+    return vm_request_run(job->cli, &request, &job->values->follow, err);
 }
 
 /* Four digits are easy to type; when another job has just the same, or one of the ports, other ones
@@ -171,13 +171,13 @@ static int bring_up(struct job *job, struct error *err)
     enum { TRIES = 20 };
     int rc = 0;
     for (int i = 0; i < TRIES; i++) {
-        uint16_t dice = 0;
+        uint16_t rng = 0;
         char suffix[sizeof("run-ffff")];
-        (void)!getrandom(&dice, sizeof(dice), 0);
-        (void)snprintf(suffix, sizeof(suffix), "run-%04x", dice);
-        temporary_clear(&job->vms);
+        (void)!getrandom(&rng, sizeof(rng), 0);
+        (void)snprintf(suffix, sizeof(suffix), "run-%04x", rng);
+        run_vms_clear(&job->vms);
         error_clear(err);
-        rc = temporary_make(
+        rc = run_vms_make(
             &job->project, job->name, suffix, job->values->keeps_ports, &job->vms, err);
         if (rc == 0) {
             rc = bring_up_once(job, err);
@@ -206,7 +206,7 @@ static int run_command(struct job *job, struct error *err)
     };
     int rc = ssh_login_prepare(job->cli, &call, &argv, err);
     if (rc == 0) {
-        rc = ssh_child_run(argv, &job->news, err);
+        rc = ssh_child_run(argv, &job->wakeup, err);
     }
     ssh_login_free_argv(argv);
     return rc;
@@ -216,29 +216,29 @@ static int run_command(struct job *job, struct error *err)
 
 static int keep(struct job *job, struct error *err)
 {
-    static const struct wish pattern = {.disowns = true};
-    cleanup_with(ask_clear) struct ask ask = {.count = 0};
-    ask_init(&ask, &job->vms.names, &pattern);
-    return wish_apply(job->cli->store, ask.wishes, ask.count, ask.outcomes, err);
+    static const struct change pattern = {.disowns = true};
+    cleanup_with(vm_request_clear) struct request request = {.count = 0};
+    vm_request_init(&request, &job->vms.names, &pattern);
+    return change_apply(job->cli->store, request.changes, request.count, request.outcomes, err);
 }
 
 static int destroy(struct job *job, struct error *err)
 {
-    static const struct wish pattern = {.deletes = true};
+    static const struct change pattern = {.deletes = true};
     const struct follow_values follow = {.timeout_ms = FOLLOW_TIMEOUT_MS};
-    cleanup_with(ask_clear) struct ask ask = {.goal.kind = GOAL_DELETED, .is_for_us = true};
-    ask_init(&ask, &job->vms.names, &pattern);
-    int rc = ask_carry_out(job->cli, &ask, &follow, err);
+    cleanup_with(vm_request_clear) struct request request = {.goal.kind = GOAL_DELETED, .is_for_us = true};
+    vm_request_init(&request, &job->vms.names, &pattern);
+    int rc = vm_request_run(job->cli, &request, &follow, err);
     if (rc == 0) {
-        tell_names(job, "destroyed");
+        report_names(job, "destroyed");
     }
     return rc;
 }
 
 static bool is_signalled(int status)
 {
-    return status == news_exit_status(SIGINT) || status == news_exit_status(SIGTERM) ||
-        status == news_exit_status(SIGHUP);
+    return status == wakeup_exit_status(SIGINT) || status == wakeup_exit_status(SIGTERM) ||
+        status == wakeup_exit_status(SIGHUP);
 }
 
 /* Somebody may have destroyed it already. A VM that could not be destroyed makes a failure of a
@@ -270,12 +270,12 @@ static int carry_out(struct job *job, struct error *err)
 {
     struct cli *cli = job->cli;
     int rc = job->values->removes
-        ? owner_lock_take(&cli->places, &job->owner, &job->owner_fd, err)
+        ? owner_lock_take(&cli->paths, &job->owner, &job->owner_fd, err)
         : 0;
     if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
         return rc;
     }
-    news_open(&job->news, &cli->places);
+    wakeup_open(&job->wakeup, &cli->paths);
     rc = bring_up(job, err);
     if (rc == 0) {
         rc = run_command(job, err);
@@ -288,12 +288,12 @@ static int carry_out(struct job *job, struct error *err)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_with(job_clear) struct job job = {.cli = cli,
         .values = values,
         .owner_fd = -1,
-        .news = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1}};
+        .wakeup = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1}};
     int rc = find_command(&job, words, err);
     if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
         return rc;

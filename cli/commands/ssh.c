@@ -27,7 +27,7 @@ static const struct arg_option options[] = {
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct ssh_values *ssh = values;
     cleanup_free char *name = NULL;

@@ -37,7 +37,7 @@ static int print_block(struct cli *cli, const char *name, struct error *err)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct ssh_config_values *config = values;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};

@@ -55,7 +55,7 @@ static int show(struct cli *cli, const struct targets *targets, struct error *er
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct status_values *status = values;
     cleanup_with(targets_clear) struct targets targets = {.count = 0};

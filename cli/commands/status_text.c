@@ -10,7 +10,7 @@
 static void add_path(struct buf *out, const char *label, const struct cli *cli, const char *name,
     enum vm_file file)
 {
-    cleanup_free char *path = places_vm(&cli->places, name, file);
+    cleanup_free char *path = paths_vm(&cli->paths, name, file);
     vm_text_field(out, label, "%s", fs_exists(path) ? path : "-");
 }
 
@@ -28,7 +28,7 @@ int status_text_add(
     vm_text_add_generation(out, record);
     if (record->status) {
         vm_text_add_conditions(out, record->status);
-        vm_text_add_trouble(out, &record->status->trouble);
+        vm_text_add_blocker(out, &record->status->blocker);
     }
     return vm_text_add_events(cli, record->name, out, err);
 }

@@ -38,18 +38,18 @@ static int grace_seconds(int64_t grace_ms, uint32_t *ret, struct error *err)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     enum { LADDER_MS = 60 * 1000 }; /* what follows a guest's grace, with room to spare */
     const struct stop_values *stop = values;
     struct power_command command = {
-        .wish = {.sets_power = true, .power = POWER_STOPPED},
-        .goal = {.kind = GOAL_STOPPED, .is_wished = true},
+        .change = {.sets_power = true, .power = POWER_STOPPED},
+        .goal = {.kind = GOAL_STOPPED, .is_desired = true},
         .begun = "stopping",
         .done = "stopped",
     };
     if (stop->grace_ms >= 0 &&
-        grace_seconds(stop->grace_ms, &command.wish.stop_timeout_s, err) < 0) {
+        grace_seconds(stop->grace_ms, &command.change.stop_timeout_s, err) < 0) {
         return -ERR_USAGE;
     }
     struct power_values power = {.which = stop->which, .follow = stop->follow};

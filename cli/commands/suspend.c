@@ -20,15 +20,15 @@ static int check(const struct vm_record *record, struct error *err)
 }
 
 static const struct power_command suspend = {
-    .wish = {.sets_power = true, .power = POWER_SUSPENDED},
-    .goal = {.kind = GOAL_SUSPENDED, .is_wished = true},
+    .change = {.sets_power = true, .power = POWER_SUSPENDED},
+    .goal = {.kind = GOAL_SUSPENDED, .is_desired = true},
     .begun = "suspending",
     .done = "suspended",
     .check = check,
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     return power_run(cli, &suspend, values, words, err);
 }

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "cli/request/source_settled.h"
+#include "cli/request/watched_source.h"
 #include "cli/show/output.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -40,7 +40,7 @@ static int check_directory(struct cli *cli, const char *path, struct error *err)
     return rc;
 }
 
-static void tell(const struct cli *cli, json_t *all, const char *path, bool was_watched)
+static void report(const struct cli *cli, json_t *all, const char *path, bool was_watched)
 {
     cleanup_buf struct buf shown = BUF_INIT(0);
     json_t *json = json_object();
@@ -60,7 +60,7 @@ static int forget(struct cli *cli, json_t *all, const char *path, struct error *
     bool was_watched;
     int rc = sources_forget(cli->store, path, &was_watched, err);
     if (rc == 0) {
-        tell(cli, all, path, was_watched);
+        report(cli, all, path, was_watched);
     }
     return rc;
 }
@@ -69,7 +69,7 @@ static int unwatch_one(struct cli *cli, json_t *all, const char *word, struct er
 {
     cleanup_free char *path = NULL;
     bool is_directory;
-    int rc = watched_path(word, &path, &is_directory, err);
+    int rc = watched_source_path(word, &path, &is_directory, err);
     if (rc < 0 || (rc = check_directory(cli, path, err)) < 0) {
         return rc;
     }
@@ -89,7 +89,7 @@ static int unwatch_all(struct cli *cli, json_t *all, struct error *err)
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct unwatch_values *unwatch = values;
     if ((words->count > 0) + (unwatch->file != NULL) + unwatch->is_all > 1) {

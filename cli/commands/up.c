@@ -47,71 +47,71 @@ static const struct arg_option options[] = {
 
 static const struct up_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-static void complete_wish(struct bring *bring, size_t i, const struct up_values *values)
+static void complete_change(struct project_request *project_request, size_t i, const struct up_values *values)
 {
-    struct wish *wish = &bring->ask.wishes[i];
-    wish->sets_power = true;
-    wish->power = POWER_RUNNING;
-    wish->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_ON_START;
-    wish->retries = true;
-    wish->takes_over = values->adopts;
+    struct change *change = &project_request->request.changes[i];
+    change->sets_power = true;
+    change->power = POWER_RUNNING;
+    change->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_ON_START;
+    change->retries = true;
+    change->takes_over = values->adopts;
     /* what others depend on is brought up, but loses nothing unless it is named, too */
-    bool is_named = i < bring->n_named;
-    wish->recreates = values->recreates && is_named && bring->records[i].desired &&
-        bring_needs_new_disk(bring, i);
-    wish->restarts = values->restarts && is_named && !wish->recreates &&
-        bring_needs_restart(bring, i);
+    bool is_named = i < project_request->n_named;
+    change->recreates = values->recreates && is_named && project_request->records[i].desired &&
+        project_request_needs_new_disk(project_request, i);
+    change->restarts = values->restarts && is_named && !change->recreates &&
+        project_request_needs_restart(project_request, i);
 }
 
-static void complete_wishes(struct bring *bring, const struct up_values *values)
+static void complete_changes(struct project_request *project_request, const struct up_values *values)
 {
-    for (size_t i = 0; i < bring->ask.count; i++) {
-        complete_wish(bring, i, values);
+    for (size_t i = 0; i < project_request->request.count; i++) {
+        complete_change(project_request, i, values);
     }
 }
 
-static int plan_up(struct cli *cli, struct bring *bring, const struct up_values *values,
+static int plan_up(struct cli *cli, struct project_request *project_request, const struct up_values *values,
     enum source_prune prune, struct error *err)
 {
-    complete_wishes(bring, values);
-    int rc = prune_plan(cli, &bring->project, prune, err);
-    return rc < 0 ? rc : bring_plan(cli, bring, err);
+    complete_changes(project_request, values);
+    int rc = prune_plan(cli, &project_request->project, prune, err);
+    return rc < 0 ? rc : project_request_plan(cli, project_request, err);
 }
 
-static int bring_up(struct cli *cli, struct bring *bring, const struct up_values *values,
-    const struct arg_texts *words, struct error *err)
+static int bring_up(struct cli *cli, struct project_request *project_request, const struct up_values *values,
+    const struct arg_strings *words, struct error *err)
 {
     enum source_prune prune;
-    bring->wants_dependencies = !values->is_alone;
+    project_request->wants_dependencies = !values->is_alone;
     int rc = prune_parse(values->prune, &prune, err);
-    if (rc < 0 || (rc = bring_prepare(cli, bring, &values->which, words, err)) != 0) {
+    if (rc < 0 || (rc = project_request_prepare(cli, project_request, &values->which, words, err)) != 0) {
         return rc;
     }
-    if (values->watches && (rc = bring_watch(bring, prune, true, err)) < 0) {
+    if (values->watches && (rc = project_request_watch(project_request, prune, true, err)) < 0) {
         return rc;
     }
     if (values->is_dry_run) {
-        return plan_up(cli, bring, values, prune, err);
+        return plan_up(cli, project_request, values, prune, err);
     }
     if (!values->follow.is_detached) {
-        rc = bring_await_deletions(cli, bring, values->follow.timeout_ms, err);
+        rc = project_request_await_deletions(cli, project_request, values->follow.timeout_ms, err);
         if (rc != 0) {
             return rc;
         }
     }
-    complete_wishes(bring, values);
-    bring->ask.goal = (struct goal){.kind = GOAL_READY,
+    complete_changes(project_request, values);
+    project_request->request.goal = (struct goal){.kind = GOAL_READY,
         .allows_drift = true,
         .ignores_steps = values->skips_provision};
-    bring->ask.shows_provision = true;
-    return bring_carry_out(cli, bring, prune, &values->follow, err);
+    project_request->request.shows_provision = true;
+    return project_request_run(cli, project_request, prune, &values->follow, err);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    cleanup_with(bring_clear) struct bring bring = {.records = NULL};
-    return bring_up(cli, &bring, values, words, err);
+    cleanup_with(project_request_clear) struct project_request project_request = {.records = NULL};
+    return bring_up(cli, &project_request, values, words, err);
 }
 
 const struct command command_up = {

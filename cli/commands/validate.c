@@ -19,7 +19,7 @@ static const struct arg_option options[] = {
 };
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct validate_values *validate = values;
     cleanup_with(project_clear) struct project project = {.path = NULL};

@@ -6,7 +6,7 @@
 #include "cli/show/output.h"
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     (void)values;
     (void)words;

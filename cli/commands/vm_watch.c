@@ -172,16 +172,16 @@ static int look(struct watch *watch, struct error *err)
 
 /* ---- the whole ---- */
 
-static int look_until_signal(struct watch *watch, struct news *news, struct error *err)
+static int look_until_signal(struct watch *watch, struct wakeup *wakeup, struct error *err)
 {
     for (;;) {
         int rc = look(watch, err);
         if (rc != 0) {
             return rc;
         }
-        int number = news_wait(news, NEWS_LOOK_MS);
+        int number = wakeup_wait(wakeup, WAKEUP_MAX_MS);
         if (number > 0) {
-            return news_exit_status(number);
+            return wakeup_exit_status(number);
         }
     }
 }
@@ -199,13 +199,13 @@ static void clear(struct watch *watch)
 int vm_watch(struct cli *cli, const struct targets *targets, struct error *err)
 {
     struct watch watch = {.cli = cli, .targets = targets};
-    struct news news;
+    struct wakeup wakeup;
     vm_rows_begin(&watch.table, is_wide(&watch)); /* the titles wait for the first row */
     vm_rows_make_room(&watch.table);
-    news_open(&news, &cli->places);
-    news.feeds_reader = true;
-    int rc = look_until_signal(&watch, &news, err);
-    news_close(&news);
+    wakeup_open(&wakeup, &cli->paths);
+    wakeup.feeds_reader = true;
+    int rc = look_until_signal(&watch, &wakeup, err);
+    wakeup_close(&wakeup);
     clear(&watch);
     return rc;
 }

@@ -6,7 +6,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
-#include "cli/request/source_settled.h"
+#include "cli/request/watched_source.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
 #include "cli/wait/follow.h"
@@ -92,9 +92,9 @@ static int choose_goal(const struct wait_values *values, struct goal *ret, struc
 
 /* What does not exist is gone, whoever asks. */
 static int find_remaining(struct cli *cli, const struct which_values *which,
-    const struct arg_texts *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct targets *ret, struct error *err)
 {
-    const struct arg_texts *lists[] = {words, &which->names};
+    const struct arg_strings *lists[] = {words, &which->names};
     cleanup_with(targets_clear) struct targets known = {.count = 0};
     if (words->count + which->names.count == 0) {
         int rc = targets_find(cli, which, words, ret, err);
@@ -171,7 +171,7 @@ static int wait_for(struct cli *cli, const struct targets *names, const struct g
     return rc;
 }
 
-static bool means_file(const struct wait_values *values, const struct arg_texts *words)
+static bool means_file(const struct wait_values *values, const struct arg_strings *words)
 {
     return words->count + values->which.names.count == 0 && !values->which.is_all;
 }
@@ -183,11 +183,11 @@ static int settle_file(
 {
     cleanup_free char *path = NULL;
     int rc = project_path(values->which.file, &path, err);
-    return rc < 0 ? rc : watched_settle(cli, path, timeout_ms, err);
+    return rc < 0 ? rc : watched_source_settle(cli, path, timeout_ms, err);
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct wait_values *wait = values;
     struct goal goal;

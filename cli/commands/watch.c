@@ -9,7 +9,7 @@
 #include "cli/options.h"
 #include "cli/request/project.h"
 #include "cli/request/prune.h"
-#include "cli/request/source_settled.h"
+#include "cli/request/watched_source.h"
 #include "cli/show/output.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -64,7 +64,7 @@ static int write_registration(
 static void ring(struct cli *cli)
 {
     struct error err = {.code = ERR_NONE};
-    if (bell_ring(&cli->places, BELL_DESIRED, &err) < 0) {
+    if (bell_ring(&cli->paths, BELL_DESIRED, &err) < 0) {
         log_debug("cli", "%s", err.message);
     }
 }
@@ -81,8 +81,8 @@ static int register_one(struct cli *cli, const char *word, enum source_prune pru
 {
     cleanup_free char *path = NULL;
     bool is_directory;
-    int rc = watched_path(word, &path, &is_directory, err);
-    if (rc < 0 || (rc = watched_check(path, err)) < 0 ||
+    int rc = watched_source_path(word, &path, &is_directory, err);
+    if (rc < 0 || (rc = watched_source_check(path, err)) < 0 ||
         (!is_directory && (rc = check_file(cli, word, err)) != 0)) {
         return rc;
     }
@@ -99,7 +99,7 @@ static int register_one(struct cli *cli, const char *word, enum source_prune pru
 
 static int follow_one(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err)
 {
-    int rc = watched_settle(cli, path, timeout_ms, err);
+    int rc = watched_source_settle(cli, path, timeout_ms, err);
     if (rc == 0 && !output_is_data(cli)) {
         cleanup_buf struct buf shown = BUF_INIT(0);
         text_add_printable(&shown, path, strlen(path));
@@ -109,7 +109,7 @@ static int follow_one(struct cli *cli, const char *path, int64_t *timeout_ms, st
 }
 
 static int watch_all(struct cli *cli, const struct watch_values *values,
-    const struct arg_texts *words, struct texts *paths, struct error *err)
+    const struct arg_strings *words, struct strings *paths, struct error *err)
 {
     enum source_prune prune;
     int64_t timeout_ms = values->follow.timeout_ms;
@@ -122,7 +122,7 @@ static int watch_all(struct cli *cli, const struct watch_values *values,
         rc = register_one(
             cli, words->count ? words->items[i] : values->file, prune, &path, err);
         if (rc == 0) {
-            texts_add(paths, path);
+            strings_add(paths, path);
         }
     }
     if (paths->count > 0) {
@@ -138,10 +138,10 @@ static int watch_all(struct cli *cli, const struct watch_values *values,
 }
 
 static int run(
-    struct cli *cli, const void *values, const struct arg_texts *words, struct error *err)
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct watch_values *watch = values;
-    cleanup_with(texts_clear) struct texts paths = {.count = 0};
+    cleanup_with(strings_clear) struct strings paths = {.count = 0};
     if (words->count > 0 && watch->file) {
         return error_set(err, ERR_USAGE, "watch: name the file once, with or without --file");
     }

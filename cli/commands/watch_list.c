@@ -77,18 +77,18 @@ static void print_table(const struct source_list *list, const struct targets *kn
 }
 
 static void print_data(
-    const struct cli *cli, const struct source_list *list, const struct texts *paths)
+    const struct cli *cli, const struct source_list *list, const struct strings *paths)
 {
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; i < list->count; i++) {
-        if (!paths || texts_have(paths, list->items[i]->path)) {
+        if (!paths || strings_have(paths, list->items[i]->path)) {
             (void)json_array_append_new(array, source_record_to_json(list->items[i]));
         }
     }
     output_print(cli, array);
 }
 
-int watch_list(struct cli *cli, const struct texts *paths, struct error *err)
+int watch_list(struct cli *cli, const struct strings *paths, struct error *err)
 {
     cleanup_with(source_list_clear) struct source_list list = {.count = 0};
     cleanup_with(targets_clear) struct targets known = {.count = 0};

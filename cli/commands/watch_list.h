@@ -4,7 +4,7 @@
 
 struct cli;
 struct error;
-struct texts;
+struct strings;
 
 /* The watched files and directories; of these paths only unless NULL. */
-int watch_list(struct cli *cli, const struct texts *paths, struct error *err);
+int watch_list(struct cli *cli, const struct strings *paths, struct error *err);

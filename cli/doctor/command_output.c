@@ -52,7 +52,7 @@ static bool read_all(int fd, int limit_ms, struct buf *out)
     }
 }
 
-int capture_output(char *const *argv, int limit_ms, struct buf *out)
+int command_output(char *const *argv, int limit_ms, struct buf *out)
 {
     int ends[2], status = 0;
     pid_t pid = -1;

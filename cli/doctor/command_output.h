@@ -9,4 +9,4 @@ struct buf;
  * thrown away. Returns its exit status and appends what it wrote, up to the buffer's maximum; or -1
  * when it could not be run, was ended by a signal, or took longer than `limit_ms` and was killed.
  */
-int capture_output(char *const *argv, int limit_ms, struct buf *out);
+int command_output(char *const *argv, int limit_ms, struct buf *out);

@@ -30,7 +30,7 @@ static void add_name(struct buf *names, const char *name)
 
 static void check_directory(struct doctor *doctor)
 {
-    const char *dir = doctor->cli->places.data_dir;
+    const char *dir = doctor->cli->paths.data_dir;
     struct stat st;
     if (stat(dir, &st) < 0 || access(dir, R_OK | W_OK | X_OK) != 0) {
         doctor_add(doctor, "data-dir", DOCTOR_FAIL, "choose another one: --data-dir DIR",
@@ -50,7 +50,7 @@ static void check_space(struct doctor *doctor)
 {
     enum { LITTLE_MIB = 4096, NONE_MIB = 256 };
     struct statvfs fs;
-    if (statvfs(doctor->cli->places.data_dir, &fs) < 0) {
+    if (statvfs(doctor->cli->paths.data_dir, &fs) < 0) {
         doctor_add(doctor, "disk", DOCTOR_WARN, NULL, "cannot tell its free space: %s",
             strerror(errno));
         return;
@@ -68,7 +68,7 @@ static void check_inotify(struct doctor *doctor)
 {
     struct error err = {.code = ERR_NONE};
     struct bell_watch bell = {.fd = -1, .wd = -1};
-    if (bell_watch_open(&bell, &doctor->cli->places, BELL_STATUS, &err) < 0) {
+    if (bell_watch_open(&bell, &doctor->cli->paths, BELL_STATUS, &err) < 0) {
         doctor_add(doctor, "inotify", DOCTOR_WARN,
             "allow more: sudo sysctl fs.inotify.max_user_instances=1024",
             "exhausted, so changes are noticed later: %s", err.message);
@@ -134,7 +134,7 @@ static void check_stalled(struct doctor *doctor, const struct vm_list *list)
         if (!record->desired || !status || !vm_status_is_true(status, CONDITION_STALLED)) {
             continue;
         }
-        const char *message = status->trouble.message ? status->trouble.message
+        const char *message = status->blocker.message ? status->blocker.message
                                                       : status->conditions[CONDITION_STALLED].message;
         cleanup_free char *help = mem_printf("vmctl status %s", record->name);
         doctor_add(doctor, "vms", DOCTOR_WARN, help, "'%s' cannot go on: %s", record->name,
@@ -157,7 +157,7 @@ static bool is_known(const struct vm_list *list, const char *name)
 static size_t each_entry(struct doctor *doctor, const char *directory,
     void (*each)(void *context, const char *name), void *context)
 {
-    cleanup_free char *path = places_path(&doctor->cli->places, directory);
+    cleanup_free char *path = paths_path(&doctor->cli->paths, directory);
     DIR *dir = opendir(path);
     size_t count = 0;
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -185,7 +185,7 @@ struct orphans {
 static json_t *read_old_registry(const struct doctor *doctor)
 {
     cleanup_buf struct buf text = BUF_INIT(0);
-    cleanup_free char *path = places_path(&doctor->cli->places, "vms.json");
+    cleanup_free char *path = paths_path(&doctor->cli->paths, "vms.json");
     struct error ignored = {.code = ERR_NONE};
     return fs_read_file(path, &text, &ignored) == 0 ? json_loadb(buf_str(&text), text.len, 0, NULL)
                                                     : NULL;
@@ -201,7 +201,7 @@ static void look_at_directory(void *context, const char *name)
         add_name(&orphans->importable, name);
         return;
     }
-    cleanup_free char *lock = places_vm(&orphans->doctor->cli->places, name, VM_ALIVE_LOCK);
+    cleanup_free char *lock = paths_vm(&orphans->doctor->cli->paths, name, VM_ALIVE_LOCK);
     add_name(lockfile_is_held(lock) ? &orphans->living : &orphans->dead, name);
 }
 
@@ -237,7 +237,7 @@ static void check_leftovers(struct doctor *doctor)
 {
     size_t n_quarantined = each_entry(doctor, "quarantine", NULL, NULL);
     size_t n_trash = each_entry(doctor, "trash", NULL, NULL);
-    cleanup_free char *quarantine = places_path(&doctor->cli->places, "quarantine");
+    cleanup_free char *quarantine = paths_path(&doctor->cli->paths, "quarantine");
     if (n_quarantined > 0) {
         cleanup_free char *help = mem_printf("look at them, and remove them: ls %s", quarantine);
         doctor_add(doctor, "quarantine", DOCTOR_WARN, help,

@@ -32,7 +32,7 @@ static json_t *ask_vmctld(struct doctor *doctor)
     cleanup_buf struct buf out = BUF_INIT(OUTPUT_MAX);
     char option[] = "--probe";
     char *const argv[] = {program, option, NULL};
-    int status = capture_output(argv, LIMIT_MS, &out);
+    int status = command_output(argv, LIMIT_MS, &out);
     json_t *probe = status == 0 ? json_loadb(buf_str(&out), out.len, 0, NULL) : NULL;
     if (!probe) {
         doctor_add(doctor, "vmctld", DOCTOR_FAIL, "install vmctld beside vmctl, of the same version",
@@ -69,7 +69,7 @@ static void check_devices(struct doctor *doctor, char *path)
     cleanup_buf struct buf out = BUF_INIT(OUTPUT_MAX), missing = BUF_INIT(0);
     char option[] = "-device", help[] = "help", machine[] = "-machine", none[] = "none";
     char *const argv[] = {path, machine, none, option, help, NULL};
-    int status = capture_output(argv, LIMIT_MS, &out);
+    int status = command_output(argv, LIMIT_MS, &out);
     for (size_t i = 0; i < ARRAY_LEN(devices); i++) {
         cleanup_free char *quoted = mem_printf("name \"%s\"", devices[i]);
         if (!strstr(buf_str(&out), quoted)) {
@@ -94,7 +94,7 @@ static void check_qemu(struct doctor *doctor, const json_t *qemu)
         return;
     }
     char *const argv[] = {path, option, NULL};
-    if (capture_output(argv, LIMIT_MS, &out) != 0) {
+    if (command_output(argv, LIMIT_MS, &out) != 0) {
         doctor_add(doctor, "qemu", DOCTOR_FAIL, "install it: apt-get install qemu-system-x86",
             "'%s --version' fails", path);
         return;
@@ -158,15 +158,15 @@ static void check_kernel(struct doctor *doctor)
 
 static const char *find_helper(void)
 {
-    static const char *const places[] = {"/usr/lib/qemu/qemu-bridge-helper",
+    static const char *const paths[] = {"/usr/lib/qemu/qemu-bridge-helper",
         "/usr/libexec/qemu-bridge-helper", "/usr/lib/qemu-bridge-helper"};
     const char *named = getenv("VMCTL_BRIDGE_HELPER");
     if (named && named[0]) {
         return named;
     }
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        if (access(places[i], X_OK) == 0) {
-            return places[i];
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        if (access(paths[i], X_OK) == 0) {
+            return paths[i];
         }
     }
     return NULL;

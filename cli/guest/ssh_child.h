@@ -3,7 +3,7 @@
 #pragma once
 
 struct error;
-struct news;
+struct wakeup;
 
 /*
  * Runs `argv` (ends with NULL) on our stdin, stdout and stderr until it ends, or until one of the
@@ -11,4 +11,4 @@ struct news;
  * number of that signal, SSH_TRANSPORT_FAILED when another signal ended it; or -ERR_SSH when it
  * could not be started.
  */
-int ssh_child_run(char *const *argv, struct news *news, struct error *err);
+int ssh_child_run(char *const *argv, struct wakeup *wakeup, struct error *err);

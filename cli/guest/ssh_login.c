@@ -50,7 +50,7 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
     const char *key, struct error *err)
 {
     static const char *const standard[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
-    cleanup_free char *generated = places_vm(&cli->places, record->name, VM_KEY);
+    cleanup_free char *generated = paths_vm(&cli->paths, record->name, VM_KEY);
     if (key && access(key, R_OK) < 0) {
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
     }
@@ -58,7 +58,7 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
     add_key_if_there(login, generated);
     add_key_if_there(login, record->desired->spec->ssh.private_key);
     for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
-        cleanup_free char *path = mem_printf("%s/.ssh/%s", places_home(), standard[i]);
+        cleanup_free char *path = mem_printf("%s/.ssh/%s", paths_home(), standard[i]);
         add_key_if_there(login, path);
     }
     add(login, "IdentitiesOnly", mem_strdup("yes"));
@@ -71,7 +71,7 @@ static void add_host_key(
     struct ssh_login *login, const struct cli *cli, const struct vm_record *record)
 {
     const struct vm_spec *spec = record->desired->spec;
-    cleanup_free char *known_hosts = places_vm(&cli->places, record->name, VM_KNOWN_HOSTS);
+    cleanup_free char *known_hosts = paths_vm(&cli->paths, record->name, VM_KNOWN_HOSTS);
     bool is_pinned =
         spec->cloud_init.is_set && !spec->cloud_init.user_data.path && fs_exists(known_hosts);
     add(login, "UserKnownHostsFile",
@@ -100,7 +100,7 @@ int ssh_login_init(struct ssh_login *login, struct cli *cli, const struct vm_rec
     if (!record->desired) {
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", record->name);
     }
-    if (!status || !status->ssh_host || !status->ssh_port || !status->instance.iid[0]) {
+    if (!status || !status->ssh_host || !status->ssh_port || !status->instance.instance_id[0]) {
         return refuse(record, err);
     }
     const char *own_user = record->desired->spec->ssh.user;

@@ -47,7 +47,7 @@ static bool ends_until(int fd, int64_t deadline_ms)
 }
 
 /* One that cannot be sent is to a QEMU that is going, which is heard next. */
-static void tell(int fd, const char *commands)
+static void report(int fd, const char *commands)
 {
     (void)!send(fd, commands, strlen(commands), MSG_NOSIGNAL);
 }
@@ -62,13 +62,13 @@ int qmp_stop(const char *socket_path, int64_t grace_ms, struct error *err)
     if (listen_until(fd, now_ms() + GREETING_MS) == HEARD_NOTHING) {
         return error_set(err, ERR_QMP_CONNECT, "QEMU does not answer on '%s'", socket_path);
     }
-    tell(fd, "{\"execute\":\"qmp_capabilities\"}\n"
+    report(fd, "{\"execute\":\"qmp_capabilities\"}\n"
              "{\"execute\":\"cont\"}\n"
              "{\"execute\":\"system_powerdown\"}\n");
     if (ends_until(fd, now_ms() + grace_ms)) {
         return 0;
     }
-    tell(fd, "{\"execute\":\"quit\"}\n");
+    report(fd, "{\"execute\":\"quit\"}\n");
     if (ends_until(fd, now_ms() + QUIT_MS)) {
         return 0;
     }

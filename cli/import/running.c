@@ -30,7 +30,7 @@ static int refuse(struct error *err, const char *why)
     return error_help(err, "shut it down first: vmctl import --stop");
 }
 
-static int ask(struct qmp_client *qmp, const char *command, json_t **ret, struct error *err)
+static int request(struct qmp_client *qmp, const char *command, json_t **ret, struct error *err)
 {
     return qmp_client_execute(qmp, command, NULL, -1, ret, err);
 }
@@ -40,22 +40,22 @@ static int ask(struct qmp_client *qmp, const char *command, json_t **ret, struct
 static int read_uuid(struct qmp_client *qmp, struct import_running *running, struct error *err)
 {
     cleanup_json json_t *answer = NULL;
-    int rc = ask(qmp, "query-uuid", &answer, err);
+    int rc = request(qmp, "query-uuid", &answer, err);
     const char *uuid = json_text(answer, "UUID");
     size_t n = 0;
-    for (; rc == 0 && uuid && *uuid && n < sizeof(running->iid) - 1; uuid++) {
+    for (; rc == 0 && uuid && *uuid && n < sizeof(running->instance_id) - 1; uuid++) {
         if (isxdigit((unsigned char)*uuid)) {
-            running->iid[n++] = (char)tolower((unsigned char)*uuid);
+            running->instance_id[n++] = (char)tolower((unsigned char)*uuid);
         }
     }
-    running->iid[n] = '\0';
-    return rc == 0 && n != sizeof(running->iid) - 1 ? refuse(err, "it tells no UUID") : rc;
+    running->instance_id[n] = '\0';
+    return rc == 0 && n != sizeof(running->instance_id) - 1 ? refuse(err, "it tells no UUID") : rc;
 }
 
 static int read_state(struct qmp_client *qmp, struct import_running *running, struct error *err)
 {
     cleanup_json json_t *answer = NULL;
-    int rc = ask(qmp, "query-status", &answer, err);
+    int rc = request(qmp, "query-status", &answer, err);
     const char *word = json_text(answer, "status");
     running->is_paused = text_eq(word, "paused");
     if (rc == 0 && !running->is_paused && !text_eq(word, "running")) {
@@ -70,7 +70,7 @@ static void read_vnc(struct qmp_client *qmp, struct import_running *running)
 {
     cleanup_json json_t *answer = NULL;
     struct error ignored = {.code = ERR_NONE};
-    (void)ask(qmp, "query-vnc", &answer, &ignored);
+    (void)request(qmp, "query-vnc", &answer, &ignored);
     const char *host = json_text(answer, "host"), *service = json_text(answer, "service");
     if (json_flag(answer, "enabled", false) && host && service) {
         running->vnc = mem_printf("%s:%s", host, service);
@@ -80,7 +80,7 @@ static void read_vnc(struct qmp_client *qmp, struct import_running *running)
 static int read_accel(struct qmp_client *qmp, struct import_running *running, struct error *err)
 {
     cleanup_json json_t *answer = NULL;
-    int rc = ask(qmp, "query-kvm", &answer, err);
+    int rc = request(qmp, "query-kvm", &answer, err);
     running->accel = json_flag(answer, "enabled", false) ? "kvm" : "tcg";
     return rc;
 }
@@ -218,7 +218,7 @@ static int adopt_in(const char *directory, const struct import_vm *vm,
 int adopt_running(const struct cli *cli, const struct import_vm *vm, struct import_running *ret,
     struct error *err)
 {
-    cleanup_free char *directory = import_directory(&cli->places, vm);
+    cleanup_free char *directory = import_directory(&cli->paths, vm);
     int rc = directory ? adopt_in(directory, vm, ret, err) : refuse(err, "its files are not there");
     return rc < 0 ? error_wrap(err, "vm '%s'", vm->name) : 0;
 }

@@ -15,5 +15,5 @@ struct follow_values;
  * 0 and *ret_answer, which the caller owns (NULL when detached); the exit status 130 or 143 when
  * interrupted; or the error the controller answered with, -ERR_TIMEOUT, -ERR_STORE, -ERR_CONTROLLER.
  */
-int image_ask(struct cli *cli, json_t *wish_take, const struct follow_values *values,
+int image_request_run(struct cli *cli, json_t *request_take, const struct follow_values *values,
     json_t **ret_answer, struct error *err);

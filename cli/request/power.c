@@ -2,7 +2,7 @@
 #include "cli/request/power.h"
 
 #include "cli/cli.h"
-#include "cli/request/request.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -32,19 +32,19 @@ static int check_each(struct cli *cli, const struct power_command *command,
 }
 
 int power_run(struct cli *cli, const struct power_command *command,
-    const struct power_values *values, const struct arg_texts *words, struct error *err)
+    const struct power_values *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
     int rc = targets_find(cli, &values->which, words, &targets, err);
     if (rc != 0 || (rc = check_each(cli, command, &targets, err)) < 0) {
         return rc;
     }
-    cleanup_with(ask_clear) struct ask ask = {
+    cleanup_with(vm_request_clear) struct request request = {
         .goal = command->goal,
         .begun = command->begun,
         .done = command->done,
         .shows_provision = command->shows_provision,
     };
-    ask_init(&ask, &targets, &command->wish);
-    return ask_carry_out(cli, &ask, &values->follow, err);
+    vm_request_init(&request, &targets, &command->change);
+    return vm_request_run(cli, &request, &values->follow, err);
 }

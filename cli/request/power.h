@@ -18,7 +18,7 @@ extern const struct arg_option power_options[];
 extern const struct power_values power_defaults;
 
 struct power_command {
-    struct wish wish; /* without its name */
+    struct change change; /* without its name */
     struct goal goal;
     const char *begun;
     const char *done;
@@ -29,4 +29,4 @@ struct power_command {
 
 /* Returns what run() of a command is to return. */
 int power_run(struct cli *cli, const struct power_command *command,
-    const struct power_values *values, const struct arg_texts *words, struct error *err);
+    const struct power_values *values, const struct arg_strings *words, struct error *err);

@@ -29,7 +29,7 @@ int project_path(const char *file_option, char **ret, struct error *err)
 {
     const char *written = written_path(file_option);
     cleanup_free char *cwd = getcwd(NULL, 0);
-    cleanup_free char *absolute = fs_resolve(written, cwd ? cwd : "/", places_home());
+    cleanup_free char *absolute = fs_resolve(written, cwd ? cwd : "/", paths_home());
     cleanup_free char *directory = vmfile_load_directory(absolute);
     cleanup_free char *real = realpath(directory, NULL);
     if (!real) {
@@ -49,7 +49,7 @@ static int print_diagnostics(
 {
     cleanup_buf struct buf out = BUF_INIT(0);
     vmfile_load_render(&out, load, written, cli->use_color);
-    answer_invalid_file(cli, load->file);
+    result_invalid_file(cli, load->file);
     fputs(buf_str(&out), stderr);
     return error_exit_status(ERR_VMFILE_INVALID);
 }

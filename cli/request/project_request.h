@@ -2,63 +2,63 @@
 /*
  * Bringing a VMFile's VMs into the store: what `up`, `apply`, `reload` and `provision` share. Reads
  * the file and the files it names, and what is known of its VMs; the command then says what else it
- * wishes of each and hands the ask to ask_carry_out().
+ * wishes of each and hands the ask to vm_request_run().
  */
 #pragma once
 
 #include "cli/request/project.h"
-#include "cli/request/request.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "specs/vm/source_record.h"
 #include "specs/vm/spec_diff.h"
 #include "store/store.h"
 
-struct arg_texts;
+struct arg_strings;
 struct follow_values;
 struct which_values;
 
-struct bring {
-    bool wants_dependencies; /* set before bring_prepare(): also what the VMs named depend on */
+struct project_request {
+    bool wants_dependencies; /* set before project_request_prepare(): also what the VMs named depend on */
     bool is_dry_run;         /* what is told has not been done */
     struct project project;
     struct targets targets;
     size_t n_named; /* of the targets; the others, behind them, are what they depend on */
-    struct ask ask;             /* wishes with name, spec and source */
+    struct request request;             /* wishes with name, spec and source */
     struct vm_record *records;  /* before the wish, one for each */
     struct spec_diff *pending;  /* what disk and instance do not have of the new spec */
     struct source_record *registration; /* the VMFile is to be watched like this; NULL: not asked */
     char digest[DIGEST_SIZE];   /* of the VMFile and what it names, when all its VMs are meant */
     struct store *store;
-    struct wish_extra extra;
+    struct change_extra extra;
 };
 
-/* Returns as project_load() does; bring_clear() it in any case. */
-int bring_prepare(struct cli *cli, struct bring *bring, const struct which_values *which,
-    const struct arg_texts *words, struct error *err);
-void bring_clear(struct bring *bring);
+/* Returns as project_load() does; project_request_clear() it in any case. */
+int project_request_prepare(struct cli *cli, struct project_request *project_request, const struct which_values *which,
+    const struct arg_strings *words, struct error *err);
+void project_request_clear(struct project_request *project_request);
 
 /* The VMFile is registered to be watched in the transaction of the wishes, all of which must be
  * meant: -ERR_USAGE. */
-int bring_watch(
-    struct bring *bring, enum source_prune prune, bool starts_new, struct error *err);
+int project_request_watch(
+    struct project_request *project_request, enum source_prune prune, bool starts_new, struct error *err);
 
-/* Destroys what the file no longer names, if asked for, then does as ask_carry_out() does, and tells
+/* Destroys what the file no longer names, if asked for, then does as vm_request_run() does, and tells
  * that the file is watched now. */
-int bring_carry_out(struct cli *cli, struct bring *bring, enum source_prune prune,
+int project_request_run(struct cli *cli, struct project_request *project_request, enum source_prune prune,
     const struct follow_values *follow, struct error *err);
 
 /* A process of the VM exists, or is about to. */
-bool bring_has_instance(const struct bring *bring, size_t i);
+bool project_request_has_instance(const struct project_request *project_request, size_t i);
 
 /* Whether its machine lacks something that it only gets by being started anew. */
-bool bring_needs_restart(const struct bring *bring, size_t i);
+bool project_request_needs_restart(const struct project_request *project_request, size_t i);
 
 /* Whether the VM's disk is of another image than its spec's, by name or by content. */
-bool bring_needs_new_disk(const struct bring *bring, size_t i);
+bool project_request_needs_new_disk(const struct project_request *project_request, size_t i);
 
 /* Tells what the wishes would do, and writes nothing. */
-int bring_plan(struct cli *cli, struct bring *bring, struct error *err);
+int project_request_plan(struct cli *cli, struct project_request *project_request, struct error *err);
 
 /* Waits until those of the VMs that are being deleted are gone, so that they can be made anew. */
-int bring_await_deletions(
-    struct cli *cli, const struct bring *bring, int64_t timeout_ms, struct error *err);
+int project_request_await_deletions(
+    struct cli *cli, const struct project_request *project_request, int64_t timeout_ms, struct error *err);

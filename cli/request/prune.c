@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
-#include "cli/request/request.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "cli/show/result.h"
 #include "specs/base/cleanup.h"
@@ -40,20 +40,20 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
     return 0;
 }
 
-static int end_all(struct cli *cli, const struct targets *removed, const struct wish *pattern,
+static int end_all(struct cli *cli, const struct targets *removed, const struct change *pattern,
     const char *begun, struct error *err)
 {
-    cleanup_with(ask_clear) struct ask ask = {.goal.kind = GOAL_SETTLED, .begun = begun};
+    cleanup_with(vm_request_clear) struct request request = {.goal.kind = GOAL_SETTLED, .begun = begun};
     static const struct follow_values in_background = {.is_detached = true};
-    ask_init(&ask, removed, pattern);
-    return ask_carry_out(cli, &ask, &in_background, err);
+    vm_request_init(&request, removed, pattern);
+    return vm_request_run(cli, &request, &in_background, err);
 }
 
 int prune_removed(struct cli *cli, const struct project *project, enum source_prune prune,
     struct error *err)
 {
-    static const struct wish stop = {.sets_power = true, .power = POWER_STOPPED};
-    static const struct wish destroy = {.deletes = true};
+    static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
+    static const struct change destroy = {.deletes = true};
     cleanup_with(targets_clear) struct targets removed = {.count = 0};
     int rc = find_removed(cli, project, &removed, err);
     if (rc < 0 || removed.count == 0) {
@@ -82,10 +82,10 @@ int prune_plan(struct cli *cli, const struct project *project, enum source_prune
     int rc = find_removed(cli, project, &removed, err);
     for (size_t i = 0; rc == 0 && i < removed.count; i++) {
         bool is_stop = prune == SOURCE_PRUNE_STOP;
-        if (answer_is_open(cli)) {
-            const struct wish_outcome outcome = {.result = is_stop ? WISH_STOPPED : WISH_DELETED};
-            answer_outcome(cli, removed.names[i], &outcome);
-            answer_result(cli, removed.names[i], "planned");
+        if (result_is_open(cli)) {
+            const struct change_outcome outcome = {.result = is_stop ? CHANGE_STOPPED : CHANGE_DELETED};
+            result_outcome(cli, removed.names[i], &outcome);
+            result_set(cli, removed.names[i], "planned");
         } else {
             printf("%s: %s (dry run)\n", removed.names[i], is_stop ? "stopped" : "destroyed");
         }

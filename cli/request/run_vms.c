@@ -36,12 +36,12 @@ static void choose_ports(struct vm_spec *spec, uint32_t *cursor)
     }
 }
 
-int temporary_make(const struct project *project, const char *name, const char *suffix,
-    bool keeps_ports, struct temporary *ret, struct error *err)
+int run_vms_make(const struct project *project, const char *name, const char *suffix,
+    bool keeps_ports, struct run_vms *ret, struct error *err)
 {
     uint32_t cursor = 0;
     cleanup_with(targets_clear) struct targets originals = {.count = 0};
-    cleanup_with(temporary_clear) struct temporary made = {.specs = NULL};
+    cleanup_with(run_vms_clear) struct run_vms made = {.specs = NULL};
     (void)!getrandom(&cursor, sizeof(cursor), 0); /* jobs that begin at once seldom meet */
     targets_add(&originals, name);
     targets_add_dependencies(project, &originals);
@@ -54,21 +54,21 @@ int temporary_make(const struct project *project, const char *name, const char *
         }
         targets_add(&made.names, spec->name);
         made.specs[i] = spec;
-        int rc = wish_read_files(spec, err);
+        int rc = change_read_files(spec, err);
         if (rc < 0) {
             return rc;
         }
     }
     *ret = made;
-    made = (struct temporary){.specs = NULL};
+    made = (struct run_vms){.specs = NULL};
     return 0;
 }
 
-void temporary_clear(struct temporary *temporary)
+void run_vms_clear(struct run_vms *run_vms)
 {
-    for (size_t i = 0; i < temporary->names.count; i++) {
-        vm_spec_free(temporary->specs[i]);
+    for (size_t i = 0; i < run_vms->names.count; i++) {
+        vm_spec_free(run_vms->specs[i]);
     }
-    free(TAKE_PTR(temporary->specs));
-    targets_clear(&temporary->names);
+    free(TAKE_PTR(run_vms->specs));
+    targets_clear(&run_vms->names);
 }

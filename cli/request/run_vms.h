@@ -14,12 +14,12 @@
 struct error;
 struct project;
 
-struct temporary {
+struct run_vms {
     struct vm_spec **specs; /* named anew, in the order of `names`; the VM meant is the first */
     struct targets names;
 };
 
 /* Copies the VM of the project and those it depends on, with their files read; suffix "run-a1b2". */
-int temporary_make(const struct project *project, const char *name, const char *suffix,
-    bool keeps_ports, struct temporary *ret, struct error *err);
-void temporary_clear(struct temporary *temporary);
+int run_vms_make(const struct project *project, const char *name, const char *suffix,
+    bool keeps_ports, struct run_vms *ret, struct error *err);
+void run_vms_clear(struct run_vms *run_vms);

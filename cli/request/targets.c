@@ -49,20 +49,20 @@ static int refuse_name(
     return nearest ? error_help(err, "did you mean '%s'?", nearest) : -ERR_VM_NOT_FOUND;
 }
 
-static int choose_each(const struct targets *known, const struct arg_texts *texts,
+static int choose_each(const struct targets *known, const struct arg_strings *strings,
     const char *where, struct targets *ret, struct error *err)
 {
-    for (size_t i = 0; i < texts->count; i++) {
-        if (!targets_have(known, texts->items[i])) {
-            return refuse_name(known, texts->items[i], where, err);
+    for (size_t i = 0; i < strings->count; i++) {
+        if (!targets_have(known, strings->items[i])) {
+            return refuse_name(known, strings->items[i], where, err);
         }
-        targets_add(ret, texts->items[i]);
+        targets_add(ret, strings->items[i]);
     }
     return 0;
 }
 
 int targets_choose(const struct targets *known, const struct which_values *which,
-    const struct arg_texts *words, const char *where, struct targets *ret, struct error *err)
+    const struct arg_strings *words, const char *where, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets chosen = {.count = 0};
     if (which->is_all && words->count + which->names.count > 0) {
@@ -121,7 +121,7 @@ static void add_project(struct targets *targets, const struct project *project)
 }
 
 int targets_of_project(const struct project *project, const struct which_values *which,
-    const struct arg_texts *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets known = {.count = 0};
     cleanup_free char *where = mem_printf("'%s'", project->path);
@@ -161,7 +161,7 @@ static int find_by_project(struct cli *cli, const char *file_option, const struc
     return 0;
 }
 
-int targets_find(struct cli *cli, const struct which_values *which, const struct arg_texts *words,
+int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets known = {.count = 0};
@@ -175,7 +175,7 @@ int targets_find(struct cli *cli, const struct which_values *which, const struct
 }
 
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
-    const struct arg_texts *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct targets *ret, struct error *err)
 {
     int rc = targets_find(cli, which, words, ret, err);
     if (rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
@@ -199,9 +199,9 @@ int targets_find_one(struct cli *cli, const struct which_values *which, const ch
     char **ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
-    cleanup_with(arg_texts_clear) struct arg_texts words = {.count = 0};
+    cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
     if (word) {
-        arg_texts_add(&words, word);
+        arg_strings_add(&words, word);
     }
     int rc = targets_find(cli, which, &words, &targets, err);
     if (rc != 0) {

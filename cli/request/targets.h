@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct arg_texts;
+struct arg_strings;
 struct cli;
 struct error;
 struct project;
@@ -30,7 +30,7 @@ void targets_clear(struct targets *targets);
  * together with --all.
  */
 int targets_choose(const struct targets *known, const struct which_values *which,
-    const struct arg_texts *words, const char *where, struct targets *ret, struct error *err);
+    const struct arg_strings *words, const char *where, struct targets *ret, struct error *err);
 
 /* All names in the store, sorted. */
 int targets_of_store(struct cli *cli, struct targets *ret, struct error *err);
@@ -40,19 +40,19 @@ int targets_of_source(struct cli *cli, const char *path, struct targets *ret, st
 
 /* Of the VMs of a VMFile. */
 int targets_of_project(const struct project *project, const struct which_values *which,
-    const struct arg_texts *words, struct targets *ret, struct error *err);
+    const struct arg_strings *words, struct targets *ret, struct error *err);
 
 /* Adds what those of the project depend on, and so on, after them. */
 void targets_add_dependencies(const struct project *project, struct targets *targets);
 
 /* For commands that work from the store; without any name those of the VMFile that exist. Returns
  * as project_load() does. */
-int targets_find(struct cli *cli, const struct which_values *which, const struct arg_texts *words,
+int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     struct targets *ret, struct error *err);
 
 /* For commands that only look: without a VMFile, too, and then all VMs there are. */
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
-    const struct arg_texts *words, struct targets *ret, struct error *err);
+    const struct arg_strings *words, struct targets *ret, struct error *err);
 
 /* For commands that mean one VM: the name given, else the VMFile's only one. Opens the store and
  * returns as project_load() does. free() *ret. */

@@ -143,7 +143,7 @@ static void add_files(struct buf *out, const struct cli *cli, const struct vm_re
         add_file(out, "Base image", record->status->prepared.image_path);
     }
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        cleanup_free char *path = places_vm(&cli->places, record->name, files[i].file);
+        cleanup_free char *path = paths_vm(&cli->paths, record->name, files[i].file);
         if (fs_exists(path)) {
             add_file(out, files[i].label, path);
         }
@@ -170,7 +170,7 @@ int describe_add_text(
     add_files(out, cli, record);
     if (record->status) {
         vm_text_add_conditions(out, record->status);
-        vm_text_add_trouble(out, &record->status->trouble);
+        vm_text_add_blocker(out, &record->status->blocker);
     }
     return vm_text_add_events(cli, record->name, out, err);
 }
@@ -213,7 +213,7 @@ static json_t *files_to_json(const struct cli *cli, const struct vm_record *reco
         json_put_text(json, "baseImage", record->status->prepared.image_path);
     }
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        cleanup_free char *path = places_vm(&cli->places, record->name, files[i].file);
+        cleanup_free char *path = paths_vm(&cli->paths, record->name, files[i].file);
         if (fs_exists(path)) {
             json_put_text(json, files[i].key, path);
         }

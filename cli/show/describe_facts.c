@@ -16,7 +16,7 @@
 
 static bool has_instance(const struct vm_record *record)
 {
-    return record->status && record->status->instance.iid[0];
+    return record->status && record->status->instance.instance_id[0];
 }
 
 /* The spec of the last start knows nothing of what was applied since without one: whether that is

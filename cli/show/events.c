@@ -89,7 +89,7 @@ int events_list(
 
 static void add_log(struct cli *cli, const char *vm_name, enum vm_file file, struct buf *out)
 {
-    cleanup_free char *path = places_vm(&cli->places, vm_name, file);
+    cleanup_free char *path = paths_vm(&cli->paths, vm_name, file);
     if (fs_size(path) > 0) {
         buf_printf(out, "  log: %s\n", path);
     }

@@ -50,7 +50,7 @@ static void add_image(const struct cli *cli, json_t *catalog, const char *file_n
     struct error ignored = {.code = ERR_NONE}; /* listed all the same */
     struct stat st;
     cleanup_free char *sha256 = mem_strndup(file_name, DIGEST_SIZE - 1);
-    cleanup_free char *path = places_image(&cli->places, sha256);
+    cleanup_free char *path = paths_image(&cli->paths, sha256);
     json_t *image = json_object();
     json_put_text(image, "sha256", sha256);
     json_put_text(image, "path", path);
@@ -80,7 +80,7 @@ static void add_name(json_t *catalog, int dir_fd, const char *name)
 
 static void read_files(const struct cli *cli, json_t *catalog)
 {
-    cleanup_free char *path = places_path(&cli->places, "images");
+    cleanup_free char *path = paths_path(&cli->paths, "images");
     DIR *dir = opendir(path);
     if (!dir) {
         return; /* nothing was ever pulled */
@@ -173,7 +173,7 @@ static void set_name(json_t *image)
     json_put_text(image, "name", shown);
 }
 
-static int compare_texts(const void *a, const void *b)
+static int compare_strings(const void *a, const void *b)
 {
     return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
 }
@@ -207,8 +207,8 @@ static json_t *finish(const json_t *catalog)
 {
     for (size_t i = 0; i < json_array_size(catalog); i++) {
         json_t *image = json_array_get(catalog, i);
-        json_put(image, "names", sorted(array_of(image, "names"), compare_texts));
-        json_put(image, "urls", sorted(array_of(image, "urls"), compare_texts));
+        json_put(image, "names", sorted(array_of(image, "names"), compare_strings));
+        json_put(image, "urls", sorted(array_of(image, "urls"), compare_strings));
         set_name(image);
     }
     return sorted(catalog, compare_images);

@@ -153,19 +153,19 @@ static void add_required(struct buf *out, const struct outcome_view *view)
 static const char *headline(const struct outcome_view *view)
 {
     switch (view->outcome->result) {
-    case WISH_CREATED:
+    case CHANGE_CREATED:
         return "created";
-    case WISH_STARTED:
+    case CHANGE_STARTED:
         return "started";
-    case WISH_STOPPED:
+    case CHANGE_STOPPED:
         return "stopped";
-    case WISH_RESTARTED:
+    case CHANGE_RESTARTED:
         return "restarted";
-    case WISH_RECREATED:
+    case CHANGE_RECREATED:
         return "recreated";
-    case WISH_DELETED:
+    case CHANGE_DELETED:
         return "deleted";
-    case WISH_REQUESTED:
+    case CHANGE_REQUESTED:
         return view->is_provisioning ? "provisioning again"
             : view->taken_up_from    ? "provisioning what was left out"
                                      : "trying again";
@@ -185,6 +185,6 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
     add_required(out, view);
     if (out->len == before) {
         buf_printf(out, "%s: %s\n", view->name,
-            view->outcome->result == WISH_CONFIGURED ? "configured" : "unchanged");
+            view->outcome->result == CHANGE_CONFIGURED ? "configured" : "unchanged");
     }
 }

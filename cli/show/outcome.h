@@ -13,7 +13,7 @@ struct buf;
 
 struct outcome_view {
     const char *name;
-    const struct wish_outcome *outcome;
+    const struct change_outcome *outcome;
     const struct spec_diff *pending; /* what the disk and the instance that exist do not have */
     bool has_instance;               /* a machine runs: a restart is needed for some changes */
     bool stays_off;                  /* none runs, and none is started now */

@@ -37,7 +37,7 @@ static json_t *error_to_json(const struct error *err)
 
 /* ---- the document ---- */
 
-void answer_begin(struct cli *cli)
+void result_begin(struct cli *cli)
 {
     if (output_is_data(cli) && !cli->answer) {
         cli->answer = json_object();
@@ -45,32 +45,32 @@ void answer_begin(struct cli *cli)
     }
 }
 
-bool answer_is_open(const struct cli *cli)
+bool result_is_open(const struct cli *cli)
 {
     return cli->answer != NULL;
 }
 
-void answer_end(struct cli *cli, const struct error *err)
+void result_end(struct cli *cli, const struct error *err)
 {
     if (!cli->answer) {
         return;
     }
     if (err->code != ERR_NONE) {
-        answer_error(cli, err);
+        result_error(cli, err);
     }
     output_print(cli, cli->answer);
     json_decref(cli->answer);
     cli->answer = NULL;
 }
 
-void answer_error(const struct cli *cli, const struct error *err)
+void result_error(const struct cli *cli, const struct error *err)
 {
     if (cli->answer) {
         json_put(cli->answer, "error", error_to_json(err));
     }
 }
 
-void answer_forget_error(const struct cli *cli)
+void result_forget_error(const struct cli *cli)
 {
     if (cli->answer) {
         (void)json_object_del(cli->answer, "error");
@@ -82,7 +82,7 @@ static enum error_code code_of(const struct vmfile_diagnostic *diagnostic)
     return diagnostic->is_syntax ? ERR_VMFILE_PARSE : ERR_VMFILE_INVALID;
 }
 
-void answer_invalid_file(const struct cli *cli, const struct vmfile *file)
+void result_invalid_file(const struct cli *cli, const struct vmfile *file)
 {
     if (!cli->answer || file->n_diagnostics == 0) {
         return;
@@ -126,24 +126,24 @@ static json_t *vm_of(const struct cli *cli, const char *name)
     return vm;
 }
 
-static const char *outcome_word(enum wish_result result)
+static const char *outcome_word(enum change_result result)
 {
     static const char *const words[] = {
-        [WISH_UNCHANGED] = "unchanged",
-        [WISH_CREATED] = "created",
-        [WISH_STARTED] = "started",
-        [WISH_STOPPED] = "stopped",
-        [WISH_CONFIGURED] = "configured",
-        [WISH_RESTARTED] = "restarted",
-        [WISH_RECREATED] = "recreated",
-        [WISH_DELETED] = "deleted",
-        [WISH_REQUESTED] = "requested",
+        [CHANGE_UNCHANGED] = "unchanged",
+        [CHANGE_CREATED] = "created",
+        [CHANGE_STARTED] = "started",
+        [CHANGE_STOPPED] = "stopped",
+        [CHANGE_CONFIGURED] = "configured",
+        [CHANGE_RESTARTED] = "restarted",
+        [CHANGE_RECREATED] = "recreated",
+        [CHANGE_DELETED] = "deleted",
+        [CHANGE_REQUESTED] = "requested",
     };
-    _Static_assert(ARRAY_LEN(words) == WISH_REQUESTED + 1, "every result has a word");
+    _Static_assert(ARRAY_LEN(words) == CHANGE_REQUESTED + 1, "every result has a word");
     return words[result];
 }
 
-void answer_outcome(const struct cli *cli, const char *vm_name, const struct wish_outcome *outcome)
+void result_outcome(const struct cli *cli, const char *vm_name, const struct change_outcome *outcome)
 {
     if (!cli->answer) {
         return;
@@ -170,7 +170,7 @@ static void add_drift(
     }
 }
 
-void answer_waiting(const struct cli *cli, const struct outcome_view *view)
+void result_waiting(const struct cli *cli, const struct outcome_view *view)
 {
     if (!cli->answer) {
         return;
@@ -188,14 +188,14 @@ void answer_waiting(const struct cli *cli, const struct outcome_view *view)
     json_put(vm_of(cli, view->name), "waiting", waiting);
 }
 
-void answer_result(const struct cli *cli, const char *vm_name, const char *result)
+void result_set(const struct cli *cli, const char *vm_name, const char *result)
 {
     if (cli->answer) {
         json_put_text(vm_of(cli, vm_name), "result", result);
     }
 }
 
-void answer_target(const struct cli *cli, const struct follow_target *target)
+void result_target(const struct cli *cli, const struct follow_target *target)
 {
     static const char *const words[] = {
         [GOAL_PENDING] = "pending",

@@ -21,24 +21,24 @@ struct error;
 struct follow_target;
 struct outcome_view;
 struct vmfile;
-struct wish_outcome;
+struct change_outcome;
 
 /* Opens it if the output is data. */
-void answer_begin(struct cli *cli);
+void result_begin(struct cli *cli);
 
 /* Whether there is one: then stdout is for nothing else. */
-bool answer_is_open(const struct cli *cli);
+bool result_is_open(const struct cli *cli);
 
-void answer_outcome(const struct cli *cli, const char *vm_name, const struct wish_outcome *outcome);
+void result_outcome(const struct cli *cli, const char *vm_name, const struct change_outcome *outcome);
 /* Those that wait for a restart or a new disk which nobody asked for. */
-void answer_waiting(const struct cli *cli, const struct outcome_view *view);
-void answer_result(const struct cli *cli, const char *vm_name, const char *result);
-void answer_target(const struct cli *cli, const struct follow_target *target);
+void result_waiting(const struct cli *cli, const struct outcome_view *view);
+void result_set(const struct cli *cli, const char *vm_name, const char *result);
+void result_target(const struct cli *cli, const struct follow_target *target);
 
 /* The whole command's; the latest counts. The VMFile's tells all diagnostics. */
-void answer_error(const struct cli *cli, const struct error *err);
-void answer_invalid_file(const struct cli *cli, const struct vmfile *file);
-void answer_forget_error(const struct cli *cli); /* the command goes on all the same */
+void result_error(const struct cli *cli, const struct error *err);
+void result_invalid_file(const struct cli *cli, const struct vmfile *file);
+void result_forget_error(const struct cli *cli); /* the command goes on all the same */
 
 /* Prints it, with *err if that is set, and closes it. */
-void answer_end(struct cli *cli, const struct error *err);
+void result_end(struct cli *cli, const struct error *err);

@@ -94,7 +94,7 @@ static void add_handle(struct buf *out, const struct vm_status *status)
     } else {
         vm_text_field(out, label, "-");
     }
-    if (is_propolis && status->instance.iid[0]) {
+    if (is_propolis && status->instance.instance_id[0]) {
         cleanup_free char *url = propolis_console_url();
         vm_text_field(out, "Console:", "%s", url);
     }
@@ -104,7 +104,7 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
 {
     const struct vm_instance *instance = &status->instance;
     add_handle(out, status);
-    if (instance->started_at_ms && instance->iid[0]) {
+    if (instance->started_at_ms && instance->instance_id[0]) {
         char when[CLOCK_TEXT_SIZE], age[DURATION_SIZE];
         clock_format_utc(instance->started_at_ms, when);
         duration_format(clock_wall_ms(clock_system()) - instance->started_at_ms, age);
@@ -114,7 +114,7 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
         vm_text_field(out, "Accelerator:", "%s", instance->accel);
     }
     vm_text_field(out, "VNC:", "%s", status->vnc ? status->vnc : "-");
-    if (status->ssh_port && instance->iid[0]) {
+    if (status->ssh_port && instance->instance_id[0]) {
         vm_text_field(out, "SSH:", "%s:%u", status->ssh_host ? status->ssh_host : "127.0.0.1",
             status->ssh_port);
     } else {
@@ -166,18 +166,18 @@ void vm_text_add_conditions(struct buf *out, const struct vm_status *status)
     table_print(&table, out);
 }
 
-void vm_text_add_trouble(struct buf *out, const struct vm_trouble *trouble)
+void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker)
 {
-    if (!trouble->code) {
+    if (!blocker->code) {
         return;
     }
-    buf_printf(out, "Trouble:\n  %s: ", trouble->code);
-    const char *message = trouble->message ? trouble->message : "";
+    buf_printf(out, "Trouble:\n  %s: ", blocker->code);
+    const char *message = blocker->message ? blocker->message : "";
     text_add_printable(out, message, strlen(message));
     buf_add_char(out, '\n');
-    if (trouble->help && trouble->help[0]) {
+    if (blocker->help && blocker->help[0]) {
         buf_add_str(out, "  help: ");
-        text_add_printable(out, trouble->help, strlen(trouble->help));
+        text_add_printable(out, blocker->help, strlen(blocker->help));
         buf_add_char(out, '\n');
     }
 }

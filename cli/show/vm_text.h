@@ -9,7 +9,7 @@ struct error;
 struct vm_desired;
 struct vm_record;
 struct vm_status;
-struct vm_trouble;
+struct vm_blocker;
 
 /* A line "LABEL        text". */
 void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
@@ -20,7 +20,7 @@ void vm_text_add_desired(struct buf *out, const struct vm_desired *desired); /* 
 void vm_text_add_instance(struct buf *out, const struct vm_status *status);
 void vm_text_add_generation(struct buf *out, const struct vm_record *record);
 void vm_text_add_conditions(struct buf *out, const struct vm_status *status);
-void vm_text_add_trouble(struct buf *out, const struct vm_trouble *trouble); /* if there is any */
+void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker); /* if there is any */
 
 /* The last ten. */
 int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struct error *err);

@@ -94,7 +94,7 @@ static char *cut_last_line(char *text)
 }
 
 /* What it left in the log last: its error with the help, or whatever there is. */
-static int tell_failure(const char *log_path, struct error *err)
+static int report_failure(const char *log_path, struct error *err)
 {
     static const char help_mark[] = "  help: ";
     cleanup_buf struct buf log = BUF_INIT(0);
@@ -122,7 +122,7 @@ static int not_started(const char *log_path, int status, struct error *err)
         return error_set(err, ERR_CONTROLLER, "the controller (vmctld) was killed by signal %d (%s)",
             WTERMSIG(status), strsignal(WTERMSIG(status)));
     }
-    return tell_failure(log_path, err);
+    return report_failure(log_path, err);
 }
 
 /* Up when the lock is held: true. It may also have exited at once because another one was faster.
@@ -159,17 +159,17 @@ static int spawn_failed(int rc, const char *program, struct error *err)
 int cli_ensure_controller(struct cli *cli, struct error *err)
 {
     enum { ATTEMPTS = 3 };
-    cleanup_free char *lock_path = places_path(&cli->places, "controller.lock");
+    cleanup_free char *lock_path = paths_path(&cli->paths, "controller.lock");
     int rc = lockfile_is_held(lock_path) ? controller_end_older(cli, err) : 0;
     if (rc < 0 || lockfile_is_held(lock_path)) {
         return rc;
     }
     cleanup_free char *program = cli_controller_program();
-    cleanup_free char *log_path = places_path(&cli->places, "controller.log");
+    cleanup_free char *log_path = paths_path(&cli->paths, "controller.log");
     int status = 0;
     for (int i = 0; i == 0 || (i < ATTEMPTS && WIFSIGNALED(status)); i++) {
         pid_t pid = -1;
-        rc = spawn(program, cli->places.data_dir, log_path, &pid);
+        rc = spawn(program, cli->paths.data_dir, log_path, &pid);
         if (rc != 0) {
             return spawn_failed(rc, program, err);
         }

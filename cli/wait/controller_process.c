@@ -26,7 +26,7 @@
 
 bool controller_is_running(const struct cli *cli)
 {
-    cleanup_free char *path = places_path(&cli->places, "controller.lock");
+    cleanup_free char *path = paths_path(&cli->paths, "controller.lock");
     return lockfile_is_held(path);
 }
 
@@ -96,10 +96,10 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
     return 0;
 }
 
-int64_t controller_look_again_ms(const struct controller_process *process)
+int64_t controller_requeue_after_ms(const struct controller_process *process)
 {
     enum { UNKNOWN_MS = 20, STOPPED_MS = 100 };
-    return process->pid == 0 ? UNKNOWN_MS : process->is_stopped ? STOPPED_MS : NEWS_LOOK_MS;
+    return process->pid == 0 ? UNKNOWN_MS : process->is_stopped ? STOPPED_MS : WAKEUP_MAX_MS;
 }
 
 /* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */

@@ -38,7 +38,7 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
  * long while none is known to work. The one that holds the lock may be dying, starting or halted, and
  * nobody rings a bell when it has ended or goes on.
  */
-int64_t controller_look_again_ms(const struct controller_process *process);
+int64_t controller_requeue_after_ms(const struct controller_process *process);
 
 /* SIGTERM, and waits until it has let go of the data directory. VMs go on. Fine if none runs. */
 int controller_end(struct cli *cli, struct error *err);

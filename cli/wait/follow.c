@@ -25,7 +25,7 @@ struct follower {
     struct follow_target *targets;
     size_t count;
     struct progress progress;
-    struct news news;
+    struct wakeup wakeup;
     int64_t deadline_ms;
     int64_t controller_checked_ms;
     struct controller_process controller; /* as of this look */
@@ -44,7 +44,7 @@ static int64_t now_ms(void)
 static void begin(struct follower *follower, int64_t timeout_ms)
 {
     (void)fflush(stdout); /* what was said before stands before the progress */
-    news_open(&follower->news, &follower->cli->places);
+    wakeup_open(&follower->wakeup, &follower->cli->paths);
     follower->deadline_ms = now_ms() + timeout_ms;
     follower->controller_checked_ms = now_ms();
     progress_init(&follower->progress, follower->cli, follower->count);
@@ -56,7 +56,7 @@ static void begin(struct follower *follower, int64_t timeout_ms)
 static void end(struct follower *follower)
 {
     progress_clear(&follower->progress);
-    news_close(&follower->news);
+    wakeup_close(&follower->wakeup);
 }
 
 /* ---- looking ---- */
@@ -88,7 +88,7 @@ static void warn_of_steps(
     cli_note(cli, "%s: run the steps again: vmctl provision --name %s", name, name);
 }
 
-static void tell_end(struct follower *follower, const struct follow_target *target,
+static void report_end(struct follower *follower, const struct follow_target *target,
     const struct vm_record *record)
 {
     struct cli *cli = follower->cli;
@@ -123,7 +123,7 @@ static int look_at(struct follower *follower, size_t i, struct error *err)
     show_output(follower, target, is_settled);
     progress_update(&follower->progress, i, &record, is_settled);
     if (is_settled) {
-        tell_end(follower, target, &record);
+        report_end(follower, target, &record);
     }
     bool is_in_step = record.status &&
         record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP;
@@ -137,8 +137,8 @@ static void watch_controller(struct follower *follower)
 {
     pid_t pid = follower->controller.pid;
     if (pid != follower->watched_pid) {
-        cleanup_close_(&follower->news.process_fd);
-        follower->news.process_fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+        cleanup_close_(&follower->wakeup.process_fd);
+        follower->wakeup.process_fd = pid > 0 ? pidfd_open(pid, 0) : -1;
         follower->watched_pid = pid;
     }
 }
@@ -197,19 +197,19 @@ static int64_t least(int64_t a, int64_t b)
 static int check_controller(struct follower *follower, struct error *err)
 {
     bool is_known = follower->controller.pid != 0;
-    if (is_known && now_ms() - follower->controller_checked_ms < NEWS_LOOK_MS) {
+    if (is_known && now_ms() - follower->controller_checked_ms < WAKEUP_MAX_MS) {
         return 0;
     }
     follower->controller_checked_ms = now_ms();
     return cli_ensure_controller(follower->cli, err);
 }
 
-static int wait_for_news(struct follower *follower)
+static int wait_for_wakeup(struct follower *follower)
 {
     int64_t limit_ms = least(
-        controller_look_again_ms(&follower->controller), follower->deadline_ms - now_ms());
-    return news_wait(
-        &follower->news, follower->is_streaming ? least(limit_ms, STREAMING_MS) : limit_ms);
+        controller_requeue_after_ms(&follower->controller), follower->deadline_ms - now_ms());
+    return wakeup_wait(
+        &follower->wakeup, follower->is_streaming ? least(limit_ms, STREAMING_MS) : limit_ms);
 }
 
 /* ---- endings ---- */
@@ -233,7 +233,7 @@ static int be_interrupted(struct follower *follower, int number)
         cli_note(follower->cli, "interrupted; '%s' goes on in the background: vmctl status %s",
             target->name, target->name);
     }
-    return news_exit_status(number);
+    return wakeup_exit_status(number);
 }
 
 /* A controller that hangs, or is stopped, leaves the wish where it is; and what the one before told of
@@ -325,7 +325,7 @@ static int run(struct follower *follower, struct error *err)
             time_out(follower);
             return exit_status(follower);
         }
-        int number = wait_for_news(follower);
+        int number = wait_for_wakeup(follower);
         if (number > 0) {
             return be_interrupted(follower, number);
         }
@@ -344,7 +344,7 @@ int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t
     int rc = run(&follower, err);
     end(&follower);
     for (size_t i = 0; i < count; i++) {
-        answer_target(cli, &targets[i]);
+        result_target(cli, &targets[i]);
     }
     return rc;
 }

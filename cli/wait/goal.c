@@ -88,7 +88,7 @@ static bool is_down(const struct vm_record *record, uint64_t generation)
         REASON_LIVENESS_FAILED};
     const struct vm_status *status = record->status;
     const struct condition *running = fresh(status, CONDITION_RUNNING, generation);
-    if (!running || running->state != CONDITION_FALSE || status->instance.iid[0]) {
+    if (!running || running->state != CONDITION_FALSE || status->instance.instance_id[0]) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
@@ -171,17 +171,17 @@ static bool is_reached(
 /* ---- never ---- */
 
 /* The trouble the controller wrote down, with the code it had there. */
-static void tell_trouble(const struct goal_subject *subject, const struct vm_status *status,
+static void report_blocker(const struct goal_subject *subject, const struct vm_status *status,
     struct error *err)
 {
-    const struct vm_trouble *trouble = &status->trouble;
+    const struct vm_blocker *blocker = &status->blocker;
     const struct condition *stalled = &status->conditions[CONDITION_STALLED];
-    const char *message = trouble->message ? trouble->message
+    const char *message = blocker->message ? blocker->message
         : stalled->message                 ? stalled->message
                                            : reason_name(stalled->reason);
     enum error_code code = ERR_VM_FAILED;
-    for (int i = 1; trouble->code && i < ERR_CODE_COUNT_; i++) {
-        if (text_eq(error_code_name((enum error_code)i), trouble->code) &&
+    for (int i = 1; blocker->code && i < ERR_CODE_COUNT_; i++) {
+        if (text_eq(error_code_name((enum error_code)i), blocker->code) &&
             error_exit_status((enum error_code)i) == error_exit_status(ERR_VM_FAILED)) {
             code = (enum error_code)i;
         }
@@ -190,8 +190,8 @@ static void tell_trouble(const struct goal_subject *subject, const struct vm_sta
     bool is_named = strstr(message, named) != NULL;
     (void)error_set(
         err, code, "%s%s%s", is_named ? "" : named, is_named ? "" : ": ", message);
-    if (trouble->help && trouble->help[0]) {
-        (void)error_help(err, "%s", trouble->help);
+    if (blocker->help && blocker->help[0]) {
+        (void)error_help(err, "%s", blocker->help);
     }
 }
 
@@ -223,7 +223,7 @@ static const char *contrary_power(const struct goal *goal, enum power power)
 /* Somebody else's later wish took back the stop or suspension that is waited for. */
 static bool is_taken_back(const struct goal *goal, enum power power)
 {
-    return goal->is_wished && ((goal->kind == GOAL_STOPPED && power != POWER_STOPPED) ||
+    return goal->is_desired && ((goal->kind == GOAL_STOPPED && power != POWER_STOPPED) ||
                                   (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
 }
 
@@ -238,7 +238,7 @@ static bool has_drifted(
             synced->reason == REASON_SOURCE_INVALID);
 }
 
-static void tell_drift(
+static void report_drift(
     const struct goal_subject *subject, const struct vm_status *status, struct error *err)
 {
     const struct condition *synced = &status->conditions[CONDITION_SYNCED];
@@ -293,11 +293,11 @@ static bool is_hopeless(const struct goal *goal, const struct goal_subject *subj
         return false;
     }
     if (is_stalled_for(goal, record->status, subject->generation)) {
-        tell_trouble(subject, record->status, err);
+        report_blocker(subject, record->status, err);
         return true;
     }
     if (has_drifted(goal, record, subject->generation)) {
-        tell_drift(subject, record->status, err);
+        report_drift(subject, record->status, err);
         return true;
     }
     return false;

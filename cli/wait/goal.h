@@ -37,7 +37,7 @@ struct goal {
     enum goal_kind kind;
     bool allows_drift;           /* GOAL_READY: an instance older than its spec is fine, too */
     bool ignores_steps; /* GOAL_READY: a failed provision step is an old one, not asked for now */
-    bool is_wished; /* the follower's own wish: never reached once another one took it back */
+    bool is_desired; /* the follower's own wish: never reached once another one took it back */
     enum condition_type type;    /* GOAL_CONDITION */
     enum condition_state state;
 };

@@ -23,70 +23,70 @@ static void add_signal(sigset_t *set, int number)
     }
 }
 
-static void catch_signals(struct news *news)
+static void catch_signals(struct wakeup *wakeup)
 {
     sigset_t set;
     sigemptyset(&set);
     add_signal(&set, SIGINT);
     add_signal(&set, SIGTERM);
     add_signal(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, &news->old_mask);
-    news->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (news->signal_fd < 0) { /* out of descriptors: they end the process, as they always do */
-        sigprocmask(SIG_SETMASK, &news->old_mask, NULL);
+    sigprocmask(SIG_BLOCK, &set, &wakeup->old_mask);
+    wakeup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (wakeup->signal_fd < 0) { /* out of descriptors: they end the process, as they always do */
+        sigprocmask(SIG_SETMASK, &wakeup->old_mask, NULL);
     }
 }
 
-void news_open(struct news *news, const struct places *places)
+void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
 {
     struct error err = {.code = ERR_NONE};
-    *news = (struct news){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
-    catch_signals(news);
-    if (bell_watch_open(&news->bell, places, BELL_STATUS, &err) < 0) {
+    *wakeup = (struct wakeup){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
+    catch_signals(wakeup);
+    if (bell_watch_open(&wakeup->bell, paths, BELL_STATUS, &err) < 0) {
         log_debug("news", "%s; polling instead", err.message);
     }
 }
 
-void news_close(struct news *news)
+void wakeup_close(struct wakeup *wakeup)
 {
-    bell_watch_close(&news->bell);
-    if (news->process_fd >= 0) {
-        close(TAKE_FD(news->process_fd));
+    bell_watch_close(&wakeup->bell);
+    if (wakeup->process_fd >= 0) {
+        close(TAKE_FD(wakeup->process_fd));
     }
-    if (news->signal_fd >= 0) {
-        close(TAKE_FD(news->signal_fd));
-        sigprocmask(SIG_SETMASK, &news->old_mask, NULL);
+    if (wakeup->signal_fd >= 0) {
+        close(TAKE_FD(wakeup->signal_fd));
+        sigprocmask(SIG_SETMASK, &wakeup->old_mask, NULL);
     }
 }
 
-static int caught_signal(const struct news *news)
+static int caught_signal(const struct wakeup *wakeup)
 {
     struct signalfd_siginfo info;
-    ssize_t n = news->signal_fd < 0 ? -1 : read(news->signal_fd, &info, sizeof(info));
+    ssize_t n = wakeup->signal_fd < 0 ? -1 : read(wakeup->signal_fd, &info, sizeof(info));
     return n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
-int news_wait(struct news *news, int64_t limit_ms)
+int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
 {
-    if (news->bell.fd < 0 && limit_ms > NO_BELL_MS) {
+    if (wakeup->bell.fd < 0 && limit_ms > NO_BELL_MS) {
         limit_ms = NO_BELL_MS;
     }
     struct pollfd fds[] = {
-        {.fd = news->bell.fd, .events = POLLIN},
-        {.fd = news->signal_fd, .events = POLLIN},
-        {.fd = news->process_fd, .events = POLLIN},
-        {.fd = news->feeds_reader ? STDOUT_FILENO : -1}, /* POLLERR needs no asking */
+        {.fd = wakeup->bell.fd, .events = POLLIN},
+        {.fd = wakeup->signal_fd, .events = POLLIN},
+        {.fd = wakeup->process_fd, .events = POLLIN},
+        {.fd = wakeup->feeds_reader ? STDOUT_FILENO : -1}, /* POLLERR needs no asking */
     };
     (void)poll(fds, ARRAY_LEN(fds), limit_ms > 0 ? (int)limit_ms : 0);
-    if (news->bell.fd >= 0) {
-        (void)bell_watch_drain(&news->bell);
+    if (wakeup->bell.fd >= 0) {
+        (void)bell_watch_drain(&wakeup->bell);
     }
-    int number = caught_signal(news);
+    int number = caught_signal(wakeup);
     bool is_reader_gone = (fds[ARRAY_LEN(fds) - 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     return number == 0 && is_reader_gone ? SIGPIPE : number;
 }
 
-int news_exit_status(int signal_number)
+int wakeup_exit_status(int signal_number)
 {
     return SIGNALLED_BASE + signal_number;
 }

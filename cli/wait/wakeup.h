@@ -4,9 +4,9 @@
  * end the process came, a process ended, or the time is up. What follow, `get -w` and `events -f`
  * sleep in.
  *
- * The order that loses nothing: news_open(), then look, news_wait(), look, news_wait() … (see
+ * The order that loses nothing: wakeup_open(), then look, wakeup_wait(), look, wakeup_wait() … (see
  * store/bell.h). Nothing promises that every commit rings, so look again at least every
- * NEWS_LOOK_MS.
+ * WAKEUP_MAX_MS.
  */
 #pragma once
 
@@ -16,11 +16,11 @@
 
 #include "store/bell.h"
 
-struct places;
+struct paths;
 
-enum { NEWS_LOOK_MS = 1000 };
+enum { WAKEUP_MAX_MS = 1000 };
 
-struct news {
+struct wakeup {
     struct bell_watch bell; /* fd -1: inotify is exhausted, and the waits are short instead */
     int signal_fd;
     sigset_t old_mask;
@@ -29,11 +29,11 @@ struct news {
 };
 
 /* From here on SIGINT, SIGTERM and SIGHUP end no more than a wait; those that are ignored stay ignored. */
-void news_open(struct news *news, const struct places *places);
-void news_close(struct news *news);
+void wakeup_open(struct wakeup *wakeup, const struct paths *paths);
+void wakeup_close(struct wakeup *wakeup);
 
-/* Waits at most `limit_ms`. 0: look again; else the signal to end by, for news_exit_status(). */
-int news_wait(struct news *news, int64_t limit_ms);
+/* Waits at most `limit_ms`. 0: look again; else the signal to end by, for wakeup_exit_status(). */
+int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms);
 
 /* What a shell says of a process that a signal ended: 130 after Ctrl-C. */
-int news_exit_status(int signal_number);
+int wakeup_exit_status(int signal_number);

@@ -23,11 +23,11 @@ static int64_t without_jitter(const struct backoff *backoff, uint32_t failures)
     return delay_ms < backoff->max_ms ? delay_ms : backoff->max_ms;
 }
 
-int64_t backoff_delay_ms(const struct backoff *backoff, uint32_t failures, uint32_t dice)
+int64_t backoff_delay_ms(const struct backoff *backoff, uint32_t failures, uint32_t rng)
 {
     assert(failures > 0);
     int64_t delay_ms = without_jitter(backoff, failures);
     uint64_t most = (uint64_t)delay_ms * backoff->jitter_percent / 100;
     /* (most + 1) × dice / 2³² is even over 0 … most; most < 2³² for delays below 5 days. */
-    return delay_ms + (int64_t)(((most + 1) * dice) >> 32);
+    return delay_ms + (int64_t)(((most + 1) * rng) >> 32);
 }

@@ -19,4 +19,4 @@ extern const struct backoff backoff_crash;
 extern const struct backoff backoff_download;
 
 /* Delay after `failures` (≥ 1) in a row; `dice` is any random number. */
-int64_t backoff_delay_ms(const struct backoff *backoff, uint32_t failures, uint32_t dice);
+int64_t backoff_delay_ms(const struct backoff *backoff, uint32_t failures, uint32_t rng);

@@ -96,7 +96,7 @@ static void report_all_changed(struct desired_watch *watch, const struct vm_summ
     }
 }
 
-static int scan(struct desired_watch *watch, bool was_rung, struct error *err)
+static int scan(struct desired_watch *watch, bool was_notified, struct error *err)
 {
     cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0};
     int rc = store_list_summaries(watch->store, &list, err);
@@ -111,7 +111,7 @@ static int scan(struct desired_watch *watch, bool was_rung, struct error *err)
         watch->seen(watch->context, list.items[i].name, is_changed);
     }
     is_any_changed = report_vanished(watch) || is_any_changed;
-    if (was_rung && !is_any_changed) {
+    if (was_notified && !is_any_changed) {
         report_all_changed(watch, &list);
     }
     watch->scanned(watch->context);
@@ -125,10 +125,10 @@ int desired_watch_scan(struct desired_watch *watch, struct error *err)
 
 /* ---- when to look ---- */
 
-static void look(struct desired_watch *watch, bool was_rung)
+static void look(struct desired_watch *watch, bool was_notified)
 {
     struct error err = {0};
-    if (scan(watch, was_rung, &err) < 0) {
+    if (scan(watch, was_notified, &err) < 0) {
         log_error("controller", "cannot list the VMs: %s", err.message);
     }
 }
@@ -150,7 +150,7 @@ static void on_poll(void *context)
     loop_timer_start(watch->poll_timer, POLL_MS);
 }
 
-struct desired_watch *desired_watch_new(struct loop *loop, const struct places *places,
+struct desired_watch *desired_watch_new(struct loop *loop, const struct paths *paths,
     struct store *store, desired_seen_fn *seen, desired_scanned_fn *scanned, void *context)
 {
     struct desired_watch *watch = mem_new(struct desired_watch);
@@ -160,7 +160,7 @@ struct desired_watch *desired_watch_new(struct loop *loop, const struct places *
     watch->scanned = scanned;
     watch->context = context;
     watch->bell.fd = -1;
-    if (bell_watch_open(&watch->bell, places, BELL_DESIRED, &err) == 0) {
+    if (bell_watch_open(&watch->bell, paths, BELL_DESIRED, &err) == 0) {
         watch->bell_io = loop_io_new(loop, watch->bell.fd, LOOP_READ, on_bell, watch);
     } else {
         log_warn("controller", "looking every second instead of being told: %s", err.message);

@@ -15,7 +15,7 @@
 struct desired_watch;
 struct error;
 struct loop;
-struct places;
+struct paths;
 struct store;
 
 /* Called for every VM of either table, and once more for one that is gone (`is_changed`). */
@@ -23,7 +23,7 @@ typedef void desired_seen_fn(void *context, const char *name, bool is_changed);
 typedef void desired_scanned_fn(void *context);
 
 /* Arms the bell; call desired_watch_scan() next: armed first, nothing can be missed. */
-struct desired_watch *desired_watch_new(struct loop *loop, const struct places *places,
+struct desired_watch *desired_watch_new(struct loop *loop, const struct paths *paths,
     struct store *store, desired_seen_fn *seen, desired_scanned_fn *scanned, void *context);
 int desired_watch_scan(struct desired_watch *watch, struct error *err);
 void desired_watch_free(struct desired_watch *watch); /* NULL is fine */

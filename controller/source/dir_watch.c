@@ -38,7 +38,7 @@ struct dir_watch {
 
 /* ---- events ---- */
 
-static void tell_all_paths(struct dir_watch *watch, int wd, const char *name)
+static void report_all_paths(struct dir_watch *watch, int wd, const char *name)
 {
     for (size_t i = 0; i < watch->count; i++) {
         if (watch->dirs[i].wd == wd) {
@@ -66,7 +66,7 @@ static void take_event(struct dir_watch *watch, const struct inotify_event *even
         return;
     }
     bool is_over = event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT);
-    tell_all_paths(watch, event->wd, event->len > 0 ? event->name : NULL);
+    report_all_paths(watch, event->wd, event->len > 0 ? event->name : NULL);
     if (is_over) {
         lose(watch, event->wd);
         (void)inotify_rm_watch(watch->fd, event->wd); /* EINVAL: it is gone already */
@@ -119,10 +119,10 @@ static void drop(struct dir_watch *watch, size_t i)
     }
 }
 
-static void drop_unwanted(struct dir_watch *watch, const struct texts *directories)
+static void drop_unwanted(struct dir_watch *watch, const struct strings *directories)
 {
     for (size_t i = 0; i < watch->count;) {
-        if (texts_have(directories, watch->dirs[i].path)) {
+        if (strings_have(directories, watch->dirs[i].path)) {
             i++;
         } else {
             drop(watch, i);
@@ -155,7 +155,7 @@ static bool arm(struct dir_watch *watch, const char *path)
     return wd >= 0 && wd != before;
 }
 
-void dir_watch_set(struct dir_watch *watch, const struct texts *directories)
+void dir_watch_set(struct dir_watch *watch, const struct strings *directories)
 {
     if (watch->fd < 0) {
         return;

@@ -10,7 +10,7 @@
 
 struct dir_watch;
 struct loop;
-struct texts;
+struct strings;
 
 /* Something happened to `name` in `directory`; NULL: to anything in it; both NULL: anywhere. */
 typedef void dir_watch_fn(void *context, const char *directory, const char *name);
@@ -24,7 +24,7 @@ void dir_watch_free(struct dir_watch *watch); /* NULL is fine */
  * told of as if anything had happened in it: what did until now was not heard. Directories that are
  * not there, or are too many (fs.inotify.max_user_watches), are left out.
  */
-void dir_watch_set(struct dir_watch *watch, const struct texts *directories);
+void dir_watch_set(struct dir_watch *watch, const struct strings *directories);
 
 /* False when one of the directories asked for is not watched: poll instead. */
 bool dir_watch_is_complete(const struct dir_watch *watch);

@@ -35,7 +35,7 @@ static bool is_same_name(const char *a, const char *b)
     return a && b ? text_eq(a, b) : a == b;
 }
 
-static void add(struct spot_list *list, const char *directory, const char *name)
+static void add(struct watch_point_list *list, const char *directory, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (text_eq(list->items[i].directory, directory) &&
@@ -45,7 +45,7 @@ static void add(struct spot_list *list, const char *directory, const char *name)
     }
     mem_grow(list->items, list->count);
     list->items[list->count++] =
-        (struct spot){.directory = mem_strdup(directory), .name = mem_strdup(name)};
+        (struct watch_point){.directory = mem_strdup(directory), .name = mem_strdup(name)};
     list->needs_polling = list->needs_polling || !is_told_of_changes(directory);
 }
 
@@ -53,7 +53,7 @@ static void add(struct spot_list *list, const char *directory, const char *name)
 
 /* `done` is real: each component was looked at and is no link. So ".." is a step back in text. */
 struct walk {
-    struct spot_list *list;
+    struct watch_point_list *list;
     struct buf done; /* "" is the root */
     char *rest;      /* owned */
     unsigned n_links;
@@ -125,7 +125,7 @@ static bool step(struct walk *walk)
 }
 
 /* Returns the real path of what is there in the end, or NULL. */
-static char *walk_along(struct spot_list *list, const char *path)
+static char *walk_along(struct watch_point_list *list, const char *path)
 {
     struct walk walk = {.list = list, .rest = mem_strdup(path)};
     struct stat st;
@@ -140,12 +140,12 @@ static char *walk_along(struct spot_list *list, const char *path)
     return real;
 }
 
-void spots_add_file(struct spot_list *list, const char *path)
+void watch_points_add_file(struct watch_point_list *list, const char *path)
 {
     free(walk_along(list, path));
 }
 
-void spots_add_directory(struct spot_list *list, const char *path)
+void watch_points_add_directory(struct watch_point_list *list, const char *path)
 {
     cleanup_free char *real = walk_along(list, path);
     if (real) {
@@ -153,22 +153,22 @@ void spots_add_directory(struct spot_list *list, const char *path)
     }
 }
 
-void spots_clear(struct spot_list *list)
+void watch_points_clear(struct watch_point_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         free(list->items[i].directory);
         free(list->items[i].name);
     }
     free(list->items);
-    *list = (struct spot_list){.count = 0};
+    *list = (struct watch_point_list){.count = 0};
 }
 
-bool spots_match(const struct spot_list *list, const char *directory, const char *name)
+bool watch_points_match(const struct watch_point_list *list, const char *directory, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
-        const struct spot *spot = &list->items[i];
-        if (text_eq(spot->directory, directory) &&
-            (!name || (spot->name ? text_eq(spot->name, name) : text_ends_with(name, ".kdl")))) {
+        const struct watch_point *watch_point = &list->items[i];
+        if (text_eq(watch_point->directory, directory) &&
+            (!name || (watch_point->name ? text_eq(watch_point->name, name) : text_ends_with(name, ".kdl")))) {
             return true;
         }
     }

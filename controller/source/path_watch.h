@@ -10,21 +10,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct spot {
+struct watch_point {
     char *directory; /* absolute, exists, no symbolic link in it */
     char *name;      /* of the entry; NULL: any whose name ends in ".kdl" */
 };
 
-struct spot_list {
-    struct spot *items;
+struct watch_point_list {
+    struct watch_point *items;
     size_t count;
     bool needs_polling; /* one is on a file system whose changes elsewhere are not told here */
 };
 
 /* Both look at the file system and may block: for a pool thread. `path` is absolute. */
-void spots_add_file(struct spot_list *list, const char *path);
-void spots_add_directory(struct spot_list *list, const char *path); /* of VMFiles */
-void spots_clear(struct spot_list *list);
+void watch_points_add_file(struct watch_point_list *list, const char *path);
+void watch_points_add_directory(struct watch_point_list *list, const char *path); /* of VMFiles */
+void watch_points_clear(struct watch_point_list *list);
 
 /* Whether a change of `name` (NULL: of anything) in `directory` is at one of the spots. */
-bool spots_match(const struct spot_list *list, const char *directory, const char *name);
+bool watch_points_match(const struct watch_point_list *list, const char *directory, const char *name);

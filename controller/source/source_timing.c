@@ -34,12 +34,12 @@ void source_timing_event(struct source_timing *timing, int64_t now_ms)
     timing->prune_since_ms = 0;
 }
 
-bool source_timing_tells_broken(const struct source_timing *timing)
+bool source_timing_reports_broken(const struct source_timing *timing)
 {
     return timing->broken_looks >= BROKEN_LOOKS;
 }
 
-bool source_timing_tells_gone(const struct source_timing *timing, int64_t now_ms)
+bool source_timing_reports_gone(const struct source_timing *timing, int64_t now_ms)
 {
     return timing->gone_since_ms > 0 && now_ms - timing->gone_since_ms >= GONE_MS;
 }

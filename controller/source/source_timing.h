@@ -32,8 +32,8 @@ void source_timing_init(struct source_timing *timing, int64_t now_ms);
 void source_timing_event(struct source_timing *timing, int64_t now_ms);
 
 /* What the next look may do: see struct source_sync_ask. */
-bool source_timing_tells_broken(const struct source_timing *timing);
-bool source_timing_tells_gone(const struct source_timing *timing, int64_t now_ms);
+bool source_timing_reports_broken(const struct source_timing *timing);
+bool source_timing_reports_gone(const struct source_timing *timing, int64_t now_ms);
 bool source_timing_may_prune(const struct source_timing *timing, int64_t now_ms);
 
 /* A look begins: an event from here on is of another save. */

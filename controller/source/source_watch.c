@@ -28,8 +28,8 @@ struct entry {
     char record_digest[DIGEST_SIZE]; /* of the record as the last look left it */
     char stamp[DIGEST_SIZE];
     struct source_timing timing;
-    struct texts named;
-    struct spot_list spots;
+    struct strings named;
+    struct watch_point_list watch_points;
     struct op *op; /* the look under way */
 };
 
@@ -50,19 +50,19 @@ struct look {
     char *path;
     bool is_directory;
     char stamp[DIGEST_SIZE];
-    struct texts named;
+    struct strings named;
     struct source_sync_ask ask;
     struct source_sync found;
-    struct spot_list spots;
+    struct watch_point_list watch_points;
 };
 
 static void look_free(void *context)
 {
     struct look *look = context;
     free(look->path);
-    texts_clear(&look->named);
+    strings_clear(&look->named);
     source_sync_clear(&look->found);
-    spots_clear(&look->spots);
+    watch_points_clear(&look->watch_points);
     free(look);
 }
 
@@ -75,12 +75,12 @@ static int work(void *context, const atomic_bool *is_cancelled, struct error *er
         return rc;
     }
     if (look->is_directory) {
-        spots_add_directory(&look->spots, look->path);
+        watch_points_add_directory(&look->watch_points, look->path);
     } else {
-        spots_add_file(&look->spots, look->path);
+        watch_points_add_file(&look->watch_points, look->path);
     }
     for (size_t i = 0; i < look->found.named.count; i++) {
-        spots_add_file(&look->spots, look->found.named.items[i]);
+        watch_points_add_file(&look->watch_points, look->found.named.items[i]);
     }
     return 0;
 }
@@ -100,7 +100,7 @@ static void on_heard(void *context, const char *directory, const char *name)
     struct source_watch *watch = context;
     for (size_t i = 0; i < watch->count; i++) {
         struct entry *entry = watch->entries[i];
-        if (!directory || spots_match(&entry->spots, directory, name)) {
+        if (!directory || watch_points_match(&entry->watch_points, directory, name)) {
             touch(entry);
         }
     }
@@ -109,10 +109,10 @@ static void on_heard(void *context, const char *directory, const char *name)
 
 static void arm(struct source_watch *watch)
 {
-    cleanup_with(texts_clear) struct texts directories = {.count = 0};
+    cleanup_with(strings_clear) struct strings directories = {.count = 0};
     for (size_t i = 0; i < watch->count; i++) {
-        for (size_t j = 0; j < watch->entries[i]->spots.count; j++) {
-            texts_add(&directories, watch->entries[i]->spots.items[j].directory);
+        for (size_t j = 0; j < watch->entries[i]->watch_points.count; j++) {
+            strings_add(&directories, watch->entries[i]->watch_points.items[j].directory);
         }
     }
     if (!watch->dirs) {
@@ -136,8 +136,8 @@ static struct entry *find(const struct source_watch *watch, const char *path)
 static void entry_free(struct entry *entry)
 {
     op_cancel(entry->op);
-    texts_clear(&entry->named);
-    spots_clear(&entry->spots);
+    strings_clear(&entry->named);
+    watch_points_clear(&entry->watch_points);
     free(entry->path);
     free(entry);
 }
@@ -220,7 +220,7 @@ void source_watch_scan(struct source_watch *watch)
 
 /* ---- looking ---- */
 
-static void tell(const struct look *look, const struct entry *entry)
+static void report(const struct look *look, const struct entry *entry)
 {
     const struct source_watch *watch = entry->watch;
     log_info("controller", "'%s': %s", entry->path, source_state_name(look->found.state));
@@ -241,19 +241,19 @@ static bool take_findings(struct entry *entry, struct look *look)
     }
     bool is_changed = !text_eq(look->found.record_digest, entry->record_digest);
     if (is_changed) { /* also after the start: a status may be older than the record */
-        tell(look, entry);
+        report(look, entry);
     }
     memcpy(entry->record_digest, look->found.record_digest, DIGEST_SIZE);
     if (entry->timing.first_event_ms == 0) {
         memcpy(entry->stamp, look->found.stamp, DIGEST_SIZE);
     }
     entry->is_failing = look->found.is_failing;
-    texts_clear(&entry->named);
+    strings_clear(&entry->named);
     entry->named = look->found.named;
-    look->found.named = (struct texts){.count = 0};
-    spots_clear(&entry->spots);
-    entry->spots = look->spots;
-    look->spots = (struct spot_list){.count = 0};
+    look->found.named = (struct strings){.count = 0};
+    watch_points_clear(&entry->watch_points);
+    entry->watch_points = look->watch_points;
+    look->watch_points = (struct watch_point_list){.count = 0};
     arm(watch); /* the file was read before it was watched: hears of that, too */
     return is_changed;
 }
@@ -261,7 +261,7 @@ static bool take_findings(struct entry *entry, struct look *look)
 static bool needs_polling(const struct entry *entry)
 {
     const struct source_watch *watch = entry->watch;
-    return entry->spots.needs_polling || !watch->dirs || !dir_watch_is_complete(watch->dirs);
+    return entry->watch_points.needs_polling || !watch->dirs || !dir_watch_is_complete(watch->dirs);
 }
 
 static void on_looked(void *context, const struct error *err)
@@ -299,14 +299,14 @@ static void begin(struct entry *entry)
     look->is_directory = entry->is_directory;
     memcpy(look->stamp, entry->stamp, DIGEST_SIZE);
     for (size_t i = 0; i < entry->named.count; i++) {
-        texts_add(&look->named, entry->named.items[i]);
+        strings_add(&look->named, entry->named.items[i]);
     }
     look->ask = (struct source_sync_ask){
         .path = look->path,
         .named = &look->named,
         .stamp = look->stamp,
-        .tells_broken = source_timing_tells_broken(&entry->timing),
-        .tells_gone = source_timing_tells_gone(&entry->timing, now_ms),
+        .reports_broken = source_timing_reports_broken(&entry->timing),
+        .reports_gone = source_timing_reports_gone(&entry->timing, now_ms),
         .may_prune = source_timing_may_prune(&entry->timing, now_ms),
     };
     source_timing_begin(&entry->timing);

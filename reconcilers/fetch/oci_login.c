@@ -18,7 +18,7 @@ static char *config_path(void)
 {
     const char *directory = getenv("DOCKER_CONFIG");
     return directory && directory[0] ? fs_join(directory, "config.json")
-                                     : fs_join(places_home(), ".docker/config.json");
+                                     : fs_join(paths_home(), ".docker/config.json");
 }
 
 void oci_login_find(const char *registry, struct oci_login *ret)

@@ -312,7 +312,7 @@ static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, 
     assert(index < env->spec->n_steps);
     struct visit *visit = visit_start(guest, env, done, context);
     visit->spec = vm_spec_copy(env->spec);
-    visit->log_path = places_vm(env->host->places, env->name, VM_PROVISION_LOG);
+    visit->log_path = paths_vm(env->host->paths, env->name, VM_PROVISION_LOG);
     visit->result = result;
     result->exit_status = -1;
     const struct vm_step_run *run = &env->status->provision.run;
@@ -327,7 +327,7 @@ static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, 
         .total = env->status->provision.total,
         .run_id = visit->run_id,
         .guest_dir = PROVISION_GUEST_DIR,
-        .must_exist = !text_eq(run->iid, env->status->instance.iid),
+        .must_exist = !text_eq(run->instance_id, env->status->instance.instance_id),
         .log_begin = run->log_begin,
         .started_at_ms = run->started_at_ms,
     };

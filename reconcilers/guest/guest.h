@@ -12,7 +12,7 @@
 
 #include "reconcilers/ssh/ssh.h"
 
-struct places;
+struct paths;
 struct vm_env;
 
 /* What a session depends on; strings owned. */
@@ -20,7 +20,7 @@ struct guest_address {
     char *host; /* NULL: the VM has no address yet */
     uint16_t port;
     char *user;
-    char *iid;
+    char *instance_id;
     char *host_key_path; /* NULL: any host key */
     struct ssh_key keys[SSH_KEYS_MAX];
     size_t n_keys;

@@ -21,12 +21,12 @@ static void add_key(struct guest_address *address, char *path_take, bool is_expl
 
 static void add_keys(struct guest_address *address, const struct vm_env *env)
 {
-    add_key(address, places_vm(env->host->places, env->name, VM_KEY), false);
+    add_key(address, paths_vm(env->host->paths, env->name, VM_KEY), false);
     if (env->spec->ssh.private_key) {
         add_key(address, mem_strdup(env->spec->ssh.private_key), true);
     }
     for (size_t i = 0; i < ARRAY_LEN(standard_keys); i++) {
-        add_key(address, mem_printf("%s/.ssh/%s", places_home(), standard_keys[i]), false);
+        add_key(address, mem_printf("%s/.ssh/%s", paths_home(), standard_keys[i]), false);
     }
 }
 
@@ -37,7 +37,7 @@ static char *pinned_host_key(const struct vm_env *env)
     if (!env->spec->cloud_init.is_set || env->spec->cloud_init.user_data.path) {
         return NULL;
     }
-    cleanup_free char *path = places_vm(env->host->places, env->name, VM_HOST_KEY_PUBLIC);
+    cleanup_free char *path = paths_vm(env->host->paths, env->name, VM_HOST_KEY_PUBLIC);
     return fs_exists(path) ? TAKE_PTR(path) : NULL;
 }
 
@@ -48,7 +48,7 @@ void guest_address_init(struct guest_address *address, const struct vm_env *env)
         .host = mem_strdup(env->status->ssh_host),
         .port = env->status->ssh_port,
         .user = mem_strdup(user ? user : SPEC_DEFAULT_USER),
-        .iid = mem_strdup(env->status->instance.iid),
+        .instance_id = mem_strdup(env->status->instance.instance_id),
         .host_key_path = pinned_host_key(env),
     };
     add_keys(address, env);
@@ -61,7 +61,7 @@ void guest_address_clear(struct guest_address *address)
     }
     free(address->host);
     free(address->user);
-    free(address->iid);
+    free(address->instance_id);
     free(address->host_key_path);
     *address = (struct guest_address){.host = NULL};
 }
@@ -69,7 +69,7 @@ void guest_address_clear(struct guest_address *address)
 bool guest_address_equal(const struct guest_address *a, const struct guest_address *b)
 {
     bool is_same = text_eq(a->host, b->host) && a->port == b->port && text_eq(a->user, b->user) &&
-                   text_eq(a->iid, b->iid) && text_eq(a->host_key_path, b->host_key_path) &&
+                   text_eq(a->instance_id, b->instance_id) && text_eq(a->host_key_path, b->host_key_path) &&
                    a->n_keys == b->n_keys;
     for (size_t i = 0; is_same && i < a->n_keys; i++) {
         is_same = text_eq(a->keys[i].path, b->keys[i].path);

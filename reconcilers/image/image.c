@@ -215,7 +215,7 @@ static void finish(struct image_fill *fill, const struct error *err)
 
 /* ---- stages ---- */
 
-static void tell_progress(struct image_fill *fill, const char *text)
+static void report_progress(struct image_fill *fill, const char *text)
 {
     for (struct waiter *w = fill->waiters; w;) {
         struct waiter *next = w->next;
@@ -237,7 +237,7 @@ static void on_progress(void *context, int64_t have, int64_t total)
     } else {
         snprintf(text, sizeof(text), "%lld MB", (long long)(have / mb));
     }
-    tell_progress(fill, text);
+    report_progress(fill, text);
 }
 
 static void on_downloaded(void *context, const struct error *err)
@@ -310,7 +310,7 @@ static void start_transfer(struct image_fill *fill)
 static void discard_download(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
-    cleanup_free char *directory = places_path(host->places, "images/.part");
+    cleanup_free char *directory = paths_path(host->paths, "images/.part");
     struct part part;
     part_init(&part, directory, fill->key, fill->image.location, clock_boot_id(host->clock));
     part_discard(&part);
@@ -350,7 +350,7 @@ static void start_conversion(struct image_fill *fill)
     fill->work->conversion = (struct image_conversion){0};
     fill->work = NULL; /* the pool frees it now */
     snprintf(text, sizeof(text), "converting from %s", fill->conversion.format->name);
-    tell_progress(fill, text);
+    report_progress(fill, text);
     fill->stage =
         image_convert_start(fill->cache->host->loop, &fill->conversion, on_converted, fill);
 }
@@ -388,7 +388,7 @@ static void start_work(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
     struct image_work *work =
-        image_work_new(host->places, &fill->image, clock_boot_id(host->clock));
+        image_work_new(host->paths, &fill->image, clock_boot_id(host->clock));
     work->is_downloaded = fill->is_downloaded;
     oci_layer_copy(&work->layer, &fill->layer);
     work->conversion = fill->conversion;

@@ -32,12 +32,12 @@ void image_conversion_clear(struct image_conversion *conversion)
     *conversion = (struct image_conversion){0};
 }
 
-char *image_temporary_path(const struct places *places, const char *key)
+char *image_temporary_path(const struct paths *paths, const char *key)
 {
     char unique[TEXT_ID_SIZE];
     digest_random_id(unique);
     cleanup_free char *relative = mem_printf("images/.part/%s.tmp-%s", key, unique);
-    return places_path(places, relative);
+    return paths_path(paths, relative);
 }
 
 /* The source as qemu-img is to open it: as this format, from this one file, with no file below it

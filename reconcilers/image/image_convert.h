@@ -13,7 +13,7 @@
 
 struct error;
 struct image_foreign;
-struct places;
+struct paths;
 
 struct image_conversion {
     const struct image_foreign *format; /* NULL: nothing to convert. Static */
@@ -31,7 +31,7 @@ struct image_conversion {
 void image_conversion_clear(struct image_conversion *conversion);
 
 /* A file name in images/.part that is nobody else's. free() it. */
-char *image_temporary_path(const struct places *places, const char *key);
+char *image_temporary_path(const struct paths *paths, const char *key);
 
 /* `conversion` is copied as far as it is needed. The deadline grows with the size of the source. What
  * qemu-img finds to be cut off is not converted: it would fill what is missing with zeros. */

@@ -23,15 +23,15 @@
 
 enum { COPY_SIZE = 256 * 1024 };
 
-static char *link_path(const struct places *places, const char *digest)
+static char *link_path(const struct paths *paths, const char *digest)
 {
     cleanup_free char *relative = mem_printf("images/.by-source/%s", digest);
-    return places_path(places, relative);
+    return paths_path(paths, relative);
 }
 
-char *image_file_by_source(const struct places *places, const char *digest)
+char *image_file_by_source(const struct paths *paths, const char *digest)
 {
-    cleanup_free char *link = link_path(places, digest);
+    cleanup_free char *link = link_path(paths, digest);
     char target[DIGEST_SIZE + 32];
     ssize_t n = readlink(link, target, sizeof(target) - 1);
     if (n < 0) {
@@ -44,7 +44,7 @@ char *image_file_by_source(const struct places *places, const char *digest)
     }
     char id[DIGEST_SIZE];
     image_file_id(target, id);
-    cleanup_free char *path = places_image(places, id);
+    cleanup_free char *path = paths_image(paths, id);
     return fs_exists(path) ? TAKE_PTR(path) : NULL;
 }
 
@@ -120,9 +120,9 @@ static int unpack(const struct image_source *source, const char *to, enum compre
 /* ---- filing ---- */
 
 static int make_link(
-    const struct places *places, const char *digest, const char *id, struct error *err)
+    const struct paths *paths, const char *digest, const char *id, struct error *err)
 {
-    cleanup_free char *link = link_path(places, digest);
+    cleanup_free char *link = link_path(paths, digest);
     cleanup_free char *target = mem_printf("../%s.qcow2", id);
     char unique[TEXT_ID_SIZE];
     digest_random_id(unique);
@@ -134,15 +134,15 @@ static int make_link(
 }
 
 int image_file_set_name(
-    const struct places *places, const char *name, const char *id, struct error *err)
+    const struct paths *paths, const char *name, const char *id, struct error *err)
 {
     char unique[TEXT_ID_SIZE];
     digest_random_id(unique);
     cleanup_free char *relative = mem_printf("images/%s", name);
     cleanup_free char *hidden = mem_printf("images/.part/name.tmp-%s", unique);
     cleanup_free char *target = mem_printf("%s.qcow2", id);
-    cleanup_free char *link = places_path(places, relative);
-    cleanup_free char *temporary = places_path(places, hidden);
+    cleanup_free char *link = paths_path(paths, relative);
+    cleanup_free char *temporary = paths_path(paths, hidden);
     if (symlink(target, temporary) < 0 || rename(temporary, link) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", link);
     }
@@ -150,16 +150,16 @@ int image_file_set_name(
 }
 
 int image_file_link(
-    const struct places *places, const char *digest, const char *path, struct error *err)
+    const struct paths *paths, const char *digest, const char *path, struct error *err)
 {
     char id[DIGEST_SIZE];
     image_file_id(path, id);
-    return make_link(places, digest, id, err);
+    return make_link(paths, digest, id, err);
 }
 
-void image_file_unlink(const struct places *places, const char *digest)
+void image_file_unlink(const struct paths *paths, const char *digest)
 {
-    cleanup_free char *link = link_path(places, digest);
+    cleanup_free char *link = link_path(paths, digest);
     (void)unlink(link);
 }
 
@@ -207,14 +207,14 @@ static int check_pin(const struct image_source *source, const char *source_sha,
 }
 
 /* `file` is ours, and complete. Links first: image_work.h. */
-static int file_image(const struct places *places, const struct image_source *source,
+static int file_image(const struct paths *paths, const struct image_source *source,
     const char *file, const char *source_sha, const char *id, char **ret_path, struct error *err)
 {
-    if (check_content(file, source, err) < 0 || make_link(places, source->link, id, err) < 0
-        || make_link(places, source_sha, id, err) < 0) {
+    if (check_content(file, source, err) < 0 || make_link(paths, source->link, id, err) < 0
+        || make_link(paths, source_sha, id, err) < 0) {
         return -(int)err->code;
     }
-    cleanup_free char *path = places_image(places, id);
+    cleanup_free char *path = paths_image(paths, id);
     if (publish(file, path, err) < 0) {
         return -(int)err->code;
     }
@@ -224,34 +224,34 @@ static int file_image(const struct places *places, const struct image_source *so
 
 /* ---- another hypervisor's ---- */
 
-static void plan_conversion(const struct places *places, const struct image_source *source,
+static void plan_conversion(const struct paths *paths, const struct image_source *source,
     const char *file, const char *source_sha, const char *unpacked_sha,
     struct image_conversion *conversion)
 {
     conversion->from = mem_strdup(file);
     conversion->from_is_temporary = !text_eq(file, source->path);
-    conversion->to = image_temporary_path(places, source->key);
+    conversion->to = image_temporary_path(paths, source->key);
     memcpy(conversion->source_sha, source_sha, DIGEST_SIZE);
     memcpy(conversion->unpacked_sha, unpacked_sha, DIGEST_SIZE);
 }
 
-static int file_converted(const struct places *places, const struct image_source *source,
+static int file_converted(const struct paths *paths, const struct image_source *source,
     const struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
     struct error *err)
 {
     char id[DIGEST_SIZE];
     if (digest_file(conversion->to, is_cancelled, id, err) < 0
-        || make_link(places, conversion->unpacked_sha, id, err) < 0) {
+        || make_link(paths, conversion->unpacked_sha, id, err) < 0) {
         return -(int)err->code;
     }
     return file_image(
-        places, source, conversion->to, conversion->source_sha, id, ret_path, err);
+        paths, source, conversion->to, conversion->source_sha, id, ret_path, err);
 }
 
 /* ---- from the source to the cache ---- */
 
 /* `file` holds the unpacked image, which is the source itself when it was not packed. */
-static int take_unpacked(const struct places *places, const struct image_source *source,
+static int take_unpacked(const struct paths *paths, const struct image_source *source,
     const char *file, const char *source_sha, struct image_conversion *conversion,
     const atomic_bool *is_cancelled, char **ret_path, struct error *err)
 {
@@ -264,24 +264,24 @@ static int take_unpacked(const struct places *places, const struct image_source 
         return -(int)err->code;
     }
     if (conversion->format) {
-        plan_conversion(places, source, file, source_sha, unpacked_sha, conversion);
+        plan_conversion(paths, source, file, source_sha, unpacked_sha, conversion);
         return 0;
     }
     if (is_source && !source->is_ours) {
         return error_set(err, ERR_IMAGE_FORMAT, "%s changed while it was read", source->title);
     }
-    return file_image(places, source, file, source_sha, unpacked_sha, ret_path, err);
+    return file_image(paths, source, file, source_sha, unpacked_sha, ret_path, err);
 }
 
-static int unpack_and_take(const struct places *places, const struct image_source *source,
+static int unpack_and_take(const struct paths *paths, const struct image_source *source,
     enum compression compression, const char *source_sha, struct image_conversion *conversion,
     const atomic_bool *is_cancelled, char **ret_path, struct error *err)
 {
-    cleanup_free char *temporary = image_temporary_path(places, source->key);
+    cleanup_free char *temporary = image_temporary_path(paths, source->key);
     int rc = unpack(source, temporary, compression, is_cancelled, err);
     if (rc == 0) {
         rc = take_unpacked(
-            places, source, temporary, source_sha, conversion, is_cancelled, ret_path, err);
+            paths, source, temporary, source_sha, conversion, is_cancelled, ret_path, err);
     }
     if (rc < 0) {
         (void)unlink(temporary);
@@ -289,7 +289,7 @@ static int unpack_and_take(const struct places *places, const struct image_sourc
     return rc;
 }
 
-static int take_source(const struct places *places, const struct image_source *source,
+static int take_source(const struct paths *paths, const struct image_source *source,
     struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
     struct error *err)
 {
@@ -306,20 +306,20 @@ static int take_source(const struct places *places, const struct image_source *s
     }
     if (compression == COMPRESSION_NONE && (source->is_ours || foreign)) {
         return take_unpacked(
-            places, source, source->path, source_sha, conversion, is_cancelled, ret_path, err);
+            paths, source, source->path, source_sha, conversion, is_cancelled, ret_path, err);
     }
     return unpack_and_take(
-        places, source, compression, source_sha, conversion, is_cancelled, ret_path, err);
+        paths, source, compression, source_sha, conversion, is_cancelled, ret_path, err);
 }
 
-int image_file_fill(const struct places *places, const struct image_source *source,
+int image_file_fill(const struct paths *paths, const struct image_source *source,
     struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
     struct error *err)
 {
     if (!conversion->is_done) {
-        return take_source(places, source, conversion, is_cancelled, ret_path, err);
+        return take_source(paths, source, conversion, is_cancelled, ret_path, err);
     }
-    int rc = file_converted(places, source, conversion, is_cancelled, ret_path, err);
+    int rc = file_converted(paths, source, conversion, is_cancelled, ret_path, err);
     image_conversion_clear(conversion);
     return rc;
 }

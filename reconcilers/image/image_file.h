@@ -9,7 +9,7 @@
 
 struct error;
 struct image_conversion;
-struct places;
+struct paths;
 
 /* Bytes that are to become a cached image. */
 struct image_source {
@@ -24,12 +24,12 @@ struct image_source {
 };
 
 /* The image that a source's digest leads to; NULL when there is none. free() it. */
-char *image_file_by_source(const struct places *places, const char *digest);
+char *image_file_by_source(const struct paths *paths, const char *digest);
 
 /* Makes `digest` lead to a cached image, too; and no longer to any. */
 int image_file_link(
-    const struct places *places, const char *digest, const char *path, struct error *err);
-void image_file_unlink(const struct places *places, const char *digest);
+    const struct paths *paths, const char *digest, const char *path, struct error *err);
+void image_file_unlink(const struct paths *paths, const char *digest);
 
 /* The sha256 in a cached image's name. */
 void image_file_id(const char *path, char ret_id[DIGEST_SIZE]);
@@ -37,7 +37,7 @@ void image_file_id(const char *path, char ret_id[DIGEST_SIZE]);
 /* Gives a cached image a name, images/NAME, in place of what had that name: a symbolic link. Not
  * synced: after a power loss the image may be there without it. */
 int image_file_set_name(
-    const struct places *places, const char *name, const char *id, struct error *err);
+    const struct paths *paths, const char *name, const char *id, struct error *err);
 
 /*
  * Hashes, unpacks, checks, syncs and files a source; *ret_path is where. Blocks. Doing it again is
@@ -47,7 +47,7 @@ int image_file_set_name(
  * `conversion` is zero, or one that is done. Of another hypervisor's image *ret_path is NULL and
  * `conversion` says what to convert before this is called again with it; otherwise it is cleared.
  */
-int image_file_fill(const struct places *places, const struct image_source *source,
+int image_file_fill(const struct paths *paths, const struct image_source *source,
     struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
     struct error *err);
 

@@ -23,10 +23,10 @@
 enum { STAT_BLOCK = 512, USERS_TEXT_MAX = 200 };
 
 /* Calls `each` with the name of everything in DATA/`relative`. */
-static void for_each_name(const struct places *places, const char *relative,
+static void for_each_name(const struct paths *paths, const char *relative,
     void (*each)(void *context, int dir_fd, const char *name), void *context)
 {
-    cleanup_free char *path = places_path(places, relative);
+    cleanup_free char *path = paths_path(paths, relative);
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         each(context, dirfd(dir), entry->d_name);
@@ -58,12 +58,12 @@ static void unlink_if_leads_to(void *context, int dir_fd, const char *name)
     }
 }
 
-static void drop_links(const struct places *places, const char *digest)
+static void drop_links(const struct paths *paths, const char *digest)
 {
     cleanup_free char *from_names = mem_printf("%s.qcow2", digest);
     cleanup_free char *from_sources = mem_printf("../%s.qcow2", digest);
-    for_each_name(places, "images", unlink_if_leads_to, from_names);
-    for_each_name(places, "images/.by-source", unlink_if_leads_to, from_sources);
+    for_each_name(paths, "images", unlink_if_leads_to, from_names);
+    for_each_name(paths, "images/.by-source", unlink_if_leads_to, from_sources);
 }
 
 static void drop_records(const struct image_removal *removal, const char *digest)
@@ -83,14 +83,14 @@ static void drop_records(const struct image_removal *removal, const char *digest
 static int remove_one(const struct image_removal *removal, const char *digest, bool is_dry_run,
     json_t *answer, struct error *err)
 {
-    cleanup_free char *path = places_image(removal->host->places, digest);
+    cleanup_free char *path = paths_image(removal->host->paths, digest);
     int64_t size = size_on_disk(path);
     int rc = is_dry_run ? 0 : removal_discard_file(removal->host, path, err);
     if (rc < 0) {
         return rc;
     }
     if (!is_dry_run) {
-        drop_links(removal->host->places, digest);
+        drop_links(removal->host->paths, digest);
         drop_records(removal, digest);
     }
     json_t *item = json_object();
@@ -108,7 +108,7 @@ static int check_removable(const struct image_removal *removal, const struct ima
     cleanup_buf struct buf names = BUF_INIT(USERS_TEXT_MAX);
     cleanup_free char *path = NULL;
     if (image_file_name_is_valid(name)) {
-        path = places_image(removal->host->places, digest);
+        path = paths_image(removal->host->paths, digest);
     }
     if (!path || !fs_exists(path)) {
         return error_set(err, ERR_IMAGE_NOT_FOUND, "there is no image %.12s in the cache", name);
@@ -188,7 +188,7 @@ static void prune_part(void *context, int dir_fd, const char *name)
         return;
     }
     cleanup_free char *relative = mem_printf("images/.part/%s", name);
-    cleanup_free char *path = places_path(removal->host->places, relative);
+    cleanup_free char *path = paths_path(removal->host->paths, relative);
     int64_t size = size_on_disk(path);
     struct error err = {0};
     (void)dir_fd;
@@ -211,8 +211,8 @@ int image_prune(
     struct prune prune = {
         .removal = removal, .users = &users, .is_dry_run = is_dry_run, .answer = answer};
     begin_answer(answer);
-    for_each_name(removal->host->places, "images", prune_image, &prune);
-    for_each_name(removal->host->places, "images/.part", prune_part, &prune);
+    for_each_name(removal->host->paths, "images", prune_image, &prune);
+    for_each_name(removal->host->paths, "images/.part", prune_part, &prune);
     json_put_int(answer, "downloads", prune.n_downloads);
     if (prune.err.code != ERR_NONE) {
         *err = prune.err;

@@ -26,10 +26,10 @@ enum { ANSWER_KEPT_MS = 10 * 60 * 1000 };
 /* A wish under way, or answered until the table shows it: the table that is looked at may be older
  * than what was written last. */
 struct job {
-    struct image_wishes *wishes;
+    struct image_requests *requests;
     struct job *next;
     char *key;
-    json_t *wish;
+    json_t *request;
     struct op *op; /* of a pull */
     struct image_result result;
     char url_link[DIGEST_SIZE]; /* of a pull that refreshes: led to `previous` */
@@ -37,16 +37,16 @@ struct job {
     bool is_ended;
 };
 
-struct image_wishes {
+struct image_requests {
     struct reconciler_host *host;
     const struct vm_registry *registry;
     struct job *jobs;
 };
 
-struct image_wishes *image_wishes_new(
+struct image_requests *image_requests_new(
     struct reconciler_host *host, const struct vm_registry *registry)
 {
-    struct image_wishes *w = mem_new(struct image_wishes);
+    struct image_requests *w = mem_new(struct image_requests);
     w->host = host;
     w->registry = registry;
     return w;
@@ -56,14 +56,14 @@ static void free_job(struct job *job)
 {
     op_cancel(job->op);
     free(job->key);
-    json_decref(job->wish);
+    json_decref(job->request);
     free(job->result.path);
     free(job->previous);
     json_decref(job->result.record);
     free(job);
 }
 
-void image_wishes_free(struct image_wishes *w)
+void image_requests_free(struct image_requests *w)
 {
     while (w && w->jobs) {
         struct job *job = w->jobs;
@@ -75,27 +75,27 @@ void image_wishes_free(struct image_wishes *w)
 
 /* ---- answering ---- */
 
-static void write_wish(struct job *job)
+static void write_request(struct job *job)
 {
-    struct reconciler_host *host = job->wishes->host;
-    host->write_image(host, job->key, json_deep_copy(job->wish));
+    struct reconciler_host *host = job->requests->host;
+    host->write_image(host, job->key, json_deep_copy(job->request));
 }
 
 static void answer(struct job *job, const struct error *err)
 {
-    struct reconciler_host *host = job->wishes->host;
-    (void)json_object_del(job->wish, "progress");
-    json_put_int(job->wish, "endedAt", clock_wall_ms(host->clock));
+    struct reconciler_host *host = job->requests->host;
+    (void)json_object_del(job->request, "progress");
+    json_put_int(job->request, "endedAt", clock_wall_ms(host->clock));
     if (err) {
-        image_wish_fail(job->wish, err);
+        image_request_fail(job->request, err);
     } else {
-        json_put_text(job->wish, "state", "done");
+        json_put_text(job->request, "state", "done");
     }
-    const char *verb = json_text(job->wish, "verb");
+    const char *verb = json_text(job->request, "verb");
     log_line(err ? LOG_WARN : LOG_INFO, "image", "%s %s%s", verb ? verb : "(no verb)",
         err ? "failed: " : "done", err ? err->message : "");
     job->is_ended = true;
-    write_wish(job);
+    write_request(job);
 }
 
 /* ---- pulling ---- */
@@ -103,17 +103,17 @@ static void answer(struct job *job, const struct error *err)
 static void on_progress(void *context, const char *text)
 {
     struct job *job = context;
-    json_put_text(job->wish, "state", "running");
-    json_put_text(job->wish, "progress", text);
-    write_wish(job);
+    json_put_text(job->request, "state", "running");
+    json_put_text(job->request, "progress", text);
+    write_request(job);
 }
 
 static int take_image(struct job *job, struct error *err)
 {
-    struct reconciler_host *host = job->wishes->host;
-    const char *name = json_text(job->wish, "name");
-    const char *url = json_text(job->wish, "url");
-    int rc = name ? image_file_set_name(host->places, name, job->result.id, err) : 0;
+    struct reconciler_host *host = job->requests->host;
+    const char *name = json_text(job->request, "name");
+    const char *url = json_text(job->request, "url");
+    int rc = name ? image_file_set_name(host->paths, name, job->result.id, err) : 0;
     if (rc < 0) {
         return rc;
     }
@@ -121,9 +121,9 @@ static int take_image(struct job *job, struct error *err)
         cleanup_free char *key = image_record_key(url);
         host->write_image(host, key, TAKE_PTR(job->result.record));
     }
-    json_put_text(job->wish, "sha256", job->result.id);
-    json_put_text(job->wish, "path", job->result.path);
-    json_put_int(job->wish, "size", fs_size(job->result.path));
+    json_put_text(job->request, "sha256", job->result.id);
+    json_put_text(job->request, "path", job->result.path);
+    json_put_int(job->request, "size", fs_size(job->result.path));
     return 0;
 }
 
@@ -131,17 +131,17 @@ static int take_image(struct job *job, struct error *err)
  * new one is there, the next who wants the URL downloads it. */
 static void forget_url(struct job *job, const char *url)
 {
-    const struct places *places = job->wishes->host->places;
+    const struct paths *paths = job->requests->host->paths;
     image_url_digest(url, job->url_link);
-    job->previous = image_file_by_source(places, job->url_link);
-    image_file_unlink(places, job->url_link);
+    job->previous = image_file_by_source(paths, job->url_link);
+    image_file_unlink(paths, job->url_link);
 }
 
 static void recall_url(struct job *job)
 {
     struct error err = {0};
     if (job->previous
-        && image_file_link(job->wishes->host->places, job->url_link, job->previous, &err) < 0) {
+        && image_file_link(job->requests->host->paths, job->url_link, job->previous, &err) < 0) {
         log_debug("image", "%s", err.message);
     }
 }
@@ -162,17 +162,17 @@ static void on_pulled(void *context, const struct error *err)
 
 static int start_pull(struct job *job, struct error *err)
 {
-    cleanup_free char *url = json_copy_text(job->wish, "url");
-    cleanup_free char *sha256 = json_copy_text(job->wish, "pin");
-    const char *name = json_text(job->wish, "name");
+    cleanup_free char *url = json_copy_text(job->request, "url");
+    cleanup_free char *sha256 = json_copy_text(job->request, "pin");
+    const char *name = json_text(job->request, "name");
     if (!url || (name && !image_name_is_valid(name))) {
         return error_set(err, ERR_USAGE, "no URL, or a name that cannot be one");
     }
-    if (json_flag(job->wish, "refresh", false)) {
+    if (json_flag(job->request, "refresh", false)) {
         forget_url(job, url);
     }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    job->op = image_fetch(media_image_cache(job->wishes->host), &image, &job->result, on_progress,
+    job->op = image_fetch(media_image_cache(job->requests->host), &image, &job->result, on_progress,
         on_pulled, job);
     return 0;
 }
@@ -182,34 +182,34 @@ static int start_pull(struct job *job, struct error *err)
 /* Starts a pull, or does the others at once. */
 static int begin(struct job *job, const json_t *images, struct error *err)
 {
-    struct image_wishes *w = job->wishes;
-    const char *verb = json_text(job->wish, "verb");
+    struct image_requests *w = job->requests;
+    const char *verb = json_text(job->request, "verb");
     struct image_removal removal = {
         .host = w->host,
         .registry = w->registry,
         .cache = media_image_cache(w->host),
         .images = images,
     };
-    if (text_eq(verb, IMAGE_WISH_PULL)) {
+    if (text_eq(verb, IMAGE_REQUEST_PULL)) {
         return start_pull(job, err);
     }
-    if (text_eq(verb, IMAGE_WISH_REMOVE)) {
-        return image_remove(&removal, json_object_get(job->wish, "images"), job->wish, err);
+    if (text_eq(verb, IMAGE_REQUEST_REMOVE)) {
+        return image_remove(&removal, json_object_get(job->request, "images"), job->request, err);
     }
-    if (text_eq(verb, IMAGE_WISH_PRUNE)) {
-        return image_prune(&removal, json_flag(job->wish, "dryRun", true), job->wish, err);
+    if (text_eq(verb, IMAGE_REQUEST_PRUNE)) {
+        return image_prune(&removal, json_flag(job->request, "dryRun", true), job->request, err);
     }
     return error_set(err, ERR_USAGE, "this controller cannot '%s' images", verb ? verb : "");
 }
 
 static void start_job(
-    struct image_wishes *w, const char *key, const json_t *wish, const json_t *images)
+    struct image_requests *w, const char *key, const json_t *request, const json_t *images)
 {
     struct error err = {0};
     struct job *job = mem_new(struct job);
-    job->wishes = w;
+    job->requests = w;
     job->key = mem_strdup(key);
-    job->wish = json_deep_copy(wish);
+    job->request = json_deep_copy(request);
     job->next = w->jobs;
     w->jobs = job;
     int rc = begin(job, images, &err);
@@ -218,7 +218,7 @@ static void start_job(
     }
 }
 
-static bool has_job(const struct image_wishes *w, const char *key)
+static bool has_job(const struct image_requests *w, const char *key)
 {
     const struct job *job = w->jobs;
     while (job && !text_eq(job->key, key)) {
@@ -228,12 +228,12 @@ static bool has_job(const struct image_wishes *w, const char *key)
 }
 
 /* Forgets answered jobs whose answer has reached the table. */
-static void drop_seen(struct image_wishes *w, const json_t *images)
+static void drop_seen(struct image_requests *w, const json_t *images)
 {
     for (struct job **at = &w->jobs; *at;) {
         struct job *job = *at;
         const json_t *stored = json_object_get(images, job->key);
-        if (job->is_ended && (!stored || image_wish_is_answered(stored))) {
+        if (job->is_ended && (!stored || image_request_is_answered(stored))) {
             *at = job->next;
             free_job(job);
         } else {
@@ -243,25 +243,25 @@ static void drop_seen(struct image_wishes *w, const json_t *images)
 }
 
 static void look_at(
-    struct image_wishes *w, const char *key, const json_t *wish, const json_t *images)
+    struct image_requests *w, const char *key, const json_t *request, const json_t *images)
 {
-    if (!text_starts_with(key, IMAGE_WISH_PREFIX) || has_job(w, key)) {
+    if (!text_starts_with(key, IMAGE_REQUEST_PREFIX) || has_job(w, key)) {
         return;
     }
-    if (!image_wish_is_answered(wish)) {
-        start_job(w, key, wish, images);
-    } else if (clock_wall_ms(w->host->clock) - json_int(wish, "endedAt", 0) > ANSWER_KEPT_MS) {
+    if (!image_request_is_answered(request)) {
+        start_job(w, key, request, images);
+    } else if (clock_wall_ms(w->host->clock) - json_int(request, "endedAt", 0) > ANSWER_KEPT_MS) {
         w->host->write_image(w->host, key, NULL);
     }
 }
 
-void image_wishes_look(struct image_wishes *w, const json_t *images)
+void image_requests_poll(struct image_requests *w, const json_t *images)
 {
     const char *key;
-    json_t *wish;
+    json_t *request;
     drop_seen(w, images);
     /* only read: jansson's iteration is not const */
-    json_object_foreach ((json_t *)(uintptr_t)images, key, wish) {
-        look_at(w, key, wish, images);
+    json_object_foreach ((json_t *)(uintptr_t)images, key, request) {
+        look_at(w, key, request, images);
     }
 }

@@ -8,16 +8,16 @@
 
 #include "specs/base/json.h"
 
-struct image_wishes;
+struct image_requests;
 struct reconciler_host;
 struct vm_registry;
 
 /* Both borrowed; the registry must outlive it. */
-struct image_wishes *image_wishes_new(
+struct image_requests *image_requests_new(
     struct reconciler_host *host, const struct vm_registry *registry);
 
 /* Before media_free(). Stops what is under way and writes nothing. NULL is fine. */
-void image_wishes_free(struct image_wishes *wishes);
+void image_requests_free(struct image_requests *requests);
 
 /* `images` is the image table. */
-void image_wishes_look(struct image_wishes *wishes, const json_t *images);
+void image_requests_poll(struct image_requests *requests, const json_t *images);

@@ -22,7 +22,7 @@ struct image_use {
 
 struct collector {
     struct image_users *users;
-    const struct places *places;
+    const struct paths *paths;
 };
 
 static void add_use(struct image_users *users, const char *path, const char *vm_name)
@@ -50,7 +50,7 @@ static void add_view(void *context, const struct vm_view *view)
         return;
     }
     const struct spec_image *image = &view->desired->spec->image;
-    cleanup_free char *cached = image_find_cached(c->places, image);
+    cleanup_free char *cached = image_find_cached(c->paths, image);
     add_use(users, cached ? cached : image->location, view->name);
     mem_grow(users->keys, users->n_keys);
     image_work_key(image, users->keys[users->n_keys++]);
@@ -69,7 +69,7 @@ int image_users_collect(struct reconciler_host *host, const struct vm_registry *
     struct image_users *ret, struct error *err)
 {
     cleanup_with(image_users_clear) struct image_users users = {0};
-    struct collector collector = {&users, host->places};
+    struct collector collector = {&users, host->paths};
     int rc = host->each_vm(host, add_view, &collector, err);
     if (rc < 0) {
         return rc;

@@ -25,10 +25,10 @@ void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
 }
 
 struct image_work *image_work_new(
-    const struct places *places, const struct spec_image *image, const char *boot_id)
+    const struct paths *paths, const struct spec_image *image, const char *boot_id)
 {
     struct image_work *work = mem_new(struct image_work);
-    work->places.data_dir = mem_strdup(places->data_dir);
+    work->paths.data_dir = mem_strdup(paths->data_dir);
     work->image.kind = image->kind;
     work->image.location = mem_strdup(image->location);
     work->image.sha256 = mem_strdup(image->sha256);
@@ -40,7 +40,7 @@ struct image_work *image_work_new(
 void image_work_free(struct image_work *work)
 {
     if (work) {
-        places_clear(&work->places);
+        paths_clear(&work->paths);
         free(work->image.location);
         free(work->image.sha256);
         free(work->boot_id);
@@ -67,42 +67,42 @@ void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
     digest_text(text, ret_digest);
 }
 
-static char *find_by_stamp(const struct places *places, const char *path)
+static char *find_by_stamp(const struct paths *paths, const char *path)
 {
     char stamp[DIGEST_SIZE];
-    return file_stamp(path, stamp) ? image_file_by_source(places, stamp) : NULL;
+    return file_stamp(path, stamp) ? image_file_by_source(paths, stamp) : NULL;
 }
 
 /* The cached image that a request for a URL may use; NULL: none. free() it. */
-static char *find_url(const struct places *places, const struct spec_image *image)
+static char *find_url(const struct paths *paths, const struct spec_image *image)
 {
     if (image->sha256) {
-        char *by_own_name = places_image(places, image->sha256);
+        char *by_own_name = paths_image(paths, image->sha256);
         if (fs_exists(by_own_name)) {
             return by_own_name;
         }
         free(by_own_name);
-        return image_file_by_source(places, image->sha256);
+        return image_file_by_source(paths, image->sha256);
     }
     char digest[DIGEST_SIZE];
     image_url_digest(image->location, digest);
-    return image_file_by_source(places, digest);
+    return image_file_by_source(paths, digest);
 }
 
-char *image_find_cached(const struct places *places, const struct spec_image *image)
+char *image_find_cached(const struct paths *paths, const struct spec_image *image)
 {
     if (image->kind == IMAGE_URL) {
-        return find_url(places, image);
+        return find_url(paths, image);
     }
-    return find_by_stamp(places, image->location);
+    return find_by_stamp(paths, image->location);
 }
 
-bool image_is_in_reach(const struct places *places, const struct spec_image *image)
+bool image_is_in_reach(const struct paths *paths, const struct spec_image *image)
 {
     if (image->kind == IMAGE_FILE && compression_of_name(image->location) == COMPRESSION_NONE) {
         return access(image->location, R_OK) == 0;
     }
-    cleanup_free char *found = image_find_cached(places, image);
+    cleanup_free char *found = image_find_cached(paths, image);
     return found != NULL;
 }
 
@@ -152,7 +152,7 @@ static int fill(struct image_work *work, const struct image_source *source,
 {
     char *path = NULL;
     int rc = image_file_fill(
-        &work->places, source, &work->conversion, is_cancelled, &path, err);
+        &work->paths, source, &work->conversion, is_cancelled, &path, err);
     return rc < 0 || !path ? rc : take_cached(work, path, err);
 }
 
@@ -195,7 +195,7 @@ static int file_download(struct image_work *work, const struct remote *remote,
 static int run_remote(struct image_work *work, const struct remote *remote,
     const atomic_bool *is_cancelled, struct error *err)
 {
-    cleanup_free char *directory = places_path(&work->places, "images/.part");
+    cleanup_free char *directory = paths_path(&work->paths, "images/.part");
     part_clear(&work->part);
     part_init(&work->part, directory, work->key, remote->url, work->boot_id);
     part_load(&work->part);
@@ -238,7 +238,7 @@ static int take_known_layer(struct image_work *work, char *path_take, struct err
         return image_file_checksum_error(work->image.location, work->layer.digest, pin, err);
     }
     image_url_digest(work->image.location, link);
-    int rc = image_file_link(&work->places, link, path, err);
+    int rc = image_file_link(&work->paths, link, path, err);
     return rc < 0 ? rc : take_cached(work, TAKE_PTR(path), err);
 }
 
@@ -247,7 +247,7 @@ static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, str
     if (!work->layer.url) {
         return prepare_lookup(work, err);
     }
-    char *known = image_file_by_source(&work->places, work->layer.digest);
+    char *known = image_file_by_source(&work->paths, work->layer.digest);
     if (known) {
         return take_known_layer(work, known, err);
     }
@@ -280,7 +280,7 @@ static int run_file_url(
 
 static int run_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
-    char *cached = work->is_downloaded ? NULL : find_url(&work->places, &work->image);
+    char *cached = work->is_downloaded ? NULL : find_url(&work->paths, &work->image);
     if (cached) {
         return take_cached(work, cached, err);
     }
@@ -314,7 +314,7 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     struct image_source source = {
         .path = path, .name = path, .title = path, .key = work->key, .sha256 = work->image.sha256};
     memcpy(source.link, work->stamp, sizeof(source.link));
-    char *cached = image_file_by_source(&work->places, source.link);
+    char *cached = image_file_by_source(&work->paths, source.link);
     bool is_known = cached && (!work->image.sha256 || text_eq(work->verified_id, work->stamp));
     if (is_known) {
         return take_cached(work, cached, err);
@@ -323,11 +323,11 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     return fill(work, &source, is_cancelled, err);
 }
 
-static int make_directories(const struct places *places, struct error *err)
+static int make_directories(const struct paths *paths, struct error *err)
 {
     static const char *const directories[] = {"images", "images/.part", "images/.by-source"};
     for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
-        cleanup_free char *path = places_path(places, directories[i]);
+        cleanup_free char *path = paths_path(paths, directories[i]);
         if (fs_make_dirs(path, 0700, err) < 0) {
             return -(int)err->code;
         }
@@ -338,7 +338,7 @@ static int make_directories(const struct places *places, struct error *err)
 int image_work_run(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     struct image_work *work = context;
-    if (make_directories(&work->places, err) < 0) {
+    if (make_directories(&work->paths, err) < 0) {
         return -(int)err->code;
     }
     return work->image.kind == IMAGE_URL ? run_url(work, is_cancelled, err)

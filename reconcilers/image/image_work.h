@@ -30,7 +30,7 @@ struct error;
 
 struct image_work {
     /* in */
-    struct places places; /* a copy */
+    struct paths paths; /* a copy */
     struct spec_image image;
     char key[DIGEST_SIZE]; /* names the request: image_work_key() */
     char *boot_id;
@@ -58,7 +58,7 @@ struct image_work {
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE]);
 
 struct image_work *image_work_new(
-    const struct places *places, const struct spec_image *image, const char *boot_id);
+    const struct paths *paths, const struct spec_image *image, const char *boot_id);
 void image_work_free(struct image_work *work); /* NULL is fine */
 
 /* pool_work_fn and pool_free_fn over a struct image_work. */
@@ -69,7 +69,7 @@ void image_work_release(void *work);
 void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE]);
 
 /* The cached image that a request may use, NULL: none; by stat(2) only. free() it. */
-char *image_find_cached(const struct places *places, const struct spec_image *image);
+char *image_find_cached(const struct paths *paths, const struct spec_image *image);
 
 /* Whether an image is there without fetching; by stat(2) only. A local file: readable. */
-bool image_is_in_reach(const struct places *places, const struct spec_image *image);
+bool image_is_in_reach(const struct paths *paths, const struct spec_image *image);

@@ -22,14 +22,14 @@
 
 static bool has_file(const struct vm_env *env, enum vm_file file)
 {
-    cleanup_free char *path = places_vm(env->host->places, env->name, file);
+    cleanup_free char *path = paths_vm(env->host->paths, env->name, file);
     return fs_exists(path);
 }
 
 /* A cached image never changes under its name; a local file is known by its stamp. */
 static bool is_base_changed(const struct vm_env *env, const struct vm_prepared *prepared)
 {
-    cleanup_free char *cache = places_path(env->host->places, "images/");
+    cleanup_free char *cache = paths_path(env->host->paths, "images/");
     char stamp[DIGEST_SIZE];
     if (text_starts_with(prepared->image_path, cache)) {
         return !fs_exists(prepared->image_path);
@@ -51,7 +51,7 @@ static enum disk_state disk_state(
 
 static int64_t free_bytes(const struct vm_env *env)
 {
-    cleanup_free char *overlay = places_vm(env->host->places, env->name, VM_OVERLAY);
+    cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
     struct statvfs fs;
     return statvfs(overlay, &fs) < 0 ? INT64_MAX : (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
 }
@@ -73,7 +73,7 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     }
     /* A disk that is made needs its own base and not the image that the spec now names. */
     facts.has_image = (has_base && !facts.is_image_changed)
-        || (env->spec && image_is_in_reach(env->host->places, &env->spec->image));
+        || (env->spec && image_is_in_reach(env->host->paths, &env->spec->image));
     *ret = facts;
 }
 

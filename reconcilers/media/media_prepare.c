@@ -55,7 +55,7 @@ static void on_step_done(void *context, const struct error *err);
 
 static char *vm_path(const struct preparation *p, enum vm_file file)
 {
-    return places_vm(p->host->places, p->spec->name, file);
+    return paths_vm(p->host->paths, p->spec->name, file);
 }
 
 /* ---- steps: an operation, or NULL when there is nothing to do ---- */
@@ -99,7 +99,7 @@ static struct op *start_disk(struct preparation *p)
 {
     cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
     cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", p->spec->name, p->uid);
-    cleanup_free char *aside = places_path(p->host->places, aside_name);
+    cleanup_free char *aside = paths_path(p->host->paths, aside_name);
     struct disk_request request = {
         .overlay_path = overlay,
         .image_path = p->result->image_path,

@@ -25,7 +25,7 @@ enum {
 #define VOLUME_ID "cidata"
 
 struct seed_work {
-    struct places places;
+    struct paths paths;
     struct vm_spec *spec;
     char *uid;
 };
@@ -48,7 +48,7 @@ char *seed_host_alias(const char *vm_name)
 static int read_vm_file(
     const struct seed_work *work, enum vm_file file, struct buf *out, struct error *err)
 {
-    cleanup_free char *path = places_vm(&work->places, work->spec->name, file);
+    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, file);
     if (fs_read_file(path, out, err) < 0) {
         err->code = ERR_SEED;
         return -ERR_SEED;
@@ -157,7 +157,7 @@ static int write_iso(const struct seed_work *work, struct error *err)
     if (iso_write(VOLUME_ID, files, ARRAY_LEN(files), &iso, err) < 0) {
         return -(int)err->code;
     }
-    cleanup_free char *path = places_vm(&work->places, work->spec->name, VM_SEED);
+    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, VM_SEED);
     return fs_write_file(path, buf_str(&iso), iso.len, 0600, err); /* it holds a private key */
 }
 
@@ -176,7 +176,7 @@ static int write_known_hosts(const struct seed_work *work, struct error *err)
     size_t n = type + 1 + strcspn(text + type + 1, " \r\n");
     cleanup_free char *alias = seed_host_alias(work->spec->name);
     cleanup_free char *line = mem_printf("%s %.*s\n", alias, (int)n, text);
-    cleanup_free char *path = places_vm(&work->places, work->spec->name, VM_KNOWN_HOSTS);
+    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, VM_KNOWN_HOSTS);
     return fs_write_file(path, line, strlen(line), 0600, err);
 }
 
@@ -194,7 +194,7 @@ static int make(void *context, const atomic_bool *is_cancelled, struct error *er
 static void free_work(void *context)
 {
     struct seed_work *work = context;
-    places_clear(&work->places);
+    paths_clear(&work->paths);
     vm_spec_free(work->spec);
     free(work->uid);
     free(work);
@@ -204,7 +204,7 @@ struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, c
     op_done_fn *done, void *context)
 {
     struct seed_work *work = mem_new(struct seed_work);
-    work->places.data_dir = mem_strdup(host->places->data_dir);
+    work->paths.data_dir = mem_strdup(host->paths->data_dir);
     work->spec = vm_spec_copy(spec);
     work->uid = mem_strdup(uid);
     return pool_start(host->pool, make, free_work, work, done, context);

@@ -46,9 +46,9 @@ static void start_deleting(struct reconciler_host *host, char *path_take)
 
 /* A fresh directory DATA/trash/<uid>-<n>. */
 static int make_bin(
-    const struct places *places, const char *uid, char **ret_path, struct error *err)
+    const struct paths *paths, const char *uid, char **ret_path, struct error *err)
 {
-    cleanup_free char *trash = places_path(places, "trash");
+    cleanup_free char *trash = paths_path(paths, "trash");
     if (fs_make_dirs(trash, 0700, err) < 0) {
         return -(int)err->code;
     }
@@ -76,15 +76,15 @@ static int move_into(const char *bin, const char *path, struct error *err)
 int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
     bool whole_dir, struct error *err)
 {
-    cleanup_free char *overlay = places_vm(host->places, vm_name, VM_OVERLAY);
-    cleanup_free char *seed = places_vm(host->places, vm_name, VM_SEED);
-    cleanup_free char *dir = places_vm(host->places, vm_name, VM_DIR);
+    cleanup_free char *overlay = paths_vm(host->paths, vm_name, VM_OVERLAY);
+    cleanup_free char *seed = paths_vm(host->paths, vm_name, VM_SEED);
+    cleanup_free char *dir = paths_vm(host->paths, vm_name, VM_DIR);
     const char *paths[] = {whole_dir ? dir : seed, whole_dir ? NULL : overlay};
     if (!fs_exists(paths[0]) && !(paths[1] && fs_exists(paths[1]))) {
         return 0;
     }
     char *bin = NULL;
-    int rc = make_bin(host->places, uid && uid[0] ? uid : vm_name, &bin, err);
+    int rc = make_bin(host->paths, uid && uid[0] ? uid : vm_name, &bin, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(paths) && paths[i]; i++) {
         rc = move_into(bin, paths[i], err);
     }
@@ -102,7 +102,7 @@ int removal_discard_file(struct reconciler_host *host, const char *path, struct 
     char unique[TEXT_ID_SIZE];
     char *bin = NULL;
     digest_random_id(unique);
-    int rc = make_bin(host->places, unique, &bin, err);
+    int rc = make_bin(host->paths, unique, &bin, err);
     if (rc < 0) {
         return rc;
     }
@@ -152,10 +152,10 @@ void removal_sweep(struct reconciler_host *host)
 {
     static const char *const directories[] = {"images/.part", "images/.by-source"};
     for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
-        cleanup_free char *path = places_path(host->places, directories[i]);
+        cleanup_free char *path = paths_path(host->paths, directories[i]);
         removal_sweep_temporary(path);
     }
     /* What is listed now, not what comes later: a new bin is empty for a moment. */
-    cleanup_free char *trash = places_path(host->places, "trash");
+    cleanup_free char *trash = paths_path(host->paths, "trash");
     for_each_entry(trash, delete_entry, host);
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "reconcilers/vm/addresses.h"
-#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/step_record.h"
@@ -77,7 +77,7 @@ static int64_t act_launch(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
-    memcpy(vm->outcome.instance.iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    memcpy(vm->outcome.instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     vm->op = vm->backend->machine->launch(
         vm->machine, &pass->env, &vm->outcome.instance, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
@@ -97,7 +97,7 @@ static int64_t act_apply(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
-    if (live_has_network(pass) && !addresses_are_held(pass)) {
+    if (hot_change_has_network(pass) && !addresses_are_held(pass)) {
         return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
     }
     vm_begin(vm, ACTION_APPLY, generation_of(pass));
@@ -115,7 +115,7 @@ static int64_t act_probe(struct pass *pass)
     if (addresses_discover(pass)) {
         return VERDICT_NOW;
     }
-    vm_begin(vm, ACTION_PROBE, generation_of(pass));
+    vm_begin(vm, ACTION_REACH, generation_of(pass));
     vm->op = vm->backend->guest->probe(vm->guest, &pass->env, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
@@ -124,9 +124,9 @@ static int64_t act_probe(struct pass *pass)
 static int64_t begin_step(struct pass *pass)
 {
     struct vm_step_run *run = &pass->patch->status->provision.run;
-    cleanup_free char *log = places_vm(pass->vm->host->places, pass->vm->name, VM_PROVISION_LOG);
+    cleanup_free char *log = paths_vm(pass->vm->host->paths, pass->vm->name, VM_PROVISION_LOG);
     int64_t size = fs_size(log);
-    memcpy(run->iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    memcpy(run->instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     run->started_at_ms = pass->wall_ms;
     run->log_begin = size > 0 ? (uint64_t)size : 0;
     return VERDICT_NOW;
@@ -171,8 +171,8 @@ static int64_t act_check(struct pass *pass)
     if (!pass->situation.expects_ssh && addresses_discover(pass)) {
         return VERDICT_NOW;
     }
-    enum check_kind kind = checks_next(pass);
-    vm_begin(vm, ACTION_CHECK, generation_of(pass));
+    enum check_kind kind = probes_next(pass);
+    vm_begin(vm, ACTION_PROBE, generation_of(pass));
     vm->outcome.check = kind;
     vm->op = vm->backend->guest->check(vm->guest, &pass->env, kind, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
@@ -189,13 +189,13 @@ static int64_t act_begin_start(struct pass *pass)
         return fail(pass, &err);
     }
     free(status->instance.accel);
-    status->instance = (struct vm_instance){.journal = JOURNAL_START};
-    digest_random_id(status->instance.iid);
+    status->instance = (struct vm_instance){.intent = INTENT_START};
+    digest_random_id(status->instance.instance_id);
     json_decref(status->applied_spec);
     status->applied_spec = vm_spec_to_json(pass->env.spec);
     status->applied_generation = generation_of(pass);
     status->was_reached = false;
-    checks_reset(pass);
+    probes_reset(pass);
     pass->vm->reach_deadline_ms = 0;
     pass->vm->n_ports_tried = 0;
     return VERDICT_NOW;
@@ -210,11 +210,11 @@ static int64_t act_release(struct pass *pass)
 static int64_t act_confirm_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    if (text_eq(pass->vm->booted_iid, status->instance.iid)) {
+    if (text_eq(pass->vm->booted_instance_id, status->instance.instance_id)) {
         free(status->vnc);
         status->vnc = mem_strdup(pass->vm->booted_vnc); /* with the journal, or not at all */
     }
-    status->instance.journal = JOURNAL_NONE;
+    status->instance.intent = INTENT_NONE;
     pass_note_no_steps(pass);
     const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
@@ -225,7 +225,7 @@ static int64_t act_confirm_start(struct pass *pass)
 static int64_t act_await_machine(struct pass *pass)
 {
     int64_t left_ms = pass->view->status->instance.start_deadline_ms - pass->now_ms + 1;
-    bool is_starting = pass->situation.journal == JOURNAL_START;
+    bool is_starting = pass->situation.intent == INTENT_START;
     if (is_starting && !pass->situation.has_pid && pass->machine.silent_ms < SILENT_RETRY_MS) {
         return DYING_CHILD_MS; /* nobody tells when it is gone */
     }
@@ -241,15 +241,15 @@ static int64_t act_await_dependency(struct pass *pass)
 
 static int64_t act_back_off(struct pass *pass)
 {
-    return exits_backoff_left_ms(pass);
+    return exit_backoff_left_ms(pass);
 }
 
 /* ---- exit ---- */
 
 static int64_t act_record_exit(struct pass *pass)
 {
-    exits_record(pass);
-    checks_reset(pass);
+    exit_record(pass);
+    probes_reset(pass);
     pass->vm->reach_deadline_ms = 0;
     pass->vm->last_command_ms = 0;
     pass->vm->has_guest_left = false;
@@ -326,9 +326,9 @@ static int64_t act_mark_restarted(struct pass *pass)
 static int64_t act_quarantine(struct pass *pass)
 {
     struct error err = {.code = ERR_NONE};
-    const struct places *places = pass->vm->host->places;
-    cleanup_free char *from = places_vm(places, pass->vm->name, VM_DIR);
-    cleanup_free char *parent = places_path(places, "quarantine");
+    const struct paths *paths = pass->vm->host->paths;
+    cleanup_free char *from = paths_vm(paths, pass->vm->name, VM_DIR);
+    cleanup_free char *parent = paths_path(paths, "quarantine");
     cleanup_free char *to =
         mem_printf("%s/%s-%lld", parent, pass->vm->name, (long long)(pass->wall_ms / 1000));
     if (fs_make_dirs(parent, 0700, &err) < 0 || rename(from, to) < 0) {
@@ -350,7 +350,7 @@ static int64_t act_adopt_orphan(struct pass *pass)
 
 static int64_t act_none(struct pass *pass)
 {
-    return checks_wait_ms(pass);
+    return probes_wait_ms(pass);
 }
 
 static act_fn *const acts[] = {
@@ -385,10 +385,10 @@ static act_fn *const acts[] = {
     [ACTION_RETRY_IO] = act_retry_io,
     [ACTION_AWAIT_MACHINE] = act_await_machine,
     [ACTION_APPLY] = act_apply,
-    [ACTION_PROBE] = act_probe,
+    [ACTION_REACH] = act_probe,
     [ACTION_RUN_STEP] = act_run_step,
     [ACTION_APPEND_STEPS] = act_append_steps,
-    [ACTION_CHECK] = act_check,
+    [ACTION_PROBE] = act_check,
     [ACTION_END_UNHEALTHY] = act_end_unhealthy,
 };
 _Static_assert(ARRAY_LEN(acts) == ACTION_COUNT_, "every action can be carried out");

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/exit.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 
@@ -23,7 +23,7 @@ enum {
 static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_ms)
 {
     struct vm_instance *instance = &pass->patch->status->instance;
-    instance->journal = JOURNAL_STOP;
+    instance->intent = INTENT_STOP;
     instance->stop_deadline_ms = pass->now_ms + grace_ms;
     pass->vm->last_command_ms = 0; /* of the time before */
     if (instance->cause == EXIT_NONE) {
@@ -57,7 +57,7 @@ int64_t act_record_cause(struct pass *pass)
         [RUN_STATE_INTERNAL_ERROR] = EXIT_INTERNAL_ERROR,
     };
     enum exit_cause cause = causes[pass->situation.run_state];
-    exits_hold(pass, cause);
+    exit_hold(pass, cause);
     begin_stop(pass, cause, 0);
     return VERDICT_NOW;
 }
@@ -67,7 +67,7 @@ int64_t act_end_unhealthy(struct pass *pass)
 {
     struct vm_restart *restart = &pass->patch->status->restart;
     const struct vm_liveness *live = &pass->patch->status->probing.live;
-    exits_hold(pass, EXIT_LIVENESS_FAILED);
+    exit_hold(pass, EXIT_LIVENESS_FAILED);
     begin_stop(pass, EXIT_LIVENESS_FAILED, pass_grace_ms(pass));
     free(restart->last_message);
     restart->last_message = mem_strdup(live->failure);
@@ -104,7 +104,7 @@ static int64_t repeat_command(struct pass *pass, enum machine_command command, i
 static int64_t command(struct pass *pass, enum machine_command command, int64_t repeat_ms)
 {
     int64_t again_ms = repeat_command(pass, command, repeat_ms);
-    int64_t left_ms = pass_rung_left_ms(pass);
+    int64_t left_ms = pass_stage_left_ms(pass);
     return left_ms < again_ms ? left_ms : again_ms;
 }
 
@@ -129,7 +129,7 @@ int64_t act_kill(struct pass *pass)
 }
 
 /* Said once: a guest that was told to run, and ran, was paused on QEMU's own socket. */
-static void tell_paused(struct pass *pass)
+static void report_paused(struct pass *pass)
 {
     if (pass->situation.power == POWER_RUNNING &&
         vm_status_is_true(pass->view->status, CONDITION_RUNNING)) {
@@ -141,7 +141,7 @@ static void tell_paused(struct pass *pass)
 
 int64_t act_resume(struct pass *pass)
 {
-    tell_paused(pass);
+    report_paused(pass);
     return command(pass, MACHINE_RESUME, STOP_REPEAT_MS);
 }
 

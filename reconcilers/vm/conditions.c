@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
 #include "specs/base/buf.h"
@@ -25,7 +25,7 @@ void pass_set(struct pass *pass, enum condition_type type, enum condition_state 
     vm_status_set(pass->patch->status, type, state, reason, message, pass->wall_ms);
 }
 
-static void tell_failed(struct pass *pass, enum condition_type type)
+static void report_failed(struct pass *pass, enum condition_type type)
 {
     const struct vm_failure *failure = &pass->vm->failure;
     struct failure_class class = failure_classify(failure->action, failure->error.code);
@@ -33,14 +33,14 @@ static void tell_failed(struct pass *pass, enum condition_type type)
 }
 
 /* The failure that is being waited out, if it belongs to this condition. */
-static bool tell_failure(struct pass *pass, enum condition_type type)
+static bool report_failure(struct pass *pass, enum condition_type type)
 {
     const struct vm_failure *failure = &pass->vm->failure;
     if (failure->action == ACTION_NONE ||
         failure_classify(failure->action, failure->error.code).condition != type) {
         return false;
     }
-    tell_failed(pass, type);
+    report_failed(pass, type);
     return true;
 }
 
@@ -53,7 +53,7 @@ static void describe_image(struct pass *pass)
     } else if (pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image) {
         pass_set(
             pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING, pass->vm->progress);
-    } else if (!tell_failure(pass, CONDITION_IMAGE_READY)) {
+    } else if (!report_failure(pass, CONDITION_IMAGE_READY)) {
         bool is_ready = pass->media.has_image;
         pass_set(pass, CONDITION_IMAGE_READY, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
             !is_ready ? REASON_PENDING
@@ -67,7 +67,7 @@ static void describe_prepared(struct pass *pass)
 {
     if (pass->vm->op_action == ACTION_PREPARE) {
         pass_set(pass, CONDITION_PREPARED, CONDITION_FALSE, REASON_PREPARING, NULL);
-    } else if (!tell_failure(pass, CONDITION_PREPARED)) {
+    } else if (!report_failure(pass, CONDITION_PREPARED)) {
         bool is_ready = pass->media.disk == DISK_READY;
         pass_set(pass, CONDITION_PREPARED, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
             is_ready ? REASON_PREPARED : REASON_PENDING, NULL);
@@ -90,7 +90,7 @@ enum reason pass_reason_while_down(const struct pass *pass)
     if (s->is_dependency_missing) {
         return REASON_WAITING_FOR_DEPENDENCY;
     }
-    bool is_looping = status->restart.count > 1 && exits_backoff_left_ms(pass) > 0;
+    bool is_looping = status->restart.count > 1 && exit_backoff_left_ms(pass) > 0;
     return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
 }
 
@@ -111,9 +111,9 @@ static void describe_down(struct pass *pass)
     pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, reason, message);
 }
 
-static void tell_no_room(struct pass *pass)
+static void report_no_room(struct pass *pass)
 {
-    cleanup_free char *disk = places_vm(pass->vm->host->places, pass->vm->name, VM_OVERLAY);
+    cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
     cleanup_free char *message = mem_printf("the guest is paused: no space left for its disk '%s'; "
                                             "it goes on by itself once %d MiB are free",
         disk, ROOM_MIN_MIB);
@@ -140,13 +140,13 @@ static void describe_alive(struct pass *pass)
     const struct condition *before = &pass->view->status->conditions[CONDITION_RUNNING];
     /* said as soon as the wish is observed: a waiter must not take the old instance for the new one
      */
-    if (pass->patch->status->instance.journal == JOURNAL_STOP || situation_must_be_down(s)) {
+    if (pass->patch->status->instance.intent == INTENT_STOP || situation_must_be_down(s)) {
         pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE,
-            s->rung == RUNG_UNKILLABLE ? REASON_UNKILLABLE : REASON_STOPPING, NULL);
-    } else if (pass->patch->status->instance.journal == JOURNAL_START) {
+            s->stage == STOP_STAGE_UNKILLABLE ? REASON_UNKILLABLE : REASON_STOPPING, NULL);
+    } else if (pass->patch->status->instance.intent == INTENT_START) {
         pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING, NULL);
     } else if (pass_lacks_room(pass)) {
-        tell_no_room(pass);
+        report_no_room(pass);
     } else if (s->run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
                before->state == CONDITION_ABSENT) {
         pass_set(pass, CONDITION_RUNNING, by_run_state[s->run_state].state,
@@ -161,7 +161,7 @@ static void describe_running(struct pass *pass)
 {
     bool is_failing = !pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT;
     if (is_failing && pass->situation.power != POWER_STOPPED &&
-        tell_failure(pass, CONDITION_RUNNING)) {
+        report_failure(pass, CONDITION_RUNNING)) {
         return;
     }
     if (pass->situation.is_alive) {
@@ -189,7 +189,7 @@ static void describe_reachable(struct pass *pass)
     } else if (pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH) {
         pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT,
             pass->vm->failure.error.message);
-    } else if (!tell_failure(pass, CONDITION_GUEST_REACHABLE)) {
+    } else if (!report_failure(pass, CONDITION_GUEST_REACHABLE)) {
         pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL);
     }
 }
@@ -223,7 +223,7 @@ static bool describe_step_retry(struct pass *pass)
 }
 
 /* Nothing is under way: what became of the steps, and those behind them that were left out. */
-static void describe_steps_through(struct pass *pass, enum steps_standing standing)
+static void describe_steps_through(struct pass *pass, enum steps_state standing)
 {
     const struct vm_provision *provision = &pass->patch->status->provision;
     cleanup_free char *left_out =
@@ -235,7 +235,7 @@ static void describe_steps_through(struct pass *pass, enum steps_standing standi
         is_run ? REASON_PROVISIONED : REASON_SKIPPED, left_out);
 }
 
-static void describe_provisioned(struct pass *pass, enum steps_standing standing)
+static void describe_provisioned(struct pass *pass, enum steps_state standing)
 {
     const struct vm_status *status = pass->patch->status;
     const struct vm_provision *provision = &status->provision;
@@ -258,7 +258,7 @@ static void describe_provisioned(struct pass *pass, enum steps_standing standing
     } else if (standing == STEPS_APPENDED) {
         pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL);
     } else if (provision->is_failed) {
-        if (!tell_failure(pass, CONDITION_PROVISIONED)) {
+        if (!report_failure(pass, CONDITION_PROVISIONED)) {
             pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED, NULL);
         }
     } else {
@@ -281,7 +281,7 @@ static char *list_changes(const struct spec_diff *diff, enum disposition disposi
 }
 
 /* Once, not at every pass: the condition says so as long as it lasts. */
-static void tell_source_event(
+static void report_source_event(
     struct pass *pass, enum condition_type type, enum reason reason, const char *message)
 {
     if (pass->view->status->conditions[type].reason != reason) {
@@ -291,24 +291,24 @@ static void tell_source_event(
 
 /* Its VMFile is watched and is not what was last applied: what is told of first, because nothing
  * else in the file counts until that is put right. */
-static bool tell_source_invalid(struct pass *pass)
+static bool report_source_invalid(struct pass *pass)
 {
     const struct source_record *source = pass->view->source;
     if (!source || !source_record_is_failing(source)) {
         return false;
     }
     cleanup_free char *message = source_record_explain(source);
-    tell_source_event(pass, CONDITION_SYNCED, REASON_SOURCE_INVALID, message);
+    report_source_event(pass, CONDITION_SYNCED, REASON_SOURCE_INVALID, message);
     pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID, message);
     return true;
 }
 
 /* What is on its way is told first: it is over in a moment, and waiters wait for it. */
-static void tell_difference(
-    struct pass *pass, const struct spec_diff *diff, enum steps_standing standing)
+static void report_difference(
+    struct pass *pass, const struct spec_diff *diff, enum steps_state standing)
 {
     bool is_failing = pass->vm->failure.action == ACTION_APPLY;
-    bool is_pending = diff->count > 0 && live_is_pending(pass);
+    bool is_pending = diff->count > 0 && hot_change_is_pending(pass);
     bool is_running = pass->situation.run_state == RUN_STATE_RUNNING;
     cleanup_free char *strongest = list_changes(diff, diff->strongest);
     cleanup_free char *live = list_changes(diff, DISPOSITION_LIVE);
@@ -320,7 +320,7 @@ static void tell_difference(
     } else if (diff->strongest == DISPOSITION_RESTART) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest);
     } else if (is_failing) {
-        tell_failed(pass, CONDITION_SYNCED);
+        report_failed(pass, CONDITION_SYNCED);
     } else if (is_pending) {
         pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, live);
     } else if (standing == STEPS_CHANGED && pass->env.spec->n_steps > 0) {
@@ -333,12 +333,12 @@ static void tell_difference(
 
 /* An instance that this pass began has all of the spec. What this pass recorded as applied is told
  * by the next one, which follows at once. */
-static void describe_synced(struct pass *pass, enum steps_standing standing)
+static void describe_synced(struct pass *pass, enum steps_state standing)
 {
     static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
     bool is_new = pass->patch->status->applied_generation == pass->view->desired->generation;
-    if (!tell_source_invalid(pass)) {
-        tell_difference(pass, is_new ? &none : live_diff(pass), standing);
+    if (!report_source_invalid(pass)) {
+        report_difference(pass, is_new ? &none : hot_change_diff(pass), standing);
     }
 }
 
@@ -395,10 +395,10 @@ static void describe_reconciling(struct pass *pass)
     enum action action = pass->decision.action;
     enum reason ready = pass->patch->status->conditions[CONDITION_READY].reason;
     bool is_unready = ready == REASON_WAITING_FOR_PROBE || ready == REASON_PROBE_FAILED;
-    bool is_looking = action == ACTION_CHECK || (action == ACTION_APPLY && !live_is_pending(pass));
+    bool is_looking = action == ACTION_PROBE || (action == ACTION_APPLY && !hot_change_is_pending(pass));
     bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_looking ||
                    action == ACTION_REFUSE_IMAGE ||
-                   (action == ACTION_AWAIT_MACHINE && pass->situation.journal == JOURNAL_NONE);
+                   (action == ACTION_AWAIT_MACHINE && pass->situation.intent == INTENT_NONE);
     bool is_settled = is_idle && !is_unready;
     bool has_failed = action != ACTION_NONE && pass->vm->failure.action == action;
     bool is_retrying =
@@ -424,14 +424,14 @@ static void describe_source(struct pass *pass)
 {
     const struct source_record *source = pass->view->source;
     bool is_gone = source && source->state == SOURCE_GONE;
-    if (!is_gone && (!source || !texts_have(&source->removed, pass->view->name))) {
+    if (!is_gone && (!source || !strings_have(&source->removed, pass->view->name))) {
         pass_set(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE, NULL);
         return;
     }
     enum reason reason = is_gone ? REASON_SOURCE_MISSING : REASON_REMOVED_FROM_SOURCE;
     cleanup_free char *message = is_gone ? source_record_explain(source)
                                          : mem_printf("'%s' no longer names it", source->path);
-    tell_source_event(pass, CONDITION_ORPHANED, reason, message);
+    report_source_event(pass, CONDITION_ORPHANED, reason, message);
     pass_set(pass, CONDITION_ORPHANED, CONDITION_TRUE, reason, message);
 }
 
@@ -441,7 +441,7 @@ void pass_describe(struct pass *pass)
         describe_orphan(pass);
         return;
     }
-    enum steps_standing standing = vm_steps_standing(&pass->patch->status->provision,
+    enum steps_state standing = vm_steps_state(&pass->patch->status->provision,
         pass->view->desired->spec, pass->view->desired->skipped_steps);
     describe_source(pass);
     describe_image(pass);
@@ -451,6 +451,6 @@ void pass_describe(struct pass *pass)
     describe_provisioned(pass, standing);
     describe_synced(pass, standing);
     describe_ready(pass);
-    pass_describe_trouble(pass);
+    pass_describe_stalled(pass);
     describe_reconciling(pass);
 }

@@ -15,7 +15,7 @@ bool situation_must_be_down(const struct situation *s)
  * shutting down, and only a new instance is then sure to be up. */
 static bool is_stopping(const struct situation *s)
 {
-    return situation_must_be_down(s) || s->journal == JOURNAL_STOP;
+    return situation_must_be_down(s) || s->intent == INTENT_STOP;
 }
 
 /* Its record was lost with the store, so neither its ports nor its spec are known: it is started anew
@@ -44,10 +44,10 @@ static bool is_startable(const struct situation *s)
 
 static bool is_started(const struct situation *s)
 {
-    return s->is_alive && s->run_state == RUN_STATE_RUNNING && s->journal == JOURNAL_NONE;
+    return s->is_alive && s->run_state == RUN_STATE_RUNNING && s->intent == INTENT_NONE;
 }
 
-bool situation_is_checkable(const struct situation *s)
+bool situation_is_probeable(const struct situation *s)
 {
     bool is_set_up = !s->has_step && !s->has_appended;
     return is_started(s) && (s->is_reached || !s->expects_ssh) && is_set_up;
@@ -74,19 +74,19 @@ static bool stop_before_release(const struct situation *s)
 static bool stop_not_begun(const struct situation *s)
 {
     return is_unrecorded(s) || (situation_must_be_down(s) && s->is_alive &&
-                                   (s->journal != JOURNAL_STOP || s->is_grace_shorter));
+                                   (s->intent != INTENT_STOP || s->is_grace_shorter));
 }
 static bool stop_unkillable(const struct situation *s)
 {
-    return is_stopping(s) && s->is_alive && s->rung >= RUNG_KILL;
+    return is_stopping(s) && s->is_alive && s->stage >= STOP_STAGE_KILL;
 }
 static bool stop_terminate(const struct situation *s)
 {
-    return is_stopping(s) && s->is_alive && s->rung == RUNG_TERMINATE;
+    return is_stopping(s) && s->is_alive && s->stage == STOP_STAGE_TERMINATE;
 }
 static bool stop_quit(const struct situation *s)
 {
-    return is_stopping(s) && s->is_alive && (s->rung == RUNG_QUIT || is_guest_gone(s));
+    return is_stopping(s) && s->is_alive && (s->stage == STOP_STAGE_QUIT || is_guest_gone(s));
 }
 static bool stop_paused(const struct situation *s)
 {
@@ -99,7 +99,7 @@ static bool stop_powerdown(const struct situation *s)
 static bool exited(const struct situation *s)
 {
     bool is_start_untried =
-        s->journal == JOURNAL_START && !s->has_pid && !situation_must_be_down(s);
+        s->intent == INTENT_START && !s->has_pid && !situation_must_be_down(s);
     return s->has_instance && !s->is_alive && !is_start_untried;
 }
 static bool delete_files(const struct situation *s)
@@ -175,7 +175,7 @@ static bool launched(const struct situation *s)
  * the boot had told: that is asked again. */
 static bool not_booted(const struct situation *s)
 {
-    bool is_half_done = s->run_state == RUN_STATE_RUNNING && s->journal == JOURNAL_START;
+    bool is_half_done = s->run_state == RUN_STATE_RUNNING && s->intent == INTENT_START;
     return s->run_state == RUN_STATE_PRELAUNCH || (is_half_done && s->is_boot_unknown);
 }
 static bool start_overdue(const struct situation *s)
@@ -196,7 +196,7 @@ static bool io_error(const struct situation *s)
 }
 static bool start_unconfirmed(const struct situation *s)
 {
-    return s->journal == JOURNAL_START;
+    return s->intent == INTENT_START;
 }
 static bool paused_unasked(const struct situation *s)
 {
@@ -208,11 +208,11 @@ static bool not_suspended(const struct situation *s)
 }
 static bool unhealthy(const struct situation *s)
 {
-    return situation_is_checkable(s) && s->is_unhealthy;
+    return situation_is_probeable(s) && s->is_unhealthy;
 }
 static bool live_pending(const struct situation *s)
 {
-    return is_started(s) && s->is_live_pending;
+    return is_started(s) && s->is_hot_change_pending;
 }
 static bool not_reached(const struct situation *s)
 {
@@ -228,7 +228,7 @@ static bool steps_appended(const struct situation *s)
 }
 static bool check_due(const struct situation *s)
 {
-    return situation_is_checkable(s) && s->is_check_due;
+    return situation_is_probeable(s) && s->is_probe_due;
 }
 static bool always(const struct situation *s)
 {
@@ -283,10 +283,10 @@ static const struct {
     {36, not_suspended, ACTION_PAUSE},
     {37, unhealthy, ACTION_END_UNHEALTHY},
     {38, live_pending, ACTION_APPLY},
-    {39, not_reached, ACTION_PROBE},
+    {39, not_reached, ACTION_REACH},
     {40, step_waiting, ACTION_RUN_STEP},
     {41, steps_appended, ACTION_APPEND_STEPS},
-    {42, check_due, ACTION_CHECK},
+    {42, check_due, ACTION_PROBE},
     {43, always, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
@@ -339,10 +339,10 @@ const char *action_name(enum action action)
         [ACTION_RETRY_IO] = "retry-io",
         [ACTION_AWAIT_MACHINE] = "await-machine",
         [ACTION_APPLY] = "apply",
-        [ACTION_PROBE] = "probe",
+        [ACTION_REACH] = "probe",
         [ACTION_RUN_STEP] = "run-step",
         [ACTION_APPEND_STEPS] = "append-steps",
-        [ACTION_CHECK] = "check",
+        [ACTION_PROBE] = "check",
         [ACTION_END_UNHEALTHY] = "end-unhealthy",
     };
     _Static_assert(ARRAY_LEN(names) == ACTION_COUNT_, "every action has a name");

@@ -17,13 +17,13 @@
 #include "specs/vm/vm_status.h"
 
 /* How far the stop ladder has come, by the clock. */
-enum stop_rung {
-    RUNG_POWERDOWN, /* within the guest's grace */
-    RUNG_QUIT,
-    RUNG_TERMINATE,
-    RUNG_KILL,
-    RUNG_UNKILLABLE, /* SIGKILL had no effect: a process in uninterruptible sleep */
-    RUNG_COUNT_
+enum stop_stage {
+    STOP_STAGE_POWERDOWN, /* within the guest's grace */
+    STOP_STAGE_QUIT,
+    STOP_STAGE_TERMINATE,
+    STOP_STAGE_KILL,
+    STOP_STAGE_UNKILLABLE, /* SIGKILL had no effect: a process in uninterruptible sleep */
+    STOP_STAGE_COUNT_
 };
 
 struct situation {
@@ -37,7 +37,7 @@ struct situation {
 
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least a journal of one */
-    enum journal journal;
+    enum intent intent;
     bool has_pid;           /* the instance's process was recorded */
     bool is_start_outdated; /* the spec changed since the start was recorded */
     bool is_held;           /* the last exit asks for no restart until the user speaks */
@@ -51,7 +51,7 @@ struct situation {
     enum run_state run_state;
     bool is_boot_unknown;  /* a start whose boot this controller has not seen done */
     bool is_start_overdue; /* alive, but QMP did not answer within the start's deadline */
-    enum stop_rung rung;   /* with JOURNAL_STOP */
+    enum stop_stage stage;   /* with INTENT_STOP */
     bool is_grace_shorter; /* the user now grants less than the recorded deadline */
     bool has_dir;
     bool has_image;
@@ -61,10 +61,10 @@ struct situation {
     /* The guest, once the instance runs. */
     bool expects_ssh;
     bool is_reached;
-    bool is_live_pending; /* the running machine is not, or may not be, as the spec says */
+    bool is_hot_change_pending; /* the running machine is not, or may not be, as the spec says */
     bool has_step; /* a provision step is waiting to be run */
     bool has_appended; /* steps came to those that were run, and are to be run as well */
-    bool is_check_due; /* `ready` or `live` probes are to be tried, or are being tried */
+    bool is_probe_due; /* `ready` or `live` probes are to be tried, or are being tried */
     bool is_unhealthy; /* the `live` probes failed as often as they may */
 };
 
@@ -100,10 +100,10 @@ enum action {
     ACTION_RETRY_IO,
     ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
     ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
-    ACTION_PROBE,
+    ACTION_REACH,
     ACTION_RUN_STEP,
     ACTION_APPEND_STEPS, /* write down that the steps behind those that were run are run, too */
-    ACTION_CHECK,         /* try the `ready` or `live` probes */
+    ACTION_PROBE,         /* try the `ready` or `live` probes */
     ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
     ACTION_COUNT_
 };
@@ -119,7 +119,7 @@ struct decision decide(const struct situation *s);
 bool situation_must_be_down(const struct situation *s);
 
 /* The guest is as far as its probes can be asked: it runs, is reached, has no step to run. */
-bool situation_is_checkable(const struct situation *s);
+bool situation_is_probeable(const struct situation *s);
 
 /* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
  */

@@ -36,7 +36,7 @@ static bool is_fixed(const struct pass *pass)
     return pass->view->status->instance.is_foreign || pass->vm->backend->is_fixed;
 }
 
-static void compare(struct live_comparison *comparison, const struct pass *pass)
+static void compare(struct hot_change_comparison *comparison, const struct pass *pass)
 {
     struct vm_spec *running = vm_status_applied_spec(pass->view->status);
     spec_diff_clear(&comparison->diff);
@@ -51,37 +51,37 @@ static void compare(struct live_comparison *comparison, const struct pass *pass)
     vm_spec_free(running);
 }
 
-static const struct live_comparison *comparison_of(const struct pass *pass)
+static const struct hot_change_comparison *comparison_of(const struct pass *pass)
 {
-    static const struct live_comparison equal = {.diff = {.strongest = DISPOSITION_LIVE}};
+    static const struct hot_change_comparison equal = {.diff = {.strongest = DISPOSITION_LIVE}};
     const struct vm_status *status = pass->view->status;
-    struct live_comparison *comparison = &pass->vm->comparison;
-    if (!pass->env.spec || !status->instance.iid[0] ||
+    struct hot_change_comparison *comparison = &pass->vm->comparison;
+    if (!pass->env.spec || !status->instance.instance_id[0] ||
         status->applied_generation == pass->view->desired->generation) {
         return &equal;
     }
     uint64_t generation = pass->view->desired->generation;
     if (!comparison->is_made || comparison->generation != generation ||
-        !text_eq(comparison->iid, status->instance.iid)) {
+        !text_eq(comparison->instance_id, status->instance.instance_id)) {
         compare(comparison, pass);
         comparison->is_made = true;
         comparison->generation = generation;
-        memcpy(comparison->iid, status->instance.iid, sizeof(comparison->iid));
+        memcpy(comparison->instance_id, status->instance.instance_id, sizeof(comparison->instance_id));
     }
     return comparison;
 }
 
-const struct spec_diff *live_diff(const struct pass *pass)
+const struct spec_diff *hot_change_diff(const struct pass *pass)
 {
     return &comparison_of(pass)->diff;
 }
 
-bool live_is_pending(const struct pass *pass)
+bool hot_change_is_pending(const struct pass *pass)
 {
     return comparison_of(pass)->is_pending;
 }
 
-bool live_is_check_due(const struct pass *pass)
+bool hot_change_is_check_due(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
     const struct situation *s = &pass->situation;
@@ -97,7 +97,7 @@ static const char *network_mode_of(const json_t *spec)
     return json_text(json_object_get(spec, "network"), "mode");
 }
 
-bool live_has_network(const struct pass *pass)
+bool hot_change_has_network(const struct pass *pass)
 {
     const char *mode = network_mode_of(pass->view->status->applied_spec);
     return text_eq(mode, network_mode_name(pass->env.spec->network.mode));
@@ -108,11 +108,11 @@ static void take_over(json_t *applied, const json_t *wanted, const char *key)
     json_put(applied, key, json_incref(json_object_get(wanted, key)));
 }
 
-void live_record(struct pass *pass)
+void hot_change_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     const struct vm_spec *spec = pass->env.spec;
-    const struct spec_diff *diff = live_diff(pass);
+    const struct spec_diff *diff = hot_change_diff(pass);
     cleanup_json json_t *wanted = vm_spec_to_json(spec);
     json_t *applied = json_deep_copy(status->applied_spec); /* shared with the view: never changed */
     if (spec->disk_gib > json_int(applied, "diskGib", 0)) {
@@ -133,7 +133,7 @@ void live_record(struct pass *pass)
     status->applied_spec = applied;
 }
 
-void live_forget(struct vm *vm)
+void hot_change_forget(struct vm *vm)
 {
     spec_diff_clear(&vm->comparison.diff);
     vm->comparison.is_made = false;
@@ -143,7 +143,7 @@ void live_forget(struct vm *vm)
 static void cancel_asking(struct vm *vm)
 {
     enum action action = vm->op ? vm->op_action : vm->outcome.action;
-    if (action == ACTION_PROBE || action == ACTION_CHECK) {
+    if (action == ACTION_REACH || action == ACTION_PROBE) {
         vm_cancel(vm);
     }
 }
@@ -159,10 +159,10 @@ static bool replace(json_t *applied, const json_t *wanted, const char *key)
     return true;
 }
 
-void live_take_over(struct pass *pass)
+void hot_change_take_over(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    if (!status->applied_spec || !status->instance.iid[0]) {
+    if (!status->applied_spec || !status->instance.instance_id[0]) {
         return; /* a start takes all of the spec */
     }
     cleanup_json json_t *wanted = vm_spec_to_json(pass->view->desired->spec);
@@ -182,7 +182,7 @@ void live_take_over(struct pass *pass)
         pass->vm->reach_deadline_ms = 0;
     }
     if (has_other_checks) {
-        checks_reset(pass);
+        probes_reset(pass);
     }
     cancel_asking(pass->vm);
 }

@@ -17,9 +17,9 @@ struct vm;
 
 /* What the last comparison of an instance with a wish found. It takes two JSON trees, so it is made
  * once for each instance and wish. */
-struct live_comparison {
+struct hot_change_comparison {
     bool is_made;
-    char iid[TEXT_ID_SIZE];
+    char instance_id[TEXT_ID_SIZE];
     uint64_t generation;
     struct spec_diff diff;
     bool is_pending;
@@ -27,25 +27,25 @@ struct live_comparison {
 
 /* What the running instance, as committed, does not have of the desired spec; empty when none runs.
  * Borrowed until the next call. */
-const struct spec_diff *live_diff(const struct pass *pass);
+const struct spec_diff *hot_change_diff(const struct pass *pass);
 
 /* Whether some of it can be brought to the running machine. */
-bool live_is_pending(const struct pass *pass);
+bool hot_change_is_pending(const struct pass *pass);
 
 /*
  * The spec is new: records that the instance now has its `ssh`, `ready` and `live`, which only the
  * controller uses, and voids what was found out with the old ones. A guest that let the old user in
  * may not let the new one in.
  */
-void live_take_over(struct pass *pass);
+void hot_change_take_over(struct pass *pass);
 
 /* Whether it is time to look for what somebody else changed: only when nothing else is to be done. */
-bool live_is_check_due(const struct pass *pass);
+bool hot_change_is_check_due(const struct pass *pass);
 
 /* Whether the instance's network is the desired one, with its forwards and leases. */
-bool live_has_network(const struct pass *pass);
+bool hot_change_has_network(const struct pass *pass);
 
 /* Records in the patch that the instance now has what is pending. */
-void live_record(struct pass *pass);
+void hot_change_record(struct pass *pass);
 /* To be called when another applied spec is about to be committed: it is compared anew. */
-void live_forget(struct vm *vm);
+void hot_change_forget(struct vm *vm);

@@ -26,7 +26,7 @@ static void replace_text(char **field, char **taken)
 
 /* ---- successes, by action ---- */
 
-static bool absorb_image(struct pass *pass)
+static bool record_image(struct pass *pass)
 {
     struct image_result *image = &pass->vm->outcome.image;
     if (image->record) {
@@ -38,7 +38,7 @@ static bool absorb_image(struct pass *pass)
     return true;
 }
 
-static bool absorb_prepared(struct pass *pass)
+static bool record_prepared(struct pass *pass)
 {
     struct vm_prepared *prepared = &pass->vm->outcome.prepared;
     struct vm_prepared *recorded = &pass->patch->status->prepared;
@@ -49,11 +49,11 @@ static bool absorb_prepared(struct pass *pass)
     return true;
 }
 
-static bool absorb_launch(struct pass *pass)
+static bool record_launch(struct pass *pass)
 {
     struct vm_instance *launched = &pass->vm->outcome.instance;
     struct vm_instance *recorded = &pass->patch->status->instance;
-    if (!text_eq(recorded->iid, launched->iid)) {
+    if (!text_eq(recorded->instance_id, launched->instance_id)) {
         return false; /* superseded: the child that waits is called off */
     }
     recorded->pid = launched->pid;
@@ -62,15 +62,15 @@ static bool absorb_launch(struct pass *pass)
     replace_text(&recorded->accel, &launched->accel);
     recorded->started_at_ms = pass->wall_ms;
     recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
-    memcpy(pass->vm->launched_iid, recorded->iid, TEXT_ID_SIZE);
+    memcpy(pass->vm->launched_instance_id, recorded->instance_id, TEXT_ID_SIZE);
     return true;
 }
 
-static bool absorb_boot(struct pass *pass)
+static bool record_boot(struct pass *pass)
 {
     pass->vm->checked_at_ms = pass->now_ms;
     replace_text(&pass->vm->booted_vnc, &pass->vm->outcome.boot.vnc);
-    memcpy(pass->vm->booted_iid, pass->view->status->instance.iid, TEXT_ID_SIZE);
+    memcpy(pass->vm->booted_instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     return true;
 }
 
@@ -80,29 +80,29 @@ static bool is_outdated(const struct pass *pass)
     return pass->vm->op_generation != pass->view->desired->generation;
 }
 
-static bool absorb_apply(struct pass *pass)
+static bool record_apply(struct pass *pass)
 {
     const char *changes = pass->vm->outcome.boot.changes;
-    bool is_wished = live_is_pending(pass);
+    bool is_desired = hot_change_is_pending(pass);
     pass->vm->checked_at_ms = pass->now_ms;
-    if (is_wished && !is_outdated(pass)) {
-        live_record(pass);
+    if (is_desired && !is_outdated(pass)) {
+        hot_change_record(pass);
         vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running machine%s%s",
             changes ? ": " : "", changes ? changes : "");
-    } else if (changes && !is_wished) {
+    } else if (changes && !is_desired) {
         vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
             "the machine was changed by somebody else; put right: %s", changes);
     }
-    return is_wished || changes; /* else a look that found all well */
+    return is_desired || changes; /* else a look that found all well */
 }
 
-static bool absorb_destroyed(struct pass *pass)
+static bool record_destroyed(struct pass *pass)
 {
     (void)pass;
     return false; /* the same action goes on with the directory */
 }
 
-static bool absorb_probe(struct pass *pass)
+static bool record_probe(struct pass *pass)
 {
     pass->patch->status->was_reached = true;
     pass->vm->reach_deadline_ms = 0;
@@ -127,7 +127,7 @@ static void record_step(struct pass *pass, enum step_outcome outcome)
     vm_provision_record(provision, index, &record);
 }
 
-static bool absorb_step(struct pass *pass)
+static bool record_step_outcome(struct pass *pass)
 {
     struct vm_provision *provision = &pass->patch->status->provision;
     pass->vm->n_interrupted = 0;
@@ -201,7 +201,7 @@ static void fail_step(struct pass *pass)
 
 /* After a lost connection the guest is reached again first, then the run is gone on with; after a
  * lost run another one begins. */
-static void absorb_step_failure(struct pass *pass)
+static void record_step_failure(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     enum error_code code = pass->vm->outcome.error.code;
@@ -220,16 +220,16 @@ static void absorb_step_failure(struct pass *pass)
     }
 }
 
-static void tell_failure(struct pass *pass)
+static void report_failure(struct pass *pass)
 {
     const struct vm_outcome *outcome = &pass->vm->outcome;
     struct failure_class class = failure_classify(outcome->action, outcome->error.code);
-    if (outcome->action != ACTION_PROBE) { /* a booting guest refuses many times: no news */
+    if (outcome->action != ACTION_REACH) { /* a booting guest refuses many times: no news */
         vm_patch_event(pass->patch, true, class.reason, "%s", outcome->error.message);
     }
 }
 
-static bool absorb_failure(struct pass *pass)
+static bool record_failure(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     enum action action = vm->outcome.action;
@@ -239,25 +239,25 @@ static bool absorb_failure(struct pass *pass)
     }
     vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
-    tell_failure(pass);
+    report_failure(pass);
     if (action == ACTION_RUN_STEP) {
-        absorb_step_failure(pass);
+        record_step_failure(pass);
     }
     return true;
 }
 
-bool pass_absorb(struct pass *pass)
+bool pass_record_outcomes(struct pass *pass)
 {
-    static bool (*const absorb[ACTION_COUNT_])(struct pass * pass) = {
-        [ACTION_FETCH_IMAGE] = absorb_image,
-        [ACTION_PREPARE] = absorb_prepared,
-        [ACTION_LAUNCH] = absorb_launch,
-        [ACTION_BOOT] = absorb_boot,
-        [ACTION_APPLY] = absorb_apply,
-        [ACTION_DISCARD_ALL] = absorb_destroyed,
-        [ACTION_DISCARD_DISK] = absorb_destroyed,
-        [ACTION_PROBE] = absorb_probe,
-        [ACTION_RUN_STEP] = absorb_step,
+    static bool (*const record_outcome[ACTION_COUNT_])(struct pass * pass) = {
+        [ACTION_FETCH_IMAGE] = record_image,
+        [ACTION_PREPARE] = record_prepared,
+        [ACTION_LAUNCH] = record_launch,
+        [ACTION_BOOT] = record_boot,
+        [ACTION_APPLY] = record_apply,
+        [ACTION_DISCARD_ALL] = record_destroyed,
+        [ACTION_DISCARD_DISK] = record_destroyed,
+        [ACTION_REACH] = record_probe,
+        [ACTION_RUN_STEP] = record_step_outcome,
     };
     struct vm *vm = pass->vm;
     enum action action = vm->outcome.action;
@@ -265,14 +265,14 @@ bool pass_absorb(struct pass *pass)
     if (action == ACTION_NONE) {
         return false; /* what is there belongs to an operation that is still under way */
     }
-    if (action == ACTION_CHECK) { /* either way a result: its own clock says when to try again */
-        has_changed = pass->view->desired && checks_absorb(pass);
+    if (action == ACTION_PROBE) { /* either way a result: its own clock says when to try again */
+        has_changed = pass->view->desired && probes_record(pass);
     } else if (pass->view->desired) {
         if (!vm->outcome.is_ok) {
-            has_changed = absorb_failure(pass);
+            has_changed = record_failure(pass);
         } else {
             vm_forget_failure(vm);
-            has_changed = absorb[action](pass);
+            has_changed = record_outcome[action](pass);
         }
     }
     vm_forget_outcome(vm);
@@ -296,7 +296,7 @@ bool pass_note_reset(struct pass *pass)
     }
     if (is_reset && is_reached) {
         pass->patch->status->was_reached = false;
-        checks_reset(pass); /* what it served is down, too */
+        probes_reset(pass); /* what it served is down, too */
         return true;
     }
     vm->n_resets = pass->machine.n_resets;
@@ -312,7 +312,7 @@ static bool is_about_media(enum action action)
 
 /* Media that are being made, or were just made, may be of the old spec's image: they are cheap to
  * take up again. */
-static void acknowledge_media(struct pass *pass)
+static void observe_media(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
@@ -321,7 +321,7 @@ static void acknowledge_media(struct pass *pass)
     vm_forget_image(vm);
 }
 
-bool pass_acknowledge(struct pass *pass)
+bool pass_observe_generation(struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
     struct vm_status *status = pass->patch->status;
@@ -331,9 +331,9 @@ bool pass_acknowledge(struct pass *pass)
     status->observed_generation = desired->generation;
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
-    live_take_over(pass);
-    pass_acknowledge_steps(pass);
-    acknowledge_media(pass);
+    hot_change_take_over(pass);
+    pass_observe_steps(pass);
+    observe_media(pass);
     vm_forget_failure(pass->vm);
     return true;
 }

@@ -39,20 +39,20 @@ int64_t pass_grace_ms(const struct pass *pass);
 /* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */
 bool pass_lacks_room(const struct pass *pass);
 /* Until the stop ladder's next rung; INT64_MAX when there is none. */
-int64_t pass_rung_left_ms(const struct pass *pass);
+int64_t pass_stage_left_ms(const struct pass *pass);
 
 /*
  * absorb.c: takes the outcome of the finished operation into the patch: successes become recorded
  * facts, failures start a backoff. True when the status changed: commit before deciding anything.
  */
-bool pass_absorb(struct pass *pass);
+bool pass_record_outcomes(struct pass *pass);
 /* Takes note of a guest that was reset: it has to be reached again. True when the status changed. */
 bool pass_note_reset(struct pass *pass);
 /* Takes note of a new wish: lets go of what was under way or waited for the old one. */
-bool pass_acknowledge(struct pass *pass);
+bool pass_observe_generation(struct pass *pass);
 
 /* steps.c: takes note of a new wish's provision steps. */
-void pass_acknowledge_steps(struct pass *pass);
+void pass_observe_steps(struct pass *pass);
 /* The steps behind those that were run are run, too, from now on: vm_steps.h, STEPS_APPENDED. */
 void pass_append_steps(struct pass *pass);
 /* The VM has started. */
@@ -75,4 +75,4 @@ bool pass_is_reach_overdue(const struct pass *pass);
 
 /* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
  * mend. */
-void pass_describe_trouble(struct pass *pass);
+void pass_describe_stalled(struct pass *pass);

@@ -41,13 +41,13 @@ static bool is_due(const struct pass *pass, enum check_kind kind)
     return spec_of(pass, kind)->n_probes > 0 && due_ms(pass, kind) <= pass->now_ms;
 }
 
-bool checks_are_due(const struct pass *pass)
+bool probes_are_due(const struct pass *pass)
 {
     return !are_suspended(pass) && (is_due(pass, CHECK_READY) || is_due(pass, CHECK_LIVE));
 }
 
 /* The one that has waited longer, so that a long list of one does not starve the other. */
-enum check_kind checks_next(const struct pass *pass)
+enum check_kind probes_next(const struct pass *pass)
 {
     if (!is_due(pass, CHECK_LIVE)) {
         return CHECK_READY;
@@ -57,10 +57,10 @@ enum check_kind checks_next(const struct pass *pass)
     return is_ready_first ? CHECK_READY : CHECK_LIVE;
 }
 
-int64_t checks_wait_ms(const struct pass *pass)
+int64_t probes_wait_ms(const struct pass *pass)
 {
     int64_t soonest_ms = INT64_MAX;
-    if (!pass->view->desired || !situation_is_checkable(&pass->situation) || are_suspended(pass)) {
+    if (!pass->view->desired || !situation_is_probeable(&pass->situation) || are_suspended(pass)) {
         return VERDICT_WHEN_WOKEN;
     }
     for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
@@ -75,14 +75,14 @@ int64_t checks_wait_ms(const struct pass *pass)
     return soonest_ms > pass->now_ms ? soonest_ms - pass->now_ms : VERDICT_NOW;
 }
 
-bool checks_are_fatal(const struct pass *pass)
+bool probes_are_fatal(const struct pass *pass)
 {
     const struct spec_check *live = spec_of(pass, CHECK_LIVE);
     return live->n_probes > 0 && !are_suspended(pass) &&
            pass->patch->status->probing.live.failures >= live->failures;
 }
 
-bool checks_are_overdue(const struct pass *pass)
+bool probes_are_overdue(const struct pass *pass)
 {
     int64_t since_ms = pass->patch->status->probing.unready_since_ms;
     return since_ms > 0 && pass->now_ms - since_ms >= OVERDUE_MS;
@@ -93,8 +93,8 @@ bool checks_are_overdue(const struct pass *pass)
 static int64_t period_ms(const struct pass *pass, enum check_kind kind)
 {
     int64_t ms = (int64_t)spec_of(pass, kind)->period_s * 1000;
-    uint32_t dice = pass->vm->host->dice(pass->vm->host);
-    return ms + ms * (int64_t)(dice % JITTER_PERCENT) / 100;
+    uint32_t rng = pass->vm->host->rng(pass->vm->host);
+    return ms + ms * (int64_t)(rng % JITTER_PERCENT) / 100;
 }
 
 static bool pass_ready(struct pass *pass)
@@ -174,26 +174,26 @@ static bool fail_live(struct pass *pass, const struct error *error)
     return true;
 }
 
-static bool absorb_live(struct pass *pass, const struct vm_outcome *outcome)
+static bool record_live(struct pass *pass, const struct vm_outcome *outcome)
 {
     pass->vm->checks[CHECK_LIVE].due_ms = pass->now_ms + period_ms(pass, CHECK_LIVE);
     return outcome->is_ok ? pass_live(pass) : fail_live(pass, &outcome->error);
 }
 
-static bool absorb_ready(struct pass *pass, const struct vm_outcome *outcome)
+static bool record_ready(struct pass *pass, const struct vm_outcome *outcome)
 {
     int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
     pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
     return outcome->is_ok ? pass_ready(pass) : fail_ready(pass, outcome->error.message);
 }
 
-bool checks_absorb(struct pass *pass)
+bool probes_record(struct pass *pass)
 {
     const struct vm_outcome *outcome = &pass->vm->outcome;
-    return outcome->check == CHECK_LIVE ? absorb_live(pass, outcome) : absorb_ready(pass, outcome);
+    return outcome->check == CHECK_LIVE ? record_live(pass, outcome) : record_ready(pass, outcome);
 }
 
-void checks_reset(struct pass *pass)
+void probes_reset(struct pass *pass)
 {
     struct vm_probing *probing = &pass->patch->status->probing;
     vm_forget_checks(pass->vm);

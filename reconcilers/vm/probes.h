@@ -17,22 +17,22 @@
 struct pass;
 
 /* Probes are due now, or are being tried. */
-bool checks_are_due(const struct pass *pass);
+bool probes_are_due(const struct pass *pass);
 
 /* Which of them to try; only while they are due. */
-enum check_kind checks_next(const struct pass *pass);
+enum check_kind probes_next(const struct pass *pass);
 
 /* Until the next ones are due, as struct verdict tells it; VERDICT_WHEN_WOKEN: none will be. */
-int64_t checks_wait_ms(const struct pass *pass);
+int64_t probes_wait_ms(const struct pass *pass);
 
 /* `live` failed as often in a row as the spec allows. */
-bool checks_are_fatal(const struct pass *pass);
+bool probes_are_fatal(const struct pass *pass);
 
 /* `ready` has failed for so long that waiting for it is no use any more. */
-bool checks_are_overdue(const struct pass *pass);
+bool probes_are_overdue(const struct pass *pass);
 
 /* Takes the result of a round into the patch. True when the status changed. */
-bool checks_absorb(struct pass *pass);
+bool probes_record(struct pass *pass);
 
 /* Another instance, other probes, other steps: what is known of them is void. */
-void checks_reset(struct pass *pass);
+void probes_reset(struct pass *pass);

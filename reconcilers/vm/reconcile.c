@@ -20,7 +20,7 @@ struct vm_reconciler {
     struct reconciler base; /* first: the controller holds a pointer to it */
     struct reconciler_host *host;
     struct vm_registry *registry;
-    struct image_wishes *image_wishes;
+    struct image_requests *image_requests;
 };
 
 static struct vm_reconciler *from_base(struct reconciler *base)
@@ -56,7 +56,7 @@ static struct pass begin_pass(
 static bool is_abandoned(const struct vm_reconciler *self, const struct vm_desired *desired)
 {
     return desired && desired->owner && !desired->is_deleting &&
-        owner_lock_is_gone(self->host->places, desired->owner);
+        owner_lock_is_gone(self->host->paths, desired->owner);
 }
 
 /* A lock that is let go of wakes nobody. */
@@ -79,8 +79,8 @@ static struct verdict reconcile(
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }
     struct pass pass = begin_pass(self, view, patch);
-    bool is_news = pass_acknowledge(&pass);
-    is_news |= pass_absorb(&pass);
+    bool is_news = pass_observe_generation(&pass);
+    is_news |= pass_record_outcomes(&pass);
     pass_assess(&pass);
     is_news |= pass_note_reset(&pass);
     pass.decision = decide(&pass.situation);
@@ -89,7 +89,7 @@ static struct verdict reconcile(
     int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
     if (patch->status->applied_spec != view->status->applied_spec) {
-        live_forget(pass.vm);
+        hot_change_forget(pass.vm);
     }
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);
@@ -102,7 +102,7 @@ static struct verdict reconcile(
 static json_t *read_old_registry(const struct reconciler_host *host)
 {
     cleanup_buf struct buf text = BUF_INIT(0);
-    cleanup_free char *path = places_path(host->places, "vms.json");
+    cleanup_free char *path = paths_path(host->paths, "vms.json");
     struct error ignored = {.code = ERR_NONE};
     return fs_read_file(path, &text, &ignored) == 0 ? json_loadb(buf_str(&text), text.len, 0, NULL)
                                                     : NULL;
@@ -111,7 +111,7 @@ static json_t *read_old_registry(const struct reconciler_host *host)
 static void find_orphans(struct reconciler *base)
 {
     struct reconciler_host *host = from_base(base)->host;
-    cleanup_free char *path = places_path(host->places, "vms");
+    cleanup_free char *path = paths_path(host->paths, "vms");
     cleanup_json json_t *old = read_old_registry(host);
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -132,13 +132,13 @@ static void leases_dropped(struct reconciler *base)
 
 static void images_changed(struct reconciler *base, const json_t *images)
 {
-    image_wishes_look(from_base(base)->image_wishes, images);
+    image_requests_poll(from_base(base)->image_requests, images);
 }
 
 static void free_reconciler(struct reconciler *base)
 {
     struct vm_reconciler *self = from_base(base);
-    image_wishes_free(self->image_wishes);
+    image_requests_free(self->image_requests);
     vm_registry_free(self->registry);
     media_free(self->host);
     free(self);
@@ -156,7 +156,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
     };
     self->host = host;
     self->registry = vm_registry_new(host);
-    self->image_wishes = image_wishes_new(host, self->registry);
+    self->image_requests = image_requests_new(host, self->registry);
     media_sweep(host);
     return &self->base;
 }

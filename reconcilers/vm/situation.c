@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/vm/pass.h"
 
-#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
 #include "specs/base/text.h"
@@ -24,7 +24,7 @@ int64_t pass_grace_ms(const struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
     const struct vm_status *status = pass->view->status;
-    bool is_booted = status->instance.journal != JOURNAL_START &&
+    bool is_booted = status->instance.intent != INTENT_START &&
                      (status->was_reached || !vm_spec_expects_ssh(desired->spec));
     uint32_t seconds =
         desired->stop_timeout_s ? desired->stop_timeout_s : desired->spec->stop_timeout_s;
@@ -44,30 +44,30 @@ bool pass_lacks_room(const struct pass *pass)
 }
 
 /* When each rung ends, counted from the end of the guest's grace. */
-static const int64_t rung_ends_ms[] = {
-    [RUNG_POWERDOWN] = 0,
-    [RUNG_QUIT] = QUIT_MS,
-    [RUNG_TERMINATE] = QUIT_MS + TERMINATE_MS,
-    [RUNG_KILL] = QUIT_MS + TERMINATE_MS + KILL_MS,
+static const int64_t stage_ends_ms[] = {
+    [STOP_STAGE_POWERDOWN] = 0,
+    [STOP_STAGE_QUIT] = QUIT_MS,
+    [STOP_STAGE_TERMINATE] = QUIT_MS + TERMINATE_MS,
+    [STOP_STAGE_KILL] = QUIT_MS + TERMINATE_MS + KILL_MS,
 };
 
-static enum stop_rung rung_at(int64_t since_deadline_ms)
+static enum stop_stage stage_at(int64_t since_deadline_ms)
 {
-    int rung = RUNG_POWERDOWN;
-    while (rung < RUNG_UNKILLABLE && since_deadline_ms >= rung_ends_ms[rung]) {
-        rung++;
+    int stage = STOP_STAGE_POWERDOWN;
+    while (stage < STOP_STAGE_UNKILLABLE && since_deadline_ms >= stage_ends_ms[stage]) {
+        stage++;
     }
-    return (enum stop_rung)rung;
+    return (enum stop_stage)stage;
 }
 
-int64_t pass_rung_left_ms(const struct pass *pass)
+int64_t pass_stage_left_ms(const struct pass *pass)
 {
     const struct vm_instance *instance = &pass->view->status->instance;
-    enum stop_rung rung = pass->situation.rung;
-    if (instance->journal != JOURNAL_STOP || rung == RUNG_UNKILLABLE) {
+    enum stop_stage stage = pass->situation.stage;
+    if (instance->intent != INTENT_STOP || stage == STOP_STAGE_UNKILLABLE) {
         return INT64_MAX;
     }
-    return instance->stop_deadline_ms + rung_ends_ms[rung] - pass->now_ms;
+    return instance->stop_deadline_ms + stage_ends_ms[stage] - pass->now_ms;
 }
 
 /* Asked only while it matters: before a start. */
@@ -75,7 +75,7 @@ static bool is_dependency_missing(const struct pass *pass)
 {
     const struct vm_spec *spec = pass->view->desired->spec;
     struct reconciler_host *host = pass->vm->host;
-    if (pass->view->status->instance.iid[0]) {
+    if (pass->view->status->instance.instance_id[0]) {
         return false;
     }
     for (size_t i = 0; i < spec->n_depends_on; i++) {
@@ -91,7 +91,7 @@ static bool has_appended_steps(
     const struct vm_desired *desired, const struct vm_provision *provision)
 {
     return desired->spec->n_steps > provision->total && !vm_steps_are_under_way(provision) &&
-           vm_steps_standing(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
+           vm_steps_state(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
 }
 
 static void assess_desired(struct pass *pass)
@@ -114,8 +114,8 @@ static void assess_desired(struct pass *pass)
     s->has_step = vm_steps_are_under_way(&status->provision) &&
                   status->provision.next_step < desired->spec->n_steps;
     s->has_appended = has_appended_steps(desired, &status->provision);
-    s->is_check_due = checks_are_due(pass);
-    s->is_unhealthy = checks_are_fatal(pass);
+    s->is_probe_due = probes_are_due(pass);
+    s->is_unhealthy = probes_are_fatal(pass);
 }
 
 static void assess_recorded(struct pass *pass)
@@ -124,18 +124,18 @@ static void assess_recorded(struct pass *pass)
     const struct vm_status *status = pass->view->status;
     const struct vm_instance *instance = &status->instance;
     struct situation *s = &pass->situation;
-    s->has_instance = instance->iid[0] || instance->journal != JOURNAL_NONE;
-    s->journal = instance->journal;
+    s->has_instance = instance->instance_id[0] || instance->intent != INTENT_NONE;
+    s->intent = instance->intent;
     s->has_pid = instance->pid != 0;
     s->is_reached = status->was_reached;
-    s->is_backing_off = exits_backoff_left_ms(pass) > 0;
+    s->is_backing_off = exit_backoff_left_ms(pass) > 0;
     if (desired) {
         s->is_held = status->restart.held_generation == desired->generation;
-        s->is_start_outdated = instance->journal == JOURNAL_START && !s->has_pid &&
+        s->is_start_outdated = instance->intent == INTENT_START && !s->has_pid &&
                                status->applied_generation != desired->generation;
     }
-    if (instance->journal == JOURNAL_STOP) {
-        s->rung = rung_at(pass->now_ms - instance->stop_deadline_ms);
+    if (instance->intent == INTENT_STOP) {
+        s->stage = stage_at(pass->now_ms - instance->stop_deadline_ms);
     }
 }
 
@@ -145,7 +145,7 @@ static void assess_recorded(struct pass *pass)
 static bool is_start_overdue(const struct pass *pass)
 {
     const struct vm_instance *instance = &pass->view->status->instance;
-    if (instance->journal != JOURNAL_START) {
+    if (instance->intent != INTENT_START) {
         return false;
     }
     return instance->pid != 0 ? pass->now_ms > instance->start_deadline_ms
@@ -161,9 +161,9 @@ static void assess_observed(struct pass *pass)
     s->is_waiting = pass->machine.is_waiting;
     s->run_state = pass->machine.run_state;
     s->is_launching = pass->vm->op_action == ACTION_LAUNCH;
-    s->is_boot_unknown = !text_eq(pass->vm->booted_iid, pass->view->status->instance.iid);
+    s->is_boot_unknown = !text_eq(pass->vm->booted_instance_id, pass->view->status->instance.instance_id);
     s->is_start_overdue = is_start_overdue(pass);
-    pass->vm->has_guest_left |= s->journal == JOURNAL_STOP && s->run_state == RUN_STATE_SHUTDOWN;
+    pass->vm->has_guest_left |= s->intent == INTENT_STOP && s->run_state == RUN_STATE_SHUTDOWN;
     s->has_dir = pass->media.has_dir;
     s->has_image = pass->media.has_image;
     s->is_image_changed = pass->media.is_image_changed;
@@ -173,8 +173,8 @@ static void assess_observed(struct pass *pass)
 /* A provision step that is being run is not torn for it. */
 static void assess_live(struct pass *pass)
 {
-    bool is_wanted = live_is_pending(pass) || live_is_check_due(pass);
-    pass->situation.is_live_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
+    bool is_wanted = hot_change_is_pending(pass) || hot_change_is_check_due(pass);
+    pass->situation.is_hot_change_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
 }
 
 void pass_assess(struct pass *pass)
@@ -187,7 +187,7 @@ void pass_assess(struct pass *pass)
     if (s->is_desired) {
         assess_live(pass);
     }
-    if (s->is_desired && s->journal == JOURNAL_STOP) {
+    if (s->is_desired && s->intent == INTENT_STOP) {
         int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);
         s->is_grace_shorter = deadline_now < pass->view->status->instance.stop_deadline_ms;
     }

@@ -35,24 +35,24 @@ static char *name_the_vm(const char *help, const char *vm_name)
     return buf_steal(&out);
 }
 
-static void tell_trouble(struct pass *pass, const struct error *error)
+static void report_blocker(struct pass *pass, const struct error *error)
 {
-    struct vm_trouble *trouble = &pass->patch->status->trouble;
-    free(trouble->code);
-    free(trouble->message);
-    free(trouble->help);
-    *trouble = (struct vm_trouble){0};
+    struct vm_blocker *blocker = &pass->patch->status->blocker;
+    free(blocker->code);
+    free(blocker->message);
+    free(blocker->help);
+    *blocker = (struct vm_blocker){0};
     if (error->code != ERR_NONE) {
-        trouble->code = mem_strdup(error_code_name(error->code));
-        trouble->message = mem_strdup(error->message);
-        trouble->help = name_the_vm(error_help_text(error), pass->vm->name);
+        blocker->code = mem_strdup(error_code_name(error->code));
+        blocker->message = mem_strdup(error->message);
+        blocker->help = name_the_vm(error_help_text(error), pass->vm->name);
     }
 }
 
 static void stall(struct pass *pass, enum reason reason, const struct error *error)
 {
     pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, reason, error->message);
-    tell_trouble(pass, error);
+    report_blocker(pass, error);
 }
 
 static bool is_failure_stalling(const struct vm_failure *failure)
@@ -67,7 +67,7 @@ static bool is_failure_stalling(const struct vm_failure *failure)
 static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
-    bool is_overdue = failure->action == ACTION_PROBE && pass_is_reach_overdue(pass);
+    bool is_overdue = failure->action == ACTION_REACH && pass_is_reach_overdue(pass);
     if (!is_overdue && !is_failure_stalling(failure)) {
         return false;
     }
@@ -89,7 +89,7 @@ static bool stall_on_failure(struct pass *pass)
     return true;
 }
 
-static void tell_held(struct pass *pass, const char *last)
+static void report_held(struct pass *pass, const char *last)
 {
     const char *name = pass->vm->name;
     struct error error = {.code = ERR_NONE};
@@ -100,11 +100,11 @@ static void tell_held(struct pass *pass, const char *last)
     stall(pass, pass_reason_while_down(pass), &error);
 }
 
-static void tell_crash_loop(struct pass *pass, const char *last)
+static void report_crash_loop(struct pass *pass, const char *last)
 {
     const struct vm_restart *restart = &pass->patch->status->restart;
     const char *name = pass->vm->name;
-    cleanup_free char *dir = places_vm(pass->vm->host->places, name, VM_DIR);
+    cleanup_free char *dir = paths_vm(pass->vm->host->paths, name, VM_DIR);
     bool never_came_up = restart->last_cause == EXIT_START_FAILED;
     struct error error = {.code = ERR_NONE};
     error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
@@ -130,12 +130,12 @@ static bool stall_on_exit(struct pass *pass)
         return false;
     }
     if (s->is_held && !s->is_alive) {
-        tell_held(pass, last);
+        report_held(pass, last);
         return true;
     }
     bool is_up = status->was_reached || vm_status_is_true(status, CONDITION_READY);
     if (status->restart.count >= CRASHES_UNTIL_STALLED && !is_up) {
-        tell_crash_loop(pass, last);
+        report_crash_loop(pass, last);
         return true;
     }
     return false;
@@ -144,7 +144,7 @@ static bool stall_on_exit(struct pass *pass)
 static bool stall_on_unkillable(struct pass *pass)
 {
     struct error error = {.code = ERR_NONE};
-    if (!pass->situation.is_alive || pass->situation.rung != RUNG_UNKILLABLE) {
+    if (!pass->situation.is_alive || pass->situation.stage != STOP_STAGE_UNKILLABLE) {
         return false;
     }
     error_set(&error, ERR_VM_FAILED, "its process (pid %d) does not end on SIGKILL",
@@ -160,7 +160,7 @@ static bool stall_on_room(struct pass *pass)
     if (!pass_lacks_room(pass) || situation_must_be_down(&pass->situation)) {
         return false;
     }
-    cleanup_free char *disk = places_vm(pass->vm->host->places, pass->vm->name, VM_OVERLAY);
+    cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
     error_set(&error, ERR_NO_SPACE, "no space left for its disk '%s'", disk);
     error_help(&error, "free some (df %s); the guest, paused meanwhile, goes on by itself", disk);
     stall(pass, REASON_NO_SPACE, &error);
@@ -187,9 +187,9 @@ static bool stall_on_image(struct pass *pass)
     return true;
 }
 
-static bool is_told_of_step(const struct vm_trouble *trouble)
+static bool is_told_of_step(const struct vm_blocker *blocker)
 {
-    return trouble->code && text_starts_with(trouble->code, "vmctl::provision::");
+    return blocker->code && text_starts_with(blocker->code, "vmctl::provision::");
 }
 
 /* A failed step stays the trouble, in the words in which it failed, until the user asks again. */
@@ -202,7 +202,7 @@ static bool stall_on_step(struct pass *pass)
         return false;
     }
     cleanup_free char *message = mem_strdup(provisioned->message);
-    if (!is_told_of_step(&status->trouble)) {
+    if (!is_told_of_step(&status->blocker)) {
         static const enum error_code codes[REASON_COUNT_] = {
             [REASON_STEP_TIMEOUT] = ERR_PROVISION_TIMEOUT,
             [REASON_INTERRUPTED] = ERR_PROVISION_LOST,
@@ -211,7 +211,7 @@ static bool stall_on_step(struct pass *pass)
         struct error error = {.code = ERR_NONE};
         error_set(&error, code ? code : ERR_PROVISION, "%s",
             message ? message : "a provision step failed");
-        tell_trouble(pass, &error);
+        report_blocker(pass, &error);
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, provisioned->reason, message);
     return true;
@@ -223,7 +223,7 @@ static bool stall_on_probes(struct pass *pass)
     const struct vm_status *status = pass->patch->status;
     struct error error = {.code = ERR_NONE};
     if (status->conditions[CONDITION_READY].reason != REASON_PROBE_FAILED ||
-        !checks_are_overdue(pass)) {
+        !probes_are_overdue(pass)) {
         return false;
     }
     error_set(&error, ERR_PROBE, "its `ready` probes have not passed for 10 minutes: %s",
@@ -232,7 +232,7 @@ static bool stall_on_probes(struct pass *pass)
     return true;
 }
 
-void pass_describe_trouble(struct pass *pass)
+void pass_describe_stalled(struct pass *pass)
 {
     if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
         stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass) ||
@@ -240,5 +240,5 @@ void pass_describe_trouble(struct pass *pass)
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);
-    tell_trouble(pass, &(struct error){.code = ERR_NONE});
+    report_blocker(pass, &(struct error){.code = ERR_NONE});
 }

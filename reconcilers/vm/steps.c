@@ -50,7 +50,7 @@ static void begin(struct pass *pass)
     memcpy(provision->token, pass->view->desired->provision_token, TEXT_ID_SIZE);
     vm_steps_digest(spec, total, provision->digest);
     vm_steps_digest(spec, provision->next_step, provision->ran_digest);
-    checks_reset(pass);
+    probes_reset(pass);
     pass->vm->n_interrupted = 0;
 }
 
@@ -63,7 +63,7 @@ void pass_append_steps(struct pass *pass)
     vm_steps_digest(spec, spec->n_steps, provision->digest);
     provision->asked_step = 0;
     provision->run = (struct vm_step_run){.tries = 0};
-    checks_reset(pass); /* what they probe may not be there before the steps are done */
+    probes_reset(pass); /* what they probe may not be there before the steps are done */
     pass->vm->n_interrupted = 0;
 }
 
@@ -123,7 +123,7 @@ static bool has_begun(const struct vm_provision *provision)
 
 /* The user asked again, or changed the steps that he asked for before they were run. What is only
  * appended does not disturb those that are being run: it comes behind them. */
-static bool begins_anew(const struct pass *pass, enum steps_standing standing)
+static bool begins_anew(const struct pass *pass, enum steps_state standing)
 {
     const struct vm_provision *provision = provision_of(pass);
     if (!text_eq(provision->token, pass->view->desired->provision_token)) {
@@ -149,11 +149,11 @@ static void let_go(struct vm *vm)
     }
 }
 
-void pass_acknowledge_steps(struct pass *pass)
+void pass_observe_steps(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
-    enum steps_standing standing = vm_steps_standing(provision, spec, "");
+    enum steps_state standing = vm_steps_state(provision, spec, "");
     if (begins_anew(pass, standing)) {
         begin(pass);
         let_go(pass->vm);

@@ -11,7 +11,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/vm/vm_spec_words.h"
+#include "specs/vm/vm_spec_names.h"
 
 struct vm_registry {
     struct reconciler_host *host;
@@ -27,10 +27,10 @@ static const struct backend *backend_of(enum backend_kind kind)
 
 enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status)
 {
-    bool is_bound = !spec || status->instance.iid[0] || status->prepared.digest[0];
+    bool is_bound = !spec || status->instance.instance_id[0] || status->prepared.digest[0];
     const char *applied = is_bound ? json_text(status->applied_spec, "backend") : NULL;
     if (applied) {
-        int kind = word_list_find(&backend_kind_words, applied);
+        int kind = enum_names_find(&backend_kind_words, applied);
         return kind < 0 ? BACKEND_QEMU : (enum backend_kind)kind;
     }
     return spec ? spec->backend : BACKEND_QEMU;
@@ -103,7 +103,7 @@ static void vm_free(void *p)
     vm->backend->guest->close(vm->guest);
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
-    live_forget(vm);
+    hot_change_forget(vm);
     vm_forget_checks(vm);
     free(vm->booted_vnc);
     free(vm->name);
@@ -224,7 +224,7 @@ void vm_fail(struct vm *vm, enum action action, const struct error *error, uint6
     bool is_repeated = failure->action == action && failure->generation == generation;
     uint32_t count = is_repeated ? failure->count + 1 : 1;
     struct failure_class class = failure_classify(action, error->code);
-    int64_t delay_ms = backoff_delay_ms(class.backoff, count, vm->host->dice(vm->host));
+    int64_t delay_ms = backoff_delay_ms(class.backoff, count, vm->host->rng(vm->host));
     *failure = (struct vm_failure){
         .action = action,
         .error = *error,

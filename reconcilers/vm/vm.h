@@ -37,7 +37,7 @@ struct vm_outcome {
     struct vm_instance instance;
     struct boot_result boot;
     struct step_result step;
-    enum check_kind check; /* ACTION_CHECK: which */
+    enum check_kind check; /* ACTION_PROBE: which */
 };
 
 /* What is remembered of `ready` or `live` between two tries, and lost with the controller: then it
@@ -59,11 +59,11 @@ struct vm {
     struct vm_outcome outcome;
     struct vm_failure failure;
     char *progress;            /* of the operation, in words; NULL none */
-    char launched_iid[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
-    char booted_iid[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
+    char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
+    char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
     char *booted_vnc;                /* … and what that told; until it is committed */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
-    struct live_comparison comparison;
+    struct hot_change_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     struct vm_check checks[CHECK_KIND_COUNT_];

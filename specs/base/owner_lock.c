@@ -14,14 +14,14 @@
 static const uint64_t OWNER_MASK = (UINT64_C(1) << 62) - 1;
 
 int owner_lock_take(
-    const struct places *places, uint64_t *ret_owner, int *ret_fd, struct error *err)
+    const struct paths *paths, uint64_t *ret_owner, int *ret_fd, struct error *err)
 {
-    uint64_t dice = 0;
-    cleanup_free char *path = places_path(places, "owners.lock");
-    if (getrandom(&dice, sizeof(dice), 0) != (ssize_t)sizeof(dice)) {
+    uint64_t rng = 0;
+    cleanup_free char *path = paths_path(paths, "owners.lock");
+    if (getrandom(&rng, sizeof(rng), 0) != (ssize_t)sizeof(rng)) {
         return error_set_errno(err, ERR_IO, errno, "cannot get a random number");
     }
-    uint64_t owner = (dice & OWNER_MASK) | 1;
+    uint64_t owner = (rng & OWNER_MASK) | 1;
     int rc = lockfile_take_byte(path, owner, ret_fd, err);
     if (rc == 0) {
         *ret_owner = owner;
@@ -29,9 +29,9 @@ int owner_lock_take(
     return rc;
 }
 
-bool owner_lock_is_gone(const struct places *places, uint64_t owner)
+bool owner_lock_is_gone(const struct paths *paths, uint64_t owner)
 {
-    cleanup_free char *path = places_path(places, "owners.lock");
+    cleanup_free char *path = paths_path(paths, "owners.lock");
     struct error err = {.code = ERR_NONE};
     int held = lockfile_byte_is_held(path, owner, &err);
     if (held < 0) {

@@ -30,7 +30,7 @@ static const char *const vm_files[] = {
 };
 _Static_assert(ARRAY_LEN(vm_files) == VM_FILE_COUNT_, "every file has a name");
 
-const char *places_home(void)
+const char *paths_home(void)
 {
     const char *home = getenv("HOME");
     if (home && home[0] == '/') {
@@ -46,42 +46,42 @@ static char *default_data_dir(void)
     if (xdg && xdg[0] == '/') { /* the XDG specification: relative values are to be ignored */
         return mem_printf("%s/vmctl", xdg);
     }
-    return mem_printf("%s/.local/share/vmctl", places_home());
+    return mem_printf("%s/.local/share/vmctl", paths_home());
 }
 
 static char *absolute(const char *path)
 {
     cleanup_free char *cwd = getcwd(NULL, 0);
-    return fs_resolve(path, cwd ? cwd : "/", places_home());
+    return fs_resolve(path, cwd ? cwd : "/", paths_home());
 }
 
-int places_init(struct places *places, const char *data_dir, struct error *err)
+int paths_init(struct paths *paths, const char *data_dir, struct error *err)
 {
     cleanup_free char *dir = data_dir ? absolute(data_dir) : default_data_dir();
     int rc = fs_make_dirs(dir, 0700, err);
     if (rc < 0) {
         return error_help(err, "choose another one: --data-dir DIR, or set XDG_DATA_HOME");
     }
-    places->data_dir = TAKE_PTR(dir);
+    paths->data_dir = TAKE_PTR(dir);
     return 0;
 }
 
-void places_clear(struct places *places)
+void paths_clear(struct paths *paths)
 {
-    free(TAKE_PTR(places->data_dir));
+    free(TAKE_PTR(paths->data_dir));
 }
 
-char *places_path(const struct places *places, const char *relative)
+char *paths_path(const struct paths *paths, const char *relative)
 {
-    return mem_printf("%s/%s", places->data_dir, relative);
+    return mem_printf("%s/%s", paths->data_dir, relative);
 }
 
-char *places_vm(const struct places *places, const char *vm_name, enum vm_file file)
+char *paths_vm(const struct paths *paths, const char *vm_name, enum vm_file file)
 {
-    return mem_printf("%s/vms/%s%s", places->data_dir, vm_name, vm_files[file]);
+    return mem_printf("%s/vms/%s%s", paths->data_dir, vm_name, vm_files[file]);
 }
 
-char *places_image(const struct places *places, const char *sha256)
+char *paths_image(const struct paths *paths, const char *sha256)
 {
-    return mem_printf("%s/images/%s.qcow2", places->data_dir, sha256);
+    return mem_printf("%s/images/%s.qcow2", paths->data_dir, sha256);
 }

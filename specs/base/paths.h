@@ -17,7 +17,7 @@
 
 struct error;
 
-struct places {
+struct paths {
     char *data_dir; /* owned, absolute */
 };
 
@@ -42,13 +42,13 @@ enum vm_file {
 };
 
 /* `data_dir` from --data-dir, or NULL for the environment's answer. Makes the directory. */
-int places_init(struct places *places, const char *data_dir, struct error *err);
-void places_clear(struct places *places);
+int paths_init(struct paths *paths, const char *data_dir, struct error *err);
+void paths_clear(struct paths *paths);
 
 /* Fresh strings: free() them. */
-char *places_path(const struct places *places, const char *relative);
-char *places_vm(const struct places *places, const char *vm_name, enum vm_file file);
-char *places_image(const struct places *places, const char *sha256);
+char *paths_path(const struct paths *paths, const char *relative);
+char *paths_vm(const struct paths *paths, const char *vm_name, enum vm_file file);
+char *paths_image(const struct paths *paths, const char *sha256);
 
 /* $HOME, else the password database's. Borrowed, never NULL. */
-const char *places_home(void);
+const char *paths_home(void);

@@ -6,30 +6,30 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-const char *texts_find(const struct texts *texts, const char *text)
+const char *strings_find(const struct strings *strings, const char *text)
 {
-    for (size_t i = 0; i < texts->count; i++) {
-        if (text_eq(texts->items[i], text)) {
-            return texts->items[i];
+    for (size_t i = 0; i < strings->count; i++) {
+        if (text_eq(strings->items[i], text)) {
+            return strings->items[i];
         }
     }
     return NULL;
 }
 
-bool texts_have(const struct texts *texts, const char *text)
+bool strings_have(const struct strings *strings, const char *text)
 {
-    return texts_find(texts, text) != NULL;
+    return strings_find(strings, text) != NULL;
 }
 
-void texts_add(struct texts *texts, const char *text)
+void strings_add(struct strings *strings, const char *text)
 {
-    if (!texts_have(texts, text)) {
-        mem_grow(texts->items, texts->count);
-        texts->items[texts->count++] = mem_strdup(text);
+    if (!strings_have(strings, text)) {
+        mem_grow(strings->items, strings->count);
+        strings->items[strings->count++] = mem_strdup(text);
     }
 }
 
-bool texts_equal(const struct texts *a, const struct texts *b)
+bool strings_equal(const struct strings *a, const struct strings *b)
 {
     if (a->count != b->count) {
         return false;
@@ -42,11 +42,11 @@ bool texts_equal(const struct texts *a, const struct texts *b)
     return true;
 }
 
-void texts_clear(struct texts *texts)
+void strings_clear(struct strings *strings)
 {
-    for (size_t i = 0; i < texts->count; i++) {
-        free(texts->items[i]);
+    for (size_t i = 0; i < strings->count; i++) {
+        free(strings->items[i]);
     }
-    free(texts->items);
-    *texts = (struct texts){.count = 0};
+    free(strings->items);
+    *strings = (struct strings){.count = 0};
 }

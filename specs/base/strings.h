@@ -5,13 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct texts {
+struct strings {
     char **items; /* owned */
     size_t count;
 };
 
-void texts_add(struct texts *texts, const char *text); /* copies; once */
-bool texts_have(const struct texts *texts, const char *text);
-const char *texts_find(const struct texts *texts, const char *text); /* the list's own; NULL: none */
-bool texts_equal(const struct texts *a, const struct texts *b); /* the same in the same order */
-void texts_clear(struct texts *texts);
+void strings_add(struct strings *strings, const char *text); /* copies; once */
+bool strings_have(const struct strings *strings, const char *text);
+const char *strings_find(const struct strings *strings, const char *text); /* the list's own; NULL: none */
+bool strings_equal(const struct strings *a, const struct strings *b); /* the same in the same order */
+void strings_clear(struct strings *strings);

@@ -9,20 +9,20 @@
 
 enum { NAME_MAX_LENGTH = 128, SHA256_DIGITS = 64 };
 
-bool image_wish_is_answered(const json_t *wish)
+bool image_request_is_answered(const json_t *request)
 {
-    const char *state = json_text(wish, "state");
+    const char *state = json_text(request, "state");
     return text_eq(state, "done") || text_eq(state, "failed");
 }
 
-void image_wish_fail(json_t *wish, const struct error *err)
+void image_request_fail(json_t *request, const struct error *err)
 {
     json_t *json = json_object();
     json_put_text(json, "code", error_code_name(err->code));
     json_put_text(json, "message", err->message);
     json_put_text(json, "help", error_help_text(err));
-    json_put(wish, "error", json);
-    json_put_text(wish, "state", "failed");
+    json_put(request, "error", json);
+    json_put_text(request, "state", "failed");
 }
 
 /* Another version may have codes that we have not. */
@@ -36,12 +36,12 @@ static enum error_code code_of_name(const char *name)
     return ERR_IO;
 }
 
-bool image_wish_failure(const json_t *wish, struct error *ret)
+bool image_request_failure(const json_t *request, struct error *ret)
 {
-    if (!text_eq(json_text(wish, "state"), "failed")) {
+    if (!text_eq(json_text(request, "state"), "failed")) {
         return false;
     }
-    const json_t *json = json_object_get(wish, "error");
+    const json_t *json = json_object_get(request, "error");
     const char *message = json_text(json, "message");
     const char *help = json_text(json, "help");
     *ret = (struct error){.code = code_of_name(json_text(json, "code"))};

@@ -18,19 +18,19 @@
 
 struct error;
 
-#define IMAGE_WISH_PREFIX "wish/"
-#define IMAGE_WISH_PULL "pull"
-#define IMAGE_WISH_REMOVE "remove"
-#define IMAGE_WISH_PRUNE "prune"
+#define IMAGE_REQUEST_PREFIX "wish/"
+#define IMAGE_REQUEST_PULL "pull"
+#define IMAGE_REQUEST_REMOVE "remove"
+#define IMAGE_REQUEST_PRUNE "prune"
 
 /* Digits of a digest that are shown to people, and that are enough to name it. */
 enum { IMAGE_DIGEST_SHOWN = 12 };
 
-bool image_wish_is_answered(const json_t *wish);
+bool image_request_is_answered(const json_t *request);
 
 /* Answers with an error, and takes it out again: false when the wish has not failed. */
-void image_wish_fail(json_t *wish, const struct error *err);
-bool image_wish_failure(const json_t *wish, struct error *ret);
+void image_request_fail(json_t *request, const struct error *err);
+bool image_request_failure(const json_t *request, struct error *ret);
 
 /* Whether `name` can be a name in the cache: a file name in ASCII of moderate length, not hidden, no
  * option, no digest, and not what cached images themselves are called. */

@@ -66,16 +66,16 @@ void source_record_free(struct source_record *record)
         free(record->path);
         free(record->directory);
         free(record->message);
-        texts_clear(&record->removed);
+        strings_clear(&record->removed);
         free(record);
     }
 }
 
-static json_t *texts_to_json(const struct texts *texts)
+static json_t *strings_to_json(const struct strings *strings)
 {
     json_t *array = json_array();
-    for (size_t i = 0; i < texts->count; i++) {
-        (void)json_array_append_new(array, json_string(texts->items[i]));
+    for (size_t i = 0; i < strings->count; i++) {
+        (void)json_array_append_new(array, json_string(strings->items[i]));
     }
     return array;
 }
@@ -98,7 +98,7 @@ json_t *source_record_to_json(const struct source_record *record)
     json_field_put_text(json, "failedDigest", record->failed_digest);
     json_field_put_text(json, "prunedDigest", record->pruned_digest);
     json_put_int(json, "appliedAt", record->applied_ms);
-    json_put(json, "removed", texts_to_json(&record->removed));
+    json_put(json, "removed", strings_to_json(&record->removed));
     return json;
 }
 
@@ -108,7 +108,7 @@ static void read_removed(struct source_record *record, const json_t *array)
     json_t *item;
     json_array_foreach(array, i, item) {
         if (json_is_string(item)) {
-            texts_add(&record->removed, json_string_value(item));
+            strings_add(&record->removed, json_string_value(item));
         }
     }
 }
@@ -151,9 +151,9 @@ struct source_record *source_record_copy(const struct source_record *record)
     copy->path = mem_strdup(record->path);
     copy->directory = mem_strdup(record->directory);
     copy->message = mem_strdup(record->message);
-    copy->removed = (struct texts){.count = 0};
+    copy->removed = (struct strings){.count = 0};
     for (size_t i = 0; i < record->removed.count; i++) {
-        texts_add(&copy->removed, record->removed.items[i]);
+        strings_add(&copy->removed, record->removed.items[i]);
     }
     return copy;
 }

@@ -52,7 +52,7 @@ struct source_record {
     char failed_digest[DIGEST_SIZE];  /* what `state` tells of when it is not what was applied */
     char pruned_digest[DIGEST_SIZE];  /* the applied_digest that pruning was done for */
     int64_t applied_ms;               /* wall */
-    struct texts removed;             /* VMs that came from it and that it no longer names */
+    struct strings removed;             /* VMs that came from it and that it no longer names */
 };
 
 /* A record in SOURCE_PENDING; `path` is copied. source_record_free() it. */

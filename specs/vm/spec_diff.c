@@ -78,7 +78,7 @@ static json_t *at_path(const json_t *json, const char *path)
  * their length, `ready` and `live` by how many probes, the rest by its JSON. */
 static char *in_words(const json_t *value)
 {
-    static const char *const telling[] = {"location", "path"};
+    static const char *const reporting[] = {"location", "path"};
     if (!value || json_is_null(value)) {
         return mem_strdup("(not set)");
     }
@@ -93,9 +93,9 @@ static char *in_words(const json_t *value)
     if (json_object_get(value, "probes")) {
         return in_words(json_object_get(value, "probes"));
     }
-    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
-        if (json_text(value, telling[i])) {
-            return json_copy_text(value, telling[i]);
+    for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
+        if (json_text(value, reporting[i])) {
+            return json_copy_text(value, reporting[i]);
         }
     }
     return json_canonical(value);

@@ -111,7 +111,7 @@ static bool is_in_scope(enum rule_scope scope, const struct vm_status *status)
     case WHILE_RUNNING:
         return vm_status_is_true(status, CONDITION_RUNNING);
     case BEFORE_START:
-        return !status->instance.iid[0] &&
+        return !status->instance.instance_id[0] &&
             status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
     default:
         return true;
@@ -130,7 +130,7 @@ static bool holds(const struct display_rule *rule, const struct vm_status *statu
 /* Made ready by `create` and never started: the book's "prepared". */
 static bool was_never_started(const struct vm_status *status)
 {
-    return vm_status_is_true(status, CONDITION_PREPARED) && !status->instance.iid[0] &&
+    return vm_status_is_true(status, CONDITION_PREPARED) && !status->instance.instance_id[0] &&
            status->restart.last_cause == EXIT_NONE;
 }
 

@@ -15,7 +15,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
-#include "specs/vm/vm_spec_words.h"
+#include "specs/vm/vm_spec_names.h"
 
 /* Readers go on after an error and keep the first one, so that they need no branch per field. */
 struct spec_reader {
@@ -42,10 +42,10 @@ __attribute__((format(printf, 2, 3))) static void fail(
 }
 
 static int read_word(struct spec_reader *reader, const json_t *json, const char *key,
-    const struct word_list *list, int otherwise)
+    const struct enum_names *list, int otherwise)
 {
     const char *word = json_text(json, key);
-    int value = word ? word_list_find(list, word) : otherwise;
+    int value = word ? enum_names_find(list, word) : otherwise;
     if (value < 0) {
         fail(reader, "%s '%s' is not known to this version", key, word);
         return otherwise;

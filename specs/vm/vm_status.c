@@ -11,12 +11,12 @@
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
-static const char *const journal_names[] = {
-    [JOURNAL_NONE] = "none",
-    [JOURNAL_START] = "start",
-    [JOURNAL_STOP] = "stop",
+static const char *const intent_names[] = {
+    [INTENT_NONE] = "none",
+    [INTENT_START] = "start",
+    [INTENT_STOP] = "stop",
 };
-_Static_assert(ARRAY_LEN(journal_names) == JOURNAL_COUNT_, "every journal state has a name");
+_Static_assert(ARRAY_LEN(intent_names) == INTENT_COUNT_, "every journal state has a name");
 
 static const char *const exit_cause_names[] = {
     [EXIT_NONE] = "None",
@@ -46,9 +46,9 @@ const char *step_outcome_name(enum step_outcome outcome)
     return step_outcome_names[outcome];
 }
 
-const char *journal_name(enum journal journal)
+const char *intent_name(enum intent intent)
 {
-    return journal_names[journal];
+    return intent_names[intent];
 }
 
 const char *exit_cause_name(enum exit_cause cause)
@@ -64,9 +64,9 @@ static const size_t text_offsets[] = {
     offsetof(struct vm_status, provision.done),
     offsetof(struct vm_status, probing.failure),
     offsetof(struct vm_status, probing.live.failure),
-    offsetof(struct vm_status, trouble.code),
-    offsetof(struct vm_status, trouble.message),
-    offsetof(struct vm_status, trouble.help),
+    offsetof(struct vm_status, blocker.code),
+    offsetof(struct vm_status, blocker.message),
+    offsetof(struct vm_status, blocker.help),
     offsetof(struct vm_status, ssh_host),
     offsetof(struct vm_status, mac),
     offsetof(struct vm_status, vnc),
@@ -138,7 +138,7 @@ static bool conditions_equal(const struct condition *a, const struct condition *
 
 static bool instances_equal(const struct vm_instance *a, const struct vm_instance *b)
 {
-    return text_eq(a->iid, b->iid) && a->journal == b->journal && text_eq(a->boot_id, b->boot_id) &&
+    return text_eq(a->instance_id, b->instance_id) && a->intent == b->intent && text_eq(a->boot_id, b->boot_id) &&
            a->pid == b->pid && a->start_ticks == b->start_ticks &&
            a->started_at_ms == b->started_at_ms && a->start_deadline_ms == b->start_deadline_ms &&
            a->stop_deadline_ms == b->stop_deadline_ms && a->cause == b->cause &&
@@ -147,7 +147,7 @@ static bool instances_equal(const struct vm_instance *a, const struct vm_instanc
 
 static bool restarts_equal(const struct vm_restart *a, const struct vm_restart *b)
 {
-    return a->count == b->count && text_eq(a->last_failed_iid, b->last_failed_iid) &&
+    return a->count == b->count && text_eq(a->last_failed_instance_id, b->last_failed_instance_id) &&
            a->not_before_ms == b->not_before_ms && a->last_cause == b->last_cause &&
            a->last_exit_status == b->last_exit_status && a->held_generation == b->held_generation;
 }
@@ -160,7 +160,7 @@ static bool preparations_equal(const struct vm_prepared *a, const struct vm_prep
 
 static bool step_runs_equal(const struct vm_step_run *a, const struct vm_step_run *b)
 {
-    return text_eq(a->iid, b->iid) && a->tries == b->tries &&
+    return text_eq(a->instance_id, b->instance_id) && a->tries == b->tries &&
            a->started_at_ms == b->started_at_ms && a->log_begin == b->log_begin;
 }
 

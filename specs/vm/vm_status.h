@@ -19,11 +19,11 @@ struct error;
 struct vm_spec;
 
 /* The instance's journal: what the controller intended last. Written before the effect. */
-enum journal {
-    JOURNAL_NONE,  /* no process of this VM is meant to exist, or it runs undisturbed */
-    JOURNAL_START, /* a start is under way; `instance.iid` names it */
-    JOURNAL_STOP,  /* the stop ladder is under way; `instance.stop_deadline_ms` bounds its grace */
-    JOURNAL_COUNT_
+enum intent {
+    INTENT_NONE,  /* no process of this VM is meant to exist, or it runs undisturbed */
+    INTENT_START, /* a start is under way; `instance.iid` names it */
+    INTENT_STOP,  /* the stop ladder is under way; `instance.stop_deadline_ms` bounds its grace */
+    INTENT_COUNT_
 };
 
 /* Why the last instance ended. */
@@ -41,8 +41,8 @@ enum exit_cause {
 };
 
 struct vm_instance {
-    char iid[TEXT_ID_SIZE]; /* "" : no instance recorded */
-    enum journal journal;
+    char instance_id[TEXT_ID_SIZE]; /* "" : no instance recorded */
+    enum intent intent;
     char boot_id[CLOCK_BOOT_ID_SIZE];
     int32_t pid;           /* 0 until the child is recorded; of Propolis: the zone's id */
     uint64_t start_ticks;  /* field 22 of /proc/PID/stat: with pid and boot_id it is an identity */
@@ -58,7 +58,7 @@ struct vm_instance {
 
 struct vm_restart {
     uint32_t count;                     /* failures in a row */
-    char last_failed_iid[TEXT_ID_SIZE]; /* a failure is counted once */
+    char last_failed_instance_id[TEXT_ID_SIZE]; /* a failure is counted once */
     int64_t not_before_ms;              /* wall: survives a host reboot */
     enum exit_cause last_cause;
     int32_t last_exit_status; /* as waitid(2) tells it; -1 unknown */
@@ -96,7 +96,7 @@ struct vm_step_record {
 /* The intent to run a step, committed before the guest hears of it. A run is found again in the
  * guest by a name made of the request, the steps' digest, the step and the try. */
 struct vm_step_run {
-    char iid[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
+    char instance_id[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
     uint32_t tries;         /* of this step that were lost before */
     int64_t started_at_ms;  /* wall; 0: not begun */
     uint64_t log_begin;     /* size of provision.log before: from there on it is the run's */
@@ -137,7 +137,7 @@ struct vm_probing {
 };
 
 /* What stands in the way now, in the words of struct error; all NULL when nothing does. */
-struct vm_trouble {
+struct vm_blocker {
     char *code; /* "vmctl::image::not_found" */
     char *message;
     char *help;
@@ -159,7 +159,7 @@ struct vm_status {
     struct vm_prepared prepared;
     struct vm_provision provision;
     struct vm_probing probing;
-    struct vm_trouble trouble;
+    struct vm_blocker blocker;
     /* The spec the instance was started from, and brought to since (vm_spec_to_json), or NULL. Kept
      * when it ends. Copies share it: replace it, never change it in place. */
     json_t *applied_spec;
@@ -194,7 +194,7 @@ void vm_status_set(struct vm_status *status, enum condition_type type, enum cond
 bool vm_status_is_true(const struct vm_status *status, enum condition_type type);
 
 const char *exit_cause_name(enum exit_cause cause);
-const char *journal_name(enum journal journal);
+const char *intent_name(enum intent intent);
 const char *step_outcome_name(enum step_outcome outcome); /* "Done" */
 
 /* The record of a step's last run; NULL when it never ran on this disk. */

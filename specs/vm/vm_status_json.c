@@ -27,8 +27,8 @@ static json_t *conditions_to_json(const struct vm_status *status)
 static json_t *instance_to_json(const struct vm_instance *instance)
 {
     json_t *json = json_object();
-    json_field_put_text(json, "iid", instance->iid);
-    json_put_text(json, "journal", journal_name(instance->journal));
+    json_field_put_text(json, "iid", instance->instance_id);
+    json_put_text(json, "journal", intent_name(instance->intent));
     json_field_put_text(json, "bootId", instance->boot_id);
     json_put_int(json, "pid", instance->pid);
     json_field_put_uint(json, "startTicks", instance->start_ticks);
@@ -45,7 +45,7 @@ static json_t *restart_to_json(const struct vm_restart *restart)
 {
     json_t *json = json_object();
     json_put_int(json, "count", restart->count);
-    json_field_put_text(json, "lastFailedIid", restart->last_failed_iid);
+    json_field_put_text(json, "lastFailedIid", restart->last_failed_instance_id);
     json_put_int(json, "notBefore", restart->not_before_ms);
     json_put_text(json, "lastCause", exit_cause_name(restart->last_cause));
     json_put_int(json, "lastExitStatus", restart->last_exit_status);
@@ -67,7 +67,7 @@ static json_t *prepared_to_json(const struct vm_prepared *prepared)
 static json_t *step_run_to_json(const struct vm_step_run *run)
 {
     json_t *json = json_object();
-    json_field_put_text(json, "iid", run->iid);
+    json_field_put_text(json, "iid", run->instance_id);
     json_field_put_uint(json, "tries", run->tries);
     json_put_int(json, "startedAt", run->started_at_ms);
     json_field_put_uint(json, "logBegin", run->log_begin);
@@ -131,12 +131,12 @@ static json_t *probing_to_json(const struct vm_probing *probing)
     return json;
 }
 
-static json_t *trouble_to_json(const struct vm_trouble *trouble)
+static json_t *blocker_to_json(const struct vm_blocker *blocker)
 {
     json_t *json = json_object();
-    json_put_text(json, "code", trouble->code);
-    json_put_text(json, "message", trouble->message);
-    json_put_text(json, "help", trouble->help);
+    json_put_text(json, "code", blocker->code);
+    json_put_text(json, "message", blocker->message);
+    json_put_text(json, "help", blocker->help);
     return json;
 }
 
@@ -156,8 +156,8 @@ json_t *vm_status_to_json(const struct vm_status *status)
     json_put(json, "prepared", prepared_to_json(&status->prepared));
     json_put(json, "provision", provision_to_json(&status->provision));
     json_put(json, "probing", probing_to_json(&status->probing));
-    if (status->trouble.code) {
-        json_put(json, "trouble", trouble_to_json(&status->trouble));
+    if (status->blocker.code) {
+        json_put(json, "trouble", blocker_to_json(&status->blocker));
     }
     if (status->applied_spec) {
         json_put(json, "appliedSpec", json_incref(status->applied_spec));
@@ -170,9 +170,9 @@ json_t *vm_status_to_json(const struct vm_status *status)
     return json;
 }
 
-static const char *journal_word(int value)
+static const char *intent_word(int value)
 {
-    return journal_name((enum journal)value);
+    return intent_name((enum intent)value);
 }
 
 static const char *cause_word(int value)
@@ -209,9 +209,9 @@ static void read_condition(struct vm_status *status, const json_t *json)
 
 static void read_instance(struct vm_instance *instance, const json_t *json)
 {
-    json_field_text(json, "iid", instance->iid, sizeof(instance->iid));
-    instance->journal =
-        (enum journal)json_field_word(json, "journal", journal_word, JOURNAL_COUNT_);
+    json_field_text(json, "iid", instance->instance_id, sizeof(instance->instance_id));
+    instance->intent =
+        (enum intent)json_field_word(json, "journal", intent_word, INTENT_COUNT_);
     json_field_text(json, "bootId", instance->boot_id, sizeof(instance->boot_id));
     instance->pid = json_field_int32(json, "pid", 0);
     instance->start_ticks = json_field_uint(json, "startTicks", INT64_MAX);
@@ -226,7 +226,7 @@ static void read_instance(struct vm_instance *instance, const json_t *json)
 static void read_restart(struct vm_restart *restart, const json_t *json)
 {
     restart->count = (uint32_t)json_field_uint(json, "count", UINT32_MAX);
-    json_field_text(json, "lastFailedIid", restart->last_failed_iid, TEXT_ID_SIZE);
+    json_field_text(json, "lastFailedIid", restart->last_failed_instance_id, TEXT_ID_SIZE);
     restart->not_before_ms = json_int(json, "notBefore", 0);
     restart->last_cause = read_cause(json, "lastCause");
     restart->last_exit_status = json_field_int32(json, "lastExitStatus", -1);
@@ -249,7 +249,7 @@ static const char *outcome_word(int value)
 
 static void read_step_run(struct vm_step_run *run, const json_t *json)
 {
-    json_field_text(json, "iid", run->iid, sizeof(run->iid));
+    json_field_text(json, "iid", run->instance_id, sizeof(run->instance_id));
     run->tries = (uint32_t)json_field_uint(json, "tries", UINT32_MAX);
     run->started_at_ms = json_int(json, "startedAt", 0);
     run->log_begin = json_field_uint(json, "logBegin", INT64_MAX);
@@ -304,11 +304,11 @@ static void read_probing(struct vm_probing *probing, const json_t *json)
     read_liveness(&probing->live, json_object_get(json, "live"));
 }
 
-static void read_trouble(struct vm_trouble *trouble, const json_t *json)
+static void read_blocker(struct vm_blocker *blocker, const json_t *json)
 {
-    trouble->code = json_copy_text(json, "code");
-    trouble->message = json_copy_text(json, "message");
-    trouble->help = json_copy_text(json, "help");
+    blocker->code = json_copy_text(json, "code");
+    blocker->message = json_copy_text(json, "message");
+    blocker->help = json_copy_text(json, "help");
 }
 
 static void read_own_fields(struct vm_status *status, const json_t *json)
@@ -349,6 +349,6 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
     read_prepared(&status->prepared, json_object_get(json, "prepared"));
     read_provision(&status->provision, json_object_get(json, "provision"));
     read_probing(&status->probing, json_object_get(json, "probing"));
-    read_trouble(&status->trouble, json_object_get(json, "trouble"));
+    read_blocker(&status->blocker, json_object_get(json, "trouble"));
     return status;
 }

@@ -35,7 +35,7 @@ static bool is_digest_of(const char *digest, const struct vm_spec *spec, size_t 
     return text_eq(digest, actual);
 }
 
-enum steps_standing vm_steps_standing(
+enum steps_state vm_steps_state(
     const struct vm_provision *provision, const struct vm_spec *spec, const char *left_out)
 {
     if (!provision->digest[0]) {

@@ -15,7 +15,7 @@
 struct vm_provision;
 struct vm_spec;
 
-enum steps_standing {
+enum steps_state {
     STEPS_NEVER_RUN, /* nobody asked for any to be run on this disk */
     STEPS_SAME,      /* the list that is run, or was */
     STEPS_APPENDED,  /* it goes on behind that list: the rest is run once that one is through */
@@ -24,7 +24,7 @@ enum steps_standing {
 };
 
 /* `left_out` is vm_desired.skipped_steps. */
-enum steps_standing vm_steps_standing(
+enum steps_state vm_steps_state(
     const struct vm_provision *provision, const struct vm_spec *spec, const char *left_out);
 
 /* A list is being run, or will be as soon as the guest is there. */

@@ -126,7 +126,7 @@ void vmfile_read_provision(struct vmfile_reader *reader, const struct kdl_node *
 {
     enum { SHELL, UPLOAD };
     static const char *const types[] = {[SHELL] = "shell", [UPLOAD] = "file"};
-    static const struct word_list type_words = {types, ARRAY_LEN(types)};
+    static const struct enum_names type_words = {types, ARRAY_LEN(types)};
     struct vm_spec *spec = ((struct vmfile_vm *)target)->spec;
     struct vmfile_field field;
     int type;

@@ -15,7 +15,7 @@
 
 #include "specs/kdl/kdl.h"
 #include "specs/vm/vm_spec.h"
-#include "specs/vm/vm_spec_words.h"
+#include "specs/vm/vm_spec_names.h"
 #include "specs/vmfile/vmfile.h"
 
 enum {
@@ -139,7 +139,7 @@ bool vmfile_integer(struct vmfile_reader *reader, const struct vmfile_field *fie
     uint32_t max, uint32_t *ret);
 bool vmfile_port(struct vmfile_reader *reader, const struct vmfile_field *field, uint16_t *ret);
 bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
-    const struct word_list *words, int *ret);
+    const struct enum_names *words, int *ret);
 
 /* A number of units, or text with a suffix ("512M", "2G", "1T"); `unit` is 'M' or 'G'. */
 bool vmfile_size(struct vmfile_reader *reader, const struct vmfile_field *field, char unit,

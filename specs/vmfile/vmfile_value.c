@@ -140,7 +140,7 @@ bool vmfile_port(struct vmfile_reader *reader, const struct vmfile_field *field,
 }
 
 /* "a", "b" or "c" */
-static void add_choice(struct buf *out, const struct word_list *words)
+static void add_choice(struct buf *out, const struct enum_names *words)
 {
     for (size_t i = 0; i < words->count; i++) {
         const char *separator = i == 0 ? "" : i + 1 < words->count ? ", " : " or ";
@@ -149,13 +149,13 @@ static void add_choice(struct buf *out, const struct word_list *words)
 }
 
 bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
-    const struct word_list *words, int *ret)
+    const struct enum_names *words, int *ret)
 {
     const char *word = vmfile_line(reader, field);
     if (!word) {
         return false;
     }
-    int value = word_list_find(words, word);
+    int value = enum_names_find(words, word);
     if (value < 0) {
         cleanup_buf struct buf choice = BUF_INIT(0);
         add_choice(&choice, words);

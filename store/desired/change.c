@@ -19,12 +19,12 @@
 
 /* One wish being tried: what is stored, what it becomes, what to tell. */
 struct attempt {
-    const struct wish *wish;
+    const struct change *change;
     struct vm_record record;
     struct vm_desired *next;
     bool is_plan;
     bool is_down; /* stopped, or stayed down by itself: `up` starts it */
-    struct wish_outcome outcome;
+    struct change_outcome outcome;
 };
 
 static void attempts_free(struct attempt *attempts, size_t count)
@@ -32,18 +32,18 @@ static void attempts_free(struct attempt *attempts, size_t count)
     for (size_t i = 0; i < count; i++) {
         vm_record_clear(&attempts[i].record);
         vm_desired_free(attempts[i].next);
-        wish_outcome_clear(&attempts[i].outcome);
+        change_outcome_clear(&attempts[i].outcome);
     }
     free(attempts);
 }
 
-static bool belongs_elsewhere(const struct vm_desired *desired, const struct wish *wish)
+static bool belongs_elsewhere(const struct vm_desired *desired, const struct change *change)
 {
-    return (wish->spec || wish->source) && !wish->takes_over &&
-        !text_eq(desired->source, wish->source);
+    return (change->spec || change->source) && !change->takes_over &&
+        !text_eq(desired->source, change->source);
 }
 
-static int tell_conflict(const char *name, const struct vm_desired *desired, struct error *err)
+static int report_conflict(const char *name, const struct vm_desired *desired, struct error *err)
 {
     if (!desired->source) {
         (void)error_set(
@@ -58,36 +58,36 @@ static int tell_conflict(const char *name, const struct vm_desired *desired, str
 
 /* A file system that is cut off is lost: only a disk made anew may be smaller. */
 static int check_disk(
-    const struct vm_desired *desired, const struct wish *wish, struct error *err)
+    const struct vm_desired *desired, const struct change *change, struct error *err)
 {
-    uint32_t now = desired->spec->disk_gib, wished = wish->spec ? wish->spec->disk_gib : 0;
-    if (wish->recreates || wished == 0 || wished >= now) {
+    uint32_t now = desired->spec->disk_gib, wanted = change->spec ? change->spec->disk_gib : 0;
+    if (change->recreates || wanted == 0 || wanted >= now) {
         return 0;
     }
     (void)error_set(err, ERR_DISK_SHRINK, "vm '%s': its disk cannot shrink from %u to %u GB",
-        wish->name, now, wished);
+        change->name, now, wanted);
     return error_help(err, "keep `disk %u`, or make it anew, which erases it: vmctl reload --name %s",
-        now, wish->name);
+        now, change->name);
 }
 
 static int check(const struct attempt *attempt, struct error *err)
 {
     const struct vm_desired *desired = attempt->record.desired;
-    const struct wish *wish = attempt->wish;
-    if (!desired && !wish->spec) {
-        return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", wish->name);
+    const struct change *change = attempt->change;
+    if (!desired && !change->spec) {
+        return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", change->name);
     }
-    if (desired && wish->must_be_new) {
-        return error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", wish->name);
+    if (desired && change->must_be_new) {
+        return error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already", change->name);
     }
-    if (desired && desired->is_deleting && !wish->deletes) {
-        (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", wish->name);
-        return error_help(err, "wait until it is gone: vmctl wait %s --deleted", wish->name);
+    if (desired && desired->is_deleting && !change->deletes) {
+        (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", change->name);
+        return error_help(err, "wait until it is gone: vmctl wait %s --deleted", change->name);
     }
-    if (desired && belongs_elsewhere(desired, wish)) {
-        return tell_conflict(wish->name, desired, err);
+    if (desired && belongs_elsewhere(desired, change)) {
+        return report_conflict(change->name, desired, err);
     }
-    return desired ? check_disk(desired, wish, err) : 0;
+    return desired ? check_disk(desired, change, err) : 0;
 }
 
 static bool stayed_down(const struct vm_record *record)
@@ -104,15 +104,15 @@ static bool is_stalled(const struct vm_record *record)
 
 static void begin(struct attempt *attempt)
 {
-    const struct wish *wish = attempt->wish;
+    const struct change *change = attempt->change;
     const struct vm_desired *stored = attempt->record.desired;
     if (!stored) {
-        attempt->next = vm_desired_new(vm_spec_copy(wish->spec), clock_wall_ms(clock_system()));
-        attempt->next->wants_prepared = wish->wants_prepared;
-        attempt->next->power = wish->starts_new ? POWER_RUNNING : POWER_STOPPED;
-        attempt->next->source = mem_strdup(wish->source);
-        attempt->next->owner = wish->owner;
-        attempt->outcome.result = WISH_CREATED;
+        attempt->next = vm_desired_new(vm_spec_copy(change->spec), clock_wall_ms(clock_system()));
+        attempt->next->wants_prepared = change->wants_prepared;
+        attempt->next->power = change->starts_new ? POWER_RUNNING : POWER_STOPPED;
+        attempt->next->source = mem_strdup(change->source);
+        attempt->next->owner = change->owner;
+        attempt->outcome.result = CHANGE_CREATED;
         attempt->is_down = true;
     } else {
         attempt->next = vm_desired_copy(stored);
@@ -121,18 +121,18 @@ static void begin(struct attempt *attempt)
 }
 
 /* Of several results the most telling is told: a start says more than the change of a field. */
-static void tell(struct attempt *attempt, enum wish_result result)
+static void report(struct attempt *attempt, enum change_result result)
 {
     static const int weights[] = {
-        [WISH_UNCHANGED] = 0,
-        [WISH_REQUESTED] = 1,
-        [WISH_CONFIGURED] = 2,
-        [WISH_STOPPED] = 3,
-        [WISH_STARTED] = 4,
-        [WISH_RESTARTED] = 5,
-        [WISH_RECREATED] = 6,
-        [WISH_CREATED] = 7,
-        [WISH_DELETED] = 8,
+        [CHANGE_UNCHANGED] = 0,
+        [CHANGE_REQUESTED] = 1,
+        [CHANGE_CONFIGURED] = 2,
+        [CHANGE_STOPPED] = 3,
+        [CHANGE_STARTED] = 4,
+        [CHANGE_RESTARTED] = 5,
+        [CHANGE_RECREATED] = 6,
+        [CHANGE_CREATED] = 7,
+        [CHANGE_DELETED] = 8,
     };
     if (weights[result] > weights[attempt->outcome.result]) {
         attempt->outcome.result = result;
@@ -142,64 +142,64 @@ static void tell(struct attempt *attempt, enum wish_result result)
 static void change_spec(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
-    const struct vm_spec *spec = attempt->wish->spec;
+    const struct vm_spec *spec = attempt->change->spec;
     char digest[DIGEST_SIZE];
     if (!spec || !attempt->record.desired) {
         return;
     }
     vm_spec_digest(spec, digest);
     free(next->source);
-    next->source = mem_strdup(attempt->wish->source);
+    next->source = mem_strdup(attempt->change->source);
     if (text_eq(digest, next->spec_digest)) {
         return;
     }
     attempt->outcome.diff = record_diff(
-        &attempt->record, next->spec, spec, attempt->wish->provision != PROVISION_SKIP);
+        &attempt->record, next->spec, spec, attempt->change->provision != PROVISION_SKIP);
     vm_spec_free(next->spec);
     next->spec = vm_spec_copy(spec);
     memcpy(next->spec_digest, digest, sizeof(digest));
-    tell(attempt, WISH_CONFIGURED);
+    report(attempt, CHANGE_CONFIGURED);
 }
 
 static void change_owner(struct attempt *attempt)
 {
-    if (attempt->wish->disowns) {
+    if (attempt->change->disowns) {
         attempt->next->owner = 0;
     }
 }
 
 static void change_power(struct attempt *attempt)
 {
-    const struct wish *wish = attempt->wish;
+    const struct change *change = attempt->change;
     struct vm_desired *next = attempt->next;
-    if (!wish->sets_power) {
+    if (!change->sets_power) {
         return;
     }
-    if (wish->power == POWER_RUNNING && attempt->is_down) {
-        tell(attempt, WISH_STARTED);
-    } else if (next->power != wish->power) {
-        tell(attempt, wish->power == POWER_STOPPED ? WISH_STOPPED : WISH_REQUESTED);
+    if (change->power == POWER_RUNNING && attempt->is_down) {
+        report(attempt, CHANGE_STARTED);
+    } else if (next->power != change->power) {
+        report(attempt, change->power == POWER_STOPPED ? CHANGE_STOPPED : CHANGE_REQUESTED);
     }
-    next->power = wish->power;
-    next->stop_timeout_s = wish->power == POWER_STOPPED ? wish->stop_timeout_s : 0;
+    next->power = change->power;
+    next->stop_timeout_s = change->power == POWER_STOPPED ? change->stop_timeout_s : 0;
 }
 
 static bool needs_provision(const struct attempt *attempt)
 {
-    const struct wish *wish = attempt->wish;
+    const struct change *change = attempt->change;
     const struct vm_status *status = record_status(&attempt->record);
-    bool is_starting = wish->sets_power && wish->power != POWER_STOPPED && attempt->is_down;
+    bool is_starting = change->sets_power && change->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
-    return wish->provision == PROVISION_AGAIN ||
-           (wish->starts_new && !attempt->record.desired) ||
-           (wish->provision == PROVISION_ON_START &&
-               (!attempt->record.desired || is_starting || has_failed || wish->recreates));
+    return change->provision == PROVISION_AGAIN ||
+           (change->starts_new && !attempt->record.desired) ||
+           (change->provision == PROVISION_ON_START &&
+               (!attempt->record.desired || is_starting || has_failed || change->recreates));
 }
 
-static enum steps_standing standing_of(const struct attempt *attempt, const char *left_out)
+static enum steps_state steps_state_of(const struct attempt *attempt, const char *left_out)
 {
     const struct vm_status *status = record_status(&attempt->record);
-    return status ? vm_steps_standing(&status->provision, attempt->next->spec, left_out)
+    return status ? vm_steps_state(&status->provision, attempt->next->spec, left_out)
                   : STEPS_NEVER_RUN;
 }
 
@@ -207,13 +207,13 @@ static enum steps_standing standing_of(const struct attempt *attempt, const char
 static void change_skipped(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
-    enum wish_provision provision = attempt->wish->provision;
+    enum change_provision provision = attempt->change->provision;
     if (provision == PROVISION_KEEP) {
         return;
     }
-    if (standing_of(attempt, next->skipped_steps) == STEPS_LEFT_OUT &&
+    if (steps_state_of(attempt, next->skipped_steps) == STEPS_LEFT_OUT &&
         provision != PROVISION_SKIP) {
-        tell(attempt, WISH_REQUESTED);
+        report(attempt, CHANGE_REQUESTED);
     }
     memset(next->skipped_steps, 0, DIGEST_SIZE);
     if (provision == PROVISION_SKIP) {
@@ -223,27 +223,27 @@ static void change_skipped(struct attempt *attempt)
 
 static void change_tokens(struct attempt *attempt)
 {
-    const struct wish *wish = attempt->wish;
+    const struct change *change = attempt->change;
     struct vm_desired *next = attempt->next;
-    if (wish->recreates && attempt->record.desired) {
+    if (change->recreates && attempt->record.desired) {
         digest_random_id(next->recreate_token);
-        tell(attempt, WISH_RECREATED);
+        report(attempt, CHANGE_RECREATED);
     }
-    if (wish->restarts && attempt->record.desired && !attempt->is_down) {
+    if (change->restarts && attempt->record.desired && !attempt->is_down) {
         digest_random_id(next->restart_token);
-        tell(attempt, WISH_RESTARTED);
+        report(attempt, CHANGE_RESTARTED);
     }
     if (needs_provision(attempt)) {
         digest_random_id(next->provision_token);
-        next->provision_from = wish->provision == PROVISION_AGAIN ? wish->provision_from : 0;
-        tell(attempt, WISH_REQUESTED);
+        next->provision_from = change->provision == PROVISION_AGAIN ? change->provision_from : 0;
+        report(attempt, CHANGE_REQUESTED);
     }
-    if (wish->deletes && !next->is_deleting) {
+    if (change->deletes && !next->is_deleting) {
         next->is_deleting = true;
-        tell(attempt, WISH_DELETED);
+        report(attempt, CHANGE_DELETED);
     }
-    if ((wish->retries || wish->deletes) && attempt->record.desired && is_stalled(&attempt->record)) {
-        tell(attempt, WISH_REQUESTED);
+    if ((change->retries || change->deletes) && attempt->record.desired && is_stalled(&attempt->record)) {
+        report(attempt, CHANGE_REQUESTED);
     }
 }
 
@@ -251,7 +251,7 @@ static void change_tokens(struct attempt *attempt)
  * every change; compared as canonical JSON, which holds all of the record. */
 static bool has_changed(const struct attempt *attempt)
 {
-    if (!attempt->record.desired || attempt->outcome.result != WISH_UNCHANGED) {
+    if (!attempt->record.desired || attempt->outcome.result != CHANGE_UNCHANGED) {
         return true;
     }
     cleanup_json json_t *before = vm_desired_to_json(attempt->record.desired);
@@ -262,7 +262,7 @@ static bool has_changed(const struct attempt *attempt)
 /* Taken in the transaction that creates it: of two that chose one port, one finds it taken. */
 static bool takes_ports(const struct attempt *attempt)
 {
-    return attempt->wish->holds_ports && !attempt->record.desired;
+    return attempt->change->holds_ports && !attempt->record.desired;
 }
 
 static void write_next(struct store_batch *batch, struct attempt *attempt)
@@ -289,7 +289,7 @@ static void forget_deleted(struct attempt *attempt)
 
 static int work_out(struct store *store, struct attempt *attempt, struct error *err)
 {
-    int rc = store_get(store, attempt->wish->name, &attempt->record, err);
+    int rc = store_get(store, attempt->change->name, &attempt->record, err);
     if (rc == 0 && attempt->is_plan) {
         forget_deleted(attempt);
     }
@@ -319,7 +319,7 @@ static int work_out_all(struct store *store, struct attempt *attempts, size_t co
 }
 
 static int try_once(struct store *store, struct attempt *attempts, size_t count,
-    const struct wish_extra *extra, struct error *err)
+    const struct change_extra *extra, struct error *err)
 {
     struct store_batch *batch = store_batch_new();
     int rc = work_out_all(store, attempts, count, batch, err);
@@ -337,34 +337,34 @@ static int try_once(struct store *store, struct attempt *attempts, size_t count,
 static void ring(struct store *store)
 {
     struct error err = {.code = ERR_NONE};
-    if (bell_ring(store_places(store), BELL_DESIRED, &err) < 0) {
+    if (bell_ring(store_paths(store), BELL_DESIRED, &err) < 0) {
         log_debug("store", "%s", err.message);
     }
 }
 
-static struct attempt *attempts_new(const struct wish *wishes, size_t count)
+static struct attempt *attempts_new(const struct change *changes, size_t count)
 {
     struct attempt *attempts = mem_calloc(count, sizeof(*attempts));
     for (size_t i = 0; i < count; i++) {
-        attempts[i].wish = &wishes[i];
+        attempts[i].change = &changes[i];
     }
     return attempts;
 }
 
-static void hand_out(struct attempt *attempts, size_t count, struct wish_outcome *ret)
+static void hand_out(struct attempt *attempts, size_t count, struct change_outcome *ret)
 {
     for (size_t i = 0; i < count; i++) {
         ret[i] = attempts[i].outcome;
-        attempts[i].outcome = (struct wish_outcome){.result = WISH_UNCHANGED};
+        attempts[i].outcome = (struct change_outcome){.result = CHANGE_UNCHANGED};
     }
 }
 
-int wish_apply_with(struct store *store, const struct wish *wishes, size_t count,
-    const struct wish_extra *extra, struct wish_outcome *ret, struct error *err)
+int change_apply_with(struct store *store, const struct change *changes, size_t count,
+    const struct change_extra *extra, struct change_outcome *ret, struct error *err)
 {
     enum { TRIES = 100 }; /* every lost try means that another process got its wish in */
     for (int i = 0;; i++) {
-        struct attempt *attempts = attempts_new(wishes, count);
+        struct attempt *attempts = attempts_new(changes, count);
         int rc = try_once(store, attempts, count, extra, err);
         if (rc == 0) {
             hand_out(attempts, count, ret);
@@ -378,11 +378,11 @@ int wish_apply_with(struct store *store, const struct wish *wishes, size_t count
     }
 }
 
-int wish_plan(struct store *store, const struct wish *wishes, size_t count,
-    struct wish_outcome *ret, struct error *err)
+int change_plan(struct store *store, const struct change *changes, size_t count,
+    struct change_outcome *ret, struct error *err)
 {
     struct store_batch *batch = store_batch_new(); /* never committed */
-    struct attempt *attempts = attempts_new(wishes, count);
+    struct attempt *attempts = attempts_new(changes, count);
     for (size_t i = 0; i < count; i++) {
         attempts[i].is_plan = true;
     }
@@ -395,13 +395,13 @@ int wish_plan(struct store *store, const struct wish *wishes, size_t count,
     return rc;
 }
 
-int wish_apply(struct store *store, const struct wish *wishes, size_t count,
-    struct wish_outcome *ret, struct error *err)
+int change_apply(struct store *store, const struct change *changes, size_t count,
+    struct change_outcome *ret, struct error *err)
 {
-    return wish_apply_with(store, wishes, count, NULL, ret, err);
+    return change_apply_with(store, changes, count, NULL, ret, err);
 }
 
-void wish_outcome_clear(struct wish_outcome *outcome)
+void change_outcome_clear(struct change_outcome *outcome)
 {
     spec_diff_clear(&outcome->diff);
 }

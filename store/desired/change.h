@@ -18,7 +18,7 @@
 struct error;
 struct store_batch;
 
-enum wish_provision {
+enum change_provision {
     PROVISION_KEEP,     /* nothing new is asked: steps that are appended run (vm_steps.h) */
     PROVISION_SKIP,     /* the steps are not run, not even when they are appended */
     PROVISION_APPENDED, /* those that are appended run, also when an earlier wish skipped them */
@@ -27,7 +27,7 @@ enum wish_provision {
 };
 
 /* Of one VM. Zero besides the name: change nothing. */
-struct wish {
+struct change {
     const char *name;
     const struct vm_spec *spec; /* create, or bring in line with this; NULL: the VM must exist */
     const char *source;         /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
@@ -43,7 +43,7 @@ struct wish {
     bool starts_new;     /* a VM that this wish creates is to run, and its steps are */
     bool wants_prepared; /* a new VM that stays stopped: make its image and disk ready */
     uint32_t stop_timeout_s;
-    enum wish_provision provision;
+    enum change_provision provision;
     uint32_t provision_from; /* with PROVISION_AGAIN: the step to begin with, from 1; 0: the first,
                                 as its `run` says */
     bool restarts;  /* a running VM is stopped and started with its new spec */
@@ -52,20 +52,20 @@ struct wish {
     bool retries; /* if it is stalled or stayed down: try again now */
 };
 
-enum wish_result {
-    WISH_UNCHANGED,
-    WISH_CREATED,
-    WISH_STARTED,
-    WISH_STOPPED,
-    WISH_CONFIGURED, /* the spec changed */
-    WISH_RESTARTED,
-    WISH_RECREATED,
-    WISH_DELETED,
-    WISH_REQUESTED, /* something else: suspended, provisioning again, tried again */
+enum change_result {
+    CHANGE_UNCHANGED,
+    CHANGE_CREATED,
+    CHANGE_STARTED,
+    CHANGE_STOPPED,
+    CHANGE_CONFIGURED, /* the spec changed */
+    CHANGE_RESTARTED,
+    CHANGE_RECREATED,
+    CHANGE_DELETED,
+    CHANGE_REQUESTED, /* something else: suspended, provisioning again, tried again */
 };
 
-struct wish_outcome {
-    enum wish_result result;
+struct change_outcome {
+    enum change_result result;
     char uid[TEXT_ID_SIZE];
     uint64_t generation;    /* what a waiter has to see observed */
     struct spec_diff diff;  /* old spec -> new spec; empty unless the spec changed */
@@ -73,31 +73,31 @@ struct wish_outcome {
 
 /*
  * Applies the wishes (of different VMs) in one transaction: all of them or none.
- * Returns 0 and ret[0 … count-1] (wish_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and no
+ * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and no
  * such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held), -ERR_VM_DELETING, a store error.
  * Deleting what is being deleted already succeeds.
  */
-int wish_apply(struct store *store, const struct wish *wishes, size_t count,
-    struct wish_outcome *ret, struct error *err);
-/* What wish_apply() would do now, told in the same way; writes nothing. What is being deleted is
+int change_apply(struct store *store, const struct change *changes, size_t count,
+    struct change_outcome *ret, struct error *err);
+/* What change_apply() would do now, told in the same way; writes nothing. What is being deleted is
  * taken for gone. */
-int wish_plan(struct store *store, const struct wish *wishes, size_t count,
-    struct wish_outcome *ret, struct error *err);
-void wish_outcome_clear(struct wish_outcome *outcome);
+int change_plan(struct store *store, const struct change *changes, size_t count,
+    struct change_outcome *ret, struct error *err);
+void change_outcome_clear(struct change_outcome *outcome);
 
 /* What else goes into the transaction: called at every try, so that it reads what is stored then.
  * An error ends it; nothing is written. */
-struct wish_extra {
+struct change_extra {
     int (*add)(void *context, struct store_batch *batch, struct error *err);
     void *context;
 };
-/* wish_apply() with something else in the same transaction; `extra` may be NULL, `count` 0. */
-int wish_apply_with(struct store *store, const struct wish *wishes, size_t count,
-    const struct wish_extra *extra, struct wish_outcome *ret, struct error *err);
+/* change_apply() with something else in the same transaction; `extra` may be NULL, `count` 0. */
+int change_apply_with(struct store *store, const struct change *changes, size_t count,
+    const struct change_extra *extra, struct change_outcome *ret, struct error *err);
 
 /*
  * Fills the digests of the files the spec names, so that a changed script or key is a changed spec.
  * An unreadable file is an error that names it and the VM. Files to upload that are larger than
  * 16 MiB are told apart by size and time of change instead of content.
  */
-int wish_read_files(struct vm_spec *spec, struct error *err);
+int change_read_files(struct vm_spec *spec, struct error *err);

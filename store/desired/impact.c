@@ -17,13 +17,13 @@ const struct vm_status *record_status(const struct vm_record *record)
 static bool has_instance(const struct vm_record *record)
 {
     const struct vm_status *status = record_status(record);
-    return status && status->instance.iid[0];
+    return status && status->instance.instance_id[0];
 }
 
 bool record_has_disk(const struct vm_record *record)
 {
     const struct vm_status *status = record_status(record);
-    return status && (status->prepared.digest[0] || status->instance.iid[0]);
+    return status && (status->prepared.digest[0] || status->instance.instance_id[0]);
 }
 
 /* Asked for and not run yet: whatever the steps are by then. */
@@ -39,8 +39,8 @@ static bool need_no_word(
     const struct vm_record *record, const struct vm_spec *spec, bool runs_appended)
 {
     const struct vm_status *status = record_status(record);
-    enum steps_standing standing =
-        status ? vm_steps_standing(&status->provision, spec, "") : STEPS_NEVER_RUN;
+    enum steps_state standing =
+        status ? vm_steps_state(&status->provision, spec, "") : STEPS_NEVER_RUN;
     return are_steps_asked(record) || (standing == STEPS_APPENDED && runs_appended) ||
            (standing == STEPS_SAME && !status->provision.is_failed);
 }

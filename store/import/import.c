@@ -48,9 +48,9 @@ void import_running_clear(struct import_running *running)
     free(TAKE_PTR(running->vnc));
 }
 
-bool import_is_running(const struct places *places, const struct import_vm *vm)
+bool import_is_running(const struct paths *paths, const struct import_vm *vm)
 {
-    cleanup_free char *ours = places_vm(places, vm->name, VM_OVERLAY);
+    cleanup_free char *ours = paths_vm(paths, vm->name, VM_OVERLAY);
     return is_process_of(vm->pid, vm->overlay_path) || import_disk_is_open(ours) ||
         (vm->overlay_path && import_disk_is_open(vm->overlay_path));
 }
@@ -59,9 +59,9 @@ bool import_is_running(const struct places *places, const struct import_vm *vm)
 
 /* A controller that found the directory without a record has moved it aside: quarantine/NAME-TIME.
  * The newest that has a disk; free() it. */
-static char *find_quarantined(const struct places *places, const char *name)
+static char *find_quarantined(const struct paths *paths, const char *name)
 {
-    cleanup_free char *quarantine = places_path(places, "quarantine");
+    cleanup_free char *quarantine = paths_path(paths, "quarantine");
     cleanup_free char *prefix = mem_printf("%s-", name);
     char *found = NULL;
     DIR *dir = opendir(quarantine);
@@ -85,23 +85,23 @@ static char *find_quarantined(const struct places *places, const char *name)
 }
 
 /* Where the files are that become ours: a directory of this VM alone. NULL: nowhere. free() it. */
-static char *find_files(const struct places *places, const struct import_vm *vm)
+static char *find_files(const struct paths *paths, const struct import_vm *vm)
 {
     cleanup_free char *ending = mem_printf("/%s/overlay.qcow2", vm->name);
     const char *overlay = vm->overlay_path;
     if (overlay && text_ends_with(overlay, ending) && fs_exists(overlay)) {
         return mem_strndup(overlay, strlen(overlay) - strlen("/overlay.qcow2"));
     }
-    return find_quarantined(places, vm->name);
+    return find_quarantined(paths, vm->name);
 }
 
-char *import_directory(const struct places *places, const struct import_vm *vm)
+char *import_directory(const struct paths *paths, const struct import_vm *vm)
 {
-    cleanup_free char *overlay = places_vm(places, vm->name, VM_OVERLAY);
-    return fs_exists(overlay) ? places_vm(places, vm->name, VM_DIR) : find_files(places, vm);
+    cleanup_free char *overlay = paths_vm(paths, vm->name, VM_OVERLAY);
+    return fs_exists(overlay) ? paths_vm(paths, vm->name, VM_DIR) : find_files(paths, vm);
 }
 
-static int tell_missing(const struct import_vm *vm, struct error *err)
+static int report_missing(const struct import_vm *vm, struct error *err)
 {
     (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is not there%s%s", vm->name,
         vm->overlay_path ? ": " : "", vm->overlay_path ? vm->overlay_path : "");
@@ -109,17 +109,17 @@ static int tell_missing(const struct import_vm *vm, struct error *err)
 }
 
 /* DATA/vms/NAME holds the disk afterwards. */
-static int bring_files(const struct places *places, const struct import_vm *vm, struct error *err)
+static int project_request_files(const struct paths *paths, const struct import_vm *vm, struct error *err)
 {
-    cleanup_free char *overlay = places_vm(places, vm->name, VM_OVERLAY);
-    cleanup_free char *target = places_vm(places, vm->name, VM_DIR);
-    cleanup_free char *parent = places_path(places, "vms");
+    cleanup_free char *overlay = paths_vm(paths, vm->name, VM_OVERLAY);
+    cleanup_free char *target = paths_vm(paths, vm->name, VM_DIR);
+    cleanup_free char *parent = paths_path(paths, "vms");
     if (fs_exists(overlay)) {
         return 0;
     }
-    cleanup_free char *from = find_files(places, vm);
+    cleanup_free char *from = find_files(paths, vm);
     if (!from) {
-        return tell_missing(vm, err);
+        return report_missing(vm, err);
     }
     if (fs_make_dirs(parent, 0700, err) < 0) {
         return -(int)err->code;
@@ -159,9 +159,9 @@ static const char *name_of(const struct takeover *takeover)
 static struct vm_spec *spec_from_handle(const struct takeover *takeover)
 {
     const struct import_request *request = takeover->request;
-    const struct places *places = store_places(takeover->store);
+    const struct paths *paths = store_paths(takeover->store);
     struct vm_spec *spec = vm_spec_copy(request->vm->spec);
-    cleanup_free char *seed = places_vm(places, spec->name, VM_SEED);
+    cleanup_free char *seed = paths_vm(paths, spec->name, VM_SEED);
     spec->image.kind = IMAGE_FILE;
     spec->image.location = mem_strdup(takeover->disk.backing);
     spec->cloud_init.is_set = fs_exists(seed);
@@ -178,7 +178,7 @@ static int make_desired(struct takeover *takeover, struct error *err)
     const struct import_request *request = takeover->request;
     struct vm_spec *spec =
         request->spec ? vm_spec_copy(request->spec) : spec_from_handle(takeover);
-    int rc = wish_read_files(spec, err);
+    int rc = change_read_files(spec, err);
     if (rc < 0) {
         vm_spec_free(spec);
         return rc;
@@ -236,7 +236,7 @@ static void record_instance(struct takeover *takeover, int64_t now_ms)
         .started_at_ms = running->started_at_ms,
         .accel = mem_strdup(running->accel),
         .is_foreign = true};
-    memcpy(instance->iid, running->iid, sizeof(instance->iid));
+    memcpy(instance->instance_id, running->instance_id, sizeof(instance->instance_id));
     memcpy(instance->boot_id, running->boot_id, sizeof(instance->boot_id));
     status->vnc = mem_strdup(running->vnc);
     status->applied_spec = applied_spec(takeover);
@@ -342,15 +342,15 @@ static int look(struct takeover *takeover, bool *ret_is_known, enum import_resul
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     cleanup_json json_t *mark = NULL;
-    const struct places *places = store_places(takeover->store);
+    const struct paths *paths = store_paths(takeover->store);
     int rc = store_get(takeover->store, name_of(takeover), &record, err);
     if (rc < 0 ||
         (rc = store_get_json(takeover->store, STORE_META, takeover->mark, &mark, err)) < 0) {
         return rc;
     }
     const char *uid = json_text(mark, "uid");
-    cleanup_free char *overlay = places_vm(places, name_of(takeover), VM_OVERLAY);
-    cleanup_free char *files = find_files(places, takeover->request->vm);
+    cleanup_free char *overlay = paths_vm(paths, name_of(takeover), VM_OVERLAY);
+    cleanup_free char *files = find_files(paths, takeover->request->vm);
     *ret_is_known = true;
     if (record.desired && text_eq(record.desired->uid, uid)) {
         *ret = IMPORT_UNCHANGED;
@@ -369,7 +369,7 @@ static int look(struct takeover *takeover, bool *ret_is_known, enum import_resul
 static int check_is_off(const struct takeover *takeover, struct error *err)
 {
     const struct import_vm *vm = takeover->request->vm;
-    if (import_is_running(store_places(takeover->store), vm)) {
+    if (import_is_running(store_paths(takeover->store), vm)) {
         (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is running", vm->name);
         return error_help(err, "shut it down with what started it, or: vmctl import --stop");
     }
@@ -378,9 +378,9 @@ static int check_is_off(const struct takeover *takeover, struct error *err)
 
 static int take_over(struct takeover *takeover, struct error *err)
 {
-    const struct places *places = store_places(takeover->store);
-    cleanup_free char *overlay = places_vm(places, name_of(takeover), VM_OVERLAY);
-    int rc = bring_files(places, takeover->request->vm, err);
+    const struct paths *paths = store_paths(takeover->store);
+    cleanup_free char *overlay = paths_vm(paths, name_of(takeover), VM_OVERLAY);
+    int rc = project_request_files(paths, takeover->request->vm, err);
     if (rc == 0) {
         rc = import_disk_read(overlay, &takeover->disk, err);
     }

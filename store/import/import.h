@@ -19,7 +19,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 
-struct places;
+struct paths;
 struct store;
 
 struct import_vm {
@@ -44,21 +44,21 @@ int import_read(const char *path, struct import_list *ret, struct error *err);
 void import_list_clear(struct import_list *list);
 
 /* Whether a QEMU has its disk open, or the recorded process is one of this VM. */
-bool import_is_running(const struct places *places, const struct import_vm *vm);
+bool import_is_running(const struct paths *paths, const struct import_vm *vm);
 
 /* The process is one of this VM: it has the path of its disk on its command line. */
 bool import_is_process_of(const struct import_vm *vm, int32_t pid);
 
 /* Where the VM's files are: ours, or those that taking it over will move there. NULL: nowhere.
  * free() it. */
-char *import_directory(const struct places *places, const struct import_vm *vm);
+char *import_directory(const struct paths *paths, const struct import_vm *vm);
 
 /* A QEMU of the original that runs. */
 struct import_running {
     int32_t pid;
     uint64_t start_ticks; /* specs/base/proc_stat.h */
     char boot_id[CLOCK_BOOT_ID_SIZE];
-    char iid[TEXT_ID_SIZE]; /* its UUID, which is all zeros if it was given none */
+    char instance_id[TEXT_ID_SIZE]; /* its UUID, which is all zeros if it was given none */
     int64_t started_at_ms;  /* wall */
     bool is_paused;
     const char *accel; /* "kvm", "tcg". Static */

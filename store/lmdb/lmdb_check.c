@@ -81,7 +81,7 @@ static _Noreturn void check_and_exit(const char *path)
 
 /* By a signal that damaged pages raise; one that was killed from outside, or took too long on a busy
  * machine, says nothing of the store. */
-static bool tells_damage(int status)
+static bool reports_damage(int status)
 {
     if (WIFEXITED(status)) {
         return WEXITSTATUS(status) == DAMAGED;
@@ -105,5 +105,5 @@ int lmdb_check_pages(const char *path)
             return errno;
         }
     }
-    return tells_damage(status) ? MDB_CORRUPTED : 0;
+    return reports_damage(status) ? MDB_CORRUPTED : 0;
 }

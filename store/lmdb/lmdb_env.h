@@ -30,7 +30,7 @@ struct error;
 struct store {
     MDB_env *env; /* NULL after a failed reopening: the next transaction tries again */
     MDB_dbi tables[STORE_TABLE_COUNT_];
-    struct places places;
+    struct paths paths;
     char *path; /* DATA/store */
     size_t map_bytes;
     bool is_relaxed; /* MDB_NOMETASYNC: a power cut may take the last transactions back */

@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 struct error;
-struct places;
+struct paths;
 struct store;
 
 /* store_open() with another size of the first map: how a test sees a full map without 256 MiB. */
 int store_open_sized(
-    const struct places *places, size_t map_bytes, struct store **ret, struct error *err);
+    const struct paths *paths, size_t map_bytes, struct store **ret, struct error *err);
 
 /* The map as it is now. */
 size_t store_map_bytes(const struct store *store);

@@ -26,7 +26,7 @@ static bool add_stamp(struct buf *out, const char *path, int64_t now_s)
     return st.st_mtim.tv_sec < now_s - UNSETTLED_S && st.st_ctim.tv_sec < now_s - UNSETTLED_S;
 }
 
-void source_stamp(const char *path, const struct texts *named, char *ret_stamp)
+void source_stamp(const char *path, const struct strings *named, char *ret_stamp)
 {
     cleanup_buf struct buf all = BUF_INIT(0);
     int64_t now_s = clock_wall_ms(clock_system()) / 1000;

@@ -4,8 +4,8 @@
 
 #include "specs/base/digest.h"
 
-struct texts;
+struct strings;
 
 /* Of inode, size and times of each, or that it is not there. `ret_stamp` holds DIGEST_SIZE bytes;
  * "" when one was changed so recently that its next change might leave the same stamp. */
-void source_stamp(const char *path, const struct texts *named, char *ret_stamp);
+void source_stamp(const char *path, const struct strings *named, char *ret_stamp);

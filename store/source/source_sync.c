@@ -26,7 +26,7 @@
 static void ring_status(struct store *store)
 {
     struct error err = {.code = ERR_NONE};
-    if (bell_ring(store_places(store), BELL_STATUS, &err) < 0) {
+    if (bell_ring(store_paths(store), BELL_STATUS, &err) < 0) {
         log_debug("store", "%s", err.message);
     }
 }
@@ -83,17 +83,17 @@ static int write_failure(struct sync *sync, enum source_state state, const struc
 
 /* ---- the VMs of the file ---- */
 
-static void add_own_vms(struct texts *vms, const struct vm_list *list, const char *path)
+static void add_own_vms(struct strings *vms, const struct vm_list *list, const char *path)
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct vm_desired *desired = list->records[i].desired;
         if (desired && !desired->is_deleting && text_eq(desired->source, path)) {
-            texts_add(vms, list->records[i].name);
+            strings_add(vms, list->records[i].name);
         }
     }
 }
 
-static int find_own_vms(struct sync *sync, struct texts *ret, struct error *err)
+static int find_own_vms(struct sync *sync, struct strings *ret, struct error *err)
 {
     cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
     int rc = store_list(sync->store, &list, err);
@@ -134,7 +134,7 @@ static int takes_over(struct sync *sync, const char *name, bool *ret, struct err
 /* What a valid file makes of the store: the wishes and the record after them. */
 struct plan {
     struct source_record *after;
-    struct wish *wishes;
+    struct change *changes;
     size_t count;
     bool wants_pruning; /* not in the wishes: it may not be done yet */
 };
@@ -142,30 +142,30 @@ struct plan {
 static void plan_clear(struct plan *plan)
 {
     source_record_free(plan->after);
-    free(plan->wishes);
+    free(plan->changes);
 }
 
-static void add_wish(struct plan *plan, const struct wish *wish)
+static void add_change(struct plan *plan, const struct change *change)
 {
-    mem_grow(plan->wishes, plan->count);
-    plan->wishes[plan->count++] = *wish;
+    mem_grow(plan->changes, plan->count);
+    plan->changes[plan->count++] = *change;
 }
 
 static int plan_vms(
     struct sync *sync, const struct vmfile_load *load, struct plan *plan, struct error *err)
 {
     for (size_t i = 0; i < load->file->n_vms; i++) {
-        struct wish wish = {
+        struct change change = {
             .name = load->file->vms[i]->name,
             .spec = load->file->vms[i],
             .source = sync->ask->path,
             .starts_new = sync->before->starts_new,
         };
-        int rc = takes_over(sync, wish.name, &wish.takes_over, err);
+        int rc = takes_over(sync, change.name, &change.takes_over, err);
         if (rc < 0) {
             return rc;
         }
-        add_wish(plan, &wish);
+        add_change(plan, &change);
     }
     return 0;
 }
@@ -185,18 +185,18 @@ static void plan_pruning(struct sync *sync, struct plan *plan, const char *diges
         return;
     }
     for (size_t i = 0; i < after->removed.count; i++) {
-        const struct wish wish = {
-            .name = texts_find(&sync->out->vms, after->removed.items[i]), /* outlives the plan */
+        const struct change change = {
+            .name = strings_find(&sync->out->vms, after->removed.items[i]), /* outlives the plan */
             .source = sync->ask->path,
             .deletes = prune == SOURCE_PRUNE_DESTROY,
             .sets_power = prune == SOURCE_PRUNE_STOP,
             .power = POWER_STOPPED,
         };
-        add_wish(plan, &wish);
+        add_change(plan, &change);
     }
     memcpy(after->pruned_digest, digest, DIGEST_SIZE);
     if (prune == SOURCE_PRUNE_DESTROY) {
-        texts_clear(&after->removed);
+        strings_clear(&after->removed);
     }
 }
 
@@ -206,10 +206,10 @@ static int make_plan(struct sync *sync, const struct vmfile_load *load, const ch
     bool is_new = !text_eq(digest, sync->before->applied_digest);
     plan->after = source_record_copy(sync->before);
     set_state(plan->after, SOURCE_SYNCED, NULL, NULL, "");
-    texts_clear(&plan->after->removed);
+    strings_clear(&plan->after->removed);
     for (size_t i = 0; i < sync->out->vms.count; i++) {
         if (!is_in_file(load->file, sync->out->vms.items[i])) {
-            texts_add(&plan->after->removed, sync->out->vms.items[i]);
+            strings_add(&plan->after->removed, sync->out->vms.items[i]);
         }
     }
     if (is_new) {
@@ -252,13 +252,13 @@ static int carry_out(struct sync *sync, const struct plan *plan, struct error *e
         return sync_write(sync, plan->after, err);
     }
     struct record_change change = {sync, plan->after};
-    const struct wish_extra extra = {add_record_change, &change};
-    cleanup_free struct wish_outcome *outcomes = mem_calloc(plan->count, sizeof(*outcomes));
+    const struct change_extra extra = {add_record_change, &change};
+    cleanup_free struct change_outcome *outcomes = mem_calloc(plan->count, sizeof(*outcomes));
     int rc =
-        wish_apply_with(sync->store, plan->wishes, plan->count, &extra, outcomes, err);
+        change_apply_with(sync->store, plan->changes, plan->count, &extra, outcomes, err);
     for (size_t i = 0; rc == 0 && i < plan->count; i++) {
-        texts_add(&sync->out->vms, plan->wishes[i].name);
-        wish_outcome_clear(&outcomes[i]);
+        strings_add(&sync->out->vms, plan->changes[i].name);
+        change_outcome_clear(&outcomes[i]);
     }
     if (rc == 0) {
         note_record(sync, plan->after);
@@ -308,7 +308,7 @@ static int apply(struct sync *sync, const struct vmfile_load *load, const char *
 
 static int be_gone(struct sync *sync, struct error *err)
 {
-    if (!sync->ask->tells_gone) {
+    if (!sync->ask->reports_gone) {
         sync->out->finding = SOURCE_FOUND_GONE;
         return 0;
     }
@@ -322,7 +322,7 @@ static int be_gone(struct sync *sync, struct error *err)
 static int be_broken(struct sync *sync, const struct kdl_pos *pos, const char *message,
     const char *digest, struct error *err)
 {
-    if (!sync->ask->tells_broken) {
+    if (!sync->ask->reports_broken) {
         sync->out->finding = SOURCE_FOUND_BROKEN;
         return 0;
     }
@@ -361,12 +361,12 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
         return be_broken(sync, NULL, cause.message, "", err);
     }
     for (size_t i = 0; i < load->named.count; i++) {
-        texts_add(&sync->out->named, load->named.items[i]);
+        strings_add(&sync->out->named, load->named.items[i]);
     }
     if (load->file->n_diagnostics > 0) {
         return be_invalid(sync, load, err);
     }
-    if (vmfile_load_named(load, digest, &cause) < 0) {
+    if (vmfile_load_referenced(load, digest, &cause) < 0) {
         return be_broken(sync, NULL, cause.message, load->sha256, err);
     }
     return apply(sync, load, digest, err);
@@ -385,7 +385,7 @@ static int sync_file(struct sync *sync, struct error *err)
     if (rc == 0) {
         rc = read_and_apply(sync, &load, err);
     }
-    bool is_same_list = texts_equal(&sync->out->named, sync->ask->named);
+    bool is_same_list = strings_equal(&sync->out->named, sync->ask->named);
     bool is_done =
         sync->out->finding == SOURCE_FOUND_SETTLED && sync->out->state == SOURCE_SYNCED;
     if (rc == 0 && is_done && is_same_list) { /* all else may also be cured from outside */
@@ -431,7 +431,7 @@ int source_sync(struct store *store, const struct source_sync_ask *ask, struct s
 
 void source_sync_clear(struct source_sync *sync)
 {
-    texts_clear(&sync->named);
-    texts_clear(&sync->vms);
+    strings_clear(&sync->named);
+    strings_clear(&sync->vms);
     *sync = (struct source_sync){.finding = SOURCE_FOUND_SETTLED};
 }

@@ -21,10 +21,10 @@ struct store;
 
 struct source_sync_ask {
     const char *path;
-    const struct texts *named; /* what the last call found named */
+    const struct strings *named; /* what the last call found named */
     const char *stamp;         /* of the last call: nothing is read when it is the same; "" reads */
-    bool tells_broken;         /* a broken file is written down as such; else only found */
-    bool tells_gone;           /* the same for a missing one */
+    bool reports_broken;         /* a broken file is written down as such; else only found */
+    bool reports_gone;           /* the same for a missing one */
     bool may_prune;            /* VMs the file no longer names are pruned, if that was asked for */
 };
 
@@ -44,8 +44,8 @@ struct source_sync {
     bool is_failing;           /* the record's state is a failure, which may pass by itself */
     char stamp[DIGEST_SIZE];   /* for the next call; "" when a change may go unnoticed by it */
     char record_digest[DIGEST_SIZE]; /* of the record as it is now */
-    struct texts named;        /* all files the VMFile names: those to watch besides it */
-    struct texts vms;          /* whose status may have to say something else now */
+    struct strings named;        /* all files the VMFile names: those to watch besides it */
+    struct strings vms;          /* whose status may have to say something else now */
 };
 
 /* A store that cannot be read or written is the only error. source_sync_clear() the result. */

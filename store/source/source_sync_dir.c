@@ -36,7 +36,7 @@ static bool is_candidate(const char *name)
     return name[0] != '.' && text_ends_with(name, ".kdl") && json;
 }
 
-static int list_candidates(const char *path, struct texts *ret, int *ret_errno)
+static int list_candidates(const char *path, struct strings *ret, int *ret_errno)
 {
     cleanup_with(close_directory) DIR *directory = opendir(path);
     if (!directory) {
@@ -47,7 +47,7 @@ static int list_candidates(const char *path, struct texts *ret, int *ret_errno)
     while (ret->count < DIRECTORY_FILES_MAX && (entry = readdir(directory)) != NULL) {
         if (is_candidate(entry->d_name)) {
             cleanup_free char *file = mem_printf("%s/%s", text_eq(path, "/") ? "" : path, entry->d_name);
-            texts_add(ret, file);
+            strings_add(ret, file);
         }
     }
     return 0;
@@ -102,7 +102,7 @@ static const struct source_record *find(const struct source_list *list, const ch
 }
 
 static void plan_files(struct sync *sync, struct store_batch *batch,
-    const struct source_list *known, const struct texts *files)
+    const struct source_list *known, const struct strings *files)
 {
     for (size_t i = 0; i < files->count; i++) {
         if (!find(known, files->items[i]) && is_vmfile(files->items[i])) {
@@ -133,7 +133,7 @@ static int write_state(struct sync *sync, enum source_state state, const char *m
 static int be_unlisted(struct sync *sync, int code, struct error *err)
 {
     bool is_gone = code == ENOENT || code == ENOTDIR;
-    if (is_gone && !sync->ask->tells_gone) {
+    if (is_gone && !sync->ask->reports_gone) {
         sync->out->finding = SOURCE_FOUND_GONE;
         return 0;
     }
@@ -143,7 +143,7 @@ static int be_unlisted(struct sync *sync, int code, struct error *err)
 
 int sync_directory(struct sync *sync, struct error *err)
 {
-    cleanup_with(texts_clear) struct texts files = {.count = 0};
+    cleanup_with(strings_clear) struct strings files = {.count = 0};
     cleanup_with(source_list_clear) struct source_list known = {.count = 0};
     int code = 0;
     if (list_candidates(sync->ask->path, &files, &code) < 0) {

@@ -169,9 +169,9 @@ int sources_forget(
         error_clear(err);
         rc = try_to_forget(store, path, ret_was_watched, err);
     }
-    struct error unrung = {.code = ERR_NONE};
-    if (rc == 0 && bell_ring(store_places(store), BELL_DESIRED, &unrung) < 0) {
-        log_debug("store", "%s", unrung.message);
+    struct error notify_error = {.code = ERR_NONE};
+    if (rc == 0 && bell_ring(store_paths(store), BELL_DESIRED, &notify_error) < 0) {
+        log_debug("store", "%s", notify_error.message);
     }
     return rc;
 }

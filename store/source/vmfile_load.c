@@ -24,7 +24,7 @@ static bool is_readable_file(void *context, const char *path)
 {
     struct vmfile_load *load = context;
     struct stat st;
-    texts_add(&load->named, path);
+    strings_add(&load->named, path);
     return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && access(path, R_OK) == 0;
 }
 
@@ -73,7 +73,7 @@ static struct vmfile_env env_of(const struct vmfile_load *load, const char *show
     return (struct vmfile_env){
         .path = shown,
         .base_dir = load->base_dir,
-        .home = places_home(),
+        .home = paths_home(),
         .file_is_readable = is_readable_file,
     };
 }
@@ -99,7 +99,7 @@ int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, st
 void vmfile_load_clear(struct vmfile_load *load)
 {
     vmfile_free(load->file);
-    texts_clear(&load->named);
+    strings_clear(&load->named);
     buf_clear(&load->text);
     free(load->base_dir);
     free(load->path);
@@ -114,13 +114,13 @@ void vmfile_load_render(
         out, load->file, buf_str(&load->text), load->text.len, &env, use_color);
 }
 
-int vmfile_load_named(struct vmfile_load *load, char *ret_digest, struct error *err)
+int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err)
 {
     cleanup_buf struct buf all = BUF_INIT(0);
     buf_add_str(&all, load->sha256);
     for (size_t i = 0; i < load->file->n_vms; i++) {
         char digest[DIGEST_SIZE];
-        int rc = wish_read_files(load->file->vms[i], err);
+        int rc = change_read_files(load->file->vms[i], err);
         if (rc < 0) {
             return rc;
         }

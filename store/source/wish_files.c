@@ -33,7 +33,7 @@ static int read_file(struct spec_file *file, const struct vm_spec *spec, struct 
     return rc < 0 ? error_wrap(err, "vm '%s'", spec->name) : 0;
 }
 
-int wish_read_files(struct vm_spec *spec, struct error *err)
+int change_read_files(struct vm_spec *spec, struct error *err)
 {
     int rc = read_file(&spec->cloud_init.ssh_key, spec, err);
     if (rc == 0) {

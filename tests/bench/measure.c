@@ -138,18 +138,18 @@ static double heal_ms(struct store *store, struct bell_watch *watch, const char 
 static int measure_heal(const char *data_dir, const char *vm)
 {
     struct error err = {.code = ERR_NONE};
-    struct places places;
+    struct paths paths;
     struct store *store = NULL;
     struct bell_watch watch;
-    if (places_init(&places, data_dir, &err) < 0 || store_open(&places, &store, &err) < 0 ||
-        bell_watch_open(&watch, &places, BELL_STATUS, &err) < 0) {
+    if (paths_init(&paths, data_dir, &err) < 0 || store_open(&paths, &store, &err) < 0 ||
+        bell_watch_open(&watch, &paths, BELL_STATUS, &err) < 0) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
     printf("%.1f\n", heal_ms(store, &watch, vm));
     bell_watch_close(&watch);
     store_close(store);
-    places_clear(&places);
+    paths_clear(&paths);
     return 0;
 }
 

@@ -61,17 +61,17 @@ static int dump_sources(struct store *store, struct error *err)
 
 int main(int argc, char **argv)
 {
-    struct places places = {.data_dir = NULL};
+    struct paths paths = {.data_dir = NULL};
     struct store *store = NULL;
     struct error err = {.code = ERR_NONE};
-    int rc = places_init(&places, argc > 1 ? argv[1] : NULL, &err);
-    if (rc == 0 && (rc = store_open(&places, &store, &err)) == 0 &&
+    int rc = paths_init(&paths, argc > 1 ? argv[1] : NULL, &err);
+    if (rc == 0 && (rc = store_open(&paths, &store, &err)) == 0 &&
         (rc = dump_names(store, &err)) == 0 && (rc = dump_leases(store, &err)) == 0 &&
         (rc = dump_images(store, &err)) == 0) {
         rc = dump_sources(store, &err);
     }
     store_close(store);
-    places_clear(&places);
+    paths_clear(&paths);
     if (rc < 0) {
         fprintf(stderr, "dump: %s\n", err.message);
     }

@@ -43,10 +43,10 @@ struct sim *sim_new(uint64_t seed)
     struct error err = {.code = ERR_NONE};
     log_init(LOG_ERROR); /* VMCTL_LOG=debug shows a replayed history from inside */
     sim->seed = seed;
-    sim->places.data_dir = make_data_dir();
+    sim->paths.data_dir = make_data_dir();
     must(loop_new(&sim->loop, &err), &err);
-    must(store_open(&sim->places, &sim->store, &err), &err);
-    cleanup_free char *scripts = places_path(&sim->places, "noop");
+    must(store_open(&sim->paths, &sim->store, &err), &err);
+    cleanup_free char *scripts = paths_path(&sim->paths, "noop");
     must(fs_make_dirs(scripts, 0700, &err), &err);
     return sim;
 }
@@ -77,8 +77,8 @@ void sim_free(struct sim *sim)
     check_events(sim);
     store_close(sim->store);
     loop_free(sim->loop);
-    must(fs_remove_tree(sim->places.data_dir, &err), &err);
-    places_clear(&sim->places);
+    must(fs_remove_tree(sim->paths.data_dir, &err), &err);
+    paths_clear(&sim->paths);
     free(sim);
 }
 
@@ -108,7 +108,7 @@ void sim_start(struct sim *sim)
     struct controller_options options = {
         .loop = sim->loop,
         .pool = sim->pool,
-        .places = &sim->places,
+        .paths = &sim->paths,
         .store = sim->store,
         .writer = sim->writer,
         .seed = sim->seed,
@@ -159,36 +159,36 @@ struct vm_spec *sim_spec_with_steps(const char *name, size_t n_steps)
     return spec;
 }
 
-static int apply(struct sim *sim, const struct wish *wish, enum wish_result *ret, struct error *err)
+static int apply(struct sim *sim, const struct change *change, enum change_result *ret, struct error *err)
 {
-    struct wish_outcome outcome = {.result = WISH_UNCHANGED};
-    int rc = wish_apply(sim->store, wish, 1, &outcome, err);
+    struct change_outcome outcome = {.result = CHANGE_UNCHANGED};
+    int rc = change_apply(sim->store, change, 1, &outcome, err);
     if (rc == 0) {
         *ret = outcome.result;
-        wish_outcome_clear(&outcome);
+        change_outcome_clear(&outcome);
     }
     return rc;
 }
 
-enum wish_result sim_wish(struct sim *sim, const struct wish *wish)
+enum change_result sim_change(struct sim *sim, const struct change *change)
 {
     struct error err = {.code = ERR_NONE};
-    enum wish_result result = WISH_UNCHANGED;
-    must(apply(sim, wish, &result, &err), &err);
+    enum change_result result = CHANGE_UNCHANGED;
+    must(apply(sim, change, &result, &err), &err);
     return result;
 }
 
-enum error_code sim_wish_failing(struct sim *sim, const struct wish *wish)
+enum error_code sim_change_failing(struct sim *sim, const struct change *change)
 {
     struct error err = {.code = ERR_NONE};
-    enum wish_result result;
-    assert_true(apply(sim, wish, &result, &err) < 0);
+    enum change_result result;
+    assert_true(apply(sim, change, &result, &err) < 0);
     return err.code;
 }
 
-enum wish_result sim_up(struct sim *sim, struct vm_spec *spec_take)
+enum change_result sim_up(struct sim *sim, struct vm_spec *spec_take)
 {
-    struct wish wish = {
+    struct change change = {
         .name = spec_take->name,
         .spec = spec_take,
         .source = "/project/VMFile.kdl",
@@ -197,7 +197,7 @@ enum wish_result sim_up(struct sim *sim, struct vm_spec *spec_take)
         .provision = PROVISION_ON_START,
         .retries = true,
     };
-    enum wish_result result = sim_wish(sim, &wish);
+    enum change_result result = sim_change(sim, &change);
     vm_spec_free(spec_take);
     return result;
 }
@@ -210,14 +210,14 @@ void sim_bring_up(struct sim *sim, struct vm_spec *spec_take)
     sim_settle(sim);
 }
 
-enum wish_result sim_power(struct sim *sim, const char *name, enum power power)
+enum change_result sim_power(struct sim *sim, const char *name, enum power power)
 {
-    return sim_wish(sim, &(struct wish){.name = name, .sets_power = true, .power = power});
+    return sim_change(sim, &(struct change){.name = name, .sets_power = true, .power = power});
 }
 
-enum wish_result sim_delete(struct sim *sim, const char *name)
+enum change_result sim_delete(struct sim *sim, const char *name)
 {
-    return sim_wish(sim, &(struct wish){.name = name, .deletes = true});
+    return sim_change(sim, &(struct change){.name = name, .deletes = true});
 }
 
 /* ---- the world ---- */
@@ -232,7 +232,7 @@ static void wake(struct sim *sim, const char *name)
 
 static char *vm_path(struct sim *sim, const char *name, const char *file)
 {
-    return mem_printf("%s/vms/%s%s%s", sim->places.data_dir, name, file[0] ? "/" : "", file);
+    return mem_printf("%s/vms/%s%s%s", sim->paths.data_dir, name, file[0] ? "/" : "", file);
 }
 
 static json_t *read_json(const char *path)
@@ -243,7 +243,7 @@ static json_t *read_json(const char *path)
 void sim_script(struct sim *sim, const char *name, const char *json)
 {
     struct error err = {.code = ERR_NONE};
-    cleanup_free char *path = mem_printf("%s/noop/%s.json", sim->places.data_dir, name);
+    cleanup_free char *path = mem_printf("%s/noop/%s.json", sim->paths.data_dir, name);
     must(json ? fs_write_file(path, json, strlen(json), 0600, &err) : fs_remove_file(path, &err),
         &err);
 }
@@ -300,15 +300,15 @@ void sim_kill_vm(struct sim *sim, const char *name)
 void sim_lose_images(struct sim *sim)
 {
     struct error err = {.code = ERR_NONE};
-    cleanup_free char *path = places_path(&sim->places, "noop/images");
+    cleanup_free char *path = paths_path(&sim->paths, "noop/images");
     must(fs_remove_tree(path, &err), &err);
 }
 
-void sim_living_iid(struct sim *sim, const char *name, char *out)
+void sim_living_instance_id(struct sim *sim, const char *name, char *out)
 {
     cleanup_json json_t *json = read_machine(sim, name);
-    const char *iid = json_text(json, "iid");
-    snprintf(out, TEXT_ID_SIZE, "%s", iid ? iid : "");
+    const char *instance_id = json_text(json, "iid");
+    snprintf(out, TEXT_ID_SIZE, "%s", instance_id ? instance_id : "");
 }
 
 const char *sim_run_state(struct sim *sim, const char *name)
@@ -362,7 +362,7 @@ static bool holds(void *context)
     return waiting->predicate(waiting->sim, waiting->name);
 }
 
-static void tell_status(struct sim *sim, const char *name)
+static void report_status(struct sim *sim, const char *name)
 {
     struct vm_record record = sim_record(sim, name);
     for (int i = 0; record.status && i < CONDITION_TYPE_COUNT_; i++) {
@@ -373,7 +373,7 @@ static void tell_status(struct sim *sim, const char *name)
     }
     print_error("  desired=%s journal=%s machine='%s'\n",
         record.desired ? power_name(record.desired->power) : "none",
-        record.status ? journal_name(record.status->instance.journal) : "none",
+        record.status ? intent_name(record.status->instance.intent) : "none",
         sim_run_state(sim, name));
     vm_record_clear(&record);
 }
@@ -383,7 +383,7 @@ void sim_wait(struct sim *sim, const char *name, sim_predicate *predicate, int64
     struct waiting waiting = {.sim = sim, .name = name, .predicate = predicate};
     int64_t deadline_ms = loop_fake_now(sim->loop) + within_ms;
     if (!loop_fake_run_until(sim->loop, holds, &waiting, deadline_ms) && !predicate(sim, name)) {
-        tell_status(sim, name);
+        report_status(sim, name);
         fail_msg("seed %llu: not within %lld ms: VM '%s'", (unsigned long long)sim->seed,
             (long long)within_ms, name);
     }
@@ -434,7 +434,7 @@ enum condition_state sim_state(struct sim *sim, const char *name, enum condition
 void sim_store_digest(struct sim *sim, char *out)
 {
     struct error err = {.code = ERR_NONE};
-    cleanup_free char *path = places_path(&sim->places, "store/data.mdb");
+    cleanup_free char *path = paths_path(&sim->paths, "store/data.mdb");
     must(digest_file(path, NULL, out, &err), &err);
 }
 
@@ -481,7 +481,7 @@ bool sim_is_stopped(struct sim *sim, const char *name)
 {
     struct vm_record record = sim_record(sim, name);
     bool is_stopped = is_observed(&record) && record.desired->power == POWER_STOPPED &&
-                      !record.status->instance.iid[0] && !sim_is_alive(sim, name) &&
+                      !record.status->instance.instance_id[0] && !sim_is_alive(sim, name) &&
                       record.status->conditions[CONDITION_READY].reason == REASON_STOPPED;
     vm_record_clear(&record);
     return is_stopped;
@@ -522,9 +522,9 @@ bool sim_is_stalled(struct sim *sim, const char *name)
 
 bool sim_is_alive(struct sim *sim, const char *name)
 {
-    char iid[TEXT_ID_SIZE];
-    sim_living_iid(sim, name, iid);
-    return iid[0];
+    char instance_id[TEXT_ID_SIZE];
+    sim_living_instance_id(sim, name, instance_id);
+    return instance_id[0];
 }
 
 bool sim_is_dead(struct sim *sim, const char *name)
@@ -537,17 +537,17 @@ bool sim_is_dead(struct sim *sim, const char *name)
 /* A machine that lives is the one that was recorded, pid and all, before it was let go. */
 static void check_machine(struct sim *sim, const char *name)
 {
-    char iid[TEXT_ID_SIZE];
-    sim_living_iid(sim, name, iid);
-    if (!iid[0]) {
+    char instance_id[TEXT_ID_SIZE];
+    sim_living_instance_id(sim, name, instance_id);
+    if (!instance_id[0]) {
         return;
     }
     struct vm_record record = sim_record(sim, name);
     const struct vm_status *status = record.status;
-    bool is_recorded = status && text_eq(iid, status->instance.iid) && status->instance.pid != 0;
+    bool is_recorded = status && text_eq(instance_id, status->instance.instance_id) && status->instance.pid != 0;
     if (!is_recorded || !record.desired) {
         fail_msg("seed %llu: '%s' runs as %s, but recorded is '%s'", (unsigned long long)sim->seed,
-            name, iid, status ? status->instance.iid : "nothing");
+            name, instance_id, status ? status->instance.instance_id : "nothing");
     }
     vm_record_clear(&record);
 }

@@ -24,7 +24,7 @@
 enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS };
 
 struct sim {
-    struct places places;
+    struct paths paths;
     struct loop *loop;
     struct store *store; /* the user's and the controller's: it survives both */
     uint64_t seed;
@@ -59,16 +59,16 @@ struct vm_spec *sim_spec(const char *name);
 struct vm_spec *sim_spec_with_steps(const char *name, size_t n_steps);
 
 /* Applies one wish as a command would; its result. */
-enum wish_result sim_wish(struct sim *sim, const struct wish *wish);
+enum change_result sim_change(struct sim *sim, const struct change *change);
 /* The error of a wish that must fail. */
-enum error_code sim_wish_failing(struct sim *sim, const struct wish *wish);
+enum error_code sim_change_failing(struct sim *sim, const struct change *change);
 
 /* `vmctl up`, with and without changes; frees the spec. */
-enum wish_result sim_up(struct sim *sim, struct vm_spec *spec_take);
+enum change_result sim_up(struct sim *sim, struct vm_spec *spec_take);
 /* The same until it is ready and the controller at rest. */
 void sim_bring_up(struct sim *sim, struct vm_spec *spec_take);
-enum wish_result sim_power(struct sim *sim, const char *name, enum power power);
-enum wish_result sim_delete(struct sim *sim, const char *name);
+enum change_result sim_power(struct sim *sim, const char *name, enum power power);
+enum change_result sim_delete(struct sim *sim, const char *name);
 
 /* ---- the world ---- */
 
@@ -86,7 +86,7 @@ void sim_kill_vm(struct sim *sim, const char *name);
 void sim_lose_file(struct sim *sim, const char *name, const char *file);
 void sim_lose_images(struct sim *sim);
 /* The machine's instance id, "" when it does not live. `out` holds TEXT_ID_SIZE bytes. */
-void sim_living_iid(struct sim *sim, const char *name, char *out);
+void sim_living_instance_id(struct sim *sim, const char *name, char *out);
 /* "running", "paused" …; "" when it does not live. Static text. */
 const char *sim_run_state(struct sim *sim, const char *name);
 bool sim_has_dir(struct sim *sim, const char *name);

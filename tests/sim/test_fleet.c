@@ -23,25 +23,25 @@ static double real_seconds(void)
 /* One `up` of a VMFile with all of them. */
 static void bring_up_all(struct sim *sim, size_t n)
 {
-    struct wish *wishes = mem_calloc(n, sizeof(*wishes));
-    struct wish_outcome *outcomes = mem_calloc(n, sizeof(*outcomes));
+    struct change *changes = mem_calloc(n, sizeof(*changes));
+    struct change_outcome *outcomes = mem_calloc(n, sizeof(*outcomes));
     struct vm_spec **specs = mem_calloc(n, sizeof(struct vm_spec *));
     struct error err = {.code = ERR_NONE};
     for (size_t i = 0; i < n; i++) {
         cleanup_free char *name = mem_printf("vm-%zu", i);
         specs[i] = sim_spec(name);
-        wishes[i] = (struct wish){.name = specs[i]->name,
+        changes[i] = (struct change){.name = specs[i]->name,
             .spec = specs[i],
             .source = "/project/VMFile.kdl",
             .sets_power = true,
             .power = POWER_RUNNING};
     }
-    assert_int_equal(wish_apply(sim->store, wishes, n, outcomes, &err), 0);
+    assert_int_equal(change_apply(sim->store, changes, n, outcomes, &err), 0);
     for (size_t i = 0; i < n; i++) {
-        assert_int_equal(outcomes[i].result, WISH_CREATED);
+        assert_int_equal(outcomes[i].result, CHANGE_CREATED);
         vm_spec_free(specs[i]);
     }
-    free(wishes);
+    free(changes);
     free(outcomes);
     free(specs);
 }
@@ -89,7 +89,7 @@ static void every_vm_of_a_fleet_becomes_ready(void **state)
 static ino_t inode_of(struct sim *sim, const char *name)
 {
     struct stat st;
-    cleanup_free char *path = mem_printf("%s/vms/%s/noop.json", sim->places.data_dir, name);
+    cleanup_free char *path = mem_printf("%s/vms/%s/noop.json", sim->paths.data_dir, name);
     assert_int_equal(stat(path, &st), 0);
     return st.st_ino;
 }

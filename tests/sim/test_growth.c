@@ -50,7 +50,7 @@ static int64_t resident_bytes(void)
 
 static struct sizes measure(struct sim *sim)
 {
-    cleanup_free char *data = places_path(&sim->places, "store/data.mdb");
+    cleanup_free char *data = paths_path(&sim->paths, "store/data.mdb");
     bool is_sanitized = __sanitizer_get_current_allocated_bytes != NULL;
     return (struct sizes){
         .heap = is_sanitized ? (int64_t)__sanitizer_get_current_allocated_bytes()

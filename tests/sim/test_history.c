@@ -21,28 +21,28 @@ static const char *const names[N_VMS] = {"ann", "bob", "cid"};
 
 struct history {
     struct sim *sim;
-    uint64_t dice;
+    uint64_t rng;
     bool is_told; /* every step is printed: one history is being replayed */
 };
 
 /* xorshift64* */
 static uint32_t roll(struct history *h, uint32_t sides)
 {
-    h->dice ^= h->dice >> 12;
-    h->dice ^= h->dice << 25;
-    h->dice ^= h->dice >> 27;
-    return (uint32_t)((h->dice * UINT64_C(0x2545f4914f6cdd1d)) >> 33) % sides;
+    h->rng ^= h->rng >> 12;
+    h->rng ^= h->rng << 25;
+    h->rng ^= h->rng >> 27;
+    return (uint32_t)((h->rng * UINT64_C(0x2545f4914f6cdd1d)) >> 33) % sides;
 }
 
 /* ---- wishes ---- */
 
 /* One that cannot be granted (no such VM, being deleted, a smaller disk) is part of life. */
-static void wish(struct history *h, const struct wish *wish)
+static void change(struct history *h, const struct change *change)
 {
-    struct wish_outcome outcome = {.result = WISH_UNCHANGED};
+    struct change_outcome outcome = {.result = CHANGE_UNCHANGED};
     struct error err = {.code = ERR_NONE};
-    if (wish_apply(h->sim->store, wish, 1, &outcome, &err) == 0) {
-        wish_outcome_clear(&outcome);
+    if (change_apply(h->sim->store, change, 1, &outcome, &err) == 0) {
+        change_outcome_clear(&outcome);
     } else {
         assert_true(err.code == ERR_VM_NOT_FOUND || err.code == ERR_VM_DELETING ||
                     err.code == ERR_DISK_SHRINK);
@@ -65,7 +65,7 @@ static struct vm_spec *random_spec(struct history *h, const char *name)
 static void up(struct history *h, const char *name)
 {
     struct vm_spec *spec = random_spec(h, name);
-    wish(h, &(struct wish){.name = name,
+    change(h, &(struct change){.name = name,
                 .spec = spec,
                 .sets_power = true,
                 .power = roll(h, 5) ? POWER_RUNNING : POWER_SUSPENDED,
@@ -78,13 +78,13 @@ static void up(struct history *h, const char *name)
 static void apply(struct history *h, const char *name)
 {
     struct vm_spec *spec = random_spec(h, name);
-    wish(h, &(struct wish){.name = name, .spec = spec, .wants_prepared = roll(h, 2)});
+    change(h, &(struct change){.name = name, .spec = spec, .wants_prepared = roll(h, 2)});
     vm_spec_free(spec);
 }
 
 static void change_power(struct history *h, const char *name)
 {
-    wish(h, &(struct wish){.name = name,
+    change(h, &(struct change){.name = name,
                 .sets_power = true,
                 .power = (enum power)roll(h, POWER_COUNT_),
                 .stop_timeout_s = roll(h, 2) * roll(h, 20)});
@@ -93,7 +93,7 @@ static void change_power(struct history *h, const char *name)
 static void ask_token(struct history *h, const char *name)
 {
     uint32_t which = roll(h, 3);
-    wish(h, &(struct wish){.name = name,
+    change(h, &(struct change){.name = name,
                 .restarts = which == 0,
                 .recreates = which == 1,
                 .provision = which == 2 ? PROVISION_AGAIN : PROVISION_KEEP});
@@ -101,7 +101,7 @@ static void ask_token(struct history *h, const char *name)
 
 static void delete (struct history *h, const char *name)
 {
-    wish(h, &(struct wish){.name = name, .deletes = true});
+    change(h, &(struct change){.name = name, .deletes = true});
 }
 
 /* ---- faults ---- */
@@ -233,7 +233,7 @@ static bool has_settled(struct sim *sim, const char *name)
     bool has_settled = !record.desired && sim_is_gone(sim, name);
     if (record.desired && status && status->observed_generation == record.desired->generation) {
         bool is_held = status->restart.held_generation == record.desired->generation &&
-                       !status->instance.iid[0];
+                       !status->instance.instance_id[0];
         bool has_failed_step = status->provision.is_failed &&
                                status->conditions[CONDITION_RUNNING].state == CONDITION_TRUE;
         has_settled = record.desired->power == POWER_STOPPED ? sim_is_stopped(sim, name)
@@ -279,7 +279,7 @@ static void check_last_word(struct history *h, const char *name)
 {
     uint32_t which = roll(h, 3);
     struct vm_spec *spec = sim_spec_with_steps(name, 1);
-    wish(h, &(struct wish){.name = name,
+    change(h, &(struct change){.name = name,
                 .spec = spec,
                 .sets_power = true,
                 .power = which == 1 ? POWER_STOPPED : POWER_RUNNING,
@@ -298,7 +298,7 @@ static void check_last_word(struct history *h, const char *name)
 
 static void run_history(uint64_t seed, bool is_told)
 {
-    struct history h = {.sim = sim_new(seed), .dice = seed * 2 + 1, .is_told = is_told};
+    struct history h = {.sim = sim_new(seed), .rng = seed * 2 + 1, .is_told = is_told};
     sim_start(h.sim);
     for (int i = 0; i < N_STEPS; i++) {
         take_step(&h);
@@ -315,7 +315,7 @@ static void run_history(uint64_t seed, bool is_told)
     sim_free(h.sim);
 }
 
-static void every_history_ends_as_the_user_wished(void **state)
+static void every_history_ends_as_the_user_desired(void **state)
 {
     (void)state;
     const char *seed = getenv("SIM_SEED"), *count = getenv("SIM_HISTORIES");
@@ -332,7 +332,7 @@ static void every_history_ends_as_the_user_wished(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_history_ends_as_the_user_wished),
+        cmocka_unit_test(every_history_ends_as_the_user_desired),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ static struct vm_spec *spec_with_memory(uint32_t memory_mib)
 static void up_makes_a_vm_ready(void **state)
 {
     struct sim *sim = *state;
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_CREATED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_CREATED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_SYNCED);
@@ -36,7 +36,7 @@ static void up_again_writes_nothing(void **state)
     char before[DIGEST_SIZE], after[DIGEST_SIZE];
     sim_bring_up(sim, sim_spec("web"));
     sim_store_digest(sim, before);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_UNCHANGED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_UNCHANGED);
     sim_settle(sim);
     sim_store_digest(sim, after);
     assert_string_equal(before, after);
@@ -60,13 +60,13 @@ static void create_prepares_a_vm_that_stays_off(void **state)
 {
     struct sim *sim = *state;
     struct vm_spec *spec = sim_spec("web");
-    struct wish wish = {.name = "web", .spec = spec, .wants_prepared = true};
-    assert_int_equal(sim_wish(sim, &wish), WISH_CREATED);
+    struct change change = {.name = "web", .spec = spec, .wants_prepared = true};
+    assert_int_equal(sim_change(sim, &change), CHANGE_CREATED);
     sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
     sim_advance(sim, SECOND_MS);
     assert_int_equal(sim_state(sim, "web", CONDITION_PREPARED), CONDITION_TRUE);
     assert_false(sim_is_alive(sim, "web"));
-    assert_int_equal(sim_power(sim, "web", POWER_RUNNING), WISH_STARTED);
+    assert_int_equal(sim_power(sim, "web", POWER_RUNNING), CHANGE_STARTED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     vm_spec_free(spec);
 }
@@ -94,11 +94,11 @@ static void stop_powers_the_guest_down(void **state)
     sim_bring_up(sim, sim_spec("web"));
     sim_script(sim, "web", "{\"powerdownMs\": 700}");
     int64_t start_ms = sim_now(sim);
-    assert_int_equal(sim_power(sim, "web", POWER_STOPPED), WISH_STOPPED);
+    assert_int_equal(sim_power(sim, "web", POWER_STOPPED), CHANGE_STOPPED);
     sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
     assert_int_equal(sim_now(sim) - start_ms, 700);
-    assert_int_equal(sim_power(sim, "web", POWER_STOPPED), WISH_UNCHANGED);
-    assert_int_equal(sim_power(sim, "web", POWER_RUNNING), WISH_STARTED);
+    assert_int_equal(sim_power(sim, "web", POWER_STOPPED), CHANGE_UNCHANGED);
+    assert_int_equal(sim_power(sim, "web", POWER_RUNNING), CHANGE_STARTED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
 
@@ -140,9 +140,9 @@ static void a_shorter_timeout_shortens_a_stop_under_way(void **state)
     int64_t start_ms = sim_now(sim);
     sim_power(sim, "web", POWER_STOPPED);
     sim_advance(sim, 4 * SECOND_MS);
-    struct wish wish = {
+    struct change change = {
         .name = "web", .sets_power = true, .power = POWER_STOPPED, .stop_timeout_s = 2};
-    sim_wish(sim, &wish);
+    sim_change(sim, &change);
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     assert_int_equal(sim_now(sim) - start_ms, 6 * SECOND_MS);
 }
@@ -152,14 +152,14 @@ static void a_stop_is_finished_though_the_user_changed_his_mind(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec("web"));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"powerdownMs\": 3000}");
     sim_power(sim, "web", POWER_STOPPED);
     sim_advance(sim, SECOND_MS);
     sim_power(sim, "web", POWER_RUNNING);
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_not_equal(before, after);
 }
 
@@ -168,12 +168,12 @@ static void suspend_and_resume_keep_the_instance(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec("web"));
-    sim_living_iid(sim, "web", before);
-    assert_int_equal(sim_power(sim, "web", POWER_SUSPENDED), WISH_REQUESTED);
+    sim_living_instance_id(sim, "web", before);
+    assert_int_equal(sim_power(sim, "web", POWER_SUSPENDED), CHANGE_REQUESTED);
     sim_wait(sim, "web", sim_is_suspended, MINUTE_MS);
-    assert_int_equal(sim_power(sim, "web", POWER_RUNNING), WISH_REQUESTED);
+    assert_int_equal(sim_power(sim, "web", POWER_RUNNING), CHANGE_REQUESTED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
 }
 
@@ -196,11 +196,11 @@ static void new_memory_waits_for_a_restart(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, spec_with_memory(1024));
-    sim_living_iid(sim, "web", before);
-    assert_int_equal(sim_up(sim, spec_with_memory(2048)), WISH_CONFIGURED);
+    sim_living_instance_id(sim, "web", before);
+    assert_int_equal(sim_up(sim, spec_with_memory(2048)), CHANGE_CONFIGURED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     struct vm_record record = sim_record(sim, "web");
     const struct condition *synced = &record.status->conditions[CONDITION_SYNCED];
@@ -209,12 +209,12 @@ static void new_memory_waits_for_a_restart(void **state)
     vm_record_clear(&record);
 
     assert_int_equal(
-        sim_wish(sim, &(struct wish){.name = "web", .restarts = true}), WISH_RESTARTED);
+        sim_change(sim, &(struct change){.name = "web", .restarts = true}), CHANGE_RESTARTED);
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_SYNCED);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_not_equal(before, after);
 }
 
@@ -226,16 +226,16 @@ static void a_new_image_waits_for_a_recreation(void **state)
     int64_t birth = sim_disk_birth(sim, "web");
     free(spec->image.location);
     spec->image.location = mem_strdup("/images/other.qcow2");
-    assert_int_equal(sim_up(sim, spec), WISH_CONFIGURED);
+    assert_int_equal(sim_up(sim, spec), CHANGE_CONFIGURED);
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_RECREATE_REQUIRED);
-    sim_wish(sim, &(struct wish){.name = "web", .restarts = true});
+    sim_change(sim, &(struct change){.name = "web", .restarts = true});
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_RECREATE_REQUIRED);
     assert_int_equal(sim_disk_birth(sim, "web"), birth);
-    sim_wish(sim, &(struct wish){.name = "web", .recreates = true});
+    sim_change(sim, &(struct change){.name = "web", .recreates = true});
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
@@ -268,13 +268,13 @@ static void another_backend_waits_for_a_recreation(void **state)
     struct vm_spec *spec = sim_spec("web");
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec("web"));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     spec->backend = BACKEND_QEMU;
-    assert_int_equal(sim_up(sim, spec), WISH_CONFIGURED);
+    assert_int_equal(sim_up(sim, spec), CHANGE_CONFIGURED);
     sim_advance(sim, MINUTE_MS);
     assert_true(sim_is_ready(sim, "web"));
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_RECREATE_REQUIRED);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
 }
 
@@ -310,8 +310,8 @@ static void provision_runs_the_steps_again(void **state)
 {
     struct sim *sim = *state;
     sim_bring_up(sim, sim_spec_with_steps("web", 2));
-    struct wish wish = {.name = "web", .provision = PROVISION_AGAIN};
-    assert_int_equal(sim_wish(sim, &wish), WISH_REQUESTED);
+    struct change change = {.name = "web", .provision = PROVISION_AGAIN};
+    assert_int_equal(sim_change(sim, &change), CHANGE_REQUESTED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     provisioned_steps(sim, 2);
 }
@@ -325,7 +325,7 @@ static void provision_from_a_step_leaves_out_those_before_it(void **state)
     int64_t before[] = {step_ended_at(sim, 0), step_ended_at(sim, 1), step_ended_at(sim, 2)};
     assert_step_outcomes(sim, "DDD");
     sim_advance(sim, SECOND_MS);
-    sim_wish(sim, &(struct wish){
+    sim_change(sim, &(struct change){
                       .name = "web", .provision = PROVISION_AGAIN, .provision_from = 2});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     provisioned_steps(sim, 2);
@@ -334,7 +334,7 @@ static void provision_from_a_step_leaves_out_those_before_it(void **state)
     assert_int_equal(step_ended_at(sim, 2), before[2]); /* once is once */
     before[0] = step_ended_at(sim, 0);
     sim_advance(sim, SECOND_MS);
-    sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
+    sim_change(sim, &(struct change){.name = "web", .provision = PROVISION_AGAIN});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     assert_true(step_ended_at(sim, 0) > before[0]); /* from the first again */
 }
@@ -354,7 +354,7 @@ static void each_step_has_a_record_of_its_last_run_on_this_disk(void **state)
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     assert_step_outcomes(sim, "DD");
-    sim_wish(sim, &(struct wish){.name = "web", .recreates = true});
+    sim_change(sim, &(struct change){.name = "web", .recreates = true});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     assert_step_outcomes(sim, "--");
 }
@@ -370,13 +370,13 @@ static void a_failing_step_ends_provisioning_until_up(void **state)
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_STEP_FAILED);
     assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_STEP_FAILED);
     struct vm_record record = sim_record(sim, "web");
-    assert_string_equal(record.status->trouble.code, error_code_name(ERR_PROVISION));
+    assert_string_equal(record.status->blocker.code, error_code_name(ERR_PROVISION));
     vm_record_clear(&record);
     sim_kill(sim);
     sim_start(sim);
     sim_advance(sim, 5 * MINUTE_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_STEP_FAILED);
-    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 2)), WISH_REQUESTED);
+    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 2)), CHANGE_REQUESTED);
     sim_script(sim, "web", NULL);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     provisioned_steps(sim, 1);
@@ -388,7 +388,7 @@ static void steps_that_change_while_they_run_begin_anew(void **state)
     sim_script(sim, "web", "{\"stepMs\": 1000}");
     sim_up(sim, sim_spec_with_steps("web", 3));
     sim_advance(sim, 2500);
-    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 1)), WISH_CONFIGURED);
+    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 1)), CHANGE_CONFIGURED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_PROVISIONED);
@@ -402,7 +402,7 @@ static void changed_steps_wait_for_the_users_word(void **state)
     sim_up(sim, sim_spec_with_steps("web", 1));
     sim_advance(sim, SECOND_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_PROVISION_OUTDATED);
-    sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
+    sim_change(sim, &(struct change){.name = "web", .provision = PROVISION_AGAIN});
     sim_advance(sim, SECOND_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_SYNCED);
 }
@@ -412,15 +412,15 @@ static void a_recreation_makes_a_new_disk_and_provisions_it_if_asked(void **stat
     struct sim *sim = *state;
     sim_bring_up(sim, sim_spec_with_steps("web", 1));
     int64_t birth = sim_disk_birth(sim, "web");
-    struct wish wish = {.name = "web", .recreates = true, .provision = PROVISION_ON_START};
+    struct change change = {.name = "web", .recreates = true, .provision = PROVISION_ON_START};
     sim_advance(sim, SECOND_MS);
-    assert_int_equal(sim_wish(sim, &wish), WISH_RECREATED);
+    assert_int_equal(sim_change(sim, &change), CHANGE_RECREATED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     assert_true(sim_disk_birth(sim, "web") > birth);
     provisioned_steps(sim, 2);
     birth = sim_disk_birth(sim, "web");
     sim_advance(sim, SECOND_MS);
-    sim_wish(sim, &(struct wish){.name = "web", .recreates = true});
+    sim_change(sim, &(struct change){.name = "web", .recreates = true});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     assert_true(sim_disk_birth(sim, "web") > birth);
     assert_int_equal(sim_reason(sim, "web", CONDITION_PROVISIONED), REASON_SKIPPED);
@@ -433,8 +433,8 @@ static void delete_leaves_nothing(void **state)
     struct sim *sim = *state;
     sim_bring_up(sim, sim_spec_with_steps("web", 1));
     assert_int_equal(sim_count_leases(sim), 1);
-    assert_int_equal(sim_delete(sim, "web"), WISH_DELETED);
-    assert_int_equal(sim_delete(sim, "web"), WISH_UNCHANGED);
+    assert_int_equal(sim_delete(sim, "web"), CHANGE_DELETED);
+    assert_int_equal(sim_delete(sim, "web"), CHANGE_UNCHANGED);
     sim_wait(sim, "web", sim_is_gone, MINUTE_MS);
     assert_int_equal(sim_count_leases(sim), 0);
 }
@@ -448,8 +448,8 @@ static void a_vm_being_deleted_refuses_everything_else(void **state)
     sim_delete(sim, "web");
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_TERMINATING);
-    struct wish wish = {.name = "web", .sets_power = true, .power = POWER_RUNNING};
-    assert_int_equal(sim_wish_failing(sim, &wish), ERR_VM_DELETING);
+    struct change change = {.name = "web", .sets_power = true, .power = POWER_RUNNING};
+    assert_int_equal(sim_change_failing(sim, &change), ERR_VM_DELETING);
     sim_wait(sim, "web", sim_is_gone, MINUTE_MS);
     assert_int_equal(sim_now(sim) - start_ms, 5 * SECOND_MS);
 }
@@ -465,7 +465,7 @@ static void delete_works_at_every_stage(void **state)
         sim_lose_images(sim);
         sim_up(sim, sim_spec_with_steps("web", 2));
         sim_advance(sim, i * SECOND_MS / 2);
-        assert_int_equal(sim_delete(sim, "web"), WISH_DELETED);
+        assert_int_equal(sim_delete(sim, "web"), CHANGE_DELETED);
         sim_wait(sim, "web", sim_is_gone, 6 * SECOND_MS);
         assert_int_equal(sim_count_leases(sim), 0);
         sim_check(sim);
@@ -483,7 +483,7 @@ static void a_deleted_name_can_be_used_again(void **state)
     vm_record_clear(&record);
     sim_delete(sim, "web");
     sim_wait(sim, "web", sim_is_gone, MINUTE_MS);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_CREATED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_CREATED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     record = sim_record(sim, "web");
     assert_string_not_equal(uid, record.desired->uid);
@@ -523,7 +523,7 @@ static void a_forward_that_was_removed_is_free_after_a_restart(void **state)
     sim_bring_up(sim, spec_with_forward("one", 28080));
     assert_int_equal(sim_count_leases(sim), 2);
     sim_up(sim, sim_spec_with_steps("one", 0));
-    sim_wish(sim, &(struct wish){.name = "one", .restarts = true});
+    sim_change(sim, &(struct change){.name = "one", .restarts = true});
     sim_wait(sim, "one", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "one", sim_is_ready, MINUTE_MS);
     assert_int_equal(sim_count_leases(sim), 1);

@@ -39,13 +39,13 @@ static void what_there_is_room_for_needs_no_restart(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, spec_with_room(1, 1024));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"bootMs\": 100}");
-    assert_int_equal(sim_up(sim, spec_with_room(3, 2048)), WISH_CONFIGURED);
+    assert_int_equal(sim_up(sim, spec_with_room(3, 2048)), CHANGE_CONFIGURED);
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_APPLYING);
     sim_wait(sim, "web", is_synced, SECOND_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     assert_applied(sim, 3, 2048);
     assert_int_equal(sim_count_events(sim, "web", REASON_SYNCED), 1);
@@ -55,7 +55,7 @@ static void what_there_is_room_for_needs_no_restart(void **state)
     assert_applied(sim, 3, 2048);
 }
 
-static void a_wish_made_while_the_last_one_is_applied_is_not_lost(void **state)
+static void a_change_made_while_the_last_one_is_applied_is_not_lost(void **state)
 {
     struct sim *sim = *state;
     sim_bring_up(sim, spec_with_room(1, 1024));
@@ -74,7 +74,7 @@ static void a_controller_killed_while_it_applies_goes_on(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, spec_with_room(1, 1024));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"bootMs\": 500}");
     for (int64_t after_ms = 0; after_ms <= 500; after_ms += 250) {
         sim_up(sim, spec_with_room(2, 1024 + 128 * (uint32_t)(1 + after_ms / 250)));
@@ -84,7 +84,7 @@ static void a_controller_killed_while_it_applies_goes_on(void **state)
         sim_wait(sim, "web", is_synced, 2 * SECOND_MS);
     }
     assert_applied(sim, 2, 1024 + 128 * 3);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
 }
 
@@ -151,7 +151,7 @@ static void an_up_that_changes_nothing_looks_too(void **state)
     sim_bring_up(sim, sim_spec("web"));
     sim_advance(sim, MINUTE_MS);
     meddle(sim);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_UNCHANGED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_UNCHANGED);
     sim_settle(sim);
     assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
 }
@@ -191,13 +191,13 @@ static void a_guest_that_was_reset_has_to_be_reached_again(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec_with_steps("web", 1));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"probeMs\": 5000}");
     sim_reset_guest(sim, "web");
     sim_settle(sim);
     assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_WAITING_FOR_SSH);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     sim_reset_guest(sim, "web");
     sim_advance(sim, MINUTE_MS);
@@ -365,7 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SIM_TEST(what_there_is_room_for_needs_no_restart),
-        SIM_TEST(a_wish_made_while_the_last_one_is_applied_is_not_lost),
+        SIM_TEST(a_change_made_while_the_last_one_is_applied_is_not_lost),
         SIM_TEST(a_controller_killed_while_it_applies_goes_on),
         SIM_TEST(a_change_that_the_machine_refuses_is_told_and_tried_again),
         SIM_TEST(a_running_step_is_not_torn_for_a_change),

@@ -42,7 +42,7 @@ static void change(struct sim *sim)
 {
     struct vm_spec *spec = sim_spec_with_steps("web", 2);
     spec->memory_mib = 2048;
-    sim_wish(sim, &(struct wish){.name = "web",
+    sim_change(sim, &(struct change){.name = "web",
                       .spec = spec,
                       .source = "/project/VMFile.kdl",
                       .restarts = true});
@@ -101,7 +101,7 @@ static void every_bell_may_be_lost(void **state)
     struct sim *sim = sim_new(1);
     sim_start(sim);
     sim_settle(sim);
-    cleanup_free char *path = places_path(&sim->places, "desired.kick");
+    cleanup_free char *path = paths_path(&sim->paths, "desired.kick");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
     sim_settle(sim);

@@ -90,10 +90,10 @@ static struct situation see(union world w)
         .wants_prepared = w.wants_prepared,
         .is_restart_pending = w.restart,
         .is_recreate_pending = w.recreate,
-        .has_instance = w.has_instance || w.journal != JOURNAL_NONE,
-        .journal = (enum journal)w.journal,
+        .has_instance = w.has_instance || w.intent != INTENT_NONE,
+        .intent = (enum intent)w.intent,
         .has_pid = w.has_pid,
-        .is_start_outdated = w.is_outdated && w.journal == JOURNAL_START && !w.has_pid,
+        .is_start_outdated = w.is_outdated && w.intent == INTENT_START && !w.has_pid,
         .is_held = w.is_held,
         .is_backing_off = w.is_backing_off,
         .is_alive = w.process != PROCESS_NONE,
@@ -101,9 +101,9 @@ static struct situation see(union world w)
         .is_launching = w.is_launching,
         .run_state = is_answering ? (enum run_state)w.run_state : RUN_STATE_UNKNOWN,
         .is_boot_unknown = w.is_boot_lost,
-        .is_start_overdue = w.is_overdue && w.journal == JOURNAL_START,
-        .rung = w.journal == JOURNAL_STOP ? (enum stop_rung)w.rung : RUNG_POWERDOWN,
-        .is_grace_shorter = w.is_grace_shorter && w.journal == JOURNAL_STOP,
+        .is_start_overdue = w.is_overdue && w.intent == INTENT_START,
+        .stage = w.intent == INTENT_STOP ? (enum stop_stage)w.stage : STOP_STAGE_POWERDOWN,
+        .is_grace_shorter = w.is_grace_shorter && w.intent == INTENT_STOP,
         .has_dir = w.has_dir,
         .has_image = w.has_image,
         .is_image_changed = w.is_image_changed,
@@ -113,8 +113,8 @@ static struct situation see(union world w)
         .has_step = w.has_step,
         .has_appended = w.has_appended && !w.has_step,
         .is_dependency_missing = w.is_dependency_missing,
-        .is_live_pending = w.is_live_pending,
-        .is_check_due = w.is_check_due,
+        .is_hot_change_pending = w.is_hot_change_pending,
+        .is_probe_due = w.is_probe_due,
         .is_unhealthy = w.is_unhealthy,
     };
 }
@@ -137,11 +137,11 @@ static struct decision decide_in(struct model *model, union world w)
 
 static bool is_settled_up(union world w)
 {
-    return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.journal == JOURNAL_NONE &&
+    return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.intent == INTENT_NONE &&
            w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step && !w.has_appended;
 }
 
-static void wish(struct model *model, union world w)
+static void change(struct model *model, union world w)
 {
     union world next = w;
     if (!w.is_desired) {
@@ -162,10 +162,10 @@ static void wish(struct model *model, union world w)
     }
     /* every new wish ends a hold and a back-off, and outdates a start that was not tried */
     next.is_held = next.is_backing_off = 0;
-    next.is_outdated = w.journal == JOURNAL_START && !w.has_pid;
+    next.is_outdated = w.intent == INTENT_START && !w.has_pid;
     w = next;
     if (is_settled_up(w)) { /* a forward or a larger disk; another user */
-        next.is_live_pending = 1;
+        next.is_hot_change_pending = 1;
         add(model, next);
         next = w;
         next.is_reached = 0;
@@ -197,7 +197,7 @@ static void wish(struct model *model, union world w)
         add(model, next);
     }
     next = w;
-    next.is_grace_shorter = w.journal == JOURNAL_STOP && w.rung == RUNG_POWERDOWN;
+    next.is_grace_shorter = w.intent == INTENT_STOP && w.stage == STOP_STAGE_POWERDOWN;
     add(model, next);
 }
 
@@ -211,7 +211,7 @@ static void guest_fault(struct model *model, union world w)
     }
     next.is_silent = 1;
     add(model, next);
-    if (w.journal == JOURNAL_START && w.is_silent) {
+    if (w.intent == INTENT_START && w.is_silent) {
         next.is_overdue = 1;
         add(model, next);
     }
@@ -252,7 +252,7 @@ static void fault(struct model *model, union world w)
     }
     if (is_settled_up(w) && !w.is_unhealthy) { /* their period is over; and a new controller asks at once */
         next = w;
-        next.is_check_due = 1;
+        next.is_probe_due = 1;
         add(model, next);
     }
     if (w.process == PROCESS_UP) {
@@ -280,7 +280,7 @@ static bool is_waiting_action(enum action action)
 /* As the user wished, or as it must stay until he says something else. */
 static bool is_converged(union world w, enum action action)
 {
-    bool is_down = w.process == PROCESS_NONE && !w.has_instance && w.journal == JOURNAL_NONE;
+    bool is_down = w.process == PROCESS_NONE && !w.has_instance && w.intent == INTENT_NONE;
     if (!w.is_desired) {
         return action == ACTION_ADOPT_ORPHAN || (w.process == PROCESS_NONE && !w.has_dir);
     }
@@ -293,10 +293,10 @@ static bool is_converged(union world w, enum action action)
     if (action == ACTION_HOLD) {
         return is_down && w.is_held;
     }
-    bool is_up = w.process == PROCESS_UP && w.journal == JOURNAL_NONE;
+    bool is_up = w.process == PROCESS_UP && w.intent == INTENT_NONE;
     return w.power == POWER_SUSPENDED
                ? is_up && w.run_state == RUN_STATE_PAUSED
-               : is_settled_up(w) && !w.is_live_pending && !w.is_check_due;
+               : is_settled_up(w) && !w.is_hot_change_pending && !w.is_probe_due;
 }
 
 /* No more faults: files that were changed are mended, the controller runs. */
@@ -347,7 +347,7 @@ static void explore(struct model *model, union world w)
     if (danger) {
         complain(model, danger, w, (struct decision){.row = 0});
     }
-    wish(model, w);
+    change(model, w);
     fault(model, w);
     if (!w.is_up) {
         return;
@@ -383,7 +383,7 @@ static void model_clear(struct model *model)
     free(model->table);
 }
 
-static void tell(const struct model *model)
+static void report(const struct model *model)
 {
     union world w = model->fault_world;
     print_error("%s\n  row %d (%s)\n", model->fault, model->fault_decision.row,
@@ -393,12 +393,12 @@ static void tell(const struct model *model)
         w.recreate);
     print_error(
         "  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
-        w.has_instance, journal_name((enum journal)w.journal), w.has_pid, w.is_outdated, w.is_held,
-        w.is_backing_off, w.rung, w.is_overdue);
+        w.has_instance, intent_name((enum intent)w.intent), w.has_pid, w.is_outdated, w.is_held,
+        w.is_backing_off, w.stage, w.is_overdue);
     print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d"
                 " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
-        w.is_reached, w.has_step, w.has_appended, w.is_check_due, w.is_unhealthy, w.is_up, w.is_launching,
+        w.is_reached, w.has_step, w.has_appended, w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching,
         w.is_adopted, w.is_boot_lost);
 }
 
@@ -408,7 +408,7 @@ static void the_table_is_safe_and_converges_from_everywhere(void **state)
     struct model model = {.count = 0};
     model_check(&model);
     if (model.fault) {
-        tell(&model);
+        report(&model);
         fail();
     }
     print_message("%zu worlds, longest way %u actions\n", model.count, model.longest);
@@ -439,9 +439,9 @@ static void see_no_waiting(struct situation *s)
 {
     s->is_waiting = false;
 }
-static void see_no_journal(struct situation *s)
+static void see_no_intent(struct situation *s)
 {
-    s->journal = JOURNAL_NONE;
+    s->intent = INTENT_NONE;
 }
 static void see_no_instance(struct situation *s)
 {
@@ -470,11 +470,11 @@ static void see_no_record(struct situation *s)
 static void see_every_start_overdue(struct situation *s)
 {
     s->is_start_overdue = true;
-    s->journal = s->journal == JOURNAL_NONE ? JOURNAL_START : s->journal;
+    s->intent = s->intent == INTENT_NONE ? INTENT_START : s->intent;
 }
-static void see_no_rung(struct situation *s)
+static void see_no_stage(struct situation *s)
 {
-    s->rung = RUNG_POWERDOWN;
+    s->stage = STOP_STAGE_POWERDOWN;
     s->is_grace_shorter = true;
 }
 static void see_no_hold(struct situation *s)
@@ -489,7 +489,7 @@ static void see_no_back_off(struct situation *s)
 /* A probe that fails once is taken for one that failed for good. */
 static void see_every_check_fatal(struct situation *s)
 {
-    s->is_unhealthy = s->is_unhealthy || s->is_check_due;
+    s->is_unhealthy = s->is_unhealthy || s->is_probe_due;
 }
 /* Appended to a list that is not through: the end of that one is lost. */
 static void see_every_list_through(struct situation *s)
@@ -560,9 +560,9 @@ static void a_wrong_eye_is_caught(void **state)
     int n_survivors = 0;
     (void)state;
     static void (*const blind[])(struct situation * s) = {see_no_process, see_every_pid_recorded,
-        see_no_pid, see_no_waiting, see_no_journal, see_no_instance, see_every_disk_ready,
+        see_no_pid, see_no_waiting, see_no_intent, see_no_instance, see_every_disk_ready,
         see_no_directory, see_no_image_change, see_no_deletion, see_no_record,
-        see_every_start_overdue, see_no_rung, see_no_hold, see_no_back_off, see_every_check_fatal,
+        see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_check_fatal,
         see_every_guest_reached, see_every_list_through, see_nothing_appended};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);

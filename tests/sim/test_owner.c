@@ -11,9 +11,9 @@ static int bring_up_owned(struct sim *sim, const char *name)
     struct error err = {0};
     uint64_t owner = 0;
     int fd = -1;
-    assert_int_equal(owner_lock_take(&sim->places, &owner, &fd, &err), 0);
-    sim_wish(sim,
-        &(struct wish){.name = name, .spec = spec, .owner = owner, .sets_power = true});
+    assert_int_equal(owner_lock_take(&sim->paths, &owner, &fd, &err), 0);
+    sim_change(sim,
+        &(struct change){.name = name, .spec = spec, .owner = owner, .sets_power = true});
     vm_spec_free(spec);
     return fd;
 }
@@ -60,7 +60,7 @@ static void a_vm_that_was_disowned_stays(void **state)
     struct sim *sim = *state;
     int fd = bring_up_owned(sim, "web");
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_wish(sim, &(struct wish){.name = "web", .disowns = true});
+    sim_change(sim, &(struct change){.name = "web", .disowns = true});
     close(fd);
     sim_advance(sim, 60 * MINUTE_MS);
     assert_true(sim_is_ready(sim, "web"));

@@ -89,11 +89,11 @@ static void failing_probes_make_it_unready_but_restart_nothing(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, spec_with(CHECK_READY));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES "}");
     sim_wait(sim, "web", is_probed, MINUTE_MS);
     sim_advance(sim, 60 * MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 1);
     assert_int_equal(sim_count_events(sim, "web", REASON_PROBE_FAILED), 1);
@@ -149,7 +149,7 @@ static void changed_probes_are_asked_anew(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, spec_with(CHECK_READY));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"checkMs\": 500}");
     struct vm_spec *spec = spec_with(CHECK_READY);
     add_probe(spec, CHECK_READY, 81);
@@ -159,7 +159,7 @@ static void changed_probes_are_asked_anew(void **state)
     sim_wait(sim, "web", sim_is_ready, SECOND_MS);
     sim_up(sim, sim_spec_with_steps("web", 1)); /* without any */
     sim_wait(sim, "web", sim_is_ready, SECOND_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_SYNCED);
 }
@@ -169,7 +169,7 @@ static void steps_run_again_before_probes(void **state)
     struct sim *sim = *state;
     sim_bring_up(sim, spec_with(CHECK_READY));
     sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES ", \"stepMs\": 1000}");
-    sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
+    sim_change(sim, &(struct change){.name = "web", .provision = PROVISION_AGAIN});
     sim_wait(sim, "web", is_probed, MINUTE_MS);
     assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 2);
     sim_script(sim, "web", "{}");
@@ -210,14 +210,14 @@ static void a_guest_that_fails_live_is_started_anew_and_counted(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, spec_with(CHECK_LIVE));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"failLive\": " NEVER_PASSES "}");
     int64_t start_ms = sim_now(sim);
     sim_wait(sim, "web", is_ended_as_dead, MINUTE_MS);
     assert_in_range(sim_now(sim) - start_ms, 25 * SECOND_MS, 40 * SECOND_MS);
     sim_script(sim, "web", "{}");
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_not_equal(before, after);
     assert_int_equal(restart_count(sim), 1);
     assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 1);
@@ -288,7 +288,7 @@ static void a_controller_killed_again_and_again_still_ends_a_hung_guest(void **s
     assert_int_equal(restart_count(sim), 1);
 }
 
-static void a_controller_killed_again_and_again_still_tells_that_ready_is_overdue(void **state)
+static void a_controller_killed_again_and_again_still_reports_that_ready_is_overdue(void **state)
 {
     struct sim *sim = *state;
     sim_script(sim, "web", "{\"failReady\": " NEVER_PASSES "}");
@@ -375,7 +375,7 @@ int main(void)
         SIM_TEST(restart_never_leaves_a_dead_guest_down),
         SIM_TEST(a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too),
         SIM_TEST(a_controller_killed_again_and_again_still_ends_a_hung_guest),
-        SIM_TEST(a_controller_killed_again_and_again_still_tells_that_ready_is_overdue),
+        SIM_TEST(a_controller_killed_again_and_again_still_reports_that_ready_is_overdue),
         SIM_TEST(a_guest_that_powers_off_at_once_backs_off),
         SIM_TEST(another_user_has_to_be_let_in_anew),
         SIM_TEST(what_was_asked_as_the_old_user_is_no_answer),

@@ -22,15 +22,15 @@ static void bring_up(struct sim *sim, size_t n_steps)
 /* A save of the VMFile, whoever noticed it. */
 static void save(struct sim *sim, struct vm_spec *spec_take)
 {
-    sim_wish(sim,
-        &(struct wish){.name = "web", .spec = spec_take, .source = "/project/VMFile.kdl"});
+    sim_change(sim,
+        &(struct change){.name = "web", .spec = spec_take, .source = "/project/VMFile.kdl"});
     vm_spec_free(spec_take);
 }
 
-static void up_as(struct sim *sim, size_t n_steps, enum wish_provision provision)
+static void up_as(struct sim *sim, size_t n_steps, enum change_provision provision)
 {
     struct vm_spec *spec = sim_spec_with_steps("web", n_steps);
-    sim_wish(sim, &(struct wish){.name = "web",
+    sim_change(sim, &(struct change){.name = "web",
                       .spec = spec,
                       .source = "/project/VMFile.kdl",
                       .sets_power = true,
@@ -60,7 +60,7 @@ static void appended_steps_alone_run_and_nothing_is_restarted(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     bring_up(sim, 1);
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     int64_t first_ms = step_ended_at(sim, 0);
     sim_advance(sim, SECOND_MS);
     sim_script(sim, "web", "{\"stepMs\": 1000}");
@@ -74,9 +74,9 @@ static void appended_steps_alone_run_and_nothing_is_restarted(void **state)
     assert_int_equal(step_ended_at(sim, 0), first_ms);
     assert_true(step_ended_at(sim, 2) > step_ended_at(sim, 1));
     assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
-    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 3)), WISH_UNCHANGED);
+    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 3)), CHANGE_UNCHANGED);
 }
 
 static void a_save_of_a_watched_file_does_it_too(void **state)
@@ -205,7 +205,7 @@ static void what_was_left_out_runs_with_the_next_list_or_the_next_up(void **stat
     up_as(sim, 4, PROVISION_SKIP);
     wait_until_ready(sim);
     assert_step_outcomes(sim, "DDD-");
-    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 4)), WISH_REQUESTED);
+    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 4)), CHANGE_REQUESTED);
     wait_until_ready(sim);
     assert_step_outcomes(sim, "DDDD");
 }
@@ -299,7 +299,7 @@ static void an_appended_step_that_fails_is_final_until_up(void **state)
     save(sim, sim_spec_with_steps("web", 3));
     sim_advance(sim, MINUTE_MS);
     assert_step_outcomes(sim, "DF-");
-    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 3)), WISH_REQUESTED);
+    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 3)), CHANGE_REQUESTED);
     wait_until_ready(sim);
     assert_step_outcomes(sim, "DDD");
 }
@@ -351,7 +351,7 @@ static void a_new_disk_forgets_what_was_run(void **state)
 {
     struct sim *sim = *state;
     bring_up(sim, 1);
-    sim_wish(sim, &(struct wish){.name = "web", .recreates = true});
+    sim_change(sim, &(struct change){.name = "web", .recreates = true});
     wait_until_ready(sim);
     save(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, MINUTE_MS);

@@ -43,7 +43,7 @@ static void a_guest_that_powers_off_stays_off_until_up(void **state)
     assert_false(sim_is_alive(sim, "web"));
     assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_GUEST_SHUTDOWN);
     assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_GUEST_SHUTDOWN);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_STARTED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_STARTED);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
 
@@ -55,7 +55,7 @@ static void up_while_the_guest_powers_off_starts_it_again(void **state)
     sim_set_run_state(sim, "web", "shutdown");
     sim_advance(sim, SECOND_MS);
     assert_true(sim_is_alive(sim, "web"));
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_STARTED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_STARTED);
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
@@ -66,7 +66,7 @@ static void a_restart_asked_for_while_the_guest_powers_off_is_done(void **state)
     sim_bring_up(sim, sim_spec("web"));
     sim_kill(sim);
     sim_set_run_state(sim, "web", "shutdown");
-    sim_wish(sim, &(struct wish){.name = "web", .restarts = true});
+    sim_change(sim, &(struct change){.name = "web", .restarts = true});
     sim_start(sim);
     sim_wait(sim, "web", sim_is_dead, MINUTE_MS);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
@@ -164,7 +164,7 @@ static void up_ends_a_crash_loops_wait(void **state)
     }
     sim_kill_vm(sim, "web");
     sim_settle(sim);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_REQUESTED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_REQUESTED);
     sim_settle(sim);
     assert_true(sim_is_ready(sim, "web"));
 }
@@ -205,11 +205,11 @@ static void a_running_vm_that_falls_silent_is_left_alone(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec("web"));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_script(sim, "web", "{\"silent\": true}");
     sim_set_run_state(sim, "web", "running");
     sim_advance(sim, 60 * MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     sim_script(sim, "web", NULL);
     sim_advance(sim, 10 * SECOND_MS);
@@ -227,7 +227,7 @@ static void a_launch_that_fails_is_told_and_tried_again(void **state)
     sim_settle(sim);
     assert_false(sim_is_stalled(sim, "web"));
     struct vm_record record = sim_record(sim, "web");
-    assert_null(record.status->trouble.code);
+    assert_null(record.status->blocker.code);
     assert_int_equal(record.status->restart.count, 0);
     vm_record_clear(&record);
 }
@@ -372,10 +372,10 @@ static void a_lost_step_that_may_run_only_once_is_left_to_the_user(void **state)
     sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
     assert_int_equal(sim_count_events(sim, "web", REASON_INTERRUPTED), 1);
     struct vm_record record = sim_record(sim, "web");
-    assert_string_equal(record.status->trouble.code, error_code_name(ERR_PROVISION_LOST));
+    assert_string_equal(record.status->blocker.code, error_code_name(ERR_PROVISION_LOST));
     assert_int_equal(record.status->provision.steps[0].outcome, STEP_INTERRUPTED);
     vm_record_clear(&record);
-    sim_wish(sim, &(struct wish){.name = "web", .provision = PROVISION_AGAIN});
+    sim_change(sim, &(struct change){.name = "web", .provision = PROVISION_AGAIN});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
 
@@ -396,12 +396,12 @@ static void the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_con
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, 10 * SECOND_MS);
     struct vm_record before = sim_record(sim, "web");
-    assert_string_equal(before.status->provision.run.iid, before.status->instance.iid);
+    assert_string_equal(before.status->provision.run.instance_id, before.status->instance.instance_id);
     sim_kill(sim);
     sim_start(sim);
     sim_advance(sim, SECOND_MS);
     struct vm_record after = sim_record(sim, "web");
-    assert_string_equal(after.status->provision.run.iid, before.status->provision.run.iid);
+    assert_string_equal(after.status->provision.run.instance_id, before.status->provision.run.instance_id);
     assert_int_equal(
         after.status->provision.run.started_at_ms, before.status->provision.run.started_at_ms);
     sim_script(sim, "web", NULL);
@@ -428,14 +428,14 @@ static void a_running_machine_without_a_record_is_started_anew_on_its_disk(void 
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     int64_t disk = sim_disk_birth(sim, "web");
     sim_kill(sim);
     lose_record(sim, "web");
     sim_start(sim);
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_not_equal(before, after);
     assert_int_equal(sim_disk_birth(sim, "web"), disk);
     assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
@@ -491,7 +491,7 @@ static void up_tries_a_stalled_vm_again_at_once(void **state)
     sim_advance(sim, 30 * MINUTE_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_OVERLAY_FAILED);
     sim_script(sim, "web", NULL);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_REQUESTED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_REQUESTED);
     sim_settle(sim);
     assert_true(sim_is_ready(sim, "web"));
 }
@@ -511,13 +511,13 @@ static void a_base_that_changed_under_the_disk_is_refused(void **state)
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
 
-static void trouble_that_goes_away_by_itself_is_not_told_any_longer(void **state)
+static void blocker_that_goes_away_by_itself_is_not_told_any_longer(void **state)
 {
     struct sim *sim = *state;
     struct error err = {.code = ERR_NONE};
     struct vm_spec *spec = sim_spec("web");
-    cleanup_free char *disk = mem_printf("%s/vms/web/noop.disk", sim->places.data_dir);
-    sim_wish(sim, &(struct wish){.name = "web", .spec = spec, .wants_prepared = true});
+    cleanup_free char *disk = mem_printf("%s/vms/web/noop.disk", sim->paths.data_dir);
+    sim_change(sim, &(struct change){.name = "web", .spec = spec, .wants_prepared = true});
     vm_spec_free(spec);
     sim_wait(sim, "web", sim_is_stopped, MINUTE_MS);
     sim_advance(sim, SECOND_MS);
@@ -535,8 +535,8 @@ static void a_directory_without_a_record_is_moved_aside(void **state)
     struct sim *sim = *state;
     struct error err = {.code = ERR_NONE};
     sim_kill(sim);
-    cleanup_free char *dir = places_vm(&sim->places, "lost", VM_DIR);
-    cleanup_free char *quarantine = places_path(&sim->places, "quarantine");
+    cleanup_free char *dir = paths_vm(&sim->paths, "lost", VM_DIR);
+    cleanup_free char *quarantine = paths_path(&sim->paths, "quarantine");
     assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
     sim_start(sim);
     sim_advance(sim, SECOND_MS);
@@ -554,14 +554,14 @@ static void a_running_vm_survives_the_controller(void **state)
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec_with_steps("web", 1));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     for (int i = 0; i < 20; i++) {
         sim_kill(sim);
         sim_start(sim);
         sim_advance(sim, i);
     }
     sim_advance(sim, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
     assert_true(sim_is_ready(sim, "web"));
     assert_int_equal(sim_count_events(sim, "web", REASON_RUNNING), 1);
@@ -613,7 +613,7 @@ static void what_happened_while_no_controller_ran_is_found(void **state)
     sim_advance(sim, MINUTE_MS);
     assert_int_equal(sim_reason(sim, "web", CONDITION_RUNNING), REASON_GUEST_SHUTDOWN);
     sim_kill(sim);
-    assert_int_equal(sim_up(sim, sim_spec("web")), WISH_STARTED);
+    assert_int_equal(sim_up(sim, sim_spec("web")), CHANGE_STARTED);
     sim_start(sim);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
@@ -623,11 +623,11 @@ static void a_reboot_of_the_host_voids_instances_and_starts_vms_again(void **sta
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
     sim_bring_up(sim, sim_spec("web"));
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     sim_reboot_host(sim);
     sim_start(sim);
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_not_equal(before, after);
     struct vm_record record = sim_record(sim, "web");
     assert_int_equal(record.status->restart.last_cause, EXIT_HOST_REBOOT);
@@ -668,7 +668,7 @@ int main(void)
         SIM_TEST(an_image_that_fails_is_tried_again_until_it_is_mended),
         SIM_TEST(up_tries_a_stalled_vm_again_at_once),
         SIM_TEST(a_base_that_changed_under_the_disk_is_refused),
-        SIM_TEST(trouble_that_goes_away_by_itself_is_not_told_any_longer),
+        SIM_TEST(blocker_that_goes_away_by_itself_is_not_told_any_longer),
         SIM_TEST(a_directory_without_a_record_is_moved_aside),
         SIM_TEST(a_running_vm_survives_the_controller),
         SIM_TEST(a_controller_killed_at_any_moment_of_a_start_finishes_it),

@@ -35,7 +35,7 @@ static void must(int rc, const struct error *err)
 
 static char *vmfile_path(void)
 {
-    return mem_printf("%s/VMFile.kdl", sim->places.data_dir);
+    return mem_printf("%s/VMFile.kdl", sim->paths.data_dir);
 }
 
 static void save(const char *text)
@@ -57,7 +57,7 @@ static void watch(enum source_prune prune, bool starts_new)
     wanted->starts_new = starts_new;
     must(sources_add_registration(sim->store, batch, wanted, &err), &err);
     must(store_commit(sim->store, batch, &err), &err);
-    must(bell_ring(&sim->places, BELL_DESIRED, &err), &err);
+    must(bell_ring(&sim->paths, BELL_DESIRED, &err), &err);
     store_batch_free(batch);
     source_record_free(wanted);
 }
@@ -101,7 +101,7 @@ static void a_broken_file_shows_after_a_second_and_its_vm_stays_ready(void **sta
     (void)state;
     begin(SOURCE_PRUNE_NOTHING);
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     save("vm \"web\" { imge 1 }");
     sim_advance(sim, 900);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_SYNCED);
@@ -114,7 +114,7 @@ static void a_broken_file_shows_after_a_second_and_its_vm_stays_ready(void **sta
     save(VM("web", "network \"none\"; memory 512"));
     sim_advance(sim, 500);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_SYNCED);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
 }
 
@@ -135,11 +135,11 @@ static void a_change_that_needs_a_restart_waits_for_the_users_word(void **state)
     (void)state;
     begin(SOURCE_PRUNE_NOTHING);
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
-    sim_living_iid(sim, "web", before);
+    sim_living_instance_id(sim, "web", before);
     save(VM("web", "network \"none\"; memory 768"));
     sim_advance(sim, 60000);
     assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_RESTART_REQUIRED);
-    sim_living_iid(sim, "web", after);
+    sim_living_instance_id(sim, "web", after);
     assert_string_equal(before, after);
 }
 
@@ -203,7 +203,7 @@ static void what_changed_while_no_controller_ran_is_found_at_its_start(void **st
     assert_int_equal(memory_of("web"), 768);
 }
 
-static void a_controller_that_starts_over_an_unchanged_file_writes_no_wish(void **state)
+static void a_controller_that_starts_over_an_unchanged_file_writes_no_change(void **state)
 {
     (void)state;
     begin(SOURCE_PRUNE_NOTHING);
@@ -303,7 +303,7 @@ int main(void)
         TEST(a_file_that_is_away_for_a_moment_is_not_told),
         TEST(a_save_just_before_a_crash_is_found_after_it),
         TEST(what_changed_while_no_controller_ran_is_found_at_its_start),
-        TEST(a_controller_that_starts_over_an_unchanged_file_writes_no_wish),
+        TEST(a_controller_that_starts_over_an_unchanged_file_writes_no_change),
         TEST(a_block_that_goes_is_told_and_pruned_after_two_seconds_if_asked),
         TEST(a_block_that_goes_is_left_alone_otherwise),
         TEST(what_is_no_longer_watched_is_no_longer_followed),

@@ -16,7 +16,7 @@ union world world_without_process(union world w)
     w.is_launching = 0;
     w.is_boot_lost = 0;
     w.is_adopted = 0;
-    w.is_check_due = w.is_unhealthy = 0; /* nobody is left to be asked */
+    w.is_probe_due = w.is_unhealthy = 0; /* nobody is left to be asked */
     return w;
 }
 
@@ -35,13 +35,13 @@ union world world_without_record(union world w)
     return bare;
 }
 
-static union world with_journal(union world w, enum journal journal)
+static union world with_intent(union world w, enum intent intent)
 {
-    w.journal = journal & 3;
-    w.rung = RUNG_POWERDOWN;
+    w.intent = intent & 3;
+    w.stage = STOP_STAGE_POWERDOWN;
     w.is_overdue = 0;
     w.is_grace_shorter = 0;
-    w.is_check_due = w.is_unhealthy = 0;
+    w.is_probe_due = w.is_unhealthy = 0;
     return w;
 }
 
@@ -55,7 +55,7 @@ union world world_without_controller(union world w)
 {
     w.is_up = 0;
     w.is_launching = 0;
-    w.is_boot_lost = w.process == PROCESS_UP && w.journal == JOURNAL_START;
+    w.is_boot_lost = w.process == PROCESS_UP && w.intent == INTENT_START;
     w.is_unhealthy = 0; /* the next one counts anew */
     if (w.process == PROCESS_WAITING) {
         w.process = PROCESS_DYING; /* it reads the end of its pipe and goes */
@@ -65,9 +65,9 @@ union world world_without_controller(union world w)
 
 static void record_exit(struct outcomes *o, union world w)
 {
-    union world next = with_journal(w, JOURNAL_NONE);
+    union world next = with_intent(w, INTENT_NONE);
     next.has_instance = next.has_pid = next.is_outdated = next.is_reached = 0;
-    next.is_live_pending = 0;
+    next.is_hot_change_pending = 0;
     may(o, next);
     next.is_backing_off = 1;
     may(o, next);
@@ -93,9 +93,9 @@ static void prepare(struct outcomes *o, union world w)
 
 static void begin_start(struct outcomes *o, union world w)
 {
-    w = with_journal(w, JOURNAL_START);
+    w = with_intent(w, INTENT_START);
     w.has_instance = 1;
-    w.has_pid = w.is_outdated = w.is_reached = w.is_live_pending = 0;
+    w.has_pid = w.is_outdated = w.is_reached = w.is_hot_change_pending = 0;
     may(o, w);
 }
 
@@ -125,8 +125,8 @@ static void ask_machine(struct outcomes *o, union world w, union world obeyed)
 static void record_cause(struct outcomes *o, union world w)
 {
     bool stays_down = w.run_state == RUN_STATE_SHUTDOWN || w.is_held;
-    w = with_journal(w, JOURNAL_STOP);
-    w.rung = RUNG_QUIT;
+    w = with_intent(w, INTENT_STOP);
+    w.stage = STOP_STAGE_QUIT;
     w.is_held = stays_down;
     may(o, w);
 }
@@ -134,7 +134,7 @@ static void record_cause(struct outcomes *o, union world w)
 /* The probes pass, or fail, or `live` has failed as often as it may. */
 static void check(struct outcomes *o, union world w)
 {
-    w.is_check_due = 0;
+    w.is_probe_due = 0;
     may(o, w);
     w.is_unhealthy = 1;
     may(o, w);
@@ -142,7 +142,7 @@ static void check(struct outcomes *o, union world w)
 
 static void end_unhealthy(struct outcomes *o, union world w)
 {
-    w = with_journal(w, JOURNAL_STOP);
+    w = with_intent(w, INTENT_STOP);
     may(o, w);
     w.is_held = 1; /* restart "never" */
     may(o, w);
@@ -162,7 +162,7 @@ struct outcomes world_carry_out(union world w, enum action action)
         may(&o, world_without_record(w));
         break;
     case ACTION_BEGIN_STOP:
-        may(&o, with_journal(w, JOURNAL_STOP));
+        may(&o, with_intent(w, INTENT_STOP));
         break;
     case ACTION_POWERDOWN:
         ask_machine(&o, w, world_with_run_state(w, RUN_STATE_SHUTDOWN));
@@ -219,24 +219,24 @@ struct outcomes world_carry_out(union world w, enum action action)
         ask_machine(&o, w, world_with_run_state(w, RUN_STATE_PAUSED));
         break;
     case ACTION_CONFIRM_START:
-        next = with_journal(w, JOURNAL_NONE);
+        next = with_intent(w, INTENT_NONE);
         next.is_boot_lost = 0;
-        next.is_check_due = 1; /* a new instance is asked at once */
+        next.is_probe_due = 1; /* a new instance is asked at once */
         may(&o, next);
         break;
     case ACTION_GIVE_UP_START:
-        next = with_journal(w, JOURNAL_STOP);
-        next.rung = RUNG_QUIT;
+        next = with_intent(w, INTENT_STOP);
+        next.stage = STOP_STAGE_QUIT;
         may(&o, next);
         break;
     case ACTION_RECORD_CAUSE:
         record_cause(&o, w);
         break;
     case ACTION_APPLY:
-        next.is_live_pending = 0;
+        next.is_hot_change_pending = 0;
         ask_machine(&o, w, next);
         break;
-    case ACTION_PROBE:
+    case ACTION_REACH:
         next.is_reached = 1;
         ask_machine(&o, w, next);
         break;
@@ -249,7 +249,7 @@ struct outcomes world_carry_out(union world w, enum action action)
         next.has_step = 1;
         may(&o, next);
         break;
-    case ACTION_CHECK:
+    case ACTION_PROBE:
         check(&o, w);
         break;
     case ACTION_END_UNHEALTHY:
@@ -270,8 +270,8 @@ union world world_pass_of_time(union world w)
         w = world_without_process(w);
     } else if (w.is_backing_off) {
         w.is_backing_off = 0;
-    } else if (w.journal == JOURNAL_STOP && w.rung < RUNG_UNKILLABLE) {
-        w.rung++;
+    } else if (w.intent == INTENT_STOP && w.stage < STOP_STAGE_UNKILLABLE) {
+        w.stage++;
     } else if (w.is_silent) {
         w.is_silent = 0;
     } else {
@@ -304,7 +304,7 @@ const char *world_danger_of(union world w, enum action action)
                                      : NULL;
     case ACTION_LAUNCH:
         return !is_dead || w.has_pid ? "a second instance"
-               : w.disk != DISK_READY || w.is_image_changed || w.journal != JOURNAL_START
+               : w.disk != DISK_READY || w.is_image_changed || w.intent != INTENT_START
                    ? "a launch without disk or intent"
                    : NULL;
     case ACTION_RELEASE:
@@ -318,7 +318,7 @@ const char *world_danger_of(union world w, enum action action)
         return w.is_reached && w.has_step ? NULL : "a step is run where there is none to run";
     case ACTION_APPEND_STEPS:
         return w.has_step ? "a list is appended to that is not through" : NULL;
-    case ACTION_CHECK:
+    case ACTION_PROBE:
         return w.is_reached && !w.has_step && !w.has_appended ? NULL
                                                               : "probed before the guest is set up";
     case ACTION_END_UNHEALTHY:
@@ -326,7 +326,7 @@ const char *world_danger_of(union world w, enum action action)
                : !w.is_reached || w.has_step || w.has_appended ? "restarted while it is being set up"
                                                                    : NULL;
     case ACTION_GIVE_UP_START:
-        return w.journal == JOURNAL_START ? NULL : "a running VM is given up for being silent";
+        return w.intent == INTENT_START ? NULL : "a running VM is given up for being silent";
     default:
         return NULL;
     }

@@ -19,14 +19,14 @@ union world {
         uint64_t is_desired : 1, is_deleting : 1, power : 2, wants_prepared : 1;
         uint64_t restart : 1, recreate : 1;
         /* the record */
-        uint64_t has_instance : 1, journal : 2, has_pid : 1, is_outdated : 1, is_held : 1;
-        uint64_t is_backing_off : 1, rung : 3, is_overdue : 1, is_grace_shorter : 1;
+        uint64_t has_instance : 1, intent : 2, has_pid : 1, is_outdated : 1, is_held : 1;
+        uint64_t is_backing_off : 1, stage : 3, is_overdue : 1, is_grace_shorter : 1;
         /* the world */
         uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, has_image : 1;
         uint64_t is_image_changed : 1, disk : 2, is_reached : 1, has_step : 1;
         uint64_t has_appended : 1; /* steps came behind those that were run */
-        uint64_t is_dependency_missing : 1, is_live_pending : 1;
-        uint64_t is_check_due : 1, is_unhealthy : 1; /* its `live` probes failed for good */
+        uint64_t is_dependency_missing : 1, is_hot_change_pending : 1;
+        uint64_t is_probe_due : 1, is_unhealthy : 1; /* its `live` probes failed for good */
         /* the controller */
         uint64_t is_up : 1, is_launching : 1;
         uint64_t is_boot_lost : 1; /* it died before it recorded what the boot had told */

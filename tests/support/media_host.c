@@ -47,10 +47,10 @@ void media_host_setup(struct media_host *m)
         abort();
     }
     cleanup_free char *data = fs_join(m->dir, "data");
-    must(places_init(&m->places, data, &err), &err);
+    must(paths_init(&m->paths, data, &err), &err);
     must(loop_new(&m->host.loop, &err), &err);
     must(pool_new(m->host.loop, 4, &m->host.pool, &err), &err);
-    m->host.places = &m->places;
+    m->host.paths = &m->paths;
     m->host.clock = clock_system();
     m->host.image_record = image_record;
 }
@@ -61,7 +61,7 @@ void media_host_teardown(struct media_host *m)
     media_free(&m->host);
     pool_free(m->host.pool);
     loop_free(m->host.loop);
-    places_clear(&m->places);
+    paths_clear(&m->paths);
     json_decref(m->records);
     must(fs_remove_tree(m->dir, &err), &err);
 }

@@ -12,7 +12,7 @@
 
 struct media_host {
     struct reconciler_host host;
-    struct places places;
+    struct paths paths;
     char dir[64];     /* made by mkdtemp; the data directory is dir/data */
     json_t *records;  /* what host.image_record() answers from */
     size_t n_waiting; /* operations under way */

@@ -50,7 +50,7 @@ static json_t *read_json(const char *path)
 
 static char *path_of_state(const struct reconciler_host *host, const char *vm_name)
 {
-    return mem_printf("%s/vms/%s/noop.json", host->places->data_dir, vm_name);
+    return mem_printf("%s/vms/%s/noop.json", host->paths->data_dir, vm_name);
 }
 
 /* ---- state ---- */
@@ -87,8 +87,8 @@ struct noop_state noop_state_read(const struct reconciler_host *host, const char
         state.run_state = run_state_parse(json_text(json, "runState"));
         state.n_resets = (uint32_t)json_int(json, "resets", 0);
         state.is_changed = json_flag(json, "isChanged", false);
-        const char *iid = json_text(json, "iid");
-        (void)snprintf(state.iid, sizeof(state.iid), "%s", iid ? iid : "");
+        const char *instance_id = json_text(json, "iid");
+        (void)snprintf(state.instance_id, sizeof(state.instance_id), "%s", instance_id ? instance_id : "");
     }
     return state;
 }
@@ -104,7 +104,7 @@ void noop_state_write(
     }
     cleanup_json json_t *json = json_object();
     json_put_text(json, "runState", run_state_names[state->run_state]);
-    json_put_text(json, "iid", state->iid);
+    json_put_text(json, "iid", state->instance_id);
     json_put_int(json, "resets", state->n_resets);
     json_put_flag(json, "isChanged", state->is_changed);
     json_put_text(json, "bootId", clock_boot_id(host->clock));
@@ -121,7 +121,7 @@ static json_t *script_value(
     const char *const names[] = {vm_name, "default"};
     json_t *value = NULL;
     for (size_t i = 0; i < ARRAY_LEN(names) && !value; i++) {
-        cleanup_free char *path = mem_printf("%s/noop/%s.json", host->places->data_dir, names[i]);
+        cleanup_free char *path = mem_printf("%s/noop/%s.json", host->paths->data_dir, names[i]);
         cleanup_json json_t *script = read_json(path);
         value = json_incref(json_object_get(script, key));
     }

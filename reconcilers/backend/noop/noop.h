@@ -35,7 +35,7 @@
 struct noop_state {
     bool is_alive;
     enum run_state run_state;
-    char iid[TEXT_ID_SIZE];
+    char instance_id[TEXT_ID_SIZE];
     uint32_t n_resets;
     bool is_changed;
 };

@@ -15,7 +15,7 @@ struct machine {
     void (*changed)(void *context);
     void *context;
     bool is_waiting; /* launched, not released: dies with the controller, as QEMU's child would */
-    char iid[TEXT_ID_SIZE];
+    char instance_id[TEXT_ID_SIZE];
     struct vm_instance *launching; /* borrowed from the operation under way */
     struct boot_result *booting;   /* the same */
     struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
@@ -65,7 +65,7 @@ static void launched(void *context)
     machine->launching->start_ticks = 1;
     (void)snprintf(
         machine->launching->boot_id, CLOCK_BOOT_ID_SIZE, "%s", clock_boot_id(machine->host->clock));
-    memcpy(machine->iid, machine->launching->iid, TEXT_ID_SIZE);
+    memcpy(machine->instance_id, machine->launching->instance_id, TEXT_ID_SIZE);
 }
 
 /* Two instances on one disk are refused, as alive.lock does it for QEMU. */
@@ -105,7 +105,7 @@ static void noop_release(struct machine *machine)
     struct noop_state state = {.is_alive = true, .run_state = RUN_STATE_PRELAUNCH};
     if (machine->is_waiting) {
         machine->is_waiting = false;
-        memcpy(state.iid, machine->iid, TEXT_ID_SIZE);
+        memcpy(state.instance_id, machine->instance_id, TEXT_ID_SIZE);
         noop_state_write(machine->host, machine->name, &state);
         machine->changed(machine->context);
     }

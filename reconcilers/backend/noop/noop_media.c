@@ -16,12 +16,12 @@ static void image_digest(const struct vm_spec *spec, char *ret_hex)
 
 static char *path_of_image(const struct reconciler_host *host, const char *digest)
 {
-    return mem_printf("%s/noop/images/%s", host->places->data_dir, digest);
+    return mem_printf("%s/noop/images/%s", host->paths->data_dir, digest);
 }
 
 static char *path_of_disk(const struct reconciler_host *host, const char *vm_name)
 {
-    return mem_printf("%s/vms/%s/noop.disk", host->places->data_dir, vm_name);
+    return mem_printf("%s/vms/%s/noop.disk", host->paths->data_dir, vm_name);
 }
 
 static bool has_image(const struct vm_env *env)
@@ -48,7 +48,7 @@ static void observe_disk(const struct vm_env *env, struct media_facts *ret)
 
 static void noop_observe(const struct vm_env *env, struct media_facts *ret)
 {
-    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     int64_t free_mib = noop_script_int(env->host, env->name, "freeMib", 1 << 20);
     *ret = (struct media_facts){.has_dir = fs_exists(dir), .free_bytes = free_mib << 20};
     if (env->spec) {
@@ -92,7 +92,7 @@ static void fetched(void *context)
     struct error ignored = {.code = ERR_NONE};
     work->image->path = mem_strdup(work->location);
     digest_text(work->location, work->image->id);
-    cleanup_free char *dir = places_path(work->host->places, "noop/images");
+    cleanup_free char *dir = paths_path(work->host->paths, "noop/images");
     cleanup_free char *path = path_of_image(work->host, work->image->id);
     if (fs_make_dirs(dir, 0700, &ignored) == 0) {
         (void)fs_write_file(path, "", 0, 0600, &ignored);
@@ -104,7 +104,7 @@ static void prepared(void *context)
 {
     struct noop_media_work *work = context;
     struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *dir = places_vm(work->host->places, work->name, VM_DIR);
+    cleanup_free char *dir = paths_vm(work->host->paths, work->name, VM_DIR);
     cleanup_free char *disk = path_of_disk(work->host, work->name);
     cleanup_free char *text =
         mem_printf("%lld\n", (long long)clock_monotonic_ms(work->host->clock));
@@ -158,7 +158,7 @@ static struct op *noop_prepare(
 
 static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
-    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     cleanup_free char *disk = path_of_disk(env->host, env->name);
     return whole_dir ? fs_remove_tree(dir, err) : fs_remove_file(disk, err);
 }

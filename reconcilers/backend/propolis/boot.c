@@ -89,7 +89,7 @@ static void on_told(void *context, const struct error *err)
     }
 }
 
-static void tell(struct boot *boot, const char *path, const char *body)
+static void report(struct boot *boot, const char *path, const char *body)
 {
     const struct rest_request request = {.method = "PUT", .path = path, .body = body};
     boot->request = rest_send(boot->machine->multi, &request, &boot->answer, on_told, boot);
@@ -117,10 +117,10 @@ static void go_on(struct boot *boot, const struct rest_instance *instance)
             propolis_address(), instance->is_there ? instance->state : "not taken");
         fail(boot, &err);
     } else if (!instance->is_there) {
-        tell(boot, "/instance", boot->body);
+        report(boot, "/instance", boot->body);
     } else if (!boot->is_told_to_run) {
         boot->is_told_to_run = true;
-        tell(boot, "/instance/state", "\"Run\"");
+        report(boot, "/instance/state", "\"Run\"");
     } else {
         again(boot);
     }
@@ -132,7 +132,7 @@ static void on_answer(void *context, const struct error *err)
     boot->request = NULL;
     if (!err) {
         struct rest_instance instance =
-            rest_instance_parse(&boot->answer, boot->machine->name, boot->machine->iid);
+            rest_instance_parse(&boot->answer, boot->machine->name, boot->machine->instance_id);
         go_on(boot, &instance);
     } else if (is_overdue(boot)) {
         struct error failure = *err;

@@ -62,7 +62,7 @@ static void on_instance(void *context, const struct error *err)
     machine->look = NULL;
     if (!err) {
         struct rest_instance instance =
-            rest_instance_parse(&machine->answer, machine->name, machine->iid);
+            rest_instance_parse(&machine->answer, machine->name, machine->instance_id);
         run_state = instance.is_other ? run_state : instance.run_state;
     }
     look_again_later(machine);
@@ -98,17 +98,17 @@ static void machine_observe(
     struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
 {
     const struct vm_instance *instance = &env->status->instance;
-    if (!text_eq(machine->iid, instance->iid)) {
+    if (!text_eq(machine->instance_id, instance->instance_id)) {
         machine_forget(machine);
-        memcpy(machine->iid, instance->iid, TEXT_ID_SIZE);
-        if (machine->iid[0]) {
+        memcpy(machine->instance_id, instance->instance_id, TEXT_ID_SIZE);
+        if (machine->instance_id[0]) {
             loop_timer_start(machine->timer, 0);
         }
     }
-    machine->is_starting = instance->journal == JOURNAL_START;
+    machine->is_starting = instance->intent == INTENT_START;
     bool is_unknown = !machine->is_seen || machine->is_launching;
     *ret = (struct machine_facts){
-        .is_alive = machine->iid[0] && (is_unknown || machine->zone.is_alive),
+        .is_alive = machine->instance_id[0] && (is_unknown || machine->zone.is_alive),
         .run_state = is_unknown ? RUN_STATE_UNKNOWN : machine->run_state,
         .exit_status = -1,
     };
@@ -211,7 +211,7 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
     };
     machine_forget(machine);               /* what a look finds now may be of before */
     op_cancel(TAKE_PTR(machine->command)); /* it must not halt the zone that is booted now */
-    memcpy(machine->iid, env->status->instance.iid, TEXT_ID_SIZE);
+    memcpy(machine->instance_id, env->status->instance.instance_id, TEXT_ID_SIZE);
     machine->is_launching = true;
     launch->boot = zone_boot(machine->host->loop, machine->name, &launch->zone, on_booted, launch);
     return &launch->op;

@@ -14,7 +14,7 @@ struct machine {
     void (*changed)(void *context);
     void *context;
     struct multi *multi;
-    char iid[TEXT_ID_SIZE]; /* the instance that is looked after; "": none */
+    char instance_id[TEXT_ID_SIZE]; /* the instance that is looked after; "": none */
     bool is_starting;       /* its server need not be there yet */
 
     /* Seen. */

@@ -22,7 +22,7 @@
 
 static char *path_of_note(const struct vm_env *env)
 {
-    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     return fs_join(dir, "propolis.dataset");
 }
 
@@ -44,7 +44,7 @@ char *propolis_dataset(const struct vm_env *env)
 
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
-    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     cleanup_free char *note = path_of_note(env);
     cleanup_free char *snapshot = snapshot_of(env->name);
     char wanted[DIGEST_SIZE];
@@ -238,7 +238,7 @@ static struct op *destroy(const struct vm_env *env, bool whole_dir, op_done_fn *
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
-    cleanup_free char *dir = places_vm(env->host->places, env->name, VM_DIR);
+    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     return whole_dir ? fs_remove_tree(dir, err) : 0;
 }
 

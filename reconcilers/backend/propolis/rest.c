@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reconcilers/backend/iid.h"
+#include "reconcilers/backend/instance_id.h"
 #include "reconcilers/fetch/multi.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -125,16 +125,16 @@ static enum run_state run_state_of(const char *state)
     return RUN_STATE_UNKNOWN;
 }
 
-static bool is_of_before(const json_t *properties, enum run_state run_state, const char *iid)
+static bool is_of_before(const json_t *properties, enum run_state run_state, const char *instance_id)
 {
     char uuid[IID_UUID_SIZE] = "";
     const char *id = json_text(properties, "id");
     bool has_ended = run_state == RUN_STATE_SHUTDOWN || run_state == RUN_STATE_INTERNAL_ERROR;
-    return has_ended && id && iid_to_uuid(iid, uuid) && !text_eq(id, uuid);
+    return has_ended && id && instance_id_to_uuid(instance_id, uuid) && !text_eq(id, uuid);
 }
 
 struct rest_instance rest_instance_parse(
-    const struct rest_answer *answer, const char *name, const char *iid)
+    const struct rest_answer *answer, const char *name, const char *instance_id)
 {
     struct rest_instance ret = {.run_state = RUN_STATE_PRELAUNCH};
     if (answer->status != 200) {
@@ -146,7 +146,7 @@ struct rest_instance rest_instance_parse(
     const json_t *properties = json_object_get(instance, "properties");
     const char *its_name = json_text(properties, "name");
     enum run_state run_state = run_state_of(state);
-    if (is_of_before(properties, run_state, iid)) {
+    if (is_of_before(properties, run_state, instance_id)) {
         return ret;
     }
     ret.is_there = true;
@@ -205,7 +205,7 @@ static json_t *nics_of(const struct vm_spec *spec)
 char *rest_instance_body(const struct vm_env *env, const char *dataset)
 {
     char uuid[IID_UUID_SIZE] = "";
-    (void)iid_to_uuid(env->status->instance.iid, uuid);
+    (void)instance_id_to_uuid(env->status->instance.instance_id, uuid);
     cleanup_json json_t *body = json_object();
     json_put(body, "properties", properties_of(env, uuid));
     json_put(body, "disks", disks_of(dataset, uuid));

@@ -34,7 +34,7 @@ struct rest_instance {
     enum run_state run_state;
 };
 struct rest_instance rest_instance_parse(
-    const struct rest_answer *answer, const char *name, const char *iid);
+    const struct rest_answer *answer, const char *name, const char *instance_id);
 
 /* Body of PUT /instance: the spec, for the instance of env->status, its disk a zvol. free() it. */
 char *rest_instance_body(const struct vm_env *env, const char *dataset);

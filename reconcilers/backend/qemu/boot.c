@@ -119,9 +119,9 @@ static void send_human(struct boot *boot, const char *line, qmp_reply_fn *reply)
     send(boot, "human-monitor-command", arguments, reply);
 }
 
-static void tell(struct boot *boot, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void report(struct boot *boot, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-static void tell(struct boot *boot, const char *fmt, ...)
+static void report(struct boot *boot, const char *fmt, ...)
 {
     char text[64];
     va_list ap;
@@ -210,7 +210,7 @@ static void resized(void *context, const json_t *value, const struct error *err)
         fail(boot, err);
         return;
     }
-    tell(boot, "disk grown to %lld GiB", (long long)(boot->disk_bytes >> 30));
+    report(boot, "disk grown to %lld GiB", (long long)(boot->disk_bytes >> 30));
     check_hardware(boot);
 }
 
@@ -258,10 +258,10 @@ static void check_disk(struct boot *boot)
 
 static void change_next_forward(struct boot *boot);
 
-static void tell_forward(struct boot *boot, const struct spec_forward *forward, const char *what)
+static void report_forward(struct boot *boot, const struct spec_forward *forward, const char *what)
 {
     cleanup_free char *key = forward_lease_key(forward);
-    tell(boot, "forward %s %s", key, what);
+    report(boot, "forward %s %s", key, what);
 }
 
 static void removed(void *context, const json_t *value, const struct error *err)
@@ -272,7 +272,7 @@ static void removed(void *context, const json_t *value, const struct error *err)
         fail(boot, err);
         return;
     }
-    tell_forward(boot, &boot->unwanted.list[boot->unwanted.next++], "removed");
+    report_forward(boot, &boot->unwanted.list[boot->unwanted.next++], "removed");
     change_next_forward(boot);
 }
 
@@ -298,7 +298,7 @@ static void added(void *context, const json_t *value, const struct error *err)
     } else if (answer && answer[0]) {
         fail_port(boot, answer);
     } else {
-        tell_forward(boot, &boot->wanted.list[boot->wanted.next++], "added");
+        report_forward(boot, &boot->wanted.list[boot->wanted.next++], "added");
         change_next_forward(boot);
     }
 }

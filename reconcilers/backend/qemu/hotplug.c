@@ -77,7 +77,7 @@ static void fail(struct hotplug *hotplug, const struct error *why, const char *w
     hotplug->done(hotplug->context, &err);
 }
 
-static void tell(struct hotplug *hotplug, const char *what, int64_t before, int64_t after)
+static void report(struct hotplug *hotplug, const char *what, int64_t before, int64_t after)
 {
     buf_printf(hotplug->told, "%s%s %lld -> %lld", hotplug->told->len ? ", " : "", what,
         (long long)before, (long long)after);
@@ -93,7 +93,7 @@ static void plugged(void *context, const json_t *value, const struct error *err)
         fail(hotplug, err, "memory");
         return;
     }
-    tell(hotplug, "memory", hotplug->memory_bytes >> 20, hotplug->target.memory_mib);
+    report(hotplug, "memory", hotplug->memory_bytes >> 20, hotplug->target.memory_mib);
     hotplug->done(hotplug->context, NULL);
 }
 
@@ -222,11 +222,11 @@ static void add_cpu(struct hotplug *hotplug, const json_t *place)
 }
 
 /* From the last to the first, which is QEMU's order from the first CPU on. */
-static uint32_t count_cpus(const json_t *places, const json_t **ret_free)
+static uint32_t count_cpus(const json_t *paths, const json_t **ret_free)
 {
     uint32_t n = 0;
-    for (size_t i = json_array_size(places); i-- > 0;) {
-        const json_t *place = json_array_get(places, i);
+    for (size_t i = json_array_size(paths); i-- > 0;) {
+        const json_t *place = json_array_get(paths, i);
         if (json_text(place, "qom-path")) {
             n += (uint32_t)json_int(place, "vcpus-count", 1);
         } else if (!*ret_free) {
@@ -251,7 +251,7 @@ static void cpus_arrived(void *context, const json_t *value, const struct error 
         return;
     }
     if (n > hotplug->n_vcpus) {
-        tell(hotplug, "vcpus", hotplug->n_vcpus, n);
+        report(hotplug, "vcpus", hotplug->n_vcpus, n);
     }
     check_memory(hotplug);
 }

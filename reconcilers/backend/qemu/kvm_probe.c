@@ -166,7 +166,7 @@ static pid_t fork_child(int *ret_report_fd)
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
         return 0;
     }
-    pid_t pid = fork_quietly();
+    pid_t pid = spawn_detached();
     if (pid == 0) {
         child(ends[1]);
     }

@@ -55,9 +55,9 @@ static int make_process(struct launch *launch, struct error *err)
 {
     struct machine *machine = launch->machine;
     const struct clock *clock = machine->host->clock;
-    struct spawn_request request = {.places = machine->host->places,
+    struct spawn_request request = {.paths = machine->host->paths,
         .spec = launch->spec,
-        .iid = launch->instance->iid,
+        .instance_id = launch->instance->instance_id,
         .accel = launch->accel,
         .mac = launch->mac,
         .tap_fd = launch->tap_fd,
@@ -66,7 +66,7 @@ static int make_process(struct launch *launch, struct error *err)
     int rc = spawn_qemu(&request, &spawned, err);
     if (rc == 0) {
         record(launch->instance, clock, launch->accel, &spawned);
-        rc = machine_take_child(machine, launch->instance->iid, &spawned, err);
+        rc = machine_take_child(machine, launch->instance->instance_id, &spawned, err);
     }
     return rc;
 }

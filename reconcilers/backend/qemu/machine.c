@@ -25,14 +25,14 @@ static struct machine *machine_open(struct reconciler_host *host, const char *vm
     struct machine *machine = mem_new(struct machine);
     *machine = (struct machine){.host = host,
         .vm_name = mem_strdup(vm_name),
-        .lock_path = places_vm(host->places, vm_name, VM_ALIVE_LOCK),
-        .control_path = places_vm(host->places, vm_name, VM_CONTROL_SOCKET),
-        .foreign_path = places_vm(host->places, vm_name, VM_QMP_SOCKET),
-        .log_path = places_vm(host->places, vm_name, VM_QEMU_LOG),
+        .lock_path = paths_vm(host->paths, vm_name, VM_ALIVE_LOCK),
+        .control_path = paths_vm(host->paths, vm_name, VM_CONTROL_SOCKET),
+        .foreign_path = paths_vm(host->paths, vm_name, VM_QMP_SOCKET),
+        .log_path = paths_vm(host->paths, vm_name, VM_QEMU_LOG),
         .changed = changed,
         .context = context,
         .exit_status = -1,
-        .go_fd = -1};
+        .start_pipe = -1};
     return machine;
 }
 
@@ -48,8 +48,8 @@ static void forget_process(struct machine *machine)
 /* The waiting child sees the end of the stream and exits. */
 static void call_off(struct machine *machine)
 {
-    if (machine->go_fd >= 0) {
-        close(TAKE_FD(machine->go_fd));
+    if (machine->start_pipe >= 0) {
+        close(TAKE_FD(machine->start_pipe));
     }
 }
 
@@ -70,7 +70,7 @@ static void machine_close(struct machine *machine)
     free(machine);
 }
 
-static void tell_changed(void *context)
+static void report_changed(void *context)
 {
     struct machine *machine = context;
     machine->changed(machine->context);
@@ -86,22 +86,22 @@ static void process_exited(void *context)
 /* ---- the process ---- */
 
 static int watch_process(
-    struct machine *machine, const char *iid, pid_t pid, uint64_t start_ticks, struct error *err)
+    struct machine *machine, const char *instance_id, pid_t pid, uint64_t start_ticks, struct error *err)
 {
-    (void)snprintf(machine->process_iid, sizeof(machine->process_iid), "%s", iid);
+    (void)snprintf(machine->process_instance_id, sizeof(machine->process_instance_id), "%s", instance_id);
     return process_watch(
         machine->host->loop, pid, start_ticks, process_exited, machine, &machine->process, err);
 }
 
 int machine_take_child(
-    struct machine *machine, const char *iid, struct spawned *spawned_take, struct error *err)
+    struct machine *machine, const char *instance_id, struct spawned *spawned_take, struct error *err)
 {
     call_off(machine);
     monitor_free(TAKE_PTR(machine->monitor));
     forget_process(machine);
     machine->is_output_read = false;
-    machine->go_fd = TAKE_FD(spawned_take->go_fd);
-    int rc = watch_process(machine, iid, spawned_take->pid, spawned_take->start_ticks, err);
+    machine->start_pipe = TAKE_FD(spawned_take->start_pipe);
+    int rc = watch_process(machine, instance_id, spawned_take->pid, spawned_take->start_ticks, err);
     if (rc < 0) {
         call_off(machine);
     }
@@ -114,7 +114,7 @@ static void find_recorded_process(struct machine *machine, const struct vm_insta
     bool is_of_this_boot = strcmp(instance->boot_id, clock_boot_id(machine->host->clock)) == 0;
     if (!machine->process && instance->pid > 0 && is_of_this_boot) {
         struct error err = {0};
-        (void)watch_process(machine, instance->iid, instance->pid, instance->start_ticks, &err);
+        (void)watch_process(machine, instance->instance_id, instance->pid, instance->start_ticks, &err);
     }
 }
 
@@ -126,31 +126,31 @@ static void find_answering_process(struct machine *machine, const struct vm_inst
     uint64_t start_ticks = 0;
     if (!machine->process && pid > 0 && pid != getpid() && process_start_ticks(pid, &start_ticks)) {
         struct error err = {0};
-        (void)watch_process(machine, instance->iid, pid, start_ticks, &err);
+        (void)watch_process(machine, instance->instance_id, pid, start_ticks, &err);
     }
 }
 
-static void open_monitor(struct machine *machine, const char *iid, const char *socket_path)
+static void open_monitor(struct machine *machine, const char *instance_id, const char *socket_path)
 {
     machine->monitor = monitor_new(
-        machine->host->loop, machine->vm_name, socket_path, iid, tell_changed, machine);
+        machine->host->loop, machine->vm_name, socket_path, instance_id, report_changed, machine);
 }
 
 static void machine_release(struct machine *machine)
 {
-    if (machine->go_fd >= 0) {
-        spawn_release(TAKE_FD(machine->go_fd));
-        open_monitor(machine, machine->process_iid, machine->control_path);
+    if (machine->start_pipe >= 0) {
+        spawn_release(TAKE_FD(machine->start_pipe));
+        open_monitor(machine, machine->process_instance_id, machine->control_path);
     }
 }
 
 /* What is held of another instance than the recorded one says nothing about this one. */
-static void drop_other_instance(struct machine *machine, const char *iid)
+static void drop_other_instance(struct machine *machine, const char *instance_id)
 {
-    if (machine->monitor && strcmp(monitor_iid(machine->monitor), iid) != 0) {
+    if (machine->monitor && strcmp(monitor_instance_id(machine->monitor), instance_id) != 0) {
         monitor_free(TAKE_PTR(machine->monitor));
     }
-    if (machine->process && strcmp(machine->process_iid, iid) != 0) {
+    if (machine->process && strcmp(machine->process_instance_id, instance_id) != 0) {
         forget_process(machine);
     }
 }
@@ -170,32 +170,32 @@ static void observe_dead(
 {
     call_off(machine);
     monitor_free(TAKE_PTR(machine->monitor));
-    drop_other_instance(machine, instance->iid);
+    drop_other_instance(machine, instance->instance_id);
     find_recorded_process(machine, instance); /* gone, or a zombie that still has its status */
     if (machine->process && machine->exit_status < 0) {
         machine->exit_status = process_exit_status(machine->process);
     }
-    if (!machine->is_output_read && instance->iid[0]) {
+    if (!machine->is_output_read && instance->instance_id[0]) {
         free(machine->last_output);
         machine->last_output = qemu_log_last_line(machine->log_path);
         machine->is_output_read = true;
     }
     ret->exit_status = machine->exit_status;
-    ret->last_output = instance->iid[0] ? machine->last_output : NULL;
+    ret->last_output = instance->instance_id[0] ? machine->last_output : NULL;
 }
 
 static void observe_alive(
     struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
 {
     machine->is_output_read = false;
-    if (machine->go_fd >= 0) {
+    if (machine->start_pipe >= 0) {
         ret->is_waiting = true;
         return;
     }
-    drop_other_instance(machine, instance->iid);
+    drop_other_instance(machine, instance->instance_id);
     find_recorded_process(machine, instance);
     if (!machine->monitor) {
-        open_monitor(machine, instance->iid,
+        open_monitor(machine, instance->instance_id,
             instance->is_foreign ? machine->foreign_path : machine->control_path);
     }
     find_answering_process(machine, instance);

@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "controller/loop/loop.h"
-#include "reconcilers/backend/iid.h"
+#include "reconcilers/backend/instance_id.h"
 #include "reconcilers/backend/qemu/run_state.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -24,7 +24,7 @@ struct monitor {
     struct loop *loop;
     char *vm_name;
     char *socket_path;
-    char *iid;
+    char *instance_id;
     struct qmp *qmp; /* NULL between two tries to connect, and once another instance answered */
     struct loop_timer *retry;
     int64_t retry_ms;
@@ -128,8 +128,8 @@ static void uuid_arrived(void *context, const json_t *value, const struct error 
     }
     char expected[IID_UUID_SIZE] = "";
     const char *uuid = json_text(value, "UUID");
-    bool is_known = iid_to_uuid(monitor->iid, expected);
-    if (monitor->iid[0] && !(is_known && uuid && strcasecmp(uuid, expected) == 0)) {
+    bool is_known = instance_id_to_uuid(monitor->instance_id, expected);
+    if (monitor->instance_id[0] && !(is_known && uuid && strcasecmp(uuid, expected) == 0)) {
         refuse_foreign(monitor, uuid, expected);
         return;
     }
@@ -153,15 +153,15 @@ static void qmp_became_ready(void *context)
 static void qmp_event(void *context, const char *name, const json_t *data)
 {
     struct monitor *monitor = context;
-    static const char *const telling[] = {"STOP", "RESUME", "SHUTDOWN", "GUEST_PANICKED", "RESET",
+    static const char *const reporting[] = {"STOP", "RESUME", "SHUTDOWN", "GUEST_PANICKED", "RESET",
         "BLOCK_IO_ERROR", "POWERDOWN", "SUSPEND", "WAKEUP"};
     (void)data;
     if (monitor->is_verified && text_eq(name, "RESET")) {
         monitor->n_resets++;
         monitor->changed(monitor->context);
     }
-    for (size_t i = 0; i < ARRAY_LEN(telling); i++) {
-        if (monitor->is_verified && text_eq(name, telling[i])) {
+    for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
+        if (monitor->is_verified && text_eq(name, reporting[i])) {
             ask_status(monitor);
             return;
         }
@@ -210,13 +210,13 @@ static void connect_now(void *context)
 }
 
 struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *socket_path,
-    const char *iid, void (*changed)(void *context), void *context)
+    const char *instance_id, void (*changed)(void *context), void *context)
 {
     struct monitor *monitor = mem_new(struct monitor);
     *monitor = (struct monitor){.loop = loop,
         .vm_name = mem_strdup(vm_name),
         .socket_path = mem_strdup(socket_path),
-        .iid = mem_strdup(iid),
+        .instance_id = mem_strdup(instance_id),
         .retry_ms = RETRY_FIRST_MS,
         .silent_since_ms = loop_now_ms(loop),
         .changed = changed,
@@ -240,13 +240,13 @@ void monitor_free(struct monitor *monitor)
     loop_timer_free(monitor->pulse);
     free(monitor->vm_name);
     free(monitor->socket_path);
-    free(monitor->iid);
+    free(monitor->instance_id);
     free(monitor);
 }
 
-const char *monitor_iid(const struct monitor *monitor)
+const char *monitor_instance_id(const struct monitor *monitor)
 {
-    return monitor->iid;
+    return monitor->instance_id;
 }
 
 enum run_state monitor_run_state(const struct monitor *monitor)

@@ -21,10 +21,10 @@ struct monitor;
 /* `iid` "": whoever answers at `socket_path` is accepted. `changed`: one of the answers below would
  * differ now. */
 struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *socket_path,
-    const char *iid, void (*changed)(void *context), void *context);
+    const char *instance_id, void (*changed)(void *context), void *context);
 void monitor_free(struct monitor *monitor); /* NULL is fine; as qmp_free() */
 
-const char *monitor_iid(const struct monitor *monitor);
+const char *monitor_instance_id(const struct monitor *monitor);
 /* RUN_STATE_UNKNOWN while it does not answer. */
 enum run_state monitor_run_state(const struct monitor *monitor);
 /* How often the guest was reset while connected. */

@@ -24,12 +24,12 @@ enum {
 #define HEADLINE_PREFIX "vmctl: "
 
 static int write_headline(
-    int fd, int64_t wall_ms, const char *iid, char *const *argv, struct error *err)
+    int fd, int64_t wall_ms, const char *instance_id, char *const *argv, struct error *err)
 {
     cleanup_buf struct buf line = BUF_INIT(HEADLINE_MAX);
     char when[CLOCK_TEXT_SIZE];
     clock_format_utc(wall_ms, when);
-    buf_printf(&line, HEADLINE_PREFIX "%s instance %s:", when, iid);
+    buf_printf(&line, HEADLINE_PREFIX "%s instance %s:", when, instance_id);
     for (char *const *word = argv; *word; word++) {
         buf_printf(&line, " %s", *word);
     }
@@ -38,7 +38,7 @@ static int write_headline(
     return fs_write_all(fd, line.data, line.len, err);
 }
 
-int qemu_log_open(const char *path, int64_t wall_ms, const char *iid, char *const *argv,
+int qemu_log_open(const char *path, int64_t wall_ms, const char *instance_id, char *const *argv,
     int *ret_fd, struct error *err)
 {
     cleanup_close int fd =
@@ -50,7 +50,7 @@ int qemu_log_open(const char *path, int64_t wall_ms, const char *iid, char *cons
     if (fstat(fd, &st) == 0 && st.st_size > QEMU_LOG_MAX && ftruncate(fd, 0) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot empty '%s'", path);
     }
-    int rc = write_headline(fd, wall_ms, iid, argv, err);
+    int rc = write_headline(fd, wall_ms, instance_id, argv, err);
     if (rc < 0) {
         return error_wrap(err, "'%s'", path);
     }

@@ -12,7 +12,7 @@ struct error;
 enum { QEMU_LOG_MAX = 1 << 20 };
 
 /* Opens it for a new instance and writes the headline. Caller closes *ret_fd (O_APPEND). */
-int qemu_log_open(const char *path, int64_t wall_ms, const char *iid, char *const *argv,
+int qemu_log_open(const char *path, int64_t wall_ms, const char *instance_id, char *const *argv,
     int *ret_fd, struct error *err);
 
 /* The last line of the last instance that says something, made safe to show; NULL: none. free() it.

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "controller/loop/process.h"
-#include "reconcilers/backend/iid.h"
+#include "reconcilers/backend/instance_id.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
@@ -29,7 +29,7 @@ enum { SLOTS = QEMU_FD_END_ - QEMU_FD_LOCK };
 struct inheritance {
     int fds[SLOTS];
     int log_fd;
-    int go_fd;
+    int start_pipe;
 };
 
 static void inheritance_clear(struct inheritance *inheritance)
@@ -38,12 +38,12 @@ static void inheritance_clear(struct inheritance *inheritance)
         cleanup_close_(&inheritance->fds[i]);
     }
     cleanup_close_(&inheritance->log_fd);
-    cleanup_close_(&inheritance->go_fd);
+    cleanup_close_(&inheritance->start_pipe);
 }
 
 static char *vm_path(const struct spawn_request *request, enum vm_file file)
 {
-    return places_vm(request->places, request->spec->name, file);
+    return paths_vm(request->paths, request->spec->name, file);
 }
 
 static int listen_at(const struct spawn_request *request, enum vm_file file,
@@ -92,8 +92,8 @@ static int prepare_firmware(const struct spawn_request *request, const char *var
 static int build_argv(const struct spawn_request *request, char ***ret_argv, struct error *err)
 {
     char uuid[IID_UUID_SIZE];
-    if (!iid_to_uuid(request->iid, uuid)) {
-        return error_set(err, ERR_QEMU_SPAWN, "'%s' is not an instance id", request->iid);
+    if (!instance_id_to_uuid(request->instance_id, uuid)) {
+        return error_set(err, ERR_QEMU_SPAWN, "'%s' is not an instance id", request->instance_id);
     }
     cleanup_free char *binary = NULL;
     int rc = host_find_qemu(&binary, err);
@@ -133,7 +133,7 @@ static int check_network(const struct vm_spec *spec, struct error *err)
 
 static pid_t fork_child(const struct child_plan *plan)
 {
-    pid_t pid = fork_quietly();
+    pid_t pid = spawn_detached();
     if (pid == 0) {
         spawn_child_run(plan);
     }
@@ -148,10 +148,10 @@ static int start_child(const struct spawn_request *request, char *const *argv,
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
         return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make a socket pair");
     }
-    cleanup_close int go_fd = ends[0];
-    inheritance->go_fd = ends[1];
+    cleanup_close int start_pipe = ends[0];
+    inheritance->start_pipe = ends[1];
     struct child_plan plan = {
-        .argv = argv, .log_fd = inheritance->log_fd, .go_fd = inheritance->go_fd};
+        .argv = argv, .log_fd = inheritance->log_fd, .start_pipe = inheritance->start_pipe};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));
     plan.fds[QEMU_FD_TAP - QEMU_FD_LOCK] = request->tap_fd;
     pid_t pid = fork_child(&plan);
@@ -164,7 +164,7 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         (void)waitpid(pid, NULL, 0);
         return error_set(err, ERR_QEMU_SPAWN, "cannot read /proc/%d/stat", (int)pid);
     }
-    *ret = (struct spawned){.pid = pid, .start_ticks = start_ticks, .go_fd = TAKE_FD(go_fd)};
+    *ret = (struct spawned){.pid = pid, .start_ticks = start_ticks, .start_pipe = TAKE_FD(start_pipe)};
     return 0;
 }
 
@@ -183,18 +183,18 @@ int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct 
     if (rc < 0) {
         return rc;
     }
-    cleanup_with(inheritance_clear) struct inheritance inheritance = {.log_fd = -1, .go_fd = -1};
+    cleanup_with(inheritance_clear) struct inheritance inheritance = {.log_fd = -1, .start_pipe = -1};
     memset(inheritance.fds, -1, sizeof(inheritance.fds)); /* all bits one is -1 */
     rc = open_descriptors(request, &inheritance, err);
     if (rc == 0) {
         cleanup_free char *log = vm_path(request, VM_QEMU_LOG);
-        rc = qemu_log_open(log, request->wall_ms, request->iid, argv, &inheritance.log_fd, err);
+        rc = qemu_log_open(log, request->wall_ms, request->instance_id, argv, &inheritance.log_fd, err);
     }
     return rc < 0 ? rc : start_child(request, argv, &inheritance, ret, err);
 }
 
-void spawn_release(int go_fd_take)
+void spawn_release(int start_pipe_take)
 {
-    (void)send(go_fd_take, "g", 1, MSG_NOSIGNAL);
-    close(go_fd_take);
+    (void)send(start_pipe_take, "g", 1, MSG_NOSIGNAL);
+    close(start_pipe_take);
 }

@@ -15,13 +15,13 @@
 #include <sys/types.h>
 
 struct error;
-struct places;
+struct paths;
 struct vm_spec;
 
 struct spawn_request {
-    const struct places *places;
+    const struct paths *paths;
     const struct vm_spec *spec;
-    const char *iid;
+    const char *instance_id;
     const char *accel; /* "kvm" or "tcg" */
     const char *mac;   /* NULL: QEMU's own choice */
     int tap_fd;        /* borrowed; -1: none, its network is not "tap" */
@@ -31,7 +31,7 @@ struct spawn_request {
 struct spawned {
     pid_t pid;
     uint64_t start_ticks;
-    int go_fd; /* owned by the caller: spawn_release(), or close() to call it off */
+    int start_pipe; /* owned by the caller: spawn_release(), or close() to call it off */
 };
 
 /* ERR_VM_CONFLICT: a process of this VM lives. ERR_QEMU_SPAWN: something is not installed or not
@@ -39,4 +39,4 @@ struct spawned {
 int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct error *err);
 
 /* Sends the word and closes the socket. A child that is gone meanwhile is fine. */
-void spawn_release(int go_fd_take);
+void spawn_release(int start_pipe_take);

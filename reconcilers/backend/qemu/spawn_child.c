@@ -58,7 +58,7 @@ static void arrange_descriptors(const struct child_plan *plan)
 {
     int parked[ARRAY_LEN(plan->fds)];
     int log_fd = park(plan->log_fd);
-    int go_fd = park(plan->go_fd);
+    int start_pipe = park(plan->start_pipe);
     int null_fd = park(open("/dev/null", O_RDWR | O_CLOEXEC));
     for (size_t i = 0; i < ARRAY_LEN(parked); i++) {
         parked[i] = park(plan->fds[i]);
@@ -69,7 +69,7 @@ static void arrange_descriptors(const struct child_plan *plan)
     for (size_t i = 0; i < ARRAY_LEN(parked); i++) {
         place(parked[i], QEMU_FD_LOCK + (int)i);
     }
-    place(go_fd, GO_FD);
+    place(start_pipe, GO_FD);
     if (fcntl(GO_FD, F_SETFD, FD_CLOEXEC) < 0 || close_range(PARKING, ~0U, 0) < 0) {
         die(EXIT_SETUP, "cannot close the controller's descriptors");
     }

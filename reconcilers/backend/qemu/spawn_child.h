@@ -8,7 +8,7 @@ struct child_plan {
     char *const *argv;                    /* argv[0] is an absolute path */
     int fds[QEMU_FD_END_ - QEMU_FD_LOCK]; /* to become QEMU_FD_LOCK, …; -1: stays closed */
     int log_fd;
-    int go_fd; /* the child's end */
+    int start_pipe; /* the child's end */
 };
 
 /*

@@ -17,7 +17,7 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-pid_t fork_quietly(void)
+pid_t spawn_detached(void)
 {
     sigset_t all, before;
     sigfillset(&all);

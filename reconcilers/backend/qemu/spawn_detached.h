@@ -9,4 +9,4 @@
  * write into the parent's own wake-up descriptor). As fork(): 0 in the child, -1 on failure. Until
  * it executes another program the child may only make async-signal-safe calls (signal-safety(7)).
  */
-pid_t fork_quietly(void);
+pid_t spawn_detached(void);

@@ -145,7 +145,7 @@ static char *read_words(int output_fd)
     return buf_steal(&line);
 }
 
-static void tell_exit(struct tap_helper *helper)
+static void report_exit(struct tap_helper *helper)
 {
     siginfo_t info = {.si_code = 0};
     (void)waitid(P_PIDFD, (id_t)helper->pidfd, &info, WEXITED | WNOHANG);
@@ -166,7 +166,7 @@ static void on_exit_ready(void *context, int fd, unsigned ready)
     (void)ready;
     int tap = receive_descriptor(helper->socket_fd);
     if (tap < 0) {
-        tell_exit(helper);
+        report_exit(helper);
         return;
     }
     finish(helper, tap, NULL);

@@ -18,7 +18,7 @@ struct values {
     uint32_t number;
     uint32_t memory_mib, disk_gib;
     int64_t duration_ms;
-    struct arg_texts names;
+    struct arg_strings names;
     const char *optional;
 };
 
@@ -37,7 +37,7 @@ static const struct arg_option options[] = {
 
 struct parsed {
     struct values values;
-    struct arg_texts words;
+    struct arg_strings words;
     struct error err;
     int rc;
 };
@@ -45,7 +45,7 @@ struct parsed {
 static void parsed_clear(struct parsed *parsed)
 {
     args_clear(options, &parsed->values);
-    arg_texts_clear(&parsed->words);
+    arg_strings_clear(&parsed->words);
 }
 #define cleanup_parsed __attribute__((cleanup(parsed_clear)))
 

@@ -23,7 +23,7 @@ typedef struct verdict script_fn(
 struct fixture {
     struct reconciler reconciler; /* first: reconcile() is given its address */
     char *dir;
-    struct places places;
+    struct paths paths;
     struct loop *loop;
     struct pool *pool;
     struct store *store;
@@ -86,16 +86,16 @@ static inline int set_up(void **state)
     f->reconciler = (struct reconciler){
         .reconcile = reconcile, .find_orphans = find_orphans, .free = let_go};
     assert_int_equal(make_scratch_dir((void **)&f->dir), 0);
-    assert_int_equal(places_init(&f->places, f->dir, &err), 0);
-    assert_int_equal(store_open(&f->places, &f->store, &err), 0);
+    assert_int_equal(paths_init(&f->paths, f->dir, &err), 0);
+    assert_int_equal(store_open(&f->paths, &f->store, &err), 0);
     f->loop = new_loop();
     assert_int_equal(pool_new(f->loop, 0, &f->pool, &err), 0);
     assert_int_equal(store_writer_start(f->store, STORE_WRITER_INLINE, &f->writer, &err), 0);
-    assert_int_equal(bell_watch_open(&f->status_bell, &f->places, BELL_STATUS, &err), 0);
+    assert_int_equal(bell_watch_open(&f->status_bell, &f->paths, BELL_STATUS, &err), 0);
     f->controller = controller_new(&(struct controller_options){
         .loop = f->loop,
         .pool = f->pool,
-        .places = &f->places,
+        .paths = &f->paths,
         .store = f->store,
         .writer = f->writer,
         .seed = 42,
@@ -114,7 +114,7 @@ static inline int tear_down(void **state)
     pool_free(f->pool);
     loop_free(f->loop);
     store_close(f->store);
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     int rc = remove_scratch_dir((void **)&f->dir);
     free(f);
     return rc;
@@ -151,7 +151,7 @@ static inline void create_vm(struct fixture *f, const char *name)
 static inline void ring(struct fixture *f)
 {
     struct error err = {0};
-    assert_int_equal(bell_ring(&f->places, BELL_DESIRED, &err), 0);
+    assert_int_equal(bell_ring(&f->paths, BELL_DESIRED, &err), 0);
 }
 
 typedef void change_fn(struct vm_desired *desired);

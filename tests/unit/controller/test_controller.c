@@ -182,29 +182,29 @@ static int tear_down_stopped(void **state)
     pool_free(f->pool);
     loop_free(f->loop);
     store_close(f->store);
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     int rc = remove_scratch_dir((void **)&f->dir);
     free(f);
     return rc;
 }
 
-static void the_dice_are_the_same_for_the_same_seed(void **state)
+static void the_rng_are_the_same_for_the_same_seed(void **state)
 {
     struct fixture *f = *state;
-    uint32_t first = f->host->dice(f->host), second = f->host->dice(f->host);
+    uint32_t first = f->host->rng(f->host), second = f->host->rng(f->host);
     assert_int_not_equal(first, second);
     struct controller *other = controller_new(&(struct controller_options){
         .loop = f->loop, .store = f->store, .writer = f->writer, .seed = 42});
     struct reconciler_host *host = controller_host(other);
-    assert_int_equal(host->dice(host), first);
-    assert_int_equal(host->dice(host), second);
+    assert_int_equal(host->rng(host), first);
+    assert_int_equal(host->rng(host), second);
     controller_free(other);
 }
 
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 /* What it started would look like machines of another boot, and no command would trust it. */
-static void a_controller_that_cannot_tell_its_boot_does_not_start(void **state)
+static void a_controller_that_cannot_report_its_boot_does_not_start(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
@@ -229,8 +229,8 @@ int main(void)
         WITH_WORLD(when_nothing_happens_nothing_is_scheduled_but_the_resync),
         WITH_WORLD(a_resync_finds_a_change_whose_ring_was_lost),
         WITH_WORLD(without_inotify_it_looks_once_a_second),
-        WITH_WORLD(the_dice_are_the_same_for_the_same_seed),
-        WITH_WORLD(a_controller_that_cannot_tell_its_boot_does_not_start),
+        WITH_WORLD(the_rng_are_the_same_for_the_same_seed),
+        WITH_WORLD(a_controller_that_cannot_report_its_boot_does_not_start),
         cmocka_unit_test_setup_teardown(
             a_stop_lets_commits_finish_and_frees_the_reconciler, set_up, tear_down_stopped),
     };

@@ -49,7 +49,7 @@ static void find_no_orphans(struct reconciler *self)
 static void let_go(struct reconciler *self)
 {
     struct looker *looker = (struct looker *)(void *)self;
-    cleanup_free char *path = places_path(looker->host->places, "let-go");
+    cleanup_free char *path = paths_path(looker->host->paths, "let-go");
     struct error err = {0};
     (void)fs_write_file(path, "", 0, 0600, &err);
     free(looker);
@@ -79,7 +79,7 @@ static int run_daemon(const char *data_dir)
 
 struct fixture {
     char *dir;
-    struct places places;
+    struct paths paths;
     pid_t pid;
     uint64_t generation; /* of VM "a": each start waits for a new one to be answered */
 };
@@ -89,7 +89,7 @@ static int set_up(void **state)
     struct fixture *f = mem_new(struct fixture);
     struct error err = {0};
     *state = f;
-    return make_scratch_dir((void **)&f->dir) || places_init(&f->places, f->dir, &err);
+    return make_scratch_dir((void **)&f->dir) || paths_init(&f->paths, f->dir, &err);
 }
 
 static int wait_for_exit(pid_t pid)
@@ -107,7 +107,7 @@ static int tear_down(void **state)
         kill(f->pid, SIGKILL);
         waitpid(f->pid, NULL, 0);
     }
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     int rc = remove_scratch_dir((void **)&f->dir);
     free(f);
     return rc;
@@ -124,13 +124,13 @@ static pid_t spawn_daemon(const struct fixture *f)
 
 static bool is_held(const struct fixture *f)
 {
-    cleanup_free char *path = places_path(&f->places, "controller.lock");
+    cleanup_free char *path = paths_path(&f->paths, "controller.lock");
     return lockfile_is_held(path);
 }
 
 static bool was_let_go(const struct fixture *f)
 {
-    cleanup_free char *path = places_path(&f->places, "let-go");
+    cleanup_free char *path = paths_path(&f->paths, "let-go");
     return fs_exists(path);
 }
 
@@ -138,7 +138,7 @@ static struct store *open_store(const struct fixture *f)
 {
     struct store *store = NULL;
     struct error err = {0};
-    if (store_open(&f->places, &store, &err) < 0) {
+    if (store_open(&f->paths, &store, &err) < 0) {
         fail_msg("%s", err.message);
     }
     return store;
@@ -176,7 +176,7 @@ static void put_vm(struct fixture *f, struct store *store, const char *name, uin
     store_batch_put_desired(batch, record.desired, record.desired->revision);
     assert_int_equal(store_commit(store, batch, &err), 0);
     store_batch_free(batch);
-    assert_int_equal(bell_ring(&f->places, BELL_DESIRED, &err), 0);
+    assert_int_equal(bell_ring(&f->paths, BELL_DESIRED, &err), 0);
 }
 
 /* Starts one and waits until it has answered for a VM. */
@@ -196,7 +196,7 @@ static struct session open_session(struct fixture *f)
 {
     struct session session = {.store = open_store(f)};
     struct error err = {0};
-    assert_int_equal(bell_watch_open(&session.bell, &f->places, BELL_STATUS, &err), 0);
+    assert_int_equal(bell_watch_open(&session.bell, &f->paths, BELL_STATUS, &err), 0);
     return session;
 }
 
@@ -214,7 +214,7 @@ static int end_daemon(struct fixture *f, int signal)
     return wait_for_exit(pid);
 }
 
-static void a_change_rung_for_is_answered_in_the_status(void **state)
+static void a_change_stage_for_is_answered_in_the_status(void **state)
 {
     struct fixture *f = *state;
     struct session session = open_session(f);
@@ -287,7 +287,7 @@ static void an_unusable_store_ends_it_with_an_error(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
-    cleanup_free char *dir = places_path(&f->places, "store");
+    cleanup_free char *dir = paths_path(&f->paths, "store");
     assert_int_equal(fs_write_file(dir, "not a directory", 15, 0600, &err), 0);
     int status = wait_for_exit(spawn_daemon(f));
     assert_int_not_equal(status, 0);
@@ -331,7 +331,7 @@ static void the_process_is_prepared(void **state)
     assert_string_equal(soft, hard);
     assert_int_equal(end_daemon(f, SIGTERM), 0);
     struct stat info;
-    cleanup_free char *mark = places_path(&f->places, "let-go");
+    cleanup_free char *mark = paths_path(&f->paths, "let-go");
     assert_int_equal(stat(mark, &info), 0);
     assert_int_equal(info.st_mode & 077, 0);
     close_session(&session);
@@ -342,7 +342,7 @@ static void the_process_is_prepared(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        WITH_DIR(a_change_rung_for_is_answered_in_the_status),
+        WITH_DIR(a_change_stage_for_is_answered_in_the_status),
         WITH_DIR(sigterm_and_sigint_end_it_cleanly),
         WITH_DIR(a_second_one_leaves_at_once_and_the_first_goes_on),
         WITH_DIR(after_a_kill_the_next_one_takes_over_what_was_missed),

@@ -24,7 +24,7 @@
 
 struct fixture {
     char *dir;
-    struct places places;
+    struct paths paths;
     struct store *store; /* NULL until opened */
 };
 
@@ -32,7 +32,7 @@ static inline int fixture_set_up(void **state)
 {
     struct fixture *f = mem_new(struct fixture);
     f->dir = mem_strdup("/tmp/vmctl-test-store-XXXXXX");
-    f->places.data_dir = mem_strdup(mkdtemp(f->dir));
+    f->paths.data_dir = mem_strdup(mkdtemp(f->dir));
     *state = f;
     return 0;
 }
@@ -48,7 +48,7 @@ static inline struct store *open_store(const struct fixture *f)
 {
     struct store *store = NULL;
     struct error err = {0};
-    must(store_open(&f->places, &store, &err), &err);
+    must(store_open(&f->paths, &store, &err), &err);
     return store;
 }
 
@@ -66,7 +66,7 @@ static inline int fixture_tear_down(void **state)
     struct error err = {0};
     store_close(f->store);
     must(fs_remove_tree(f->dir, &err), &err);
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     free(f->dir);
     free(f);
     return 0;

@@ -11,14 +11,14 @@ static struct bell_watch watch_bell(const struct fixture *f)
 {
     struct bell_watch watch;
     struct error err = {0};
-    must(bell_watch_open(&watch, &f->places, BELL_STATUS, &err), &err);
+    must(bell_watch_open(&watch, &f->paths, BELL_STATUS, &err), &err);
     return watch;
 }
 
 static void ring(const struct fixture *f)
 {
     struct error err = {0};
-    must(bell_ring(&f->places, BELL_STATUS, &err), &err);
+    must(bell_ring(&f->paths, BELL_STATUS, &err), &err);
 }
 
 static bool is_readable(const struct bell_watch *watch, int timeout_ms)
@@ -46,7 +46,7 @@ static void the_other_bell_is_not_heard(void **state)
     struct fixture *f = *state;
     struct bell_watch watch = watch_bell(f);
     struct error err = {0};
-    must(bell_ring(&f->places, BELL_DESIRED, &err), &err);
+    must(bell_ring(&f->paths, BELL_DESIRED, &err), &err);
     assert_false(is_readable(&watch, 0));
     bell_watch_close(&watch);
 }
@@ -55,7 +55,7 @@ static void the_bell_is_private_and_its_descriptor_close_on_exec(void **state)
 {
     struct fixture *f = *state;
     struct bell_watch watch = watch_bell(f);
-    char *path = places_path(&f->places, "status.kick");
+    char *path = paths_path(&f->paths, "status.kick");
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -83,7 +83,7 @@ static void a_removed_bell_is_made_again(void **state)
 {
     struct fixture *f = *state;
     struct bell_watch watch = watch_bell(f);
-    char *path = places_path(&f->places, "status.kick");
+    char *path = paths_path(&f->paths, "status.kick");
     assert_int_equal(unlink(path), 0);
     expect_recovery(f, &watch);
     bell_watch_close(&watch);
@@ -94,8 +94,8 @@ static void a_bell_moved_away_is_made_again(void **state)
 {
     struct fixture *f = *state;
     struct bell_watch watch = watch_bell(f);
-    char *path = places_path(&f->places, "status.kick");
-    char *other = places_path(&f->places, "elsewhere");
+    char *path = paths_path(&f->paths, "status.kick");
+    char *other = paths_path(&f->paths, "elsewhere");
     assert_int_equal(rename(path, other), 0);
     expect_recovery(f, &watch);
     bell_watch_close(&watch);
@@ -108,7 +108,7 @@ static void a_bell_replaced_by_another_file_is_watched_anew(void **state)
     struct fixture *f = *state;
     struct bell_watch watch = watch_bell(f);
     struct error err = {0};
-    char *path = places_path(&f->places, "status.kick");
+    char *path = paths_path(&f->paths, "status.kick");
     must(fs_write_file(path, "", 0, 0600, &err), &err);
     expect_recovery(f, &watch);
     bell_watch_close(&watch);
@@ -125,7 +125,7 @@ static void commit_and_ring(const struct fixture *f, int in, int out)
     struct store *store = NULL;
     struct error err = {0};
     char byte;
-    child_must(store_open(&f->places, &store, &err) == 0);
+    child_must(store_open(&f->paths, &store, &err) == 0);
     for (uint64_t i = 1; i <= ROUNDS; i++) {
         struct vm_status *status = vm_status_new("u");
         struct store_batch *batch = store_batch_new();
@@ -133,7 +133,7 @@ static void commit_and_ring(const struct fixture *f, int in, int out)
         status->observed_generation = i;
         store_batch_put_status(batch, "web", status);
         child_must(store_commit(store, batch, &err) == 0);
-        child_must(bell_ring(&f->places, BELL_STATUS, &err) == 0);
+        child_must(bell_ring(&f->paths, BELL_STATUS, &err) == 0);
         store_batch_free(batch);
         vm_status_free(status);
     }

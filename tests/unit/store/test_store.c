@@ -298,7 +298,7 @@ static void a_plain_record_is_written_replaced_listed_and_removed(void **state)
 static int mode_of(const struct fixture *f, const char *name)
 {
     struct stat st;
-    char *path = places_path(&f->places, name);
+    char *path = paths_path(&f->paths, name);
     assert_int_equal(stat(path, &st), 0);
     free(path);
     return (int)(st.st_mode & 0777);

@@ -197,7 +197,7 @@ static void the_status_bell_rings_after_a_commit_and_not_after_a_stale_one(void 
     struct outcome outcome = {.count = 0};
     struct ticket tickets[2] = {{&outcome, 0}, {&outcome, 1}};
     assert_int_equal(put_status(f->store, "web", "owner", 1), 0);
-    must(bell_watch_open(&watch, &f->places, BELL_STATUS, &err), &err);
+    must(bell_watch_open(&watch, &f->paths, BELL_STATUS, &err), &err);
     struct store_writer *writer = start_writer(f, STORE_WRITER_THREAD);
     store_writer_submit(writer, status_batch("web", "stranger", 2), on_done, &tickets[0]);
     dispatch_until(writer, &outcome, 1);
@@ -211,7 +211,7 @@ static void the_status_bell_rings_after_a_commit_and_not_after_a_stale_one(void 
     bell_watch_close(&watch);
 }
 
-static void inline_mode_commits_at_once_and_tells_later(void **state)
+static void inline_mode_commits_at_once_and_reports_later(void **state)
 {
     struct fixture *f = *state;
     struct store_writer *writer = start_writer(f, STORE_WRITER_INLINE);
@@ -230,7 +230,7 @@ static void inline_mode_commits_at_once_and_tells_later(void **state)
     store_writer_stop(writer);
 }
 
-static void stopping_writes_what_was_submitted_and_tells_nobody(void **state)
+static void stopping_writes_what_was_submitted_and_reports_nobody(void **state)
 {
     struct fixture *f = *state;
     struct store_writer *writer = start_writer(f, STORE_WRITER_THREAD);
@@ -289,7 +289,7 @@ static void reading_goes_on_while_the_thread_writes_and_the_map_grows(void **sta
     struct error err = {0};
     store_close(f->store);
     f->store = NULL;
-    must(store_open_sized(&f->places, (size_t)256 << 10, &f->store, &err), &err);
+    must(store_open_sized(&f->paths, (size_t)256 << 10, &f->store, &err), &err);
     struct store_writer *writer = start_writer(f, STORE_WRITER_THREAD);
     struct outcome outcome = {.count = 0};
     struct ticket tickets[MANY];
@@ -331,8 +331,8 @@ int main(void)
         on_open_store(completions_come_in_the_order_of_submission),
         on_open_store(a_stale_batch_fails_alone_in_its_group),
         on_open_store(the_status_bell_rings_after_a_commit_and_not_after_a_stale_one),
-        on_open_store(inline_mode_commits_at_once_and_tells_later),
-        on_open_store(stopping_writes_what_was_submitted_and_tells_nobody),
+        on_open_store(inline_mode_commits_at_once_and_reports_later),
+        on_open_store(stopping_writes_what_was_submitted_and_reports_nobody),
         on_open_store(a_completion_may_submit_the_next_batch),
         on_open_store(reading_goes_on_while_the_thread_writes_and_the_map_grows),
     };

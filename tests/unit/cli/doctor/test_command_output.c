@@ -18,7 +18,7 @@ static int run_shell(char *script, int limit_ms, struct buf *out)
 {
     char shell[] = "sh", option[] = "-c";
     char *const argv[] = {shell, option, script, NULL};
-    return capture_output(argv, limit_ms, out);
+    return command_output(argv, limit_ms, out);
 }
 
 static void what_a_program_prints_and_its_status_are_told(void **state)
@@ -36,7 +36,7 @@ static void a_program_that_is_not_there_is_told_from_one_that_fails(void **state
     cleanup_buf struct buf out = BUF_INIT(0);
     char name[] = "/nowhere/program";
     char *const argv[] = {name, NULL};
-    assert_int_equal(capture_output(argv, LIMIT_MS, &out), -1);
+    assert_int_equal(command_output(argv, LIMIT_MS, &out), -1);
 }
 
 static void a_program_that_takes_too_long_is_killed(void **state)

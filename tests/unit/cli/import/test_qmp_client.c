@@ -29,7 +29,7 @@ struct fixture {
     char *path;
     int listening;
     pthread_t thread;
-    const char *const *texts; /* ends with NULL: then it closes */
+    const char *const *strings; /* ends with NULL: then it closes */
     int got_fd;               /* what came along, -1 nothing */
 };
 
@@ -55,9 +55,9 @@ static void *serve(void *context)
     struct fixture *f = context;
     struct pollfd pollfd = {.fd = f->listening, .events = POLLIN};
     cleanup_close int fd = poll(&pollfd, 1, 10000) == 1 ? accept(f->listening, NULL, NULL) : -1;
-    for (size_t i = 0; fd >= 0 && f->texts[i]; i++) {
-        (void)!write(fd, f->texts[i], strlen(f->texts[i]));
-        if (f->texts[i + 1] && !read_line(f, fd)) {
+    for (size_t i = 0; fd >= 0 && f->strings[i]; i++) {
+        (void)!write(fd, f->strings[i], strlen(f->strings[i]));
+        if (f->strings[i + 1] && !read_line(f, fd)) {
             break;
         }
     }
@@ -89,9 +89,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void say(struct fixture *f, const char *const *texts)
+static void say(struct fixture *f, const char *const *strings)
 {
-    f->texts = texts;
+    f->strings = strings;
     assert_int_equal(pthread_create(&f->thread, NULL, serve, f), 0);
 }
 
@@ -109,14 +109,14 @@ static enum error_code open_client(struct fixture *f, struct qmp_client *client,
 
 static void an_answer_is_found_between_events_and_pieces(void **state)
 {
-    static const char *const texts[] = {GREETING,
+    static const char *const strings[] = {GREETING,
         "{\"event\": \"RESUME\"}\r\n" DONE "{\"event\": \"ST",
         "OP\"}\r\n{\"return\": {\"status\": \"running\"}}\r\n", NULL};
     struct fixture *f = *state;
     struct error err = {0};
     struct qmp_client client = {.fd = -1};
     cleanup_json json_t *answer = NULL;
-    say(f, texts);
+    say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_NONE);
     assert_int_equal(qmp_client_peer(&client), getpid());
     assert_int_equal(
@@ -127,12 +127,12 @@ static void an_answer_is_found_between_events_and_pieces(void **state)
 
 static void a_refusal_says_of_what_and_why(void **state)
 {
-    static const char *const texts[] = {
+    static const char *const strings[] = {
         GREETING, DONE, "{\"error\": {\"class\": \"X\", \"desc\": \"not now\"}}\r\n", NULL};
     struct fixture *f = *state;
     struct error err = {0};
     struct qmp_client client = {.fd = -1};
-    say(f, texts);
+    say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_NONE);
     assert_int_equal(
         qmp_client_execute(&client, "cont", NULL, -1, NULL, &err), -ERR_QMP_COMMAND);
@@ -142,13 +142,13 @@ static void a_refusal_says_of_what_and_why(void **state)
 
 static void a_descriptor_goes_along(void **state)
 {
-    static const char *const texts[] = {GREETING, DONE, DONE, NULL};
+    static const char *const strings[] = {GREETING, DONE, DONE, NULL};
     struct fixture *f = *state;
     struct error err = {0};
     struct qmp_client client = {.fd = -1};
     struct stat sent, got;
     cleanup_close int fd = open(f->dir, O_RDONLY | O_CLOEXEC);
-    say(f, texts);
+    say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_NONE);
     assert_int_equal(qmp_client_execute(&client, "getfd", NULL, fd, NULL, &err), 0);
     assert_ends(f, &client);
@@ -169,11 +169,11 @@ static void one_that_serves_somebody_else_is_told_after_a_while(void **state)
 
 static void what_is_no_qemu_is_told(void **state)
 {
-    static const char *const texts[] = {"SSH-2.0-OpenSSH\r\n", NULL};
+    static const char *const strings[] = {"SSH-2.0-OpenSSH\r\n", NULL};
     struct fixture *f = *state;
     struct error err = {0};
     struct qmp_client client = {.fd = -1};
-    say(f, texts);
+    say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_QMP_CONNECT);
     assert_non_null(strstr(err.message, "is no QEMU"));
     assert_ends(f, &client);
@@ -181,11 +181,11 @@ static void what_is_no_qemu_is_told(void **state)
 
 static void one_that_goes_away_is_told(void **state)
 {
-    static const char *const texts[] = {GREETING, NULL};
+    static const char *const strings[] = {GREETING, NULL};
     struct fixture *f = *state;
     struct error err = {0};
     struct qmp_client client = {.fd = -1};
-    say(f, texts);
+    say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_QMP_CONNECT);
     assert_ends(f, &client);
 }

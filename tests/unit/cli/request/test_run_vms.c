@@ -33,9 +33,9 @@ static void what_it_depends_on_comes_along_under_the_same_suffix(void **state)
         a_project("vm \"web\" { image \"/i\"; vcpus 3; depends-on \"db\" }\n"
                   "vm \"db\" { image \"/i\"; depends-on \"san\" }\n"
                   "vm \"san\" { image \"/i\" }\nvm \"other\" { image \"/i\" }\n");
-    cleanup_with(temporary_clear) struct temporary vms = {.specs = NULL};
+    cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
     struct error err = {0};
-    assert_int_equal(temporary_make(&project, "web", "run-a1b2", false, &vms, &err), 0);
+    assert_int_equal(run_vms_make(&project, "web", "run-a1b2", false, &vms, &err), 0);
     assert_int_equal(vms.names.count, 3);
     assert_string_equal(vms.names.names[0], "web-run-a1b2");
     assert_string_equal(vms.specs[0]->name, "web-run-a1b2");
@@ -54,9 +54,9 @@ static void a_long_name_is_cut_for_the_suffix(void **state)
     memset(name, 'a', SPEC_NAME_MAX);
     (void)snprintf(text, sizeof(text), "vm \"%s\" { image \"/i\" }", name);
     cleanup_with(project_clear) struct project project = a_project(text);
-    cleanup_with(temporary_clear) struct temporary vms = {.specs = NULL};
+    cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
     struct error err = {0};
-    assert_int_equal(temporary_make(&project, name, "run-a1b2", false, &vms, &err), 0);
+    assert_int_equal(run_vms_make(&project, name, "run-a1b2", false, &vms, &err), 0);
     assert_int_equal(strlen(vms.names.names[0]), SPEC_NAME_MAX);
     assert_true(vm_spec_name_is_valid(vms.names.names[0]));
     assert_string_equal(vms.names.names[0] + SPEC_NAME_MAX - 9, "-run-a1b2");
@@ -67,9 +67,9 @@ static void a_script_that_cannot_be_read_is_an_error(void **state)
     (void)state;
     cleanup_with(project_clear) struct project project = a_project(
         "vm \"web\" { image \"/i\"; provision \"shell\" { script \"/nowhere/x.sh\" } }");
-    cleanup_with(temporary_clear) struct temporary vms = {.specs = NULL};
+    cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
     struct error err = {0};
-    assert_true(temporary_make(&project, "web", "run-a1b2", false, &vms, &err) < 0);
+    assert_true(run_vms_make(&project, "web", "run-a1b2", false, &vms, &err) < 0);
     assert_non_null(strstr(err.message, "/nowhere/x.sh"));
     assert_int_equal(vms.names.count, 0);
 }
@@ -81,10 +81,10 @@ static void forwards_lead_from_free_ports_unless_the_vmfiles_are_kept(void **sta
         a_project("vm \"web\" { image \"/i\"; depends-on \"db\"; forward host=8080 guest=80;"
                   "forward host=8080 guest=53 proto=\"udp\" }\n"
                   "vm \"db\" { image \"/i\"; forward host=5432 guest=5432 }\n");
-    cleanup_with(temporary_clear) struct temporary vms = {.specs = NULL};
-    cleanup_with(temporary_clear) struct temporary kept = {.specs = NULL};
+    cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
+    cleanup_with(run_vms_clear) struct run_vms kept = {.specs = NULL};
     struct error err = {0};
-    assert_int_equal(temporary_make(&project, "web", "run-a1b2", false, &vms, &err), 0);
+    assert_int_equal(run_vms_make(&project, "web", "run-a1b2", false, &vms, &err), 0);
     const struct spec_forward *web = vms.specs[0]->network.forwards;
     const struct spec_forward *db = vms.specs[1]->network.forwards;
     assert_in_range(web[0].host_port, FREE_PORT_FIRST, FREE_PORT_FIRST + FREE_PORT_COUNT - 1);
@@ -94,7 +94,7 @@ static void forwards_lead_from_free_ports_unless_the_vmfiles_are_kept(void **sta
     assert_int_not_equal(web[0].host_port, db->host_port);
     assert_int_not_equal(web[1].host_port, db->host_port);
     assert_int_equal(project.file->vms[0]->network.forwards[0].host_port, 8080);
-    assert_int_equal(temporary_make(&project, "web", "run-a1b2", true, &kept, &err), 0);
+    assert_int_equal(run_vms_make(&project, "web", "run-a1b2", true, &kept, &err), 0);
     assert_int_equal(kept.specs[0]->network.forwards[0].host_port, 8080);
     assert_int_equal(kept.specs[1]->network.forwards[0].host_port, 5432);
 }

@@ -14,7 +14,7 @@
 struct scene {
     struct targets known, chosen;
     struct which_values which;
-    struct arg_texts words;
+    struct arg_strings words;
     struct error err;
 };
 
@@ -22,8 +22,8 @@ static void scene_clear(struct scene *scene)
 {
     targets_clear(&scene->known);
     targets_clear(&scene->chosen);
-    arg_texts_clear(&scene->which.names);
-    arg_texts_clear(&scene->words);
+    arg_strings_clear(&scene->which.names);
+    arg_strings_clear(&scene->words);
 }
 #define cleanup_scene __attribute__((cleanup(scene_clear)))
 
@@ -54,9 +54,9 @@ static void words_and_name_options_mean_the_same_and_count_once(void **state)
 {
     (void)state;
     cleanup_scene struct scene scene = scene_new();
-    arg_texts_add(&scene.words, "web");
-    arg_texts_add(&scene.which.names, "web");
-    arg_texts_add(&scene.which.names, "db");
+    arg_strings_add(&scene.words, "web");
+    arg_strings_add(&scene.which.names, "web");
+    arg_strings_add(&scene.which.names, "db");
     assert_int_equal(choose(&scene, NULL), 0);
     assert_int_equal(scene.chosen.count, 2);
     assert_string_equal(scene.chosen.names[0], "web");
@@ -67,7 +67,7 @@ static void an_unknown_name_is_an_error_with_the_nearest(void **state)
 {
     (void)state;
     cleanup_scene struct scene scene = scene_new();
-    arg_texts_add(&scene.words, "wep");
+    arg_strings_add(&scene.words, "wep");
     assert_int_equal(choose(&scene, "'/p/VMFile.kdl'"), -ERR_VM_NOT_FOUND);
     assert_string_equal(scene.err.message, "there is no vm 'wep' in '/p/VMFile.kdl'");
     assert_string_equal(scene.err.help, "did you mean 'web'?");
@@ -78,7 +78,7 @@ static void an_unknown_name_unlike_any_other_keeps_the_usual_help(void **state)
 {
     (void)state;
     cleanup_scene struct scene scene = scene_new();
-    arg_texts_add(&scene.which.names, "mailserver");
+    arg_strings_add(&scene.which.names, "mailserver");
     assert_int_equal(choose(&scene, NULL), -ERR_VM_NOT_FOUND);
     assert_string_equal(scene.err.message, "there is no vm 'mailserver'");
     assert_string_equal(scene.err.help, "");

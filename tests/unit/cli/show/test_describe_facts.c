@@ -38,7 +38,7 @@ static int set_up(void **state)
     fixture->record.desired = vm_desired_new(spec, 1);
     fixture->status = fixture->record.status = vm_status_new(fixture->record.desired->uid);
     fixture->status->applied_spec = vm_spec_to_json(spec);
-    strcpy(fixture->status->instance.iid, "i");
+    strcpy(fixture->status->instance.instance_id, "i");
     vm_status_set(fixture->status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);
     *state = fixture;
     return 0;
@@ -84,7 +84,7 @@ static void a_change_that_needs_a_restart_waits(void **state)
     fixture->spec->memory_mib = 2048;
     assert_changes(fixture, "memory");
     assert_needs(fixture, "restart");
-    fixture->status->instance.iid[0] = '\0';
+    fixture->status->instance.instance_id[0] = '\0';
     assert_changes(fixture, "memory");
     assert_needs(fixture, "the next start");
 }
@@ -163,7 +163,7 @@ static void assert_step_record(const struct fixture *fixture, const char *expect
     assert_string_equal(buf_str(&out), expected);
 }
 
-static void a_step_tells_how_its_last_run_ended(void **state)
+static void a_step_reports_how_its_last_run_ended(void **state)
 {
     struct fixture *fixture = *state;
     struct vm_step_record last = {.content = "00ff",
@@ -246,7 +246,7 @@ static void a_failed_vm_is_tried_again_when_its_time_comes(void **state)
     fixture->status->restart.count = 2;
     fixture->status->restart.not_before_ms = 5000;
     assert_int_equal(describe_next_try_ms(record, 1000), 0); /* it runs */
-    fixture->status->instance.iid[0] = '\0';
+    fixture->status->instance.instance_id[0] = '\0';
     assert_int_equal(describe_next_try_ms(record, 1000), 5000);
     assert_int_equal(describe_next_try_ms(record, 5000), 0);
     record->desired->power = POWER_STOPPED;
@@ -265,7 +265,7 @@ int main(void)
         TEST(without_a_status_nothing_is_compared),
         TEST(steps_are_done_under_way_or_pending),
         TEST(steps_that_were_never_run_are_skipped),
-        TEST(a_step_tells_how_its_last_run_ended),
+        TEST(a_step_reports_how_its_last_run_ended),
         TEST(nothing_is_said_of_steps_that_were_changed),
         TEST(appended_steps_wait_or_are_skipped),
         cmocka_unit_test(a_step_is_one_harmless_line),

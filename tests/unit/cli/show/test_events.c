@@ -43,7 +43,7 @@ static int set_up(void **state)
     (void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/test_events.XXXXXX");
     *state = fixture;
     return !mkdtemp(fixture->directory) ||
-            places_init(&fixture->cli.places, fixture->directory, &err) < 0
+            paths_init(&fixture->cli.paths, fixture->directory, &err) < 0
         ? -1
         : cli_open_store(&fixture->cli, &err);
 }
@@ -54,7 +54,7 @@ static int tear_down(void **state)
     struct error ignored = {.code = ERR_NONE};
     store_close(fixture->cli.store);
     (void)fs_remove_tree(fixture->directory, &ignored);
-    places_clear(&fixture->cli.places);
+    paths_clear(&fixture->cli.paths);
     free(fixture);
     return 0;
 }
@@ -69,7 +69,7 @@ static char *run_events(struct fixture *fixture)
     cleanup_close int stdout_before = dup(STDOUT_FILENO);
     (void)fflush(stdout);
     assert_non_null(freopen(path, "w", stdout));
-    int rc = command_events.run(&fixture->cli, values, &(struct arg_texts){.count = 0}, &err);
+    int rc = command_events.run(&fixture->cli, values, &(struct arg_strings){.count = 0}, &err);
     (void)fflush(stdout);
     (void)dup2(stdout_before, STDOUT_FILENO);
     assert_int_equal(rc, 0);

@@ -31,14 +31,14 @@ static void add_image(struct fixture *f, const char *text, size_t n, char ret_di
     struct error err = {0};
     cleanup_free char *bytes = mem_calloc(1, n);
     digest_text(text, ret_digest);
-    cleanup_free char *path = places_image(&f->cli.places, ret_digest);
+    cleanup_free char *path = paths_image(&f->cli.paths, ret_digest);
     assert_int_equal(fs_write_file(path, bytes, n, 0444, &err), 0);
 }
 
 static void add_name(struct fixture *f, const char *digest, const char *name)
 {
     cleanup_free char *relative = mem_printf("images/%s", name);
-    cleanup_free char *path = places_path(&f->cli.places, relative);
+    cleanup_free char *path = paths_path(&f->cli.paths, relative);
     cleanup_free char *target = mem_printf("%s.qcow2", digest);
     assert_int_equal(symlink(target, path), 0);
 }
@@ -60,9 +60,9 @@ static int setup(void **state)
     struct fixture *f = mem_new(struct fixture);
     strcpy(f->dir, "/tmp/vmctl-catalog-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    assert_int_equal(places_init(&f->cli.places, f->dir, &err), 0);
+    assert_int_equal(paths_init(&f->cli.paths, f->dir, &err), 0);
     assert_int_equal(cli_open_store(&f->cli, &err), 0);
-    cleanup_free char *images = places_path(&f->cli.places, "images");
+    cleanup_free char *images = paths_path(&f->cli.paths, "images");
     assert_int_equal(fs_make_dirs(images, 0700, &err), 0);
     *state = f;
     return 0;
@@ -73,7 +73,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     struct error err = {0};
     store_close(f->cli.store);
-    places_clear(&f->cli.places);
+    paths_clear(&f->cli.paths);
     assert_int_equal(fs_remove_tree(f->dir, &err), 0);
     free(f);
     return 0;
@@ -118,7 +118,7 @@ static void other_files_and_broken_links_are_no_images(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
-    cleanup_free char *stray = places_path(&f->cli.places, "images/stray.qcow2");
+    cleanup_free char *stray = paths_path(&f->cli.paths, "images/stray.qcow2");
     digest_text("gone", f->first);
     add_name(f, f->first, "broken");
     assert_int_equal(fs_write_file(stray, "x", 1, 0600, &err), 0);

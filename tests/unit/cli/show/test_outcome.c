@@ -29,11 +29,11 @@ static struct spec_diff of(struct spec_change *change)
                   : (struct spec_diff){.count = 0};
 }
 
-static void assert_told(struct outcome_view view, enum wish_result result,
+static void assert_told(struct outcome_view view, enum change_result result,
     struct spec_change *change, struct spec_change *pending, const char *expected)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
-    struct wish_outcome outcome = {.result = result, .diff = of(change)};
+    struct change_outcome outcome = {.result = result, .diff = of(change)};
     struct spec_diff diff = of(pending);
     view.name = "web";
     view.outcome = &outcome;
@@ -50,18 +50,18 @@ static const struct outcome_view off = {.has_instance = false}, on = {.has_insta
 static void results_are_told_in_a_word(void **state)
 {
     (void)state;
-    assert_told(off, WISH_CREATED, NULL, NULL, "web: created\n");
-    assert_told(off, WISH_STARTED, NULL, NULL, "web: started\n");
-    assert_told(on, WISH_UNCHANGED, NULL, NULL, "web: unchanged\n");
-    assert_told(on, WISH_REQUESTED, NULL, NULL, "web: trying again\n");
-    assert_told(provisioning, WISH_REQUESTED, NULL, NULL, "web: provisioning again\n");
-    assert_told(on, WISH_CONFIGURED, NULL, NULL, "web: configured\n");
+    assert_told(off, CHANGE_CREATED, NULL, NULL, "web: created\n");
+    assert_told(off, CHANGE_STARTED, NULL, NULL, "web: started\n");
+    assert_told(on, CHANGE_UNCHANGED, NULL, NULL, "web: unchanged\n");
+    assert_told(on, CHANGE_REQUESTED, NULL, NULL, "web: trying again\n");
+    assert_told(provisioning, CHANGE_REQUESTED, NULL, NULL, "web: provisioning again\n");
+    assert_told(on, CHANGE_CONFIGURED, NULL, NULL, "web: configured\n");
 }
 
 static void live_changes_are_configured(void **state)
 {
     (void)state;
-    assert_told(on, WISH_CONFIGURED, &grace, &grace,
+    assert_told(on, CHANGE_CONFIGURED, &grace, &grace,
         "web: configured (live): stop-timeout 30 -> 60\n");
 }
 
@@ -69,27 +69,27 @@ static void a_running_vm_needs_a_restart_again_and_again(void **state)
 {
     (void)state;
     const char *told = "web: restart required: memory 1024 -> 2048 (vmctl up --restart)\n";
-    assert_told(on, WISH_CONFIGURED, &memory, &memory, told);
-    assert_told(on, WISH_UNCHANGED, NULL, &memory, told);
+    assert_told(on, CHANGE_CONFIGURED, &memory, &memory, told);
+    assert_told(on, CHANGE_UNCHANGED, NULL, &memory, told);
 }
 
 static void a_start_takes_the_new_settings_along(void **state)
 {
     (void)state;
-    assert_told(off, WISH_STARTED, &memory_off, &memory_off,
+    assert_told(off, CHANGE_STARTED, &memory_off, &memory_off,
         "web: started\nweb: configured: memory 1024 -> 2048\n");
-    assert_told(restarting, WISH_RESTARTED, NULL, &memory, "web: restarted\n");
+    assert_told(restarting, CHANGE_RESTARTED, NULL, &memory, "web: restarted\n");
 }
 
 static void a_vm_that_stays_off_takes_them_at_its_next_start(void **state)
 {
     (void)state;
     const struct outcome_view staying_off = {.stays_off = true};
-    assert_told(staying_off, WISH_CONFIGURED, &memory_off, &memory_off,
+    assert_told(staying_off, CHANGE_CONFIGURED, &memory_off, &memory_off,
         "web: configured (at next start): memory 1024 -> 2048\n");
-    assert_told(staying_off, WISH_CONFIGURED, &grace, &grace,
+    assert_told(staying_off, CHANGE_CONFIGURED, &grace, &grace,
         "web: configured: stop-timeout 30 -> 60\n");
-    assert_told(staying_off, WISH_UNCHANGED, NULL, &memory_off, "web: unchanged\n");
+    assert_told(staying_off, CHANGE_UNCHANGED, NULL, &memory_off, "web: unchanged\n");
 }
 
 static void what_waits_is_what_nobody_asked_for(void **state)
@@ -108,24 +108,24 @@ static void a_new_image_needs_a_new_disk_also_when_off(void **state)
     (void)state;
     const char *told =
         "web: recreate required: image /old -> /new (vmctl up --recreate; erases the disk)\n";
-    assert_told(on, WISH_CONFIGURED, &image, &image, told);
-    assert_told(off, WISH_UNCHANGED, NULL, &image, told);
-    assert_told(recreating, WISH_RECREATED, NULL, &image, "web: recreated\n");
+    assert_told(on, CHANGE_CONFIGURED, &image, &image, told);
+    assert_told(off, CHANGE_UNCHANGED, NULL, &image, told);
+    assert_told(recreating, CHANGE_RECREATED, NULL, &image, "web: recreated\n");
 }
 
 static void changed_steps_are_told_unless_they_run(void **state)
 {
     (void)state;
-    assert_told(on, WISH_CONFIGURED, &steps, &steps,
+    assert_told(on, CHANGE_CONFIGURED, &steps, &steps,
         "web: provision steps changed (run them: vmctl provision --name web)\n");
-    assert_told(provisioning, WISH_CONFIGURED, &steps, &steps, "web: configured\n");
+    assert_told(provisioning, CHANGE_CONFIGURED, &steps, &steps, "web: configured\n");
 }
 
 static void steps_of_a_vm_that_is_off_run_when_it_is_brought_up(void **state)
 {
     (void)state;
     const struct outcome_view staying_off = {.stays_off = true};
-    assert_told(staying_off, WISH_CONFIGURED, &steps, &steps,
+    assert_told(staying_off, CHANGE_CONFIGURED, &steps, &steps,
         "web: provision steps changed (run them: vmctl up --name web)\n");
 }
 
@@ -135,10 +135,10 @@ static void appended_steps_that_are_left_out_are_told_with_how_to_run_them(void 
     struct outcome_view skipping = {.has_instance = true, .left_out_from = 2};
     const char *told =
         "web: provision steps left out from step 2 on (run them: vmctl up --name web)\n";
-    assert_told(skipping, WISH_CONFIGURED, &steps, &steps, told);
-    assert_told(skipping, WISH_UNCHANGED, NULL, &steps, told);
+    assert_told(skipping, CHANGE_CONFIGURED, &steps, &steps, told);
+    assert_told(skipping, CHANGE_UNCHANGED, NULL, &steps, told);
     const struct outcome_view taking_up = {.has_instance = true, .taken_up_from = 2};
-    assert_told(taking_up, WISH_REQUESTED, NULL, NULL, "web: provisioning what was left out\n");
+    assert_told(taking_up, CHANGE_REQUESTED, NULL, NULL, "web: provisioning what was left out\n");
 }
 
 static void an_unchanged_vm_that_is_not_in_sync_is_told_in_the_controllers_words(void **state)
@@ -147,19 +147,19 @@ static void an_unchanged_vm_that_is_not_in_sync_is_told_in_the_controllers_words
     struct outcome_view drifted = {.has_instance = true,
         .drift = REASON_RESTART_REQUIRED,
         .drift_message = "forward 1 entry -> 2 entries"};
-    assert_told(drifted, WISH_UNCHANGED, NULL, NULL,
+    assert_told(drifted, CHANGE_UNCHANGED, NULL, NULL,
         "web: restart required: forward 1 entry -> 2 entries (vmctl up --restart)\n");
-    assert_told(drifted, WISH_UNCHANGED, NULL, &memory, /* known better */
+    assert_told(drifted, CHANGE_UNCHANGED, NULL, &memory, /* known better */
         "web: restart required: memory 1024 -> 2048 (vmctl up --restart)\n");
     drifted.is_restarting = true;
-    assert_told(drifted, WISH_RESTARTED, NULL, NULL, "web: restarted\n");
+    assert_told(drifted, CHANGE_RESTARTED, NULL, NULL, "web: restarted\n");
     const struct outcome_view old_disk = {
         .drift = REASON_RECREATE_REQUIRED, .drift_message = "image or cloud-init changed"};
-    assert_told(old_disk, WISH_UNCHANGED, NULL, NULL,
+    assert_told(old_disk, CHANGE_UNCHANGED, NULL, NULL,
         "web: recreate required: image or cloud-init changed "
         "(vmctl up --recreate; erases the disk)\n");
     const struct outcome_view applying = {.has_instance = true, .drift = REASON_APPLYING};
-    assert_told(applying, WISH_UNCHANGED, NULL, NULL, "web: unchanged\n");
+    assert_told(applying, CHANGE_UNCHANGED, NULL, NULL, "web: unchanged\n");
 }
 
 int main(void)

@@ -32,7 +32,7 @@ static struct fixture fixture_of(enum output_format output)
                         .disposition = DISPOSITION_RESTART},
             {.field = "image", .before = path_text, .after = path_text,
                 .disposition = DISPOSITION_RECREATE}}};
-    answer_begin(&fixture.cli);
+    result_begin(&fixture.cli);
     return fixture;
 }
 
@@ -51,23 +51,23 @@ static void text_has_no_answer(void **state)
     struct fixture fixture = fixture_of(OUTPUT_TEXT);
     struct error err = {.code = ERR_NONE};
     struct follow_target target = {.name = "web"};
-    assert_false(answer_is_open(&fixture.cli));
-    answer_outcome(&fixture.cli, "web", &(struct wish_outcome){.result = WISH_CREATED});
-    answer_result(&fixture.cli, "web", "planned");
-    answer_target(&fixture.cli, &target);
-    answer_error(&fixture.cli, &err);
-    answer_forget_error(&fixture.cli);
-    answer_end(&fixture.cli, &err);
+    assert_false(result_is_open(&fixture.cli));
+    result_outcome(&fixture.cli, "web", &(struct change_outcome){.result = CHANGE_CREATED});
+    result_set(&fixture.cli, "web", "planned");
+    result_target(&fixture.cli, &target);
+    result_error(&fixture.cli, &err);
+    result_forget_error(&fixture.cli);
+    result_end(&fixture.cli, &err);
     assert_null(fixture.cli.answer);
 }
 
-static void an_outcome_tells_what_changed(void **state)
+static void an_outcome_reports_what_changed(void **state)
 {
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_JSON);
-    struct wish_outcome outcome = {
-        .result = WISH_CONFIGURED, .diff = {.changes = fixture.changes, .count = 1}};
-    answer_outcome(&fixture.cli, "web", &outcome);
+    struct change_outcome outcome = {
+        .result = CHANGE_CONFIGURED, .diff = {.changes = fixture.changes, .count = 1}};
+    result_outcome(&fixture.cli, "web", &outcome);
     assert_answered(&fixture,
         "{\"vms\":[{\"changes\":[{\"disposition\":\"restart\",\"field\":\"memory\",\"new\":null,"
         "\"old\":null}],\"name\":\"web\",\"outcome\":\"configured\",\"result\":\"pending\"}]}");
@@ -78,7 +78,7 @@ static void only_what_nobody_asked_for_waits(void **state)
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_JSON);
     struct spec_diff pending = {.changes = fixture.changes, .count = 2};
-    answer_waiting(
+    result_waiting(
         &fixture.cli, &(struct outcome_view){.name = "web", .pending = &pending});
     assert_answered(&fixture,
         "{\"vms\":[{\"name\":\"web\",\"result\":\"pending\",\"waiting\":[{\"disposition\":"
@@ -93,8 +93,8 @@ static void the_end_of_following_is_the_result(void **state)
                          db = {.name = "db", .goal.kind = GOAL_STOPPED, .result = GOAL_REACHED};
     (void)error_set(&web.error, ERR_PROVISION, "said \033[2J");
     (void)error_help(&web.error, "look");
-    answer_target(&fixture.cli, &web);
-    answer_target(&fixture.cli, &db);
+    result_target(&fixture.cli, &web);
+    result_target(&fixture.cli, &db);
     assert_answered(&fixture,
         "{\"vms\":[{\"error\":{\"code\":\"vmctl::provision::failed\",\"help\":\"look\","
         "\"message\":\"said \\\\x1b[2J\"},\"goal\":\"ready\",\"name\":\"web\","
@@ -107,10 +107,10 @@ static void a_later_success_takes_the_error_back(void **state)
     struct fixture fixture = fixture_of(OUTPUT_JSON);
     struct follow_target target = {.name = "web", .goal.kind = GOAL_DELETED};
     (void)error_set(&target.error, ERR_TIMEOUT, "late");
-    answer_target(&fixture.cli, &target);
+    result_target(&fixture.cli, &target);
     error_clear(&target.error);
     target.result = GOAL_REACHED;
-    answer_target(&fixture.cli, &target);
+    result_target(&fixture.cli, &target);
     assert_answered(&fixture,
         "{\"vms\":[{\"goal\":\"deleted\",\"name\":\"web\",\"result\":\"done\"}]}");
 }
@@ -122,21 +122,21 @@ static void what_ended_the_command_stands_outside(void **state)
     struct error err = {.code = ERR_NONE};
     (void)error_set(&err, ERR_VM_NOT_FOUND, "no vm");
     (void)error_help(&err, "look");
-    answer_error(&fixture.cli, &err);
-    answer_forget_error(&fixture.cli);
-    answer_error(&fixture.cli, &err);
+    result_error(&fixture.cli, &err);
+    result_forget_error(&fixture.cli);
+    result_error(&fixture.cli, &err);
     assert_answered(&fixture, "{\"error\":{\"code\":\"vmctl::vm::not_found\",\"help\":\"look\","
                               "\"message\":\"no vm\"},\"vms\":[]}");
 }
 
-static void an_invalid_file_tells_all_its_errors(void **state)
+static void an_invalid_file_reports_all_its_errors(void **state)
 {
     (void)state;
     static const char text[] = "vm \"a\" { image \"/x\"; memry 1; }\nvm \"a\" { image \"/x\"; }\n";
     static const struct vmfile_env env = {.path = "f", .base_dir = "/", .home = "/"};
     struct fixture fixture = fixture_of(OUTPUT_JSON);
     struct vmfile *file = vmfile_parse(text, sizeof(text) - 1, &env);
-    answer_invalid_file(&fixture.cli, file);
+    result_invalid_file(&fixture.cli, file);
     const json_t *err = json_object_get(fixture.cli.answer, "error");
     const json_t *all = json_object_get(err, "diagnostics");
     assert_string_equal(json_text(err, "code"), "vmctl::vmfile::validation");
@@ -153,12 +153,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_has_no_answer),
-        cmocka_unit_test(an_outcome_tells_what_changed),
+        cmocka_unit_test(an_outcome_reports_what_changed),
         cmocka_unit_test(only_what_nobody_asked_for_waits),
         cmocka_unit_test(the_end_of_following_is_the_result),
         cmocka_unit_test(a_later_success_takes_the_error_back),
         cmocka_unit_test(what_ended_the_command_stands_outside),
-        cmocka_unit_test(an_invalid_file_tells_all_its_errors),
+        cmocka_unit_test(an_invalid_file_reports_all_its_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

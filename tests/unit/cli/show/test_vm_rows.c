@@ -40,7 +40,7 @@ static void a_running_vm_has_a_process_and_a_port(void **state)
         "web    qemu      2       512   user      7     10022   Ready\n");
 }
 
-static void wide_rows_tell_age_restarts_and_vnc(void **state)
+static void wide_rows_report_age_restarts_and_vnc(void **state)
 {
     (void)state;
     assert_row(&running, true,
@@ -113,7 +113,7 @@ static void rows_that_come_later_stay_in_line(void **state)
         "web    qemu      2       512   user      4194304   65535   Ready\n");
 }
 
-static void a_crash_loop_tells_when_the_next_try_is(void **state)
+static void a_crash_loop_reports_when_the_next_try_is(void **state)
 {
     (void)state;
     struct vm_row row = running;
@@ -132,13 +132,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_running_vm_has_a_process_and_a_port),
-        cmocka_unit_test(wide_rows_tell_age_restarts_and_vnc),
+        cmocka_unit_test(wide_rows_report_age_restarts_and_vnc),
         cmocka_unit_test(without_a_process_there_are_dashes),
         cmocka_unit_test(what_its_vmfile_has_to_do_with_it_stands_beside_the_state),
         cmocka_unit_test(what_cannot_be_known_is_a_question_mark),
         cmocka_unit_test(a_vm_that_is_gone_is_deleted),
         cmocka_unit_test(rows_that_come_later_stay_in_line),
-        cmocka_unit_test(a_crash_loop_tells_when_the_next_try_is),
+        cmocka_unit_test(a_crash_loop_reports_when_the_next_try_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

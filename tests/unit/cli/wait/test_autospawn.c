@@ -23,9 +23,9 @@ static int set_up(void **state)
     char template[] = "/tmp/vmctl-autospawn-XXXXXX";
     struct cli *cli = mem_new(struct cli);
     cli->is_quiet = true;
-    cli->places.data_dir = mkdtemp(template) ? mem_strdup(template) : NULL;
+    cli->paths.data_dir = mkdtemp(template) ? mem_strdup(template) : NULL;
     *state = cli;
-    return cli->places.data_dir ? 0 : -1;
+    return cli->paths.data_dir ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -34,8 +34,8 @@ static int tear_down(void **state)
     struct error err = {0};
     int rc = controller_end(cli, &err);
     store_close(cli->store);
-    rc |= fs_remove_tree(cli->places.data_dir, &err);
-    places_clear(&cli->places);
+    rc |= fs_remove_tree(cli->paths.data_dir, &err);
+    paths_clear(&cli->paths);
     free(cli);
     return rc;
 }

@@ -18,10 +18,10 @@ static void who_waits_looks_often_while_no_controller_is_known_to_work(void **st
     const struct controller_process traced = {.pid = 1, .is_halted = true};
     const struct controller_process working = {.pid = 1};
     (void)state;
-    assert_in_range(controller_look_again_ms(&none), 1, 50);
-    assert_in_range(controller_look_again_ms(&stopped), 1, 100);
-    assert_int_equal(controller_look_again_ms(&traced), NEWS_LOOK_MS);
-    assert_int_equal(controller_look_again_ms(&working), NEWS_LOOK_MS);
+    assert_in_range(controller_requeue_after_ms(&none), 1, 50);
+    assert_in_range(controller_requeue_after_ms(&stopped), 1, 100);
+    assert_int_equal(controller_requeue_after_ms(&traced), WAKEUP_MAX_MS);
+    assert_int_equal(controller_requeue_after_ms(&working), WAKEUP_MAX_MS);
 }
 
 int main(void)

@@ -73,7 +73,7 @@ static void a_ready_vm_reaches_what_a_running_one_can(void **state)
     assert_int_equal(check(&record, GOAL_DELETED, &err), GOAL_PENDING);
 }
 
-static void a_status_from_before_the_wish_is_no_answer(void **state)
+static void a_status_from_before_the_change_is_no_answer(void **state)
 {
     (void)state;
     struct error err;
@@ -88,7 +88,7 @@ static void a_status_from_before_the_wish_is_no_answer(void **state)
         check_as(&record, goal, record.desired->uid, GENERATION + 1, &err), GOAL_PENDING);
 }
 
-static void a_condition_from_before_the_wish_is_no_answer(void **state)
+static void a_condition_from_before_the_change_is_no_answer(void **state)
 {
     (void)state;
     struct error err;
@@ -189,14 +189,14 @@ static void a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed(void **stat
         check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_REACHED);
 }
 
-static void a_stalled_vm_fails_with_the_code_of_its_trouble(void **state)
+static void a_stalled_vm_fails_with_the_code_of_its_blocker(void **state)
 {
     (void)state;
     struct error err;
     cleanup_record struct vm_record record = record_new();
     set(&record, CONDITION_READY, CONDITION_FALSE, REASON_IMAGE_NOT_FOUND);
     set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_IMAGE_NOT_FOUND);
-    record.status->trouble = (struct vm_trouble){
+    record.status->blocker = (struct vm_blocker){
         .code = mem_strdup("vmctl::image::not_found"),
         .message = mem_strdup("no image there"),
         .help = mem_strdup("look again"),
@@ -207,13 +207,13 @@ static void a_stalled_vm_fails_with_the_code_of_its_trouble(void **state)
     assert_string_equal(err.help, "look again");
 }
 
-static void a_trouble_never_decides_another_exit_status(void **state)
+static void a_blocker_never_decides_another_exit_status(void **state)
 {
     (void)state;
     struct error err;
     cleanup_record struct vm_record record = record_new();
     set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_INTERNAL);
-    record.status->trouble.code = mem_strdup("vmctl::store::unusable");
+    record.status->blocker.code = mem_strdup("vmctl::store::unusable");
     assert_int_equal(check(&record, GOAL_READY, &err), GOAL_FAILED);
     assert_int_equal(error_exit_status(err.code), 1);
 }
@@ -262,9 +262,9 @@ static void stopped_means_that_no_instance_is_left(void **state)
     cleanup_record struct vm_record record = record_new();
     record.desired->power = POWER_STOPPED;
     set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_GUEST_SHUTDOWN);
-    strcpy(record.status->instance.iid, "still here");
+    strcpy(record.status->instance.instance_id, "still here");
     assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
-    record.status->instance.iid[0] = '\0';
+    record.status->instance.instance_id[0] = '\0';
     assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_REACHED);
     set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
     assert_int_equal(check(&record, GOAL_STOPPED, &err), GOAL_PENDING);
@@ -367,8 +367,8 @@ int main(void)
         cmocka_unit_test(a_ready_vm_reaches_what_a_running_one_can),
         cmocka_unit_test(what_an_ended_controller_wrote_is_no_answer),
         cmocka_unit_test(settled_follows_what_the_vm_is_meant_to_be),
-        cmocka_unit_test(a_status_from_before_the_wish_is_no_answer),
-        cmocka_unit_test(a_condition_from_before_the_wish_is_no_answer),
+        cmocka_unit_test(a_status_from_before_the_change_is_no_answer),
+        cmocka_unit_test(a_condition_from_before_the_change_is_no_answer),
         cmocka_unit_test(no_status_yet_is_pending),
         cmocka_unit_test(the_status_of_the_names_former_owner_is_no_answer),
         cmocka_unit_test(a_change_on_its_way_to_the_machine_is_waited_for),
@@ -376,8 +376,8 @@ int main(void)
         cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_mended),
         cmocka_unit_test(steps_that_wait_for_the_users_word_are_drift),
         cmocka_unit_test(a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed),
-        cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_trouble),
-        cmocka_unit_test(a_trouble_never_decides_another_exit_status),
+        cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_blocker),
+        cmocka_unit_test(a_blocker_never_decides_another_exit_status),
         cmocka_unit_test(a_failed_step_is_no_obstacle_to_a_stop),
         cmocka_unit_test(an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps),
         cmocka_unit_test(stopped_means_that_no_instance_is_left),

@@ -23,8 +23,8 @@ enum { LONG_MS = 60 * 1000 };
 
 struct fixture {
     char directory[32];
-    struct places places;
-    struct news news;
+    struct paths paths;
+    struct wakeup wakeup;
     int64_t opened_ms;
 };
 
@@ -40,7 +40,7 @@ static int set_up(void **state)
     (void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/test_news.XXXXXX");
     *state = fixture;
     if (!mkdtemp(fixture->directory) ||
-        places_init(&fixture->places, fixture->directory, &err) < 0) {
+        paths_init(&fixture->paths, fixture->directory, &err) < 0) {
         return -1;
     }
     fixture->opened_ms = now_ms();
@@ -50,10 +50,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
-    cleanup_free char *bell = places_path(&fixture->places, "status.kick");
+    cleanup_free char *bell = paths_path(&fixture->paths, "status.kick");
     (void)unlink(bell);
     (void)rmdir(fixture->directory);
-    places_clear(&fixture->places);
+    paths_clear(&fixture->paths);
     free(fixture);
     return 0;
 }
@@ -67,71 +67,71 @@ static void a_bell_rung_before_the_wait_ends_it(void **state)
 {
     struct fixture *fixture = *state;
     struct error err = {.code = ERR_NONE};
-    news_open(&fixture->news, &fixture->places);
-    assert_int_equal(bell_ring(&fixture->places, BELL_STATUS, &err), 0);
-    assert_int_equal(news_wait(&fixture->news, LONG_MS), 0);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
+    assert_int_equal(bell_ring(&fixture->paths, BELL_STATUS, &err), 0);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, LONG_MS), 0);
     assert_was_quick(fixture);
-    news_close(&fixture->news);
+    wakeup_close(&fixture->wakeup);
 }
 
 static void the_time_ends_a_wait(void **state)
 {
     struct fixture *fixture = *state;
-    news_open(&fixture->news, &fixture->places);
-    assert_int_equal(news_wait(&fixture->news, 0), 0);
-    assert_int_equal(news_wait(&fixture->news, -1), 0);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, 0), 0);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, -1), 0);
     assert_was_quick(fixture);
-    news_close(&fixture->news);
+    wakeup_close(&fixture->wakeup);
 }
 
 static void the_end_of_a_process_ends_a_wait(void **state)
 {
     struct fixture *fixture = *state;
-    news_open(&fixture->news, &fixture->places);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
     pid_t pid = fork();
     if (pid == 0) {
         _exit(0);
     }
-    fixture->news.process_fd = pidfd_open(pid, 0);
-    assert_true(fixture->news.process_fd >= 0);
-    assert_int_equal(news_wait(&fixture->news, LONG_MS), 0);
+    fixture->wakeup.process_fd = pidfd_open(pid, 0);
+    assert_true(fixture->wakeup.process_fd >= 0);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, LONG_MS), 0);
     assert_was_quick(fixture);
-    news_close(&fixture->news);
-    assert_int_equal(fixture->news.process_fd, -1);
+    wakeup_close(&fixture->wakeup);
+    assert_int_equal(fixture->wakeup.process_fd, -1);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 static void without_a_bell_waits_are_short(void **state)
 {
     struct fixture *fixture = *state;
-    news_open(&fixture->news, &fixture->places);
-    bell_watch_close(&fixture->news.bell);
-    assert_int_equal(news_wait(&fixture->news, LONG_MS), 0);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
+    bell_watch_close(&fixture->wakeup.bell);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, LONG_MS), 0);
     assert_was_quick(fixture);
-    news_close(&fixture->news);
+    wakeup_close(&fixture->wakeup);
 }
 
 static void a_signal_ends_the_wait_and_not_the_process(void **state)
 {
     struct fixture *fixture = *state;
-    news_open(&fixture->news, &fixture->places);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
     assert_int_equal(raise(SIGTERM), 0);
-    assert_int_equal(news_wait(&fixture->news, LONG_MS), SIGTERM);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, LONG_MS), SIGTERM);
     assert_int_equal(raise(SIGINT), 0);
-    assert_int_equal(news_wait(&fixture->news, LONG_MS), SIGINT);
-    assert_int_equal(news_exit_status(SIGINT), 130);
-    assert_int_equal(news_exit_status(SIGTERM), 143);
-    news_close(&fixture->news);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, LONG_MS), SIGINT);
+    assert_int_equal(wakeup_exit_status(SIGINT), 130);
+    assert_int_equal(wakeup_exit_status(SIGTERM), 143);
+    wakeup_close(&fixture->wakeup);
 }
 
 static void an_ignored_signal_stays_ignored(void **state)
 {
     struct fixture *fixture = *state;
     (void)signal(SIGINT, SIG_IGN);
-    news_open(&fixture->news, &fixture->places);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
     assert_int_equal(raise(SIGINT), 0);
-    assert_int_equal(news_wait(&fixture->news, 0), 0);
-    news_close(&fixture->news);
+    assert_int_equal(wakeup_wait(&fixture->wakeup, 0), 0);
+    wakeup_close(&fixture->wakeup);
     (void)signal(SIGINT, SIG_DFL);
 }
 
@@ -140,8 +140,8 @@ static void closing_gives_the_signals_back(void **state)
     struct fixture *fixture = *state;
     sigset_t before, after;
     sigprocmask(SIG_BLOCK, NULL, &before);
-    news_open(&fixture->news, &fixture->places);
-    news_close(&fixture->news);
+    wakeup_open(&fixture->wakeup, &fixture->paths);
+    wakeup_close(&fixture->wakeup);
     sigprocmask(SIG_BLOCK, NULL, &after);
     assert_int_equal(sigismember(&before, SIGTERM), sigismember(&after, SIGTERM));
     assert_int_equal(sigismember(&after, SIGINT), 0);
@@ -157,7 +157,7 @@ static int wait_without_reader(struct fixture *fixture)
     (void)dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
     close(ends[1]);
-    int number = news_wait(&fixture->news, LONG_MS);
+    int number = wakeup_wait(&fixture->wakeup, LONG_MS);
     (void)dup2(stdout_before, STDOUT_FILENO);
     return number;
 }
@@ -165,11 +165,11 @@ static int wait_without_reader(struct fixture *fixture)
 static void a_reader_that_is_gone_ends_what_feeds_it(void **state)
 {
     struct fixture *fixture = *state;
-    news_open(&fixture->news, &fixture->places);
-    fixture->news.feeds_reader = true;
+    wakeup_open(&fixture->wakeup, &fixture->paths);
+    fixture->wakeup.feeds_reader = true;
     assert_int_equal(wait_without_reader(fixture), SIGPIPE);
     assert_was_quick(fixture);
-    news_close(&fixture->news);
+    wakeup_close(&fixture->wakeup);
 }
 
 int main(void)

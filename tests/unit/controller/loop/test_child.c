@@ -84,7 +84,7 @@ static void output_and_errors_of_a_success_are_captured_in_order(void **state)
     assert_true(has_no_children(NULL));
 }
 
-static void a_failure_tells_the_status_and_the_last_line(void **state)
+static void a_failure_reports_the_status_and_the_last_line(void **state)
 {
     struct fixture *f = *state;
     run_shell(f, "echo first; echo 'no such image'; echo; exit 3");
@@ -93,7 +93,7 @@ static void a_failure_tells_the_status_and_the_last_line(void **state)
     assert_string_equal(f->output, "first\nno such image\n\n");
 }
 
-static void a_silent_failure_tells_the_status_alone(void **state)
+static void a_silent_failure_reports_the_status_alone(void **state)
 {
     struct fixture *f = *state;
     run_shell(f, "exit 1");
@@ -279,8 +279,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_LOOP(output_and_errors_of_a_success_are_captured_in_order),
-        WITH_LOOP(a_failure_tells_the_status_and_the_last_line),
-        WITH_LOOP(a_silent_failure_tells_the_status_alone),
+        WITH_LOOP(a_failure_reports_the_status_and_the_last_line),
+        WITH_LOOP(a_silent_failure_reports_the_status_alone),
         WITH_LOOP(an_end_by_signal_is_told_as_such),
         WITH_LOOP(escape_sequences_do_not_reach_the_message),
         WITH_LOOP(a_missing_program_is_told_with_the_package_that_has_it),

@@ -126,7 +126,7 @@ static void running_until_the_deadline_leaves_the_clock_there(void **state)
     assert_int_equal(loop_fake_now(f->loop), LOOP_FAKE_START_MS + 250);
 }
 
-static void the_clock_tells_virtual_time_and_the_boot_id_set(void **state)
+static void the_clock_reports_virtual_time_and_the_boot_id_set(void **state)
 {
     struct fixture *f = *state;
     const struct clock *clock = loop_clock(f->loop);
@@ -151,7 +151,7 @@ int main(void)
         WITH_LOOP(a_ready_descriptor_goes_before_a_later_timer),
         WITH_LOOP(running_until_a_predicate_holds_stops_at_once),
         WITH_LOOP(running_until_the_deadline_leaves_the_clock_there),
-        WITH_LOOP(the_clock_tells_virtual_time_and_the_boot_id_set),
+        WITH_LOOP(the_clock_reports_virtual_time_and_the_boot_id_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static void any_number_of_failures_stays_at_the_maximum(void **state)
     assert_int_equal(most(&backoff_crash, UINT32_MAX), 75000);
 }
 
-static void the_dice_spread_evenly_between_none_and_all_of_the_jitter(void **state)
+static void the_rng_spread_evenly_between_none_and_all_of_the_jitter(void **state)
 {
     (void)state;
     assert_int_equal(backoff_delay_ms(&backoff_reconcile, 12, UINT32_C(1) << 31), 67500);
@@ -65,7 +65,7 @@ int main(void)
         cmocka_unit_test(a_crash_is_answered_at_once_and_then_from_1_s_to_a_minute),
         cmocka_unit_test(a_download_doubles_from_2_s_to_5_minutes),
         cmocka_unit_test(any_number_of_failures_stays_at_the_maximum),
-        cmocka_unit_test(the_dice_spread_evenly_between_none_and_all_of_the_jitter),
+        cmocka_unit_test(the_rng_spread_evenly_between_none_and_all_of_the_jitter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,13 +38,13 @@ static void many_random_adds_and_removes_lose_nothing(void **state)
     char names[NAMES][16];
     bool is_in[NAMES] = {0};
     size_t count = 0;
-    uint64_t dice = 7;
+    uint64_t rng = 7;
     for (int i = 0; i < NAMES; i++) {
         snprintf(names[i], sizeof(names[i]), "vm-%d", i);
     }
     for (int step = 0; step < STEPS; step++) {
-        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        size_t i = (size_t)(dice >> 33) % NAMES;
+        rng = rng * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        size_t i = (size_t)(rng >> 33) % NAMES;
         if (is_in[i]) {
             assert_ptr_equal(name_map_remove(&map, names[i]), &is_in[i]);
         } else {

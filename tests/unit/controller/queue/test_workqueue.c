@@ -345,27 +345,27 @@ static void assert_same_take(struct workqueue *queue, struct model *model)
     }
 }
 
-static void walk_a_step(struct workqueue *queue, struct model *model, uint64_t *dice)
+static void walk_a_step(struct workqueue *queue, struct model *model, uint64_t *rng)
 {
-    uint32_t index = roll(dice, MODEL_KEYS);
+    uint32_t index = roll(rng, MODEL_KEYS);
     struct model_key *key = &model->keys[index];
     char name[16];
     snprintf(name, sizeof(name), "vm-%u", index);
-    switch (roll(dice, 6)) {
+    switch (roll(rng, 6)) {
     case 0: {
-        enum work_priority priority = (enum work_priority)roll(dice, WORK_PRIORITY_COUNT_);
+        enum work_priority priority = (enum work_priority)roll(rng, WORK_PRIORITY_COUNT_);
         workqueue_add(queue, name, priority);
         model_add(model, key, priority);
         break;
     }
     case 1: {
-        int64_t due_ms = model->now_ms + (int64_t)roll(dice, 40);
+        int64_t due_ms = model->now_ms + (int64_t)roll(rng, 40);
         workqueue_add_at(queue, name, due_ms);
         model_add_at(model, key, due_ms);
         break;
     }
     case 2:
-        model->now_ms += (int64_t)roll(dice, 10);
+        model->now_ms += (int64_t)roll(rng, 10);
         break;
     case 3:
         assert_same_take(queue, model);
@@ -387,9 +387,9 @@ static void a_long_random_walk_agrees_with_a_simple_model(void **state)
         for (size_t i = 0; i < MODEL_KEYS; i++) {
             model.keys[i].due_ms = -1;
         }
-        uint64_t dice = seed;
+        uint64_t rng = seed;
         for (int step = 0; step < FUZZ_STEPS; step++) {
-            walk_a_step(queue, &model, &dice);
+            walk_a_step(queue, &model, &rng);
         }
         workqueue_free(queue);
     }

@@ -13,7 +13,7 @@
 struct ear {
     struct loop *loop;
     struct dir_watch *watch;
-    struct texts heard;
+    struct strings heard;
     const char *wanted;
 };
 
@@ -23,7 +23,7 @@ static void on_heard(void *context, const char *directory, const char *name)
     cleanup_free char *text = directory
         ? mem_printf("%s%s%s", directory, name ? " " : "", name ? name : "")
         : mem_strdup("anywhere");
-    texts_add(&ear->heard, text);
+    strings_add(&ear->heard, text);
 }
 
 static struct ear new_ear(void)
@@ -40,23 +40,23 @@ static void end(struct ear *ear)
 {
     dir_watch_free(ear->watch);
     loop_free(ear->loop);
-    texts_clear(&ear->heard);
+    strings_clear(&ear->heard);
 }
 
 static void watch_only(struct ear *ear, const char *directory)
 {
-    struct texts directories = {.count = 0};
+    struct strings directories = {.count = 0};
     if (directory) {
-        texts_add(&directories, directory);
+        strings_add(&directories, directory);
     }
     dir_watch_set(ear->watch, &directories);
-    texts_clear(&directories);
+    strings_clear(&directories);
 }
 
 static bool has_heard(void *context)
 {
     struct ear *ear = context;
-    return texts_have(&ear->heard, ear->wanted);
+    return strings_have(&ear->heard, ear->wanted);
 }
 
 static void await(struct ear *ear, const char *directory, const char *name)
@@ -79,9 +79,9 @@ static void what_happens_is_told_by_name_and_a_new_directory_as_a_whole(void **s
     struct ear ear = new_ear();
     begin(&ear);
     watch_only(&ear, dir);
-    assert_true(texts_have(&ear.heard, dir));
+    assert_true(strings_have(&ear.heard, dir));
     assert_true(dir_watch_is_complete(ear.watch));
-    texts_clear(&ear.heard);
+    strings_clear(&ear.heard);
     watch_only(&ear, dir); /* it is watched already */
     assert_int_equal(ear.heard.count, 0);
     touch(dir, "a");
@@ -98,7 +98,7 @@ static void what_is_no_longer_wanted_is_no_longer_heard(void **state)
     begin(&ear);
     watch_only(&ear, dir);
     watch_only(&ear, other);
-    texts_clear(&ear.heard);
+    strings_clear(&ear.heard);
     touch(dir, "a");
     touch(other, "b"); /* events come in order: after this one "a" would have come */
     await(&ear, other, "b");
@@ -114,16 +114,16 @@ static void a_directory_that_is_replaced_is_told_and_watched_anew(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     begin(&ear);
     watch_only(&ear, path);
-    texts_clear(&ear.heard);
+    strings_clear(&ear.heard);
     assert_int_equal(rename(path, away), 0);
     await(&ear, path, "");
     assert_int_equal(mkdir(path, 0700), 0);
-    texts_clear(&ear.heard);
+    strings_clear(&ear.heard);
     watch_only(&ear, path);
-    assert_true(texts_have(&ear.heard, path));
+    assert_true(strings_have(&ear.heard, path));
     touch(path, "a");
     await(&ear, path, "a");
-    texts_clear(&ear.heard);
+    strings_clear(&ear.heard);
     assert_int_equal(fs_remove_tree(path, &(struct error){0}), 0);
     await(&ear, path, "");
     end(&ear);
@@ -142,9 +142,9 @@ static void a_directory_replaced_unheard_is_found_when_it_is_set_again(void **st
     watch_only(&ear, path);
     assert_int_equal(rename(up, away), 0);
     assert_int_equal(fs_make_dirs(path, 0700, &err), 0);
-    texts_clear(&ear.heard);
+    strings_clear(&ear.heard);
     watch_only(&ear, path);
-    assert_true(texts_have(&ear.heard, path));
+    assert_true(strings_have(&ear.heard, path));
     touch(path, "a");
     await(&ear, path, "a");
     end(&ear);

@@ -31,15 +31,15 @@ static void make_link(const char *dir, const char *name, const char *target)
 }
 
 /* "DIR/NAME" for each spot, relative to the scratch directory, one a line. */
-static char *spots_of(const char *dir, const char *file, bool is_directory)
+static char *watch_points_of(const char *dir, const char *file, bool is_directory)
 {
-    cleanup_with(spots_clear) struct spot_list list = {.count = 0};
+    cleanup_with(watch_points_clear) struct watch_point_list list = {.count = 0};
     cleanup_free char *path = in(dir, file);
     struct buf out = BUF_INIT(0);
     if (is_directory) {
-        spots_add_directory(&list, path);
+        watch_points_add_directory(&list, path);
     } else {
-        spots_add_file(&list, path);
+        watch_points_add_file(&list, path);
     }
     for (size_t i = 0; i < list.count; i++) {
         const char *directory = list.items[i].directory;
@@ -52,7 +52,7 @@ static char *spots_of(const char *dir, const char *file, bool is_directory)
 
 static void expect(const char *dir, const char *file, const char *expected)
 {
-    cleanup_free char *found = spots_of(dir, file, false);
+    cleanup_free char *found = watch_points_of(dir, file, false);
     assert_string_equal(found, expected);
 }
 
@@ -117,35 +117,35 @@ static void of_a_directory_every_kdl_file_is_watched(void **state)
     const char *dir = *state;
     make_dir(dir, "vms");
     make_link(dir, "link", "vms");
-    cleanup_free char *found = spots_of(dir, "link", true);
+    cleanup_free char *found = watch_points_of(dir, "link", true);
     assert_string_equal(found, "/link\n/vms\n/vms/*\n");
-    cleanup_free char *missing = spots_of(dir, "missing", true);
+    cleanup_free char *missing = watch_points_of(dir, "missing", true);
     assert_string_equal(missing, "/missing\n");
 }
 
-static void only_names_at_a_spot_match(void **state)
+static void only_names_at_a_watch_point_match(void **state)
 {
     const char *dir = *state;
-    cleanup_with(spots_clear) struct spot_list list = {.count = 0};
+    cleanup_with(watch_points_clear) struct watch_point_list list = {.count = 0};
     cleanup_free char *file = in(dir, "VMFile.kdl"), *vms = in(dir, "vms");
     make_file(dir, "VMFile.kdl");
     make_dir(dir, "vms");
-    spots_add_file(&list, file);
-    spots_add_directory(&list, vms);
-    assert_true(spots_match(&list, dir, "VMFile.kdl"));
-    assert_false(spots_match(&list, dir, "VMFile.kdl.swp"));
-    assert_false(spots_match(&list, "/elsewhere", "VMFile.kdl"));
-    assert_true(spots_match(&list, dir, NULL));
-    assert_true(spots_match(&list, vms, "web.kdl"));
-    assert_false(spots_match(&list, vms, "web.txt"));
+    watch_points_add_file(&list, file);
+    watch_points_add_directory(&list, vms);
+    assert_true(watch_points_match(&list, dir, "VMFile.kdl"));
+    assert_false(watch_points_match(&list, dir, "VMFile.kdl.swp"));
+    assert_false(watch_points_match(&list, "/elsewhere", "VMFile.kdl"));
+    assert_true(watch_points_match(&list, dir, NULL));
+    assert_true(watch_points_match(&list, vms, "web.kdl"));
+    assert_false(watch_points_match(&list, vms, "web.txt"));
     assert_false(list.needs_polling);
 }
 
 static void a_file_in_the_root_has_the_root_as_its_directory(void **state)
 {
-    cleanup_with(spots_clear) struct spot_list list = {.count = 0};
+    cleanup_with(watch_points_clear) struct watch_point_list list = {.count = 0};
     (void)state;
-    spots_add_file(&list, "/VMFile-that-is-not-there.kdl");
+    watch_points_add_file(&list, "/VMFile-that-is-not-there.kdl");
     assert_int_equal(list.count, 1);
     assert_string_equal(list.items[0].directory, "/");
 }
@@ -162,7 +162,7 @@ int main(void)
         TEST(steps_back_are_taken_from_where_a_link_leads),
         TEST(links_in_a_circle_end),
         TEST(of_a_directory_every_kdl_file_is_watched),
-        TEST(only_names_at_a_spot_match),
+        TEST(only_names_at_a_watch_point_match),
         TEST(a_file_in_the_root_has_the_root_as_its_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,13 +73,13 @@ static void a_broken_file_has_a_second_before_it_is_called_so(void **state)
     (void)state;
     struct source_timing timing = settled();
     for (int i = 1; i <= 4; i++) {
-        assert_false(source_timing_tells_broken(&timing));
+        assert_false(source_timing_reports_broken(&timing));
         look(&timing, SOURCE_FOUND_BROKEN, NOW + 250 * i);
         assert_int_equal(timing.due_ms, NOW + 250 * i + 250);
     }
-    assert_true(source_timing_tells_broken(&timing));
+    assert_true(source_timing_reports_broken(&timing));
     look(&timing, SOURCE_FOUND_SETTLED, NOW + 1250); /* it was written down */
-    assert_false(source_timing_tells_broken(&timing));
+    assert_false(source_timing_reports_broken(&timing));
     assert_int_equal(timing.due_ms, NOW + 31250);
 }
 
@@ -91,7 +91,7 @@ static void a_save_gives_a_broken_file_its_time_again(void **state)
         look(&timing, SOURCE_FOUND_BROKEN, NOW);
     }
     source_timing_event(&timing, NOW);
-    assert_false(source_timing_tells_broken(&timing));
+    assert_false(source_timing_reports_broken(&timing));
 }
 
 static void a_missing_file_has_two_seconds_whatever_happens_meanwhile(void **state)
@@ -103,10 +103,10 @@ static void a_missing_file_has_two_seconds_whatever_happens_meanwhile(void **sta
     source_timing_event(&timing, NOW + 500);
     look(&timing, SOURCE_FOUND_GONE, NOW + 600);
     assert_int_equal(timing.due_ms, NOW + 2000);
-    assert_false(source_timing_tells_gone(&timing, NOW + 1999));
-    assert_true(source_timing_tells_gone(&timing, NOW + 2000));
+    assert_false(source_timing_reports_gone(&timing, NOW + 1999));
+    assert_true(source_timing_reports_gone(&timing, NOW + 2000));
     look(&timing, SOURCE_FOUND_SETTLED, NOW + 1000);
-    assert_false(source_timing_tells_gone(&timing, NOW + 5000));
+    assert_false(source_timing_reports_gone(&timing, NOW + 5000));
 }
 
 static void pruning_waits_for_two_seconds_without_a_save(void **state)

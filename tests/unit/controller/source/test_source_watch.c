@@ -17,7 +17,7 @@ struct fixture {
     char *dir;     /* holds all that follows */
     char *project; /* DIR/project */
     char *file;    /* DIR/project/VMFile.kdl */
-    struct places places;
+    struct paths paths;
     struct store *store;
     struct loop *loop;
     struct pool *pool;
@@ -65,10 +65,10 @@ static int set_up(void **state)
     }
     f->project = mem_printf("%s/project", f->dir);
     f->file = mem_printf("%s/VMFile.kdl", f->project);
-    f->places.data_dir = mem_printf("%s/data", f->dir);
+    f->paths.data_dir = mem_printf("%s/data", f->dir);
     must(fs_make_dirs(f->project, 0700, &err), &err);
-    must(fs_make_dirs(f->places.data_dir, 0700, &err), &err);
-    must(store_open(&f->places, &f->store, &err), &err);
+    must(fs_make_dirs(f->paths.data_dir, 0700, &err), &err);
+    must(store_open(&f->paths, &f->store, &err), &err);
     f->loop = new_loop();
     must(pool_new(f->loop, 2, &f->pool, &err), &err);
     f->watch = source_watch_new(&(struct source_watch_options){
@@ -86,7 +86,7 @@ static int tear_down(void **state)
     loop_free(f->loop);
     store_close(f->store);
     must(fs_remove_tree(f->dir, &err), &err);
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     free(f->file);
     free(f->project);
     free(f->dir);

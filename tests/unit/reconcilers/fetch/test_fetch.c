@@ -104,7 +104,7 @@ static void behave(struct fixture *f, struct http_behaviour behaviour)
 
 static void assert_is_whole(struct fixture *f, const char *path, const char *sha256)
 {
-    cleanup_free char *expected = places_image(&f->m.places, sha256);
+    cleanup_free char *expected = paths_image(&f->m.paths, sha256);
     char found[DIGEST_SIZE];
     struct error err = {0};
     assert_string_equal(path, expected);
@@ -130,11 +130,11 @@ static void an_image_is_downloaded_once_and_recorded(void **state)
     struct nginx *nginx = serve(f, "disk.img", f->bytes, SIZE);
     cleanup_free char *url = mem_printf("http://127.0.0.1:%u/disk.img", nginx_port(nginx));
     struct spec_image image = {.kind = IMAGE_URL, .location = url};
-    assert_false(image_is_in_reach(&f->m.places, &image));
+    assert_false(image_is_in_reach(&f->m.paths, &image));
     assert_int_equal(fetch(f, url, NULL), ERR_NONE);
     assert_is_whole(f, f->results[0].path, f->sha256);
     assert_string_equal(f->results[0].id, f->sha256);
-    assert_true(image_is_in_reach(&f->m.places, &image));
+    assert_true(image_is_in_reach(&f->m.paths, &image));
     json_t *record = f->results[0].record;
     assert_string_equal(json_text(record, "url"), url);
     assert_string_equal(json_text(record, "path"), f->results[0].path);
@@ -181,7 +181,7 @@ static void a_zstd_image_is_unpacked_and_either_sha256_fits(void **state)
     assert_int_equal(by_packed, ERR_NONE);
     assert_int_equal(by_image, ERR_NONE);
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = packed_sha};
-    assert_true(image_is_in_reach(&f->m.places, &image));
+    assert_true(image_is_in_reach(&f->m.paths, &image));
 }
 
 static void what_is_not_there_is_not_found(void **state)
@@ -208,7 +208,7 @@ static void nginx_sends_only_the_rest_after_a_cut(void **state)
     /* The state that a vmctld killed at half of it leaves. */
     char key[DIGEST_SIZE];
     image_work_key(&image, key);
-    cleanup_free char *directory = places_path(&f->m.places, "images/.part");
+    cleanup_free char *directory = paths_path(&f->m.paths, "images/.part");
     struct part part;
     part_init(&part, directory, key, url, clock_boot_id(f->m.host.clock));
     struct error err = {0};
@@ -363,8 +363,8 @@ static void a_wrong_sha256_is_refused_and_nothing_is_kept(void **state)
     assert_non_null(strstr(f->m.error.message, wrong));
     assert_non_null(strstr(f->m.error.message, f->sha256));
     assert_null(strstr(f->m.error.message, "secret"));
-    assert_false(image_is_in_reach(&f->m.places, &image));
-    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    assert_false(image_is_in_reach(&f->m.paths, &image));
+    cleanup_free char *part = paths_path(&f->m.paths, "images/.part");
     assert_int_equal(rmdir(part), 0); /* empty: a retry downloads anew */
 }
 
@@ -424,7 +424,7 @@ static bool part_has_some(void *context)
     char key[DIGEST_SIZE];
     image_work_key(&image, key);
     cleanup_free char *name = mem_printf("images/.part/%s.part", key);
-    cleanup_free char *path = places_path(&f->m.places, name);
+    cleanup_free char *path = paths_path(&f->m.paths, name);
     return fs_size(path) >= CUT;
 }
 
@@ -478,7 +478,7 @@ static void a_download_that_cannot_be_converted_is_got_anew(void **state)
     assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
     assert_string_equal(json_text(f->results[0].record, "format"), "qcow2");
     assert_string_equal(json_text(f->results[0].record, "etag"), "\"good\"");
-    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    cleanup_free char *part = paths_path(&f->m.paths, "images/.part");
     assert_int_equal(rmdir(part), 0);
 }
 
@@ -501,7 +501,7 @@ static void a_part_of_another_boot_is_not_trusted(void **state)
     struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
     char key[DIGEST_SIZE];
     image_work_key(&image, key);
-    cleanup_free char *directory = places_path(&f->m.places, "images/.part");
+    cleanup_free char *directory = paths_path(&f->m.paths, "images/.part");
     struct part part;
     part_init(&part, directory, key, f->url, clock_boot_id(f->m.host.clock));
     part_load(&part);
@@ -516,7 +516,7 @@ static void a_part_of_another_boot_is_not_trusted(void **state)
 /* Mounts the image directory on a disk of 2 MiB; a third of the image does not fit. */
 static char *mount_small_disk(struct fixture *f)
 {
-    char *images = places_path(&f->m.places, "images");
+    char *images = paths_path(&f->m.paths, "images");
     struct error err = {0};
     assert_int_equal(fs_make_dirs(images, 0700, &err), 0);
     if (mount("vmctl-test", images, "tmpfs", 0, "size=2m") < 0) {

@@ -152,7 +152,7 @@ static char *push(struct fixture *f, const char *tag, const char *type, const vo
 
 static void assert_is_cached(struct fixture *f)
 {
-    cleanup_free char *path = places_image(&f->m.places, f->sha256);
+    cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
     char found[DIGEST_SIZE];
     struct error err = {0};
     assert_string_equal(f->result.path, path);
@@ -454,7 +454,7 @@ static void a_layer_of_other_bytes_is_refused_and_not_kept(void **state)
     add_rule(f, (struct http_rule){
         .path = "/v2/org/disk/manifests/", .status = 200, .body = manifest});
     assert_int_equal(fetch_faulty(f), ERR_IMAGE_CHECKSUM);
-    cleanup_free char *path = places_image(&f->m.places, f->sha256);
+    cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
     assert_false(fs_exists(path));
 }
 

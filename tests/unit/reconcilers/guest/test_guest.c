@@ -23,7 +23,7 @@
 
 struct guest_test {
     struct ssh_fixture fixture; /* first */
-    struct places places;
+    struct paths paths;
     struct reconciler_host host;
     struct vm_spec *spec;
     struct vm_status *status;
@@ -39,11 +39,11 @@ static int setup(void **state)
     struct error err = {.code = ERR_NONE};
     ssh_fixture_init(fixture, (struct sshd_options){.dir = NULL});
     assert_int_equal(setenv("HOME", fixture->dir, 1), 0); /* no keys of whoever runs the test */
-    test->places.data_dir = mem_printf("%s/data", fixture->dir);
-    cleanup_free char *vm_dir = places_vm(&test->places, "web", VM_DIR);
+    test->paths.data_dir = mem_printf("%s/data", fixture->dir);
+    cleanup_free char *vm_dir = paths_vm(&test->paths, "web", VM_DIR);
     assert_int_equal(fs_make_dirs(vm_dir, 0700, &err), 0);
     test->host = (struct reconciler_host){
-        .loop = fixture->loop, .places = &test->places, .clock = clock_system()};
+        .loop = fixture->loop, .paths = &test->paths, .clock = clock_system()};
     test->spec = vm_spec_new("web");
     free(test->spec->ssh.user);
     test->spec->ssh.user = mem_strdup(fixture->sshd->user);
@@ -76,7 +76,7 @@ static int teardown(void **state)
     forget_runs(test);
     vm_spec_free(test->spec);
     vm_status_free(test->status);
-    places_clear(&test->places);
+    paths_clear(&test->paths);
     ssh_fixture_clear(&test->fixture);
     free(test);
     return 0;
@@ -104,7 +104,7 @@ static void copy_into_vm(struct guest_test *test, const char *from, enum vm_file
 {
     struct error err = {.code = ERR_NONE};
     cleanup_buf struct buf bytes = BUF_INIT(0);
-    cleanup_free char *to = places_vm(&test->places, "web", file);
+    cleanup_free char *to = paths_vm(&test->paths, "web", file);
     assert_int_equal(fs_read_file(from, &bytes, &err), 0);
     assert_int_equal(fs_write_file(to, bytes.data, bytes.len, 0600, &err), 0);
 }
@@ -135,7 +135,7 @@ static void a_new_instance_is_logged_in_to_again(void **state)
     free(test->spec->ssh.private_key);
     test->spec->ssh.private_key = NULL;
     copy_into_vm(test, test->fixture.sshd->other_key, VM_KEY);
-    strcpy(test->status->instance.iid, "00000000000000000000000000000002");
+    strcpy(test->status->instance.instance_id, "00000000000000000000000000000002");
     assert_int_equal(probe(test), ERR_SSH_AUTH);
 }
 
@@ -240,7 +240,7 @@ static void give_steps(struct guest_test *test, const char *first, const char *s
 
 static enum error_code run_step(struct guest_test *test, uint32_t index)
 {
-    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    cleanup_free char *path = paths_vm(&test->paths, "web", VM_PROVISION_LOG);
     struct vm_step_run *run = &test->status->provision.run;
     int64_t size = fs_size(path);
     *run = (struct vm_step_run){.log_begin = size > 0 ? (uint64_t)size : 0, .tries = run->tries};
@@ -252,7 +252,7 @@ static enum error_code run_step(struct guest_test *test, uint32_t index)
 static void read_log(const struct guest_test *test, struct buf *out)
 {
     struct error err = {.code = ERR_NONE};
-    cleanup_free char *path = places_vm(&test->places, "web", VM_PROVISION_LOG);
+    cleanup_free char *path = paths_vm(&test->paths, "web", VM_PROVISION_LOG);
     assert_int_equal(fs_read_file(path, out, &err), 0);
 }
 
@@ -297,7 +297,7 @@ static void a_step_of_an_earlier_instance_that_left_nothing_is_lost(void **state
 {
     struct guest_test *test = *state;
     give_steps(test, "echo ran", NULL);
-    strcpy(test->status->provision.run.iid, "the instance before");
+    strcpy(test->status->provision.run.instance_id, "the instance before");
     (void)guest_ssh()->run_step(
         test->guest, &test->env, 0, &test->result, ssh_fixture_done, &test->fixture);
     assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_PROVISION_LOST);

@@ -207,7 +207,7 @@ static void through_ssh_cancelling_leaves_nothing(void **state)
     check_cancelling(*state);
 }
 
-static void a_command_passes_by_its_status_and_tells_its_first_line(void **state)
+static void a_command_passes_by_its_status_and_reports_its_first_line(void **state)
 {
     struct round_test *test = *state;
     ssh_fixture_open(&test->fixture);
@@ -309,7 +309,7 @@ int main(void)
         TEST(through_ssh_the_status_decides),
         TEST(through_ssh_a_port_that_says_nothing_times_out),
         TEST(through_ssh_cancelling_leaves_nothing),
-        TEST(a_command_passes_by_its_status_and_tells_its_first_line),
+        TEST(a_command_passes_by_its_status_and_reports_its_first_line),
         TEST(a_command_may_print_as_much_as_it_likes),
         TEST(the_first_failure_ends_the_round),
         TEST(a_connection_that_breaks_is_an_ssh_error),

@@ -167,7 +167,7 @@ static void steps_follow_each_other_in_the_log(void **state)
                                         "==> step 2/2: done in T s\n");
 }
 
-static void a_failing_step_tells_its_status(void **state)
+static void a_failing_step_reports_its_status(void **state)
 {
     struct provision_test *test = *state;
     struct spec_step step = {.kind = STEP_INLINE, .command = text_fails};
@@ -603,7 +603,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(an_inline_step_runs_and_is_logged),
         test(steps_follow_each_other_in_the_log),
-        test(a_failing_step_tells_its_status),
+        test(a_failing_step_reports_its_status),
         test(a_step_ended_by_a_signal_says_so),
         test(a_command_of_several_lines_is_logged_by_its_first),
         test(a_command_that_is_too_long_is_refused_with_a_way_out),

@@ -82,7 +82,7 @@ static char *packed_file(struct fixture *f, const char *program, const char *suf
 
 static void assert_is_cached(struct fixture *f)
 {
-    cleanup_free char *path = places_image(&f->m.places, f->sha256);
+    cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
     char found[DIGEST_SIZE];
     struct error err = {0};
     struct stat st;
@@ -150,10 +150,10 @@ static void check_packed(struct fixture *f, const char *program, const char *suf
 {
     cleanup_free char *path = packed_file(f, program, suffix);
     struct spec_image image = {.kind = IMAGE_FILE, .location = path};
-    assert_false(image_is_in_reach(&f->m.places, &image));
+    assert_false(image_is_in_reach(&f->m.paths, &image));
     assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
     assert_is_cached(f);
-    assert_true(image_is_in_reach(&f->m.places, &image));
+    assert_true(image_is_in_reach(&f->m.paths, &image));
     assert_int_equal(fetch(f, IMAGE_FILE, path, f->sha256), ERR_NONE);
 }
 
@@ -325,7 +325,7 @@ static void assert_is_converted(struct fixture *f)
     assert_int_equal(image_inspect_base(f->result.path, "it", &info, &err), 0);
     assert_int_equal(info.format, IMAGE_QCOW2);
     assert_false(info.has_backing);
-    cleanup_free char *path = places_image(&f->m.places, f->result.id);
+    cleanup_free char *path = paths_image(&f->m.paths, f->result.id);
     assert_string_equal(f->result.path, path);
     assert_int_equal(digest_file(path, NULL, id, &err), 0);
     assert_string_equal(f->result.id, id);
@@ -342,7 +342,7 @@ static void assert_is_converted(struct fixture *f)
 /* Nothing half-done is left. */
 static void assert_no_temporary_files(struct fixture *f)
 {
-    cleanup_free char *part = places_path(&f->m.places, "images/.part");
+    cleanup_free char *part = paths_path(&f->m.paths, "images/.part");
     assert_int_equal(rmdir(part), 0);
 }
 
@@ -575,7 +575,7 @@ static void a_full_disk_is_told_and_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
     cleanup_free char *path = packed_file(f, "zstd", ".zst");
-    cleanup_free char *images = places_path(&f->m.places, "images");
+    cleanup_free char *images = paths_path(&f->m.paths, "images");
     struct error err = {0};
     assert_int_equal(fs_make_dirs(images, 0700, &err), 0);
     if (mount("vmctl-test", images, "tmpfs", 0, "size=64k") < 0) {

@@ -31,7 +31,7 @@ enum { SIZE = 64 * 1024 };
 struct fixture {
     struct media_host m; /* first: its host's functions find us by it */
     struct vm_registry *registry;
-    struct image_wishes *wishes;
+    struct image_requests *requests;
     struct http_server *server;
     struct http_behaviour behaviour;
     uint8_t *bytes;
@@ -84,7 +84,7 @@ static int setup(void **state)
     f->m.host.write_image = write_image;
     f->m.host.each_vm = each_vm;
     f->registry = vm_registry_new(&f->m.host);
-    f->wishes = image_wishes_new(&f->m.host, f->registry);
+    f->requests = image_requests_new(&f->m.host, f->registry);
     f->bytes = media_host_bytes(SIZE, 5);
     digest_bytes(f->bytes, SIZE, f->sha256);
     f->server = http_server_start();
@@ -99,7 +99,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    image_wishes_free(f->wishes);
+    image_requests_free(f->requests);
     vm_registry_free(f->registry);
     http_server_stop(f->server);
     vm_spec_free(f->spec);
@@ -116,7 +116,7 @@ static int teardown(void **state)
 static void look(struct fixture *f)
 {
     cleanup_json json_t *table = json_deep_copy(f->m.records);
-    image_wishes_look(f->wishes, table);
+    image_requests_poll(f->requests, table);
 }
 
 static const json_t *record(const struct fixture *f, const char *key)
@@ -124,15 +124,15 @@ static const json_t *record(const struct fixture *f, const char *key)
     return json_object_get(f->m.records, key);
 }
 
-static void ask(struct fixture *f, const char *key, json_t *wish_take)
+static void ask(struct fixture *f, const char *key, json_t *request_take)
 {
-    (void)json_object_set_new(f->m.records, key, wish_take);
+    (void)json_object_set_new(f->m.records, key, request_take);
     look(f);
 }
 
 static bool is_answered(void *context)
 {
-    return image_wish_is_answered(record(context, "wish/1"));
+    return image_request_is_answered(record(context, "wish/1"));
 }
 
 static const json_t *answer_of(struct fixture *f)
@@ -143,12 +143,12 @@ static const json_t *answer_of(struct fixture *f)
 
 static const json_t *pull(struct fixture *f, const char *name, bool is_refresh)
 {
-    json_t *wish = json_object();
-    json_put_text(wish, "verb", IMAGE_WISH_PULL);
-    json_put_text(wish, "url", f->url);
-    json_put_text(wish, "name", name);
-    json_put_flag(wish, "refresh", is_refresh);
-    ask(f, "wish/1", wish);
+    json_t *request = json_object();
+    json_put_text(request, "verb", IMAGE_REQUEST_PULL);
+    json_put_text(request, "url", f->url);
+    json_put_text(request, "name", name);
+    json_put_flag(request, "refresh", is_refresh);
+    ask(f, "wish/1", request);
     const json_t *answer = answer_of(f);
     look(f);
     return answer;
@@ -156,13 +156,13 @@ static const json_t *pull(struct fixture *f, const char *name, bool is_refresh)
 
 static const json_t *remove_image(struct fixture *f, const char *digest)
 {
-    ask(f, "wish/1", json_pack("{s:s,s:[s]}", "verb", IMAGE_WISH_REMOVE, "images", digest));
+    ask(f, "wish/1", json_pack("{s:s,s:[s]}", "verb", IMAGE_REQUEST_REMOVE, "images", digest));
     return answer_of(f);
 }
 
 static const json_t *prune(struct fixture *f, bool is_dry_run)
 {
-    ask(f, "wish/1", json_pack("{s:s,s:b}", "verb", IMAGE_WISH_PRUNE, "dryRun", is_dry_run));
+    ask(f, "wish/1", json_pack("{s:s,s:b}", "verb", IMAGE_REQUEST_PRUNE, "dryRun", is_dry_run));
     return answer_of(f);
 }
 
@@ -174,14 +174,14 @@ static void assert_state(const json_t *answer, const char *state)
 static void assert_refused(const json_t *answer, enum error_code code, const char *words)
 {
     struct error err = {0};
-    assert_true(image_wish_failure(answer, &err));
+    assert_true(image_request_failure(answer, &err));
     assert_int_equal(err.code, code);
     assert_non_null(strstr(err.message, words));
 }
 
 static bool has_image(const struct fixture *f)
 {
-    cleanup_free char *path = places_image(&f->m.places, f->sha256);
+    cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
     return fs_exists(path);
 }
 
@@ -201,8 +201,8 @@ static void a_pull_files_names_and_records_the_image(void **state)
     struct fixture *f = *state;
     const json_t *answer = pull(f, "debian", false);
     assert_state(answer, "done");
-    cleanup_free char *path = places_image(&f->m.places, f->sha256);
-    cleanup_free char *name = places_path(&f->m.places, "images/debian");
+    cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
+    cleanup_free char *name = paths_path(&f->m.paths, "images/debian");
     cleanup_free char *key = image_record_key(f->url);
     assert_string_equal(json_text(answer, "path"), path);
     assert_string_equal(json_text(answer, "sha256"), f->sha256);
@@ -220,19 +220,19 @@ static void a_failed_pull_says_why(void **state)
     assert_true(json_int(record(f, "wish/1"), "endedAt", 0) > 0);
 }
 
-static void a_wish_is_carried_out_once_however_often_it_is_looked_at(void **state)
+static void a_request_is_carried_out_once_however_often_it_is_looked_at(void **state)
 {
     struct fixture *f = *state;
-    json_t *wish = json_object();
-    json_put_text(wish, "verb", IMAGE_WISH_PULL);
-    json_put_text(wish, "url", f->url);
+    json_t *request = json_object();
+    json_put_text(request, "verb", IMAGE_REQUEST_PULL);
+    json_put_text(request, "url", f->url);
     cleanup_json json_t *asked = json_object();
-    (void)json_object_set_new(asked, "wish/1", json_deep_copy(wish));
-    ask(f, "wish/1", wish);
+    (void)json_object_set_new(asked, "wish/1", json_deep_copy(request));
+    ask(f, "wish/1", request);
     look(f);
     (void)answer_of(f);
     size_t n_writes = f->n_writes;
-    image_wishes_look(f->wishes, asked); /* a table older than the answer */
+    image_requests_poll(f->requests, asked); /* a table older than the answer */
     look(f);
     look(f);
     assert_int_equal(f->n_writes, n_writes);
@@ -272,11 +272,11 @@ static void a_name_moves_to_the_image_pulled_last(void **state)
     f->behaviour = (struct http_behaviour){.body = newer, .size = 2 * SIZE};
     http_server_behave(f->server, &f->behaviour);
     assert_state(pull(f, "disk", true), "done");
-    cleanup_free char *name = places_path(&f->m.places, "images/disk");
+    cleanup_free char *name = paths_path(&f->m.paths, "images/disk");
     assert_int_equal(fs_size(name), 2 * SIZE);
 }
 
-static void malformed_wishes_are_refused(void **state)
+static void malformed_requests_are_refused(void **state)
 {
     static const char *const bad[] = {"{}", "{\"verb\":\"eat\"}", "{\"verb\":\"pull\"}",
         "{\"verb\":\"pull\",\"url\":\"http://x/\",\"name\":\"../x\"}",
@@ -311,7 +311,7 @@ static void removing_takes_names_links_and_records_along(void **state)
     const json_t *answer = remove_image(f, f->sha256);
     assert_state(answer, "done");
     assert_true(json_int(answer, "freed", 0) >= SIZE);
-    cleanup_free char *name = places_path(&f->m.places, "images/debian");
+    cleanup_free char *name = paths_path(&f->m.paths, "images/debian");
     cleanup_free char *key = image_record_key(f->url);
     char link[DIGEST_SIZE];
     assert_false(has_image(f));
@@ -319,7 +319,7 @@ static void removing_takes_names_links_and_records_along(void **state)
     assert_null(record(f, key));
     image_url_digest(f->url, link);
     cleanup_free char *relative = mem_printf("images/.by-source/%s", link);
-    cleanup_free char *source = places_path(&f->m.places, relative);
+    cleanup_free char *source = paths_path(&f->m.paths, relative);
     char target[256];
     assert_int_equal(readlink(source, target, sizeof(target)), -1);
     look(f);
@@ -332,7 +332,7 @@ static void an_image_under_a_disk_is_not_removed(void **state)
     struct fixture *f = *state;
     assert_state(pull(f, NULL, false), "done");
     add_vm(f, IMAGE_FILE, "/elsewhere.qcow2");
-    f->status->prepared.image_path = places_image(&f->m.places, f->sha256);
+    f->status->prepared.image_path = paths_image(&f->m.paths, f->sha256);
     assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: web");
     look(f);
     assert_int_equal(json_array_size(json_object_get(prune(f, false), "removed")), 0);
@@ -353,7 +353,7 @@ static void an_image_that_a_disk_is_being_made_on_is_not_removed(void **state)
     struct fixture *f = *state;
     assert_state(pull(f, NULL, false), "done");
     struct vm *vm = vm_registry_open(f->registry, "db", BACKEND_NOOP);
-    vm->image.path = places_image(&f->m.places, f->sha256);
+    vm->image.path = paths_image(&f->m.paths, f->sha256);
     assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: db");
     assert_true(has_image(f));
 }
@@ -362,7 +362,7 @@ static void a_name_used_as_a_local_file_keeps_its_image(void **state)
 {
     struct fixture *f = *state;
     assert_state(pull(f, "debian", false), "done");
-    cleanup_free char *name = places_path(&f->m.places, "images/debian");
+    cleanup_free char *name = paths_path(&f->m.paths, "images/debian");
     add_vm(f, IMAGE_FILE, name);
     assert_refused(remove_image(f, f->sha256), ERR_VM_CONFLICT, "in use by: web");
 }
@@ -385,7 +385,7 @@ static void of_several_all_or_none_are_removed(void **state)
     digest_text("absent", absent);
     assert_state(pull(f, NULL, false), "done");
     ask(f, "wish/1",
-        json_pack("{s:s,s:[s,s]}", "verb", IMAGE_WISH_REMOVE, "images", f->sha256, absent));
+        json_pack("{s:s,s:[s,s]}", "verb", IMAGE_REQUEST_REMOVE, "images", f->sha256, absent));
     assert_refused(answer_of(f), ERR_IMAGE_NOT_FOUND, "no image");
     assert_true(has_image(f));
 }
@@ -413,7 +413,7 @@ static void pruning_takes_rests_of_downloads_that_nobody_wants(void **state)
     struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
     image_work_key(&image, key);
     cleanup_free char *relative = mem_printf("images/.part/%s.part", key);
-    cleanup_free char *part = places_path(&f->m.places, relative);
+    cleanup_free char *part = paths_path(&f->m.paths, relative);
     assert_int_equal(fs_size(part), SIZE / 2);
     add_vm(f, IMAGE_URL, f->url);
     assert_int_equal(json_int(prune(f, false), "downloads", -1), 0);
@@ -435,7 +435,7 @@ static bool is_half_sent(void *context)
 
 static bool is_second_answered(void *context)
 {
-    return image_wish_is_answered(record(context, "wish/2"));
+    return image_request_is_answered(record(context, "wish/2"));
 }
 
 static void pruning_leaves_a_download_under_way(void **state)
@@ -443,7 +443,7 @@ static void pruning_leaves_a_download_under_way(void **state)
     struct fixture *f = *state;
     f->behaviour.hold_after = SIZE / 2;
     http_server_behave(f->server, &f->behaviour);
-    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_WISH_PULL, "url", f->url));
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_REQUEST_PULL, "url", f->url));
     assert_true(media_host_wait_for(&f->m, is_half_sent, f));
     const json_t *answer = prune(f, false);
     assert_state(answer, "done");
@@ -458,7 +458,7 @@ static void what_is_removed_while_it_is_looked_at_is_got_again(void **state)
 {
     struct fixture *f = *state;
     assert_state(pull(f, NULL, false), "done");
-    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_WISH_PULL, "url", f->url));
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_REQUEST_PULL, "url", f->url));
     /* The pool may have found the image by now; the loop has not heard of it. */
     assert_state(remove_image(f, f->sha256), "done");
     assert_true(media_host_wait_for(&f->m, is_second_answered, f));
@@ -472,11 +472,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_pull_files_names_and_records_the_image),
         TEST(a_failed_pull_says_why),
-        TEST(a_wish_is_carried_out_once_however_often_it_is_looked_at),
+        TEST(a_request_is_carried_out_once_however_often_it_is_looked_at),
         TEST(a_known_url_is_not_downloaded_again_unless_refreshed),
         TEST(a_refresh_that_fails_leaves_the_old_image),
         TEST(a_name_moves_to_the_image_pulled_last),
-        TEST(malformed_wishes_are_refused),
+        TEST(malformed_requests_are_refused),
         TEST(old_answers_are_cleared_away),
         TEST(removing_takes_names_links_and_records_along),
         TEST(an_image_under_a_disk_is_not_removed),

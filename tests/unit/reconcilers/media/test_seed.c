@@ -35,7 +35,7 @@ static int setup(void **state)
     media_host_setup(&f->m);
     f->spec = vm_spec_new("web");
     f->spec->cloud_init.is_set = true;
-    f->dir = places_vm(&f->m.places, "web", VM_DIR);
+    f->dir = paths_vm(&f->m.paths, "web", VM_DIR);
     assert_int_equal(fs_make_dirs(f->dir, 0700, &err), 0);
     *state = f;
     return 0;
@@ -53,8 +53,8 @@ static int teardown(void **state)
 
 static void make_keys(struct fixture *f, enum vm_file private_file, enum vm_file public_file)
 {
-    cleanup_free char *private_path = places_vm(&f->m.places, "web", private_file);
-    cleanup_free char *public_path = places_vm(&f->m.places, "web", public_file);
+    cleanup_free char *private_path = paths_vm(&f->m.paths, "web", private_file);
+    cleanup_free char *public_path = paths_vm(&f->m.paths, "web", public_file);
     struct key_pair pair = {
         .private_path = private_path, .public_path = public_path, .comment = "vmctl-web"};
     (void)keys_make(&f->m.host, &pair, media_host_done, &f->m);
@@ -69,7 +69,7 @@ static enum error_code make(struct fixture *f)
 
 static char *vm_text(struct fixture *f, enum vm_file file)
 {
-    cleanup_free char *path = places_vm(&f->m.places, "web", file);
+    cleanup_free char *path = paths_vm(&f->m.paths, "web", file);
     struct buf text = BUF_INIT(0);
     struct error err = {0};
     assert_int_equal(fs_read_file(path, &text, &err), 0);
@@ -79,7 +79,7 @@ static char *vm_text(struct fixture *f, enum vm_file file)
 /* Appends what the seed holds under `name`. */
 static void read_seed(struct fixture *f, const char *name, struct buf *out)
 {
-    cleanup_free char *path = places_vm(&f->m.places, "web", VM_SEED);
+    cleanup_free char *path = paths_vm(&f->m.paths, "web", VM_SEED);
     struct archive *archive = archive_read_new();
     struct archive_entry *entry;
     archive_read_support_format_iso9660(archive);
@@ -108,7 +108,7 @@ static void the_volume_is_what_cloud_init_looks_for(void **state)
     make_keys(f, VM_KEY, VM_KEY_PUBLIC);
     make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
     assert_int_equal(make(f), ERR_NONE);
-    cleanup_free char *path = places_vm(&f->m.places, "web", VM_SEED);
+    cleanup_free char *path = paths_vm(&f->m.paths, "web", VM_SEED);
     assert_int_equal(fs_read_file(path, &iso, &err), 0);
     assert_memory_equal(iso.data + VOLUME_ID_AT, "CIDATA    ", 10);
     assert_int_equal(stat(path, &st), 0);
@@ -166,7 +166,7 @@ static void users_own_user_data_is_not_touched(void **state)
     read_seed(f, "user-data", &user_data);
     assert_int_equal(user_data.len, sizeof(text) - 1);
     assert_memory_equal(user_data.data, text, sizeof(text) - 1);
-    cleanup_free char *known_hosts = places_vm(&f->m.places, "web", VM_KNOWN_HOSTS);
+    cleanup_free char *known_hosts = paths_vm(&f->m.paths, "web", VM_KNOWN_HOSTS);
     assert_false(fs_exists(known_hosts));
 }
 
@@ -206,7 +206,7 @@ static void a_private_key_in_place_of_the_public_one_is_told(void **state)
     assert_non_null(strstr(error_help_text(&f->m.error), "id.pub.pub"));
     assert_int_equal(make_with_key_file(f, "hello\n"), ERR_KEY_UNREADABLE);
     assert_int_equal(make_with_key_file(f, "# nothing\n"), ERR_KEY_UNREADABLE);
-    cleanup_free char *seed = places_vm(&f->m.places, "web", VM_SEED);
+    cleanup_free char *seed = paths_vm(&f->m.paths, "web", VM_SEED);
     assert_false(fs_exists(seed));
 }
 

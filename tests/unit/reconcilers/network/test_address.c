@@ -245,7 +245,7 @@ static void no_descriptor_is_left_open(void **state)
 
 /* ---- leases ---- */
 
-static void without_a_neighbour_the_lease_tells(void **state)
+static void without_a_neighbour_the_lease_reports(void **state)
 {
     struct fixture *fixture = *state;
     write_leases(fixture, "one.leases", "1700003600 " MAC " 10.77.0.20 web *\n");
@@ -310,7 +310,7 @@ int main(void)
         TEST(a_link_local_address_is_no_use),
         TEST(one_among_many_is_found),
         TEST(no_descriptor_is_left_open),
-        TEST(without_a_neighbour_the_lease_tells),
+        TEST(without_a_neighbour_the_lease_reports),
         TEST(a_neighbour_goes_before_a_lease),
         TEST(of_several_files_the_lease_that_ends_last_counts),
         TEST(a_file_without_end_is_not_read),

@@ -222,7 +222,7 @@ static void await_size(const struct guest_shell *guest, const char *name, int64_
 
 /* ---- tests ---- */
 
-static void a_command_runs_once_and_tells_how_it_ended(void **state)
+static void a_command_runs_once_and_reports_how_it_ended(void **state)
 {
     const struct guest_shell *guest = *state;
     cleanup_free char *good = mem_printf("echo x >>%s/n; echo out; echo err >&2", guest->dir);
@@ -519,7 +519,7 @@ static void without_a_place_or_where_it_must_exist_nothing_is_begun(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_command_runs_once_and_tells_how_it_ended),
+        TEST(a_command_runs_once_and_reports_how_it_ended),
         TEST(a_script_runs_under_its_name_and_leaves_nothing),
         TEST(a_signal_of_the_command_is_its_status),
         TEST(cut_at_any_moment_it_runs_once_and_no_output_is_lost_or_doubled),

@@ -114,12 +114,12 @@ static void a_public_key_has_type_blob_and_fingerprint(void **state)
 
 static void a_damaged_public_key_is_refused(void **state)
 {
-    static const char *const texts[] = {"", "ssh-ed25519", "ssh-ed25519 ???", "ssh-ed25519 A\n"};
+    static const char *const strings[] = {"", "ssh-ed25519", "ssh-ed25519 ???", "ssh-ed25519 A\n"};
     struct public_key key;
     cleanup_free char *path = mem_printf("%s/key.pub", (const char *)*state);
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
         struct error err = {.code = ERR_NONE};
-        assert_int_equal(fs_write_file(path, texts[i], strlen(texts[i]), 0600, &err), 0);
+        assert_int_equal(fs_write_file(path, strings[i], strlen(strings[i]), 0600, &err), 0);
         assert_int_equal(public_key_read(path, &key, &err), -ERR_KEY_UNREADABLE);
     }
 }

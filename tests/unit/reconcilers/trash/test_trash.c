@@ -23,10 +23,10 @@ static int setup(void **state)
     struct media_host *m = mem_new(struct media_host);
     struct error err = {0};
     media_host_setup(m);
-    cleanup_free char *dir = places_vm(&m->places, "web", VM_DIR);
+    cleanup_free char *dir = paths_vm(&m->paths, "web", VM_DIR);
     assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        cleanup_free char *path = places_vm(&m->places, "web", files[i]);
+        cleanup_free char *path = paths_vm(&m->paths, "web", files[i]);
         assert_int_equal(fs_write_file(path, "x", 1, 0600, &err), 0);
     }
     *state = m;
@@ -42,13 +42,13 @@ static int teardown(void **state)
 
 static bool has(struct media_host *m, enum vm_file file)
 {
-    cleanup_free char *path = places_vm(&m->places, "web", file);
+    cleanup_free char *path = paths_vm(&m->paths, "web", file);
     return fs_exists(path);
 }
 
 static size_t count_entries(const struct media_host *m, const char *name)
 {
-    cleanup_free char *path = places_path(&m->places, name);
+    cleanup_free char *path = paths_path(&m->paths, name);
     DIR *dir = opendir(path);
     size_t n = 0;
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -102,7 +102,7 @@ static void doing_it_twice_or_on_nothing_is_fine(void **state)
 static void a_disk_without_a_seed_goes(void **state)
 {
     struct media_host *m = *state;
-    cleanup_free char *seed = places_vm(&m->places, "web", VM_SEED);
+    cleanup_free char *seed = paths_vm(&m->paths, "web", VM_SEED);
     assert_int_equal(unlink(seed), 0);
     discard(m, false);
     assert_false(has(m, VM_OVERLAY));
@@ -114,12 +114,12 @@ static void leftovers_of_a_killed_run_are_swept(void **state)
     static const char *const left[] = {"trash/0123-1", "images/.part", "images/.by-source"};
     struct error err = {0};
     for (size_t i = 0; i < ARRAY_LEN(left); i++) {
-        cleanup_free char *dir = places_path(&m->places, left[i]);
+        cleanup_free char *dir = paths_path(&m->paths, left[i]);
         cleanup_free char *temporary = fs_join(dir, "abc.tmp-1");
         assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
         assert_int_equal(fs_write_file(temporary, "x", 1, 0600, &err), 0);
     }
-    cleanup_free char *part = places_path(&m->places, "images/.part/abc.part");
+    cleanup_free char *part = paths_path(&m->paths, "images/.part/abc.part");
     assert_int_equal(fs_write_file(part, "x", 1, 0600, &err), 0);
     removal_sweep(&m->host);
     assert_true(media_host_wait_for(m, trash_is_empty, m));

@@ -32,7 +32,7 @@ struct lease_row {
 struct pass_fixture {
     struct reconciler_host host; /* first: its functions are given its address */
     struct clock clock;
-    struct places places;
+    struct paths paths;
     const struct lease_row *leases; /* ends with a NULL key */
     struct vm_desired *desired;
     struct vm_status *status; /* as committed */
@@ -60,7 +60,7 @@ static inline const char *fixture_boot_id(const struct clock *clock)
     return FIXTURE_BOOT_ID;
 }
 
-static inline uint32_t fixture_dice(struct reconciler_host *host)
+static inline uint32_t fixture_rng(struct reconciler_host *host)
 {
     (void)host;
     return 0; /* no jitter */
@@ -83,9 +83,9 @@ static inline int pass_fixture_set_up(void **state)
     struct pass_fixture *f = mem_new(struct pass_fixture);
     f->clock = (struct clock){fixture_now, fixture_wall, fixture_boot_id};
     f->host = (struct reconciler_host){
-        .clock = &f->clock, .dice = fixture_dice, .lease_holder = fixture_lease_holder};
-    f->places.data_dir = mem_strdup("/nowhere");
-    f->host.places = &f->places;
+        .clock = &f->clock, .rng = fixture_rng, .lease_holder = fixture_lease_holder};
+    f->paths.data_dir = mem_strdup("/nowhere");
+    f->host.paths = &f->paths;
     struct vm_spec *spec = vm_spec_new("web");
     spec->image.location = mem_strdup("/images/base.qcow2");
     f->desired = vm_desired_new(spec, FIXTURE_WALL_MS);
@@ -134,11 +134,11 @@ static inline int pass_fixture_tear_down(void **state)
     vm_patch_clear(&f->patch);
     vm_status_free(f->status);
     vm_desired_free(f->desired);
-    live_forget(&f->vm);
+    hot_change_forget(&f->vm);
     vm_forget_checks(&f->vm);
     free(f->vm.name);
     free(f->vm.progress);
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     free(f);
     return 0;
 }

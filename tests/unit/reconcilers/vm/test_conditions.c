@@ -24,7 +24,7 @@ static void expect(
 static struct pass *a_running_vm(struct pass_fixture *f)
 {
     f->status->instance = (struct vm_instance){
-        .iid = "11111111111111111111111111111111", .boot_id = FIXTURE_BOOT_ID, .pid = 42};
+        .instance_id = "11111111111111111111111111111111", .boot_id = FIXTURE_BOOT_ID, .pid = 42};
     f->status->applied_generation = f->desired->generation;
     json_decref(f->status->applied_spec);
     f->status->applied_spec = vm_spec_to_json(f->desired->spec);
@@ -136,7 +136,7 @@ static void a_guest_that_is_out_of_room_says_where_and_stalls(void **state)
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_NO_SPACE);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_NO_SPACE);
     assert_non_null(strstr(condition_of(pass, CONDITION_RUNNING)->message, "'/nowhere/vms/web/overlay.qcow2'"));
-    assert_string_equal(pass->patch->status->trouble.code, "vmctl::io::no_space");
+    assert_string_equal(pass->patch->status->blocker.code, "vmctl::io::no_space");
 }
 
 static void a_moment_of_silence_changes_nothing_a_longer_one_is_told(void **state)
@@ -159,10 +159,10 @@ static void waiting_for_a_machine_that_starts_is_progress(void **state)
     struct pass_fixture *f = *state;
     struct pass *pass = a_running_vm(f);
     pass->decision.action = ACTION_AWAIT_MACHINE;
-    pass->situation.journal = JOURNAL_START;
+    pass->situation.intent = INTENT_START;
     pass_describe(pass);
     expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING);
-    pass->situation.journal = JOURNAL_NONE;
+    pass->situation.intent = INTENT_NONE;
     pass_describe(pass);
     expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
 }
@@ -185,7 +185,7 @@ static void what_a_restart_would_bring_is_told(void **state)
     pass = begin(f);
     pass_describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED);
-    f->status->instance.iid[0] = '\0'; /* off: the next start brings it */
+    f->status->instance.instance_id[0] = '\0'; /* off: the next start brings it */
     pass = begin(f);
     pass_describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
@@ -208,7 +208,7 @@ static void a_failure_shows_in_its_condition_and_in_ready(void **state)
     assert_string_equal(condition_of(pass, CONDITION_READY)->message, "it failed");
 }
 
-static void a_failure_that_repeats_stalls_and_is_told_as_trouble(void **state)
+static void a_failure_that_repeats_stalls_and_is_told_as_blocker(void **state)
 {
     struct pass_fixture *f = *state;
     for (int i = 0; i < 3; i++) {
@@ -217,22 +217,22 @@ static void a_failure_that_repeats_stalls_and_is_told_as_trouble(void **state)
     struct pass *pass = begin(f);
     pass_describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_DOWNLOAD_BACK_OFF);
-    const struct vm_trouble *trouble = &pass->patch->status->trouble;
-    assert_string_equal(trouble->code, error_code_name(ERR_IMAGE_DOWNLOAD));
-    assert_string_equal(trouble->message, "it failed");
+    const struct vm_blocker *blocker = &pass->patch->status->blocker;
+    assert_string_equal(blocker->code, error_code_name(ERR_IMAGE_DOWNLOAD));
+    assert_string_equal(blocker->message, "it failed");
     vm_forget_failure(&f->vm);
     pass_describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
-    assert_null(trouble->code);
-    assert_null(trouble->message);
-    assert_null(trouble->help);
+    assert_null(blocker->code);
+    assert_null(blocker->message);
+    assert_null(blocker->help);
 }
 
 static void a_guest_that_is_not_reached_in_time_stalls(void **state)
 {
     struct pass_fixture *f = *state;
     f->desired->spec->ssh.is_set = true;
-    fail_at(f, ACTION_PROBE, ERR_SSH);
+    fail_at(f, ACTION_REACH, ERR_SSH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS;
     struct pass *pass = a_running_vm(f);
     pass_describe(pass);
@@ -242,14 +242,14 @@ static void a_guest_that_is_not_reached_in_time_stalls(void **state)
     pass_describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
-    assert_string_equal(pass->patch->status->trouble.code, error_code_name(ERR_SSH_TIMEOUT));
+    assert_string_equal(pass->patch->status->blocker.code, error_code_name(ERR_SSH_TIMEOUT));
 }
 
 static void a_guest_that_refuses_the_key_stalls_with_that_reason(void **state)
 {
     struct pass_fixture *f = *state;
     f->desired->spec->ssh.is_set = true;
-    fail_at(f, ACTION_PROBE, ERR_SSH_AUTH);
+    fail_at(f, ACTION_REACH, ERR_SSH_AUTH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
     struct pass *pass = a_running_vm(f);
     pass_describe(pass);
@@ -277,14 +277,14 @@ static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
     pass->patch->status->probing.unready_since_ms = FIXTURE_NOW_MS - 600000;
     pass_describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
-    assert_string_equal(pass->patch->status->trouble.code, error_code_name(ERR_PROBE));
+    assert_string_equal(pass->patch->status->blocker.code, error_code_name(ERR_PROBE));
     pass->situation.power = POWER_STOPPED; /* what is asked now is no matter of probes */
     pass->situation.is_alive = false;
     pass_describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     pass = a_running_vm(f);
     pass->patch->status->probing.is_passed = true;
-    pass->decision.action = ACTION_CHECK;
+    pass->decision.action = ACTION_PROBE;
     pass_describe(pass);
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
     expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
@@ -322,18 +322,18 @@ static void a_vm_that_stays_down_says_why(void **state)
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_GUEST_SHUTDOWN);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_GUEST_SHUTDOWN);
     expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
-    assert_non_null(strstr(pass->patch->status->trouble.help, "vmctl up --name web"));
+    assert_non_null(strstr(pass->patch->status->blocker.help, "vmctl up --name web"));
 }
 
 static void a_process_that_cannot_be_killed_stalls(void **state)
 {
     struct pass_fixture *f = *state;
     (void)a_running_vm(f);
-    f->status->instance.journal = JOURNAL_STOP;
+    f->status->instance.intent = INTENT_STOP;
     struct pass *pass = begin(f);
     pass->situation.is_alive = true;
     pass->situation.power = POWER_STOPPED;
-    pass->situation.rung = RUNG_UNKILLABLE;
+    pass->situation.stage = STOP_STAGE_UNKILLABLE;
     pass_describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_UNKILLABLE);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_UNKILLABLE);
@@ -355,7 +355,7 @@ static void a_failed_step_stays_told_after_its_failure_is_forgotten(void **state
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_STEP_FAILED);
     assert_string_equal(
         condition_of(pass, CONDITION_STALLED)->message, "step 1 of 1: exit status 1");
-    assert_string_equal(pass->patch->status->trouble.message, "step 1 of 1: exit status 1");
+    assert_string_equal(pass->patch->status->blocker.message, "step 1 of 1: exit status 1");
     f->desired->power = POWER_STOPPED;
     pass_describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
@@ -454,10 +454,10 @@ static void a_vm_outlives_its_vmfile_and_its_block_and_says_so(void **state)
     expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_SOURCE_MISSING);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     source->state = SOURCE_SYNCED;
-    texts_add(&source->removed, "other");
+    strings_add(&source->removed, "other");
     pass_describe(pass);
     expect(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE);
-    texts_add(&source->removed, f->view.name);
+    strings_add(&source->removed, f->view.name);
     pass_describe(pass);
     expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_REMOVED_FROM_SOURCE);
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
@@ -499,7 +499,7 @@ int main(void)
         TEST(waiting_for_a_machine_that_starts_is_progress),
         TEST(what_a_restart_would_bring_is_told),
         TEST(a_failure_shows_in_its_condition_and_in_ready),
-        TEST(a_failure_that_repeats_stalls_and_is_told_as_trouble),
+        TEST(a_failure_that_repeats_stalls_and_is_told_as_blocker),
         TEST(a_guest_that_is_not_reached_in_time_stalls),
         TEST(a_guest_that_refuses_the_key_stalls_with_that_reason),
         TEST(a_vm_whose_probes_do_not_pass_is_not_ready),

@@ -16,7 +16,7 @@
 /* Its process lives and was recorded. */
 #define ALIVE READY_TO_START, .has_instance = true, .has_pid = true, .is_alive = true
 #define UP ALIVE, .run_state = RUN_STATE_RUNNING
-#define STOPPING ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_RUNNING
+#define STOPPING ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_RUNNING
 
 static const struct {
     const char *when;
@@ -28,7 +28,7 @@ static const struct {
     {"files without a record", {.has_dir = true}, 2, ACTION_QUARANTINE},
     {"a status without a record", {.has_instance = true}, 3, ACTION_FORGET},
     {"deleted while the child waits",
-        {ALIVE, .is_deleting = true, .is_waiting = true, .journal = JOURNAL_START}, 4, ACTION_KILL},
+        {ALIVE, .is_deleting = true, .is_waiting = true, .intent = INTENT_START}, 4, ACTION_KILL},
     {"restart asked while the child waits", {ALIVE, .is_restart_pending = true, .is_waiting = true},
         4, ACTION_KILL},
     {"deleted while it runs", {UP, .is_deleting = true}, 5, ACTION_BEGIN_STOP},
@@ -39,22 +39,22 @@ static const struct {
         ACTION_BEGIN_STOP},
     {"less grace than was granted", {STOPPING, .is_deleting = true, .is_grace_shorter = true}, 5,
         ACTION_BEGIN_STOP},
-    {"neither quit nor SIGTERM helped", {STOPPING, .rung = RUNG_KILL}, 6, ACTION_KILL},
-    {"nor did SIGKILL", {STOPPING, .rung = RUNG_UNKILLABLE}, 6, ACTION_KILL},
-    {"quit did not help", {STOPPING, .rung = RUNG_TERMINATE}, 7, ACTION_TERMINATE},
-    {"the grace is over", {STOPPING, .rung = RUNG_QUIT}, 8, ACTION_QUIT},
-    {"the guest is off already", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_SHUTDOWN},
+    {"neither quit nor SIGTERM helped", {STOPPING, .stage = STOP_STAGE_KILL}, 6, ACTION_KILL},
+    {"nor did SIGKILL", {STOPPING, .stage = STOP_STAGE_UNKILLABLE}, 6, ACTION_KILL},
+    {"quit did not help", {STOPPING, .stage = STOP_STAGE_TERMINATE}, 7, ACTION_TERMINATE},
+    {"the grace is over", {STOPPING, .stage = STOP_STAGE_QUIT}, 8, ACTION_QUIT},
+    {"the guest is off already", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_SHUTDOWN},
         8, ACTION_QUIT},
-    {"the guest never ran", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8,
+    {"the guest never ran", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8,
         ACTION_QUIT},
-    {"the guest is paused", {ALIVE, .journal = JOURNAL_STOP, .run_state = RUN_STATE_PAUSED}, 9,
+    {"the guest is paused", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_PAUSED}, 9,
         ACTION_RESUME},
     {"within the grace", {STOPPING}, 10, ACTION_POWERDOWN},
-    {"within the grace, QMP silent", {ALIVE, .journal = JOURNAL_STOP}, 10, ACTION_POWERDOWN},
+    {"within the grace, QMP silent", {ALIVE, .intent = INTENT_STOP}, 10, ACTION_POWERDOWN},
     {"the process is gone", {READY_TO_START, .has_instance = true, .has_pid = true}, 11,
         ACTION_RECORD_EXIT},
     {"stopped before the launch",
-        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_deleting = true}, 11,
+        {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_deleting = true}, 11,
         ACTION_RECORD_EXIT},
     {"deleted, down, files left", {READY_TO_START, .is_deleting = true}, 12, ACTION_DISCARD_ALL},
     {"deleted, nothing left", {.is_desired = true, .is_deleting = true}, 13, ACTION_FORGET},
@@ -76,59 +76,59 @@ static const struct {
     {"a crash loop", {READY_TO_START, .is_backing_off = true}, 22, ACTION_BACK_OFF},
     {"all is there", {READY_TO_START}, 24, ACTION_BEGIN_START},
     {"the spec changed before the launch",
-        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_start_outdated = true},
+        {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_start_outdated = true},
         24, ACTION_BEGIN_START},
-    {"a start is recorded", {READY_TO_START, .has_instance = true, .journal = JOURNAL_START}, 25,
+    {"a start is recorded", {READY_TO_START, .has_instance = true, .intent = INTENT_START}, 25,
         ACTION_LAUNCH},
     {"the launch has not told its pid",
-        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_alive = true,
+        {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_alive = true,
             .is_waiting = true, .is_launching = true},
         26, ACTION_AWAIT_MACHINE},
     {"the pid was lost",
-        {READY_TO_START, .has_instance = true, .journal = JOURNAL_START, .is_alive = true,
+        {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_alive = true,
             .is_waiting = true},
         27, ACTION_KILL},
-    {"the pid is committed", {ALIVE, .journal = JOURNAL_START, .is_waiting = true}, 28,
+    {"the pid is committed", {ALIVE, .intent = INTENT_START, .is_waiting = true}, 28,
         ACTION_RELEASE},
-    {"QEMU waits to be let go", {ALIVE, .journal = JOURNAL_START, .run_state = RUN_STATE_PRELAUNCH},
+    {"QEMU waits to be let go", {ALIVE, .intent = INTENT_START, .run_state = RUN_STATE_PRELAUNCH},
         29, ACTION_BOOT},
     {"it runs, and what the boot told is lost",
-        {UP, .journal = JOURNAL_START, .is_boot_unknown = true}, 29, ACTION_BOOT},
-    {"QMP does not answer in time", {ALIVE, .journal = JOURNAL_START, .is_start_overdue = true}, 30,
+        {UP, .intent = INTENT_START, .is_boot_unknown = true}, 29, ACTION_BOOT},
+    {"QMP does not answer in time", {ALIVE, .intent = INTENT_START, .is_start_overdue = true}, 30,
         ACTION_GIVE_UP_START},
-    {"QMP does not answer yet", {ALIVE, .journal = JOURNAL_START}, 31, ACTION_AWAIT_MACHINE},
+    {"QMP does not answer yet", {ALIVE, .intent = INTENT_START}, 31, ACTION_AWAIT_MACHINE},
     {"QMP does not answer any more", {ALIVE}, 31, ACTION_AWAIT_MACHINE},
     {"the guest powered off", {ALIVE, .run_state = RUN_STATE_SHUTDOWN}, 32, ACTION_RECORD_CAUSE},
     {"the guest panicked", {ALIVE, .run_state = RUN_STATE_PANICKED}, 32, ACTION_RECORD_CAUSE},
     {"QEMU failed", {ALIVE, .run_state = RUN_STATE_INTERNAL_ERROR}, 32, ACTION_RECORD_CAUSE},
     {"the disk is full", {ALIVE, .run_state = RUN_STATE_IO_ERROR}, 33, ACTION_RETRY_IO},
-    {"it runs, unconfirmed", {UP, .journal = JOURNAL_START}, 34, ACTION_CONFIRM_START},
+    {"it runs, unconfirmed", {UP, .intent = INTENT_START}, 34, ACTION_CONFIRM_START},
     {"paused by somebody", {ALIVE, .run_state = RUN_STATE_PAUSED}, 35, ACTION_RESUME},
     {"to be suspended", {UP, .power = POWER_SUSPENDED}, 36, ACTION_PAUSE},
     {"its probes fail for good", {UP, .is_reached = true, .is_unhealthy = true}, 37,
         ACTION_END_UNHEALTHY},
-    {"not reached yet", {UP}, 39, ACTION_PROBE},
-    {"not reached yet, and its probes failed before", {UP, .is_unhealthy = true}, 39, ACTION_PROBE},
+    {"not reached yet", {UP}, 39, ACTION_REACH},
+    {"not reached yet, and its probes failed before", {UP, .is_unhealthy = true}, 39, ACTION_REACH},
     {"steps wait", {UP, .is_reached = true, .has_step = true}, 40, ACTION_RUN_STEP},
     {"steps wait before probes",
-        {UP, .is_reached = true, .has_step = true, .is_check_due = true, .is_unhealthy = true}, 40,
+        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 40,
         ACTION_RUN_STEP},
     {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 41,
         ACTION_APPEND_STEPS},
     {"steps were appended, to others that wait",
         {UP, .is_reached = true, .has_appended = true, .has_step = true}, 40, ACTION_RUN_STEP},
     {"steps were appended, and its probes fail for good",
-        {UP, .is_reached = true, .has_appended = true, .is_check_due = true, .is_unhealthy = true},
+        {UP, .is_reached = true, .has_appended = true, .is_probe_due = true, .is_unhealthy = true},
         41, ACTION_APPEND_STEPS},
-    {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_PROBE},
-    {"probes are due", {UP, .is_reached = true, .is_check_due = true}, 42, ACTION_CHECK},
+    {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_REACH},
+    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 42, ACTION_PROBE},
     {"all is well", {UP, .is_reached = true}, 43, ACTION_NONE},
     {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_check_due = true}, 43,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 43,
         ACTION_NONE},
     {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 23,
         ACTION_AWAIT_DEPENDENCY},
-    {"a forward was added", {UP, .is_live_pending = true}, 38, ACTION_APPLY},
+    {"a forward was added", {UP, .is_hot_change_pending = true}, 38, ACTION_APPLY},
 };
 
 static void each_row_answers_to_its_situation(void **state)
@@ -150,17 +150,17 @@ static void each_row_answers_to_its_situation(void **state)
 
 /* ---- what holds of every answer ---- */
 
-static uint32_t next_random(uint64_t *dice)
+static uint32_t next_random(uint64_t *rng)
 {
-    *dice ^= *dice >> 12;
-    *dice ^= *dice << 25;
-    *dice ^= *dice >> 27;
-    return (uint32_t)((*dice * UINT64_C(0x2545f4914f6cdd1d)) >> 32);
+    *rng ^= *rng >> 12;
+    *rng ^= *rng << 25;
+    *rng ^= *rng >> 27;
+    return (uint32_t)((*rng * UINT64_C(0x2545f4914f6cdd1d)) >> 32);
 }
 
-static struct situation random_situation(uint64_t *dice)
+static struct situation random_situation(uint64_t *rng)
 {
-    uint32_t bits = next_random(dice), more = next_random(dice);
+    uint32_t bits = next_random(rng), more = next_random(rng);
     return (struct situation){
         .is_desired = bits & 3,
         .is_deleting = (bits >> 2 & 3) == 0,
@@ -185,9 +185,9 @@ static struct situation random_situation(uint64_t *dice)
         .has_step = bits >> 24 & 1,
         .has_appended = bits >> 25 & 1,
         .power = (enum power)(more % POWER_COUNT_),
-        .journal = (enum journal)(more / 3 % JOURNAL_COUNT_),
+        .intent = (enum intent)(more / 3 % INTENT_COUNT_),
         .run_state = (enum run_state)(more / 9 % RUN_STATE_COUNT_),
-        .rung = (enum stop_rung)(more / 72 % RUNG_COUNT_),
+        .stage = (enum stop_stage)(more / 72 % STOP_STAGE_COUNT_),
         .disk = (enum disk_state)(more / 360 % 3),
     };
 }
@@ -206,7 +206,7 @@ static bool is_only_for_the_living(enum action action)
 {
     return action == ACTION_ADOPT_ORPHAN || action == ACTION_BEGIN_STOP ||
            action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
-           action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_PROBE ||
+           action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_REACH ||
            action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
 }
 
@@ -230,18 +230,18 @@ static void check_answer(const struct situation *s, struct decision decision)
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
         assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&
-                     s->journal != JOURNAL_START && s->has_pid);
+                     s->intent != INTENT_START && s->has_pid);
     }
 }
 
 static void no_answer_is_dangerous(void **state)
 {
     (void)state;
-    uint64_t dice = 1;
+    uint64_t rng = 1;
     for (int i = 0; i < 300000; i++) {
-        struct situation s = random_situation(&dice);
+        struct situation s = random_situation(&rng);
         s.is_waiting = s.is_waiting && s.is_alive;
-        s.has_instance = s.has_instance || s.journal != JOURNAL_NONE;
+        s.has_instance = s.has_instance || s.intent != INTENT_NONE;
         check_answer(&s, decide(&s));
     }
 }

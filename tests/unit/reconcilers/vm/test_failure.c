@@ -29,9 +29,9 @@ static void an_error_code_says_which_condition_fails_and_why(void **state)
         {ACTION_LAUNCH, ERR_QEMU_SPAWN, CONDITION_RUNNING, REASON_SPAWN_FAILED},
         {ACTION_LAUNCH, ERR_KVM_UNAVAILABLE, CONDITION_RUNNING, REASON_KVM_UNAVAILABLE},
         {ACTION_BOOT, ERR_PORT_TAKEN, CONDITION_RUNNING, REASON_PORT_CONFLICT},
-        {ACTION_PROBE, ERR_SSH, CONDITION_GUEST_REACHABLE, REASON_WAITING_FOR_SSH},
-        {ACTION_PROBE, ERR_SSH_AUTH, CONDITION_GUEST_REACHABLE, REASON_AUTH_FAILED},
-        {ACTION_PROBE, ERR_KEY_UNREADABLE, CONDITION_GUEST_REACHABLE, REASON_KEY_UNREADABLE},
+        {ACTION_REACH, ERR_SSH, CONDITION_GUEST_REACHABLE, REASON_WAITING_FOR_SSH},
+        {ACTION_REACH, ERR_SSH_AUTH, CONDITION_GUEST_REACHABLE, REASON_AUTH_FAILED},
+        {ACTION_REACH, ERR_KEY_UNREADABLE, CONDITION_GUEST_REACHABLE, REASON_KEY_UNREADABLE},
         {ACTION_RUN_STEP, ERR_PROVISION, CONDITION_PROVISIONED, REASON_STEP_FAILED},
         {ACTION_RUN_STEP, ERR_SSH, CONDITION_PROVISIONED, REASON_INTERRUPTED},
         {ACTION_RUN_STEP, ERR_PROVISION_LOST, CONDITION_PROVISIONED, REASON_INTERRUPTED},
@@ -58,8 +58,8 @@ static void what_may_pass_stalls_when_it_repeats_or_never(void **state)
     (void)state;
     assert_int_equal(failure_classify(ACTION_FETCH_IMAGE, ERR_IMAGE_DOWNLOAD).stalled_after, 3);
     assert_int_equal(failure_classify(ACTION_BOOT, ERR_QMP_COMMAND).stalled_after, 3);
-    assert_int_equal(failure_classify(ACTION_PROBE, ERR_SSH).stalled_after, 0);
-    assert_int_equal(failure_classify(ACTION_PROBE, ERR_SSH_AUTH).stalled_after, 0);
+    assert_int_equal(failure_classify(ACTION_REACH, ERR_SSH).stalled_after, 0);
+    assert_int_equal(failure_classify(ACTION_REACH, ERR_SSH_AUTH).stalled_after, 0);
 }
 
 static void every_failure_of_every_action_has_a_backoff_and_a_reason(void **state)

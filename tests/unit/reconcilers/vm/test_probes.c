@@ -19,7 +19,7 @@ static struct pass *after_round(struct pass_fixture *f, enum check_kind kind, en
     pass->situation.is_alive = true;
     pass->situation.run_state = RUN_STATE_RUNNING;
     f->vm.outcome = (struct vm_outcome){
-        .action = ACTION_CHECK, .check = kind, .is_ok = code == ERR_NONE};
+        .action = ACTION_PROBE, .check = kind, .is_ok = code == ERR_NONE};
     if (code != ERR_NONE) {
         error_set(&f->vm.outcome.error, code, "tcp 80: connection refused");
     }
@@ -27,9 +27,9 @@ static struct pass *after_round(struct pass_fixture *f, enum check_kind kind, en
 }
 
 /* Takes the result in, and commits. */
-static bool absorb(struct pass_fixture *f, enum check_kind kind, enum error_code code)
+static bool record_outcome(struct pass_fixture *f, enum check_kind kind, enum error_code code)
 {
-    bool has_changed = checks_absorb(after_round(f, kind, code));
+    bool has_changed = probes_record(after_round(f, kind, code));
     vm_status_free(f->status);
     f->status = vm_status_copy(f->patch.status);
     return has_changed;
@@ -41,29 +41,29 @@ static void nothing_is_due_without_probes(void **state)
 {
     struct pass_fixture *f = *state;
     struct pass *pass = after_round(f, CHECK_READY, ERR_NONE);
-    assert_false(checks_are_due(pass));
-    assert_int_equal(checks_wait_ms(pass), VERDICT_WHEN_WOKEN);
-    assert_false(checks_are_fatal(pass));
+    assert_false(probes_are_due(pass));
+    assert_int_equal(probes_wait_ms(pass), VERDICT_WHEN_WOKEN);
+    assert_false(probes_are_fatal(pass));
 }
 
 static void probes_are_due_at_once_then_after_their_period(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY)->period_s = 7;
-    assert_true(checks_are_due(begin(f)));
-    assert_int_equal(checks_next(begin(f)), CHECK_READY);
-    absorb(f, CHECK_READY, ERR_NONE);
+    assert_true(probes_are_due(begin(f)));
+    assert_int_equal(probes_next(begin(f)), CHECK_READY);
+    record_outcome(f, CHECK_READY, ERR_NONE);
     struct pass *pass = after_round(f, CHECK_READY, ERR_NONE);
-    assert_false(checks_are_due(pass));
-    assert_int_equal(checks_wait_ms(pass), 7000);
+    assert_false(probes_are_due(pass));
+    assert_int_equal(probes_wait_ms(pass), 7000);
 }
 
 static void a_failed_ready_is_tried_again_after_a_second(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY);
-    absorb(f, CHECK_READY, ERR_PROBE);
-    assert_int_equal(checks_wait_ms(after_round(f, CHECK_READY, ERR_PROBE)), 1000);
+    record_outcome(f, CHECK_READY, ERR_PROBE);
+    assert_int_equal(probes_wait_ms(after_round(f, CHECK_READY, ERR_PROBE)), 1000);
 }
 
 static void the_longer_overdue_check_comes_first(void **state)
@@ -73,11 +73,11 @@ static void the_longer_overdue_check_comes_first(void **state)
     give_probe(f, CHECK_LIVE);
     f->vm.checks[CHECK_READY].due_ms = FIXTURE_NOW_MS - 1;
     f->vm.checks[CHECK_LIVE].due_ms = FIXTURE_NOW_MS - 2;
-    assert_int_equal(checks_next(begin(f)), CHECK_LIVE);
+    assert_int_equal(probes_next(begin(f)), CHECK_LIVE);
     f->vm.checks[CHECK_LIVE].due_ms = FIXTURE_NOW_MS - 1;
-    assert_int_equal(checks_next(begin(f)), CHECK_READY);
+    assert_int_equal(probes_next(begin(f)), CHECK_READY);
     f->vm.checks[CHECK_READY].due_ms = FIXTURE_NOW_MS + 1;
-    assert_int_equal(checks_next(begin(f)), CHECK_LIVE);
+    assert_int_equal(probes_next(begin(f)), CHECK_LIVE);
 }
 
 static void nothing_is_probed_after_a_step_failed(void **state)
@@ -89,13 +89,13 @@ static void nothing_is_probed_after_a_step_failed(void **state)
     spec->steps[spec->n_steps++] =
         (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("x")};
     f->status->probing.live.failures = 1;
-    assert_true(checks_are_due(begin(f)));
-    assert_true(checks_are_fatal(begin(f)));
+    assert_true(probes_are_due(begin(f)));
+    assert_true(probes_are_fatal(begin(f)));
     f->status->provision.is_failed = true;
-    assert_false(checks_are_due(begin(f)));
-    assert_false(checks_are_fatal(begin(f)));
+    assert_false(probes_are_due(begin(f)));
+    assert_false(probes_are_fatal(begin(f)));
     assert_int_equal(
-        checks_wait_ms(after_round(f, CHECK_LIVE, ERR_PROBE)), VERDICT_WHEN_WOKEN);
+        probes_wait_ms(after_round(f, CHECK_LIVE, ERR_PROBE)), VERDICT_WHEN_WOKEN);
 }
 
 static void a_guest_that_is_not_set_up_is_not_waited_for(void **state)
@@ -104,11 +104,11 @@ static void a_guest_that_is_not_set_up_is_not_waited_for(void **state)
     give_probe(f, CHECK_READY);
     struct pass *pass = after_round(f, CHECK_READY, ERR_NONE);
     pass->situation.expects_ssh = true;
-    assert_int_equal(checks_wait_ms(pass), VERDICT_WHEN_WOKEN);
+    assert_int_equal(probes_wait_ms(pass), VERDICT_WHEN_WOKEN);
     pass->situation.is_reached = true;
-    assert_int_equal(checks_wait_ms(pass), VERDICT_NOW);
+    assert_int_equal(probes_wait_ms(pass), VERDICT_NOW);
     pass->situation.has_step = true;
-    assert_int_equal(checks_wait_ms(pass), VERDICT_WHEN_WOKEN);
+    assert_int_equal(probes_wait_ms(pass), VERDICT_WHEN_WOKEN);
 }
 
 /* ---- ready ---- */
@@ -117,15 +117,15 @@ static void ready_passes_and_says_so_once(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY);
-    assert_true(absorb(f, CHECK_READY, ERR_PROBE));
+    assert_true(record_outcome(f, CHECK_READY, ERR_PROBE));
     assert_false(f->status->probing.is_passed);
     assert_string_equal(f->status->probing.failure, "tcp 80: connection refused");
-    assert_false(absorb(f, CHECK_READY, ERR_PROBE)); /* the same again is no news */
-    assert_true(absorb(f, CHECK_READY, ERR_NONE));
+    assert_false(record_outcome(f, CHECK_READY, ERR_PROBE)); /* the same again is no news */
+    assert_true(record_outcome(f, CHECK_READY, ERR_NONE));
     assert_true(f->status->probing.is_passed);
     assert_null(f->status->probing.failure);
     assert_int_equal(f->patch.n_events, 1);
-    assert_false(absorb(f, CHECK_READY, ERR_NONE));
+    assert_false(record_outcome(f, CHECK_READY, ERR_NONE));
     assert_int_equal(f->patch.n_events, 0);
 }
 
@@ -133,14 +133,14 @@ static void what_has_passed_is_lost_by_failing_in_a_row_only(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY);
-    absorb(f, CHECK_READY, ERR_NONE);
-    assert_false(absorb(f, CHECK_READY, ERR_PROBE));
-    assert_false(absorb(f, CHECK_READY, ERR_PROBE));
-    assert_false(absorb(f, CHECK_READY, ERR_NONE));
-    assert_false(absorb(f, CHECK_READY, ERR_PROBE));
-    assert_false(absorb(f, CHECK_READY, ERR_TIMEOUT));
+    record_outcome(f, CHECK_READY, ERR_NONE);
+    assert_false(record_outcome(f, CHECK_READY, ERR_PROBE));
+    assert_false(record_outcome(f, CHECK_READY, ERR_PROBE));
+    assert_false(record_outcome(f, CHECK_READY, ERR_NONE));
+    assert_false(record_outcome(f, CHECK_READY, ERR_PROBE));
+    assert_false(record_outcome(f, CHECK_READY, ERR_TIMEOUT));
     assert_true(f->status->probing.is_passed);
-    assert_true(absorb(f, CHECK_READY, ERR_SSH));
+    assert_true(record_outcome(f, CHECK_READY, ERR_SSH));
     assert_false(f->status->probing.is_passed);
     assert_int_equal(f->patch.n_events, 1);
     assert_true(f->patch.events[0].is_warning);
@@ -152,26 +152,26 @@ static void ready_that_fails_never_ends_the_guest(void **state)
     give_probe(f, CHECK_READY)->failures = 1;
     give_probe(f, CHECK_LIVE)->failures = 1;
     for (int i = 0; i < 100; i++) {
-        absorb(f, CHECK_READY, ERR_PROBE);
+        record_outcome(f, CHECK_READY, ERR_PROBE);
     }
-    assert_false(checks_are_fatal(begin(f)));
+    assert_false(probes_are_fatal(begin(f)));
 }
 
 static void ready_is_overdue_after_ten_minutes_without_a_pass(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY);
-    assert_false(checks_are_overdue(begin(f)));
-    absorb(f, CHECK_READY, ERR_PROBE);
+    assert_false(probes_are_overdue(begin(f)));
+    record_outcome(f, CHECK_READY, ERR_PROBE);
     struct pass *pass = begin(f);
     pass->now_ms = FIXTURE_NOW_MS + 599999;
-    assert_false(checks_are_overdue(pass));
+    assert_false(probes_are_overdue(pass));
     pass->now_ms++;
-    assert_true(checks_are_overdue(pass));
-    absorb(f, CHECK_READY, ERR_NONE);
+    assert_true(probes_are_overdue(pass));
+    record_outcome(f, CHECK_READY, ERR_NONE);
     pass = begin(f);
     pass->now_ms = FIXTURE_NOW_MS + 600000;
-    assert_false(checks_are_overdue(pass));
+    assert_false(probes_are_overdue(pass));
 }
 
 /* ---- live ---- */
@@ -180,12 +180,12 @@ static void live_is_fatal_after_so_many_failures_in_a_row(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_LIVE)->failures = 2;
-    absorb(f, CHECK_LIVE, ERR_PROBE);
-    absorb(f, CHECK_LIVE, ERR_NONE);
-    absorb(f, CHECK_LIVE, ERR_PROBE);
-    assert_false(checks_are_fatal(begin(f)));
-    absorb(f, CHECK_LIVE, ERR_TIMEOUT);
-    assert_true(checks_are_fatal(begin(f)));
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
+    record_outcome(f, CHECK_LIVE, ERR_NONE);
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
+    assert_false(probes_are_fatal(begin(f)));
+    record_outcome(f, CHECK_LIVE, ERR_TIMEOUT);
+    assert_true(probes_are_fatal(begin(f)));
     assert_int_equal(f->vm.checks[CHECK_LIVE].due_ms, FIXTURE_NOW_MS + 10000);
 }
 
@@ -196,8 +196,8 @@ static void not_being_let_in_is_no_sign_of_death(void **state)
         ERR_SSH_AUTH, ERR_SSH_HOSTKEY, ERR_KEY_UNREADABLE, ERR_IP_TIMEOUT};
     give_probe(f, CHECK_LIVE)->failures = 1;
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
-        absorb(f, CHECK_LIVE, codes[i]);
-        assert_false(checks_are_fatal(begin(f)));
+        record_outcome(f, CHECK_LIVE, codes[i]);
+        assert_false(probes_are_fatal(begin(f)));
     }
 }
 
@@ -208,27 +208,27 @@ static void failures_while_it_starts_do_not_count_until_it_passed_once(void **st
     live->failures = 1;
     live->start_period_s = 60;
     f->status->instance.started_at_ms = FIXTURE_WALL_MS - 59999;
-    absorb(f, CHECK_LIVE, ERR_PROBE);
-    assert_false(checks_are_fatal(begin(f)));
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
+    assert_false(probes_are_fatal(begin(f)));
     f->status->instance.started_at_ms--;
-    absorb(f, CHECK_LIVE, ERR_PROBE);
-    assert_true(checks_are_fatal(begin(f)));
-    absorb(f, CHECK_LIVE, ERR_NONE);
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
+    assert_true(probes_are_fatal(begin(f)));
+    record_outcome(f, CHECK_LIVE, ERR_NONE);
     f->status->instance.started_at_ms = FIXTURE_WALL_MS;
-    absorb(f, CHECK_LIVE, ERR_PROBE);
-    assert_true(checks_are_fatal(begin(f)));
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
+    assert_true(probes_are_fatal(begin(f)));
 }
 
 static void what_live_told_is_news_when_it_counts_or_changes(void **state)
 {
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_LIVE);
-    assert_true(absorb(f, CHECK_LIVE, ERR_NONE));
-    assert_false(absorb(f, CHECK_LIVE, ERR_NONE)); /* a healthy guest costs no write */
-    assert_false(absorb(f, CHECK_LIVE, ERR_SSH_AUTH));
-    assert_true(absorb(f, CHECK_LIVE, ERR_PROBE));
+    assert_true(record_outcome(f, CHECK_LIVE, ERR_NONE));
+    assert_false(record_outcome(f, CHECK_LIVE, ERR_NONE)); /* a healthy guest costs no write */
+    assert_false(record_outcome(f, CHECK_LIVE, ERR_SSH_AUTH));
+    assert_true(record_outcome(f, CHECK_LIVE, ERR_PROBE));
     assert_string_equal(f->status->probing.live.failure, "tcp 80: connection refused");
-    assert_true(absorb(f, CHECK_LIVE, ERR_NONE));
+    assert_true(record_outcome(f, CHECK_LIVE, ERR_NONE));
     assert_null(f->status->probing.live.failure);
     assert_int_equal(f->status->probing.live.due_ms, 0);
 }
@@ -239,23 +239,23 @@ static void a_new_controller_goes_on_counting_and_waits_for_the_rest_of_the_peri
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY);
     give_probe(f, CHECK_LIVE)->failures = 2;
-    absorb(f, CHECK_READY, ERR_PROBE);
-    absorb(f, CHECK_LIVE, ERR_PROBE);
+    record_outcome(f, CHECK_READY, ERR_PROBE);
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
     vm_forget_checks(&f->vm);
     struct pass *pass = begin(f);
-    assert_int_equal(checks_next(pass), CHECK_READY);
+    assert_int_equal(probes_next(pass), CHECK_READY);
     pass->now_ms += 9999;
-    assert_int_equal(checks_next(pass), CHECK_READY);
+    assert_int_equal(probes_next(pass), CHECK_READY);
     pass->now_ms++;
     f->vm.checks[CHECK_READY].due_ms = pass->now_ms + 1;
-    assert_int_equal(checks_next(pass), CHECK_LIVE);
-    absorb(f, CHECK_LIVE, ERR_TIMEOUT);
-    assert_true(checks_are_fatal(begin(f)));
+    assert_int_equal(probes_next(pass), CHECK_LIVE);
+    record_outcome(f, CHECK_LIVE, ERR_TIMEOUT);
+    assert_true(probes_are_fatal(begin(f)));
     vm_forget_checks(&f->vm);
-    assert_true(checks_are_fatal(begin(f)));
+    assert_true(probes_are_fatal(begin(f)));
     pass = begin(f);
     pass->now_ms = FIXTURE_NOW_MS + 600000;
-    assert_true(checks_are_overdue(pass));
+    assert_true(probes_are_overdue(pass));
 }
 
 static void resetting_forgets_both(void **state)
@@ -263,15 +263,15 @@ static void resetting_forgets_both(void **state)
     struct pass_fixture *f = *state;
     give_probe(f, CHECK_READY);
     give_probe(f, CHECK_LIVE)->failures = 1;
-    absorb(f, CHECK_READY, ERR_NONE);
-    absorb(f, CHECK_LIVE, ERR_PROBE);
+    record_outcome(f, CHECK_READY, ERR_NONE);
+    record_outcome(f, CHECK_LIVE, ERR_PROBE);
     struct pass *pass = begin(f);
-    checks_reset(pass);
+    probes_reset(pass);
     assert_false(pass->patch->status->probing.is_passed);
     assert_false(pass->patch->status->probing.live.has_passed);
     assert_null(pass->patch->status->probing.live.failure);
-    assert_false(checks_are_fatal(pass));
-    assert_true(checks_are_due(pass));
+    assert_false(probes_are_fatal(pass));
+    assert_true(probes_are_due(pass));
 }
 
 #define TEST(name)                                                                                 \

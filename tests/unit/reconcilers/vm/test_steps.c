@@ -32,7 +32,7 @@ static void commit_pass(struct pass_fixture *f)
 
 static const struct vm_provision *acknowledge(struct pass_fixture *f)
 {
-    pass_acknowledge_steps(begin(f));
+    pass_observe_steps(begin(f));
     commit_pass(f);
     return &f->status->provision;
 }
@@ -56,9 +56,9 @@ static void begin_run(struct pass_fixture *f)
     f->status->provision.run.started_at_ms = 1;
 }
 
-static enum steps_standing standing_of(const struct pass_fixture *f)
+static enum steps_state steps_state_of(const struct pass_fixture *f)
 {
-    return vm_steps_standing(&f->status->provision, f->desired->spec, "");
+    return vm_steps_state(&f->status->provision, f->desired->spec, "");
 }
 
 /* "a" and "b" were asked for and run. */
@@ -91,11 +91,11 @@ static void an_appended_list_goes_on_where_the_other_ended(void **state)
     want(f, "abcd");
     const struct vm_provision *provision = acknowledge(f);
     assert_int_equal(provision->total, 2); /* nothing is begun before the guest is there */
-    assert_int_equal(standing_of(f), STEPS_APPENDED);
+    assert_int_equal(steps_state_of(f), STEPS_APPENDED);
     provision = append(f);
     assert_int_equal(provision->next_step, 2);
     assert_int_equal(provision->total, 4);
-    assert_int_equal(standing_of(f), STEPS_SAME);
+    assert_int_equal(steps_state_of(f), STEPS_SAME);
     assert_true(vm_steps_are_under_way(provision));
     provision = append(f); /* done twice: the same */
     assert_int_equal(provision->next_step, 2);
@@ -139,7 +139,7 @@ static void a_list_that_runs_as_asked_begins_anew_when_it_changes(void **state)
     const struct vm_provision *provision = acknowledge(f);
     assert_int_equal(provision->next_step, 0);
     assert_int_equal(provision->run.started_at_ms, 0);
-    assert_int_equal(standing_of(f), STEPS_SAME);
+    assert_int_equal(steps_state_of(f), STEPS_SAME);
 }
 
 static void appended_steps_that_change_fall_back_to_what_was_run(void **state)
@@ -156,10 +156,10 @@ static void appended_steps_that_change_fall_back_to_what_was_run(void **state)
     assert_int_equal(provision->next_step, 3);
     assert_int_equal(provision->total, 3);
     assert_int_equal(provision->run.started_at_ms, 0);
-    assert_int_equal(standing_of(f), STEPS_APPENDED);
+    assert_int_equal(steps_state_of(f), STEPS_APPENDED);
     want(f, "xbcd");
     (void)acknowledge(f);
-    assert_int_equal(standing_of(f), STEPS_CHANGED);
+    assert_int_equal(steps_state_of(f), STEPS_CHANGED);
     assert_false(vm_steps_are_under_way(&f->status->provision));
 }
 
@@ -181,7 +181,7 @@ static void a_vm_that_starts_without_steps_has_run_none_of_them(void **state)
     commit_pass(f);
     want(f, "a");
     (void)acknowledge(f);
-    assert_int_equal(standing_of(f), STEPS_APPENDED);
+    assert_int_equal(steps_state_of(f), STEPS_APPENDED);
 }
 
 static void a_vm_that_starts_with_steps_nobody_asked_for_runs_none_later(void **state)
@@ -193,7 +193,7 @@ static void a_vm_that_starts_with_steps_nobody_asked_for_runs_none_later(void **
     commit_pass(f);
     want(f, "ab");
     (void)acknowledge(f);
-    assert_int_equal(standing_of(f), STEPS_NEVER_RUN);
+    assert_int_equal(steps_state_of(f), STEPS_NEVER_RUN);
 }
 
 static void a_new_disk_was_run_nothing_on(void **state)
@@ -204,7 +204,7 @@ static void a_new_disk_was_run_nothing_on(void **state)
     commit_pass(f);
     want(f, "abc");
     (void)acknowledge(f);
-    assert_int_equal(standing_of(f), STEPS_NEVER_RUN);
+    assert_int_equal(steps_state_of(f), STEPS_NEVER_RUN);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)

@@ -9,39 +9,39 @@
 
 static void a_text_is_held_once_in_the_order_of_mention(void **state)
 {
-    struct texts texts = {.count = 0};
+    struct strings strings = {.count = 0};
     (void)state;
-    texts_add(&texts, "b");
-    texts_add(&texts, "a");
-    texts_add(&texts, "b");
-    assert_int_equal(texts.count, 2);
-    assert_string_equal(texts.items[0], "b");
-    assert_string_equal(texts.items[1], "a");
-    assert_true(texts_have(&texts, "a"));
-    assert_false(texts_have(&texts, "c"));
-    assert_ptr_equal(texts_find(&texts, "a"), texts.items[1]);
-    assert_null(texts_find(&texts, "c"));
-    texts_clear(&texts);
-    assert_int_equal(texts.count, 0);
+    strings_add(&strings, "b");
+    strings_add(&strings, "a");
+    strings_add(&strings, "b");
+    assert_int_equal(strings.count, 2);
+    assert_string_equal(strings.items[0], "b");
+    assert_string_equal(strings.items[1], "a");
+    assert_true(strings_have(&strings, "a"));
+    assert_false(strings_have(&strings, "c"));
+    assert_ptr_equal(strings_find(&strings, "a"), strings.items[1]);
+    assert_null(strings_find(&strings, "c"));
+    strings_clear(&strings);
+    assert_int_equal(strings.count, 0);
 }
 
 static void lists_are_equal_in_the_same_order_only(void **state)
 {
-    struct texts a = {.count = 0}, b = {.count = 0};
+    struct strings a = {.count = 0}, b = {.count = 0};
     (void)state;
-    assert_true(texts_equal(&a, &b));
-    texts_add(&a, "x");
-    assert_false(texts_equal(&a, &b));
-    texts_add(&a, "y");
-    texts_add(&b, "y");
-    texts_add(&b, "x");
-    assert_false(texts_equal(&a, &b));
-    texts_clear(&b);
-    texts_add(&b, "x");
-    texts_add(&b, "y");
-    assert_true(texts_equal(&a, &b));
-    texts_clear(&a);
-    texts_clear(&b);
+    assert_true(strings_equal(&a, &b));
+    strings_add(&a, "x");
+    assert_false(strings_equal(&a, &b));
+    strings_add(&a, "y");
+    strings_add(&b, "y");
+    strings_add(&b, "x");
+    assert_false(strings_equal(&a, &b));
+    strings_clear(&b);
+    strings_add(&b, "x");
+    strings_add(&b, "y");
+    assert_true(strings_equal(&a, &b));
+    strings_clear(&a);
+    strings_clear(&b);
 }
 
 int main(void)

@@ -14,16 +14,16 @@
 
 static void an_error_comes_back_as_it_was(void **state)
 {
-    cleanup_json json_t *wish = json_object();
+    cleanup_json json_t *request = json_object();
     struct error err = {0}, found = {0};
     (void)state;
     (void)error_set(&err, ERR_VM_CONFLICT, "image x is in use by: web");
     (void)error_help(&err, "vmctl destroy web");
-    assert_false(image_wish_is_answered(wish));
-    assert_false(image_wish_failure(wish, &found));
-    image_wish_fail(wish, &err);
-    assert_true(image_wish_is_answered(wish));
-    assert_true(image_wish_failure(wish, &found));
+    assert_false(image_request_is_answered(request));
+    assert_false(image_request_failure(request, &found));
+    image_request_fail(request, &err);
+    assert_true(image_request_is_answered(request));
+    assert_true(image_request_failure(request, &found));
     assert_int_equal(found.code, ERR_VM_CONFLICT);
     assert_string_equal(found.message, "image x is in use by: web");
     assert_string_equal(error_help_text(&found), "vmctl destroy web");
@@ -31,24 +31,24 @@ static void an_error_comes_back_as_it_was(void **state)
 
 static void an_unknown_code_is_still_a_failure(void **state)
 {
-    cleanup_json json_t *wish = json_pack(
+    cleanup_json json_t *request = json_pack(
         "{s:s,s:{s:s}}", "state", "failed", "error", "code", "vmctl::of::tomorrow");
     struct error found = {0};
     (void)state;
-    assert_true(image_wish_failure(wish, &found));
+    assert_true(image_request_failure(request, &found));
     assert_int_equal(found.code, ERR_IO);
     assert_string_equal(found.message, "it failed");
 }
 
 static void running_and_done_are_told_apart(void **state)
 {
-    cleanup_json json_t *wish = json_pack("{s:s}", "state", "running");
+    cleanup_json json_t *request = json_pack("{s:s}", "state", "running");
     struct error found = {0};
     (void)state;
-    assert_false(image_wish_is_answered(wish));
-    json_put_text(wish, "state", "done");
-    assert_true(image_wish_is_answered(wish));
-    assert_false(image_wish_failure(wish, &found));
+    assert_false(image_request_is_answered(request));
+    json_put_text(request, "state", "done");
+    assert_true(image_request_is_answered(request));
+    assert_false(image_request_failure(request, &found));
 }
 
 static void names_cannot_leave_the_cache_or_look_like_its_images(void **state)

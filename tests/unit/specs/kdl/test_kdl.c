@@ -87,7 +87,7 @@ static void the_last_property_of_a_name_counts(void **state)
     assert_null(kdl_property(node, "c"));
 }
 
-static void values_tell_their_kind(void **state)
+static void values_report_their_kind(void **state)
 {
     (void)state;
     cleanup_document struct kdl_document *doc =
@@ -260,7 +260,7 @@ int main(void)
         cmocka_unit_test(a_marker_cut_within_a_character_is_an_error),
         cmocka_unit_test(arguments_are_found_by_index),
         cmocka_unit_test(the_last_property_of_a_name_counts),
-        cmocka_unit_test(values_tell_their_kind),
+        cmocka_unit_test(values_report_their_kind),
         cmocka_unit_test(a_string_may_hold_nuls),
         cmocka_unit_test(an_empty_block_is_told_from_none),
         cmocka_unit_test(positions_are_those_of_the_tokens),

@@ -28,8 +28,8 @@ static struct source_record *a_full_record(void)
     digest_text("c", record->failed_digest);
     digest_text("d", record->pruned_digest);
     record->applied_ms = 1700000000001;
-    texts_add(&record->removed, "db");
-    texts_add(&record->removed, "web");
+    strings_add(&record->removed, "db");
+    strings_add(&record->removed, "web");
     return record;
 }
 
@@ -53,7 +53,7 @@ static void a_record_reads_back_as_it_was_written(void **state)
     assert_string_equal(again->failed_digest, record->failed_digest);
     assert_string_equal(again->pruned_digest, record->pruned_digest);
     assert_int_equal(again->applied_ms, 1700000000001);
-    assert_true(texts_equal(&again->removed, &record->removed));
+    assert_true(strings_equal(&again->removed, &record->removed));
     source_record_free(record);
     source_record_free(again);
 }
@@ -64,7 +64,7 @@ static void a_copy_is_equal_and_apart(void **state)
     struct source_record *copy = source_record_copy(record);
     (void)state;
     assert_true(source_record_equal(record, copy));
-    texts_add(&copy->removed, "more");
+    strings_add(&copy->removed, "more");
     assert_false(source_record_equal(record, copy));
     assert_int_equal(record->removed.count, 2);
     source_record_free(record);

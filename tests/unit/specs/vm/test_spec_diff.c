@@ -271,7 +271,7 @@ static void cpus_and_memory_are_added_live_as_far_as_there_is_room(void **state)
     static const struct {
         uint32_t vcpus, memory_mib;
         enum disposition disposition;
-    } wishes[] = {
+    } changes[] = {
         {2, 1024, DISPOSITION_LIVE},
         {4, 1024, DISPOSITION_LIVE},
         {5, 1024, DISPOSITION_RESTART}, /* more than max-vcpus */
@@ -288,12 +288,12 @@ static void cpus_and_memory_are_added_live_as_far_as_there_is_room(void **state)
     running->vcpus = 2;
     running->max_vcpus = 4;
     running->max_memory_mib = 2048;
-    for (size_t i = 0; i < ARRAY_LEN(wishes); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
         struct vm_spec *after = vm_spec_copy(running);
-        after->vcpus = wishes[i].vcpus;
-        after->memory_mib = wishes[i].memory_mib;
+        after->vcpus = changes[i].vcpus;
+        after->memory_mib = changes[i].memory_mib;
         struct spec_diff diff = spec_diff(running, after);
-        if (diff.strongest != wishes[i].disposition) {
+        if (diff.strongest != changes[i].disposition) {
             fail_msg("vcpus %u, memory %u: %s", after->vcpus, after->memory_mib,
                 disposition_name(diff.strongest));
         }

@@ -10,7 +10,7 @@
 
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
-#include "specs/vm/vm_spec_words.h"
+#include "specs/vm/vm_spec_names.h"
 
 static void a_new_spec_has_every_default(void **state)
 {
@@ -96,16 +96,16 @@ static void ssh_is_expected_when_something_needs_it_and_a_network_allows_it(void
 static void every_word_leads_back_to_its_value(void **state)
 {
     (void)state;
-    static const struct word_list *const lists[] = {&backend_kind_words, &image_kind_words,
+    static const struct enum_names *const lists[] = {&backend_kind_words, &image_kind_words,
         &network_mode_words, &forward_protocol_words, &accel_mode_words, &firmware_words,
         &seed_bus_words, &restart_policy_words, &step_kind_words, &step_run_words,
         &probe_kind_words, &check_kind_words};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         for (size_t value = 0; value < lists[i]->count; value++) {
-            assert_int_equal(word_list_find(lists[i], lists[i]->words[value]), (int)value);
+            assert_int_equal(enum_names_find(lists[i], lists[i]->words[value]), (int)value);
         }
-        assert_int_equal(word_list_find(lists[i], "nonsense"), -1);
-        assert_int_equal(word_list_find(lists[i], NULL), -1);
+        assert_int_equal(enum_names_find(lists[i], "nonsense"), -1);
+        assert_int_equal(enum_names_find(lists[i], NULL), -1);
     }
 }
 

@@ -25,8 +25,8 @@ static struct vm_status *a_filled_status(void)
         vm_status_set(
             status, (enum condition_type)i, CONDITION_FALSE, REASON_STEP_FAILED, "why", 1000 + i);
     }
-    status->instance = (struct vm_instance){.iid = "iid-1",
-        .journal = JOURNAL_STOP,
+    status->instance = (struct vm_instance){.instance_id = "iid-1",
+        .intent = INTENT_STOP,
         .boot_id = "boot-1",
         .pid = 4711,
         .start_ticks = 99,
@@ -38,7 +38,7 @@ static struct vm_status *a_filled_status(void)
         .is_foreign = true};
     strcpy(status->observer, "session-1");
     status->restart = (struct vm_restart){.count = 3,
-        .last_failed_iid = "iid-0",
+        .last_failed_instance_id = "iid-0",
         .not_before_ms = 14,
         .last_cause = EXIT_PROCESS_DIED,
         .last_exit_status = 139,
@@ -55,7 +55,7 @@ static struct vm_status *a_filled_status(void)
         .is_failed = true,
         .done = mem_strdup(" once:ab "),
         .asked_step = 2,
-        .run = {.iid = "iid-1", .tries = 1, .started_at_ms = 15, .log_begin = 16}};
+        .run = {.instance_id = "iid-1", .tries = 1, .started_at_ms = 15, .log_begin = 16}};
     vm_provision_record(&status->provision, 0,
         &(struct vm_step_record){.content = "0011",
             .outcome = STEP_FAILED,
@@ -66,7 +66,7 @@ static struct vm_status *a_filled_status(void)
         .failure = mem_strdup("tcp 80: refused"),
         .unready_since_ms = 19,
         .live = {.has_passed = true, .failures = 20, .due_ms = 21, .failure = mem_strdup("exec x")}};
-    status->trouble = (struct vm_trouble){.code = mem_strdup("vmctl::ssh::timeout"),
+    status->blocker = (struct vm_blocker){.code = mem_strdup("vmctl::ssh::timeout"),
         .message = mem_strdup("no answer"),
         .help = mem_strdup("see the log")};
     status->applied_spec = json_pack("{s:s,s:i}", "name", "web", "vcpus", 2);
@@ -95,7 +95,7 @@ static void a_filled_status_survives_json(void **state)
     cleanup_json json_t *again = vm_status_to_json(back);
     assert_true(json_equal(json, again));
     assert_true(vm_status_equal(status, back));
-    assert_int_equal(back->instance.journal, JOURNAL_STOP);
+    assert_int_equal(back->instance.intent, INTENT_STOP);
     assert_int_equal(back->instance.pid, 4711);
     assert_true(back->instance.is_foreign);
     assert_int_equal(back->restart.last_exit_status, 139);
@@ -295,7 +295,7 @@ static void what_a_newer_version_wrote_reads_as_default(void **state)
     assert_int_equal(status->conditions[CONDITION_READY].state, CONDITION_FALSE);
     assert_int_equal(status->conditions[CONDITION_READY].reason, REASON_NONE);
     assert_int_equal(status->conditions[CONDITION_SYNCED].state, CONDITION_ABSENT);
-    assert_int_equal(status->instance.journal, JOURNAL_NONE);
+    assert_int_equal(status->instance.intent, INTENT_NONE);
     assert_int_equal(status->instance.pid, 0);
     assert_int_equal(status->instance.cause, EXIT_NONE);
     assert_int_equal(status->restart.last_exit_status, -1);

@@ -37,10 +37,10 @@ static struct vm_provision run_of(const char *letters)
 }
 
 static void assert_stands(
-    const struct vm_provision *run, const char *letters, enum steps_standing expected)
+    const struct vm_provision *run, const char *letters, enum steps_state expected)
 {
     struct vm_spec *spec = spec_of(letters);
-    assert_int_equal(vm_steps_standing(run, spec, ""), expected);
+    assert_int_equal(vm_steps_state(run, spec, ""), expected);
     vm_spec_free(spec);
 }
 
@@ -69,15 +69,15 @@ static void how_often_a_step_runs_and_the_bytes_of_its_file_are_part_of_it(void 
     struct vm_provision run = run_of("a");
     struct vm_spec *spec = spec_of("ab");
     spec->steps[0].run = RUN_ONCE;
-    assert_int_equal(vm_steps_standing(&run, spec, ""), STEPS_CHANGED);
+    assert_int_equal(vm_steps_state(&run, spec, ""), STEPS_CHANGED);
     spec->steps[0].run = RUN_ALWAYS;
-    assert_int_equal(vm_steps_standing(&run, spec, ""), STEPS_APPENDED);
+    assert_int_equal(vm_steps_state(&run, spec, ""), STEPS_APPENDED);
     spec->steps[0].kind = STEP_SCRIPT;
     spec->steps[0].file.path = mem_strdup("/setup.sh");
     vm_steps_digest(spec, 1, run.digest);
-    assert_int_equal(vm_steps_standing(&run, spec, ""), STEPS_APPENDED);
+    assert_int_equal(vm_steps_state(&run, spec, ""), STEPS_APPENDED);
     strcpy(spec->steps[0].file.digest, "edited");
-    assert_int_equal(vm_steps_standing(&run, spec, ""), STEPS_CHANGED);
+    assert_int_equal(vm_steps_state(&run, spec, ""), STEPS_CHANGED);
     vm_spec_free(spec);
 }
 
@@ -111,8 +111,8 @@ static void only_the_very_list_that_was_to_be_left_out_is(void **state)
     struct vm_spec *two = spec_of("ab"), *three = spec_of("abc");
     char left_out[DIGEST_SIZE];
     vm_steps_digest(two, 2, left_out);
-    assert_int_equal(vm_steps_standing(&run, two, left_out), STEPS_LEFT_OUT);
-    assert_int_equal(vm_steps_standing(&run, three, left_out), STEPS_APPENDED);
+    assert_int_equal(vm_steps_state(&run, two, left_out), STEPS_LEFT_OUT);
+    assert_int_equal(vm_steps_state(&run, three, left_out), STEPS_APPENDED);
     vm_spec_free(two);
     vm_spec_free(three);
 }

@@ -6,16 +6,16 @@
 #include "tests/unit/store/store_fixture.h"
 
 /* A wish that succeeds: its outcome is what the record says. */
-static inline enum wish_result apply(struct store *store, struct wish wish)
+static inline enum change_result apply(struct store *store, struct change change)
 {
-    struct wish_outcome outcome = {0};
+    struct change_outcome outcome = {0};
     struct error err = {0};
-    must(wish_apply(store, &wish, 1, &outcome, &err), &err);
-    struct vm_record record = get_vm(store, wish.name);
+    must(change_apply(store, &change, 1, &outcome, &err), &err);
+    struct vm_record record = get_vm(store, change.name);
     assert_string_equal(record.desired->uid, outcome.uid);
     assert_int_equal(record.desired->generation, outcome.generation);
     vm_record_clear(&record);
-    wish_outcome_clear(&outcome);
+    change_outcome_clear(&outcome);
     return outcome.result;
 }
 

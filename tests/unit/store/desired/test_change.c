@@ -16,9 +16,9 @@ static struct vm_spec *a_spec(const char *name, uint32_t memory_mib)
     return spec;
 }
 
-static struct wish up_wish(const struct vm_spec *spec)
+static struct change up_change(const struct vm_spec *spec)
 {
-    return (struct wish){.name = spec->name,
+    return (struct change){.name = spec->name,
         .spec = spec,
         .source = SOURCE,
         .sets_power = true,
@@ -27,20 +27,20 @@ static struct wish up_wish(const struct vm_spec *spec)
         .retries = true};
 }
 
-static struct error apply_failing(struct store *store, struct wish wish)
+static struct error apply_failing(struct store *store, struct change change)
 {
-    struct wish_outcome outcome = {0};
+    struct change_outcome outcome = {0};
     struct error err = {0};
-    int rc = wish_apply(store, &wish, 1, &outcome, &err);
+    int rc = change_apply(store, &change, 1, &outcome, &err);
     assert_int_not_equal(err.code, ERR_NONE);
     assert_int_equal(rc, -(int)err.code);
     return err;
 }
 
-static enum wish_result up(struct store *store, const char *name, uint32_t memory_mib)
+static enum change_result up(struct store *store, const char *name, uint32_t memory_mib)
 {
     struct vm_spec *spec = a_spec(name, memory_mib);
-    enum wish_result result = apply(store, up_wish(spec));
+    enum change_result result = apply(store, up_change(spec));
     vm_spec_free(spec);
     return result;
 }
@@ -58,16 +58,16 @@ static void fail_provision(struct vm_status *status)
     status->provision.is_failed = true;
 }
 
-static const struct wish stop_web = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
-static const struct wish start_web = {.name = "web", .sets_power = true, .power = POWER_RUNNING};
-static const struct wish delete_web = {.name = "web", .deletes = true};
+static const struct change stop_web = {.name = "web", .sets_power = true, .power = POWER_STOPPED};
+static const struct change start_web = {.name = "web", .sets_power = true, .power = POWER_RUNNING};
+static const struct change delete_web = {.name = "web", .deletes = true};
 
 /* ---- up ---- */
 
 static void up_creates_a_running_vm_that_is_provisioned(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
-    assert_int_equal(up(store, "web", 1024), WISH_CREATED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_CREATED);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->generation, 1);
     assert_int_equal(record.desired->power, POWER_RUNNING);
@@ -80,56 +80,56 @@ static void up_on_a_running_unchanged_vm_changes_nothing(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
-    assert_int_equal(up(store, "web", 1024), WISH_UNCHANGED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_UNCHANGED);
     assert_int_equal(generation_of(store, "web"), 1);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->revision, 1);
     vm_record_clear(&record);
 }
 
-static void up_with_another_spec_tells_what_changed(void **state)
+static void up_with_another_spec_reports_what_changed(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
     struct vm_spec *spec = a_spec("web", 2048);
-    struct wish wish = up_wish(spec);
-    struct wish_outcome outcome = {0};
+    struct change change = up_change(spec);
+    struct change_outcome outcome = {0};
     struct error err = {0};
-    must(wish_apply(store, &wish, 1, &outcome, &err), &err);
-    assert_int_equal(outcome.result, WISH_CONFIGURED);
+    must(change_apply(store, &change, 1, &outcome, &err), &err);
+    assert_int_equal(outcome.result, CHANGE_CONFIGURED);
     assert_int_equal(outcome.generation, 2);
     assert_int_equal(outcome.diff.count, 1);
     assert_string_equal(outcome.diff.changes[0].field, "memory");
     assert_int_equal(outcome.diff.strongest, DISPOSITION_START); /* nothing runs yet */
-    wish_outcome_clear(&outcome);
+    change_outcome_clear(&outcome);
     vm_spec_free(spec);
 }
 
-static enum wish_result plan(struct store *store, const struct wish *wish)
+static enum change_result plan(struct store *store, const struct change *change)
 {
-    struct wish_outcome outcome = {0};
+    struct change_outcome outcome = {0};
     struct error err = {0};
-    must(wish_plan(store, wish, 1, &outcome, &err), &err);
-    wish_outcome_clear(&outcome);
+    must(change_plan(store, change, 1, &outcome, &err), &err);
+    change_outcome_clear(&outcome);
     return outcome.result;
 }
 
-static void a_plan_tells_what_would_be_done_and_writes_nothing(void **state)
+static void a_plan_reports_what_would_be_done_and_writes_nothing(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 2048);
-    struct wish wish = up_wish(spec);
-    assert_int_equal(plan(store, &wish), WISH_CREATED);
+    struct change change = up_change(spec);
+    assert_int_equal(plan(store, &change), CHANGE_CREATED);
     struct vm_record record = get_vm(store, "web");
     assert_null(record.desired);
     vm_record_clear(&record);
     up(store, "web", 1024);
-    assert_int_equal(plan(store, &wish), WISH_CONFIGURED);
+    assert_int_equal(plan(store, &change), CHANGE_CONFIGURED);
     apply(store, stop_web);
-    assert_int_equal(plan(store, &wish), WISH_STARTED);
+    assert_int_equal(plan(store, &change), CHANGE_STARTED);
     assert_int_equal(generation_of(store, "web"), 2);
     apply(store, delete_web);
-    assert_int_equal(plan(store, &wish), WISH_CREATED); /* once it is gone */
+    assert_int_equal(plan(store, &change), CHANGE_CREATED); /* once it is gone */
     assert_int_equal(generation_of(store, "web"), 3);
     vm_spec_free(spec);
 }
@@ -137,9 +137,9 @@ static void a_plan_tells_what_would_be_done_and_writes_nothing(void **state)
 static void a_plan_that_cannot_be_carried_out_fails_as_that_would(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
-    struct wish_outcome outcome = {0};
+    struct change_outcome outcome = {0};
     struct error err = {0};
-    assert_int_equal(wish_plan(store, &start_web, 1, &outcome, &err), -ERR_VM_NOT_FOUND);
+    assert_int_equal(change_plan(store, &start_web, 1, &outcome, &err), -ERR_VM_NOT_FOUND);
 }
 
 static void up_starts_what_is_stopped_and_provisions_it(void **state)
@@ -150,9 +150,9 @@ static void up_starts_what_is_stopped_and_provisions_it(void **state)
     struct vm_record record = get_vm(store, "web");
     memcpy(token, record.desired->provision_token, sizeof(token));
     vm_record_clear(&record);
-    assert_int_equal(apply(store, stop_web), WISH_STOPPED);
-    assert_int_equal(apply(store, stop_web), WISH_UNCHANGED);
-    assert_int_equal(up(store, "web", 1024), WISH_STARTED);
+    assert_int_equal(apply(store, stop_web), CHANGE_STOPPED);
+    assert_int_equal(apply(store, stop_web), CHANGE_UNCHANGED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_STARTED);
     record = get_vm(store, "web");
     assert_string_not_equal(record.desired->provision_token, token);
     vm_record_clear(&record);
@@ -163,9 +163,9 @@ static void up_starts_what_stayed_down_by_itself(void **state)
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
     write_status(store, "web", hold);
-    assert_int_equal(up(store, "web", 1024), WISH_STARTED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_STARTED);
     assert_int_equal(generation_of(store, "web"), 2);
-    assert_int_equal(up(store, "web", 1024), WISH_UNCHANGED); /* the hold was for generation 1 */
+    assert_int_equal(up(store, "web", 1024), CHANGE_UNCHANGED); /* the hold was for generation 1 */
 }
 
 static void up_on_a_stalled_vm_tries_again(void **state)
@@ -173,22 +173,22 @@ static void up_on_a_stalled_vm_tries_again(void **state)
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
     write_status(store, "web", stall);
-    assert_int_equal(up(store, "web", 1024), WISH_REQUESTED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_REQUESTED);
     assert_int_equal(generation_of(store, "web"), 2);
-    assert_int_equal(apply(store, start_web), WISH_UNCHANGED); /* does not ask to retry */
+    assert_int_equal(apply(store, start_web), CHANGE_UNCHANGED); /* does not ask to retry */
 }
 
 static void provision_from_a_step_is_of_that_request_only(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
-    struct wish wish = {.name = "web", .provision = PROVISION_AGAIN, .provision_from = 2};
-    assert_int_equal(apply(store, wish), WISH_REQUESTED);
+    struct change change = {.name = "web", .provision = PROVISION_AGAIN, .provision_from = 2};
+    assert_int_equal(apply(store, change), CHANGE_REQUESTED);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->provision_from, 2);
     vm_record_clear(&record);
-    wish.provision_from = 0;
-    assert_int_equal(apply(store, wish), WISH_REQUESTED);
+    change.provision_from = 0;
+    assert_int_equal(apply(store, change), CHANGE_REQUESTED);
     record = get_vm(store, "web");
     assert_int_equal(record.desired->provision_from, 0);
     vm_record_clear(&record);
@@ -199,7 +199,7 @@ static void up_runs_failed_provision_steps_again(void **state)
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
     write_status(store, "web", fail_provision);
-    assert_int_equal(up(store, "web", 1024), WISH_REQUESTED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_REQUESTED);
     assert_int_equal(generation_of(store, "web"), 2);
 }
 
@@ -214,8 +214,8 @@ static void the_status_of_an_earlier_vm_of_the_name_does_not_count(void **state)
     store_batch_put_status(batch, "web", status);
     assert_int_equal(commit(store, batch), 0);
     vm_status_free(status);
-    assert_int_equal(up(store, "web", 1024), WISH_CREATED);
-    assert_int_equal(up(store, "web", 1024), WISH_UNCHANGED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_CREATED);
+    assert_int_equal(up(store, "web", 1024), CHANGE_UNCHANGED);
 }
 
 /* ---- create ---- */
@@ -224,16 +224,16 @@ static void create_makes_a_stopped_vm_whose_steps_run_at_its_first_start(void **
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = {
+    struct change change = {
         .name = "web", .spec = spec, .wants_prepared = true, .provision = PROVISION_ON_START};
-    assert_int_equal(apply(store, wish), WISH_CREATED);
+    assert_int_equal(apply(store, change), CHANGE_CREATED);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->power, POWER_STOPPED);
     assert_true(record.desired->wants_prepared);
     assert_int_not_equal(record.desired->provision_token[0], '\0');
     assert_null(record.desired->source);
     vm_record_clear(&record);
-    assert_int_equal(apply(store, start_web), WISH_STARTED);
+    assert_int_equal(apply(store, start_web), CHANGE_STARTED);
     vm_spec_free(spec);
 }
 
@@ -241,14 +241,14 @@ static void a_name_of_another_vmfile_is_a_conflict_unless_it_is_taken_over(void 
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = up_wish(spec);
+    struct change change = up_change(spec);
     up(store, "web", 1024);
-    wish.source = "/other/VMFile.kdl";
-    struct error err = apply_failing(store, wish);
+    change.source = "/other/VMFile.kdl";
+    struct error err = apply_failing(store, change);
     assert_int_equal(err.code, ERR_VM_CONFLICT);
     assert_non_null(strstr(err.message, SOURCE));
-    wish.takes_over = true;
-    (void)apply(store, wish);
+    change.takes_over = true;
+    (void)apply(store, change);
     struct vm_record record = get_vm(store, "web");
     assert_string_equal(record.desired->source, "/other/VMFile.kdl");
     vm_record_clear(&record);
@@ -260,26 +260,26 @@ static void a_name_of_another_vmfile_is_a_conflict_unless_it_is_taken_over(void 
 static void restart_asks_only_a_vm_that_is_up(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
-    struct wish restart = {.name = "web", .restarts = true};
+    struct change restart = {.name = "web", .restarts = true};
     up(store, "web", 1024);
-    assert_int_equal(apply(store, restart), WISH_RESTARTED);
-    assert_int_equal(apply(store, restart), WISH_RESTARTED); /* each one is a restart */
+    assert_int_equal(apply(store, restart), CHANGE_RESTARTED);
+    assert_int_equal(apply(store, restart), CHANGE_RESTARTED); /* each one is a restart */
     assert_int_equal(generation_of(store, "web"), 3);
     apply(store, stop_web);
-    assert_int_equal(apply(store, restart), WISH_UNCHANGED);
+    assert_int_equal(apply(store, restart), CHANGE_UNCHANGED);
 }
 
 static void recreate_asks_for_a_new_disk_but_not_of_a_new_vm(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = up_wish(spec);
-    wish.recreates = true;
-    assert_int_equal(apply(store, wish), WISH_CREATED);
+    struct change change = up_change(spec);
+    change.recreates = true;
+    assert_int_equal(apply(store, change), CHANGE_CREATED);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->recreate_token[0], '\0');
     vm_record_clear(&record);
-    assert_int_equal(apply(store, wish), WISH_RECREATED);
+    assert_int_equal(apply(store, change), CHANGE_RECREATED);
     record = get_vm(store, "web");
     assert_int_not_equal(record.desired->recreate_token[0], '\0');
     vm_record_clear(&record);
@@ -289,7 +289,7 @@ static void recreate_asks_for_a_new_disk_but_not_of_a_new_vm(void **state)
 static void a_stop_timeout_lasts_until_the_next_start(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
-    struct wish stop = stop_web;
+    struct change stop = stop_web;
     stop.stop_timeout_s = 7;
     up(store, "web", 1024);
     apply(store, stop);
@@ -308,9 +308,9 @@ static void a_vm_that_must_be_new_is_never_another(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = {.name = "web", .spec = spec, .must_be_new = true, .owner = 77};
-    assert_int_equal(apply(store, wish), WISH_CREATED);
-    assert_int_equal(apply_failing(store, wish).code, ERR_VM_CONFLICT);
+    struct change change = {.name = "web", .spec = spec, .must_be_new = true, .owner = 77};
+    assert_int_equal(apply(store, change), CHANGE_CREATED);
+    assert_int_equal(apply_failing(store, change).code, ERR_VM_CONFLICT);
     assert_int_equal(generation_of(store, "web"), 1);
     vm_spec_free(spec);
 }
@@ -319,12 +319,12 @@ static void an_owner_is_kept_until_it_disowns(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
-    apply(store, (struct wish){.name = "web", .spec = spec, .owner = 77});
+    apply(store, (struct change){.name = "web", .spec = spec, .owner = 77});
     apply(store, stop_web);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->owner, 77);
     vm_record_clear(&record);
-    apply(store, (struct wish){.name = "web", .disowns = true});
+    apply(store, (struct change){.name = "web", .disowns = true});
     record = get_vm(store, "web");
     assert_int_equal(record.desired->owner, 0);
     vm_record_clear(&record);
@@ -335,21 +335,21 @@ static void deleting_twice_is_deleting_once(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     up(store, "web", 1024);
-    assert_int_equal(apply(store, delete_web), WISH_DELETED);
-    assert_int_equal(apply(store, delete_web), WISH_UNCHANGED);
+    assert_int_equal(apply(store, delete_web), CHANGE_DELETED);
+    assert_int_equal(apply(store, delete_web), CHANGE_UNCHANGED);
     assert_int_equal(generation_of(store, "web"), 2);
     write_status(store, "web", stall);
-    assert_int_equal(apply(store, delete_web), WISH_REQUESTED); /* it is tried again at once */
+    assert_int_equal(apply(store, delete_web), CHANGE_REQUESTED); /* it is tried again at once */
     assert_int_equal(generation_of(store, "web"), 3);
 }
 
-static void a_vm_being_deleted_refuses_other_wishes(void **state)
+static void a_vm_being_deleted_refuses_other_changes(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
     up(store, "web", 1024);
     apply(store, delete_web);
-    assert_int_equal(apply_failing(store, up_wish(spec)).code, ERR_VM_DELETING);
+    assert_int_equal(apply_failing(store, up_change(spec)).code, ERR_VM_DELETING);
     assert_int_equal(apply_failing(store, stop_web).code, ERR_VM_DELETING);
     vm_spec_free(spec);
 }
@@ -363,22 +363,22 @@ static void a_vm_that_is_not_there_cannot_be_stopped_or_deleted(void **state)
 
 /* ---- several ---- */
 
-static void several_wishes_are_granted_together_or_not_at_all(void **state)
+static void several_changes_are_granted_together_or_not_at_all(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *one = a_spec("one", 1024), *two = a_spec("two", 1024);
-    struct wish wishes[] = {up_wish(one), stop_web, up_wish(two)};
-    struct wish_outcome outcomes[3] = {0};
+    struct change changes[] = {up_change(one), stop_web, up_change(two)};
+    struct change_outcome outcomes[3] = {0};
     struct error err = {0};
-    assert_int_equal(wish_apply(store, wishes, 3, outcomes, &err), -ERR_VM_NOT_FOUND);
+    assert_int_equal(change_apply(store, changes, 3, outcomes, &err), -ERR_VM_NOT_FOUND);
     struct vm_record record = get_vm(store, "one");
     assert_null(record.desired);
     vm_record_clear(&record);
     error_clear(&err);
-    wishes[1] = up_wish(two);
-    must(wish_apply(store, wishes, 2, outcomes, &err), &err);
-    assert_int_equal(outcomes[0].result, WISH_CREATED);
-    assert_int_equal(outcomes[1].result, WISH_CREATED);
+    changes[1] = up_change(two);
+    must(change_apply(store, changes, 2, outcomes, &err), &err);
+    assert_int_equal(outcomes[0].result, CHANGE_CREATED);
+    assert_int_equal(outcomes[1].result, CHANGE_CREATED);
     vm_spec_free(one);
     vm_spec_free(two);
 }
@@ -388,19 +388,19 @@ enum { N_PROCESSES = 4, N_WISHES = 25 };
 static void restart_often(const struct fixture *f, int number)
 {
     struct store *store = open_store(f);
-    struct wish wish = {.name = "web", .restarts = true};
+    struct change change = {.name = "web", .restarts = true};
     (void)number;
     for (int i = 0; i < N_WISHES; i++) {
-        struct wish_outcome outcome = {0};
+        struct change_outcome outcome = {0};
         struct error err = {0};
-        child_must(wish_apply(store, &wish, 1, &outcome, &err) == 0);
-        child_must(outcome.result == WISH_RESTARTED);
+        child_must(change_apply(store, &change, 1, &outcome, &err) == 0);
+        child_must(outcome.result == CHANGE_RESTARTED);
     }
     store_close(store);
 }
 
 /* Compare-and-set loses none: the generation counts them all. */
-static void wishes_of_several_processes_are_all_granted(void **state)
+static void changes_of_several_processes_are_all_granted(void **state)
 {
     struct fixture *f = *state;
     pid_t pids[N_PROCESSES];
@@ -427,13 +427,13 @@ static void the_bytes_of_named_files_are_part_of_the_spec(void **state)
     struct vm_spec *spec = a_spec("web", 1024);
     spec->cloud_init.user_data.path = mem_printf("%s/user-data", f->dir);
     must(fs_write_file(spec->cloud_init.user_data.path, "a", 1, 0600, &err), &err);
-    must(wish_read_files(spec, &err), &err);
+    must(change_read_files(spec, &err), &err);
     digest_text("a", before);
     assert_string_equal(spec->cloud_init.user_data.digest, before);
-    assert_int_equal(apply(f->store, up_wish(spec)), WISH_CREATED);
+    assert_int_equal(apply(f->store, up_change(spec)), CHANGE_CREATED);
     must(fs_write_file(spec->cloud_init.user_data.path, "b", 1, 0600, &err), &err);
-    must(wish_read_files(spec, &err), &err);
-    assert_int_equal(apply(f->store, up_wish(spec)), WISH_CONFIGURED);
+    must(change_read_files(spec, &err), &err);
+    assert_int_equal(apply(f->store, up_change(spec)), CHANGE_CONFIGURED);
     vm_spec_free(spec);
 }
 
@@ -443,7 +443,7 @@ static void a_file_that_cannot_be_read_is_named(void **state)
     struct error err = {0};
     struct vm_spec *spec = a_spec("web", 1024);
     spec->cloud_init.ssh_key.path = mem_strdup("/nowhere/key.pub");
-    assert_int_equal(wish_read_files(spec, &err), -ERR_IO);
+    assert_int_equal(change_read_files(spec, &err), -ERR_IO);
     assert_non_null(strstr(err.message, "/nowhere/key.pub"));
     assert_non_null(strstr(err.message, "web"));
     vm_spec_free(spec);
@@ -451,32 +451,32 @@ static void a_file_that_cannot_be_read_is_named(void **state)
 
 /* ---- for the watcher ---- */
 
-static void a_new_vm_starts_if_the_wish_says_so_and_an_old_one_does_not(void **state)
+static void a_new_vm_starts_if_the_change_says_so_and_an_old_one_does_not(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = {.name = "web", .spec = spec, .source = SOURCE, .starts_new = true};
-    assert_int_equal(apply(store, wish), WISH_CREATED);
+    struct change change = {.name = "web", .spec = spec, .source = SOURCE, .starts_new = true};
+    assert_int_equal(apply(store, change), CHANGE_CREATED);
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->power, POWER_RUNNING);
     assert_int_not_equal(record.desired->provision_token[0], '\0');
     vm_record_clear(&record);
     (void)apply(store, stop_web);
-    assert_int_equal(apply(store, wish), WISH_UNCHANGED);
+    assert_int_equal(apply(store, change), CHANGE_UNCHANGED);
     record = get_vm(store, "web");
     assert_int_equal(record.desired->power, POWER_STOPPED);
     vm_record_clear(&record);
     vm_spec_free(spec);
 }
 
-static void a_wish_without_a_spec_may_be_for_vms_of_one_vmfile_only(void **state)
+static void a_change_without_a_spec_may_be_for_vms_of_one_vmfile_only(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     (void)up(store, "web", 1024);
-    struct wish wish = {.name = "web", .source = "/other/VMFile.kdl", .deletes = true};
-    assert_int_equal(apply_failing(store, wish).code, ERR_VM_CONFLICT);
-    wish.source = SOURCE;
-    assert_int_equal(apply(store, wish), WISH_DELETED);
+    struct change change = {.name = "web", .source = "/other/VMFile.kdl", .deletes = true};
+    assert_int_equal(apply_failing(store, change).code, ERR_VM_CONFLICT);
+    change.source = SOURCE;
+    assert_int_equal(apply(store, change), CHANGE_DELETED);
 }
 
 struct extra_context {
@@ -500,18 +500,18 @@ static int add_extra(void *context, struct store_batch *batch, struct error *err
     return 0;
 }
 
-static void what_goes_with_wishes_is_asked_for_at_every_try_and_true_with_them(void **state)
+static void what_goes_with_changes_is_asked_for_at_every_try_and_true_with_them(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct extra_context context = {.n_failures = 2};
-    const struct wish_extra extra = {add_extra, &context};
+    const struct change_extra extra = {add_extra, &context};
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = up_wish(spec);
-    struct wish_outcome outcome = {0};
+    struct change change = up_change(spec);
+    struct change_outcome outcome = {0};
     struct error err = {0};
     json_t *json = NULL;
-    must(wish_apply_with(store, &wish, 1, &extra, &outcome, &err), &err);
-    wish_outcome_clear(&outcome);
+    must(change_apply_with(store, &change, 1, &extra, &outcome, &err), &err);
+    change_outcome_clear(&outcome);
     assert_int_equal(context.n_calls, 3);
     must(store_get_json(store, STORE_SOURCES, "/p", &json, &err), &err);
     assert_non_null(json);
@@ -519,17 +519,17 @@ static void what_goes_with_wishes_is_asked_for_at_every_try_and_true_with_them(v
     vm_spec_free(spec);
 }
 
-static void what_goes_with_wishes_can_refuse_them(void **state)
+static void what_goes_with_changes_can_refuse_them(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     struct extra_context context = {.refuses = true};
-    const struct wish_extra extra = {add_extra, &context};
+    const struct change_extra extra = {add_extra, &context};
     struct vm_spec *spec = a_spec("web", 1024);
-    struct wish wish = up_wish(spec);
-    struct wish_outcome outcome = {0};
+    struct change change = up_change(spec);
+    struct change_outcome outcome = {0};
     struct error err = {0};
     assert_int_equal(
-        wish_apply_with(store, &wish, 1, &extra, &outcome, &err), -ERR_CANCELLED);
+        change_apply_with(store, &change, 1, &extra, &outcome, &err), -ERR_CANCELLED);
     struct vm_record record = get_vm(store, "web");
     assert_null(record.desired);
     vm_record_clear(&record);
@@ -552,24 +552,24 @@ static void a_new_vm_holds_its_ports_at_once_when_asked_to(void **state)
     struct vm_spec *three = a_forwarded_spec("three", 20003);
     char uid[TEXT_ID_SIZE];
     struct error err = {0};
-    struct wish wish = {.name = "one", .spec = one, .holds_ports = true};
-    assert_int_equal(apply(f->store, wish), WISH_CREATED);
+    struct change change = {.name = "one", .spec = one, .holds_ports = true};
+    assert_int_equal(apply(f->store, change), CHANGE_CREATED);
     cleanup_free char *holder = NULL;
     must(store_lease_holder(f->store, "tcp/20001", uid, &holder, &err), &err);
     assert_string_equal(holder, "one");
-    assert_int_equal(apply(f->store, wish), WISH_UNCHANGED);
+    assert_int_equal(apply(f->store, change), CHANGE_UNCHANGED);
 
-    wish.name = "two";
-    wish.spec = two;
-    err = apply_failing(f->store, wish);
+    change.name = "two";
+    change.spec = two;
+    err = apply_failing(f->store, change);
     assert_int_equal(err.code, ERR_VM_CONFLICT);
     assert_non_null(strstr(err.message, "tcp/20001 of vm 'two' is used by vm 'one'"));
     struct vm_record record = get_vm(f->store, "two");
     assert_null(record.desired);
-    wish.holds_ports = false; /* whoever does not ask for that waits for its start */
-    assert_int_equal(apply(f->store, wish), WISH_CREATED);
-    wish = (struct wish){.name = "three", .spec = three, .holds_ports = true};
-    assert_int_equal(apply(f->store, wish), WISH_CREATED);
+    change.holds_ports = false; /* whoever does not ask for that waits for its start */
+    assert_int_equal(apply(f->store, change), CHANGE_CREATED);
+    change = (struct change){.name = "three", .spec = three, .holds_ports = true};
+    assert_int_equal(apply(f->store, change), CHANGE_CREATED);
     vm_record_clear(&record);
     vm_spec_free(one);
     vm_spec_free(two);
@@ -583,8 +583,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(up_creates_a_running_vm_that_is_provisioned),
         TEST(up_on_a_running_unchanged_vm_changes_nothing),
-        TEST(up_with_another_spec_tells_what_changed),
-        TEST(a_plan_tells_what_would_be_done_and_writes_nothing),
+        TEST(up_with_another_spec_reports_what_changed),
+        TEST(a_plan_reports_what_would_be_done_and_writes_nothing),
         TEST(a_plan_that_cannot_be_carried_out_fails_as_that_would),
         TEST(up_starts_what_is_stopped_and_provisions_it),
         TEST(up_starts_what_stayed_down_by_itself),
@@ -600,16 +600,16 @@ int main(void)
         TEST(a_vm_that_must_be_new_is_never_another),
         TEST(an_owner_is_kept_until_it_disowns),
         TEST(deleting_twice_is_deleting_once),
-        TEST(a_vm_being_deleted_refuses_other_wishes),
+        TEST(a_vm_being_deleted_refuses_other_changes),
         TEST(a_vm_that_is_not_there_cannot_be_stopped_or_deleted),
-        TEST(several_wishes_are_granted_together_or_not_at_all),
-        TEST(wishes_of_several_processes_are_all_granted),
+        TEST(several_changes_are_granted_together_or_not_at_all),
+        TEST(changes_of_several_processes_are_all_granted),
         TEST(the_bytes_of_named_files_are_part_of_the_spec),
         TEST(a_file_that_cannot_be_read_is_named),
-        TEST(a_new_vm_starts_if_the_wish_says_so_and_an_old_one_does_not),
-        TEST(a_wish_without_a_spec_may_be_for_vms_of_one_vmfile_only),
-        TEST(what_goes_with_wishes_is_asked_for_at_every_try_and_true_with_them),
-        TEST(what_goes_with_wishes_can_refuse_them),
+        TEST(a_new_vm_starts_if_the_change_says_so_and_an_old_one_does_not),
+        TEST(a_change_without_a_spec_may_be_for_vms_of_one_vmfile_only),
+        TEST(what_goes_with_changes_is_asked_for_at_every_try_and_true_with_them),
+        TEST(what_goes_with_changes_can_refuse_them),
         TEST(a_new_vm_holds_its_ports_at_once_when_asked_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

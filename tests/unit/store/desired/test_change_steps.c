@@ -14,9 +14,9 @@ static struct vm_spec *a_spec(void)
     return spec;
 }
 
-static struct wish up_wish(const struct vm_spec *spec)
+static struct change up_change(const struct vm_spec *spec)
 {
-    return (struct wish){.name = spec->name,
+    return (struct change){.name = spec->name,
         .spec = spec,
         .source = SOURCE,
         .sets_power = true,
@@ -35,13 +35,13 @@ static struct vm_spec *spec_with_steps(size_t n_steps)
     return spec;
 }
 
-static enum wish_result up_with_steps(
-    struct store *store, size_t n_steps, enum wish_provision provision)
+static enum change_result up_with_steps(
+    struct store *store, size_t n_steps, enum change_provision provision)
 {
     struct vm_spec *spec = spec_with_steps(n_steps);
-    struct wish wish = up_wish(spec);
-    wish.provision = provision;
-    enum wish_result result = apply(store, wish);
+    struct change change = up_change(spec);
+    change.provision = provision;
+    enum change_result result = apply(store, change);
     vm_spec_free(spec);
     return result;
 }
@@ -69,24 +69,24 @@ static void assert_left_out(struct store *store, size_t n_steps)
     vm_spec_free(spec);
 }
 
-static void steps_are_left_out_until_a_wish_without_that_word(void **state)
+static void steps_are_left_out_until_a_change_without_that_word(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
     up_with_steps(store, 1, PROVISION_ON_START);
     write_status(store, "web", run_first_step);
-    assert_int_equal(up_with_steps(store, 2, PROVISION_SKIP), WISH_CONFIGURED);
+    assert_int_equal(up_with_steps(store, 2, PROVISION_SKIP), CHANGE_CONFIGURED);
     assert_left_out(store, 2);
     uint64_t generation = generation_of(store, "web");
-    assert_int_equal(up_with_steps(store, 2, PROVISION_SKIP), WISH_UNCHANGED);
+    assert_int_equal(up_with_steps(store, 2, PROVISION_SKIP), CHANGE_UNCHANGED);
     assert_int_equal(generation_of(store, "web"), generation);
     struct vm_spec *spec = spec_with_steps(2);
-    struct wish watched = {.name = "web", .spec = spec, .source = SOURCE};
-    assert_int_equal(apply(store, watched), WISH_UNCHANGED); /* a save says nothing about it */
+    struct change watched = {.name = "web", .spec = spec, .source = SOURCE};
+    assert_int_equal(apply(store, watched), CHANGE_UNCHANGED); /* a save says nothing about it */
     assert_left_out(store, 2);
     vm_spec_free(spec);
-    assert_int_equal(up_with_steps(store, 2, PROVISION_APPENDED), WISH_REQUESTED);
+    assert_int_equal(up_with_steps(store, 2, PROVISION_APPENDED), CHANGE_REQUESTED);
     assert_left_out(store, 0);
-    assert_int_equal(up_with_steps(store, 2, PROVISION_APPENDED), WISH_UNCHANGED);
+    assert_int_equal(up_with_steps(store, 2, PROVISION_APPENDED), CHANGE_UNCHANGED);
 }
 
 static void leaving_steps_out_asks_for_none(void **state)
@@ -101,7 +101,7 @@ static void leaving_steps_out_asks_for_none(void **state)
 static void running_what_was_appended_asks_for_nothing_of_a_new_vm(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
-    assert_int_equal(up_with_steps(store, 1, PROVISION_APPENDED), WISH_CREATED);
+    assert_int_equal(up_with_steps(store, 1, PROVISION_APPENDED), CHANGE_CREATED);
     struct vm_record record = get_vm(store, "web");
     assert_string_equal(record.desired->provision_token, "");
     vm_record_clear(&record);
@@ -112,7 +112,7 @@ static void running_what_was_appended_asks_for_nothing_of_a_new_vm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(steps_are_left_out_until_a_wish_without_that_word),
+        TEST(steps_are_left_out_until_a_change_without_that_word),
         TEST(leaving_steps_out_asks_for_none),
         TEST(running_what_was_appended_asks_for_nothing_of_a_new_vm),
     };

@@ -62,7 +62,7 @@ static void run(struct test *test)
 {
     struct vm_status *status = test->record.status;
     make_disk(test);
-    strcpy(status->instance.iid, "1");
+    strcpy(status->instance.instance_id, "1");
     status->applied_spec = vm_spec_to_json(test->record.desired->spec);
 }
 

@@ -34,8 +34,8 @@ static void write_text(const char *path, const char *text)
 static char *base_image(const struct fixture *f)
 {
     struct error err = {0};
-    cleanup_free char *dir = places_path(&f->places, "images");
-    char *path = places_path(&f->places, "images/noble.img");
+    cleanup_free char *dir = paths_path(&f->paths, "images");
+    char *path = paths_path(&f->paths, "images/noble.img");
     must(fs_make_dirs(dir, 0700, &err), &err);
     if (!fs_exists(path)) {
         const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", path, "1G", NULL};
@@ -60,7 +60,7 @@ static void make_files(const struct fixture *f, const char *dir)
 
 static char *vm_dir(const struct fixture *f, const char *name)
 {
-    return places_vm(&f->places, name, VM_DIR);
+    return paths_vm(&f->paths, name, VM_DIR);
 }
 
 /* vms.json with one VM as the book shows it, whose files are in `dir`. */
@@ -68,7 +68,7 @@ static struct import_list read_one(const struct fixture *f, const char *dir)
 {
     struct error err = {0};
     struct import_list list = {.count = 0};
-    cleanup_free char *path = places_path(&f->places, "vms.json");
+    cleanup_free char *path = paths_path(&f->paths, "vms.json");
     cleanup_free char *text = mem_printf("{\"web\": {\"id\": \"abc123\", \"name\": \"web\","
         "\"backend\": \"qemu\", \"work_dir\": \"%s\", \"overlay_path\": \"%s/overlay.qcow2\","
         "\"seed_iso_path\": \"%s/seed.iso\", \"pid\": null, \"qmp_socket\": \"%s/qmp.sock\","
@@ -104,7 +104,7 @@ static void handles_are_read_with_the_defaults_of_the_original(void **state)
     const struct fixture *f = *state;
     struct error err = {0};
     struct import_list list = {.count = 0};
-    cleanup_free char *path = places_path(&f->places, "vms.json");
+    cleanup_free char *path = paths_path(&f->paths, "vms.json");
     write_text(path, "{\"b\": {\"name\": \"b\", \"network\": {\"type\": \"Tap\", \"bridge\": \"br7\"}},"
                      "\"a\": {\"network\": {\"type\": \"None\"}, \"mac_addr\": \"x,y\","
                      "\"vcpus\": 4, \"pid\": 7, \"ssh_host_port\": 70000}}");
@@ -131,7 +131,7 @@ static void what_cannot_be_taken_over_says_why_and_hides_no_other(void **state)
     const struct fixture *f = *state;
     struct error err = {0};
     struct import_list list = {.count = 0};
-    cleanup_free char *path = places_path(&f->places, "vms.json");
+    cleanup_free char *path = paths_path(&f->paths, "vms.json");
     write_text(path, "{\"a\": {\"backend\": \"propolis\"}, \"b/../c\": {}, \"c\": {\"vcpus\": 99999},"
                      "\"d\": {\"network\": {\"type\": \"Vnic\", \"name\": \"v0\"}}, \"e\": 1,"
                      "\"f\": {}}");
@@ -152,7 +152,7 @@ static void a_file_that_is_something_else_is_refused(void **state)
     const struct fixture *f = *state;
     struct error err = {0};
     struct import_list list = {.count = 0};
-    cleanup_free char *path = places_path(&f->places, "vms.json");
+    cleanup_free char *path = paths_path(&f->paths, "vms.json");
     assert_int_equal(import_read(path, &list, &err), -ERR_IO);
     write_text(path, "[]");
     error_clear(&err);
@@ -314,8 +314,8 @@ static void a_vmfile_s_spec_counts_and_its_image_need_not_be_the_file_below_the_
 
 static void check_brought(const struct fixture *f, const struct import_list *list, const char *from)
 {
-    cleanup_free char *overlay = places_vm(&f->places, "web", VM_OVERLAY);
-    cleanup_free char *seed = places_vm(&f->places, "web", VM_SEED);
+    cleanup_free char *overlay = paths_vm(&f->paths, "web", VM_OVERLAY);
+    cleanup_free char *seed = paths_vm(&f->paths, "web", VM_SEED);
     expect(f, &list->vms[0], IMPORT_DONE);
     assert_true(fs_exists(overlay));
     assert_true(fs_exists(seed));
@@ -325,7 +325,7 @@ static void check_brought(const struct fixture *f, const struct import_list *lis
 static void files_of_another_data_directory_are_moved_here(void **state)
 {
     const struct fixture *f = *state;
-    cleanup_free char *elsewhere = places_path(&f->places, "old/vms/web");
+    cleanup_free char *elsewhere = paths_path(&f->paths, "old/vms/web");
     make_files(f, elsewhere);
     struct import_list list = read_one(f, elsewhere);
     check_brought(f, &list, elsewhere);
@@ -337,9 +337,9 @@ static void files_that_a_controller_moved_aside_are_fetched_back(void **state)
     const struct fixture *f = *state;
     struct error err = {0};
     cleanup_free char *dir = vm_dir(f, "web");
-    cleanup_free char *older = places_path(&f->places, "quarantine/web-1700000000");
-    cleanup_free char *newer = places_path(&f->places, "quarantine/web-1700000009");
-    cleanup_free char *other = places_path(&f->places, "quarantine/web-2-1700000099");
+    cleanup_free char *older = paths_path(&f->paths, "quarantine/web-1700000000");
+    cleanup_free char *newer = paths_path(&f->paths, "quarantine/web-1700000009");
+    cleanup_free char *other = paths_path(&f->paths, "quarantine/web-2-1700000099");
     must(fs_make_dirs(older, 0700, &err), &err);
     make_files(f, newer);
     make_files(f, other);
@@ -404,9 +404,9 @@ static void a_disk_that_qemu_has_open_is_left_alone(void **state)
     struct import_list list = read_one(f, dir);
     cleanup_close int fd = open(overlay, O_RDWR | O_CLOEXEC);
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
-    assert_false(import_is_running(&f->places, &list.vms[0]));
+    assert_false(import_is_running(&f->paths, &list.vms[0]));
     assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
-    assert_true(import_is_running(&f->places, &list.vms[0]));
+    assert_true(import_is_running(&f->paths, &list.vms[0]));
     assert_int_equal(take_over(f, &list.vms[0], &result, &err), -ERR_VM_INVALID_STATE);
     assert_string_equal(err.message, "vm 'web' is running");
     import_list_clear(&list);
@@ -415,7 +415,7 @@ static void a_disk_that_qemu_has_open_is_left_alone(void **state)
 static const struct import_running as_it_runs = {.pid = 4711,
     .start_ticks = 99,
     .boot_id = "boot",
-    .iid = "00000000000000000000000000000000",
+    .instance_id = "00000000000000000000000000000000",
     .started_at_ms = 1234,
     .accel = "tcg",
     .vnc = (char *)(uintptr_t)"127.0.0.1:5901"};
@@ -443,8 +443,8 @@ static void one_that_runs_becomes_the_instance(void **state)
     assert_int_equal(record.desired->power, POWER_RUNNING);
     assert_int_equal(status->instance.pid, 4711);
     assert_int_equal(status->instance.start_ticks, 99);
-    assert_int_equal(status->instance.journal, JOURNAL_NONE);
-    assert_string_equal(status->instance.iid, as_it_runs.iid);
+    assert_int_equal(status->instance.intent, INTENT_NONE);
+    assert_string_equal(status->instance.instance_id, as_it_runs.instance_id);
     assert_true(status->instance.is_foreign);
     assert_string_equal(status->vnc, "127.0.0.1:5901");
     assert_string_equal(status->ssh_host, "127.0.0.1");
@@ -483,20 +483,20 @@ static void a_process_counts_only_if_it_is_of_this_vm(void **state)
     make_files(f, dir);
     struct import_list list = read_one(f, dir);
     list.vms[0].pid = getpid(); /* alive, but not with this disk */
-    assert_false(import_is_running(&f->places, &list.vms[0]));
+    assert_false(import_is_running(&f->paths, &list.vms[0]));
     pid_t pid = fork();
     if (pid == 0) {
         (void)execlp("tail", "tail", "-c", "0", "-f", overlay, (char *)NULL);
         _exit(127);
     }
     list.vms[0].pid = pid;
-    for (int i = 0; i < 10000 && !import_is_running(&f->places, &list.vms[0]); i++) {
+    for (int i = 0; i < 10000 && !import_is_running(&f->paths, &list.vms[0]); i++) {
         (void)poll(NULL, 0, 1);
     }
-    assert_true(import_is_running(&f->places, &list.vms[0]));
+    assert_true(import_is_running(&f->paths, &list.vms[0]));
     (void)kill(pid, SIGKILL);
     assert_true(WIFSIGNALED(wait_for_child(pid)));
-    assert_false(import_is_running(&f->places, &list.vms[0]));
+    assert_false(import_is_running(&f->paths, &list.vms[0]));
     import_list_clear(&list);
 }
 

@@ -11,13 +11,13 @@
 
 static char *data_file(const struct fixture *f)
 {
-    return places_path(&f->places, "store/data.mdb");
+    return paths_path(&f->paths, "store/data.mdb");
 }
 
 static void write_data_file(const struct fixture *f, const void *bytes, size_t n)
 {
     struct error err = {0};
-    char *dir = places_path(&f->places, "store"), *path = data_file(f);
+    char *dir = paths_path(&f->paths, "store"), *path = data_file(f);
     must(fs_make_dirs(dir, 0700, &err), &err);
     must(fs_write_file(path, bytes, n, 0600, &err), &err);
     free(dir);
@@ -29,7 +29,7 @@ static void expect_damage(const struct fixture *f)
     struct store *store = NULL;
     struct error err = {0};
     char help[200];
-    assert_int_equal(store_open(&f->places, &store, &err), -ERR_STORE);
+    assert_int_equal(store_open(&f->paths, &store, &err), -ERR_STORE);
     assert_null(store);
     assert_non_null(strstr(err.message, f->dir));
     assert_non_null(strstr(err.message, "damaged"));
@@ -82,7 +82,7 @@ static void a_data_file_cut_off_anywhere_is_an_error_and_not_a_crash(void **stat
         struct vm_list list = {0};
         error_clear(&err);
         write_data_file(f, whole.data, n);
-        if (store_open(&f->places, &store, &err) < 0 || store_list(store, &list, &err) < 0) {
+        if (store_open(&f->paths, &store, &err) < 0 || store_list(store, &list, &err) < 0) {
             assert_int_equal(err.code, ERR_STORE);
             refused++;
         }
@@ -131,7 +131,7 @@ static void read_all(const struct fixture *f, int number)
     (void)number;
     (void)!freopen("/dev/null", "w", stderr);
     store_guard();
-    int rc = store_open(&f->places, &store, &err);
+    int rc = store_open(&f->paths, &store, &err);
     if (rc == 0 && (rc = store_list(store, &list, &err)) == 0 &&
         (rc = store_list_leases(store, &leases, &err)) == 0) {
         rc = store_list_events(store, NULL, 0, 0, &events, &err);
@@ -166,7 +166,7 @@ static void a_damaged_page_anywhere_is_an_error_and_not_a_crash(void **state)
         free(bytes);
         refused += read_spoiled(f, at / PAGE_BYTES, how) == 5;
         error_clear(&err);
-        if (store_check(&f->places, &err) < 0) {
+        if (store_check(&f->paths, &err) < 0) {
             assert_int_equal(err.code, ERR_STORE);
             assert_non_null(strstr(error_help_text(&err), "store.broken"));
             checked++;
@@ -176,7 +176,7 @@ static void a_damaged_page_anywhere_is_an_error_and_not_a_crash(void **state)
     assert_true(checked >= refused);
     write_data_file(f, whole.data, whole.len);
     error_clear(&err);
-    assert_int_equal(store_check(&f->places, &err), 0);
+    assert_int_equal(store_check(&f->paths, &err), 0);
     assert_int_equal(read_spoiled(f, 0, 0), 0);
     buf_clear(&whole);
     free(path);
@@ -186,9 +186,9 @@ static void a_store_that_is_not_there_yet_is_not_damaged(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
-    assert_int_equal(store_check(&f->places, &err), 0);
+    assert_int_equal(store_check(&f->paths, &err), 0);
     write_data_file(f, "", 0);
-    assert_int_equal(store_check(&f->places, &err), 0);
+    assert_int_equal(store_check(&f->paths, &err), 0);
 }
 
 /* ---- records written past the store's own functions ---- */
@@ -199,7 +199,7 @@ static void put_raw(const struct fixture *f, const char *table, const char *key,
     MDB_env *env = NULL;
     MDB_txn *txn = NULL;
     MDB_dbi dbi;
-    char *path = places_path(&f->places, "store");
+    char *path = paths_path(&f->paths, "store");
     MDB_val k = {strlen(key), (void *)(uintptr_t)key};
     MDB_val v = {value_len, (void *)(uintptr_t)value};
     assert_int_equal(mdb_env_create(&env), 0);
@@ -230,7 +230,7 @@ static void a_newer_schema_is_refused_naming_both_versions(void **state)
         8);
     struct store *store = NULL;
     struct error err = {0};
-    assert_int_equal(store_open(&f->places, &store, &err), -ERR_STORE_VERSION);
+    assert_int_equal(store_open(&f->paths, &store, &err), -ERR_STORE_VERSION);
     assert_non_null(strstr(err.message, "has version 2"));
     assert_non_null(strstr(err.message, "up to 1"));
 }
@@ -307,9 +307,9 @@ static void a_place_that_is_a_file_is_refused(void **state)
     struct fixture *f = *state;
     struct error err = {0};
     struct store *store = NULL;
-    char *path = places_path(&f->places, "store");
+    char *path = paths_path(&f->paths, "store");
     must(fs_write_file(path, "x", 1, 0600, &err), &err);
-    assert_true(store_open(&f->places, &store, &err) < 0);
+    assert_true(store_open(&f->paths, &store, &err) < 0);
     assert_non_null(strstr(err.message, path));
     free(path);
 }
@@ -349,7 +349,7 @@ static void fill_the_disk(const struct fixture *f, int number)
     struct store *store = NULL;
     struct error err = {0};
     struct vm_list list;
-    child_must(store_open(&f->places, &store, &err) == 0);
+    child_must(store_open(&f->paths, &store, &err) == 0);
     int i = 0;
     while (i < ENOUGH && put_big_status(store, i, &err) == 0) {
         i++;

@@ -14,7 +14,7 @@ static struct store *open_in_child(const struct fixture *f)
 {
     struct store *store = NULL;
     struct error err = {0};
-    if (store_open(&f->places, &store, &err) < 0) {
+    if (store_open(&f->paths, &store, &err) < 0) {
         fprintf(stderr, "child: %s\n", err.message);
         _exit(1);
     }
@@ -141,7 +141,7 @@ static void a_full_map_grows_and_keeps_everything(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
-    must(store_open_sized(&f->places, SMALL_MAP, &f->store, &err), &err);
+    must(store_open_sized(&f->paths, SMALL_MAP, &f->store, &err), &err);
     assert_int_equal(store_map_bytes(f->store), SMALL_MAP);
     for (int i = 0; i < 200; i++) {
         put_status_of_4k(f->store, i);
@@ -158,7 +158,7 @@ static void fill_from_another_process(const struct fixture *f, int number)
     (void)number;
     struct store *store = NULL;
     struct error err = {0};
-    child_must(store_open_sized(&f->places, SMALL_MAP, &store, &err) == 0);
+    child_must(store_open_sized(&f->paths, SMALL_MAP, &store, &err) == 0);
     for (int i = 0; i < 200; i++) {
         put_status_of_4k(store, i);
     }
@@ -204,7 +204,7 @@ static void a_map_grown_by_another_process_is_followed(void **state)
         fill_from_another_process(f, 0);
         _exit(0);
     }
-    must(store_open_sized(&f->places, SMALL_MAP, &f->store, &err), &err);
+    must(store_open_sized(&f->paths, SMALL_MAP, &f->store, &err), &err);
     gate_pass(&gate);
     assert_int_equal(wait_for_child(pid), 0);
     struct vm_list list;
@@ -240,7 +240,7 @@ static void a_reader_killed_in_its_snapshot_does_not_fill_the_store(void **state
         die_while_reading(f, 0);
         _exit(0);
     }
-    must(store_open_sized(&f->places, (size_t)1 << 20, &f->store, &err), &err);
+    must(store_open_sized(&f->paths, (size_t)1 << 20, &f->store, &err), &err);
     put_status_of_4k(f->store, 0);
     gate_pass(&gate);
     assert_true(WIFSIGNALED(wait_for_child(pid)));

@@ -64,7 +64,7 @@ static inline enum source_state source_state_of(struct fixture *f, const char *p
     return state;
 }
 
-static inline bool is_wished(struct fixture *f, const char *name)
+static inline bool is_desired(struct fixture *f, const char *name)
 {
     struct vm_record record = get_vm(f->store, name);
     bool is_there = record.desired && !record.desired->is_deleting;

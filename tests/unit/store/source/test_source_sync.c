@@ -6,7 +6,7 @@
 #include "store/desired/change.h"
 #include "tests/unit/store/source/source_fixture.h"
 
-static const struct texts nothing = {.count = 0};
+static const struct strings nothing = {.count = 0};
 
 /* A look whose patience is over, unless `ask` says otherwise. */
 static struct source_sync look_as(struct fixture *f, const char *name, struct source_sync_ask ask)
@@ -24,7 +24,7 @@ static struct source_sync look_as(struct fixture *f, const char *name, struct so
 static enum source_finding look(struct fixture *f, const char *name)
 {
     struct source_sync found = look_as(
-        f, name, (struct source_sync_ask){.tells_broken = true, .tells_gone = true});
+        f, name, (struct source_sync_ask){.reports_broken = true, .reports_gone = true});
     enum source_finding finding = found.finding;
     source_sync_clear(&found);
     return finding;
@@ -57,12 +57,12 @@ static enum source_state state_of(struct fixture *f, const char *name)
     return source_state_of(f, path);
 }
 
-static void wish_for(struct fixture *f, struct wish wish)
+static void change_for(struct fixture *f, struct change change)
 {
     struct error err = {0};
-    struct wish_outcome outcome = {0};
-    must(wish_apply(f->store, &wish, 1, &outcome, &err), &err);
-    wish_outcome_clear(&outcome);
+    struct change_outcome outcome = {0};
+    must(change_apply(f->store, &change, 1, &outcome, &err), &err);
+    change_outcome_clear(&outcome);
 }
 
 /* What the controller does at the end of a deletion. */
@@ -126,7 +126,7 @@ static void a_changed_file_changes_its_vms_and_leaves_their_power(void **state)
     watch_file(f, "VMFile.kdl", SOURCE_PRUNE_NOTHING);
     write_project(f, "VMFile.kdl", VM("web", "memory 512"));
     (void)look(f, "VMFile.kdl");
-    wish_for(f, (struct wish){.name = "web", .sets_power = true, .power = POWER_RUNNING});
+    change_for(f, (struct change){.name = "web", .sets_power = true, .power = POWER_RUNNING});
     write_project(f, "VMFile.kdl", VM("web", "memory 768"));
     (void)look(f, "VMFile.kdl");
     assert_int_equal(memory_of(f, "web"), 768);
@@ -151,7 +151,7 @@ static void new_vms_are_started_if_that_was_asked_for(void **state)
     assert_int_equal(record.desired->power, POWER_RUNNING);
     assert_int_not_equal(record.desired->provision_token[0], '\0');
     vm_record_clear(&record);
-    wish_for(f, (struct wish){.name = "web", .sets_power = true, .power = POWER_STOPPED});
+    change_for(f, (struct change){.name = "web", .sets_power = true, .power = POWER_STOPPED});
     write_project(f, "VMFile.kdl", VM("web", "memory 512"));
     (void)look(f, "VMFile.kdl"); /* it is not new any more */
     assert_int_equal(power_of(f, "web"), POWER_STOPPED);
@@ -179,13 +179,13 @@ static void a_destroyed_vm_comes_back_with_the_next_change_only(void **state)
     watch_file(f, "VMFile.kdl", SOURCE_PRUNE_NOTHING);
     write_project(f, "VMFile.kdl", VM("web", ""));
     (void)look(f, "VMFile.kdl");
-    wish_for(f, (struct wish){.name = "web", .deletes = true});
+    change_for(f, (struct change){.name = "web", .deletes = true});
     forget_vm(f, "web");
     (void)look(f, "VMFile.kdl");
-    assert_false(is_wished(f, "web"));
+    assert_false(is_desired(f, "web"));
     write_project(f, "VMFile.kdl", VM("web", "memory 512"));
     (void)look(f, "VMFile.kdl");
-    assert_true(is_wished(f, "web"));
+    assert_true(is_desired(f, "web"));
 }
 
 /* ---- a file that is not right ---- */
@@ -201,11 +201,11 @@ static void a_broken_file_is_only_written_down_when_patience_is_over(void **stat
     assert_int_equal(found.finding, SOURCE_FOUND_BROKEN);
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_SYNCED);
     source_sync_clear(&found);
-    found = look_as(f, "VMFile.kdl", (struct source_sync_ask){.tells_broken = true});
+    found = look_as(f, "VMFile.kdl", (struct source_sync_ask){.reports_broken = true});
     assert_int_equal(found.finding, SOURCE_FOUND_SETTLED);
     assert_true(found.is_failing);
     assert_int_equal(found.stamp[0], '\0'); /* it may be cured from outside */
-    assert_true(texts_have(&found.vms, "web"));
+    assert_true(strings_have(&found.vms, "web"));
     source_sync_clear(&found);
     struct source_record *record = record_of(f, "VMFile.kdl");
     assert_int_equal(record->state, SOURCE_PARSE_FAILED);
@@ -216,7 +216,7 @@ static void a_broken_file_is_only_written_down_when_patience_is_over(void **stat
     assert_int_equal(memory_of(f, "web"), 512);
 }
 
-static void a_file_that_is_as_it_was_again_is_in_step_without_a_wish(void **state)
+static void a_file_that_is_as_it_was_again_is_in_step_without_a_change(void **state)
 {
     struct fixture *f = *state;
     watch_file(f, "VMFile.kdl", SOURCE_PRUNE_NOTHING);
@@ -241,8 +241,8 @@ static void a_named_file_that_is_missing_is_told_and_to_be_watched(void **state)
     watch_file(f, "VMFile.kdl", SOURCE_PRUNE_NOTHING);
     write_project(f, "VMFile.kdl", VM("web", "provision \"shell\" { script \"setup.sh\" }"));
     struct source_sync found =
-        look_as(f, "VMFile.kdl", (struct source_sync_ask){.tells_broken = true});
-    assert_true(texts_have(&found.named, script));
+        look_as(f, "VMFile.kdl", (struct source_sync_ask){.reports_broken = true});
+    assert_true(strings_have(&found.named, script));
     source_sync_clear(&found);
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_PARSE_FAILED);
     write_project(f, "setup.sh", "true");
@@ -261,7 +261,7 @@ static void an_empty_file_and_one_that_is_no_file_are_broken_and_prune_nothing(v
     (void)look(f, "VMFile.kdl");
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_PARSE_FAILED);
     (void)look_and_prune(f, "VMFile.kdl");
-    assert_true(is_wished(f, "web"));
+    assert_true(is_desired(f, "web"));
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     (void)look(f, "VMFile.kdl"); /* and does not wait for a writer */
@@ -282,7 +282,7 @@ static void a_missing_file_keeps_its_vms(void **state)
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_SYNCED);
     (void)look(f, "VMFile.kdl");
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_GONE);
-    assert_true(is_wished(f, "web"));
+    assert_true(is_desired(f, "web"));
     write_project(f, "VMFile.kdl", VM("web", ""));
     (void)look(f, "VMFile.kdl");
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_SYNCED);
@@ -300,12 +300,12 @@ static void the_first_owner_of_a_name_keeps_it(void **state)
     (void)look(f, "a.kdl");
     (void)look(f, "b.kdl");
     assert_int_equal(memory_of(f, "web"), 512);
-    assert_false(is_wished(f, "other")); /* a file is applied as a whole or not at all */
+    assert_false(is_desired(f, "other")); /* a file is applied as a whole or not at all */
     struct source_record *record = record_of(f, "b.kdl");
     assert_int_equal(record->state, SOURCE_CONFLICT);
     assert_non_null(strstr(record->message, "web"));
     source_record_free(record);
-    wish_for(f, (struct wish){.name = "web", .deletes = true});
+    change_for(f, (struct change){.name = "web", .deletes = true});
     (void)look(f, "b.kdl");
     assert_int_equal(state_of(f, "b.kdl"), SOURCE_REFUSED); /* it is being deleted */
     forget_vm(f, "web");
@@ -337,11 +337,11 @@ static void a_vm_that_left_the_file_is_told_and_left_alone(void **state)
     (void)look(f, "VMFile.kdl");
     struct source_record *record = record_of(f, "VMFile.kdl");
     assert_int_equal(record->state, SOURCE_SYNCED);
-    assert_true(texts_have(&record->removed, "db"));
+    assert_true(strings_have(&record->removed, "db"));
     assert_int_equal(record->removed.count, 1);
     source_record_free(record);
     assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);
-    assert_true(is_wished(f, "db"));
+    assert_true(is_desired(f, "db"));
 }
 
 static void pruning_waits_for_leave_and_then_deletes(void **state)
@@ -353,10 +353,10 @@ static void pruning_waits_for_leave_and_then_deletes(void **state)
     write_project(f, "VMFile.kdl", VM("web", ""));
     assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_TO_PRUNE); /* it is new */
     assert_int_equal(look(f, "VMFile.kdl"), SOURCE_FOUND_TO_PRUNE);
-    assert_true(is_wished(f, "db"));
+    assert_true(is_desired(f, "db"));
     assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);
-    assert_false(is_wished(f, "db"));
-    assert_true(is_wished(f, "web"));
+    assert_false(is_desired(f, "db"));
+    assert_true(is_desired(f, "web"));
     assert_int_equal(look_and_prune(f, "VMFile.kdl"), SOURCE_FOUND_SETTLED);
 }
 
@@ -366,15 +366,15 @@ static void pruning_may_stop_instead_once_for_each_content(void **state)
     watch_file(f, "VMFile.kdl", SOURCE_PRUNE_STOP);
     write_project(f, "VMFile.kdl", VM("web", "") VM("db", ""));
     (void)look(f, "VMFile.kdl");
-    wish_for(f, (struct wish){.name = "db", .sets_power = true, .power = POWER_RUNNING});
+    change_for(f, (struct change){.name = "db", .sets_power = true, .power = POWER_RUNNING});
     write_project(f, "VMFile.kdl", VM("web", ""));
     (void)look(f, "VMFile.kdl");
     (void)look_and_prune(f, "VMFile.kdl");
     assert_int_equal(power_of(f, "db"), POWER_STOPPED);
-    wish_for(f, (struct wish){.name = "db", .sets_power = true, .power = POWER_RUNNING});
+    change_for(f, (struct change){.name = "db", .sets_power = true, .power = POWER_RUNNING});
     (void)look_and_prune(f, "VMFile.kdl");
     assert_int_equal(power_of(f, "db"), POWER_RUNNING); /* the user has the last word */
-    assert_true(is_wished(f, "db"));
+    assert_true(is_desired(f, "db"));
 }
 
 /* ---- when nothing is read, or nothing is registered ---- */
@@ -403,7 +403,7 @@ static void what_is_not_registered_is_not_looked_at(void **state)
     write_image(f);
     write_project(f, "VMFile.kdl", VM("web", ""));
     assert_int_equal(look(f, "VMFile.kdl"), SOURCE_FOUND_UNWATCHED);
-    assert_false(is_wished(f, "web"));
+    assert_false(is_desired(f, "web"));
 }
 
 /* ---- directories ---- */
@@ -422,7 +422,7 @@ static enum source_finding look_at_directory(struct fixture *f)
     struct source_sync found = {.finding = SOURCE_FOUND_SETTLED};
     cleanup_free char *path = mem_printf("%s/project", f->dir);
     struct source_sync_ask ask = {
-        .path = path, .named = &nothing, .stamp = "", .tells_gone = true};
+        .path = path, .named = &nothing, .stamp = "", .reports_gone = true};
     must(source_sync(f->store, &ask, &found, &err), &err);
     source_sync_clear(&found);
     return found.finding;
@@ -447,7 +447,7 @@ static void vmfiles_of_a_directory_are_found_and_other_kdl_is_not(void **state)
     assert_int_equal(record->prune, SOURCE_PRUNE_STOP);
     source_record_free(record);
     (void)look(f, "a.kdl");
-    assert_true(is_wished(f, "a"));
+    assert_true(is_desired(f, "a"));
 }
 
 static void other_options_of_a_directory_are_those_of_its_files(void **state)
@@ -473,7 +473,7 @@ static void a_file_that_goes_is_forgotten_once_it_has_no_vms(void **state)
     (void)look_at_directory(f);
     (void)look(f, "a.kdl");
     assert_int_equal(unlink(path), 0);
-    struct source_sync found = look_as(f, "a.kdl", (struct source_sync_ask){.tells_gone = true});
+    struct source_sync found = look_as(f, "a.kdl", (struct source_sync_ask){.reports_gone = true});
     assert_int_equal(state_of(f, "a.kdl"), SOURCE_GONE);
     assert_int_equal(found.stamp[0], '\0'); /* its VMs may go while the file stays away */
     source_sync_clear(&found);
@@ -526,7 +526,7 @@ int main(void)
         TEST(a_change_of_a_named_file_alone_is_a_change),
         TEST(a_destroyed_vm_comes_back_with_the_next_change_only),
         TEST(a_broken_file_is_only_written_down_when_patience_is_over),
-        TEST(a_file_that_is_as_it_was_again_is_in_step_without_a_wish),
+        TEST(a_file_that_is_as_it_was_again_is_in_step_without_a_change),
         TEST(a_named_file_that_is_missing_is_told_and_to_be_watched),
         TEST(an_empty_file_and_one_that_is_no_file_are_broken_and_prune_nothing),
         TEST(a_missing_file_keeps_its_vms),

@@ -21,8 +21,8 @@ static void a_vmfile_is_read_with_all_that_it_names(void **state)
     assert_int_equal(load.file->n_diagnostics, 0);
     assert_int_equal(load.file->n_vms, 1);
     assert_int_equal(load.named.count, 2);
-    assert_true(texts_have(&load.named, image));
-    assert_true(texts_have(&load.named, script));
+    assert_true(strings_have(&load.named, image));
+    assert_true(strings_have(&load.named, script));
     digest_text(text, sha);
     assert_string_equal(load.sha256, sha);
 }
@@ -32,7 +32,7 @@ static void digest_now(const char *path, char *ret)
     struct error err = {0};
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     must(vmfile_load(path, path, &load, &err), &err);
-    must(vmfile_load_named(&load, ret, &err), &err);
+    must(vmfile_load_referenced(&load, ret, &err), &err);
 }
 
 static void the_digest_is_of_the_file_and_of_what_it_names(void **state)

@@ -103,13 +103,13 @@ static enum error_code prepare(struct fixture *f)
 
 static bool has(struct fixture *f, enum vm_file file)
 {
-    cleanup_free char *path = places_vm(&f->m.places, "web", file);
+    cleanup_free char *path = paths_vm(&f->m.paths, "web", file);
     return fs_exists(path);
 }
 
 static char *text_of(struct fixture *f, enum vm_file file)
 {
-    cleanup_free char *path = places_vm(&f->m.places, "web", file);
+    cleanup_free char *path = paths_vm(&f->m.paths, "web", file);
     struct buf text = BUF_INIT(0);
     struct error err = {0};
     assert_int_equal(fs_read_file(path, &text, &err), 0);
@@ -148,7 +148,7 @@ static void preparing_makes_everything_ready(void **state)
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         assert_true(has(f, files[i]));
     }
-    cleanup_free char *dir = places_vm(&f->m.places, "web", VM_DIR);
+    cleanup_free char *dir = paths_vm(&f->m.paths, "web", VM_DIR);
     assert_int_equal(stat(dir, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
 }
@@ -175,7 +175,7 @@ static void an_interrupted_preparation_is_completed(void **state)
     result.image_path = mem_strdup(f->image.path);
     op_cancel(f->media->prepare(&e, &result, media_host_done, &f->m));
     free(result.image_path);
-    cleanup_free char *dir = places_vm(&f->m.places, "web", VM_DIR);
+    cleanup_free char *dir = paths_vm(&f->m.paths, "web", VM_DIR);
     cleanup_free char *left = fs_join(dir, "overlay.qcow2.tmp-dead");
     assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
     assert_int_equal(fs_write_file(left, "x", 1, 0600, &err), 0);
@@ -268,7 +268,7 @@ static void a_lost_seed_is_made_again_with_the_same_keys(void **state)
     struct fixture *f = *state;
     assert_int_equal(prepare(f), ERR_NONE);
     cleanup_free char *hosts = text_of(f, VM_KNOWN_HOSTS);
-    cleanup_free char *seed = places_vm(&f->m.places, "web", VM_SEED);
+    cleanup_free char *seed = paths_vm(&f->m.paths, "web", VM_SEED);
     assert_int_equal(unlink(seed), 0);
     assert_int_equal(observe(f).disk, DISK_NONE);
     assert_int_equal(prepare(f), ERR_NONE);

@@ -190,8 +190,8 @@ static void await_state(struct fixture *f, enum run_state state)
 
 static void begin(struct fixture *f)
 {
-    digest_random_id(f->status->instance.iid);
-    f->status->instance.journal = JOURNAL_START;
+    digest_random_id(f->status->instance.instance_id);
+    f->status->instance.intent = INTENT_START;
 }
 
 static enum error_code launch(struct fixture *f)
@@ -212,7 +212,7 @@ static void start(struct fixture *f)
     begin(f);
     assert_int_equal(launch(f), ERR_NONE);
     assert_int_equal(boot(f), ERR_NONE);
-    f->status->instance.journal = JOURNAL_NONE;
+    f->status->instance.intent = INTENT_NONE;
 }
 
 static enum error_code fetch(struct fixture *f, struct image_result *image)
@@ -475,7 +475,7 @@ static void a_stop_stops_the_instance_then_halts_the_zone(void **state)
 {
     struct fixture *f = *state;
     start(f);
-    f->status->instance.journal = JOURNAL_STOP;
+    f->status->instance.intent = INTENT_STOP;
     machine_ops()->command(f->machine, &f->env, MACHINE_POWERDOWN);
     machine_ops()->command(f->machine, &f->env, MACHINE_POWERDOWN);
     await_state(f, RUN_STATE_SHUTDOWN);

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "reconcilers/backend/iid.h"
+#include "reconcilers/backend/instance_id.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -179,7 +179,7 @@ static void an_instance_id_becomes_a_uuid(void **state)
 {
     (void)state;
     char uuid[IID_UUID_SIZE];
-    assert_true(iid_to_uuid("0123456789abcdef0123456789abcdef", uuid));
+    assert_true(instance_id_to_uuid("0123456789abcdef0123456789abcdef", uuid));
     assert_string_equal(uuid, "01234567-89ab-cdef-0123-456789abcdef");
 }
 
@@ -187,10 +187,10 @@ static void what_is_not_an_instance_id_is_refused(void **state)
 {
     (void)state;
     char uuid[IID_UUID_SIZE] = "untouched";
-    assert_false(iid_to_uuid("", uuid));
-    assert_false(iid_to_uuid("0123456789abcdef0123456789abcde", uuid));
-    assert_false(iid_to_uuid("0123456789abcdef0123456789abcdef0", uuid));
-    assert_false(iid_to_uuid("0123456789abcdef0123456789abcde,", uuid));
+    assert_false(instance_id_to_uuid("", uuid));
+    assert_false(instance_id_to_uuid("0123456789abcdef0123456789abcde", uuid));
+    assert_false(instance_id_to_uuid("0123456789abcdef0123456789abcdef0", uuid));
+    assert_false(instance_id_to_uuid("0123456789abcdef0123456789abcde,", uuid));
     assert_string_equal(uuid, "untouched");
 }
 

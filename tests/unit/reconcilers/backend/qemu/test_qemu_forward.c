@@ -36,12 +36,12 @@ static void forwards_are_found_and_connections_are_not(void **state)
 static void other_text_has_no_forwards(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "\n\n", "unknown command: 'info usernet'\r\n",
+    static const char *const strings[] = {"", "\n\n", "unknown command: 'info usernet'\r\n",
         "TCP[HOST_FORWARD]", "TCP[HOST_FORWARD] 1 127.0.0.1 99999 10.0.2.15 22",
         "  TCP[HOST_FORWARD]  13  a  b  c  d"};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
         cleanup_free struct spec_forward *list = NULL;
-        assert_int_equal(forward_parse(texts[i], &list), 0);
+        assert_int_equal(forward_parse(strings[i], &list), 0);
     }
 }
 

@@ -79,7 +79,7 @@ static void a_second_launch_is_refused_while_one_lives(void **state)
 static void a_cancelled_launch_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
-    digest_random_id(f->status->instance.iid);
+    digest_random_id(f->status->instance.instance_id);
     op_cancel(ops()->launch(f->machine, &f->env, &f->status->instance, on_done, f));
     assert_false(observe(f).is_alive);
     assert_int_equal(f->status->instance.pid, 0);
@@ -153,7 +153,7 @@ static void a_program_that_cannot_be_executed_is_told(void **state)
 static void paths_may_be_long_and_strange(void **state)
 {
     struct fixture *f = *state;
-    assert_true(strlen(f->places.data_dir) > 140);
+    assert_true(strlen(f->paths.data_dir) > 140);
     start_and_boot(f);
     cleanup_free char *answer = ask_user_socket(f, "{\"execute\":\"query-name\"}");
     assert_string_equal(answer, "{\"name\":\"web\"}");
@@ -330,7 +330,7 @@ static void a_new_controller_takes_up_a_prelaunched_one(void **state)
     expect_ok(f);
 }
 
-static void without_a_pid_record_the_socket_tells_who_it_is(void **state)
+static void without_a_pid_record_the_socket_reports_who_it_is(void **state)
 {
     struct fixture *f = *state;
     start_and_boot(f);
@@ -348,9 +348,9 @@ static void another_instance_is_left_alone(void **state)
 {
     struct fixture *f = *state;
     start_and_boot(f);
-    char iid[TEXT_ID_SIZE];
-    memcpy(iid, f->status->instance.iid, sizeof(iid));
-    digest_random_id(f->status->instance.iid);
+    char instance_id[TEXT_ID_SIZE];
+    memcpy(instance_id, f->status->instance.instance_id, sizeof(instance_id));
+    digest_random_id(f->status->instance.instance_id);
     f->n_changed = 0;
     restart_controller(f);
     (void)observe(f);
@@ -360,7 +360,7 @@ static void another_instance_is_left_alone(void **state)
     assert_int_equal(facts.run_state, RUN_STATE_UNKNOWN);
     assert_true(facts.silent_ms > 0);
     ops()->command(f->machine, &f->env, MACHINE_QUIT); /* goes nowhere */
-    memcpy(f->status->instance.iid, iid, sizeof(iid));
+    memcpy(f->status->instance.instance_id, instance_id, sizeof(instance_id));
     await_state(f, RUN_STATE_RUNNING);
 }
 
@@ -405,7 +405,7 @@ int main(void)
         TEST(the_user_has_a_qmp_socket_of_their_own),
         TEST(a_new_controller_takes_up_what_runs),
         TEST(a_new_controller_takes_up_a_prelaunched_one),
-        TEST(without_a_pid_record_the_socket_tells_who_it_is),
+        TEST(without_a_pid_record_the_socket_reports_who_it_is),
         TEST(another_instance_is_left_alone),
         TEST(a_death_while_no_controller_ran_is_found),
     };

@@ -26,7 +26,7 @@ enum { PATIENCE_MS = 30000 };
 
 struct fixture {
     char dir[512];
-    struct places places;
+    struct paths paths;
     struct reconciler_host host;
     struct vm_spec *spec;
     struct vm_status *status;
@@ -92,7 +92,7 @@ static inline void await_state(struct fixture *f, enum run_state state)
 
 static inline char *vm_path(const struct fixture *f, enum vm_file file)
 {
-    return places_vm(&f->places, f->spec->name, file);
+    return paths_vm(&f->paths, f->spec->name, file);
 }
 
 static inline void open_machine(struct fixture *f)
@@ -117,9 +117,9 @@ static inline void set_up_in(struct fixture *f, const char *sub_dir)
     strcpy(f->dir, "/tmp/vmctl-machine-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     cleanup_free char *data_dir = fs_join(f->dir, sub_dir);
-    assert_int_equal(places_init(&f->places, data_dir, &err), 0);
+    assert_int_equal(paths_init(&f->paths, data_dir, &err), 0);
     assert_int_equal(loop_new(&f->host.loop, &err), 0);
-    f->host.places = &f->places;
+    f->host.paths = &f->paths;
     f->host.clock = loop_clock(f->host.loop);
     f->spec = vm_spec_new("web");
     f->spec->accel = ACCEL_TCG;
@@ -157,7 +157,7 @@ static inline int tear_down(void **state)
     }
     ops()->close(f->machine);
     assert_int_equal(fs_remove_tree(f->dir, &err), 0);
-    places_clear(&f->places);
+    paths_clear(&f->paths);
     loop_free(f->host.loop);
     vm_spec_free(f->spec);
     vm_status_free(f->status);
@@ -171,7 +171,7 @@ static inline int tear_down(void **state)
 static inline void try_launch(struct fixture *f)
 {
     f->is_done = false;
-    digest_random_id(f->status->instance.iid);
+    digest_random_id(f->status->instance.instance_id);
     assert_non_null(ops()->launch(f->machine, &f->env, &f->status->instance, on_done, f));
     assert_false(f->is_done);
     assert_true(run_until(f->host.loop, is_done, f, PATIENCE_MS));

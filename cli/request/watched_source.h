@@ -12,10 +12,10 @@ struct error;
  * The absolute path of a VMFile or a directory of them, as the sources table has it; `word` NULL is
  * the default VMFile. It need not exist, so that what is gone can be unwatched. free() it.
  */
-int watched_path(const char *word, char **ret, bool *ret_is_directory, struct error *err);
+int watched_source_path(const char *word, char **ret, bool *ret_is_directory, struct error *err);
 
 /* Refuses what vmctld could not follow: a pipe, a path that is no text. -ERR_USAGE. */
-int watched_check(const char *path, struct error *err);
+int watched_source_check(const char *path, struct error *err);
 
 /*
  * Waits until vmctld has applied the VMFile at `path` as it is now, or its directory's; nothing to
@@ -25,4 +25,4 @@ int watched_check(const char *path, struct error *err);
  * 0, or a negative error: -ERR_VM_CONFLICT and -ERR_VMFILE_INVALID when vmctld refused it,
  * -ERR_TIMEOUT; or a positive exit status when interrupted. *timeout_ms becomes what is left of it.
  */
-int watched_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err);
+int watched_source_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err);

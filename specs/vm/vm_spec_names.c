@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "specs/vm/vm_spec_words.h"
+#include "specs/vm/vm_spec_names.h"
 
 #include <assert.h>
 
@@ -7,7 +7,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 
-int word_list_find(const struct word_list *list, const char *word)
+int enum_names_find(const struct enum_names *list, const char *word)
 {
     for (size_t i = 0; word && i < list->count; i++) {
         if (text_eq(list->words[i], word)) {
@@ -17,7 +17,7 @@ int word_list_find(const struct word_list *list, const char *word)
     return -1;
 }
 
-static const char *word_at(const struct word_list *list, size_t value)
+static const char *word_at(const struct enum_names *list, size_t value)
 {
     assert(value < list->count);
     return list->words[value];
@@ -27,7 +27,7 @@ static const char *word_at(const struct word_list *list, size_t value)
 #define DEFINE_WORDS(prefix, type, value_count, ...)                                               \
     static const char *const prefix##_table[] = {__VA_ARGS__};                                     \
     _Static_assert(ARRAY_LEN(prefix##_table) == (value_count), "every value has its word");        \
-    const struct word_list prefix##_words = {prefix##_table, (value_count)};                       \
+    const struct enum_names prefix##_words = {prefix##_table, (value_count)};                       \
     const char *prefix##_name(type value)                                                          \
     {                                                                                              \
         return word_at(&prefix##_words, (size_t)value);                                            \

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/exit.h"
 
 #include "tests/unit/reconcilers/vm/pass_fixture.h"
 
 #define IID "11111111111111111111111111111111"
 
 /* An instance that has ended now, after `age_ms`. */
-static struct pass *an_exit(struct pass_fixture *f, enum journal journal, int64_t age_ms)
+static struct pass *an_exit(struct pass_fixture *f, enum intent intent, int64_t age_ms)
 {
-    f->status->instance = (struct vm_instance){.iid = IID,
-        .journal = journal,
+    f->status->instance = (struct vm_instance){.instance_id = IID,
+        .intent = intent,
         .boot_id = FIXTURE_BOOT_ID,
         .pid = 42,
         .started_at_ms = FIXTURE_WALL_MS - age_ms};
@@ -18,9 +18,9 @@ static struct pass *an_exit(struct pass_fixture *f, enum journal journal, int64_
 
 static const struct vm_restart *recorded(struct pass *pass)
 {
-    exits_record(pass);
-    assert_string_equal(pass->patch->status->instance.iid, "");
-    assert_int_equal(pass->patch->status->instance.journal, JOURNAL_NONE);
+    exit_record(pass);
+    assert_string_equal(pass->patch->status->instance.instance_id, "");
+    assert_int_equal(pass->patch->status->instance.intent, INTENT_NONE);
     assert_false(pass->patch->status->was_reached);
     return &pass->patch->status->restart;
 }
@@ -29,7 +29,7 @@ static const struct vm_restart *recorded(struct pass *pass)
 
 static void a_process_that_is_gone_died(void **state)
 {
-    struct pass *pass = an_exit(*state, JOURNAL_NONE, 1000);
+    struct pass *pass = an_exit(*state, INTENT_NONE, 1000);
     pass->machine.exit_status = 9;
     pass->machine.last_output = "qemu: oh";
     pass->vm->backend = backend_qemu();
@@ -60,30 +60,30 @@ static void what_died_or_was_silent_is_called_by_its_backends_name(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         f->vm.backend = expected[i].backend;
-        struct pass *pass = an_exit(f, JOURNAL_NONE, 1000);
+        struct pass *pass = an_exit(f, INTENT_NONE, 1000);
         (void)recorded(pass);
         assert_string_equal(pass->patch->events[0].message, expected[i].died);
 
-        (void)an_exit(f, JOURNAL_STOP, 1000);
+        (void)an_exit(f, INTENT_STOP, 1000);
         f->status->instance.cause = EXIT_START_FAILED;
         pass = begin(f);
         (void)recorded(pass);
         assert_string_equal(pass->patch->events[0].message, expected[i].silence);
 
-        (void)an_exit(f, JOURNAL_STOP, 1000);
+        (void)an_exit(f, INTENT_STOP, 1000);
         f->status->instance.cause = EXIT_BY_USER;
         pass = begin(f);
         pass->vm->last_command = MACHINE_KILL;
         pass->vm->last_command_ms = 1;
-        pass->situation.rung = RUNG_KILL;
+        pass->situation.stage = STOP_STAGE_KILL;
         assert_string_equal(recorded(pass)->last_message, expected[i].killed);
     }
 }
 
 static void a_start_that_never_answered_failed(void **state)
 {
-    struct pass *pass = an_exit(*state, JOURNAL_START, 1000);
-    memcpy(pass->vm->launched_iid, IID, sizeof(IID));
+    struct pass *pass = an_exit(*state, INTENT_START, 1000);
+    memcpy(pass->vm->launched_instance_id, IID, sizeof(IID));
     const struct vm_restart *restart = recorded(pass);
     assert_int_equal(restart->last_cause, EXIT_START_FAILED);
     assert_int_equal(restart->count, 1);
@@ -94,7 +94,7 @@ static void a_start_whose_controller_died_did_not_fail(void **state)
 {
     struct pass_fixture *f = *state;
     f->status->restart.last_cause = EXIT_GUEST_SHUTDOWN;
-    struct pass *pass = an_exit(f, JOURNAL_START, 1000);
+    struct pass *pass = an_exit(f, INTENT_START, 1000);
     const struct vm_restart *restart = recorded(pass);
     assert_int_equal(restart->last_cause, EXIT_GUEST_SHUTDOWN); /* of the one before */
     assert_int_equal(restart->count, 0);
@@ -104,7 +104,7 @@ static void a_start_whose_controller_died_did_not_fail(void **state)
 
 static void a_start_the_user_called_off_did_not_fail(void **state)
 {
-    struct pass *pass = an_exit(*state, JOURNAL_START, 1000);
+    struct pass *pass = an_exit(*state, INTENT_START, 1000);
     pass->situation.power = POWER_STOPPED;
     const struct vm_restart *restart = recorded(pass);
     assert_int_equal(restart->last_cause, EXIT_BY_USER);
@@ -114,7 +114,7 @@ static void a_start_the_user_called_off_did_not_fail(void **state)
 static void a_cause_that_was_learnt_before_counts(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_STOP, 1000);
+    (void)an_exit(f, INTENT_STOP, 1000);
     f->status->instance.cause = EXIT_GUEST_PANIC;
     assert_int_equal(recorded(begin(f))->last_cause, EXIT_GUEST_PANIC);
 }
@@ -122,7 +122,7 @@ static void a_cause_that_was_learnt_before_counts(void **state)
 static void an_instance_of_another_boot_ended_with_the_host(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_NONE, 1000);
+    (void)an_exit(f, INTENT_NONE, 1000);
     f->status->instance.boot_id[0] = 'f';
     const struct vm_restart *restart = recorded(begin(f));
     assert_int_equal(restart->last_cause, EXIT_HOST_REBOOT);
@@ -137,19 +137,19 @@ static void failures_back_off_from_nothing_to_a_minute(void **state)
     struct pass_fixture *f = *state;
     static const int64_t delays_ms[] = {0, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000};
     for (uint32_t i = 0; i < ARRAY_LEN(delays_ms); i++) {
-        (void)an_exit(f, JOURNAL_NONE, 1000);
+        (void)an_exit(f, INTENT_NONE, 1000);
         f->status->restart.count = i;
         const struct vm_restart *restart = recorded(begin(f));
         assert_int_equal(restart->count, i + 1);
         assert_int_equal(restart->not_before_ms - FIXTURE_WALL_MS, delays_ms[i]);
-        assert_int_equal(exits_backoff_left_ms(&f->pass), delays_ms[i]);
+        assert_int_equal(exit_backoff_left_ms(&f->pass), delays_ms[i]);
     }
 }
 
 static void a_guest_that_ends_itself_backs_off_only_if_it_is_started_again(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_STOP, 1000);
+    (void)an_exit(f, INTENT_STOP, 1000);
     f->status->instance.cause = EXIT_GUEST_SHUTDOWN;
     assert_int_equal(recorded(begin(f))->count, 0);
     f->desired->spec->restart = RESTART_ALWAYS;
@@ -162,7 +162,7 @@ static void a_guest_that_ends_itself_backs_off_only_if_it_is_started_again(void 
 static void a_guest_that_was_ended_keeps_the_words_of_its_probe(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_STOP, 1000);
+    (void)an_exit(f, INTENT_STOP, 1000);
     f->status->instance.cause = EXIT_LIVENESS_FAILED;
     f->status->restart.last_message = mem_strdup("tcp 80: connection refused");
     struct pass *pass = begin(f);
@@ -177,19 +177,19 @@ static void a_guest_that_was_ended_keeps_the_words_of_its_probe(void **state)
 static void a_failure_is_counted_once_per_instance(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_NONE, 1000);
+    (void)an_exit(f, INTENT_NONE, 1000);
     f->status->restart.count = 2;
-    memcpy(f->status->restart.last_failed_iid, IID, sizeof(IID));
+    memcpy(f->status->restart.last_failed_instance_id, IID, sizeof(IID));
     assert_int_equal(recorded(begin(f))->count, 2);
 }
 
 static void ten_quiet_minutes_forgive_what_was_before(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_NONE, 10 * 60 * 1000 - 1);
+    (void)an_exit(f, INTENT_NONE, 10 * 60 * 1000 - 1);
     f->status->restart.count = 5;
     assert_int_equal(recorded(begin(f))->count, 6);
-    (void)an_exit(f, JOURNAL_NONE, 10 * 60 * 1000);
+    (void)an_exit(f, INTENT_NONE, 10 * 60 * 1000);
     assert_int_equal(recorded(begin(f))->count, 1);
 }
 
@@ -197,11 +197,11 @@ static void a_clock_that_was_set_back_does_not_prolong_a_backoff(void **state)
 {
     struct pass_fixture *f = *state;
     f->status->restart.not_before_ms = FIXTURE_WALL_MS + 75000;
-    assert_int_equal(exits_backoff_left_ms(begin(f)), 75000);
+    assert_int_equal(exit_backoff_left_ms(begin(f)), 75000);
     f->status->restart.not_before_ms = FIXTURE_WALL_MS + 75001;
-    assert_int_equal(exits_backoff_left_ms(begin(f)), 0);
+    assert_int_equal(exit_backoff_left_ms(begin(f)), 0);
     f->status->restart.not_before_ms = FIXTURE_WALL_MS - 1;
-    assert_int_equal(exits_backoff_left_ms(begin(f)), 0);
+    assert_int_equal(exit_backoff_left_ms(begin(f)), 0);
 }
 
 /* ---- staying down ---- */
@@ -232,17 +232,17 @@ static void the_policy_says_what_stays_down(void **state)
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         f->desired->spec->restart = expected[i].policy;
         struct pass *pass = begin(f);
-        exits_hold(pass, expected[i].cause);
+        exit_hold(pass, expected[i].cause);
         assert_int_equal(
             pass->patch->status->restart.held_generation, expected[i].stays_down ? 1 : 0);
     }
 }
 
 /* The user has spoken between the guest's end and the process': the hold is of the older wish. */
-static void a_wish_after_the_guests_end_is_not_held(void **state)
+static void a_change_after_the_guests_end_is_not_held(void **state)
 {
     struct pass_fixture *f = *state;
-    (void)an_exit(f, JOURNAL_STOP, 1000);
+    (void)an_exit(f, INTENT_STOP, 1000);
     f->status->instance.cause = EXIT_GUEST_SHUTDOWN;
     f->status->restart.held_generation = 1;
     f->desired->generation = 2;
@@ -269,7 +269,7 @@ int main(void)
         TEST(ten_quiet_minutes_forgive_what_was_before),
         TEST(a_clock_that_was_set_back_does_not_prolong_a_backoff),
         TEST(the_policy_says_what_stays_down),
-        TEST(a_wish_after_the_guests_end_is_not_held),
+        TEST(a_change_after_the_guests_end_is_not_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

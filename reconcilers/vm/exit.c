@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/vm/exits.h"
+#include "reconcilers/vm/exit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static enum exit_cause cause_of(const struct pass *pass)
     if (instance->boot_id[0] && !text_eq(instance->boot_id, boot_id)) {
         return EXIT_HOST_REBOOT;
     }
-    if (instance->journal != JOURNAL_START) {
+    if (instance->intent != INTENT_START) {
         return EXIT_PROCESS_DIED;
     }
     if (situation_must_be_down(&pass->situation)) {
@@ -32,7 +32,7 @@ static enum exit_cause cause_of(const struct pass *pass)
     }
     /* Nor did one whose controller died: its child may never have been let go. If there is more to
      * it, the next start fails under our eyes. */
-    bool is_ours = text_eq(pass->vm->launched_iid, instance->iid);
+    bool is_ours = text_eq(pass->vm->launched_instance_id, instance->instance_id);
     return is_ours ? EXIT_START_FAILED : EXIT_NONE;
 }
 
@@ -51,7 +51,7 @@ static bool stays_down(const struct pass *pass, enum exit_cause cause)
            (is_failure(cause) && policy == RESTART_NEVER);
 }
 
-void exits_hold(struct pass *pass, enum exit_cause cause)
+void exit_hold(struct pass *pass, enum exit_cause cause)
 {
     if (stays_down(pass, cause)) {
         pass->patch->status->restart.held_generation = pass->view->desired->generation;
@@ -59,7 +59,7 @@ void exits_hold(struct pass *pass, enum exit_cause cause)
 }
 
 /* The wall clock may have been set back since: what lies further ahead than any backoff is void. */
-int64_t exits_backoff_left_ms(const struct pass *pass)
+int64_t exit_backoff_left_ms(const struct pass *pass)
 {
     int64_t longest_ms =
         backoff_crash.max_ms + backoff_crash.max_ms * backoff_crash.jitter_percent / 100;
@@ -78,15 +78,15 @@ static void count_exit(struct pass *pass)
 {
     struct vm_restart *restart = &pass->patch->status->restart;
     const struct vm_instance *instance = &pass->view->status->instance;
-    if (text_eq(restart->last_failed_iid, instance->iid)) {
+    if (text_eq(restart->last_failed_instance_id, instance->instance_id)) {
         return;
     }
     bool was_stable =
         instance->started_at_ms > 0 && pass->wall_ms - instance->started_at_ms >= STABLE_MS;
     restart->count = was_stable ? 1 : restart->count + 1;
-    memcpy(restart->last_failed_iid, instance->iid, TEXT_ID_SIZE);
+    memcpy(restart->last_failed_instance_id, instance->instance_id, TEXT_ID_SIZE);
     restart->not_before_ms = pass->wall_ms + backoff_delay_ms(&backoff_crash, restart->count,
-                                                 pass->vm->host->dice(pass->vm->host));
+                                                 pass->vm->host->rng(pass->vm->host));
 }
 
 static enum reason reason_of(enum exit_cause cause)
@@ -105,7 +105,7 @@ static enum reason reason_of(enum exit_cause cause)
     return reasons[cause];
 }
 
-static void tell(struct pass *pass, enum exit_cause cause)
+static void report(struct pass *pass, enum exit_cause cause)
 {
     const struct backend_words *backend = pass->vm->backend->words;
     const char *const words[EXIT_CAUSE_COUNT_] = {
@@ -131,7 +131,7 @@ static const char *how_it_stopped(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
     const char *const *words = vm->backend->words->stops;
-    bool is_called_off = vm->last_command == MACHINE_KILL && pass->situation.rung < RUNG_KILL;
+    bool is_called_off = vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
     return vm->has_guest_left          ? words[MACHINE_POWERDOWN]
            : vm->last_command_ms == 0 ? NULL
            : is_called_off            ? "called off before the guest ran"
@@ -155,7 +155,7 @@ static char *last_words(const struct pass *pass, enum exit_cause cause)
                                     : NULL);
 }
 
-void exits_record(struct pass *pass)
+void exit_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     enum exit_cause cause = cause_of(pass);
@@ -169,14 +169,14 @@ void exits_record(struct pass *pass)
         count_exit(pass);
     }
     if (pass->view->status->instance.cause == EXIT_NONE) { /* else decided when it was learnt */
-        exits_hold(pass, cause);
+        exit_hold(pass, cause);
     }
     if (pass->view->desired->power == POWER_STOPPED) {
         addresses_release_forwards(pass);
     }
-    tell(pass, cause);
+    report(pass, cause);
     free(status->instance.accel);
-    status->instance = (struct vm_instance){.journal = JOURNAL_NONE};
+    status->instance = (struct vm_instance){.intent = INTENT_NONE};
     status->was_reached = false;
     free(TAKE_PTR(status->vnc));
 }

@@ -7,4 +7,4 @@
 
 /* An instance id (32 hexadecimal digits) in the form of a UUID (RFC 4122: 8-4-4-4-12); `out` holds
  * IID_UUID_SIZE bytes. False, and `out` untouched, when it is not one. */
-bool iid_to_uuid(const char *iid, char *out);
+bool instance_id_to_uuid(const char *instance_id, char *out);

@@ -13,14 +13,14 @@ struct pass;
  * keeps it down, it stays down until the user speaks. What he says from now on counts, even while
  * the process is still there.
  */
-void exits_hold(struct pass *pass, enum exit_cause cause);
+void exit_hold(struct pass *pass, enum exit_cause cause);
 
 /*
  * Records the exit in the patch and clears the instance. A failure is counted once per instance id,
  * however often this is done; the next try waits by backoff. A guest that powered itself off is not
  * started again (unless `restart "always"`) until the user speaks.
  */
-void exits_record(struct pass *pass);
+void exit_record(struct pass *pass);
 
 /* How long a crash loop's next try has to wait still; 0: not at all. */
-int64_t exits_backoff_left_ms(const struct pass *pass);
+int64_t exit_backoff_left_ms(const struct pass *pass);

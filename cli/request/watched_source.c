@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "cli/request/source_settled.h"
+#include "cli/request/watched_source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@
 #include "store/source/sources.h"
 #include "store/source/vmfile_load.h"
 
-int watched_path(const char *word, char **ret, bool *ret_is_directory, struct error *err)
+int watched_source_path(const char *word, char **ret, bool *ret_is_directory, struct error *err)
 {
     struct stat st;
     bool is_directory = word && stat(word, &st) == 0 && S_ISDIR(st.st_mode);
@@ -31,14 +31,14 @@ int watched_path(const char *word, char **ret, bool *ret_is_directory, struct er
             return -(int)err->code;
         }
         error_clear(err); /* its directory is gone, too */
-        path = fs_resolve(word, cwd ? cwd : "/", places_home());
+        path = fs_resolve(word, cwd ? cwd : "/", paths_home());
     }
     *ret = path;
     *ret_is_directory = is_directory;
     return 0;
 }
 
-int watched_check(const char *path, struct error *err)
+int watched_source_check(const char *path, struct error *err)
 {
     struct stat st;
     cleanup_json json_t *json = json_string(path);
@@ -71,7 +71,7 @@ static bool read_digest(const char *path, char *ret_digest)
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     struct error ignored = {.code = ERR_NONE};
     return vmfile_load(path, path, &load, &ignored) == 0 && load.file->n_diagnostics == 0 &&
-        vmfile_load_named(&load, ret_digest, &ignored) == 0;
+        vmfile_load_referenced(&load, ret_digest, &ignored) == 0;
 }
 
 static enum settled check_file(const struct source_record *record, struct error *err)
@@ -124,7 +124,7 @@ static int set_timeout(const char *path, struct error *err)
     return error_help(err, "is it stuck? vmctl controller status; vmctl watch --list");
 }
 
-static int wait_until_settled(struct cli *cli, struct news *news, const char *path,
+static int wait_until_settled(struct cli *cli, struct wakeup *wakeup, const char *path,
     int64_t deadline_ms, struct error *err)
 {
     const struct clock *clock = clock_system();
@@ -143,26 +143,26 @@ static int wait_until_settled(struct cli *cli, struct news *news, const char *pa
             (rc = controller_find(cli, &controller, err)) < 0) {
             return rc;
         }
-        int64_t limit_ms = controller_look_again_ms(&controller);
-        int signal_number = news_wait(news, left_ms < limit_ms ? left_ms : limit_ms);
+        int64_t limit_ms = controller_requeue_after_ms(&controller);
+        int signal_number = wakeup_wait(wakeup, left_ms < limit_ms ? left_ms : limit_ms);
         if (signal_number > 0) {
-            return news_exit_status(signal_number);
+            return wakeup_exit_status(signal_number);
         }
     }
 }
 
-int watched_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err)
+int watched_source_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err)
 {
     const struct clock *clock = clock_system();
     int64_t deadline_ms = clock_monotonic_ms(clock) + *timeout_ms;
-    struct news news;
+    struct wakeup wakeup;
     int rc = cli_open_store(cli, err);
     if (rc < 0) {
         return rc;
     }
-    news_open(&news, &cli->places);
-    rc = wait_until_settled(cli, &news, path, deadline_ms, err);
-    news_close(&news);
+    wakeup_open(&wakeup, &cli->paths);
+    rc = wait_until_settled(cli, &wakeup, path, deadline_ms, err);
+    wakeup_close(&wakeup);
     int64_t left_ms = deadline_ms - clock_monotonic_ms(clock);
     *timeout_ms = left_ms > 0 ? left_ms : 0;
     return rc;

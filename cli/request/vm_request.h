@@ -16,29 +16,29 @@ struct error;
 struct follow_values;
 struct targets;
 
-struct ask {
-    struct wish *wishes;
-    struct wish_outcome *outcomes; /* room for as many; filled */
+struct request {
+    struct change *changes;
+    struct change_outcome *outcomes; /* room for as many; filled */
     size_t count;
     struct goal goal;
     struct goal *goals; /* one for each, instead; owned; NULL: it is the same for all */
-    const struct wish_extra *extra; /* goes into the same transaction; NULL: nothing */
+    const struct change_extra *extra; /* goes into the same transaction; NULL: nothing */
     bool shows_provision;
     bool is_for_us; /* see follow.h */
     const char *begun; /* "stopping": printed with --detach; NULL: nothing */
     const char *done;  /* "stopped": printed once it is true; NULL: nothing */
     /* After the writing, in words or, when there is one, in the answer; NULL: nothing. */
-    void (*tell)(const struct cli *cli, const struct ask *ask, size_t i);
+    void (*report)(const struct cli *cli, const struct request *request, size_t i);
     void *context;
 };
 
-/* `count` wishes that are all like `pattern` but for the name. ask_clear() it. */
-void ask_init(struct ask *ask, const struct targets *targets, const struct wish *pattern);
-void ask_clear(struct ask *ask);
+/* `count` wishes that are all like `pattern` but for the name. vm_request_clear() it. */
+void vm_request_init(struct request *request, const struct targets *targets, const struct change *pattern);
+void vm_request_clear(struct request *request);
 
 /* Tells what the wishes did, or would do: the outcomes are there. */
-void ask_tell(const struct cli *cli, const struct ask *ask);
+void vm_request_report(const struct cli *cli, const struct request *request);
 
 /* Returns what run() of a command is to return. */
-int ask_carry_out(
-    struct cli *cli, struct ask *ask, const struct follow_values *values, struct error *err);
+int vm_request_run(
+    struct cli *cli, struct request *request, const struct follow_values *values, struct error *err);

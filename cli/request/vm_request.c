@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/request/vm_request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/show/result.h"
+#include "cli/wait/follow.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+
+void vm_request_init(struct request *request, const struct targets *targets, const struct change *pattern)
+{
+    request->count = targets->count;
+    request->changes = mem_calloc(request->count, sizeof(*request->changes));
+    request->outcomes = mem_calloc(request->count, sizeof(*request->outcomes));
+    for (size_t i = 0; i < request->count; i++) {
+        request->changes[i] = *pattern;
+        request->changes[i].name = targets->names[i];
+    }
+}
+
+void vm_request_clear(struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        change_outcome_clear(&request->outcomes[i]);
+    }
+    free(TAKE_PTR(request->outcomes));
+    free(TAKE_PTR(request->changes));
+    free(TAKE_PTR(request->goals));
+    request->count = 0;
+}
+
+/* From the end of what is there before the wish: what comes then belongs to it. */
+static struct log_stream *open_streams(struct cli *cli, const struct request *request)
+{
+    struct log_stream *streams = mem_calloc(request->count, sizeof(*streams));
+    for (size_t i = 0; request->shows_provision && i < request->count; i++) {
+        const char *name = request->changes[i].name;
+        cleanup_free char *path = paths_vm(&cli->paths, name, VM_PROVISION_LOG);
+        cleanup_free char *prefix = request->count > 1 ? mem_printf("%s | ", name) : NULL;
+        log_stream_open(&streams[i], path, prefix, true);
+    }
+    return streams;
+}
+
+static void close_streams(struct log_stream *streams, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        log_stream_close(&streams[i]);
+    }
+    free(streams);
+}
+
+static void print_words(const struct cli *cli, const struct request *request, const char *word)
+{
+    for (size_t i = 0; word && !result_is_open(cli) && i < request->count; i++) {
+        printf("%s: %s\n", request->changes[i].name, word);
+    }
+}
+
+void vm_request_report(const struct cli *cli, const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        result_outcome(cli, request->changes[i].name, &request->outcomes[i]);
+        if (request->report) {
+            request->report(cli, request, i);
+        }
+    }
+}
+
+static int follow_all(struct cli *cli, struct request *request, struct log_stream *streams,
+    int64_t timeout_ms, struct error *err)
+{
+    cleanup_free struct follow_target *targets = mem_calloc(request->count, sizeof(*targets));
+    for (size_t i = 0; i < request->count; i++) {
+        targets[i].name = request->changes[i].name;
+        memcpy(targets[i].uid, request->outcomes[i].uid, TEXT_ID_SIZE);
+        targets[i].generation = request->outcomes[i].generation;
+        targets[i].goal = request->goals ? request->goals[i] : request->goal;
+        targets[i].is_for_us = request->is_for_us;
+        targets[i].provision = request->shows_provision ? &streams[i] : NULL;
+    }
+    int rc = follow(cli, targets, request->count, timeout_ms, err);
+    for (size_t i = 0; request->done && !result_is_open(cli) && i < request->count; i++) {
+        if (targets[i].result == GOAL_REACHED) {
+            printf("%s: %s\n", targets[i].name, request->done);
+        }
+    }
+    return rc;
+}
+
+static int carry_out(struct cli *cli, struct request *request, struct log_stream *streams,
+    const struct follow_values *values, struct error *err)
+{
+    int rc = change_apply_with(
+        cli->store, request->changes, request->count, request->extra, request->outcomes, err);
+    if (rc < 0) {
+        return rc;
+    }
+    vm_request_report(cli, request);
+    rc = cli_ensure_controller(cli, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (values->is_detached) {
+        print_words(cli, request, request->begun);
+        return 0;
+    }
+    return follow_all(cli, request, streams, values->timeout_ms, err);
+}
+
+int vm_request_run(
+    struct cli *cli, struct request *request, const struct follow_values *values, struct error *err)
+{
+    struct log_stream *streams = open_streams(cli, request);
+    int rc = carry_out(cli, request, streams, values, err);
+    close_streams(streams, request->count);
+    return rc;
+}
