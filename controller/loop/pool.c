@@ -21,8 +21,6 @@ struct job {
     pool_work_fn *work;
     pool_free_fn *free_context;
     void *work_context;
-    op_done_fn *done;
-    void *done_context;
     atomic_bool is_cancelled; /* set by the loop thread, read by the pool thread */
     int rc;
     struct error err;
@@ -127,12 +125,25 @@ static void job_free(struct job *job)
     free(job);
 }
 
+static void job_release(struct op *op)
+{
+    free(op);
+}
+
+/* What the work left in its context is `done`'s to read: that one goes last. */
 static void complete(struct job *job)
 {
-    if (!atomic_load(&job->is_cancelled)) {
-        job->done(job->done_context, job->rc < 0 ? &job->err : NULL);
+    pool_free_fn *free_context = job->free_context;
+    void *work_context = job->work_context;
+    if (atomic_load(&job->is_cancelled)) {
+        job_free(job);
+        return;
     }
-    job_free(job);
+    job->op.cancel = job_release;
+    op_finish(&job->op, job->rc < 0 ? &job->err : NULL);
+    if (free_context) {
+        free_context(work_context);
+    }
 }
 
 static struct job *take_finished(struct pool *pool)
@@ -178,12 +189,10 @@ struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_
     void *work_context, op_done_fn *done, void *done_context)
 {
     struct job *job = mem_new(struct job);
-    job->op.cancel = job_cancel;
+    job->op = (struct op){job_cancel, done, done_context};
     job->work = work;
     job->free_context = free_context;
     job->work_context = work_context;
-    job->done = done;
-    job->done_context = done_context;
     atomic_init(&job->is_cancelled, false);
     pthread_mutex_lock(&pool->mutex);
     list_append(&pool->waiting, job);

@@ -23,8 +23,6 @@ struct transfer {
     int64_t shown;
     struct loop_timer *progress_timer;
     fetch_progress_fn *progress;
-    op_done_fn *done;
-    void *context;
 };
 
 struct fetcher {
@@ -53,23 +51,16 @@ static void deactivate(struct transfer *t)
     }
 }
 
-static void free_transfer(struct transfer *t)
+static void cancel_transfer(struct op *op)
 {
+    struct transfer *t = (struct transfer *)(void *)op;
+    struct fetcher *f = t->fetcher;
     deactivate(t);
     unlink_transfer(t);
     loop_timer_free(t->progress_timer);
     download_clear(&t->download);
     free(t);
-}
-
-static void complete(struct transfer *t, const struct error *err)
-{
-    struct fetcher *f = t->fetcher;
-    op_done_fn *done = t->done;
-    void *context = t->context;
-    free_transfer(t);
     pump(f);
-    done(context, err);
 }
 
 static void activate(struct transfer *t)
@@ -91,7 +82,7 @@ static void on_transfer_end(void *context, CURLcode code)
         activate(t);
         return;
     }
-    complete(t, rc < 0 ? &err : NULL);
+    op_finish(&t->op, rc < 0 ? &err : NULL);
 }
 
 int fetcher_new(struct loop *loop, struct fetcher **ret, struct error *err)
@@ -128,16 +119,8 @@ static void on_progress(void *context)
     loop_timer_start(t->progress_timer, PROGRESS_INTERVAL_MS);
     if (t->download.at != t->shown) {
         t->shown = t->download.at;
-        t->progress(t->context, t->download.at, t->download.part.length);
+        t->progress(t->op.context, t->download.at, t->download.part.length);
     }
-}
-
-static void cancel_transfer(struct op *op)
-{
-    struct transfer *t = (struct transfer *)op;
-    struct fetcher *f = t->fetcher;
-    free_transfer(t);
-    pump(f);
 }
 
 static void pump(struct fetcher *f)
@@ -162,12 +145,10 @@ struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *a
     fetch_progress_fn *progress, op_done_fn *done, void *context)
 {
     struct transfer *t = mem_new(struct transfer);
-    t->op.cancel = cancel_transfer;
+    t->op = (struct op){cancel_transfer, done, context};
     t->fetcher = f;
     t->shown = -1;
     t->progress = progress;
-    t->done = done;
-    t->context = context;
     download_init(&t->download, part, authorization);
     t->wire = (struct multi_transfer){
         .easy = t->download.easy, .ended = on_transfer_end, .context = t};

@@ -35,8 +35,6 @@ struct lookup {
     struct answer answer;
     struct op *stage;
     struct oci_layer *layer; /* borrowed until `done` or a cancel */
-    op_done_fn *done;
-    void *context;
 };
 
 void oci_layer_clear(struct oci_layer *layer)
@@ -55,8 +53,9 @@ void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from)
     to->authorization = mem_strdup(from->authorization);
 }
 
-static void free_lookup(struct lookup *l)
+static void cancel_lookup(struct op *op)
 {
+    struct lookup *l = (struct lookup *)(void *)op;
     op_cancel(l->stage);
     answer_clear(&l->answer);
     free(l->registry);
@@ -69,23 +68,10 @@ static void free_lookup(struct lookup *l)
     free(l);
 }
 
-static void cancel_lookup(struct op *op)
-{
-    free_lookup((struct lookup *)op);
-}
-
-static void finish(struct lookup *l, const struct error *err)
-{
-    op_done_fn *done = l->done;
-    void *context = l->context;
-    free_lookup(l);
-    done(context, err);
-}
-
 static void fail(struct lookup *l, struct error *err)
 {
     (void)error_wrap(err, "image '%s/%s' (%s)", l->registry, l->repository, l->target);
-    finish(l, err);
+    op_finish(&l->op, err);
 }
 
 /* Go's words for machines, as manifests have them. */
@@ -250,7 +236,7 @@ static void take_layer(struct lookup *l, const struct oci_choice *choice)
     memcpy(layer->digest, choice->digest, sizeof(layer->digest));
     layer->title = choice->title;
     layer->authorization = TAKE_PTR(l->authorization);
-    finish(l, NULL);
+    op_finish(&l->op, NULL);
 }
 
 static void take_manifest(struct lookup *l)
@@ -296,7 +282,7 @@ struct op *oci_find_layer(struct multi *multi, const struct oci_reference *refer
     const struct oci_login *login, struct oci_layer *layer, op_done_fn *done, void *context)
 {
     struct lookup *l = mem_new(struct lookup);
-    l->op.cancel = cancel_lookup;
+    l->op = (struct op){cancel_lookup, done, context};
     l->multi = multi;
     l->registry = mem_strdup(reference->registry);
     l->base = mem_strdup(reference->base);
@@ -305,8 +291,6 @@ struct op *oci_find_layer(struct multi *multi, const struct oci_reference *refer
     l->basic = login->credentials ? oci_basic(login->credentials) : NULL;
     l->helper = mem_strdup(login->helper);
     l->layer = layer;
-    l->done = done;
-    l->context = context;
     ask_for_manifest(l);
     return &l->op;
 }

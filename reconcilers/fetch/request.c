@@ -20,8 +20,6 @@ struct exchange {
     char *url; /* for messages */
     char curl_text[CURL_ERROR_SIZE];
     struct answer *answer; /* borrowed until `done` or a cancel */
-    op_done_fn *done;
-    void *context;
 };
 
 void answer_clear(struct answer *answer)
@@ -31,18 +29,14 @@ void answer_clear(struct answer *answer)
     answer->status = 0;
 }
 
-static void free_exchange(struct exchange *x)
+static void cancel_exchange(struct op *op)
 {
+    struct exchange *x = (struct exchange *)(void *)op;
     multi_stop(x->multi, &x->wire);
     curl_easy_cleanup(x->wire.easy);
     curl_slist_free_all(x->headers);
     free(x->url);
     free(x);
-}
-
-static void cancel_exchange(struct op *op)
-{
-    free_exchange((struct exchange *)op);
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
@@ -82,11 +76,8 @@ static void on_end(void *context, CURLcode code)
 {
     struct exchange *x = context;
     struct error err = {0};
-    op_done_fn *done = x->done;
-    void *done_context = x->context;
     int rc = judge(x, code, &err);
-    free_exchange(x);
-    done(done_context, rc < 0 ? &err : NULL);
+    op_finish(&x->op, rc < 0 ? &err : NULL);
 }
 
 static void add_header(struct exchange *x, const char *name, const char *value)
@@ -103,12 +94,10 @@ struct op *request_get(struct multi *multi, const struct request *request, struc
     struct exchange *x = mem_new(struct exchange);
     answer_clear(answer);
     answer->body.max = request->body_max;
-    x->op.cancel = cancel_exchange;
+    x->op = (struct op){cancel_exchange, done, context};
     x->multi = multi;
     x->url = url_for_people(request->url);
     x->answer = answer;
-    x->done = done;
-    x->context = context;
     CURL *easy = multi_easy_new(request->url, x->curl_text);
     x->wire = (struct multi_transfer){.easy = easy, .ended = on_end, .context = x};
     add_header(x, "Accept", request->accept);

@@ -56,8 +56,6 @@ struct visit {
     char run_id[PROVISION_RUN_ID_SIZE];
     struct ssh_exit exit;
     struct step_result *result;
-    op_done_fn *done;
-    void *context;
 };
 
 /* ---- sessions ---- */
@@ -82,8 +80,10 @@ static int64_t idle_ms_after(const struct visit *visit)
     return period_ms <= KEPT_PERIOD_MS ? period_ms + IDLE_MS : IDLE_MS;
 }
 
-static void visit_free(struct visit *visit)
+static void on_cancel(struct op *op)
 {
+    struct visit *visit = (struct visit *)(void *)op;
+    op_cancel(visit->inner);
     struct guest *guest = visit->guest;
     guest->is_busy = false;
     if (guest->session && ssh_session_is_usable(guest->session)) {
@@ -98,28 +98,13 @@ static void visit_free(struct visit *visit)
     free(visit);
 }
 
-static void finish(struct visit *visit, const struct error *err)
-{
-    op_done_fn *done = visit->done;
-    void *context = visit->context;
-    visit_free(visit);
-    done(context, err);
-}
-
-static void on_cancel(struct op *op)
-{
-    struct visit *visit = (struct visit *)(void *)op;
-    op_cancel(visit->inner);
-    visit_free(visit);
-}
-
 /* ---- using the session ---- */
 
 static void on_used(void *context, const struct error *err)
 {
     struct visit *visit = context;
     visit->inner = NULL;
-    finish(visit, err);
+    op_finish(&visit->op, err);
 }
 
 /* On the session, or without SSH at the guest's address. */
@@ -150,7 +135,7 @@ static void on_true_done(void *context, const struct error *err)
         error_set(&told, ERR_SSH, "vm '%s' let '%s' in but `true` exited with status %d",
             visit->guest->vm_name, visit->address.user, visit->exit.status);
     }
-    finish(visit, told.code ? &told : NULL);
+    op_finish(&visit->op, told.code ? &told : NULL);
 }
 
 static void use_session(struct visit *visit)
@@ -181,7 +166,7 @@ static void on_opened(void *context, const struct error *err)
         struct error told = *err;
         guest->n_failed++;
         error_wrap(&told, "vm '%s'", guest->vm_name);
-        finish(visit, &told);
+        op_finish(&visit->op, &told);
         return;
     }
     guest->n_failed = 0;
@@ -218,7 +203,7 @@ static void on_start(void *context)
     if (!visit->address.host) {
         struct error err = {.code = ERR_NONE};
         error_set(&err, ERR_IP_TIMEOUT, "vm '%s' has no address yet", guest->vm_name);
-        finish(visit, &err);
+        op_finish(&visit->op, &err);
         return;
     }
     if (visit->check && !vm_spec_expects_ssh(visit->spec)) {
@@ -247,11 +232,9 @@ static struct visit *visit_start(
     struct visit *visit = mem_new(struct visit);
     guest->is_busy = true;
     loop_timer_stop(guest->idle);
-    visit->op.cancel = on_cancel;
+    visit->op = (struct op){on_cancel, done, context};
     visit->guest = guest;
     guest_address_init(&visit->address, env);
-    visit->done = done;
-    visit->context = context;
     visit->start = loop_timer_new(guest->host->loop, on_start, visit);
     loop_timer_start(visit->start, 0);
     return visit;

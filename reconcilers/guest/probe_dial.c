@@ -30,12 +30,11 @@ struct dial {
     struct loop_timer *start, *deadline;
     bool is_connected;
     size_t n_sent;
-    op_done_fn *done;
-    void *context;
 };
 
-static void dial_free(struct dial *self)
+static void on_cancel(struct op *op)
 {
+    struct dial *self = (struct dial *)(void *)op;
     loop_io_free(self->io);
     loop_timer_free(self->start);
     loop_timer_free(self->deadline);
@@ -43,14 +42,6 @@ static void dial_free(struct dial *self)
     free(self->host);
     free(self->request);
     free(self);
-}
-
-static void finish(struct dial *self, const struct error *err)
-{
-    op_done_fn *done = self->done;
-    void *context = self->context;
-    dial_free(self);
-    done(context, err);
 }
 
 static void fail(struct dial *self, int sys_errno, const char *what)
@@ -61,12 +52,7 @@ static void fail(struct dial *self, int sys_errno, const char *what)
     } else {
         error_set_errno(&err, ERR_PROBE, sys_errno, "%s", what);
     }
-    finish(self, &err);
-}
-
-static void on_cancel(struct op *op)
-{
-    dial_free((struct dial *)(void *)op);
+    op_finish(&self->op, &err);
 }
 
 static void on_deadline(void *context)
@@ -76,7 +62,7 @@ static void on_deadline(void *context)
     double limit_s = (double)self->timeout_ms / 1000.;
     error_set(&err, ERR_TIMEOUT,
         self->is_connected ? "no answer within %g s" : "no connection within %g s", limit_s);
-    finish(self, &err);
+    op_finish(&self->op, &err);
 }
 
 /* ---- the stages, each on the socket's readiness ---- */
@@ -97,7 +83,7 @@ static void read_answer(struct dial *self)
     buf_add(self->answer, bytes, (size_t)n);
     if (n == 0 || memchr(buf_str(self->answer), '\n', self->answer->len) ||
         self->answer->len == self->answer->max) {
-        finish(self, NULL);
+        op_finish(&self->op, NULL);
     }
 }
 
@@ -132,7 +118,7 @@ static void on_socket(void *context, int fd, unsigned ready)
         }
         self->is_connected = true;
         if (!self->request) {
-            finish(self, NULL);
+            op_finish(&self->op, NULL);
             return;
         }
     }
@@ -175,7 +161,7 @@ struct op *dial(struct loop *loop, const struct dial_request *request, struct bu
     op_done_fn *done, void *context)
 {
     struct dial *self = mem_new(struct dial);
-    self->op.cancel = on_cancel;
+    self->op = (struct op){on_cancel, done, context};
     self->loop = loop;
     self->host = mem_strdup(request->host);
     self->port = request->port;
@@ -183,8 +169,6 @@ struct op *dial(struct loop *loop, const struct dial_request *request, struct bu
     self->timeout_ms = request->timeout_ms;
     self->answer = answer;
     self->fd = -1;
-    self->done = done;
-    self->context = context;
     self->start = loop_timer_new(loop, on_start, self);
     self->deadline = loop_timer_new(loop, on_deadline, self);
     loop_timer_start(self->start, 0);

@@ -21,8 +21,6 @@ struct probe_round {
     struct loop_timer *start;
     struct buf answer; /* of HTTP: the status line; of a command: what it said first */
     struct ssh_exit exit;
-    op_done_fn *done;
-    void *context;
 };
 
 char *probe_describe(const struct spec_probe *probe)
@@ -44,30 +42,22 @@ static const struct spec_probe *current(const struct probe_round *round)
 
 /* ---- the end ---- */
 
-static void round_free(struct probe_round *round)
+static void on_cancel(struct op *op)
 {
+    struct probe_round *round = (struct probe_round *)(void *)op;
+    op_cancel(round->inner);
     loop_timer_free(round->start);
     buf_clear(&round->answer);
     free(round);
 }
 
-static void on_cancel(struct op *op)
-{
-    struct probe_round *round = (struct probe_round *)(void *)op;
-    op_cancel(round->inner);
-    round_free(round);
-}
-
 static void finish(struct probe_round *round, struct error *err)
 {
-    op_done_fn *done = round->done;
-    void *context = round->context;
     if (err) {
         cleanup_free char *what = probe_describe(current(round));
         error_wrap(err, "%s", what);
     }
-    round_free(round);
-    done(context, err);
+    op_finish(&round->op, err);
 }
 
 /* ---- one probe ---- */
@@ -191,11 +181,9 @@ struct op *probe_round_start(
     const struct probe_round_request *request, op_done_fn *done, void *context)
 {
     struct probe_round *round = mem_new(struct probe_round);
-    round->op.cancel = on_cancel;
+    round->op = (struct op){on_cancel, done, context};
     round->request = *request;
     round->answer = BUF_INIT(HTTP_STATUS_LINE_MAX);
-    round->done = done;
-    round->context = context;
     round->start = loop_timer_new(request->loop, on_start, round);
     loop_timer_start(round->start, 0);
     return &round->op;

@@ -70,14 +70,16 @@ struct provision {
     struct ssh_detached_result detached;
     struct error failure; /* to be told once REMOVE has cleared up */
     struct step_result *result;
-    op_done_fn *done;
-    void *context;
 };
 
 /* ---- the end ---- */
 
-static void provision_free(struct provision *provision)
+/* A log that is still open then is gone on with: the step runs on in the guest. */
+static void on_cancel(struct op *op)
 {
+    struct provision *provision = (struct provision *)(void *)op;
+    op_cancel(provision->inner);
+    provision_log_close(provision->log);
     loop_timer_free(provision->start);
     loop_timer_free(provision->deadline);
     buf_clear(&provision->answer);
@@ -94,27 +96,10 @@ static void provision_free(struct provision *provision)
 
 static void finish(struct provision *provision, const struct error *err)
 {
-    op_done_fn *done = provision->done;
-    void *context = provision->context;
-    struct error told = {.code = ERR_NONE};
-    if (err) {
-        told = *err;
+    if (!err || err->code != ERR_SSH) {
+        provision_log_end(TAKE_PTR(provision->log), err ? err->message : NULL);
     }
-    if (told.code == ERR_SSH) {
-        provision_log_close(provision->log); /* it is gone on with */
-    } else {
-        provision_log_end(provision->log, err ? told.message : NULL);
-    }
-    provision_free(provision);
-    done(context, told.code ? &told : NULL);
-}
-
-static void on_cancel(struct op *op)
-{
-    struct provision *provision = (struct provision *)(void *)op;
-    op_cancel(provision->inner);
-    provision_log_close(provision->log);
-    provision_free(provision);
+    op_finish(&provision->op, err);
 }
 
 static void set_timed_out(struct provision *provision, struct error *err)
@@ -552,7 +537,7 @@ struct op *provision_step_start(const struct provision_request *request, struct 
     op_done_fn *done, void *context)
 {
     struct provision *provision = mem_new(struct provision);
-    provision->op.cancel = on_cancel;
+    provision->op = (struct op){on_cancel, done, context};
     provision->session = request->session;
     provision->index = request->index;
     provision->total = request->total;
@@ -565,8 +550,6 @@ struct op *provision_step_start(const struct provision_request *request, struct 
     provision->answer = BUF_INIT(ANSWER_MAX);
     provision->result = result;
     result->exit_status = -1;
-    provision->done = done;
-    provision->context = context;
     arm(provision, request->loop);
     return &provision->op;
 }

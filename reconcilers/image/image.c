@@ -34,8 +34,6 @@ struct waiter {
     struct waiter *next;
     struct image_result *result; /* borrowed until `done` or a cancel */
     void (*progress)(void *context, const char *text);
-    op_done_fn *done;
-    void *context;
 };
 
 /* Getting one image: pool work, then perhaps a download and pool work again; of a registry the layer
@@ -201,14 +199,10 @@ static void finish(struct image_fill *fill, const struct error *err)
     fill->is_finishing = true;
     while (fill->waiters) {
         struct waiter *waiter = fill->waiters;
-        fill->waiters = waiter->next;
-        op_done_fn *done = waiter->done;
-        void *context = waiter->context;
         if (!err) {
             fill_result(waiter->result, fill, fill->work);
         }
-        free(waiter);
-        done(context, err);
+        op_finish(&waiter->op, err);
     }
     free_fill(fill);
 }
@@ -220,7 +214,7 @@ static void report_progress(struct image_fill *fill, const char *text)
     for (struct waiter *w = fill->waiters; w;) {
         struct waiter *next = w->next;
         if (w->progress) {
-            w->progress(w->context, text);
+            w->progress(w->op.context, text);
         }
         w = next;
     }
@@ -458,12 +452,10 @@ struct op *image_fetch(struct image_cache *cache, const struct spec_image *image
     op_done_fn *done, void *context)
 {
     struct waiter *waiter = mem_new(struct waiter);
-    waiter->op.cancel = cancel_waiter;
+    waiter->op = (struct op){cancel_waiter, done, context};
     waiter->fill = find_or_start(cache, image);
     waiter->result = result;
     waiter->progress = progress;
-    waiter->done = done;
-    waiter->context = context;
     struct waiter **end = &waiter->fill->waiters;
     while (*end) {
         end = &(*end)->next;

@@ -40,8 +40,6 @@ struct disk_maker {
     struct op *stage;
     struct disk_files *looked; /* the pool's, while it looks */
     struct disk_files *files;  /* ours, while qemu-img works; NULL before and after */
-    op_done_fn *done;
-    void *context;
 };
 
 static void free_files(void *context)
@@ -66,24 +64,12 @@ static struct disk_files *copy_files(const struct disk_files *from)
     return files;
 }
 
-static void free_maker(struct disk_maker *maker)
+static void cancel_maker(struct op *op)
 {
+    struct disk_maker *maker = (struct disk_maker *)(void *)op;
     op_cancel(maker->stage);
     free_files(maker->files);
     free(maker);
-}
-
-static void cancel_maker(struct op *op)
-{
-    free_maker((struct disk_maker *)op);
-}
-
-static void finish(struct disk_maker *maker, const struct error *err)
-{
-    op_done_fn *done = maker->done;
-    void *context = maker->context;
-    free_maker(maker);
-    done(context, err);
 }
 
 /* ---- on the pool: what is to be done ---- */
@@ -177,7 +163,7 @@ static void on_published(void *context, const struct error *err)
 {
     struct disk_maker *maker = context;
     maker->stage = NULL;
-    finish(maker, err);
+    op_finish(&maker->op, err);
 }
 
 /* ---- qemu-img ---- */
@@ -192,7 +178,7 @@ static void on_qemu_img(void *context, const struct error *child_err, const char
         bool is_growth = maker->files->plan == PLAN_GROW;
         tool_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'",
             is_growth ? "grow" : "make", maker->files->overlay_path);
-        finish(maker, &err);
+        op_finish(&maker->op, &err);
         return;
     }
     maker->stage = pool_start(maker->host->pool, publish, free_files,
@@ -233,7 +219,7 @@ static void on_looked(void *context, const struct error *err)
     maker->stage = NULL;
     const struct disk_files *looked = maker->looked;
     if (err || looked->plan == PLAN_NOTHING) {
-        finish(maker, err);
+        op_finish(&maker->op, err);
         return;
     }
     maker->files = copy_files(looked);
@@ -248,10 +234,8 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
         .is_in_use = request->is_in_use,
     };
     struct disk_maker *maker = mem_new(struct disk_maker);
-    maker->op.cancel = cancel_maker;
+    maker->op = (struct op){cancel_maker, done, context};
     maker->host = host;
-    maker->done = done;
-    maker->context = context;
     maker->looked = mem_dup(&files, sizeof(files));
     maker->looked->overlay_path = mem_strdup(request->overlay_path);
     maker->looked->image_path = mem_strdup(request->image_path);

@@ -32,8 +32,6 @@ struct key_maker {
     struct reconciler_host *host;
     struct op *stage;
     struct key_files files;
-    op_done_fn *done;
-    void *context;
 };
 
 bool keys_exist(const struct key_pair *pair)
@@ -69,24 +67,12 @@ static void clear_files(struct key_files *files)
     free(files->public_text);
 }
 
-static void free_maker(struct key_maker *maker)
+static void cancel_maker(struct op *op)
 {
+    struct key_maker *maker = (struct key_maker *)(void *)op;
     op_cancel(maker->stage);
     clear_files(&maker->files);
     free(maker);
-}
-
-static void cancel_maker(struct op *op)
-{
-    free_maker((struct key_maker *)op);
-}
-
-static void finish(struct key_maker *maker, const struct error *err)
-{
-    op_done_fn *done = maker->done;
-    void *context = maker->context;
-    free_maker(maker);
-    done(context, err);
 }
 
 /* ---- on the pool: finished files get their names ---- */
@@ -132,7 +118,7 @@ static void on_published(void *context, const struct error *err)
 {
     struct key_maker *maker = context;
     maker->stage = NULL;
-    finish(maker, err);
+    op_finish(&maker->op, err);
 }
 
 static void start_publishing(struct key_maker *maker)
@@ -153,7 +139,7 @@ static void on_keygen(void *context, const struct error *child_err, const char *
     if (child_err) {
         tool_error(&err, ERR_KEYGEN, child_err, "cannot make SSH key '%s'",
             maker->files.private_path);
-        finish(maker, &err);
+        op_finish(&maker->op, &err);
         return;
     }
     if (!maker->files.made_path) {
@@ -161,7 +147,7 @@ static void on_keygen(void *context, const struct error *child_err, const char *
         if (!keys_is_public(maker->files.public_text)) {
             error_set(&err, ERR_KEYGEN, "SSH key '%s' is damaged: ssh-keygen says '%s'",
                 maker->files.private_path, maker->files.public_text);
-            finish(maker, &err);
+            op_finish(&maker->op, &err);
             return;
         }
     }
@@ -190,12 +176,10 @@ struct op *keys_make(struct reconciler_host *host, const struct key_pair *pair, 
     void *context)
 {
     struct key_maker *maker = mem_new(struct key_maker);
-    maker->op.cancel = cancel_maker;
+    maker->op = (struct op){cancel_maker, done, context};
     maker->host = host;
     maker->files.private_path = mem_strdup(pair->private_path);
     maker->files.public_path = mem_strdup(pair->public_path);
-    maker->done = done;
-    maker->context = context;
     maker->stage = fs_exists(pair->private_path) ? start_deriving(maker)
                                                  : start_making(maker, pair->comment);
     return &maker->op;

@@ -33,22 +33,16 @@ struct preparation {
     enum step step;
     struct op *stage;
     struct vm_prepared *result; /* borrowed until `done` or a cancel */
-    op_done_fn *done;
-    void *context;
 };
 
-static void free_preparation(struct preparation *p)
+static void cancel_preparation(struct op *op)
 {
+    struct preparation *p = (struct preparation *)op;
     op_cancel(p->stage);
     vm_spec_free(p->spec);
     free(p->uid);
     free(p->recorded.image_path);
     free(p);
-}
-
-static void cancel_preparation(struct op *op)
-{
-    free_preparation((struct preparation *)op);
 }
 
 static void on_step_done(void *context, const struct error *err);
@@ -152,13 +146,10 @@ static void fill_result(const struct preparation *p)
 
 static void finish(struct preparation *p, const struct error *err)
 {
-    op_done_fn *done = p->done;
-    void *context = p->context;
     if (!err) {
         fill_result(p);
     }
-    free_preparation(p);
-    done(context, err);
+    op_finish(&p->op, err);
 }
 
 static void on_step_done(void *context, const struct error *err)
@@ -177,7 +168,7 @@ struct op *media_prepare(const struct vm_env *env, struct vm_prepared *result, o
     void *context)
 {
     struct preparation *p = mem_new(struct preparation);
-    p->op.cancel = cancel_preparation;
+    p->op = (struct op){cancel_preparation, done, context};
     p->host = env->host;
     p->spec = vm_spec_copy(env->spec);
     p->uid = mem_strdup(env->uid);
@@ -186,8 +177,6 @@ struct op *media_prepare(const struct vm_env *env, struct vm_prepared *result, o
     cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
     p->is_in_use = p->recorded.digest[0] && fs_exists(overlay);
     p->result = result;
-    p->done = done;
-    p->context = context;
     p->stage = start_step(p, STEP_DIRECTORY);
     return &p->op;
 }

@@ -25,12 +25,13 @@ struct detached {
     struct ssh_exit exit;
     struct buf answer;
     struct ssh_detached_result *result;
-    op_done_fn *done;
-    void *context;
 };
 
-static void detached_free(struct detached *detached)
+/* The guest's side runs on: that is what it is for. */
+static void on_cancel(struct op *op)
 {
+    struct detached *detached = (struct detached *)(void *)op;
+    op_cancel(detached->inner);
     buf_clear(&detached->answer);
     free(detached->base);
     free(detached->id);
@@ -40,26 +41,10 @@ static void detached_free(struct detached *detached)
     free(detached);
 }
 
-static void finish(struct detached *detached, const struct error *err)
-{
-    op_done_fn *done = detached->done;
-    void *context = detached->context;
-    detached_free(detached);
-    done(context, err);
-}
-
 static void finish_with(struct detached *detached, enum detached_end end, int status)
 {
     *detached->result = (struct ssh_detached_result){.end = end, .status = status};
-    finish(detached, NULL);
-}
-
-/* The guest goes on: that is what it is for. */
-static void on_cancel(struct op *op)
-{
-    struct detached *detached = (struct detached *)(void *)op;
-    op_cancel(detached->inner);
-    detached_free(detached);
+    op_finish(&detached->op, NULL);
 }
 
 /* ---- how it ended ---- */
@@ -97,7 +82,7 @@ static void take_answer(struct detached *detached)
     if (text_eq(word, "running")) {
         struct error err = {.code = ERR_NONE};
         error_set(&err, ERR_SSH, "the guest ended the connection while the command runs on");
-        finish(detached, &err);
+        op_finish(&detached->op, &err);
         return;
     }
     if (text_to_u64(word, 0, 255, &status)) {
@@ -120,7 +105,7 @@ static void on_asked(void *context, const struct error *err)
     if (err) {
         struct error told = *err;
         told.code = ERR_SSH; /* no answer in time is no connection either */
-        finish(detached, &told);
+        op_finish(&detached->op, &told);
         return;
     }
     take_answer(detached);
@@ -160,7 +145,7 @@ static void on_followed(void *context, const struct error *err)
     struct detached *detached = context;
     detached->inner = NULL;
     if (err) {
-        finish(detached, err);
+        op_finish(&detached->op, err);
     } else if (detached->exit.status == DETACHED_SUCCEEDED && !detached->is_last) {
         finish_with(detached, DETACHED_EXITED, 0); /* the next run clears up */
     } else {
@@ -199,7 +184,7 @@ struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_r
     struct ssh_detached_result *result, op_done_fn *done, void *context)
 {
     struct detached *detached = mem_new(struct detached);
-    detached->op.cancel = on_cancel;
+    detached->op = (struct op){on_cancel, done, context};
     detached->session = session;
     detached->base = mem_strdup(request->base);
     detached->id = mem_strdup(request->id);
@@ -214,8 +199,6 @@ struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_r
     detached->output_context = request->output_context;
     detached->answer = BUF_INIT(ANSWER_MAX);
     detached->result = result;
-    detached->done = done;
-    detached->context = context;
     follow(detached);
     return &detached->op;
 }

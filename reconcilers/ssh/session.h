@@ -71,8 +71,7 @@ struct ssh_task {
     unsigned interest; /* LOOP_… to wait for; 0: as libssh2 says */
     uint64_t received; /* the session's count at the last keepalive */
     unsigned missed;   /* keepalives in a row without a byte received */
-    op_done_fn *done;
-    void *context;
+    bool keeps_session; /* it ended and left the connection usable */
 };
 
 /* A session that is not connected. */

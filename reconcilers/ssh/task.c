@@ -18,13 +18,15 @@ static void stop_timers(struct ssh_task *task)
     loop_timer_free(TAKE_PTR(task->keepalive));
 }
 
-/* Lets go of the session; a broken one is closed before libssh2's objects are freed. */
-static void detach(struct ssh_task *task, bool is_broken)
+/* Cancelled in the middle of an exchange, or failed, it leaves a session that cannot be used: that
+ * one is closed before libssh2's objects are freed. */
+static void on_cancel(struct op *op)
 {
+    struct ssh_task *task = (struct ssh_task *)(void *)op;
     struct ssh_session *session = task->session;
     stop_timers(task);
     session->task = NULL;
-    if (is_broken) {
+    if (!task->keeps_session) {
         ssh_session_break(session);
     } else if (session->io) {
         loop_io_set(session->io, 0);
@@ -32,22 +34,13 @@ static void detach(struct ssh_task *task, bool is_broken)
     task->kind->release(task);
 }
 
-/* `err` NULL on success. The task is gone before the owner hears of it, so that the owner may start
- * the next one, or close the session, at once. */
 static void finish(struct ssh_task *task, bool is_broken, const struct error *err)
 {
-    op_done_fn *done = task->done;
-    void *context = task->context;
     if (err) {
         log_debug("ssh", "%s: %s failed: %s", task->session->name, task->kind->name, err->message);
     }
-    detach(task, is_broken);
-    done(context, err);
-}
-
-static void on_cancel(struct op *op)
-{
-    detach((struct ssh_task *)(void *)op, true);
+    task->keeps_session = !is_broken;
+    op_finish(&task->op, err);
 }
 
 /* What libssh2 waits for; when it does not say, for an answer. */
@@ -148,11 +141,9 @@ void ssh_task_start(struct ssh_task *task, const struct ssh_task_kind *kind,
 {
     assert(!session->task);
     session->task = task;
-    task->op.cancel = on_cancel;
+    task->op = (struct op){on_cancel, done, context};
     task->kind = kind;
     task->session = session;
-    task->done = done;
-    task->context = context;
     task->start = loop_timer_new(session->loop, on_start, task);
     task->deadline = loop_timer_new(session->loop, on_deadline, task);
     task->keepalive = loop_timer_new(session->loop, on_keepalive, task);

@@ -21,8 +21,6 @@ struct upload {
     bool has_sftp;
     struct ssh_exit exit;
     struct buf complaint; /* what `cat` said */
-    op_done_fn *done;
-    void *context;
 };
 
 void ssh_quote(struct buf *out, const char *text)
@@ -38,27 +36,14 @@ void ssh_quote(struct buf *out, const char *text)
     buf_add_char(out, '\'');
 }
 
-static void upload_free(struct upload *upload)
-{
-    buf_clear(&upload->complaint);
-    free(upload->local_path);
-    free(upload->remote_path);
-    free(upload);
-}
-
-static void finish(struct upload *upload, const struct error *err)
-{
-    op_done_fn *done = upload->done;
-    void *context = upload->context;
-    upload_free(upload);
-    done(context, err);
-}
-
 static void on_cancel(struct op *op)
 {
     struct upload *upload = (struct upload *)(void *)op;
     op_cancel(upload->inner);
-    upload_free(upload);
+    buf_clear(&upload->complaint);
+    free(upload->local_path);
+    free(upload->remote_path);
+    free(upload);
 }
 
 static void on_complaint(void *context, const char *bytes, size_t n)
@@ -72,6 +57,7 @@ static void on_cat_done(void *context, const struct error *err)
 {
     struct upload *upload = context;
     struct error refusal = {.code = ERR_NONE};
+    upload->inner = NULL;
     if (!err && upload->exit.status != 0) {
         struct buf text = BUF_INIT(0);
         text_add_printable(&text, buf_str(&upload->complaint), upload->complaint.len);
@@ -80,7 +66,7 @@ static void on_cat_done(void *context, const struct error *err)
         buf_clear(&text);
         err = &refusal;
     }
-    finish(upload, err);
+    op_finish(&upload->op, err);
 }
 
 static void start_cat(struct upload *upload)
@@ -106,7 +92,7 @@ static void on_sftp_done(void *context, const struct error *err)
     struct upload *upload = context;
     upload->inner = NULL;
     if (err || upload->has_sftp) {
-        finish(upload, err);
+        op_finish(&upload->op, err);
     } else {
         start_cat(upload);
     }
@@ -116,15 +102,13 @@ struct op *ssh_upload(struct ssh_session *session, const struct ssh_upload_reque
     op_done_fn *done, void *context)
 {
     struct upload *upload = mem_new(struct upload);
-    upload->op.cancel = on_cancel;
+    upload->op = (struct op){on_cancel, done, context};
     upload->session = session;
     upload->local_path = mem_strdup(request->local_path);
     upload->remote_path = mem_strdup(request->remote_path);
     upload->mode = request->mode;
     upload->timeout_ms = request->timeout_ms;
     upload->complaint = BUF_INIT(COMPLAINT_MAX);
-    upload->done = done;
-    upload->context = context;
     upload->inner = sftp_put(session, request, &upload->has_sftp, on_sftp_done, upload);
     return &upload->op;
 }

@@ -150,32 +150,25 @@ struct noop_op {
     const char *what;
     void (*effect)(void *context);
     void *effect_context;
-    op_done_fn *done;
-    void *context;
 };
 
-static void free_op(struct noop_op *self)
+static void cancel_op(struct op *op)
 {
+    struct noop_op *self = (struct noop_op *)(void *)op;
     loop_timer_free(self->timer);
     free(self);
 }
 
-static void cancel_op(struct op *op)
-{
-    free_op((struct noop_op *)(void *)op);
-}
-
 static void complete(void *context)
 {
-    struct noop_op self = *(struct noop_op *)context;
+    struct noop_op *self = context;
     struct error err = {.code = ERR_NONE};
-    free_op(context);
-    if (self.failure != ERR_NONE) {
-        (void)error_set(&err, self.failure, "noop: failure (%s)", self.what);
-    } else if (self.effect) {
-        self.effect(self.effect_context);
+    if (self->failure != ERR_NONE) {
+        (void)error_set(&err, self->failure, "noop: failure (%s)", self->what);
+    } else if (self->effect) {
+        self->effect(self->effect_context);
     }
-    self.done(self.context, err.code == ERR_NONE ? NULL : &err);
+    op_finish(&self->op, err.code == ERR_NONE ? NULL : &err);
 }
 
 struct op *noop_op(struct reconciler_host *host, const char *vm_name, const char *ms_key,
@@ -185,14 +178,12 @@ struct op *noop_op(struct reconciler_host *host, const char *vm_name, const char
     struct noop_op *self = mem_new(struct noop_op);
     bool fails = !fail_key || (int64_t)(*tries)++ < noop_script_int(host, vm_name, fail_key, 0);
     *self = (struct noop_op){
-        .op.cancel = cancel_op,
+        .op = {cancel_op, done, context},
         .timer = loop_timer_new(host->loop, complete, self),
         .failure = fails ? code : ERR_NONE,
         .what = fail_key ? fail_key : "it runs already",
         .effect = effect,
         .effect_context = effect_context,
-        .done = done,
-        .context = context,
     };
     loop_timer_start(self->timer, noop_script_int(host, vm_name, ms_key, 0));
     return &self->op;

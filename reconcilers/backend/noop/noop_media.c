@@ -68,22 +68,15 @@ struct noop_media_work {
     uint32_t tries;
     struct image_result *image;
     struct vm_prepared *prepared;
-    op_done_fn *done;
-    void *context;
 };
-
-static void free_work(struct noop_media_work *work)
-{
-    free(work->name);
-    free(work->location);
-    free(work);
-}
 
 static void cancel_work(struct op *op)
 {
     struct noop_media_work *work = (struct noop_media_work *)(void *)op;
     op_cancel(work->timer);
-    free_work(work);
+    free(work->name);
+    free(work->location);
+    free(work);
 }
 
 static void fetched(void *context)
@@ -117,21 +110,19 @@ static void prepared(void *context)
 
 static void work_done(void *context, const struct error *err)
 {
-    struct noop_media_work work = *(struct noop_media_work *)context;
-    free_work(context);
-    work.done(work.context, err);
+    struct noop_media_work *work = context;
+    work->timer = NULL;
+    op_finish(&work->op, err);
 }
 
 static struct noop_media_work *new_work(const struct vm_env *env, op_done_fn *done, void *context)
 {
     struct noop_media_work *work = mem_new(struct noop_media_work);
-    work->op.cancel = cancel_work;
+    work->op = (struct op){cancel_work, done, context};
     work->host = env->host;
     work->name = mem_strdup(env->name);
     work->location = mem_strdup(env->spec->image.location ? env->spec->image.location : "");
     work->disk_gib = env->spec->disk_gib;
-    work->done = done;
-    work->context = context;
     return work;
 }
 

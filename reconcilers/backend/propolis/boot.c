@@ -26,12 +26,11 @@ struct boot {
     int64_t deadline_ms;
     char *body; /* of the instance */
     bool is_told_to_run;
-    op_done_fn *done;
-    void *context;
 };
 
-static void free_boot(struct boot *boot)
+static void cancel_boot(struct op *op)
 {
+    struct boot *boot = (struct boot *)(void *)op;
     op_cancel(boot->request);
     loop_timer_free(boot->timer);
     rest_answer_clear(&boot->answer);
@@ -39,23 +38,10 @@ static void free_boot(struct boot *boot)
     free(boot);
 }
 
-static void cancel_boot(struct op *op)
-{
-    free_boot((struct boot *)(void *)op);
-}
-
-static void end(struct boot *boot, const struct error *err)
-{
-    op_done_fn *done = boot->done;
-    void *context = boot->context;
-    free_boot(boot);
-    done(context, err);
-}
-
 static void fail(struct boot *boot, struct error *err)
 {
     (void)error_wrap(err, "cannot start vm '%s'", boot->machine->name);
-    end(boot, err);
+    op_finish(&boot->op, err);
 }
 
 static void again(struct boot *boot)
@@ -106,7 +92,7 @@ static void go_on(struct boot *boot, const struct rest_instance *instance)
         fail(boot, &err);
     } else if (instance->is_there && instance->run_state == RUN_STATE_RUNNING) {
         machine_note(boot->machine, boot->machine->zone, RUN_STATE_RUNNING);
-        end(boot, NULL);
+        op_finish(&boot->op, NULL);
     } else if (instance->is_there && instance->run_state != RUN_STATE_PRELAUNCH) {
         (void)error_set(&err, ERR_IO, "propolis-server on %s says its instance is %s",
             propolis_address(), instance->state);
@@ -156,13 +142,11 @@ struct op *propolis_boot(struct machine *machine, const struct vm_env *env,
     struct reconciler_host *host = machine->host;
     cleanup_free char *dataset = propolis_dataset(env);
     struct boot *boot = mem_new(struct boot);
-    boot->op.cancel = cancel_boot;
+    boot->op = (struct op){cancel_boot, done, context};
     boot->machine = machine;
     boot->timer = loop_timer_new(host->loop, ask, boot);
     boot->deadline_ms = loop_now_ms(host->loop) + propolis_timeout_ms();
     boot->body = rest_instance_body(env, dataset);
-    boot->done = done;
-    boot->context = context;
     loop_timer_start(boot->timer, 0);
     return &boot->op;
 }

@@ -157,35 +157,29 @@ struct launch {
     struct op op; /* first: the caller holds a pointer to it */
     struct machine *machine;
     struct op *boot;
+    bool is_booted;
     struct zone_facts zone;
     struct vm_instance *instance; /* borrowed until `done` */
-    op_done_fn *done;
-    void *context;
 };
 
-static void free_launch(struct launch *launch)
-{
-    op_cancel(launch->boot);
-    launch->machine->is_launching = false;
-    free(launch);
-}
-
-/* Nobody knows how far zoneadm came. */
+/* How far zoneadm came is known only of one that ended well: else the next look tells. */
 static void cancel_launch(struct op *op)
 {
     struct launch *launch = (struct launch *)(void *)op;
     struct machine *machine = launch->machine;
-    free_launch(launch);
-    machine_forget(machine);
-    loop_timer_start(machine->timer, 0);
+    if (launch->boot) {
+        op_cancel(launch->boot);
+        machine_forget(machine);
+    }
+    loop_timer_start(machine->timer, launch->is_booted ? LOOK_EVERY_MS : 0);
+    machine->is_launching = false;
+    free(launch);
 }
 
 static void on_booted(void *context, const struct error *err)
 {
     struct launch *launch = context;
     struct machine *machine = launch->machine;
-    op_done_fn *done = launch->done;
-    void *done_context = launch->context;
     launch->boot = NULL;
     if (!err) {
         launch->instance->pid = launch->zone.id;
@@ -193,9 +187,8 @@ static void on_booted(void *context, const struct error *err)
             clock_boot_id(machine->host->clock));
         machine_note(machine, launch->zone, RUN_STATE_PRELAUNCH);
     }
-    free_launch(launch);
-    loop_timer_start(machine->timer, err ? 0 : LOOK_EVERY_MS);
-    done(done_context, err);
+    launch->is_booted = !err;
+    op_finish(&launch->op, err);
 }
 
 static struct op *machine_launch(struct machine *machine, const struct vm_env *env,
@@ -203,11 +196,9 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
 {
     struct launch *launch = mem_new(struct launch);
     *launch = (struct launch){
-        .op.cancel = cancel_launch,
+        .op = {cancel_launch, done, context},
         .machine = machine,
         .instance = instance,
-        .done = done,
-        .context = context,
     };
     machine_forget(machine);               /* what a look finds now may be of before */
     op_cancel(TAKE_PTR(machine->command)); /* it must not halt the zone that is booted now */

@@ -26,8 +26,6 @@ struct exchange {
     struct curl_slist *headers;
     char curl_text[CURL_ERROR_SIZE];
     struct rest_answer *answer; /* borrowed until `done` or a cancel */
-    op_done_fn *done;
-    void *context;
 };
 
 void rest_answer_clear(struct rest_answer *answer)
@@ -36,17 +34,13 @@ void rest_answer_clear(struct rest_answer *answer)
     answer->status = 0;
 }
 
-static void free_exchange(struct exchange *x)
+static void cancel_exchange(struct op *op)
 {
+    struct exchange *x = (struct exchange *)(void *)op;
     multi_stop(x->multi, &x->wire);
     curl_easy_cleanup(x->wire.easy);
     curl_slist_free_all(x->headers);
     free(x);
-}
-
-static void cancel_exchange(struct op *op)
-{
-    free_exchange((struct exchange *)(void *)op);
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
@@ -59,16 +53,13 @@ static void on_end(void *context, CURLcode code)
 {
     struct exchange *x = context;
     struct error err = {.code = ERR_NONE};
-    op_done_fn *done = x->done;
-    void *done_context = x->context;
     if (code != CURLE_OK) {
         (void)error_set(&err, ERR_PROPOLIS_UNREACHABLE, "propolis-server on %s does not answer: %s",
             propolis_address(), x->curl_text[0] ? x->curl_text : curl_easy_strerror(code));
     } else {
         (void)curl_easy_getinfo(x->wire.easy, CURLINFO_RESPONSE_CODE, &x->answer->status);
     }
-    free_exchange(x);
-    done(done_context, code != CURLE_OK ? &err : NULL);
+    op_finish(&x->op, code != CURLE_OK ? &err : NULL);
 }
 
 struct op *rest_send(struct multi *multi, const struct rest_request *request,
@@ -79,13 +70,11 @@ struct op *rest_send(struct multi *multi, const struct rest_request *request,
     rest_answer_clear(answer);
     answer->body.max = BODY_MAX;
     CURL *easy = multi_easy_new(url, x->curl_text);
-    x->op.cancel = cancel_exchange;
+    x->op = (struct op){cancel_exchange, done, context};
     x->multi = multi;
     x->wire = (struct multi_transfer){.easy = easy, .ended = on_end, .context = x};
     x->headers = curl_slist_append(NULL, "Content-Type: application/json");
     x->answer = answer;
-    x->done = done;
-    x->context = context;
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"); /* it is on this host */
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);

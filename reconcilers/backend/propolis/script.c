@@ -21,21 +21,15 @@ struct script {
     script_next_fn *next;
     void (*free_context)(void *context);
     void *context;
-    op_done_fn *done;
-    void *done_context;
 };
 
-static void free_script(struct script *script)
+static void cancel_script(struct op *op)
 {
+    struct script *script = (struct script *)(void *)op;
     op_cancel(script->child);
     script->free_context(script->context);
     free(script->name);
     free(script);
-}
-
-static void cancel_script(struct op *op)
-{
-    free_script((struct script *)(void *)op);
 }
 
 static void on_child(void *context, const struct error *child_err, const char *output);
@@ -51,14 +45,6 @@ static void run(struct script *script, const struct script_step *step)
     script->child = child_start(script->loop, &request, on_child, script);
 }
 
-static void end(struct script *script, const struct error *err)
-{
-    op_done_fn *done = script->done;
-    void *done_context = script->done_context;
-    free_script(script);
-    done(done_context, err);
-}
-
 static void on_child(void *context, const struct error *child_err, const char *output)
 {
     struct script *script = context;
@@ -68,11 +54,11 @@ static void on_child(void *context, const struct error *child_err, const char *o
     if (child_err) {
         (void)tool_error(
             &err, child_err->code, child_err, "cannot %s '%s'", script->what, script->name);
-        end(script, &err);
+        op_finish(&script->op, &err);
     } else if (script->next(script->context, output, &step, &err) < 0) {
-        end(script, &err);
+        op_finish(&script->op, &err);
     } else if (!step.argv[0]) {
-        end(script, NULL);
+        op_finish(&script->op, NULL);
     } else {
         run(script, &step);
     }
@@ -83,14 +69,12 @@ struct op *script_start(struct loop *loop, const char *name, script_next_fn *nex
 {
     struct script *script = mem_new(struct script);
     *script = (struct script){
-        .op.cancel = cancel_script,
+        .op = {cancel_script, done, done_context},
         .loop = loop,
         .name = mem_strdup(name),
         .next = next,
         .free_context = free_context,
         .context = context,
-        .done = done,
-        .done_context = done_context,
     };
     struct script_step step = {.what = NULL};
     struct error unused = {.code = ERR_NONE};

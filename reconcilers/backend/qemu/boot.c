@@ -47,12 +47,11 @@ struct boot {
     struct buf told;         /* what was changed, in words */
     struct loop_timer *finished; /* `done` is called from the loop, never from where it was known */
     struct error err;
-    op_done_fn *done;
-    void *context;
 };
 
-static void boot_free(struct boot *boot)
+static void boot_cancel(struct op *op)
 {
+    struct boot *boot = (struct boot *)(void *)op;
     if (boot->machine->monitor) {
         monitor_forget(boot->machine->monitor, boot);
     }
@@ -64,23 +63,14 @@ static void boot_free(struct boot *boot)
     free(boot);
 }
 
-static void boot_cancel(struct op *op)
-{
-    boot_free((struct boot *)op);
-}
-
 static void call_done(void *context)
 {
     struct boot *boot = context;
-    struct error err = boot->err;
-    op_done_fn *done = boot->done;
-    void *done_context = boot->context;
     if (boot->told.len > 0) {
         free(boot->result->changes);
         boot->result->changes = buf_steal(&boot->told);
     }
-    boot_free(boot);
-    done(done_context, err.code ? &err : NULL);
+    op_finish(&boot->op, boot->err.code ? &boot->err : NULL);
 }
 
 static void finish(struct boot *boot)
@@ -383,13 +373,11 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     struct boot_result *result, op_done_fn *done, void *context)
 {
     struct boot *boot = mem_new(struct boot);
-    *boot = (struct boot){.op = {.cancel = boot_cancel},
+    *boot = (struct boot){.op = {boot_cancel, done, context},
         .machine = machine,
         .result = result,
         .has_user_network = has_user_network(env),
-        .disk_bytes = (int64_t)env->spec->disk_gib << 30,
-        .done = done,
-        .context = context};
+        .disk_bytes = (int64_t)env->spec->disk_gib << 30};
     struct hotplug_target target = hotplug_target_of(env);
     if (target.vcpus > 0 || target.memory_mib > 0) {
         boot->hotplug = hotplug_new(machine, target, &boot->told, hotplug_done, boot);

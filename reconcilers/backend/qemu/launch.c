@@ -23,22 +23,16 @@ struct launch {
     struct op *under_way;         /* choosing the accelerator, then the tap helper; NULL: neither */
     const char *accel;            /* static text; NULL until chosen */
     int tap_fd;                   /* -1: none (yet) */
-    op_done_fn *done;
-    void *context;
 };
 
-static void launch_free(struct launch *launch)
+static void launch_cancel(struct op *op)
 {
+    struct launch *launch = (struct launch *)(void *)op;
     op_cancel(launch->under_way);
     cleanup_close_(&launch->tap_fd);
     vm_spec_free(launch->spec);
     free(launch->mac);
     free(launch);
-}
-
-static void launch_cancel(struct op *op)
-{
-    launch_free((struct launch *)op);
 }
 
 static void record(struct vm_instance *instance, const struct clock *clock, const char *accel,
@@ -76,10 +70,7 @@ static void finish(struct launch *launch, struct error *err)
     if (err->code) {
         (void)error_wrap(err, "cannot start QEMU for '%s'", launch->machine->vm_name);
     }
-    op_done_fn *done = launch->done;
-    void *done_context = launch->context;
-    launch_free(launch);
-    done(done_context, err->code ? err : NULL);
+    op_finish(&launch->op, err->code ? err : NULL);
 }
 
 static void tap_made(void *context, int fd_take, const struct error *why)
@@ -132,14 +123,12 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context)
 {
     struct launch *launch = mem_new(struct launch);
-    *launch = (struct launch){.op = {.cancel = launch_cancel},
+    *launch = (struct launch){.op = {launch_cancel, done, context},
         .machine = machine,
         .spec = vm_spec_copy(env->spec),
         .mac = mem_strdup(env->status->mac),
         .instance = instance,
-        .tap_fd = -1,
-        .done = done,
-        .context = context};
+        .tap_fd = -1};
     launch->under_way = accel_choose(machine->host->loop, env->spec->accel, accel_chosen, launch);
     return &launch->op;
 }
