@@ -16,7 +16,7 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/vm/propolis.h"
+#include "specs/vm/backend_traits.h"
 #include "store/store.h"
 
 enum { BACKLOG_MAX = 64 * 1024, IDLE_MS = 2000 };
@@ -88,9 +88,8 @@ static int take_console(const char *name, const char *log_path, int *ret_lock, s
 }
 
 /* A WebSocket that this program does not speak. */
-static int refuse_propolis(const char *name, struct error *err)
+static int refuse_web_console(const char *name, const char *url, struct error *err)
 {
-    cleanup_free char *url = propolis_console_url();
     (void)error_set(err, ERR_VM_INVALID_STATE,
         "the console of vm '%s' is a WebSocket of propolis-server: %s", name, url);
     return error_help(err, "attach with a WebSocket client, such as: websocat -b %s", url);
@@ -105,7 +104,9 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
     }
     bool is_running = record.status && record.status->instance.instance_id[0];
     const char *backend = is_running ? json_text(record.status->applied_spec, "backend") : NULL;
-    return text_eq(backend, backend_kind_name(BACKEND_PROPOLIS)) ? refuse_propolis(name, err) : 0;
+    const struct backend_traits *traits = backend_traits_named(backend);
+    cleanup_free char *url = traits->console_url ? traits->console_url() : NULL;
+    return url ? refuse_web_console(name, url, err) : 0;
 }
 
 static int connect_console(

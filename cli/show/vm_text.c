@@ -14,7 +14,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/duration.h"
 #include "specs/base/text.h"
-#include "specs/vm/propolis.h"
+#include "specs/vm/backend_traits.h"
 #include "store/store.h"
 
 void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
@@ -87,15 +87,16 @@ static void add_spec(struct buf *out, const struct vm_spec *spec)
 
 static void add_handle(struct buf *out, const struct vm_status *status)
 {
-    bool is_propolis = text_eq(json_text(status->applied_spec, "backend"), "propolis");
-    const char *label = is_propolis ? "Zone ID:" : "PID:";
+    const struct backend_traits *traits =
+        backend_traits_named(json_text(status->applied_spec, "backend"));
+    const char *label = traits->handle_label;
     if (status->instance.pid) {
         vm_text_field(out, label, "%d", status->instance.pid);
     } else {
         vm_text_field(out, label, "-");
     }
-    if (is_propolis && status->instance.instance_id[0]) {
-        cleanup_free char *url = propolis_console_url();
+    if (traits->console_url && status->instance.instance_id[0]) {
+        cleanup_free char *url = traits->console_url();
         vm_text_field(out, "Console:", "%s", url);
     }
 }

@@ -17,6 +17,7 @@
 
 #include "controller/loop/op.h"
 #include "controller/reconciler.h"
+#include "specs/vm/backend_traits.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
@@ -206,17 +207,18 @@ struct backend_words {
 struct backend {
     const char *name;
     const struct backend_words *words;
-    bool is_fixed; /* a machine that runs cannot be changed, paused or resumed */
-    const char *handle; /* what vm_instance.pid is: "pid", "zone" */
+    const struct backend_traits *traits;
+    /* Before an image is fetched, a disk made or a machine started: -ERR_BACKEND_UNAVAILABLE when
+     * this host does not have it, or when it cannot do what the spec asks for. NULL: never. */
+    int (*check)(const struct vm_spec *spec, struct error *err);
     const struct machine_ops *machine;
     const struct media_ops *media;
     const struct guest_ops *guest;
 };
 
-/* The tables; NULL-free. A backend not of this platform reports ERR_BACKEND_UNAVAILABLE on launch. */
+/* The tables; NULL-free but for `check`. */
 const struct backend *backend_qemu(void);
 const struct backend *backend_noop(void);
 const struct backend *backend_propolis(void);
-bool backend_has_propolis(void); /* this host has its tools */
 const struct media_ops *media_files(void); /* reconcilers/media/media.c */
 const struct guest_ops *guest_ssh(void);   /* reconcilers/guest/guest.c */

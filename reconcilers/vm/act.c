@@ -218,7 +218,7 @@ static int64_t act_confirm_start(struct pass *pass)
     pass_note_no_steps(pass);
     const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
-        pass->vm->backend->handle, status->instance.pid, accel ? ", " : "", accel ? accel : "");
+        pass->vm->backend->traits->handle, status->instance.pid, accel ? ", " : "", accel ? accel : "");
     return VERDICT_NOW;
 }
 
@@ -422,44 +422,19 @@ static bool needs_backend(enum action action)
            action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
 }
 
-/* What it could not do is refused, not left out. */
-static int check_propolis(const struct pass *pass, struct error *err)
-{
-    const struct vm_spec *spec = pass->env.spec;
-    enum network_mode mode = spec->network.mode;
-    const char *name = pass->vm->name;
-    if (!backend_has_propolis()) {
-        return error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for backend \"propolis\", which this vmctl does not have", name);
-    }
-    if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
-        error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have", name,
-            network_mode_name(mode));
-        return error_help(
-            err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
-    }
-    if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
-        error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for cloud-init or SSH, which backend \"propolis\" does not have", name);
-        return error_help(err, "take `cloud-init`, `ssh`, `provision` and `ready` out of it");
-    }
-    return 0;
-}
-
 static int check_backend(const struct pass *pass, struct error *err)
 {
     enum action action = pass->decision.action;
     const struct vm_spec *spec = pass->env.spec;
-    bool is_propolis = spec && spec->backend == BACKEND_PROPOLIS;
-    if (pass->vm->backend->is_fixed && (action == ACTION_PAUSE || action == ACTION_RESUME)) {
+    const struct backend *backend = pass->vm->backend;
+    if (backend->traits->is_fixed && (action == ACTION_PAUSE || action == ACTION_RESUME)) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
             "vm '%s' cannot be suspended: backend \"%s\" does not have that", pass->vm->name,
-            pass->vm->backend->name);
+            backend->name);
         return error_help(err, "let it run: vmctl resume %s, or stop it: vmctl stop %s",
             pass->vm->name, pass->vm->name);
     }
-    return needs_backend(action) && is_propolis ? check_propolis(pass, err) : 0;
+    return spec && backend->check && needs_backend(action) ? backend->check(spec, err) : 0;
 }
 
 static int64_t begin(struct pass *pass)

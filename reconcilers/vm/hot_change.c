@@ -33,7 +33,7 @@ static bool is_any_pending(
 /* Nothing of the machine can be changed while it runs. */
 static bool is_fixed(const struct pass *pass)
 {
-    return pass->view->status->instance.is_foreign || pass->vm->backend->is_fixed;
+    return pass->view->status->instance.is_foreign || pass->vm->backend->traits->is_fixed;
 }
 
 static void compare(struct hot_change_comparison *comparison, const struct pass *pass)

@@ -2,6 +2,7 @@
 #include "store/desired/impact.h"
 
 #include "specs/base/text.h"
+#include "specs/vm/backend_traits.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
@@ -68,7 +69,8 @@ static struct spec_diff diff_on_instance(const struct vm_record *record,
     struct vm_spec *running =
         has_instance(record) ? vm_status_applied_spec(record->status) : NULL;
     struct spec_diff diff = spec_diff_on(before, after, running);
-    if (running && (record->status->instance.is_foreign || running->backend == BACKEND_PROPOLIS)) {
+    if (running && (record->status->instance.is_foreign ||
+                       backend_traits(running->backend)->is_fixed)) {
         spec_diff_put_off(&diff);
     }
     vm_spec_free(running);

@@ -25,14 +25,14 @@ static const struct backend_words words = {
 
 const struct backend *backend_noop(void)
 {
-    static const struct backend noop = {
+    static struct backend noop = {
         .name = "noop",
         .words = &words,
-        .handle = "pid",
         .machine = &noop_machine_ops,
         .media = &noop_media_ops,
         .guest = &noop_guest_ops,
     };
+    noop.traits = backend_traits(BACKEND_NOOP);
     return &noop;
 }
 

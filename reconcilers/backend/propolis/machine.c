@@ -240,7 +240,7 @@ static void machine_command(
     bool was_stop = machine->command_sent == MACHINE_POWERDOWN;
     if (command == MACHINE_PAUSE || command == MACHINE_RESUME ||
         (machine->command && (is_stop || !was_stop))) {
-        return; /* refused before it comes here (backend.h, is_fixed); or under way */
+        return; /* refused before it comes here (backend_traits.h, is_fixed); or under way */
     }
     op_cancel(TAKE_PTR(machine->command));
     machine->command_sent = command;

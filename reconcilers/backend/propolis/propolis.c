@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "specs/base/mem.h"
 
 /* Whatever the rung, a zone is halted. */
@@ -22,22 +23,8 @@ static const struct backend_words words = {
         [MACHINE_KILL] = HALTED},
 };
 
-const struct backend *backend_propolis(void)
-{
-    static struct backend propolis = {
-        .name = "propolis",
-        .words = &words,
-        .is_fixed = true,
-        .handle = "zone",
-        .machine = &propolis_machine_ops,
-        .media = &propolis_media_ops,
-    };
-    propolis.guest = guest_ssh();
-    return &propolis;
-}
-
 /* The tool that only illumos has. */
-bool backend_has_propolis(void)
+static bool has_tools(void)
 {
     const char *path = getenv("PATH");
     cleanup_free char *folders = mem_strdup(path ? path : "");
@@ -49,6 +36,44 @@ bool backend_has_propolis(void)
         }
     }
     return false;
+}
+
+/* What it cannot do is refused, not left out. */
+static int check_spec(const struct vm_spec *spec, struct error *err)
+{
+    enum network_mode mode = spec->network.mode;
+    if (!has_tools()) {
+        return error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for backend \"propolis\", which this vmctl does not have", spec->name);
+    }
+    if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have",
+            spec->name, network_mode_name(mode));
+        return error_help(
+            err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
+    }
+    if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
+        error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "vm '%s' asks for cloud-init or SSH, which backend \"propolis\" does not have",
+            spec->name);
+        return error_help(err, "take `cloud-init`, `ssh`, `provision` and `ready` out of it");
+    }
+    return 0;
+}
+
+const struct backend *backend_propolis(void)
+{
+    static struct backend propolis = {
+        .name = "propolis",
+        .words = &words,
+        .check = check_spec,
+        .machine = &propolis_machine_ops,
+        .media = &propolis_media_ops,
+    };
+    propolis.traits = backend_traits(BACKEND_PROPOLIS);
+    propolis.guest = guest_ssh();
+    return &propolis;
 }
 
 const char *propolis_pool(void)

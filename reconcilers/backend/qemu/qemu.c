@@ -21,7 +21,7 @@ const struct backend *backend_qemu(void)
     backend = (struct backend){
         .name = "qemu",
         .words = &words,
-        .handle = "pid",
+        .traits = backend_traits(BACKEND_QEMU),
         .machine = machine_qemu(),
         .media = media_files(),
         .guest = guest_ssh(),

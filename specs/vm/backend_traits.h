@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What the store, the CLI and the engine have to know of a backend without running it: facts, by its
+ * name. What a backend does is in reconcilers/backend/backend.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "specs/vm/vm_spec.h"
+
+struct backend_traits {
+    bool is_fixed;             /* a running machine cannot be changed, paused or resumed */
+    const char *handle;        /* what vm_instance.pid is, in an event: "pid", "zone" */
+    const char *handle_label;  /* the same in `status`: "PID:" */
+    char *(*console_url)(void); /* where its console is; NULL: a socket in the VM's directory */
+};
+
+const struct backend_traits *backend_traits(enum backend_kind kind);
+
+/* By the name in a record; NULL or an unknown one: QEMU's. */
+const struct backend_traits *backend_traits_named(const char *name);
