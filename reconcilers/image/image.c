@@ -289,7 +289,7 @@ static void start_transfer(struct image_fill *fill)
 {
     struct error err = {0};
     struct fetcher *fetcher = open_fetcher(fill->cache, &err);
-    if (fetcher && fill->work->needs_download) {
+    if (fetcher && fill->work->next == IMAGE_NEXT_DOWNLOAD) {
         start_download(fill, fetcher);
     } else if (fetcher) {
         (void)start_lookup(fill, fetcher, &err);
@@ -355,27 +355,40 @@ static bool is_gone(const struct image_work *work)
     return work->is_cached && !fs_exists(work->path);
 }
 
-static void on_worked(void *context, const struct error *err)
+static void finish_work(struct image_fill *fill)
 {
-    struct image_fill *fill = context;
     const struct image_work *work = fill->work;
-    fill->stage = NULL;
-    if (!err && (work->needs_download || work->needs_layer) && fill->waiters) {
-        start_transfer(fill);
-        return;
-    }
-    if (!err && work->conversion.format && fill->waiters) {
-        start_conversion(fill);
-        return;
-    }
-    if (!err && fill->waiters && is_gone(work)) {
+    if (fill->waiters && is_gone(work)) {
         start_work(fill);
         return;
     }
-    if (!err && work->stamp[0] && fill->image.sha256) {
+    if (work->stamp[0] && fill->image.sha256) {
         remember_verified(fill->cache, work->stamp, fill->image.sha256);
     }
-    finish(fill, err);
+    finish(fill, NULL);
+}
+
+static void on_worked(void *context, const struct error *err)
+{
+    struct image_fill *fill = context;
+    enum image_next next = fill->work->next;
+    fill->stage = NULL;
+    if (err || (next != IMAGE_NEXT_DONE && !fill->waiters)) {
+        finish(fill, err);
+        return;
+    }
+    switch (next) {
+    case IMAGE_NEXT_LAYER:
+    case IMAGE_NEXT_DOWNLOAD:
+        start_transfer(fill);
+        break;
+    case IMAGE_NEXT_CONVERT:
+        start_conversion(fill);
+        break;
+    case IMAGE_NEXT_DONE:
+        finish_work(fill);
+        break;
+    }
 }
 
 static void start_work(struct image_fill *fill)

@@ -207,81 +207,79 @@ static int check_pin(const struct image_source *source, const char *source_sha,
 }
 
 /* `file` is ours, and complete. Links first: image_work.h. */
-static int file_image(const struct paths *paths, const struct image_source *source,
-    const char *file, const char *source_sha, const char *id, char **ret_path, struct error *err)
+static int file_image(
+    struct image_filing *filing, const char *file, const char *id, struct error *err)
 {
+    const struct paths *paths = filing->paths;
+    const struct image_source *source = filing->source;
     if (check_content(file, source, err) < 0 || make_link(paths, source->link, id, err) < 0
-        || make_link(paths, source_sha, id, err) < 0) {
+        || make_link(paths, filing->source_sha, id, err) < 0) {
         return -(int)err->code;
     }
     cleanup_free char *path = paths_image(paths, id);
     if (publish(file, path, err) < 0) {
         return -(int)err->code;
     }
-    *ret_path = TAKE_PTR(path);
+    filing->path = TAKE_PTR(path);
     return 0;
 }
 
 /* ---- another hypervisor's ---- */
 
-static void plan_conversion(const struct paths *paths, const struct image_source *source,
-    const char *file, const char *source_sha, const char *unpacked_sha,
-    struct image_conversion *conversion)
+static void plan_conversion(struct image_filing *filing, const char *file)
 {
+    struct image_conversion *conversion = filing->conversion;
     conversion->from = mem_strdup(file);
-    conversion->from_is_temporary = !text_eq(file, source->path);
-    conversion->to = image_temporary_path(paths, source->key);
-    memcpy(conversion->source_sha, source_sha, DIGEST_SIZE);
-    memcpy(conversion->unpacked_sha, unpacked_sha, DIGEST_SIZE);
+    conversion->from_is_temporary = !text_eq(file, filing->source->path);
+    conversion->to = image_temporary_path(filing->paths, filing->source->key);
+    memcpy(conversion->source_sha, filing->source_sha, DIGEST_SIZE);
+    memcpy(conversion->unpacked_sha, filing->unpacked_sha, DIGEST_SIZE);
 }
 
-static int file_converted(const struct paths *paths, const struct image_source *source,
-    const struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
-    struct error *err)
+static int file_converted(struct image_filing *filing, struct error *err)
 {
     char id[DIGEST_SIZE];
-    if (digest_file(conversion->to, is_cancelled, id, err) < 0
-        || make_link(paths, conversion->unpacked_sha, id, err) < 0) {
+    const struct image_conversion *conversion = filing->conversion;
+    memcpy(filing->source_sha, conversion->source_sha, DIGEST_SIZE);
+    if (digest_file(conversion->to, filing->is_cancelled, id, err) < 0
+        || make_link(filing->paths, conversion->unpacked_sha, id, err) < 0) {
         return -(int)err->code;
     }
-    return file_image(
-        paths, source, conversion->to, conversion->source_sha, id, ret_path, err);
+    return file_image(filing, conversion->to, id, err);
 }
 
 /* ---- from the source to the cache ---- */
 
 /* `file` holds the unpacked image, which is the source itself when it was not packed. */
-static int take_unpacked(const struct paths *paths, const struct image_source *source,
-    const char *file, const char *source_sha, struct image_conversion *conversion,
-    const atomic_bool *is_cancelled, char **ret_path, struct error *err)
+static int take_unpacked(struct image_filing *filing, const char *file, struct error *err)
 {
-    char unpacked_sha[DIGEST_SIZE];
+    const struct image_source *source = filing->source;
+    struct image_conversion *conversion = filing->conversion;
     bool is_source = text_eq(file, source->path);
-    memcpy(unpacked_sha, source_sha, DIGEST_SIZE);
-    if ((!is_source && digest_file(file, is_cancelled, unpacked_sha, err) < 0)
-        || check_pin(source, source_sha, unpacked_sha, err) < 0
+    memcpy(filing->unpacked_sha, filing->source_sha, DIGEST_SIZE);
+    if ((!is_source && digest_file(file, filing->is_cancelled, filing->unpacked_sha, err) < 0)
+        || check_pin(source, filing->source_sha, filing->unpacked_sha, err) < 0
         || image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
         return -(int)err->code;
     }
     if (conversion->format) {
-        plan_conversion(paths, source, file, source_sha, unpacked_sha, conversion);
+        plan_conversion(filing, file);
         return 0;
     }
     if (is_source && !source->is_ours) {
         return error_set(err, ERR_IMAGE_FORMAT, "%s changed while it was read", source->title);
     }
-    return file_image(paths, source, file, source_sha, unpacked_sha, ret_path, err);
+    return file_image(filing, file, filing->unpacked_sha, err);
 }
 
-static int unpack_and_take(const struct paths *paths, const struct image_source *source,
-    enum compression compression, const char *source_sha, struct image_conversion *conversion,
-    const atomic_bool *is_cancelled, char **ret_path, struct error *err)
+static int unpack_and_take(
+    struct image_filing *filing, enum compression compression, struct error *err)
 {
-    cleanup_free char *temporary = image_temporary_path(paths, source->key);
-    int rc = unpack(source, temporary, compression, is_cancelled, err);
+    const struct image_source *source = filing->source;
+    cleanup_free char *temporary = image_temporary_path(filing->paths, source->key);
+    int rc = unpack(source, temporary, compression, filing->is_cancelled, err);
     if (rc == 0) {
-        rc = take_unpacked(
-            paths, source, temporary, source_sha, conversion, is_cancelled, ret_path, err);
+        rc = take_unpacked(filing, temporary, err);
     }
     if (rc < 0) {
         (void)unlink(temporary);
@@ -289,37 +287,31 @@ static int unpack_and_take(const struct paths *paths, const struct image_source 
     return rc;
 }
 
-static int take_source(const struct paths *paths, const struct image_source *source,
-    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
-    struct error *err)
+static int take_source(struct image_filing *filing, struct error *err)
 {
-    char source_sha[DIGEST_SIZE];
+    const struct image_source *source = filing->source;
     enum compression compression;
     const struct image_foreign *foreign;
     if (compression_of_file(source->path, source->name, &compression, err) < 0
         || image_foreign_of_file(source->path, source->title, &foreign, err) < 0
-        || digest_file(source->path, is_cancelled, source_sha, err) < 0) {
+        || digest_file(source->path, filing->is_cancelled, filing->source_sha, err) < 0) {
         return -(int)err->code;
     }
-    if (source->digest && !text_eq(source->digest, source_sha)) {
-        return image_file_checksum_error(source->title, source_sha, source->digest, err);
+    if (source->digest && !text_eq(source->digest, filing->source_sha)) {
+        return image_file_checksum_error(
+            source->title, filing->source_sha, source->digest, err);
     }
-    if (compression == COMPRESSION_NONE && (source->is_ours || foreign)) {
-        return take_unpacked(
-            paths, source, source->path, source_sha, conversion, is_cancelled, ret_path, err);
-    }
-    return unpack_and_take(
-        paths, source, compression, source_sha, conversion, is_cancelled, ret_path, err);
+    bool is_unpacked = compression == COMPRESSION_NONE && (source->is_ours || foreign);
+    return is_unpacked ? take_unpacked(filing, source->path, err)
+                       : unpack_and_take(filing, compression, err);
 }
 
-int image_file_fill(const struct paths *paths, const struct image_source *source,
-    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
-    struct error *err)
+int image_file_fill(struct image_filing *filing, struct error *err)
 {
-    if (!conversion->is_done) {
-        return take_source(paths, source, conversion, is_cancelled, ret_path, err);
+    if (!filing->conversion->is_done) {
+        return take_source(filing, err);
     }
-    int rc = file_converted(paths, source, conversion, is_cancelled, ret_path, err);
-    image_conversion_clear(conversion);
+    int rc = file_converted(filing, err);
+    image_conversion_clear(filing->conversion);
     return rc;
 }

@@ -39,17 +39,26 @@ void image_file_id(const char *path, char ret_id[DIGEST_SIZE]);
 int image_file_set_name(
     const struct paths *paths, const char *name, const char *id, struct error *err);
 
+/* One source on its way into the cache. */
+struct image_filing {
+    const struct paths *paths;
+    const struct image_source *source;
+    /* Zero, or one that is done: then it is cleared. Of another hypervisor's image it says afterwards
+     * what to convert, before image_file_fill() is called again with it. */
+    struct image_conversion *conversion;
+    const atomic_bool *is_cancelled;
+
+    char *path; /* out: where the image is, free() it; NULL: there is something to convert first */
+    char source_sha[DIGEST_SIZE];   /* found: of the source's bytes as they are */
+    char unpacked_sha[DIGEST_SIZE]; /* found: of the image in them */
+};
+
 /*
- * Hashes, unpacks, checks, syncs and files a source; *ret_path is where. Blocks. Doing it again is
- * a no-op. -ERR_IMAGE_CHECKSUM; -ERR_IMAGE_FORMAT (also an image that refers to another file: what
- * comes from elsewhere must not name files of this host); -ERR_IMAGE_DECOMPRESS, -ERR_NO_SPACE …
- *
- * `conversion` is zero, or one that is done. Of another hypervisor's image *ret_path is NULL and
- * `conversion` says what to convert before this is called again with it; otherwise it is cleared.
+ * Hashes, unpacks, checks, syncs and files a source. Blocks. Doing it again is a no-op.
+ * -ERR_IMAGE_CHECKSUM; -ERR_IMAGE_FORMAT (also an image that refers to another file: what comes from
+ * elsewhere must not name files of this host); -ERR_IMAGE_DECOMPRESS, -ERR_NO_SPACE …
  */
-int image_file_fill(const struct paths *paths, const struct image_source *source,
-    struct image_conversion *conversion, const atomic_bool *is_cancelled, char **ret_path,
-    struct error *err);
+int image_file_fill(struct image_filing *filing, struct error *err);
 
 /* Sets -ERR_IMAGE_CHECKSUM. */
 int image_file_checksum_error(

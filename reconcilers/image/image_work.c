@@ -150,10 +150,18 @@ static int use_local(
 static int fill(struct image_work *work, const struct image_source *source,
     const atomic_bool *is_cancelled, struct error *err)
 {
-    char *path = NULL;
-    int rc = image_file_fill(
-        &work->paths, source, &work->conversion, is_cancelled, &path, err);
-    return rc < 0 || !path ? rc : take_cached(work, path, err);
+    struct image_filing filing = {
+        .paths = &work->paths,
+        .source = source,
+        .conversion = &work->conversion,
+        .is_cancelled = is_cancelled,
+    };
+    int rc = image_file_fill(&filing, err);
+    if (rc == 0 && !filing.path) {
+        work->next = IMAGE_NEXT_CONVERT;
+        return 0;
+    }
+    return rc < 0 ? rc : take_cached(work, filing.path, err);
 }
 
 /* A damaged image would be damaged again by going on with what we have of it. */
@@ -200,7 +208,7 @@ static int run_remote(struct image_work *work, const struct remote *remote,
     part_init(&work->part, directory, work->key, remote->url, work->boot_id);
     part_load(&work->part);
     if (!work->is_downloaded && !part_is_complete(&work->part)) {
-        work->needs_download = true;
+        work->next = IMAGE_NEXT_DOWNLOAD;
         return 0;
     }
     return file_download(work, remote, is_cancelled, err);
@@ -223,7 +231,7 @@ static int prepare_lookup(struct image_work *work, struct error *err)
         work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
         oci_login_find(reference.registry, &work->login);
-        work->needs_layer = true;
+        work->next = IMAGE_NEXT_LAYER;
     }
     return rc;
 }

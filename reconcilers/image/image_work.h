@@ -28,6 +28,14 @@
 
 struct error;
 
+/* What has to be done before the image is there; each but the last is followed by more work. */
+enum image_next {
+    IMAGE_NEXT_DONE,     /* nothing: `path` and all below it are set */
+    IMAGE_NEXT_LAYER,    /* look `layer` up, with `login` */
+    IMAGE_NEXT_DOWNLOAD, /* download `part`, which is loaded */
+    IMAGE_NEXT_CONVERT,  /* carry out `conversion` */
+};
+
 struct image_work {
     /* in */
     struct paths paths; /* a copy */
@@ -38,14 +46,12 @@ struct image_work {
     struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
     char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
 
+    struct image_conversion conversion; /* one that was done, or zero. Out: to be done */
+
     /* out */
-    /* One of these is true and nothing else is set but what it says, or all below is set. */
-    bool needs_layer; /* `layer` must be looked up, with `login` */
+    enum image_next next;
     struct oci_login login;
-    bool needs_download; /* `part` is loaded */
     struct part part;
-    /* Has a format: to be done. In: one that was done. */
-    struct image_conversion conversion;
     char *path;
     char id[DIGEST_SIZE]; /* sha256 in the cache, stamp of a local file */
     bool is_cached;       /* lies in images/ */
