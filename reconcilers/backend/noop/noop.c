@@ -112,35 +112,6 @@ void noop_state_write(
     (void)fs_write_file(path, text, strlen(text), 0600, &ignored);
 }
 
-/* ---- script ---- */
-
-/* What the VM's own script says, else the one for all. Caller owns. */
-static json_t *script_value(
-    const struct reconciler_host *host, const char *vm_name, const char *key)
-{
-    const char *const names[] = {vm_name, "default"};
-    json_t *value = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(names) && !value; i++) {
-        cleanup_free char *path = mem_printf("%s/noop/%s.json", host->paths->data_dir, names[i]);
-        cleanup_json json_t *script = read_json(path);
-        value = json_incref(json_object_get(script, key));
-    }
-    return value;
-}
-
-int64_t noop_script_int(
-    const struct reconciler_host *host, const char *vm_name, const char *key, int64_t otherwise)
-{
-    cleanup_json json_t *value = script_value(host, vm_name, key);
-    return json_is_integer(value) ? json_integer_value(value) : otherwise;
-}
-
-bool noop_script_flag(const struct reconciler_host *host, const char *vm_name, const char *key)
-{
-    cleanup_json json_t *value = script_value(host, vm_name, key);
-    return json_is_true(value);
-}
-
 /* ---- operations ---- */
 
 struct noop_op {
@@ -171,20 +142,20 @@ static void complete(void *context)
     op_finish(&self->op, err.code == ERR_NONE ? NULL : &err);
 }
 
-struct op *noop_op(struct reconciler_host *host, const char *vm_name, const char *ms_key,
-    const char *fail_key, enum error_code code, uint32_t *tries, void (*effect)(void *context),
-    void *effect_context, op_done_fn *done, void *context)
+struct op *noop_start(const struct noop_call *call, op_done_fn *done, void *context)
 {
     struct noop_op *self = mem_new(struct noop_op);
-    bool fails = !fail_key || (int64_t)(*tries)++ < noop_script_int(host, vm_name, fail_key, 0);
+    const char *fail_key = call->fail_key;
+    bool fails = !fail_key || (int64_t)(*call->tries)++ <
+                                  noop_script_int(call->host, call->vm_name, fail_key, 0);
     *self = (struct noop_op){
         .op = {cancel_op, done, context},
-        .timer = loop_timer_new(host->loop, complete, self),
-        .failure = fails ? code : ERR_NONE,
+        .timer = loop_timer_new(call->host->loop, complete, self),
+        .failure = fails ? call->code : ERR_NONE,
         .what = fail_key ? fail_key : "it runs already",
-        .effect = effect,
-        .effect_context = effect_context,
+        .effect = call->effect,
+        .effect_context = call->effect_context,
     };
-    loop_timer_start(self->timer, noop_script_int(host, vm_name, ms_key, 0));
+    loop_timer_start(self->timer, noop_script_int(call->host, call->vm_name, call->ms_key, 0));
     return &self->op;
 }

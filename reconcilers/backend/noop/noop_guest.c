@@ -24,16 +24,29 @@ static void noop_close(struct guest *guest)
 static struct op *noop_probe(
     struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
 {
-    return noop_op(env->host, env->name, "probeMs", "failProbe", ERR_SSH, &guest->probe_tries, NULL,
-        NULL, done, context);
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "probeMs",
+        .fail_key = "failProbe",
+        .code = ERR_SSH,
+        .tries = &guest->probe_tries,
+    };
+    return noop_start(&call, done, context);
 }
 
 static struct op *noop_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
-    const char *fail_key = kind == CHECK_READY ? "failReady" : "failLive";
-    return noop_op(env->host, env->name, "checkMs", fail_key, ERR_PROBE,
-        &guest->check_tries[kind], NULL, NULL, done, context);
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "checkMs",
+        .fail_key = kind == CHECK_READY ? "failReady" : "failLive",
+        .code = ERR_PROBE,
+        .tries = &guest->check_tries[kind],
+    };
+    return noop_start(&call, done, context);
 }
 
 static void step_done(void *context)
@@ -50,9 +63,18 @@ static struct op *noop_run_step(struct guest *guest, const struct vm_env *env, u
                            : noop_script_flag(env->host, env->name, "loseStep")
                                ? ERR_PROVISION_LOST
                                : ERR_PROVISION;
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "stepMs",
+        .fail_key = "failStep",
+        .code = code,
+        .tries = &guest->step_tries,
+        .effect = step_done,
+        .effect_context = guest,
+    };
     guest->result = result;
-    return noop_op(env->host, env->name, "stepMs", "failStep", code, &guest->step_tries,
-        step_done, guest, done, context);
+    return noop_start(&call, done, context);
 }
 
 const struct guest_ops noop_guest_ops = {

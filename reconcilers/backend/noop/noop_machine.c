@@ -73,10 +73,18 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context)
 {
     bool is_taken = machine->is_waiting || noop_state_read(machine->host, env->name).is_alive;
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "launchMs",
+        .fail_key = is_taken ? NULL : "failLaunch",
+        .code = is_taken ? ERR_VM_CONFLICT : ERR_QEMU_SPAWN,
+        .tries = &machine->launch_tries,
+        .effect = launched,
+        .effect_context = machine,
+    };
     machine->launching = instance;
-    return noop_op(machine->host, env->name, "launchMs", is_taken ? NULL : "failLaunch",
-        is_taken ? ERR_VM_CONFLICT : ERR_QEMU_SPAWN, &machine->launch_tries, launched, machine,
-        done, context);
+    return noop_start(&call, done, context);
 }
 
 /* What does not live cannot change its state: a timer or a command that comes too late does
@@ -126,14 +134,23 @@ static void booted(void *context)
 static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
     struct boot_result *result, op_done_fn *done, void *context)
 {
+    bool is_port_taken =
+        machine->boot_tries < noop_script_int(machine->host, env->name, "takenPorts", 0);
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "bootMs",
+        .fail_key = is_port_taken ? "takenPorts" : "failBoot",
+        .code = is_port_taken ? ERR_PORT_TAKEN : ERR_QMP_COMMAND,
+        .tries = &machine->boot_tries,
+        .effect = booted,
+        .effect_context = machine,
+    };
     machine->booting = result;
-    if (machine->boot_tries < noop_script_int(machine->host, env->name, "takenPorts", 0)) {
+    if (is_port_taken) {
         result->taken_port = mem_printf("tcp/%u", env->status->ssh_port);
-        return noop_op(machine->host, env->name, "bootMs", "takenPorts", ERR_PORT_TAKEN,
-            &machine->boot_tries, NULL, NULL, done, context);
     }
-    return noop_op(machine->host, env->name, "bootMs", "failBoot", ERR_QMP_COMMAND,
-        &machine->boot_tries, booted, machine, done, context);
+    return noop_start(&call, done, context);
 }
 
 static void power_off(void *context)

@@ -132,8 +132,17 @@ static struct op *noop_fetch_image(const struct vm_env *env, struct image_result
     (void)progress;
     struct noop_media_work *work = new_work(env, done, context);
     work->image = result;
-    work->timer = noop_op(env->host, env->name, "fetchMs", "failFetch", ERR_IMAGE_DOWNLOAD,
-        &work->tries, fetched, work, work_done, work);
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "fetchMs",
+        .fail_key = "failFetch",
+        .code = ERR_IMAGE_DOWNLOAD,
+        .tries = &work->tries,
+        .effect = fetched,
+        .effect_context = work,
+    };
+    work->timer = noop_start(&call, work_done, work);
     return &work->op;
 }
 
@@ -142,8 +151,17 @@ static struct op *noop_prepare(
 {
     struct noop_media_work *work = new_work(env, done, context);
     work->prepared = result;
-    work->timer = noop_op(env->host, env->name, "prepareMs", "failPrepare", ERR_OVERLAY,
-        &work->tries, prepared, work, work_done, work);
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "prepareMs",
+        .fail_key = "failPrepare",
+        .code = ERR_OVERLAY,
+        .tries = &work->tries,
+        .effect = prepared,
+        .effect_context = work,
+    };
+    work->timer = noop_start(&call, work_done, work);
     return &work->op;
 }
 
