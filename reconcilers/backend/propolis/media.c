@@ -64,13 +64,20 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
 
 /* ---- operations ---- */
 
+struct destroy_step;
+
 struct media_work {
     char *name, *dataset, *snapshot, *note;
     uint32_t disk_gib;
-    bool with_zone;
     int stage;
     struct image_result *image;   /* borrowed until `done` */
     struct vm_prepared *prepared; /* the same */
+
+    /* What follows is for destroy(). */
+    bool with_zone;                 /* the zone goes, too */
+    const struct destroy_step *ran; /* last; NULL: none */
+    struct zone_facts zone;
+    bool has_disk;
 };
 
 static void free_work(void *context)
@@ -94,8 +101,9 @@ static struct media_work *new_work(const struct vm_env *env)
     return work;
 }
 
-static struct script_step list_datasets(void)
+static struct script_step list_datasets(const struct media_work *work)
 {
+    (void)work;
     return (struct script_step){
         {"zfs", "list", "-H", "-o", "name", "-t", "filesystem,volume,snapshot"},
         .what = "look for the disk of"};
@@ -116,7 +124,7 @@ static int next_of_fetch(
 {
     struct media_work *work = context;
     if (work->stage++ == 0) {
-        *ret = list_datasets();
+        *ret = list_datasets(work);
         return 0;
     }
     if (!script_has_line(output, work->snapshot)) {
@@ -155,7 +163,7 @@ static int next_of_prepare(
     struct media_work *work = context;
     int stage = work->stage++;
     if (stage == BEGIN) {
-        *ret = list_datasets();
+        *ret = list_datasets(work);
         return 0;
     }
     if (stage == LOOKED && !script_has_line(output, work->dataset)) {
@@ -182,50 +190,89 @@ static struct op *prepare(
 
 /* ---- destroy ---- */
 
-enum destroy_stage { ZONES, UNINSTALL, DELETE, DATASETS, DESTROY, NOTE };
+static bool wants_zone_gone(const struct media_work *work)
+{
+    return work->with_zone;
+}
 
-/* Each stage looks before it acts, so that it can be done twice, and after any kill. */
+static struct script_step list_zones(const struct media_work *work)
+{
+    (void)work;
+    return (struct script_step){{"zoneadm", "list", "-cp"}, .what = "look for zone"};
+}
+
+static void find_zone(struct media_work *work, const char *output)
+{
+    work->zone = zone_parse(output, work->name);
+}
+
+static bool is_zone_installed(const struct media_work *work)
+{
+    return work->zone.is_installed;
+}
+
+static struct script_step uninstall_zone(const struct media_work *work)
+{
+    return (struct script_step){
+        {"zoneadm", "-z", work->name, "uninstall", "-F"}, .what = "uninstall zone"};
+}
+
+static bool is_zone_configured(const struct media_work *work)
+{
+    return work->zone.is_known;
+}
+
+static struct script_step delete_zone(const struct media_work *work)
+{
+    return (struct script_step){
+        {"zonecfg", "-z", work->name, "delete", "-F"}, .what = "delete the configuration of zone"};
+}
+
+static void find_disk(struct media_work *work, const char *output)
+{
+    work->has_disk = script_has_line(output, work->dataset);
+}
+
+static bool has_disk(const struct media_work *work)
+{
+    return work->has_disk;
+}
+
+static struct script_step destroy_disk(const struct media_work *work)
+{
+    return (struct script_step){
+        {"zfs", "destroy", "-r", work->dataset}, .what = "destroy the disk of"};
+}
+
+/* Each effect is preceded by a look, so the whole can be done twice, and after any kill. */
+static const struct destroy_step {
+    bool (*is_wanted)(const struct media_work *work); /* NULL: always */
+    struct script_step (*step)(const struct media_work *work);
+    void (*parse)(struct media_work *work, const char *output); /* NULL: its output says nothing */
+} destroy_steps[] = {
+    {wants_zone_gone, list_zones, find_zone},
+    {is_zone_installed, uninstall_zone, NULL},
+    {is_zone_configured, delete_zone, NULL},
+    {NULL, list_datasets, find_disk},
+    {has_disk, destroy_disk, NULL},
+};
+
 static int next_of_destroy(
     void *context, const char *output, struct script_step *ret, struct error *err)
 {
     struct media_work *work = context;
-    const char *name = work->name;
-    switch ((enum destroy_stage)work->stage++) {
-    case ZONES:
-        if (work->with_zone) {
-            *ret = (struct script_step){{"zoneadm", "list", "-cp"}, .what = "look for zone"};
-            return 0;
-        }
-        break;
-    case UNINSTALL: {
-        struct zone_facts zone = zone_parse(output, name);
-        work->stage = zone.is_known ? DELETE : DATASETS;
-        if (zone.is_installed) {
-            *ret = (struct script_step){
-                {"zoneadm", "-z", name, "uninstall", "-F"}, .what = "uninstall zone"};
-            return 0;
-        }
-        return next_of_destroy(work, output, ret, err);
+    if (work->ran && work->ran->parse) {
+        work->ran->parse(work, output);
     }
-    case DELETE:
-        *ret = (struct script_step){
-            {"zonecfg", "-z", name, "delete", "-F"}, .what = "delete the configuration of zone"};
-        return 0;
-    case DATASETS:
-        break;
-    case DESTROY:
-        if (script_has_line(output, work->dataset)) {
-            *ret = (struct script_step){
-                {"zfs", "destroy", "-r", work->dataset}, .what = "destroy the disk of"};
+    while ((size_t)work->stage < ARRAY_LEN(destroy_steps)) {
+        const struct destroy_step *next = &destroy_steps[work->stage++];
+        if (!next->is_wanted || next->is_wanted(work)) {
+            work->ran = next;
+            *ret = next->step(work);
             return 0;
         }
-        return fs_remove_file(work->note, err);
-    case NOTE:
-        return fs_remove_file(work->note, err);
     }
-    work->stage = DESTROY;
-    *ret = list_datasets();
-    return 0;
+    return fs_remove_file(work->note, err);
 }
 
 static struct op *destroy(const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context)
