@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a pass says about the VM: every condition, computed anew from what is recorded, observed and
- * under way. Nothing is decided here, and nothing here is read back by a decision.
+ * What a pass says about the VM: every condition, computed from what is recorded, observed and under
+ * way. Nothing is decided here, and nothing here is read back by a decision. One table of rules a
+ * condition; the first rule that holds wins, so their order is meaning.
  */
 #include "reconcilers/vm/pass.h"
 
@@ -19,10 +20,43 @@
 #include "specs/vm/spec_diff.h"
 #include "specs/vm/vm_steps.h"
 
+struct rule {
+    bool (*holds)(const struct pass *pass); /* NULL: always */
+    enum condition_state state;
+    enum reason reason;
+    char *(*message)(const struct pass *pass); /* NULL: none. free() what it returns */
+    void (*tell)(struct pass *pass, enum condition_type type); /* instead of those three */
+};
+
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message)
 {
     vm_status_set(pass->patch->status, type, state, reason, message, pass->wall_ms);
+}
+
+/* The last rule of every table always holds. */
+static void apply_rules(struct pass *pass, enum condition_type type, const struct rule *rules)
+{
+    const struct rule *rule = rules;
+    while (rule->holds && !rule->holds(pass)) {
+        rule++;
+    }
+    if (rule->tell) {
+        rule->tell(pass, type);
+        return;
+    }
+    cleanup_free char *message = rule->message ? rule->message(pass) : NULL;
+    pass_set(pass, type, rule->state, rule->reason, message);
+}
+
+/* ---- what several conditions need ---- */
+
+/* The failure that is being waited out belongs to this condition. */
+static bool is_failure_of(const struct pass *pass, enum condition_type type)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    return failure->action != ACTION_NONE &&
+           failure_classify(failure->action, failure->error.code).condition == type;
 }
 
 static void report_failed(struct pass *pass, enum condition_type type)
@@ -32,47 +66,91 @@ static void report_failed(struct pass *pass, enum condition_type type)
     pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error.message);
 }
 
-/* The failure that is being waited out, if it belongs to this condition. */
-static bool report_failure(struct pass *pass, enum condition_type type)
+static char *failure_message(const struct pass *pass)
 {
-    const struct vm_failure *failure = &pass->vm->failure;
-    if (failure->action == ACTION_NONE ||
-        failure_classify(failure->action, failure->error.code).condition != type) {
-        return false;
-    }
-    report_failed(pass, type);
-    return true;
+    return mem_strdup(pass->vm->failure.error.message);
 }
 
-static void describe_image(struct pass *pass)
+/* What an earlier pass found still holds. */
+static void keep(struct pass *pass, enum condition_type type)
 {
-    bool is_url = pass->env.spec->image.kind == IMAGE_URL;
-    if (pass->media.is_image_changed) {
-        pass_set(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED,
-            "the base image is not the one this VM's disk was made on");
-    } else if (pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image) {
-        pass_set(
-            pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING, pass->vm->progress);
-    } else if (!report_failure(pass, CONDITION_IMAGE_READY)) {
-        bool is_ready = pass->media.has_image;
-        pass_set(pass, CONDITION_IMAGE_READY, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
-            !is_ready ? REASON_PENDING
-            : is_url  ? REASON_CACHED
-                      : REASON_LOCAL_FILE,
-            NULL);
-    }
+    const struct condition *before = &pass->view->status->conditions[type];
+    cleanup_free char *message = mem_strdup(before->message);
+    pass_set(pass, type, before->state, before->reason, message);
 }
 
-static void describe_prepared(struct pass *pass)
+/* ---- ImageReady ---- */
+
+static bool is_image_changed(const struct pass *pass)
 {
-    if (pass->vm->op_action == ACTION_PREPARE) {
-        pass_set(pass, CONDITION_PREPARED, CONDITION_FALSE, REASON_PREPARING, NULL);
-    } else if (!report_failure(pass, CONDITION_PREPARED)) {
-        bool is_ready = pass->media.disk == DISK_READY;
-        pass_set(pass, CONDITION_PREPARED, is_ready ? CONDITION_TRUE : CONDITION_FALSE,
-            is_ready ? REASON_PREPARED : REASON_PENDING, NULL);
-    }
+    return pass->media.is_image_changed;
 }
+
+static char *image_changed_message(const struct pass *pass)
+{
+    (void)pass;
+    return mem_strdup("the base image is not the one this VM's disk was made on");
+}
+
+static bool is_fetching(const struct pass *pass)
+{
+    return pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image;
+}
+
+static char *fetch_progress(const struct pass *pass)
+{
+    return mem_strdup(pass->vm->progress);
+}
+
+static bool has_image_failed(const struct pass *pass)
+{
+    return is_failure_of(pass, CONDITION_IMAGE_READY);
+}
+
+static bool lacks_image(const struct pass *pass)
+{
+    return !pass->media.has_image;
+}
+
+static bool is_image_of_url(const struct pass *pass)
+{
+    return pass->env.spec->image.kind == IMAGE_URL;
+}
+
+static const struct rule image_rules[] = {
+    {is_image_changed, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED, image_changed_message, NULL},
+    {is_fetching, CONDITION_FALSE, REASON_DOWNLOADING, fetch_progress, NULL},
+    {has_image_failed, .tell = report_failed},
+    {lacks_image, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
+    {is_image_of_url, CONDITION_TRUE, REASON_CACHED, NULL, NULL},
+    {NULL, CONDITION_TRUE, REASON_LOCAL_FILE, NULL, NULL},
+};
+
+/* ---- Prepared ---- */
+
+static bool is_preparing(const struct pass *pass)
+{
+    return pass->vm->op_action == ACTION_PREPARE;
+}
+
+static bool has_preparing_failed(const struct pass *pass)
+{
+    return is_failure_of(pass, CONDITION_PREPARED);
+}
+
+static bool is_disk_unready(const struct pass *pass)
+{
+    return pass->media.disk != DISK_READY;
+}
+
+static const struct rule prepared_rules[] = {
+    {is_preparing, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
+    {has_preparing_failed, .tell = report_failed},
+    {is_disk_unready, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
+    {NULL, CONDITION_TRUE, REASON_PREPARED, NULL, NULL},
+};
+
+/* ---- Running ---- */
 
 enum reason pass_reason_while_down(const struct pass *pass)
 {
@@ -94,7 +172,19 @@ enum reason pass_reason_while_down(const struct pass *pass)
     return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
 }
 
-static void describe_down(struct pass *pass)
+static bool has_start_failed(const struct pass *pass)
+{
+    bool is_failing = !pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT;
+    return is_failing && pass->situation.power != POWER_STOPPED &&
+           is_failure_of(pass, CONDITION_RUNNING);
+}
+
+static bool is_down(const struct pass *pass)
+{
+    return !pass->situation.is_alive;
+}
+
+static void tell_down(struct pass *pass, enum condition_type type)
 {
     const struct vm_restart *restart = &pass->patch->status->restart;
     enum reason reason = pass_reason_while_down(pass);
@@ -108,19 +198,44 @@ static void describe_down(struct pass *pass)
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
         message = mem_strdup(restart->last_message); /* how it stopped */
     }
-    pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, reason, message);
+    pass_set(pass, type, CONDITION_FALSE, reason, message);
 }
 
-static void report_no_room(struct pass *pass)
+/* Told as soon as the desired record is observed: a waiter must not take the old instance for the new
+ * one. */
+static bool is_going_down(const struct pass *pass)
+{
+    return pass->patch->status->instance.intent == INTENT_STOP ||
+           situation_must_be_down(&pass->situation);
+}
+
+static bool is_unkillable(const struct pass *pass)
+{
+    return is_going_down(pass) && pass->situation.stage == STOP_STAGE_UNKILLABLE;
+}
+
+static bool is_starting(const struct pass *pass)
+{
+    return pass->patch->status->instance.intent == INTENT_START;
+}
+
+static char *no_room_message(const struct pass *pass)
 {
     cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
-    cleanup_free char *message = mem_printf("the guest is paused: no space left for its disk '%s'; "
-                                            "it goes on by itself once %d MiB are free",
+    return mem_printf("the guest is paused: no space left for its disk '%s'; "
+                      "it goes on by itself once %d MiB are free",
         disk, ROOM_MIN_MIB);
-    pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_NO_SPACE, message);
 }
 
-static void describe_alive(struct pass *pass)
+/* No answer for a moment says nothing yet: reconnecting after a restart of vmctld takes milliseconds. */
+static bool is_run_state_told(const struct pass *pass)
+{
+    enum { QUIET_MS = 2000 };
+    return pass->situation.run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
+           pass->view->status->conditions[CONDITION_RUNNING].state == CONDITION_ABSENT;
+}
+
+static void tell_run_state(struct pass *pass, enum condition_type type)
 {
     static const struct {
         enum condition_state state;
@@ -135,135 +250,196 @@ static void describe_alive(struct pass *pass)
         [RUN_STATE_IO_ERROR] = {CONDITION_FALSE, REASON_IO_ERROR},
         [RUN_STATE_INTERNAL_ERROR] = {CONDITION_FALSE, REASON_INTERNAL_ERROR},
     };
-    enum { QUIET_MS = 2000 }; /* reconnecting after a restart of vmctld takes milliseconds */
-    const struct situation *s = &pass->situation;
-    const struct condition *before = &pass->view->status->conditions[CONDITION_RUNNING];
-    /* said as soon as the wish is observed: a waiter must not take the old instance for the new one
-     */
-    if (pass->patch->status->instance.intent == INTENT_STOP || situation_must_be_down(s)) {
-        pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE,
-            s->stage == STOP_STAGE_UNKILLABLE ? REASON_UNKILLABLE : REASON_STOPPING, NULL);
-    } else if (pass->patch->status->instance.intent == INTENT_START) {
-        pass_set(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING, NULL);
-    } else if (pass_lacks_room(pass)) {
-        report_no_room(pass);
-    } else if (s->run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
-               before->state == CONDITION_ABSENT) {
-        pass_set(pass, CONDITION_RUNNING, by_run_state[s->run_state].state,
-            by_run_state[s->run_state].reason, NULL);
-    } else { /* no answer for a moment: what was known still holds */
-        cleanup_free char *message = mem_strdup(before->message);
-        pass_set(pass, CONDITION_RUNNING, before->state, before->reason, message);
-    }
+    enum run_state run_state = pass->situation.run_state;
+    pass_set(pass, type, by_run_state[run_state].state, by_run_state[run_state].reason, NULL);
 }
 
-static void describe_running(struct pass *pass)
-{
-    bool is_failing = !pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT;
-    if (is_failing && pass->situation.power != POWER_STOPPED &&
-        report_failure(pass, CONDITION_RUNNING)) {
-        return;
-    }
-    if (pass->situation.is_alive) {
-        describe_alive(pass);
-    } else {
-        describe_down(pass);
-    }
-}
+static const struct rule running_rules[] = {
+    {has_start_failed, .tell = report_failed},
+    {is_down, .tell = tell_down},
+    {is_unkillable, CONDITION_FALSE, REASON_UNKILLABLE, NULL, NULL},
+    {is_going_down, CONDITION_FALSE, REASON_STOPPING, NULL, NULL},
+    {is_starting, CONDITION_FALSE, REASON_STARTING, NULL, NULL},
+    {pass_lacks_room, CONDITION_FALSE, REASON_NO_SPACE, no_room_message, NULL},
+    {is_run_state_told, .tell = tell_run_state},
+    {NULL, .tell = keep},
+};
+
+/* ---- GuestReachable ---- */
 
 bool pass_is_reach_overdue(const struct pass *pass)
 {
     return pass->vm->reach_deadline_ms > 0 && pass->now_ms > pass->vm->reach_deadline_ms;
 }
 
-static void describe_reachable(struct pass *pass)
+static bool is_not_running(const struct pass *pass)
 {
-    const struct situation *s = &pass->situation;
-    if (!vm_status_is_true(pass->patch->status, CONDITION_RUNNING)) {
-        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE,
-            pass->patch->status->conditions[CONDITION_RUNNING].reason, NULL);
-    } else if (!s->expects_ssh) {
-        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL);
-    } else if (pass->patch->status->was_reached) {
-        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_TRUE, REASON_SSH_READY, NULL);
-    } else if (pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH) {
-        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT,
-            pass->vm->failure.error.message);
-    } else if (!report_failure(pass, CONDITION_GUEST_REACHABLE)) {
-        pass_set(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL);
-    }
+    return !vm_status_is_true(pass->patch->status, CONDITION_RUNNING);
 }
 
-static void describe_step_under_way(struct pass *pass)
+static void tell_as_running(struct pass *pass, enum condition_type type)
+{
+    pass_set(pass, type, CONDITION_FALSE,
+        pass->patch->status->conditions[CONDITION_RUNNING].reason, NULL);
+}
+
+static bool needs_no_ssh(const struct pass *pass)
+{
+    return !pass->situation.expects_ssh;
+}
+
+static bool is_reached(const struct pass *pass)
+{
+    return pass->patch->status->was_reached;
+}
+
+static bool is_ssh_overdue(const struct pass *pass)
+{
+    return pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH;
+}
+
+static bool has_reaching_failed(const struct pass *pass)
+{
+    return is_failure_of(pass, CONDITION_GUEST_REACHABLE);
+}
+
+static const struct rule reachable_rules[] = {
+    {is_not_running, .tell = tell_as_running},
+    {needs_no_ssh, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
+    {is_reached, CONDITION_TRUE, REASON_SSH_READY, NULL, NULL},
+    {is_ssh_overdue, CONDITION_FALSE, REASON_SSH_TIMEOUT, failure_message, NULL},
+    {has_reaching_failed, .tell = report_failed},
+    {NULL, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL, NULL},
+};
+
+/* ---- Provisioned ---- */
+
+static bool has_no_steps(const struct pass *pass)
+{
+    return pass->view->desired->spec->n_steps == 0;
+}
+
+/* Told by the pass that saw it fail, kept until steps are asked for again. */
+static bool is_step_failure_kept(const struct pass *pass)
+{
+    return pass->patch->status->provision.is_failed &&
+           pass->vm->failure.action != ACTION_RUN_STEP &&
+           pass->view->status->conditions[CONDITION_PROVISIONED].state == CONDITION_FALSE;
+}
+
+static bool are_steps_asked(const struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const char *token = pass->view->desired->provision_token;
+    return vm_steps_are_under_way(&status->provision) ||
+           (token[0] && !text_eq(token, status->handled_provision_token));
+}
+
+static bool is_waiting_for_step(const struct pass *pass)
+{
+    return are_steps_asked(pass) && pass->vm->op_action != ACTION_RUN_STEP;
+}
+
+/* A step was interrupted, by the connection or the guest, and will be resumed or run again: nothing
+ * has failed. */
+static bool is_step_retried(const struct pass *pass)
+{
+    return is_waiting_for_step(pass) && pass->vm->failure.action == ACTION_RUN_STEP;
+}
+
+static bool is_first_step_pending(const struct pass *pass)
+{
+    return is_waiting_for_step(pass) && pass->patch->status->provision.next_step == 0;
+}
+
+static char *step_progress(const struct pass *pass)
 {
     const struct vm_provision *provision = &pass->patch->status->provision;
-    if (pass->vm->op_action != ACTION_RUN_STEP && provision->next_step == 0) {
-        pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL);
-        return;
-    }
-    cleanup_buf struct buf message = BUF_INIT(0);
+    struct buf message = BUF_INIT(0);
     buf_printf(&message, "step %u of %u", provision->next_step + 1, provision->total);
     if (provision->run.tries > 0) {
         buf_printf(&message, ", try %u", provision->run.tries + 1);
     }
-    pass_set(
-        pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP, buf_str(&message));
+    return buf_steal(&message);
 }
 
-/* A step was interrupted, by the connection or the guest, and will be gone on with or run again:
- * nothing has failed. */
-static bool describe_step_retry(struct pass *pass)
+static bool are_steps_appended(const struct pass *pass)
 {
-    const struct vm_failure *failure = &pass->vm->failure;
-    if (failure->action != ACTION_RUN_STEP) {
-        return false;
+    return pass->standing == STEPS_APPENDED;
+}
+
+static bool is_step_failed(const struct pass *pass)
+{
+    return pass->patch->status->provision.is_failed;
+}
+
+static bool is_step_failing(const struct pass *pass)
+{
+    return is_step_failed(pass) && is_failure_of(pass, CONDITION_PROVISIONED);
+}
+
+static bool are_steps_left_out(const struct pass *pass)
+{
+    return pass->standing == STEPS_LEFT_OUT;
+}
+
+static char *left_out_message(const struct pass *pass)
+{
+    return mem_printf("left out from step %u on, as asked (--no-provision)",
+        pass->patch->status->provision.total + 1);
+}
+
+static bool were_steps_run(const struct pass *pass)
+{
+    return pass->patch->status->provision.digest[0];
+}
+
+static const struct rule provisioned_rules[] = {
+    {has_no_steps, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
+    {is_step_failure_kept, .tell = keep},
+    {is_step_retried, CONDITION_FALSE, REASON_RETRYING, failure_message, NULL},
+    {is_first_step_pending, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
+    {are_steps_asked, CONDITION_FALSE, REASON_RUNNING_STEP, step_progress, NULL},
+    {are_steps_appended, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
+    {is_step_failing, .tell = report_failed},
+    {is_step_failed, CONDITION_FALSE, REASON_STEP_FAILED, NULL, NULL},
+    {are_steps_left_out, CONDITION_TRUE, REASON_SKIPPED, left_out_message, NULL},
+    {were_steps_run, CONDITION_TRUE, REASON_PROVISIONED, NULL, NULL},
+    {NULL, CONDITION_TRUE, REASON_SKIPPED, NULL, NULL},
+};
+
+/* ---- Synced ---- */
+
+/* Once, not at every pass: the condition says so as long as it lasts. */
+static void report_source_event(
+    struct pass *pass, enum condition_type type, enum reason reason, const char *message)
+{
+    if (pass->view->status->conditions[type].reason != reason) {
+        vm_patch_event(pass->patch, true, reason, "%s", message);
     }
-    pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RETRYING, failure->error.message);
-    return true;
 }
 
-/* Nothing is under way: what became of the steps, and those behind them that were left out. */
-static void describe_steps_through(struct pass *pass, enum steps_state standing)
+/* Its VMFile is watched and is not what was last applied: told first, because nothing else in the
+ * file counts until that is repaired. */
+static bool is_source_failing(const struct pass *pass)
 {
-    const struct vm_provision *provision = &pass->patch->status->provision;
-    cleanup_free char *left_out =
-        standing == STEPS_LEFT_OUT
-            ? mem_printf("left out from step %u on, as asked (--no-provision)", provision->total + 1)
-            : NULL;
-    bool is_run = provision->digest[0] && !left_out;
-    pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE,
-        is_run ? REASON_PROVISIONED : REASON_SKIPPED, left_out);
+    return pass->view->source && source_record_is_failing(pass->view->source);
 }
 
-static void describe_provisioned(struct pass *pass, enum steps_state standing)
+static void report_source_invalid(struct pass *pass, enum condition_type type)
 {
-    const struct vm_status *status = pass->patch->status;
-    const struct vm_provision *provision = &status->provision;
-    const struct condition *before = &pass->view->status->conditions[CONDITION_PROVISIONED];
-    const struct vm_desired *desired = pass->view->desired;
-    bool is_asked = vm_steps_are_under_way(provision) ||
-                    (desired->provision_token[0] &&
-                        !text_eq(desired->provision_token, status->handled_provision_token));
-    if (desired->spec->n_steps == 0) {
-        pass_set(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL);
-    } else if (provision->is_failed && pass->vm->failure.action != ACTION_RUN_STEP &&
-               before->state ==
-                   CONDITION_FALSE) { /* told by the pass that saw it, kept until asked again */
-        cleanup_free char *message = mem_strdup(before->message);
-        pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, before->reason, message);
-    } else if (is_asked && pass->vm->op_action != ACTION_RUN_STEP && describe_step_retry(pass)) {
-        return;
-    } else if (is_asked) {
-        describe_step_under_way(pass);
-    } else if (standing == STEPS_APPENDED) {
-        pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL);
-    } else if (provision->is_failed) {
-        if (!report_failure(pass, CONDITION_PROVISIONED)) {
-            pass_set(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED, NULL);
-        }
-    } else {
-        describe_steps_through(pass, standing);
-    }
+    cleanup_free char *message = source_record_explain(pass->view->source);
+    report_source_event(pass, type, REASON_SOURCE_INVALID, message);
+    pass_set(pass, type, CONDITION_FALSE, REASON_SOURCE_INVALID, message);
+}
+
+/* An instance that this pass began has all of the spec. What this pass recorded as applied is told
+ * by the next one, which follows at once. */
+static const struct spec_diff *diff_of(const struct pass *pass)
+{
+    static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
+    bool is_new = pass->patch->status->applied_generation == pass->view->desired->generation;
+    return is_new ? &none : hot_change_diff(pass);
 }
 
 /* What of the spec the running instance does not have yet, in words: "memory 1024 -> 2048". */
@@ -280,113 +456,154 @@ static char *list_changes(const struct spec_diff *diff, enum disposition disposi
     return buf_steal(&out);
 }
 
-/* Once, not at every pass: the condition says so as long as it lasts. */
-static void report_source_event(
-    struct pass *pass, enum condition_type type, enum reason reason, const char *message)
+static char *live_changes(const struct pass *pass)
 {
-    if (pass->view->status->conditions[type].reason != reason) {
-        vm_patch_event(pass->patch, true, reason, "%s", message);
-    }
+    return list_changes(diff_of(pass), DISPOSITION_LIVE);
 }
 
-/* Its VMFile is watched and is not what was last applied: what is told of first, because nothing
- * else in the file counts until that is put right. */
-static bool report_source_invalid(struct pass *pass)
+static char *strongest_changes(const struct pass *pass)
 {
-    const struct source_record *source = pass->view->source;
-    if (!source || !source_record_is_failing(source)) {
-        return false;
-    }
-    cleanup_free char *message = source_record_explain(source);
-    report_source_event(pass, CONDITION_SYNCED, REASON_SOURCE_INVALID, message);
-    pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID, message);
-    return true;
+    const struct spec_diff *diff = diff_of(pass);
+    return list_changes(diff, diff->strongest);
 }
 
-/* What is on its way is told first: it is over in a moment, and waiters wait for it. */
-static void report_difference(
-    struct pass *pass, const struct spec_diff *diff, enum steps_state standing)
+static char *recreate_changes(const struct pass *pass)
 {
-    bool is_failing = pass->vm->failure.action == ACTION_APPLY;
-    bool is_pending = diff->count > 0 && hot_change_is_pending(pass);
-    bool is_running = pass->situation.run_state == RUN_STATE_RUNNING;
-    cleanup_free char *strongest = list_changes(diff, diff->strongest);
-    cleanup_free char *live = list_changes(diff, DISPOSITION_LIVE);
-    if (is_pending && is_running && !is_failing) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, live);
-    } else if (pass->media.is_outdated || diff->strongest == DISPOSITION_RECREATE) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED,
-            strongest[0] ? strongest : "image or cloud-init changed");
-    } else if (diff->strongest == DISPOSITION_RESTART) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest);
-    } else if (is_failing) {
-        report_failed(pass, CONDITION_SYNCED);
-    } else if (is_pending) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_APPLYING, live);
-    } else if (standing == STEPS_CHANGED && pass->env.spec->n_steps > 0) {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED,
-            "the provision steps changed since they were run");
-    } else {
-        pass_set(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED, NULL);
-    }
+    cleanup_free char *changes = strongest_changes(pass);
+    return mem_strdup(changes[0] ? changes : "image or cloud-init changed");
 }
 
-/* An instance that this pass began has all of the spec. What this pass recorded as applied is told
- * by the next one, which follows at once. */
-static void describe_synced(struct pass *pass, enum steps_state standing)
+static bool has_applying_failed(const struct pass *pass)
 {
-    static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
-    bool is_new = pass->patch->status->applied_generation == pass->view->desired->generation;
-    if (!report_source_invalid(pass)) {
-        report_difference(pass, is_new ? &none : hot_change_diff(pass), standing);
-    }
+    return pass->vm->failure.action == ACTION_APPLY;
 }
 
-/* All is as it should be but for what the `ready` probes say. */
-static void describe_unready(struct pass *pass)
+static bool is_apply_pending(const struct pass *pass)
 {
-    const char *failure = pass->patch->status->probing.failure;
-    cleanup_free char *message =
-        failure ? mem_printf("ready: %s", failure) : mem_strdup("its probes have not answered yet");
-    pass_set(pass, CONDITION_READY, CONDITION_FALSE,
-        failure ? REASON_PROBE_FAILED : REASON_WAITING_FOR_PROBE, message);
+    return diff_of(pass)->count > 0 && hot_change_is_pending(pass);
 }
 
-static void describe_ready(struct pass *pass)
+/* Over in a moment, and waiters wait for it: so it is told first. */
+static bool is_being_applied(const struct pass *pass)
+{
+    return is_apply_pending(pass) && !has_applying_failed(pass) &&
+           pass->situation.run_state == RUN_STATE_RUNNING;
+}
+
+static bool needs_recreate(const struct pass *pass)
+{
+    return pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE;
+}
+
+static bool needs_restart(const struct pass *pass)
+{
+    return diff_of(pass)->strongest == DISPOSITION_RESTART;
+}
+
+static bool are_steps_outdated(const struct pass *pass)
+{
+    return pass->standing == STEPS_CHANGED && pass->env.spec->n_steps > 0;
+}
+
+static char *outdated_message(const struct pass *pass)
+{
+    (void)pass;
+    return mem_strdup("the provision steps changed since they were run");
+}
+
+static const struct rule synced_rules[] = {
+    {is_source_failing, .tell = report_source_invalid},
+    {is_being_applied, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
+    {needs_recreate, CONDITION_FALSE, REASON_RECREATE_REQUIRED, recreate_changes, NULL},
+    {needs_restart, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest_changes, NULL},
+    {has_applying_failed, .tell = report_failed},
+    {is_apply_pending, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
+    {are_steps_outdated, CONDITION_FALSE, REASON_PROVISION_OUTDATED, outdated_message, NULL},
+    {NULL, CONDITION_TRUE, REASON_SYNCED, NULL, NULL},
+};
+
+/* ---- Ready ---- */
+
+static bool is_deleting(const struct pass *pass)
+{
+    return pass->situation.is_deleting;
+}
+
+static bool is_suspended(const struct pass *pass)
+{
+    return pass->situation.power == POWER_SUSPENDED &&
+           pass->situation.run_state == RUN_STATE_PAUSED;
+}
+
+static bool is_being_suspended(const struct pass *pass)
+{
+    return pass->situation.power == POWER_SUSPENDED &&
+           pass->situation.run_state == RUN_STATE_RUNNING;
+}
+
+/* The first condition that Ready needs and that is not true; NULL: all are. A running VM does not
+ * become unready because its image vanished from the cache. */
+static const struct condition *first_unmet(const struct pass *pass)
 {
     static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
         CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_PROVISIONED};
     const struct situation *s = &pass->situation;
-    const struct vm_status *status = pass->patch->status;
-    if (s->is_deleting) {
-        pass_set(pass, CONDITION_READY, CONDITION_FALSE, REASON_TERMINATING, NULL);
-        return;
-    }
-    if (s->power == POWER_SUSPENDED && s->run_state == RUN_STATE_PAUSED) {
-        pass_set(pass, CONDITION_READY, CONDITION_FALSE, REASON_SUSPENDED, NULL);
-        return;
-    }
-    if (s->power == POWER_SUSPENDED && s->run_state == RUN_STATE_RUNNING) {
-        pass_set(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING, NULL);
-        return;
-    }
-    /* a running VM does not become unready because its image vanished from the cache */
     size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
     for (size_t i = first; i < ARRAY_LEN(needed); i++) {
-        const struct condition *condition = &status->conditions[needed[i]];
+        const struct condition *condition = &pass->patch->status->conditions[needed[i]];
         if (condition->state != CONDITION_TRUE) {
-            cleanup_free char *message = mem_strdup(condition->message);
-            pass_set(pass, CONDITION_READY, CONDITION_FALSE, condition->reason, message);
-            return;
+            return condition;
         }
     }
-    if (pass->env.spec->checks[CHECK_READY].n_probes > 0 &&
-        !status->probing.is_passed) {
-        describe_unready(pass);
-        return;
-    }
-    pass_set(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY, NULL);
+    return NULL;
 }
+
+static bool is_any_unmet(const struct pass *pass)
+{
+    return first_unmet(pass) != NULL;
+}
+
+static void tell_unmet(struct pass *pass, enum condition_type type)
+{
+    const struct condition *unmet = first_unmet(pass);
+    cleanup_free char *message = mem_strdup(unmet->message);
+    pass_set(pass, type, CONDITION_FALSE, unmet->reason, message);
+}
+
+static bool is_waiting_for_probes(const struct pass *pass)
+{
+    return pass->env.spec->checks[CHECK_READY].n_probes > 0 &&
+           !pass->patch->status->probing.is_passed;
+}
+
+static char *waiting_for_probes_message(const struct pass *pass)
+{
+    (void)pass;
+    return mem_strdup("its probes have not answered yet");
+}
+
+static bool are_probes_failing(const struct pass *pass)
+{
+    return is_waiting_for_probes(pass) && pass->patch->status->probing.failure;
+}
+
+static char *probe_failure(const struct pass *pass)
+{
+    return mem_printf("ready: %s", pass->patch->status->probing.failure);
+}
+
+static const struct rule ready_rules[] = {
+    {is_deleting, CONDITION_FALSE, REASON_TERMINATING, NULL, NULL},
+    {is_suspended, CONDITION_FALSE, REASON_SUSPENDED, NULL, NULL},
+    {is_being_suspended, CONDITION_FALSE, REASON_PROGRESSING, NULL, NULL},
+    {is_any_unmet, .tell = tell_unmet},
+    {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},
+    {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, waiting_for_probes_message,
+        NULL},
+    {NULL, CONDITION_TRUE, REASON_READY, NULL, NULL},
+};
+
+/* ---- the others ---- */
 
 /* A look that finds all well is no work; waiting for probes to pass is, also between two
  * tries. */
@@ -441,16 +658,15 @@ void pass_describe(struct pass *pass)
         describe_orphan(pass);
         return;
     }
-    enum steps_state standing = vm_steps_state(&pass->patch->status->provision,
+    pass->standing = vm_steps_state(&pass->patch->status->provision,
         pass->view->desired->spec, pass->view->desired->skipped_steps);
     describe_source(pass);
-    describe_image(pass);
-    describe_prepared(pass);
-    describe_running(pass);
-    describe_reachable(pass);
-    describe_provisioned(pass, standing);
-    describe_synced(pass, standing);
-    describe_ready(pass);
-    pass_describe_stalled(pass);
+    apply_rules(pass, CONDITION_IMAGE_READY, image_rules);
+    apply_rules(pass, CONDITION_PREPARED, prepared_rules);
+    apply_rules(pass, CONDITION_RUNNING, running_rules);
+    apply_rules(pass, CONDITION_GUEST_REACHABLE, reachable_rules);
+    apply_rules(pass, CONDITION_PROVISIONED, provisioned_rules);
+    apply_rules(pass, CONDITION_SYNCED, synced_rules);
+    apply_rules(pass, CONDITION_READY, ready_rules);
     describe_reconciling(pass);
 }

@@ -11,6 +11,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/vm/decide.h"
 #include "reconcilers/vm/vm.h"
+#include "specs/vm/vm_steps.h"
 
 /* A guest that filled its disk's file system goes on only once so much of it is free again: with
  * less it would be back in a moment. */
@@ -28,6 +29,7 @@ struct pass {
     struct media_facts media;
     struct situation situation;
     struct decision decision;
+    enum steps_state standing; /* of the provision steps; set by pass_describe() */
     int64_t now_ms; /* monotonic */
     int64_t wall_ms;
 };
@@ -65,7 +67,7 @@ void pass_finish_step(struct pass *pass);
 /* act.c: carries out pass->decision. Returns when to look again (struct verdict). */
 int64_t pass_act(struct pass *pass);
 
-/* conditions.c: writes all conditions of the patch's status. */
+/* conditions.c: writes all conditions of the patch's status but Stalled. */
 void pass_describe(struct pass *pass);
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message);
@@ -74,5 +76,5 @@ enum reason pass_reason_while_down(const struct pass *pass);
 bool pass_is_reach_overdue(const struct pass *pass);
 
 /* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
- * mend. */
+ * mend. After pass_describe(), whose conditions it reads. */
 void pass_describe_stalled(struct pass *pass);

@@ -88,6 +88,7 @@ static struct verdict reconcile(
         "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
     int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
+    pass_describe_stalled(&pass);
     if (patch->status->applied_spec != view->status->applied_spec) {
         hot_change_forget(pass.vm);
     }

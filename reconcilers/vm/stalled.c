@@ -234,6 +234,9 @@ static bool stall_on_probes(struct pass *pass)
 
 void pass_describe_stalled(struct pass *pass)
 {
+    if (!pass->view->desired) {
+        return;
+    }
     if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
         stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass) ||
         stall_on_probes(pass)) {

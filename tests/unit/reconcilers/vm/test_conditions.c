@@ -9,6 +9,12 @@ static const struct condition *condition_of(struct pass *pass, enum condition_ty
     return &pass->patch->status->conditions[type];
 }
 
+static void describe(struct pass *pass)
+{
+    pass_describe(pass);
+    pass_describe_stalled(pass);
+}
+
 static void expect(
     struct pass *pass, enum condition_type type, enum condition_state state, enum reason reason)
 {
@@ -48,7 +54,7 @@ static void fail_at(struct pass_fixture *f, enum action action, enum error_code 
 static void a_vm_that_runs_is_ready(void **state)
 {
     struct pass *pass = a_running_vm(*state);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     expect(pass, CONDITION_IMAGE_READY, CONDITION_TRUE, REASON_LOCAL_FILE);
@@ -66,7 +72,7 @@ static void every_condition_is_of_the_generation_observed(void **state)
     struct pass_fixture *f = *state;
     f->status->observed_generation = f->desired->generation = 7;
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
         const struct condition *condition = condition_of(pass, (enum condition_type)i);
         assert_true(condition->state == CONDITION_ABSENT || condition->observed_generation == 7);
@@ -76,9 +82,9 @@ static void every_condition_is_of_the_generation_observed(void **state)
 static void describing_twice_changes_nothing(void **state)
 {
     struct pass *pass = a_running_vm(*state);
-    pass_describe(pass);
+    describe(pass);
     struct vm_status *first = vm_status_copy(pass->patch->status);
-    pass_describe(pass);
+    describe(pass);
     assert_true(vm_status_equal(first, pass->patch->status));
     vm_status_free(first);
 }
@@ -88,19 +94,19 @@ static void a_vm_that_is_to_go_down_is_not_ready_from_the_first_look_on(void **s
 {
     struct pass *pass = a_running_vm(*state);
     pass->situation.is_restart_pending = true;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_STOPPING);
     pass = a_running_vm(*state);
     pass->situation.is_recreate_pending = true;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_STOPPING);
     pass = a_running_vm(*state);
     pass->situation.power = POWER_SUSPENDED;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING);
     pass = a_running_vm(*state);
     pass->situation.is_deleting = true;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_TERMINATING);
 }
 
@@ -121,7 +127,7 @@ static void run_states_have_their_reasons(void **state)
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         struct pass *pass = a_running_vm(*state);
         pass->situation.run_state = expected[i].run_state;
-        pass_describe(pass);
+        describe(pass);
         expect(pass, CONDITION_RUNNING, expected[i].condition, expected[i].reason);
     }
 }
@@ -131,7 +137,7 @@ static void a_guest_that_is_out_of_room_says_where_and_stalls(void **state)
     struct pass *pass = a_running_vm(*state);
     pass->situation.run_state = RUN_STATE_IO_ERROR;
     pass->media.free_bytes = 1 << 20;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_NO_SPACE);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_NO_SPACE);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_NO_SPACE);
@@ -146,10 +152,10 @@ static void a_moment_of_silence_changes_nothing_a_longer_one_is_told(void **stat
     struct pass *pass = a_running_vm(f);
     pass->situation.run_state = RUN_STATE_UNKNOWN;
     pass->machine.silent_ms = 2000;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
     pass->machine.silent_ms = 2001;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_UNKNOWN, REASON_QMP_UNRESPONSIVE);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_QMP_UNRESPONSIVE);
 }
@@ -160,10 +166,10 @@ static void waiting_for_a_machine_that_starts_is_progress(void **state)
     struct pass *pass = a_running_vm(f);
     pass->decision.action = ACTION_AWAIT_MACHINE;
     pass->situation.intent = INTENT_START;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING);
     pass->situation.intent = INTENT_NONE;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
 }
 
@@ -175,7 +181,7 @@ static void what_a_restart_would_bring_is_told(void **state)
     f->desired->spec->vcpus = 2;
     f->desired->generation = 2;
     struct pass *pass = begin(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED);
     assert_string_equal(
         condition_of(pass, CONDITION_SYNCED)->message, "vcpus 1 -> 2, memory 1024 -> 2048");
@@ -183,11 +189,11 @@ static void what_a_restart_would_bring_is_told(void **state)
     f->desired->spec->image.location = mem_strdup("/images/new.qcow2");
     f->desired->generation = 3;
     pass = begin(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED);
     f->status->instance.instance_id[0] = '\0'; /* off: the next start brings it */
     pass = begin(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
 }
 
@@ -200,7 +206,7 @@ static void a_failure_shows_in_its_condition_and_in_ready(void **state)
     pass->media.has_image = false;
     pass->decision.action = ACTION_FETCH_IMAGE;
     fail_at(f, ACTION_FETCH_IMAGE, ERR_IMAGE_DOWNLOAD);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOAD_BACK_OFF);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_DOWNLOAD_BACK_OFF);
     expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_RETRYING);
@@ -215,13 +221,13 @@ static void a_failure_that_repeats_stalls_and_is_told_as_blocker(void **state)
         fail_at(f, ACTION_FETCH_IMAGE, ERR_IMAGE_DOWNLOAD);
     }
     struct pass *pass = begin(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_DOWNLOAD_BACK_OFF);
     const struct vm_blocker *blocker = &pass->patch->status->blocker;
     assert_string_equal(blocker->code, error_code_name(ERR_IMAGE_DOWNLOAD));
     assert_string_equal(blocker->message, "it failed");
     vm_forget_failure(&f->vm);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     assert_null(blocker->code);
     assert_null(blocker->message);
@@ -235,11 +241,11 @@ static void a_guest_that_is_not_reached_in_time_stalls(void **state)
     fail_at(f, ACTION_REACH, ERR_SSH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS;
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
     assert_string_equal(pass->patch->status->blocker.code, error_code_name(ERR_SSH_TIMEOUT));
@@ -252,7 +258,7 @@ static void a_guest_that_refuses_the_key_stalls_with_that_reason(void **state)
     fail_at(f, ACTION_REACH, ERR_SSH_AUTH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_AUTH_FAILED);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
 }
@@ -264,28 +270,28 @@ static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
     mem_grow(ready->probes, ready->n_probes);
     ready->probes[ready->n_probes++] = (struct spec_probe){.kind = PROBE_TCP, .port = 80};
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_PROBE);
     expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING);
     pass->patch->status->probing.failure = mem_strdup("tcp 80: connection refused");
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_PROBE_FAILED);
     expect(pass, CONDITION_RECONCILING, CONDITION_TRUE, REASON_RETRYING);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     assert_string_equal(
         condition_of(pass, CONDITION_READY)->message, "ready: tcp 80: connection refused");
     pass->patch->status->probing.unready_since_ms = FIXTURE_NOW_MS - 600000;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
     assert_string_equal(pass->patch->status->blocker.code, error_code_name(ERR_PROBE));
     pass->situation.power = POWER_STOPPED; /* what is asked now is no matter of probes */
     pass->situation.is_alive = false;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     pass = a_running_vm(f);
     pass->patch->status->probing.is_passed = true;
     pass->decision.action = ACTION_PROBE;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
     expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
 }
@@ -296,17 +302,17 @@ static void a_crash_loop_stalls_from_the_third_crash_on(void **state)
     f->status->restart = (struct vm_restart){
         .count = 2, .last_cause = EXIT_PROCESS_DIED, .not_before_ms = FIXTURE_WALL_MS + 1000};
     struct pass *pass = begin(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
     assert_string_equal(condition_of(pass, CONDITION_RUNNING)->message,
         "ended 2 times in a row (ProcessDied), next try at 2026-01-01T00:00:01Z");
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->status->restart.count = 3;
     pass = begin(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_CRASH_LOOP_BACK_OFF);
     pass->situation.power = POWER_STOPPED;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED);
 }
@@ -318,7 +324,7 @@ static void a_vm_that_stays_down_says_why(void **state)
     struct pass *pass = begin(f);
     pass->situation.is_held = true;
     pass->decision.action = ACTION_HOLD;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_GUEST_SHUTDOWN);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_GUEST_SHUTDOWN);
     expect(pass, CONDITION_RECONCILING, CONDITION_ABSENT, REASON_NONE);
@@ -334,7 +340,7 @@ static void a_process_that_cannot_be_killed_stalls(void **state)
     pass->situation.is_alive = true;
     pass->situation.power = POWER_STOPPED;
     pass->situation.stage = STOP_STAGE_UNKILLABLE;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_UNKILLABLE);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_UNKILLABLE);
 }
@@ -350,14 +356,14 @@ static void a_failed_step_stays_told_after_its_failure_is_forgotten(void **state
     vm_status_set(f->status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED,
         "step 1 of 1: exit status 1", 1);
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_STEP_FAILED);
     assert_string_equal(
         condition_of(pass, CONDITION_STALLED)->message, "step 1 of 1: exit status 1");
     assert_string_equal(pass->patch->status->blocker.message, "step 1 of 1: exit status 1");
     f->desired->power = POWER_STOPPED;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 
@@ -380,7 +386,7 @@ static void appended_steps_are_pending_before_anything_is_done_about_them(void *
     struct pass_fixture *f = *state;
     give_steps(f, 2, 1);
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
 }
@@ -390,7 +396,7 @@ static void steps_that_come_to_none_are_pending_too(void **state)
     struct pass_fixture *f = *state;
     give_steps(f, 1, 0);
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
 }
 
@@ -400,7 +406,7 @@ static void steps_that_were_left_out_are_skipped_and_say_from_where(void **state
     give_steps(f, 3, 1);
     vm_steps_digest(f->desired->spec, 3, f->desired->skipped_steps);
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message,
@@ -413,7 +419,7 @@ static void steps_that_changed_otherwise_are_outdated(void **state)
     give_steps(f, 2, 1);
     f->desired->spec->steps[0].command[0] = 'x';
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_PROVISIONED);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
 }
@@ -430,14 +436,14 @@ static void a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready(void *
     source->message = mem_strdup("unknown node `imge`");
     struct pass *pass = a_running_vm(f);
     f->view.source = source;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID);
     assert_string_equal(condition_of(pass, CONDITION_SYNCED)->message,
         "/p/VMFile.kdl:3:5: unknown node `imge`");
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
     assert_int_equal(pass->patch->n_events, 1);
     source->state = SOURCE_SYNCED;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     f->view.source = NULL;
     source_record_free(source);
@@ -450,15 +456,15 @@ static void a_vm_outlives_its_vmfile_and_its_block_and_says_so(void **state)
     struct pass *pass = a_running_vm(f);
     f->view.source = source;
     source->state = SOURCE_GONE;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_SOURCE_MISSING);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     source->state = SOURCE_SYNCED;
     strings_add(&source->removed, "other");
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_ORPHANED, CONDITION_ABSENT, REASON_NONE);
     strings_add(&source->removed, f->view.name);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_REMOVED_FROM_SOURCE);
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
     f->view.source = NULL;
@@ -475,7 +481,7 @@ static void an_orphans_status_can_be_read_again(void **state)
     struct pass *pass = begin(f);
     f->view.desired = NULL;
     pass->decision.action = ACTION_ADOPT_ORPHAN;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_ORPHANED, CONDITION_TRUE, REASON_NO_DESIRED_RECORD);
     cleanup_json json_t *json = vm_status_to_json(pass->patch->status);
     struct vm_status *again = vm_status_from_json(json, &err);
