@@ -2,22 +2,24 @@
 #include "controller/daemon.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "controller/controller.h"
-#include "controller/instance.h"
 #include "controller/loop/loop.h"
 #include "controller/loop/orphan_reaper.h"
 #include "controller/loop/pool.h"
 #include "controller/loop/signals.h"
-#include "controller/notify.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/paths.h"
 #include "store/store.h"
@@ -62,6 +64,41 @@ static void prepare_process(void)
     store_guard();
 }
 
+/* One vmctld a data directory: the one that holds DATA/controller.lock. The kernel releases it with
+ * the process, however that ends, so there is no lease to wait for and no stale file to clear.
+ * -ERR_VM_CONFLICT when another one runs. */
+static int take_lock(const struct paths *paths, int *ret_fd, struct error *err)
+{
+    cleanup_free char *path = paths_path(paths, "controller.lock");
+    int rc = lockfile_take(path, ret_fd, err);
+    if (rc == -ERR_VM_CONFLICT) {
+        error_clear(err);
+        return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
+    }
+    return rc;
+}
+
+/* sd_notify(3) without libsystemd: one datagram to the socket named by NOTIFY_SOCKET, if there is one.
+ * `state` is "READY=1", "STOPPING=1" … */
+static void notify_service_manager(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t n = path ? strlen(path) : 0;
+    if (n < 2 || n >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@')) {
+        return;
+    }
+    memcpy(address.sun_path, path, n);
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0'; /* the abstract namespace, unix(7) */
+    }
+    cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+    }
+}
+
 static void on_signal(void *context, int number)
 {
     struct daemon *daemon = context;
@@ -84,7 +121,7 @@ static int open_data(struct daemon *daemon, const struct daemon_options *options
     if (!options->is_foreground && chdir("/") < 0) {
         log_debug("controller", "staying in the working directory"); /* only keeps a mount busy */
     }
-    rc = instance_take(&daemon->paths, &daemon->lock_fd, err);
+    rc = take_lock(&daemon->paths, &daemon->lock_fd, err);
     if (rc == 0) {
         rc = store_check(&daemon->paths, err);
     }

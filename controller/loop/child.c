@@ -5,6 +5,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -383,4 +386,20 @@ struct op *child_start(
         loop_timer_start(child->deadline, 0); /* told from the loop, as everything */
     }
     return &child->op;
+}
+
+/* ---- errors of those who need it ---- */
+
+int child_error(struct error *err, enum error_code code, const struct error *child_err,
+    const char *fmt, ...)
+{
+    char context[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(context, sizeof(context), fmt, ap);
+    va_end(ap);
+    bool is_full = child_err->code == ERR_NO_SPACE
+        || strstr(child_err->message, strerror(ENOSPC))
+        || strstr(child_err->message, strerror(EDQUOT));
+    return error_set(err, is_full ? ERR_NO_SPACE : code, "%s: %s", context, child_err->message);
 }

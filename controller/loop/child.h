@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "controller/loop/op.h"
+#include "specs/base/error.h"
 
 struct loop;
 
@@ -34,3 +35,11 @@ struct op *child_start(
 /* For posix_spawn(3) of any child: default signals, none blocked, and its own group: a Ctrl-C meant
  * for vmctld in the foreground is not for it. posix_spawnattr_destroy() it. */
 void child_attributes_init(posix_spawnattr_t *attributes);
+
+/*
+ * How a helper failed, in the words and code of what it was needed for. Sets `err` from what `done`
+ * reported: "<context>: <its words>", with `code`; but a full disk is ERR_NO_SPACE (the program says so
+ * in the words of strerror(3)). Returns -err->code.
+ */
+int child_error(struct error *err, enum error_code code, const struct error *child_err,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));

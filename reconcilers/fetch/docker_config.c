@@ -10,11 +10,15 @@
 #include "specs/base/base64.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/json.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 
-enum { CREDENTIALS_MAX = 32 * 1024, HELPER_MAX = 64 };
+enum { CREDENTIALS_MAX = 32 * 1024, HELPER_MAX = 64, CONFIG_MAX = 1024 * 1024 };
 
 static const char hub_server[] = "https://index.docker.io/v1/";
 
@@ -112,4 +116,31 @@ char *docker_helper_credentials(const char *output)
     const char *secret = json_text(answer, "Secret");
     bool is_usable = user && secret && user[0] && user[0] != '<' && !strchr(user, ':');
     return is_usable ? mem_printf("%s:%s", user, secret) : NULL;
+}
+
+/* ---- where it is ---- */
+
+static char *config_path(void)
+{
+    const char *directory = getenv("DOCKER_CONFIG");
+    return directory && directory[0] ? fs_join(directory, "config.json")
+                                     : fs_join(paths_home(), ".docker/config.json");
+}
+
+void oci_login_find(const char *registry, struct oci_login *ret)
+{
+    const char *github = getenv("GITHUB_TOKEN");
+    *ret = (struct oci_login){.credentials = NULL};
+    if (strcasecmp(registry, "ghcr.io") == 0 && github && github[0]) {
+        ret->credentials = mem_printf("x-access-token:%s", github); /* any user name will do */
+        return;
+    }
+    cleanup_free char *path = config_path();
+    cleanup_buf struct buf text = BUF_INIT(CONFIG_MAX);
+    struct error err = {0};
+    if (fs_exists(path) && fs_read_file(path, &text, &err) < 0) {
+        log_debug("oci", "%s", err.message);
+        return;
+    }
+    docker_config_login(buf_str(&text), text.len, registry, ret);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What `docker login` left behind: config.json (docker-login(1), "Credential store"), and the
- * protocol of the helper programs that it may name (docker-credential-helpers). Pure.
+ * protocol of the helper programs that it may name (docker-credential-helpers). Pure but for
+ * oci_login_find().
  */
 #pragma once
 
@@ -13,6 +14,13 @@ struct oci_login {
     char *helper;      /* the program that may know them, "docker-credential-pass"; NULL: none */
 };
 void oci_login_clear(struct oci_login *login);
+
+/*
+ * From $GITHUB_TOKEN for ghcr.io, else from $DOCKER_CONFIG/config.json or ~/.docker/config.json, or the
+ * helper that it names; all in the environment of vmctld. Reads a small file, runs nothing.
+ * oci_login_clear() it; never show it.
+ */
+void oci_login_find(const char *registry, struct oci_login *ret);
 
 /* From config.json: auths, else credHelpers, else credsStore. What makes no sense counts as absent. */
 void docker_config_login(const char *bytes, size_t n, const char *registry, struct oci_login *ret);

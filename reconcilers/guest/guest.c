@@ -12,6 +12,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -57,6 +58,75 @@ struct visit {
     struct ssh_exit exit;
     struct step_result *result;
 };
+
+/* ---- where, as whom, with which keys ---- */
+
+static const char *const standard_keys[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+_Static_assert(2 + ARRAY_LEN(standard_keys) <= SSH_KEYS_MAX, "all keys have room");
+
+static void add_key(struct guest_address *address, char *path_take, bool is_explicit)
+{
+    address->keys[address->n_keys++] =
+        (struct ssh_key){.path = path_take, .is_explicit = is_explicit};
+}
+
+static void add_keys(struct guest_address *address, const struct vm_env *env)
+{
+    add_key(address, paths_vm(env->host->paths, env->name, VM_KEY), false);
+    if (env->spec->ssh.private_key) {
+        add_key(address, mem_strdup(env->spec->ssh.private_key), true);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(standard_keys); i++) {
+        add_key(address, mem_printf("%s/.ssh/%s", paths_home(), standard_keys[i]), false);
+    }
+}
+
+/* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a key
+ * left over from an earlier spec says nothing about it. */
+static char *pinned_host_key(const struct vm_env *env)
+{
+    if (!env->spec->cloud_init.is_set || env->spec->cloud_init.user_data.path) {
+        return NULL;
+    }
+    cleanup_free char *path = paths_vm(env->host->paths, env->name, VM_HOST_KEY_PUBLIC);
+    return fs_exists(path) ? TAKE_PTR(path) : NULL;
+}
+
+void guest_address_init(struct guest_address *address, const struct vm_env *env)
+{
+    const char *user = env->spec->ssh.user;
+    *address = (struct guest_address){
+        .host = mem_strdup(env->status->ssh_host),
+        .port = env->status->ssh_port,
+        .user = mem_strdup(user ? user : SPEC_DEFAULT_USER),
+        .instance_id = mem_strdup(env->status->instance.instance_id),
+        .host_key_path = pinned_host_key(env),
+    };
+    add_keys(address, env);
+}
+
+void guest_address_clear(struct guest_address *address)
+{
+    for (size_t i = 0; i < address->n_keys; i++) {
+        free(address->keys[i].path);
+    }
+    free(address->host);
+    free(address->user);
+    free(address->instance_id);
+    free(address->host_key_path);
+    *address = (struct guest_address){.host = NULL};
+}
+
+bool guest_address_equal(const struct guest_address *a, const struct guest_address *b)
+{
+    bool is_same = text_eq(a->host, b->host) && a->port == b->port && text_eq(a->user, b->user) &&
+                   text_eq(a->instance_id, b->instance_id) && text_eq(a->host_key_path, b->host_key_path) &&
+                   a->n_keys == b->n_keys;
+    for (size_t i = 0; is_same && i < a->n_keys; i++) {
+        is_same = text_eq(a->keys[i].path, b->keys[i].path);
+    }
+    return is_same;
+}
 
 /* ---- sessions ---- */
 

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "reconcilers/tool.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -173,6 +172,6 @@ int image_convert_error(const char *title, const struct image_conversion *conver
 {
     struct error told = *child_err;
     name_as_asked_for(conversion, title, &told);
-    return tool_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2",
+    return child_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2",
         title, conversion->format->name);
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "reconcilers/fetch/oci_login.h"
 #include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/fetch/url.h"
 #include "reconcilers/image/image_file.h"

@@ -11,7 +11,6 @@
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
 #include "reconcilers/image/image_inspect.h"
-#include "reconcilers/tool.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -176,7 +175,7 @@ static void on_qemu_img(void *context, const struct error *child_err, const char
     if (child_err) {
         struct error err = {0};
         bool is_growth = maker->files->plan == PLAN_GROW;
-        tool_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'",
+        child_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'",
             is_growth ? "grow" : "make", maker->files->overlay_path);
         op_finish(&maker->op, &err);
         return;

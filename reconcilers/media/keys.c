@@ -11,7 +11,6 @@
 #include "controller/loop/child.h"
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
-#include "reconcilers/tool.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -137,7 +136,7 @@ static void on_keygen(void *context, const struct error *child_err, const char *
     maker->stage = NULL;
     struct error err = {0};
     if (child_err) {
-        tool_error(&err, ERR_KEYGEN, child_err, "cannot make SSH key '%s'",
+        child_error(&err, ERR_KEYGEN, child_err, "cannot make SSH key '%s'",
             maker->files.private_path);
         op_finish(&maker->op, &err);
         return;

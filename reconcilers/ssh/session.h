@@ -4,7 +4,7 @@
  * it.
  *
  * A task is a state machine whose step() makes one libssh2 call and says how it went (curl's
- * ssh_statemachine is the model). The engine in task.c calls it until it would block, waits for
+ * ssh_statemachine is the model). session.c calls it until it would block, waits for
  * what libssh2 waits for, keeps the deadline and the keepalive, and completes exactly once.
  */
 #pragma once

@@ -14,7 +14,7 @@
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/probes.h"
-#include "reconcilers/vm/step_record.h"
+#include "reconcilers/vm/steps.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"

@@ -8,7 +8,7 @@
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/ports.h"
 #include "reconcilers/vm/probes.h"
-#include "reconcilers/vm/step_record.h"
+#include "reconcilers/vm/steps.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"

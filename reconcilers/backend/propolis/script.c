@@ -6,7 +6,6 @@
 
 #include "controller/loop/child.h"
 #include "reconcilers/backend/propolis/propolis.h"
-#include "reconcilers/tool.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 
@@ -52,7 +51,7 @@ static void on_child(void *context, const struct error *child_err, const char *o
     struct error err = {.code = ERR_NONE};
     script->child = NULL;
     if (child_err) {
-        (void)tool_error(
+        (void)child_error(
             &err, child_err->code, child_err, "cannot %s '%s'", script->what, script->name);
         op_finish(&script->op, &err);
     } else if (script->next(script->context, output, &step, &err) < 0) {

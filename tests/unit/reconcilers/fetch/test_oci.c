@@ -2,17 +2,16 @@
 /* References, challenges, credentials and manifests as text. */
 #include "reconcilers/fetch/oci_reference.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "reconcilers/fetch/docker_config.h"
 #include "reconcilers/fetch/oci_auth.h"
-#include "reconcilers/fetch/oci_login.h"
 #include "reconcilers/fetch/oci_manifest.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
