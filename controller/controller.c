@@ -22,25 +22,10 @@ enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_M
 
 /* ---- work ---- */
 
-void controller_schedule(struct controller *controller)
-{
-    if (controller->is_working || controller->is_stopped || !controller->reconciler) {
-        return;
-    }
-    int64_t now_ms = loop_now_ms(controller->host.loop);
-    int64_t due_ms = workqueue_next_due(controller->queue, now_ms);
-    if (due_ms < 0) {
-        loop_timer_stop(controller->work_timer);
-    } else {
-        loop_timer_start(controller->work_timer, due_ms - now_ms);
-    }
-}
-
 static void on_work(void *context)
 {
     struct controller *controller = context;
     int64_t now_ms = loop_now_ms(controller->host.loop);
-    controller->is_working = true;
     for (int i = 0; i < KEYS_A_TURN; i++) {
         const char *key = workqueue_take(controller->queue, now_ms);
         if (!key) {
@@ -48,8 +33,6 @@ static void on_work(void *context)
         }
         controller_pass(controller, key);
     }
-    controller->is_working = false;
-    controller_schedule(controller);
 }
 
 /* Completions requeue one key after the other: the timer is set once, at the end. */
@@ -58,10 +41,9 @@ static void on_commits(void *context, int fd, unsigned ready)
     struct controller *controller = context;
     (void)fd;
     (void)ready;
-    controller->is_working = true;
+    workqueue_hold(controller->queue, true);
     store_writer_dispatch(controller->writer);
-    controller->is_working = false;
-    controller_schedule(controller);
+    workqueue_hold(controller->queue, false);
 }
 
 /* ---- what to look at ---- */
@@ -74,7 +56,6 @@ static void on_seen(void *context, const char *name, bool is_changed)
     } else if (is_changed) {
         workqueue_add(controller->queue, name, WORK_USER);
     }
-    controller_schedule(controller);
 }
 
 static void report_images(struct controller *controller)
@@ -103,7 +84,6 @@ static void on_source_news(void *context, const char *vm_name)
 {
     struct controller *controller = context;
     workqueue_add(controller->queue, vm_name, WORK_USER);
-    controller_schedule(controller);
 }
 
 static int list_all(struct controller *controller, struct error *err)
@@ -175,7 +155,6 @@ struct controller *controller_new(const struct controller_options *options)
         .wake = on_source_news,
         .context = controller,
     });
-    controller->work_timer = loop_timer_new(options->loop, on_work, controller);
     controller->resync_timer = loop_timer_new(options->loop, on_resync, controller);
     controller->meta_timer = loop_timer_new(options->loop, write_meta, controller);
     controller->writer_io = loop_io_new(
@@ -214,23 +193,21 @@ int controller_start(
     write_meta(controller);
     controller->reconciler->find_orphans(controller->reconciler);
     start_resync_timer(controller);
-    controller_schedule(controller);
+    workqueue_serve(controller->queue, controller->host.loop, on_work, controller);
     return 0;
 }
 
 void controller_stop(struct controller *controller)
 {
-    controller->is_stopped = true;
+    workqueue_stop_serving(controller->queue);
     desired_watch_free(controller->desired_watch);
     source_watch_free(controller->source_watch);
     loop_io_free(controller->writer_io);
-    loop_timer_free(controller->work_timer);
     loop_timer_free(controller->resync_timer);
     loop_timer_free(controller->meta_timer);
     controller->desired_watch = NULL;
     controller->source_watch = NULL;
     controller->writer_io = NULL;
-    controller->work_timer = NULL;
     controller->resync_timer = NULL;
     controller->meta_timer = NULL;
 }

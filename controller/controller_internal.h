@@ -43,17 +43,12 @@ struct controller {
     struct desired_watch *desired_watch;
     struct source_watch *source_watch;
     struct loop_io *writer_io;
-    struct loop_timer *work_timer, *resync_timer, *meta_timer;
+    struct loop_timer *resync_timer, *meta_timer;
     bool is_listing_all; /* a scan under way is the first one or a resync */
-    bool is_working;     /* keys are being taken: the timer is set once at the end */
-    bool is_stopped;
 
     uint64_t rng_state;
     char *lease_answer; /* lease_holder()'s last */
 };
-
-/* controller.c: sets the timer for what is ready or due next. */
-void controller_schedule(struct controller *controller);
 
 /* host.c */
 void controller_host_init(struct controller *controller, const struct controller_options *options);

@@ -22,7 +22,6 @@ static void wake(struct reconciler_host *host, const char *name, enum work_prior
 {
     struct controller *controller = controller_of(host);
     workqueue_add(controller->queue, name, priority);
-    controller_schedule(controller);
 }
 
 static const char *lease_holder(struct reconciler_host *host, const char *key)

@@ -45,12 +45,6 @@ static void forget_state(struct controller *controller, const char *name)
 
 /* ---- the verdict ---- */
 
-static void done(struct controller *controller, const char *name)
-{
-    workqueue_done(controller->queue, name);
-    controller_schedule(controller);
-}
-
 static void requeue_by_backoff(struct controller *controller, const char *name, uint32_t failures)
 {
     uint32_t rng = controller->host.rng(&controller->host);
@@ -63,7 +57,7 @@ static void settle_failure(struct controller *controller, const char *name)
     struct key_state *state = state_of(controller, name);
     state->stales = 0;
     requeue_by_backoff(controller, name, ++state->failures);
-    done(controller, name);
+    workqueue_done(controller->queue, name);
 }
 
 /* Somebody else wrote first, which is cured by looking again, at once. When it is lost time and
@@ -76,7 +70,7 @@ static void settle_stale(struct controller *controller, const char *name)
     } else {
         requeue_by_backoff(controller, name, state->stales - 1);
     }
-    done(controller, name);
+    workqueue_done(controller->queue, name);
 }
 
 static bool is_spinning(struct controller *controller, const char *name, bool did_write)
@@ -113,7 +107,7 @@ static void settle(
         workqueue_add_at(
             controller->queue, name, loop_now_ms(controller->host.loop) + verdict.requeue_ms);
     }
-    done(controller, name);
+    workqueue_done(controller->queue, name);
 }
 
 /* ---- the commit ---- */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "controller/loop/loop.h"
 #include "controller/queue/name_map.h"
 #include "specs/base/mem.h"
 
@@ -41,6 +42,12 @@ struct workqueue {
     struct entry **heap; /* delayed entries, the earliest first */
     size_t n_delayed;
     uint64_t last_sequence;
+
+    struct loop *loop; /* NULL, as the timer: it is not served */
+    struct loop_timer *timer;
+    void (*work)(void *context);
+    void *context;
+    bool is_held;
 };
 
 /* ---- ready: one list a priority ---- */
@@ -128,6 +135,52 @@ static void heap_remove(struct workqueue *queue, struct entry *entry)
     }
 }
 
+/* ---- the timer ---- */
+
+static void set_timer(struct workqueue *queue)
+{
+    if (!queue->timer || queue->is_held) {
+        return;
+    }
+    int64_t now_ms = loop_now_ms(queue->loop);
+    int64_t due_ms = workqueue_next_due(queue, now_ms);
+    if (due_ms < 0) {
+        loop_timer_stop(queue->timer);
+    } else {
+        loop_timer_start(queue->timer, due_ms - now_ms);
+    }
+}
+
+void workqueue_hold(struct workqueue *queue, bool is_held)
+{
+    queue->is_held = is_held;
+    set_timer(queue);
+}
+
+static void on_timer(void *context)
+{
+    struct workqueue *queue = context;
+    workqueue_hold(queue, true);
+    queue->work(queue->context);
+    workqueue_hold(queue, false);
+}
+
+void workqueue_serve(
+    struct workqueue *queue, struct loop *loop, void (*work)(void *context), void *context)
+{
+    queue->loop = loop;
+    queue->timer = loop_timer_new(loop, on_timer, queue);
+    queue->work = work;
+    queue->context = context;
+    set_timer(queue);
+}
+
+void workqueue_stop_serving(struct workqueue *queue)
+{
+    loop_timer_free(queue->timer);
+    queue->timer = NULL;
+}
+
 /* ---- the queue ---- */
 
 struct workqueue *workqueue_new(void)
@@ -152,6 +205,7 @@ void workqueue_free(struct workqueue *queue)
         }
     }
     name_map_clear(&queue->entries);
+    loop_timer_free(queue->timer);
     free(queue->heap);
     free(queue);
 }
@@ -197,6 +251,7 @@ void workqueue_add(struct workqueue *queue, const char *key, enum work_priority 
         entry->priority = entry->is_dirty ? highest(entry->priority, priority) : priority;
         entry->is_dirty = true;
     }
+    set_timer(queue);
 }
 
 void workqueue_add_at(struct workqueue *queue, const char *key, int64_t due_ms)
@@ -214,6 +269,7 @@ void workqueue_add_at(struct workqueue *queue, const char *key, int64_t due_ms)
         (entry->due_ms == NO_DUE || due_ms < entry->due_ms)) {
         entry->due_ms = due_ms;
     }
+    set_timer(queue);
 }
 
 static void promote_due(struct workqueue *queue, int64_t now_ms)
@@ -253,6 +309,7 @@ void workqueue_done(struct workqueue *queue, const char *key)
         name_map_remove(&queue->entries, key);
         entry_free(entry);
     }
+    set_timer(queue);
 }
 
 int64_t workqueue_next_due(const struct workqueue *queue, int64_t now_ms)

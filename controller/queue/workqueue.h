@@ -8,7 +8,8 @@
  *  - a key waits at most once: adding it again keeps the highest priority and the earliest time;
  *  - within a priority, first in, first out.
  *
- * Time is given by the caller. Single-threaded.
+ * Time is given by the caller, and without workqueue_serve() so is the moment to take a key.
+ * Single-threaded.
  */
 #pragma once
 
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct loop;
 struct workqueue;
 
 enum work_priority {
@@ -28,6 +30,14 @@ enum work_priority {
 
 struct workqueue *workqueue_new(void);
 void workqueue_free(struct workqueue *queue); /* NULL is fine */
+
+/* From now on calls `work` from the loop whenever a key is ready; it takes as many as it likes and is
+ * called again for the rest. */
+void workqueue_serve(
+    struct workqueue *queue, struct loop *loop, void (*work)(void *context), void *context);
+void workqueue_stop_serving(struct workqueue *queue);
+/* Many keys are about to be added: the timer is set once, when the hold ends. Not nested. */
+void workqueue_hold(struct workqueue *queue, bool is_held);
 
 void workqueue_add(struct workqueue *queue, const char *key, enum work_priority priority);
 /* Due at `due_ms`, at priority WORK_RETRY unless queued higher. The earliest of several counts. */
