@@ -60,17 +60,17 @@ static void on_seen(void *context, const char *name, bool is_changed)
 
 static void report_images(struct controller *controller)
 {
-    struct reconciler *reconciler = controller->reconciler;
+    struct image_handler *handler = controller->reconciler->images;
     cleanup_json json_t *images = NULL;
     struct error err = {0};
-    if (!reconciler->images_changed) {
+    if (!handler) {
         return;
     }
     if (store_list_json(controller->store, STORE_IMAGES, &images, &err) < 0) {
         log_error("controller", "cannot list the images: %s", err.message);
         return;
     }
-    reconciler->images_changed(reconciler, images);
+    handler->changed(handler, images);
 }
 
 static void on_scanned(void *context)
@@ -231,6 +231,9 @@ void controller_free(struct controller *controller)
     }
     controller_stop(controller);
     if (controller->reconciler) {
+        if (controller->reconciler->images) {
+            controller->reconciler->images->free(controller->reconciler->images);
+        }
         controller->reconciler->free(controller->reconciler);
     }
     controller_drop_passes(controller);

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "controller/daemon.h"
+#include "controller/reconciler.h"
 #include "reconcilers/backend/qemu/host_probe.h"
+#include "reconcilers/image/image_requests.h"
 #include "reconcilers/vm/reconcile.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -104,6 +106,13 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
     return optind < argc ? refuse("unexpected argument", argv[optind]) : -1;
 }
 
+static struct reconciler *plug_in(struct reconciler_host *host)
+{
+    struct reconciler *vms = vm_reconciler_new(host);
+    vms->images = image_requests_new(host, (struct image_pins){vm_reconciler_each_pin, vms});
+    return vms;
+}
+
 int main(int argc, char **argv)
 {
     struct daemon_options options = {0};
@@ -114,7 +123,7 @@ int main(int argc, char **argv)
     }
     log_init(LOG_INFO);
     struct error err = {0};
-    if (daemon_run(&options, vm_reconciler_new, &err) < 0) {
+    if (daemon_run(&options, plug_in, &err) < 0) {
         print_error(&err);
         return EXIT_UNUSABLE;
     }

@@ -96,6 +96,8 @@ struct reconciler_host {
     void *backend_data; /* media.c's: one image cache per host; starts as NULL, see media_free() */
 };
 
+struct image_handler;
+
 struct reconciler {
     /* One pass over one VM. Never blocks. */
     struct verdict (*reconcile)(
@@ -103,11 +105,25 @@ struct reconciler {
     /* After the first complete list: directories and processes that no record knows. Names found
      * this way are woken and arrive in reconcile() with view->desired == NULL. */
     void (*find_orphans)(struct reconciler *self);
-    /* The image table, {key: record}, at the start and whenever something may have changed in it. May
-     * be NULL. */
-    void (*images_changed)(struct reconciler *self, const json_t *images);
     /* After the commit of a patch that dropped leases or forgot a VM. May be NULL. */
     void (*leases_dropped)(struct reconciler *self);
-    /* Lets go of everything in memory; VMs keep running. */
+    /* Frees everything in memory; VMs keep running. */
     void (*free)(struct reconciler *self);
+    struct image_handler *images; /* NULL: nothing is done about requests for images. Freed before it */
+};
+
+/* A VM needs the image file at `path`; NULL: none. */
+typedef void image_pin_fn(void *context, const char *vm_name, const char *path);
+
+/* The images that VMs were found or made from and that no record may have yet: `each` shows them. */
+struct image_pins {
+    void (*each)(void *source, image_pin_fn *pin, void *context);
+    void *source;
+};
+
+/* What handles requests for images; main.c plugs it in beside the VMs. */
+struct image_handler {
+    /* The image table, {key: record}, at the start and whenever something may have changed in it. */
+    void (*changed)(struct image_handler *self, const json_t *images);
+    void (*free)(struct image_handler *self);
 };

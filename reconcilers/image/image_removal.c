@@ -9,7 +9,7 @@
 
 #include "controller/reconciler.h"
 #include "reconcilers/image/image.h"
-#include "reconcilers/image/image_users.h"
+#include "reconcilers/image/image_work.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -21,6 +21,118 @@
 #include "specs/image/image_request.h"
 
 enum { STAT_BLOCK = 512, USERS_TEXT_MAX = 200 };
+
+/* ---- which VMs need which images ---- */
+
+/* By inode: a VM may know an image by a symbolic link. */
+struct image_use {
+    dev_t device;
+    ino_t inode;
+    char *vm_name;
+};
+
+struct users {
+    struct image_use *uses;
+    size_t count;
+    char (*keys)[DIGEST_SIZE]; /* work keys of the images that specs ask for */
+    size_t n_keys;
+};
+
+struct collector {
+    struct users *users;
+    const struct paths *paths;
+};
+
+static void add_use(struct users *users, const char *path, const char *vm_name)
+{
+    struct stat st;
+    if (!path || stat(path, &st) < 0) {
+        return;
+    }
+    for (size_t i = 0; i < users->count; i++) {
+        const struct image_use *use = &users->uses[i];
+        if (use->device == st.st_dev && use->inode == st.st_ino && text_eq(use->vm_name, vm_name)) {
+            return;
+        }
+    }
+    mem_grow(users->uses, users->count);
+    users->uses[users->count++] = (struct image_use){st.st_dev, st.st_ino, mem_strdup(vm_name)};
+}
+
+static void add_view(void *context, const struct vm_view *view)
+{
+    struct collector *c = context;
+    struct users *users = c->users;
+    add_use(users, view->status->prepared.image_path, view->name);
+    if (!view->desired) {
+        return;
+    }
+    const struct spec_image *image = &view->desired->spec->image;
+    cleanup_free char *cached = image_find_cached(c->paths, image);
+    add_use(users, cached ? cached : image->location, view->name);
+    mem_grow(users->keys, users->n_keys);
+    image_work_key(image, users->keys[users->n_keys++]);
+}
+
+/* What was found or made and is not recorded yet. */
+static void add_pin(void *context, const char *vm_name, const char *path)
+{
+    struct collector *c = context;
+    add_use(c->users, path, vm_name);
+}
+
+static void users_clear(struct users *users)
+{
+    for (size_t i = 0; i < users->count; i++) {
+        free(users->uses[i].vm_name);
+    }
+    free(users->uses);
+    free(users->keys);
+    *users = (struct users){0};
+}
+
+/* -ERR_STORE when a VM cannot be read: it may use any image. */
+static int users_collect(
+    const struct image_removal *removal, struct users *ret, struct error *err)
+{
+    cleanup_with(users_clear) struct users users = {0};
+    struct collector collector = {&users, removal->host->paths};
+    int rc = removal->host->each_vm(removal->host, add_view, &collector, err);
+    if (rc < 0) {
+        return rc;
+    }
+    removal->pins.each(removal->pins.source, add_pin, &collector);
+    *ret = users;
+    users = (struct users){0};
+    return 0;
+}
+
+/* Appends the names of the VMs that use the file, with blanks between; none: nothing. */
+static void users_of(const struct users *users, const char *path, struct buf *out)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) {
+        return;
+    }
+    for (size_t i = 0; i < users->count; i++) {
+        const struct image_use *use = &users->uses[i];
+        if (use->device == st.st_dev && use->inode == st.st_ino) {
+            buf_printf(out, "%s%s", out->len > 0 ? " " : "", use->vm_name);
+        }
+    }
+}
+
+static bool users_want(const struct users *users, const char *key)
+{
+    for (size_t i = 0; i < users->n_keys; i++) {
+        if (text_eq(users->keys[i], key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- what led to it ---- */
 
 /* Calls `each` with the name of everything in DATA/`relative`. */
 static void for_each_name(const struct paths *paths, const char *relative,
@@ -42,8 +154,6 @@ static int64_t size_on_disk(const char *path)
     struct stat st;
     return stat(path, &st) == 0 ? (int64_t)st.st_blocks * STAT_BLOCK : 0;
 }
-
-/* ---- what led to it ---- */
 
 static void unlink_if_leads_to(void *context, int dir_fd, const char *name)
 {
@@ -101,7 +211,7 @@ static int remove_one(const struct image_removal *removal, const char *digest, b
     return 0;
 }
 
-static int check_removable(const struct image_removal *removal, const struct image_users *users,
+static int check_removable(const struct image_removal *removal, const struct users *users,
     const char *digest, struct error *err)
 {
     cleanup_free char *name = mem_printf("%s.qcow2", digest ? digest : "");
@@ -113,7 +223,7 @@ static int check_removable(const struct image_removal *removal, const struct ima
     if (!path || !fs_exists(path)) {
         return error_set(err, ERR_IMAGE_NOT_FOUND, "there is no image %.12s in the cache", name);
     }
-    image_users_of(users, path, &names);
+    users_of(users, path, &names);
     if (names.len > 0) {
         (void)error_set(
             err, ERR_VM_CONFLICT, "image %.12s is in use by: %s", digest, buf_str(&names));
@@ -131,9 +241,9 @@ static void begin_answer(json_t *answer)
 int image_remove(const struct image_removal *removal, const json_t *digests, json_t *answer,
     struct error *err)
 {
-    cleanup_with(image_users_clear) struct image_users users = {0};
+    cleanup_with(users_clear) struct users users = {0};
     size_t count = json_array_size(digests);
-    int rc = image_users_collect(removal->host, removal->registry, &users, err);
+    int rc = users_collect(removal, &users, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         const char *digest = json_string_value(json_array_get(digests, i));
         rc = check_removable(removal, &users, digest, err);
@@ -150,7 +260,7 @@ int image_remove(const struct image_removal *removal, const json_t *digests, jso
 
 struct prune {
     const struct image_removal *removal;
-    const struct image_users *users;
+    const struct users *users;
     bool is_dry_run;
     json_t *answer;
     int64_t n_downloads;
@@ -184,7 +294,7 @@ static void prune_part(void *context, int dir_fd, const char *name)
         return;
     }
     cleanup_free char *key = mem_strndup(name, strlen(name) - strlen(".part"));
-    if (image_users_want(prune->users, key) || image_cache_is_filling(removal->cache, key)) {
+    if (users_want(prune->users, key) || image_cache_is_filling(removal->cache, key)) {
         return;
     }
     cleanup_free char *relative = mem_printf("images/.part/%s", name);
@@ -203,8 +313,8 @@ static void prune_part(void *context, int dir_fd, const char *name)
 int image_prune(
     const struct image_removal *removal, bool is_dry_run, json_t *answer, struct error *err)
 {
-    cleanup_with(image_users_clear) struct image_users users = {0};
-    int rc = image_users_collect(removal->host, removal->registry, &users, err);
+    cleanup_with(users_clear) struct users users = {0};
+    int rc = users_collect(removal, &users, err);
     if (rc < 0) {
         return rc;
     }

@@ -1,23 +1,28 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Removing cached images, with their names, links and records; never one that a VM uses
- * (image_users.h). On the loop, at once: the file goes to the trash by a rename, and the links that
+ * Removing cached images, with their names, links and records; never one that a VM uses.
+ *
+ * Which VMs need which images is told by what is recorded of their disks, by what they are made from
+ * right now in memory, and by what their specs ask for. Only the controller's loop knows all three at
+ * one moment, which is why images are removed there and nowhere else: a VM takes an image up in a
+ * callback of the same loop, so it is seen here, or comes after the removal and gets it again.
+ *
+ * On the loop, at once: the file goes to the trash by a rename, and the links that
  * led to it go after it. Killed in between, links lead nowhere, which counts as not cached.
  */
 #pragma once
 
 #include <stdbool.h>
 
+#include "controller/reconciler.h"
 #include "specs/base/json.h"
 
 struct error;
 struct image_cache;
-struct reconciler_host;
-struct vm_registry;
 
 struct image_removal {
     struct reconciler_host *host;
-    const struct vm_registry *registry;
+    struct image_pins pins;
     const struct image_cache *cache;
     const json_t *images; /* the image table */
 };

@@ -38,19 +38,11 @@ struct job {
 };
 
 struct image_requests {
+    struct image_handler base; /* first: the controller holds a pointer to it */
     struct reconciler_host *host;
-    const struct vm_registry *registry;
+    struct image_pins pins;
     struct job *jobs;
 };
-
-struct image_requests *image_requests_new(
-    struct reconciler_host *host, const struct vm_registry *registry)
-{
-    struct image_requests *w = mem_new(struct image_requests);
-    w->host = host;
-    w->registry = registry;
-    return w;
-}
 
 static void free_job(struct job *job)
 {
@@ -63,9 +55,10 @@ static void free_job(struct job *job)
     free(job);
 }
 
-void image_requests_free(struct image_requests *w)
+static void free_wishes(struct image_handler *base)
 {
-    while (w && w->jobs) {
+    struct image_requests *w = (struct image_requests *)(void *)base;
+    while (w->jobs) {
         struct job *job = w->jobs;
         w->jobs = job->next;
         free_job(job);
@@ -186,7 +179,7 @@ static int begin(struct job *job, const json_t *images, struct error *err)
     const char *verb = json_text(job->request, "verb");
     struct image_removal removal = {
         .host = w->host,
-        .registry = w->registry,
+        .pins = w->pins,
         .cache = media_image_cache(w->host),
         .images = images,
     };
@@ -255,8 +248,9 @@ static void look_at(
     }
 }
 
-void image_requests_poll(struct image_requests *w, const json_t *images)
+static void look(struct image_handler *base, const json_t *images)
 {
+    struct image_requests *w = (struct image_requests *)(void *)base;
     const char *key;
     json_t *request;
     drop_seen(w, images);
@@ -264,4 +258,13 @@ void image_requests_poll(struct image_requests *w, const json_t *images)
     json_object_foreach ((json_t *)(uintptr_t)images, key, request) {
         look_at(w, key, request, images);
     }
+}
+
+struct image_handler *image_requests_new(struct reconciler_host *host, struct image_pins pins)
+{
+    struct image_requests *w = mem_new(struct image_requests);
+    w->base = (struct image_handler){.changed = look, .free = free_wishes};
+    w->host = host;
+    w->pins = pins;
+    return &w->base;
 }

@@ -6,18 +6,8 @@
  */
 #pragma once
 
-#include "specs/base/json.h"
+#include "controller/reconciler.h"
 
-struct image_requests;
-struct reconciler_host;
-struct vm_registry;
-
-/* Both borrowed; the registry must outlive it. */
-struct image_requests *image_requests_new(
-    struct reconciler_host *host, const struct vm_registry *registry);
-
-/* Before media_free(). Stops what is under way and writes nothing. NULL is fine. */
-void image_requests_free(struct image_requests *requests);
-
-/* `images` is the image table. */
-void image_requests_poll(struct image_requests *requests, const json_t *images);
+/* `host`, and the source of `pins`, must outlive it. It is freed before media_free(): that stops what is
+ * under way and writes nothing. */
+struct image_handler *image_requests_new(struct reconciler_host *host, struct image_pins pins);

@@ -13,6 +13,7 @@
 #include "reconcilers/vm/addresses.h"
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/steps.h"
 #include "specs/base/cleanup.h"

@@ -36,7 +36,7 @@ static bool is_fixed(const struct pass *pass)
     return pass->view->status->instance.is_foreign || pass->vm->backend->traits->is_fixed;
 }
 
-static void compare(struct hot_change_comparison *comparison, const struct pass *pass)
+static void compare(struct vm_comparison *comparison, const struct pass *pass)
 {
     struct vm_spec *running = vm_status_applied_spec(pass->view->status);
     spec_diff_clear(&comparison->diff);
@@ -51,11 +51,11 @@ static void compare(struct hot_change_comparison *comparison, const struct pass 
     vm_spec_free(running);
 }
 
-static const struct hot_change_comparison *comparison_of(const struct pass *pass)
+static const struct vm_comparison *comparison_of(const struct pass *pass)
 {
-    static const struct hot_change_comparison equal = {.diff = {.strongest = DISPOSITION_LIVE}};
+    static const struct vm_comparison equal = {.diff = {.strongest = DISPOSITION_LIVE}};
     const struct vm_status *status = pass->view->status;
-    struct hot_change_comparison *comparison = &pass->vm->comparison;
+    struct vm_comparison *comparison = &pass->vm->comparison;
     if (!pass->env.spec || !status->instance.instance_id[0] ||
         status->applied_generation == pass->view->desired->generation) {
         return &equal;
@@ -131,12 +131,6 @@ void hot_change_record(struct pass *pass)
     }
     json_decref(status->applied_spec);
     status->applied_spec = applied;
-}
-
-void hot_change_forget(struct vm *vm)
-{
-    spec_diff_clear(&vm->comparison.diff);
-    vm->comparison.is_made = false;
 }
 
 /* What is under way, or just done, was begun with the old settings. */

@@ -7,23 +7,10 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "specs/base/text.h"
 #include "specs/vm/spec_diff.h"
 
 struct pass;
-struct vm;
-
-/* What the last comparison of an instance with a wish found. It takes two JSON trees, so it is made
- * once for each instance and wish. */
-struct hot_change_comparison {
-    bool is_made;
-    char instance_id[TEXT_ID_SIZE];
-    uint64_t generation;
-    struct spec_diff diff;
-    bool is_pending;
-};
 
 /* What the running instance, as committed, does not have of the desired spec; empty when none runs.
  * Borrowed until the next call. */
@@ -47,5 +34,3 @@ bool hot_change_has_network(const struct pass *pass);
 
 /* Records in the patch that the instance now has what is pending. */
 void hot_change_record(struct pass *pass);
-/* To be called when another applied spec is about to be committed: it is compared anew. */
-void hot_change_forget(struct vm *vm);

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <stdlib.h>
 
-#include "reconcilers/image/image_requests.h"
 #include "reconcilers/media/media.h"
 #include "reconcilers/vm/pass.h"
 #include "specs/base/buf.h"
@@ -20,7 +19,6 @@ struct vm_reconciler {
     struct reconciler base; /* first: the controller holds a pointer to it */
     struct reconciler_host *host;
     struct vm_registry *registry;
-    struct image_requests *image_requests;
 };
 
 static struct vm_reconciler *from_base(struct reconciler *base)
@@ -90,7 +88,7 @@ static struct verdict reconcile(
     pass_describe(&pass);
     pass_describe_stalled(&pass);
     if (patch->status->applied_spec != view->status->applied_spec) {
-        hot_change_forget(pass.vm);
+        vm_forget_comparison(pass.vm);
     }
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);
@@ -131,15 +129,9 @@ static void leases_dropped(struct reconciler *base)
     vm_registry_retry(from_base(base)->registry, ERR_PORT_TAKEN);
 }
 
-static void images_changed(struct reconciler *base, const json_t *images)
-{
-    image_requests_poll(from_base(base)->image_requests, images);
-}
-
 static void free_reconciler(struct reconciler *base)
 {
     struct vm_reconciler *self = from_base(base);
-    image_requests_free(self->image_requests);
     vm_registry_free(self->registry);
     media_free(self->host);
     free(self);
@@ -151,13 +143,16 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
     self->base = (struct reconciler){
         .reconcile = reconcile,
         .find_orphans = find_orphans,
-        .images_changed = images_changed,
         .leases_dropped = leases_dropped,
         .free = free_reconciler,
     };
     self->host = host;
     self->registry = vm_registry_new(host);
-    self->image_requests = image_requests_new(host, self->registry);
     media_sweep(host);
     return &self->base;
+}
+
+void vm_reconciler_each_pin(void *reconciler, image_pin_fn *pin, void *context)
+{
+    vm_registry_each_pin(from_base(reconciler)->registry, pin, context);
 }

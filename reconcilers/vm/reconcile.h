@@ -12,3 +12,6 @@
 
 /* `host` is borrowed and outlives the reconciler. Freed by its own free(). */
 struct reconciler *vm_reconciler_new(struct reconciler_host *host);
+
+/* struct image_pins' function over what vm_reconciler_new() returned. */
+void vm_reconciler_each_pin(void *reconciler, image_pin_fn *pin, void *context);

@@ -88,6 +88,12 @@ void vm_forget_image(struct vm *vm)
     clear_image(&vm->image);
 }
 
+void vm_forget_comparison(struct vm *vm)
+{
+    spec_diff_clear(&vm->comparison.diff);
+    vm->comparison.is_made = false;
+}
+
 void vm_cancel(struct vm *vm)
 {
     op_cancel(TAKE_PTR(vm->op));
@@ -103,7 +109,7 @@ static void vm_free(void *p)
     vm->backend->guest->close(vm->guest);
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
-    hot_change_forget(vm);
+    vm_forget_comparison(vm);
     vm_forget_checks(vm);
     free(vm->booted_vnc);
     free(vm->name);
@@ -153,24 +159,26 @@ void vm_registry_drop(struct vm_registry *registry, const char *name)
     }
 }
 
-struct visit {
-    void (*each)(void *context, const struct vm *vm);
+struct pin_visit {
+    image_pin_fn *pin;
     void *context;
 };
 
-static void visit_node(const void *node, VISIT order, void *closure)
+static void pin_node(const void *node, VISIT order, void *closure)
 {
-    const struct visit *visit = closure;
+    const struct pin_visit *visit = closure;
+    const struct vm *vm = *(const struct vm *const *)node;
     if (order == postorder || order == leaf) {
-        visit->each(visit->context, *(const struct vm *const *)node);
+        visit->pin(visit->context, vm->name, vm->image.path);
+        visit->pin(visit->context, vm->name, vm->outcome.image.path);
+        visit->pin(visit->context, vm->name, vm->outcome.prepared.image_path);
     }
 }
 
-void vm_registry_each(const struct vm_registry *registry,
-    void (*each)(void *context, const struct vm *vm), void *context)
+void vm_registry_each_pin(const struct vm_registry *registry, image_pin_fn *pin, void *context)
 {
-    struct visit visit = {each, context};
-    twalk_r(registry->tree, visit_node, &visit);
+    struct pin_visit visit = {pin, context};
+    twalk_r(registry->tree, pin_node, &visit);
 }
 
 static void retry_node(const void *node, VISIT order, void *closure)

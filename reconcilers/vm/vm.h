@@ -11,8 +11,9 @@
 
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/vm/decide.h"
-#include "reconcilers/vm/hot_change.h"
 #include "specs/base/error.h"
+#include "specs/base/text.h"
+#include "specs/vm/spec_diff.h"
 
 struct vm;
 struct vm_registry;
@@ -47,6 +48,16 @@ struct vm_check {
     uint32_t failures; /* CHECK_READY: in a row */
 };
 
+/* What the running instance does not have of the desired spec. live.c makes it, once for each instance
+ * and generation: it takes two JSON trees. */
+struct vm_comparison {
+    bool is_made;
+    char instance_id[TEXT_ID_SIZE];
+    uint64_t generation;
+    struct spec_diff diff;
+    bool is_pending; /* some of it can be brought to the running machine */
+};
+
 struct vm {
     char *name;
     struct reconciler_host *host; /* borrowed: outlives every VM */
@@ -63,7 +74,7 @@ struct vm {
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
     char *booted_vnc;                /* … and what that told; until it is committed */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
-    struct hot_change_comparison comparison;
+    struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     struct vm_check checks[CHECK_KIND_COUNT_];
@@ -81,8 +92,8 @@ void vm_registry_free(struct vm_registry *registry); /* VMs keep running */
 /* The VM's runtime, opened with the backend of `kind` if it is not there yet. Never NULL. */
 struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum backend_kind kind);
 void vm_registry_drop(struct vm_registry *registry, const char *name);
-void vm_registry_each(const struct vm_registry *registry,
-    void (*each)(void *context, const struct vm *vm), void *context);
+/* For struct image_pins. */
+void vm_registry_each_pin(const struct vm_registry *registry, image_pin_fn *pin, void *context);
 
 /* Those whose last attempt failed with `code` are woken and need not wait for their next. */
 void vm_registry_retry(struct vm_registry *registry, enum error_code code);
@@ -97,6 +108,8 @@ void vm_op_progress(void *vm, const char *text);
 void vm_cancel(struct vm *vm);
 void vm_forget_outcome(struct vm *vm);
 void vm_forget_image(struct vm *vm);
+/* Before another applied spec is committed: the comparison is of the one before. */
+void vm_forget_comparison(struct vm *vm);
 
 /* The probes, the guest or its instance are others now: nothing is known of them. */
 void vm_forget_checks(struct vm *vm);

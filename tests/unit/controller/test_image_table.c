@@ -4,40 +4,44 @@
 #include "tests/unit/controller/controller_fixture.h"
 
 struct table {
+    struct image_handler handler; /* first */
     int n_seen;
     json_t *last;
 };
 
-/* The controller leaves backend_data to the reconciler, which is us. */
 static struct table *of_fixture(struct fixture *f)
 {
-    return f->host->backend_data;
+    return (struct table *)(void *)f->reconciler.images;
 }
 
-static void images_changed(struct reconciler *self, const json_t *images)
+static void changed(struct image_handler *self, const json_t *images)
 {
-    struct table *table = of_fixture((struct fixture *)(void *)self);
+    struct table *table = (struct table *)(void *)self;
     table->n_seen++;
     json_decref(table->last);
     table->last = json_deep_copy(images);
+}
+
+static void free_table(struct image_handler *self)
+{
+    struct table *table = (struct table *)(void *)self;
+    json_decref(table->last);
+    free(table);
 }
 
 static int set_up_table(void **state)
 {
     int rc = set_up(state);
     struct fixture *f = *state;
-    f->reconciler.images_changed = images_changed;
-    f->host->backend_data = mem_new(struct table);
+    struct table *table = mem_new(struct table);
+    table->handler = (struct image_handler){.changed = changed, .free = free_table};
+    f->reconciler.images = &table->handler;
     return rc;
 }
 
 static int tear_down_table(void **state)
 {
-    struct table *table = of_fixture(*state);
-    int rc = tear_down(state);
-    json_decref(table->last);
-    free(table);
-    return rc;
+    return tear_down(state);
 }
 
 static void put(struct fixture *f, const char *key, const char *url)

@@ -2,18 +2,17 @@
 /* What `vmctl image` asks for, against a real cache; the image table is an object in memory. */
 #include "reconcilers/image/image_requests.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "reconcilers/image/image.h"
 #include "reconcilers/image/image_file.h"
-#include "reconcilers/image/image_users.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/media/media.h"
 #include "reconcilers/vm/vm.h"
@@ -31,7 +30,7 @@ enum { SIZE = 64 * 1024 };
 struct fixture {
     struct media_host m; /* first: its host's functions find us by it */
     struct vm_registry *registry;
-    struct image_requests *requests;
+    struct image_handler *requests;
     struct http_server *server;
     struct http_behaviour behaviour;
     uint8_t *bytes;
@@ -77,6 +76,11 @@ static int each_vm(struct reconciler_host *host,
     return 0;
 }
 
+static void each_pin(void *registry, image_pin_fn *pin, void *context)
+{
+    vm_registry_each_pin(registry, pin, context);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = mem_new(struct fixture);
@@ -84,7 +88,7 @@ static int setup(void **state)
     f->m.host.write_image = write_image;
     f->m.host.each_vm = each_vm;
     f->registry = vm_registry_new(&f->m.host);
-    f->requests = image_requests_new(&f->m.host, f->registry);
+    f->requests = image_requests_new(&f->m.host, (struct image_pins){each_pin, f->registry});
     f->bytes = media_host_bytes(SIZE, 5);
     digest_bytes(f->bytes, SIZE, f->sha256);
     f->server = http_server_start();
@@ -99,7 +103,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    image_requests_free(f->requests);
+    f->wishes->free(f->requests);
     vm_registry_free(f->registry);
     http_server_stop(f->server);
     vm_spec_free(f->spec);
@@ -116,7 +120,7 @@ static int teardown(void **state)
 static void look(struct fixture *f)
 {
     cleanup_json json_t *table = json_deep_copy(f->m.records);
-    image_requests_poll(f->requests, table);
+    f->wishes->changed(f->requests, table);
 }
 
 static const json_t *record(const struct fixture *f, const char *key)
@@ -232,7 +236,7 @@ static void a_request_is_carried_out_once_however_often_it_is_looked_at(void **s
     look(f);
     (void)answer_of(f);
     size_t n_writes = f->n_writes;
-    image_requests_poll(f->requests, asked); /* a table older than the answer */
+    f->wishes->changed(f->requests, asked); /* a table older than the answer */
     look(f);
     look(f);
     assert_int_equal(f->n_writes, n_writes);

@@ -134,7 +134,7 @@ static inline int pass_fixture_tear_down(void **state)
     vm_patch_clear(&f->patch);
     vm_status_free(f->status);
     vm_desired_free(f->desired);
-    hot_change_forget(&f->vm);
+    vm_forget_comparison(&f->vm);
     vm_forget_checks(&f->vm);
     free(f->vm.name);
     free(f->vm.progress);
