@@ -98,28 +98,12 @@ static void child_cancel(struct op *op)
     child_free((struct child *)(void *)op);
 }
 
-/* The last line that says something, for the error message. */
-static char *last_line(const char *output)
-{
-    size_t end = strlen(output);
-    while (end > 0 && strchr("\r\n \t", output[end - 1])) {
-        end--;
-    }
-    size_t start = end;
-    while (start > 0 && output[start - 1] != '\n') {
-        start--;
-    }
-    cleanup_buf struct buf line = BUF_INIT(0);
-    text_add_printable(&line, output + start, end - start);
-    return buf_steal(&line);
-}
-
 static void check_exit(struct child *child, const siginfo_t *info)
 {
     if (info->si_code == CLD_EXITED && info->si_status == 0) {
         return;
     }
-    cleanup_free char *line = last_line(buf_str(&child->output));
+    cleanup_free char *line = text_last_line(buf_str(&child->output), child->output.len);
     const char *separator = line[0] ? ": " : "";
     if (info->si_code == CLD_EXITED) {
         error_set(&child->failure, ERR_IO, "'%s' exited with status %d%s%s", child->program,

@@ -331,21 +331,6 @@ static enum stage after_run(struct provision *provision)
     return STAGE_OVER;
 }
 
-/* What the guest said on the last line of its answer. */
-static void last_line(const struct provision *provision, struct buf *out)
-{
-    const char *text = buf_str(&provision->answer);
-    size_t end = provision->answer.len;
-    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r')) {
-        end--;
-    }
-    size_t start = end;
-    while (start > 0 && text[start - 1] != '\n') {
-        start--;
-    }
-    text_add_printable(out, text + start, end - start);
-}
-
 static void fail_file(struct provision *provision, const char *reason)
 {
     error_set(&provision->failure, ERR_PROVISION, "%s: cannot write '%s': %s", provision->title,
@@ -354,11 +339,10 @@ static void fail_file(struct provision *provision, const char *reason)
 
 static enum stage after_find_place(struct provision *provision)
 {
-    cleanup_buf struct buf line = BUF_INIT(0);
-    last_line(provision, &line);
-    provision->is_sudo = text_eq(buf_str(&line), "sudo");
-    if (provision->exit.status != 0 || !(provision->is_sudo || text_eq(buf_str(&line), "beside"))) {
-        fail_file(provision, buf_str(&line));
+    cleanup_free char *line = text_last_line(buf_str(&provision->answer), provision->answer.len);
+    provision->is_sudo = text_eq(line, "sudo");
+    if (provision->exit.status != 0 || !(provision->is_sudo || text_eq(line, "beside"))) {
+        fail_file(provision, line);
         return STAGE_OVER;
     }
     provision->remote =
@@ -374,9 +358,8 @@ static enum stage after_place(struct provision *provision)
         provision->result->exit_status = 0;
         return STAGE_OVER;
     }
-    cleanup_buf struct buf line = BUF_INIT(0);
-    last_line(provision, &line);
-    fail_file(provision, buf_str(&line));
+    cleanup_free char *line = text_last_line(buf_str(&provision->answer), provision->answer.len);
+    fail_file(provision, line);
     return STAGE_REMOVE;
 }
 

@@ -169,16 +169,7 @@ static int publish(const char *file, const char *path, struct error *err)
     if (fs_size(path) == fs_size(file)) {
         return fs_remove_file(file, err);
     }
-    if (chmod(file, 0444) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", file);
-    }
-    if (fs_sync(file, err) < 0) {
-        return -(int)err->code;
-    }
-    if (rename(file, path) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
-    }
-    return fs_sync_dir_of(path, err);
+    return fs_publish(file, path, 0444, err);
 }
 
 /* Who made the image must not choose which files of this host a guest reads. */

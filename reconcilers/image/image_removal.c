@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/image/image_removal.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -139,13 +138,7 @@ static void for_each_name(const struct paths *paths, const char *relative,
     void (*each)(void *context, int dir_fd, const char *name), void *context)
 {
     cleanup_free char *path = paths_path(paths, relative);
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        each(context, dirfd(dir), entry->d_name);
-    }
-    if (dir) {
-        closedir(dir);
-    }
+    fs_each_entry(path, each, context);
 }
 
 /* What the disk gets back. */

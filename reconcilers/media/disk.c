@@ -144,18 +144,12 @@ static int publish(void *context, const atomic_bool *is_cancelled, struct error 
     if (files->plan == PLAN_GROW) {
         return fs_sync(files->overlay_path, err);
     }
-    if (chmod(files->made_path, 0600) < 0) {
-        return error_set_errno(
-            err, ERR_OVERLAY, errno, "cannot set the mode of '%s'", files->made_path);
+    int rc = fs_publish(files->made_path, files->overlay_path, 0600, err);
+    if (rc == -ERR_IO) {
+        err->code = ERR_OVERLAY;
+        return -ERR_OVERLAY;
     }
-    if (fs_sync(files->made_path, err) < 0) {
-        return -(int)err->code;
-    }
-    if (rename(files->made_path, files->overlay_path) < 0) {
-        return error_set_errno(
-            err, ERR_OVERLAY, errno, "cannot create '%s'", files->overlay_path);
-    }
-    return fs_sync_dir_of(files->overlay_path, err);
+    return rc;
 }
 
 static void on_published(void *context, const struct error *err)

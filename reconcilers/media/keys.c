@@ -76,20 +76,6 @@ static void cancel_maker(struct op *op)
 
 /* ---- on the pool: finished files get their names ---- */
 
-static int put_in_place(const char *from, const char *to, mode_t mode, struct error *err)
-{
-    if (chmod(from, mode) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", from);
-    }
-    if (fs_sync(from, err) < 0) {
-        return -(int)err->code;
-    }
-    if (rename(from, to) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", to);
-    }
-    return 0;
-}
-
 static int publish(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     const struct key_files *files = context;
@@ -100,11 +86,8 @@ static int publish(void *context, const atomic_bool *is_cancelled, struct error 
     }
     cleanup_free char *made_public = mem_printf("%s.pub", files->made_path);
     /* The private key first: the public one alone would be of no use. */
-    if (put_in_place(files->made_path, files->private_path, 0600, err) < 0
-        || put_in_place(made_public, files->public_path, 0644, err) < 0) {
-        return -(int)err->code;
-    }
-    return fs_sync_dir_of(files->private_path, err);
+    int rc = fs_publish(files->made_path, files->private_path, 0600, err);
+    return rc < 0 ? rc : fs_publish(made_public, files->public_path, 0644, err);
 }
 
 static void free_files(void *context)

@@ -56,17 +56,7 @@ static void on_answer(void *context, const char *bytes, size_t n)
     buf_add(&detached->answer, bytes, n < room ? n : room);
 }
 
-/* The last line: a login shell's own profile may talk before. */
-static const char *last_word(struct detached *detached)
-{
-    struct buf *answer = &detached->answer;
-    while (answer->len > 0 && strchr(" \t\r\n", answer->data[answer->len - 1])) {
-        answer->data[--answer->len] = '\0';
-    }
-    const char *line = answer->len > 0 ? strrchr(buf_str(answer), '\n') : NULL;
-    return line ? line + 1 : buf_str(answer);
-}
-
+/* On its last line: a login shell's own profile may talk before. */
 static void take_answer(struct detached *detached)
 {
     static const struct {
@@ -77,7 +67,7 @@ static void take_answer(struct detached *detached)
         {"killed", DETACHED_KILLED},
         {"rebooted", DETACHED_REBOOTED},
     };
-    const char *word = last_word(detached);
+    cleanup_free char *word = text_last_line(buf_str(&detached->answer), detached->answer.len);
     uint64_t status;
     if (text_eq(word, "running")) {
         struct error err = {.code = ERR_NONE};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/trash/trash.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,39 +112,29 @@ int removal_discard_file(struct reconciler_host *host, const char *path, struct 
 
 /* ---- sweeping ---- */
 
-/* Calls `each` with the path of everything in a directory but "." and "..". */
-static void for_each_entry(
-    const char *directory, void (*each)(void *context, const char *path), void *context)
-{
-    DIR *dir = opendir(directory);
-    if (!dir) {
-        return;
-    }
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            cleanup_free char *path = fs_join(directory, entry->d_name);
-            each(context, path);
-        }
-    }
-    closedir(dir);
-}
-
-static void remove_if_temporary(void *context, const char *path)
+static void remove_if_temporary(void *context, int dir_fd, const char *name)
 {
     (void)context;
-    if (strstr(strrchr(path, '/'), ".tmp-")) {
-        (void)unlink(path);
+    if (strstr(name, ".tmp-")) {
+        (void)unlinkat(dir_fd, name, 0);
     }
 }
 
 void removal_sweep_temporary(const char *directory)
 {
-    for_each_entry(directory, remove_if_temporary, NULL);
+    fs_each_entry(directory, remove_if_temporary, NULL);
 }
 
-static void delete_entry(void *context, const char *path)
+struct old_trash {
+    struct reconciler_host *host;
+    const char *directory;
+};
+
+static void delete_entry(void *context, int dir_fd, const char *name)
 {
-    start_deleting(context, mem_strdup(path));
+    const struct old_trash *old = context;
+    (void)dir_fd;
+    start_deleting(old->host, fs_join(old->directory, name));
 }
 
 void removal_sweep(struct reconciler_host *host)
@@ -157,5 +146,5 @@ void removal_sweep(struct reconciler_host *host)
     }
     /* What is listed now, not what comes later: a new bin is empty for a moment. */
     cleanup_free char *trash = paths_path(host->paths, "trash");
-    for_each_entry(trash, delete_entry, host);
+    fs_each_entry(trash, delete_entry, &(struct old_trash){host, trash});
 }

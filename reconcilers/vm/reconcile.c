@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/vm/reconcile.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 
 #include "reconcilers/media/media.h"
@@ -107,20 +106,26 @@ static json_t *read_old_registry(const struct reconciler_host *host)
                                                     : NULL;
 }
 
+struct orphan_search {
+    struct reconciler_host *host;
+    const json_t *old;
+};
+
+static void wake_orphan(void *context, int dir_fd, const char *name)
+{
+    const struct orphan_search *search = context;
+    (void)dir_fd;
+    if (vm_spec_name_is_valid(name) && !json_object_get(search->old, name)) {
+        search->host->wake(search->host, name, WORK_BACKGROUND);
+    }
+}
+
 static void find_orphans(struct reconciler *base)
 {
     struct reconciler_host *host = from_base(base)->host;
     cleanup_free char *path = paths_path(host->paths, "vms");
     cleanup_json json_t *old = read_old_registry(host);
-    DIR *dir = opendir(path);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        if (vm_spec_name_is_valid(entry->d_name) && !json_object_get(old, entry->d_name)) {
-            host->wake(host, entry->d_name, WORK_BACKGROUND);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
+    fs_each_entry(path, wake_orphan, &(struct orphan_search){host, old});
 }
 
 /* A port that another VM held may be free now: who waits for one need not wait out his pause. */

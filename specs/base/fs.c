@@ -164,6 +164,35 @@ int fs_write_file(const char *path, const void *bytes, size_t n, mode_t mode, st
     return fs_sync_dir_of(path, err);
 }
 
+int fs_publish(const char *from, const char *to, mode_t mode, struct error *err)
+{
+    if (chmod(from, mode) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", from);
+    }
+    int rc = fs_sync(from, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (rename(from, to) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", to);
+    }
+    return fs_sync_dir_of(to, err);
+}
+
+void fs_each_entry(const char *path, void (*each)(void *context, int dir_fd, const char *name),
+    void *context)
+{
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            each(context, dirfd(dir), entry->d_name);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
 int fs_sync(const char *path, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);

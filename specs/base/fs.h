@@ -31,6 +31,9 @@ int fs_read_file(const char *path, struct buf *out, struct error *err);
  */
 int fs_write_file(const char *path, const void *bytes, size_t n, mode_t mode, struct error *err);
 
+/* Gives the finished file `from` its mode and its name `to` in the same file system, durably. */
+int fs_publish(const char *from, const char *to, mode_t mode, struct error *err);
+
 /* fsync of the file and of its directory: makes a finished rename or creation durable. */
 int fs_sync(const char *path, struct error *err);
 int fs_sync_dir_of(const char *path, struct error *err);
@@ -40,6 +43,10 @@ int fs_make_dirs(const char *path, mode_t mode, struct error *err);
 
 /* rm -rf that never follows a symbolic link. What is already gone is fine. */
 int fs_remove_tree(const char *path, struct error *err);
+
+/* Shows every name in a directory but "." and ".."; one that cannot be read has none. */
+void fs_each_entry(const char *path, void (*each)(void *context, int dir_fd, const char *name),
+    void *context);
 
 /* unlink(); what is already gone is fine. */
 int fs_remove_file(const char *path, struct error *err);

@@ -127,6 +127,20 @@ void text_add_printable(struct buf *out, const char *bytes, size_t n)
     }
 }
 
+char *text_last_line(const char *bytes, size_t n)
+{
+    while (n > 0 && strchr(" \t\r\n", bytes[n - 1])) {
+        n--;
+    }
+    size_t start = n;
+    while (start > 0 && bytes[start - 1] != '\n') {
+        start--;
+    }
+    struct buf line = BUF_INIT(0);
+    text_add_printable(&line, bytes + start, n - start);
+    return buf_steal(&line);
+}
+
 bool text_to_duration_ms(const char *s, int64_t *ret_ms)
 {
     static const struct {

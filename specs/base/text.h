@@ -25,6 +25,10 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
  */
 void text_add_printable(struct buf *out, const char *bytes, size_t n);
 
+/* The last line of what a program said, without blanks at its end, printable; "" when it said nothing.
+ * free() it. */
+char *text_last_line(const char *bytes, size_t n);
+
 /* Duration such as "90", "90s", "5m", "2h", "500ms" to milliseconds; false when malformed. */
 bool text_to_duration_ms(const char *s, int64_t *ret_ms);
 

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+static int set_up(void **state)
+{
+    char template[] = "/tmp/vmctl-fs-XXXXXX";
+    *state = mem_strdup(mkdtemp(template));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    int rc = fs_remove_tree(*state, &err);
+    free(*state);
+    return rc;
+}
+
+static void write_file(const char *path, const char *text)
+{
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(fs_write_file(path, text, strlen(text), 0600, &err), 0);
+}
+
+static void a_published_file_has_its_name_its_mode_and_no_other_name(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(64);
+    cleanup_free char *from = fs_join(*state, "disk.tmp-1");
+    cleanup_free char *to = fs_join(*state, "disk");
+    struct stat st;
+    write_file(from, "new");
+    write_file(to, "old");
+    assert_int_equal(fs_publish(from, to, 0444, &err), 0);
+    assert_false(fs_exists(from));
+    assert_int_equal(fs_read_file(to, &text, &err), 0);
+    assert_string_equal(buf_str(&text), "new");
+    assert_int_equal(stat(to, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0444);
+}
+
+static void what_is_not_there_cannot_be_published(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *from = fs_join(*state, "absent");
+    cleanup_free char *to = fs_join(*state, "disk");
+    write_file(to, "old");
+    assert_int_equal(fs_publish(from, to, 0600, &err), -ERR_IO);
+    assert_non_null(strstr(err.message, from));
+    assert_int_equal(fs_size(to), 3);
+}
+
+static void count_name(void *context, int dir_fd, const char *name)
+{
+    struct stat st;
+    assert_int_equal(fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_true(strcmp(name, "a") == 0 || strcmp(name, ".hidden") == 0);
+    ++*(int *)context;
+}
+
+static void every_entry_is_shown_but_the_directory_itself_and_its_parent(void **state)
+{
+    int n = 0;
+    cleanup_free char *a = fs_join(*state, "a");
+    cleanup_free char *hidden = fs_join(*state, ".hidden");
+    cleanup_free char *absent = fs_join(*state, "absent");
+    write_file(a, "");
+    write_file(hidden, "");
+    fs_each_entry(*state, count_name, &n);
+    assert_int_equal(n, 2);
+    fs_each_entry(absent, count_name, &n);
+    assert_int_equal(n, 2);
+}
+
+#define FS_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FS_TEST(a_published_file_has_its_name_its_mode_and_no_other_name),
+        FS_TEST(what_is_not_there_cannot_be_published),
+        FS_TEST(every_entry_is_shown_but_the_directory_itself_and_its_parent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/text.h"
+
+static void the_last_line_is_the_last_that_says_something(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *output, *line;
+    } rows[] = {
+        {"", ""},
+        {" \n\r\n", ""},
+        {"one", "one"},
+        {"one\ntwo", "two"},
+        {"one\ntwo \t\r\n\n", "two"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cleanup_free char *line = text_last_line(rows[i].output, strlen(rows[i].output));
+        assert_string_equal(line, rows[i].line);
+    }
+}
+
+static void the_last_line_can_be_shown_on_a_terminal(void **state)
+{
+    (void)state;
+    static const char output[] = "fine\nbad \x1b[2J\xff end\n";
+    cleanup_free char *line = text_last_line(output, sizeof(output) - 1);
+    assert_true(text_starts_with(line, "bad "));
+    assert_true(text_ends_with(line, " end"));
+    assert_null(strchr(line, '\x1b'));
+    assert_null(strchr(line, '\xff'));
+}
+
+static void only_the_given_bytes_are_read(void **state)
+{
+    (void)state;
+    static const char output[] = "one\ntwo\nthree";
+    cleanup_free char *line = text_last_line(output, 7);
+    assert_string_equal(line, "two");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_line_is_the_last_that_says_something),
+        cmocka_unit_test(the_last_line_can_be_shown_on_a_terminal),
+        cmocka_unit_test(only_the_given_bytes_are_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
