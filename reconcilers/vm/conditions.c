@@ -49,6 +49,19 @@ static void apply_rules(struct pass *pass, enum condition_type type, const struc
     pass_set(pass, type, rule->state, rule->reason, message);
 }
 
+/* The short ones, for the tables. */
+#define PREDICATE(name, expression)                                                                \
+    static bool name(const struct pass *pass)                                                      \
+    {                                                                                              \
+        return (expression);                                                                       \
+    }
+#define MESSAGE(name, text)                                                                        \
+    static char *name(const struct pass *pass)                                                     \
+    {                                                                                              \
+        (void)pass;                                                                                \
+        return mem_strdup(text);                                                                   \
+    }
+
 /* ---- what several conditions need ---- */
 
 /* The failure that is being waited out belongs to this condition. */
@@ -81,41 +94,18 @@ static void keep(struct pass *pass, enum condition_type type)
 
 /* ---- ImageReady ---- */
 
-static bool is_image_changed(const struct pass *pass)
-{
-    return pass->media.is_image_changed;
-}
-
-static char *image_changed_message(const struct pass *pass)
-{
-    (void)pass;
-    return mem_strdup("the base image is not the one this VM's disk was made on");
-}
-
-static bool is_fetching(const struct pass *pass)
-{
-    return pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image;
-}
+PREDICATE(is_image_changed, pass->media.is_image_changed)
+MESSAGE(image_changed_message, "the base image is not the one this VM's disk was made on")
+PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image)
 
 static char *fetch_progress(const struct pass *pass)
 {
     return mem_strdup(pass->vm->progress);
 }
 
-static bool has_image_failed(const struct pass *pass)
-{
-    return is_failure_of(pass, CONDITION_IMAGE_READY);
-}
-
-static bool lacks_image(const struct pass *pass)
-{
-    return !pass->media.has_image;
-}
-
-static bool is_image_of_url(const struct pass *pass)
-{
-    return pass->env.spec->image.kind == IMAGE_URL;
-}
+PREDICATE(has_image_failed, is_failure_of(pass, CONDITION_IMAGE_READY))
+PREDICATE(lacks_image, !pass->media.has_image)
+PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
 
 static const struct rule image_rules[] = {
     {is_image_changed, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED, image_changed_message, NULL},
@@ -128,20 +118,9 @@ static const struct rule image_rules[] = {
 
 /* ---- Prepared ---- */
 
-static bool is_preparing(const struct pass *pass)
-{
-    return pass->vm->op_action == ACTION_PREPARE;
-}
-
-static bool has_preparing_failed(const struct pass *pass)
-{
-    return is_failure_of(pass, CONDITION_PREPARED);
-}
-
-static bool is_disk_unready(const struct pass *pass)
-{
-    return pass->media.disk != DISK_READY;
-}
+PREDICATE(is_preparing, pass->vm->op_action == ACTION_PREPARE)
+PREDICATE(has_preparing_failed, is_failure_of(pass, CONDITION_PREPARED))
+PREDICATE(is_disk_unready, pass->media.disk != DISK_READY)
 
 static const struct rule prepared_rules[] = {
     {is_preparing, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
@@ -179,10 +158,7 @@ static bool has_start_failed(const struct pass *pass)
            is_failure_of(pass, CONDITION_RUNNING);
 }
 
-static bool is_down(const struct pass *pass)
-{
-    return !pass->situation.is_alive;
-}
+PREDICATE(is_down, !pass->situation.is_alive)
 
 static void tell_down(struct pass *pass, enum condition_type type)
 {
@@ -209,15 +185,8 @@ static bool is_going_down(const struct pass *pass)
            situation_must_be_down(&pass->situation);
 }
 
-static bool is_unkillable(const struct pass *pass)
-{
-    return is_going_down(pass) && pass->situation.stage == STOP_STAGE_UNKILLABLE;
-}
-
-static bool is_starting(const struct pass *pass)
-{
-    return pass->patch->status->instance.intent == INTENT_START;
-}
+PREDICATE(is_unkillable, is_going_down(pass) && pass->situation.stage == STOP_STAGE_UNKILLABLE)
+PREDICATE(is_starting, pass->patch->status->instance.intent == INTENT_START)
 
 static char *no_room_message(const struct pass *pass)
 {
@@ -272,10 +241,7 @@ bool pass_is_reach_overdue(const struct pass *pass)
     return pass->vm->reach_deadline_ms > 0 && pass->now_ms > pass->vm->reach_deadline_ms;
 }
 
-static bool is_not_running(const struct pass *pass)
-{
-    return !vm_status_is_true(pass->patch->status, CONDITION_RUNNING);
-}
+PREDICATE(is_not_running, !vm_status_is_true(pass->patch->status, CONDITION_RUNNING))
 
 static void tell_as_running(struct pass *pass, enum condition_type type)
 {
@@ -283,25 +249,10 @@ static void tell_as_running(struct pass *pass, enum condition_type type)
         pass->patch->status->conditions[CONDITION_RUNNING].reason, NULL);
 }
 
-static bool needs_no_ssh(const struct pass *pass)
-{
-    return !pass->situation.expects_ssh;
-}
-
-static bool is_reached(const struct pass *pass)
-{
-    return pass->patch->status->was_reached;
-}
-
-static bool is_ssh_overdue(const struct pass *pass)
-{
-    return pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH;
-}
-
-static bool has_reaching_failed(const struct pass *pass)
-{
-    return is_failure_of(pass, CONDITION_GUEST_REACHABLE);
-}
+PREDICATE(needs_no_ssh, !pass->situation.expects_ssh)
+PREDICATE(is_reached, pass->patch->status->was_reached)
+PREDICATE(is_ssh_overdue, pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH)
+PREDICATE(has_reaching_failed, is_failure_of(pass, CONDITION_GUEST_REACHABLE))
 
 static const struct rule reachable_rules[] = {
     {is_not_running, .tell = tell_as_running},
@@ -314,10 +265,7 @@ static const struct rule reachable_rules[] = {
 
 /* ---- Provisioned ---- */
 
-static bool has_no_steps(const struct pass *pass)
-{
-    return pass->view->desired->spec->n_steps == 0;
-}
+PREDICATE(has_no_steps, pass->view->desired->spec->n_steps == 0)
 
 /* Told by the pass that saw it fail, kept until steps are asked for again. */
 static bool is_step_failure_kept(const struct pass *pass)
@@ -335,22 +283,13 @@ static bool are_steps_asked(const struct pass *pass)
            (token[0] && !text_eq(token, status->handled_provision_token));
 }
 
-static bool is_waiting_for_step(const struct pass *pass)
-{
-    return are_steps_asked(pass) && pass->vm->op_action != ACTION_RUN_STEP;
-}
+PREDICATE(is_waiting_for_step, are_steps_asked(pass) && pass->vm->op_action != ACTION_RUN_STEP)
 
 /* A step was interrupted, by the connection or the guest, and will be resumed or run again: nothing
  * has failed. */
-static bool is_step_retried(const struct pass *pass)
-{
-    return is_waiting_for_step(pass) && pass->vm->failure.action == ACTION_RUN_STEP;
-}
-
-static bool is_first_step_pending(const struct pass *pass)
-{
-    return is_waiting_for_step(pass) && pass->patch->status->provision.next_step == 0;
-}
+PREDICATE(is_step_retried, is_waiting_for_step(pass) && pass->vm->failure.action == ACTION_RUN_STEP)
+PREDICATE(is_first_step_pending,
+    is_waiting_for_step(pass) && pass->patch->status->provision.next_step == 0)
 
 static char *step_progress(const struct pass *pass)
 {
@@ -363,25 +302,10 @@ static char *step_progress(const struct pass *pass)
     return buf_steal(&message);
 }
 
-static bool are_steps_appended(const struct pass *pass)
-{
-    return pass->standing == STEPS_APPENDED;
-}
-
-static bool is_step_failed(const struct pass *pass)
-{
-    return pass->patch->status->provision.is_failed;
-}
-
-static bool is_step_failing(const struct pass *pass)
-{
-    return is_step_failed(pass) && is_failure_of(pass, CONDITION_PROVISIONED);
-}
-
-static bool are_steps_left_out(const struct pass *pass)
-{
-    return pass->standing == STEPS_LEFT_OUT;
-}
+PREDICATE(are_steps_appended, pass->standing == STEPS_APPENDED)
+PREDICATE(is_step_failed, pass->patch->status->provision.is_failed)
+PREDICATE(is_step_failing, is_step_failed(pass) && is_failure_of(pass, CONDITION_PROVISIONED))
+PREDICATE(are_steps_left_out, pass->standing == STEPS_LEFT_OUT)
 
 static char *left_out_message(const struct pass *pass)
 {
@@ -389,10 +313,7 @@ static char *left_out_message(const struct pass *pass)
         pass->patch->status->provision.total + 1);
 }
 
-static bool were_steps_run(const struct pass *pass)
-{
-    return pass->patch->status->provision.digest[0];
-}
+PREDICATE(were_steps_run, pass->patch->status->provision.digest[0])
 
 static const struct rule provisioned_rules[] = {
     {has_no_steps, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
@@ -421,10 +342,7 @@ static void report_source_event(
 
 /* Its VMFile is watched and is not what was last applied: told first, because nothing else in the
  * file counts until that is repaired. */
-static bool is_source_failing(const struct pass *pass)
-{
-    return pass->view->source && source_record_is_failing(pass->view->source);
-}
+PREDICATE(is_source_failing, pass->view->source && source_record_is_failing(pass->view->source))
 
 static void report_source_invalid(struct pass *pass, enum condition_type type)
 {
@@ -473,15 +391,8 @@ static char *recreate_changes(const struct pass *pass)
     return mem_strdup(changes[0] ? changes : "image or cloud-init changed");
 }
 
-static bool has_applying_failed(const struct pass *pass)
-{
-    return pass->vm->failure.action == ACTION_APPLY;
-}
-
-static bool is_apply_pending(const struct pass *pass)
-{
-    return diff_of(pass)->count > 0 && hot_change_is_pending(pass);
-}
+PREDICATE(has_applying_failed, pass->vm->failure.action == ACTION_APPLY)
+PREDICATE(is_apply_pending, diff_of(pass)->count > 0 && hot_change_is_pending(pass))
 
 /* Over in a moment, and waiters wait for it: so it is told first. */
 static bool is_being_applied(const struct pass *pass)
@@ -490,26 +401,11 @@ static bool is_being_applied(const struct pass *pass)
            pass->situation.run_state == RUN_STATE_RUNNING;
 }
 
-static bool needs_recreate(const struct pass *pass)
-{
-    return pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE;
-}
-
-static bool needs_restart(const struct pass *pass)
-{
-    return diff_of(pass)->strongest == DISPOSITION_RESTART;
-}
-
-static bool are_steps_outdated(const struct pass *pass)
-{
-    return pass->standing == STEPS_CHANGED && pass->env.spec->n_steps > 0;
-}
-
-static char *outdated_message(const struct pass *pass)
-{
-    (void)pass;
-    return mem_strdup("the provision steps changed since they were run");
-}
+PREDICATE(needs_recreate,
+    pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
+PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)
+PREDICATE(are_steps_outdated, pass->standing == STEPS_CHANGED && pass->env.spec->n_steps > 0)
+MESSAGE(outdated_message, "the provision steps changed since they were run")
 
 static const struct rule synced_rules[] = {
     {is_source_failing, .tell = report_source_invalid},
@@ -524,22 +420,11 @@ static const struct rule synced_rules[] = {
 
 /* ---- Ready ---- */
 
-static bool is_deleting(const struct pass *pass)
-{
-    return pass->situation.is_deleting;
-}
-
-static bool is_suspended(const struct pass *pass)
-{
-    return pass->situation.power == POWER_SUSPENDED &&
-           pass->situation.run_state == RUN_STATE_PAUSED;
-}
-
-static bool is_being_suspended(const struct pass *pass)
-{
-    return pass->situation.power == POWER_SUSPENDED &&
-           pass->situation.run_state == RUN_STATE_RUNNING;
-}
+PREDICATE(is_deleting, pass->situation.is_deleting)
+PREDICATE(is_suspended,
+    pass->situation.power == POWER_SUSPENDED && pass->situation.run_state == RUN_STATE_PAUSED)
+PREDICATE(is_being_suspended,
+    pass->situation.power == POWER_SUSPENDED && pass->situation.run_state == RUN_STATE_RUNNING)
 
 /* The first condition that Ready needs and that is not true; NULL: all are. A running VM does not
  * become unready because its image vanished from the cache. */
@@ -558,10 +443,7 @@ static const struct condition *first_unmet(const struct pass *pass)
     return NULL;
 }
 
-static bool is_any_unmet(const struct pass *pass)
-{
-    return first_unmet(pass) != NULL;
-}
+PREDICATE(is_any_unmet, first_unmet(pass) != NULL)
 
 static void tell_unmet(struct pass *pass, enum condition_type type)
 {
@@ -570,22 +452,10 @@ static void tell_unmet(struct pass *pass, enum condition_type type)
     pass_set(pass, type, CONDITION_FALSE, unmet->reason, message);
 }
 
-static bool is_waiting_for_probes(const struct pass *pass)
-{
-    return pass->env.spec->checks[CHECK_READY].n_probes > 0 &&
-           !pass->patch->status->probing.is_passed;
-}
-
-static char *waiting_for_probes_message(const struct pass *pass)
-{
-    (void)pass;
-    return mem_strdup("its probes have not answered yet");
-}
-
-static bool are_probes_failing(const struct pass *pass)
-{
-    return is_waiting_for_probes(pass) && pass->patch->status->probing.failure;
-}
+PREDICATE(is_waiting_for_probes,
+    pass->env.spec->checks[CHECK_READY].n_probes > 0 && !pass->patch->status->probing.is_passed)
+MESSAGE(waiting_for_probes_message, "its probes have not answered yet")
+PREDICATE(are_probes_failing, is_waiting_for_probes(pass) && pass->patch->status->probing.failure)
 
 static char *probe_failure(const struct pass *pass)
 {

@@ -197,6 +197,131 @@ static void what_a_restart_would_bring_is_told(void **state)
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
 }
 
+/* ---- the rules that no story above or below meets, row by row ---- */
+
+static void change_image(struct pass *pass)
+{
+    pass->media.is_image_changed = true;
+}
+
+static void fetch_image(struct pass *pass)
+{
+    pass->media.has_image = false;
+    pass->vm->op_action = ACTION_FETCH_IMAGE;
+}
+
+static void lose_image(struct pass *pass)
+{
+    pass->media.has_image = false;
+}
+
+static void prepare(struct pass *pass)
+{
+    pass->vm->op_action = ACTION_PREPARE;
+}
+
+static void fail_preparing(struct pass *pass)
+{
+    struct error err = {.code = ERR_NONE};
+    error_set(&err, ERR_OVERLAY, "it failed");
+    vm_fail(pass->vm, ACTION_PREPARE, &err, 1);
+}
+
+static void lose_disk(struct pass *pass)
+{
+    pass->media.disk = DISK_TO_GROW;
+}
+
+static void fail_start(struct pass *pass)
+{
+    struct error err = {.code = ERR_NONE};
+    error_set(&err, ERR_QEMU_SPAWN, "it failed");
+    vm_fail(pass->vm, ACTION_LAUNCH, &err, 1);
+    pass->situation.is_alive = false;
+}
+
+static void go_down(struct pass *pass)
+{
+    pass->situation.is_alive = false;
+}
+
+static void start(struct pass *pass)
+{
+    pass->patch->status->instance.intent = INTENT_START;
+}
+
+static void stop(struct pass *pass)
+{
+    pass->patch->status->instance.intent = INTENT_STOP;
+}
+
+static void expect_ssh(struct pass *pass)
+{
+    pass->situation.expects_ssh = true;
+}
+
+static void reach(struct pass *pass)
+{
+    expect_ssh(pass);
+    pass->patch->status->was_reached = true;
+}
+
+static void suspend(struct pass *pass)
+{
+    pass->situation.power = POWER_SUSPENDED;
+    pass->situation.run_state = RUN_STATE_PAUSED;
+}
+
+static void outdate_disk(struct pass *pass)
+{
+    pass->media.is_outdated = true;
+}
+
+static void each_rule_of_a_running_vm_says_what_holds(void **state)
+{
+    static const struct {
+        void (*arrange)(struct pass *pass);
+        enum condition_type type;
+        enum condition_state state;
+        enum reason reason;
+    } rows[] = {
+        {change_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED},
+        {fetch_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING},
+        {lose_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PENDING},
+        {prepare, CONDITION_PREPARED, CONDITION_FALSE, REASON_PREPARING},
+        {fail_preparing, CONDITION_PREPARED, CONDITION_FALSE, REASON_OVERLAY_FAILED},
+        {lose_disk, CONDITION_PREPARED, CONDITION_FALSE, REASON_PENDING},
+        {fail_start, CONDITION_RUNNING, CONDITION_FALSE, REASON_SPAWN_FAILED},
+        {go_down, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING},
+        {go_down, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_STARTING},
+        {start, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING},
+        {stop, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPING},
+        {expect_ssh, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH},
+        {expect_ssh, CONDITION_READY, CONDITION_FALSE, REASON_WAITING_FOR_SSH},
+        {reach, CONDITION_GUEST_REACHABLE, CONDITION_TRUE, REASON_SSH_READY},
+        {suspend, CONDITION_READY, CONDITION_FALSE, REASON_SUSPENDED},
+        {outdate_disk, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED},
+    };
+    struct pass_fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pass *pass = a_running_vm(f);
+        f->vm.op_action = ACTION_NONE;
+        vm_forget_failure(&f->vm);
+        rows[i].arrange(pass);
+        describe(pass);
+        expect(pass, rows[i].type, rows[i].state, rows[i].reason);
+    }
+}
+
+static void an_image_of_a_url_is_cached(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->image.kind = IMAGE_URL;
+    struct pass *pass = a_running_vm(f);
+    describe(pass);
+    expect(pass, CONDITION_IMAGE_READY, CONDITION_TRUE, REASON_CACHED);
+}
+
 /* ---- failures ---- */
 
 static void a_failure_shows_in_its_condition_and_in_ready(void **state)
@@ -381,6 +506,29 @@ static void give_steps(struct pass_fixture *f, size_t n_steps, uint32_t n_run)
     vm_steps_digest(spec, n_run, provision->digest);
 }
 
+static void a_step_under_way_tells_which_and_which_try(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_steps(f, 2, 2);
+    f->status->provision.next_step = 0;
+    struct pass *pass = a_running_vm(f);
+    describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING);
+    f->vm.op_action = ACTION_RUN_STEP;
+    describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP);
+    assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message, "step 1 of 2");
+    pass->patch->status->provision.next_step = 1;
+    pass->patch->status->provision.run.tries = 1;
+    describe(pass);
+    assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message, "step 2 of 2, try 2");
+    f->vm.op_action = ACTION_NONE;
+    fail_at(f, ACTION_RUN_STEP, ERR_SSH);
+    describe(pass);
+    expect(pass, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RETRYING);
+    assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message, "it failed");
+}
+
 static void appended_steps_are_pending_before_anything_is_done_about_them(void **state)
 {
     struct pass_fixture *f = *state;
@@ -504,6 +652,8 @@ int main(void)
         TEST(a_moment_of_silence_changes_nothing_a_longer_one_is_told),
         TEST(waiting_for_a_machine_that_starts_is_progress),
         TEST(what_a_restart_would_bring_is_told),
+        TEST(each_rule_of_a_running_vm_says_what_holds),
+        TEST(an_image_of_a_url_is_cached),
         TEST(a_failure_shows_in_its_condition_and_in_ready),
         TEST(a_failure_that_repeats_stalls_and_is_told_as_blocker),
         TEST(a_guest_that_is_not_reached_in_time_stalls),
@@ -513,6 +663,7 @@ int main(void)
         TEST(a_vm_that_stays_down_says_why),
         TEST(a_process_that_cannot_be_killed_stalls),
         TEST(a_failed_step_stays_told_after_its_failure_is_forgotten),
+        TEST(a_step_under_way_tells_which_and_which_try),
         TEST(appended_steps_are_pending_before_anything_is_done_about_them),
         TEST(steps_that_come_to_none_are_pending_too),
         TEST(steps_that_were_left_out_are_skipped_and_say_from_where),
