@@ -55,7 +55,7 @@ static void free_job(struct job *job)
     free(job);
 }
 
-static void free_wishes(struct image_handler *base)
+static void free_requests(struct image_handler *base)
 {
     struct image_requests *w = (struct image_requests *)(void *)base;
     while (w->jobs) {
@@ -263,7 +263,7 @@ static void look(struct image_handler *base, const json_t *images)
 struct image_handler *image_requests_new(struct reconciler_host *host, struct image_pins pins)
 {
     struct image_requests *w = mem_new(struct image_requests);
-    w->base = (struct image_handler){.changed = look, .free = free_wishes};
+    w->base = (struct image_handler){.changed = look, .free = free_requests};
     w->host = host;
     w->pins = pins;
     return &w->base;

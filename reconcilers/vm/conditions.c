@@ -25,7 +25,7 @@ struct rule {
     enum condition_state state;
     enum reason reason;
     char *(*message)(const struct pass *pass); /* NULL: none. free() what it returns */
-    void (*tell)(struct pass *pass, enum condition_type type); /* instead of those three */
+    void (*report)(struct pass *pass, enum condition_type type); /* instead of those three */
 };
 
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
@@ -41,8 +41,8 @@ static void apply_rules(struct pass *pass, enum condition_type type, const struc
     while (rule->holds && !rule->holds(pass)) {
         rule++;
     }
-    if (rule->tell) {
-        rule->tell(pass, type);
+    if (rule->report) {
+        rule->report(pass, type);
         return;
     }
     cleanup_free char *message = rule->message ? rule->message(pass) : NULL;
@@ -110,7 +110,7 @@ PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
 static const struct rule image_rules[] = {
     {is_image_changed, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED, image_changed_message, NULL},
     {is_fetching, CONDITION_FALSE, REASON_DOWNLOADING, fetch_progress, NULL},
-    {has_image_failed, .tell = report_failed},
+    {has_image_failed, .report = report_failed},
     {lacks_image, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
     {is_image_of_url, CONDITION_TRUE, REASON_CACHED, NULL, NULL},
     {NULL, CONDITION_TRUE, REASON_LOCAL_FILE, NULL, NULL},
@@ -124,7 +124,7 @@ PREDICATE(is_disk_unready, pass->media.disk != DISK_READY)
 
 static const struct rule prepared_rules[] = {
     {is_preparing, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
-    {has_preparing_failed, .tell = report_failed},
+    {has_preparing_failed, .report = report_failed},
     {is_disk_unready, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
     {NULL, CONDITION_TRUE, REASON_PREPARED, NULL, NULL},
 };
@@ -160,7 +160,7 @@ static bool has_start_failed(const struct pass *pass)
 
 PREDICATE(is_down, !pass->situation.is_alive)
 
-static void tell_down(struct pass *pass, enum condition_type type)
+static void report_down(struct pass *pass, enum condition_type type)
 {
     const struct vm_restart *restart = &pass->patch->status->restart;
     enum reason reason = pass_reason_while_down(pass);
@@ -197,14 +197,14 @@ static char *no_room_message(const struct pass *pass)
 }
 
 /* No answer for a moment says nothing yet: reconnecting after a restart of vmctld takes milliseconds. */
-static bool is_run_state_told(const struct pass *pass)
+static bool is_run_state_known(const struct pass *pass)
 {
     enum { QUIET_MS = 2000 };
     return pass->situation.run_state != RUN_STATE_UNKNOWN || pass->machine.silent_ms > QUIET_MS ||
            pass->view->status->conditions[CONDITION_RUNNING].state == CONDITION_ABSENT;
 }
 
-static void tell_run_state(struct pass *pass, enum condition_type type)
+static void report_run_state(struct pass *pass, enum condition_type type)
 {
     static const struct {
         enum condition_state state;
@@ -224,14 +224,14 @@ static void tell_run_state(struct pass *pass, enum condition_type type)
 }
 
 static const struct rule running_rules[] = {
-    {has_start_failed, .tell = report_failed},
-    {is_down, .tell = tell_down},
+    {has_start_failed, .report = report_failed},
+    {is_down, .report = report_down},
     {is_unkillable, CONDITION_FALSE, REASON_UNKILLABLE, NULL, NULL},
     {is_going_down, CONDITION_FALSE, REASON_STOPPING, NULL, NULL},
     {is_starting, CONDITION_FALSE, REASON_STARTING, NULL, NULL},
     {pass_lacks_room, CONDITION_FALSE, REASON_NO_SPACE, no_room_message, NULL},
-    {is_run_state_told, .tell = tell_run_state},
-    {NULL, .tell = keep},
+    {is_run_state_known, .report = report_run_state},
+    {NULL, .report = keep},
 };
 
 /* ---- GuestReachable ---- */
@@ -243,7 +243,7 @@ bool pass_is_reach_overdue(const struct pass *pass)
 
 PREDICATE(is_not_running, !vm_status_is_true(pass->patch->status, CONDITION_RUNNING))
 
-static void tell_as_running(struct pass *pass, enum condition_type type)
+static void report_as_running(struct pass *pass, enum condition_type type)
 {
     pass_set(pass, type, CONDITION_FALSE,
         pass->patch->status->conditions[CONDITION_RUNNING].reason, NULL);
@@ -255,11 +255,11 @@ PREDICATE(is_ssh_overdue, pass_is_reach_overdue(pass) && pass->vm->failure.error
 PREDICATE(has_reaching_failed, is_failure_of(pass, CONDITION_GUEST_REACHABLE))
 
 static const struct rule reachable_rules[] = {
-    {is_not_running, .tell = tell_as_running},
+    {is_not_running, .report = report_as_running},
     {needs_no_ssh, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
     {is_reached, CONDITION_TRUE, REASON_SSH_READY, NULL, NULL},
     {is_ssh_overdue, CONDITION_FALSE, REASON_SSH_TIMEOUT, failure_message, NULL},
-    {has_reaching_failed, .tell = report_failed},
+    {has_reaching_failed, .report = report_failed},
     {NULL, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL, NULL},
 };
 
@@ -317,12 +317,12 @@ PREDICATE(were_steps_run, pass->patch->status->provision.digest[0])
 
 static const struct rule provisioned_rules[] = {
     {has_no_steps, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
-    {is_step_failure_kept, .tell = keep},
+    {is_step_failure_kept, .report = keep},
     {is_step_retried, CONDITION_FALSE, REASON_RETRYING, failure_message, NULL},
     {is_first_step_pending, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
     {are_steps_asked, CONDITION_FALSE, REASON_RUNNING_STEP, step_progress, NULL},
     {are_steps_appended, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
-    {is_step_failing, .tell = report_failed},
+    {is_step_failing, .report = report_failed},
     {is_step_failed, CONDITION_FALSE, REASON_STEP_FAILED, NULL, NULL},
     {are_steps_left_out, CONDITION_TRUE, REASON_SKIPPED, left_out_message, NULL},
     {were_steps_run, CONDITION_TRUE, REASON_PROVISIONED, NULL, NULL},
@@ -408,11 +408,11 @@ PREDICATE(are_steps_outdated, pass->standing == STEPS_CHANGED && pass->env.spec-
 MESSAGE(outdated_message, "the provision steps changed since they were run")
 
 static const struct rule synced_rules[] = {
-    {is_source_failing, .tell = report_source_invalid},
+    {is_source_failing, .report = report_source_invalid},
     {is_being_applied, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
     {needs_recreate, CONDITION_FALSE, REASON_RECREATE_REQUIRED, recreate_changes, NULL},
     {needs_restart, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest_changes, NULL},
-    {has_applying_failed, .tell = report_failed},
+    {has_applying_failed, .report = report_failed},
     {is_apply_pending, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
     {are_steps_outdated, CONDITION_FALSE, REASON_PROVISION_OUTDATED, outdated_message, NULL},
     {NULL, CONDITION_TRUE, REASON_SYNCED, NULL, NULL},
@@ -445,7 +445,7 @@ static const struct condition *first_unmet(const struct pass *pass)
 
 PREDICATE(is_any_unmet, first_unmet(pass) != NULL)
 
-static void tell_unmet(struct pass *pass, enum condition_type type)
+static void report_unmet(struct pass *pass, enum condition_type type)
 {
     const struct condition *unmet = first_unmet(pass);
     cleanup_free char *message = mem_strdup(unmet->message);
@@ -466,7 +466,7 @@ static const struct rule ready_rules[] = {
     {is_deleting, CONDITION_FALSE, REASON_TERMINATING, NULL, NULL},
     {is_suspended, CONDITION_FALSE, REASON_SUSPENDED, NULL, NULL},
     {is_being_suspended, CONDITION_FALSE, REASON_PROGRESSING, NULL, NULL},
-    {is_any_unmet, .tell = tell_unmet},
+    {is_any_unmet, .report = report_unmet},
     {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},
     {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, waiting_for_probes_message,
         NULL},

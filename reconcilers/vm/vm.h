@@ -48,8 +48,8 @@ struct vm_check {
     uint32_t failures; /* CHECK_READY: in a row */
 };
 
-/* What the running instance does not have of the desired spec. live.c makes it, once for each instance
- * and generation: it takes two JSON trees. */
+/* What the running instance does not have of the desired spec. hot_change.c makes it, once for each
+ * instance and generation: it takes two JSON trees. */
 struct vm_comparison {
     bool is_made;
     char instance_id[TEXT_ID_SIZE];

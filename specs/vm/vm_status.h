@@ -86,7 +86,7 @@ enum step_outcome {
 enum { STEP_CONTENT_SIZE = 17 };
 
 struct vm_step_record {
-    char content[STEP_CONTENT_SIZE]; /* digest of what the step did then (step_record.h) */
+    char content[STEP_CONTENT_SIZE]; /* digest of what the step did then (reconcilers/vm/steps.h) */
     enum step_outcome outcome;
     int32_t exit_status; /* of its command; -1: none is known */
     int64_t ended_at_ms; /* wall */
@@ -111,7 +111,7 @@ struct vm_provision {
     int32_t last_exit_status; /* of a failed step; -1 none */
     char token[TEXT_ID_SIZE]; /* the user's request these steps are run for */
     bool is_failed;           /* a step failed: final until the user asks again */
-    char *done;               /* notes of steps that need not run again (step_record.h), NULL none */
+    char *done;               /* notes of steps that need not run again (reconcilers/vm/steps.h), NULL none */
     struct vm_step_run run;   /* of next_step */
     struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */
     uint32_t n_steps;

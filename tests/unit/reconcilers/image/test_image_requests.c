@@ -103,7 +103,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    f->wishes->free(f->requests);
+    f->requests->free(f->requests);
     vm_registry_free(f->registry);
     http_server_stop(f->server);
     vm_spec_free(f->spec);
@@ -120,7 +120,7 @@ static int teardown(void **state)
 static void look(struct fixture *f)
 {
     cleanup_json json_t *table = json_deep_copy(f->m.records);
-    f->wishes->changed(f->requests, table);
+    f->requests->changed(f->requests, table);
 }
 
 static const json_t *record(const struct fixture *f, const char *key)
@@ -236,7 +236,7 @@ static void a_request_is_carried_out_once_however_often_it_is_looked_at(void **s
     look(f);
     (void)answer_of(f);
     size_t n_writes = f->n_writes;
-    f->wishes->changed(f->requests, asked); /* a table older than the answer */
+    f->requests->changed(f->requests, asked); /* a table older than the answer */
     look(f);
     look(f);
     assert_int_equal(f->n_writes, n_writes);
