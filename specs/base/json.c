@@ -25,11 +25,16 @@ char *json_copy_text(const json_t *object, const char *key)
     return mem_strdup(json_text(object, key));
 }
 
+json_t *json_of_text(const char *text)
+{
+    json_t *value = json_string(text); /* NULL for NULL, too */
+    return value || !text ? value : json_string("(not UTF-8)");
+}
+
 void json_put_text(json_t *object, const char *key, const char *text)
 {
-    if (text) { /* a path need not be UTF-8; JSON must be */
-        json_t *value = json_string(text);
-        json_put(object, key, value ? value : json_string("(not UTF-8)"));
+    if (text) {
+        json_put(object, key, json_of_text(text));
     }
 }
 

@@ -24,6 +24,9 @@ bool json_flag(const json_t *object, const char *key, bool otherwise);
 /* A fresh copy, NULL when absent. free() it. */
 char *json_copy_text(const json_t *object, const char *key);
 
+/* A text as a value; NULL gives NULL. A path need not be UTF-8, JSON must: then "(not UTF-8)". */
+json_t *json_of_text(const char *text);
+
 void json_put_text(json_t *object, const char *key, const char *text); /* NULL: nothing */
 void json_put_int(json_t *object, const char *key, int64_t value);
 void json_put_flag(json_t *object, const char *key, bool value);

@@ -1,37 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/vm_spec_names.h"
 
-#include <assert.h>
-
-#include "specs/base/cleanup.h"
-#include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
-
-int enum_names_find(const struct enum_names *list, const char *word)
-{
-    for (size_t i = 0; word && i < list->count; i++) {
-        if (text_eq(list->words[i], word)) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-static const char *word_at(const struct enum_names *list, size_t value)
-{
-    assert(value < list->count);
-    return list->words[value];
-}
-
-/* One enum's words in the order of its values, and its X_name() function. */
-#define DEFINE_WORDS(prefix, type, value_count, ...)                                               \
-    static const char *const prefix##_table[] = {__VA_ARGS__};                                     \
-    _Static_assert(ARRAY_LEN(prefix##_table) == (value_count), "every value has its word");        \
-    const struct enum_names prefix##_words = {prefix##_table, (value_count)};                       \
-    const char *prefix##_name(type value)                                                          \
-    {                                                                                              \
-        return word_at(&prefix##_words, (size_t)value);                                            \
-    }
 
 DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
 DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url")

@@ -2,15 +2,7 @@
 /* The words of vm_spec's enums, as a VMFile, the store and the command line write them. */
 #pragma once
 
-#include <stddef.h>
-
-struct enum_names {
-    const char *const *words; /* indexed by the enum's values */
-    size_t count;
-};
-
-/* The value a word stands for, or -1 when it is none of the list (or NULL). */
-int enum_names_find(const struct enum_names *list, const char *word);
+#include "specs/base/enum_names.h"
 
 extern const struct enum_names backend_kind_words;
 extern const struct enum_names image_kind_words;

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/fields.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+
+static const struct field text_rows[] = {
+    {.kind = FIELD_KIND_TEXT, .size = sizeof(char *)},
+};
+const struct fields fields_of_text = {FIELDS_OF(text_rows, char *)};
+
+/* ---- members and items by their place in memory ---- */
+
+static const void *at(const struct field *field, const void *owner)
+{
+    return (const char *)owner + field->offset;
+}
+
+static void *at_mut(const struct field *field, void *owner)
+{
+    return (char *)owner + field->offset;
+}
+
+static uint64_t load(const void *from, size_t size)
+{
+    switch (size) {
+    case sizeof(uint8_t):
+        return *(const uint8_t *)from;
+    case sizeof(uint16_t):
+        return *(const uint16_t *)from;
+    case sizeof(uint32_t):
+        return *(const uint32_t *)from;
+    default:
+        assert(size == sizeof(uint64_t));
+        return *(const uint64_t *)from;
+    }
+}
+
+static void save(void *to, size_t size, uint64_t value)
+{
+    switch (size) {
+    case sizeof(uint8_t):
+        *(uint8_t *)to = (uint8_t)value;
+        break;
+    case sizeof(uint16_t):
+        *(uint16_t *)to = (uint16_t)value;
+        break;
+    case sizeof(uint32_t):
+        *(uint32_t *)to = (uint32_t)value;
+        break;
+    default:
+        assert(size == sizeof(uint64_t));
+        *(uint64_t *)to = value;
+    }
+}
+
+int64_t field_number(const struct field *field, const void *owner)
+{
+    const void *from = at(field, owner);
+    if (field->kind == FIELD_KIND_INT && field->size == sizeof(int32_t)) {
+        return *(const int32_t *)from;
+    }
+    return (int64_t)load(from, field->size);
+}
+
+static bool is_in_range(const struct field *field, int64_t value)
+{
+    switch (field->kind) {
+    case FIELD_KIND_BOOL:
+        return value == 0 || value == 1;
+    case FIELD_KIND_ENUM:
+        return value >= 0 && (uint64_t)value < field->words->count;
+    case FIELD_KIND_INT:
+        return field->size == sizeof(int64_t) || (value >= INT32_MIN && value <= INT32_MAX);
+    default:
+        return value >= 0 && (uint64_t)value <= UINT64_MAX >> (64 - 8 * field->size);
+    }
+}
+
+bool field_set_number(const struct field *field, void *owner, int64_t value)
+{
+    if (!is_in_range(field, value)) {
+        return false;
+    }
+    save(at_mut(field, owner), field->size, (uint64_t)value);
+    return true;
+}
+
+static char *text_at(const struct field *field, const void *owner)
+{
+    return *(char *const *)at(field, owner);
+}
+
+/* The structs that a member consists of, or leads to. A text of a list is a struct of one text. */
+struct items {
+    void *first;
+    size_t count;
+};
+
+static bool is_pointer(const struct field *field)
+{
+    return field->kind == FIELD_KIND_OWNED || field->kind == FIELD_KIND_LIST ||
+        field->kind == FIELD_KIND_TEXTS;
+}
+
+static struct items items_of(const struct field *field, const void *owner)
+{
+    const char *counter = (const char *)owner + field->count_offset;
+    struct items items = {.first = (void *)(uintptr_t)at(field, owner)};
+    if (is_pointer(field)) {
+        items.first = *(void *const *)at(field, owner);
+    }
+    switch (field->kind) {
+    case FIELD_KIND_STRUCT:
+        items.count = 1;
+        break;
+    case FIELD_KIND_KEYED:
+        items.count = field->words->count;
+        break;
+    case FIELD_KIND_OWNED:
+        items.count = items.first ? 1 : 0;
+        break;
+    case FIELD_KIND_LIST:
+    case FIELD_KIND_TEXTS:
+        items.count = (size_t)load(counter, field->count_size);
+        break;
+    default:
+        break;
+    }
+    return items;
+}
+
+static void set_items(const struct field *field, void *owner, struct items items)
+{
+    *(void **)at_mut(field, owner) = items.first;
+    save((char *)owner + field->count_offset, field->count_size, items.count);
+}
+
+static void *item_at(const struct field *field, struct items items, size_t i)
+{
+    return (char *)items.first + i * field->fields->size;
+}
+
+/* Zeroed memory with the capacity that mem_grow() takes an array of `count` to have. */
+static struct items new_items(const struct field *field, size_t count)
+{
+    size_t capacity = 1;
+    while (capacity < count) {
+        capacity *= 2;
+    }
+    return (struct items){count > 0 ? mem_calloc(capacity, field->fields->size) : NULL, count};
+}
+
+static bool is_zero(const void *from, size_t size)
+{
+    const unsigned char *bytes = from;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+static bool is_empty(const struct field *field, const void *owner)
+{
+    if (field->kind != FIELD_KIND_STRUCT) {
+        return field->kind == FIELD_KIND_CHARS ? !*(const char *)at(field, owner)
+            : is_pointer(field)                ? items_of(field, owner).count == 0
+                                               : is_zero(at(field, owner), field->size);
+    }
+    for (size_t i = 0; i < field->fields->count; i++) {
+        if (!is_empty(&field->fields->rows[i], at(field, owner))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* KEYED: the item counts. */
+static bool is_present(const struct field *field, const void *item)
+{
+    return !is_empty(&field->fields->rows[0], item);
+}
+
+/* ---- life ---- */
+
+static void clear(const struct fields *fields, void *object)
+{
+    for (size_t row = 0; row < fields->count; row++) {
+        const struct field *field = &fields->rows[row];
+        struct items items = items_of(field, object);
+        for (size_t i = 0; i < items.count; i++) {
+            clear(field->fields, item_at(field, items, i));
+        }
+        if (field->kind == FIELD_KIND_TEXT) {
+            free(text_at(field, object));
+        } else if (is_pointer(field)) {
+            free(items.first);
+        }
+    }
+}
+
+/* Makes a copy of what is only the bytes of another struct: what that one owns is doubled. */
+static void unshare(const struct fields *fields, void *object)
+{
+    for (size_t row = 0; row < fields->count; row++) {
+        const struct field *field = &fields->rows[row];
+        struct items items = items_of(field, object);
+        if (field->kind == FIELD_KIND_TEXT) {
+            *(char **)at_mut(field, object) = mem_strdup(text_at(field, object));
+        } else if (is_pointer(field)) {
+            struct items copy = new_items(field, items.count);
+            if (items.count > 0) {
+                memcpy(copy.first, items.first, items.count * field->fields->size);
+            }
+            *(void **)at_mut(field, object) = copy.first;
+            items = copy;
+        }
+        for (size_t i = 0; i < items.count; i++) {
+            unshare(field->fields, item_at(field, items, i));
+        }
+    }
+}
+
+void *fields_copy(const struct fields *fields, const void *object)
+{
+    void *copy = mem_dup(object, fields->size);
+    unshare(fields, copy);
+    return copy;
+}
+
+static void set_defaults(const struct fields *fields, void *zeroed)
+{
+    if (fields->defaults) {
+        memcpy(zeroed, fields->defaults, fields->size);
+        unshare(fields, zeroed);
+    }
+}
+
+void *fields_new(const struct fields *fields)
+{
+    void *object = mem_calloc(1, fields->size);
+    set_defaults(fields, object);
+    return object;
+}
+
+void fields_free(const struct fields *fields, void *object)
+{
+    if (object) {
+        clear(fields, object);
+        free(object);
+    }
+}
+
+/* ---- comparison ---- */
+
+static bool items_equal(const struct field *field, struct items a, struct items b)
+{
+    for (size_t i = 0; i < a.count && a.count == b.count; i++) {
+        if (!fields_equal(field->fields, item_at(field, a, i), item_at(field, b, i))) {
+            return false;
+        }
+    }
+    return a.count == b.count;
+}
+
+bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    const void *a = at(field, a_owner), *b = at(field, b_owner);
+    if (field->fields) {
+        return items_equal(field, items_of(field, a_owner), items_of(field, b_owner));
+    }
+    switch (field->kind) {
+    case FIELD_KIND_TEXT:
+        return text_eq(text_at(field, a_owner), text_at(field, b_owner));
+    case FIELD_KIND_CHARS:
+        return text_eq(a, b);
+    default:
+        return memcmp(a, b, field->size) == 0;
+    }
+}
+
+bool fields_equal(const struct fields *fields, const void *a, const void *b)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        if (!field_equal(&fields->rows[i], a, b)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct field *fields_find(
+    const struct fields *fields, const void *object, const char *path, const void **ret_owner)
+{
+    size_t n = strcspn(path, ".");
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct field *field = &fields->rows[i];
+        if (strncmp(field->name, path, n) != 0 || field->name[n]) {
+            continue;
+        }
+        if (path[n] == '.') {
+            return fields_find(field->fields, at(field, object), path + n + 1, ret_owner);
+        }
+        *ret_owner = object;
+        return field;
+    }
+    return NULL;
+}
+
+/* ---- to JSON ---- */
+
+static json_t *value_to_json(const struct field *field, const void *owner);
+
+static int compare_canonical(const void *a, const void *b)
+{
+    cleanup_free char *left = json_canonical(*(json_t *const *)a);
+    cleanup_free char *right = json_canonical(*(json_t *const *)b);
+    return strcmp(left, right);
+}
+
+/* Items of a set come in the order of their canonical texts. */
+static json_t *list_to_json(const struct field *field, const void *owner)
+{
+    struct items items = items_of(field, owner);
+    cleanup_free json_t **values = mem_calloc(items.count + 1, sizeof(json_t *));
+    for (size_t i = 0; i < items.count; i++) {
+        const void *item = item_at(field, items, i);
+        values[i] = field->kind == FIELD_KIND_TEXTS ? value_to_json(&text_rows[0], item)
+                                                    : fields_to_json(field->fields, item);
+    }
+    if (field->is_set && items.count > 1) {
+        qsort(values, items.count, sizeof(json_t *), compare_canonical);
+    }
+    json_t *array = json_array();
+    for (size_t i = 0; i < items.count; i++) {
+        (void)json_array_append_new(array, values[i]);
+    }
+    return array;
+}
+
+static void put_members(json_t *json, const struct fields *fields, const void *object);
+
+static json_t *keyed_to_json(const struct field *field, const void *owner)
+{
+    struct items items = items_of(field, owner);
+    json_t *array = json_array();
+    for (size_t i = 0; i < items.count; i++) {
+        const void *item = item_at(field, items, i);
+        if (is_present(field, item)) {
+            json_t *json = json_object();
+            json_put_text(json, field->key, field->words->words[i]);
+            put_members(json, field->fields, item);
+            (void)json_array_append_new(array, json);
+        }
+    }
+    return array;
+}
+
+static json_t *value_to_json(const struct field *field, const void *owner)
+{
+    const void *value = at(field, owner);
+    switch (field->kind) {
+    case FIELD_KIND_BOOL:
+        return json_boolean(*(const bool *)value);
+    case FIELD_KIND_UINT:
+    case FIELD_KIND_INT:
+        return json_integer(field_number(field, owner));
+    case FIELD_KIND_ENUM:
+        return json_string(enum_names_at(field->words, (size_t)field_number(field, owner)));
+    case FIELD_KIND_TEXT:
+        return json_of_text(text_at(field, owner));
+    case FIELD_KIND_CHARS:
+        return json_of_text(value);
+    case FIELD_KIND_STRUCT:
+        return fields_to_json(field->fields, value);
+    case FIELD_KIND_KEYED:
+        return keyed_to_json(field, owner);
+    case FIELD_KIND_OWNED:
+        value = items_of(field, owner).first;
+        return value ? fields_to_json(field->fields, value) : NULL;
+    default:
+        return list_to_json(field, owner);
+    }
+}
+
+json_t *field_to_json(const struct field *field, const void *owner)
+{
+    return field->omit_empty && is_empty(field, owner) ? NULL : value_to_json(field, owner);
+}
+
+static void put_members(json_t *json, const struct fields *fields, const void *object)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        json_t *value = field_to_json(&fields->rows[i], object);
+        if (value) {
+            json_put(json, fields->rows[i].name, value);
+        }
+    }
+}
+
+json_t *fields_to_json(const struct fields *fields, const void *object)
+{
+    json_t *json = json_object();
+    put_members(json, fields, object);
+    return json;
+}
+
+/* ---- from JSON ---- */
+
+/* Reading goes on after an error and keeps the first one: no branch per member. */
+struct reader {
+    bool is_strict;
+    struct error *err;
+    int result;
+};
+
+#define MISFIT(reader, ...)                                                                        \
+    do {                                                                                           \
+        if ((reader)->is_strict && (reader)->result == 0) {                                        \
+            (reader)->result = error_set((reader)->err, ERR_STORE, __VA_ARGS__);                   \
+        }                                                                                          \
+    } while (0)
+
+static void read_object(
+    struct reader *reader, const struct fields *fields, const json_t *json, void *object);
+
+static void read_number(
+    struct reader *reader, const struct field *field, const json_t *json, void *owner)
+{
+    int64_t value = json_integer_value(json);
+    if (json_is_integer(json) && !field_set_number(field, owner, value)) {
+        MISFIT(reader, "%s %" PRId64 " is out of range", field->name, value);
+    }
+}
+
+static void read_word(
+    struct reader *reader, const struct field *field, const char *word, void *owner)
+{
+    if (word && !field_set_number(field, owner, enum_names_find(field->words, word))) {
+        MISFIT(reader, "%s '%s' is not known to this version", field->name, word);
+    }
+}
+
+static void read_chars(
+    struct reader *reader, const struct field *field, const char *text, char *to)
+{
+    size_t n = text ? strlen(text) : 0;
+    if (n >= field->size) {
+        MISFIT(reader, "%s '%s' is too long", field->name, text);
+    } else if (text) {
+        memset(to, 0, field->size);
+        memcpy(to, text, n);
+    }
+}
+
+static void read_text(const char *text, char **to)
+{
+    if (text) {
+        free(*to);
+        *to = mem_strdup(text);
+    }
+}
+
+static void read_list(
+    struct reader *reader, const struct field *field, const json_t *array, void *owner)
+{
+    struct items items = new_items(field, json_array_size(array));
+    for (size_t i = 0; i < items.count; i++) {
+        void *item = item_at(field, items, i);
+        set_defaults(field->fields, item);
+        read_object(reader, field->fields, json_array_get(array, i), item);
+    }
+    set_items(field, owner, items);
+}
+
+static void read_texts(const struct field *field, const json_t *array, void *owner)
+{
+    struct items items = new_items(field, json_array_size(array));
+    char **texts = items.first;
+    items.count = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *text = json_string_value(json_array_get(array, i));
+        if (text) {
+            texts[items.count++] = mem_strdup(text);
+        }
+    }
+    set_items(field, owner, items);
+}
+
+/* The first of a key counts; an item of an unknown key is left out. */
+static void read_keyed(
+    struct reader *reader, const struct field *field, const json_t *array, void *owner)
+{
+    size_t i;
+    json_t *value;
+    json_array_foreach(array, i, value)
+    {
+        int key = enum_names_find(field->words, json_text(value, field->key));
+        void *item = key < 0 ? NULL : item_at(field, items_of(field, owner), (size_t)key);
+        if (!item || is_present(field, item)) {
+            continue;
+        }
+        read_object(reader, field->fields, value, item);
+        if (!is_present(field, item)) {
+            clear(field->fields, item);
+            memset(item, 0, field->fields->size);
+        }
+    }
+}
+
+static void read_field(
+    struct reader *reader, const struct field *field, const json_t *json, void *owner)
+{
+    void *to = at_mut(field, owner);
+    switch (field->kind) {
+    case FIELD_KIND_BOOL:
+        *(bool *)to = json_is_boolean(json) ? json_is_true(json) : *(bool *)to;
+        break;
+    case FIELD_KIND_UINT:
+    case FIELD_KIND_INT:
+        read_number(reader, field, json, owner);
+        break;
+    case FIELD_KIND_ENUM:
+        read_word(reader, field, json_string_value(json), owner);
+        break;
+    case FIELD_KIND_TEXT:
+        read_text(json_string_value(json), to);
+        break;
+    case FIELD_KIND_CHARS:
+        read_chars(reader, field, json_string_value(json), to);
+        break;
+    case FIELD_KIND_STRUCT:
+        read_object(reader, field->fields, json, to);
+        break;
+    case FIELD_KIND_LIST:
+        read_list(reader, field, json, owner);
+        break;
+    case FIELD_KIND_TEXTS:
+        read_texts(field, json, owner);
+        break;
+    case FIELD_KIND_KEYED:
+        read_keyed(reader, field, json, owner);
+        break;
+    case FIELD_KIND_OWNED:
+        break;
+    }
+}
+
+static void read_object(
+    struct reader *reader, const struct fields *fields, const json_t *json, void *object)
+{
+    bool was_strict = reader->is_strict;
+    reader->is_strict |= fields->is_strict;
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct field *field = &fields->rows[i];
+        const json_t *value = json_object_get(json, field->name);
+        if (value) {
+            read_field(reader, field, value, object);
+        }
+    }
+    if (fields->check && reader->result == 0) {
+        reader->result = fields->check(object, reader->err);
+    }
+    reader->is_strict = was_strict;
+}
+
+int fields_from_json(
+    const struct fields *fields, const json_t *json, void *object, struct error *err)
+{
+    struct reader reader = {.err = err};
+    read_object(&reader, fields, json, object);
+    return reader.result;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A record as a table: one row per member of its struct. The record's JSON, its reading, copy,
+ * comparison and release all walk the table, so that none of them can forget a member. Pure.
+ *
+ * What a new member takes: a status, desired or source record takes two places, the struct and its
+ * row. A scalar of the VMFile takes four: struct vm_spec, its row in vm_spec_json.c (with its
+ * default, unless that is zero), its row in spec_diff.c, and its node in vmfile_read_*.c.
+ *
+ * Reading: a key that is absent or holds another type of value leaves the member at its default; an
+ * unknown key is ignored. A number out of range, an unknown word of an enum or a text too long for
+ * its array also reads as the default, or, in a strict table and in those below it, is an error.
+ * Nothing is ever shortened or wrapped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/json.h"
+#include "specs/base/enum_names.h"
+
+struct error;
+
+enum field_kind {
+    FIELD_KIND_BOOL,
+    FIELD_KIND_UINT,   /* uint16_t, uint32_t, uint64_t (JSON holds up to INT64_MAX) */
+    FIELD_KIND_INT,    /* int32_t, int64_t */
+    FIELD_KIND_ENUM,   /* written as its word */
+    FIELD_KIND_TEXT,   /* char *, owned; NULL is not written */
+    FIELD_KIND_CHARS,  /* char[n] that ends with a NUL */
+    FIELD_KIND_STRUCT, /* a struct in place */
+    FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Never read: the record's own reader does it */
+    FIELD_KIND_LIST,   /* pointer to `count` structs, owned */
+    FIELD_KIND_TEXTS,  /* pointer to `count` texts, owned both */
+    FIELD_KIND_KEYED,  /* array of structs, one per value of an enum; in JSON a list of those whose
+                        * first member is not zero, each with the value's word under `key` */
+};
+
+struct field {
+    const char *name; /* key in the JSON */
+    size_t offset;
+    size_t size;
+    enum field_kind kind;
+    bool omit_empty;            /* zero, "", no item, a struct of nothing else: not written */
+    bool is_set;                /* the order of the items has no meaning: written sorted */
+    size_t count_offset;        /* LIST, TEXTS: member that counts the items */
+    size_t count_size;
+    const struct enum_names *words; /* ENUM, KEYED */
+    const char *key;               /* KEYED */
+    const struct fields *fields;   /* STRUCT, OWNED, LIST, KEYED */
+};
+
+struct fields {
+    const struct field *rows;
+    size_t count;
+    size_t size;          /* of the struct */
+    const void *defaults; /* a struct of that type; NULL: all zero */
+    bool is_strict;
+    /* Whether what was read belongs together; sets `err` (ERR_STORE) when not. NULL: always. */
+    int (*check)(const void *object, struct error *err);
+};
+
+extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
+
+/* const struct fields x_fields = {FIELDS_OF(x_rows, struct x), .is_strict = true}; */
+#define FIELDS_OF(field_rows, type)                                                                \
+    .rows = (field_rows), .count = ARRAY_LEN(field_rows), .size = sizeof(type)
+
+/*
+ * The rows, each with its struct's type, the member and its JSON key. FIELD() is for flags, numbers
+ * and texts: the kind follows from the member's type. Further members of struct field may follow
+ * where the macro ends in dots: FIELD(struct x, y, "y", .omit_empty = true).
+ */
+#define FIELD(type, member, ...)                                                                   \
+    {FIELD_AT_(type, member),                                                                      \
+        .kind = _Generic(&((type *)0)->member,                                                     \
+            bool *: FIELD_KIND_BOOL,                                                               \
+            uint16_t *: FIELD_KIND_UINT,                                                           \
+            uint32_t *: FIELD_KIND_UINT,                                                           \
+            uint64_t *: FIELD_KIND_UINT,                                                           \
+            int32_t *: FIELD_KIND_INT,                                                             \
+            int64_t *: FIELD_KIND_INT,                                                             \
+            char **: FIELD_KIND_TEXT,                                                              \
+            char(*)[sizeof(((type *)0)->member)]: FIELD_KIND_CHARS),                               \
+        .name = __VA_ARGS__}
+#define FIELD_ENUM(type, member, json_name, names)                                             \
+    {FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name), .words = (names)}
+#define FIELD_STRUCT(type, member, json_name, ...) /* its table */                                 \
+    {FIELD_AT_(type, member), .kind = FIELD_KIND_STRUCT, .name = (json_name), .fields = __VA_ARGS__}
+#define FIELD_OWNED(type, member, json_name, table)                                                \
+    {FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, .name = (json_name), .fields = (table)}
+#define FIELD_LIST(type, member, counter, json_name, ...) /* the items' table */                   \
+    {FIELD_AT_(type, member), FIELD_COUNT_(type, counter), .kind = FIELD_KIND_LIST,                \
+        .name = (json_name), .fields = __VA_ARGS__}
+#define FIELD_TEXTS(type, member, counter, ...)                                                    \
+    {FIELD_AT_(type, member), FIELD_COUNT_(type, counter), .kind = FIELD_KIND_TEXTS,               \
+        .fields = &fields_of_text, .name = __VA_ARGS__}
+#define FIELD_KEYED(type, member, json_name, table, key_name, names)                           \
+    {FIELD_AT_(type, member), .kind = FIELD_KIND_KEYED, .name = (json_name), .fields = (table),    \
+        .key = (key_name), .words = (names)}
+#define FIELD_AT_(type, member)                                                                    \
+    .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define FIELD_COUNT_(type, counter)                                                                \
+    .count_offset = offsetof(type, counter), .count_size = sizeof(((type *)0)->counter)
+
+/* A struct with its defaults; a copy that shares nothing. Lists of both can grow by mem_grow(). */
+void *fields_new(const struct fields *fields);
+void *fields_copy(const struct fields *fields, const void *object);
+void fields_free(const struct fields *fields, void *object); /* NULL is fine */
+
+/* Whether all members are equal; sets and lists in the same order. */
+bool fields_equal(const struct fields *fields, const void *a, const void *b);
+
+json_t *fields_to_json(const struct fields *fields, const void *object); /* caller owns */
+
+/* Reads into a struct that holds its defaults. The first error stands; the struct is to be freed
+ * then, too. */
+int fields_from_json(
+    const struct fields *fields, const json_t *json, void *object, struct error *err);
+
+/* The row at a path of names ("network.mode") and the struct that it is a member of; NULL: none. */
+const struct field *fields_find(
+    const struct fields *fields, const void *object, const char *path, const void **ret_owner);
+/* One member of the struct `owner`, as above. */
+bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
+json_t *field_to_json(const struct field *field, const void *owner); /* NULL: nothing is written */
+
+
+/* A flag, number or enum of the struct `owner`; false when the member cannot hold the value. */
+int64_t field_number(const struct field *field, const void *owner);
+bool field_set_number(const struct field *field, void *owner, int64_t value);
