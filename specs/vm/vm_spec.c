@@ -1,134 +1,206 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/vm_spec.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
+#include "specs/vm/vm_spec_names.h"
+
+/* ---- the fields, in the order in which JSON has them ---- */
+
+static const struct field file_rows[] = {
+    FIELD(struct spec_file, path, "path"),
+    FIELD(struct spec_file, digest, "digest"),
+};
+static const struct fields file_fields = {FIELDS_OF(file_rows, struct spec_file)};
+
+static const struct field image_rows[] = {
+    FIELD_ENUM(struct spec_image, kind, "kind", &image_kind_words),
+    FIELD(struct spec_image, location, "location"),
+    FIELD(struct spec_image, sha256, "sha256"),
+};
+static const struct fields image_fields = {FIELDS_OF(image_rows, struct spec_image)};
+
+static const struct field forward_rows[] = {
+    FIELD_ENUM(struct spec_forward, protocol, "protocol", &forward_protocol_words),
+    FIELD(struct spec_forward, host_port, "hostPort"),
+    FIELD(struct spec_forward, guest_port, "guestPort"),
+};
+static const struct fields forward_fields = {FIELDS_OF(forward_rows, struct spec_forward)};
+
+static const struct field network_rows[] = {
+    FIELD_ENUM(struct spec_network, mode, "mode", &network_mode_words),
+    FIELD(struct spec_network, bridge, "bridge"),
+    FIELD(struct spec_network, vnic, "vnic"),
+    FIELD_LIST(struct spec_network, forwards, n_forwards, "forwards", &forward_fields,
+        .is_set = true),
+};
+static const struct fields network_fields = {FIELDS_OF(network_rows, struct spec_network)};
+
+static const struct field cloud_init_rows[] = {
+    FIELD(struct spec_cloud_init, is_set, "isSet"),
+    FIELD(struct spec_cloud_init, hostname, "hostname"),
+    FIELD_STRUCT(struct spec_cloud_init, ssh_key, "sshKey", &file_fields, .omit_empty = true),
+    FIELD_STRUCT(struct spec_cloud_init, user_data, "userData", &file_fields, .omit_empty = true),
+    FIELD_ENUM(struct spec_cloud_init, bus, "seedBus", &seed_bus_words),
+};
+static const struct fields cloud_init_fields = {
+    FIELDS_OF(cloud_init_rows, struct spec_cloud_init)};
+
+static const struct field ssh_rows[] = {
+    FIELD(struct spec_ssh, is_set, "isSet"),
+    FIELD(struct spec_ssh, user, "user"),
+    FIELD(struct spec_ssh, private_key, "privateKey"),
+};
+static const struct fields ssh_fields = {FIELDS_OF(ssh_rows, struct spec_ssh)};
+
+static const struct field step_rows[] = {
+    FIELD_ENUM(struct spec_step, kind, "kind", &step_kind_words),
+    FIELD(struct spec_step, command, "command"),
+    FIELD_STRUCT(struct spec_step, file, "file", &file_fields, .omit_empty = true),
+    FIELD(struct spec_step, destination, "destination"),
+    FIELD_ENUM(struct spec_step, run, "run", &step_run_words),
+    FIELD(struct spec_step, timeout_s, "timeoutSeconds"),
+};
+
+static int check_step(const void *object, struct error *err)
+{
+    const struct spec_step *step = object;
+    if (step->kind == STEP_INLINE && !step->command) {
+        return error_set(err, ERR_STORE, "command is missing");
+    }
+    if (step->kind != STEP_INLINE && !step->file.path) {
+        return error_set(err, ERR_STORE, "a provision step has no file");
+    }
+    if (step->kind == STEP_FILE && !step->destination) {
+        return error_set(err, ERR_STORE, "destination is missing");
+    }
+    return 0;
+}
+
+static const struct fields step_fields = {
+    FIELDS_OF(step_rows, struct spec_step), .check = check_step};
+
+static const struct field probe_rows[] = {
+    FIELD_ENUM(struct spec_probe, kind, "kind", &probe_kind_words),
+    FIELD(struct spec_probe, port, "port"),
+    FIELD(struct spec_probe, text, "text"),
+};
+
+static int check_probe(const void *object, struct error *err)
+{
+    const struct spec_probe *probe = object;
+    bool is_complete = probe->kind == PROBE_TCP || probe->text;
+    return is_complete ? 0 : error_set(err, ERR_STORE, "text is missing");
+}
+
+static const struct fields probe_fields = {
+    FIELDS_OF(probe_rows, struct spec_probe), .check = check_probe};
+
+#define CHECK_ROWS                                                                                 \
+    FIELD_LIST(struct spec_check, probes, n_probes, "probes", &probe_fields, .is_set = true),      \
+        FIELD(struct spec_check, period_s, "periodSeconds"),                                       \
+        FIELD(struct spec_check, timeout_s, "timeoutSeconds"),                                     \
+        FIELD(struct spec_check, failures, "failures")
+
+static const struct field ready_rows[] = {CHECK_ROWS};
+static const struct field live_rows[] = {
+    CHECK_ROWS,
+    FIELD(struct spec_check, start_period_s, "startPeriodSeconds"),
+};
+static const struct fields ready_fields = {FIELDS_OF(ready_rows, struct spec_check)};
+static const struct fields live_fields = {FIELDS_OF(live_rows, struct spec_check)};
+
+static const struct field spec_rows[] = {
+    FIELD(struct vm_spec, name, "name"),
+    FIELD_ENUM(struct vm_spec, backend, "backend", &backend_kind_words),
+    FIELD_STRUCT(struct vm_spec, image, "image", &image_fields),
+    FIELD(struct vm_spec, vcpus, "vcpus"),
+    FIELD(struct vm_spec, memory_mib, "memoryMib"),
+    FIELD(struct vm_spec, max_vcpus, "maxVcpus", .omit_empty = true),
+    FIELD(struct vm_spec, max_memory_mib, "maxMemoryMib", .omit_empty = true),
+    FIELD(struct vm_spec, disk_gib, "diskGib"),
+    FIELD_STRUCT(struct vm_spec, network, "network", &network_fields),
+    FIELD_STRUCT(struct vm_spec, cloud_init, "cloudInit", &cloud_init_fields),
+    FIELD_STRUCT(struct vm_spec, ssh, "ssh", &ssh_fields),
+    FIELD_LIST(struct vm_spec, steps, n_steps, "provision", &step_fields),
+    FIELD_STRUCT(struct vm_spec, checks[CHECK_READY], "ready", &ready_fields),
+    FIELD_STRUCT(struct vm_spec, checks[CHECK_LIVE], "live", &live_fields),
+    FIELD_TEXTS(struct vm_spec, depends_on, n_depends_on, "dependsOn", .is_set = true),
+    FIELD_ENUM(struct vm_spec, accel, "accel", &accel_mode_words),
+    FIELD_ENUM(struct vm_spec, firmware, "firmware", &firmware_words),
+    FIELD_ENUM(struct vm_spec, restart, "restart", &restart_policy_words),
+    FIELD(struct vm_spec, stop_timeout_s, "stopTimeoutSeconds"),
+};
+
+#define CHECK_DEFAULTS                                                                             \
+    .period_s = SPEC_DEFAULT_PERIOD_S, .timeout_s = SPEC_DEFAULT_PROBE_TIMEOUT_S,                  \
+    .failures = SPEC_DEFAULT_FAILURES
+
+/* The first value of each enum is its default. */
+static const struct vm_spec defaults = {
+    .vcpus = SPEC_DEFAULT_VCPUS,
+    .memory_mib = SPEC_DEFAULT_MEMORY_MIB,
+    .ssh.user = (char *)SPEC_DEFAULT_USER,
+    .checks[CHECK_READY] = {CHECK_DEFAULTS},
+    .checks[CHECK_LIVE] = {CHECK_DEFAULTS, .start_period_s = SPEC_DEFAULT_START_PERIOD_S},
+    .stop_timeout_s = SPEC_DEFAULT_STOP_TIMEOUT_S,
+};
+
+const struct fields vm_spec_fields = {
+    FIELDS_OF(spec_rows, struct vm_spec), .defaults = &defaults, .is_strict = true};
+
+/* ---- what walks them ---- */
 
 struct vm_spec *vm_spec_new(const char *name)
 {
-    /* Zeroed: the first value of each enum is its default. */
-    struct vm_spec *spec = mem_new(struct vm_spec);
+    struct vm_spec *spec = fields_new(&vm_spec_fields);
     spec->name = mem_strdup(name);
-    spec->vcpus = SPEC_DEFAULT_VCPUS;
-    spec->memory_mib = SPEC_DEFAULT_MEMORY_MIB;
-    spec->ssh.user = mem_strdup(SPEC_DEFAULT_USER);
-    spec->stop_timeout_s = SPEC_DEFAULT_STOP_TIMEOUT_S;
-    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
-        spec->checks[i] = (struct spec_check){
-            .period_s = SPEC_DEFAULT_PERIOD_S,
-            .timeout_s = SPEC_DEFAULT_PROBE_TIMEOUT_S,
-            .failures = SPEC_DEFAULT_FAILURES,
-        };
-    }
-    spec->checks[CHECK_LIVE].start_period_s = SPEC_DEFAULT_START_PERIOD_S;
     return spec;
-}
-
-static void free_probes(struct spec_check *check)
-{
-    for (size_t i = 0; i < check->n_probes; i++) {
-        free(check->probes[i].text);
-    }
-    free(check->probes);
-}
-
-static void free_lists(struct vm_spec *spec)
-{
-    for (size_t i = 0; i < spec->n_steps; i++) {
-        free(spec->steps[i].command);
-        free(spec->steps[i].file.path);
-        free(spec->steps[i].destination);
-    }
-    for (size_t i = 0; i < spec->n_depends_on; i++) {
-        free(spec->depends_on[i]);
-    }
-    free(spec->steps);
-    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
-        free_probes(&spec->checks[i]);
-    }
-    free(spec->depends_on);
-    free(spec->network.forwards);
 }
 
 void vm_spec_free(struct vm_spec *spec)
 {
-    if (!spec) {
-        return;
-    }
-    free_lists(spec);
-    free(spec->name);
-    free(spec->image.location);
-    free(spec->image.sha256);
-    free(spec->network.bridge);
-    free(spec->network.vnic);
-    free(spec->cloud_init.hostname);
-    free(spec->cloud_init.ssh_key.path);
-    free(spec->cloud_init.user_data.path);
-    free(spec->ssh.user);
-    free(spec->ssh.private_key);
-    free(spec);
-}
-
-static void copy_strings(struct vm_spec *copy)
-{
-    copy->name = mem_strdup(copy->name);
-    copy->image.location = mem_strdup(copy->image.location);
-    copy->image.sha256 = mem_strdup(copy->image.sha256);
-    copy->network.bridge = mem_strdup(copy->network.bridge);
-    copy->network.vnic = mem_strdup(copy->network.vnic);
-    copy->cloud_init.hostname = mem_strdup(copy->cloud_init.hostname);
-    copy->cloud_init.ssh_key.path = mem_strdup(copy->cloud_init.ssh_key.path);
-    copy->cloud_init.user_data.path = mem_strdup(copy->cloud_init.user_data.path);
-    copy->ssh.user = mem_strdup(copy->ssh.user);
-    copy->ssh.private_key = mem_strdup(copy->ssh.private_key);
-}
-
-/* A copy with the capacity that mem_grow() takes an array of `n` to have, so that it can grow. */
-static void *copy_array(const void *array, size_t n, size_t size)
-{
-    size_t capacity = 1;
-    while (capacity < n) {
-        capacity *= 2;
-    }
-    return n > 0 ? memcpy(mem_calloc(capacity, size), array, n * size) : NULL;
-}
-
-static void copy_probes(struct spec_check *copy)
-{
-    copy->probes = copy_array(copy->probes, copy->n_probes, sizeof(*copy->probes));
-    for (size_t i = 0; i < copy->n_probes; i++) {
-        copy->probes[i].text = mem_strdup(copy->probes[i].text);
-    }
-}
-
-static void copy_lists(struct vm_spec *copy)
-{
-    copy->network.forwards = copy_array(
-        copy->network.forwards, copy->network.n_forwards, sizeof(*copy->network.forwards));
-    copy->steps = copy_array(copy->steps, copy->n_steps, sizeof(*copy->steps));
-    for (size_t i = 0; i < copy->n_steps; i++) {
-        copy->steps[i].command = mem_strdup(copy->steps[i].command);
-        copy->steps[i].file.path = mem_strdup(copy->steps[i].file.path);
-        copy->steps[i].destination = mem_strdup(copy->steps[i].destination);
-    }
-    for (int i = 0; i < CHECK_KIND_COUNT_; i++) {
-        copy_probes(&copy->checks[i]);
-    }
-    copy->depends_on = copy_array(copy->depends_on, copy->n_depends_on, sizeof(*copy->depends_on));
-    for (size_t i = 0; i < copy->n_depends_on; i++) {
-        copy->depends_on[i] = mem_strdup(copy->depends_on[i]);
-    }
+    fields_free(&vm_spec_fields, spec);
 }
 
 struct vm_spec *vm_spec_copy(const struct vm_spec *spec)
 {
-    struct vm_spec *copy = mem_dup(spec, sizeof(*spec));
-    copy_strings(copy);
-    copy_lists(copy);
-    return copy;
+    return fields_copy(&vm_spec_fields, spec);
 }
+
+json_t *vm_spec_to_json(const struct vm_spec *spec)
+{
+    return fields_to_json(&vm_spec_fields, spec);
+}
+
+struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err)
+{
+    const char *name = json_text(json, "name");
+    if (!vm_spec_name_is_valid(name)) { /* it becomes a directory's name */
+        error_set(err, ERR_STORE, "spec of a VM: name '%s' is not valid", name ? name : "");
+        return NULL;
+    }
+    struct vm_spec *spec = fields_new(&vm_spec_fields);
+    if (fields_from_json(&vm_spec_fields, json, spec, err) < 0) {
+        error_wrap(err, "spec of VM '%s'", name);
+        vm_spec_free(spec);
+        return NULL;
+    }
+    return spec;
+}
+
+void vm_spec_digest(const struct vm_spec *spec, char *ret_hex)
+{
+    cleanup_json json_t *json = vm_spec_to_json(spec);
+    cleanup_free char *text = json_canonical(json);
+    digest_text(text, ret_hex);
+}
+
+/* ---- questions ---- */
 
 static bool is_letter_or_digit(char c)
 {

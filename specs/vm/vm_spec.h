@@ -14,6 +14,7 @@
 #include "specs/base/json.h"
 
 struct error;
+struct fields;
 
 enum backend_kind { BACKEND_QEMU, BACKEND_PROPOLIS, BACKEND_NOOP, BACKEND_COUNT_ };
 enum image_kind { IMAGE_FILE, IMAGE_URL, IMAGE_KIND_COUNT_ };
@@ -74,6 +75,28 @@ struct spec_check {
 
 enum check_kind { CHECK_READY, CHECK_LIVE, CHECK_KIND_COUNT_ };
 
+struct spec_network {
+    enum network_mode mode;
+    char *bridge; /* NETWORK_TAP */
+    char *vnic;   /* NETWORK_VNIC */
+    struct spec_forward *forwards;
+    size_t n_forwards;
+};
+
+struct spec_cloud_init {
+    bool is_set; /* the block stands in the VMFile */
+    char *hostname;
+    struct spec_file ssh_key; /* public key file */
+    struct spec_file user_data;
+    enum seed_bus bus;
+};
+
+struct spec_ssh {
+    bool is_set;
+    char *user;
+    char *private_key; /* absolute path, or NULL */
+};
+
 struct vm_spec {
     char *name;
     enum backend_kind backend;
@@ -83,29 +106,9 @@ struct vm_spec {
     uint32_t max_vcpus;      /* headroom to add CPUs while it runs; 0: none */
     uint32_t max_memory_mib; /* the same for memory */
     uint32_t disk_gib; /* 0: as large as the image */
-
-    struct {
-        enum network_mode mode;
-        char *bridge; /* NETWORK_TAP */
-        char *vnic;   /* NETWORK_VNIC */
-        struct spec_forward *forwards;
-        size_t n_forwards;
-    } network;
-
-    struct {
-        bool is_set; /* the block stands in the VMFile */
-        char *hostname;
-        struct spec_file ssh_key; /* public key file */
-        struct spec_file user_data;
-        enum seed_bus bus;
-    } cloud_init;
-
-    struct {
-        bool is_set;
-        char *user;
-        char *private_key; /* absolute path, or NULL */
-    } ssh;
-
+    struct spec_network network;
+    struct spec_cloud_init cloud_init;
+    struct spec_ssh ssh;
     struct spec_step *steps;
     size_t n_steps;
     /* `ready`: the VM is Ready only while these pass; `live`: it is restarted when these fail. */
@@ -118,6 +121,9 @@ struct vm_spec {
     enum restart_policy restart;
     uint32_t stop_timeout_s;
 };
+
+/* Its members as JSON has them (fields.h). Strict: what cannot be represented is an error. */
+extern const struct fields vm_spec_fields;
 
 enum {
     SPEC_DEFAULT_VCPUS = 1,
@@ -148,9 +154,12 @@ bool vm_spec_expects_ssh(const struct vm_spec *spec);
 char *forward_lease_key(const struct spec_forward *forward);
 
 /*
- * The spec as JSON and back; the caller owns both. Unknown keys are ignored, missing ones get their
- * default; a word, number or name that cannot be represented is an error (NULL). What has no order
- * in a VMFile (forwards, probes, depends_on) is written sorted.
+ * The spec as JSON (store records, `get -o json`) and back; the caller owns both. Every field is
+ * written, defaults too (what has none is left out), so that a record says what it means without
+ * this program's version. What has no order in a VMFile (forwards, probes, depends_on) is written
+ * sorted. Reading ignores unknown keys and gives missing ones their default; a word, number or name
+ * that cannot be represented is an error (NULL), because acting on a default in its place could
+ * destroy something.
  */
 json_t *vm_spec_to_json(const struct vm_spec *spec);
 struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err);
