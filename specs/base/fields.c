@@ -186,41 +186,52 @@ static bool is_present(const struct field *field, const void *item)
 
 /* ---- life ---- */
 
+static void clear(const struct fields *fields, void *object);
+static void unshare(const struct fields *fields, void *object);
+
+static void clear_field(const struct field *field, void *owner)
+{
+    struct items items = items_of(field, owner);
+    for (size_t i = 0; i < items.count; i++) {
+        clear(field->fields, item_at(field, items, i));
+    }
+    if (field->kind == FIELD_KIND_TEXT) {
+        free(text_at(field, owner));
+    } else if (is_pointer(field)) {
+        free(items.first);
+    }
+}
+
 static void clear(const struct fields *fields, void *object)
 {
-    for (size_t row = 0; row < fields->count; row++) {
-        const struct field *field = &fields->rows[row];
-        struct items items = items_of(field, object);
-        for (size_t i = 0; i < items.count; i++) {
-            clear(field->fields, item_at(field, items, i));
-        }
-        if (field->kind == FIELD_KIND_TEXT) {
-            free(text_at(field, object));
-        } else if (is_pointer(field)) {
-            free(items.first);
-        }
+    for (size_t i = 0; i < fields->count; i++) {
+        clear_field(&fields->rows[i], object);
     }
 }
 
 /* Makes a copy of what is only the bytes of another struct: what that one owns is doubled. */
+static void unshare_field(const struct field *field, void *owner)
+{
+    struct items items = items_of(field, owner);
+    if (field->kind == FIELD_KIND_TEXT) {
+        *(char **)at_mut(field, owner) = mem_strdup(text_at(field, owner));
+    } else if (is_pointer(field)) {
+        struct items copy = new_items(field, items.count);
+        if (items.count > 0) {
+            memcpy(copy.first, items.first, items.count * field->fields->size);
+        }
+        *(void **)at_mut(field, owner) = copy.first;
+        items = copy;
+    }
+    for (size_t i = 0; i < items.count; i++) {
+        unshare(field->fields, item_at(field, items, i));
+    }
+}
+
 static void unshare(const struct fields *fields, void *object)
 {
-    for (size_t row = 0; row < fields->count; row++) {
-        const struct field *field = &fields->rows[row];
-        struct items items = items_of(field, object);
-        if (field->kind == FIELD_KIND_TEXT) {
-            *(char **)at_mut(field, object) = mem_strdup(text_at(field, object));
-        } else if (is_pointer(field)) {
-            struct items copy = new_items(field, items.count);
-            if (items.count > 0) {
-                memcpy(copy.first, items.first, items.count * field->fields->size);
-            }
-            *(void **)at_mut(field, object) = copy.first;
-            items = copy;
-        }
-        for (size_t i = 0; i < items.count; i++) {
-            unshare(field->fields, item_at(field, items, i));
-        }
+    for (size_t i = 0; i < fields->count; i++) {
+        unshare_field(&fields->rows[i], object);
     }
 }
 
@@ -252,62 +263,6 @@ void fields_free(const struct fields *fields, void *object)
         clear(fields, object);
         free(object);
     }
-}
-
-/* ---- comparison ---- */
-
-static bool items_equal(const struct field *field, struct items a, struct items b)
-{
-    for (size_t i = 0; i < a.count && a.count == b.count; i++) {
-        if (!fields_equal(field->fields, item_at(field, a, i), item_at(field, b, i))) {
-            return false;
-        }
-    }
-    return a.count == b.count;
-}
-
-bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
-{
-    const void *a = at(field, a_owner), *b = at(field, b_owner);
-    if (field->fields) {
-        return items_equal(field, items_of(field, a_owner), items_of(field, b_owner));
-    }
-    switch (field->kind) {
-    case FIELD_KIND_TEXT:
-        return text_eq(text_at(field, a_owner), text_at(field, b_owner));
-    case FIELD_KIND_CHARS:
-        return text_eq(a, b);
-    default:
-        return memcmp(a, b, field->size) == 0;
-    }
-}
-
-bool fields_equal(const struct fields *fields, const void *a, const void *b)
-{
-    for (size_t i = 0; i < fields->count; i++) {
-        if (!field_equal(&fields->rows[i], a, b)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-const struct field *fields_find(
-    const struct fields *fields, const void *object, const char *path, const void **ret_owner)
-{
-    size_t n = strcspn(path, ".");
-    for (size_t i = 0; i < fields->count; i++) {
-        const struct field *field = &fields->rows[i];
-        if (strncmp(field->name, path, n) != 0 || field->name[n]) {
-            continue;
-        }
-        if (path[n] == '.') {
-            return fields_find(field->fields, at(field, object), path + n + 1, ret_owner);
-        }
-        *ret_owner = object;
-        return field;
-    }
-    return NULL;
 }
 
 /* ---- to JSON ---- */
@@ -406,6 +361,93 @@ json_t *fields_to_json(const struct fields *fields, const void *object)
     json_t *json = json_object();
     put_members(json, fields, object);
     return json;
+}
+
+/* ---- comparison ---- */
+
+static bool items_equal(const struct field *field, struct items a, struct items b)
+{
+    for (size_t i = 0; i < a.count && a.count == b.count; i++) {
+        if (!fields_equal(field->fields, item_at(field, a, i), item_at(field, b, i))) {
+            return false;
+        }
+    }
+    return a.count == b.count;
+}
+
+/* The same in another order, which is rare. */
+static bool sets_equal(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    cleanup_json json_t *a = list_to_json(field, a_owner);
+    cleanup_json json_t *b = list_to_json(field, b_owner);
+    return json_equal(a, b);
+}
+
+bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
+{
+    const void *a = at(field, a_owner), *b = at(field, b_owner);
+    if (field->fields) {
+        struct items a_items = items_of(field, a_owner), b_items = items_of(field, b_owner);
+        return items_equal(field, a_items, b_items) ||
+            (field->is_set && a_items.count == b_items.count &&
+                sets_equal(field, a_owner, b_owner));
+    }
+    switch (field->kind) {
+    case FIELD_KIND_TEXT:
+        return text_eq(text_at(field, a_owner), text_at(field, b_owner));
+    case FIELD_KIND_CHARS:
+        return text_eq(a, b);
+    default:
+        return memcmp(a, b, field->size) == 0;
+    }
+}
+
+bool fields_equal(const struct fields *fields, const void *a, const void *b)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        if (!field_equal(&fields->rows[i], a, b)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct field *fields_find(
+    const struct fields *fields, const void *object, const char *path, const void **ret_owner)
+{
+    size_t n = strcspn(path, ".");
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct field *field = &fields->rows[i];
+        if (strncmp(field->name, path, n) != 0 || field->name[n]) {
+            continue;
+        }
+        if (path[n] == '.') {
+            return fields_find(field->fields, at(field, object), path + n + 1, ret_owner);
+        }
+        *ret_owner = object;
+        return field;
+    }
+    return NULL;
+}
+
+bool fields_take(const struct fields *fields, void *to, const void *from, const char *path)
+{
+    const void *to_owner, *from_owner;
+    const struct field *field = fields_find(fields, to, path, &to_owner);
+    (void)fields_find(fields, from, path, &from_owner);
+    assert(field);
+    if (field_equal(field, to_owner, from_owner)) {
+        return false;
+    }
+    char *owner = (char *)to + ((const char *)to_owner - (const char *)to);
+    clear_field(field, owner);
+    memcpy(at_mut(field, owner), at(field, from_owner), field->size);
+    if (field->count_size > 0) {
+        memcpy(owner + field->count_offset, (const char *)from_owner + field->count_offset,
+            field->count_size);
+    }
+    unshare_field(field, owner);
+    return true;
 }
 
 /* ---- from JSON ---- */

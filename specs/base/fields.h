@@ -4,8 +4,8 @@
  * comparison and release all walk the table, so that none of them can forget a member. Pure.
  *
  * What a new member takes: a status, desired or source record takes two places, the struct and its
- * row. A scalar of the VMFile takes four: struct vm_spec, its row in vm_spec_json.c (with its
- * default, unless that is zero), its row in spec_diff.c, and its node in vmfile_read_*.c.
+ * row. A scalar of the VMFile takes four: struct vm_spec, its row in vm_spec.c (with its default,
+ * unless that is zero), its row in spec_diff.c, and its node in vmfile_read_*.c.
  *
  * Reading: a key that is absent or holds another type of value leaves the member at its default; an
  * unknown key is ignored. A number out of range, an unknown word of an enum or a text too long for
@@ -111,7 +111,7 @@ void *fields_new(const struct fields *fields);
 void *fields_copy(const struct fields *fields, const void *object);
 void fields_free(const struct fields *fields, void *object); /* NULL is fine */
 
-/* Whether all members are equal; sets and lists in the same order. */
+/* Whether all members are equal; lists in the same order, sets in any. */
 bool fields_equal(const struct fields *fields, const void *a, const void *b);
 
 json_t *fields_to_json(const struct fields *fields, const void *object); /* caller owns */
@@ -128,6 +128,9 @@ const struct field *fields_find(
 bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
 json_t *field_to_json(const struct field *field, const void *owner); /* NULL: nothing is written */
 
+
+/* Makes the member at the path a copy of that of `from`; whether it was another. */
+bool fields_take(const struct fields *fields, void *to, const void *from, const char *path);
 
 /* A flag, number or enum of the struct `owner`; false when the member cannot hold the value. */
 int64_t field_number(const struct field *field, const void *owner);

@@ -2,59 +2,51 @@
 #include "specs/vm/source_record.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
-#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
-#include "specs/base/text.h"
-#include "specs/vm/json_field.h"
 
-static const char *const state_names[] = {
-    [SOURCE_PENDING] = "Pending",
-    [SOURCE_SYNCED] = "Synced",
-    [SOURCE_PARSE_FAILED] = "ParseFailed",
-    [SOURCE_GONE] = "Missing",
-    [SOURCE_CONFLICT] = "Conflict",
-    [SOURCE_REFUSED] = "Refused",
+DEFINE_OWN_WORDS(source_state, enum source_state, SOURCE_STATE_COUNT_,
+    [SOURCE_PENDING] = "Pending", [SOURCE_SYNCED] = "Synced",
+    [SOURCE_PARSE_FAILED] = "ParseFailed", [SOURCE_GONE] = "Missing",
+    [SOURCE_CONFLICT] = "Conflict", [SOURCE_REFUSED] = "Refused")
+DEFINE_OWN_WORDS(source_prune, enum source_prune, SOURCE_PRUNE_COUNT_,
+    [SOURCE_PRUNE_NOTHING] = "no", [SOURCE_PRUNE_STOP] = "stop",
+    [SOURCE_PRUNE_DESTROY] = "destroy")
+
+/* Of `is_directory`. */
+static const char *const kind_names[] = {[false] = "file", [true] = "directory"};
+static const struct enum_names kind_words = {kind_names, ARRAY_LEN(kind_names)};
+
+static const struct field source_rows[] = {
+    FIELD(struct source_record, path, "path"),
+    FIELD_ENUM(struct source_record, is_directory, "kind", &kind_words),
+    FIELD(struct source_record, directory, "directory"),
+    FIELD_ENUM(struct source_record, prune, "prune", &source_prune_words),
+    FIELD(struct source_record, starts_new, "startsNew"),
+    FIELD(struct source_record, since_ms, "since"),
+    FIELD_ENUM(struct source_record, state, "state", &source_state_words),
+    FIELD(struct source_record, line, "line", .omit_empty = true),
+    FIELD(struct source_record, column, "column", .omit_empty = true),
+    FIELD(struct source_record, message, "message"),
+    FIELD(struct source_record, applied_sha, "appliedSha", .omit_empty = true),
+    FIELD(struct source_record, applied_digest, "appliedDigest", .omit_empty = true),
+    FIELD(struct source_record, failed_digest, "failedDigest", .omit_empty = true),
+    FIELD(struct source_record, pruned_digest, "prunedDigest", .omit_empty = true),
+    FIELD(struct source_record, applied_ms, "appliedAt"),
+    FIELD_TEXTS(struct source_record, removed.items, removed.count, "removed"),
 };
-_Static_assert(ARRAY_LEN(state_names) == SOURCE_STATE_COUNT_, "every state has a name");
-
-static const char *const prune_names[] = {
-    [SOURCE_PRUNE_NOTHING] = "no",
-    [SOURCE_PRUNE_STOP] = "stop",
-    [SOURCE_PRUNE_DESTROY] = "destroy",
-};
-_Static_assert(ARRAY_LEN(prune_names) == SOURCE_PRUNE_COUNT_, "every kind of pruning has a name");
-
-const char *source_state_name(enum source_state state)
-{
-    return state_names[state];
-}
-
-const char *source_prune_name(enum source_prune prune)
-{
-    return prune_names[prune];
-}
-
-static int find_word(const char *word, const char *const *names, size_t count)
-{
-    for (size_t i = 0; word && i < count; i++) {
-        if (text_eq(word, names[i])) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
+static const struct fields source_fields = {FIELDS_OF(source_rows, struct source_record)};
 
 int source_prune_parse(const char *word)
 {
-    return find_word(word, prune_names, ARRAY_LEN(prune_names));
+    return enum_names_find(&source_prune_words, word);
 }
 
 struct source_record *source_record_new(const char *path, int64_t now_ms)
 {
-    struct source_record *record = mem_new(struct source_record);
+    struct source_record *record = fields_new(&source_fields);
     record->path = mem_strdup(path);
     record->since_ms = now_ms;
     return record;
@@ -62,70 +54,22 @@ struct source_record *source_record_new(const char *path, int64_t now_ms)
 
 void source_record_free(struct source_record *record)
 {
-    if (record) {
-        free(record->path);
-        free(record->directory);
-        free(record->message);
-        strings_clear(&record->removed);
-        free(record);
-    }
+    fields_free(&source_fields, record);
 }
 
-static json_t *strings_to_json(const struct strings *strings)
+struct source_record *source_record_copy(const struct source_record *record)
 {
-    json_t *array = json_array();
-    for (size_t i = 0; i < strings->count; i++) {
-        (void)json_array_append_new(array, json_string(strings->items[i]));
-    }
-    return array;
+    return fields_copy(&source_fields, record);
+}
+
+bool source_record_equal(const struct source_record *a, const struct source_record *b)
+{
+    return fields_equal(&source_fields, a, b);
 }
 
 json_t *source_record_to_json(const struct source_record *record)
 {
-    json_t *json = json_object();
-    json_put_text(json, "path", record->path);
-    json_put_text(json, "kind", record->is_directory ? "directory" : "file");
-    json_put_text(json, "directory", record->directory);
-    json_put_text(json, "prune", source_prune_name(record->prune));
-    json_put_flag(json, "startsNew", record->starts_new);
-    json_put_int(json, "since", record->since_ms);
-    json_put_text(json, "state", source_state_name(record->state));
-    json_field_put_uint(json, "line", record->line);
-    json_field_put_uint(json, "column", record->column);
-    json_put_text(json, "message", record->message);
-    json_field_put_text(json, "appliedSha", record->applied_sha);
-    json_field_put_text(json, "appliedDigest", record->applied_digest);
-    json_field_put_text(json, "failedDigest", record->failed_digest);
-    json_field_put_text(json, "prunedDigest", record->pruned_digest);
-    json_put_int(json, "appliedAt", record->applied_ms);
-    json_put(json, "removed", strings_to_json(&record->removed));
-    return json;
-}
-
-static void read_removed(struct source_record *record, const json_t *array)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach(array, i, item) {
-        if (json_is_string(item)) {
-            strings_add(&record->removed, json_string_value(item));
-        }
-    }
-}
-
-static void read_findings(struct source_record *record, const json_t *json)
-{
-    int state = find_word(json_text(json, "state"), state_names, ARRAY_LEN(state_names));
-    record->state = state < 0 ? SOURCE_PENDING : (enum source_state)state;
-    record->line = (uint32_t)json_field_uint(json, "line", UINT32_MAX);
-    record->column = (uint32_t)json_field_uint(json, "column", UINT32_MAX);
-    record->message = json_copy_text(json, "message");
-    json_field_text(json, "appliedSha", record->applied_sha, DIGEST_SIZE);
-    json_field_text(json, "appliedDigest", record->applied_digest, DIGEST_SIZE);
-    json_field_text(json, "failedDigest", record->failed_digest, DIGEST_SIZE);
-    json_field_text(json, "prunedDigest", record->pruned_digest, DIGEST_SIZE);
-    record->applied_ms = json_int(json, "appliedAt", 0);
-    read_removed(record, json_object_get(json, "removed"));
+    return fields_to_json(&source_fields, record);
 }
 
 struct source_record *source_record_from_json(const json_t *json, struct error *err)
@@ -135,34 +79,9 @@ struct source_record *source_record_from_json(const json_t *json, struct error *
         (void)error_set(err, ERR_STORE, "the record of a watched VMFile has no path");
         return NULL;
     }
-    struct source_record *record = source_record_new(path, json_int(json, "since", 0));
-    int prune = source_prune_parse(json_text(json, "prune"));
-    record->is_directory = text_eq(json_text(json, "kind"), "directory");
-    record->directory = json_copy_text(json, "directory");
-    record->prune = prune < 0 ? SOURCE_PRUNE_NOTHING : (enum source_prune)prune;
-    record->starts_new = json_flag(json, "startsNew", false);
-    read_findings(record, json);
+    struct source_record *record = fields_new(&source_fields);
+    (void)fields_from_json(&source_fields, json, record, err); /* not strict: it cannot fail */
     return record;
-}
-
-struct source_record *source_record_copy(const struct source_record *record)
-{
-    struct source_record *copy = mem_dup(record, sizeof(*record));
-    copy->path = mem_strdup(record->path);
-    copy->directory = mem_strdup(record->directory);
-    copy->message = mem_strdup(record->message);
-    copy->removed = (struct strings){.count = 0};
-    for (size_t i = 0; i < record->removed.count; i++) {
-        strings_add(&copy->removed, record->removed.items[i]);
-    }
-    return copy;
-}
-
-bool source_record_equal(const struct source_record *a, const struct source_record *b)
-{
-    cleanup_json json_t *json_a = source_record_to_json(a);
-    cleanup_json json_t *json_b = source_record_to_json(b);
-    return json_equal(json_a, json_b);
 }
 
 bool source_record_is_failing(const struct source_record *record)

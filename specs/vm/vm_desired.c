@@ -1,40 +1,37 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/vm_desired.h"
 
-#include <stdlib.h>
-
-#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/mem.h"
-#include "specs/vm/json_field.h"
+#include "specs/base/fields.h"
 #include "specs/vm/vm_spec.h"
 
-static const char *const power_names[] = {
-    [POWER_RUNNING] = "running",
-    [POWER_STOPPED] = "stopped",
-    [POWER_SUSPENDED] = "suspended",
+DEFINE_WORDS(power, enum power, POWER_COUNT_, [POWER_RUNNING] = "running",
+    [POWER_STOPPED] = "stopped", [POWER_SUSPENDED] = "suspended")
+
+static const struct field desired_rows[] = {
+    FIELD(struct vm_desired, uid, "uid"),
+    FIELD(struct vm_desired, generation, "generation"),
+    FIELD(struct vm_desired, revision, "revision"),
+    FIELD_OWNED(struct vm_desired, spec, "spec", &vm_spec_fields),
+    FIELD(struct vm_desired, spec_digest, "specDigest", .omit_empty = true),
+    FIELD_ENUM(struct vm_desired, power, "power", &power_words),
+    FIELD(struct vm_desired, is_deleting, "deleting"),
+    FIELD(struct vm_desired, wants_prepared, "wantsPrepared"),
+    FIELD(struct vm_desired, stop_timeout_s, "stopTimeout", .omit_empty = true),
+    FIELD(struct vm_desired, restart_token, "restartToken", .omit_empty = true),
+    FIELD(struct vm_desired, recreate_token, "recreateToken", .omit_empty = true),
+    FIELD(struct vm_desired, provision_token, "provisionToken", .omit_empty = true),
+    FIELD(struct vm_desired, owner, "owner", .omit_empty = true),
+    FIELD(struct vm_desired, provision_from, "provisionFrom", .omit_empty = true),
+    FIELD(struct vm_desired, skipped_steps, "skippedSteps", .omit_empty = true),
+    FIELD(struct vm_desired, source, "source"),
+    FIELD(struct vm_desired, created_ms, "created"),
 };
-_Static_assert(ARRAY_LEN(power_names) == POWER_COUNT_, "every power has a name");
-
-const char *power_name(enum power power)
-{
-    return power_names[power];
-}
-
-/* -1 when it is none: what a VM is meant to be must never be guessed. */
-static int power_parse(const char *word)
-{
-    for (int i = 0; word && i < POWER_COUNT_; i++) {
-        if (text_eq(word, power_names[i])) {
-            return i;
-        }
-    }
-    return -1;
-}
+static const struct fields desired_fields = {FIELDS_OF(desired_rows, struct vm_desired)};
 
 struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
 {
-    struct vm_desired *desired = mem_new(struct vm_desired);
+    struct vm_desired *desired = fields_new(&desired_fields);
     desired->spec = spec_take;
     desired->power = POWER_STOPPED;
     desired->created_ms = now_ms;
@@ -45,61 +42,22 @@ struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
 
 void vm_desired_free(struct vm_desired *desired)
 {
-    if (desired) {
-        vm_spec_free(desired->spec);
-        free(desired->source);
-        free(desired);
-    }
+    fields_free(&desired_fields, desired);
 }
 
 struct vm_desired *vm_desired_copy(const struct vm_desired *desired)
 {
-    struct vm_desired *copy = mem_dup(desired, sizeof(*desired));
-    copy->spec = vm_spec_copy(desired->spec);
-    copy->source = mem_strdup(desired->source);
-    return copy;
+    return fields_copy(&desired_fields, desired);
+}
+
+bool vm_desired_equal(const struct vm_desired *a, const struct vm_desired *b)
+{
+    return fields_equal(&desired_fields, a, b);
 }
 
 json_t *vm_desired_to_json(const struct vm_desired *desired)
 {
-    json_t *json = json_object();
-    json_put_text(json, "uid", desired->uid);
-    json_put_int(json, "generation", (int64_t)desired->generation);
-    json_put_int(json, "revision", (int64_t)desired->revision);
-    json_put(json, "spec", vm_spec_to_json(desired->spec));
-    json_field_put_text(json, "specDigest", desired->spec_digest);
-    json_put_text(json, "power", power_name(desired->power));
-    json_put_flag(json, "deleting", desired->is_deleting);
-    json_put_flag(json, "wantsPrepared", desired->wants_prepared);
-    json_field_put_uint(json, "stopTimeout", desired->stop_timeout_s);
-    json_field_put_text(json, "restartToken", desired->restart_token);
-    json_field_put_text(json, "recreateToken", desired->recreate_token);
-    json_field_put_text(json, "provisionToken", desired->provision_token);
-    json_field_put_uint(json, "owner", desired->owner);
-    json_field_put_uint(json, "provisionFrom", desired->provision_from);
-    json_field_put_text(json, "skippedSteps", desired->skipped_steps);
-    json_put_text(json, "source", desired->source);
-    json_put_int(json, "created", desired->created_ms);
-    return json;
-}
-
-static void read_fields(struct vm_desired *desired, const json_t *json)
-{
-    json_field_text(json, "uid", desired->uid, sizeof(desired->uid));
-    desired->generation = json_field_uint(json, "generation", INT64_MAX);
-    desired->revision = json_field_uint(json, "revision", INT64_MAX);
-    json_field_text(json, "specDigest", desired->spec_digest, sizeof(desired->spec_digest));
-    desired->is_deleting = json_flag(json, "deleting", false);
-    desired->wants_prepared = json_flag(json, "wantsPrepared", false);
-    desired->stop_timeout_s = (uint32_t)json_field_uint(json, "stopTimeout", UINT32_MAX);
-    json_field_text(json, "restartToken", desired->restart_token, TEXT_ID_SIZE);
-    json_field_text(json, "recreateToken", desired->recreate_token, TEXT_ID_SIZE);
-    json_field_text(json, "provisionToken", desired->provision_token, TEXT_ID_SIZE);
-    desired->owner = json_field_uint(json, "owner", INT64_MAX);
-    desired->provision_from = (uint32_t)json_field_uint(json, "provisionFrom", UINT32_MAX);
-    json_field_text(json, "skippedSteps", desired->skipped_steps, sizeof(desired->skipped_steps));
-    desired->source = json_copy_text(json, "source");
-    desired->created_ms = json_int(json, "created", 0);
+    return fields_to_json(&desired_fields, desired);
 }
 
 struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
@@ -108,16 +66,15 @@ struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
     if (!spec) {
         return NULL;
     }
-    struct vm_desired *desired = mem_new(struct vm_desired);
+    struct vm_desired *desired = fields_new(&desired_fields);
     desired->spec = spec;
-    read_fields(desired, json);
-    int power = power_parse(json_text(json, "power"));
-    if (power < 0 || !desired->uid[0]) { /* no uid: not to be told from its successor */
+    bool has_power = enum_names_find(&power_words, json_text(json, "power")) >= 0;
+    if (fields_from_json(&desired_fields, json, desired, err) < 0 || !has_power ||
+        !desired->uid[0]) { /* without a uid it cannot be told from its successor */
         (void)error_set(err, ERR_STORE, "the desired record of VM '%s' has no valid %s", spec->name,
-            power < 0 ? "power" : "uid");
+            has_power ? "uid" : "power");
         vm_desired_free(desired);
         return NULL;
     }
-    desired->power = (enum power)power;
     return desired;
 }

@@ -12,6 +12,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/json.h"
 #include "specs/base/text.h"
+#include "specs/base/enum_names.h"
 
 struct error;
 struct vm_spec;
@@ -49,10 +50,12 @@ struct vm_desired {
 struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms);
 void vm_desired_free(struct vm_desired *desired); /* NULL is fine */
 struct vm_desired *vm_desired_copy(const struct vm_desired *desired);
+bool vm_desired_equal(const struct vm_desired *a, const struct vm_desired *b);
 
 json_t *vm_desired_to_json(const struct vm_desired *desired); /* caller owns */
 /* NULL and ERR_STORE without a valid spec, uid or power: what a VM is meant to be is never guessed.
  */
 struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err);
 
+extern const struct enum_names power_words;
 const char *power_name(enum power power);

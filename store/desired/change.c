@@ -248,15 +248,13 @@ static void change_tokens(struct attempt *attempt)
 }
 
 /* The generation tells waiters and the controller that there is something new, so it moves for
- * every change; compared as canonical JSON, which holds all of the record. */
+ * every change. */
 static bool has_changed(const struct attempt *attempt)
 {
     if (!attempt->record.desired || attempt->outcome.result != CHANGE_UNCHANGED) {
         return true;
     }
-    cleanup_json json_t *before = vm_desired_to_json(attempt->record.desired);
-    cleanup_json json_t *after = vm_desired_to_json(attempt->next);
-    return !json_equal(before, after);
+    return !vm_desired_equal(attempt->record.desired, attempt->next);
 }
 
 /* Taken in the transaction that creates it: of two that chose one port, one finds it taken. */

@@ -312,6 +312,24 @@ static void a_copy_of_empty_lists_can_grow(void **state)
     release(copy);
 }
 
+static void a_set_equals_the_same_set_in_another_order_only(void **state)
+{
+    (void)state;
+    struct record *ab = read_record("{\"parts\":[{\"port\":1},{\"port\":2}]}");
+    struct record *ba = read_record("{\"parts\":[{\"port\":2},{\"port\":1}]}");
+    struct record *bb = read_record("{\"parts\":[{\"port\":2},{\"port\":2}]}");
+    struct record *names = read_record("{\"names\":[\"x\",\"y\"]}");
+    struct record *others = read_record("{\"names\":[\"y\",\"x\"]}");
+    assert_true(fields_equal(&record_fields, ab, ba));
+    assert_false(fields_equal(&record_fields, ab, bb));
+    assert_false(fields_equal(&record_fields, names, others)); /* no set */
+    release(ab);
+    release(ba);
+    release(bb);
+    release(names);
+    release(others);
+}
+
 /* Each with one other member than a_full_record(). */
 static void change(struct record *record, size_t which)
 {
@@ -365,6 +383,26 @@ static void a_path_leads_to_a_row_and_its_struct(void **state)
     release(record);
 }
 
+/* The copy becomes the record member by member. */
+static void a_member_is_taken_from_another_struct(void **state)
+{
+    (void)state;
+    struct record *record = a_full_record();
+    struct record *other = fields_new(&record_fields);
+    for (size_t i = 0; i < ARRAY_LEN(record_rows); i++) {
+        assert_false(fields_equal(&record_fields, record, other));
+        assert_true(fields_take(&record_fields, other, record, record_rows[i].name));
+        assert_false(fields_take(&record_fields, other, record, record_rows[i].name));
+    }
+    assert_true(fields_equal(&record_fields, record, other));
+    record->part.port = 7;
+    assert_true(fields_take(&record_fields, other, record, "part.port"));
+    assert_int_equal(other->part.port, 7);
+    release(record);
+    assert_string_equal(other->names[1], "y"); /* its own */
+    release(other);
+}
+
 static void a_number_is_set_only_where_it_fits(void **state)
 {
     (void)state;
@@ -402,8 +440,10 @@ int main(void)
         cmocka_unit_test(the_first_of_a_key_counts_and_an_item_of_nothing_leaves_nothing),
         cmocka_unit_test(a_copy_equals_and_shares_nothing),
         cmocka_unit_test(a_copy_of_empty_lists_can_grow),
+        cmocka_unit_test(a_set_equals_the_same_set_in_another_order_only),
         cmocka_unit_test(a_change_of_any_member_is_seen),
         cmocka_unit_test(a_path_leads_to_a_row_and_its_struct),
+        cmocka_unit_test(a_member_is_taken_from_another_struct),
         cmocka_unit_test(a_number_is_set_only_where_it_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
