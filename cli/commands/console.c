@@ -103,9 +103,9 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
         return rc;
     }
     bool is_running = record.status && record.status->instance.instance_id[0];
-    const char *backend = is_running ? json_text(record.status->applied_spec, "backend") : NULL;
-    const struct backend_traits *traits = backend_traits_named(backend);
-    cleanup_free char *url = traits->console_url ? traits->console_url() : NULL;
+    const struct vm_spec *applied = is_running ? record.status->applied_spec : NULL;
+    const struct backend_traits *traits = applied ? backend_traits(applied->backend) : NULL;
+    cleanup_free char *url = traits && traits->console_url ? traits->console_url() : NULL;
     return url ? refuse_web_console(name, url, err) : 0;
 }
 

@@ -21,7 +21,6 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/vm/json_field.h"
 #include "store/store.h"
 
 bool controller_is_running(const struct cli *cli)
@@ -88,7 +87,9 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
         ret->is_stopped = stat.state == 'T';
         ret->is_halted = ret->is_stopped || stat.state == 't';
         const char *version = json_text(record, "version");
-        json_field_text(record, "session", ret->session, sizeof(ret->session));
+        const char *session = json_text(record, "session");
+        bool has_session = session && strlen(session) < sizeof(ret->session);
+        (void)snprintf(ret->session, sizeof(ret->session), "%s", has_session ? session : "");
         ret->pid = pid;
         ret->started_ms = json_int(record, "startedAt", 0);
         (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "0");

@@ -192,8 +192,7 @@ static int64_t act_begin_start(struct pass *pass)
     free(status->instance.accel);
     status->instance = (struct vm_instance){.intent = INTENT_START};
     digest_random_id(status->instance.instance_id);
-    json_decref(status->applied_spec);
-    status->applied_spec = vm_spec_to_json(pass->env.spec);
+    vm_status_set_applied_spec(status, pass->env.spec);
     status->applied_generation = generation_of(pass);
     status->was_reached = false;
     probes_reset(pass);

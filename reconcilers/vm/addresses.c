@@ -34,7 +34,7 @@ static bool has_forward(const struct vm_spec *spec, enum forward_protocol protoc
 static void drop_forwards(struct pass *pass, const struct vm_spec *next)
 {
     const struct vm_status *status = pass->view->status;
-    struct vm_spec *last = vm_status_applied_spec(status);
+    const struct vm_spec *last = status->applied_spec;
     for (size_t i = 0; i < count_forwards(last); i++) {
         const struct spec_forward *forward = &last->network.forwards[i];
         cleanup_free char *key = forward_lease_key(forward);
@@ -43,7 +43,6 @@ static void drop_forwards(struct pass *pass, const struct vm_spec *next)
             vm_patch_drop_lease(pass->patch, key);
         }
     }
-    vm_spec_free(last);
 }
 
 void addresses_release_forwards(struct pass *pass)

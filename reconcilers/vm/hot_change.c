@@ -5,7 +5,7 @@
 
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/probes.h"
-#include "specs/base/json.h"
+#include "specs/base/fields.h"
 #include "specs/base/text.h"
 
 /* Between two looks at a machine that is left alone. Nobody is woken for it: it is done in a pass
@@ -38,7 +38,7 @@ static bool is_fixed(const struct pass *pass)
 
 static void compare(struct vm_comparison *comparison, const struct pass *pass)
 {
-    struct vm_spec *running = vm_status_applied_spec(pass->view->status);
+    const struct vm_spec *running = pass->view->status->applied_spec;
     spec_diff_clear(&comparison->diff);
     comparison->is_pending = false;
     if (running && is_fixed(pass)) {
@@ -48,7 +48,6 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
         comparison->diff = spec_diff(running, pass->env.spec);
         comparison->is_pending = is_any_pending(&comparison->diff, running, pass->env.spec);
     }
-    vm_spec_free(running);
 }
 
 static const struct vm_comparison *comparison_of(const struct pass *pass)
@@ -92,45 +91,34 @@ bool hot_change_is_check_due(const struct pass *pass)
            pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
 }
 
-static const char *network_mode_of(const json_t *spec)
-{
-    return json_text(json_object_get(spec, "network"), "mode");
-}
-
 bool hot_change_has_network(const struct pass *pass)
 {
-    const char *mode = network_mode_of(pass->view->status->applied_spec);
-    return text_eq(mode, network_mode_name(pass->env.spec->network.mode));
-}
-
-static void take_over(json_t *applied, const json_t *wanted, const char *key)
-{
-    json_put(applied, key, json_incref(json_object_get(wanted, key)));
+    const struct vm_spec *running = pass->view->status->applied_spec;
+    return running && running->network.mode == pass->env.spec->network.mode;
 }
 
 void hot_change_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
+    struct vm_spec *applied = status->applied_spec;
     const struct vm_spec *spec = pass->env.spec;
     const struct spec_diff *diff = hot_change_diff(pass);
-    cleanup_json json_t *wanted = vm_spec_to_json(spec);
-    json_t *applied = json_deep_copy(status->applied_spec); /* shared with the view: never changed */
-    if (spec->disk_gib > json_int(applied, "diskGib", 0)) {
-        take_over(applied, wanted, "diskGib");
+    if (!applied) {
+        return; /* nothing was compared */
+    }
+    if (spec->disk_gib > applied->disk_gib) {
+        applied->disk_gib = spec->disk_gib;
         status->prepared.disk_gib = spec->disk_gib;
     }
     if (has_live(diff, "vcpus")) {
-        take_over(applied, wanted, "vcpus");
+        applied->vcpus = spec->vcpus;
     }
     if (has_live(diff, "memory")) {
-        take_over(applied, wanted, "memoryMib");
+        applied->memory_mib = spec->memory_mib;
     }
     if (has_live(diff, "forward")) {
-        take_over(json_object_get(applied, "network"), json_object_get(wanted, "network"),
-            "forwards");
+        (void)fields_take(&vm_spec_fields, applied, spec, "network.forwards");
     }
-    json_decref(status->applied_spec);
-    status->applied_spec = applied;
 }
 
 /* What is under way, or just done, was begun with the old settings. */
@@ -142,35 +130,21 @@ static void cancel_asking(struct vm *vm)
     }
 }
 
-/* Whether it was another; then `applied` has it from now on. */
-static bool replace(json_t *applied, const json_t *wanted, const char *key)
-{
-    json_t *value = json_object_get(wanted, key);
-    if (json_equal(json_object_get(applied, key), value)) {
-        return false;
-    }
-    json_put(applied, key, json_incref(value));
-    return true;
-}
-
 void hot_change_take_over(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     if (!status->applied_spec || !status->instance.instance_id[0]) {
         return; /* a start takes all of the spec */
     }
-    cleanup_json json_t *wanted = vm_spec_to_json(pass->view->desired->spec);
-    json_t *applied = json_copy(status->applied_spec); /* shared with the view: never changed */
-    bool has_other_ssh = replace(applied, wanted, "ssh");
-    bool has_other_ready = replace(applied, wanted, "ready");
-    bool has_other_live = replace(applied, wanted, "live");
+    struct vm_spec *applied = status->applied_spec;
+    const struct vm_spec *wanted = pass->view->desired->spec;
+    bool has_other_ssh = fields_take(&vm_spec_fields, applied, wanted, "ssh");
+    bool has_other_ready = fields_take(&vm_spec_fields, applied, wanted, "ready");
+    bool has_other_live = fields_take(&vm_spec_fields, applied, wanted, "live");
     bool has_other_checks = has_other_ready || has_other_live;
     if (!has_other_ssh && !has_other_checks) {
-        json_decref(applied);
         return;
     }
-    json_decref(status->applied_spec);
-    status->applied_spec = applied;
     if (has_other_ssh) {
         status->was_reached = false;
         pass->vm->reach_deadline_ms = 0;

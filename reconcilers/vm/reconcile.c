@@ -86,7 +86,7 @@ static struct verdict reconcile(
     int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
-    if (patch->status->applied_spec != view->status->applied_spec) {
+    if (!vm_spec_equal(patch->status->applied_spec, view->status->applied_spec)) {
         vm_forget_comparison(pass.vm);
     }
     if (patch->forget) {

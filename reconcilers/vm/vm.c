@@ -28,12 +28,8 @@ static const struct backend *backend_of(enum backend_kind kind)
 enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status)
 {
     bool is_bound = !spec || status->instance.instance_id[0] || status->prepared.digest[0];
-    const char *applied = is_bound ? json_text(status->applied_spec, "backend") : NULL;
-    if (applied) {
-        int kind = enum_names_find(&backend_kind_words, applied);
-        return kind < 0 ? BACKEND_QEMU : (enum backend_kind)kind;
-    }
-    return spec ? spec->backend : BACKEND_QEMU;
+    const struct vm_spec *decisive = is_bound && status->applied_spec ? status->applied_spec : spec;
+    return decisive ? decisive->backend : BACKEND_QEMU;
 }
 
 static int compare_names(const void *a, const void *b)

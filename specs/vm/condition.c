@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/condition.h"
 
-#include <string.h>
 #include <strings.h>
 
-#include "specs/base/cleanup.h"
-
-static const char *const type_names[] = {
+DEFINE_WORDS(condition_type, enum condition_type, CONDITION_TYPE_COUNT_,
     [CONDITION_READY] = "Ready",
     [CONDITION_SYNCED] = "Synced",
     [CONDITION_IMAGE_READY] = "ImageReady",
@@ -16,19 +13,15 @@ static const char *const type_names[] = {
     [CONDITION_PROVISIONED] = "Provisioned",
     [CONDITION_RECONCILING] = "Reconciling",
     [CONDITION_STALLED] = "Stalled",
-    [CONDITION_ORPHANED] = "Orphaned",
-};
-_Static_assert(ARRAY_LEN(type_names) == CONDITION_TYPE_COUNT_, "every type has a name");
+    [CONDITION_ORPHANED] = "Orphaned")
 
-static const char *const state_names[] = {
+DEFINE_WORDS(condition_state, enum condition_state, CONDITION_STATE_COUNT_,
     [CONDITION_ABSENT] = "Absent",
     [CONDITION_TRUE] = "True",
     [CONDITION_FALSE] = "False",
-    [CONDITION_UNKNOWN] = "Unknown",
-};
-_Static_assert(ARRAY_LEN(state_names) == CONDITION_STATE_COUNT_, "every state has a name");
+    [CONDITION_UNKNOWN] = "Unknown")
 
-static const char *const reason_names[] = {
+DEFINE_WORDS(reason, enum reason, REASON_COUNT_,
     [REASON_NONE] = "",
     [REASON_READY] = "Ready",
     [REASON_STOPPED] = "Stopped",
@@ -106,51 +99,30 @@ static const char *const reason_names[] = {
     [REASON_SOURCE_MISSING] = "SourceMissing",
     [REASON_REMOVED_FROM_SOURCE] = "RemovedFromSource",
     [REASON_NO_DESIRED_RECORD] = "NoDesiredRecord",
-    [REASON_INTERNAL] = "Internal",
-};
-_Static_assert(ARRAY_LEN(reason_names) == REASON_COUNT_, "every reason has a name");
+    [REASON_INTERNAL] = "Internal")
 
-const char *condition_type_name(enum condition_type type)
+/* kubectl takes any case, too. */
+static int find_in_any_case(const struct enum_names *list, const char *word)
 {
-    return type_names[type];
-}
-
-const char *condition_state_name(enum condition_state state)
-{
-    return state_names[state];
-}
-
-const char *reason_name(enum reason reason)
-{
-    return reason_names[reason];
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcasecmp(word, list->words[i]) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 int condition_type_parse(const char *name)
 {
-    for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
-        if (strcasecmp(name, type_names[i]) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return find_in_any_case(&condition_type_words, name);
 }
 
 int condition_state_parse(const char *name)
 {
-    for (int i = 0; i < CONDITION_STATE_COUNT_; i++) {
-        if (strcasecmp(name, state_names[i]) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return find_in_any_case(&condition_state_words, name);
 }
 
 int reason_parse(const char *name)
 {
-    for (int i = 0; i < REASON_COUNT_; i++) {
-        if (strcmp(name, reason_names[i]) == 0) {
-            return i;
-        }
-    }
-    return -1;
+    return enum_names_find(&reason_words, name);
 }

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "specs/base/enum_names.h"
+
 enum condition_type {
     CONDITION_READY,
     CONDITION_SYNCED,
@@ -130,6 +132,10 @@ struct condition {
     int64_t last_transition_ms;   /* wall clock; moves only when `state` changes */
     uint64_t observed_generation; /* the desired generation this was computed from */
 };
+
+extern const struct enum_names condition_type_words;
+extern const struct enum_names condition_state_words;
+extern const struct enum_names reason_words;
 
 /* "GuestReachable", "True", "CrashLoopBackOff". Static text. */
 const char *condition_type_name(enum condition_type type);

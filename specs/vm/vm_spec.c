@@ -169,7 +169,12 @@ void vm_spec_free(struct vm_spec *spec)
 
 struct vm_spec *vm_spec_copy(const struct vm_spec *spec)
 {
-    return fields_copy(&vm_spec_fields, spec);
+    return spec ? fields_copy(&vm_spec_fields, spec) : NULL;
+}
+
+bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b)
+{
+    return a && b ? fields_equal(&vm_spec_fields, a, b) : a == b;
 }
 
 json_t *vm_spec_to_json(const struct vm_spec *spec)

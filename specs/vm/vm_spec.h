@@ -141,7 +141,8 @@ enum {
 /* A spec with every default in place and no image; `name` is copied. vm_spec_free() it. */
 struct vm_spec *vm_spec_new(const char *name);
 void vm_spec_free(struct vm_spec *spec); /* NULL is fine */
-struct vm_spec *vm_spec_copy(const struct vm_spec *spec);
+struct vm_spec *vm_spec_copy(const struct vm_spec *spec); /* NULL gives NULL */
+bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL equals only NULL */
 
 /* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most SPEC_NAME_MAX: safe
  * as a directory name, a host name label and on a command line. */

@@ -8,226 +8,204 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
-static const char *const intent_names[] = {
-    [INTENT_NONE] = "none",
-    [INTENT_START] = "start",
-    [INTENT_STOP] = "stop",
+DEFINE_OWN_WORDS(intent, enum intent, INTENT_COUNT_, [INTENT_NONE] = "none",
+    [INTENT_START] = "start", [INTENT_STOP] = "stop")
+DEFINE_OWN_WORDS(exit_cause, enum exit_cause, EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None",
+    [EXIT_BY_USER] = "ByUser", [EXIT_GUEST_SHUTDOWN] = "GuestShutdown",
+    [EXIT_GUEST_PANIC] = "GuestPanic", [EXIT_INTERNAL_ERROR] = "InternalError",
+    [EXIT_PROCESS_DIED] = "ProcessDied", [EXIT_START_FAILED] = "StartFailed",
+    [EXIT_HOST_REBOOT] = "HostReboot", [EXIT_LIVENESS_FAILED] = "LivenessFailed")
+DEFINE_OWN_WORDS(step_outcome, enum step_outcome, STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun",
+    [STEP_DONE] = "Done", [STEP_FAILED] = "Failed", [STEP_TIMED_OUT] = "TimedOut",
+    [STEP_INTERRUPTED] = "Interrupted")
+
+/* ---- the fields, in the order in which JSON has them ---- */
+
+static const struct field condition_rows[] = {
+    FIELD_ENUM(struct condition, state, "status", &condition_state_words),
+    FIELD_ENUM(struct condition, reason, "reason", &reason_words),
+    FIELD(struct condition, message, "message"),
+    FIELD(struct condition, last_transition_ms, "lastTransition"),
+    FIELD(struct condition, observed_generation, "observedGeneration"),
 };
-_Static_assert(ARRAY_LEN(intent_names) == INTENT_COUNT_, "every journal state has a name");
+static const struct fields condition_fields = {FIELDS_OF(condition_rows, struct condition)};
 
-static const char *const exit_cause_names[] = {
-    [EXIT_NONE] = "None",
-    [EXIT_BY_USER] = "ByUser",
-    [EXIT_GUEST_SHUTDOWN] = "GuestShutdown",
-    [EXIT_GUEST_PANIC] = "GuestPanic",
-    [EXIT_INTERNAL_ERROR] = "InternalError",
-    [EXIT_PROCESS_DIED] = "ProcessDied",
-    [EXIT_START_FAILED] = "StartFailed",
-    [EXIT_HOST_REBOOT] = "HostReboot",
-    [EXIT_LIVENESS_FAILED] = "LivenessFailed",
+static const struct field instance_rows[] = {
+    FIELD(struct vm_instance, instance_id, "iid", .omit_empty = true),
+    FIELD_ENUM(struct vm_instance, intent, "journal", &intent_words),
+    FIELD(struct vm_instance, boot_id, "bootId", .omit_empty = true),
+    FIELD(struct vm_instance, pid, "pid"),
+    FIELD(struct vm_instance, start_ticks, "startTicks", .omit_empty = true),
+    FIELD(struct vm_instance, started_at_ms, "startedAt"),
+    FIELD(struct vm_instance, start_deadline_ms, "startDeadline"),
+    FIELD(struct vm_instance, stop_deadline_ms, "stopDeadline"),
+    FIELD_ENUM(struct vm_instance, cause, "cause", &exit_cause_words),
+    FIELD(struct vm_instance, accel, "accel"),
+    FIELD(struct vm_instance, is_foreign, "foreign"),
 };
-_Static_assert(ARRAY_LEN(exit_cause_names) == EXIT_CAUSE_COUNT_, "every cause has a name");
+static const struct fields instance_fields = {FIELDS_OF(instance_rows, struct vm_instance)};
 
-static const char *const step_outcome_names[] = {
-    [STEP_NOT_RUN] = "NotRun",
-    [STEP_DONE] = "Done",
-    [STEP_FAILED] = "Failed",
-    [STEP_TIMED_OUT] = "TimedOut",
-    [STEP_INTERRUPTED] = "Interrupted",
+static const struct field restart_rows[] = {
+    FIELD(struct vm_restart, count, "count"),
+    FIELD(struct vm_restart, last_failed_instance_id, "lastFailedIid", .omit_empty = true),
+    FIELD(struct vm_restart, not_before_ms, "notBefore"),
+    FIELD_ENUM(struct vm_restart, last_cause, "lastCause", &exit_cause_words),
+    FIELD(struct vm_restart, last_exit_status, "lastExitStatus"),
+    FIELD(struct vm_restart, last_message, "lastMessage"),
+    FIELD(struct vm_restart, held_generation, "heldGeneration", .omit_empty = true),
 };
-_Static_assert(
-    ARRAY_LEN(step_outcome_names) == STEP_OUTCOME_COUNT_, "every outcome of a step has a name");
+static const struct fields restart_fields = {FIELDS_OF(restart_rows, struct vm_restart)};
 
-const char *step_outcome_name(enum step_outcome outcome)
-{
-    return step_outcome_names[outcome];
-}
-
-const char *intent_name(enum intent intent)
-{
-    return intent_names[intent];
-}
-
-const char *exit_cause_name(enum exit_cause cause)
-{
-    return exit_cause_names[cause];
-}
-
-/* Where the owned strings are, so that freeing, copying and comparing cannot forget one. */
-static const size_t text_offsets[] = {
-    offsetof(struct vm_status, instance.accel),
-    offsetof(struct vm_status, restart.last_message),
-    offsetof(struct vm_status, prepared.image_path),
-    offsetof(struct vm_status, provision.done),
-    offsetof(struct vm_status, probing.failure),
-    offsetof(struct vm_status, probing.live.failure),
-    offsetof(struct vm_status, blocker.code),
-    offsetof(struct vm_status, blocker.message),
-    offsetof(struct vm_status, blocker.help),
-    offsetof(struct vm_status, ssh_host),
-    offsetof(struct vm_status, mac),
-    offsetof(struct vm_status, vnc),
+static const struct field prepared_rows[] = {
+    FIELD(struct vm_prepared, digest, "digest", .omit_empty = true),
+    FIELD(struct vm_prepared, image_path, "imagePath"),
+    FIELD(struct vm_prepared, image_id, "imageId", .omit_empty = true),
+    FIELD(struct vm_prepared, disk_gib, "diskGib"),
 };
+static const struct fields prepared_fields = {FIELDS_OF(prepared_rows, struct vm_prepared)};
 
-static char **text_at(struct vm_status *status, size_t i)
-{
-    return (char **)(void *)((char *)status + text_offsets[i]);
-}
+static const struct field step_run_rows[] = {
+    FIELD(struct vm_step_run, instance_id, "iid", .omit_empty = true),
+    FIELD(struct vm_step_run, tries, "tries", .omit_empty = true),
+    FIELD(struct vm_step_run, started_at_ms, "startedAt"),
+    FIELD(struct vm_step_run, log_begin, "logBegin", .omit_empty = true),
+};
+static const struct fields step_run_fields = {FIELDS_OF(step_run_rows, struct vm_step_run)};
 
-static const char *text_of(const struct vm_status *status, size_t i)
-{
-    return *(char *const *)(const void *)((const char *)status + text_offsets[i]);
-}
+static const struct field step_record_rows[] = {
+    FIELD(struct vm_step_record, content, "content", .omit_empty = true),
+    FIELD_ENUM(struct vm_step_record, outcome, "outcome", &step_outcome_words),
+    FIELD(struct vm_step_record, exit_status, "exitStatus"),
+    FIELD(struct vm_step_record, ended_at_ms, "endedAt"),
+    FIELD(struct vm_step_record, duration_ms, "durationMs"),
+};
+static const struct vm_step_record no_step_record = {.exit_status = -1};
+static const struct fields step_record_fields = {
+    FIELDS_OF(step_record_rows, struct vm_step_record), .defaults = &no_step_record};
+
+static const struct field provision_rows[] = {
+    FIELD(struct vm_provision, digest, "digest", .omit_empty = true),
+    FIELD(struct vm_provision, next_step, "nextStep"),
+    FIELD(struct vm_provision, total, "total"),
+    FIELD(struct vm_provision, ran_digest, "ranDigest", .omit_empty = true),
+    FIELD(struct vm_provision, last_exit_status, "lastExitStatus"),
+    FIELD(struct vm_provision, token, "token", .omit_empty = true),
+    FIELD(struct vm_provision, is_failed, "failed"),
+    FIELD(struct vm_provision, done, "done"),
+    FIELD(struct vm_provision, asked_step, "askedStep", .omit_empty = true),
+    FIELD_STRUCT(struct vm_provision, run, "run", &step_run_fields, .omit_empty = true),
+    FIELD_LIST(struct vm_provision, steps, n_steps, "steps", &step_record_fields,
+        .omit_empty = true),
+};
+static const struct fields provision_fields = {FIELDS_OF(provision_rows, struct vm_provision)};
+
+static const struct field liveness_rows[] = {
+    FIELD(struct vm_liveness, has_passed, "passed"),
+    FIELD(struct vm_liveness, failures, "failures"),
+    FIELD(struct vm_liveness, due_ms, "due"),
+    FIELD(struct vm_liveness, failure, "failure"),
+};
+static const struct fields liveness_fields = {FIELDS_OF(liveness_rows, struct vm_liveness)};
+
+static const struct field probing_rows[] = {
+    FIELD(struct vm_probing, is_passed, "passed"),
+    FIELD(struct vm_probing, failure, "failure"),
+    FIELD(struct vm_probing, unready_since_ms, "unreadySince"),
+    FIELD_STRUCT(struct vm_probing, live, "live", &liveness_fields),
+};
+static const struct fields probing_fields = {FIELDS_OF(probing_rows, struct vm_probing)};
+
+static const struct field blocker_rows[] = {
+    FIELD(struct vm_blocker, code, "code"),
+    FIELD(struct vm_blocker, message, "message"),
+    FIELD(struct vm_blocker, help, "help"),
+};
+static const struct fields blocker_fields = {FIELDS_OF(blocker_rows, struct vm_blocker)};
+
+static const struct field status_rows[] = {
+    FIELD(struct vm_status, uid, "uid"),
+    FIELD(struct vm_status, observer, "observer"),
+    FIELD(struct vm_status, observed_generation, "observedGeneration"),
+    FIELD(struct vm_status, applied_generation, "appliedGeneration"),
+    FIELD(struct vm_status, handled_restart_token, "handledRestartToken", .omit_empty = true),
+    FIELD(struct vm_status, handled_recreate_token, "handledRecreateToken", .omit_empty = true),
+    FIELD(struct vm_status, handled_provision_token, "handledProvisionToken", .omit_empty = true),
+    FIELD_KEYED(struct vm_status, conditions, "conditions", &condition_fields, "type",
+        &condition_type_words),
+    FIELD_STRUCT(struct vm_status, instance, "instance", &instance_fields),
+    FIELD_STRUCT(struct vm_status, restart, "restart", &restart_fields),
+    FIELD_STRUCT(struct vm_status, prepared, "prepared", &prepared_fields),
+    FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
+    FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
+    FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
+    FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
+    FIELD(struct vm_status, was_reached, "reached"),
+    FIELD(struct vm_status, ssh_host, "sshHost"),
+    FIELD(struct vm_status, ssh_port, "sshPort", .omit_empty = true),
+    FIELD(struct vm_status, mac, "mac"),
+    FIELD(struct vm_status, vnc, "vnc"),
+};
+static const struct vm_status no_status = {
+    .restart.last_exit_status = -1, .provision.last_exit_status = -1};
+static const struct fields status_fields = {
+    FIELDS_OF(status_rows, struct vm_status), .defaults = &no_status};
+
+/* ---- what walks them ---- */
 
 struct vm_status *vm_status_new(const char *uid)
 {
-    struct vm_status *status = mem_new(struct vm_status);
+    struct vm_status *status = fields_new(&status_fields);
     (void)snprintf(status->uid, sizeof(status->uid), "%s", uid);
-    status->restart.last_exit_status = -1;
-    status->provision.last_exit_status = -1;
     return status;
 }
 
 void vm_status_free(struct vm_status *status)
 {
-    if (!status) {
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(text_offsets); i++) {
-        free(*text_at(status, i));
-    }
-    for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
-        free(status->conditions[i].message);
-    }
-    json_decref(status->applied_spec);
-    free(status->provision.steps);
-    free(status);
+    fields_free(&status_fields, status);
 }
 
 struct vm_status *vm_status_copy(const struct vm_status *status)
 {
-    struct vm_status *copy = mem_dup(status, sizeof(*status));
-    for (size_t i = 0; i < ARRAY_LEN(text_offsets); i++) {
-        *text_at(copy, i) = mem_strdup(text_of(status, i));
-    }
-    for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
-        copy->conditions[i].message = mem_strdup(status->conditions[i].message);
-    }
-    size_t n_steps = status->provision.n_steps;
-    copy->provision.steps =
-        n_steps ? mem_dup(status->provision.steps, n_steps * sizeof(*status->provision.steps)) : NULL;
-    copy->applied_spec = json_incref(status->applied_spec); /* shared: never changed in place */
-    return copy;
+    return fields_copy(&status_fields, status);
 }
 
-struct vm_spec *vm_status_applied_spec(const struct vm_status *status)
-{
-    struct error ignored = {.code = ERR_NONE};
-    return status->applied_spec ? vm_spec_from_json(status->applied_spec, &ignored) : NULL;
-}
-
-static bool conditions_equal(const struct condition *a, const struct condition *b)
-{
-    return a->state == b->state && a->reason == b->reason &&
-           a->last_transition_ms == b->last_transition_ms &&
-           a->observed_generation == b->observed_generation && text_eq(a->message, b->message);
-}
-
-static bool instances_equal(const struct vm_instance *a, const struct vm_instance *b)
-{
-    return text_eq(a->instance_id, b->instance_id) && a->intent == b->intent && text_eq(a->boot_id, b->boot_id) &&
-           a->pid == b->pid && a->start_ticks == b->start_ticks &&
-           a->started_at_ms == b->started_at_ms && a->start_deadline_ms == b->start_deadline_ms &&
-           a->stop_deadline_ms == b->stop_deadline_ms && a->cause == b->cause &&
-           a->is_foreign == b->is_foreign;
-}
-
-static bool restarts_equal(const struct vm_restart *a, const struct vm_restart *b)
-{
-    return a->count == b->count && text_eq(a->last_failed_instance_id, b->last_failed_instance_id) &&
-           a->not_before_ms == b->not_before_ms && a->last_cause == b->last_cause &&
-           a->last_exit_status == b->last_exit_status && a->held_generation == b->held_generation;
-}
-
-static bool preparations_equal(const struct vm_prepared *a, const struct vm_prepared *b)
-{
-    return text_eq(a->digest, b->digest) && text_eq(a->image_id, b->image_id) &&
-           a->disk_gib == b->disk_gib;
-}
-
-static bool step_runs_equal(const struct vm_step_run *a, const struct vm_step_run *b)
-{
-    return text_eq(a->instance_id, b->instance_id) && a->tries == b->tries &&
-           a->started_at_ms == b->started_at_ms && a->log_begin == b->log_begin;
-}
-
-static bool step_records_equal(const struct vm_step_record *a, const struct vm_step_record *b)
-{
-    return text_eq(a->content, b->content) && a->outcome == b->outcome &&
-           a->exit_status == b->exit_status && a->ended_at_ms == b->ended_at_ms &&
-           a->duration_ms == b->duration_ms;
-}
-
-static bool provisions_equal(const struct vm_provision *a, const struct vm_provision *b)
-{
-    if (a->n_steps != b->n_steps) {
-        return false;
-    }
-    for (uint32_t i = 0; i < a->n_steps; i++) {
-        if (!step_records_equal(&a->steps[i], &b->steps[i])) {
-            return false;
-        }
-    }
-    return text_eq(a->digest, b->digest) && a->next_step == b->next_step && a->total == b->total &&
-           text_eq(a->ran_digest, b->ran_digest) &&
-           a->asked_step == b->asked_step && a->last_exit_status == b->last_exit_status &&
-           text_eq(a->token, b->token) && a->is_failed == b->is_failed &&
-           step_runs_equal(&a->run, &b->run);
-}
-
-static bool probings_equal(const struct vm_probing *a, const struct vm_probing *b)
-{
-    return a->is_passed == b->is_passed && a->unready_since_ms == b->unready_since_ms &&
-           a->live.has_passed == b->live.has_passed && a->live.failures == b->live.failures &&
-           a->live.due_ms == b->live.due_ms;
-}
-
-static bool own_fields_equal(const struct vm_status *a, const struct vm_status *b)
-{
-    return text_eq(a->uid, b->uid) && text_eq(a->observer, b->observer) &&
-           a->observed_generation == b->observed_generation &&
-           a->applied_generation == b->applied_generation &&
-           text_eq(a->handled_restart_token, b->handled_restart_token) &&
-           text_eq(a->handled_recreate_token, b->handled_recreate_token) &&
-           text_eq(a->handled_provision_token, b->handled_provision_token) &&
-           a->was_reached == b->was_reached && probings_equal(&a->probing, &b->probing) &&
-           a->ssh_port == b->ssh_port;
-}
-
-/* Field by field, not by JSON: it runs once in every reconciliation that changed nothing. */
 bool vm_status_equal(const struct vm_status *a, const struct vm_status *b)
 {
-    for (size_t i = 0; i < ARRAY_LEN(text_offsets); i++) {
-        if (!text_eq(text_of(a, i), text_of(b, i))) {
-            return false;
-        }
-    }
-    for (int i = 0; i < CONDITION_TYPE_COUNT_; i++) {
-        if (!conditions_equal(&a->conditions[i], &b->conditions[i])) {
-            return false;
-        }
-    }
-    bool specs_equal =
-        a->applied_spec == b->applied_spec ||
-        (a->applied_spec && b->applied_spec && json_equal(a->applied_spec, b->applied_spec));
-    return specs_equal && own_fields_equal(a, b) && instances_equal(&a->instance, &b->instance) &&
-           restarts_equal(&a->restart, &b->restart) &&
-           preparations_equal(&a->prepared, &b->prepared) &&
-           provisions_equal(&a->provision, &b->provision);
+    return fields_equal(&status_fields, a, b);
 }
+
+json_t *vm_status_to_json(const struct vm_status *status)
+{
+    return fields_to_json(&status_fields, status);
+}
+
+struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
+{
+    struct error ignored = {.code = ERR_NONE};
+    struct vm_status *status = fields_new(&status_fields);
+    (void)fields_from_json(&status_fields, json, status, err); /* not strict: it cannot fail */
+    if (!status->uid[0]) { /* without it nobody can tell whose status this is */
+        (void)error_set(err, ERR_STORE, "a status record has no uid");
+        vm_status_free(status);
+        return NULL;
+    }
+    const json_t *applied = json_object_get(json, "appliedSpec");
+    status->applied_spec = applied ? vm_spec_from_json(applied, &ignored) : NULL;
+    return status;
+}
+
+void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec)
+{
+    struct vm_spec *copy = vm_spec_copy(spec); /* first: it may be the status' own */
+    vm_spec_free(status->applied_spec);
+    status->applied_spec = copy;
+}
+
+/* ---- conditions ---- */
 
 /* Messages quote guests and programs: what is not printable UTF-8 would not survive JSON. */
 static char *printable_copy(const char *message)
@@ -272,6 +250,8 @@ bool vm_status_is_true(const struct vm_status *status, enum condition_type type)
     return status->conditions[type].state == CONDITION_TRUE;
 }
 
+/* ---- steps ---- */
+
 const struct vm_step_record *vm_provision_step(
     const struct vm_provision *provision, uint32_t index)
 {
@@ -287,7 +267,7 @@ void vm_provision_record(
             mem_resize(provision->steps, (size_t)index + 1, sizeof(*provision->steps));
     }
     for (; provision->n_steps <= index; provision->n_steps++) {
-        provision->steps[provision->n_steps] = (struct vm_step_record){.exit_status = -1};
+        provision->steps[provision->n_steps] = no_step_record;
     }
     provision->steps[index] = *record;
 }

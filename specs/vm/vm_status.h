@@ -160,9 +160,9 @@ struct vm_status {
     struct vm_provision provision;
     struct vm_probing probing;
     struct vm_blocker blocker;
-    /* The spec the instance was started from, and brought to since (vm_spec_to_json), or NULL. Kept
-     * when it ends. Copies share it: replace it, never change it in place. */
-    json_t *applied_spec;
+    /* The spec the instance was started from, and brought to since. Kept when it ends. NULL: none,
+     * or one that this version cannot represent. */
+    struct vm_spec *applied_spec; /* owned */
     bool was_reached; /* the guest answered on SSH in this instance */
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
@@ -170,8 +170,8 @@ struct vm_status {
     char *vnc; /* "127.0.0.1:5900", NULL: none */
 };
 
-/* applied_spec read: NULL when there is none, or none that can be read. Caller owns. */
-struct vm_spec *vm_status_applied_spec(const struct vm_status *status);
+/* Replaces it with a copy. */
+void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec);
 
 struct vm_status *vm_status_new(const char *uid);
 void vm_status_free(struct vm_status *status); /* NULL is fine */

@@ -9,12 +9,11 @@
 struct spec_diff pending_changes(const struct vm_record *record, const struct vm_spec *spec)
 {
     struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
-    struct vm_spec *applied = record->status ? vm_status_applied_spec(record->status) : NULL;
+    const struct vm_spec *applied = record->status ? record->status->applied_spec : NULL;
     if (applied) {
         diff = record_diff(record, applied, spec, true);
     } else if (record->desired) {
         diff = record_diff(record, record->desired->spec, spec, true);
     }
-    vm_spec_free(applied);
     return diff;
 }

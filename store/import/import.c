@@ -207,7 +207,7 @@ static int record_prepared(struct takeover *takeover, struct error *err)
 
 /* What the machine that runs was started with, as far as that is a matter of its machine: the rest
  * is as the desired spec says. */
-static json_t *applied_spec(const struct takeover *takeover)
+static struct vm_spec *applied_spec(const struct takeover *takeover)
 {
     const struct vm_spec *handle = takeover->request->vm->spec;
     struct vm_spec *spec = vm_spec_copy(takeover->desired->spec);
@@ -220,9 +220,7 @@ static json_t *applied_spec(const struct takeover *takeover)
     free(spec->network.bridge);
     spec->network.bridge = mem_strdup(handle->network.bridge);
     spec->network.n_forwards = 0;
-    json_t *json = vm_spec_to_json(spec);
-    vm_spec_free(spec);
-    return json;
+    return spec;
 }
 
 /* The controller finds it by its alive.lock and goes on from there. */

@@ -29,8 +29,8 @@ static bool is_synced(struct sim *sim, const char *name)
 static void assert_applied(struct sim *sim, uint32_t vcpus, uint32_t memory_mib)
 {
     struct vm_record record = sim_record(sim, "web");
-    assert_int_equal(json_int(record.status->applied_spec, "vcpus", 0), vcpus);
-    assert_int_equal(json_int(record.status->applied_spec, "memoryMib", 0), memory_mib);
+    assert_int_equal(record.status->applied_spec->vcpus, vcpus);
+    assert_int_equal(record.status->applied_spec->memory_mib, memory_mib);
     vm_record_clear(&record);
 }
 

@@ -363,9 +363,8 @@ static void status_arrived(void *context, const json_t *value, const struct erro
 /* The spec's, and the machine's: it keeps the network that it was started with. */
 static bool has_user_network(const struct vm_env *env)
 {
-    struct vm_spec *running = vm_status_applied_spec(env->status);
+    const struct vm_spec *running = env->status->applied_spec;
     bool is_same = !running || running->network.mode == env->spec->network.mode;
-    vm_spec_free(running);
     return is_same && env->spec->network.mode == NETWORK_USER;
 }
 

@@ -34,7 +34,7 @@ struct hotplug {
 struct hotplug_target hotplug_target_of(const struct vm_env *env)
 {
     struct hotplug_target target = {.vcpus = 0};
-    struct vm_spec *running = vm_status_applied_spec(env->status);
+    const struct vm_spec *running = env->status->applied_spec;
     if (running && running->max_vcpus > 0) {
         bool can = spec_can_add_vcpus(running, env->spec);
         target.vcpus = can ? env->spec->vcpus : running->vcpus;
@@ -43,7 +43,6 @@ struct hotplug_target hotplug_target_of(const struct vm_env *env)
         bool can = spec_can_add_memory(running, env->spec);
         target.memory_mib = can ? env->spec->memory_mib : running->memory_mib;
     }
-    vm_spec_free(running);
     return target;
 }
 

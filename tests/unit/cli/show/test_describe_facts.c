@@ -37,7 +37,7 @@ static int set_up(void **state)
     fixture->record.name = mem_strdup("web");
     fixture->record.desired = vm_desired_new(spec, 1);
     fixture->status = fixture->record.status = vm_status_new(fixture->record.desired->uid);
-    fixture->status->applied_spec = vm_spec_to_json(spec);
+    vm_status_set_applied_spec(fixture->status, spec);
     strcpy(fixture->status->instance.instance_id, "i");
     vm_status_set(fixture->status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);
     *state = fixture;

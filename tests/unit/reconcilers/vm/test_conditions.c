@@ -32,8 +32,7 @@ static struct pass *a_running_vm(struct pass_fixture *f)
     f->status->instance = (struct vm_instance){
         .instance_id = "11111111111111111111111111111111", .boot_id = FIXTURE_BOOT_ID, .pid = 42};
     f->status->applied_generation = f->desired->generation;
-    json_decref(f->status->applied_spec);
-    f->status->applied_spec = vm_spec_to_json(f->desired->spec);
+    vm_status_set_applied_spec(f->status, f->desired->spec);
     struct pass *pass = begin(f);
     pass->machine.is_alive = true;
     pass->machine.run_state = RUN_STATE_RUNNING;

@@ -169,7 +169,7 @@ static void leases_of_forwards_that_went_are_dropped(void **state)
     struct error err = {.code = ERR_NONE};
     add_forward(f, 28080);
     add_forward(f, 28081);
-    f->status->applied_spec = vm_spec_to_json(f->desired->spec);
+    vm_status_set_applied_spec(f->status, f->desired->spec);
     f->desired->spec->network.n_forwards = 1;
     assert_int_equal(addresses_choose(begin(f), &err), 0);
     assert_int_equal(f->patch.n_dropped_leases, 1);

@@ -11,6 +11,7 @@
 
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/vm/vm_spec.h"
 
 /* No field has the value it has in a new status. */
 static struct vm_status *a_filled_status(void)
@@ -69,7 +70,8 @@ static struct vm_status *a_filled_status(void)
     status->blocker = (struct vm_blocker){.code = mem_strdup("vmctl::ssh::timeout"),
         .message = mem_strdup("no answer"),
         .help = mem_strdup("see the log")};
-    status->applied_spec = json_pack("{s:s,s:i}", "name", "web", "vcpus", 2);
+    status->applied_spec = vm_spec_new("web");
+    status->applied_spec->vcpus = 2;
     status->was_reached = true;
     status->ssh_host = mem_strdup("127.0.0.1");
     status->ssh_port = 10022;
@@ -188,7 +190,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 2 + 10 * 6 + 12 + 7 + 4 + 8 + 4 + 5 + 3 + 4 + 3);
+    assert_int_equal(walk.leaves, 12 + 22 + 10 * 6 + 12 + 7 + 4 + 8 + 4 + 5 + 3 + 4 + 3);
     vm_status_free(status);
 }
 

@@ -63,7 +63,7 @@ static void run(struct test *test)
     struct vm_status *status = test->record.status;
     make_disk(test);
     strcpy(status->instance.instance_id, "1");
-    status->applied_spec = vm_spec_to_json(test->record.desired->spec);
+    vm_status_set_applied_spec(status, test->record.desired->spec);
 }
 
 /* All steps of the record were asked for and run. */

@@ -449,7 +449,7 @@ static void one_that_runs_becomes_the_instance(void **state)
     assert_string_equal(status->vnc, "127.0.0.1:5901");
     assert_string_equal(status->ssh_host, "127.0.0.1");
     assert_int_equal(status->ssh_port, 10042);
-    assert_int_equal(json_int(status->applied_spec, "vcpus", 0), 2); /* with what it was started */
+    assert_int_equal(status->applied_spec->vcpus, 2); /* with what it was started */
     assert_true(status->applied_generation != record.desired->generation);
     vm_record_clear(&record);
     vm_spec_free(spec);

@@ -11,7 +11,7 @@ static void start_with_room(struct fixture *f)
     f->spec->network.mode = NETWORK_NONE;
     f->spec->max_vcpus = 4;
     f->spec->max_memory_mib = 64 + 3 * SPEC_MEMORY_BLOCK_MIB;
-    f->status->applied_spec = vm_spec_to_json(f->spec);
+    vm_status_set_applied_spec(f->status, f->spec);
     start_and_boot(f);
     assert_null(f->boot.changes);
 }
@@ -63,8 +63,7 @@ static void cpus_and_memory_are_added_up_to_the_target(void **state)
     assert_string_equal(f->boot.changes, "vcpus 1 -> 3, memory 64 -> 192");
     assert_int_equal(count_cpus(f), 3);
     assert_int_equal(plugged_mib(f), 128);
-    json_decref(f->status->applied_spec);
-    f->status->applied_spec = vm_spec_to_json(f->spec);
+    vm_status_set_applied_spec(f->status, f->spec);
     boot_with(f, 4, 64 + 3 * 128);
     expect_ok(f);
     assert_string_equal(f->boot.changes, "vcpus 3 -> 4, memory 192 -> 448");
@@ -144,8 +143,7 @@ static void qemus_refusal_is_told(void **state)
     start_with_room(f);
     /* recorded is more room than the machine has */
     f->spec->max_memory_mib = 4096;
-    json_decref(f->status->applied_spec);
-    f->status->applied_spec = vm_spec_to_json(f->spec);
+    vm_status_set_applied_spec(f->status, f->spec);
     boot_with(f, 1, 64 + 8 * 128);
     assert_int_equal(f->err.code, ERR_QMP_COMMAND);
     assert_non_null(strstr(f->err.message, "cannot boot 'web'"));
