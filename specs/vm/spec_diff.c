@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -28,15 +28,14 @@ static bool can_change_forwards(const struct vm_spec *running, const struct vm_s
     return running->network.mode == wanted->network.mode;
 }
 
-/* A field of the VMFile: where it stands in the spec's JSON ("a" or "a.b") and what a change needs.
- */
-static const struct field {
+/* A field of the VMFile: its row among vm_spec_fields and what a change needs. */
+static const struct vmfile_field {
     const char *name;
     const char *path;
     enum disposition disposition;
     /* NULL: always that; else DISPOSITION_LIVE where it holds */
     bool (*is_live)(const struct vm_spec *running, const struct vm_spec *wanted);
-} fields[] = {
+} vmfile_fields[] = {
     {"backend", "backend", DISPOSITION_RECREATE, NULL},
     {"image", "image", DISPOSITION_RECREATE, NULL},
     {"vcpus", "vcpus", DISPOSITION_RESTART, spec_can_add_vcpus},
@@ -63,16 +62,6 @@ static const struct field {
     {"restart", "restart", DISPOSITION_LIVE, NULL},
     {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
 };
-
-static json_t *at_path(const json_t *json, const char *path)
-{
-    const char *dot = strchr(path, '.');
-    if (!dot) {
-        return json_object_get(json, path);
-    }
-    cleanup_free char *parent = mem_strndup(path, (size_t)(dot - path));
-    return json_object_get(json_object_get(json, parent), dot + 1);
-}
 
 /* A value in a few words: scalars as they are, an image and a file by where they are, lists by
  * their length, `ready` and `live` by how many probes, the rest by its JSON. */
@@ -111,17 +100,17 @@ static char *in_other_words(const char *before, char *after_take)
     return mem_printf("%s (changed)", same);
 }
 
-static void add_change(struct spec_diff *diff, const struct field *field, json_t *before,
-    json_t *after, enum disposition disposition)
+static void add_change(struct spec_diff *diff, const char *field, json_t *before_take,
+    json_t *after_take, enum disposition disposition)
 {
-    char *words = in_words(before);
+    char *words = in_words(before_take);
     mem_grow(diff->changes, diff->count);
     diff->changes[diff->count++] = (struct spec_change){
-        .field = field->name,
+        .field = field,
         .before = words,
-        .after = in_other_words(words, in_words(after)),
-        .before_value = json_incref(before),
-        .after_value = json_incref(after),
+        .after = in_other_words(words, in_words(after_take)),
+        .before_value = before_take,
+        .after_value = after_take,
         .disposition = disposition,
     };
     if (disposition > diff->strongest) {
@@ -133,15 +122,15 @@ struct spec_diff spec_diff_on(
     const struct vm_spec *before, const struct vm_spec *after, const struct vm_spec *running)
 {
     struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
-    cleanup_json json_t *old = vm_spec_to_json(before);
-    cleanup_json json_t *new = vm_spec_to_json(after);
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        const struct field *field = &fields[i];
-        json_t *a = at_path(old, field->path), *b = at_path(new, field->path);
-        cleanup_free char *a_text = json_canonical(a), *b_text = json_canonical(b);
-        bool is_live = field->is_live && field->is_live(running ? running : before, after);
-        if (!text_eq(a_text, b_text)) {
-            add_change(&diff, field, a, b, is_live ? DISPOSITION_LIVE : field->disposition);
+    for (size_t i = 0; i < ARRAY_LEN(vmfile_fields); i++) {
+        const struct vmfile_field *row = &vmfile_fields[i];
+        const void *a, *b;
+        const struct field *field = fields_find(&vm_spec_fields, before, row->path, &a);
+        (void)fields_find(&vm_spec_fields, after, row->path, &b);
+        bool is_live = row->is_live && row->is_live(running ? running : before, after);
+        if (!field_equal(field, a, b)) {
+            add_change(&diff, row->name, field_to_json(field, a), field_to_json(field, b),
+                is_live ? DISPOSITION_LIVE : row->disposition);
         }
     }
     return diff;
