@@ -157,25 +157,19 @@ static struct items new_items(const struct field *field, size_t count)
     return (struct items){count > 0 ? mem_calloc(capacity, field->fields->size) : NULL, count};
 }
 
-static bool is_zero(const void *from, size_t size)
-{
-    const unsigned char *bytes = from;
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
-}
-
 static bool is_empty(const struct field *field, const void *owner)
 {
     if (field->kind != FIELD_KIND_STRUCT) {
         return field->kind == FIELD_KIND_CHARS ? !*(const char *)at(field, owner)
+            : field->kind == FIELD_KIND_TEXT   ? !text_at(field, owner)
             : is_pointer(field)                ? items_of(field, owner).count == 0
-                                               : is_zero(at(field, owner), field->size);
+                                               : field_number(field, owner) == 0;
     }
-    for (size_t i = 0; i < field->fields->count; i++) {
-        if (!is_empty(&field->fields->rows[i], at(field, owner))) {
-            return false;
-        }
+    bool is_any_set = false;
+    for (size_t i = 0; i < field->fields->count && !is_any_set; i++) {
+        is_any_set = !is_empty(&field->fields->rows[i], at(field, owner));
     }
-    return true;
+    return !is_any_set;
 }
 
 /* KEYED: the item counts. */
@@ -186,52 +180,46 @@ static bool is_present(const struct field *field, const void *item)
 
 /* ---- life ---- */
 
-static void clear(const struct fields *fields, void *object);
-static void unshare(const struct fields *fields, void *object);
-
-static void clear_field(const struct field *field, void *owner)
+static void clear(const struct fields *fields, void *object)
 {
-    struct items items = items_of(field, owner);
-    for (size_t i = 0; i < items.count; i++) {
-        clear(field->fields, item_at(field, items, i));
-    }
-    if (field->kind == FIELD_KIND_TEXT) {
-        free(text_at(field, owner));
-    } else if (is_pointer(field)) {
-        free(items.first);
+    for (size_t row = 0; row < fields->count; row++) {
+        const struct field *field = &fields->rows[row];
+        struct items items = items_of(field, object);
+        for (size_t i = 0; i < items.count; i++) {
+            clear(field->fields, item_at(field, items, i));
+        }
+        if (field->kind == FIELD_KIND_TEXT) {
+            free(text_at(field, object));
+        } else if (is_pointer(field)) {
+            free(items.first);
+        }
     }
 }
 
-static void clear(const struct fields *fields, void *object)
+static struct items copy_items(const struct field *field, struct items items)
 {
-    for (size_t i = 0; i < fields->count; i++) {
-        clear_field(&fields->rows[i], object);
+    struct items copy = new_items(field, items.count);
+    if (items.count > 0) {
+        memcpy(copy.first, items.first, items.count * field->fields->size);
     }
+    return copy;
 }
 
 /* Makes a copy of what is only the bytes of another struct: what that one owns is doubled. */
-static void unshare_field(const struct field *field, void *owner)
-{
-    struct items items = items_of(field, owner);
-    if (field->kind == FIELD_KIND_TEXT) {
-        *(char **)at_mut(field, owner) = mem_strdup(text_at(field, owner));
-    } else if (is_pointer(field)) {
-        struct items copy = new_items(field, items.count);
-        if (items.count > 0) {
-            memcpy(copy.first, items.first, items.count * field->fields->size);
-        }
-        *(void **)at_mut(field, owner) = copy.first;
-        items = copy;
-    }
-    for (size_t i = 0; i < items.count; i++) {
-        unshare(field->fields, item_at(field, items, i));
-    }
-}
-
 static void unshare(const struct fields *fields, void *object)
 {
-    for (size_t i = 0; i < fields->count; i++) {
-        unshare_field(&fields->rows[i], object);
+    for (size_t row = 0; row < fields->count; row++) {
+        const struct field *field = &fields->rows[row];
+        struct items items = items_of(field, object);
+        if (field->kind == FIELD_KIND_TEXT) {
+            *(char **)at_mut(field, object) = mem_strdup(text_at(field, object));
+        } else if (is_pointer(field)) {
+            items = copy_items(field, items);
+            *(void **)at_mut(field, object) = items.first;
+        }
+        for (size_t i = 0; i < items.count; i++) {
+            unshare(field->fields, item_at(field, items, i));
+        }
     }
 }
 
@@ -439,14 +427,13 @@ bool fields_take(const struct fields *fields, void *to, const void *from, const 
     if (field_equal(field, to_owner, from_owner)) {
         return false;
     }
+    const struct fields one = {.rows = field, .count = 1};
     char *owner = (char *)to + ((const char *)to_owner - (const char *)to);
-    clear_field(field, owner);
+    clear(&one, owner);
     memcpy(at_mut(field, owner), at(field, from_owner), field->size);
-    if (field->count_size > 0) {
-        memcpy(owner + field->count_offset, (const char *)from_owner + field->count_offset,
-            field->count_size);
-    }
-    unshare_field(field, owner);
+    memcpy(owner + field->count_offset, (const char *)from_owner + field->count_offset,
+        field->count_size);
+    unshare(&one, owner);
     return true;
 }
 
@@ -506,27 +493,22 @@ static void read_text(const char *text, char **to)
     }
 }
 
+/* What is no text is not taken into a list of texts. */
 static void read_list(
     struct reader *reader, const struct field *field, const json_t *array, void *owner)
 {
     struct items items = new_items(field, json_array_size(array));
-    for (size_t i = 0; i < items.count; i++) {
-        void *item = item_at(field, items, i);
-        set_defaults(field->fields, item);
-        read_object(reader, field->fields, json_array_get(array, i), item);
-    }
-    set_items(field, owner, items);
-}
-
-static void read_texts(const struct field *field, const json_t *array, void *owner)
-{
-    struct items items = new_items(field, json_array_size(array));
-    char **texts = items.first;
     items.count = 0;
     for (size_t i = 0; i < json_array_size(array); i++) {
-        const char *text = json_string_value(json_array_get(array, i));
-        if (text) {
-            texts[items.count++] = mem_strdup(text);
+        const json_t *value = json_array_get(array, i);
+        void *item = item_at(field, items, items.count);
+        if (field->kind == FIELD_KIND_LIST) {
+            set_defaults(field->fields, item);
+            read_object(reader, field->fields, value, item);
+            items.count++;
+        } else if (json_is_string(value)) {
+            read_text(json_string_value(value), item);
+            items.count++;
         }
     }
     set_items(field, owner, items);
@@ -578,10 +560,8 @@ static void read_field(
         read_object(reader, field->fields, json, to);
         break;
     case FIELD_KIND_LIST:
-        read_list(reader, field, json, owner);
-        break;
     case FIELD_KIND_TEXTS:
-        read_texts(field, json, owner);
+        read_list(reader, field, json, owner);
         break;
     case FIELD_KIND_KEYED:
         read_keyed(reader, field, json, owner);

@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #include "specs/base/cleanup.h"
-#include "specs/base/json.h"
 #include "specs/base/enum_names.h"
+#include "specs/base/json.h"
 
 struct error;
 
@@ -86,8 +86,8 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
             char **: FIELD_KIND_TEXT,                                                              \
             char(*)[sizeof(((type *)0)->member)]: FIELD_KIND_CHARS),                               \
         .name = __VA_ARGS__}
-#define FIELD_ENUM(type, member, json_name, names)                                             \
-    {FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name), .words = (names)}
+#define FIELD_ENUM(type, member, json_name, enum_names)                                           \
+    {FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name), .words = (enum_names)}
 #define FIELD_STRUCT(type, member, json_name, ...) /* its table */                                 \
     {FIELD_AT_(type, member), .kind = FIELD_KIND_STRUCT, .name = (json_name), .fields = __VA_ARGS__}
 #define FIELD_OWNED(type, member, json_name, table)                                                \
@@ -98,9 +98,9 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
 #define FIELD_TEXTS(type, member, counter, ...)                                                    \
     {FIELD_AT_(type, member), FIELD_COUNT_(type, counter), .kind = FIELD_KIND_TEXTS,               \
         .fields = &fields_of_text, .name = __VA_ARGS__}
-#define FIELD_KEYED(type, member, json_name, table, key_name, names)                           \
+#define FIELD_KEYED(type, member, json_name, table, key_name, enum_names)                         \
     {FIELD_AT_(type, member), .kind = FIELD_KIND_KEYED, .name = (json_name), .fields = (table),    \
-        .key = (key_name), .words = (names)}
+        .key = (key_name), .words = (enum_names)}
 #define FIELD_AT_(type, member)                                                                    \
     .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define FIELD_COUNT_(type, counter)                                                                \

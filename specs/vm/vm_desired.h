@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 #include "specs/base/digest.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/json.h"
 #include "specs/base/text.h"
-#include "specs/base/enum_names.h"
 
 struct error;
 struct vm_spec;
