@@ -3,7 +3,6 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/vm/propolis.h"
-#include "specs/vm/vm_spec_names.h"
 
 const struct backend_traits *backend_traits(enum backend_kind kind)
 {
@@ -17,10 +16,4 @@ const struct backend_traits *backend_traits(enum backend_kind kind)
     };
     _Static_assert(ARRAY_LEN(traits) == BACKEND_COUNT_, "every backend has them");
     return &traits[kind];
-}
-
-const struct backend_traits *backend_traits_named(const char *name)
-{
-    int kind = enum_names_find(&backend_kind_words, name);
-    return backend_traits(kind < 0 ? BACKEND_QEMU : (enum backend_kind)kind);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What the store, the CLI and the engine have to know of a backend without running it: facts, by its
- * name. What a backend does is in reconcilers/backend/backend.h.
+ * What the store, the CLI and the engine have to know of a backend without running it: facts by
+ * its kind. What a backend does is in reconcilers/backend/backend.h.
  */
 #pragma once
 
@@ -17,6 +17,3 @@ struct backend_traits {
 };
 
 const struct backend_traits *backend_traits(enum backend_kind kind);
-
-/* By the name in a record; NULL or an unknown one: QEMU's. */
-const struct backend_traits *backend_traits_named(const char *name);

@@ -29,21 +29,11 @@ static void every_backend_names_what_identifies_its_machine(void **state)
     assert_string_equal(backend_traits(BACKEND_PROPOLIS)->handle_label, "Zone ID:");
 }
 
-static void a_record_without_a_known_backend_is_of_qemu(void **state)
-{
-    (void)state;
-    assert_ptr_equal(backend_traits_named("propolis"), backend_traits(BACKEND_PROPOLIS));
-    assert_ptr_equal(backend_traits_named("noop"), backend_traits(BACKEND_NOOP));
-    assert_ptr_equal(backend_traits_named(NULL), backend_traits(BACKEND_QEMU));
-    assert_ptr_equal(backend_traits_named("vmm"), backend_traits(BACKEND_QEMU));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_a_propolis_machine_is_fixed_while_it_runs),
         cmocka_unit_test(every_backend_names_what_identifies_its_machine),
-        cmocka_unit_test(a_record_without_a_known_backend_is_of_qemu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
