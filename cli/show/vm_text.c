@@ -88,7 +88,9 @@ static void add_spec(struct buf *out, const struct vm_spec *spec)
 static void add_handle(struct buf *out, const struct vm_status *status)
 {
     const struct vm_spec *applied = status->applied_spec;
-    const char *label = backend_traits(applied ? applied->backend : BACKEND_QEMU)->handle_label;
+    const struct backend_traits *traits =
+        backend_traits(applied ? applied->backend : BACKEND_QEMU);
+    const char *label = traits->handle_label;
     if (status->instance.pid) {
         vm_text_field(out, label, "%d", status->instance.pid);
     } else {

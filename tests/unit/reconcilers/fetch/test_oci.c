@@ -2,13 +2,14 @@
 /* References, challenges, credentials and manifests as text. */
 #include "reconcilers/fetch/oci_reference.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "reconcilers/fetch/docker_config.h"
 #include "reconcilers/fetch/oci_auth.h"

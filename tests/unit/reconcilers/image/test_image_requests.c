@@ -2,7 +2,6 @@
 /* What `vmctl image` asks for, against a real cache; the image table is an object in memory. */
 #include "reconcilers/image/image_requests.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "reconcilers/image/image.h"
 #include "reconcilers/image/image_file.h"

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/vm/steps.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
