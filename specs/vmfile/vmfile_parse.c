@@ -3,6 +3,7 @@
  * against each other. */
 #include <stdlib.h>
 
+#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vmfile/vmfile.h"
