@@ -127,7 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_table_is_shown_at_the_start_and_at_each_ring_even_without_vms),
         TEST(records_are_written_in_order_and_removed),
-        TEST(every_vm_is_shown_with_a_status),
+        cmocka_unit_test_setup_teardown(every_vm_is_shown_with_a_status, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
