@@ -10,7 +10,7 @@
 #include "cli/show/events.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
-#include "cli/wait/wakeup.h"
+#include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -203,62 +203,45 @@ static int print_first(struct reader *reader, const struct events_values *values
     return rc;
 }
 
-static int print_new(struct reader *reader, struct error *err)
+static int print_new(void *context, bool *ret_is_done, struct error *err)
 {
+    struct reader *reader = context;
     struct event_list list = {.count = 0};
+    *ret_is_done = false;
     int rc =
         store_list_events(reader->cli->store, NULL, reader->last_sequence, 0, &list, err);
     if (rc == 0) {
         print(reader, &list, 0, 0, true);
     }
     event_list_clear(&list);
-    return rc;
+    return rc == 0 && fflush(stdout) != 0 ? error_exit_status(ERR_IO) : rc;
 }
 
-static int follow_events(struct reader *reader, struct wakeup *wakeup, struct error *err)
-{
-    for (;;) {
-        if (fflush(stdout) != 0) {
-            return error_exit_status(ERR_IO);
-        }
-        int number = wakeup_wait(wakeup, WAKEUP_MAX_MS);
-        if (number > 0) {
-            return wakeup_exit_status(number);
-        }
-        int rc = print_new(reader, err);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-}
-
-static int run_opened(struct reader *reader, const struct events_values *values,
+static int follow_events(struct reader *reader, const struct events_values *values,
     const struct arg_strings *words, struct error *err)
 {
-    struct wakeup wakeup;
-    if (!values->follows) {
-        return print_first(reader, values, words, err);
-    }
-    wakeup_open(&wakeup, &reader->cli->paths);
-    wakeup.feeds_reader = true;
+    struct wait_loop loop = {.cli = reader->cli, .check = print_new, .context = reader};
+    wait_loop_open(&loop, INT64_MAX);
     int rc = print_first(reader, values, words, err);
     if (rc == 0) {
-        rc = follow_events(reader, &wakeup, err);
+        rc = wait_loop_run(&loop, err);
     }
-    wakeup_close(&wakeup);
+    wait_loop_close(&loop);
     return rc;
 }
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
+    const struct events_values *events = values;
     struct reader reader = {.cli = cli};
     int rc = cli_open_store(cli, err);
     if (rc < 0) {
         return rc;
     }
     begin_table(&reader);
-    rc = run_opened(&reader, values, words, err);
+    rc = events->follows ? follow_events(&reader, events, words, err)
+                         : print_first(&reader, events, words, err);
     table_clear(&reader.table);
     targets_clear(&reader.targets);
     return rc;

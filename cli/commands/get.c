@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl get: VMs as objects or rows, once or as they change; starts no controller. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/commands/vm_watch.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
 #include "cli/show/vm_rows.h"
 #include "cli/wait/controller_process.h"
+#include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 struct get_values {
@@ -30,7 +33,7 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* From one snapshot: who is there, and what is known of them. */
+/* The VMs meant, from the snapshot that is printed. */
 static int find(const struct get_values *values, const struct arg_strings *words,
     const struct vm_list *list, struct targets *ret, struct error *err)
 {
@@ -88,6 +91,186 @@ static void print(const struct cli *cli, const struct vm_list *list, const struc
     }
 }
 
+/* ---- --watch: printing ---- */
+
+/* A VM as it was printed last. */
+struct seen_vm {
+    char *name;
+    char *text; /* what is compared: the row without its age, or the object */
+    struct desired_summary desired;
+    bool is_there; /* in this round */
+};
+
+struct watch {
+    struct cli *cli;
+    const struct targets *targets; /* NULL: all */
+    struct table table;
+    struct seen_vm *seen;
+    size_t count;
+};
+
+static bool is_wide(const struct watch *watch)
+{
+    return watch->cli->output == OUTPUT_WIDE;
+}
+
+static void print_row(struct watch *watch, const struct vm_row *row)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    vm_rows_add(&watch->table, row, is_wide(watch), clock_wall_ms(clock_system()));
+    table_print(&watch->table, &out);
+    table_empty(&watch->table);
+    fputs(buf_str(&out), stdout);
+}
+
+static void print_changed(struct watch *watch, const struct vm_record *record)
+{
+    if (output_is_data(watch->cli)) {
+        cleanup_json json_t *json = output_of_vm(record);
+        output_print_next(watch->cli, json);
+    } else if (watch->cli->output == OUTPUT_NAME) {
+        puts(record->name);
+    } else {
+        struct vm_row row = vm_row_of_record(record);
+        print_row(watch, &row);
+    }
+}
+
+static void print_deleted(struct watch *watch, const struct seen_vm *seen)
+{
+    if (output_is_data(watch->cli)) {
+        cleanup_json json_t *json = json_object();
+        json_put_text(json, "name", seen->name);
+        json_put_text(json, "state", "destroyed");
+        json_put_text(json, "display", "Deleted");
+        json_put_flag(json, "ready", false);
+        output_print_next(watch->cli, json);
+    } else if (watch->cli->output == OUTPUT_NAME) {
+        puts(seen->name);
+    } else {
+        struct vm_row row = {.name = seen->name, .has_desired = true, .is_deleted = true,
+            .desired = seen->desired};
+        print_row(watch, &row);
+    }
+}
+
+/* ---- --watch: comparing ---- */
+
+/* Without the age, which is not a change. free() it. */
+static char *text_of_row(const struct watch *watch, const struct vm_record *record)
+{
+    cleanup_with(table_clear) struct table table;
+    struct buf out = BUF_INIT(0);
+    struct vm_row row = vm_row_of_record(record);
+    vm_rows_begin(&table, is_wide(watch));
+    vm_rows_add(&table, &row, is_wide(watch), row.desired.created_ms);
+    table_print(&table, &out);
+    return buf_steal(&out);
+}
+
+static char *text_of(const struct watch *watch, const struct vm_record *record)
+{
+    if (!output_is_data(watch->cli)) {
+        return text_of_row(watch, record);
+    }
+    cleanup_json json_t *json = output_of_vm(record);
+    return json_canonical(json);
+}
+
+static struct seen_vm *find_seen(struct watch *watch, const char *name)
+{
+    for (size_t i = 0; i < watch->count; i++) {
+        if (text_eq(watch->seen[i].name, name)) {
+            return &watch->seen[i];
+        }
+    }
+    mem_grow(watch->seen, watch->count);
+    struct seen_vm *seen = &watch->seen[watch->count++];
+    *seen = (struct seen_vm){.name = mem_strdup(name)};
+    return seen;
+}
+
+static void print_if_changed(struct watch *watch, const struct vm_record *record)
+{
+    cleanup_free char *text = text_of(watch, record);
+    struct seen_vm *seen = find_seen(watch, record->name);
+    seen->is_there = true;
+    if (text_eq(seen->text, text)) {
+        return;
+    }
+    free(seen->text);
+    seen->text = TAKE_PTR(text);
+    if (record->desired) {
+        desired_summary_of(record->desired, &seen->desired);
+    }
+    print_changed(watch, record);
+}
+
+/* The VMs that existed in the last round and are gone. */
+static void print_deleted_ones(struct watch *watch)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < watch->count; i++) {
+        struct seen_vm *seen = &watch->seen[i];
+        if (seen->is_there) {
+            watch->seen[kept++] = *seen;
+            continue;
+        }
+        print_deleted(watch, seen);
+        free(seen->name);
+        free(seen->text);
+    }
+    watch->count = kept;
+}
+
+static int print_changes(void *context, bool *ret_is_done, struct error *err)
+{
+    struct watch *watch = context;
+    struct vm_list list = {.count = 0};
+    int rc = store_list(watch->cli->store, &list, err);
+    *ret_is_done = false;
+    if (rc < 0) {
+        return rc;
+    }
+    for (size_t i = 0; i < watch->count; i++) {
+        watch->seen[i].is_there = false;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        if (!watch->targets || targets_have(watch->targets, list.records[i].name)) {
+            print_if_changed(watch, &list.records[i]);
+        }
+    }
+    print_deleted_ones(watch);
+    vm_list_clear(&list);
+    return fflush(stdout) == 0 ? 0 : error_exit_status(ERR_IO);
+}
+
+static void watch_clear(struct watch *watch)
+{
+    for (size_t i = 0; i < watch->count; i++) {
+        free(watch->seen[i].name);
+        free(watch->seen[i].text);
+    }
+    free(watch->seen);
+    table_clear(&watch->table);
+}
+
+/* Each VM now and again when it changes, until a signal or the end of stdout's reader. `targets` NULL:
+ * all, also those created later. */
+static int watch_vms(struct cli *cli, const struct targets *targets, struct error *err)
+{
+    cleanup_with(watch_clear) struct watch watch = {.cli = cli, .targets = targets};
+    struct wait_loop loop = {.cli = cli, .check = print_changes, .context = &watch};
+    vm_rows_begin(&watch.table, is_wide(&watch)); /* the titles wait for the first row */
+    vm_rows_make_room(&watch.table);
+    wait_loop_open(&loop, INT64_MAX);
+    int rc = wait_loop_run(&loop, err);
+    wait_loop_close(&loop);
+    return rc;
+}
+
+/* ---- the command ---- */
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -104,7 +287,7 @@ static int run(
         print(cli, &list, &targets, n_names == 1);
     }
     vm_list_clear(&list);
-    return rc < 0 || !get->watches ? rc : vm_watch(cli, n_names > 0 ? &targets : NULL, err);
+    return rc < 0 || !get->watches ? rc : watch_vms(cli, n_names > 0 ? &targets : NULL, err);
 }
 
 const struct command command_get = {

@@ -8,10 +8,8 @@
 
 #include "cli/cli.h"
 #include "cli/request/project.h"
-#include "cli/wait/controller_process.h"
-#include "cli/wait/wakeup.h"
+#include "cli/wait/wait_loop.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/json.h"
@@ -53,19 +51,21 @@ int watched_source_check(const char *path, struct error *err)
 
 /* ---- waiting ---- */
 
-enum settled { SETTLED_NOT, SETTLED, SETTLED_BADLY };
+struct settling {
+    struct cli *cli;
+    const char *path;
+};
 
-static enum settled refuse(const struct source_record *record, struct error *err)
+static int refuse(const struct source_record *record, struct error *err)
 {
     cleanup_free char *why = source_record_explain(record);
     enum error_code code =
         record->state == SOURCE_CONFLICT ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID;
     (void)error_set(err, code, "the VMFile was not applied: %s", why);
-    (void)error_help(err, "put it right, vmctld takes it up then; see: vmctl watch --list");
-    return SETTLED_BADLY;
+    return error_help(err, "fix it, vmctld applies it then; see: vmctl watch --list");
 }
 
-/* Its reader tells what is wrong with it, and better. */
+/* False when it cannot be read: the file's reader reports what is wrong with it, and better. */
 static bool read_digest(const char *path, char *ret_digest)
 {
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
@@ -74,96 +74,74 @@ static bool read_digest(const char *path, char *ret_digest)
         vmfile_load_referenced(&load, ret_digest, &ignored) == 0;
 }
 
-static enum settled check_file(const struct source_record *record, struct error *err)
+static int check_file(const struct source_record *record, bool *ret_is_settled, struct error *err)
 {
     char digest[DIGEST_SIZE];
+    *ret_is_settled = true;
     if (!read_digest(record->path, digest)) {
-        return SETTLED;
+        return 0;
     }
     if (text_eq(digest, record->failed_digest) && source_record_is_failing(record)) {
         return refuse(record, err);
     }
-    return text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED ? SETTLED
-                                                                                      : SETTLED_NOT;
+    *ret_is_settled =
+        text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED;
+    return 0;
 }
 
 static int check_directory(struct cli *cli, const struct source_record *directory,
-    enum settled *ret, struct error *err)
+    bool *ret_is_settled, struct error *err)
 {
     cleanup_with(source_list_clear) struct source_list list = {.count = 0};
     int rc = sources_list(cli->store, &list, err);
-    enum settled settled = directory->state == SOURCE_PENDING ? SETTLED_NOT : SETTLED;
-    for (size_t i = 0; rc == 0 && settled == SETTLED && i < list.count; i++) {
+    *ret_is_settled = directory->state != SOURCE_PENDING;
+    for (size_t i = 0; rc == 0 && *ret_is_settled && i < list.count; i++) {
         if (text_eq(list.items[i]->directory, directory->path)) {
-            settled = check_file(list.items[i], err);
+            rc = check_file(list.items[i], ret_is_settled, err);
         }
     }
-    *ret = settled;
     return rc;
 }
 
-static int check(struct cli *cli, const char *path, enum settled *ret, struct error *err)
+static int check_source(void *context, bool *ret_is_done, struct error *err)
 {
+    const struct settling *settling = context;
     struct source_record *record = NULL;
-    int rc = sources_get(cli->store, path, &record, err);
-    *ret = SETTLED;
+    int rc = sources_get(settling->cli->store, settling->path, &record, err);
+    *ret_is_done = true;
     if (rc == 0 && record) {
-        if (record->is_directory) {
-            rc = check_directory(cli, record, ret, err);
-        } else {
-            *ret = check_file(record, err);
-        }
-        source_record_free(record);
+        rc = record->is_directory ? check_directory(settling->cli, record, ret_is_done, err)
+                                  : check_file(record, ret_is_done, err);
     }
-    return rc == 0 && *ret == SETTLED_BADLY ? -(int)err->code : rc;
+    source_record_free(record);
+    return rc;
 }
 
-static int set_timeout(const char *path, struct error *err)
+static int time_out(void *context, struct error *err)
 {
-    (void)error_set(err, ERR_TIMEOUT, "vmctld has not taken up '%s' as it is now", path);
+    const struct settling *settling = context;
+    (void)error_set(
+        err, ERR_TIMEOUT, "vmctld has not processed the current '%s' yet", settling->path);
     return error_help(err, "is it stuck? vmctl controller status; vmctl watch --list");
-}
-
-static int wait_until_settled(struct cli *cli, struct wakeup *wakeup, const char *path,
-    int64_t deadline_ms, struct error *err)
-{
-    const struct clock *clock = clock_system();
-    for (;;) {
-        enum settled settled;
-        int rc = check(cli, path, &settled, err);
-        if (rc < 0 || settled == SETTLED) {
-            return rc;
-        }
-        int64_t left_ms = deadline_ms - clock_monotonic_ms(clock);
-        if (left_ms <= 0) {
-            return set_timeout(path, err);
-        }
-        struct controller_process controller;
-        if ((rc = cli_ensure_controller(cli, err)) < 0 ||
-            (rc = controller_find(cli, &controller, err)) < 0) {
-            return rc;
-        }
-        int64_t limit_ms = controller_requeue_after_ms(&controller);
-        int signal_number = wakeup_wait(wakeup, left_ms < limit_ms ? left_ms : limit_ms);
-        if (signal_number > 0) {
-            return wakeup_exit_status(signal_number);
-        }
-    }
 }
 
 int watched_source_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err)
 {
-    const struct clock *clock = clock_system();
-    int64_t deadline_ms = clock_monotonic_ms(clock) + *timeout_ms;
-    struct wakeup wakeup;
+    struct settling settling = {cli, path};
+    struct wait_loop loop = {
+        .cli = cli,
+        .needs_controller = true,
+        .check = check_source,
+        .time_out = time_out,
+        .context = &settling,
+    };
     int rc = cli_open_store(cli, err);
     if (rc < 0) {
         return rc;
     }
-    wakeup_open(&wakeup, &cli->paths);
-    rc = wait_until_settled(cli, &wakeup, path, deadline_ms, err);
-    wakeup_close(&wakeup);
-    int64_t left_ms = deadline_ms - clock_monotonic_ms(clock);
-    *timeout_ms = left_ms > 0 ? left_ms : 0;
+    wait_loop_open(&loop, *timeout_ms);
+    rc = wait_loop_run(&loop, err);
+    *timeout_ms = wait_loop_left_ms(&loop);
+    wait_loop_close(&loop);
     return rc;
 }

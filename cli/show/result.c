@@ -7,7 +7,6 @@
 #include "cli/cli.h"
 #include "cli/show/outcome.h"
 #include "cli/show/output.h"
-#include "cli/wait/follow.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -195,21 +194,17 @@ void result_set(const struct cli *cli, const char *vm_name, const char *result)
     }
 }
 
-void result_target(const struct cli *cli, const struct follow_target *target)
+void result_followed(const struct cli *cli, const char *vm_name, const char *goal,
+    const char *result, const struct error *err)
 {
-    static const char *const words[] = {
-        [GOAL_PENDING] = "pending",
-        [GOAL_REACHED] = "done",
-        [GOAL_FAILED] = "failed",
-    };
     if (!cli->answer) {
         return;
     }
-    json_t *vm = vm_of(cli, target->name);
-    json_put_text(vm, "goal", goal_word(&target->goal));
-    json_put_text(vm, "result", words[target->result]);
+    json_t *vm = vm_of(cli, vm_name);
+    json_put_text(vm, "goal", goal);
+    json_put_text(vm, "result", result);
     (void)json_object_del(vm, "error");
-    if (target->error.code != ERR_NONE) {
-        json_put(vm, "error", error_to_json(&target->error));
+    if (err->code != ERR_NONE) {
+        json_put(vm, "error", error_to_json(err));
     }
 }

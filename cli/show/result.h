@@ -18,7 +18,6 @@
 
 struct cli;
 struct error;
-struct follow_target;
 struct outcome_view;
 struct vmfile;
 struct change_outcome;
@@ -33,7 +32,9 @@ void result_outcome(const struct cli *cli, const char *vm_name, const struct cha
 /* Those that wait for a restart or a new disk which nobody asked for. */
 void result_waiting(const struct cli *cli, const struct outcome_view *view);
 void result_set(const struct cli *cli, const char *vm_name, const char *result);
-void result_target(const struct cli *cli, const struct follow_target *target);
+/* How following the VM ended. *err: its own error; code ERR_NONE takes an earlier one back. */
+void result_followed(const struct cli *cli, const char *vm_name, const char *goal,
+    const char *result, const struct error *err);
 
 /* The whole command's; the latest counts. The VMFile's tells all diagnostics. */
 void result_error(const struct cli *cli, const struct error *err);

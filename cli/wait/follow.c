@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/wait/follow.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/show/events.h"
 #include "cli/show/result.h"
-#include "cli/wait/controller_process.h"
-#include "cli/wait/progress.h"
-#include "cli/wait/wakeup.h"
+#include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -20,46 +21,152 @@
 
 enum { STREAMING_MS = 150 }; /* while a step runs: its output does not ring the bell */
 
+/* ---- progress on stderr ---- */
+
+/* On a terminal one line a VM, redrawn; elsewhere a line each time the state's word changes; nothing
+ * with --quiet. */
+struct progress_line {
+    const char *name; /* borrowed */
+    char word[32];
+    char *message; /* "120 of 620 MB"; NULL: none */
+    bool is_settled;
+};
+
+struct progress {
+    const struct cli *cli; /* borrowed */
+    bool is_live;
+    int64_t started_ms;
+    struct progress_line *lines;
+    size_t count;
+    size_t n_drawn;
+};
+
+static void progress_init(struct progress *progress, const struct cli *cli, size_t count)
+{
+    const char *term = getenv("TERM");
+    *progress = (struct progress){
+        .cli = cli,
+        .is_live = isatty(STDERR_FILENO) && term && !text_eq(term, "dumb"),
+        .started_ms = clock_monotonic_ms(clock_system()),
+        .lines = mem_calloc(count, sizeof(*progress->lines)),
+        .count = count,
+    };
+}
+
+/* What Ready waits for says most. */
+static char *message_of(const struct vm_record *record)
+{
+    const struct condition *ready =
+        record->status ? &record->status->conditions[CONDITION_READY] : NULL;
+    if (!ready || ready->state == CONDITION_TRUE || !ready->message) {
+        return NULL;
+    }
+    struct buf out = BUF_INIT(0);
+    text_add_printable(&out, ready->message, strcspn(ready->message, "\n"));
+    return buf_steal(&out);
+}
+
+static const char *word_of(const struct vm_record *record)
+{
+    struct desired_summary desired = {.generation = 0};
+    struct status_summary status = {.pid = 0};
+    if (!record->desired) {
+        return "Deleted";
+    }
+    desired_summary_of(record->desired, &desired);
+    if (record->status && text_eq(record->status->uid, record->desired->uid)) {
+        status_summary_of(record->status, &status);
+    }
+    return vm_display_word(&desired, &status);
+}
+
+static void progress_update(
+    struct progress *progress, size_t i, const struct vm_record *record, bool is_settled)
+{
+    struct progress_line *line = &progress->lines[i];
+    const char *word = word_of(record);
+    bool is_new = !text_eq(line->word, word);
+    (void)snprintf(line->word, sizeof(line->word), "%s", word);
+    free(line->message);
+    line->message = message_of(record);
+    line->is_settled = is_settled;
+    if (is_new && !progress->is_live && !progress->cli->is_quiet) {
+        fprintf(stderr, "%s: %s\n", line->name, line->word);
+    }
+}
+
+static size_t terminal_width(void)
+{
+    struct winsize size;
+    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return is_known ? size.ws_col : 80;
+}
+
+/* Bytes of `text` that fill at most `columns`: a character is taken to be one column wide. */
+static size_t fitting(const char *text, size_t columns)
+{
+    size_t i = 0;
+    for (; text[i] && (columns > 0 || ((unsigned char)text[i] & 0xc0) == 0x80); i++) {
+        columns -= ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return i;
+}
+
+static void draw_line(const struct progress *progress, const struct progress_line *line)
+{
+    int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
+    cleanup_free char *text = mem_printf("%-12s %-16s %3" PRId64 "s  %s", line->name, line->word,
+        seconds, line->message ? line->message : "");
+    /* the last column stays free: some terminals go to the next line when it is filled */
+    int n = (int)fitting(text, terminal_width() - 1);
+    fprintf(stderr, "%.*s\033[K\n", n, text);
+}
+
+static void progress_erase(struct progress *progress)
+{
+    if (progress->n_drawn > 0) {
+        fprintf(stderr, "\033[%zuA\033[J", progress->n_drawn);
+        progress->n_drawn = 0;
+    }
+}
+
+/* One line less than the screen at most: what scrolled away cannot be redrawn. */
+static void progress_draw(struct progress *progress)
+{
+    enum { LINES_MAX = 16 };
+    if (!progress->is_live || progress->cli->is_quiet) {
+        return;
+    }
+    progress_erase(progress);
+    for (size_t i = 0; i < progress->count && progress->n_drawn < LINES_MAX; i++) {
+        if (!progress->lines[i].is_settled) {
+            draw_line(progress, &progress->lines[i]);
+            progress->n_drawn++;
+        }
+    }
+    (void)fflush(stderr);
+}
+
+static void progress_clear(struct progress *progress)
+{
+    progress_erase(progress);
+    for (size_t i = 0; i < progress->count; i++) {
+        free(progress->lines[i].message);
+    }
+    free(progress->lines);
+    progress->lines = NULL;
+}
+
+/* ---- the followed VMs ---- */
+
 struct follower {
     struct cli *cli;
     struct follow_target *targets;
     size_t count;
     struct progress progress;
-    struct wakeup wakeup;
-    int64_t deadline_ms;
-    int64_t controller_checked_ms;
-    struct controller_process controller; /* as of this look */
-    pid_t watched_pid;                    /* whose end the news tell; 0: nobody's */
-    bool is_halt_told;
-    bool is_streaming;
+    struct wait_loop loop;
+    bool is_halt_noted;
 };
-
-static int64_t now_ms(void)
-{
-    return clock_monotonic_ms(clock_system());
-}
-
-/* ---- beginning and end ---- */
-
-static void begin(struct follower *follower, int64_t timeout_ms)
-{
-    (void)fflush(stdout); /* what was said before stands before the progress */
-    wakeup_open(&follower->wakeup, &follower->cli->paths);
-    follower->deadline_ms = now_ms() + timeout_ms;
-    follower->controller_checked_ms = now_ms();
-    progress_init(&follower->progress, follower->cli, follower->count);
-    for (size_t i = 0; i < follower->count; i++) {
-        progress_set_name(&follower->progress, i, follower->targets[i].name);
-    }
-}
-
-static void end(struct follower *follower)
-{
-    progress_clear(&follower->progress);
-    wakeup_close(&follower->wakeup);
-}
-
-/* ---- looking ---- */
 
 static void show_output(struct follower *follower, struct follow_target *target, bool is_last)
 {
@@ -78,9 +185,8 @@ static void show_output(struct follower *follower, struct follow_target *target,
     }
 }
 
-/* What this command did not ask for, it does not fail for; nor does it hide it. */
-static void warn_of_steps(
-    const struct cli *cli, const char *name, const struct vm_status *status)
+/* This command did not ask for these steps: it does not fail for them, nor does it hide them. */
+static void warn_of_steps(const struct cli *cli, const char *name, const struct vm_status *status)
 {
     const char *message = status->conditions[CONDITION_PROVISIONED].message;
     cli_note(cli, "%s: warning: not ready, its provisioning failed before%s%s", name,
@@ -108,199 +214,44 @@ static void report_end(struct follower *follower, const struct follow_target *ta
     }
 }
 
-static int look_at(struct follower *follower, size_t i, struct error *err)
+static int check_target(struct follower *follower, size_t i, struct error *err)
 {
     struct follow_target *target = &follower->targets[i];
+    struct wait_loop *loop = &follower->loop;
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    struct goal_subject subject = {
-        target->name, target->uid, target->generation, follower->controller.session};
     int rc = store_get(follower->cli->store, target->name, &record, err);
     if (rc < 0) {
         return rc;
     }
+    const struct goal_subject subject = {
+        target->name, target->uid, target->generation, loop->controller.session};
     target->result = goal_check(&target->goal, &subject, &record, &target->error);
     bool is_settled = target->result != GOAL_PENDING;
     show_output(follower, target, is_settled);
     progress_update(&follower->progress, i, &record, is_settled);
     if (is_settled) {
         report_end(follower, target, &record);
+    } else if (target->provision && record.status &&
+        record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP) {
+        loop->sleep_max_ms = STREAMING_MS;
     }
-    bool is_in_step = record.status &&
-        record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP;
-    follower->is_streaming =
-        follower->is_streaming || (!is_settled && target->provision && is_in_step);
     return 0;
 }
 
-/* One that is killed rings no bell: its end is waited for. */
-static void watch_controller(struct follower *follower)
+/* What a halted controller wrote last was true then: the VM may have died since, unseen. */
+static void distrust_halted(struct follower *follower)
 {
-    pid_t pid = follower->controller.pid;
-    if (pid != follower->watched_pid) {
-        cleanup_close_(&follower->wakeup.process_fd);
-        follower->wakeup.process_fd = pid > 0 ? pidfd_open(pid, 0) : -1;
-        follower->watched_pid = pid;
+    struct controller_process *controller = &follower->loop.controller;
+    if (!controller->is_stopped) {
+        return;
     }
-}
-
-/* What a halted one told last was true then: the VM may have died since, and nobody saw it. */
-static int find_controller(struct follower *follower, struct error *err)
-{
-    struct controller_process *controller = &follower->controller;
-    int rc = controller_find(follower->cli, controller, err);
-    if (rc < 0) {
-        return rc;
-    }
-    watch_controller(follower);
-    if (controller->is_stopped) {
-        controller->session[0] = '\0';
-    }
-    if (controller->is_stopped && !follower->is_halt_told) {
+    controller->session[0] = '\0';
+    if (!follower->is_halt_noted) {
         progress_erase(&follower->progress);
-        cli_note(follower->cli, "note: the controller is halted, nothing is known until it goes on: "
-            "kill -CONT %d", (int)controller->pid);
-        follower->is_halt_told = true;
-    }
-    return 0;
-}
-
-/* Returns how many are still pending. */
-static int look(struct follower *follower, struct error *err)
-{
-    int n_pending = 0;
-    follower->is_streaming = false;
-    int found = find_controller(follower, err);
-    if (found < 0) {
-        return found;
-    }
-    for (size_t i = 0; i < follower->count; i++) {
-        if (follower->targets[i].result != GOAL_PENDING) {
-            continue;
-        }
-        int rc = look_at(follower, i, err);
-        if (rc < 0) {
-            return rc;
-        }
-        n_pending += follower->targets[i].result == GOAL_PENDING;
-    }
-    progress_draw(&follower->progress);
-    return n_pending;
-}
-
-/* ---- waiting ---- */
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int check_controller(struct follower *follower, struct error *err)
-{
-    bool is_known = follower->controller.pid != 0;
-    if (is_known && now_ms() - follower->controller_checked_ms < WAKEUP_MAX_MS) {
-        return 0;
-    }
-    follower->controller_checked_ms = now_ms();
-    return cli_ensure_controller(follower->cli, err);
-}
-
-static int wait_for_wakeup(struct follower *follower)
-{
-    int64_t limit_ms = least(
-        controller_requeue_after_ms(&follower->controller), follower->deadline_ms - now_ms());
-    return wakeup_wait(
-        &follower->wakeup, follower->is_streaming ? least(limit_ms, STREAMING_MS) : limit_ms);
-}
-
-/* ---- endings ---- */
-
-static const struct follow_target *first_pending(const struct follower *follower)
-{
-    size_t i = 0;
-    while (i + 1 < follower->count && follower->targets[i].result != GOAL_PENDING) {
-        i++;
-    }
-    return &follower->targets[i];
-}
-
-static int be_interrupted(struct follower *follower, int number)
-{
-    progress_erase(&follower->progress);
-    const struct follow_target *target = first_pending(follower);
-    if (target->is_for_us) {
-        cli_note(follower->cli, "interrupted");
-    } else {
-        cli_note(follower->cli, "interrupted; '%s' goes on in the background: vmctl status %s",
-            target->name, target->name);
-    }
-    return wakeup_exit_status(number);
-}
-
-/* A controller that hangs, or is stopped, leaves the wish where it is; and what the one before told of
- * the VM is no answer. */
-static bool is_taken_up(const struct follower *follower, const struct follow_target *target)
-{
-    struct error ignored = {.code = ERR_NONE};
-    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    if (store_get(follower->cli->store, target->name, &record, &ignored) < 0 || !record.desired) {
-        return true; /* not the controller's fault */
-    }
-    const struct controller_process *controller = &follower->controller;
-    return record.status && text_eq(record.status->uid, record.desired->uid) &&
-        record.status->observed_generation >= target->generation &&
-        (controller->is_stopped || text_eq(record.status->observer, controller->session));
-}
-
-/* Much of what the controller tells begins with the VM's name, and so does our own message. */
-static const char *without_name(const char *message, const char *name)
-{
-    cleanup_free char *named = mem_printf("vm '%s': ", name);
-    bool is_named = message && text_starts_with(message, named);
-    return is_named ? message + strlen(named) : message;
-}
-
-static void set_timeout(const struct follower *follower, struct follow_target *target,
-    const struct progress_line *line)
-{
-    cleanup_free char *goal = goal_describe(&target->goal);
-    const char *message = without_name(line->message, target->name);
-    if (!is_taken_up(follower, target)) {
-        (void)error_set(&target->error, ERR_TIMEOUT,
-            "vm '%s' is not %s yet: the controller has not taken up what was asked", target->name,
-            goal);
-        (void)error_help(&target->error,
-            "is it stuck? vmctl controller status; vmctl controller stop (VMs go on running)");
-        return;
-    }
-    if (follower->controller.is_stopped) {
-        (void)error_set(&target->error, ERR_TIMEOUT,
-            "whether vm '%s' is %s is not known: the controller is halted", target->name, goal);
-        (void)error_help(&target->error, "let it go on: kill -CONT %d; or end it (VMs go on "
-            "running): kill -9 %d", (int)follower->controller.pid, (int)follower->controller.pid);
-        return;
-    }
-    (void)error_set(&target->error, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name,
-        goal, line->word, message ? ": " : "", message ? message : "");
-    if (target->is_for_us) {
-        (void)error_help(&target->error, "give it longer: --timeout");
-        return;
-    }
-    (void)error_help(&target->error, "it goes on; wait longer (--timeout), or see: vmctl status %s",
-        target->name);
-}
-
-static void time_out(struct follower *follower)
-{
-    progress_erase(&follower->progress);
-    for (size_t i = 0; i < follower->count; i++) {
-        struct follow_target *target = &follower->targets[i];
-        const struct progress_line *line = &follower->progress.lines[i];
-        if (target->result != GOAL_PENDING) {
-            continue;
-        }
-        set_timeout(follower, target, line);
-        cli_print_error(follower->cli, &target->error);
-        events_explain(follower->cli, target->name, target->error.message);
+        cli_note(follower->cli,
+            "note: the controller is halted, nothing is known until it resumes: kill -CONT %d",
+            (int)controller->pid);
+        follower->is_halt_noted = true;
     }
 }
 
@@ -314,25 +265,124 @@ static int exit_status(const struct follower *follower)
     return 0;
 }
 
-static int run(struct follower *follower, struct error *err)
+static int check_targets(void *context, bool *ret_is_done, struct error *err)
 {
-    for (;;) {
-        int n_pending = look(follower, err);
-        if (n_pending <= 0) {
-            return n_pending < 0 ? n_pending : exit_status(follower);
+    struct follower *follower = context;
+    *ret_is_done = true;
+    distrust_halted(follower);
+    for (size_t i = 0; i < follower->count; i++) {
+        if (follower->targets[i].result == GOAL_PENDING) {
+            int rc = check_target(follower, i, err);
+            if (rc < 0) {
+                return rc;
+            }
+            *ret_is_done = *ret_is_done && follower->targets[i].result != GOAL_PENDING;
         }
-        if (now_ms() >= follower->deadline_ms) {
-            time_out(follower);
-            return exit_status(follower);
+    }
+    progress_draw(&follower->progress);
+    return *ret_is_done ? exit_status(follower) : 0;
+}
+
+/* ---- endings ---- */
+
+static void report_interrupt(void *context)
+{
+    struct follower *follower = context;
+    const struct follow_target *target = follower->targets;
+    progress_erase(&follower->progress);
+    while (target + 1 < follower->targets + follower->count && target->result != GOAL_PENDING) {
+        target++;
+    }
+    if (target->is_for_us) {
+        cli_note(follower->cli, "interrupted");
+    } else {
+        cli_note(follower->cli, "interrupted; '%s' continues in the background: vmctl status %s",
+            target->name, target->name);
+    }
+}
+
+/* False: the controller hangs or is stopped and has not read the request; a status of the one before
+ * it does not count. */
+static bool is_observed(const struct follower *follower, const struct follow_target *target)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    if (store_get(follower->cli->store, target->name, &record, &ignored) < 0 || !record.desired) {
+        return true; /* not the controller's fault */
+    }
+    const struct controller_process *controller = &follower->loop.controller;
+    return record.status && text_eq(record.status->uid, record.desired->uid) &&
+        record.status->observed_generation >= target->generation &&
+        (controller->is_stopped || text_eq(record.status->observer, controller->session));
+}
+
+/* Many of the controller's messages begin with the VM's name, and so does ours. */
+static const char *without_name(const char *message, const char *name)
+{
+    cleanup_free char *named = mem_printf("vm '%s': ", name);
+    bool is_named = message && text_starts_with(message, named);
+    return is_named ? message + strlen(named) : message;
+}
+
+static void set_timeout(const struct follower *follower, struct follow_target *target,
+    const struct progress_line *line)
+{
+    struct error *err = &target->error;
+    int pid = (int)follower->loop.controller.pid;
+    cleanup_free char *goal = goal_describe(&target->goal);
+    const char *message = without_name(line->message, target->name);
+    if (!is_observed(follower, target)) {
+        (void)error_set(err, ERR_TIMEOUT,
+            "vm '%s' is not %s yet: the controller has not processed the request", target->name,
+            goal);
+        (void)error_help(
+            err, "is it stuck? vmctl controller status; vmctl controller stop (VMs keep running)");
+        return;
+    }
+    if (follower->loop.controller.is_stopped) {
+        (void)error_set(err, ERR_TIMEOUT,
+            "whether vm '%s' is %s is not known: the controller is halted", target->name, goal);
+        (void)error_help(err,
+            "resume it: kill -CONT %d; or end it (VMs keep running): kill -9 %d", pid, pid);
+        return;
+    }
+    (void)error_set(err, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name, goal,
+        line->word, message ? ": " : "", message ? message : "");
+    (void)(target->is_for_us
+            ? error_help(err, "give it longer: --timeout")
+            : error_help(err, "it continues; wait longer (--timeout), or see: vmctl status %s",
+                  target->name));
+}
+
+static int time_out(void *context, struct error *err)
+{
+    struct follower *follower = context;
+    (void)err; /* each VM has its own */
+    progress_erase(&follower->progress);
+    for (size_t i = 0; i < follower->count; i++) {
+        struct follow_target *target = &follower->targets[i];
+        if (target->result == GOAL_PENDING) {
+            set_timeout(follower, target, &follower->progress.lines[i]);
+            cli_print_error(follower->cli, &target->error);
+            events_explain(follower->cli, target->name, target->error.message);
         }
-        int number = wait_for_wakeup(follower);
-        if (number > 0) {
-            return be_interrupted(follower, number);
-        }
-        int rc = check_controller(follower, err);
-        if (rc < 0) {
-            return rc;
-        }
+    }
+    return exit_status(follower);
+}
+
+/* ---- the whole ---- */
+
+static void put_results(const struct follower *follower)
+{
+    static const char *const names[] = {
+        [GOAL_PENDING] = "pending",
+        [GOAL_REACHED] = "done",
+        [GOAL_FAILED] = "failed",
+    };
+    for (size_t i = 0; i < follower->count; i++) {
+        const struct follow_target *target = &follower->targets[i];
+        result_followed(follower->cli, target->name, goal_word(&target->goal),
+            names[target->result], &target->error);
     }
 }
 
@@ -340,11 +390,24 @@ int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t
     struct error *err)
 {
     struct follower follower = {.cli = cli, .targets = targets, .count = count};
-    begin(&follower, timeout_ms);
-    int rc = run(&follower, err);
-    end(&follower);
+    follower.loop = (struct wait_loop){
+        .cli = cli,
+        .needs_controller = true,
+        .ignores_reader = count > 0 && targets[0].is_for_us,
+        .check = check_targets,
+        .time_out = time_out,
+        .interrupted = report_interrupt,
+        .context = &follower,
+    };
+    (void)fflush(stdout); /* what was printed before stands before the progress */
+    wait_loop_open(&follower.loop, timeout_ms);
+    progress_init(&follower.progress, cli, count);
     for (size_t i = 0; i < count; i++) {
-        result_target(cli, &targets[i]);
+        follower.progress.lines[i].name = targets[i].name;
     }
+    int rc = wait_loop_run(&follower.loop, err);
+    progress_clear(&follower.progress);
+    wait_loop_close(&follower.loop);
+    put_results(&follower);
     return rc;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Following VMs until each has reached its goal or cannot any more: progress on stderr, provision
- * output as it comes, the reason of a failure at once. Woken by the status bell; looks again at
- * least every second, and then also makes sure that a controller runs. Ctrl-C ends the following,
- * never the VM.
+ * Following VMs until each has reached its goal or cannot reach it any more: progress on stderr (on a
+ * terminal one line a VM, redrawn; elsewhere a line each time the state's word changes; nothing with
+ * --quiet), provision output as it comes, the reason of a failure at once. The waiting is
+ * wait_loop.h's. Ctrl-C ends the following, never the VM.
  */
 #pragma once
 
@@ -22,7 +22,8 @@ struct follow_target {
     char uid[TEXT_ID_SIZE];
     uint64_t generation;
     struct goal goal;
-    bool is_for_us; /* the command sees to the VM's end itself: it does not go on in the background */
+    bool is_for_us; /* the command destroys the VM itself: nothing continues in the background, and
+                     * stdout belongs to another program */
     struct log_stream *provision; /* shown as it grows; borrowed; NULL: not */
     /* how it ended */
     enum goal_result result;
@@ -31,8 +32,9 @@ struct follow_target {
 
 /*
  * Returns the exit status: 0 when all goals were reached, else that of the first failure, all of
- * them printed; 130, 143 or 129 when interrupted. Negative: the store or the controller cannot be used.
- * A timeout of 0 looks once.
+ * them printed; 130, 143, 129 or 141 when interrupted (wait_loop.h). Negative: the store or the
+ * controller cannot be used.
+ * A timeout of 0 checks once.
  */
 int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t timeout_ms,
     struct error *err);

@@ -43,7 +43,7 @@ void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
     *wakeup = (struct wakeup){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
     catch_signals(wakeup);
     if (bell_watch_open(&wakeup->bell, paths, BELL_STATUS, &err) < 0) {
-        log_debug("news", "%s; polling instead", err.message);
+        log_debug("wakeup", "%s; polling instead", err.message);
     }
 }
 
@@ -75,7 +75,7 @@ int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
         {.fd = wakeup->bell.fd, .events = POLLIN},
         {.fd = wakeup->signal_fd, .events = POLLIN},
         {.fd = wakeup->process_fd, .events = POLLIN},
-        {.fd = wakeup->feeds_reader ? STDOUT_FILENO : -1}, /* POLLERR needs no asking */
+        {.fd = wakeup->feeds_reader ? STDOUT_FILENO : -1}, /* POLLERR is always reported */
     };
     (void)poll(fds, ARRAY_LEN(fds), limit_ms > 0 ? (int)limit_ms : 0);
     if (wakeup->bell.fd >= 0) {

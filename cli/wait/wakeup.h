@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Waiting until there is something new to look at: the status bell was rung, a signal that would
- * end the process came, a process ended, or the time is up. What follow, `get -w` and `events -f`
- * sleep in.
+ * Sleeping until something may have changed: the status bell rang, a signal that would end the
+ * process came, a process ended, stdout lost its reader, or the time is up. wait_loop.h sleeps here.
  *
- * The order that loses nothing: wakeup_open(), then look, wakeup_wait(), look, wakeup_wait() … (see
- * store/bell.h). Nothing promises that every commit rings, so look again at least every
- * WAKEUP_MAX_MS.
+ * The order that loses nothing: wakeup_open(), then check, wakeup_wait(), check, wakeup_wait() … (see
+ * store/bell.h). Nothing promises that every commit rings, so check at least every WAKEUP_MAX_MS.
  */
 #pragma once
 
@@ -25,15 +23,15 @@ struct wakeup {
     int signal_fd;
     sigset_t old_mask;
     int process_fd; /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
-    bool feeds_reader; /* stdout is what this is for: the end of its reader counts as SIGPIPE */
+    bool feeds_reader; /* the end of stdout's reader counts as SIGPIPE */
 };
 
 /* From here on SIGINT, SIGTERM and SIGHUP end no more than a wait; those that are ignored stay ignored. */
 void wakeup_open(struct wakeup *wakeup, const struct paths *paths);
 void wakeup_close(struct wakeup *wakeup);
 
-/* Waits at most `limit_ms`. 0: look again; else the signal to end by, for wakeup_exit_status(). */
+/* Waits at most `limit_ms`. 0: check again; else the signal to end by, for wakeup_exit_status(). */
 int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms);
 
-/* What a shell says of a process that a signal ended: 130 after Ctrl-C. */
+/* The exit status a shell reports for a process that a signal ended: 130 after Ctrl-C. */
 int wakeup_exit_status(int signal_number);

@@ -148,7 +148,7 @@ is_running() { vmctl controller status >/dev/null; }
     run vmctl wait web --timeout 300ms
     kill "$holder"
     [ "$status" -eq 4 ]
-    says "vm 'web' is not ready yet: the controller has not taken up" "vmctl controller status"
+    says "vm 'web' is not ready yet: the controller has not processed" "vmctl controller status"
 }
 
 @test "a controller that ends while a command begins is replaced" {
@@ -257,7 +257,7 @@ is_running() { vmctl controller status >/dev/null; }
         local rc=0
         wait "$follower" || rc=$?
         [ "$rc" -eq "${signal#*:}" ]
-        grep -q "'web' goes on in the background: vmctl status web" "$work/out"
+        grep -q "'web' continues in the background: vmctl status web" "$work/out"
     done
     [ "$(field State web)" != destroyed ]
 }

@@ -151,7 +151,7 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     local result=0
     wait "$pull" || result=$?
     [ "$result" -eq 130 ]
-    grep -q "goes on in the background" "$work/err"
+    grep -q "continues in the background" "$work/err"
     kill_controller
     run vmctl image pull "$www/raw.img"
     [ "$status" -eq 0 ]

@@ -372,7 +372,7 @@ END
     kill -CONT "$controller"
     echo "$output"
     [ "$status" -eq 4 ]
-    says "vm 'stopped' is not ready yet: the controller has not taken up" "vmctl controller status"
+    says "vm 'stopped' is not ready yet: the controller has not processed" "vmctl controller status"
     fails 0 vmctl up --timeout 60s
 }
 

@@ -107,7 +107,7 @@ kill_qemu() {
     wait "$pid" || code=$?
     cat out
     [ "$code" -eq 130 ]
-    grep -q "'victim' goes on in the background: vmctl status victim" out
+    grep -q "'victim' continues in the background: vmctl status victim" out
     fails 0 vmctl wait victim --provisioned --timeout 30s
     [ "$(vmctl ssh victim -- cat /tmp/finished)" = finished ]
 }

@@ -11,7 +11,6 @@
 
 #include "cli/cli.h"
 #include "cli/show/outcome.h"
-#include "cli/wait/follow.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
@@ -50,11 +49,10 @@ static void text_has_no_answer(void **state)
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_TEXT);
     struct error err = {.code = ERR_NONE};
-    struct follow_target target = {.name = "web"};
     assert_false(result_is_open(&fixture.cli));
     result_outcome(&fixture.cli, "web", &(struct change_outcome){.result = CHANGE_CREATED});
     result_set(&fixture.cli, "web", "planned");
-    result_target(&fixture.cli, &target);
+    result_followed(&fixture.cli, "web", "ready", "done", &err);
     result_error(&fixture.cli, &err);
     result_forget_error(&fixture.cli);
     result_end(&fixture.cli, &err);
@@ -89,12 +87,11 @@ static void the_end_of_following_is_the_result(void **state)
 {
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_YAML);
-    struct follow_target web = {.name = "web", .goal.kind = GOAL_READY, .result = GOAL_FAILED},
-                         db = {.name = "db", .goal.kind = GOAL_STOPPED, .result = GOAL_REACHED};
-    (void)error_set(&web.error, ERR_PROVISION, "said \033[2J");
-    (void)error_help(&web.error, "look");
-    result_target(&fixture.cli, &web);
-    result_target(&fixture.cli, &db);
+    struct error failure = {.code = ERR_NONE}, none = {.code = ERR_NONE};
+    (void)error_set(&failure, ERR_PROVISION, "said \033[2J");
+    (void)error_help(&failure, "look");
+    result_followed(&fixture.cli, "web", "ready", "failed", &failure);
+    result_followed(&fixture.cli, "db", "stopped", "done", &none);
     assert_answered(&fixture,
         "{\"vms\":[{\"error\":{\"code\":\"vmctl::provision::failed\",\"help\":\"look\","
         "\"message\":\"said \\\\x1b[2J\"},\"goal\":\"ready\",\"name\":\"web\","
@@ -105,12 +102,11 @@ static void a_later_success_takes_the_error_back(void **state)
 {
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_JSON);
-    struct follow_target target = {.name = "web", .goal.kind = GOAL_DELETED};
-    (void)error_set(&target.error, ERR_TIMEOUT, "late");
-    result_target(&fixture.cli, &target);
-    error_clear(&target.error);
-    target.result = GOAL_REACHED;
-    result_target(&fixture.cli, &target);
+    struct error err = {.code = ERR_NONE};
+    (void)error_set(&err, ERR_TIMEOUT, "late");
+    result_followed(&fixture.cli, "web", "deleted", "pending", &err);
+    error_clear(&err);
+    result_followed(&fixture.cli, "web", "deleted", "done", &err);
     assert_answered(&fixture,
         "{\"vms\":[{\"goal\":\"deleted\",\"name\":\"web\",\"result\":\"done\"}]}");
 }

@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# Every command that waits ends the same way at a signal, and when no one reads its stdout any more.
+load cli_common
+setup() {
+    cli_setup
+    waiter=
+}
+teardown() {
+    [ -z "$waiter" ] || kill -KILL "$waiter" 2>/dev/null || true
+    [ -z "${halted:-}" ] || kill -CONT "$halted" 2>/dev/null || true
+    cli_teardown
+}
+
+# Nothing that is asked for happens while the controller is stopped: all of these wait. `watch` and
+# `wait` without a name wait for the VMFile to be applied.
+halt_controller() {
+    vmfile web
+    vmctl up -q
+    halted=$(controller_pid)
+    kill -STOP "$halted"
+}
+
+# begin COMMAND... : in the background with stdout into a FIFO that this shell reads. Background jobs
+# have SIGINT ignored, which a terminal's commands have not.
+begin() {
+    rm -f "$work/pipe"
+    mkfifo "$work/pipe"
+    env --default-signal=INT,PIPE "$@" >"$work/pipe" 2>"$work/err" 3>&- &
+    waiter=$!
+    exec {reader}<"$work/pipe"
+    await waits
+}
+
+# It sleeps in poll(2), with the signals caught: SIGHUP, SIGINT and SIGTERM are bits 0, 1 and 14.
+waits() {
+    local mask
+    mask=$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$waiter/status")
+    (((0x${mask:-0} & 0x4003) == 0x4003)) && grep -q '^State:.*S' "/proc/$waiter/status"
+}
+
+# ends_with STATUS
+ends_with() {
+    local ended=0
+    wait "$waiter" || ended=$?
+    waiter=
+    [ "$ended" -eq "$1" ] || { echo "$2: ended with $ended instead of $1"; cat "$work/err"; return 1; }
+}
+
+# ends_in_all_ways COMMAND...
+ends_in_all_ways() {
+    local pair
+    for pair in INT:130 TERM:143 HUP:129; do
+        begin "$@"
+        kill -s "${pair%:*}" "$waiter"
+        ends_with "${pair#*:}" "$* at SIG${pair%:*}"
+        exec {reader}<&-
+    done
+    begin "$@"
+    exec {reader}<&-
+    ends_with 141 "$* without a reader"
+}
+
+@test "following VMs ends at a signal and without a reader" {
+    halt_controller
+    ends_in_all_ways vmctl stop web
+    grep -q "interrupted; 'web' continues in the background: vmctl status web" "$work/err"
+    ends_in_all_ways vmctl up
+    ends_in_all_ways vmctl wait web --ready
+}
+
+@test "get -w and events -f end at a signal and without a reader" {
+    halt_controller
+    ends_in_all_ways vmctl get -w
+    ends_in_all_ways vmctl events -f
+}
+
+@test "an image request ends at a signal and without a reader" {
+    halt_controller
+    ends_in_all_ways vmctl image pull "file://$work/image"
+    grep -q "interrupted; it continues in the background: vmctl image list" "$work/err"
+    ends_in_all_ways vmctl image prune
+}
+
+@test "waiting for a watched VMFile ends at a signal and without a reader" {
+    vmfile web
+    vmctl watch
+    halted=$(controller_pid)
+    kill -STOP "$halted"
+    vmfile web db
+    ends_in_all_ways vmctl watch
+    ends_in_all_ways vmctl wait
+}
