@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
@@ -72,7 +73,7 @@ static bool is_pending(const char *asked, const char *handled)
     return asked[0] && !text_eq(asked, handled);
 }
 
-/* A restart or a new disk was asked for and has not begun: what runs now is not the answer. */
+/* A restart or a new disk was requested and has not begun: what runs now does not count. */
 static bool is_renewing(const struct vm_record *record)
 {
     const struct vm_desired *desired = record->desired;
@@ -116,7 +117,7 @@ static bool is_in_sync(const struct vm_status *status, uint64_t generation)
     return has(status, CONDITION_SYNCED, CONDITION_TRUE, generation);
 }
 
-/* A change that is being brought to the running machine is no drift: it is a moment's work. */
+/* A change that is being applied to the running machine is not drift: it takes a moment. */
 static bool is_applying(const struct vm_status *status)
 {
     const struct condition *synced = &status->conditions[CONDITION_SYNCED];
@@ -168,9 +169,9 @@ static bool is_reached(
     }
 }
 
-/* ---- never ---- */
+/* ---- unreachable ---- */
 
-/* The trouble the controller wrote down, with the code it had there. */
+/* The error the controller wrote down, with the code it had there. */
 static void report_blocker(const struct goal_subject *subject, const struct vm_status *status,
     struct error *err)
 {
@@ -195,109 +196,167 @@ static void report_blocker(const struct goal_subject *subject, const struct vm_s
     }
 }
 
-/* A failed provision step is no obstacle to a stop, a deletion, a suspension. */
-static bool is_stalled_for(
-    const struct goal *goal, const struct vm_status *status, uint64_t generation)
-{
-    const struct condition *stalled = fresh(status, CONDITION_STALLED, generation);
-    if (!stalled || stalled->state != CONDITION_TRUE) {
-        return false;
-    }
-    bool cares = (goal->kind == GOAL_READY && !goal->ignores_steps) || goal->kind == GOAL_PROVISIONED ||
-        (goal->kind == GOAL_CONDITION &&
-            (goal->type == CONDITION_READY || goal->type == CONDITION_PROVISIONED));
-    return cares || !is_of_provisioning(stalled->reason);
-}
+/* What a row is asked about. `generation` is the one the goal is for. */
+struct question {
+    const struct goal *goal;
+    const struct vm_record *record;
+    uint64_t generation;
+};
 
-/* What the user asked for meanwhile, or long ago, excludes the goal: the word for it, else NULL. */
-static const char *contrary_power(const struct goal *goal, enum power power)
+static bool needs_guest(const struct goal *goal)
 {
-    bool needs_guest = goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING ||
+    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING ||
         goal->kind == GOAL_PROVISIONED;
-    if (power == POWER_STOPPED && (needs_guest || goal->kind == GOAL_SUSPENDED)) {
-        return "stopped";
-    }
-    return power == POWER_SUSPENDED && needs_guest ? "suspended" : NULL;
 }
 
-/* Somebody else's later wish took back the stop or suspension that is waited for. */
-static bool is_taken_back(const struct goal *goal, enum power power)
+static bool is_deleting(const struct question *question)
 {
+    return question->goal->kind != GOAL_DELETED && question->record->desired->is_deleting;
+}
+
+static bool is_meant_stopped(const struct question *question)
+{
+    return question->record->desired->power == POWER_STOPPED &&
+        (needs_guest(question->goal) || question->goal->kind == GOAL_SUSPENDED);
+}
+
+static bool is_meant_suspended(const struct question *question)
+{
+    return question->record->desired->power == POWER_SUSPENDED && needs_guest(question->goal);
+}
+
+/* A later change of another command took back the stop or the suspension. */
+static bool is_taken_back(const struct question *question)
+{
+    const struct goal *goal = question->goal;
+    enum power power = question->record->desired->power;
     return goal->is_desired && ((goal->kind == GOAL_STOPPED && power != POWER_STOPPED) ||
                                   (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
 }
 
-static bool has_drifted(
-    const struct goal *goal, const struct vm_record *record, uint64_t generation)
+/* A failed provision step is no obstacle to a stop, a deletion, a suspension. */
+static bool is_stalled(const struct question *question)
 {
-    const struct condition *synced = fresh(record->status, CONDITION_SYNCED, generation);
-    return goal->kind == GOAL_READY && !goal->allows_drift && synced && !is_renewing(record) &&
-        synced->state == CONDITION_FALSE &&
-        (synced->reason == REASON_RESTART_REQUIRED || synced->reason == REASON_RECREATE_REQUIRED ||
-            synced->reason == REASON_PROVISION_OUTDATED ||
-            synced->reason == REASON_SOURCE_INVALID);
-}
-
-static void report_drift(
-    const struct goal_subject *subject, const struct vm_status *status, struct error *err)
-{
-    const struct condition *synced = &status->conditions[CONDITION_SYNCED];
-    if (synced->reason == REASON_SOURCE_INVALID) {
-        (void)error_set(err, ERR_VMFILE_INVALID, "vm '%s' is not what its VMFile says now: %s",
-            subject->name, synced->message ? synced->message : "it is not valid");
-        (void)error_help(err, "put the VMFile right (vmctl watch --list), or accept it: "
-            "--allow-drift");
-        return;
-    }
-    if (synced->reason == REASON_PROVISION_OUTDATED) {
-        (void)error_set(err, ERR_VM_FAILED, "vm '%s' does not run as its spec says: %s",
-            subject->name, synced->message ? synced->message : "its provision steps changed");
-        (void)error_help(
-            err, "vmctl provision --name %s, or accept it: --allow-drift", subject->name);
-        return;
-    }
-    bool needs_restart = synced->reason == REASON_RESTART_REQUIRED;
-    (void)error_set(err, ERR_VM_FAILED, "vm '%s' does not run as its spec says: %s required (%s)",
-        subject->name, needs_restart ? "restart" : "recreate",
-        synced->message ? synced->message : "");
-    (void)error_help(err, "%s, or accept it: --allow-drift",
-        needs_restart ? "vmctl up --restart" : "vmctl up --recreate (erases the disk)");
-}
-
-static bool is_hopeless(const struct goal *goal, const struct goal_subject *subject,
-    const struct vm_record *record, struct error *err)
-{
-    const struct vm_desired *desired = record->desired;
-    if (goal->kind != GOAL_DELETED && desired->is_deleting) {
-        (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", subject->name);
-        (void)error_help(err, "wait until it is gone: vmctl wait %s --deleted", subject->name);
-        return true;
-    }
-    if (goal->kind == GOAL_DELETED && !desired->is_deleting) {
-        return false; /* somebody else may delete it yet; its troubles are not ours */
-    }
-    const char *contrary = contrary_power(goal, desired->power);
-    if (contrary) {
-        (void)error_set(err, ERR_VM_FAILED, "vm '%s' is not meant to run: it was %s",
-            subject->name, contrary);
-        (void)error_help(err, "start it: vmctl start %s", subject->name);
-        return true;
-    }
-    if (is_taken_back(goal, desired->power)) {
-        (void)error_set(err, ERR_VM_FAILED, "vm '%s' is not %s: another command started it since",
-            subject->name, goal_word(goal));
-        (void)error_help(err, "see what it is meant to be: vmctl status %s", subject->name);
-        return true;
-    }
-    if (!record->status) {
+    const struct goal *goal = question->goal;
+    const struct condition *stalled = question->record->status
+        ? fresh(question->record->status, CONDITION_STALLED, question->generation) : NULL;
+    if (!stalled || stalled->state != CONDITION_TRUE) {
         return false;
     }
-    if (is_stalled_for(goal, record->status, subject->generation)) {
-        report_blocker(subject, record->status, err);
-        return true;
+    bool needs_steps = (goal->kind == GOAL_READY && !goal->ignores_steps) ||
+        goal->kind == GOAL_PROVISIONED ||
+        (goal->kind == GOAL_CONDITION &&
+            (goal->type == CONDITION_READY || goal->type == CONDITION_PROVISIONED));
+    return needs_steps || !is_of_provisioning(stalled->reason);
+}
+
+static bool has_drifted(const struct question *question, enum reason reason)
+{
+    const struct vm_record *record = question->record;
+    const struct condition *synced =
+        record->status ? fresh(record->status, CONDITION_SYNCED, question->generation) : NULL;
+    return question->goal->kind == GOAL_READY && !question->goal->allows_drift && synced &&
+        !is_renewing(record) && synced->state == CONDITION_FALSE && synced->reason == reason;
+}
+
+/* Why a goal cannot be reached; the first row that applies counts. In the texts {vm} is the VM's
+ * name, {goal} the goal's word and {why} what Synced says, or `why` when it says nothing. */
+static const struct refusal {
+    bool (*applies)(const struct question *question);
+    enum reason drift; /* instead: why the running VM is not as its spec says */
+    enum error_code code;
+    const char *text; /* NULL: the controller's own error */
+    const char *help;
+    const char *why;
+} refusals[] = {
+    {.applies = is_deleting,
+        .code = ERR_VM_DELETING,
+        .text = "vm '{vm}' is being deleted",
+        .help = "wait until it is gone: vmctl wait {vm} --deleted"},
+    {.applies = is_meant_stopped,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' is not meant to run: it was stopped",
+        .help = "start it: vmctl start {vm}"},
+    {.applies = is_meant_suspended,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' is not meant to run: it was suspended",
+        .help = "start it: vmctl start {vm}"},
+    {.applies = is_taken_back,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' is not {goal}: another command started it since",
+        .help = "see what it is meant to be: vmctl status {vm}"},
+    {.applies = is_stalled, .text = NULL},
+    {.drift = REASON_SOURCE_INVALID,
+        .code = ERR_VMFILE_INVALID,
+        .text = "vm '{vm}' is not what its VMFile says now: {why}",
+        .help = "fix the VMFile (vmctl watch --list), or accept it: --allow-drift",
+        .why = "it is not valid"},
+    {.drift = REASON_PROVISION_OUTDATED,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' does not run as its spec says: {why}",
+        .help = "vmctl provision --name {vm}, or accept it: --allow-drift",
+        .why = "its provision steps changed"},
+    {.drift = REASON_RESTART_REQUIRED,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' does not run as its spec says: restart required ({why})",
+        .help = "vmctl up --restart, or accept it: --allow-drift",
+        .why = ""},
+    {.drift = REASON_RECREATE_REQUIRED,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' does not run as its spec says: recreate required ({why})",
+        .help = "vmctl up --recreate (erases the disk), or accept it: --allow-drift",
+        .why = ""},
+};
+
+/* free() it. */
+static char *expand(const char *text, const struct refusal *refusal,
+    const struct goal_subject *subject, const struct question *question)
+{
+    const struct vm_status *status = question->record->status;
+    const char *why = status ? status->conditions[CONDITION_SYNCED].message : NULL;
+    const struct {
+        const char *mark, *value;
+    } marks[] = {
+        {"{vm}", subject->name},
+        {"{goal}", goal_word(question->goal)},
+        {"{why}", why ? why : refusal->why},
+    };
+    struct buf out = BUF_INIT(0);
+    while (*text) {
+        size_t i = 0;
+        while (i < ARRAY_LEN(marks) && !text_starts_with(text, marks[i].mark)) {
+            i++;
+        }
+        if (i < ARRAY_LEN(marks)) {
+            buf_add_str(&out, marks[i].value);
+            text += strlen(marks[i].mark);
+        } else {
+            buf_add_char(&out, *text++);
+        }
     }
-    if (has_drifted(goal, record, subject->generation)) {
-        report_drift(subject, record->status, err);
+    return buf_steal(&out);
+}
+
+static bool goal_is_unreachable(const struct question *question,
+    const struct goal_subject *subject, struct error *err)
+{
+    if (question->goal->kind == GOAL_DELETED && !question->record->desired->is_deleting) {
+        return false; /* another command may delete it yet; its errors are not ours */
+    }
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        const struct refusal *refusal = &refusals[i];
+        if (refusal->applies ? !refusal->applies(question)
+                             : !has_drifted(question, refusal->drift)) {
+            continue;
+        }
+        if (!refusal->text) {
+            report_blocker(subject, question->record->status, err);
+            return true;
+        }
+        cleanup_free char *text = expand(refusal->text, refusal, subject, question);
+        cleanup_free char *help = expand(refusal->help, refusal, subject, question);
+        (void)error_set(err, refusal->code, "%s", text);
+        (void)error_help(err, "%s", help);
         return true;
     }
     return false;
@@ -309,37 +368,18 @@ bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record)
         !vm_status_is_true(record->status, CONDITION_READY);
 }
 
-/* ---- who ---- */
-
-static enum goal_result check_absent(
-    const struct goal *goal, const struct goal_subject *subject, struct error *err)
-{
-    if (goal->kind == GOAL_DELETED) {
-        return GOAL_REACHED;
-    }
-    (void)error_set(err, ERR_VM_NOT_FOUND, "vm '%s' was deleted meanwhile", subject->name);
-    return GOAL_FAILED;
-}
-
-static enum goal_result check_successor(
-    const struct goal *goal, const struct goal_subject *subject, struct error *err)
-{
-    if (goal->kind == GOAL_DELETED) {
-        return GOAL_REACHED;
-    }
-    (void)error_set(err, ERR_VM_CONFLICT,
-        "vm '%s' was deleted meanwhile, and another one of that name was made", subject->name);
-    return GOAL_FAILED;
-}
-
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
     const struct vm_record *record, struct error *err)
 {
-    if (!record->desired) {
-        return check_absent(goal, subject, err);
-    }
-    if (!text_eq(record->desired->uid, subject->uid)) {
-        return check_successor(goal, subject, err);
+    bool is_other = record->desired && !text_eq(record->desired->uid, subject->uid);
+    if (!record->desired || is_other) {
+        if (goal->kind == GOAL_DELETED) {
+            return GOAL_REACHED;
+        }
+        (void)error_set(err, is_other ? ERR_VM_CONFLICT : ERR_VM_NOT_FOUND,
+            "vm '%s' was deleted meanwhile%s", subject->name,
+            is_other ? ", and another one of that name was created" : "");
+        return GOAL_FAILED;
     }
     const struct vm_status *status = record->status;
     const struct goal resolved = goal_resolve(goal, record);
@@ -351,5 +391,6 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
     }
     struct vm_record known = *record; /* a status of the name's former owner says nothing */
     known.status = is_seen ? record->status : NULL;
-    return is_hopeless(&resolved, subject, &known, err) ? GOAL_FAILED : GOAL_PENDING;
+    const struct question question = {&resolved, &known, subject->generation};
+    return goal_is_unreachable(&question, subject, err) ? GOAL_FAILED : GOAL_PENDING;
 }

@@ -361,6 +361,61 @@ static void settled_follows_what_the_vm_is_meant_to_be(void **state)
     assert_int_equal(check(&record, GOAL_SETTLED, &err), GOAL_REACHED);
 }
 
+/* Each row of goal.c's table. */
+static void an_unreachable_goal_says_why_and_what_to_do(void **state)
+{
+    (void)state;
+    static const struct {
+        struct goal goal;
+        enum power power;
+        bool is_deleting;
+        enum reason synced; /* REASON_NONE: it is Synced */
+        enum error_code code;
+        const char *message, *help;
+    } rows[] = {
+        {{.kind = GOAL_READY}, POWER_RUNNING, true, REASON_NONE, ERR_VM_DELETING,
+            "vm 'web' is being deleted", "wait until it is gone: vmctl wait web --deleted"},
+        {{.kind = GOAL_READY}, POWER_STOPPED, false, REASON_NONE, ERR_VM_FAILED,
+            "vm 'web' is not meant to run: it was stopped", "start it: vmctl start web"},
+        {{.kind = GOAL_RUNNING}, POWER_SUSPENDED, false, REASON_NONE, ERR_VM_FAILED,
+            "vm 'web' is not meant to run: it was suspended", "start it: vmctl start web"},
+        {{.kind = GOAL_STOPPED, .is_desired = true}, POWER_RUNNING, false, REASON_NONE,
+            ERR_VM_FAILED, "vm 'web' is not stopped: another command started it since",
+            "see what it is meant to be: vmctl status web"},
+        {{.kind = GOAL_READY}, POWER_RUNNING, false, REASON_SOURCE_INVALID, ERR_VMFILE_INVALID,
+            "vm 'web' is not what its VMFile says now: it is not valid",
+            "fix the VMFile (vmctl watch --list), or accept it: --allow-drift"},
+        {{.kind = GOAL_READY}, POWER_RUNNING, false, REASON_PROVISION_OUTDATED, ERR_VM_FAILED,
+            "vm 'web' does not run as its spec says: its provision steps changed",
+            "vmctl provision --name web, or accept it: --allow-drift"},
+        {{.kind = GOAL_READY}, POWER_RUNNING, false, REASON_RESTART_REQUIRED, ERR_VM_FAILED,
+            "vm 'web' does not run as its spec says: restart required ()",
+            "vmctl up --restart, or accept it: --allow-drift"},
+        {{.kind = GOAL_READY}, POWER_RUNNING, false, REASON_RECREATE_REQUIRED, ERR_VM_FAILED,
+            "vm 'web' does not run as its spec says: recreate required ()",
+            "vmctl up --recreate (erases the disk), or accept it: --allow-drift"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err;
+        cleanup_record struct vm_record record = record_new();
+        make_ready(&record);
+        record.desired->power = rows[i].power;
+        record.desired->is_deleting = rows[i].is_deleting;
+        if (rows[i].synced != REASON_NONE) {
+            set(&record, CONDITION_SYNCED, CONDITION_FALSE, rows[i].synced);
+        }
+        if (rows[i].synced == REASON_NONE) { /* a ready VM would have reached it */
+            set(&record, CONDITION_READY, CONDITION_FALSE, REASON_STARTING);
+            set(&record, CONDITION_RUNNING, CONDITION_FALSE, REASON_STARTING);
+        }
+        assert_int_equal(
+            check_as(&record, rows[i].goal, record.desired->uid, GENERATION, &err), GOAL_FAILED);
+        assert_int_equal(err.code, rows[i].code);
+        assert_string_equal(err.message, rows[i].message);
+        assert_string_equal(error_help_text(&err), rows[i].help);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_deletion_fails_every_other_goal),
         cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),
         cmocka_unit_test(a_condition_is_reached_in_the_state_asked_for),
+        cmocka_unit_test(an_unreachable_goal_says_why_and_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
