@@ -4,50 +4,28 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/request/project_request.h"
-#include "specs/base/cleanup.h"
-
-struct reload_values {
-    struct which_values which;
-    struct follow_values follow;
-    bool skips_provision;
-};
 
 static const struct arg_option options[] = {
-    OPTION_FILE(struct reload_values, 'f'),
-    OPTION_NAME(struct reload_values),
-    {"no-provision", 0, ARG_FLAG, offsetof(struct reload_values, skips_provision), NULL,
+    OPTION_FILE(struct project_values, 'f'),
+    OPTION_NAME(struct project_values),
+    {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run the provision steps"},
-    OPTIONS_FOLLOW(struct reload_values),
+    OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
 };
 
-static const struct reload_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
-
-static int reload(struct cli *cli, struct project_request *project_request, const struct reload_values *values,
-    const struct arg_strings *words, struct error *err)
-{
-    int rc = project_request_prepare(cli, project_request, &values->which, words, err);
-    if (rc != 0) {
-        return rc;
-    }
-    for (size_t i = 0; i < project_request->request.count; i++) {
-        struct change *change = &project_request->request.changes[i];
-        change->sets_power = true;
-        change->power = POWER_RUNNING;
-        change->recreates = project_request->records[i].desired != NULL;
-        change->provision = values->skips_provision ? PROVISION_SKIP : PROVISION_AGAIN;
-        change->retries = true;
-    }
-    project_request->request.goal = (struct goal){.kind = GOAL_READY, .allows_drift = true};
-    project_request->request.shows_provision = true;
-    return vm_request_run(cli, &project_request->request, &values->follow, err);
-}
+static const struct project_action reload = {
+    .starts = true,
+    .retries = true,
+    .recreates = true,
+    .provision = PROVISION_AGAIN,
+    .goal = {.kind = GOAL_READY, .allows_drift = true},
+};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    cleanup_with(project_request_clear) struct project_request project_request = {.records = NULL};
-    return reload(cli, &project_request, values, words, err);
+    return project_request_run(cli, &reload, values, words, err);
 }
 
 const struct command command_reload = {
@@ -60,8 +38,8 @@ const struct command command_reload = {
                 "  vmctl reload --name web\n"
                 "  vmctl reload --no-provision",
     .options = options,
-    .values_size = sizeof(struct reload_values),
-    .defaults = &defaults,
+    .values_size = sizeof(struct project_values),
+    .defaults = &project_defaults,
     .acts = true,
     .run = run,
 };

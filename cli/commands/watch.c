@@ -8,7 +8,7 @@
 #include "cli/commands/watch_list.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
-#include "cli/request/prune.h"
+#include "cli/request/project_request.h"
 #include "cli/request/watched_source.h"
 #include "cli/show/output.h"
 #include "specs/base/buf.h"

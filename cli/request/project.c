@@ -80,7 +80,7 @@ void project_clear(struct project *project)
     free(TAKE_PTR(project->path));
 }
 
-const struct vm_spec *project_find_vm(const struct project *project, const char *name)
+struct vm_spec *project_find_vm(const struct project *project, const char *name)
 {
     for (size_t i = 0; i < project->file->n_vms; i++) {
         if (text_eq(project->file->vms[i]->name, name)) {

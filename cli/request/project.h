@@ -29,4 +29,4 @@ int project_load(
 void project_clear(struct project *project);
 
 /* NULL: the file has no such VM. */
-const struct vm_spec *project_find_vm(const struct project *project, const char *name);
+struct vm_spec *project_find_vm(const struct project *project, const char *name);

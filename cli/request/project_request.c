@@ -1,307 +1,328 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/request/project_request.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/options.h"
-#include "cli/request/prune.h"
+#include "cli/request/project.h"
+#include "cli/request/targets.h"
+#include "cli/request/vm_request.h"
 #include "cli/request/watched_source.h"
 #include "cli/show/outcome.h"
 #include "cli/show/result.h"
 #include "cli/wait/follow.h"
-#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/error.h"
 #include "specs/base/mem.h"
-#include "specs/vm/vm_steps.h"
-#include "store/desired/impact.h"
+#include "specs/base/text.h"
 #include "store/desired/pending.h"
 #include "store/source/sources.h"
+#include "store/store.h"
 
-bool project_request_has_instance(const struct project_request *project_request, size_t i)
-{
-    const struct vm_status *status = project_request->records[i].status;
-    return status && status->instance.instance_id[0];
-}
+const struct project_values project_defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-/* Why a VM whose spec does not change is not as it is asked for, as the controller told last;
- * REASON_NONE: it is, or what was told is of an older wish. */
-static enum reason drift_of(const struct project_request *project_request, size_t i)
+struct project_request {
+    struct cli *cli;
+    const struct project_action *action;
+    const struct project_values *values;
+    enum source_prune prune;
+    struct project project;
+    struct targets targets;
+    size_t n_named; /* of the targets; the others, behind them, are what they depend on */
+    struct vm_record *records; /* before the changes; one for each target */
+    struct request request;    /* the changes; then their outcomes */
+    struct source_record *registration; /* the VMFile is to be watched; NULL: not requested */
+    char digest[DIGEST_SIZE]; /* of the VMFile and the files it names, when all its VMs are meant */
+    struct change_extra extra;
+};
+
+static void project_request_clear(struct project_request *request)
 {
-    char digest[DIGEST_SIZE];
-    const struct vm_record *record = &project_request->records[i];
-    const struct vm_status *status = record_status(record);
-    const struct condition *synced = status ? &status->conditions[CONDITION_SYNCED] : NULL;
-    if (!synced || synced->state != CONDITION_FALSE ||
-        synced->observed_generation < record->desired->generation) {
-        return REASON_NONE;
+    for (size_t i = 0; request->records && i < request->targets.count; i++) {
+        vm_record_clear(&request->records[i]);
     }
-    vm_spec_digest(project_request->request.changes[i].spec, digest);
-    return text_eq(digest, record->desired->spec_digest) ? synced->reason : REASON_NONE;
+    free(TAKE_PTR(request->records));
+    source_record_free(TAKE_PTR(request->registration));
+    vm_request_clear(&request->request);
+    targets_clear(&request->targets);
+    project_clear(&request->project);
 }
 
-bool project_request_needs_restart(const struct project_request *project_request, size_t i)
+/* ---- load: the file, the files it names, and what is known of its VMs ---- */
+
+static int load_vm(struct project_request *request, size_t i, struct error *err)
 {
-    return outcome_needs(&project_request->pending[i], DISPOSITION_RESTART) ||
-        drift_of(project_request, i) == REASON_RESTART_REQUIRED;
+    struct change *change = &request->request.changes[i];
+    struct vm_spec *spec = project_find_vm(&request->project, change->name);
+    int rc = change_read_files(spec, err);
+    change->spec = spec;
+    change->source = request->project.path;
+    return rc < 0 ? rc : store_get(request->cli->store, change->name, &request->records[i], err);
 }
 
-bool project_request_needs_new_disk(const struct project_request *project_request, size_t i)
+/* Returns as project_load() does. */
+static int load(struct project_request *request, const struct arg_strings *words, struct error *err)
 {
-    const struct vm_status *status = project_request->records[i].status;
-    bool is_image_changed = status &&
-        status->conditions[CONDITION_IMAGE_READY].reason == REASON_BACKING_IMAGE_CHANGED;
-    return is_image_changed || outcome_needs(&project_request->pending[i], DISPOSITION_RECREATE) ||
-        drift_of(project_request, i) == REASON_RECREATE_REQUIRED;
-}
-
-/* ---- what is said of each VM ---- */
-
-static bool is_provisioning(const struct project_request *project_request, size_t i)
-{
-    const struct change *change = &project_request->request.changes[i];
-    const struct vm_status *status = project_request->records[i].status;
-    enum change_result result = project_request->request.outcomes[i].result;
-    bool is_begun =
-        result == CHANGE_CREATED || result == CHANGE_STARTED || result == CHANGE_RECREATED;
-    return change->provision == PROVISION_AGAIN ||
-        (change->provision == PROVISION_ON_START &&
-            (is_begun || (status && status->provision.is_failed)));
-}
-
-static void print_lines(const char *lines, const char *ending)
-{
-    while (*lines) {
-        int n = (int)strcspn(lines, "\n");
-        printf("%.*s%s\n", n, lines, ending);
-        lines += n + 1;
-    }
-}
-
-static bool stays_off(const struct project_request *project_request, size_t i)
-{
-    const struct change *change = &project_request->request.changes[i];
-    const struct vm_desired *desired = project_request->records[i].desired;
-    enum power power = change->sets_power ? change->power : desired ? desired->power : POWER_STOPPED;
-    return !project_request_has_instance(project_request, i) && power == POWER_STOPPED;
-}
-
-/* The first of the provision steps that were appended, from 1; 0: none were, or `left_out` is their
- * list. */
-static uint32_t first_appended(const struct project_request *project_request, size_t i, const char *left_out)
-{
-    const struct vm_status *status = record_status(&project_request->records[i]);
-    const struct vm_spec *spec = project_request->request.changes[i].spec;
-    bool is_appended =
-        status && vm_steps_state(&status->provision, spec, left_out) == STEPS_APPENDED;
-    return is_appended ? status->provision.total + 1 : 0;
-}
-
-/* Such steps that this wish leaves out, or that an earlier one did and this one runs. */
-static void view_steps(struct outcome_view *view, const struct project_request *project_request, size_t i)
-{
-    const struct vm_desired *desired = project_request->records[i].desired;
-    uint32_t first = first_appended(project_request, i, "");
-    if (view->is_recreating) {
-        return; /* nothing was run on the disk that comes */
-    }
-    if (project_request->request.changes[i].provision == PROVISION_SKIP) {
-        view->left_out_from = first;
-    } else if (desired && !first_appended(project_request, i, desired->skipped_steps)) {
-        view->taken_up_from = first;
-    }
-}
-
-static void view_drift(struct outcome_view *view, const struct project_request *project_request, size_t i)
-{
-    view->drift = drift_of(project_request, i);
-    if (view->drift != REASON_NONE) {
-        view->drift_message = project_request->records[i].status->conditions[CONDITION_SYNCED].message;
-    }
-}
-
-static void report(const struct cli *cli, const struct request *request, size_t i)
-{
-    const struct project_request *project_request = request->context;
-    const struct change *change = &request->changes[i];
-    cleanup_buf struct buf out = BUF_INIT(0);
-    struct outcome_view view = {
-        .name = change->name,
-        .outcome = &request->outcomes[i],
-        .pending = &project_request->pending[i],
-        .has_instance = project_request_has_instance(project_request, i),
-        .stays_off = stays_off(project_request, i),
-        .is_restarting = change->restarts,
-        .is_recreating = change->recreates,
-        .is_provisioning = is_provisioning(project_request, i),
-    };
-    view_steps(&view, project_request, i);
-    view_drift(&view, project_request, i);
-    if (result_is_open(cli)) {
-        result_waiting(cli, &view);
-        result_set(cli, change->name, project_request->is_dry_run ? "planned" : "pending");
-        return;
-    }
-    outcome_describe(&out, &view);
-    print_lines(buf_str(&out), project_request->is_dry_run ? " (dry run)" : "");
-}
-
-/* ---- preparation ---- */
-
-static int prepare_one(struct cli *cli, struct project_request *project_request, size_t i, struct error *err)
-{
-    struct change *change = &project_request->request.changes[i];
-    for (size_t at = 0; at < project_request->project.file->n_vms; at++) {
-        struct vm_spec *spec = project_request->project.file->vms[at];
-        if (text_eq(spec->name, change->name)) {
-            int rc = change_read_files(spec, err);
-            if (rc < 0) {
-                return rc;
-            }
-            change->spec = spec;
-        }
-    }
-    change->source = project_request->project.path;
-    int rc = store_get(cli->store, change->name, &project_request->records[i], err);
-    if (rc == 0) {
-        project_request->pending[i] = pending_changes(&project_request->records[i], change->spec);
-    }
-    return rc;
-}
-
-/* ---- the VMFile's own record ---- */
-
-static int add_source(void *context, struct store_batch *batch, struct error *err)
-{
-    struct project_request *project_request = context;
-    const struct vmfile_load *load = &project_request->project.load;
-    return project_request->registration
-        ? sources_add_registration(project_request->store, batch, project_request->registration, err)
-        : sources_add_applied(
-              project_request->store, batch, load->path, load->sha256, project_request->digest, err);
-}
-
-/* Only what all VMs of the file come from was applied. */
-static int note_source(struct cli *cli, struct project_request *project_request, struct error *err)
-{
-    if (project_request->targets.count < project_request->project.file->n_vms) {
-        return 0;
-    }
-    project_request->store = cli->store;
-    project_request->extra = (struct change_extra){add_source, project_request};
-    project_request->request.extra = &project_request->extra;
-    return vmfile_load_referenced(&project_request->project.load, project_request->digest, err);
-}
-
-int project_request_watch(struct project_request *project_request, enum source_prune prune, bool starts_new, struct error *err)
-{
-    if (!project_request->request.extra) {
-        (void)error_set(err, ERR_USAGE, "--watch is for a whole VMFile, not for some of its VMs");
-        return error_help(err, "leave the names out, or --watch");
-    }
-    int rc = watched_source_check(project_request->project.path, err);
-    if (rc < 0) {
-        return rc;
-    }
-    struct source_record *record =
-        source_record_new(project_request->project.path, clock_wall_ms(clock_system()));
-    record->prune = prune;
-    record->starts_new = starts_new;
-    memcpy(record->applied_sha, project_request->project.load.sha256, DIGEST_SIZE);
-    memcpy(record->applied_digest, project_request->digest, DIGEST_SIZE);
-    project_request->registration = record;
-    return 0;
-}
-
-int project_request_prepare(struct cli *cli, struct project_request *project_request, const struct which_values *which,
-    const struct arg_strings *words, struct error *err)
-{
-    int rc = project_load(cli, which->file, &project_request->project, err);
+    struct project *project = &request->project;
+    struct targets *targets = &request->targets;
+    int rc = project_load(request->cli, request->values->which.file, project, err);
     if (rc != 0) {
         return rc;
     }
-    rc = targets_of_project(&project_request->project, which, words, &project_request->targets, err);
-    if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
+    rc = targets_of_project(project, &request->values->which, words, targets, err);
+    if (rc < 0 || (rc = cli_open_store(request->cli, err)) < 0) {
         return rc;
     }
-    project_request->n_named = project_request->targets.count;
-    if (project_request->wants_dependencies) {
-        targets_add_dependencies(&project_request->project, &project_request->targets);
+    request->n_named = targets->count;
+    if (request->action->brings_dependencies && !request->values->is_alone) {
+        targets_add_dependencies(project, targets);
     }
-    vm_request_init(&project_request->request, &project_request->targets, &(struct change){.name = NULL});
-    project_request->request.report = report;
-    project_request->request.context = project_request;
-    project_request->records = mem_calloc(project_request->targets.count, sizeof(*project_request->records));
-    project_request->pending = mem_calloc(project_request->targets.count, sizeof(*project_request->pending));
-    for (size_t i = 0; rc == 0 && i < project_request->targets.count; i++) {
-        rc = prepare_one(cli, project_request, i, err);
-    }
-    return rc < 0 ? rc : note_source(cli, project_request, err);
-}
-
-void project_request_clear(struct project_request *project_request)
-{
-    for (size_t i = 0; project_request->records && i < project_request->targets.count; i++) {
-        vm_record_clear(&project_request->records[i]);
-        spec_diff_clear(&project_request->pending[i]);
-    }
-    free(TAKE_PTR(project_request->records));
-    free(TAKE_PTR(project_request->pending));
-    source_record_free(TAKE_PTR(project_request->registration));
-    vm_request_clear(&project_request->request);
-    targets_clear(&project_request->targets);
-    project_clear(&project_request->project);
-}
-
-int project_request_plan(struct cli *cli, struct project_request *project_request, struct error *err)
-{
-    struct request *request = &project_request->request;
-    project_request->is_dry_run = true;
-    int rc = change_plan(cli->store, request->changes, request->count, request->outcomes, err);
-    if (rc == 0) {
-        vm_request_report(cli, request);
+    vm_request_init(&request->request, targets, &(struct change){.name = NULL});
+    request->records = mem_calloc(targets->count, sizeof(*request->records));
+    for (size_t i = 0; rc == 0 && i < targets->count; i++) {
+        rc = load_vm(request, i, err);
     }
     return rc;
 }
 
-/* ---- deletions under way ---- */
+/* ---- the VMFile's own record, written in the transaction of the changes ---- */
 
-int project_request_await_deletions(
-    struct cli *cli, const struct project_request *project_request, int64_t timeout_ms, struct error *err)
+static int add_source(void *context, struct store_batch *batch, struct error *err)
 {
+    const struct project_request *request = context;
+    struct store *store = request->cli->store;
+    const struct vmfile_load *file = &request->project.load;
+    return request->registration
+        ? sources_add_registration(store, batch, request->registration, err)
+        : sources_add_applied(store, batch, file->path, file->sha256, request->digest, err);
+}
+
+static int register_source(struct project_request *request, struct error *err)
+{
+    const struct project *project = &request->project;
+    if (!request->request.extra) {
+        (void)error_set(err, ERR_USAGE, "--watch is for a whole VMFile, not for some of its VMs");
+        return error_help(err, "leave the names out, or --watch");
+    }
+    int rc = watched_source_check(project->path, err);
+    if (rc == 0) {
+        struct source_record *record =
+            source_record_new(project->path, clock_wall_ms(clock_system()));
+        record->prune = request->prune;
+        record->starts_new = request->action->starts;
+        memcpy(record->applied_sha, project->load.sha256, DIGEST_SIZE);
+        memcpy(record->applied_digest, request->digest, DIGEST_SIZE);
+        request->registration = record;
+    }
+    return rc;
+}
+
+/* A file counts as applied only when all its VMs were meant. */
+static int note_source(struct project_request *request, struct error *err)
+{
+    if (request->targets.count == request->project.file->n_vms) {
+        request->extra = (struct change_extra){add_source, request};
+        request->request.extra = &request->extra;
+        int rc = vmfile_load_referenced(&request->project.load, request->digest, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return request->values->watches ? register_source(request, err) : 0;
+}
+
+/* ---- build the changes ---- */
+
+static struct goal goal_of(const struct project_request *request, const struct vm_record *record)
+{
+    const struct project_action *action = request->action;
+    bool has_failed = record->status && record->status->provision.is_failed;
+    struct goal goal = action->goal;
+    goal.ignores_steps = (action->ignores_skipped && request->values->skips_provision) ||
+        (action->ignores_failed && has_failed);
+    return goal;
+}
+
+/* What others depend on comes along, but loses nothing unless it is named, too. */
+static void set_change(struct project_request *request, size_t i, bool is_named)
+{
+    const struct project_action *action = request->action;
+    const struct project_values *values = request->values;
+    const struct vm_record *record = &request->records[i];
+    struct change *change = &request->request.changes[i];
+    change->sets_power = action->starts;
+    change->power = POWER_RUNNING;
+    change->retries = action->retries;
+    change->takes_over = values->adopts;
+    change->provision = values->skips_provision ? PROVISION_SKIP : action->provision;
+    change->provision_from = values->from;
+    change->recreates = is_named && record->desired &&
+        (action->recreates ||
+            (values->recreates && record_needs_new_disk(record, change->spec)));
+    change->restarts = is_named && values->restarts && !change->recreates &&
+        record_needs_restart(record, change->spec);
+}
+
+static void report(const struct cli *cli, const struct request *vm_request, size_t i)
+{
+    const struct project_request *request = vm_request->context;
+    const struct change *change = &vm_request->changes[i];
+    cleanup_with(spec_diff_clear) struct spec_diff pending =
+        pending_changes(&request->records[i], change->spec);
+    struct outcome_view view =
+        outcome_view_of(&request->records[i], &pending, change, &vm_request->outcomes[i]);
+    result_report(cli, &view, request->values->is_dry_run);
+}
+
+static int build_changes(struct project_request *request, struct error *err)
+{
+    struct request *vm_request = &request->request;
+    int rc = 0;
+    vm_request->goals = mem_calloc(vm_request->count, sizeof(*vm_request->goals));
+    vm_request->shows_provision = true;
+    vm_request->done = request->action->done;
+    vm_request->report = report;
+    vm_request->context = request;
+    for (size_t i = 0; rc == 0 && i < vm_request->count; i++) {
+        set_change(request, i, i < request->n_named);
+        vm_request->goals[i] = goal_of(request, &request->records[i]);
+        rc = request->action->check ? request->action->check(request->cli, &request->records[i],
+                                          &vm_request->changes[i], err)
+                                    : 0;
+    }
+    return rc;
+}
+
+/* ---- VMs that the file no longer names ---- */
+
+int prune_parse(const char *text, enum source_prune *ret, struct error *err)
+{
+    int prune = !text ? SOURCE_PRUNE_NOTHING
+        : !text[0]    ? SOURCE_PRUNE_DESTROY
+                      : source_prune_parse(text);
+    if (prune < 0) {
+        return error_set(err, ERR_USAGE, "--prune: '%s' is neither stop nor destroy", text);
+    }
+    *ret = (enum source_prune)prune;
+    return 0;
+}
+
+static int end_removed(struct cli *cli, const struct targets *removed, bool stops, struct error *err)
+{
+    static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
+    static const struct change destroy = {.deletes = true};
+    static const struct follow_values in_background = {.is_detached = true};
+    cleanup_with(vm_request_clear) struct request request = {
+        .goal.kind = GOAL_SETTLED, .begun = stops ? "stopping" : "destroying"};
+    vm_request_init(&request, removed, stops ? &stop : &destroy);
+    return vm_request_run(cli, &request, &in_background, err);
+}
+
+static void report_removed(struct project_request *request, const char *name, bool stops)
+{
+    const struct change_outcome outcome = {.result = stops ? CHANGE_STOPPED : CHANGE_DELETED};
+    if (request->prune == SOURCE_PRUNE_NOTHING) {
+        cli_note(request->cli, "note: vm '%s' is no longer in %s and is left as it is (vmctl up "
+            "--prune destroys it)", name, strrchr(request->project.path, '/') + 1);
+        return;
+    }
+    result_outcome(request->cli, name, &outcome);
+    result_set(request->cli, name, "planned");
+    result_print(request->cli, name, stops ? "stopped (dry run)" : "destroyed (dry run)");
+}
+
+static int prune_removed(struct project_request *request, struct error *err)
+{
+    cleanup_with(targets_clear) struct targets known = {.count = 0}, removed = {.count = 0};
+    int rc = targets_of_source(request->cli, request->project.path, &known, err);
+    for (size_t i = 0; rc == 0 && i < known.count; i++) {
+        if (!project_find_vm(&request->project, known.names[i])) {
+            targets_add(&removed, known.names[i]);
+        }
+    }
+    bool stops = request->prune == SOURCE_PRUNE_STOP;
+    if (rc < 0 || removed.count == 0) {
+        return rc;
+    }
+    if (request->prune != SOURCE_PRUNE_NOTHING && !request->values->is_dry_run) {
+        return end_removed(request->cli, &removed, stops, err);
+    }
+    for (size_t i = 0; i < removed.count; i++) {
+        report_removed(request, removed.names[i], stops);
+    }
+    return 0;
+}
+
+/* ---- commit and follow ---- */
+
+static int plan(struct project_request *request, struct error *err)
+{
+    struct request *vm_request = &request->request;
+    int rc = change_plan(
+        request->cli->store, vm_request->changes, vm_request->count, vm_request->outcomes, err);
+    if (rc == 0) {
+        vm_request_report(request->cli, vm_request);
+    }
+    return rc;
+}
+
+/* A VM that is being deleted can be created again once it is gone. */
+static int await_deletions(const struct project_request *request, struct error *err)
+{
+    struct cli *cli = request->cli;
     size_t count = 0;
     cleanup_free struct follow_target *targets =
-        mem_calloc(project_request->targets.count, sizeof(*targets));
-    for (size_t i = 0; i < project_request->targets.count; i++) {
-        const struct vm_desired *desired = project_request->records[i].desired;
-        if (!desired || !desired->is_deleting) {
-            continue;
+        mem_calloc(request->targets.count, sizeof(*targets));
+    for (size_t i = 0; i < request->targets.count; i++) {
+        const struct vm_desired *desired = request->records[i].desired;
+        if (desired && desired->is_deleting) {
+            struct follow_target *target = &targets[count++];
+            target->name = request->targets.names[i];
+            target->goal.kind = GOAL_DELETED;
+            memcpy(target->uid, desired->uid, TEXT_ID_SIZE);
+            cli_note(cli, "%s: is being deleted; waiting until it is gone", target->name);
         }
-        cli_note(cli, "%s: is being deleted; waiting until it is gone", project_request->targets.names[i]);
-        targets[count].name = project_request->targets.names[i];
-        memcpy(targets[count].uid, desired->uid, TEXT_ID_SIZE);
-        targets[count].goal.kind = GOAL_DELETED;
-        count++;
     }
-    if (count == 0) {
-        return 0;
-    }
-    int rc = cli_ensure_controller(cli, err);
-    return rc < 0 ? rc : follow(cli, targets, count, timeout_ms, err);
+    int rc = count > 0 ? cli_ensure_controller(cli, err) : 0;
+    return rc < 0 || count == 0
+        ? rc : follow(cli, targets, count, request->values->follow.timeout_ms, err);
 }
 
-int project_request_run(struct cli *cli, struct project_request *project_request, enum source_prune prune,
-    const struct follow_values *follow, struct error *err)
+static int commit(struct project_request *request, struct error *err)
 {
-    int rc = prune_removed(cli, &project_request->project, prune, err);
-    if (rc == 0) {
-        rc = vm_request_run(cli, &project_request->request, follow, err);
+    const struct project_action *action = request->action;
+    const struct follow_values *follow = &request->values->follow;
+    int rc = action->awaits_deletions && !follow->is_detached && !request->values->is_dry_run
+        ? await_deletions(request, err) : 0;
+    if (rc == 0 && action->prunes) {
+        rc = prune_removed(request, err);
     }
-    if (rc >= 0 && project_request->registration) {
-        cli_note(cli, "watching '%s' (end it: vmctl unwatch)", project_request->project.path);
+    if (rc != 0 || request->values->is_dry_run) {
+        return rc != 0 ? rc : plan(request, err);
+    }
+    rc = vm_request_run(request->cli, &request->request, follow, err);
+    if (rc >= 0 && request->registration) {
+        cli_note(request->cli, "watching '%s' (end it: vmctl unwatch)", request->project.path);
     }
     return rc;
+}
+
+int project_request_run(struct cli *cli, const struct project_action *action,
+    const struct project_values *values, const struct arg_strings *words, struct error *err)
+{
+    cleanup_with(project_request_clear) struct project_request request = {
+        .cli = cli, .action = action, .values = values};
+    int rc = prune_parse(values->prune, &request.prune, err);
+    if (rc == 0) {
+        rc = load(&request, words, err);
+    }
+    if (rc == 0) {
+        rc = note_source(&request, err);
+    }
+    if (rc == 0) {
+        rc = build_changes(&request, err);
+    }
+    return rc == 0 ? commit(&request, err) : rc;
 }

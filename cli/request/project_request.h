@@ -1,64 +1,57 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Bringing a VMFile's VMs into the store: what `up`, `apply`, `reload` and `provision` share. Reads
- * the file and the files it names, and what is known of its VMs; the command then says what else it
- * wishes of each and hands the ask to vm_request_run().
+ * Writing a VMFile's VMs into the store and following them: `up`, `apply`, `reload` and `provision`,
+ * which differ by what they ask of each VM (struct project_action) and by the options they have.
  */
 #pragma once
 
-#include "cli/request/project.h"
-#include "cli/request/vm_request.h"
-#include "cli/request/targets.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/options.h"
+#include "cli/wait/goal.h"
 #include "specs/vm/source_record.h"
-#include "specs/vm/spec_diff.h"
-#include "store/store.h"
+#include "store/desired/change.h"
 
-struct arg_strings;
-struct follow_values;
-struct which_values;
+struct cli;
+struct error;
 
-struct project_request {
-    bool wants_dependencies; /* set before project_request_prepare(): also what the VMs named depend on */
-    bool is_dry_run;         /* what is told has not been done */
-    struct project project;
-    struct targets targets;
-    size_t n_named; /* of the targets; the others, behind them, are what they depend on */
-    struct request request;             /* wishes with name, spec and source */
-    struct vm_record *records;  /* before the wish, one for each */
-    struct spec_diff *pending;  /* what disk and instance do not have of the new spec */
-    struct source_record *registration; /* the VMFile is to be watched like this; NULL: not asked */
-    char digest[DIGEST_SIZE];   /* of the VMFile and what it names, when all its VMs are meant */
-    struct store *store;
-    struct change_extra extra;
+/* The options; each command has a table with some of them. */
+struct project_values {
+    struct which_values which;
+    struct follow_values follow;
+    const char *prune; /* see prune_parse() */
+    uint32_t from;     /* the provision step to begin with, from 1; 0: the first */
+    bool skips_provision;
+    bool restarts;  /* the VMs named whose changes need it */
+    bool recreates; /* likewise */
+    bool adopts;
+    bool watches;
+    bool is_alone; /* without what the VMs named depend on */
+    bool is_dry_run;
+};
+extern const struct project_values project_defaults;
+
+struct project_action {
+    bool starts; /* the VMs are to run, now and when a watched VMFile names new ones */
+    bool retries;
+    bool recreates; /* the VMs that exist get new disks, whether or not they need them */
+    enum change_provision provision; /* without --no-provision */
+    struct goal goal;
+    bool ignores_skipped; /* with --no-provision, steps that failed before do not fail the goal */
+    bool ignores_failed;  /* nor do they without it, of a VM whose steps had failed */
+    bool prunes;          /* VMs that the file no longer names are reported, or go (--prune) */
+    bool brings_dependencies;
+    bool awaits_deletions; /* VMs that are being deleted are created again once they are gone */
+    const char *done;      /* "provisioned": printed for each VM in the end; NULL: nothing */
+    /* Whether it can be asked of this VM; NULL: always. */
+    int (*check)(const struct cli *cli, const struct vm_record *record, const struct change *change,
+        struct error *err);
 };
 
-/* Returns as project_load() does; project_request_clear() it in any case. */
-int project_request_prepare(struct cli *cli, struct project_request *project_request, const struct which_values *which,
-    const struct arg_strings *words, struct error *err);
-void project_request_clear(struct project_request *project_request);
+/* Returns what run() of a command is to return. */
+int project_request_run(struct cli *cli, const struct project_action *action,
+    const struct project_values *values, const struct arg_strings *words, struct error *err);
 
-/* The VMFile is registered to be watched in the transaction of the wishes, all of which must be
- * meant: -ERR_USAGE. */
-int project_request_watch(
-    struct project_request *project_request, enum source_prune prune, bool starts_new, struct error *err);
-
-/* Destroys what the file no longer names, if asked for, then does as vm_request_run() does, and tells
- * that the file is watched now. */
-int project_request_run(struct cli *cli, struct project_request *project_request, enum source_prune prune,
-    const struct follow_values *follow, struct error *err);
-
-/* A process of the VM exists, or is about to. */
-bool project_request_has_instance(const struct project_request *project_request, size_t i);
-
-/* Whether its machine lacks something that it only gets by being started anew. */
-bool project_request_needs_restart(const struct project_request *project_request, size_t i);
-
-/* Whether the VM's disk is of another image than its spec's, by name or by content. */
-bool project_request_needs_new_disk(const struct project_request *project_request, size_t i);
-
-/* Tells what the wishes would do, and writes nothing. */
-int project_request_plan(struct cli *cli, struct project_request *project_request, struct error *err);
-
-/* Waits until those of the VMs that are being deleted are gone, so that they can be made anew. */
-int project_request_await_deletions(
-    struct cli *cli, const struct project_request *project_request, int64_t timeout_ms, struct error *err);
+/* The value of --prune: NULL (not given) is nothing, "" is destroy. -ERR_USAGE. */
+int prune_parse(const char *text, enum source_prune *ret, struct error *err);

@@ -23,3 +23,16 @@ struct run_vms {
 int run_vms_make(const struct project *project, const char *name, const char *suffix,
     bool keeps_ports, struct run_vms *ret, struct error *err);
 void run_vms_clear(struct run_vms *run_vms);
+
+/*
+ * Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range, 32768 and
+ * up): what is free now is then likely to be so when the machine boots. Above those of SSH.
+ */
+enum { FREE_PORT_FIRST = 20000, FREE_PORT_COUNT = 12000 };
+
+/*
+ * A host port of 127.0.0.1 for a forward: the next one after place *cursor (any number; moved on behind it, so that no call returns the
+ * same again) on which no program listens now. Among VMs only a lease makes it exclusive. When all
+ * are taken: one of them, which QEMU then complains of.
+ */
+uint16_t free_port_next(enum forward_protocol protocol, uint32_t *cursor);

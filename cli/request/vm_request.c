@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/request/vm_request.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,13 +55,6 @@ static void close_streams(struct log_stream *streams, size_t count)
     free(streams);
 }
 
-static void print_words(const struct cli *cli, const struct request *request, const char *word)
-{
-    for (size_t i = 0; word && !result_is_open(cli) && i < request->count; i++) {
-        printf("%s: %s\n", request->changes[i].name, word);
-    }
-}
-
 void vm_request_report(const struct cli *cli, const struct request *request)
 {
     for (size_t i = 0; i < request->count; i++) {
@@ -86,9 +78,9 @@ static int follow_all(struct cli *cli, struct request *request, struct log_strea
         targets[i].provision = request->shows_provision ? &streams[i] : NULL;
     }
     int rc = follow(cli, targets, request->count, timeout_ms, err);
-    for (size_t i = 0; request->done && !result_is_open(cli) && i < request->count; i++) {
+    for (size_t i = 0; request->done && i < request->count; i++) {
         if (targets[i].result == GOAL_REACHED) {
-            printf("%s: %s\n", targets[i].name, request->done);
+            result_print(cli, targets[i].name, request->done);
         }
     }
     return rc;
@@ -108,7 +100,9 @@ static int carry_out(struct cli *cli, struct request *request, struct log_stream
         return rc;
     }
     if (values->is_detached) {
-        print_words(cli, request, request->begun);
+        for (size_t i = 0; request->begun && i < request->count; i++) {
+            result_print(cli, request->changes[i].name, request->begun);
+        }
         return 0;
     }
     return follow_all(cli, request, streams, values->timeout_ms, err);

@@ -6,20 +6,82 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_steps.h"
+#include "store/desired/impact.h"
+#include "store/desired/pending.h"
 
 enum { VALUE_MAX = 60 };
 
-bool outcome_needs(const struct spec_diff *diff, enum disposition disposition)
+/* ---- the view ---- */
+
+static bool stays_off(const struct vm_record *record, const struct change *change)
 {
-    for (size_t i = 0; i < diff->count; i++) {
-        if (diff->changes[i].disposition == disposition) {
-            return true;
-        }
-    }
-    return false;
+    const struct vm_desired *desired = record->desired;
+    enum power power = change->sets_power ? change->power : desired ? desired->power : POWER_STOPPED;
+    return !record_has_instance(record) && power == POWER_STOPPED;
 }
 
-/* Some values are whole JSON objects: their beginning does. */
+static bool is_provisioning(const struct vm_record *record, const struct change *change,
+    enum change_result result)
+{
+    bool is_begun =
+        result == CHANGE_CREATED || result == CHANGE_STARTED || result == CHANGE_RECREATED;
+    bool has_failed = record->status && record->status->provision.is_failed;
+    return change->provision == PROVISION_AGAIN ||
+        (change->provision == PROVISION_ON_START && (is_begun || has_failed));
+}
+
+/* The first of the provision steps that were appended, from 1; 0: none were, or `left_out` is their
+ * list. */
+static uint32_t first_appended(
+    const struct vm_record *record, const struct vm_spec *spec, const char *left_out)
+{
+    const struct vm_status *status = record_status(record);
+    bool is_appended =
+        status && vm_steps_state(&status->provision, spec, left_out) == STEPS_APPENDED;
+    return is_appended ? status->provision.total + 1 : 0;
+}
+
+/* Appended steps that this change leaves out, or that an earlier one left out and this one runs. */
+static void view_steps(
+    struct outcome_view *view, const struct vm_record *record, const struct change *change)
+{
+    uint32_t first = first_appended(record, change->spec, "");
+    if (change->provision == PROVISION_SKIP) {
+        view->left_out_from = first;
+    } else if (record->desired &&
+        !first_appended(record, change->spec, record->desired->skipped_steps)) {
+        view->resumed_from = first;
+    }
+}
+
+struct outcome_view outcome_view_of(const struct vm_record *record,
+    const struct spec_diff *pending, const struct change *change,
+    const struct change_outcome *outcome)
+{
+    struct outcome_view view = {
+        .name = change->name,
+        .outcome = outcome,
+        .pending = pending,
+        .has_instance = record_has_instance(record),
+        .stays_off = stays_off(record, change),
+        .is_restarting = change->restarts,
+        .is_recreating = change->recreates,
+        .is_provisioning = is_provisioning(record, change, outcome->result),
+        .drift = record_drift(record, change->spec),
+    };
+    if (!change->recreates) { /* nothing was run yet on a new disk */
+        view_steps(&view, record, change);
+    }
+    if (view.drift != REASON_NONE) {
+        view.drift_message = record->status->conditions[CONDITION_SYNCED].message;
+    }
+    return view;
+}
+
+/* ---- text ---- */
+
+/* Some values are whole JSON objects: their beginning is enough. */
 static void add_value(struct buf *out, const char *value)
 {
     size_t n = strlen(value), shown = n < VALUE_MAX ? n : VALUE_MAX;
@@ -102,7 +164,7 @@ const char *outcome_drift(const struct outcome_view *view, enum disposition disp
     };
     bool has_drifted = reasons[disposition] != REASON_NONE && view->drift == reasons[disposition];
     if (!has_drifted || !outcome_waits(view, disposition) ||
-        outcome_needs(view->pending, disposition)) {
+        pending_needs(view->pending, disposition)) {
         return NULL;
     }
     return view->drift_message ? view->drift_message : reason_name(view->drift);
@@ -112,7 +174,7 @@ static void add_waiting(struct buf *out, const struct outcome_view *view,
     enum disposition disposition, const char *how)
 {
     const char *drift = outcome_drift(view, disposition);
-    bool waits = outcome_waits(view, disposition) && outcome_needs(view->pending, disposition);
+    bool waits = outcome_waits(view, disposition) && pending_needs(view->pending, disposition);
     if (!waits && !drift) {
         return;
     }
@@ -127,7 +189,7 @@ static void add_waiting(struct buf *out, const struct outcome_view *view,
 
 static void add_steps(struct buf *out, const struct outcome_view *view)
 {
-    bool is_changed = outcome_needs(&view->outcome->diff, DISPOSITION_PROVISION);
+    bool is_changed = pending_needs(&view->outcome->diff, DISPOSITION_PROVISION);
     if (view->is_provisioning) {
         return;
     }
@@ -167,7 +229,7 @@ static const char *headline(const struct outcome_view *view)
         return "deleted";
     case CHANGE_REQUESTED:
         return view->is_provisioning ? "provisioning again"
-            : view->taken_up_from    ? "provisioning what was left out"
+            : view->resumed_from    ? "provisioning what was left out"
                                      : "trying again";
     default:
         return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What `up` says of each VM: what its wish did, and what of the spec has to wait. Pure. */
+/* What `up` and its like report of each VM: what the change did, and what of the spec has to wait.
+ * Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,10 +22,16 @@ struct outcome_view {
     bool is_recreating;
     bool is_provisioning;
     uint32_t left_out_from; /* the first appended provision step that is not run, from 1; 0: none */
-    uint32_t taken_up_from; /* the first that was left out before and is run now; 0: none */
+    uint32_t resumed_from; /* the first that was left out before and is run now; 0: none */
     enum reason drift;      /* why an unchanged VM is not Synced; REASON_NONE: it is, or is unknown */
     const char *drift_message; /* NULL: none */
 };
+
+/* What there is to report of `change`, of which `outcome` is the outcome; the record is from before it.
+ * Borrows all. */
+struct outcome_view outcome_view_of(const struct vm_record *record,
+    const struct spec_diff *pending, const struct change *change,
+    const struct change_outcome *outcome);
 
 /* One line or more, such as "web: restart required: memory 1024 -> 2048 (vmctl up --restart)". */
 void outcome_describe(struct buf *out, const struct outcome_view *view);
@@ -35,6 +42,3 @@ bool outcome_waits(const struct outcome_view *view, enum disposition disposition
 /* What an unchanged VM lacks that no comparison of specs tells (a disk that is of another image), in the
  * controller's words; NULL: nothing that changes of this disposition wait for. */
 const char *outcome_drift(const struct outcome_view *view, enum disposition disposition);
-
-/* Whether `diff` has a change of this disposition. */
-bool outcome_needs(const struct spec_diff *diff, enum disposition disposition);

@@ -2,6 +2,7 @@
 #include "cli/show/result.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -169,11 +170,9 @@ static void add_drift(
     }
 }
 
-void result_waiting(const struct cli *cli, const struct outcome_view *view)
+/* The changes that wait for a restart or a new disk which was not requested. */
+static void put_waiting(const struct cli *cli, const struct outcome_view *view)
 {
-    if (!cli->answer) {
-        return;
-    }
     json_t *waiting = json_array();
     for (size_t i = 0; i < view->pending->count; i++) {
         const struct spec_change *change = &view->pending->changes[i];
@@ -185,6 +184,29 @@ void result_waiting(const struct cli *cli, const struct outcome_view *view)
         add_drift(waiting, view, (enum disposition)i);
     }
     json_put(vm_of(cli, view->name), "waiting", waiting);
+}
+
+void result_report(const struct cli *cli, const struct outcome_view *view, bool is_dry_run)
+{
+    if (cli->answer) {
+        put_waiting(cli, view);
+        result_set(cli, view->name, is_dry_run ? "planned" : "pending");
+        return;
+    }
+    cleanup_buf struct buf out = BUF_INIT(0);
+    outcome_describe(&out, view);
+    for (const char *line = buf_str(&out); *line;) {
+        int n = (int)strcspn(line, "\n");
+        printf("%.*s%s\n", n, line, is_dry_run ? " (dry run)" : "");
+        line += n + 1;
+    }
+}
+
+void result_print(const struct cli *cli, const char *vm_name, const char *text)
+{
+    if (!cli->answer) {
+        printf("%s: %s\n", vm_name, text);
+    }
 }
 
 void result_set(const struct cli *cli, const char *vm_name, const char *result)

@@ -28,9 +28,13 @@ void result_begin(struct cli *cli);
 /* Whether there is one: then stdout is for nothing else. */
 bool result_is_open(const struct cli *cli);
 
+/* "NAME: TEXT" on stdout, if there is no document. */
+void result_print(const struct cli *cli, const char *vm_name, const char *text);
+
+/* All there is to report of a change: outcome_describe()'s lines, or "waiting" and "result". */
+void result_report(const struct cli *cli, const struct outcome_view *view, bool is_dry_run);
+
 void result_outcome(const struct cli *cli, const char *vm_name, const struct change_outcome *outcome);
-/* Those that wait for a restart or a new disk which nobody asked for. */
-void result_waiting(const struct cli *cli, const struct outcome_view *view);
 void result_set(const struct cli *cli, const char *vm_name, const char *result);
 /* How following the VM ended. *err: its own error; code ERR_NONE takes an earlier one back. */
 void result_followed(const struct cli *cli, const char *vm_name, const char *goal,

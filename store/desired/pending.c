@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/desired/pending.h"
 
+#include "specs/base/cleanup.h"
+#include "specs/base/text.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 #include "store/desired/impact.h"
@@ -16,4 +18,54 @@ struct spec_diff pending_changes(const struct vm_record *record, const struct vm
         diff = record_diff(record, record->desired->spec, spec, true);
     }
     return diff;
+}
+
+bool pending_needs(const struct spec_diff *diff, enum disposition disposition)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        if (diff->changes[i].disposition == disposition) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool record_has_instance(const struct vm_record *record)
+{
+    return record->status && record->status->instance.instance_id[0];
+}
+
+enum reason record_drift(const struct vm_record *record, const struct vm_spec *spec)
+{
+    char digest[DIGEST_SIZE];
+    const struct vm_status *status = record_status(record);
+    const struct condition *synced = status ? &status->conditions[CONDITION_SYNCED] : NULL;
+    if (!synced || synced->state != CONDITION_FALSE ||
+        synced->observed_generation < record->desired->generation) {
+        return REASON_NONE;
+    }
+    vm_spec_digest(spec, digest);
+    return text_eq(digest, record->desired->spec_digest) ? synced->reason : REASON_NONE;
+}
+
+static bool has_pending(
+    const struct vm_record *record, const struct vm_spec *spec, enum disposition disposition)
+{
+    cleanup_with(spec_diff_clear) struct spec_diff pending = pending_changes(record, spec);
+    return pending_needs(&pending, disposition);
+}
+
+bool record_needs_restart(const struct vm_record *record, const struct vm_spec *spec)
+{
+    return has_pending(record, spec, DISPOSITION_RESTART) ||
+        record_drift(record, spec) == REASON_RESTART_REQUIRED;
+}
+
+bool record_needs_new_disk(const struct vm_record *record, const struct vm_spec *spec)
+{
+    const struct vm_status *status = record->status;
+    return (status &&
+               status->conditions[CONDITION_IMAGE_READY].reason == REASON_BACKING_IMAGE_CHANGED) ||
+        has_pending(record, spec, DISPOSITION_RECREATE) ||
+        record_drift(record, spec) == REASON_RECREATE_REQUIRED;
 }

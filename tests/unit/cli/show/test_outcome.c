@@ -137,7 +137,7 @@ static void appended_steps_that_are_left_out_are_told_with_how_to_run_them(void 
         "web: provision steps left out from step 2 on (run them: vmctl up --name web)\n";
     assert_told(skipping, CHANGE_CONFIGURED, &steps, &steps, told);
     assert_told(skipping, CHANGE_UNCHANGED, NULL, &steps, told);
-    const struct outcome_view taking_up = {.has_instance = true, .taken_up_from = 2};
+    const struct outcome_view taking_up = {.has_instance = true, .resumed_from = 2};
     assert_told(taking_up, CHANGE_REQUESTED, NULL, NULL, "web: provisioning what was left out\n");
 }
 

@@ -76,8 +76,8 @@ static void only_what_nobody_asked_for_waits(void **state)
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_JSON);
     struct spec_diff pending = {.changes = fixture.changes, .count = 2};
-    result_waiting(
-        &fixture.cli, &(struct outcome_view){.name = "web", .pending = &pending});
+    result_report(
+        &fixture.cli, &(struct outcome_view){.name = "web", .pending = &pending}, false);
     assert_answered(&fixture,
         "{\"vms\":[{\"name\":\"web\",\"result\":\"pending\",\"waiting\":[{\"disposition\":"
         "\"recreate\",\"field\":\"image\",\"new\":null,\"old\":null}]}]}");
