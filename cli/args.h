@@ -60,3 +60,17 @@ void args_clear(const struct arg_option *options, void *values);
 
 /* Appends the table as the lines of a help text. */
 void args_describe(struct buf *out, const struct arg_option *options);
+
+/* The options that every command takes, before or after its name: parsed by main, printed by the help,
+ * offered by the completion. */
+struct global_values {
+    const char *output;
+    const char *color;
+    const char *data_dir;
+    bool is_quiet;
+    bool wants_help;
+    bool wants_version;
+};
+
+/* Offsets are into struct global_values; ends with a NULL name. */
+extern const struct arg_option global_options[];

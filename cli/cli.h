@@ -71,6 +71,3 @@ void cli_print_blocker(
     const struct cli *cli, const char *code, const char *message, const char *help);
 /* A line on stderr unless --quiet. */
 void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* cli/help.c */
-void cli_print_help(const struct command *command); /* NULL: of vmctl itself */

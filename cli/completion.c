@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/global.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/text.h"

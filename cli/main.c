@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/global.h"
 #include "cli/show/result.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -16,6 +16,49 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "store/store.h"
+
+static void print_overview(void)
+{
+    printf("vmctl - virtual machines from a VMFile.kdl, kept as you described them\n\n"
+           "Usage: vmctl [OPTIONS] COMMAND [ARGS]\n\nCommands:\n");
+    for (size_t i = 0; cli_commands[i]; i++) {
+        printf("  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    }
+    cleanup_buf struct buf options = BUF_INIT(0);
+    args_describe(&options, global_options);
+    printf("\nOptions of every command:\n%s"
+           "\nEnvironment: VMCTL_FILE (VMFile instead of ./VMFile.kdl), VMCTL_LOG (error, warn,\n"
+           "info, debug, trace, or module=level), VMCTL_ACCEL (kvm or tcg), XDG_DATA_HOME,\n"
+           "NO_COLOR.\n"
+           "Exit status: 0 done, 1 failed, 2 usage or invalid VMFile, 3 no such VM, 4 timeout,\n"
+           "5 store or controller unusable, 6 conflict, 130 interrupted; ssh and exec: the\n"
+           "guest's.\n",
+        buf_str(&options));
+}
+
+/* NULL: of vmctl itself. */
+static void print_help(const struct command *command)
+{
+    if (!command) {
+        print_overview();
+        return;
+    }
+    printf("%s\n\nUsage: vmctl %s %s\n", command->summary, command->name, command->usage);
+    if (command->details) {
+        printf("\n%s\n", command->details);
+    }
+    if (command->options) {
+        cleanup_buf struct buf out = BUF_INIT(0);
+        args_describe(&out, command->options);
+        printf("\nOptions:\n%s", buf_str(&out));
+    }
+    if (command->examples) {
+        printf("\nExamples:\n%s\n", command->examples);
+    }
+    if (command->alias) {
+        printf("\nAlias: %s\n", command->alias);
+    }
+}
 
 static const struct {
     const char *name;
@@ -105,7 +148,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     const struct arg_strings *words, const struct global_values *global, struct error *err)
 {
     if (global->wants_help) {
-        cli_print_help(command);
+        print_help(command);
         return 0;
     }
     int rc = set_up(cli, global, err);
@@ -155,7 +198,7 @@ static int help(const struct arg_strings *words, struct error *err)
     if (words->count > 1 && !(command = find_command(words->items[1], err))) {
         return -(int)err->code;
     }
-    cli_print_help(command);
+    print_help(command);
     return 0;
 }
 
@@ -173,7 +216,7 @@ static int run(struct cli *cli, int argc, char **argv, struct error *err)
         return 0;
     }
     if (words.count == 0) {
-        cli_print_help(NULL);
+        print_help(NULL);
         return global.wants_help ? 0 : error_exit_status(ERR_USAGE);
     }
     if (text_eq(words.items[0], "help")) {

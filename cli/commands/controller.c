@@ -11,7 +11,6 @@
 #include "cli/wait/controller_process.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
-#include "specs/base/duration.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"

@@ -14,7 +14,6 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
-#include "specs/base/duration.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 #include "store/store.h"

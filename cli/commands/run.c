@@ -7,7 +7,6 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/guest/ssh_child.h"
 #include "cli/guest/ssh_login.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
@@ -206,7 +205,7 @@ static int run_command(struct job *job, struct error *err)
     };
     int rc = ssh_login_prepare(job->cli, &call, &argv, err);
     if (rc == 0) {
-        rc = ssh_child_run(argv, &job->wakeup, err);
+        rc = ssh_login_run(argv, &job->wakeup, err);
     }
     ssh_login_free_argv(argv);
     return rc;

@@ -4,14 +4,15 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/commands/status_text.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
+#include "cli/show/vm_text.h"
 #include "cli/wait/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "store/store.h"
 
 struct status_values {
@@ -24,6 +25,32 @@ static const struct arg_option options[] = {
     OPTION_ALL(struct status_values),
     OPTIONS_END,
 };
+
+static void add_path(struct buf *out, const char *label, const struct cli *cli, const char *name,
+    enum vm_file file)
+{
+    cleanup_free char *path = paths_vm(&cli->paths, name, file);
+    vm_text_field(out, label, "%s", fs_exists(path) ? path : "-");
+}
+
+static int add_text(
+    struct cli *cli, const struct vm_record *record, struct buf *out, struct error *err)
+{
+    vm_text_add_head(out, record);
+    vm_text_add_desired(out, record->desired);
+    add_path(out, "Work dir:", cli, record->name, VM_DIR);
+    add_path(out, "Overlay:", cli, record->name, VM_OVERLAY);
+    add_path(out, "Seed ISO:", cli, record->name, VM_SEED);
+    if (record->status) {
+        vm_text_add_instance(out, record->status);
+    }
+    vm_text_add_generation(out, record);
+    if (record->status) {
+        vm_text_add_conditions(out, record->status);
+        vm_text_add_blocker(out, &record->status->blocker);
+    }
+    return vm_text_add_events(cli, record->name, out, err);
+}
 
 static int show(struct cli *cli, const struct targets *targets, struct error *err)
 {
@@ -40,7 +67,7 @@ static int show(struct cli *cli, const struct targets *targets, struct error *er
         } else if (cli->output == OUTPUT_NAME) {
             puts(targets->names[i]);
         } else {
-            rc = status_text_add(cli, &record, &out, err);
+            rc = add_text(cli, &record, &out, err);
             printf("%s%s", i ? "\n" : "", buf_str(&out));
         }
         if (rc < 0) {

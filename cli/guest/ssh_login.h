@@ -14,6 +14,7 @@ struct buf;
 struct cli;
 struct error;
 struct vm_record;
+struct wakeup;
 
 /* One keyword of ssh_config(5) and its value, quoted as that file wants it. */
 struct ssh_option {
@@ -56,6 +57,14 @@ void ssh_login_free_argv(char **argv); /* NULL is fine */
 
 /* Becomes ssh: returns only when that failed. */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);
+
+/*
+ * For a command that has something left to do after ssh: runs `argv` (ends with NULL) on our stdin,
+ * stdout and stderr until it ends, or ends it when a signal comes that `wakeup` has caught. Returns
+ * its exit status, 128 + the number of that signal, SSH_TRANSPORT_FAILED when another signal ended it;
+ * or -ERR_SSH when it could not be started.
+ */
+int ssh_login_run(char *const *argv, struct wakeup *wakeup, struct error *err);
 
 /* Appends the words as the guest's shell has to be given them to leave them as they are: ssh hands it
  * one line. */

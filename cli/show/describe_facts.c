@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "specs/base/buf.h"
-#include "specs/base/duration.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"

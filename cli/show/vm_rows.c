@@ -5,7 +5,6 @@
 
 #include "cli/show/table.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/duration.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_status.h"

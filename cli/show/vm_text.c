@@ -12,7 +12,6 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
-#include "specs/base/duration.h"
 #include "specs/base/text.h"
 #include "specs/vm/backend_traits.h"
 #include "store/store.h"

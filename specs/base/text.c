@@ -2,6 +2,8 @@
 #include "specs/base/text.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -190,4 +192,19 @@ void text_hex(char *out, const uint8_t *bytes, size_t n)
         out[2 * i + 1] = digits[bytes[i] & 15];
     }
     out[2 * n] = '\0';
+}
+
+void duration_format(int64_t length_ms, char *out)
+{
+    enum { MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+    int64_t seconds = length_ms > 0 ? length_ms / 1000 : 0;
+    if (seconds < 2 * MINUTE) {
+        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "s", seconds);
+    } else if (seconds < 2 * HOUR) {
+        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "m", seconds / MINUTE);
+    } else if (seconds < 2 * DAY) {
+        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "h", seconds / HOUR);
+    } else {
+        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "d", seconds / DAY);
+    }
 }

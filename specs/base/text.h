@@ -39,3 +39,8 @@ bool text_to_size_mib(const char *s, uint64_t *ret_mib);
 /* 32 lower-case hexadecimal digits of a 128-bit id, and a NUL. */
 #define TEXT_ID_SIZE 33
 void text_hex(char *out, const uint8_t *bytes, size_t n); /* out: 2n + 1 bytes */
+
+/* A length of time in one short word, as kubectl shows ages: "42s", "5m", "3h", "12d". `out` holds
+ * DURATION_SIZE bytes; a negative length (a clock set back) reads as "0s". */
+enum { DURATION_SIZE = 24 };
+void duration_format(int64_t length_ms, char *out);

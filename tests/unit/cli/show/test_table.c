@@ -9,7 +9,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/duration.h"
+#include "specs/base/text.h"
 
 static void columns_are_as_wide_as_their_widest_cell(void **state)
 {
