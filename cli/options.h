@@ -32,12 +32,12 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 };
     {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "only this VM; may be repeated"}
 /* Of a command that means one VM. */
 #define OPTION_ONE_NAME(type)                                                                      \
-    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "the VM that is meant"}
+    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "which VM"}
 #define OPTION_ALL(type)                                                                           \
     {"all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"}
 #define OPTIONS_FOLLOW(type)                                                                       \
     {"detach", 'd', ARG_FLAG, offsetof(type, follow.is_detached), NULL,                            \
-        "return as soon as it is asked for"},                                                      \
+        "return as soon as the request is recorded"},                                                      \
         {"no-wait", 0, ARG_FLAG, offsetof(type, follow.is_detached), NULL, NULL},                  \
         {"timeout", 0, ARG_DURATION, offsetof(type, follow.timeout_ms), "DURATION",                \
             "stop following after this long [default: 10m]"}

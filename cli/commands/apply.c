@@ -37,7 +37,7 @@ const struct command command_apply = {
     .name = "apply",
     .summary = "Write a VMFile's settings, start and stop nothing",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Makes the store say what the VMFile says. New VMs stay off until `vmctl up` or\n"
+    .details = "Writes the VMFile's settings into the store. New VMs stay off until `vmctl up` or\n"
                "`start`; running ones take over what needs no restart, and run provision steps\n"
                "that were appended.",
     .examples = "  vmctl apply\n"

@@ -178,8 +178,8 @@ const struct command command_console = {
     .summary = "Attach to a VM's serial console",
     .usage = "[OPTIONS] [VM]",
     .details = "Shows the last of what the guest wrote, then what it writes; every key goes to the guest.\n"
-               "Ctrl+] detaches and leaves the VM as it is. Input that is no terminal is sent up to its\n"
-               "end; then the guest's answer is shown until it has been silent for two seconds. One\n"
+               "Ctrl+] detaches and leaves the VM as it is. Input that is not a terminal is sent up to its\n"
+               "end; then the guest's output is shown until it has been silent for two seconds. One\n"
                "console at a time; a serial line knows no window size (in the guest: stty rows R cols C).\n"
                "Without a name: the VMFile's only VM.",
     .examples = "  vmctl console web\n"

@@ -88,7 +88,7 @@ static int show(struct cli *cli, struct error *err)
     }
     (output_is_data(cli) ? print_data : print_status)(cli, &process, is_running, vms.count);
     if (process.is_halted) {
-        cli_note(cli, "it does nothing until it goes on: kill -CONT %d", (int)process.pid);
+        cli_note(cli, "it is stopped (SIGSTOP); resume it: kill -CONT %d", (int)process.pid);
     }
     return is_running && !process.is_halted ? 0 : 1;
 }
@@ -111,7 +111,7 @@ static int run(
 
 const struct command command_controller = {
     .name = "controller",
-    .summary = "Run, start, stop or look at the controller",
+    .summary = "Run, start, stop or check the controller",
     .usage = "run|start|stop|status",
     .details = "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
                "so this is for service managers (run) and for looking. Stopping it leaves the\n"

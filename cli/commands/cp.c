@@ -171,7 +171,7 @@ static int run(
     const struct cp_values *cp = values;
     cleanup_free char *word = NULL, *name = NULL;
     if (words->count < 2) {
-        return error_set(err, ERR_USAGE, "say what to copy, and where to");
+        return error_set(err, ERR_USAGE, "name what to copy, and where to");
     }
     int rc = find_vm_word(words, &word, err);
     if (rc == 0) {

@@ -70,7 +70,7 @@ static int run(
 
 const struct command command_describe = {
     .name = "describe",
-    .summary = "Explain VMs: what is wanted, what is, and why",
+    .summary = "Explain VMs: their desired and actual state, and why",
     .usage = "[OPTIONS] [VM...]",
     .details = "All that `status` shows, and: what of the spec still waits, and for what; which\n"
                "provision steps are done; how often it failed and when it is tried again; where\n"

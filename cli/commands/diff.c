@@ -179,7 +179,7 @@ static int run(
 
 const struct command command_diff = {
     .name = "diff",
-    .summary = "Show what differs between a VMFile and what is asked for",
+    .summary = "Show what differs between a VMFile and the store",
     .usage = "[OPTIONS] [VM...]",
     .details = "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
                "behind @@ what the change needs: live (nothing more), start (of a VM that is off),\n"

@@ -27,7 +27,7 @@ struct events_values {
 
 static const struct arg_option options[] = {
     {"follow", 'f', ARG_FLAG, offsetof(struct events_values, follows), NULL,
-        "go on, and print new events as they come"},
+        "keep running, and print new events as they come"},
     {"since", 0, ARG_DURATION, offsetof(struct events_values, since_ms), "DURATION",
         "only what happened in this time: 90s, 5m, 2h"},
     {"tail", 'n', ARG_NUMBER, offsetof(struct events_values, limit), "N",
@@ -252,7 +252,7 @@ const struct command command_events = {
     .usage = "[OPTIONS] [VM...]",
     .details = "Oldest first. Like events are counted instead of repeated; AGE is that of the\n"
                "last one. The names of VMs that are gone are known as long as their events are.\n"
-               "--follow goes on until Ctrl-C. -o wide adds the time, -o json and -o yaml give\n"
+               "--follow continues until Ctrl-C. -o wide adds the time, -o json and -o yaml give\n"
                "objects, with --follow one a line.",
     .examples = "  vmctl events\n"
                 "  vmctl events web --since 10m\n"

@@ -155,7 +155,7 @@ static int run(
 {
     const struct fmt_values *fmt = values;
     if (words->count > 0 && fmt->file) {
-        return error_set(err, ERR_USAGE, "say the file once: --file, or as a word");
+        return error_set(err, ERR_USAGE, "name the file once: --file, or as a word");
     }
     if (words->count == 0) {
         return format_project(cli, fmt, err);

@@ -27,7 +27,7 @@ struct get_values {
 
 static const struct arg_option options[] = {
     {"watch", 'w', ARG_FLAG, offsetof(struct get_values, watches), NULL,
-        "go on, and print each VM again when it changes"},
+        "keep running, and print each VM again when it changes"},
     OPTION_NAME(struct get_values),
     OPTION_ALL(struct get_values),
     OPTIONS_END,
@@ -296,7 +296,7 @@ const struct command command_get = {
     .usage = "[OPTIONS] [VM...]",
     .details = "Without a name: all VMs. A row a VM, as `list` prints it (-o wide: with age,\n"
                "restarts and VNC address); -o json and -o yaml give all that is known, one object\n"
-               "for one name, else a list; -o name gives the names. --watch goes on until Ctrl-C:\n"
+               "for one name, else a list; -o name gives the names. --watch continues until Ctrl-C:\n"
                "a row for each change, with -o json an object a line, and a last one with the\n"
                "state Deleted when a VM is gone.",
     .examples = "  vmctl get web -o json\n"

@@ -34,11 +34,11 @@ static const struct arg_option options[] = {
     {"sha256", 0, ARG_TEXT, offsetof(struct image_values, sha256), "DIGEST",
         "pull: what its bytes must hash to"},
     {"refresh", 0, ARG_FLAG, offsetof(struct image_values, is_refresh), NULL,
-        "pull: download it anew, even if the URL is known"},
+        "pull: download it again, even if the URL is known"},
     {"dry-run", 0, ARG_FLAG, offsetof(struct image_values, is_dry_run), NULL,
-        "prune: only say what would go"},
+        "prune: only show what would be removed"},
     {"detach", 'd', ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL,
-        "return as soon as it is asked for"},
+        "return as soon as the request is recorded"},
     {"no-wait", 0, ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL, NULL},
     {"timeout", 0, ARG_DURATION, offsetof(struct image_values, follow.timeout_ms), "DURATION",
         "stop following after this long [default: 24h]"},
@@ -459,7 +459,7 @@ const struct command command_image = {
                "rests of downloads; neither touches one that a VM uses.\n\n"
                "Private registries: `docker login` (~/.docker/config.json, also with a credential helper),\n"
                "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. VMCTL_OCI_INSECURE\n"
-               "lists registries (HOST[:PORT],...) to speak to without TLS; those on this host always are.",
+               "lists registries (HOST[:PORT],...) to contact without TLS; those on this host always are.",
     .examples = "  vmctl image pull https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
                 "  vmctl image pull --name debian oci://ghcr.io/org/debian:12\n"
                 "  vmctl image list -o wide\n"

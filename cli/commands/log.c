@@ -29,7 +29,7 @@ static const struct arg_option options[] = {
     {"tail", 'n', ARG_NUMBER, offsetof(struct log_values, tail), "N",
         "only the last N lines of each; 0: all [default: 0]"},
     {"follow", 'f', ARG_FLAG, offsetof(struct log_values, follows), NULL,
-        "go on as they grow, until the VM is gone"},
+        "keep printing as they grow, until the VM is gone"},
     OPTION_FILE(struct log_values, 0),
     OPTION_ONE_NAME(struct log_values),
     OPTIONS_END,
@@ -137,7 +137,7 @@ const struct command command_log = {
     .alias = "logs",
     .summary = "Show a VM's console and provision logs",
     .usage = "[OPTIONS] [VM]",
-    .details = "What a guest wrote is made harmless for the terminal. Without a name: the\n"
+    .details = "Control characters that a guest wrote are escaped. Without a name: the\n"
                "VMFile's only VM.",
     .examples = "  vmctl log web\n"
                 "  vmctl log web --provision\n"

@@ -30,7 +30,7 @@ static int run(
 
 const struct command command_reload = {
     .name = "reload",
-    .summary = "Make the VMs of a VMFile anew; erases their disks",
+    .summary = "Recreate the VMs of a VMFile; erases their disks",
     .usage = "[OPTIONS] [VM...]",
     .details = "Ends each VM, drops its disk, and starts and provisions a fresh one as the\n"
                "VMFile says now. To restart without losing the disk: vmctl restart.",

@@ -91,7 +91,7 @@ static int find_command(struct job *job, const struct arg_strings *words, struct
 static int refuse_several(const struct project *project, struct error *err)
 {
     (void)error_set(err, ERR_USAGE, "'%s' has %zu VMs", project->path, project->file->n_vms);
-    return error_help(err, "say in which one to run: --name %s", project->file->vms[0]->name);
+    return error_help(err, "choose one: --name %s", project->file->vms[0]->name);
 }
 
 static int find_vm(struct job *job, const struct arg_strings *words, struct error *err)
@@ -302,11 +302,11 @@ static int run(
 
 const struct command command_run = {
     .name = "run",
-    .summary = "Run a command in a VM made for it",
+    .summary = "Run a command in a VM created for it",
     .usage = "[OPTIONS] [FILE] -- COMMAND [ARGS...]",
     .details = "Makes a VM like the VMFile's under a name of its own (web-run-a1b2), so any number\n"
                "of jobs can run at once, brings it up with what it depends on, and runs the\n"
-               "command in it. Forwards lead from free ports of the host, which are told, unless\n"
+               "command in it. Forwards lead from free ports of the host, which it prints, unless\n"
                "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
                "status, or with 255 when the connection failed. Only the command's output is on\n"
                "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"

@@ -53,7 +53,7 @@ const struct command command_ssh = {
     .name = "ssh",
     .summary = "Log in to a VM, or run a command in it",
     .usage = "[OPTIONS] [VM] [-- COMMAND...]",
-    .details = "Waits up to 30 seconds for the guest to answer, then becomes ssh(1). Keys are\n"
+    .details = "Waits up to 30 seconds for the guest's SSH server, then becomes ssh(1). Keys are\n"
                "tried in this order: --key, the VM's own, the VMFile's private-key,\n"
                "~/.ssh/id_ed25519, id_ecdsa, id_rsa. Ends with the command's exit status, or\n"
                "with 255 when the connection failed. Without a name: the VMFile's only VM.",

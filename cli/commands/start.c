@@ -22,7 +22,7 @@ const struct command command_start = {
     .name = "start",
     .summary = "Start VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Starts VMs that were made by `vmctl create` or `vmctl up`, with the spec they\n"
+    .details = "Starts VMs that were created by `vmctl create` or `vmctl up`, with the spec they\n"
                "have now, and follows until they are ready. Does not provision again: `vmctl up`\n"
                "does. Without a name: the VMs of the VMFile.",
     .examples = "  vmctl start web",

@@ -18,7 +18,7 @@ static const struct arg_option options[] = {
     {"timeout", 't', ARG_DURATION, offsetof(struct stop_values, grace_ms), "DURATION",
         "time for the guest to shut down [default: its stop-timeout, 30s]"},
     {"detach", 'd', ARG_FLAG, offsetof(struct stop_values, follow.is_detached), NULL,
-        "return as soon as it is asked for"},
+        "return as soon as the request is recorded"},
     {"no-wait", 0, ARG_FLAG, offsetof(struct stop_values, follow.is_detached), NULL, NULL},
     OPTIONS_END,
 };

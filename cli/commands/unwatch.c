@@ -111,7 +111,7 @@ static int run(
 
 const struct command command_unwatch = {
     .name = "unwatch",
-    .summary = "Leave a VMFile to `up` and `apply` again",
+    .summary = "Stop watching a VMFile",
     .usage = "[OPTIONS] [PATH...]",
     .details = "Ends what `vmctl watch` began; of a directory, for all its files. The VMs stay as\n"
                "they are.",

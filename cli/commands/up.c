@@ -13,7 +13,7 @@ static const struct arg_option options[] = {
     {"restart", 0, ARG_FLAG, offsetof(struct project_values, restarts), NULL,
         "restart VMs whose changes need it"},
     {"recreate", 0, ARG_FLAG, offsetof(struct project_values, recreates), NULL,
-        "make the disk anew where changes need it; erases the old one"},
+        "recreate the disk where changes need it; erases the old one"},
     {"adopt", 0, ARG_FLAG, offsetof(struct project_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
     OPTION_PRUNE(struct project_values),
@@ -21,7 +21,7 @@ static const struct arg_option options[] = {
     {"no-deps", 0, ARG_FLAG, offsetof(struct project_values, is_alone), NULL,
         "leave out the VMs that those named depend on"},
     {"dry-run", 0, ARG_FLAG, offsetof(struct project_values, is_dry_run), NULL,
-        "tell what would be done, and do nothing"},
+        "show what would be done, and do nothing"},
     OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
 };
@@ -48,14 +48,14 @@ const struct command command_up = {
     .summary = "Bring up the VMs of a VMFile",
     .usage = "[OPTIONS] [VM...]",
     .details = "Creates the VMs that do not exist, starts and provisions those that are stopped,\n"
-               "and tells what a changed VMFile means for those that run: what can be is changed\n"
+               "and shows what a changed VMFile means for those that run: what can be is changed\n"
                "at once, and provision steps that were appended are run. Nothing is restarted or\n"
                "erased without --restart or --recreate. Then follows until all are ready; Ctrl-C\n"
                "stops the following, not the VMs. With names, what these VMs depend on is\n"
                "brought up, too, but neither restarted nor erased.",
     .examples = "  vmctl up                      all VMs of ./VMFile.kdl\n"
                 "  vmctl up --name web           this one and what it depends on\n"
-                "  vmctl up --dry-run            only tell what would be done\n"
+                "  vmctl up --dry-run            only show what would be done\n"
                 "  vmctl up --no-provision       without the provision steps\n"
                 "  vmctl up -d                   in the background",
     .options = options,

@@ -210,7 +210,7 @@ const struct command command_wait = {
     .details = "Ends at once, with the reason, when a VM cannot get there any more: it never\n"
                "waits for the deadline of a dead VM. --ready also fails while settings wait for\n"
                "a restart. Without a name: the VMs of the VMFile; of a watched one only once\n"
-               "vmctld has taken up the file as it is now.",
+               "vmctld has applied the current file.",
     .examples = "  vmctl wait web --ready --timeout 2m\n"
                 "  vmctl wait --all --stopped\n"
                 "  vmctl wait web --for=condition=GuestReachable",

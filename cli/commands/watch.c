@@ -262,8 +262,8 @@ const struct command command_watch = {
     .usage = "[OPTIONS] [PATH...]",
     .details = "vmctld then does what `vmctl apply` does whenever the VMFile, or a script, key or\n"
                "other file that it names, is saved: new VMs are created and stay off (with\n"
-               "`vmctl up --watch` they are started), what needs a restart or a new disk is told\n"
-               "and waits for your word. A directory stands for every *.kdl in it that is a\n"
+               "`vmctl up --watch` they are started), what needs a restart or a new disk is shown\n"
+               "and waits until you request it. A directory stands for every *.kdl in it that is a\n"
                "VMFile. A broken file changes nothing, its VMs say SourceInvalid; VMs outlive a\n"
                "file that goes. A VM taken out of the file is left alone without --prune.",
     .examples = "  vmctl watch                     ./VMFile.kdl\n"

@@ -212,7 +212,7 @@ static void check_orphans(struct doctor *doctor, const struct vm_list *list)
     (void)each_entry(doctor, "vms", look_at_directory, &orphans);
     if (orphans.living.len > 0) {
         doctor_add(doctor, "orphans", DOCTOR_WARN,
-            "`vmctl up` of its VMFile starts one anew on its disk; to end one: qmp.sock in vms/NAME",
+            "`vmctl up` of its VMFile starts a new one on its disk; to end one: qmp.sock in vms/NAME",
             "processes of VMs without a record, left alone: %s", buf_str(&orphans.living));
     }
     if (orphans.dead.len > 0) {

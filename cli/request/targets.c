@@ -191,7 +191,7 @@ static int refuse_several(const struct targets *targets, struct error *err)
     for (size_t i = 0; i < targets->count; i++) {
         buf_printf(&names, "%s%s", i ? ", " : "", targets->names[i]);
     }
-    (void)error_set(err, ERR_USAGE, "this command is for one VM; say which: %s", buf_str(&names));
+    (void)error_set(err, ERR_USAGE, "this command is for one VM, not several: %s", buf_str(&names));
     return error_help(err, "give its name, such as: %s", targets->names[0]);
 }
 

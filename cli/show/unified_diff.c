@@ -136,7 +136,7 @@ static void write_hunk(struct writer *w, const char *heading)
 static void write_names(struct writer *w, const char *before, const char *after)
 {
     if (before) {
-        buf_printf(w->out, "--- %s (asked for)\n", before);
+        buf_printf(w->out, "--- %s (stored)\n", before);
     } else {
         buf_add_str(w->out, "--- /dev/null\n");
     }

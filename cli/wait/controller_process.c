@@ -170,8 +170,8 @@ static int end_all(struct cli *cli, enum ending ending, struct error *err)
     while ((rc = end_step(cli, ending, err)) == 0) {
         if (clock_monotonic_ms(clock) > deadline_ms) {
             error_set(err, ERR_CONTROLLER, "the controller did not end within 30 seconds");
-            return error_help(err, "kill -9 the pid that `vmctl controller status` tells; the VMs "
-                                   "go on running");
+            return error_help(err, "kill -9 the pid that `vmctl controller status` shows; the VMs "
+                                   "keep running");
         }
     }
     return rc < 0 ? rc : 0;

@@ -39,7 +39,7 @@ teardown() { cli_teardown; }
     run vmctl diff
     echo "$output"
     [ "$status" -eq 1 ]
-    [ "$output" = "--- web (asked for)
+    [ "$output" = "--- web (stored)
 +++ web (VMFile)
 @@ -1 +1 @@ restart
 -memory 1024
@@ -126,7 +126,7 @@ with_steps() {
     vmfile web
     run vmctl diff
     [ "$status" -eq 1 ]
-    [ "$output" = "--- db (asked for)
+    [ "$output" = "--- db (stored)
 +++ /dev/null
 @@ -1,3 +0,0 @@ left running (vmctl up --prune destroys it)
 -vm db

@@ -456,7 +456,7 @@ answer() {
     local command
     for command in console log ssh port; do
         run vmctl $command --help
-        says "the VM that is meant"
+        says "which VM"
         [[ "$output" != *"may be repeated"* ]]
     done
     run vmctl up --help

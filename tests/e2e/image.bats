@@ -118,7 +118,7 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     echo hello >junk
     run vmctl image inspect junk
     [ "$status" -eq 1 ]
-    says "no disk image"
+    says "not a disk image"
     run vmctl image inspect absent
     [ "$status" -eq 1 ]
     says "vmctl::image::not_found"

@@ -59,7 +59,7 @@ static void each_field_has_a_hunk_with_what_it_needs(void **state)
     b->memory_mib = 2048;
     b->stop_timeout_s = 5;
     assert_diff(a, b,
-        "--- web (asked for)\n+++ web (VMFile)\n"
+        "--- web (stored)\n+++ web (VMFile)\n"
         "@@ -1 +1 @@ restart\n-memory 1024\n+memory 2048\n"
         "@@ -2 +2 @@ live\n-stop-timeout 30\n+stop-timeout 5\n");
     vm_spec_free(a);
@@ -118,7 +118,7 @@ static void an_entry_that_is_only_added_is_a_hunk_of_no_old_lines(void **state)
     depend_on(b, "db");
     depend_on(b, "san");
     assert_diff(a, b,
-        "--- web (asked for)\n+++ web (VMFile)\n@@ -0,0 +1 @@ live\n+depends-on san\n");
+        "--- web (stored)\n+++ web (VMFile)\n@@ -0,0 +1 @@ live\n+depends-on san\n");
     vm_spec_free(a);
     vm_spec_free(b);
 }
@@ -135,7 +135,7 @@ static void a_new_vm_is_shown_with_what_is_not_as_by_default(void **state)
         "@@ -0,0 +1,3 @@ create\n+vm web\n+image /a.qcow2\n+vcpus 2\n");
     unified_diff_add_removed(&removed, spec, false);
     assert_string_equal(buf_str(&removed),
-        "--- web (asked for)\n+++ /dev/null\n"
+        "--- web (stored)\n+++ /dev/null\n"
         "@@ -1,3 +0,0 @@ left running (vmctl up --prune destroys it)\n"
         "-vm web\n-image /a.qcow2\n-vcpus 2\n");
     vm_spec_free(spec);

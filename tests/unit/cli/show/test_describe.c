@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "cli/show/describe_facts.h"
+#include "cli/show/describe.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
