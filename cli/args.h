@@ -48,9 +48,9 @@ struct arg_set {
 };
 
 /*
- * Parses argv[1 …] against several sets (the command's and the global ones). What is no option goes
- * to `positional`, in order; after "--" everything does, and with `stops_at_positional` after the
- * first word that is no option, too. Unknown or malformed: -ERR_USAGE, with the nearest option.
+ * Parses argv[1 …] against several sets (the command's and the global ones). Words that are
+ * not options go to `positional`, in order; after "--" all do, and with `stops_at_positional` all after
+ * the first one, too. Unknown or malformed: -ERR_USAGE, with the nearest option.
  */
 int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
     bool stops_at_positional, struct arg_strings *positional, struct error *err);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What every command is given, and what a command is. One command a file (cli/cmd_NAME.c), each
+ * What every command is given, and what a command is. One command a file (cli/commands/NAME.c), each
  * ending in one const descriptor; cli/commands.c lists them.
  *
  * Data goes to stdout, everything else to stderr. Commands only write desired state and read; what
- * happens then is vmctld's work, which they follow (cli/wait/follow.h).
+ * happens then is vmctld's work, which the commands follow (cli/wait/follow.h).
  */
 #pragma once
 
@@ -27,7 +27,7 @@ struct cli {
     bool use_color;        /* on stderr */
     bool use_color_stdout;
     struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
-    bool knows_controller; /* its version was looked at: see controller_process.h */
+    bool knows_controller; /* its version was checked: see controller_process.h */
 };
 
 struct command {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Completion scripts for shells, made from the table of commands (cli/cli.h), so that they know
- * what this vmctl knows. Names of VMs are asked for when they are needed: `vmctl list -o name`.
+ * Completion scripts for shells, generated from the table of commands (cli/cli.h), so that they
+ * match this vmctl. They read the names of VMs when they need them: `vmctl list -o name`.
  */
 #pragma once
 

@@ -134,7 +134,7 @@ static const struct command *find_command(const char *name, struct error *err)
     return NULL;
 }
 
-/* An unusable data directory is the store's trouble, whatever the system call said. */
+/* An unusable data directory is an error of the store, whichever system call failed. */
 static int find_paths(struct cli *cli, const char *data_dir, struct error *err)
 {
     int rc = paths_init(&cli->paths, data_dir, err);
@@ -161,7 +161,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     return rc < 0 ? rc : command->run(cli, values, words, err);
 }
 
-/* Also what is wrong with the options is told in the format they ask for. */
+/* Errors in the options are printed in the output format that the options choose. */
 static void begin_answer(struct cli *cli, const struct command *command, const char *output)
 {
     struct error ignored = {.code = ERR_NONE};
@@ -235,7 +235,7 @@ int main(int argc, char **argv)
     struct cli cli = {.output = OUTPUT_TEXT};
     struct error err = {.code = ERR_NONE};
     fs_hold_standard_fds();
-    umask(077); /* keys, disks and logs are nobody else's */
+    umask(077); /* keys, disks and logs are private */
     log_init(LOG_WARN);
     store_guard();
     int status = run(&cli, argc, argv, &err);

@@ -17,7 +17,7 @@ struct which_values {
     bool is_all;
 };
 
-/* Whether, and for how long, the command follows what it asked for. */
+/* Whether, and for how long, the command follows its request. */
 struct follow_values {
     bool is_detached;
     int64_t timeout_ms;

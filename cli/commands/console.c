@@ -73,8 +73,8 @@ static int refuse(const char *name, struct error *err)
     return error_help(err, "start it: vmctl up, or vmctl start %s", name);
 }
 
-/* QEMU serves one client and lets a second one wait without a word; a lock tells at least two of
- * our own apart. */
+/* QEMU serves one client and leaves a second one waiting in silence; with a lock a second vmctl can at
+ * least report it. */
 static int take_console(const char *name, const char *log_path, int *ret_lock, struct error *err)
 {
     int rc = lockfile_take(log_path, ret_lock, err);
@@ -87,7 +87,7 @@ static int take_console(const char *name, const char *log_path, int *ret_lock, s
     return rc;
 }
 
-/* A WebSocket that this program does not speak. */
+/* A WebSocket, which this program does not support. */
 static int refuse_web_console(const char *name, const char *url, struct error *err)
 {
     (void)error_set(err, ERR_VM_INVALID_STATE,

@@ -57,7 +57,7 @@ static void note_absent_controller(const struct cli *cli, size_t n_vms)
     }
 }
 
-/* Whole records: more than the summaries hold is asked for. */
+/* Whole records: the output needs more than the summaries hold. */
 static int list_records(struct cli *cli, struct error *err)
 {
     struct vm_list list = {.count = 0};

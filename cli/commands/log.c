@@ -64,7 +64,7 @@ static void open_logs(struct reader *reader, const struct log_values *values)
     }
 }
 
-/* With both logs, a title says whose lines follow, as tail(1) does it. */
+/* With both logs, a title names the log whose lines follow, as in tail(1). */
 static void print(struct reader *reader, int i, const struct buf *out)
 {
     bool has_both = reader->is_wanted[0] && reader->is_wanted[1];

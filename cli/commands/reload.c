@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl reload: makes VMs anew from their VMFile, with new disks. */
+/* vmctl reload: recreates VMs from their VMFile, with new disks. */
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"

@@ -58,7 +58,7 @@ struct job {
     struct project project;
     char *name; /* in the VMFile */
     struct run_vms vms;
-    struct wakeup wakeup; /* from the first wish to the last, a signal ends the job, not the process */
+    struct wakeup wakeup; /* from the first change to the last, a signal ends the job, not the process */
     uint64_t owner;   /* 0: the VMs stay */
     int owner_fd;
     bool is_begun; /* the VMs are, or may be, in the store */
@@ -70,7 +70,7 @@ static void job_clear(struct job *job)
     run_vms_clear(&job->vms);
     project_clear(&job->project);
     free(TAKE_PTR(job->name));
-    cleanup_close_(&job->owner_fd); /* last: what is still there goes now */
+    cleanup_close_(&job->owner_fd); /* last: VMs that are left are destroyed now */
 }
 
 /* ---- what is meant ---- */
@@ -163,8 +163,8 @@ static int bring_up_once(struct job *job, struct error *err)
     return vm_request_run(job->cli, &request, &job->values->follow, err);
 }
 
-/* Four digits are easy to type; when another job has just the same, or one of the ports, other ones
- * are taken. */
+/* Four digits are easy to type; when another job has the same ones, or one of the ports, others are
+ * tried. */
 static int bring_up(struct job *job, struct error *err)
 {
     enum { TRIES = 20 };
@@ -240,8 +240,8 @@ static bool is_signalled(int status)
         status == wakeup_exit_status(SIGHUP);
 }
 
-/* Somebody may have destroyed it already. A VM that could not be destroyed makes a failure of a
- * success, and of nothing else. */
+/* Another command may have destroyed the VM already. A VM that cannot be destroyed turns success into
+ * failure and leaves any other status as it is. */
 static int finish(struct job *job, int status)
 {
     struct error err = {.code = ERR_NONE};

@@ -31,7 +31,7 @@ static int run(
 {
     const struct ssh_values *ssh = values;
     cleanup_free char *name = NULL;
-    /* `ssh -- CMD` and `ssh --name VM CMD` say no name in front of the command */
+    /* `ssh -- CMD` and `ssh --name VM CMD` have no name in front of the command */
     bool is_named = ssh->which.names.count > 0 || words->n_before_dashes == 0;
     size_t first = is_named ? 0 : 1;
     int rc = targets_find_one(cli, &ssh->which, is_named ? NULL : words->items[0], &name, err);

@@ -25,7 +25,7 @@ static const struct arg_option options[] = {
 
 static const struct stop_values defaults = {.grace_ms = -1};
 
-/* Whole seconds; at least one, because 0 in a wish means the VM's own. */
+/* Whole seconds; at least one, because 0 in a change means the VM's own. */
 static int grace_seconds(int64_t grace_ms, uint32_t *ret, struct error *err)
 {
     enum { DAY_S = 24 * 60 * 60 };

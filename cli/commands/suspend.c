@@ -5,7 +5,7 @@
 #include "cli/request/power.h"
 #include "specs/base/error.h"
 
-/* A VM that is off would be started only to be paused, which nobody means. */
+/* A VM that is off would be started only to be paused: not what the user means. */
 static int check(const struct vm_record *record, struct error *err)
 {
     const struct vm_desired *desired = record->desired;

@@ -54,7 +54,7 @@ static void report(const struct cli *cli, json_t *all, const char *path, bool wa
     }
 }
 
-/* What is not watched is done already; a mistyped name is told. */
+/* A path that is not watched is not an error, but it is reported: it may be mistyped. */
 static int forget(struct cli *cli, json_t *all, const char *path, struct error *err)
 {
     bool was_watched;

@@ -90,7 +90,7 @@ static int choose_goal(const struct wait_values *values, struct goal *ret, struc
     return rc;
 }
 
-/* What does not exist is gone, whoever asks. */
+/* A VM that does not exist counts as deleted. */
 static int find_remaining(struct cli *cli, const struct which_values *which,
     const struct arg_strings *words, struct targets *ret, struct error *err)
 {
@@ -176,8 +176,7 @@ static bool means_file(const struct wait_values *values, const struct arg_string
     return words->count + values->which.names.count == 0 && !values->which.is_all;
 }
 
-/* A VMFile that is watched and was just edited: its VMs are not what it says before vmctld has
- * taken it up. */
+/* A watched VMFile that was just edited: its VMs match it only once vmctld has applied it. */
 static int settle_file(
     struct cli *cli, const struct wait_values *values, int64_t *timeout_ms, struct error *err)
 {

@@ -56,7 +56,7 @@ static void add_printable(struct table *table, const char *text)
     table_add(table, buf_str(&shown));
 }
 
-/* Those that are still there: a VM that was destroyed since is no news. */
+/* Only those that still exist: a VM that was destroyed since needs no mention. */
 static void describe_removed(
     struct buf *out, const struct source_record *record, const struct targets *known)
 {
@@ -163,7 +163,7 @@ static int write_registration(
     }
 }
 
-/* vmctld finds an unheard bell's news when it starts, or with the next ring. */
+/* When the bell cannot be rung, vmctld finds the change when it starts, or at the next ring. */
 static void ring(struct cli *cli)
 {
     struct error err = {.code = ERR_NONE};
@@ -172,7 +172,7 @@ static void ring(struct cli *cli)
     }
 }
 
-/* A file must be valid when it is registered: a typing error is told at once, to who made it. */
+/* A file must be valid when it is registered: the user who made a typing error sees it at once. */
 static int check_file(struct cli *cli, const char *word, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};

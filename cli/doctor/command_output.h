@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What another program says: its standard output, within a time. For asking `qemu --version`. */
+/* The standard output of another program, such as `qemu --version`, within a time limit. */
 #pragma once
 
 struct buf;

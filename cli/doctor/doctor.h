@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What `vmctl doctor` looks at. Each check adds one finding or more and never fails: what cannot be
- * found out is a finding, too. Nothing is changed, and neither a controller nor a sound store is
- * needed.
+ * The checks of `vmctl doctor`. Each adds one finding or more and never fails: what cannot be found
+ * out is a finding, too. They change nothing and need neither a controller nor an intact store.
  */
 #pragma once
 
@@ -39,6 +38,6 @@ void doctor_add(struct doctor *doctor, const char *check, enum doctor_verdict ve
 /* doctor_host.c: accelerator, programs, kernel, bridges, ports */
 void doctor_check_host(struct doctor *doctor);
 
-/* doctor_data.c: data directory, disk space, store, controller, VMs, what lies about. Opens the
+/* doctor_data.c: data directory, disk space, store, controller, VMs, leftovers. Opens the
  * store. */
 void doctor_check_data(struct doctor *doctor);

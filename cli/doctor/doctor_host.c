@@ -25,7 +25,7 @@ enum { LIMIT_MS = 10 * 1000, OUTPUT_MAX = 1 << 20 };
 
 /* ---- what vmctld finds ---- */
 
-/* NULL, and a finding, when it cannot be asked. Caller owns. */
+/* NULL, and a finding, when it cannot be run. Caller owns. */
 static json_t *ask_vmctld(struct doctor *doctor)
 {
     cleanup_free char *program = cli_controller_program();

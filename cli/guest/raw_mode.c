@@ -61,7 +61,7 @@ static void catch_crashes(void)
     (void)atexit(raw_mode_leave);
 }
 
-/* tcsetattr() succeeds when it could do any part of what was asked; EINTR: SIGCONT came. */
+/* tcsetattr() succeeds when it could make any part of the change; EINTR: SIGCONT came. */
 static int set_raw(void)
 {
     struct termios raw = terminal.before;

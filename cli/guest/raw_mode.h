@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The user's terminal in raw mode (termios(3), cfmakeraw), and back, whatever ends the program: the
- * one who asked, exit(), or a crash. SIGKILL alone cannot be met. One terminal at a time.
+ * caller, exit(), or a crash. Only SIGKILL leaves the terminal raw. One terminal at a time.
  */
 #pragma once
 
@@ -9,10 +9,10 @@
 
 struct error;
 
-/* What is not a terminal is left alone and is no error. -ERR_IO. */
+/* What is not a terminal is left alone; that is not an error. -ERR_IO. */
 int raw_mode_enter(int fd, struct error *err);
 
-/* Around being stopped: as it was before, and raw again (also after somebody else has set it). */
+/* Around being stopped: as it was before, and raw again (also after another program has set it). */
 void raw_mode_pause(void);
 void raw_mode_renew(void);
 

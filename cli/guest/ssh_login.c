@@ -73,7 +73,7 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
 }
 
 /* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a file
- * left over from an earlier spec says nothing about it. */
+ * left over from an earlier spec does not apply. */
 static void add_host_key(
     struct ssh_login *login, const struct cli *cli, const struct vm_record *record)
 {

@@ -84,7 +84,7 @@ static int catch_signals(struct session *session, struct error *err)
     if (session->signal_fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot watch for signals");
     }
-    sigaddset(&set, SIGPIPE); /* told by EPIPE */
+    sigaddset(&set, SIGPIPE); /* reported as EPIPE */
     sigprocmask(SIG_BLOCK, &set, &session->old_mask);
     return 0;
 }
@@ -145,7 +145,7 @@ static ssize_t fill(struct lane *lane, int fd)
     return n > 0 || is_later ? n : 0; /* EIO: the terminal hung up; ECONNRESET: the guest is gone */
 }
 
-/* False: nobody takes it. */
+/* False: the other end does not read. */
 static bool drain(struct lane *lane, ssize_t n)
 {
     if (n < 0) {
@@ -241,7 +241,7 @@ static int timeout_ms(const struct session *session)
     return left_ms < 0 ? 0 : left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
-/* A descriptor asked for nothing is left out: poll(2) would tell of its hang-up for ever. */
+/* A descriptor asked for nothing is left out: poll(2) would report its hang-up forever. */
 static void await(struct session *session, struct pollfd polls[POLL_COUNT_])
 {
     const struct terminal_bridge *bridge = session->bridge;

@@ -20,14 +20,14 @@ struct terminal_bridge {
     int input_fd;
     int output_fd;
     int peer_fd;     /* non-blocking */
-    int64_t idle_ms; /* the silence that ends it, once input that is no terminal has ended */
+    int64_t idle_ms; /* the silence that ends it, once input that is not a terminal has ended */
 };
 
 enum terminal_end {
     TERMINAL_DETACHED,      /* Ctrl+] */
-    TERMINAL_DRAINED,       /* input has ended and the guest has nothing more to say */
-    TERMINAL_PEER_CLOSED,   /* the VM is gone, or somebody closed its console */
-    TERMINAL_OUTPUT_CLOSED, /* nobody reads our output any more */
+    TERMINAL_DRAINED,       /* input has ended and the guest writes nothing more */
+    TERMINAL_PEER_CLOSED,   /* the VM is gone, or its console was closed */
+    TERMINAL_OUTPUT_CLOSED, /* no one reads our output any more */
     TERMINAL_SIGNALLED,
 };
 

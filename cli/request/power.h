@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What start, stop, restart, suspend, resume and destroy share: one wish for each VM meant. */
+/* What start, stop, restart, suspend, resume and destroy share: one change for each VM meant. */
 #pragma once
 
 #include "cli/options.h"
@@ -23,7 +23,7 @@ struct power_command {
     const char *begun;
     const char *done;
     bool shows_provision;
-    /* Whether it can be asked of this VM; NULL: always. Sets *err if not. */
+    /* Whether the change is possible for this VM; NULL: always. Sets *err if not. */
     int (*check)(const struct vm_record *record, struct error *err);
 };
 

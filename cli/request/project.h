@@ -16,7 +16,7 @@ struct project {
 /*
  * The absolute path of the VMFile, whether or not there is one: its directory with symbolic links
  * resolved, so that one file has one name however it is reached. -ERR_VMFILE_NOT_FOUND when even
- * the directory is missing, -ERR_IO when that cannot be told. free() it.
+ * the directory is missing, -ERR_IO when it cannot be read. free() it.
  */
 int project_path(const char *file_option, char **ret, struct error *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Writing a VMFile's VMs into the store and following them: `up`, `apply`, `reload` and `provision`,
- * which differ by what they ask of each VM (struct project_action) and by the options they have.
+ * which differ by what they change of each VM (struct project_action) and by the options they have.
  */
 #pragma once
 
@@ -44,7 +44,7 @@ struct project_action {
     bool brings_dependencies;
     bool awaits_deletions; /* VMs that are being deleted are created again once they are gone */
     const char *done;      /* "provisioned": printed for each VM in the end; NULL: nothing */
-    /* Whether it can be asked of this VM; NULL: always. */
+    /* Whether the change is possible for this VM; NULL: always. */
     int (*check)(const struct cli *cli, const struct vm_record *record, const struct change *change,
         struct error *err);
 };

@@ -13,7 +13,7 @@
 #include "specs/base/mem.h"
 #include "store/desired/change.h"
 
-/* Cut where it would be too long: the suffix tells it apart. */
+/* Cut where it would be too long: the suffix makes it unique. */
 static char *new_name(const char *name, const char *suffix)
 {
     int room = SPEC_NAME_MAX - (int)strlen(suffix) - 1;

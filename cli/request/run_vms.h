@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * VMs made from a VMFile's for one job, beside those that `up` makes: `web` becomes `web-run-a1b2`,
- * so any number of jobs run at once from one file. What a VM depends on comes along under the same
- * suffix. Their forwards lead from free ports of the host, unless the VMFile's are asked for. They belong to no VMFile (no `up` or `down` touches them) and, with an owner, go with it.
+ * The VMs of one `vmctl run`: copies of a VMFile's under names of their own. `web` becomes
+ * `web-run-a1b2`, so any number of jobs run at once from one file. The VMs it depends on are copied with
+ * the same suffix. Forwards lead from free ports of the host, unless the VMFile's are kept. The copies
+ * belong to no VMFile (`up` and `down` ignore them) and are destroyed with their owner, if they have one.
  */
 #pragma once
 
@@ -15,7 +16,7 @@ struct error;
 struct project;
 
 struct run_vms {
-    struct vm_spec **specs; /* named anew, in the order of `names`; the VM meant is the first */
+    struct vm_spec **specs; /* renamed, in the order of `names`; the VM meant is the first */
     struct targets names;
 };
 

@@ -34,7 +34,7 @@ void vm_request_clear(struct request *request)
     request->count = 0;
 }
 
-/* From the end of what is there before the wish: what comes then belongs to it. */
+/* From the logs' present ends: what is written after the change belongs to it. */
 static struct log_stream *open_streams(struct cli *cli, const struct request *request)
 {
     struct log_stream *streams = mem_calloc(request->count, sizeof(*streams));

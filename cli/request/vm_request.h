@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Asking for something and following it: the wishes of one command, written in one transaction,
- * then followed until they have come true.
+ * The changes of one command, written in one transaction and then followed until their goals are
+ * reached.
  */
 #pragma once
 
@@ -27,16 +27,16 @@ struct request {
     bool is_for_us; /* see follow.h */
     const char *begun; /* "stopping": printed with --detach; NULL: nothing */
     const char *done;  /* "stopped": printed once it is true; NULL: nothing */
-    /* After the writing, in words or, when there is one, in the answer; NULL: nothing. */
+    /* Reports one outcome (cli/show/result.h); NULL: nothing. */
     void (*report)(const struct cli *cli, const struct request *request, size_t i);
     void *context;
 };
 
-/* `count` wishes that are all like `pattern` but for the name. vm_request_clear() it. */
+/* One change for each target, like `pattern` but for the name. vm_request_clear() it. */
 void vm_request_init(struct request *request, const struct targets *targets, const struct change *pattern);
 void vm_request_clear(struct request *request);
 
-/* Tells what the wishes did, or would do: the outcomes are there. */
+/* Reports what the changes did, or would do: the outcomes are filled in. */
 void vm_request_report(const struct cli *cli, const struct request *request);
 
 /* Returns what run() of a command is to return. */

@@ -14,15 +14,15 @@ struct error;
  */
 int watched_source_path(const char *word, char **ret, bool *ret_is_directory, struct error *err);
 
-/* Refuses what vmctld could not follow: a pipe, a path that is no text. -ERR_USAGE. */
+/* Refuses what vmctld cannot watch: a pipe, a path that is not UTF-8. -ERR_USAGE. */
 int watched_source_check(const char *path, struct error *err);
 
 /*
  * Waits until vmctld has applied the VMFile at `path` as it is now, or its directory's; nothing to
- * wait for when it is not watched, or is invalid: its reader tells of that. The file is compared
+ * wait for when it is not watched, or is invalid: reading it reports that. The file is compared
  * with what was applied, so an edit just before counts.
  *
  * 0, or a negative error: -ERR_VM_CONFLICT and -ERR_VMFILE_INVALID when vmctld refused it,
- * -ERR_TIMEOUT; or a positive exit status when interrupted. *timeout_ms becomes what is left of it.
+ * -ERR_TIMEOUT; or a positive exit status when interrupted. *timeout_ms becomes the time that is left.
  */
 int watched_source_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err);

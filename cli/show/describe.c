@@ -22,8 +22,8 @@
 
 /* ---- changes ---- */
 
-/* The spec of the last start knows nothing of what was applied since without one: whether that is
- * still to come is told by Synced. */
+/* The spec of the last start does not have what was applied since without a start: Synced shows whether
+ * that is still pending. */
 static bool is_outstanding(const struct vm_record *record, enum disposition disposition)
 {
     const struct vm_status *status = record->status;
@@ -72,7 +72,7 @@ const char *describe_needs(enum disposition disposition)
 
 /* ---- provisioning ---- */
 
-/* Other steps than those that were run: nothing can be said of single ones. */
+/* The steps are not those that were run: single ones have no state. */
 static bool are_steps_changed(const struct vm_record *record)
 {
     const struct vm_status *status = record->status;
@@ -148,7 +148,7 @@ static const struct vm_step_record *record_of(const struct vm_record *record, si
     return record->status ? vm_provision_step(&record->status->provision, (uint32_t)index) : NULL;
 }
 
-/* Most steps take less than the seconds in which all else is told. */
+/* Most steps take less than a second, the unit of other durations. */
 static void add_length(struct buf *out, int64_t length_ms)
 {
     enum { SHORT_MS = 10000 };

@@ -37,19 +37,18 @@ struct spec_diff describe_changes(const struct vm_record *record);
 const char *describe_needs(enum disposition disposition);
 
 /* "done", "running", "failed", "skipped" (never run, and not going to) or "pending": the state of a
- * step of the desired spec; NULL when the steps were changed since they were run, and nothing can
- * be said of single ones. */
+ * step of the desired spec; NULL when the steps were changed since they were run: single ones
+ * have no state then. */
 const char *describe_step_state(const struct vm_record *record, size_t index);
 
-/* Of how many steps describe_step_state() tells, or of how many those were that were run. There is a
- * status. */
+/* How many steps there are; of changed steps, how many were run. The record has a status. */
 uint32_t describe_steps_total(const struct vm_record *record);
 
 /* `shell inline "apt-get update"`, `shell script /path`, `file /path -> /path`, on one line. */
 void describe_add_step(struct buf *out, const struct spec_step *step);
 
 /* ` (Failed with 3 after 2m, 5m ago)`: how its last run on this disk ended, ` (in 0.4s, just now)`
- * where its state has said "done" already; nothing when there was none. */
+ * where its state is "done" already; nothing when there was none. */
 void describe_add_step_record(
     struct buf *out, const struct vm_record *record, size_t index, int64_t now_ms);
 

@@ -37,7 +37,7 @@ static int find_birth(struct cli *cli, const char *vm_name, int64_t *ret_ms, str
     return rc;
 }
 
-/* The message stands in what was just printed, and happened once: nothing new. */
+/* The message was just printed, and the event happened once: nothing new. */
 static bool is_told(const struct vm_event *event, const char *told)
 {
     return told && event->count == 1 && event->message[0] && strstr(told, event->message);

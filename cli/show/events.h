@@ -17,7 +17,7 @@ int events_list(
     struct cli *cli, const char *vm_name, size_t limit, struct buf *out, struct error *err);
 
 /* After an error, on stderr: the last five events and where the logs are. `told` is the error's
- * message: an event that says no more than that is left out. */
+ * message: an event that adds nothing to it is left out. */
 void events_explain(struct cli *cli, const char *vm_name, const char *told);
 
 /* {vm, type, reason, message, count, first, last, sequence}; times in ms. Caller owns. */

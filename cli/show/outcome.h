@@ -39,6 +39,6 @@ void outcome_describe(struct buf *out, const struct outcome_view *view);
 /* Whether changes of this disposition wait for what the user did not ask for yet. */
 bool outcome_waits(const struct outcome_view *view, enum disposition disposition);
 
-/* What an unchanged VM lacks that no comparison of specs tells (a disk that is of another image), in the
+/* What an unchanged VM lacks that no comparison of specs shows (a disk that is of another image), in the
  * controller's words; NULL: nothing that changes of this disposition wait for. */
 const char *outcome_drift(const struct outcome_view *view, enum disposition disposition);

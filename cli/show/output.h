@@ -13,13 +13,13 @@ struct vm_record;
 /* Whether -o json or -o yaml was given. */
 bool output_is_data(const struct cli *cli);
 
-/* The object that stands for a VM: name, state, word, what is desired, what is. Caller owns. */
+/* The object for a VM: name, state, state word, desired record, status. Caller owns. */
 json_t *output_of_vm(const struct vm_record *record);
 
 /* {field, old, new, disposition}, as in `diff -o json`. Caller owns. */
 json_t *output_of_change(const struct spec_change *change);
 
-/* Prints in the format asked for, with sorted keys, on stdout. */
+/* Prints in the output format of the command line, with sorted keys, on stdout. */
 void output_print(const struct cli *cli, const json_t *value);
 
 /* One of many such values, one after the other: JSON on a line of its own (NDJSON), a YAML

@@ -6,11 +6,12 @@
  *             "goal": "ready", "result": "done", "error": {"code", "message", "help"}}],
  *    "error": {"code", "message", "help"}}
  *
- * "outcome" and "changes" are what the wish did; "waiting" is what waits for a restart or a new
- * disk (with "field": null and a "message" when no single field explains it); "result" is "done", "failed" (see the VM's error), "pending" (--detach, a deadline, a
- * signal) or "planned" (--dry-run). The outer error is what ended the whole command. Progress and
- * errors in words are on stderr as ever. Without such a document (text was asked for, or the command
- * does not act) everything here does nothing.
+ * "outcome" and "changes" are what the change did; "waiting" is what waits for a restart or a new
+ * disk (with "field": null and a "message" when no single field explains it); "result" is "done",
+ * "failed" (see the VM's error), "pending" (--detach, a deadline, a signal) or "planned" (--dry-run).
+ * The outer error is what ended the whole command. Progress and error messages go to stderr as always.
+ * Without such a document (the output is text, or the command does not act) result_report() and
+ * result_print() print text, and all else does nothing.
  */
 #pragma once
 
@@ -40,10 +41,10 @@ void result_set(const struct cli *cli, const char *vm_name, const char *result);
 void result_followed(const struct cli *cli, const char *vm_name, const char *goal,
     const char *result, const struct error *err);
 
-/* The whole command's; the latest counts. The VMFile's tells all diagnostics. */
+/* The whole command's error; the latest counts. That of a VMFile has all diagnostics. */
 void result_error(const struct cli *cli, const struct error *err);
 void result_invalid_file(const struct cli *cli, const struct vmfile *file);
-void result_forget_error(const struct cli *cli); /* the command goes on all the same */
+void result_forget_error(const struct cli *cli); /* the command continues without the file */
 
 /* Prints it, with *err if that is set, and closes it. */
 void result_end(struct cli *cli, const struct error *err);

@@ -22,7 +22,7 @@ void table_add_number(struct table *table, unsigned long long number);
 /* The column (from 0) is at least so wide: for rows that are to come. */
 void table_widen(struct table *table, size_t column, size_t width);
 
-/* Drops the rows and keeps the widths: rows that come later stand below those printed before. */
+/* Drops the rows and keeps the widths: later rows align with those printed before. */
 void table_empty(struct table *table);
 
 /* Appends the rows; the last column is not padded. */

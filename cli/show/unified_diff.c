@@ -132,7 +132,7 @@ static void write_hunk(struct writer *w, const char *heading)
     side_clear(&w->new);
 }
 
-/* NULL: there is no such VM on that side. */
+/* NULL: the VM does not exist on that side. */
 static void write_names(struct writer *w, const char *before, const char *after)
 {
     if (before) {

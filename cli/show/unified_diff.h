@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The difference between two specs of one VM in the unified format of diff(1), for people and for
- * what colours or counts such text: a hunk a field, whose heading tells what the change needs.
+ * what colours or counts such text: a hunk a field, whose heading names what the change needs.
  *
- *   --- web (asked for)
+ *   --- web (stored)
  *   +++ web (VMFile)
  *   @@ -1 +1 @@ restart
  *   -memory 1024

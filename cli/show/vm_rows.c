@@ -109,7 +109,7 @@ static char *state_and_source(const struct vm_row *row)
         is_said ? reason_name(row->status.source) : "");
 }
 
-/* In the last column, where words may follow: when a crash loop goes on. */
+/* The last column may be longer than its title: a crash loop's next try. */
 static void add_state(struct table *table, const struct vm_row *row, int64_t now_ms)
 {
     cleanup_free char *state = state_and_source(row);

@@ -30,7 +30,7 @@ const char *vm_row_state(const struct vm_row *row);
 
 /* table_init(), and the titles. The same `is_wide` for all of a table. */
 void vm_rows_begin(struct table *table, bool is_wide);
-/* Room for what VMs that do not run yet will have: a table that goes on stays in line. */
+/* Room for the values of VMs that do not run yet: a table that grows stays aligned. */
 void vm_rows_make_room(struct table *table);
-/* A narrow row tells of a crash loop when the next try is; now: wall clock. */
+/* A narrow row shows when a crash loop tries again; now: wall clock. */
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);

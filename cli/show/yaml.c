@@ -96,7 +96,7 @@ static const char **sorted_keys(const json_t *object, size_t *ret_count)
     return keys;
 }
 
-/* The first key of an object in a list stands on the line of its dash. */
+/* The first key of an object in a list is on the line of its dash. */
 static void add_object(struct buf *out, const json_t *object, size_t depth, bool is_in_list)
 {
     size_t count = 0;

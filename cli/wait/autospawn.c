@@ -154,8 +154,8 @@ static int spawn_failed(int rc, const char *program, struct error *err)
                                         : -ERR_CONTROLLER;
 }
 
-/* One that is killed while it starts is started again: whoever did it (the kernel for want of
- * memory, somebody with kill) did not mean this command. */
+/* A controller that is killed while it starts is started again: the kill (of the kernel for want of
+ * memory, of a user) was not meant for this command. */
 int cli_ensure_controller(struct cli *cli, struct error *err)
 {
     enum { ATTEMPTS = 3 };

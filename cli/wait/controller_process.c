@@ -103,7 +103,7 @@ int64_t controller_requeue_after_ms(const struct controller_process *process)
     return process->pid == 0 ? UNKNOWN_MS : process->is_stopped ? STOPPED_MS : WAKEUP_MAX_MS;
 }
 
-/* The descriptor is opened before the identity is looked at, so it cannot come to mean another. */
+/* The descriptor is opened before the identity is checked, so it cannot come to mean another. */
 static int open_process(
     struct cli *cli, struct controller_process *ret, int *ret_fd, struct error *err)
 {
@@ -135,8 +135,8 @@ static bool is_older(const struct controller_process *process)
 
 enum ending { ENDING_ANY, ENDING_OLDER };
 
-/* Asked anew each time: when one has ended, another may have been started. Returns 1 when there is
- * none to end. One that has just started has not written its record yet. */
+/* Finds the controller again each time: when one has ended, another may have been started. Returns 1
+ * when there is none to end. One that has just started has not written its record yet. */
 static int end_step(struct cli *cli, enum ending ending, struct error *err)
 {
     enum { STEP_MS = 10 };

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The vmctld that serves this data directory: whether one runs, which process it is, and ending it.
- * Whether it runs is told by its lock alone; which process it is by the record it writes, believed
- * only while the process of that pid was started when the record says (a pid alone may be another's
- * by now).
+ * Its lock alone shows whether it runs; the record it writes shows which process it is, and counts only
+ * while the process of that pid was started when the record says (a pid may be reused).
  */
 #pragma once
 
@@ -17,7 +16,7 @@ struct cli;
 struct error;
 
 struct controller_process {
-    pid_t pid; /* 0: not told yet */
+    pid_t pid; /* 0: not known yet */
     char version[32];
     char session[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
     int64_t started_ms; /* wall */
@@ -34,15 +33,15 @@ void controller_note_absent(const struct cli *cli);
 int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
 
 /*
- * How long whoever waits for its statuses may sleep until he looks after the controller again: not
- * long while none is known to work. The one that holds the lock may be dying, starting or halted, and
- * nobody rings a bell when it has ended or goes on.
+ * How long a waiter may sleep before it checks the controller again: not long while none is known to
+ * work. The process that holds the lock may be ending, starting or halted, and no bell rings when it
+ * has ended or resumes.
  */
 int64_t controller_requeue_after_ms(const struct controller_process *process);
 
-/* SIGTERM, and waits until it has let go of the data directory. VMs go on. Fine if none runs. */
+/* Sends SIGTERM and waits until the lock is released. VMs keep running. Fine if none runs. */
 int controller_end(struct cli *cli, struct error *err);
 
-/* The same if it is of an older version than we are, and says so. What serves a newer vmctl too is
- * left alone: two versions in use at once must not take turns. Asked once (cli->knows_controller). */
+/* The same, with a note, if its version is older than ours. A newer one is left alone: two versions in
+ * use at once must not take turns. Checked once (cli->knows_controller). */
 int controller_end_older(struct cli *cli, struct error *err);

@@ -399,7 +399,7 @@ int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t
         .interrupted = report_interrupt,
         .context = &follower,
     };
-    (void)fflush(stdout); /* what was printed before stands before the progress */
+    (void)fflush(stdout); /* earlier output comes before the progress */
     wait_loop_open(&follower.loop, timeout_ms);
     progress_init(&follower.progress, cli, count);
     for (size_t i = 0; i < count; i++) {

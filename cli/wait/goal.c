@@ -196,7 +196,7 @@ static void report_blocker(const struct goal_subject *subject, const struct vm_s
     }
 }
 
-/* What a row is asked about. `generation` is the one the goal is for. */
+/* What a row is tested on. `generation` is the one the goal is for. */
 struct question {
     const struct goal *goal;
     const struct vm_record *record;
@@ -260,7 +260,7 @@ static bool has_drifted(const struct question *question, enum reason reason)
 }
 
 /* Why a goal cannot be reached; the first row that applies counts. In the texts {vm} is the VM's
- * name, {goal} the goal's word and {why} what Synced says, or `why` when it says nothing. */
+ * name, {goal} the goal's word and {why} Synced's message, or `why` when it has none. */
 static const struct refusal {
     bool (*applies)(const struct question *question);
     enum reason drift; /* instead: why the running VM is not as its spec says */
@@ -389,7 +389,7 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
     if (is_seen && is_reached(&resolved, record, subject->generation)) {
         return GOAL_REACHED;
     }
-    struct vm_record known = *record; /* a status of the name's former owner says nothing */
+    struct vm_record known = *record; /* a status of the name's former owner does not count */
     known.status = is_seen ? record->status : NULL;
     const struct question question = {&resolved, &known, subject->generation};
     return goal_is_unreachable(&question, subject, err) ? GOAL_FAILED : GOAL_PENDING;

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a follower waits for, and whether a VM's records say that it came, will not come, or may yet
- * come. Pure.
+ * What a follower waits for, and whether a VM's records show that it is reached, cannot be reached, or
+ * may be reached yet. Pure.
  *
- * A status counts only once the controller has looked at the generation the follower means, and a
- * condition only when it was computed from that generation: so a status from before the wish is
- * never taken for its answer (metav1.Condition, observedGeneration). Nor does a status count that an
- * ended controller left behind: the one that runs now must have looked at the VM itself. What cannot come any more
- * fails at once instead of at the deadline: a stalled VM, one that is being deleted, was replaced,
- * or is not meant to run.
+ * A status counts only once the controller has observed the follower's generation, and a condition only
+ * when it was computed from that generation: a status from before the change never counts
+ * (metav1.Condition, observedGeneration). Nor does a status that an earlier controller wrote: the one
+ * that runs now must have observed the VM itself. A goal that cannot be reached any more fails at once
+ * instead of at the deadline: the VM is stalled, being deleted, replaced, or not meant to run.
  */
 #pragma once
 
@@ -36,8 +35,8 @@ enum goal_kind {
 struct goal {
     enum goal_kind kind;
     bool allows_drift;           /* GOAL_READY: an instance older than its spec is fine, too */
-    bool ignores_steps; /* GOAL_READY: a failed provision step is an old one, not asked for now */
-    bool is_desired; /* the follower's own wish: never reached once another one took it back */
+    bool ignores_steps; /* GOAL_READY: provision steps that failed are not this command's */
+    bool is_desired; /* the follower's own change: unreachable once another one took it back */
     enum condition_type type;    /* GOAL_CONDITION */
     enum condition_state state;
 };
@@ -52,10 +51,10 @@ struct goal_subject {
     const char *session; /* of the controller that runs now; "": none does, and nothing is known */
 };
 
-/* What the goal is for a VM meant to be as its record says: GOAL_SETTLED becomes one of the others. */
+/* GOAL_SETTLED becomes the goal of the power state that the record asks for; others stay. */
 struct goal goal_resolve(const struct goal *goal, const struct vm_record *record);
 
-/* GOAL_FAILED: *err says why; its code decides the exit status. */
+/* GOAL_FAILED: *err is the reason; its code decides the exit status. */
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
     const struct vm_record *record, struct error *err);
 
@@ -66,5 +65,5 @@ bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record)
 /* "ready", "stopped" …; of GOAL_CONDITION the condition's name. Static text. */
 const char *goal_word(const struct goal *goal);
 
-/* The same as one says it: "ready", "GuestReachable=True". free() it. */
+/* For messages: "ready", "GuestReachable=True". free() it. */
 char *goal_describe(const struct goal *goal);

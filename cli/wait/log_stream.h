@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * A log file of a VM, read as it grows. The file may not exist yet, be cut off, or be replaced by a
- * new one (a disk made anew takes its logs with it): then reading starts over at its beginning.
+ * new one (a recreated disk takes its logs with it): then reading starts over at its beginning.
  * What a guest wrote passes cli/show/screen_filter.h.
  */
 #pragma once

@@ -10,7 +10,7 @@
  *   - SIGINT, SIGTERM, SIGHUP, or no one reads stdout any more: 128 + the signal's number
  *     (SIGPIPE's for the reader), after `interrupted`.
  *
- * wait_loop_open() comes before what is waited for is asked for: no answer is missed then.
+ * Call wait_loop_open() before the request is written: then no change is missed.
  */
 #pragma once
 
@@ -36,7 +36,7 @@ struct wait_loop {
      * status, or a negative error. */
     int (*check)(void *context, bool *ret_is_done, struct error *err);
     int (*time_out)(void *context, struct error *err);
-    void (*interrupted)(void *context); /* NULL: nothing to say */
+    void (*interrupted)(void *context); /* NULL: nothing to report */
     void *context;
 
     /* Private. */
