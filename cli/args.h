@@ -16,7 +16,8 @@ struct error;
 enum arg_kind {
     ARG_FLAG,     /* bool */
     ARG_TEXT,     /* const char *: borrowed from argv */
-    ARG_OPTIONAL, /* const char *: as ARG_TEXT, but given as --name=VALUE only; --name alone is "" */
+    ARG_OPTIONAL, /* const char *: as ARG_TEXT, but given as --name=VALUE only; --name alone is ""
+                   */
     ARG_NUMBER,   /* uint32_t */
     ARG_MIB,      /* uint32_t: "2048", "512M", "2G" */
     ARG_GIB,      /* uint32_t: "20", "20G", "1T"; whole GiB */
@@ -25,8 +26,8 @@ enum arg_kind {
 };
 
 struct arg_option {
-    const char *name;       /* long name, without dashes; NULL ends the table */
-    char letter;            /* 0: none */
+    const char *name; /* long name, without dashes; NULL ends the table */
+    char letter;      /* 0: none */
     enum arg_kind kind;
     size_t offset;          /* of the field in the values struct */
     const char *value_name; /* "PATH"; NULL for flags */
@@ -49,8 +50,8 @@ struct arg_set {
 
 /*
  * Parses argv[1 …] against several sets (the command's and the global ones). Words that are
- * not options go to `positional`, in order; after "--" all do, and with `stops_at_positional` all after
- * the first one, too. Unknown or malformed: -ERR_USAGE, with the nearest option.
+ * not options go to `positional`, in order; after "--" all do, and with `stops_at_positional` all
+ * after the first one, too. Unknown or malformed: -ERR_USAGE, with the nearest option.
  */
 int args_parse(int argc, char **argv, const struct arg_set *sets, size_t n_sets,
     bool stops_at_positional, struct arg_strings *positional, struct error *err);
@@ -61,8 +62,8 @@ void args_clear(const struct arg_option *options, void *values);
 /* Appends the table as the lines of a help text. */
 void args_describe(struct buf *out, const struct arg_option *options);
 
-/* The options that every command takes, before or after its name: parsed by main, printed by the help,
- * offered by the completion. */
+/* The options that every command takes, before or after its name: parsed by main, printed by the
+ * help, offered by the completion. */
 struct global_values {
     const char *output;
     const char *color;

@@ -79,12 +79,12 @@ static int find_targets(struct reader *reader, const struct which_values *which,
 static bool is_wanted(const struct reader *reader, const struct vm_event *event, int64_t from_ms)
 {
     return event->last_ms >= from_ms &&
-        (reader->targets.count == 0 || targets_have(&reader->targets, event->vm_name));
+           (reader->targets.count == 0 || targets_have(&reader->targets, event->vm_name));
 }
 
 /* Where the newest `limit` of those wanted begin. */
-static size_t find_start(const struct reader *reader, const struct event_list *list,
-    int64_t from_ms, uint32_t limit)
+static size_t find_start(
+    const struct reader *reader, const struct event_list *list, int64_t from_ms, uint32_t limit)
 {
     uint32_t seen = 0;
     for (size_t i = list->count; limit > 0 && i-- > 0;) {
@@ -131,8 +131,8 @@ static void add_row(struct reader *reader, const struct vm_event *event)
 }
 
 /* Rows have a title once there is one. */
-static void print_rows(struct reader *reader, const struct event_list *list, size_t start,
-    int64_t from_ms)
+static void print_rows(
+    struct reader *reader, const struct event_list *list, size_t start, int64_t from_ms)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
     size_t n_rows = 0;
@@ -149,8 +149,8 @@ static void print_rows(struct reader *reader, const struct event_list *list, siz
     }
 }
 
-static void print_objects(const struct reader *reader, const struct event_list *list,
-    size_t start, int64_t from_ms, bool follows)
+static void print_objects(const struct reader *reader, const struct event_list *list, size_t start,
+    int64_t from_ms, bool follows)
 {
     cleanup_json json_t *array = json_array();
     for (size_t i = start; i < list->count; i++) {
@@ -164,7 +164,8 @@ static void print_objects(const struct reader *reader, const struct event_list *
     }
     size_t i;
     json_t *event;
-    json_array_foreach (array, i, event) {
+    json_array_foreach(array, i, event)
+    {
         output_print_next(reader->cli, event);
     }
 }
@@ -207,8 +208,7 @@ static int print_new(void *context, bool *ret_is_done, struct error *err)
     struct reader *reader = context;
     struct event_list list = {.count = 0};
     *ret_is_done = false;
-    int rc =
-        store_list_events(reader->cli->store, NULL, reader->last_sequence, 0, &list, err);
+    int rc = store_list_events(reader->cli->store, NULL, reader->last_sequence, 0, &list, err);
     if (rc == 0) {
         print(reader, &list, 0, 0, true);
     }
@@ -254,9 +254,10 @@ const struct command command_events = {
                "last one. The names of VMs that are gone are known as long as their events are.\n"
                "--follow continues until Ctrl-C. -o wide adds the time, -o json and -o yaml give\n"
                "objects, with --follow one a line.",
-    .examples = "  vmctl events\n"
-                "  vmctl events web --since 10m\n"
-                "  vmctl events -f -o json | jq -r --unbuffered 'select(.type == \"Warning\").message'",
+    .examples =
+        "  vmctl events\n"
+        "  vmctl events web --since 10m\n"
+        "  vmctl events -f -o json | jq -r --unbuffered 'select(.type == \"Warning\").message'",
     .options = options,
     .values_size = sizeof(struct events_values),
     .run = run,

@@ -45,8 +45,8 @@ static int find(const struct get_values *values, const struct arg_strings *words
 }
 
 /* One name, one object; else a list, also of none. */
-static void print_data(const struct cli *cli, const struct vm_list *list,
-    const struct targets *targets, bool is_one)
+static void print_data(
+    const struct cli *cli, const struct vm_list *list, const struct targets *targets, bool is_one)
 {
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; i < list->count; i++) {
@@ -74,8 +74,8 @@ static void print_rows(
     fputs(buf_str(&out), stdout);
 }
 
-static void print(const struct cli *cli, const struct vm_list *list, const struct targets *targets,
-    bool is_one)
+static void print(
+    const struct cli *cli, const struct vm_list *list, const struct targets *targets, bool is_one)
 {
     if (output_is_data(cli)) {
         print_data(cli, list, targets, is_one);
@@ -148,8 +148,8 @@ static void print_deleted(struct watch *watch, const struct seen_vm *seen)
     } else if (watch->cli->output == OUTPUT_NAME) {
         puts(seen->name);
     } else {
-        struct vm_row row = {.name = seen->name, .has_desired = true, .is_deleted = true,
-            .desired = seen->desired};
+        struct vm_row row = {
+            .name = seen->name, .has_desired = true, .is_deleted = true, .desired = seen->desired};
         print_row(watch, &row);
     }
 }
@@ -255,8 +255,8 @@ static void watch_clear(struct watch *watch)
     table_clear(&watch->table);
 }
 
-/* Each VM now and again when it changes, until a signal or the end of stdout's reader. `targets` NULL:
- * all, also those created later. */
+/* Each VM now and again when it changes, until a signal or the end of stdout's reader. `targets`
+ * NULL: all, also those created later. */
 static int watch_vms(struct cli *cli, const struct targets *targets, struct error *err)
 {
     cleanup_with(watch_clear) struct watch watch = {.cli = cli, .targets = targets};
@@ -294,11 +294,12 @@ const struct command command_get = {
     .name = "get",
     .summary = "Get VMs as rows or objects, also as they change",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Without a name: all VMs. A row a VM, as `list` prints it (-o wide: with age,\n"
-               "restarts and VNC address); -o json and -o yaml give all that is known, one object\n"
-               "for one name, else a list; -o name gives the names. --watch continues until Ctrl-C:\n"
-               "a row for each change, with -o json an object a line, and a last one with the\n"
-               "state Deleted when a VM is gone.",
+    .details =
+        "Without a name: all VMs. A row a VM, as `list` prints it (-o wide: with age,\n"
+        "restarts and VNC address); -o json and -o yaml give all that is known, one object\n"
+        "for one name, else a list; -o name gives the names. --watch continues until Ctrl-C:\n"
+        "a row for each change, with -o json an object a line, and a last one with the\n"
+        "state Deleted when a VM is gone.",
     .examples = "  vmctl get web -o json\n"
                 "  vmctl get -w                      watch all VMs\n"
                 "  vmctl get web -w -o json | jq -r --unbuffered .display",

@@ -179,8 +179,8 @@ static int check_file(struct cli *cli, const char *word, struct error *err)
     return project_load(cli, word, &project, err);
 }
 
-static int register_one(struct cli *cli, const char *word, enum source_prune prune, char **ret_path,
-    struct error *err)
+static int register_one(
+    struct cli *cli, const char *word, enum source_prune prune, char **ret_path, struct error *err)
 {
     cleanup_free char *path = NULL;
     bool is_directory;
@@ -222,8 +222,7 @@ static int watch_all(struct cli *cli, const struct watch_values *values,
     }
     for (size_t i = 0; rc == 0 && (i < words->count || i == 0); i++) {
         cleanup_free char *path = NULL;
-        rc = register_one(
-            cli, words->count ? words->items[i] : values->file, prune, &path, err);
+        rc = register_one(cli, words->count ? words->items[i] : values->file, prune, &path, err);
         if (rc == 0) {
             strings_add(paths, path);
         }
@@ -260,12 +259,13 @@ const struct command command_watch = {
     .name = "watch",
     .summary = "Apply a VMFile after every change of it",
     .usage = "[OPTIONS] [PATH...]",
-    .details = "vmctld then does what `vmctl apply` does whenever the VMFile, or a script, key or\n"
-               "other file that it names, is saved: new VMs are created and stay off (with\n"
-               "`vmctl up --watch` they are started), what needs a restart or a new disk is shown\n"
-               "and waits until you request it. A directory stands for every *.kdl in it that is a\n"
-               "VMFile. A broken file changes nothing, its VMs say SourceInvalid; VMs outlive a\n"
-               "file that goes. A VM taken out of the file is left alone without --prune.",
+    .details =
+        "vmctld then does what `vmctl apply` does whenever the VMFile, or a script, key or\n"
+        "other file that it names, is saved: new VMs are created and stay off (with\n"
+        "`vmctl up --watch` they are started), what needs a restart or a new disk is shown\n"
+        "and waits until you request it. A directory stands for every *.kdl in it that is a\n"
+        "VMFile. A broken file changes nothing, its VMs say SourceInvalid; VMs outlive a\n"
+        "file that goes. A VM taken out of the file is left alone without --prune.",
     .examples = "  vmctl watch                     ./VMFile.kdl\n"
                 "  vmctl watch ~/vms --prune=stop  all VMFiles of a directory\n"
                 "  vmctl watch --list\n"

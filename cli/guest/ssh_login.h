@@ -35,8 +35,8 @@ void ssh_login_clear(struct ssh_login *login);
 
 /* Makes sure that SSH answers, for at most `timeout_ms`: returns as follow() does. An explicit user
  * or key may get in where the VM's own cannot, so with one that is not required. */
-int ssh_login_await(struct cli *cli, const char *vm_name, bool is_explicit, int64_t timeout_ms,
-    struct error *err);
+int ssh_login_await(
+    struct cli *cli, const char *vm_name, bool is_explicit, int64_t timeout_ms, struct error *err);
 
 struct ssh_call {
     const char *vm_name;
@@ -61,11 +61,11 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
 /*
  * For a command that has something left to do after ssh: runs `argv` (ends with NULL) on our stdin,
  * stdout and stderr until it ends, or ends it when a signal comes that `wakeup` has caught. Returns
- * its exit status, 128 + the number of that signal, SSH_TRANSPORT_FAILED when another signal ended it;
- * or -ERR_SSH when it could not be started.
+ * its exit status, 128 + the number of that signal, SSH_TRANSPORT_FAILED when another signal ended
+ * it; or -ERR_SSH when it could not be started.
  */
 int ssh_login_run(char *const *argv, struct wakeup *wakeup, struct error *err);
 
-/* Appends the words as the guest's shell has to be given them to leave them as they are: ssh hands it
- * one line. */
+/* Appends the words as the guest's shell has to be given them to leave them as they are: ssh hands
+ * it one line. */
 void ssh_login_quote(struct buf *out, const char *const *words, size_t count);

@@ -87,11 +87,11 @@ static void report_interrupt(void *context)
 {
     struct image_follower *follower = context;
     erase_progress(follower);
-    cli_note(
-        follower->cli, "interrupted; it continues in the background: vmctl image list");
+    cli_note(follower->cli, "interrupted; it continues in the background: vmctl image list");
 }
 
-static int send_request(struct wait_loop *loop, const json_t *request, bool is_detached, struct error *err)
+static int send_request(
+    struct wait_loop *loop, const json_t *request, bool is_detached, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE}; /* costs the controller's delay, not the request */
     const struct image_follower *follower = loop->context;

@@ -31,8 +31,8 @@ struct project_request {
     struct project project;
     struct targets targets;
     size_t n_named; /* of the targets; the others, behind them, are what they depend on */
-    struct vm_record *records; /* before the changes; one for each target */
-    struct request request;    /* the changes; then their outcomes */
+    struct vm_record *records;          /* before the changes; one for each target */
+    struct request request;             /* the changes; then their outcomes */
     struct source_record *registration; /* the VMFile is to be watched; NULL: not requested */
     char digest[DIGEST_SIZE]; /* of the VMFile and the files it names, when all its VMs are meant */
     struct change_extra extra;
@@ -95,8 +95,8 @@ static int add_source(void *context, struct store_batch *batch, struct error *er
     struct store *store = request->cli->store;
     const struct vmfile_load *file = &request->project.load;
     return request->registration
-        ? sources_add_registration(store, batch, request->registration, err)
-        : sources_add_applied(store, batch, file->path, file->sha256, request->digest, err);
+               ? sources_add_registration(store, batch, request->registration, err)
+               : sources_add_applied(store, batch, file->path, file->sha256, request->digest, err);
 }
 
 static int register_source(struct project_request *request, struct error *err)
@@ -141,7 +141,7 @@ static struct goal goal_of(const struct project_request *request, const struct v
     bool has_failed = record->status && record->status->provision.is_failed;
     struct goal goal = action->goal;
     goal.ignores_steps = (action->ignores_skipped && request->values->skips_provision) ||
-        (action->ignores_failed && has_failed);
+                         (action->ignores_failed && has_failed);
     return goal;
 }
 
@@ -158,11 +158,11 @@ static void set_change(struct project_request *request, size_t i, bool is_named)
     change->takes_over = values->adopts;
     change->provision = values->skips_provision ? PROVISION_SKIP : action->provision;
     change->provision_from = values->from;
-    change->recreates = is_named && record->desired &&
-        (action->recreates ||
-            (values->recreates && record_needs_new_disk(record, change->spec)));
+    change->recreates =
+        is_named && record->desired &&
+        (action->recreates || (values->recreates && record_needs_new_disk(record, change->spec)));
     change->restarts = is_named && values->restarts && !change->recreates &&
-        record_needs_restart(record, change->spec);
+                       record_needs_restart(record, change->spec);
 }
 
 static void report(const struct cli *cli, const struct request *vm_request, size_t i)
@@ -199,9 +199,9 @@ static int build_changes(struct project_request *request, struct error *err)
 
 int prune_parse(const char *text, enum source_prune *ret, struct error *err)
 {
-    int prune = !text ? SOURCE_PRUNE_NOTHING
-        : !text[0]    ? SOURCE_PRUNE_DESTROY
-                      : source_prune_parse(text);
+    int prune = !text      ? SOURCE_PRUNE_NOTHING
+                : !text[0] ? SOURCE_PRUNE_DESTROY
+                           : source_prune_parse(text);
     if (prune < 0) {
         return error_set(err, ERR_USAGE, "--prune: '%s' is neither stop nor destroy", text);
     }
@@ -209,7 +209,8 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
     return 0;
 }
 
-static int end_removed(struct cli *cli, const struct targets *removed, bool stops, struct error *err)
+static int end_removed(
+    struct cli *cli, const struct targets *removed, bool stops, struct error *err)
 {
     static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
     static const struct change destroy = {.deletes = true};
@@ -224,8 +225,10 @@ static void report_removed(struct project_request *request, const char *name, bo
 {
     const struct change_outcome outcome = {.result = stops ? CHANGE_STOPPED : CHANGE_DELETED};
     if (request->prune == SOURCE_PRUNE_NOTHING) {
-        cli_note(request->cli, "note: vm '%s' is no longer in %s and is left as it is (vmctl up "
-            "--prune destroys it)", name, strrchr(request->project.path, '/') + 1);
+        cli_note(request->cli,
+            "note: vm '%s' is no longer in %s and is left as it is (vmctl up "
+            "--prune destroys it)",
+            name, strrchr(request->project.path, '/') + 1);
         return;
     }
     result_outcome(request->cli, name, &outcome);
@@ -287,7 +290,8 @@ static int await_deletions(const struct project_request *request, struct error *
     }
     int rc = count > 0 ? cli_ensure_controller(cli, err) : 0;
     return rc < 0 || count == 0
-        ? rc : follow(cli, targets, count, request->values->follow.timeout_ms, err);
+               ? rc
+               : follow(cli, targets, count, request->values->follow.timeout_ms, err);
 }
 
 static int commit(struct project_request *request, struct error *err)
@@ -295,7 +299,8 @@ static int commit(struct project_request *request, struct error *err)
     const struct project_action *action = request->action;
     const struct follow_values *follow = &request->values->follow;
     int rc = action->awaits_deletions && !follow->is_detached && !request->values->is_dry_run
-        ? await_deletions(request, err) : 0;
+                 ? await_deletions(request, err)
+                 : 0;
     if (rc == 0 && action->prunes) {
         rc = prune_removed(request, err);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Writing a VMFile's VMs into the store and following them: `up`, `apply`, `reload` and `provision`,
- * which differ by what they change of each VM (struct project_action) and by the options they have.
+ * Writing a VMFile's VMs into the store and following them: `up`, `apply`, `reload` and
+ * `provision`, which differ by what they change of each VM (struct project_action) and by the
+ * options they have.
  */
 #pragma once
 

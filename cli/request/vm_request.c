@@ -12,7 +12,8 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
-void vm_request_init(struct request *request, const struct targets *targets, const struct change *pattern)
+void vm_request_init(
+    struct request *request, const struct targets *targets, const struct change *pattern)
 {
     request->count = targets->count;
     request->changes = mem_calloc(request->count, sizeof(*request->changes));

@@ -24,7 +24,7 @@ struct request {
     struct goal *goals; /* one for each, instead; owned; NULL: it is the same for all */
     const struct change_extra *extra; /* goes into the same transaction; NULL: nothing */
     bool shows_provision;
-    bool is_for_us; /* see follow.h */
+    bool is_for_us;    /* see follow.h */
     const char *begun; /* "stopping": printed with --detach; NULL: nothing */
     const char *done;  /* "stopped": printed once it is true; NULL: nothing */
     /* Reports one outcome (cli/show/result.h); NULL: nothing. */
@@ -33,12 +33,13 @@ struct request {
 };
 
 /* One change for each target, like `pattern` but for the name. vm_request_clear() it. */
-void vm_request_init(struct request *request, const struct targets *targets, const struct change *pattern);
+void vm_request_init(
+    struct request *request, const struct targets *targets, const struct change *pattern);
 void vm_request_clear(struct request *request);
 
 /* Reports what the changes did, or would do: the outcomes are filled in. */
 void vm_request_report(const struct cli *cli, const struct request *request);
 
 /* Returns what run() of a command is to return. */
-int vm_request_run(
-    struct cli *cli, struct request *request, const struct follow_values *values, struct error *err);
+int vm_request_run(struct cli *cli, struct request *request, const struct follow_values *values,
+    struct error *err);

@@ -59,8 +59,7 @@ struct settling {
 static int refuse(const struct source_record *record, struct error *err)
 {
     cleanup_free char *why = source_record_explain(record);
-    enum error_code code =
-        record->state == SOURCE_CONFLICT ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID;
+    enum error_code code = record->state == SOURCE_CONFLICT ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID;
     (void)error_set(err, code, "the VMFile was not applied: %s", why);
     return error_help(err, "fix it, vmctld applies it then; see: vmctl watch --list");
 }
@@ -71,7 +70,7 @@ static bool read_digest(const char *path, char *ret_digest)
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     struct error ignored = {.code = ERR_NONE};
     return vmfile_load(path, path, &load, &ignored) == 0 && load.file->n_diagnostics == 0 &&
-        vmfile_load_referenced(&load, ret_digest, &ignored) == 0;
+           vmfile_load_referenced(&load, ret_digest, &ignored) == 0;
 }
 
 static int check_file(const struct source_record *record, bool *ret_is_settled, struct error *err)
@@ -84,13 +83,12 @@ static int check_file(const struct source_record *record, bool *ret_is_settled, 
     if (text_eq(digest, record->failed_digest) && source_record_is_failing(record)) {
         return refuse(record, err);
     }
-    *ret_is_settled =
-        text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED;
+    *ret_is_settled = text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED;
     return 0;
 }
 
-static int check_directory(struct cli *cli, const struct source_record *directory,
-    bool *ret_is_settled, struct error *err)
+static int check_directory(
+    struct cli *cli, const struct source_record *directory, bool *ret_is_settled, struct error *err)
 {
     cleanup_with(source_list_clear) struct source_list list = {.count = 0};
     int rc = sources_list(cli->store, &list, err);

@@ -23,6 +23,8 @@ int watched_source_check(const char *path, struct error *err);
  * with what was applied, so an edit just before counts.
  *
  * 0, or a negative error: -ERR_VM_CONFLICT and -ERR_VMFILE_INVALID when vmctld refused it,
- * -ERR_TIMEOUT; or a positive exit status when interrupted. *timeout_ms becomes the time that is left.
+ * -ERR_TIMEOUT; or a positive exit status when interrupted. *timeout_ms becomes the time that is
+ * left.
  */
-int watched_source_settle(struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err);
+int watched_source_settle(
+    struct cli *cli, const char *path, int64_t *timeout_ms, struct error *err);

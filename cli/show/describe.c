@@ -22,8 +22,8 @@
 
 /* ---- changes ---- */
 
-/* The spec of the last start does not have what was applied since without a start: Synced shows whether
- * that is still pending. */
+/* The spec of the last start does not have what was applied since without a start: Synced shows
+ * whether that is still pending. */
 static bool is_outstanding(const struct vm_record *record, enum disposition disposition)
 {
     const struct vm_status *status = record->status;
@@ -77,7 +77,7 @@ static bool are_steps_changed(const struct vm_record *record)
 {
     const struct vm_status *status = record->status;
     return status->provision.total > record->desired->spec->n_steps ||
-        status->conditions[CONDITION_SYNCED].reason == REASON_PROVISION_OUTDATED;
+           status->conditions[CONDITION_SYNCED].reason == REASON_PROVISION_OUTDATED;
 }
 
 uint32_t describe_steps_total(const struct vm_record *record)
@@ -90,7 +90,7 @@ static const char *state_at(const struct vm_record *record)
 {
     const struct vm_status *status = record->status;
     bool is_running = status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP &&
-        vm_status_is_true(status, CONDITION_RUNNING);
+                      vm_status_is_true(status, CONDITION_RUNNING);
     return status->provision.is_failed ? "failed" : is_running ? "running" : "pending";
 }
 
@@ -107,9 +107,9 @@ const char *describe_step_state(const struct vm_record *record, size_t index)
     if (index >= provision->total) { /* appended, or none were ever run */
         return vm_status_is_true(status, CONDITION_PROVISIONED) ? "skipped" : "pending";
     }
-    return index < provision->next_step ? "done"
-        : index == provision->next_step ? state_at(record)
-                                        : "pending";
+    return index < provision->next_step    ? "done"
+           : index == provision->next_step ? state_at(record)
+                                           : "pending";
 }
 
 static void add_first_line(struct buf *out, const char *text)
@@ -213,12 +213,12 @@ json_t *describe_step_record_to_json(const struct vm_record *record, size_t inde
 int64_t describe_next_try_ms(const struct vm_record *record, int64_t now_ms)
 {
     const struct vm_status *status = record->status;
-    bool is_meant_to_run = record->desired && record->desired->power == POWER_RUNNING &&
-        !record->desired->is_deleting;
+    bool is_meant_to_run =
+        record->desired && record->desired->power == POWER_RUNNING && !record->desired->is_deleting;
     return is_meant_to_run && status && !record_has_instance(record) && status->restart.count > 0 &&
-            status->restart.not_before_ms > now_ms
-        ? status->restart.not_before_ms
-        : 0;
+                   status->restart.not_before_ms > now_ms
+               ? status->restart.not_before_ms
+               : 0;
 }
 
 /* ---- text ---- */
@@ -248,15 +248,15 @@ static int64_t wall_ms(void)
 static void add_wanted(struct buf *out, const struct vm_desired *desired)
 {
     if (desired) {
-        vm_text_field(out, "Wanted:", "%s",
-            desired->is_deleting ? "deleted" : power_name(desired->power));
+        vm_text_field(
+            out, "Wanted:", "%s", desired->is_deleting ? "deleted" : power_name(desired->power));
     }
 }
 
 static void add_change(struct table *table, const struct spec_change *change)
 {
-    const char *cells[] = {change->field, change->before, change->after,
-        describe_needs(change->disposition)};
+    const char *cells[] = {
+        change->field, change->before, change->after, describe_needs(change->disposition)};
     for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
         cleanup_buf struct buf cell = BUF_INIT(0);
         buf_add_str(&cell, i ? "" : "  ");
@@ -307,8 +307,8 @@ static void add_provisioning(struct buf *out, const struct vm_record *record)
 static void add_restarts(struct buf *out, const struct vm_record *record)
 {
     const struct vm_restart *restart = record->status ? &record->status->restart : NULL;
-    bool is_ended_well = restart &&
-        (restart->last_cause == EXIT_NONE || restart->last_cause == EXIT_BY_USER);
+    bool is_ended_well =
+        restart && (restart->last_cause == EXIT_NONE || restart->last_cause == EXIT_BY_USER);
     if (!restart || (restart->count == 0 && is_ended_well)) {
         return;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What `vmctl describe` shows beyond `status`: what the VM lacks of its spec, how far provisioning is,
- * what restarts it went through and when the next is tried, and where its files are. The facts are
- * pure functions of the VM's record; text and JSON are printed from them.
+ * What `vmctl describe` shows beyond `status`: what the VM lacks of its spec, how far provisioning
+ * is, what restarts it went through and when the next is tried, and where its files are. The facts
+ * are pure functions of the VM's record; text and JSON are printed from them.
  */
 #pragma once
 

@@ -17,18 +17,20 @@ enum { VALUE_MAX = 60 };
 static bool stays_off(const struct vm_record *record, const struct change *change)
 {
     const struct vm_desired *desired = record->desired;
-    enum power power = change->sets_power ? change->power : desired ? desired->power : POWER_STOPPED;
+    enum power power = change->sets_power ? change->power
+                       : desired          ? desired->power
+                                          : POWER_STOPPED;
     return !record_has_instance(record) && power == POWER_STOPPED;
 }
 
-static bool is_provisioning(const struct vm_record *record, const struct change *change,
-    enum change_result result)
+static bool is_provisioning(
+    const struct vm_record *record, const struct change *change, enum change_result result)
 {
     bool is_begun =
         result == CHANGE_CREATED || result == CHANGE_STARTED || result == CHANGE_RECREATED;
     bool has_failed = record->status && record->status->provision.is_failed;
     return change->provision == PROVISION_AGAIN ||
-        (change->provision == PROVISION_ON_START && (is_begun || has_failed));
+           (change->provision == PROVISION_ON_START && (is_begun || has_failed));
 }
 
 /* The first of the provision steps that were appended, from 1; 0: none were, or `left_out` is their
@@ -50,14 +52,13 @@ static void view_steps(
     if (change->provision == PROVISION_SKIP) {
         view->left_out_from = first;
     } else if (record->desired &&
-        !first_appended(record, change->spec, record->desired->skipped_steps)) {
+               !first_appended(record, change->spec, record->desired->skipped_steps)) {
         view->resumed_from = first;
     }
 }
 
-struct outcome_view outcome_view_of(const struct vm_record *record,
-    const struct spec_diff *pending, const struct change *change,
-    const struct change_outcome *outcome)
+struct outcome_view outcome_view_of(const struct vm_record *record, const struct spec_diff *pending,
+    const struct change *change, const struct change_outcome *outcome)
 {
     struct outcome_view view = {
         .name = change->name,
@@ -151,9 +152,9 @@ static void add_configured(struct buf *out, const struct outcome_view *view)
 bool outcome_waits(const struct outcome_view *view, enum disposition disposition)
 {
     return disposition == DISPOSITION_RECREATE
-        ? !view->is_recreating
-        : disposition == DISPOSITION_RESTART && view->has_instance && !view->is_restarting &&
-            !view->is_recreating;
+               ? !view->is_recreating
+               : disposition == DISPOSITION_RESTART && view->has_instance && !view->is_restarting &&
+                     !view->is_recreating;
 }
 
 const char *outcome_drift(const struct outcome_view *view, enum disposition disposition)
@@ -170,8 +171,8 @@ const char *outcome_drift(const struct outcome_view *view, enum disposition disp
     return view->drift_message ? view->drift_message : reason_name(view->drift);
 }
 
-static void add_waiting(struct buf *out, const struct outcome_view *view,
-    enum disposition disposition, const char *how)
+static void add_waiting(
+    struct buf *out, const struct outcome_view *view, enum disposition disposition, const char *how)
 {
     const char *drift = outcome_drift(view, disposition);
     bool waits = outcome_waits(view, disposition) && pending_needs(view->pending, disposition);
@@ -194,7 +195,8 @@ static void add_steps(struct buf *out, const struct outcome_view *view)
         return;
     }
     if (view->left_out_from && !view->stays_off) {
-        buf_printf(out, "%s: provision steps left out from step %u on (run them: vmctl up --name %s)\n",
+        buf_printf(out,
+            "%s: provision steps left out from step %u on (run them: vmctl up --name %s)\n",
             view->name, view->left_out_from, view->name);
     } else if (is_changed && view->stays_off) {
         buf_printf(out, "%s: provision steps changed (run them: vmctl up --name %s)\n", view->name,
@@ -229,7 +231,7 @@ static const char *headline(const struct outcome_view *view)
         return "deleted";
     case CHANGE_REQUESTED:
         return view->is_provisioning ? "provisioning again"
-            : view->resumed_from    ? "provisioning what was left out"
+               : view->resumed_from  ? "provisioning what was left out"
                                      : "trying again";
     default:
         return NULL;

@@ -22,16 +22,15 @@ struct outcome_view {
     bool is_recreating;
     bool is_provisioning;
     uint32_t left_out_from; /* the first appended provision step that is not run, from 1; 0: none */
-    uint32_t resumed_from; /* the first that was left out before and is run now; 0: none */
-    enum reason drift;      /* why an unchanged VM is not Synced; REASON_NONE: it is, or is unknown */
+    uint32_t resumed_from;  /* the first that was left out before and is run now; 0: none */
+    enum reason drift; /* why an unchanged VM is not Synced; REASON_NONE: it is, or is unknown */
     const char *drift_message; /* NULL: none */
 };
 
-/* What there is to report of `change`, of which `outcome` is the outcome; the record is from before it.
- * Borrows all. */
-struct outcome_view outcome_view_of(const struct vm_record *record,
-    const struct spec_diff *pending, const struct change *change,
-    const struct change_outcome *outcome);
+/* What there is to report of `change`, of which `outcome` is the outcome; the record is from before
+ * it. Borrows all. */
+struct outcome_view outcome_view_of(const struct vm_record *record, const struct spec_diff *pending,
+    const struct change *change, const struct change_outcome *outcome);
 
 /* One line or more, such as "web: restart required: memory 1024 -> 2048 (vmctl up --restart)". */
 void outcome_describe(struct buf *out, const struct outcome_view *view);
@@ -39,6 +38,6 @@ void outcome_describe(struct buf *out, const struct outcome_view *view);
 /* Whether changes of this disposition wait for what the user did not ask for yet. */
 bool outcome_waits(const struct outcome_view *view, enum disposition disposition);
 
-/* What an unchanged VM lacks that no comparison of specs shows (a disk that is of another image), in the
- * controller's words; NULL: nothing that changes of this disposition wait for. */
+/* What an unchanged VM lacks that no comparison of specs shows (a disk that is of another image),
+ * in the controller's words; NULL: nothing that changes of this disposition wait for. */
 const char *outcome_drift(const struct outcome_view *view, enum disposition disposition);

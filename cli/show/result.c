@@ -114,7 +114,8 @@ static json_t *vm_of(const struct cli *cli, const char *name)
 {
     json_t *vms = json_object_get(cli->answer, "vms"), *vm;
     size_t i;
-    json_array_foreach (vms, i, vm) {
+    json_array_foreach(vms, i, vm)
+    {
         if (text_eq(json_text(vm, "name"), name)) {
             return vm;
         }
@@ -143,7 +144,8 @@ static const char *outcome_word(enum change_result result)
     return words[result];
 }
 
-void result_outcome(const struct cli *cli, const char *vm_name, const struct change_outcome *outcome)
+void result_outcome(
+    const struct cli *cli, const char *vm_name, const struct change_outcome *outcome)
 {
     if (!cli->answer) {
         return;

@@ -8,10 +8,10 @@
  *
  * "outcome" and "changes" are what the change did; "waiting" is what waits for a restart or a new
  * disk (with "field": null and a "message" when no single field explains it); "result" is "done",
- * "failed" (see the VM's error), "pending" (--detach, a deadline, a signal) or "planned" (--dry-run).
- * The outer error is what ended the whole command. Progress and error messages go to stderr as always.
- * Without such a document (the output is text, or the command does not act) result_report() and
- * result_print() print text, and all else does nothing.
+ * "failed" (see the VM's error), "pending" (--detach, a deadline, a signal) or "planned"
+ * (--dry-run). The outer error is what ended the whole command. Progress and error messages go to
+ * stderr as always. Without such a document (the output is text, or the command does not act)
+ * result_report() and result_print() print text, and all else does nothing.
  */
 #pragma once
 
@@ -35,7 +35,8 @@ void result_print(const struct cli *cli, const char *vm_name, const char *text);
 /* All there is to report of a change: outcome_describe()'s lines, or "waiting" and "result". */
 void result_report(const struct cli *cli, const struct outcome_view *view, bool is_dry_run);
 
-void result_outcome(const struct cli *cli, const char *vm_name, const struct change_outcome *outcome);
+void result_outcome(
+    const struct cli *cli, const char *vm_name, const struct change_outcome *outcome);
 void result_set(const struct cli *cli, const char *vm_name, const char *result);
 /* How following the VM ended. *err: its own error; code ERR_NONE takes an earlier one back. */
 void result_followed(const struct cli *cli, const char *vm_name, const char *goal,

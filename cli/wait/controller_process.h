@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The vmctld that serves this data directory: whether one runs, which process it is, and ending it.
- * Its lock alone shows whether it runs; the record it writes shows which process it is, and counts only
- * while the process of that pid was started when the record says (a pid may be reused).
+ * Its lock alone shows whether it runs; the record it writes shows which process it is, and counts
+ * only while the process of that pid was started when the record says (a pid may be reused).
  */
 #pragma once
 
@@ -19,9 +19,9 @@ struct controller_process {
     pid_t pid; /* 0: not known yet */
     char version[32];
     char session[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
-    int64_t started_ms; /* wall */
-    bool is_halted;     /* by SIGSTOP or a debugger: it holds its lock and does nothing */
-    bool is_stopped;    /* by SIGSTOP: it stays so, while a traced one is halted at every call */
+    int64_t started_ms;         /* wall */
+    bool is_halted;             /* by SIGSTOP or a debugger: it holds its lock and does nothing */
+    bool is_stopped; /* by SIGSTOP: it stays so, while a traced one is halted at every call */
 };
 
 bool controller_is_running(const struct cli *cli);
@@ -33,15 +33,15 @@ void controller_note_absent(const struct cli *cli);
 int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
 
 /*
- * How long a waiter may sleep before it checks the controller again: not long while none is known to
- * work. The process that holds the lock may be ending, starting or halted, and no bell rings when it
- * has ended or resumes.
+ * How long a waiter may sleep before it checks the controller again: not long while none is known
+ * to work. The process that holds the lock may be ending, starting or halted, and no bell rings
+ * when it has ended or resumes.
  */
 int64_t controller_requeue_after_ms(const struct controller_process *process);
 
 /* Sends SIGTERM and waits until the lock is released. VMs keep running. Fine if none runs. */
 int controller_end(struct cli *cli, struct error *err);
 
-/* The same, with a note, if its version is older than ours. A newer one is left alone: two versions in
- * use at once must not take turns. Checked once (cli->knows_controller). */
+/* The same, with a note, if its version is older than ours. A newer one is left alone: two versions
+ * in use at once must not take turns. Checked once (cli->knows_controller). */
 int controller_end_older(struct cli *cli, struct error *err);

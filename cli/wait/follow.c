@@ -23,8 +23,8 @@ enum { STREAMING_MS = 150 }; /* while a step runs: its output does not ring the 
 
 /* ---- progress on stderr ---- */
 
-/* On a terminal one line a VM, redrawn; elsewhere a line each time the state's word changes; nothing
- * with --quiet. */
+/* On a terminal one line a VM, redrawn; elsewhere a line each time the state's word changes;
+ * nothing with --quiet. */
 struct progress_line {
     const char *name; /* borrowed */
     char word[32];
@@ -194,8 +194,8 @@ static void warn_of_steps(const struct cli *cli, const char *name, const struct 
     cli_note(cli, "%s: run the steps again: vmctl provision --name %s", name, name);
 }
 
-static void report_end(struct follower *follower, const struct follow_target *target,
-    const struct vm_record *record)
+static void report_end(
+    struct follower *follower, const struct follow_target *target, const struct vm_record *record)
 {
     struct cli *cli = follower->cli;
     bool is_of_ready = goal_resolve(&target->goal, record).kind == GOAL_READY;
@@ -232,7 +232,7 @@ static int check_target(struct follower *follower, size_t i, struct error *err)
     if (is_settled) {
         report_end(follower, target, &record);
     } else if (target->provision && record.status &&
-        record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP) {
+               record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP) {
         loop->sleep_max_ms = STREAMING_MS;
     }
     return 0;
@@ -301,8 +301,8 @@ static void report_interrupt(void *context)
     }
 }
 
-/* False: the controller hangs or is stopped and has not read the request; a status of the one before
- * it does not count. */
+/* False: the controller hangs or is stopped and has not read the request; a status of the one
+ * before it does not count. */
 static bool is_observed(const struct follower *follower, const struct follow_target *target)
 {
     struct error ignored = {.code = ERR_NONE};
@@ -312,8 +312,8 @@ static bool is_observed(const struct follower *follower, const struct follow_tar
     }
     const struct controller_process *controller = &follower->loop.controller;
     return record.status && text_eq(record.status->uid, record.desired->uid) &&
-        record.status->observed_generation >= target->generation &&
-        (controller->is_stopped || text_eq(record.status->observer, controller->session));
+           record.status->observed_generation >= target->generation &&
+           (controller->is_stopped || text_eq(record.status->observer, controller->session));
 }
 
 /* Many of the controller's messages begin with the VM's name, and so does ours. */
@@ -324,8 +324,8 @@ static const char *without_name(const char *message, const char *name)
     return is_named ? message + strlen(named) : message;
 }
 
-static void set_timeout(const struct follower *follower, struct follow_target *target,
-    const struct progress_line *line)
+static void set_timeout(
+    const struct follower *follower, struct follow_target *target, const struct progress_line *line)
 {
     struct error *err = &target->error;
     int pid = (int)follower->loop.controller.pid;
@@ -342,16 +342,16 @@ static void set_timeout(const struct follower *follower, struct follow_target *t
     if (follower->loop.controller.is_stopped) {
         (void)error_set(err, ERR_TIMEOUT,
             "whether vm '%s' is %s is not known: the controller is halted", target->name, goal);
-        (void)error_help(err,
-            "resume it: kill -CONT %d; or end it (VMs keep running): kill -9 %d", pid, pid);
+        (void)error_help(
+            err, "resume it: kill -CONT %d; or end it (VMs keep running): kill -9 %d", pid, pid);
         return;
     }
     (void)error_set(err, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name, goal,
         line->word, message ? ": " : "", message ? message : "");
     (void)(target->is_for_us
-            ? error_help(err, "give it longer: --timeout")
-            : error_help(err, "it continues; wait longer (--timeout), or see: vmctl status %s",
-                  target->name));
+               ? error_help(err, "give it longer: --timeout")
+               : error_help(err, "it continues; wait longer (--timeout), or see: vmctl status %s",
+                     target->name));
 }
 
 static int time_out(void *context, struct error *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Following VMs until each has reached its goal or cannot reach it any more: progress on stderr (on a
- * terminal one line a VM, redrawn; elsewhere a line each time the state's word changes; nothing with
+ * Following VMs until each has reached its goal or cannot reach it any more: progress on stderr (on
+ * a terminal one line a VM, redrawn; elsewhere a line each time the state's word changes; nothing
+ * with
  * --quiet), provision output as it comes, the reason of a failure at once. The waiting is
  * wait_loop.h's. Ctrl-C ends the following, never the VM.
  */

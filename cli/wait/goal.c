@@ -31,8 +31,8 @@ const char *goal_word(const struct goal *goal)
 char *goal_describe(const struct goal *goal)
 {
     return goal->kind == GOAL_CONDITION
-        ? mem_printf("%s=%s", goal_word(goal), condition_state_name(goal->state))
-        : mem_strdup(goal_word(goal));
+               ? mem_printf("%s=%s", goal_word(goal), condition_state_name(goal->state))
+               : mem_strdup(goal_word(goal));
 }
 
 struct goal goal_resolve(const struct goal *goal, const struct vm_record *record)
@@ -56,8 +56,8 @@ static const struct condition *fresh(
 {
     const struct condition *condition = &status->conditions[type];
     bool is_fresh = condition->state == CONDITION_ABSENT
-        ? status->observed_generation >= generation
-        : condition->observed_generation >= generation;
+                        ? status->observed_generation >= generation
+                        : condition->observed_generation >= generation;
     return is_fresh ? condition : NULL;
 }
 
@@ -79,14 +79,13 @@ static bool is_renewing(const struct vm_record *record)
     const struct vm_desired *desired = record->desired;
     const struct vm_status *status = record->status;
     return is_pending(desired->restart_token, status->handled_restart_token) ||
-        is_pending(desired->recreate_token, status->handled_recreate_token);
+           is_pending(desired->recreate_token, status->handled_recreate_token);
 }
 
 static bool is_down(const struct vm_record *record, uint64_t generation)
 {
-    static const enum reason reasons[] = {
-        REASON_STOPPED, REASON_GUEST_SHUTDOWN, REASON_GUEST_PANICKED, REASON_PROCESS_EXITED,
-        REASON_LIVENESS_FAILED};
+    static const enum reason reasons[] = {REASON_STOPPED, REASON_GUEST_SHUTDOWN,
+        REASON_GUEST_PANICKED, REASON_PROCESS_EXITED, REASON_LIVENESS_FAILED};
     const struct vm_status *status = record->status;
     const struct condition *running = fresh(status, CONDITION_RUNNING, generation);
     if (!running || running->state != CONDITION_FALSE || status->instance.instance_id[0]) {
@@ -109,7 +108,7 @@ static bool is_suspended(const struct vm_status *status, uint64_t generation)
 static bool is_provisioned(const struct vm_record *record, uint64_t generation)
 {
     return has(record->status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
-        !is_pending(record->desired->provision_token, record->status->handled_provision_token);
+           !is_pending(record->desired->provision_token, record->status->handled_provision_token);
 }
 
 static bool is_in_sync(const struct vm_status *status, uint64_t generation)
@@ -127,7 +126,7 @@ static bool is_applying(const struct vm_status *status)
 static bool is_of_provisioning(enum reason reason)
 {
     return reason == REASON_STEP_FAILED || reason == REASON_STEP_TIMEOUT ||
-        reason == REASON_UPLOAD_FAILED || reason == REASON_INTERRUPTED;
+           reason == REASON_UPLOAD_FAILED || reason == REASON_INTERRUPTED;
 }
 
 /* Provisioning comes last of what Ready needs but the probes: the rest is as it should be. */
@@ -135,23 +134,22 @@ static bool lacks_only_steps(const struct vm_status *status, uint64_t generation
 {
     const struct condition *ready = fresh(status, CONDITION_READY, generation);
     return ready && ready->state == CONDITION_FALSE && status->provision.is_failed &&
-        is_of_provisioning(ready->reason);
+           is_of_provisioning(ready->reason);
 }
 
 static bool is_ready(const struct goal *goal, const struct vm_status *status, uint64_t generation)
 {
     return has(status, CONDITION_READY, CONDITION_TRUE, generation) ||
-        (goal->ignores_steps && lacks_only_steps(status, generation));
+           (goal->ignores_steps && lacks_only_steps(status, generation));
 }
 
-static bool is_reached(
-    const struct goal *goal, const struct vm_record *record, uint64_t generation)
+static bool is_reached(const struct goal *goal, const struct vm_record *record, uint64_t generation)
 {
     const struct vm_status *status = record->status;
     switch (goal->kind) {
     case GOAL_READY:
         return is_ready(goal, status, generation) && !is_renewing(record) &&
-            (goal->allows_drift ? !is_applying(status) : is_in_sync(status, generation));
+               (goal->allows_drift ? !is_applying(status) : is_in_sync(status, generation));
     case GOAL_RUNNING:
         return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) && !is_renewing(record);
     case GOAL_STOPPED:
@@ -172,14 +170,14 @@ static bool is_reached(
 /* ---- unreachable ---- */
 
 /* The error the controller wrote down, with the code it had there. */
-static void report_blocker(const struct goal_subject *subject, const struct vm_status *status,
-    struct error *err)
+static void report_blocker(
+    const struct goal_subject *subject, const struct vm_status *status, struct error *err)
 {
     const struct vm_blocker *blocker = &status->blocker;
     const struct condition *stalled = &status->conditions[CONDITION_STALLED];
-    const char *message = blocker->message ? blocker->message
-        : stalled->message                 ? stalled->message
-                                           : reason_name(stalled->reason);
+    const char *message = blocker->message   ? blocker->message
+                          : stalled->message ? stalled->message
+                                             : reason_name(stalled->reason);
     enum error_code code = ERR_VM_FAILED;
     for (int i = 1; blocker->code && i < ERR_CODE_COUNT_; i++) {
         if (text_eq(error_code_name((enum error_code)i), blocker->code) &&
@@ -189,8 +187,7 @@ static void report_blocker(const struct goal_subject *subject, const struct vm_s
     }
     cleanup_free char *named = mem_printf("vm '%s'", subject->name);
     bool is_named = strstr(message, named) != NULL;
-    (void)error_set(
-        err, code, "%s%s%s", is_named ? "" : named, is_named ? "" : ": ", message);
+    (void)error_set(err, code, "%s%s%s", is_named ? "" : named, is_named ? "" : ": ", message);
     if (blocker->help && blocker->help[0]) {
         (void)error_help(err, "%s", blocker->help);
     }
@@ -205,8 +202,7 @@ struct question {
 
 static bool needs_guest(const struct goal *goal)
 {
-    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING ||
-        goal->kind == GOAL_PROVISIONED;
+    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
 }
 
 static bool is_deleting(const struct question *question)
@@ -217,7 +213,7 @@ static bool is_deleting(const struct question *question)
 static bool is_meant_stopped(const struct question *question)
 {
     return question->record->desired->power == POWER_STOPPED &&
-        (needs_guest(question->goal) || question->goal->kind == GOAL_SUSPENDED);
+           (needs_guest(question->goal) || question->goal->kind == GOAL_SUSPENDED);
 }
 
 static bool is_meant_suspended(const struct question *question)
@@ -231,22 +227,24 @@ static bool is_taken_back(const struct question *question)
     const struct goal *goal = question->goal;
     enum power power = question->record->desired->power;
     return goal->is_desired && ((goal->kind == GOAL_STOPPED && power != POWER_STOPPED) ||
-                                  (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
+                                   (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
 }
 
 /* A failed provision step is no obstacle to a stop, a deletion, a suspension. */
 static bool is_stalled(const struct question *question)
 {
     const struct goal *goal = question->goal;
-    const struct condition *stalled = question->record->status
-        ? fresh(question->record->status, CONDITION_STALLED, question->generation) : NULL;
+    const struct condition *stalled =
+        question->record->status
+            ? fresh(question->record->status, CONDITION_STALLED, question->generation)
+            : NULL;
     if (!stalled || stalled->state != CONDITION_TRUE) {
         return false;
     }
     bool needs_steps = (goal->kind == GOAL_READY && !goal->ignores_steps) ||
-        goal->kind == GOAL_PROVISIONED ||
-        (goal->kind == GOAL_CONDITION &&
-            (goal->type == CONDITION_READY || goal->type == CONDITION_PROVISIONED));
+                       goal->kind == GOAL_PROVISIONED ||
+                       (goal->kind == GOAL_CONDITION &&
+                           (goal->type == CONDITION_READY || goal->type == CONDITION_PROVISIONED));
     return needs_steps || !is_of_provisioning(stalled->reason);
 }
 
@@ -256,7 +254,7 @@ static bool has_drifted(const struct question *question, enum reason reason)
     const struct condition *synced =
         record->status ? fresh(record->status, CONDITION_SYNCED, question->generation) : NULL;
     return question->goal->kind == GOAL_READY && !question->goal->allows_drift && synced &&
-        !is_renewing(record) && synced->state == CONDITION_FALSE && synced->reason == reason;
+           !is_renewing(record) && synced->state == CONDITION_FALSE && synced->reason == reason;
 }
 
 /* Why a goal cannot be reached; the first row that applies counts. In the texts {vm} is the VM's
@@ -337,8 +335,8 @@ static char *expand(const char *text, const struct refusal *refusal,
     return buf_steal(&out);
 }
 
-static bool goal_is_unreachable(const struct question *question,
-    const struct goal_subject *subject, struct error *err)
+static bool goal_is_unreachable(
+    const struct question *question, const struct goal_subject *subject, struct error *err)
 {
     if (question->goal->kind == GOAL_DELETED && !question->record->desired->is_deleting) {
         return false; /* another command may delete it yet; its errors are not ours */
@@ -365,7 +363,7 @@ static bool goal_is_unreachable(const struct question *question,
 bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record)
 {
     return goal_resolve(goal, record).kind == GOAL_READY && goal->ignores_steps &&
-        !vm_status_is_true(record->status, CONDITION_READY);
+           !vm_status_is_true(record->status, CONDITION_READY);
 }
 
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
@@ -384,8 +382,8 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
     const struct vm_status *status = record->status;
     const struct goal resolved = goal_resolve(goal, record);
     bool is_seen = status && text_eq(status->uid, subject->uid) && subject->session[0] &&
-        text_eq(status->observer, subject->session) &&
-        status->observed_generation >= subject->generation;
+                   text_eq(status->observer, subject->session) &&
+                   status->observed_generation >= subject->generation;
     if (is_seen && is_reached(&resolved, record, subject->generation)) {
         return GOAL_REACHED;
     }

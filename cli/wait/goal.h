@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a follower waits for, and whether a VM's records show that it is reached, cannot be reached, or
- * may be reached yet. Pure.
+ * What a follower waits for, and whether a VM's records show that it is reached, cannot be reached,
+ * or may be reached yet. Pure.
  *
- * A status counts only once the controller has observed the follower's generation, and a condition only
- * when it was computed from that generation: a status from before the change never counts
- * (metav1.Condition, observedGeneration). Nor does a status that an earlier controller wrote: the one
- * that runs now must have observed the VM itself. A goal that cannot be reached any more fails at once
- * instead of at the deadline: the VM is stalled, being deleted, replaced, or not meant to run.
+ * A status counts only once the controller has observed the follower's generation, and a condition
+ * only when it was computed from that generation: a status from before the change never counts
+ * (metav1.Condition, observedGeneration). Nor does a status that an earlier controller wrote: the
+ * one that runs now must have observed the VM itself. A goal that cannot be reached any more fails
+ * at once instead of at the deadline: the VM is stalled, being deleted, replaced, or not meant to
+ * run.
  */
 #pragma once
 
@@ -34,10 +35,10 @@ enum goal_kind {
 
 struct goal {
     enum goal_kind kind;
-    bool allows_drift;           /* GOAL_READY: an instance older than its spec is fine, too */
+    bool allows_drift;  /* GOAL_READY: an instance older than its spec is fine, too */
     bool ignores_steps; /* GOAL_READY: provision steps that failed are not this command's */
-    bool is_desired; /* the follower's own change: unreachable once another one took it back */
-    enum condition_type type;    /* GOAL_CONDITION */
+    bool is_desired;    /* the follower's own change: unreachable once another one took it back */
+    enum condition_type type; /* GOAL_CONDITION */
     enum condition_state state;
 };
 
@@ -58,8 +59,8 @@ struct goal goal_resolve(const struct goal *goal, const struct vm_record *record
 enum goal_result goal_check(const struct goal *goal, const struct goal_subject *subject,
     const struct vm_record *record, struct error *err);
 
-/* The goal was reached though provisioning has failed before: worth a warning. The record is the one
- * that goal_check() called GOAL_REACHED. */
+/* The goal was reached though provisioning has failed before: worth a warning. The record is the
+ * one that goal_check() called GOAL_REACHED. */
 bool goal_ignored_steps(const struct goal *goal, const struct vm_record *record);
 
 /* "ready", "stopped" …; of GOAL_CONDITION the condition's name. Static text. */

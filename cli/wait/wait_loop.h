@@ -30,7 +30,8 @@ struct wait_loop {
     /* A controller has to work: it is started when none runs, and its end ends a sleep. */
     bool needs_controller;
     struct controller_process controller; /* as of this round, for the check */
-    int64_t sleep_max_ms; /* the check wants the next one this soon; 0: whenever something happened */
+    int64_t
+        sleep_max_ms; /* the check wants the next one this soon; 0: whenever something happened */
 
     /* Returns 0 to go on or, with *ret_is_done, to succeed; else what the wait returns: an exit
      * status, or a negative error. */

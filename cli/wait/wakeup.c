@@ -72,8 +72,7 @@ int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
         limit_ms = NO_BELL_MS;
     }
     struct pollfd fds[] = {
-        {.fd = wakeup->bell.fd, .events = POLLIN},
-        {.fd = wakeup->signal_fd, .events = POLLIN},
+        {.fd = wakeup->bell.fd, .events = POLLIN}, {.fd = wakeup->signal_fd, .events = POLLIN},
         {.fd = wakeup->process_fd, .events = POLLIN},
         {.fd = wakeup->feeds_reader ? STDOUT_FILENO : -1}, /* POLLERR is always reported */
     };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Sleeping until something may have changed: the status bell rang, a signal that would end the
- * process came, a process ended, stdout lost its reader, or the time is up. wait_loop.h sleeps here.
+ * process came, a process ended, stdout lost its reader, or the time is up. wait_loop.h sleeps
+ * here.
  *
- * The order that loses nothing: wakeup_open(), then check, wakeup_wait(), check, wakeup_wait() … (see
- * store/bell.h). Nothing promises that every commit rings, so check at least every WAKEUP_MAX_MS.
+ * The order that loses nothing: wakeup_open(), then check, wakeup_wait(), check, wakeup_wait() …
+ * (see store/bell.h). Nothing promises that every commit rings, so check at least every
+ * WAKEUP_MAX_MS.
  */
 #pragma once
 
@@ -22,11 +24,12 @@ struct wakeup {
     struct bell_watch bell; /* fd -1: inotify is exhausted, and the waits are short instead */
     int signal_fd;
     sigset_t old_mask;
-    int process_fd; /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
+    int process_fd;    /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
     bool feeds_reader; /* the end of stdout's reader counts as SIGPIPE */
 };
 
-/* From here on SIGINT, SIGTERM and SIGHUP end no more than a wait; those that are ignored stay ignored. */
+/* From here on SIGINT, SIGTERM and SIGHUP end no more than a wait; those that are ignored stay
+ * ignored. */
 void wakeup_open(struct wakeup *wakeup, const struct paths *paths);
 void wakeup_close(struct wakeup *wakeup);
 

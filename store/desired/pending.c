@@ -58,7 +58,7 @@ static bool has_pending(
 bool record_needs_restart(const struct vm_record *record, const struct vm_spec *spec)
 {
     return has_pending(record, spec, DISPOSITION_RESTART) ||
-        record_drift(record, spec) == REASON_RESTART_REQUIRED;
+           record_drift(record, spec) == REASON_RESTART_REQUIRED;
 }
 
 bool record_needs_new_disk(const struct vm_record *record, const struct vm_spec *spec)
@@ -66,6 +66,6 @@ bool record_needs_new_disk(const struct vm_record *record, const struct vm_spec 
     const struct vm_status *status = record->status;
     return (status &&
                status->conditions[CONDITION_IMAGE_READY].reason == REASON_BACKING_IMAGE_CHANGED) ||
-        has_pending(record, spec, DISPOSITION_RECREATE) ||
-        record_drift(record, spec) == REASON_RECREATE_REQUIRED;
+           has_pending(record, spec, DISPOSITION_RECREATE) ||
+           record_drift(record, spec) == REASON_RECREATE_REQUIRED;
 }

@@ -24,8 +24,8 @@ bool pending_needs(const struct spec_diff *diff, enum disposition disposition);
 /* A process of the VM exists, or is about to. */
 bool record_has_instance(const struct vm_record *record);
 
-/* Why a VM whose stored spec is `spec` already is not Synced; REASON_NONE: it is, or the controller has
- * not observed its latest change. */
+/* Why a VM whose stored spec is `spec` already is not Synced; REASON_NONE: it is, or the controller
+ * has not observed its latest change. */
 enum reason record_drift(const struct vm_record *record, const struct vm_spec *spec);
 
 /* The running machine lacks something of `spec` that it only gets by a restart. */

@@ -62,8 +62,7 @@ static int set_up(void **state)
 {
     struct fixture *fixture = mem_new(struct fixture);
     struct error err = {.code = ERR_NONE};
-    (void)snprintf(
-        fixture->directory, sizeof(fixture->directory), "/tmp/test_wait_loop.XXXXXX");
+    (void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/test_wait_loop.XXXXXX");
     *state = fixture;
     fixture->loop = (struct wait_loop){.cli = &fixture->cli,
         .check = check,
