@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What a detached command is in the guest: a directory BASE/vmctl-UID/ID, made and read by three
- * pieces of POSIX shell that need nothing beyond what busybox, Debian or illumos have.
+ * programs in POSIX shell (follow.sh, keep.sh, ask.sh) that need nothing beyond what busybox, Debian
+ * or illumos have.
  *
  *   in.PID   the command, or the script, as it was sent
  *   keep     the keeper: runs it, in a session of its own where there is setsid(1)

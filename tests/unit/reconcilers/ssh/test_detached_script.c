@@ -32,6 +32,7 @@ enum { WAIT_MS = 60000 }; /* on a busy machine */
 struct guest_shell {
     char *dir;  /* of the test, also the base of its runs */
     char *path; /* PATH with the shell under test as `sh` */
+    const char *login; /* the login shell, which reads the command lines */
 };
 
 /* A login shell's child, as sshd starts it. */
@@ -50,6 +51,7 @@ static int setup_with(void **state, const char *program)
     cleanup_free char *link = mem_printf("%s/sh", bin);
     assert_int_equal(mkdir(bin, 0700), 0);
     assert_int_equal(symlink(program, link), 0);
+    guest->login = "/bin/sh";
     guest->path = mem_printf("%s:/usr/sbin:/usr/bin:/sbin:/bin", bin);
     *state = guest;
     return 0;
@@ -68,6 +70,13 @@ static int setup_bash(void **state)
 static int setup_busybox(void **state)
 {
     return setup_with(state, "/bin/busybox");
+}
+
+static int setup_csh(void **state)
+{
+    (void)setup_with(state, "/bin/dash");
+    ((struct guest_shell *)*state)->login = "/bin/tcsh";
+    return 0;
 }
 
 static int teardown(void **state)
@@ -105,7 +114,7 @@ static struct process start(
         (void)dup2(fd, STDOUT_FILENO);
         (void)dup2(fd, STDERR_FILENO);
         (void)close_range(3, ~0u, 0);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        execl(guest->login, guest->login, "-c", command, (char *)NULL);
         _exit(127);
     }
     (void)setpgid(pid, pid);
@@ -158,6 +167,7 @@ static struct process begin(const struct guest_shell *guest, const struct detach
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     detached_script_follow(&command, run, offset);
+    assert_null(strchr(buf_str(&command), '\n'));
     return start(guest, buf_str(&command), input, out);
 }
 
@@ -189,6 +199,7 @@ static void assert_answer(
     cleanup_buf struct buf command = BUF_INIT(0);
     cleanup_free char *path = file_of(guest, "answer");
     detached_script_ask(&command, run);
+    assert_null(strchr(buf_str(&command), '\n'));
     (void)unlink(path);
     struct process process = start(guest, buf_str(&command), "", "answer");
     (void)wait_for(&process);
@@ -520,6 +531,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_command_runs_once_and_reports_how_it_ended),
+        in_shell(a_command_runs_once_and_reports_how_it_ended, csh),
+        in_shell(a_timeout_ends_the_whole_group, csh),
         TEST(a_script_runs_under_its_name_and_leaves_nothing),
         TEST(a_signal_of_the_command_is_its_status),
         TEST(cut_at_any_moment_it_runs_once_and_no_output_is_lost_or_doubled),
