@@ -6,10 +6,11 @@
 #
 # Its standard output ends with the claim: that is how follow.sh knows. The command runs in the
 # foreground, because a shell without job control makes background commands ignore SIGINT. The
-# keeper survives SIGTERM by a handler, which the command does not inherit: at the timeout the keeper
-# records the timeout. Any other SIGTERM means that the guest is shutting down, or that the run is
-# not wanted any more: how the command ended has no meaning then, so there is no result and the run
-# is lost. A command that removes everything in /var/tmp is done all the same, hence the second claim.
+# keeper survives SIGTERM by a handler, which the command does not inherit: at the timeout the
+# keeper records the timeout. Any other SIGTERM means that the guest is shutting down, or that the
+# run is not wanted any more: how the command ended has no meaning then, so there is no result and
+# the run is lost. A command that removes everything in /var/tmp is done all the same, hence the
+# second claim.
 : "${guard:?}" "${log_mib:?}"
 . ./runs.sh
 

@@ -85,24 +85,35 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
     return best;
 }
 
-/* Length of the well-formed UTF-8 sequence at `s`, 0 when there is none (RFC 3629, table 3-7). */
-static size_t utf8_length(const unsigned char *s, size_t n)
+size_t text_utf8_length(const char *s, size_t n)
 {
-    unsigned char c = s[0];
-    size_t len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3
-        : c >= 0xf0 && c < 0xf5                       ? 4
-                                                      : 0;
-    if (len == 0 || len > n) {
+    static const struct {
+        unsigned char first, last, length, low, high; /* low, high: of the second byte */
+    } forms[] = {
+        {0x00, 0x7f, 1, 0, 0},
+        {0xc2, 0xdf, 2, 0x80, 0xbf},
+        {0xe0, 0xe0, 3, 0xa0, 0xbf},
+        {0xe1, 0xec, 3, 0x80, 0xbf},
+        {0xed, 0xed, 3, 0x80, 0x9f},
+        {0xee, 0xef, 3, 0x80, 0xbf},
+        {0xf0, 0xf0, 4, 0x90, 0xbf},
+        {0xf1, 0xf3, 4, 0x80, 0xbf},
+        {0xf4, 0xf4, 4, 0x80, 0x8f},
+    };
+    const unsigned char *u = (const unsigned char *)s;
+    size_t i = 0;
+    while (i < ARRAY_LEN(forms) && u[0] > forms[i].last) {
+        i++;
+    }
+    if (i == ARRAY_LEN(forms) || u[0] < forms[i].first || n < forms[i].length) {
         return 0;
     }
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
+    for (size_t k = 1; k < forms[i].length; k++) {
+        if (u[k] < (k == 1 ? forms[i].low : 0x80) || u[k] > (k == 1 ? forms[i].high : 0xbf)) {
             return 0;
         }
     }
-    bool overlong = (c == 0xe0 && s[1] < 0xa0) || (c == 0xf0 && s[1] < 0x90);
-    bool beyond = (c == 0xed && s[1] >= 0xa0) || (c == 0xf4 && s[1] >= 0x90);
-    return overlong || beyond ? 0 : len;
+    return forms[i].length;
 }
 
 static bool is_control(const unsigned char *s, size_t len)
@@ -116,7 +127,7 @@ void text_add_printable(struct buf *out, const char *bytes, size_t n)
 {
     const unsigned char *s = (const unsigned char *)bytes;
     for (size_t i = 0; i < n;) {
-        size_t len = utf8_length(s + i, n - i);
+        size_t len = text_utf8_length(bytes + i, n - i);
         if (len > 0 && !is_control(s + i, len)) {
             buf_add(out, s + i, len);
         } else if (s[i] == '\r' && i + 1 < n && s[i + 1] == '\n') {

@@ -18,6 +18,9 @@ bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* The candidate most like `word` (edit distance ≤ 1 + length/3), or NULL: "did you mean …?". */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 
+/* Bytes of the well-formed UTF-8 sequence at `s` (Unicode, table 3-7), 0 when there is none. n > 0. */
+size_t text_utf8_length(const char *s, size_t n);
+
 /*
  * Appends `n` bytes from outside (guest output, server headers) so that a terminal shows them and
  * obeys none of them: control bytes other than \n and \t become \xNN, escape sequences lose their

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * KDL documents: parse, walk, print. Version 2 of the KDL specification (https://kdl.dev), with
- * version 1 as a fallback; both pass the official test-suites of their releases, 2.0.0 and 1.0.0.
- * Of what 2.0.1 relaxed, an empty text between """ and a block without space before it are taken.
+ * version 1 as a fallback; both pass the official test-suites, of 2.0.0 with its later
+ * corrections and of 1.0.0.
  *
  * Pure: text in, tree out. Every error names line and column. A document is bounded in bytes, depth
  * and nodes (struct kdl_limits), so no input can exhaust the stack or the memory; time grows with

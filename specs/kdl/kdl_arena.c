@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "specs/kdl/kdl_internal.h"
+#include "specs/kdl/kdl_arena.h"
 
 #include <stdalign.h>
 #include <stdlib.h>
@@ -38,22 +38,13 @@ char *kdl_arena_text(struct kdl_arena *arena, size_t size)
     return p;
 }
 
-void *kdl_arena_alloc(struct kdl_arena *arena, size_t size)
+void *kdl_arena_dup(struct kdl_arena *arena, const void *p, size_t size)
 {
     size_t unaligned = arena->used % alignof(max_align_t);
     size_t padding = unaligned ? alignof(max_align_t) - unaligned : 0;
     /* A fresh chunk is aligned, so the padding is only taken where it fits. */
-    if (padding <= arena->size - arena->used) {
-        arena->used += padding;
-    } else {
-        arena->used = arena->size;
-    }
-    return kdl_arena_text(arena, size);
-}
-
-void *kdl_arena_dup(struct kdl_arena *arena, const void *p, size_t size)
-{
-    return size ? memcpy(kdl_arena_alloc(arena, size), p, size) : NULL;
+    arena->used = padding <= arena->size - arena->used ? arena->used + padding : arena->size;
+    return memcpy(kdl_arena_text(arena, size), p, size);
 }
 
 void kdl_arena_clear(struct kdl_arena *arena)

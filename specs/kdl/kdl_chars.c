@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Character classes. Two points where the official test-suites of the releases and the text of the
- * specification differ follow the suites: U+000B is white space in version 2 (2.0.0, test
- * vertical_tab_whitespace), and '/' may stand within a bare name of version 1 (1.0.0, test
+ * Character classes. Where the official test-suite of version 1.0.0 and the text of the
+ * specification differ, the suite wins: '/' may occur within a bare name of version 1 (test
  * unusual_chars_in_bare_id) as long as it starts no comment.
  */
-#include "specs/kdl/kdl_internal.h"
+#include "specs/kdl/kdl_chars.h"
 
 #include <string.h>
+
+#include "specs/base/text.h"
 
 #define CODE_POINT_BOM 0xfeff
 
 enum class {
     S = 1,  /* white space */
     N = 2,  /* newline */
-    V = 4,  /* vertical tab: white space in version 2 */
+    V = 4,  /* vertical tab: newline in version 2 */
     I1 = 8, /* identifier character in version 1, in version 2 */
     I2 = 16,
     T = 32, /* may stand in a document of version 2 */
@@ -97,6 +98,15 @@ size_t kdl_encode(uint32_t code_point, char out[4])
     return 4;
 }
 
+unsigned kdl_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return (unsigned)(c - '0');
+    }
+    char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? (unsigned)(lower - 'a') + 10 : 16;
+}
+
 static bool is_wide_space(uint32_t code_point, enum kdl_version version)
 {
     return code_point == 0xa0 || code_point == 0x1680 ||
@@ -116,20 +126,20 @@ size_t kdl_space_at(const char *p, const char *end, enum kdl_version version)
         return 0;
     }
     if (!is_wide(*p)) {
-        return has_class(*p, version == KDL_V2 ? S | V : S);
+        return has_class(*p, S);
     }
     size_t bytes;
     return is_wide_space(kdl_decode(p, &bytes), version) ? bytes : 0;
 }
 
-size_t kdl_newline_at(const char *p, const char *end)
+size_t kdl_newline_at(const char *p, const char *end, enum kdl_version version)
 {
     if (p == end) {
         return 0;
     }
     if (!is_wide(*p)) {
         bool is_pair = *p == '\r' && end - p > 1 && p[1] == '\n';
-        return is_pair ? 2 : has_class(*p, N);
+        return is_pair ? 2 : has_class(*p, version == KDL_V2 ? N | V : N);
     }
     size_t bytes;
     return is_wide_newline(kdl_decode(p, &bytes)) ? bytes : 0;
@@ -164,11 +174,6 @@ const char *kdl_identifier_end(const char *p, const char *end, enum kdl_version 
     return p;
 }
 
-static bool is_digit(const char *p, const char *end)
-{
-    return p < end && *p >= '0' && *p <= '9';
-}
-
 bool kdl_looks_numeric(const char *p, const char *end, enum kdl_version version)
 {
     if (p < end && (*p == '+' || *p == '-')) {
@@ -177,7 +182,7 @@ bool kdl_looks_numeric(const char *p, const char *end, enum kdl_version version)
     if (version == KDL_V2 && p < end && *p == '.') {
         p++;
     }
-    return is_digit(p, end);
+    return p < end && kdl_digit(*p) < 10;
 }
 
 bool kdl_is_keyword(const char *word, size_t length, enum kdl_version version)
@@ -220,39 +225,6 @@ bool kdl_is_forbidden(uint32_t code_point)
            (code_point >= 0x2066 && code_point <= 0x2069) || code_point == CODE_POINT_BOM;
 }
 
-/* Bytes of the well-formed sequence at `p` (Unicode 15, table 3-7), 0 when it is none. */
-static size_t check_sequence(const unsigned char *p, size_t size)
-{
-    static const struct {
-        unsigned char first, last, bytes, low, high; /* low, high: of the second byte */
-    } forms[] = {
-        {0x00, 0x7f, 1, 0, 0},
-        {0xc2, 0xdf, 2, 0x80, 0xbf},
-        {0xe0, 0xe0, 3, 0xa0, 0xbf},
-        {0xe1, 0xec, 3, 0x80, 0xbf},
-        {0xed, 0xed, 3, 0x80, 0x9f},
-        {0xee, 0xef, 3, 0x80, 0xbf},
-        {0xf0, 0xf0, 4, 0x90, 0xbf},
-        {0xf1, 0xf3, 4, 0x80, 0xbf},
-        {0xf4, 0xf4, 4, 0x80, 0x8f},
-    };
-    size_t i = 0;
-    while (i < sizeof(forms) / sizeof(forms[0]) && p[0] > forms[i].last) {
-        i++;
-    }
-    if (i == sizeof(forms) / sizeof(forms[0]) || p[0] < forms[i].first || size < forms[i].bytes) {
-        return 0;
-    }
-    for (size_t k = 1; k < forms[i].bytes; k++) {
-        unsigned low = k == 1 ? forms[i].low : 0x80;
-        unsigned high = k == 1 ? forms[i].high : 0xbf;
-        if (p[k] < low || p[k] > high) {
-            return 0;
-        }
-    }
-    return forms[i].bytes;
-}
-
 size_t kdl_validate(const char *text, size_t size, enum kdl_version version, bool *ret_is_utf8)
 {
     *ret_is_utf8 = true;
@@ -264,7 +236,7 @@ size_t kdl_validate(const char *text, size_t size, enum kdl_version version, boo
         if (i == size) {
             return size;
         }
-        size_t bytes = check_sequence((const unsigned char *)text + i, size - i);
+        size_t bytes = text_utf8_length(text + i, size - i);
         if (bytes == 0) {
             *ret_is_utf8 = false;
             return i;

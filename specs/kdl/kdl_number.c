@@ -5,7 +5,7 @@
  * Canonical is what the test-suite prints: no '+', '_' or leading zeros, "E+10". Version 2 turns
  * hexadecimal, octal and binary into decimal; version 1 keeps them.
  */
-#include "specs/kdl/kdl_internal.h"
+#include "specs/kdl/kdl_value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/kdl/kdl_chars.h"
 
 /* Turning n digits of another base into decimal takes n² steps. */
 #define MAX_DIGITS 4096
@@ -35,19 +36,10 @@ static bool accept(struct scan *scan, const char *any_of)
     return true;
 }
 
-static unsigned digit_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return (unsigned)(c - '0');
-    }
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? (unsigned)(lower - 'a') + 10 : 16;
-}
-
 /* A digit, then digits and underscores. Leading zeros are kept or dropped, the last one stays. */
 static bool scan_digits(struct scan *scan, unsigned base, bool keep_zeros, bool underscores)
 {
-    if (scan->at == scan->end || digit_value(*scan->at) >= base) {
+    if (scan->at == scan->end || kdl_digit(*scan->at) >= base) {
         return false;
     }
     const char *first = scan->out;
@@ -56,7 +48,7 @@ static bool scan_digits(struct scan *scan, unsigned base, bool keep_zeros, bool 
         if (c == '_' && underscores) {
             continue;
         }
-        if (digit_value(c) >= base) {
+        if (kdl_digit(c) >= base) {
             break;
         }
         if (!keep_zeros && scan->out == first + 1 && *first == '0') {
@@ -100,7 +92,7 @@ static bool to_int64(
     uint64_t limit = (uint64_t)INT64_MAX + is_negative;
     uint64_t n = 0;
     for (; digits < end; digits++) {
-        unsigned digit = digit_value(*digits);
+        unsigned digit = kdl_digit(*digits);
         if (n > (limit - digit) / base) {
             return false;
         }
@@ -122,7 +114,7 @@ static char *to_decimal(const char *digits, const char *end, unsigned base, char
         uint64_t carry = 0;
         for (; digits < end && factor * base <= UINT32_MAX; digits++) {
             factor *= base;
-            carry = carry * base + digit_value(*digits);
+            carry = carry * base + kdl_digit(*digits);
         }
         for (size_t i = 0; i < n; i++) {
             carry += limbs[i] * factor;
@@ -156,34 +148,33 @@ static unsigned scan_base(struct scan *scan)
     return bases[prefix - prefixes];
 }
 
-static bool fail_number(struct kdl_parser *parser, struct kdl_pos pos, const char *start)
+static bool fail_number(const struct kdl_reader *reader, const struct kdl_token *token)
 {
-    kdl_end_token(parser, &pos, start);
     char excerpt[KDL_EXCERPT_SIZE];
-    kdl_excerpt(excerpt, start, parser->at);
-    const char *p = start + (*start == '+' || *start == '-');
-    if (*p == '.') {
-        return kdl_fail(parser, pos,
-            "'%s' is not a number: a digit must stand before the '.' (a "
-            "name like this needs quotes)",
+    kdl_excerpt(excerpt, token->text, token->text + token->length);
+    bool is_signed = *token->text == '+' || *token->text == '-';
+    if (token->text[is_signed] == '.') {
+        return kdl_fail(reader->error, token->pos,
+            "'%s' is not a number: a digit must stand before the '.' (a name like this needs "
+            "quotes)",
             excerpt);
     }
-    return kdl_fail(parser, pos,
+    return kdl_fail(reader->error, token->pos,
         "'%s' is not a number (a name or text that begins like one needs quotes)", excerpt);
 }
 
 /* Sign and digits of an integer; `digits` up to `end` are canonical in `base`. */
-static char *print_integer(
-    struct kdl_parser *parser, unsigned base, bool is_negative, const char *digits, const char *end)
+static char *print_integer(const struct kdl_reader *reader, unsigned base, bool is_negative,
+    const char *digits, const char *end)
 {
     size_t n = (size_t)(end - digits);
-    char *number = kdl_arena_text(parser->arena, n + n / 4 + DECIMAL_LIMB_DIGITS + 5);
+    char *number = kdl_arena_text(reader->arena, n + n / 4 + DECIMAL_LIMB_DIGITS + 5);
     char *out = number;
     bool is_zero = n == 1 && *digits == '0';
     if (is_negative && !is_zero) {
         *out++ = '-';
     }
-    if (base != 10 && parser->version == KDL_V2) {
+    if (base != 10 && reader->version == KDL_V2) {
         out = to_decimal(digits, end, base, out);
     } else {
         if (base != 10) {
@@ -196,26 +187,23 @@ static char *print_integer(
     return number;
 }
 
-bool kdl_read_number(struct kdl_parser *parser, struct kdl_value *ret)
+bool kdl_read_number(
+    const struct kdl_reader *reader, const struct kdl_token *token, struct kdl_value *ret)
 {
-    struct kdl_pos pos = kdl_here(parser);
-    const char *start = parser->at;
-    struct scan scan = {.at = start};
-    scan.end = parser->at = kdl_identifier_end(start, parser->end, parser->version);
     /* The sign of an exponent may be new: one more than the source, and the NUL. */
-    char *text = kdl_arena_text(parser->arena, (size_t)(scan.end - start) + 3);
-    scan.out = text;
-    bool is_negative = *start == '-';
+    char *text = kdl_arena_text(reader->arena, token->length + 3);
+    struct scan scan = {.at = token->text, .end = token->text + token->length, .out = text};
+    bool is_negative = *scan.at == '-';
     (void)accept(&scan, "+-");
     *scan.out = '-';
     scan.out += is_negative;
     const char *digits = scan.out;
     unsigned base = scan_base(&scan);
     bool is_whole = true;
-    bool is_number = base == 10 ? scan_decimal(&scan, parser->version, &is_whole)
+    bool is_number = base == 10 ? scan_decimal(&scan, reader->version, &is_whole)
                                 : scan_digits(&scan, base, false, true);
     if (!is_number || scan.at != scan.end) {
-        return fail_number(parser, pos, start);
+        return fail_number(reader, token);
     }
     *ret = (struct kdl_value){.kind = KDL_NUMBER, .number = text};
     *scan.out = '\0';
@@ -223,10 +211,10 @@ bool kdl_read_number(struct kdl_parser *parser, struct kdl_value *ret)
         return true;
     }
     if (base != 10 && scan.out - digits > MAX_DIGITS) {
-        kdl_end_token(parser, &pos, start);
-        return kdl_fail(parser, pos, "a number that is not decimal may have %d digits", MAX_DIGITS);
+        return kdl_fail(reader->error, token->pos,
+            "a number that is not decimal may have %d digits", MAX_DIGITS);
     }
     ret->is_integer = to_int64(digits, scan.out, base, is_negative, &ret->integer);
-    ret->number = print_integer(parser, base, is_negative, digits, scan.out);
+    ret->number = print_integer(reader, base, is_negative, digits, scan.out);
     return true;
 }

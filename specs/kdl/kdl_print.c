@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Canonical text: the "Translation Rules" of the official test-suite. Nothing recurses. */
-#include "specs/kdl/kdl_internal.h"
+#include "specs/kdl/kdl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/kdl/kdl_chars.h"
 
 #define INDENT "    "
 
@@ -30,10 +31,10 @@ static char escape_letter(char c, enum kdl_version version)
     return found ? letters[found - escaped] : 0;
 }
 
-/* Must be written as "\u{...}": it may not stand in a document, or is a newline. */
+/* Must be written as "\u{...}": it may not occur in a document, or is a newline. */
 static bool needs_code(const char *p, const char *end, uint32_t code_point)
 {
-    return kdl_is_forbidden(code_point) || code_point == '\v' || kdl_newline_at(p, end) > 0;
+    return kdl_is_forbidden(code_point) || kdl_newline_at(p, end, KDL_V2) > 0;
 }
 
 static void print_quoted(struct buf *out, const char *s, size_t size, enum kdl_version version)

@@ -1,38 +1,37 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Strings between quotes, plain and raw, and the escapes. */
-#include "specs/kdl/kdl_internal.h"
+/*
+ * Strings between quotes, plain and raw, of one line and of several, and the escapes.
+ *
+ * The order in a text of several lines (version 2, "Multi-line String") is the specification's:
+ * white space escapes are removed first, then each line loses the white space the closing line
+ * begins with, then the other escapes are resolved. The text passes through one buffer: each step
+ * makes it shorter or keeps it, so it works in place.
+ */
+#include "specs/kdl/kdl_value.h"
 
 #include <string.h>
 
-static int hex_digit(char c)
+#include "specs/kdl/kdl_chars.h"
+
+/* The string being read. */
+struct string {
+    const struct kdl_reader *reader;
+    const struct kdl_token *token;
+    const char *lines; /* of a text of several lines: where the first begins, in the source */
+};
+
+static struct kdl_pos pos_of(const struct string *s, const char *p)
 {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+    return kdl_pos_after(s->token->pos, s->token->text, p, s->reader->version);
 }
 
-/* "\u{...}": 1 to 6 digits of a Unicode scalar value. */
-static size_t decode_unicode_escape(const char *p, const char *end, char out[4], size_t *ret_size)
-{
-    uint32_t code_point = 0;
-    size_t digits = 0;
-    const char *at = p + 3;
-    while (at < end && hex_digit(*at) >= 0 && digits < 7) {
-        code_point = code_point << 4 | (uint32_t)hex_digit(*at++);
-        digits++;
-    }
-    bool is_surrogate = code_point >= 0xd800 && code_point <= 0xdfff;
-    if (at == end || *at != '}' || digits < 1 || digits > 6 || is_surrogate ||
-        code_point > 0x10ffff) {
-        return 0;
-    }
-    *ret_size = kdl_encode(code_point, out);
-    return (size_t)(at + 1 - p);
-}
+/* ---- escapes ---- */
 
-size_t kdl_decode_escape(
+/*
+ * Decodes the escape at `p`, a '\', other than a white space escape. Returns the bytes it takes and
+ * what it means in `out`, fewer bytes; 0 when it is not one.
+ */
+static size_t decode_escape(
     const char *p, const char *end, enum kdl_version version, char out[4], size_t *ret_size)
 {
     static const char letters[] = "nrtbf\\\"s/";
@@ -40,226 +39,257 @@ size_t kdl_decode_escape(
     if (end - p < 2) {
         return 0;
     }
-    if (p[1] == 'u' && end - p > 2 && p[2] == '{') {
-        return decode_unicode_escape(p, end, out, ret_size);
+    if (p[1] != 'u') {
+        const char *letter = p[1] ? strchr(letters, p[1]) : NULL;
+        if (!letter || *letter == (version == KDL_V1 ? 's' : '/')) {
+            return 0;
+        }
+        out[0] = meanings[letter - letters];
+        *ret_size = 1;
+        return 2;
     }
-    const char *letter = p[1] ? strchr(letters, p[1]) : NULL;
-    if (!letter || *letter == (version == KDL_V1 ? 's' : '/')) {
+    uint32_t code_point = 0;
+    size_t digits = 0;
+    const char *at = p + 3;
+    for (; at < end && kdl_digit(*at) < 16 && digits < 7; digits++) {
+        code_point = code_point << 4 | kdl_digit(*at++);
+    }
+    bool is_scalar = code_point <= 0x10ffff && (code_point < 0xd800 || code_point > 0xdfff);
+    if (at >= end || p[2] != '{' || *at != '}' || digits < 1 || digits > 6 || !is_scalar) {
         return 0;
     }
-    out[0] = meanings[letter - letters];
-    *ret_size = 1;
-    return 2;
+    *ret_size = kdl_encode(code_point, out);
+    return (size_t)(at + 1 - p);
 }
 
-bool kdl_fail_escape(struct kdl_parser *parser)
+/* Behind a white space escape at `p`; `p` when there is none. */
+static const char *skip_space_escape(const char *p, const char *end, enum kdl_version version)
 {
-    struct kdl_pos pos = kdl_here(parser);
-    const char *p = parser->at + 1;
-    if (p < parser->end && *p == 'u') {
-        pos.length = 2;
-        return kdl_fail(parser, pos,
-            "'\\u{...}' takes 1 to 6 hexadecimal digits of a Unicode "
-            "character (no surrogate, at most 10FFFF)");
+    const char *at = p + 1;
+    for (size_t n = 1; n > 0; at += n) {
+        size_t newline = kdl_newline_at(at, end, KDL_V2);
+        n = newline ? newline : kdl_space_at(at, end, KDL_V2);
     }
-    if (p == parser->end || kdl_newline_at(p, parser->end)) {
-        return kdl_fail(parser, pos, "a '\\' in a string needs a character after it");
+    return version == KDL_V2 && at > p + 1 ? at : p;
+}
+
+static bool fail_escape(const struct string *s, const char *p, const char *end)
+{
+    struct kdl_pos pos = pos_of(s, p);
+    enum kdl_version version = s->reader->version;
+    if (p + 1 == end || kdl_newline_at(p + 1, end, version) > 0) {
+        return kdl_fail(s->reader->error, pos, "a '\\' in a string needs a character after it");
+    }
+    pos.length = 2;
+    if (p[1] == 'u') {
+        return kdl_fail(s->reader->error, pos,
+            "'\\u{...}' takes 1 to 6 hexadecimal digits of a Unicode character (no surrogate, at "
+            "most 10FFFF)");
     }
     size_t bytes;
-    (void)kdl_decode(p, &bytes);
-    pos.length = 2;
+    (void)kdl_decode(p + 1, &bytes);
     char excerpt[KDL_EXCERPT_SIZE];
-    return kdl_fail(parser, pos,
-        "'\\%s' is not an escape: there are \\n \\r \\t \\b \\f %s \\\" "
-        "\\\\ \\u{...}; a '\\' itself is written \\\\",
-        kdl_excerpt(excerpt, p, p + bytes), parser->version == KDL_V1 ? "\\/" : "\\s");
+    return kdl_fail(s->reader->error, pos,
+        "'\\%s' is not an escape: there are \\n \\r \\t \\b \\f %s \\\" \\\\ \\u{...}; a '\\' "
+        "itself "
+        "is written \\\\",
+        kdl_excerpt(excerpt, p + 1, p + 1 + bytes), version == KDL_V1 ? "\\/" : "\\s");
 }
 
-bool kdl_skip_space_escape(struct kdl_parser *parser, const char *end)
+/* ---- one line ---- */
+
+static bool fail_unclosed(const struct string *s)
 {
-    const char *start = parser->at;
-    const char *p = start + 1;
-    if (parser->version == KDL_V1 || (!kdl_space_at(p, end, KDL_V2) && !kdl_newline_at(p, end))) {
-        return false;
+    const struct kdl_token *token = s->token;
+    bool has_newline = pos_of(s, token->text + token->length).line > token->pos.line;
+    if (s->reader->version == KDL_V1 || !has_newline) {
+        return kdl_fail(
+            s->reader->error, token->pos, "unclosed string: the closing quote is missing");
     }
-    parser->at++;
-    for (;;) {
-        size_t space = kdl_space_at(parser->at, end, KDL_V2);
-        size_t newline = kdl_newline_at(parser->at, end);
-        if (newline > 0) {
-            kdl_next_line(parser, newline);
-        } else if (space > 0) {
-            parser->at += space;
+    return kdl_fail(s->reader->error, token->pos,
+        "unclosed string: the closing quote is missing on this line (text of several lines stands "
+        "between \"\"\")");
+}
+
+/* Version 1 has newlines in these strings as well. */
+static bool read_line(const struct string *s, struct kdl_value *ret)
+{
+    const char *p = s->token->body;
+    const char *end = s->token->body_end;
+    if (!end) {
+        return fail_unclosed(s);
+    }
+    char *out = ret->string = kdl_arena_text(s->reader->arena, (size_t)(end - p) + 1);
+    while (p < end) {
+        size_t bytes = kdl_newline_at(p, end, s->reader->version);
+        if (bytes > 0 && s->reader->version == KDL_V2) {
+            return fail_unclosed(s);
+        }
+        if (*p == '\\' && !s->token->is_raw) {
+            const char *after = skip_space_escape(p, end, s->reader->version);
+            size_t size = 0;
+            if (after == p) {
+                after += decode_escape(p, end, s->reader->version, out, &size);
+            }
+            if (after == p) {
+                return fail_escape(s, p, end);
+            }
+            out += size;
+            p = after;
+            continue;
+        }
+        if (bytes == 0) {
+            (void)kdl_decode(p, &bytes);
+        }
+        out = mempcpy(out, p, bytes);
+        p += bytes;
+    }
+    *out = '\0';
+    ret->length = (size_t)(out - ret->string);
+    return true;
+}
+
+/* ---- several lines ---- */
+
+/* Copies the first `n_lines` lines to *out, newlines as '\n', without white space escapes; other
+ * escapes stay as they are written. Returns where it stopped in the source; NULL after an error. */
+static const char *gather(const struct string *s, size_t n_lines, char **out)
+{
+    const char *p = s->lines;
+    const char *end = s->token->body_end;
+    while (p < end && n_lines > 0) {
+        size_t bytes = kdl_newline_at(p, end, KDL_V2);
+        if (bytes > 0) {
+            *(*out)++ = '\n';
+            p += bytes;
+            n_lines--;
+            continue;
+        }
+        if (*p == '\\' && !s->token->is_raw) {
+            const char *after = skip_space_escape(p, end, KDL_V2);
+            if (after > p) {
+                p = after;
+                continue;
+            }
+            char meaning[4];
+            size_t size;
+            bytes = decode_escape(p, end, KDL_V2, meaning, &size);
+            if (bytes == 0) {
+                (void)fail_escape(s, p, end);
+                return NULL;
+            }
         } else {
-            return true;
+            (void)kdl_decode(p, &bytes);
+        }
+        *out = mempcpy(*out, p, bytes);
+        p += bytes;
+    }
+    return p;
+}
+
+/* Behind the white space at `p`. */
+static const char *skip_spaces(const char *p, const char *end)
+{
+    for (size_t n = 1; n > 0; p += n) {
+        n = kdl_space_at(p, end, KDL_V2);
+    }
+    return p;
+}
+
+/* Finds line `line` in the source; `text` is overwritten. */
+static bool fail_indentation(const struct string *s, size_t line, char *text)
+{
+    const char *start = gather(s, line, &text);
+    const char *end = skip_spaces(start, s->token->body_end);
+    struct kdl_pos pos = pos_of(s, start);
+    uint32_t length = pos_of(s, end).column - pos.column;
+    pos.length = length ? length : 1;
+    return kdl_fail(s->reader->error, pos,
+        "this line must begin with the same white space as the line of the closing \"\"\"");
+}
+
+/* Copies a line without its indentation, and resolves its escapes. Returns the end of the copy. */
+static char *add_line(const struct string *s, const char *p, const char *end, char *out)
+{
+    while (p < end) {
+        if (*p == '\\' && !s->token->is_raw) {
+            char meaning[4];
+            size_t size = 0;
+            p += decode_escape(p, end, KDL_V2, meaning, &size);
+            out = mempcpy(out, meaning, size);
+        } else {
+            *out++ = *p++;
         }
     }
+    return out;
 }
 
-static bool fail_unclosed(struct kdl_parser *parser, struct kdl_pos opened, const char *start)
+/* Takes the indentation [`prefix`, `prefix_end`) off every line of ret->string up to `end`. */
+static bool dedent(const struct string *s, const char *end, const char *prefix,
+    const char *prefix_end, struct kdl_value *ret)
 {
-    parser->at = start;
-    kdl_skip_to_newline(parser);
-    kdl_end_token(parser, &opened, start);
-    if (parser->version == KDL_V1 || parser->at == parser->end) {
-        return kdl_fail(parser, opened, "unclosed string: the closing quote is missing");
+    size_t prefix_size = (size_t)(prefix_end - prefix);
+    char *out = ret->string;
+    const char *p = ret->string;
+    for (size_t line = 0; p <= end; line++) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        const char *line_end = newline ? newline : end;
+        if (skip_spaces(p, line_end) < line_end) {
+            if ((size_t)(line_end - p) < prefix_size || memcmp(p, prefix, prefix_size) != 0) {
+                return fail_indentation(s, line, ret->string);
+            }
+            out = add_line(s, p + prefix_size, line_end, out);
+        }
+        p = line_end + 1;
+        if (newline) {
+            *out++ = '\n';
+        }
     }
-    return kdl_fail(parser, opened,
-        "unclosed string: the closing quote is missing on this line "
-        "(text of several lines stands between \"\"\")");
+    *out = '\0';
+    ret->length = (size_t)(out - ret->string);
+    return true;
 }
 
-/* The next '"' that no '\' escapes. */
-static const char *find_end(const char *p, const char *end)
+static bool read_lines(struct string *s, struct kdl_value *ret)
 {
-    while (p < end && *p != '"') {
-        p += *p == '\\' && end - p > 1 ? 2 : 1;
+    const struct kdl_token *token = s->token;
+    const char *end = token->text + token->length;
+    struct kdl_pos opened = token->pos;
+    opened.length = (uint32_t)(token->hashes + token->quotes);
+    size_t newline = kdl_newline_at(token->body, end, KDL_V2);
+    if (newline == 0) {
+        return kdl_fail(s->reader->error, opened,
+            "after \"\"\" the text begins on the next line (text of one line stands in \"...\")");
     }
-    return p < end ? p : NULL;
-}
-
-void kdl_copy_run(struct kdl_parser *parser, const char *end, char **out)
-{
-    const char *p = parser->at;
-    while (p < end && (unsigned char)(*p - ' ') < 0x7f - ' ' && *p != '\\') {
-        p++;
+    if (!token->body_end) {
+        return kdl_fail(s->reader->error, opened, "unclosed string: the closing \"\"\" is missing");
     }
-    size_t n = (size_t)(p - parser->at);
-    memcpy(*out, parser->at, n);
-    *out += n;
-    parser->at = p;
-}
-
-static bool copy_escape(struct kdl_parser *parser, const char *end, char **out)
-{
-    if (kdl_skip_space_escape(parser, end)) {
+    s->lines = token->body + newline;
+    char *text = kdl_arena_text(s->reader->arena, (size_t)(token->body_end - s->lines) + 1);
+    char *text_end = text;
+    ret->string = text;
+    if (!gather(s, SIZE_MAX, &text_end)) {
+        return false;
+    }
+    char *last = memrchr(text, '\n', (size_t)(text_end - text));
+    const char *prefix = last ? last + 1 : text;
+    if (skip_spaces(prefix, text_end) < text_end) {
+        struct kdl_pos pos = pos_of(s, token->body_end);
+        pos.length = (uint32_t)token->quotes;
+        return kdl_fail(
+            s->reader->error, pos, "the closing \"\"\" must stand on a line of its own");
+    }
+    if (!last) {
+        text[0] = '\0';
         return true;
     }
-    char meaning[4];
-    size_t size;
-    size_t bytes = kdl_decode_escape(parser->at, end, parser->version, meaning, &size);
-    if (bytes == 0) {
-        return kdl_fail_escape(parser);
-    }
-    memcpy(*out, meaning, size);
-    *out += size;
-    parser->at += bytes;
-    return true;
+    return dedent(s, last, prefix, text_end, ret);
 }
 
-/* Appends one code point; false when it is a newline where none may be. */
-static bool copy_code_point(struct kdl_parser *parser, char **out)
+bool kdl_read_string(
+    const struct kdl_reader *reader, const struct kdl_token *token, struct kdl_value *ret)
 {
-    size_t newline = kdl_newline_at(parser->at, parser->end);
-    size_t bytes = newline;
-    if (newline == 0) {
-        (void)kdl_decode(parser->at, &bytes);
-    } else if (parser->version == KDL_V2) {
-        return false;
-    }
-    memcpy(*out, parser->at, bytes);
-    *out += bytes;
-    if (newline > 0) {
-        kdl_next_line(parser, newline);
-    } else {
-        parser->at += bytes;
-    }
-    return true;
-}
-
-static bool set_string(struct kdl_value *ret, char *string, char *end)
-{
-    *end = '\0';
-    *ret =
-        (struct kdl_value){.kind = KDL_STRING, .string = string, .length = (size_t)(end - string)};
-    return true;
-}
-
-bool kdl_read_quoted(struct kdl_parser *parser, struct kdl_value *ret)
-{
-    struct kdl_pos opened = kdl_here(parser);
-    const char *start = parser->at;
-    if (parser->version == KDL_V2 && kdl_at(parser, "\"\"\"")) {
-        parser->at += 3;
-        return kdl_read_multiline(parser, opened, -1, ret);
-    }
-    parser->at++;
-    const char *end = find_end(parser->at, parser->end);
-    if (!end) {
-        return fail_unclosed(parser, opened, start);
-    }
-    char *string = kdl_arena_text(parser->arena, (size_t)(end - start));
-    char *out = string;
-    for (kdl_copy_run(parser, end, &out); parser->at < end; kdl_copy_run(parser, end, &out)) {
-        if (*parser->at == '\\') {
-            if (!copy_escape(parser, end, &out)) {
-                return false;
-            }
-        } else if (!copy_code_point(parser, &out)) {
-            return fail_unclosed(parser, opened, start);
-        }
-    }
-    parser->at = end + 1;
-    return set_string(ret, string, out);
-}
-
-/* --- raw strings: #"..."# in version 2, r"..." and r#"..."# in version 1 --- */
-
-bool kdl_at_raw(const struct kdl_parser *parser)
-{
-    const char *p = parser->at;
-    if (kdl_peek(parser) != (parser->version == KDL_V1 ? 'r' : '#')) {
-        return false;
-    }
-    do {
-        p++;
-    } while (p < parser->end && *p == '#');
-    return p < parser->end && *p == '"';
-}
-
-const char *kdl_find_raw_end(const char *p, const char *end, const char *quotes, size_t hashes)
-{
-    size_t n_quotes = strlen(quotes);
-    while ((p = memmem(p, (size_t)(end - p), quotes, n_quotes)) != NULL) {
-        const char *after = p + n_quotes;
-        size_t n = 0;
-        while (n < hashes && after + n < end && after[n] == '#') {
-            n++;
-        }
-        if (n == hashes) {
-            return p;
-        }
-        /* Of more than three quotes the last three count; else nothing closes before `after`. */
-        p = after < end && *after == '"' ? p + 1 : after + n;
-    }
-    return NULL;
-}
-
-bool kdl_read_raw(struct kdl_parser *parser, struct kdl_value *ret)
-{
-    struct kdl_pos opened = kdl_here(parser);
-    const char *start = parser->at;
-    parser->at += parser->version == KDL_V1;
-    size_t hashes = 0;
-    for (; *parser->at == '#'; parser->at++) {
-        hashes++;
-    }
-    if (parser->version == KDL_V2 && kdl_at(parser, "\"\"\"")) {
-        parser->at += 3;
-        return kdl_read_multiline(parser, opened, (ptrdiff_t)hashes, ret);
-    }
-    parser->at++;
-    const char *end = kdl_find_raw_end(parser->at, parser->end, "\"", hashes);
-    if (!end) {
-        return fail_unclosed(parser, opened, start);
-    }
-    char *string = kdl_arena_text(parser->arena, (size_t)(end - parser->at) + 1);
-    char *out = string;
-    while (parser->at < end) {
-        if (!copy_code_point(parser, &out)) {
-            return fail_unclosed(parser, opened, start);
-        }
-    }
-    parser->at = end + 1 + hashes;
-    return set_string(ret, string, out);
+    struct string s = {.reader = reader, .token = token};
+    *ret = (struct kdl_value){.kind = KDL_STRING};
+    return token->quotes > 1 ? read_lines(&s, ret) : read_line(&s, ret);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/kdl/kdl_token.h"
 
-#include <stdbool.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "specs/kdl/kdl_internal.h"
+#include "specs/kdl/kdl_chars.h"
 
-static bool goes_on_with(const char *p, const char *end, const char *word)
+static bool begins_with(const char *p, const char *end, const char *word)
 {
     size_t n = strlen(word);
     return (size_t)(end - p) >= n && memcmp(p, word, n) == 0;
@@ -19,160 +20,255 @@ static const char *skip_code_point(const char *p)
     return p + bytes;
 }
 
-/* ---- comments ---- */
+/* ---- positions ---- */
 
-/* White space of either version: what is formatted may be read as the other one. */
-static bool is_space(const char *p, const char *end)
+/* Moves `pos` from `p` to `end`. Returns the code points before the first newline. */
+static uint32_t move(struct kdl_pos *pos, const char *p, const char *end, enum kdl_version version)
 {
-    return kdl_space_at(p, end, KDL_V1) > 0 || kdl_space_at(p, end, KDL_V2) > 0;
-}
-
-static struct kdl_token take_line_comment(struct kdl_scanner *scanner)
-{
-    const char *start = scanner->at;
-    const char *last = start; /* behind what is not white space */
-    while (scanner->at < scanner->end && kdl_newline_at(scanner->at, scanner->end) == 0) {
-        bool is_shown = !is_space(scanner->at, scanner->end);
-        scanner->at = skip_code_point(scanner->at);
-        last = is_shown ? scanner->at : last;
-    }
-    return (struct kdl_token){
-        .kind = KDL_TOKEN_LINE_COMMENT, .text = start, .length = (size_t)(last - start)};
-}
-
-static const char *block_comment_end(const struct kdl_scanner *scanner, const char *p)
-{
-    size_t depth = 0;
-    while (p < scanner->end) {
-        if (goes_on_with(p, scanner->end, "/*")) {
-            depth++;
-            p += 2;
-        } else if (goes_on_with(p, scanner->end, "*/")) {
-            p += 2;
-            if (--depth == 0) {
-                break;
-            }
+    uint32_t first_line = pos->line;
+    uint32_t first_length = 0;
+    while (p < end) {
+        bool is_plain = (unsigned char)(*p - ' ') < 0x7f - ' ';
+        size_t newline = is_plain ? 0 : kdl_newline_at(p, end, version);
+        if (newline > 0) {
+            pos->line++;
+            pos->column = 1;
+            p += newline;
         } else {
-            p++;
+            pos->column++;
+            first_length += pos->line == first_line;
+            p = is_plain ? p + 1 : skip_code_point(p);
         }
     }
-    return p;
+    return first_length;
 }
 
-/* ---- words ---- */
-
-/* Behind the closing `quotes`, which no backslash escapes. */
-static const char *quoted_end(const char *p, const char *end, const char *quotes)
+struct kdl_pos kdl_pos_after(
+    struct kdl_pos pos, const char *from, const char *to, enum kdl_version version)
 {
-    size_t n = strlen(quotes);
-    for (p += n; p < end; p++) {
-        if (*p == '\\' && end - p > 1) {
-            p++;
-        } else if (goes_on_with(p, end, quotes)) {
-            return p + n;
-        }
-    }
-    return end;
+    (void)move(&pos, from, to, version);
+    pos.length = 1;
+    return pos;
 }
-
-/* How many '#' a raw string at `p` has, -1 when there is none. */
-static ptrdiff_t raw_hashes(const struct kdl_scanner *scanner, const char *p)
-{
-    bool is_v1 = scanner->version == KDL_V1;
-    if (*p != (is_v1 ? 'r' : '#')) {
-        return -1;
-    }
-    const char *hashes = p + is_v1;
-    for (p = hashes; p < scanner->end && *p == '#';) {
-        p++;
-    }
-    return p < scanner->end && *p == '"' ? p - hashes : -1;
-}
-
-static const char *raw_end(const struct kdl_scanner *scanner, const char *p, size_t hashes)
-{
-    const char *start = p + hashes + (scanner->version == KDL_V1);
-    bool is_multiline = scanner->version == KDL_V2 && goes_on_with(start, scanner->end, "\"\"\"");
-    const char *quotes = is_multiline ? "\"\"\"" : "\"";
-    size_t n = strlen(quotes);
-    const char *close = kdl_find_raw_end(start + n, scanner->end, quotes, hashes);
-    return close ? close + n + hashes : scanner->end;
-}
-
-static const char *word_end(const struct kdl_scanner *scanner, const char *p)
-{
-    const char *end = scanner->end;
-    ptrdiff_t hashes = raw_hashes(scanner, p);
-    if (hashes >= 0) {
-        return raw_end(scanner, p, (size_t)hashes);
-    }
-    if (*p == '"') {
-        bool is_multiline = scanner->version == KDL_V2 && goes_on_with(p, end, "\"\"\"");
-        return quoted_end(p, end, is_multiline ? "\"\"\"" : "\"");
-    }
-    const char *start = p + (scanner->version == KDL_V2 && *p == '#'); /* "#true" */
-    const char *after = kdl_identifier_end(start, end, scanner->version);
-    return after > p ? after : skip_code_point(p);
-}
-
-/* ---- tokens ---- */
 
 static struct kdl_token take(
     struct kdl_scanner *scanner, enum kdl_token_kind kind, const char *token_end)
 {
-    const char *text = scanner->at;
+    struct kdl_token token = {.kind = kind, .text = scanner->at, .pos = scanner->pos};
+    uint32_t length = move(&scanner->pos, scanner->at, token_end, scanner->version);
+    token.length = (size_t)(token_end - scanner->at);
+    token.pos.length = length ? length : 1;
     scanner->at = token_end;
-    return (struct kdl_token){.kind = kind, .text = text, .length = (size_t)(token_end - text)};
+    return token;
 }
+
+/* ---- comments ---- */
+
+static struct kdl_token take_line_comment(struct kdl_scanner *scanner)
+{
+    const char *end = scanner->end;
+    const char *p = scanner->at;
+    const char *shown_end = p; /* behind what is not white space */
+    while (p < end && kdl_newline_at(p, end, scanner->version) == 0) {
+        /* Of either version: what is formatted may be read as the other one. */
+        bool is_space = kdl_space_at(p, end, KDL_V1) > 0 || kdl_space_at(p, end, KDL_V2) > 0 ||
+                        kdl_newline_at(p, end, KDL_V2) > 0;
+        p = skip_code_point(p);
+        shown_end = is_space ? shown_end : p;
+    }
+    struct kdl_token token = take(scanner, KDL_TOKEN_LINE_COMMENT, p);
+    token.length = (size_t)(shown_end - token.text);
+    return token;
+}
+
+/* Comments nest. The depth is limited though nothing recurses: it tells garbage from text. */
+static struct kdl_token take_block_comment(struct kdl_scanner *scanner)
+{
+    const char *p = scanner->at;
+    size_t depth = 0;
+    do {
+        if (begins_with(p, scanner->end, "/*")) {
+            if (depth == scanner->max_depth) {
+                break;
+            }
+            depth++;
+            p += 2;
+        } else if (begins_with(p, scanner->end, "*/")) {
+            depth--;
+            p += 2;
+        } else {
+            p++;
+        }
+    } while (depth > 0 && p < scanner->end);
+    struct kdl_token token = take(scanner, KDL_TOKEN_BLOCK_COMMENT, p);
+    token.is_closed = depth == 0;
+    return token;
+}
+
+/* ---- strings ---- */
+
+/* Fills in what a string at scanner->at begins with; false when there is none. Raw are #"..."# in
+ * version 2, r"..." and r#"..."# in version 1. */
+static bool open_string(const struct kdl_scanner *scanner, struct kdl_token *token)
+{
+    const char *end = scanner->end;
+    const char *p = scanner->at;
+    bool is_v1 = scanner->version == KDL_V1;
+    token->is_raw = *p == (is_v1 ? 'r' : '#');
+    const char *hashes = p + (token->is_raw && is_v1);
+    for (p = hashes; token->is_raw && p < end && *p == '#';) {
+        p++;
+    }
+    if (p == end || *p != '"') {
+        return false;
+    }
+    token->hashes = (size_t)(p - hashes);
+    token->quotes = !is_v1 && begins_with(p, end, "\"\"\"") ? 3 : 1;
+    token->body = p + token->quotes;
+    return true;
+}
+
+/* The closing quotes: not escaped, or with as many hashes behind them as there were before. */
+static const char *find_close(const struct kdl_token *token, const char *end)
+{
+    for (const char *p = token->body; p < end; p++) {
+        if (*p == '\\' && !token->is_raw) {
+            p++;
+            continue;
+        }
+        if (*p != '"' || (size_t)(end - p) < token->quotes + token->hashes ||
+            memcmp(p, "\"\"\"", token->quotes) != 0) {
+            continue;
+        }
+        size_t n = 0;
+        while (n < token->hashes && p[token->quotes + n] == '#') {
+            n++;
+        }
+        if (n == token->hashes) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static struct kdl_token take_string(struct kdl_scanner *scanner, const struct kdl_token *opened)
+{
+    const char *close = find_close(opened, scanner->end);
+    const char *end = close ? close + opened->quotes + opened->hashes : scanner->end;
+    struct kdl_token token = take(scanner, KDL_TOKEN_STRING, end);
+    token.is_raw = opened->is_raw;
+    token.hashes = opened->hashes;
+    token.quotes = opened->quotes;
+    token.body = opened->body;
+    token.body_end = close;
+    return token;
+}
+
+static struct kdl_token take_word(struct kdl_scanner *scanner)
+{
+    const char *p = scanner->at;
+    const char *start = p + (scanner->version == KDL_V2 && *p == '#'); /* "#true" */
+    const char *after = kdl_identifier_end(start, scanner->end, scanner->version);
+    return after > p ? take(scanner, KDL_TOKEN_WORD, after)
+                     : take(scanner, KDL_TOKEN_STRAY, skip_code_point(p));
+}
+
+/* ---- tokens ---- */
 
 static bool is_punctuation(char c, enum kdl_token_kind *ret)
 {
-    static const struct {
-        char c;
-        enum kdl_token_kind kind;
-    } all[] = {
-        {';', KDL_TOKEN_SEMICOLON},
-        {'=', KDL_TOKEN_EQUALS},
-        {'(', KDL_TOKEN_TYPE_OPEN},
-        {')', KDL_TOKEN_TYPE_CLOSE},
-        {'{', KDL_TOKEN_BLOCK_OPEN},
-        {'}', KDL_TOKEN_BLOCK_CLOSE},
-        {'\\', KDL_TOKEN_CONTINUATION},
-    };
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        if (all[i].c == c) {
-            *ret = all[i].kind;
-            return true;
-        }
+    static const char marks[] = ";=(){}\\";
+    static const enum kdl_token_kind kinds[] = {KDL_TOKEN_SEMICOLON, KDL_TOKEN_EQUALS,
+        KDL_TOKEN_TYPE_OPEN, KDL_TOKEN_TYPE_CLOSE, KDL_TOKEN_BLOCK_OPEN, KDL_TOKEN_BLOCK_CLOSE,
+        KDL_TOKEN_CONTINUATION};
+    const char *mark = c ? strchr(marks, c) : NULL;
+    if (mark) {
+        *ret = kinds[mark - marks];
     }
-    return false;
+    return mark != NULL;
 }
 
-struct kdl_token kdl_next_token(struct kdl_scanner *scanner)
+/* At what is not white space. */
+static struct kdl_token take_token(struct kdl_scanner *scanner)
 {
-    enum kdl_token_kind kind;
-    for (size_t n = 1; n > 0; scanner->at += n) {
-        n = kdl_space_at(scanner->at, scanner->end, scanner->version);
-    }
     const char *p = scanner->at;
-    size_t newline = kdl_newline_at(p, scanner->end);
-    if (p == scanner->end) {
+    const char *end = scanner->end;
+    enum kdl_token_kind kind;
+    struct kdl_token opened = {0};
+    size_t newline = kdl_newline_at(p, end, scanner->version);
+    if (p == end) {
         return take(scanner, KDL_TOKEN_END, p);
     }
     if (newline > 0) {
         return take(scanner, KDL_TOKEN_NEWLINE, p + newline);
     }
-    if (goes_on_with(p, scanner->end, "//")) {
-        return take_line_comment(scanner);
-    }
-    if (goes_on_with(p, scanner->end, "/*")) {
-        return take(scanner, KDL_TOKEN_BLOCK_COMMENT, block_comment_end(scanner, p));
-    }
-    if (goes_on_with(p, scanner->end, "/-")) {
-        return take(scanner, KDL_TOKEN_SLASHDASH, p + 2);
-    }
     if (is_punctuation(*p, &kind)) {
         return take(scanner, kind, p + 1);
     }
-    return take(scanner, KDL_TOKEN_WORD, word_end(scanner, p));
+    if (begins_with(p, end, "//")) {
+        return take_line_comment(scanner);
+    }
+    if (begins_with(p, end, "/*")) {
+        return take_block_comment(scanner);
+    }
+    if (begins_with(p, end, "/-")) {
+        return take(scanner, KDL_TOKEN_SLASHDASH, p + 2);
+    }
+    return open_string(scanner, &opened) ? take_string(scanner, &opened) : take_word(scanner);
+}
+
+struct kdl_scanner kdl_scan(const char *text, const char *end, enum kdl_version version)
+{
+    return (struct kdl_scanner){.at = text,
+        .end = end,
+        .version = version,
+        .max_depth = SIZE_MAX,
+        .pos = {.line = 1, .column = 1, .length = 1}};
+}
+
+struct kdl_token kdl_next_token(struct kdl_scanner *scanner)
+{
+    const char *start = scanner->at;
+    for (size_t n = 1; n > 0; scanner->at += n) {
+        n = kdl_space_at(scanner->at, scanner->end, scanner->version);
+        scanner->pos.column += n > 0;
+    }
+    bool is_spaced = scanner->at > start;
+    struct kdl_token token = take_token(scanner);
+    token.is_spaced = is_spaced;
+    return token;
+}
+
+/* ---- errors ---- */
+
+bool kdl_fail(struct kdl_error *error, struct kdl_pos pos, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    error->pos = pos;
+    (void)vsnprintf(error->message, sizeof(error->message), fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+const char *kdl_excerpt(char out[KDL_EXCERPT_SIZE], const char *p, const char *end)
+{
+    static const char ellipsis[] = "...";
+    size_t n = 0;
+    while (p < end) {
+        size_t bytes;
+        uint32_t code_point = kdl_decode(p, &bytes);
+        if (n + bytes + sizeof(ellipsis) > KDL_EXCERPT_SIZE) {
+            memcpy(out + n, ellipsis, sizeof(ellipsis));
+            return out;
+        }
+        /* Version 1 allows control codes nearly everywhere; a terminal must not obey them. */
+        bool is_shown = code_point >= 0x20 && (code_point < 0x7f || code_point > 0x9f) &&
+                        !kdl_is_forbidden(code_point);
+        memcpy(out + n, is_shown ? p : "?", is_shown ? bytes : 1);
+        n += is_shown ? bytes : 1;
+        p += bytes;
+    }
+    out[n] = '\0';
+    return out;
 }

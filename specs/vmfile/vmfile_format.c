@@ -42,7 +42,12 @@ struct formatter {
 
 static void write_token(struct formatter *f, const struct kdl_token *token)
 {
+    size_t start = f->out.len;
     buf_add(&f->out, token->text, token->length);
+    /* In a comment of version 1 it means nothing, in version 2 it would end the comment. */
+    for (size_t i = start; token->kind == KDL_TOKEN_LINE_COMMENT && i < f->out.len; i++) {
+        f->out.data[i] = f->out.data[i] == '\v' ? ' ' : f->out.data[i];
+    }
     f->last = token->kind;
 }
 
@@ -212,10 +217,12 @@ static void add_to_node(struct formatter *f, const struct kdl_token *token)
         add_comment(f, token);
         break;
     case KDL_TOKEN_WORD:
+    case KDL_TOKEN_STRING:
     case KDL_TOKEN_EQUALS:
     case KDL_TOKEN_TYPE_OPEN:
     case KDL_TOKEN_TYPE_CLOSE:
     case KDL_TOKEN_SLASHDASH:
+    case KDL_TOKEN_STRAY: /* not in a text that parses */
         add_part(f, token);
         break;
     }
@@ -356,8 +363,8 @@ int vmfile_format(const char *text, size_t size, struct buf *out, struct error *
     }
     const char *start = size > 0 ? text : "";
     bool has_mark = size >= 3 && memcmp(start, byte_order_mark, 3) == 0;
-    struct kdl_scanner scanner = {
-        .at = start + (has_mark ? 3 : 0), .end = start + size, .version = doc->version};
+    struct kdl_scanner scanner =
+        kdl_scan(start + (has_mark ? 3 : 0), start + size, doc->version);
     struct formatter f = {.opened_at = NOWHERE, .backslash_at = NOWHERE};
     format(&f, &scanner);
     bool is_same = means(&f.out, doc) || keep_from_marking(&f.out, doc);

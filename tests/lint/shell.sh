@@ -13,7 +13,8 @@ programs=$(find specs store controller reconcilers cli -name '*.sh')
 [ -n "$programs" ] || { echo "no shell program found"; exit 1; }
 for program in $programs; do
     dash -n "$program" || failed=1
-    [ -z "$has_shellcheck" ] || (cd "${program%/*}" && shellcheck -x -s sh "${program##*/}") || failed=1
+    [ -z "$has_shellcheck" ] ||
+        (cd "${program%/*}" && shellcheck -x -s sh "${program##*/}") || failed=1
     head -n 1 "$program" | grep -qx '# SPDX-License-Identifier: MPL-2.0' || {
         echo "$program: no licence line"
         failed=1

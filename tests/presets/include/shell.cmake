@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MPL-2.0
 #
-# vmctl_embed_shell(TARGET FILE.sh...): for each file a header FILE.sh.h in the build tree, included by
-# its path in the source tree, which defines the program's text as `static const char FILE_sh[]`.
+# vmctl_embed_shell(TARGET FILE.sh...): for each file a header FILE.sh.h in the build tree, included
+# by its path in the source tree, which defines the program's text as `static const char FILE_sh[]`.
 #
-# The text is one line, because the login shell that reads it first in a guest may be csh, which has no
-# quotes across lines. So a program is written as any other, but
-#   - a comment has its line for itself, and no string goes over a line,
+# The text is one line, because the login shell that reads it first in a guest may be csh, which has
+# no quotes across lines. So a program is written as any other, but
+#   - a comment has its line for itself, and no string spans lines,
 #   - ". ./OTHER.sh" on a line includes that file of the same folder.
 #
 # Run as a script (cmake -DSOURCE=FILE.sh -DHEADER=FILE.sh.h -P shell.cmake) it makes one header.

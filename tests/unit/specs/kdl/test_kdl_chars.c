@@ -56,7 +56,7 @@ static void every_forbidden_code_point_is_refused_and_its_neighbours_are_not(voi
     static const char *const wrong[] = {"\x01", "\x08", "\x0e", "\x1f", "\x7f", "\xe2\x80\x8e",
         "\xe2\x80\x8f", "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x81\xa9",
         "\xef\xbb\xbf"};
-    static const char *const right[] = {"\t", "\x0b", "\xe2\x80\x8d", "\xe2\x80\x90",
+    static const char *const right[] = {"\t", "\xe2\x80\x8d", "\xe2\x80\x90",
         "\xe2\x80\xaf", "\xe2\x81\xa5", "\xe2\x81\xaa", "\xef\xbb\xbe"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         cleanup_buf struct buf text = BUF_INIT(0);
@@ -152,10 +152,15 @@ static void a_backslash_within_a_line_is_an_error(void **state)
         "one");
 }
 
-static void a_vertical_tab_is_space_in_version_2_only(void **state)
+static void a_vertical_tab_is_a_newline_in_version_2_only(void **state)
 {
     (void)state;
-    check_prints(KDL_V2, "a\v1", "a 1\n");
+    check_prints(KDL_V2, "a 1\vb \\\v2", "a 1\nb 2\n");
+    check_prints(KDL_V2, "a 1\vb // c\vd \"\"\"\v  e\v  \"\"\"", "a 1\nb\nd e\n");
+    check_prints(KDL_V1, "a // c\v{}\n", "a\n");
+    check_fails(KDL_V2, "a\v\"\v\"", 2, 1, 1,
+        "unclosed string: the closing quote is missing on this line (text of several lines stands "
+        "between \"\"\")");
     check_fails(KDL_V1, "a\v1", 1, 2, 1, "expected a space, a newline or ';', found U+000B");
 }
 
@@ -174,7 +179,7 @@ int main(void)
         cmocka_unit_test(a_backslash_continues_a_node),
         cmocka_unit_test(a_backslash_may_end_the_text_in_version_2),
         cmocka_unit_test(a_backslash_within_a_line_is_an_error),
-        cmocka_unit_test(a_vertical_tab_is_space_in_version_2_only),
+        cmocka_unit_test(a_vertical_tab_is_a_newline_in_version_2_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,7 @@ static void entries_need_space_between_them(void **state)
     check_fails(KDL_V2, "a \"b\"1", 1, 6, 1, "expected a space, a newline or ';', found '1'");
     check_fails(KDL_V2, "a x=\"b\"c", 1, 8, 1, "expected a space, a newline or ';', found 'c'");
     check_fails(KDL_V2, "a/b", 1, 2, 1, "expected a space, a newline or ';', found '/'");
-    check_fails(KDL_V2, "a 1/-2", 1, 4, 2, "expected a space before the '/-'");
+    check_fails(KDL_V1, "a 1/-2", 1, 4, 2, "expected a space before the '/-'");
 }
 
 static void what_begins_no_value_is_an_error(void **state)
@@ -177,6 +177,8 @@ static void a_slashdash_drops_an_entry(void **state)
     (void)state;
     check_prints(KDL_V2, "a /-1 /- x=2 /-(t)3 /-\n4 5", "a 5\n");
     check_prints(KDL_V1, "a /-1 /- x=2 /-(t)3 5", "a 5\n");
+    check_prints(KDL_V2, "a \"x\"/-1 b/-2/-\"y\"/-c", "a x b\n");
+    check_fails(KDL_V2, "a/-\"x\"1", 1, 7, 1, "expected a space, a newline or ';', found '1'");
 }
 
 static void a_slashdash_drops_a_block(void **state)

@@ -23,7 +23,7 @@ static void a_keyword_without_its_hash_is_an_error(void **state)
     check_fails(
         KDL_V2, "-inf", 1, 1, 4, "'-inf' is written '#-inf' in KDL 2, or in quotes as text");
     check_fails(KDL_V2, "node #True", 1, 6, 5,
-        "'#True' is no keyword: there are #true #false #null #inf #-inf #nan");
+        "'#True' is not a keyword: there are #true #false #null #inf #-inf #nan");
 }
 
 static void escapes_of_version_2_are_resolved(void **state)

@@ -37,6 +37,17 @@ static bool read_file(const char *path, struct buf *out)
     return true;
 }
 
+/*
+ * Two cases of release 2.0.0 contradict the specification, and were corrected after it: U+000B is a
+ * newline, and a slashdash needs no space before it.
+ */
+static bool is_outdated(const char *name, bool is_valid, const struct buf *input)
+{
+    return (strcmp(name, "vertical_tab_whitespace.kdl") == 0 &&
+               strcmp(buf_str(input), "node\varg\n") == 0) ||
+        (strcmp(name, "zero_space_before_slashdash_arg_fail.kdl") == 0 && !is_valid);
+}
+
 /* Says what is wrong with one case, and is false then. */
 static bool check_case(const char *folder, const char *name, enum kdl_version version)
 {
@@ -49,6 +60,9 @@ static bool check_case(const char *folder, const char *name, enum kdl_version ve
     struct kdl_error error;
     assert_true(read_file(input_path, &input));
     bool is_valid = read_file(expected_path, &expected);
+    if (is_outdated(name, is_valid, &input)) {
+        return true;
+    }
     if (kdl_parse(buf_str(&input), input.len, version, NULL, &doc, &error) < 0) {
         if (is_valid) {
             print_error("%s: %u:%u: %s\n", name, error.pos.line, error.pos.column, error.message);

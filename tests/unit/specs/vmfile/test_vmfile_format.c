@@ -45,6 +45,7 @@ static void parts_of_a_node_are_one_space_apart(void **state)
     check_formats("forward  host = 8080\tguest= 80   proto =\"tcp\"",
         "forward host=8080 guest=80 proto=\"tcp\"\n");
     check_formats("( t )a ( u ) 1 b = (v) 2", "(t)a (u)1 b=(v)2\n");
+    check_formats("a \"b\"/-1/-c=2", "a \"b\" /-1 /-c=2\n");
 }
 
 static void blank_lines_are_kept_but_only_one_and_within_a_block(void **state)
@@ -103,6 +104,7 @@ static void strings_stay_as_they_are_written(void **state)
 static void the_version_marker_stays_first_and_nothing_becomes_one(void **state)
 {
     (void)state;
+    check_formats("// x\vy\v\na true // z\v", "// x y\na true // z\n");
     check_formats("/-   kdl-version   1\na true", "/- kdl-version 1\na true\n");
     check_formats("\n/-kdl-version 1\na #true", "\n/- kdl-version 1\na #true\n");
 }
