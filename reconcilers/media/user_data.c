@@ -56,8 +56,11 @@ void user_data_write(const struct user_data *data, struct buf *out)
     add_pair(out, "hostname: ", data->hostname);
     buf_add_str(out, "users:\n");
     add_pair(out, "  - name: ", data->user);
-    /* made when it is not there: without it useradd refuses a name that the guest has as a group */
+    /* useradd refuses a name that the guest has as a group, unless that is the primary group; and
+     * cloud-init (22.4 to 26.1) makes a missing group only where `groups` names one */
     add_pair(out, "    primary_group: ", data->user);
+    buf_add_str(out, "    groups:\n");
+    add_pair(out, "      - ", data->user);
     buf_add_str(out, "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
                      "    shell: /bin/bash\n"
                      "    lock_passwd: true\n"

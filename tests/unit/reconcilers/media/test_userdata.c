@@ -30,6 +30,8 @@ static void the_cloud_config_says_what_the_book_promises(void **state)
         "users:\n"
         "  - name: \"ubuntu\"\n"
         "    primary_group: \"ubuntu\"\n"
+        "    groups:\n"
+        "      - \"ubuntu\"\n"
         "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
         "    shell: /bin/bash\n"
         "    lock_passwd: true\n"
