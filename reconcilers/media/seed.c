@@ -101,9 +101,15 @@ static int read_authorized_keys(const struct seed_work *work, struct buf *out, s
 
 /* ---- texts ---- */
 
-static const char *hostname(const struct vm_spec *spec)
+/* Caller owns. */
+static char *hostname(const struct vm_spec *spec)
 {
-    return spec->cloud_init.hostname ? spec->cloud_init.hostname : spec->name;
+    if (spec->cloud_init.hostname) {
+        return mem_strdup(spec->cloud_init.hostname);
+    }
+    struct buf name = BUF_INIT(0);
+    host_name_write(spec->name, &name);
+    return buf_steal(&name);
 }
 
 static int generate_user_data(const struct seed_work *work, struct buf *out, struct error *err)
@@ -115,8 +121,9 @@ static int generate_user_data(const struct seed_work *work, struct buf *out, str
         || read_vm_file(work, VM_HOST_KEY_PUBLIC, &host_public, err) < 0) {
         return -(int)err->code;
     }
+    cleanup_free char *name = hostname(work->spec);
     struct user_data data = {
-        .hostname = hostname(work->spec),
+        .hostname = name,
         .user = work->spec->ssh.user,
         .authorized_keys = buf_str(&keys),
         .host_key_private = buf_str(&host_private),
@@ -149,7 +156,8 @@ static int write_iso(const struct seed_work *work, struct error *err)
     if (make_user_data(work, &user_data, err) < 0) {
         return -(int)err->code;
     }
-    meta_data_write(work->uid, hostname(work->spec), &meta_data);
+    cleanup_free char *name = hostname(work->spec);
+    meta_data_write(work->uid, name, &meta_data);
     const struct iso_file files[] = {
         {"meta-data", buf_str(&meta_data), meta_data.len},
         {"user-data", buf_str(&user_data), user_data.len},

@@ -50,6 +50,33 @@ static void add_lines(struct buf *out, const char *text, const char *prefix, boo
     }
 }
 
+static void add_label(struct buf *out, const char *label, size_t n)
+{
+    size_t first = 0;
+    while (first < n && (label[first] == '-' || label[first] == '_')) {
+        first++;
+    }
+    while (n > first && (label[n - 1] == '-' || label[n - 1] == '_')) {
+        n--;
+    }
+    if (n > first && out->len > 0) {
+        buf_add_char(out, '.');
+    }
+    for (size_t i = first; i < n; i++) {
+        buf_add_char(out, label[i] == '_' ? '-' : label[i]);
+    }
+}
+
+void host_name_write(const char *vm_name, struct buf *out)
+{
+    for (const char *label = vm_name; *label;) {
+        size_t n = strcspn(label, ".");
+        add_label(out, label, n);
+        label += n;
+        label += strspn(label, ".");
+    }
+}
+
 void user_data_write(const struct user_data *data, struct buf *out)
 {
     buf_add_str(out, "#cloud-config\n");

@@ -70,12 +70,26 @@ static void meta_data_names_instance_and_host(void **state)
     assert_string_equal(buf_str(&out), "instance-id: \"0123\"\nlocal-hostname: \"web\"\n");
 }
 
+static void a_vms_name_becomes_a_host_name(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {{"web", "web"}, {"Web-1", "Web-1"}, {"my_web", "my-web"},
+        {"web_", "web"}, {"web-", "web"}, {"a..b", "a.b"}, {"a.", "a"}, {"a._b-.c", "a.b.c"},
+        {"a._.b", "a.b"}, {"a-_-b", "a---b"}, {"9", "9"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cleanup_buf struct buf out = BUF_INIT(0);
+        host_name_write(rows[i][0], &out);
+        assert_string_equal(buf_str(&out), rows[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cloud_config_says_what_the_book_promises),
         cmocka_unit_test(no_value_can_break_out_of_its_place),
         cmocka_unit_test(meta_data_names_instance_and_host),
+        cmocka_unit_test(a_vms_name_becomes_a_host_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
