@@ -23,7 +23,8 @@ struct follow_values {
     int64_t timeout_ms;
 };
 
-enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 };
+/* Ten minutes, and a millisecond that tells them from a `--timeout 10m`. */
+enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 
 #define OPTION_FILE(type, letter_or_0)                                                             \
     {"file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                            \

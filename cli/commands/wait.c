@@ -44,7 +44,10 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-static const struct wait_values defaults = {.timeout_ms = 5 * 60 * 1000};
+/* Five minutes, and a millisecond that tells them from a `--timeout 5m`. */
+enum { WAIT_TIMEOUT_MS = 5 * 60 * 1000 + 1 };
+
+static const struct wait_values defaults = {.timeout_ms = WAIT_TIMEOUT_MS};
 
 /* "condition=Ready", "condition=Ready=False", "delete": as kubectl wait has them. */
 static int parse_condition(const char *text, struct goal *ret, struct error *err)
@@ -193,6 +196,7 @@ static int run(
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
     int64_t timeout_ms = wait->timeout_ms;
     int rc = choose_goal(wait, &goal, err);
+    goal.is_patient = wait->timeout_ms != WAIT_TIMEOUT_MS;
     if (rc < 0 || (goal.kind != GOAL_DELETED && means_file(wait, words) &&
                       (rc = settle_file(cli, wait, &timeout_ms, err)) != 0)) {
         return rc;

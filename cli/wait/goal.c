@@ -193,6 +193,13 @@ static void report_blocker(
     }
 }
 
+/* The guest is late, and the controller still waits for it. */
+static bool is_late_only(enum reason reason)
+{
+    return reason == REASON_SSH_TIMEOUT || reason == REASON_WAITING_FOR_IP ||
+           reason == REASON_PROGRESS_DEADLINE_EXCEEDED;
+}
+
 /* What a row is tested on. `generation` is the one the goal is for. */
 struct question {
     const struct goal *goal;
@@ -230,7 +237,7 @@ static bool is_taken_back(const struct question *question)
                                    (goal->kind == GOAL_SUSPENDED && power == POWER_RUNNING));
 }
 
-/* A failed provision step is no obstacle to a stop, a deletion, a suspension. */
+/* A failed cloud-init or provision step does not prevent a stop, a deletion, a suspension. */
 static bool is_stalled(const struct question *question)
 {
     const struct goal *goal = question->goal;
@@ -241,10 +248,17 @@ static bool is_stalled(const struct question *question)
     if (!stalled || stalled->state != CONDITION_TRUE) {
         return false;
     }
-    bool needs_steps = (goal->kind == GOAL_READY && !goal->ignores_steps) ||
-                       goal->kind == GOAL_PROVISIONED ||
+    if (goal->is_patient && is_late_only(stalled->reason)) {
+        return false;
+    }
+    bool needs_setup = goal->kind == GOAL_READY || goal->kind == GOAL_PROVISIONED ||
                        (goal->kind == GOAL_CONDITION &&
                            (goal->type == CONDITION_READY || goal->type == CONDITION_PROVISIONED));
+    if (stalled->reason == REASON_CLOUD_INIT_FAILED) {
+        return needs_setup ||
+               (goal->kind == GOAL_CONDITION && goal->type == CONDITION_CLOUD_INIT_DONE);
+    }
+    bool needs_steps = needs_setup && !(goal->kind == GOAL_READY && goal->ignores_steps);
     return needs_steps || !is_of_provisioning(stalled->reason);
 }
 

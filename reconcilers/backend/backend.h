@@ -171,6 +171,12 @@ struct step_result {
     int exit_status; /* of the step's command; -1: it did not get that far */
 };
 
+/* How far the guest's cloud-init is. */
+struct cloud_init_report {
+    enum cloud_init_state state; /* never CLOUD_INIT_UNKNOWN */
+    char *message;               /* owned by the report's holder; as in vm_cloud_init */
+};
+
 struct guest_ops {
     struct guest *(*open)(struct reconciler_host *host, const char *vm_name);
     void (*close)(struct guest *guest); /* NULL is fine */
@@ -179,6 +185,10 @@ struct guest_ops {
      * ERR_SSH_AUTH, ERR_SSH_HOSTKEY, ERR_KEY_UNREADABLE as they say. */
     struct op *(*probe)(
         struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context);
+
+    /* Asks how far cloud-init is in this boot; does not wait for it. Errors: those of probe(). */
+    struct op *(*cloud_init)(struct guest *guest, const struct vm_env *env,
+        struct cloud_init_report *report, op_done_fn *done, void *context);
 
     /* One round over the probes of the spec's check, over SSH if the VM is expected to answer there
      * (probe/round.h). ERR_PROBE and ERR_TIMEOUT: the guest answers, but not as it should; ERR_SSH

@@ -2,13 +2,18 @@
 #include "reconcilers/guest/guest.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/backend.h"
+#include "reconcilers/guest/cloud_init_report.h"
+#include "reconcilers/guest/console_words.h"
 #include "reconcilers/guest/probe_round.h"
 #include "reconcilers/guest/provision.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
@@ -51,7 +56,9 @@ struct visit {
     struct loop_timer *start;
     struct op *inner;
     struct provision_request step; /* strings owned below; .step NULL: none */
-    const struct spec_check *check; /* of `spec`; NULL: none. Neither of them: a probe */
+    const struct spec_check *check; /* of `spec`; NULL: none */
+    struct cloud_init_report *report; /* NULL: not asked for. None of the three: a probe */
+    struct buf answer; /* to cloud_init_question */
     struct vm_spec *spec;          /* owned copy: holds the step, the check */
     char *log_path;
     char run_id[PROVISION_RUN_ID_SIZE];
@@ -165,6 +172,7 @@ static void on_cancel(struct op *op)
     guest_address_clear(&visit->address);
     vm_spec_free(visit->spec);
     free(visit->log_path);
+    buf_clear(&visit->answer);
     free(visit);
 }
 
@@ -208,6 +216,44 @@ static void on_true_done(void *context, const struct error *err)
     op_finish(&visit->op, told.code ? &told : NULL);
 }
 
+static void on_answered(void *context, const struct error *err)
+{
+    struct visit *visit = context;
+    struct error told = {.code = ERR_NONE};
+    visit->inner = NULL;
+    if (err) {
+        told = *err;
+        told.code = ERR_SSH;
+        error_wrap(&told, "vm '%s' was asked for its cloud-init", visit->guest->vm_name);
+    } else {
+        cloud_init_report_read(buf_str(&visit->answer), visit->answer.len, visit->report);
+    }
+    op_finish(&visit->op, told.code ? &told : NULL);
+}
+
+static void add_answer(void *context, const char *bytes, size_t n)
+{
+    struct visit *visit = context;
+    buf_add(&visit->answer, bytes, n);
+}
+
+/* The login shell may be any; what follows `sh -c` is quoted for all of them. */
+static void ask_cloud_init(struct visit *visit)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    buf_add_str(&command, "sh -c ");
+    ssh_quote(&command, cloud_init_question);
+    struct ssh_exec_request request = {
+        .command = buf_str(&command),
+        .output = add_answer,
+        .output_context = visit,
+        .timeout_ms = PROBE_MS,
+    };
+    visit->answer = BUF_INIT(CLOUD_INIT_ANSWER_MAX);
+    visit->inner =
+        ssh_exec(visit->guest->session, &request, &visit->exit, on_answered, visit);
+}
+
 static void use_session(struct visit *visit)
 {
     struct guest *guest = visit->guest;
@@ -220,11 +266,37 @@ static void use_session(struct visit *visit)
         start_round(visit);
         return;
     }
+    if (visit->report) {
+        ask_cloud_init(visit);
+        return;
+    }
     struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
     visit->inner = ssh_exec(guest->session, &request, &visit->exit, on_true_done, visit);
 }
 
 /* ---- getting one ---- */
+
+/* A login that is refused, or a port that is closed, explained by what the guest printed. */
+static void explain_refusal(const struct visit *visit, struct error *err)
+{
+    const struct guest *guest = visit->guest;
+    bool is_closed = err->code == ERR_SSH && err->sys_errno == ECONNREFUSED;
+    if (err->code != ERR_SSH_AUTH && !is_closed) {
+        return;
+    }
+    struct console_words words;
+    cleanup_buf struct buf why = BUF_INIT(0);
+    cleanup_free char *console = paths_vm(guest->host->paths, guest->vm_name, VM_CONSOLE_LOG);
+    console_words_read(console, &words);
+    if (is_closed && words.is_through) {
+        err->code = ERR_SSH_PORT;
+        buf_add_str(&why, "; the guest has booted, and nothing listens on its port 22");
+    } else if (!is_closed) {
+        console_words_explain(&words, visit->address.user, &why);
+    }
+    size_t used = strlen(err->message);
+    (void)snprintf(err->message + used, sizeof(err->message) - used, "%s", buf_str(&why));
+}
 
 static void on_opened(void *context, const struct error *err)
 {
@@ -235,6 +307,7 @@ static void on_opened(void *context, const struct error *err)
     if (err) {
         struct error told = *err;
         guest->n_failed++;
+        explain_refusal(visit, &told);
         error_wrap(&told, "vm '%s'", guest->vm_name);
         op_finish(&visit->op, &told);
         return;
@@ -339,6 +412,14 @@ static struct op *guest_probe(
     return &visit_start(guest, env, done, context)->op;
 }
 
+static struct op *guest_cloud_init(struct guest *guest, const struct vm_env *env,
+    struct cloud_init_report *report, op_done_fn *done, void *context)
+{
+    struct visit *visit = visit_start(guest, env, done, context);
+    visit->report = report;
+    return &visit->op;
+}
+
 static struct op *guest_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
@@ -393,6 +474,7 @@ const struct guest_ops *guest_ssh(void)
         .open = guest_open,
         .close = guest_close,
         .probe = guest_probe,
+        .cloud_init = guest_cloud_init,
         .check = guest_check,
         .run_step = guest_run_step,
     };

@@ -130,6 +130,7 @@ static enum ssh_progress step_banner(struct opening *opening, struct error *err)
     }
     if (n == 0) {
         error_set(err, ERR_SSH, "the connection was closed before an SSH banner came");
+        err->sys_errno = ECONNREFUSED; /* what slirp makes of the guest's RST */
         return SSH_FAILED;
     }
     opening->n_banner_bytes += (size_t)n;

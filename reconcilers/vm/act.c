@@ -106,18 +106,47 @@ static int64_t act_apply(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
+/* A guest that prints is busy, not dead: neither its boot nor its cloud-init is given up then. */
+static void watch_console(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    cleanup_free char *log = paths_vm(vm->host->paths, vm->name, VM_CONSOLE_LOG);
+    int64_t size = fs_size(log);
+    if (size > vm->console_size) {
+        vm->console_grew_ms = pass->now_ms;
+    }
+    vm->console_size = size;
+}
+
 static int64_t act_probe(struct pass *pass)
 {
-    enum { REACH_LIMIT_MS = 120000 }; /* the book: waits up to 120 seconds for SSH */
     struct vm *vm = pass->vm;
     if (vm->reach_deadline_ms == 0) {
-        vm->reach_deadline_ms = pass->now_ms + REACH_LIMIT_MS;
+        vm->reach_deadline_ms = pass->now_ms + (int64_t)vm_spec_ssh_timeout_s(pass->env.spec) * 1000;
     }
+    watch_console(pass);
     if (addresses_discover(pass)) {
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_REACH, generation_of(pass));
     vm->op = vm->backend->guest->probe(vm->guest, &pass->env, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* Changes nothing: killed before or after, and done twice, it is asked again. */
+static int64_t act_await_cloud_init(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    if (vm->setup_due_ms > pass->now_ms) {
+        return vm->setup_due_ms - pass->now_ms;
+    }
+    if (vm->setup_since_ms == 0) {
+        vm->setup_since_ms = pass->now_ms;
+    }
+    watch_console(pass);
+    vm_begin(vm, ACTION_AWAIT_CLOUD_INIT, generation_of(pass));
+    vm->op = vm->backend->guest->cloud_init(
+        vm->guest, &pass->env, &vm->outcome.cloud_init, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -195,8 +224,9 @@ static int64_t act_begin_start(struct pass *pass)
     vm_status_set_applied_spec(status, pass->env.spec);
     status->applied_generation = generation_of(pass);
     status->was_reached = false;
+    vm_status_forget_cloud_init(status);
     probes_reset(pass);
-    pass->vm->reach_deadline_ms = 0;
+    vm_forget_boot(pass->vm);
     pass->vm->n_ports_tried = 0;
     return VERDICT_NOW;
 }
@@ -250,7 +280,7 @@ static int64_t act_record_exit(struct pass *pass)
 {
     exit_record(pass);
     probes_reset(pass);
-    pass->vm->reach_deadline_ms = 0;
+    vm_forget_boot(pass->vm);
     pass->vm->last_command_ms = 0;
     pass->vm->has_guest_left = false;
     return VERDICT_NOW;
@@ -386,6 +416,7 @@ static act_fn *const acts[] = {
     [ACTION_AWAIT_MACHINE] = act_await_machine,
     [ACTION_APPLY] = act_apply,
     [ACTION_REACH] = act_probe,
+    [ACTION_AWAIT_CLOUD_INIT] = act_await_cloud_init,
     [ACTION_RUN_STEP] = act_run_step,
     [ACTION_APPEND_STEPS] = act_append_steps,
     [ACTION_PROBE] = act_check,

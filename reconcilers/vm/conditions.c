@@ -236,9 +236,32 @@ static const struct rule running_rules[] = {
 
 /* ---- GuestReachable ---- */
 
+/* As long as the console's log grows the guest is at work, however slowly. */
+static bool is_console_quiet(const struct pass *pass)
+{
+    enum { CONSOLE_QUIET_MS = 60000 }; /* a slow boot prints nothing for most of a minute */
+    const struct vm *vm = pass->vm;
+    return vm->console_grew_ms == 0 || pass->now_ms - vm->console_grew_ms > CONSOLE_QUIET_MS;
+}
+
 bool pass_is_reach_overdue(const struct pass *pass)
 {
-    return pass->vm->reach_deadline_ms > 0 && pass->now_ms > pass->vm->reach_deadline_ms;
+    bool is_late = pass->vm->reach_deadline_ms > 0 && pass->now_ms > pass->vm->reach_deadline_ms;
+    return is_late && is_console_quiet(pass);
+}
+
+bool pass_is_refused(const struct pass *pass)
+{
+    enum { REFUSED_MS = 25000 };
+    int64_t since_ms = pass->vm->refused_since_ms;
+    return since_ms > 0 && pass->now_ms - since_ms >= REFUSED_MS;
+}
+
+bool pass_is_setup_overdue(const struct pass *pass)
+{
+    int64_t since_ms = pass->vm->setup_since_ms;
+    bool is_late = since_ms > 0 && pass->now_ms - since_ms > (int64_t)SETUP_LIMIT_MINUTES * 60000;
+    return is_late && pass->situation.is_setting_up && is_console_quiet(pass);
 }
 
 PREDICATE(is_not_running, !vm_status_is_true(pass->patch->status, CONDITION_RUNNING))
@@ -261,6 +284,36 @@ static const struct rule reachable_rules[] = {
     {is_ssh_overdue, CONDITION_FALSE, REASON_SSH_TIMEOUT, failure_message, NULL},
     {has_reaching_failed, .report = report_failed},
     {NULL, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL, NULL},
+};
+
+/* ---- CloudInitDone ---- */
+
+static void report_cloud_init(struct pass *pass, enum condition_type type)
+{
+    static const struct {
+        enum condition_state state;
+        enum reason reason;
+    } by_state[CLOUD_INIT_STATE_COUNT_] = {
+        [CLOUD_INIT_UNKNOWN] = {CONDITION_FALSE, REASON_PENDING},
+        [CLOUD_INIT_RUNNING] = {CONDITION_FALSE, REASON_CLOUD_INIT_RUNNING},
+        [CLOUD_INIT_DONE] = {CONDITION_TRUE, REASON_CLOUD_INIT_DONE},
+        [CLOUD_INIT_DEGRADED] = {CONDITION_TRUE, REASON_CLOUD_INIT_DEGRADED},
+        [CLOUD_INIT_FAILED] = {CONDITION_FALSE, REASON_CLOUD_INIT_FAILED},
+        [CLOUD_INIT_DISABLED] = {CONDITION_TRUE, REASON_CLOUD_INIT_DISABLED},
+        [CLOUD_INIT_ABSENT] = {CONDITION_TRUE, REASON_NOT_INSTALLED},
+    };
+    const struct vm_cloud_init *cloud_init = &pass->patch->status->cloud_init;
+    pass_set(pass, type, by_state[cloud_init->state].state, by_state[cloud_init->state].reason,
+        cloud_init->message);
+}
+
+PREDICATE(has_asking_failed, is_failure_of(pass, CONDITION_CLOUD_INIT_DONE))
+
+static const struct rule cloud_init_rules[] = {
+    {is_not_running, .report = report_as_running},
+    {needs_no_ssh, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
+    {has_asking_failed, .report = report_failed},
+    {NULL, .report = report_cloud_init},
 };
 
 /* ---- Provisioned ---- */
@@ -431,7 +484,8 @@ PREDICATE(is_being_suspended,
 static const struct condition *first_unmet(const struct pass *pass)
 {
     static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
-        CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_PROVISIONED};
+        CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_CLOUD_INIT_DONE,
+        CONDITION_PROVISIONED};
     const struct situation *s = &pass->situation;
     size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
     for (size_t i = first; i < ARRAY_LEN(needed); i++) {
@@ -535,6 +589,7 @@ void pass_describe(struct pass *pass)
     apply_rules(pass, CONDITION_PREPARED, prepared_rules);
     apply_rules(pass, CONDITION_RUNNING, running_rules);
     apply_rules(pass, CONDITION_GUEST_REACHABLE, reachable_rules);
+    apply_rules(pass, CONDITION_CLOUD_INIT_DONE, cloud_init_rules);
     apply_rules(pass, CONDITION_PROVISIONED, provisioned_rules);
     apply_rules(pass, CONDITION_SYNCED, synced_rules);
     apply_rules(pass, CONDITION_READY, ready_rules);

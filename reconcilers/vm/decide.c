@@ -49,8 +49,9 @@ static bool is_started(const struct situation *s)
 
 bool situation_is_probeable(const struct situation *s)
 {
+    bool is_reached = s->is_reached && !s->is_setting_up;
     bool is_set_up = !s->has_step && !s->has_appended;
-    return is_started(s) && (s->is_reached || !s->expects_ssh) && is_set_up;
+    return is_started(s) && (is_reached || !s->expects_ssh) && is_set_up;
 }
 
 /* ---- rows ---- */
@@ -218,13 +219,17 @@ static bool not_reached(const struct situation *s)
 {
     return is_started(s) && s->expects_ssh && !s->is_reached;
 }
+static bool setting_up(const struct situation *s)
+{
+    return is_started(s) && s->expects_ssh && s->is_setting_up;
+}
 static bool step_waiting(const struct situation *s)
 {
-    return is_started(s) && s->is_reached && s->has_step;
+    return is_started(s) && s->is_reached && s->has_step && !s->has_setup_failed;
 }
 static bool steps_appended(const struct situation *s)
 {
-    return is_started(s) && s->is_reached && s->has_appended;
+    return is_started(s) && s->is_reached && s->has_appended && !s->has_setup_failed;
 }
 static bool check_due(const struct situation *s)
 {
@@ -284,10 +289,11 @@ static const struct {
     {37, unhealthy, ACTION_END_UNHEALTHY},
     {38, live_pending, ACTION_APPLY},
     {39, not_reached, ACTION_REACH},
-    {40, step_waiting, ACTION_RUN_STEP},
-    {41, steps_appended, ACTION_APPEND_STEPS},
-    {42, check_due, ACTION_PROBE},
-    {43, always, ACTION_NONE},
+    {40, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {41, step_waiting, ACTION_RUN_STEP},
+    {42, steps_appended, ACTION_APPEND_STEPS},
+    {43, check_due, ACTION_PROBE},
+    {44, always, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -340,6 +346,7 @@ const char *action_name(enum action action)
         [ACTION_AWAIT_MACHINE] = "await-machine",
         [ACTION_APPLY] = "apply",
         [ACTION_REACH] = "probe",
+        [ACTION_AWAIT_CLOUD_INIT] = "await-cloud-init",
         [ACTION_RUN_STEP] = "run-step",
         [ACTION_APPEND_STEPS] = "append-steps",
         [ACTION_PROBE] = "check",

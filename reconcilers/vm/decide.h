@@ -61,6 +61,8 @@ struct situation {
     /* The guest, once the instance runs. */
     bool expects_ssh;
     bool is_reached;
+    bool is_setting_up;      /* its cloud-init has not ended, or was not asked yet */
+    bool has_setup_failed;   /* its cloud-init ended with errors: no step is run on top of it */
     bool is_hot_change_pending; /* the running machine is not, or may not be, as the spec says */
     bool has_step; /* a provision step is waiting to be run */
     bool has_appended; /* steps came to those that were run, and are to be run as well */
@@ -101,6 +103,7 @@ enum action {
     ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
     ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_REACH,
+    ACTION_AWAIT_CLOUD_INIT, /* ask the guest how far its cloud-init is */
     ACTION_RUN_STEP,
     ACTION_APPEND_STEPS, /* write down that the steps behind those that were run are run, too */
     ACTION_PROBE,         /* try the `ready` or `live` probes */
@@ -118,12 +121,13 @@ struct decision decide(const struct situation *s);
 /* The process has to end before anything else can happen, because the user said so. */
 bool situation_must_be_down(const struct situation *s);
 
-/* The guest is as far as its probes can be asked: it runs, is reached, has no step to run. */
+/* The guest is as far as its probes can be asked: it runs, is reached, its cloud-init has ended, it
+ * has no step to run. */
 bool situation_is_probeable(const struct situation *s);
 
 /* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
  */
-enum { DECIDE_ROWS = 43 };
+enum { DECIDE_ROWS = 44 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

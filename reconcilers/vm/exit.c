@@ -178,5 +178,6 @@ void exit_record(struct pass *pass)
     free(status->instance.accel);
     status->instance = (struct vm_instance){.intent = INTENT_NONE};
     status->was_reached = false;
+    vm_status_forget_cloud_init(status);
     free(TAKE_PTR(status->vnc));
 }

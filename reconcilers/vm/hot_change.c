@@ -125,7 +125,8 @@ void hot_change_record(struct pass *pass)
 static void cancel_asking(struct vm *vm)
 {
     enum action action = vm->op ? vm->op_action : vm->outcome.action;
-    if (action == ACTION_REACH || action == ACTION_PROBE) {
+    if (action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT ||
+        action == ACTION_PROBE) {
         vm_cancel(vm);
     }
 }
@@ -147,7 +148,7 @@ void hot_change_take_over(struct pass *pass)
     }
     if (has_other_ssh) {
         status->was_reached = false;
-        pass->vm->reach_deadline_ms = 0;
+        vm_forget_boot(pass->vm);
     }
     if (has_other_checks) {
         probes_reset(pass);

@@ -106,7 +106,40 @@ static bool record_probe(struct pass *pass)
 {
     pass->patch->status->was_reached = true;
     pass->vm->reach_deadline_ms = 0;
+    pass->vm->refused_since_ms = 0;
     return true;
+}
+
+static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
+{
+    const struct vm_cloud_init *now = &pass->patch->status->cloud_init;
+    const char *words = now->message ? now->message : "it does not say why";
+    if (now->state == CLOUD_INIT_FAILED) {
+        vm_patch_event(
+            pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", words);
+    } else if (now->state == CLOUD_INIT_DEGRADED) {
+        vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
+            "cloud-init is done, and complains: %s", words);
+    } else if (now->state == CLOUD_INIT_DONE && before == CLOUD_INIT_RUNNING) {
+        vm_patch_event(pass->patch, false, REASON_CLOUD_INIT_DONE, "cloud-init is done");
+    }
+}
+
+/* While it runs the status changes with its stage only: the next question has its own clock. */
+static bool record_cloud_init(struct pass *pass)
+{
+    enum { ASK_AGAIN_MS = 1000 };
+    struct cloud_init_report *report = &pass->vm->outcome.cloud_init;
+    struct vm_cloud_init *recorded = &pass->patch->status->cloud_init;
+    enum cloud_init_state before = recorded->state;
+    bool is_same = before == report->state && text_eq(recorded->message, report->message);
+    pass->vm->setup_due_ms = pass->now_ms + ASK_AGAIN_MS;
+    recorded->state = report->state;
+    replace_text(&recorded->message, &report->message);
+    if (before != report->state) {
+        report_cloud_init(pass, before);
+    }
+    return !is_same;
 }
 
 static void record_step(struct pass *pass, enum step_outcome outcome)
@@ -224,9 +257,16 @@ static void report_failure(struct pass *pass)
 {
     const struct vm_outcome *outcome = &pass->vm->outcome;
     struct failure_class class = failure_classify(outcome->action, outcome->error.code);
-    if (outcome->action != ACTION_REACH) { /* a booting guest refuses many times: no news */
+    bool is_asking = outcome->action == ACTION_REACH || outcome->action == ACTION_AWAIT_CLOUD_INIT;
+    if (!is_asking) { /* a booting guest refuses many times: no news */
         vm_patch_event(pass->patch, true, class.reason, "%s", outcome->error.message);
     }
+}
+
+/* Its sshd answers, or says that there is none: the boot has come as far as it will. */
+static bool is_refusal(enum error_code code)
+{
+    return code == ERR_SSH_AUTH || code == ERR_SSH_HOSTKEY || code == ERR_SSH_PORT;
 }
 
 static bool record_failure(struct pass *pass)
@@ -240,6 +280,12 @@ static bool record_failure(struct pass *pass)
     vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
     report_failure(pass);
+    if (action == ACTION_REACH && is_refusal(vm->outcome.error.code) && !vm->refused_since_ms) {
+        vm->refused_since_ms = pass->now_ms;
+    }
+    if (action == ACTION_AWAIT_CLOUD_INIT) { /* it may have begun to boot again: log in first */
+        pass->patch->status->was_reached = false;
+    }
     if (action == ACTION_RUN_STEP) {
         record_step_failure(pass);
     }
@@ -257,6 +303,7 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_DISCARD_ALL] = record_destroyed,
         [ACTION_DISCARD_DISK] = record_destroyed,
         [ACTION_REACH] = record_probe,
+        [ACTION_AWAIT_CLOUD_INIT] = record_cloud_init,
         [ACTION_RUN_STEP] = record_step_outcome,
     };
     struct vm *vm = pass->vm;
@@ -294,8 +341,12 @@ bool pass_note_reset(struct pass *pass)
     if (is_reset && (is_reached || !pass->situation.expects_ssh)) {
         vm_patch_event(pass->patch, false, REASON_GUEST_RESET, "the guest was reset");
     }
-    if (is_reset && is_reached) {
+    if (is_reset) {
+        vm_forget_boot(vm);
+    }
+    if (is_reset && (is_reached || pass->view->status->cloud_init.state != CLOUD_INIT_UNKNOWN)) {
         pass->patch->status->was_reached = false;
+        vm_status_forget_cloud_init(pass->patch->status);
         probes_reset(pass); /* what it served is down, too */
         return true;
     }
@@ -331,6 +382,10 @@ bool pass_observe_generation(struct pass *pass)
     status->observed_generation = desired->generation;
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
+    if (status->cloud_init.state == CLOUD_INIT_FAILED) { /* the user may have mended it */
+        vm_status_forget_cloud_init(status);
+        pass->vm->setup_since_ms = pass->vm->setup_due_ms = 0;
+    }
     hot_change_take_over(pass);
     pass_observe_steps(pass);
     observe_media(pass);

@@ -74,6 +74,11 @@ void pass_set(struct pass *pass, enum condition_type type, enum condition_state 
 enum reason pass_reason_while_down(const struct pass *pass);
 /* The guest has been waited for as long as it is given. */
 bool pass_is_reach_overdue(const struct pass *pass);
+/* It has answered, and not let us in, for longer than a boot may take to set up its user. */
+bool pass_is_refused(const struct pass *pass);
+/* Its cloud-init has been waited for as long as it is given. */
+bool pass_is_setup_overdue(const struct pass *pass);
+enum { SETUP_LIMIT_MINUTES = 10 };
 
 /* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
  * mend. After pass_describe(), whose conditions it reads. */

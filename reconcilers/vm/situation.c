@@ -128,6 +128,9 @@ static void assess_recorded(struct pass *pass)
     s->intent = instance->intent;
     s->has_pid = instance->pid != 0;
     s->is_reached = status->was_reached;
+    s->is_setting_up = status->cloud_init.state == CLOUD_INIT_UNKNOWN ||
+                       status->cloud_init.state == CLOUD_INIT_RUNNING;
+    s->has_setup_failed = status->cloud_init.state == CLOUD_INIT_FAILED;
     s->is_backing_off = exit_backoff_left_ms(pass) > 0;
     if (desired) {
         s->is_held = status->restart.held_generation == desired->generation;

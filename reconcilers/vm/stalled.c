@@ -68,21 +68,23 @@ static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
     bool is_overdue = failure->action == ACTION_REACH && pass_is_reach_overdue(pass);
-    if (!is_overdue && !is_failure_stalling(failure)) {
+    bool is_refused = failure->action == ACTION_REACH && pass_is_refused(pass) &&
+                      failure->error.code != ERR_SSH;
+    if (!is_overdue && !is_refused && !is_failure_stalling(failure)) {
         return false;
     }
     struct failure_class class = failure_classify(failure->action, failure->error.code);
     struct error error = failure->error;
     if (is_overdue && error.code == ERR_SSH) {
         error = (struct error){.code = ERR_NONE};
-        error_set(&error, ERR_SSH_TIMEOUT, "the guest did not answer on SSH within 120 seconds: %s",
-            failure->error.message);
+        error_set(&error, ERR_SSH_TIMEOUT, "the guest did not answer on SSH within %u seconds: %s",
+            vm_spec_ssh_timeout_s(pass->env.spec), failure->error.message);
     } else if (is_overdue && error.code == ERR_IP_TIMEOUT) {
         error = (struct error){.code = ERR_NONE};
         error_set(&error, ERR_IP_TIMEOUT,
-            "no address of the guest (MAC %s) was found within 120 "
-            "seconds",
-            pass->view->status->mac ? pass->view->status->mac : "?");
+            "no address of the guest (MAC %s) was found within %u seconds",
+            pass->view->status->mac ? pass->view->status->mac : "?",
+            vm_spec_ssh_timeout_s(pass->env.spec));
     }
     stall(pass, is_overdue && error.code == ERR_SSH_TIMEOUT ? REASON_SSH_TIMEOUT : class.reason,
         &error);
@@ -187,6 +189,35 @@ static bool stall_on_image(struct pass *pass)
     return true;
 }
 
+/* Errors of cloud-init stay until the guest boots again; a cloud-init that does not end may end yet. */
+static bool stall_on_cloud_init(struct pass *pass)
+{
+    const struct vm_cloud_init *cloud_init = &pass->patch->status->cloud_init;
+    const struct situation *s = &pass->situation;
+    const char *words = cloud_init->message, *name = pass->vm->name;
+    struct error error = {.code = ERR_NONE};
+    if (!s->expects_ssh || s->power != POWER_RUNNING || situation_must_be_down(s)) {
+        return false;
+    }
+    if (cloud_init->state == CLOUD_INIT_FAILED) {
+        error_set(&error, ERR_CLOUD_INIT, "cloud-init failed in the guest: %s",
+            words ? words : "it does not say why");
+        error_help(&error, "see: vmctl ssh %s -- sudo cat /var/log/cloud-init.log; once mended in "
+            "the guest: vmctl restart %s, in the VMFile: vmctl reload %s", name, name, name);
+        stall(pass, REASON_CLOUD_INIT_FAILED, &error);
+        return true;
+    }
+    if (!pass_is_setup_overdue(pass)) {
+        return false;
+    }
+    error_set(&error, ERR_CLOUD_INIT, "cloud-init has not ended in the guest for %d minutes%s%s",
+        SETUP_LIMIT_MINUTES, words ? ": " : "", words ? words : "");
+    error_help(&error, "see what it does: vmctl log %s --console; it is waited for all the same",
+        name);
+    stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
+    return true;
+}
+
 static bool is_told_of_step(const struct vm_blocker *blocker)
 {
     return blocker->code && text_starts_with(blocker->code, "vmctl::provision::");
@@ -238,7 +269,7 @@ void pass_describe_stalled(struct pass *pass)
         return;
     }
     if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
-        stall_on_image(pass) || stall_on_exit(pass) || stall_on_step(pass) ||
+        stall_on_image(pass) || stall_on_exit(pass) || stall_on_cloud_init(pass) || stall_on_step(pass) ||
         stall_on_probes(pass)) {
         return;
     }

@@ -71,6 +71,7 @@ static void clear_outcome(struct vm_outcome *outcome)
     free(outcome->boot.vnc);
     free(outcome->boot.changes);
     free(outcome->boot.taken_port);
+    free(outcome->cloud_init.message);
     *outcome = (struct vm_outcome){.action = ACTION_NONE};
 }
 
@@ -241,6 +242,14 @@ void vm_fail(struct vm *vm, enum action action, const struct error *error, uint6
 void vm_forget_checks(struct vm *vm)
 {
     memset(vm->checks, 0, sizeof(vm->checks));
+}
+
+void vm_forget_boot(struct vm *vm)
+{
+    vm->reach_deadline_ms = 0;
+    vm->refused_since_ms = 0;
+    vm->setup_since_ms = 0;
+    vm->setup_due_ms = 0;
 }
 
 void vm_forget_failure(struct vm *vm)

@@ -38,6 +38,7 @@ struct vm_outcome {
     struct vm_instance instance;
     struct boot_result boot;
     struct step_result step;
+    struct cloud_init_report cloud_init;
     enum check_kind check; /* ACTION_PROBE: which */
 };
 
@@ -77,6 +78,11 @@ struct vm {
     struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
+    int64_t refused_since_ms;  /* monotonic; 0: the guest has not refused us since it booted */
+    int64_t setup_since_ms;    /* monotonic; when its cloud-init was first asked; 0: not yet */
+    int64_t setup_due_ms;      /* monotonic; when it is asked again */
+    int64_t console_size;      /* bytes of console.log, as of … */
+    int64_t console_grew_ms;   /* … this moment, monotonic, when they last became more */
     struct vm_check checks[CHECK_KIND_COUNT_];
     int64_t last_command_ms;   /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
@@ -113,6 +119,9 @@ void vm_forget_comparison(struct vm *vm);
 
 /* The probes, the guest or its instance are others now: nothing is known of them. */
 void vm_forget_checks(struct vm *vm);
+
+/* The guest boots: it is waited for from now on. */
+void vm_forget_boot(struct vm *vm);
 
 /* Remembers a failed attempt and when to try again. */
 void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation);

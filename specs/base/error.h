@@ -61,6 +61,8 @@ enum error_code {
     ERR_SSH_AUTH,
     ERR_SSH_HOSTKEY,
     ERR_SSH_TIMEOUT,
+    ERR_SSH_PORT, /* the guest is up, and nothing listens on its SSH port */
+    ERR_CLOUD_INIT,
     ERR_PROVISION,
     ERR_PROVISION_TIMEOUT,
     ERR_PROVISION_LOST, /* begun, and how it ended cannot be known */

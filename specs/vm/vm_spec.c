@@ -54,6 +54,7 @@ static const struct field ssh_rows[] = {
     FIELD(struct spec_ssh, is_set, "isSet"),
     FIELD(struct spec_ssh, user, "user"),
     FIELD(struct spec_ssh, private_key, "privateKey"),
+    FIELD(struct spec_ssh, timeout_s, "timeoutSeconds", .omit_empty = true),
 };
 static const struct fields ssh_fields = {FIELDS_OF(ssh_rows, struct spec_ssh)};
 
@@ -222,6 +223,11 @@ bool vm_spec_name_is_valid(const char *name)
         n++;
     }
     return name[n] == '\0' && n <= SPEC_NAME_MAX;
+}
+
+uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec)
+{
+    return spec->ssh.timeout_s ? spec->ssh.timeout_s : SPEC_DEFAULT_SSH_TIMEOUT_S;
 }
 
 bool vm_spec_expects_ssh(const struct vm_spec *spec)

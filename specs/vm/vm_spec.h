@@ -95,6 +95,7 @@ struct spec_ssh {
     bool is_set;
     char *user;
     char *private_key; /* absolute path, or NULL */
+    uint32_t timeout_s; /* what the guest may take to answer; 0: SPEC_DEFAULT_SSH_TIMEOUT_S */
 };
 
 struct vm_spec {
@@ -129,6 +130,7 @@ enum {
     SPEC_DEFAULT_VCPUS = 1,
     SPEC_DEFAULT_MEMORY_MIB = 1024,
     SPEC_DEFAULT_STOP_TIMEOUT_S = 30,
+    SPEC_DEFAULT_SSH_TIMEOUT_S = 120, /* the book: waits up to 120 seconds for SSH */
     SPEC_DEFAULT_PERIOD_S = 10,
     SPEC_DEFAULT_PROBE_TIMEOUT_S = 5,
     SPEC_DEFAULT_FAILURES = 3,
@@ -150,6 +152,9 @@ bool vm_spec_name_is_valid(const char *name);
 
 /* Whether the VM is expected to answer on SSH (a network, and a key that can get in). */
 bool vm_spec_expects_ssh(const struct vm_spec *spec);
+
+/* How long the guest may take to answer on SSH before waiters give it up. */
+uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec);
 
 /* "tcp/8080": the lease that makes a host port one VM's. free() it. */
 char *forward_lease_key(const struct spec_forward *forward);

@@ -22,6 +22,11 @@ DEFINE_OWN_WORDS(exit_cause, enum exit_cause, EXIT_CAUSE_COUNT_, [EXIT_NONE] = "
 DEFINE_OWN_WORDS(step_outcome, enum step_outcome, STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun",
     [STEP_DONE] = "Done", [STEP_FAILED] = "Failed", [STEP_TIMED_OUT] = "TimedOut",
     [STEP_INTERRUPTED] = "Interrupted")
+DEFINE_OWN_WORDS(cloud_init_state, enum cloud_init_state, CLOUD_INIT_STATE_COUNT_,
+    [CLOUD_INIT_UNKNOWN] = "Unknown", [CLOUD_INIT_RUNNING] = "Running",
+    [CLOUD_INIT_DONE] = "Done", [CLOUD_INIT_DEGRADED] = "Degraded",
+    [CLOUD_INIT_FAILED] = "Failed", [CLOUD_INIT_DISABLED] = "Disabled",
+    [CLOUD_INIT_ABSENT] = "Absent")
 
 /* ---- the fields, in the order in which JSON has them ---- */
 
@@ -103,6 +108,12 @@ static const struct field provision_rows[] = {
 };
 static const struct fields provision_fields = {FIELDS_OF(provision_rows, struct vm_provision)};
 
+static const struct field cloud_init_rows[] = {
+    FIELD_ENUM(struct vm_cloud_init, state, "state", &cloud_init_state_words),
+    FIELD(struct vm_cloud_init, message, "message"),
+};
+static const struct fields cloud_init_fields = {FIELDS_OF(cloud_init_rows, struct vm_cloud_init)};
+
 static const struct field liveness_rows[] = {
     FIELD(struct vm_liveness, has_passed, "passed"),
     FIELD(struct vm_liveness, failures, "failures"),
@@ -140,6 +151,7 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, restart, "restart", &restart_fields),
     FIELD_STRUCT(struct vm_status, prepared, "prepared", &prepared_fields),
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
+    FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
     FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
@@ -193,6 +205,11 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
         vm_status_free(status);
         return NULL;
     }
+    /* A record without it was written by a vmctl that did not wait for cloud-init: what that one
+     * reached stays as it was taken. */
+    if (status->was_reached && !json_object_get(json, "cloudInit")) {
+        status->cloud_init.state = CLOUD_INIT_DONE;
+    }
     const json_t *applied = json_object_get(json, "appliedSpec");
     status->applied_spec = applied ? vm_spec_from_json(applied, &ignored) : NULL;
     return status;
@@ -203,6 +220,12 @@ void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *
     struct vm_spec *copy = vm_spec_copy(spec); /* first: it may be the status' own */
     vm_spec_free(status->applied_spec);
     status->applied_spec = copy;
+}
+
+void vm_status_forget_cloud_init(struct vm_status *status)
+{
+    free(status->cloud_init.message);
+    status->cloud_init = (struct vm_cloud_init){.state = CLOUD_INIT_UNKNOWN};
 }
 
 /* ---- conditions ---- */

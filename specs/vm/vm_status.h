@@ -136,6 +136,23 @@ struct vm_probing {
     struct vm_liveness live;
 };
 
+/* How far cloud-init has come in this boot of the guest, as far as the guest was asked. */
+enum cloud_init_state {
+    CLOUD_INIT_UNKNOWN, /* not asked since the guest booted */
+    CLOUD_INIT_RUNNING,
+    CLOUD_INIT_DONE,
+    CLOUD_INIT_DEGRADED, /* done, with what it calls recoverable errors */
+    CLOUD_INIT_FAILED,   /* done, with errors */
+    CLOUD_INIT_DISABLED, /* installed, and does not run in this boot */
+    CLOUD_INIT_ABSENT,   /* not installed */
+    CLOUD_INIT_STATE_COUNT_
+};
+
+struct vm_cloud_init {
+    enum cloud_init_state state;
+    char *message; /* its stage while it runs, else its errors, in its words; NULL none */
+};
+
 /* What stands in the way now, in the words of struct error; all NULL when nothing does. */
 struct vm_blocker {
     char *code; /* "vmctl::image::not_found" */
@@ -158,6 +175,7 @@ struct vm_status {
     struct vm_restart restart;
     struct vm_prepared prepared;
     struct vm_provision provision;
+    struct vm_cloud_init cloud_init;
     struct vm_probing probing;
     struct vm_blocker blocker;
     /* The spec the instance was started from, and brought to since. Kept when it ends. NULL: none,
@@ -196,6 +214,10 @@ bool vm_status_is_true(const struct vm_status *status, enum condition_type type)
 const char *exit_cause_name(enum exit_cause cause);
 const char *intent_name(enum intent intent);
 const char *step_outcome_name(enum step_outcome outcome); /* "Done" */
+const char *cloud_init_state_name(enum cloud_init_state state); /* "Done" */
+
+/* The guest boots again: what its cloud-init did before counts no more. */
+void vm_status_forget_cloud_init(struct vm_status *status);
 
 /* The record of a step's last run; NULL when it never ran on this disk. */
 const struct vm_step_record *vm_provision_step(

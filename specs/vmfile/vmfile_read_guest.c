@@ -79,9 +79,27 @@ static void read_private_key(
     ((struct vm_spec *)target)->ssh.private_key = vmfile_path(reader, field);
 }
 
+static void read_timeout(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    enum { TIMEOUT_MAX_S = 24 * 3600 };
+    struct vm_spec *spec = target;
+    uint32_t seconds = 0;
+    if (!vmfile_seconds(reader, field, TIMEOUT_MAX_S, &seconds)) {
+        return;
+    }
+    if (seconds == 0) {
+        vmfile_report(reader, field->value->pos, "write for example: timeout \"10m\"",
+            "`timeout` of `ssh` must be at least a second");
+        return;
+    }
+    spec->ssh.timeout_s = seconds == SPEC_DEFAULT_SSH_TIMEOUT_S ? 0 : seconds;
+}
+
 static const struct vmfile_rule ssh_rules[] = {
     {"user", .usage = "user \"ubuntu\"", .read_value = read_user},
     {"private-key", .usage = "private-key \"~/.ssh/id_ed25519\"", .read_value = read_private_key},
+    {"timeout", .usage = "timeout \"10m\"", .read_value = read_timeout},
 };
 
 static const struct vmfile_shape ssh_shape = {

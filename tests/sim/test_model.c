@@ -110,6 +110,8 @@ static struct situation see(union world w)
         .disk = (enum disk_state)w.disk,
         .expects_ssh = true,
         .is_reached = w.is_reached,
+        .is_setting_up = w.is_setting_up,
+        .has_setup_failed = w.has_setup_failed,
         .has_step = w.has_step,
         .has_appended = w.has_appended && !w.has_step,
         .is_dependency_missing = w.is_dependency_missing,
@@ -138,7 +140,8 @@ static struct decision decide_in(struct model *model, union world w)
 static bool is_settled_up(union world w)
 {
     return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.intent == INTENT_NONE &&
-           w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.has_step && !w.has_appended;
+           w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.is_setting_up &&
+           !w.has_setup_failed && !w.has_step && !w.has_appended;
 }
 
 static void change(struct model *model, union world w)
@@ -162,6 +165,10 @@ static void change(struct model *model, union world w)
     }
     /* every new wish ends a hold and a back-off, and outdates a start that was not tried */
     next.is_held = next.is_backing_off = 0;
+    if (w.has_setup_failed) { /* it is asked again */
+        next.has_setup_failed = 0;
+        next.is_setting_up = 1;
+    }
     next.is_outdated = w.intent == INTENT_START && !w.has_pid;
     w = next;
     if (is_settled_up(w)) { /* a forward or a larger disk; another user */
@@ -277,6 +284,15 @@ static bool is_waiting_action(enum action action)
            action == ACTION_BACK_OFF;
 }
 
+/* Its cloud-init failed: no step is run until the user says something else. */
+static bool has_failed_setup(union world w)
+{
+    w.has_step = w.has_appended = 0;
+    bool has_failed = w.has_setup_failed;
+    w.has_setup_failed = 0;
+    return has_failed && is_settled_up(w);
+}
+
 /* As the user wished, or as it must stay until he says something else. */
 static bool is_converged(union world w, enum action action)
 {
@@ -296,7 +312,8 @@ static bool is_converged(union world w, enum action action)
     bool is_up = w.process == PROCESS_UP && w.intent == INTENT_NONE;
     return w.power == POWER_SUSPENDED
                ? is_up && w.run_state == RUN_STATE_PAUSED
-               : is_settled_up(w) && !w.is_hot_change_pending && !w.is_probe_due;
+               : !w.is_hot_change_pending &&
+                     (has_failed_setup(w) || (is_settled_up(w) && !w.is_probe_due));
 }
 
 /* No more faults: files that were changed are mended, the controller runs. */
@@ -395,10 +412,10 @@ static void report(const struct model *model)
         "  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
         w.has_instance, intent_name((enum intent)w.intent), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.stage, w.is_overdue);
-    print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d"
+    print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d setting up %d failed %d"
                 " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
-        w.is_reached, w.has_step, w.has_appended, w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching,
+        w.is_reached, w.is_setting_up, w.has_setup_failed, w.has_step, w.has_appended, w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching,
         w.is_adopted, w.is_boot_lost);
 }
 
@@ -505,6 +522,14 @@ static void see_every_guest_reached(struct situation *s)
 {
     s->is_reached = true;
 }
+static void see_every_guest_set_up(struct situation *s)
+{
+    s->is_setting_up = false;
+}
+static void see_no_failed_setup(struct situation *s)
+{
+    s->has_setup_failed = false;
+}
 
 static bool is_caught_by_model(struct mutant mutant, const char *what)
 {
@@ -563,7 +588,7 @@ static void a_wrong_eye_is_caught(void **state)
         see_no_pid, see_no_waiting, see_no_intent, see_no_instance, see_every_disk_ready,
         see_no_directory, see_no_image_change, see_no_deletion, see_no_record,
         see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_check_fatal,
-        see_every_guest_reached, see_every_list_through, see_nothing_appended};
+        see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup, see_every_list_through, see_nothing_appended};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);
         n_survivors += !is_caught_by_model((struct mutant){.blind = blind[i]}, what);

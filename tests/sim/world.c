@@ -67,6 +67,7 @@ static void record_exit(struct outcomes *o, union world w)
 {
     union world next = with_intent(w, INTENT_NONE);
     next.has_instance = next.has_pid = next.is_outdated = next.is_reached = 0;
+    next.is_setting_up = next.has_setup_failed = 0;
     next.is_hot_change_pending = 0;
     may(o, next);
     next.is_backing_off = 1;
@@ -95,7 +96,8 @@ static void begin_start(struct outcomes *o, union world w)
 {
     w = with_intent(w, INTENT_START);
     w.has_instance = 1;
-    w.has_pid = w.is_outdated = w.is_reached = w.is_hot_change_pending = 0;
+    w.has_pid = w.is_outdated = w.is_reached = w.is_hot_change_pending = w.has_setup_failed = 0;
+    w.is_setting_up = 1;
     may(o, w);
 }
 
@@ -129,6 +131,17 @@ static void record_cause(struct outcomes *o, union world w)
     w.stage = STOP_STAGE_QUIT;
     w.is_held = stays_down;
     may(o, w);
+}
+
+/* It has ended, or still runs, or has failed. */
+static void await_cloud_init(struct outcomes *o, union world w)
+{
+    union world next = w;
+    next.is_setting_up = 0;
+    may(o, next);
+    may(o, w);
+    next.has_setup_failed = 1;
+    may(o, next);
 }
 
 /* The probes pass, or fail, or `live` has failed as often as it may. */
@@ -240,6 +253,9 @@ struct outcomes world_carry_out(union world w, enum action action)
         next.is_reached = 1;
         ask_machine(&o, w, next);
         break;
+    case ACTION_AWAIT_CLOUD_INIT:
+        await_cloud_init(&o, w);
+        break;
     case ACTION_RUN_STEP:
         next.has_step = 0;
         ask_machine(&o, w, next);
@@ -315,15 +331,17 @@ const char *world_danger_of(union world w, enum action action)
                    ? NULL
                    : "a VM is stopped that nobody wants stopped";
     case ACTION_RUN_STEP:
-        return w.is_reached && w.has_step ? NULL : "a step is run where there is none to run";
+        return w.is_setting_up || w.has_setup_failed ? "a step is run before the guest is set up"
+               : w.is_reached && w.has_step ? NULL
+                                            : "a step is run where there is none to run";
     case ACTION_APPEND_STEPS:
         return w.has_step ? "a list is appended to that is not through" : NULL;
     case ACTION_PROBE:
-        return w.is_reached && !w.has_step && !w.has_appended ? NULL
+        return w.is_reached && !w.is_setting_up && !w.has_step && !w.has_appended ? NULL
                                                               : "probed before the guest is set up";
     case ACTION_END_UNHEALTHY:
         return !w.is_unhealthy                                     ? "a healthy guest is restarted"
-               : !w.is_reached || w.has_step || w.has_appended ? "restarted while it is being set up"
+               : !w.is_reached || w.is_setting_up || w.has_step || w.has_appended ? "restarted while it is being set up"
                                                                    : NULL;
     case ACTION_GIVE_UP_START:
         return w.intent == INTENT_START ? NULL : "a running VM is given up for being silent";

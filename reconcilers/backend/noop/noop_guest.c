@@ -5,8 +5,9 @@
 #include "specs/base/mem.h"
 
 struct guest {
-    uint32_t probe_tries, step_tries, check_tries[CHECK_KIND_COUNT_];
+    uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries, check_tries[CHECK_KIND_COUNT_];
     struct step_result *result; /* borrowed from the step under way */
+    struct cloud_init_report *report, answer; /* the same of a question */
 };
 
 static struct guest *noop_open(struct reconciler_host *host, const char *vm_name)
@@ -31,6 +32,37 @@ static struct op *noop_probe(
         .fail_key = "failProbe",
         .code = ERR_SSH,
         .tries = &guest->probe_tries,
+    };
+    return noop_start(&call, done, context);
+}
+
+static void cloud_init_answered(void *context)
+{
+    struct guest *guest = context;
+    *guest->report = guest->answer;
+    guest->report->message = mem_strdup(guest->answer.message);
+}
+
+static struct op *noop_cloud_init(struct guest *guest, const struct vm_env *env,
+    struct cloud_init_report *report, op_done_fn *done, void *context)
+{
+    int64_t n_running = noop_script_int(env->host, env->name, "cloudInitRuns", 0);
+    bool is_running = (int64_t)guest->cloud_init_asked++ < n_running;
+    bool is_bad = noop_script_flag(env->host, env->name, "cloudInitFails");
+    guest->answer = is_running ? (struct cloud_init_report){CLOUD_INIT_RUNNING, "modules-final"}
+                    : is_bad   ? (struct cloud_init_report){CLOUD_INIT_FAILED, "noop: it failed"}
+                    : n_running > 0 ? (struct cloud_init_report){CLOUD_INIT_DONE, NULL}
+                                    : (struct cloud_init_report){CLOUD_INIT_ABSENT, NULL};
+    guest->report = report;
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "cloudInitMs",
+        .fail_key = "failCloudInit",
+        .code = ERR_SSH,
+        .tries = &guest->cloud_init_tries,
+        .effect = cloud_init_answered,
+        .effect_context = guest,
     };
     return noop_start(&call, done, context);
 }
@@ -81,6 +113,7 @@ const struct guest_ops noop_guest_ops = {
     .open = noop_open,
     .close = noop_close,
     .probe = noop_probe,
+    .cloud_init = noop_cloud_init,
     .check = noop_check,
     .run_step = noop_run_step,
 };

@@ -387,6 +387,130 @@ static void a_guest_that_refuses_the_key_stalls_with_that_reason(void **state)
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
 }
 
+static void a_slow_guest_whose_console_moves_is_not_given_up(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    f->desired->spec->ssh.timeout_s = 600;
+    fail_at(f, ACTION_PROBE, ERR_SSH);
+    f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
+    f->vm.console_grew_ms = FIXTURE_NOW_MS - 60000;
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    f->vm.console_grew_ms--;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
+    assert_non_null(strstr(pass->patch->status->trouble.message, "within 600 seconds"));
+}
+
+static void a_guest_that_does_not_let_us_in_stalls_before_its_deadline(void **state)
+{
+    static const struct {
+        enum error_code code;
+        enum reason reason;
+    } rows[] = {
+        {ERR_SSH_AUTH, REASON_AUTH_FAILED},
+        {ERR_SSH_HOSTKEY, REASON_HOST_KEY_MISMATCH},
+        {ERR_SSH_PORT, REASON_SSH_PORT_CLOSED},
+    };
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        fail_at(f, ACTION_PROBE, rows[i].code);
+        f->vm.reach_deadline_ms = FIXTURE_NOW_MS + 90000;
+        f->vm.refused_since_ms = FIXTURE_NOW_MS - 24999;
+        struct pass *pass = a_running_vm(f);
+        pass_describe(pass);
+        expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, rows[i].reason);
+        expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+        f->vm.refused_since_ms--;
+        pass_describe(pass);
+        expect(pass, CONDITION_STALLED, CONDITION_TRUE, rows[i].reason);
+        assert_string_equal(pass->patch->status->trouble.code, error_code_name(rows[i].code));
+    }
+}
+
+static void a_guest_that_boots_again_after_a_refusal_is_waited_for(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    fail_at(f, ACTION_PROBE, ERR_SSH);
+    f->vm.reach_deadline_ms = FIXTURE_NOW_MS + 90000;
+    f->vm.refused_since_ms = 1;
+    struct pass *pass = a_running_vm(f);
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+}
+
+static struct pass *a_reached_vm(struct pass_fixture *f, enum cloud_init_state state)
+{
+    f->desired->spec->ssh.is_set = true;
+    f->status->was_reached = true;
+    f->status->cloud_init.state = state;
+    struct pass *pass = a_running_vm(f);
+    pass->situation.is_reached = true;
+    pass->situation.is_setting_up = state == CLOUD_INIT_UNKNOWN || state == CLOUD_INIT_RUNNING;
+    return pass;
+}
+
+static void a_vm_is_ready_once_its_cloud_init_is_done(void **state)
+{
+    static const struct {
+        enum cloud_init_state state;
+        enum condition_state done;
+        enum reason reason;
+    } rows[] = {
+        {CLOUD_INIT_UNKNOWN, CONDITION_FALSE, REASON_PENDING},
+        {CLOUD_INIT_RUNNING, CONDITION_FALSE, REASON_CLOUD_INIT_RUNNING},
+        {CLOUD_INIT_DONE, CONDITION_TRUE, REASON_CLOUD_INIT_DONE},
+        {CLOUD_INIT_DEGRADED, CONDITION_TRUE, REASON_CLOUD_INIT_DEGRADED},
+        {CLOUD_INIT_FAILED, CONDITION_FALSE, REASON_CLOUD_INIT_FAILED},
+        {CLOUD_INIT_DISABLED, CONDITION_TRUE, REASON_CLOUD_INIT_DISABLED},
+        {CLOUD_INIT_ABSENT, CONDITION_TRUE, REASON_NOT_INSTALLED},
+    };
+    struct pass_fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pass *pass = a_reached_vm(f, rows[i].state);
+        bool is_done = rows[i].done == CONDITION_TRUE;
+        pass_describe(pass);
+        expect(pass, CONDITION_CLOUD_INIT_DONE, rows[i].done, rows[i].reason);
+        expect(pass, CONDITION_READY, rows[i].done, is_done ? REASON_READY : rows[i].reason);
+    }
+}
+
+static void a_cloud_init_that_failed_stalls_in_its_words(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->status->cloud_init.message = mem_strdup("('users-groups', …)");
+    struct pass *pass = a_reached_vm(f, CLOUD_INIT_FAILED);
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_CLOUD_INIT_FAILED);
+    const struct vm_trouble *trouble = &pass->patch->status->trouble;
+    assert_string_equal(trouble->code, "vmctl::cloudinit::failed");
+    assert_non_null(strstr(trouble->message, "('users-groups', …)"));
+    pass->situation.is_restart_pending = true; /* it is over: nothing to wait for, nothing to mend */
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+}
+
+static void a_cloud_init_that_does_not_end_stalls_once_it_is_still(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->vm.setup_since_ms = FIXTURE_NOW_MS - SETUP_LIMIT_MINUTES * 60000 - 1;
+    f->vm.console_grew_ms = FIXTURE_NOW_MS - 1000;
+    struct pass *pass = a_reached_vm(f, CLOUD_INIT_RUNNING);
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    f->vm.console_grew_ms = FIXTURE_NOW_MS - 61000;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
+    f->vm.setup_since_ms += 2;
+    pass_describe(pass);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+}
+
 static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
 {
     struct pass_fixture *f = *state;
@@ -656,6 +780,12 @@ int main(void)
         TEST(a_failure_shows_in_its_condition_and_in_ready),
         TEST(a_failure_that_repeats_stalls_and_is_told_as_blocker),
         TEST(a_guest_that_is_not_reached_in_time_stalls),
+        TEST(a_slow_guest_whose_console_moves_is_not_given_up),
+        TEST(a_guest_that_does_not_let_us_in_stalls_before_its_deadline),
+        TEST(a_guest_that_boots_again_after_a_refusal_is_waited_for),
+        TEST(a_vm_is_ready_once_its_cloud_init_is_done),
+        TEST(a_cloud_init_that_failed_stalls_in_its_words),
+        TEST(a_cloud_init_that_does_not_end_stalls_once_it_is_still),
         TEST(a_guest_that_refuses_the_key_stalls_with_that_reason),
         TEST(a_vm_whose_probes_do_not_pass_is_not_ready),
         TEST(a_crash_loop_stalls_from_the_third_crash_on),

@@ -109,22 +109,38 @@ static const struct {
         ACTION_END_UNHEALTHY},
     {"not reached yet", {UP}, 39, ACTION_REACH},
     {"not reached yet, and its probes failed before", {UP, .is_unhealthy = true}, 39, ACTION_REACH},
-    {"steps wait", {UP, .is_reached = true, .has_step = true}, 40, ACTION_RUN_STEP},
+    {"its cloud-init was not asked yet",
+        {UP, .is_reached = true, .is_setting_up = true, .has_step = true, .is_probe_due = true,
+            .is_unhealthy = true},
+        40, ACTION_AWAIT_CLOUD_INIT},
+    {"not reached, and its cloud-init ran", {UP, .is_setting_up = true}, 39, ACTION_REACH},
+    {"nobody logs in to ask its cloud-init",
+        {.is_desired = true, .has_dir = true, .has_image = true, .disk = DISK_READY,
+            .has_instance = true, .has_pid = true, .is_alive = true,
+            .run_state = RUN_STATE_RUNNING, .is_setting_up = true},
+        44, ACTION_NONE},
+    {"its cloud-init failed, and steps wait",
+        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 44, ACTION_NONE},
+    {"its cloud-init failed, and steps were appended",
+        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 44, ACTION_NONE},
+    {"its cloud-init failed, and its probes are due",
+        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 43, ACTION_PROBE},
+    {"steps wait", {UP, .is_reached = true, .has_step = true}, 41, ACTION_RUN_STEP},
     {"steps wait before probes",
-        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 40,
+        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 41,
         ACTION_RUN_STEP},
-    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 41,
+    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 42,
         ACTION_APPEND_STEPS},
     {"steps were appended, to others that wait",
-        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 40, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 41, ACTION_RUN_STEP},
     {"steps were appended, and its probes fail for good",
         {UP, .is_reached = true, .has_appended = true, .is_probe_due = true, .is_unhealthy = true},
-        41, ACTION_APPEND_STEPS},
+        42, ACTION_APPEND_STEPS},
     {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_REACH},
-    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 42, ACTION_PROBE},
-    {"all is well", {UP, .is_reached = true}, 43, ACTION_NONE},
+    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 43, ACTION_PROBE},
+    {"all is well", {UP, .is_reached = true}, 44, ACTION_NONE},
     {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 43,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 44,
         ACTION_NONE},
     {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 23,
         ACTION_AWAIT_DEPENDENCY},
@@ -184,6 +200,8 @@ static struct situation random_situation(uint64_t *rng)
         .is_reached = bits >> 23 & 1,
         .has_step = bits >> 24 & 1,
         .has_appended = bits >> 25 & 1,
+        .is_setting_up = bits >> 26 & 1,
+        .has_setup_failed = bits >> 27 & 1,
         .power = (enum power)(more % POWER_COUNT_),
         .intent = (enum intent)(more / 3 % INTENT_COUNT_),
         .run_state = (enum run_state)(more / 9 % RUN_STATE_COUNT_),
@@ -207,6 +225,7 @@ static bool is_only_for_the_living(enum action action)
     return action == ACTION_ADOPT_ORPHAN || action == ACTION_BEGIN_STOP ||
            action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
            action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_REACH ||
+           action == ACTION_AWAIT_CLOUD_INIT ||
            action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
 }
 
@@ -227,6 +246,8 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(!s->is_desired && decision.row > 3);
     assert_false(s->is_deleting && s->is_desired && decision.row > 13);
     assert_false(action == ACTION_APPEND_STEPS && (!s->is_reached || s->has_step));
+    assert_false((action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS) &&
+                 (s->has_setup_failed || (s->is_setting_up && s->expects_ssh)));
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
         assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&

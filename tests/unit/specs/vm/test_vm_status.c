@@ -67,6 +67,8 @@ static struct vm_status *a_filled_status(void)
         .failure = mem_strdup("tcp 80: refused"),
         .unready_since_ms = 19,
         .live = {.has_passed = true, .failures = 20, .due_ms = 21, .failure = mem_strdup("exec x")}};
+    status->cloud_init =
+        (struct vm_cloud_init){.state = CLOUD_INIT_FAILED, .message = mem_strdup("it broke")};
     status->blocker = (struct vm_blocker){.code = mem_strdup("vmctl::ssh::timeout"),
         .message = mem_strdup("no answer"),
         .help = mem_strdup("see the log")};
@@ -101,7 +103,7 @@ static void a_filled_status_survives_json(void **state)
     assert_int_equal(back->instance.pid, 4711);
     assert_true(back->instance.is_foreign);
     assert_int_equal(back->restart.last_exit_status, 139);
-    assert_int_equal(back->conditions[CONDITION_ORPHANED].last_transition_ms, 1009);
+    assert_int_equal(back->conditions[CONDITION_ORPHANED].last_transition_ms, 1010);
     assert_string_equal(back->conditions[CONDITION_READY].message, "why");
     vm_status_free(status);
     vm_status_free(back);
@@ -190,7 +192,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 22 + 10 * 6 + 12 + 7 + 4 + 8 + 4 + 5 + 3 + 4 + 3);
+    assert_int_equal(walk.leaves, 12 + 22 + 11 * 6 + 12 + 7 + 4 + 8 + 4 + 5 + 2 + 3 + 4 + 3);
     vm_status_free(status);
 }
 

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/guest/console_words.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+
+enum { TAIL_SIZE = 256 * 1024 };
+
+static const char *find_in(const char *text, size_t n, const char *what)
+{
+    return memmem(text, n, what, strlen(what));
+}
+
+static bool has(const char *line, size_t n, const char *what)
+{
+    return find_in(line, n, what) != NULL;
+}
+
+/* "…cloud-init[412]: 2026-11-28 21:40:11,123 - cc_users_groups.py[WARNING]: Failed to …" */
+static void note_complaint(struct console_words *words, const char *line, size_t n)
+{
+    static const char *const levels[] = {"[WARNING]: ", "[ERROR]: ", "[CRITICAL]: "};
+    for (size_t i = 0; i < ARRAY_LEN(levels) && !words->complaint[0]; i++) {
+        const char *level = find_in(line, n, levels[i]);
+        const char *at = level ? level + strlen(levels[i]) : NULL;
+        if (at && has(line, n, ".py[")) {
+            (void)snprintf(words->complaint, sizeof(words->complaint), "%.*s",
+                (int)(line + n - at), at);
+        }
+    }
+}
+
+/* "ci-info: ++++Authorized keys from /home/debian/.ssh/authorized_keys for user debian++++" */
+static void note_user(struct console_words *words, const char *line, size_t n)
+{
+    static const char before[] = " for user ";
+    const char *at = has(line, n, "ci-info: ") && has(line, n, "uthorized keys from ")
+                         ? find_in(line, n, before)
+                         : NULL;
+    if (!at) {
+        return;
+    }
+    at += strlen(before);
+    size_t length = 0, used = strlen(words->users);
+    while (at + length < line + n && !strchr("+ \t\r.", at[length])) {
+        length++;
+    }
+    (void)snprintf(words->users + used, sizeof(words->users) - used, "%s'%.*s'",
+        used > 0 ? ", " : "", (int)length, at);
+}
+
+static void note_line(struct console_words *words, const char *line, size_t n)
+{
+    note_complaint(words, line, n);
+    note_user(words, line, n);
+    words->is_through |= has(line, n, "Cloud-init ") && has(line, n, " finished");
+}
+
+void console_words_find(const char *text, size_t n, struct console_words *ret)
+{
+    static const char boot[] = "Linux version ";
+    const char *end = text + n;
+    for (const char *at; (at = find_in(text, (size_t)(end - text), boot));) {
+        text = at + strlen(boot);
+    }
+    *ret = (struct console_words){.is_through = false};
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        size_t length = (size_t)((newline ? newline : end) - text);
+        while (length > 0 && text[length - 1] == '\r') {
+            length--;
+        }
+        note_line(ret, text, length);
+        text = newline ? newline + 1 : end;
+    }
+}
+
+void console_words_read(const char *path, struct console_words *ret)
+{
+    *ret = (struct console_words){.is_through = false};
+    int64_t size = fs_size(path);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (size <= 0 || fd < 0) {
+        return;
+    }
+    cleanup_free char *tail = mem_calloc(1, TAIL_SIZE);
+    ssize_t n = fs_read_at(fd, tail, TAIL_SIZE, size > TAIL_SIZE ? size - TAIL_SIZE : 0);
+    if (n > 0) {
+        console_words_find(tail, (size_t)n, ret);
+    }
+}
+
+void console_words_explain(const struct console_words *words, const char *user, struct buf *out)
+{
+    char quoted[64];
+    (void)snprintf(quoted, sizeof(quoted), "'%s'", user);
+    if (words->complaint[0]) {
+        buf_printf(out, "; cloud-init said: %s", words->complaint);
+    }
+    if (words->users[0] && !strstr(words->users, quoted)) {
+        buf_printf(out, "; cloud-init set up keys for %s and not for %s", words->users, quoted);
+    }
+}
