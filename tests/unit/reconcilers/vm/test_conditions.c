@@ -392,17 +392,17 @@ static void a_slow_guest_whose_console_moves_is_not_given_up(void **state)
     struct pass_fixture *f = *state;
     f->desired->spec->ssh.is_set = true;
     f->desired->spec->ssh.timeout_s = 600;
-    fail_at(f, ACTION_PROBE, ERR_SSH);
+    fail_at(f, ACTION_REACH, ERR_SSH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
     f->vm.console_grew_ms = FIXTURE_NOW_MS - 60000;
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->vm.console_grew_ms--;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
-    assert_non_null(strstr(pass->patch->status->trouble.message, "within 600 seconds"));
+    assert_non_null(strstr(pass->patch->status->blocker.message, "within 600 seconds"));
 }
 
 static void a_guest_that_does_not_let_us_in_stalls_before_its_deadline(void **state)
@@ -418,17 +418,17 @@ static void a_guest_that_does_not_let_us_in_stalls_before_its_deadline(void **st
     struct pass_fixture *f = *state;
     f->desired->spec->ssh.is_set = true;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        fail_at(f, ACTION_PROBE, rows[i].code);
+        fail_at(f, ACTION_REACH, rows[i].code);
         f->vm.reach_deadline_ms = FIXTURE_NOW_MS + 90000;
         f->vm.refused_since_ms = FIXTURE_NOW_MS - 24999;
         struct pass *pass = a_running_vm(f);
-        pass_describe(pass);
+        describe(pass);
         expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, rows[i].reason);
         expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
         f->vm.refused_since_ms--;
-        pass_describe(pass);
+        describe(pass);
         expect(pass, CONDITION_STALLED, CONDITION_TRUE, rows[i].reason);
-        assert_string_equal(pass->patch->status->trouble.code, error_code_name(rows[i].code));
+        assert_string_equal(pass->patch->status->blocker.code, error_code_name(rows[i].code));
     }
 }
 
@@ -436,11 +436,11 @@ static void a_guest_that_boots_again_after_a_refusal_is_waited_for(void **state)
 {
     struct pass_fixture *f = *state;
     f->desired->spec->ssh.is_set = true;
-    fail_at(f, ACTION_PROBE, ERR_SSH);
+    fail_at(f, ACTION_REACH, ERR_SSH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS + 90000;
     f->vm.refused_since_ms = 1;
     struct pass *pass = a_running_vm(f);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 
@@ -474,7 +474,7 @@ static void a_vm_is_ready_once_its_cloud_init_is_done(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct pass *pass = a_reached_vm(f, rows[i].state);
         bool is_done = rows[i].done == CONDITION_TRUE;
-        pass_describe(pass);
+        describe(pass);
         expect(pass, CONDITION_CLOUD_INIT_DONE, rows[i].done, rows[i].reason);
         expect(pass, CONDITION_READY, rows[i].done, is_done ? REASON_READY : rows[i].reason);
     }
@@ -485,13 +485,13 @@ static void a_cloud_init_that_failed_stalls_in_its_words(void **state)
     struct pass_fixture *f = *state;
     f->status->cloud_init.message = mem_strdup("('users-groups', …)");
     struct pass *pass = a_reached_vm(f, CLOUD_INIT_FAILED);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_CLOUD_INIT_FAILED);
-    const struct vm_trouble *trouble = &pass->patch->status->trouble;
+    const struct vm_blocker *trouble = &pass->patch->status->blocker;
     assert_string_equal(trouble->code, "vmctl::cloudinit::failed");
     assert_non_null(strstr(trouble->message, "('users-groups', …)"));
     pass->situation.is_restart_pending = true; /* it is over: nothing to wait for, nothing to mend */
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 
@@ -501,13 +501,13 @@ static void a_cloud_init_that_does_not_end_stalls_once_it_is_still(void **state)
     f->vm.setup_since_ms = FIXTURE_NOW_MS - SETUP_LIMIT_MINUTES * 60000 - 1;
     f->vm.console_grew_ms = FIXTURE_NOW_MS - 1000;
     struct pass *pass = a_reached_vm(f, CLOUD_INIT_RUNNING);
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->vm.console_grew_ms = FIXTURE_NOW_MS - 61000;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
     f->vm.setup_since_ms += 2;
-    pass_describe(pass);
+    describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The JSON of every record: byte for byte as the files in records/ have it, which the code before
- * the field tables wrote, and read back to the same values. A change of such a file is a change of
+ * The JSON of every record: byte for byte as the files in records/ have it, and read back to the same values. A change of such a file is a change of
  * the store's format: old stores must still be read.
  */
 #include <setjmp.h>
@@ -375,6 +374,8 @@ static struct vm_status *a_full_status(void)
     sort_sets(spec);
     status->applied_spec = spec;
     status->was_reached = true;
+    status->cloud_init = (struct vm_cloud_init){
+        .state = CLOUD_INIT_FAILED, .message = mem_strdup("scripts_user failed")};
     status->ssh_host = mem_strdup("127.0.0.1");
     status->ssh_port = 10022;
     status->mac = mem_strdup("52:54:00:00:00:01");
@@ -403,6 +404,26 @@ static void a_status_is_written_and_read_as_ever(void **state)
     (void)state;
     assert_status_is(a_full_status(), "status-full");
     assert_status_is(vm_status_new("u"), "status-new");
+}
+
+/* Such a record was written by a vmctl that did not wait for cloud-init: a guest that it reached
+ * counts as set up, so that an upgrade neither waits again nor turns a Ready VM unready. */
+static void a_status_of_before_cloud_init_is_read(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_json json_t *stored = record_file("status-before-cloud-init");
+    struct vm_status *read = vm_status_from_json(stored, &err);
+    struct vm_status *expected = a_full_status();
+    assert_non_null(read);
+    assert_int_equal(read->cloud_init.state, CLOUD_INIT_DONE);
+    assert_null(read->cloud_init.message);
+    assert_int_equal(read->conditions[CONDITION_CLOUD_INIT_DONE].state, CONDITION_ABSENT);
+    assert_string_equal(read->ssh_host, expected->ssh_host);
+    assert_string_equal(read->provision.done, expected->provision.done);
+    assert_true(vm_spec_equal(read->applied_spec, expected->applied_spec));
+    vm_status_free(expected);
+    vm_status_free(read);
 }
 
 static void the_spec_in_a_status_is_read_as_ever(void **state)
@@ -617,6 +638,7 @@ int main(void)
         cmocka_unit_test(a_new_spec_is_written_and_read_as_ever),
         cmocka_unit_test(the_digest_of_a_spec_is_as_ever),
         cmocka_unit_test(a_status_is_written_and_read_as_ever),
+        cmocka_unit_test(a_status_of_before_cloud_init_is_read),
         cmocka_unit_test(the_spec_in_a_status_is_read_as_ever),
         cmocka_unit_test(a_desired_record_is_written_and_read_as_ever),
         cmocka_unit_test(a_source_record_is_written_and_read_as_ever),

@@ -55,7 +55,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `firmware`, "
             "`stop-timeout`, `backend`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
-            "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`\n"},
+            "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
         {"vm a { image i; ssh usr=x }",
             "1:21+3 unknown property `usr` of `ssh` | did you mean `user`?\n"},
         {"vm a { image i; network user brige=br0 }",
