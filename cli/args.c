@@ -38,9 +38,9 @@ static void add_option(struct parser *parser, const struct arg_option *option, v
     parser->values = mem_resize(parser->values, parser->count, sizeof(*parser->values));
     parser->long_options =
         mem_resize(parser->long_options, parser->count + 1, sizeof(*parser->long_options));
-    int argument = option->kind == ARG_FLAG ? no_argument
-        : option->kind == ARG_OPTIONAL      ? optional_argument
-                                            : required_argument;
+    int argument = option->kind == ARG_FLAG       ? no_argument
+                   : option->kind == ARG_OPTIONAL ? optional_argument
+                                                  : required_argument;
     parser->all[i] = option;
     parser->values[i] = values;
     parser->long_options[i] =
@@ -136,8 +136,8 @@ static int refuse_option(const struct parser *parser, const char *word, struct e
     }
     const char *bare = word + strspn(word, "-");
     cleanup_free char *name = mem_strndup(bare, strcspn(bare, "="));
-    const char *nearest = text_starts_with(word, "--")
-        ? text_nearest(name, names, parser->count) : NULL;
+    const char *nearest =
+        text_starts_with(word, "--") ? text_nearest(name, names, parser->count) : NULL;
     (void)error_set(err, ERR_USAGE, "unknown option '%s'", word);
     return nearest ? error_help(err, "did you mean --%s?", nearest) : -ERR_USAGE;
 }
@@ -210,8 +210,8 @@ void args_describe(struct buf *out, const struct arg_option *options)
         }
         const char *before = !o->value_name ? "" : o->kind == ARG_OPTIONAL ? "[=" : " ";
         const char *after = o->kind == ARG_OPTIONAL ? "]" : "";
-        cleanup_free char *long_form = mem_printf(
-            "--%s%s%s%s", o->name, before, o->value_name ? o->value_name : "", after);
+        cleanup_free char *long_form =
+            mem_printf("--%s%s%s%s", o->name, before, o->value_name ? o->value_name : "", after);
         buf_printf(out, "  %s%-22s  %s\n", letter, long_form, o->help);
     }
 }

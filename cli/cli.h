@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What every command is given, and what a command is. One command a file (cli/commands/NAME.c), each
- * ending in one const descriptor; cli/commands.c lists them.
+ * What every command is given, and what a command is. One command a file (cli/commands/NAME.c),
+ * each ending in one const descriptor; cli/commands.c lists them.
  *
  * Data goes to stdout, everything else to stderr. Commands only write desired state and read; what
  * happens then is vmctld's work, which the commands follow (cli/wait/follow.h).
@@ -24,7 +24,7 @@ struct cli {
     struct store *store; /* NULL until cli_open_store() */
     enum output_format output;
     bool is_quiet;
-    bool use_color;        /* on stderr */
+    bool use_color; /* on stderr */
     bool use_color_stdout;
     struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
     bool knows_controller; /* its version was checked: see controller_process.h */
@@ -42,10 +42,11 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
-    bool acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
+    bool
+        acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
-    int (*run)(struct cli *cli, const void *values, const struct arg_strings *words,
-        struct error *err);
+    int (*run)(
+        struct cli *cli, const void *values, const struct arg_strings *words, struct error *err);
 };
 
 /* cli/commands.c: all of them, in the order of `vmctl --help`; ends with NULL. */

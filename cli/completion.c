@@ -41,8 +41,8 @@ static void add_operand(struct operands *operands, const char *word, size_t n)
         return;
     }
     word += *word == '[';
-    operands->has_vms = operands->has_vms || text_starts_with(word, "VM") ||
-        text_starts_with(word, "SOURCE");
+    operands->has_vms =
+        operands->has_vms || text_starts_with(word, "VM") || text_starts_with(word, "SOURCE");
     operands->has_files = operands->has_files || is_file_word(word);
 }
 
@@ -103,8 +103,8 @@ static void add_options(struct buf *out, const struct arg_option *options,
     }
 }
 
-static void add_all_options(struct buf *out, const struct command *command,
-    bool (*wanted)(const struct arg_option *option))
+static void add_all_options(
+    struct buf *out, const struct command *command, bool (*wanted)(const struct arg_option *option))
 {
     add_options(out, command->options, wanted);
     add_options(out, global_options, wanted);
@@ -160,24 +160,22 @@ static void add_arms(struct buf *out)
 /* Which of the answers is wanted where the cursor is. */
 static void add_choice(struct buf *out)
 {
-    buf_add_str(out,
-        "    case $previous in\n"
-        "    -o|--output)\n");
+    buf_add_str(out, "    case $previous in\n"
+                     "    -o|--output)\n");
     buf_printf(out, "        _vmctl_offer '%s' ;;\n", formats);
     buf_add_str(out, "    --color)\n");
     buf_printf(out, "        _vmctl_offer '%s' ;;\n", colors);
-    buf_add_str(out,
-        "    *)\n"
-        "        if [[ $files == *\" $previous \"* ]]; then _vmctl_offer_files\n"
-        "        elif [[ $vms == *\" $previous \"* ]]; then _vmctl_offer_vms\n"
-        "        elif [[ $others == *\" $previous \"* ]]; then :\n"
-        "        elif [[ $current == -* ]]; then _vmctl_offer \"$options\"\n"
-        "        else\n"
-        "            [[ -z $listed ]] || _vmctl_offer \"$listed\"\n"
-        "            [[ $operands != *vms* ]] || _vmctl_offer_vms\n"
-        "            [[ $operands != *files* ]] || _vmctl_offer_files\n"
-        "        fi ;;\n"
-        "    esac\n");
+    buf_add_str(out, "    *)\n"
+                     "        if [[ $files == *\" $previous \"* ]]; then _vmctl_offer_files\n"
+                     "        elif [[ $vms == *\" $previous \"* ]]; then _vmctl_offer_vms\n"
+                     "        elif [[ $others == *\" $previous \"* ]]; then :\n"
+                     "        elif [[ $current == -* ]]; then _vmctl_offer \"$options\"\n"
+                     "        else\n"
+                     "            [[ -z $listed ]] || _vmctl_offer \"$listed\"\n"
+                     "            [[ $operands != *vms* ]] || _vmctl_offer_vms\n"
+                     "            [[ $operands != *files* ]] || _vmctl_offer_files\n"
+                     "        fi ;;\n"
+                     "    esac\n");
 }
 
 static void add_bash(struct buf *out)
@@ -241,8 +239,7 @@ static void add_zsh(struct buf *out)
 /* ---- fish ---- */
 
 /* `seen`: which command the option is of, NULL: of all. */
-static void add_fish_options(
-    struct buf *out, const char *seen, const struct arg_option *options)
+static void add_fish_options(struct buf *out, const char *seen, const struct arg_option *options)
 {
     for (const struct arg_option *o = options; o && o->name; o++) {
         if (!is_shown(o)) {

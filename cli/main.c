@@ -179,8 +179,8 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
         memcpy(values, command->defaults, command->values_size);
     }
     const struct arg_set sets[] = {{command->options, values}, {global_options, global}};
-    int rc = args_parse(
-        argc, argv, sets, ARRAY_LEN(sets), command->stops_at_positional, &words, err);
+    int rc =
+        args_parse(argc, argv, sets, ARRAY_LEN(sets), command->stops_at_positional, &words, err);
     if (rc < 0) {
         rc = *err->help ? rc : error_help(err, "see: vmctl %s --help", command->name);
         begin_answer(cli, command, global->output);

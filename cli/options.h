@@ -27,26 +27,44 @@ struct follow_values {
 enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 
 #define OPTION_FILE(type, letter_or_0)                                                             \
-    {"file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                            \
-        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"}
+    {                                                                                              \
+        "file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                         \
+            "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"                                      \
+    }
 #define OPTION_NAME(type)                                                                          \
-    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "only this VM; may be repeated"}
+    {                                                                                              \
+        "name", 0, ARG_REPEATED, offsetof(type, which.names), "VM",                                \
+            "only this VM; may be repeated"                                                        \
+    }
 /* Of a command that means one VM. */
 #define OPTION_ONE_NAME(type)                                                                      \
-    {"name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "which VM"}
+    {                                                                                              \
+        "name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "which VM"                     \
+    }
 #define OPTION_ALL(type)                                                                           \
-    {"all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"}
+    {                                                                                              \
+        "all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"                \
+    }
 #define OPTIONS_FOLLOW(type)                                                                       \
     {"detach", 'd', ARG_FLAG, offsetof(type, follow.is_detached), NULL,                            \
-        "return as soon as the request is recorded"},                                                      \
+        "return as soon as the request is recorded"},                                              \
         {"no-wait", 0, ARG_FLAG, offsetof(type, follow.is_detached), NULL, NULL},                  \
-        {"timeout", 0, ARG_DURATION, offsetof(type, follow.timeout_ms), "DURATION",                \
-            "stop following after this long [default: 10m]"}
+    {                                                                                              \
+        "timeout", 0, ARG_DURATION, offsetof(type, follow.timeout_ms), "DURATION",                 \
+            "stop following after this long [default: 10m]"                                        \
+    }
 /* A `const char *prune`: see prune_parse(). */
 #define OPTION_PRUNE(type)                                                                         \
-    {"prune", 0, ARG_OPTIONAL, offsetof(type, prune), "stop|destroy",                              \
-        "destroy, or just stop, VMs that the VMFile no longer names"}
+    {                                                                                              \
+        "prune", 0, ARG_OPTIONAL, offsetof(type, prune), "stop|destroy",                           \
+            "destroy, or just stop, VMs that the VMFile no longer names"                           \
+    }
 #define OPTION_WATCH(type)                                                                         \
-    {"watch", 0, ARG_FLAG, offsetof(type, watches), NULL,                                          \
-        "from now on do the same after every change of the VMFile"}
-#define OPTIONS_END {NULL, 0, ARG_FLAG, 0, NULL, NULL}
+    {                                                                                              \
+        "watch", 0, ARG_FLAG, offsetof(type, watches), NULL,                                       \
+            "from now on do the same after every change of the VMFile"                             \
+    }
+#define OPTIONS_END                                                                                \
+    {                                                                                              \
+        NULL, 0, ARG_FLAG, 0, NULL, NULL                                                           \
+    }

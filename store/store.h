@@ -44,11 +44,11 @@ enum store_table {
  * close it, after fork(). Reads and store_commit() may be called from any thread.
  */
 int store_open(const struct paths *paths, struct store **ret, struct error *err);
-void store_close(struct store *store);                        /* NULL is fine */
+void store_close(struct store *store);                      /* NULL is fine */
 const struct paths *store_paths(const struct store *store); /* borrowed */
 
-/* For main(): a store whose pages are damaged ends the process with a message and the exit status of
- * ERR_STORE, not with a crash. See store/lmdb/guard.h. */
+/* For main(): a store whose pages are damaged ends the process with a message and the exit status
+ * of ERR_STORE, not with a crash. See store/lmdb/guard.h. */
 void store_guard(void);
 
 /* Reads every page of the store, if there is one, in a child process: ERR_STORE when it is damaged.
@@ -110,8 +110,9 @@ struct lease_list {
     struct lease *items;
     size_t count;
 };
-/* Who holds a key: the VM's uid; "" when nobody does, and "?" when that cannot be read (it is taken all
- * the same). `ret_name` may be NULL; else the VM's name is left there (caller owns), NULL for nobody. */
+/* Who holds a key: the VM's uid; "" when nobody does, and "?" when that cannot be read (it is taken
+ * all the same). `ret_name` may be NULL; else the VM's name is left there (caller owns), NULL for
+ * nobody. */
 int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
     char **ret_name, struct error *err);
 int store_list_leases(struct store *store, struct lease_list *ret, struct error *err);

@@ -73,8 +73,8 @@ static int refuse(const char *name, struct error *err)
     return error_help(err, "start it: vmctl up, or vmctl start %s", name);
 }
 
-/* QEMU serves one client and leaves a second one waiting in silence; with a lock a second vmctl can at
- * least report it. */
+/* QEMU serves one client and leaves a second one waiting in silence; with a lock a second vmctl can
+ * at least report it. */
 static int take_console(const char *name, const char *log_path, int *ret_lock, struct error *err)
 {
     int rc = lockfile_take(log_path, ret_lock, err);
@@ -109,8 +109,7 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
     return url ? refuse_web_console(name, url, err) : 0;
 }
 
-static int connect_console(
-    const struct cli *cli, const char *name, int *ret_fd, struct error *err)
+static int connect_console(const struct cli *cli, const char *name, int *ret_fd, struct error *err)
 {
     cleanup_free char *path = paths_vm(&cli->paths, name, VM_CONSOLE_SOCKET);
     int rc = fs_connect_unix(path, ret_fd, err);
@@ -147,8 +146,7 @@ static int attach(struct cli *cli, const char *name, struct error *err)
         (rc = take_console(name, log_path, &lock, err)) < 0) {
         return rc;
     }
-    cli_note(cli, "connected to '%s'%s", name,
-        isatty(STDIN_FILENO) ? " (Ctrl+] detaches)" : "");
+    cli_note(cli, "connected to '%s'%s", name, isatty(STDIN_FILENO) ? " (Ctrl+] detaches)" : "");
     show_backlog(log_path);
     const struct terminal_bridge bridge = {
         .input_fd = STDIN_FILENO,
@@ -177,11 +175,15 @@ const struct command command_console = {
     .name = "console",
     .summary = "Attach to a VM's serial console",
     .usage = "[OPTIONS] [VM]",
-    .details = "Shows the last of what the guest wrote, then what it writes; every key goes to the guest.\n"
-               "Ctrl+] detaches and leaves the VM as it is. Input that is not a terminal is sent up to its\n"
-               "end; then the guest's output is shown until it has been silent for two seconds. One\n"
-               "console at a time; a serial line knows no window size (in the guest: stty rows R cols C).\n"
-               "Without a name: the VMFile's only VM.",
+    .details =
+        "Shows the last of what the guest wrote, then what it writes; every key goes to the "
+        "guest.\n"
+        "Ctrl+] detaches and leaves the VM as it is. Input that is not a terminal is sent up to "
+        "its\n"
+        "end; then the guest's output is shown until it has been silent for two seconds. One\n"
+        "console at a time; a serial line knows no window size (in the guest: stty rows R cols "
+        "C).\n"
+        "Without a name: the VMFile's only VM.",
     .examples = "  vmctl console web\n"
                 "  printf 'id\\n' | vmctl console web",
     .options = options,

@@ -46,11 +46,11 @@ static int stop(struct cli *cli, struct error *err)
     return rc;
 }
 
-static void print_status(const struct cli *cli, const struct controller_process *process,
-    bool is_running, size_t n_vms)
+static void print_status(
+    const struct cli *cli, const struct controller_process *process, bool is_running, size_t n_vms)
 {
     char age[DURATION_SIZE];
-    printf("controller: %s\n", !is_running    ? "not running"
+    printf("controller: %s\n", !is_running          ? "not running"
                                : process->is_halted ? "halted (SIGSTOP or a debugger)"
                                                     : "running");
     if (process->pid) {
@@ -61,8 +61,8 @@ static void print_status(const struct cli *cli, const struct controller_process 
     printf("data dir:   %s\nVMs:        %zu\n", cli->paths.data_dir, n_vms);
 }
 
-static void print_data(const struct cli *cli, const struct controller_process *process,
-    bool is_running, size_t n_vms)
+static void print_data(
+    const struct cli *cli, const struct controller_process *process, bool is_running, size_t n_vms)
 {
     cleanup_json json_t *json = json_object();
     json_put_flag(json, "running", is_running && !process->is_halted);

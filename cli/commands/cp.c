@@ -184,9 +184,11 @@ const struct command command_cp = {
     .name = "cp",
     .summary = "Copy files to or from a VM",
     .usage = "[OPTIONS] SOURCE... TARGET",
-    .details = "Files in a VM are written VM:PATH; a relative PATH starts at the user's home, :PATH is in\n"
-               "the VMFile's only VM. A file of this host with a colon in its name is written ./NAME.\n"
-               "Becomes scp(1), with the keys of `vmctl ssh`, and ends with its exit status.",
+    .details =
+        "Files in a VM are written VM:PATH; a relative PATH starts at the user's home, :PATH is "
+        "in\n"
+        "the VMFile's only VM. A file of this host with a colon in its name is written ./NAME.\n"
+        "Becomes scp(1), with the keys of `vmctl ssh`, and ends with its exit status.",
     .examples = "  vmctl cp notes.txt web:/tmp/\n"
                 "  vmctl cp -r web:/var/log/nginx .\n"
                 "  vmctl cp site.conf :",

@@ -106,8 +106,7 @@ static int set_sha256(struct spec_image *image, const char *text, struct error *
     return 0;
 }
 
-static int set_image(
-    struct vm_spec *spec, const struct create_values *values, struct error *err)
+static int set_image(struct vm_spec *spec, const struct create_values *values, struct error *err)
 {
     if (!values->image == !values->image_url) {
         return error_set(err, ERR_USAGE, "create needs one of --image and --image-url");
@@ -212,8 +211,7 @@ static int check_name_is_free(struct cli *cli, const struct vm_spec *spec, struc
         return 0;
     }
     (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' exists already, and is different", spec->name);
-    return error_help(
-        err, "use another name, or destroy it first: vmctl destroy %s", spec->name);
+    return error_help(err, "use another name, or destroy it first: vmctl destroy %s", spec->name);
 }
 
 static int create(struct cli *cli, const struct vm_spec *spec, const struct create_values *values,
@@ -246,8 +244,10 @@ static int find_name(const struct create_values *values, const struct arg_string
     }
     if (!vm_spec_name_is_valid(*ret)) {
         (void)error_set(err, ERR_USAGE, "'%s' cannot be the name of a VM", *ret);
-        return error_help(err, "use up to %d letters, digits, '.', '_' and '-', a letter or digit "
-            "first", SPEC_NAME_MAX);
+        return error_help(err,
+            "use up to %d letters, digits, '.', '_' and '-', a letter or digit "
+            "first",
+            SPEC_NAME_MAX);
     }
     return 0;
 }

@@ -116,8 +116,8 @@ static int diff_removed_vm(
     return rc;
 }
 
-static int diff_removed(struct cli *cli, struct findings *findings, const struct project *project,
-    struct error *err)
+static int diff_removed(
+    struct cli *cli, struct findings *findings, const struct project *project, struct error *err)
 {
     cleanup_with(targets_clear) struct targets stored = {.count = 0};
     int rc = targets_of_source(cli, project->path, &stored, err);
@@ -181,11 +181,12 @@ const struct command command_diff = {
     .name = "diff",
     .summary = "Show what differs between a VMFile and the store",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
-               "behind @@ what the change needs: live (nothing more), start (of a VM that is off),\n"
-               "provision, restart, or recreate (erases the disk). Ends with 0 when nothing\n"
-               "differs, 1 when something does, and more than 1 on errors. See also: vmctl up\n"
-               "--dry-run.",
+    .details =
+        "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
+        "behind @@ what the change needs: live (nothing more), start (of a VM that is off),\n"
+        "provision, restart, or recreate (erases the disk). Ends with 0 when nothing\n"
+        "differs, 1 when something does, and more than 1 on errors. See also: vmctl up\n"
+        "--dry-run.",
     .examples = "  vmctl diff\n"
                 "  vmctl diff --name web -o json",
     .options = options,

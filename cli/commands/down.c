@@ -72,8 +72,10 @@ static void note_watched(struct cli *cli, const char *file_option)
     cleanup_free char *path = NULL;
     if (project_path(file_option, &path, &ignored) == 0 &&
         sources_get(cli->store, path, &record, &ignored) == 0 && record) {
-        cli_note(cli, "note: '%s' is still watched: its next change recreates its VMs (vmctl "
-            "unwatch)", path);
+        cli_note(cli,
+            "note: '%s' is still watched: its next change recreates its VMs (vmctl "
+            "unwatch)",
+            path);
     }
     source_record_free(record);
 }

@@ -135,16 +135,15 @@ static int format_input(const struct cli *cli, const struct fmt_values *values, 
 
 /* ---- the command ---- */
 
-static int format_project(
-    const struct cli *cli, const struct fmt_values *values, struct error *err)
+static int format_project(const struct cli *cli, const struct fmt_values *values, struct error *err)
 {
     cleanup_free char *path = NULL;
     int rc = project_path(values->file, &path, err);
     return rc < 0 ? rc : format_file(cli, values, path, values->file ? values->file : path, err);
 }
 
-static int format_one(const struct cli *cli, const struct fmt_values *values, const char *word,
-    struct error *err)
+static int format_one(
+    const struct cli *cli, const struct fmt_values *values, const char *word, struct error *err)
 {
     return text_eq(word, "-") ? format_input(cli, values, err)
                               : format_file(cli, values, word, word, err);
@@ -175,9 +174,10 @@ const struct command command_fmt = {
     .name = "fmt",
     .summary = "Lay a VMFile out in the usual way",
     .usage = "[OPTIONS] [FILE...]",
-    .details = "One node a line, four spaces a block, at most one blank line in a row. Comments and the\n"
-               "spelling of values stay, and so does the meaning: a file is left alone if it would not.\n"
-               "Prints the names of the files it changed. With `-`: standard input to standard output.",
+    .details =
+        "One node a line, four spaces a block, at most one blank line in a row. Comments and the\n"
+        "spelling of values stay, and so does the meaning: a file is left alone if it would not.\n"
+        "Prints the names of the files it changed. With `-`: standard input to standard output.",
     .examples = "  vmctl fmt\n"
                 "  vmctl fmt --check && echo well formatted\n"
                 "  vmctl fmt - < VMFile.kdl",

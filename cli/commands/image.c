@@ -63,8 +63,8 @@ static char *url_text(const char *url)
     const char *at = memrchr(rest, '@', strcspn(rest, "/?#"));
     rest = at ? at + 1 : rest;
     int scheme = authority ? (int)(authority - url) : 0;
-    return mem_printf("%.*s%s%.*s", scheme, url, authority ? "://" : "",
-        (int)strcspn(rest, "?#"), rest);
+    return mem_printf(
+        "%.*s%s%.*s", scheme, url, authority ? "://" : "", (int)strcspn(rest, "?#"), rest);
 }
 
 /* URLs or names with `between` between; "-" for none. */
@@ -303,8 +303,7 @@ static int check_url(const char *url, struct error *err)
             return 0;
         }
     }
-    (void)error_set(
-        err, ERR_USAGE, "image pull: '%s' is not an https, http, file or oci URL", url);
+    (void)error_set(err, ERR_USAGE, "image pull: '%s' is not an https, http, file or oci URL", url);
     return error_help(err, "a file of this host is used where it is: vmctl create --image PATH");
 }
 
@@ -385,8 +384,8 @@ static int rm(struct cli *cli, const struct image_values *values, const struct a
     return ask_for_removal(cli, values, change, err);
 }
 
-static int prune(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
-    struct error *err)
+static int prune(struct cli *cli, const struct image_values *values,
+    const struct arg_strings *words, struct error *err)
 {
     json_t *change = json_object();
     (void)words;
@@ -452,15 +451,21 @@ const struct command command_image = {
     .name = "image",
     .summary = "Pull, list, inspect and remove base images",
     .usage = "pull URL | list | inspect PATH|NAME | rm NAME|DIGEST... | prune",
-    .details = "pull downloads an image into the cache, from https, http, file or oci URLs, and prints its\n"
-               "path; VMs do so by themselves. What a URL once gave is kept until --refresh. A name is a link\n"
-               "in the cache. A VM that has the URL uses the image, too.\n"
-               "rm removes an image with all its names and prune all images that no VM needs, with the\n"
-               "rests of downloads; neither touches one that a VM uses.\n\n"
-               "Private registries: `docker login` (~/.docker/config.json, also with a credential helper),\n"
-               "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. VMCTL_OCI_INSECURE\n"
-               "lists registries (HOST[:PORT],...) to contact without TLS; those on this host always are.",
-    .examples = "  vmctl image pull https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
+    .details =
+        "pull downloads an image into the cache, from https, http, file or oci URLs, and prints "
+        "its\n"
+        "path; VMs do so by themselves. What a URL once gave is kept until --refresh. A name is a "
+        "link\n"
+        "in the cache. A VM that has the URL uses the image, too.\n"
+        "rm removes an image with all its names and prune all images that no VM needs, with the\n"
+        "rests of downloads; neither touches one that a VM uses.\n\n"
+        "Private registries: `docker login` (~/.docker/config.json, also with a credential "
+        "helper),\n"
+        "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. "
+        "VMCTL_OCI_INSECURE\n"
+        "lists registries (HOST[:PORT],...) to contact without TLS; those on this host always are.",
+    .examples = "  vmctl image pull "
+                "https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
                 "  vmctl image pull --name debian oci://ghcr.io/org/debian:12\n"
                 "  vmctl image list -o wide\n"
                 "  vmctl image inspect ./my-image.qcow2\n"

@@ -112,10 +112,11 @@ const struct command command_list = {
     .alias = "ps",
     .summary = "List all VMs",
     .usage = "[OPTIONS]",
-    .details = "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
-               "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
-               "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
-               "one saw, and list says so.",
+    .details =
+        "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
+        "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
+        "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
+        "one saw, and list says so.",
     .examples = "  vmctl list\n"
                 "  vmctl list -o json",
     .run = run,

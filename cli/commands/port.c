@@ -21,8 +21,8 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-static void add_port(json_t *array, const char *protocol, unsigned guest, const char *host,
-    unsigned port)
+static void add_port(
+    json_t *array, const char *protocol, unsigned guest, const char *host, unsigned port)
 {
     json_t *json = json_object();
     json_put_text(json, "protocol", protocol);
@@ -60,8 +60,7 @@ static int run(
     if (words->count > 1) {
         return error_set(err, ERR_USAGE, "port takes one VM");
     }
-    int rc = targets_find_one(
-        cli, &port->which, words->count ? words->items[0] : NULL, &name, err);
+    int rc = targets_find_one(cli, &port->which, words->count ? words->items[0] : NULL, &name, err);
     if (rc != 0 || (rc = store_get(cli->store, name, &record, err)) < 0) {
         return rc;
     }
@@ -75,7 +74,8 @@ static int run(
         output_print(cli, ports);
         return 0;
     }
-    json_array_foreach (ports, i, json) {
+    json_array_foreach(ports, i, json)
+    {
         printf("%d/%s -> %s:%d\n", (int)json_int(json, "guestPort", 0), json_text(json, "protocol"),
             json_text(json, "host"), (int)json_int(json, "hostPort", 0));
     }

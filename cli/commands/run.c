@@ -58,8 +58,9 @@ struct job {
     struct project project;
     char *name; /* in the VMFile */
     struct run_vms vms;
-    struct wakeup wakeup; /* from the first change to the last, a signal ends the job, not the process */
-    uint64_t owner;   /* 0: the VMs stay */
+    struct wakeup
+        wakeup;     /* from the first change to the last, a signal ends the job, not the process */
+    uint64_t owner; /* 0: the VMs stay */
     int owner_fd;
     bool is_begun; /* the VMs are, or may be, in the store */
 };
@@ -101,8 +102,8 @@ static int find_vm(struct job *job, const struct arg_strings *words, struct erro
     cleanup_with(targets_clear) struct targets targets = {.count = 0};
     const struct arg_strings none = {.count = 0};
     if (word && which->file) {
-        return error_set(err, ERR_USAGE, "the VMFile is given twice: '%s' and '%s'", which->file,
-            word);
+        return error_set(
+            err, ERR_USAGE, "the VMFile is given twice: '%s' and '%s'", which->file, word);
     }
     int rc = project_load(job->cli, word ? word : which->file, &job->project, err);
     if (rc == -ERR_VMFILE_NOT_FOUND && word) {
@@ -225,7 +226,8 @@ static int destroy(struct job *job, struct error *err)
 {
     static const struct change pattern = {.deletes = true};
     const struct follow_values follow = {.timeout_ms = FOLLOW_TIMEOUT_MS};
-    cleanup_with(vm_request_clear) struct request request = {.goal.kind = GOAL_DELETED, .is_for_us = true};
+    cleanup_with(vm_request_clear) struct request request = {
+        .goal.kind = GOAL_DELETED, .is_for_us = true};
     vm_request_init(&request, &job->vms.names, &pattern);
     int rc = vm_request_run(job->cli, &request, &follow, err);
     if (rc == 0) {
@@ -237,11 +239,11 @@ static int destroy(struct job *job, struct error *err)
 static bool is_signalled(int status)
 {
     return status == wakeup_exit_status(SIGINT) || status == wakeup_exit_status(SIGTERM) ||
-        status == wakeup_exit_status(SIGHUP);
+           status == wakeup_exit_status(SIGHUP);
 }
 
-/* Another command may have destroyed the VM already. A VM that cannot be destroyed turns success into
- * failure and leaves any other status as it is. */
+/* Another command may have destroyed the VM already. A VM that cannot be destroyed turns success
+ * into failure and leaves any other status as it is. */
 static int finish(struct job *job, int status)
 {
     struct error err = {.code = ERR_NONE};
@@ -259,8 +261,8 @@ static int finish(struct job *job, int status)
         cli_print_error(job->cli, &err);
         rc = error_exit_status(err.code);
     } else if (keeps) {
-        cli_note(job->cli, "%s: kept; destroy it with: vmctl destroy %s",
-            job->vms.names.names[0], job->vms.names.names[0]);
+        cli_note(job->cli, "%s: kept; destroy it with: vmctl destroy %s", job->vms.names.names[0],
+            job->vms.names.names[0]);
     }
     return status != 0 ? status : rc;
 }
@@ -268,9 +270,8 @@ static int finish(struct job *job, int status)
 static int carry_out(struct job *job, struct error *err)
 {
     struct cli *cli = job->cli;
-    int rc = job->values->removes
-        ? owner_lock_take(&cli->paths, &job->owner, &job->owner_fd, err)
-        : 0;
+    int rc =
+        job->values->removes ? owner_lock_take(&cli->paths, &job->owner, &job->owner_fd, err) : 0;
     if (rc < 0 || (rc = cli_open_store(cli, err)) < 0) {
         return rc;
     }
@@ -304,13 +305,14 @@ const struct command command_run = {
     .name = "run",
     .summary = "Run a command in a VM created for it",
     .usage = "[OPTIONS] [FILE] -- COMMAND [ARGS...]",
-    .details = "Makes a VM like the VMFile's under a name of its own (web-run-a1b2), so any number\n"
-               "of jobs can run at once, brings it up with what it depends on, and runs the\n"
-               "command in it. Forwards lead from free ports of the host, which it prints, unless\n"
-               "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
-               "status, or with 255 when the connection failed. Only the command's output is on\n"
-               "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"
-               "SIGHUP, and by the controller when vmctl itself is killed.",
+    .details =
+        "Makes a VM like the VMFile's under a name of its own (web-run-a1b2), so any number\n"
+        "of jobs can run at once, brings it up with what it depends on, and runs the\n"
+        "command in it. Forwards lead from free ports of the host, which it prints, unless\n"
+        "--service-ports asks for those of the VMFile. Ends with the command's exit\n"
+        "status, or with 255 when the connection failed. Only the command's output is on\n"
+        "stdout. With --rm the VM is destroyed in the end, also on Ctrl-C, SIGTERM and\n"
+        "SIGHUP, and by the controller when vmctl itself is killed.",
     .examples = "  vmctl run --rm -- uname -a\n"
                 "  vmctl run --rm ci/VMFile.kdl -- sh -c 'cd /tmp && make test'\n"
                 "  tar -c . | vmctl run --rm --name web -- tar -tv",

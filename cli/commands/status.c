@@ -26,8 +26,8 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-static void add_path(struct buf *out, const char *label, const struct cli *cli, const char *name,
-    enum vm_file file)
+static void add_path(
+    struct buf *out, const char *label, const struct cli *cli, const char *name, enum vm_file file)
 {
     cleanup_free char *path = paths_vm(&cli->paths, name, file);
     vm_text_field(out, label, "%s", fs_exists(path) ? path : "-");

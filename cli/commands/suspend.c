@@ -9,8 +9,10 @@
 static int check(const struct vm_record *record, struct error *err)
 {
     const struct vm_desired *desired = record->desired;
-    bool is_off = desired && (desired->power == POWER_STOPPED ||
-        (record->status && record->status->restart.held_generation == desired->generation));
+    bool is_off =
+        desired &&
+        (desired->power == POWER_STOPPED ||
+            (record->status && record->status->restart.held_generation == desired->generation));
     if (!is_off) {
         return 0;
     }

@@ -49,8 +49,7 @@ static void report(const struct cli *cli, json_t *all, const char *path, bool wa
     (void)json_array_append_new(all, json);
     if (!output_is_data(cli)) {
         text_add_printable(&shown, path, strlen(path));
-        printf("%s: %s\n", buf_str(&shown),
-            was_watched ? "no longer watched" : "is not watched");
+        printf("%s: %s\n", buf_str(&shown), was_watched ? "no longer watched" : "is not watched");
     }
 }
 

@@ -23,7 +23,9 @@ struct wait_values {
 };
 
 #define OPTION_GOAL(word, kind, text)                                                              \
-    {word, 0, ARG_FLAG, offsetof(struct wait_values, goals) + (kind) * sizeof(bool), NULL, text}
+    {                                                                                              \
+        word, 0, ARG_FLAG, offsetof(struct wait_values, goals) + (kind) * sizeof(bool), NULL, text \
+    }
 
 static const struct arg_option options[] = {
     OPTION_GOAL("ready", GOAL_READY, "until they are ready (the default)"),
@@ -135,8 +137,7 @@ static int begin_target(
     return 0;
 }
 
-static void print_results(
-    const struct cli *cli, const struct follow_target *targets, size_t count)
+static void print_results(const struct cli *cli, const struct follow_target *targets, size_t count)
 {
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; i < count; i++) {

@@ -21,7 +21,8 @@ void doctor_add(struct doctor *doctor, const char *check, enum doctor_verdict ve
     va_start(ap, fmt);
     (void)vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
-    cleanup_buf struct buf line = BUF_INIT(0); /* a cell of a table: nothing of it steers a terminal */
+    cleanup_buf struct buf line =
+        BUF_INIT(0); /* a cell of a table: nothing of it steers a terminal */
     text_add_printable(&line, message, strcspn(message, "\n"));
     mem_grow(doctor->findings, doctor->count);
     doctor->findings[doctor->count++] = (struct doctor_finding){

@@ -36,8 +36,8 @@ static void check_directory(struct doctor *doctor)
         doctor_add(doctor, "data-dir", DOCTOR_FAIL, "choose another one: --data-dir DIR",
             "'%s' cannot be written: %s", dir, strerror(errno));
     } else if (st.st_uid != geteuid() || (st.st_mode & 077)) {
-        cleanup_free char *help = mem_printf("chown %u '%s' && chmod 700 '%s'",
-            (unsigned)geteuid(), dir, dir);
+        cleanup_free char *help =
+            mem_printf("chown %u '%s' && chmod 700 '%s'", (unsigned)geteuid(), dir, dir);
         doctor_add(doctor, "data-dir", DOCTOR_WARN, help,
             "'%s' is open to others (owner %u, mode %04o): it holds keys and disks", dir,
             (unsigned)st.st_uid, (unsigned)st.st_mode & 07777);
@@ -51,14 +51,14 @@ static void check_space(struct doctor *doctor)
     enum { LITTLE_MIB = 4096, NONE_MIB = 256 };
     struct statvfs fs;
     if (statvfs(doctor->cli->paths.data_dir, &fs) < 0) {
-        doctor_add(doctor, "disk", DOCTOR_WARN, NULL, "cannot tell its free space: %s",
-            strerror(errno));
+        doctor_add(
+            doctor, "disk", DOCTOR_WARN, NULL, "cannot tell its free space: %s", strerror(errno));
         return;
     }
     unsigned long long free_mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
-    enum doctor_verdict verdict = free_mib < NONE_MIB ? DOCTOR_FAIL
-        : free_mib < LITTLE_MIB                       ? DOCTOR_WARN
-                                                      : DOCTOR_OK;
+    enum doctor_verdict verdict = free_mib < NONE_MIB     ? DOCTOR_FAIL
+                                  : free_mib < LITTLE_MIB ? DOCTOR_WARN
+                                                          : DOCTOR_OK;
     doctor_add(doctor, "disk", verdict,
         verdict == DOCTOR_OK ? NULL : "remove images that no VM needs: vmctl image prune",
         "%llu MB free for images and disks", free_mib);
@@ -134,8 +134,9 @@ static void check_stalled(struct doctor *doctor, const struct vm_list *list)
         if (!record->desired || !status || !vm_status_is_true(status, CONDITION_STALLED)) {
             continue;
         }
-        const char *message = status->blocker.message ? status->blocker.message
-                                                      : status->conditions[CONDITION_STALLED].message;
+        const char *message = status->blocker.message
+                                  ? status->blocker.message
+                                  : status->conditions[CONDITION_STALLED].message;
         cleanup_free char *help = mem_printf("vmctl status %s", record->name);
         doctor_add(doctor, "vms", DOCTOR_WARN, help, "'%s' cannot go on: %s", record->name,
             message ? message : reason_name(status->conditions[CONDITION_STALLED].reason));
@@ -207,12 +208,12 @@ static void look_at_directory(void *context, const char *name)
 
 static void check_orphans(struct doctor *doctor, const struct vm_list *list)
 {
-    struct orphans orphans = {
-        .doctor = doctor, .list = list, .old = read_old_registry(doctor)};
+    struct orphans orphans = {.doctor = doctor, .list = list, .old = read_old_registry(doctor)};
     (void)each_entry(doctor, "vms", look_at_directory, &orphans);
     if (orphans.living.len > 0) {
         doctor_add(doctor, "orphans", DOCTOR_WARN,
-            "`vmctl up` of its VMFile starts a new one on its disk; to end one: qmp.sock in vms/NAME",
+            "`vmctl up` of its VMFile starts a new one on its disk; to end one: qmp.sock in "
+            "vms/NAME",
             "processes of VMs without a record, left alone: %s", buf_str(&orphans.living));
     }
     if (orphans.dead.len > 0) {
@@ -240,8 +241,8 @@ static void check_leftovers(struct doctor *doctor)
     cleanup_free char *quarantine = paths_path(&doctor->cli->paths, "quarantine");
     if (n_quarantined > 0) {
         cleanup_free char *help = mem_printf("look at them, and remove them: ls %s", quarantine);
-        doctor_add(doctor, "quarantine", DOCTOR_WARN, help,
-            "%zu directories that had no record", n_quarantined);
+        doctor_add(doctor, "quarantine", DOCTOR_WARN, help, "%zu directories that had no record",
+            n_quarantined);
     }
     if (n_trash > 0 && !controller_is_running(doctor->cli)) {
         doctor_add(doctor, "trash", DOCTOR_WARN,

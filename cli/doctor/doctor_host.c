@@ -35,8 +35,8 @@ static json_t *ask_vmctld(struct doctor *doctor)
     int status = command_output(argv, LIMIT_MS, &out);
     json_t *probe = status == 0 ? json_loadb(buf_str(&out), out.len, 0, NULL) : NULL;
     if (!probe) {
-        doctor_add(doctor, "vmctld", DOCTOR_FAIL, "install vmctld beside vmctl, of the same version",
-            "'%s' cannot be run", program);
+        doctor_add(doctor, "vmctld", DOCTOR_FAIL,
+            "install vmctld beside vmctl, of the same version", "'%s' cannot be run", program);
     }
     return probe;
 }
@@ -48,12 +48,13 @@ static void check_kvm(struct doctor *doctor, const json_t *kvm)
         return;
     }
     const char *reason = json_text(kvm, "reason");
-    const char *help = access("/dev/kvm", F_OK) != 0
-        ? "turn on virtualization in the firmware, or nested virtualization for this VM; "
-          "then: modprobe kvm_intel (or kvm_amd)"
+    const char *help =
+        access("/dev/kvm", F_OK) != 0
+            ? "turn on virtualization in the firmware, or nested virtualization for this VM; "
+              "then: modprobe kvm_intel (or kvm_amd)"
         : access("/dev/kvm", R_OK | W_OK) != 0
-        ? "become a member of its group: sudo usermod -aG kvm $USER; then log in again"
-        : NULL;
+            ? "become a member of its group: sudo usermod -aG kvm $USER; then log in again"
+            : NULL;
     doctor_add(doctor, "kvm", DOCTOR_WARN, help, "guests run under TCG, much slower: %s",
         reason ? reason : "not probed");
 }
@@ -199,9 +200,8 @@ static void check_bridge(struct doctor *doctor)
 static bool is_port_free(uint16_t port)
 {
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-        .sin_port = htons(port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     return fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 }
 

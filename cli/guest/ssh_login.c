@@ -135,7 +135,7 @@ static bool is_reachable(const struct vm_record *record, bool is_explicit)
     const struct condition *reachable =
         record->status ? &record->status->conditions[CONDITION_GUEST_REACHABLE] : NULL;
     return reachable && (reachable->state == CONDITION_TRUE ||
-        (is_explicit && reachable->reason == REASON_AUTH_FAILED));
+                            (is_explicit && reachable->reason == REASON_AUTH_FAILED));
 }
 
 static int refuse_power(const struct vm_record *record, struct error *err)
@@ -143,12 +143,12 @@ static int refuse_power(const struct vm_record *record, struct error *err)
     const struct vm_desired *desired = record->desired;
     (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running", record->name);
     return desired->power == POWER_SUSPENDED
-        ? error_help(err, "resume it: vmctl resume %s", record->name)
-        : error_help(err, "start it: vmctl start %s", record->name);
+               ? error_help(err, "resume it: vmctl resume %s", record->name)
+               : error_help(err, "start it: vmctl start %s", record->name);
 }
 
-static int await(struct cli *cli, const struct vm_record *record, int64_t timeout_ms,
-    struct error *err)
+static int await(
+    struct cli *cli, const struct vm_record *record, int64_t timeout_ms, struct error *err)
 {
     struct follow_target target = {
         .name = record->name,
@@ -161,8 +161,8 @@ static int await(struct cli *cli, const struct vm_record *record, int64_t timeou
     return rc < 0 ? rc : follow(cli, &target, 1, timeout_ms, err);
 }
 
-int ssh_login_await(struct cli *cli, const char *vm_name, bool is_explicit, int64_t timeout_ms,
-    struct error *err)
+int ssh_login_await(
+    struct cli *cli, const char *vm_name, bool is_explicit, int64_t timeout_ms, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, vm_name, &record, err);
@@ -287,8 +287,8 @@ static int spawn_ssh(char *const *argv, const struct wakeup *wakeup, pid_t *ret_
     return rc;
 }
 
-/* Returns the signal that came first; 0: the child ended by itself. It is not reaped here, so its pid
- * cannot come to mean another process. */
+/* Returns the signal that came first; 0: the child ended by itself. It is not reaped here, so its
+ * pid cannot come to mean another process. */
 static int await_end(pid_t pid, int pidfd, struct wakeup *wakeup)
 {
     enum { GRACE_MS = 2000, NO_PIDFD_MS = 50 };
@@ -296,8 +296,8 @@ static int await_end(pid_t pid, int pidfd, struct wakeup *wakeup)
         {.fd = pidfd, .events = POLLIN}, {.fd = wakeup->signal_fd, .events = POLLIN}};
     siginfo_t ended = {.si_pid = 0};
     int number = 0, limit_ms = pidfd < 0 ? NO_PIDFD_MS : -1;
-    while (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        ended.si_pid == 0) {
+    while (
+        waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0) {
         int n_ready = poll(fds, ARRAY_LEN(fds), limit_ms);
         int caught = n_ready > 0 && fds[1].revents ? wakeup_wait(wakeup, 0) : 0;
         if (caught > 0) {

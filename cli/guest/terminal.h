@@ -2,10 +2,10 @@
 /*
  * A bridge between the user's terminal and a guest's serial console (a unix stream socket).
  *
- * Input that is a terminal is put into raw mode (cli/guest/raw_mode.h): every key goes to the guest, but
- * Ctrl+] (0x1d) detaches. Other input goes through byte by byte up to its end; then what the guest
- * answers is shown until it has been silent for a while. What the guest writes goes out as it is:
- * it is the user's terminal that is attached to it. A serial line has no window size.
+ * Input that is a terminal is put into raw mode (cli/guest/raw_mode.h): every key goes to the
+ * guest, but Ctrl+] (0x1d) detaches. Other input goes through byte by byte up to its end; then what
+ * the guest answers is shown until it has been silent for a while. What the guest writes goes out
+ * as it is: it is the user's terminal that is attached to it. A serial line has no window size.
  *
  * SIGINT, SIGTERM, SIGHUP and SIGQUIT end the bridge; SIGTSTP stops the process with its terminal
  * restored, SIGCONT makes it raw again. When this returns the terminal is as it was before.

@@ -8,7 +8,7 @@ struct cli;
 struct error;
 
 struct project {
-    char *path; /* absolute: what the VMs' desired records have as their source */
+    char *path;          /* absolute: what the VMs' desired records have as their source */
     struct vmfile *file; /* borrowed from `load` */
     struct vmfile_load load;
 };

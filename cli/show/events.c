@@ -44,8 +44,8 @@ static bool is_told(const struct vm_event *event, const char *told)
 }
 
 /* Of this VM, not of an earlier one of the name. */
-static int find_events(struct cli *cli, const char *vm_name, size_t limit, struct event_list *ret,
-    struct error *err)
+static int find_events(
+    struct cli *cli, const char *vm_name, size_t limit, struct event_list *ret, struct error *err)
 {
     int64_t born_ms = 0;
     int rc = find_birth(cli, vm_name, &born_ms, err);

@@ -108,7 +108,8 @@ static int read_urls(struct cli *cli, const json_t *catalog, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    json_object_foreach (records, key, record) {
+    json_object_foreach(records, key, record)
+    {
         json_t *image = find_digest(catalog, json_text(record, "sha256"));
         if (image && text_starts_with(key, "url:") && json_text(record, "url")) {
             (void)json_array_append(array_of(image, "urls"), json_object_get(record, "url"));
@@ -122,7 +123,7 @@ static bool is_same_file(const char *a, const char *b)
 {
     struct stat first, second;
     return a && b && stat(a, &first) == 0 && stat(b, &second) == 0 &&
-        first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 static bool uses(const struct vm_record *vm, json_t *image)
@@ -130,8 +131,8 @@ static bool uses(const struct vm_record *vm, json_t *image)
     const char *base = vm->status ? vm->status->prepared.image_path : NULL;
     const struct spec_image *wanted = vm->desired ? &vm->desired->spec->image : NULL;
     bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
-        (array_has(array_of(image, "urls"), wanted->location) ||
-            text_eq(wanted->sha256, json_text(image, "sha256")));
+                     (array_has(array_of(image, "urls"), wanted->location) ||
+                         text_eq(wanted->sha256, json_text(image, "sha256")));
     return is_wanted || is_same_file(base, json_text(image, "path"));
 }
 
@@ -167,9 +168,9 @@ static void set_name(json_t *image)
 {
     const char *name = json_string_value(json_array_get(array_of(image, "names"), 0));
     const char *url = json_string_value(json_array_get(array_of(image, "urls"), 0));
-    cleanup_free char *shown = name ? mem_strdup(name)
-        : url                       ? last_component(url)
-                                    : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
+    cleanup_free char *shown = name  ? mem_strdup(name)
+                               : url ? last_component(url)
+                                     : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
     json_put_text(image, "name", shown);
 }
 
@@ -243,7 +244,7 @@ static bool has_digest(const json_t *image, const char *word)
 {
     const char *digits = text_starts_with(word, "sha256:") ? word + strlen("sha256:") : word;
     return strlen(digits) >= IMAGE_DIGEST_SHOWN &&
-        text_starts_with(json_text(image, "sha256"), digits);
+           text_starts_with(json_text(image, "sha256"), digits);
 }
 
 int image_catalog_find(

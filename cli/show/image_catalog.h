@@ -2,7 +2,8 @@
 /*
  * What is in the image cache, as `vmctl image list -o json` prints it: read from its files and from
  * the store, without the controller. An array, sorted by name, of objects:
- *   name, names [...], sha256, path, size, format, virtualSize, urls [...], downloadedAt, usedBy [...]
+ *   name, names [...], sha256, path, size, format, virtualSize, urls [...], downloadedAt, usedBy
+ * [...]
  */
 #pragma once
 

@@ -86,7 +86,8 @@ static int put_format(const struct image_file *file, json_t *image, struct error
     }
     if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {
         return error_set(err, ERR_IMAGE_FORMAT,
-            "'%s' is not a disk image (no qcow2 header, and its size is not a multiple of 512)", file->path);
+            "'%s' is not a disk image (no qcow2 header, and its size is not a multiple of 512)",
+            file->path);
     }
     json_put_text(image, "format", image_format_name(IMAGE_RAW));
     json_put_int(image, "virtualSize", file->size);

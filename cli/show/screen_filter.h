@@ -16,14 +16,13 @@ enum screen_state { SCREEN_TEXT, SCREEN_ESCAPE, SCREEN_CONTROL, SCREEN_STRING, S
 /* Zero is the start of a text. */
 struct screen_filter {
     enum screen_state state;
-    bool has_return;  /* the last byte was \r: \n may follow */
-    char partial[4];  /* the start of a UTF-8 character */
+    bool has_return; /* the last byte was \r: \n may follow */
+    char partial[4]; /* the start of a UTF-8 character */
     size_t n_partial;
 };
 
 /* Appends what is to be shown of these bytes. */
-void screen_filter_add(
-    struct screen_filter *filter, struct buf *out, const char *bytes, size_t n);
+void screen_filter_add(struct screen_filter *filter, struct buf *out, const char *bytes, size_t n);
 
 /* The text ends here: a character that was cut off is shown as bytes. */
 void screen_filter_end(struct screen_filter *filter, struct buf *out);

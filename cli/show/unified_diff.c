@@ -64,8 +64,9 @@ static void add_entries(
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *entry = json_array_get(list, i);
         if (!has_entry(but_of, entry)) {
-            add_line(side, field, json_is_string(entry) ? in_a_line(json_string_value(entry), entry)
-                                                        : json_canonical(entry));
+            add_line(side, field,
+                json_is_string(entry) ? in_a_line(json_string_value(entry), entry)
+                                      : json_canonical(entry));
         }
     }
 }
@@ -148,8 +149,7 @@ static void write_names(struct writer *w, const char *before, const char *after)
 }
 
 /* All of a VM in one hunk: what is not as it is by default. */
-static void add_whole(struct writer *w, struct side *side, const struct vm_spec *spec,
-    bool is_new)
+static void add_whole(struct writer *w, struct side *side, const struct vm_spec *spec, bool is_new)
 {
     struct vm_spec *plain = vm_spec_new(spec->name);
     cleanup_with(spec_diff_clear) struct spec_diff diff =

@@ -40,18 +40,20 @@ void vm_text_add_head(struct buf *out, const struct vm_record *record)
         status_summary_of(record->status, &status);
     }
     vm_text_field(out, "Name:", "%s", record->name);
-    vm_text_field(
-        out, "ID:", "%s", known ? known->uid : record->status ? record->status->uid : "-");
+    vm_text_field(out, "ID:", "%s",
+        known            ? known->uid
+        : record->status ? record->status->uid
+                         : "-");
     vm_text_field(out, "State:", "%s", vm_display_book_state(&desired, &status));
-    vm_text_field(out, "Status:", "%s",
-        record->desired ? vm_display_word(&desired, &status) : "Orphaned");
+    vm_text_field(
+        out, "Status:", "%s", record->desired ? vm_display_word(&desired, &status) : "Orphaned");
 }
 
 static void add_network(struct buf *out, const struct vm_spec *spec)
 {
-    const char *of = spec->network.mode == NETWORK_TAP ? spec->network.bridge
-        : spec->network.mode == NETWORK_VNIC           ? spec->network.vnic
-                                                       : NULL;
+    const char *of = spec->network.mode == NETWORK_TAP    ? spec->network.bridge
+                     : spec->network.mode == NETWORK_VNIC ? spec->network.vnic
+                                                          : NULL;
     vm_text_field(out, "Network:", "%s%s%s%s", network_mode_name(spec->network.mode),
         of ? " (" : "", of ? of : "", of ? ")" : "");
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
@@ -70,8 +72,7 @@ static void add_spec(struct buf *out, const struct vm_spec *spec)
         vm_text_field(out, "vCPUs:", "%u", spec->vcpus);
     }
     if (spec->max_memory_mib > spec->memory_mib) {
-        vm_text_field(
-            out, "Memory:", "%u MB (up to %u)", spec->memory_mib, spec->max_memory_mib);
+        vm_text_field(out, "Memory:", "%u MB (up to %u)", spec->memory_mib, spec->max_memory_mib);
     } else {
         vm_text_field(out, "Memory:", "%u MB", spec->memory_mib);
     }
@@ -87,8 +88,7 @@ static void add_spec(struct buf *out, const struct vm_spec *spec)
 static void add_handle(struct buf *out, const struct vm_status *status)
 {
     const struct vm_spec *applied = status->applied_spec;
-    const struct backend_traits *traits =
-        backend_traits(applied ? applied->backend : BACKEND_QEMU);
+    const struct backend_traits *traits = backend_traits(applied ? applied->backend : BACKEND_QEMU);
     const char *label = traits->handle_label;
     if (status->instance.pid) {
         vm_text_field(out, label, "%d", status->instance.pid);
@@ -131,8 +131,7 @@ void vm_text_add_generation(struct buf *out, const struct vm_record *record)
 {
     if (record->desired) {
         vm_text_field(out, "Generation:", "%" PRIu64 " (observed %" PRIu64 ")",
-            record->desired->generation,
-            record->status ? record->status->observed_generation : 0);
+            record->desired->generation, record->status ? record->status->observed_generation : 0);
     }
 }
 
@@ -205,4 +204,3 @@ void vm_text_add_desired(struct buf *out, const struct vm_desired *desired)
     duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
     vm_text_field(out, "Age:", "%s", age);
 }
-

@@ -39,8 +39,8 @@ static bool is_plain(const char *text)
     static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                "/._-+@,%() ";
     size_t n = strlen(text);
-    bool starts_well = (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') ||
-        text[0] == '/';
+    bool starts_well =
+        (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '/';
     return starts_well && text[n - 1] != ' ' && strspn(text, safe) == n && !is_reserved(text);
 }
 
@@ -74,7 +74,7 @@ static void add_scalar(struct buf *out, const json_t *value)
 static bool is_empty(const json_t *value)
 {
     return (json_is_object(value) && json_object_size(value) == 0) ||
-        (json_is_array(value) && json_array_size(value) == 0);
+           (json_is_array(value) && json_array_size(value) == 0);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -88,7 +88,8 @@ static const char **sorted_keys(const json_t *object, size_t *ret_count)
     const char *key;
     json_t *value;
     size_t count = 0;
-    json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         keys[count++] = key;
     }
     qsort(keys, count, sizeof(*keys), compare_keys);
@@ -115,7 +116,8 @@ static void add_array(struct buf *out, const json_t *array, size_t depth)
 {
     size_t i;
     json_t *element;
-    json_array_foreach (array, i, element) {
+    json_array_foreach(array, i, element)
+    {
         indent(out, depth);
         buf_add_char(out, '-');
         add_value(out, element, depth, true);

@@ -61,8 +61,8 @@ static int spawn(const char *program, const char *data_dir, const char *log_path
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes,
-        POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawn_file_actions_init(&actions);
@@ -119,8 +119,9 @@ static int report_failure(const char *log_path, struct error *err)
 static int not_started(const char *log_path, int status, struct error *err)
 {
     if (WIFSIGNALED(status)) {
-        return error_set(err, ERR_CONTROLLER, "the controller (vmctld) was killed by signal %d (%s)",
-            WTERMSIG(status), strsignal(WTERMSIG(status)));
+        return error_set(err, ERR_CONTROLLER,
+            "the controller (vmctld) was killed by signal %d (%s)", WTERMSIG(status),
+            strsignal(WTERMSIG(status)));
     }
     return report_failure(log_path, err);
 }

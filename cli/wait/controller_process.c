@@ -60,7 +60,7 @@ static bool is_same_process(const json_t *record, const struct process_stat *sta
     uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
     const char *boot_id = json_text(record, "bootId");
     return text_eq(boot_id, clock_boot_id(clock_system())) && ticks > 0 &&
-        stat->start_ticks == ticks;
+           stat->start_ticks == ticks;
 }
 
 void controller_note_absent(const struct cli *cli)
@@ -135,8 +135,8 @@ static bool is_older(const struct controller_process *process)
 
 enum ending { ENDING_ANY, ENDING_OLDER };
 
-/* Finds the controller again each time: when one has ended, another may have been started. Returns 1
- * when there is none to end. One that has just started has not written its record yet. */
+/* Finds the controller again each time: when one has ended, another may have been started. Returns
+ * 1 when there is none to end. One that has just started has not written its record yet. */
 static int end_step(struct cli *cli, enum ending ending, struct error *err)
 {
     enum { STEP_MS = 10 };

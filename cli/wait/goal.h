@@ -37,8 +37,9 @@ struct goal {
     enum goal_kind kind;
     bool allows_drift;  /* GOAL_READY: an instance older than its spec is fine, too */
     bool ignores_steps; /* GOAL_READY: provision steps that failed are not this command's */
-    bool is_patient;    /* the user set the timeout: a guest that is only late is waited for until then */
-    bool is_desired;    /* the follower's own change: unreachable once another one took it back */
+    bool is_patient; /* the user set the timeout: a guest that is only late is waited for until then
+                      */
+    bool is_desired; /* the follower's own change: unreachable once another one took it back */
     enum condition_type type; /* GOAL_CONDITION */
     enum condition_state state;
 };

@@ -27,8 +27,8 @@ static int unpack(struct archive *archive, const char *path, const char *title,
     archive_read_support_filter_bzip2(archive);
     archive_read_support_format_raw(archive);
     struct archive_entry *entry = NULL;
-    if (archive_read_open_filename(archive, path, CHUNK_SIZE) != ARCHIVE_OK
-        || archive_read_next_header(archive, &entry) != ARCHIVE_OK) {
+    if (archive_read_open_filename(archive, path, CHUNK_SIZE) != ARCHIVE_OK ||
+        archive_read_next_header(archive, &entry) != ARCHIVE_OK) {
         return fail(archive, title, err);
     }
     cleanup_free char *chunk = mem_calloc(1, CHUNK_SIZE);
@@ -41,8 +41,7 @@ static int unpack(struct archive *archive, const char *path, const char *title,
     return n < 0 ? fail(archive, title, err) : 0;
 }
 
-int archive_unpack(
-    const char *path, const char *title, struct image_sink *sink, struct error *err)
+int archive_unpack(const char *path, const char *title, struct image_sink *sink, struct error *err)
 {
     struct archive *archive = archive_read_new();
     if (!archive) {

@@ -35,8 +35,8 @@ static int add_file(struct archive *archive, const struct iso_file *file, struct
     archive_entry_set_perm(entry, 0444);
     archive_entry_set_size(entry, (la_int64_t)file->n);
     archive_entry_set_mtime(entry, 0, 0);
-    bool is_good = archive_write_header(archive, entry) == ARCHIVE_OK
-        && archive_write_data(archive, file->bytes, file->n) == (la_ssize_t)file->n;
+    bool is_good = archive_write_header(archive, entry) == ARCHIVE_OK &&
+                   archive_write_data(archive, file->bytes, file->n) == (la_ssize_t)file->n;
     int rc = is_good ? 0 : fail(archive, err);
     archive_entry_free(entry);
     return rc;
@@ -45,9 +45,10 @@ static int add_file(struct archive *archive, const struct iso_file *file, struct
 static int write_all(struct archive *archive, const char *volume_id, const struct iso_file *files,
     size_t n_files, struct buf *out, struct error *err)
 {
-    bool is_ready = archive_write_set_format_iso9660(archive) == ARCHIVE_OK
-        && archive_write_set_format_option(archive, "iso9660", "volume-id", volume_id) == ARCHIVE_OK
-        && archive_write_open(archive, out, NULL, on_bytes, NULL) == ARCHIVE_OK;
+    bool is_ready =
+        archive_write_set_format_iso9660(archive) == ARCHIVE_OK &&
+        archive_write_set_format_option(archive, "iso9660", "volume-id", volume_id) == ARCHIVE_OK &&
+        archive_write_open(archive, out, NULL, on_bytes, NULL) == ARCHIVE_OK;
     if (!is_ready) {
         return fail(archive, err);
     }
@@ -63,8 +64,8 @@ static int write_all(struct archive *archive, const char *volume_id, const struc
     return 0;
 }
 
-int iso_write(const char *volume_id, const struct iso_file *files, size_t n_files,
-    struct buf *out, struct error *err)
+int iso_write(const char *volume_id, const struct iso_file *files, size_t n_files, struct buf *out,
+    struct error *err)
 {
     struct archive *archive = archive_write_new();
     if (!archive) {

@@ -14,5 +14,5 @@ struct iso_file {
 };
 
 /* Appends the image to `out`. -ERR_SEED, -ERR_NO_SPACE (libarchive keeps a temporary file). */
-int iso_write(const char *volume_id, const struct iso_file *files, size_t n_files,
-    struct buf *out, struct error *err);
+int iso_write(const char *volume_id, const struct iso_file *files, size_t n_files, struct buf *out,
+    struct error *err);

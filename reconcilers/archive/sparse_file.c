@@ -12,8 +12,8 @@
 
 enum { HOLE_SIZE = 4096 }; /* the block size of the file systems we are likely on */
 
-int image_sink_open(struct image_sink *sink, const char *path, const atomic_bool *is_cancelled,
-    struct error *err)
+int image_sink_open(
+    struct image_sink *sink, const char *path, const atomic_bool *is_cancelled, struct error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {

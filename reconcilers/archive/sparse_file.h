@@ -19,8 +19,8 @@ struct image_sink {
 };
 
 /* Makes `path` (must not exist). */
-int image_sink_open(struct image_sink *sink, const char *path, const atomic_bool *is_cancelled,
-    struct error *err);
+int image_sink_open(
+    struct image_sink *sink, const char *path, const atomic_bool *is_cancelled, struct error *err);
 /* -ERR_CANCELLED, -ERR_NO_SPACE, -ERR_IO. */
 int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struct error *err);
 /* Sets the final size and syncs. */

@@ -21,8 +21,7 @@ struct unpacker {
     size_t frame_rest; /* what ZSTD_decompressStream() said last: 0 at the end of a frame */
 };
 
-static int unpack_chunk(
-    struct unpacker *u, size_t n, struct image_sink *sink, struct error *err)
+static int unpack_chunk(struct unpacker *u, size_t n, struct image_sink *sink, struct error *err)
 {
     ZSTD_inBuffer in = {.src = u->in, .size = n};
     bool is_drained = false;
@@ -67,8 +66,7 @@ static int unpack_all(struct unpacker *u, int fd, struct image_sink *sink, struc
     return 0;
 }
 
-int zstd_unpack(
-    const char *path, const char *title, struct image_sink *sink, struct error *err)
+int zstd_unpack(const char *path, const char *title, struct image_sink *sink, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {

@@ -6,9 +6,9 @@
  *   media    image, keys, disk, seed in files        reconcilers/media/media.c (QEMU), and the same
  *   guest    reaching and provisioning over SSH      reconcilers/guest/guest.c (QEMU), backend/noop
  *
- * Nothing here decides anything: reconcilers/vm/decide.c does. Observing is cheap, never blocks and has
- * no side effect a VM could notice; effects are idempotent, so that a controller killed between an
- * effect and its record may do it again.
+ * Nothing here decides anything: reconcilers/vm/decide.c does. Observing is cheap, never blocks and
+ * has no side effect a VM could notice; effects are idempotent, so that a controller killed between
+ * an effect and its record may do it again.
  */
 #pragma once
 
@@ -23,14 +23,14 @@
 
 struct error;
 
-/* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an operation
- * copies what it needs for longer. */
+/* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an
+ * operation copies what it needs for longer. */
 struct vm_env {
     struct reconciler_host *host;
     const char *name;
-    const struct vm_spec *spec;       /* desired; NULL for an orphan */
-    const char *uid;                  /* of the desired or, for an orphan, the status record */
-    const struct vm_status *status;   /* as committed */
+    const struct vm_spec *spec;     /* desired; NULL for an orphan */
+    const char *uid;                /* of the desired or, for an orphan, the status record */
+    const struct vm_status *status; /* as committed */
 };
 
 /* ---- machine ---- */
@@ -53,8 +53,8 @@ struct machine_facts {
     bool is_waiting; /* it is our child and still waits for release(); no QEMU runs yet */
     enum run_state run_state;
     uint32_t n_resets; /* of the guest, seen since the handle was opened or the instance found */
-    int64_t silent_ms;  /* alive but without an answer for so long; 0 when it answers */
-    int exit_status;    /* wait status of the last process once !is_alive, -1 unknown */
+    int64_t silent_ms; /* alive but without an answer for so long; 0 when it answers */
+    int exit_status;   /* wait status of the last process once !is_alive, -1 unknown */
     const char *last_output; /* its last line on stderr, NULL none; borrowed until the next call */
 };
 
@@ -71,7 +71,8 @@ enum machine_command {
 /* Filled by boot(). Strings owned by the result's holder. */
 struct boot_result {
     char *vnc; /* "127.0.0.1:5900", NULL none */
-    char *changes; /* what was not as it should be and was brought in line, in words; NULL nothing */
+    char
+        *changes; /* what was not as it should be and was brought in line, in words; NULL nothing */
     char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port that was not free */
 };
 
@@ -84,8 +85,7 @@ struct machine_ops {
     void (*close)(struct machine *machine); /* the VM keeps running; NULL is fine */
 
     /* Also takes up what runs: finds the process of status->instance again, connects to QMP. */
-    void (*observe)(
-        struct machine *machine, const struct vm_env *env, struct machine_facts *ret);
+    void (*observe)(struct machine *machine, const struct vm_env *env, struct machine_facts *ret);
 
     /*
      * Makes the process of instance->iid up to the point where it waits for release(): takes
@@ -99,8 +99,8 @@ struct machine_ops {
 
     /*
      * From RUN_STATE_PRELAUNCH: verifies that QEMU's UUID is instance.iid, adds the host forwards
-     * (the SSH port of the status and the spec's), resizes the disk to the spec's size, asks for the
-     * VNC address; then lets the guest run. Doing it twice does no harm.
+     * (the SSH port of the status and the spec's), resizes the disk to the spec's size, asks for
+     * the VNC address; then lets the guest run. Doing it twice does no harm.
      *
      * On a machine that runs it brings all that in line with the spec, and adds CPUs and memory as
      * far as the machine was started with room for them.
@@ -122,8 +122,8 @@ enum disk_state {
 };
 
 struct media_facts {
-    bool has_dir;    /* vms/NAME exists */
-    bool has_image;  /* the base image is there: local file, or in the cache */
+    bool has_dir;   /* vms/NAME exists */
+    bool has_image; /* the base image is there: local file, or in the cache */
     enum disk_state disk;
     /* The files were made from something else than the spec now says (image, cloud-init): only a
      * recreation brings them in line. */
@@ -134,9 +134,10 @@ struct media_facts {
 };
 
 struct image_result {
-    char *path;               /* owned by the result's holder */
+    char *path; /* owned by the result's holder */
     char id[DIGEST_SIZE];
-    json_t *record; /* owned: what to remember of the URL in the image table; NULL for local files */
+    json_t
+        *record; /* owned: what to remember of the URL in the image table; NULL for local files */
 };
 
 struct media_ops {
@@ -150,11 +151,11 @@ struct media_ops {
 
     /* Makes or completes keys, overlay and seed; grows the overlay to the spec's size. `result` is
      * what to record; its image_path and image_id are given (from fetch_image). */
-    struct op *(*prepare)(const struct vm_env *env, struct vm_prepared *result, op_done_fn *done,
-        void *context);
+    struct op *(*prepare)(
+        const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
-    /* Takes away what lies outside of the VM's directory: its disk, and with `whole_dir` all the rest.
-     * NULL: nothing does. Only while no process lives, and done before discard(). */
+    /* Takes away what lies outside of the VM's directory: its disk, and with `whole_dir` all the
+     * rest. NULL: nothing does. Only while no process lives, and done before discard(). */
     struct op *(*destroy)(
         const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context);
 
@@ -208,10 +209,10 @@ struct guest_ops {
 struct backend_words {
     const char *died;
     const char *internal_error;
-    const char *not_up;  /* it was started, and never answered */
-    const char *silence; /* why that was given up */
+    const char *not_up;                        /* it was started, and never answered */
+    const char *silence;                       /* why that was given up */
     const char *stops[MACHINE_COMMAND_COUNT_]; /* how it stopped, by the last command it needed */
-    const char *log; /* its own log in the VM's directory; NULL none */
+    const char *log;                           /* its own log in the VM's directory; NULL none */
 };
 
 struct backend {

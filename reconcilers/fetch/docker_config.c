@@ -31,7 +31,7 @@ void oci_login_clear(struct oci_login *login)
 static bool is_hub(const char *registry)
 {
     return strcasecmp(registry, "docker.io") == 0 ||
-        strcasecmp(registry, "registry-1.docker.io") == 0;
+           strcasecmp(registry, "registry-1.docker.io") == 0;
 }
 
 /* Keys are registries, some with a scheme and a path around them. */
@@ -42,14 +42,15 @@ static bool is_key_of(const char *key, const char *registry)
     host = host ? host + strlen("://") : key;
     size_t n = strcspn(host, "/");
     return (n == strlen(registry) && strncasecmp(host, registry, n) == 0) ||
-        (is_hub(registry) && n == strlen(hub) && strncasecmp(host, hub, n) == 0);
+           (is_hub(registry) && n == strlen(hub) && strncasecmp(host, hub, n) == 0);
 }
 
 static const json_t *entry_of(const json_t *config, const char *table, const char *registry)
 {
     const char *key;
     json_t *entry;
-    json_object_foreach (json_object_get(config, table), key, entry) {
+    json_object_foreach(json_object_get(config, table), key, entry)
+    {
         if (is_key_of(key, registry)) {
             return entry;
         }

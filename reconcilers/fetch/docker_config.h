@@ -16,13 +16,14 @@ struct oci_login {
 void oci_login_clear(struct oci_login *login);
 
 /*
- * From $GITHUB_TOKEN for ghcr.io, else from $DOCKER_CONFIG/config.json or ~/.docker/config.json, or the
- * helper that it names; all in the environment of vmctld. Reads a small file, runs nothing.
+ * From $GITHUB_TOKEN for ghcr.io, else from $DOCKER_CONFIG/config.json or ~/.docker/config.json, or
+ * the helper that it names; all in the environment of vmctld. Reads a small file, runs nothing.
  * oci_login_clear() it; never show it.
  */
 void oci_login_find(const char *registry, struct oci_login *ret);
 
-/* From config.json: auths, else credHelpers, else credsStore. What makes no sense counts as absent. */
+/* From config.json: auths, else credHelpers, else credsStore. What makes no sense counts as absent.
+ */
 void docker_config_login(const char *bytes, size_t n, const char *registry, struct oci_login *ret);
 
 /* The name under which `docker login` gives a registry to a helper. Borrowed from the argument. */

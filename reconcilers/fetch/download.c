@@ -141,8 +141,7 @@ static int set_http_error(const char *url, long status, struct error *err)
 {
     bool is_gone = status == 404 || status == 410;
     if (is_gone) {
-        return error_set(
-            err, ERR_IMAGE_NOT_FOUND, "no image at %s (HTTP status %ld)", url, status);
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "no image at %s (HTTP status %ld)", url, status);
     }
     return error_set(err, ERR_IMAGE_DOWNLOAD, "cannot download %s: HTTP status %ld", url, status);
 }

@@ -18,17 +18,16 @@ struct download {
     struct curl_slist *headers;
     char *authorization; /* value of that header; NULL: none */
     struct part part;
-    int fd;            /* of the part file, -1 before the body begins */
-    int64_t at;        /* bytes of the file that are there */
-    bool must_restart; /* the server's rest does not fit what we have */
+    int fd;               /* of the part file, -1 before the body begins */
+    int64_t at;           /* bytes of the file that are there */
+    bool must_restart;    /* the server's rest does not fit what we have */
     struct error failure; /* ours, set inside a callback; empty: curl's result tells */
     char curl_text[CURL_ERROR_SIZE];
 };
 
 /* `part` (loaded) and `authorization` are copied. The latter is for the URL's own host: curl drops
  * the header when it is redirected to another (CURLOPT_HTTPHEADER(3)). */
-void download_init(
-    struct download *download, const struct part *part, const char *authorization);
+void download_init(struct download *download, const struct part *part, const char *authorization);
 void download_clear(struct download *download); /* the easy handle must be off its multi handle */
 
 /* Makes the handle ready for another try from nothing. */

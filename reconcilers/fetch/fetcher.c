@@ -14,7 +14,7 @@
 enum { ACTIVE_MAX = 3, PROGRESS_INTERVAL_MS = 500 };
 
 struct transfer {
-    struct op op; /* first: op_cancel() finds the transfer by it */
+    struct op op;            /* first: op_cancel() finds the transfer by it */
     struct fetcher *fetcher; /* borrowed: outlives its transfers, see fetcher_free() */
     struct transfer *next;
     struct download download;
@@ -150,8 +150,8 @@ struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *a
     t->shown = -1;
     t->progress = progress;
     download_init(&t->download, part, authorization);
-    t->wire = (struct multi_transfer){
-        .easy = t->download.easy, .ended = on_transfer_end, .context = t};
+    t->wire =
+        (struct multi_transfer){.easy = t->download.easy, .ended = on_transfer_end, .context = t};
     append(f, t);
     if (progress) {
         t->progress_timer = loop_timer_new(f->loop, on_progress, t);

@@ -27,5 +27,5 @@ struct multi *fetcher_multi(struct fetcher *fetcher);
  * and after a cancel the bytes so far stay for part_load().
  * Errors: -ERR_IMAGE_NOT_FOUND (404, 410), -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, -ERR_IO.
  */
-struct op *fetcher_get(struct fetcher *fetcher, const struct part *part,
-    const char *authorization, fetch_progress_fn *progress, op_done_fn *done, void *context);
+struct op *fetcher_get(struct fetcher *fetcher, const struct part *part, const char *authorization,
+    fetch_progress_fn *progress, op_done_fn *done, void *context);

@@ -38,8 +38,8 @@ static void collect_results(struct multi *m)
 static void on_socket(void *context, int fd, unsigned ready)
 {
     struct multi *m = context;
-    int events = (ready & LOOP_READ ? CURL_CSELECT_IN : 0)
-        | (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
+    int events =
+        (ready & LOOP_READ ? CURL_CSELECT_IN : 0) | (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
     int running;
     curl_multi_socket_action(m->curl, fd, events, &running);
     collect_results(m);
@@ -64,8 +64,8 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, vo
         curl_multi_assign(m->curl, fd, NULL);
         return 0;
     }
-    unsigned interest = (what & CURL_POLL_IN ? (unsigned)LOOP_READ : 0)
-        | (what & CURL_POLL_OUT ? (unsigned)LOOP_WRITE : 0);
+    unsigned interest = (what & CURL_POLL_IN ? (unsigned)LOOP_READ : 0) |
+                        (what & CURL_POLL_OUT ? (unsigned)LOOP_WRITE : 0);
     if (io) {
         loop_io_set(io, interest);
     } else {

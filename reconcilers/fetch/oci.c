@@ -23,12 +23,12 @@ enum { MANIFEST_MAX = 4 * 1024 * 1024, TOKEN_ANSWER_MAX = 64 * 1024 };
 enum { HELPER_TIMEOUT_MS = 30 * 1000 };
 
 struct lookup {
-    struct op op; /* first: op_cancel() finds the lookup by it */
+    struct op op;        /* first: op_cancel() finds the lookup by it */
     struct multi *multi; /* borrowed: outlives its transfers */
     char *registry, *base, *repository;
-    char *target;        /* of the manifest that is asked for: tag or "sha256:…" */
-    char *basic;         /* value of an Authorization header; NULL: no credentials */
-    char *helper;        /* the program to ask for credentials; NULL: none, or asked already */
+    char *target; /* of the manifest that is asked for: tag or "sha256:…" */
+    char *basic;  /* value of an Authorization header; NULL: no credentials */
+    char *helper; /* the program to ask for credentials; NULL: none, or asked already */
     struct error helper_failure;
     char *authorization; /* what the registry is shown; NULL: nothing yet */
     bool is_indexed;     /* an index led to the manifest that is asked for */
@@ -80,19 +80,20 @@ static const char *host_architecture(struct utsname *name)
     if (uname(name) < 0) {
         return "amd64";
     }
-    return text_eq(name->machine, "x86_64") ? "amd64"
-        : text_eq(name->machine, "aarch64") ? "arm64"
-                                            : name->machine;
+    return text_eq(name->machine, "x86_64")    ? "amd64"
+           : text_eq(name->machine, "aarch64") ? "arm64"
+                                               : name->machine;
 }
 
 static void on_manifest(void *context, const struct error *err);
 
 static void ask_for_manifest(struct lookup *l)
 {
-    cleanup_free char *url =
-        mem_printf("%s/v2/%s/manifests/%s", l->base, l->repository, l->target);
-    struct request request = {.url = url, .accept = oci_manifest_accept,
-        .authorization = l->authorization, .body_max = MANIFEST_MAX};
+    cleanup_free char *url = mem_printf("%s/v2/%s/manifests/%s", l->base, l->repository, l->target);
+    struct request request = {.url = url,
+        .accept = oci_manifest_accept,
+        .authorization = l->authorization,
+        .body_max = MANIFEST_MAX};
     l->stage = request_get(l->multi, &request, &l->answer, on_manifest, l);
 }
 
@@ -104,15 +105,15 @@ static int set_refused(const struct lookup *l, struct error *err)
         l->registry, l->basic ? " with the credentials given" : " without credentials",
         l->answer.status);
     if (l->helper_failure.code != ERR_NONE) {
-        return error_help(err, "%s; log in: docker login %s", l->helper_failure.message,
-            l->registry);
+        return error_help(
+            err, "%s; log in: docker login %s", l->helper_failure.message, l->registry);
     }
     if (text_eq(l->registry, "ghcr.io")) {
         return error_help(err, "set GITHUB_TOKEN, then: vmctl controller stop; or log in: "
-            "docker login ghcr.io");
+                               "docker login ghcr.io");
     }
-    return error_help(err, "check the name; for a private image log in: docker login %s",
-        l->registry);
+    return error_help(
+        err, "check the name; for a private image log in: docker login %s", l->registry);
 }
 
 static void refuse(struct lookup *l)
@@ -210,8 +211,8 @@ static int check_digest(const struct lookup *l, struct error *err)
     if (!text_starts_with(l->target, prefix) || text_eq(found, l->target + strlen(prefix))) {
         return 0;
     }
-    return error_set(err, ERR_IMAGE_CHECKSUM, "the registry sent another manifest, of sha256:%s",
-        found);
+    return error_set(
+        err, ERR_IMAGE_CHECKSUM, "the registry sent another manifest, of sha256:%s", found);
 }
 
 static int choose(const struct lookup *l, struct oci_choice *ret, struct error *err)

@@ -5,8 +5,8 @@
  *
  *   GET manifest -> 401? -> GET token (or Basic) -> GET manifest -> an index? -> GET manifest
  *
- * each at most once, each answer within a limit and a deadline. A credential helper is asked only by
- * a registry that answers 401.
+ * each at most once, each answer within a limit and a deadline. A credential helper is asked only
+ * by a registry that answers 401.
  */
 #pragma once
 
@@ -28,8 +28,9 @@ void oci_layer_clear(struct oci_layer *layer);
 void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from);
 
 /*
- * `login` is for the registry; copied as the reference is. `layer` is filled before `done`. Errors: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_IMAGE_FORMAT,
- * -ERR_IMAGE_CHECKSUM (of a manifest).
+ * `login` is for the registry; copied as the reference is. `layer` is filled before `done`. Errors:
+ * -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_IMAGE_FORMAT, -ERR_IMAGE_CHECKSUM (of a
+ * manifest).
  */
 struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
     const struct oci_login *login, struct oci_layer *layer, op_done_fn *done, void *context);

@@ -39,7 +39,8 @@ static const char *skip_blank(const char *s)
     return s + strspn(s, " \t");
 }
 
-/* The value at `s`, a token or a quoted string; *ret_end is behind it. NULL: unclosed or too long. */
+/* The value at `s`, a token or a quoted string; *ret_end is behind it. NULL: unclosed or too long.
+ */
 static char *read_value(const char *s, const char **ret_end)
 {
     struct buf out = BUF_INIT(PARAMETER_MAX);
@@ -132,8 +133,9 @@ bool oci_challenge_parse(const char *header, struct oci_challenge *ret)
     struct challenges all = {.bearer.is_bearer = true};
     read_all(header, &all);
     const char *realm = all.bearer.realm;
-    bool is_bearer = all.has_bearer && realm
-        && (strncasecmp(realm, "https://", 8) == 0 || strncasecmp(realm, "http://", 7) == 0);
+    bool is_bearer =
+        all.has_bearer && realm &&
+        (strncasecmp(realm, "https://", 8) == 0 || strncasecmp(realm, "http://", 7) == 0);
     oci_challenge_clear(&all.other);
     oci_challenge_clear(is_bearer ? &all.basic : &all.bearer);
     if (!is_bearer && !all.has_basic) {
@@ -206,8 +208,8 @@ static bool is_one_domain(const char *a, const char *b)
     const char *parent_a = strchr(a, '.');
     const char *parent_b = strchr(b, '.');
     bool is_same_parent = parent_a && parent_b && strcasecmp(parent_a, parent_b) == 0;
-    return (is_domain(a) && is_domain_of(b, a)) || (is_domain(b) && is_domain_of(a, b))
-        || (is_same_parent && is_domain(parent_a + 1));
+    return (is_domain(a) && is_domain_of(b, a)) || (is_domain(b) && is_domain_of(a, b)) ||
+           (is_same_parent && is_domain(parent_a + 1));
 }
 
 bool oci_realm_is_trusted(const char *base, const char *realm)

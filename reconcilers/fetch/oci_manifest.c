@@ -26,7 +26,8 @@ static int take_digest(const json_t *descriptor, char ret_digest[DIGEST_SIZE], s
     const char *digest = json_text(descriptor, "digest");
     const char *digits = digest && text_starts_with(digest, prefix) ? digest + strlen(prefix) : "";
     if (strspn(digits, "0123456789abcdef") != DIGEST_SIZE - 1 || digits[DIGEST_SIZE - 1]) {
-        return error_set(err, ERR_IMAGE_FORMAT, "the manifest has no sha256 digest of what it lists");
+        return error_set(
+            err, ERR_IMAGE_FORMAT, "the manifest has no sha256 digest of what it lists");
     }
     memcpy(ret_digest, digits, DIGEST_SIZE);
     return 0;
@@ -34,8 +35,8 @@ static int take_digest(const json_t *descriptor, char ret_digest[DIGEST_SIZE], s
 
 static const char *title_of(const json_t *layer)
 {
-    const char *title = json_text(
-        json_object_get(layer, "annotations"), "org.opencontainers.image.title");
+    const char *title =
+        json_text(json_object_get(layer, "annotations"), "org.opencontainers.image.title");
     return title && strlen(title) <= TITLE_MAX ? title : NULL;
 }
 
@@ -144,8 +145,8 @@ static const json_t *find_manifest(const json_t *manifests, const char *architec
     return n_images == 1 ? only : NULL;
 }
 
-static int choose_manifest(const json_t *manifests, const char *architecture,
-    struct oci_choice *ret, struct error *err)
+static int choose_manifest(
+    const json_t *manifests, const char *architecture, struct oci_choice *ret, struct error *err)
 {
     const json_t *manifest = find_manifest(manifests, architecture);
     if (!manifest) {

@@ -17,7 +17,8 @@ struct error;
 /* Value of the Accept header of a request for one. */
 extern const char oci_manifest_accept[];
 
-/* Where it leads: an index to the manifest for this machine, a manifest to the layer with the disk. */
+/* Where it leads: an index to the manifest for this machine, a manifest to the layer with the disk.
+ */
 struct oci_choice {
     bool is_manifest; /* else it is a layer */
     char digest[DIGEST_SIZE];

@@ -85,8 +85,8 @@ static bool tag_is_valid(const char *tag)
 static bool digest_is_valid(const char *digest)
 {
     const char *digits = digest + strlen("sha256:");
-    return text_starts_with(digest, "sha256:") && strspn(digits, DIGIT "abcdef") == SHA256_DIGITS
-        && digits[SHA256_DIGITS] == '\0';
+    return text_starts_with(digest, "sha256:") && strspn(digits, DIGIT "abcdef") == SHA256_DIGITS &&
+           digits[SHA256_DIGITS] == '\0';
 }
 
 /* ---- where it is ---- */
@@ -96,8 +96,8 @@ static bool list_has(const char *list, const char *registry, size_t host_length)
 {
     while (list && *list) {
         size_t n = strcspn(list, ", ");
-        bool is_it = n > 0 && strncasecmp(list, registry, n) == 0
-            && (registry[n] == '\0' || n == host_length);
+        bool is_it = n > 0 && strncasecmp(list, registry, n) == 0 &&
+                     (registry[n] == '\0' || n == host_length);
         if (is_it) {
             return true;
         }
@@ -110,10 +110,11 @@ static char *base_url(const char *registry, const char *insecure)
 {
     const char *bracket = strchr(registry, ']');
     size_t host_length = bracket ? (size_t)(bracket + 1 - registry) : strcspn(registry, ":");
-    bool is_plain = list_has("localhost,127.0.0.1,[::1]", registry, host_length)
-        || list_has(insecure, registry, host_length);
+    bool is_plain = list_has("localhost,127.0.0.1,[::1]", registry, host_length) ||
+                    list_has(insecure, registry, host_length);
     /* The one registry whose name is not its address. */
-    const char *address = strcasecmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry;
+    const char *address =
+        strcasecmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry;
     return mem_printf("%s://%s", is_plain ? "http" : "https", address);
 }
 
@@ -151,11 +152,11 @@ int oci_reference_parse(
     if (oci_is_reference(url)) {
         split(mem_strdup(url + strlen(scheme)), insecure, &reference);
     }
-    if (!reference.target || !registry_is_valid(reference.registry)
-        || !repository_is_valid(reference.repository)) {
+    if (!reference.target || !registry_is_valid(reference.registry) ||
+        !repository_is_valid(reference.repository)) {
         (void)error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' names no image in a registry", url);
         return error_help(err, "write oci://REGISTRY/REPOSITORY:TAG, such as "
-            "oci://ghcr.io/org/debian:12");
+                               "oci://ghcr.io/org/debian:12");
     }
     *ret = reference;
     reference = (struct oci_reference){0};

@@ -23,8 +23,8 @@ enum {
     MARGIN_PART = 16,            /* … or this part of the file, if that is less */
 };
 
-void part_init(struct part *part, const char *directory, const char *key, const char *url,
-    const char *boot_id)
+void part_init(
+    struct part *part, const char *directory, const char *key, const char *url, const char *boot_id)
 {
     *part = (struct part){
         .path = mem_printf("%s/%s.part", directory, key),
@@ -72,8 +72,8 @@ void part_load(struct part *part)
     free(TAKE_PTR(part->etag));
     cleanup_json json_t *meta = read_meta(part->meta_path);
     int64_t size = fs_size(part->path);
-    if (size <= 0 || !text_eq(json_text(meta, "url"), part->url) || part->boot_id[0] == '\0'
-        || !text_eq(json_text(meta, "bootId"), part->boot_id)) {
+    if (size <= 0 || !text_eq(json_text(meta, "url"), part->url) || part->boot_id[0] == '\0' ||
+        !text_eq(json_text(meta, "bootId"), part->boot_id)) {
         return;
     }
     part->etag = json_copy_text(meta, "etag");
@@ -111,13 +111,14 @@ static int write_meta(const struct part *part, struct error *err)
     return 0;
 }
 
-/* Said before the disk is full, not after: what runs on it needs the rest. The numbers that change are
- * left out, so that repeated events are one. A file system that does not tell its space is taken at
- * its word later. */
+/* Said before the disk is full, not after: what runs on it needs the rest. The numbers that change
+ * are left out, so that repeated events are one. A file system that does not tell its space is
+ * taken at its word later. */
 static int check_space(int fd, const struct part *part, int64_t bytes, struct error *err)
 {
     struct statvfs fs;
-    int64_t margin = bytes / MARGIN_PART < MARGIN_BYTES_MAX ? bytes / MARGIN_PART : MARGIN_BYTES_MAX;
+    int64_t margin =
+        bytes / MARGIN_PART < MARGIN_BYTES_MAX ? bytes / MARGIN_PART : MARGIN_BYTES_MAX;
     uint64_t needed = (uint64_t)(bytes + margin);
     if (bytes <= 0 || fstatvfs(fd, &fs) < 0 || fs.f_blocks == 0 ||
         (uint64_t)fs.f_bavail * fs.f_frsize >= needed) {
@@ -153,8 +154,8 @@ int part_begin(struct part *part, const char *etag, int64_t length, int *ret_fd,
 int part_continue(const struct part *part, int *ret_fd, struct error *err)
 {
     cleanup_close int fd = open(part->path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)part->have) < 0
-        || lseek(fd, (off_t)part->have, SEEK_SET) < 0) {
+    if (fd < 0 || ftruncate(fd, (off_t)part->have) < 0 ||
+        lseek(fd, (off_t)part->have, SEEK_SET) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot go on with '%s'", part->path);
     }
     int rc = check_space(fd, part, part->length - part->have, err);

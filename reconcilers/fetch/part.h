@@ -35,10 +35,9 @@ void part_load(struct part *part);
 bool part_is_complete(const struct part *part);
 
 /* Starts from nothing: the file is emptied first, so that it never holds bytes of another meta.
- * ERR_NO_SPACE when `length` (-1: unknown) does not fit on the disk, with something to spare; the file
- * is gone then. A disk that fills up later keeps the part, to be gone on with. */
-int part_begin(
-    struct part *part, const char *etag, int64_t length, int *ret_fd, struct error *err);
+ * ERR_NO_SPACE when `length` (-1: unknown) does not fit on the disk, with something to spare; the
+ * file is gone then. A disk that fills up later keeps the part, to be gone on with. */
+int part_begin(struct part *part, const char *etag, int64_t length, int *ret_fd, struct error *err);
 /* Goes on after `have` bytes; ERR_NO_SPACE, as above, keeps them. */
 int part_continue(const struct part *part, int *ret_fd, struct error *err);
 /* Removes both files. */

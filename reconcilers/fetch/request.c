@@ -13,7 +13,7 @@
 enum { DEADLINE_S = 60, CHALLENGES_MAX = 8192 };
 
 struct exchange {
-    struct op op; /* first: op_cancel() finds the exchange by it */
+    struct op op;        /* first: op_cancel() finds the exchange by it */
     struct multi *multi; /* borrowed: outlives its transfers */
     struct multi_transfer wire;
     struct curl_slist *headers;

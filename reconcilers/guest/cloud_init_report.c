@@ -82,7 +82,8 @@ static void read_ended(json_t *v1, bool is_broken, struct cloud_init_report *ret
     cleanup_buf struct buf errors = BUF_INIT(MESSAGE_MAX), recoverable = BUF_INIT(MESSAGE_MAX);
     collect(v1, &errors, &recoverable);
     if (is_broken && errors.len == 0) {
-        buf_add_str(&errors, "its last stage ended without a result (systemctl status cloud-final)");
+        buf_add_str(
+            &errors, "its last stage ended without a result (systemctl status cloud-final)");
     }
     if (errors.len > 0) {
         *ret = (struct cloud_init_report){CLOUD_INIT_FAILED, words_of(&errors)};

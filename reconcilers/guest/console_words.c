@@ -31,8 +31,8 @@ static void note_complaint(struct console_words *words, const char *line, size_t
         const char *level = find_in(line, n, levels[i]);
         const char *at = level ? level + strlen(levels[i]) : NULL;
         if (at && has(line, n, ".py[")) {
-            (void)snprintf(words->complaint, sizeof(words->complaint), "%.*s",
-                (int)(line + n - at), at);
+            (void)snprintf(
+                words->complaint, sizeof(words->complaint), "%.*s", (int)(line + n - at), at);
         }
     }
 }

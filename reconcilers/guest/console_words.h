@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a guest's console tells about a login that is refused: cloud-init prints its complaints there,
- * whom it gave keys, and that it is through. Only words for people are made of it, and when to stop
- * waiting for a port that nothing listens on.
+ * What a guest's console tells about a login that is refused: cloud-init prints its complaints
+ * there, whom it gave keys, and that it is through. Only words for people are made of it, and when
+ * to stop waiting for a port that nothing listens on.
  */
 #pragma once
 
@@ -17,7 +17,8 @@ struct console_words {
     char users[120];     /* "'debian', 'root'": those it set keys up for, "" none */
 };
 
-/* Pure. The text of several boots may stand there; the newest begins at its last "Linux version". */
+/* Pure. The text of several boots may stand there; the newest begins at its last "Linux version".
+ */
 void console_words_find(const char *text, size_t n, struct console_words *ret);
 
 /* The same of the end of a file; nothing when it cannot be read. */

@@ -55,11 +55,11 @@ struct visit {
     struct guest_address address;
     struct loop_timer *start;
     struct op *inner;
-    struct provision_request step; /* strings owned below; .step NULL: none */
-    const struct spec_check *check; /* of `spec`; NULL: none */
+    struct provision_request step;    /* strings owned below; .step NULL: none */
+    const struct spec_check *check;   /* of `spec`; NULL: none */
     struct cloud_init_report *report; /* NULL: not asked for. None of the three: a probe */
-    struct buf answer; /* to cloud_init_question */
-    struct vm_spec *spec;          /* owned copy: holds the step, the check */
+    struct buf answer;                /* to cloud_init_question */
+    struct vm_spec *spec;             /* owned copy: holds the step, the check */
     char *log_path;
     char run_id[PROVISION_RUN_ID_SIZE];
     struct ssh_exit exit;
@@ -127,8 +127,8 @@ void guest_address_clear(struct guest_address *address)
 bool guest_address_equal(const struct guest_address *a, const struct guest_address *b)
 {
     bool is_same = text_eq(a->host, b->host) && a->port == b->port && text_eq(a->user, b->user) &&
-                   text_eq(a->instance_id, b->instance_id) && text_eq(a->host_key_path, b->host_key_path) &&
-                   a->n_keys == b->n_keys;
+                   text_eq(a->instance_id, b->instance_id) &&
+                   text_eq(a->host_key_path, b->host_key_path) && a->n_keys == b->n_keys;
     for (size_t i = 0; is_same && i < a->n_keys; i++) {
         is_same = text_eq(a->keys[i].path, b->keys[i].path);
     }
@@ -250,8 +250,7 @@ static void ask_cloud_init(struct visit *visit)
         .timeout_ms = PROBE_MS,
     };
     visit->answer = BUF_INIT(CLOUD_INIT_ANSWER_MAX);
-    visit->inner =
-        ssh_exec(visit->guest->session, &request, &visit->exit, on_answered, visit);
+    visit->inner = ssh_exec(visit->guest->session, &request, &visit->exit, on_answered, visit);
 }
 
 static void use_session(struct visit *visit)
@@ -434,8 +433,8 @@ static void name_run(const struct vm_env *env, uint32_t index, char *ret_id)
 {
     const struct vm_provision *provision = &env->status->provision;
     char hex[DIGEST_SIZE];
-    cleanup_free char *text = mem_printf(
-        "%s %s %u %u", provision->token, provision->digest, index, provision->run.tries);
+    cleanup_free char *text =
+        mem_printf("%s %s %u %u", provision->token, provision->digest, index, provision->run.tries);
     digest_text(text, hex);
     (void)snprintf(ret_id, PROVISION_RUN_ID_SIZE, "%.8s-%.24s", env->uid, hex);
 }

@@ -71,8 +71,7 @@ static void read_answer(struct dial *self)
 {
     char bytes[CHUNK_SIZE];
     size_t room = self->answer->max - self->answer->len;
-    ssize_t n =
-        recv(self->fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes), MSG_DONTWAIT);
+    ssize_t n = recv(self->fd, bytes, room < sizeof(bytes) ? room : sizeof(bytes), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }

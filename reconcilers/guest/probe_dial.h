@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* One TCP connection over the host's network, on the loop: what ssh_dial() is from within a guest. */
+/* One TCP connection over the host's network, on the loop: what ssh_dial() is from within a guest.
+ */
 #pragma once
 
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One round over the probes of `ready` or `live`, one after the other; the first that fails ends it.
- * Over SSH where there is a session: tcp and http then reach the guest's 127.0.0.1. Else over the
- * host's network: by the `forward` of that port, or at the guest's own address.
+ * One round over the probes of `ready` or `live`, one after the other; the first that fails ends
+ * it. Over SSH where there is a session: tcp and http then reach the guest's 127.0.0.1. Else over
+ * the host's network: by the `forward` of that port, or at the guest's own address.
  */
 #pragma once
 

@@ -47,7 +47,7 @@ _Static_assert(SSH_DETACHED_LOG_MIB << 20 > PROVISION_LOG_STEP_MAX,
     "the guest keeps more than the log does: so that is noticed and told");
 
 struct provision {
-    struct op op; /* first */
+    struct op op;                /* first */
     struct ssh_session *session; /* borrowed until `done` */
     struct loop_timer *start, *deadline;
     struct op *inner;
@@ -173,8 +173,7 @@ static void find_place(struct provision *provision)
 static void place(struct provision *provision)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
-    guest_script_place(
-        &command, provision->remote, provision->destination, provision->is_sudo);
+    guest_script_place(&command, provision->remote, provision->destination, provision->is_sudo);
     run(provision, buf_str(&command), on_answer);
 }
 
@@ -211,8 +210,8 @@ static void run_detached(struct provision *provision)
         .output = on_output,
         .output_context = provision,
     };
-    provision->inner = ssh_detached(
-        provision->session, &request, &provision->detached, on_stage_done, provision);
+    provision->inner =
+        ssh_detached(provision->session, &request, &provision->detached, on_stage_done, provision);
 }
 
 static void start_stage(struct provision *provision, enum stage stage)
@@ -276,8 +275,8 @@ static void fail_status(struct provision *provision, int status)
 
 static void fail_lost(struct provision *provision, const char *why)
 {
-    error_set(&provision->failure, ERR_PROVISION_LOST, "%s was interrupted: %s", provision->title,
-        why);
+    error_set(
+        &provision->failure, ERR_PROVISION_LOST, "%s was interrupted: %s", provision->title, why);
 }
 
 /* Attached: a connection that is lost now says nothing about the command. */
@@ -345,10 +344,9 @@ static enum stage after_find_place(struct provision *provision)
         fail_file(provision, line);
         return STAGE_OVER;
     }
-    provision->remote =
-        provision->is_sudo
-            ? mem_printf("/tmp/vmctl-%s", unique_part(provision))
-            : mem_printf("%s.vmctl-%s", provision->destination, unique_part(provision));
+    provision->remote = provision->is_sudo ? mem_printf("/tmp/vmctl-%s", unique_part(provision))
+                                           : mem_printf("%s.vmctl-%s", provision->destination,
+                                                 unique_part(provision));
     return STAGE_UPLOAD_FILE;
 }
 
@@ -487,8 +485,7 @@ static void copy_step(struct provision *provision, const struct spec_step *step)
     }
 }
 
-static void copy_log_request(
-    struct provision *provision, const struct provision_request *request)
+static void copy_log_request(struct provision *provision, const struct provision_request *request)
 {
     provision->log_path = mem_strdup(request->log_path);
     provision->log_request = (struct provision_log_request){

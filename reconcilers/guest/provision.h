@@ -8,8 +8,8 @@
  *
  * A command or a script runs detached in the guest (ssh_detached()): a controller that is killed, a
  * connection that is lost cost nothing, the next one goes on where provision.log ends. In a guest
- * that cannot keep a detached command (no writable /var/tmp) it runs attached: at least once. A file
- * is uploaded under a temporary name, synced and renamed: safe to do again at any point.
+ * that cannot keep a detached command (no writable /var/tmp) it runs attached: at least once. A
+ * file is uploaded under a temporary name, synced and renamed: safe to do again at any point.
  */
 #pragma once
 
@@ -30,7 +30,7 @@ enum { PROVISION_RUN_ID_SIZE = 34 };
 
 struct provision_request {
     struct loop *loop;
-    const struct clock *clock; /* borrowed */
+    const struct clock *clock;   /* borrowed */
     struct ssh_session *session; /* borrowed until `done` */
     const char *vm_name;
     const char *log_path;
@@ -48,7 +48,8 @@ struct provision_request {
  * Runs the step, or goes on with it; the request is copied. A script becomes
  * /tmp/vmctl-provision-N.sh (N from 1), runs and is removed. A file goes beside its destination
  * first; into a directory that only root may write to it goes by way of /tmp and `sudo -n`. At its
- * timeout the step's process group is ended by the guest itself, whether anybody is connected or not.
+ * timeout the step's process group is ended by the guest itself, whether anybody is connected or
+ * not.
  *
  * Errors: ERR_PROVISION the step failed (a status other than 0, the guest or the local file
  * refused); ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST it was begun and is gone without a result;

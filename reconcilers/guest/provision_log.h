@@ -23,10 +23,10 @@ struct provision_log;
 
 struct provision_log_request {
     const char *path;
-    uint64_t begin;           /* size of the file before the step was begun */
-    uint32_t index, total;    /* index from 0 */
+    uint64_t begin;            /* size of the file before the step was begun */
+    uint32_t index, total;     /* index from 0 */
     const struct clock *clock; /* borrowed */
-    int64_t started_at_ms;    /* wall: durations are told since then */
+    int64_t started_at_ms;     /* wall: durations are told since then */
     enum step_kind kind;
     const char *what;        /* the command or the local file */
     const char *destination; /* may be NULL */
@@ -34,8 +34,8 @@ struct provision_log_request {
 
 /* Opens the log, and writes the header unless it stands there. A file that was replaced or cut
  * meanwhile gets the header again. -ERR_IO when it cannot be opened. */
-int provision_log_open(const struct provision_log_request *request, struct provision_log **ret,
-    struct error *err);
+int provision_log_open(
+    const struct provision_log_request *request, struct provision_log **ret, struct error *err);
 
 /* How many bytes of the step's output are in it. */
 uint64_t provision_log_offset(const struct provision_log *log);

@@ -124,8 +124,7 @@ static void ask(struct detached *detached)
         .output_context = detached,
         .timeout_ms = ASK_MS,
     };
-    detached->inner =
-        ssh_exec(detached->session, &request, &detached->exit, on_asked, detached);
+    detached->inner = ssh_exec(detached->session, &request, &detached->exit, on_asked, detached);
 }
 
 /* ---- following ---- */
@@ -166,8 +165,7 @@ static void follow(struct detached *detached)
         .output = detached->output,
         .output_context = detached->output_context,
     };
-    detached->inner =
-        ssh_exec(detached->session, &request, &detached->exit, on_followed, detached);
+    detached->inner = ssh_exec(detached->session, &request, &detached->exit, on_followed, detached);
 }
 
 struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,

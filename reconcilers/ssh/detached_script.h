@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What a detached command is in the guest: a directory BASE/vmctl-UID/ID, made and read by three
- * programs in POSIX shell (follow.sh, keep.sh, ask.sh) that need nothing beyond what busybox, Debian
- * or illumos have.
+ * programs in POSIX shell (follow.sh, keep.sh, ask.sh) that need nothing beyond what busybox,
+ * Debian or illumos have.
  *
  *   in.PID   the command, or the script, as it was sent
  *   keep     the keeper: runs it, in a session of its own where there is setsid(1)
@@ -17,9 +17,9 @@
  * flock(1) nor an end of the world to be cleared up.
  *
  * Killed where? before the claim: nothing ran, the next one claims. Between claim and rc: lost, and
- * seen to be, because the keeper does not live. After rc: done. The claim of a keeper that is gone is
- * never taken over; whoever wants another try takes another ID. An ID is "GROUP-NAME": starting one
- * ends the commands of all others of its group and removes them, so there is one at a time.
+ * seen to be, because the keeper does not live. After rc: done. The claim of a keeper that is gone
+ * is never taken over; whoever wants another try takes another ID. An ID is "GROUP-NAME": starting
+ * one ends the commands of all others of its group and removes them, so there is one at a time.
  */
 #pragma once
 
@@ -32,7 +32,8 @@ struct detached_run {
     const char *base; /* a directory of the guest; "/var/tmp" */
     const char *id;   /* "GROUP-NAME", letters and digits, for this run only; up to 33 bytes */
     uint64_t size;    /* bytes that will be sent to the standard input of `follow` */
-    uint32_t timeout_s; /* then its process group gets SIGTERM, and 5 s later SIGKILL; 0: no limit */
+    uint32_t
+        timeout_s;   /* then its process group gets SIGTERM, and 5 s later SIGKILL; 0: no limit */
     bool must_exist; /* it was begun before: not begun again when nothing is left of it */
     const char *script_path; /* run the bytes as a program of this name; NULL: as the login shell's
                                 command */
@@ -47,7 +48,8 @@ void detached_script_follow(struct buf *out, const struct detached_run *run, uin
 
 /*
  * For the login shell: says on its last line what became of the run, and removes what is not needed
- * any more when it is over: the exit status, "timeout"; "killed", "rebooted" when the keeper is gone
- * without a result, since the guest was started or not; "running"; "free" when it was never begun.
+ * any more when it is over: the exit status, "timeout"; "killed", "rebooted" when the keeper is
+ * gone without a result, since the guest was started or not; "running"; "free" when it was never
+ * begun.
  */
 void detached_script_ask(struct buf *out, const struct detached_run *run);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* One connection within the guest on one channel (RFC 4254, 7.2): open, send, read a line, close. */
+/* One connection within the guest on one channel (RFC 4254, 7.2): open, send, read a line, close.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,15 +47,15 @@ static enum ssh_progress refuse(LIBSSH2_SESSION *ssh, struct error *err)
 static enum ssh_progress step_open(struct dial *dial, struct error *err)
 {
     struct ssh_session *session = dial->task.session;
-    dial->channel = libssh2_channel_direct_tcpip_ex(
-        session->ssh, "127.0.0.1", dial->port, "127.0.0.1", 0);
+    dial->channel =
+        libssh2_channel_direct_tcpip_ex(session->ssh, "127.0.0.1", dial->port, "127.0.0.1", 0);
     if (dial->channel) {
         return enter(dial, dial->request ? DIAL_SEND : DIAL_CLOSE);
     }
     int rc = libssh2_session_last_errno(session->ssh);
     return rc == LIBSSH2_ERROR_CHANNEL_FAILURE
-        ? refuse(session->ssh, err)
-        : ssh_blocked_or_fail(session, rc, err, "cannot open a channel");
+               ? refuse(session->ssh, err)
+               : ssh_blocked_or_fail(session, rc, err, "cannot open a channel");
 }
 
 static enum ssh_progress step_send(struct dial *dial, struct error *err)
@@ -79,8 +80,8 @@ static enum ssh_progress step_read(struct dial *dial, struct error *err)
     char bytes[CHUNK_SIZE];
     struct buf *answer = dial->answer;
     size_t room = answer->max - answer->len;
-    ssize_t n = libssh2_channel_read(
-        dial->channel, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
+    ssize_t n =
+        libssh2_channel_read(dial->channel, bytes, room < sizeof(bytes) ? room : sizeof(bytes));
     if (n < 0) {
         return ssh_blocked_or_fail(
             dial->task.session, n, err, "the connection was lost while a port was probed");

@@ -68,9 +68,9 @@ struct ssh_task {
     const struct ssh_task_kind *kind;
     struct ssh_session *session; /* borrowed; a task of kind "open" owns it */
     struct loop_timer *start, *deadline, *keepalive;
-    unsigned interest; /* LOOP_… to wait for; 0: as libssh2 says */
-    uint64_t received; /* the session's count at the last keepalive */
-    unsigned missed;   /* keepalives in a row without a byte received */
+    unsigned interest;  /* LOOP_… to wait for; 0: as libssh2 says */
+    uint64_t received;  /* the session's count at the last keepalive */
+    unsigned missed;    /* keepalives in a row without a byte received */
     bool keeps_session; /* it ended and left the connection usable */
 };
 

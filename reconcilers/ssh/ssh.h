@@ -96,10 +96,11 @@ struct ssh_dial_request {
 struct buf;
 
 /*
- * Connects from within the guest, by the server's TCP forwarding (RFC 4254, 7.2), and with a request
- * collects what answers it: until the first line is complete, `answer` (bounded by the caller,
- * borrowed until `done`) is full, or the other side closes. Errors: ERR_PROBE nobody listens, or
- * sshd forwards nothing, the session still usable; ERR_SSH connection lost; ERR_TIMEOUT.
+ * Connects from within the guest, by the server's TCP forwarding (RFC 4254, 7.2), and with a
+ * request collects what answers it: until the first line is complete, `answer` (bounded by the
+ * caller, borrowed until `done`) is full, or the other side closes. Errors: ERR_PROBE nobody
+ * listens, or sshd forwards nothing, the session still usable; ERR_SSH connection lost;
+ * ERR_TIMEOUT.
  */
 struct op *ssh_dial(struct ssh_session *session, const struct ssh_dial_request *request,
     struct buf *answer, op_done_fn *done, void *context);
@@ -125,17 +126,17 @@ struct op *ssh_upload(struct ssh_session *session, const struct ssh_upload_reque
 enum detached_end {
     DETACHED_EXITED,
     DETACHED_TIMED_OUT,
-    DETACHED_KILLED,     /* its keeper ended without a result: killed, or the disk was set back */
-    DETACHED_REBOOTED,   /* the same, and the guest was started since */
-    DETACHED_NOT_BEGUN,  /* as `must_exist` wants it, or the guest has no POSIX shell or no place */
+    DETACHED_KILLED,    /* its keeper ended without a result: killed, or the disk was set back */
+    DETACHED_REBOOTED,  /* the same, and the guest was started since */
+    DETACHED_NOT_BEGUN, /* as `must_exist` wants it, or the guest has no POSIX shell or no place */
 };
 
 /* MiB of its output that the guest keeps for whoever follows; what comes beyond may be lost. */
 #define SSH_DETACHED_LOG_MIB 33
 
 struct ssh_detached_request {
-    const char *base;        /* a directory of the guest for anybody, on disk: "/var/tmp" */
-    const char *id; /* "GROUP-NAME" of this run, never of another: letters and digits, up to 33 */
+    const char *base; /* a directory of the guest for anybody, on disk: "/var/tmp" */
+    const char *id;   /* "GROUP-NAME" of this run, never of another: letters and digits, up to 33 */
     const char *command;     /* for the user's login shell */
     const char *local_path;  /* or this local script, which runs in the guest as … */
     const char *script_path; /* … this file, removed afterwards */
@@ -155,9 +156,9 @@ struct ssh_detached_result {
 /*
  * Begins a command in the guest, or finds the one that was begun under this ID by whomever, and
  * follows its output until it is over. Losing the connection or the caller does not end it, doing
- * this again goes on; beginning one ends the others of its group (detached_script.h). Standard output and
- * standard error come in the order in which they were written; standard input is empty. The request
- * is copied. Whatever the end, that is success.
+ * this again goes on; beginning one ends the others of its group (detached_script.h). Standard
+ * output and standard error come in the order in which they were written; standard input is empty.
+ * The request is copied. Whatever the end, that is success.
  *
  * Errors: ERR_SSH the connection was lost, or somebody else follows now; ERR_IO the local script.
  */

@@ -44,8 +44,7 @@ static void start_deleting(struct reconciler_host *host, char *path_take)
 /* ---- into the trash ---- */
 
 /* A fresh directory DATA/trash/<uid>-<n>. */
-static int make_bin(
-    const struct paths *paths, const char *uid, char **ret_path, struct error *err)
+static int make_bin(const struct paths *paths, const char *uid, char **ret_path, struct error *err)
 {
     cleanup_free char *trash = paths_path(paths, "trash");
     if (fs_make_dirs(trash, 0700, err) < 0) {

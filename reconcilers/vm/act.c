@@ -78,7 +78,8 @@ static int64_t act_launch(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
-    memcpy(vm->outcome.instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
+    memcpy(
+        vm->outcome.instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     vm->op = vm->backend->machine->launch(
         vm->machine, &pass->env, &vm->outcome.instance, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
@@ -122,7 +123,8 @@ static int64_t act_probe(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     if (vm->reach_deadline_ms == 0) {
-        vm->reach_deadline_ms = pass->now_ms + (int64_t)vm_spec_ssh_timeout_s(pass->env.spec) * 1000;
+        vm->reach_deadline_ms =
+            pass->now_ms + (int64_t)vm_spec_ssh_timeout_s(pass->env.spec) * 1000;
     }
     watch_console(pass);
     if (addresses_discover(pass)) {
@@ -150,7 +152,8 @@ static int64_t act_await_cloud_init(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* The intent of a run: which instance it is begun in, and where its part of provision.log begins. */
+/* The intent of a run: which instance it is begun in, and where its part of provision.log begins.
+ */
 static int64_t begin_step(struct pass *pass)
 {
     struct vm_step_run *run = &pass->patch->status->provision.run;
@@ -193,8 +196,8 @@ static int64_t act_append_steps(struct pass *pass)
     return VERDICT_NOW;
 }
 
-/* Changes nothing in the guest but what a probe's own command does: killed before or after, and done
- * twice, it is tried again. */
+/* Changes nothing in the guest but what a probe's own command does: killed before or after, and
+ * done twice, it is tried again. */
 static int64_t act_check(struct pass *pass)
 {
     struct vm *vm = pass->vm;
@@ -248,7 +251,8 @@ static int64_t act_confirm_start(struct pass *pass)
     pass_note_no_steps(pass);
     const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
-        pass->vm->backend->traits->handle, status->instance.pid, accel ? ", " : "", accel ? accel : "");
+        pass->vm->backend->traits->handle, status->instance.pid, accel ? ", " : "",
+        accel ? accel : "");
     return VERDICT_NOW;
 }
 
@@ -288,8 +292,8 @@ static int64_t act_record_exit(struct pass *pass)
 
 /* ---- removal ---- */
 
-/* What lies outside of the VM's directory goes first: there it is noted what that is. False: there is
- * nothing. Killed before, amid or after: it is looked for again. */
+/* What lies outside of the VM's directory goes first: there it is noted what that is. False: there
+ * is nothing. Killed before, amid or after: it is looked for again. */
 static bool begin_destroy(struct pass *pass, bool whole_dir)
 {
     struct vm *vm = pass->vm;

@@ -44,8 +44,7 @@ int64_t act_begin_stop(struct pass *pass)
 int64_t act_give_up_start(struct pass *pass)
 {
     begin_stop(pass, EXIT_START_FAILED, 0);
-    vm_patch_event(
-        pass->patch, true, REASON_QMP_TIMEOUT, "%s", pass->vm->backend->words->silence);
+    vm_patch_event(pass->patch, true, REASON_QMP_TIMEOUT, "%s", pass->vm->backend->words->silence);
     return VERDICT_NOW;
 }
 

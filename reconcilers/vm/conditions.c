@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a pass says about the VM: every condition, computed from what is recorded, observed and under
- * way. Nothing is decided here, and nothing here is read back by a decision. One table of rules a
- * condition; the first rule that holds wins, so their order is meaning.
+ * What a pass says about the VM: every condition, computed from what is recorded, observed and
+ * under way. Nothing is decided here, and nothing here is read back by a decision. One table of
+ * rules a condition; the first rule that holds wins, so their order is meaning.
  */
 #include "reconcilers/vm/pass.h"
 
@@ -139,8 +139,8 @@ enum reason pass_reason_while_down(const struct pass *pass)
         return REASON_STOPPED;
     }
     if (s->is_held) {
-        return status->restart.last_cause == EXIT_GUEST_SHUTDOWN ? REASON_GUEST_SHUTDOWN
-               : status->restart.last_cause == EXIT_GUEST_PANIC  ? REASON_GUEST_PANICKED
+        return status->restart.last_cause == EXIT_GUEST_SHUTDOWN    ? REASON_GUEST_SHUTDOWN
+               : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
                : status->restart.last_cause == EXIT_LIVENESS_FAILED ? REASON_LIVENESS_FAILED
                                                                     : REASON_PROCESS_EXITED;
     }
@@ -177,8 +177,8 @@ static void report_down(struct pass *pass, enum condition_type type)
     pass_set(pass, type, CONDITION_FALSE, reason, message);
 }
 
-/* Told as soon as the desired record is observed: a waiter must not take the old instance for the new
- * one. */
+/* Told as soon as the desired record is observed: a waiter must not take the old instance for the
+ * new one. */
 static bool is_going_down(const struct pass *pass)
 {
     return pass->patch->status->instance.intent == INTENT_STOP ||
@@ -196,7 +196,8 @@ static char *no_room_message(const struct pass *pass)
         disk, ROOM_MIN_MIB);
 }
 
-/* No answer for a moment says nothing yet: reconnecting after a restart of vmctld takes milliseconds. */
+/* No answer for a moment says nothing yet: reconnecting after a restart of vmctld takes
+ * milliseconds. */
 static bool is_run_state_known(const struct pass *pass)
 {
     enum { QUIET_MS = 2000 };
@@ -268,8 +269,8 @@ PREDICATE(is_not_running, !vm_status_is_true(pass->patch->status, CONDITION_RUNN
 
 static void report_as_running(struct pass *pass, enum condition_type type)
 {
-    pass_set(pass, type, CONDITION_FALSE,
-        pass->patch->status->conditions[CONDITION_RUNNING].reason, NULL);
+    pass_set(pass, type, CONDITION_FALSE, pass->patch->status->conditions[CONDITION_RUNNING].reason,
+        NULL);
 }
 
 PREDICATE(needs_no_ssh, !pass->situation.expects_ssh)
@@ -395,7 +396,7 @@ static void report_source_event(
 
 /* Its VMFile is watched and is not what was last applied: told first, because nothing else in the
  * file counts until that is repaired. */
-PREDICATE(is_source_failing, pass->view->source && source_record_is_failing(pass->view->source))
+PREDICATE(is_source_failing, pass->view->source &&source_record_is_failing(pass->view->source))
 
 static void report_source_invalid(struct pass *pass, enum condition_type type)
 {
@@ -454,8 +455,8 @@ static bool is_being_applied(const struct pass *pass)
            pass->situation.run_state == RUN_STATE_RUNNING;
 }
 
-PREDICATE(needs_recreate,
-    pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
+PREDICATE(
+    needs_recreate, pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
 PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)
 PREDICATE(are_steps_outdated, pass->standing == STEPS_CHANGED && pass->env.spec->n_steps > 0)
 MESSAGE(outdated_message, "the provision steps changed since they were run")
@@ -536,14 +537,14 @@ static void describe_reconciling(struct pass *pass)
     enum action action = pass->decision.action;
     enum reason ready = pass->patch->status->conditions[CONDITION_READY].reason;
     bool is_unready = ready == REASON_WAITING_FOR_PROBE || ready == REASON_PROBE_FAILED;
-    bool is_looking = action == ACTION_PROBE || (action == ACTION_APPLY && !hot_change_is_pending(pass));
+    bool is_looking =
+        action == ACTION_PROBE || (action == ACTION_APPLY && !hot_change_is_pending(pass));
     bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_looking ||
                    action == ACTION_REFUSE_IMAGE ||
                    (action == ACTION_AWAIT_MACHINE && pass->situation.intent == INTENT_NONE);
     bool is_settled = is_idle && !is_unready;
     bool has_failed = action != ACTION_NONE && pass->vm->failure.action == action;
-    bool is_retrying =
-        action == ACTION_BACK_OFF || has_failed || ready == REASON_PROBE_FAILED;
+    bool is_retrying = action == ACTION_BACK_OFF || has_failed || ready == REASON_PROBE_FAILED;
     pass_set(pass, CONDITION_RECONCILING, is_settled ? CONDITION_ABSENT : CONDITION_TRUE,
         is_retrying ? REASON_RETRYING : REASON_PROGRESSING, NULL);
 }
@@ -582,8 +583,8 @@ void pass_describe(struct pass *pass)
         describe_orphan(pass);
         return;
     }
-    pass->standing = vm_steps_state(&pass->patch->status->provision,
-        pass->view->desired->spec, pass->view->desired->skipped_steps);
+    pass->standing = vm_steps_state(&pass->patch->status->provision, pass->view->desired->spec,
+        pass->view->desired->skipped_steps);
     describe_source(pass);
     apply_rules(pass, CONDITION_IMAGE_READY, image_rules);
     apply_rules(pass, CONDITION_PREPARED, prepared_rules);

@@ -18,8 +18,8 @@ static bool is_stopping(const struct situation *s)
     return situation_must_be_down(s) || s->intent == INTENT_STOP;
 }
 
-/* Its record was lost with the store, so neither its ports nor its spec are known: it is started anew
- * on its disk. */
+/* Its record was lost with the store, so neither its ports nor its spec are known: it is started
+ * anew on its disk. */
 static bool is_unrecorded(const struct situation *s)
 {
     return s->is_alive && !s->has_instance;
@@ -99,8 +99,7 @@ static bool stop_powerdown(const struct situation *s)
 }
 static bool exited(const struct situation *s)
 {
-    bool is_start_untried =
-        s->intent == INTENT_START && !s->has_pid && !situation_must_be_down(s);
+    bool is_start_untried = s->intent == INTENT_START && !s->has_pid && !situation_must_be_down(s);
     return s->has_instance && !s->is_alive && !is_start_untried;
 }
 static bool delete_files(const struct situation *s)

@@ -38,10 +38,10 @@ struct situation {
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least a journal of one */
     enum intent intent;
-    bool has_pid;           /* the instance's process was recorded */
-    bool is_start_outdated; /* the spec changed since the start was recorded */
-    bool is_held;           /* the last exit asks for no restart until the user speaks */
-    bool is_backing_off;    /* crash loop: the next try is in the future */
+    bool has_pid;               /* the instance's process was recorded */
+    bool is_start_outdated;     /* the spec changed since the start was recorded */
+    bool is_held;               /* the last exit asks for no restart until the user speaks */
+    bool is_backing_off;        /* crash loop: the next try is in the future */
     bool is_dependency_missing; /* a VM that this one depends on is not ready */
 
     /* Observed. */
@@ -51,7 +51,7 @@ struct situation {
     enum run_state run_state;
     bool is_boot_unknown;  /* a start whose boot this controller has not seen done */
     bool is_start_overdue; /* alive, but QMP did not answer within the start's deadline */
-    enum stop_stage stage;   /* with INTENT_STOP */
+    enum stop_stage stage; /* with INTENT_STOP */
     bool is_grace_shorter; /* the user now grants less than the recorded deadline */
     bool has_dir;
     bool has_image;
@@ -61,13 +61,13 @@ struct situation {
     /* The guest, once the instance runs. */
     bool expects_ssh;
     bool is_reached;
-    bool is_setting_up;      /* its cloud-init has not ended, or was not asked yet */
-    bool has_setup_failed;   /* its cloud-init ended with errors: no step is run on top of it */
+    bool is_setting_up;         /* its cloud-init has not ended, or was not asked yet */
+    bool has_setup_failed;      /* its cloud-init ended with errors: no step is run on top of it */
     bool is_hot_change_pending; /* the running machine is not, or may not be, as the spec says */
-    bool has_step; /* a provision step is waiting to be run */
-    bool has_appended; /* steps came to those that were run, and are to be run as well */
-    bool is_probe_due; /* `ready` or `live` probes are to be tried, or are being tried */
-    bool is_unhealthy; /* the `live` probes failed as often as they may */
+    bool has_step;              /* a provision step is waiting to be run */
+    bool has_appended;          /* steps came to those that were run, and are to be run as well */
+    bool is_probe_due;          /* `ready` or `live` probes are to be tried, or are being tried */
+    bool is_unhealthy;          /* the `live` probes failed as often as they may */
 };
 
 enum action {
@@ -90,7 +90,7 @@ enum action {
     ACTION_PREPARE,
     ACTION_BACK_OFF,
     ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
-    ACTION_BEGIN_START, /* journal: start, with instance id, ports, MAC */
+    ACTION_BEGIN_START,      /* journal: start, with instance id, ports, MAC */
     ACTION_LAUNCH,
     ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
     ACTION_BOOT, /* set it up over QMP and let the guest run; what is done already is left alone */
@@ -101,11 +101,11 @@ enum action {
     ACTION_PAUSE,
     ACTION_RETRY_IO,
     ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
-    ACTION_APPLY,          /* bring forwards, disk, CPUs, memory of the running machine in line */
+    ACTION_APPLY,         /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_REACH,
     ACTION_AWAIT_CLOUD_INIT, /* ask the guest how far its cloud-init is */
     ACTION_RUN_STEP,
-    ACTION_APPEND_STEPS, /* write down that the steps behind those that were run are run, too */
+    ACTION_APPEND_STEPS,  /* write down that the steps behind those that were run are run, too */
     ACTION_PROBE,         /* try the `ready` or `live` probes */
     ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
     ACTION_COUNT_

@@ -125,21 +125,22 @@ static void report(struct pass *pass, enum exit_cause cause)
         last ? ": " : "", last ? last : "");
 }
 
-/* How far the ladder had to go, by what this controller did: one that was killed in between does not
- * know what the one before it did, and says nothing. */
+/* How far the ladder had to go, by what this controller did: one that was killed in between does
+ * not know what the one before it did, and says nothing. */
 static const char *how_it_stopped(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
     const char *const *words = vm->backend->words->stops;
-    bool is_called_off = vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
-    return vm->has_guest_left          ? words[MACHINE_POWERDOWN]
+    bool is_called_off =
+        vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
+    return vm->has_guest_left         ? words[MACHINE_POWERDOWN]
            : vm->last_command_ms == 0 ? NULL
            : is_called_off            ? "called off before the guest ran"
                                       : words[vm->last_command];
 }
 
-/* The last words of the machine; of one that was given up in silence, that it was silent; of one whose guest
- * was ended, what was recorded when that was decided. */
+/* The last words of the machine; of one that was given up in silence, that it was silent; of one
+ * whose guest was ended, what was recorded when that was decided. */
 static char *last_words(const struct pass *pass, enum exit_cause cause)
 {
     if (cause == EXIT_BY_USER) {
@@ -150,9 +151,7 @@ static char *last_words(const struct pass *pass, enum exit_cause cause)
     }
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
-    return mem_strdup(output           ? output
-                      : is_given_up ? pass->vm->backend->words->silence
-                                    : NULL);
+    return mem_strdup(output ? output : is_given_up ? pass->vm->backend->words->silence : NULL);
 }
 
 void exit_record(struct pass *pass)

@@ -65,7 +65,8 @@ static const struct vm_comparison *comparison_of(const struct pass *pass)
         compare(comparison, pass);
         comparison->is_made = true;
         comparison->generation = generation;
-        memcpy(comparison->instance_id, status->instance.instance_id, sizeof(comparison->instance_id));
+        memcpy(
+            comparison->instance_id, status->instance.instance_id, sizeof(comparison->instance_id));
     }
     return comparison;
 }
@@ -85,8 +86,7 @@ bool hot_change_is_check_due(const struct pass *pass)
     const struct vm *vm = pass->vm;
     const struct situation *s = &pass->situation;
     bool is_idle = (!vm->op || vm->op_action == ACTION_APPLY) && vm->outcome.action == ACTION_NONE;
-    bool is_settled =
-        !s->has_step && !s->has_appended && (s->is_reached || !s->expects_ssh);
+    bool is_settled = !s->has_step && !s->has_appended && (s->is_reached || !s->expects_ssh);
     return is_idle && is_settled && !is_fixed(pass) && s->power == POWER_RUNNING &&
            pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
 }
@@ -125,8 +125,7 @@ void hot_change_record(struct pass *pass)
 static void cancel_asking(struct vm *vm)
 {
     enum action action = vm->op ? vm->op_action : vm->outcome.action;
-    if (action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT ||
-        action == ACTION_PROBE) {
+    if (action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_PROBE) {
         vm_cancel(vm);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What of a changed spec takes effect on the running machine: host forwards, a larger disk, more CPUs
- * and memory. The backend's boot() brings all of them in line and may be run again at any time; so
- * now and then it is run to find what somebody else changed.
+ * What of a changed spec takes effect on the running machine: host forwards, a larger disk, more
+ * CPUs and memory. The backend's boot() brings all of them in line and may be run again at any
+ * time; so now and then it is run to find what somebody else changed.
  */
 #pragma once
 
@@ -26,7 +26,8 @@ bool hot_change_is_pending(const struct pass *pass);
  */
 void hot_change_take_over(struct pass *pass);
 
-/* Whether it is time to look for what somebody else changed: only when nothing else is to be done. */
+/* Whether it is time to look for what somebody else changed: only when nothing else is to be done.
+ */
 bool hot_change_is_check_due(const struct pass *pass);
 
 /* Whether the instance's network is the desired one, with its forwards and leases. */

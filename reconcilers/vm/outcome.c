@@ -115,8 +115,7 @@ static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
     const struct vm_cloud_init *now = &pass->patch->status->cloud_init;
     const char *words = now->message ? now->message : "it does not say why";
     if (now->state == CLOUD_INIT_FAILED) {
-        vm_patch_event(
-            pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", words);
+        vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", words);
     } else if (now->state == CLOUD_INIT_DEGRADED) {
         vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
             "cloud-init is done, and complains: %s", words);
@@ -210,8 +209,8 @@ static bool may_try_again(const struct pass *pass)
 {
     const struct vm_provision *provision = &pass->patch->status->provision;
     const struct vm_spec *spec = pass->env.spec;
-    bool is_once = provision->next_step < spec->n_steps &&
-                   spec->steps[provision->next_step].run == RUN_ONCE;
+    bool is_once =
+        provision->next_step < spec->n_steps && spec->steps[provision->next_step].run == RUN_ONCE;
     return !is_once && provision->run.tries + 1 < STEP_TRIES_MAX;
 }
 

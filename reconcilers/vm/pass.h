@@ -30,7 +30,7 @@ struct pass {
     struct situation situation;
     struct decision decision;
     enum steps_state standing; /* of the provision steps; set by pass_describe() */
-    int64_t now_ms; /* monotonic */
+    int64_t now_ms;            /* monotonic */
     int64_t wall_ms;
 };
 
@@ -48,7 +48,8 @@ int64_t pass_stage_left_ms(const struct pass *pass);
  * facts, failures start a backoff. True when the status changed: commit before deciding anything.
  */
 bool pass_record_outcomes(struct pass *pass);
-/* Takes note of a guest that was reset: it has to be reached again. True when the status changed. */
+/* Takes note of a guest that was reset: it has to be reached again. True when the status changed.
+ */
 bool pass_note_reset(struct pass *pass);
 /* Takes note of a new wish: lets go of what was under way or waited for the old one. */
 bool pass_observe_generation(struct pass *pass);

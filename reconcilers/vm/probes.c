@@ -9,9 +9,9 @@
 #include "specs/base/text.h"
 
 enum {
-    RETRY_MS = 1000,               /* of `ready` that does not pass: the user waits for it */
-    OVERDUE_MS = 10 * 60 * 1000,   /* a Deployment's default progressDeadlineSeconds */
-    JITTER_PERCENT = 10,           /* VMs that came up together are not probed together for ever */
+    RETRY_MS = 1000,             /* of `ready` that does not pass: the user waits for it */
+    OVERDUE_MS = 10 * 60 * 1000, /* a Deployment's default progressDeadlineSeconds */
+    JITTER_PERCENT = 10,         /* VMs that came up together are not probed together for ever */
 };
 
 static const struct spec_check *spec_of(const struct pass *pass, enum check_kind kind)
@@ -19,20 +19,20 @@ static const struct spec_check *spec_of(const struct pass *pass, enum check_kind
     return &pass->view->desired->spec->checks[kind];
 }
 
-/* A failed step leaves the guest without what is probed; whether to restart it is the user's say. */
+/* A failed step leaves the guest without what is probed; whether to restart it is the user's say.
+ */
 static bool are_suspended(const struct pass *pass)
 {
     const struct vm_status *status = pass->view->status;
     return status->provision.is_failed && pass->view->desired->spec->n_steps > 0;
 }
 
-/* A new controller waits for the rest of the period after a failure of `live`: asked at once, a guest
- * would have less time than the spec gives it. */
+/* A new controller waits for the rest of the period after a failure of `live`: asked at once, a
+ * guest would have less time than the spec gives it. */
 static int64_t due_ms(const struct pass *pass, enum check_kind kind)
 {
     int64_t ours_ms = pass->vm->checks[kind].due_ms;
-    int64_t recorded_ms =
-        kind == CHECK_LIVE ? pass->patch->status->probing.live.due_ms : 0;
+    int64_t recorded_ms = kind == CHECK_LIVE ? pass->patch->status->probing.live.due_ms : 0;
     return ours_ms > recorded_ms ? ours_ms : recorded_ms;
 }
 

@@ -2,10 +2,10 @@
 /*
  * The probes of `ready` and `live`: when they are tried, and what their results mean.
  *
- * As kubelet has it: `ready` decides whether the VM counts as Ready and nothing else; `live` ends an
- * instance that fails too often in a row, and the restart policy says what then. Neither is asked
- * before the guest is reached and its provisioning is done, nor after provisioning has failed: what
- * is probed may not be there yet.
+ * As kubelet has it: `ready` decides whether the VM counts as Ready and nothing else; `live` ends
+ * an instance that fails too often in a row, and the restart policy says what then. Neither is
+ * asked before the guest is reached and its provisioning is done, nor after provisioning has
+ * failed: what is probed may not be there yet.
  */
 #pragma once
 

@@ -46,14 +46,14 @@ static struct pass begin_pass(
 }
 
 /*
- * A VM of `vmctl run --rm` whose owner has ended, in whatever way. Only the mark is written, and from
- * then on it is a deletion like any other: killed before the commit, the next look finds the same;
- * killed after it, the mark stands.
+ * A VM of `vmctl run --rm` whose owner has ended, in whatever way. Only the mark is written, and
+ * from then on it is a deletion like any other: killed before the commit, the next look finds the
+ * same; killed after it, the mark stands.
  */
 static bool is_abandoned(const struct vm_reconciler *self, const struct vm_desired *desired)
 {
     return desired && desired->owner && !desired->is_deleting &&
-        owner_lock_is_gone(self->host->paths, desired->owner);
+           owner_lock_is_gone(self->host->paths, desired->owner);
 }
 
 /* A lock that is let go of wakes nobody. */
@@ -70,8 +70,7 @@ static struct verdict reconcile(
 {
     struct vm_reconciler *self = from_base(base);
     if (is_abandoned(self, view->desired)) {
-        vm_patch_event(
-            patch, false, REASON_TERMINATING, "the vmctl run it belonged to has ended");
+        vm_patch_event(patch, false, REASON_TERMINATING, "the vmctl run it belonged to has ended");
         patch->deletes = true;
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }
@@ -95,8 +94,8 @@ static struct verdict reconcile(
     return (struct verdict){.requeue_ms = look_at_owner_again(view, requeue_ms)};
 }
 
-/* What the original tool's registry names: its VMs live in the same directories, until `vmctl import`
- * has taken them over. NULL: there is no such file. Caller owns. */
+/* What the original tool's registry names: its VMs live in the same directories, until `vmctl
+ * import` has taken them over. NULL: there is no such file. Caller owns. */
 static json_t *read_old_registry(const struct reconciler_host *host)
 {
     cleanup_buf struct buf text = BUF_INIT(0);

@@ -164,7 +164,8 @@ static void assess_observed(struct pass *pass)
     s->is_waiting = pass->machine.is_waiting;
     s->run_state = pass->machine.run_state;
     s->is_launching = pass->vm->op_action == ACTION_LAUNCH;
-    s->is_boot_unknown = !text_eq(pass->vm->booted_instance_id, pass->view->status->instance.instance_id);
+    s->is_boot_unknown =
+        !text_eq(pass->vm->booted_instance_id, pass->view->status->instance.instance_id);
     s->is_start_overdue = is_start_overdue(pass);
     pass->vm->has_guest_left |= s->intent == INTENT_STOP && s->run_state == RUN_STATE_SHUTDOWN;
     s->has_dir = pass->media.has_dir;

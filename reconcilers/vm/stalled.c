@@ -68,8 +68,8 @@ static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
     bool is_overdue = failure->action == ACTION_REACH && pass_is_reach_overdue(pass);
-    bool is_refused = failure->action == ACTION_REACH && pass_is_refused(pass) &&
-                      failure->error.code != ERR_SSH;
+    bool is_refused =
+        failure->action == ACTION_REACH && pass_is_refused(pass) && failure->error.code != ERR_SSH;
     if (!is_overdue && !is_refused && !is_failure_stalling(failure)) {
         return false;
     }
@@ -110,13 +110,15 @@ static void report_crash_loop(struct pass *pass, const char *last)
     bool never_came_up = restart->last_cause == EXIT_START_FAILED;
     struct error error = {.code = ERR_NONE};
     error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
-        "it ended %u times in a row (%s)%s%s", restart->count,
-        exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
+        "it ended %u times in a row (%s)%s%s", restart->count, exit_cause_name(restart->last_cause),
+        last[0] ? ": " : "", last);
     const char *log = pass->vm->backend->words->log;
     if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
         restart->last_cause == EXIT_LIVENESS_FAILED) {
-        error_help(&error, "see what the guest said: vmctl log %s --console; once mended: "
-            "vmctl up --name %s", name, name);
+        error_help(&error,
+            "see what the guest said: vmctl log %s --console; once mended: "
+            "vmctl up --name %s",
+            name, name);
     } else {
         error_help(&error, "see %s in %s; once mended: vmctl up --name %s", log, dir, name);
     }
@@ -183,13 +185,16 @@ static bool stall_on_image(struct pass *pass)
             "the base image '%s' is not the one its disk was made on",
             path ? path : pass->env.spec->image.location);
     }
-    error_help(&error, "put the old image back, or make the VM anew (this erases its disk): "
-        "vmctl reload %s", pass->vm->name);
+    error_help(&error,
+        "put the old image back, or make the VM anew (this erases its disk): "
+        "vmctl reload %s",
+        pass->vm->name);
     stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
     return true;
 }
 
-/* Errors of cloud-init stay until the guest boots again; a cloud-init that does not end may end yet. */
+/* Errors of cloud-init stay until the guest boots again; a cloud-init that does not end may end
+ * yet. */
 static bool stall_on_cloud_init(struct pass *pass)
 {
     const struct vm_cloud_init *cloud_init = &pass->patch->status->cloud_init;
@@ -202,8 +207,10 @@ static bool stall_on_cloud_init(struct pass *pass)
     if (cloud_init->state == CLOUD_INIT_FAILED) {
         error_set(&error, ERR_CLOUD_INIT, "cloud-init failed in the guest: %s",
             words ? words : "it does not say why");
-        error_help(&error, "see: vmctl ssh %s -- sudo cat /var/log/cloud-init.log; once mended in "
-            "the guest: vmctl restart %s, in the VMFile: vmctl reload %s", name, name, name);
+        error_help(&error,
+            "see: vmctl ssh %s -- sudo cat /var/log/cloud-init.log; once mended in "
+            "the guest: vmctl restart %s, in the VMFile: vmctl reload %s",
+            name, name, name);
         stall(pass, REASON_CLOUD_INIT_FAILED, &error);
         return true;
     }
@@ -212,8 +219,8 @@ static bool stall_on_cloud_init(struct pass *pass)
     }
     error_set(&error, ERR_CLOUD_INIT, "cloud-init has not ended in the guest for %d minutes%s%s",
         SETUP_LIMIT_MINUTES, words ? ": " : "", words ? words : "");
-    error_help(&error, "see what it does: vmctl log %s --console; it is waited for all the same",
-        name);
+    error_help(
+        &error, "see what it does: vmctl log %s --console; it is waited for all the same", name);
     stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
     return true;
 }
@@ -269,8 +276,8 @@ void pass_describe_stalled(struct pass *pass)
         return;
     }
     if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
-        stall_on_image(pass) || stall_on_exit(pass) || stall_on_cloud_init(pass) || stall_on_step(pass) ||
-        stall_on_probes(pass)) {
+        stall_on_image(pass) || stall_on_exit(pass) || stall_on_cloud_init(pass) ||
+        stall_on_step(pass) || stall_on_probes(pass)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Which provision steps need not run again: for `run "once"` a step that succeeded on this disk, for
- * `run "on-change"` one whose content is that of its last success. Kept in vm_provision.done, which
- * ends with the disk. What else steps.c does is in pass.h.
+ * Which provision steps need not run again: for `run "once"` a step that succeeded on this disk,
+ * for `run "on-change"` one whose content is that of its last success. Kept in vm_provision.done,
+ * which ends with the disk. What else steps.c does is in pass.h.
  */
 #pragma once
 

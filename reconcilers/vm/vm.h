@@ -70,10 +70,10 @@ struct vm {
     uint64_t op_generation;
     struct vm_outcome outcome;
     struct vm_failure failure;
-    char *progress;            /* of the operation, in words; NULL none */
+    char *progress;                          /* of the operation, in words; NULL none */
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
-    char *booted_vnc;                /* … and what that told; until it is committed */
+    char *booted_vnc;                        /* … and what that told; until it is committed */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
@@ -84,7 +84,7 @@ struct vm {
     int64_t console_size;      /* bytes of console.log, as of … */
     int64_t console_grew_ms;   /* … this moment, monotonic, when they last became more */
     struct vm_check checks[CHECK_KIND_COUNT_];
-    int64_t last_command_ms;   /* monotonic, 0: none; spaces out repeated stop commands */
+    int64_t last_command_ms; /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
     uint32_t n_resets;      /* of the guest, as far as they were taken note of */
     bool has_guest_left;    /* told to stop, the guest powered itself off */

@@ -22,7 +22,8 @@ static inline void cleanup_close_(int *fd)
 
 #define cleanup_free __attribute__((cleanup(cleanup_free_)))
 #define cleanup_close __attribute__((cleanup(cleanup_close_)))
-/* For any `void x_free(struct x **)` or `void x_clear(struct x *)` taking the variable's address. */
+/* For any `void x_free(struct x **)` or `void x_clear(struct x *)` taking the variable's address.
+ */
 #define cleanup_with(fn) __attribute__((cleanup(fn)))
 
 #define TAKE_PTR(p)                                                                                \

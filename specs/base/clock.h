@@ -4,7 +4,8 @@
  *
  * `monotonic_ms` is CLOCK_MONOTONIC, as libev's timers are: it stands still while the host is
  * suspended, as guests do, so that a grace or a deadline does not run out in its sleep; it starts
- * over at a host boot: a stored deadline is only comparable under the same `boot_id`. `wall_ms` is for people to read.
+ * over at a host boot: a stored deadline is only comparable under the same `boot_id`. `wall_ms` is
+ * for people to read.
  */
 #pragma once
 

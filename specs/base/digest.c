@@ -32,8 +32,7 @@ void digest_text(const char *text, char *ret_hex)
     digest_bytes(text, strlen(text), ret_hex);
 }
 
-int digest_file(
-    const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err)
+int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {

@@ -18,5 +18,6 @@ void digest_text(const char *text, char *ret_hex);
 int digest_file(
     const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err);
 
-/* 128 random bits as 32 digits: `ret_id` holds TEXT_ID_SIZE bytes. getrandom(2) cannot fail here. */
+/* 128 random bits as 32 digits: `ret_id` holds TEXT_ID_SIZE bytes. getrandom(2) cannot fail here.
+ */
 void digest_random_id(char *ret_id);

@@ -28,8 +28,8 @@ const char *enum_names_at(const struct enum_names *list, size_t value);
 #define DEFINE_WORDS_(storage, prefix, type, value_count, ...)                                     \
     static const char *const prefix##_table[] = {__VA_ARGS__};                                     \
     _Static_assert(ARRAY_LEN(prefix##_table) == (value_count), "every value has its word");        \
-    storage const struct enum_names prefix##_words = {prefix##_table, (value_count)};               \
+    storage const struct enum_names prefix##_words = {prefix##_table, (value_count)};              \
     const char *prefix##_name(type value)                                                          \
     {                                                                                              \
-        return enum_names_at(&prefix##_words, (size_t)value);                                       \
+        return enum_names_at(&prefix##_words, (size_t)value);                                      \
     }

@@ -65,8 +65,10 @@ static const struct {
     [ERR_QEMU_SPAWN] = {"vmctl::qemu::spawn_failed", 1,
         "ensure qemu-system-x86_64 is installed, in PATH, and KVM is available (/dev/kvm)"},
     [ERR_QMP_CONNECT] = {"vmctl::qemu::qmp_connect_failed", 1,
-        "QEMU may have crashed before its QMP socket was ready; see qemu.log in the VM's directory"},
-    [ERR_QMP_COMMAND] = {"vmctl::qemu::qmp_command_failed", 1, "see qemu.log in the VM's directory"},
+        "QEMU may have crashed before its QMP socket was ready; see qemu.log in the VM's "
+        "directory"},
+    [ERR_QMP_COMMAND] = {"vmctl::qemu::qmp_command_failed", 1,
+        "see qemu.log in the VM's directory"},
     [ERR_KVM_UNAVAILABLE] = {"vmctl::qemu::kvm_unavailable", 1,
         "use accel \"auto\" or \"tcg\", or give yourself access to /dev/kvm (group kvm)"},
     [ERR_PORT_TAKEN] = {"vmctl::network::port_taken", 1,

@@ -66,7 +66,7 @@ enum error_code {
     ERR_PROVISION,
     ERR_PROVISION_TIMEOUT,
     ERR_PROVISION_LOST, /* begun, and how it ended cannot be known */
-    ERR_PROBE, /* `ready` or `live`: the guest answers, but not as it should */
+    ERR_PROBE,          /* `ready` or `live`: the guest answers, but not as it should */
     ERR_CODE_COUNT_
 };
 

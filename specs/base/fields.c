@@ -106,7 +106,7 @@ struct items {
 static bool is_pointer(const struct field *field)
 {
     return field->kind == FIELD_KIND_OWNED || field->kind == FIELD_KIND_LIST ||
-        field->kind == FIELD_KIND_TEXTS;
+           field->kind == FIELD_KIND_TEXTS;
 }
 
 static struct items items_of(const struct field *field, const void *owner)
@@ -160,10 +160,10 @@ static struct items new_items(const struct field *field, size_t count)
 static bool is_empty(const struct field *field, const void *owner)
 {
     if (field->kind != FIELD_KIND_STRUCT) {
-        return field->kind == FIELD_KIND_CHARS ? !*(const char *)at(field, owner)
-            : field->kind == FIELD_KIND_TEXT   ? !text_at(field, owner)
-            : is_pointer(field)                ? items_of(field, owner).count == 0
-                                               : field_number(field, owner) == 0;
+        return field->kind == FIELD_KIND_CHARS  ? !*(const char *)at(field, owner)
+               : field->kind == FIELD_KIND_TEXT ? !text_at(field, owner)
+               : is_pointer(field)              ? items_of(field, owner).count == 0
+                                                : field_number(field, owner) == 0;
     }
     bool is_any_set = false;
     for (size_t i = 0; i < field->fields->count && !is_any_set; i++) {
@@ -377,8 +377,8 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
     if (field->fields) {
         struct items a_items = items_of(field, a_owner), b_items = items_of(field, b_owner);
         return items_equal(field, a_items, b_items) ||
-            (field->is_set && a_items.count == b_items.count &&
-                sets_equal(field, a_owner, b_owner));
+               (field->is_set && a_items.count == b_items.count &&
+                   sets_equal(field, a_owner, b_owner));
     }
     switch (field->kind) {
     case FIELD_KIND_TEXT:
@@ -473,8 +473,7 @@ static void read_word(
     }
 }
 
-static void read_chars(
-    struct reader *reader, const struct field *field, const char *text, char *to)
+static void read_chars(struct reader *reader, const struct field *field, const char *text, char *to)
 {
     size_t n = text ? strlen(text) : 0;
     if (n >= field->size) {

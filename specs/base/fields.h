@@ -32,7 +32,8 @@ enum field_kind {
     FIELD_KIND_TEXT,   /* char *, owned; NULL is not written */
     FIELD_KIND_CHARS,  /* char[n] that ends with a NUL */
     FIELD_KIND_STRUCT, /* a struct in place */
-    FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Never read: the record's own reader does it */
+    FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Never read: the record's own reader does it
+                        */
     FIELD_KIND_LIST,   /* pointer to `count` structs, owned */
     FIELD_KIND_TEXTS,  /* pointer to `count` texts, owned both */
     FIELD_KIND_KEYED,  /* array of structs, one per value of an enum; in JSON a list of those whose
@@ -44,13 +45,13 @@ struct field {
     size_t offset;
     size_t size;
     enum field_kind kind;
-    bool omit_empty;            /* zero, "", no item, a struct of nothing else: not written */
-    bool is_set;                /* the order of the items has no meaning: written sorted */
-    size_t count_offset;        /* LIST, TEXTS: member that counts the items */
+    bool omit_empty;     /* zero, "", no item, a struct of nothing else: not written */
+    bool is_set;         /* the order of the items has no meaning: written sorted */
+    size_t count_offset; /* LIST, TEXTS: member that counts the items */
     size_t count_size;
     const struct enum_names *words; /* ENUM, KEYED */
-    const char *key;               /* KEYED */
-    const struct fields *fields;   /* STRUCT, OWNED, LIST, KEYED */
+    const char *key;                /* KEYED */
+    const struct fields *fields;    /* STRUCT, OWNED, LIST, KEYED */
 };
 
 struct fields {
@@ -74,8 +75,9 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
  * and texts: the kind follows from the member's type. Further members of struct field may follow
  * where the macro ends in dots: FIELD(struct x, y, "y", .omit_empty = true).
  */
-#define FIELD(type, member, ...)                                                                   \
-    {FIELD_AT_(type, member),                                                                      \
+#define FIELD(type, member, ...)                                                                        \
+    {                                                                                                   \
+        FIELD_AT_(type, member),                                                                      \
         .kind = _Generic(&((type *)0)->member,                                                     \
             bool *: FIELD_KIND_BOOL,                                                               \
             uint16_t *: FIELD_KIND_UINT,                                                           \
@@ -85,22 +87,37 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
             int64_t *: FIELD_KIND_INT,                                                             \
             char **: FIELD_KIND_TEXT,                                                              \
             char(*)[sizeof(((type *)0)->member)]: FIELD_KIND_CHARS),                               \
-        .name = __VA_ARGS__}
-#define FIELD_ENUM(type, member, json_name, enum_names)                                           \
-    {FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name), .words = (enum_names)}
+        .name = __VA_ARGS__ \
+    }
+#define FIELD_ENUM(type, member, json_name, enum_names)                                            \
+    {                                                                                              \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name),                     \
+                                 .words = (enum_names)                                             \
+    }
 #define FIELD_STRUCT(type, member, json_name, ...) /* its table */                                 \
-    {FIELD_AT_(type, member), .kind = FIELD_KIND_STRUCT, .name = (json_name), .fields = __VA_ARGS__}
+    {                                                                                              \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_STRUCT, .name = (json_name),                   \
+                                 .fields = __VA_ARGS__                                             \
+    }
 #define FIELD_OWNED(type, member, json_name, table)                                                \
-    {FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, .name = (json_name), .fields = (table)}
+    {                                                                                              \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, .name = (json_name), .fields = (table)  \
+    }
 #define FIELD_LIST(type, member, counter, json_name, ...) /* the items' table */                   \
-    {FIELD_AT_(type, member), FIELD_COUNT_(type, counter), .kind = FIELD_KIND_LIST,                \
-        .name = (json_name), .fields = __VA_ARGS__}
+    {                                                                                              \
+        FIELD_AT_(type, member), FIELD_COUNT_(type, counter),                                      \
+            .kind = FIELD_KIND_LIST, .name = (json_name), .fields = __VA_ARGS__                    \
+    }
 #define FIELD_TEXTS(type, member, counter, ...)                                                    \
-    {FIELD_AT_(type, member), FIELD_COUNT_(type, counter), .kind = FIELD_KIND_TEXTS,               \
-        .fields = &fields_of_text, .name = __VA_ARGS__}
-#define FIELD_KEYED(type, member, json_name, table, key_name, enum_names)                         \
-    {FIELD_AT_(type, member), .kind = FIELD_KIND_KEYED, .name = (json_name), .fields = (table),    \
-        .key = (key_name), .words = (enum_names)}
+    {                                                                                              \
+        FIELD_AT_(type, member), FIELD_COUNT_(type, counter),                                      \
+            .kind = FIELD_KIND_TEXTS, .fields = &fields_of_text, .name = __VA_ARGS__               \
+    }
+#define FIELD_KEYED(type, member, json_name, table, key_name, enum_names)                          \
+    {                                                                                              \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_KEYED, .name = (json_name), .fields = (table), \
+                                 .key = (key_name), .words = (enum_names)                          \
+    }
 #define FIELD_AT_(type, member)                                                                    \
     .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define FIELD_COUNT_(type, counter)                                                                \
@@ -127,7 +144,6 @@ const struct field *fields_find(
 /* One member of the struct `owner`, as above. */
 bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
 json_t *field_to_json(const struct field *field, const void *owner); /* NULL: nothing is written */
-
 
 /* Makes the member at the path a copy of that of `from`; whether it was another. */
 bool fields_take(const struct fields *fields, void *to, const void *from, const char *path);

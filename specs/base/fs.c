@@ -179,8 +179,8 @@ int fs_publish(const char *from, const char *to, mode_t mode, struct error *err)
     return fs_sync_dir_of(to, err);
 }
 
-void fs_each_entry(const char *path, void (*each)(void *context, int dir_fd, const char *name),
-    void *context)
+void fs_each_entry(
+    const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context)
 {
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {

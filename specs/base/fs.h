@@ -13,8 +13,8 @@ struct error;
 /* "a/b"; an absolute `b` is returned alone. free() it. */
 char *fs_join(const char *a, const char *b);
 
-/* Absolute and without ".", ".." and doubled slashes: "~" and "~/x" start at `home`, a relative path
- * at `base_dir` (absolute). Pure text, symbolic links are not looked at. free() it. */
+/* Absolute and without ".", ".." and doubled slashes: "~" and "~/x" start at `home`, a relative
+ * path at `base_dir` (absolute). Pure text, symbolic links are not looked at. free() it. */
 char *fs_resolve(const char *raw, const char *base_dir, const char *home);
 
 bool fs_exists(const char *path);
@@ -45,8 +45,8 @@ int fs_make_dirs(const char *path, mode_t mode, struct error *err);
 int fs_remove_tree(const char *path, struct error *err);
 
 /* Shows every name in a directory but "." and ".."; one that cannot be read has none. */
-void fs_each_entry(const char *path, void (*each)(void *context, int dir_fd, const char *name),
-    void *context);
+void fs_each_entry(
+    const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context);
 
 /* unlink(); what is already gone is fine. */
 int fs_remove_file(const char *path, struct error *err);
@@ -65,7 +65,7 @@ int fs_write_all(int fd, const void *bytes, size_t n, struct error *err);
 int fs_listen_unix(const char *path, int *ret_fd, struct error *err);
 int fs_connect_unix(const char *path, int *ret_fd, struct error *err);
 
-/* First of all in main(): where standard input, output or error is closed, holds its number, so that
- * no file opened later (the store's) is taken for it. What is written there fails, as to a closed
- * one. */
+/* First of all in main(): where standard input, output or error is closed, holds its number, so
+ * that no file opened later (the store's) is taken for it. What is written there fails, as to a
+ * closed one. */
 void fs_hold_standard_fds(void);

@@ -13,7 +13,7 @@ static bool is_same_file(int fd, const char *path)
 {
     struct stat mine, now;
     return fstat(fd, &mine) == 0 && stat(path, &now) == 0 && mine.st_ino == now.st_ino &&
-        mine.st_dev == now.st_dev;
+           mine.st_dev == now.st_dev;
 }
 
 /* A length of 0 is to the end of the file, wherever that comes to be. */

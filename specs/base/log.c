@@ -47,7 +47,7 @@ static enum log_level level_for(const char *module)
         if (!equals) {
             to_level(item, n, &level);
         } else if ((size_t)(equals - item) == module_length &&
-            strncmp(item, module, module_length) == 0) {
+                   strncmp(item, module, module_length) == 0) {
             enum log_level own = level;
             to_level(equals + 1, n - module_length - 1, &own);
             return own;
@@ -76,5 +76,6 @@ void log_line(enum log_level level, const char *module, const char *fmt, ...)
     vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
     va_end(ap);
     strcat(line, "\n");
-    (void)!write(STDERR_FILENO, line, strlen(line)); /* one write: lines of two processes stay whole */
+    (void)!write(
+        STDERR_FILENO, line, strlen(line)); /* one write: lines of two processes stay whole */
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Log lines on stderr (vmctld: controller.log), filtered by VMCTL_LOG, or RUST_LOG when it is unset:
- * "debug", "warn,ssh=trace,qmp=debug". Only the controller and the CLI log above debug; libraries
- * return errors instead, so that each failure is told once.
+ * Log lines on stderr (vmctld: controller.log), filtered by VMCTL_LOG, or RUST_LOG when it is
+ * unset: "debug", "warn,ssh=trace,qmp=debug". Only the controller and the CLI log above debug;
+ * libraries return errors instead, so that each failure is told once.
  */
 #pragma once
 

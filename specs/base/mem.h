@@ -29,7 +29,7 @@ char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Makes room for one more element of array `a` holding `n`; the capacity follows from `n`. */
 #define mem_grow(a, n)                                                                             \
     do {                                                                                           \
-        if (((n) & ((n) - 1)) == 0) {                                                              \
-            (a) = mem_resize((a), (n) ? (n) * 2 : 1, sizeof(*(a)));                                \
+        if (((n) & ((n)-1)) == 0) {                                                                \
+            (a) = mem_resize((a), (n) ? (n)*2 : 1, sizeof(*(a)));                                  \
         }                                                                                          \
     } while (0)

@@ -13,8 +13,7 @@
 /* JSON's integers are signed, and so are offsets in a file. */
 static const uint64_t OWNER_MASK = (UINT64_C(1) << 62) - 1;
 
-int owner_lock_take(
-    const struct paths *paths, uint64_t *ret_owner, int *ret_fd, struct error *err)
+int owner_lock_take(const struct paths *paths, uint64_t *ret_owner, int *ret_fd, struct error *err)
 {
     uint64_t rng = 0;
     cleanup_free char *path = paths_path(paths, "owners.lock");

@@ -14,8 +14,7 @@ struct error;
 struct paths;
 
 /* Makes this process an owner until *ret_fd (O_CLOEXEC) is closed. The number is never 0. */
-int owner_lock_take(
-    const struct paths *paths, uint64_t *ret_owner, int *ret_fd, struct error *err);
+int owner_lock_take(const struct paths *paths, uint64_t *ret_owner, int *ret_fd, struct error *err);
 
 /* Whether the owner has ended, for sure: what cannot be found out now is no. */
 bool owner_lock_is_gone(const struct paths *paths, uint64_t owner);

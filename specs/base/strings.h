@@ -12,6 +12,8 @@ struct strings {
 
 void strings_add(struct strings *strings, const char *text); /* copies; once */
 bool strings_have(const struct strings *strings, const char *text);
-const char *strings_find(const struct strings *strings, const char *text); /* the list's own; NULL: none */
-bool strings_equal(const struct strings *a, const struct strings *b); /* the same in the same order */
+const char *strings_find(
+    const struct strings *strings, const char *text); /* the list's own; NULL: none */
+bool strings_equal(
+    const struct strings *a, const struct strings *b); /* the same in the same order */
 void strings_clear(struct strings *strings);

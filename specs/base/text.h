@@ -18,7 +18,8 @@ bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /* The candidate most like `word` (edit distance ≤ 1 + length/3), or NULL: "did you mean …?". */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 
-/* Bytes of the well-formed UTF-8 sequence at `s` (Unicode, table 3-7), 0 when there is none. n > 0. */
+/* Bytes of the well-formed UTF-8 sequence at `s` (Unicode, table 3-7), 0 when there is none. n > 0.
+ */
 size_t text_utf8_length(const char *s, size_t n);
 
 /*
@@ -28,8 +29,8 @@ size_t text_utf8_length(const char *s, size_t n);
  */
 void text_add_printable(struct buf *out, const char *bytes, size_t n);
 
-/* The last line of what a program said, without blanks at its end, printable; "" when it said nothing.
- * free() it. */
+/* The last line of what a program said, without blanks at its end, printable; "" when it said
+ * nothing. free() it. */
 char *text_last_line(const char *bytes, size_t n);
 
 /* Duration such as "90", "90s", "5m", "2h", "500ms" to milliseconds; false when malformed. */

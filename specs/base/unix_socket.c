@@ -27,8 +27,8 @@ static int address_of(
         return error_set_errno(err, ERR_IO, errno, "cannot open directory '%s'", dir);
     }
     *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int n = snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/%s",
-        dir_fd, name);
+    int n = snprintf(
+        ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
     if (n < 0 || (size_t)n >= sizeof(ret_address->sun_path)) {
         return error_set(err, ERR_IO, "socket name '%s' is too long", name);
     }

@@ -7,19 +7,19 @@
 #include "specs/base/cleanup.h"
 
 enum {
-    VMDK_CAPACITY = 12,    /* u64, little-endian: sectors */
-    VMDK_DESCRIPTOR = 28,  /* u64, little-endian: sector */
+    VMDK_CAPACITY = 12,   /* u64, little-endian: sectors */
+    VMDK_DESCRIPTOR = 28, /* u64, little-endian: sector */
     VMDK_HEADER_SIZE = 79,
-    VMDK_TEXT = 512,       /* where QEMU looks for the descriptor, whatever the header says */
-    VHD_TYPE = 60,         /* u32, big-endian */
+    VMDK_TEXT = 512, /* where QEMU looks for the descriptor, whatever the header says */
+    VHD_TYPE = 60,   /* u32, big-endian */
     VHD_DIFFERENCING = 4,
     VHD_FIXED = 2,
-    VHD_SIZE = 48,         /* u64, big-endian: of the disk */
-    VHD_CHECKSUM = 64,     /* u32, big-endian: one's complement of the sum of the other bytes */
-    VDI_DATA = 0x158,      /* u32, little-endian: offset of the first block */
+    VHD_SIZE = 48,     /* u64, big-endian: of the disk */
+    VHD_CHECKSUM = 64, /* u32, big-endian: one's complement of the sum of the other bytes */
+    VDI_DATA = 0x158,  /* u32, little-endian: offset of the first block */
     VDI_BLOCK_SIZE = 0x178,
     VDI_N_ALLOCATED = 0x184,
-    QED_FEATURES = 16,     /* u64, little-endian */
+    QED_FEATURES = 16, /* u64, little-endian */
     QED_BACKING_FILE = 1,
 };
 
@@ -46,8 +46,8 @@ static const struct {
 static int kind_of(const uint8_t *head, size_t n)
 {
     for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-        if (n >= formats[i].offset + formats[i].n
-            && memcmp(head + formats[i].offset, formats[i].magic, formats[i].n) == 0) {
+        if (n >= formats[i].offset + formats[i].n &&
+            memcmp(head + formats[i].offset, formats[i].magic, formats[i].n) == 0) {
             return (int)i;
         }
     }
@@ -92,8 +92,9 @@ const struct image_foreign *image_foreign_of_footer(
         sum += is_checksum ? 0 : footer[i];
     }
     bool is_fixed = memcmp(footer, formats[VHD].magic, formats[VHD].n) == 0 &&
-        big(footer + VHD_TYPE, 4) == VHD_FIXED && big(footer + VHD_CHECKSUM, 4) == (uint32_t)~sum &&
-        big(footer + VHD_SIZE, 8) == file_size - IMAGE_FOREIGN_FOOTER_SIZE;
+                    big(footer + VHD_TYPE, 4) == VHD_FIXED &&
+                    big(footer + VHD_CHECKSUM, 4) == (uint32_t)~sum &&
+                    big(footer + VHD_SIZE, 8) == file_size - IMAGE_FOREIGN_FOOTER_SIZE;
     return is_fixed ? &formats[VHD].format : NULL;
 }
 
@@ -113,7 +114,8 @@ static bool vmdk_has_parent(const uint8_t *head, size_t n)
     return contains(head, n, "parentFileNameHint");
 }
 
-/* QEMU takes a header without a capacity for a wrapped description, and opens the files it lists. */
+/* QEMU takes a header without a capacity for a wrapped description, and opens the files it lists.
+ */
 static const char *vmdk_dependency(const uint8_t *head, size_t n)
 {
     if (n < VMDK_HEADER_SIZE) {
@@ -159,6 +161,6 @@ uint64_t image_foreign_size(const uint8_t *head, size_t n)
         return 0;
     }
     /* 32 bits each: the product fits */
-    return little(head + VDI_DATA, 4)
-        + little(head + VDI_BLOCK_SIZE, 4) * little(head + VDI_N_ALLOCATED, 4);
+    return little(head + VDI_DATA, 4) +
+           little(head + VDI_BLOCK_SIZE, 4) * little(head + VDI_N_ALLOCATED, 4);
 }

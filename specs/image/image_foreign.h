@@ -23,13 +23,13 @@ struct image_foreign {
     bool has_check;     /* `qemu-img check` finds what lies behind the end of the file */
 };
 
-/* What begins with these bytes; NULL: none of these formats. Static. IMAGE_HEAD_SIZE bytes are enough
- * here. As a raw disk such a file would merely fail to boot. */
+/* What begins with these bytes; NULL: none of these formats. Static. IMAGE_HEAD_SIZE bytes are
+ * enough here. As a raw disk such a file would merely fail to boot. */
 const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n);
 
 /* What ends with these bytes, if it does not begin as one of them: a fixed VHD, which is a raw disk
- * and this footer; NULL: it does not. A disk that merely holds such a sector is not taken for one: the
- * footer's checksum is right, and it tells the size of the file. */
+ * and this footer; NULL: it does not. A disk that merely holds such a sector is not taken for one:
+ * the footer's checksum is right, and it tells the size of the file. */
 const struct image_foreign *image_foreign_of_footer(
     const uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE], uint64_t file_size);
 

@@ -20,7 +20,10 @@ static const struct {
     [COMPRESSION_NONE] = {"none", {NULL, NULL}, {NULL, 0, 0}},
     [COMPRESSION_ZSTD] = {"zstd", {".zst", ".zstd"}, {"\x28\xb5\x2f\xfd", 0, 4}}, /* RFC 8878 */
     [COMPRESSION_GZIP] = {"gzip", {".gz", NULL}, {"\x1f\x8b", 0, 2}},             /* RFC 1952 */
-    [COMPRESSION_XZ] = {"xz", {".xz", NULL}, {"\xfd" "7zXZ\0", 0, 6}},
+    [COMPRESSION_XZ] = {"xz", {".xz", NULL},
+        {"\xfd"
+         "7zXZ\0",
+            0, 6}},
     [COMPRESSION_BZIP2] = {"bzip2", {".bz2", NULL}, {"BZh", 0, 3}},
 };
 _Static_assert(ARRAY_LEN(compressions) == COMPRESSION_COUNT_, "every compression has a row");
@@ -50,8 +53,8 @@ enum compression compression_of_name(const char *path)
 
 static bool matches(const struct magic *magic, const uint8_t *head, size_t n)
 {
-    return n >= magic->offset + magic->n
-        && memcmp(head + magic->offset, magic->bytes, magic->n) == 0;
+    return n >= magic->offset + magic->n &&
+           memcmp(head + magic->offset, magic->bytes, magic->n) == 0;
 }
 
 enum compression compression_of_head(const uint8_t *head, size_t n)

@@ -52,8 +52,8 @@ bool image_request_failure(const json_t *request, struct error *ret)
 
 bool image_file_name_is_valid(const char *name)
 {
-    return strspn(name, "0123456789abcdef") == SHA256_DIGITS
-        && text_eq(name + SHA256_DIGITS, ".qcow2");
+    return strspn(name, "0123456789abcdef") == SHA256_DIGITS &&
+           text_eq(name + SHA256_DIGITS, ".qcow2");
 }
 
 bool image_name_is_valid(const char *name)
@@ -66,6 +66,6 @@ bool image_name_is_valid(const char *name)
         }
     }
     bool is_digest = strspn(name, "0123456789abcdef") == n && n >= IMAGE_DIGEST_SHOWN;
-    return n > 0 && n <= NAME_MAX_LENGTH && name[0] != '.' && name[0] != '-' && !is_digest
-        && !image_file_name_is_valid(name);
+    return n > 0 && n <= NAME_MAX_LENGTH && name[0] != '.' && name[0] != '-' && !is_digest &&
+           !image_file_name_is_valid(name);
 }

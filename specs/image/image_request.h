@@ -32,8 +32,8 @@ bool image_request_is_answered(const json_t *request);
 void image_request_fail(json_t *request, const struct error *err);
 bool image_request_failure(const json_t *request, struct error *ret);
 
-/* Whether `name` can be a name in the cache: a file name in ASCII of moderate length, not hidden, no
- * option, no digest, and not what cached images themselves are called. */
+/* Whether `name` can be a name in the cache: a file name in ASCII of moderate length, not hidden,
+ * no option, no digest, and not what cached images themselves are called. */
 bool image_name_is_valid(const char *name);
 
 /* "<64 hexadecimal digits>.qcow2". */

@@ -50,9 +50,9 @@ static bool backing_is_in_bounds(const struct qcow2_header *header)
     if (header->backing_offset == 0) {
         return true;
     }
-    return header->backing_size > 0 && header->backing_size <= QCOW2_BACKING_MAX
-        && header->backing_offset < cluster_size
-        && header->backing_size <= cluster_size - header->backing_offset;
+    return header->backing_size > 0 && header->backing_size <= QCOW2_BACKING_MAX &&
+           header->backing_offset < cluster_size &&
+           header->backing_size <= cluster_size - header->backing_offset;
 }
 
 int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct error *err)
@@ -84,8 +84,8 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
     uint64_t incompatible = version == 3 ? read_u64(bytes + AT_INCOMPATIBLE) : 0;
     header.has_data_file = (incompatible & incompatible_data_file) != 0;
     header.has_extended_l2 = (incompatible & incompatible_extended_l2) != 0;
-    if (header.cluster_bits < MIN_CLUSTER_BITS || header.cluster_bits > MAX_CLUSTER_BITS
-        || header.virtual_size > INT64_MAX || !backing_is_in_bounds(&header)) {
+    if (header.cluster_bits < MIN_CLUSTER_BITS || header.cluster_bits > MAX_CLUSTER_BITS ||
+        header.virtual_size > INT64_MAX || !backing_is_in_bounds(&header)) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is damaged");
     }
     *ret = header;

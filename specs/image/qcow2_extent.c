@@ -75,21 +75,21 @@ int qcow2_check_tables(const struct qcow2_header *header, uint64_t file_size, st
 {
     uint64_t l1_size = (uint64_t)header->n_l1_entries * QCOW2_ENTRY_SIZE;
     uint64_t refcounts_size = (uint64_t)header->refcount_clusters << header->cluster_bits;
-    if (l1_size > MAX_L1_SIZE || !is_aligned(header, header->l1_offset)
-        || !l1_is_large_enough(header)) {
+    if (l1_size > MAX_L1_SIZE || !is_aligned(header, header->l1_offset) ||
+        !l1_is_large_enough(header)) {
         return damaged("its L1 table cannot be right", err);
     }
-    if (refcounts_size > MAX_REFCOUNT_TABLE_SIZE || refcounts_size == 0
-        || !is_aligned(header, header->refcount_offset)) {
+    if (refcounts_size > MAX_REFCOUNT_TABLE_SIZE || refcounts_size == 0 ||
+        !is_aligned(header, header->refcount_offset)) {
         return damaged("its refcount table cannot be right", err);
     }
-    if ((l1_size && check_within("the L1 table", header->l1_offset, l1_size, file_size, err) < 0)
-        || check_within("the refcount table", header->refcount_offset, 1, file_size, err) < 0) {
+    if ((l1_size && check_within("the L1 table", header->l1_offset, l1_size, file_size, err) < 0) ||
+        check_within("the refcount table", header->refcount_offset, 1, file_size, err) < 0) {
         return -ERR_IMAGE_FORMAT;
     }
     return header->n_snapshots
-        ? check_within("the snapshot table", header->snapshots_offset, 1, file_size, err)
-        : 0;
+               ? check_within("the snapshot table", header->snapshots_offset, 1, file_size, err)
+               : 0;
 }
 
 int qcow2_check_l1_entry(const struct qcow2_header *header, const uint8_t *entry,
@@ -106,8 +106,8 @@ int qcow2_check_l1_entry(const struct qcow2_header *header, const uint8_t *entry
     return 0;
 }
 
-int qcow2_check_refcount_entry(const struct qcow2_header *header, const uint8_t *entry,
-    uint64_t file_size, struct error *err)
+int qcow2_check_refcount_entry(
+    const struct qcow2_header *header, const uint8_t *entry, uint64_t file_size, struct error *err)
 {
     uint64_t offset = read_entry(entry) & offset_mask;
     if (!is_aligned(header, offset)) {
@@ -147,16 +147,16 @@ static int check_plain(const struct qcow2_header *header, uint64_t entry, uint64
     return check_within("data", offset, needed, file_size, err);
 }
 
-int qcow2_check_l2_table(const struct qcow2_header *header, const uint8_t *table,
-    uint64_t l1_index, uint64_t file_size, struct error *err)
+int qcow2_check_l2_table(const struct qcow2_header *header, const uint8_t *table, uint64_t l1_index,
+    uint64_t file_size, struct error *err)
 {
     uint64_t n = cluster_size(header) / l2_entry_size(header);
     uint64_t base = l1_index * bytes_a_l2_table(header); /* at most 2^22 * 2^39 */
     for (uint64_t i = 0; i < n && !header->has_data_file; i++) {
         uint64_t entry = read_entry(table + i * l2_entry_size(header));
-        int rc = entry & flag_compressed
-            ? check_compressed(header, entry, file_size, err)
-            : check_plain(header, entry, base + (i << header->cluster_bits), file_size, err);
+        int rc = entry & flag_compressed ? check_compressed(header, entry, file_size, err)
+                                         : check_plain(header, entry,
+                                               base + (i << header->cluster_bits), file_size, err);
         if (rc < 0) {
             return rc;
         }

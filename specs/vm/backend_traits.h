@@ -10,9 +10,9 @@
 #include "specs/vm/vm_spec.h"
 
 struct backend_traits {
-    bool is_fixed;             /* a running machine cannot be changed, paused or resumed */
-    const char *handle;        /* what vm_instance.pid is, in an event: "pid", "zone" */
-    const char *handle_label;  /* the same in `status`: "PID:" */
+    bool is_fixed;              /* a running machine cannot be changed, paused or resumed */
+    const char *handle;         /* what vm_instance.pid is, in an event: "pid", "zone" */
+    const char *handle_label;   /* the same in `status`: "PID:" */
     char *(*console_url)(void); /* where its console is; NULL: a socket in the VM's directory */
 };
 

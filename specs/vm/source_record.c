@@ -7,13 +7,11 @@
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
 
-DEFINE_OWN_WORDS(source_state, enum source_state, SOURCE_STATE_COUNT_,
-    [SOURCE_PENDING] = "Pending", [SOURCE_SYNCED] = "Synced",
-    [SOURCE_PARSE_FAILED] = "ParseFailed", [SOURCE_GONE] = "Missing",
+DEFINE_OWN_WORDS(source_state, enum source_state, SOURCE_STATE_COUNT_, [SOURCE_PENDING] = "Pending",
+    [SOURCE_SYNCED] = "Synced", [SOURCE_PARSE_FAILED] = "ParseFailed", [SOURCE_GONE] = "Missing",
     [SOURCE_CONFLICT] = "Conflict", [SOURCE_REFUSED] = "Refused")
 DEFINE_OWN_WORDS(source_prune, enum source_prune, SOURCE_PRUNE_COUNT_,
-    [SOURCE_PRUNE_NOTHING] = "no", [SOURCE_PRUNE_STOP] = "stop",
-    [SOURCE_PRUNE_DESTROY] = "destroy")
+    [SOURCE_PRUNE_NOTHING] = "no", [SOURCE_PRUNE_STOP] = "stop", [SOURCE_PRUNE_DESTROY] = "destroy")
 
 /* Of `is_directory`. */
 static const char *const kind_names[] = {[false] = "file", [true] = "directory"};
@@ -87,7 +85,7 @@ struct source_record *source_record_from_json(const json_t *json, struct error *
 bool source_record_is_failing(const struct source_record *record)
 {
     return record->state == SOURCE_PARSE_FAILED || record->state == SOURCE_CONFLICT ||
-        record->state == SOURCE_REFUSED;
+           record->state == SOURCE_REFUSED;
 }
 
 char *source_record_explain(const struct source_record *record)

@@ -2,8 +2,8 @@
 /*
  * A watched VMFile, or a watched directory of VMFiles: what `watch` registers and vmctld keeps in
  * step with. A record of the store's sources table under the file's absolute path. vmctl writes how
- * it is to be watched, vmctld what came of it; each by compare-and-set, so neither undoes the other.
- * Pure.
+ * it is to be watched, vmctld what came of it; each by compare-and-set, so neither undoes the
+ * other. Pure.
  *
  * `applied_sha` is the file-level observedGeneration: once it is the digest of the file as it is
  * now, the desired records are what the file says.
@@ -25,13 +25,17 @@ enum source_state {
     SOURCE_PARSE_FAILED, /* not a valid VMFile, or a file it names cannot be read */
     SOURCE_GONE,         /* there is no such file */
     SOURCE_CONFLICT,     /* a name in it belongs to another VMFile */
-    SOURCE_REFUSED,      /* valid, but not possible now: a disk would shrink, a VM is being deleted */
+    SOURCE_REFUSED, /* valid, but not possible now: a disk would shrink, a VM is being deleted */
     SOURCE_STATE_COUNT_
 };
 
 /* What happens to a VM that a valid file no longer names. */
-enum source_prune { SOURCE_PRUNE_NOTHING, SOURCE_PRUNE_STOP, SOURCE_PRUNE_DESTROY,
-    SOURCE_PRUNE_COUNT_ };
+enum source_prune {
+    SOURCE_PRUNE_NOTHING,
+    SOURCE_PRUNE_STOP,
+    SOURCE_PRUNE_DESTROY,
+    SOURCE_PRUNE_COUNT_
+};
 
 struct source_record {
     char *path; /* absolute: the record's key */
@@ -52,7 +56,7 @@ struct source_record {
     char failed_digest[DIGEST_SIZE];  /* what `state` tells of when it is not what was applied */
     char pruned_digest[DIGEST_SIZE];  /* the applied_digest that pruning was done for */
     int64_t applied_ms;               /* wall */
-    struct strings removed;             /* VMs that came from it and that it no longer names */
+    struct strings removed;           /* VMs that came from it and that it no longer names */
 };
 
 /* A record in SOURCE_PENDING; `path` is copied. source_record_free() it. */

@@ -168,8 +168,7 @@ void spec_diff_drop(struct spec_diff *diff, size_t i)
 {
     clear_change(&diff->changes[i]);
     diff->count--;
-    memmove(&diff->changes[i], &diff->changes[i + 1],
-        (diff->count - i) * sizeof(diff->changes[i]));
+    memmove(&diff->changes[i], &diff->changes[i + 1], (diff->count - i) * sizeof(diff->changes[i]));
 }
 
 void spec_diff_clear(struct spec_diff *diff)

@@ -4,8 +4,9 @@
  * nothing but writing it down, the next start, or a new disk. The dispositions are those of the
  * table in specs/VMFILE.md. Pure.
  *
- * On a VM as it is, some need less: store/desired/impact.h. And some depend on the values: CPUs and memory are added to a running VM as far as it was started with
- * room for them (`max-vcpus`, `max-memory`), all other changes of them need a restart.
+ * On a VM as it is, some need less: store/desired/impact.h. And some depend on the values: CPUs and
+ * memory are added to a running VM as far as it was started with room for them (`max-vcpus`,
+ * `max-memory`), all other changes of them need a restart.
  */
 #pragma once
 
@@ -40,8 +41,8 @@ struct spec_diff {
 };
 
 /* `running` is the spec of the instance that the changes are for; NULL: of `before`. */
-struct spec_diff spec_diff_on(const struct vm_spec *before, const struct vm_spec *after,
-    const struct vm_spec *running);
+struct spec_diff spec_diff_on(
+    const struct vm_spec *before, const struct vm_spec *after, const struct vm_spec *running);
 struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after);
 void spec_diff_clear(struct spec_diff *diff);
 /* The machine runs and cannot be changed meanwhile: what could be live of it needs a restart. */

@@ -35,9 +35,9 @@ struct vm_desired {
     uint32_t provision_from; /* with that token: from this step on (from 1); 0: all of them */
     /*
      * `--no-provision`: the digest of the list of steps (vm_steps.h) it was said for; "": for none.
-     * Of that list, and of no other, what was appended is not run. So it needs no moment at which it
-     * is used up: whoever looks, whenever, finds the same answer, another list is another wish, and
-     * the next `up` without it takes it back.
+     * Of that list, and of no other, what was appended is not run. So it needs no moment at which
+     * it is used up: whoever looks, whenever, finds the same answer, another list is another wish,
+     * and the next `up` without it takes it back.
      */
     char skipped_steps[DIGEST_SIZE];
     uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: nobody's */

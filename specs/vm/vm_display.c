@@ -118,7 +118,7 @@ static bool is_in_scope(enum rule_scope scope, const struct vm_status *status)
         return vm_status_is_true(status, CONDITION_RUNNING);
     case BEFORE_START:
         return !status->instance.instance_id[0] &&
-            status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
+               status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
     default:
         return true;
     }

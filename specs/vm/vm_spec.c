@@ -35,8 +35,8 @@ static const struct field network_rows[] = {
     FIELD_ENUM(struct spec_network, mode, "mode", &network_mode_words),
     FIELD(struct spec_network, bridge, "bridge"),
     FIELD(struct spec_network, vnic, "vnic"),
-    FIELD_LIST(struct spec_network, forwards, n_forwards, "forwards", &forward_fields,
-        .is_set = true),
+    FIELD_LIST(
+        struct spec_network, forwards, n_forwards, "forwards", &forward_fields, .is_set = true),
 };
 static const struct fields network_fields = {FIELDS_OF(network_rows, struct spec_network)};
 
@@ -47,8 +47,7 @@ static const struct field cloud_init_rows[] = {
     FIELD_STRUCT(struct spec_cloud_init, user_data, "userData", &file_fields, .omit_empty = true),
     FIELD_ENUM(struct spec_cloud_init, bus, "seedBus", &seed_bus_words),
 };
-static const struct fields cloud_init_fields = {
-    FIELDS_OF(cloud_init_rows, struct spec_cloud_init)};
+static const struct fields cloud_init_fields = {FIELDS_OF(cloud_init_rows, struct spec_cloud_init)};
 
 static const struct field ssh_rows[] = {
     FIELD(struct spec_ssh, is_set, "isSet"),

@@ -94,7 +94,7 @@ struct spec_cloud_init {
 struct spec_ssh {
     bool is_set;
     char *user;
-    char *private_key; /* absolute path, or NULL */
+    char *private_key;  /* absolute path, or NULL */
     uint32_t timeout_s; /* what the guest may take to answer; 0: SPEC_DEFAULT_SSH_TIMEOUT_S */
 };
 
@@ -106,7 +106,7 @@ struct vm_spec {
     uint32_t memory_mib;
     uint32_t max_vcpus;      /* headroom to add CPUs while it runs; 0: none */
     uint32_t max_memory_mib; /* the same for memory */
-    uint32_t disk_gib; /* 0: as large as the image */
+    uint32_t disk_gib;       /* 0: as large as the image */
     struct spec_network network;
     struct spec_cloud_init cloud_init;
     struct spec_ssh ssh;
@@ -142,8 +142,8 @@ enum {
 
 /* A spec with every default in place and no image; `name` is copied. vm_spec_free() it. */
 struct vm_spec *vm_spec_new(const char *name);
-void vm_spec_free(struct vm_spec *spec); /* NULL is fine */
-struct vm_spec *vm_spec_copy(const struct vm_spec *spec); /* NULL gives NULL */
+void vm_spec_free(struct vm_spec *spec);                              /* NULL is fine */
+struct vm_spec *vm_spec_copy(const struct vm_spec *spec);             /* NULL gives NULL */
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL equals only NULL */
 
 /* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most SPEC_NAME_MAX: safe

@@ -12,21 +12,20 @@
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
-DEFINE_OWN_WORDS(intent, enum intent, INTENT_COUNT_, [INTENT_NONE] = "none",
-    [INTENT_START] = "start", [INTENT_STOP] = "stop")
+DEFINE_OWN_WORDS(intent, enum intent,
+    INTENT_COUNT_, [INTENT_NONE] = "none", [INTENT_START] = "start", [INTENT_STOP] = "stop")
 DEFINE_OWN_WORDS(exit_cause, enum exit_cause, EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None",
     [EXIT_BY_USER] = "ByUser", [EXIT_GUEST_SHUTDOWN] = "GuestShutdown",
     [EXIT_GUEST_PANIC] = "GuestPanic", [EXIT_INTERNAL_ERROR] = "InternalError",
     [EXIT_PROCESS_DIED] = "ProcessDied", [EXIT_START_FAILED] = "StartFailed",
     [EXIT_HOST_REBOOT] = "HostReboot", [EXIT_LIVENESS_FAILED] = "LivenessFailed")
-DEFINE_OWN_WORDS(step_outcome, enum step_outcome, STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun",
-    [STEP_DONE] = "Done", [STEP_FAILED] = "Failed", [STEP_TIMED_OUT] = "TimedOut",
-    [STEP_INTERRUPTED] = "Interrupted")
-DEFINE_OWN_WORDS(cloud_init_state, enum cloud_init_state, CLOUD_INIT_STATE_COUNT_,
-    [CLOUD_INIT_UNKNOWN] = "Unknown", [CLOUD_INIT_RUNNING] = "Running",
-    [CLOUD_INIT_DONE] = "Done", [CLOUD_INIT_DEGRADED] = "Degraded",
-    [CLOUD_INIT_FAILED] = "Failed", [CLOUD_INIT_DISABLED] = "Disabled",
-    [CLOUD_INIT_ABSENT] = "Absent")
+DEFINE_OWN_WORDS(step_outcome, enum step_outcome,
+    STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun", [STEP_DONE] = "Done", [STEP_FAILED] = "Failed",
+    [STEP_TIMED_OUT] = "TimedOut", [STEP_INTERRUPTED] = "Interrupted")
+DEFINE_OWN_WORDS(cloud_init_state, enum cloud_init_state,
+    CLOUD_INIT_STATE_COUNT_, [CLOUD_INIT_UNKNOWN] = "Unknown", [CLOUD_INIT_RUNNING] = "Running",
+    [CLOUD_INIT_DONE] = "Done", [CLOUD_INIT_DEGRADED] = "Degraded", [CLOUD_INIT_FAILED] = "Failed",
+    [CLOUD_INIT_DISABLED] = "Disabled", [CLOUD_INIT_ABSENT] = "Absent")
 
 /* ---- the fields, in the order in which JSON has them ---- */
 
@@ -103,8 +102,8 @@ static const struct field provision_rows[] = {
     FIELD(struct vm_provision, done, "done"),
     FIELD(struct vm_provision, asked_step, "askedStep", .omit_empty = true),
     FIELD_STRUCT(struct vm_provision, run, "run", &step_run_fields, .omit_empty = true),
-    FIELD_LIST(struct vm_provision, steps, n_steps, "steps", &step_record_fields,
-        .omit_empty = true),
+    FIELD_LIST(
+        struct vm_provision, steps, n_steps, "steps", &step_record_fields, .omit_empty = true),
 };
 static const struct fields provision_fields = {FIELDS_OF(provision_rows, struct vm_provision)};
 
@@ -275,8 +274,7 @@ bool vm_status_is_true(const struct vm_status *status, enum condition_type type)
 
 /* ---- steps ---- */
 
-const struct vm_step_record *vm_provision_step(
-    const struct vm_provision *provision, uint32_t index)
+const struct vm_step_record *vm_provision_step(const struct vm_provision *provision, uint32_t index)
 {
     bool has_run = index < provision->n_steps && provision->steps[index].outcome != STEP_NOT_RUN;
     return has_run ? &provision->steps[index] : NULL;

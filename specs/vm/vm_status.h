@@ -50,16 +50,16 @@ struct vm_instance {
     int64_t start_deadline_ms; /* monotonic, same boot_id: QMP must answer by then */
     int64_t stop_deadline_ms;  /* monotonic, same boot_id: end of the guest's grace */
     enum exit_cause cause;     /* learnt from QMP before `quit`; EXIT_NONE until then */
-    char *accel; /* "kvm" or "tcg", what the probe chose */
-    /* Started by the original vmctl and taken over while it ran: it holds alive.lock as ours do, but
-     * QMP is on VM_QMP_SOCKET, and what its arguments named is unknown. */
+    char *accel;               /* "kvm" or "tcg", what the probe chose */
+    /* Started by the original vmctl and taken over while it ran: it holds alive.lock as ours do,
+     * but QMP is on VM_QMP_SOCKET, and what its arguments named is unknown. */
     bool is_foreign;
 };
 
 struct vm_restart {
-    uint32_t count;                     /* failures in a row */
+    uint32_t count;                             /* failures in a row */
     char last_failed_instance_id[TEXT_ID_SIZE]; /* a failure is counted once */
-    int64_t not_before_ms;              /* wall: survives a host reboot */
+    int64_t not_before_ms;                      /* wall: survives a host reboot */
     enum exit_cause last_cause;
     int32_t last_exit_status; /* as waitid(2) tells it; -1 unknown */
     char *last_message;       /* e.g. the last line of qemu.log */
@@ -96,23 +96,25 @@ struct vm_step_record {
 /* The intent to run a step, committed before the guest hears of it. A run is found again in the
  * guest by a name made of the request, the steps' digest, the step and the try. */
 struct vm_step_run {
-    char instance_id[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
-    uint32_t tries;         /* of this step that were lost before */
-    int64_t started_at_ms;  /* wall; 0: not begun */
-    uint64_t log_begin;     /* size of provision.log before: from there on it is the run's */
+    char
+        instance_id[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
+    uint32_t tries;                /* of this step that were lost before */
+    int64_t started_at_ms;         /* wall; 0: not begun */
+    uint64_t log_begin;            /* size of provision.log before: from there on it is the run's */
 };
 
 struct vm_provision {
-    char digest[DIGEST_SIZE]; /* of the steps being run or last run; "": none ever were */
-    uint32_t next_step;       /* from 0 */
-    uint32_t total;           /* the digest is of so many */
-    char ran_digest[DIGEST_SIZE]; /* of those before next_step: what still stands when the rest changes */
-    uint32_t asked_step;      /* `--from`, from 1: runs whatever its `run` says; 0 none */
-    int32_t last_exit_status; /* of a failed step; -1 none */
-    char token[TEXT_ID_SIZE]; /* the user's request these steps are run for */
-    bool is_failed;           /* a step failed: final until the user asks again */
-    char *done;               /* notes of steps that need not run again (reconcilers/vm/steps.h), NULL none */
-    struct vm_step_run run;   /* of next_step */
+    char digest[DIGEST_SIZE];     /* of the steps being run or last run; "": none ever were */
+    uint32_t next_step;           /* from 0 */
+    uint32_t total;               /* the digest is of so many */
+    char ran_digest[DIGEST_SIZE]; /* of those before next_step: what still stands when the rest
+                                     changes */
+    uint32_t asked_step;          /* `--from`, from 1: runs whatever its `run` says; 0 none */
+    int32_t last_exit_status;     /* of a failed step; -1 none */
+    char token[TEXT_ID_SIZE];     /* the user's request these steps are run for */
+    bool is_failed;               /* a step failed: final until the user asks again */
+    char *done; /* notes of steps that need not run again (reconcilers/vm/steps.h), NULL none */
+    struct vm_step_run run;       /* of next_step */
     struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */
     uint32_t n_steps;
 };
@@ -130,9 +132,9 @@ struct vm_liveness {
  * forgets that a VM was Ready nor takes it for Ready. */
 struct vm_probing {
     bool is_passed;
-    char *failure; /* "http /healthz port 80: connection refused", NULL none */
-    int64_t unready_since_ms; /* monotonic, same boot: when it began to be not Ready; 0: it is, or was
-                               * not tried */
+    char *failure;            /* "http /healthz port 80: connection refused", NULL none */
+    int64_t unready_since_ms; /* monotonic, same boot: when it began to be not Ready; 0: it is, or
+                               * was not tried */
     struct vm_liveness live;
 };
 
@@ -181,8 +183,8 @@ struct vm_status {
     /* The spec the instance was started from, and brought to since. Kept when it ends. NULL: none,
      * or one that this version cannot represent. */
     struct vm_spec *applied_spec; /* owned */
-    bool was_reached; /* the guest answered on SSH in this instance */
-    char *ssh_host;   /* where SSH answers, NULL: nowhere */
+    bool was_reached;             /* the guest answered on SSH in this instance */
+    char *ssh_host;               /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
     char *mac;
     char *vnc; /* "127.0.0.1:5900", NULL: none */
@@ -213,7 +215,7 @@ bool vm_status_is_true(const struct vm_status *status, enum condition_type type)
 
 const char *exit_cause_name(enum exit_cause cause);
 const char *intent_name(enum intent intent);
-const char *step_outcome_name(enum step_outcome outcome); /* "Done" */
+const char *step_outcome_name(enum step_outcome outcome);       /* "Done" */
 const char *cloud_init_state_name(enum cloud_init_state state); /* "Done" */
 
 /* The guest boots again: what its cloud-init did before counts no more. */

@@ -30,5 +30,6 @@ enum steps_state vm_steps_state(
 /* A list is being run, or will be as soon as the guest is there. */
 bool vm_steps_are_under_way(const struct vm_provision *provision);
 
-/* Of the spec's first `n` steps with the bytes of their files; `ret_hex` holds DIGEST_SIZE bytes. */
+/* Of the spec's first `n` steps with the bytes of their files; `ret_hex` holds DIGEST_SIZE bytes.
+ */
 void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex);

@@ -78,8 +78,8 @@ static bool read_value(const struct field *field, const char *text, void *summar
     return field_set_number(field, summary, value);
 }
 
-static bool read_line(const char *line, size_t n, const char *layout, const struct fields *fields,
-    void *ret_summary)
+static bool read_line(
+    const char *line, size_t n, const char *layout, const struct fields *fields, void *ret_summary)
 {
     char text[LINE_MAX_BYTES];
     if (n >= sizeof(text) || memchr(line, '\0', n)) {
@@ -142,8 +142,7 @@ static enum reason source_reason(const struct vm_status *status)
     if (orphaned->state == CONDITION_TRUE && orphaned->reason != REASON_NO_DESIRED_RECORD) {
         return orphaned->reason;
     }
-    bool is_invalid =
-        synced->state == CONDITION_FALSE && synced->reason == REASON_SOURCE_INVALID;
+    bool is_invalid = synced->state == CONDITION_FALSE && synced->reason == REASON_SOURCE_INVALID;
     return is_invalid ? REASON_SOURCE_INVALID : REASON_NONE;
 }
 

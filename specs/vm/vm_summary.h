@@ -71,9 +71,10 @@ enum reason vm_display(const struct vm_status *status);
  * vm_display() in the words of `list`: "Terminating", "Stopping", "Suspended", "Paused",
  * "Panicked", "IOError", "CrashLoopBackOff", "Provisioning", "Retrying", "ProvisionFailed",
  * "Ready", "Booting", "Starting", "ImagePulling", "ImagePullBackOff", "Preparing", "Invalid",
- * "Stopped", "Unknown", "Pending"; any other failure by its reason ("ChecksumMismatch", "PortConflict", ...).
- * A deletion shows at once; so does, until the controller has looked, a stop ("Stopping") and a
- * start ("Pending"). Either summary may be all zero: no such record. Static text.
+ * "Stopped", "Unknown", "Pending"; any other failure by its reason ("ChecksumMismatch",
+ * "PortConflict", ...). A deletion shows at once; so does, until the controller has looked, a stop
+ * ("Stopping") and a start ("Pending"). Either summary may be all zero: no such record. Static
+ * text.
  */
 const char *vm_display_word(
     const struct desired_summary *desired, const struct status_summary *status);

@@ -56,8 +56,7 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
     }
 }
 
-static void report_unreachable(
-    struct vmfile_reader *reader, struct kdl_pos pos, const char *block)
+static void report_unreachable(struct vmfile_reader *reader, struct kdl_pos pos, const char *block)
 {
     if (pos.line) {
         cleanup_free char *hint =

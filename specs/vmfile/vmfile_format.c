@@ -65,7 +65,7 @@ static void break_line(struct formatter *f, size_t depth)
 static bool is_spaced(enum kdl_token_kind last, enum kdl_token_kind next)
 {
     bool is_comment = next == KDL_TOKEN_LINE_COMMENT || next == KDL_TOKEN_BLOCK_COMMENT ||
-        next == KDL_TOKEN_CONTINUATION;
+                      next == KDL_TOKEN_CONTINUATION;
     switch (last) {
     case KDL_TOKEN_NEWLINE:
     case KDL_TOKEN_TYPE_OPEN:
@@ -87,7 +87,7 @@ static void begin_part(struct formatter *f, enum kdl_token_kind next)
         f->backslash_at = NOWHERE;
     } else if (is_spaced(f->last, next)) {
         bool breaks = f->is_break_pending && next != KDL_TOKEN_BLOCK_OPEN &&
-            next != KDL_TOKEN_LINE_COMMENT && next != KDL_TOKEN_CONTINUATION;
+                      next != KDL_TOKEN_LINE_COMMENT && next != KDL_TOKEN_CONTINUATION;
         buf_add_str(&f->out, breaks ? " \\" : " ");
         if (breaks) {
             break_line(f, f->depth + 1);
@@ -100,8 +100,8 @@ static void begin_part(struct formatter *f, enum kdl_token_kind next)
 /* The version marker is written "/- kdl-version 2" everywhere. */
 static bool is_marker(const struct formatter *f, const struct kdl_token *token)
 {
-    return f->out.len == 2 && f->last == KDL_TOKEN_SLASHDASH &&
-        token->length == strlen(MARKER) && memcmp(token->text, MARKER, token->length) == 0;
+    return f->out.len == 2 && f->last == KDL_TOKEN_SLASHDASH && token->length == strlen(MARKER) &&
+           memcmp(token->text, MARKER, token->length) == 0;
 }
 
 static void add_part(struct formatter *f, const struct kdl_token *token)
@@ -323,7 +323,7 @@ static bool is_equal(const struct kdl_document *a, const struct kdl_document *b)
     kdl_print(&one, a);
     kdl_print(&other, b);
     return !one.is_full && !other.is_full && one.len == other.len &&
-        strcmp(buf_str(&one), buf_str(&other)) == 0;
+           strcmp(buf_str(&one), buf_str(&other)) == 0;
 }
 
 /* Version 1 may have been needed for a white space only, and now version 2 reads it as well: a text
@@ -363,14 +363,15 @@ int vmfile_format(const char *text, size_t size, struct buf *out, struct error *
     }
     const char *start = size > 0 ? text : "";
     bool has_mark = size >= 3 && memcmp(start, byte_order_mark, 3) == 0;
-    struct kdl_scanner scanner =
-        kdl_scan(start + (has_mark ? 3 : 0), start + size, doc->version);
+    struct kdl_scanner scanner = kdl_scan(start + (has_mark ? 3 : 0), start + size, doc->version);
     struct formatter f = {.opened_at = NOWHERE, .backslash_at = NOWHERE};
     format(&f, &scanner);
     bool is_same = means(&f.out, doc) || keep_from_marking(&f.out, doc);
     is_same = is_same && buf_add(out, buf_str(&f.out), f.out.len);
     buf_clear(&f.out);
     kdl_document_free(doc);
-    return is_same ? 0 : error_set(err, ERR_VMFILE_INVALID, "this text cannot be formatted without "
-                                                            "changing its meaning");
+    return is_same ? 0
+                   : error_set(err, ERR_VMFILE_INVALID,
+                         "this text cannot be formatted without "
+                         "changing its meaning");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* `ready { tcp 80; http "/healthz" port=80; exec "command" }`, `live failures=3 { … }` with the same
- * probes, and `depends-on "db" "cache"`. */
+/* `ready { tcp 80; http "/healthz" port=80; exec "command" }`, `live failures=3 { … }` with the
+ * same probes, and `depends-on "db" "cache"`. */
 #include "specs/vmfile/vmfile_reader.h"
 
 #include <stdlib.h>

@@ -40,7 +40,7 @@ static void attempts_free(struct attempt *attempts, size_t count)
 static bool belongs_elsewhere(const struct vm_desired *desired, const struct change *change)
 {
     return (change->spec || change->source) && !change->takes_over &&
-        !text_eq(desired->source, change->source);
+           !text_eq(desired->source, change->source);
 }
 
 static int report_conflict(const char *name, const struct vm_desired *desired, struct error *err)
@@ -66,8 +66,9 @@ static int check_disk(
     }
     (void)error_set(err, ERR_DISK_SHRINK, "vm '%s': its disk cannot shrink from %u to %u GB",
         change->name, now, wanted);
-    return error_help(err, "keep `disk %u`, or make it anew, which erases it: vmctl reload --name %s",
-        now, change->name);
+    return error_help(err,
+        "keep `disk %u`, or make it anew, which erases it: vmctl reload --name %s", now,
+        change->name);
 }
 
 static int check(const struct attempt *attempt, struct error *err)
@@ -242,7 +243,8 @@ static void change_tokens(struct attempt *attempt)
         next->is_deleting = true;
         report(attempt, CHANGE_DELETED);
     }
-    if ((change->retries || change->deletes) && attempt->record.desired && is_stalled(&attempt->record)) {
+    if ((change->retries || change->deletes) && attempt->record.desired &&
+        is_stalled(&attempt->record)) {
         report(attempt, CHANGE_REQUESTED);
     }
 }

@@ -22,7 +22,8 @@ enum change_provision {
     PROVISION_KEEP,     /* nothing new is asked: steps that are appended run (vm_steps.h) */
     PROVISION_SKIP,     /* the steps are not run, not even when they are appended */
     PROVISION_APPENDED, /* those that are appended run, also when an earlier wish skipped them */
-    PROVISION_ON_START, /* likewise; and all, if this wish creates or starts the VM, or if they failed */
+    PROVISION_ON_START, /* likewise; and all, if this wish creates or starts the VM, or if they
+                           failed */
     PROVISION_AGAIN,    /* the steps run again */
 };
 
@@ -35,9 +36,9 @@ struct change {
     bool must_be_new;           /* a VM of that name is a conflict */
     uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: nobody's */
     bool disowns;               /* it is nobody's from now on */
-    bool holds_ports;           /* a new VM holds the host ports of its forwards before it starts: one
-                                 * that another VM holds is a conflict */
-    bool takes_over;            /* the name may belong to another VMFile: take it */
+    bool holds_ports; /* a new VM holds the host ports of its forwards before it starts: one
+                       * that another VM holds is a conflict */
+    bool takes_over;  /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
     bool starts_new;     /* a VM that this wish creates is to run, and its steps are */
@@ -46,8 +47,8 @@ struct change {
     enum change_provision provision;
     uint32_t provision_from; /* with PROVISION_AGAIN: the step to begin with, from 1; 0: the first,
                                 as its `run` says */
-    bool restarts;  /* a running VM is stopped and started with its new spec */
-    bool recreates; /* its disk is made anew; erases the old one */
+    bool restarts;           /* a running VM is stopped and started with its new spec */
+    bool recreates;          /* its disk is made anew; erases the old one */
     bool deletes;
     bool retries; /* if it is stalled or stayed down: try again now */
 };
@@ -67,15 +68,15 @@ enum change_result {
 struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
-    uint64_t generation;    /* what a waiter has to see observed */
-    struct spec_diff diff;  /* old spec -> new spec; empty unless the spec changed */
+    uint64_t generation;   /* what a waiter has to see observed */
+    struct spec_diff diff; /* old spec -> new spec; empty unless the spec changed */
 };
 
 /*
  * Applies the wishes (of different VMs) in one transaction: all of them or none.
- * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and no
- * such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held), -ERR_VM_DELETING, a store error.
- * Deleting what is being deleted already succeeds.
+ * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and
+ * no such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held),
+ * -ERR_VM_DELETING, a store error. Deleting what is being deleted already succeeds.
  */
 int change_apply(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);

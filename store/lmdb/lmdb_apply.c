@@ -151,9 +151,11 @@ static int expect_json(struct apply *apply, const struct batch_op *op)
         return rc;
     }
     bool is_same = rc == MDB_NOTFOUND ? !op->value
-        : op->value && value.n == op->value_len && memcmp(value.data, op->value, value.n) == 0;
-    return is_same ? 0 : error_set(
-        apply->err, ERR_STORE_STALE, "the record '%s' was changed meanwhile", op->key);
+                                      : op->value && value.n == op->value_len &&
+                                            memcmp(value.data, op->value, value.n) == 0;
+    return is_same ? 0
+                   : error_set(apply->err, ERR_STORE_STALE, "the record '%s' was changed meanwhile",
+                         op->key);
 }
 
 static int add_event(struct apply *apply, const struct batch_op *op)

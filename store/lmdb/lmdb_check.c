@@ -13,7 +13,11 @@
 enum { CHECK_TIMEOUT_S = 60, FREE_TABLE = 0 /* where LMDB keeps its free pages: mdb_stat.c */ };
 
 /* How the child ends, if it does not crash. */
-enum { WHOLE = 0, DAMAGED = 1, UNKNOWN = 2 /* it could not look: whoever opens the store is told why */ };
+enum {
+    WHOLE = 0,
+    DAMAGED = 1,
+    UNKNOWN = 2 /* it could not look: whoever opens the store is told why */
+};
 
 /* Reads every byte, so that a page behind the end of the file is touched here and not later. */
 static void touch(MDB_val value)
@@ -79,8 +83,8 @@ static _Noreturn void check_and_exit(const char *path)
     _exit(rc == 0 ? WHOLE : rc < 0 ? DAMAGED : UNKNOWN);
 }
 
-/* By a signal that damaged pages raise; one that was killed from outside, or took too long on a busy
- * machine, says nothing of the store. */
+/* By a signal that damaged pages raise; one that was killed from outside, or took too long on a
+ * busy machine, says nothing of the store. */
 static bool reports_damage(int status)
 {
     if (WIFEXITED(status)) {

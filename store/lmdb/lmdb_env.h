@@ -101,7 +101,8 @@ int lmdb_get(
     struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret);
 
 /* Reads the whole store in a child process, as what is damaged may crash its reader: 0, or
- * MDB_CORRUPTED. Takes milliseconds: for a store that is suspected, and for who will write it long. */
+ * MDB_CORRUPTED. Takes milliseconds: for a store that is suspected, and for who will write it long.
+ */
 int lmdb_check_pages(const char *path);
 
 const char *lmdb_table_name(enum store_table table);

@@ -72,8 +72,8 @@ static int measure_spawn(int runs, char **a)
         return 2;
     }
     *b++ = NULL;
-    double *a_ms = mem_calloc((size_t)runs, sizeof(double)), *b_ms = mem_dup(a_ms, (size_t)runs * 8),
-           *ratio = mem_dup(a_ms, (size_t)runs * 8);
+    double *a_ms = mem_calloc((size_t)runs, sizeof(double)),
+           *b_ms = mem_dup(a_ms, (size_t)runs * 8), *ratio = mem_dup(a_ms, (size_t)runs * 8);
     (void)spawn_ms(a);
     (void)spawn_ms(b);
     for (int i = 0; i < runs; i++) {

@@ -40,7 +40,8 @@ static int dump_images(struct store *store, struct error *err)
     const char *key;
     json_t *record;
     int rc = store_list_json(store, STORE_IMAGES, &images, err);
-    json_object_foreach (images, key, record) {
+    json_object_foreach(images, key, record)
+    {
         printf("image %s\n", key);
     }
     return rc;

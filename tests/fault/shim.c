@@ -186,8 +186,8 @@ GUARD(SYNCING, -1, int, msync, NULL, (void *at, size_t n, int flags), at, n, fla
 GUARD(SIZING, -1, int, ftruncate, NULL, (int fd, off_t size), fd, size)
 GUARD(SIZING, -1, int, fallocate, NULL, (int fd, int mode, off_t at, off_t n), fd, mode, at, n)
 GUARD(NAMING, -1, int, rename, to, (const char *from, const char *to), from, to)
-GUARD(NAMING, -1, int, renameat, to, (int a, const char *from, int b, const char *to), a, from, b,
-    to)
+GUARD(
+    NAMING, -1, int, renameat, to, (int a, const char *from, int b, const char *to), a, from, b, to)
 GUARD(NAMING, -1, int, renameat2, to,
     (int a, const char *from, int b, const char *to, unsigned flags), a, from, b, to, flags)
 GUARD(NAMING, -1, int, link, to, (const char *from, const char *to), from, to)
@@ -204,11 +204,11 @@ GUARD(FORKING, -1, pid_t, fork, NULL, (void))
 GUARD(FORKING, -1, int, execv, path, (const char *path, char *const argv[]), path, argv)
 GUARD(FORKING, -1, int, execvp, path, (const char *path, char *const argv[]), path, argv)
 GUARD(FORKING, errno, int, posix_spawn, path,
-    (pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+    (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,
         const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]),
     pid, path, actions, attributes, argv, envp)
 GUARD(FORKING, errno, int, posix_spawnp, path,
-    (pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+    (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,
         const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]),
     pid, path, actions, attributes, argv, envp)
 GUARD(SENDING, -1, int, connect, NULL, (int fd, const struct sockaddr *to, socklen_t n), fd, to, n)
@@ -218,8 +218,8 @@ GUARD(SENDING, -1, ssize_t, send, NULL, (int fd, const void *bytes, size_t n, in
 GUARD(SENDING, -1, ssize_t, sendto, NULL,
     (int fd, const void *bytes, size_t n, int flags, const struct sockaddr *to, socklen_t size), fd,
     bytes, n, flags, to, size)
-GUARD(SENDING, -1, ssize_t, sendmsg, NULL, (int fd, const struct msghdr *m, int flags), fd, m,
-    flags)
+GUARD(
+    SENDING, -1, ssize_t, sendmsg, NULL, (int fd, const struct msghdr *m, int flags), fd, m, flags)
 GUARD(SENDING, -1, int, pidfd_send_signal, NULL,
     (int fd, int number, siginfo_t *info, unsigned flags), fd, number, info, flags)
 GUARD(OPENING, -1, int, socket, NULL, (int domain, int type, int protocol), domain, type, protocol)

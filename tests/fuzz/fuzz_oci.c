@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* libFuzzer target: what registries and users write about images. The first byte chooses the reader;
- * what a reader accepts must keep what it promises. */
+/* libFuzzer target: what registries and users write about images. The first byte chooses the
+ * reader; what a reader accepts must keep what it promises. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -159,7 +159,8 @@ struct vm_spec *sim_spec_with_steps(const char *name, size_t n_steps)
     return spec;
 }
 
-static int apply(struct sim *sim, const struct change *change, enum change_result *ret, struct error *err)
+static int apply(
+    struct sim *sim, const struct change *change, enum change_result *ret, struct error *err)
 {
     struct change_outcome outcome = {.result = CHANGE_UNCHANGED};
     int rc = change_apply(sim->store, change, 1, &outcome, err);
@@ -544,7 +545,8 @@ static void check_machine(struct sim *sim, const char *name)
     }
     struct vm_record record = sim_record(sim, name);
     const struct vm_status *status = record.status;
-    bool is_recorded = status && text_eq(instance_id, status->instance.instance_id) && status->instance.pid != 0;
+    bool is_recorded =
+        status && text_eq(instance_id, status->instance.instance_id) && status->instance.pid != 0;
     if (!is_recorded || !record.desired) {
         fail_msg("seed %llu: '%s' runs as %s, but recorded is '%s'", (unsigned long long)sim->seed,
             name, instance_id, status ? status->instance.instance_id : "nothing");

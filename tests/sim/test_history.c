@@ -66,12 +66,12 @@ static void up(struct history *h, const char *name)
 {
     struct vm_spec *spec = random_spec(h, name);
     change(h, &(struct change){.name = name,
-                .spec = spec,
-                .sets_power = true,
-                .power = roll(h, 5) ? POWER_RUNNING : POWER_SUSPENDED,
-                .provision = roll(h, 3) ? PROVISION_ON_START : PROVISION_KEEP,
-                .recreates = roll(h, 6) == 0,
-                .retries = true});
+                  .spec = spec,
+                  .sets_power = true,
+                  .power = roll(h, 5) ? POWER_RUNNING : POWER_SUSPENDED,
+                  .provision = roll(h, 3) ? PROVISION_ON_START : PROVISION_KEEP,
+                  .recreates = roll(h, 6) == 0,
+                  .retries = true});
     vm_spec_free(spec);
 }
 
@@ -85,18 +85,18 @@ static void apply(struct history *h, const char *name)
 static void change_power(struct history *h, const char *name)
 {
     change(h, &(struct change){.name = name,
-                .sets_power = true,
-                .power = (enum power)roll(h, POWER_COUNT_),
-                .stop_timeout_s = roll(h, 2) * roll(h, 20)});
+                  .sets_power = true,
+                  .power = (enum power)roll(h, POWER_COUNT_),
+                  .stop_timeout_s = roll(h, 2) * roll(h, 20)});
 }
 
 static void ask_token(struct history *h, const char *name)
 {
     uint32_t which = roll(h, 3);
     change(h, &(struct change){.name = name,
-                .restarts = which == 0,
-                .recreates = which == 1,
-                .provision = which == 2 ? PROVISION_AGAIN : PROVISION_KEEP});
+                  .restarts = which == 0,
+                  .recreates = which == 1,
+                  .provision = which == 2 ? PROVISION_AGAIN : PROVISION_KEEP});
 }
 
 static void delete (struct history *h, const char *name)
@@ -280,11 +280,11 @@ static void check_last_word(struct history *h, const char *name)
     uint32_t which = roll(h, 3);
     struct vm_spec *spec = sim_spec_with_steps(name, 1);
     change(h, &(struct change){.name = name,
-                .spec = spec,
-                .sets_power = true,
-                .power = which == 1 ? POWER_STOPPED : POWER_RUNNING,
-                .provision = PROVISION_AGAIN,
-                .retries = true});
+                  .spec = spec,
+                  .sets_power = true,
+                  .power = which == 1 ? POWER_STOPPED : POWER_RUNNING,
+                  .provision = PROVISION_AGAIN,
+                  .retries = true});
     vm_spec_free(spec);
     if (which == 2) {
         delete (h, name);

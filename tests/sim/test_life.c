@@ -325,8 +325,8 @@ static void provision_from_a_step_leaves_out_those_before_it(void **state)
     int64_t before[] = {step_ended_at(sim, 0), step_ended_at(sim, 1), step_ended_at(sim, 2)};
     assert_step_outcomes(sim, "DDD");
     sim_advance(sim, SECOND_MS);
-    sim_change(sim, &(struct change){
-                      .name = "web", .provision = PROVISION_AGAIN, .provision_from = 2});
+    sim_change(
+        sim, &(struct change){.name = "web", .provision = PROVISION_AGAIN, .provision_from = 2});
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
     provisioned_steps(sim, 2);
     assert_int_equal(step_ended_at(sim, 0), before[0]); /* left out */

@@ -269,7 +269,8 @@ static void a_stop_records_how_it_came_about(void **state)
         "the guest did not shut down in time; the noop machine was told to quit");
     assert_stops(sim, "{\"ignorePowerdown\": true, \"ignoreQuit\": true}",
         "the noop machine did not quit when told to; it was terminated");
-    assert_stops(sim, "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}",
+    assert_stops(sim,
+        "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}",
         "the noop machine did not end when terminated; it was killed");
 }
 

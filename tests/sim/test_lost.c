@@ -42,10 +42,9 @@ static void change(struct sim *sim)
 {
     struct vm_spec *spec = sim_spec_with_steps("web", 2);
     spec->memory_mib = 2048;
-    sim_change(sim, &(struct change){.name = "web",
-                      .spec = spec,
-                      .source = "/project/VMFile.kdl",
-                      .restarts = true});
+    sim_change(
+        sim, &(struct change){
+                 .name = "web", .spec = spec, .source = "/project/VMFile.kdl", .restarts = true});
     vm_spec_free(spec);
 }
 

@@ -257,7 +257,8 @@ static void fault(struct model *model, union world w)
     } else {
         file_fault(model, w);
     }
-    if (is_settled_up(w) && !w.is_unhealthy) { /* their period is over; and a new controller asks at once */
+    if (is_settled_up(w) &&
+        !w.is_unhealthy) { /* their period is over; and a new controller asks at once */
         next = w;
         next.is_probe_due = 1;
         add(model, next);
@@ -412,11 +413,13 @@ static void report(const struct model *model)
         "  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
         w.has_instance, intent_name((enum intent)w.intent), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.stage, w.is_overdue);
-    print_error("  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d setting up %d failed %d"
-                " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
+    print_error(
+        "  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d setting up "
+        "%d failed %d"
+        " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
         w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
-        w.is_reached, w.is_setting_up, w.has_setup_failed, w.has_step, w.has_appended, w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching,
-        w.is_adopted, w.is_boot_lost);
+        w.is_reached, w.is_setting_up, w.has_setup_failed, w.has_step, w.has_appended,
+        w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching, w.is_adopted, w.is_boot_lost);
 }
 
 static void the_table_is_safe_and_converges_from_everywhere(void **state)
@@ -588,7 +591,8 @@ static void a_wrong_eye_is_caught(void **state)
         see_no_pid, see_no_waiting, see_no_intent, see_no_instance, see_every_disk_ready,
         see_no_directory, see_no_image_change, see_no_deletion, see_no_record,
         see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_check_fatal,
-        see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup, see_every_list_through, see_nothing_appended};
+        see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup,
+        see_every_list_through, see_nothing_appended};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);
         n_survivors += !is_caught_by_model((struct mutant){.blind = blind[i]}, what);

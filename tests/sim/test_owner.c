@@ -12,8 +12,8 @@ static int bring_up_owned(struct sim *sim, const char *name)
     uint64_t owner = 0;
     int fd = -1;
     assert_int_equal(owner_lock_take(&sim->paths, &owner, &fd, &err), 0);
-    sim_change(sim,
-        &(struct change){.name = name, .spec = spec, .owner = owner, .sets_power = true});
+    sim_change(
+        sim, &(struct change){.name = name, .spec = spec, .owner = owner, .sets_power = true});
     vm_spec_free(spec);
     return fd;
 }

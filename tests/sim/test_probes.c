@@ -269,7 +269,8 @@ static void a_hung_guest_gets_its_grace_and_a_dead_controller_ends_it_too(void *
     assert_int_equal(restart_count(sim), 1);
 }
 
-/* Killed every 7 s, and the guest is asked every 10 s: three failures in a row, as without a kill. */
+/* Killed every 7 s, and the guest is asked every 10 s: three failures in a row, as without a kill.
+ */
 static void a_controller_killed_again_and_again_still_ends_a_hung_guest(void **state)
 {
     struct sim *sim = *state;

@@ -22,8 +22,8 @@ static void bring_up(struct sim *sim, size_t n_steps)
 /* A save of the VMFile, whoever noticed it. */
 static void save(struct sim *sim, struct vm_spec *spec_take)
 {
-    sim_change(sim,
-        &(struct change){.name = "web", .spec = spec_take, .source = "/project/VMFile.kdl"});
+    sim_change(
+        sim, &(struct change){.name = "web", .spec = spec_take, .source = "/project/VMFile.kdl"});
     vm_spec_free(spec_take);
 }
 
@@ -31,12 +31,12 @@ static void up_as(struct sim *sim, size_t n_steps, enum change_provision provisi
 {
     struct vm_spec *spec = sim_spec_with_steps("web", n_steps);
     sim_change(sim, &(struct change){.name = "web",
-                      .spec = spec,
-                      .source = "/project/VMFile.kdl",
-                      .sets_power = true,
-                      .power = POWER_RUNNING,
-                      .provision = provision,
-                      .retries = true});
+                        .spec = spec,
+                        .source = "/project/VMFile.kdl",
+                        .sets_power = true,
+                        .power = POWER_RUNNING,
+                        .provision = provision,
+                        .retries = true});
     vm_spec_free(spec);
 }
 
@@ -326,7 +326,8 @@ static void a_controller_killed_at_any_moment_loses_and_repeats_nothing(void **s
         wait_until_ready(sim);
         assert_int_equal(step_ended_at(sim, (uint32_t)n_steps - 3), last_ms);
         assert_true(step_ended_at(sim, (uint32_t)n_steps - 2) > last_ms);
-        assert_true(step_ended_at(sim, (uint32_t)n_steps - 1) > step_ended_at(sim, (uint32_t)n_steps - 2));
+        assert_true(
+            step_ended_at(sim, (uint32_t)n_steps - 1) > step_ended_at(sim, (uint32_t)n_steps - 2));
         assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
     }
 }

@@ -396,12 +396,14 @@ static void the_intent_to_run_a_step_is_recorded_before_and_kept_by_the_next_con
     sim_up(sim, sim_spec_with_steps("web", 2));
     sim_advance(sim, 10 * SECOND_MS);
     struct vm_record before = sim_record(sim, "web");
-    assert_string_equal(before.status->provision.run.instance_id, before.status->instance.instance_id);
+    assert_string_equal(
+        before.status->provision.run.instance_id, before.status->instance.instance_id);
     sim_kill(sim);
     sim_start(sim);
     sim_advance(sim, SECOND_MS);
     struct vm_record after = sim_record(sim, "web");
-    assert_string_equal(after.status->provision.run.instance_id, before.status->provision.run.instance_id);
+    assert_string_equal(
+        after.status->provision.run.instance_id, before.status->provision.run.instance_id);
     assert_int_equal(
         after.status->provision.run.started_at_ms, before.status->provision.run.started_at_ms);
     sim_script(sim, "web", NULL);

@@ -178,8 +178,8 @@ static void a_save_just_before_a_crash_is_found_after_it(void **state)
     (void)state;
     begin(SOURCE_PRUNE_NOTHING);
     for (int64_t ms = 0; ms <= 120; ms += 10) { /* killed before, at and after the look */
-        cleanup_free char *text = mem_printf(
-            VM("web", "network \"none\"; memory %u"), (unsigned)(600 + ms));
+        cleanup_free char *text =
+            mem_printf(VM("web", "network \"none\"; memory %u"), (unsigned)(600 + ms));
         save(text);
         sim_advance(sim, ms);
         sim_kill(sim);

@@ -332,17 +332,19 @@ const char *world_danger_of(union world w, enum action action)
                    : "a VM is stopped that nobody wants stopped";
     case ACTION_RUN_STEP:
         return w.is_setting_up || w.has_setup_failed ? "a step is run before the guest is set up"
-               : w.is_reached && w.has_step ? NULL
-                                            : "a step is run where there is none to run";
+               : w.is_reached && w.has_step          ? NULL
+                                                     : "a step is run where there is none to run";
     case ACTION_APPEND_STEPS:
         return w.has_step ? "a list is appended to that is not through" : NULL;
     case ACTION_PROBE:
-        return w.is_reached && !w.is_setting_up && !w.has_step && !w.has_appended ? NULL
-                                                              : "probed before the guest is set up";
+        return w.is_reached && !w.is_setting_up && !w.has_step && !w.has_appended
+                   ? NULL
+                   : "probed before the guest is set up";
     case ACTION_END_UNHEALTHY:
-        return !w.is_unhealthy                                     ? "a healthy guest is restarted"
-               : !w.is_reached || w.is_setting_up || w.has_step || w.has_appended ? "restarted while it is being set up"
-                                                                   : NULL;
+        return !w.is_unhealthy ? "a healthy guest is restarted"
+               : !w.is_reached || w.is_setting_up || w.has_step || w.has_appended
+                   ? "restarted while it is being set up"
+                   : NULL;
     case ACTION_GIVE_UP_START:
         return w.intent == INTENT_START ? NULL : "a running VM is given up for being silent";
     default:

@@ -31,7 +31,7 @@ union world {
         /* the controller */
         uint64_t is_up : 1, is_launching : 1;
         uint64_t is_boot_lost : 1; /* it died before it recorded what the boot had told */
-        uint64_t is_adopted : 1; /* a process that lived before its record: its pid is unknown */
+        uint64_t is_adopted : 1;   /* a process that lived before its record: its pid is unknown */
     };
     uint64_t bits;
 };

@@ -25,11 +25,10 @@
 static int listen_anywhere(uint16_t *ret_port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 64) < 0
-        || getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 64) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
         abort();
     }
     *ret_port = ntohs(address.sin_port);
@@ -205,8 +204,7 @@ static struct http_request parse_head(const char *head)
     }
     copy_header(head, "\r\nRange: ", request.range, sizeof(request.range));
     copy_header(head, "\r\nIf-Range: ", request.if_range, sizeof(request.if_range));
-    copy_header(
-        head, "\r\nAuthorization: ", request.authorization, sizeof(request.authorization));
+    copy_header(head, "\r\nAuthorization: ", request.authorization, sizeof(request.authorization));
     return request;
 }
 
@@ -224,8 +222,8 @@ static size_t range_start(
     return (size_t)first;
 }
 
-static void add_head(struct buf *out, const struct http_behaviour *b, int status, size_t start,
-    const char *location)
+static void add_head(
+    struct buf *out, const struct http_behaviour *b, int status, size_t start, const char *location)
 {
     size_t length = status < 300 ? b->size - start : 0;
     buf_printf(out, "HTTP/1.1 %d X\r\nConnection: close\r\n", status);
@@ -262,8 +260,8 @@ static void count_sent(struct http_server *server, size_t index, size_t n)
     pthread_mutex_unlock(&server->mutex);
 }
 
-static void send_body(struct connection *connection, const struct http_behaviour *b, size_t start,
-    size_t index)
+static void send_body(
+    struct connection *connection, const struct http_behaviour *b, size_t start, size_t index)
 {
     const char *bytes = b->body;
     size_t end = b->cut_after && start + b->cut_after < b->size ? start + b->cut_after : b->size;
@@ -288,8 +286,8 @@ static const struct http_rule *find_rule(
 {
     for (size_t i = 0; i < b->n_rules; i++) {
         const struct http_rule *rule = &b->rules[i];
-        bool is_right = !rule->authorization
-            || strcmp(rule->authorization, request->authorization) == 0;
+        bool is_right =
+            !rule->authorization || strcmp(rule->authorization, request->authorization) == 0;
         if (is_right && strncmp(rule->path, request->path, strlen(rule->path)) == 0) {
             return rule;
         }

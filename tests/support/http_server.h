@@ -33,7 +33,8 @@ struct http_request {
     size_t sent; /* bytes of the answer's body */
 };
 
-/* Answers a request, in the server's thread: the body (borrowed until the next request; "" none). */
+/* Answers a request, in the server's thread: the body (borrowed until the next request; "" none).
+ */
 typedef const char *http_decide_fn(
     void *context, const struct http_request *request, int *ret_status);
 
@@ -50,11 +51,11 @@ struct http_rule {
 struct http_behaviour {
     const void *body;
     size_t size;
-    const char *etag;     /* NULL: none */
-    int status;           /* 0: 200, or 206 for a range it honours */
+    const char *etag; /* NULL: none */
+    int status;       /* 0: 200, or 206 for a range it honours */
     bool ignores_range;
-    bool has_no_length;   /* the connection's end is the body's */
-    bool is_lying;        /* answers a range with 206 of other bytes than asked for */
+    bool has_no_length; /* the connection's end is the body's */
+    bool is_lying;      /* answers a range with 206 of other bytes than asked for */
     bool redirects_to_itself;
     const char *location; /* redirect to there */
     size_t cut_after;     /* closes after so many bytes of the body; 0: never */

@@ -40,7 +40,7 @@ struct loop {
     int64_t wall_offset_ms;
     char boot_id[CLOCK_BOOT_ID_SIZE];
     uint64_t last_id;
-    struct loop_io *ios;       /* both lists are in order of creation */
+    struct loop_io *ios; /* both lists are in order of creation */
     struct loop_timer *timers;
     bool is_stopped;
 };
@@ -265,7 +265,7 @@ static nfds_t list_fds(struct loop *loop, struct pollfd **ret_fds, uint64_t **re
             (*ret_fds)[n] = (struct pollfd){
                 .fd = io->fd,
                 .events = (short)((io->interest & LOOP_READ ? POLLIN : 0) |
-                    (io->interest & LOOP_WRITE ? POLLOUT : 0)),
+                                  (io->interest & LOOP_WRITE ? POLLOUT : 0)),
             };
             (*ret_ids)[n++] = io->id;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * controller/loop/loop.h over a virtual clock: descriptors that are ready are served first, then the
- * timers that are due, in order of due time and then of creation; when there is neither, the clock
- * jumps to the next timer. Nothing ever sleeps and the same program gives the same history.
+ * controller/loop/loop.h over a virtual clock: descriptors that are ready are served first, then
+ * the timers that are due, in order of due time and then of creation; when there is neither, the
+ * clock jumps to the next timer. Nothing ever sleeps and the same program gives the same history.
  *
  * List this file among a test executable's sources: its symbols then satisfy the linker before
  * libvmctl_controller's loop.o is looked at. Threads and child processes live in real time, which

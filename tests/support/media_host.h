@@ -13,9 +13,9 @@
 struct media_host {
     struct reconciler_host host;
     struct paths paths;
-    char dir[64];     /* made by mkdtemp; the data directory is dir/data */
-    json_t *records;  /* what host.image_record() answers from */
-    size_t n_waiting; /* operations under way */
+    char dir[64];       /* made by mkdtemp; the data directory is dir/data */
+    json_t *records;    /* what host.image_record() answers from */
+    size_t n_waiting;   /* operations under way */
     struct error error; /* of the last one that failed */
     bool is_too_late;
 };
@@ -36,8 +36,7 @@ bool media_host_wait_for(struct media_host *m, bool (*is_true)(void *context), v
 /* A path in m->dir; free() it. */
 char *media_host_path(const struct media_host *m, const char *name);
 /* Writes m->dir/name; returns its path: free() it. */
-char *media_host_file(
-    const struct media_host *m, const char *name, const void *bytes, size_t n);
+char *media_host_file(const struct media_host *m, const char *name, const void *bytes, size_t n);
 
 /* Bytes that do not repeat and do not compress. free() them. */
 uint8_t *media_host_bytes(size_t n, uint32_t seed);

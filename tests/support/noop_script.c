@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Scripts for the noop backend, linked in place of reconcilers/backend/noop/noop_script.c into every
- * test program and into the vmctld of a test build.
+ * Scripts for the noop backend, linked in place of reconcilers/backend/noop/noop_script.c into
+ * every test program and into the vmctld of a test build.
  *
- * DATA/noop/NAME.json, else DATA/noop/default.json, is read at the start of each operation, so that a
- * test changes the world by writing a file:
+ * DATA/noop/NAME.json, else DATA/noop/default.json, is read at the start of each operation, so that
+ * a test changes the world by writing a file:
  *
  *   {"fetchMs": 5, "prepareMs": 5, "launchMs": 5, "bootMs": 5, "probeMs": 5, "stepMs": 5,
  *    "cloudInitMs": 5, "failCloudInit": 0, "cloudInitRuns": 0, "cloudInitFails": false,
- *    "checkMs": 5, "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe": 3,
- *    "failStep": 0, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
+ *    "checkMs": 5, "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe":
+ * 3, "failStep": 0, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
  *    "ignoreTerminate": false, "powerdownMs": 100, "imageChanged": false, "silent": false,
  *    "freeMib": 0, "loseConnection": false, "loseStep": false, "takenPorts": 0}
  *
- * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted since
- * the controller opened the VM (fetch and prepare fail for as long as the script says so, whatever the
- * number); "freeMib": room for the disk, plenty when not said; "silent": the machine lives but does
- * not answer; "cloudInitRuns": so many answers say that cloud-init runs, then that it is done, with 0
- * that there is none; "cloudInitFails": or that it failed; "loseConnection": a step that fails does so by its connection; "loseStep": or because it
- * is gone without a result; "takenPorts": so many boots find the SSH port taken by another program.
+ * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted
+ * since the controller opened the VM (fetch and prepare fail for as long as the script says so,
+ * whatever the number); "freeMib": room for the disk, plenty when not said; "silent": the machine
+ * lives but does not answer; "cloudInitRuns": so many answers say that cloud-init runs, then that
+ * it is done, with 0 that there is none; "cloudInitFails": or that it failed; "loseConnection": a
+ * step that fails does so by its connection; "loseStep": or because it is gone without a result;
+ * "takenPorts": so many boots find the SSH port taken by another program.
  */
 #include "reconcilers/backend/noop/noop_script.h"
 

@@ -20,7 +20,8 @@
 #include "specs/base/mem.h"
 
 /* bcrypt of REGISTRY_PASSWORD, as `htpasswd -nbB` makes it: the only hash the registry takes. */
-static const char htpasswd[] = "tester:$2y$05$GFGy9rwBDQGokYtwPmk0xuNNCBj4JMPEETXOpSEq8NkCXKb0aiiq2\n";
+static const char htpasswd[] =
+    "tester:$2y$05$GFGy9rwBDQGokYtwPmk0xuNNCBj4JMPEETXOpSEq8NkCXKb0aiiq2\n";
 
 struct registry {
     pid_t pid;
@@ -31,11 +32,10 @@ struct registry {
 static uint16_t free_port(void)
 {
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0
-        || getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
         abort();
     }
     return ntohs(address.sin_port);
@@ -178,8 +178,8 @@ void registry_push_blob(struct registry *registry, const char *repository, const
     struct curl_header *location = NULL;
     digest_bytes(bytes, n, ret_digest);
     CURL *easy = easy_for(registry, "POST", begin);
-    if (perform(easy, "application/octet-stream", "", 0) != 202
-        || curl_easy_header(easy, "Location", 0, CURLH_HEADER, -1, &location) != CURLHE_OK) {
+    if (perform(easy, "application/octet-stream", "", 0) != 202 ||
+        curl_easy_header(easy, "Location", 0, CURLH_HEADER, -1, &location) != CURLHE_OK) {
         abort();
     }
     cleanup_free char *url = mem_printf("%s&digest=sha256:%s", location->value, ret_digest);

@@ -88,7 +88,8 @@ struct noop_state noop_state_read(const struct reconciler_host *host, const char
         state.n_resets = (uint32_t)json_int(json, "resets", 0);
         state.is_changed = json_flag(json, "isChanged", false);
         const char *instance_id = json_text(json, "iid");
-        (void)snprintf(state.instance_id, sizeof(state.instance_id), "%s", instance_id ? instance_id : "");
+        (void)snprintf(
+            state.instance_id, sizeof(state.instance_id), "%s", instance_id ? instance_id : "");
     }
     return state;
 }

@@ -7,10 +7,9 @@
  * The files may be edited or removed, as the world would:
  *
  *   vms/NAME/noop.json    the machine: {"runState": "shutdown", "iid": "…", "bootId": "…",
- *                         "resets": 1, "isChanged": true}: how often it was reset, and that somebody
- *                         changed what boot() puts right
- *   vms/NAME/noop.disk    the disk; its text tells when it was made
- *   noop/images/DIGEST    a cached image, named by the digest of its location
+ *                         "resets": 1, "isChanged": true}: how often it was reset, and that
+ * somebody changed what boot() puts right vms/NAME/noop.disk    the disk; its text tells when it
+ * was made noop/images/DIGEST    a cached image, named by the digest of its location
  */
 #pragma once
 
@@ -36,10 +35,10 @@ void noop_state_write(
 struct noop_call {
     struct reconciler_host *host;
     const char *vm_name;
-    const char *ms_key;   /* noop_script.h: how long it takes */
-    const char *fail_key; /* how many tries fail; NULL: it fails */
-    enum error_code code; /* with which it fails */
-    uint32_t *tries;      /* counts them */
+    const char *ms_key;            /* noop_script.h: how long it takes */
+    const char *fail_key;          /* how many tries fail; NULL: it fails */
+    enum error_code code;          /* with which it fails */
+    uint32_t *tries;               /* counts them */
     void (*effect)(void *context); /* just before a success; NULL: none */
     void *effect_context;
 };

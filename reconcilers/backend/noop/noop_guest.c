@@ -5,8 +5,9 @@
 #include "specs/base/mem.h"
 
 struct guest {
-    uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries, check_tries[CHECK_KIND_COUNT_];
-    struct step_result *result; /* borrowed from the step under way */
+    uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries,
+        check_tries[CHECK_KIND_COUNT_];
+    struct step_result *result;               /* borrowed from the step under way */
     struct cloud_init_report *report, answer; /* the same of a question */
 };
 
@@ -92,9 +93,8 @@ static struct op *noop_run_step(struct guest *guest, const struct vm_env *env, u
 {
     (void)index;
     enum error_code code = noop_script_flag(env->host, env->name, "loseConnection") ? ERR_SSH
-                           : noop_script_flag(env->host, env->name, "loseStep")
-                               ? ERR_PROVISION_LOST
-                               : ERR_PROVISION;
+                           : noop_script_flag(env->host, env->name, "loseStep") ? ERR_PROVISION_LOST
+                                                                                : ERR_PROVISION;
     const struct noop_call call = {
         .host = env->host,
         .vm_name = env->name,

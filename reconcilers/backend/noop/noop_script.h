@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * How a noop machine behaves at the points where a real one may be slow, fail or be stubborn. In the
- * product it does none of that: noop_script.c gives each question its plain answer. Test builds link
- * tests/support/noop_script.c instead, which reads the answers from files that a test writes.
+ * How a noop machine behaves at the points where a real one may be slow, fail or be stubborn. In
+ * the product it does none of that: noop_script.c gives each question its plain answer. Test builds
+ * link tests/support/noop_script.c instead, which reads the answers from files that a test writes.
  */
 #pragma once
 

@@ -15,7 +15,7 @@ struct machine {
     void *context;
     struct multi *multi;
     char instance_id[TEXT_ID_SIZE]; /* the instance that is looked after; "": none */
-    bool is_starting;       /* its server need not be there yet */
+    bool is_starting;               /* its server need not be there yet */
 
     /* Seen. */
     bool is_seen; /* else what follows says nothing */

@@ -48,10 +48,9 @@ static int check_spec(const struct vm_spec *spec, struct error *err)
     }
     if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have",
-            spec->name, network_mode_name(mode));
-        return error_help(
-            err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
+            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have", spec->name,
+            network_mode_name(mode));
+        return error_help(err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
     }
     if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,

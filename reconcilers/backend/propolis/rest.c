@@ -114,7 +114,8 @@ static enum run_state run_state_of(const char *state)
     return RUN_STATE_UNKNOWN;
 }
 
-static bool is_of_before(const json_t *properties, enum run_state run_state, const char *instance_id)
+static bool is_of_before(
+    const json_t *properties, enum run_state run_state, const char *instance_id)
 {
     char uuid[IID_UUID_SIZE] = "";
     const char *id = json_text(properties, "id");

@@ -93,8 +93,8 @@ static void add_memory(struct words *words, const struct vm_spec *spec)
     }
     uint32_t blocks = (spec->max_memory_mib - spec->memory_mib) / SPEC_MEMORY_BLOCK_MIB;
     uint32_t slots = blocks < 1 ? 1 : blocks < SLOTS_MAX ? blocks : SLOTS_MAX;
-    option(words, "-m", "size=%uM,slots=%u,maxmem=%uM", spec->memory_mib, slots,
-        spec->max_memory_mib);
+    option(
+        words, "-m", "size=%uM,slots=%u,maxmem=%uM", spec->memory_mib, slots, spec->max_memory_mib);
 }
 
 static void add_machine(struct words *words, const struct qemu_config *config)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * QEMU's command line for one instance (qemu(1)). Pure: the same input gives the same words, which
- * tests/unit/reconcilers/backend/qemu/golden keeps. What depends on the host (ports, sizes) is not here but done
- * by boot.c over QMP, where a failure does not end QEMU.
+ * tests/unit/reconcilers/backend/qemu/golden keeps. What depends on the host (ports, sizes) is not
+ * here but done by boot.c over QMP, where a failure does not end QEMU.
  */
 #pragma once
 

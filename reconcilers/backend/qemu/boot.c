@@ -7,9 +7,10 @@
  *          -> (run) -> settled -> done
  *
  * (The UUID was verified by monitor.c before it lets any command through.) Every step looks first
- * and does only what is missing, so doing it twice does no harm, and doing it to a machine that runs
- * brings it in line with a changed spec, or puts right what somebody else changed. Forwards are added here and not on
- * the command line, because there a busy port ends QEMU and here it is an error text.
+ * and does only what is missing, so doing it twice does no harm, and doing it to a machine that
+ * runs brings it in line with a changed spec, or puts right what somebody else changed. Forwards
+ * are added here and not on the command line, because there a busy port ends QEMU and here it is an
+ * error text.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,8 +44,8 @@ struct boot {
     int64_t disk_bytes; /* what the spec asks for, 0: as it is */
     struct forwards wanted;
     struct forwards unwanted;
-    struct hotplug *hotplug; /* NULL: the machine has no room for more */
-    struct buf told;         /* what was changed, in words */
+    struct hotplug *hotplug;     /* NULL: the machine has no room for more */
+    struct buf told;             /* what was changed, in words */
     struct loop_timer *finished; /* `done` is called from the loop, never from where it was known */
     struct error err;
 };

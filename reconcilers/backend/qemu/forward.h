@@ -20,6 +20,7 @@ size_t forward_parse(const char *info_usernet, struct spec_forward **ret);
 
 bool forward_is_in(const struct spec_forward *forward, const struct spec_forward *list, size_t n);
 
-/* "hostfwd_add net0 tcp:127.0.0.1:10022-:22", "hostfwd_remove net0 tcp:127.0.0.1:10022". free() them. */
+/* "hostfwd_add net0 tcp:127.0.0.1:10022-:22", "hostfwd_remove net0 tcp:127.0.0.1:10022". free()
+ * them. */
 char *forward_add_line(const struct spec_forward *forward);
 char *forward_remove_line(const struct spec_forward *forward);

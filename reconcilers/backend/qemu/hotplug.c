@@ -128,8 +128,8 @@ static void dropped(void *context, const json_t *value, const struct error *err)
     json_t *arguments = json_object();
     json_put_text(arguments, "qom-type", "memory-backend-ram");
     json_put_text(arguments, "id", id);
-    json_put_int(arguments, "size",
-        ((int64_t)hotplug->target.memory_mib << 20) - hotplug->memory_bytes);
+    json_put_int(
+        arguments, "size", ((int64_t)hotplug->target.memory_mib << 20) - hotplug->memory_bytes);
     go_on(hotplug, "object-add", arguments, backed);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * CPUs and memory for a machine that runs, by QMP. The targets are absolute: what the machine has is
- * asked first and only what is missing is added, so that a controller killed in the middle goes on
- * where it was, and doing it twice does nothing. Nothing is ever taken away: that is the guest's to
- * agree to, and a restart does it.
+ * CPUs and memory for a machine that runs, by QMP. The targets are absolute: what the machine has
+ * is asked first and only what is missing is added, so that a controller killed in the middle goes
+ * on where it was, and doing it twice does nothing. Nothing is ever taken away: that is the guest's
+ * to agree to, and a restart does it.
  *
  * How much can be added the machine was told at its start: argv.c, spec_diff.h.
  */
@@ -29,8 +29,8 @@ struct hotplug_target {
 struct hotplug_target hotplug_target_of(const struct vm_env *env);
 
 /*
- * Brings the machine to the target. `done` is called once, from the loop, after which the object may
- * be freed; never during the call: -ERR_QMP_CONNECT instead when QEMU does not answer. What was
+ * Brings the machine to the target. `done` is called once, from the loop, after which the object
+ * may be freed; never during the call: -ERR_QMP_CONNECT instead when QEMU does not answer. What was
  * added is appended to `told` in words ("vcpus 1 -> 2"). Errors: ERR_QMP_COMMAND with QEMU's words
  * (no memory on the host, no slot free), ERR_TIMEOUT, ERR_QMP_CONNECT.
  */

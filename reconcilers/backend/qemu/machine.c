@@ -85,16 +85,17 @@ static void process_exited(void *context)
 
 /* ---- the process ---- */
 
-static int watch_process(
-    struct machine *machine, const char *instance_id, pid_t pid, uint64_t start_ticks, struct error *err)
+static int watch_process(struct machine *machine, const char *instance_id, pid_t pid,
+    uint64_t start_ticks, struct error *err)
 {
-    (void)snprintf(machine->process_instance_id, sizeof(machine->process_instance_id), "%s", instance_id);
+    (void)snprintf(
+        machine->process_instance_id, sizeof(machine->process_instance_id), "%s", instance_id);
     return process_watch(
         machine->host->loop, pid, start_ticks, process_exited, machine, &machine->process, err);
 }
 
-int machine_take_child(
-    struct machine *machine, const char *instance_id, struct spawned *spawned_take, struct error *err)
+int machine_take_child(struct machine *machine, const char *instance_id,
+    struct spawned *spawned_take, struct error *err)
 {
     call_off(machine);
     monitor_free(TAKE_PTR(machine->monitor));
@@ -114,7 +115,8 @@ static void find_recorded_process(struct machine *machine, const struct vm_insta
     bool is_of_this_boot = strcmp(instance->boot_id, clock_boot_id(machine->host->clock)) == 0;
     if (!machine->process && instance->pid > 0 && is_of_this_boot) {
         struct error err = {0};
-        (void)watch_process(machine, instance->instance_id, instance->pid, instance->start_ticks, &err);
+        (void)watch_process(
+            machine, instance->instance_id, instance->pid, instance->start_ticks, &err);
     }
 }
 

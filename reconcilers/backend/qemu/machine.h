@@ -24,7 +24,7 @@ struct machine {
     struct process *process; /* the instance's, once found; NULL unknown */
     char process_instance_id[TEXT_ID_SIZE];
     int exit_status;         /* of `process`, -1 unknown */
-    int start_pipe;               /* our child waits for the word at its other end; -1: none does */
+    int start_pipe;          /* our child waits for the word at its other end; -1: none does */
     struct monitor *monitor; /* NULL: no process, or it does not run QEMU yet */
     bool is_output_read;     /* last_output holds what qemu.log says of the end of the instance */
     char *last_output;
@@ -33,8 +33,8 @@ struct machine {
 const struct machine_ops *machine_qemu(void);
 
 /* What a launch has made becomes the machine's; `spawned` is consumed. */
-int machine_take_child(
-    struct machine *machine, const char *instance_id, struct spawned *spawned_take, struct error *err);
+int machine_take_child(struct machine *machine, const char *instance_id,
+    struct spawned *spawned_take, struct error *err);
 
 /* The operations, each in its file. */
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,

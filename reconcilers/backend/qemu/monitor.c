@@ -17,7 +17,8 @@
 enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, ANSWERS = -1 };
 
 /* Asking a machine that says nothing finds one that hangs, and what an event that was lost would
- * have told. All ask at the same moment: a hundred idle VMs wake the host no more often than one. */
+ * have told. All ask at the same moment: a hundred idle VMs wake the host no more often than one.
+ */
 enum { PULSE_MS = 15000 };
 
 struct monitor {

@@ -164,7 +164,8 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         (void)waitpid(pid, NULL, 0);
         return error_set(err, ERR_QEMU_SPAWN, "cannot read /proc/%d/stat", (int)pid);
     }
-    *ret = (struct spawned){.pid = pid, .start_ticks = start_ticks, .start_pipe = TAKE_FD(start_pipe)};
+    *ret =
+        (struct spawned){.pid = pid, .start_ticks = start_ticks, .start_pipe = TAKE_FD(start_pipe)};
     return 0;
 }
 
@@ -183,12 +184,14 @@ int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct 
     if (rc < 0) {
         return rc;
     }
-    cleanup_with(inheritance_clear) struct inheritance inheritance = {.log_fd = -1, .start_pipe = -1};
+    cleanup_with(inheritance_clear) struct inheritance inheritance = {
+        .log_fd = -1, .start_pipe = -1};
     memset(inheritance.fds, -1, sizeof(inheritance.fds)); /* all bits one is -1 */
     rc = open_descriptors(request, &inheritance, err);
     if (rc == 0) {
         cleanup_free char *log = vm_path(request, VM_QEMU_LOG);
-        rc = qemu_log_open(log, request->wall_ms, request->instance_id, argv, &inheritance.log_fd, err);
+        rc = qemu_log_open(
+            log, request->wall_ms, request->instance_id, argv, &inheritance.log_fd, err);
     }
     return rc < 0 ? rc : start_child(request, argv, &inheritance, ret, err);
 }

@@ -370,7 +370,6 @@ static void a_plain_record_is_written_only_over_the_expected_one(void **state)
     json_decref(two);
 }
 
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

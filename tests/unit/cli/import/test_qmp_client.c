@@ -30,7 +30,7 @@ struct fixture {
     int listening;
     pthread_t thread;
     const char *const *strings; /* ends with NULL: then it closes */
-    int got_fd;               /* what came along, -1 nothing */
+    int got_fd;                 /* what came along, -1 nothing */
 };
 
 static bool read_line(struct fixture *f, int fd)
@@ -38,7 +38,9 @@ static bool read_line(struct fixture *f, int fd)
     char bytes[512];
     char control[CMSG_SPACE(sizeof(int))];
     struct iovec part = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr message = {.msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control,
         .msg_controllen = sizeof(control)};
     if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0) {
         return false;
@@ -119,8 +121,7 @@ static void an_answer_is_found_between_events_and_pieces(void **state)
     say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_NONE);
     assert_int_equal(qmp_client_peer(&client), getpid());
-    assert_int_equal(
-        qmp_client_execute(&client, "query-status", NULL, -1, &answer, &err), 0);
+    assert_int_equal(qmp_client_execute(&client, "query-status", NULL, -1, &answer, &err), 0);
     assert_string_equal(json_text(answer, "status"), "running");
     assert_ends(f, &client);
 }
@@ -134,8 +135,7 @@ static void a_refusal_says_of_what_and_why(void **state)
     struct qmp_client client = {.fd = -1};
     say(f, strings);
     assert_int_equal(open_client(f, &client, &err), ERR_NONE);
-    assert_int_equal(
-        qmp_client_execute(&client, "cont", NULL, -1, NULL, &err), -ERR_QMP_COMMAND);
+    assert_int_equal(qmp_client_execute(&client, "cont", NULL, -1, NULL, &err), -ERR_QMP_COMMAND);
     assert_string_equal(err.message, "QEMU refused 'cont': not now");
     assert_ends(f, &client);
 }

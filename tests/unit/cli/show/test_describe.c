@@ -138,8 +138,7 @@ static void steps_are_done_under_way_or_pending(void **state)
     status->provision.total = 3;
     status->provision.next_step = 1;
     assert_steps(fixture, "done", "pending", "pending");
-    vm_status_set(
-        status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP, NULL, 1);
+    vm_status_set(status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_RUNNING_STEP, NULL, 1);
     assert_steps(fixture, "done", "running", "pending");
     status->provision.is_failed = true;
     assert_steps(fixture, "done", "failed", "pending");
@@ -151,8 +150,7 @@ static void steps_are_done_under_way_or_pending(void **state)
 static void steps_that_were_never_run_are_skipped(void **state)
 {
     struct fixture *fixture = *state;
-    vm_status_set(
-        fixture->status, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED, NULL, 1);
+    vm_status_set(fixture->status, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED, NULL, 1);
     assert_steps(fixture, "skipped", "skipped", "skipped");
 }
 
@@ -205,8 +203,7 @@ static void appended_steps_wait_or_are_skipped(void **state)
 {
     struct fixture *fixture = *state;
     fixture->status->provision.total = fixture->status->provision.next_step = 2;
-    vm_status_set(
-        fixture->status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL, 1);
+    vm_status_set(fixture->status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_PENDING, NULL, 1);
     assert_string_equal(describe_step_state(&fixture->record, 1), "done");
     assert_string_equal(describe_step_state(&fixture->record, 2), "pending");
     vm_status_set(fixture->status, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED, NULL, 1);
@@ -229,8 +226,7 @@ static void a_step_is_one_harmless_line(void **state)
          wide[] = "ääääääääääääääääääääääääääääääää";
     assert_step(&(struct spec_step){.kind = STEP_INLINE, .command = first},
         "shell inline \"echo \\x1b[2J…\"");
-    assert_step(&(struct spec_step){.kind = STEP_SCRIPT, .file.path = path},
-        "shell script /tmp/x");
+    assert_step(&(struct spec_step){.kind = STEP_SCRIPT, .file.path = path}, "shell script /tmp/x");
     assert_step(
         &(struct spec_step){.kind = STEP_FILE, .file.path = path, .destination = destination},
         "file /tmp/x -> /etc/x");

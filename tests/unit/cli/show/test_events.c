@@ -43,9 +43,9 @@ static int set_up(void **state)
     (void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/test_events.XXXXXX");
     *state = fixture;
     return !mkdtemp(fixture->directory) ||
-            paths_init(&fixture->cli.paths, fixture->directory, &err) < 0
-        ? -1
-        : cli_open_store(&fixture->cli, &err);
+                   paths_init(&fixture->cli.paths, fixture->directory, &err) < 0
+               ? -1
+               : cli_open_store(&fixture->cli, &err);
 }
 
 static int tear_down(void **state)

@@ -20,8 +20,10 @@ static struct spec_change grace = {
     .field = "stop-timeout", .before = text_30, .after = text_60, .disposition = DISPOSITION_LIVE};
 static struct spec_change image = {
     .field = "image", .before = text_old, .after = text_new, .disposition = DISPOSITION_RECREATE};
-static struct spec_change steps = {
-    .field = "provision", .before = text_old, .after = text_new, .disposition = DISPOSITION_PROVISION};
+static struct spec_change steps = {.field = "provision",
+    .before = text_old,
+    .after = text_new,
+    .disposition = DISPOSITION_PROVISION};
 
 static struct spec_diff of(struct spec_change *change)
 {
@@ -61,8 +63,8 @@ static void results_are_told_in_a_word(void **state)
 static void live_changes_are_configured(void **state)
 {
     (void)state;
-    assert_told(on, CHANGE_CONFIGURED, &grace, &grace,
-        "web: configured (live): stop-timeout 30 -> 60\n");
+    assert_told(
+        on, CHANGE_CONFIGURED, &grace, &grace, "web: configured (live): stop-timeout 30 -> 60\n");
 }
 
 static void a_running_vm_needs_a_restart_again_and_again(void **state)
@@ -87,8 +89,8 @@ static void a_vm_that_stays_off_takes_them_at_its_next_start(void **state)
     const struct outcome_view staying_off = {.stays_off = true};
     assert_told(staying_off, CHANGE_CONFIGURED, &memory_off, &memory_off,
         "web: configured (at next start): memory 1024 -> 2048\n");
-    assert_told(staying_off, CHANGE_CONFIGURED, &grace, &grace,
-        "web: configured: stop-timeout 30 -> 60\n");
+    assert_told(
+        staying_off, CHANGE_CONFIGURED, &grace, &grace, "web: configured: stop-timeout 30 -> 60\n");
     assert_told(staying_off, CHANGE_UNCHANGED, NULL, &memory_off, "web: unchanged\n");
 }
 

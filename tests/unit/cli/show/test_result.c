@@ -27,9 +27,13 @@ struct fixture {
 static struct fixture fixture_of(enum output_format output)
 {
     struct fixture fixture = {.cli.output = output,
-        .changes = {{.field = "memory", .before = old_text, .after = new_text,
+        .changes = {{.field = "memory",
+                        .before = old_text,
+                        .after = new_text,
                         .disposition = DISPOSITION_RESTART},
-            {.field = "image", .before = path_text, .after = path_text,
+            {.field = "image",
+                .before = path_text,
+                .after = path_text,
                 .disposition = DISPOSITION_RECREATE}}};
     result_begin(&fixture.cli);
     return fixture;
@@ -76,8 +80,7 @@ static void only_what_nobody_asked_for_waits(void **state)
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_JSON);
     struct spec_diff pending = {.changes = fixture.changes, .count = 2};
-    result_report(
-        &fixture.cli, &(struct outcome_view){.name = "web", .pending = &pending}, false);
+    result_report(&fixture.cli, &(struct outcome_view){.name = "web", .pending = &pending}, false);
     assert_answered(&fixture,
         "{\"vms\":[{\"name\":\"web\",\"result\":\"pending\",\"waiting\":[{\"disposition\":"
         "\"recreate\",\"field\":\"image\",\"new\":null,\"old\":null}]}]}");
@@ -107,8 +110,8 @@ static void a_later_success_takes_the_error_back(void **state)
     result_followed(&fixture.cli, "web", "deleted", "pending", &err);
     error_clear(&err);
     result_followed(&fixture.cli, "web", "deleted", "done", &err);
-    assert_answered(&fixture,
-        "{\"vms\":[{\"goal\":\"deleted\",\"name\":\"web\",\"result\":\"done\"}]}");
+    assert_answered(
+        &fixture, "{\"vms\":[{\"goal\":\"deleted\",\"name\":\"web\",\"result\":\"done\"}]}");
 }
 
 static void what_ended_the_command_stands_outside(void **state)
@@ -139,8 +142,7 @@ static void an_invalid_file_reports_all_its_errors(void **state)
     assert_true(json_array_size(all) >= 2);
     assert_int_equal(json_int(json_array_get(all, 0), "line", 0), 1);
     assert_int_equal(json_int(json_array_get(all, 0), "column", 0), 22);
-    assert_string_equal(
-        json_text(json_array_get(all, 0), "message"), json_text(err, "message"));
+    assert_string_equal(json_text(json_array_get(all, 0), "message"), json_text(err, "message"));
     json_decref(fixture.cli.answer);
     vmfile_free(file);
 }

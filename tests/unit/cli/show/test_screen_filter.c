@@ -58,8 +58,12 @@ static void other_control_bytes_are_shown(void **state)
 {
     (void)state;
     assert_shown("a\007b\x7f", "a\\x07b\\x7f");
-    assert_shown("\x9b" "31m", "\\x9b31m");     /* an 8-bit CSI */
-    assert_shown("\xc2\x9b" "31m", "\\xc2\\x9b31m"); /* the same in UTF-8 */
+    assert_shown("\x9b"
+                 "31m",
+        "\\x9b31m"); /* an 8-bit CSI */
+    assert_shown("\xc2\x9b"
+                 "31m",
+        "\\xc2\\x9b31m"); /* the same in UTF-8 */
 }
 
 static void bad_utf8_is_shown_as_bytes(void **state)

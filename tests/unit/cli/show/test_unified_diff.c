@@ -117,8 +117,7 @@ static void an_entry_that_is_only_added_is_a_hunk_of_no_old_lines(void **state)
     depend_on(a, "db");
     depend_on(b, "db");
     depend_on(b, "san");
-    assert_diff(a, b,
-        "--- web (stored)\n+++ web (VMFile)\n@@ -0,0 +1 @@ live\n+depends-on san\n");
+    assert_diff(a, b, "--- web (stored)\n+++ web (VMFile)\n@@ -0,0 +1 @@ live\n+depends-on san\n");
     vm_spec_free(a);
     vm_spec_free(b);
 }

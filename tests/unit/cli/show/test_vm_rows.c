@@ -17,7 +17,10 @@ static const struct vm_row running = {
     .name = "web",
     .has_desired = true,
     .desired = {.vcpus = 2, .memory_mib = 512, .generation = 1, .created_ms = 60000},
-    .status = {.pid = 7, .ssh_port = 10022, .display = REASON_READY, .observed_generation = 1,
+    .status = {.pid = 7,
+        .ssh_port = 10022,
+        .display = REASON_READY,
+        .observed_generation = 1,
         .restart_count = 3},
     .vnc = vnc,
 };
@@ -53,8 +56,8 @@ static void without_a_process_there_are_dashes(void **state)
 {
     (void)state;
     struct vm_row row = running;
-    row.status = (struct status_summary){.ssh_port = 10022, .display = REASON_STOPPED,
-        .observed_generation = 1};
+    row.status = (struct status_summary){
+        .ssh_port = 10022, .display = REASON_STOPPED, .observed_generation = 1};
     row.desired.power = POWER_STOPPED;
     row.vnc = NULL;
     assert_row(&row, true,
@@ -118,10 +121,13 @@ static void a_crash_loop_reports_when_the_next_try_is(void **state)
     (void)state;
     struct vm_row row = running;
     row.status = (struct status_summary){.display = REASON_CRASH_LOOP_BACK_OFF,
-        .observed_generation = 1, .restart_count = 5, .not_before_ms = 90000 + 12000};
+        .observed_generation = 1,
+        .restart_count = 5,
+        .not_before_ms = 90000 + 12000};
     assert_row(&row, false,
         "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE\n"
-        "web    qemu      2       512   user      -     -     CrashLoopBackOff (next try in 12s)\n");
+        "web    qemu      2       512   user      -     -     CrashLoopBackOff (next try in "
+        "12s)\n");
     row.status.not_before_ms = 90000; /* it is on its way */
     assert_row(&row, false,
         "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE\n"

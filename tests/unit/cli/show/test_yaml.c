@@ -23,9 +23,9 @@ static void objects_are_blocks_with_sorted_keys(void **state)
 {
     (void)state;
     assert_yaml("{\"b\": 1, \"a\": {\"d\": true, \"c\": null}}", "a:\n"
-                                                                "  c: null\n"
-                                                                "  d: true\n"
-                                                                "b: 1\n");
+                                                                 "  c: null\n"
+                                                                 "  d: true\n"
+                                                                 "b: 1\n");
 }
 
 static void lists_nest(void **state)

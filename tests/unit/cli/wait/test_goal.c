@@ -44,8 +44,8 @@ static void make_ready(struct vm_record *record)
     set(record, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
 }
 
-static enum goal_result check_as(const struct vm_record *record, struct goal goal,
-    const char *uid, uint64_t generation, struct error *err)
+static enum goal_result check_as(const struct vm_record *record, struct goal goal, const char *uid,
+    uint64_t generation, struct error *err)
 {
     struct goal_subject subject = {"web", uid, generation, SESSION};
     *err = (struct error){.code = ERR_NONE};

@@ -107,8 +107,8 @@ static void a_tail_is_the_last_lines(void **state)
     (void)state;
     static const struct {
         const char *text, *expected;
-    } cases[] = {{"1\n2\n3\n", "2\n3\n"}, {"1\n2\n3", "2\n3"}, {"3\n", "3\n"}, {"", ""},
-        {"\n\n\n", "\n\n"}};
+    } cases[] = {
+        {"1\n2\n3\n", "2\n3\n"}, {"1\n2\n3", "2\n3"}, {"3\n", "3\n"}, {"", ""}, {"\n\n\n", "\n\n"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         cleanup_path char *path = path_in_new_dir();
         cleanup_with(log_stream_close) struct log_stream stream;

@@ -39,8 +39,7 @@ static int set_up(void **state)
     struct error err = {.code = ERR_NONE};
     (void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/test_news.XXXXXX");
     *state = fixture;
-    if (!mkdtemp(fixture->directory) ||
-        paths_init(&fixture->paths, fixture->directory, &err) < 0) {
+    if (!mkdtemp(fixture->directory) || paths_init(&fixture->paths, fixture->directory, &err) < 0) {
         return -1;
     }
     fixture->opened_ms = now_ms();

@@ -63,9 +63,8 @@ static const struct {
     {"what is there has other types",
         "ended\n{\"v1\": {\"init\": {\"errors\": \"one\", \"recoverable_errors\": [1]}}}",
         CLOUD_INIT_DONE, NULL},
-    {"its last stage died",
-        "broken\n{\"v1\": {" STAGES_22 "\"stage\": \"modules-final\"}}", CLOUD_INIT_FAILED,
-        "its last stage ended without a result (systemctl status cloud-final)"},
+    {"its last stage died", "broken\n{\"v1\": {" STAGES_22 "\"stage\": \"modules-final\"}}",
+        CLOUD_INIT_FAILED, "its last stage ended without a result (systemctl status cloud-final)"},
     {"its last stage died, after an error", "broken\n{\"v1\": {\"init\": {\"errors\": [\"one\"]}}}",
         CLOUD_INIT_FAILED, "one"},
 };

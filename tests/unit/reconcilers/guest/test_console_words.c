@@ -13,9 +13,11 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 
-#define BOOT "[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)\r\n"
+#define BOOT                                                                                       \
+    "[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)\r\n"
 #define FAILURE                                                                                    \
-    "[   21.3] cloud-init[301]: 2026-11-28 21:40:11,123 - util.py[WARNING]: Failed to create user " \
+    "[   21.3] cloud-init[301]: 2026-11-28 21:40:11,123 - util.py[WARNING]: Failed to create "     \
+    "user "                                                                                        \
     "debian\r\n"
 #define CONSEQUENCE                                                                                \
     "[   21.4] cloud-init[301]: 2026-11-28 21:40:11,200 - util.py[WARNING]: Running module "       \
@@ -25,7 +27,8 @@
     "ubuntu++++++\r\n"
 #define NO_KEYS "ci-info: no authorized SSH keys fingerprints found for user debian.\r\n"
 #define THROUGH                                                                                    \
-    "[   30.0] cloud-init[402]: Cloud-init v. 22.4.2 finished at Sat, 28 Nov 2026 21:40:20 +0000. " \
+    "[   30.0] cloud-init[402]: Cloud-init v. 22.4.2 finished at Sat, 28 Nov 2026 21:40:20 "       \
+    "+0000. "                                                                                      \
     "Datasource DataSourceNoCloud [seed=/dev/sr0].  Up 30.00 seconds\r\n"
 
 static struct console_words words_of(const char *text)
@@ -55,7 +58,8 @@ static void those_with_keys_are_named(void **state)
 static void the_boot_before_says_nothing(void **state)
 {
     (void)state;
-    struct console_words words = words_of(BOOT FAILURE KEYS THROUGH BOOT "[    1.0] systemd[1]\r\n");
+    struct console_words words =
+        words_of(BOOT FAILURE KEYS THROUGH BOOT "[    1.0] systemd[1]\r\n");
     assert_string_equal(words.complaint, "");
     assert_string_equal(words.users, "");
     assert_false(words.is_through);

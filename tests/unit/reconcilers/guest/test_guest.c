@@ -64,8 +64,8 @@ static int setup(void **state)
 /* The "guest" is this host: what the runs of this VM left in /var/tmp. */
 static void forget_runs(const struct guest_test *test)
 {
-    cleanup_free char *command = mem_printf(
-        "rm -rf " PROVISION_GUEST_DIR "/vmctl-$(id -u)/%.8s-*", test->status->uid);
+    cleanup_free char *command =
+        mem_printf("rm -rf " PROVISION_GUEST_DIR "/vmctl-$(id -u)/%.8s-*", test->status->uid);
     assert_int_equal(system(command), 0);
 }
 

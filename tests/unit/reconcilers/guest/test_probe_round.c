@@ -84,8 +84,7 @@ static void expect_failure(struct round_test *test, enum error_code code, const 
 /* A port that was free a moment ago: nobody listens there. */
 static uint16_t closed_port(void)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
@@ -97,8 +96,7 @@ static uint16_t closed_port(void)
 /* A listener that accepts by its backlog and never says a word. *ret_fd: close() it. */
 static uint16_t mute_port(int *ret_fd)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     *ret_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(*ret_fd, (struct sockaddr *)&address, size), 0);

@@ -471,9 +471,8 @@ static void a_new_request_ends_the_step_that_still_runs(void **state)
 {
     struct provision_test *test = *state;
     cleanup_free char *ended = mem_printf("%s/ended", test->fixture.dir);
-    cleanup_free char *command = mem_printf(
-        "trap ': >%s; exit' TERM; echo begun; while :; do sleep 0.02; done",
-        ended);
+    cleanup_free char *command =
+        mem_printf("trap ': >%s; exit' TERM; echo begun; while :; do sleep 0.02; done", ended);
     char second[] = "echo second";
     struct spec_step first_step = {.kind = STEP_INLINE, .command = command};
     struct spec_step second_step = {.kind = STEP_INLINE, .command = second};

@@ -30,8 +30,8 @@
 enum { WAIT_MS = 60000 }; /* on a busy machine */
 
 struct guest_shell {
-    char *dir;  /* of the test, also the base of its runs */
-    char *path; /* PATH with the shell under test as `sh` */
+    char *dir;         /* of the test, also the base of its runs */
+    char *path;        /* PATH with the shell under test as `sh` */
     const char *login; /* the login shell, which reads the command lines */
 };
 
@@ -156,8 +156,7 @@ static int cut(struct process *process)
     return wait_for(process);
 }
 
-static struct detached_run a_run(
-    const struct guest_shell *guest, const char *id, const char *input)
+static struct detached_run a_run(const struct guest_shell *guest, const char *id, const char *input)
 {
     return (struct detached_run){.base = guest->dir, .id = id, .size = strlen(input)};
 }
@@ -283,8 +282,8 @@ static void a_signal_of_the_command_is_its_status(void **state)
 static void cut_at_any_moment_it_runs_once_and_no_output_is_lost_or_doubled(void **state)
 {
     const struct guest_shell *guest = *state;
-    cleanup_free char *command = mem_printf(
-        "echo x >>%s/n; for i in 1 2 3 4 5 6; do echo $i; sleep 0.03; done", guest->dir);
+    cleanup_free char *command =
+        mem_printf("echo x >>%s/n; for i in 1 2 3 4 5 6; do echo $i; sleep 0.03; done", guest->dir);
     cleanup_free char *out = file_of(guest, "out");
     struct detached_run run = a_run(guest, "g-1", command);
     int status = -1;
@@ -304,8 +303,7 @@ static void cut_at_any_moment_it_runs_once_and_no_output_is_lost_or_doubled(void
 static void two_at_once_run_it_once(void **state)
 {
     const struct guest_shell *guest = *state;
-    cleanup_free char *command =
-        mem_printf("echo x >>%s/n; sleep 0.2; echo done", guest->dir);
+    cleanup_free char *command = mem_printf("echo x >>%s/n; sleep 0.2; echo done", guest->dir);
     struct detached_run run = a_run(guest, "g-1", command);
     struct process processes[6];
     for (size_t i = 0; i < ARRAY_LEN(processes); i++) {
@@ -323,9 +321,8 @@ static void a_newer_reader_ends_the_older_one(void **state)
 {
     const struct guest_shell *guest = *state;
     cleanup_free char *gate = file_of(guest, "gate");
-    cleanup_free char *command =
-        mem_printf("echo begun; while [ -d %s ] && ! [ -e %s ]; do sleep 0.02; done", guest->dir,
-            gate);
+    cleanup_free char *command = mem_printf(
+        "echo begun; while [ -d %s ] && ! [ -e %s ]; do sleep 0.02; done", guest->dir, gate);
     struct error err = {.code = ERR_NONE};
     struct detached_run run = a_run(guest, "g-1", command);
     struct process older = begin(guest, &run, 0, command, "older");
@@ -384,10 +381,10 @@ static void a_command_in_time_leaves_no_watch_behind(void **state)
     struct detached_run run = a_run(guest, "g-1", command);
     run.timeout_s = 86399;
     assert_int_equal(follow(guest, &run, command, "out"), DETACHED_SUCCEEDED);
-    cleanup_free char *count = mem_printf(
-        "i=0; while pgrep -f '%s[/].*keep' >/dev/null && [ $i -lt 500 ]; do sleep 0.02; "
-        "i=$((i + 1)); done; pgrep -fc '%s[/].*keep'",
-        guest->dir, guest->dir);
+    cleanup_free char *count =
+        mem_printf("i=0; while pgrep -f '%s[/].*keep' >/dev/null && [ $i -lt 500 ]; do sleep 0.02; "
+                   "i=$((i + 1)); done; pgrep -fc '%s[/].*keep'",
+            guest->dir, guest->dir);
     struct process process = start(guest, count, "", "count");
     (void)wait_for(&process);
     assert_text(guest, "count", "0\n");
@@ -396,11 +393,12 @@ static void a_command_in_time_leaves_no_watch_behind(void **state)
 static void another_run_of_the_group_is_ended_first_and_no_other(void **state)
 {
     const struct guest_shell *guest = *state;
-    cleanup_free char *loop = mem_printf("echo begun >%s/begun-$VM; while [ -d %s ]; do sleep 0.02; "
-                                         "done",
-        guest->dir, guest->dir);
-    cleanup_free char *mine = mem_printf("VM=mine; trap 'echo term >%s/ended; exit' TERM; %s",
-        guest->dir, loop);
+    cleanup_free char *loop =
+        mem_printf("echo begun >%s/begun-$VM; while [ -d %s ]; do sleep 0.02; "
+                   "done",
+            guest->dir, guest->dir);
+    cleanup_free char *mine =
+        mem_printf("VM=mine; trap 'echo term >%s/ended; exit' TERM; %s", guest->dir, loop);
     cleanup_free char *others = mem_printf("VM=others; %s", loop);
     struct detached_run old = a_run(guest, "g-1", mine), other = a_run(guest, "h-1", others);
     struct detached_run new = a_run(guest, "g-2", "echo new");
@@ -524,7 +522,9 @@ static void without_a_place_or_where_it_must_exist_nothing_is_begun(void **state
 }
 
 #define in_shell(name, shell)                                                                      \
-    {#name " (" #shell ")", name, setup_##shell, teardown, NULL}
+    {                                                                                              \
+#name " (" #shell ")", name, setup_##shell, teardown, NULL                                 \
+    }
 #define TEST(name) in_shell(name, dash), in_shell(name, busybox), in_shell(name, bash)
 
 int main(void)

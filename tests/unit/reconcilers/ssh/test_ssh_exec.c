@@ -89,8 +89,8 @@ static void standard_input_is_empty(void **state)
     assert_string_equal(buf_str(&fixture->output), "end\n");
 }
 
-/* 350000 lines of 8 bytes are more than the channel's window. One stream at a time: which of two that
- * are full sshd reads first is its own affair. */
+/* 350000 lines of 8 bytes are more than the channel's window. One stream at a time: which of two
+ * that are full sshd reads first is its own affair. */
 static void megabytes_of_output_arrive_without_loss(void **state)
 {
     static const char *const commands[] = {

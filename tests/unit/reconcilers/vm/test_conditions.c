@@ -140,7 +140,8 @@ static void a_guest_that_is_out_of_room_says_where_and_stalls(void **state)
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_NO_SPACE);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_NO_SPACE);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_NO_SPACE);
-    assert_non_null(strstr(condition_of(pass, CONDITION_RUNNING)->message, "'/nowhere/vms/web/overlay.qcow2'"));
+    assert_non_null(
+        strstr(condition_of(pass, CONDITION_RUNNING)->message, "'/nowhere/vms/web/overlay.qcow2'"));
     assert_string_equal(pass->patch->status->blocker.code, "vmctl::io::no_space");
 }
 
@@ -490,7 +491,8 @@ static void a_cloud_init_that_failed_stalls_in_its_words(void **state)
     const struct vm_blocker *trouble = &pass->patch->status->blocker;
     assert_string_equal(trouble->code, "vmctl::cloudinit::failed");
     assert_non_null(strstr(trouble->message, "('users-groups', …)"));
-    pass->situation.is_restart_pending = true; /* it is over: nothing to wait for, nothing to mend */
+    pass->situation.is_restart_pending =
+        true; /* it is over: nothing to wait for, nothing to mend */
     describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
@@ -622,8 +624,8 @@ static void give_steps(struct pass_fixture *f, size_t n_steps, uint32_t n_run)
     struct vm_provision *provision = &f->status->provision;
     for (size_t i = 0; i < n_steps; i++) {
         mem_grow(spec->steps, spec->n_steps);
-        spec->steps[spec->n_steps++] = (struct spec_step){
-            .kind = STEP_INLINE, .command = mem_printf("%c", (int)('a' + i))};
+        spec->steps[spec->n_steps++] =
+            (struct spec_step){.kind = STEP_INLINE, .command = mem_printf("%c", (int)('a' + i))};
     }
     provision->total = provision->next_step = n_run;
     vm_steps_digest(spec, n_run, provision->digest);
@@ -709,8 +711,8 @@ static void a_broken_vmfile_is_told_with_its_place_and_the_vm_stays_ready(void *
     f->view.source = source;
     describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID);
-    assert_string_equal(condition_of(pass, CONDITION_SYNCED)->message,
-        "/p/VMFile.kdl:3:5: unknown node `imge`");
+    assert_string_equal(
+        condition_of(pass, CONDITION_SYNCED)->message, "/p/VMFile.kdl:3:5: unknown node `imge`");
     expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
     assert_int_equal(pass->patch->n_events, 1);
     source->state = SOURCE_SYNCED;

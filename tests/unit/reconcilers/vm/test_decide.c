@@ -43,8 +43,8 @@ static const struct {
     {"nor did SIGKILL", {STOPPING, .stage = STOP_STAGE_UNKILLABLE}, 6, ACTION_KILL},
     {"quit did not help", {STOPPING, .stage = STOP_STAGE_TERMINATE}, 7, ACTION_TERMINATE},
     {"the grace is over", {STOPPING, .stage = STOP_STAGE_QUIT}, 8, ACTION_QUIT},
-    {"the guest is off already", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_SHUTDOWN},
-        8, ACTION_QUIT},
+    {"the guest is off already", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_SHUTDOWN}, 8,
+        ACTION_QUIT},
     {"the guest never ran", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8,
         ACTION_QUIT},
     {"the guest is paused", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_PAUSED}, 9,
@@ -115,9 +115,15 @@ static const struct {
         40, ACTION_AWAIT_CLOUD_INIT},
     {"not reached, and its cloud-init ran", {UP, .is_setting_up = true}, 39, ACTION_REACH},
     {"nobody logs in to ask its cloud-init",
-        {.is_desired = true, .has_dir = true, .has_image = true, .disk = DISK_READY,
-            .has_instance = true, .has_pid = true, .is_alive = true,
-            .run_state = RUN_STATE_RUNNING, .is_setting_up = true},
+        {.is_desired = true,
+            .has_dir = true,
+            .has_image = true,
+            .disk = DISK_READY,
+            .has_instance = true,
+            .has_pid = true,
+            .is_alive = true,
+            .run_state = RUN_STATE_RUNNING,
+            .is_setting_up = true},
         44, ACTION_NONE},
     {"its cloud-init failed, and steps wait",
         {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 44, ACTION_NONE},
@@ -225,8 +231,8 @@ static bool is_only_for_the_living(enum action action)
     return action == ACTION_ADOPT_ORPHAN || action == ACTION_BEGIN_STOP ||
            action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
            action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_REACH ||
-           action == ACTION_AWAIT_CLOUD_INIT ||
-           action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
+           action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_RUN_STEP ||
+           action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
 }
 
 static void check_answer(const struct situation *s, struct decision decision)

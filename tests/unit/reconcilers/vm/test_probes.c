@@ -18,8 +18,8 @@ static struct pass *after_round(struct pass_fixture *f, enum check_kind kind, en
     struct pass *pass = begin(f);
     pass->situation.is_alive = true;
     pass->situation.run_state = RUN_STATE_RUNNING;
-    f->vm.outcome = (struct vm_outcome){
-        .action = ACTION_PROBE, .check = kind, .is_ok = code == ERR_NONE};
+    f->vm.outcome =
+        (struct vm_outcome){.action = ACTION_PROBE, .check = kind, .is_ok = code == ERR_NONE};
     if (code != ERR_NONE) {
         error_set(&f->vm.outcome.error, code, "tcp 80: connection refused");
     }
@@ -94,8 +94,7 @@ static void nothing_is_probed_after_a_step_failed(void **state)
     f->status->provision.is_failed = true;
     assert_false(probes_are_due(begin(f)));
     assert_false(probes_are_fatal(begin(f)));
-    assert_int_equal(
-        probes_wait_ms(after_round(f, CHECK_LIVE, ERR_PROBE)), VERDICT_WHEN_WOKEN);
+    assert_int_equal(probes_wait_ms(after_round(f, CHECK_LIVE, ERR_PROBE)), VERDICT_WHEN_WOKEN);
 }
 
 static void a_guest_that_is_not_set_up_is_not_waited_for(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Which steps are to be run: steps.c. tests/sim/test_steps.c plays the same with a whole controller. */
+/* Which steps are to be run: steps.c. tests/sim/test_steps.c plays the same with a whole
+ * controller. */
 #include "specs/vm/vm_steps.h"
 #include "tests/unit/reconcilers/vm/pass_fixture.h"
 
@@ -207,7 +208,8 @@ static void a_new_disk_was_run_nothing_on(void **state)
     assert_int_equal(steps_state_of(f), STEPS_NEVER_RUN);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, pass_fixture_set_up, pass_fixture_tear_down)
 
 int main(void)
 {

@@ -59,8 +59,8 @@ static int check_part(const void *object, struct error *err)
     return part->port == 666 ? error_set(err, ERR_STORE, "port 666 is not allowed") : 0;
 }
 
-static const struct fields part_fields = {FIELDS_OF(part_rows, struct part),
-    .defaults = &part_defaults, .check = check_part};
+static const struct fields part_fields = {
+    FIELDS_OF(part_rows, struct part), .defaults = &part_defaults, .check = check_part};
 
 static const struct field fact_rows[] = {
     FIELD_ENUM(struct fact, color, "color", &color_words),
@@ -84,10 +84,10 @@ static const struct field record_rows[] = {
     FIELD_KEYED(struct record, facts, "facts", &fact_fields, "about", &color_words),
 };
 static const struct record record_defaults = {.sign = -1, .text = (char *)"by default"};
-static const struct fields record_fields = {FIELDS_OF(record_rows, struct record),
-    .defaults = &record_defaults};
-static const struct fields strict_fields = {FIELDS_OF(record_rows, struct record),
-    .defaults = &record_defaults, .is_strict = true};
+static const struct fields record_fields = {
+    FIELDS_OF(record_rows, struct record), .defaults = &record_defaults};
+static const struct fields strict_fields = {
+    FIELDS_OF(record_rows, struct record), .defaults = &record_defaults, .is_strict = true};
 
 static const char full[] =
     "{\"flag\":true,\"small\":4294967295,\"large\":9223372036854775807,\"sign\":-2147483648,"
@@ -206,8 +206,7 @@ static const struct {
     const char *text, *message;
 } misfits[] = {
     {"{\"small\":4294967296}", "small 4294967296 is out of range"},
-    {"{\"small\":-1}", "small -1 is out of range"},
-    {"{\"large\":-1}", "large -1 is out of range"},
+    {"{\"small\":-1}", "small -1 is out of range"}, {"{\"large\":-1}", "large -1 is out of range"},
     {"{\"sign\":2147483648}", "sign 2147483648 is out of range"},
     {"{\"sign\":-2147483649}", "sign -2147483649 is out of range"},
     {"{\"color\":\"pink\"}", "color 'pink' is not known to this version"},
@@ -271,9 +270,10 @@ static void items_of_a_list_have_their_defaults(void **state)
 static void the_first_of_a_key_counts_and_an_item_of_nothing_leaves_nothing(void **state)
 {
     (void)state;
-    struct record *record = read_record(
-        "{\"facts\":[{\"about\":\"red\",\"color\":\"blue\"},{\"about\":\"red\",\"color\":\"green\"},"
-        "{\"about\":\"green\",\"color\":\"mauve\",\"why\":\"x\"}]}");
+    struct record *record =
+        read_record("{\"facts\":[{\"about\":\"red\",\"color\":\"blue\"},{\"about\":\"red\","
+                    "\"color\":\"green\"},"
+                    "{\"about\":\"green\",\"color\":\"mauve\",\"why\":\"x\"}]}");
     assert_int_equal(record->facts[RED].color, BLUE);
     assert_int_equal(record->facts[GREEN].color, RED);
     assert_null(record->facts[GREEN].why);
@@ -335,19 +335,45 @@ static void change(struct record *record, size_t which)
 {
     struct part *owned = record->owned;
     switch (which) {
-    case 0: record->flag = false; break;
-    case 1: record->small--; break;
-    case 2: record->large--; break;
-    case 3: record->sign++; break;
-    case 4: record->wide++; break;
-    case 5: record->color = GREEN; break;
-    case 6: record->text[0] = 'u'; break;
-    case 7: record->chars[2] = 'd'; break;
-    case 8: record->part.note[0] = 'o'; break;
-    case 9: owned->port++; break;
-    case 10: record->parts[1].port++; break;
-    case 11: record->names[1][0] = 'z'; break;
-    default: record->facts[GREEN].why[0] = 'v'; break;
+    case 0:
+        record->flag = false;
+        break;
+    case 1:
+        record->small--;
+        break;
+    case 2:
+        record->large--;
+        break;
+    case 3:
+        record->sign++;
+        break;
+    case 4:
+        record->wide++;
+        break;
+    case 5:
+        record->color = GREEN;
+        break;
+    case 6:
+        record->text[0] = 'u';
+        break;
+    case 7:
+        record->chars[2] = 'd';
+        break;
+    case 8:
+        record->part.note[0] = 'o';
+        break;
+    case 9:
+        owned->port++;
+        break;
+    case 10:
+        record->parts[1].port++;
+        break;
+    case 11:
+        record->names[1][0] = 'z';
+        break;
+    default:
+        record->facts[GREEN].why[0] = 'v';
+        break;
     }
 }
 
@@ -417,10 +443,10 @@ static void a_number_is_set_only_where_it_fits(void **state)
         assert_true(field_set_number(field, &record, bounds[i].least));
         assert_true(field_number(field, &record) == bounds[i].least);
         assert_true(field_set_number(field, &record, bounds[i].most));
-        assert_true(bounds[i].least == INT64_MIN ||
-            !field_set_number(field, &record, bounds[i].least - 1));
-        assert_true(bounds[i].most == INT64_MAX ||
-            !field_set_number(field, &record, bounds[i].most + 1));
+        assert_true(
+            bounds[i].least == INT64_MIN || !field_set_number(field, &record, bounds[i].least - 1));
+        assert_true(
+            bounds[i].most == INT64_MAX || !field_set_number(field, &record, bounds[i].most + 1));
         assert_true(field_number(field, &record) == bounds[i].most);
     }
 }

@@ -64,7 +64,7 @@ static void an_owner_that_is_killed_has_gone(void **state)
         struct error err = {0};
         int fd = -1;
         (void)!(owner_lock_take(paths, &owner, &fd, &err) == 0 &&
-            write(pipe_fds[1], &owner, sizeof(owner)) > 0);
+                write(pipe_fds[1], &owner, sizeof(owner)) > 0);
         (void)pause();
         _exit(1);
     }

@@ -31,8 +31,8 @@ static void an_error_comes_back_as_it_was(void **state)
 
 static void an_unknown_code_is_still_a_failure(void **state)
 {
-    cleanup_json json_t *request = json_pack(
-        "{s:s,s:{s:s}}", "state", "failed", "error", "code", "vmctl::of::tomorrow");
+    cleanup_json json_t *request =
+        json_pack("{s:s,s:{s:s}}", "state", "failed", "error", "code", "vmctl::of::tomorrow");
     struct error found = {0};
     (void)state;
     assert_true(image_request_failure(request, &found));

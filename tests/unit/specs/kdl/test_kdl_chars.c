@@ -56,8 +56,8 @@ static void every_forbidden_code_point_is_refused_and_its_neighbours_are_not(voi
     static const char *const wrong[] = {"\x01", "\x08", "\x0e", "\x1f", "\x7f", "\xe2\x80\x8e",
         "\xe2\x80\x8f", "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x81\xa9",
         "\xef\xbb\xbf"};
-    static const char *const right[] = {"\t", "\xe2\x80\x8d", "\xe2\x80\x90",
-        "\xe2\x80\xaf", "\xe2\x81\xa5", "\xe2\x81\xaa", "\xef\xbb\xbe"};
+    static const char *const right[] = {"\t", "\xe2\x80\x8d", "\xe2\x80\x90", "\xe2\x80\xaf",
+        "\xe2\x81\xa5", "\xe2\x81\xaa", "\xef\xbb\xbe"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         cleanup_buf struct buf text = BUF_INIT(0);
         buf_printf(&text, "a \"%s\"", wrong[i]);

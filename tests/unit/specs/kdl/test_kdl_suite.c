@@ -45,7 +45,7 @@ static bool is_outdated(const char *name, bool is_valid, const struct buf *input
 {
     return (strcmp(name, "vertical_tab_whitespace.kdl") == 0 &&
                strcmp(buf_str(input), "node\varg\n") == 0) ||
-        (strcmp(name, "zero_space_before_slashdash_arg_fail.kdl") == 0 && !is_valid);
+           (strcmp(name, "zero_space_before_slashdash_arg_fail.kdl") == 0 && !is_valid);
 }
 
 /* Says what is wrong with one case, and is false then. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The JSON of every record: byte for byte as the files in records/ have it, and read back to the same values. A change of such a file is a change of
- * the store's format: old stores must still be read.
+ * The JSON of every record: byte for byte as the files in records/ have it, and read back to the
+ * same values. A change of such a file is a change of the store's format: old stores must still be
+ * read.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,12 +97,16 @@ static void fill_lists(struct vm_spec *spec)
     add_forward(spec, (struct spec_forward){FORWARD_UDP, 5353, 53});
     add_forward(spec, (struct spec_forward){FORWARD_TCP, 8080, 80});
     add_forward(spec, (struct spec_forward){FORWARD_TCP, 65535, 65534});
-    add_step(spec, (struct spec_step){.kind = STEP_INLINE, .command = mem_strdup("true\n\"x\""),
-                       .run = RUN_ONCE, .timeout_s = 5});
-    add_step(spec, (struct spec_step){.kind = STEP_SCRIPT,
-                       .file = {.path = mem_strdup("/s"), .digest = "dd"}});
-    add_step(spec, (struct spec_step){.kind = STEP_FILE, .file = {.path = mem_strdup("/f")},
-                       .destination = mem_strdup("/d"), .run = RUN_ON_CHANGE});
+    add_step(spec, (struct spec_step){.kind = STEP_INLINE,
+                       .command = mem_strdup("true\n\"x\""),
+                       .run = RUN_ONCE,
+                       .timeout_s = 5});
+    add_step(spec, (struct spec_step){
+                       .kind = STEP_SCRIPT, .file = {.path = mem_strdup("/s"), .digest = "dd"}});
+    add_step(spec, (struct spec_step){.kind = STEP_FILE,
+                       .file = {.path = mem_strdup("/f")},
+                       .destination = mem_strdup("/d"),
+                       .run = RUN_ON_CHANGE});
     add_probe(&spec->checks[CHECK_READY], (struct spec_probe){.kind = PROBE_TCP, .port = 80});
     add_probe(&spec->checks[CHECK_READY],
         (struct spec_probe){.kind = PROBE_HTTP, .port = 81, .text = mem_strdup("/z")});
@@ -342,8 +347,11 @@ static void fill_provision(struct vm_status *status)
         .done = mem_strdup(" once:ab "),
         .asked_step = 2,
         .run = {.instance_id = "iid-1", .tries = 1, .started_at_ms = 15, .log_begin = 16}};
-    struct vm_step_record record = {.content = "0011", .outcome = STEP_FAILED, .exit_status = 2,
-        .ended_at_ms = 17, .duration_ms = 18};
+    struct vm_step_record record = {.content = "0011",
+        .outcome = STEP_FAILED,
+        .exit_status = 2,
+        .ended_at_ms = 17,
+        .duration_ms = 18};
     vm_provision_record(&status->provision, 1, &record); /* 0 was not run */
     status->probing = (struct vm_probing){.is_passed = true,
         .failure = mem_strdup("tcp 80: refused"),
@@ -597,8 +605,8 @@ static void a_change_of_any_field_of_a_source_is_seen(void **state)
     {
         cleanup_json json_t *other = json_copy(json);
         json_t *another = json_object_get(of_new, key);
-        (void)json_object_set_new(other, key,
-            strcmp(key, "path") == 0 ? json_string("/q") : json_incref(another));
+        (void)json_object_set_new(
+            other, key, strcmp(key, "path") == 0 ? json_string("/q") : json_incref(another));
         if (!another) {
             json_object_del(other, key);
         }
@@ -617,8 +625,8 @@ static void a_failed_image_request_is_written_and_read_as_ever(void **state)
 {
     (void)state;
     struct error err = {.code = ERR_NONE}, read = {.code = ERR_NONE};
-    cleanup_json json_t *wish =
-        json_pack("{s:s, s:s, s:b}", "verb", IMAGE_REQUEST_PULL, "url", "https://x/i", "refresh", 1);
+    cleanup_json json_t *wish = json_pack(
+        "{s:s, s:s, s:b}", "verb", IMAGE_REQUEST_PULL, "url", "https://x/i", "refresh", 1);
     (void)error_set(&err, ERR_IMAGE_CHECKSUM, "its bytes are others");
     (void)error_help(&err, "check the sha256");
     image_request_fail(wish, &err);

@@ -101,8 +101,8 @@ static void a_record_without_an_absolute_path_is_none(void **state)
 
 static void only_a_file_that_is_there_and_not_applied_is_failing(void **state)
 {
-    static const bool expected[SOURCE_STATE_COUNT_] = {[SOURCE_PARSE_FAILED] = true,
-        [SOURCE_CONFLICT] = true, [SOURCE_REFUSED] = true};
+    static const bool expected[SOURCE_STATE_COUNT_] = {
+        [SOURCE_PARSE_FAILED] = true, [SOURCE_CONFLICT] = true, [SOURCE_REFUSED] = true};
     struct source_record *record = source_record_new("/p", 0);
     (void)state;
     for (int i = 0; i < SOURCE_STATE_COUNT_; i++) {

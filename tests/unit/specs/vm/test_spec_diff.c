@@ -272,16 +272,13 @@ static void cpus_and_memory_are_added_live_as_far_as_there_is_room(void **state)
         uint32_t vcpus, memory_mib;
         enum disposition disposition;
     } changes[] = {
-        {2, 1024, DISPOSITION_LIVE},
-        {4, 1024, DISPOSITION_LIVE},
+        {2, 1024, DISPOSITION_LIVE}, {4, 1024, DISPOSITION_LIVE},
         {5, 1024, DISPOSITION_RESTART}, /* more than max-vcpus */
         {1, 1024, DISPOSITION_RESTART}, /* less */
-        {2, 1024 + 128, DISPOSITION_LIVE},
-        {2, 2048, DISPOSITION_LIVE},
+        {2, 1024 + 128, DISPOSITION_LIVE}, {2, 2048, DISPOSITION_LIVE},
         {2, 2048 + 128, DISPOSITION_RESTART}, /* more than max-memory */
         {2, 1024 + 100, DISPOSITION_RESTART}, /* no whole block */
-        {2, 1024 - 128, DISPOSITION_RESTART},
-        {4, 2048, DISPOSITION_LIVE},
+        {2, 1024 - 128, DISPOSITION_RESTART}, {4, 2048, DISPOSITION_LIVE},
         {4, 1000, DISPOSITION_RESTART}, /* one of them */
     };
     struct vm_spec *running = a_spec();

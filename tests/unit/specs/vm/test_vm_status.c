@@ -66,7 +66,8 @@ static struct vm_status *a_filled_status(void)
     status->probing = (struct vm_probing){.is_passed = true,
         .failure = mem_strdup("tcp 80: refused"),
         .unready_since_ms = 19,
-        .live = {.has_passed = true, .failures = 20, .due_ms = 21, .failure = mem_strdup("exec x")}};
+        .live = {
+            .has_passed = true, .failures = 20, .due_ms = 21, .failure = mem_strdup("exec x")}};
     status->cloud_init =
         (struct vm_cloud_init){.state = CLOUD_INIT_FAILED, .message = mem_strdup("it broke")};
     status->blocker = (struct vm_blocker){.code = mem_strdup("vmctl::ssh::timeout"),

@@ -57,7 +57,8 @@ static void every_other_change_is_one(void **state)
 {
     (void)state;
     struct vm_provision run = run_of("ab");
-    static const char *const others[] = {"", "a", "b", "ba", "ax", "xb", "cab", "acb", "bac", "xbc"};
+    static const char *const others[] = {
+        "", "a", "b", "ba", "ax", "xb", "cab", "acb", "bac", "xbc"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         assert_stands(&run, others[i], STEPS_CHANGED);
     }

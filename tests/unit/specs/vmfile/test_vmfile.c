@@ -172,8 +172,10 @@ static void a_field_of_one_value_may_be_a_property(void **state)
 static void comments_formatting_and_order_do_not_change_the_digest(void **state)
 {
     (void)state;
-    assert_same_meaning("vcpus 2\nforward host=1 guest=2\nforward host=3 guest=4\nready { tcp 1 }\nssh",
-        "/* c */ ready {\n tcp 1 // d\n}\nforward host=3 guest=4;forward guest=2 host=1;vcpus 0x2;ssh");
+    assert_same_meaning(
+        "vcpus 2\nforward host=1 guest=2\nforward host=3 guest=4\nready { tcp 1 }\nssh",
+        "/* c */ ready {\n tcp 1 // d\n}\nforward host=3 guest=4;forward guest=2 host=1;vcpus "
+        "0x2;ssh");
 }
 
 static void sizes_and_durations_have_units(void **state)

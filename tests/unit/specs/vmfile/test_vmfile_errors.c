@@ -52,7 +52,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
             "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `cloud-init`, `ssh`, "
-            "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `firmware`, "
+            "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
+            "`firmware`, "
             "`stop-timeout`, `backend`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
@@ -64,7 +65,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "1:26+1 unknown property `x` of `memory` | write: memory 2048\n"},
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
-            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `firmware`, `stop-timeout`, `backend`\n"},
+            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `firmware`, `stop-timeout`, "
+            "`backend`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},

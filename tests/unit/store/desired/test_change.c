@@ -528,8 +528,7 @@ static void what_goes_with_changes_can_refuse_them(void **state)
     struct change change = up_change(spec);
     struct change_outcome outcome = {0};
     struct error err = {0};
-    assert_int_equal(
-        change_apply_with(store, &change, 1, &extra, &outcome, &err), -ERR_CANCELLED);
+    assert_int_equal(change_apply_with(store, &change, 1, &extra, &outcome, &err), -ERR_CANCELLED);
     struct vm_record record = get_vm(store, "web");
     assert_null(record.desired);
     vm_record_clear(&record);
