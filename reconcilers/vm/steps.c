@@ -180,8 +180,8 @@ void pass_observe_steps(struct pass *pass)
 void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
 {
     char hex[DIGEST_SIZE];
-    cleanup_json json_t *json = vm_spec_to_json(spec);
-    json_t *step = json_array_get(json_object_get(json, "provision"), index);
+    cleanup_json json_t *steps = vm_steps_to_json(spec);
+    json_t *step = json_array_get(steps, index);
     (void)json_object_del(step, "run");
     (void)json_object_del(step, "timeoutSeconds");
     if (spec->steps[index].run == RUN_ONCE) {

@@ -2,13 +2,12 @@
 #include "specs/base/enum_names.h"
 
 #include <assert.h>
-
-#include "specs/base/text.h"
+#include <string.h>
 
 int enum_names_find(const struct enum_names *list, const char *word)
 {
     for (size_t i = 0; word && i < list->count; i++) {
-        if (text_eq(list->words[i], word)) {
+        if (list->words[i][0] == word[0] && strcmp(list->words[i], word) == 0) {
             return (int)i;
         }
     }

@@ -184,13 +184,17 @@ static void clear(const struct fields *fields, void *object)
 {
     for (size_t row = 0; row < fields->count; row++) {
         const struct field *field = &fields->rows[row];
+        if (field->kind == FIELD_KIND_TEXT) {
+            free(text_at(field, object));
+        }
+        if (!field->fields) {
+            continue;
+        }
         struct items items = items_of(field, object);
         for (size_t i = 0; i < items.count; i++) {
             clear(field->fields, item_at(field, items, i));
         }
-        if (field->kind == FIELD_KIND_TEXT) {
-            free(text_at(field, object));
-        } else if (is_pointer(field)) {
+        if (is_pointer(field)) {
             free(items.first);
         }
     }
@@ -210,10 +214,14 @@ static void unshare(const struct fields *fields, void *object)
 {
     for (size_t row = 0; row < fields->count; row++) {
         const struct field *field = &fields->rows[row];
-        struct items items = items_of(field, object);
         if (field->kind == FIELD_KIND_TEXT) {
             *(char **)at_mut(field, object) = mem_strdup(text_at(field, object));
-        } else if (is_pointer(field)) {
+        }
+        if (!field->fields) {
+            continue;
+        }
+        struct items items = items_of(field, object);
+        if (is_pointer(field)) {
             items = copy_items(field, items);
             *(void **)at_mut(field, object) = items.first;
         }
@@ -257,31 +265,17 @@ void fields_free(const struct fields *fields, void *object)
 
 static json_t *value_to_json(const struct field *field, const void *owner);
 
-static int compare_canonical(const void *a, const void *b)
-{
-    cleanup_free char *left = json_canonical(*(json_t *const *)a);
-    cleanup_free char *right = json_canonical(*(json_t *const *)b);
-    return strcmp(left, right);
-}
-
-/* Items of a set come in the order of their canonical texts. */
 static json_t *list_to_json(const struct field *field, const void *owner)
 {
     struct items items = items_of(field, owner);
-    cleanup_free json_t **values = mem_calloc(items.count + 1, sizeof(json_t *));
-    for (size_t i = 0; i < items.count; i++) {
-        const void *item = item_at(field, items, i);
-        values[i] = field->kind == FIELD_KIND_TEXTS ? value_to_json(&text_rows[0], item)
-                                                    : fields_to_json(field->fields, item);
-    }
-    if (field->is_set && items.count > 1) {
-        qsort(values, items.count, sizeof(json_t *), compare_canonical);
-    }
     json_t *array = json_array();
     for (size_t i = 0; i < items.count; i++) {
-        (void)json_array_append_new(array, values[i]);
+        const void *item = item_at(field, items, i);
+        (void)json_array_append_new(array, field->kind == FIELD_KIND_TEXTS
+                                               ? value_to_json(&text_rows[0], item)
+                                               : fields_to_json(field->fields, item));
     }
-    return array;
+    return field->is_set && items.count > 1 ? json_sort_take(array) : array;
 }
 
 static void put_members(json_t *json, const struct fields *fields, const void *object);
@@ -386,7 +380,7 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
     case FIELD_KIND_CHARS:
         return text_eq(a, b);
     default:
-        return memcmp(a, b, field->size) == 0;
+        return load(a, field->size) == load(b, field->size);
     }
 }
 

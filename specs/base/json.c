@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/base/json.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
 const char *json_text(const json_t *object, const char *key)
@@ -57,4 +61,32 @@ char *json_canonical(const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     return text ? text : mem_strdup("null");
+}
+
+struct sortable {
+    json_t *value;
+    char *text; /* its canonical JSON */
+};
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(((const struct sortable *)a)->text, ((const struct sortable *)b)->text);
+}
+
+json_t *json_sort_take(json_t *array_take)
+{
+    cleanup_json json_t *array = array_take;
+    size_t count = json_array_size(array);
+    cleanup_free struct sortable *items = mem_calloc(count + 1, sizeof(*items));
+    for (size_t i = 0; i < count; i++) {
+        items[i].value = json_array_get(array, i);
+        items[i].text = json_canonical(items[i].value);
+    }
+    qsort(items, count, sizeof(*items), compare_texts);
+    json_t *result = json_array();
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append(result, items[i].value);
+        free(items[i].text);
+    }
+    return result;
 }

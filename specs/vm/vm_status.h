@@ -21,7 +21,7 @@ struct vm_spec;
 /* The instance's journal: what the controller intended last. Written before the effect. */
 enum intent {
     INTENT_NONE,  /* no process of this VM is meant to exist, or it runs undisturbed */
-    INTENT_START, /* a start is under way; `instance.iid` names it */
+    INTENT_START, /* a start is under way; `instance.instance_id` names it */
     INTENT_STOP,  /* the stop ladder is under way; `instance.stop_deadline_ms` bounds its grace */
     INTENT_COUNT_
 };

@@ -3,15 +3,21 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
-#include "specs/base/json.h"
+#include "specs/base/fields.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
+json_t *vm_steps_to_json(const struct vm_spec *spec)
+{
+    const void *owner;
+    const struct field *steps = fields_find(&vm_spec_fields, spec, "provision", &owner);
+    return field_to_json(steps, owner);
+}
+
 void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex)
 {
-    cleanup_json json_t *json = vm_spec_to_json(spec);
-    json_t *steps = json_object_get(json, "provision");
+    cleanup_json json_t *steps = vm_steps_to_json(spec);
     while (json_array_size(steps) > n) {
         (void)json_array_remove(steps, json_array_size(steps) - 1);
     }

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "specs/base/json.h"
+
 struct vm_provision;
 struct vm_spec;
 
@@ -30,6 +32,8 @@ enum steps_state vm_steps_state(
 /* A list is being run, or will be as soon as the guest is there. */
 bool vm_steps_are_under_way(const struct vm_provision *provision);
 
-/* Of the spec's first `n` steps with the bytes of their files; `ret_hex` holds DIGEST_SIZE bytes.
- */
+/* The spec's steps as vm_spec_to_json() has them; caller owns. */
+json_t *vm_steps_to_json(const struct vm_spec *spec);
+
+/* Of the spec's first `n` steps with the bytes of their files; `ret_hex` holds DIGEST_SIZE bytes. */
 void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex);
