@@ -33,7 +33,7 @@ static bool is_any_pending(
 /* Nothing of the machine can be changed while it runs. */
 static bool is_fixed(const struct pass *pass)
 {
-    return pass->view->status->instance.is_foreign || pass->vm->backend->traits->is_fixed;
+    return pass->vm->backend->traits->is_fixed;
 }
 
 static void compare(struct vm_comparison *comparison, const struct pass *pass)
@@ -43,7 +43,7 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
     comparison->is_pending = false;
     if (running && is_fixed(pass)) {
         comparison->diff = spec_diff(running, pass->env.spec);
-        spec_diff_put_off(&comparison->diff); /* QMP names of ours (net0, disk0) it does not have */
+        spec_diff_put_off(&comparison->diff); /* at the next start */
     } else if (running) {
         comparison->diff = spec_diff(running, pass->env.spec);
         comparison->is_pending = is_any_pending(&comparison->diff, running, pass->env.spec);

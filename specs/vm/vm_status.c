@@ -49,7 +49,6 @@ static const struct field instance_rows[] = {
     FIELD(struct vm_instance, stop_deadline_ms, "stopDeadline"),
     FIELD_ENUM(struct vm_instance, cause, "cause", &exit_cause_words),
     FIELD(struct vm_instance, accel, "accel"),
-    FIELD(struct vm_instance, is_foreign, "foreign"),
 };
 static const struct fields instance_fields = {FIELDS_OF(instance_rows, struct vm_instance)};
 

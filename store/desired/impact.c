@@ -68,8 +68,7 @@ static struct spec_diff diff_on_instance(
 {
     const struct vm_spec *running = has_instance(record) ? record->status->applied_spec : NULL;
     struct spec_diff diff = spec_diff_on(before, after, running);
-    if (running &&
-        (record->status->instance.is_foreign || backend_traits(running->backend)->is_fixed)) {
+    if (running && backend_traits(running->backend)->is_fixed) {
         spec_diff_put_off(&diff);
     }
     return diff;

@@ -24,37 +24,6 @@
 #include "store/import/import_disk.h"
 #include "store/store.h"
 
-/* ---- running ---- */
-
-/* A process started for this VM has the path of its disk on its command line; a zombie has none at
- * all, and another process that got the number another one. */
-static bool is_process_of(int32_t pid, const char *overlay_path)
-{
-    enum { COMMAND_LINE_MAX = 1 << 20 };
-    cleanup_buf struct buf words = BUF_INIT(COMMAND_LINE_MAX);
-    cleanup_free char *path = mem_printf("/proc/%d/cmdline", (int)pid);
-    struct error ignored = {.code = ERR_NONE};
-    return pid > 0 && overlay_path && fs_read_file(path, &words, &ignored) == 0 &&
-        memmem(buf_str(&words), words.len, overlay_path, strlen(overlay_path)) != NULL;
-}
-
-bool import_is_process_of(const struct import_vm *vm, int32_t pid)
-{
-    return is_process_of(pid, vm->overlay_path);
-}
-
-void import_running_clear(struct import_running *running)
-{
-    free(TAKE_PTR(running->vnc));
-}
-
-bool import_is_running(const struct paths *paths, const struct import_vm *vm)
-{
-    cleanup_free char *ours = paths_vm(paths, vm->name, VM_OVERLAY);
-    return is_process_of(vm->pid, vm->overlay_path) || import_disk_is_open(ours) ||
-        (vm->overlay_path && import_disk_is_open(vm->overlay_path));
-}
-
 /* ---- its files ---- */
 
 /* A controller that found the directory without a record has moved it aside: quarantine/NAME-TIME.
@@ -95,12 +64,6 @@ static char *find_files(const struct paths *paths, const struct import_vm *vm)
     return find_quarantined(paths, vm->name);
 }
 
-char *import_directory(const struct paths *paths, const struct import_vm *vm)
-{
-    cleanup_free char *overlay = paths_vm(paths, vm->name, VM_OVERLAY);
-    return fs_exists(overlay) ? paths_vm(paths, vm->name, VM_DIR) : find_files(paths, vm);
-}
-
 static int report_missing(const struct import_vm *vm, struct error *err)
 {
     (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is not there%s%s", vm->name,
@@ -109,7 +72,7 @@ static int report_missing(const struct import_vm *vm, struct error *err)
 }
 
 /* DATA/vms/NAME holds the disk afterwards. */
-static int project_request_files(const struct paths *paths, const struct import_vm *vm, struct error *err)
+static int move_files(const struct paths *paths, const struct import_vm *vm, struct error *err)
 {
     cleanup_free char *overlay = paths_vm(paths, vm->name, VM_OVERLAY);
     cleanup_free char *target = paths_vm(paths, vm->name, VM_DIR);
@@ -129,6 +92,41 @@ static int project_request_files(const struct paths *paths, const struct import_
         return error_help(err, "move it there by hand, and import again");
     }
     return fs_sync_dir_of(target, err);
+}
+
+/* ---- running ---- */
+
+/* A process started for this VM has the path of its disk on its command line; a zombie has no
+ * command line at all, and a process that was given the number later has another one. */
+static bool is_process_of(int32_t pid, const char *overlay_path)
+{
+    enum { COMMAND_LINE_MAX = 1 << 20 };
+    cleanup_buf struct buf words = BUF_INIT(COMMAND_LINE_MAX);
+    cleanup_free char *path = mem_printf("/proc/%d/cmdline", (int)pid);
+    struct error ignored = {.code = ERR_NONE};
+    return pid > 0 && overlay_path && fs_read_file(path, &words, &ignored) == 0 &&
+           memmem(buf_str(&words), words.len, overlay_path, strlen(overlay_path)) != NULL;
+}
+
+static bool is_running(const struct paths *paths, const struct import_vm *vm)
+{
+    cleanup_free char *ours = paths_vm(paths, vm->name, VM_OVERLAY);
+    cleanup_free char *files = find_files(paths, vm);
+    cleanup_free char *theirs = files ? fs_join(files, "overlay.qcow2") : NULL;
+    return is_process_of(vm->pid, vm->overlay_path) || import_disk_is_open(ours) ||
+           (vm->overlay_path && import_disk_is_open(vm->overlay_path)) ||
+           (theirs && import_disk_is_open(theirs));
+}
+
+static int check_is_stopped(
+    const struct paths *paths, const struct import_vm *vm, struct error *err)
+{
+    if (!is_running(paths, vm)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is running", vm->name);
+    return error_help(
+        err, "stop it with the vmctl that started it, then import again: vmctl stop %s", vm->name);
 }
 
 /* ---- its records ---- */
@@ -176,8 +174,7 @@ static struct vm_spec *spec_from_handle(const struct takeover *takeover)
 static int make_desired(struct takeover *takeover, struct error *err)
 {
     const struct import_request *request = takeover->request;
-    struct vm_spec *spec =
-        request->spec ? vm_spec_copy(request->spec) : spec_from_handle(takeover);
+    struct vm_spec *spec = request->spec ? vm_spec_copy(request->spec) : spec_from_handle(takeover);
     int rc = change_read_files(spec, err);
     if (rc < 0) {
         vm_spec_free(spec);
@@ -185,9 +182,6 @@ static int make_desired(struct takeover *takeover, struct error *err)
     }
     takeover->desired = vm_desired_new(spec, clock_wall_ms(clock_system()));
     takeover->desired->generation = 1;
-    if (request->running) {
-        takeover->desired->power = request->running->is_paused ? POWER_SUSPENDED : POWER_RUNNING;
-    }
     takeover->desired->source = request->spec ? mem_strdup(request->source) : NULL;
     return 0;
 }
@@ -196,50 +190,13 @@ static int record_prepared(struct takeover *takeover, struct error *err)
 {
     struct vm_prepared *prepared = &takeover->status->prepared;
     if (!file_stamp(takeover->disk.backing, prepared->image_id)) {
-        return error_set(err, ERR_IMAGE_NOT_FOUND, "the base image of vm '%s', '%s', is no file",
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "the base image of vm '%s', '%s', is not a file",
             name_of(takeover), takeover->disk.backing);
     }
     spec_media_digest(takeover->desired->spec, prepared->digest);
     prepared->image_path = mem_strdup(takeover->disk.backing);
     prepared->disk_gib = (uint32_t)(takeover->disk.virtual_size >> 30);
     return 0;
-}
-
-/* What the machine that runs was started with, as far as that is a matter of its machine: the rest
- * is as the desired spec says. */
-static struct vm_spec *applied_spec(const struct takeover *takeover)
-{
-    const struct vm_spec *handle = takeover->request->vm->spec;
-    struct vm_spec *spec = vm_spec_copy(takeover->desired->spec);
-    spec->vcpus = handle->vcpus;
-    spec->memory_mib = handle->memory_mib;
-    spec->max_vcpus = 0;
-    spec->max_memory_mib = 0;
-    spec->disk_gib = handle->disk_gib;
-    spec->network.mode = handle->network.mode;
-    free(spec->network.bridge);
-    spec->network.bridge = mem_strdup(handle->network.bridge);
-    spec->network.n_forwards = 0;
-    return spec;
-}
-
-/* The controller finds it by its alive.lock and goes on from there. */
-static void record_instance(struct takeover *takeover, int64_t now_ms)
-{
-    const struct import_running *running = takeover->request->running;
-    struct vm_status *status = takeover->status;
-    struct vm_instance *instance = &status->instance;
-    *instance = (struct vm_instance){.pid = running->pid,
-        .start_ticks = running->start_ticks,
-        .started_at_ms = running->started_at_ms,
-        .accel = mem_strdup(running->accel),
-        .is_foreign = true};
-    memcpy(instance->instance_id, running->instance_id, sizeof(instance->instance_id));
-    memcpy(instance->boot_id, running->boot_id, sizeof(instance->boot_id));
-    status->vnc = mem_strdup(running->vnc);
-    status->applied_spec = applied_spec(takeover);
-    vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, now_ms);
-    vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING, NULL, now_ms);
 }
 
 static int make_status(struct takeover *takeover, struct error *err)
@@ -251,39 +208,40 @@ static int make_status(struct takeover *takeover, struct error *err)
     vm_status_set(status, CONDITION_PREPARED, CONDITION_TRUE, REASON_PREPARED, NULL, now_ms);
     vm_status_set(status, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
     vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
-    if (takeover->request->running) {
-        record_instance(takeover, now_ms);
-    }
     return record_prepared(takeover, err);
 }
 
-/* Takes the lease unless another VM has it; false then: the address is chosen anew at the start. */
-static bool take_lease(const struct takeover *takeover, const struct lease_list *leases,
-    struct store_batch *batch, const char *key, const char *purpose)
+/* An address that the VM had. It keeps it unless another VM has taken it: then the next start
+ * chooses one. */
+struct claim {
+    char *key; /* of the lease */
+    const char *purpose;
+    bool needs_lease; /* no two VMs may have it */
+};
+
+static bool is_leased(const struct lease_list *leases, const char *key)
 {
     for (size_t i = 0; i < leases->count; i++) {
         if (text_eq(leases->items[i].key, key)) {
-            return false;
+            return true;
         }
     }
-    struct lease lease = {.key = mem_strdup(key),
-        .vm_name = mem_strdup(name_of(takeover)),
-        .purpose = mem_strdup(purpose)};
-    memcpy(lease.uid, takeover->desired->uid, sizeof(lease.uid));
-    store_batch_take_lease(batch, &lease);
-    free(lease.key);
-    free(lease.vm_name);
-    free(lease.purpose);
-    return true;
+    return false;
 }
 
-/* A machine that runs cannot be given another one. */
-static int refuse_without(const struct takeover *takeover, const char *key, struct error *err)
+/* Whether the VM keeps the address. */
+static bool claim_address(const struct takeover *takeover, const struct lease_list *leases,
+    struct store_batch *batch, const struct claim *claim)
 {
-    (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' runs with %s, which another vm has here",
-        name_of(takeover), key);
-    return error_help(
-        err, "destroy that vm, or shut this one down first: vmctl import --stop");
+    if (!claim->needs_lease || is_leased(leases, claim->key)) {
+        return !claim->needs_lease;
+    }
+    struct lease lease = {.key = claim->key,
+        .vm_name = takeover->request->vm->name,
+        .purpose = (char *)(uintptr_t)claim->purpose};
+    memcpy(lease.uid, takeover->desired->uid, sizeof(lease.uid));
+    store_batch_take_lease(batch, &lease);
+    return true;
 }
 
 static int keep_addresses(struct takeover *takeover, struct store_batch *batch, struct error *err)
@@ -297,22 +255,18 @@ static int keep_addresses(struct takeover *takeover, struct store_batch *batch, 
     }
     cleanup_free char *port_key = mem_printf("tcp/%u", vm->ssh_port);
     cleanup_free char *mac_key = mem_printf("mac/%s", vm->mac ? vm->mac : "");
-    bool is_running = takeover->request->running != NULL;
-    bool needs_port = vm->ssh_port && mode == NETWORK_USER;
-    bool needs_own_mac = mode == NETWORK_TAP || mode == NETWORK_VNIC;
-    if (needs_port && take_lease(takeover, &leases, batch, port_key, "ssh")) {
+    const struct claim port = {.key = port_key, .purpose = "ssh", .needs_lease = true};
+    const struct claim mac = {.key = mac_key,
+        .purpose = "mac",
+        .needs_lease = mode == NETWORK_TAP || mode == NETWORK_VNIC};
+    if (vm->ssh_port && mode == NETWORK_USER && claim_address(takeover, &leases, batch, &port)) {
         takeover->status->ssh_port = vm->ssh_port;
-        takeover->status->ssh_host = is_running ? mem_strdup("127.0.0.1") : NULL;
-    } else if (needs_port && is_running) {
-        rc = refuse_without(takeover, port_key, err);
     }
-    if (vm->mac && (!needs_own_mac || take_lease(takeover, &leases, batch, mac_key, "mac"))) {
+    if (vm->mac && claim_address(takeover, &leases, batch, &mac)) {
         takeover->status->mac = mem_strdup(vm->mac);
-    } else if (vm->mac && is_running && rc == 0) {
-        rc = refuse_without(takeover, mac_key, err);
     }
     lease_list_clear(&leases);
-    return rc;
+    return 0;
 }
 
 static int commit(struct takeover *takeover, struct error *err)
@@ -335,8 +289,8 @@ static int commit(struct takeover *takeover, struct error *err)
 /* ---- the whole ---- */
 
 /* Whether there is anything left to do; then *ret is untouched. */
-static int look(struct takeover *takeover, bool *ret_is_known, enum import_result *ret,
-    struct error *err)
+static int look(
+    struct takeover *takeover, bool *ret_is_known, enum import_result *ret, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     cleanup_json json_t *mark = NULL;
@@ -364,21 +318,11 @@ static int look(struct takeover *takeover, bool *ret_is_known, enum import_resul
     return 0;
 }
 
-static int check_is_off(const struct takeover *takeover, struct error *err)
-{
-    const struct import_vm *vm = takeover->request->vm;
-    if (import_is_running(store_paths(takeover->store), vm)) {
-        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is running", vm->name);
-        return error_help(err, "shut it down with what started it, or: vmctl import --stop");
-    }
-    return 0;
-}
-
 static int take_over(struct takeover *takeover, struct error *err)
 {
     const struct paths *paths = store_paths(takeover->store);
     cleanup_free char *overlay = paths_vm(paths, name_of(takeover), VM_OVERLAY);
-    int rc = project_request_files(paths, takeover->request->vm, err);
+    int rc = move_files(paths, takeover->request->vm, err);
     if (rc == 0) {
         rc = import_disk_read(overlay, &takeover->disk, err);
     }
@@ -408,10 +352,10 @@ int import_take_over(struct store *store, const struct import_request *request,
     if (rc < 0 || is_known) {
         return rc;
     }
-    if (!request->running && (rc = check_is_off(&takeover, err)) < 0) {
-        return rc;
+    rc = check_is_stopped(store_paths(store), request->vm, err);
+    if (rc == 0) {
+        rc = take_over(&takeover, err);
     }
-    rc = take_over(&takeover, err);
     if (rc == 0) {
         *ret = IMPORT_DONE;
     }

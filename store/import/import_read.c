@@ -100,11 +100,10 @@ static int read_handle(const json_t *handle, struct import_vm *vm, struct error 
         return error_set(err, ERR_VMFILE_INVALID, "'%s' cannot be a VM's name", vm->name);
     }
     if (!json_is_object(handle)) {
-        return error_set(err, ERR_VMFILE_INVALID, "vm '%s' is no object", vm->name);
+        return error_set(err, ERR_VMFILE_INVALID, "vm '%s' is not a JSON object", vm->name);
     }
     vm->work_dir = json_copy_text(handle, "work_dir");
     vm->overlay_path = json_copy_text(handle, "overlay_path");
-    vm->qmp_socket = json_copy_text(handle, "qmp_socket");
     vm->mac = copy_mac(handle);
     vm->pid = (int32_t)in_range(json_int(handle, "pid", 0), INT32_MAX);
     vm->ssh_port = (uint16_t)in_range(json_int(handle, "ssh_host_port", 0), UINT16_MAX);
@@ -147,7 +146,7 @@ int import_read(const char *path, struct import_list *ret, struct error *err)
     cleanup_json json_t *root = json_loadb(buf_str(&text), text.len, 0, &json_error);
     if (!json_is_object(root)) {
         return error_set(err, ERR_VMFILE_INVALID, "'%s' is not the original's vms.json: %s", path,
-            root ? "it is no object" : json_error.text);
+            root ? "it is not a JSON object" : json_error.text);
     }
     *ret = (struct import_list){.count = 0};
     read_all(root, ret);
@@ -161,7 +160,6 @@ void import_list_clear(struct import_list *list)
         free(vm->name);
         free(vm->work_dir);
         free(vm->overlay_path);
-        free(vm->qmp_socket);
         free(vm->mac);
         vm_spec_free(vm->spec);
     }

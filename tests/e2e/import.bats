@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
-# vmctl import of a VM that runs: a real QEMU started the way the original vmctl did (its book, "QEMU
-# Backend" and "Work Directory") becomes ours without the guest noticing.
+# vmctl import with a real QEMU started the way the original vmctl started it (its book, "QEMU Backend"
+# and "Work Directory"): refused while it runs, and ours once it is stopped.
 
 bats_require_minimum_version 1.5.0
 load qemu
@@ -52,55 +52,72 @@ start_original() {
 END
 }
 
-has_lock() { ls -l "/proc/$1/fd" | grep -q "$dir/alive.lock"; }
-has_new_pid() {
-    local now
-    now=$(pid_of web)
-    [ "$now" -gt 0 ] 2>/dev/null && [ "$now" != "$1" ]
+answers_ssh() { socat -T 2 - "TCP:127.0.0.1:$port" </dev/null | grep -q SSH-; }
+
+# The way `stop` of the original does it (its book, "vmctl stop": an ACPI power-down by QMP).
+stop_original() {
+    await 90 answers_ssh
+    printf '%s\n' '{"execute": "qmp_capabilities"}' '{"execute": "system_powerdown"}' |
+        socat -t 60 - "UNIX-CONNECT:$dir/qmp.sock" >/dev/null
+    await 60 has_ended "$pid"
 }
 
-@test "a VM that runs is taken over in the same process, and is then as ours are" {
+# Everything that an import could change, but for what the running QEMU itself writes.
+state_of_files() {
+    (cd "$DATA" && find vms vms.json ! -name console.log ! -name overlay.qcow2 -printf '%p %i %s %T@\n' | sort)
+}
+
+is_refused() {
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"error[vmctl::vm::invalid_state]: vm 'web' is running"* ]]
+    [[ $output == *"help: stop it with the vmctl that started it, then import again: vmctl stop web"* ]]
+}
+
+@test "a running VM is refused with the command that stops it; stopped, it is taken over and is as ours are" {
     start_original
+    local before
+    before=$(state_of_files)
+    run vmctl import --user worker
+    is_refused
+    [ "$(state_of_files)" = "$before" ]
+    [ -z "$(vmctl list -o name)" ]
+    ! has_ended "$pid"
+
+    stop_original
     run vmctl import -q --user worker
     echo "$output"
     [ "$status" -eq 0 ]
-    [ "${lines[0]}" = "web: imported, running (pid $pid)" ]
-    has_lock "$pid"
-    vmctl wait web --ready --timeout 90s
-    [ "$(pid_of web)" = "$pid" ]
-    run vmctl list
-    [[ $output == *" $pid "*" $port "* ]]
-    run vmctl ssh web -- hostname
-    [ "$status" -eq 0 ]
-    vmctl status web | grep -Eq '^VNC: +127\.0\.0\.1:59[0-9]+$'
+    [ "${lines[0]}" = "web: imported, stopped" ]
     run vmctl import -q --user worker
     echo "$output"
     [ "${lines[0]}" = "web: imported before" ]
 
+    vmctl start web --timeout 90s
+    run vmctl list
+    [[ $output == *" $port "* ]]
+    grep -qz 52:54:00:ab:cd:ef "/proc/$(pid_of web)/cmdline"
+    grep -qz -- '^-uuid$' "/proc/$(pid_of web)/cmdline"
+    run vmctl ssh web -- hostname
+    [ "$status" -eq 0 ]
+
     # neither a killed controller nor one that was away loses it
+    pid=$(pid_of web)
     kill_controller
     vmctl wait web --ready --timeout 60s
     [ "$(pid_of web)" = "$pid" ]
-
     vmctl suspend web
     [ "$(state_of web)" = Suspended ]
     vmctl resume web
     vmctl wait web --ready --timeout 60s
-    [ "$(pid_of web)" = "$pid" ]
-
     vmctl stop web --timeout 60s
     [ "$(state_of web)" = Stopped ]
     await 10 has_ended "$pid"
-    vmctl start web --timeout 90s
-    has_new_pid "$pid"
-    grep -qz -- '^-uuid$' "/proc/$(pid_of web)/cmdline"
-    run vmctl ssh web -- hostname
-    [ "$status" -eq 0 ]
     vmctl destroy web
     [ ! -e "$dir" ]
 }
 
-@test "its guest can end by itself or be killed, and what the VMFile changes waits for a restart" {
+@test "what a VMFile says of it counts from its first start on" {
     cat >VMFile.kdl <<END
 vm "web" {
     image "$VMCTL_TEST_GUEST"
@@ -112,67 +129,52 @@ vm "web" {
 END
     start_original
     run vmctl import --file VMFile.kdl
+    is_refused
+    stop_original
+    run vmctl import --file VMFile.kdl
     echo "$output"
     [ "$status" -eq 0 ]
-    vmctl wait web --ready --allow-drift --timeout 90s
-    run vmctl wait web --ready
+    run vmctl diff
     echo "$output"
-    [ "$status" -eq 1 ]
-    [[ $output == *"restart required (forward (none) -> 1 entry)"* ]]
-    [ "$(pid_of web)" = "$pid" ]
-    kill -9 "$pid"
-    await 60 has_new_pid "$pid"
+    [ "$status" -eq 0 ]
+    vmctl start web --timeout 90s
     vmctl wait web --ready --timeout 90s
-    grep -qz -- '^-uuid$' "/proc/$(pid_of web)/cmdline"
+    grep -qz "tcp:127.0.0.1:$((port + 1))-:80" "/proc/$(pid_of web)/cmdline"
     run vmctl ssh web -- hostname
     [ "$status" -eq 0 ]
 }
 
-@test "one whose QMP socket is in use is refused, and nothing has changed" {
+@test "a refused VM keeps no other from being taken over, and its port is chosen again if that is taken" {
     start_original
+    jq '{web, other: (.web | .name = "other" | .pid = null | .overlay_path |= sub("/web/"; "/other/"))}' \
+        "$DATA/vms.json" >both.json
+    mkdir "$DATA/vms/other"
+    qemu-img create -q -f qcow2 -F qcow2 -b "$VMCTL_TEST_GUEST" "$DATA/vms/other/overlay.qcow2"
+    run vmctl import both.json
+    is_refused
+    [[ $output == *"other: imported, stopped"* ]]
+    [ "$(vmctl list -o name)" = other ]
+    stop_original
+    run vmctl import -q --user worker both.json
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = "other: imported before" ]
+    [ "${lines[1]}" = "web: imported, stopped" ]
+    vmctl start web --timeout 90s
+    ! grep -qz "hostfwd=tcp:[0-9.]*:$port-:22" "/proc/$(pid_of web)/cmdline"
+    vmctl destroy other
+}
+
+@test "it is refused by its open disk, also when its QMP socket is in use and its pid is not recorded" {
+    start_original
+    jq '.web.pid = null' "$DATA/vms.json" >no_pid.json
     coproc socat { exec socat - "UNIX-CONNECT:$dir/qmp.sock" 2>/dev/null; }
     local busy=$socat_PID
     read -r _ <&"${socat[0]}" # QEMU's greeting: it is served
-    run vmctl import --user worker
-    echo "$output"
-    [ "$status" -eq 1 ]
-    [[ $output == *"error[vmctl::qemu::qmp_connect_failed]: vm 'web': QEMU does not answer on"* ]]
-    [[ $output == *"help: it serves one client at a time"* ]]
-    [ -z "$(vmctl list -o name)" ]
-    ! has_lock "$pid"
+    run vmctl import --user worker no_pid.json
     kill "$busy"
-    await 10 has_ended "$busy"
-    run vmctl import -q --user worker
-    echo "$output"
-    [ "${lines[0]}" = "web: imported, running (pid $pid)" ]
-}
-
-@test "an import that did not come to its end is completed by the next" {
-    start_original
-    # another VM has its port: that is found out when it holds the lock already
-    jq '{other: (.web | .name = "other" | .pid = null | .overlay_path |= sub("/web/"; "/other/"))}' \
-        "$DATA/vms.json" >other.json
-    mkdir "$DATA/vms/other"
-    qemu-img create -q -f qcow2 -F qcow2 -b "$VMCTL_TEST_GUEST" "$DATA/vms/other/overlay.qcow2"
-    vmctl import -q other.json
-    run vmctl import --user worker
-    echo "$output"
-    [ "$status" -eq 6 ]
-    [[ $output == *"vm 'web' runs with tcp/$port, which another vm has here"* ]]
-    has_lock "$pid"
-    vmctl destroy other
-    run vmctl import -q --user worker
-    echo "$output"
-    [ "${lines[0]}" = "web: imported, running (pid $pid)" ]
-    vmctl wait web --ready --timeout 90s
-    [ "$(pid_of web)" = "$pid" ]
-}
-
-@test "with --stop it is shut down first" {
-    start_original
-    run vmctl import --stop --user worker
-    echo "$output"
-    [ "$status" -eq 0 ]
-    [[ $output == *"web: imported, stopped"* ]]
-    await 10 has_ended "$pid"
+    is_refused
+    [ -z "$(vmctl list -o name)" ]
+    run vmctl import --stop
+    [ "$status" -eq 2 ]
 }

@@ -27,7 +27,6 @@ static struct machine *machine_open(struct reconciler_host *host, const char *vm
         .vm_name = mem_strdup(vm_name),
         .lock_path = paths_vm(host->paths, vm_name, VM_ALIVE_LOCK),
         .control_path = paths_vm(host->paths, vm_name, VM_CONTROL_SOCKET),
-        .foreign_path = paths_vm(host->paths, vm_name, VM_QMP_SOCKET),
         .log_path = paths_vm(host->paths, vm_name, VM_QEMU_LOG),
         .changed = changed,
         .context = context,
@@ -64,7 +63,6 @@ static void machine_close(struct machine *machine)
     free(machine->vm_name);
     free(machine->lock_path);
     free(machine->control_path);
-    free(machine->foreign_path);
     free(machine->log_path);
     free(machine->last_output);
     free(machine);
@@ -132,17 +130,17 @@ static void find_answering_process(struct machine *machine, const struct vm_inst
     }
 }
 
-static void open_monitor(struct machine *machine, const char *instance_id, const char *socket_path)
+static void open_monitor(struct machine *machine, const char *instance_id)
 {
-    machine->monitor = monitor_new(
-        machine->host->loop, machine->vm_name, socket_path, instance_id, report_changed, machine);
+    machine->monitor = monitor_new(machine->host->loop, machine->vm_name, machine->control_path,
+        instance_id, report_changed, machine);
 }
 
 static void machine_release(struct machine *machine)
 {
     if (machine->start_pipe >= 0) {
         spawn_release(TAKE_FD(machine->start_pipe));
-        open_monitor(machine, machine->process_instance_id, machine->control_path);
+        open_monitor(machine, machine->process_instance_id);
     }
 }
 
@@ -197,8 +195,7 @@ static void observe_alive(
     drop_other_instance(machine, instance->instance_id);
     find_recorded_process(machine, instance);
     if (!machine->monitor) {
-        open_monitor(machine, instance->instance_id,
-            instance->is_foreign ? machine->foreign_path : machine->control_path);
+        open_monitor(machine, instance->instance_id);
     }
     find_answering_process(machine, instance);
     ret->run_state = monitor_run_state(machine->monitor);

@@ -16,7 +16,6 @@ struct machine {
     char *vm_name;
     char *lock_path;
     char *control_path;
-    char *foreign_path; /* where a QEMU answers that was taken over */
     char *log_path;
     void (*changed)(void *context);
     void *context;

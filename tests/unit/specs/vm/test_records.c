@@ -322,8 +322,7 @@ static void fill_instance(struct vm_status *status)
         .start_deadline_ms = 12,
         .stop_deadline_ms = 13,
         .cause = EXIT_GUEST_PANIC,
-        .accel = mem_strdup("kvm"),
-        .is_foreign = true};
+        .accel = mem_strdup("kvm")};
     status->restart = (struct vm_restart){.count = 3,
         .last_failed_instance_id = "iid-0",
         .not_before_ms = 14,

@@ -116,10 +116,11 @@ static void a_machine_that_cannot_be_changed_needs_a_restart(void **state)
 {
     struct test *test = *state;
     test->after->disk_gib = 20;
+    test->record.desired->spec->backend = test->after->backend = BACKEND_PROPOLIS;
     run(test);
-    assert_needs(test, DISPOSITION_LIVE);
-    test->record.status->instance.is_foreign = true;
     assert_needs(test, DISPOSITION_RESTART);
+    json_put_text(test->record.status->applied_spec, "backend", "qemu");
+    assert_needs(test, DISPOSITION_LIVE);
 }
 
 static void appended_steps_are_live_once_those_before_them_were_run(void **state)

@@ -51,8 +51,8 @@ static void make_files(const struct fixture *f, const char *dir)
     cleanup_free char *base = base_image(f);
     cleanup_free char *overlay = fs_join(dir, "overlay.qcow2");
     cleanup_free char *seed = fs_join(dir, "seed.iso");
-    const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base,
-        overlay, "2G", NULL};
+    const char *argv[] = {
+        "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, overlay, "2G", NULL};
     must(fs_make_dirs(dir, 0700, &err), &err);
     run_tool(argv);
     write_text(seed, "seed");
@@ -69,7 +69,8 @@ static struct import_list read_one(const struct fixture *f, const char *dir)
     struct error err = {0};
     struct import_list list = {.count = 0};
     cleanup_free char *path = paths_path(&f->paths, "vms.json");
-    cleanup_free char *text = mem_printf("{\"web\": {\"id\": \"abc123\", \"name\": \"web\","
+    cleanup_free char *text = mem_printf(
+        "{\"web\": {\"id\": \"abc123\", \"name\": \"web\","
         "\"backend\": \"qemu\", \"work_dir\": \"%s\", \"overlay_path\": \"%s/overlay.qcow2\","
         "\"seed_iso_path\": \"%s/seed.iso\", \"pid\": null, \"qmp_socket\": \"%s/qmp.sock\","
         "\"console_socket\": null, \"vnc_addr\": \"127.0.0.1:5900\", \"vcpus\": 2,"
@@ -82,8 +83,8 @@ static struct import_list read_one(const struct fixture *f, const char *dir)
     return list;
 }
 
-static int take_over(const struct fixture *f, const struct import_vm *vm,
-    enum import_result *ret, struct error *err)
+static int take_over(
+    const struct fixture *f, const struct import_vm *vm, enum import_result *ret, struct error *err)
 {
     const struct import_request request = {.vm = vm, .path = "/vms.json"};
     return import_take_over(f->store, &request, ret, err);
@@ -105,9 +106,10 @@ static void handles_are_read_with_the_defaults_of_the_original(void **state)
     struct error err = {0};
     struct import_list list = {.count = 0};
     cleanup_free char *path = paths_path(&f->paths, "vms.json");
-    write_text(path, "{\"b\": {\"name\": \"b\", \"network\": {\"type\": \"Tap\", \"bridge\": \"br7\"}},"
-                     "\"a\": {\"network\": {\"type\": \"None\"}, \"mac_addr\": \"x,y\","
-                     "\"vcpus\": 4, \"pid\": 7, \"ssh_host_port\": 70000}}");
+    write_text(path,
+        "{\"b\": {\"name\": \"b\", \"network\": {\"type\": \"Tap\", \"bridge\": \"br7\"}},"
+        "\"a\": {\"network\": {\"type\": \"None\"}, \"mac_addr\": \"x,y\","
+        "\"vcpus\": 4, \"pid\": 7, \"ssh_host_port\": 70000}}");
     must(import_read(path, &list, &err), &err);
     assert_int_equal(list.count, 2);
     const struct import_vm *a = &list.vms[0], *b = &list.vms[1];
@@ -132,9 +134,10 @@ static void what_cannot_be_taken_over_says_why_and_hides_no_other(void **state)
     struct error err = {0};
     struct import_list list = {.count = 0};
     cleanup_free char *path = paths_path(&f->paths, "vms.json");
-    write_text(path, "{\"a\": {\"backend\": \"propolis\"}, \"b/../c\": {}, \"c\": {\"vcpus\": 99999},"
-                     "\"d\": {\"network\": {\"type\": \"Vnic\", \"name\": \"v0\"}}, \"e\": 1,"
-                     "\"f\": {}}");
+    write_text(path,
+        "{\"a\": {\"backend\": \"propolis\"}, \"b/../c\": {}, \"c\": {\"vcpus\": 99999},"
+        "\"d\": {\"network\": {\"type\": \"Vnic\", \"name\": \"v0\"}}, \"e\": 1,"
+        "\"f\": {}}");
     must(import_read(path, &list, &err), &err);
     assert_int_equal(list.count, 6);
     assert_int_equal(list.vms[0].problem.code, ERR_BACKEND_UNAVAILABLE);
@@ -142,7 +145,7 @@ static void what_cannot_be_taken_over_says_why_and_hides_no_other(void **state)
     assert_string_equal(list.vms[1].problem.message, "'b/../c' cannot be a VM's name");
     assert_string_equal(list.vms[2].problem.message, "vm 'c': vcpus 99999 is out of range");
     assert_string_equal(list.vms[3].problem.message, "vm 'd' has a network of type 'Vnic'");
-    assert_string_equal(list.vms[4].problem.message, "vm 'e' is no object");
+    assert_string_equal(list.vms[4].problem.message, "vm 'e' is not a JSON object");
     assert_int_equal(list.vms[5].problem.code, ERR_NONE);
     import_list_clear(&list);
 }
@@ -393,86 +396,83 @@ static void the_base_of_a_disk_is_found_by_relative_and_absolute_names(void **st
 
 /* ---- running ---- */
 
+static bool is_refused(const struct fixture *f, const struct import_vm *vm, struct error *err)
+{
+    enum import_result result;
+    error_clear(err);
+    return take_over(f, vm, &result, err) == -ERR_VM_INVALID_STATE;
+}
+
+/* As running, with the command that stops it; and nothing has changed. */
+static void assert_is_refused(const struct fixture *f, const struct import_vm *vm)
+{
+    struct error err = {0};
+    assert_true(is_refused(f, vm, &err));
+    assert_string_equal(err.message, "vm 'web' is running");
+    assert_non_null(strstr(error_help_text(&err), ": vmctl stop web"));
+    struct vm_record record = get_vm(f->store, "web");
+    assert_null(record.desired);
+    assert_null(record.status);
+    vm_record_clear(&record);
+}
+
 static void a_disk_that_qemu_has_open_is_left_alone(void **state)
 {
     const struct fixture *f = *state;
-    struct error err = {0};
-    enum import_result result;
     cleanup_free char *dir = vm_dir(f, "web");
     cleanup_free char *overlay = fs_join(dir, "overlay.qcow2");
     make_files(f, dir);
     struct import_list list = read_one(f, dir);
     cleanup_close int fd = open(overlay, O_RDWR | O_CLOEXEC);
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
-    assert_false(import_is_running(&f->paths, &list.vms[0]));
     assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
-    assert_true(import_is_running(&f->paths, &list.vms[0]));
-    assert_int_equal(take_over(f, &list.vms[0], &result, &err), -ERR_VM_INVALID_STATE);
-    assert_string_equal(err.message, "vm 'web' is running");
+    assert_is_refused(f, &list.vms[0]);
+    lock.l_type = F_UNLCK;
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    expect(f, &list.vms[0], IMPORT_DONE);
     import_list_clear(&list);
 }
 
-static const struct import_running as_it_runs = {.pid = 4711,
-    .start_ticks = 99,
-    .boot_id = "boot",
-    .instance_id = "00000000000000000000000000000000",
-    .started_at_ms = 1234,
-    .accel = "tcg",
-    .vnc = (char *)(uintptr_t)"127.0.0.1:5901"};
-
-static void one_that_runs_becomes_the_instance(void **state)
+/* Moved aside by a controller, its QEMU keeps it open all the same. */
+static void a_running_vm_whose_files_are_elsewhere_is_not_moved(void **state)
 {
     const struct fixture *f = *state;
-    struct error err = {0};
-    enum import_result result;
     cleanup_free char *dir = vm_dir(f, "web");
-    make_files(f, dir);
+    cleanup_free char *aside = paths_path(&f->paths, "quarantine/web-1700000000");
+    cleanup_free char *overlay = fs_join(aside, "overlay.qcow2");
+    make_files(f, aside);
     struct import_list list = read_one(f, dir);
-    struct vm_spec *spec = vm_spec_new("web");
-    spec->image.kind = IMAGE_URL;
-    spec->image.location = mem_strdup("https://example.org/noble.img");
-    spec->vcpus = 8;
-    const struct import_request request = {.vm = &list.vms[0],
-        .running = &as_it_runs,
-        .path = "/vms.json",
-        .spec = spec,
-        .source = "/p/VMFile.kdl"};
-    must(import_take_over(f->store, &request, &result, &err), &err);
-    struct vm_record record = get_vm(f->store, "web");
-    const struct vm_status *status = record.status;
-    assert_int_equal(record.desired->power, POWER_RUNNING);
-    assert_int_equal(status->instance.pid, 4711);
-    assert_int_equal(status->instance.start_ticks, 99);
-    assert_int_equal(status->instance.intent, INTENT_NONE);
-    assert_string_equal(status->instance.instance_id, as_it_runs.instance_id);
-    assert_true(status->instance.is_foreign);
-    assert_string_equal(status->vnc, "127.0.0.1:5901");
-    assert_string_equal(status->ssh_host, "127.0.0.1");
-    assert_int_equal(status->ssh_port, 10042);
-    assert_int_equal(status->applied_spec->vcpus, 2); /* with what it was started */
-    assert_true(status->applied_generation != record.desired->generation);
-    vm_record_clear(&record);
-    vm_spec_free(spec);
+    cleanup_close int fd = open(overlay, O_RDWR | O_CLOEXEC);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    assert_is_refused(f, &list.vms[0]);
+    assert_true(fs_exists(overlay));
+    assert_false(fs_exists(dir));
     import_list_clear(&list);
 }
 
-static void one_that_runs_with_another_vms_port_is_refused(void **state)
+static bool has_text(const char *path, const char *text)
 {
-    const struct fixture *f = *state;
-    struct error err = {0};
-    enum import_result result;
-    cleanup_free char *dir = vm_dir(f, "web");
-    make_files(f, dir);
-    lease_port_to_another_vm(f);
-    struct import_list list = read_one(f, dir);
-    const struct import_request request = {
-        .vm = &list.vms[0], .running = &as_it_runs, .path = "/vms.json"};
-    assert_int_equal(
-        import_take_over(f->store, &request, &result, &err), -ERR_VM_CONFLICT);
-    struct vm_record record = get_vm(f->store, "web");
-    assert_null(record.desired);
-    vm_record_clear(&record);
-    import_list_clear(&list);
+    cleanup_buf struct buf found = BUF_INIT(0);
+    struct error ignored = {0};
+    return fs_read_file(path, &found, &ignored) == 0 &&
+           memmem(buf_str(&found), found.len, text, strlen(text));
+}
+
+/* A program that has the disk on its command line, as QEMU has. */
+static pid_t start_with_disk(const char *overlay)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)execlp("tail", "tail", "-c", "0", "-f", overlay, (char *)NULL);
+        _exit(127);
+    }
+    cleanup_free char *command_line = mem_printf("/proc/%d/cmdline", (int)pid);
+    for (int i = 0; i < 10000 && !has_text(command_line, overlay); i++) {
+        (void)poll(NULL, 0, 1);
+    }
+    assert_true(has_text(command_line, overlay));
+    return pid;
 }
 
 static void a_process_counts_only_if_it_is_of_this_vm(void **state)
@@ -482,21 +482,13 @@ static void a_process_counts_only_if_it_is_of_this_vm(void **state)
     cleanup_free char *overlay = fs_join(dir, "overlay.qcow2");
     make_files(f, dir);
     struct import_list list = read_one(f, dir);
-    list.vms[0].pid = getpid(); /* alive, but not with this disk */
-    assert_false(import_is_running(&f->paths, &list.vms[0]));
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)execlp("tail", "tail", "-c", "0", "-f", overlay, (char *)NULL);
-        _exit(127);
-    }
+    pid_t pid = start_with_disk(overlay);
     list.vms[0].pid = pid;
-    for (int i = 0; i < 10000 && !import_is_running(&f->paths, &list.vms[0]); i++) {
-        (void)poll(NULL, 0, 1);
-    }
-    assert_true(import_is_running(&f->paths, &list.vms[0]));
+    assert_is_refused(f, &list.vms[0]);
     (void)kill(pid, SIGKILL);
     assert_true(WIFSIGNALED(wait_for_child(pid)));
-    assert_false(import_is_running(&f->paths, &list.vms[0]));
+    list.vms[0].pid = getpid(); /* alive, but not with this disk */
+    expect(f, &list.vms[0], IMPORT_DONE);
     import_list_clear(&list);
 }
 
@@ -520,8 +512,7 @@ int main(void)
         store_test(a_disk_that_is_gone_or_has_lost_its_base_is_told),
         store_test(the_base_of_a_disk_is_found_by_relative_and_absolute_names),
         store_test(a_disk_that_qemu_has_open_is_left_alone),
-        store_test(one_that_runs_becomes_the_instance),
-        store_test(one_that_runs_with_another_vms_port_is_refused),
+        store_test(a_running_vm_whose_files_are_elsewhere_is_not_moved),
         store_test(a_process_counts_only_if_it_is_of_this_vm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
