@@ -67,6 +67,9 @@ static const char *pick(enum accel_mode wanted, struct error *err)
     if (remembered.verdict == KVM_USABLE) {
         return "kvm";
     }
+    if (wanted == ACCEL_KVM && remembered.verdict == KVM_UNKNOWN) {
+        return "kvm"; /* QEMU says what is wrong with it */
+    }
     if (wanted == ACCEL_KVM) {
         (void)error_set(err, ERR_KVM_UNAVAILABLE, "KVM is not usable here: %s", remembered.reason);
         return NULL;

@@ -14,7 +14,8 @@ struct loop;
 /* `accel` is "kvm" or "tcg" (static text); with `err` it is NULL. */
 typedef void accel_chosen_fn(void *context, const char *accel, const struct error *err);
 
-/* ERR_KVM_UNAVAILABLE when KVM is asked for by name and the probe says no. A verdict is kept in
+/* ERR_KVM_UNAVAILABLE when KVM is asked for by name and the probe says no; where the probe cannot
+ * tell, `auto` is TCG and QEMU tries the KVM that is asked for by name. A verdict is kept in
  * memory for the host's boot, so only the first start waits for the probe. */
 struct op *accel_choose(
     struct loop *loop, enum accel_mode wanted, accel_chosen_fn *done, void *context);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/backend/qemu/kvm_probe.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/kvm.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -14,48 +18,183 @@
 
 #include "controller/loop/loop.h"
 #include "controller/loop/process.h"
-#include "reconcilers/backend/qemu/kvm_guest.h"
 #include "reconcilers/backend/qemu/spawn_detached.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 
-/* A CPU that runs the guest needs well under one; an interpreter hundreds. */
-enum { NS_PER_INSTRUCTION_MAX = 25 };
+/* Where the child ended: its exit status. */
+enum step {
+    STEP_DONE, /* the guest ran to its end */
+    STEP_VERSION,
+    STEP_VM,
+    STEP_MEMORY,
+    STEP_VCPU,
+    STEP_REGISTERS,
+    STEP_RUN, /* KVM_RUN failed, or ended otherwise than by `hlt` */
+    STEP_COUNT_
+};
+
+static const char *const step_reasons[] = {
+    [STEP_DONE] = "",
+    [STEP_VERSION] = "/dev/kvm has another version of the interface",
+    [STEP_VM] = "KVM cannot make a VM",
+    [STEP_MEMORY] = "KVM cannot give a VM memory",
+    [STEP_VCPU] = "KVM cannot make a virtual CPU",
+    [STEP_REGISTERS] = "KVM cannot set a virtual CPU's registers",
+    [STEP_RUN] = "KVM does not run a 64-bit guest",
+};
+_Static_assert(ARRAY_LEN(step_reasons) == STEP_COUNT_, "every step has a reason");
+
+/* ---- the guest, by linux: Documentation/virt/kvm/api.rst ---- */
+
+#if defined(__x86_64__)
+static const bool has_guest = true;
+
+/* The guest's memory is one large page, mapped one to one. Bits: AMD64 Architecture Programmer's
+ * Manual, volume 2. */
+enum {
+    MEMORY_SIZE = 2 << 20,
+    CODE = 0x1000,
+    PML4 = 0x2000,
+    PDPT = 0x3000,
+    PAGE_DIRECTORY = 0x4000
+};
+enum { PTE_PRESENT = 1, PTE_WRITABLE = 2, PTE_LARGE = 0x80 };
+enum { CR0_PE = 1, CR4_PAE = 0x20, EFER_LME = 0x100, EFER_LMA = 0x400, CPUID_MAX = 128 };
+#define CR0_PG UINT64_C(0x80000000)
+/* Where Intel's KVM keeps a task state segment: outside of the guest's memory. */
+#define TSS_ADDRESS 0xfffbd000UL
+
+/* 8 million instructions: a few ms on a CPU, longer than the deadline at 20 ns an instruction. */
+static const unsigned char code[] = {
+    0xb9, 0x00, 0x09, 0x3d, 0x00, /* mov ecx, 4000000 */
+    0xff, 0xc9,                   /* dec ecx */
+    0x75, 0xfc,                   /* jnz -4 */
+    0xf4,                         /* hlt */
+};
+
+static void put_u64(unsigned char *at, uint64_t value)
+{
+    memcpy(at, &value, sizeof(value));
+}
+
+static enum step add_memory(int vm)
+{
+    unsigned char *memory =
+        mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct kvm_userspace_memory_region region = {
+        .memory_size = MEMORY_SIZE, .userspace_addr = (uintptr_t)memory};
+    (void)ioctl(vm, KVM_SET_TSS_ADDR, TSS_ADDRESS);
+    if (memory == MAP_FAILED || ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) < 0) {
+        return STEP_MEMORY;
+    }
+    memcpy(memory + CODE, code, sizeof(code));
+    put_u64(memory + PML4, PDPT | PTE_PRESENT | PTE_WRITABLE);
+    put_u64(memory + PDPT, PAGE_DIRECTORY | PTE_PRESENT | PTE_WRITABLE);
+    put_u64(memory + PAGE_DIRECTORY, PTE_PRESENT | PTE_WRITABLE | PTE_LARGE);
+    return STEP_DONE;
+}
+
+/* KVM refuses long mode to a vCPU whose CPUID does not list it. */
+static void offer_host_features(int kvm, int vcpu)
+{
+    struct {
+        struct kvm_cpuid2 header;
+        struct kvm_cpuid_entry2 entries[CPUID_MAX];
+    } features = {.header.nent = CPUID_MAX};
+    if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &features) == 0) {
+        (void)ioctl(vcpu, KVM_SET_CPUID2, &features);
+    }
+}
+
+static enum step enter_long_mode(int vcpu)
+{
+    const struct kvm_regs registers = {.rip = CODE, .rflags = 2 /* bit 1 is always set */};
+    struct kvm_segment segment = {
+        .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
+    struct kvm_sregs special;
+    if (ioctl(vcpu, KVM_GET_SREGS, &special) < 0) {
+        return STEP_REGISTERS;
+    }
+    special.cr0 |= CR0_PE | CR0_PG;
+    special.cr3 = PML4;
+    special.cr4 = CR4_PAE;
+    special.efer = EFER_LME | EFER_LMA;
+    special.cs = segment;
+    segment.selector = 16;
+    segment.type = 3; /* read and write, accessed */
+    segment.l = 0;
+    segment.db = 1;
+    special.ds = special.es = special.fs = special.gs = special.ss = segment;
+    return ioctl(vcpu, KVM_SET_SREGS, &special) < 0 || ioctl(vcpu, KVM_SET_REGS, &registers) < 0
+               ? STEP_REGISTERS
+               : STEP_DONE;
+}
+
+static enum step run(int kvm, int vcpu)
+{
+    int size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    const struct kvm_run *state =
+        size < (int)sizeof(struct kvm_run)
+            ? MAP_FAILED
+            : mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    if (state == MAP_FAILED) {
+        return STEP_VCPU;
+    }
+    offer_host_features(kvm, vcpu);
+    enum step step = enter_long_mode(vcpu);
+    if (step == STEP_DONE && (ioctl(vcpu, KVM_RUN, 0) < 0 || state->exit_reason != KVM_EXIT_HLT)) {
+        return STEP_RUN;
+    }
+    return step;
+}
+
+/* Returns when the guest has ended, if it ever does. Async-signal-safe. */
+static enum step run_guest(int kvm)
+{
+    if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
+        return STEP_VERSION;
+    }
+    int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+    if (vm < 0) {
+        return STEP_VM;
+    }
+    enum step step = add_memory(vm);
+    if (step != STEP_DONE) {
+        return step;
+    }
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    return vcpu < 0 ? STEP_VCPU : run(kvm, vcpu);
+}
+#else
+static const bool has_guest = false;
+
+static enum step run_guest(int kvm)
+{
+    (void)kvm;
+    return STEP_RUN;
+}
+#endif
+
+/* ---- its process ---- */
 
 struct kvm_probe {
-    struct op op;
+    struct op op; /* first: op_cancel() finds the probe by it */
     struct loop *loop;
-    pid_t pid;               /* 0: could not be forked */
-    struct process *process; /* NULL: could not be watched */
+    pid_t pid;               /* 0: none, or reaped */
+    struct process *process; /* NULL: none, or it cannot be watched */
     struct loop_timer *timer;
-    int report_fd;
-    bool is_timed_out;
+    enum kvm_verdict verdict; /* what the probe says when its timer fires */
+    char reason[128];
     kvm_probe_fn *done;
     void *context;
 };
 
-static const char *const step_names[] = {
-    [KVM_STEP_OPEN] = "cannot open /dev/kvm",
-    [KVM_STEP_VERSION] = "/dev/kvm speaks another version of its interface",
-    [KVM_STEP_MAKE_VM] = "KVM cannot make a VM",
-    [KVM_STEP_MAKE_MEMORY] = "KVM cannot give a VM memory",
-    [KVM_STEP_MAKE_VCPU] = "KVM cannot make a virtual CPU",
-    [KVM_STEP_SET_REGISTERS] = "KVM cannot set a virtual CPU's registers",
-    [KVM_STEP_RUN] = "KVM cannot run a guest",
-    [KVM_STEP_HALT] = "KVM does not run a 64-bit guest",
-    [KVM_STEP_DONE] = "",
-};
-_Static_assert(ARRAY_LEN(step_names) == KVM_STEP_COUNT_, "every step has a text");
-
-static void probe_free(struct kvm_probe *probe)
+static void set_verdict(struct kvm_probe *probe, enum kvm_verdict verdict, const char *reason)
 {
-    process_close(probe->process);
-    loop_timer_free(probe->timer);
-    if (probe->report_fd >= 0) {
-        close(probe->report_fd);
-    }
-    free(probe);
+    probe->verdict = verdict;
+    (void)snprintf(probe->reason, sizeof(probe->reason), "%s", reason);
 }
 
 static void reap(int pidfd)
@@ -65,132 +204,85 @@ static void reap(int pidfd)
 }
 
 /* SIGKILL ends even a process in KVM_RUN, within about a millisecond. */
-static void kill_child(struct kvm_probe *probe)
+static void free_probe(struct kvm_probe *probe)
 {
-    if (probe->pid > 0) {
-        int pidfd = pidfd_open(probe->pid, 0); /* not reaped yet, so the pid is still its */
-        (void)kill(probe->pid, SIGKILL);
-        if (pidfd >= 0) {
-            loop_linger(probe->loop, pidfd, reap);
-        }
-        probe->pid = 0;
+    int pidfd = probe->pid > 0 ? pidfd_open(probe->pid, 0) : -1; /* not reaped: still its pid */
+    if (pidfd >= 0) {
+        (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+        loop_linger(probe->loop, pidfd, reap);
     }
+    process_close(probe->process);
+    loop_timer_free(probe->timer);
+    free(probe);
 }
 
-static void probe_cancel(struct op *op)
+static void cancel_probe(struct op *op)
 {
-    struct kvm_probe *probe = (struct kvm_probe *)op;
-    kill_child(probe);
-    probe_free(probe);
+    free_probe((struct kvm_probe *)op);
 }
 
-static enum kvm_verdict judge_failure(
-    const struct kvm_report *report, char *ret_reason, size_t size)
+static void finish(void *context)
 {
-    enum kvm_step step = report->step >= 0 && report->step < KVM_STEP_COUNT_
-                             ? (enum kvm_step)report->step
-                             : KVM_STEP_RUN;
-    if (step == KVM_STEP_HALT) {
-        (void)snprintf(
-            ret_reason, size, "%s (exit reason %d)", step_names[step], report->exit_reason);
-    } else {
-        (void)snprintf(
-            ret_reason, size, "%s: %s", step_names[step], strerror(report->error_number));
-    }
-    return step == KVM_STEP_OPEN ? KVM_ABSENT : KVM_BROKEN;
-}
-
-static enum kvm_verdict judge(struct kvm_probe *probe, char *ret_reason, size_t size)
-{
-    struct kvm_report report;
-    int passed = 0;
-    while (read(probe->report_fd, &report, sizeof(report)) == (ssize_t)sizeof(report)) {
-        if (report.step != KVM_STEP_DONE) {
-            return judge_failure(&report, ret_reason, size);
-        }
-        passed++;
-    }
-    bool is_complete = passed == KVM_STAGE_COUNT_;
-    if ((!is_complete && probe->is_timed_out) ||
-        (is_complete &&
-            report.elapsed_ns > (int64_t)NS_PER_INSTRUCTION_MAX * KVM_LOOP_INSTRUCTIONS)) {
-        (void)snprintf(ret_reason, size,
-            "/dev/kvm is there but runs guests too slowly to boot them (no hardware behind it)");
-        return KVM_TOO_SLOW;
-    }
-    (void)snprintf(ret_reason, size, "%s", is_complete ? "" : "the KVM probe died");
-    return is_complete ? KVM_USABLE : KVM_BROKEN;
-}
-
-static void finish(struct kvm_probe *probe)
-{
-    kvm_probe_fn *done = probe->done;
-    void *context = probe->context;
-    char reason[256] = "";
-    kill_child(probe);
-    enum kvm_verdict verdict = judge(probe, reason, sizeof(reason));
-    probe_free(probe);
-    done(context, verdict, reason);
+    struct kvm_probe probe = *(struct kvm_probe *)context;
+    free_probe(context);
+    probe.done(probe.context, probe.verdict, probe.reason);
 }
 
 static void exited(void *context)
 {
     struct kvm_probe *probe = context;
-    (void)process_exit_status(probe->process); /* reaps it */
+    int status = process_exit_status(probe->process); /* reaps it */
+    int step = WIFEXITED(status) ? WEXITSTATUS(status) : STEP_COUNT_;
     probe->pid = 0;
+    set_verdict(probe, step == STEP_DONE ? KVM_USABLE : KVM_BROKEN,
+        step < STEP_COUNT_ ? step_reasons[step] : "the KVM probe died");
     finish(probe);
 }
 
-static void timed_out(void *context)
+/* Keeps only /dev/kvm: a descriptor of the parent held here for longer than it (a lock, another
+ * child's start pipe) would tell others that it still lives. */
+static _Noreturn void run_child(int kvm)
 {
-    struct kvm_probe *probe = context;
-    probe->is_timed_out = true;
-    finish(probe);
-}
-
-/* Keeps only the pipe: a descriptor of the parent held here for longer than it (a lock, another
- * child's go-pipe) would tell others that it still lives. */
-static _Noreturn void child(int report_fd)
-{
-    if (dup2(report_fd, STDIN_FILENO) < 0) {
-        _exit(1);
-    }
-    (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    kvm_guest_run(STDIN_FILENO);
+    if (dup2(kvm, STDIN_FILENO) < 0 || close_range(STDERR_FILENO + 1, ~0U, 0) < 0) {
+        _exit(STEP_COUNT_);
+    }
+    _exit((int)run_guest(STDIN_FILENO));
 }
 
-static pid_t fork_child(int *ret_report_fd)
+/* True: the verdict comes when the child ends, or is that it did not. */
+static bool start_child(struct kvm_probe *probe)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
-        return 0;
+    cleanup_close int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (kvm < 0 || !has_guest) {
+        cleanup_free char *reason = mem_printf("cannot open /dev/kvm: %s", strerror(errno));
+        set_verdict(probe, kvm < 0 ? KVM_ABSENT : KVM_UNKNOWN,
+            kvm < 0 ? reason : "the probe has no guest for this CPU architecture");
+        return false;
     }
-    pid_t pid = spawn_detached();
-    if (pid == 0) {
-        child(ends[1]);
+    uint64_t start_ticks = 0;
+    struct error err = {.code = ERR_NONE};
+    probe->pid = spawn_detached();
+    if (probe->pid == 0) {
+        run_child(kvm);
     }
-    close(ends[1]);
-    *ret_report_fd = ends[0];
-    return pid > 0 ? pid : 0;
+    if (probe->pid < 0 || !process_start_ticks(probe->pid, &start_ticks) ||
+        process_watch(probe->loop, probe->pid, start_ticks, exited, probe, &probe->process, &err) <
+            0) {
+        set_verdict(probe, KVM_BROKEN, "the KVM probe cannot be started");
+        return false;
+    }
+    set_verdict(probe, KVM_BROKEN,
+        "/dev/kvm is there but runs guests too slowly to boot them (no hardware behind it)");
+    return true;
 }
 
 struct op *kvm_probe_start(struct loop *loop, kvm_probe_fn *done, void *context)
 {
     struct kvm_probe *probe = mem_new(struct kvm_probe);
-    *probe = (struct kvm_probe){.op = {.cancel = probe_cancel},
-        .loop = loop,
-        .report_fd = -1,
-        .done = done,
-        .context = context};
-    probe->pid = fork_child(&probe->report_fd);
-    probe->timer = loop_timer_new(loop, timed_out, probe);
-    uint64_t start_ticks = 0;
-    struct error err = {0};
-    if (probe->pid > 0 && process_start_ticks(probe->pid, &start_ticks)) {
-        /* A child that cannot be watched is judged by what it reported when the time is up. */
-        (void)process_watch(loop, probe->pid, start_ticks, exited, probe, &probe->process, &err);
-    }
-    loop_timer_start(probe->timer, probe->pid > 0 ? KVM_PROBE_TIMEOUT_MS : 0);
+    *probe = (struct kvm_probe){
+        .op = {.cancel = cancel_probe}, .loop = loop, .done = done, .context = context};
+    probe->timer = loop_timer_new(loop, finish, probe);
+    loop_timer_start(probe->timer, start_child(probe) ? KVM_PROBE_TIMEOUT_MS : 0);
     return &probe->op;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Can KVM really run a guest here? Answered within KVM_PROBE_TIMEOUT_MS.
+ * Whether KVM runs guests on this host. Answered within KVM_PROBE_TIMEOUT_MS.
  *
- * /dev/kvm may open, make VMs and even run a real-mode `hlt` in a millisecond on a host where no
- * guest ever boots: a software KVM on a machine without VMX or SVM interprets ordinary guests at
- * about half a microsecond an instruction. So a loop in long mode is timed. It happens in a forked
- * child, because a thread in KVM_RUN cannot be given a timeout and a process can be killed.
+ * On a host without VMX or SVM, /dev/kvm may open, make VMs and even run a real-mode `hlt` in a
+ * millisecond, yet interpret ordinary guests so slowly that none boots. So a loop in long mode runs
+ * against a deadline, in a forked child: a thread in KVM_RUN has no timeout, a process can be killed.
  */
 #pragma once
 
@@ -17,9 +16,9 @@ enum { KVM_PROBE_TIMEOUT_MS = 150 };
 
 enum kvm_verdict {
     KVM_USABLE,
-    KVM_ABSENT, /* no /dev/kvm, or no permission: cheap to ask again */
-    KVM_BROKEN,
-    KVM_TOO_SLOW,
+    KVM_ABSENT,  /* no /dev/kvm, or no permission: cheap to ask again */
+    KVM_BROKEN,  /* cannot run a guest, or only too slowly */
+    KVM_UNKNOWN, /* the probe has no guest for this CPU architecture */
 };
 
 /* `reason`: why it is not usable, "" if it is; borrowed for the call. */
