@@ -139,7 +139,7 @@ END
     [ "$status" -eq 0 ]
     vmctl start web --timeout 90s
     vmctl wait web --ready --timeout 90s
-    grep -qz "tcp:127.0.0.1:$((port + 1))-:80" "/proc/$(pid_of web)/cmdline"
+    await 10 bash -c ": </dev/tcp/127.0.0.1/$((port + 1))"
     run vmctl ssh web -- hostname
     [ "$status" -eq 0 ]
 }
