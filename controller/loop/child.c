@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -319,8 +320,9 @@ static int open_output(struct child *child, int *ret_fd)
     return fcntl(child->output_fd, F_SETFL, O_NONBLOCK);
 }
 
-static int start(struct child *child, const char *const *argv, struct error *err)
+static int start(struct child *child, const struct child_request *request, struct error *err)
 {
+    const char *const *argv = request->argv;
     cleanup_close int input = -1;
     cleanup_close int output = -1;
     if (open_input(child, &input) < 0 || open_output(child, &output) < 0) {
@@ -336,6 +338,10 @@ static int start(struct child *child, const char *const *argv, struct error *err
         kill(child->pid, SIGKILL);
         waitpid(child->pid, NULL, 0);
         return rc;
+    }
+    if (request->memory_max) {
+        const struct rlimit limit = {request->memory_max, request->memory_max};
+        (void)prlimit(child->pid, RLIMIT_AS, &limit, NULL); /* it may have ended already */
     }
     return 0;
 }
@@ -363,7 +369,7 @@ struct op *child_start(
     child->input = mem_strdup(request->standard_input);
     child->input_length = child->input ? strlen(child->input) : 0;
     child->deadline = loop_timer_new(loop, on_deadline, child);
-    if (start(child, request->argv, &child->failure) == 0) {
+    if (start(child, request, &child->failure) == 0) {
         watch(child);
         loop_timer_start(child->deadline, request->timeout_ms);
     } else {

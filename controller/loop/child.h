@@ -19,6 +19,7 @@ struct loop;
 struct child_request {
     const char *const *argv; /* argv[0] is looked up in PATH; ends with NULL; copied */
     int64_t timeout_ms;      /* then SIGKILL, and `done` with ERR_TIMEOUT */
+    uint64_t memory_max;       /* bytes of address space; 0: no limit of its own */
     size_t output_max;       /* bytes of stdout+stderr kept; more is read and dropped. 0: 64 KiB */
     const char *standard_input; /* written to it, then closed; NULL: /dev/null */
 };

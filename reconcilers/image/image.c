@@ -53,11 +53,13 @@ struct image_fill {
     struct waiter *waiters;
 };
 
-/* A local file whose bytes were found to match a sha256=. */
+/* A local file whose bytes were found to match a sha256=, or in which qemu-img found no damage. */
 struct verified {
     char id[DIGEST_SIZE];
-    char sha256[DIGEST_SIZE];
+    char sha256[DIGEST_SIZE]; /* CHECKED: no damage */
 };
+
+#define CHECKED "checked"
 
 struct image_cache {
     struct reconciler_host *host; /* borrowed: owns us, see media_free() */
@@ -143,15 +145,17 @@ static void remember_verified(struct image_cache *cache, const char *id, const c
     snprintf(v->sha256, sizeof(v->sha256), "%s", sha256);
 }
 
-/* The file's stamp, if its bytes are known to be right. */
+/* What is known of a local file from earlier. */
 static void recall_verified(const struct image_fill *fill, struct image_work *work)
 {
     char id[DIGEST_SIZE];
-    bool is_pinned_file = fill->image.kind == IMAGE_FILE && fill->image.sha256;
-    if (is_pinned_file && file_stamp(fill->image.location, id)
-        && find_verified(fill->cache, id, fill->image.sha256)) {
+    if (fill->image.kind != IMAGE_FILE || !file_stamp(fill->image.location, id)) {
+        return;
+    }
+    if (fill->image.sha256 && find_verified(fill->cache, id, fill->image.sha256)) {
         memcpy(work->verified_id, id, sizeof(id));
     }
+    work->is_checked = find_verified(fill->cache, id, CHECKED) != NULL;
 }
 
 /* ---- the end ---- */
@@ -314,7 +318,7 @@ static void discard_download(struct image_fill *fill)
 /* qemu-img's own words came: it ran, and it is the image that is at fault. */
 static bool is_fault_of_image(const struct error *err, const char *output)
 {
-    return err->code == ERR_IMAGE_CONVERSION && output[0];
+    return (err->code == ERR_IMAGE_CONVERSION || err->code == ERR_IMAGE_FORMAT) && output[0];
 }
 
 static void on_converted(void *context, const struct error *child_err, const char *output)
@@ -330,7 +334,7 @@ static void on_converted(void *context, const struct error *child_err, const cha
     bool is_url = fill->image.kind == IMAGE_URL;
     const char *location = fill->image.location;
     cleanup_free char *title = is_url ? url_for_people(location) : mem_strdup(location);
-    image_convert_error(title, &fill->conversion, child_err, &err);
+    image_convert_error(title, &fill->conversion, child_err, output, &err);
     if (is_url && is_fault_of_image(&err, output)) {
         discard_download(fill);
     }
@@ -343,8 +347,10 @@ static void start_conversion(struct image_fill *fill)
     fill->conversion = fill->work->conversion;
     fill->work->conversion = (struct image_conversion){0};
     fill->work = NULL; /* the pool frees it now */
-    snprintf(text, sizeof(text), "converting from %s", fill->conversion.format->name);
-    report_progress(fill, text);
+    if (fill->conversion.format) {
+        snprintf(text, sizeof(text), "converting from %s", fill->conversion.format->name);
+        report_progress(fill, text);
+    }
     fill->stage =
         image_convert_start(fill->cache->host->loop, &fill->conversion, on_converted, fill);
 }
@@ -364,6 +370,9 @@ static void finish_work(struct image_fill *fill)
     }
     if (work->stamp[0] && fill->image.sha256) {
         remember_verified(fill->cache, work->stamp, fill->image.sha256);
+    }
+    if (work->stamp[0] && work->info.format == IMAGE_QCOW2) {
+        remember_verified(fill->cache, work->stamp, CHECKED);
     }
     finish(fill, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Making a qcow2 of another hypervisor's image, by qemu-img(1) as a child. The new file is a
+ * Checking a qcow2, or making one of another hypervisor's image, by qemu-img(1) as a child: under a
+ * deadline and a limit of memory, told the format, and with one file to open, whatever it names. The new file is a
  * temporary one (images/.part/KEY.tmp-*, swept at the start) until image_file_fill() has checked,
  * synced and named it: killed anywhere before that, all is done again from the same source.
  */
@@ -16,10 +17,10 @@ struct image_foreign;
 struct paths;
 
 struct image_conversion {
-    const struct image_foreign *format; /* NULL: nothing to convert. Static */
-    char *from;                         /* absolute */
+    const struct image_foreign *format; /* NULL: a qcow2, to be checked. Static */
+    char *from;                         /* absolute; NULL: nothing to do */
     bool from_is_temporary;
-    char *to; /* does not exist yet */
+    char *to; /* does not exist yet; NULL: a check only */
     /* sha256 of the source's bytes as they were got and, the same if they were not packed, of the
      * image in them. Checked already. */
     char source_sha[DIGEST_SIZE];
@@ -38,6 +39,7 @@ char *image_temporary_path(const struct paths *paths, const char *key);
 struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
     child_done_fn *done, void *context);
 
-/* Sets -ERR_IMAGE_CONVERSION or -ERR_NO_SPACE from what child.h reported. */
+/* Sets -ERR_IMAGE_FORMAT (a qcow2 that is damaged), -ERR_IMAGE_CONVERSION or -ERR_NO_SPACE from what
+ * child.h reported. */
 int image_convert_error(const char *title, const struct image_conversion *conversion,
-    const struct error *child_err, struct error *err);
+    const struct error *child_err, const char *output, struct error *err);

@@ -173,15 +173,15 @@ static int publish(const char *file, const char *path, struct error *err)
 }
 
 /* Who made the image must not choose which files of this host a guest reads. */
-static int check_content(const char *file, const struct image_source *source, struct error *err)
+static int check_content(const char *file, const struct image_source *source,
+    struct image_info *info, struct error *err)
 {
-    struct image_info info;
-    if (image_inspect_base(file, source->title, &info, err) < 0) {
+    if (image_inspect_base(file, source->title, info, err) < 0) {
         return -(int)err->code;
     }
-    if (info.has_backing) {
+    if (info->has_backing) {
         error_set(err, ERR_IMAGE_FORMAT, "%s is not complete: it refers to another file%s%s",
-            source->title, info.backing[0] ? ", " : "", info.backing);
+            source->title, info->backing[0] ? ", " : "", info->backing);
         return error_help(err, "flatten it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
     }
     return 0;
@@ -203,7 +203,8 @@ static int file_image(
 {
     const struct paths *paths = filing->paths;
     const struct image_source *source = filing->source;
-    if (check_content(file, source, err) < 0 || make_link(paths, source->link, id, err) < 0
+    struct image_info info;
+    if (check_content(file, source, &info, err) < 0 || make_link(paths, source->link, id, err) < 0
         || make_link(paths, filing->source_sha, id, err) < 0) {
         return -(int)err->code;
     }
@@ -215,23 +216,32 @@ static int file_image(
     return 0;
 }
 
-/* ---- another hypervisor's ---- */
+/* ---- between two calls: qemu-img ---- */
 
 static void plan_conversion(struct image_filing *filing, const char *file)
 {
     struct image_conversion *conversion = filing->conversion;
     conversion->from = mem_strdup(file);
     conversion->from_is_temporary = !text_eq(file, filing->source->path);
-    conversion->to = image_temporary_path(filing->paths, filing->source->key);
+    if (conversion->format) {
+        conversion->to = image_temporary_path(filing->paths, filing->source->key);
+    }
     memcpy(conversion->source_sha, filing->source_sha, DIGEST_SIZE);
     memcpy(conversion->unpacked_sha, filing->unpacked_sha, DIGEST_SIZE);
+}
+
+static int file_checked(struct image_filing *filing, struct error *err)
+{
+    struct image_conversion *conversion = filing->conversion;
+    int rc = file_image(filing, conversion->from, conversion->unpacked_sha, err);
+    conversion->from_is_temporary = conversion->from_is_temporary && rc < 0;
+    return rc;
 }
 
 static int file_converted(struct image_filing *filing, struct error *err)
 {
     char id[DIGEST_SIZE];
     const struct image_conversion *conversion = filing->conversion;
-    memcpy(filing->source_sha, conversion->source_sha, DIGEST_SIZE);
     if (digest_file(conversion->to, filing->is_cancelled, id, err) < 0
         || make_link(filing->paths, conversion->unpacked_sha, id, err) < 0) {
         return -(int)err->code;
@@ -253,12 +263,16 @@ static int take_unpacked(struct image_filing *filing, const char *file, struct e
         || image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
         return -(int)err->code;
     }
-    if (conversion->format) {
+    struct image_info info = {.format = IMAGE_RAW};
+    if (!conversion->format && is_source && !source->is_ours) {
+        return error_set(err, ERR_IMAGE_FORMAT, "%s changed while it was read", source->title);
+    }
+    if (!conversion->format && check_content(file, source, &info, err) < 0) {
+        return -(int)err->code;
+    }
+    if (conversion->format || info.format == IMAGE_QCOW2) {
         plan_conversion(filing, file);
         return 0;
-    }
-    if (is_source && !source->is_ours) {
-        return error_set(err, ERR_IMAGE_FORMAT, "%s changed while it was read", source->title);
     }
     return file_image(filing, file, filing->unpacked_sha, err);
 }
@@ -302,7 +316,8 @@ int image_file_fill(struct image_filing *filing, struct error *err)
     if (!filing->conversion->is_done) {
         return take_source(filing, err);
     }
-    int rc = file_converted(filing, err);
+    memcpy(filing->source_sha, filing->conversion->source_sha, DIGEST_SIZE);
+    int rc = filing->conversion->to ? file_converted(filing, err) : file_checked(filing, err);
     image_conversion_clear(filing->conversion);
     return rc;
 }

@@ -43,12 +43,12 @@ int image_file_set_name(
 struct image_filing {
     const struct paths *paths;
     const struct image_source *source;
-    /* Zero, or one that is done: then it is cleared. Of another hypervisor's image it says afterwards
-     * what to convert, before image_file_fill() is called again with it. */
+    /* Zero, or one that is done: then it is cleared. Of a qcow2 and of another hypervisor's image it
+     * says afterwards what to check or convert, before image_file_fill() is called again with it. */
     struct image_conversion *conversion;
     const atomic_bool *is_cancelled;
 
-    char *path; /* out: where the image is, free() it; NULL: there is something to convert first */
+    char *path; /* out: where the image is, free() it; NULL: `conversion` comes first */
     char source_sha[DIGEST_SIZE];   /* found: of the source's bytes as they are */
     char unpacked_sha[DIGEST_SIZE]; /* found: of the image in them */
 };

@@ -8,8 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reconcilers/image/qcow2_tables.h"
-#include "reconcilers/image/vhdx_end.h"
+#include "reconcilers/image/image_end.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -79,6 +78,16 @@ static int find_footer(
     return 0;
 }
 
+static int check_end(const char *title, uint64_t size, uint64_t end, struct error *err)
+{
+    if (size >= end) {
+        return 0;
+    }
+    error_set(err, ERR_IMAGE_FORMAT, "%s is cut off: it has %llu bytes and should have %llu", title,
+        (unsigned long long)size, (unsigned long long)end);
+    return error_help(err, "get the image again: it was not copied or downloaded to its end");
+}
+
 /* What the file is, and where it must end. */
 static int find_foreign(int fd, const uint8_t *head, size_t n, uint64_t file_size,
     const struct image_foreign **ret, uint64_t *ret_end, struct error *err)
@@ -109,10 +118,8 @@ int image_foreign_of_file(
     if (find_foreign(fd, head, (size_t)n, size, &foreign, &end, err) < 0) {
         return error_wrap(err, "image '%s'", path);
     }
-    if (size < end) {
-        error_set(err, ERR_IMAGE_FORMAT, "%s is cut off: it has %llu bytes and should have %llu",
-            title, (unsigned long long)size, (unsigned long long)end);
-        return error_help(err, "get the image again: it was not copied or downloaded to its end");
+    if (check_end(title, size, end, err) < 0) {
+        return -(int)err->code;
     }
     const char *dependency = foreign ? image_foreign_dependency(head, (size_t)n) : NULL;
     if (dependency) {
@@ -124,11 +131,24 @@ int image_foreign_of_file(
     return 0;
 }
 
+/* The file's last sector may be cut short, as its writer left it. */
+static int check_qcow2_end(int fd, const struct qcow2_header *header, struct error *err)
+{
+    struct stat st;
+    uint64_t end = 0;
+    if (fstat(fd, &st) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot stat it");
+    }
+    uint64_t size = (uint64_t)st.st_size;
+    int rc = qcow2_find_end(fd, header, size, &end, err);
+    bool is_in_last_sector = end > size && (end - 1) / IMAGE_SECTOR_SIZE == size / IMAGE_SECTOR_SIZE;
+    return rc < 0 || is_in_last_sector ? rc : check_end("it", size, end, err);
+}
+
 static int inspect_qcow2(
     int fd, const uint8_t *head, size_t n, bool is_base, struct image_info *ret, struct error *err)
 {
     struct qcow2_header header;
-    struct stat st;
     int rc = qcow2_parse(head, n, &header, err);
     if (rc < 0) {
         return rc;
@@ -140,15 +160,13 @@ static int inspect_qcow2(
         .format = IMAGE_QCOW2,
         .virtual_size = header.virtual_size,
         .has_backing = header.backing_size > 0 || header.has_data_file,
+        .has_data_file = header.has_data_file,
     };
     if (fs_read_at(fd, info.backing, header.backing_size, (int64_t)header.backing_offset)
         != (ssize_t)header.backing_size) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
     }
-    if (is_base && fstat(fd, &st) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot stat it");
-    }
-    if (is_base && qcow2_tables_check(fd, &header, (uint64_t)st.st_size, err) < 0) {
+    if (is_base && check_qcow2_end(fd, &header, err) < 0) {
         return -(int)err->code;
     }
     *ret = info;

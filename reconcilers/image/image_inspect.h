@@ -19,6 +19,7 @@ struct image_info {
     enum image_format format;
     uint64_t virtual_size; /* bytes the guest sees */
     bool has_backing;      /* needs another file: a backing file or an external data file */
+    bool has_data_file;
     char backing[1024];    /* name of the backing file; "" when there is none */
 };
 
@@ -37,7 +38,7 @@ int image_foreign_of_file(
  */
 int image_inspect(const char *path, struct image_info *ret, struct error *err);
 
-/* The same, and -ERR_IMAGE_FORMAT when a qcow2 is cut off or damaged (qcow2_tables.h). For what comes
- * from elsewhere, before it is used first. */
+/* The same, and -ERR_IMAGE_FORMAT when a qcow2 is cut off (image_end.h). For what comes from
+ * elsewhere, before it is used first: an overlay may, after a lost power, point behind its end. */
 int image_inspect_base(
     const char *path, const char *title, struct image_info *ret, struct error *err);

@@ -139,6 +139,14 @@ static int use_local(
         verify_local(work, is_cancelled, err) < 0) {
         return -(int)err->code;
     }
+    /* A check would open the file that holds the data. */
+    bool needs_check = work->info.format == IMAGE_QCOW2 && !work->info.has_data_file;
+    if (needs_check && !work->is_checked && !work->conversion.is_done) {
+        work->conversion.from = mem_strdup(path);
+        work->next = IMAGE_NEXT_CONVERT;
+        return 0;
+    }
+    image_conversion_clear(&work->conversion);
     work->path = mem_strdup(path);
     memcpy(work->id, work->stamp, sizeof(work->id));
     return 0;

@@ -45,6 +45,7 @@ struct image_work {
     bool is_downloaded; /* the part is whole: do not look again */
     struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
     char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
+    bool is_checked; /* a local file as it is: qemu-img found no damage */
 
     struct image_conversion conversion; /* one that was done, or zero. Out: to be done */
 

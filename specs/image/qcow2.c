@@ -15,10 +15,6 @@ enum {
     AT_CRYPT_METHOD = 32,
     AT_L1_SIZE = 36,
     AT_L1_OFFSET = 40,
-    AT_REFCOUNT_OFFSET = 48,
-    AT_REFCOUNT_CLUSTERS = 56,
-    AT_N_SNAPSHOTS = 60,
-    AT_SNAPSHOTS_OFFSET = 64,
     AT_INCOMPATIBLE = 72, /* version 3 */
     VERSION_2_SIZE = 72,
     MIN_CLUSTER_BITS = 9,
@@ -75,10 +71,6 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
         .cluster_bits = read_u32(bytes + AT_CLUSTER_BITS),
         .n_l1_entries = read_u32(bytes + AT_L1_SIZE),
         .l1_offset = read_u64(bytes + AT_L1_OFFSET),
-        .refcount_offset = read_u64(bytes + AT_REFCOUNT_OFFSET),
-        .refcount_clusters = read_u32(bytes + AT_REFCOUNT_CLUSTERS),
-        .n_snapshots = read_u32(bytes + AT_N_SNAPSHOTS),
-        .snapshots_offset = read_u64(bytes + AT_SNAPSHOTS_OFFSET),
     };
     header.backing_size = header.backing_offset ? read_u32(bytes + AT_BACKING_SIZE) : 0;
     uint64_t incompatible = version == 3 ? read_u64(bytes + AT_INCOMPATIBLE) : 0;

@@ -24,15 +24,11 @@ struct qcow2_header {
     uint32_t backing_size;
     bool has_data_file; /* the guest's data is in another file: the header names any path */
     bool is_encrypted;
-    /* Where the rest is, unchecked: see specs/image/qcow2_extent.h. Offsets and sizes in bytes. */
+    /* Where the rest is, unchecked. */
     uint32_t cluster_bits;
     bool has_extended_l2;
     uint32_t n_l1_entries;
-    uint64_t l1_offset;
-    uint64_t refcount_offset;
-    uint32_t refcount_clusters;
-    uint32_t n_snapshots;
-    uint64_t snapshots_offset;
+    uint64_t l1_offset; /* bytes */
 };
 
 bool qcow2_has_magic(const uint8_t *bytes, size_t n);

@@ -275,6 +275,13 @@ static bool is_there(void *path)
 
 /* ---- cut off ---- */
 
+/* Nothing half-done is left. */
+static void assert_no_temporary_files(struct fixture *f)
+{
+    cleanup_free char *part = paths_path(&f->m.paths, "images/.part");
+    assert_int_equal(rmdir(part), 0);
+}
+
 /* A qcow2 with data, compressed or not, of the fixture's bytes. */
 static char *qcow2_file(struct fixture *f, bool is_compressed)
 {
@@ -301,6 +308,96 @@ static void a_qcow2_that_is_cut_off_anywhere_is_refused(void **state)
         assert_non_null(strstr(f->m.error.message, path));
         assert_non_null(strstr(error_help_text(&f->m.error), "get the image again"));
     }
+}
+
+/* ---- damaged ---- */
+
+static void put(const char *path, off_t offset, uint64_t value, size_t n)
+{
+    uint8_t bytes[8];
+    cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = (uint8_t)(value >> 8 * (n - 1 - i));
+    }
+    assert_int_equal(pwrite(fd, bytes, n, offset), n);
+}
+
+/* Refused from both paths, with the name it was asked for by. */
+static void assert_is_damaged(struct fixture *f, char *path, const char *words)
+{
+    cleanup_free char *url = mem_printf("file://%s", path);
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
+    if (!strstr(f->m.error.message, words)) {
+        fail_msg("%s", f->m.error.message);
+    }
+    assert_non_null(strstr(f->m.error.message, path));
+    assert_non_null(strstr(error_help_text(&f->m.error), "get the image again"));
+    assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
+    assert_non_null(strstr(f->m.error.message, words));
+    assert_null(strstr(f->m.error.message, "json:"));
+    assert_null(strstr(f->m.error.message, ".part"));
+}
+
+static void a_qcow2_whose_tables_cannot_be_right_is_refused(void **state)
+{
+    enum { CLUSTER = 65536, L1_SIZE = 36, L1_OFFSET = 40, REFCOUNTS = 48, N_REFCOUNTS = 56 };
+    static const struct {
+        off_t offset;
+        uint64_t value;
+        size_t n;
+        bool leads_behind_the_end;
+    } faults[] = {
+        {L1_SIZE, 0, 4, false}, /* too small for the disk */
+        {L1_SIZE, UINT32_MAX, 4, false},
+        {L1_OFFSET, 3 * CLUSTER + 1, 8, true},
+        {REFCOUNTS, 99 * CLUSTER, 8, false},
+        {N_REFCOUNTS, 0, 4, false},
+        {N_REFCOUNTS, UINT32_MAX, 4, false},
+        {CLUSTER, 99 * CLUSTER, 8, false},                /* a refcount block behind the end */
+        {CLUSTER, 2 * CLUSTER + 512, 8, false},           /* not aligned */
+        {3 * CLUSTER, 4 * CLUSTER + 512, 8, true},        /* an L2 table that is not */
+        {4 * CLUSTER, UINT64_C(1) << 63 | 512, 8, false}, /* data in the header */
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        cleanup_free char *path = qcow2_file(f, false);
+        put(path, faults[i].offset, faults[i].value, faults[i].n);
+        assert_is_damaged(
+            f, path, faults[i].leads_behind_the_end ? "is cut off: " : "is damaged: ");
+    }
+    assert_no_temporary_files(f);
+}
+
+/* Clusters that nobody uses: a waste, and no harm. */
+static void a_qcow2_that_leaks_is_used(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = qcow2_file(f, false);
+    cleanup_free char *url = mem_printf("file://%s", path);
+    assert_int_equal(truncate(path, 10 * 65536), 0);
+    put(path, 2 * 65536 + 2 * 9, 1, 2); /* the 10th cluster's refcount, of 16 bits */
+    const char *check[] = {"qemu-img", "check", "-q", path, NULL};
+    assert_false(media_host_run(check));
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+    assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_NONE);
+    assert_no_temporary_files(f);
+}
+
+static void without_qemu_img_a_qcow2_is_not_used(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = qcow2_file(f, false);
+    cleanup_free char *search = mem_strdup(getenv("PATH"));
+    assert_int_equal(setenv("PATH", f->m.dir, 1), 0);
+    enum error_code code = fetch(f, IMAGE_FILE, path, NULL);
+    assert_int_equal(setenv("PATH", search, 1), 0);
+    assert_int_equal(code, ERR_IMAGE_CONVERSION);
+    assert_non_null(strstr(f->m.error.message, "not found in PATH"));
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
+    assert_int_equal(setenv("PATH", f->m.dir, 1), 0);
+    code = fetch(f, IMAGE_FILE, path, NULL); /* unchanged since it was checked */
+    assert_int_equal(setenv("PATH", search, 1), 0);
+    assert_int_equal(code, ERR_NONE);
 }
 
 /* ---- other hypervisors' ---- */
@@ -337,13 +434,6 @@ static void assert_is_converted(struct fixture *f)
     free((char *)(uintptr_t)argv[9]);
     assert_int_equal(digest_file(back, NULL, id, &err), 0);
     assert_string_equal(id, f->sha256);
-}
-
-/* Nothing half-done is left. */
-static void assert_no_temporary_files(struct fixture *f)
-{
-    cleanup_free char *part = paths_path(&f->m.paths, "images/.part");
-    assert_int_equal(rmdir(part), 0);
 }
 
 static void check_converted(struct fixture *f, const char *driver, const char *option)
@@ -626,6 +716,9 @@ int main(void)
         TEST(an_image_from_a_url_must_not_name_a_data_file),
         TEST(a_qcow2_is_known_by_its_header_not_its_name),
         TEST(a_qcow2_that_is_cut_off_anywhere_is_refused),
+        TEST(a_qcow2_whose_tables_cannot_be_right_is_refused),
+        TEST(a_qcow2_that_leaks_is_used),
+        TEST(without_qemu_img_a_qcow2_is_not_used),
         TEST(a_vmdk_is_converted),
         TEST(a_stream_optimized_vmdk_is_converted),
         TEST(a_vdi_is_converted),
