@@ -56,7 +56,7 @@ answers_ssh() { socat -T 2 - "TCP:127.0.0.1:$port" </dev/null | grep -q SSH-; }
 
 # The way `stop` of the original does it (its book, "vmctl stop": an ACPI power-down by QMP).
 stop_original() {
-    await 90 answers_ssh
+    await 240 answers_ssh
     printf '%s\n' '{"execute": "qmp_capabilities"}' '{"execute": "system_powerdown"}' |
         socat -t 60 - "UNIX-CONNECT:$dir/qmp.sock" >/dev/null
     await 60 has_ended "$pid"
