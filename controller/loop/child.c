@@ -121,8 +121,8 @@ static void finish(struct child *child)
     siginfo_t info = {0};
     if (child->is_exited) {
         if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0) {
-            error_set_errno(&child->failure, ERR_IO, errno, "cannot tell how '%s' ended",
-                child->program);
+            error_set_errno(
+                &child->failure, ERR_IO, errno, "cannot tell how '%s' ended", child->program);
         } else {
             check_exit(child, &info);
         }
@@ -198,8 +198,8 @@ static void on_input(void *context, int fd, unsigned ready)
 {
     struct child *child = context;
     (void)ready;
-    ssize_t n = write(
-        fd, child->input + child->input_written, child->input_length - child->input_written);
+    ssize_t n =
+        write(fd, child->input + child->input_written, child->input_length - child->input_written);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -380,16 +380,16 @@ struct op *child_start(
 
 /* ---- errors of those who need it ---- */
 
-int child_error(struct error *err, enum error_code code, const struct error *child_err,
-    const char *fmt, ...)
+int child_error(
+    struct error *err, enum error_code code, const struct error *child_err, const char *fmt, ...)
 {
     char context[512];
     va_list ap;
     va_start(ap, fmt);
     (void)vsnprintf(context, sizeof(context), fmt, ap);
     va_end(ap);
-    bool is_full = child_err->code == ERR_NO_SPACE
-        || strstr(child_err->message, strerror(ENOSPC))
-        || strstr(child_err->message, strerror(EDQUOT));
+    bool is_full = child_err->code == ERR_NO_SPACE ||
+                   strstr(child_err->message, strerror(ENOSPC)) ||
+                   strstr(child_err->message, strerror(EDQUOT));
     return error_set(err, is_full ? ERR_NO_SPACE : code, "%s: %s", context, child_err->message);
 }

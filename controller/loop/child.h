@@ -19,7 +19,7 @@ struct loop;
 struct child_request {
     const char *const *argv; /* argv[0] is looked up in PATH; ends with NULL; copied */
     int64_t timeout_ms;      /* then SIGKILL, and `done` with ERR_TIMEOUT */
-    uint64_t memory_max;       /* bytes of address space; 0: no limit of its own */
+    uint64_t memory_max;     /* bytes of address space; 0: no limit of its own */
     size_t output_max;       /* bytes of stdout+stderr kept; more is read and dropped. 0: 64 KiB */
     const char *standard_input; /* written to it, then closed; NULL: /dev/null */
 };
@@ -39,8 +39,8 @@ void child_attributes_init(posix_spawnattr_t *attributes);
 
 /*
  * How a helper failed, in the words and code of what it was needed for. Sets `err` from what `done`
- * reported: "<context>: <its words>", with `code`; but a full disk is ERR_NO_SPACE (the program says so
- * in the words of strerror(3)). Returns -err->code.
+ * reported: "<context>: <its words>", with `code`; but a full disk is ERR_NO_SPACE (the program
+ * says so in the words of strerror(3)). Returns -err->code.
  */
 int child_error(struct error *err, enum error_code code, const struct error *child_err,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));

@@ -36,9 +36,9 @@ struct waiter {
     void (*progress)(void *context, const char *text);
 };
 
-/* Getting one image: pool work, then perhaps a download and pool work again; of a registry the layer
- * is looked up before that, and another hypervisor's image is converted between two pieces of pool
- * work. */
+/* Getting one image: pool work, then perhaps a download and pool work again; of a registry the
+ * layer is looked up before that, and another hypervisor's image is converted between two pieces of
+ * pool work. */
 struct image_fill {
     struct image_cache *cache;
     struct image_fill *next;
@@ -49,7 +49,7 @@ struct image_fill {
     struct oci_layer layer;  /* zero: not looked up */
     struct image_conversion conversion; /* zero: nothing to convert, or the work has it */
     bool is_downloaded;
-    bool is_finishing;       /* off the list, telling its waiters */
+    bool is_finishing; /* off the list, telling its waiters */
     struct waiter *waiters;
 };
 
@@ -261,8 +261,8 @@ static struct fetcher *open_fetcher(struct image_cache *cache, struct error *err
 
 static void start_download(struct image_fill *fill, struct fetcher *fetcher)
 {
-    fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization, on_progress,
-        on_downloaded, fill);
+    fill->stage = fetcher_get(
+        fetcher, &fill->work->part, fill->layer.authorization, on_progress, on_downloaded, fill);
 }
 
 static void on_layer_found(void *context, const struct error *err)
@@ -279,8 +279,8 @@ static void on_layer_found(void *context, const struct error *err)
 static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct error *err)
 {
     cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
-    int rc = oci_reference_parse(
-        fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
+    int rc =
+        oci_reference_parse(fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
         fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &fill->work->login,
             &fill->layer, on_layer_found, fill);
@@ -403,16 +403,14 @@ static void on_worked(void *context, const struct error *err)
 static void start_work(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
-    struct image_work *work =
-        image_work_new(host->paths, &fill->image, clock_boot_id(host->clock));
+    struct image_work *work = image_work_new(host->paths, &fill->image, clock_boot_id(host->clock));
     work->is_downloaded = fill->is_downloaded;
     oci_layer_copy(&work->layer, &fill->layer);
     work->conversion = fill->conversion;
     fill->conversion = (struct image_conversion){0};
     recall_verified(fill, work);
     fill->work = work;
-    fill->stage =
-        pool_start(host->pool, image_work_run, image_work_release, work, on_worked, fill);
+    fill->stage = pool_start(host->pool, image_work_run, image_work_release, work, on_worked, fill);
 }
 
 /* ---- the callers ---- */

@@ -210,6 +210,6 @@ int image_convert_error(const char *title, const struct image_conversion *conver
     if (!conversion->format) {
         return child_error(err, ERR_IMAGE_CONVERSION, &told, "cannot check %s", title);
     }
-    return child_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2", title,
-        conversion->format->name);
+    return child_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2",
+        title, conversion->format->name);
 }

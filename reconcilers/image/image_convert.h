@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Checking a qcow2, or making one of another hypervisor's image, by qemu-img(1) as a child: under a
- * deadline and a limit of memory, told the format, and with one file to open, whatever it names. The new file is a
- * temporary one (images/.part/KEY.tmp-*, swept at the start) until image_file_fill() has checked,
- * synced and named it: killed anywhere before that, all is done again from the same source.
+ * deadline and a limit of memory, told the format, and with one file to open, whatever it names.
+ * The new file is a temporary one (images/.part/KEY.tmp-*, swept at the start) until
+ * image_file_fill() has checked, synced and named it: killed anywhere before that, all is done
+ * again from the same source.
  */
 #pragma once
 
@@ -34,12 +35,12 @@ void image_conversion_clear(struct image_conversion *conversion);
 /* A file name in images/.part that is nobody else's. free() it. */
 char *image_temporary_path(const struct paths *paths, const char *key);
 
-/* `conversion` is copied as far as it is needed. The deadline grows with the size of the source. What
- * qemu-img finds to be cut off is not converted: it would fill what is missing with zeros. */
+/* `conversion` is copied as far as it is needed. The deadline grows with the size of the source.
+ * What qemu-img finds to be cut off is not converted: it would fill what is missing with zeros. */
 struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
     child_done_fn *done, void *context);
 
-/* Sets -ERR_IMAGE_FORMAT (a qcow2 that is damaged), -ERR_IMAGE_CONVERSION or -ERR_NO_SPACE from what
- * child.h reported. */
+/* Sets -ERR_IMAGE_FORMAT (a qcow2 that is damaged), -ERR_IMAGE_CONVERSION or -ERR_NO_SPACE from
+ * what child.h reported. */
 int image_convert_error(const char *title, const struct image_conversion *conversion,
     const struct error *child_err, const char *output, struct error *err);

@@ -57,8 +57,8 @@ void image_file_id(const char *path, char ret_id[DIGEST_SIZE])
 int image_file_checksum_error(
     const char *title, const char *found, const char *expected, struct error *err)
 {
-    return error_set(err, ERR_IMAGE_CHECKSUM,
-        "%s does not match its sha256: expected %s, found %s", title, expected, found);
+    return error_set(err, ERR_IMAGE_CHECKSUM, "%s does not match its sha256: expected %s, found %s",
+        title, expected, found);
 }
 
 /* ---- unpacking ---- */
@@ -173,8 +173,8 @@ static int publish(const char *file, const char *path, struct error *err)
 }
 
 /* Who made the image must not choose which files of this host a guest reads. */
-static int check_content(const char *file, const struct image_source *source,
-    struct image_info *info, struct error *err)
+static int check_content(
+    const char *file, const struct image_source *source, struct image_info *info, struct error *err)
 {
     if (image_inspect_base(file, source->title, info, err) < 0) {
         return -(int)err->code;
@@ -190,8 +190,8 @@ static int check_content(const char *file, const struct image_source *source,
 static int check_pin(const struct image_source *source, const char *source_sha,
     const char *unpacked_sha, struct error *err)
 {
-    if (source->sha256 && !text_eq(source->sha256, unpacked_sha)
-        && !text_eq(source->sha256, source_sha)) {
+    if (source->sha256 && !text_eq(source->sha256, unpacked_sha) &&
+        !text_eq(source->sha256, source_sha)) {
         return image_file_checksum_error(source->title, source_sha, source->sha256, err);
     }
     return 0;
@@ -204,8 +204,9 @@ static int file_image(
     const struct paths *paths = filing->paths;
     const struct image_source *source = filing->source;
     struct image_info info;
-    if (check_content(file, source, &info, err) < 0 || make_link(paths, source->link, id, err) < 0
-        || make_link(paths, filing->source_sha, id, err) < 0) {
+    if (check_content(file, source, &info, err) < 0 ||
+        make_link(paths, source->link, id, err) < 0 ||
+        make_link(paths, filing->source_sha, id, err) < 0) {
         return -(int)err->code;
     }
     cleanup_free char *path = paths_image(paths, id);
@@ -242,8 +243,8 @@ static int file_converted(struct image_filing *filing, struct error *err)
 {
     char id[DIGEST_SIZE];
     const struct image_conversion *conversion = filing->conversion;
-    if (digest_file(conversion->to, filing->is_cancelled, id, err) < 0
-        || make_link(filing->paths, conversion->unpacked_sha, id, err) < 0) {
+    if (digest_file(conversion->to, filing->is_cancelled, id, err) < 0 ||
+        make_link(filing->paths, conversion->unpacked_sha, id, err) < 0) {
         return -(int)err->code;
     }
     return file_image(filing, conversion->to, id, err);
@@ -258,9 +259,9 @@ static int take_unpacked(struct image_filing *filing, const char *file, struct e
     struct image_conversion *conversion = filing->conversion;
     bool is_source = text_eq(file, source->path);
     memcpy(filing->unpacked_sha, filing->source_sha, DIGEST_SIZE);
-    if ((!is_source && digest_file(file, filing->is_cancelled, filing->unpacked_sha, err) < 0)
-        || check_pin(source, filing->source_sha, filing->unpacked_sha, err) < 0
-        || image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
+    if ((!is_source && digest_file(file, filing->is_cancelled, filing->unpacked_sha, err) < 0) ||
+        check_pin(source, filing->source_sha, filing->unpacked_sha, err) < 0 ||
+        image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
         return -(int)err->code;
     }
     struct image_info info = {.format = IMAGE_RAW};
@@ -297,14 +298,13 @@ static int take_source(struct image_filing *filing, struct error *err)
     const struct image_source *source = filing->source;
     enum compression compression;
     const struct image_foreign *foreign;
-    if (compression_of_file(source->path, source->name, &compression, err) < 0
-        || image_foreign_of_file(source->path, source->title, &foreign, err) < 0
-        || digest_file(source->path, filing->is_cancelled, filing->source_sha, err) < 0) {
+    if (compression_of_file(source->path, source->name, &compression, err) < 0 ||
+        image_foreign_of_file(source->path, source->title, &foreign, err) < 0 ||
+        digest_file(source->path, filing->is_cancelled, filing->source_sha, err) < 0) {
         return -(int)err->code;
     }
     if (source->digest && !text_eq(source->digest, filing->source_sha)) {
-        return image_file_checksum_error(
-            source->title, filing->source_sha, source->digest, err);
+        return image_file_checksum_error(source->title, filing->source_sha, source->digest, err);
     }
     bool is_unpacked = compression == COMPRESSION_NONE && (source->is_ours || foreign);
     return is_unpacked ? take_unpacked(filing, source->path, err)

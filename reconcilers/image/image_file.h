@@ -43,8 +43,9 @@ int image_file_set_name(
 struct image_filing {
     const struct paths *paths;
     const struct image_source *source;
-    /* Zero, or one that is done: then it is cleared. Of a qcow2 and of another hypervisor's image it
-     * says afterwards what to check or convert, before image_file_fill() is called again with it. */
+    /* Zero, or one that is done: then it is cleared. Of a qcow2 and of another hypervisor's image
+     * it says afterwards what to check or convert, before image_file_fill() is called again with
+     * it. */
     struct image_conversion *conversion;
     const atomic_bool *is_cancelled;
 
@@ -55,8 +56,8 @@ struct image_filing {
 
 /*
  * Hashes, unpacks, checks, syncs and files a source. Blocks. Doing it again is a no-op.
- * -ERR_IMAGE_CHECKSUM; -ERR_IMAGE_FORMAT (also an image that refers to another file: what comes from
- * elsewhere must not name files of this host); -ERR_IMAGE_DECOMPRESS, -ERR_NO_SPACE …
+ * -ERR_IMAGE_CHECKSUM; -ERR_IMAGE_FORMAT (also an image that refers to another file: what comes
+ * from elsewhere must not name files of this host); -ERR_IMAGE_DECOMPRESS, -ERR_NO_SPACE …
  */
 int image_file_fill(struct image_filing *filing, struct error *err);
 

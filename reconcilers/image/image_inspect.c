@@ -23,8 +23,8 @@ static int open_image(const char *path, int *ret_fd, struct error *err)
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         bool is_missing = errno == ENOENT || errno == ENOTDIR;
-        return error_set_errno(err, is_missing ? ERR_IMAGE_NOT_FOUND : ERR_IO, errno,
-            "cannot open image '%s'", path);
+        return error_set_errno(
+            err, is_missing ? ERR_IMAGE_NOT_FOUND : ERR_IO, errno, "cannot open image '%s'", path);
     }
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
@@ -64,8 +64,7 @@ int compression_of_file(
 }
 
 /* A fixed VHD is a raw disk with a footer: by its head it is none of the formats. */
-static int find_footer(
-    int fd, uint64_t size, const struct image_foreign **ret, struct error *err)
+static int find_footer(int fd, uint64_t size, const struct image_foreign **ret, struct error *err)
 {
     uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE];
     if (size < sizeof(footer)) {
@@ -141,7 +140,8 @@ static int check_qcow2_end(int fd, const struct qcow2_header *header, struct err
     }
     uint64_t size = (uint64_t)st.st_size;
     int rc = qcow2_find_end(fd, header, size, &end, err);
-    bool is_in_last_sector = end > size && (end - 1) / IMAGE_SECTOR_SIZE == size / IMAGE_SECTOR_SIZE;
+    bool is_in_last_sector =
+        end > size && (end - 1) / IMAGE_SECTOR_SIZE == size / IMAGE_SECTOR_SIZE;
     return rc < 0 || is_in_last_sector ? rc : check_end("it", size, end, err);
 }
 
@@ -162,8 +162,8 @@ static int inspect_qcow2(
         .has_backing = header.backing_size > 0 || header.has_data_file,
         .has_data_file = header.has_data_file,
     };
-    if (fs_read_at(fd, info.backing, header.backing_size, (int64_t)header.backing_offset)
-        != (ssize_t)header.backing_size) {
+    if (fs_read_at(fd, info.backing, header.backing_size, (int64_t)header.backing_offset) !=
+        (ssize_t)header.backing_size) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
     }
     if (is_base && check_qcow2_end(fd, &header, err) < 0) {
@@ -194,8 +194,8 @@ static int inspect_raw(
     return 0;
 }
 
-static int inspect(const char *path, const char *title, bool is_base, struct image_info *ret,
-    struct error *err)
+static int inspect(
+    const char *path, const char *title, bool is_base, struct image_info *ret, struct error *err)
 {
     cleanup_close int fd = -1;
     uint8_t head[IMAGE_HEAD_SIZE];

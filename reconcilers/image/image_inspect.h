@@ -20,7 +20,7 @@ struct image_info {
     uint64_t virtual_size; /* bytes the guest sees */
     bool has_backing;      /* needs another file: a backing file or an external data file */
     bool has_data_file;
-    char backing[1024];    /* name of the backing file; "" when there is none */
+    char backing[1024]; /* name of the backing file; "" when there is none */
 };
 
 /* What the file is; -ERR_IMAGE_DECOMPRESS when `name` promises a compression it does not have. */

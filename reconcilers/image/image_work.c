@@ -115,8 +115,7 @@ static int take_cached(struct image_work *work, char *path_take, struct error *e
 
 /* ---- local files, used where they are ---- */
 
-static int verify_local(
-    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+static int verify_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     char found[DIGEST_SIZE];
     if (!work->image.sha256 || text_eq(work->verified_id, work->stamp)) {
@@ -131,8 +130,7 @@ static int verify_local(
     return 0;
 }
 
-static int use_local(
-    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+static int use_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     const char *path = work->image.location;
     if (image_inspect_base(path, path, &work->info, err) < 0 ||
@@ -174,8 +172,8 @@ static int fill(struct image_work *work, const struct image_source *source,
 /* A damaged image would be damaged again by going on with what we have of it. */
 static bool is_fault_of_bytes(const struct error *err)
 {
-    return err->code == ERR_IMAGE_CHECKSUM || err->code == ERR_IMAGE_FORMAT
-        || err->code == ERR_IMAGE_DECOMPRESS;
+    return err->code == ERR_IMAGE_CHECKSUM || err->code == ERR_IMAGE_FORMAT ||
+           err->code == ERR_IMAGE_DECOMPRESS;
 }
 
 /* What has to be downloaded: for a registry's image that is not the URL it is known by. */
@@ -221,8 +219,7 @@ static int run_remote(struct image_work *work, const struct remote *remote,
     return file_download(work, remote, is_cancelled, err);
 }
 
-static int run_http(
-    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+static int run_http(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *name = url_without_query(work->image.location);
     struct remote remote = {.url = work->image.location, .name = name};
@@ -234,8 +231,8 @@ static int run_http(
 static int prepare_lookup(struct image_work *work, struct error *err)
 {
     cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
-    int rc = oci_reference_parse(
-        work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
+    int rc =
+        oci_reference_parse(work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
         oci_login_find(reference.registry, &work->login);
         work->next = IMAGE_NEXT_LAYER;
@@ -274,8 +271,7 @@ static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, str
     return run_remote(work, &remote, is_cancelled, err);
 }
 
-static int run_file_url(
-    struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *path = url_file_path(work->image.location);
     if (!path) {

@@ -3,12 +3,12 @@
  * The blocking half of getting an image: looks whether it is in reach, hashes, unpacks, checks and
  * files it. Runs on the pool and touches nothing but its own struct and these files:
  *
- *   images/<sha256>.qcow2       the image, 0444, named by its own bytes (unpacked, converted), raw ones too
- *   images/.by-source/<digest>  symbolic link to it. The digest is that of what it came from: the
- *                               downloaded file's bytes, "url:URL", or a local file's stamp. So
- *                               whether an image is cached is one stat(2), and a kill between
- *                               filing an image and recording it costs nothing.
- *   images/.part/               downloads (fetch/part.h), files being unpacked or converted (*.tmp-*)
+ *   images/<sha256>.qcow2       the image, 0444, named by its own bytes (unpacked, converted), raw
+ * ones too images/.by-source/<digest>  symbolic link to it. The digest is that of what it came
+ * from: the downloaded file's bytes, "url:URL", or a local file's stamp. So whether an image is
+ * cached is one stat(2), and a kill between filing an image and recording it costs nothing.
+ *   images/.part/               downloads (fetch/part.h), files being unpacked or converted
+ * (*.tmp-*)
  *
  * The links are made before the image gets its name: killed in between, they lead nowhere.
  */
@@ -42,10 +42,10 @@ struct image_work {
     struct spec_image image;
     char key[DIGEST_SIZE]; /* names the request: image_work_key() */
     char *boot_id;
-    bool is_downloaded; /* the part is whole: do not look again */
-    struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
+    bool is_downloaded;            /* the part is whole: do not look again */
+    struct oci_layer layer;        /* of an oci: URL; zero: not looked up yet */
     char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
-    bool is_checked; /* a local file as it is: qemu-img found no damage */
+    bool is_checked;               /* a local file as it is: qemu-img found no damage */
 
     struct image_conversion conversion; /* one that was done, or zero. Out: to be done */
 
@@ -54,8 +54,8 @@ struct image_work {
     struct oci_login login;
     struct part part;
     char *path;
-    char id[DIGEST_SIZE]; /* sha256 in the cache, stamp of a local file */
-    bool is_cached;       /* lies in images/ */
+    char id[DIGEST_SIZE];    /* sha256 in the cache, stamp of a local file */
+    bool is_cached;          /* lies in images/ */
     char stamp[DIGEST_SIZE]; /* of a local file, taken before it was read; "" for URLs */
     struct image_info info;
     char *etag; /* of what was downloaded; NULL: none, or nothing was */

@@ -50,7 +50,7 @@ struct vm_instance {
     int64_t start_deadline_ms; /* monotonic, same boot_id: QMP must answer by then */
     int64_t stop_deadline_ms;  /* monotonic, same boot_id: end of the guest's grace */
     enum exit_cause cause;     /* learnt from QMP before `quit`; EXIT_NONE until then */
-    char *accel; /* "kvm" or "tcg", what the probe chose */
+    char *accel;               /* "kvm" or "tcg", what the probe chose */
 };
 
 struct vm_restart {

@@ -45,8 +45,8 @@ static int read_count(const json_t *handle, const char *key, int64_t otherwise, 
 
 static int read_sizes(const json_t *handle, struct vm_spec *spec, struct error *err)
 {
-    int rc = read_count(
-        handle, "vcpus", SPEC_DEFAULT_VCPUS, VCPUS_MAX, spec->name, &spec->vcpus, err);
+    int rc =
+        read_count(handle, "vcpus", SPEC_DEFAULT_VCPUS, VCPUS_MAX, spec->name, &spec->vcpus, err);
     if (rc == 0) {
         rc = read_count(handle, "memory_mb", SPEC_DEFAULT_MEMORY_MIB, MEMORY_MAX_MIB, spec->name,
             &spec->memory_mib, err);
@@ -126,7 +126,8 @@ static void read_all(json_t *root, struct import_list *ret)
     const char *name;
     json_t *handle;
     ret->vms = mem_calloc(json_object_size(root), sizeof(*ret->vms));
-    json_object_foreach(root, name, handle) {
+    json_object_foreach(root, name, handle)
+    {
         struct import_vm *vm = &ret->vms[ret->count++];
         vm->name = mem_strdup(name);
         vm->spec = vm_spec_new(name);

@@ -4,7 +4,8 @@
  *
  * On a host without VMX or SVM, /dev/kvm may open, make VMs and even run a real-mode `hlt` in a
  * millisecond, yet interpret ordinary guests so slowly that none boots. So a loop in long mode runs
- * against a deadline, in a forked child: a thread in KVM_RUN has no timeout, a process can be killed.
+ * against a deadline, in a forked child: a thread in KVM_RUN has no timeout, a process can be
+ * killed.
  */
 #pragma once
 

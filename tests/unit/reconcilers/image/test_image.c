@@ -348,10 +348,8 @@ static void a_qcow2_whose_tables_cannot_be_right_is_refused(void **state)
         bool leads_behind_the_end;
     } faults[] = {
         {L1_SIZE, 0, 4, false}, /* too small for the disk */
-        {L1_SIZE, UINT32_MAX, 4, false},
-        {L1_OFFSET, 3 * CLUSTER + 1, 8, true},
-        {REFCOUNTS, 99 * CLUSTER, 8, false},
-        {N_REFCOUNTS, 0, 4, false},
+        {L1_SIZE, UINT32_MAX, 4, false}, {L1_OFFSET, 3 * CLUSTER + 1, 8, true},
+        {REFCOUNTS, 99 * CLUSTER, 8, false}, {N_REFCOUNTS, 0, 4, false},
         {N_REFCOUNTS, UINT32_MAX, 4, false},
         {CLUSTER, 99 * CLUSTER, 8, false},                /* a refcount block behind the end */
         {CLUSTER, 2 * CLUSTER + 512, 8, false},           /* not aligned */
@@ -537,8 +535,8 @@ static void a_name_that_json_cannot_hold_is_converted_too(void **state)
 
 static void a_vmdk_that_names_other_files_is_never_opened(void **state)
 {
-    static const char *const formats[] = {"subformat=monolithicFlat",
-        "subformat=twoGbMaxExtentSparse"};
+    static const char *const formats[] = {
+        "subformat=monolithicFlat", "subformat=twoGbMaxExtentSparse"};
     struct fixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
         cleanup_free char *path = foreign_file(f, "vmdk", formats[i]);
@@ -605,8 +603,8 @@ static void one_that_is_cut_off_is_not_converted(void **state)
     assert_no_temporary_files(f);
 }
 
-/* Its blocks are of 8 MiB, of which the last holds what there is of the disk: cut behind that, nothing
- * is lost. */
+/* Its blocks are of 8 MiB, of which the last holds what there is of the disk: cut behind that,
+ * nothing is lost. */
 static void a_vhdx_is_cut_off_where_its_disk_is(void **state)
 {
     struct fixture *f = *state;

@@ -119,7 +119,7 @@ static void a_machine_that_cannot_be_changed_needs_a_restart(void **state)
     test->record.desired->spec->backend = test->after->backend = BACKEND_PROPOLIS;
     run(test);
     assert_needs(test, DISPOSITION_RESTART);
-    json_put_text(test->record.status->applied_spec, "backend", "qemu");
+    test->record.status->applied_spec->backend = BACKEND_QEMU;
     assert_needs(test, DISPOSITION_LIVE);
 }
 
