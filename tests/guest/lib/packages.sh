@@ -39,6 +39,6 @@ install_packages() {
     say "installing ${missing[*]}"
     "${root[@]}" apt-get -q update >&2 || say "apt-get update failed; trying with what apt knows"
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qy install --no-install-recommends "${missing[@]}" >&2 ||
+        apt-get -qy -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" >&2 ||
         die "apt-get could not install ${missing[*]}"
 }
