@@ -228,7 +228,11 @@ END
     rm bin/ssh-keygen
     vm tools 'cloud-init; ssh'
     PATH=$restricted fails 1 vmctl up
+    says vmctl::image::conversion_failed "cannot check" "'qemu-img'" "not found in PATH"
+    ln -s "$(command -v qemu-img)" bin/
+    fails 1 vmctl up
     says vmctl::ssh::keygen_failed "'ssh-keygen'" "not found in PATH" openssh-client
+    rm bin/qemu-img
     ln -s "$(command -v ssh-keygen)" bin/
     fails 1 vmctl up
     says vmctl::image::overlay_creation_failed "'qemu-img'" "not found in PATH"
@@ -247,7 +251,8 @@ END
     [ "$(state_of dies)" = CrashLoopBackOff ]
     list_tells_next_try() { vmctl list | grep -Eq 'CrashLoopBackOff \(next try in [0-9]+s\)$'; }
     await 30 list_tells_next_try
-    vmctl status dies | grep -q 'next try at'
+    status_names_next_try() { vmctl status dies | grep -q 'next try at'; }
+    await 30 status_names_next_try # between two tries: the third may be under way
     run vmctl describe dies
     says "Failures in a row: 3" "could not open the moon" "Next try: in " CrashLoopBackOff
     fails 1 vmctl wait dies --ready --timeout 30s
