@@ -16,7 +16,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/vm/vm_spec_names.h"
+#include "specs/vm/vm_spec.h"
 #include "store/store.h"
 
 struct create_values {

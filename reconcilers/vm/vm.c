@@ -11,7 +11,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/vm/vm_spec_names.h"
+#include "specs/vm/vm_spec.h"
 
 struct vm_registry {
     struct reconciler_host *host;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A growable byte buffer, born with a hard maximum (curl's dynbuf is the model): what outside input
- * can fill is bounded where it is declared. Once an append does not fit, the buffer is `is_full`,
- * keeps what it had, and refuses everything until buf_reset(); so a caller may append freely and
- * look once at the end.
+ * A growable byte buffer with a hard maximum (curl's dynbuf is the model): a buffer that outside
+ * input can fill is bounded by its declaration. Once an append does not fit, the buffer is
+ * `is_full`, keeps its contents, and refuses everything until buf_reset(); so a caller may append
+ * freely and check once at the end.
  */
 #pragma once
 

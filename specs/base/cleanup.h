@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Ownership that ends with the scope: `cleanup_free char *p = NULL;`, `cleanup_close int fd = -1;`.
- * What is handed on is taken out first: `*ret = TAKE_PTR(p);`, `return TAKE_FD(fd);`.
+ * Ownership moves on by taking the value out: `*ret = TAKE_PTR(p);`, `return TAKE_FD(fd);`.
  */
 #pragma once
 

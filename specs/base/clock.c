@@ -30,23 +30,18 @@ static int64_t system_wall_ms(const struct clock *clock)
 
 static char boot_id_text[CLOCK_BOOT_ID_SIZE]; /* constant for the life of the machine; "": unread */
 
-static void read_boot_id(void)
-{
-    enum { LENGTH = CLOCK_BOOT_ID_SIZE - 1 };
-    cleanup_close int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, boot_id_text, LENGTH);
-    boot_id_text[n == LENGTH ? LENGTH : 0] = '\0';
-}
-
-/* One that could not be read (no descriptor was left) is asked for again by the next caller. The
- * text is written while nobody has been given it. */
+/* When the file could not be read (no descriptor was free), the next call tries again. The text is
+ * written before any caller has received it. */
 static const char *system_boot_id(const struct clock *clock)
 {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    enum { LENGTH = CLOCK_BOOT_ID_SIZE - 1 };
     (void)clock;
     pthread_mutex_lock(&mutex);
     if (!boot_id_text[0]) {
-        read_boot_id();
+        cleanup_close int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, boot_id_text, LENGTH);
+        boot_id_text[n == LENGTH ? LENGTH : 0] = '\0';
     }
     const char *text = boot_id_text[0] ? boot_id_text : "";
     pthread_mutex_unlock(&mutex);

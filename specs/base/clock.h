@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Time as a seam: whoever needs "now" is given a clock, so that tests replay whole histories.
+ * Time as a seam: code that needs "now" receives a clock, so that tests can replay histories.
  *
- * `monotonic_ms` is CLOCK_MONOTONIC, as libev's timers are: it stands still while the host is
- * suspended, as guests do, so that a grace or a deadline does not run out in its sleep; it starts
+ * `monotonic_ms` is CLOCK_MONOTONIC, as libev's timers are: it stops while the host is
+ * suspended, as guests do, so that no grace period or deadline expires meanwhile; it starts
  * over at a host boot: a stored deadline is only comparable under the same `boot_id`. `wall_ms` is
  * for people to read.
  */

@@ -12,7 +12,7 @@
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 
-static void finish(SHA2_CTX *ctx, char *ret_hex)
+static void digest_finish(SHA2_CTX *ctx, char *ret_hex)
 {
     uint8_t digest[SHA256_DIGEST_LENGTH];
     SHA256Final(digest, ctx);
@@ -24,7 +24,7 @@ void digest_bytes(const void *bytes, size_t n, char *ret_hex)
     SHA2_CTX ctx;
     SHA256Init(&ctx);
     SHA256Update(&ctx, bytes, n);
-    finish(&ctx, ret_hex);
+    digest_finish(&ctx, ret_hex);
 }
 
 void digest_text(const char *text, char *ret_hex)
@@ -52,7 +52,7 @@ int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex
             return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
         }
     }
-    finish(&ctx, ret_hex);
+    digest_finish(&ctx, ret_hex);
     return 0;
 }
 

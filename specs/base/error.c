@@ -45,17 +45,17 @@ static const struct {
     [ERR_IMAGE_FORMAT] = {"vmctl::image::format_detection_failed", 1,
         "ensure qemu-img is installed and the file is a valid disk image"},
     [ERR_IMAGE_DECOMPRESS] = {"vmctl::image::decompress_failed", 1,
-        "check that the file is complete and is what its name says"},
+        "check that the file is complete and of the type its name implies"},
     [ERR_IMAGE_CHANGED] = {"vmctl::image::backing_changed", 1,
-        "put the old image back, or make the VM anew (this erases its disk): vmctl reload"},
+        "restore the old image, or recreate the VM (this erases its disk): vmctl reload"},
     [ERR_IMAGE_CONVERSION] = {"vmctl::image::conversion_failed", 1,
         "ensure qemu-img is installed and there is sufficient disk space"},
     [ERR_OVERLAY] = {"vmctl::image::overlay_creation_failed", 1,
         "ensure qemu-img is installed and the base image exists and is readable"},
     [ERR_DISK_SHRINK] = {"vmctl::disk::shrink_forbidden", 1,
-        "a disk can only grow: raise `disk`, or make the VM anew: vmctl reload"},
+        "a disk can only grow: raise `disk`, or recreate the VM: vmctl reload"},
     [ERR_NO_SPACE] = {"vmctl::io::no_space", 1,
-        "free some disk space; it goes on by itself (see: df -h)"},
+        "free some disk space; it resumes by itself (see: df -h)"},
     [ERR_SEED] = {"vmctl::cloudinit::iso_failed", 1,
         "check the cloud-init block's files and the space in the data directory"},
     [ERR_KEYGEN] = {"vmctl::ssh::keygen_failed", 1,
@@ -90,11 +90,11 @@ static const struct {
     [ERR_SSH_PORT] = {"vmctl::ssh::port_closed", 1,
         "run sshd on port 22 of the guest; see its boot: vmctl log NAME --console"},
     [ERR_CLOUD_INIT] = {"vmctl::cloudinit::failed", 1,
-        "see: vmctl ssh NAME -- cloud-init status --long; once mended: vmctl restart NAME"},
+        "see: vmctl ssh NAME -- cloud-init status --long; once repaired: vmctl restart NAME"},
     [ERR_PROVISION] = {"vmctl::provision::failed", 1,
         "see its output: vmctl log NAME --provision; then: vmctl provision --name NAME"},
     [ERR_PROBE] = {"vmctl::probe::failed", 1,
-        "look in the guest: vmctl ssh NAME; its console: vmctl log NAME --console"},
+        "inspect the guest: vmctl ssh NAME; its console: vmctl log NAME --console"},
     [ERR_PROVISION_TIMEOUT] = {"vmctl::provision::timeout", 1,
         "raise the step's `timeout`, or see what it does: vmctl log NAME --provision"},
     [ERR_PROVISION_LOST] = {"vmctl::provision::interrupted", 1,
@@ -104,8 +104,8 @@ _Static_assert(sizeof(codes) / sizeof(codes[0]) == ERR_CODE_COUNT_, "every code 
 
 static const char ellipsis[] = "…";
 
-/* snprintf for the fixed fields: what does not fit is cut and marked. */
-__attribute__((format(printf, 3, 0))) static void fill(
+/* snprintf for the fixed fields: a text that does not fit is cut and marked. */
+__attribute__((format(printf, 3, 0))) static void error_format(
     char *field, size_t size, const char *fmt, va_list ap)
 {
     int n = vsnprintf(field, size, fmt, ap);
@@ -114,14 +114,15 @@ __attribute__((format(printf, 3, 0))) static void fill(
     }
 }
 
-static void append(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void append(struct error *err, const char *fmt, ...)
+static void error_append(struct error *err, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void error_append(struct error *err, const char *fmt, ...)
 {
     size_t used = strlen(err->message);
     va_list ap;
     va_start(ap, fmt);
     if (sizeof(err->message) - used > sizeof(ellipsis)) {
-        fill(err->message + used, sizeof(err->message) - used, fmt, ap);
+        error_format(err->message + used, sizeof(err->message) - used, fmt, ap);
     }
     va_end(ap);
 }
@@ -132,7 +133,7 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     *err = (struct error){.code = code};
-    fill(err->message, sizeof(err->message), fmt, ap);
+    error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
     return -(int)code;
 }
@@ -144,9 +145,9 @@ int error_set_errno(struct error *err, enum error_code code, int sys_errno, cons
     va_list ap;
     va_start(ap, fmt);
     *err = (struct error){.code = is_full ? ERR_NO_SPACE : code, .sys_errno = sys_errno};
-    fill(err->message, sizeof(err->message), fmt, ap);
+    error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
-    append(err, ": %s", strerror(sys_errno));
+    error_append(err, ": %s", strerror(sys_errno));
     return -(int)err->code;
 }
 
@@ -157,9 +158,9 @@ int error_wrap(struct error *err, const char *fmt, ...)
     memcpy(inner, err->message, sizeof(inner));
     va_list ap;
     va_start(ap, fmt);
-    fill(err->message, sizeof(err->message), fmt, ap);
+    error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
-    append(err, ": %s", inner);
+    error_append(err, ": %s", inner);
     return -(int)err->code;
 }
 
@@ -168,7 +169,7 @@ int error_help(struct error *err, const char *fmt, ...)
     assert(err->code != ERR_NONE);
     va_list ap;
     va_start(ap, fmt);
-    fill(err->help, sizeof(err->help), fmt, ap);
+    error_format(err->help, sizeof(err->help), fmt, ap);
     va_end(ap);
     return -(int)err->code;
 }

@@ -65,8 +65,8 @@ enum error_code {
     ERR_CLOUD_INIT,
     ERR_PROVISION,
     ERR_PROVISION_TIMEOUT,
-    ERR_PROVISION_LOST, /* begun, and how it ended cannot be known */
-    ERR_PROBE,          /* `ready` or `live`: the guest answers, but not as it should */
+    ERR_PROVISION_LOST, /* begun, and its result cannot be known */
+    ERR_PROBE,          /* `ready` or `live`: the guest answers, but not as expected */
     ERR_CODE_COUNT_
 };
 
@@ -75,7 +75,7 @@ struct error {
     enum error_code code;
     int sys_errno;      /* errno of the failed system call, or 0 */
     char message[1024]; /* cut off with "…" when longer */
-    char help[320];     /* empty: error_help_text() answers with the code's default */
+    char help[320];     /* empty: error_help_text() returns the code's default */
 };
 
 /* Sets `err` and returns -code. `err` must be empty. */

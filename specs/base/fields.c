@@ -15,16 +15,11 @@ static const struct field text_rows[] = {
 };
 const struct fields fields_of_text = {FIELDS_OF(text_rows, char *)};
 
-/* ---- members and items by their place in memory ---- */
+/* ---- members and items by their address ---- */
 
-static const void *at(const struct field *field, const void *owner)
+static void *at(const struct field *field, const void *owner)
 {
-    return (const char *)owner + field->offset;
-}
-
-static void *at_mut(const struct field *field, void *owner)
-{
-    return (char *)owner + field->offset;
+    return (char *)(uintptr_t)owner + field->offset;
 }
 
 static uint64_t load(const void *from, size_t size)
@@ -88,7 +83,7 @@ bool field_set_number(const struct field *field, void *owner, int64_t value)
     if (!is_in_range(field, value)) {
         return false;
     }
-    save(at_mut(field, owner), field->size, (uint64_t)value);
+    save(at(field, owner), field->size, (uint64_t)value);
     return true;
 }
 
@@ -97,7 +92,7 @@ static char *text_at(const struct field *field, const void *owner)
     return *(char *const *)at(field, owner);
 }
 
-/* The structs that a member consists of, or leads to. A text of a list is a struct of one text. */
+/* The structs that a member contains or points to. A text of a list is a struct of one text. */
 struct items {
     void *first;
     size_t count;
@@ -112,7 +107,7 @@ static bool is_pointer(const struct field *field)
 static struct items items_of(const struct field *field, const void *owner)
 {
     const char *counter = (const char *)owner + field->count_offset;
-    struct items items = {.first = (void *)(uintptr_t)at(field, owner)};
+    struct items items = {.first = at(field, owner)};
     if (is_pointer(field)) {
         items.first = *(void *const *)at(field, owner);
     }
@@ -136,18 +131,12 @@ static struct items items_of(const struct field *field, const void *owner)
     return items;
 }
 
-static void set_items(const struct field *field, void *owner, struct items items)
-{
-    *(void **)at_mut(field, owner) = items.first;
-    save((char *)owner + field->count_offset, field->count_size, items.count);
-}
-
 static void *item_at(const struct field *field, struct items items, size_t i)
 {
     return (char *)items.first + i * field->fields->size;
 }
 
-/* Zeroed memory with the capacity that mem_grow() takes an array of `count` to have. */
+/* Zeroed memory with the capacity that mem_grow() assumes for an array of `count`. */
 static struct items new_items(const struct field *field, size_t count)
 {
     size_t capacity = 1;
@@ -172,13 +161,13 @@ static bool is_empty(const struct field *field, const void *owner)
     return !is_any_set;
 }
 
-/* KEYED: the item counts. */
+/* KEYED: the item is in use. */
 static bool is_present(const struct field *field, const void *item)
 {
     return !is_empty(&field->fields->rows[0], item);
 }
 
-/* ---- life ---- */
+/* ---- creation and release ---- */
 
 static void clear(const struct fields *fields, void *object)
 {
@@ -200,30 +189,25 @@ static void clear(const struct fields *fields, void *object)
     }
 }
 
-static struct items copy_items(const struct field *field, struct items items)
-{
-    struct items copy = new_items(field, items.count);
-    if (items.count > 0) {
-        memcpy(copy.first, items.first, items.count * field->fields->size);
-    }
-    return copy;
-}
-
-/* Makes a copy of what is only the bytes of another struct: what that one owns is doubled. */
+/* Turns a bytewise copy of a struct into one of its own: duplicates what the original owns. */
 static void unshare(const struct fields *fields, void *object)
 {
     for (size_t row = 0; row < fields->count; row++) {
         const struct field *field = &fields->rows[row];
         if (field->kind == FIELD_KIND_TEXT) {
-            *(char **)at_mut(field, object) = mem_strdup(text_at(field, object));
+            *(char **)at(field, object) = mem_strdup(text_at(field, object));
         }
         if (!field->fields) {
             continue;
         }
         struct items items = items_of(field, object);
         if (is_pointer(field)) {
-            items = copy_items(field, items);
-            *(void **)at_mut(field, object) = items.first;
+            struct items copy = new_items(field, items.count);
+            if (items.count > 0) {
+                memcpy(copy.first, items.first, items.count * field->fields->size);
+            }
+            items = copy;
+            *(void **)at(field, object) = items.first;
         }
         for (size_t i = 0; i < items.count; i++) {
             unshare(field->fields, item_at(field, items, i));
@@ -234,7 +218,9 @@ static void unshare(const struct fields *fields, void *object)
 void *fields_copy(const struct fields *fields, const void *object)
 {
     void *copy = mem_dup(object, fields->size);
-    unshare(fields, copy);
+    if (copy) {
+        unshare(fields, copy);
+    }
     return copy;
 }
 
@@ -347,32 +333,23 @@ json_t *fields_to_json(const struct fields *fields, const void *object)
 
 /* ---- comparison ---- */
 
-static bool items_equal(const struct field *field, struct items a, struct items b)
-{
-    for (size_t i = 0; i < a.count && a.count == b.count; i++) {
-        if (!fields_equal(field->fields, item_at(field, a, i), item_at(field, b, i))) {
-            return false;
-        }
-    }
-    return a.count == b.count;
-}
-
-/* The same in another order, which is rare. */
-static bool sets_equal(const struct field *field, const void *a_owner, const void *b_owner)
-{
-    cleanup_json json_t *a = list_to_json(field, a_owner);
-    cleanup_json json_t *b = list_to_json(field, b_owner);
-    return json_equal(a, b);
-}
-
 bool field_equal(const struct field *field, const void *a_owner, const void *b_owner)
 {
     const void *a = at(field, a_owner), *b = at(field, b_owner);
     if (field->fields) {
         struct items a_items = items_of(field, a_owner), b_items = items_of(field, b_owner);
-        return items_equal(field, a_items, b_items) ||
-               (field->is_set && a_items.count == b_items.count &&
-                   sets_equal(field, a_owner, b_owner));
+        bool is_equal = a_items.count == b_items.count;
+        for (size_t i = 0; i < a_items.count && is_equal; i++) {
+            is_equal =
+                fields_equal(field->fields, item_at(field, a_items, i), item_at(field, b_items, i));
+        }
+        if (is_equal || !field->is_set || a_items.count != b_items.count) {
+            return is_equal;
+        }
+        /* Rarely, a set has the same items in another order. */
+        cleanup_json json_t *a_sorted = list_to_json(field, a_owner);
+        cleanup_json json_t *b_sorted = list_to_json(field, b_owner);
+        return json_equal(a_sorted, b_sorted);
     }
     switch (field->kind) {
     case FIELD_KIND_TEXT:
@@ -386,12 +363,12 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
 
 bool fields_equal(const struct fields *fields, const void *a, const void *b)
 {
-    for (size_t i = 0; i < fields->count; i++) {
+    for (size_t i = 0; a && b && i < fields->count; i++) {
         if (!field_equal(&fields->rows[i], a, b)) {
             return false;
         }
     }
-    return true;
+    return (a != NULL) == (b != NULL);
 }
 
 const struct field *fields_find(
@@ -424,7 +401,7 @@ bool fields_take(const struct fields *fields, void *to, const void *from, const 
     const struct fields one = {.rows = field, .count = 1};
     char *owner = (char *)to + ((const char *)to_owner - (const char *)to);
     clear(&one, owner);
-    memcpy(at_mut(field, owner), at(field, from_owner), field->size);
+    memcpy(at(field, owner), at(field, from_owner), field->size);
     memcpy(owner + field->count_offset, (const char *)from_owner + field->count_offset,
         field->count_size);
     unshare(&one, owner);
@@ -433,7 +410,7 @@ bool fields_take(const struct fields *fields, void *to, const void *from, const 
 
 /* ---- from JSON ---- */
 
-/* Reading goes on after an error and keeps the first one: no branch per member. */
+/* Reading continues after an error and keeps the first one: no branch per member. */
 struct reader {
     bool is_strict;
     struct error *err;
@@ -449,23 +426,6 @@ struct reader {
 
 static void read_object(
     struct reader *reader, const struct fields *fields, const json_t *json, void *object);
-
-static void read_number(
-    struct reader *reader, const struct field *field, const json_t *json, void *owner)
-{
-    int64_t value = json_integer_value(json);
-    if (json_is_integer(json) && !field_set_number(field, owner, value)) {
-        MISFIT(reader, "%s %" PRId64 " is out of range", field->name, value);
-    }
-}
-
-static void read_word(
-    struct reader *reader, const struct field *field, const char *word, void *owner)
-{
-    if (word && !field_set_number(field, owner, enum_names_find(field->words, word))) {
-        MISFIT(reader, "%s '%s' is not known to this version", field->name, word);
-    }
-}
 
 static void read_chars(struct reader *reader, const struct field *field, const char *text, char *to)
 {
@@ -486,7 +446,7 @@ static void read_text(const char *text, char **to)
     }
 }
 
-/* What is no text is not taken into a list of texts. */
+/* Skips items of a list of texts that are not texts. */
 static void read_list(
     struct reader *reader, const struct field *field, const json_t *array, void *owner)
 {
@@ -504,10 +464,11 @@ static void read_list(
             items.count++;
         }
     }
-    set_items(field, owner, items);
+    *(void **)at(field, owner) = items.first;
+    save((char *)owner + field->count_offset, field->count_size, items.count);
 }
 
-/* The first of a key counts; an item of an unknown key is left out. */
+/* The first item of a key counts; items of unknown keys are skipped. */
 static void read_keyed(
     struct reader *reader, const struct field *field, const json_t *array, void *owner)
 {
@@ -531,23 +492,29 @@ static void read_keyed(
 static void read_field(
     struct reader *reader, const struct field *field, const json_t *json, void *owner)
 {
-    void *to = at_mut(field, owner);
+    void *to = at(field, owner);
+    const char *text = json_string_value(json);
     switch (field->kind) {
     case FIELD_KIND_BOOL:
         *(bool *)to = json_is_boolean(json) ? json_is_true(json) : *(bool *)to;
         break;
     case FIELD_KIND_UINT:
     case FIELD_KIND_INT:
-        read_number(reader, field, json, owner);
+        if (json_is_integer(json) && !field_set_number(field, owner, json_integer_value(json))) {
+            MISFIT(reader, "%s %" PRId64 " is out of range", field->name,
+                (int64_t)json_integer_value(json));
+        }
         break;
     case FIELD_KIND_ENUM:
-        read_word(reader, field, json_string_value(json), owner);
+        if (text && !field_set_number(field, owner, enum_names_find(field->words, text))) {
+            MISFIT(reader, "%s '%s' is not known to this version", field->name, text);
+        }
         break;
     case FIELD_KIND_TEXT:
-        read_text(json_string_value(json), to);
+        read_text(text, to);
         break;
     case FIELD_KIND_CHARS:
-        read_chars(reader, field, json_string_value(json), to);
+        read_chars(reader, field, text, to);
         break;
     case FIELD_KIND_STRUCT:
         read_object(reader, field->fields, json, to);

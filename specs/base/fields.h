@@ -32,8 +32,7 @@ enum field_kind {
     FIELD_KIND_TEXT,   /* char *, owned; NULL is not written */
     FIELD_KIND_CHARS,  /* char[n] that ends with a NUL */
     FIELD_KIND_STRUCT, /* a struct in place */
-    FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Never read: the record's own reader does it
-                        */
+    FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Read by the record's own reader only */
     FIELD_KIND_LIST,   /* pointer to `count` structs, owned */
     FIELD_KIND_TEXTS,  /* pointer to `count` texts, owned both */
     FIELD_KIND_KEYED,  /* array of structs, one per value of an enum; in JSON a list of those whose
@@ -45,7 +44,7 @@ struct field {
     size_t offset;
     size_t size;
     enum field_kind kind;
-    bool omit_empty;     /* zero, "", no item, a struct of nothing else: not written */
+    bool omit_empty;     /* not written when zero, "", without items, or a struct of only that */
     bool is_set;         /* the order of the items has no meaning: written sorted */
     size_t count_offset; /* LIST, TEXTS: member that counts the items */
     size_t count_size;
@@ -60,7 +59,7 @@ struct fields {
     size_t size;          /* of the struct */
     const void *defaults; /* a struct of that type; NULL: all zero */
     bool is_strict;
-    /* Whether what was read belongs together; sets `err` (ERR_STORE) when not. NULL: always. */
+    /* Checks members against each other; sets `err` (ERR_STORE). NULL: nothing to check. */
     int (*check)(const void *object, struct error *err);
 };
 
@@ -123,17 +122,37 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
 #define FIELD_COUNT_(type, counter)                                                                \
     .count_offset = offsetof(type, counter), .count_size = sizeof(((type *)0)->counter)
 
-/* A struct with its defaults; a copy that shares nothing. Lists of both can grow by mem_grow(). */
+/* A struct with its defaults; a copy that shares nothing (NULL gives NULL). Lists of both can grow
+ * by mem_grow(). */
 void *fields_new(const struct fields *fields);
 void *fields_copy(const struct fields *fields, const void *object);
 void fields_free(const struct fields *fields, void *object); /* NULL is fine */
 
-/* Whether all members are equal; lists in the same order, sets in any. */
+/* Whether all members are equal; lists in the same order, sets in any. NULL equals only NULL. */
 bool fields_equal(const struct fields *fields, const void *a, const void *b);
 
 json_t *fields_to_json(const struct fields *fields, const void *object); /* caller owns */
 
-/* Reads into a struct that holds its defaults. The first error stands; the struct is to be freed
+/* A record's own functions, for `struct PREFIX` and its table. */
+#define DEFINE_RECORD(prefix, table)                                                               \
+    void prefix##_free(struct prefix *record)                                                      \
+    {                                                                                              \
+        fields_free(table, record);                                                                \
+    }                                                                                              \
+    struct prefix *prefix##_copy(const struct prefix *record)                                      \
+    {                                                                                              \
+        return fields_copy(table, record);                                                         \
+    }                                                                                              \
+    bool prefix##_equal(const struct prefix *a, const struct prefix *b)                            \
+    {                                                                                              \
+        return fields_equal(table, a, b);                                                          \
+    }                                                                                              \
+    json_t *prefix##_to_json(const struct prefix *record)                                          \
+    {                                                                                              \
+        return fields_to_json(table, record);                                                      \
+    }
+
+/* Reads into a struct that holds its defaults. Reports the first error; the caller frees the struct
  * then, too. */
 int fields_from_json(
     const struct fields *fields, const json_t *json, void *object, struct error *err);
@@ -145,7 +164,7 @@ const struct field *fields_find(
 bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
 json_t *field_to_json(const struct field *field, const void *owner); /* NULL: nothing is written */
 
-/* Makes the member at the path a copy of that of `from`; whether it was another. */
+/* Makes the member at the path a copy of that of `from`; returns whether it changed. */
 bool fields_take(const struct fields *fields, void *to, const void *from, const char *path);
 
 /* A flag, number or enum of the struct `owner`; false when the member cannot hold the value. */

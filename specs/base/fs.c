@@ -202,18 +202,11 @@ int fs_sync(const char *path, struct error *err)
     return 0;
 }
 
-static char *directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash) {
-        return mem_strdup(".");
-    }
-    return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
-}
-
 int fs_sync_dir_of(const char *path, struct error *err)
 {
-    cleanup_free char *dir = directory_of(path);
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    cleanup_free char *dir = length > 0 ? mem_strndup(path, length) : mem_strdup(slash ? "/" : ".");
     return fs_sync(dir, err);
 }
 

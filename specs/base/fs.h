@@ -14,12 +14,12 @@ struct error;
 char *fs_join(const char *a, const char *b);
 
 /* Absolute and without ".", ".." and doubled slashes: "~" and "~/x" start at `home`, a relative
- * path at `base_dir` (absolute). Pure text, symbolic links are not looked at. free() it. */
+ * path at `base_dir` (absolute). Pure text: symbolic links are not resolved. free() it. */
 char *fs_resolve(const char *raw, const char *base_dir, const char *home);
 
 bool fs_exists(const char *path);
 
-/* Size in bytes of what is at `path`, or -1. */
+/* Size in bytes of the file at `path`, or -1. */
 int64_t fs_size(const char *path);
 
 /* Appends the whole file; more than buf's maximum is an error. */
@@ -41,14 +41,14 @@ int fs_sync_dir_of(const char *path, struct error *err);
 /* mkdir -p; directories made get `mode`. An existing directory is fine. */
 int fs_make_dirs(const char *path, mode_t mode, struct error *err);
 
-/* rm -rf that never follows a symbolic link. What is already gone is fine. */
+/* rm -rf that never follows a symbolic link. A missing path is fine. */
 int fs_remove_tree(const char *path, struct error *err);
 
-/* Shows every name in a directory but "." and ".."; one that cannot be read has none. */
+/* Calls `each` for every name in a directory but "." and "..", for none if it cannot be read. */
 void fs_each_entry(
     const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context);
 
-/* unlink(); what is already gone is fine. */
+/* unlink(); a missing file is fine. */
 int fs_remove_file(const char *path, struct error *err);
 
 /* pread() until `n` bytes are there or the file ends; -1 with errno. */
@@ -60,12 +60,11 @@ int fs_write_all(int fd, const void *bytes, size_t n, struct error *err);
 /*
  * Unix stream sockets at paths of any length: sun_path holds 108 bytes (unix(7)), so the directory
  * is opened first and the address goes through /proc/self/fd. Descriptors are O_CLOEXEC|O_NONBLOCK.
- * Listening replaces what stands at `path`: only call it while holding the lock that owns it.
+ * Listening replaces the file at `path`: only call it while holding the lock that owns it.
  */
 int fs_listen_unix(const char *path, int *ret_fd, struct error *err);
 int fs_connect_unix(const char *path, int *ret_fd, struct error *err);
 
-/* First of all in main(): where standard input, output or error is closed, holds its number, so
- * that no file opened later (the store's) is taken for it. What is written there fails, as to a
- * closed one. */
+/* First of all in main(): opens standard input, output and error where they are closed, so that no
+ * file opened later (the store's) gets their number. Writing there fails, as on a closed one. */
 void fs_hold_standard_fds(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The one door to jansson (RFC 8259): QMP, store records and `-o json` come through here.
- * Readers answer with a default when the key is absent or of another type, so that records of older
+ * The interface to jansson (RFC 8259) for QMP, store records and `-o json`.
+ * Readers return a default when the key is absent or of another type, so that records of older
  * and newer versions can be read; writers skip what is NULL.
  */
 #pragma once

@@ -9,16 +9,11 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 
-static bool is_same_file(int fd, const char *path)
+/* A length of 0 reaches to the end of the file, also when it grows. */
+static int lock_take(const char *path, uint64_t at, uint64_t length, int *ret_fd, struct error *err)
 {
-    struct stat mine, now;
-    return fstat(fd, &mine) == 0 && stat(path, &now) == 0 && mine.st_ino == now.st_ino &&
-           mine.st_dev == now.st_dev;
-}
-
-/* A length of 0 is to the end of the file, wherever that comes to be. */
-static int take(const char *path, struct flock lock, int *ret_fd, struct error *err)
-{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = (off_t)length};
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot open lock file '%s'", path);
@@ -29,7 +24,9 @@ static int take(const char *path, struct flock lock, int *ret_fd, struct error *
         }
         return error_set_errno(err, ERR_IO, errno, "cannot lock '%s'", path);
     }
-    if (!is_same_file(fd, path)) {
+    struct stat mine, now;
+    if (fstat(fd, &mine) < 0 || stat(path, &now) < 0 || mine.st_ino != now.st_ino ||
+        mine.st_dev != now.st_dev) {
         return error_set(err, ERR_IO, "'%s' was moved away while it was being locked", path);
     }
     *ret_fd = TAKE_FD(fd);
@@ -38,29 +35,23 @@ static int take(const char *path, struct flock lock, int *ret_fd, struct error *
 
 int lockfile_take(const char *path, int *ret_fd, struct error *err)
 {
-    return take(path, (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}, ret_fd, err);
-}
-
-static struct flock lock_of_byte(uint64_t at)
-{
-    return (struct flock){
-        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
+    return lock_take(path, 0, 0, ret_fd, err);
 }
 
 int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error *err)
 {
-    return take(path, lock_of_byte(at), ret_fd, err);
+    return lock_take(path, at, 1, ret_fd, err);
 }
 
 int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err)
 {
     cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    struct flock lock = lock_of_byte(at);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
     if (fd < 0 && errno == ENOENT) {
         return 0;
     }
     if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot ask for the lock of '%s'", path);
+        return error_set_errno(err, ERR_IO, errno, "cannot query the lock of '%s'", path);
     }
     return lock.l_type != F_UNLCK;
 }

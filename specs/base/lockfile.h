@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Lock files by open-file-description locks (fcntl(2), F_OFD_SETLK): held by whoever has the
+ * Lock files by open-file-description locks (fcntl(2), F_OFD_SETLK): held through the
  * descriptor, inherited across fork and exec, released by the kernel with its last copy. So a lock
- * file held by a process is an exact oracle of whether it lives, whatever its pid.
- * flock(2) is not used: it has no way to ask without trying to take.
+ * file held by a process is exact evidence that the process lives, whatever its pid. flock(2) is
+ * not used: it cannot query a lock without trying to take it.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ struct error;
 int lockfile_take(const char *path, int *ret_fd, struct error *err);
 
 /*
- * The same for one byte of a file that stays: as many locks as there are numbers, and nothing to
- * clear away behind a holder that was killed. -ERR_VM_CONFLICT when another holds that byte.
+ * The same for one byte of a permanent file: as many locks as there are numbers, and nothing to
+ * remove after a holder was killed. -ERR_VM_CONFLICT when another holds that byte.
  */
 int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error *err);
 
@@ -29,5 +29,5 @@ int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error 
  * unknown. */
 int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err);
 
-/* Whether anyone holds the lock. Asks without taking; a missing file is not held. */
+/* Whether the lock is held. Does not take it; a missing file is not held. */
 bool lockfile_is_held(const char *path);

@@ -2,6 +2,7 @@
 #include "specs/base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,14 +59,9 @@ static enum log_level level_for(const char *module)
     return level;
 }
 
-bool log_is_on(enum log_level level, const char *module)
-{
-    return level <= level_for(module);
-}
-
 void log_line(enum log_level level, const char *module, const char *fmt, ...)
 {
-    if (!log_is_on(level, module)) {
+    if (level > level_for(module)) {
         return;
     }
     char line[2048], when[CLOCK_TEXT_SIZE];

@@ -2,18 +2,15 @@
 /*
  * Log lines on stderr (vmctld: controller.log), filtered by VMCTL_LOG, or RUST_LOG when it is
  * unset: "debug", "warn,ssh=trace,qmp=debug". Only the controller and the CLI log above debug;
- * libraries return errors instead, so that each failure is told once.
+ * libraries return errors instead, so that each failure is logged once.
  */
 #pragma once
 
-#include <stdbool.h>
-
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
-/* Reads the filter from the environment; `default_level` holds where it says nothing. */
+/* Reads the filter from the environment; `default_level` applies where it has no level. */
 void log_init(enum log_level default_level);
 
-bool log_is_on(enum log_level level, const char *module);
 void log_line(enum log_level level, const char *module, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -40,24 +40,18 @@ const char *paths_home(void)
     return user && user->pw_dir && user->pw_dir[0] == '/' ? user->pw_dir : "/";
 }
 
-static char *default_data_dir(void)
-{
-    const char *xdg = getenv("XDG_DATA_HOME");
-    if (xdg && xdg[0] == '/') { /* the XDG specification: relative values are to be ignored */
-        return mem_printf("%s/vmctl", xdg);
-    }
-    return mem_printf("%s/.local/share/vmctl", paths_home());
-}
-
-static char *absolute(const char *path)
-{
-    cleanup_free char *cwd = getcwd(NULL, 0);
-    return fs_resolve(path, cwd ? cwd : "/", paths_home());
-}
-
 int paths_init(struct paths *paths, const char *data_dir, struct error *err)
 {
-    cleanup_free char *dir = data_dir ? absolute(data_dir) : default_data_dir();
+    const char *xdg = getenv("XDG_DATA_HOME");
+    cleanup_free char *dir = NULL;
+    if (data_dir) {
+        cleanup_free char *cwd = getcwd(NULL, 0);
+        dir = fs_resolve(data_dir, cwd ? cwd : "/", paths_home());
+    } else if (xdg && xdg[0] == '/') { /* the XDG specification: ignore relative values */
+        dir = mem_printf("%s/vmctl", xdg);
+    } else {
+        dir = mem_printf("%s/.local/share/vmctl", paths_home());
+    }
     int rc = fs_make_dirs(dir, 0700, err);
     if (rc < 0) {
         return error_help(err, "choose another one: --data-dir DIR, or set XDG_DATA_HOME");

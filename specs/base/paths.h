@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Every path in the program is made here. The names are those of the original tool's book, so that
- * scripts and people find what they know:
+ * All paths of the data directory. The names are those of the original tool's book, so that scripts
+ * and users find the files they know:
  *
  *   DATA/                       $XDG_DATA_HOME/vmctl, else ~/.local/share/vmctl; mode 0700
  *     store/                    LMDB: data.mdb lock.mdb
@@ -41,7 +41,7 @@ enum vm_file {
     VM_FILE_COUNT_
 };
 
-/* `data_dir` from --data-dir, or NULL for the environment's answer. Makes the directory. */
+/* `data_dir` from --data-dir; NULL: from the environment. Makes the directory. */
 int paths_init(struct paths *paths, const char *data_dir, struct error *err);
 void paths_clear(struct paths *paths);
 

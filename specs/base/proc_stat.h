@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* /proc/PID/stat (proc(5)): with pid and boot id, the start time names a process for ever. */
+/* /proc/PID/stat (proc(5)): with pid and boot id, the start time identifies a process forever. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,7 @@ enum {
 /* False when there is no such process. */
 bool proc_stat_read(pid_t pid, char line[PROC_STAT_MAX]);
 
-/* Points at field `number` (from 3 on) in `line`; NULL: it has not that many. */
+/* Points at field `number` (from 3 on) in `line`; NULL: the line has fewer fields. */
 const char *proc_stat_field(const char *line, int number);
 
 /* Clock ticks since the host's boot. */

@@ -42,12 +42,6 @@ bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
     return true;
 }
 
-static size_t min3(size_t a, size_t b, size_t c)
-{
-    size_t m = a < b ? a : b;
-    return m < c ? m : c;
-}
-
 /* Levenshtein distance of two short words; longer ones count as far apart. */
 static size_t distance(const char *a, const char *b)
 {
@@ -64,7 +58,9 @@ static size_t distance(const char *a, const char *b)
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
             size_t above = row[j];
-            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            size_t edit = 1 + (above < row[j - 1] ? above : row[j - 1]);
+            size_t replacement = diagonal + (a[i - 1] != b[j - 1]);
+            row[j] = edit < replacement ? edit : replacement;
             diagonal = above;
         }
     }
@@ -116,22 +112,17 @@ size_t text_utf8_length(const char *s, size_t n)
     return forms[i].length;
 }
 
-static bool is_control(const unsigned char *s, size_t len)
-{
-    bool c0 = len == 1 && (s[0] < 0x20 || s[0] == 0x7f) && s[0] != '\n' && s[0] != '\t';
-    bool c1 = len == 2 && s[0] == 0xc2 && s[1] < 0xa0;
-    return c0 || c1;
-}
-
 void text_add_printable(struct buf *out, const char *bytes, size_t n)
 {
     const unsigned char *s = (const unsigned char *)bytes;
     for (size_t i = 0; i < n;) {
         size_t len = text_utf8_length(bytes + i, n - i);
-        if (len > 0 && !is_control(s + i, len)) {
+        bool is_c0 = len == 1 && (s[i] < 0x20 || s[i] == 0x7f) && s[i] != '\n' && s[i] != '\t';
+        bool is_c1 = len == 2 && s[i] == 0xc2 && s[i + 1] < 0xa0;
+        if (len > 0 && !is_c0 && !is_c1) {
             buf_add(out, s + i, len);
         } else if (s[i] == '\r' && i + 1 < n && s[i + 1] == '\n') {
-            len = 1; /* a terminal's line end: the \n alone says it */
+            len = 1; /* a terminal's line end: the \n alone is enough */
         } else {
             buf_printf(out, "\\x%02x", s[i]);
             len = 1;
@@ -207,15 +198,15 @@ void text_hex(char *out, const uint8_t *bytes, size_t n)
 
 void duration_format(int64_t length_ms, char *out)
 {
-    enum { MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+    static const struct {
+        int64_t seconds;
+        char letter;
+    } units[] = {{24 * 3600, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
     int64_t seconds = length_ms > 0 ? length_ms / 1000 : 0;
-    if (seconds < 2 * MINUTE) {
-        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "s", seconds);
-    } else if (seconds < 2 * HOUR) {
-        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "m", seconds / MINUTE);
-    } else if (seconds < 2 * DAY) {
-        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "h", seconds / HOUR);
-    } else {
-        (void)snprintf(out, DURATION_SIZE, "%" PRId64 "d", seconds / DAY);
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(units) && seconds < 2 * units[i].seconds) {
+        i++;
     }
+    (void)snprintf(
+        out, DURATION_SIZE, "%" PRId64 "%c", seconds / units[i].seconds, units[i].letter);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Small questions about strings, and making foreign text safe to show. */
+/* String comparison and conversion, and foreign text made safe to display. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,14 +23,14 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
 size_t text_utf8_length(const char *s, size_t n);
 
 /*
- * Appends `n` bytes from outside (guest output, server headers) so that a terminal shows them and
- * obeys none of them: control bytes other than \n and \t become \xNN, escape sequences lose their
+ * Appends `n` bytes from outside (guest output, server headers) in a form that no terminal
+ * interprets: control bytes other than \n and \t become \xNN, escape sequences lose their
  * ESC. Valid UTF-8 passes, except C1 controls.
  */
 void text_add_printable(struct buf *out, const char *bytes, size_t n);
 
-/* The last line of what a program said, without blanks at its end, printable; "" when it said
- * nothing. free() it. */
+/* The last line of a program's output, without blanks at its end, printable; "" without output.
+ * free() it. */
 char *text_last_line(const char *bytes, size_t n);
 
 /* Duration such as "90", "90s", "5m", "2h", "500ms" to milliseconds; false when malformed. */

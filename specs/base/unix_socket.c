@@ -15,9 +15,10 @@
 
 enum { BACKLOG = 16 };
 
-/* The address of `path` as /proc/self/fd/DIR/NAME, valid while *ret_dir_fd is open. */
-static int address_of(
-    const char *path, struct sockaddr_un *ret_address, int *ret_dir_fd, struct error *err)
+/* A socket, and the address of `path` as /proc/self/fd/DIR/NAME, valid while *ret_dir_fd is open.
+ */
+static int new_socket(const char *path, struct sockaddr_un *ret_address, int *ret_dir_fd,
+    int *ret_fd, struct error *err)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
@@ -32,27 +33,21 @@ static int address_of(
     if (n < 0 || (size_t)n >= sizeof(ret_address->sun_path)) {
         return error_set(err, ERR_IO, "socket name '%s' is too long", name);
     }
+    *ret_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (*ret_fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot make a unix socket");
+    }
     *ret_dir_fd = TAKE_FD(dir_fd);
     return 0;
-}
-
-static int new_socket(struct error *err)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return fd >= 0 ? fd : error_set_errno(err, ERR_IO, errno, "cannot make a unix socket");
 }
 
 int fs_listen_unix(const char *path, int *ret_fd, struct error *err)
 {
     struct sockaddr_un address;
-    cleanup_close int dir_fd = -1;
-    int rc = address_of(path, &address, &dir_fd, err);
+    cleanup_close int dir_fd = -1, fd = -1;
+    int rc = new_socket(path, &address, &dir_fd, &fd, err);
     if (rc < 0) {
         return rc;
-    }
-    cleanup_close int fd = new_socket(err);
-    if (fd < 0) {
-        return fd;
     }
     (void)unlink(address.sun_path);
     (void)fchmod(fd, 0600); /* a unix socket's file takes its mode from the descriptor at bind() */
@@ -66,14 +61,10 @@ int fs_listen_unix(const char *path, int *ret_fd, struct error *err)
 int fs_connect_unix(const char *path, int *ret_fd, struct error *err)
 {
     struct sockaddr_un address;
-    cleanup_close int dir_fd = -1;
-    int rc = address_of(path, &address, &dir_fd, err);
+    cleanup_close int dir_fd = -1, fd = -1;
+    int rc = new_socket(path, &address, &dir_fd, &fd, err);
     if (rc < 0) {
         return rc;
-    }
-    cleanup_close int fd = new_socket(err);
-    if (fd < 0) {
-        return fd;
     }
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot connect to '%s'", path);

@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/image/bytes.h"
 
 enum {
     VMDK_CAPACITY = 12,   /* u64, little-endian: sectors */
     VMDK_DESCRIPTOR = 28, /* u64, little-endian: sector */
     VMDK_HEADER_SIZE = 79,
-    VMDK_TEXT = 512, /* where QEMU looks for the descriptor, whatever the header says */
+    VMDK_TEXT = 512, /* where QEMU searches the descriptor, whatever the header says */
     VHD_TYPE = 60,   /* u32, big-endian */
     VHD_DIFFERENCING = 4,
     VHD_FIXED = 2,
@@ -22,6 +23,8 @@ enum {
     QED_FEATURES = 16, /* u64, little-endian */
     QED_BACKING_FILE = 1,
 };
+
+static const char derived[] = "it needs the disk it was derived from";
 
 /* The descriptor's first line. */
 static const char vmdk_title[] = "# Disk DescriptorFile";
@@ -60,29 +63,6 @@ const struct image_foreign *image_foreign_format(const uint8_t *head, size_t n)
     return kind < 0 ? NULL : &formats[kind].format;
 }
 
-static uint64_t little(const uint8_t *p, int n)
-{
-    uint64_t value = 0;
-    while (n > 0) {
-        value = value << 8 | p[--n];
-    }
-    return value;
-}
-
-static uint64_t little_u64(const uint8_t *p)
-{
-    return little(p, 8);
-}
-
-static uint64_t big(const uint8_t *p, int n)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < n; i++) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
-
 const struct image_foreign *image_foreign_of_footer(
     const uint8_t footer[IMAGE_FOREIGN_FOOTER_SIZE], uint64_t file_size)
 {
@@ -92,9 +72,9 @@ const struct image_foreign *image_foreign_of_footer(
         sum += is_checksum ? 0 : footer[i];
     }
     bool is_fixed = memcmp(footer, formats[VHD].magic, formats[VHD].n) == 0 &&
-                    big(footer + VHD_TYPE, 4) == VHD_FIXED &&
-                    big(footer + VHD_CHECKSUM, 4) == (uint32_t)~sum &&
-                    big(footer + VHD_SIZE, 8) == file_size - IMAGE_FOREIGN_FOOTER_SIZE;
+                    bytes_big(footer + VHD_TYPE, 4) == VHD_FIXED &&
+                    bytes_big(footer + VHD_CHECKSUM, 4) == (uint32_t)~sum &&
+                    bytes_big(footer + VHD_SIZE, 8) == file_size - IMAGE_FOREIGN_FOOTER_SIZE;
     return is_fixed ? &formats[VHD].format : NULL;
 }
 
@@ -103,15 +83,11 @@ bool image_foreign_is_vhdx(const struct image_foreign *format)
     return format == &formats[VHDX].format;
 }
 
-static bool contains(const uint8_t *bytes, size_t n, const char *text)
-{
-    return memmem(bytes, n, text, strlen(text)) != NULL;
-}
-
 /* QEMU opens the file that this line names, in either sparse format. */
 static bool vmdk_has_parent(const uint8_t *head, size_t n)
 {
-    return contains(head, n, "parentFileNameHint");
+    static const char parent_key[] = "parentFileNameHint";
+    return memmem(head, n, parent_key, strlen(parent_key)) != NULL;
 }
 
 /* QEMU takes a header without a capacity for a wrapped description, and opens the files it lists.
@@ -121,38 +97,39 @@ static const char *vmdk_dependency(const uint8_t *head, size_t n)
     if (n < VMDK_HEADER_SIZE) {
         return "its header is cut off";
     }
-    if (little_u64(head + VMDK_CAPACITY) == 0) {
+    if (bytes_little(head + VMDK_CAPACITY, 8) == 0) {
         return "it is a description of other files";
     }
-    uint64_t sector = little_u64(head + VMDK_DESCRIPTOR);
-    bool has_text = n > VMDK_TEXT && contains(head + VMDK_TEXT, n - VMDK_TEXT, vmdk_title);
+    uint64_t sector = bytes_little(head + VMDK_DESCRIPTOR, 8);
+    bool has_text =
+        n > VMDK_TEXT && memmem(head + VMDK_TEXT, n - VMDK_TEXT, vmdk_title, strlen(vmdk_title));
     if (sector == 0 || (sector == 1 && !has_text)) {
         return "it is one part of a disk split into several files";
     }
-    return vmdk_has_parent(head, n) ? "it needs the disk it was derived from" : NULL;
-}
-
-static const char *differencing(bool has_parent)
-{
-    return has_parent ? "it needs the disk it was derived from" : NULL;
+    return vmdk_has_parent(head, n) ? derived : NULL;
 }
 
 const char *image_foreign_dependency(const uint8_t *head, size_t n)
 {
+    bool has_parent = false;
     switch (kind_of(head, n)) {
     case VMDK_SPARSE:
         return vmdk_dependency(head, n);
     case VMDK_OLD:
-        return differencing(vmdk_has_parent(head, n));
+        has_parent = vmdk_has_parent(head, n);
+        break;
     case VMDK_DESCRIPTION:
         return "it is a description of other files";
     case VHD:
-        return differencing(n < VHD_TYPE + 4 || head[VHD_TYPE + 3] == VHD_DIFFERENCING);
+        has_parent = n < VHD_TYPE + 4 || head[VHD_TYPE + 3] == VHD_DIFFERENCING;
+        break;
     case QED:
-        return differencing(n < QED_FEATURES + 8 || (head[QED_FEATURES] & QED_BACKING_FILE));
+        has_parent = n < QED_FEATURES + 8 || (head[QED_FEATURES] & QED_BACKING_FILE);
+        break;
     default:
-        return NULL;
+        break;
     }
+    return has_parent ? derived : NULL;
 }
 
 uint64_t image_foreign_size(const uint8_t *head, size_t n)
@@ -161,6 +138,6 @@ uint64_t image_foreign_size(const uint8_t *head, size_t n)
         return 0;
     }
     /* 32 bits each: the product fits */
-    return little(head + VDI_DATA, 4) +
-           little(head + VDI_BLOCK_SIZE, 4) * little(head + VDI_N_ALLOCATED, 4);
+    return bytes_little(head + VDI_DATA, 4) +
+           bytes_little(head + VDI_BLOCK_SIZE, 4) * bytes_little(head + VDI_N_ALLOCATED, 4);
 }

@@ -51,17 +51,13 @@ enum compression compression_of_name(const char *path)
     return COMPRESSION_NONE;
 }
 
-static bool matches(const struct magic *magic, const uint8_t *head, size_t n)
-{
-    return n >= magic->offset + magic->n &&
-           memcmp(head + magic->offset, magic->bytes, magic->n) == 0;
-}
-
 enum compression compression_of_head(const uint8_t *head, size_t n)
 {
     enum compression found = COMPRESSION_NONE;
     for (int c = COMPRESSION_NONE + 1; c < COMPRESSION_COUNT_; c++) {
-        if (matches(&compressions[c].magic, head, n)) {
+        const struct magic *magic = &compressions[c].magic;
+        if (n >= magic->offset + magic->n &&
+            memcmp(head + magic->offset, magic->bytes, magic->n) == 0) {
             found = (enum compression)c;
         }
     }

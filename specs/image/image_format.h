@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What a disk image is, by its first bytes and by the end of its name. Pure. */
+/* The format of a disk image, by its first bytes and by the end of its name. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@ enum compression {
 };
 
 enum {
-    IMAGE_HEAD_SIZE = 512, /* bytes at the start of a file that are enough to tell */
+    IMAGE_HEAD_SIZE = 512, /* bytes at the start of a file that identify its format */
     IMAGE_SECTOR_SIZE = 512,
 };
 
@@ -26,8 +26,8 @@ enum {
 const char *image_format_name(enum image_format format);
 const char *compression_name(enum compression compression);
 
-/* What the end of a path or of a URL's path promises (.zst .zstd .gz .xz .bz2). */
+/* The compression that the end of a path or of a URL's path implies (.zst .zstd .gz .xz .bz2). */
 enum compression compression_of_name(const char *path);
 
-/* What the file is that begins with these bytes. */
+/* The compression of a file that begins with these bytes. */
 enum compression compression_of_head(const uint8_t *head, size_t n);

@@ -25,7 +25,7 @@ void image_request_fail(json_t *request, const struct error *err)
     json_put_text(request, "state", "failed");
 }
 
-/* Another version may have codes that we have not. */
+/* Another version may have codes that this one lacks. */
 static enum error_code code_of_name(const char *name)
 {
     for (int code = ERR_NONE + 1; code < ERR_CODE_COUNT_; code++) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Asking the controller for something about images: a record of the image table under "wish/ID".
- * vmctl writes it, vmctld carries it out and answers in the same record; vmctl then removes it.
- * Answered ones nobody removed go after a while. Pure.
+ * A request to the controller about images: a record of the image table under "wish/ID".
+ * vmctl writes it, vmctld executes it and stores the result in the same record; vmctl then removes
+ * it. vmctld removes an answered request after a while. Pure.
  *
- *   asked     verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
+ *   new       verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
  *   running   state "running", progress "120 of 620 MB"
  *   answered  state "done", by verb: sha256, path, size | removed [{sha256, size}], freed
  *             state "failed", error {code, message, help}
@@ -28,12 +28,12 @@ enum { IMAGE_DIGEST_SHOWN = 12 };
 
 bool image_request_is_answered(const json_t *request);
 
-/* Answers with an error, and takes it out again: false when the wish has not failed. */
+/* Stores an error as the result, and reads it back: false when the request has not failed. */
 void image_request_fail(json_t *request, const struct error *err);
 bool image_request_failure(const json_t *request, struct error *ret);
 
 /* Whether `name` can be a name in the cache: a file name in ASCII of moderate length, not hidden,
- * no option, no digest, and not what cached images themselves are called. */
+ * not an option, not a digest, and not the file name of a cached image. */
 bool image_name_is_valid(const char *name);
 
 /* "<64 hexadecimal digits>.qcow2". */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "specs/base/error.h"
+#include "specs/image/bytes.h"
 
 /* Offsets of the header's fields, all big-endian. */
 enum {
@@ -24,22 +25,12 @@ enum {
 static const uint64_t incompatible_data_file = (uint64_t)1 << 2;
 static const uint64_t incompatible_extended_l2 = (uint64_t)1 << 4;
 
-static uint32_t read_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static uint64_t read_u64(const uint8_t *p)
-{
-    return (uint64_t)read_u32(p) << 32 | read_u32(p + 4);
-}
-
 bool qcow2_has_magic(const uint8_t *bytes, size_t n)
 {
     return n >= 4 && memcmp(bytes, "QFI\xfb", 4) == 0;
 }
 
-/* The specification: the name stands in the first cluster and has at most 1023 bytes. */
+/* The specification: the name is in the first cluster and has at most 1023 bytes. */
 static bool backing_is_in_bounds(const struct qcow2_header *header)
 {
     uint64_t cluster_size = (uint64_t)1 << header->cluster_bits;
@@ -56,7 +47,7 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
     if (!qcow2_has_magic(bytes, n)) {
         return error_set(err, ERR_IMAGE_FORMAT, "not a qcow2 image");
     }
-    uint32_t version = n >= AT_VERSION + 4 ? read_u32(bytes + AT_VERSION) : 0;
+    uint32_t version = n >= AT_VERSION + 4 ? (uint32_t)bytes_big(bytes + AT_VERSION, 4) : 0;
     if (n < VERSION_2_SIZE || (version == 3 && n < QCOW2_HEADER_SIZE)) {
         return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
     }
@@ -65,15 +56,16 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
     }
     struct qcow2_header header = {
         .version = version,
-        .virtual_size = read_u64(bytes + AT_VIRTUAL_SIZE),
-        .backing_offset = read_u64(bytes + AT_BACKING_OFFSET),
-        .is_encrypted = read_u32(bytes + AT_CRYPT_METHOD) != 0,
-        .cluster_bits = read_u32(bytes + AT_CLUSTER_BITS),
-        .n_l1_entries = read_u32(bytes + AT_L1_SIZE),
-        .l1_offset = read_u64(bytes + AT_L1_OFFSET),
+        .virtual_size = bytes_big(bytes + AT_VIRTUAL_SIZE, 8),
+        .backing_offset = bytes_big(bytes + AT_BACKING_OFFSET, 8),
+        .is_encrypted = bytes_big(bytes + AT_CRYPT_METHOD, 4) != 0,
+        .cluster_bits = (uint32_t)bytes_big(bytes + AT_CLUSTER_BITS, 4),
+        .n_l1_entries = (uint32_t)bytes_big(bytes + AT_L1_SIZE, 4),
+        .l1_offset = bytes_big(bytes + AT_L1_OFFSET, 8),
     };
-    header.backing_size = header.backing_offset ? read_u32(bytes + AT_BACKING_SIZE) : 0;
-    uint64_t incompatible = version == 3 ? read_u64(bytes + AT_INCOMPATIBLE) : 0;
+    header.backing_size =
+        header.backing_offset ? (uint32_t)bytes_big(bytes + AT_BACKING_SIZE, 4) : 0;
+    uint64_t incompatible = version == 3 ? bytes_big(bytes + AT_INCOMPATIBLE, 8) : 0;
     header.has_data_file = (incompatible & incompatible_data_file) != 0;
     header.has_extended_l2 = (incompatible & incompatible_extended_l2) != 0;
     if (header.cluster_bits < MIN_CLUSTER_BITS || header.cluster_bits > MAX_CLUSTER_BITS ||

@@ -28,7 +28,7 @@ enum kdl_version {
 
 enum kdl_kind { KDL_NULL, KDL_BOOL, KDL_NUMBER, KDL_STRING };
 
-/* Where something stands in the source: both from 1, the column counted in code points. */
+/* A position in the source: both from 1, the column counted in code points. */
 struct kdl_pos {
     uint32_t line;
     uint32_t column;
@@ -67,7 +67,7 @@ struct kdl_node {
     struct kdl_pos pos; /* of the name */
 };
 
-/* Owns all its nodes, entries and strings: they live and go with it. */
+/* Owns all its nodes, entries and strings. */
 struct kdl_document {
     enum kdl_version version; /* the one it parsed as */
     struct kdl_node *nodes;
@@ -80,7 +80,7 @@ struct kdl_limits {
     size_t max_nodes; /* 0: 200 000 nodes and entries together, also of slashdashed ones */
 };
 
-/* What is wrong, where. `message` is a sentence without period, fit for a terminal. */
+/* An error and its position. `message` is a sentence without period, fit for a terminal. */
 struct kdl_error {
     struct kdl_pos pos;
     char message[160];
@@ -88,7 +88,7 @@ struct kdl_error {
 
 /*
  * Parses `text` (`size` bytes, UTF-8 with or without a byte order mark). Returns 0 and *ret
- * (kdl_document_free() it), or -1 and *ret_error. With KDL_AUTO the error told is version 2's,
+ * (kdl_document_free() it), or -1 and *ret_error. With KDL_AUTO the error is version 2's,
  * unless the text carries a version 1 marker.
  */
 int kdl_parse(const char *text, size_t size, enum kdl_version version,

@@ -18,7 +18,7 @@ enum class {
     V = 4,  /* vertical tab: newline in version 2 */
     I1 = 8, /* identifier character in version 1, in version 2 */
     I2 = 16,
-    T = 32, /* may stand in a document of version 2 */
+    T = 32, /* allowed in a document of version 2 */
     ST = S | T,
     NT = N | T,
     VT = V | T,
@@ -145,12 +145,6 @@ size_t kdl_newline_at(const char *p, const char *end, enum kdl_version version)
     return is_wide_newline(kdl_decode(p, &bytes)) ? bytes : 0;
 }
 
-/* '/' within a name of version 1. */
-static bool is_inner_slash(const char *p, const char *end)
-{
-    return *p == '/' && (end - p == 1 || !memchr("/*-", p[1], 3));
-}
-
 const char *kdl_identifier_end(const char *p, const char *end, enum kdl_version version)
 {
     const char *start = p;
@@ -165,7 +159,8 @@ const char *kdl_identifier_end(const char *p, const char *end, enum kdl_version 
                 break;
             }
             p += bytes;
-        } else if (version == KDL_V1 && p > start && is_inner_slash(p, end)) {
+        } else if (version == KDL_V1 && p > start && *p == '/' &&
+                   (end - p == 1 || !memchr("/*-", p[1], 3))) {
             p++;
         } else {
             break;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Documents: versions and limits, and what is asked of a tree. */
+/* Documents: versions, limits, and lookups in a tree. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +56,7 @@ static bool check_text(const struct kdl_reader *reader, const struct kdl_scanner
     size_t bytes;
     unsigned code_point = kdl_decode(bad, &bytes);
     return kdl_fail(reader->error, pos,
-        "U+%04X must not stand in a document (in quotes it is written \\u{%x})", code_point,
+        "U+%04X is not allowed in a document (in quotes it is written \\u{%x})", code_point,
         code_point);
 }
 

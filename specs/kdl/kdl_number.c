@@ -155,7 +155,7 @@ static bool fail_number(const struct kdl_reader *reader, const struct kdl_token 
     bool is_signed = *token->text == '+' || *token->text == '-';
     if (token->text[is_signed] == '.') {
         return kdl_fail(reader->error, token->pos,
-            "'%s' is not a number: a digit must stand before the '.' (a name like this needs "
+            "'%s' is not a number: a digit must precede the '.' (a name like this needs "
             "quotes)",
             excerpt);
     }

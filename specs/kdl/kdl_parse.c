@@ -109,7 +109,7 @@ static bool scan(struct parser *parser)
     }
 }
 
-/* Goes to the next token, over space, comments within the line, and continued lines: "\", a comment
+/* Reads the next token, skips space, comments within the line, and continued lines: "\", a comment
  * perhaps, and the newline. Version 2 takes the end of the text for one. */
 static bool advance(struct parser *parser)
 {
@@ -291,7 +291,7 @@ static bool read_property(struct parser *parser, struct kdl_entry *entry)
     char *type;
     if (entry->value.type) {
         return kdl_fail(parser->reader.error, entry->pos,
-            "a type annotation stands before the value of a property, not before its name");
+            "a type annotation belongs before the value of a property, not before its name");
     }
     if (!check_name(parser, "a property name", &entry->value)) {
         return false;

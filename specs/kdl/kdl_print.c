@@ -10,7 +10,7 @@
 #include "specs/base/mem.h"
 #include "specs/kdl/kdl_chars.h"
 
-#define INDENT "    "
+enum { INDENT = 4 };
 
 /* Siblings being printed. */
 struct level {
@@ -31,12 +31,6 @@ static char escape_letter(char c, enum kdl_version version)
     return found ? letters[found - escaped] : 0;
 }
 
-/* Must be written as "\u{...}": it may not occur in a document, or is a newline. */
-static bool needs_code(const char *p, const char *end, uint32_t code_point)
-{
-    return kdl_is_forbidden(code_point) || kdl_newline_at(p, end, KDL_V2) > 0;
-}
-
 static void print_quoted(struct buf *out, const char *s, size_t size, enum kdl_version version)
 {
     const char *end = s + size;
@@ -46,7 +40,9 @@ static void print_quoted(struct buf *out, const char *s, size_t size, enum kdl_v
     for (const char *p = s; p < end; p += bytes) {
         uint32_t code_point = kdl_decode(p, &bytes);
         char letter = escape_letter(*p, version);
-        if (!letter && !needs_code(p, end, code_point)) {
+        /* A code point that a document forbids, or a newline, is written as "\u{...}". */
+        bool needs_code = kdl_is_forbidden(code_point) || kdl_newline_at(p, end, KDL_V2) > 0;
+        if (!letter && !needs_code) {
             continue;
         }
         buf_add(out, run, (size_t)(p - run));
@@ -125,13 +121,6 @@ static void print_properties(
     }
 }
 
-static void print_indent(struct buf *out, size_t depth)
-{
-    for (size_t i = 0; i < depth; i++) {
-        buf_add_str(out, INDENT);
-    }
-}
-
 /* The node without its children. */
 static void print_head(struct buf *out, const struct kdl_node *node, enum kdl_version version)
 {
@@ -165,12 +154,12 @@ void kdl_print(struct buf *out, const struct kdl_document *doc)
             if (depth-- == 0) {
                 return;
             }
-            print_indent(out, depth);
+            buf_printf(out, "%*s", INDENT * (int)depth, "");
             buf_add_str(out, "}\n");
             continue;
         }
         const struct kdl_node *node = &level->nodes[level->next++];
-        print_indent(out, depth);
+        buf_printf(out, "%*s", INDENT * (int)depth, "");
         print_head(out, node, doc->version);
         /* The suite of version 1 keeps a block that is empty, the one of version 2 does not. */
         if (node->n_children > 0 || (node->has_children_block && doc->version == KDL_V1)) {

@@ -107,7 +107,8 @@ static bool fail_unclosed(const struct string *s)
             s->reader->error, token->pos, "unclosed string: the closing quote is missing");
     }
     return kdl_fail(s->reader->error, token->pos,
-        "unclosed string: the closing quote is missing on this line (text of several lines stands "
+        "unclosed string: the closing quote is missing on this line (text of several lines is "
+        "written "
         "between \"\"\")");
 }
 
@@ -259,7 +260,8 @@ static bool read_lines(struct string *s, struct kdl_value *ret)
     size_t newline = kdl_newline_at(token->body, end, KDL_V2);
     if (newline == 0) {
         return kdl_fail(s->reader->error, opened,
-            "after \"\"\" the text begins on the next line (text of one line stands in \"...\")");
+            "after \"\"\" the text begins on the next line (text of one line is written in "
+            "\"...\")");
     }
     if (!token->body_end) {
         return kdl_fail(s->reader->error, opened, "unclosed string: the closing \"\"\" is missing");
@@ -276,8 +278,7 @@ static bool read_lines(struct string *s, struct kdl_value *ret)
     if (skip_spaces(prefix, text_end) < text_end) {
         struct kdl_pos pos = pos_of(s, token->body_end);
         pos.length = (uint32_t)token->quotes;
-        return kdl_fail(
-            s->reader->error, pos, "the closing \"\"\" must stand on a line of its own");
+        return kdl_fail(s->reader->error, pos, "the closing \"\"\" must be on a line of its own");
     }
     if (!last) {
         text[0] = '\0';

@@ -70,7 +70,7 @@ static struct kdl_token take_line_comment(struct kdl_scanner *scanner)
     const char *p = scanner->at;
     const char *shown_end = p; /* behind what is not white space */
     while (p < end && kdl_newline_at(p, end, scanner->version) == 0) {
-        /* Of either version: what is formatted may be read as the other one. */
+        /* Of either version: the formatted text may be read as the other one. */
         bool is_space = kdl_space_at(p, end, KDL_V1) > 0 || kdl_space_at(p, end, KDL_V2) > 0 ||
                         kdl_newline_at(p, end, KDL_V2) > 0;
         p = skip_code_point(p);
@@ -81,7 +81,8 @@ static struct kdl_token take_line_comment(struct kdl_scanner *scanner)
     return token;
 }
 
-/* Comments nest. The depth is limited though nothing recurses: it tells garbage from text. */
+/* Comments nest. The depth is limited though nothing recurses: deeper nesting is garbage, not text.
+ */
 static struct kdl_token take_block_comment(struct kdl_scanner *scanner)
 {
     const char *p = scanner->at;
@@ -107,8 +108,8 @@ static struct kdl_token take_block_comment(struct kdl_scanner *scanner)
 
 /* ---- strings ---- */
 
-/* Fills in what a string at scanner->at begins with; false when there is none. Raw are #"..."# in
- * version 2, r"..." and r#"..."# in version 1. */
+/* Reads the opening quotes of a string at scanner->at; false when there are none. Raw are #"..."#
+ * in version 2, r"..." and r#"..."# in version 1. */
 static bool open_string(const struct kdl_scanner *scanner, struct kdl_token *token)
 {
     const char *end = scanner->end;
@@ -164,15 +165,6 @@ static struct kdl_token take_string(struct kdl_scanner *scanner, const struct kd
     return token;
 }
 
-static struct kdl_token take_word(struct kdl_scanner *scanner)
-{
-    const char *p = scanner->at;
-    const char *start = p + (scanner->version == KDL_V2 && *p == '#'); /* "#true" */
-    const char *after = kdl_identifier_end(start, scanner->end, scanner->version);
-    return after > p ? take(scanner, KDL_TOKEN_WORD, after)
-                     : take(scanner, KDL_TOKEN_STRAY, skip_code_point(p));
-}
-
 /* ---- tokens ---- */
 
 static bool is_punctuation(char c, enum kdl_token_kind *ret)
@@ -214,7 +206,13 @@ static struct kdl_token take_token(struct kdl_scanner *scanner)
     if (begins_with(p, end, "/-")) {
         return take(scanner, KDL_TOKEN_SLASHDASH, p + 2);
     }
-    return open_string(scanner, &opened) ? take_string(scanner, &opened) : take_word(scanner);
+    if (open_string(scanner, &opened)) {
+        return take_string(scanner, &opened);
+    }
+    const char *word = p + (scanner->version == KDL_V2 && *p == '#'); /* "#true" */
+    const char *word_end = kdl_identifier_end(word, end, scanner->version);
+    return word_end > p ? take(scanner, KDL_TOKEN_WORD, word_end)
+                        : take(scanner, KDL_TOKEN_STRAY, skip_code_point(p));
 }
 
 struct kdl_scanner kdl_scan(const char *text, const char *end, enum kdl_version version)

@@ -4,8 +4,8 @@
  * comments, the formatter keeps them.
  *
  * It never fails: a character that begins no token is one of kind KDL_TOKEN_STRAY, and a string or
- * comment without end reaches to the end of the text. What a word or string means is checked by
- * those who read its value (kdl_value.h).
+ * comment without end reaches to the end of the text. The meaning of a word or string is checked
+ * when its value is read (kdl_value.h).
  */
 #pragma once
 
@@ -53,7 +53,8 @@ struct kdl_scanner {
     const char *at;
     const char *end;
     enum kdl_version version; /* KDL_V1 or KDL_V2 */
-    size_t max_depth;   /* a comment ends before the one that nests deeper; scanning cannot go on */
+    size_t
+        max_depth; /* a comment ends before the one that nests deeper; scanning cannot continue */
     struct kdl_pos pos; /* of `at`; its length is 1 */
 };
 

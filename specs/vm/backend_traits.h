@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What the store, the CLI and the engine have to know of a backend without running it: facts by
- * its kind. What a backend does is in reconcilers/backend/backend.h.
+ * Properties of a backend that the store, the CLI and the engine need without running it. Its
+ * operations are in reconcilers/backend/backend.h.
  */
 #pragma once
 
@@ -13,7 +13,7 @@ struct backend_traits {
     bool is_fixed;              /* a running machine cannot be changed, paused or resumed */
     const char *handle;         /* what vm_instance.pid is, in an event: "pid", "zone" */
     const char *handle_label;   /* the same in `status`: "PID:" */
-    char *(*console_url)(void); /* where its console is; NULL: a socket in the VM's directory */
+    char *(*console_url)(void); /* URL of its console; NULL: a socket in the VM's directory */
 };
 
 const struct backend_traits *backend_traits(enum backend_kind kind);

@@ -50,7 +50,7 @@ enum reason {
     REASON_SOURCE_INVALID,
     REASON_INVALID_SPEC,
     REASON_APPLYING,
-    REASON_DRIFT_CORRECTED, /* in events: what somebody else changed was put right */
+    REASON_DRIFT_CORRECTED, /* in events: an outside change was reverted */
     /* ImageReady */
     REASON_CACHED,
     REASON_LOCAL_FILE,
@@ -137,7 +137,7 @@ enum reason {
 struct condition {
     enum condition_state state;
     enum reason reason;
-    char *message;                /* owned; NULL: the reason says it all */
+    char *message;                /* owned; NULL: the reason is enough */
     int64_t last_transition_ms;   /* wall clock; moves only when `state` changes */
     uint64_t observed_generation; /* the desired generation this was computed from */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Digest of everything the files of a VM are made from and that only a recreation changes: the
- * image, and what the seed says. Of the seed's files their bytes count, not their paths. Recorded
+ * Digest of everything that the files of a VM are made from and that only a recreation changes: the
+ * image, and the seed's contents. Of the seed's files their bytes count, not their paths. Recorded
  * in vm_prepared.digest; one that differs from the spec's means "recreate required". Pure.
  */
 #pragma once

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Where propolis-server answers: 127.0.0.1:12400, else what VMCTL_PROPOLIS_ADDRESS (HOST:PORT)
- * says. vmctld talks to it, vmctl tells its console's address; both read their own environment.
+ * The address of propolis-server: VMCTL_PROPOLIS_ADDRESS (HOST:PORT), else 127.0.0.1:12400. vmctld
+ * connects to it, vmctl prints its console's address; each reads its own environment.
  */
 #pragma once
 

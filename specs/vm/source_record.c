@@ -50,25 +50,7 @@ struct source_record *source_record_new(const char *path, int64_t now_ms)
     return record;
 }
 
-void source_record_free(struct source_record *record)
-{
-    fields_free(&source_fields, record);
-}
-
-struct source_record *source_record_copy(const struct source_record *record)
-{
-    return fields_copy(&source_fields, record);
-}
-
-bool source_record_equal(const struct source_record *a, const struct source_record *b)
-{
-    return fields_equal(&source_fields, a, b);
-}
-
-json_t *source_record_to_json(const struct source_record *record)
-{
-    return fields_to_json(&source_fields, record);
-}
+DEFINE_RECORD(source_record, &source_fields)
 
 struct source_record *source_record_from_json(const json_t *json, struct error *err)
 {

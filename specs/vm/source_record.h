@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A watched VMFile, or a watched directory of VMFiles: what `watch` registers and vmctld keeps in
- * step with. A record of the store's sources table under the file's absolute path. vmctl writes how
- * it is to be watched, vmctld what came of it; each by compare-and-set, so neither undoes the
- * other. Pure.
+ * A watched VMFile, or a watched directory of VMFiles: `watch` registers it, vmctld applies its
+ * changes. A record of the store's sources table under the file's absolute path. vmctl writes how
+ * to watch it, vmctld the result; each by compare-and-set, so neither undoes the other. Pure.
  *
- * `applied_sha` is the file-level observedGeneration: once it is the digest of the file as it is
- * now, the desired records are what the file says.
+ * `applied_sha` is the file-level observedGeneration: when it is the digest of the current file,
+ * the desired records match the file.
  */
 #pragma once
 
@@ -20,8 +19,8 @@
 struct error;
 
 enum source_state {
-    SOURCE_PENDING,      /* registered, not looked at yet */
-    SOURCE_SYNCED,       /* the desired records are what the file says; a directory: listed */
+    SOURCE_PENDING,      /* registered, not read yet */
+    SOURCE_SYNCED,       /* the desired records match the file; a directory: listed */
     SOURCE_PARSE_FAILED, /* not a valid VMFile, or a file it names cannot be read */
     SOURCE_GONE,         /* there is no such file */
     SOURCE_CONFLICT,     /* a name in it belongs to another VMFile */
@@ -40,20 +39,21 @@ enum source_prune {
 struct source_record {
     char *path; /* absolute: the record's key */
 
-    /* how it is to be watched */
+    /* how to watch it */
     bool is_directory;
     char *directory; /* the watched directory it was found in; NULL: registered by itself */
     enum source_prune prune;
     bool starts_new;  /* VMs that come into the file are started; else created only */
     int64_t since_ms; /* wall: when it was registered */
 
-    /* what came of it */
+    /* the result */
     enum source_state state;
     uint32_t line, column;            /* of what is wrong, from 1; 0: not at one place */
     char *message;                    /* what is wrong, without the place; NULL: nothing */
     char applied_sha[DIGEST_SIZE];    /* of the file when it was last applied; "": never */
     char applied_digest[DIGEST_SIZE]; /* of that and of the contents of the files it names */
-    char failed_digest[DIGEST_SIZE];  /* what `state` tells of when it is not what was applied */
+    char failed_digest[DIGEST_SIZE];  /* of the contents that `state` is about, when they were not
+                                         applied */
     char pruned_digest[DIGEST_SIZE];  /* the applied_digest that pruning was done for */
     int64_t applied_ms;               /* wall */
     struct strings removed;           /* VMs that came from it and that it no longer names */
@@ -69,7 +69,7 @@ json_t *source_record_to_json(const struct source_record *record); /* caller own
 /* NULL and ERR_STORE without a path. Unknown words and missing keys read as their default. */
 struct source_record *source_record_from_json(const json_t *json, struct error *err);
 
-/* The file is there and is not what was applied: its VMs are of the last good one. */
+/* The file exists but could not be applied: its VMs keep the last good version. */
 bool source_record_is_failing(const struct source_record *record);
 
 /* "VMFile.kdl:3:5: unknown node …" with the path in full, or without line and column where there is

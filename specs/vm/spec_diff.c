@@ -22,18 +22,18 @@ bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wa
                                  (mib - now_mib) % SPEC_MEMORY_BLOCK_MIB == 0);
 }
 
-/* Another network comes with the next start, and its forwards with it. */
+/* Another network mode takes effect at the next start, with its forwards. */
 static bool can_change_forwards(const struct vm_spec *running, const struct vm_spec *wanted)
 {
     return running->network.mode == wanted->network.mode;
 }
 
-/* A field of the VMFile: its row among vm_spec_fields and what a change needs. */
+/* A field of the VMFile: its row among vm_spec_fields and the disposition of a change. */
 static const struct vmfile_field {
     const char *name;
     const char *path;
     enum disposition disposition;
-    /* NULL: always that; else DISPOSITION_LIVE where it holds */
+    /* DISPOSITION_LIVE where it returns true; NULL: never */
     bool (*is_live)(const struct vm_spec *running, const struct vm_spec *wanted);
 } vmfile_fields[] = {
     {"backend", "backend", DISPOSITION_RECREATE, NULL},
@@ -63,9 +63,9 @@ static const struct vmfile_field {
     {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
 };
 
-/* A value in a few words: scalars as they are, an image and a file by where they are, lists by
- * their length, `ready` and `live` by how many probes, the rest by its JSON. */
-static char *in_words(const json_t *value)
+/* A short description of a value: scalars as they are, an image or a file by its location, lists by
+ * their length, `ready` and `live` by the number of probes, the rest by its JSON. */
+static char *describe(const json_t *value)
 {
     static const char *const reporting[] = {"location", "path"};
     if (!value || json_is_null(value)) {
@@ -80,7 +80,7 @@ static char *in_words(const json_t *value)
                       : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
     }
     if (json_object_get(value, "probes")) {
-        return in_words(json_object_get(value, "probes"));
+        return describe(json_object_get(value, "probes"));
     }
     for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
         if (json_text(value, reporting[i])) {
@@ -90,25 +90,19 @@ static char *in_words(const json_t *value)
     return json_canonical(value);
 }
 
-/* What changed is not in those words: a check sum, a file's bytes, an entry. */
-static char *in_other_words(const char *before, char *after_take)
-{
-    if (!text_eq(before, after_take)) {
-        return after_take;
-    }
-    cleanup_free char *same = after_take;
-    return mem_printf("%s (changed)", same);
-}
-
 static void add_change(struct spec_diff *diff, const char *field, json_t *before_take,
     json_t *after_take, enum disposition disposition)
 {
-    char *words = in_words(before_take);
+    char *before = describe(before_take), *after = describe(after_take);
+    if (text_eq(before, after)) { /* a check sum, a file's bytes or an entry changed */
+        free(after);
+        after = mem_printf("%s (changed)", before);
+    }
     mem_grow(diff->changes, diff->count);
     diff->changes[diff->count++] = (struct spec_change){
         .field = field,
-        .before = words,
-        .after = in_other_words(words, in_words(after_take)),
+        .before = before,
+        .after = after,
         .before_value = before_take,
         .after_value = after_take,
         .disposition = disposition,

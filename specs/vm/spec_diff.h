@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What changed between two specs, field by field, and what each change needs on a VM that exists:
- * nothing but writing it down, the next start, or a new disk. The dispositions are those of the
+ * only the new record, the next start, or a new disk. The dispositions are those of the
  * table in specs/VMFILE.md. Pure.
  *
  * On a VM as it is, some need less: store/desired/impact.h. And some depend on the values: CPUs and
@@ -18,9 +18,9 @@
 
 enum disposition {
     DISPOSITION_LIVE,      /* takes effect on the running VM */
-    DISPOSITION_START,     /* no VM runs: taken along by the next start, whenever that is */
-    DISPOSITION_PROVISION, /* the steps changed: they run again when asked */
-    DISPOSITION_RESTART,   /* the VM that runs does not have it before it is started anew */
+    DISPOSITION_START,     /* no VM runs: takes effect at the next start */
+    DISPOSITION_PROVISION, /* the steps changed: they run again on request */
+    DISPOSITION_RESTART,   /* the running VM has it only after a restart */
     DISPOSITION_RECREATE,  /* needs a new disk: reload */
     DISPOSITION_COUNT_
 };
@@ -45,14 +45,14 @@ struct spec_diff spec_diff_on(
     const struct vm_spec *before, const struct vm_spec *after, const struct vm_spec *running);
 struct spec_diff spec_diff(const struct vm_spec *before, const struct vm_spec *after);
 void spec_diff_clear(struct spec_diff *diff);
-/* The machine runs and cannot be changed meanwhile: what could be live of it needs a restart. */
+/* For a running machine that cannot be changed: its live changes need a restart. */
 void spec_diff_put_off(struct spec_diff *diff);
-/* Takes the change at this place out; `strongest` stays. */
+/* Removes the change at index `i`; `strongest` stays. */
 void spec_diff_drop(struct spec_diff *diff, size_t i);
 
 /*
  * Whether an instance of the spec `running` can be given the CPUs, the memory, of `wanted` while it
- * runs. Memory comes in blocks of SPEC_MEMORY_BLOCK_MIB: what Linux takes up on x86
+ * runs. Memory comes in blocks of SPEC_MEMORY_BLOCK_MIB: the size that Linux adds on x86
  * (Documentation/admin-guide/mm/memory-hotplug.rst, "memory block").
  */
 enum { SPEC_MEMORY_BLOCK_MIB = 128 };

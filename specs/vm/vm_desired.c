@@ -40,25 +40,7 @@ struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
     return desired;
 }
 
-void vm_desired_free(struct vm_desired *desired)
-{
-    fields_free(&desired_fields, desired);
-}
-
-struct vm_desired *vm_desired_copy(const struct vm_desired *desired)
-{
-    return fields_copy(&desired_fields, desired);
-}
-
-bool vm_desired_equal(const struct vm_desired *a, const struct vm_desired *b)
-{
-    return fields_equal(&desired_fields, a, b);
-}
-
-json_t *vm_desired_to_json(const struct vm_desired *desired)
-{
-    return fields_to_json(&desired_fields, desired);
-}
+DEFINE_RECORD(vm_desired, &desired_fields)
 
 struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
 {
@@ -70,7 +52,7 @@ struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
     desired->spec = spec;
     bool has_power = enum_names_find(&power_words, json_text(json, "power")) >= 0;
     if (fields_from_json(&desired_fields, json, desired, err) < 0 || !has_power ||
-        !desired->uid[0]) { /* without a uid it cannot be told from its successor */
+        !desired->uid[0]) { /* without a uid, its successor would look the same */
         (void)error_set(err, ERR_STORE, "the desired record of VM '%s' has no valid %s", spec->name,
             has_power ? "uid" : "power");
         vm_desired_free(desired);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The desired record of a VM: its spec and what the user last asked for. The CLI and the VMFile
+ * The desired record of a VM: its spec and what the user last requested. The CLI and the VMFile
  * watcher write it; the controller marks it for deletion when its owner has gone, and drops it once
  * a deletion is complete.
  */
@@ -20,7 +20,7 @@ struct vm_spec;
 enum power { POWER_RUNNING, POWER_STOPPED, POWER_SUSPENDED, POWER_COUNT_ };
 
 struct vm_desired {
-    char uid[TEXT_ID_SIZE]; /* made at creation: a VM destroyed and made again is another VM */
+    char uid[TEXT_ID_SIZE]; /* made at creation: a VM destroyed and created again is another VM */
     uint64_t generation;  /* +1 when the spec, the power or a token changes: what waiters compare */
     uint64_t revision;    /* +1 on every write: compare-and-set; set by the store */
     struct vm_spec *spec; /* owned */
@@ -29,18 +29,18 @@ struct vm_desired {
     bool is_deleting;
     bool wants_prepared;              /* `create`: make image and disk ready though it is stopped */
     uint32_t stop_timeout_s;          /* `stop --timeout`, for this stop; 0: the spec's */
-    char restart_token[TEXT_ID_SIZE]; /* a new value asks for a restart, */
+    char restart_token[TEXT_ID_SIZE]; /* a new value requests a restart, */
     char recreate_token[TEXT_ID_SIZE];  /* a new disk (reload), */
     char provision_token[TEXT_ID_SIZE]; /* or the provision steps again */
     uint32_t provision_from; /* with that token: from this step on (from 1); 0: all of them */
     /*
-     * `--no-provision`: the digest of the list of steps (vm_steps.h) it was said for; "": for none.
-     * Of that list, and of no other, what was appended is not run. So it needs no moment at which
-     * it is used up: whoever looks, whenever, finds the same answer, another list is another wish,
-     * and the next `up` without it takes it back.
+     * `--no-provision`: the digest of the list of steps (vm_steps.h) it was given for; "": none.
+     * Of that list, and of no other, appended steps are not run. So the request never has to be
+     * marked as done: every reader gets the same result, another list has another digest, and the
+     * next `up` without the option clears it.
      */
     char skipped_steps[DIGEST_SIZE];
-    uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: nobody's */
+    uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: none */
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */
 };
@@ -53,7 +53,8 @@ struct vm_desired *vm_desired_copy(const struct vm_desired *desired);
 bool vm_desired_equal(const struct vm_desired *a, const struct vm_desired *b);
 
 json_t *vm_desired_to_json(const struct vm_desired *desired); /* caller owns */
-/* NULL and ERR_STORE without a valid spec, uid or power: what a VM is meant to be is never guessed.
+/* NULL and ERR_STORE without a valid spec, uid or power: the desired state of a VM is never
+ * guessed.
  */
 struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err);
 

@@ -9,7 +9,7 @@
 
 enum rule_scope {
     ALWAYS,
-    WHILE_RUNNING, /* holds only when Running=True: what is told of a guest that is off is stale */
+    WHILE_RUNNING, /* holds only when Running=True: conditions of a guest that is off are stale */
     BEFORE_START,  /* holds only on the way to a start, while there is no instance yet */
 };
 
@@ -25,12 +25,12 @@ struct display_rule {
 #define ANY_REASON REASON_NONE
 
 static const struct display_rule rules[] = {
-    /* what the user asked for, under way or reached */
+    /* what the user requested, under way or reached */
     {CONDITION_READY, ANY_STATE, REASON_TERMINATING, REASON_TERMINATING, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_STOPPING, REASON_STOPPING, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_SUSPENDED, REASON_SUSPENDED, ALWAYS},
     {CONDITION_READY, ANY_STATE, REASON_SUSPENDED, REASON_SUSPENDED, ALWAYS},
-    /* a guest that stands still */
+    /* a guest that is paused or broken */
     {CONDITION_RUNNING, ANY_STATE, REASON_PAUSED, REASON_PAUSED, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_GUEST_PANICKED, REASON_GUEST_PANICKED, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_IO_ERROR, REASON_IO_ERROR, ALWAYS},
@@ -91,7 +91,7 @@ static const struct display_rule rules[] = {
     {CONDITION_PREPARED, CONDITION_FALSE, REASON_INTERNAL, REASON_INTERNAL, ALWAYS},
     {CONDITION_RUNNING, ANY_STATE, REASON_WAITING_FOR_DEPENDENCY, REASON_WAITING_FOR_DEPENDENCY,
         ALWAYS},
-    /* between two steps of the way: the word only ever goes on */
+    /* between two steps of the way: the word never goes back */
     {CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PENDING, REASON_PENDING, BEFORE_START},
     {CONDITION_PREPARED, CONDITION_FALSE, REASON_PENDING, REASON_PREPARING, BEFORE_START},
     {CONDITION_RUNNING, ANY_STATE, REASON_STARTING, REASON_STARTING, ALWAYS},
@@ -111,41 +111,29 @@ static const struct display_rule rules[] = {
     {CONDITION_READY, ANY_STATE, REASON_STOPPED, REASON_STOPPED, ALWAYS},
 };
 
-static bool is_in_scope(enum rule_scope scope, const struct vm_status *status)
-{
-    switch (scope) {
-    case WHILE_RUNNING:
-        return vm_status_is_true(status, CONDITION_RUNNING);
-    case BEFORE_START:
-        return !status->instance.instance_id[0] &&
-               status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
-    default:
-        return true;
-    }
-}
-
 static bool holds(const struct display_rule *rule, const struct vm_status *status)
 {
     const struct condition *condition = &status->conditions[rule->type];
+    bool is_running = vm_status_is_true(status, CONDITION_RUNNING);
+    bool is_before_start = !status->instance.instance_id[0] &&
+                           status->conditions[CONDITION_RUNNING].reason == REASON_STARTING;
     return condition->state != CONDITION_ABSENT &&
            (rule->state == ANY_STATE || rule->state == condition->state) &&
            (rule->reason == ANY_REASON || rule->reason == condition->reason) &&
-           is_in_scope(rule->scope, status);
-}
-
-/* Made ready by `create` and never started: the book's "prepared". */
-static bool was_never_started(const struct vm_status *status)
-{
-    return vm_status_is_true(status, CONDITION_PREPARED) && !status->instance.instance_id[0] &&
-           status->restart.last_cause == EXIT_NONE;
+           (rule->scope != WHILE_RUNNING || is_running) &&
+           (rule->scope != BEFORE_START || is_before_start);
 }
 
 enum reason vm_display(const struct vm_status *status)
 {
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         if (holds(&rules[i], status)) {
-            bool is_fresh = rules[i].display == REASON_STOPPED && was_never_started(status);
-            return is_fresh ? REASON_PREPARED : rules[i].display;
+            /* Made ready by `create` and never started: the book's "prepared". */
+            bool is_fresh = vm_status_is_true(status, CONDITION_PREPARED) &&
+                            !status->instance.instance_id[0] &&
+                            status->restart.last_cause == EXIT_NONE;
+            bool is_stopped = rules[i].display == REASON_STOPPED;
+            return is_stopped && is_fresh ? REASON_PREPARED : rules[i].display;
         }
     }
     return REASON_PENDING;
@@ -186,7 +174,7 @@ static const struct {
     {REASON_PENDING, "Pending", "preparing"},
 };
 
-/* The status' word, corrected by what the user asked for since the controller last looked. */
+/* The status' word, corrected by requests that the controller has not observed yet. */
 static enum reason display_now(
     const struct desired_summary *desired, const struct status_summary *status)
 {

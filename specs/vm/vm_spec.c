@@ -7,7 +7,21 @@
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
-#include "specs/vm/vm_spec_names.h"
+
+/* ---- names ---- */
+
+DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
+DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url")
+DEFINE_WORDS(network_mode, enum network_mode, NETWORK_MODE_COUNT_, "user", "tap", "vnic", "none")
+DEFINE_WORDS(forward_protocol, enum forward_protocol, FORWARD_PROTOCOL_COUNT_, "tcp", "udp")
+DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
+DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi")
+DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
+DEFINE_WORD_LIST(restart_policy, RESTART_COUNT_, "on-failure", "always", "never")
+DEFINE_WORD_LIST(step_kind, STEP_KIND_COUNT_, "inline", "script", "file")
+DEFINE_WORD_LIST(step_run, RUN_COUNT_, "always", "once", "on-change")
+DEFINE_WORD_LIST(probe_kind, PROBE_KIND_COUNT_, "tcp", "http", "exec")
+DEFINE_WORDS(check_kind, enum check_kind, CHECK_KIND_COUNT_, "ready", "live")
 
 /* ---- the fields, in the order in which JSON has them ---- */
 
@@ -153,7 +167,7 @@ static const struct vm_spec defaults = {
 const struct fields vm_spec_fields = {
     FIELDS_OF(spec_rows, struct vm_spec), .defaults = &defaults, .is_strict = true};
 
-/* ---- what walks them ---- */
+/* ---- the record ---- */
 
 struct vm_spec *vm_spec_new(const char *name)
 {
@@ -162,30 +176,12 @@ struct vm_spec *vm_spec_new(const char *name)
     return spec;
 }
 
-void vm_spec_free(struct vm_spec *spec)
-{
-    fields_free(&vm_spec_fields, spec);
-}
-
-struct vm_spec *vm_spec_copy(const struct vm_spec *spec)
-{
-    return spec ? fields_copy(&vm_spec_fields, spec) : NULL;
-}
-
-bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b)
-{
-    return a && b ? fields_equal(&vm_spec_fields, a, b) : a == b;
-}
-
-json_t *vm_spec_to_json(const struct vm_spec *spec)
-{
-    return fields_to_json(&vm_spec_fields, spec);
-}
+DEFINE_RECORD(vm_spec, &vm_spec_fields)
 
 struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err)
 {
     const char *name = json_text(json, "name");
-    if (!vm_spec_name_is_valid(name)) { /* it becomes a directory's name */
+    if (!vm_spec_name_is_valid(name)) { /* it becomes the name of a directory */
         error_set(err, ERR_STORE, "spec of a VM: name '%s' is not valid", name ? name : "");
         return NULL;
     }
@@ -205,7 +201,7 @@ void vm_spec_digest(const struct vm_spec *spec, char *ret_hex)
     digest_text(text, ret_hex);
 }
 
-/* ---- questions ---- */
+/* ---- properties ---- */
 
 static bool is_letter_or_digit(char c)
 {

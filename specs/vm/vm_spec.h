@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a user wants of one VM: the noun that `up` writes and the controller makes true.
- * Pure data with all defaults filled in and all paths absolute. specs/VMFILE.md says what each
- * field means; spec_diff.h says what a change of it needs (nothing, a restart, a new disk).
+ * The spec of one VM: `up` writes it, the controller brings the VM in line with it.
+ * Pure data with all defaults filled in and all paths absolute. specs/VMFILE.md describes the
+ * fields; spec_diff.h defines what a change of each needs (nothing, a restart, a new disk).
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "specs/base/digest.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/json.h"
 
 struct error;
@@ -38,7 +39,7 @@ struct spec_file {
 struct spec_image {
     enum image_kind kind;
     char *location; /* absolute path, or URL */
-    char *sha256;   /* what the bytes must hash to; NULL: not said */
+    char *sha256;   /* digest that the bytes must have; NULL: not given */
 };
 
 struct spec_forward {
@@ -62,14 +63,14 @@ struct spec_probe {
     char *text;    /* PROBE_HTTP: path; PROBE_EXEC: command */
 };
 
-/* Probes that are tried together, again and again; they pass when each of them does. The words are
- * kubelet's (periodSeconds, timeoutSeconds, failureThreshold). */
+/* Probes that are tried together at every period; the check passes when each of them does. The
+ * terms are kubelet's (periodSeconds, timeoutSeconds, failureThreshold). */
 struct spec_check {
     struct spec_probe *probes;
     size_t n_probes;         /* 0: nothing is checked */
     uint32_t period_s;       /* between two tries */
     uint32_t timeout_s;      /* of one probe */
-    uint32_t failures;       /* in a row, until it counts */
+    uint32_t failures;       /* in a row that make the check fail */
     uint32_t start_period_s; /* `live`: failures so soon after the start do not count */
 };
 
@@ -84,7 +85,7 @@ struct spec_network {
 };
 
 struct spec_cloud_init {
-    bool is_set; /* the block stands in the VMFile */
+    bool is_set; /* the VMFile has the block */
     char *hostname;
     struct spec_file ssh_key; /* public key file */
     struct spec_file user_data;
@@ -123,7 +124,7 @@ struct vm_spec {
     uint32_t stop_timeout_s;
 };
 
-/* Its members as JSON has them (fields.h). Strict: what cannot be represented is an error. */
+/* The members and their JSON keys (fields.h). Strict: what cannot be represented is an error. */
 extern const struct fields vm_spec_fields;
 
 enum {
@@ -153,7 +154,7 @@ bool vm_spec_name_is_valid(const char *name);
 /* Whether the VM is expected to answer on SSH (a network, and a key that can get in). */
 bool vm_spec_expects_ssh(const struct vm_spec *spec);
 
-/* How long the guest may take to answer on SSH before waiters give it up. */
+/* How long waiters wait for the guest to answer on SSH. */
 uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec);
 
 /* "tcp/8080": the lease that makes a host port one VM's. free() it. */
@@ -161,11 +162,11 @@ char *forward_lease_key(const struct spec_forward *forward);
 
 /*
  * The spec as JSON (store records, `get -o json`) and back; the caller owns both. Every field is
- * written, defaults too (what has none is left out), so that a record says what it means without
- * this program's version. What has no order in a VMFile (forwards, probes, depends_on) is written
- * sorted. Reading ignores unknown keys and gives missing ones their default; a word, number or name
- * that cannot be represented is an error (NULL), because acting on a default in its place could
- * destroy something.
+ * written, defaults too (what has none is left out), so that a record keeps its meaning
+ * whichever version of this program reads it. What has no order in a VMFile (forwards, probes,
+ * depends_on) is written sorted. Reading ignores unknown keys and gives missing ones their default;
+ * a word, number or name that cannot be represented is an error (NULL), because acting on a default
+ * in its place could destroy something.
  */
 json_t *vm_spec_to_json(const struct vm_spec *spec);
 struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err);
@@ -174,16 +175,22 @@ struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err);
  * formatting and the order of nodes do not change it, the digests of the files named do. */
 void vm_spec_digest(const struct vm_spec *spec, char *ret_hex);
 
-/* Words of the enums as written in a VMFile ("on-failure"); vm_spec_words.h has the reverse. */
+/* Names of the enums' values as a VMFile, the store and the command line write them ("on-failure").
+ */
+extern const struct enum_names backend_kind_words;
+extern const struct enum_names image_kind_words;
+extern const struct enum_names network_mode_words;
+extern const struct enum_names forward_protocol_words;
+extern const struct enum_names accel_mode_words;
+extern const struct enum_names firmware_words;
+extern const struct enum_names seed_bus_words;
+extern const struct enum_names restart_policy_words;
+extern const struct enum_names step_kind_words;
+extern const struct enum_names step_run_words;
+extern const struct enum_names probe_kind_words;
+extern const struct enum_names check_kind_words;
 const char *backend_kind_name(enum backend_kind kind);
 const char *network_mode_name(enum network_mode mode);
-const char *accel_mode_name(enum accel_mode accel);
-const char *firmware_name(enum firmware firmware);
-const char *seed_bus_name(enum seed_bus bus);
-const char *restart_policy_name(enum restart_policy policy);
-const char *step_kind_name(enum step_kind kind);
-const char *step_run_name(enum step_run run);
-const char *probe_kind_name(enum probe_kind kind);
 const char *check_kind_name(enum check_kind kind); /* "ready", "live" */
 const char *image_kind_name(enum image_kind kind);
 const char *forward_protocol_name(enum forward_protocol protocol);

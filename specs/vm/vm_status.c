@@ -164,7 +164,7 @@ static const struct vm_status no_status = {
 static const struct fields status_fields = {
     FIELDS_OF(status_rows, struct vm_status), .defaults = &no_status};
 
-/* ---- what walks them ---- */
+/* ---- the record ---- */
 
 struct vm_status *vm_status_new(const char *uid)
 {
@@ -173,38 +173,20 @@ struct vm_status *vm_status_new(const char *uid)
     return status;
 }
 
-void vm_status_free(struct vm_status *status)
-{
-    fields_free(&status_fields, status);
-}
-
-struct vm_status *vm_status_copy(const struct vm_status *status)
-{
-    return fields_copy(&status_fields, status);
-}
-
-bool vm_status_equal(const struct vm_status *a, const struct vm_status *b)
-{
-    return fields_equal(&status_fields, a, b);
-}
-
-json_t *vm_status_to_json(const struct vm_status *status)
-{
-    return fields_to_json(&status_fields, status);
-}
+DEFINE_RECORD(vm_status, &status_fields)
 
 struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
     struct vm_status *status = fields_new(&status_fields);
     (void)fields_from_json(&status_fields, json, status, err); /* not strict: it cannot fail */
-    if (!status->uid[0]) { /* without it nobody can tell whose status this is */
+    if (!status->uid[0]) {                                     /* without it the VM is unknown */
         (void)error_set(err, ERR_STORE, "a status record has no uid");
         vm_status_free(status);
         return NULL;
     }
-    /* A record without it was written by a vmctl that did not wait for cloud-init: what that one
-     * reached stays as it was taken. */
+    /* A record without it was written by a vmctl that did not wait for cloud-init: a guest that was
+     * reached then counts as set up. */
     if (status->was_reached && !json_object_get(json, "cloudInit")) {
         status->cloud_init.state = CLOUD_INIT_DONE;
     }
@@ -215,7 +197,7 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
 
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec)
 {
-    struct vm_spec *copy = vm_spec_copy(spec); /* first: it may be the status' own */
+    struct vm_spec *copy = vm_spec_copy(spec); /* first: `spec` may be the status' own */
     vm_spec_free(status->applied_spec);
     status->applied_spec = copy;
 }

@@ -18,7 +18,7 @@
 struct error;
 struct vm_spec;
 
-/* The instance's journal: what the controller intended last. Written before the effect. */
+/* What the controller last intended for the instance. Recorded before the effect. */
 enum intent {
     INTENT_NONE,  /* no process of this VM is meant to exist, or it runs undisturbed */
     INTENT_START, /* a start is under way; `instance.instance_id` names it */
@@ -36,7 +36,7 @@ enum exit_cause {
     EXIT_PROCESS_DIED,   /* killed or crashed */
     EXIT_START_FAILED,   /* never answered */
     EXIT_HOST_REBOOT,
-    EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started anew */
+    EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started again */
     EXIT_CAUSE_COUNT_
 };
 
@@ -49,7 +49,7 @@ struct vm_instance {
     int64_t started_at_ms; /* wall */
     int64_t start_deadline_ms; /* monotonic, same boot_id: QMP must answer by then */
     int64_t stop_deadline_ms;  /* monotonic, same boot_id: end of the guest's grace */
-    enum exit_cause cause;     /* learnt from QMP before `quit`; EXIT_NONE until then */
+    enum exit_cause cause;     /* as QMP reported before `quit`; EXIT_NONE until then */
     char *accel;               /* "kvm" or "tcg", what the probe chose */
 };
 
@@ -58,7 +58,7 @@ struct vm_restart {
     char last_failed_instance_id[TEXT_ID_SIZE]; /* a failure is counted once */
     int64_t not_before_ms;                      /* wall: survives a host reboot */
     enum exit_cause last_cause;
-    int32_t last_exit_status; /* as waitid(2) tells it; -1 unknown */
+    int32_t last_exit_status; /* as waitid(2) reports it; -1 unknown */
     char *last_message;       /* e.g. the last line of qemu.log */
     uint64_t held_generation; /* GuestShutdown: stay off until the generation or a token changes */
 };
@@ -87,57 +87,57 @@ struct vm_step_record {
     enum step_outcome outcome;
     int32_t exit_status; /* of its command; -1: none is known */
     int64_t ended_at_ms; /* wall */
-    int64_t duration_ms; /* since it was begun, whoever looked after it meanwhile */
+    int64_t duration_ms; /* since it was begun, across restarts of the controller */
 };
 
-/* The intent to run a step, committed before the guest hears of it. A run is found again in the
- * guest by a name made of the request, the steps' digest, the step and the try. */
+/* The intent to run a step, committed before the guest receives it. The name of a run in the guest
+ * is made of the request, the steps' digest, the step and the try. */
 struct vm_step_run {
-    char
-        instance_id[TEXT_ID_SIZE]; /* the instance it was begun in; "": one whose record was lost */
-    uint32_t tries;                /* of this step that were lost before */
-    int64_t started_at_ms;         /* wall; 0: not begun */
-    uint64_t log_begin;            /* size of provision.log before: from there on it is the run's */
+    /* The instance the run was begun in; "": one whose record was lost. */
+    char instance_id[TEXT_ID_SIZE];
+    uint32_t tries;        /* of this step that were lost before */
+    int64_t started_at_ms; /* wall; 0: not begun */
+    uint64_t log_begin;    /* size of provision.log before the run */
 };
 
 struct vm_provision {
     char digest[DIGEST_SIZE];     /* of the steps being run or last run; "": none ever were */
     uint32_t next_step;           /* from 0 */
     uint32_t total;               /* the digest is of so many */
-    char ran_digest[DIGEST_SIZE]; /* of those before next_step: what still stands when the rest
+    char ran_digest[DIGEST_SIZE]; /* of those before next_step: still valid when the rest
                                      changes */
-    uint32_t asked_step;          /* `--from`, from 1: runs whatever its `run` says; 0 none */
+    uint32_t asked_step;          /* `--from`, from 1: runs whatever its `run`; 0 none */
     int32_t last_exit_status;     /* of a failed step; -1 none */
     char token[TEXT_ID_SIZE];     /* the user's request these steps are run for */
-    bool is_failed;               /* a step failed: final until the user asks again */
+    bool is_failed;               /* a step failed: final until the user requests another run */
     char *done; /* notes of steps that need not run again (reconcilers/vm/steps.h), NULL none */
     struct vm_step_run run;       /* of next_step */
     struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */
     uint32_t n_steps;
 };
 
-/* What the `live` probes of this instance told. Recorded, so that a controller that is killed again
- * and again still ends a guest that hangs. */
+/* Results of this instance's `live` probes. Recorded, so that a controller that is killed again and
+ * again still ends a guest that hangs. */
 struct vm_liveness {
     bool has_passed;   /* once */
     uint32_t failures; /* in a row, those that count */
-    int64_t due_ms;    /* after a failure: monotonic, same boot; the next try, whoever makes it */
+    int64_t due_ms;    /* after a failure: monotonic, same boot; the time of the next try */
     char *failure;     /* the last that counted, NULL none */
 };
 
-/* What the `ready` probes of this instance told last. Recorded, so that a new controller neither
+/* The last result of this instance's `ready` probes. Recorded, so that a new controller neither
  * forgets that a VM was Ready nor takes it for Ready. */
 struct vm_probing {
     bool is_passed;
     char *failure;            /* "http /healthz port 80: connection refused", NULL none */
-    int64_t unready_since_ms; /* monotonic, same boot: when it began to be not Ready; 0: it is, or
+    int64_t unready_since_ms; /* monotonic, same boot: when it stopped being Ready; 0: it is, or
                                * was not tried */
     struct vm_liveness live;
 };
 
-/* How far cloud-init has come in this boot of the guest, as far as the guest was asked. */
+/* The state of cloud-init in this boot of the guest, as last queried. */
 enum cloud_init_state {
-    CLOUD_INIT_UNKNOWN, /* not asked since the guest booted */
+    CLOUD_INIT_UNKNOWN, /* not queried since the guest booted */
     CLOUD_INIT_RUNNING,
     CLOUD_INIT_DONE,
     CLOUD_INIT_DEGRADED, /* done, with what it calls recoverable errors */
@@ -149,10 +149,10 @@ enum cloud_init_state {
 
 struct vm_cloud_init {
     enum cloud_init_state state;
-    char *message; /* its stage while it runs, else its errors, in its words; NULL none */
+    char *message; /* its stage while it runs, else its errors, as it reports them; NULL none */
 };
 
-/* What stands in the way now, in the words of struct error; all NULL when nothing does. */
+/* The error that blocks the VM now, as struct error has it; all NULL when there is none. */
 struct vm_blocker {
     char *code; /* "vmctl::image::not_found" */
     char *message;
@@ -161,10 +161,10 @@ struct vm_blocker {
 
 struct vm_status {
     char uid[TEXT_ID_SIZE];
-    /* The run of the controller that looked last. What an ended one wrote is what was, not what is:
-     * the VM may have died since, and nobody saw it. */
+    /* The controller run that wrote this status. Facts written by a previous run are stale: the VM
+     * may have died since. */
     char observer[TEXT_ID_SIZE];
-    uint64_t observed_generation; /* the newest desired generation looked at */
+    uint64_t observed_generation; /* the newest desired generation that was reconciled */
     uint64_t applied_generation;  /* the one the running instance was built from */
     char handled_restart_token[TEXT_ID_SIZE];
     char handled_recreate_token[TEXT_ID_SIZE];
@@ -177,8 +177,8 @@ struct vm_status {
     struct vm_cloud_init cloud_init;
     struct vm_probing probing;
     struct vm_blocker blocker;
-    /* The spec the instance was started from, and brought to since. Kept when it ends. NULL: none,
-     * or one that this version cannot represent. */
+    /* The spec the instance was started from, with the changes applied since. Kept when it ends.
+     * NULL: none, or one that this version cannot represent. */
     struct vm_spec *applied_spec; /* owned */
     bool was_reached;             /* the guest answered on SSH in this instance */
     char *ssh_host;               /* where SSH answers, NULL: nowhere */
@@ -204,7 +204,7 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err);
 /*
  * Sets one condition: `message` is copied (NULL or "": none), made printable UTF-8. The transition
  * time moves to `now_ms` only when the state changes; the condition's observed generation becomes
- * the status', so set that first. CONDITION_ABSENT forgets all of it.
+ * the status', so set that first. CONDITION_ABSENT clears the condition.
  */
 void vm_status_set(struct vm_status *status, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message, int64_t now_ms);
@@ -215,7 +215,7 @@ const char *intent_name(enum intent intent);
 const char *step_outcome_name(enum step_outcome outcome);       /* "Done" */
 const char *cloud_init_state_name(enum cloud_init_state state); /* "Done" */
 
-/* The guest boots again: what its cloud-init did before counts no more. */
+/* For a guest that boots again: discards what its cloud-init did before. */
 void vm_status_forget_cloud_init(struct vm_status *status);
 
 /* The record of a step's last run; NULL when it never ran on this disk. */

@@ -30,7 +30,7 @@ bool vm_steps_are_under_way(const struct vm_provision *provision)
     return !provision->is_failed && provision->next_step < provision->total;
 }
 
-/* No steps are the beginning of every list; most VMs have none, and are asked at every pass. */
+/* The empty list begins every list; most VMs have no steps, and every pass calls this. */
 static bool is_digest_of(const char *digest, const struct vm_spec *spec, size_t n)
 {
     char actual[DIGEST_SIZE];

@@ -9,7 +9,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/fields.h"
 #include "specs/base/text.h"
-#include "specs/vm/vm_spec_names.h"
+#include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 
 /* The first field; another one means another layout, and the reader falls back on the JSON. */
@@ -59,23 +59,16 @@ static void write_line(
     }
 }
 
-static bool read_number(const char *text, int64_t *ret)
-{
-    char *end = NULL;
-    errno = 0;
-    *ret = strtoll(text, &end, 10);
-    return !errno && !*end && ((text[0] >= '0' && text[0] <= '9') || text[0] == '-');
-}
-
 static bool read_value(const struct field *field, const char *text, void *summary)
 {
-    int64_t value = -1;
     if (field->kind == FIELD_KIND_ENUM) {
-        value = enum_names_find(field->words, text);
-    } else if (!read_number(text, &value)) {
-        return false;
+        return field_set_number(field, summary, enum_names_find(field->words, text));
     }
-    return field_set_number(field, summary, value);
+    char *end = NULL;
+    errno = 0;
+    int64_t value = strtoll(text, &end, 10);
+    bool is_number = !errno && !*end && ((text[0] >= '0' && text[0] <= '9') || text[0] == '-');
+    return is_number && field_set_number(field, summary, value);
 }
 
 static bool read_line(

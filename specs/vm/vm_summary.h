@@ -47,7 +47,7 @@ bool desired_summary_parse(const char *line, size_t n, struct desired_summary *r
 void status_summary_write(struct buf *out, const struct vm_status *status);
 bool status_summary_parse(const char *line, size_t n, struct status_summary *ret);
 
-/* The same without the detour over text. */
+/* The same summaries as structs. */
 void desired_summary_of(const struct vm_desired *desired, struct desired_summary *ret);
 void status_summary_of(const struct vm_status *status, struct status_summary *ret);
 
@@ -72,8 +72,8 @@ enum reason vm_display(const struct vm_status *status);
  * "Panicked", "IOError", "CrashLoopBackOff", "Provisioning", "Retrying", "ProvisionFailed",
  * "Ready", "Booting", "Starting", "ImagePulling", "ImagePullBackOff", "Preparing", "Invalid",
  * "Stopped", "Unknown", "Pending"; any other failure by its reason ("ChecksumMismatch",
- * "PortConflict", ...). A deletion shows at once; so does, until the controller has looked, a stop
- * ("Stopping") and a start ("Pending"). Either summary may be all zero: no such record. Static
+ * "PortConflict", ...). A deletion shows at once; so do a stop ("Stopping") and a start ("Pending")
+ * that the controller has not observed yet. Either summary may be all zero: no such record. Static
  * text.
  */
 const char *vm_display_word(

@@ -2,8 +2,8 @@
 /*
  * VMFile.kdl to vm_specs. specs/VMFILE.md is the normative description of the format.
  *
- * Pure: text in, specs or diagnostics out; the one question about the world (does this file exist?)
- * goes through the environment the caller gives. All errors of a file are found in one pass.
+ * Pure: text in, specs or diagnostics out; the caller's environment answers whether a named file
+ * can be read. All errors of a file are found in one pass.
  */
 #pragma once
 
@@ -19,8 +19,8 @@ struct vmfile_env {
     const char *path;     /* shown in diagnostics, as the user wrote it */
     const char *base_dir; /* absolute directory of the file: relative paths start here */
     const char *home;     /* for ~ */
-    /* NULL: existence is not checked. Else whether the file at the absolute path is readable; asked
-     * about every file that is named, also by an invalid VMFile. */
+    /* NULL: existence is not checked. Else whether the file at the absolute path is readable;
+     * called for every file that is named, also by an invalid VMFile. */
     bool (*file_is_readable)(void *context, const char *path);
     void *context;
 };
@@ -41,7 +41,7 @@ struct vmfile {
     size_t n_diagnostics; /* 0: the file is valid */
 };
 
-/* Never NULL: look at n_diagnostics first. Specs of an invalid file must not be used. */
+/* Never NULL: check n_diagnostics first. Specs of an invalid file must not be used. */
 struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env);
 void vmfile_free(struct vmfile *file); /* NULL is fine */
 

@@ -77,8 +77,8 @@ static bool is_forwarded(const struct vm_spec *spec, uint16_t guest_port)
     return false;
 }
 
-/* Probes of a guest without SSH: its ports must be in reach, and tell the truth. Behind network
- * "user" QEMU itself accepts the connection, whether or not the guest does. */
+/* Probes of a guest without SSH need ports that the host reaches and whose answer is the guest's
+ * own. Behind network "user" QEMU itself accepts the connection, whether or not the guest does. */
 static void check_probes(struct vmfile_reader *reader, const struct vm_spec *spec,
     const struct spec_check *check, const struct kdl_pos *positions)
 {
@@ -91,7 +91,7 @@ static void check_probes(struct vmfile_reader *reader, const struct vm_spec *spe
                 spec->name);
         } else if (is_user && probe->kind == PROBE_TCP) {
             vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or probe by `http`",
-                "`tcp` without SSH says nothing on network \"user\": QEMU accepts the connection "
+                "`tcp` without SSH proves nothing on network \"user\": QEMU accepts the connection "
                 "whether or not the guest does");
         } else if (is_user && !is_forwarded(spec, probe->port)) {
             vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or forward the port",
@@ -149,7 +149,7 @@ static void check_names(struct vmfile_reader *reader)
         const struct vmfile_vm *first = find_vm(reader, vm->spec->name);
         if (first != vm && vm->spec->name[0]) {
             vmfile_report(reader, vm->pos, "every VM of a file needs a name of its own",
-                "VM \"%s\" stands twice: the first one is on line %u", vm->spec->name,
+                "VM \"%s\" is defined twice: the first one is on line %u", vm->spec->name,
                 first->pos.line);
         }
     }
@@ -179,14 +179,6 @@ static void check_forwards(
     }
 }
 
-static void check_all_forwards(struct vmfile_reader *reader)
-{
-    cleanup_free struct port_owners *owners = mem_new(struct port_owners);
-    for (size_t i = 0; i < reader->file->n_vms; i++) {
-        check_forwards(reader, &reader->vms[i], owners);
-    }
-}
-
 static void report_missing_dependency(
     struct vmfile_reader *reader, const struct vmfile_vm *vm, size_t index)
 {
@@ -202,7 +194,7 @@ static void report_missing_dependency(
 
 enum visit { UNSEEN, ON_PATH, DONE };
 
-/* Depth-first search with the path walked, so that a cycle is told as its path. */
+/* Depth-first search that keeps its path, so that a cycle is reported as a path. */
 struct cycle_search {
     struct vmfile_reader *reader;
     enum visit *states; /* of each VM */
@@ -223,7 +215,7 @@ static void report_cycle(struct cycle_search *search, size_t start, struct kdl_p
     }
     buf_add_str(&text, vms[start].spec->name);
     vmfile_report(search->reader, pos, "remove one of these dependencies",
-        "`depends-on` goes in a circle: %s", buf_str(&text));
+        "`depends-on` forms a cycle: %s", buf_str(&text));
 }
 
 /* Recursion is bounded by VMFILE_MAX_VMS: a VM on the path is not entered again. */
@@ -267,6 +259,9 @@ static void check_dependencies(struct vmfile_reader *reader)
 void vmfile_check_file(struct vmfile_reader *reader)
 {
     check_names(reader);
-    check_all_forwards(reader);
+    cleanup_free struct port_owners *owners = mem_new(struct port_owners);
+    for (size_t i = 0; i < reader->file->n_vms; i++) {
+        check_forwards(reader, &reader->vms[i], owners);
+    }
     check_dependencies(reader);
 }

@@ -15,7 +15,7 @@
 /* Bytes taken from a message: a long path fits, a whole file does not. */
 enum { MESSAGE_MAX = 800 };
 
-/* One line that a terminal shows and does not obey. */
+/* One line without anything a terminal would interpret. */
 static char *printable_line(const char *text)
 {
     cleanup_buf struct buf out = BUF_INIT(8 * MESSAGE_MAX);

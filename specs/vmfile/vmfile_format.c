@@ -27,7 +27,7 @@ struct formatter {
 
     /* between nodes */
     size_t newlines;       /* read since the last thing was written */
-    bool is_block_start;   /* nothing stands in the block yet, but a comment behind its '{' */
+    bool is_block_start;   /* the block is empty so far, but for a comment behind its '{' */
     bool has_comment_only; /* the line holds block comments, which a node may follow */
     size_t opened_at;      /* behind the last '{' */
 
@@ -36,7 +36,7 @@ struct formatter {
     bool is_dropping;         /* behind a slashdash: newlines do not end the node */
     bool is_continuing;       /* behind a backslash, before its newline */
     bool is_break_pending;    /* the line was continued: break it if something follows */
-    bool is_newline_owed;     /* a comment ended the line, and the node goes on */
+    bool is_newline_owed;     /* a comment ended the line, and the node continues */
     size_t backslash_at;      /* of the last continuation that has a comment */
 };
 
@@ -61,7 +61,7 @@ static void break_line(struct formatter *f, size_t depth)
 
 /* ---- within a node ---- */
 
-/* Whether a space stands between two parts of a node. */
+/* Whether a space separates two parts of a node. */
 static bool is_spaced(enum kdl_token_kind last, enum kdl_token_kind next)
 {
     bool is_comment = next == KDL_TOKEN_LINE_COMMENT || next == KDL_TOKEN_BLOCK_COMMENT ||
@@ -79,7 +79,7 @@ static bool is_spaced(enum kdl_token_kind last, enum kdl_token_kind next)
     }
 }
 
-/* Goes to where the next part of the node stands. */
+/* Writes what separates the next part of the node from the last. */
 static void begin_part(struct formatter *f, enum kdl_token_kind next)
 {
     if (f->is_newline_owed) {
@@ -97,24 +97,18 @@ static void begin_part(struct formatter *f, enum kdl_token_kind next)
     f->is_break_pending = false;
 }
 
-/* The version marker is written "/- kdl-version 2" everywhere. */
-static bool is_marker(const struct formatter *f, const struct kdl_token *token)
-{
-    return f->out.len == 2 && f->last == KDL_TOKEN_SLASHDASH && token->length == strlen(MARKER) &&
-           memcmp(token->text, MARKER, token->length) == 0;
-}
-
 static void add_part(struct formatter *f, const struct kdl_token *token)
 {
-    if (is_marker(f, token)) {
-        buf_add_char(&f->out, ' ');
+    if (f->out.len == 2 && f->last == KDL_TOKEN_SLASHDASH && token->length == strlen(MARKER) &&
+        memcmp(token->text, MARKER, token->length) == 0) {
+        buf_add_char(&f->out, ' '); /* the version marker is always "/- kdl-version 2" */
     }
     begin_part(f, token->kind);
     write_token(f, token);
     f->is_dropping = token->kind == KDL_TOKEN_SLASHDASH;
 }
 
-/* The comment of a continued line takes its backslash along. */
+/* A comment on a continued line keeps its backslash. */
 static void add_comment(struct formatter *f, const struct kdl_token *token)
 {
     if (f->is_continuing && (f->is_newline_owed || f->backslash_at == NOWHERE)) {
@@ -127,20 +121,15 @@ static void add_comment(struct formatter *f, const struct kdl_token *token)
     write_token(f, token);
 }
 
-/* A continuation behind which the node ends continues nothing: its comment ends the line. */
-static void drop_backslash(struct formatter *f)
-{
-    enum { LENGTH = 2 }; /* with the space behind it */
-    size_t after = f->backslash_at + LENGTH;
-    memmove(f->out.data + f->backslash_at, f->out.data + after, f->out.len - after);
-    f->out.len -= LENGTH;
-    f->out.data[f->out.len] = '\0';
-}
-
 static void end_node(struct formatter *f)
 {
     if (f->backslash_at != NOWHERE && (f->is_newline_owed || f->is_continuing)) {
-        drop_backslash(f);
+        /* The continuation continues nothing: the comment after it ends the line. */
+        enum { LENGTH = 2 }; /* of the backslash and the space behind it */
+        size_t after = f->backslash_at + LENGTH;
+        memmove(f->out.data + f->backslash_at, f->out.data + after, f->out.len - after);
+        f->out.len -= LENGTH;
+        f->out.data[f->out.len] = '\0';
     }
     f->backslash_at = NOWHERE;
     f->is_newline_owed = false;
@@ -166,7 +155,7 @@ static void open_block(struct formatter *f, const struct kdl_token *token)
     f->opened_at = f->out.len;
 }
 
-/* Its node goes on behind it. */
+/* The node continues behind its block. */
 static void close_block(struct formatter *f, const struct kdl_token *token)
 {
     f->depth -= f->depth > 0;
@@ -243,7 +232,7 @@ static void begin_line(struct formatter *f)
     f->has_comment_only = false;
 }
 
-/* What follows a block comment on its line stays there. */
+/* What follows a block comment stays on its line. */
 static void begin_after_comment(struct formatter *f)
 {
     if (f->newlines == 0 && f->has_comment_only) {
@@ -317,39 +306,37 @@ static struct kdl_document *parse(const struct buf *text, enum kdl_version versi
     return rc < 0 ? NULL : doc;
 }
 
-static bool is_equal(const struct kdl_document *a, const struct kdl_document *b)
-{
-    cleanup_buf struct buf one = BUF_INIT(0), other = BUF_INIT(0);
-    kdl_print(&one, a);
-    kdl_print(&other, b);
-    return !one.is_full && !other.is_full && one.len == other.len &&
-           strcmp(buf_str(&one), buf_str(&other)) == 0;
-}
-
-/* Version 1 may have been needed for a white space only, and now version 2 reads it as well: a text
- * that is of both versions means the same in both, so it is compared in that of the source. */
-static bool means(const struct buf *text, const struct kdl_document *doc)
+/* Whether `text` parses to the same document. The source may have needed version 1 for nothing but
+ * a white space, so that the formatted text parses as version 2: then it is parsed as the source's
+ * version. */
+static bool has_meaning(const struct buf *text, const struct kdl_document *doc)
 {
     struct kdl_document *again = text->is_full ? NULL : parse(text, KDL_AUTO);
     if (again && again->version != doc->version) {
         kdl_document_free(again);
         again = parse(text, doc->version);
     }
-    bool is_same = again && is_equal(doc, again);
+    if (!again) {
+        return false;
+    }
+    cleanup_buf struct buf one = BUF_INIT(0), other = BUF_INIT(0);
+    kdl_print(&one, doc);
+    kdl_print(&other, again);
     kdl_document_free(again);
-    return is_same;
+    return !one.is_full && !other.is_full && one.len == other.len &&
+           strcmp(buf_str(&one), buf_str(&other)) == 0;
 }
 
-/* A first node that is slashdashed may look like a version marker only now that it stands at the
- * very start: one blank line keeps it from being one. */
-static bool keep_from_marking(struct buf *text, const struct kdl_document *doc)
+/* A slashdashed first node may read as a version marker once it is at the very start of the text: a
+ * blank line before it prevents that. */
+static bool separate_from_start(struct buf *text, const struct kdl_document *doc)
 {
     if (text->len < 2 || memcmp(text->data, "/-", 2) != 0 || !buf_add_char(text, '\n')) {
         return false;
     }
     memmove(text->data + 1, text->data, text->len - 1);
     text->data[0] = '\n';
-    return means(text, doc);
+    return has_meaning(text, doc);
 }
 
 int vmfile_format(const char *text, size_t size, struct buf *out, struct error *err)
@@ -366,7 +353,7 @@ int vmfile_format(const char *text, size_t size, struct buf *out, struct error *
     struct kdl_scanner scanner = kdl_scan(start + (has_mark ? 3 : 0), start + size, doc->version);
     struct formatter f = {.opened_at = NOWHERE, .backslash_at = NOWHERE};
     format(&f, &scanner);
-    bool is_same = means(&f.out, doc) || keep_from_marking(&f.out, doc);
+    bool is_same = has_meaning(&f.out, doc) || separate_from_start(&f.out, doc);
     is_same = is_same && buf_add(out, buf_str(&f.out), f.out.len);
     buf_clear(&f.out);
     kdl_document_free(doc);

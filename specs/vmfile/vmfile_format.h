@@ -8,7 +8,7 @@
  * changes nothing, and formatting never changes what a file means: that is checked each time, by
  * parsing both texts and comparing them in canonical form.
  *
- * Pure: text in, text out. Any KDL document will do, of version 2 or 1; it stays of its version.
+ * Pure: text in, text out. Takes any KDL document of version 2 or 1, and keeps its version.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ struct buf;
 struct error;
 
 /*
- * Appends the formatted text. -ERR_VMFILE_PARSE: the text is no KDL, with line and column.
- * -ERR_VMFILE_INVALID: its meaning would not have stayed the same; nothing is appended.
+ * Appends the formatted text. -ERR_VMFILE_PARSE: the text is not KDL; the message has line and
+ * column. -ERR_VMFILE_INVALID: its meaning would change; nothing is appended.
  */
 int vmfile_format(const char *text, size_t size, struct buf *out, struct error *err);

@@ -3,6 +3,8 @@
 #include "specs/vmfile/vmfile_reader.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -27,7 +29,7 @@ static char *hint_names(const struct vmfile_shape *shape, const char *name, bool
     size_t n = 0;
     assert(shape->n_rules <= VMFILE_MAX_FIELDS);
     for (size_t i = 0; i < shape->n_rules; i++) {
-        if (!is_property || shape->rules[i].read_value) {
+        if (!is_property || !shape->rules[i].read_node) {
             buf_printf(&all, "%s`%s`", n ? ", " : "", shape->rules[i].name);
             names[n++] = shape->rules[i].name;
         }
@@ -46,7 +48,7 @@ static void report_usage(struct vmfile_reader *reader, struct kdl_pos pos, const
     vmfile_report(reader, pos, hint, "`%s` %s", name, problem);
 }
 
-/* A type annotation has no meaning anywhere in a VMFile, so `(GiB)2` would not do what it says. */
+/* A VMFile gives type annotations no meaning, so `(GiB)2` would not do what it suggests. */
 static void check_annotation(struct vmfile_reader *reader, const char *type, struct kdl_pos pos)
 {
     if (type) {
@@ -62,7 +64,7 @@ static void check_arguments(
     for (size_t i = 0; i < node->n_entries; i++) {
         const struct kdl_entry *entry = &node->entries[i];
         check_annotation(reader, entry->value.type, entry->value.pos);
-        if (!entry->name && n++ == shape->max_arguments) { /* the first one too many says it */
+        if (!entry->name && n++ == shape->max_arguments) { /* reported once */
             report_usage(reader, entry->value.pos, shape->usage, node->name,
                 n == 1 ? "takes no value" : "has too many values");
         }
@@ -72,7 +74,7 @@ static void check_arguments(
     }
 }
 
-/* False, and a report, when the field stands there already and may not stand twice. */
+/* Reports a field that occurs again and must not; then returns false. */
 static bool mark_seen(struct vmfile_reader *reader, const struct vmfile_rule *rule,
     struct kdl_pos pos, struct kdl_pos *first)
 {
@@ -82,9 +84,71 @@ static bool mark_seen(struct vmfile_reader *reader, const struct vmfile_rule *ru
     }
     if (!rule->is_list) {
         cleanup_free char *hint = mem_printf("the first one is on line %u", first->line);
-        vmfile_report(reader, pos, hint, "`%s` stands here a second time", rule->name);
+        vmfile_report(reader, pos, hint, "`%s` occurs a second time", rule->name);
     }
     return rule->is_list;
+}
+
+static void read_name(struct vmfile_reader *reader, const struct vmfile_rule *rule,
+    const struct vmfile_field *field, char **member)
+{
+    const char *name = vmfile_line(reader, field);
+    if (name && !rule->is_valid(name)) {
+        vmfile_report(reader, field->value->pos, rule->hint, "`%s` %s \"%s\"", field->name,
+            rule->problem, name);
+    } else if (name) {
+        free(*member);
+        *member = mem_strdup(name);
+    }
+}
+
+static void read_value(struct vmfile_reader *reader, const struct vmfile_shape *shape,
+    const struct vmfile_rule *rule, const struct vmfile_field *field, void *target)
+{
+    void *object = target;
+    uint32_t seconds;
+    if (shape->is_indirect) {
+        memcpy(&object, target, sizeof(object));
+    }
+    void *member = (char *)object + rule->offset;
+    switch (rule->kind) {
+    case VMFILE_BY_FUNCTION:
+        rule->read_value(reader, field, target);
+        break;
+    case VMFILE_INTEGER:
+        (void)vmfile_integer(reader, field, rule->min, rule->max, member);
+        break;
+    case VMFILE_MIB:
+    case VMFILE_GIB:
+        (void)vmfile_size(reader, field, rule->kind == VMFILE_MIB ? 'M' : 'G', rule->max, member);
+        break;
+    case VMFILE_SECONDS:
+        if (!vmfile_seconds(reader, field, rule->max, &seconds)) {
+            break;
+        }
+        if (seconds >= rule->min) {
+            *(uint32_t *)member = seconds;
+        } else {
+            vmfile_report(
+                reader, field->value->pos, NULL, "`%s` must be at least one second", field->name);
+        }
+        break;
+    case VMFILE_PORT:
+        (void)vmfile_port(reader, field, member);
+        break;
+    case VMFILE_WORD:
+        (void)vmfile_word(reader, field, rule->words, member);
+        break;
+    case VMFILE_PATH:
+        *(char **)member = vmfile_path(reader, field);
+        break;
+    case VMFILE_TEXT:
+        *(char **)member = mem_strdup(vmfile_text(reader, field));
+        break;
+    case VMFILE_NAME:
+        read_name(reader, rule, field, member);
+        break;
+    }
 }
 
 static void read_property(struct vmfile_reader *reader, const struct kdl_node *node,
@@ -96,24 +160,10 @@ static void read_property(struct vmfile_reader *reader, const struct kdl_node *n
         cleanup_free char *hint = hint_names(shape, entry->name, true);
         vmfile_report(
             reader, entry->pos, hint, "unknown property `%s` of `%s`", entry->name, node->name);
-    } else if (!rule->read_value) {
+    } else if (rule->read_node) {
         report_usage(reader, entry->pos, rule->usage, rule->name, "cannot be a property");
     } else if (mark_seen(reader, rule, entry->pos, &seen[rule - shape->rules])) {
-        const struct vmfile_field field = {rule->name, &entry->value};
-        rule->read_value(reader, &field, target);
-    }
-}
-
-/* A field of one value, written as a node of its own. */
-static void read_value_node(struct vmfile_reader *reader, const struct kdl_node *node,
-    const struct vmfile_rule *rule, void *target)
-{
-    const struct vmfile_shape shape = {
-        .usage = rule->usage, .min_arguments = 1, .max_arguments = 1};
-    struct vmfile_field field;
-    vmfile_read_node(reader, node, &shape, NULL, NULL);
-    if (vmfile_argument(node, 0, &field)) {
-        rule->read_value(reader, &field, target);
+        read_value(reader, shape, rule, &(struct vmfile_field){rule->name, &entry->value}, target);
     }
 }
 
@@ -127,10 +177,16 @@ static void read_child(struct vmfile_reader *reader, const struct kdl_node *pare
         vmfile_report(
             reader, child->pos, hint, "unknown node `%s` in `%s`", child->name, parent->name);
     } else if (mark_seen(reader, rule, child->pos, &seen[rule - shape->rules])) {
-        if (rule->read_value) {
-            read_value_node(reader, child, rule, target);
-        } else {
+        if (rule->read_node) {
             rule->read_node(reader, child, target);
+            return;
+        }
+        const struct vmfile_shape one_value = {
+            .usage = rule->usage, .min_arguments = 1, .max_arguments = 1};
+        struct vmfile_field field;
+        vmfile_read_node(reader, child, &one_value, NULL, NULL);
+        if (vmfile_argument(child, 0, &field)) {
+            read_value(reader, shape, rule, &field, target);
         }
     }
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmfile_parse() of vmfile.h: KDL text to a tree (specs/kdl), the tree to specs, the specs checked
- * against each other. */
+/* KDL text becomes a tree (specs/kdl), the tree specs; then the specs are checked together. */
 #include <stdlib.h>
 
 #include "specs/base/cleanup.h"
@@ -63,4 +62,22 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
     clear_reader(&reader);
     kdl_document_free(doc);
     return reader.file;
+}
+
+void vmfile_free(struct vmfile *file)
+{
+    if (!file) {
+        return;
+    }
+    for (size_t i = 0; i < file->n_vms; i++) {
+        vm_spec_free(file->vms[i]);
+    }
+    for (size_t i = 0; i < file->n_diagnostics; i++) {
+        free(file->diagnostics[i].message);
+        free(file->diagnostics[i].hint);
+    }
+    free(file->vms);
+    free(file->positions);
+    free(file->diagnostics);
+    free(file);
 }

@@ -27,11 +27,11 @@ static const struct vmfile_rule rules[] = {
 };
 
 static const struct vmfile_shape file_shape = {
-    "image \"path/to/image.qcow2\"", 1, 1, rules, ARRAY_LEN(rules)};
+    "image \"path/to/image.qcow2\"", 1, 1, rules, ARRAY_LEN(rules), false};
 static const struct vmfile_shape url_shape = {
-    "image-url \"https://example.com/image.qcow2\"", 1, 1, rules, ARRAY_LEN(rules)};
+    "image-url \"https://example.com/image.qcow2\"", 1, 1, rules, ARRAY_LEN(rules), false};
 
-/* The first source wins while reading; that there is only one is checked once the VM is read. */
+/* Keeps the first source; vmfile_check_vm() reports a second one. */
 static void set_location(struct spec_image *image, enum image_kind kind, char *location_take)
 {
     if (image->location) {

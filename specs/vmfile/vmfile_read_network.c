@@ -8,44 +8,21 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-static void read_bridge(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    struct vm_spec *spec = target;
-    const char *name = vmfile_line(reader, field);
-    if (name && !vmfile_is_ifname(name)) {
-        vmfile_report(reader, field->value->pos, NULL,
-            "`bridge` must be the name of a network interface (at most 15 characters), not \"%s\"",
-            name);
-    } else if (name) {
-        spec->network.bridge = mem_strdup(name);
-    }
-}
-
-static void read_vnic_name(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    struct vm_spec *spec = target;
-    const char *name = vmfile_line(reader, field);
-    if (name && !vmfile_is_vnic_name(name)) {
-        vmfile_report(reader, field->value->pos, NULL,
-            "`name` must be a VNIC: a letter first, a digit last, at most 31 characters, not "
-            "\"%s\"",
-            name);
-    } else if (name) {
-        spec->network.vnic = mem_strdup(name);
-    }
-}
-
 enum network_field { NETWORK_BRIDGE, NETWORK_NAME, NETWORK_FIELD_COUNT_ };
 
+#define NETWORK(member) .offset = offsetof(struct vm_spec, network.member)
+
 static const struct vmfile_rule network_rules[NETWORK_FIELD_COUNT_] = {
-    [NETWORK_BRIDGE] = {"bridge", .usage = "bridge \"br0\"", .read_value = read_bridge},
-    [NETWORK_NAME] = {"name", .usage = "name \"vnic0\"", .read_value = read_vnic_name},
+    [NETWORK_BRIDGE] = {"bridge", .usage = "bridge \"br0\"", .kind = VMFILE_NAME, NETWORK(bridge),
+        .is_valid = vmfile_is_ifname,
+        .problem = "must be the name of a network interface (at most 15 characters), not"},
+    [NETWORK_NAME] = {"name", .usage = "name \"vnic0\"", .kind = VMFILE_NAME, NETWORK(vnic),
+        .is_valid = vmfile_is_vnic_name,
+        .problem = "must be a VNIC: a letter first, a digit last, at most 31 characters, not"},
 };
 
 static const struct vmfile_shape network_shape = {
-    "network \"user\"", 1, 1, network_rules, NETWORK_FIELD_COUNT_};
+    "network \"user\"", 1, 1, network_rules, NETWORK_FIELD_COUNT_, false};
 
 static void check_mode(struct vmfile_reader *reader, const struct kdl_node *node,
     const struct vm_spec *spec, const struct kdl_pos seen[NETWORK_FIELD_COUNT_])
@@ -84,39 +61,20 @@ void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *no
     }
 }
 
-static void read_host_port(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    (void)vmfile_port(reader, field, &((struct spec_forward *)target)->host_port);
-}
-
-static void read_guest_port(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    (void)vmfile_port(reader, field, &((struct spec_forward *)target)->guest_port);
-}
-
-static void read_protocol(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    struct spec_forward *forward = target;
-    int protocol;
-    if (vmfile_word(reader, field, &forward_protocol_words, &protocol)) {
-        forward->protocol = (enum forward_protocol)protocol;
-    }
-}
-
 enum forward_field { FORWARD_HOST, FORWARD_GUEST, FORWARD_PROTO, FORWARD_FIELD_COUNT_ };
 
+#define FORWARD(member) .offset = offsetof(struct spec_forward, member)
+
 static const struct vmfile_rule forward_rules[FORWARD_FIELD_COUNT_] = {
-    [FORWARD_HOST] = {"host", .usage = "host=8080", .read_value = read_host_port},
-    [FORWARD_GUEST] = {"guest", .usage = "guest=80", .read_value = read_guest_port},
-    [FORWARD_PROTO] = {"proto", .usage = "proto=\"tcp\"", .read_value = read_protocol},
+    [FORWARD_HOST] = {"host", .usage = "host=8080", .kind = VMFILE_PORT, FORWARD(host_port)},
+    [FORWARD_GUEST] = {"guest", .usage = "guest=80", .kind = VMFILE_PORT, FORWARD(guest_port)},
+    [FORWARD_PROTO] = {"proto", .usage = "proto=\"tcp\"", .kind = VMFILE_WORD, FORWARD(protocol),
+        .words = &forward_protocol_words},
 };
 
 static const char forward_usage[] = "forward host=8080 guest=80";
 static const struct vmfile_shape forward_shape = {
-    forward_usage, 0, 0, forward_rules, FORWARD_FIELD_COUNT_};
+    forward_usage, 0, 0, forward_rules, FORWARD_FIELD_COUNT_, false};
 
 void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
 {

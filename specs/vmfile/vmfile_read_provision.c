@@ -11,12 +11,6 @@
 
 enum { TIMEOUT_MAX_S = 7 * 24 * 3600 };
 
-static void read_inline(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    ((struct spec_step *)target)->command = mem_strdup(vmfile_text(reader, field));
-}
-
 /* `script` and `source`; a step with both is an error of its own, so the first is kept. */
 static void read_file(struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
 {
@@ -49,36 +43,25 @@ static void read_destination(
     }
 }
 
-static void read_run(struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    int run;
-    if (vmfile_word(reader, field, &step_run_words, &run)) {
-        ((struct spec_step *)target)->run = (enum step_run)run;
-    }
-}
-
-static void read_timeout(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    (void)vmfile_seconds(reader, field, TIMEOUT_MAX_S, &((struct spec_step *)target)->timeout_s);
-}
-
 /* clang-format off */
-#define RULE_RUN {"run", .usage = "run \"once\"", .read_value = read_run}
-#define RULE_TIMEOUT {"timeout", .usage = "timeout \"5m\"", .read_value = read_timeout}
+#define RULE_RUN {"run", .usage = "run \"once\"", .kind = VMFILE_WORD, \
+    .offset = offsetof(struct spec_step, run), .words = &step_run_words}
+#define RULE_TIMEOUT {"timeout", .usage = "timeout \"5m\"", .kind = VMFILE_SECONDS, \
+    .offset = offsetof(struct spec_step, timeout_s), .max = TIMEOUT_MAX_S}
 /* clang-format on */
 
 enum shell_field { SHELL_INLINE, SHELL_SCRIPT, SHELL_RUN, SHELL_TIMEOUT, SHELL_FIELD_COUNT_ };
 
 static const struct vmfile_rule shell_rules[SHELL_FIELD_COUNT_] = {
-    [SHELL_INLINE] = {"inline", .usage = "inline \"command\"", .read_value = read_inline},
+    [SHELL_INLINE] = {"inline", .usage = "inline \"command\"", .kind = VMFILE_TEXT,
+        .offset = offsetof(struct spec_step, command)},
     [SHELL_SCRIPT] = {"script", .usage = "script \"path\"", .read_value = read_file},
     [SHELL_RUN] = RULE_RUN,
     [SHELL_TIMEOUT] = RULE_TIMEOUT,
 };
 
 static const struct vmfile_shape shell_shape = {
-    "provision \"shell\" { inline \"command\" }", 1, 1, shell_rules, SHELL_FIELD_COUNT_};
+    "provision \"shell\" { inline \"command\" }", 1, 1, shell_rules, SHELL_FIELD_COUNT_, false};
 
 enum file_field { FILE_SOURCE, FILE_DESTINATION, FILE_RUN, FILE_TIMEOUT, FILE_FIELD_COUNT_ };
 
@@ -92,7 +75,7 @@ static const struct vmfile_rule file_rules[FILE_FIELD_COUNT_] = {
 
 static const struct vmfile_shape file_shape = {
     "provision \"file\" { source \"path\"; destination \"/path\" }", 1, 1, file_rules,
-    FILE_FIELD_COUNT_};
+    FILE_FIELD_COUNT_, false};
 
 static void read_shell(
     struct vmfile_reader *reader, const struct kdl_node *node, struct spec_step *step)

@@ -15,7 +15,7 @@ enum {
     FAILURES_MAX = 1000,
 };
 
-/* The block being read: what is checked, and where its probes stand. */
+/* The block being read, and the positions of its probes. `check` is first: is_indirect. */
 struct block {
     struct spec_check *check;
     struct kdl_pos **positions;
@@ -49,20 +49,14 @@ static void read_exec(struct vmfile_reader *reader, const struct vmfile_field *f
     }
 }
 
-static void read_http_port(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    (void)vmfile_port(reader, field, target);
-}
-
 static const struct vmfile_rule http_rules[] = {
-    {"port", .usage = "port=80", .read_value = read_http_port},
+    {"port", .usage = "port=80", .kind = VMFILE_PORT},
 };
 
 static const struct vmfile_shape http_shape = {
-    "http \"/healthz\" port=80", 1, 1, http_rules, ARRAY_LEN(http_rules)};
+    "http \"/healthz\" port=80", 1, 1, http_rules, ARRAY_LEN(http_rules), false};
 
-/* It stands in a request line (RFC 9112, section 3.2.1). */
+/* The path becomes part of a request line (RFC 9112, section 3.2.1). */
 static bool is_http_path(const char *text)
 {
     for (const char *s = text; *s; s++) {
@@ -89,67 +83,32 @@ static void read_http(struct vmfile_reader *reader, const struct kdl_node *node,
     }
 }
 
-/* ---- when and how often ---- */
-
-static void read_positive_seconds(
-    struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t *ret)
-{
-    uint32_t seconds;
-    if (!vmfile_seconds(reader, field, PERIOD_MAX_S, &seconds)) {
-        return;
-    }
-    if (seconds == 0) {
-        vmfile_report(
-            reader, field->value->pos, NULL, "`%s` must be at least one second", field->name);
-        return;
-    }
-    *ret = seconds;
-}
-
-static void read_period(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    read_positive_seconds(reader, field, &((struct block *)target)->check->period_s);
-}
-
-static void read_timeout(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    read_positive_seconds(reader, field, &((struct block *)target)->check->timeout_s);
-}
-
-static void read_failures(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    struct block *block = target;
-    (void)vmfile_integer(reader, field, 1, FAILURES_MAX, &block->check->failures);
-}
-
-static void read_start_period(
-    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
-{
-    struct block *block = target;
-    (void)vmfile_seconds(reader, field, PERIOD_MAX_S, &block->check->start_period_s);
-}
-
 /* ---- the blocks ---- */
 
 enum { N_PROBE_RULES = 3 }; /* the first of the table */
+
+#define CHECK(member) .offset = offsetof(struct spec_check, member)
 
 static const struct vmfile_rule rules[] = {
     {"tcp", .usage = "tcp 80", .is_list = true, .read_value = read_tcp},
     {"http", .usage = "http \"/healthz\" port=80", .is_list = true, .read_node = read_http},
     {"exec", .usage = "exec \"command\"", .is_list = true, .read_value = read_exec},
-    {"period", .usage = "period=10", .read_value = read_period},
-    {"timeout", .usage = "timeout=5", .read_value = read_timeout},
-    {"failures", .usage = "failures=3", .read_value = read_failures},
-    {"start-period", .usage = "start-period=120", .read_value = read_start_period}, /* `live` */
+    {"period", .usage = "period=10", .kind = VMFILE_SECONDS, CHECK(period_s), .min = 1,
+        .max = PERIOD_MAX_S},
+    {"timeout", .usage = "timeout=5", .kind = VMFILE_SECONDS, CHECK(timeout_s), .min = 1,
+        .max = PERIOD_MAX_S},
+    {"failures", .usage = "failures=3", .kind = VMFILE_INTEGER, CHECK(failures), .min = 1,
+        .max = FAILURES_MAX},
+    {"start-period", .usage = "start-period=120", .kind = VMFILE_SECONDS, CHECK(start_period_s),
+        .max = PERIOD_MAX_S}, /* `live` */
 };
 
 enum { N_READY_RULES = ARRAY_LEN(rules) - 1 };
 
-static const struct vmfile_shape ready_shape = {"ready { tcp 80 }", 0, 0, rules, N_READY_RULES};
-static const struct vmfile_shape live_shape = {"live { tcp 80 }", 0, 0, rules, ARRAY_LEN(rules)};
+static const struct vmfile_shape ready_shape = {
+    "ready { tcp 80 }", 0, 0, rules, N_READY_RULES, .is_indirect = true};
+static const struct vmfile_shape live_shape = {
+    "live { tcp 80 }", 0, 0, rules, ARRAY_LEN(rules), .is_indirect = true};
 
 static void read_block(struct vmfile_reader *reader, const struct kdl_node *node,
     const struct vmfile_shape *shape, enum check_kind kind, struct vmfile_vm *vm)
@@ -180,16 +139,6 @@ void vmfile_read_live(struct vmfile_reader *reader, const struct kdl_node *node,
 
 /* ---- depends-on ---- */
 
-static bool is_known(const struct vm_spec *spec, const char *name)
-{
-    for (size_t i = 0; i < spec->n_depends_on; i++) {
-        if (text_eq(spec->depends_on[i], name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void add_dependency(
     struct vmfile_reader *reader, struct vmfile_vm *vm, const struct vmfile_field *field)
 {
@@ -198,9 +147,11 @@ static void add_dependency(
     if (!name) {
         return;
     }
-    if (is_known(vm->spec, name)) {
-        vmfile_report(reader, field->value->pos, NULL, "`depends-on` names \"%s\" twice", name);
-        return;
+    for (size_t i = 0; i < n; i++) {
+        if (text_eq(vm->spec->depends_on[i], name)) {
+            vmfile_report(reader, field->value->pos, NULL, "`depends-on` names \"%s\" twice", name);
+            return;
+        }
     }
     mem_grow(vm->depends_on, n);
     vm->depends_on[n] = field->value->pos;
@@ -212,7 +163,7 @@ static void add_dependency(
 void vmfile_read_depends_on(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
 {
     static const struct vmfile_shape shape = {
-        "depends-on \"db\"", 1, VMFILE_MAX_DEPENDS_ON, NULL, 0};
+        "depends-on \"db\"", 1, VMFILE_MAX_DEPENDS_ON, NULL, 0, false};
     struct vmfile_vm *vm = target;
     struct vmfile_field field;
     vmfile_read_node(reader, node, &shape, NULL, NULL);

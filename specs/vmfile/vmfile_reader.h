@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Inside of the VMFile reader (vmfile*.c); vmfile.h is what others use.
+ * Private interface of the VMFile reader (vmfile*.c); other modules include vmfile.h.
  *
- * One shape holds for every node, so one engine reads them all (vmfile_node.c). A node has
- * arguments and fields. A field of one value stands in the node's block (`bridge "br0"`) or is
- * written as a property (`bridge="br0"`); a field that is a node of its own stands in the block.
- * What is not in a node's table is an error. Readers report and go on: there is no error path.
+ * All nodes have the same form, so one engine reads them all (vmfile_node.c). A node has arguments
+ * and fields. A field of one value is written in the node's block (`bridge "br0"`) or as a property
+ * (`bridge="br0"`); a field with parts is a node in the block. A field that is not in the node's
+ * table is an error. Readers report an error and continue: there is no error path.
  */
 #pragma once
 
@@ -15,7 +15,6 @@
 
 #include "specs/kdl/kdl.h"
 #include "specs/vm/vm_spec.h"
-#include "specs/vm/vm_spec_names.h"
 #include "specs/vmfile/vmfile.h"
 
 enum {
@@ -53,10 +52,10 @@ enum vm_field {
     VM_FIELD_COUNT_
 };
 
-/* A VM being read, and where its parts stand, for the checks that need more than one node. */
+/* A VM being read, and the positions of its parts, for checks that need more than one node. */
 struct vmfile_vm {
-    struct vm_spec *spec;                 /* borrowed from vmfile.vms, which lives longer */
-    struct kdl_pos pos;                   /* of the name */
+    struct vm_spec *spec; /* first (vmfile_shape.is_indirect); borrowed from vmfile.vms */
+    struct kdl_pos pos;   /* of the name */
     struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
     bool is_ambiguous;        /* network or backend is wrong: no conclusions from them */
     struct kdl_pos *forwards; /* of each element of spec->network.forwards */
@@ -84,22 +83,43 @@ void vmfile_report_unknown(struct vmfile_reader *reader, struct kdl_pos pos, con
     const char *const *candidates, size_t count, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
 
-/* Puts them into the order of the file. */
+/* Sorts the diagnostics by position. */
 void vmfile_sort_diagnostics(struct vmfile *file);
 
 /* --- vmfile_node.c --- */
 
-/* A value to be read, and the name of what it is, for messages. */
+/* A value to be read, and the name of its field, for messages. */
 struct vmfile_field {
     const char *name;
     const struct kdl_value *value;
 };
 
+enum vmfile_kind {
+    VMFILE_BY_FUNCTION,
+    VMFILE_INTEGER, /* uint32_t from `min` to `max` */
+    VMFILE_MIB,     /* uint32_t up to `max` */
+    VMFILE_GIB,
+    VMFILE_SECONDS, /* uint32_t from `min` (0 or 1) to `max` */
+    VMFILE_PORT,    /* uint16_t */
+    VMFILE_WORD,    /* an enum, by `words` */
+    VMFILE_PATH,    /* char *, absolute */
+    VMFILE_TEXT,    /* char * */
+    VMFILE_NAME,    /* char *, checked by `is_valid` */
+};
+
 struct vmfile_rule {
     const char *name;
     const char *usage; /* an example, shown when the form is wrong */
-    bool is_list;      /* may stand more than once */
-    /* One of the two. `target` is what vmfile_read_node() was given. */
+    bool is_list;      /* may occur more than once */
+    /* A plain value: its kind, and the member of the target that receives it. */
+    enum vmfile_kind kind;
+    size_t offset;
+    uint32_t min, max;
+    const struct enum_names *words;
+    bool (*is_valid)(const char *name);
+    const char *problem; /* of a name: "is not a valid host name:" */
+    const char *hint;    /* for that; may be NULL */
+    /* VMFILE_BY_FUNCTION: one of the two. `target` is what vmfile_read_node() was given. */
     void (*read_value)(
         struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
     void (*read_node)(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
@@ -111,12 +131,13 @@ struct vmfile_shape {
     size_t max_arguments;
     const struct vmfile_rule *rules; /* NULL: no properties, no block */
     size_t n_rules;
+    bool is_indirect; /* the target begins with a pointer to the struct that has the members */
 };
 
 /*
- * Reads a node by its shape: reports what does not belong, hands every field to its rule and sets
- * `seen` (n_rules of them, zeroed by the caller) to where each field first stands. Arguments are
- * only counted: the caller reads them by vmfile_argument().
+ * Reads a node by its shape: reports what does not belong, reads every field by its rule and sets
+ * `seen` (n_rules of them, zeroed by the caller) to the position of each field's first occurrence.
+ * Arguments are only counted: the caller reads them by vmfile_argument().
  */
 void vmfile_read_node(struct vmfile_reader *reader, const struct kdl_node *node,
     const struct vmfile_shape *shape, void *target, struct kdl_pos *seen);
@@ -129,7 +150,7 @@ bool vmfile_argument(const struct kdl_node *node, size_t index, struct vmfile_fi
 /* Not empty and without NUL. */
 const char *vmfile_text(struct vmfile_reader *reader, const struct vmfile_field *field);
 
-/* Also without control characters: what becomes a name, a path, an argument. */
+/* Also without control characters: for names, paths and arguments. */
 const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field *field);
 
 /* Absolute path of a file that must be readable. free() it. */

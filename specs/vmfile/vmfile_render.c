@@ -9,8 +9,8 @@
  *      |     ^^^^^
  *      = help: did you mean `memory`?
  *
- * The caret stands right under the token whatever the line holds: it is placed by what each
- * character takes on a terminal, not by bytes.
+ * The caret is right under the token whatever the line holds: its place follows from the width of
+ * each character on a terminal, not from bytes.
  */
 #include "specs/vmfile/vmfile.h"
 
@@ -58,11 +58,6 @@ static size_t newline_at(const char *p, const char *end)
     return 0;
 }
 
-static bool may_start_newline(char c)
-{
-    return c == '\r' || c == '\n' || c == '\f' || c == '\xc2' || c == '\xe2';
-}
-
 static struct span find_line(const char *text, size_t size, uint32_t line)
 {
     const char *end = text + size, *p = text;
@@ -71,7 +66,8 @@ static struct span find_line(const char *text, size_t size, uint32_t line)
     }
     struct span span = {p, end};
     while (p < end) {
-        size_t n = may_start_newline(*p) ? newline_at(p, end) : 0;
+        bool may_be_newline = memchr("\r\n\f\xc2\xe2", *p, 5) != NULL;
+        size_t n = may_be_newline ? newline_at(p, end) : 0;
         if (n > 0 && line == 1) {
             span.end = p;
             return span;
@@ -85,8 +81,8 @@ static struct span find_line(const char *text, size_t size, uint32_t line)
     return line == 1 ? span : (struct span){end, end};
 }
 
-/* Bytes of the code point at the start of the span; a byte that is not UTF-8 stands for itself (the
- * parser stops at the first one, so no column behind it is ever asked for). */
+/* Bytes of the code point at the start of the span; a byte that is not UTF-8 counts as one (the
+ * parser stops at the first one, so no diagnostic has a column behind it). */
 static size_t code_point_bytes(struct span span)
 {
     const char *p = span.at + 1;
@@ -98,7 +94,7 @@ static size_t code_point_bytes(struct span span)
     return (size_t)(p - span.at);
 }
 
-/* Of well-formed UTF-8; of other bytes a number that says nothing. */
+/* The code point of well-formed UTF-8; of other bytes, a meaningless number. */
 static uint32_t decode(const char *p, size_t n)
 {
     static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
@@ -140,22 +136,17 @@ static size_t cells(uint32_t c)
     return is_in(c, none, ARRAY_LEN(none)) ? 0 : is_in(c, wide, ARRAY_LEN(wide)) ? 2 : 1;
 }
 
-/* Codes that reorder the text around them: shown as such, or a line could read as another one. */
-static bool is_direction_control(uint32_t c)
-{
-    static const struct range controls[] = {
-        {0x061c, 0x061c}, {0x200e, 0x200f}, {0x202a, 0x202e}, {0x2066, 0x2069}};
-    return is_in(c, controls, ARRAY_LEN(controls));
-}
-
-/* Appends one code point of the source as it may be shown; returns the cells it takes. */
+/* Appends one code point of the source in printable form; returns the cells it takes. Codes that
+ * reorder the text around them become "\u{...}", or a line could read as another one. */
 static size_t add_shown(struct buf *out, const char *p, size_t n)
 {
+    static const struct range reordering[] = {
+        {0x061c, 0x061c}, {0x200e, 0x200f}, {0x202a, 0x202e}, {0x2066, 0x2069}};
     size_t before = out->len;
     uint32_t c = decode(p, n);
     if (c == '\t') {
         buf_printf(out, "%*s", TAB_WIDTH, "");
-    } else if (is_direction_control(c)) {
+    } else if (is_in(c, reordering, ARRAY_LEN(reordering))) {
         buf_printf(out, "\\u{%" PRIx32 "}", c);
     } else {
         text_add_printable(out, p, n);
@@ -173,15 +164,6 @@ struct excerpt {
     size_t caret_length;
 };
 
-static uint32_t count_columns(struct span line)
-{
-    uint32_t n = 0;
-    for (; line.at < line.end; line.at += code_point_bytes(line)) {
-        n++;
-    }
-    return n;
-}
-
 /* The first column shown: the token in the middle, unless the line begins or ends near it. */
 static uint32_t window_start(uint32_t columns, uint32_t token)
 {
@@ -194,8 +176,12 @@ static uint32_t window_start(uint32_t columns, uint32_t token)
 
 static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_pos pos)
 {
-    uint32_t columns = count_columns(line), start = window_start(columns, pos.column), column = 1;
+    uint32_t columns = 0, column = 1;
     size_t width = 0;
+    for (struct span rest = line; rest.at < rest.end; rest.at += code_point_bytes(rest)) {
+        columns++;
+    }
+    uint32_t start = window_start(columns, pos.column);
     for (; column < start; column++) {
         line.at += code_point_bytes(line);
     }
@@ -223,13 +209,6 @@ static void make_excerpt(struct excerpt *excerpt, struct span line, struct kdl_p
     }
 }
 
-static void add_repeated(struct buf *out, char c, size_t n)
-{
-    while (n-- > 0) {
-        buf_add_char(out, c);
-    }
-}
-
 static void render_source(struct buf *out, struct span line, struct kdl_pos pos,
     const struct palette *palette, int gutter)
 {
@@ -238,10 +217,11 @@ static void render_source(struct buf *out, struct span line, struct kdl_pos pos,
     buf_printf(out, "%s%*s |%s\n", palette->frame, gutter, "", palette->reset);
     buf_printf(out, "%s%*" PRIu32 " |%s %s\n", palette->frame, gutter, pos.line, palette->reset,
         buf_str(&excerpt.shown));
-    buf_printf(out, "%s%*s |%s ", palette->frame, gutter, "", palette->reset);
-    add_repeated(out, ' ', excerpt.caret_at);
-    buf_add_str(out, palette->error);
-    add_repeated(out, '^', excerpt.caret_length);
+    buf_printf(out, "%s%*s |%s %*s%s", palette->frame, gutter, "", palette->reset,
+        (int)excerpt.caret_at, "", palette->error);
+    for (size_t i = 0; i < excerpt.caret_length; i++) {
+        buf_add_char(out, '^');
+    }
     buf_printf(out, "%s\n", palette->reset);
     buf_clear(&excerpt.shown);
 }

@@ -74,13 +74,6 @@ const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field 
     return text;
 }
 
-/* The file's own text is UTF-8, but the directories before it need not be, and JSON must be. */
-static bool is_utf8(const char *text)
-{
-    cleanup_json json_t *json = json_string(text);
-    return json != NULL;
-}
-
 char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field)
 {
     const char *raw = vmfile_line(reader, field);
@@ -88,7 +81,9 @@ char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field
         return NULL;
     }
     cleanup_free char *path = fs_resolve(raw, reader->env->base_dir, reader->env->home);
-    if (!is_utf8(path)) {
+    /* The VMFile is UTF-8, but the directories above it need not be, and JSON must be. */
+    cleanup_json json_t *json = json_string(path);
+    if (!json) {
         vmfile_report(reader, field->value->pos, "rename its directory",
             "`%s`: the path '%s' is not UTF-8", field->name, path);
         return NULL;
@@ -139,15 +134,6 @@ bool vmfile_port(struct vmfile_reader *reader, const struct vmfile_field *field,
     return true;
 }
 
-/* "a", "b" or "c" */
-static void add_choice(struct buf *out, const struct enum_names *words)
-{
-    for (size_t i = 0; i < words->count; i++) {
-        const char *separator = i == 0 ? "" : i + 1 < words->count ? ", " : " or ";
-        buf_printf(out, "%s\"%s\"", separator, words->words[i]);
-    }
-}
-
 bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
     const struct enum_names *words, int *ret)
 {
@@ -157,8 +143,11 @@ bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
     }
     int value = enum_names_find(words, word);
     if (value < 0) {
-        cleanup_buf struct buf choice = BUF_INIT(0);
-        add_choice(&choice, words);
+        cleanup_buf struct buf choice = BUF_INIT(0); /* "a", "b" or "c" */
+        for (size_t i = 0; i < words->count; i++) {
+            const char *separator = i == 0 ? "" : i + 1 < words->count ? ", " : " or ";
+            buf_printf(&choice, "%s\"%s\"", separator, words->words[i]);
+        }
         vmfile_report_unknown(reader, field->value->pos, word, words->words, words->count,
             "`%s` must be %s, not \"%s\"", field->name, buf_str(&choice), word);
         return false;

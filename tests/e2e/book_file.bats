@@ -75,7 +75,7 @@ vm "" { image "$work/image"; }
 END
     run vmctl validate
     [ "$status" -eq 2 ]
-    says 'VM "twice" stands twice'
+    says 'VM "twice" is defined twice'
     says 'has both `image` and `image-url`'
     says 'has no image source'
     says '`vcpus` must be'

@@ -42,12 +42,12 @@ static void code_points_that_deceive_are_an_error_in_version_2(void **state)
 {
     (void)state;
     check_fails(KDL_V2, "a // \x7f", 1, 6, 1,
-        "U+007F must not stand in a document (in quotes it is written \\u{7f})");
+        "U+007F is not allowed in a document (in quotes it is written \\u{7f})");
     check_fails(KDL_V2, "a\n\"\xe2\x80\xae\"", 2, 2, 1,
-        "U+202E must not stand in a document (in quotes it is written \\u{202e})");
+        "U+202E is not allowed in a document (in quotes it is written \\u{202e})");
     struct kdl_error error = parse_wrong_bytes(TEXT("a \0"), KDL_V2, NULL);
     check_error_is(
-        error, 1, 3, 1, "U+0000 must not stand in a document (in quotes it is written \\u{0})");
+        error, 1, 3, 1, "U+0000 is not allowed in a document (in quotes it is written \\u{0})");
 }
 
 static void every_forbidden_code_point_is_refused_and_its_neighbours_are_not(void **state)
@@ -86,7 +86,7 @@ static void a_byte_order_mark_begins_a_text_and_is_space_in_version_1(void **sta
     check_fails(KDL_V2,
         "\xef\xbb\xbf"
         "a \xef\xbb\xbf",
-        1, 3, 1, "U+FEFF must not stand in a document (in quotes it is written \\u{feff})");
+        1, 3, 1, "U+FEFF is not allowed in a document (in quotes it is written \\u{feff})");
 }
 
 static void unicode_spaces_separate(void **state)
@@ -159,7 +159,7 @@ static void a_vertical_tab_is_a_newline_in_version_2_only(void **state)
     check_prints(KDL_V2, "a 1\vb // c\vd \"\"\"\v  e\v  \"\"\"", "a 1\nb\nd e\n");
     check_prints(KDL_V1, "a // c\v{}\n", "a\n");
     check_fails(KDL_V2, "a\v\"\v\"", 2, 1, 1,
-        "unclosed string: the closing quote is missing on this line (text of several lines stands "
+        "unclosed string: the closing quote is missing on this line (text of several lines is written "
         "between \"\"\")");
     check_fails(KDL_V1, "a\v1", 1, 2, 1, "expected a space, a newline or ';', found U+000B");
 }

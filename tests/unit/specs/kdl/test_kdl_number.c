@@ -108,7 +108,7 @@ static void a_number_without_a_digit_before_the_point_is_an_error(void **state)
 {
     (void)state;
     check_fails(KDL_V2, "node -.5", 1, 6, 3,
-        "'-.5' is not a number: a digit must stand before the '.' (a name like this needs quotes)");
+        "'-.5' is not a number: a digit must precede the '.' (a name like this needs quotes)");
 }
 
 static void a_long_malformed_number_is_told_in_part(void **state)

@@ -66,7 +66,7 @@ static void a_type_before_a_property_name_is_an_error(void **state)
 {
     (void)state;
     check_fails(KDL_V2, "a (t)x=1", 1, 6, 1,
-        "a type annotation stands before the value of a property, not before its name");
+        "a type annotation belongs before the value of a property, not before its name");
 }
 
 static void only_strings_are_names(void **state)

@@ -85,7 +85,7 @@ static void a_string_ends_on_its_line_in_version_2(void **state)
 {
     (void)state;
     static const char message[] = "unclosed string: the closing quote is missing on this line "
-                                  "(text of several lines stands between \"\"\")";
+                                  "(text of several lines is written between \"\"\")";
     check_fails(KDL_V2, "a\nnode \"abc\nb \"\"", 2, 6, 4, message);
     check_fails(KDL_V2, "node \"\xf0\x9f\x98\x80\n\"", 1, 6, 2, message);
     check_fails(KDL_V2, "node #\"abc\n\"#", 1, 6, 5, message);
@@ -177,13 +177,13 @@ static void text_beside_the_triple_quotes_is_an_error(void **state)
 {
     (void)state;
     check_fails(KDL_V2, "node \"\"\"a\n\"\"\"", 1, 6, 3,
-        "after \"\"\" the text begins on the next line (text of one line stands in \"...\")");
+        "after \"\"\" the text begins on the next line (text of one line is written in \"...\")");
     check_fails(KDL_V2, "node #\"\"\"#", 1, 6, 4,
-        "after \"\"\" the text begins on the next line (text of one line stands in \"...\")");
+        "after \"\"\" the text begins on the next line (text of one line is written in \"...\")");
     check_fails(KDL_V2, "node \"\"\"\n  a\n  b\"\"\"", 3, 4, 3,
-        "the closing \"\"\" must stand on a line of its own");
+        "the closing \"\"\" must be on a line of its own");
     check_fails(KDL_V2, "node \"\"\"\n  a\\\n  \"\"\"", 3, 3, 3,
-        "the closing \"\"\" must stand on a line of its own");
+        "the closing \"\"\" must be on a line of its own");
 }
 
 static void a_text_of_several_lines_without_end_is_an_error_at_its_begin(void **state)

@@ -10,7 +10,6 @@
 
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
-#include "specs/vm/vm_spec_names.h"
 
 static void a_new_spec_has_every_default(void **state)
 {
@@ -116,13 +115,13 @@ static void words_are_those_of_the_file_format(void **state)
     assert_string_equal(image_kind_name(IMAGE_URL), "url");
     assert_string_equal(network_mode_name(NETWORK_VNIC), "vnic");
     assert_string_equal(forward_protocol_name(FORWARD_UDP), "udp");
-    assert_string_equal(accel_mode_name(ACCEL_TCG), "tcg");
-    assert_string_equal(firmware_name(FIRMWARE_UEFI), "uefi");
-    assert_string_equal(seed_bus_name(SEED_IDE), "ide");
-    assert_string_equal(restart_policy_name(RESTART_ON_FAILURE), "on-failure");
-    assert_string_equal(step_kind_name(STEP_SCRIPT), "script");
-    assert_string_equal(step_run_name(RUN_ON_CHANGE), "on-change");
-    assert_string_equal(probe_kind_name(PROBE_EXEC), "exec");
+    assert_string_equal(enum_names_at(&accel_mode_words, ACCEL_TCG), "tcg");
+    assert_string_equal(enum_names_at(&firmware_words, FIRMWARE_UEFI), "uefi");
+    assert_string_equal(enum_names_at(&seed_bus_words, SEED_IDE), "ide");
+    assert_string_equal(enum_names_at(&restart_policy_words, RESTART_ON_FAILURE), "on-failure");
+    assert_string_equal(enum_names_at(&step_kind_words, STEP_SCRIPT), "script");
+    assert_string_equal(enum_names_at(&step_run_words, RUN_ON_CHANGE), "on-change");
+    assert_string_equal(enum_names_at(&probe_kind_words, PROBE_EXEC), "exec");
     assert_string_equal(check_kind_name(CHECK_LIVE), "live");
 }
 

@@ -88,7 +88,7 @@ static void a_vm_needs_a_valid_name_of_its_own(void **state)
             "letter or digit first, at most 63 characters\n"},
         {"vm \"a\\nb\" { image i }", "1:4+6 `name` holds a control character or line end\n"},
         {"vm a { image i }; vm a { image i }",
-            "1:22+1 VM \"a\" stands twice: the first one is on line 1 | every VM of a file "
+            "1:22+1 VM \"a\" is defined twice: the first one is on line 1 | every VM of a file "
             "needs a name of its own\n"},
     };
     (void)state;
@@ -101,7 +101,7 @@ static void a_vm_has_exactly_one_image_source(void **state)
         {"vm a",
             "1:4+1 VM \"a\" has no image source | add image-url \"https://…\" or image \"path\"\n"},
         {"vm a { image i; image j }",
-            "1:17+5 `image` stands here a second time | the first one is on line 1\n"},
+            "1:17+5 `image` occurs a second time | the first one is on line 1\n"},
         {"vm a { image i; image-url \"https://x\" }",
             "1:17+9 VM \"a\" has both `image` and `image-url` | remove one of them\n"},
         {"vm a { image-url \"https://x\"; image i }",
@@ -153,7 +153,7 @@ static void an_image_is_a_path_and_an_image_url_a_url(void **state)
         {"vm a { image i { sha256 x; sha256 y } }",
             "1:25+1 `sha256` must be 64 hexadecimal digits, not \"x\" | see what it is: "
             "sha256sum FILE\n"
-            "1:28+6 `sha256` stands here a second time | the first one is on line 1\n"},
+            "1:28+6 `sha256` occurs a second time | the first one is on line 1\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
@@ -192,7 +192,7 @@ static void a_single_value_stands_once_and_plainly(void **state)
         {"vm a { image i; vcpus 1 2 }", "1:25+1 `vcpus` has too many values | write: vcpus 2\n"},
         {"vm a { image i; vcpus 1 { x } }", "1:17+5 `vcpus` has no block | write: vcpus 2\n"},
         {"vm a { image i; vcpus 1; vcpus 2 }",
-            "1:26+5 `vcpus` stands here a second time | the first one is on line 1\n"},
+            "1:26+5 `vcpus` occurs a second time | the first one is on line 1\n"},
         {"vm a { image i; vcpus (u8)1 }",
             "1:27+1 type annotation `(u8)` has no meaning | remove the annotation\n"},
         {"vm a { image i; (n)vcpus 1 }",
@@ -307,11 +307,11 @@ static void cloud_init_and_ssh_take_names_a_guest_can_have(void **state)
             "1:28+4 `user` is not a valid user name: \"Root\" | lower-case letters, digits, "
             "'_' and '-', at most 32 characters\n"},
         {"vm a { image i; ssh { user a; user b } }",
-            "1:31+4 `user` stands here a second time | the first one is on line 1\n"},
+            "1:31+4 `user` occurs a second time | the first one is on line 1\n"},
         {"vm a { image i; ssh user=a { user b } }",
-            "1:30+4 `user` stands here a second time | the first one is on line 1\n"},
+            "1:30+4 `user` occurs a second time | the first one is on line 1\n"},
         {"vm a { image i; ssh; ssh }",
-            "1:22+3 `ssh` stands here a second time | the first one is on line 1\n"},
+            "1:22+3 `ssh` occurs a second time | the first one is on line 1\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));
@@ -404,7 +404,7 @@ static void ready_probes_need_a_way_to_the_guest(void **state)
             "1:28+12 unknown property `start-period` of `ready` | known here: `tcp`, `exec`, "
             "`period`, `timeout`, `failures`\n"},
         {"vm a { image i; ready { tcp 80 } }",
-            "1:29+2 `tcp` without SSH says nothing on network \"user\": QEMU accepts the "
+            "1:29+2 `tcp` without SSH proves nothing on network \"user\": QEMU accepts the "
             "connection whether or not the guest does | add: ssh { user \"…\" }, or probe by "
             "`http`\n"},
         {"vm a { image i; forward host=8080 guest=80; live { http \"/\"; http \"/\" port=81 } }",
@@ -428,7 +428,7 @@ static void dependencies_exist_and_do_not_go_in_a_circle(void **state)
             "1:30+1 `depends-on` names \"b\" twice\n"},
         {"vm a { image i; depends-on b }; vm b { image i; depends-on c }; vm c { image i; "
          "depends-on b }",
-            "1:92+1 `depends-on` goes in a circle: b -> c -> b | remove one of these "
+            "1:92+1 `depends-on` forms a cycle: b -> c -> b | remove one of these "
             "dependencies\n"},
     };
     (void)state;
@@ -531,7 +531,7 @@ static void errors_come_in_the_order_of_the_file(void **state)
         "1:28+1 `depends-on`: no VM \"x\" in this file\n"
         "1:31+5 unknown node `memry` in `vm` | did you mean `memory`?\n"
         "2:4+1 VM \"b\" has no image source | add image-url \"https://…\" or image \"path\"\n"
-        "2:4+1 VM \"b\" stands twice: the first one is on line 1 | "
+        "2:4+1 VM \"b\" is defined twice: the first one is on line 1 | "
         "every VM of a file needs a name of its own\n"
         "2:14+1 `vcpus` must be a whole number from 1 to 1024, not 0\n");
 }
