@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A batch of writes that becomes true as a whole or not at all. Records are encoded when they are
+ * A batch of writes that is committed as a whole or not at all. Records are encoded when they are
  * added, so a commit holds LMDB's write lock for copying bytes only.
  *
  * Compare-and-set: a batch whose expectation does not hold changes nothing and its commit returns
@@ -21,7 +21,7 @@ bool store_batch_is_empty(const struct store_batch *batch);
 
 /*
  * Writes the desired record if the stored one still has `expected_revision` (0: must not exist).
- * The stored revision becomes expected_revision + 1, whatever desired->revision says.
+ * The stored revision becomes expected_revision + 1, whatever desired->revision is.
  */
 void store_batch_put_desired(
     struct store_batch *batch, const struct vm_desired *desired, uint64_t expected_revision);
@@ -29,12 +29,12 @@ void store_batch_put_desired(
 /*
  * Writes the status if the name is still this VM's: the desired record has the status' uid; where
  * there is none (an orphan, a deletion nearly done), the stored status has it; where there is
- * neither, nobody owns the name and it is written.
+ * neither, the name is free and the status is written.
  */
 void store_batch_put_status(
     struct store_batch *batch, const char *name, const struct vm_status *status);
 
-/* Drops desired, status and all leases of the VM if the name is still this VM's, told as above. */
+/* Drops desired, status and all leases of the VM if the name is still this VM's, as above. */
 void store_batch_forget_vm(struct store_batch *batch, const char *name, const char *uid);
 
 /* Takes the lease for the VM; stale when another uid holds the key. Same holder: no change. */
@@ -57,5 +57,6 @@ void store_batch_add_event(struct store_batch *batch, const char *vm_name, bool 
 
 /* One durable transaction on the calling thread. Blocks while another process writes (the CLI may;
  * the controller uses store/writer.h). Holds back SIGINT, SIGTERM, SIGTSTP, SIGHUP and SIGQUIT
- * meanwhile. ERR_NO_SPACE when the disk is full: nothing was changed. Does not ring a bell. */
+ * meanwhile. ERR_NO_SPACE when the disk is full: nothing was changed. Does not ring the doorbell.
+ */
 int store_commit(struct store *store, const struct store_batch *batch, struct error *err);

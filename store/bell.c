@@ -21,7 +21,8 @@ static const char *const bell_files[] = {
 static int open_bell(const char *path, struct error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0600);
-    return fd >= 0 ? fd : error_set_errno(err, ERR_IO, errno, "cannot open the bell '%s'", path);
+    return fd >= 0 ? fd
+                   : error_set_errno(err, ERR_IO, errno, "cannot open the doorbell '%s'", path);
 }
 
 int bell_ring(const struct paths *paths, enum bell bell, struct error *err)
@@ -32,7 +33,7 @@ int bell_ring(const struct paths *paths, enum bell bell, struct error *err)
         return fd;
     }
     if (futimens(fd, NULL) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot ring the bell '%s'", path);
+        return error_set_errno(err, ERR_IO, errno, "cannot ring the doorbell '%s'", path);
     }
     return 0;
 }
@@ -48,7 +49,7 @@ static int arm(struct bell_watch *watch, struct error *err)
     }
     int wd = inotify_add_watch(watch->fd, watch->path, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
     if (wd < 0 || fstat(fd, &file) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot watch the bell '%s'", watch->path);
+        return error_set_errno(err, ERR_IO, errno, "cannot watch the doorbell '%s'", watch->path);
     }
     if (watch->wd >= 0 && watch->wd != wd) {
         (void)inotify_rm_watch(watch->fd, watch->wd); /* EINVAL: the kernel dropped it itself */
@@ -75,14 +76,7 @@ int bell_watch_open(
     return 0;
 }
 
-static bool is_replaced(const struct bell_watch *watch)
-{
-    struct stat file;
-    return stat(watch->path, &file) < 0 || file.st_dev != watch->device ||
-           file.st_ino != watch->inode;
-}
-
-/* Anything but the farewell of a watch taken down is a reason to look. */
+/* Any event but the removal of a watch is a notification. */
 static bool read_events(int fd)
 {
     bool is_notified = false;
@@ -100,10 +94,12 @@ static bool read_events(int fd)
 
 bool bell_watch_drain(struct bell_watch *watch)
 {
+    struct stat file;
     bool is_notified = read_events(watch->fd);
-    if (is_notified && is_replaced(watch)) {
-        /* Rings between the replacement and now went unheard; the caller looks after this. When it
-         * fails, the data directory is gone, and there is nothing left to hear. */
+    if (is_notified && (stat(watch->path, &file) < 0 || file.st_dev != watch->device ||
+                           file.st_ino != watch->inode)) {
+        /* The file was replaced. Notifications since then were lost; the caller reads the store
+         * after this. When arming fails, the data directory is gone. */
         struct error ignored = {0};
         (void)arm(watch, &ignored);
     }

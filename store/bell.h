@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Doorbells: "something was committed, look again". A bell is a file whose times are set (futimens)
- * after mdb_txn_commit() has returned; watchers hold an inotify watch on it. An inotify watch on
- * data.mdb itself would lose wake-ups: LMDB publishes the transaction after the file event.
+ * Doorbells: notifications that something was committed. A bell is a file whose times are set
+ * (futimens) after mdb_txn_commit() has returned; watchers hold an inotify watch on it. An inotify
+ * watch on data.mdb itself would lose wake-ups: LMDB publishes the transaction after the file
+ * event.
  *
  * Rule for both sides: the writer commits, then rings; the watcher arms, then reads, then sleeps.
  */
@@ -15,8 +16,8 @@ struct error;
 struct paths;
 
 enum bell {
-    BELL_DESIRED, /* rung by CLIs and the VMFile watcher, heard by the controller */
-    BELL_STATUS,  /* rung by the controller, heard by whoever waits */
+    BELL_DESIRED, /* rung by CLIs and the VMFile watcher, watched by the controller */
+    BELL_STATUS,  /* rung by the controller, watched by waiting commands */
 };
 
 /* Makes the file when it is missing. Failure means a delay for watchers, never a lost write. */

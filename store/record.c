@@ -51,20 +51,11 @@ static bool take_uid(struct bytes *rest, char *ret)
     return take_until(rest, '\t', &field) && field.n > 0 && to_text(field, ret, TEXT_ID_SIZE);
 }
 
-static bool take_desired_head(struct bytes *rest, struct record_head *ret)
+static bool take_head(struct bytes *rest, bool has_revision, struct record_head *ret)
 {
     struct record_head head = {0};
-    if (!take_uid(rest, head.uid) || !take_u64(rest, UINT64_MAX, &head.revision)) {
-        return false;
-    }
-    *ret = head;
-    return true;
-}
-
-static bool take_status_head(struct bytes *rest, struct record_head *ret)
-{
-    struct record_head head = {0};
-    if (!take_uid(rest, head.uid)) {
+    if (!take_uid(rest, head.uid) ||
+        (has_revision && !take_u64(rest, UINT64_MAX, &head.revision))) {
         return false;
     }
     *ret = head;
@@ -88,6 +79,11 @@ static int parse_json(struct bytes text, json_t **ret, struct error *err)
     return 0;
 }
 
+bool record_head(struct bytes value, bool has_revision, struct record_head *ret)
+{
+    return take_head(&value, has_revision, ret);
+}
+
 /* ---- desired ---- */
 
 void record_encode_desired(struct buf *out, const struct vm_desired *desired, uint64_t revision)
@@ -100,27 +96,19 @@ void record_encode_desired(struct buf *out, const struct vm_desired *desired, ui
     add_json(out, json);
 }
 
-bool record_desired_head(struct bytes value, struct record_head *ret)
-{
-    return take_desired_head(&value, ret);
-}
-
 bool record_desired_summary(struct bytes value, struct desired_summary *ret)
 {
     struct record_head head;
     struct bytes line;
-    if (take_desired_head(&value, &head) && take_until(&value, '\n', &line) &&
-        desired_summary_parse(line.data, line.n, ret)) {
-        return true;
-    }
-    return false;
+    return take_head(&value, true, &head) && take_until(&value, '\n', &line) &&
+           desired_summary_parse(line.data, line.n, ret);
 }
 
 int record_decode_desired(struct bytes value, struct vm_desired **ret, struct error *err)
 {
     struct record_head head;
     struct bytes line;
-    if (!take_desired_head(&value, &head) || !take_until(&value, '\n', &line)) {
+    if (!take_head(&value, true, &head) || !take_until(&value, '\n', &line)) {
         return error_set(err, ERR_STORE, "its first line is not that of a desired record");
     }
     cleanup_json json_t *json = NULL;
@@ -150,16 +138,11 @@ void record_encode_status(struct buf *out, const struct vm_status *status)
     add_json(out, json);
 }
 
-bool record_status_head(struct bytes value, struct record_head *ret)
-{
-    return take_status_head(&value, ret);
-}
-
 bool record_status_summary(struct bytes value, struct status_summary *ret)
 {
     struct record_head head;
     struct bytes line;
-    return take_status_head(&value, &head) && take_until(&value, '\n', &line) &&
+    return take_head(&value, false, &head) && take_until(&value, '\n', &line) &&
            status_summary_parse(line.data, line.n, ret);
 }
 
@@ -167,7 +150,7 @@ int record_decode_status(struct bytes value, struct vm_status **ret, struct erro
 {
     struct record_head head;
     struct bytes line;
-    if (!take_status_head(&value, &head) || !take_until(&value, '\n', &line)) {
+    if (!take_head(&value, false, &head) || !take_until(&value, '\n', &line)) {
         return error_set(err, ERR_STORE, "its first line is not that of a status record");
     }
     cleanup_json json_t *json = NULL;

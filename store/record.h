@@ -8,9 +8,9 @@
  *   events   key u64 BE COUNT \t FIRST \t LAST \t N|W \t REASON \t VM \t MESSAGE
  *   others   key KEY    KEY \0 JSON
  *
- * The uid and the revision stand in front so that compare-and-set parses no JSON under the write
- * lock, the summary so that `list` parses none at all. Readers take any bytes: what they cannot
- * read is an error, never a crash.
+ * The uid and the revision come first so that compare-and-set parses no JSON under the write
+ * lock, the summary so that `list` parses none at all. Readers take any bytes: bytes they cannot
+ * read are an error, never a crash.
  */
 #pragma once
 
@@ -31,32 +31,33 @@ struct vm_desired;
 struct vm_event;
 struct vm_status;
 
-/* A piece of memory that belongs to somebody else, such as a page of the map. */
+/* A borrowed range of memory, such as a part of a page of the map. */
 struct bytes {
     const char *data;
     size_t n;
 };
 
-/* Who a record belongs to; revision is 0 for a status. */
+/* The VM a record belongs to; revision is 0 for a status. */
 struct record_head {
     char uid[TEXT_ID_SIZE];
     uint64_t revision;
 };
 
+/* `has_revision`: of a desired record; else of a status. */
+bool record_head(struct bytes value, bool has_revision, struct record_head *ret);
+
 void record_encode_desired(struct buf *out, const struct vm_desired *desired, uint64_t revision);
-bool record_desired_head(struct bytes value, struct record_head *ret);
 bool record_desired_summary(struct bytes value, struct desired_summary *ret);
 int record_decode_desired(struct bytes value, struct vm_desired **ret, struct error *err);
 
 void record_encode_status(struct buf *out, const struct vm_status *status);
-bool record_status_head(struct bytes value, struct record_head *ret);
 bool record_status_summary(struct bytes value, struct status_summary *ret);
 int record_decode_status(struct bytes value, struct vm_status **ret, struct error *err);
 
 void record_encode_lease(struct buf *out, const struct lease *lease);
 bool record_decode_lease(struct bytes key, struct bytes value, struct lease *ret);
 
-/* An event whose texts still lie in the record. */
+/* An event whose texts are still in the record. */
 struct event_view {
     uint32_t count;
     int64_t first_ms, last_ms;

@@ -42,15 +42,6 @@ int store_check_filesystem(int64_t magic, const char *path, struct error *err)
     return 0;
 }
 
-static int check_place(const char *path, struct error *err)
-{
-    struct statfs fs;
-    if (statfs(path, &fs) < 0) {
-        return error_set_errno(err, ERR_STORE, errno, "cannot look at '%s'", path);
-    }
-    return store_check_filesystem(fs.f_type, path, err);
-}
-
 static struct store *store_new(const struct paths *paths, size_t map_bytes)
 {
     struct store *store = mem_new(struct store);
@@ -68,8 +59,11 @@ int store_open_sized(
 {
     struct store *store = store_new(paths, map_bytes);
     int rc = fs_make_dirs(store->path, 0700, err);
+    struct statfs fs;
     if (rc == 0) {
-        rc = check_place(store->path, err);
+        rc = statfs(store->path, &fs) == 0
+                 ? store_check_filesystem(fs.f_type, store->path, err)
+                 : error_set_errno(err, ERR_STORE, errno, "cannot examine '%s'", store->path);
     }
     if (rc == 0) {
         rc = lmdb_open(store, err);

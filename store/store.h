@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The memory of vmctl: LMDB under DATA/store, shared by every vmctl and vmctld process.
+ * The store of all records: LMDB under DATA/store, shared by every vmctl and vmctld process.
  *
  * Readers see one consistent snapshot and are never blocked. Writers build a batch (store/batch.h)
  * and commit it in one durable transaction, or hand it to the writer thread (store/writer.h); after
@@ -40,8 +40,8 @@ enum store_table {
 
 /*
  * ERR_STORE_VERSION: made by a newer vmctl. ERR_STORE: cannot be opened, or is damaged; the help
- * line says how to move it aside. A store belongs to the process that opened it: never use it, nor
- * close it, after fork(). Reads and store_commit() may be called from any thread.
+ * line has the command that moves it aside. A store belongs to the process that opened it: never
+ * use it, nor close it, after fork(). Reads and store_commit() may be called from any thread.
  */
 int store_open(const struct paths *paths, struct store **ret, struct error *err);
 void store_close(struct store *store);                      /* NULL is fine */
@@ -110,9 +110,9 @@ struct lease_list {
     struct lease *items;
     size_t count;
 };
-/* Who holds a key: the VM's uid; "" when nobody does, and "?" when that cannot be read (it is taken
- * all the same). `ret_name` may be NULL; else the VM's name is left there (caller owns), NULL for
- * nobody. */
+/* The uid of the VM that holds a key; "" when none does, and "?" when the lease cannot be read (the
+ * key is taken all the same). `ret_name` may be NULL; else it receives the VM's name (caller owns),
+ * or NULL. */
 int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
     char **ret_name, struct error *err);
 int store_list_leases(struct store *store, struct lease_list *ret, struct error *err);

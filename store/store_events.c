@@ -10,15 +10,8 @@
 
 enum { SEQUENCE_BYTES = 8 };
 
-/* Big-endian, so that LMDB's order of bytes is the order of numbers. */
-static void put_sequence(uint64_t sequence, unsigned char *out)
-{
-    for (int i = SEQUENCE_BYTES; i-- > 0; sequence >>= 8) {
-        out[i] = (unsigned char)(sequence & 0xff);
-    }
-}
-
-uint64_t lmdb_event_sequence(MDB_val key)
+/* Keys are big-endian, so that LMDB's order of bytes is the order of numbers. */
+static uint64_t event_sequence(MDB_val key)
 {
     const unsigned char *bytes = key.mv_data;
     uint64_t sequence = 0;
@@ -33,14 +26,9 @@ static bool bytes_equal(struct bytes a, struct bytes b)
     return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
 }
 
-static bool text_equals(struct bytes bytes, const char *text)
-{
-    return bytes_equal(bytes, (struct bytes){text, strlen(text)});
-}
-
 /* ---- adding ---- */
 
-/* Leaves the cursor on the event alike: 0, or MDB_NOTFOUND. */
+/* Leaves the cursor at the equal event: 0, or MDB_NOTFOUND. */
 static int find_alike(MDB_cursor *cursor, const struct event_view *event, struct event_view *ret)
 {
     MDB_val key, value;
@@ -62,14 +50,6 @@ static int find_alike(MDB_cursor *cursor, const struct event_view *event, struct
     return rc == 0 ? MDB_NOTFOUND : rc;
 }
 
-static int next_sequence(MDB_cursor *cursor, uint64_t *ret)
-{
-    MDB_val key, value;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    *ret = rc == 0 ? lmdb_event_sequence(key) + 1 : 1;
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 static int drop_oldest(struct store *store, MDB_txn *txn, MDB_cursor *cursor)
 {
     MDB_stat stat;
@@ -88,7 +68,9 @@ static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view
 {
     cleanup_buf struct buf value = BUF_INIT(0);
     unsigned char key_bytes[SEQUENCE_BYTES];
-    put_sequence(sequence, key_bytes);
+    for (int i = SEQUENCE_BYTES; i-- > 0; sequence >>= 8) {
+        key_bytes[i] = (unsigned char)(sequence & 0xff);
+    }
     record_encode_event(&value, event);
     MDB_val k = lmdb_value(key_bytes, sizeof(key_bytes)), v = lmdb_value(value.data, value.len);
     return mdb_cursor_put(cursor, &k, &v, MDB_APPEND);
@@ -97,11 +79,12 @@ static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view
 static int fold_and_append(MDB_cursor *cursor, const struct event_view *event)
 {
     struct event_view added = *event, alike;
-    uint64_t sequence;
-    int rc = next_sequence(cursor, &sequence); /* before the last one may be taken out */
-    if (rc != 0) {
+    MDB_val key, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST); /* before the last one may go */
+    if (rc != 0 && rc != MDB_NOTFOUND) {
         return rc;
     }
+    uint64_t sequence = rc == 0 ? event_sequence(key) + 1 : 1;
     rc = find_alike(cursor, event, &alike);
     if (rc == 0) {
         added.count = alike.count < UINT32_MAX ? alike.count + 1 : alike.count;
@@ -153,29 +136,21 @@ static void add_event(struct event_list *list, uint64_t sequence, const struct e
     };
 }
 
-static void reverse(struct event_list *list)
-{
-    for (size_t i = 0, j = list->count; i + 1 < j; i++) {
-        struct vm_event swapped = list->items[i];
-        list->items[i] = list->items[--j];
-        list->items[j] = swapped;
-    }
-}
-
 /* From the newest backwards, as it is the newest that `limit` keeps. Returns an LMDB code. */
 static int collect(
     MDB_cursor *cursor, const char *vm_name, uint64_t after, size_t limit, struct event_list *list)
 {
+    const struct bytes wanted = {vm_name, vm_name ? strlen(vm_name) : 0};
     MDB_val key, value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     while (rc == 0 && (limit == 0 || list->count < limit)) {
-        uint64_t sequence = lmdb_event_sequence(key);
+        uint64_t sequence = event_sequence(key);
         struct event_view view;
         if (sequence <= after) {
             return 0;
         }
         if (record_event_view(lmdb_bytes(value), &view) &&
-            (!vm_name || text_equals(view.vm_name, vm_name))) {
+            (!vm_name || bytes_equal(view.vm_name, wanted))) {
             add_event(list, sequence, &view);
         }
         rc = mdb_cursor_get(cursor, &key, &value, MDB_PREV);
@@ -202,7 +177,11 @@ int store_list_events(struct store *store, const char *vm_name, uint64_t after, 
         event_list_clear(&list);
         return lmdb_error(store, rc, "cannot list the events", err);
     }
-    reverse(&list);
+    for (size_t i = 0, j = list.count; i + 1 < j; i++) { /* oldest first */
+        struct vm_event swapped = list.items[i];
+        list.items[i] = list.items[--j];
+        list.items[j] = swapped;
+    }
     *ret = list;
     return 0;
 }

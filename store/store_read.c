@@ -10,51 +10,30 @@
 #include "specs/base/mem.h"
 #include "store/lmdb/lmdb_env.h"
 
-static bool is_damage(int rc)
-{
-    return rc != 0 && rc != MDB_NOTFOUND;
-}
-
 /* ---- one VM ---- */
 
-static int damaged_record(struct store *store, enum store_table table, const char *key,
-    const struct error *cause, struct error *err)
+/* A missing record is fine: NULL. */
+static int get_record(struct store *store, MDB_txn *txn, enum store_table table, const char *name,
+    struct vm_record *ret, struct error *err)
 {
-    (void)error_set(err, ERR_STORE, "cannot read the record '%s' of table '%s' in '%s': %s", key,
-        lmdb_table_name(table), store->path, cause->message);
+    struct bytes value;
+    struct error cause = {0};
+    int rc = lmdb_get(store, txn, table, name, &value);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return lmdb_error(store, rc, "cannot read a VM's record", err);
+    }
+    if (rc == 0) {
+        rc = table == STORE_DESIRED ? record_decode_desired(value, &ret->desired, &cause)
+                                    : record_decode_status(value, &ret->status, &cause);
+    }
+    if (rc == 0 || rc == MDB_NOTFOUND) {
+        return 0;
+    }
+    (void)error_set(err, ERR_STORE, "cannot read the record '%s' of table '%s' in '%s': %s", name,
+        lmdb_table_name(table), store->path, cause.message);
     return error_help(err,
         "move the store aside (the disks in vms/ stay untouched): mv %s %s.broken", store->path,
         store->path);
-}
-
-static int get_desired(
-    struct store *store, MDB_txn *txn, const char *name, struct vm_desired **ret, struct error *err)
-{
-    struct bytes value;
-    struct error cause = {0};
-    int rc = lmdb_get(store, txn, STORE_DESIRED, name, &value);
-    if (is_damage(rc)) {
-        return lmdb_error(store, rc, "cannot read a desired record", err);
-    }
-    if (rc == 0 && record_decode_desired(value, ret, &cause) < 0) {
-        return damaged_record(store, STORE_DESIRED, name, &cause, err);
-    }
-    return 0;
-}
-
-static int get_status(
-    struct store *store, MDB_txn *txn, const char *name, struct vm_status **ret, struct error *err)
-{
-    struct bytes value;
-    struct error cause = {0};
-    int rc = lmdb_get(store, txn, STORE_STATUS, name, &value);
-    if (is_damage(rc)) {
-        return lmdb_error(store, rc, "cannot read a status record", err);
-    }
-    if (rc == 0 && record_decode_status(value, ret, &cause) < 0) {
-        return damaged_record(store, STORE_STATUS, name, &cause, err);
-    }
-    return 0;
 }
 
 int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err)
@@ -65,9 +44,9 @@ int store_get(struct store *store, const char *name, struct vm_record *ret, stru
     if (rc < 0) {
         return rc;
     }
-    rc = get_desired(store, read.txn, name, &record.desired, err);
+    rc = get_record(store, read.txn, STORE_DESIRED, name, &record, err);
     if (rc == 0) {
-        rc = get_status(store, read.txn, name, &record.status, err);
+        rc = get_record(store, read.txn, STORE_STATUS, name, &record, err);
     }
     lmdb_read_end(store, &read);
     if (rc < 0) {
@@ -99,7 +78,7 @@ struct walk {
     struct walk_side desired, status;
 };
 
-/* What is known of one name; the texts lie in the map. */
+/* The records of one name; the texts are in the map. */
 struct walk_item {
     struct bytes name;
     const MDB_val *desired, *status; /* NULL: no such record */
@@ -111,7 +90,7 @@ static int step(struct walk_side *side, MDB_cursor_op op)
 {
     int rc = mdb_cursor_get(side->cursor, &side->key, &side->value, op);
     side->has_item = rc == 0;
-    return is_damage(rc) ? rc : 0;
+    return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 static int order(const struct walk *walk)
@@ -172,7 +151,7 @@ static int walk_vms(struct store *store, walk_visit *visit, void *list, struct e
     return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
 }
 
-/* One damaged record must not hide the others; its name is told once, not at each look. */
+/* One damaged record must not hide the others; it is logged once, not at every read. */
 static void report_damage(
     struct store *store, enum store_table table, const char *key, const struct error *cause)
 {
@@ -223,7 +202,7 @@ void vm_list_clear(struct vm_list *list)
     *list = (struct vm_list){0};
 }
 
-/* The first line; when another version wrote it differently, what its JSON says. */
+/* From the first line; when another version wrote that differently, from the JSON. */
 static bool summarize_desired(struct bytes value, struct desired_summary *ret, struct error *cause)
 {
     struct vm_desired *desired = NULL;

@@ -43,7 +43,7 @@ static int read_table(struct store *store, enum store_table table, table_visit *
     return rc == 0 ? 0 : lmdb_error(store, rc, "cannot read a table", err);
 }
 
-/* A damaged lease still keeps its key taken; nobody can be named as its holder. */
+/* A damaged lease still keeps its key taken, with an unknown holder. */
 static void add_lease(struct bytes key, struct bytes value, void *context)
 {
     struct lease_list *list = context;

@@ -17,7 +17,7 @@
 #include "store/bell.h"
 #include "store/lmdb/lmdb_batch.h"
 
-/* One submission: in `queue` until it is committed, in `finished` until it is told. */
+/* One submission: in `queue` until it is committed, in `finished` until it is dispatched. */
 struct job {
     struct job *next;
     struct store_batch *batch;
@@ -88,14 +88,6 @@ static void list_free(struct job_list *list)
 
 /* ---- committing ---- */
 
-static void ring(struct store_writer *writer)
-{
-    struct error err = {0};
-    if (bell_ring(store_paths(writer->store), BELL_STATUS, &err) < 0) {
-        log_warn("store", "%s", err.message); /* who waits looks again by himself, later */
-    }
-}
-
 static void commit(struct store_writer *writer, struct job_list *jobs)
 {
     const struct store_batch **batches = mem_calloc(jobs->n, sizeof(const struct store_batch *));
@@ -113,11 +105,14 @@ static void commit(struct store_writer *writer, struct job_list *jobs)
     free(batches);
     free(results);
     if (committed > 0) {
-        ring(writer);
+        struct error err = {0};
+        if (bell_ring(store_paths(writer->store), BELL_STATUS, &err) < 0) {
+            log_warn("store", "%s", err.message); /* waiting commands poll as well */
+        }
     }
 }
 
-static void announce(struct store_writer *writer, struct job_list *jobs)
+static void publish_finished(struct store_writer *writer, struct job_list *jobs)
 {
     static const uint64_t one = 1;
     (void)pthread_mutex_lock(&writer->mutex);
@@ -138,13 +133,13 @@ static bool wait_for_jobs(struct store_writer *writer, struct job_list *ret)
     return ret->first;
 }
 
-static void *run(void *context)
+static void *writer_run(void *context)
 {
     struct store_writer *writer = context;
     struct job_list jobs;
     while (wait_for_jobs(writer, &jobs)) {
         commit(writer, &jobs);
-        announce(writer, &jobs);
+        publish_finished(writer, &jobs);
     }
     return NULL;
 }
@@ -157,7 +152,7 @@ static int start_thread(struct store_writer *writer)
     sigset_t all, previous;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &previous);
-    int rc = pthread_create(&writer->thread, NULL, run, writer);
+    int rc = pthread_create(&writer->thread, NULL, writer_run, writer);
     (void)pthread_sigmask(SIG_SETMASK, &previous, NULL);
     return rc;
 }
@@ -204,7 +199,7 @@ void store_writer_submit(struct store_writer *writer, struct store_batch *batch_
         list_init(&jobs);
         list_add(&jobs, job);
         commit(writer, &jobs);
-        announce(writer, &jobs);
+        publish_finished(writer, &jobs);
         return;
     }
     (void)pthread_mutex_lock(&writer->mutex);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/desired/change.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,32 +16,49 @@
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/desired/impact.h"
-#include "store/desired/port_lease.h"
 
-/* One wish being tried: what is stored, what it becomes, what to tell. */
+/* One try of a change: the stored record, the next one, and the outcome to report. */
 struct attempt {
     const struct change *change;
     struct vm_record record;
     struct vm_desired *next;
     bool is_plan;
-    bool is_down; /* stopped, or stayed down by itself: `up` starts it */
+    bool is_down; /* stopped, or held down after a guest shutdown: `up` starts it */
     struct change_outcome outcome;
 };
 
-static void attempts_free(struct attempt *attempts, size_t count)
+/* -ERR_VM_CONFLICT: another VM holds a host port of this VM's forwards. */
+static int port_lease_check(
+    struct store *store, const struct vm_desired *desired, struct error *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        vm_record_clear(&attempts[i].record);
-        vm_desired_free(attempts[i].next);
-        change_outcome_clear(&attempts[i].outcome);
+    const struct vm_spec *spec = desired->spec;
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        char uid[TEXT_ID_SIZE];
+        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
+        cleanup_free char *holder = NULL;
+        int rc = store_lease_holder(store, key, uid, &holder, err);
+        if (rc < 0) {
+            return rc;
+        }
+        if (uid[0] && !text_eq(uid, desired->uid)) {
+            return error_set(err, ERR_VM_CONFLICT, "host port %s of vm '%s' is used by vm '%s'",
+                key, spec->name, holder ? holder : "?");
+        }
     }
-    free(attempts);
+    return 0;
 }
 
-static bool belongs_elsewhere(const struct vm_desired *desired, const struct change *change)
+/* The batch is stale, when committed, if another VM was faster. */
+static void port_lease_take(struct store_batch *batch, const struct vm_desired *desired)
 {
-    return (change->spec || change->source) && !change->takes_over &&
-           !text_eq(desired->source, change->source);
+    const struct vm_spec *spec = desired->spec;
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
+        char purpose[] = "port"; /* as the controller's own leases of ports */
+        struct lease lease = {.key = key, .vm_name = spec->name, .purpose = purpose};
+        (void)snprintf(lease.uid, sizeof(lease.uid), "%s", desired->uid);
+        store_batch_take_lease(batch, &lease);
+    }
 }
 
 static int report_conflict(const char *name, const struct vm_desired *desired, struct error *err)
@@ -56,7 +74,7 @@ static int report_conflict(const char *name, const struct vm_desired *desired, s
         "use another name, take it over (vmctl up --adopt), or destroy it: vmctl destroy %s", name);
 }
 
-/* A file system that is cut off is lost: only a disk made anew may be smaller. */
+/* Cutting off a file system destroys it: only a new disk may be smaller. */
 static int check_disk(
     const struct vm_desired *desired, const struct change *change, struct error *err)
 {
@@ -67,11 +85,11 @@ static int check_disk(
     (void)error_set(err, ERR_DISK_SHRINK, "vm '%s': its disk cannot shrink from %u to %u GB",
         change->name, now, wanted);
     return error_help(err,
-        "keep `disk %u`, or make it anew, which erases it: vmctl reload --name %s", now,
+        "keep `disk %u`, or recreate the disk, which erases it: vmctl reload --name %s", now,
         change->name);
 }
 
-static int check(const struct attempt *attempt, struct error *err)
+static int attempt_check(const struct attempt *attempt, struct error *err)
 {
     const struct vm_desired *desired = attempt->record.desired;
     const struct change *change = attempt->change;
@@ -85,25 +103,14 @@ static int check(const struct attempt *attempt, struct error *err)
         (void)error_set(err, ERR_VM_DELETING, "vm '%s' is being deleted", change->name);
         return error_help(err, "wait until it is gone: vmctl wait %s --deleted", change->name);
     }
-    if (desired && belongs_elsewhere(desired, change)) {
+    bool is_bound = (change->spec || change->source) && !change->takes_over;
+    if (desired && is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
     return desired ? check_disk(desired, change, err) : 0;
 }
 
-static bool stayed_down(const struct vm_record *record)
-{
-    const struct vm_status *status = record_status(record);
-    return status && status->restart.held_generation == record->desired->generation;
-}
-
-static bool is_stalled(const struct vm_record *record)
-{
-    const struct vm_status *status = record_status(record);
-    return status && vm_status_is_true(status, CONDITION_STALLED);
-}
-
-static void begin(struct attempt *attempt)
+static void attempt_begin(struct attempt *attempt)
 {
     const struct change *change = attempt->change;
     const struct vm_desired *stored = attempt->record.desired;
@@ -117,12 +124,14 @@ static void begin(struct attempt *attempt)
         attempt->is_down = true;
     } else {
         attempt->next = vm_desired_copy(stored);
-        attempt->is_down = stored->power == POWER_STOPPED || stayed_down(&attempt->record);
+        const struct vm_status *status = record_status(&attempt->record);
+        bool is_held = status && status->restart.held_generation == stored->generation;
+        attempt->is_down = stored->power == POWER_STOPPED || is_held;
     }
 }
 
-/* Of several results the most telling is told: a start says more than the change of a field. */
-static void report(struct attempt *attempt, enum change_result result)
+/* Of several results, keeps the weightiest: a start outweighs the change of a field. */
+static void attempt_report(struct attempt *attempt, enum change_result result)
 {
     static const int weights[] = {
         [CHANGE_UNCHANGED] = 0,
@@ -159,14 +168,7 @@ static void change_spec(struct attempt *attempt)
     vm_spec_free(next->spec);
     next->spec = vm_spec_copy(spec);
     memcpy(next->spec_digest, digest, sizeof(digest));
-    report(attempt, CHANGE_CONFIGURED);
-}
-
-static void change_owner(struct attempt *attempt)
-{
-    if (attempt->change->disowns) {
-        attempt->next->owner = 0;
-    }
+    attempt_report(attempt, CHANGE_CONFIGURED);
 }
 
 static void change_power(struct attempt *attempt)
@@ -177,9 +179,9 @@ static void change_power(struct attempt *attempt)
         return;
     }
     if (change->power == POWER_RUNNING && attempt->is_down) {
-        report(attempt, CHANGE_STARTED);
+        attempt_report(attempt, CHANGE_STARTED);
     } else if (next->power != change->power) {
-        report(attempt, change->power == POWER_STOPPED ? CHANGE_STOPPED : CHANGE_REQUESTED);
+        attempt_report(attempt, change->power == POWER_STOPPED ? CHANGE_STOPPED : CHANGE_REQUESTED);
     }
     next->power = change->power;
     next->stop_timeout_s = change->power == POWER_STOPPED ? change->stop_timeout_s : 0;
@@ -197,14 +199,8 @@ static bool needs_provision(const struct attempt *attempt)
                (!attempt->record.desired || is_starting || has_failed || change->recreates));
 }
 
-static enum steps_state steps_state_of(const struct attempt *attempt, const char *left_out)
-{
-    const struct vm_status *status = record_status(&attempt->record);
-    return status ? vm_steps_state(&status->provision, attempt->next->spec, left_out)
-                  : STEPS_NEVER_RUN;
-}
-
-/* What an earlier wish left out, and this one does not, is news even of an unchanged spec. */
+/* Steps that an earlier change skipped and this one does not are a change, also of the same spec.
+ */
 static void change_skipped(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
@@ -212,9 +208,11 @@ static void change_skipped(struct attempt *attempt)
     if (provision == PROVISION_KEEP) {
         return;
     }
-    if (steps_state_of(attempt, next->skipped_steps) == STEPS_LEFT_OUT &&
-        provision != PROVISION_SKIP) {
-        report(attempt, CHANGE_REQUESTED);
+    const struct vm_status *status = record_status(&attempt->record);
+    bool were_skipped = status && vm_steps_state(&status->provision, next->spec,
+                                      next->skipped_steps) == STEPS_LEFT_OUT;
+    if (were_skipped && provision != PROVISION_SKIP) {
+        attempt_report(attempt, CHANGE_REQUESTED);
     }
     memset(next->skipped_steps, 0, DIGEST_SIZE);
     if (provision == PROVISION_SKIP) {
@@ -228,38 +226,30 @@ static void change_tokens(struct attempt *attempt)
     struct vm_desired *next = attempt->next;
     if (change->recreates && attempt->record.desired) {
         digest_random_id(next->recreate_token);
-        report(attempt, CHANGE_RECREATED);
+        attempt_report(attempt, CHANGE_RECREATED);
     }
     if (change->restarts && attempt->record.desired && !attempt->is_down) {
         digest_random_id(next->restart_token);
-        report(attempt, CHANGE_RESTARTED);
+        attempt_report(attempt, CHANGE_RESTARTED);
     }
     if (needs_provision(attempt)) {
         digest_random_id(next->provision_token);
         next->provision_from = change->provision == PROVISION_AGAIN ? change->provision_from : 0;
-        report(attempt, CHANGE_REQUESTED);
+        attempt_report(attempt, CHANGE_REQUESTED);
     }
     if (change->deletes && !next->is_deleting) {
         next->is_deleting = true;
-        report(attempt, CHANGE_DELETED);
+        attempt_report(attempt, CHANGE_DELETED);
     }
-    if ((change->retries || change->deletes) && attempt->record.desired &&
-        is_stalled(&attempt->record)) {
-        report(attempt, CHANGE_REQUESTED);
+    const struct vm_status *status = record_status(&attempt->record);
+    bool is_stalled = status && vm_status_is_true(status, CONDITION_STALLED);
+    if ((change->retries || change->deletes) && is_stalled) {
+        attempt_report(attempt, CHANGE_REQUESTED);
     }
 }
 
-/* The generation tells waiters and the controller that there is something new, so it moves for
- * every change. */
-static bool has_changed(const struct attempt *attempt)
-{
-    if (!attempt->record.desired || attempt->outcome.result != CHANGE_UNCHANGED) {
-        return true;
-    }
-    return !vm_desired_equal(attempt->record.desired, attempt->next);
-}
-
-/* Taken in the transaction that creates it: of two that chose one port, one finds it taken. */
+/* Ports are taken in the transaction that creates the VM: of two that chose one port, the second
+ * finds it taken. */
 static bool takes_ports(const struct attempt *attempt)
 {
     return attempt->change->holds_ports && !attempt->record.desired;
@@ -268,7 +258,9 @@ static bool takes_ports(const struct attempt *attempt)
 static void write_next(struct store_batch *batch, struct attempt *attempt)
 {
     const struct vm_desired *stored = attempt->record.desired;
-    if (has_changed(attempt)) {
+    /* Waiters and the controller compare the generation, so it moves for every change. */
+    if (!stored || attempt->outcome.result != CHANGE_UNCHANGED ||
+        !vm_desired_equal(stored, attempt->next)) {
         attempt->next->generation++;
         store_batch_put_desired(batch, attempt->next, stored ? stored->revision : 0);
     }
@@ -279,26 +271,21 @@ static void write_next(struct store_batch *batch, struct attempt *attempt)
     attempt->outcome.generation = attempt->next->generation;
 }
 
-static void forget_deleted(struct attempt *attempt)
-{
-    if (attempt->record.desired && attempt->record.desired->is_deleting) {
-        vm_record_clear(&attempt->record);
-        attempt->record = (struct vm_record){.name = NULL};
-    }
-}
-
 static int work_out(struct store *store, struct attempt *attempt, struct error *err)
 {
     int rc = store_get(store, attempt->change->name, &attempt->record, err);
-    if (rc == 0 && attempt->is_plan) {
-        forget_deleted(attempt);
+    const struct vm_desired *stored = attempt->record.desired;
+    if (rc == 0 && attempt->is_plan && stored && stored->is_deleting) {
+        vm_record_clear(&attempt->record);
     }
-    if (rc < 0 || (rc = check(attempt, err)) < 0) {
+    if (rc < 0 || (rc = attempt_check(attempt, err)) < 0) {
         return rc;
     }
-    begin(attempt);
+    attempt_begin(attempt);
     change_spec(attempt);
-    change_owner(attempt);
+    if (attempt->change->disowns) {
+        attempt->next->owner = 0;
+    }
     change_power(attempt);
     change_skipped(attempt);
     change_tokens(attempt);
@@ -318,81 +305,56 @@ static int work_out_all(struct store *store, struct attempt *attempts, size_t co
     return rc;
 }
 
-static int try_once(struct store *store, struct attempt *attempts, size_t count,
-    const struct change_extra *extra, struct error *err)
+/* Tries all changes once: commits them, or with `is_plan` only returns the outcomes. */
+static int try_once(struct store *store, const struct change *changes, size_t count, bool is_plan,
+    const struct change_extra *extra, struct change_outcome *ret, struct error *err)
 {
     struct store_batch *batch = store_batch_new();
+    cleanup_free struct attempt *attempts = mem_calloc(count, sizeof(*attempts));
+    for (size_t i = 0; i < count; i++) {
+        attempts[i] = (struct attempt){.change = &changes[i], .is_plan = is_plan};
+    }
     int rc = work_out_all(store, attempts, count, batch, err);
     if (rc == 0 && extra) {
         rc = extra->add(extra->context, batch, err);
     }
-    if (rc == 0 && !store_batch_is_empty(batch)) {
+    if (rc == 0 && !is_plan && !store_batch_is_empty(batch)) {
         rc = store_commit(store, batch, err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (rc == 0) {
+            ret[i] = attempts[i].outcome;
+        } else {
+            change_outcome_clear(&attempts[i].outcome);
+        }
+        vm_record_clear(&attempts[i].record);
+        vm_desired_free(attempts[i].next);
     }
     store_batch_free(batch);
     return rc;
-}
-
-/* A bell that cannot be rung (full disk, read-only) costs the controller's delay, not the wish. */
-static void ring(struct store *store)
-{
-    struct error err = {.code = ERR_NONE};
-    if (bell_ring(store_paths(store), BELL_DESIRED, &err) < 0) {
-        log_debug("store", "%s", err.message);
-    }
-}
-
-static struct attempt *attempts_new(const struct change *changes, size_t count)
-{
-    struct attempt *attempts = mem_calloc(count, sizeof(*attempts));
-    for (size_t i = 0; i < count; i++) {
-        attempts[i].change = &changes[i];
-    }
-    return attempts;
-}
-
-static void hand_out(struct attempt *attempts, size_t count, struct change_outcome *ret)
-{
-    for (size_t i = 0; i < count; i++) {
-        ret[i] = attempts[i].outcome;
-        attempts[i].outcome = (struct change_outcome){.result = CHANGE_UNCHANGED};
-    }
 }
 
 int change_apply_with(struct store *store, const struct change *changes, size_t count,
     const struct change_extra *extra, struct change_outcome *ret, struct error *err)
 {
-    enum { TRIES = 100 }; /* every lost try means that another process got its wish in */
-    for (int i = 0;; i++) {
-        struct attempt *attempts = attempts_new(changes, count);
-        int rc = try_once(store, attempts, count, extra, err);
-        if (rc == 0) {
-            hand_out(attempts, count, ret);
-            ring(store);
-        }
-        attempts_free(attempts, count);
-        if (rc != -ERR_STORE_STALE || i == TRIES) {
-            return rc;
-        }
+    enum { TRIES = 100 }; /* every lost try means that another process committed */
+    int rc = try_once(store, changes, count, false, extra, ret, err);
+    for (int i = 0; rc == -ERR_STORE_STALE && i < TRIES; i++) {
         error_clear(err);
+        rc = try_once(store, changes, count, false, extra, ret, err);
     }
+    /* Without the notification (full disk, read-only) the controller is only later. */
+    struct error ignored = {.code = ERR_NONE};
+    if (rc == 0 && bell_ring(store_paths(store), BELL_DESIRED, &ignored) < 0) {
+        log_debug("store", "%s", ignored.message);
+    }
+    return rc;
 }
 
 int change_plan(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err)
 {
-    struct store_batch *batch = store_batch_new(); /* never committed */
-    struct attempt *attempts = attempts_new(changes, count);
-    for (size_t i = 0; i < count; i++) {
-        attempts[i].is_plan = true;
-    }
-    int rc = work_out_all(store, attempts, count, batch, err);
-    if (rc == 0) {
-        hand_out(attempts, count, ret);
-    }
-    attempts_free(attempts, count);
-    store_batch_free(batch);
-    return rc;
+    return try_once(store, changes, count, true, NULL, ret, err);
 }
 
 int change_apply(struct store *store, const struct change *changes, size_t count,

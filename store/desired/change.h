@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Wishes: the one way a desired record is written, for every command and for the VMFile watcher.
+ * Changes of desired records. Every command and the VMFile watcher write them only through here.
  *
- * A wish is applied by read, change, compare-and-set, again when another process was faster; so any
- * number of commands at once lose nothing, and the same wish twice is the same as once. The desired
- * bell is rung after the commit.
+ * A change is applied by read, modify, compare-and-set, and repeated when another process was
+ * faster; so concurrent commands lose nothing, and applying a change twice is the same as once. The
+ * controller is notified after the commit (store/bell.h).
  */
 #pragma once
 
@@ -19,11 +19,11 @@ struct error;
 struct store_batch;
 
 enum change_provision {
-    PROVISION_KEEP,     /* nothing new is asked: steps that are appended run (vm_steps.h) */
+    PROVISION_KEEP,     /* nothing new is requested: appended steps run (vm_steps.h) */
     PROVISION_SKIP,     /* the steps are not run, not even when they are appended */
-    PROVISION_APPENDED, /* those that are appended run, also when an earlier wish skipped them */
-    PROVISION_ON_START, /* likewise; and all, if this wish creates or starts the VM, or if they
-                           failed */
+    PROVISION_APPENDED, /* appended steps run, also when an earlier change skipped them */
+    PROVISION_ON_START, /* likewise; and all, if this change creates or starts the VM, or if
+                           they failed */
     PROVISION_AGAIN,    /* the steps run again */
 };
 
@@ -34,23 +34,23 @@ struct change {
     const char *source;         /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
                                  * the VM must have come from there; NULL: from anywhere */
     bool must_be_new;           /* a VM of that name is a conflict */
-    uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: nobody's */
-    bool disowns;               /* it is nobody's from now on */
+    uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: none */
+    bool disowns;               /* it has no owner from now on */
     bool holds_ports; /* a new VM holds the host ports of its forwards before it starts: one
                        * that another VM holds is a conflict */
     bool takes_over;  /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
-    bool starts_new;     /* a VM that this wish creates is to run, and its steps are */
+    bool starts_new;     /* a VM that this change creates is started, and its steps run */
     bool wants_prepared; /* a new VM that stays stopped: make its image and disk ready */
     uint32_t stop_timeout_s;
     enum change_provision provision;
     uint32_t provision_from; /* with PROVISION_AGAIN: the step to begin with, from 1; 0: the first,
                                 as its `run` says */
     bool restarts;           /* a running VM is stopped and started with its new spec */
-    bool recreates;          /* its disk is made anew; erases the old one */
+    bool recreates;          /* its disk is recreated; erases the old one */
     bool deletes;
-    bool retries; /* if it is stalled or stayed down: try again now */
+    bool retries; /* if it is stalled or held down: try again now */
 };
 
 enum change_result {
@@ -68,25 +68,25 @@ enum change_result {
 struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
-    uint64_t generation;   /* what a waiter has to see observed */
+    uint64_t generation;   /* waiters wait until this one is observed */
     struct spec_diff diff; /* old spec -> new spec; empty unless the spec changed */
 };
 
 /*
- * Applies the wishes (of different VMs) in one transaction: all of them or none.
+ * Applies the changes (of different VMs) in one transaction: all of them or none.
  * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and
  * no such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held),
  * -ERR_VM_DELETING, a store error. Deleting what is being deleted already succeeds.
  */
 int change_apply(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);
-/* What change_apply() would do now, told in the same way; writes nothing. What is being deleted is
- * taken for gone. */
+/* Returns what change_apply() would do now; writes nothing. A VM that is being deleted counts as
+ * gone. */
 int change_plan(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);
 void change_outcome_clear(struct change_outcome *outcome);
 
-/* What else goes into the transaction: called at every try, so that it reads what is stored then.
+/* What else goes into the transaction: called at every try, so that it reads the current records.
  * An error ends it; nothing is written. */
 struct change_extra {
     int (*add)(void *context, struct store_batch *batch, struct error *err);
@@ -99,6 +99,6 @@ int change_apply_with(struct store *store, const struct change *changes, size_t 
 /*
  * Fills the digests of the files the spec names, so that a changed script or key is a changed spec.
  * An unreadable file is an error that names it and the VM. Files to upload that are larger than
- * 16 MiB are told apart by size and time of change instead of content.
+ * 16 MiB are compared by size and modification time instead of content.
  */
 int change_read_files(struct vm_spec *spec, struct error *err);

@@ -27,33 +27,27 @@ bool record_has_disk(const struct vm_record *record)
     return status && (status->prepared.digest[0] || status->instance.instance_id[0]);
 }
 
-/* Asked for and not run yet: whatever the steps are by then. */
-static bool are_steps_asked(const struct vm_record *record)
-{
-    const struct vm_status *status = record_status(record);
-    const char *token = record->desired ? record->desired->provision_token : "";
-    return token[0] && !(status && text_eq(token, status->handled_provision_token));
-}
-
-/* They are what was run, or will be without another word. */
-static bool need_no_word(
+/* Whether the steps were run, or will be without another request. */
+static bool is_provision_settled(
     const struct vm_record *record, const struct vm_spec *spec, bool runs_appended)
 {
     const struct vm_status *status = record_status(record);
-    enum steps_state standing =
+    const char *token = record->desired ? record->desired->provision_token : "";
+    bool is_requested = token[0] && !(status && text_eq(token, status->handled_provision_token));
+    enum steps_state steps =
         status ? vm_steps_state(&status->provision, spec, "") : STEPS_NEVER_RUN;
-    return are_steps_asked(record) || (standing == STEPS_APPENDED && runs_appended) ||
-           (standing == STEPS_SAME && !status->provision.is_failed);
+    return is_requested || (steps == STEPS_APPENDED && runs_appended) ||
+           (steps == STEPS_SAME && !status->provision.is_failed);
 }
 
 static enum disposition disposition_here(
-    const struct vm_record *record, enum disposition of_field, bool need_steps_no_word)
+    const struct vm_record *record, enum disposition of_field, bool is_settled)
 {
     bool is_running = has_instance(record);
     enum disposition sooner = is_running ? DISPOSITION_LIVE : DISPOSITION_START;
     switch (of_field) {
     case DISPOSITION_PROVISION:
-        return need_steps_no_word ? sooner : of_field;
+        return is_settled ? sooner : of_field;
     case DISPOSITION_RESTART:
         return is_running ? of_field : sooner;
     case DISPOSITION_RECREATE:
@@ -78,11 +72,11 @@ struct spec_diff record_diff(const struct vm_record *record, const struct vm_spe
     const struct vm_spec *after, bool runs_appended)
 {
     struct spec_diff diff = diff_on_instance(record, before, after);
-    bool need_steps_no_word = need_no_word(record, after, runs_appended);
+    bool is_settled = is_provision_settled(record, after, runs_appended);
     diff.strongest = DISPOSITION_LIVE;
     for (size_t i = 0; i < diff.count; i++) {
         enum disposition *disposition = &diff.changes[i].disposition;
-        *disposition = disposition_here(record, *disposition, need_steps_no_word);
+        *disposition = disposition_here(record, *disposition, is_settled);
         diff.strongest = *disposition > diff.strongest ? *disposition : diff.strongest;
     }
     return diff;

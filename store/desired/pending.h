@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What of a spec the VM does not have yet, and what that takes. Pure. */
+/* The changes of a spec that the VM does not have yet, and what they need. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,10 +11,9 @@ struct vm_record;
 struct vm_spec;
 
 /*
- * What the disk and the instance that exist do not have of `spec`. The last start's spec tells what
- * they are made of; before the first start the stored spec is what they are being made of. A change
- * that took effect since without a start (live, provision) is still among them. spec_diff_clear()
- * it.
+ * What the existing disk and instance lack of `spec`. They are made from the spec of the last
+ * start; before the first start, from the stored spec. A change that took effect since without a
+ * start (live, provision) is still included. spec_diff_clear() it.
  */
 struct spec_diff pending_changes(const struct vm_record *record, const struct vm_spec *spec);
 

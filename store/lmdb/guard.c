@@ -30,7 +30,7 @@ static _Noreturn void give_up(void)
     _exit(error_exit_status(ERR_STORE));
 }
 
-/* A fault that is none of ours happens again, under the handler that was there before. */
+/* A fault outside the store is raised again, under the previous handler. */
 static void on_fault(int number, siginfo_t *info, void *machine)
 {
     uintptr_t at = (uintptr_t)info->si_addr;
@@ -45,7 +45,7 @@ static void on_fault(int number, siginfo_t *info, void *machine)
 static void on_assertion(MDB_env *env, const char *text)
 {
     (void)env;
-    (void)text; /* of LMDB's source: it helps nobody here */
+    (void)text; /* of LMDB's source: no help for the user */
     give_up();
 }
 
@@ -67,14 +67,6 @@ void guard_leave(void)
     depth--;
 }
 
-static void prepare_message(const char *store_path)
-{
-    (void)snprintf(guard.message, sizeof(guard.message),
-        "error[%s]: the store in '%s' is damaged\n"
-        "  help: move it aside (the disks in vms/ stay untouched): mv %s %s.broken\n",
-        error_code_name(ERR_STORE), store_path, store_path, store_path);
-}
-
 void guard_watch(MDB_env *env, const char *store_path)
 {
     MDB_envinfo info;
@@ -82,7 +74,10 @@ void guard_watch(MDB_env *env, const char *store_path)
     if (mdb_env_info(env, &info) != 0) {
         return;
     }
-    prepare_message(store_path);
+    (void)snprintf(guard.message, sizeof(guard.message),
+        "error[%s]: the store in '%s' is damaged\n"
+        "  help: move it aside (the disks in vms/ stay untouched): mv %s %s.broken\n",
+        error_code_name(ERR_STORE), store_path, store_path, store_path);
     (void)mdb_env_set_assert(env, on_assertion);
     guard.end = (uintptr_t)info.me_mapaddr + info.me_mapsize;
     guard.start = (uintptr_t)info.me_mapaddr;

@@ -32,18 +32,16 @@ static int drop(struct apply *apply, enum store_table table, const char *text)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Who holds the name in this table: MDB_NOTFOUND when nobody does. A head that cannot be read is
- * nobody's: it equals no uid and no revision. */
+/* The holder of the name in this table: MDB_NOTFOUND when there is none. A head that cannot be read
+ * equals no uid and no revision. */
 static int find_head(
     struct apply *apply, enum store_table table, const char *name, struct record_head *ret)
 {
     struct bytes value;
     *ret = (struct record_head){.revision = UINT64_MAX};
     int rc = lmdb_get(apply->store, apply->txn, table, name, &value);
-    if (rc == 0 && table == STORE_DESIRED) {
-        (void)record_desired_head(value, ret);
-    } else if (rc == 0) {
-        (void)record_status_head(value, ret);
+    if (rc == 0) {
+        (void)record_head(value, table == STORE_DESIRED, ret);
     }
     return rc;
 }
@@ -64,14 +62,7 @@ static int put_desired(struct apply *apply, const struct batch_op *op)
     return rc == 0 || rc == MDB_NOTFOUND ? put(apply, op) : rc;
 }
 
-static int not_this_vm(struct apply *apply, const struct batch_op *op)
-{
-    return error_set(
-        apply->err, ERR_STORE_STALE, "the name '%s' belongs to another VM by now", op->key);
-}
-
-/* 0 when the name is this VM's or nobody's; the desired record has the last word, then the status.
- */
+/* 0 when the name is this VM's or free; the desired record decides, then the status. */
 static int check_owner(struct apply *apply, const struct batch_op *op)
 {
     struct record_head head;
@@ -80,15 +71,10 @@ static int check_owner(struct apply *apply, const struct batch_op *op)
         rc = find_head(apply, STORE_STATUS, op->key, &head);
     }
     if (rc == 0 && strcmp(head.uid, op->uid) != 0) {
-        return not_this_vm(apply, op);
+        return error_set(
+            apply->err, ERR_STORE_STALE, "the name '%s' belongs to another VM by now", op->key);
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int put_status(struct apply *apply, const struct batch_op *op)
-{
-    int rc = check_owner(apply, op);
-    return rc == 0 ? put(apply, op) : rc;
 }
 
 static bool is_lease_of(struct bytes value, const char *uid)
@@ -110,7 +96,7 @@ static int drop_leases(struct apply *apply, const char *uid)
         if (is_lease_of(lmdb_bytes(value), uid)) {
             rc = mdb_cursor_del(cursor, 0);
         }
-        if (rc == 0) { /* after a deletion the cursor stands on the next one already */
+        if (rc == 0) { /* after a deletion the cursor is at the next one already */
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         }
     }
@@ -176,11 +162,13 @@ static int add_event(struct apply *apply, const struct batch_op *op)
 
 static int apply_op(struct apply *apply, const struct batch_op *op)
 {
+    int rc;
     switch (op->kind) {
     case OP_PUT_DESIRED:
         return put_desired(apply, op);
     case OP_PUT_STATUS:
-        return put_status(apply, op);
+        rc = check_owner(apply, op);
+        return rc == 0 ? put(apply, op) : rc;
     case OP_FORGET_VM:
         return forget_vm(apply, op);
     case OP_TAKE_LEASE:

@@ -38,7 +38,7 @@ struct store_batch {
 
 /*
  * Applies the operations in order. Returns 0, an LMDB code, or -ERR_STORE_STALE with `err` set when
- * an expectation does not hold; `ret_has_written` (always set) says whether the transaction has
+ * an expectation does not hold; `ret_has_written` (always set) is whether the transaction has
  * been changed by then and must be given up.
  */
 int lmdb_apply_batch(struct store *store, MDB_txn *txn, const struct store_batch *batch,

@@ -16,7 +16,7 @@ enum { CHECK_TIMEOUT_S = 60, FREE_TABLE = 0 /* where LMDB keeps its free pages: 
 enum {
     WHOLE = 0,
     DAMAGED = 1,
-    UNKNOWN = 2 /* it could not look: whoever opens the store is told why */
+    UNKNOWN = 2 /* it could not check: opening the store will report why */
 };
 
 /* Reads every byte, so that a page behind the end of the file is touched here and not later. */
@@ -83,17 +83,6 @@ static _Noreturn void check_and_exit(const char *path)
     _exit(rc == 0 ? WHOLE : rc < 0 ? DAMAGED : UNKNOWN);
 }
 
-/* By a signal that damaged pages raise; one that was killed from outside, or took too long on a
- * busy machine, says nothing of the store. */
-static bool reports_damage(int status)
-{
-    if (WIFEXITED(status)) {
-        return WEXITSTATUS(status) == DAMAGED;
-    }
-    int number = WTERMSIG(status);
-    return number == SIGBUS || number == SIGSEGV || number == SIGABRT;
-}
-
 int lmdb_check_pages(const char *path)
 {
     int status = 0;
@@ -109,5 +98,10 @@ int lmdb_check_pages(const char *path)
             return errno;
         }
     }
-    return reports_damage(status) ? MDB_CORRUPTED : 0;
+    /* Damaged pages raise these signals; a child that was killed from outside, or took too long on
+     * a busy machine, proves nothing. */
+    int number = WIFEXITED(status) ? 0 : WTERMSIG(status);
+    bool is_damaged = number == SIGBUS || number == SIGSEGV || number == SIGABRT ||
+                      (number == 0 && WEXITSTATUS(status) == DAMAGED);
+    return is_damaged ? MDB_CORRUPTED : 0;
 }

@@ -5,7 +5,7 @@
 
 #include "specs/base/error.h"
 
-/* A code of our own beside LMDB's: this transaction is spoilt by a stale batch, run it again. */
+/* A code of our own beside LMDB's: a stale batch spoilt the transaction; run it again. */
 enum { RUN_AGAIN = -1 };
 _Static_assert(ERR_STORE_STALE != 1, "the codes of lmdb_write()'s bodies differ");
 
@@ -16,7 +16,7 @@ struct group {
 };
 
 /*
- * A stale batch is left out and the others go on. When it had written something before it turned
+ * A stale batch is left out and the others continue. When it had written something before it turned
  * out to be stale, the whole transaction is run again without it: rarer, and cheaper, than a nested
  * transaction (2 MiB of page lists each) around every batch. What a batch sees are the batches
  * before it that stay, so the result is the same as committing one after the other.
@@ -63,7 +63,8 @@ void lmdb_commit_group(
     }
 }
 
-/* A CLI's word must outlive a power cut, also when the controller (the VMFile watcher) says it. */
+/* A user's change must survive a power cut, also when the controller's VMFile watcher commits it.
+ */
 int store_commit(struct store *store, const struct store_batch *batch, struct error *err)
 {
     struct error result;

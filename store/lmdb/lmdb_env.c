@@ -18,20 +18,15 @@ enum {
 
 /* ---- errors ---- */
 
-static bool is_damage(int rc)
-{
-    return rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_VERSION_MISMATCH ||
-           rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == MDB_CURSOR_FULL ||
-           rc == MDB_INCOMPATIBLE || rc == MDB_BAD_TXN;
-}
-
 int lmdb_error(const struct store *store, int rc, const char *what, struct error *err)
 {
     if (rc == MDB_MAP_FULL) {
         (void)error_set(err, ERR_NO_SPACE, "%s: the store in '%s' is full", what, store->path);
-        return error_help(err, "look for a stopped vmctl process that still reads it");
+        return error_help(err, "find and end a stopped vmctl process that still reads it");
     }
-    if (is_damage(rc)) {
+    if (rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_VERSION_MISMATCH ||
+        rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == MDB_CURSOR_FULL ||
+        rc == MDB_INCOMPATIBLE || rc == MDB_BAD_TXN) {
         (void)error_set(err, ERR_STORE, "%s: the store in '%s' is damaged: %s", what, store->path,
             mdb_strerror(rc));
         return error_help(err, "move it aside (the disks in vms/ stay untouched): mv %s %s.broken",
@@ -43,7 +38,7 @@ int lmdb_error(const struct store *store, int rc, const char *what, struct error
     return error_set(err, ERR_STORE, "%s in '%s': %s", what, store->path, mdb_strerror(rc));
 }
 
-/* ---- going on after an error ---- */
+/* ---- recovery ---- */
 
 static int clear_dead_readers(struct store *store)
 {
@@ -73,14 +68,7 @@ static bool grow(struct store *store)
            mdb_env_set_mapsize(store->env, (size_t)bytes) == 0;
 }
 
-static bool reopen(struct store *store)
-{
-    struct error ignored = {0}; /* the caller tells the error that led here */
-    lmdb_close(store);
-    return lmdb_open(store, &ignored) == 0;
-}
-
-/* After a transaction failed with `rc`: true when the next try may do better. */
+/* After a transaction failed with `rc`: true when another try may succeed. */
 static bool recover(struct store *store, int rc, int attempt)
 {
     bool is_better = false;
@@ -91,7 +79,9 @@ static bool recover(struct store *store, int rc, int attempt)
     }
     (void)pthread_rwlock_wrlock(&store->map_lock);
     if (rc == MDB_PANIC) {
-        is_better = reopen(store);
+        struct error ignored = {0}; /* the caller reports the error that led here */
+        lmdb_close(store);
+        is_better = lmdb_open(store, &ignored) == 0;
     } else if (store->env && rc == MDB_MAP_RESIZED) {
         is_better = mdb_env_set_mapsize(store->env, 0) == 0;
     } else if (store->env && rc == MDB_MAP_FULL) {
@@ -100,7 +90,7 @@ static bool recover(struct store *store, int rc, int attempt)
         is_better = clear_dead_readers(store) > 0;
     }
     if (store->env) {
-        guard_watch(store->env, store->path); /* the map may lie elsewhere now */
+        guard_watch(store->env, store->path); /* the map may have another address now */
     }
     (void)pthread_rwlock_unlock(&store->map_lock);
     return is_better;
@@ -129,29 +119,23 @@ bool lmdb_lacks_slot(int rc)
     return rc == EAGAIN || rc == MDB_BAD_RSLOT || rc == MDB_READERS_FULL;
 }
 
-/* Both leave map_lock held on success. */
-static int begin_plain_read(struct store *store, struct lmdb_read *read)
+/* Leaves map_lock held on success. `is_locked`: in a write transaction, which needs no reader slot.
+ */
+static int begin_read(struct store *store, struct lmdb_read *read, bool is_locked)
 {
+    if (is_locked) {
+        lmdb_hold_signals(&read->mask);
+    }
     (void)pthread_rwlock_rdlock(&store->map_lock);
     guard_enter();
-    int rc = store->env ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &read->txn) : MDB_PANIC;
+    unsigned flags = is_locked ? 0 : MDB_RDONLY;
+    int rc = store->env ? mdb_txn_begin(store->env, NULL, flags, &read->txn) : MDB_PANIC;
+    read->is_write = is_locked && rc == 0;
     if (rc != 0) {
         guard_leave();
         (void)pthread_rwlock_unlock(&store->map_lock);
     }
-    return rc;
-}
-
-static int begin_locked_read(struct store *store, struct lmdb_read *read)
-{
-    lmdb_hold_signals(&read->mask);
-    (void)pthread_rwlock_rdlock(&store->map_lock);
-    guard_enter();
-    int rc = store->env ? mdb_txn_begin(store->env, NULL, 0, &read->txn) : MDB_PANIC;
-    read->is_write = rc == 0;
-    if (rc != 0) {
-        guard_leave();
-        (void)pthread_rwlock_unlock(&store->map_lock);
+    if (rc != 0 && is_locked) {
         lmdb_release_signals(&read->mask);
     }
     return rc;
@@ -162,7 +146,7 @@ int lmdb_read_begin(struct store *store, struct lmdb_read *read, struct error *e
     bool is_locked = false;
     *read = (struct lmdb_read){0};
     for (int attempt = 0;; attempt++) {
-        int rc = is_locked ? begin_locked_read(store, read) : begin_plain_read(store, read);
+        int rc = begin_read(store, read, is_locked);
         if (rc == 0) {
             return 0;
         }

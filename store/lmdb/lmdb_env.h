@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * LMDB behind the store: one environment, its transactions, and how to go on after the errors a
- * caller need not see. Private to store/.
+ * LMDB behind the store: one environment, its transactions, and recovery from errors that callers
+ * need not handle. Private to store/.
  *
  * What lmdb.h leaves to its users and is done here:
  * - MDB_MAP_RESIZED, MDB_MAP_FULL, MDB_READERS_FULL, MDB_PANIC: remap, grow, clear dead readers,
@@ -10,7 +10,7 @@
  * - A reader slot is tied to the pid, and two pid namespaces may have the same one: then the read
  *   transaction fails with EAGAIN and the read is done in a write transaction, which needs no slot.
  * - A process stopped inside a write transaction blocks every other writer, so the signals a
- *   terminal sends are held back meanwhile (SIGKILL is harmless: LMDB's mutex is robust).
+ *   terminal sends are blocked meanwhile (SIGKILL is harmless: LMDB's mutex is robust).
  */
 #pragma once
 
@@ -79,7 +79,7 @@ int lmdb_sync(struct store *store);
 
 /* ---- small things ---- */
 
-/* Holds back what a terminal sends while the write lock is held; release restores the mask. */
+/* Blocks the signals of a terminal while the write lock is held; release restores the mask. */
 void lmdb_hold_signals(sigset_t *ret_previous);
 void lmdb_release_signals(const sigset_t *previous);
 
@@ -100,8 +100,8 @@ static inline struct bytes lmdb_bytes(MDB_val value)
 int lmdb_get(
     struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret);
 
-/* Reads the whole store in a child process, as what is damaged may crash its reader: 0, or
- * MDB_CORRUPTED. Takes milliseconds: for a store that is suspected, and for who will write it long.
+/* Reads the whole store in a child process, as damaged pages may crash their reader: 0, or
+ * MDB_CORRUPTED. Takes milliseconds: for a suspected store, and before the controller opens one.
  */
 int lmdb_check_pages(const char *path);
 

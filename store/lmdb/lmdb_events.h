@@ -6,15 +6,13 @@
 
 enum {
     EVENTS_MAX = 10000,     /* a ring: the oldest go first */
-    EVENT_FOLD_WINDOW = 16, /* how many of a VM's last events are looked at for one alike */
-    EVENT_FOLD_SCAN = 256,  /* and how many of all VMs' are passed for that: a bound on the lock */
+    EVENT_FOLD_WINDOW = 16, /* how many of a VM's last events are searched for an equal one */
+    EVENT_FOLD_SCAN = 256,  /* and how many events of all VMs: bounds the time under the lock */
 };
 
 /*
- * Adds the event, or, when one alike is among the VM's last, counts that one up and moves it to the
- * end, so that whoever follows by sequence sees it again. Drops what is beyond EVENTS_MAX.
+ * Adds the event; when an equal one is among the VM's last, counts that one up and moves it to the
+ * end, so that a reader that follows by sequence sees it again. Drops what is beyond EVENTS_MAX.
  * `event` has count 1 and first_ms equal to last_ms. Returns an LMDB code.
  */
 int lmdb_add_event(struct store *store, MDB_txn *txn, const struct event_view *event);
-
-uint64_t lmdb_event_sequence(MDB_val key);

@@ -45,7 +45,7 @@ const char *lmdb_table_name(enum store_table table)
 /*
  * A data file cut off by a failed copy still has good meta pages, and touching a page behind its
  * end is SIGBUS. But a healthy file may lack its last pages as well, when they were taken and given
- * back in one transaction and so never written. Hence a short file is looked at more closely.
+ * back in one transaction and so never written. Hence the pages of a short file are checked.
  */
 static int check_length(struct store *store)
 {
@@ -89,34 +89,6 @@ static int check_schema(struct store *store, MDB_txn *txn, struct error *err)
     return 0;
 }
 
-static int find_tables(struct store *store, MDB_txn *txn, unsigned flags)
-{
-    int rc = 0;
-    for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
-        rc = mdb_dbi_open(txn, table_names[i], flags, &store->tables[i]);
-    }
-    return rc;
-}
-
-/* The usual way, without the write lock. MDB_NOTFOUND: something is missing yet. */
-static int use_tables(struct store *store, struct error *err)
-{
-    MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = find_tables(store, txn, 0);
-    if (rc == 0) {
-        rc = check_schema(store, txn, err);
-    }
-    if (rc != 0) {
-        mdb_txn_abort(txn);
-        return rc;
-    }
-    return mdb_txn_commit(txn); /* and not abort: that would close the tables again */
-}
-
 static int put_schema(struct store *store, MDB_txn *txn)
 {
     cleanup_buf struct buf value = BUF_INIT(0);
@@ -126,23 +98,27 @@ static int put_schema(struct store *store, MDB_txn *txn)
     return mdb_put(txn, store->tables[STORE_META], &k, &v, 0);
 }
 
-static int make_tables(struct store *store, struct error *err)
+/* Normally reads only, without the write lock; then MDB_NOTFOUND: something is missing. With
+ * `creates`, makes it. */
+static int open_tables(struct store *store, bool creates, struct error *err)
 {
     MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    int rc = mdb_txn_begin(store->env, NULL, creates ? 0 : MDB_RDONLY, &txn);
     if (rc != 0) {
         return rc;
     }
-    rc = find_tables(store, txn, MDB_CREATE);
+    for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
+        rc = mdb_dbi_open(txn, table_names[i], creates ? MDB_CREATE : 0, &store->tables[i]);
+    }
     if (rc == 0) {
         rc = check_schema(store, txn, err);
-        rc = rc == MDB_NOTFOUND ? put_schema(store, txn) : rc;
+        rc = rc == MDB_NOTFOUND && creates ? put_schema(store, txn) : rc;
     }
     if (rc != 0) {
         mdb_txn_abort(txn);
         return rc;
     }
-    return mdb_txn_commit(txn);
+    return mdb_txn_commit(txn); /* also when only read: an abort would close the tables again */
 }
 
 /*
@@ -165,7 +141,7 @@ static int reserve_lock_file(const struct store *store)
     return is_full ? errno : 0; /* else a file system that cannot do it */
 }
 
-/* Room for what is written when the disk is full: that it is full, and what the user asks next. */
+/* Reserves room for the records of a full disk: its error, and the next request of the user. */
 static void reserve_space(const struct store *store)
 {
     struct stat file;
@@ -192,9 +168,9 @@ static int set_up(struct store *store, struct error *err)
     if ((rc = mdb_reader_check(store->env, &dead)) != 0 || (rc = check_length(store)) != 0) {
         return rc;
     }
-    rc = use_tables(store, err);
+    rc = open_tables(store, false, err);
     if (rc == MDB_NOTFOUND || lmdb_lacks_slot(rc)) {
-        rc = make_tables(store, err);
+        rc = open_tables(store, true, err);
     }
     if (rc == 0) {
         reserve_space(store);
@@ -221,20 +197,18 @@ static int open_once(struct store *store, struct error *err)
     return rc;
 }
 
-static bool is_final(int rc)
-{
-    return rc == 0 || rc == -ERR_STORE_VERSION || rc == EACCES || rc == EPERM || rc == EROFS ||
-           rc == ENOSPC || rc == EDQUOT;
-}
-
-/* Tried again: a store that another process is just making looks damaged for a moment. */
+/* Tries again: a store that another process is creating looks damaged for a moment. */
 int lmdb_open(struct store *store, struct error *err)
 {
     static const struct timespec pause = {.tv_nsec = OPEN_RETRY_MS * 1000000L};
     sigset_t previous;
     lmdb_hold_signals(&previous); /* making the tables takes the write lock */
     int rc = open_once(store, err);
-    for (int i = 1; i < OPEN_ATTEMPTS && !is_final(rc); i++) {
+    for (int i = 1; i < OPEN_ATTEMPTS; i++) {
+        if (rc == 0 || rc == -ERR_STORE_VERSION || rc == EACCES || rc == EPERM || rc == EROFS ||
+            rc == ENOSPC || rc == EDQUOT) {
+            break;
+        }
         (void)nanosleep(&pause, NULL);
         rc = open_once(store, err);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What store.c offers to the store's own files and to its tests only. */
+/* Functions of store.c for the store's own files and its tests only. */
 #pragma once
 
 #include <stddef.h>

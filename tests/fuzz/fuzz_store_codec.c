@@ -38,7 +38,7 @@ static void try_desired(struct bytes input)
     struct record_head head;
     struct desired_summary summary;
     struct error err = {0};
-    (void)record_desired_head(input, &head);
+    (void)record_head(input, true, &head);
     (void)record_desired_summary(input, &summary);
     if (record_decode_desired(input, &desired, &err) < 0) {
         insist(err.code != ERR_NONE);
@@ -46,7 +46,7 @@ static void try_desired(struct bytes input)
     }
     cleanup_buf struct buf first = BUF_INIT(0), second = BUF_INIT(0);
     record_encode_desired(&first, desired, desired->revision);
-    insist(record_desired_head(bytes_of(&first), &head));
+    insist(record_head(bytes_of(&first), true, &head));
     insist(strcmp(head.uid, desired->uid) == 0 && head.revision == desired->revision);
     insist(record_desired_summary(bytes_of(&first), &summary));
     insist(record_decode_desired(bytes_of(&first), &again, &err) == 0);
@@ -62,7 +62,7 @@ static void try_status(struct bytes input)
     struct record_head head;
     struct status_summary summary;
     struct error err = {0};
-    (void)record_status_head(input, &head);
+    (void)record_head(input, false, &head);
     (void)record_status_summary(input, &summary);
     if (record_decode_status(input, &status, &err) < 0) {
         insist(err.code != ERR_NONE);
