@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Carrying out a decision. Each function answers the three questions of crash safety where they are
- * not obvious: killed just before the effect, just after it, and the effect done twice.
+ * Carrying out a decision. Where it is not obvious, each function states what happens when the
+ * controller is killed just before its effect or just after it, and when the effect is done twice.
  */
-#include "reconcilers/vm/act.h"
+#include "reconcilers/vm/pass.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,8 +25,12 @@
 
 enum {
     SILENT_RETRY_MS = 5000,
-    DYING_CHILD_MS = 50, /* a child of the controller before this one, that was not released */
+    DYING_CHILD_MS = 50, /* an unreleased child of the previous controller */
     ORPHAN_RECHECK_MS = 60000,
+    POWERDOWN_REPEAT_MS = 5000, /* a booting guest ignores the power button */
+    STOP_REPEAT_MS = 1000,
+    IO_RETRY_MS = 30000,
+    ROOM_RECHECK_MS = 2000, /* freed space causes no event */
 };
 
 /* ---- operations ---- */
@@ -36,7 +40,7 @@ static uint64_t generation_of(const struct pass *pass)
     return pass->view->desired ? pass->view->desired->generation : 0;
 }
 
-/* The action failed at once: again by backoff. */
+/* The action failed at once: it is retried by backoff. */
 static int64_t fail(struct pass *pass, const struct error *err)
 {
     enum action action = pass->decision.action;
@@ -55,8 +59,8 @@ static int64_t act_fetch_image(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* Where the base image is, is not recorded before the disk is: after a restart of the controller it
- * has to be looked up again, which is cheap when it is in reach. */
+/* The base image's location is recorded together with the disk only: after a restart of the
+ * controller it has to be looked up again, which is cheap when the image is cached. */
 static int64_t act_prepare(struct pass *pass)
 {
     struct vm *vm = pass->vm;
@@ -85,29 +89,23 @@ static int64_t act_launch(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
+/* Also ACTION_APPLY. Leases first: a forward is added to the machine only once the VM holds the
+ * port's lease. Killed before or after the effect, or done twice: the backend's boot() queries the
+ * machine first and adds what is missing. */
 static int64_t act_boot(struct pass *pass)
 {
     struct vm *vm = pass->vm;
-    vm_begin(vm, ACTION_BOOT, generation_of(pass));
-    vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
-    return VERDICT_WHEN_WOKEN;
-}
-
-/* Leases first: a forward is added to the machine only once the port is ours in the books. Killed
- * before or after the effect, or done twice: boot() looks first and adds what is missing. */
-static int64_t act_apply(struct pass *pass)
-{
-    struct vm *vm = pass->vm;
+    enum action action = pass->decision.action;
     struct error err = {.code = ERR_NONE};
-    if (hot_change_has_network(pass) && !addresses_are_held(pass)) {
+    if (action == ACTION_APPLY && hot_change_has_network(pass) && !addresses_are_held(pass)) {
         return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
     }
-    vm_begin(vm, ACTION_APPLY, generation_of(pass));
+    vm_begin(vm, action, generation_of(pass));
     vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
-/* A guest that prints is busy, not dead: neither its boot nor its cloud-init is given up then. */
+/* A guest that prints is busy, not dead: its boot and its cloud-init are then not given up. */
 static void watch_console(struct pass *pass)
 {
     struct vm *vm = pass->vm;
@@ -119,7 +117,7 @@ static void watch_console(struct pass *pass)
     vm->console_size = size;
 }
 
-static int64_t act_probe(struct pass *pass)
+static int64_t act_reach(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     if (vm->reach_deadline_ms == 0) {
@@ -135,7 +133,7 @@ static int64_t act_probe(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* Changes nothing: killed before or after, and done twice, it is asked again. */
+/* Changes nothing: killed before or after, or done twice, the guest is queried again. */
 static int64_t act_await_cloud_init(struct pass *pass)
 {
     struct vm *vm = pass->vm;
@@ -152,9 +150,8 @@ static int64_t act_await_cloud_init(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* The intent of a run: which instance it is begun in, and where its part of provision.log begins.
- */
-static int64_t begin_step(struct pass *pass)
+/* The intent of a run: the instance it begins in, and where its part of provision.log begins. */
+static void begin_run(struct pass *pass)
 {
     struct vm_step_run *run = &pass->patch->status->provision.run;
     cleanup_free char *log = paths_vm(pass->vm->host->paths, pass->vm->name, VM_PROVISION_LOG);
@@ -162,13 +159,13 @@ static int64_t begin_step(struct pass *pass)
     memcpy(run->instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     run->started_at_ms = pass->wall_ms;
     run->log_begin = size > 0 ? (uint64_t)size : 0;
-    return VERDICT_NOW;
 }
 
 /*
- * Killed before the guest hears of it: it is begun by the next controller, under the name that the
- * recorded run gives it. Killed at any time after: that name is found in the guest, and gone on
- * with. Done twice: the second one finds the first. A file is uploaded and renamed again.
+ * Killed before the guest receives it: the next controller begins it, under the name that the
+ * recorded run gives it. Killed at any time after: the next controller finds that name in the guest
+ * and follows the run. Done twice: the second one finds the first. A file is uploaded and renamed
+ * again.
  */
 static int64_t act_run_step(struct pass *pass)
 {
@@ -180,7 +177,8 @@ static int64_t act_run_step(struct pass *pass)
         return VERDICT_NOW;
     }
     if (provision->run.started_at_ms == 0) {
-        return begin_step(pass);
+        begin_run(pass);
+        return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));
     vm->outcome.step.exit_status = -1;
@@ -189,16 +187,16 @@ static int64_t act_run_step(struct pass *pass)
     return VERDICT_WHEN_WOKEN;
 }
 
-/* No effect but the record: killed before, the next look finds the same; after, the steps wait. */
+/* Only changes the record: killed before, the next pass decides the same; after, the steps wait. */
 static int64_t act_append_steps(struct pass *pass)
 {
     pass_append_steps(pass);
     return VERDICT_NOW;
 }
 
-/* Changes nothing in the guest but what a probe's own command does: killed before or after, and
- * done twice, it is tried again. */
-static int64_t act_check(struct pass *pass)
+/* Changes nothing in the guest but what a probe's own command does: killed before or after, or done
+ * twice, it is tried again. */
+static int64_t act_probe(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     if (!pass->situation.expects_ssh && addresses_discover(pass)) {
@@ -245,11 +243,12 @@ static int64_t act_confirm_start(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     if (text_eq(pass->vm->booted_instance_id, status->instance.instance_id)) {
         free(status->vnc);
-        status->vnc = mem_strdup(pass->vm->booted_vnc); /* with the journal, or not at all */
+        status->vnc = mem_strdup(
+            pass->vm->booted_vnc); /* in the commit that clears the intent, or not at all */
     }
     status->instance.intent = INTENT_NONE;
     pass_note_no_steps(pass);
-    const char *accel = status->instance.accel; /* what a backend without a choice does not tell */
+    const char *accel = status->instance.accel; /* NULL: the backend has no choice */
     vm_patch_event(pass->patch, false, REASON_RUNNING, "started (%s %d%s%s)",
         pass->vm->backend->traits->handle, status->instance.pid, accel ? ", " : "",
         accel ? accel : "");
@@ -261,7 +260,7 @@ static int64_t act_await_machine(struct pass *pass)
     int64_t left_ms = pass->view->status->instance.start_deadline_ms - pass->now_ms + 1;
     bool is_starting = pass->situation.intent == INTENT_START;
     if (is_starting && !pass->situation.has_pid && pass->machine.silent_ms < SILENT_RETRY_MS) {
-        return DYING_CHILD_MS; /* nobody tells when it is gone */
+        return DYING_CHILD_MS; /* its exit causes no event */
     }
     return is_starting && left_ms > 0 ? left_ms : SILENT_RETRY_MS;
 }
@@ -278,6 +277,126 @@ static int64_t act_back_off(struct pass *pass)
     return exit_backoff_left_ms(pass);
 }
 
+/* ---- stopping a machine, and other commands to one that is alive ----
+ *
+ * The intent of a stop is committed before the first command; commands are repeated until the
+ * machine is observed to have obeyed. */
+
+static void begin_stop(struct pass *pass, enum exit_cause cause, int64_t grace_ms)
+{
+    struct vm_instance *instance = &pass->patch->status->instance;
+    instance->intent = INTENT_STOP;
+    instance->stop_deadline_ms = pass->now_ms + grace_ms;
+    pass->vm->last_command_ms = 0; /* before this stop */
+    if (instance->cause == EXIT_NONE) {
+        instance->cause = cause;
+    }
+}
+
+static int64_t act_begin_stop(struct pass *pass)
+{
+    if (!pass->situation.has_instance) {
+        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
+            "its record was lost while it ran; it is started again on its disk");
+    }
+    begin_stop(pass, EXIT_BY_USER, pass_grace_ms(pass));
+    return VERDICT_NOW;
+}
+
+static int64_t act_give_up_start(struct pass *pass)
+{
+    begin_stop(pass, EXIT_START_FAILED, 0);
+    vm_patch_event(pass->patch, true, REASON_QMP_TIMEOUT, "%s", pass->vm->backend->words->silence);
+    return VERDICT_NOW;
+}
+
+static int64_t act_record_cause(struct pass *pass)
+{
+    static const enum exit_cause causes[RUN_STATE_COUNT_] = {
+        [RUN_STATE_SHUTDOWN] = EXIT_GUEST_SHUTDOWN,
+        [RUN_STATE_PANICKED] = EXIT_GUEST_PANIC,
+        [RUN_STATE_INTERNAL_ERROR] = EXIT_INTERNAL_ERROR,
+    };
+    enum exit_cause cause = causes[pass->situation.run_state];
+    exit_hold(pass, cause);
+    begin_stop(pass, cause, 0);
+    return VERDICT_NOW;
+}
+
+/* With the grace of any stop: a guest whose service hangs may still have files to write. */
+static int64_t act_end_unhealthy(struct pass *pass)
+{
+    struct vm_restart *restart = &pass->patch->status->restart;
+    const struct vm_liveness *live = &pass->patch->status->probing.live;
+    exit_hold(pass, EXIT_LIVENESS_FAILED);
+    begin_stop(pass, EXIT_LIVENESS_FAILED, pass_grace_ms(pass));
+    free(restart->last_message);
+    restart->last_message = mem_strdup(live->failure);
+    vm_patch_event(pass->patch, true, REASON_LIVENESS_FAILED, "failed %u times in a row: %s",
+        live->failures, live->failure ? live->failure : "?");
+    return VERDICT_NOW;
+}
+
+/* Reported once: QEMU's own socket paused a guest that was meant to run, and ran. */
+static void report_paused(struct pass *pass)
+{
+    if (pass->situation.power == POWER_RUNNING &&
+        vm_status_is_true(pass->view->status, CONDITION_RUNNING)) {
+        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
+            "another program paused the guest; it is resumed (to pause it: vmctl suspend %s)",
+            pass->vm->name);
+    }
+}
+
+/*
+ * Sends the action's command, but the same one only every `repeat_ms` once it can have been
+ * received: QMP carries nothing before QEMU responds, and its first response wakes the VM. Requeues
+ * no later than the stop ladder's next stage.
+ */
+static int64_t act_command(struct pass *pass)
+{
+    static const struct {
+        enum machine_command command;
+        int64_t repeat_ms;
+    } commands[ACTION_COUNT_] = {
+        [ACTION_POWERDOWN] = {MACHINE_POWERDOWN, POWERDOWN_REPEAT_MS},
+        [ACTION_QUIT] = {MACHINE_QUIT, STOP_REPEAT_MS},
+        [ACTION_TERMINATE] = {MACHINE_TERMINATE, STOP_REPEAT_MS},
+        [ACTION_KILL] = {MACHINE_KILL, STOP_REPEAT_MS},
+        [ACTION_RESUME] = {MACHINE_RESUME, STOP_REPEAT_MS},
+        [ACTION_PAUSE] = {MACHINE_PAUSE, STOP_REPEAT_MS},
+        [ACTION_RETRY_IO] = {MACHINE_RESUME, IO_RETRY_MS},
+    };
+    struct vm *vm = pass->vm;
+    enum machine_command command = commands[pass->decision.action].command;
+    int64_t requeue_ms = commands[pass->decision.action].repeat_ms;
+    int64_t since_ms = pass->now_ms - vm->last_command_ms;
+    if (vm->last_command == command && vm->last_command_ms > 0 && since_ms < requeue_ms) {
+        requeue_ms -= since_ms;
+    } else {
+        bool is_signal = command == MACHINE_TERMINATE || command == MACHINE_KILL;
+        bool is_received = is_signal || pass->situation.run_state != RUN_STATE_UNKNOWN;
+        log_debug("vm", "%s: command %d", vm->name, command);
+        vm->last_command = command;
+        vm->last_command_ms = is_received ? pass->now_ms : 0;
+        vm->backend->machine->command(vm->machine, &pass->env, command);
+    }
+    int64_t left_ms = pass_stage_left_ms(pass);
+    return left_ms < requeue_ms ? left_ms : requeue_ms;
+}
+
+static int64_t act_resume(struct pass *pass)
+{
+    report_paused(pass);
+    return act_command(pass);
+}
+
+/* Once there is room the guest resumes at once; one that fails again is retried every 30 s. */
+static int64_t act_retry_io(struct pass *pass)
+{
+    return pass_lacks_room(pass) ? ROOM_RECHECK_MS : act_command(pass);
+}
+
 /* ---- exit ---- */
 
 static int64_t act_record_exit(struct pass *pass)
@@ -292,55 +411,40 @@ static int64_t act_record_exit(struct pass *pass)
 
 /* ---- removal ---- */
 
-/* What lies outside of the VM's directory goes first: there it is noted what that is. False: there
- * is nothing. Killed before, amid or after: it is looked for again. */
-static bool begin_destroy(struct pass *pass, bool whole_dir)
-{
-    struct vm *vm = pass->vm;
-    if (!pass->media.has_remains || !vm->backend->media->destroy) {
-        return false;
-    }
-    vm_begin(vm, pass->decision.action, generation_of(pass));
-    vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
-    return true;
-}
-
-/* Renamed into the trash before anything is recorded: done twice it finds nothing to rename. */
-static int discard(struct pass *pass, bool whole_dir, int64_t *ret_requeue_ms)
-{
-    struct error err = {.code = ERR_NONE};
-    int rc = pass->vm->backend->media->discard(&pass->env, whole_dir, &err);
-    *ret_requeue_ms = rc < 0 ? fail(pass, &err) : VERDICT_NOW;
-    return rc;
-}
-
-static int64_t act_discard_all(struct pass *pass)
-{
-    int64_t requeue_ms;
-    if (begin_destroy(pass, true)) {
-        return VERDICT_WHEN_WOKEN;
-    }
-    (void)discard(pass, true, &requeue_ms);
-    return requeue_ms;
-}
-
-static int64_t act_discard_disk(struct pass *pass)
+static void record_new_disk(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    int64_t requeue_ms;
-    if (begin_destroy(pass, false)) {
-        return VERDICT_WHEN_WOKEN;
-    }
-    if (discard(pass, false, &requeue_ms) < 0) {
-        return requeue_ms;
-    }
     memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
     free(status->prepared.image_path);
     status->prepared = (struct vm_prepared){.disk_gib = 0};
     vm_forget_image(pass->vm);
     pass_reset_provision(pass);
-    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as asked");
-    return requeue_ms;
+    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as requested");
+}
+
+/*
+ * What the VM has outside of its directory is destroyed first, because files in the directory name
+ * it: killed before, during or after, the next pass destroys what is left. The directory, or the
+ * disk in it, is renamed into the trash before anything is recorded: done twice, the second finds
+ * nothing to rename.
+ */
+static int64_t act_discard(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    struct error err = {.code = ERR_NONE};
+    bool whole_dir = pass->decision.action == ACTION_DISCARD_ALL;
+    if (pass->media.has_remains && vm->backend->media->destroy) {
+        vm_begin(vm, pass->decision.action, generation_of(pass));
+        vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
+        return VERDICT_WHEN_WOKEN;
+    }
+    if (vm->backend->media->discard(&pass->env, whole_dir, &err) < 0) {
+        return fail(pass, &err);
+    }
+    if (!whole_dir) {
+        record_new_disk(pass);
+    }
+    return VERDICT_NOW;
 }
 
 static int64_t act_forget(struct pass *pass)
@@ -356,7 +460,7 @@ static int64_t act_mark_restarted(struct pass *pass)
     return VERDICT_NOW;
 }
 
-/* Files nobody has a record of: a store that was lost must not cost a disk. */
+/* Files of a VM without a record: a lost store must not cost a disk. */
 static int64_t act_quarantine(struct pass *pass)
 {
     struct error err = {.code = ERR_NONE};
@@ -376,7 +480,8 @@ static int64_t act_quarantine(struct pass *pass)
 
 static int64_t act_adopt_orphan(struct pass *pass)
 {
-    log_warn("vm", "%s: a process of this VM runs, but there is no record of it", pass->vm->name);
+    log_warn(
+        "vm", "%s: a process of this VM runs, but the store has no record of it", pass->vm->name);
     return ORPHAN_RECHECK_MS;
 }
 
@@ -387,19 +492,19 @@ static int64_t act_none(struct pass *pass)
     return probes_wait_ms(pass);
 }
 
-static act_fn *const acts[] = {
+static int64_t (*const acts[])(struct pass *) = {
     [ACTION_NONE] = act_none,
     [ACTION_ADOPT_ORPHAN] = act_adopt_orphan,
     [ACTION_QUARANTINE] = act_quarantine,
     [ACTION_FORGET] = act_forget,
     [ACTION_BEGIN_STOP] = act_begin_stop,
-    [ACTION_POWERDOWN] = act_powerdown,
-    [ACTION_QUIT] = act_quit,
-    [ACTION_TERMINATE] = act_terminate,
-    [ACTION_KILL] = act_kill,
+    [ACTION_POWERDOWN] = act_command,
+    [ACTION_QUIT] = act_command,
+    [ACTION_TERMINATE] = act_command,
+    [ACTION_KILL] = act_command,
     [ACTION_RECORD_EXIT] = act_record_exit,
-    [ACTION_DISCARD_ALL] = act_discard_all,
-    [ACTION_DISCARD_DISK] = act_discard_disk,
+    [ACTION_DISCARD_ALL] = act_discard,
+    [ACTION_DISCARD_DISK] = act_discard,
     [ACTION_MARK_RESTARTED] = act_mark_restarted,
     [ACTION_HOLD] = act_none,
     [ACTION_REFUSE_IMAGE] = act_none,
@@ -415,46 +520,23 @@ static act_fn *const acts[] = {
     [ACTION_GIVE_UP_START] = act_give_up_start,
     [ACTION_RECORD_CAUSE] = act_record_cause,
     [ACTION_RESUME] = act_resume,
-    [ACTION_PAUSE] = act_pause,
+    [ACTION_PAUSE] = act_command,
     [ACTION_RETRY_IO] = act_retry_io,
     [ACTION_AWAIT_MACHINE] = act_await_machine,
-    [ACTION_APPLY] = act_apply,
-    [ACTION_REACH] = act_probe,
+    [ACTION_APPLY] = act_boot,
+    [ACTION_REACH] = act_reach,
     [ACTION_AWAIT_CLOUD_INIT] = act_await_cloud_init,
     [ACTION_RUN_STEP] = act_run_step,
     [ACTION_APPEND_STEPS] = act_append_steps,
-    [ACTION_PROBE] = act_check,
+    [ACTION_PROBE] = act_probe,
     [ACTION_END_UNHEALTHY] = act_end_unhealthy,
 };
 _Static_assert(ARRAY_LEN(acts) == ACTION_COUNT_, "every action can be carried out");
 
-/* Whether what was begun is what is decided now; preparing may begin with looking up the image. */
+/* Whether the operation is the decided one; preparing may begin with looking up the image. */
 static bool serves(enum action begun, enum action decided)
 {
     return begun == decided || (begun == ACTION_FETCH_IMAGE && decided == ACTION_PREPARE);
-}
-
-/* What is under way stays useful: only then is it left alone. A monitor that does not answer for a
- * moment says nothing against a provision step, and `cont` is told by an event before its answer.
- */
-static bool goes_on(const struct vm *vm, enum action decided)
-{
-    return serves(vm->op_action, decided) || decided == ACTION_AWAIT_MACHINE ||
-           (vm->op_action == ACTION_BOOT && decided == ACTION_CONFIRM_START);
-}
-
-/* The same action failed a moment ago, for the same wish: not again before its time. */
-static int64_t wait_for_retry(const struct pass *pass)
-{
-    const struct vm_failure *failure = &pass->vm->failure;
-    bool is_same = failure->generation == generation_of(pass);
-    return is_same ? failure->retry_at_ms - pass->now_ms : 0;
-}
-
-static bool needs_backend(enum action action)
-{
-    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||
-           action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
 }
 
 static int check_backend(const struct pass *pass, struct error *err)
@@ -464,39 +546,39 @@ static int check_backend(const struct pass *pass, struct error *err)
     const struct backend *backend = pass->vm->backend;
     if (backend->traits->is_fixed && (action == ACTION_PAUSE || action == ACTION_RESUME)) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' cannot be suspended: backend \"%s\" does not have that", pass->vm->name,
+            "vm '%s' cannot be suspended: backend \"%s\" does not support it", pass->vm->name,
             backend->name);
         return error_help(err, "let it run: vmctl resume %s, or stop it: vmctl stop %s",
             pass->vm->name, pass->vm->name);
     }
-    return spec && backend->check && needs_backend(action) ? backend->check(spec, err) : 0;
+    bool is_needed = action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||
+                     action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+    return spec && backend->check && is_needed ? backend->check(spec, err) : 0;
 }
 
-static int64_t begin(struct pass *pass)
-{
-    enum action action = pass->decision.action;
-    struct error err = {.code = ERR_NONE};
-    if (check_backend(pass, &err) < 0) {
-        return fail(pass, &err);
-    }
-    return acts[action](pass);
-}
-
+/* An operation under way is left alone only while it is still useful. A monitor that does not
+ * respond for a moment is no reason to cancel a provision step, and QEMU's event about `cont`
+ * arrives before the operation has ended. */
 int64_t pass_act(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     enum action action = pass->decision.action;
-    if (vm->op && goes_on(vm, action)) {
+    struct error err = {.code = ERR_NONE};
+    bool is_useful = serves(vm->op_action, action) || action == ACTION_AWAIT_MACHINE ||
+                     (vm->op_action == ACTION_BOOT && action == ACTION_CONFIRM_START);
+    if (vm->op && is_useful) {
         return action == ACTION_AWAIT_MACHINE ? act_await_machine(pass) : VERDICT_WHEN_WOKEN;
     }
-    if (vm->op) { /* the situation asks for something else now: stop must not wait for a download */
+    if (vm->op) { /* the decision changed: a stop must not wait for a download */
         log_debug("vm", "%s: %s superseded by %s", vm->name, action_name(vm->op_action),
             action_name(action));
         vm_cancel(vm);
     }
-    if (!serves(vm->failure.action, action)) { /* what failed is not asked for any more */
+    if (!serves(vm->failure.action, action)) { /* what failed is not wanted any more */
         vm_forget_failure(vm);
     }
-    int64_t wait_ms = wait_for_retry(pass);
-    return wait_ms > 0 ? wait_ms : begin(pass);
+    if (vm->failure.generation == generation_of(pass) && vm->failure.retry_at_ms > pass->now_ms) {
+        return vm->failure.retry_at_ms - pass->now_ms; /* the same action failed a moment ago */
+    }
+    return check_backend(pass, &err) < 0 ? fail(pass, &err) : acts[action](pass);
 }

@@ -63,7 +63,7 @@ static int check_forwards(const struct pass *pass, struct error *err)
             error_set(err, ERR_PORT_TAKEN, "host port %s of vm '%s' is used by vm '%s'", key,
                 pass->vm->name, holder);
             return error_help(
-                err, "choose another host port, or stop the other one: vmctl stop %s", holder);
+                err, "choose another host port, or stop the other VM: vmctl stop %s", holder);
         }
     }
     return 0;
@@ -81,7 +81,7 @@ bool addresses_are_held(const struct pass *pass)
     return true;
 }
 
-/* A guest on a real network must have a MAC address of its own; behind slirp nobody sees it. */
+/* On a real network a guest needs a MAC address of its own; behind slirp no one sees it. */
 static void choose_mac(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
@@ -98,7 +98,7 @@ static void choose_mac(struct pass *pass)
     }
 }
 
-/* The port of earlier instances is kept unless the spec now declares it, or the books are new. */
+/* Keeps the port of earlier instances unless the spec now declares it or another VM leases it. */
 static uint16_t choose_ssh_port(const struct pass *pass)
 {
     struct reconciler_host *host = pass->vm->host;
@@ -127,17 +127,6 @@ static void choose_ssh(struct pass *pass)
     status->ssh_host = mem_strdup("127.0.0.1");
 }
 
-/* On a bridge the guest has an address of its own, to be found once it runs. */
-static void forget_ssh(struct pass *pass)
-{
-    struct vm_status *status = pass->patch->status;
-    if (status->ssh_port >= PORT_SSH_FIRST) {
-        cleanup_free char *old = mem_printf("tcp/%u", status->ssh_port);
-        vm_patch_drop_lease(pass->patch, old);
-    }
-    status->ssh_port = 0;
-}
-
 int addresses_choose(struct pass *pass, struct error *err)
 {
     const struct vm_spec *spec = pass->env.spec;
@@ -146,11 +135,16 @@ int addresses_choose(struct pass *pass, struct error *err)
     }
     drop_forwards(pass, spec);
     choose_mac(pass);
-    free(TAKE_PTR(pass->patch->status->ssh_host));
+    struct vm_status *status = pass->patch->status;
+    free(TAKE_PTR(status->ssh_host));
     if (spec->network.mode == NETWORK_USER) {
         choose_ssh(pass);
-    } else {
-        forget_ssh(pass);
+    } else { /* on a bridge the guest has an address of its own, to be found once it runs */
+        if (status->ssh_port >= PORT_SSH_FIRST) {
+            cleanup_free char *old = mem_printf("tcp/%u", status->ssh_port);
+            vm_patch_drop_lease(pass->patch, old);
+        }
+        status->ssh_port = 0;
     }
     for (size_t i = 0; i < count_forwards(spec); i++) {
         cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);

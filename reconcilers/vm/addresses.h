@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The addresses of a VM's next instance, held by leases so that no other VM is given the same. */
+/* The addresses of a VM's next instance, held by leases so that no other VM gets the same ones. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,9 +17,9 @@ int addresses_choose(struct pass *pass, struct error *err);
 /* Whether the leases of the spec's host ports are this VM's already. */
 bool addresses_are_held(const struct pass *pass);
 
-/* Lets go of the host ports that the last instance's spec declares: a stopped VM needs none. */
+/* Releases the host ports that the last instance's spec declares: a stopped VM needs none. */
 void addresses_release_forwards(struct pass *pass);
 
-/* With network "tap": puts the address at which the guest is found now into the patch's status.
- * True when that is news: commit before using it. */
+/* With network "tap": puts the guest's current address into the patch's status. True when it
+ * changed: commit before using it. */
 bool addresses_discover(struct pass *pass);

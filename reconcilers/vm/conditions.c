@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a pass says about the VM: every condition, computed from what is recorded, observed and
- * under way. Nothing is decided here, and nothing here is read back by a decision. One table of
- * rules a condition; the first rule that holds wins, so their order is meaning.
+ * The conditions of a VM, computed from what is recorded, observed and under way. Nothing is
+ * decided here, and no decision reads a condition. One table of rules a condition; the first rule
+ * that holds wins, so their order matters.
  */
 #include "reconcilers/vm/pass.h"
 
@@ -49,22 +49,22 @@ static void apply_rules(struct pass *pass, enum condition_type type, const struc
     pass_set(pass, type, rule->state, rule->reason, message);
 }
 
-/* The short ones, for the tables. */
+/* A row each, for the tables. */
 #define PREDICATE(name, expression)                                                                \
     static bool name(const struct pass *pass)                                                      \
     {                                                                                              \
         return (expression);                                                                       \
     }
-#define MESSAGE(name, text)                                                                        \
+#define MESSAGE(name, allocated)                                                                   \
     static char *name(const struct pass *pass)                                                     \
     {                                                                                              \
         (void)pass;                                                                                \
-        return mem_strdup(text);                                                                   \
+        return (allocated);                                                                        \
     }
 
 /* ---- what several conditions need ---- */
 
-/* The failure that is being waited out belongs to this condition. */
+/* The failure whose backoff is running belongs to this condition. */
 static bool is_failure_of(const struct pass *pass, enum condition_type type)
 {
     const struct vm_failure *failure = &pass->vm->failure;
@@ -79,10 +79,7 @@ static void report_failed(struct pass *pass, enum condition_type type)
     pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error.message);
 }
 
-static char *failure_message(const struct pass *pass)
-{
-    return mem_strdup(pass->vm->failure.error.message);
-}
+MESSAGE(failure_message, mem_strdup(pass->vm->failure.error.message))
 
 /* What an earlier pass found still holds. */
 static void keep(struct pass *pass, enum condition_type type)
@@ -95,14 +92,10 @@ static void keep(struct pass *pass, enum condition_type type)
 /* ---- ImageReady ---- */
 
 PREDICATE(is_image_changed, pass->media.is_image_changed)
-MESSAGE(image_changed_message, "the base image is not the one this VM's disk was made on")
+MESSAGE(
+    image_changed_message, mem_strdup("the base image is not the one this VM's disk was made on"))
 PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image)
-
-static char *fetch_progress(const struct pass *pass)
-{
-    return mem_strdup(pass->vm->progress);
-}
-
+MESSAGE(fetch_progress, mem_strdup(pass->vm->progress))
 PREDICATE(has_image_failed, is_failure_of(pass, CONDITION_IMAGE_READY))
 PREDICATE(lacks_image, !pass->media.has_image)
 PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
@@ -151,13 +144,9 @@ enum reason pass_reason_while_down(const struct pass *pass)
     return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
 }
 
-static bool has_start_failed(const struct pass *pass)
-{
-    bool is_failing = !pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT;
-    return is_failing && pass->situation.power != POWER_STOPPED &&
-           is_failure_of(pass, CONDITION_RUNNING);
-}
-
+PREDICATE(has_start_failed,
+    (!pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT) &&
+        pass->situation.power != POWER_STOPPED && is_failure_of(pass, CONDITION_RUNNING))
 PREDICATE(is_down, !pass->situation.is_alive)
 
 static void report_down(struct pass *pass, enum condition_type type)
@@ -168,7 +157,7 @@ static void report_down(struct pass *pass, enum condition_type type)
     if (reason == REASON_CRASH_LOOP_BACK_OFF) {
         char when[CLOCK_TEXT_SIZE];
         clock_format_utc(restart->not_before_ms, when);
-        message = mem_printf("ended %u times in a row (%s%s%s), next try at %s", restart->count,
+        message = mem_printf("exited %u times in a row (%s%s%s), next try at %s", restart->count,
             exit_cause_name(restart->last_cause), restart->last_message ? ": " : "",
             restart->last_message ? restart->last_message : "", when);
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
@@ -177,14 +166,10 @@ static void report_down(struct pass *pass, enum condition_type type)
     pass_set(pass, type, CONDITION_FALSE, reason, message);
 }
 
-/* Told as soon as the desired record is observed: a waiter must not take the old instance for the
- * new one. */
-static bool is_going_down(const struct pass *pass)
-{
-    return pass->patch->status->instance.intent == INTENT_STOP ||
-           situation_must_be_down(&pass->situation);
-}
-
+/* As soon as the desired record is observed: a waiter must not mistake the old instance for the new
+ * one. */
+PREDICATE(is_going_down,
+    pass->patch->status->instance.intent == INTENT_STOP || situation_must_be_down(&pass->situation))
 PREDICATE(is_unkillable, is_going_down(pass) && pass->situation.stage == STOP_STAGE_UNKILLABLE)
 PREDICATE(is_starting, pass->patch->status->instance.intent == INTENT_START)
 
@@ -192,12 +177,12 @@ static char *no_room_message(const struct pass *pass)
 {
     cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
     return mem_printf("the guest is paused: no space left for its disk '%s'; "
-                      "it goes on by itself once %d MiB are free",
+                      "it resumes by itself once %d MiB are free",
         disk, ROOM_MIN_MIB);
 }
 
-/* No answer for a moment says nothing yet: reconnecting after a restart of vmctld takes
- * milliseconds. */
+/* A moment without a response does not change the condition: reconnecting after a restart of vmctld
+ * takes milliseconds. */
 static bool is_run_state_known(const struct pass *pass)
 {
     enum { QUIET_MS = 2000 };
@@ -308,12 +293,12 @@ static void report_cloud_init(struct pass *pass, enum condition_type type)
         cloud_init->message);
 }
 
-PREDICATE(has_asking_failed, is_failure_of(pass, CONDITION_CLOUD_INIT_DONE))
+PREDICATE(has_querying_failed, is_failure_of(pass, CONDITION_CLOUD_INIT_DONE))
 
 static const struct rule cloud_init_rules[] = {
     {is_not_running, .report = report_as_running},
     {needs_no_ssh, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
-    {has_asking_failed, .report = report_failed},
+    {has_querying_failed, .report = report_failed},
     {NULL, .report = report_cloud_init},
 };
 
@@ -321,15 +306,12 @@ static const struct rule cloud_init_rules[] = {
 
 PREDICATE(has_no_steps, pass->view->desired->spec->n_steps == 0)
 
-/* Told by the pass that saw it fail, kept until steps are asked for again. */
-static bool is_step_failure_kept(const struct pass *pass)
-{
-    return pass->patch->status->provision.is_failed &&
-           pass->vm->failure.action != ACTION_RUN_STEP &&
-           pass->view->status->conditions[CONDITION_PROVISIONED].state == CONDITION_FALSE;
-}
+/* Set by the pass that saw the step fail, kept until steps are requested again. */
+PREDICATE(is_step_failure_kept,
+    pass->patch->status->provision.is_failed && pass->vm->failure.action != ACTION_RUN_STEP &&
+        pass->view->status->conditions[CONDITION_PROVISIONED].state == CONDITION_FALSE)
 
-static bool are_steps_asked(const struct pass *pass)
+static bool are_steps_requested(const struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
     const char *token = pass->view->desired->provision_token;
@@ -337,7 +319,7 @@ static bool are_steps_asked(const struct pass *pass)
            (token[0] && !text_eq(token, status->handled_provision_token));
 }
 
-PREDICATE(is_waiting_for_step, are_steps_asked(pass) && pass->vm->op_action != ACTION_RUN_STEP)
+PREDICATE(is_waiting_for_step, are_steps_requested(pass) && pass->vm->op_action != ACTION_RUN_STEP)
 
 /* A step was interrupted, by the connection or the guest, and will be resumed or run again: nothing
  * has failed. */
@@ -356,17 +338,12 @@ static char *step_progress(const struct pass *pass)
     return buf_steal(&message);
 }
 
-PREDICATE(are_steps_appended, pass->standing == STEPS_APPENDED)
+PREDICATE(are_steps_appended, pass->steps_state == STEPS_APPENDED)
 PREDICATE(is_step_failed, pass->patch->status->provision.is_failed)
 PREDICATE(is_step_failing, is_step_failed(pass) && is_failure_of(pass, CONDITION_PROVISIONED))
-PREDICATE(are_steps_left_out, pass->standing == STEPS_LEFT_OUT)
-
-static char *left_out_message(const struct pass *pass)
-{
-    return mem_printf("left out from step %u on, as asked (--no-provision)",
-        pass->patch->status->provision.total + 1);
-}
-
+PREDICATE(are_steps_left_out, pass->steps_state == STEPS_LEFT_OUT)
+MESSAGE(left_out_message, mem_printf("left out from step %u on, as requested (--no-provision)",
+                              pass->patch->status->provision.total + 1))
 PREDICATE(were_steps_run, pass->patch->status->provision.digest[0])
 
 static const struct rule provisioned_rules[] = {
@@ -374,7 +351,7 @@ static const struct rule provisioned_rules[] = {
     {is_step_failure_kept, .report = keep},
     {is_step_retried, CONDITION_FALSE, REASON_RETRYING, failure_message, NULL},
     {is_first_step_pending, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
-    {are_steps_asked, CONDITION_FALSE, REASON_RUNNING_STEP, step_progress, NULL},
+    {are_steps_requested, CONDITION_FALSE, REASON_RUNNING_STEP, step_progress, NULL},
     {are_steps_appended, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
     {is_step_failing, .report = report_failed},
     {is_step_failed, CONDITION_FALSE, REASON_STEP_FAILED, NULL, NULL},
@@ -385,7 +362,7 @@ static const struct rule provisioned_rules[] = {
 
 /* ---- Synced ---- */
 
-/* Once, not at every pass: the condition says so as long as it lasts. */
+/* Once, not at every pass: the condition shows it as long as it lasts. */
 static void report_source_event(
     struct pass *pass, enum condition_type type, enum reason reason, const char *message)
 {
@@ -394,8 +371,8 @@ static void report_source_event(
     }
 }
 
-/* Its VMFile is watched and is not what was last applied: told first, because nothing else in the
- * file counts until that is repaired. */
+/* Its VMFile is watched and cannot be applied: reported first, because nothing else in the file
+ * counts until that is repaired. */
 PREDICATE(is_source_failing, pass->view->source &&source_record_is_failing(pass->view->source))
 
 static void report_source_invalid(struct pass *pass, enum condition_type type)
@@ -405,8 +382,8 @@ static void report_source_invalid(struct pass *pass, enum condition_type type)
     pass_set(pass, type, CONDITION_FALSE, REASON_SOURCE_INVALID, message);
 }
 
-/* An instance that this pass began has all of the spec. What this pass recorded as applied is told
- * by the next one, which follows at once. */
+/* An instance that this pass began has all of the spec. Changes that this pass recorded as applied
+ * are left to the next one, which follows at once. */
 static const struct spec_diff *diff_of(const struct pass *pass)
 {
     static const struct spec_diff none = {.strongest = DISPOSITION_LIVE};
@@ -414,7 +391,7 @@ static const struct spec_diff *diff_of(const struct pass *pass)
     return is_new ? &none : hot_change_diff(pass);
 }
 
-/* What of the spec the running instance does not have yet, in words: "memory 1024 -> 2048". */
+/* The changes that the running instance does not have yet: "memory 1024 -> 2048". */
 static char *list_changes(const struct spec_diff *diff, enum disposition disposition)
 {
     struct buf out = BUF_INIT(0);
@@ -428,16 +405,8 @@ static char *list_changes(const struct spec_diff *diff, enum disposition disposi
     return buf_steal(&out);
 }
 
-static char *live_changes(const struct pass *pass)
-{
-    return list_changes(diff_of(pass), DISPOSITION_LIVE);
-}
-
-static char *strongest_changes(const struct pass *pass)
-{
-    const struct spec_diff *diff = diff_of(pass);
-    return list_changes(diff, diff->strongest);
-}
+MESSAGE(live_changes, list_changes(diff_of(pass), DISPOSITION_LIVE))
+MESSAGE(strongest_changes, list_changes(diff_of(pass), diff_of(pass)->strongest))
 
 static char *recreate_changes(const struct pass *pass)
 {
@@ -448,18 +417,14 @@ static char *recreate_changes(const struct pass *pass)
 PREDICATE(has_applying_failed, pass->vm->failure.action == ACTION_APPLY)
 PREDICATE(is_apply_pending, diff_of(pass)->count > 0 && hot_change_is_pending(pass))
 
-/* Over in a moment, and waiters wait for it: so it is told first. */
-static bool is_being_applied(const struct pass *pass)
-{
-    return is_apply_pending(pass) && !has_applying_failed(pass) &&
-           pass->situation.run_state == RUN_STATE_RUNNING;
-}
-
+/* Reported first: it ends in a moment, and waiters wait for it. */
+PREDICATE(is_being_applied, is_apply_pending(pass) && !has_applying_failed(pass) &&
+                                pass->situation.run_state == RUN_STATE_RUNNING)
 PREDICATE(
     needs_recreate, pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
 PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)
-PREDICATE(are_steps_outdated, pass->standing == STEPS_CHANGED && pass->env.spec->n_steps > 0)
-MESSAGE(outdated_message, "the provision steps changed since they were run")
+PREDICATE(are_steps_outdated, pass->steps_state == STEPS_CHANGED && pass->env.spec->n_steps > 0)
+MESSAGE(outdated_message, mem_strdup("the provision steps changed since they were run"))
 
 static const struct rule synced_rules[] = {
     {is_source_failing, .report = report_source_invalid},
@@ -509,13 +474,9 @@ static void report_unmet(struct pass *pass, enum condition_type type)
 
 PREDICATE(is_waiting_for_probes,
     pass->env.spec->checks[CHECK_READY].n_probes > 0 && !pass->patch->status->probing.is_passed)
-MESSAGE(waiting_for_probes_message, "its probes have not answered yet")
+MESSAGE(waiting_for_probes_message, mem_strdup("its probes have not passed yet"))
 PREDICATE(are_probes_failing, is_waiting_for_probes(pass) && pass->patch->status->probing.failure)
-
-static char *probe_failure(const struct pass *pass)
-{
-    return mem_printf("ready: %s", pass->patch->status->probing.failure);
-}
+MESSAGE(probe_failure, mem_printf("ready: %s", pass->patch->status->probing.failure))
 
 static const struct rule ready_rules[] = {
     {is_deleting, CONDITION_FALSE, REASON_TERMINATING, NULL, NULL},
@@ -530,16 +491,16 @@ static const struct rule ready_rules[] = {
 
 /* ---- the others ---- */
 
-/* A look that finds all well is no work; waiting for probes to pass is, also between two
- * tries. */
+/* A check that finds no drift is not work; waiting for probes to pass is, also between two tries.
+ */
 static void describe_reconciling(struct pass *pass)
 {
     enum action action = pass->decision.action;
     enum reason ready = pass->patch->status->conditions[CONDITION_READY].reason;
     bool is_unready = ready == REASON_WAITING_FOR_PROBE || ready == REASON_PROBE_FAILED;
-    bool is_looking =
+    bool is_checking =
         action == ACTION_PROBE || (action == ACTION_APPLY && !hot_change_is_pending(pass));
-    bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_looking ||
+    bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_checking ||
                    action == ACTION_REFUSE_IMAGE ||
                    (action == ACTION_AWAIT_MACHINE && pass->situation.intent == INTENT_NONE);
     bool is_settled = is_idle && !is_unready;
@@ -561,7 +522,7 @@ static void describe_orphan(struct pass *pass)
         REASON_NO_DESIRED_RECORD, NULL);
 }
 
-/* A VM outlives its VMFile; that it does is told. */
+/* A VM outlives its VMFile, which this condition reports. */
 static void describe_source(struct pass *pass)
 {
     const struct source_record *source = pass->view->source;
@@ -583,7 +544,7 @@ void pass_describe(struct pass *pass)
         describe_orphan(pass);
         return;
     }
-    pass->standing = vm_steps_state(&pass->patch->status->provision, pass->view->desired->spec,
+    pass->steps_state = vm_steps_state(&pass->patch->status->provision, pass->view->desired->spec,
         pass->view->desired->skipped_steps);
     describe_source(pass);
     apply_rules(pass, CONDITION_IMAGE_READY, image_rules);

@@ -3,7 +3,13 @@
 
 #include "specs/base/cleanup.h"
 
-/* ---- the questions the rows ask ---- */
+#define PREDICATE(name, expression)                                                                \
+    static bool name(const struct situation *s)                                                    \
+    {                                                                                              \
+        return (expression);                                                                       \
+    }
+
+/* ---- what several rows need ---- */
 
 bool situation_must_be_down(const struct situation *s)
 {
@@ -11,41 +17,16 @@ bool situation_must_be_down(const struct situation *s)
            s->is_recreate_pending;
 }
 
-/* A stop that has begun is finished even if the user changes his mind: the guest may already be
+/* A stop that has begun is finished even if the user changes their mind: the guest may already be
  * shutting down, and only a new instance is then sure to be up. */
-static bool is_stopping(const struct situation *s)
-{
-    return situation_must_be_down(s) || s->intent == INTENT_STOP;
-}
+PREDICATE(is_stopping, situation_must_be_down(s) || s->intent == INTENT_STOP)
+PREDICATE(is_stopping_alive, is_stopping(s) && s->is_alive)
 
-/* Its record was lost with the store, so neither its ports nor its spec are known: it is started
- * anew on its disk. */
-static bool is_unrecorded(const struct situation *s)
-{
-    return s->is_alive && !s->has_instance;
-}
+PREDICATE(guest_ended, s->run_state == RUN_STATE_SHUTDOWN || s->run_state == RUN_STATE_PANICKED ||
+                           s->run_state == RUN_STATE_INTERNAL_ERROR)
 
-static bool has_guest_ended(const struct situation *s)
-{
-    return s->run_state == RUN_STATE_SHUTDOWN || s->run_state == RUN_STATE_PANICKED ||
-           s->run_state == RUN_STATE_INTERNAL_ERROR;
-}
-
-/* No guest is there to be asked: it is off, broken, or never ran. */
-static bool is_guest_gone(const struct situation *s)
-{
-    return has_guest_ended(s) || s->run_state == RUN_STATE_PRELAUNCH;
-}
-
-static bool is_startable(const struct situation *s)
-{
-    return s->power != POWER_STOPPED || s->wants_prepared;
-}
-
-static bool is_started(const struct situation *s)
-{
-    return s->is_alive && s->run_state == RUN_STATE_RUNNING && s->intent == INTENT_NONE;
-}
+PREDICATE(is_started, s->is_alive && s->run_state == RUN_STATE_RUNNING && s->intent == INTENT_NONE)
+PREDICATE(can_run_steps, is_started(s) && s->is_reached && !s->has_setup_failed)
 
 bool situation_is_probeable(const struct situation *s)
 {
@@ -54,199 +35,84 @@ bool situation_is_probeable(const struct situation *s)
     return is_started(s) && (is_reached || !s->expects_ssh) && is_set_up;
 }
 
-/* ---- rows ---- */
+/* ---- one predicate a row, in the table's order ---- */
 
-static bool orphan_alive(const struct situation *s)
-{
-    return !s->is_desired && s->is_alive;
-}
-static bool orphan_files(const struct situation *s)
-{
-    return !s->is_desired && s->has_dir;
-}
-static bool orphan_record(const struct situation *s)
-{
-    return !s->is_desired;
-}
-static bool stop_before_release(const struct situation *s)
-{
-    return is_stopping(s) && s->is_alive && s->is_waiting;
-}
+PREDICATE(orphan_alive, !s->is_desired && s->is_alive)
+PREDICATE(orphan_files, !s->is_desired && s->has_dir)
+PREDICATE(orphan_record, !s->is_desired)
+PREDICATE(stop_before_release, is_stopping_alive(s) && s->is_waiting)
+
+/* The record of an instance may be lost with the store, so that neither its ports nor its spec are
+ * known: it is stopped and started again on its disk. */
 static bool stop_not_begun(const struct situation *s)
 {
-    return is_unrecorded(s) || (situation_must_be_down(s) && s->is_alive &&
-                                   (s->intent != INTENT_STOP || s->is_grace_shorter));
+    bool is_unrecorded = !s->has_instance;
+    bool is_due = s->intent != INTENT_STOP || s->is_grace_shorter;
+    return s->is_alive && (is_unrecorded || (situation_must_be_down(s) && is_due));
 }
-static bool stop_unkillable(const struct situation *s)
-{
-    return is_stopping(s) && s->is_alive && s->stage >= STOP_STAGE_KILL;
-}
-static bool stop_terminate(const struct situation *s)
-{
-    return is_stopping(s) && s->is_alive && s->stage == STOP_STAGE_TERMINATE;
-}
-static bool stop_quit(const struct situation *s)
-{
-    return is_stopping(s) && s->is_alive && (s->stage == STOP_STAGE_QUIT || is_guest_gone(s));
-}
-static bool stop_paused(const struct situation *s)
-{
-    return is_stopping(s) && s->is_alive && s->run_state == RUN_STATE_PAUSED;
-}
-static bool stop_powerdown(const struct situation *s)
-{
-    return is_stopping(s) && s->is_alive;
-}
+
+PREDICATE(stop_unkillable, is_stopping_alive(s) && s->stage >= STOP_STAGE_KILL)
+PREDICATE(stop_terminate, is_stopping_alive(s) && s->stage == STOP_STAGE_TERMINATE)
+/* A guest that is off, broken, or never ran does not react to the power button. */
+PREDICATE(stop_quit, is_stopping_alive(s) && (s->stage == STOP_STAGE_QUIT || guest_ended(s) ||
+                                                 s->run_state == RUN_STATE_PRELAUNCH))
+PREDICATE(stop_paused, is_stopping_alive(s) && s->run_state == RUN_STATE_PAUSED)
+
 static bool exited(const struct situation *s)
 {
     bool is_start_untried = s->intent == INTENT_START && !s->has_pid && !situation_must_be_down(s);
     return s->has_instance && !s->is_alive && !is_start_untried;
 }
-static bool delete_files(const struct situation *s)
-{
-    return s->is_deleting && s->has_dir;
-}
-static bool delete_record(const struct situation *s)
-{
-    return s->is_deleting;
-}
-static bool recreate(const struct situation *s)
-{
-    return s->is_recreate_pending && !s->is_alive;
-}
-static bool restarted(const struct situation *s)
-{
-    return s->is_restart_pending && !s->is_alive;
-}
-static bool stopped(const struct situation *s)
-{
-    return !is_startable(s);
-}
-static bool held(const struct situation *s)
-{
-    return s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED;
-}
-static bool image_changed(const struct situation *s)
-{
-    return !s->is_alive && s->is_image_changed;
-}
-static bool image_missing(const struct situation *s)
-{
-    return !s->is_alive && !s->has_image;
-}
-static bool disk_missing(const struct situation *s)
-{
-    return !s->is_alive && s->disk != DISK_READY;
-}
-static bool prepared_only(const struct situation *s)
-{
-    return s->power == POWER_STOPPED;
-}
-static bool backing_off(const struct situation *s)
-{
-    return !s->is_alive && s->is_backing_off;
-}
-static bool dependency_missing(const struct situation *s)
-{
-    return !s->is_alive && !s->has_instance && s->is_dependency_missing;
-}
-static bool start_not_begun(const struct situation *s)
-{
-    return !s->is_alive && (!s->has_instance || s->is_start_outdated);
-}
-static bool start_begun(const struct situation *s)
-{
-    return !s->is_alive;
-}
-static bool launching(const struct situation *s)
-{
-    return s->is_waiting && !s->has_pid && s->is_launching;
-}
-/* Its pid was lost with a commit that failed: released, it could never be found again. */
-static bool launched_unrecorded(const struct situation *s)
-{
-    return s->is_waiting && !s->has_pid;
-}
-static bool launched(const struct situation *s)
-{
-    return s->is_waiting;
-}
-/* A guest that runs already may have been let go by a controller that died before it recorded what
- * the boot had told: that is asked again. */
+
+PREDICATE(delete_files, s->is_deleting && s->has_dir)
+PREDICATE(delete_record, s->is_deleting)
+PREDICATE(recreate, s->is_recreate_pending && !s->is_alive)
+PREDICATE(restarted, s->is_restart_pending && !s->is_alive)
+PREDICATE(stopped, s->power == POWER_STOPPED && !s->wants_prepared)
+PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
+PREDICATE(image_changed, !s->is_alive && s->is_image_changed)
+PREDICATE(image_missing, !s->is_alive && !s->has_image)
+PREDICATE(disk_missing, !s->is_alive && s->disk != DISK_READY)
+PREDICATE(prepared_only, s->power == POWER_STOPPED)
+PREDICATE(backing_off, !s->is_alive && s->is_backing_off)
+PREDICATE(dependency_missing, !s->is_alive && !s->has_instance && s->is_dependency_missing)
+PREDICATE(start_not_begun, !s->is_alive && (!s->has_instance || s->is_start_outdated))
+PREDICATE(start_begun, !s->is_alive)
+PREDICATE(launching, s->is_waiting && !s->has_pid && s->is_launching)
+/* Its pid was lost with a commit that failed: once released, it could never be found again. */
+PREDICATE(launched_unrecorded, s->is_waiting && !s->has_pid)
+PREDICATE(launched, s->is_waiting)
+
+/* A controller may have released the guest and died before it recorded the result of the boot: then
+ * the running guest is booted once more, which reports the result again. */
 static bool not_booted(const struct situation *s)
 {
     bool is_half_done = s->run_state == RUN_STATE_RUNNING && s->intent == INTENT_START;
     return s->run_state == RUN_STATE_PRELAUNCH || (is_half_done && s->is_boot_unknown);
 }
-static bool start_overdue(const struct situation *s)
-{
-    return s->run_state == RUN_STATE_UNKNOWN && s->is_start_overdue;
-}
-static bool unanswered(const struct situation *s)
-{
-    return s->run_state == RUN_STATE_UNKNOWN;
-}
-static bool guest_ended(const struct situation *s)
-{
-    return has_guest_ended(s);
-}
-static bool io_error(const struct situation *s)
-{
-    return s->run_state == RUN_STATE_IO_ERROR;
-}
-static bool start_unconfirmed(const struct situation *s)
-{
-    return s->intent == INTENT_START;
-}
-static bool paused_unasked(const struct situation *s)
-{
-    return s->run_state == RUN_STATE_PAUSED && s->power == POWER_RUNNING;
-}
-static bool not_suspended(const struct situation *s)
-{
-    return s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED;
-}
-static bool unhealthy(const struct situation *s)
-{
-    return situation_is_probeable(s) && s->is_unhealthy;
-}
-static bool live_pending(const struct situation *s)
-{
-    return is_started(s) && s->is_hot_change_pending;
-}
-static bool not_reached(const struct situation *s)
-{
-    return is_started(s) && s->expects_ssh && !s->is_reached;
-}
-static bool setting_up(const struct situation *s)
-{
-    return is_started(s) && s->expects_ssh && s->is_setting_up;
-}
-static bool step_waiting(const struct situation *s)
-{
-    return is_started(s) && s->is_reached && s->has_step && !s->has_setup_failed;
-}
-static bool steps_appended(const struct situation *s)
-{
-    return is_started(s) && s->is_reached && s->has_appended && !s->has_setup_failed;
-}
-static bool check_due(const struct situation *s)
-{
-    return situation_is_probeable(s) && s->is_probe_due;
-}
-static bool always(const struct situation *s)
-{
-    (void)s;
-    return true;
-}
+
+PREDICATE(start_overdue, s->run_state == RUN_STATE_UNKNOWN && s->is_start_overdue)
+PREDICATE(unanswered, s->run_state == RUN_STATE_UNKNOWN)
+PREDICATE(io_error, s->run_state == RUN_STATE_IO_ERROR)
+PREDICATE(start_unconfirmed, s->intent == INTENT_START)
+PREDICATE(paused_by_other, s->run_state == RUN_STATE_PAUSED && s->power == POWER_RUNNING)
+PREDICATE(not_suspended, s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED)
+PREDICATE(unhealthy, situation_is_probeable(s) && s->is_unhealthy)
+PREDICATE(hot_change_pending, is_started(s) && s->is_hot_change_pending)
+PREDICATE(not_reached, is_started(s) && s->expects_ssh && !s->is_reached)
+PREDICATE(setting_up, is_started(s) && s->expects_ssh && s->is_setting_up)
+PREDICATE(step_waiting, can_run_steps(s) && s->has_step)
+PREDICATE(steps_appended, can_run_steps(s) && s->has_appended)
+PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
- * The table. Order is meaning: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. Below row 24 the process is alive and meant to be.
+ * The table. The order matters: what must end comes first, then deletion, then what a start needs,
+ * then the start itself, then the running guest. From row 26 on the process is alive and is meant
+ * to be.
  */
 static const struct {
     int row;
-    bool (*holds)(const struct situation *s);
+    bool (*holds)(const struct situation *s); /* NULL: always */
     enum action action;
 } rows[] = {
     {1, orphan_alive, ACTION_ADOPT_ORPHAN},
@@ -257,8 +123,8 @@ static const struct {
     {6, stop_unkillable, ACTION_KILL},
     {7, stop_terminate, ACTION_TERMINATE},
     {8, stop_quit, ACTION_QUIT},
-    {9, stop_paused, ACTION_RESUME}, /* a paused guest cannot hear the power button */
-    {10, stop_powerdown, ACTION_POWERDOWN},
+    {9, stop_paused, ACTION_RESUME}, /* a paused guest does not receive the power button */
+    {10, is_stopping_alive, ACTION_POWERDOWN},
     {11, exited, ACTION_RECORD_EXIT},
     {12, delete_files, ACTION_DISCARD_ALL},
     {13, delete_record, ACTION_FORGET},
@@ -283,16 +149,16 @@ static const struct {
     {32, guest_ended, ACTION_RECORD_CAUSE},
     {33, io_error, ACTION_RETRY_IO},
     {34, start_unconfirmed, ACTION_CONFIRM_START},
-    {35, paused_unasked, ACTION_RESUME},
+    {35, paused_by_other, ACTION_RESUME},
     {36, not_suspended, ACTION_PAUSE},
     {37, unhealthy, ACTION_END_UNHEALTHY},
-    {38, live_pending, ACTION_APPLY},
+    {38, hot_change_pending, ACTION_APPLY},
     {39, not_reached, ACTION_REACH},
     {40, setting_up, ACTION_AWAIT_CLOUD_INIT},
     {41, step_waiting, ACTION_RUN_STEP},
     {42, steps_appended, ACTION_APPEND_STEPS},
-    {43, check_due, ACTION_PROBE},
-    {44, always, ACTION_NONE},
+    {43, probe_due, ACTION_PROBE},
+    {44, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -304,8 +170,8 @@ enum action decide_action_of_row(int row)
 struct decision decide(const struct situation *s)
 {
     size_t i = 0;
-    while (!rows[i].holds(s)) {
-        i++; /* the last row always holds */
+    while (rows[i].holds && !rows[i].holds(s)) {
+        i++;
     }
     return (struct decision){.action = rows[i].action, .row = rows[i].row};
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The decision: desired × recorded × observed -> one action. A pure function: no I/O, no clock, no
- * memory of earlier calls. The first row of the table in decide.c that holds, wins; the row's
- * number is told, so that a test and a log line can name it.
+ * memory of earlier calls. The first row of the table in decide.c that holds wins; decide() returns
+ * its number too, so that a test and a log line can name it.
  *
- * The engine (reconcile.c) carries the action out, commits what it changed, observes again and asks
- * again, until the answer is ACTION_NONE. Events never carry meaning here: they only make the
- * engine look again.
+ * The engine (reconcile.c) carries the action out, commits what it changed, observes again and
+ * decides again, until the action is ACTION_NONE. Events carry no meaning here: they only start
+ * another pass.
  */
 #pragma once
 
@@ -36,23 +36,23 @@ struct situation {
     bool is_recreate_pending;
 
     /* Recorded, as committed. */
-    bool has_instance; /* an instance, or at least a journal of one */
+    bool has_instance; /* an instance, or at least the intent to start one */
     enum intent intent;
     bool has_pid;               /* the instance's process was recorded */
     bool is_start_outdated;     /* the spec changed since the start was recorded */
-    bool is_held;               /* the last exit asks for no restart until the user speaks */
+    bool is_held;               /* the last exit allows no restart until the user requests one */
     bool is_backing_off;        /* crash loop: the next try is in the future */
     bool is_dependency_missing; /* a VM that this one depends on is not ready */
 
     /* Observed. */
     bool is_alive;
     bool is_waiting;   /* launched, waits for release */
-    bool is_launching; /* the operation that launches it has not told its pid yet */
+    bool is_launching; /* the operation that launches it has not reported its pid yet */
     enum run_state run_state;
-    bool is_boot_unknown;  /* a start whose boot this controller has not seen done */
+    bool is_boot_unknown;  /* a start whose boot this controller has not seen succeed */
     bool is_start_overdue; /* alive, but QMP did not answer within the start's deadline */
     enum stop_stage stage; /* with INTENT_STOP */
-    bool is_grace_shorter; /* the user now grants less than the recorded deadline */
+    bool is_grace_shorter; /* the user now allows less time than the recorded deadline */
     bool has_dir;
     bool has_image;
     bool is_image_changed;
@@ -61,13 +61,13 @@ struct situation {
     /* The guest, once the instance runs. */
     bool expects_ssh;
     bool is_reached;
-    bool is_setting_up;         /* its cloud-init has not ended, or was not asked yet */
+    bool is_setting_up;         /* its cloud-init has not ended, or was not queried yet */
     bool has_setup_failed;      /* its cloud-init ended with errors: no step is run on top of it */
-    bool is_hot_change_pending; /* the running machine is not, or may not be, as the spec says */
+    bool is_hot_change_pending; /* the running machine differs from the spec, or may */
     bool has_step;              /* a provision step is waiting to be run */
-    bool has_appended;          /* steps came to those that were run, and are to be run as well */
-    bool is_probe_due;          /* `ready` or `live` probes are to be tried, or are being tried */
-    bool is_unhealthy;          /* the `live` probes failed as often as they may */
+    bool has_appended; /* steps were added behind those that were run; they are to run too */
+    bool is_probe_due; /* `ready` or `live` probes are to be tried, or are being tried */
+    bool is_unhealthy; /* the `live` probes failed as often as they may */
 };
 
 enum action {
@@ -75,37 +75,37 @@ enum action {
     ACTION_ADOPT_ORPHAN, /* alive without a desired record: report, leave alone */
     ACTION_QUARANTINE,   /* files without a desired record: move aside, never delete */
     ACTION_FORGET,       /* drop all records */
-    ACTION_BEGIN_STOP,   /* journal: stop, with a deadline */
+    ACTION_BEGIN_STOP,   /* record the intent to stop, with a deadline */
     ACTION_POWERDOWN,
     ACTION_QUIT,
     ACTION_TERMINATE,
     ACTION_KILL,
-    ACTION_RECORD_EXIT, /* the process is gone: why, and what next */
+    ACTION_RECORD_EXIT, /* the process is gone: record why, and what comes next */
     ACTION_DISCARD_ALL,
     ACTION_DISCARD_DISK,
-    ACTION_MARK_RESTARTED, /* a restart was asked for and the VM is down: that part is done */
-    ACTION_HOLD,           /* stays down until the user speaks */
+    ACTION_MARK_RESTARTED, /* a restart was requested and the VM is down: that part is done */
+    ACTION_HOLD,           /* stays down until the user requests a start */
     ACTION_REFUSE_IMAGE,   /* the base changed under the overlay: starting would corrupt */
     ACTION_FETCH_IMAGE,
     ACTION_PREPARE,
     ACTION_BACK_OFF,
     ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
-    ACTION_BEGIN_START,      /* journal: start, with instance id, ports, MAC */
+    ACTION_BEGIN_START,      /* record the intent to start, with instance id, ports, MAC */
     ACTION_LAUNCH,
     ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
     ACTION_BOOT, /* set it up over QMP and let the guest run; what is done already is left alone */
-    ACTION_CONFIRM_START, /* it runs: clear the journal */
+    ACTION_CONFIRM_START, /* it runs: clear the intent */
     ACTION_GIVE_UP_START, /* QMP never answered: stop it and count a failure */
     ACTION_RECORD_CAUSE,  /* guest off or broken: remember why, then stop the process */
     ACTION_RESUME,
     ACTION_PAUSE,
     ACTION_RETRY_IO,
-    ACTION_AWAIT_MACHINE, /* alive but not answering: look again, never start a second one */
+    ACTION_AWAIT_MACHINE, /* alive but not responding: poll it, never start a second one */
     ACTION_APPLY,         /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_REACH,
-    ACTION_AWAIT_CLOUD_INIT, /* ask the guest how far its cloud-init is */
+    ACTION_AWAIT_CLOUD_INIT, /* query how far the guest's cloud-init is */
     ACTION_RUN_STEP,
-    ACTION_APPEND_STEPS,  /* write down that the steps behind those that were run are run, too */
+    ACTION_APPEND_STEPS,  /* record that the steps behind those that were run are to run too */
     ACTION_PROBE,         /* try the `ready` or `live` probes */
     ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
     ACTION_COUNT_
@@ -118,15 +118,13 @@ struct decision {
 
 struct decision decide(const struct situation *s);
 
-/* The process has to end before anything else can happen, because the user said so. */
+/* The process has to end before anything else can happen, because the user requested it. */
 bool situation_must_be_down(const struct situation *s);
 
-/* The guest is as far as its probes can be asked: it runs, is reached, its cloud-init has ended, it
- * has no step to run. */
+/* The guest can be probed: it runs, is reached, its cloud-init has ended, it has no step to run. */
 bool situation_is_probeable(const struct situation *s);
 
-/* The table's rows are numbered from 1 to DECIDE_ROWS; the action of one, for tests and documents.
- */
+/* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
 enum { DECIDE_ROWS = 44 };
 enum action decide_action_of_row(int row);
 

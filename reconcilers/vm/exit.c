@@ -11,7 +11,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* An instance that ran so long had nothing to do with the crashes before it. */
+/* An instance that ran so long is unrelated to the crashes before it. */
 enum { STABLE_MS = 10 * 60 * 1000 };
 
 static enum exit_cause cause_of(const struct pass *pass)
@@ -30,8 +30,8 @@ static enum exit_cause cause_of(const struct pass *pass)
     if (situation_must_be_down(&pass->situation)) {
         return EXIT_BY_USER; /* a start that the user called off did not fail */
     }
-    /* Nor did one whose controller died: its child may never have been let go. If there is more to
-     * it, the next start fails under our eyes. */
+    /* Nor did one whose controller died: its child may never have been released. If there is
+     * another cause, the next start fails too. */
     bool is_ours = text_eq(pass->vm->launched_instance_id, instance->instance_id);
     return is_ours ? EXIT_START_FAILED : EXIT_NONE;
 }
@@ -43,35 +43,22 @@ static bool is_failure(enum exit_cause cause)
            cause == EXIT_LIVENESS_FAILED;
 }
 
-static bool stays_down(const struct pass *pass, enum exit_cause cause)
-{
-    enum restart_policy policy = pass->view->desired->spec->restart;
-    bool is_own_end = cause == EXIT_GUEST_SHUTDOWN;
-    return (is_own_end && policy != RESTART_ALWAYS) ||
-           (is_failure(cause) && policy == RESTART_NEVER);
-}
-
 void exit_hold(struct pass *pass, enum exit_cause cause)
 {
-    if (stays_down(pass, cause)) {
+    enum restart_policy policy = pass->view->desired->spec->restart;
+    if ((cause == EXIT_GUEST_SHUTDOWN && policy != RESTART_ALWAYS) ||
+        (is_failure(cause) && policy == RESTART_NEVER)) {
         pass->patch->status->restart.held_generation = pass->view->desired->generation;
     }
 }
 
-/* The wall clock may have been set back since: what lies further ahead than any backoff is void. */
+/* The wall clock may have been set back since: a time beyond the longest backoff is ignored. */
 int64_t exit_backoff_left_ms(const struct pass *pass)
 {
     int64_t longest_ms =
         backoff_crash.max_ms + backoff_crash.max_ms * backoff_crash.jitter_percent / 100;
     int64_t left_ms = pass->patch->status->restart.not_before_ms - pass->wall_ms;
     return left_ms > 0 && left_ms <= longest_ms ? left_ms : 0;
-}
-
-/* A guest that `restart "always"` starts again and again waits like one that crashes. */
-static bool is_counted(const struct pass *pass, enum exit_cause cause)
-{
-    return is_failure(cause) ||
-           (cause == EXIT_GUEST_SHUTDOWN && pass->view->desired->spec->restart == RESTART_ALWAYS);
 }
 
 static void count_exit(struct pass *pass)
@@ -89,85 +76,73 @@ static void count_exit(struct pass *pass)
                                                  pass->vm->host->rng(pass->vm->host));
 }
 
-static enum reason reason_of(enum exit_cause cause)
-{
-    static const enum reason reasons[EXIT_CAUSE_COUNT_] = {
-        [EXIT_NONE] = REASON_PROCESS_EXITED,
-        [EXIT_BY_USER] = REASON_STOPPED,
-        [EXIT_GUEST_SHUTDOWN] = REASON_GUEST_SHUTDOWN,
-        [EXIT_GUEST_PANIC] = REASON_GUEST_PANICKED,
-        [EXIT_INTERNAL_ERROR] = REASON_INTERNAL_ERROR,
-        [EXIT_PROCESS_DIED] = REASON_PROCESS_EXITED,
-        [EXIT_START_FAILED] = REASON_SPAWN_FAILED,
-        [EXIT_HOST_REBOOT] = REASON_HOST_REBOOTED,
-        [EXIT_LIVENESS_FAILED] = REASON_LIVENESS_FAILED,
-    };
-    return reasons[cause];
-}
-
 static void report(struct pass *pass, enum exit_cause cause)
 {
     const struct backend_words *backend = pass->vm->backend->words;
-    const char *const words[EXIT_CAUSE_COUNT_] = {
-        [EXIT_NONE] = "the start was interrupted with the controller",
-        [EXIT_BY_USER] = "stopped",
-        [EXIT_GUEST_SHUTDOWN] = "the guest powered itself off",
-        [EXIT_GUEST_PANIC] = "the guest's kernel panicked",
-        [EXIT_INTERNAL_ERROR] = backend->internal_error,
-        [EXIT_PROCESS_DIED] = backend->died,
-        [EXIT_START_FAILED] = backend->not_up,
-        [EXIT_HOST_REBOOT] = "the host was rebooted",
-        [EXIT_LIVENESS_FAILED] = "stopped because its `live` probes failed",
+    const struct {
+        enum reason reason;
+        const char *text;
+    } reports[EXIT_CAUSE_COUNT_] = {
+        [EXIT_NONE] = {REASON_PROCESS_EXITED, "the start was interrupted with the controller"},
+        [EXIT_BY_USER] = {REASON_STOPPED, "stopped"},
+        [EXIT_GUEST_SHUTDOWN] = {REASON_GUEST_SHUTDOWN, "the guest powered itself off"},
+        [EXIT_GUEST_PANIC] = {REASON_GUEST_PANICKED, "the guest's kernel panicked"},
+        [EXIT_INTERNAL_ERROR] = {REASON_INTERNAL_ERROR, backend->internal_error},
+        [EXIT_PROCESS_DIED] = {REASON_PROCESS_EXITED, backend->died},
+        [EXIT_START_FAILED] = {REASON_SPAWN_FAILED, backend->not_up},
+        [EXIT_HOST_REBOOT] = {REASON_HOST_REBOOTED, "the host was rebooted"},
+        [EXIT_LIVENESS_FAILED] = {REASON_LIVENESS_FAILED,
+            "stopped because its `live` probes failed"},
     };
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER;
     const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
-    vm_patch_event(pass->patch, is_failure(cause), reason_of(cause), "%s%s%s", words[cause],
-        last ? ": " : "", last ? last : "");
+    vm_patch_event(pass->patch, is_failure(cause), reports[cause].reason, "%s%s%s",
+        reports[cause].text, last ? ": " : "", last ? last : "");
 }
 
-/* How far the ladder had to go, by what this controller did: one that was killed in between does
- * not know what the one before it did, and says nothing. */
-static const char *how_it_stopped(const struct pass *pass)
+/* The stage at which it stopped, by this controller's own commands: NULL when the controller was
+ * restarted since, because it does not know those of the one before. */
+static const char *stop_message(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
-    const char *const *words = vm->backend->words->stops;
-    bool is_called_off =
-        vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
-    return vm->has_guest_left         ? words[MACHINE_POWERDOWN]
+    const char *const *stops = vm->backend->words->stops;
+    bool is_cancelled = vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
+    return vm->has_guest_left         ? stops[MACHINE_POWERDOWN]
            : vm->last_command_ms == 0 ? NULL
-           : is_called_off            ? "called off before the guest ran"
-                                      : words[vm->last_command];
+           : is_cancelled             ? "cancelled before the guest ran"
+                                      : stops[vm->last_command];
 }
 
-/* The last words of the machine; of one that was given up in silence, that it was silent; of one
- * whose guest was ended, what was recorded when that was decided. */
-static char *last_words(const struct pass *pass, enum exit_cause cause)
+/* The machine's last output; that it was silent, when it was given up for that; for a guest that
+ * was ended, the message recorded at that decision. */
+static const char *last_message(const struct pass *pass, enum exit_cause cause)
 {
-    if (cause == EXIT_BY_USER) {
-        return mem_strdup(how_it_stopped(pass));
-    }
-    if (cause == EXIT_LIVENESS_FAILED) {
-        return mem_strdup(pass->view->status->restart.last_message);
-    }
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
-    return mem_strdup(output ? output : is_given_up ? pass->vm->backend->words->silence : NULL);
+    return cause == EXIT_BY_USER           ? stop_message(pass)
+           : cause == EXIT_LIVENESS_FAILED ? pass->view->status->restart.last_message
+           : output                        ? output
+           : is_given_up                   ? pass->vm->backend->words->silence
+                                           : NULL;
 }
 
 void exit_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     enum exit_cause cause = cause_of(pass);
-    if (cause != EXIT_NONE) { /* else nothing ended that had begun */
+    if (cause != EXIT_NONE) { /* else the start had not begun */
         status->restart.last_cause = cause;
         status->restart.last_exit_status = pass->machine.exit_status;
         free(status->restart.last_message);
-        status->restart.last_message = last_words(pass, cause);
+        status->restart.last_message = mem_strdup(last_message(pass, cause));
     }
-    if (is_counted(pass, cause)) {
+    /* A guest that `restart "always"` starts again and again waits like one that crashes. */
+    if (is_failure(cause) ||
+        (cause == EXIT_GUEST_SHUTDOWN && pass->view->desired->spec->restart == RESTART_ALWAYS)) {
         count_exit(pass);
     }
-    if (pass->view->status->instance.cause == EXIT_NONE) { /* else decided when it was learnt */
+    if (pass->view->status->instance.cause ==
+        EXIT_NONE) { /* else exit_hold() was called when it was learnt */
         exit_hold(pass, cause);
     }
     if (pass->view->desired->power == POWER_STOPPED) {

@@ -10,17 +10,17 @@ struct pass;
 
 /*
  * The guest has ended by `cause` and its process is about to be stopped: if the VM's restart policy
- * keeps it down, it stays down until the user speaks. What he says from now on counts, even while
- * the process is still there.
+ * keeps it down, it stays down until the user requests a start. A request from now on counts, even
+ * while the process is still there.
  */
 void exit_hold(struct pass *pass, enum exit_cause cause);
 
 /*
  * Records the exit in the patch and clears the instance. A failure is counted once per instance id,
  * however often this is done; the next try waits by backoff. A guest that powered itself off is not
- * started again (unless `restart "always"`) until the user speaks.
+ * started again (unless `restart "always"`) until the user requests it.
  */
 void exit_record(struct pass *pass);
 
-/* How long a crash loop's next try has to wait still; 0: not at all. */
+/* The time left until a crash loop's next try; 0: none. */
 int64_t exit_backoff_left_ms(const struct pass *pass);

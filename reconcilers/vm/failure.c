@@ -3,7 +3,7 @@
 
 #include "specs/base/cleanup.h"
 
-/* Mended by the user only: look again now and then, in case he did it without telling us. */
+/* Only the user can fix it: retried now and then, because a fix may cause no event. */
 static const struct backoff backoff_user = {
     .first_ms = 2000, .base_ms = 4000, .max_ms = 300000, .jitter_percent = 25};
 /* A guest that boots. A try takes a second by itself, waiting for the banner. */
@@ -60,28 +60,19 @@ static const struct {
     {ERR_PROVISION_TIMEOUT, {CONDITION_PROVISIONED, REASON_STEP_TIMEOUT, 1, &backoff_user}},
 };
 
-static struct failure_class class_of_action(enum action action)
-{
-    for (size_t i = 0; i < ARRAY_LEN(by_action); i++) {
-        if (by_action[i].action == action) {
-            return by_action[i].class;
-        }
-    }
-    return (struct failure_class){CONDITION_RUNNING, REASON_INTERNAL, 1, &backoff_user};
-}
-
 struct failure_class failure_classify(enum action action, enum error_code code)
 {
-    struct failure_class class = class_of_action(action);
-    if (code == ERR_NO_SPACE) { /* wherever it strikes: it heals by itself once space is freed */
-        class.reason = REASON_NO_SPACE;
-        class.stalled_after = 1;
-        class.backoff = &backoff_user;
+    struct failure_class class = {CONDITION_RUNNING, REASON_INTERNAL, 1, &backoff_user};
+    for (size_t i = 0; i < ARRAY_LEN(by_action); i++) {
+        if (by_action[i].action == action) {
+            class = by_action[i].class;
+        }
     }
-    if (code == ERR_KEY_UNREADABLE) {
-        class.reason = REASON_KEY_UNREADABLE;
+    if (code == ERR_NO_SPACE || code == ERR_KEY_UNREADABLE) { /* of any action */
+        class.reason = code == ERR_NO_SPACE ? REASON_NO_SPACE : REASON_KEY_UNREADABLE;
         class.stalled_after = 1;
         class.backoff = &backoff_user;
+        return class;
     }
     for (size_t i = 0; i < ARRAY_LEN(by_code); i++) {
         if (by_code[i].code == code) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What a failed action means: which condition turns false with which reason, whether only the user
- * can mend it, and when to try again. One table (failure.c), so that an error code is classified
+ * can fix it, and when to try again. One table (failure.c), so that an error code is classified
  * once.
  */
 #pragma once

@@ -8,8 +8,8 @@
 #include "specs/base/fields.h"
 #include "specs/base/text.h"
 
-/* Between two looks at a machine that is left alone. Nobody is woken for it: it is done in a pass
- * that comes anyway, at the latest with the controller's resync. */
+/* Between two checks of an idle machine. No wakeup is requested for it: the next pass does it, at
+ * the latest the controller's resync. */
 enum { CHECK_EVERY_MS = 10000 };
 
 static bool has_live(const struct spec_diff *diff, const char *field)
@@ -22,14 +22,6 @@ static bool has_live(const struct spec_diff *diff, const char *field)
     return false;
 }
 
-/* The other live fields are the controller's own: it reads them from the desired spec. */
-static bool is_any_pending(
-    const struct spec_diff *diff, const struct vm_spec *running, const struct vm_spec *wanted)
-{
-    return wanted->disk_gib > running->disk_gib || has_live(diff, "forward") ||
-           has_live(diff, "vcpus") || has_live(diff, "memory");
-}
-
 /* Nothing of the machine can be changed while it runs. */
 static bool is_fixed(const struct pass *pass)
 {
@@ -38,16 +30,21 @@ static bool is_fixed(const struct pass *pass)
 
 static void compare(struct vm_comparison *comparison, const struct pass *pass)
 {
-    const struct vm_spec *running = pass->view->status->applied_spec;
-    spec_diff_clear(&comparison->diff);
+    const struct vm_spec *running = pass->view->status->applied_spec, *wanted = pass->env.spec;
+    struct spec_diff *diff = &comparison->diff;
+    spec_diff_clear(diff);
     comparison->is_pending = false;
-    if (running && is_fixed(pass)) {
-        comparison->diff = spec_diff(running, pass->env.spec);
-        spec_diff_put_off(&comparison->diff); /* at the next start */
-    } else if (running) {
-        comparison->diff = spec_diff(running, pass->env.spec);
-        comparison->is_pending = is_any_pending(&comparison->diff, running, pass->env.spec);
+    if (!running) {
+        return;
     }
+    *diff = spec_diff(running, wanted);
+    if (is_fixed(pass)) {
+        spec_diff_put_off(diff); /* at the next start */
+        return;
+    }
+    /* The controller reads the other live fields from the desired spec. */
+    comparison->is_pending = wanted->disk_gib > running->disk_gib || has_live(diff, "forward") ||
+                             has_live(diff, "vcpus") || has_live(diff, "memory");
 }
 
 static const struct vm_comparison *comparison_of(const struct pass *pass)
@@ -104,7 +101,7 @@ void hot_change_record(struct pass *pass)
     const struct vm_spec *spec = pass->env.spec;
     const struct spec_diff *diff = hot_change_diff(pass);
     if (!applied) {
-        return; /* nothing was compared */
+        return;
     }
     if (spec->disk_gib > applied->disk_gib) {
         applied->disk_gib = spec->disk_gib;
@@ -121,20 +118,11 @@ void hot_change_record(struct pass *pass)
     }
 }
 
-/* What is under way, or just done, was begun with the old settings. */
-static void cancel_asking(struct vm *vm)
-{
-    enum action action = vm->op ? vm->op_action : vm->outcome.action;
-    if (action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_PROBE) {
-        vm_cancel(vm);
-    }
-}
-
 void hot_change_take_over(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     if (!status->applied_spec || !status->instance.instance_id[0]) {
-        return; /* a start takes all of the spec */
+        return; /* a start applies all of the spec */
     }
     struct vm_spec *applied = status->applied_spec;
     const struct vm_spec *wanted = pass->view->desired->spec;
@@ -152,5 +140,9 @@ void hot_change_take_over(struct pass *pass)
     if (has_other_checks) {
         probes_reset(pass);
     }
-    cancel_asking(pass->vm);
+    struct vm *vm = pass->vm;
+    enum action action = vm->op ? vm->op_action : vm->outcome.action;
+    if (action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_PROBE) {
+        vm_cancel(vm); /* it was begun with the old settings */
+    }
 }

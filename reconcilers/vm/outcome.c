@@ -13,9 +13,9 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* A step lost so often is no accident: one that reboots the guest would be run for ever. A lost
- * connection costs a step nothing, but a guest that never keeps one must not be asked for ever
- * either. And so many ports taken in a row are not our bookkeeping's fault. */
+/* Limits: a step that is lost so often may reboot the guest itself and would run forever. A lost
+ * connection does not harm a step, but a guest that keeps losing it must not be retried forever
+ * either. So many taken ports in a row are not a fault of our leases. */
 enum { STEP_TRIES_MAX = 3, INTERRUPTIONS_MAX = 20, PORTS_TRIED_MAX = 10 };
 
 static void replace_text(char **field, char **taken)
@@ -54,7 +54,7 @@ static bool record_launch(struct pass *pass)
     struct vm_instance *launched = &pass->vm->outcome.instance;
     struct vm_instance *recorded = &pass->patch->status->instance;
     if (!text_eq(recorded->instance_id, launched->instance_id)) {
-        return false; /* superseded: the child that waits is called off */
+        return false; /* superseded: the waiting child is cancelled */
     }
     recorded->pid = launched->pid;
     recorded->start_ticks = launched->start_ticks;
@@ -74,35 +74,25 @@ static bool record_boot(struct pass *pass)
     return true;
 }
 
-/* An older wish's: what was added since is not there yet, and the next pass applies it. */
-static bool is_outdated(const struct pass *pass)
-{
-    return pass->vm->op_generation != pass->view->desired->generation;
-}
-
 static bool record_apply(struct pass *pass)
 {
     const char *changes = pass->vm->outcome.boot.changes;
     bool is_desired = hot_change_is_pending(pass);
+    /* Begun for an older generation, it lacks what was added since: the next pass applies that. */
+    bool is_outdated = pass->vm->op_generation != pass->view->desired->generation;
     pass->vm->checked_at_ms = pass->now_ms;
-    if (is_desired && !is_outdated(pass)) {
+    if (is_desired && !is_outdated) {
         hot_change_record(pass);
         vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running machine%s%s",
             changes ? ": " : "", changes ? changes : "");
     } else if (changes && !is_desired) {
         vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
-            "the machine was changed by somebody else; put right: %s", changes);
+            "another program changed the machine; corrected: %s", changes);
     }
-    return is_desired || changes; /* else a look that found all well */
+    return is_desired || changes; /* neither: a check that found no drift */
 }
 
-static bool record_destroyed(struct pass *pass)
-{
-    (void)pass;
-    return false; /* the same action goes on with the directory */
-}
-
-static bool record_probe(struct pass *pass)
+static bool record_reached(struct pass *pass)
 {
     pass->patch->status->was_reached = true;
     pass->vm->reach_deadline_ms = 0;
@@ -113,26 +103,27 @@ static bool record_probe(struct pass *pass)
 static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
 {
     const struct vm_cloud_init *now = &pass->patch->status->cloud_init;
-    const char *words = now->message ? now->message : "it does not say why";
+    const char *message = now->message ? now->message : "no reason is given";
     if (now->state == CLOUD_INIT_FAILED) {
-        vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", words);
+        vm_patch_event(
+            pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", message);
     } else if (now->state == CLOUD_INIT_DEGRADED) {
         vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
-            "cloud-init is done, and complains: %s", words);
+            "cloud-init is done, with warnings: %s", message);
     } else if (now->state == CLOUD_INIT_DONE && before == CLOUD_INIT_RUNNING) {
         vm_patch_event(pass->patch, false, REASON_CLOUD_INIT_DONE, "cloud-init is done");
     }
 }
 
-/* While it runs the status changes with its stage only: the next question has its own clock. */
+/* While it runs, only a new stage changes the status: the next query has its own timer. */
 static bool record_cloud_init(struct pass *pass)
 {
-    enum { ASK_AGAIN_MS = 1000 };
+    enum { REPEAT_MS = 1000 };
     struct cloud_init_report *report = &pass->vm->outcome.cloud_init;
     struct vm_cloud_init *recorded = &pass->patch->status->cloud_init;
     enum cloud_init_state before = recorded->state;
     bool is_same = before == report->state && text_eq(recorded->message, report->message);
-    pass->vm->setup_due_ms = pass->now_ms + ASK_AGAIN_MS;
+    pass->vm->setup_due_ms = pass->now_ms + REPEAT_MS;
     recorded->state = report->state;
     replace_text(&recorded->message, &report->message);
     if (before != report->state) {
@@ -173,7 +164,7 @@ static bool record_step_outcome(struct pass *pass)
 
 /* ---- failures ---- */
 
-/* The SSH port was free in our books but not on the host: give it up and try the next one. */
+/* The SSH port had no lease but is taken on the host: drop its lease and try the next port. */
 static bool change_ssh_port(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
@@ -194,17 +185,21 @@ static bool change_ssh_port(struct pass *pass)
     return true;
 }
 
-/* A failed step is final until the user asks again: the token is handled, the failure stays. */
-static void fail_provision(struct pass *pass)
+/* A failed step is final until the user requests it again: the token is handled, the failure
+ * stays. */
+static void fail_step(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
+    enum error_code code = pass->vm->outcome.error.code;
+    record_step(pass, code == ERR_PROVISION           ? STEP_FAILED
+                      : code == ERR_PROVISION_TIMEOUT ? STEP_TIMED_OUT
+                                                      : STEP_INTERRUPTED);
     status->provision.is_failed = true;
     status->provision.last_exit_status = pass->vm->outcome.step.exit_status;
     memcpy(status->handled_provision_token, pass->view->desired->provision_token, TEXT_ID_SIZE);
 }
 
-/* A step that may run any number of times does so when it was lost. `run "once"` says that it may
- * not: then how far it got is for the user to judge. */
+/* A lost step runs again unless it is `run "once"`: then only the user can judge how far it got. */
 static bool may_try_again(const struct pass *pass)
 {
     const struct vm_provision *provision = &pass->patch->status->provision;
@@ -214,35 +209,17 @@ static bool may_try_again(const struct pass *pass)
     return !is_once && provision->run.tries + 1 < STEP_TRIES_MAX;
 }
 
-static void fail_step(struct pass *pass)
-{
-    static const struct {
-        enum error_code code;
-        enum step_outcome outcome;
-    } outcomes[] = {
-        {ERR_PROVISION, STEP_FAILED},
-        {ERR_PROVISION_TIMEOUT, STEP_TIMED_OUT},
-    };
-    enum step_outcome outcome = STEP_INTERRUPTED;
-    for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
-        outcome = outcomes[i].code == pass->vm->outcome.error.code ? outcomes[i].outcome : outcome;
-    }
-    record_step(pass, outcome);
-    fail_provision(pass);
-}
-
-/* After a lost connection the guest is reached again first, then the run is gone on with; after a
- * lost run another one begins. */
+/* After a lost connection the guest is reached again first and the run is resumed; after a lost run
+ * another one begins. */
 static void record_step_failure(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     enum error_code code = pass->vm->outcome.error.code;
     bool is_lost = code == ERR_PROVISION_LOST;
-    struct failure_class class = failure_classify(ACTION_RUN_STEP, code);
-    bool is_interrupted = class.reason == REASON_INTERRUPTED;
-    bool goes_on = is_lost ? may_try_again(pass)
-                           : is_interrupted && ++pass->vm->n_interrupted < INTERRUPTIONS_MAX;
-    if (!goes_on) {
+    bool is_interrupted = failure_classify(ACTION_RUN_STEP, code).reason == REASON_INTERRUPTED;
+    bool is_retried = is_lost ? may_try_again(pass)
+                              : is_interrupted && ++pass->vm->n_interrupted < INTERRUPTIONS_MAX;
+    if (!is_retried) {
         fail_step(pass);
         return;
     }
@@ -252,34 +229,25 @@ static void record_step_failure(struct pass *pass)
     }
 }
 
-static void report_failure(struct pass *pass)
-{
-    const struct vm_outcome *outcome = &pass->vm->outcome;
-    struct failure_class class = failure_classify(outcome->action, outcome->error.code);
-    bool is_asking = outcome->action == ACTION_REACH || outcome->action == ACTION_AWAIT_CLOUD_INIT;
-    if (!is_asking) { /* a booting guest refuses many times: no news */
-        vm_patch_event(pass->patch, true, class.reason, "%s", outcome->error.message);
-    }
-}
-
-/* Its sshd answers, or says that there is none: the boot has come as far as it will. */
-static bool is_refusal(enum error_code code)
-{
-    return code == ERR_SSH_AUTH || code == ERR_SSH_HOSTKEY || code == ERR_SSH_PORT;
-}
-
 static bool record_failure(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     enum action action = vm->outcome.action;
-    if (action == ACTION_BOOT && vm->outcome.error.code == ERR_PORT_TAKEN &&
-        change_ssh_port(pass)) {
+    const struct error *error = &vm->outcome.error;
+    bool is_polling = action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT;
+    if (action == ACTION_BOOT && error->code == ERR_PORT_TAKEN && change_ssh_port(pass)) {
         return true;
     }
-    vm_fail(vm, action, &vm->outcome.error, vm->op_generation);
+    vm_fail(vm, action, error, vm->op_generation);
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
-    report_failure(pass);
-    if (action == ACTION_REACH && is_refusal(vm->outcome.error.code) && !vm->refused_since_ms) {
+    if (!is_polling) { /* a booting guest refuses many times: not worth an event */
+        vm_patch_event(
+            pass->patch, true, failure_classify(action, error->code).reason, "%s", error->message);
+    }
+    /* Its sshd responds, or it has none: the boot will not get any further. */
+    bool is_refusal = error->code == ERR_SSH_AUTH || error->code == ERR_SSH_HOSTKEY ||
+                      error->code == ERR_SSH_PORT;
+    if (action == ACTION_REACH && is_refusal && !vm->refused_since_ms) {
         vm->refused_since_ms = pass->now_ms;
     }
     if (action == ACTION_AWAIT_CLOUD_INIT) { /* it may have begun to boot again: log in first */
@@ -299,9 +267,9 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_LAUNCH] = record_launch,
         [ACTION_BOOT] = record_boot,
         [ACTION_APPLY] = record_apply,
-        [ACTION_DISCARD_ALL] = record_destroyed,
-        [ACTION_DISCARD_DISK] = record_destroyed,
-        [ACTION_REACH] = record_probe,
+        [ACTION_DISCARD_ALL] = NULL, /* destroyed: the same action continues with the directory */
+        [ACTION_DISCARD_DISK] = NULL,
+        [ACTION_REACH] = record_reached,
         [ACTION_AWAIT_CLOUD_INIT] = record_cloud_init,
         [ACTION_RUN_STEP] = record_step_outcome,
     };
@@ -309,16 +277,16 @@ bool pass_record_outcomes(struct pass *pass)
     enum action action = vm->outcome.action;
     bool has_changed = false;
     if (action == ACTION_NONE) {
-        return false; /* what is there belongs to an operation that is still under way */
+        return false; /* the results belong to an operation that is still under way */
     }
-    if (action == ACTION_PROBE) { /* either way a result: its own clock says when to try again */
+    if (action == ACTION_PROBE) { /* success or not, a result: the probes have their own timer */
         has_changed = pass->view->desired && probes_record(pass);
     } else if (pass->view->desired) {
         if (!vm->outcome.is_ok) {
             has_changed = record_failure(pass);
         } else {
             vm_forget_failure(vm);
-            has_changed = record_outcome[action](pass);
+            has_changed = record_outcome[action] && record_outcome[action](pass);
         }
     }
     vm_forget_outcome(vm);
@@ -327,8 +295,8 @@ bool pass_record_outcomes(struct pass *pass)
 
 /* ---- what the guest did ---- */
 
-/* Noted once it is committed. A step that is being run finds out by its connection, and may have
- * been meant to reboot the guest. */
+/* Repeated until the change is committed. A running step notices a reset by its connection, and may
+ * have been meant to reboot the guest. */
 bool pass_note_reset(struct pass *pass)
 {
     struct vm *vm = pass->vm;
@@ -346,48 +314,41 @@ bool pass_note_reset(struct pass *pass)
     if (is_reset && (is_reached || pass->view->status->cloud_init.state != CLOUD_INIT_UNKNOWN)) {
         pass->patch->status->was_reached = false;
         vm_status_forget_cloud_init(pass->patch->status);
-        probes_reset(pass); /* what it served is down, too */
+        probes_reset(pass); /* the services they probe are down, too */
         return true;
     }
     vm->n_resets = pass->machine.n_resets;
     return false;
 }
 
-/* ---- what the user's new wish resets ---- */
+/* ---- what a new generation of the desired record resets ---- */
 
 static bool is_about_media(enum action action)
 {
     return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE;
 }
 
-/* Media that are being made, or were just made, may be of the old spec's image: they are cheap to
- * take up again. */
-static void observe_media(struct pass *pass)
-{
-    struct vm *vm = pass->vm;
-    if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
-        vm_cancel(vm);
-    }
-    vm_forget_image(vm);
-}
-
 bool pass_observe_generation(struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
     struct vm_status *status = pass->patch->status;
+    struct vm *vm = pass->vm;
     if (!desired || status->observed_generation == desired->generation) {
         return false;
     }
     status->observed_generation = desired->generation;
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
-    if (status->cloud_init.state == CLOUD_INIT_FAILED) { /* the user may have mended it */
+    if (status->cloud_init.state == CLOUD_INIT_FAILED) { /* the user may have fixed it */
         vm_status_forget_cloud_init(status);
-        pass->vm->setup_since_ms = pass->vm->setup_due_ms = 0;
+        vm->setup_since_ms = vm->setup_due_ms = 0;
     }
     hot_change_take_over(pass);
     pass_observe_steps(pass);
-    observe_media(pass);
-    vm_forget_failure(pass->vm);
+    if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
+        vm_cancel(vm); /* it may use the old spec's image; beginning again is cheap */
+    }
+    vm_forget_image(vm);
+    vm_forget_failure(vm);
     return true;
 }

@@ -13,8 +13,8 @@
 #include "reconcilers/vm/vm.h"
 #include "specs/vm/vm_steps.h"
 
-/* A guest that filled its disk's file system goes on only once so much of it is free again: with
- * less it would be back in a moment. */
+/* A guest that filled the host's file system resumes only once so much of it is free again: with
+ * less it would soon be paused again. */
 enum { ROOM_MIN_MIB = 32 };
 
 /* From release to QMP's greeting. QEMU needs 15 … 30 ms; fifty at once on two cores need 5 s. */
@@ -29,8 +29,8 @@ struct pass {
     struct media_facts media;
     struct situation situation;
     struct decision decision;
-    enum steps_state standing; /* of the provision steps; set by pass_describe() */
-    int64_t now_ms;            /* monotonic */
+    enum steps_state steps_state; /* set by pass_describe() */
+    int64_t now_ms;               /* monotonic */
     int64_t wall_ms;
 };
 
@@ -40,32 +40,32 @@ void pass_assess(struct pass *pass);
 int64_t pass_grace_ms(const struct pass *pass);
 /* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */
 bool pass_lacks_room(const struct pass *pass);
-/* Until the stop ladder's next rung; INT64_MAX when there is none. */
+/* Time until the stop ladder's next stage; INT64_MAX when there is none. */
 int64_t pass_stage_left_ms(const struct pass *pass);
 
 /*
- * absorb.c: takes the outcome of the finished operation into the patch: successes become recorded
+ * outcome.c: records the outcome of the finished operation in the patch: successes become recorded
  * facts, failures start a backoff. True when the status changed: commit before deciding anything.
  */
 bool pass_record_outcomes(struct pass *pass);
-/* Takes note of a guest that was reset: it has to be reached again. True when the status changed.
- */
+/* Records that the guest was reset: it has to be reached again. True when the status changed. */
 bool pass_note_reset(struct pass *pass);
-/* Takes note of a new wish: lets go of what was under way or waited for the old one. */
+/* Observes a new generation of the desired record: cancels the work and backoffs of the old one.
+ * True when the status changed. */
 bool pass_observe_generation(struct pass *pass);
 
-/* steps.c: takes note of a new wish's provision steps. */
+/* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);
-/* The steps behind those that were run are run, too, from now on: vm_steps.h, STEPS_APPENDED. */
+/* From now on the steps behind those that were run are to run too: vm_steps.h, STEPS_APPENDED. */
 void pass_append_steps(struct pass *pass);
 /* The VM has started. */
 void pass_note_no_steps(struct pass *pass);
-/* The disk is new: steps that are asked for begin anew, others have not been run on it. */
+/* The disk is new: requested steps begin again, the others have not been run on it. */
 void pass_reset_provision(struct pass *pass);
-/* The next provision step is done, or need not run: on to the one after it. */
+/* The next provision step is done, or need not run: the one after it is next. */
 void pass_finish_step(struct pass *pass);
 
-/* act.c: carries out pass->decision. Returns when to look again (struct verdict). */
+/* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
 
 /* conditions.c: writes all conditions of the patch's status but Stalled. */
@@ -73,14 +73,14 @@ void pass_describe(struct pass *pass);
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message);
 enum reason pass_reason_while_down(const struct pass *pass);
-/* The guest has been waited for as long as it is given. */
+/* The guest did not come up within its ssh timeout. */
 bool pass_is_reach_overdue(const struct pass *pass);
-/* It has answered, and not let us in, for longer than a boot may take to set up its user. */
+/* It has responded, and refused the login, for longer than a boot may take to set up its user. */
 bool pass_is_refused(const struct pass *pass);
-/* Its cloud-init has been waited for as long as it is given. */
+/* Its cloud-init did not end within SETUP_LIMIT_MINUTES. */
 bool pass_is_setup_overdue(const struct pass *pass);
 enum { SETUP_LIMIT_MINUTES = 10 };
 
-/* trouble.c: the condition Stalled, and vm_status.trouble: what only the user, or patience, can
- * mend. After pass_describe(), whose conditions it reads. */
+/* stalled.c: the condition Stalled, and vm_status.blocker. After pass_describe(), whose conditions
+ * it reads. */
 void pass_describe_stalled(struct pass *pass);

@@ -12,8 +12,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* Whether another program listens there now. Only a hint that saves a failed try: what decides is
- * QEMU's own bind when the machine boots. */
+/* Whether no other program listens there now. Only a hint that saves a failed try: QEMU's own bind
+ * decides when the machine boots. */
 static bool is_bindable(uint16_t port)
 {
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -37,25 +37,19 @@ bool ports_is_available(struct reconciler_host *host, const char *vm_name, uint1
     return !is_held_by_other(host, vm_name, key);
 }
 
-/* In the order in which they are tried: around the range from `start`, then up from its end. The
- * 55 000 above it are begun at a place of the VM's own too, so that the thousandth VM need not try
- * a thousand. */
-static uint16_t nth_port(uint16_t start, uint32_t place, uint32_t n)
-{
-    enum { RANGE = PORT_SSH_LAST - PORT_SSH_FIRST + 1, ABOVE = UINT16_MAX - PORT_SSH_LAST };
-    if (n < RANGE) {
-        return (uint16_t)(PORT_SSH_FIRST + (start - PORT_SSH_FIRST + n) % RANGE);
-    }
-    return (uint16_t)(PORT_SSH_LAST + 1 + (place + n - RANGE) % ABOVE);
-}
-
-/* The first free port from `start` on that is not `taken`; `taken` when there is none. */
-static uint16_t search(struct reconciler_host *host, const char *vm_name, uint16_t start,
+/*
+ * The first free port that is not `taken`; `taken` when there is none. Tried are the range, from
+ * `start` around, then the 55,000 ports above it. The search above begins at the VM's own `place`,
+ * so that the thousandth VM need not try a thousand ports.
+ */
+static uint16_t find_port(struct reconciler_host *host, const char *vm_name, uint16_t start,
     uint32_t place, uint16_t taken)
 {
-    enum { ALL = UINT16_MAX - PORT_SSH_FIRST + 1 };
-    for (uint32_t n = 0; n < ALL; n++) {
-        uint16_t port = nth_port(start, place, n);
+    enum { RANGE = PORT_SSH_LAST - PORT_SSH_FIRST + 1, ABOVE = UINT16_MAX - PORT_SSH_LAST };
+    for (uint32_t n = 0; n < RANGE + ABOVE; n++) {
+        uint16_t port = n < RANGE
+                            ? (uint16_t)(PORT_SSH_FIRST + (start - PORT_SSH_FIRST + n) % RANGE)
+                            : (uint16_t)(PORT_SSH_LAST + 1 + (place + n - RANGE) % ABOVE);
         if (port != taken && ports_is_available(host, vm_name, port) && is_bindable(port)) {
             return port;
         }
@@ -75,17 +69,18 @@ uint16_t ports_first_ssh(struct reconciler_host *host, const char *vm_name)
 {
     uint32_t hash = hash_of(vm_name);
     uint16_t start = (uint16_t)(PORT_SSH_FIRST + hash % (PORT_SSH_LAST - PORT_SSH_FIRST + 1));
-    return search(host, vm_name, start, hash, 0);
+    return find_port(host, vm_name, start, hash, 0);
 }
 
 uint16_t ports_next_ssh(struct reconciler_host *host, const char *vm_name, uint16_t taken)
 {
     bool is_in_range = taken >= PORT_SSH_FIRST && taken < PORT_SSH_LAST;
     uint16_t start = is_in_range ? (uint16_t)(taken + 1) : (uint16_t)PORT_SSH_FIRST;
-    return search(host, vm_name, start, hash_of(vm_name), taken);
+    return find_port(host, vm_name, start, hash_of(vm_name), taken);
 }
 
-/* 24 bits of a digest: among 5000 VMs two alike are likely, so others' are avoided. */
+/* 24 bits of a digest: among 5000 VMs two are likely to collide, so leased addresses are skipped.
+ */
 char *ports_mac(struct reconciler_host *host, const char *vm_name, const char *uid)
 {
     for (unsigned i = 0;; i++) {

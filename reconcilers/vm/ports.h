@@ -7,12 +7,12 @@
 
 struct reconciler_host;
 
-/* The book's range for SSH forwards on 127.0.0.1; when it is full, a free port above it is used. */
+/* The range for SSH forwards on 127.0.0.1; when it is full, a free port above it is used. */
 enum { PORT_SSH_FIRST = 10022, PORT_SSH_LAST = 10122 };
 
 /* The port of a VM that has none: fixed by its name if that is free, else the next free one. */
 uint16_t ports_first_ssh(struct reconciler_host *host, const char *vm_name);
-/* The next free one after `taken`, never `taken` itself while there is another. */
+/* The next free port after `taken`, never `taken` itself while there is another. */
 uint16_t ports_next_ssh(struct reconciler_host *host, const char *vm_name, uint16_t taken);
 /* No other VM holds it. */
 bool ports_is_available(struct reconciler_host *host, const char *vm_name, uint16_t port);

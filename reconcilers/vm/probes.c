@@ -9,9 +9,9 @@
 #include "specs/base/text.h"
 
 enum {
-    RETRY_MS = 1000,             /* of `ready` that does not pass: the user waits for it */
+    RETRY_MS = 1000,             /* of `ready` that fails: the user waits for it */
     OVERDUE_MS = 10 * 60 * 1000, /* a Deployment's default progressDeadlineSeconds */
-    JITTER_PERCENT = 10,         /* VMs that came up together are not probed together for ever */
+    JITTER_PERCENT = 10, /* so that VMs that came up together are not probed together forever */
 };
 
 static const struct spec_check *spec_of(const struct pass *pass, enum check_kind kind)
@@ -19,15 +19,14 @@ static const struct spec_check *spec_of(const struct pass *pass, enum check_kind
     return &pass->view->desired->spec->checks[kind];
 }
 
-/* A failed step leaves the guest without what is probed; whether to restart it is the user's say.
- */
+/* A failed step leaves the guest without what is probed; the user decides whether to restart it. */
 static bool are_suspended(const struct pass *pass)
 {
     const struct vm_status *status = pass->view->status;
     return status->provision.is_failed && pass->view->desired->spec->n_steps > 0;
 }
 
-/* A new controller waits for the rest of the period after a failure of `live`: asked at once, a
+/* A new controller waits for the rest of the period after a failure of `live`: probed at once, a
  * guest would have less time than the spec gives it. */
 static int64_t due_ms(const struct pass *pass, enum check_kind kind)
 {
@@ -46,7 +45,7 @@ bool probes_are_due(const struct pass *pass)
     return !are_suspended(pass) && (is_due(pass, CHECK_READY) || is_due(pass, CHECK_LIVE));
 }
 
-/* The one that has waited longer, so that a long list of one does not starve the other. */
+/* The kind that has waited longer, so that a long list of one kind does not starve the other. */
 enum check_kind probes_next(const struct pass *pass)
 {
     if (!is_due(pass, CHECK_LIVE)) {
@@ -97,7 +96,7 @@ static int64_t period_ms(const struct pass *pass, enum check_kind kind)
     return ms + ms * (int64_t)(rng % JITTER_PERCENT) / 100;
 }
 
-static bool pass_ready(struct pass *pass)
+static bool record_ready_success(struct pass *pass)
 {
     struct vm_probing *probing = &pass->patch->status->probing;
     pass->vm->checks[CHECK_READY].failures = 0;
@@ -111,8 +110,8 @@ static bool pass_ready(struct pass *pass)
     return true;
 }
 
-/* What has passed once is not lost by one failure: a moment's load is no news. */
-static bool fail_ready(struct pass *pass, const char *message)
+/* One failure does not make a ready VM unready: it may be a moment's load. */
+static bool record_ready_failure(struct pass *pass, const char *message)
 {
     struct vm_probing *probing = &pass->patch->status->probing;
     uint32_t failures = ++pass->vm->checks[CHECK_READY].failures;
@@ -122,49 +121,34 @@ static bool fail_ready(struct pass *pass, const char *message)
     if (probing->is_passed) {
         vm_patch_event(pass->patch, true, REASON_PROBE_FAILED, "ready: %s", message);
     }
-    bool is_news = probing->is_passed || !text_eq(probing->failure, message);
+    bool is_new = probing->is_passed || !text_eq(probing->failure, message);
     probing->is_passed = false;
     if (probing->unready_since_ms == 0) {
         probing->unready_since_ms = pass->now_ms;
     }
     free(probing->failure);
     probing->failure = mem_strdup(message);
-    return is_news;
+    return is_new;
 }
 
-/* Not let in is not the same as dead: a key that was changed must not cost an instance. */
-static bool is_sign_of_death(enum error_code code)
+static bool record_ready(struct pass *pass, const struct vm_outcome *outcome)
 {
-    return code == ERR_PROBE || code == ERR_TIMEOUT || code == ERR_SSH;
+    int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
+    pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
+    return outcome->is_ok ? record_ready_success(pass)
+                          : record_ready_failure(pass, outcome->error.message);
 }
 
-static bool is_starting_up(const struct pass *pass)
+static bool record_live_failure(struct pass *pass, const struct error *error)
 {
     const struct vm_status *status = pass->view->status;
-    int64_t limit_ms = (int64_t)spec_of(pass, CHECK_LIVE)->start_period_s * 1000;
+    struct vm_liveness *live = &pass->patch->status->probing.live;
+    int64_t start_period_ms = (int64_t)spec_of(pass, CHECK_LIVE)->start_period_s * 1000;
     int64_t age_ms = pass->wall_ms - status->instance.started_at_ms;
-    return !status->probing.live.has_passed && age_ms < limit_ms;
-}
-
-static void clear_live_failures(struct vm_liveness *live)
-{
-    free(live->failure);
-    *live = (struct vm_liveness){.has_passed = live->has_passed};
-}
-
-static bool pass_live(struct pass *pass)
-{
-    struct vm_liveness *live = &pass->patch->status->probing.live;
-    bool is_news = !live->has_passed || live->failures > 0;
-    clear_live_failures(live);
-    live->has_passed = true;
-    return is_news;
-}
-
-static bool fail_live(struct pass *pass, const struct error *error)
-{
-    struct vm_liveness *live = &pass->patch->status->probing.live;
-    if (!is_sign_of_death(error->code) || is_starting_up(pass)) {
+    bool is_starting = !status->probing.live.has_passed && age_ms < start_period_ms;
+    /* A refused login does not mean a dead guest: a changed key must not cost an instance. */
+    bool is_dead = error->code == ERR_PROBE || error->code == ERR_TIMEOUT || error->code == ERR_SSH;
+    if (!is_dead || is_starting) {
         return false;
     }
     live->failures++;
@@ -176,15 +160,15 @@ static bool fail_live(struct pass *pass, const struct error *error)
 
 static bool record_live(struct pass *pass, const struct vm_outcome *outcome)
 {
+    struct vm_liveness *live = &pass->patch->status->probing.live;
     pass->vm->checks[CHECK_LIVE].due_ms = pass->now_ms + period_ms(pass, CHECK_LIVE);
-    return outcome->is_ok ? pass_live(pass) : fail_live(pass, &outcome->error);
-}
-
-static bool record_ready(struct pass *pass, const struct vm_outcome *outcome)
-{
-    int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
-    pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
-    return outcome->is_ok ? pass_ready(pass) : fail_ready(pass, outcome->error.message);
+    if (!outcome->is_ok) {
+        return record_live_failure(pass, &outcome->error);
+    }
+    bool is_new = !live->has_passed || live->failures > 0;
+    free(live->failure);
+    *live = (struct vm_liveness){.has_passed = true};
+    return is_new;
 }
 
 bool probes_record(struct pass *pass)

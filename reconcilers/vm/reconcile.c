@@ -45,44 +45,40 @@ static struct pass begin_pass(
     return pass;
 }
 
-/*
- * A VM of `vmctl run --rm` whose owner has ended, in whatever way. Only the mark is written, and
- * from then on it is a deletion like any other: killed before the commit, the next look finds the
- * same; killed after it, the mark stands.
- */
-static bool is_abandoned(const struct vm_reconciler *self, const struct vm_desired *desired)
+/* The release of an owner's lock wakes no one: it is polled. */
+static int64_t poll_owner(const struct vm_view *view, int64_t requeue_ms)
 {
-    return desired && desired->owner && !desired->is_deleting &&
-           owner_lock_is_gone(self->host->paths, desired->owner);
-}
-
-/* A lock that is let go of wakes nobody. */
-static int64_t look_at_owner_again(const struct vm_view *view, int64_t requeue_ms)
-{
-    enum { LOOK_MS = 1000 };
+    enum { POLL_MS = 1000 };
     bool is_owned = view->desired && view->desired->owner && !view->desired->is_deleting;
-    bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > LOOK_MS;
-    return is_owned && is_later ? LOOK_MS : requeue_ms;
+    bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > POLL_MS;
+    return is_owned && is_later ? POLL_MS : requeue_ms;
 }
 
+/*
+ * A VM of `vmctl run --rm` whose owner has ended, in whatever way, is deleted. Only the mark is
+ * written, and from then on it is a deletion like any other: killed before the commit, the next
+ * pass finds the same; killed after it, the mark is there.
+ */
 static struct verdict reconcile(
     struct reconciler *base, const struct vm_view *view, struct vm_patch *patch)
 {
     struct vm_reconciler *self = from_base(base);
-    if (is_abandoned(self, view->desired)) {
-        vm_patch_event(patch, false, REASON_TERMINATING, "the vmctl run it belonged to has ended");
+    const struct vm_desired *desired = view->desired;
+    if (desired && desired->owner && !desired->is_deleting &&
+        owner_lock_is_gone(self->host->paths, desired->owner)) {
+        vm_patch_event(patch, false, REASON_TERMINATING, "the vmctl run it belongs to has ended");
         patch->deletes = true;
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }
     struct pass pass = begin_pass(self, view, patch);
-    bool is_news = pass_observe_generation(&pass);
-    is_news |= pass_record_outcomes(&pass);
+    bool has_changed = pass_observe_generation(&pass);
+    has_changed |= pass_record_outcomes(&pass);
     pass_assess(&pass);
-    is_news |= pass_note_reset(&pass);
+    has_changed |= pass_note_reset(&pass);
     pass.decision = decide(&pass.situation);
     log_trace(
         "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
-    int64_t requeue_ms = is_news ? VERDICT_NOW : pass_act(&pass);
+    int64_t requeue_ms = has_changed ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
     if (!vm_spec_equal(patch->status->applied_spec, view->status->applied_spec)) {
@@ -91,11 +87,11 @@ static struct verdict reconcile(
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);
     }
-    return (struct verdict){.requeue_ms = look_at_owner_again(view, requeue_ms)};
+    return (struct verdict){.requeue_ms = poll_owner(view, requeue_ms)};
 }
 
-/* What the original tool's registry names: its VMs live in the same directories, until `vmctl
- * import` has taken them over. NULL: there is no such file. Caller owns. */
+/* The registry of the original tool, whose VMs are in the same directories until `vmctl import`
+ * takes them over. NULL: there is no such file. Caller owns. */
 static json_t *read_old_registry(const struct reconciler_host *host)
 {
     cleanup_buf struct buf text = BUF_INIT(0);
@@ -127,7 +123,7 @@ static void find_orphans(struct reconciler *base)
     fs_each_entry(path, wake_orphan, &(struct orphan_search){host, old});
 }
 
-/* A port that another VM held may be free now: who waits for one need not wait out his pause. */
+/* Wakes the VMs that wait for a host port; their backoff ends now. */
 static void leases_dropped(struct reconciler *base)
 {
     vm_registry_retry(from_base(base)->registry, ERR_PORT_TAKEN);

@@ -2,9 +2,10 @@
 /*
  * The reconciler of VMs: what controller/main.c plugs into the controller.
  *
- * One pass: acknowledge a new wish -> take in the outcome of a finished operation -> observe ->
- * decide -> act -> describe in conditions. Each of the first two ends the pass when it changed
- * something, because decisions are only made on what is committed.
+ * One pass: observe a new generation of the desired record -> record the outcome of a finished
+ * operation -> observe the machine -> decide -> act -> describe in conditions. When one of the
+ * first two changed the status, the pass does not act, because it may only act on what is
+ * committed.
  */
 #pragma once
 

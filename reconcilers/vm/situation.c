@@ -9,15 +9,15 @@
 
 enum {
     DELETION_GRACE_MS = 5000,
-    /* Rungs after the guest's grace: QMP quit, then SIGTERM, then SIGKILL, then despair. */
+    /* Stop stages after the grace period: quit, SIGTERM, SIGKILL, give up. */
     QUIT_MS = 3000,
     TERMINATE_MS = 5000,
     KILL_MS = 10000,
 };
 
-static bool is_token_pending(const char *asked, const char *handled)
+static bool is_token_pending(const char *token, const char *handled)
 {
-    return asked[0] && !text_eq(asked, handled);
+    return token[0] && !text_eq(token, handled);
 }
 
 int64_t pass_grace_ms(const struct pass *pass)
@@ -30,7 +30,7 @@ int64_t pass_grace_ms(const struct pass *pass)
         desired->stop_timeout_s ? desired->stop_timeout_s : desired->spec->stop_timeout_s;
     int64_t grace_ms = (int64_t)seconds * 1000;
     if (desired->is_deleting || pass->situation.is_recreate_pending) {
-        /* its disk goes anyway; a guest that has not come up has nothing to say good-bye to */
+        /* its disk is deleted anyway; a guest that never booted needs no graceful shutdown */
         int64_t longest_ms = is_booted ? DELETION_GRACE_MS : 0;
         return grace_ms < longest_ms ? grace_ms : longest_ms;
     }
@@ -43,22 +43,13 @@ bool pass_lacks_room(const struct pass *pass)
            pass->media.free_bytes < (int64_t)ROOM_MIN_MIB << 20;
 }
 
-/* When each rung ends, counted from the end of the guest's grace. */
+/* When each stage ends, counted from the end of the grace period. */
 static const int64_t stage_ends_ms[] = {
     [STOP_STAGE_POWERDOWN] = 0,
     [STOP_STAGE_QUIT] = QUIT_MS,
     [STOP_STAGE_TERMINATE] = QUIT_MS + TERMINATE_MS,
     [STOP_STAGE_KILL] = QUIT_MS + TERMINATE_MS + KILL_MS,
 };
-
-static enum stop_stage stage_at(int64_t since_deadline_ms)
-{
-    int stage = STOP_STAGE_POWERDOWN;
-    while (stage < STOP_STAGE_UNKILLABLE && since_deadline_ms >= stage_ends_ms[stage]) {
-        stage++;
-    }
-    return (enum stop_stage)stage;
-}
 
 int64_t pass_stage_left_ms(const struct pass *pass)
 {
@@ -70,7 +61,7 @@ int64_t pass_stage_left_ms(const struct pass *pass)
     return instance->stop_deadline_ms + stage_ends_ms[stage] - pass->now_ms;
 }
 
-/* Asked only while it matters: before a start. */
+/* Matters before a start only. */
 static bool is_dependency_missing(const struct pass *pass)
 {
     const struct vm_spec *spec = pass->view->desired->spec;
@@ -84,14 +75,6 @@ static bool is_dependency_missing(const struct pass *pass)
         }
     }
     return false;
-}
-
-/* Not while others are run: they come behind those. */
-static bool has_appended_steps(
-    const struct vm_desired *desired, const struct vm_provision *provision)
-{
-    return desired->spec->n_steps > provision->total && !vm_steps_are_under_way(provision) &&
-           vm_steps_state(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
 }
 
 static void assess_desired(struct pass *pass)
@@ -111,9 +94,12 @@ static void assess_desired(struct pass *pass)
         is_token_pending(desired->recreate_token, status->handled_recreate_token);
     s->is_dependency_missing = is_dependency_missing(pass);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
-    s->has_step = vm_steps_are_under_way(&status->provision) &&
-                  status->provision.next_step < desired->spec->n_steps;
-    s->has_appended = has_appended_steps(desired, &status->provision);
+    const struct vm_provision *provision = &status->provision;
+    bool are_under_way = vm_steps_are_under_way(provision);
+    s->has_step = are_under_way && provision->next_step < desired->spec->n_steps;
+    s->has_appended = /* not while others are run: they come behind those */
+        !are_under_way && desired->spec->n_steps > provision->total &&
+        vm_steps_state(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
     s->is_probe_due = probes_are_due(pass);
     s->is_unhealthy = probes_are_fatal(pass);
 }
@@ -137,14 +123,16 @@ static void assess_recorded(struct pass *pass)
         s->is_start_outdated = instance->intent == INTENT_START && !s->has_pid &&
                                status->applied_generation != desired->generation;
     }
-    if (instance->intent == INTENT_STOP) {
-        s->stage = stage_at(pass->now_ms - instance->stop_deadline_ms);
+    int64_t since_deadline_ms = pass->now_ms - instance->stop_deadline_ms;
+    while (s->intent == INTENT_STOP && s->stage < STOP_STAGE_UNKILLABLE &&
+           since_deadline_ms >= stage_ends_ms[s->stage]) {
+        s->stage++;
     }
 }
 
 /* A process whose pid was never recorded is a child of a controller that died: it sees the end of
- * its pipe and goes. Its deadline was not set yet, so it is given up by how long it has been
- * silent. */
+ * its pipe and exits. Its deadline was never set, so it is given up once it has been silent for as
+ * long. */
 static bool is_start_overdue(const struct pass *pass)
 {
     const struct vm_instance *instance = &pass->view->status->instance;
@@ -174,13 +162,6 @@ static void assess_observed(struct pass *pass)
     s->disk = pass->media.disk;
 }
 
-/* A provision step that is being run is not torn for it. */
-static void assess_live(struct pass *pass)
-{
-    bool is_wanted = hot_change_is_pending(pass) || hot_change_is_check_due(pass);
-    pass->situation.is_hot_change_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
-}
-
 void pass_assess(struct pass *pass)
 {
     pass->situation = (struct situation){.is_desired = false};
@@ -188,8 +169,9 @@ void pass_assess(struct pass *pass)
     assess_recorded(pass);
     assess_observed(pass);
     struct situation *s = &pass->situation;
-    if (s->is_desired) {
-        assess_live(pass);
+    if (s->is_desired) { /* a running provision step is not interrupted for it */
+        bool is_wanted = hot_change_is_pending(pass) || hot_change_is_check_due(pass);
+        s->is_hot_change_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
     }
     if (s->is_desired && s->intent == INTENT_STOP) {
         int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Stalled: waiting alone will not help, or has not for a while. The controller keeps trying in any
- * case; waiters fail fast on it. What stands in the way is told in vm_status.trouble in the words
- * of struct error, so that the CLI can show it as its own.
+ * Stalled: waiting alone will not help, or has not helped for a while. The controller keeps trying
+ * in any case; waiters fail fast on it. The cause is recorded in vm_status.blocker with the members
+ * of a struct error, so that the CLI can show it as an error of its own.
  */
 #include "reconcilers/vm/pass.h"
 
@@ -20,7 +20,7 @@
 
 enum { CRASHES_UNTIL_STALLED = 3 };
 
-/* The help of an error code does not know the VM: NAME stands for it. */
+/* The help text of an error code writes NAME for the VM. */
 static char *name_the_vm(const char *help, const char *vm_name)
 {
     static const char placeholder[] = "NAME";
@@ -55,25 +55,18 @@ static void stall(struct pass *pass, enum reason reason, const struct error *err
     report_blocker(pass, error);
 }
 
-static bool is_failure_stalling(const struct vm_failure *failure)
-{
-    if (failure->action == ACTION_NONE) {
-        return false;
-    }
-    struct failure_class class = failure_classify(failure->action, failure->error.code);
-    return class.stalled_after > 0 && failure->count >= class.stalled_after;
-}
-
 static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    bool is_repeated = failure->action != ACTION_NONE && class.stalled_after > 0 &&
+                       failure->count >= class.stalled_after;
     bool is_overdue = failure->action == ACTION_REACH && pass_is_reach_overdue(pass);
     bool is_refused =
         failure->action == ACTION_REACH && pass_is_refused(pass) && failure->error.code != ERR_SSH;
-    if (!is_overdue && !is_refused && !is_failure_stalling(failure)) {
+    if (!is_overdue && !is_refused && !is_repeated) {
         return false;
     }
-    struct failure_class class = failure_classify(failure->action, failure->error.code);
     struct error error = failure->error;
     if (is_overdue && error.code == ERR_SSH) {
         error = (struct error){.code = ERR_NONE};
@@ -91,17 +84,6 @@ static bool stall_on_failure(struct pass *pass)
     return true;
 }
 
-static void report_held(struct pass *pass, const char *last)
-{
-    const char *name = pass->vm->name;
-    struct error error = {.code = ERR_NONE};
-    error_set(&error, ERR_VM_FAILED, "it ended (%s) and is not restarted by its policy%s%s",
-        exit_cause_name(pass->patch->status->restart.last_cause), last[0] ? ": " : "", last);
-    error_help(&error, "start it again: vmctl up --name %s; what it said: vmctl log %s --console",
-        name, name);
-    stall(pass, pass_reason_while_down(pass), &error);
-}
-
 static void report_crash_loop(struct pass *pass, const char *last)
 {
     const struct vm_restart *restart = &pass->patch->status->restart;
@@ -110,17 +92,17 @@ static void report_crash_loop(struct pass *pass, const char *last)
     bool never_came_up = restart->last_cause == EXIT_START_FAILED;
     struct error error = {.code = ERR_NONE};
     error_set(&error, never_came_up ? ERR_QEMU_SPAWN : ERR_VM_FAILED,
-        "it ended %u times in a row (%s)%s%s", restart->count, exit_cause_name(restart->last_cause),
-        last[0] ? ": " : "", last);
+        "it exited %u times in a row (%s)%s%s", restart->count,
+        exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
     const char *log = pass->vm->backend->words->log;
     if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
         restart->last_cause == EXIT_LIVENESS_FAILED) {
         error_help(&error,
-            "see what the guest said: vmctl log %s --console; once mended: "
+            "see the guest's output: vmctl log %s --console; once fixed: "
             "vmctl up --name %s",
             name, name);
     } else {
-        error_help(&error, "see %s in %s; once mended: vmctl up --name %s", log, dir, name);
+        error_help(&error, "see %s in %s; once fixed: vmctl up --name %s", log, dir, name);
     }
     stall(pass, REASON_CRASH_LOOP_BACK_OFF, &error);
 }
@@ -134,7 +116,14 @@ static bool stall_on_exit(struct pass *pass)
         return false;
     }
     if (s->is_held && !s->is_alive) {
-        report_held(pass, last);
+        const char *name = pass->vm->name;
+        struct error error = {.code = ERR_NONE};
+        error_set(&error, ERR_VM_FAILED, "it ended (%s) and is not restarted by its policy%s%s",
+            exit_cause_name(status->restart.last_cause), last[0] ? ": " : "", last);
+        error_help(&error,
+            "start it again: vmctl up --name %s; see its output: vmctl log %s --console", name,
+            name);
+        stall(pass, pass_reason_while_down(pass), &error);
         return true;
     }
     bool is_up = status->was_reached || vm_status_is_true(status, CONDITION_READY);
@@ -153,7 +142,7 @@ static bool stall_on_unkillable(struct pass *pass)
     }
     error_set(&error, ERR_VM_FAILED, "its process (pid %d) does not end on SIGKILL",
         pass->view->status->instance.pid);
-    error_help(&error, "it waits for a device or a file system of the host: look at dmesg");
+    error_help(&error, "it waits for a device or a file system of the host: see dmesg");
     stall(pass, REASON_UNKILLABLE, &error);
     return true;
 }
@@ -166,7 +155,7 @@ static bool stall_on_room(struct pass *pass)
     }
     cleanup_free char *disk = paths_vm(pass->vm->host->paths, pass->vm->name, VM_OVERLAY);
     error_set(&error, ERR_NO_SPACE, "no space left for its disk '%s'", disk);
-    error_help(&error, "free some (df %s); the guest, paused meanwhile, goes on by itself", disk);
+    error_help(&error, "free some (df %s); the guest is paused and resumes by itself", disk);
     stall(pass, REASON_NO_SPACE, &error);
     return true;
 }
@@ -186,29 +175,28 @@ static bool stall_on_image(struct pass *pass)
             path ? path : pass->env.spec->image.location);
     }
     error_help(&error,
-        "put the old image back, or make the VM anew (this erases its disk): "
+        "restore the old image, or recreate the VM (this erases its disk): "
         "vmctl reload %s",
         pass->vm->name);
     stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
     return true;
 }
 
-/* Errors of cloud-init stay until the guest boots again; a cloud-init that does not end may end
- * yet. */
+/* Errors of cloud-init stay until the guest boots again; an overdue cloud-init may still end. */
 static bool stall_on_cloud_init(struct pass *pass)
 {
     const struct vm_cloud_init *cloud_init = &pass->patch->status->cloud_init;
     const struct situation *s = &pass->situation;
-    const char *words = cloud_init->message, *name = pass->vm->name;
+    const char *message = cloud_init->message, *name = pass->vm->name;
     struct error error = {.code = ERR_NONE};
     if (!s->expects_ssh || s->power != POWER_RUNNING || situation_must_be_down(s)) {
         return false;
     }
     if (cloud_init->state == CLOUD_INIT_FAILED) {
         error_set(&error, ERR_CLOUD_INIT, "cloud-init failed in the guest: %s",
-            words ? words : "it does not say why");
+            message ? message : "no reason is given");
         error_help(&error,
-            "see: vmctl ssh %s -- sudo cat /var/log/cloud-init.log; once mended in "
+            "see: vmctl ssh %s -- sudo cat /var/log/cloud-init.log; once fixed in "
             "the guest: vmctl restart %s, in the VMFile: vmctl reload %s",
             name, name, name);
         stall(pass, REASON_CLOUD_INIT_FAILED, &error);
@@ -218,19 +206,14 @@ static bool stall_on_cloud_init(struct pass *pass)
         return false;
     }
     error_set(&error, ERR_CLOUD_INIT, "cloud-init has not ended in the guest for %d minutes%s%s",
-        SETUP_LIMIT_MINUTES, words ? ": " : "", words ? words : "");
+        SETUP_LIMIT_MINUTES, message ? ": " : "", message ? message : "");
     error_help(
-        &error, "see what it does: vmctl log %s --console; it is waited for all the same", name);
+        &error, "see what it does: vmctl log %s --console; vmctld keeps waiting for it", name);
     stall(pass, REASON_PROGRESS_DEADLINE_EXCEEDED, &error);
     return true;
 }
 
-static bool is_told_of_step(const struct vm_blocker *blocker)
-{
-    return blocker->code && text_starts_with(blocker->code, "vmctl::provision::");
-}
-
-/* A failed step stays the trouble, in the words in which it failed, until the user asks again. */
+/* A failed step stays the blocker, with its original message, until the user requests it again. */
 static bool stall_on_step(struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
@@ -240,7 +223,8 @@ static bool stall_on_step(struct pass *pass)
         return false;
     }
     cleanup_free char *message = mem_strdup(provisioned->message);
-    if (!is_told_of_step(&status->blocker)) {
+    const char *reported = status->blocker.code;
+    if (!reported || !text_starts_with(reported, "vmctl::provision::")) {
         static const enum error_code codes[REASON_COUNT_] = {
             [REASON_STEP_TIMEOUT] = ERR_PROVISION_TIMEOUT,
             [REASON_INTERRUPTED] = ERR_PROVISION_LOST,
@@ -255,7 +239,7 @@ static bool stall_on_step(struct pass *pass)
     return true;
 }
 
-/* As a Deployment's progressDeadlineSeconds: told, so that waiters stop waiting; trying goes on. */
+/* As a Deployment's progressDeadlineSeconds: waiters stop waiting, vmctld keeps trying. */
 static bool stall_on_probes(struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Which provision steps are to be run: what a wish, a new disk, a first start and a step that ended
- * make of vm_provision. Nothing here has an effect but on the record; act_run_step() runs the next
- * step of the list that is written there.
+ * Which provision steps are to be run: how a new desired record, a new disk, a first start and the
+ * end of a step change vm_provision. Only the record changes here; act_run_step() runs the next
+ * step of the recorded list.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static struct vm_provision *provision_of(const struct pass *pass)
     return &pass->patch->status->provision;
 }
 
-static bool is_asked(const struct pass *pass)
+static bool is_requested(const struct pass *pass)
 {
     const char *token = pass->view->desired->provision_token;
     return token[0] && !text_eq(token, pass->patch->status->handled_provision_token);
@@ -44,7 +44,7 @@ static void begin(struct pass *pass)
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
     uint32_t total = (uint32_t)spec->n_steps, asked = pass->view->desired->provision_from;
-    asked = asked > total ? 0 : asked; /* of steps that were taken out since */
+    asked = asked > total ? 0 : asked; /* the step was removed since */
     *provision = (struct vm_provision){
         .next_step = asked ? asked - 1 : 0,
         .total = total,
@@ -61,7 +61,7 @@ static void begin(struct pass *pass)
     pass->vm->n_interrupted = 0;
 }
 
-/* The intent to run them; the list as it was is through, and where it ended the new one goes on. */
+/* The intent to run them: the old list is done, and the new one continues where it ended. */
 void pass_append_steps(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
@@ -70,12 +70,12 @@ void pass_append_steps(struct pass *pass)
     vm_steps_digest(spec, spec->n_steps, provision->digest);
     provision->asked_step = 0;
     provision->run = (struct vm_step_run){.tries = 0};
-    probes_reset(pass); /* what they probe may not be there before the steps are done */
+    probes_reset(pass); /* the probed service may not be there before the steps are done */
     pass->vm->n_interrupted = 0;
 }
 
-/* A VM that started without any step is one whose list, an empty one, is through: what comes to it
- * is appended. */
+/* A VM that started without any step has an empty list that is done: steps that are added later are
+ * appended. */
 void pass_note_no_steps(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
@@ -89,7 +89,7 @@ void pass_reset_provision(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
     provision->n_steps = 0; /* they ran on another disk */
-    if (is_asked(pass)) {
+    if (is_requested(pass)) {
         begin(pass);
         return;
     }
@@ -110,7 +110,7 @@ void pass_finish_step(struct pass *pass)
     if (vm_steps_are_under_way(provision)) {
         return;
     }
-    if (is_asked(pass)) {
+    if (is_requested(pass)) {
         vm_patch_event(pass->patch, false, REASON_PROVISIONED, "%u provision step%s done",
             provision->total, provision->total == 1 ? "" : "s");
     } else {
@@ -120,53 +120,42 @@ void pass_finish_step(struct pass *pass)
     mark_handled(pass);
 }
 
-/* ---- the wish is new ---- */
+/* ---- the desired record is new ---- */
 
-static bool has_begun(const struct vm_provision *provision)
-{
-    uint32_t first = provision->asked_step ? provision->asked_step - 1 : 0;
-    return provision->run.started_at_ms || provision->next_step > first;
-}
-
-/* The user asked again, or changed the steps that he asked for before they were run. What is only
- * appended does not disturb those that are being run: it comes behind them. */
-static bool begins_anew(const struct pass *pass, enum steps_state standing)
+/* The user requested the steps again, or changed them before they were run. Steps that are only
+ * appended do not disturb those that are being run: they come behind them. */
+static bool begins_again(const struct pass *pass, enum steps_state state)
 {
     const struct vm_provision *provision = provision_of(pass);
+    uint32_t first = provision->asked_step ? provision->asked_step - 1 : 0;
+    bool has_begun = provision->run.started_at_ms || provision->next_step > first;
     if (!text_eq(provision->token, pass->view->desired->provision_token)) {
         return true;
     }
-    bool goes_on = standing == STEPS_SAME || (standing == STEPS_APPENDED && has_begun(provision));
-    return is_asked(pass) && !goes_on;
-}
-
-/* Appended steps were changed while they were run: those that are done stay so, and the list ends
- * with them, as it would have without the others. What follows then is found as ever. */
-static void fall_back(struct vm_provision *provision)
-{
-    provision->total = provision->next_step;
-    memcpy(provision->digest, provision->ran_digest, DIGEST_SIZE);
-    provision->run = (struct vm_step_run){.tries = 0};
-}
-
-static void let_go(struct vm *vm)
-{
-    if (vm->op_action == ACTION_RUN_STEP || vm->outcome.action == ACTION_RUN_STEP) {
-        vm_cancel(vm);
-    }
+    bool continues = state == STEPS_SAME || (state == STEPS_APPENDED && has_begun);
+    return is_requested(pass) && !continues;
 }
 
 void pass_observe_steps(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
-    enum steps_state standing = vm_steps_state(provision, spec, "");
-    if (begins_anew(pass, standing)) {
+    enum steps_state state = vm_steps_state(provision, spec, "");
+    bool begins = begins_again(pass, state);
+    bool is_cut = !begins && vm_steps_are_under_way(provision) && state == STEPS_CHANGED;
+    if (begins) {
         begin(pass);
-        let_go(pass->vm);
-    } else if (vm_steps_are_under_way(provision) && standing == STEPS_CHANGED) {
-        fall_back(provision);
-        let_go(pass->vm);
+    } else if (is_cut) {
+        /* Appended steps changed while they were run: those that are done stay done, and
+         * the list ends with them. */
+        provision->total = provision->next_step;
+        memcpy(provision->digest, provision->ran_digest, DIGEST_SIZE);
+        provision->run = (struct vm_step_run){.tries = 0};
+    }
+    bool is_running =
+        pass->vm->op_action == ACTION_RUN_STEP || pass->vm->outcome.action == ACTION_RUN_STEP;
+    if ((begins || is_cut) && is_running) {
+        vm_cancel(pass->vm);
     }
     if (spec->n_steps == 0) {
         mark_handled(pass);
@@ -175,8 +164,8 @@ void pass_observe_steps(struct pass *pass)
 
 /* ---- what need not run again ---- */
 
-/* Without how often it runs, and for "once" without the bytes of its file, because an edited script
- * is still the step that was to run once. */
+/* Excludes how often the step runs, and for "once" also the bytes of its file, because an edited
+ * script is still the step that was to run once. */
 void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
 {
     char hex[DIGEST_SIZE];
@@ -210,17 +199,6 @@ bool step_is_done(const struct vm_provision *provision, const struct vm_spec *sp
     return strstr(provision->done, note) != NULL;
 }
 
-/* Takes out the note of the step's last success at this place. */
-static void drop_place(char *done, uint32_t index)
-{
-    cleanup_free char *prefix = mem_printf(" %u:", index);
-    char *old = strstr(done, prefix);
-    char *end = old ? strchr(old + 1, ' ') : NULL;
-    if (end) {
-        memmove(old, end + 1, strlen(end + 1) + 1);
-    }
-}
-
 void step_mark_done(struct vm_provision *provision, const struct vm_spec *spec, uint32_t index)
 {
     if (spec->steps[index].run == RUN_ALWAYS || step_is_done(provision, spec, index)) {
@@ -228,6 +206,11 @@ void step_mark_done(struct vm_provision *provision, const struct vm_spec *spec, 
     }
     cleanup_free char *before = provision->done ? TAKE_PTR(provision->done) : mem_strdup("");
     cleanup_free char *note = note_of(spec, index);
-    drop_place(before, index);
+    cleanup_free char *place = mem_printf(" %u:", index);
+    char *old = strstr(before, place); /* of the last success of a step at this place */
+    char *end = old ? strchr(old + 1, ' ') : NULL;
+    if (end) {
+        memmove(old, end + 1, strlen(end + 1) + 1);
+    }
     provision->done = mem_printf("%s%s", before, note);
 }

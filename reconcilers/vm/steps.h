@@ -2,7 +2,7 @@
 /*
  * Which provision steps need not run again: for `run "once"` a step that succeeded on this disk,
  * for `run "on-change"` one whose content is that of its last success. Kept in vm_provision.done,
- * which ends with the disk. What else steps.c does is in pass.h.
+ * which is dropped with the disk. pass.h declares the other functions of steps.c.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 struct vm_provision;
 struct vm_spec;
 
-/* What the step does, in 16 digits (`ret_hex` holds STEP_CONTENT_SIZE bytes). */
+/* A digest of what the step does, in 16 digits (`ret_hex` holds STEP_CONTENT_SIZE bytes). */
 void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex);
 
 bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index);

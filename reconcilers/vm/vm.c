@@ -43,18 +43,6 @@ static void machine_changed(void *context)
     vm->host->wake(vm->host, vm->name, WORK_EVENT);
 }
 
-static struct vm *vm_new(struct reconciler_host *host, const char *name, enum backend_kind kind)
-{
-    struct vm *vm = mem_new(struct vm);
-    vm->name = mem_strdup(name);
-    vm->host = host;
-    vm->backend = backend_of(kind);
-    vm->machine = vm->backend->machine->open(host, name, machine_changed, vm);
-    vm->guest = vm->backend->guest->open(host, name);
-    vm->checked_at_ms = INT64_MIN / 2; /* what runs already is looked at first */
-    return vm;
-}
-
 static void clear_image(struct image_result *image)
 {
     free(image->path);
@@ -62,9 +50,9 @@ static void clear_image(struct image_result *image)
     *image = (struct image_result){0};
 }
 
-/* Frees what the outcome owns and forgets it. */
-static void clear_outcome(struct vm_outcome *outcome)
+void vm_forget_outcome(struct vm *vm)
 {
+    struct vm_outcome *outcome = &vm->outcome;
     clear_image(&outcome->image);
     free(outcome->prepared.image_path);
     free(outcome->instance.accel);
@@ -73,11 +61,6 @@ static void clear_outcome(struct vm_outcome *outcome)
     free(outcome->boot.taken_port);
     free(outcome->cloud_init.message);
     *outcome = (struct vm_outcome){.action = ACTION_NONE};
-}
-
-void vm_forget_outcome(struct vm *vm)
-{
-    clear_outcome(&vm->outcome);
 }
 
 void vm_forget_image(struct vm *vm)
@@ -96,7 +79,7 @@ void vm_cancel(struct vm *vm)
     op_cancel(TAKE_PTR(vm->op));
     vm->op_action = ACTION_NONE;
     free(TAKE_PTR(vm->progress));
-    clear_outcome(&vm->outcome);
+    vm_forget_outcome(vm);
 }
 
 static void vm_free(void *p)
@@ -107,7 +90,6 @@ static void vm_free(void *p)
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
     vm_forget_comparison(vm);
-    vm_forget_checks(vm);
     free(vm->booted_vnc);
     free(vm->name);
     free(vm);
@@ -139,7 +121,13 @@ struct vm *vm_registry_open(struct vm_registry *registry, const char *name, enum
     if (found) { /* the user changed the backend: another kind of machine under the same name */
         vm_registry_drop(registry, name);
     }
-    struct vm *vm = vm_new(registry->host, name, kind);
+    struct vm *vm = mem_new(struct vm);
+    vm->name = mem_strdup(name);
+    vm->host = registry->host;
+    vm->backend = backend_of(kind);
+    vm->machine = vm->backend->machine->open(vm->host, name, machine_changed, vm);
+    vm->guest = vm->backend->guest->open(vm->host, name);
+    vm->checked_at_ms = INT64_MIN / 2; /* a machine that runs already is checked first */
     (void)tsearch(vm, &registry->tree, compare_names);
     return vm;
 }
@@ -196,7 +184,7 @@ void vm_registry_retry(struct vm_registry *registry, enum error_code code)
 
 void vm_begin(struct vm *vm, enum action action, uint64_t generation)
 {
-    clear_outcome(&vm->outcome);
+    vm_forget_outcome(vm);
     vm->op_action = action;
     vm->op_generation = generation;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * One VM as the controller process holds it in memory: the backend's handles, the one operation
- * under way with the place its result goes to, and the last failure. Nothing here must survive a
- * crash: what must, is in vm_status.
+ * under way with the place its result goes to, and the last failure. Nothing here needs to survive
+ * a crash: what does is in vm_status.
  */
 #pragma once
 
@@ -18,8 +18,8 @@
 struct vm;
 struct vm_registry;
 
-/* The last attempt at `action` failed; cleared when the action succeeds or the user changes his
- * wish. */
+/* The last attempt at `action` failed; cleared when the action succeeds or the desired record
+ * changes. */
 struct vm_failure {
     enum action action; /* ACTION_NONE: no failure */
     struct error error;
@@ -28,9 +28,9 @@ struct vm_failure {
     uint64_t generation; /* of the desired record it failed for */
 };
 
-/* What the finished operation left, until a pass takes it into the status. */
+/* The results of the finished operation, until a pass records them in the status. */
 struct vm_outcome {
-    enum action action; /* ACTION_NONE: none waits */
+    enum action action; /* ACTION_NONE: none is left */
     bool is_ok;
     struct error error;
     struct image_result image;
@@ -42,21 +42,21 @@ struct vm_outcome {
     enum check_kind check; /* ACTION_PROBE: which */
 };
 
-/* What is remembered of `ready` or `live` between two tries, and lost with the controller: then it
- * is tried at once. The rest is in vm_status.probing. */
+/* The state of `ready` or `live` between two tries that is lost with the controller: then they are
+ * tried at once. The rest is in vm_status.probing. */
 struct vm_check {
     int64_t due_ms;    /* monotonic; 0: at once */
     uint32_t failures; /* CHECK_READY: in a row */
 };
 
 /* What the running instance does not have of the desired spec. hot_change.c makes it, once for each
- * instance and generation: it takes two JSON trees. */
+ * instance and generation, because it is not cheap. */
 struct vm_comparison {
     bool is_made;
     char instance_id[TEXT_ID_SIZE];
     uint64_t generation;
     struct spec_diff diff;
-    bool is_pending; /* some of it can be brought to the running machine */
+    bool is_pending; /* some of it can be applied to the running machine */
 };
 
 struct vm {
@@ -70,24 +70,24 @@ struct vm {
     uint64_t op_generation;
     struct vm_outcome outcome;
     struct vm_failure failure;
-    char *progress;                          /* of the operation, in words; NULL none */
+    char *progress;                          /* of the operation, for people; NULL none */
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
-    char *booted_vnc;                        /* … and what that told; until it is committed */
+    char *booted_vnc;                        /* … and its VNC socket; until it is committed */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct vm_comparison comparison;
-    int64_t checked_at_ms;     /* monotonic; when the machine was last brought in line */
+    int64_t checked_at_ms;     /* monotonic; when the machine was last compared with the spec */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     int64_t refused_since_ms;  /* monotonic; 0: the guest has not refused us since it booted */
-    int64_t setup_since_ms;    /* monotonic; when its cloud-init was first asked; 0: not yet */
-    int64_t setup_due_ms;      /* monotonic; when it is asked again */
+    int64_t setup_since_ms;    /* monotonic; when its cloud-init was first queried; 0: not yet */
+    int64_t setup_due_ms;      /* monotonic; when it is queried again */
     int64_t console_size;      /* bytes of console.log, as of … */
-    int64_t console_grew_ms;   /* … this moment, monotonic, when they last became more */
+    int64_t console_grew_ms;   /* … this moment, monotonic, when the log last grew */
     struct vm_check checks[CHECK_KIND_COUNT_];
     int64_t last_command_ms; /* monotonic, 0: none; spaces out repeated stop commands */
     enum machine_command last_command;
-    uint32_t n_resets;      /* of the guest, as far as they were taken note of */
-    bool has_guest_left;    /* told to stop, the guest powered itself off */
+    uint32_t n_resets;      /* of the guest, as far as they are recorded */
+    bool has_guest_left;    /* during a stop the guest powered itself off */
     uint32_t n_interrupted; /* connections lost since a provision step ended */
     uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
 };
@@ -101,26 +101,26 @@ void vm_registry_drop(struct vm_registry *registry, const char *name);
 /* For struct image_pins. */
 void vm_registry_each_pin(const struct vm_registry *registry, image_pin_fn *pin, void *context);
 
-/* Those whose last attempt failed with `code` are woken and need not wait for their next. */
+/* Wakes the VMs whose last attempt failed with `code`; their backoff ends now. */
 void vm_registry_retry(struct vm_registry *registry, enum error_code code);
 
 /* Notes that the operation of `action` starts now; the caller then sets vm->op. */
 void vm_begin(struct vm *vm, enum action action, uint64_t generation);
 /* The completion every operation is started with; context is the vm. */
 void vm_op_done(void *vm, const struct error *err);
-/* Progress words for image fetching; context is the vm. */
+/* Progress text of image fetching; context is the vm. */
 void vm_op_progress(void *vm, const char *text);
-/* Cancels what is under way and forgets its outcome. */
+/* Cancels the operation under way and forgets its outcome. */
 void vm_cancel(struct vm *vm);
 void vm_forget_outcome(struct vm *vm);
 void vm_forget_image(struct vm *vm);
-/* Before another applied spec is committed: the comparison is of the one before. */
+/* To be called when another applied spec is committed. */
 void vm_forget_comparison(struct vm *vm);
 
-/* The probes, the guest or its instance are others now: nothing is known of them. */
+/* The probes, the guest or its instance changed: earlier results are discarded. */
 void vm_forget_checks(struct vm *vm);
 
-/* The guest boots: it is waited for from now on. */
+/* The guest boots: the time it is given begins now. */
 void vm_forget_boot(struct vm *vm);
 
 /* Remembers a failed attempt and when to try again. */
@@ -128,7 +128,7 @@ void vm_fail(struct vm *vm, enum action action, const struct error *error, uint6
 void vm_forget_failure(struct vm *vm);
 
 /*
- * The backend that has to be used: what an instance or a disk was made by goes on until there is
- * neither, whatever the spec says now. `spec` is NULL for an orphan.
+ * The backend to use: the one that made the instance or the disk, until there is neither, whatever
+ * the spec names now. `spec` is NULL for an orphan.
  */
 enum backend_kind vm_backend_kind(const struct vm_spec *spec, const struct vm_status *status);

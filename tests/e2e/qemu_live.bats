@@ -148,7 +148,7 @@ remember() {
 @test "a guest that somebody paused goes on, and an event tells" {
     remember
     qmp stop
-    await 10 event "the guest was paused by somebody else"
+    await 10 event "another program paused the guest"
     await 10 is_run_state running
     is_unchanged
     vmctl wait live --ready --timeout 60s
@@ -220,7 +220,7 @@ remember() {
     run vmctl wait live --ready --timeout 30s
     echo "$output"
     [ "$status" -eq 1 ]
-    [[ $output == *"vmctl::io::no_space"*"no space left for its disk '$disk'"*"goes on by itself"* ]]
+    [[ $output == *"vmctl::io::no_space"*"no space left for its disk '$disk'"*"resumes by itself"* ]]
     rm "$SMALL/filler"
     await 30 is_in_state Ready
     [ "$(run_state)" = running ]

@@ -555,7 +555,7 @@ static void a_crash_loop_stalls_from_the_third_crash_on(void **state)
     describe(pass);
     expect(pass, CONDITION_RUNNING, CONDITION_FALSE, REASON_CRASH_LOOP_BACK_OFF);
     assert_string_equal(condition_of(pass, CONDITION_RUNNING)->message,
-        "ended 2 times in a row (ProcessDied), next try at 2026-01-01T00:00:01Z");
+        "exited 2 times in a row (ProcessDied), next try at 2026-01-01T00:00:01Z");
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->status->restart.count = 3;
     pass = begin(f);
@@ -683,7 +683,7 @@ static void steps_that_were_left_out_are_skipped_and_say_from_where(void **state
     expect(pass, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_SKIPPED);
     expect(pass, CONDITION_SYNCED, CONDITION_TRUE, REASON_SYNCED);
     assert_string_equal(condition_of(pass, CONDITION_PROVISIONED)->message,
-        "left out from step 2 on, as asked (--no-provision)");
+        "left out from step 2 on, as requested (--no-provision)");
 }
 
 static void steps_that_changed_otherwise_are_outdated(void **state)
