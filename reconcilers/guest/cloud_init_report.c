@@ -9,11 +9,11 @@
 #include "specs/base/json.h"
 
 /*
- * /run is empty at every boot, so nothing there is of the boot before. "enabled" is the generator's
- * word, written before any stage begins: where none has begun after five minutes its units are
- * masked. A final stage that systemd calls failed leaves no result.
+ * /run is empty at every boot, so nothing in it is of an earlier boot. The generator writes
+ * "enabled" before any stage begins: where none has begun after five minutes its units are masked.
+ * A final stage that systemd reports as failed leaves no result.
  */
-const char cloud_init_question[] =
+const char cloud_init_query[] =
     "exec 2>/dev/null; d=/run/cloud-init; "
     "if [ -e $d/result.json ]; then echo ended; cat $d/status.json; "
     "elif [ -e $d/disabled ] || [ -e /etc/cloud/cloud-init.disabled ]; then echo disabled; "
@@ -27,7 +27,7 @@ const char cloud_init_question[] =
 enum { MESSAGE_MAX = 600 };
 
 /* One line for people out of a text that may be a traceback. */
-static void add_words(struct buf *out, const char *text)
+static void add_message(struct buf *out, const char *text)
 {
     if (out->len > 0) {
         buf_add_str(out, "; ");
@@ -51,7 +51,7 @@ static void add_errors(struct buf *out, const json_t *errors)
     json_array_foreach(errors, i, error)
     {
         if (json_is_string(error)) {
-            add_words(out, json_string_value(error));
+            add_message(out, json_string_value(error));
         }
     }
 }
@@ -72,7 +72,7 @@ static void collect(json_t *v1, struct buf *errors, struct buf *recoverable)
     }
 }
 
-static char *words_of(struct buf *text)
+static char *message_of(struct buf *text)
 {
     return text->len > 0 ? buf_steal(text) : NULL;
 }
@@ -86,9 +86,9 @@ static void read_ended(json_t *v1, bool is_broken, struct cloud_init_report *ret
             &errors, "its last stage ended without a result (systemctl status cloud-final)");
     }
     if (errors.len > 0) {
-        *ret = (struct cloud_init_report){CLOUD_INIT_FAILED, words_of(&errors)};
+        *ret = (struct cloud_init_report){CLOUD_INIT_FAILED, message_of(&errors)};
     } else if (recoverable.len > 0) {
-        *ret = (struct cloud_init_report){CLOUD_INIT_DEGRADED, words_of(&recoverable)};
+        *ret = (struct cloud_init_report){CLOUD_INIT_DEGRADED, message_of(&recoverable)};
     } else {
         *ret = (struct cloud_init_report){CLOUD_INIT_DONE, NULL};
     }

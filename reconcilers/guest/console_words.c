@@ -102,7 +102,7 @@ void console_words_explain(const struct console_words *words, const char *user, 
     char quoted[64];
     (void)snprintf(quoted, sizeof(quoted), "'%s'", user);
     if (words->complaint[0]) {
-        buf_printf(out, "; cloud-init said: %s", words->complaint);
+        buf_printf(out, "; cloud-init reported: %s", words->complaint);
     }
     if (words->users[0] && !strstr(words->users, quoted)) {
         buf_printf(out, "; cloud-init set up keys for %s and not for %s", words->users, quoted);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a guest's console tells about a login that is refused: cloud-init prints its complaints
- * there, whom it gave keys, and that it is through. Only words for people are made of it, and when
- * to stop waiting for a port that nothing listens on.
+ * Why a guest refuses a login, by its console: cloud-init prints its warnings there, which users it
+ * gave keys, and that it has finished. The result only explains an error to people, and decides
+ * when to stop waiting for a port that nothing listens on.
  */
 #pragma once
 
@@ -12,17 +12,16 @@
 struct buf;
 
 struct console_words {
-    bool is_through;     /* cloud-init said that it has finished, in the newest boot */
-    char complaint[240]; /* its first complaint, "" none */
+    bool is_through;     /* cloud-init printed that it has finished, in the newest boot */
+    char complaint[240]; /* its first warning, "" none */
     char users[120];     /* "'debian', 'root'": those it set keys up for, "" none */
 };
 
-/* Pure. The text of several boots may stand there; the newest begins at its last "Linux version".
- */
+/* Pure. `text` may hold several boots; the newest begins at the last "Linux version". */
 void console_words_find(const char *text, size_t n, struct console_words *ret);
 
-/* The same of the end of a file; nothing when it cannot be read. */
+/* The same for the end of a file; nothing is found when it cannot be read. */
 void console_words_read(const char *path, struct console_words *ret);
 
-/* Appends what explains that `user` was refused, as "; …", nothing when nothing does. */
+/* Appends "; …", the explanation why `user` was refused, or nothing. */
 void console_words_explain(const struct console_words *words, const char *user, struct buf *out);

@@ -32,8 +32,8 @@ enum {
     LOGIN_MS = 10000, /* key exchange is slow under TCG */
     PROBE_MS = 5000,
     IDLE_MS = 10000,
-    KEPT_PERIOD_MS = 60000, /* rounds further apart than this log in anew */
-    /* Between two connections: each one that is given up costs the guest's sshd a process. */
+    KEPT_PERIOD_MS = 60000, /* rounds further apart than this log in again */
+    /* Between two connections: each abandoned one costs the guest's sshd a process. */
     RECONNECT_MS = 250,
 };
 
@@ -45,11 +45,11 @@ struct guest {
     struct loop_timer *idle;
     bool is_busy;
     int64_t next_connect_ms; /* not before */
-    unsigned n_failed;       /* connections in a row that did not get in */
+    unsigned n_failed;       /* logins in a row that failed */
 };
 
 /* One probe, one step or one round of checks: gets a session, then uses it. */
-struct visit {
+struct guest_op {
     struct op op; /* first */
     struct guest *guest;
     struct guest_address address;
@@ -57,8 +57,8 @@ struct visit {
     struct op *inner;
     struct provision_request step;    /* strings owned below; .step NULL: none */
     const struct spec_check *check;   /* of `spec`; NULL: none */
-    struct cloud_init_report *report; /* NULL: not asked for. None of the three: a probe */
-    struct buf answer;                /* to cloud_init_question */
+    struct cloud_init_report *report; /* NULL: not requested. None of the three: a probe */
+    struct buf answer;                /* to cloud_init_query */
     struct vm_spec *spec;             /* owned copy: holds the step, the check */
     char *log_path;
     char run_id[PROVISION_RUN_ID_SIZE];
@@ -89,7 +89,7 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
 }
 
 /* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a key
- * left over from an earlier spec says nothing about it. */
+ * left over from an earlier spec is not the guest's. */
 static char *pinned_host_key(const struct vm_env *env)
 {
     if (!env->spec->cloud_init.is_set || env->spec->cloud_init.user_data.path) {
@@ -148,137 +148,138 @@ static void on_idle(void *context)
     drop_session(context);
 }
 
-/* ---- the end of a visit ---- */
+/* ---- the end of an operation ---- */
 
-/* A session that the next round will use again, is not worth a login each time. */
-static int64_t idle_ms_after(const struct visit *visit)
+/* A session that the next round uses again is kept: a login each time would cost more. */
+static int64_t idle_ms_after(const struct guest_op *self)
 {
-    int64_t period_ms = visit->check ? (int64_t)visit->check->period_s * 1000 : 0;
+    int64_t period_ms = self->check ? (int64_t)self->check->period_s * 1000 : 0;
     return period_ms <= KEPT_PERIOD_MS ? period_ms + IDLE_MS : IDLE_MS;
 }
 
 static void on_cancel(struct op *op)
 {
-    struct visit *visit = (struct visit *)(void *)op;
-    op_cancel(visit->inner);
-    struct guest *guest = visit->guest;
+    struct guest_op *self = (struct guest_op *)(void *)op;
+    op_cancel(self->inner);
+    struct guest *guest = self->guest;
     guest->is_busy = false;
     if (guest->session && ssh_session_is_usable(guest->session)) {
-        loop_timer_start(guest->idle, idle_ms_after(visit));
+        loop_timer_start(guest->idle, idle_ms_after(self));
     } else {
         drop_session(guest);
     }
-    loop_timer_free(visit->start);
-    guest_address_clear(&visit->address);
-    vm_spec_free(visit->spec);
-    free(visit->log_path);
-    buf_clear(&visit->answer);
-    free(visit);
+    loop_timer_free(self->start);
+    guest_address_clear(&self->address);
+    vm_spec_free(self->spec);
+    free(self->log_path);
+    buf_clear(&self->answer);
+    free(self);
 }
 
 /* ---- using the session ---- */
 
 static void on_used(void *context, const struct error *err)
 {
-    struct visit *visit = context;
-    visit->inner = NULL;
-    op_finish(&visit->op, err);
+    struct guest_op *self = context;
+    self->inner = NULL;
+    op_finish(&self->op, err);
 }
 
 /* On the session, or without SSH at the guest's address. */
-static void start_round(struct visit *visit)
+static void start_round(struct guest_op *self)
 {
-    struct guest *guest = visit->guest;
+    struct guest *guest = self->guest;
     struct probe_round_request request = {
         .loop = guest->host->loop,
         .session = guest->session,
-        .host = visit->address.host,
-        .spec = visit->spec,
-        .check = visit->check,
+        .host = self->address.host,
+        .spec = self->spec,
+        .check = self->check,
     };
-    visit->inner = probe_round_start(&request, on_used, visit);
+    self->inner = probe_round_start(&request, on_used, self);
 }
 
 static void on_true_done(void *context, const struct error *err)
 {
-    struct visit *visit = context;
-    struct error told = {.code = ERR_NONE};
-    visit->inner = NULL;
+    struct guest_op *self = context;
+    struct error failure = {.code = ERR_NONE};
+    self->inner = NULL;
     if (err) {
-        told = *err;
-        told.code = ERR_SSH; /* a command that hangs is a guest that is not ready */
-        error_wrap(&told, "vm '%s' let '%s' in but did not run `true`", visit->guest->vm_name,
-            visit->guest->address.user);
-    } else if (visit->exit.status != 0) {
-        error_set(&told, ERR_SSH, "vm '%s' let '%s' in but `true` exited with status %d",
-            visit->guest->vm_name, visit->address.user, visit->exit.status);
+        failure = *err;
+        failure.code = ERR_SSH; /* a command that hangs is a guest that is not ready */
+        error_wrap(&failure, "vm '%s' accepted the login of '%s' but did not run `true`",
+            self->guest->vm_name, self->guest->address.user);
+    } else if (self->exit.status != 0) {
+        error_set(&failure, ERR_SSH,
+            "vm '%s' accepted the login of '%s' but `true` exited with status %d",
+            self->guest->vm_name, self->address.user, self->exit.status);
     }
-    op_finish(&visit->op, told.code ? &told : NULL);
+    op_finish(&self->op, failure.code ? &failure : NULL);
 }
 
-static void on_answered(void *context, const struct error *err)
+static void on_cloud_init_done(void *context, const struct error *err)
 {
-    struct visit *visit = context;
-    struct error told = {.code = ERR_NONE};
-    visit->inner = NULL;
+    struct guest_op *self = context;
+    struct error failure = {.code = ERR_NONE};
+    self->inner = NULL;
     if (err) {
-        told = *err;
-        told.code = ERR_SSH;
-        error_wrap(&told, "vm '%s' was asked for its cloud-init", visit->guest->vm_name);
+        failure = *err;
+        failure.code = ERR_SSH;
+        error_wrap(&failure, "cannot query the cloud-init of vm '%s'", self->guest->vm_name);
     } else {
-        cloud_init_report_read(buf_str(&visit->answer), visit->answer.len, visit->report);
+        cloud_init_report_read(buf_str(&self->answer), self->answer.len, self->report);
     }
-    op_finish(&visit->op, told.code ? &told : NULL);
+    op_finish(&self->op, failure.code ? &failure : NULL);
 }
 
 static void add_answer(void *context, const char *bytes, size_t n)
 {
-    struct visit *visit = context;
-    buf_add(&visit->answer, bytes, n);
+    struct guest_op *self = context;
+    buf_add(&self->answer, bytes, n);
 }
 
-/* The login shell may be any; what follows `sh -c` is quoted for all of them. */
-static void ask_cloud_init(struct visit *visit)
+/* The argument of `sh -c` is quoted for any login shell. */
+static void query_cloud_init(struct guest_op *self)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     buf_add_str(&command, "sh -c ");
-    ssh_quote(&command, cloud_init_question);
+    ssh_quote(&command, cloud_init_query);
     struct ssh_exec_request request = {
         .command = buf_str(&command),
         .output = add_answer,
-        .output_context = visit,
+        .output_context = self,
         .timeout_ms = PROBE_MS,
     };
-    visit->answer = BUF_INIT(CLOUD_INIT_ANSWER_MAX);
-    visit->inner = ssh_exec(visit->guest->session, &request, &visit->exit, on_answered, visit);
+    self->answer = BUF_INIT(CLOUD_INIT_ANSWER_MAX);
+    self->inner = ssh_exec(self->guest->session, &request, &self->exit, on_cloud_init_done, self);
 }
 
-static void use_session(struct visit *visit)
+static void use_session(struct guest_op *self)
 {
-    struct guest *guest = visit->guest;
-    if (visit->step.step) {
-        visit->step.session = guest->session;
-        visit->inner = provision_step_start(&visit->step, visit->result, on_used, visit);
+    struct guest *guest = self->guest;
+    if (self->step.step) {
+        self->step.session = guest->session;
+        self->inner = provision_step_start(&self->step, self->result, on_used, self);
         return;
     }
-    if (visit->check) {
-        start_round(visit);
+    if (self->check) {
+        start_round(self);
         return;
     }
-    if (visit->report) {
-        ask_cloud_init(visit);
+    if (self->report) {
+        query_cloud_init(self);
         return;
     }
     struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
-    visit->inner = ssh_exec(guest->session, &request, &visit->exit, on_true_done, visit);
+    self->inner = ssh_exec(guest->session, &request, &self->exit, on_true_done, self);
 }
 
 /* ---- getting one ---- */
 
-/* A login that is refused, or a port that is closed, explained by what the guest printed. */
-static void explain_refusal(const struct visit *visit, struct error *err)
+/* Explains a refused login or a closed port by the guest's console output. */
+static void explain_refusal(const struct guest_op *self, struct error *err)
 {
-    const struct guest *guest = visit->guest;
+    const struct guest *guest = self->guest;
     bool is_closed = err->code == ERR_SSH && err->sys_errno == ECONNREFUSED;
     if (err->code != ERR_SSH_AUTH && !is_closed) {
         return;
@@ -291,7 +292,7 @@ static void explain_refusal(const struct visit *visit, struct error *err)
         err->code = ERR_SSH_PORT;
         buf_add_str(&why, "; the guest has booted, and nothing listens on its port 22");
     } else if (!is_closed) {
-        console_words_explain(&words, visit->address.user, &why);
+        console_words_explain(&words, self->address.user, &why);
     }
     size_t used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof(err->message) - used, "%s", buf_str(&why));
@@ -299,28 +300,28 @@ static void explain_refusal(const struct visit *visit, struct error *err)
 
 static void on_opened(void *context, const struct error *err)
 {
-    struct visit *visit = context;
-    struct guest *guest = visit->guest;
-    visit->inner = NULL;
+    struct guest_op *self = context;
+    struct guest *guest = self->guest;
+    self->inner = NULL;
     guest->next_connect_ms = loop_now_ms(guest->host->loop) + RECONNECT_MS;
     if (err) {
-        struct error told = *err;
+        struct error failure = *err;
         guest->n_failed++;
-        explain_refusal(visit, &told);
-        error_wrap(&told, "vm '%s'", guest->vm_name);
-        op_finish(&visit->op, &told);
+        explain_refusal(self, &failure);
+        error_wrap(&failure, "vm '%s'", guest->vm_name);
+        op_finish(&self->op, &failure);
         return;
     }
     guest->n_failed = 0;
-    guest->address = visit->address; /* handed on */
-    visit->address = (struct guest_address){.host = NULL};
-    use_session(visit);
+    guest->address = self->address; /* moved */
+    self->address = (struct guest_address){.host = NULL};
+    use_session(self);
 }
 
-static void open_session(struct visit *visit)
+static void open_session(struct guest_op *self)
 {
-    struct guest *guest = visit->guest;
-    const struct guest_address *address = &visit->address;
+    struct guest *guest = self->guest;
+    const struct guest_address *address = &self->address;
     bool is_patient = guest->n_failed % PATIENT_EVERY == PATIENT_EVERY - 1;
     struct ssh_target target = {
         .host = address->host,
@@ -335,51 +336,51 @@ static void open_session(struct visit *visit)
     for (size_t i = 0; i < address->n_keys; i++) {
         target.keys[i] = address->keys[i];
     }
-    visit->inner = ssh_session_open(guest->host->loop, &target, &guest->session, on_opened, visit);
+    self->inner = ssh_session_open(guest->host->loop, &target, &guest->session, on_opened, self);
 }
 
 static void on_start(void *context)
 {
-    struct visit *visit = context;
-    struct guest *guest = visit->guest;
-    if (!visit->address.host) {
+    struct guest_op *self = context;
+    struct guest *guest = self->guest;
+    if (!self->address.host) {
         struct error err = {.code = ERR_NONE};
         error_set(&err, ERR_IP_TIMEOUT, "vm '%s' has no address yet", guest->vm_name);
-        op_finish(&visit->op, &err);
+        op_finish(&self->op, &err);
         return;
     }
-    if (visit->check && !vm_spec_expects_ssh(visit->spec)) {
+    if (self->check && !vm_spec_expects_ssh(self->spec)) {
         drop_session(guest);
-        start_round(visit);
+        start_round(self);
         return;
     }
-    if (guest->session && guest_address_equal(&guest->address, &visit->address) &&
+    if (guest->session && guest_address_equal(&guest->address, &self->address) &&
         ssh_session_is_usable(guest->session)) {
-        use_session(visit);
+        use_session(self);
         return;
     }
     drop_session(guest);
     int64_t wait_ms = guest->next_connect_ms - loop_now_ms(guest->host->loop);
     if (wait_ms > 0) {
-        loop_timer_start(visit->start, wait_ms);
+        loop_timer_start(self->start, wait_ms);
         return;
     }
-    open_session(visit);
+    open_session(self);
 }
 
-static struct visit *visit_start(
+static struct guest_op *guest_op_start(
     struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
 {
     assert(!guest->is_busy);
-    struct visit *visit = mem_new(struct visit);
+    struct guest_op *self = mem_new(struct guest_op);
     guest->is_busy = true;
     loop_timer_stop(guest->idle);
-    visit->op = (struct op){on_cancel, done, context};
-    visit->guest = guest;
-    guest_address_init(&visit->address, env);
-    visit->start = loop_timer_new(guest->host->loop, on_start, visit);
-    loop_timer_start(visit->start, 0);
-    return visit;
+    self->op = (struct op){on_cancel, done, context};
+    self->guest = guest;
+    guest_address_init(&self->address, env);
+    self->start = loop_timer_new(guest->host->loop, on_start, self);
+    loop_timer_start(self->start, 0);
+    return self;
 }
 
 /* ---- the table ---- */
@@ -408,27 +409,27 @@ static void guest_close(struct guest *guest)
 static struct op *guest_probe(
     struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
 {
-    return &visit_start(guest, env, done, context)->op;
+    return &guest_op_start(guest, env, done, context)->op;
 }
 
 static struct op *guest_cloud_init(struct guest *guest, const struct vm_env *env,
     struct cloud_init_report *report, op_done_fn *done, void *context)
 {
-    struct visit *visit = visit_start(guest, env, done, context);
-    visit->report = report;
-    return &visit->op;
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    self->report = report;
+    return &self->op;
 }
 
 static struct op *guest_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
-    struct visit *visit = visit_start(guest, env, done, context);
-    visit->spec = vm_spec_copy(env->spec);
-    visit->check = &visit->spec->checks[kind];
-    return &visit->op;
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    self->spec = vm_spec_copy(env->spec);
+    self->check = &self->spec->checks[kind];
+    return &self->op;
 }
 
-/* The same for whoever goes on with this try, different for every other request, step and try. */
+/* Stable across restarts of this attempt, unique otherwise. */
 static void name_run(const struct vm_env *env, uint32_t index, char *ret_id)
 {
     const struct vm_provision *provision = &env->status->provision;
@@ -443,28 +444,28 @@ static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, 
     struct step_result *result, op_done_fn *done, void *context)
 {
     assert(index < env->spec->n_steps);
-    struct visit *visit = visit_start(guest, env, done, context);
-    visit->spec = vm_spec_copy(env->spec);
-    visit->log_path = paths_vm(env->host->paths, env->name, VM_PROVISION_LOG);
-    visit->result = result;
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    self->spec = vm_spec_copy(env->spec);
+    self->log_path = paths_vm(env->host->paths, env->name, VM_PROVISION_LOG);
+    self->result = result;
     result->exit_status = -1;
     const struct vm_step_run *run = &env->status->provision.run;
-    name_run(env, index, visit->run_id);
-    visit->step = (struct provision_request){
+    name_run(env, index, self->run_id);
+    self->step = (struct provision_request){
         .loop = guest->host->loop,
         .clock = guest->host->clock,
         .vm_name = guest->vm_name,
-        .log_path = visit->log_path,
-        .step = &visit->spec->steps[index],
+        .log_path = self->log_path,
+        .step = &self->spec->steps[index],
         .index = index,
         .total = env->status->provision.total,
-        .run_id = visit->run_id,
+        .run_id = self->run_id,
         .guest_dir = PROVISION_GUEST_DIR,
         .must_exist = !text_eq(run->instance_id, env->status->instance.instance_id),
         .log_begin = run->log_begin,
         .started_at_ms = run->started_at_ms,
     };
-    return &visit->op;
+    return &self->op;
 }
 
 const struct guest_ops *guest_ssh(void)

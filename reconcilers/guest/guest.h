@@ -3,8 +3,7 @@
  * Reaching a VM's guest: where, as whom and with which keys. guest.c is `struct guest_ops`
  * (backend/backend.h) over SSH; a handle keeps its session between a probe and the steps that
  * follow, and drops it when it was idle for 10 s (10 s longer than the period of `ready` or `live`
- * probes that use it), or the VM's address, instance, user or keys
- * changed.
+ * probes that use it), or when the VM's address, instance, user or keys changed.
  */
 #pragma once
 
@@ -27,7 +26,7 @@ struct guest_address {
 };
 
 /*
- * User: the spec's, else "vm". Keys in the order of the book: the VM's generated key, the spec's
+ * User: the spec's, else "vm". Keys in this order: the VM's generated key, the spec's
  * private-key, ~/.ssh/id_ed25519, id_ecdsa, id_rsa. The host key is pinned when it is the one that
  * our own cloud-init seed gives the guest.
  */

@@ -142,7 +142,7 @@ static void on_start(void *context)
     struct dial *self = context;
     struct addrinfo *address;
     if (resolve(self, &address) < 0) {
-        fail(self, EINVAL, "the guest's address is none");
+        fail(self, EINVAL, "the guest's address is not an IP address");
         return;
     }
     self->fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

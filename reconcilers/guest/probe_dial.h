@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* One TCP connection over the host's network, on the loop: what ssh_dial() is from within a guest.
- */
+/* One TCP connection over the host's network, on the loop; ssh_dial() does the same in a guest. */
 #pragma once
 
 #include <stdint.h>
@@ -19,8 +18,8 @@ struct dial_request {
 
 /*
  * As ssh_dial(): with a request, `answer` (bounded by the caller, borrowed until `done`) collects
- * what answers it, until its first line is complete, it is full, or the other side closes.
- * Errors: ERR_PROBE nobody listens, or the connection broke; ERR_TIMEOUT.
+ * the response, until its first line is complete, it is full, or the other side closes.
+ * Errors: ERR_PROBE connection refused or lost; ERR_TIMEOUT.
  */
 struct op *dial(struct loop *loop, const struct dial_request *request, struct buf *answer,
     op_done_fn *done, void *context);

@@ -39,7 +39,7 @@ int http_probe_judge(const char *answer, struct error *err)
         return error_set(err, ERR_PROBE, "the connection was closed without an answer");
     }
     if (status < 0) {
-        return error_set(err, ERR_PROBE, "what answers there does not speak HTTP/1");
+        return error_set(err, ERR_PROBE, "the port is not an HTTP/1 server");
     }
     if (status < FIRST_GOOD || status > LAST_GOOD) {
         return error_set(err, ERR_PROBE, "the answer is status %d, not 200 to 399", status);

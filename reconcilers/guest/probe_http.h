@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The HTTP of a probe: one GET (RFC 9110), of whose answer the status line counts. Pure. */
+/* The HTTP of a probe: one GET (RFC 9110); only the status line of the response counts. Pure. */
 #pragma once
 
 #include <stdint.h>

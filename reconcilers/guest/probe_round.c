@@ -19,7 +19,7 @@ struct probe_round {
     size_t index; /* of the probe under way */
     struct op *inner;
     struct loop_timer *start;
-    struct buf answer; /* of HTTP: the status line; of a command: what it said first */
+    struct buf answer; /* of HTTP: the status line; of a command: its first output */
     struct ssh_exit exit;
 };
 
@@ -51,7 +51,7 @@ static void on_cancel(struct op *op)
     free(round);
 }
 
-static void finish(struct probe_round *round, struct error *err)
+static void round_finish(struct probe_round *round, struct error *err)
 {
     if (err) {
         cleanup_free char *what = probe_describe(current(round));
@@ -62,12 +62,12 @@ static void finish(struct probe_round *round, struct error *err)
 
 /* ---- one probe ---- */
 
-/* A command that fails says why in its first line, more often than not. */
+/* The first line of a failed command usually is the reason. */
 static int judge_command(const struct probe_round *round, struct error *err)
 {
     const struct ssh_exit *exit = &round->exit;
-    const char *said = buf_str(&round->answer);
-    int length = (int)strcspn(said, "\r\n");
+    const char *output = buf_str(&round->answer);
+    int length = (int)strcspn(output, "\r\n");
     if (exit->status == 0) {
         return 0;
     }
@@ -75,7 +75,7 @@ static int judge_command(const struct probe_round *round, struct error *err)
         return error_set(err, ERR_PROBE, "ended by signal %s", exit->signal);
     }
     return error_set(err, ERR_PROBE, "exited with status %d%s%.*s", exit->status,
-        length > 0 ? ": " : "", length, said);
+        length > 0 ? ": " : "", length, output);
 }
 
 static int judge(const struct probe_round *round, struct error *err)
@@ -95,15 +95,15 @@ static void start_probe(struct probe_round *round);
 static void on_probed(void *context, const struct error *err)
 {
     struct probe_round *round = context;
-    struct error told = err ? *err : (struct error){.code = ERR_NONE};
+    struct error failure = err ? *err : (struct error){.code = ERR_NONE};
     round->inner = NULL;
-    if (err || judge(round, &told) < 0) {
-        finish(round, &told);
+    if (err || judge(round, &failure) < 0) {
+        round_finish(round, &failure);
     } else if (round->index + 1 < round->request.check->n_probes) {
         round->index++;
         start_probe(round);
     } else {
-        finish(round, NULL);
+        round_finish(round, NULL);
     }
 }
 
@@ -163,7 +163,7 @@ static void start_probe(struct probe_round *round)
     } else { /* a record from before the VM lost its `ssh`: VMFiles are checked */
         struct error err = {.code = ERR_NONE};
         error_set(&err, ERR_PROBE, "it runs over SSH, and this VM has none");
-        finish(round, &err);
+        round_finish(round, &err);
     }
 }
 
@@ -171,7 +171,7 @@ static void on_start(void *context)
 {
     struct probe_round *round = context;
     if (round->request.check->n_probes == 0) {
-        finish(round, NULL);
+        round_finish(round, NULL);
         return;
     }
     start_probe(round);

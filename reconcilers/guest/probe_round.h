@@ -21,8 +21,8 @@ struct probe_round_request {
 };
 
 /*
- * All of the request is borrowed until `done`. Each probe has the check's timeout. Errors, told as
- * "http /healthz port 80: connection refused": ERR_PROBE the guest does not answer as it should;
+ * All of the request is borrowed until `done`. Each probe has the check's timeout. Errors, worded
+ * as "http /healthz port 80: connection refused": ERR_PROBE the guest does not respond as expected;
  * ERR_TIMEOUT; ERR_SSH the session was lost.
  */
 struct op *probe_round_start(

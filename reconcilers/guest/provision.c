@@ -10,8 +10,10 @@
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/backend.h"
-#include "reconcilers/guest/guest_script.h"
+#include "reconcilers/guest/find_place.sh.h"
+#include "reconcilers/guest/place_as_root.sh.h"
 #include "reconcilers/guest/provision_log.h"
+#include "reconcilers/guest/run_script.sh.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -40,11 +42,11 @@ enum stage {
 enum {
     ANSWER_MAX = 4096,
     /* The guest ends a detached step itself, and needs up to 5 s for it. This is for a guest whose
-     * clock stands still or whose `sleep` was killed. */
+     * clock does not advance or whose `sleep` was killed. */
     GUEST_LATE_MS = 30000,
 };
 _Static_assert(SSH_DETACHED_LOG_MIB << 20 > PROVISION_LOG_STEP_MAX,
-    "the guest keeps more than the log does: so that is noticed and told");
+    "the guest keeps more output than the log, so that the log reports what is dropped");
 
 struct provision {
     struct op op;                /* first */
@@ -65,16 +67,17 @@ struct provision {
     char *remote;      /* where the upload goes: a temporary name */
     char *script;      /* where a script runs */
     bool is_sudo;      /* FIND_PLACE: only root may write there */
-    struct buf answer; /* of the stages that are ours and not the user's */
+    struct buf answer; /* of the stages that run vmctld's own programs */
     struct ssh_exit exit;
     struct ssh_detached_result detached;
-    struct error failure; /* to be told once REMOVE has cleared up */
+    struct error failure; /* to be reported once REMOVE is done */
     struct step_result *result;
 };
 
 /* ---- the end ---- */
 
-/* A log that is still open then is gone on with: the step runs on in the guest. */
+/* A log that is still open is resumed by the next controller: the step keeps running in the guest.
+ */
 static void on_cancel(struct op *op)
 {
     struct provision *provision = (struct provision *)(void *)op;
@@ -94,7 +97,7 @@ static void on_cancel(struct op *op)
     free(provision);
 }
 
-static void finish(struct provision *provision, const struct error *err)
+static void provision_finish(struct provision *provision, const struct error *err)
 {
     if (!err || err->code != ERR_SSH) {
         provision_log_end(TAKE_PTR(provision->log), err ? err->message : NULL);
@@ -114,13 +117,13 @@ static void on_deadline(void *context)
     struct error err = {.code = ERR_NONE};
     op_cancel(TAKE_PTR(provision->inner));
     set_timed_out(provision, &err);
-    finish(provision, &err);
+    provision_finish(provision, &err);
 }
 
 /* ---- what runs ---- */
 
-/* Short enough for a name beside a long one; the same again for the same run, so that what a killed
- * upload left is overwritten by the next. */
+/* Short enough to append to a long file name; the same for the same run, so that the next upload
+ * overwrites the rest of a killed one. */
 static const char *unique_part(const struct provision *provision)
 {
     return provision->run_id + strlen(provision->run_id) - 8;
@@ -141,7 +144,7 @@ static void on_answer(void *context, const char *bytes, size_t n)
 
 static void on_stage_done(void *context, const struct error *err);
 
-static void run(struct provision *provision, const char *command, ssh_output_fn *output)
+static void run_command(struct provision *provision, const char *command, ssh_output_fn *output)
 {
     struct ssh_exec_request request = {
         .command = command, .output = output, .output_context = provision};
@@ -150,6 +153,23 @@ static void run(struct provision *provision, const char *command, ssh_output_fn 
         ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
 }
 
+/* Runs a program for a POSIX shell, whatever the user's login shell is; $1, $2 … are `arguments`.
+ */
+static void run_script(struct provision *provision, const char *script,
+    const char *const *arguments, ssh_output_fn *output)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    buf_add_str(&command, "exec sh -c ");
+    ssh_quote(&command, script);
+    buf_add_str(&command, " sh");
+    for (; *arguments; arguments++) {
+        buf_add_char(&command, ' ');
+        ssh_quote(&command, *arguments);
+    }
+    run_command(provision, buf_str(&command), output);
+}
+#define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
 static void upload(struct provision *provision, unsigned mode)
 {
     struct ssh_upload_request request = {
@@ -157,42 +177,26 @@ static void upload(struct provision *provision, unsigned mode)
     provision->inner = ssh_upload(provision->session, &request, on_stage_done, provision);
 }
 
-static unsigned source_mode(const struct provision *provision)
-{
-    struct stat st;
-    return stat(provision->source, &st) == 0 ? (unsigned)st.st_mode & 0777 : 0644;
-}
-
-static void find_place(struct provision *provision)
-{
-    cleanup_buf struct buf command = BUF_INIT(0);
-    guest_script_find_place(&command, provision->destination);
-    run(provision, buf_str(&command), on_answer);
-}
-
+/* Renames the uploaded file to its destination; as root it is copied beside it before. */
 static void place(struct provision *provision)
 {
-    cleanup_buf struct buf command = BUF_INIT(0);
-    guest_script_place(&command, provision->remote, provision->destination, provision->is_sudo);
-    run(provision, buf_str(&command), on_answer);
-}
-
-static void remove_remote(struct provision *provision)
-{
-    cleanup_buf struct buf command = BUF_INIT(0);
-    guest_script_remove(&command, provision->remote);
-    run(provision, buf_str(&command), on_answer);
+    const char *remote = provision->remote, *destination = provision->destination;
+    if (provision->is_sudo) {
+        cleanup_free char *beside = mem_printf("%s.%s", destination, strrchr(remote, '/') + 1);
+        run_script(provision, place_as_root_sh, ARGUMENTS(remote, destination, beside), on_answer);
+    } else {
+        run_script(provision, "mv -f -- \"$1\" \"$2\"", ARGUMENTS(remote, destination), on_answer);
+    }
 }
 
 static void run_attached(struct provision *provision)
 {
-    cleanup_buf struct buf command = BUF_INIT(0);
     if (provision->kind == STEP_INLINE) {
-        run(provision, provision->command, on_output);
-        return;
+        run_command(provision, provision->command, on_output);
+    } else {
+        run_script(
+            provision, run_script_sh, ARGUMENTS(provision->remote, provision->script), on_output);
     }
-    guest_script_run(&command, provision->remote, provision->script);
-    run(provision, buf_str(&command), on_output);
 }
 
 static void run_detached(struct provision *provision)
@@ -216,6 +220,7 @@ static void run_detached(struct provision *provision)
 
 static void start_stage(struct provision *provision, enum stage stage)
 {
+    struct stat st;
     provision->stage = stage;
     switch (stage) {
     case STAGE_DETACHED:
@@ -228,44 +233,33 @@ static void start_stage(struct provision *provision, enum stage stage)
         run_attached(provision);
         break;
     case STAGE_FIND_PLACE:
-        find_place(provision);
+        run_script(provision, find_place_sh, ARGUMENTS(provision->destination), on_answer);
         break;
     case STAGE_UPLOAD_FILE:
-        upload(provision, source_mode(provision));
+        upload(provision, stat(provision->source, &st) == 0 ? (unsigned)st.st_mode & 0777 : 0644);
         break;
     case STAGE_PLACE:
         place(provision);
         break;
     case STAGE_REMOVE:
-        remove_remote(provision);
+        run_script(provision, "rm -f -- \"$1\"", ARGUMENTS(provision->remote), on_answer);
         break;
     case STAGE_OVER:
-        finish(provision, provision->failure.code ? &provision->failure : NULL);
+        provision_finish(provision, provision->failure.code ? &provision->failure : NULL);
         break;
     }
 }
 
-/* ---- what it came to ---- */
+/* ---- how a stage ended ---- */
 
-static void fail_run(struct provision *provision)
+/* `status` is -1 when the server reported the signal, else above 128 for one. */
+static void fail_run(struct provision *provision, int status, const char *signal_name)
 {
     struct error *err = &provision->failure;
-    provision->result->exit_status = provision->exit.status;
-    if (provision->exit.signal[0]) {
-        error_set(err, ERR_PROVISION, "%s was ended by signal %s", provision->title,
-            provision->exit.signal);
-    } else {
-        error_set(err, ERR_PROVISION, "%s exited with status %d", provision->title,
-            provision->exit.status);
-    }
-}
-
-static void fail_status(struct provision *provision, int status)
-{
-    struct error *err = &provision->failure;
-    const char *signal_name = status > 128 ? sigabbrev_np(status - 128) : NULL;
     provision->result->exit_status = status;
-    if (signal_name) {
+    if (signal_name && status < 0) {
+        error_set(err, ERR_PROVISION, "%s was ended by signal %s", provision->title, signal_name);
+    } else if (signal_name) {
         error_set(err, ERR_PROVISION, "%s was ended by signal %s (status %d)", provision->title,
             signal_name, status);
     } else {
@@ -279,8 +273,8 @@ static void fail_lost(struct provision *provision, const char *why)
         &provision->failure, ERR_PROVISION_LOST, "%s was interrupted: %s", provision->title, why);
 }
 
-/* Attached: a connection that is lost now says nothing about the command. */
-static enum stage fall_back(struct provision *provision)
+/* Attached: from now on a lost connection loses the command's result. */
+static enum stage fall_back_to_attached(struct provision *provision)
 {
     log_debug("provision", "%s: the guest cannot run it detached", provision->title);
     provision_log_begin_again(provision->log, "begun again");
@@ -296,7 +290,8 @@ static enum stage after_detached(struct provision *provision)
     switch (ended->end) {
     case DETACHED_EXITED:
         if (ended->status != 0) {
-            fail_status(provision, ended->status);
+            fail_run(provision, ended->status,
+                ended->status > 128 ? sigabbrev_np(ended->status - 128) : NULL);
         } else {
             provision->result->exit_status = 0;
         }
@@ -312,7 +307,7 @@ static enum stage after_detached(struct provision *provision)
         break;
     case DETACHED_NOT_BEGUN:
         if (!provision->must_exist) {
-            return fall_back(provision);
+            return fall_back_to_attached(provision);
         }
         fail_lost(provision, "the VM was restarted while it ran");
         break;
@@ -322,8 +317,9 @@ static enum stage after_detached(struct provision *provision)
 
 static enum stage after_run(struct provision *provision)
 {
-    if (provision->exit.status != 0) {
-        fail_run(provision);
+    const struct ssh_exit *exit = &provision->exit;
+    if (exit->status != 0) {
+        fail_run(provision, exit->status, exit->signal[0] ? exit->signal : NULL);
     } else {
         provision->result->exit_status = 0;
     }
@@ -333,7 +329,7 @@ static enum stage after_run(struct provision *provision)
 static void fail_file(struct provision *provision, const char *reason)
 {
     error_set(&provision->failure, ERR_PROVISION, "%s: cannot write '%s': %s", provision->title,
-        provision->destination, reason[0] ? reason : "the guest does not say why");
+        provision->destination, reason[0] ? reason : "no reason is given");
 }
 
 static enum stage after_find_place(struct provision *provision)
@@ -391,46 +387,38 @@ static void on_stage_done(void *context, const struct error *err)
         start_stage(provision, next_stage(provision));
         return;
     }
-    if (provision->stage == STAGE_REMOVE) { /* what matters has happened before */
+    if (provision->stage == STAGE_REMOVE) { /* the failure is recorded already */
         start_stage(provision, STAGE_OVER);
         return;
     }
-    struct error told = *err;
-    if (told.code != ERR_SSH) {
-        told.code = ERR_PROVISION;
+    struct error failure = *err;
+    if (failure.code != ERR_SSH) {
+        failure.code = ERR_PROVISION;
     } else if (provision->stage == STAGE_RUN) {
-        told.code = ERR_PROVISION_LOST;
+        failure.code = ERR_PROVISION_LOST;
     }
-    error_wrap(&told, "%s", provision->title);
-    finish(provision, &told);
+    error_wrap(&failure, "%s", provision->title);
+    provision_finish(provision, &failure);
 }
 
 /* ---- the beginning ---- */
 
-static int check_source(const struct provision *provision, struct error *err)
+static int check_step(const struct provision *provision, struct error *err)
 {
+    const char *source = provision->source, *title = provision->title;
     struct stat st;
-    if (!provision->source) {
-        return 0;
+    if (source && (stat(source, &st) < 0 || access(source, R_OK) < 0)) {
+        return error_set_errno(err, ERR_PROVISION, errno, "%s: cannot read '%s'", title, source);
     }
-    if (stat(provision->source, &st) < 0 || access(provision->source, R_OK) < 0) {
-        return error_set_errno(
-            err, ERR_PROVISION, errno, "%s: cannot read '%s'", provision->title, provision->source);
+    if (source && !S_ISREG(st.st_mode)) {
+        return error_set(err, ERR_PROVISION, "%s: '%s' is not a regular file", title, source);
     }
-    if (!S_ISREG(st.st_mode)) {
-        return error_set(err, ERR_PROVISION, "%s: '%s' is not a regular file", provision->title,
-            provision->source);
+    if (provision->command && strlen(provision->command) > SSH_COMMAND_MAX) {
+        error_set(err, ERR_PROVISION, "%s is longer than %d bytes", title, SSH_COMMAND_MAX);
+        return error_help(
+            err, "put it into a file and use: provision \"shell\" { script \"FILE\" }");
     }
     return 0;
-}
-
-static int check_command(const struct provision *provision, struct error *err)
-{
-    if (!provision->command || strlen(provision->command) <= SSH_COMMAND_MAX) {
-        return 0;
-    }
-    error_set(err, ERR_PROVISION, "%s is longer than %d bytes", provision->title, SSH_COMMAND_MAX);
-    return error_help(err, "put it into a file and use: provision \"shell\" { script \"FILE\" }");
 }
 
 static void on_start(void *context)
@@ -443,12 +431,9 @@ static void on_start(void *context)
     _Static_assert(ARRAY_LEN(first) == STEP_KIND_COUNT_, "every kind has a first stage");
     struct provision *provision = context;
     struct error err = {.code = ERR_NONE};
-    if (provision_log_open(&provision->log_request, &provision->log, &err) < 0) {
-        finish(provision, &err);
-        return;
-    }
-    if (check_source(provision, &err) < 0 || check_command(provision, &err) < 0) {
-        finish(provision, &err);
+    if (provision_log_open(&provision->log_request, &provision->log, &err) < 0 ||
+        check_step(provision, &err) < 0) {
+        provision_finish(provision, &err);
         return;
     }
     start_stage(provision, first[provision->kind]);

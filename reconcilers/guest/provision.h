@@ -6,8 +6,8 @@
  *   hi
  *   ==> step 1/3: done in 0.1 s
  *
- * A command or a script runs detached in the guest (ssh_detached()): a controller that is killed, a
- * connection that is lost cost nothing, the next one goes on where provision.log ends. In a guest
+ * A command or a script runs detached in the guest (ssh_detached()): a killed controller or a lost
+ * connection costs nothing, the next one resumes where provision.log ends. In a guest
  * that cannot keep a detached command (no writable /var/tmp) it runs attached: at least once. A
  * file is uploaded under a temporary name, synced and renamed: safe to do again at any point.
  */
@@ -23,8 +23,6 @@ struct loop;
 struct ssh_session;
 struct step_result;
 
-enum { PROVISION_LOG_STEP_MAX = 32 << 20 }; /* bytes of output kept of one step */
-
 #define PROVISION_GUEST_DIR "/var/tmp"
 enum { PROVISION_RUN_ID_SIZE = 34 };
 
@@ -37,7 +35,7 @@ struct provision_request {
     const struct spec_step *step;
     uint32_t index; /* from 0 */
     uint32_t total;
-    const char *run_id;    /* of this run, and of no other: "VM-RUN", PROVISION_RUN_ID_SIZE - 1 */
+    const char *run_id;    /* of this run only: "VM-RUN", PROVISION_RUN_ID_SIZE - 1 */
     const char *guest_dir; /* where the guest keeps it: PROVISION_GUEST_DIR */
     bool must_exist;       /* begun in an earlier instance of the VM: never begun a second time */
     uint64_t log_begin;    /* as recorded before the run was begun */
@@ -45,14 +43,13 @@ struct provision_request {
 };
 
 /*
- * Runs the step, or goes on with it; the request is copied. A script becomes
+ * Runs the step, or resumes it; the request is copied. A script becomes
  * /tmp/vmctl-provision-N.sh (N from 1), runs and is removed. A file goes beside its destination
  * first; into a directory that only root may write to it goes by way of /tmp and `sudo -n`. At its
- * timeout the step's process group is ended by the guest itself, whether anybody is connected or
- * not.
+ * timeout the guest itself ends the step's process group, with or without a connection.
  *
  * Errors: ERR_PROVISION the step failed (a status other than 0, the guest or the local file
- * refused); ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST it was begun and is gone without a result;
+ * refused); ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST it was begun and ended without a result;
  * ERR_SSH the connection was lost: do it again; ERR_IO provision.log cannot be written.
  */
 struct op *provision_step_start(const struct provision_request *request, struct step_result *result,

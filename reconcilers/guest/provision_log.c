@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reconcilers/guest/provision.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -28,7 +27,7 @@ struct provision_log {
     uint64_t n_output;
     bool is_cut;
     bool is_at_line_start;
-    bool is_ended; /* the footer stands already: it was written, but not recorded any more */
+    bool is_ended; /* the footer is there: it was written, but the end was not recorded */
 };
 
 static void put(struct provision_log *log, const char *bytes, size_t n)
@@ -46,7 +45,7 @@ static void add_line(struct buf *out, const struct provision_log *log, const cha
         log->total, text);
 }
 
-/* A line of our own, at the start of a line. One write: a reader never sees half of it. */
+/* A line of vmctld's own, at the start of a line. One write: a reader never sees half of it. */
 static void put_line(struct provision_log *log, const char *text)
 {
     cleanup_buf struct buf line = BUF_INIT(0);
@@ -106,7 +105,7 @@ static bool ends_line_at(int fd, uint64_t at)
     return byte.len == 0 || byte.data[0] == '\n';
 }
 
-/* Output that looks like our footer deceives only the log of the guest that wrote it. */
+/* Output that imitates our footer only affects the log of the guest that wrote it. */
 static bool has_footer(const struct provision_log *log, uint64_t from, uint64_t size)
 {
     enum { FOOTER_MAX = 2048 };
@@ -125,7 +124,7 @@ static bool has_footer(const struct provision_log *log, uint64_t from, uint64_t 
     return text_starts_with(line, done) || text_starts_with(line, failed);
 }
 
-/* Goes on where the file ends, or begins the step's part. */
+/* Continues where the file ends, or begins the step's part. */
 static void find_place(struct provision_log *log, const struct provision_log_request *request)
 {
     cleanup_buf struct buf header = BUF_INIT(0), there = BUF_INIT(0);

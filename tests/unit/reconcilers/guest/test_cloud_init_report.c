@@ -105,8 +105,8 @@ static void the_question_is_understood_by_a_shell(void **state)
 {
     (void)state;
     cleanup_buf struct buf command = BUF_INIT(0);
-    buf_printf(&command, "sh -c '%s'", cloud_init_question);
-    assert_null(strchr(cloud_init_question, '\''));
+    buf_printf(&command, "sh -c '%s'", cloud_init_query);
+    assert_null(strchr(cloud_init_query, '\''));
     FILE *pipe = popen(buf_str(&command), "r");
     assert_non_null(pipe);
     char line[64] = "";

@@ -100,7 +100,7 @@ static void a_refusal_is_explained_as_far_as_it_can_be(void **state)
         {BOOT KEYS, "ubuntu", ""},
         {BOOT KEYS, "debian", "; cloud-init set up keys for 'ubuntu' and not for 'debian'"},
         {BOOT KEYS, "ubunt", "; cloud-init set up keys for 'ubuntu' and not for 'ubunt'"},
-        {BOOT FAILURE, "debian", "; cloud-init said: Failed to create user debian"},
+        {BOOT FAILURE, "debian", "; cloud-init reported: Failed to create user debian"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         cleanup_buf struct buf out = BUF_INIT(0);

@@ -35,12 +35,12 @@ static void success_is_200_to_399_and_nothing_else(void **state)
         {"HTTP/1.1 400 Bad Request\r\n", "the answer is status 400, not 200 to 399"},
         {"HTTP/1.1 503 \r\n", "the answer is status 503, not 200 to 399"},
         {"", "the connection was closed without an answer"},
-        {"HTTP/1.1", "what answers there does not speak HTTP/1"},
-        {"HTTP/1.1 2", "what answers there does not speak HTTP/1"},
-        {"HTTP/1.1 2000 \r\n", "what answers there does not speak HTTP/1"},
-        {"HTTP/2 200\r\n", "what answers there does not speak HTTP/1"},
-        {"SSH-2.0-OpenSSH\r\n", "what answers there does not speak HTTP/1"},
-        {"\n", "what answers there does not speak HTTP/1"},
+        {"HTTP/1.1", "the port is not an HTTP/1 server"},
+        {"HTTP/1.1 2", "the port is not an HTTP/1 server"},
+        {"HTTP/1.1 2000 \r\n", "the port is not an HTTP/1 server"},
+        {"HTTP/2 200\r\n", "the port is not an HTTP/1 server"},
+        {"SSH-2.0-OpenSSH\r\n", "the port is not an HTTP/1 server"},
+        {"\n", "the port is not an HTTP/1 server"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct error err = {.code = ERR_NONE};
