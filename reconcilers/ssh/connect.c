@@ -2,11 +2,11 @@
 /*
  * Opening a session, stage by stage; each has its own deadline:
  *
- *   stage      waits for                        limit
- *   TCP        the connection                   connect_ms
- *   BANNER     the line "SSH-2.0-…"             banner_ms   (slirp accepts before the guest
- * listens) HANDSHAKE  key exchange                     login_ms, together with the rest HOST_KEY
- * nothing: compares with the pin LOGIN      the answer to the next key       (login.c)
+ *   TCP        the connection: connect_ms
+ *   BANNER     the line "SSH-2.0-…": banner_ms (slirp accepts before the guest listens)
+ *   HANDSHAKE  the key exchange: login_ms, for all of the rest
+ *   HOST_KEY   compares it with the pin; waits for nothing
+ *   LOGIN      the response to the next key
  */
 #include <errno.h>
 #include <netdb.h>
@@ -18,12 +18,45 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "reconcilers/ssh/opening.h"
+#include "reconcilers/ssh/key_file.h"
+#include "reconcilers/ssh/session.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-static enum ssh_progress enter(struct opening *opening, enum opening_stage stage)
+enum opening_stage {
+    OPENING_TCP,
+    OPENING_BANNER,
+    OPENING_HANDSHAKE,
+    OPENING_HOST_KEY,
+    OPENING_LOGIN,
+    OPENING_STAGE_COUNT_
+};
+
+enum {
+    OPENING_BANNER_MAX = 8192, /* bytes until the identification is complete */
+    OPENING_TRIED_MAX = 768,   /* of an error message */
+};
+
+struct opening {
+    struct ssh_task task; /* first */
+    enum opening_stage stage;
+    bool is_done; /* the caller owns the session now */
+    char *host, *user, *host_key_path;
+    uint16_t port;
+    int64_t connect_ms, banner_ms, login_ms;
+    size_t n_banner_bytes;
+    struct public_key pin;
+    struct ssh_key keys[SSH_KEYS_MAX];
+    size_t n_keys;
+    size_t current_key;
+    bool is_key_offered; /* the current key passed the check and is libssh2's */
+    bool is_any_refused;
+    struct buf tried; /* "'/a' (refused), '/b' (encrypted)" */
+    struct ssh_session **ret_session;
+};
+
+static enum ssh_progress opening_enter(struct opening *opening, enum opening_stage stage)
 {
     opening->stage = stage;
     if (stage == OPENING_BANNER) {
@@ -84,13 +117,13 @@ static enum ssh_progress step_tcp(struct opening *opening, struct error *err)
         error_set_errno(err, ERR_SSH, sys_errno, "cannot connect");
         return SSH_FAILED;
     }
-    return enter(opening, OPENING_BANNER);
+    return opening_enter(opening, OPENING_BANNER);
 }
 
 /* ---- banner ---- */
 
-/* Drops what may stand before the identification (RFC 4253, 4.2: other lines); true once that line
- * is complete, at the start of `early`. */
+/* Drops the lines that may precede the identification (RFC 4253, 4.2: other lines); true once that
+ * line is complete, at the start of `early`. */
 static bool find_identification(struct buf *early)
 {
     for (;;) {
@@ -109,9 +142,9 @@ static enum ssh_progress judge_identification(struct opening *opening, struct er
 {
     const char *line = opening->task.session->early.data;
     if (text_starts_with(line, "SSH-2.0-") || text_starts_with(line, "SSH-1.99-")) {
-        return enter(opening, OPENING_HANDSHAKE);
+        return opening_enter(opening, OPENING_HANDSHAKE);
     }
-    error_set(err, ERR_SSH, "the guest speaks another version of SSH than 2.0");
+    error_set(err, ERR_SSH, "the guest does not support SSH 2.0");
     return SSH_FAILED;
 }
 
@@ -135,7 +168,7 @@ static enum ssh_progress step_banner(struct opening *opening, struct error *err)
     }
     opening->n_banner_bytes += (size_t)n;
     if (opening->n_banner_bytes > OPENING_BANNER_MAX) {
-        error_set(err, ERR_SSH, "what answers there does not speak SSH");
+        error_set(err, ERR_SSH, "the port is not an SSH server");
         return SSH_FAILED;
     }
     buf_add(&session->early, bytes, (size_t)n);
@@ -181,20 +214,20 @@ static enum ssh_progress step_handshake(struct opening *opening, struct error *e
     if (rc != 0) {
         return ssh_blocked_or_fail(session, rc, err, "key exchange failed");
     }
-    return enter(opening, OPENING_HOST_KEY);
+    return opening_enter(opening, OPENING_HOST_KEY);
 }
 
 static enum ssh_progress step_host_key(struct opening *opening, struct error *err)
 {
     if (!opening->host_key_path) {
-        return enter(opening, OPENING_LOGIN);
+        return opening_enter(opening, OPENING_LOGIN);
     }
     size_t n = 0;
     int type;
     const char *blob = libssh2_session_hostkey(opening->task.session->ssh, &n, &type);
     const struct buf *pin = &opening->pin.blob;
     if (blob && n == pin->len && memcmp(blob, pin->data, n) == 0) {
-        return enter(opening, OPENING_LOGIN);
+        return opening_enter(opening, OPENING_LOGIN);
     }
     cleanup_buf struct buf shown = BUF_INIT(0), wanted = BUF_INIT(0);
     key_fingerprint(&shown, blob ? blob : "", blob ? n : 0);
@@ -202,6 +235,113 @@ static enum ssh_progress step_host_key(struct opening *opening, struct error *er
     error_set(err, ERR_SSH_HOSTKEY, "the host key is %s, but this VM's is %s (%s)", buf_str(&shown),
         buf_str(&wanted), opening->host_key_path);
     return SSH_FAILED;
+}
+
+/* ---- login ---- */
+
+static void note_key(struct opening *opening, const char *outcome)
+{
+    buf_printf(&opening->tried, "%s'%s' (%s)", opening->tried.len > 0 ? ", " : "",
+        opening->keys[opening->current_key].path, outcome);
+}
+
+static enum ssh_progress next_key(struct opening *opening)
+{
+    opening->current_key++;
+    opening->is_key_offered = false;
+    return SSH_AGAIN;
+}
+
+/* A key that the user named must be usable; others are skipped, and mentioned if they exist. */
+static enum ssh_progress check_key(struct opening *opening, struct error *err)
+{
+    const struct ssh_key *key = &opening->keys[opening->current_key];
+    struct error cause = {.code = ERR_NONE};
+    if (private_key_check(key->path, &cause) == 0) {
+        opening->is_key_offered = true;
+        return SSH_AGAIN;
+    }
+    if (key->is_explicit) {
+        *err = cause;
+        return SSH_FAILED;
+    }
+    if (cause.sys_errno != ENOENT) {
+        const char *colon = strrchr(cause.message, ':');
+        note_key(opening, colon ? colon + 2 : cause.message);
+    }
+    return next_key(opening);
+}
+
+static enum ssh_progress no_key_left(struct opening *opening, struct error *err)
+{
+    if (opening->tried.len == 0) { /* booting further cannot help */
+        error_set(err, ERR_KEY_UNREADABLE, "there is no private key to log in with");
+        error_help(err, "name one in the VMFile: ssh { private-key \"~/.ssh/…\" }");
+    } else {
+        error_set(err, ERR_SSH_AUTH, "the guest refused user '%s' with each of these keys: %s",
+            opening->user, buf_str(&opening->tried));
+        error_help(err, "check `user` and the key in the VMFile (best an ed25519 key: newer guests "
+                        "refuse RSA signatures of this libssh2); see: vmctl log NAME --console");
+    }
+    return SSH_FAILED;
+}
+
+/* The server may hang up on a client that tries too many keys (sshd_config(5), MaxAuthTries). */
+static enum ssh_progress login_lost(struct opening *opening, struct error *err)
+{
+    if (!opening->is_any_refused) {
+        return ssh_session_fail(opening->task.session, err, "login failed");
+    }
+    error_set(err, ERR_SSH_AUTH,
+        "the guest closed the connection after it refused user '%s' these keys: %s", opening->user,
+        buf_str(&opening->tried));
+    return SSH_FAILED;
+}
+
+/* libssh2 could not use the file: a kind of key it does not know, or a damaged one. */
+static enum ssh_progress unusable_key(struct opening *opening, struct error *err)
+{
+    const struct ssh_key *key = &opening->keys[opening->current_key];
+    char *reason = NULL;
+    (void)libssh2_session_last_error(opening->task.session->ssh, &reason, NULL, 0);
+    if (key->is_explicit) {
+        error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': %s", key->path,
+            reason && reason[0] ? reason : "unknown format");
+        return SSH_FAILED;
+    }
+    note_key(opening, "unusable");
+    return next_key(opening);
+}
+
+static enum ssh_progress offer_key(struct opening *opening, struct error *err)
+{
+    struct ssh_session *session = opening->task.session;
+    int rc = libssh2_userauth_publickey_fromfile_ex(session->ssh, opening->user,
+        (unsigned)strlen(opening->user), NULL, opening->keys[opening->current_key].path, NULL);
+    if (rc == 0) {
+        return SSH_DONE;
+    }
+    if (ssh_would_block(rc)) {
+        return SSH_BLOCKED;
+    }
+    if (session->sys_errno || session->is_closed_by_peer) {
+        return login_lost(opening, err);
+    }
+    if (rc == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED || rc == LIBSSH2_ERROR_AUTHENTICATION_FAILED) {
+        opening->is_any_refused = true;
+        note_key(opening, "refused");
+        return next_key(opening);
+    }
+    return unusable_key(opening, err);
+}
+
+/* Tries the keys one after the other (RFC 4252, 7). */
+static enum ssh_progress step_login(struct opening *opening, struct error *err)
+{
+    if (opening->current_key == opening->n_keys) {
+        return no_key_left(opening, err);
+    }
+    return opening->is_key_offered ? offer_key(opening, err) : check_key(opening, err);
 }
 
 /* ---- the task ---- */
@@ -213,7 +353,7 @@ static enum ssh_progress step(struct ssh_task *task, struct error *err)
         [OPENING_BANNER] = step_banner,
         [OPENING_HANDSHAKE] = step_handshake,
         [OPENING_HOST_KEY] = step_host_key,
-        [OPENING_LOGIN] = opening_step_login,
+        [OPENING_LOGIN] = step_login,
     };
     _Static_assert(ARRAY_LEN(steps) == OPENING_STAGE_COUNT_, "every stage has a step");
     struct opening *opening = (struct opening *)(void *)task;

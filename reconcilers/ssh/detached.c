@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A detached command: follow it to its end, then ask how it ended. */
+/* A detached command: follow it to its end, then query how it ended. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { ANSWER_MAX = 4096, ASK_MS = 60000 };
+enum { ANSWER_MAX = 4096, QUERY_MS = 60000 };
 
 struct detached {
     struct op op;                /* first */
@@ -27,7 +27,7 @@ struct detached {
     struct ssh_detached_result *result;
 };
 
-/* The guest's side runs on: that is what it is for. */
+/* The command keeps running in the guest. */
 static void on_cancel(struct op *op)
 {
     struct detached *detached = (struct detached *)(void *)op;
@@ -56,7 +56,7 @@ static void on_answer(void *context, const char *bytes, size_t n)
     buf_add(&detached->answer, bytes, n < room ? n : room);
 }
 
-/* On its last line: a login shell's own profile may talk before. */
+/* On its last line: a login shell's own profile may print before. */
 static void take_answer(struct detached *detached)
 {
     static const struct {
@@ -88,14 +88,14 @@ static void take_answer(struct detached *detached)
     finish_with(detached, DETACHED_NOT_BEGUN, -1);
 }
 
-static void on_asked(void *context, const struct error *err)
+static void on_queried(void *context, const struct error *err)
 {
     struct detached *detached = context;
     detached->inner = NULL;
     if (err) {
-        struct error told = *err;
-        told.code = ERR_SSH; /* no answer in time is no connection either */
-        op_finish(&detached->op, &told);
+        struct error failure = *err;
+        failure.code = ERR_SSH; /* a timeout counts as a lost connection */
+        op_finish(&detached->op, &failure);
         return;
     }
     take_answer(detached);
@@ -113,7 +113,7 @@ static struct detached_run run_of(const struct detached *detached)
     };
 }
 
-static void ask(struct detached *detached)
+static void query_end(struct detached *detached)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     struct detached_run run = run_of(detached);
@@ -122,9 +122,9 @@ static void ask(struct detached *detached)
         .command = buf_str(&command),
         .output = on_answer,
         .output_context = detached,
-        .timeout_ms = ASK_MS,
+        .timeout_ms = QUERY_MS,
     };
-    detached->inner = ssh_exec(detached->session, &request, &detached->exit, on_asked, detached);
+    detached->inner = ssh_exec(detached->session, &request, &detached->exit, on_queried, detached);
 }
 
 /* ---- following ---- */
@@ -136,13 +136,13 @@ static void on_followed(void *context, const struct error *err)
     if (err) {
         op_finish(&detached->op, err);
     } else if (detached->exit.status == DETACHED_SUCCEEDED && !detached->is_last) {
-        finish_with(detached, DETACHED_EXITED, 0); /* the next run clears up */
+        finish_with(detached, DETACHED_EXITED, 0); /* the next run cleans up */
     } else {
-        ask(detached);
+        query_end(detached);
     }
 }
 
-/* A script that cannot be read is told of by ssh_exec(), which opens it. */
+/* ssh_exec() opens the script and reports read errors. */
 static uint64_t size_of_input(const struct detached *detached)
 {
     struct stat st;

@@ -6,20 +6,20 @@
  *
  *   in.PID   the command, or the script, as it was sent
  *   keep     the keeper: runs it, in a session of its own where there is setsid(1)
- *   claim    symbolic link to "PID.GROUP.BOOT" of the keeper: who makes it, runs the command
+ *   claim    symbolic link to "PID.GROUP.BOOT" of the keeper: its maker runs the command
  *   log      what the command writes; the keeper's guard cuts it to SSH_DETACHED_LOG_MIB
- *   rc       symbolic link to the exit status, or to "timeout": who makes it, decides
- *   tail     who reads the log now: an older reader sees that it is another, and ends
+ *   rc       symbolic link to the exit status, or to "timeout": its maker decides
+ *   tail     the current reader of the log: an older reader sees another one, and ends
  *
  * A symbolic link is made at once, with its content, and by one only: so two keepers at the same
- * moment run the command once, and no reader sees half of a claim or of a result. A keeper is told
- * from a stranger with its pid by its command line, which names the directory: this needs neither
- * flock(1) nor an end of the world to be cleared up.
+ * moment run the command once, and no reader sees half of a claim or of a result. A keeper is
+ * distinguished from another process with its pid by its command line, which names the directory:
+ * this needs neither flock(1) nor a cleanup at boot.
  *
- * Killed where? before the claim: nothing ran, the next one claims. Between claim and rc: lost, and
- * seen to be, because the keeper does not live. After rc: done. The claim of a keeper that is gone
- * is never taken over; whoever wants another try takes another ID. An ID is "GROUP-NAME": starting
- * one ends the commands of all others of its group and removes them, so there is one at a time.
+ * Killed before the claim: nothing ran, the next keeper claims. Between claim and rc: the run is
+ * lost, which is noticed because its keeper is gone. After rc: done. The claim of a keeper that is
+ * gone is never taken over; another try takes another ID. An ID is "GROUP-NAME": starting one ends
+ * the commands of all others of its group and removes them, so there is one at a time.
  */
 #pragma once
 
@@ -39,7 +39,7 @@ struct detached_run {
                                 command */
 };
 
-/* Exit status of `follow` when the command exited with 0. Any other one: ask. */
+/* Exit status of `follow` when the command exited with 0. Any other: run `ask`. */
 enum { DETACHED_SUCCEEDED = 90 };
 
 /* For the login shell: starts the run unless it was, writes its log from `offset` on until it is
@@ -47,9 +47,9 @@ enum { DETACHED_SUCCEEDED = 90 };
 void detached_script_follow(struct buf *out, const struct detached_run *run, uint64_t offset);
 
 /*
- * For the login shell: says on its last line what became of the run, and removes what is not needed
- * any more when it is over: the exit status, "timeout"; "killed", "rebooted" when the keeper is
- * gone without a result, since the guest was started or not; "running"; "free" when it was never
- * begun.
+ * For the login shell: prints the state of the run on its last line, and removes the files that are
+ * not needed any more when it is over: the exit status, "timeout"; "killed", "rebooted" when the
+ * keeper is gone without a result, since the guest was started or not; "running"; "free" when it
+ * was never begun.
  */
 void detached_script_ask(struct buf *out, const struct detached_run *run);

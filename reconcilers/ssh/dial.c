@@ -19,17 +19,17 @@ struct dial {
     char *request;
     size_t n_sent;
     int64_t timeout_ms;
-    struct buf *answer; /* borrowed from the caller, who waits for `done` */
+    struct buf *answer; /* borrowed from the caller until `done` */
     LIBSSH2_CHANNEL *channel;
 };
 
-static enum ssh_progress enter(struct dial *dial, enum stage stage)
+static enum ssh_progress dial_enter(struct dial *dial, enum stage stage)
 {
     dial->stage = stage;
     return SSH_AGAIN;
 }
 
-/* libssh2 keeps the server's reason code in its words only (channel.c, _libssh2_channel_open). */
+/* libssh2 keeps the server's reason code in its message only (channel.c, _libssh2_channel_open). */
 static enum ssh_progress refuse(LIBSSH2_SESSION *ssh, struct error *err)
 {
     char *reason = NULL;
@@ -50,7 +50,7 @@ static enum ssh_progress step_open(struct dial *dial, struct error *err)
     dial->channel =
         libssh2_channel_direct_tcpip_ex(session->ssh, "127.0.0.1", dial->port, "127.0.0.1", 0);
     if (dial->channel) {
-        return enter(dial, dial->request ? DIAL_SEND : DIAL_CLOSE);
+        return dial_enter(dial, dial->request ? DIAL_SEND : DIAL_CLOSE);
     }
     int rc = libssh2_session_last_errno(session->ssh);
     return rc == LIBSSH2_ERROR_CHANNEL_FAILURE
@@ -62,11 +62,12 @@ static enum ssh_progress step_send(struct dial *dial, struct error *err)
 {
     size_t left = strlen(dial->request) - dial->n_sent;
     if (left == 0) {
-        return enter(dial, DIAL_READ);
+        return dial_enter(dial, DIAL_READ);
     }
     ssize_t n = libssh2_channel_write(dial->channel, dial->request + dial->n_sent, left);
     if (n == LIBSSH2_ERROR_CHANNEL_CLOSED || n == LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
-        return enter(dial, DIAL_READ); /* closed without reading all: its answer may be there */
+        return dial_enter(
+            dial, DIAL_READ); /* closed without reading all: its answer may be there */
     }
     if (n < 0) {
         return ssh_blocked_or_fail(dial->task.session, n, err, "cannot send to the guest's port");
@@ -89,7 +90,7 @@ static enum ssh_progress step_read(struct dial *dial, struct error *err)
     buf_add(answer, bytes, (size_t)n);
     if (memchr(buf_str(answer), '\n', answer->len) || answer->len == answer->max ||
         libssh2_channel_eof(dial->channel)) {
-        return enter(dial, DIAL_CLOSE);
+        return dial_enter(dial, DIAL_CLOSE);
     }
     return n > 0 ? SSH_AGAIN : SSH_BLOCKED;
 }
@@ -128,7 +129,7 @@ static void release(struct ssh_task *task)
 {
     struct dial *dial = (struct dial *)(void *)task;
     free(dial->request);
-    free(dial); /* what remains of the channel goes with the broken session */
+    free(dial); /* the broken session frees the channel */
 }
 
 static const struct ssh_task_kind kind = {

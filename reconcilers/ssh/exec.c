@@ -30,7 +30,7 @@ struct exec {
     size_t input_start, input_end; /* libssh2 must be given the same bytes again after EAGAIN */
 };
 
-static enum ssh_progress enter(struct exec *exec, enum stage stage)
+static enum ssh_progress exec_enter(struct exec *exec, enum stage stage)
 {
     exec->stage = stage;
     return SSH_AGAIN;
@@ -53,7 +53,7 @@ static enum ssh_progress step_open(struct exec *exec, struct error *err)
     }
     /* Before any data can come: it decides which queue the data is read from. */
     (void)libssh2_channel_handle_extended_data2(exec->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_MERGE);
-    return enter(exec, EXEC_START);
+    return exec_enter(exec, EXEC_START);
 }
 
 static enum ssh_progress step_start(struct exec *exec, struct error *err)
@@ -64,7 +64,7 @@ static enum ssh_progress step_start(struct exec *exec, struct error *err)
             exec->task.session, rc, err, "the guest does not start the command");
     }
     bool has_input = exec->input_fd >= 0 || exec->input_text;
-    return enter(exec, has_input ? EXEC_INPUT : EXEC_INPUT_END);
+    return exec_enter(exec, has_input ? EXEC_INPUT : EXEC_INPUT_END);
 }
 
 static ssize_t next_of_text(struct exec *exec)
@@ -86,7 +86,7 @@ static enum ssh_progress refill(struct exec *exec, struct error *err)
     }
     exec->input_start = 0;
     exec->input_end = (size_t)n;
-    return n > 0 ? SSH_AGAIN : enter(exec, EXEC_INPUT_END);
+    return n > 0 ? SSH_AGAIN : exec_enter(exec, EXEC_INPUT_END);
 }
 
 static enum ssh_progress step_input(struct exec *exec, struct error *err)
@@ -97,7 +97,8 @@ static enum ssh_progress step_input(struct exec *exec, struct error *err)
     ssize_t n = libssh2_channel_write(
         exec->channel, exec->input + exec->input_start, exec->input_end - exec->input_start);
     if (n == LIBSSH2_ERROR_CHANNEL_CLOSED) {
-        return enter(exec, EXEC_READ); /* the command ended without reading all: its status tells */
+        return exec_enter(
+            exec, EXEC_READ); /* the command ended without reading all: its status decides */
     }
     if (n < 0) {
         return ssh_blocked_or_fail(exec->task.session, n, err, "cannot send to the command");
@@ -112,7 +113,7 @@ static enum ssh_progress step_input_end(struct exec *exec, struct error *err)
     if (rc != 0 && rc != LIBSSH2_ERROR_CHANNEL_CLOSED) {
         return ssh_blocked_or_fail(exec->task.session, rc, err, "cannot end the command's input");
     }
-    return enter(exec, EXEC_READ);
+    return exec_enter(exec, EXEC_READ);
 }
 
 static enum ssh_progress step_read(struct exec *exec, struct error *err)
@@ -132,7 +133,7 @@ static enum ssh_progress step_read(struct exec *exec, struct error *err)
     if (!libssh2_channel_eof(exec->channel)) {
         return SSH_BLOCKED;
     }
-    return enter(exec, EXEC_WAIT);
+    return exec_enter(exec, EXEC_WAIT);
 }
 
 /* The server closes once the command has ended, after its status; a command that only closed its
@@ -153,7 +154,7 @@ static enum ssh_progress step_wait(struct exec *exec, struct error *err)
         (void)snprintf(exec->result->signal, sizeof(exec->result->signal), "%s", name);
         libssh2_free(session->ssh, name);
     }
-    return enter(exec, EXEC_CLOSE);
+    return exec_enter(exec, EXEC_CLOSE);
 }
 
 static enum ssh_progress step_close(struct exec *exec, struct error *err)
@@ -197,7 +198,7 @@ static void release(struct ssh_task *task)
     free(exec->command);
     free(exec->input_path);
     free(exec->input_text);
-    free(exec); /* what remains of the channel goes with the broken session */
+    free(exec); /* the broken session frees the channel */
 }
 
 static const struct ssh_task_kind kind = {

@@ -14,7 +14,7 @@ o=$(($3 + 1))
 mkdir "$d" 2>/dev/null
 is_ours() {
     [ -h "$d" ] && return 1
-    # shellcheck disable=SC3067 # every shell of the guests has -O, and ls(1) would tell less
+    # shellcheck disable=SC3067 # every shell of the guests has -O, and ls(1) shows less
     [ -d "$d" ] && [ -O "$d" ] && [ -w "$d" ]
 }
 is_ours || {

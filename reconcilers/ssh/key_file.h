@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* SSH key files: whether a private one can be used at all, and what a public one says. */
+/* SSH key files: whether a private one can be used, and the content of a public one. */
 #pragma once
 
 #include <stddef.h>
@@ -9,8 +9,8 @@
 struct error;
 
 /*
- * Looks at a private key without using it: libssh2's own words for a missing, unreadable or
- * encrypted file are all the same. Returns 0 or -ERR_KEY_UNREADABLE; err->sys_errno is ENOENT when
+ * Checks a private key without using it: libssh2 reports missing, unreadable and encrypted files
+ * alike. Returns 0 or -ERR_KEY_UNREADABLE; err->sys_errno is ENOENT when
  * there is no such file.
  */
 int private_key_check(const char *path, struct error *err);

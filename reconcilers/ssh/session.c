@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,22 +37,61 @@ void ssh_library_init(void)
 
 /* ---- callbacks of libssh2: *abstract is the session ---- */
 
-static LIBSSH2_ALLOC_FUNC(on_alloc)
+/*
+ * The memory of one libssh2 session, freed as a whole with the session: libssh2 1.10 leaks the
+ * buffers of a call that is abandoned half-way (an SFTP open that waits for its response), and
+ * vmctld abandons sessions often.
+ */
+struct ssh_block {
+    struct ssh_block *next, *previous;
+    alignas(max_align_t) char bytes[];
+};
+
+static struct ssh_block *block_of(void *p)
 {
-    struct ssh_session *session = *abstract;
-    return ssh_heap_alloc(&session->heap, count);
+    return (struct ssh_block *)(void *)((char *)p - offsetof(struct ssh_block, bytes));
+}
+
+static void unlink_block(struct ssh_session *session, struct ssh_block *block)
+{
+    if (block->previous) {
+        block->previous->next = block->next;
+    } else {
+        session->blocks = block->next;
+    }
+    if (block->next) {
+        block->next->previous = block->previous;
+    }
 }
 
 static LIBSSH2_REALLOC_FUNC(on_realloc)
 {
     struct ssh_session *session = *abstract;
-    return ssh_heap_realloc(&session->heap, ptr, count);
+    struct ssh_block *block = ptr ? block_of(ptr) : NULL;
+    if (block) {
+        unlink_block(session, block);
+    }
+    block = mem_resize(block, sizeof(*block) + count, 1);
+    block->previous = NULL;
+    block->next = session->blocks;
+    if (block->next) {
+        block->next->previous = block;
+    }
+    session->blocks = block;
+    return block->bytes;
+}
+
+static LIBSSH2_ALLOC_FUNC(on_alloc)
+{
+    return on_realloc(NULL, count, abstract);
 }
 
 static LIBSSH2_FREE_FUNC(on_free)
 {
-    struct ssh_session *session = *abstract;
-    ssh_heap_free(&session->heap, ptr);
+    if (ptr) {
+        unlink_block(*abstract, block_of(ptr));
+        free(block_of(ptr));
+    }
 }
 
 ssize_t ssh_session_receive(struct ssh_session *session, void *bytes, size_t n)
@@ -72,11 +113,11 @@ ssize_t ssh_session_receive(struct ssh_session *session, void *bytes, size_t n)
 }
 
 /*
- * Serves what came with the banner first. "Nothing there" is also the answer once a turn has had
- * its share: the socket stays readable, so the loop comes back after the other VMs had theirs.
+ * Returns the bytes read with the banner first. Also returns EAGAIN once the turn's budget is used:
+ * the socket stays readable, so the loop comes back after the other VMs' turns.
  *
- * libssh2 1.10 spins on EAGAIN in a few error paths (sftp_init) until the peer has answered. A peer
- * that does not would hang the loop; so after absurdly many dry reads the connection is dead.
+ * libssh2 1.10 spins on EAGAIN in a few error paths (sftp_init) until the peer has responded. A
+ * peer that never does would hang the loop; so after DRY_READS_MAX such reads the connection fails.
  */
 static LIBSSH2_RECV_FUNC(on_receive)
 {
@@ -116,7 +157,7 @@ static LIBSSH2_SEND_FUNC(on_send)
     }
     size_t share = length < session->send_budget ? length : session->send_budget;
     if (share == 0) {
-        return -EAGAIN; /* the socket is writable still, so the next turn goes on */
+        return -EAGAIN; /* the socket is still writable, so the next turn continues */
     }
     ssize_t sent = send(session->fd, buffer, share, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) {
@@ -130,7 +171,7 @@ static LIBSSH2_SEND_FUNC(on_send)
     return -errno;
 }
 
-/* ---- life ---- */
+/* ---- opening and closing ---- */
 
 struct ssh_session *ssh_session_new(struct loop *loop, const char *name)
 {
@@ -186,14 +227,17 @@ void ssh_session_close(struct ssh_session *session)
     if (session->ssh) {
         (void)libssh2_session_free(session->ssh); /* cannot block: the socket is gone */
     }
-    ssh_heap_clear(&session->heap);
+    for (struct ssh_block *block; (block = session->blocks);) {
+        session->blocks = block->next;
+        free(block);
+    }
     buf_clear(&session->early);
     free(session->name);
     free(session);
 }
 
-/* Not by peeking: unread data of an idle connection (OpenSSH announces its host keys) stands before
- * the end of it. */
+/* No MSG_PEEK: unread data of an idle connection (OpenSSH announces its host keys) hides the EOF
+ * behind it. */
 bool ssh_session_is_usable(struct ssh_session *session)
 {
     struct pollfd socket = {.fd = session->fd, .events = POLLRDHUP};
@@ -222,22 +266,17 @@ enum ssh_progress ssh_blocked_or_fail(
     return ssh_would_block(rc) ? SSH_BLOCKED : ssh_session_fail(session, err, what);
 }
 
-/* ---- the task: the engine of what runs on a session ---- */
+/* ---- the task ---- */
 
-static void stop_timers(struct ssh_task *task)
-{
-    loop_timer_free(TAKE_PTR(task->start));
-    loop_timer_free(TAKE_PTR(task->deadline));
-    loop_timer_free(TAKE_PTR(task->keepalive));
-}
-
-/* Cancelled in the middle of an exchange, or failed, it leaves a session that cannot be used: that
- * one is closed before libssh2's objects are freed. */
+/* A task that was cancelled in the middle of an exchange, or failed, leaves a session that cannot
+ * be used: it is closed before libssh2's objects are freed. */
 static void on_cancel(struct op *op)
 {
     struct ssh_task *task = (struct ssh_task *)(void *)op;
     struct ssh_session *session = task->session;
-    stop_timers(task);
+    loop_timer_free(TAKE_PTR(task->start));
+    loop_timer_free(TAKE_PTR(task->deadline));
+    loop_timer_free(TAKE_PTR(task->keepalive));
     session->task = NULL;
     if (!task->keeps_session) {
         ssh_session_break(session);
@@ -247,7 +286,7 @@ static void on_cancel(struct op *op)
     task->kind->release(task);
 }
 
-static void finish(struct ssh_task *task, bool is_broken, const struct error *err)
+static void task_finish(struct ssh_task *task, bool is_broken, const struct error *err)
 {
     if (err) {
         log_debug("ssh", "%s: %s failed: %s", task->session->name, task->kind->name, err->message);
@@ -256,7 +295,7 @@ static void finish(struct ssh_task *task, bool is_broken, const struct error *er
     op_finish(&task->op, err);
 }
 
-/* What libssh2 waits for; when it does not say, for an answer. */
+/* The direction that libssh2 waits for; when it reports none, input. */
 static unsigned interest_of(const struct ssh_task *task)
 {
     if (task->interest) {
@@ -287,11 +326,11 @@ void ssh_task_run(struct ssh_task *task)
     } while (progress == SSH_AGAIN);
     switch (progress) {
     case SSH_DONE:
-        finish(task, false, NULL);
+        task_finish(task, false, NULL);
         break;
     case SSH_FAILED:
     case SSH_REFUSED:
-        finish(task, progress == SSH_FAILED, &err);
+        task_finish(task, progress == SSH_FAILED, &err);
         break;
     case SSH_BLOCKED:
     case SSH_AGAIN:
@@ -308,8 +347,8 @@ static void on_start(void *context)
         return;
     }
     struct error err = {.code = ERR_NONE};
-    error_set(&err, ERR_SSH, "the connection to the guest is gone");
-    finish(task, true, &err);
+    error_set(&err, ERR_SSH, "the connection to the guest is closed");
+    task_finish(task, true, &err);
 }
 
 static void on_deadline(void *context)
@@ -317,10 +356,10 @@ static void on_deadline(void *context)
     struct ssh_task *task = context;
     struct error err = {.code = ERR_NONE};
     task->kind->expire(task, &err);
-    finish(task, true, &err);
+    task_finish(task, true, &err);
 }
 
-/* Counts answers, not time: a host that was suspended must not look like a guest that is gone.
+/* Counts missed responses, not time: after a suspend of the host the guest must not appear dead.
  * While libssh2 has a packet half-sent another one must not be started. */
 static void on_keepalive(void *context)
 {
@@ -332,7 +371,7 @@ static void on_keepalive(void *context)
         struct error err = {.code = ERR_NONE};
         error_set(&err, ERR_SSH, "the guest has not answered for %g s",
             (double)(session->keepalive_ms * MISSED_MAX) / 1000.);
-        finish(task, true, &err);
+        task_finish(task, true, &err);
         return;
     }
     int directions = libssh2_session_block_directions(session->ssh);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Inside of an SSH session: the socket under libssh2, and the task, the one shape of what runs on
- * it.
+ * The inside of an SSH session: the socket under libssh2, and the task, which every operation on it
+ * is.
  *
- * A task is a state machine whose step() makes one libssh2 call and says how it went (curl's
- * ssh_statemachine is the model). session.c calls it until it would block, waits for
- * what libssh2 waits for, keeps the deadline and the keepalive, and completes exactly once.
+ * A task is a state machine whose step() makes one libssh2 call and returns how it went (curl's
+ * ssh_statemachine is the model). session.c calls it until it would block, waits for the socket as
+ * libssh2 requires, keeps the deadline and the keepalive, and completes exactly once.
  */
 #pragma once
 
@@ -17,11 +17,11 @@
 
 #include "controller/loop/loop.h"
 #include "controller/loop/op.h"
-#include "reconcilers/ssh/heap.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
 
+struct ssh_block;
 struct ssh_task;
 
 struct ssh_session {
@@ -29,15 +29,15 @@ struct ssh_session {
     char *name;        /* "vm@127.0.0.1:10022" for messages */
     int fd;            /* -1 once broken */
     struct loop_io *io;
-    LIBSSH2_SESSION *ssh; /* NULL once broken */
-    LIBSSH2_SFTP *sftp;   /* opened by the first upload; goes with `ssh` */
-    bool has_no_sftp;     /* the server was asked and has none */
-    struct ssh_heap heap;
-    struct ssh_task *task; /* the one under way, borrowed; NULL: idle */
-    struct buf early;      /* what was read with the banner, for libssh2 to read first */
-    size_t receive_budget; /* bytes that may still be received in this turn */
+    LIBSSH2_SESSION *ssh;     /* NULL once broken */
+    LIBSSH2_SFTP *sftp;       /* opened by the first upload; goes with `ssh` */
+    bool has_no_sftp;         /* the server has none */
+    struct ssh_block *blocks; /* the memory of libssh2 */
+    struct ssh_task *task;    /* the one under way, borrowed; NULL: idle */
+    struct buf early;         /* bytes read with the banner, which libssh2 reads first */
+    size_t receive_budget;    /* bytes that may still be received in this turn */
     size_t send_budget;
-    unsigned dry_reads; /* reads in this turn that found nothing */
+    unsigned dry_reads; /* reads in this turn that returned nothing */
     uint64_t received;  /* bytes ever */
     bool is_closed_by_peer;
     int sys_errno; /* of the first failed socket call */
@@ -56,7 +56,7 @@ struct ssh_task_kind {
     const char *name; /* for trace lines */
     bool is_opening;  /* makes the connection; owns the session until it is done */
     enum ssh_progress (*step)(struct ssh_task *task, struct error *err);
-    /* What to say when the deadline passes. Sets err. */
+    /* The deadline passed: sets err. */
     void (*expire)(struct ssh_task *task, struct error *err);
     /* Frees what the task holds, and the task. On a broken session the socket is closed, but
      * libssh2's objects can still be freed. */
@@ -68,7 +68,7 @@ struct ssh_task {
     const struct ssh_task_kind *kind;
     struct ssh_session *session; /* borrowed; a task of kind "open" owns it */
     struct loop_timer *start, *deadline, *keepalive;
-    unsigned interest;  /* LOOP_… to wait for; 0: as libssh2 says */
+    unsigned interest;  /* LOOP_… to wait for; 0: as libssh2 reports */
     uint64_t received;  /* the session's count at the last keepalive */
     unsigned missed;    /* keepalives in a row without a byte received */
     bool keeps_session; /* it ended and left the connection usable */
@@ -85,7 +85,7 @@ void ssh_session_break(struct ssh_session *session);
 /* Reads the socket itself, for the time before libssh2 does. As recv(2), -errno on failure. */
 ssize_t ssh_session_receive(struct ssh_session *session, void *bytes, size_t n);
 
-/* What a libssh2 call's result means; EAGAIN of calls that return NULL is in the session. */
+/* Of a libssh2 call's result; calls that return NULL leave EAGAIN in the session. */
 static inline bool ssh_would_block(long rc)
 {
     return rc == LIBSSH2_ERROR_EAGAIN;

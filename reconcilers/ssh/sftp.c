@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The first upload of a session asks for the subsystem on a channel of its own, and whether
- * anything answers there (dropbear offers it without looking for the program): inside
- * libssh2_sftp_init(), libssh2 1.10 would spin over a refusal until the server answers its CLOSE,
- * and wait for ever for a program that is not there.
+ * The first upload of a session requests the subsystem on a channel of its own, and checks that a
+ * server responds there (dropbear offers it without checking for the program): inside
+ * libssh2_sftp_init(), libssh2 1.10 would spin over a refusal until the server acknowledges its
+ * CLOSE, and wait forever for a program that does not exist.
  *
- *   PROBE, ASK, ANSWER, PROBE_CLOSE, PROBE_FREE, INIT   once a session
+ *   PROBE, REQUEST, ANSWER, PROBE_CLOSE, PROBE_FREE, INIT   once a session
  *   SKIP_ID                                             when INIT failed all the same
  *   OPEN, WRITE, MODE, SYNC, CLOSE
  *   UNDO_CLOSE, UNDO_REMOVE                             when the guest refused after OPEN
@@ -30,7 +30,7 @@
 enum stage {
     PUT_LOCAL,
     PUT_PROBE,
-    PUT_ASK,
+    PUT_REQUEST,
     PUT_ANSWER,
     PUT_PROBE_CLOSE,
     PUT_PROBE_FREE,
@@ -57,14 +57,14 @@ struct put {
     bool *ret_has_sftp;
     int fd;
     LIBSSH2_CHANNEL *probe;
-    size_t n_asked; /* bytes of the question that are sent */
+    size_t n_requested; /* bytes of the request that are sent */
     LIBSSH2_SFTP_HANDLE *handle;
     struct buf window;    /* starts with the first byte that the server has not acknowledged */
     bool is_at_end;       /* of the local file */
-    struct error refusal; /* what to tell after undoing */
+    struct error refusal; /* to be reported after undoing */
 };
 
-static enum ssh_progress enter(struct put *put, enum stage stage)
+static enum ssh_progress put_enter(struct put *put, enum stage stage)
 {
     put->stage = stage;
     return SSH_AGAIN;
@@ -92,7 +92,8 @@ static const char *status_text(unsigned long status)
     }
 }
 
-/* EAGAIN waits; an answer of the SFTP server is a refusal; everything else breaks the session. */
+/* EAGAIN waits; an error status of the SFTP server is a refusal; any other error breaks the
+ * session. */
 static enum ssh_progress refused(struct put *put, long rc, struct error *err)
 {
     struct ssh_session *session = put->task.session;
@@ -103,7 +104,7 @@ static enum ssh_progress refused(struct put *put, long rc, struct error *err)
     struct error *refusal = put->handle ? &put->refusal : err;
     error_set(
         refusal, ERR_PROVISION, "cannot write '%s': %s", put->remote_path, status_text(status));
-    return put->handle ? enter(put, PUT_UNDO_CLOSE) : SSH_REFUSED;
+    return put->handle ? put_enter(put, PUT_UNDO_CLOSE) : SSH_REFUSED;
 }
 
 /* ---- the subsystem ---- */
@@ -124,7 +125,7 @@ static enum ssh_progress step_local(struct put *put, struct error *err)
         *put->ret_has_sftp = false;
         return SSH_DONE;
     }
-    return enter(put, put->task.session->sftp ? PUT_OPEN : PUT_PROBE);
+    return put_enter(put, put->task.session->sftp ? PUT_OPEN : PUT_PROBE);
 }
 
 static enum ssh_progress step_probe(struct put *put, struct error *err)
@@ -139,21 +140,22 @@ static enum ssh_progress step_probe(struct put *put, struct error *err)
     }
     int rc = libssh2_channel_subsystem(put->probe, "sftp");
     if (rc != 0 && rc != LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED) {
-        return ssh_blocked_or_fail(session, rc, err, "cannot ask for SFTP");
+        return ssh_blocked_or_fail(session, rc, err, "cannot request SFTP");
     }
     session->has_no_sftp = rc != 0;
-    return enter(put, session->has_no_sftp ? PUT_PROBE_CLOSE : PUT_ASK);
+    return put_enter(put, session->has_no_sftp ? PUT_PROBE_CLOSE : PUT_REQUEST);
 }
 
-static enum ssh_progress step_ask(struct put *put, struct error *err)
+static enum ssh_progress step_request(struct put *put, struct error *err)
 {
     static const char init[] = {0, 0, 0, 5, 1, 0, 0, 0, 3}; /* SSH_FXP_INIT, version 3 */
-    ssize_t n = libssh2_channel_write(put->probe, init + put->n_asked, sizeof(init) - put->n_asked);
+    ssize_t n =
+        libssh2_channel_write(put->probe, init + put->n_requested, sizeof(init) - put->n_requested);
     if (n < 0 && n != LIBSSH2_ERROR_CHANNEL_CLOSED && n != LIBSSH2_ERROR_CHANNEL_EOF_SENT) {
-        return ssh_blocked_or_fail(put->task.session, n, err, "cannot ask for SFTP");
+        return ssh_blocked_or_fail(put->task.session, n, err, "cannot request SFTP");
     }
-    put->n_asked += n > 0 ? (size_t)n : 0;
-    return n < 0 || put->n_asked == sizeof(init) ? enter(put, PUT_ANSWER) : SSH_AGAIN;
+    put->n_requested += n > 0 ? (size_t)n : 0;
+    return n < 0 || put->n_requested == sizeof(init) ? put_enter(put, PUT_ANSWER) : SSH_AGAIN;
 }
 
 static enum ssh_progress step_answer(struct put *put, struct error *err)
@@ -161,10 +163,10 @@ static enum ssh_progress step_answer(struct put *put, struct error *err)
     char bytes[256];
     ssize_t n = libssh2_channel_read(put->probe, bytes, sizeof(bytes));
     if (n < 0) {
-        return ssh_blocked_or_fail(put->task.session, n, err, "cannot ask for SFTP");
+        return ssh_blocked_or_fail(put->task.session, n, err, "cannot request SFTP");
     }
     put->task.session->has_no_sftp = n == 0;
-    return enter(put, PUT_PROBE_CLOSE);
+    return put_enter(put, PUT_PROBE_CLOSE);
 }
 
 /* libssh2_channel_close() does not wait for the server's CLOSE once any other packet has come. */
@@ -186,7 +188,7 @@ static enum ssh_progress step_probe_close(struct put *put, struct error *err)
     if (rc < 0) {
         return ssh_blocked_or_fail(put->task.session, rc, err, "cannot close a channel");
     }
-    return enter(put, PUT_PROBE_FREE);
+    return put_enter(put, PUT_PROBE_FREE);
 }
 
 static enum ssh_progress step_probe_free(struct put *put, struct error *err)
@@ -198,7 +200,7 @@ static enum ssh_progress step_probe_free(struct put *put, struct error *err)
     }
     put->probe = NULL;
     *put->ret_has_sftp = !session->has_no_sftp;
-    return session->has_no_sftp ? SSH_DONE : enter(put, PUT_INIT);
+    return session->has_no_sftp ? SSH_DONE : put_enter(put, PUT_INIT);
 }
 
 static enum ssh_progress step_init(struct put *put, struct error *err)
@@ -206,7 +208,7 @@ static enum ssh_progress step_init(struct put *put, struct error *err)
     struct ssh_session *session = put->task.session;
     session->sftp = libssh2_sftp_init(session->ssh);
     if (session->sftp) {
-        return enter(put, PUT_OPEN);
+        return put_enter(put, PUT_OPEN);
     }
     int rc = libssh2_session_last_errno(session->ssh);
     if (ssh_would_block(rc) || session->sys_errno || session->is_closed_by_peer) {
@@ -214,7 +216,7 @@ static enum ssh_progress step_init(struct put *put, struct error *err)
     }
     session->has_no_sftp = true;
     *put->ret_has_sftp = false;
-    return enter(put, PUT_SKIP_ID);
+    return put_enter(put, PUT_SKIP_ID);
 }
 
 static enum ssh_progress step_skip_id(struct put *put, struct error *err)
@@ -240,7 +242,7 @@ static enum ssh_progress step_open(struct put *put, struct error *err)
     if (!put->handle) {
         return refused(put, libssh2_session_last_errno(session->ssh), err);
     }
-    return enter(put, PUT_WRITE);
+    return put_enter(put, PUT_WRITE);
 }
 
 /* Tops the window up; the file is local and regular, so this reads the page cache. */
@@ -262,10 +264,10 @@ static int refill(struct put *put)
 static enum ssh_progress step_write(struct put *put, struct error *err)
 {
     if (refill(put) < 0) {
-        return enter(put, PUT_UNDO_CLOSE);
+        return put_enter(put, PUT_UNDO_CLOSE);
     }
     if (put->window.len == 0) {
-        return enter(put, PUT_MODE);
+        return put_enter(put, PUT_MODE);
     }
     ssize_t n = libssh2_sftp_write(put->handle, put->window.data, put->window.len);
     if (n < 0) {
@@ -281,17 +283,17 @@ static enum ssh_progress step_mode(struct put *put, struct error *err)
     LIBSSH2_SFTP_ATTRIBUTES attributes = {
         .flags = LIBSSH2_SFTP_ATTR_PERMISSIONS, .permissions = put->mode};
     int rc = libssh2_sftp_fsetstat(put->handle, &attributes);
-    return rc < 0 ? refused(put, rc, err) : enter(put, PUT_SYNC);
+    return rc < 0 ? refused(put, rc, err) : put_enter(put, PUT_SYNC);
 }
 
-/* An extension of OpenSSH: a server without it says so, and the upload is as good as it gets. */
+/* An extension of OpenSSH: a server without it refuses, and the upload stays unsynced. */
 static enum ssh_progress step_sync(struct put *put, struct error *err)
 {
     int rc = libssh2_sftp_fsync(put->handle);
     if (rc < 0 && rc != LIBSSH2_ERROR_SFTP_PROTOCOL) {
         return refused(put, rc, err);
     }
-    return enter(put, PUT_CLOSE);
+    return put_enter(put, PUT_CLOSE);
 }
 
 static enum ssh_progress step_close(struct put *put, struct error *err)
@@ -314,7 +316,7 @@ static enum ssh_progress step_undo_close(struct put *put, struct error *err)
         return SSH_BLOCKED;
     }
     put->handle = NULL;
-    return enter(put, PUT_UNDO_REMOVE);
+    return put_enter(put, PUT_UNDO_REMOVE);
 }
 
 static enum ssh_progress step_undo_remove(struct put *put, struct error *err)
@@ -330,7 +332,7 @@ static enum ssh_progress step_undo_remove(struct put *put, struct error *err)
 
 /* ---- the task ---- */
 
-/* libssh2 1.10 takes the end of the SFTP server's output for an answer that is still to come. */
+/* libssh2 1.10 keeps waiting for a response after the end of the SFTP server's output. */
 static bool has_server_ended(const struct ssh_session *session)
 {
     return session->sftp && libssh2_channel_eof(libssh2_sftp_get_channel(session->sftp)) == 1;
@@ -341,7 +343,7 @@ static enum ssh_progress step(struct ssh_task *task, struct error *err)
     static enum ssh_progress (*const steps[])(struct put *, struct error *) = {
         [PUT_LOCAL] = step_local,
         [PUT_PROBE] = step_probe,
-        [PUT_ASK] = step_ask,
+        [PUT_REQUEST] = step_request,
         [PUT_ANSWER] = step_answer,
         [PUT_PROBE_CLOSE] = step_probe_close,
         [PUT_PROBE_FREE] = step_probe_free,

@@ -4,7 +4,8 @@
  * The only folder that knows libssh2; nothing here blocks and nothing here decides to retry.
  *
  * A session serves one operation at a time. An operation that fails or is cancelled ends the
- * session with it, because libssh2 cannot abandon a half-done call: ssh_session_is_usable() tells.
+ * session with it, because libssh2 cannot abandon a half-done call: see
+ * ssh_session_is_usable().
  * A turn of the loop moves at most 256 KiB each way, so that one busy guest does not hold up the
  * others.
  */
@@ -21,7 +22,7 @@ struct ssh_session;
 
 struct ssh_key {
     char *path; /* of an unencrypted private key: OpenSSH's format or PEM */
-    /* The user named it: unreadable is an error of its own. Others are skipped when missing. */
+    /* The user named it: when unreadable, that is an error. Others are skipped when missing. */
     bool is_explicit;
 };
 
@@ -58,12 +59,12 @@ struct op *ssh_session_open(struct loop *loop, const struct ssh_target *target,
 /* No operation may be under way. NULL is fine. */
 void ssh_session_close(struct ssh_session *session);
 
-/* False once an operation failed or the peer hung up. A guest that vanished silently is not seen.
- */
+/* False once an operation failed or the peer closed the connection. A guest that vanished silently
+ * is not noticed. */
 bool ssh_session_is_usable(struct ssh_session *session);
 
 /* The command's standard output and standard error in the order in which they arrive, which is why
- * they are not told apart. May not cancel or close anything. */
+ * they are not distinguished. May not cancel or close anything. */
 typedef void ssh_output_fn(void *context, const char *bytes, size_t n);
 
 struct ssh_exec_request {
@@ -82,7 +83,8 @@ struct ssh_exit {
     char signal[16]; /* "KILL", "" none (RFC 4254, 6.10) */
 };
 
-/* Runs a command. Whatever its status, that is success: *result (borrowed until `done`) tells.
+/* Runs a command. Any exit status is a success of the operation: it is in *result (borrowed until
+ * `done`).
  * Errors: ERR_SSH connection lost; ERR_TIMEOUT; ERR_IO `input_path` cannot be read. */
 struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *request,
     struct ssh_exit *result, op_done_fn *done, void *context);
@@ -97,9 +99,9 @@ struct buf;
 
 /*
  * Connects from within the guest, by the server's TCP forwarding (RFC 4254, 7.2), and with a
- * request collects what answers it: until the first line is complete, `answer` (bounded by the
- * caller, borrowed until `done`) is full, or the other side closes. Errors: ERR_PROBE nobody
- * listens, or sshd forwards nothing, the session still usable; ERR_SSH connection lost;
+ * request collects the response: until the first line is complete, `answer` (bounded by the
+ * caller, borrowed until `done`) is full, or the other side closes. Errors: ERR_PROBE nothing
+ * listens, or sshd forwards no TCP, the session still usable; ERR_SSH connection lost;
  * ERR_TIMEOUT.
  */
 struct op *ssh_dial(struct ssh_session *session, const struct ssh_dial_request *request,
@@ -126,24 +128,25 @@ struct op *ssh_upload(struct ssh_session *session, const struct ssh_upload_reque
 enum detached_end {
     DETACHED_EXITED,
     DETACHED_TIMED_OUT,
-    DETACHED_KILLED,    /* its keeper ended without a result: killed, or the disk was set back */
+    DETACHED_KILLED,    /* its keeper ended without a result: killed, or the disk was reset */
     DETACHED_REBOOTED,  /* the same, and the guest was started since */
     DETACHED_NOT_BEGUN, /* as `must_exist` wants it, or the guest has no POSIX shell or no place */
 };
 
-/* MiB of its output that the guest keeps for whoever follows; what comes beyond may be lost. */
+/* MiB of its output that the guest keeps for the reader; output beyond that may be lost. */
 #define SSH_DETACHED_LOG_MIB 33
 
 struct ssh_detached_request {
-    const char *base; /* a directory of the guest for anybody, on disk: "/var/tmp" */
-    const char *id;   /* "GROUP-NAME" of this run, never of another: letters and digits, up to 33 */
+    const char
+        *base;      /* a directory of the guest that every user may write to, on disk: "/var/tmp" */
+    const char *id; /* "GROUP-NAME" of this run only: letters and digits, up to 33 */
     const char *command;     /* for the user's login shell */
     const char *local_path;  /* or this local script, which runs in the guest as … */
     const char *script_path; /* … this file, removed afterwards */
-    uint64_t offset;         /* bytes of its output that are not wanted again */
+    uint64_t offset;         /* bytes of its output to skip */
     uint32_t timeout_s;      /* kept in the guest; 0: no limit */
-    bool must_exist;         /* it was begun before: when nothing is left of it, it is not begun */
-    bool is_last;            /* no other run follows: clears up in the guest after a success, too */
+    bool must_exist;         /* it was begun before: not begun again when nothing is left of it */
+    bool is_last;            /* no other run follows: cleans up in the guest after a success too */
     ssh_output_fn *output;
     void *output_context;
 };
@@ -154,13 +157,13 @@ struct ssh_detached_result {
 };
 
 /*
- * Begins a command in the guest, or finds the one that was begun under this ID by whomever, and
- * follows its output until it is over. Losing the connection or the caller does not end it, doing
- * this again goes on; beginning one ends the others of its group (detached_script.h). Standard
+ * Begins a command in the guest, or finds the one that any controller began under this ID, and
+ * follows its output until it is over. Losing the connection or the caller does not end it; calling
+ * this again resumes it. Beginning one ends the others of its group (detached_script.h). Standard
  * output and standard error come in the order in which they were written; standard input is empty.
- * The request is copied. Whatever the end, that is success.
+ * The request is copied. Any end of the command is a success of the operation.
  *
- * Errors: ERR_SSH the connection was lost, or somebody else follows now; ERR_IO the local script.
+ * Errors: ERR_SSH the connection was lost, or another reader follows now; ERR_IO the local script.
  */
 struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,
     struct ssh_detached_result *result, op_done_fn *done, void *context);

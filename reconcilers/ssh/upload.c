@@ -20,7 +20,7 @@ struct upload {
     int64_t timeout_ms;
     bool has_sftp;
     struct ssh_exit exit;
-    struct buf complaint; /* what `cat` said */
+    struct buf complaint; /* the output of `cat` */
 };
 
 void ssh_quote(struct buf *out, const char *text)

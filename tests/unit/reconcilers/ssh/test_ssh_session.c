@@ -339,14 +339,14 @@ static void endless_garbage_instead_of_a_banner_is_an_error(void **state)
 {
     struct ssh_fixture *fixture = *state;
     assert_int_equal(meet(fixture, "HTTP/1.1 400 Bad Request\r\n", 0, false, 5000, 5000), ERR_SSH);
-    assert_non_null(strstr(fixture->err.message, "does not speak SSH"));
+    assert_non_null(strstr(fixture->err.message, "is not an SSH server"));
 }
 
 static void garbage_without_lines_is_an_error(void **state)
 {
     struct ssh_fixture *fixture = *state;
     assert_int_equal(meet(fixture, "\x01\xff\x80 xyz", 0, false, 5000, 5000), ERR_SSH);
-    assert_non_null(strstr(fixture->err.message, "does not speak SSH"));
+    assert_non_null(strstr(fixture->err.message, "is not an SSH server"));
 }
 
 static void garbage_after_the_banner_is_an_error(void **state)
