@@ -50,8 +50,8 @@ static bool read_expiry(struct piece field, int64_t *ret_s)
     return true;
 }
 
-/* Something the host could send to: nothing a guest was ever leased, but then the VM's SSH would be
- * looked for on the host itself. */
+/* No guest is ever leased another kind of address, but with one the controller might log in to the
+ * host itself. */
 static bool is_guest_address(struct in_addr address)
 {
     uint32_t bits = ntohl(address.s_addr);
