@@ -27,7 +27,7 @@ static int delete_tree(void *path, const atomic_bool *is_cancelled, struct error
     return fs_remove_tree(path, err);
 }
 
-/* Nobody waits for it: what could not be deleted is swept at the next start. */
+/* Nothing waits for it: what could not be deleted is swept at the next start. */
 static void on_deleted(void *context, const struct error *err)
 {
     (void)context;
@@ -143,7 +143,7 @@ void removal_sweep(struct reconciler_host *host)
         cleanup_free char *path = paths_path(host->paths, directories[i]);
         removal_sweep_temporary(path);
     }
-    /* What is listed now, not what comes later: a new bin is empty for a moment. */
+    /* Only what is listed now: a new bin is empty for a moment. */
     cleanup_free char *trash = paths_path(host->paths, "trash");
     fs_each_entry(trash, delete_entry, &(struct old_trash){host, trash});
 }
