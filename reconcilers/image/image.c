@@ -108,6 +108,14 @@ static void drop_fill(struct image_fill *fill)
     free_fill(fill);
 }
 
+struct image_cache *image_cache_of(struct reconciler_host *host)
+{
+    if (!host->backend_data) {
+        host->backend_data = image_cache_new(host);
+    }
+    return host->backend_data;
+}
+
 void image_cache_free(struct image_cache *cache)
 {
     if (cache) {

@@ -16,6 +16,8 @@ struct reconciler_host;
 struct spec_image;
 
 struct image_cache *image_cache_new(struct reconciler_host *host);
+/* The host's one image cache, created by the first call; media_free() frees it. */
+struct image_cache *image_cache_of(struct reconciler_host *host);
 /* Operations must be over or cancelled; stops what still runs for nobody. NULL is fine. */
 void image_cache_free(struct image_cache *cache);
 

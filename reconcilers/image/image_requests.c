@@ -10,7 +10,6 @@
 #include "reconcilers/image/image_file.h"
 #include "reconcilers/image/image_removal.h"
 #include "reconcilers/image/image_work.h"
-#include "reconcilers/media/media.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
@@ -165,7 +164,7 @@ static int start_pull(struct job *job, struct error *err)
         forget_url(job, url);
     }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    job->op = image_fetch(media_image_cache(job->requests->host), &image, &job->result, on_progress,
+    job->op = image_fetch(image_cache_of(job->requests->host), &image, &job->result, on_progress,
         on_pulled, job);
     return 0;
 }
@@ -180,7 +179,7 @@ static int begin(struct job *job, const json_t *images, struct error *err)
     struct image_removal removal = {
         .host = w->host,
         .pins = w->pins,
-        .cache = media_image_cache(w->host),
+        .cache = image_cache_of(w->host),
         .images = images,
     };
     if (text_eq(verb, IMAGE_REQUEST_PULL)) {

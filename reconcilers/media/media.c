@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/media/media.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "controller/loop/pool.h"
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/image/image.h"
 #include "reconcilers/image/image_work.h"
-#include "reconcilers/media/media_prepare.h"
+#include "reconcilers/media/disk.h"
+#include "reconcilers/media/keys.h"
+#include "reconcilers/media/seed.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
@@ -77,21 +82,175 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     *ret = facts;
 }
 
-/* ---- effects ---- */
+/* ---- preparing: directory, keys, overlay, seed, one after the other ---- */
 
-struct image_cache *media_image_cache(struct reconciler_host *host)
+enum step { STEP_DIRECTORY, STEP_USER_KEY, STEP_HOST_KEY, STEP_DISK, STEP_SEED, STEP_COUNT_ };
+
+struct preparation {
+    struct op op; /* first: op_cancel() finds the preparation by it */
+    struct reconciler_host *host;
+    struct vm_spec *spec;
+    char *uid;
+    struct vm_prepared recorded; /* what is prepared already; its image_path is ours */
+    /* A guest has used these files: only the overlay may still grow, and the seed be made anew if
+     * it is lost. What they were made from stays what is recorded. */
+    bool is_in_use;
+    enum step step;
+    struct op *stage;
+    struct vm_prepared *result; /* borrowed until `done` or a cancel */
+};
+
+static void cancel_preparation(struct op *op)
 {
-    if (!host->backend_data) {
-        host->backend_data = image_cache_new(host);
-    }
-    return host->backend_data;
+    struct preparation *p = (struct preparation *)op;
+    op_cancel(p->stage);
+    vm_spec_free(p->spec);
+    free(p->uid);
+    free(p->recorded.image_path);
+    free(p);
 }
+
+static void on_step_done(void *context, const struct error *err);
+
+static char *vm_path(const struct preparation *p, enum vm_file file)
+{
+    return paths_vm(p->host->paths, p->spec->name, file);
+}
+
+/* The steps: an operation, or NULL when there is nothing to do. */
+
+static int make_directory(void *path, const atomic_bool *is_cancelled, struct error *err)
+{
+    (void)is_cancelled;
+    if (fs_make_dirs(path, 0700, err) < 0) {
+        return -(int)err->code;
+    }
+    removal_sweep_temporary(path);
+    return 0;
+}
+
+static struct op *start_directory(struct preparation *p)
+{
+    return pool_start(p->host->pool, make_directory, free, vm_path(p, VM_DIR), on_step_done, p);
+}
+
+static bool makes_seed(const struct preparation *p)
+{
+    cleanup_free char *seed = vm_path(p, VM_SEED);
+    char digest[DIGEST_SIZE];
+    spec_media_digest(p->spec, digest);
+    bool is_same = strcmp(digest, p->recorded.digest) == 0;
+    return p->spec->cloud_init.is_set && (!p->is_in_use || (is_same && !fs_exists(seed)));
+}
+
+static struct op *start_keys(
+    struct preparation *p, enum vm_file private_file, enum vm_file public_file)
+{
+    cleanup_free char *private_path = vm_path(p, private_file);
+    cleanup_free char *public_path = vm_path(p, public_file);
+    cleanup_free char *comment = seed_host_alias(p->spec->name);
+    struct key_pair pair = {
+        .private_path = private_path, .public_path = public_path, .comment = comment};
+    return keys_exist(&pair) ? NULL : keys_make(p->host, &pair, on_step_done, p);
+}
+
+static struct op *start_disk(struct preparation *p)
+{
+    cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
+    cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", p->spec->name, p->uid);
+    cleanup_free char *aside = paths_path(p->host->paths, aside_name);
+    struct disk_request request = {
+        .overlay_path = overlay,
+        .image_path = p->result->image_path,
+        .disk_gib = p->spec->disk_gib,
+        .is_in_use = p->is_in_use,
+        .aside_path = aside,
+    };
+    return disk_make(p->host, &request, on_step_done, p);
+}
+
+static struct op *start_step(struct preparation *p, enum step step)
+{
+    switch (step) {
+    case STEP_DIRECTORY:
+        return start_directory(p);
+    case STEP_USER_KEY:
+        return makes_seed(p) && seed_needs_user_key(p->spec)
+            ? start_keys(p, VM_KEY, VM_KEY_PUBLIC)
+            : NULL;
+    case STEP_HOST_KEY:
+        return makes_seed(p) && seed_needs_host_key(p->spec)
+            ? start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC)
+            : NULL;
+    case STEP_DISK:
+        return start_disk(p);
+    case STEP_SEED:
+        return makes_seed(p) ? seed_make(p->host, p->spec, p->uid, on_step_done, p) : NULL;
+    case STEP_COUNT_:
+        break;
+    }
+    return NULL;
+}
+
+static void fill_result(const struct preparation *p)
+{
+    struct vm_prepared *result = p->result;
+    if (p->is_in_use) {
+        memcpy(result->digest, p->recorded.digest, sizeof(result->digest));
+        memcpy(result->image_id, p->recorded.image_id, sizeof(result->image_id));
+        free(result->image_path);
+        result->image_path = mem_strdup(p->recorded.image_path);
+    } else {
+        spec_media_digest(p->spec, result->digest);
+    }
+    result->disk_gib = p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib
+                                                          : p->recorded.disk_gib;
+}
+
+static void finish(struct preparation *p, const struct error *err)
+{
+    if (!err) {
+        fill_result(p);
+    }
+    op_finish(&p->op, err);
+}
+
+static void on_step_done(void *context, const struct error *err)
+{
+    struct preparation *p = context;
+    p->stage = NULL;
+    while (!err && !p->stage && ++p->step < STEP_COUNT_) {
+        p->stage = start_step(p, p->step);
+    }
+    if (!p->stage) {
+        finish(p, err);
+    }
+}
+
+static struct op *prepare(const struct vm_env *env, struct vm_prepared *result, op_done_fn *done,
+    void *context)
+{
+    struct preparation *p = mem_new(struct preparation);
+    p->op = (struct op){cancel_preparation, done, context};
+    p->host = env->host;
+    p->spec = vm_spec_copy(env->spec);
+    p->uid = mem_strdup(env->uid);
+    p->recorded = env->status->prepared;
+    p->recorded.image_path = mem_strdup(p->recorded.image_path);
+    cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
+    p->is_in_use = p->recorded.digest[0] && fs_exists(overlay);
+    p->result = result;
+    p->stage = start_step(p, STEP_DIRECTORY);
+    return &p->op;
+}
+
+/* ---- other effects ---- */
 
 static struct op *fetch_image(const struct vm_env *env, struct image_result *result,
     void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
 {
     return image_fetch(
-        media_image_cache(env->host), &env->spec->image, result, progress, done, context);
+        image_cache_of(env->host), &env->spec->image, result, progress, done, context);
 }
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
@@ -115,7 +274,7 @@ const struct media_ops *media_files(void)
     static const struct media_ops ops = {
         .observe = observe,
         .fetch_image = fetch_image,
-        .prepare = media_prepare,
+        .prepare = prepare,
         .discard = discard,
     };
     return &ops;

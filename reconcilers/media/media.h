@@ -6,14 +6,10 @@
  */
 #pragma once
 
-struct image_cache;
 struct reconciler_host;
 
 /* Deletes left-overs of earlier runs in the background. At the start, before any operation. */
 void media_sweep(struct reconciler_host *host);
-
-/* The host's one image cache, made when it is asked for first. */
-struct image_cache *media_image_cache(struct reconciler_host *host);
 
 /* Lets go of host->backend_data. All operations of VMs must be over or cancelled, the loop and the
  * pool must still be there. */
