@@ -405,12 +405,8 @@ static int sync_file(struct sync *sync, struct error *err)
     return rc;
 }
 
-/*
- * ---- a directory ----
- *
- * Every *.kdl in it that is a VMFile is watched, with the directory's options. Nothing else of these
- * files is read here; each has a record of its own.
- */
+/* ---- a directory: every *.kdl in it that is a VMFile is watched, with the directory's options.
+ * Nothing else of these files is read here; each has a record of its own. ---- */
 
 enum { DIRECTORY_FILES_MAX = 1000 };
 
