@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a hypervisor must offer, in three parts so that backends share what is the same:
+ * The interface of a hypervisor, in three parts so that backends can share them:
  *
  *   machine  the process that is the VM              backend/qemu, backend/noop, backend/propolis
- *   media    image, keys, disk, seed in files        reconcilers/media/media.c (QEMU), and the same
- *   guest    reaching and provisioning over SSH      reconcilers/guest/guest.c (QEMU), backend/noop
+ *   media    image, keys, disk, seed in files        reconcilers/media/media.c (QEMU), noop,
+ * propolis guest    login and provisioning over SSH         reconcilers/guest/guest.c (QEMU),
+ * backend/noop
  *
- * Nothing here decides anything: reconcilers/vm/decide.c does. Observing is cheap, never blocks and
+ * A backend decides nothing: reconcilers/vm/decide.c does. Observing is cheap, never blocks and
  * has no side effect a VM could notice; effects are idempotent, so that a controller killed between
  * an effect and its record may do it again.
  */
@@ -38,7 +39,7 @@ struct vm_env {
 /* QEMU's RunState (qapi/run-state.json), reduced to what decisions need. */
 enum run_state {
     RUN_STATE_UNKNOWN,   /* no answer (yet): connecting, hung, or no process */
-    RUN_STATE_PRELAUNCH, /* made, never ran: started with -S */
+    RUN_STATE_PRELAUNCH, /* created but never ran: started with -S */
     RUN_STATE_RUNNING,
     RUN_STATE_PAUSED,
     RUN_STATE_SHUTDOWN, /* the guest powered off; -no-shutdown keeps the process */
@@ -50,10 +51,10 @@ enum run_state {
 
 struct machine_facts {
     bool is_alive;   /* alive.lock is held: a process of this VM exists, whoever started it */
-    bool is_waiting; /* it is our child and still waits for release(); no QEMU runs yet */
+    bool is_waiting; /* our child still waits for release(); no QEMU runs yet */
     enum run_state run_state;
     uint32_t n_resets; /* of the guest, seen since the handle was opened or the instance found */
-    int64_t silent_ms; /* alive but without an answer for so long; 0 when it answers */
+    int64_t silent_ms; /* how long an alive process has not answered; 0: it answers */
     int exit_status;   /* wait status of the last process once !is_alive, -1 unknown */
     const char *last_output; /* its last line on stderr, NULL none; borrowed until the next call */
 };
@@ -68,29 +69,29 @@ enum machine_command {
     MACHINE_COMMAND_COUNT_
 };
 
-/* Filled by boot(). Strings owned by the result's holder. */
+/* Written by boot(). The result's owner frees the strings. */
 struct boot_result {
-    char *vnc; /* "127.0.0.1:5900", NULL none */
-    char
-        *changes; /* what was not as it should be and was brought in line, in words; NULL nothing */
-    char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port that was not free */
+    char *vnc;        /* "127.0.0.1:5900", NULL none */
+    char *changes;    /* text: what boot() had to change to match the spec; NULL nothing */
+    char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port in use */
 };
 
 struct machine; /* the backend's handle of one VM: sockets, watches; no process of its own */
 
 struct machine_ops {
-    /* `changed` is called from the loop whenever observe() would answer differently. */
+    /* The loop calls `changed` whenever the result of observe() would differ. */
     struct machine *(*open)(struct reconciler_host *host, const char *vm_name,
         void (*changed)(void *context), void *context);
     void (*close)(struct machine *machine); /* the VM keeps running; NULL is fine */
 
-    /* Also takes up what runs: finds the process of status->instance again, connects to QMP. */
+    /* Also adopts a running machine: finds the process of status->instance, connects to QMP. */
     void (*observe)(struct machine *machine, const struct vm_env *env, struct machine_facts *ret);
 
     /*
-     * Makes the process of instance->iid up to the point where it waits for release(): takes
-     * alive.lock, binds the sockets, forks. Fills pid, start_ticks, boot_id, accel of *instance
-     * (which must live until `done`). Killed before release(): the child sees EOF and exits.
+     * Creates the process of instance->instance_id, which then waits for release(): takes
+     * alive.lock, binds the sockets, forks. Sets pid, start_ticks, boot_id, accel of *instance
+     * (which must live until `done`). If the controller is killed before release(), the child sees
+     * EOF and exits.
      */
     struct op *(*launch)(struct machine *machine, const struct vm_env *env,
         struct vm_instance *instance, op_done_fn *done, void *context);
@@ -98,17 +99,17 @@ struct machine_ops {
     void (*release)(struct machine *machine);
 
     /*
-     * From RUN_STATE_PRELAUNCH: verifies that QEMU's UUID is instance.iid, adds the host forwards
-     * (the SSH port of the status and the spec's), resizes the disk to the spec's size, asks for
-     * the VNC address; then lets the guest run. Doing it twice does no harm.
+     * From RUN_STATE_PRELAUNCH: verifies that QEMU's UUID is the instance id, adds the host
+     * forwards (the SSH port of the status and the spec's), resizes the disk to the spec's size,
+     * queries the VNC address; then lets the guest run. Idempotent.
      *
-     * On a machine that runs it brings all that in line with the spec, and adds CPUs and memory as
-     * far as the machine was started with room for them.
+     * On a running machine it applies the same parts of the spec, and adds CPUs and memory as far
+     * as the machine was started with room for them.
      */
     struct op *(*boot)(struct machine *machine, const struct vm_env *env,
         struct boot_result *result, op_done_fn *done, void *context);
 
-    /* Fire and forget: the effect shows in observe(). */
+    /* Returns at once; observe() shows the effect. */
     void (*command)(
         struct machine *machine, const struct vm_env *env, enum machine_command command);
 };
@@ -116,46 +117,45 @@ struct machine_ops {
 /* ---- media ---- */
 
 enum disk_state {
-    DISK_NONE,    /* nothing, or a part: prepare() makes the rest */
+    DISK_NONE,    /* missing or incomplete: prepare() completes it */
     DISK_TO_GROW, /* ready, but smaller than the spec says */
     DISK_READY,
 };
 
 struct media_facts {
     bool has_dir;   /* vms/NAME exists */
-    bool has_image; /* the base image is there: local file, or in the cache */
+    bool has_image; /* the base image exists: local file, or in the cache */
     enum disk_state disk;
-    /* The files were made from something else than the spec now says (image, cloud-init): only a
-     * recreation brings them in line. */
+    /* The files were made from another image or cloud-init data than the spec has now: only a
+     * recreation applies those. */
     bool is_outdated;
-    bool has_remains;      /* there is, or may be, what only destroy() takes away */
-    bool is_image_changed; /* the base under the overlay is not the one it was made on */
+    bool has_remains;      /* something exists, or may exist, that only destroy() removes */
+    bool is_image_changed; /* the overlay's base is not the one it was made on */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };
 
 struct image_result {
     char *path; /* owned by the result's holder */
     char id[DIGEST_SIZE];
-    json_t
-        *record; /* owned: what to remember of the URL in the image table; NULL for local files */
+    json_t *record; /* owned: the URL's row for the image table; NULL for local files */
 };
 
 struct media_ops {
     /* By stat() only. */
     void (*observe)(const struct vm_env *env, struct media_facts *ret);
 
-    /* Gets the base image of the spec into reach and finds its identity. `progress` is called now
-     * and then with words for people ("120 of 620 MB"), may be NULL. */
+    /* Downloads the spec's base image if necessary and finds its identity. `progress` may be NULL;
+     * it gets a text for users ("120 of 620 MB") from time to time. */
     struct op *(*fetch_image)(const struct vm_env *env, struct image_result *result,
         void (*progress)(void *context, const char *text), op_done_fn *done, void *context);
 
-    /* Makes or completes keys, overlay and seed; grows the overlay to the spec's size. `result` is
-     * what to record; its image_path and image_id are given (from fetch_image). */
+    /* Creates or completes keys, overlay and seed; grows the overlay to the spec's size. Writes
+     * what to record to `result`; the caller sets its image_path and image_id (fetch_image). */
     struct op *(*prepare)(
         const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
-    /* Takes away what lies outside of the VM's directory: its disk, and with `whole_dir` all the
-     * rest. NULL: nothing does. Only while no process lives, and done before discard(). */
+    /* Removes what is outside of the VM's directory: its disk, and with `whole_dir` everything
+     * else. NULL: nothing is. Only while no process lives, and before discard(). */
     struct op *(*destroy)(
         const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context);
 
@@ -169,49 +169,50 @@ struct media_ops {
 struct guest; /* the backend's handle of one VM's SSH session, kept between steps */
 
 struct step_result {
-    int exit_status; /* of the step's command; -1: it did not get that far */
+    int exit_status; /* of the step's command; -1: the command did not run to its end */
 };
 
-/* How far the guest's cloud-init is. */
+/* The progress of the guest's cloud-init. */
 struct cloud_init_report {
     enum cloud_init_state state; /* never CLOUD_INIT_UNKNOWN */
-    char *message;               /* owned by the report's holder; as in vm_cloud_init */
+    char *message;               /* the report's owner frees it; as in vm_cloud_init */
 };
 
 struct guest_ops {
     struct guest *(*open)(struct reconciler_host *host, const char *vm_name);
     void (*close)(struct guest *guest); /* NULL is fine */
 
-    /* One try to log in and run `true`, bounded to a few seconds. ERR_SSH: not (yet) reachable;
-     * ERR_SSH_AUTH, ERR_SSH_HOSTKEY, ERR_KEY_UNREADABLE as they say. */
+    /* Tries once to log in and run `true`, for a few seconds at most. ERR_SSH: not (yet) reachable;
+     * or ERR_SSH_AUTH, ERR_SSH_HOSTKEY, ERR_KEY_UNREADABLE. */
     struct op *(*probe)(
         struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context);
 
-    /* Asks how far cloud-init is in this boot; does not wait for it. Errors: those of probe(). */
+    /* Reads the state of cloud-init in this boot; does not wait for it. Errors: as probe(). */
     struct op *(*cloud_init)(struct guest *guest, const struct vm_env *env,
         struct cloud_init_report *report, op_done_fn *done, void *context);
 
-    /* One round over the probes of the spec's check, over SSH if the VM is expected to answer there
-     * (probe/round.h). ERR_PROBE and ERR_TIMEOUT: the guest answers, but not as it should; ERR_SSH
-     * and those of probe(): it could not be asked; ERR_IP_TIMEOUT: it has no address yet. */
+    /* Runs every probe of the spec's check once, over SSH if the VM is expected to have it
+     * (guest/probe_round.h). ERR_PROBE and ERR_TIMEOUT: a probe failed; ERR_SSH and those of
+     * probe(): no probe could run; ERR_IP_TIMEOUT: the guest has no address yet. */
     struct op *(*check)(struct guest *guest, const struct vm_env *env, enum check_kind kind,
         op_done_fn *done, void *context);
 
-    /* Runs step `index` of the spec, or goes on with it: as status->provision.run says, which was
-     * committed before. Its output goes to provision.log as it comes, under a header line. Errors:
-     * ERR_PROVISION it failed; ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST it was begun and is gone;
-     * ERR_SSH the connection was lost, doing it again goes on with the same run. */
+    /* Runs step `index` of the spec, or resumes it when status->provision.run, committed before,
+     * names a run. Its output is appended to provision.log as it arrives, under a header line.
+     * Errors: ERR_PROVISION it failed; ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST the run was
+     * started and has disappeared; ERR_SSH the connection was lost, calling again resumes the run.
+     */
     struct op *(*run_step)(struct guest *guest, const struct vm_env *env, uint32_t index,
         struct step_result *result, op_done_fn *done, void *context);
 };
 
-/* What people are told of its machines: each a clause without a full stop. */
+/* Texts about its machines for messages: each a clause without a full stop. */
 struct backend_words {
     const char *died;
     const char *internal_error;
-    const char *not_up;                        /* it was started, and never answered */
-    const char *silence;                       /* why that was given up */
-    const char *stops[MACHINE_COMMAND_COUNT_]; /* how it stopped, by the last command it needed */
+    const char *not_up;                        /* the machine was started and never answered */
+    const char *silence;                       /* why the wait for it ended */
+    const char *stops[MACHINE_COMMAND_COUNT_]; /* how it stopped, by the last command sent */
     const char *log;                           /* its own log in the VM's directory; NULL none */
 };
 
@@ -219,15 +220,16 @@ struct backend {
     const char *name;
     const struct backend_words *words;
     const struct backend_traits *traits;
-    /* Before an image is fetched, a disk made or a machine started: -ERR_BACKEND_UNAVAILABLE when
-     * this host does not have it, or when it cannot do what the spec asks for. NULL: never. */
+    /* Called before an image is fetched, a disk made or a machine started.
+     * -ERR_BACKEND_UNAVAILABLE: this host does not have the backend, or the backend does not
+     * support something in the spec. NULL: no check. */
     int (*check)(const struct vm_spec *spec, struct error *err);
     const struct machine_ops *machine;
     const struct media_ops *media;
     const struct guest_ops *guest;
 };
 
-/* The tables; NULL-free but for `check`. */
+/* The tables; only `check` and media's `destroy` may be NULL. */
 const struct backend *backend_qemu(void);
 const struct backend *backend_noop(void);
 const struct backend *backend_propolis(void);

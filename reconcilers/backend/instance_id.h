@@ -5,6 +5,6 @@
 
 #define IID_UUID_SIZE 37
 
-/* An instance id (32 hexadecimal digits) in the form of a UUID (RFC 4122: 8-4-4-4-12); `out` holds
- * IID_UUID_SIZE bytes. False, and `out` untouched, when it is not one. */
+/* Writes an instance id (32 hexadecimal digits) as a UUID (RFC 4122: 8-4-4-4-12) to `out`, which
+ * holds IID_UUID_SIZE bytes. Returns false, and leaves `out` alone, when it is not one. */
 bool instance_id_to_uuid(const char *instance_id, char *out);

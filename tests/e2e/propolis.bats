@@ -99,13 +99,13 @@ zone() {
     says "nsure propolis-server is running"
 }
 
-@test "what propolis does not have is told" {
+@test "what propolis does not have is refused" {
     propolis_file 'network "user"'
     run vmctl up -q
     [ "$status" -eq 1 ]
-    says 'network "user", which backend "propolis" does not have'
+    says 'network "user", which backend "propolis" does not support'
     propolis_file 'network "vnic" { name "vnic0"; }; ssh { }'
     run vmctl up -q
     [ "$status" -eq 1 ]
-    says 'cloud-init or SSH, which backend "propolis" does not have'
+    says 'cloud-init or SSH, which backend "propolis" does not support'
 }

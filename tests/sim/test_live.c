@@ -266,12 +266,12 @@ static void a_stop_records_how_it_came_about(void **state)
     struct sim *sim = *state;
     assert_stops(sim, "{\"powerdownMs\": 2000}", "the guest shut down");
     assert_stops(sim, "{\"ignorePowerdown\": true}",
-        "the guest did not shut down in time; the noop machine was told to quit");
+        "the guest did not shut down in time; the noop machine was stopped");
     assert_stops(sim, "{\"ignorePowerdown\": true, \"ignoreQuit\": true}",
-        "the noop machine did not quit when told to; it was terminated");
+        "the noop machine did not quit; it was terminated");
     assert_stops(sim,
         "{\"ignorePowerdown\": true, \"ignoreQuit\": true, \"ignoreTerminate\": true}",
-        "the noop machine did not end when terminated; it was killed");
+        "the noop machine did not terminate; it was killed");
 }
 
 /* ---- the host ---- */

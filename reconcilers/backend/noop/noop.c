@@ -18,9 +18,9 @@ static const struct backend_words words = {
     .not_up = "the noop machine did not come up",
     .silence = "the noop machine did not answer",
     .stops = {[MACHINE_POWERDOWN] = "the guest shut down",
-        [MACHINE_QUIT] = "the guest did not shut down in time; the noop machine was told to quit",
-        [MACHINE_TERMINATE] = "the noop machine did not quit when told to; it was terminated",
-        [MACHINE_KILL] = "the noop machine did not end when terminated; it was killed"},
+        [MACHINE_QUIT] = "the guest did not shut down in time; the noop machine was stopped",
+        [MACHINE_TERMINATE] = "the noop machine did not quit; it was terminated",
+        [MACHINE_KILL] = "the noop machine did not terminate; it was killed"},
 };
 
 const struct backend *backend_noop(void)
@@ -34,18 +34,6 @@ const struct backend *backend_noop(void)
     };
     noop.traits = backend_traits(BACKEND_NOOP);
     return &noop;
-}
-
-/* NULL when there is no such file, or no JSON in it. Caller owns. */
-static json_t *read_json(const char *path)
-{
-    enum { MAX_BYTES = 65536 };
-    cleanup_buf struct buf text = BUF_INIT(MAX_BYTES);
-    struct error ignored = {.code = ERR_NONE};
-    if (fs_read_file(path, &text, &ignored) < 0) {
-        return NULL;
-    }
-    return json_loadb(buf_str(&text), text.len, 0, NULL);
 }
 
 static char *path_of_state(const struct reconciler_host *host, const char *vm_name)
@@ -66,25 +54,24 @@ static const char *const run_state_names[RUN_STATE_COUNT_] = {
     [RUN_STATE_INTERNAL_ERROR] = "internal-error",
 };
 
-static enum run_state run_state_parse(const char *name)
-{
-    for (int i = 0; name && i < RUN_STATE_COUNT_; i++) {
-        if (text_eq(run_state_names[i], name)) {
-            return (enum run_state)i;
-        }
-    }
-    return RUN_STATE_UNKNOWN;
-}
-
 struct noop_state noop_state_read(const struct reconciler_host *host, const char *vm_name)
 {
+    enum { MAX_BYTES = 65536 };
     struct noop_state state = {.is_alive = false};
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(MAX_BYTES);
     cleanup_free char *path = path_of_state(host, vm_name);
-    cleanup_json json_t *json = read_json(path);
+    cleanup_json json_t *json = fs_read_file(path, &text, &ignored) < 0
+                                    ? NULL
+                                    : json_loadb(buf_str(&text), text.len, 0, NULL);
     const char *boot_id = json_text(json, "bootId");
     if (json && text_eq(boot_id, clock_boot_id(host->clock))) {
         state.is_alive = true;
-        state.run_state = run_state_parse(json_text(json, "runState"));
+        for (int i = 0; i < RUN_STATE_COUNT_; i++) {
+            if (text_eq(run_state_names[i], json_text(json, "runState"))) {
+                state.run_state = (enum run_state)i;
+            }
+        }
         state.n_resets = (uint32_t)json_int(json, "resets", 0);
         state.is_changed = json_flag(json, "isChanged", false);
         const char *instance_id = json_text(json, "iid");
@@ -153,7 +140,7 @@ struct op *noop_start(const struct noop_call *call, op_done_fn *done, void *cont
         .op = {cancel_op, done, context},
         .timer = loop_timer_new(call->host->loop, complete, self),
         .failure = fails ? call->code : ERR_NONE,
-        .what = fail_key ? fail_key : "it runs already",
+        .what = fail_key ? fail_key : "it is running already",
         .effect = call->effect,
         .effect_context = call->effect_context,
     };

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The noop backend: a machine that is a file. vms/NAME/noop.json holds what observe() answers;
- * every operation succeeds at once. So a VMFile can be tried without a hypervisor, and the whole
- * controller can be simulated: what "runs" survives the controller, as a process would.
+ * The noop backend: a machine is a file, and every operation succeeds at once. It lets users try a
+ * VMFile without a hypervisor and tests simulate the whole controller: like a process, a "running"
+ * machine survives the controller.
  *
- * The files may be edited or removed, as the world would:
+ * Tests edit or remove these files to simulate outside events:
  *
- *   vms/NAME/noop.json    the machine: {"runState": "shutdown", "iid": "…", "bootId": "…",
- *                         "resets": 1, "isChanged": true}: how often it was reset, and that
- * somebody changed what boot() puts right vms/NAME/noop.disk    the disk; its text tells when it
- * was made noop/images/DIGEST    a cached image, named by the digest of its location
+ *   vms/NAME/noop.json    the machine, which observe() reads: {"runState": "shutdown",
+ *                         "iid": "…", "bootId": "…", "resets": 1, "isChanged": true}
+ *   vms/NAME/noop.disk    the disk; its text is the time it was created
+ *   noop/images/DIGEST    a cached image, named by the digest of its location
+ *
+ * "resets" counts the guest's resets; "isChanged" stands for a change that boot() reverts.
  */
 #pragma once
 
@@ -26,7 +28,7 @@ struct noop_state {
     bool is_changed;
 };
 
-/* No file, or one of another boot of the host: a machine that does not exist. */
+/* Without a file of this boot of the host the machine does not exist. */
 struct noop_state noop_state_read(const struct reconciler_host *host, const char *vm_name);
 void noop_state_write(
     const struct reconciler_host *host, const char *vm_name, const struct noop_state *state);
@@ -35,11 +37,11 @@ void noop_state_write(
 struct noop_call {
     struct reconciler_host *host;
     const char *vm_name;
-    const char *ms_key;            /* noop_script.h: how long it takes */
-    const char *fail_key;          /* how many tries fail; NULL: it fails */
-    enum error_code code;          /* with which it fails */
+    const char *ms_key;            /* noop_script.h: the duration */
+    const char *fail_key;          /* how many tries fail; NULL: all */
+    enum error_code code;          /* of the failure */
     uint32_t *tries;               /* counts them */
-    void (*effect)(void *context); /* just before a success; NULL: none */
+    void (*effect)(void *context); /* called just before a success; NULL: none */
     void *effect_context;
 };
 

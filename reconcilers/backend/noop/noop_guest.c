@@ -7,8 +7,8 @@
 struct guest {
     uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries,
         check_tries[CHECK_KIND_COUNT_];
-    struct step_result *result;               /* borrowed from the step under way */
-    struct cloud_init_report *report, answer; /* the same of a question */
+    struct step_result *result;               /* borrowed from the step in progress */
+    struct cloud_init_report *report, answer; /* `report` is borrowed from cloud_init()'s caller */
 };
 
 static struct guest *noop_open(struct reconciler_host *host, const char *vm_name)

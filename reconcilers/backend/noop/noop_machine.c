@@ -14,9 +14,10 @@ struct machine {
     char *name;
     void (*changed)(void *context);
     void *context;
-    bool is_waiting; /* launched, not released: dies with the controller, as QEMU's child would */
+    bool
+        is_waiting; /* launched but not released: ends with the controller, as QEMU's child would */
     char instance_id[TEXT_ID_SIZE];
-    struct vm_instance *launching; /* borrowed from the operation under way */
+    struct vm_instance *launching; /* borrowed from the operation in progress */
     struct boot_result *booting;   /* the same */
     struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
     uint32_t launch_tries, boot_tries;
@@ -87,9 +88,9 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
     return noop_start(&call, done, context);
 }
 
-/* What does not live cannot change its state: a timer or a command that comes too late does
- * nothing. Nor is one written that is so already: that is a look at each VM of a fleet that was
- * adopted, and each write waits for the disk. */
+/* The state of a machine that does not exist cannot change: a late timer or command does nothing.
+ * An unchanged state is not written: adopting a fleet observes each VM, and every write waits for
+ * the disk. */
 static void set_run_state(struct machine *machine, enum run_state run_state)
 {
     struct noop_state state = noop_state_read(machine->host, machine->name);
@@ -100,7 +101,7 @@ static void set_run_state(struct machine *machine, enum run_state run_state)
     }
 }
 
-static void end(struct machine *machine)
+static void machine_end(struct machine *machine)
 {
     machine->is_waiting = false;
     loop_timer_free(TAKE_PTR(machine->powerdown));
@@ -160,7 +161,7 @@ static void power_off(void *context)
     set_run_state(machine, RUN_STATE_SHUTDOWN);
 }
 
-/* Pressed again, it is still the first time that counts. */
+/* The first press counts; later ones do not extend the delay. */
 static void press_power_button(struct machine *machine)
 {
     struct reconciler_host *host = machine->host;
@@ -176,7 +177,7 @@ static void press_power_button(struct machine *machine)
 static void end_unless(struct machine *machine, const char *flag)
 {
     if (!noop_script_flag(machine->host, machine->name, flag)) {
-        end(machine);
+        machine_end(machine);
     }
 }
 
@@ -201,7 +202,7 @@ static void noop_command(
         end_unless(machine, "ignoreTerminate");
         break;
     case MACHINE_KILL:
-        end(machine);
+        machine_end(machine);
         break;
     case MACHINE_COMMAND_COUNT_:
         break;

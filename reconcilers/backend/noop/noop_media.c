@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Media without bytes: files that are there or not, and digests that tell what they would hold. */
+/* Media without content: files that exist or not, and digests that identify their content. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +57,7 @@ static void noop_observe(const struct vm_env *env, struct media_facts *ret)
     }
 }
 
-/* What an operation fills in when it succeeds. Lives as long as the operation. */
+/* One operation, and where its results go when it succeeds. */
 struct noop_media_work {
     struct op op; /* first: the caller holds a pointer to it */
     struct op *timer;
@@ -92,7 +92,7 @@ static void fetched(void *context)
     }
 }
 
-/* An existing disk is completed, never made anew. */
+/* An existing disk is completed, never recreated. */
 static void prepared(void *context)
 {
     struct noop_media_work *work = context;

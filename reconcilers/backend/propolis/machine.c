@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The zone as a machine. Nothing tells when it changes, so it is looked at every two seconds while
- * an instance is recorded; what was not seen yet counts as alive, so that nothing is started twice.
+ * The zone as a machine. illumos sends no notification when a zone changes, so it is polled every
+ * two seconds while an instance is recorded; an instance not polled yet counts as alive, so that
+ * nothing is started twice.
  */
 #include "reconcilers/backend/propolis/machine.h"
 
@@ -17,9 +18,9 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 
-enum { LOOK_EVERY_MS = 2000 };
+enum { POLL_INTERVAL_MS = 2000 };
 
-/* ---- looking ---- */
+/* ---- polling ---- */
 
 void machine_note(struct machine *machine, struct zone_facts zone, enum run_state run_state)
 {
@@ -41,7 +42,7 @@ void machine_note(struct machine *machine, struct zone_facts zone, enum run_stat
 
 void machine_forget(struct machine *machine)
 {
-    op_cancel(TAKE_PTR(machine->look));
+    op_cancel(TAKE_PTR(machine->poll));
     loop_timer_stop(machine->timer);
     machine->is_seen = false;
     machine->run_state = RUN_STATE_UNKNOWN;
@@ -49,48 +50,44 @@ void machine_forget(struct machine *machine)
     machine->silent_since_ms = 0;
 }
 
-static void look_again_later(struct machine *machine)
-{
-    loop_timer_start(machine->timer, LOOK_EVERY_MS);
-}
-
 static void on_instance(void *context, const struct error *err)
 {
     struct machine *machine = context;
     enum run_state run_state =
         machine->is_starting ? RUN_STATE_PRELAUNCH : RUN_STATE_UNKNOWN; /* not there (yet) */
-    machine->look = NULL;
+    machine->poll = NULL;
     if (!err) {
         struct rest_instance instance =
             rest_instance_parse(&machine->answer, machine->name, machine->instance_id);
         run_state = instance.is_other ? run_state : instance.run_state;
     }
-    look_again_later(machine);
-    machine_note(machine, machine->looked, run_state);
+    loop_timer_start(machine->timer, POLL_INTERVAL_MS);
+    machine_note(machine, machine->polled, run_state);
 }
 
 static void on_zone(void *context, const struct error *err)
 {
     static const struct rest_request request = {.method = "GET", .path = "/instance"};
     struct machine *machine = context;
-    machine->look = NULL;
+    machine->poll = NULL;
+    if (!err && machine->polled.is_alive) {
+        machine->poll = rest_send(machine->multi, &request, &machine->answer, on_instance, machine);
+        return;
+    }
+    loop_timer_start(machine->timer, POLL_INTERVAL_MS);
     if (err) {
         log_warn("vm", "%s: %s", machine->name, err->message);
-        look_again_later(machine);
-    } else if (machine->looked.is_alive) {
-        machine->look = rest_send(machine->multi, &request, &machine->answer, on_instance, machine);
     } else {
-        look_again_later(machine);
-        machine_note(machine, machine->looked, RUN_STATE_UNKNOWN);
+        machine_note(machine, machine->polled, RUN_STATE_UNKNOWN);
     }
 }
 
-static void look(void *context)
+static void machine_poll(void *context)
 {
     struct machine *machine = context;
-    if (!machine->look && !machine->is_launching) {
-        machine->look =
-            zone_look(machine->host->loop, machine->name, &machine->looked, on_zone, machine);
+    if (!machine->poll && !machine->is_launching) {
+        machine->poll =
+            zone_poll(machine->host->loop, machine->name, &machine->polled, on_zone, machine);
     }
 }
 
@@ -127,7 +124,7 @@ static struct machine *machine_open(struct reconciler_host *host, const char *vm
     machine->name = mem_strdup(vm_name);
     machine->changed = changed;
     machine->context = context;
-    machine->timer = loop_timer_new(host->loop, look, machine);
+    machine->timer = loop_timer_new(host->loop, machine_poll, machine);
     struct error err = {.code = ERR_NONE};
     if (multi_new(host->loop, &machine->multi, &err) < 0) {
         abort(); /* out of memory: as mem.h does */
@@ -151,8 +148,8 @@ static void machine_close(struct machine *machine)
 
 /* ---- launch ---- */
 
-/* Boots the zone. Killed before or after it, before it is recorded: the next look finds the zone
- * down or running, and the launch is done (again) or was. */
+/* Boots the zone. After a kill before the result is recorded, the next poll finds the zone down and
+ * the launch is repeated, or finds it running. */
 struct launch {
     struct op op; /* first: the caller holds a pointer to it */
     struct machine *machine;
@@ -162,7 +159,7 @@ struct launch {
     struct vm_instance *instance; /* borrowed until `done` */
 };
 
-/* How far zoneadm came is known only of one that ended well: else the next look tells. */
+/* Only the next poll shows what a cancelled or failed zoneadm has done. */
 static void cancel_launch(struct op *op)
 {
     struct launch *launch = (struct launch *)(void *)op;
@@ -171,7 +168,7 @@ static void cancel_launch(struct op *op)
         op_cancel(launch->boot);
         machine_forget(machine);
     }
-    loop_timer_start(machine->timer, launch->is_booted ? LOOK_EVERY_MS : 0);
+    loop_timer_start(machine->timer, launch->is_booted ? POLL_INTERVAL_MS : 0);
     machine->is_launching = false;
     free(launch);
 }
@@ -200,8 +197,8 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
         .machine = machine,
         .instance = instance,
     };
-    machine_forget(machine);               /* what a look finds now may be of before */
-    op_cancel(TAKE_PTR(machine->command)); /* it must not halt the zone that is booted now */
+    machine_forget(machine);               /* a poll's result may date from before */
+    op_cancel(TAKE_PTR(machine->command)); /* must not halt the zone that boots now */
     memcpy(machine->instance_id, env->status->instance.instance_id, TEXT_ID_SIZE);
     machine->is_launching = true;
     launch->boot = zone_boot(machine->host->loop, machine->name, &launch->zone, on_booted, launch);
@@ -210,7 +207,7 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
 
 static void machine_release(struct machine *machine)
 {
-    (void)machine; /* it never waits */
+    (void)machine; /* a launched zone never waits */
 }
 
 /* ---- commands ---- */
@@ -223,13 +220,13 @@ static void on_commanded(void *context, const struct error *err)
         log_warn("vm", "%s: %s", machine->name, err->message);
     }
     if (!machine->is_launching) {
-        op_cancel(TAKE_PTR(machine->look)); /* of before */
+        op_cancel(TAKE_PTR(machine->poll)); /* its result predates the command */
         loop_timer_start(machine->timer, 0);
     }
 }
 
-/* "Stop" asks for a halted guest; a halted zone has none. Both are commands that are repeated, and
- * the second "Stop" or halt finds nothing to do. */
+/* "Stop" shuts the guest down; halting the zone ends it by force. Both may be sent repeatedly: a
+ * second one changes nothing. */
 static void machine_command(
     struct machine *machine, const struct vm_env *env, enum machine_command command)
 {
@@ -240,7 +237,7 @@ static void machine_command(
     bool was_stop = machine->command_sent == MACHINE_POWERDOWN;
     if (command == MACHINE_PAUSE || command == MACHINE_RESUME ||
         (machine->command && (is_stop || !was_stop))) {
-        return; /* refused before it comes here (backend_traits.h, is_fixed); or under way */
+        return; /* already refused (backend_traits.h, is_fixed); or a command is in progress */
     }
     op_cancel(TAKE_PTR(machine->command));
     machine->command_sent = command;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The handle of one VM: what was last seen of its zone and its server. */
+/* The handle of one VM: the last observed state of its zone and its server. */
 #pragma once
 
 #include "reconcilers/backend/propolis/rest.h"
@@ -14,19 +14,19 @@ struct machine {
     void (*changed)(void *context);
     void *context;
     struct multi *multi;
-    char instance_id[TEXT_ID_SIZE]; /* the instance that is looked after; "": none */
-    bool is_starting;               /* its server need not be there yet */
+    char instance_id[TEXT_ID_SIZE]; /* the instance that is polled; "": none */
+    bool is_starting;               /* its server may not answer yet */
 
-    /* Seen. */
-    bool is_seen; /* else what follows says nothing */
+    /* Observed. */
+    bool is_seen; /* else the following members are invalid */
     struct zone_facts zone;
     enum run_state run_state;
     int64_t silent_since_ms; /* monotonic, 0: it answers */
 
-    /* Under way. */
-    struct op *look;
-    struct loop_timer *timer; /* until the next look */
-    struct zone_facts looked;
+    /* In progress. */
+    struct op *poll;
+    struct loop_timer *timer; /* until the next poll */
+    struct zone_facts polled;
     struct rest_answer answer;
     bool is_launching;
     struct op *command;
@@ -35,9 +35,9 @@ struct machine {
     struct zone_facts command_zone;
 };
 
-/* Takes note of what was seen, and tells if it is news. */
+/* Records an observed state, and calls `changed` if it differs from the last. */
 void machine_note(struct machine *machine, struct zone_facts zone, enum run_state run_state);
-/* What was seen says nothing any more: look again. */
+/* Discards the observed state. */
 void machine_forget(struct machine *machine);
 
 /* machine_ops.boot, see there: boot.c. */

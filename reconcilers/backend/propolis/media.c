@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The disk: a clone of POOL/images/NAME@latest. Its name is noted in vms/NAME/propolis.dataset
- * before it is made, and the note is removed after it is destroyed: killed anywhere in between, the
- * note tells what there may be, and looking tells what there is.
+ * The disk: a clone of POOL/images/NAME@latest. Its name is written to vms/NAME/propolis.dataset
+ * before it is made, and that note is removed after it is destroyed. After a kill in between, the
+ * note names the dataset that may exist; `zfs list` shows whether it does.
  */
-#include "reconcilers/backend/propolis/media.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +50,7 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     digest_text(snapshot, wanted);
     *ret = (struct media_facts){
         .has_dir = fs_exists(dir),
-        .has_image = true, /* prepare() looks for it */
+        .has_image = true, /* prepare() checks it */
         .has_remains = fs_exists(note),
         .free_bytes = INT64_MAX,
     };
@@ -73,9 +71,9 @@ struct media_work {
     struct image_result *image;   /* borrowed until `done` */
     struct vm_prepared *prepared; /* the same */
 
-    /* What follows is for destroy(). */
-    bool with_zone;                 /* the zone goes, too */
-    const struct destroy_step *ran; /* last; NULL: none */
+    /* For destroy(). */
+    bool with_zone;                 /* also removes the zone */
+    const struct destroy_step *ran; /* the last; NULL: none */
     struct zone_facts zone;
     bool has_disk;
 };
@@ -106,7 +104,7 @@ static struct script_step list_datasets(const struct media_work *work)
     (void)work;
     return (struct script_step){
         {"zfs", "list", "-H", "-o", "name", "-t", "filesystem,volume,snapshot"},
-        .what = "look for the disk of"};
+        .what = "find the disk of"};
 }
 
 /* ---- image ---- */
@@ -116,7 +114,7 @@ static int no_snapshot(const struct media_work *work, struct error *err)
     error_set(err, ERR_IMAGE_NOT_FOUND,
         "there is no ZFS snapshot '%s' to clone the disk of vm '%s' from", work->snapshot,
         work->name);
-    return error_help(err, "put the image there, then: zfs snapshot %s", work->snapshot);
+    return error_help(err, "store the image there, then: zfs snapshot %s", work->snapshot);
 }
 
 static int next_of_fetch(
@@ -154,19 +152,18 @@ static int write_note(const struct media_work *work, struct error *err)
     return rc < 0 ? rc : fs_write_file(work->note, work->dataset, strlen(work->dataset), 0600, err);
 }
 
-/* A clone that is there is taken as it is: it was made by a controller that died before it could
- * record it. */
+/* An existing clone is kept: a controller made it and was killed before it could record it. */
 static int next_of_prepare(
     void *context, const char *output, struct script_step *ret, struct error *err)
 {
-    enum { BEGIN, LOOKED };
+    enum { BEGIN, LISTED };
     struct media_work *work = context;
     int stage = work->stage++;
     if (stage == BEGIN) {
         *ret = list_datasets(work);
         return 0;
     }
-    if (stage == LOOKED && !script_has_line(output, work->dataset)) {
+    if (stage == LISTED && !script_has_line(output, work->dataset)) {
         if (!script_has_line(output, work->snapshot)) {
             return no_snapshot(work, err);
         }
@@ -176,7 +173,7 @@ static int next_of_prepare(
     }
     digest_text(work->snapshot, work->prepared->digest);
     work->prepared->disk_gib = work->disk_gib;
-    return stage == LOOKED ? write_note(work, err) : 0;
+    return stage == LISTED ? write_note(work, err) : 0;
 }
 
 static struct op *prepare(
@@ -190,15 +187,23 @@ static struct op *prepare(
 
 /* ---- destroy ---- */
 
-static bool wants_zone_gone(const struct media_work *work)
-{
-    return work->with_zone;
-}
+/* clang-format off */
+#define PREDICATE(name, expression)                                                                \
+    static bool name(const struct media_work *work)                                                \
+    {                                                                                              \
+        return expression;                                                                         \
+    }
+
+PREDICATE(removes_zone,       work->with_zone)
+PREDICATE(is_zone_installed,  work->zone.is_installed)
+PREDICATE(is_zone_configured, work->zone.is_known)
+PREDICATE(has_disk,           work->has_disk)
+/* clang-format on */
 
 static struct script_step list_zones(const struct media_work *work)
 {
     (void)work;
-    return (struct script_step){{"zoneadm", "list", "-cp"}, .what = "look for zone"};
+    return (struct script_step){{"zoneadm", "list", "-cp"}, .what = "find zone"};
 }
 
 static void find_zone(struct media_work *work, const char *output)
@@ -206,20 +211,10 @@ static void find_zone(struct media_work *work, const char *output)
     work->zone = zone_parse(output, work->name);
 }
 
-static bool is_zone_installed(const struct media_work *work)
-{
-    return work->zone.is_installed;
-}
-
 static struct script_step uninstall_zone(const struct media_work *work)
 {
     return (struct script_step){
         {"zoneadm", "-z", work->name, "uninstall", "-F"}, .what = "uninstall zone"};
-}
-
-static bool is_zone_configured(const struct media_work *work)
-{
-    return work->zone.is_known;
 }
 
 static struct script_step delete_zone(const struct media_work *work)
@@ -233,24 +228,19 @@ static void find_disk(struct media_work *work, const char *output)
     work->has_disk = script_has_line(output, work->dataset);
 }
 
-static bool has_disk(const struct media_work *work)
-{
-    return work->has_disk;
-}
-
 static struct script_step destroy_disk(const struct media_work *work)
 {
     return (struct script_step){
         {"zfs", "destroy", "-r", work->dataset}, .what = "destroy the disk of"};
 }
 
-/* Each effect is preceded by a look, so the whole can be done twice, and after any kill. */
+/* A query precedes each effect, so the whole is idempotent, and resumes after any kill. */
 static const struct destroy_step {
     bool (*is_wanted)(const struct media_work *work); /* NULL: always */
     struct script_step (*step)(const struct media_work *work);
-    void (*parse)(struct media_work *work, const char *output); /* NULL: its output says nothing */
+    void (*parse)(struct media_work *work, const char *output); /* NULL: its output is ignored */
 } destroy_steps[] = {
-    {wants_zone_gone, list_zones, find_zone},
+    {removes_zone, list_zones, find_zone},
     {is_zone_installed, uninstall_zone, NULL},
     {is_zone_configured, delete_zone, NULL},
     {NULL, list_datasets, find_disk},

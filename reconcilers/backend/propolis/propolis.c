@@ -9,7 +9,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 
-/* Whatever the rung, a zone is halted. */
+/* Every forced stop halts the zone. */
 #define HALTED "the guest did not shut down in time; its zone was halted"
 
 static const struct backend_words words = {
@@ -23,7 +23,7 @@ static const struct backend_words words = {
         [MACHINE_KILL] = HALTED},
 };
 
-/* The tool that only illumos has. */
+/* zoneadm exists on illumos only. */
 static bool has_tools(void)
 {
     const char *path = getenv("PATH");
@@ -38,25 +38,25 @@ static bool has_tools(void)
     return false;
 }
 
-/* What it cannot do is refused, not left out. */
+/* Refuses what the backend does not support; it ignores nothing. */
 static int check_spec(const struct vm_spec *spec, struct error *err)
 {
     enum network_mode mode = spec->network.mode;
     if (!has_tools()) {
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for backend \"propolis\", which this vmctl does not have", spec->name);
+            "vm '%s' needs backend \"propolis\", which this host does not support", spec->name);
     }
     if (mode != NETWORK_VNIC && mode != NETWORK_NONE) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for network \"%s\", which backend \"propolis\" does not have", spec->name,
+            "vm '%s' needs network \"%s\", which backend \"propolis\" does not support", spec->name,
             network_mode_name(mode));
         return error_help(err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
     }
     if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' asks for cloud-init or SSH, which backend \"propolis\" does not have",
+            "vm '%s' needs cloud-init or SSH, which backend \"propolis\" does not support",
             spec->name);
-        return error_help(err, "take `cloud-init`, `ssh`, `provision` and `ready` out of it");
+        return error_help(err, "remove `cloud-init`, `ssh`, `provision` and `ready` from it");
     }
     return 0;
 }

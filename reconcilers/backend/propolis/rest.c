@@ -89,7 +89,7 @@ struct op *rest_send(struct multi *multi, const struct rest_request *request,
     return &x->op;
 }
 
-/* ---- what it says ---- */
+/* ---- the response ---- */
 
 static enum run_state run_state_of(const char *state)
 {
@@ -114,21 +114,12 @@ static enum run_state run_state_of(const char *state)
     return RUN_STATE_UNKNOWN;
 }
 
-static bool is_of_before(
-    const json_t *properties, enum run_state run_state, const char *instance_id)
-{
-    char uuid[IID_UUID_SIZE] = "";
-    const char *id = json_text(properties, "id");
-    bool has_ended = run_state == RUN_STATE_SHUTDOWN || run_state == RUN_STATE_INTERNAL_ERROR;
-    return has_ended && id && instance_id_to_uuid(instance_id, uuid) && !text_eq(id, uuid);
-}
-
 struct rest_instance rest_instance_parse(
     const struct rest_answer *answer, const char *name, const char *instance_id)
 {
     struct rest_instance ret = {.run_state = RUN_STATE_PRELAUNCH};
     if (answer->status != 200) {
-        return ret; /* none was given to it yet */
+        return ret; /* the server has no instance yet */
     }
     cleanup_json json_t *json = json_loadb(buf_str(&answer->body), answer->body.len, 0, NULL);
     const json_t *instance = json_object_get(json, "instance");
@@ -136,8 +127,11 @@ struct rest_instance rest_instance_parse(
     const json_t *properties = json_object_get(instance, "properties");
     const char *its_name = json_text(properties, "name");
     enum run_state run_state = run_state_of(state);
-    if (is_of_before(properties, run_state, instance_id)) {
-        return ret;
+    char uuid[IID_UUID_SIZE] = "";
+    const char *id = json_text(properties, "id");
+    bool has_ended = run_state == RUN_STATE_SHUTDOWN || run_state == RUN_STATE_INTERNAL_ERROR;
+    if (has_ended && id && instance_id_to_uuid(instance_id, uuid) && !text_eq(id, uuid)) {
+        return ret; /* an earlier instance */
     }
     ret.is_there = true;
     ret.is_other = its_name && !text_eq(its_name, name);
@@ -146,12 +140,12 @@ struct rest_instance rest_instance_parse(
     return ret;
 }
 
-/* ---- what it is told ---- */
+/* ---- the request ---- */
 
 static json_t *properties_of(const struct vm_env *env, const char *uuid)
 {
     static const char no_uuid[] =
-        "00000000-0000-0000-0000-000000000000"; /* images are ZFS's here */
+        "00000000-0000-0000-0000-000000000000"; /* the disk is a ZFS clone instead */
     json_t *properties = json_object();
     json_put_text(properties, "id", uuid);
     json_put_text(properties, "name", env->name);

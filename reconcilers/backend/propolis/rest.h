@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* propolis-server's HTTP interface: one exchange, within a deadline, and what it says of its
- * instance. */
+/* propolis-server's HTTP interface: one exchange, within a deadline, and the JSON of its instance.
+ */
 #pragma once
 
 #include "controller/loop/op.h"
@@ -15,26 +15,27 @@ struct rest_request {
     const char *body;   /* JSON; NULL: none. Copied. */
 };
 
-/* What any status was answered with. Starts as zero; the owner's, filled before `done`. */
+/* A response with any status. Zero-initialised by its owner, written before `done`. */
 struct rest_answer {
     long status;
     struct buf body;
 };
 void rest_answer_clear(struct rest_answer *answer);
 
-/* ERR_PROPOLIS_UNREACHABLE: no answer. */
+/* ERR_PROPOLIS_UNREACHABLE: no response. */
 struct op *rest_send(struct multi *multi, const struct rest_request *request,
     struct rest_answer *answer, op_done_fn *done, void *context);
 
-/* Of an answer to GET /instance. */
+/* From the response to GET /instance. */
 struct rest_instance {
-    bool is_there;  /* the server has been given the instance: not one before it that has ended */
-    bool is_other;  /* and it is not VM `name`'s */
-    char state[24]; /* "Creating", "Running", "Stopped", … in the server's words */
+    bool is_there;  /* the server has the instance, not an earlier one that has ended */
+    bool is_other;  /* the server's instance belongs to another VM than `name` */
+    char state[24]; /* the server's name for it: "Creating", "Running", "Stopped", … */
     enum run_state run_state;
 };
 struct rest_instance rest_instance_parse(
     const struct rest_answer *answer, const char *name, const char *instance_id);
 
-/* Body of PUT /instance: the spec, for the instance of env->status, its disk a zvol. free() it. */
+/* Body of PUT /instance: the spec, for the instance of env->status, with a zvol as its disk. free()
+ * it. */
 char *rest_instance_body(const struct vm_env *env, const char *dataset);

@@ -33,7 +33,7 @@ static void cancel_script(struct op *op)
 
 static void on_child(void *context, const struct error *child_err, const char *output);
 
-static void run(struct script *script, const struct script_step *step)
+static void script_run(struct script *script, const struct script_step *step)
 {
     const struct child_request request = {
         .argv = step->argv,
@@ -59,7 +59,7 @@ static void on_child(void *context, const struct error *child_err, const char *o
     } else if (!step.argv[0]) {
         op_finish(&script->op, NULL);
     } else {
-        run(script, &step);
+        script_run(script, &step);
     }
 }
 
@@ -78,7 +78,7 @@ struct op *script_start(struct loop *loop, const char *name, script_next_fn *nex
     struct script_step step = {.what = NULL};
     struct error unused = {.code = ERR_NONE};
     (void)next(context, "", &step, &unused);
-    run(script, &step);
+    script_run(script, &step);
     return &script->op;
 }
 

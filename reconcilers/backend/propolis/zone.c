@@ -36,13 +36,13 @@ struct zone_facts zone_parse(const char *list, const char *name)
     return (struct zone_facts){.is_known = false};
 }
 
-/* Look, act if it is not as wished, look again: done twice, the second time only looks. Killed
- * before or after the command, the next controller's first look tells which. */
+/* Reads the state, changes it if necessary, reads it again: a second call only reads. After a kill,
+ * the next controller's first read shows whether the command has run. */
 struct zone_work {
     char *name;
-    const char *command; /* NULL: only look */
+    const char *command; /* NULL: only reads the state */
     bool wants_alive;
-    enum { BEGINNING, LOOKING, ACTING, LOOKING_AGAIN } stage;
+    enum { BEGINNING, READING, ACTING, READING_AGAIN } stage;
     struct zone_facts *ret; /* borrowed from the caller, until `done` */
 };
 
@@ -53,20 +53,7 @@ static void free_work(void *context)
     free(work);
 }
 
-static struct script_step look_step(void)
-{
-    return (struct script_step){{"zoneadm", "list", "-cp"}, .what = "look for zone"};
-}
-
-static int missing(const struct zone_work *work, struct error *err)
-{
-    error_set(err, ERR_BACKEND_UNAVAILABLE, "there is no installed zone '%s'", work->name);
-    return error_help(err,
-        "configure one of brand nebula-vm: zonecfg -z %s; then zoneadm -z %s install", work->name,
-        work->name);
-}
-
-static int judge(
+static int handle_state(
     struct zone_work *work, const char *list, struct script_step *ret, struct error *err)
 {
     struct zone_facts facts = zone_parse(list, work->name);
@@ -75,10 +62,13 @@ static int judge(
         return 0;
     }
     if (work->wants_alive && !facts.is_installed) {
-        return missing(work, err);
+        error_set(err, ERR_BACKEND_UNAVAILABLE, "there is no installed zone '%s'", work->name);
+        return error_help(err,
+            "configure one of brand nebula-vm: zonecfg -z %s; then zoneadm -z %s install",
+            work->name, work->name);
     }
-    if (work->stage == LOOKING_AGAIN) {
-        return error_set(err, ERR_IO, "zoneadm did %s zone '%s', but it is %s", work->command,
+    if (work->stage == READING_AGAIN) {
+        return error_set(err, ERR_IO, "zoneadm %s succeeded, but zone '%s' is %s", work->command,
             work->name, facts.is_alive ? "still alive" : "down");
     }
     work->stage = ACTING;
@@ -87,42 +77,42 @@ static int judge(
     return 0;
 }
 
-static int next(void *context, const char *output, struct script_step *ret, struct error *err)
+static int zone_next(void *context, const char *output, struct script_step *ret, struct error *err)
 {
     struct zone_work *work = context;
     if (work->stage == BEGINNING || work->stage == ACTING) {
         work->stage++;
-        *ret = look_step();
+        *ret = (struct script_step){{"zoneadm", "list", "-cp"}, .what = "find zone"};
         return 0;
     }
-    return judge(work, output, ret, err);
+    return handle_state(work, output, ret, err);
 }
 
-static struct op *start(struct loop *loop, const char *name, const char *command, bool wants_alive,
-    struct zone_facts *ret, op_done_fn *done, void *context)
+static struct op *zone_start(struct loop *loop, const char *name, const char *command,
+    bool wants_alive, struct zone_facts *ret, op_done_fn *done, void *context)
 {
     struct zone_work *work = mem_new(struct zone_work);
     work->name = mem_strdup(name);
     work->command = command;
     work->wants_alive = wants_alive;
     work->ret = ret;
-    return script_start(loop, name, next, free_work, work, done, context);
+    return script_start(loop, name, zone_next, free_work, work, done, context);
 }
 
-struct op *zone_look(
+struct op *zone_poll(
     struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
 {
-    return start(loop, name, NULL, false, ret, done, context);
+    return zone_start(loop, name, NULL, false, ret, done, context);
 }
 
 struct op *zone_boot(
     struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
 {
-    return start(loop, name, "boot", true, ret, done, context);
+    return zone_start(loop, name, "boot", true, ret, done, context);
 }
 
 struct op *zone_halt(
     struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
 {
-    return start(loop, name, "halt", false, ret, done, context);
+    return zone_start(loop, name, "halt", false, ret, done, context);
 }

@@ -65,7 +65,7 @@ static void add_process(struct words *words, const struct qemu_config *config)
     add(words, "-nodefaults");
     add(words, "-no-user-config");
     add(words, "-S");
-    /* A guest that powers off or panics while no controller looks stays as a run state. */
+    /* Keep the run state of a guest that powers off or panics while no controller runs. */
     add(words, "-no-shutdown");
     option(words, "-action", "panic=pause");
     option(words, "-pidfile", "%s", config->pidfile);
@@ -73,17 +73,9 @@ static void add_process(struct words *words, const struct qemu_config *config)
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 }
 
-static void add_cpus(struct words *words, const struct vm_spec *spec)
-{
-    if (spec->max_vcpus > spec->vcpus) {
-        option(words, "-smp", "cpus=%u,maxcpus=%u", spec->vcpus, spec->max_vcpus);
-    } else {
-        option(words, "-smp", "%u", spec->vcpus);
-    }
-}
-
 /* A slot is one addition of memory. Each takes 1 GiB of the address space for its alignment
- * (hw/i386/pc.c, pc_get_device_memory_range), of which a host may have only 512: so not all 256. */
+ * (hw/i386/pc.c, pc_get_device_memory_range), of which a host may have only 512; hence fewer than
+ * QEMU's 256 slots. */
 static void add_memory(struct words *words, const struct vm_spec *spec)
 {
     enum { SLOTS_MAX = 32 };
@@ -105,8 +97,13 @@ static void add_machine(struct words *words, const struct qemu_config *config)
     if (text_eq(config->accel, "kvm")) {
         option(words, "-cpu", "host"); /* TCG: the default; `max` measured slower */
     }
-    add_cpus(words, config->spec);
-    add_memory(words, config->spec);
+    const struct vm_spec *spec = config->spec;
+    if (spec->max_vcpus > spec->vcpus) {
+        option(words, "-smp", "cpus=%u,maxcpus=%u", spec->vcpus, spec->max_vcpus);
+    } else {
+        option(words, "-smp", "%u", spec->vcpus);
+    }
+    add_memory(words, spec);
 }
 
 static void add_firmware(struct words *words, const struct qemu_config *config)
@@ -122,17 +119,13 @@ static void add_firmware(struct words *words, const struct qemu_config *config)
         "driver=raw,node-name=firmware-vars,file.driver=file,file.filename=%s", vars);
 }
 
-static void add_monitors(struct words *words)
+static void add_monitors_and_console(struct words *words, const struct qemu_config *config)
 {
+    cleanup_free char *log = escape(config->console_log);
     option(words, "-chardev", "socket,id=ctl,fd=%d,server=on,wait=off", QEMU_FD_CONTROL);
     option(words, "-mon", "chardev=ctl,mode=control");
     option(words, "-chardev", "socket,id=usr,fd=%d,server=on,wait=off", QEMU_FD_QMP);
     option(words, "-mon", "chardev=usr,mode=control");
-}
-
-static void add_console(struct words *words, const struct qemu_config *config)
-{
-    cleanup_free char *log = escape(config->console_log);
     option(words, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on",
         QEMU_FD_CONSOLE, log);
     option(words, "-serial", "chardev:console");
@@ -140,7 +133,7 @@ static void add_console(struct words *words, const struct qemu_config *config)
     option(words, "-vnc", "127.0.0.1:0,to=200"); /* the first free of 5900…6100 */
 }
 
-static void add_disk(struct words *words, const struct qemu_config *config)
+static void add_disks(struct words *words, const struct qemu_config *config)
 {
     cleanup_free char *overlay = escape(config->overlay);
     option(words, "-blockdev",
@@ -148,10 +141,6 @@ static void add_disk(struct words *words, const struct qemu_config *config)
         ",discard=unmap,file.driver=file,file.discard=unmap,file.filename=%s",
         overlay);
     option(words, "-device", "virtio-blk-pci,id=disk,drive=" QEMU_DISK_NODE ",bootindex=1");
-}
-
-static void add_seed(struct words *words, const struct qemu_config *config)
-{
     if (!config->seed) {
         return;
     }
@@ -194,10 +183,8 @@ char **qemu_argv(const struct qemu_config *config)
     add_process(&words, config);
     add_machine(&words, config);
     add_firmware(&words, config);
-    add_monitors(&words);
-    add_console(&words, config);
-    add_disk(&words, config);
-    add_seed(&words, config);
+    add_monitors_and_console(&words, config);
+    add_disks(&words, config);
     add_network(&words, config);
     option(&words, "-device", "virtio-rng-pci");
     option(&words, "-device", "pvpanic-pci");

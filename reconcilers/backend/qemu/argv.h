@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * QEMU's command line for one instance (qemu(1)). Pure: the same input gives the same words, which
- * tests/unit/reconcilers/backend/qemu/golden keeps. What depends on the host (ports, sizes) is not
- * here but done by boot.c over QMP, where a failure does not end QEMU.
+ * QEMU's command line for one instance (qemu(1)). Pure: the same input gives the same arguments,
+ * which tests/unit/reconcilers/backend/qemu/golden records. boot.c sets what depends on the host
+ * (ports, sizes) over QMP, where a failure does not end QEMU.
  */
 #pragma once
 
@@ -12,7 +12,7 @@ struct vm_spec;
 
 /* The descriptors that QEMU inherits, by the numbers they have there. */
 enum qemu_fd {
-    QEMU_FD_LOCK = 3, /* alive.lock: QEMU does not know of it, holding it is the point */
+    QEMU_FD_LOCK = 3, /* alive.lock: QEMU ignores it but holds it for its lifetime */
     QEMU_FD_CONTROL,
     QEMU_FD_QMP,
     QEMU_FD_CONSOLE,
@@ -20,7 +20,7 @@ enum qemu_fd {
     QEMU_FD_END_,
 };
 
-/* Node and device names that boot.c speaks of. */
+/* Node and device names, which boot.c uses too. */
 #define QEMU_DISK_NODE "disk0"
 #define QEMU_NETDEV "net0"
 

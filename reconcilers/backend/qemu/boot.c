@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The boot operation: what must be done between "QEMU is there" and "the guest runs", as a sequence
- * of QMP commands, one under way at a time:
+ * The boot operation: the QMP commands between the start of QEMU and the start of the guest, sent
+ * one at a time:
  *
  *   status -> forwards -> (remove | add)* -> disk -> (resize) -> CPUs and memory (hotplug.c) -> vnc
  *          -> (run) -> settled -> done
  *
- * (The UUID was verified by monitor.c before it lets any command through.) Every step looks first
- * and does only what is missing, so doing it twice does no harm, and doing it to a machine that
- * runs brings it in line with a changed spec, or puts right what somebody else changed. Forwards
- * are added here and not on the command line, because there a busy port ends QEMU and here it is an
- * error text.
+ * monitor.c has verified the UUID before it sends any command. Every step queries the state first
+ * and changes only what differs, so the operation is idempotent; on a running machine it applies a
+ * changed spec and reverts changes made by others. Forwards are added here because a busy port on
+ * the command line ends QEMU, while a busy port here is an error message.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,13 +39,13 @@ struct boot {
     struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
     struct boot_result *result; /* borrowed until done */
     bool has_user_network;
-    bool is_running;    /* it ran already when we came */
-    int64_t disk_bytes; /* what the spec asks for, 0: as it is */
+    bool is_running;    /* the guest ran before this operation */
+    int64_t disk_bytes; /* the spec's size, 0: keep */
     struct forwards wanted;
     struct forwards unwanted;
     struct hotplug *hotplug;     /* NULL: the machine has no room for more */
-    struct buf told;             /* what was changed, in words */
-    struct loop_timer *finished; /* `done` is called from the loop, never from where it was known */
+    struct buf changes;          /* text for boot_result.changes */
+    struct loop_timer *finished; /* calls `done` from the loop, never from within start() */
     struct error err;
 };
 
@@ -58,7 +57,7 @@ static void boot_cancel(struct op *op)
     }
     hotplug_free(boot->hotplug);
     loop_timer_free(boot->finished);
-    buf_clear(&boot->told);
+    buf_clear(&boot->changes);
     free(boot->wanted.list);
     free(boot->unwanted.list);
     free(boot);
@@ -67,26 +66,26 @@ static void boot_cancel(struct op *op)
 static void call_done(void *context)
 {
     struct boot *boot = context;
-    if (boot->told.len > 0) {
+    if (boot->changes.len > 0) {
         free(boot->result->changes);
-        boot->result->changes = buf_steal(&boot->told);
+        boot->result->changes = buf_steal(&boot->changes);
     }
     op_finish(&boot->op, boot->err.code ? &boot->err : NULL);
 }
 
-static void finish(struct boot *boot)
+static void boot_finish(struct boot *boot)
 {
     loop_timer_start(boot->finished, 0);
 }
 
-static void fail(struct boot *boot, const struct error *why)
+static void boot_fail(struct boot *boot, const struct error *why)
 {
     boot->err = *why;
     (void)error_wrap(&boot->err, "cannot boot '%s'", boot->machine->vm_name);
-    finish(boot);
+    boot_finish(boot);
 }
 
-static void send(
+static void boot_send(
     struct boot *boot, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
 {
     struct error err = {0};
@@ -98,41 +97,42 @@ static void send(
         rc = error_set(&err, ERR_QMP_CONNECT, "QEMU does not run");
     }
     if (rc < 0) {
-        fail(boot, &err);
+        boot_fail(boot, &err);
     }
 }
 
-/* The human monitor's answer is a text; what is wrong stands in it, too. */
+/* The human monitor returns a text, which contains its errors, too. */
 static void send_human(struct boot *boot, const char *line, qmp_reply_fn *reply)
 {
     json_t *arguments = json_object();
     json_put_text(arguments, "command-line", line);
-    send(boot, "human-monitor-command", arguments, reply);
+    boot_send(boot, "human-monitor-command", arguments, reply);
 }
 
-static void report(struct boot *boot, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void boot_note(struct boot *boot, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
-static void report(struct boot *boot, const char *fmt, ...)
+static void boot_note(struct boot *boot, const char *fmt, ...)
 {
     char text[64];
     va_list ap;
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    buf_printf(&boot->told, "%s%s", boot->told.len ? ", " : "", text);
+    buf_printf(&boot->changes, "%s%s", boot->changes.len ? ", " : "", text);
 }
 
-/* ---- settled: the facts are right when `done` is called ---- */
+/* ---- settled: the monitor knows the final status before `done` is called ---- */
 
 static void settled(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
     monitor_note_status(boot->machine->monitor, value);
-    finish(boot);
+    boot_finish(boot);
 }
 
 static void runs(void *context, const json_t *value, const struct error *err)
@@ -140,13 +140,13 @@ static void runs(void *context, const json_t *value, const struct error *err)
     struct boot *boot = context;
     (void)value;
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
-    send(boot, "query-status", NULL, settled);
+    boot_send(boot, "query-status", NULL, settled);
 }
 
-/* ---- VNC and go ---- */
+/* ---- VNC, then run ---- */
 
 static void vnc_arrived(void *context, const json_t *value, const struct error *err)
 {
@@ -160,13 +160,13 @@ static void vnc_arrived(void *context, const json_t *value, const struct error *
     if (boot->is_running) {
         runs(boot, NULL, NULL);
     } else {
-        send(boot, "cont", NULL, runs);
+        boot_send(boot, "cont", NULL, runs);
     }
 }
 
-static void ask_vnc(struct boot *boot)
+static void query_vnc(struct boot *boot)
 {
-    send(boot, "query-vnc", NULL, vnc_arrived); /* a QEMU without VNC refuses, which is fine */
+    boot_send(boot, "query-vnc", NULL, vnc_arrived); /* an error of a QEMU without VNC is ignored */
 }
 
 /* ---- CPUs and memory ---- */
@@ -175,19 +175,19 @@ static void hotplug_done(void *context, const struct error *err)
 {
     struct boot *boot = context;
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
-    ask_vnc(boot);
+    query_vnc(boot);
 }
 
 static void check_hardware(struct boot *boot)
 {
     struct error err = {0};
     if (!boot->hotplug) {
-        ask_vnc(boot);
+        query_vnc(boot);
     } else if (hotplug_start(boot->hotplug, &err) < 0) {
-        fail(boot, &err);
+        boot_fail(boot, &err);
     }
 }
 
@@ -198,10 +198,10 @@ static void resized(void *context, const json_t *value, const struct error *err)
     struct boot *boot = context;
     (void)value;
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
-    report(boot, "disk grown to %lld GiB", (long long)(boot->disk_bytes >> 30));
+    boot_note(boot, "disk grown to %lld GiB", (long long)(boot->disk_bytes >> 30));
     check_hardware(boot);
 }
 
@@ -223,12 +223,12 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
     struct boot *boot = context;
     int64_t size = disk_size(value);
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
     } else if (size >= 0 && size < boot->disk_bytes) {
         json_t *arguments = json_object();
         json_put_text(arguments, "node-name", QEMU_DISK_NODE);
         json_put_int(arguments, "size", boot->disk_bytes);
-        send(boot, "block_resize", arguments, resized);
+        boot_send(boot, "block_resize", arguments, resized);
     } else {
         check_hardware(boot);
     }
@@ -241,18 +241,18 @@ static void check_disk(struct boot *boot)
         return;
     }
     json_t *arguments = json_object();
-    json_put_flag(arguments, "flat", true); /* without the backing files' nodes */
-    send(boot, "query-named-block-nodes", arguments, nodes_arrived);
+    json_put_flag(arguments, "flat", true); /* omits the backing files' nodes */
+    boot_send(boot, "query-named-block-nodes", arguments, nodes_arrived);
 }
 
 /* ---- forwards ---- */
 
 static void change_next_forward(struct boot *boot);
 
-static void report_forward(struct boot *boot, const struct spec_forward *forward, const char *what)
+static void note_forward(struct boot *boot, const struct spec_forward *forward, const char *what)
 {
     cleanup_free char *key = forward_lease_key(forward);
-    report(boot, "forward %s %s", key, what);
+    boot_note(boot, "forward %s %s", key, what);
 }
 
 static void removed(void *context, const json_t *value, const struct error *err)
@@ -260,10 +260,10 @@ static void removed(void *context, const json_t *value, const struct error *err)
     struct boot *boot = context;
     (void)value;
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
-    report_forward(boot, &boot->unwanted.list[boot->unwanted.next++], "removed");
+    note_forward(boot, &boot->unwanted.list[boot->unwanted.next++], "removed");
     change_next_forward(boot);
 }
 
@@ -277,7 +277,7 @@ static void fail_port(struct boot *boot, const char *answer)
     (void)error_set(&err, ERR_PORT_TAKEN,
         "%s port %u of 127.0.0.1 is in use by another program (wanted for the guest's port %u)",
         forward_protocol_name(forward->protocol), forward->host_port, forward->guest_port);
-    fail(boot, &err);
+    boot_fail(boot, &err);
 }
 
 static void added(void *context, const json_t *value, const struct error *err)
@@ -285,16 +285,16 @@ static void added(void *context, const json_t *value, const struct error *err)
     struct boot *boot = context;
     const char *answer = json_string_value(value);
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
     } else if (answer && answer[0]) {
         fail_port(boot, answer);
     } else {
-        report_forward(boot, &boot->wanted.list[boot->wanted.next++], "added");
+        note_forward(boot, &boot->wanted.list[boot->wanted.next++], "added");
         change_next_forward(boot);
     }
 }
 
-/* First all removals: they may free the port that an addition needs. */
+/* Removals come first: they may free the port that an addition needs. */
 static void change_next_forward(struct boot *boot)
 {
     if (boot->unwanted.next < boot->unwanted.n) {
@@ -324,7 +324,7 @@ static void usernet_arrived(void *context, const json_t *value, const struct err
 {
     struct boot *boot = context;
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
     const char *answer = json_string_value(value);
@@ -346,14 +346,14 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     enum run_state state = run_state_from_qemu(word);
     struct error why = {0};
     if (err) {
-        fail(boot, err);
+        boot_fail(boot, err);
         return;
     }
     boot->is_running = state == RUN_STATE_RUNNING;
     if (!boot->is_running && state != RUN_STATE_PRELAUNCH && state != RUN_STATE_PAUSED) {
         (void)error_set(
             &why, ERR_VM_INVALID_STATE, "QEMU is in state '%s'", word ? word : "unknown");
-        fail(boot, &why);
+        boot_fail(boot, &why);
     } else if (boot->has_user_network) {
         send_human(boot, "info usernet", usernet_arrived);
     } else {
@@ -361,7 +361,7 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     }
 }
 
-/* The spec's, and the machine's: it keeps the network that it was started with. */
+/* Both the spec and the machine must have it: a machine keeps the network it was started with. */
 static bool has_user_network(const struct vm_env *env)
 {
     const struct vm_spec *running = env->status->applied_spec;
@@ -380,10 +380,10 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
         .disk_bytes = (int64_t)env->spec->disk_gib << 30};
     struct hotplug_target target = hotplug_target_of(env);
     if (target.vcpus > 0 || target.memory_mib > 0) {
-        boot->hotplug = hotplug_new(machine, target, &boot->told, hotplug_done, boot);
+        boot->hotplug = hotplug_new(machine, target, &boot->changes, hotplug_done, boot);
     }
     boot->wanted.n = forward_list(env->spec, env->status->ssh_port, &boot->wanted.list);
     boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
-    send(boot, "query-status", NULL, status_arrived);
+    boot_send(boot, "query-status", NULL, status_arrived);
     return &boot->op;
 }

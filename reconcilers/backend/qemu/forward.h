@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Host forwards of QEMU's user network, as its human monitor writes them. Pure. */
+/* Host forwards of QEMU's user network in the syntax of its human monitor. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,12 +10,12 @@
 
 enum { FORWARD_GUEST_SSH_PORT = 22 };
 
-/* What the instance is to have: `ssh_port` (0: none) to the guest's port 22, then the spec's. Empty
- * unless the network is "user". Caller frees *ret. */
+/* The forwards that an instance needs: `ssh_port` (0: none) to the guest's port 22, then the
+ * spec's. Empty unless the network is "user". Caller frees *ret. */
 size_t forward_list(const struct vm_spec *spec, uint16_t ssh_port, struct spec_forward **ret);
 
-/* What `info usernet` says there is: lines "TCP[HOST_FORWARD] FD 127.0.0.1 10022 10.0.2.15 22 …";
- * others are skipped. Caller frees *ret. */
+/* The forwards in the output of `info usernet`: lines "TCP[HOST_FORWARD] FD 127.0.0.1 10022
+ * 10.0.2.15 22 …"; others are skipped. Caller frees *ret. */
 size_t forward_parse(const char *info_usernet, struct spec_forward **ret);
 
 bool forward_is_in(const struct spec_forward *forward, const struct spec_forward *list, size_t n);

@@ -24,8 +24,8 @@ const struct firmware_files host_firmware_files[] = {
 };
 const size_t host_n_firmware_files = ARRAY_LEN(host_firmware_files);
 
-/* POSIX, "Environment Variables", PATH: an empty item means the current directory; not taken, since
- * the controller's current directory says nothing about the user's. */
+/* An empty item of PATH means the current directory (POSIX, "Environment Variables"). It is
+ * skipped, since the controller's current directory is not the user's. */
 static char *find_in_path(const char *program)
 {
     const char *item = getenv("PATH");

@@ -19,17 +19,17 @@
 #include "specs/vm/spec_diff.h"
 
 struct hotplug {
-    struct machine *machine; /* borrowed: its owner frees us first */
+    struct machine *machine; /* borrowed: outlives this object */
     struct hotplug_target target;
-    struct buf *told;     /* borrowed from the owner */
-    uint32_t n_vcpus;     /* when we came; 0: not asked yet */
-    int64_t memory_bytes; /* the machine's now */
+    struct buf *changes;  /* borrowed from the owner */
+    uint32_t n_vcpus;     /* at the start; 0: not known yet */
+    int64_t memory_bytes; /* what the machine has now */
     int64_t slot;         /* of the new DIMM */
     void (*done)(void *context, const struct error *err);
     void *context;
 };
 
-/* ---- what to bring it to ---- */
+/* ---- target ---- */
 
 struct hotplug_target hotplug_target_of(const struct vm_env *env)
 {
@@ -46,9 +46,9 @@ struct hotplug_target hotplug_target_of(const struct vm_env *env)
     return target;
 }
 
-/* ---- speaking ---- */
+/* ---- commands ---- */
 
-static int ask(struct hotplug *hotplug, const char *command, json_t *arguments_take,
+static int hotplug_send(struct hotplug *hotplug, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, struct error *err)
 {
     struct monitor *monitor = hotplug->machine->monitor;
@@ -59,26 +59,26 @@ static int ask(struct hotplug *hotplug, const char *command, json_t *arguments_t
     return monitor_execute(monitor, command, arguments_take, reply, hotplug, err);
 }
 
-/* The next command after an answer; one that cannot be sent ends it. */
-static void go_on(
+/* Sends the next command; a failure to send it ends the operation. */
+static void hotplug_next(
     struct hotplug *hotplug, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
 {
     struct error err = {0};
-    if (ask(hotplug, command, arguments_take, reply, &err) < 0) {
+    if (hotplug_send(hotplug, command, arguments_take, reply, &err) < 0) {
         hotplug->done(hotplug->context, &err);
     }
 }
 
-static void fail(struct hotplug *hotplug, const struct error *why, const char *what)
+static void hotplug_fail(struct hotplug *hotplug, const struct error *why, const char *what)
 {
     struct error err = *why;
     (void)error_wrap(&err, "cannot add %s", what);
     hotplug->done(hotplug->context, &err);
 }
 
-static void report(struct hotplug *hotplug, const char *what, int64_t before, int64_t after)
+static void hotplug_note(struct hotplug *hotplug, const char *what, int64_t before, int64_t after)
 {
-    buf_printf(hotplug->told, "%s%s %lld -> %lld", hotplug->told->len ? ", " : "", what,
+    buf_printf(hotplug->changes, "%s%s %lld -> %lld", hotplug->changes->len ? ", " : "", what,
         (long long)before, (long long)after);
 }
 
@@ -89,10 +89,10 @@ static void plugged(void *context, const json_t *value, const struct error *err)
     struct hotplug *hotplug = context;
     (void)value;
     if (err) {
-        fail(hotplug, err, "memory");
+        hotplug_fail(hotplug, err, "memory");
         return;
     }
-    report(hotplug, "memory", hotplug->memory_bytes >> 20, hotplug->target.memory_mib);
+    hotplug_note(hotplug, "memory", hotplug->memory_bytes >> 20, hotplug->target.memory_mib);
     hotplug->done(hotplug->context, NULL);
 }
 
@@ -106,7 +106,7 @@ static void backed(void *context, const json_t *value, const struct error *err)
     struct hotplug *hotplug = context;
     (void)value;
     if (err) {
-        fail(hotplug, err, "memory");
+        hotplug_fail(hotplug, err, "memory");
         return;
     }
     cleanup_free char *backend = backend_id(hotplug);
@@ -116,21 +116,21 @@ static void backed(void *context, const json_t *value, const struct error *err)
     json_put_text(arguments, "id", id);
     json_put_text(arguments, "memdev", backend);
     json_put_int(arguments, "slot", hotplug->slot);
-    go_on(hotplug, "device_add", arguments, plugged);
+    hotplug_next(hotplug, "device_add", arguments, plugged);
 }
 
 static void dropped(void *context, const json_t *value, const struct error *err)
 {
     struct hotplug *hotplug = context;
     (void)value;
-    (void)err; /* there was nothing to drop, as a rule */
+    (void)err; /* usually there was nothing to delete */
     cleanup_free char *id = backend_id(hotplug);
     json_t *arguments = json_object();
     json_put_text(arguments, "qom-type", "memory-backend-ram");
     json_put_text(arguments, "id", id);
     json_put_int(
         arguments, "size", ((int64_t)hotplug->target.memory_mib << 20) - hotplug->memory_bytes);
-    go_on(hotplug, "object-add", arguments, backed);
+    hotplug_next(hotplug, "object-add", arguments, backed);
 }
 
 static bool is_slot_taken(const json_t *devices, int64_t slot)
@@ -146,13 +146,14 @@ static bool is_slot_taken(const json_t *devices, int64_t slot)
     return false;
 }
 
-/* A backend without its DIMM is left of a try that was cut off, or of a DIMM that somebody took
- * away: of unknown size, and in the way. One in use cannot be dropped. */
+/* A backend without its DIMM is left over from an interrupted try or from a DIMM that another
+ * client removed. Its size is unknown and its id blocks the new one, so it is deleted; QEMU refuses
+ * to delete one in use. */
 static void devices_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct hotplug *hotplug = context;
     if (err) {
-        fail(hotplug, err, "memory");
+        hotplug_fail(hotplug, err, "memory");
         return;
     }
     while (is_slot_taken(value, hotplug->slot)) {
@@ -161,31 +162,22 @@ static void devices_arrived(void *context, const json_t *value, const struct err
     cleanup_free char *id = backend_id(hotplug);
     json_t *arguments = json_object();
     json_put_text(arguments, "id", id);
-    go_on(hotplug, "object-del", arguments, dropped);
+    hotplug_next(hotplug, "object-del", arguments, dropped);
 }
 
 static void memory_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct hotplug *hotplug = context;
     if (err) {
-        fail(hotplug, err, "memory");
+        hotplug_fail(hotplug, err, "memory");
         return;
     }
     hotplug->memory_bytes =
         json_int(value, "base-memory", 0) + json_int(value, "plugged-memory", 0);
     if (hotplug->memory_bytes < (int64_t)hotplug->target.memory_mib << 20) {
-        go_on(hotplug, "query-memory-devices", NULL, devices_arrived);
+        hotplug_next(hotplug, "query-memory-devices", NULL, devices_arrived);
     } else {
         hotplug->done(hotplug->context, NULL);
-    }
-}
-
-static void check_memory(struct hotplug *hotplug)
-{
-    if (hotplug->target.memory_mib == 0) {
-        hotplug->done(hotplug->context, NULL);
-    } else {
-        go_on(hotplug, "query-memory-size-summary", NULL, memory_arrived);
     }
 }
 
@@ -198,13 +190,13 @@ static void cpu_added(void *context, const json_t *value, const struct error *er
     struct hotplug *hotplug = context;
     (void)value;
     if (err) {
-        fail(hotplug, err, "a CPU");
+        hotplug_fail(hotplug, err, "a CPU");
     } else {
-        go_on(hotplug, "query-hotpluggable-cpus", NULL, cpus_arrived);
+        hotplug_next(hotplug, "query-hotpluggable-cpus", NULL, cpus_arrived);
     }
 }
 
-/* Named after where it sits, so that no two are named alike: "vmctl-cpu-0-0-1-0". */
+/* The id is made of the CPU's coordinates, which are unique: "vmctl-cpu-0-0-1-0". */
 static void add_cpu(struct hotplug *hotplug, const json_t *place)
 {
     static const char *const coordinates[] = {"socket-id", "die-id", "core-id", "thread-id"};
@@ -217,10 +209,10 @@ static void add_cpu(struct hotplug *hotplug, const json_t *place)
     json_t *arguments = json_deep_copy(props);
     json_put_text(arguments, "driver", json_text(place, "type"));
     json_put_text(arguments, "id", buf_str(&id));
-    go_on(hotplug, "device_add", arguments, cpu_added);
+    hotplug_next(hotplug, "device_add", arguments, cpu_added);
 }
 
-/* From the last to the first, which is QEMU's order from the first CPU on. */
+/* QEMU lists the CPUs in reverse. *ret_free is the first one that is not plugged in. */
 static uint32_t count_cpus(const json_t *paths, const json_t **ret_free)
 {
     uint32_t n = 0;
@@ -241,7 +233,7 @@ static void cpus_arrived(void *context, const json_t *value, const struct error 
     const json_t *place = NULL;
     uint32_t n = count_cpus(value, &place);
     if (err) {
-        fail(hotplug, err, "a CPU");
+        hotplug_fail(hotplug, err, "a CPU");
         return;
     }
     hotplug->n_vcpus = hotplug->n_vcpus ? hotplug->n_vcpus : n;
@@ -250,27 +242,31 @@ static void cpus_arrived(void *context, const json_t *value, const struct error 
         return;
     }
     if (n > hotplug->n_vcpus) {
-        report(hotplug, "vcpus", hotplug->n_vcpus, n);
+        hotplug_note(hotplug, "vcpus", hotplug->n_vcpus, n);
     }
-    check_memory(hotplug);
+    if (hotplug->target.memory_mib == 0) {
+        hotplug->done(hotplug->context, NULL);
+    } else {
+        hotplug_next(hotplug, "query-memory-size-summary", NULL, memory_arrived);
+    }
 }
 
 /* ---- the object ---- */
 
-struct hotplug *hotplug_new(struct machine *machine, struct hotplug_target target, struct buf *told,
-    void (*done)(void *context, const struct error *err), void *context)
+struct hotplug *hotplug_new(struct machine *machine, struct hotplug_target target,
+    struct buf *changes, void (*done)(void *context, const struct error *err), void *context)
 {
     struct hotplug *hotplug = mem_new(struct hotplug);
     *hotplug = (struct hotplug){
-        .machine = machine, .target = target, .told = told, .done = done, .context = context};
+        .machine = machine, .target = target, .changes = changes, .done = done, .context = context};
     return hotplug;
 }
 
 int hotplug_start(struct hotplug *hotplug, struct error *err)
 {
     return hotplug->target.vcpus > 0
-               ? ask(hotplug, "query-hotpluggable-cpus", NULL, cpus_arrived, err)
-               : ask(hotplug, "query-memory-size-summary", NULL, memory_arrived, err);
+               ? hotplug_send(hotplug, "query-hotpluggable-cpus", NULL, cpus_arrived, err)
+               : hotplug_send(hotplug, "query-memory-size-summary", NULL, memory_arrived, err);
 }
 
 void hotplug_free(struct hotplug *hotplug)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The launch operation: choose the accelerator, which may take a probe, get a tap device if one is
- * asked for, which may take a helper program, then make the process. */
+/* The launch operation: chooses the accelerator, which may need a probe, makes a tap device if the
+ * spec has one, which may need a helper program, then creates the process. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,9 +20,9 @@ struct launch {
     struct vm_spec *spec;
     char *mac;
     struct vm_instance *instance; /* borrowed until done */
-    struct op *under_way;         /* choosing the accelerator, then the tap helper; NULL: neither */
-    const char *accel;            /* static text; NULL until chosen */
-    int tap_fd;                   /* -1: none (yet) */
+    struct op *under_way; /* the choice of the accelerator, then the tap helper; NULL: neither */
+    const char *accel;    /* static text; NULL until chosen */
+    int tap_fd;           /* -1: none (yet) */
 };
 
 static void launch_cancel(struct op *op)
@@ -33,16 +33,6 @@ static void launch_cancel(struct op *op)
     vm_spec_free(launch->spec);
     free(launch->mac);
     free(launch);
-}
-
-static void record(struct vm_instance *instance, const struct clock *clock, const char *accel,
-    const struct spawned *spawned)
-{
-    instance->pid = spawned->pid;
-    instance->start_ticks = spawned->start_ticks;
-    (void)snprintf(instance->boot_id, sizeof(instance->boot_id), "%s", clock_boot_id(clock));
-    free(instance->accel);
-    instance->accel = mem_strdup(accel);
 }
 
 static int make_process(struct launch *launch, struct error *err)
@@ -58,14 +48,19 @@ static int make_process(struct launch *launch, struct error *err)
         .wall_ms = clock_wall_ms(clock)};
     struct spawned spawned;
     int rc = spawn_qemu(&request, &spawned, err);
-    if (rc == 0) {
-        record(launch->instance, clock, launch->accel, &spawned);
-        rc = machine_take_child(machine, launch->instance->instance_id, &spawned, err);
+    if (rc < 0) {
+        return rc;
     }
-    return rc;
+    struct vm_instance *instance = launch->instance;
+    instance->pid = spawned.pid;
+    instance->start_ticks = spawned.start_ticks;
+    (void)snprintf(instance->boot_id, sizeof(instance->boot_id), "%s", clock_boot_id(clock));
+    free(instance->accel);
+    instance->accel = mem_strdup(launch->accel);
+    return machine_take_child(machine, instance->instance_id, &spawned, err);
 }
 
-static void finish(struct launch *launch, struct error *err)
+static void launch_finish(struct launch *launch, struct error *err)
 {
     if (err->code) {
         (void)error_wrap(err, "cannot start QEMU for '%s'", launch->machine->vm_name);
@@ -84,14 +79,14 @@ static void tap_made(void *context, int fd_take, const struct error *why)
     } else {
         (void)make_process(launch, &err);
     }
-    finish(launch, &err);
+    launch_finish(launch, &err);
 }
 
-/* Directly where that is permitted: it takes microseconds. */
+/* Makes the device directly where that is permitted, in microseconds; else by the helper. */
 static void make_tap(struct launch *launch)
 {
-    const char *named = launch->spec->network.bridge;
-    const char *bridge = named ? named : SPEC_DEFAULT_BRIDGE;
+    const char *bridge = launch->spec->network.bridge;
+    bridge = bridge ? bridge : SPEC_DEFAULT_BRIDGE;
     struct error err = {0};
     int fd = -1;
     if (tap_open(bridge, &fd, &err) < 0 && tap_is_permission(&err)) {
@@ -116,7 +111,7 @@ static void accel_chosen(void *context, const char *accel, const struct error *w
     } else {
         (void)make_process(launch, &err);
     }
-    finish(launch, &err);
+    launch_finish(launch, &err);
 }
 
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,

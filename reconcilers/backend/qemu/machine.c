@@ -38,14 +38,14 @@ static struct machine *machine_open(struct reconciler_host *host, const char *vm
 static void forget_process(struct machine *machine)
 {
     if (machine->process) {
-        (void)process_exit_status(machine->process); /* leaves no zombie */
+        (void)process_exit_status(machine->process); /* reaps a zombie */
     }
     process_close(TAKE_PTR(machine->process));
     machine->exit_status = -1;
 }
 
 /* The waiting child sees the end of the stream and exits. */
-static void call_off(struct machine *machine)
+static void cancel_start(struct machine *machine)
 {
     if (machine->start_pipe >= 0) {
         close(TAKE_FD(machine->start_pipe));
@@ -59,7 +59,7 @@ static void machine_close(struct machine *machine)
     }
     monitor_free(machine->monitor);
     forget_process(machine);
-    call_off(machine);
+    cancel_start(machine);
     free(machine->vm_name);
     free(machine->lock_path);
     free(machine->control_path);
@@ -95,19 +95,19 @@ static int watch_process(struct machine *machine, const char *instance_id, pid_t
 int machine_take_child(struct machine *machine, const char *instance_id,
     struct spawned *spawned_take, struct error *err)
 {
-    call_off(machine);
+    cancel_start(machine);
     monitor_free(TAKE_PTR(machine->monitor));
     forget_process(machine);
     machine->is_output_read = false;
     machine->start_pipe = TAKE_FD(spawned_take->start_pipe);
     int rc = watch_process(machine, instance_id, spawned_take->pid, spawned_take->start_ticks, err);
     if (rc < 0) {
-        call_off(machine);
+        cancel_start(machine);
     }
     return rc;
 }
 
-/* After a restart of the controller: by the record, if it is of this boot of the host. */
+/* After a restart of the controller: uses the record, if it is of this boot of the host. */
 static void find_recorded_process(struct machine *machine, const struct vm_instance *instance)
 {
     bool is_of_this_boot = strcmp(instance->boot_id, clock_boot_id(machine->host->clock)) == 0;
@@ -118,8 +118,8 @@ static void find_recorded_process(struct machine *machine, const struct vm_insta
     }
 }
 
-/* Without a record (the store was lost): who answers on the control socket. Our own pid means that
- * the connection was queued before QEMU ran. */
+/* Without a record (the store was lost): uses the control socket's peer. Our own pid means that the
+ * connection was queued before QEMU ran. */
 static void find_answering_process(struct machine *machine, const struct vm_instance *instance)
 {
     pid_t pid = machine->monitor ? monitor_peer_pid(machine->monitor) : 0;
@@ -144,7 +144,7 @@ static void machine_release(struct machine *machine)
     }
 }
 
-/* What is held of another instance than the recorded one says nothing about this one. */
+/* Drops the monitor and the process of any instance but the recorded one. */
 static void drop_other_instance(struct machine *machine, const char *instance_id)
 {
     if (machine->monitor && strcmp(monitor_instance_id(machine->monitor), instance_id) != 0) {
@@ -157,8 +157,7 @@ static void drop_other_instance(struct machine *machine, const char *instance_id
 
 /* ---- facts ---- */
 
-/* The lock is free a moment before the process has ended for good; only then is its status known.
- */
+/* The lock is free a moment before the process has exited; only then is its status known. */
 static bool is_alive(const struct machine *machine)
 {
     return lockfile_is_held(machine->lock_path) ||
@@ -168,10 +167,10 @@ static bool is_alive(const struct machine *machine)
 static void observe_dead(
     struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
 {
-    call_off(machine);
+    cancel_start(machine);
     monitor_free(TAKE_PTR(machine->monitor));
     drop_other_instance(machine, instance->instance_id);
-    find_recorded_process(machine, instance); /* gone, or a zombie that still has its status */
+    find_recorded_process(machine, instance); /* gone, or a zombie that has its status */
     if (machine->process && machine->exit_status < 0) {
         machine->exit_status = process_exit_status(machine->process);
     }
@@ -231,44 +230,38 @@ static void send_signal(struct machine *machine, int number)
     if (machine->process) {
         process_signal(machine->process, number);
     } else {
-        log_warn("qemu", "%s: cannot send signal %d: its process is not known", machine->vm_name,
-            number);
+        log_warn(
+            "qemu", "%s: cannot send signal %d: its process is unknown", machine->vm_name, number);
     }
 }
 
 static void machine_command(
     struct machine *machine, const struct vm_env *env, enum machine_command command)
 {
+    static const struct {
+        bool ends; /* a child that still waits must not start */
+        const char *qmp;
+        int signal; /* without `qmp` */
+    } commands[MACHINE_COMMAND_COUNT_] = {
+        [MACHINE_RESUME] = {.qmp = "cont"},
+        [MACHINE_PAUSE] = {.qmp = "stop"},
+        [MACHINE_POWERDOWN] = {.ends = true, .qmp = "system_powerdown"},
+        [MACHINE_QUIT] = {.ends = true, .qmp = "quit"},
+        [MACHINE_TERMINATE] = {.ends = true, .signal = SIGTERM},
+        [MACHINE_KILL] = {.ends = true, .signal = SIGKILL},
+    };
     (void)env;
-    switch (command) {
-    case MACHINE_RESUME:
-        send_command(machine, "cont");
-        break;
-    case MACHINE_PAUSE:
-        send_command(machine, "stop");
-        break;
-    case MACHINE_POWERDOWN:
-        call_off(machine);
-        send_command(machine, "system_powerdown");
-        break;
-    case MACHINE_QUIT:
-        call_off(machine);
-        send_command(machine, "quit");
-        break;
-    case MACHINE_TERMINATE:
-        call_off(machine);
-        send_signal(machine, SIGTERM);
-        break;
-    case MACHINE_KILL:
-        call_off(machine);
-        send_signal(machine, SIGKILL);
-        break;
-    case MACHINE_COMMAND_COUNT_:
-        break;
+    if (commands[command].ends) {
+        cancel_start(machine);
+    }
+    if (commands[command].qmp) {
+        send_command(machine, commands[command].qmp);
+    } else {
+        send_signal(machine, commands[command].signal);
     }
 }
 
-static const struct machine_ops qemu_machine = {
+const struct machine_ops qemu_machine_ops = {
     .open = machine_open,
     .close = machine_close,
     .observe = machine_observe,
@@ -277,8 +270,3 @@ static const struct machine_ops qemu_machine = {
     .boot = machine_boot,
     .command = machine_command,
 };
-
-const struct machine_ops *machine_qemu(void)
-{
-    return &qemu_machine;
-}

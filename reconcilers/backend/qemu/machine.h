@@ -23,19 +23,19 @@ struct machine {
     struct process *process; /* the instance's, once found; NULL unknown */
     char process_instance_id[TEXT_ID_SIZE];
     int exit_status;         /* of `process`, -1 unknown */
-    int start_pipe;          /* our child waits for the word at its other end; -1: none does */
+    int start_pipe;          /* our child waits at its other end; -1: none does */
     struct monitor *monitor; /* NULL: no process, or it does not run QEMU yet */
-    bool is_output_read;     /* last_output holds what qemu.log says of the end of the instance */
+    bool is_output_read;     /* last_output is set from the end of qemu.log */
     char *last_output;
 };
 
-const struct machine_ops *machine_qemu(void);
+extern const struct machine_ops qemu_machine_ops;
 
-/* What a launch has made becomes the machine's; `spawned` is consumed. */
+/* Takes over the process that a launch has made; consumes `spawned`. */
 int machine_take_child(struct machine *machine, const char *instance_id,
     struct spawned *spawned_take, struct error *err);
 
-/* The operations, each in its file. */
+/* The operations, each in a file of its own. */
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context);
 struct op *machine_boot(struct machine *machine, const struct vm_env *env,

@@ -14,28 +14,27 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, ANSWERS = -1 };
+enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, NOT_SILENT = -1 };
 
-/* Asking a machine that says nothing finds one that hangs, and what an event that was lost would
- * have told. All ask at the same moment: a hundred idle VMs wake the host no more often than one.
- */
-enum { PULSE_MS = 15000 };
+/* Polling an idle machine detects a hang or a lost event. All monitors poll at the same moment: a
+ * hundred idle VMs wake the host no more often than one. */
+enum { POLL_MS = 15000 };
 
 struct monitor {
     struct loop *loop;
     char *vm_name;
     char *socket_path;
     char *instance_id;
-    struct qmp *qmp; /* NULL between two tries to connect, and once another instance answered */
+    struct qmp *qmp; /* NULL between two tries to connect, and after another instance answered */
     struct loop_timer *retry;
     int64_t retry_ms;
-    struct loop_timer *pulse;
+    struct loop_timer *poll;
     uint32_t n_resets;
     bool is_verified;
-    bool is_asking; /* query-status is out */
-    bool is_dirty;  /* and something changed since it was sent */
+    bool is_querying; /* query-status is pending */
+    bool is_dirty;    /* and something changed since it was sent */
     enum run_state run_state;
-    int64_t silent_since_ms; /* loop time, or ANSWERS */
+    int64_t silent_since_ms; /* loop time, or NOT_SILENT */
     void (*changed)(void *context);
     void *context;
 };
@@ -53,7 +52,7 @@ static void retry_later(struct monitor *monitor)
 
 static void start_silence(struct monitor *monitor, int64_t since_ms)
 {
-    if (monitor->silent_since_ms == ANSWERS) {
+    if (monitor->silent_since_ms == NOT_SILENT) {
         monitor->silent_since_ms = since_ms;
     }
 }
@@ -61,68 +60,60 @@ static void start_silence(struct monitor *monitor, int64_t since_ms)
 static void drop_connection(struct monitor *monitor)
 {
     monitor->is_verified = false;
-    monitor->is_asking = false;
+    monitor->is_querying = false;
     monitor->is_dirty = false;
     monitor->run_state = RUN_STATE_UNKNOWN;
     qmp_forget(monitor->qmp, monitor);
     qmp_free(TAKE_PTR(monitor->qmp));
 }
 
-static void ask_status(struct monitor *monitor);
+static void query_status(struct monitor *monitor);
 
 static void status_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct monitor *monitor = context;
-    monitor->is_asking = false;
+    monitor->is_querying = false;
     if (err) {
-        if (err->code == ERR_TIMEOUT) { /* asked again when it speaks: see spoke() */
+        if (err->code == ERR_TIMEOUT) { /* qmp_received() repeats the query */
             start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
             monitor->changed(monitor->context);
         }
         return;
     }
     if (monitor->is_dirty) {
-        ask_status(monitor);
+        query_status(monitor);
     }
     monitor_note_status(monitor, value);
 }
 
-static void start_pulse(struct monitor *monitor)
+static void start_poll(struct monitor *monitor)
 {
-    loop_timer_start(monitor->pulse, PULSE_MS - loop_now_ms(monitor->loop) % PULSE_MS);
+    loop_timer_start(monitor->poll, POLL_MS - loop_now_ms(monitor->loop) % POLL_MS);
 }
 
-static void ask_status(struct monitor *monitor)
+static void query_status(struct monitor *monitor)
 {
-    monitor->is_dirty = monitor->is_asking;
-    if (!monitor->is_asking) {
+    monitor->is_dirty = monitor->is_querying;
+    if (!monitor->is_querying) {
         struct error err = {0};
-        monitor->is_asking =
+        monitor->is_querying =
             qmp_execute(monitor->qmp, "query-status", NULL, status_arrived, monitor, &err) == 0;
     }
 }
 
-static void pulse(void *context)
+static void poll_status(void *context)
 {
     struct monitor *monitor = context;
-    if (monitor->is_verified && monitor->silent_since_ms == ANSWERS) {
-        ask_status(monitor);
+    if (monitor->is_verified && monitor->silent_since_ms == NOT_SILENT) {
+        query_status(monitor);
     }
-    start_pulse(monitor);
-}
-
-static void refuse_foreign(struct monitor *monitor, const char *uuid, const char *expected)
-{
-    log_warn("qemu", "%s: another instance answers on '%s' (UUID %s, expected %s); left alone",
-        monitor->vm_name, monitor->socket_path, uuid ? uuid : "none", expected);
-    drop_connection(monitor);
-    monitor->changed(monitor->context);
+    start_poll(monitor);
 }
 
 static void uuid_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct monitor *monitor = context;
-    if (err) { /* a QEMU that hangs; when it speaks again it is asked anew: see qmp_spoke() */
+    if (err) { /* QEMU hangs; qmp_received() repeats the query */
         start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
         monitor->changed(monitor->context);
         return;
@@ -131,14 +122,17 @@ static void uuid_arrived(void *context, const json_t *value, const struct error 
     const char *uuid = json_text(value, "UUID");
     bool is_known = instance_id_to_uuid(monitor->instance_id, expected);
     if (monitor->instance_id[0] && !(is_known && uuid && strcasecmp(uuid, expected) == 0)) {
-        refuse_foreign(monitor, uuid, expected);
+        log_warn("qemu", "%s: another instance answers on '%s' (UUID %s, expected %s); left alone",
+            monitor->vm_name, monitor->socket_path, uuid ? uuid : "none", expected);
+        drop_connection(monitor);
+        monitor->changed(monitor->context);
         return;
     }
     monitor->is_verified = true;
-    ask_status(monitor);
+    query_status(monitor);
 }
 
-static void ask_uuid(struct monitor *monitor)
+static void query_uuid(struct monitor *monitor)
 {
     struct error err = {0};
     (void)qmp_execute(monitor->qmp, "query-uuid", NULL, uuid_arrived, monitor, &err);
@@ -148,7 +142,7 @@ static void qmp_became_ready(void *context)
 {
     struct monitor *monitor = context;
     monitor->retry_ms = RETRY_FIRST_MS;
-    ask_uuid(monitor);
+    query_uuid(monitor);
 }
 
 static void qmp_event(void *context, const char *name, const json_t *data)
@@ -163,23 +157,23 @@ static void qmp_event(void *context, const char *name, const json_t *data)
     }
     for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
         if (monitor->is_verified && text_eq(name, reporting[i])) {
-            ask_status(monitor);
+            query_status(monitor);
             return;
         }
     }
 }
 
-/* Ends a silence: what had been asked was given up, so it is asked anew. */
-static void qmp_spoke(void *context)
+/* After a silence: the queries timed out, so they are repeated. */
+static void qmp_received(void *context)
 {
     struct monitor *monitor = context;
-    if (monitor->silent_since_ms == ANSWERS || !qmp_is_ready(monitor->qmp)) {
+    if (monitor->silent_since_ms == NOT_SILENT || !qmp_is_ready(monitor->qmp)) {
         return;
     }
-    if (monitor->is_verified && !monitor->is_asking) {
-        ask_status(monitor);
+    if (monitor->is_verified && !monitor->is_querying) {
+        query_status(monitor);
     } else if (!monitor->is_verified && qmp_waiting_since(monitor->qmp) < 0) {
-        ask_uuid(monitor);
+        query_uuid(monitor);
     }
 }
 
@@ -194,9 +188,9 @@ static void qmp_closed(void *context, const struct error *why)
 }
 
 static const struct qmp_listener listener = {
-    .ready = qmp_became_ready, .event = qmp_event, .spoke = qmp_spoke, .closed = qmp_closed};
+    .ready = qmp_became_ready, .event = qmp_event, .received = qmp_received, .closed = qmp_closed};
 
-/* Refused and EAGAIN mean "not yet" as well: a dead client's connection may fill the queue. */
+/* ECONNREFUSED and EAGAIN are retried, too: a dead client's connection may fill the queue. */
 static void connect_now(void *context)
 {
     struct monitor *monitor = context;
@@ -223,8 +217,8 @@ struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *
         .changed = changed,
         .context = context};
     monitor->retry = loop_timer_new(loop, connect_now, monitor);
-    monitor->pulse = loop_timer_new(loop, pulse, monitor);
-    start_pulse(monitor);
+    monitor->poll = loop_timer_new(loop, poll_status, monitor);
+    start_poll(monitor);
     connect_now(monitor);
     return monitor;
 }
@@ -238,7 +232,7 @@ void monitor_free(struct monitor *monitor)
         drop_connection(monitor);
     }
     loop_timer_free(monitor->retry);
-    loop_timer_free(monitor->pulse);
+    loop_timer_free(monitor->poll);
     free(monitor->vm_name);
     free(monitor->socket_path);
     free(monitor->instance_id);
@@ -252,7 +246,7 @@ const char *monitor_instance_id(const struct monitor *monitor)
 
 enum run_state monitor_run_state(const struct monitor *monitor)
 {
-    return monitor->silent_since_ms == ANSWERS ? monitor->run_state : RUN_STATE_UNKNOWN;
+    return monitor->silent_since_ms == NOT_SILENT ? monitor->run_state : RUN_STATE_UNKNOWN;
 }
 
 uint32_t monitor_resets(const struct monitor *monitor)
@@ -262,11 +256,11 @@ uint32_t monitor_resets(const struct monitor *monitor)
 
 int64_t monitor_silent_ms(const struct monitor *monitor)
 {
-    if (monitor->silent_since_ms == ANSWERS) {
+    if (monitor->silent_since_ms == NOT_SILENT) {
         return 0;
     }
     int64_t silent = loop_now_ms(monitor->loop) - monitor->silent_since_ms;
-    return silent > 0 ? silent : 1; /* silent, however short: not "answers" */
+    return silent > 0 ? silent : 1; /* 0 would mean that it answers */
 }
 
 pid_t monitor_peer_pid(const struct monitor *monitor)
@@ -283,8 +277,8 @@ int monitor_execute(struct monitor *monitor, const char *command, json_t *argume
     }
     int rc = qmp_execute(monitor->qmp, command, arguments_take, reply, context, err);
     if (rc == 0) {
-        /* Shows the effect, and notices a QEMU that hangs: nothing else is asked while idle. */
-        ask_status(monitor);
+        /* Shows the effect, and detects a QEMU that hangs. */
+        query_status(monitor);
     }
     return rc;
 }
@@ -299,10 +293,10 @@ void monitor_forget(struct monitor *monitor, const void *context)
 void monitor_note_status(struct monitor *monitor, const json_t *value)
 {
     enum run_state state = run_state_from_qemu(json_text(value, "status"));
-    bool is_news = state != monitor->run_state || monitor->silent_since_ms != ANSWERS;
+    bool is_changed = state != monitor->run_state || monitor->silent_since_ms != NOT_SILENT;
     monitor->run_state = state;
-    monitor->silent_since_ms = ANSWERS;
-    if (is_news) {
+    monitor->silent_since_ms = NOT_SILENT;
+    if (is_changed) {
         monitor->changed(monitor->context);
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Keeps one QMP connection to one instance: connects, connects again with a backoff (50 ms doubling
- * to 2 s) for as long as the owner leaves it open, verifies by UUID that it speaks with the
- * instance meant, and knows the run state. Level-triggered: events only make it ask `query-status`
- * again, which it does by itself, too, every 15 seconds. Only a reset leaves no state to ask for.
+ * Keeps one QMP connection to one instance: connects, reconnects with a backoff (50 ms doubling to
+ * 2 s) until it is freed, verifies the instance by its UUID, and tracks the run state.
+ * Level-triggered: an event only triggers `query-status`, which also runs every 15 seconds. Resets
+ * alone are counted from events, because no query reports them.
  */
 #pragma once
 
@@ -18,18 +18,18 @@
 struct loop;
 struct monitor;
 
-/* `iid` "": whoever answers at `socket_path` is accepted. `changed`: one of the answers below would
- * differ now. */
+/* `instance_id` "": any QEMU at `socket_path` is accepted. `changed` is called when the result of a
+ * function below has changed. */
 struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *socket_path,
     const char *instance_id, void (*changed)(void *context), void *context);
 void monitor_free(struct monitor *monitor); /* NULL is fine; as qmp_free() */
 
 const char *monitor_instance_id(const struct monitor *monitor);
-/* RUN_STATE_UNKNOWN while it does not answer. */
+/* RUN_STATE_UNKNOWN while QEMU does not answer. */
 enum run_state monitor_run_state(const struct monitor *monitor);
 /* How often the guest was reset while connected. */
 uint32_t monitor_resets(const struct monitor *monitor);
-/* Since when no answer comes although one is due, in ms; 0: it answers. */
+/* How long QEMU has left a command unanswered, in ms; 0: it answers. */
 int64_t monitor_silent_ms(const struct monitor *monitor);
 /* The verified connection's peer (qmp_peer_pid), 0 unknown. */
 pid_t monitor_peer_pid(const struct monitor *monitor);
@@ -38,5 +38,5 @@ pid_t monitor_peer_pid(const struct monitor *monitor);
 int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, void *context, struct error *err);
 void monitor_forget(struct monitor *monitor, const void *context);
-/* Tells the monitor an answer to `query-status` that someone else asked for. */
+/* Updates the run state from the result of a `query-status` that the caller sent. */
 void monitor_note_status(struct monitor *monitor, const json_t *value);

@@ -17,7 +17,7 @@
 
 enum {
     HEADLINE_MAX = 16384,
-    TAIL_SIZE = 2 * HEADLINE_MAX, /* so that a headline is always seen whole */
+    TAIL_SIZE = 2 * HEADLINE_MAX, /* so that the tail contains any headline whole */
     LINE_MAX_SHOWN = 400,
 };
 
@@ -33,7 +33,7 @@ static int write_headline(
     for (char *const *word = argv; *word; word++) {
         buf_printf(&line, " %s", *word);
     }
-    line.is_full = false; /* a command line cut off is better than none */
+    line.is_full = false; /* a truncated command line is better than none */
     buf_add_char(&line, '\n');
     return fs_write_all(fd, line.data, line.len, err);
 }
@@ -58,7 +58,7 @@ int qemu_log_open(const char *path, int64_t wall_ms, const char *instance_id, ch
     return 0;
 }
 
-/* Bytes of the end of the file, or -1. */
+/* Reads the end of the file. Returns the number of bytes, or -1. */
 static ssize_t read_tail(const char *path, char *tail, size_t size)
 {
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
@@ -70,26 +70,10 @@ static ssize_t read_tail(const char *path, char *tail, size_t size)
     return pread(fd, tail, size, from);
 }
 
-/* QEMU's small talk about what went well. */
-static bool says_something(const char *line, size_t n)
+static bool has_prefix(const char *line, size_t n, const char *prefix)
 {
-    static const char small_talk[] = "VNC server running on ";
-    return n > 0 &&
-           (n < sizeof(small_talk) - 1 || memcmp(line, small_talk, sizeof(small_talk) - 1) != 0);
-}
-
-static bool is_headline(const char *line, size_t n)
-{
-    size_t prefix = sizeof(HEADLINE_PREFIX) - 1;
-    return n >= prefix && memcmp(line, HEADLINE_PREFIX, prefix) == 0;
-}
-
-static size_t trim(const char *line, size_t n)
-{
-    while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t')) {
-        n--;
-    }
-    return n;
+    size_t length = strlen(prefix);
+    return n >= length && memcmp(line, prefix, length) == 0;
 }
 
 char *qemu_log_last_line(const char *path)
@@ -102,14 +86,18 @@ char *qemu_log_last_line(const char *path)
         while (start > 0 && tail[start - 1] != '\n') {
             start--;
         }
-        size_t n = trim(tail + start, end - start);
-        if (is_headline(tail + start, n)) {
+        const char *line = tail + start;
+        size_t n = end - start;
+        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t')) {
+            n--;
+        }
+        if (has_prefix(line, n, HEADLINE_PREFIX)) {
             return NULL;
         }
-        if (says_something(tail + start, n)) {
-            cleanup_buf struct buf line = BUF_INIT(0);
-            text_add_printable(&line, tail + start, n < LINE_MAX_SHOWN ? n : LINE_MAX_SHOWN);
-            return buf_steal(&line);
+        if (n > 0 && !has_prefix(line, n, "VNC server running on ")) { /* a success, not a reason */
+            cleanup_buf struct buf shown = BUF_INIT(0);
+            text_add_printable(&shown, line, n < LINE_MAX_SHOWN ? n : LINE_MAX_SHOWN);
+            return buf_steal(&shown);
         }
         end = start > 0 ? start - 1 : 0;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * qemu.log: what QEMU says on stdout and stderr, instance after instance, each under a line
- * "vmctl: TIME instance IID: COMMAND". It starts over when it has grown past QEMU_LOG_MAX.
+ * qemu.log: QEMU's stdout and stderr, instance after instance, each under a line
+ * "vmctl: TIME instance ID: COMMAND". It is emptied once it has grown past QEMU_LOG_MAX.
  */
 #pragma once
 
@@ -11,10 +11,9 @@ struct error;
 
 enum { QEMU_LOG_MAX = 1 << 20 };
 
-/* Opens it for a new instance and writes the headline. Caller closes *ret_fd (O_APPEND). */
+/* Opens the log for a new instance and writes the headline. Caller closes *ret_fd (O_APPEND). */
 int qemu_log_open(const char *path, int64_t wall_ms, const char *instance_id, char *const *argv,
     int *ret_fd, struct error *err);
 
-/* The last line of the last instance that says something, made safe to show; NULL: none. free() it.
- */
+/* The last informative line of the last instance, made safe to show; NULL: none. free() it. */
 char *qemu_log_last_line(const char *path);

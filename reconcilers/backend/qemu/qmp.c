@@ -18,7 +18,7 @@
 enum {
     OUTPUT_MAX = 1 << 20,
     READ_SIZE = 16384,
-    READS_PER_TURN = 16, /* a peer that never stops talking must not hold up the loop */
+    READS_PER_TURN = 16, /* a peer that keeps sending must not block the loop */
 };
 
 enum qmp_state {
@@ -40,7 +40,7 @@ struct qmp {
     struct loop *loop;
     int fd;
     struct loop_io *io;
-    struct loop_timer *timer; /* for the oldest command; all have the same time to answer */
+    struct loop_timer *timer; /* for the oldest command; all have the same timeout */
     enum qmp_state state;
     struct qmp_stream stream;
     struct buf output;
@@ -49,7 +49,7 @@ struct qmp {
     int64_t last_id;
     const struct qmp_listener *listener;
     void *context;
-    unsigned in_callback; /* depth; the object outlives what it calls */
+    unsigned in_callback; /* depth; the object is freed when the outermost call returns */
     bool is_free_wanted;
 };
 
@@ -58,7 +58,7 @@ static void qmp_enter(struct qmp *qmp)
     qmp->in_callback++;
 }
 
-/* False when the object was freed meanwhile, and is gone now. */
+/* Returns false when qmp_free() was called in between; the object is gone then. */
 static bool qmp_leave(struct qmp *qmp)
 {
     if (--qmp->in_callback > 0 || !qmp->is_free_wanted) {
@@ -121,7 +121,7 @@ static void fail_all_pending(struct qmp *qmp)
     }
 }
 
-/* Idempotent: fails what waits, then tells the owner, who converges from there. */
+/* Idempotent: fails all pending commands, then notifies the owner. */
 static void disconnect(struct qmp *qmp, const struct error *why)
 {
     if (qmp->state == QMP_STATE_DISCONNECTED) {
@@ -145,7 +145,7 @@ static void flush_output(struct qmp *qmp)
             continue;
         }
         if (n < 0) {
-            /* A broken connection also shows as its end when reading, with what came before it. */
+            /* Reading reports a broken connection, too, after what arrived before it. */
             break;
         }
         buf_consume(&qmp->output, (size_t)n);
@@ -188,7 +188,7 @@ static void negotiated(void *context, const json_t *value, const struct error *e
     qmp->listener->ready(qmp->context);
 }
 
-static void answered(struct qmp *qmp, const struct qmp_message *message)
+static void handle_response(struct qmp *qmp, const struct qmp_message *message)
 {
     for (size_t i = 0; i < qmp->n_pending; i++) {
         if (qmp->pending[i].id != message->id) {
@@ -204,12 +204,12 @@ static void answered(struct qmp *qmp, const struct qmp_message *message)
         complete(&pending, message->value, err.code ? &err : NULL);
         return;
     }
-    log_debug("qmp", "an answer to no command of ours (id %lld)", (long long)message->id);
+    log_debug("qmp", "a response without a pending command (id %lld)", (long long)message->id);
 }
 
 static void dispatch(struct qmp *qmp, const struct qmp_message *message)
 {
-    qmp->listener->spoke(qmp->context);
+    qmp->listener->received(qmp->context);
     if (qmp->state == QMP_STATE_DISCONNECTED) {
         return;
     }
@@ -228,7 +228,7 @@ static void dispatch(struct qmp *qmp, const struct qmp_message *message)
         break;
     case QMP_RETURN:
     case QMP_ERROR:
-        answered(qmp, message);
+        handle_response(qmp, message);
         break;
     }
 }
@@ -250,13 +250,14 @@ static void dispatch_all(struct qmp *qmp)
     }
 }
 
-/* True: there may be more to read. */
+/* Returns whether there may be more to read. */
 static bool read_some(struct qmp *qmp)
 {
     char chunk[READ_SIZE];
     ssize_t n = recv(qmp->fd, chunk, sizeof(chunk), 0);
     struct error err = {0};
-    if (n == 0 || (n < 0 && errno == ECONNRESET)) { /* reset: it left without reading everything */
+    if (n == 0 ||
+        (n < 0 && errno == ECONNRESET)) { /* reset: QEMU closed without reading everything */
         (void)error_set(&err, ERR_QMP_CONNECT, "QEMU closed the connection");
         disconnect(qmp, &err);
         return false;
@@ -291,7 +292,7 @@ static void socket_ready(void *context, int fd, unsigned ready)
     (void)qmp_leave(qmp);
 }
 
-/* Gives up on every command whose time is over; the connection stays, the answer may come yet. */
+/* Fails every command past its timeout; the connection stays, the response may still arrive. */
 static void timer_fired(void *context)
 {
     struct qmp *qmp = context;

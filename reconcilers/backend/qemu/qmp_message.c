@@ -30,16 +30,6 @@ int qmp_stream_feed(struct qmp_stream *stream, const char *bytes, size_t n, stru
     return 0;
 }
 
-/* An error's "desc" is for people; without one its "class" must do. */
-static const char *error_text(const json_t *error)
-{
-    const char *text = json_text(error, "desc");
-    if (!text) {
-        text = json_text(error, "class");
-    }
-    return text ? text : "unknown error";
-}
-
 static int classify(json_t *object, struct qmp_message *ret, struct error *err)
 {
     *ret = (struct qmp_message){.id = json_int(object, "id", -1)};
@@ -51,8 +41,9 @@ static int classify(json_t *object, struct qmp_message *ret, struct error *err)
         ret->event = json_text(object, "event");
         ret->value = json_object_get(object, "data");
     } else if (json_is_object(error)) {
+        const char *desc = json_text(error, "desc"), *class = json_text(error, "class");
         ret->kind = QMP_ERROR;
-        ret->text = error_text(error);
+        ret->text = desc ? desc : class ? class : "unknown error";
     } else if (json_object_get(object, "return")) {
         ret->kind = QMP_RETURN;
         ret->value = json_object_get(object, "return");
@@ -78,16 +69,6 @@ static int parse(const char *line, size_t n, struct qmp_message *ret, struct err
     return rc;
 }
 
-static bool is_blank(const char *line, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') {
-            return false;
-        }
-    }
-    return true;
-}
-
 int qmp_stream_next(struct qmp_stream *stream, struct qmp_message *ret, struct error *err)
 {
     struct buf *input = &stream->input;
@@ -99,7 +80,7 @@ int qmp_stream_next(struct qmp_stream *stream, struct qmp_message *ret, struct e
             return 0;
         }
         size_t n = (size_t)(newline - input->data);
-        bool is_message = !is_blank(input->data, n);
+        bool is_message = strspn(input->data, " \t\r") < n; /* the newline ends a blank line */
         int rc = is_message ? parse(input->data, n, ret, err) : 0;
         buf_consume(input, n + 1);
         stream->n_scanned = 0;

@@ -5,8 +5,8 @@
 #include "specs/base/text.h"
 
 /*
- * Words that stand for someone else's work in progress (a debugger, a snapshot through the user's
- * QMP socket, a guest asleep in ACPI S3) count as running: there is nothing for vmctl to mend.
+ * States of another client's work (a debugger, a snapshot through the user's QMP socket) and of a
+ * guest in ACPI S3 count as running: vmctl has nothing to repair.
  */
 static const struct {
     const char *word;

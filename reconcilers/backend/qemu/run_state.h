@@ -3,6 +3,6 @@
 
 #include "reconcilers/backend/backend.h"
 
-/* QEMU's word (qapi/run-state.json, enum RunState) as what decisions need; NULL and unknown words
- * are RUN_STATE_UNKNOWN. */
+/* Maps QEMU's name of a state (qapi/run-state.json, enum RunState); NULL and unknown names are
+ * RUN_STATE_UNKNOWN. */
 enum run_state run_state_from_qemu(const char *word);

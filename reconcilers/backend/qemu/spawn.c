@@ -2,9 +2,12 @@
 #include "reconcilers/backend/qemu/spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +16,6 @@
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
-#include "reconcilers/backend/qemu/spawn_child.h"
 #include "reconcilers/backend/qemu/spawn_detached.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -25,7 +27,7 @@
 
 enum { SLOTS = QEMU_FD_END_ - QEMU_FD_LOCK };
 
-/* What the child inherits; the parent's copies end with the scope. */
+/* What the child inherits; the parent closes its copies at the end of the scope. */
 struct inheritance {
     int fds[SLOTS];
     int log_fd;
@@ -46,27 +48,20 @@ static char *vm_path(const struct spawn_request *request, enum vm_file file)
     return paths_vm(request->paths, request->spec->name, file);
 }
 
-static int listen_at(const struct spawn_request *request, enum vm_file file,
-    struct inheritance *inheritance, enum qemu_fd slot, struct error *err)
-{
-    cleanup_free char *path = vm_path(request, file);
-    return fs_listen_unix(path, &inheritance->fds[slot - QEMU_FD_LOCK], err);
-}
-
-/* The lock first: it makes the sockets' paths ours. */
+/* The lock comes first: its holder owns the sockets' paths. */
 static int open_descriptors(
     const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
 {
+    static const struct {
+        enum vm_file file;
+        enum qemu_fd fd;
+    } sockets[] = {{VM_CONTROL_SOCKET, QEMU_FD_CONTROL}, {VM_QMP_SOCKET, QEMU_FD_QMP},
+        {VM_CONSOLE_SOCKET, QEMU_FD_CONSOLE}};
     cleanup_free char *lock = vm_path(request, VM_ALIVE_LOCK);
     int rc = lockfile_take(lock, &inheritance->fds[0], err);
-    if (rc == 0) {
-        rc = listen_at(request, VM_CONTROL_SOCKET, inheritance, QEMU_FD_CONTROL, err);
-    }
-    if (rc == 0) {
-        rc = listen_at(request, VM_QMP_SOCKET, inheritance, QEMU_FD_QMP, err);
-    }
-    if (rc == 0) {
-        rc = listen_at(request, VM_CONSOLE_SOCKET, inheritance, QEMU_FD_CONSOLE, err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sockets); i++) {
+        cleanup_free char *path = vm_path(request, sockets[i].file);
+        rc = fs_listen_unix(path, &inheritance->fds[sockets[i].fd - QEMU_FD_LOCK], err);
     }
     return rc;
 }
@@ -122,29 +117,118 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
     return rc;
 }
 
-static int check_network(const struct vm_spec *spec, struct error *err)
+/* ---- the child ---- */
+
+/* Built before the fork, because the child must not allocate. */
+struct child_plan {
+    char *const *argv;                    /* argv[0] is an absolute path */
+    int fds[QEMU_FD_END_ - QEMU_FD_LOCK]; /* to become QEMU_FD_LOCK, …; -1: stays closed */
+    int log_fd;
+    int start_pipe; /* the child's end */
+};
+
+/* Descriptors are first moved to PARKING and above, past every number assigned below, so that none
+ * is overwritten before it has its own. */
+enum { START_FD = QEMU_FD_END_, PARKING = START_FD + 1 };
+
+enum { EXIT_SETUP = 126, EXIT_EXEC = 127 }; /* as shells use them */
+
+static void print(const char *text)
 {
-    if (spec->network.mode != NETWORK_VNIC) {
-        return 0;
-    }
-    return error_set(err, ERR_BACKEND_UNAVAILABLE,
-        "network \"vnic\" is not supported by the qemu backend on this platform");
+    ssize_t n = write(STDERR_FILENO, text, strlen(text)); /* to qemu.log; a failure is ignored */
+    (void)n;
 }
 
-static pid_t fork_child(const struct child_plan *plan)
+static _Noreturn void die(int status, const char *what)
 {
-    pid_t pid = spawn_detached();
-    if (pid == 0) {
-        spawn_child_run(plan);
-    }
-    return pid;
+    const char *why = strerrordesc_np(errno); /* async-signal-safe, strerror() is not */
+    print(what);
+    print(": ");
+    print(why ? why : "unknown error");
+    print("\n");
+    _exit(status);
 }
+
+static int park(int fd)
+{
+    int parked = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, PARKING) : -1;
+    if (fd >= 0 && parked < 0) {
+        die(EXIT_SETUP, "cannot set up QEMU's descriptors");
+    }
+    return parked;
+}
+
+static void place(int parked, int number)
+{
+    if (parked < 0) {
+        close(number);
+    } else if (dup2(parked, number) < 0) { /* the copy stays open across exec */
+        die(EXIT_SETUP, "cannot set up QEMU's descriptors");
+    }
+}
+
+/*
+ * Closes all others now, not only at exec: while this child waits, a copy of another child's start
+ * socket or of the controller's lock would keep it open.
+ */
+static void arrange_descriptors(const struct child_plan *plan)
+{
+    int parked[ARRAY_LEN(plan->fds)];
+    int log_fd = park(plan->log_fd);
+    int start_pipe = park(plan->start_pipe);
+    int null_fd = park(open("/dev/null", O_RDWR | O_CLOEXEC));
+    for (size_t i = 0; i < ARRAY_LEN(parked); i++) {
+        parked[i] = park(plan->fds[i]);
+    }
+    place(null_fd, STDIN_FILENO);
+    place(log_fd, STDOUT_FILENO);
+    place(log_fd, STDERR_FILENO);
+    for (size_t i = 0; i < ARRAY_LEN(parked); i++) {
+        place(parked[i], QEMU_FD_LOCK + (int)i);
+    }
+    place(start_pipe, START_FD);
+    if (fcntl(START_FD, F_SETFD, FD_CLOEXEC) < 0 || close_range(PARKING, ~0U, 0) < 0) {
+        die(EXIT_SETUP, "cannot close the controller's descriptors");
+    }
+}
+
+static void wait_for_start(void)
+{
+    char byte = 0;
+    ssize_t n;
+    do {
+        n = read(START_FD, &byte, 1);
+    } while (n < 0 && errno == EINTR);
+    if (n != 1) {
+        _exit(0); /* the controller ended or cancelled the start, which leaves no trace */
+    }
+}
+
+/*
+ * Runs the child from fork to exec: own session, working directory "/", umask 077, only the planned
+ * descriptors. It then waits for the start byte, and exits 0 when the stream ends without one.
+ * Async-signal-safe calls only (signal-safety(7)).
+ */
+static _Noreturn void spawn_child_run(const struct child_plan *plan)
+{
+    arrange_descriptors(plan);
+    (void)setsid(); /* SIGHUP of a closed terminal would end QEMU */
+    (void)umask(077);
+    if (chdir("/") < 0) {
+        die(EXIT_SETUP, "cannot change to the root directory");
+    }
+    wait_for_start();
+    execv(plan->argv[0], plan->argv);
+    die(EXIT_EXEC, plan->argv[0]);
+}
+
+/* ---- the parent ---- */
 
 static int start_child(const struct spawn_request *request, char *const *argv,
     struct inheritance *inheritance, struct spawned *ret, struct error *err)
 {
     int ends[2];
-    /* A socket and not a pipe, so that a word to a dead child gives no SIGPIPE. */
+    /* A socket and not a pipe, so that writing to a dead child raises no SIGPIPE. */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
         return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot make a socket pair");
     }
@@ -154,12 +238,15 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         .argv = argv, .log_fd = inheritance->log_fd, .start_pipe = inheritance->start_pipe};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));
     plan.fds[QEMU_FD_TAP - QEMU_FD_LOCK] = request->tap_fd;
-    pid_t pid = fork_child(&plan);
+    pid_t pid = spawn_detached();
+    if (pid == 0) {
+        spawn_child_run(&plan);
+    }
     if (pid < 0) {
         return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot start a process for QEMU");
     }
     uint64_t start_ticks = 0;
-    if (!process_start_ticks(pid, &start_ticks)) { /* it is our child and not reaped: no /proc? */
+    if (!process_start_ticks(pid, &start_ticks)) { /* our unreaped child: is /proc mounted? */
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
         return error_set(err, ERR_QEMU_SPAWN, "cannot read /proc/%d/stat", (int)pid);
@@ -177,10 +264,11 @@ static void argv_clear(char ***argv)
 int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct error *err)
 {
     cleanup_with(argv_clear) char **argv = NULL;
-    int rc = check_network(request->spec, err);
-    if (rc == 0) {
-        rc = build_argv(request, &argv, err);
+    if (request->spec->network.mode == NETWORK_VNIC) {
+        return error_set(err, ERR_BACKEND_UNAVAILABLE,
+            "network \"vnic\" is not supported by the qemu backend on this platform");
     }
+    int rc = build_argv(request, &argv, err);
     if (rc < 0) {
         return rc;
     }

@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* Also those that the parent ignores: that would be inherited across exec. */
+/* Ignored signals too: exec would inherit them. */
 static void reset_signals(void)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};

@@ -20,7 +20,7 @@ bool tap_is_permission(const struct error *err)
     return err->sys_errno == EPERM || err->sys_errno == EACCES;
 }
 
-static int refused(struct error *err, const char *what)
+static int tap_refused(struct error *err, const char *what)
 {
     (void)error_set_errno(err, ERR_QEMU_SPAWN, errno, "%s", what);
     if (tap_is_permission(err)) {
@@ -34,13 +34,13 @@ static int make_device(int *ret_fd, char *ret_name, struct error *err)
 {
     cleanup_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return refused(err, "cannot open /dev/net/tun");
+        return tap_refused(err, "cannot open /dev/net/tun");
     }
     /* QEMU reads the flags back (TUNGETIFF) and offers the guest what IFF_VNET_HDR allows. */
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
     (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "vmt%%d");
     if (ioctl(fd, TUNSETIFF, &request) < 0) {
-        return refused(err, "cannot make a tap device");
+        return tap_refused(err, "cannot make a tap device");
     }
     memcpy(ret_name, request.ifr_name, IFNAMSIZ);
     *ret_fd = TAKE_FD(fd);
@@ -52,7 +52,7 @@ static int add_to_bridge(int control, const char *bridge, const char *tap, struc
     struct ifreq request = {.ifr_ifindex = (int)if_nametoindex(tap)};
     (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", bridge);
     if (ioctl(control, SIOCBRADDIF, &request) < 0) {
-        (void)refused(err, "cannot make the tap device a port of the bridge");
+        (void)tap_refused(err, "cannot make the tap device a port of the bridge");
         return error_wrap(err, "bridge '%s'", bridge);
     }
     return 0;
@@ -63,11 +63,11 @@ static int bring_up(int control, const char *tap, struct error *err)
     struct ifreq request = {0};
     (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", tap);
     if (ioctl(control, SIOCGIFFLAGS, &request) < 0) {
-        return refused(err, "cannot read the tap device's state");
+        return tap_refused(err, "cannot read the tap device's state");
     }
     request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
     return ioctl(control, SIOCSIFFLAGS, &request) < 0
-               ? refused(err, "cannot bring the tap device up")
+               ? tap_refused(err, "cannot bring the tap device up")
                : 0;
 }
 
@@ -86,7 +86,7 @@ int tap_open(const char *bridge, int *ret_fd, struct error *err)
     }
     cleanup_close int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (control < 0) {
-        return refused(err, "cannot make a socket");
+        return tap_refused(err, "cannot make a socket");
     }
     rc = add_to_bridge(control, bridge, name, err);
     if (rc == 0) {

@@ -6,10 +6,10 @@
 struct error;
 
 /*
- * Makes a tap device of the kernel's naming (vmt0, vmt1, …), brings it up as a port of `bridge` and
- * returns its descriptor (linux: Documentation/networking/tuntap.rst). The device is not
- * persistent: it goes with the last copy of the descriptor, that is, with QEMU. ERR_QEMU_SPAWN when
- * there is no such bridge or no permission: the help says what to do.
+ * Makes a tap device, which the kernel names (vmt0, vmt1, …), brings it up as a port of `bridge`
+ * and returns its descriptor (linux: Documentation/networking/tuntap.rst). The device is not
+ * persistent: it disappears with the last copy of the descriptor, that is, with QEMU.
+ * ERR_QEMU_SPAWN, with a help text: there is no such bridge or no permission.
  */
 int tap_open(const char *bridge, int *ret_fd, struct error *err);
 

@@ -24,9 +24,9 @@
 #include "specs/base/text.h"
 
 enum {
-    HELPER_FD = 3, /* its end of the socket pair */
+    HELPER_FD = 3, /* the helper's end of the socket pair */
     TIMEOUT_MS = 5000,
-    OUTPUT_MAX = 4096, /* less than a pipe holds: it never waits for us to read */
+    OUTPUT_MAX = 4096, /* fits into a pipe: the helper never waits for a reader */
 };
 
 static const char *const installed_at[] = {
@@ -46,7 +46,7 @@ struct tap_helper {
     int pidfd, socket_fd, output_fd;
     struct loop_io *exit_io;
     struct loop_timer *deadline;
-    struct error failure; /* set: it did not even start */
+    struct error failure; /* set: the helper could not be started */
     tap_helper_done_fn *done;
     void *context;
 };
@@ -63,7 +63,7 @@ static void tap_helper_free(struct tap_helper *helper)
 {
     loop_io_free(helper->exit_io);
     loop_timer_free(helper->deadline);
-    if (helper->pidfd >= 0) { /* not reaped, so the pid is still its */
+    if (helper->pidfd >= 0) { /* not reaped, so the pid is still the helper's */
         (void)kill(helper->pid, SIGKILL);
         loop_linger(helper->loop, helper->pidfd, reap);
     }
@@ -77,17 +77,17 @@ static void tap_helper_cancel(struct op *op)
     tap_helper_free((struct tap_helper *)(void *)op);
 }
 
-static void finish(struct tap_helper *helper, int fd_take, const struct error *err)
+static void tap_helper_finish(struct tap_helper *helper, int fd_take, const struct error *err)
 {
     tap_helper_done_fn *done = helper->done;
     void *context = helper->context;
-    struct error told = err ? *err : (struct error){.code = ERR_NONE};
+    struct error copy = err ? *err : (struct error){.code = ERR_NONE};
     tap_helper_free(helper);
-    done(context, fd_take, err ? &told : NULL);
+    done(context, fd_take, err ? &copy : NULL);
 }
 
-/* `what` is how the helper failed, or that there is none. */
-static void give_up(struct tap_helper *helper, const char *what)
+/* `what` describes the helper's failure. */
+static void tap_helper_fail(struct tap_helper *helper, const char *what)
 {
     struct error err = {.code = ERR_NONE};
     (void)error_set(&err, ERR_QEMU_SPAWN, "no tap device for network bridge '%s': %s; %s",
@@ -97,12 +97,12 @@ static void give_up(struct tap_helper *helper, const char *what)
         "sudo chmod u+s %s && sudo mkdir -p /etc/qemu && echo allow %s | "
         "sudo tee -a /etc/qemu/bridge.conf",
         installed_at[0], helper->bridge);
-    finish(helper, -1, &err);
+    tap_helper_finish(helper, -1, &err);
 }
 
-/* ---- what it sent and said ---- */
+/* ---- the helper's results ---- */
 
-/* Sent before the helper exits, so it is there by then; -1 when it is not. */
+/* The helper sends it before it exits; -1 when it sent none. */
 static int receive_descriptor(int socket_fd)
 {
     char byte;
@@ -127,8 +127,8 @@ static int receive_descriptor(int socket_fd)
     return fd;
 }
 
-/* Its last line, such as "access denied by acl file"; "" when it said nothing. free() it. */
-static char *read_words(int output_fd)
+/* The last line of its output, such as "access denied by acl file"; "" when empty. free() it. */
+static char *read_last_line(int output_fd)
 {
     char bytes[OUTPUT_MAX];
     ssize_t n = read(output_fd, bytes, sizeof(bytes));
@@ -151,12 +151,12 @@ static void report_exit(struct tap_helper *helper)
     (void)waitid(P_PIDFD, (id_t)helper->pidfd, &info, WEXITED | WNOHANG);
     loop_io_free(TAKE_PTR(helper->exit_io));
     close(TAKE_FD(helper->pidfd));
-    cleanup_free char *words = read_words(helper->output_fd);
+    cleanup_free char *line = read_last_line(helper->output_fd);
     cleanup_free char *what =
-        words[0] ? mem_printf("qemu-bridge-helper: %s", words)
-                 : mem_printf("qemu-bridge-helper ended with %s %d and sent none",
-                       info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
-    give_up(helper, what);
+        line[0] ? mem_printf("qemu-bridge-helper: %s", line)
+                : mem_printf("qemu-bridge-helper ended with %s %d and sent no device",
+                      info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
+    tap_helper_fail(helper, what);
 }
 
 static void on_exit_ready(void *context, int fd, unsigned ready)
@@ -169,14 +169,15 @@ static void on_exit_ready(void *context, int fd, unsigned ready)
         report_exit(helper);
         return;
     }
-    finish(helper, tap, NULL);
+    tap_helper_finish(helper, tap, NULL);
 }
 
 static void on_deadline(void *context)
 {
     struct tap_helper *helper = context;
-    give_up(helper, helper->failure.code ? helper->failure.message
-                                         : "qemu-bridge-helper did not finish within 5 seconds");
+    tap_helper_fail(helper, helper->failure.code
+                                ? helper->failure.message
+                                : "qemu-bridge-helper did not finish within 5 seconds");
 }
 
 /* ---- the start ---- */
@@ -195,8 +196,9 @@ static const char *find_program(void)
     return NULL;
 }
 
-/* Returns 0 or an errno. --use-vnet: with a virtio header before each packet, as QEMU likes it. */
-static int spawn(const char *program, const char *bridge, int socket_fd, int output, pid_t *ret_pid)
+/* Returns 0 or an errno. --use-vnet: packets have the virtio header that QEMU expects. */
+static int tap_helper_spawn(
+    const char *program, const char *bridge, int socket_fd, int output, pid_t *ret_pid)
 {
     char option_bridge[IFNAMSIZ + 8], option_fd[16], option_vnet[] = "--use-vnet";
     (void)snprintf(option_bridge, sizeof(option_bridge), "--br=%s", bridge);
@@ -235,7 +237,7 @@ static int open_channels(
     return 0;
 }
 
-static int start(struct tap_helper *helper, struct error *err)
+static int tap_helper_run(struct tap_helper *helper, struct error *err)
 {
     const char *program = find_program();
     if (!program) {
@@ -247,11 +249,11 @@ static int start(struct tap_helper *helper, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    rc = spawn(program, helper->bridge, socket_fd, output, &helper->pid);
+    rc = tap_helper_spawn(program, helper->bridge, socket_fd, output, &helper->pid);
     if (rc != 0) {
         return error_set_errno(err, ERR_QEMU_SPAWN, rc, "cannot run '%s'", program);
     }
-    helper->pidfd = pidfd_open(helper->pid, 0); /* our unreaped child: the pid is its */
+    helper->pidfd = pidfd_open(helper->pid, 0); /* our unreaped child: the pid cannot be reused */
     if (helper->pidfd < 0) {
         rc = error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot watch '%s'", program);
         (void)kill(helper->pid, SIGKILL);
@@ -274,11 +276,11 @@ struct op *tap_helper_start(struct loop *loop, const char *bridge, const struct 
         .context = context};
     (void)snprintf(helper->bridge, sizeof(helper->bridge), "%s", bridge);
     helper->deadline = loop_timer_new(loop, on_deadline, helper);
-    if (start(helper, &helper->failure) == 0) {
+    if (tap_helper_run(helper, &helper->failure) == 0) {
         helper->exit_io = loop_io_new(loop, helper->pidfd, LOOP_READ, on_exit_ready, helper);
         loop_timer_start(helper->deadline, TIMEOUT_MS);
     } else {
-        loop_timer_start(helper->deadline, 0); /* told from the loop, as everything */
+        loop_timer_start(helper->deadline, 0); /* `done` is called from the loop only */
     }
     return &helper->op;
 }

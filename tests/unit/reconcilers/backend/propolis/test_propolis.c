@@ -295,7 +295,7 @@ static void a_missing_snapshot_is_told_with_help(void **state)
     assert_int_equal(fetch(f, &image), ERR_IMAGE_NOT_FOUND);
     assert_null(image.path);
     assert_string_equal(error_help_text(&f->m.error),
-        "put the image there, then: zfs snapshot tank/images/web@latest");
+        "store the image there, then: zfs snapshot tank/images/web@latest");
 }
 
 static void destroying_takes_zone_and_disk_away_and_can_be_done_twice(void **state)

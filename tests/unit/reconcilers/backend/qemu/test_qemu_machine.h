@@ -41,7 +41,7 @@ struct fixture {
 
 static inline const struct machine_ops *ops(void)
 {
-    return machine_qemu();
+    return &qemu_machine_ops;
 }
 
 static inline void on_changed(void *context)

@@ -24,7 +24,7 @@
 struct heard {
     int ready;
     int events;
-    int spoke;
+    int received;
     int closed;
     int replies;
     char last_event[64];
@@ -54,9 +54,9 @@ static void on_event(void *context, const char *name, const json_t *data)
     strncpy(heard->last_event, name, sizeof(heard->last_event) - 1);
 }
 
-static void on_spoke(void *context)
+static void on_received(void *context)
 {
-    ((struct fixture *)context)->heard.spoke++;
+    ((struct fixture *)context)->heard.received++;
 }
 
 static void on_closed(void *context, const struct error *why)
@@ -67,7 +67,7 @@ static void on_closed(void *context, const struct error *why)
 }
 
 static const struct qmp_listener listener = {
-    .ready = on_ready, .event = on_event, .spoke = on_spoke, .closed = on_closed};
+    .ready = on_ready, .event = on_event, .received = on_received, .closed = on_closed};
 
 static void on_reply(void *context, const json_t *value, const struct error *err)
 {
@@ -356,10 +356,10 @@ static void a_command_without_an_answer_times_out_and_the_connection_stays(void 
     assert_int_equal(f->heard.reply_error.code, ERR_TIMEOUT);
     assert_true(qmp_is_ready(f->qmp));
     assert_int_equal(qmp_waiting_since(f->qmp), -1);
-    int spoke = f->heard.spoke;
+    int received = f->heard.received;
     say(f, "{\"return\": {}, \"id\": 2}\r\n");
     assert_int_equal(f->heard.replies, 1);
-    assert_int_equal(f->heard.spoke, spoke + 1);
+    assert_int_equal(f->heard.received, received + 1);
 }
 
 static void deadlines_are_each_commands_own(void **state)

@@ -181,13 +181,13 @@ static void its_last_words_are_told_with_both_ways_out(void **state)
 static void one_that_says_nothing_is_told_by_its_status(void **state)
 {
     run(*state, "silent");
-    expect_refused(*state, "qemu-bridge-helper ended with status 7 and sent none");
+    expect_refused(*state, "qemu-bridge-helper ended with status 7 and sent no device");
 }
 
 static void a_message_without_a_descriptor_is_none(void **state)
 {
     run(*state, "byte");
-    expect_refused(*state, "qemu-bridge-helper ended with status 0 and sent none");
+    expect_refused(*state, "qemu-bridge-helper ended with status 0 and sent no device");
 }
 
 static void one_that_cannot_be_run_is_told(void **state)
