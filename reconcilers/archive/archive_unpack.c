@@ -12,7 +12,7 @@
 
 enum { CHUNK_SIZE = 256 * 1024 };
 
-static int fail(struct archive *archive, const char *title, struct error *err)
+static int archive_fail(struct archive *archive, const char *title, struct error *err)
 {
     const char *why = archive_error_string(archive);
     return error_set(err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': %s", title,
@@ -29,7 +29,7 @@ static int unpack(struct archive *archive, const char *path, const char *title,
     struct archive_entry *entry = NULL;
     if (archive_read_open_filename(archive, path, CHUNK_SIZE) != ARCHIVE_OK ||
         archive_read_next_header(archive, &entry) != ARCHIVE_OK) {
-        return fail(archive, title, err);
+        return archive_fail(archive, title, err);
     }
     cleanup_free char *chunk = mem_calloc(1, CHUNK_SIZE);
     la_ssize_t n;
@@ -38,7 +38,7 @@ static int unpack(struct archive *archive, const char *path, const char *title,
             return -(int)err->code;
         }
     }
-    return n < 0 ? fail(archive, title, err) : 0;
+    return n < 0 ? archive_fail(archive, title, err) : 0;
 }
 
 int archive_unpack(const char *path, const char *title, struct image_sink *sink, struct error *err)

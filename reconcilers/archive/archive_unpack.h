@@ -5,6 +5,6 @@
 struct error;
 struct image_sink;
 
-/* Blocks: for the pool. `title` is what messages call it. -ERR_IMAGE_DECOMPRESS: damaged or cut
- * off; else as image_sink_write(). */
+/* Blocks: call it in the pool. `title` is the file's name in messages. -ERR_IMAGE_DECOMPRESS:
+ * damaged or truncated; else as image_sink_write(). */
 int archive_unpack(const char *path, const char *title, struct image_sink *sink, struct error *err);

@@ -16,7 +16,7 @@ static la_ssize_t on_bytes(struct archive *archive, void *context, const void *b
     return buf_add(context, bytes, n) ? (la_ssize_t)n : -1;
 }
 
-static int fail(struct archive *archive, struct error *err)
+static int iso_fail(struct archive *archive, struct error *err)
 {
     const char *why = archive_error_string(archive);
     int sys_errno = archive_errno(archive);
@@ -37,20 +37,20 @@ static int add_file(struct archive *archive, const struct iso_file *file, struct
     archive_entry_set_mtime(entry, 0, 0);
     bool is_good = archive_write_header(archive, entry) == ARCHIVE_OK &&
                    archive_write_data(archive, file->bytes, file->n) == (la_ssize_t)file->n;
-    int rc = is_good ? 0 : fail(archive, err);
+    int rc = is_good ? 0 : iso_fail(archive, err);
     archive_entry_free(entry);
     return rc;
 }
 
-static int write_all(struct archive *archive, const char *volume_id, const struct iso_file *files,
-    size_t n_files, struct buf *out, struct error *err)
+static int iso_write_all(struct archive *archive, const char *volume_id,
+    const struct iso_file *files, size_t n_files, struct buf *out, struct error *err)
 {
     bool is_ready =
         archive_write_set_format_iso9660(archive) == ARCHIVE_OK &&
         archive_write_set_format_option(archive, "iso9660", "volume-id", volume_id) == ARCHIVE_OK &&
         archive_write_open(archive, out, NULL, on_bytes, NULL) == ARCHIVE_OK;
     if (!is_ready) {
-        return fail(archive, err);
+        return iso_fail(archive, err);
     }
     for (size_t i = 0; i < n_files; i++) {
         int rc = add_file(archive, &files[i], err);
@@ -59,7 +59,7 @@ static int write_all(struct archive *archive, const char *volume_id, const struc
         }
     }
     if (archive_write_close(archive) != ARCHIVE_OK || out->is_full) {
-        return fail(archive, err);
+        return iso_fail(archive, err);
     }
     return 0;
 }
@@ -71,7 +71,7 @@ int iso_write(const char *volume_id, const struct iso_file *files, size_t n_file
     if (!archive) {
         return error_set(err, ERR_SEED, "libarchive has no memory");
     }
-    int rc = write_all(archive, volume_id, files, n_files, out, err);
+    int rc = iso_write_all(archive, volume_id, files, n_files, out, err);
     archive_write_free(archive);
     return rc;
 }

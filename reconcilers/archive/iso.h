@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* An ISO 9660 image with Rock Ridge and Joliet, made in memory by libarchive. */
+/* Makes an ISO 9660 image with Rock Ridge and Joliet in memory, using libarchive. */
 #pragma once
 
 #include <stddef.h>

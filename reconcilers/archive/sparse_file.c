@@ -10,7 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 
-enum { HOLE_SIZE = 4096 }; /* the block size of the file systems we are likely on */
+enum { HOLE_SIZE = 4096 }; /* the usual block size of file systems */
 
 int image_sink_open(
     struct image_sink *sink, const char *path, const atomic_bool *is_cancelled, struct error *err)
@@ -21,11 +21,6 @@ int image_sink_open(
     }
     *sink = (struct image_sink){.fd = fd, .path = path, .is_cancelled = is_cancelled};
     return 0;
-}
-
-static bool is_zero(const char *bytes, size_t n)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
 }
 
 static int write_at(struct image_sink *sink, const char *bytes, size_t n, struct error *err)
@@ -54,7 +49,8 @@ int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struc
     while (n > 0) {
         size_t to_boundary = HOLE_SIZE - (size_t)(sink->size % HOLE_SIZE);
         size_t chunk = n < to_boundary ? n : to_boundary;
-        if (chunk == HOLE_SIZE && is_zero(p, chunk)) {
+        bool is_hole = chunk == HOLE_SIZE && p[0] == 0 && memcmp(p, p + 1, chunk - 1) == 0;
+        if (is_hole) {
             sink->size += chunk;
         } else if (write_at(sink, p, chunk, err) < 0) {
             return -(int)err->code;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Where an unpacked image goes: a new file, written in order, that leaves runs of zeros as holes (a
- * raw cloud image is mostly zeros). Stops the unpacking when the operation was cancelled.
+ * Writes an unpacked image to a new file, in order, and leaves runs of zeros as holes (a raw cloud
+ * image is mostly zeros). Stops the unpacking when the operation is cancelled.
  */
 #pragma once
 
@@ -18,11 +18,12 @@ struct image_sink {
     const atomic_bool *is_cancelled; /* borrowed from the pool's work */
 };
 
-/* Makes `path` (must not exist). */
+/* Creates `path` (must not exist). */
 int image_sink_open(
     struct image_sink *sink, const char *path, const atomic_bool *is_cancelled, struct error *err);
 /* -ERR_CANCELLED, -ERR_NO_SPACE, -ERR_IO. */
 int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struct error *err);
 /* Sets the final size and syncs. */
 int image_sink_finish(struct image_sink *sink, struct error *err);
-void image_sink_close(struct image_sink *sink); /* leaves the file; fine when it never opened */
+void image_sink_close(
+    struct image_sink *sink); /* keeps the file; may be called when it was not opened */

@@ -18,14 +18,14 @@ struct unpacker {
     ZSTD_DCtx *context;
     char *in;
     char *out;
-    size_t frame_rest; /* what ZSTD_decompressStream() said last: 0 at the end of a frame */
+    size_t frame_rest; /* the last result of ZSTD_decompressStream(): 0 at the end of a frame */
 };
 
 static int unpack_chunk(struct unpacker *u, size_t n, struct image_sink *sink, struct error *err)
 {
     ZSTD_inBuffer in = {.src = u->in, .size = n};
     bool is_drained = false;
-    /* A full output buffer may hide more output even when all input is taken. */
+    /* After a full output buffer there may be more output, even when all input is consumed. */
     while (in.pos < in.size || !is_drained) {
         ZSTD_outBuffer out = {.dst = u->out, .size = ZSTD_DStreamOutSize()};
         size_t rest = ZSTD_decompressStream(u->context, &out, &in);
@@ -39,7 +39,7 @@ static int unpack_chunk(struct unpacker *u, size_t n, struct image_sink *sink, s
             return -(int)err->code;
         }
         if (rest == 0 && in.pos == in.size) {
-            break; /* the next call would ask for a new frame's header */
+            break; /* the next call would expect a new frame's header */
         }
     }
     return 0;
@@ -61,7 +61,7 @@ static int unpack_all(struct unpacker *u, int fd, struct image_sink *sink, struc
     }
     if (u->frame_rest != 0) {
         return error_set(
-            err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': it is cut off", u->title);
+            err, ERR_IMAGE_DECOMPRESS, "cannot decompress '%s': it is truncated", u->title);
     }
     return 0;
 }

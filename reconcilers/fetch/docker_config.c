@@ -34,7 +34,7 @@ static bool is_hub(const char *registry)
            strcasecmp(registry, "registry-1.docker.io") == 0;
 }
 
-/* Keys are registries, some with a scheme and a path around them. */
+/* Keys are registries, some with a scheme and a path. */
 static bool is_key_of(const char *key, const char *registry)
 {
     static const char hub[] = "index.docker.io";
@@ -75,21 +75,17 @@ static char *decode_entry(const json_t *entry)
 
 /* ---- helpers ---- */
 
-/* It becomes part of a program's name. */
-static bool is_helper_name(const char *name)
-{
-    size_t n = 0;
-    while (isalnum((unsigned char)name[n]) || (name[n] && strchr("-_.", name[n]))) {
-        n++;
-    }
-    return n > 0 && n <= HELPER_MAX && name[n] == '\0';
-}
-
+/* The configured name becomes part of a program's name, so its characters are checked. */
 static char *helper_of(const json_t *config, const char *registry)
 {
     const char *name = json_string_value(entry_of(config, "credHelpers", registry));
     name = name ? name : json_text(config, "credsStore");
-    return name && is_helper_name(name) ? mem_printf("docker-credential-%s", name) : NULL;
+    size_t n = 0;
+    while (name && (isalnum((unsigned char)name[n]) || (name[n] && strchr("-_.", name[n])))) {
+        n++;
+    }
+    bool is_valid = n > 0 && n <= HELPER_MAX && name[n] == '\0';
+    return is_valid ? mem_printf("docker-credential-%s", name) : NULL;
 }
 
 void docker_config_login(const char *bytes, size_t n, const char *registry, struct oci_login *ret)
@@ -107,8 +103,8 @@ const char *docker_helper_server(const char *registry)
     return is_hub(registry) ? hub_server : registry;
 }
 
-/* A helper may have said something before. "<token>" is no user but means that the secret is to be
- * changed for another first, which only Docker's own registries ask for. */
+/* A helper may print other text first. The user "<token>" means that the secret must first be
+ * exchanged for a token, which only Docker's own registries require. */
 char *docker_helper_credentials(const char *output)
 {
     const char *start = strchr(output, '{');
@@ -121,22 +117,19 @@ char *docker_helper_credentials(const char *output)
 
 /* ---- where it is ---- */
 
-static char *config_path(void)
-{
-    const char *directory = getenv("DOCKER_CONFIG");
-    return directory && directory[0] ? fs_join(directory, "config.json")
-                                     : fs_join(paths_home(), ".docker/config.json");
-}
-
 void oci_login_find(const char *registry, struct oci_login *ret)
 {
     const char *github = getenv("GITHUB_TOKEN");
     *ret = (struct oci_login){.credentials = NULL};
     if (strcasecmp(registry, "ghcr.io") == 0 && github && github[0]) {
-        ret->credentials = mem_printf("x-access-token:%s", github); /* any user name will do */
+        ret->credentials =
+            mem_printf("x-access-token:%s", github); /* ghcr.io ignores the user name */
         return;
     }
-    cleanup_free char *path = config_path();
+    const char *directory = getenv("DOCKER_CONFIG");
+    cleanup_free char *path = directory && directory[0]
+                                  ? fs_join(directory, "config.json")
+                                  : fs_join(paths_home(), ".docker/config.json");
     cleanup_buf struct buf text = BUF_INIT(CONFIG_MAX);
     struct error err = {0};
     if (fs_exists(path) && fs_read_file(path, &text, &err) < 0) {

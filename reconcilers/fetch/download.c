@@ -16,25 +16,25 @@
 
 enum { ETAG_MAX = 256 };
 
-/* Header of the answer that is being read; NULL when absent. Borrowed until the next call. */
-static const char *answer_header(const struct download *d, const char *name)
+/* A header of the current response; NULL when absent. Borrowed until the next call. */
+static const char *response_header(const struct download *d, const char *name)
 {
     struct curl_header *header = NULL;
     CURLHcode rc = curl_easy_header(d->easy, name, 0, CURLH_HEADER, -1, &header);
     return rc == CURLHE_OK ? header->value : NULL;
 }
 
-/* Only a strong one may stand in If-Range. */
+/* If-Range accepts a strong ETag only. */
 static const char *strong_etag(const struct download *d)
 {
-    const char *etag = answer_header(d, "ETag");
+    const char *etag = response_header(d, "ETag");
     return etag && etag[0] == '"' && strlen(etag) < ETAG_MAX ? etag : NULL;
 }
 
 static bool rest_fits(const struct download *d)
 {
-    const char *range = answer_header(d, "Content-Range");
-    const char *etag = answer_header(d, "ETag");
+    const char *range = response_header(d, "Content-Range");
+    const char *etag = response_header(d, "ETag");
     long long first = -1, last = -1, total = -1;
     if (!range || sscanf(range, "bytes %lld-%lld/%lld", &first, &last, &total) < 2) {
         return false;
@@ -53,7 +53,7 @@ static int begin_body(struct download *d, long status)
     }
     if (status != 200) {
         return error_set(
-            &d->failure, ERR_IMAGE_DOWNLOAD, "the server answered with HTTP status %ld", status);
+            &d->failure, ERR_IMAGE_DOWNLOAD, "the server returned HTTP status %ld", status);
     }
     curl_off_t length = -1;
     (void)curl_easy_getinfo(d->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
@@ -61,7 +61,7 @@ static int begin_body(struct download *d, long status)
     return part_begin(&d->part, strong_etag(d), length, &d->fd, &d->failure);
 }
 
-/* Appends to the page cache and does nothing else: runs inside curl, on the loop. */
+/* Appends to the page cache only: it runs inside curl, on the loop. */
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct download *d = context;
@@ -137,15 +137,6 @@ void download_restart(struct download *d)
     set_headers(d);
 }
 
-static int set_http_error(const char *url, long status, struct error *err)
-{
-    bool is_gone = status == 404 || status == 410;
-    if (is_gone) {
-        return error_set(err, ERR_IMAGE_NOT_FOUND, "no image at %s (HTTP status %ld)", url, status);
-    }
-    return error_set(err, ERR_IMAGE_DOWNLOAD, "cannot download %s: HTTP status %ld", url, status);
-}
-
 static int set_error(struct download *d, CURLcode code, long status, struct error *err)
 {
     cleanup_free char *url = url_for_people(d->part.url);
@@ -153,8 +144,13 @@ static int set_error(struct download *d, CURLcode code, long status, struct erro
         *err = d->failure;
         return error_wrap(err, "cannot download %s", url);
     }
-    return code == CURLE_HTTP_RETURNED_ERROR ? set_http_error(url, status, err)
-                                             : multi_error(url, d->curl_text, code, err);
+    if (code != CURLE_HTTP_RETURNED_ERROR) {
+        return multi_error(url, d->curl_text, code, err);
+    }
+    if (status == 404 || status == 410) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "no image at %s (HTTP status %ld)", url, status);
+    }
+    return error_set(err, ERR_IMAGE_DOWNLOAD, "cannot download %s: HTTP status %ld", url, status);
 }
 
 bool download_result(struct download *d, CURLcode code, int *ret_rc, struct error *err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One HTTP transfer into a part file: libcurl's easy handle and its callbacks, without the loop.
- * Going on is Range with If-Range (RFC 9110, 13.1.5): a server whose file changed answers with the
- * whole new file, and the part starts over.
+ * One HTTP transfer into a part file: libcurl's easy handle and its callbacks, without the loop. It
+ * resumes a part with Range and If-Range (RFC 9110, 13.1.5): a server whose file has changed
+ * returns the whole new file, and the part starts over.
  */
 #pragma once
 
@@ -19,20 +19,22 @@ struct download {
     char *authorization; /* value of that header; NULL: none */
     struct part part;
     int fd;               /* of the part file, -1 before the body begins */
-    int64_t at;           /* bytes of the file that are there */
-    bool must_restart;    /* the server's rest does not fit what we have */
-    struct error failure; /* ours, set inside a callback; empty: curl's result tells */
+    int64_t at;           /* bytes of the file received so far */
+    bool must_restart;    /* the server's range does not match the part */
+    struct error failure; /* set inside a callback; empty: use curl's result */
     char curl_text[CURL_ERROR_SIZE];
 };
 
 /* `part` (loaded) and `authorization` are copied. The latter is for the URL's own host: curl drops
  * the header when it is redirected to another (CURLOPT_HTTPHEADER(3)). */
 void download_init(struct download *download, const struct part *part, const char *authorization);
-void download_clear(struct download *download); /* the easy handle must be off its multi handle */
+void download_clear(
+    struct download *download); /* the easy handle must be removed from its multi handle */
 
-/* Makes the handle ready for another try from nothing. */
+/* Prepares the handle for another try from the first byte. */
 void download_restart(struct download *download);
 
-/* After curl's end of the transfer. True: must be tried once more from nothing. Otherwise returns
- * false with *ret_rc 0, or an error: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, … */
+/* After curl has ended the transfer. Returns true when the caller must call download_restart() and
+ * try again. Otherwise returns false with *ret_rc 0, or an error: -ERR_IMAGE_NOT_FOUND,
+ * -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, … */
 bool download_result(struct download *download, CURLcode code, int *ret_rc, struct error *err);

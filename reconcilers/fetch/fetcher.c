@@ -18,7 +18,7 @@ struct transfer {
     struct fetcher *fetcher; /* borrowed: outlives its transfers, see fetcher_free() */
     struct transfer *next;
     struct download download;
-    struct multi_transfer wire; /* not active while it waits its turn */
+    struct multi_transfer wire; /* not active while it waits */
     bool was_restarted;
     int64_t shown;
     struct loop_timer *progress_timer;
@@ -32,15 +32,16 @@ struct fetcher {
     unsigned n_active;
 };
 
-static void pump(struct fetcher *f);
+static void start_waiting(struct fetcher *f);
 
-static void unlink_transfer(struct transfer *t)
+/* The link that points to `t`; with `t` NULL, the one at the end. */
+static struct transfer **link_of(struct fetcher *f, const struct transfer *t)
 {
-    struct transfer **at = &t->fetcher->transfers;
+    struct transfer **at = &f->transfers;
     while (*at != t) {
         at = &(*at)->next;
     }
-    *at = t->next;
+    return at;
 }
 
 static void deactivate(struct transfer *t)
@@ -56,11 +57,11 @@ static void cancel_transfer(struct op *op)
     struct transfer *t = (struct transfer *)(void *)op;
     struct fetcher *f = t->fetcher;
     deactivate(t);
-    unlink_transfer(t);
+    *link_of(f, t) = t->next;
     loop_timer_free(t->progress_timer);
     download_clear(&t->download);
     free(t);
-    pump(f);
+    start_waiting(f);
 }
 
 static void activate(struct transfer *t)
@@ -112,7 +113,7 @@ struct multi *fetcher_multi(struct fetcher *f)
     return f->multi;
 }
 
-/* From a timer and not from curl's progress function, so that the receiver may cancel. */
+/* Called by a timer and not by curl's progress function, so that the receiver may cancel. */
 static void on_progress(void *context)
 {
     struct transfer *t = context;
@@ -123,22 +124,13 @@ static void on_progress(void *context)
     }
 }
 
-static void pump(struct fetcher *f)
+static void start_waiting(struct fetcher *f)
 {
     for (struct transfer *t = f->transfers; t && f->n_active < ACTIVE_MAX; t = t->next) {
         if (!t->wire.is_active) {
             activate(t);
         }
     }
-}
-
-static void append(struct fetcher *f, struct transfer *t)
-{
-    struct transfer **end = &f->transfers;
-    while (*end) {
-        end = &(*end)->next;
-    }
-    *end = t;
 }
 
 struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *authorization,
@@ -152,11 +144,11 @@ struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *a
     download_init(&t->download, part, authorization);
     t->wire =
         (struct multi_transfer){.easy = t->download.easy, .ended = on_transfer_end, .context = t};
-    append(f, t);
+    *link_of(f, NULL) = t;
     if (progress) {
         t->progress_timer = loop_timer_new(f->loop, on_progress, t);
         loop_timer_start(t->progress_timer, PROGRESS_INTERVAL_MS);
     }
-    pump(f);
+    start_waiting(f);
     return &t->op;
 }

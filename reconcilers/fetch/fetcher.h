@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Downloads on the loop. A few at a time; more wait their turn in order. */
+/* Downloads on the loop, a few at a time; the others wait in order of arrival. */
 #pragma once
 
 #include <stdint.h>
@@ -16,15 +16,15 @@ struct part;
 typedef void fetch_progress_fn(void *context, int64_t have, int64_t total);
 
 int fetcher_new(struct loop *loop, struct fetcher **ret, struct error *err);
-void fetcher_free(struct fetcher *fetcher); /* all downloads must be over; NULL is fine */
+void fetcher_free(struct fetcher *fetcher); /* all downloads must have ended; NULL is fine */
 
-/* For small requests beside the downloads (request.h). Borrowed. */
+/* For small requests (request.h). Borrowed. */
 struct multi *fetcher_multi(struct fetcher *fetcher);
 
 /*
  * Completes the loaded `part` (copied) from its URL, http or https. `authorization` is the value of
- * that header for the URL's own host, NULL: none. On success the part's file is whole. On failure
- * and after a cancel the bytes so far stay for part_load().
+ * that header for the URL's own host, NULL: none. On success the part's file is complete. After a
+ * failure or a cancel the bytes so far are kept for part_load().
  * Errors: -ERR_IMAGE_NOT_FOUND (404, 410), -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, -ERR_IO.
  */
 struct op *fetcher_get(struct fetcher *fetcher, const struct part *part, const char *authorization,

@@ -53,7 +53,8 @@ static void on_timer(void *context)
     collect_results(m);
 }
 
-/* curl's: watch `fd` for `what`. `watch` is what we assigned to the socket, NULL at first. */
+/* CURLMOPT_SOCKETFUNCTION: watch `fd` for `what`. `watch` is what curl_multi_assign() got, NULL at
+ * first. */
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *watch)
 {
     (void)easy;
@@ -74,7 +75,7 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, vo
     return 0;
 }
 
-/* curl's: call back after `timeout_ms`; 0 is "soon", but not from in here. */
+/* CURLMOPT_TIMERFUNCTION: call curl after `timeout_ms`, but never from within this function. */
 static int want_timer(CURLM *curl, long timeout_ms, void *context)
 {
     (void)curl;
@@ -146,7 +147,7 @@ CURL *multi_easy_new(const char *url, char *curl_text)
         abort(); /* out of memory: as mem.h does */
     }
     curl_easy_setopt(easy, CURLOPT_URL, url);
-    /* A server must not redirect us to a file of the host. */
+    /* A server must not redirect to a file of the host. */
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
@@ -162,7 +163,7 @@ CURL *multi_easy_new(const char *url, char *curl_text)
 
 int multi_error(const char *url, const char *curl_text, CURLcode code, struct error *err)
 {
-    /* Its text may quote what the server sent. */
+    /* curl's message may quote what the server sent. */
     const char *text = curl_text[0] ? curl_text : curl_easy_strerror(code);
     cleanup_buf struct buf printable = BUF_INIT(4 * CURL_ERROR_SIZE);
     text_add_printable(&printable, text, strlen(text));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * libcurl's multi interface on the loop, driven by its socket and timer functions, see
- * curl_multi_socket_action(3); and what all our transfers have in common.
+ * curl_multi_socket_action(3); and the options that all transfers share.
  */
 #pragma once
 
@@ -15,26 +15,26 @@ struct multi;
 /* Called from the loop, never from inside curl: the transfer may be stopped and freed in it. */
 typedef void multi_end_fn(void *context, CURLcode code);
 
-/* One transfer; its owner's. */
+/* One transfer, a member of its owner. */
 struct multi_transfer {
     CURL *easy;
     multi_end_fn *ended;
     void *context;
-    bool is_active; /* multi.c's */
+    bool is_active; /* set by multi.c */
 };
 
 int multi_new(struct loop *loop, struct multi **ret, struct error *err);
 void multi_free(struct multi *multi); /* all transfers must be stopped; NULL is fine */
 struct loop *multi_loop(const struct multi *multi); /* borrowed */
 
-/* Takes CURLOPT_PRIVATE. No byte moves before the loop's next turn. */
+/* Uses CURLOPT_PRIVATE. The transfer starts in the loop's next turn. */
 void multi_start(struct multi *multi, struct multi_transfer *transfer);
 void multi_stop(struct multi *multi, struct multi_transfer *transfer); /* inactive ones too */
 
-/* A handle for `url`: http and https only, also after redirects, of which it follows a few; with
- * limits on how long it connects and how slowly it moves. `curl_text` holds CURL_ERROR_SIZE bytes
- * and lives as long. */
+/* A handle for `url`: http and https only, also after a redirect; follows a few redirects; limits
+ * the time to connect and the lowest speed. `curl_text` holds CURL_ERROR_SIZE bytes and lives as
+ * long as the handle. */
 CURL *multi_easy_new(const char *url, char *curl_text);
 
-/* Sets -ERR_IMAGE_DOWNLOAD: "cannot download `url`: …" in curl's words. */
+/* Sets -ERR_IMAGE_DOWNLOAD: "cannot download `url`: …" with curl's message. */
 int multi_error(const char *url, const char *curl_text, CURLcode code, struct error *err);

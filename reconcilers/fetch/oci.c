@@ -19,19 +19,19 @@
 #include "specs/base/text.h"
 
 enum { MANIFEST_MAX = 4 * 1024 * 1024, TOKEN_ANSWER_MAX = 64 * 1024 };
-/* It may ask its user to unlock something. */
+/* A helper may prompt its user to unlock a key ring. */
 enum { HELPER_TIMEOUT_MS = 30 * 1000 };
 
 struct lookup {
     struct op op;        /* first: op_cancel() finds the lookup by it */
     struct multi *multi; /* borrowed: outlives its transfers */
     char *registry, *base, *repository;
-    char *target; /* of the manifest that is asked for: tag or "sha256:…" */
+    char *target; /* of the requested manifest: tag or "sha256:…" */
     char *basic;  /* value of an Authorization header; NULL: no credentials */
-    char *helper; /* the program to ask for credentials; NULL: none, or asked already */
+    char *helper; /* the program that returns credentials; NULL: none, or it has run */
     struct error helper_failure;
-    char *authorization; /* what the registry is shown; NULL: nothing yet */
-    bool is_indexed;     /* an index led to the manifest that is asked for */
+    char *authorization; /* the header sent to the registry; NULL: none yet */
+    bool is_indexed;     /* an index led to the requested manifest */
     struct answer answer;
     struct op *stage;
     struct oci_layer *layer; /* borrowed until `done` or a cancel */
@@ -68,13 +68,13 @@ static void cancel_lookup(struct op *op)
     free(l);
 }
 
-static void fail(struct lookup *l, struct error *err)
+static void lookup_fail(struct lookup *l, struct error *err)
 {
     (void)error_wrap(err, "image '%s/%s' (%s)", l->registry, l->repository, l->target);
     op_finish(&l->op, err);
 }
 
-/* Go's words for machines, as manifests have them. */
+/* Go's names of architectures, which manifests use. */
 static const char *host_architecture(struct utsname *name)
 {
     if (uname(name) < 0) {
@@ -87,7 +87,7 @@ static const char *host_architecture(struct utsname *name)
 
 static void on_manifest(void *context, const struct error *err);
 
-static void ask_for_manifest(struct lookup *l)
+static void request_manifest(struct lookup *l)
 {
     cleanup_free char *url = mem_printf("%s/v2/%s/manifests/%s", l->base, l->repository, l->target);
     struct request request = {.url = url,
@@ -99,28 +99,23 @@ static void ask_for_manifest(struct lookup *l)
 
 /* ---- refused ---- */
 
-static int set_refused(const struct lookup *l, struct error *err)
+static void fail_refused(struct lookup *l)
 {
-    (void)error_set(err, ERR_IMAGE_DOWNLOAD, "registry %s refuses access%s (HTTP status %ld)",
+    struct error err = {0};
+    (void)error_set(&err, ERR_IMAGE_DOWNLOAD, "registry %s refuses access%s (HTTP status %ld)",
         l->registry, l->basic ? " with the credentials given" : " without credentials",
         l->answer.status);
     if (l->helper_failure.code != ERR_NONE) {
-        return error_help(
-            err, "%s; log in: docker login %s", l->helper_failure.message, l->registry);
-    }
-    if (text_eq(l->registry, "ghcr.io")) {
-        return error_help(err, "set GITHUB_TOKEN, then: vmctl controller stop; or log in: "
+        (void)error_help(
+            &err, "%s; log in: docker login %s", l->helper_failure.message, l->registry);
+    } else if (text_eq(l->registry, "ghcr.io")) {
+        (void)error_help(&err, "set GITHUB_TOKEN, then: vmctl controller stop; or log in: "
                                "docker login ghcr.io");
+    } else {
+        (void)error_help(
+            &err, "check the name; for a private image log in: docker login %s", l->registry);
     }
-    return error_help(
-        err, "check the name; for a private image log in: docker login %s", l->registry);
-}
-
-static void refuse(struct lookup *l)
-{
-    struct error err = {0};
-    (void)set_refused(l, &err);
-    fail(l, &err);
+    lookup_fail(l, &err);
 }
 
 static void on_token(void *context, const struct error *err)
@@ -129,21 +124,21 @@ static void on_token(void *context, const struct error *err)
     l->stage = NULL;
     if (err) {
         struct error copy = *err;
-        fail(l, &copy);
+        lookup_fail(l, &copy);
         return;
     }
     bool is_good = l->answer.status == 200;
     cleanup_free char *token =
         is_good ? oci_token_read(buf_str(&l->answer.body), l->answer.body.len) : NULL;
     if (!token) {
-        refuse(l);
+        fail_refused(l);
         return;
     }
     l->authorization = oci_bearer(token);
-    ask_for_manifest(l);
+    request_manifest(l);
 }
 
-static void ask_for_token(struct lookup *l, const struct oci_challenge *challenge)
+static void request_token(struct lookup *l, const struct oci_challenge *challenge)
 {
     cleanup_free char *url = oci_token_url(challenge, l->repository);
     struct request request = {
@@ -157,7 +152,7 @@ static void ask_for_token(struct lookup *l, const struct oci_challenge *challeng
 
 static void authenticate(struct lookup *l);
 
-/* Without credentials it may still be let in: a token for the public is asked for just so. */
+/* Continues without credentials, too: public images need a token but no login. */
 static void on_helper(void *context, const struct error *err, const char *output)
 {
     struct lookup *l = context;
@@ -171,7 +166,7 @@ static void on_helper(void *context, const struct error *err, const char *output
     authenticate(l);
 }
 
-static void ask_helper(struct lookup *l)
+static void run_helper(struct lookup *l)
 {
     cleanup_free char *helper = TAKE_PTR(l->helper);
     const char *const argv[] = {helper, "get", NULL};
@@ -186,22 +181,22 @@ static void ask_helper(struct lookup *l)
 static void authenticate(struct lookup *l)
 {
     if (l->helper) {
-        ask_helper(l);
+        run_helper(l);
         return;
     }
     cleanup_with(oci_challenge_clear) struct oci_challenge challenge = {0};
     bool is_clear = l->answer.challenges && oci_challenge_parse(l->answer.challenges, &challenge);
     if (!is_clear || l->authorization || (!challenge.is_bearer && !l->basic)) {
-        refuse(l);
+        fail_refused(l);
     } else if (challenge.is_bearer) {
-        ask_for_token(l, &challenge);
+        request_token(l, &challenge);
     } else {
         l->authorization = mem_strdup(l->basic);
-        ask_for_manifest(l);
+        request_manifest(l);
     }
 }
 
-/* ---- answered ---- */
+/* ---- the manifest ---- */
 
 static int check_digest(const struct lookup *l, struct error *err)
 {
@@ -212,7 +207,7 @@ static int check_digest(const struct lookup *l, struct error *err)
         return 0;
     }
     return error_set(
-        err, ERR_IMAGE_CHECKSUM, "the registry sent another manifest, of sha256:%s", found);
+        err, ERR_IMAGE_CHECKSUM, "the registry returned another manifest, of sha256:%s", found);
 }
 
 static int choose(const struct lookup *l, struct oci_choice *ret, struct error *err)
@@ -245,12 +240,12 @@ static void take_manifest(struct lookup *l)
     struct error err = {0};
     struct oci_choice choice = {0};
     if (choose(l, &choice, &err) < 0) {
-        fail(l, &err);
+        lookup_fail(l, &err);
     } else if (choice.is_manifest) {
         l->is_indexed = true;
         free(l->target);
         l->target = mem_printf("sha256:%s", choice.digest);
-        ask_for_manifest(l);
+        request_manifest(l);
     } else {
         take_layer(l, &choice);
     }
@@ -271,12 +266,12 @@ static void on_manifest(void *context, const struct error *err)
         return;
     }
     if (!err && status == 404) {
-        (void)error_set(&failure, ERR_IMAGE_NOT_FOUND, "the registry has none of that name");
+        (void)error_set(&failure, ERR_IMAGE_NOT_FOUND, "the registry has no such image");
     } else if (!err) {
         (void)error_set(
-            &failure, ERR_IMAGE_DOWNLOAD, "the registry answers with HTTP status %ld", status);
+            &failure, ERR_IMAGE_DOWNLOAD, "the registry returned HTTP status %ld", status);
     }
-    fail(l, &failure);
+    lookup_fail(l, &failure);
 }
 
 struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
@@ -292,6 +287,6 @@ struct op *oci_find_layer(struct multi *multi, const struct oci_reference *refer
     l->basic = login->credentials ? oci_basic(login->credentials) : NULL;
     l->helper = mem_strdup(login->helper);
     l->layer = layer;
-    ask_for_manifest(l);
+    request_manifest(l);
     return &l->op;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * From oci://registry/repo:tag to a layer that can be downloaded, after the OCI Distribution
- * Specification 1.1:
+ * Resolves oci://registry/repo:tag to a layer that can be downloaded (OCI Distribution
+ * Specification 1.1):
  *
  *   GET manifest -> 401? -> GET token (or Basic) -> GET manifest -> an index? -> GET manifest
  *
- * each at most once, each answer within a limit and a deadline. A credential helper is asked only
- * by a registry that answers 401.
+ * each at most once, each response within a limit and a deadline. A credential helper runs only
+ * when the registry responds with 401.
  */
 #pragma once
 
@@ -21,14 +21,15 @@ struct oci_reference;
 struct oci_layer {
     char *url;                /* of the blob */
     char digest[DIGEST_SIZE]; /* sha256 of its bytes */
-    char *title;              /* file name it was made from; NULL: not said */
+    char *title;              /* name of the file it was made from; NULL: unknown */
     char *authorization;      /* value of that header for the URL's host; NULL: none. A secret. */
 };
 void oci_layer_clear(struct oci_layer *layer);
 void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from);
 
 /*
- * `login` is for the registry; copied as the reference is. `layer` is filled before `done`. Errors:
+ * `login` is for the registry; it and the reference are copied. `layer` is written before `done`.
+ * Errors:
  * -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_IMAGE_FORMAT, -ERR_IMAGE_CHECKSUM (of a
  * manifest).
  */

@@ -39,8 +39,8 @@ static const char *skip_blank(const char *s)
     return s + strspn(s, " \t");
 }
 
-/* The value at `s`, a token or a quoted string; *ret_end is behind it. NULL: unclosed or too long.
- */
+/* The value at `s`, a token or a quoted string; *ret_end points behind it. NULL: unclosed or too
+ * long. */
 static char *read_value(const char *s, const char **ret_end)
 {
     struct buf out = BUF_INIT(PARAMETER_MAX);
@@ -64,6 +64,11 @@ static char *read_value(const char *s, const char **ret_end)
     return buf_steal(&out);
 }
 
+static bool is_name(const char *s, size_t n, const char *name)
+{
+    return strlen(name) == n && strncasecmp(s, name, n) == 0;
+}
+
 static void set_parameter(
     struct oci_challenge *challenge, const char *name, size_t n, char *value_take)
 {
@@ -73,42 +78,36 @@ static void set_parameter(
     } fields[] = {{"realm", &challenge->realm}, {"service", &challenge->service},
         {"scope", &challenge->scope}};
     for (size_t i = 0; value_take && i < ARRAY_LEN(fields); i++) {
-        bool is_it = strlen(fields[i].name) == n && strncasecmp(fields[i].name, name, n) == 0;
-        if (is_it && !*fields[i].field) {
+        if (is_name(name, n, fields[i].name) && !*fields[i].field) {
             *fields[i].field = TAKE_PTR(value_take);
         }
     }
     free(value_take);
 }
 
-static bool is_word(const char *s, size_t n, const char *word)
-{
-    return strlen(word) == n && strncasecmp(s, word, n) == 0;
-}
-
 struct challenges {
     struct oci_challenge bearer;
     struct oci_challenge basic;
-    struct oci_challenge other; /* of schemes we do not speak */
+    struct oci_challenge other; /* of unsupported schemes */
     bool has_bearer, has_basic;
 };
 
-/* Where the parameters of the scheme go that begins here. */
+/* The scheme at `s` begins: returns the destination of its parameters. */
 static struct oci_challenge *begin_scheme(struct challenges *all, const char *s, size_t n)
 {
     oci_challenge_clear(&all->other);
-    if (is_word(s, n, "Bearer") && !all->has_bearer) {
+    if (is_name(s, n, "Bearer") && !all->has_bearer) {
         all->has_bearer = true;
         return &all->bearer;
     }
-    if (is_word(s, n, "Basic") && !all->has_basic) {
+    if (is_name(s, n, "Basic") && !all->has_basic) {
         all->has_basic = true;
         return &all->basic;
     }
     return &all->other;
 }
 
-/* A word before '=' is a parameter, any other begins a scheme; what is neither is skipped. */
+/* A token before '=' is a parameter, any other begins a scheme; the rest is skipped. */
 static void read_all(const char *s, struct challenges *all)
 {
     struct oci_challenge *current = &all->other;
@@ -196,31 +195,26 @@ static bool is_domain_of(const char *host, const char *domain)
     return n > m && host[n - m - 1] == '.' && strcasecmp(host + n - m, domain) == 0;
 }
 
-/* A name of two parts at least, which an address is not. */
+/* A name of at least two parts; an IP address is not a domain. */
 static bool is_domain(const char *name)
 {
     const char *last = strrchr(name, '.');
     return last && isalpha((unsigned char)last[1]);
 }
 
-static bool is_one_domain(const char *a, const char *b)
-{
-    const char *parent_a = strchr(a, '.');
-    const char *parent_b = strchr(b, '.');
-    bool is_same_parent = parent_a && parent_b && strcasecmp(parent_a, parent_b) == 0;
-    return (is_domain(a) && is_domain_of(b, a)) || (is_domain(b) && is_domain_of(a, b)) ||
-           (is_same_parent && is_domain(parent_a + 1));
-}
-
 bool oci_realm_is_trusted(const char *base, const char *realm)
 {
     bool is_downgrade = strncasecmp(base, "https:", 6) == 0 && strncasecmp(realm, "https:", 6) != 0;
-    cleanup_free char *registry = host_of(base);
-    cleanup_free char *server = host_of(realm);
-    return !is_downgrade && (strcasecmp(registry, server) == 0 || is_one_domain(registry, server));
+    cleanup_free char *a = host_of(base);
+    cleanup_free char *b = host_of(realm);
+    const char *parent_a = strchr(a, '.'), *parent_b = strchr(b, '.');
+    bool is_same_parent = parent_a && parent_b && strcasecmp(parent_a, parent_b) == 0;
+    return !is_downgrade &&
+           (strcasecmp(a, b) == 0 || (is_domain(a) && is_domain_of(b, a)) ||
+               (is_domain(b) && is_domain_of(a, b)) || (is_same_parent && is_domain(parent_a + 1)));
 }
 
-/* A line break would make another header of the rest. */
+/* A line break would start another header. */
 static bool is_header_text(const char *s)
 {
     for (; *s; s++) {
@@ -249,7 +243,7 @@ char *oci_basic(const char *login)
     size_t start = out.len;
     base64_encode(&out, login, strlen(login));
     while ((out.len - start) % 4 != 0) {
-        buf_add_char(&out, '='); /* RFC 7617 wants it padded */
+        buf_add_char(&out, '='); /* RFC 7617 requires padding */
     }
     return buf_steal(&out);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Getting past a registry's 401, as text: challenges (RFC 9110, 11.6.1), the token protocol of the
+ * A registry's authentication as text: challenges (RFC 9110, 11.6.1), the token protocol of the
  * Distribution project ("Token Authentication Specification"). Pure.
  */
 #pragma once
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What the server wants. Members are NULL when not said. */
+/* The authentication that a server requires. Absent members are NULL. */
 struct oci_challenge {
     bool is_bearer; /* else Basic */
     char *realm;    /* of Bearer: the token server's URL */
@@ -16,8 +16,8 @@ struct oci_challenge {
     char *scope;
 };
 
-/* The WWW-Authenticate header(s); Bearer is taken before Basic. False: neither is offered, or it is
- * malformed. */
+/* Parses the WWW-Authenticate header(s); prefers Bearer to Basic. Returns false when neither is
+ * offered, or the offer is malformed. */
 bool oci_challenge_parse(const char *header, struct oci_challenge *ret);
 void oci_challenge_clear(struct oci_challenge *challenge);
 
@@ -25,14 +25,14 @@ void oci_challenge_clear(struct oci_challenge *challenge);
 char *oci_token_url(const struct oci_challenge *challenge, const char *repository);
 
 /*
- * Whether credentials for the registry at `base` may go to the token server at `realm`: it is the
- * same host, one is a domain of the other, or both are of one (auth.docker.io); and never from
- * https to http. The registry could name any host.
+ * Whether credentials for the registry at `base` may be sent to the token server at `realm`, which
+ * the registry chose: both are the same host, one is in the other's domain, or both are in one
+ * domain (auth.docker.io); never from https to http.
  */
 bool oci_realm_is_trusted(const char *base, const char *realm);
 
-/* The token in a token server's answer; NULL: none, or one that must not stand in a header. free()
- * it. */
+/* The token in a token server's response; NULL: none, or one with characters that a header must not
+ * contain. free() it. */
 char *oci_token_read(const char *bytes, size_t n);
 
 /* Values of the Authorization header. free() them. */

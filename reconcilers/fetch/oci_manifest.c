@@ -40,7 +40,7 @@ static const char *title_of(const json_t *layer)
     return title && strlen(title) <= TITLE_MAX ? title : NULL;
 }
 
-/* Words of a server, for people. */
+/* Appends a server's text, made printable. */
 static void add_found(struct buf *out, const char *text)
 {
     if (out->len > 0) {
@@ -58,7 +58,7 @@ static bool has_qcow2_type(const json_t *layer)
         return false;
     }
     char next = type[strlen(OCI_QCOW2_LAYER)];
-    return next == '\0' || next == '+'; /* "+zstd", "+gzip": packed, which its bytes tell */
+    return next == '\0' || next == '+'; /* "+zstd", "+gzip": packed; the layer's bytes show how */
 }
 
 static bool has_qcow2_title(const json_t *layer)
@@ -116,28 +116,17 @@ static const char *architecture_of(const json_t *manifest)
     return json_text(json_object_get(manifest, "platform"), "architecture");
 }
 
-/* Attestations stand beside the images, for a platform "unknown". */
-static bool is_image(const json_t *manifest)
-{
-    return !text_eq(architecture_of(manifest), "unknown");
-}
-
-static bool fits(const json_t *manifest, const char *architecture)
-{
-    const char *os = json_text(json_object_get(manifest, "platform"), "os");
-    return text_eq(architecture_of(manifest), architecture) && (!os || text_eq(os, "linux"));
-}
-
 static const json_t *find_manifest(const json_t *manifests, const char *architecture)
 {
     const json_t *only = NULL;
     size_t n_images = 0;
     for (size_t i = 0; i < json_array_size(manifests); i++) {
         const json_t *manifest = json_array_get(manifests, i);
-        if (fits(manifest, architecture)) {
+        const char *os = json_text(json_object_get(manifest, "platform"), "os");
+        if (text_eq(architecture_of(manifest), architecture) && (!os || text_eq(os, "linux"))) {
             return manifest;
         }
-        if (is_image(manifest)) {
+        if (!text_eq(architecture_of(manifest), "unknown")) { /* not an attestation */
             only = manifest;
             n_images++;
         }
@@ -178,5 +167,5 @@ int oci_manifest_choose(const char *bytes, size_t n, const char *architecture,
     if (json_is_array(layers)) {
         return choose_layer(layers, ret, err);
     }
-    return error_set(err, ERR_IMAGE_FORMAT, "the registry sent no image manifest");
+    return error_set(err, ERR_IMAGE_FORMAT, "the registry returned no image manifest");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * What a registry says of an image: manifests and indexes of the OCI Image Specification 1.1, and
- * Docker's of the same shape (manifest version 2, schema 2). Pure.
+ * A registry's description of an image: manifests and indexes of the OCI Image Specification 1.1,
+ * and Docker's, which have the same structure (manifest version 2, schema 2). Pure.
  */
 #pragma once
 
@@ -17,19 +17,19 @@ struct error;
 /* Value of the Accept header of a request for one. */
 extern const char oci_manifest_accept[];
 
-/* Where it leads: an index to the manifest for this machine, a manifest to the layer with the disk.
- */
+/* What it refers to: an index to the manifest for this machine, a manifest to the disk's layer. */
 struct oci_choice {
     bool is_manifest; /* else it is a layer */
     char digest[DIGEST_SIZE];
-    char *title; /* file name the layer was made from; NULL: not said */
+    char *title; /* name of the file the layer was made from; NULL: unknown */
 };
 
 /*
- * `architecture` in Go's words: "amd64", "arm64". Of an index the manifest for linux on it, or the
- * only one there is. Of a manifest the layer of type OCI_QCOW2_LAYER; else one whose title ends in
- * ".qcow2", packed or not; else an "application/octet-stream". -ERR_IMAGE_FORMAT: there is none, or
- * it is no manifest. free() ret->title.
+ * `architecture` is Go's name: "amd64", "arm64". Chooses from an index the manifest for linux on
+ * it, or its only image; from a manifest the layer of type OCI_QCOW2_LAYER, else one whose title
+ * ends in
+ * ".qcow2", packed or not, else an "application/octet-stream". -ERR_IMAGE_FORMAT: there is none, or
+ * the document is not a manifest. free() ret->title.
  */
 int oci_manifest_choose(const char *bytes, size_t n, const char *architecture,
     struct oci_choice *ret, struct error *err);

@@ -55,7 +55,7 @@ static bool registry_is_valid(const char *registry)
     return *at == '\0' || (*at == ':' && text_to_u64(at + 1, 1, UINT16_MAX, &port));
 }
 
-/* Components begin and end with a letter or digit: so none is "." or "..". */
+/* Components begin and end with a letter or digit, so none is "." or "..". */
 static bool repository_is_valid(const char *repository)
 {
     if (strlen(repository) > NAME_MAX_LENGTH) {
@@ -91,7 +91,7 @@ static bool digest_is_valid(const char *digest)
 
 /* ---- where it is ---- */
 
-/* Whether `list` names the registry, with its port or without. */
+/* Whether `list` contains the registry, with or without its port. */
 static bool list_has(const char *list, const char *registry, size_t host_length)
 {
     while (list && *list) {
@@ -112,7 +112,7 @@ static char *base_url(const char *registry, const char *insecure)
     size_t host_length = bracket ? (size_t)(bracket + 1 - registry) : strcspn(registry, ":");
     bool is_plain = list_has("localhost,127.0.0.1,[::1]", registry, host_length) ||
                     list_has(insecure, registry, host_length);
-    /* The one registry whose name is not its address. */
+    /* The only registry whose name is not its address. */
     const char *address =
         strcasecmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry;
     return mem_printf("%s://%s", is_plain ? "http" : "https", address);
@@ -120,7 +120,7 @@ static char *base_url(const char *registry, const char *insecure)
 
 /* ---- the whole ---- */
 
-/* What is malformed in the target leaves it NULL. */
+/* A malformed tag or digest leaves the target NULL. */
 static void split(char *rest_take, const char *insecure, struct oci_reference *ret)
 {
     cleanup_free char *rest = rest_take;
@@ -154,7 +154,7 @@ int oci_reference_parse(
     }
     if (!reference.target || !registry_is_valid(reference.registry) ||
         !repository_is_valid(reference.repository)) {
-        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' names no image in a registry", url);
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not an image in a registry", url);
         return error_help(err, "write oci://REGISTRY/REPOSITORY:TAG, such as "
                                "oci://ghcr.io/org/debian:12");
     }

@@ -19,9 +19,9 @@ struct oci_reference {
 bool oci_is_reference(const char *url);
 
 /*
- * `insecure` (VMCTL_OCI_INSECURE, may be NULL) lists registries, as HOST or HOST:PORT with commas
- * between, that are spoken to without TLS; those on this host always are. -ERR_IMAGE_NOT_FOUND:
- * malformed. free with oci_reference_clear().
+ * `insecure` (VMCTL_OCI_INSECURE, may be NULL) lists registries, as HOST or HOST:PORT separated by
+ * commas, that are used without TLS; those on this host always are. -ERR_IMAGE_NOT_FOUND:
+ * malformed. oci_reference_clear() it.
  */
 int oci_reference_parse(
     const char *url, const char *insecure, struct oci_reference *ret, struct error *err);

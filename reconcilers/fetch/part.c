@@ -19,8 +19,8 @@
 
 enum {
     META_MAX = 64 * 1024,
-    MARGIN_BYTES_MAX = 64 << 20, /* left for disks, logs and the store … */
-    MARGIN_PART = 16,            /* … or this part of the file, if that is less */
+    MARGIN_BYTES_MAX = 64 << 20, /* left for disks, logs and the store, … */
+    MARGIN_PART = 16,            /* … or 1/16 of the file, if that is less */
 };
 
 void part_init(
@@ -55,22 +55,16 @@ void part_copy(struct part *to, const struct part *from)
     to->etag = mem_strdup(from->etag);
 }
 
-static json_t *read_meta(const char *path)
-{
-    cleanup_buf struct buf text = BUF_INIT(META_MAX);
-    struct error ignored = {0}; /* a missing or damaged meta means: start over */
-    if (fs_read_file(path, &text, &ignored) < 0) {
-        return NULL;
-    }
-    return json_loadb(buf_str(&text), text.len, 0, NULL);
-}
-
 void part_load(struct part *part)
 {
     part->have = 0;
     part->length = -1;
     free(TAKE_PTR(part->etag));
-    cleanup_json json_t *meta = read_meta(part->meta_path);
+    cleanup_buf struct buf text = BUF_INIT(META_MAX);
+    struct error ignored = {0}; /* a missing or damaged meta means: start over */
+    cleanup_json json_t *meta = fs_read_file(part->meta_path, &text, &ignored) < 0
+                                    ? NULL
+                                    : json_loadb(buf_str(&text), text.len, 0, NULL);
     int64_t size = fs_size(part->path);
     if (size <= 0 || !text_eq(json_text(meta, "url"), part->url) || part->boot_id[0] == '\0' ||
         !text_eq(json_text(meta, "bootId"), part->boot_id)) {
@@ -79,8 +73,8 @@ void part_load(struct part *part)
     part->etag = json_copy_text(meta, "etag");
     part->length = json_int(meta, "length", -1);
     bool is_too_long = part->length >= 0 && size > part->length;
-    bool can_go_on = part->etag || size == part->length;
-    part->have = can_go_on && !is_too_long ? size : 0;
+    bool can_resume = part->etag || size == part->length;
+    part->have = can_resume && !is_too_long ? size : 0;
 }
 
 bool part_is_complete(const struct part *part)
@@ -111,9 +105,9 @@ static int write_meta(const struct part *part, struct error *err)
     return 0;
 }
 
-/* Said before the disk is full, not after: what runs on it needs the rest. The numbers that change
- * are left out, so that repeated events are one. A file system that does not tell its space is
- * taken at its word later. */
+/* Refuses before the disk is full: running VMs need the rest. The message omits the free space,
+ * which changes, so that repeated events are merged. A file system that does not report its free
+ * space passes; its writes fail later. */
 static int check_space(int fd, const struct part *part, int64_t bytes, struct error *err)
 {
     struct statvfs fs;
@@ -135,7 +129,7 @@ int part_begin(struct part *part, const char *etag, int64_t length, int *ret_fd,
         return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", part->path);
     }
     if (check_space(fd, part, length, err) < 0) {
-        (void)unlink(part->path); /* it is empty */
+        (void)unlink(part->path); /* the empty file */
         return -(int)err->code;
     }
     char *copy = mem_strdup(etag);
@@ -156,7 +150,7 @@ int part_continue(const struct part *part, int *ret_fd, struct error *err)
     cleanup_close int fd = open(part->path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)part->have) < 0 ||
         lseek(fd, (off_t)part->have, SEEK_SET) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot go on with '%s'", part->path);
+        return error_set_errno(err, ERR_IO, errno, "cannot resume '%s'", part->path);
     }
     int rc = check_space(fd, part, part->length - part->have, err);
     if (rc < 0) {

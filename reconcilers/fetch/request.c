@@ -45,7 +45,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     return buf_add(&x->answer->body, bytes, size * count) ? size * count : CURL_WRITEFUNC_ERROR;
 }
 
-/* Of the last answer, not of those that redirected. */
+/* From the last response, not from the redirects before it. */
 static char *collect_challenges(CURL *easy)
 {
     cleanup_buf struct buf out = BUF_INIT(CHALLENGES_MAX);
@@ -58,10 +58,10 @@ static char *collect_challenges(CURL *easy)
     return out.len > 0 ? buf_steal(&out) : NULL;
 }
 
-static int judge(struct exchange *x, CURLcode code, struct error *err)
+static int read_result(struct exchange *x, CURLcode code, struct error *err)
 {
     if (x->answer->body.is_full) {
-        return error_set(err, ERR_IMAGE_DOWNLOAD, "%s answers with more than %zu KiB", x->url,
+        return error_set(err, ERR_IMAGE_DOWNLOAD, "%s returned more than %zu KiB", x->url,
             x->answer->body.max / 1024);
     }
     if (code != CURLE_OK) {
@@ -76,7 +76,7 @@ static void on_end(void *context, CURLcode code)
 {
     struct exchange *x = context;
     struct error err = {0};
-    int rc = judge(x, code, &err);
+    int rc = read_result(x, code, &err);
     op_finish(&x->op, rc < 0 ? &err : NULL);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A small GET on the loop: its answer is held in memory, within a limit and a deadline. */
+/* A small GET on the loop: its response is kept in memory, within a limit and a deadline. */
 #pragma once
 
 #include <stddef.h>
@@ -16,7 +16,7 @@ struct request {
     size_t body_max;           /* bytes; more is an error */
 };
 
-/* What any status was answered with. Starts as zero; the owner's, filled before `done`. */
+/* A response with any status. Zero-initialised by its owner, written before `done`. */
 struct answer {
     long status;
     struct buf body;
@@ -24,6 +24,6 @@ struct answer {
 };
 void answer_clear(struct answer *answer);
 
-/* `request` is copied. -ERR_IMAGE_DOWNLOAD: no answer, or one too large. */
+/* `request` is copied. -ERR_IMAGE_DOWNLOAD: no response, or one too large. */
 struct op *request_get(struct multi *multi, const struct request *request, struct answer *answer,
     op_done_fn *done, void *context);

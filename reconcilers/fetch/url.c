@@ -47,7 +47,7 @@ static int hex_value(char c)
     return at ? (int)(at - digits) : -1;
 }
 
-/* NULL when an escape is malformed or hides a NUL. */
+/* NULL when an escape is malformed or encodes a NUL. */
 static char *percent_decode(const char *s)
 {
     cleanup_buf struct buf out = BUF_INIT(0);

@@ -4,14 +4,14 @@
 
 #include <stdbool.h>
 
-/* For messages: without user name and password, and with its query cut (signed URLs carry secrets
- * there). free() it. */
+/* For messages: omits the user name, the password and the query, in which signed URLs have secrets.
+ * free() it. */
 char *url_for_people(const char *url);
 
-/* The part that has a file's name: without query and fragment. free() it. */
+/* The URL without query and fragment, which ends in the file's name. free() it. */
 char *url_without_query(const char *url);
 
-/* Absolute path of a file: URL (RFC 8089; host empty or "localhost"), percent-decoded; NULL when it
- * is none or a malformed one. free() it. */
+/* Absolute path of a file: URL (RFC 8089; host empty or "localhost"), percent-decoded; NULL: not a
+ * file: URL, or malformed. free() it. */
 char *url_file_path(const char *url);
 bool url_is_file(const char *url);
