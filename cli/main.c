@@ -98,22 +98,6 @@ static bool wants_color(const char *when, int fd)
     return !text_eq(when, "never") && !(no_color && no_color[0]) && isatty(fd) && !is_dumb;
 }
 
-static int set_up(struct cli *cli, const struct global_values *values, struct error *err)
-{
-    cli->is_quiet = values->is_quiet;
-    cli->use_color = wants_color(values->color, STDERR_FILENO);
-    cli->use_color_stdout = wants_color(values->color, STDOUT_FILENO);
-    return set_output(cli, values->output, err);
-}
-
-/* Splits argv into global options, the command's name, and the rest. */
-static int parse_command_name(int argc, char **argv, struct global_values *values,
-    struct arg_strings *words, struct error *err)
-{
-    const struct arg_set set = {global_options, values};
-    return args_parse(argc, argv, &set, 1, true, words, err);
-}
-
 static const struct command *find_command(const char *name, struct error *err)
 {
     const struct command *command = cli_find_command(name);
@@ -134,16 +118,6 @@ static const struct command *find_command(const char *name, struct error *err)
     return NULL;
 }
 
-/* An unusable data directory is an error of the store, whichever system call failed. */
-static int find_paths(struct cli *cli, const char *data_dir, struct error *err)
-{
-    int rc = paths_init(&cli->paths, data_dir, err);
-    if (rc < 0) {
-        err->code = ERR_STORE;
-    }
-    return rc < 0 ? -ERR_STORE : 0;
-}
-
 static int run_parsed(struct cli *cli, const struct command *command, const void *values,
     const struct arg_strings *words, const struct global_values *global, struct error *err)
 {
@@ -151,23 +125,21 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
         print_help(command);
         return 0;
     }
-    int rc = set_up(cli, global, err);
+    cli->is_quiet = global->is_quiet;
+    cli->use_color = wants_color(global->color, STDERR_FILENO);
+    cli->use_color_stdout = wants_color(global->color, STDOUT_FILENO);
+    int rc = set_output(cli, global->output, err);
     if (command->acts) {
         result_begin(cli);
     }
     if (rc == 0 && !command->needs_no_store) {
-        rc = find_paths(cli, global->data_dir, err);
+        rc = paths_init(&cli->paths, global->data_dir, err);
+        if (rc < 0) {
+            err->code = ERR_STORE; /* whichever system call failed */
+            rc = -ERR_STORE;
+        }
     }
     return rc < 0 ? rc : command->run(cli, values, words, err);
-}
-
-/* Errors in the options are printed in the output format that the options choose. */
-static void begin_answer(struct cli *cli, const struct command *command, const char *output)
-{
-    struct error ignored = {.code = ERR_NONE};
-    if (command->acts && set_output(cli, output, &ignored) == 0) {
-        result_begin(cli);
-    }
 }
 
 static int run_command(struct cli *cli, const struct command *command, int argc, char **argv,
@@ -183,7 +155,11 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
         args_parse(argc, argv, sets, ARRAY_LEN(sets), command->stops_at_positional, &words, err);
     if (rc < 0) {
         rc = *err->help ? rc : error_help(err, "see: vmctl %s --help", command->name);
-        begin_answer(cli, command, global->output);
+        /* Errors in the options are printed in the output format that the options choose. */
+        struct error ignored = {.code = ERR_NONE};
+        if (command->acts && set_output(cli, global->output, &ignored) == 0) {
+            result_begin(cli);
+        }
     } else {
         rc = run_parsed(cli, command, values, &words, global, err);
     }
@@ -206,7 +182,8 @@ static int run(struct cli *cli, int argc, char **argv, struct error *err)
 {
     cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
     struct global_values global = {.output = NULL};
-    int rc = parse_command_name(argc, argv, &global, &words, err);
+    const struct arg_set set = {global_options, &global};
+    int rc = args_parse(argc, argv, &set, 1, true, &words, err); /* up to the command's name */
     if (rc < 0) {
         return rc;
     }

@@ -23,7 +23,7 @@ struct follow_values {
     int64_t timeout_ms;
 };
 
-/* Ten minutes, and a millisecond that tells them from a `--timeout 10m`. */
+/* Ten minutes, and a millisecond that distinguishes the default from `--timeout 10m`. */
 enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 
 #define OPTION_FILE(type, letter_or_0)                                                             \

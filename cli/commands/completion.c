@@ -16,7 +16,7 @@ static int run(
     (void)values;
     if (words->count != 1 || !completion_add(&out, words->items[0])) {
         (void)error_set(err, ERR_USAGE, "completion is for one shell: bash, zsh or fish");
-        return error_help(err, "say which: vmctl completion bash");
+        return error_help(err, "name it: vmctl completion bash");
     }
     fputs(buf_str(&out), stdout);
     return 0;

@@ -52,8 +52,8 @@ static size_t read_backlog(const char *path, char **ret)
     return length - skipped;
 }
 
-/* Only for someone who looks: in a script it would be taken for an answer. Read after connecting,
- * so that nothing is missed; what came in between is shown twice. */
+/* Only on a terminal: a script would take it for a response. It is read after connecting, so that
+ * nothing is missed; output that arrives in between is shown twice. */
 static void show_backlog(const char *log_path)
 {
     struct error ignored = {.code = ERR_NONE};
@@ -65,13 +65,6 @@ static void show_backlog(const char *log_path)
 }
 
 /* ---- connecting ---- */
-
-static int refuse(const char *name, struct error *err)
-{
-    error_clear(err);
-    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running: it has no console", name);
-    return error_help(err, "start it: vmctl up, or vmctl start %s", name);
-}
 
 /* QEMU serves one client and leaves a second one waiting in silence; with a lock a second vmctl can
  * at least report it. */
@@ -87,14 +80,6 @@ static int take_console(const char *name, const char *log_path, int *ret_lock, s
     return rc;
 }
 
-/* A WebSocket, which this program does not support. */
-static int refuse_web_console(const char *name, const char *url, struct error *err)
-{
-    (void)error_set(err, ERR_VM_INVALID_STATE,
-        "the console of vm '%s' is a WebSocket of propolis-server: %s", name, url);
-    return error_help(err, "attach with a WebSocket client, such as: websocat -b %s", url);
-}
-
 static int check_backend(struct cli *cli, const char *name, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
@@ -106,14 +91,23 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
     const struct vm_spec *applied = is_running ? record.status->applied_spec : NULL;
     const struct backend_traits *traits = applied ? backend_traits(applied->backend) : NULL;
     cleanup_free char *url = traits && traits->console_url ? traits->console_url() : NULL;
-    return url ? refuse_web_console(name, url, err) : 0;
+    if (!url) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE,
+        "the console of vm '%s' is a WebSocket of propolis-server: %s", name, url);
+    return error_help(err, "attach with a WebSocket client, such as: websocat -b %s", url);
 }
 
 static int connect_console(const struct cli *cli, const char *name, int *ret_fd, struct error *err)
 {
     cleanup_free char *path = paths_vm(&cli->paths, name, VM_CONSOLE_SOCKET);
-    int rc = fs_connect_unix(path, ret_fd, err);
-    return rc < 0 ? refuse(name, err) : 0;
+    if (fs_connect_unix(path, ret_fd, err) == 0) {
+        return 0;
+    }
+    error_clear(err);
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running: it has no console", name);
+    return error_help(err, "start it: vmctl up, or vmctl start %s", name);
 }
 
 /* ---- the bridge ---- */

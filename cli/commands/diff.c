@@ -31,7 +31,7 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* What was found: text for people, rows for -o json and -o yaml. */
+/* The differences: text for users, rows for -o json and -o yaml. */
 struct findings {
     struct buf text;
     json_t *rows;
@@ -62,20 +62,6 @@ static void add_row(struct findings *findings, const char *vm, const char *field
     (void)json_array_append_new(findings->rows, row);
 }
 
-static void add_new(struct findings *findings, const struct vm_spec *spec)
-{
-    cleanup_json json_t *json = vm_spec_to_json(spec);
-    unified_diff_add_new(&findings->text, spec, findings->use_color);
-    add_row(findings, spec->name, NULL, NULL, json, "create");
-}
-
-static void add_removed(struct findings *findings, const struct vm_spec *spec)
-{
-    cleanup_json json_t *json = vm_spec_to_json(spec);
-    unified_diff_add_removed(&findings->text, spec, findings->use_color);
-    add_row(findings, spec->name, NULL, json, NULL, "prune");
-}
-
 static void add_changed(
     struct findings *findings, const struct vm_record *record, const struct vm_spec *spec)
 {
@@ -100,7 +86,9 @@ static int diff_vm(
     if (record.desired && !record.desired->is_deleting) {
         add_changed(findings, &record, spec);
     } else {
-        add_new(findings, spec);
+        cleanup_json json_t *json = vm_spec_to_json(spec);
+        unified_diff_add_new(&findings->text, spec, findings->use_color);
+        add_row(findings, spec->name, NULL, NULL, json, "create");
     }
     return 0;
 }
@@ -111,7 +99,10 @@ static int diff_removed_vm(
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, name, &record, err);
     if (rc == 0 && record.desired) {
-        add_removed(findings, record.desired->spec);
+        const struct vm_spec *spec = record.desired->spec;
+        cleanup_json json_t *json = vm_spec_to_json(spec);
+        unified_diff_add_removed(&findings->text, spec, findings->use_color);
+        add_row(findings, spec->name, NULL, json, NULL, "prune");
     }
     return rc;
 }
@@ -127,11 +118,6 @@ static int diff_removed(
         }
     }
     return rc;
-}
-
-static bool is_asked_for(const struct which_values *which, const struct arg_strings *words)
-{
-    return which->names.count > 0 || words->count > 0;
 }
 
 static int diff_project(struct cli *cli, struct findings *findings,
@@ -152,7 +138,7 @@ static int diff_project(struct cli *cli, struct findings *findings,
             rc = diff_vm(cli, findings, project.file->vms[i], err);
         }
     }
-    bool is_part = is_asked_for(&values->which, words);
+    bool is_part = values->which.names.count > 0 || words->count > 0;
     return rc < 0 || is_part ? rc : diff_removed(cli, findings, &project, err);
 }
 

@@ -93,11 +93,10 @@ const struct command command_doctor = {
     .name = "doctor",
     .summary = "Check what this host and the data directory can do",
     .usage = "",
-    .details =
-        "Looks at KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"
-        "the store, the controller, and what lies about without a record. Changes\n"
-        "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
-        "can be run, 1 when something is broken (FAIL).",
+    .details = "Checks KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"
+               "the store, the controller, and files without a record. Changes\n"
+               "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
+               "can be run, 1 when something is broken (FAIL).",
     .examples = "  vmctl doctor\n"
                 "  vmctl doctor -o json",
     .run = run,

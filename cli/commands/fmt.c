@@ -142,13 +142,6 @@ static int format_project(const struct cli *cli, const struct fmt_values *values
     return rc < 0 ? rc : format_file(cli, values, path, values->file ? values->file : path, err);
 }
 
-static int format_one(
-    const struct cli *cli, const struct fmt_values *values, const char *word, struct error *err)
-{
-    return text_eq(word, "-") ? format_input(cli, values, err)
-                              : format_file(cli, values, word, word, err);
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -161,7 +154,9 @@ static int run(
     }
     int worst = 0;
     for (size_t i = 0; i < words->count; i++) {
-        int rc = format_one(cli, fmt, words->items[i], err);
+        const char *file = words->items[i];
+        int rc = text_eq(file, "-") ? format_input(cli, fmt, err)
+                                    : format_file(cli, fmt, file, file, err);
         if (rc < 0) {
             return rc;
         }
@@ -172,7 +167,7 @@ static int run(
 
 const struct command command_fmt = {
     .name = "fmt",
-    .summary = "Lay a VMFile out in the usual way",
+    .summary = "Format a VMFile in the standard style",
     .usage = "[OPTIONS] [FILE...]",
     .details =
         "One node a line, four spaces a block, at most one blank line in a row. Comments and the\n"

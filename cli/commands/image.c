@@ -131,19 +131,14 @@ static void print_table(const struct cli *cli, const json_t *catalog)
     fputs(buf_str(&out), stdout);
 }
 
-static void print_names(const json_t *catalog)
-{
-    for (size_t i = 0; i < json_array_size(catalog); i++) {
-        puts(json_text(json_array_get(catalog, i), "name"));
-    }
-}
-
 static void print_catalog(const struct cli *cli, const json_t *catalog)
 {
     if (output_is_data(cli)) {
         output_print(cli, catalog);
     } else if (cli->output == OUTPUT_NAME) {
-        print_names(catalog);
+        for (size_t i = 0; i < json_array_size(catalog); i++) {
+            puts(json_text(json_array_get(catalog, i), "name"));
+        }
     } else {
         print_table(cli, catalog);
     }
@@ -182,15 +177,6 @@ static void print_fields(const json_t *image)
         cleanup_free char *urls = join(json_object_get(image, "urls"), ", ");
         print_field("URL:", urls);
         print_field("Used by:", names);
-    }
-}
-
-static void print_one(const struct cli *cli, const json_t *image)
-{
-    if (output_is_data(cli)) {
-        output_print(cli, image);
-    } else {
-        print_fields(image);
     }
 }
 
@@ -289,7 +275,11 @@ static int inspect(struct cli *cli, const struct image_values *values,
     if (rc < 0) {
         return rc;
     }
-    print_one(cli, image);
+    if (output_is_data(cli)) {
+        output_print(cli, image);
+    } else {
+        print_fields(image);
+    }
     return 0;
 }
 

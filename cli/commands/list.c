@@ -116,7 +116,7 @@ const struct command command_list = {
         "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
         "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
         "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
-        "one saw, and list says so.",
+        "one saw, with a note.",
     .examples = "  vmctl list\n"
                 "  vmctl list -o json",
     .run = run,

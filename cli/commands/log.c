@@ -75,7 +75,7 @@ static void print(struct reader *reader, int i, const struct buf *out)
     fputs(buf_str(out), stdout);
 }
 
-static void print_wakeup(struct reader *reader, bool is_last)
+static void print_news(struct reader *reader, bool is_last)
 {
     for (int i = 0; i < SOURCES; i++) {
         bool is_more = reader->is_wanted[i];
@@ -101,19 +101,10 @@ static bool is_gone(struct reader *reader)
     return rc == 0 && !record.desired && !record.status;
 }
 
-static void read_logs(struct reader *reader, bool follows)
-{
-    enum { PERIOD_MS = 200 };
-    while (follows && !is_gone(reader) && !ferror(stdout)) {
-        print_wakeup(reader, false);
-        (void)poll(NULL, 0, PERIOD_MS);
-    }
-    print_wakeup(reader, true);
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
+    enum { PERIOD_MS = 200 };
     const struct log_values *log = values;
     cleanup_free char *name = NULL;
     if (words->count > 1) {
@@ -125,7 +116,11 @@ static int run(
     }
     struct reader reader = {.cli = cli, .name = name, .last = -1};
     open_logs(&reader, log);
-    read_logs(&reader, log->follows);
+    while (log->follows && !is_gone(&reader) && !ferror(stdout)) {
+        print_news(&reader, false);
+        (void)poll(NULL, 0, PERIOD_MS);
+    }
+    print_news(&reader, true);
     for (int i = 0; i < SOURCES; i++) {
         log_stream_close(&reader.streams[i]);
     }

@@ -10,7 +10,7 @@ static const struct arg_option options[] = {
     OPTION_FILE(struct project_values, 'f'),
     OPTION_NAME(struct project_values),
     {"from", 0, ARG_NUMBER, offsetof(struct project_values, from), "STEP",
-        "begin with this step of the VMFile, counted from 1; it runs whatever its `run` says"},
+        "begin with this step of the VMFile, counted from 1; it runs regardless of its `run`"},
     OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
 };

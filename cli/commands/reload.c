@@ -33,7 +33,7 @@ const struct command command_reload = {
     .summary = "Recreate the VMs of a VMFile; erases their disks",
     .usage = "[OPTIONS] [VM...]",
     .details = "Ends each VM, drops its disk, and starts and provisions a fresh one as the\n"
-               "VMFile says now. To restart without losing the disk: vmctl restart.",
+               "VMFile now is. To restart without losing the disk: vmctl restart.",
     .examples = "  vmctl reload\n"
                 "  vmctl reload --name web\n"
                 "  vmctl reload --no-provision",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl resume: lets suspended VMs go on. */
+/* vmctl resume: resumes suspended VMs. */
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/request/power.h"
@@ -31,7 +31,7 @@ static int run(
 
 const struct command command_resume = {
     .name = "resume",
-    .summary = "Let suspended VMs go on",
+    .summary = "Resume suspended VMs",
     .usage = "[OPTIONS] [VM...]",
     .details = "The guest continues where `vmctl suspend` stopped it.\n"
                "Without a name: the VMs of the VMFile.",

@@ -89,12 +89,6 @@ static int find_command(struct job *job, const struct arg_strings *words, struct
     return 0;
 }
 
-static int refuse_several(const struct project *project, struct error *err)
-{
-    (void)error_set(err, ERR_USAGE, "'%s' has %zu VMs", project->path, project->file->n_vms);
-    return error_help(err, "choose one: --name %s", project->file->vms[0]->name);
-}
-
 static int find_vm(struct job *job, const struct arg_strings *words, struct error *err)
 {
     const struct which_values *which = &job->values->which;
@@ -113,20 +107,15 @@ static int find_vm(struct job *job, const struct arg_strings *words, struct erro
         return rc;
     }
     if (targets.count > 1) {
-        return refuse_several(&job->project, err);
+        const struct vmfile *file = job->project.file;
+        (void)error_set(err, ERR_USAGE, "'%s' has %zu VMs", job->project.path, file->n_vms);
+        return error_help(err, "choose one: --name %s", file->vms[0]->name);
     }
     job->name = mem_strdup(targets.names[0]);
     return 0;
 }
 
 /* ---- the VM ---- */
-
-static void report_names(const struct job *job, const char *word)
-{
-    for (size_t i = 0; i < job->vms.names.count; i++) {
-        cli_note(job->cli, "%s: %s", job->vms.names.names[i], word);
-    }
-}
 
 /* stdout is the command's. */
 static void report_created(const struct cli *cli, const struct request *request, size_t i)
@@ -231,7 +220,9 @@ static int destroy(struct job *job, struct error *err)
     vm_request_init(&request, &job->vms.names, &pattern);
     int rc = vm_request_run(job->cli, &request, &follow, err);
     if (rc == 0) {
-        report_names(job, "destroyed");
+        for (size_t i = 0; i < job->vms.names.count; i++) {
+            cli_note(job->cli, "%s: destroyed", job->vms.names.names[i]);
+        }
     }
     return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl unwatch: vmctld no longer follows VMFiles. */
+/* vmctl unwatch: ends vmctld's watch on VMFiles. */
 #include <stdio.h>
 #include <string.h>
 

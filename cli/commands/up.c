@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl up: makes the VMs of a VMFile run as it says. */
+/* vmctl up: starts the VMs of a VMFile and applies its changes. */
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"

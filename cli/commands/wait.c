@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl wait: until VMs have reached a state, or cannot any more. */
+/* vmctl wait: waits until VMs have reached a state, or can no longer reach it. */
 #include <string.h>
 
 #include "cli/cli.h"
@@ -46,7 +46,7 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* Five minutes, and a millisecond that tells them from a `--timeout 5m`. */
+/* Five minutes, and a millisecond that distinguishes the default from `--timeout 5m`. */
 enum { WAIT_TIMEOUT_MS = 5 * 60 * 1000 + 1 };
 
 static const struct wait_values defaults = {.timeout_ms = WAIT_TIMEOUT_MS};
@@ -175,11 +175,6 @@ static int wait_for(struct cli *cli, const struct targets *names, const struct g
     return rc;
 }
 
-static bool means_file(const struct wait_values *values, const struct arg_strings *words)
-{
-    return words->count + values->which.names.count == 0 && !values->which.is_all;
-}
-
 /* A watched VMFile that was just edited: its VMs match it only once vmctld has applied it. */
 static int settle_file(
     struct cli *cli, const struct wait_values *values, int64_t *timeout_ms, struct error *err)
@@ -198,7 +193,8 @@ static int run(
     int64_t timeout_ms = wait->timeout_ms;
     int rc = choose_goal(wait, &goal, err);
     goal.is_patient = wait->timeout_ms != WAIT_TIMEOUT_MS;
-    if (rc < 0 || (goal.kind != GOAL_DELETED && means_file(wait, words) &&
+    bool means_file = words->count + wait->which.names.count == 0 && !wait->which.is_all;
+    if (rc < 0 || (goal.kind != GOAL_DELETED && means_file &&
                       (rc = settle_file(cli, wait, &timeout_ms, err)) != 0)) {
         return rc;
     }
@@ -211,7 +207,7 @@ const struct command command_wait = {
     .name = "wait",
     .summary = "Wait until VMs are ready, stopped, gone …",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Ends at once, with the reason, when a VM cannot get there any more: it never\n"
+    .details = "Fails at once, with the reason, when a VM can no longer reach the state: it never\n"
                "waits for the deadline of a dead VM. --ready also fails while settings wait for\n"
                "a restart. Without a name: the VMs of the VMFile; of a watched one only once\n"
                "vmctld has applied the current file.",

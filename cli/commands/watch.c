@@ -163,7 +163,7 @@ static int write_registration(
     }
 }
 
-/* When the bell cannot be rung, vmctld finds the change when it starts, or at the next ring. */
+/* If the notification fails, vmctld finds the change when it starts, or at the next one. */
 static void ring(struct cli *cli)
 {
     struct error err = {.code = ERR_NONE};
@@ -172,22 +172,16 @@ static void ring(struct cli *cli)
     }
 }
 
-/* A file must be valid when it is registered: the user who made a typing error sees it at once. */
-static int check_file(struct cli *cli, const char *word, struct error *err)
-{
-    cleanup_with(project_clear) struct project project = {.path = NULL};
-    return project_load(cli, word, &project, err);
-}
-
 static int register_one(
     struct cli *cli, const char *word, enum source_prune prune, char **ret_path, struct error *err)
 {
     cleanup_free char *path = NULL;
+    cleanup_with(project_clear) struct project project = {.path = NULL};
     bool is_directory;
     int rc = watched_source_path(word, &path, &is_directory, err);
     if (rc < 0 || (rc = watched_source_check(path, err)) < 0 ||
-        (!is_directory && (rc = check_file(cli, word, err)) != 0)) {
-        return rc;
+        (!is_directory && (rc = project_load(cli, word, &project, err)) != 0)) {
+        return rc; /* an invalid file: the user sees the mistake at once */
     }
     struct source_record *record = source_record_new(path, clock_wall_ms(clock_system()));
     record->is_directory = is_directory;
@@ -263,8 +257,8 @@ const struct command command_watch = {
         "vmctld then does what `vmctl apply` does whenever the VMFile, or a script, key or\n"
         "other file that it names, is saved: new VMs are created and stay off (with\n"
         "`vmctl up --watch` they are started), what needs a restart or a new disk is shown\n"
-        "and waits until you request it. A directory stands for every *.kdl in it that is a\n"
-        "VMFile. A broken file changes nothing, its VMs say SourceInvalid; VMs outlive a\n"
+        "and waits until you request it. A directory means every *.kdl in it that is a\n"
+        "VMFile. An invalid file changes nothing, its VMs show SourceInvalid; VMs outlive a\n"
         "file that goes. A VM taken out of the file is left alone without --prune.",
     .examples = "  vmctl watch                     ./VMFile.kdl\n"
                 "  vmctl watch ~/vms --prune=stop  all VMFiles of a directory\n"

@@ -52,7 +52,7 @@ static void check_space(struct doctor *doctor)
     struct statvfs fs;
     if (statvfs(doctor->cli->paths.data_dir, &fs) < 0) {
         doctor_add(
-            doctor, "disk", DOCTOR_WARN, NULL, "cannot tell its free space: %s", strerror(errno));
+            doctor, "disk", DOCTOR_WARN, NULL, "cannot read its free space: %s", strerror(errno));
         return;
     }
     unsigned long long free_mib = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
@@ -111,8 +111,8 @@ static void check_controller(struct doctor *doctor)
     if (!controller_is_running(doctor->cli)) {
         doctor_add(doctor, "controller", DOCTOR_OK, NULL, "not running; started when it is needed");
     } else if (controller_find(doctor->cli, &process, &err) < 0 || process.pid == 0) {
-        doctor_add(doctor, "controller", DOCTOR_WARN, "look again: vmctl controller status",
-            "runs, but it is not known which process it is");
+        doctor_add(doctor, "controller", DOCTOR_WARN, "check again: vmctl controller status",
+            "runs, but its process is unknown");
     } else if (!text_eq(process.version, VMCTL_VERSION)) {
         doctor_add(doctor, "controller", DOCTOR_WARN,
             "replace it, VMs keep running: vmctl controller stop",
@@ -138,7 +138,7 @@ static void check_stalled(struct doctor *doctor, const struct vm_list *list)
                                   ? status->blocker.message
                                   : status->conditions[CONDITION_STALLED].message;
         cleanup_free char *help = mem_printf("vmctl status %s", record->name);
-        doctor_add(doctor, "vms", DOCTOR_WARN, help, "'%s' cannot go on: %s", record->name,
+        doctor_add(doctor, "vms", DOCTOR_WARN, help, "'%s' is stalled: %s", record->name,
             message ? message : reason_name(status->conditions[CONDITION_STALLED].reason));
     }
 }
@@ -240,7 +240,7 @@ static void check_leftovers(struct doctor *doctor)
     size_t n_trash = each_entry(doctor, "trash", NULL, NULL);
     cleanup_free char *quarantine = paths_path(&doctor->cli->paths, "quarantine");
     if (n_quarantined > 0) {
-        cleanup_free char *help = mem_printf("look at them, and remove them: ls %s", quarantine);
+        cleanup_free char *help = mem_printf("inspect and remove them: ls %s", quarantine);
         doctor_add(doctor, "quarantine", DOCTOR_WARN, help, "%zu directories that had no record",
             n_quarantined);
     }

@@ -64,21 +64,16 @@ static void finish(struct session *session, enum terminal_end end)
 
 /* ---- signals ---- */
 
-static void add_signal(sigset_t *set, int number)
-{
-    struct sigaction action;
-    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-        sigaddset(set, number);
-    }
-}
-
 static int catch_signals(struct session *session, struct error *err)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT};
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        add_signal(&set, numbers[i]);
+        struct sigaction action;
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+            sigaddset(&set, numbers[i]);
+        }
     }
     session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (session->signal_fd < 0) {
@@ -106,20 +101,14 @@ static void release_signals(struct session *session)
     close(session->signal_fd);
 }
 
-/* SIGSTOP and not SIGTSTP, which is blocked. Comes back with SIGCONT. */
-static void suspend(void)
-{
-    raw_mode_pause();
-    (void)raise(SIGSTOP);
-    raw_mode_renew();
-}
-
 static void read_signals(struct session *session)
 {
     struct signalfd_siginfo info;
     while (read(session->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGTSTP) {
-            suspend();
+            raw_mode_pause();
+            (void)raise(SIGSTOP); /* SIGTSTP is blocked; returns after SIGCONT */
+            raw_mode_renew();
         } else if (info.ssi_signo == SIGCONT) {
             raw_mode_renew();
         } else {
@@ -259,7 +248,7 @@ static void await(struct session *session, struct pollfd polls[POLL_COUNT_])
         (struct pollfd){.fd = peer_events ? bridge->peer_fd : -1, .events = peer_events};
     polls[POLL_SIGNALS] = (struct pollfd){.fd = session->signal_fd, .events = POLLIN};
     if (poll(polls, POLL_COUNT_, timeout_ms(session)) < 0) {
-        memset(polls, 0, POLL_COUNT_ * sizeof(*polls)); /* EINTR: look again */
+        memset(polls, 0, POLL_COUNT_ * sizeof(*polls)); /* EINTR: check all again */
     }
 }
 

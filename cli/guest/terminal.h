@@ -27,7 +27,7 @@ enum terminal_end {
     TERMINAL_DETACHED,      /* Ctrl+] */
     TERMINAL_DRAINED,       /* input has ended and the guest writes nothing more */
     TERMINAL_PEER_CLOSED,   /* the VM is gone, or its console was closed */
-    TERMINAL_OUTPUT_CLOSED, /* no one reads our output any more */
+    TERMINAL_OUTPUT_CLOSED, /* the reader of stdout has closed it */
     TERMINAL_SIGNALLED,
 };
 

@@ -51,14 +51,6 @@ uint16_t free_port_next(enum forward_protocol protocol, uint32_t *cursor)
     return port;
 }
 
-static void choose_ports(struct vm_spec *spec, uint32_t *cursor)
-{
-    for (size_t i = 0; i < spec->network.n_forwards; i++) {
-        struct spec_forward *forward = &spec->network.forwards[i];
-        forward->host_port = free_port_next(forward->protocol, cursor);
-    }
-}
-
 int run_vms_make(const struct project *project, const char *name, const char *suffix,
     bool keeps_ports, struct run_vms *ret, struct error *err)
 {
@@ -73,7 +65,10 @@ int run_vms_make(const struct project *project, const char *name, const char *su
         struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.names[i]));
         rename_all(spec, suffix);
         if (!keeps_ports) {
-            choose_ports(spec, &cursor);
+            for (size_t j = 0; j < spec->network.n_forwards; j++) {
+                struct spec_forward *forward = &spec->network.forwards[j];
+                forward->host_port = free_port_next(forward->protocol, &cursor);
+            }
         }
         targets_add(&made.names, spec->name);
         made.specs[i] = spec;

@@ -113,19 +113,14 @@ int targets_of_source(struct cli *cli, const char *path, struct targets *ret, st
     return 0;
 }
 
-static void add_project(struct targets *targets, const struct project *project)
-{
-    for (size_t i = 0; i < project->file->n_vms; i++) {
-        targets_add(targets, project->file->vms[i]->name);
-    }
-}
-
 int targets_of_project(const struct project *project, const struct which_values *which,
     const struct arg_strings *words, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets known = {.count = 0};
     cleanup_free char *where = mem_printf("'%s'", project->path);
-    add_project(&known, project);
+    for (size_t i = 0; i < project->file->n_vms; i++) {
+        targets_add(&known, project->file->vms[i]->name);
+    }
     return targets_choose(&known, which, words, where, ret, err);
 }
 

@@ -50,7 +50,7 @@ void targets_add_dependencies(const struct project *project, struct targets *tar
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     struct targets *ret, struct error *err);
 
-/* For commands that only look: without a VMFile, too, and then all VMs there are. */
+/* For read-only commands: works without a VMFile, too, and then chooses all VMs. */
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
     const struct arg_strings *words, struct targets *ret, struct error *err);
 

@@ -48,14 +48,6 @@ static struct log_stream *open_streams(struct cli *cli, const struct request *re
     return streams;
 }
 
-static void close_streams(struct log_stream *streams, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        log_stream_close(&streams[i]);
-    }
-    free(streams);
-}
-
 void vm_request_report(const struct cli *cli, const struct request *request)
 {
     for (size_t i = 0; i < request->count; i++) {
@@ -115,6 +107,9 @@ int vm_request_run(
 {
     struct log_stream *streams = open_streams(cli, request);
     int rc = carry_out(cli, request, streams, values, err);
-    close_streams(streams, request->count);
+    for (size_t i = 0; i < request->count; i++) {
+        log_stream_close(&streams[i]);
+    }
+    free(streams);
     return rc;
 }

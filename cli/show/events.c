@@ -38,9 +38,9 @@ static int find_birth(struct cli *cli, const char *vm_name, int64_t *ret_ms, str
 }
 
 /* The message was just printed, and the event happened once: nothing new. */
-static bool is_told(const struct vm_event *event, const char *told)
+static bool is_shown(const struct vm_event *event, const char *shown)
 {
-    return told && event->count == 1 && event->message[0] && strstr(told, event->message);
+    return shown && event->count == 1 && event->message[0] && strstr(shown, event->message);
 }
 
 /* Of this VM, not of an earlier one of the name. */
@@ -65,14 +65,14 @@ static int find_events(
     return 0;
 }
 
-static int add_events(struct cli *cli, const char *vm_name, size_t limit, const char *told,
+static int add_events(struct cli *cli, const char *vm_name, size_t limit, const char *shown,
     struct buf *out, struct error *err)
 {
     struct event_list list = {.count = 0};
     int64_t now_ms = clock_wall_ms(clock_system());
     int rc = find_events(cli, vm_name, limit, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        if (!is_told(&list.items[i], told)) {
+        if (!is_shown(&list.items[i], shown)) {
             add_event(out, &list.items[i], now_ms);
         }
     }
@@ -94,12 +94,12 @@ static void add_log(struct cli *cli, const char *vm_name, enum vm_file file, str
     }
 }
 
-void events_explain(struct cli *cli, const char *vm_name, const char *told)
+void events_explain(struct cli *cli, const char *vm_name, const char *shown)
 {
     enum { SHOWN = 5 };
     struct error ignored = {.code = ERR_NONE};
     cleanup_buf struct buf events = BUF_INIT(0), out = BUF_INIT(0);
-    (void)add_events(cli, vm_name, SHOWN, told, &events, &ignored);
+    (void)add_events(cli, vm_name, SHOWN, shown, &events, &ignored);
     if (events.len > 0) {
         buf_printf(&out, "  last events of '%s':\n%s", vm_name, buf_str(&events));
     }

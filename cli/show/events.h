@@ -16,9 +16,9 @@ struct vm_event;
 int events_list(
     struct cli *cli, const char *vm_name, size_t limit, struct buf *out, struct error *err);
 
-/* After an error, on stderr: the last five events and where the logs are. `told` is the error's
+/* After an error, on stderr: the last five events and where the logs are. `shown` is the error's
  * message: an event that adds nothing to it is left out. */
-void events_explain(struct cli *cli, const char *vm_name, const char *told);
+void events_explain(struct cli *cli, const char *vm_name, const char *shown);
 
 /* {vm, type, reason, message, count, first, last, sequence}; times in ms. Caller owns. */
 json_t *event_to_json(const struct vm_event *event);

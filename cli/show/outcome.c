@@ -207,13 +207,6 @@ static void add_steps(struct buf *out, const struct outcome_view *view)
     }
 }
 
-static void add_required(struct buf *out, const struct outcome_view *view)
-{
-    add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
-    add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; erases the disk");
-    add_steps(out, view);
-}
-
 static const char *headline(const struct outcome_view *view)
 {
     switch (view->outcome->result) {
@@ -246,7 +239,9 @@ void outcome_describe(struct buf *out, const struct outcome_view *view)
         buf_printf(out, "%s: %s\n", view->name, head);
     }
     add_configured(out, view);
-    add_required(out, view);
+    add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
+    add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; erases the disk");
+    add_steps(out, view);
     if (out->len == before) {
         buf_printf(out, "%s: %s\n", view->name,
             view->outcome->result == CHANGE_CONFIGURED ? "configured" : "unchanged");

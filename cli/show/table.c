@@ -56,13 +56,6 @@ static size_t width_of(const char *text)
     return width;
 }
 
-static void pad(struct buf *out, size_t columns)
-{
-    for (size_t i = 0; i < columns; i++) {
-        buf_add_char(out, ' ');
-    }
-}
-
 /* An empty last cell leaves no blanks behind. */
 static void end_row(struct buf *out)
 {
@@ -83,7 +76,8 @@ void table_print(struct table *table, struct buf *out)
         if (column + 1 == table->n_columns) {
             end_row(out);
         } else {
-            pad(out, table->widths[column] + GAP - width_of(table->cells[i]));
+            int blanks = (int)(table->widths[column] + GAP - width_of(table->cells[i]));
+            buf_printf(out, "%*s", blanks, "");
         }
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The difference between two specs of one VM in the unified format of diff(1), for people and for
+ * The difference between two specs of one VM in the unified format of diff(1), for users and for
  * what colours or counts such text: a hunk a field, whose heading names what the change needs.
  *
  *   --- web (stored)

@@ -44,20 +44,15 @@ static bool is_plain(const char *text)
     return starts_well && text[n - 1] != ' ' && strspn(text, safe) == n && !is_reserved(text);
 }
 
-/* A JSON string is a YAML double-quoted scalar if no character is written as a surrogate pair. */
-static void add_quoted(struct buf *out, const char *text)
-{
-    cleanup_json json_t *value = json_string(text);
-    cleanup_free char *quoted = json_dumps(value, JSON_ENCODE_ANY);
-    buf_add_str(out, quoted ? quoted : "\"\"");
-}
-
 static void add_string(struct buf *out, const char *text)
 {
     if (is_plain(text)) {
         buf_add_str(out, text);
     } else {
-        add_quoted(out, text);
+        /* A JSON string without surrogate pairs is a YAML double-quoted scalar. */
+        cleanup_json json_t *value = json_string(text);
+        cleanup_free char *quoted = json_dumps(value, JSON_ENCODE_ANY);
+        buf_add_str(out, quoted ? quoted : "\"\"");
     }
 }
 

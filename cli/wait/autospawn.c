@@ -148,13 +148,6 @@ static bool await_lock(const char *lock_path, pid_t pid, int *ret_status)
     return false;
 }
 
-static int spawn_failed(int rc, const char *program, struct error *err)
-{
-    (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
-    return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
-                                        : -ERR_CONTROLLER;
-}
-
 /* A controller that is killed while it starts is started again: the kill (of the kernel for want of
  * memory, of a user) was not meant for this command. */
 int cli_ensure_controller(struct cli *cli, struct error *err)
@@ -172,7 +165,9 @@ int cli_ensure_controller(struct cli *cli, struct error *err)
         pid_t pid = -1;
         rc = spawn(program, cli->paths.data_dir, log_path, &pid);
         if (rc != 0) {
-            return spawn_failed(rc, program, err);
+            (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
+            return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
+                                                : -ERR_CONTROLLER;
         }
         if (await_lock(lock_path, pid, &status)) {
             return 0;

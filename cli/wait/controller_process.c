@@ -128,11 +128,6 @@ static void ask_to_end(int pidfd)
     (void)poll(&ended, 1, STEP_MS);
 }
 
-static bool is_older(const struct controller_process *process)
-{
-    return strverscmp(process->version, VMCTL_VERSION) < 0;
-}
-
 enum ending { ENDING_ANY, ENDING_OLDER };
 
 /* Finds the controller again each time: when one has ended, another may have been started. Returns
@@ -149,7 +144,8 @@ static int end_step(struct cli *cli, enum ending ending, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    if (ending == ENDING_OLDER && (process.pid == 0 || !is_older(&process))) {
+    bool is_older = process.pid != 0 && strverscmp(process.version, VMCTL_VERSION) < 0;
+    if (ending == ENDING_OLDER && !is_older) {
         cli->knows_controller = process.pid != 0;
         return 1;
     }

@@ -2,7 +2,7 @@
 /*
  * The vmctld that serves this data directory: whether one runs, which process it is, and ending it.
  * Its lock alone shows whether it runs; the record it writes shows which process it is, and counts
- * only while the process of that pid was started when the record says (a pid may be reused).
+ * only while the process of that pid has the recorded start time (a pid may be reused).
  */
 #pragma once
 
@@ -26,10 +26,10 @@ struct controller_process {
 
 bool controller_is_running(const struct cli *cli);
 
-/* Says on stderr that the states shown are from before, if no controller runs. */
+/* If no controller runs, notes on stderr that the states shown are out of date. */
 void controller_note_absent(const struct cli *cli);
 
-/* Fills what is known; pid 0 when there is no record of a living process. */
+/* Sets the known members; pid 0 when there is no record of a living process. */
 int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
 
 /*

@@ -53,7 +53,7 @@ static void progress_init(struct progress *progress, const struct cli *cli, size
     };
 }
 
-/* What Ready waits for says most. */
+/* The reason of Ready is the most informative. */
 static char *message_of(const struct vm_record *record)
 {
     const struct condition *ready =
@@ -95,13 +95,6 @@ static void progress_update(
     }
 }
 
-static size_t terminal_width(void)
-{
-    struct winsize size;
-    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    return is_known ? size.ws_col : 80;
-}
-
 /* Bytes of `text` that fill at most `columns`: a character is taken to be one column wide. */
 static size_t fitting(const char *text, size_t columns)
 {
@@ -117,8 +110,10 @@ static void draw_line(const struct progress *progress, const struct progress_lin
     int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
     cleanup_free char *text = mem_printf("%-12s %-16s %3" PRId64 "s  %s", line->name, line->word,
         seconds, line->message ? line->message : "");
+    struct winsize size;
+    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     /* the last column stays free: some terminals go to the next line when it is filled */
-    int n = (int)fitting(text, terminal_width() - 1);
+    int n = (int)fitting(text, (is_known ? size.ws_col : 80U) - 1);
     fprintf(stderr, "%.*s\033[K\n", n, text);
 }
 
@@ -316,21 +311,17 @@ static bool is_observed(const struct follower *follower, const struct follow_tar
            (controller->is_stopped || text_eq(record.status->observer, controller->session));
 }
 
-/* Many of the controller's messages begin with the VM's name, and so does ours. */
-static const char *without_name(const char *message, const char *name)
-{
-    cleanup_free char *named = mem_printf("vm '%s': ", name);
-    bool is_named = message && text_starts_with(message, named);
-    return is_named ? message + strlen(named) : message;
-}
-
 static void set_timeout(
     const struct follower *follower, struct follow_target *target, const struct progress_line *line)
 {
     struct error *err = &target->error;
     int pid = (int)follower->loop.controller.pid;
     cleanup_free char *goal = goal_describe(&target->goal);
-    const char *message = without_name(line->message, target->name);
+    cleanup_free char *named = mem_printf("vm '%s': ", target->name);
+    const char *message = line->message;
+    if (message && text_starts_with(message, named)) { /* the name is in this error already */
+        message += strlen(named);
+    }
     if (!is_observed(follower, target)) {
         (void)error_set(err, ERR_TIMEOUT,
             "vm '%s' is not %s yet: the controller has not processed the request", target->name,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Following VMs until each has reached its goal or cannot reach it any more: progress on stderr (on
+ * Following VMs until each has reached its goal or can no longer reach it: progress on stderr (on
  * a terminal one line a VM, redrawn; elsewhere a line each time the state's word changes; nothing
  * with
  * --quiet), provision output as it comes, the reason of a failure at once. The waiting is

@@ -99,23 +99,6 @@ static bool is_down(const struct vm_record *record, uint64_t generation)
     return false;
 }
 
-static bool is_suspended(const struct vm_status *status, uint64_t generation)
-{
-    const struct condition *ready = fresh(status, CONDITION_READY, generation);
-    return ready && ready->reason == REASON_SUSPENDED;
-}
-
-static bool is_provisioned(const struct vm_record *record, uint64_t generation)
-{
-    return has(record->status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
-           !is_pending(record->desired->provision_token, record->status->handled_provision_token);
-}
-
-static bool is_in_sync(const struct vm_status *status, uint64_t generation)
-{
-    return has(status, CONDITION_SYNCED, CONDITION_TRUE, generation);
-}
-
 /* A change that is being applied to the running machine is not drift: it takes a moment. */
 static bool is_applying(const struct vm_status *status)
 {
@@ -129,37 +112,37 @@ static bool is_of_provisioning(enum reason reason)
            reason == REASON_UPLOAD_FAILED || reason == REASON_INTERRUPTED;
 }
 
-/* Provisioning comes last of what Ready needs but the probes: the rest is as it should be. */
-static bool lacks_only_steps(const struct vm_status *status, uint64_t generation)
-{
-    const struct condition *ready = fresh(status, CONDITION_READY, generation);
-    return ready && ready->state == CONDITION_FALSE && status->provision.is_failed &&
-           is_of_provisioning(ready->reason);
-}
-
+/* A VM whose steps failed lacks nothing else but the probes: Ready requires provisioning last. */
 static bool is_ready(const struct goal *goal, const struct vm_status *status, uint64_t generation)
 {
+    const struct condition *ready = fresh(status, CONDITION_READY, generation);
+    bool lacks_only_steps = ready && ready->state == CONDITION_FALSE &&
+                            status->provision.is_failed && is_of_provisioning(ready->reason);
     return has(status, CONDITION_READY, CONDITION_TRUE, generation) ||
-           (goal->ignores_steps && lacks_only_steps(status, generation));
+           (goal->ignores_steps && lacks_only_steps);
 }
 
 static bool is_reached(const struct goal *goal, const struct vm_record *record, uint64_t generation)
 {
     const struct vm_status *status = record->status;
+    const struct condition *ready = fresh(status, CONDITION_READY, generation);
     switch (goal->kind) {
     case GOAL_READY:
         return is_ready(goal, status, generation) && !is_renewing(record) &&
-               (goal->allows_drift ? !is_applying(status) : is_in_sync(status, generation));
+               (goal->allows_drift ? !is_applying(status)
+                                   : has(status, CONDITION_SYNCED, CONDITION_TRUE, generation));
     case GOAL_RUNNING:
         return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) && !is_renewing(record);
     case GOAL_STOPPED:
         return is_down(record, generation);
     case GOAL_SUSPENDED:
-        return is_suspended(status, generation);
+        return ready && ready->reason == REASON_SUSPENDED;
     case GOAL_PREPARED:
         return has(status, CONDITION_PREPARED, CONDITION_TRUE, generation);
     case GOAL_PROVISIONED:
-        return is_provisioned(record, generation) && !is_renewing(record);
+        return has(status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
+               !is_renewing(record) &&
+               !is_pending(record->desired->provision_token, status->handled_provision_token);
     case GOAL_CONDITION:
         return has(status, goal->type, goal->state, generation);
     default:
@@ -191,13 +174,6 @@ static void report_blocker(
     if (blocker->help && blocker->help[0]) {
         (void)error_help(err, "%s", blocker->help);
     }
-}
-
-/* The guest is late, and the controller still waits for it. */
-static bool is_late_only(enum reason reason)
-{
-    return reason == REASON_SSH_TIMEOUT || reason == REASON_WAITING_FOR_IP ||
-           reason == REASON_PROGRESS_DEADLINE_EXCEEDED;
 }
 
 /* What a row is tested on. `generation` is the one the goal is for. */
@@ -248,8 +224,11 @@ static bool is_stalled(const struct question *question)
     if (!stalled || stalled->state != CONDITION_TRUE) {
         return false;
     }
-    if (goal->is_patient && is_late_only(stalled->reason)) {
-        return false;
+    bool is_late_only = stalled->reason == REASON_SSH_TIMEOUT ||
+                        stalled->reason == REASON_WAITING_FOR_IP ||
+                        stalled->reason == REASON_PROGRESS_DEADLINE_EXCEEDED;
+    if (goal->is_patient && is_late_only) {
+        return false; /* the controller still waits for the guest */
     }
     bool needs_setup = goal->kind == GOAL_READY || goal->kind == GOAL_PROVISIONED ||
                        (goal->kind == GOAL_CONDITION &&
@@ -275,7 +254,7 @@ static bool has_drifted(const struct question *question, enum reason reason)
  * name, {goal} the goal's word and {why} Synced's message, or `why` when it has none. */
 static const struct refusal {
     bool (*applies)(const struct question *question);
-    enum reason drift; /* instead: why the running VM is not as its spec says */
+    enum reason drift; /* instead: why the running VM does not match its spec */
     enum error_code code;
     const char *text; /* NULL: the controller's own error */
     const char *help;
@@ -300,22 +279,22 @@ static const struct refusal {
     {.applies = is_stalled, .text = NULL},
     {.drift = REASON_SOURCE_INVALID,
         .code = ERR_VMFILE_INVALID,
-        .text = "vm '{vm}' is not what its VMFile says now: {why}",
+        .text = "vm '{vm}' does not match its current VMFile: {why}",
         .help = "fix the VMFile (vmctl watch --list), or accept it: --allow-drift",
         .why = "it is not valid"},
     {.drift = REASON_PROVISION_OUTDATED,
         .code = ERR_VM_FAILED,
-        .text = "vm '{vm}' does not run as its spec says: {why}",
+        .text = "vm '{vm}' does not match its spec: {why}",
         .help = "vmctl provision --name {vm}, or accept it: --allow-drift",
         .why = "its provision steps changed"},
     {.drift = REASON_RESTART_REQUIRED,
         .code = ERR_VM_FAILED,
-        .text = "vm '{vm}' does not run as its spec says: restart required ({why})",
+        .text = "vm '{vm}' does not match its spec: restart required ({why})",
         .help = "vmctl up --restart, or accept it: --allow-drift",
         .why = ""},
     {.drift = REASON_RECREATE_REQUIRED,
         .code = ERR_VM_FAILED,
-        .text = "vm '{vm}' does not run as its spec says: recreate required ({why})",
+        .text = "vm '{vm}' does not match its spec: recreate required ({why})",
         .help = "vmctl up --recreate (erases the disk), or accept it: --allow-drift",
         .why = ""},
 };

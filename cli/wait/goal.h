@@ -6,7 +6,7 @@
  * A status counts only once the controller has observed the follower's generation, and a condition
  * only when it was computed from that generation: a status from before the change never counts
  * (metav1.Condition, observedGeneration). Nor does a status that an earlier controller wrote: the
- * one that runs now must have observed the VM itself. A goal that cannot be reached any more fails
+ * one that runs now must have observed the VM itself. A goal that can no longer be reached fails
  * at once instead of at the deadline: the VM is stalled, being deleted, replaced, or not meant to
  * run.
  */

@@ -7,7 +7,7 @@
  *
  *   - the check is done, or fails: what it returned;
  *   - the deadline: what `time_out` returns, after one last check;
- *   - SIGINT, SIGTERM, SIGHUP, or no one reads stdout any more: 128 + the signal's number
+ *   - SIGINT, SIGTERM, SIGHUP, or the reader of stdout has closed it: 128 + the signal's number
  *     (SIGPIPE's for the reader), after `interrupted`.
  *
  * Call wait_loop_open() before the request is written: then no change is missed.
@@ -33,7 +33,7 @@ struct wait_loop {
     int64_t
         sleep_max_ms; /* the check wants the next one this soon; 0: whenever something happened */
 
-    /* Returns 0 to go on or, with *ret_is_done, to succeed; else what the wait returns: an exit
+    /* Returns 0 to continue or, with *ret_is_done, to succeed; else what the wait returns: an exit
      * status, or a negative error. */
     int (*check)(void *context, bool *ret_is_done, struct error *err);
     int (*time_out)(void *context, struct error *err);

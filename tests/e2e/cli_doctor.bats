@@ -79,7 +79,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     [ "$(result vmctld)" = FAIL ]
 }
 
-@test "what lies about without a record is told: living, dead, quarantined, half deleted" {
+@test "files without a record are listed: living, dead, quarantined, half deleted" {
     mkdir -p "$data/vms/dead" "$data/vms/ghost" "$data/quarantine/old-1" "$data/trash/rest"
     XDG_DATA_HOME=$work/other vmctl controller start
     ln "$work/other/vmctl/controller.lock" "$data/vms/ghost/alive.lock"
@@ -110,7 +110,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     says "chmod 700 '$data'"
 }
 
-@test "a VM that cannot go on is told with its cause" {
+@test "a stalled VM is listed with its cause" {
     printf 'vm "web" { backend "noop"; image "%s"; provision "shell" { inline "false" } }\n' \
         "$work/image" >VMFile.kdl
     script '{"failStep": 1000}'
@@ -120,6 +120,6 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     echo "$output"
     [ "$status" -eq 0 ]
     [ "$(result vms)" = WARN ]
-    says "'web' cannot go on: "
+    says "'web' is stalled: "
     says "vms: help: vmctl status web"
 }

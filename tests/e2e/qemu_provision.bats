@@ -274,7 +274,7 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     vm 'provision "shell" { inline "echo other >>order" }'
     await 30 is_told ProvisionOutdated
     fails 1 vmctl wait steps --ready --timeout 10s
-    says "does not run as its spec says" "vmctl provision --name steps"
+    says "does not match its spec" "vmctl provision --name steps"
     vmctl -q unwatch
     [ "$(in_guest 'cat order')" = $'1\n2' ]
 }
