@@ -21,12 +21,9 @@
 #include "specs/base/mem.h"
 #include "specs/vm/vm_spec.h"
 
-/* Beside this source file, wherever the test runs. */
 static char *golden_path(const char *name)
 {
-    const char *slash = strrchr(__FILE__, '/');
-    cleanup_free char *dir = slash ? mem_strndup(__FILE__, (size_t)(slash - __FILE__)) : NULL;
-    return mem_printf("%s/golden/%s.args", dir ? dir : ".", name);
+    return mem_printf(VMCTL_SOURCE_DIR "/tests/unit/reconcilers/backend/qemu/golden/%s.args", name);
 }
 
 static void expect_golden(const char *name, const struct qemu_config *config)
