@@ -229,6 +229,22 @@ static void record_step_failure(struct pass *pass)
     }
 }
 
+/* The guest's sshd responds, or there is none: the boot will not get any further. */
+static bool is_refusal(enum error_code code)
+{
+    return code == ERR_SSH_AUTH || code == ERR_SSH_HOSTKEY || code == ERR_SSH_PORT;
+}
+
+/* A slow guest misses the time for a login now and then: such an attempt between refusals does not
+ * replace the refusal. */
+static bool is_still_refused(const struct vm *vm, int64_t now_ms)
+{
+    enum { REFUSAL_LASTS_MS = 30000 };
+    return vm->outcome.action == ACTION_REACH && vm->outcome.error.code == ERR_SSH &&
+           vm->failure.action == ACTION_REACH && is_refusal(vm->failure.error.code) &&
+           vm->refused_since_ms > 0 && now_ms - vm->refused_at_ms < REFUSAL_LASTS_MS;
+}
+
 static bool record_failure(struct pass *pass)
 {
     struct vm *vm = pass->vm;
@@ -238,17 +254,16 @@ static bool record_failure(struct pass *pass)
     if (action == ACTION_BOOT && error->code == ERR_PORT_TAKEN && change_ssh_port(pass)) {
         return true;
     }
-    vm_fail(vm, action, error, vm->op_generation);
+    struct error reported = is_still_refused(vm, pass->now_ms) ? vm->failure.error : *error;
+    vm_fail(vm, action, &reported, vm->op_generation);
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
     if (!is_polling) { /* a booting guest refuses many times: not worth an event */
         vm_patch_event(
             pass->patch, true, failure_classify(action, error->code).reason, "%s", error->message);
     }
-    /* Its sshd responds, or it has none: the boot will not get any further. */
-    bool is_refusal = error->code == ERR_SSH_AUTH || error->code == ERR_SSH_HOSTKEY ||
-                      error->code == ERR_SSH_PORT;
-    if (action == ACTION_REACH && is_refusal && !vm->refused_since_ms) {
-        vm->refused_since_ms = pass->now_ms;
+    if (action == ACTION_REACH && is_refusal(error->code)) {
+        vm->refused_at_ms = pass->now_ms;
+        vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : pass->now_ms;
     }
     if (action == ACTION_AWAIT_CLOUD_INIT) { /* it may have begun to boot again: log in first */
         pass->patch->status->was_reached = false;

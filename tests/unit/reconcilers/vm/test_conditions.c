@@ -433,6 +433,51 @@ static void a_guest_that_does_not_let_us_in_stalls_before_its_deadline(void **st
     }
 }
 
+/* A pass, so many seconds on, whose attempt to log in has just failed. */
+static struct pass *after_login_failed(struct pass_fixture *f, enum error_code code, int64_t at_s)
+{
+    struct pass *pass = a_running_vm(f);
+    pass->now_ms += at_s * 1000;
+    f->vm.op_generation = f->desired->generation;
+    f->vm.outcome = (struct vm_outcome){.action = ACTION_REACH};
+    error_set(&f->vm.outcome.error, code, "it failed");
+    assert_true(pass_record_outcomes(pass));
+    describe(pass);
+    return pass;
+}
+
+static void logins_that_time_out_between_refusals_do_not_change_what_is_reported(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    struct pass *pass = after_login_failed(f, ERR_SSH, 0);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+    pass = after_login_failed(f, ERR_SSH_AUTH, 1);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_AUTH_FAILED);
+    pass = after_login_failed(f, ERR_SSH, 20);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_AUTH_FAILED);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    pass = after_login_failed(f, ERR_SSH, 26);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
+    pass = after_login_failed(f, ERR_SSH_AUTH, 30);
+    pass = after_login_failed(f, ERR_SSH, 59);
+    expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_AUTH_FAILED);
+}
+
+static void a_guest_that_has_not_answered_since_its_refusal_is_waited_for(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    (void)after_login_failed(f, ERR_SSH_AUTH, 0);
+    struct pass *pass = after_login_failed(f, ERR_SSH, 30);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+    (void)after_login_failed(f, ERR_SSH_AUTH, 31);
+    vm_forget_boot(&f->vm); /* it boots again */
+    pass = after_login_failed(f, ERR_SSH, 32);
+    expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+}
+
 static void a_guest_that_boots_again_after_a_refusal_is_waited_for(void **state)
 {
     struct pass_fixture *f = *state;
@@ -785,6 +830,8 @@ int main(void)
         TEST(a_slow_guest_whose_console_moves_is_not_given_up),
         TEST(a_guest_that_does_not_let_us_in_stalls_before_its_deadline),
         TEST(a_guest_that_boots_again_after_a_refusal_is_waited_for),
+        TEST(logins_that_time_out_between_refusals_do_not_change_what_is_reported),
+        TEST(a_guest_that_has_not_answered_since_its_refusal_is_waited_for),
         TEST(a_vm_is_ready_once_its_cloud_init_is_done),
         TEST(a_cloud_init_that_failed_stalls_in_its_words),
         TEST(a_cloud_init_that_does_not_end_stalls_once_it_is_still),
