@@ -63,13 +63,24 @@ static void note_line(struct console_words *words, const char *line, size_t n)
     words->is_through |= has(line, n, "Cloud-init ") && has(line, n, " finished");
 }
 
+/* Where the newest boot begins, as far as the console tells: a quiet kernel prints its farewell,
+ * but not its version, and after a power cut cloud-init's first stage comes first. */
+static const char *newest_boot(const char *text, const char *end)
+{
+    static const char *const marks[] = {"Linux version ", "reboot: Power down",
+        "reboot: Restarting system", "reboot: System halted", " running 'init-local' at "};
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        for (const char *at; (at = find_in(text, (size_t)(end - text), marks[i]));) {
+            text = at + strlen(marks[i]);
+        }
+    }
+    return text;
+}
+
 void console_words_find(const char *text, size_t n, struct console_words *ret)
 {
-    static const char boot[] = "Linux version ";
     const char *end = text + n;
-    for (const char *at; (at = find_in(text, (size_t)(end - text), boot));) {
-        text = at + strlen(boot);
-    }
+    text = newest_boot(text, end);
     *ret = (struct console_words){.is_through = false};
     while (text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));

@@ -17,7 +17,8 @@ struct console_words {
     char users[120];     /* "'debian', 'root'": those it set keys up for, "" none */
 };
 
-/* Pure. `text` may hold several boots; the newest begins at the last "Linux version". */
+/* Pure. `text` may hold several boots; the newest begins at the kernel's last "Linux version" or
+ * "reboot: …", or where cloud-init's first stage began. */
 void console_words_find(const char *text, size_t n, struct console_words *ret);
 
 /* The same for the end of a file; nothing is found when it cannot be read. */

@@ -12,6 +12,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 
 #define BOOT                                                                                       \
     "[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)\r\n"
@@ -63,6 +64,25 @@ static void the_boot_before_says_nothing(void **state)
     assert_string_equal(words.complaint, "");
     assert_string_equal(words.users, "");
     assert_false(words.is_through);
+}
+
+static void a_quiet_kernel_separates_boots_by_its_farewell(void **state)
+{
+    static const char *const between[] = {
+        "[  401.73] reboot: Power down\r\n",
+        "[  401.73] reboot: Restarting system\r\n",
+        "[  401.73] reboot: System halted\r\n",
+        "[   12.3] cloud-init[244]: Cloud-init v. 22.4.2 running 'init-local' at Sun, 29 Nov\r\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(between); i++) {
+        cleanup_free char *text =
+            mem_printf("%s%sSYSLINUX 6.04\r\n", BOOT FAILURE KEYS THROUGH, between[i]);
+        struct console_words words = words_of(text);
+        assert_string_equal(words.complaint, "");
+        assert_string_equal(words.users, "");
+        assert_false(words.is_through);
+    }
 }
 
 static void nothing_and_half_a_line_are_read_too(void **state)
@@ -124,6 +144,7 @@ int main(void)
         cmocka_unit_test(the_first_complaint_is_the_cause),
         cmocka_unit_test(those_with_keys_are_named),
         cmocka_unit_test(the_boot_before_says_nothing),
+        cmocka_unit_test(a_quiet_kernel_separates_boots_by_its_farewell),
         cmocka_unit_test(nothing_and_half_a_line_are_read_too),
         cmocka_unit_test(a_long_complaint_and_many_users_are_cut),
         cmocka_unit_test(a_refusal_is_explained_as_far_as_it_can_be),
