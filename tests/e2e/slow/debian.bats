@@ -62,7 +62,7 @@ setup() {
 }
 
 bring_up() {
-    run vmctl up "$1" --timeout 180s
+    run vmctl up "$1" --timeout 15m
     echo "$output"
     [ "$status" -eq 0 ]
     [ "$(state_of "$1")" = Ready ]
@@ -82,7 +82,7 @@ tells() {
 
 # All stages of cloud-init have ended, and none had anything to complain about.
 cloud_init_is_content() {
-    in_guest "$1" 'timeout 120 cloud-init status --wait >/dev/null'
+    in_guest "$1" 'timeout 600 cloud-init status --wait >/dev/null'
     tells "$1" 'cloud-init status' 'status: done'
     tells "$1" 'sudo grep -E "\[(WARNING|ERROR|CRITICAL)\]" /var/log/cloud-init.log || true' ''
     tells "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'
@@ -137,7 +137,7 @@ cloud_init_is_content() {
     local machine_id
     machine_id=$(in_guest deb 'cat /etc/machine-id')
     in_guest deb 'touch left-behind && sync'
-    run vmctl reload deb --timeout 180s
+    run vmctl reload deb --timeout 15m
     echo "$output"
     [ "$status" -eq 0 ]
     [ "$(state_of deb)" = Ready ]
