@@ -78,8 +78,8 @@ static int take_lock(const struct paths *paths, int *ret_fd, struct error *err)
     return rc;
 }
 
-/* sd_notify(3) without libsystemd: one datagram to the socket named by NOTIFY_SOCKET, if there is one.
- * `state` is "READY=1", "STOPPING=1" … */
+/* sd_notify(3) without libsystemd: one datagram to the socket named by NOTIFY_SOCKET, if there is
+ * one. `state` is "READY=1", "STOPPING=1" … */
 static void notify_service_manager(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -153,8 +153,7 @@ static int start_machinery(struct daemon *daemon, struct error *err)
     return store_writer_start(daemon->store, STORE_WRITER_THREAD, &daemon->writer, err);
 }
 
-static int start_controller(
-    struct daemon *daemon, reconciler_factory *factory, struct error *err)
+static int start_controller(struct daemon *daemon, reconciler_factory *factory, struct error *err)
 {
     struct controller_options options = {
         .loop = daemon->loop,
@@ -169,7 +168,7 @@ static int start_controller(
     return controller_start(daemon->controller, reconciler, err);
 }
 
-static int start(struct daemon *daemon, const struct daemon_options *options,
+static int daemon_start(struct daemon *daemon, const struct daemon_options *options,
     reconciler_factory *factory, struct error *err)
 {
     int rc = open_data(daemon, options, err);
@@ -198,12 +197,11 @@ static void end(struct daemon *daemon)
     paths_clear(&daemon->paths);
 }
 
-int daemon_run(
-    const struct daemon_options *options, reconciler_factory *factory, struct error *err)
+int daemon_run(const struct daemon_options *options, reconciler_factory *factory, struct error *err)
 {
     struct daemon daemon = {.lock_fd = -1};
     prepare_process();
-    int rc = start(&daemon, options, factory, err);
+    int rc = daemon_start(&daemon, options, factory, err);
     if (rc == 0) {
         log_info("controller", "vmctld %s serves '%s'", VMCTL_VERSION, daemon.paths.data_dir);
         notify_service_manager("READY=1");

@@ -46,7 +46,7 @@ static void print_error(const struct error *err)
     }
 }
 
-static int refuse(const char *what, const char *word)
+static int main_refuse(const char *what, const char *word)
 {
     struct error err = {.code = ERR_NONE};
     (void)error_set(&err, ERR_USAGE, "vmctld: %s '%s'", what, word);
@@ -98,12 +98,12 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
             fputs(usage, stdout);
             return EXIT_SUCCESS;
         case ':':
-            return refuse("a value is missing after", argv[optind - 1]);
+            return main_refuse("a value is missing after", argv[optind - 1]);
         default:
-            return refuse("unknown option", argv[optind - 1]);
+            return main_refuse("unknown option", argv[optind - 1]);
         }
     }
-    return optind < argc ? refuse("unexpected argument", argv[optind]) : -1;
+    return optind < argc ? main_refuse("unexpected argument", argv[optind]) : -1;
 }
 
 static struct reconciler *plug_in(struct reconciler_host *host)

@@ -40,7 +40,7 @@ int bell_ring(const struct paths *paths, enum bell bell, struct error *err)
 
 /* Watches the file that is at the path now. IN_ATTRIB is what futimens(2) causes, and also what the
  * loss of the last name causes, so that a replaced file is noticed. */
-static int arm(struct bell_watch *watch, struct error *err)
+static int bell_arm(struct bell_watch *watch, struct error *err)
 {
     struct stat file;
     cleanup_close int fd = open_bell(watch->path, err);
@@ -68,7 +68,7 @@ int bell_watch_open(
         return error_set_errno(err, ERR_IO, errno, "cannot make an inotify instance");
     }
     opened.path = paths_path(paths, bell_files[bell]);
-    if (arm(&opened, err) < 0) {
+    if (bell_arm(&opened, err) < 0) {
         bell_watch_close(&opened);
         return -(int)err->code;
     }
@@ -101,7 +101,7 @@ bool bell_watch_drain(struct bell_watch *watch)
         /* The file was replaced. Notifications since then were lost; the caller reads the store
          * after this. When arming fails, the data directory is gone. */
         struct error ignored = {0};
-        (void)arm(watch, &ignored);
+        (void)bell_arm(watch, &ignored);
     }
     return is_notified;
 }

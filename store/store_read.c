@@ -86,7 +86,7 @@ struct walk_item {
 
 typedef void walk_visit(struct store *store, const struct walk_item *item, void *list);
 
-static int step(struct walk_side *side, MDB_cursor_op op)
+static int store_read_step(struct walk_side *side, MDB_cursor_op op)
 {
     int rc = mdb_cursor_get(side->cursor, &side->key, &side->value, op);
     side->has_item = rc == 0;
@@ -106,9 +106,9 @@ static int order(const struct walk *walk)
 
 static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, void *list)
 {
-    int rc = step(&walk->desired, MDB_FIRST);
+    int rc = store_read_step(&walk->desired, MDB_FIRST);
     if (rc == 0) {
-        rc = step(&walk->status, MDB_FIRST);
+        rc = store_read_step(&walk->status, MDB_FIRST);
     }
     while (rc == 0 && (walk->desired.has_item || walk->status.has_item)) {
         int difference = order(walk);
@@ -119,9 +119,9 @@ static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, 
             .status = has_status ? &walk->status.value : NULL,
         };
         visit(store, &item, list);
-        rc = has_desired ? step(&walk->desired, MDB_NEXT) : 0;
+        rc = has_desired ? store_read_step(&walk->desired, MDB_NEXT) : 0;
         if (rc == 0 && has_status) {
-            rc = step(&walk->status, MDB_NEXT);
+            rc = store_read_step(&walk->status, MDB_NEXT);
         }
     }
     return rc;

@@ -28,7 +28,7 @@ static int run_in_foreground(struct cli *cli, struct error *err)
     return error_help(err, "install vmctld beside vmctl");
 }
 
-static int start(struct cli *cli, struct error *err)
+static int controller_start_now(struct cli *cli, struct error *err)
 {
     int rc = cli_ensure_controller(cli, err);
     if (rc == 0) {
@@ -61,7 +61,7 @@ static void print_status(
     printf("data dir:   %s\nVMs:        %zu\n", cli->paths.data_dir, n_vms);
 }
 
-static void print_data(
+static void controller_print_data(
     const struct cli *cli, const struct controller_process *process, bool is_running, size_t n_vms)
 {
     cleanup_json json_t *json = json_object();
@@ -86,7 +86,8 @@ static int show(struct cli *cli, struct error *err)
     if (rc < 0 || (rc = targets_of_store(cli, &vms, err)) < 0) {
         return rc;
     }
-    (output_is_data(cli) ? print_data : print_status)(cli, &process, is_running, vms.count);
+    (output_is_data(cli) ? controller_print_data : print_status)(
+        cli, &process, is_running, vms.count);
     if (process.is_halted) {
         cli_note(cli, "it is stopped (SIGSTOP); resume it: kill -CONT %d", (int)process.pid);
     }
@@ -99,7 +100,8 @@ static int run(
     static const struct {
         const char *word;
         int (*run)(struct cli *cli, struct error *err);
-    } verbs[] = {{"run", run_in_foreground}, {"start", start}, {"stop", stop}, {"status", show}};
+    } verbs[] = {{"run", run_in_foreground}, {"start", controller_start_now}, {"stop", stop},
+        {"status", show}};
     (void)values;
     for (size_t i = 0; words->count == 1 && i < ARRAY_LEN(verbs); i++) {
         if (text_eq(verbs[i].word, words->items[0])) {

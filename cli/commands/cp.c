@@ -96,7 +96,7 @@ struct argv {
     size_t count;
 };
 
-static void add(struct argv *argv, char *word_take)
+static void cp_add(struct argv *argv, char *word_take)
 {
     argv->words = mem_resize(argv->words, argv->count + 2, sizeof(*argv->words));
     argv->words[argv->count++] = word_take;
@@ -114,10 +114,10 @@ static void argv_clear(struct argv *argv)
 static void make_argv(const struct cli *cli, const struct cp_values *cp, const char *vm_name,
     const struct ssh_login *login, const struct arg_strings *words, struct argv *argv)
 {
-    add(argv, mem_strdup("scp"));
+    cp_add(argv, mem_strdup("scp"));
     for (size_t i = 0; i < login->count; i++) {
-        add(argv, mem_strdup("-o"));
-        add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
+        cp_add(argv, mem_strdup("-o"));
+        cp_add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
     }
     const struct {
         bool is_set;
@@ -126,12 +126,12 @@ static void make_argv(const struct cli *cli, const struct cp_values *cp, const c
         {cli->is_quiet, "-q"}};
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         if (flags[i].is_set) {
-            add(argv, mem_strdup(flags[i].word));
+            cp_add(argv, mem_strdup(flags[i].word));
         }
     }
-    add(argv, mem_strdup("--"));
+    cp_add(argv, mem_strdup("--"));
     for (size_t i = 0; i < words->count; i++) {
-        add(argv, scp_word(vm_name, words->items[i]));
+        cp_add(argv, scp_word(vm_name, words->items[i]));
     }
 }
 

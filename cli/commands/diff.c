@@ -50,7 +50,7 @@ static void put_value(json_t *row, const char *key, json_t *value)
 }
 
 /* `field` NULL: the VM as a whole. */
-static void add_row(struct findings *findings, const char *vm, const char *field, json_t *old,
+static void diff_add_row(struct findings *findings, const char *vm, const char *field, json_t *old,
     json_t *new, const char *disposition)
 {
     json_t *row = json_object();
@@ -70,7 +70,7 @@ static void add_changed(
     unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
     for (size_t i = 0; i < diff.count; i++) {
         const struct spec_change *change = &diff.changes[i];
-        add_row(findings, spec->name, change->field, change->before_value, change->after_value,
+        diff_add_row(findings, spec->name, change->field, change->before_value, change->after_value,
             disposition_name(change->disposition));
     }
 }
@@ -88,7 +88,7 @@ static int diff_vm(
     } else {
         cleanup_json json_t *json = vm_spec_to_json(spec);
         unified_diff_add_new(&findings->text, spec, findings->use_color);
-        add_row(findings, spec->name, NULL, NULL, json, "create");
+        diff_add_row(findings, spec->name, NULL, NULL, json, "create");
     }
     return 0;
 }
@@ -102,7 +102,7 @@ static int diff_removed_vm(
         const struct vm_spec *spec = record.desired->spec;
         cleanup_json json_t *json = vm_spec_to_json(spec);
         unified_diff_add_removed(&findings->text, spec, findings->use_color);
-        add_row(findings, spec->name, NULL, json, NULL, "prune");
+        diff_add_row(findings, spec->name, NULL, json, NULL, "prune");
     }
     return rc;
 }

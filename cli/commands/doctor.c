@@ -53,7 +53,7 @@ static void print_text(const struct doctor *doctor)
     fputs(buf_str(&out), stdout);
 }
 
-static void print_data(const struct cli *cli, const struct doctor *doctor)
+static void doctor_print_data(const struct cli *cli, const struct doctor *doctor)
 {
     cleanup_json json_t *json = json_object();
     json_t *checks = json_array();
@@ -82,7 +82,7 @@ static int run(
     doctor_check_host(&doctor);
     doctor_check_data(&doctor);
     if (output_is_data(cli)) {
-        print_data(cli, &doctor);
+        doctor_print_data(cli, &doctor);
     } else {
         print_text(&doctor);
     }

@@ -112,7 +112,7 @@ static void begin_table(struct reader *reader)
     }
 }
 
-static void add_row(struct reader *reader, const struct vm_event *event)
+static void events_add_row(struct reader *reader, const struct vm_event *event)
 {
     char age[DURATION_SIZE], time[CLOCK_TEXT_SIZE];
     cleanup_buf struct buf message = BUF_INIT(0);
@@ -138,7 +138,7 @@ static void print_rows(
     size_t n_rows = 0;
     for (size_t i = start; i < list->count; i++) {
         if (is_wanted(reader, &list->items[i], from_ms)) {
-            add_row(reader, &list->items[i]);
+            events_add_row(reader, &list->items[i]);
             n_rows++;
         }
     }
@@ -170,7 +170,7 @@ static void print_objects(const struct reader *reader, const struct event_list *
     }
 }
 
-static void print(struct reader *reader, const struct event_list *list, size_t start,
+static void events_print(struct reader *reader, const struct event_list *list, size_t start,
     int64_t from_ms, bool follows)
 {
     if (output_is_data(reader->cli)) {
@@ -197,7 +197,7 @@ static int print_first(struct reader *reader, const struct events_values *values
     rc = find_targets(reader, &values->which, words, &list, err);
     if (rc == 0) {
         size_t start = find_start(reader, &list, from_ms, values->limit);
-        print(reader, &list, start, from_ms, values->follows);
+        events_print(reader, &list, start, from_ms, values->follows);
     }
     event_list_clear(&list);
     return rc;
@@ -210,7 +210,7 @@ static int print_new(void *context, bool *ret_is_done, struct error *err)
     *ret_is_done = false;
     int rc = store_list_events(reader->cli->store, NULL, reader->last_sequence, 0, &list, err);
     if (rc == 0) {
-        print(reader, &list, 0, 0, true);
+        events_print(reader, &list, 0, 0, true);
     }
     event_list_clear(&list);
     return rc == 0 && fflush(stdout) != 0 ? error_exit_status(ERR_IO) : rc;

@@ -34,7 +34,7 @@ static const struct arg_option options[] = {
 };
 
 /* The VMs meant, from the snapshot that is printed. */
-static int find(const struct get_values *values, const struct arg_strings *words,
+static int get_find(const struct get_values *values, const struct arg_strings *words,
     const struct vm_list *list, struct targets *ret, struct error *err)
 {
     cleanup_with(targets_clear) struct targets known = {.count = 0};
@@ -45,7 +45,7 @@ static int find(const struct get_values *values, const struct arg_strings *words
 }
 
 /* One name, one object; else a list, also of none. */
-static void print_data(
+static void get_print_data(
     const struct cli *cli, const struct vm_list *list, const struct targets *targets, bool is_one)
 {
     cleanup_json json_t *array = json_array();
@@ -74,11 +74,11 @@ static void print_rows(
     fputs(buf_str(&out), stdout);
 }
 
-static void print(
+static void get_print(
     const struct cli *cli, const struct vm_list *list, const struct targets *targets, bool is_one)
 {
     if (output_is_data(cli)) {
-        print_data(cli, list, targets, is_one);
+        get_print_data(cli, list, targets, is_one);
     } else if (cli->output == OUTPUT_NAME) {
         for (size_t i = 0; i < targets->count; i++) {
             puts(targets->names[i]);
@@ -281,10 +281,10 @@ static int run(
     if (rc < 0 || (rc = store_list(cli->store, &list, err)) < 0) {
         return rc;
     }
-    rc = find(get, words, &list, &targets, err);
+    rc = get_find(get, words, &list, &targets, err);
     size_t n_names = words->count + get->which.names.count;
     if (rc == 0 && !get->watches) {
-        print(cli, &list, &targets, n_names == 1);
+        get_print(cli, &list, &targets, n_names == 1);
     }
     vm_list_clear(&list);
     return rc < 0 || !get->watches ? rc : watch_vms(cli, n_names > 0 ? &targets : NULL, err);

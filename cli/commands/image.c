@@ -81,7 +81,7 @@ static char *join(const json_t *array, const char *between)
 
 /* ---- printing: many ---- */
 
-static void add_row(struct table *table, const json_t *image, const char *name, bool is_wide)
+static void image_add_row(struct table *table, const json_t *image, const char *name, bool is_wide)
 {
     const char *format = json_text(image, "format");
     cleanup_free char *size = size_text(json_int(image, "size", 0));
@@ -104,10 +104,10 @@ static void add_rows(struct table *table, const json_t *image, bool is_wide)
 {
     const json_t *names = json_object_get(image, "names");
     for (size_t i = 0; i < json_array_size(names); i++) {
-        add_row(table, image, json_string_value(json_array_get(names, i)), is_wide);
+        image_add_row(table, image, json_string_value(json_array_get(names, i)), is_wide);
     }
     if (json_array_size(names) == 0) {
-        add_row(table, image, json_text(image, "name"), is_wide);
+        image_add_row(table, image, json_text(image, "name"), is_wide);
     }
 }
 

@@ -40,7 +40,7 @@ static void print_wide(const struct vm_list *list)
     fputs(buf_str(&out), stdout);
 }
 
-static void print_data(const struct cli *cli, const struct vm_list *list)
+static void list_print_data(const struct cli *cli, const struct vm_list *list)
 {
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; i < list->count; i++) {
@@ -66,7 +66,7 @@ static int list_records(struct cli *cli, struct error *err)
         return rc;
     }
     if (output_is_data(cli)) {
-        print_data(cli, &list);
+        list_print_data(cli, &list);
     } else {
         print_wide(&list);
         note_absent_controller(cli, list.count);

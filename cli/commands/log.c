@@ -65,7 +65,7 @@ static void open_logs(struct reader *reader, const struct log_values *values)
 }
 
 /* With both logs, a title names the log whose lines follow, as in tail(1). */
-static void print(struct reader *reader, int i, const struct buf *out)
+static void log_print(struct reader *reader, int i, const struct buf *out)
 {
     bool has_both = reader->is_wanted[0] && reader->is_wanted[1];
     if (has_both && reader->last != i) {
@@ -86,7 +86,7 @@ static void print_news(struct reader *reader, bool is_last)
                 log_stream_end(&reader->streams[i], &out);
             }
             if (out.len > 0) {
-                print(reader, i, &out);
+                log_print(reader, i, &out);
             }
         }
     }

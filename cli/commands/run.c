@@ -235,7 +235,7 @@ static bool is_signalled(int status)
 
 /* Another command may have destroyed the VM already. A VM that cannot be destroyed turns success
  * into failure and leaves any other status as it is. */
-static int finish(struct job *job, int status)
+static int run_finish(struct job *job, int status)
 {
     struct error err = {.code = ERR_NONE};
     bool keeps = !job->owner || (job->values->keeps_failed && status != 0 && !is_signalled(status));
@@ -275,7 +275,7 @@ static int carry_out(struct job *job, struct error *err)
         cli_print_error(cli, err);
         rc = error_exit_status(err->code);
     }
-    return job->is_begun ? finish(job, rc) : rc;
+    return job->is_begun ? run_finish(job, rc) : rc;
 }
 
 static int run(

@@ -40,7 +40,7 @@ static int check_directory(struct cli *cli, const char *path, struct error *err)
     return rc;
 }
 
-static void report(const struct cli *cli, json_t *all, const char *path, bool was_watched)
+static void unwatch_report(const struct cli *cli, json_t *all, const char *path, bool was_watched)
 {
     cleanup_buf struct buf shown = BUF_INIT(0);
     json_t *json = json_object();
@@ -59,7 +59,7 @@ static int forget(struct cli *cli, json_t *all, const char *path, struct error *
     bool was_watched;
     int rc = sources_forget(cli->store, path, &was_watched, err);
     if (rc == 0) {
-        report(cli, all, path, was_watched);
+        unwatch_report(cli, all, path, was_watched);
     }
     return rc;
 }

@@ -68,7 +68,7 @@ static void describe_removed(
     }
 }
 
-static void add_row(
+static void watch_add_row(
     struct table *table, const struct source_record *record, const struct targets *known)
 {
     char sha[SHA_SHOWN + 1] = "-";
@@ -102,13 +102,13 @@ static void print_table(const struct source_list *list, const struct targets *kn
         table_add(&table, columns[i]);
     }
     for (size_t i = 0; i < list->count; i++) {
-        add_row(&table, list->items[i], known);
+        watch_add_row(&table, list->items[i], known);
     }
     table_print(&table, &out);
     fputs(buf_str(&out), stdout);
 }
 
-static void print_data(
+static void watch_print_data(
     const struct cli *cli, const struct source_list *list, const struct strings *paths)
 {
     cleanup_json json_t *array = json_array();
@@ -130,7 +130,7 @@ static int list_watched(struct cli *cli, const struct strings *paths, struct err
         return rc;
     }
     if (output_is_data(cli)) {
-        print_data(cli, &list, paths);
+        watch_print_data(cli, &list, paths);
         return 0;
     }
     if (cli->output != OUTPUT_NAME) {

@@ -24,7 +24,7 @@
 
 /* ---- options ---- */
 
-static void add(struct ssh_login *login, const char *keyword, char *value_take)
+static void ssh_login_add(struct ssh_login *login, const char *keyword, char *value_take)
 {
     mem_grow(login->options, login->count);
     login->options[login->count++] = (struct ssh_option){keyword, value_take};
@@ -48,7 +48,7 @@ static char *quoted_path(const char *path)
 static void add_key_if_there(struct ssh_login *login, const char *path)
 {
     if (path && access(path, R_OK) == 0) {
-        add(login, "IdentityFile", quoted_path(path));
+        ssh_login_add(login, "IdentityFile", quoted_path(path));
     }
 }
 
@@ -68,7 +68,7 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
         cleanup_free char *path = mem_printf("%s/.ssh/%s", paths_home(), standard[i]);
         add_key_if_there(login, path);
     }
-    add(login, "IdentitiesOnly", mem_strdup("yes"));
+    ssh_login_add(login, "IdentitiesOnly", mem_strdup("yes"));
     return 0;
 }
 
@@ -81,16 +81,16 @@ static void add_host_key(
     cleanup_free char *known_hosts = paths_vm(&cli->paths, record->name, VM_KNOWN_HOSTS);
     bool is_pinned =
         spec->cloud_init.is_set && !spec->cloud_init.user_data.path && fs_exists(known_hosts);
-    add(login, "UserKnownHostsFile",
+    ssh_login_add(login, "UserKnownHostsFile",
         is_pinned ? quoted_path(known_hosts) : mem_strdup("/dev/null"));
-    add(login, "GlobalKnownHostsFile", mem_strdup("/dev/null"));
-    add(login, "StrictHostKeyChecking", mem_strdup(is_pinned ? "yes" : "no"));
+    ssh_login_add(login, "GlobalKnownHostsFile", mem_strdup("/dev/null"));
+    ssh_login_add(login, "StrictHostKeyChecking", mem_strdup(is_pinned ? "yes" : "no"));
     if (is_pinned) {
-        add(login, "HostKeyAlias", mem_printf("vmctl-%s", record->name));
+        ssh_login_add(login, "HostKeyAlias", mem_printf("vmctl-%s", record->name));
     }
 }
 
-static int refuse(const struct vm_record *record, struct error *err)
+static int ssh_login_refuse(const struct vm_record *record, struct error *err)
 {
     bool has_network = record->desired->spec->network.mode != NETWORK_NONE;
     (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' %s", record->name,
@@ -108,14 +108,14 @@ int ssh_login_init(struct ssh_login *login, struct cli *cli, const struct vm_rec
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", record->name);
     }
     if (!status || !status->ssh_host || !status->ssh_port || !status->instance.instance_id[0]) {
-        return refuse(record, err);
+        return ssh_login_refuse(record, err);
     }
     const char *own_user = record->desired->spec->ssh.user;
-    add(login, "HostName", mem_strdup(status->ssh_host));
-    add(login, "Port", mem_printf("%u", status->ssh_port));
-    add(login, "User", mem_strdup(user ? user : own_user ? own_user : SPEC_DEFAULT_USER));
+    ssh_login_add(login, "HostName", mem_strdup(status->ssh_host));
+    ssh_login_add(login, "Port", mem_printf("%u", status->ssh_port));
+    ssh_login_add(login, "User", mem_strdup(user ? user : own_user ? own_user : SPEC_DEFAULT_USER));
     add_host_key(login, cli, record);
-    add(login, "LogLevel", mem_strdup("ERROR"));
+    ssh_login_add(login, "LogLevel", mem_strdup("ERROR"));
     return add_keys(login, cli, record, key, err);
 }
 

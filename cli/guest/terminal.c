@@ -54,7 +54,7 @@ static bool is_empty(const struct lane *lane)
     return lane->start == lane->end;
 }
 
-static void finish(struct session *session, enum terminal_end end)
+static void terminal_finish(struct session *session, enum terminal_end end)
 {
     if (!session->is_over) {
         session->is_over = true;
@@ -112,7 +112,7 @@ static void read_signals(struct session *session)
         } else if (info.ssi_signo == SIGCONT) {
             raw_mode_renew();
         } else {
-            finish(session, TERMINAL_SIGNALLED);
+            terminal_finish(session, TERMINAL_SIGNALLED);
             session->result.signal = (int)info.ssi_signo;
         }
     }
@@ -160,7 +160,7 @@ static void write_output(struct session *session)
     size_t n = lane->end - lane->start;
     n = n < WRITE_MAX ? n : WRITE_MAX;
     if (!drain(lane, write(session->bridge->output_fd, lane->bytes + lane->start, n))) {
-        finish(session, TERMINAL_OUTPUT_CLOSED);
+        terminal_finish(session, TERMINAL_OUTPUT_CLOSED);
     }
 }
 
@@ -172,7 +172,7 @@ static void look_for_detach(struct session *session, size_t n_new)
     if (key) {
         lane->end = (size_t)(key - lane->bytes);
         write_peer(session);
-        finish(session, TERMINAL_DETACHED);
+        terminal_finish(session, TERMINAL_DETACHED);
     }
 }
 
@@ -213,11 +213,11 @@ static void look_for_end(struct session *session)
 {
     int64_t silent_ms = now_ms() - session->last_moved_ms;
     if (session->peer_ended && is_empty(&session->to_user)) {
-        finish(session, TERMINAL_PEER_CLOSED);
+        terminal_finish(session, TERMINAL_PEER_CLOSED);
     } else if (session->input_ended && session->is_terminal) {
-        finish(session, TERMINAL_DETACHED); /* it hung up */
+        terminal_finish(session, TERMINAL_DETACHED); /* it hung up */
     } else if (is_draining(session) && silent_ms >= session->bridge->idle_ms) {
-        finish(session, TERMINAL_DRAINED);
+        terminal_finish(session, TERMINAL_DRAINED);
     }
 }
 

@@ -165,7 +165,8 @@ static void set_change(struct project_request *request, size_t i, bool is_named)
                        record_needs_restart(record, change->spec);
 }
 
-static void report(const struct cli *cli, const struct request *vm_request, size_t i)
+static void project_request_report(
+    const struct cli *cli, const struct request *vm_request, size_t i)
 {
     const struct project_request *request = vm_request->context;
     const struct change *change = &vm_request->changes[i];
@@ -183,7 +184,7 @@ static int build_changes(struct project_request *request, struct error *err)
     vm_request->goals = mem_calloc(vm_request->count, sizeof(*vm_request->goals));
     vm_request->shows_provision = true;
     vm_request->done = request->action->done;
-    vm_request->report = report;
+    vm_request->report = project_request_report;
     vm_request->context = request;
     for (size_t i = 0; rc == 0 && i < vm_request->count; i++) {
         set_change(request, i, i < request->n_named);

@@ -56,7 +56,7 @@ struct settling {
     const char *path;
 };
 
-static int refuse(const struct source_record *record, struct error *err)
+static int watched_source_refuse(const struct source_record *record, struct error *err)
 {
     cleanup_free char *why = source_record_explain(record);
     enum error_code code = record->state == SOURCE_CONFLICT ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID;
@@ -81,7 +81,7 @@ static int check_file(const struct source_record *record, bool *ret_is_settled, 
         return 0;
     }
     if (text_eq(digest, record->failed_digest) && source_record_is_failing(record)) {
-        return refuse(record, err);
+        return watched_source_refuse(record, err);
     }
     *ret_is_settled = text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED;
     return 0;

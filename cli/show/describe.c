@@ -253,7 +253,7 @@ static void add_wanted(struct buf *out, const struct vm_desired *desired)
     }
 }
 
-static void add_change(struct table *table, const struct spec_change *change)
+static void describe_add_change(struct table *table, const struct spec_change *change)
 {
     const char *cells[] = {
         change->field, change->before, change->after, describe_needs(change->disposition)};
@@ -275,7 +275,7 @@ static void add_changes(struct buf *out, const struct vm_record *record)
         table_add(&table, titles[i]);
     }
     for (size_t i = 0; i < diff.count; i++) {
-        add_change(&table, &diff.changes[i]);
+        describe_add_change(&table, &diff.changes[i]);
     }
     if (diff.count > 0) {
         buf_add_str(out, "Changes that wait:\n");

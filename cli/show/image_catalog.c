@@ -204,7 +204,7 @@ static json_t *sorted(const json_t *array, int (*compare)(const void *a, const v
     return result;
 }
 
-static json_t *finish(const json_t *catalog)
+static json_t *image_catalog_finish(const json_t *catalog)
 {
     for (size_t i = 0; i < json_array_size(catalog); i++) {
         json_t *image = json_array_get(catalog, i);
@@ -228,7 +228,7 @@ int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
         rc = read_users(cli, catalog, err);
     }
     if (rc == 0) {
-        *ret = finish(catalog);
+        *ret = image_catalog_finish(catalog);
     }
     return rc;
 }

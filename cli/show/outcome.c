@@ -121,7 +121,7 @@ static void add_changes(struct buf *out, const struct spec_diff *diff, unsigned 
     }
 }
 
-static void add_line(
+static void outcome_add_line(
     struct buf *out, const struct outcome_view *view, const char *when, unsigned set)
 {
     const struct spec_diff *diff = &view->outcome->diff;
@@ -140,12 +140,12 @@ static void add_line(
 static void add_configured(struct buf *out, const struct outcome_view *view)
 {
     if (view->has_instance && !view->is_restarting && !view->is_recreating) {
-        add_line(out, view, " (live)", LIVE);
+        outcome_add_line(out, view, " (live)", LIVE);
     } else if (view->stays_off) {
-        add_line(out, view, "", LIVE);
-        add_line(out, view, " (at next start)", START);
+        outcome_add_line(out, view, "", LIVE);
+        outcome_add_line(out, view, " (at next start)", START);
     } else {
-        add_line(out, view, "", LIVE | START | RESTART);
+        outcome_add_line(out, view, "", LIVE | START | RESTART);
     }
 }
 

@@ -35,7 +35,7 @@ static void side_clear(struct side *side)
 
 /* ---- values to lines ---- */
 
-static void add_line(struct side *side, const char *field, char *value_take)
+static void unified_diff_add_line(struct side *side, const char *field, char *value_take)
 {
     cleanup_free char *value = value_take;
     mem_grow(side->lines, side->count);
@@ -64,7 +64,7 @@ static void add_entries(
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *entry = json_array_get(list, i);
         if (!has_entry(but_of, entry)) {
-            add_line(side, field,
+            unified_diff_add_line(side, field,
                 json_is_string(entry) ? in_a_line(json_string_value(entry), entry)
                                       : json_canonical(entry));
         }
@@ -83,17 +83,19 @@ static void add_lists(struct writer *w, const struct spec_change *change)
     }
 }
 
-static void add_change(struct writer *w, const struct spec_change *change)
+static void unified_diff_add_change(struct writer *w, const struct spec_change *change)
 {
     if (json_is_array(change->before_value) || json_is_array(change->after_value)) {
         add_lists(w, change);
         return;
     }
     if (change->before_value) {
-        add_line(&w->old, change->field, in_a_line(change->before, change->before_value));
+        unified_diff_add_line(
+            &w->old, change->field, in_a_line(change->before, change->before_value));
     }
     if (change->after_value) {
-        add_line(&w->new, change->field, in_a_line(change->after, change->after_value));
+        unified_diff_add_line(
+            &w->new, change->field, in_a_line(change->after, change->after_value));
     }
 }
 
@@ -155,9 +157,9 @@ static void add_whole(struct writer *w, struct side *side, const struct vm_spec 
     cleanup_with(spec_diff_clear) struct spec_diff diff =
         is_new ? spec_diff(plain, spec) : spec_diff(spec, plain);
     struct side *other = is_new ? &w->old : &w->new;
-    add_line(side, "vm", mem_strdup(spec->name));
+    unified_diff_add_line(side, "vm", mem_strdup(spec->name));
     for (size_t i = 0; i < diff.count; i++) {
-        add_change(w, &diff.changes[i]);
+        unified_diff_add_change(w, &diff.changes[i]);
     }
     side_clear(other); /* the defaults */
     other->before = 0;
@@ -188,7 +190,7 @@ void unified_diff_add(
         write_names(&w, name, name);
     }
     for (size_t i = 0; i < diff->count; i++) {
-        add_change(&w, &diff->changes[i]);
+        unified_diff_add_change(&w, &diff->changes[i]);
         write_hunk(&w, disposition_name(diff->changes[i].disposition));
     }
 }

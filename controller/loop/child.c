@@ -116,7 +116,7 @@ static void check_exit(struct child *child, const siginfo_t *info)
 }
 
 /* Reaps and tells. An exit that cannot be read (somebody else reaped it) counts as a failure. */
-static void finish(struct child *child)
+static void child_finish(struct child *child)
 {
     siginfo_t info = {0};
     if (child->is_exited) {
@@ -137,7 +137,7 @@ static void finish(struct child *child)
 static void finish_if_complete(struct child *child)
 {
     if (child->is_exited && child->is_output_closed) {
-        finish(child);
+        child_finish(child);
     }
 }
 
@@ -162,7 +162,7 @@ static void on_deadline(void *context)
     if (child->is_exited) {
         kill(-child->pid, SIGKILL);
     }
-    finish(child);
+    child_finish(child);
 }
 
 /* ---- its output and input ---- */
@@ -320,7 +320,8 @@ static int open_output(struct child *child, int *ret_fd)
     return fcntl(child->output_fd, F_SETFL, O_NONBLOCK);
 }
 
-static int start(struct child *child, const struct child_request *request, struct error *err)
+static int child_start_now(
+    struct child *child, const struct child_request *request, struct error *err)
 {
     const char *const *argv = request->argv;
     cleanup_close int input = -1;
@@ -369,7 +370,7 @@ struct op *child_start(
     child->input = mem_strdup(request->standard_input);
     child->input_length = child->input ? strlen(child->input) : 0;
     child->deadline = loop_timer_new(loop, on_deadline, child);
-    if (start(child, request, &child->failure) == 0) {
+    if (child_start_now(child, request, &child->failure) == 0) {
         watch(child);
         loop_timer_start(child->deadline, request->timeout_ms);
     } else {

@@ -39,8 +39,8 @@ struct desired_watch {
 static bool is_same(const struct desired_summary *a, const struct desired_summary *b)
 {
     return a->backend == b->backend && a->vcpus == b->vcpus && a->memory_mib == b->memory_mib &&
-        a->network == b->network && a->power == b->power && a->is_deleting == b->is_deleting &&
-        a->generation == b->generation && a->created_ms == b->created_ms;
+           a->network == b->network && a->power == b->power && a->is_deleting == b->is_deleting &&
+           a->generation == b->generation && a->created_ms == b->created_ms;
 }
 
 static void seen_free(struct seen *seen)
@@ -60,7 +60,7 @@ static bool take_in(struct desired_watch *watch, const struct vm_summary *now)
         name_map_add(&watch->names, seen->name, seen);
     }
     bool is_changed = is_new || seen->has_desired != now->has_desired ||
-        (now->has_desired && !is_same(&seen->desired, &now->desired));
+                      (now->has_desired && !is_same(&seen->desired, &now->desired));
     seen->has_desired = now->has_desired;
     seen->desired = now->desired;
     seen->scan = watch->scan;
@@ -125,7 +125,7 @@ int desired_watch_scan(struct desired_watch *watch, struct error *err)
 
 /* ---- when to look ---- */
 
-static void look(struct desired_watch *watch, bool was_notified)
+static void desired_watch_look(struct desired_watch *watch, bool was_notified)
 {
     struct error err = {0};
     if (scan(watch, was_notified, &err) < 0) {
@@ -139,14 +139,14 @@ static void on_bell(void *context, int fd, unsigned ready)
     (void)fd;
     (void)ready;
     if (bell_watch_drain(&watch->bell)) {
-        look(watch, true);
+        desired_watch_look(watch, true);
     }
 }
 
 static void on_poll(void *context)
 {
     struct desired_watch *watch = context;
-    look(watch, false);
+    desired_watch_look(watch, false);
     loop_timer_start(watch->poll_timer, POLL_MS);
 }
 

@@ -20,11 +20,11 @@ static uint32_t hash_of(const char *name)
 }
 
 /* The slot that holds `name`, or the free one where it would go. */
-static size_t find(const struct name_map *map, const char *name, uint32_t hash)
+static size_t name_map_find(const struct name_map *map, const char *name, uint32_t hash)
 {
     size_t at = hash & (map->capacity - 1);
     while (map->slots[at].name &&
-        (map->slots[at].hash != hash || strcmp(map->slots[at].name, name) != 0)) {
+           (map->slots[at].hash != hash || strcmp(map->slots[at].name, name) != 0)) {
         at = (at + 1) & (map->capacity - 1);
     }
     return at;
@@ -35,7 +35,7 @@ void *name_map_get(const struct name_map *map, const char *name)
     if (map->count == 0) {
         return NULL;
     }
-    const struct name_map_slot *slot = &map->slots[find(map, name, hash_of(name))];
+    const struct name_map_slot *slot = &map->slots[name_map_find(map, name, hash_of(name))];
     return slot->name ? slot->value : NULL;
 }
 
@@ -46,7 +46,7 @@ static void grow(struct name_map *map)
     map->slots = mem_calloc(map->capacity, sizeof(*map->slots));
     for (size_t i = 0; i < old.capacity; i++) {
         if (old.slots[i].name) {
-            map->slots[find(map, old.slots[i].name, old.slots[i].hash)] = old.slots[i];
+            map->slots[name_map_find(map, old.slots[i].name, old.slots[i].hash)] = old.slots[i];
         }
     }
     free(old.slots);
@@ -58,7 +58,7 @@ void name_map_add(struct name_map *map, const char *name, void *value)
         grow(map);
     }
     uint32_t hash = hash_of(name);
-    struct name_map_slot *slot = &map->slots[find(map, name, hash)];
+    struct name_map_slot *slot = &map->slots[name_map_find(map, name, hash)];
     assert(!slot->name);
     *slot = (struct name_map_slot){.name = name, .value = value, .hash = hash};
     map->count++;
@@ -83,7 +83,7 @@ void *name_map_remove(struct name_map *map, const char *name)
     if (map->count == 0) {
         return NULL;
     }
-    size_t at = find(map, name, hash_of(name));
+    size_t at = name_map_find(map, name, hash_of(name));
     void *value = map->slots[at].name ? map->slots[at].value : NULL;
     if (value) {
         close_hole(map, at);

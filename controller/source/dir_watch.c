@@ -17,7 +17,7 @@
 /* No IN_MODIFY: a save is over with IN_CLOSE_WRITE, or with the rename. */
 enum {
     MASK = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_DELETE_SELF |
-        IN_MOVE_SELF | IN_ONLYDIR
+           IN_MOVE_SELF | IN_ONLYDIR
 };
 
 /* Two paths of one directory (bind mounts) have the same wd: the kernel watches inodes. */
@@ -89,7 +89,7 @@ static void on_readable(void *context, int fd, unsigned ready)
 
 /* ---- the set ---- */
 
-static struct watched_dir *find(const struct dir_watch *watch, const char *path)
+static struct watched_dir *dir_watch_find(const struct dir_watch *watch, const char *path)
 {
     for (size_t i = 0; i < watch->count; i++) {
         if (strcmp(watch->dirs[i].path, path) == 0) {
@@ -132,7 +132,7 @@ static void drop_unwanted(struct dir_watch *watch, const struct strings *directo
 
 /* Asked again of every one, which costs a path look-up: the answer is another wd when the path has
  * become another directory without our hearing of it, by a rename further up. */
-static bool arm(struct dir_watch *watch, const char *path)
+static bool dir_watch_arm(struct dir_watch *watch, const char *path)
 {
     int wd = inotify_add_watch(watch->fd, path, MASK);
     if (wd < 0) {
@@ -141,7 +141,7 @@ static bool arm(struct dir_watch *watch, const char *path)
         }
         watch->is_complete = false;
     }
-    struct watched_dir *known = find(watch, path);
+    struct watched_dir *known = dir_watch_find(watch, path);
     if (!known) {
         mem_grow(watch->dirs, watch->count);
         known = &watch->dirs[watch->count++];
@@ -163,7 +163,7 @@ void dir_watch_set(struct dir_watch *watch, const struct strings *directories)
     watch->is_complete = true;
     drop_unwanted(watch, directories);
     for (size_t i = 0; i < directories->count; i++) {
-        if (arm(watch, directories->items[i])) {
+        if (dir_watch_arm(watch, directories->items[i])) {
             watch->heard(watch->context, directories->items[i], NULL);
         }
     }

@@ -35,7 +35,7 @@ static bool is_same_name(const char *a, const char *b)
     return a && b ? text_eq(a, b) : a == b;
 }
 
-static void add(struct watch_point_list *list, const char *directory, const char *name)
+static void path_watch_add(struct watch_point_list *list, const char *directory, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (text_eq(list->items[i].directory, directory) &&
@@ -92,7 +92,7 @@ static bool follow_link(struct walk *walk, const char *path, const char *left)
 }
 
 /* One component; false at the end of the way. */
-static bool step(struct walk *walk)
+static bool path_watch_step(struct walk *walk)
 {
     const char *start = walk->rest + strspn(walk->rest, "/");
     size_t n = strcspn(start, "/");
@@ -109,7 +109,7 @@ static bool step(struct walk *walk)
         bool is_there = lstat(path, &st) == 0;
         bool is_link = is_there && S_ISLNK(st.st_mode);
         if (!is_there || is_link || !left[0]) {
-            add(walk->list, where(walk), name);
+            path_watch_add(walk->list, where(walk), name);
         }
         if (is_link) {
             return follow_link(walk, path, left);
@@ -129,7 +129,7 @@ static char *walk_along(struct watch_point_list *list, const char *path)
 {
     struct walk walk = {.list = list, .rest = mem_strdup(path)};
     struct stat st;
-    while (step(&walk)) {
+    while (path_watch_step(&walk)) {
     }
     char *real = mem_strdup(where(&walk));
     free(walk.rest);
@@ -149,7 +149,7 @@ void watch_points_add_directory(struct watch_point_list *list, const char *path)
 {
     cleanup_free char *real = walk_along(list, path);
     if (real) {
-        add(list, real, NULL);
+        path_watch_add(list, real, NULL);
     }
 }
 
@@ -163,12 +163,14 @@ void watch_points_clear(struct watch_point_list *list)
     *list = (struct watch_point_list){.count = 0};
 }
 
-bool watch_points_match(const struct watch_point_list *list, const char *directory, const char *name)
+bool watch_points_match(
+    const struct watch_point_list *list, const char *directory, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct watch_point *watch_point = &list->items[i];
         if (text_eq(watch_point->directory, directory) &&
-            (!name || (watch_point->name ? text_eq(watch_point->name, name) : text_ends_with(name, ".kdl")))) {
+            (!name || (watch_point->name ? text_eq(watch_point->name, name)
+                                         : text_ends_with(name, ".kdl")))) {
             return true;
         }
     }

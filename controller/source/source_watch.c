@@ -24,7 +24,7 @@ struct entry {
     char *path;
     bool is_directory;
     bool is_failing;
-    bool is_unwatched; /* goes as soon as no look is under way */
+    bool is_unwatched;               /* goes as soon as no look is under way */
     char record_digest[DIGEST_SIZE]; /* of the record as the last look left it */
     char stamp[DIGEST_SIZE];
     struct source_timing timing;
@@ -107,7 +107,7 @@ static void on_heard(void *context, const char *directory, const char *name)
     schedule(watch);
 }
 
-static void arm(struct source_watch *watch)
+static void source_watch_arm(struct source_watch *watch)
 {
     cleanup_with(strings_clear) struct strings directories = {.count = 0};
     for (size_t i = 0; i < watch->count; i++) {
@@ -123,7 +123,7 @@ static void arm(struct source_watch *watch)
 
 /* ---- the entries ---- */
 
-static struct entry *find(const struct source_watch *watch, const char *path)
+static struct entry *source_watch_find(const struct source_watch *watch, const char *path)
 {
     for (size_t i = 0; i < watch->count; i++) {
         if (text_eq(watch->entries[i]->path, path)) {
@@ -170,7 +170,8 @@ static void digest_record(const struct source_record *record, char *ret)
     digest_text(text, ret);
 }
 
-static struct entry *add(struct source_watch *watch, const struct source_record *record)
+static struct entry *source_watch_add(
+    struct source_watch *watch, const struct source_record *record)
 {
     struct entry *entry = mem_new(struct entry);
     entry->watch = watch;
@@ -186,11 +187,11 @@ static struct entry *add(struct source_watch *watch, const struct source_record 
  * may be possible now: the look writes nothing when it is not, so this ends. */
 static void take_in(struct source_watch *watch, const struct source_record *record)
 {
-    struct entry *entry = find(watch, record->path);
+    struct entry *entry = source_watch_find(watch, record->path);
     char digest[DIGEST_SIZE];
     digest_record(record, digest);
     if (!entry) {
-        entry = add(watch, record);
+        entry = source_watch_add(watch, record);
     } else if (!text_eq(digest, entry->record_digest) || entry->is_failing) {
         touch(entry);
     }
@@ -213,14 +214,14 @@ void source_watch_scan(struct source_watch *watch)
         take_in(watch, list.items[i]);
     }
     if (drop_unwatched(watch)) {
-        arm(watch);
+        source_watch_arm(watch);
     }
     schedule(watch);
 }
 
 /* ---- looking ---- */
 
-static void report(const struct look *look, const struct entry *entry)
+static void source_watch_report(const struct look *look, const struct entry *entry)
 {
     const struct source_watch *watch = entry->watch;
     log_info("controller", "'%s': %s", entry->path, source_state_name(look->found.state));
@@ -235,13 +236,13 @@ static bool take_findings(struct entry *entry, struct look *look)
     struct source_watch *watch = entry->watch;
     if (look->found.finding == SOURCE_FOUND_SAME) {
         if (!dir_watch_is_complete(watch->dirs)) {
-            arm(watch); /* there may be room by now */
+            source_watch_arm(watch); /* there may be room by now */
         }
         return false;
     }
     bool is_changed = !text_eq(look->found.record_digest, entry->record_digest);
     if (is_changed) { /* also after the start: a status may be older than the record */
-        report(look, entry);
+        source_watch_report(look, entry);
     }
     memcpy(entry->record_digest, look->found.record_digest, DIGEST_SIZE);
     if (entry->timing.first_event_ms == 0) {
@@ -254,7 +255,7 @@ static bool take_findings(struct entry *entry, struct look *look)
     watch_points_clear(&entry->watch_points);
     entry->watch_points = look->watch_points;
     look->watch_points = (struct watch_point_list){.count = 0};
-    arm(watch); /* the file was read before it was watched: hears of that, too */
+    source_watch_arm(watch); /* the file was read before it was watched: hears of that, too */
     return is_changed;
 }
 
@@ -282,13 +283,13 @@ static void on_looked(void *context, const struct error *err)
         is_news = take_findings(entry, look) || look->is_directory;
         source_timing_found(&entry->timing, look->found.finding, needs_polling(entry), now_ms);
     }
-    if (is_news) { /* what was refused because of this one may be possible now */
+    if (is_news) {                /* what was refused because of this one may be possible now */
         source_watch_scan(watch); /* may free the entry */
     }
     schedule(watch);
 }
 
-static void begin(struct entry *entry)
+static void source_watch_begin(struct entry *entry)
 {
     struct source_watch *watch = entry->watch;
     struct look *look = mem_new(struct look);
@@ -319,7 +320,7 @@ static void on_timer(void *context)
     int64_t now_ms = loop_now_ms(watch->options.loop);
     for (size_t i = 0; i < watch->count; i++) {
         if (!watch->entries[i]->op && watch->entries[i]->timing.due_ms <= now_ms) {
-            begin(watch->entries[i]);
+            source_watch_begin(watch->entries[i]);
         }
     }
     schedule(watch);

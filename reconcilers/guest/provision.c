@@ -486,7 +486,7 @@ static void copy_log_request(struct provision *provision, const struct provision
     };
 }
 
-static void arm(struct provision *provision, struct loop *loop)
+static void provision_arm(struct provision *provision, struct loop *loop)
 {
     int64_t timeout_ms = (int64_t)provision->timeout_s * 1000;
     provision->start = loop_timer_new(loop, on_start, provision);
@@ -515,6 +515,6 @@ struct op *provision_step_start(const struct provision_request *request, struct 
     provision->answer = BUF_INIT(ANSWER_MAX);
     provision->result = result;
     result->exit_status = -1;
-    arm(provision, request->loop);
+    provision_arm(provision, request->loop);
     return &provision->op;
 }

@@ -39,7 +39,8 @@ static void put(struct provision_log *log, const char *bytes, size_t n)
     }
 }
 
-static void add_line(struct buf *out, const struct provision_log *log, const char *text)
+static void provision_log_add_line(
+    struct buf *out, const struct provision_log *log, const char *text)
 {
     buf_printf(out, "%s==> step %u/%u: %s\n", log->is_at_line_start ? "" : "\n", log->index + 1,
         log->total, text);
@@ -49,7 +50,7 @@ static void add_line(struct buf *out, const struct provision_log *log, const cha
 static void put_line(struct provision_log *log, const char *text)
 {
     cleanup_buf struct buf line = BUF_INIT(0);
-    add_line(&line, log, text);
+    provision_log_add_line(&line, log, text);
     put(log, buf_str(&line), line.len);
 }
 
@@ -83,7 +84,7 @@ static void add_header(
     } else {
         buf_printf(&text, "file '%s' to '%s'", request->what, request->destination);
     }
-    add_line(out, log, buf_str(&text));
+    provision_log_add_line(out, log, buf_str(&text));
 }
 
 /* Reads up to `n` bytes at `at` into `out`, a buffer that is emptied first. */

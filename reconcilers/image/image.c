@@ -205,7 +205,7 @@ static void fill_result(
 }
 
 /* A waiter told may cancel others, and may start a new fill for the same image. */
-static void finish(struct image_fill *fill, const struct error *err)
+static void image_finish(struct image_fill *fill, const struct error *err)
 {
     unlink_fill(fill);
     fill->is_finishing = true;
@@ -251,7 +251,7 @@ static void on_downloaded(void *context, const struct error *err)
     struct image_fill *fill = context;
     fill->stage = NULL;
     if (err) {
-        finish(fill, err);
+        image_finish(fill, err);
     } else {
         fill->is_downloaded = true;
         start_work(fill);
@@ -278,7 +278,7 @@ static void on_layer_found(void *context, const struct error *err)
     struct image_fill *fill = context;
     fill->stage = NULL;
     if (err) {
-        finish(fill, err);
+        image_finish(fill, err);
     } else {
         start_work(fill);
     }
@@ -308,7 +308,7 @@ static void start_transfer(struct image_fill *fill)
     }
     fill->work = NULL; /* the pool frees it now */
     if (err.code != ERR_NONE) {
-        finish(fill, &err);
+        image_finish(fill, &err);
     }
 }
 
@@ -346,7 +346,7 @@ static void on_converted(void *context, const struct error *child_err, const cha
     if (is_url && is_fault_of_image(&err, output)) {
         discard_download(fill);
     }
-    finish(fill, &err);
+    image_finish(fill, &err);
 }
 
 static void start_conversion(struct image_fill *fill)
@@ -382,7 +382,7 @@ static void finish_work(struct image_fill *fill)
     if (work->stamp[0] && work->info.format == IMAGE_QCOW2) {
         remember_verified(fill->cache, work->stamp, CHECKED);
     }
-    finish(fill, NULL);
+    image_finish(fill, NULL);
 }
 
 static void on_worked(void *context, const struct error *err)
@@ -391,7 +391,7 @@ static void on_worked(void *context, const struct error *err)
     enum image_next next = fill->work->next;
     fill->stage = NULL;
     if (err || (next != IMAGE_NEXT_DONE && !fill->waiters)) {
-        finish(fill, err);
+        image_finish(fill, err);
         return;
     }
     switch (next) {

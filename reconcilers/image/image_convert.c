@@ -83,7 +83,7 @@ static void cancel_converter(struct op *op)
     free_converter((struct converter *)op);
 }
 
-static void finish(void *context, const struct error *err, const char *output)
+static void image_convert_finish(void *context, const struct error *err, const char *output)
 {
     struct converter *converter = context;
     child_done_fn *done = converter->done;
@@ -93,7 +93,8 @@ static void finish(void *context, const struct error *err, const char *output)
     done(done_context, err, output);
 }
 
-static struct op *start(struct converter *converter, const char *const *argv, child_done_fn *done)
+static struct op *image_convert_start_now(
+    struct converter *converter, const char *const *argv, child_done_fn *done)
 {
     struct child_request request = {.argv = argv,
         .timeout_ms = converter->timeout_ms,
@@ -110,7 +111,8 @@ static void start_conversion(struct converter *converter)
         "qemu-img", "convert", "-q", "-O", "qcow2", source, converter->to, NULL};
     const char *plain[] = {"qemu-img", "convert", "-q", "-f", driver_of(converter->format), "-O",
         "qcow2", converter->from, converter->to, NULL};
-    converter->stage = start(converter, source ? pinned : plain, finish);
+    converter->stage =
+        image_convert_start_now(converter, source ? pinned : plain, image_convert_finish);
 }
 
 /* Its exit status is not 0 for clusters that nobody uses, either. They do no harm. */
@@ -138,9 +140,9 @@ static void on_checked(void *context, const struct error *err, const char *outpu
     if (err && !has_only_leaks(output)) {
         struct error found = *err;
         take_first_line(output, &found);
-        finish(converter, &found, output);
+        image_convert_finish(converter, &found, output);
     } else if (!converter->to) {
-        finish(converter, NULL, output);
+        image_convert_finish(converter, NULL, output);
     } else {
         start_conversion(converter);
     }
@@ -152,7 +154,7 @@ static void start_check(struct converter *converter)
     const char *pinned[] = {"qemu-img", "check", "--output=json", source, NULL};
     const char *plain[] = {"qemu-img", "check", "--output=json", "-f", driver_of(converter->format),
         converter->from, NULL};
-    converter->stage = start(converter, source ? pinned : plain, on_checked);
+    converter->stage = image_convert_start_now(converter, source ? pinned : plain, on_checked);
 }
 
 struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,

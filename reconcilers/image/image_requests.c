@@ -119,8 +119,8 @@ static int take_image(struct job *job, struct error *err)
     return 0;
 }
 
-/* The image that the URL had stays for its VMs, but the URL no longer leads to it. Killed before the
- * new one is there, the next who wants the URL downloads it. */
+/* The image that the URL had stays for its VMs, but the URL no longer leads to it. Killed before
+ * the new one is there, the next who wants the URL downloads it. */
 static void forget_url(struct job *job, const char *url)
 {
     const struct paths *paths = job->requests->host->paths;
@@ -132,8 +132,8 @@ static void forget_url(struct job *job, const char *url)
 static void recall_url(struct job *job)
 {
     struct error err = {0};
-    if (job->previous
-        && image_file_link(job->requests->host->paths, job->url_link, job->previous, &err) < 0) {
+    if (job->previous &&
+        image_file_link(job->requests->host->paths, job->url_link, job->previous, &err) < 0) {
         log_debug("image", "%s", err.message);
     }
 }
@@ -164,15 +164,15 @@ static int start_pull(struct job *job, struct error *err)
         forget_url(job, url);
     }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    job->op = image_fetch(image_cache_of(job->requests->host), &image, &job->result, on_progress,
-        on_pulled, job);
+    job->op = image_fetch(
+        image_cache_of(job->requests->host), &image, &job->result, on_progress, on_pulled, job);
     return 0;
 }
 
 /* ---- looking ---- */
 
 /* Starts a pull, or does the others at once. */
-static int begin(struct job *job, const json_t *images, struct error *err)
+static int image_requests_begin(struct job *job, const json_t *images, struct error *err)
 {
     struct image_requests *w = job->requests;
     const char *verb = json_text(job->request, "verb");
@@ -204,7 +204,7 @@ static void start_job(
     job->request = json_deep_copy(request);
     job->next = w->jobs;
     w->jobs = job;
-    int rc = begin(job, images, &err);
+    int rc = image_requests_begin(job, images, &err);
     if (rc < 0 || !job->op) {
         answer(job, rc < 0 ? &err : NULL);
     }
@@ -247,14 +247,15 @@ static void look_at(
     }
 }
 
-static void look(struct image_handler *base, const json_t *images)
+static void image_requests_look(struct image_handler *base, const json_t *images)
 {
     struct image_requests *w = (struct image_requests *)(void *)base;
     const char *key;
     json_t *request;
     drop_seen(w, images);
     /* only read: jansson's iteration is not const */
-    json_object_foreach ((json_t *)(uintptr_t)images, key, request) {
+    json_object_foreach((json_t *)(uintptr_t)images, key, request)
+    {
         look_at(w, key, request, images);
     }
 }
@@ -262,7 +263,7 @@ static void look(struct image_handler *base, const json_t *images)
 struct image_handler *image_requests_new(struct reconciler_host *host, struct image_pins pins)
 {
     struct image_requests *w = mem_new(struct image_requests);
-    w->base = (struct image_handler){.changed = look, .free = free_requests};
+    w->base = (struct image_handler){.changed = image_requests_look, .free = free_requests};
     w->host = host;
     w->pins = pins;
     return &w->base;

@@ -26,7 +26,7 @@ struct disk_files {
     char *overlay_path;
     char *image_path;
     char *aside_path;
-    char *made_path; /* the new overlay, without its name yet */
+    char *made_path;       /* the new overlay, without its name yet */
     uint64_t wanted_bytes; /* 0: as large as the image */
     bool is_in_use;
     enum plan plan;           /* out */
@@ -73,8 +73,7 @@ static void cancel_maker(struct op *op)
 
 /* ---- on the pool: what is to be done ---- */
 
-static int shrink_error(
-    uint64_t wanted, const char *what, uint64_t present, struct error *err)
+static int shrink_error(uint64_t wanted, const char *what, uint64_t present, struct error *err)
 {
     const double gib = 1024.0 * 1024 * 1024;
     return error_set(err, ERR_DISK_SHRINK, "disk %.4g GiB is smaller than the %s's %.4g GiB",
@@ -94,8 +93,7 @@ static int set_aside(const struct disk_files *files, struct error *err)
     return 0;
 }
 
-static int plan_creation(
-    struct disk_files *files, const struct image_info *base, struct error *err)
+static int plan_creation(struct disk_files *files, const struct image_info *base, struct error *err)
 {
     if (files->wanted_bytes && files->wanted_bytes < base->virtual_size) {
         return shrink_error(files->wanted_bytes, "image", base->virtual_size, err);
@@ -116,7 +114,7 @@ static int plan_growth(
     return 0;
 }
 
-static int look(void *context, const atomic_bool *is_cancelled, struct error *err)
+static int disk_look(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     struct disk_files *files = context;
     struct image_info base, overlay;
@@ -128,8 +126,8 @@ static int look(void *context, const atomic_bool *is_cancelled, struct error *er
     if (is_there && (files->is_in_use || text_eq(overlay.backing, files->image_path))) {
         return plan_growth(files, &overlay, err);
     }
-    if (image_inspect(files->image_path, &base, err) < 0
-        || (is_there && set_aside(files, err) < 0)) {
+    if (image_inspect(files->image_path, &base, err) < 0 ||
+        (is_there && set_aside(files, err) < 0)) {
         return -(int)err->code;
     }
     return plan_creation(files, &base, err);
@@ -174,8 +172,8 @@ static void on_qemu_img(void *context, const struct error *child_err, const char
         op_finish(&maker->op, &err);
         return;
     }
-    maker->stage = pool_start(maker->host->pool, publish, free_files,
-        TAKE_PTR(maker->files), on_published, maker);
+    maker->stage = pool_start(
+        maker->host->pool, publish, free_files, TAKE_PTR(maker->files), on_published, maker);
 }
 
 static struct op *start_qemu_img(struct disk_maker *maker, const char *const *argv)
@@ -233,6 +231,6 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
     maker->looked->overlay_path = mem_strdup(request->overlay_path);
     maker->looked->image_path = mem_strdup(request->image_path);
     maker->looked->aside_path = mem_strdup(request->aside_path);
-    maker->stage = pool_start(host->pool, look, free_files, maker->looked, on_looked, maker);
+    maker->stage = pool_start(host->pool, disk_look, free_files, maker->looked, on_looked, maker);
     return &maker->op;
 }

@@ -47,8 +47,8 @@ static enum disk_state disk_state(
 {
     /* A seed that an outdated disk never had is no reason to run its first boot again. */
     bool needs_seed = env->spec && env->spec->cloud_init.is_set && !is_outdated;
-    if (!prepared->digest[0] || !has_file(env, VM_OVERLAY)
-        || (needs_seed && !has_file(env, VM_SEED))) {
+    if (!prepared->digest[0] || !has_file(env, VM_OVERLAY) ||
+        (needs_seed && !has_file(env, VM_SEED))) {
         return DISK_NONE;
     }
     return env->spec && env->spec->disk_gib > prepared->disk_gib ? DISK_TO_GROW : DISK_READY;
@@ -64,8 +64,7 @@ static int64_t free_bytes(const struct vm_env *env)
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
     const struct vm_prepared *prepared = &env->status->prepared;
-    struct media_facts facts = {
-        .has_dir = has_file(env, VM_DIR), .free_bytes = free_bytes(env)};
+    struct media_facts facts = {.has_dir = has_file(env, VM_DIR), .free_bytes = free_bytes(env)};
     char digest[DIGEST_SIZE];
     if (env->spec && prepared->digest[0]) {
         spec_media_digest(env->spec, digest);
@@ -77,8 +76,8 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
         facts.is_image_changed = is_base_changed(env, prepared);
     }
     /* A disk that is made needs its own base and not the image that the spec now names. */
-    facts.has_image = (has_base && !facts.is_image_changed)
-        || (env->spec && image_is_in_reach(env->host->paths, &env->spec->image));
+    facts.has_image = (has_base && !facts.is_image_changed) ||
+                      (env->spec && image_is_in_reach(env->host->paths, &env->spec->image));
     *ret = facts;
 }
 
@@ -175,13 +174,12 @@ static struct op *start_step(struct preparation *p, enum step step)
     case STEP_DIRECTORY:
         return start_directory(p);
     case STEP_USER_KEY:
-        return makes_seed(p) && seed_needs_user_key(p->spec)
-            ? start_keys(p, VM_KEY, VM_KEY_PUBLIC)
-            : NULL;
+        return makes_seed(p) && seed_needs_user_key(p->spec) ? start_keys(p, VM_KEY, VM_KEY_PUBLIC)
+                                                             : NULL;
     case STEP_HOST_KEY:
         return makes_seed(p) && seed_needs_host_key(p->spec)
-            ? start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC)
-            : NULL;
+                   ? start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC)
+                   : NULL;
     case STEP_DISK:
         return start_disk(p);
     case STEP_SEED:
@@ -203,11 +201,11 @@ static void fill_result(const struct preparation *p)
     } else {
         spec_media_digest(p->spec, result->digest);
     }
-    result->disk_gib = p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib
-                                                          : p->recorded.disk_gib;
+    result->disk_gib =
+        p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib : p->recorded.disk_gib;
 }
 
-static void finish(struct preparation *p, const struct error *err)
+static void media_finish(struct preparation *p, const struct error *err)
 {
     if (!err) {
         fill_result(p);
@@ -223,12 +221,12 @@ static void on_step_done(void *context, const struct error *err)
         p->stage = start_step(p, p->step);
     }
     if (!p->stage) {
-        finish(p, err);
+        media_finish(p, err);
     }
 }
 
-static struct op *prepare(const struct vm_env *env, struct vm_prepared *result, op_done_fn *done,
-    void *context)
+static struct op *prepare(
+    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
 {
     struct preparation *p = mem_new(struct preparation);
     p->op = (struct op){cancel_preparation, done, context};

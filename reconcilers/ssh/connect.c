@@ -346,7 +346,7 @@ static enum ssh_progress step_login(struct opening *opening, struct error *err)
 
 /* ---- the task ---- */
 
-static enum ssh_progress step(struct ssh_task *task, struct error *err)
+static enum ssh_progress connect_step(struct ssh_task *task, struct error *err)
 {
     static enum ssh_progress (*const steps[])(struct opening *, struct error *) = {
         [OPENING_TCP] = step_tcp,
@@ -367,7 +367,7 @@ static enum ssh_progress step(struct ssh_task *task, struct error *err)
     return progress;
 }
 
-static void expire(struct ssh_task *task, struct error *err)
+static void connect_expire(struct ssh_task *task, struct error *err)
 {
     const struct opening *opening = (struct opening *)(void *)task;
     const char *name = task->session->name;
@@ -384,7 +384,7 @@ static void expire(struct ssh_task *task, struct error *err)
     }
 }
 
-static void release(struct ssh_task *task)
+static void connect_release(struct ssh_task *task)
 {
     struct opening *opening = (struct opening *)(void *)task;
     if (!opening->is_done) {
@@ -401,8 +401,11 @@ static void release(struct ssh_task *task)
     free(opening);
 }
 
-static const struct ssh_task_kind kind = {
-    .name = "login", .is_opening = true, .step = step, .expire = expire, .release = release};
+static const struct ssh_task_kind kind = {.name = "login",
+    .is_opening = true,
+    .step = connect_step,
+    .expire = connect_expire,
+    .release = connect_release};
 
 static struct ssh_session *session_for(struct loop *loop, const struct ssh_target *target)
 {

@@ -17,7 +17,8 @@ static void add_word(struct buf *out, const char *word)
     ssh_quote(out, word);
 }
 
-static void begin(struct buf *out, const char *script, const struct detached_run *run)
+static void detached_script_begin(
+    struct buf *out, const char *script, const struct detached_run *run)
 {
     buf_add_str(out, "exec sh -c");
     add_word(out, script);
@@ -39,7 +40,7 @@ static void add_keeper(struct buf *out)
 
 void detached_script_follow(struct buf *out, const struct detached_run *run, uint64_t offset)
 {
-    begin(out, follow_sh, run);
+    detached_script_begin(out, follow_sh, run);
     buf_printf(out, " %" PRIu64 " %" PRIu64 " %" PRIu32, offset, run->size, run->timeout_s);
     add_word(out, run->script_path ? run->script_path : "");
     add_word(out, run->must_exist ? "1" : "");
@@ -48,5 +49,5 @@ void detached_script_follow(struct buf *out, const struct detached_run *run, uin
 
 void detached_script_ask(struct buf *out, const struct detached_run *run)
 {
-    begin(out, ask_sh, run);
+    detached_script_begin(out, ask_sh, run);
 }

@@ -30,7 +30,7 @@ static enum ssh_progress dial_enter(struct dial *dial, enum stage stage)
 }
 
 /* libssh2 keeps the server's reason code in its message only (channel.c, _libssh2_channel_open). */
-static enum ssh_progress refuse(LIBSSH2_SESSION *ssh, struct error *err)
+static enum ssh_progress dial_refuse(LIBSSH2_SESSION *ssh, struct error *err)
 {
     char *reason = NULL;
     (void)libssh2_session_last_error(ssh, &reason, NULL, 0);
@@ -54,7 +54,7 @@ static enum ssh_progress step_open(struct dial *dial, struct error *err)
     }
     int rc = libssh2_session_last_errno(session->ssh);
     return rc == LIBSSH2_ERROR_CHANNEL_FAILURE
-               ? refuse(session->ssh, err)
+               ? dial_refuse(session->ssh, err)
                : ssh_blocked_or_fail(session, rc, err, "cannot open a channel");
 }
 
@@ -105,7 +105,7 @@ static enum ssh_progress step_close(struct dial *dial, struct error *err)
     return SSH_DONE;
 }
 
-static enum ssh_progress step(struct ssh_task *task, struct error *err)
+static enum ssh_progress dial_step(struct ssh_task *task, struct error *err)
 {
     static enum ssh_progress (*const steps[])(struct dial *, struct error *) = {
         [DIAL_OPEN] = step_open,
@@ -117,7 +117,7 @@ static enum ssh_progress step(struct ssh_task *task, struct error *err)
     return steps[dial->stage](dial, err);
 }
 
-static void expire(struct ssh_task *task, struct error *err)
+static void dial_expire(struct ssh_task *task, struct error *err)
 {
     const struct dial *dial = (struct dial *)(void *)task;
     double limit_s = (double)dial->timeout_ms / 1000.;
@@ -125,7 +125,7 @@ static void expire(struct ssh_task *task, struct error *err)
         dial->stage == DIAL_OPEN ? "no connection within %g s" : "no answer within %g s", limit_s);
 }
 
-static void release(struct ssh_task *task)
+static void dial_release(struct ssh_task *task)
 {
     struct dial *dial = (struct dial *)(void *)task;
     free(dial->request);
@@ -133,7 +133,7 @@ static void release(struct ssh_task *task)
 }
 
 static const struct ssh_task_kind kind = {
-    .name = "dial", .step = step, .expire = expire, .release = release};
+    .name = "dial", .step = dial_step, .expire = dial_expire, .release = dial_release};
 
 struct op *ssh_dial(struct ssh_session *session, const struct ssh_dial_request *request,
     struct buf *answer, op_done_fn *done, void *context)

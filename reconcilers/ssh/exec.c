@@ -167,7 +167,7 @@ static enum ssh_progress step_close(struct exec *exec, struct error *err)
     return SSH_DONE;
 }
 
-static enum ssh_progress step(struct ssh_task *task, struct error *err)
+static enum ssh_progress exec_step(struct ssh_task *task, struct error *err)
 {
     static enum ssh_progress (*const steps[])(struct exec *, struct error *) = {
         [EXEC_OPEN] = step_open,
@@ -182,14 +182,14 @@ static enum ssh_progress step(struct ssh_task *task, struct error *err)
     return steps[exec->stage](exec, err);
 }
 
-static void expire(struct ssh_task *task, struct error *err)
+static void exec_expire(struct ssh_task *task, struct error *err)
 {
     const struct exec *exec = (struct exec *)(void *)task;
     error_set(
         err, ERR_TIMEOUT, "the command did not end within %g s", (double)exec->timeout_ms / 1000.);
 }
 
-static void release(struct ssh_task *task)
+static void exec_release(struct ssh_task *task)
 {
     struct exec *exec = (struct exec *)(void *)task;
     if (exec->input_fd >= 0) {
@@ -202,7 +202,7 @@ static void release(struct ssh_task *task)
 }
 
 static const struct ssh_task_kind kind = {
-    .name = "command", .step = step, .expire = expire, .release = release};
+    .name = "command", .step = exec_step, .expire = exec_expire, .release = exec_release};
 
 struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *request,
     struct ssh_exit *result, op_done_fn *done, void *context)

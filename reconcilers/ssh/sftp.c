@@ -338,7 +338,7 @@ static bool has_server_ended(const struct ssh_session *session)
     return session->sftp && libssh2_channel_eof(libssh2_sftp_get_channel(session->sftp)) == 1;
 }
 
-static enum ssh_progress step(struct ssh_task *task, struct error *err)
+static enum ssh_progress sftp_step(struct ssh_task *task, struct error *err)
 {
     static enum ssh_progress (*const steps[])(struct put *, struct error *) = {
         [PUT_LOCAL] = step_local,
@@ -364,14 +364,14 @@ static enum ssh_progress step(struct ssh_task *task, struct error *err)
                : progress;
 }
 
-static void expire(struct ssh_task *task, struct error *err)
+static void sftp_expire(struct ssh_task *task, struct error *err)
 {
     const struct put *put = (struct put *)(void *)task;
     error_set(err, ERR_TIMEOUT, "uploading '%s' took longer than %g s", put->local_path,
         (double)put->timeout_ms / 1000.);
 }
 
-static void release(struct ssh_task *task)
+static void sftp_release(struct ssh_task *task)
 {
     struct put *put = (struct put *)(void *)task;
     if (put->handle) {
@@ -387,7 +387,7 @@ static void release(struct ssh_task *task)
 }
 
 static const struct ssh_task_kind kind = {
-    .name = "upload", .step = step, .expire = expire, .release = release};
+    .name = "upload", .step = sftp_step, .expire = sftp_expire, .release = sftp_release};
 
 struct op *sftp_put(struct ssh_session *session, const struct ssh_upload_request *request,
     bool *ret_has_sftp, op_done_fn *done, void *context)

@@ -76,7 +76,7 @@ static void count_exit(struct pass *pass)
                                                  pass->vm->host->rng(pass->vm->host));
 }
 
-static void report(struct pass *pass, enum exit_cause cause)
+static void exit_report(struct pass *pass, enum exit_cause cause)
 {
     const struct backend_words *backend = pass->vm->backend->words;
     const struct {
@@ -148,7 +148,7 @@ void exit_record(struct pass *pass)
     if (pass->view->desired->power == POWER_STOPPED) {
         addresses_release_forwards(pass);
     }
-    report(pass, cause);
+    exit_report(pass, cause);
     free(status->instance.accel);
     status->instance = (struct vm_instance){.intent = INTENT_NONE};
     status->was_reached = false;

@@ -39,7 +39,7 @@ static void mark_handled(struct pass *pass)
 
 /* ---- lists begin ---- */
 
-static void begin(struct pass *pass)
+static void steps_begin(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
@@ -90,7 +90,7 @@ void pass_reset_provision(struct pass *pass)
     struct vm_provision *provision = provision_of(pass);
     provision->n_steps = 0; /* they ran on another disk */
     if (is_requested(pass)) {
-        begin(pass);
+        steps_begin(pass);
         return;
     }
     free(provision->done);
@@ -144,7 +144,7 @@ void pass_observe_steps(struct pass *pass)
     bool begins = begins_again(pass, state);
     bool is_cut = !begins && vm_steps_are_under_way(provision) && state == STEPS_CHANGED;
     if (begins) {
-        begin(pass);
+        steps_begin(pass);
     } else if (is_cut) {
         /* Appended steps changed while they were run: those that are done stay done, and
          * the list ends with them. */

@@ -210,7 +210,7 @@ static bool fail_indentation(const struct string *s, size_t line, char *text)
 }
 
 /* Copies a line without its indentation, and resolves its escapes. Returns the end of the copy. */
-static char *add_line(const struct string *s, const char *p, const char *end, char *out)
+static char *kdl_string_add_line(const struct string *s, const char *p, const char *end, char *out)
 {
     while (p < end) {
         if (*p == '\\' && !s->token->is_raw) {
@@ -239,7 +239,7 @@ static bool dedent(const struct string *s, const char *end, const char *prefix,
             if ((size_t)(line_end - p) < prefix_size || memcmp(p, prefix, prefix_size) != 0) {
                 return fail_indentation(s, line, ret->string);
             }
-            out = add_line(s, p + prefix_size, line_end, out);
+            out = kdl_string_add_line(s, p + prefix_size, line_end, out);
         }
         p = line_end + 1;
         if (newline) {

@@ -90,7 +90,7 @@ static char *describe(const json_t *value)
     return json_canonical(value);
 }
 
-static void add_change(struct spec_diff *diff, const char *field, json_t *before_take,
+static void spec_diff_add_change(struct spec_diff *diff, const char *field, json_t *before_take,
     json_t *after_take, enum disposition disposition)
 {
     char *before = describe(before_take), *after = describe(after_take);
@@ -123,7 +123,7 @@ struct spec_diff spec_diff_on(
         (void)fields_find(&vm_spec_fields, after, row->path, &b);
         bool is_live = row->is_live && row->is_live(running ? running : before, after);
         if (!field_equal(field, a, b)) {
-            add_change(&diff, row->name, field_to_json(field, a), field_to_json(field, b),
+            spec_diff_add_change(&diff, row->name, field_to_json(field, a), field_to_json(field, b),
                 is_live ? DISPOSITION_LIVE : row->disposition);
         }
     }

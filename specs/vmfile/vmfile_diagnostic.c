@@ -38,15 +38,15 @@ static char *printable_line(const char *text)
     return buf_steal(&out);
 }
 
-static void add(struct vmfile *file, struct vmfile_diagnostic diagnostic)
+static void vmfile_diagnostic_add(struct vmfile *file, struct vmfile_diagnostic diagnostic)
 {
     mem_grow(file->diagnostics, file->n_diagnostics);
     file->diagnostics[file->n_diagnostics++] = diagnostic;
 }
 
-static void report(struct vmfile_reader *reader, struct kdl_pos pos, const char *hint,
-    const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
-static void report(
+static void vmfile_diagnostic_report(struct vmfile_reader *reader, struct kdl_pos pos,
+    const char *hint, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+static void vmfile_diagnostic_report(
     struct vmfile_reader *reader, struct kdl_pos pos, const char *hint, const char *fmt, va_list ap)
 {
     struct vmfile *file = reader->file;
@@ -55,11 +55,11 @@ static void report(
         message = NULL;
         return;
     }
-    add(file, (struct vmfile_diagnostic){
-                  .pos = pos,
-                  .message = printable_line(message),
-                  .hint = hint ? printable_line(hint) : NULL,
-              });
+    vmfile_diagnostic_add(file, (struct vmfile_diagnostic){
+                                    .pos = pos,
+                                    .message = printable_line(message),
+                                    .hint = hint ? printable_line(hint) : NULL,
+                                });
 }
 
 void vmfile_report(
@@ -67,19 +67,19 @@ void vmfile_report(
 {
     va_list ap;
     va_start(ap, fmt);
-    report(reader, pos, hint, fmt, ap);
+    vmfile_diagnostic_report(reader, pos, hint, fmt, ap);
     va_end(ap);
 }
 
 void vmfile_report_syntax(struct vmfile_reader *reader, const struct kdl_error *error)
 {
     const struct error plain = {.code = ERR_VMFILE_PARSE};
-    add(reader->file, (struct vmfile_diagnostic){
-                          .pos = error->pos,
-                          .is_syntax = true,
-                          .message = printable_line(error->message),
-                          .hint = mem_strdup(error_help_text(&plain)),
-                      });
+    vmfile_diagnostic_add(reader->file, (struct vmfile_diagnostic){
+                                            .pos = error->pos,
+                                            .is_syntax = true,
+                                            .message = printable_line(error->message),
+                                            .hint = mem_strdup(error_help_text(&plain)),
+                                        });
 }
 
 void vmfile_report_unknown(struct vmfile_reader *reader, struct kdl_pos pos, const char *word,
@@ -89,7 +89,7 @@ void vmfile_report_unknown(struct vmfile_reader *reader, struct kdl_pos pos, con
     cleanup_free char *hint = nearest ? mem_printf("did you mean `%s`?", nearest) : NULL;
     va_list ap;
     va_start(ap, fmt);
-    report(reader, pos, hint, fmt, ap);
+    vmfile_diagnostic_report(reader, pos, hint, fmt, ap);
     va_end(ap);
 }
 

@@ -289,7 +289,7 @@ static int commit(struct takeover *takeover, struct error *err)
 /* ---- the whole ---- */
 
 /* Whether there is anything left to do; then *ret is untouched. */
-static int look(
+static int import_look(
     struct takeover *takeover, bool *ret_is_known, enum import_result *ret, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
@@ -348,7 +348,7 @@ int import_take_over(struct store *store, const struct import_request *request,
         *err = request->vm->problem;
         return -(int)err->code;
     }
-    int rc = look(&takeover, &is_known, ret, err);
+    int rc = import_look(&takeover, &is_known, ret, err);
     if (rc < 0 || is_known) {
         return rc;
     }

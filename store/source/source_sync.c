@@ -135,7 +135,7 @@ static int takes_over(struct sync *sync, const char *name, bool *ret, struct err
         rc = sources_get(sync->store, vm.desired->source, &owner, err);
     }
     *ret = rc == 0 && owner && owner->state == SOURCE_GONE &&
-        text_eq(owner->directory, sync->before->directory);
+           text_eq(owner->directory, sync->before->directory);
     source_record_free(owner);
     return rc;
 }
@@ -156,7 +156,7 @@ static void plan_clear(struct plan *plan)
     free(plan->changes);
 }
 
-static void add_change(struct plan *plan, const struct change *change)
+static void source_sync_add_change(struct plan *plan, const struct change *change)
 {
     mem_grow(plan->changes, plan->count);
     plan->changes[plan->count++] = *change;
@@ -176,7 +176,7 @@ static int plan_vms(
         if (rc < 0) {
             return rc;
         }
-        add_change(plan, &change);
+        source_sync_add_change(plan, &change);
     }
     return 0;
 }
@@ -203,7 +203,7 @@ static void plan_pruning(struct sync *sync, struct plan *plan, const char *diges
             .sets_power = prune == SOURCE_PRUNE_STOP,
             .power = POWER_STOPPED,
         };
-        add_change(plan, &change);
+        source_sync_add_change(plan, &change);
     }
     memcpy(after->pruned_digest, digest, DIGEST_SIZE);
     if (prune == SOURCE_PRUNE_DESTROY) {
@@ -265,8 +265,7 @@ static int carry_out(struct sync *sync, const struct plan *plan, struct error *e
     struct record_change change = {sync, plan->after};
     const struct change_extra extra = {add_record_change, &change};
     cleanup_free struct change_outcome *outcomes = mem_calloc(plan->count, sizeof(*outcomes));
-    int rc =
-        change_apply_with(sync->store, plan->changes, plan->count, &extra, outcomes, err);
+    int rc = change_apply_with(sync->store, plan->changes, plan->count, &extra, outcomes, err);
     for (size_t i = 0; rc == 0 && i < plan->count; i++) {
         strings_add(&sync->out->vms, plan->changes[i].name);
         change_outcome_clear(&outcomes[i]);
@@ -300,8 +299,8 @@ static int judge_refusal(struct sync *sync, const char *digest, struct error *er
     }
 }
 
-static int apply(struct sync *sync, const struct vmfile_load *load, const char *digest,
-    struct error *err)
+static int apply(
+    struct sync *sync, const struct vmfile_load *load, const char *digest, struct error *err)
 {
     cleanup_with(plan_clear) struct plan plan = {.after = NULL};
     int rc = make_plan(sync, load, digest, &plan, err);
@@ -397,8 +396,7 @@ static int sync_file(struct sync *sync, struct error *err)
         rc = read_and_apply(sync, &load, err);
     }
     bool is_same_list = strings_equal(&sync->out->named, sync->ask->named);
-    bool is_done =
-        sync->out->finding == SOURCE_FOUND_SETTLED && sync->out->state == SOURCE_SYNCED;
+    bool is_done = sync->out->finding == SOURCE_FOUND_SETTLED && sync->out->state == SOURCE_SYNCED;
     if (rc == 0 && is_done && is_same_list) { /* all else may also be cured from outside */
         memcpy(sync->out->stamp, stamp, DIGEST_SIZE);
     }
@@ -434,7 +432,8 @@ static int list_candidates(const char *path, struct strings *ret, int *ret_errno
     struct dirent *entry;
     while (ret->count < DIRECTORY_FILES_MAX && (entry = readdir(directory)) != NULL) {
         if (is_candidate(entry->d_name)) {
-            cleanup_free char *file = mem_printf("%s/%s", text_eq(path, "/") ? "" : path, entry->d_name);
+            cleanup_free char *file =
+                mem_printf("%s/%s", text_eq(path, "/") ? "" : path, entry->d_name);
             strings_add(ret, file);
         }
     }
@@ -448,11 +447,12 @@ static bool is_vmfile(const char *path)
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     struct error ignored = {.code = ERR_NONE};
     struct stat st;
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || vmfile_load(path, path, &load, &ignored) < 0) {
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+        vmfile_load(path, path, &load, &ignored) < 0) {
         return false;
     }
     return load.file->n_vms > 0 ||
-        (load.file->n_diagnostics > 0 && load.file->diagnostics[0].is_syntax);
+           (load.file->n_diagnostics > 0 && load.file->diagnostics[0].is_syntax);
 }
 
 static void add_file(struct sync *sync, struct store_batch *batch, const char *path)
@@ -479,7 +479,8 @@ static void align_file(
     source_record_free(after);
 }
 
-static const struct source_record *find(const struct source_list *list, const char *path)
+static const struct source_record *source_sync_find(
+    const struct source_list *list, const char *path)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (text_eq(list->items[i]->path, path)) {
@@ -493,7 +494,7 @@ static void plan_files(struct sync *sync, struct store_batch *batch,
     const struct source_list *known, const struct strings *files)
 {
     for (size_t i = 0; i < files->count; i++) {
-        if (!find(known, files->items[i]) && is_vmfile(files->items[i])) {
+        if (!source_sync_find(known, files->items[i]) && is_vmfile(files->items[i])) {
             add_file(sync, batch, files->items[i]);
         }
     }
@@ -504,8 +505,8 @@ static void plan_files(struct sync *sync, struct store_batch *batch,
     }
 }
 
-static int write_state(struct sync *sync, enum source_state state, const char *message,
-    struct error *err)
+static int write_state(
+    struct sync *sync, enum source_state state, const char *message, struct error *err)
 {
     struct source_record *after = source_record_copy(sync->before);
     after->state = state;
@@ -554,8 +555,8 @@ static int sync_directory(struct sync *sync, struct error *err)
 
 /* ---- one source ---- */
 
-static int try_once(
-    struct store *store, const struct source_sync_ask *ask, struct source_sync *out, struct error *err)
+static int try_once(struct store *store, const struct source_sync_ask *ask, struct source_sync *out,
+    struct error *err)
 {
     struct source_record *before = NULL;
     int rc = sources_get(store, ask->path, &before, err);

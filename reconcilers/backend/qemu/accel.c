@@ -77,7 +77,7 @@ static const char *pick(enum accel_mode wanted, struct error *err)
     return "tcg";
 }
 
-static void finish(struct choice *choice)
+static void accel_finish(struct choice *choice)
 {
     accel_chosen_fn *done = choice->done;
     void *context = choice->context;
@@ -89,7 +89,7 @@ static void finish(struct choice *choice)
 
 static void timer_fired(void *context)
 {
-    finish(context);
+    accel_finish(context);
 }
 
 static void probed(void *context, enum kvm_verdict verdict, const char *reason)
@@ -100,7 +100,7 @@ static void probed(void *context, enum kvm_verdict verdict, const char *reason)
     if (verdict != KVM_USABLE) {
         log_info("qemu", "KVM is not usable: %s", reason);
     }
-    finish(choice);
+    accel_finish(choice);
 }
 
 static enum accel_mode resolve(enum accel_mode wanted)

@@ -25,7 +25,7 @@ static void push(struct words *words, char *word_take)
     words->items[words->n++] = word_take;
 }
 
-static void add(struct words *words, const char *word)
+static void argv_add(struct words *words, const char *word)
 {
     push(words, mem_strdup(word));
 }
@@ -40,7 +40,7 @@ static void option(struct words *words, const char *name, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vasprintf(&value, fmt, ap);
     va_end(ap);
-    add(words, name);
+    argv_add(words, name);
     push(words, n >= 0 ? value : mem_strdup(""));
 }
 
@@ -59,14 +59,14 @@ static char *escape(const char *path)
 
 static void add_process(struct words *words, const struct qemu_config *config)
 {
-    add(words, config->binary);
+    argv_add(words, config->binary);
     option(words, "-name", "guest=%s,debug-threads=on", config->spec->name);
     option(words, "-uuid", "%s", config->uuid);
-    add(words, "-nodefaults");
-    add(words, "-no-user-config");
-    add(words, "-S");
+    argv_add(words, "-nodefaults");
+    argv_add(words, "-no-user-config");
+    argv_add(words, "-S");
     /* Keep the run state of a guest that powers off or panics while no controller runs. */
-    add(words, "-no-shutdown");
+    argv_add(words, "-no-shutdown");
     option(words, "-action", "panic=pause");
     option(words, "-pidfile", "%s", config->pidfile);
     option(words, "-sandbox",

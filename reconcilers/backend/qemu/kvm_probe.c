@@ -221,7 +221,7 @@ static void cancel_probe(struct op *op)
     free_probe((struct kvm_probe *)op);
 }
 
-static void finish(void *context)
+static void kvm_probe_finish(void *context)
 {
     struct kvm_probe probe = *(struct kvm_probe *)context;
     free_probe(context);
@@ -236,7 +236,7 @@ static void exited(void *context)
     probe->pid = 0;
     set_verdict(probe, step == STEP_DONE ? KVM_USABLE : KVM_BROKEN,
         step < STEP_COUNT_ ? step_reasons[step] : "the KVM probe died");
-    finish(probe);
+    kvm_probe_finish(probe);
 }
 
 /* Keeps only /dev/kvm: a descriptor of the parent held here for longer than it (a lock, another
@@ -282,7 +282,7 @@ struct op *kvm_probe_start(struct loop *loop, kvm_probe_fn *done, void *context)
     struct kvm_probe *probe = mem_new(struct kvm_probe);
     *probe = (struct kvm_probe){
         .op = {.cancel = cancel_probe}, .loop = loop, .done = done, .context = context};
-    probe->timer = loop_timer_new(loop, finish, probe);
+    probe->timer = loop_timer_new(loop, kvm_probe_finish, probe);
     loop_timer_start(probe->timer, start_child(probe) ? KVM_PROBE_TIMEOUT_MS : 0);
     return &probe->op;
 }

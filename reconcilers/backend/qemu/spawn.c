@@ -133,7 +133,7 @@ enum { START_FD = QEMU_FD_END_, PARKING = START_FD + 1 };
 
 enum { EXIT_SETUP = 126, EXIT_EXEC = 127 }; /* as shells use them */
 
-static void print(const char *text)
+static void spawn_print(const char *text)
 {
     ssize_t n = write(STDERR_FILENO, text, strlen(text)); /* to qemu.log; a failure is ignored */
     (void)n;
@@ -142,10 +142,10 @@ static void print(const char *text)
 static _Noreturn void die(int status, const char *what)
 {
     const char *why = strerrordesc_np(errno); /* async-signal-safe, strerror() is not */
-    print(what);
-    print(": ");
-    print(why ? why : "unknown error");
-    print("\n");
+    spawn_print(what);
+    spawn_print(": ");
+    spawn_print(why ? why : "unknown error");
+    spawn_print("\n");
     _exit(status);
 }
 

@@ -360,7 +360,7 @@ static void another_version_of_ssh_is_an_error(void **state)
 {
     struct ssh_fixture *fixture = *state;
     assert_int_equal(meet(fixture, "SSH-1.5-old\r\n", 1, false, 5000, 5000), ERR_SSH);
-    assert_non_null(strstr(fixture->err.message, "another version"));
+    assert_non_null(strstr(fixture->err.message, "does not support SSH 2.0"));
 }
 
 /* ---- tests: endings ---- */
@@ -409,7 +409,7 @@ static void a_session_whose_server_died_is_not_usable(void **state)
     assert_false(ssh_session_is_usable(fixture->session));
     assert_int_equal(ssh_fixture_exec(fixture, "true", &exit), ERR_SSH);
     assert_int_equal(ssh_fixture_exec(fixture, "true", &exit), ERR_SSH);
-    assert_non_null(strstr(fixture->err.message, "gone"));
+    assert_non_null(strstr(fixture->err.message, "closed"));
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
