@@ -85,8 +85,7 @@ static int each_vm(struct reconciler_host *host,
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
         const struct vm_record *record = &list.records[i];
         if (record->is_damaged) {
-            return error_set(
-                err, ERR_STORE, "the records of vm '%s' cannot be read", record->name);
+            return error_set(err, ERR_STORE, "the records of vm '%s' cannot be read", record->name);
         }
         struct vm_status *fresh = record->status ? NULL : vm_status_new("");
         struct vm_view view = {.name = record->name,

@@ -201,8 +201,7 @@ static void log_events(const char *name, const struct vm_patch *patch)
 
 static void reconcile(struct controller *controller, const struct vm_view *view)
 {
-    cleanup_with(vm_patch_clear) struct vm_patch patch = {
-        .status = vm_status_copy(view->status)};
+    cleanup_with(vm_patch_clear) struct vm_patch patch = {.status = vm_status_copy(view->status)};
     struct reconciler *reconciler = controller->reconciler;
     struct verdict verdict = reconciler->reconcile(reconciler, view, &patch);
     struct store_batch *batch = NULL;

@@ -155,8 +155,8 @@ static void add_events(const struct patch_context *c, int64_t wall_ms)
 {
     for (size_t i = 0; i < c->patch->n_events; i++) {
         const struct patch_event *event = &c->patch->events[i];
-        store_batch_add_event(c->batch, c->view->name, event->is_warning, event->reason,
-            event->message, wall_ms);
+        store_batch_add_event(
+            c->batch, c->view->name, event->is_warning, event->reason, event->message, wall_ms);
     }
 }
 
@@ -199,8 +199,7 @@ int patch_to_batch(struct store *store, const struct vm_view *view, const struct
     int64_t wall_ms, struct store_batch **ret, struct error *err)
 {
     cleanup_with(free_batch) struct store_batch *batch = store_batch_new();
-    struct patch_context context = {
-        .store = store, .view = view, .patch = patch, .batch = batch};
+    struct patch_context context = {.store = store, .view = view, .patch = patch, .batch = batch};
     int rc = fill(&context, wall_ms, err);
     if (rc < 0) {
         return rc;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The interface between the controller, which knows keys and verdicts, and the reconcilers, which
- * know VMs. A view goes in, a patch comes out; the controller commits the patch and then asks again.
+ * know VMs. A view goes in, a patch comes out; the controller commits the patch and then asks
+ * again.
  *
  * So "intent before effect" has one mechanism: a pass that wants to act writes its intent into the
  * patch and asks to be called again; the next pass finds the intent committed and acts.
@@ -28,8 +29,8 @@ struct source_record;
 /* What the store holds of one VM, in one snapshot. Borrowed for the call. */
 struct vm_view {
     const char *name;
-    const struct vm_desired *desired; /* NULL: no such record (an orphan's status may remain) */
-    const struct vm_status *status;   /* never NULL: a fresh one when there is no record */
+    const struct vm_desired *desired;   /* NULL: no such record (an orphan's status may remain) */
+    const struct vm_status *status;     /* never NULL: a fresh one when there is no record */
     const struct source_record *source; /* of the VMFile it came from; NULL: that is not watched */
 };
 
@@ -46,18 +47,17 @@ struct vm_patch {
         bool is_warning;
         enum reason reason;
         char *message;
-    } *events;
+    } * events;
     size_t n_events;
     struct patch_image {
         char *key;
         json_t *record; /* NULL: remove */
-    } *images;          /* records of STORE_IMAGES */
+    } * images;         /* records of STORE_IMAGES */
     size_t n_images;
 };
 
-void vm_patch_event(
-    struct vm_patch *patch, bool is_warning, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void vm_patch_event(struct vm_patch *patch, bool is_warning, enum reason reason, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
 void vm_patch_lease(struct vm_patch *patch, const char *key);
 void vm_patch_drop_lease(struct vm_patch *patch, const char *key);
 void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take);
@@ -85,8 +85,8 @@ struct reconciler_host {
     bool (*is_ready)(struct reconciler_host *host, const char *name);
     /* A record of the image table, NULL when absent. Caller owns. */
     json_t *(*image_record)(struct reconciler_host *host, const char *key);
-    /* Writes a record of the image table, or removes it (NULL). Writes stay in order; one that fails
-     * is logged. */
+    /* Writes a record of the image table, or removes it (NULL). Writes stay in order; one that
+     * fails is logged. */
     void (*write_image)(struct reconciler_host *host, const char *key, json_t *record_take);
     /* Shows all VMs in one snapshot. An error also when one cannot be read. */
     int (*each_vm)(struct reconciler_host *host,
@@ -109,13 +109,15 @@ struct reconciler {
     void (*leases_dropped)(struct reconciler *self);
     /* Frees everything in memory; VMs keep running. */
     void (*free)(struct reconciler *self);
-    struct image_handler *images; /* NULL: nothing is done about requests for images. Freed before it */
+    struct image_handler
+        *images; /* NULL: nothing is done about requests for images. Freed before it */
 };
 
 /* A VM needs the image file at `path`; NULL: none. */
 typedef void image_pin_fn(void *context, const char *vm_name, const char *path);
 
-/* The images that VMs were found or made from and that no record may have yet: `each` shows them. */
+/* The images that VMs were found or made from and that no record may have yet: `each` shows them.
+ */
 struct image_pins {
     void (*each)(void *source, image_pin_fn *pin, void *context);
     void *source;
@@ -123,7 +125,8 @@ struct image_pins {
 
 /* What handles requests for images; main.c plugs it in beside the VMs. */
 struct image_handler {
-    /* The image table, {key: record}, at the start and whenever something may have changed in it. */
+    /* The image table, {key: record}, at the start and whenever something may have changed in it.
+     */
     void (*changed)(struct image_handler *self, const json_t *images);
     void (*free)(struct image_handler *self);
 };

@@ -4,12 +4,12 @@
  * SSH command, work on a pool thread). A struct that embeds it as its first member is one.
  *
  * It has a deadline of its own and ends exactly once, in one of two ways:
- *   - it completes: op_finish() frees it, then calls `done`, always from the loop: never from inside
- *     the function that started it, nor from inside op_cancel();
+ *   - it completes: op_finish() frees it, then calls `done`, always from the loop: never from
+ * inside the function that started it, nor from inside op_cancel();
  *   - its owner cancels it: op_cancel() stops the work and frees it, and `done` is not called.
  * The owner forgets its pointer first thing in `done`, or after op_cancel(): an operation that owns
- * another cancels that one when it ends. As the operation is gone when `done` runs, `done` may start
- * the next one, or close what the operation worked on.
+ * another cancels that one when it ends. As the operation is gone when `done` runs, `done` may
+ * start the next one, or close what the operation worked on.
  *
  * Results go where the function that started it was told to put them, before `done`; that place is
  * borrowed until then. The few operations with a `done` of another type say so in their header.
@@ -28,8 +28,8 @@ struct op {
     void *context;
 };
 
-/* Completes the operation: frees it with its own `cancel`, then reports. `err` NULL: success; it may
- * be part of the operation. */
+/* Completes the operation: frees it with its own `cancel`, then reports. `err` NULL: success; it
+ * may be part of the operation. */
 void op_finish(struct op *op, const struct error *err);
 
 /* NULL is fine. */

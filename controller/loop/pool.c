@@ -39,7 +39,7 @@ struct pool {
         struct pool *pool;
         pthread_t thread;
         struct job *running;
-    } *workers;
+    } * workers;
     bool is_ending;
 
     unsigned n_workers;

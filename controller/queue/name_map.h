@@ -13,7 +13,7 @@ struct name_map {
         const char *name; /* borrowed from the value; NULL: a free slot */
         void *value;
         uint32_t hash;
-    } *slots;
+    } * slots;
     size_t capacity; /* a power of two, or 0 */
     size_t count;
 };

@@ -23,11 +23,11 @@ enum place { PLACE_READY, PLACE_DELAYED, PLACE_PROCESSING };
 struct entry {
     char *key;
     enum place place;
-    enum work_priority priority; /* of what is queued, or pending while processing */
-    bool is_dirty;               /* added while processing */
-    int64_t due_ms;              /* delayed, or pending while processing; else NO_DUE */
-    uint64_t sequence;           /* among equal times, first in first out */
-    size_t heap_index;           /* while delayed */
+    enum work_priority priority;   /* of what is queued, or pending while processing */
+    bool is_dirty;                 /* added while processing */
+    int64_t due_ms;                /* delayed, or pending while processing; else NO_DUE */
+    uint64_t sequence;             /* among equal times, first in first out */
+    size_t heap_index;             /* while delayed */
     struct entry *next, *previous; /* while ready */
 };
 
@@ -266,7 +266,7 @@ void workqueue_add_at(struct workqueue *queue, const char *key, int64_t due_ms)
         entry->due_ms = due_ms;
         heap_up(queue, entry->heap_index);
     } else if (entry->place == PLACE_PROCESSING &&
-        (entry->due_ms == NO_DUE || due_ms < entry->due_ms)) {
+               (entry->due_ms == NO_DUE || due_ms < entry->due_ms)) {
         entry->due_ms = due_ms;
     }
     set_timer(queue);

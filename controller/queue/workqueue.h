@@ -31,8 +31,8 @@ enum work_priority {
 struct workqueue *workqueue_new(void);
 void workqueue_free(struct workqueue *queue); /* NULL is fine */
 
-/* From now on calls `work` from the loop whenever a key is ready; it takes as many as it likes and is
- * called again for the rest. */
+/* From now on calls `work` from the loop whenever a key is ready; it takes as many as it likes and
+ * is called again for the rest. */
 void workqueue_serve(
     struct workqueue *queue, struct loop *loop, void (*work)(void *context), void *context);
 void workqueue_stop_serving(struct workqueue *queue);

@@ -27,4 +27,5 @@ void watch_points_add_directory(struct watch_point_list *list, const char *path)
 void watch_points_clear(struct watch_point_list *list);
 
 /* Whether a change of `name` (NULL: of anything) in `directory` is at one of the spots. */
-bool watch_points_match(const struct watch_point_list *list, const char *directory, const char *name);
+bool watch_points_match(
+    const struct watch_point_list *list, const char *directory, const char *name);

@@ -79,8 +79,8 @@ static void set_due(struct source_timing *timing, int64_t due_ms)
     timing->due_ms = timing->first_event_ms > 0 ? least(timing->due_ms, due_ms) : due_ms;
 }
 
-void source_timing_found(struct source_timing *timing, enum source_finding finding,
-    bool needs_polling, int64_t now_ms)
+void source_timing_found(
+    struct source_timing *timing, enum source_finding finding, bool needs_polling, int64_t now_ms)
 {
     /* What was written down stays written down, until the file is found otherwise. */
     timing->broken_looks = finding == SOURCE_FOUND_BROKEN ? timing->broken_looks + 1 : 0;

@@ -39,6 +39,6 @@ bool source_timing_may_prune(const struct source_timing *timing, int64_t now_ms)
 /* A look begins: an event from here on is of another save. */
 void source_timing_begin(struct source_timing *timing);
 /* What it found; an event since it began keeps its own, earlier time. */
-void source_timing_found(struct source_timing *timing, enum source_finding finding,
-    bool needs_polling, int64_t now_ms);
+void source_timing_found(
+    struct source_timing *timing, enum source_finding finding, bool needs_polling, int64_t now_ms);
 void source_timing_failed(struct source_timing *timing, int64_t now_ms);

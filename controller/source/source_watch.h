@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Watch mode: keeps the desired records in step with the VMFiles that are registered in the store's
- * sources table, and with the files these name. What a look does is store/source/source_sync.h; here is
- * when: after saves, after changes of the registration, at the start, and now and then.
+ * sources table, and with the files these name. What a look does is store/source/source_sync.h;
+ * here is when: after saves, after changes of the registration, at the start, and now and then.
  *
  *   sources table --scan--> one entry a file --due--> source_sync() on a pool thread
  *                                ^                        |
@@ -22,7 +22,7 @@ struct store;
 typedef void source_watch_wake_fn(void *context, const char *vm_name);
 
 struct source_watch_options {
-    struct loop *loop;   /* all borrowed */
+    struct loop *loop; /* all borrowed */
     struct pool *pool;
     struct store *store;
     source_watch_wake_fn *wake;

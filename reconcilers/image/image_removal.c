@@ -91,8 +91,7 @@ static void users_clear(struct users *users)
 }
 
 /* -ERR_STORE when a VM cannot be read: it may use any image. */
-static int users_collect(
-    const struct image_removal *removal, struct users *ret, struct error *err)
+static int users_collect(const struct image_removal *removal, struct users *ret, struct error *err)
 {
     cleanup_with(users_clear) struct users users = {0};
     struct collector collector = {&users, removal->host->paths};
@@ -174,7 +173,8 @@ static void drop_records(const struct image_removal *removal, const char *digest
     const char *key;
     json_t *record;
     /* only read: jansson's iteration is not const */
-    json_object_foreach ((json_t *)(uintptr_t)removal->images, key, record) {
+    json_object_foreach((json_t *)(uintptr_t)removal->images, key, record)
+    {
         if (text_starts_with(key, "url:") && text_eq(json_text(record, "sha256"), digest)) {
             removal->host->write_image(removal->host, key, NULL);
         }
@@ -231,8 +231,8 @@ static void begin_answer(json_t *answer)
     json_put_int(answer, "freed", 0);
 }
 
-int image_remove(const struct image_removal *removal, const json_t *digests, json_t *answer,
-    struct error *err)
+int image_remove(
+    const struct image_removal *removal, const json_t *digests, json_t *answer, struct error *err)
 {
     cleanup_with(users_clear) struct users users = {0};
     size_t count = json_array_size(digests);
@@ -243,8 +243,7 @@ int image_remove(const struct image_removal *removal, const json_t *digests, jso
     }
     begin_answer(answer);
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = remove_one(
-            removal, json_string_value(json_array_get(digests, i)), false, answer, err);
+        rc = remove_one(removal, json_string_value(json_array_get(digests, i)), false, answer, err);
     }
     return rc;
 }

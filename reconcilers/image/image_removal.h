@@ -2,10 +2,11 @@
 /*
  * Removing cached images, with their names, links and records; never one that a VM uses.
  *
- * Which VMs need which images is told by what is recorded of their disks, by what they are made from
- * right now in memory, and by what their specs ask for. Only the controller's loop knows all three at
- * one moment, which is why images are removed there and nowhere else: a VM takes an image up in a
- * callback of the same loop, so it is seen here, or comes after the removal and gets it again.
+ * Which VMs need which images is told by what is recorded of their disks, by what they are made
+ * from right now in memory, and by what their specs ask for. Only the controller's loop knows all
+ * three at one moment, which is why images are removed there and nowhere else: a VM takes an image
+ * up in a callback of the same loop, so it is seen here, or comes after the removal and gets it
+ * again.
  *
  * On the loop, at once: the file goes to the trash by a rename, and the links that
  * led to it go after it. Killed in between, links lead nowhere, which counts as not cached.
@@ -28,11 +29,11 @@ struct image_removal {
 };
 
 /*
- * All of `digests` (array of sha256) or none. Puts into `answer` what went: removed [{sha256, size}]
- * and freed, bytes. -ERR_VM_CONFLICT: one is in use, by whom; -ERR_IMAGE_NOT_FOUND.
+ * All of `digests` (array of sha256) or none. Puts into `answer` what went: removed [{sha256,
+ * size}] and freed, bytes. -ERR_VM_CONFLICT: one is in use, by whom; -ERR_IMAGE_NOT_FOUND.
  */
-int image_remove(const struct image_removal *removal, const json_t *digests, json_t *answer,
-    struct error *err);
+int image_remove(
+    const struct image_removal *removal, const json_t *digests, json_t *answer, struct error *err);
 
 /* All that no VM uses, and the rests of downloads that nobody wants any more (`downloads` of them).
  * With `is_dry_run` it only says so. */

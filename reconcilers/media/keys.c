@@ -107,8 +107,7 @@ static void start_publishing(struct key_maker *maker)
 {
     struct key_files *files = mem_dup(&maker->files, sizeof(maker->files));
     maker->files = (struct key_files){0};
-    maker->stage =
-        pool_start(maker->host->pool, publish, free_files, files, on_published, maker);
+    maker->stage = pool_start(maker->host->pool, publish, free_files, files, on_published, maker);
 }
 
 /* ---- ssh-keygen ---- */
@@ -119,8 +118,8 @@ static void on_keygen(void *context, const struct error *child_err, const char *
     maker->stage = NULL;
     struct error err = {0};
     if (child_err) {
-        child_error(&err, ERR_KEYGEN, child_err, "cannot make SSH key '%s'",
-            maker->files.private_path);
+        child_error(
+            &err, ERR_KEYGEN, child_err, "cannot make SSH key '%s'", maker->files.private_path);
         op_finish(&maker->op, &err);
         return;
     }
@@ -154,15 +153,15 @@ static struct op *start_deriving(struct key_maker *maker)
     return child_start(maker->host->loop, &request, on_keygen, maker);
 }
 
-struct op *keys_make(struct reconciler_host *host, const struct key_pair *pair, op_done_fn *done,
-    void *context)
+struct op *keys_make(
+    struct reconciler_host *host, const struct key_pair *pair, op_done_fn *done, void *context)
 {
     struct key_maker *maker = mem_new(struct key_maker);
     maker->op = (struct op){cancel_maker, done, context};
     maker->host = host;
     maker->files.private_path = mem_strdup(pair->private_path);
     maker->files.public_path = mem_strdup(pair->public_path);
-    maker->stage = fs_exists(pair->private_path) ? start_deriving(maker)
-                                                 : start_making(maker, pair->comment);
+    maker->stage =
+        fs_exists(pair->private_path) ? start_deriving(maker) : start_making(maker, pair->comment);
     return &maker->op;
 }

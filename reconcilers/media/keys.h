@@ -23,8 +23,8 @@ bool keys_exist(const struct key_pair *pair);
 
 /* Makes what is missing of `pair` (copied; the directory exists). Errors: -ERR_KEYGEN,
  * -ERR_NO_SPACE, -ERR_IO. */
-struct op *keys_make(struct reconciler_host *host, const struct key_pair *pair, op_done_fn *done,
-    void *context);
+struct op *keys_make(
+    struct reconciler_host *host, const struct key_pair *pair, op_done_fn *done, void *context);
 
 /* Pure. Whether a line is one public key: type, base64 and perhaps a comment (sshd(8)). */
 bool keys_is_public(const char *line);

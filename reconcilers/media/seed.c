@@ -116,9 +116,9 @@ static int generate_user_data(const struct seed_work *work, struct buf *out, str
 {
     cleanup_buf struct buf keys = BUF_INIT(KEY_MAX), host_private = BUF_INIT(KEY_MAX),
                            host_public = BUF_INIT(KEY_MAX);
-    if (read_authorized_keys(work, &keys, err) < 0
-        || read_vm_file(work, VM_HOST_KEY, &host_private, err) < 0
-        || read_vm_file(work, VM_HOST_KEY_PUBLIC, &host_public, err) < 0) {
+    if (read_authorized_keys(work, &keys, err) < 0 ||
+        read_vm_file(work, VM_HOST_KEY, &host_private, err) < 0 ||
+        read_vm_file(work, VM_HOST_KEY_PUBLIC, &host_public, err) < 0) {
         return -(int)err->code;
     }
     cleanup_free char *name = hostname(work->spec);

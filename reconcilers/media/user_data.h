@@ -16,8 +16,8 @@ struct user_data {
     const char *host_key_public;
 };
 
-/* Appends the host name (RFC 1123) of a VM that was given none: its name, with '-' for '_', and without
- * what no label may begin or end with. The name is one that vm_spec_name_is_valid(). */
+/* Appends the host name (RFC 1123) of a VM that was given none: its name, with '-' for '_', and
+ * without what no label may begin or end with. The name is one that vm_spec_name_is_valid(). */
 void host_name_write(const char *vm_name, struct buf *out);
 void user_data_write(const struct user_data *data, struct buf *out);
 void meta_data_write(const char *instance_id, const char *hostname, struct buf *out);

@@ -25,8 +25,8 @@ static int read_name(
     return 0;
 }
 
-static int read_header(const char *path, char name[QCOW2_BACKING_MAX + 1], uint64_t *ret_size,
-    struct error *err)
+static int read_header(
+    const char *path, char name[QCOW2_BACKING_MAX + 1], uint64_t *ret_size, struct error *err)
 {
     uint8_t bytes[QCOW2_HEADER_SIZE];
     struct qcow2_header header;
@@ -88,7 +88,6 @@ bool import_disk_is_open(const char *overlay_path)
 {
     enum { FIRST = 100, COUNT = 200 };
     cleanup_close int fd = open(overlay_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    struct flock lock = {
-        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = FIRST, .l_len = COUNT};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = FIRST, .l_len = COUNT};
     return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

@@ -22,30 +22,30 @@ struct store;
 struct source_sync_ask {
     const char *path;
     const struct strings *named; /* what the last call found named */
-    const char *stamp;         /* of the last call: nothing is read when it is the same; "" reads */
-    bool reports_broken;         /* a broken file is written down as such; else only found */
-    bool reports_gone;           /* the same for a missing one */
-    bool may_prune;            /* VMs the file no longer names are pruned, if that was asked for */
+    const char *stamp;   /* of the last call: nothing is read when it is the same; "" reads */
+    bool reports_broken; /* a broken file is written down as such; else only found */
+    bool reports_gone;   /* the same for a missing one */
+    bool may_prune;      /* VMs the file no longer names are pruned, if that was asked for */
 };
 
 enum source_finding {
-    SOURCE_FOUND_SAME,    /* by the stamp: nothing was read */
-    SOURCE_FOUND_SETTLED, /* the record says how things are */
-    SOURCE_FOUND_BROKEN,  /* it is, and that was not written down */
-    SOURCE_FOUND_GONE,    /* likewise */
-    SOURCE_FOUND_TO_PRUNE, /* in step, but for what `may_prune` would remove */
+    SOURCE_FOUND_SAME,      /* by the stamp: nothing was read */
+    SOURCE_FOUND_SETTLED,   /* the record says how things are */
+    SOURCE_FOUND_BROKEN,    /* it is, and that was not written down */
+    SOURCE_FOUND_GONE,      /* likewise */
+    SOURCE_FOUND_TO_PRUNE,  /* in step, but for what `may_prune` would remove */
     SOURCE_FOUND_UNWATCHED, /* there is no such record (any more) */
     SOURCE_FINDING_COUNT_
 };
 
 struct source_sync {
     enum source_finding finding;
-    enum source_state state;   /* of the record as it is now */
-    bool is_failing;           /* the record's state is a failure, which may pass by itself */
-    char stamp[DIGEST_SIZE];   /* for the next call; "" when a change may go unnoticed by it */
+    enum source_state state; /* of the record as it is now */
+    bool is_failing;         /* the record's state is a failure, which may pass by itself */
+    char stamp[DIGEST_SIZE]; /* for the next call; "" when a change may go unnoticed by it */
     char record_digest[DIGEST_SIZE]; /* of the record as it is now */
-    struct strings named;        /* all files the VMFile names: those to watch besides it */
-    struct strings vms;          /* whose status may have to say something else now */
+    struct strings named;            /* all files the VMFile names: those to watch besides it */
+    struct strings vms;              /* whose status may have to say something else now */
 };
 
 /* A store that cannot be read or written is the only error. source_sync_clear() the result. */

@@ -40,7 +40,8 @@ int sources_list(struct store *store, struct source_list *ret, struct error *err
     if (rc < 0) {
         return rc;
     }
-    json_object_foreach(all, path, json) {
+    json_object_foreach(all, path, json)
+    {
         struct error cause = {.code = ERR_NONE};
         struct source_record *record = source_record_from_json(json, &cause);
         if (record) {
@@ -75,8 +76,7 @@ void sources_change(struct store_batch *batch, const struct source_record *befor
 
 /* ---- what users ask for ---- */
 
-static void take_applied(
-    struct source_record *record, const char *sha256, const char *digest)
+static void take_applied(struct source_record *record, const char *sha256, const char *digest)
 {
     record->state = SOURCE_SYNCED;
     record->line = record->column = 0;
@@ -108,8 +108,8 @@ int sources_add_registration(struct store *store, struct store_batch *batch,
     if (rc < 0) {
         return rc;
     }
-    struct source_record *after = before ? source_record_copy(before)
-                                         : source_record_new(wanted->path, wanted->since_ms);
+    struct source_record *after =
+        before ? source_record_copy(before) : source_record_new(wanted->path, wanted->since_ms);
     take_registration(after, wanted);
     sources_change(batch, before, after);
     source_record_free(before);
@@ -160,8 +160,7 @@ static int try_to_forget(
     return rc;
 }
 
-int sources_forget(
-    struct store *store, const char *path, bool *ret_was_watched, struct error *err)
+int sources_forget(struct store *store, const char *path, bool *ret_was_watched, struct error *err)
 {
     enum { TRIES = 100 }; /* every lost try means that vmctld wrote what it found */
     int rc = try_to_forget(store, path, ret_was_watched, err);

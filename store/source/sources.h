@@ -42,5 +42,4 @@ int sources_add_applied(struct store *store, struct store_batch *batch, const ch
  * Forgets that `path` is watched; of a directory, its files, too. Its VMs stay as they are.
  * *ret_was_watched is false when it was not. Commits and rings the desired bell.
  */
-int sources_forget(
-    struct store *store, const char *path, bool *ret_was_watched, struct error *err);
+int sources_forget(struct store *store, const char *path, bool *ret_was_watched, struct error *err);

@@ -37,7 +37,8 @@ int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
     }
     (void)error_set_errno(err, ERR_IO, sys_errno, "cannot read the VMFile '%s'", shown);
     return sys_errno == EACCES
-               ? error_help(err, "see who may read it, and enter its directories: namei -l %s", shown)
+               ? error_help(
+                     err, "see who may read it, and enter its directories: namei -l %s", shown)
                : -(int)err->code;
 }
 

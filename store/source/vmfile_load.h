@@ -15,12 +15,12 @@ struct error;
 enum { VMFILE_LOAD_MAX = 1 << 20 }; /* bytes; a larger file is no VMFile */
 
 struct vmfile_load {
-    char *path;          /* absolute */
-    char *base_dir;      /* its directory */
-    struct buf text;     /* as read */
+    char *path;               /* absolute */
+    char *base_dir;           /* its directory */
+    struct buf text;          /* as read */
     char sha256[DIGEST_SIZE]; /* of the text */
-    struct vmfile *file; /* look at n_diagnostics first */
-    struct strings named;  /* absolute paths of all files it names, readable or not */
+    struct vmfile *file;      /* look at n_diagnostics first */
+    struct strings named;     /* absolute paths of all files it names, readable or not */
 };
 
 /*
@@ -40,8 +40,8 @@ int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);
 void vmfile_load_render(
     struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color);
 
-/* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then `ret_digest`
- * (DIGEST_SIZE) is that of all that was read: equal digests, equal wishes. */
+/* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then
+ * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal wishes. */
 int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err);
 
 /* The directory of an absolute path. free() it. */

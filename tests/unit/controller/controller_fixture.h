@@ -83,8 +83,8 @@ static inline int set_up(void **state)
     struct error err = {0};
     *state = f;
     f->passes_before_orphans = -1;
-    f->reconciler = (struct reconciler){
-        .reconcile = reconcile, .find_orphans = find_orphans, .free = let_go};
+    f->reconciler =
+        (struct reconciler){.reconcile = reconcile, .find_orphans = find_orphans, .free = let_go};
     assert_int_equal(make_scratch_dir((void **)&f->dir), 0);
     assert_int_equal(paths_init(&f->paths, f->dir, &err), 0);
     assert_int_equal(store_open(&f->paths, &f->store, &err), 0);
@@ -170,7 +170,7 @@ static inline void new_generation(struct vm_desired *desired)
     desired->generation++;
 }
 
-static inline void delete(struct vm_desired *desired)
+static inline void delete (struct vm_desired *desired)
 {
     desired->is_deleting = true;
 }

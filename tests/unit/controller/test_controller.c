@@ -114,8 +114,8 @@ static void when_nothing_happens_nothing_is_scheduled_but_the_resync(void **stat
     settle(f);
     assert_passes(f, 1, "a");
     assert_false(bell_watch_drain(&f->status_bell)); /* and nothing is written */
-    assert_in_range(loop_fake_next_timer(f->loop) - loop_fake_now(f->loop), 5 * MINUTE_MS,
-        15 * MINUTE_MS);
+    assert_in_range(
+        loop_fake_next_timer(f->loop) - loop_fake_now(f->loop), 5 * MINUTE_MS, 15 * MINUTE_MS);
 }
 
 static void a_resync_finds_a_change_whose_ring_was_lost(void **state)

@@ -59,8 +59,8 @@ static struct reconciler *looker_new(struct reconciler_host *host)
 {
     struct looker *looker = mem_new(struct looker);
     looker->host = host;
-    looker->reconciler = (struct reconciler){
-        .reconcile = look, .find_orphans = find_no_orphans, .free = let_go};
+    looker->reconciler =
+        (struct reconciler){.reconcile = look, .find_orphans = find_no_orphans, .free = let_go};
     return &looker->reconciler;
 }
 

@@ -259,8 +259,8 @@ static void assert_backs_off(struct fixture *f)
     assert_int_equal(f->n_passes, 5);
     for (int i = 1; i < 5; i++) {
         int64_t least_ms = 50 << (i - 1);
-        assert_in_range(f->passes[i].at_ms - f->passes[i - 1].at_ms, least_ms,
-            least_ms + least_ms / 4);
+        assert_in_range(
+            f->passes[i].at_ms - f->passes[i - 1].at_ms, least_ms, least_ms + least_ms / 4);
     }
 }
 

@@ -177,8 +177,7 @@ static void output_beyond_the_maximum_is_read_and_dropped(void **state)
 {
     struct fixture *f = *state;
     const char *const argv[] = {"sh", "-c", "yes 0123456789 | head -c 1000000", NULL};
-    run(f, &(struct child_request){
-               .argv = argv, .timeout_ms = TEST_DEADLINE_MS, .output_max = 25});
+    run(f, &(struct child_request){.argv = argv, .timeout_ms = TEST_DEADLINE_MS, .output_max = 25});
     assert_int_equal(f->err.code, ERR_NONE);
     assert_string_equal(f->output, "0123456789\n0123456789\n012");
 }
@@ -237,7 +236,8 @@ static void a_child_has_three_descriptors_and_default_signals(void **state)
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, &before);
     /* Of the ignored ones the last 7 digits: glibc ignores its internal signals 32 and 33. */
-    /* The shell's own look at the directory is descriptor 3; a pipeline would open more in passing. */
+    /* The shell's own look at the directory is descriptor 3; a pipeline would open more in passing.
+     */
     run_shell(f, "for fd in /proc/$$/fd/*; do printf '%s ' ${fd##*/}; done;"
                  /* by builtins alone: a shell that forks blocks signals for that moment */
                  "while read -r name value; do case $name in"

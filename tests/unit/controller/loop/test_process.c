@@ -73,8 +73,7 @@ static struct process *watch(struct fixture *f, pid_t pid)
 {
     struct error err = {0};
     struct process *process = NULL;
-    assert_int_equal(
-        process_watch(f->loop, pid, ticks_of(pid), on_exited, f, &process, &err), 0);
+    assert_int_equal(process_watch(f->loop, pid, ticks_of(pid), on_exited, f, &process, &err), 0);
     return process;
 }
 
@@ -140,8 +139,7 @@ static void a_process_with_another_start_time_is_another_process(void **state)
     struct error err = {0};
     struct process *process = NULL;
     pid_t pid = fork_sleeper();
-    assert_int_equal(
-        process_watch(f->loop, pid, ticks_of(pid) + 1, on_exited, f, &process, &err),
+    assert_int_equal(process_watch(f->loop, pid, ticks_of(pid) + 1, on_exited, f, &process, &err),
         -ERR_VM_NOT_FOUND);
     assert_null(process);
     kill(pid, SIGKILL);
@@ -157,11 +155,10 @@ static void a_process_that_is_gone_is_not_found(void **state)
     uint64_t ticks = ticks_of(pid);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    assert_int_equal(process_watch(f->loop, pid, ticks, on_exited, f, &process, &err),
-        -ERR_VM_NOT_FOUND);
-    error_clear(&err);
     assert_int_equal(
-        process_watch(f->loop, 0, 1, on_exited, f, &process, &err), -ERR_VM_NOT_FOUND);
+        process_watch(f->loop, pid, ticks, on_exited, f, &process, &err), -ERR_VM_NOT_FOUND);
+    error_clear(&err);
+    assert_int_equal(process_watch(f->loop, 0, 1, on_exited, f, &process, &err), -ERR_VM_NOT_FOUND);
     error_clear(&err);
     assert_int_equal(
         process_watch(f->loop, -1, 1, on_exited, f, &process, &err), -ERR_VM_NOT_FOUND);

@@ -20,9 +20,9 @@ struct ear {
 static void on_heard(void *context, const char *directory, const char *name)
 {
     struct ear *ear = context;
-    cleanup_free char *text = directory
-        ? mem_printf("%s%s%s", directory, name ? " " : "", name ? name : "")
-        : mem_strdup("anywhere");
+    cleanup_free char *text =
+        directory ? mem_printf("%s%s%s", directory, name ? " " : "", name ? name : "")
+                  : mem_strdup("anywhere");
     strings_add(&ear->heard, text);
 }
 
@@ -154,8 +154,7 @@ static long max_queued_events(void)
 {
     struct error err = {0};
     cleanup_buf struct buf text = BUF_INIT(64);
-    assert_int_equal(
-        fs_read_file("/proc/sys/fs/inotify/max_queued_events", &text, &err), 0);
+    assert_int_equal(fs_read_file("/proc/sys/fs/inotify/max_queued_events", &text, &err), 0);
     return strtol(buf_str(&text), NULL, 10);
 }
 

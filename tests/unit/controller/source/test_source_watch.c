@@ -125,7 +125,8 @@ static void register_path(struct fixture *f, const char *path, bool is_directory
 }
 
 #define WRITE                                                                                      \
-    "w() { printf 'vm \"web\" { backend \"noop\"; image \"/dev/null\"; memory %s }\\n' \"$1\"; }; "
+    "w() { printf 'vm \"web\" { backend \"noop\"; image \"/dev/null\"; memory %s }\\n' \"$1\"; "   \
+    "}; "
 
 /* Watched, and applied once with 500 MiB. */
 static void begin(struct fixture *f)
@@ -174,8 +175,7 @@ static void removing_and_writing_anew_is_noticed(void **state)
 
 static void a_link_set_to_another_file_is_noticed(void **state)
 {
-    expect_noticed(
-        *state, WRITE "mkdir -p v; w $1 >v/$1.kdl; ln -sfn v/$1.kdl VMFile.kdl");
+    expect_noticed(*state, WRITE "mkdir -p v; w $1 >v/$1.kdl; ln -sfn v/$1.kdl VMFile.kdl");
 }
 
 static void the_file_behind_a_link_is_noticed(void **state)
@@ -246,7 +246,7 @@ static bool has_step_of(void *context)
     cleanup_free char *text = mem_printf("echo %u\n", f->memory_mib);
     digest_text(text, digest);
     bool is_so = record.desired && record.desired->spec->n_steps == 1 &&
-        strcmp(record.desired->spec->steps[0].file.digest, digest) == 0;
+                 strcmp(record.desired->spec->steps[0].file.digest, digest) == 0;
     vm_record_clear(&record);
     return is_so;
 }

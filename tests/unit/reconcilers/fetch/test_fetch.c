@@ -85,8 +85,7 @@ static void ignore_progress(void *context, const char *text)
 static struct op *start(struct fixture *f, size_t i, char *url, char *sha256)
 {
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    return image_fetch(
-        f->cache, &image, &f->results[i], ignore_progress, media_host_done, &f->m);
+    return image_fetch(f->cache, &image, &f->results[i], ignore_progress, media_host_done, &f->m);
 }
 
 static enum error_code fetch(struct fixture *f, char *url, char *sha256)
@@ -143,7 +142,7 @@ static void an_image_is_downloaded_once_and_recorded(void **state)
     json_object_set(f->m.records, key, record);
     assert_int_equal(fetch(f, url, NULL), ERR_NONE);
     assert_null(f->results[0].record); /* nothing new to record */
-    nginx_stop(nginx); /* ends its log */
+    nginx_stop(nginx);                 /* ends its log */
     cleanup_free char *log = fs_join(f->m.dir, "access.log");
     cleanup_buf struct buf text = BUF_INIT(0);
     struct error err = {0};
@@ -225,8 +224,8 @@ static void nginx_sends_only_the_rest_after_a_cut(void **state)
     cleanup_buf struct buf text = BUF_INIT(0);
     cleanup_free char *log = fs_join(f->m.dir, "access.log");
     assert_int_equal(fs_read_file(log, &text, &err), 0);
-    assert_string_equal(buf_str(&text),
-        "200 3145728 - /disk.img\n206 2097152 bytes=1048576- /disk.img\n");
+    assert_string_equal(
+        buf_str(&text), "200 3145728 - /disk.img\n206 2097152 bytes=1048576- /disk.img\n");
 }
 
 /* ---- faults ---- */
@@ -453,8 +452,7 @@ static void *foreign_bytes(struct fixture *f, const char *driver, size_t *ret_n)
 {
     cleanup_free char *raw = media_host_file(&f->m, "raw.img", f->bytes, SIZE);
     cleanup_free char *path = media_host_path(&f->m, "disk.foreign");
-    const char *argv[] = {
-        "qemu-img", "convert", "-q", "-f", "raw", "-O", driver, raw, path, NULL};
+    const char *argv[] = {"qemu-img", "convert", "-q", "-f", "raw", "-O", driver, raw, path, NULL};
     assert_true(media_host_run(argv));
     cleanup_buf struct buf bytes = BUF_INIT(64 << 20);
     struct error err = {0};
@@ -487,8 +485,7 @@ static void progress_is_told_in_megabytes(void **state)
     struct fixture *f = *state;
     behave(f, (struct http_behaviour){.hold_after = CUT});
     struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
-    struct op *op =
-        image_fetch(f->cache, &image, &f->results[0], on_progress, media_host_done, f);
+    struct op *op = image_fetch(f->cache, &image, &f->results[0], on_progress, media_host_done, f);
     assert_true(media_host_wait_for(&f->m, has_progress, f));
     op_cancel(op);
 }

@@ -42,10 +42,10 @@ static void references_have_a_registry_a_repository_and_a_target(void **state)
     assert_reference("OCI://ghcr.io/disk", NULL, "https://ghcr.io", "disk", "latest");
     assert_reference("oci://r.example:5000/a/b_c/d-e@sha256:" A64, NULL, "https://r.example:5000",
         "a/b_c/d-e", "sha256:" A64);
-    assert_reference("oci://ghcr.io/a:tag@sha256:" A64, NULL, "https://ghcr.io", "a",
-        "sha256:" A64);
-    assert_reference("oci://docker.io/library/x", NULL, "https://registry-1.docker.io",
-        "library/x", "latest");
+    assert_reference(
+        "oci://ghcr.io/a:tag@sha256:" A64, NULL, "https://ghcr.io", "a", "sha256:" A64);
+    assert_reference(
+        "oci://docker.io/library/x", NULL, "https://registry-1.docker.io", "library/x", "latest");
 }
 
 static void only_this_host_and_what_is_listed_goes_without_tls(void **state)
@@ -85,7 +85,8 @@ static void a_bearer_challenge_is_read(void **state)
     cleanup_with(oci_challenge_clear) struct oci_challenge c = {0};
     (void)state;
     assert_true(oci_challenge_parse("Bearer realm=\"https://ghcr.io/token\",service=\"ghcr.io\","
-                                    "scope=\"repository:org/disk:pull\"", &c));
+                                    "scope=\"repository:org/disk:pull\"",
+        &c));
     assert_true(c.is_bearer);
     assert_string_equal(c.realm, "https://ghcr.io/token");
     assert_string_equal(c.service, "ghcr.io");
@@ -100,7 +101,8 @@ static void bearer_is_taken_before_basic_in_any_order(void **state)
     cleanup_with(oci_challenge_clear) struct oci_challenge c = {0};
     (void)state;
     assert_true(oci_challenge_parse("Negotiate abc==, basic Realm = \"say \\\"hi\\\"\" , "
-                                    "BEARER realm=\"http://t/x?y=1\"", &c));
+                                    "BEARER realm=\"http://t/x?y=1\"",
+        &c));
     assert_true(c.is_bearer);
     assert_string_equal(c.realm, "http://t/x?y=1");
     assert_null(c.service);
@@ -135,7 +137,8 @@ static void credentials_go_only_where_the_registry_belongs(void **state)
     assert_true(oci_realm_is_trusted("https://ghcr.io", "https://ghcr.io/token"));
     assert_true(oci_realm_is_trusted("http://127.0.0.1:5000", "http://127.0.0.1:5001/t"));
     assert_true(oci_realm_is_trusted("http://[::1]:5000", "http://[::1]:1/t"));
-    assert_true(oci_realm_is_trusted("https://registry-1.docker.io", "https://auth.docker.io/token"));
+    assert_true(
+        oci_realm_is_trusted("https://registry-1.docker.io", "https://auth.docker.io/token"));
     assert_true(oci_realm_is_trusted("https://registry.gitlab.com", "https://gitlab.com/jwt/auth"));
     assert_true(oci_realm_is_trusted("https://r.example", "https://auth.r.example:8443/t"));
     assert_false(oci_realm_is_trusted("https://ghcr.io", "http://ghcr.io/token"));
@@ -237,13 +240,16 @@ static void the_layer_with_the_disk_is_chosen(void **state)
 {
     (void)state;
     assert_layer("{\"layers\":[" LAYER("application/octet-stream", B64) "," LAYER(
-                     "application/vnd.cloudnebula.qcow2.layer.v1", A64) "]}", A64, NULL);
+                     "application/vnd.cloudnebula.qcow2.layer.v1", A64) "]}",
+        A64, NULL);
     assert_layer("{\"layers\":[" LAYER("application/octet-stream", B64) "," TITLED(
-                     "application/x-thing", A64, "disk.qcow2.zst") "]}", A64, "disk.qcow2.zst");
-    assert_layer("{\"layers\":[" LAYER("text/plain", B64) "," LAYER(
-                     "application/octet-stream", A64) "]}", A64, NULL);
-    assert_layer("{\"layers\":[" LAYER(
-                     "application/vnd.cloudnebula.qcow2.layer.v1+zstd", A64) "]}", A64, NULL);
+                     "application/x-thing", A64, "disk.qcow2.zst") "]}",
+        A64, "disk.qcow2.zst");
+    assert_layer(
+        "{\"layers\":[" LAYER("text/plain", B64) "," LAYER("application/octet-stream", A64) "]}",
+        A64, NULL);
+    assert_layer("{\"layers\":[" LAYER("application/vnd.cloudnebula.qcow2.layer.v1+zstd", A64) "]}",
+        A64, NULL);
 }
 
 static void without_a_disk_the_types_found_are_listed(void **state)
@@ -252,7 +258,8 @@ static void without_a_disk_the_types_found_are_listed(void **state)
     struct error err = {0};
     (void)state;
     assert_int_equal(choose("{\"layers\":[" LAYER("text/a\\u001b", A64) "," LAYER(
-                         "application/vnd.cloudnebula.qcow2.layer.v10", A64) ",{}]}", &choice, &err),
+                                "application/vnd.cloudnebula.qcow2.layer.v10", A64) ",{}]}",
+                         &choice, &err),
         -ERR_IMAGE_FORMAT);
     assert_non_null(strstr(err.message, "its layers: text/a"));
     assert_non_null(strstr(err.message, "qcow2.layer.v10, (none)"));
@@ -268,7 +275,8 @@ static void what_is_no_manifest_is_refused(void **state)
         "{\"layers\":[{\"mediaType\":\"application/octet-stream\"}]}",
         "{\"layers\":[{\"mediaType\":\"application/octet-stream\",\"digest\":\"sha256:aa\"}]}",
         "{\"layers\":[{\"mediaType\":\"application/octet-stream\",\"digest\":\"sha512:" A64 "\"}]}",
-        "{\"layers\":[{\"mediaType\":\"application/octet-stream\",\"digest\":\"sha256:" A64 "/..\"}]}"};
+        "{\"layers\":[{\"mediaType\":\"application/octet-stream\",\"digest\":\"sha256:" A64
+        "/..\"}]}"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct oci_choice choice = {0};
@@ -278,23 +286,30 @@ static void what_is_no_manifest_is_refused(void **state)
 }
 
 #define PLATFORM(arch, digit)                                                                      \
-    "{\"digest\":\"sha256:" digit "\",\"platform\":{\"os\":\"linux\",\"architecture\":\"" arch "\"}}"
+    "{\"digest\":\"sha256:" digit "\",\"platform\":{\"os\":\"linux\",\"architecture\":\"" arch     \
+    "\"}}"
 
 static void an_index_leads_to_this_machines_manifest(void **state)
 {
     struct oci_choice choice = {0};
     struct error err = {0};
     (void)state;
-    assert_int_equal(choose("{\"manifests\":[" PLATFORM("arm64", B64) "," PLATFORM("amd64", A64) "]}",
-                         &choice, &err), 0);
+    assert_int_equal(
+        choose("{\"manifests\":[" PLATFORM("arm64", B64) "," PLATFORM("amd64", A64) "]}", &choice,
+            &err),
+        0);
     assert_true(choice.is_manifest);
     assert_string_equal(choice.digest, A64);
     /* the only one, beside an attestation */
-    assert_int_equal(choose("{\"manifests\":[{\"digest\":\"sha256:" B64 "\"}," PLATFORM(
-                         "unknown", A64) "]}", &choice, &err), 0);
+    assert_int_equal(
+        choose("{\"manifests\":[{\"digest\":\"sha256:" B64 "\"}," PLATFORM("unknown", A64) "]}",
+            &choice, &err),
+        0);
     assert_string_equal(choice.digest, B64);
-    assert_int_equal(choose("{\"manifests\":[" PLATFORM("arm64", B64) "," PLATFORM("s390x", A64) "]}",
-                         &choice, &err), -ERR_IMAGE_FORMAT);
+    assert_int_equal(
+        choose("{\"manifests\":[" PLATFORM("arm64", B64) "," PLATFORM("s390x", A64) "]}", &choice,
+            &err),
+        -ERR_IMAGE_FORMAT);
     assert_non_null(strstr(err.message, "linux/amd64; it has: arm64, s390x"));
 }
 

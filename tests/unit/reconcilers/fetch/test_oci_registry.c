@@ -122,18 +122,18 @@ static enum error_code fetch(struct fixture *f, const char *name, char *sha256)
 
 static enum error_code fetch_faulty(struct fixture *f)
 {
-    cleanup_free char *url =
-        mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
+    cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
     return fetch_url(f, url, NULL);
 }
 
 static char *manifest_of(const char *type, const char *digest, size_t size, const char *title)
 {
-    return mem_printf("{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE "\","
-                      "\"config\":{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"size\":2,"
-                      "\"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61"
-                      "caaff8a\"},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"sha256:%s\","
-                      "\"size\":%zu,\"annotations\":{\"org.opencontainers.image.title\":\"%s\"}}]}",
+    return mem_printf(
+        "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE "\","
+        "\"config\":{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"size\":2,"
+        "\"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61"
+        "caaff8a\"},\"layers\":[{\"mediaType\":\"%s\",\"digest\":\"sha256:%s\","
+        "\"size\":%zu,\"annotations\":{\"org.opencontainers.image.title\":\"%s\"}}]}",
         type, digest, size, title);
 }
 
@@ -213,9 +213,11 @@ static void an_index_is_followed(void **state)
     cleanup_free char *manifest = push(f, "one", OCI_QCOW2_LAYER, f->bytes, SIZE, "disk.qcow2");
     char digest[DIGEST_SIZE];
     digest_text(manifest, digest);
-    cleanup_free char *index = mem_printf("{\"schemaVersion\":2,\"mediaType\":\"" INDEX_TYPE "\","
+    cleanup_free char *index = mem_printf(
+        "{\"schemaVersion\":2,\"mediaType\":\"" INDEX_TYPE "\","
         "\"manifests\":[{\"mediaType\":\"" MANIFEST_TYPE "\",\"digest\":\"sha256:%s\",\"size\":%zu,"
-        "\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}}]}", digest, strlen(manifest));
+        "\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}}]}",
+        digest, strlen(manifest));
     assert_int_equal(
         registry_push_manifest(f->registry, "org/disk", "many", INDEX_TYPE, index), 201);
     assert_int_equal(fetch(f, "org/disk:many", NULL), ERR_NONE);
@@ -378,8 +380,8 @@ static size_t count_requests(struct http_server *server, const char *authorizati
 
 static char *challenge_of(uint16_t port)
 {
-    return mem_printf("WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%u/token\",service=\"s\"",
-        port);
+    return mem_printf(
+        "WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%u/token\",service=\"s\"", port);
 }
 
 static void a_token_is_got_with_the_login_and_shown_to_the_registry_alone(void **state)
@@ -390,13 +392,18 @@ static void a_token_is_got_with_the_login_and_shown_to_the_registry_alone(void *
     cleanup_free char *redirect =
         mem_printf("Location: http://127.0.0.1:%u/blob", http_server_port(f->elsewhere));
     write_login(f, http_server_port(f->server));
-    add_rule(f, (struct http_rule){
-        .path = "/token?service=s&scope=repository:org/disk:pull", .authorization = BASIC,
-        .status = 200, .body = "{\"token\":\"T\"}"});
+    add_rule(f, (struct http_rule){.path = "/token?service=s&scope=repository:org/disk:pull",
+                    .authorization = BASIC,
+                    .status = 200,
+                    .body = "{\"token\":\"T\"}"});
     add_rule(f, (struct http_rule){.path = "/v2/org/disk/manifests/latest",
-        .authorization = "Bearer T", .status = 200, .body = manifest});
+                    .authorization = "Bearer T",
+                    .status = 200,
+                    .body = manifest});
     add_rule(f, (struct http_rule){.path = "/v2/org/disk/blobs/sha256:",
-        .authorization = "Bearer T", .status = 307, .header = redirect});
+                    .authorization = "Bearer T",
+                    .status = 307,
+                    .header = redirect});
     add_rule(f, (struct http_rule){.path = "/", .status = 401, .header = challenge});
     struct http_behaviour storage = {.body = f->bytes, .size = SIZE, .etag = "\"v1\""};
     http_server_behave(f->elsewhere, &storage);
@@ -439,7 +446,7 @@ static void a_broken_token_is_refused(void **state)
     struct fixture *f = *state;
     cleanup_free char *challenge = challenge_of(http_server_port(f->server));
     add_rule(f, (struct http_rule){
-        .path = "/token", .status = 200, .body = "{\"token\":\"T\\r\\nX-Evil: 1\"}"});
+                    .path = "/token", .status = 200, .body = "{\"token\":\"T\\r\\nX-Evil: 1\"}"});
     add_rule(f, (struct http_rule){.path = "/", .status = 401, .header = challenge});
     assert_int_equal(fetch_faulty(f), ERR_IMAGE_DOWNLOAD);
     assert_int_equal(http_server_count(f->server), 2);
@@ -451,8 +458,8 @@ static void a_layer_of_other_bytes_is_refused_and_not_kept(void **state)
     char wrong[DIGEST_SIZE];
     digest_text("something else", wrong);
     cleanup_free char *manifest = manifest_of(OCI_QCOW2_LAYER, wrong, SIZE, "disk.qcow2");
-    add_rule(f, (struct http_rule){
-        .path = "/v2/org/disk/manifests/", .status = 200, .body = manifest});
+    add_rule(
+        f, (struct http_rule){.path = "/v2/org/disk/manifests/", .status = 200, .body = manifest});
     assert_int_equal(fetch_faulty(f), ERR_IMAGE_CHECKSUM);
     cleanup_free char *path = paths_image(&f->m.paths, f->sha256);
     assert_false(fs_exists(path));
@@ -463,8 +470,8 @@ static void a_cut_layer_goes_on_where_it_ended(void **state)
     struct fixture *f = *state;
     cleanup_free char *manifest = manifest_of(OCI_QCOW2_LAYER, f->sha256, SIZE, "disk.qcow2");
     f->behaviour.cut_after = SIZE / 2;
-    add_rule(f, (struct http_rule){
-        .path = "/v2/org/disk/manifests/", .status = 200, .body = manifest});
+    add_rule(
+        f, (struct http_rule){.path = "/v2/org/disk/manifests/", .status = 200, .body = manifest});
     assert_int_equal(fetch_faulty(f), ERR_IMAGE_DOWNLOAD);
     assert_int_equal(fetch_faulty(f), ERR_NONE);
     assert_is_cached(f);
@@ -479,8 +486,8 @@ static void a_manifest_of_another_digest_is_refused(void **state)
     digest_text("something else", wrong);
     cleanup_free char *manifest = manifest_of(OCI_QCOW2_LAYER, f->sha256, SIZE, "disk.qcow2");
     add_rule(f, (struct http_rule){.path = "/", .status = 200, .body = manifest});
-    cleanup_free char *url = mem_printf(
-        "oci://127.0.0.1:%u/org/disk@sha256:%s", http_server_port(f->server), wrong);
+    cleanup_free char *url =
+        mem_printf("oci://127.0.0.1:%u/org/disk@sha256:%s", http_server_port(f->server), wrong);
     assert_int_equal(fetch_url(f, url, NULL), ERR_IMAGE_CHECKSUM);
 }
 
@@ -489,10 +496,10 @@ static void an_index_of_an_index_is_refused(void **state)
     struct fixture *f = *state;
     char digest[DIGEST_SIZE];
     digest_text("{\"manifests\":[]}", digest);
-    cleanup_free char *index =
-        mem_printf("{\"manifests\":[{\"digest\":\"sha256:%s\"}]}", digest);
-    add_rule(f, (struct http_rule){.path = "/v2/org/disk/manifests/sha256:", .status = 200,
-        .body = "{\"manifests\":[]}"});
+    cleanup_free char *index = mem_printf("{\"manifests\":[{\"digest\":\"sha256:%s\"}]}", digest);
+    add_rule(f,
+        (struct http_rule){
+            .path = "/v2/org/disk/manifests/sha256:", .status = 200, .body = "{\"manifests\":[]}"});
     add_rule(f, (struct http_rule){.path = "/", .status = 200, .body = index});
     assert_int_equal(fetch_faulty(f), ERR_IMAGE_FORMAT);
     assert_int_equal(http_server_count(f->server), 2);
@@ -531,8 +538,7 @@ static void a_cancelled_lookup_leaves_nothing_behind(void **state)
     struct fixture *f = *state;
     f->behaviour.hold_after = 1; /* the manifest does not come to an end */
     http_server_behave(f->server, &f->behaviour);
-    cleanup_free char *url =
-        mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
+    cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
     struct spec_image image = {.kind = IMAGE_URL, .location = url};
     struct op *op =
         image_fetch(f->cache, &image, &f->result, ignore_progress, media_host_done, &f->m);

@@ -299,10 +299,10 @@ static void old_answers_are_cleared_away(void **state)
 {
     struct fixture *f = *state;
     int64_t now_ms = clock_wall_ms(f->m.host.clock);
-    ask(f, "wish/old", json_pack("{s:s,s:I}", "state", "done", "endedAt",
-        (json_int_t)(now_ms - 11 * 60 * 1000)));
-    ask(f, "wish/new", json_pack("{s:s,s:I}", "state", "done", "endedAt",
-        (json_int_t)(now_ms - 9 * 60 * 1000)));
+    ask(f, "wish/old",
+        json_pack("{s:s,s:I}", "state", "done", "endedAt", (json_int_t)(now_ms - 11 * 60 * 1000)));
+    ask(f, "wish/new",
+        json_pack("{s:s,s:I}", "state", "done", "endedAt", (json_int_t)(now_ms - 9 * 60 * 1000)));
     assert_null(record(f, "wish/old"));
     assert_non_null(record(f, "wish/new"));
 }
@@ -434,8 +434,7 @@ static void pruning_takes_rests_of_downloads_that_nobody_wants(void **state)
 static bool is_half_sent(void *context)
 {
     struct fixture *f = context;
-    return http_server_count(f->server) == 1
-        && http_server_request(f->server, 0).sent >= SIZE / 2;
+    return http_server_count(f->server) == 1 && http_server_request(f->server, 0).sent >= SIZE / 2;
 }
 
 static bool is_second_answered(void *context)

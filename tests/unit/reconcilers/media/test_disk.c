@@ -129,8 +129,7 @@ static void a_disk_never_shrinks(void **state)
     struct fixture *f = *state;
     assert_int_equal(make(f, f->base, 5, false), ERR_NONE);
     assert_int_equal(make(f, f->base, 4, true), ERR_DISK_SHRINK);
-    assert_string_equal(
-        f->m.error.message, "disk 4 GiB is smaller than the present disk's 5 GiB");
+    assert_string_equal(f->m.error.message, "disk 4 GiB is smaller than the present disk's 5 GiB");
     assert_int_equal(inspect(f->overlay).virtual_size, 5 * GIB);
 }
 

@@ -148,8 +148,8 @@ static void the_guest_gets_our_key_and_the_identity_we_expect(void **state)
     host_public[strcspn(host_public, "\n")] = '\0';
     assert_non_null(strstr(buf_str(&user_data), host_public));
     cleanup_free char *known_hosts = vm_text(f, VM_KNOWN_HOSTS);
-    cleanup_free char *expected = mem_printf(
-        "vmctl-web %.*s\n", (int)(strrchr(host_public, ' ') - host_public), host_public);
+    cleanup_free char *expected =
+        mem_printf("vmctl-web %.*s\n", (int)(strrchr(host_public, ' ') - host_public), host_public);
     assert_string_equal(known_hosts, expected);
 }
 
@@ -200,8 +200,8 @@ static void a_private_key_in_place_of_the_public_one_is_told(void **state)
 {
     struct fixture *f = *state;
     make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
-    assert_int_equal(make_with_key_file(f, "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n"),
-        ERR_KEY_UNREADABLE);
+    assert_int_equal(
+        make_with_key_file(f, "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n"), ERR_KEY_UNREADABLE);
     assert_non_null(strstr(f->m.error.message, "is a private key"));
     assert_non_null(strstr(error_help_text(&f->m.error), "id.pub.pub"));
     assert_int_equal(make_with_key_file(f, "hello\n"), ERR_KEY_UNREADABLE);

@@ -24,29 +24,28 @@ static void the_cloud_config_says_what_the_book_promises(void **state)
     (void)state;
     cleanup_buf struct buf out = BUF_INIT(0);
     user_data_write(&plain, &out);
-    assert_string_equal(buf_str(&out),
-        "#cloud-config\n"
-        "hostname: \"web\"\n"
-        "users:\n"
-        "  - name: \"ubuntu\"\n"
-        "    primary_group: \"ubuntu\"\n"
-        "    groups:\n"
-        "      - \"ubuntu\"\n"
-        "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
-        "    shell: /bin/bash\n"
-        "    lock_passwd: true\n"
-        "    ssh_authorized_keys:\n"
-        "      - \"ssh-ed25519 AAAA me@here\"\n"
-        "      - \"ssh-rsa BBBB \\\"x\\\"\"\n"
-        "disable_root: true\n"
-        "ssh_pwauth: false\n"
-        "ssh_deletekeys: true\n"
-        "ssh_keys:\n"
-        "  ed25519_private: |\n"
-        "    -----BEGIN OPENSSH PRIVATE KEY-----\n"
-        "    abc\n"
-        "    -----END OPENSSH PRIVATE KEY-----\n"
-        "  ed25519_public: \"ssh-ed25519 CCCC vmctl-web\"\n");
+    assert_string_equal(buf_str(&out), "#cloud-config\n"
+                                       "hostname: \"web\"\n"
+                                       "users:\n"
+                                       "  - name: \"ubuntu\"\n"
+                                       "    primary_group: \"ubuntu\"\n"
+                                       "    groups:\n"
+                                       "      - \"ubuntu\"\n"
+                                       "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+                                       "    shell: /bin/bash\n"
+                                       "    lock_passwd: true\n"
+                                       "    ssh_authorized_keys:\n"
+                                       "      - \"ssh-ed25519 AAAA me@here\"\n"
+                                       "      - \"ssh-rsa BBBB \\\"x\\\"\"\n"
+                                       "disable_root: true\n"
+                                       "ssh_pwauth: false\n"
+                                       "ssh_deletekeys: true\n"
+                                       "ssh_keys:\n"
+                                       "  ed25519_private: |\n"
+                                       "    -----BEGIN OPENSSH PRIVATE KEY-----\n"
+                                       "    abc\n"
+                                       "    -----END OPENSSH PRIVATE KEY-----\n"
+                                       "  ed25519_public: \"ssh-ed25519 CCCC vmctl-web\"\n");
 }
 
 static void no_value_can_break_out_of_its_place(void **state)

@@ -159,7 +159,8 @@ static void a_vertical_tab_is_a_newline_in_version_2_only(void **state)
     check_prints(KDL_V2, "a 1\vb // c\vd \"\"\"\v  e\v  \"\"\"", "a 1\nb\nd e\n");
     check_prints(KDL_V1, "a // c\v{}\n", "a\n");
     check_fails(KDL_V2, "a\v\"\v\"", 2, 1, 1,
-        "unclosed string: the closing quote is missing on this line (text of several lines is written "
+        "unclosed string: the closing quote is missing on this line (text of several lines is "
+        "written "
         "between \"\"\")");
     check_fails(KDL_V1, "a\v1", 1, 2, 1, "expected a space, a newline or ';', found U+000B");
 }

@@ -23,8 +23,8 @@ static struct source_sync look_as(struct fixture *f, const char *name, struct so
 
 static enum source_finding look(struct fixture *f, const char *name)
 {
-    struct source_sync found = look_as(
-        f, name, (struct source_sync_ask){.reports_broken = true, .reports_gone = true});
+    struct source_sync found =
+        look_as(f, name, (struct source_sync_ask){.reports_broken = true, .reports_gone = true});
     enum source_finding finding = found.finding;
     source_sync_clear(&found);
     return finding;
