@@ -167,8 +167,9 @@ struct reconciler_host *controller_host(struct controller *controller)
     return &controller->host;
 }
 
-/* What the record of this process and of every machine it starts is told apart by. One without it
- * would be trusted by no command, and would take its own machines for those of an earlier boot. */
+/* What the record of this process and of every machine it starts is distinguished by. One without
+ * it would be trusted by no command, and would take its own machines for those of an earlier boot.
+ */
 static int check_identity(const struct controller *controller, struct error *err)
 {
     if (!clock_boot_id(controller->host.clock)[0]) {

@@ -9,7 +9,7 @@
  *
  * A key stays "processing" until its patch is committed, so that the next pass sees it. A commit
  * that lost a race (ERR_STORE_STALE) is a reason to look again; one that failed (a full disk) backs
- * off and is tried for ever. Nothing wakes up while nothing happens, but for the resync every ten
+ * off and is retried forever. Nothing wakes up while nothing happens, but for the resync every ten
  * minutes or so, and a look at watched VMFiles every half minute
  * (controller/source/source_watch.h).
  */

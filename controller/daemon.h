@@ -20,8 +20,8 @@ struct daemon_options {
 typedef struct reconciler *reconciler_factory(struct reconciler_host *host);
 
 /*
- * Runs until it is told to end. Returns 0 then, and also at once when another vmctld serves the
- * data directory; else an error: the data directory or the store is unusable.
+ * Runs until it is requested to end. Returns 0 then, and also at once when another vmctld serves
+ * the data directory; else an error: the data directory or the store is unusable.
  */
 int daemon_run(
     const struct daemon_options *options, reconciler_factory *factory, struct error *err);

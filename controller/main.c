@@ -69,7 +69,7 @@ static int print_probe(void)
     return EXIT_SUCCESS;
 }
 
-/* Returns -1 to go on, else an exit status. */
+/* Returns -1 to continue, else an exit status. */
 static int read_options(int argc, char **argv, struct daemon_options *options)
 {
     static const struct option known[] = {

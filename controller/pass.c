@@ -178,7 +178,7 @@ static void ensure_status(struct vm_record *record)
     record->status = vm_status_new(uid);
 }
 
-/* A record that cannot be read stands in nobody's way: the watcher tells of it. */
+/* A record that cannot be read blocks no VM: the watcher reports it. */
 static struct source_record *source_of(
     struct controller *controller, const struct vm_record *record)
 {

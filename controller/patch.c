@@ -160,7 +160,7 @@ static void add_events(const struct patch_context *c, int64_t wall_ms)
     }
 }
 
-/* As `vmctl destroy` would: the generation tells everybody that there is something new. */
+/* As `vmctl destroy` would: the new generation shows every reader that something changed. */
 static void mark_for_deletion(const struct patch_context *c)
 {
     struct vm_desired *next = vm_desired_copy(c->view->desired);

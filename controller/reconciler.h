@@ -81,7 +81,7 @@ struct reconciler_host {
     void (*wake)(struct reconciler_host *host, const char *name, enum work_priority priority);
     /* Who holds a lease: the VM's name (borrowed until the next call), NULL: nobody. */
     const char *(*lease_holder)(struct reconciler_host *host, const char *key);
-    /* Whether that VM is Ready, as of its newest wish; an unknown VM is not. */
+    /* Whether that VM is Ready, as of its newest generation; an unknown VM is not. */
     bool (*is_ready)(struct reconciler_host *host, const char *name);
     /* A record of the image table, NULL when absent. Caller owns. */
     json_t *(*image_record)(struct reconciler_host *host, const char *key);

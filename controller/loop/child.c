@@ -115,14 +115,14 @@ static void check_exit(struct child *child, const siginfo_t *info)
     }
 }
 
-/* Reaps and tells. An exit that cannot be read (somebody else reaped it) counts as a failure. */
+/* Reaps and reports. An exit that cannot be read (somebody else reaped it) counts as a failure. */
 static void child_finish(struct child *child)
 {
     siginfo_t info = {0};
     if (child->is_exited) {
         if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0) {
             error_set_errno(
-                &child->failure, ERR_IO, errno, "cannot tell how '%s' ended", child->program);
+                &child->failure, ERR_IO, errno, "cannot determine how '%s' ended", child->program);
         } else {
             check_exit(child, &info);
         }
@@ -374,7 +374,7 @@ struct op *child_start(
         watch(child);
         loop_timer_start(child->deadline, request->timeout_ms);
     } else {
-        loop_timer_start(child->deadline, 0); /* told from the loop, as everything */
+        loop_timer_start(child->deadline, 0); /* reported from the loop, as everything is */
     }
     return &child->op;
 }

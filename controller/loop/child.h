@@ -29,7 +29,7 @@ struct child_request {
  * line of output. */
 typedef void child_done_fn(void *context, const struct error *err, const char *output);
 
-/* Never fails: what goes wrong is told by `done`. */
+/* Never fails: `done` reports what goes wrong. */
 struct op *child_start(
     struct loop *loop, const struct child_request *request, child_done_fn *done, void *context);
 

@@ -11,7 +11,7 @@
  * another cancels that one when it ends. As the operation is gone when `done` runs, `done` may
  * start the next one, or close what the operation worked on.
  *
- * Results go where the function that started it was told to put them, before `done`; that place is
+ * Results go where the function that started it was given for them, before `done`; that place is
  * borrowed until then. The few operations with a `done` of another type say so in their header.
  */
 #pragma once

@@ -25,7 +25,7 @@ enum { STATUS_UNKNOWN = -1 };
 struct process {
     pid_t pid;
     int pidfd;
-    struct loop_io *io; /* NULL once the end was told */
+    struct loop_io *io; /* NULL once the end was reported */
     process_exited_fn *exited;
     void *context;
     int exit_status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Identity of a long-lived process that may not be our child: pid, start time and boot id name it
- * for ever; a pidfd names it while we look. kill(pid, 0) is never used: a zombie would count as
+ * forever; a pidfd names it while we look. kill(pid, 0) is never used: a zombie would count as
  * alive and a recycled pid as ours.
  */
 #pragma once
@@ -31,8 +31,8 @@ bool process_is_alive(const struct process *process);
 /* By pidfd_send_signal(2). A process that is gone is fine. */
 void process_signal(const struct process *process, int signal);
 /*
- * How it ended, once it has: a wait status as of waitpid(2), or -1 when the kernel does not tell
- * (not our child, and no PIDFD_GET_INFO before Linux 6.15). Reaps it if it is our child.
+ * How it ended, once it has: a wait status as of waitpid(2), or -1 when the kernel does not report
+ * it (not our child, and no PIDFD_GET_INFO before Linux 6.15). Reaps it if it is our child.
  */
 int process_exit_status(struct process *process);
 void process_close(struct process *process); /* does not signal it; NULL is fine */

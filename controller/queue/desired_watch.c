@@ -163,7 +163,7 @@ struct desired_watch *desired_watch_new(struct loop *loop, const struct paths *p
     if (bell_watch_open(&watch->bell, paths, BELL_DESIRED, &err) == 0) {
         watch->bell_io = loop_io_new(loop, watch->bell.fd, LOOP_READ, on_bell, watch);
     } else {
-        log_warn("controller", "looking every second instead of being told: %s", err.message);
+        log_warn("controller", "falling back to polling every second: %s", err.message);
         watch->poll_timer = loop_timer_new(loop, on_poll, watch);
         loop_timer_start(watch->poll_timer, POLL_MS);
     }

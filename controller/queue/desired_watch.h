@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Hears the desired bell and tells which VMs it rang for, by comparing what `list` would show now
- * with what it showed last. A ring after which nothing is seen to have changed was for something
- * the summaries do not show, such as a stop timeout: then every VM counts as changed.
+ * Watches the desired doorbell and finds the VMs it was rung for, by comparing what `list` would
+ * show now with what it showed last. A ring after which nothing is seen to have changed was for
+ * something the summaries do not show, such as a stop timeout: then every VM counts as changed.
  *
  * `scanned` is called after each look, for what the bell also rings for: the image table.
  *

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Hears what happens to the entries of a set of directories (inotify(7)). Saves are told by the
- * events that end them; a write still going on is not told. Events are hints: after lost ones, or
- * when a directory goes, everything of it counts as changed.
+ * Watches the entries of a set of directories (inotify(7)). Saves are reported by the
+ * events that end them; a write still under way is not reported. Events are hints: after lost ones,
+ * or when a directory goes, everything of it counts as changed.
  */
 #pragma once
 
@@ -21,7 +21,7 @@ void dir_watch_free(struct dir_watch *watch); /* NULL is fine */
 
 /*
  * These directories from now on. One that is newly watched, or is another directory than before, is
- * told of as if anything had happened in it: what did until now was not heard. Directories that are
+ * reported as if anything had happened in it: earlier events were missed. Directories that are
  * not there, or are too many (fs.inotify.max_user_watches), are left out.
  */
 void dir_watch_set(struct dir_watch *watch, const struct strings *directories);

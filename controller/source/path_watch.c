@@ -16,7 +16,7 @@
 
 enum { LINKS_MAX = 40 /* as the kernel's, path_resolution(7) */ };
 
-/* inotify(7): changes made on another machine, or by a FUSE server, are not told. */
+/* inotify(7): changes made on another machine, or by a FUSE server, are not reported. */
 static bool is_told_of_changes(const char *directory)
 {
     static const long untold[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
@@ -73,7 +73,7 @@ static void step_back(struct walk *walk)
     buf_add_str(&walk->done, shorter);
 }
 
-/* Goes on with what the link says, and then with what was left. */
+/* Continues with the target of the link, then with the rest of the path. */
 static bool follow_link(struct walk *walk, const char *path, const char *left)
 {
     char target[PATH_MAX];

@@ -18,7 +18,7 @@ struct watch_point {
 struct watch_point_list {
     struct watch_point *items;
     size_t count;
-    bool needs_polling; /* one is on a file system whose changes elsewhere are not told here */
+    bool needs_polling; /* one is on a file system whose changes elsewhere are not reported here */
 };
 
 /* Both look at the file system and may block: for a pool thread. `path` is absolute. */

@@ -8,7 +8,7 @@
  *   missing         2 s (git checkout, some editors), then it is called missing
  *   VMs to prune    the file must say so for 2 s
  *   failing store   1, 2, 4 … 30 s
- *   otherwise       every 30 s, for what no event tells; every 2 s where there are no events
+ *   otherwise       every 30 s, for what no event reports; every 2 s where there are no events
  */
 #pragma once
 

@@ -50,7 +50,7 @@ enum run_state {
 };
 
 struct machine_facts {
-    bool is_alive;   /* alive.lock is held: a process of this VM exists, whoever started it */
+    bool is_alive;   /* alive.lock is held: a process of this VM exists, no matter who started it */
     bool is_waiting; /* our child still waits for release(); no QEMU runs yet */
     enum run_state run_state;
     uint32_t n_resets; /* of the guest, seen since the handle was opened or the instance found */

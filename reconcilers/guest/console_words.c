@@ -63,7 +63,7 @@ static void note_line(struct console_words *words, const char *line, size_t n)
     words->is_through |= has(line, n, "Cloud-init ") && has(line, n, " finished");
 }
 
-/* Where the newest boot begins, as far as the console tells: a quiet kernel prints its farewell,
+/* Where the newest boot begins, as far as the console shows: a quiet kernel prints its farewell,
  * but not its version, and after a power cut cloud-init's first stage comes first. */
 static const char *newest_boot(const char *text, const char *end)
 {

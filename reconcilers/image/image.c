@@ -204,7 +204,7 @@ static void fill_result(
     }
 }
 
-/* A waiter told may cancel others, and may start a new fill for the same image. */
+/* A notified waiter may cancel others, and may start a new fill for the same image. */
 static void image_finish(struct image_fill *fill, const struct error *err)
 {
     unlink_fill(fill);
@@ -312,7 +312,7 @@ static void start_transfer(struct image_fill *fill)
     }
 }
 
-/* A download that cannot be converted is of no use: the next try asks the server anew. */
+/* A download that cannot be converted is of no use: the next try asks the server again. */
 static void discard_download(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
@@ -433,8 +433,8 @@ static void cancel_waiter(struct op *op)
     }
     *at = waiter->next;
     free(waiter);
-    /* Pool work goes on for nobody: it ends soon, its result is kept on disk, and a second work on
-     * the same files would be in its way. */
+    /* Pool work without a waiter continues: it ends soon, its result is kept on disk, and a second
+     * work on the same files would be in its way. */
     bool is_transfer = fill->work == NULL;
     if (!fill->waiters && !fill->is_finishing && is_transfer) {
         drop_fill(fill);

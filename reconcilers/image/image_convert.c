@@ -189,7 +189,7 @@ static void add_replaced(struct buf *out, const char *text, const char *name, co
     buf_add_str(out, text);
 }
 
-/* qemu-img names the file it was told to open, which of a download is a temporary one's. */
+/* qemu-img names the file it was given to open, which of a download is a temporary one's. */
 static void name_as_asked_for(
     const struct image_conversion *conversion, const char *title, struct error *err)
 {
@@ -203,15 +203,15 @@ static void name_as_asked_for(
 int image_convert_error(const char *title, const struct image_conversion *conversion,
     const struct error *child_err, const char *output, struct error *err)
 {
-    struct error told = *child_err;
-    name_as_asked_for(conversion, title, &told);
+    struct error failure = *child_err;
+    name_as_asked_for(conversion, title, &failure);
     if (!conversion->format && output[0]) {
-        error_set(err, ERR_IMAGE_FORMAT, "%s is damaged: %s", title, told.message);
+        error_set(err, ERR_IMAGE_FORMAT, "%s is damaged: %s", title, failure.message);
         return error_help(err, "get the image again (see what is wrong: qemu-img check IMAGE)");
     }
     if (!conversion->format) {
-        return child_error(err, ERR_IMAGE_CONVERSION, &told, "cannot check %s", title);
+        return child_error(err, ERR_IMAGE_CONVERSION, &failure, "cannot check %s", title);
     }
-    return child_error(err, ERR_IMAGE_CONVERSION, &told, "cannot convert %s from %s to qcow2",
+    return child_error(err, ERR_IMAGE_CONVERSION, &failure, "cannot convert %s from %s to qcow2",
         title, conversion->format->name);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Checking a qcow2, or making one of another hypervisor's image, by qemu-img(1) as a child: under a
- * deadline and a limit of memory, told the format, and with one file to open, whatever it names.
+ * deadline and a limit of memory, given the format, and with one file to open, whatever it names.
  * The new file is a temporary one (images/.part/KEY.tmp-*, swept at the start) until
  * image_file_fill() has checked, synced and named it: killed anywhere before that, all is done
  * again from the same source.

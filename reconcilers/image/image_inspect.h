@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What a disk image file is, by its first bytes and its stat(2); its name only serves to say when
- * the two contradict each other. QEMU is always told the format found here, never left to guess:
+ * the two contradict each other. QEMU is always given the format found here, never left to guess:
  * guessing lets a guest that writes a header into its raw disk read any file of the host.
  */
 #pragma once

@@ -276,7 +276,7 @@ static void prune_image(void *context, int dir_fd, const char *name)
     }
 }
 
-/* KEY.part or KEY.meta that nobody will go on with. */
+/* KEY.part or KEY.meta that no download will resume. */
 static void prune_part(void *context, int dir_fd, const char *name)
 {
     struct prune *prune = context;

@@ -2,7 +2,7 @@
 /*
  * Removing cached images, with their names, links and records; never one that a VM uses.
  *
- * Which VMs need which images is told by what is recorded of their disks, by what they are made
+ * Which VMs need which images follows from what is recorded of their disks, by what they are made
  * from right now in memory, and by what their specs ask for. Only the controller's loop knows all
  * three at one moment, which is why images are removed there and nowhere else: a VM takes an image
  * up in a callback of the same loop, so it is seen here, or comes after the removal and gets it

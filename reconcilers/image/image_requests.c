@@ -22,8 +22,8 @@
 /* An answer nobody took away: its asker was interrupted. */
 enum { ANSWER_KEPT_MS = 10 * 60 * 1000 };
 
-/* A wish under way, or answered until the table shows it: the table that is looked at may be older
- * than what was written last. */
+/* A request under way, or answered until the table shows it: the table that is looked at may be
+ * older than what was written last. */
 struct job {
     struct image_requests *requests;
     struct job *next;

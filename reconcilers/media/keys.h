@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * SSH key pairs of a VM, made by ssh-keygen(1) and never made anew: the guest trusts the first one.
- * A private key is complete or absent (temporary file, fsync, rename); a lost public key is derived
- * from it again.
+ * SSH key pairs of a VM, made by ssh-keygen(1) and never made again: the guest trusts the first
+ * one. A private key is complete or absent (temporary file, fsync, rename); a lost public key is
+ * derived from it again.
  */
 #pragma once
 

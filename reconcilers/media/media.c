@@ -91,7 +91,7 @@ struct preparation {
     struct vm_spec *spec;
     char *uid;
     struct vm_prepared recorded; /* what is prepared already; its image_path is ours */
-    /* A guest has used these files: only the overlay may still grow, and the seed be made anew if
+    /* A guest has used these files: only the overlay may still grow, and the seed be made again if
      * it is lost. What they were made from stays what is recorded. */
     bool is_in_use;
     enum step step;

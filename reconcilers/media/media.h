@@ -11,6 +11,6 @@ struct reconciler_host;
 /* Deletes left-overs of earlier runs in the background. At the start, before any operation. */
 void media_sweep(struct reconciler_host *host);
 
-/* Lets go of host->backend_data. All operations of VMs must be over or cancelled, the loop and the
+/* Releases host->backend_data. All operations of VMs must be over or cancelled, the loop and the
  * pool must still be there. */
 void media_free(struct reconciler_host *host);

@@ -12,7 +12,7 @@
  * tick, at worst by the second or two of old file systems. */
 enum { UNSETTLED_S = 2 };
 
-/* True when the file's times are old enough to tell the next change from this one. */
+/* True when the file's times are old enough to distinguish the next change from this one. */
 static bool add_stamp(struct buf *out, const char *path, int64_t now_s)
 {
     struct stat st;

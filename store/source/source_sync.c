@@ -142,12 +142,12 @@ static int takes_over(struct sync *sync, const char *name, bool *ret, struct err
 
 /* ---- a valid file ---- */
 
-/* What a valid file makes of the store: the wishes and the record after them. */
+/* What a valid file makes of the store: the changes and the record after them. */
 struct plan {
     struct source_record *after;
     struct change *changes;
     size_t count;
-    bool wants_pruning; /* not in the wishes: it may not be done yet */
+    bool wants_pruning; /* not in the changes: it may not be done yet */
 };
 
 static void plan_clear(struct plan *plan)
@@ -240,7 +240,7 @@ struct record_change {
     const struct source_record *after;
 };
 
-/* The wishes were made for the record as it was: with another one they are made anew. */
+/* The changes were made for the record as it was: with another one they are made again. */
 static int add_record_change(void *context, struct store_batch *batch, struct error *err)
 {
     const struct record_change *change = context;
@@ -277,7 +277,7 @@ static int carry_out(struct sync *sync, const struct plan *plan, struct error *e
     return rc;
 }
 
-/* What the store says to the wishes of a valid file. */
+/* How the store responds to the changes of a valid file. */
 static int judge_refusal(struct sync *sync, const char *digest, struct error *err)
 {
     switch (err->code) {

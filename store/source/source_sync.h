@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Bringing the desired records in line with a watched VMFile, once: read the record, read the file
- * and the files it names, compare, and write wishes and record in one transaction. Whoever calls it
+ * and the files it names, compare, and write changes and record in one transaction. The caller
  * decides when, and how long a file may be broken or missing before that is written down.
  *
  * Level-triggered: it looks at what is stored and what is on disk and at nothing else, so it may be

@@ -41,7 +41,7 @@ void vmfile_load_render(
     struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color);
 
 /* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then
- * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal wishes. */
+ * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal changes. */
 int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err);
 
 /* The directory of an absolute path. free() it. */

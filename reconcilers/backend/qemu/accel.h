@@ -15,7 +15,7 @@ struct loop;
 typedef void accel_chosen_fn(void *context, const char *accel, const struct error *err);
 
 /* ERR_KVM_UNAVAILABLE when KVM is asked for by name and the probe says no; where the probe cannot
- * tell, `auto` is TCG and QEMU tries the KVM that is asked for by name. A verdict is kept in
+ * determine, `auto` is TCG and QEMU tries the KVM that is asked for by name. A verdict is kept in
  * memory for the host's boot, so only the first start waits for the probe. */
 struct op *accel_choose(
     struct loop *loop, enum accel_mode wanted, accel_chosen_fn *done, void *context);

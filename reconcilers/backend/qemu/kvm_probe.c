@@ -240,7 +240,7 @@ static void exited(void *context)
 }
 
 /* Keeps only /dev/kvm: a descriptor of the parent held here for longer than it (a lock, another
- * child's start pipe) would tell others that it still lives. */
+ * child's start pipe) would make others believe that it is still alive. */
 static _Noreturn void run_child(int kvm)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
