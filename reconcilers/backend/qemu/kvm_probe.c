@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -99,13 +100,16 @@ static enum step add_memory(int vm)
 /* KVM refuses long mode to a vCPU whose CPUID does not list it. */
 static void offer_host_features(int kvm, int vcpu)
 {
-    struct {
-        struct kvm_cpuid2 header;
-        struct kvm_cpuid_entry2 entries[CPUID_MAX];
-    } features = {.header.nent = CPUID_MAX};
-    if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &features) == 0) {
-        (void)ioctl(vcpu, KVM_SET_CPUID2, &features);
+    struct kvm_cpuid2 *features =
+        calloc(1, sizeof(struct kvm_cpuid2) + CPUID_MAX * sizeof(struct kvm_cpuid_entry2));
+    if (!features) {
+        return;
     }
+    features->nent = CPUID_MAX;
+    if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, features) == 0) {
+        (void)ioctl(vcpu, KVM_SET_CPUID2, features);
+    }
+    free(features);
 }
 
 static enum step enter_long_mode(int vcpu)
