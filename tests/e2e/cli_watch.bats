@@ -109,7 +109,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     has_setting web stopTimeoutSeconds 5
     run vmctl wait web --ready
     [ "$status" -eq 2 ]
-    says "vm 'web' is not what its VMFile says now"
+    says "vm 'web' does not match its current VMFile"
     vmctl wait web --ready --allow-drift
     block web 'stop-timeout 6' >VMFile.kdl
     await is_source Synced
