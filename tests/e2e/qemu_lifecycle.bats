@@ -178,7 +178,7 @@ END
     says "without a record, left alone: web"
     fails 0 vmctl up --timeout 120s
     [ "$(vmctl ssh web -- cat kept)" = kept ]
-    vmctl events web | grep -q "it ran without a record"
+    vmctl events web | grep -q "its record was lost while it ran"
 }
 
 @test "a failing step stops the sequence, shows its output and its status" {
