@@ -185,6 +185,7 @@ is_clean() {
     run in_guest 'cloud-init status --long'
     echo "$output"
     [ "$status" -eq 0 ]
+    run ! grep -Ei '^errors:.*[^[ \]]|^recoverable_errors:.*[^{} ]' <<<"${output/errors: []/}"
     answers "sudo grep -E '\[(WARNING|ERROR|CRITICAL)\]' /var/log/cloud-init.log || true" ''
 }
 
