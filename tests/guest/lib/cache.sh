@@ -23,18 +23,18 @@ recipe_digest() {
     } | sha256sum | cut -c1-16
 }
 
-# cached_image FLAVOUR DIGEST COMMAND...: prints the path of the image. If there is none yet, the
+# cached_image FAMILY DIGEST COMMAND...: prints the path of the image. If there is none yet, the
 # command makes it, $scratch/disk.qcow2, in a scratch folder beside: the last step is one atomic
 # rename.
 cached_image() {
-    local flavour=$1 image=$cache/$1-$2.qcow2
+    local family=$1 image=$cache/$1-$2.qcow2 # "flavour" is the recipe's own, which the command reads
     shift 2
     if ! cache_hit "$image"; then
         lock_cache
         if ! cache_hit "$image"; then # nobody built it while we waited
             clear_scratch
             build_image "$image" "$@" >&2
-            prune_cache "$flavour" "$image"
+            prune_cache "$family" "$image"
             say "built in $SECONDS s: $(du -h "$image" | cut -f1)B"
         fi
     fi
@@ -74,7 +74,7 @@ clear_scratch() {
     rm -rf "$cache"/scratch.*
 }
 
-# prune_cache FLAVOUR CURRENT: an older image that was asked for within the
+# prune_cache FAMILY CURRENT: an older image that was asked for within the
 # last hour may be under a running test of another checkout, and stays.
 prune_cache() {
     find "$cache" -maxdepth 1 -name "$1-*.qcow2" ! -path "$2" -amin +60 -delete
