@@ -10,6 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 enum { TAIL_SIZE = 256 * 1024 };
 
@@ -60,7 +61,12 @@ static void note_line(struct console_words *words, const char *line, size_t n)
 {
     note_complaint(words, line, n);
     note_user(words, line, n);
-    words->is_through |= has(line, n, "Cloud-init ") && has(line, n, " finished");
+    if (has(line, n, "Cloud-init v. ")) {
+        bool is_last = has(line, n, " finished");
+        words->has_begun = true;
+        words->is_through |= is_last;
+        words->is_seedless |= is_last && has(line, n, "Datasource DataSourceNone");
+    }
 }
 
 /* Where the newest boot begins, as far as the console shows: a quiet kernel prints its farewell,
@@ -108,7 +114,27 @@ void console_words_read(const char *path, struct console_words *ret)
     }
 }
 
-void console_words_explain(const struct console_words *words, const char *user, struct buf *out)
+/* A kernel without a driver for the seed's bus is the usual cause; the cloud kernels have none for
+ * ide. Where a generator decides that there is nothing to do, cloud-init does not run at all. */
+static void explain_seed(const struct console_words *words, const char *seed, struct buf *out)
+{
+    if (words->is_seedless && !seed) {
+        buf_add_str(out, "; cloud-init found no seed, and the VMFile has no `cloud-init` block");
+    } else if (words->is_seedless) {
+        buf_printf(out, "; cloud-init did not find its seed on %s", seed);
+    } else if (text_eq(seed, "ide") && !words->has_begun) {
+        buf_add_str(
+            out, "; its cloud-init printed nothing, and may not have found its seed on ide");
+    } else {
+        return;
+    }
+    if (seed && !text_eq(seed, "scsi")) {
+        buf_add_str(out, ": more kernels have a driver for `seed \"scsi\"`");
+    }
+}
+
+void console_words_explain(
+    const struct console_words *words, const char *user, const char *seed, struct buf *out)
 {
     char quoted[64];
     (void)snprintf(quoted, sizeof(quoted), "'%s'", user);
@@ -118,4 +144,5 @@ void console_words_explain(const struct console_words *words, const char *user, 
     if (words->users[0] && !strstr(words->users, quoted)) {
         buf_printf(out, "; cloud-init set up keys for %s and not for %s", words->users, quoted);
     }
+    explain_seed(words, seed, out);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Why a guest refuses a login, by its console: cloud-init prints its warnings there, which users it
- * gave keys, and that it has finished. The result only explains an error to people, and decides
- * when to stop waiting for a port that nothing listens on.
+ * Why a guest refuses a login, or has a host key of its own, by its console: cloud-init prints its
+ * warnings there, which users it gave keys, that it has finished, and where its configuration came
+ * from. The result only explains an error to people, and decides when to stop waiting for a port
+ * that nothing listens on.
  */
 #pragma once
 
@@ -12,7 +13,9 @@
 struct buf;
 
 struct console_words {
-    bool is_through;     /* cloud-init printed that it has finished, in the newest boot */
+    bool has_begun;      /* cloud-init printed something in the newest boot */
+    bool is_through;     /* … that it has finished */
+    bool is_seedless;    /* … without a seed, or whatever else configures it */
     char complaint[240]; /* its first warning, "" none */
     char users[120];     /* "'debian', 'root'": those it set keys up for, "" none */
 };
@@ -24,5 +27,7 @@ void console_words_find(const char *text, size_t n, struct console_words *ret);
 /* The same for the end of a file; nothing is found when it cannot be read. */
 void console_words_read(const char *path, struct console_words *ret);
 
-/* Appends "; …", the explanation why `user` was refused, or nothing. */
-void console_words_explain(const struct console_words *words, const char *user, struct buf *out);
+/* Appends "; …", the explanation why `user` was refused, or nothing. `seed`: the bus of the VM's
+ * seed, as the VMFile writes it; NULL: it has none. */
+void console_words_explain(
+    const struct console_words *words, const char *user, const char *seed, struct buf *out);

@@ -53,6 +53,7 @@ struct guest_op {
     struct op op; /* first */
     struct guest *guest;
     struct guest_address address;
+    const char *seed; /* its bus; NULL: the VM has none */
     struct loop_timer *start;
     struct op *inner;
     struct provision_request step;    /* strings owned below; .step NULL: none */
@@ -276,12 +277,14 @@ static void use_session(struct guest_op *self)
 
 /* ---- getting one ---- */
 
-/* Explains a refused login or a closed port by the guest's console output. */
+/* Explains a refused login or a closed port by the guest's console output; and a wrong host key: a
+ * guest that never read its seed has one of its own. */
 static void explain_refusal(const struct guest_op *self, struct error *err)
 {
     const struct guest *guest = self->guest;
     bool is_closed = err->code == ERR_SSH && err->sys_errno == ECONNREFUSED;
-    if (err->code != ERR_SSH_AUTH && !is_closed) {
+    bool is_refused = err->code == ERR_SSH_AUTH || err->code == ERR_SSH_HOSTKEY;
+    if (!is_refused && !is_closed) {
         return;
     }
     struct console_words words;
@@ -292,7 +295,7 @@ static void explain_refusal(const struct guest_op *self, struct error *err)
         err->code = ERR_SSH_PORT;
         buf_add_str(&why, "; the guest has booted, and nothing listens on its port 22");
     } else if (!is_closed) {
-        console_words_explain(&words, self->address.user, &why);
+        console_words_explain(&words, self->address.user, self->seed, &why);
     }
     size_t used = strlen(err->message);
     (void)snprintf(err->message + used, sizeof(err->message) - used, "%s", buf_str(&why));
@@ -378,6 +381,8 @@ static struct guest_op *guest_op_start(
     self->op = (struct op){on_cancel, done, context};
     self->guest = guest;
     guest_address_init(&self->address, env);
+    const struct spec_cloud_init *cloud_init = &env->spec->cloud_init;
+    self->seed = cloud_init->is_set ? enum_names_at(&seed_bus_words, cloud_init->bus) : NULL;
     self->start = loop_timer_new(guest->host->loop, on_start, self);
     loop_timer_start(self->start, 0);
     return self;

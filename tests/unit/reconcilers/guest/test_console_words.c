@@ -32,6 +32,10 @@
     "+0000. "                                                                                      \
     "Datasource DataSourceNoCloud [seed=/dev/sr0].  Up 30.00 seconds\r\n"
 
+#define SEEDLESS                                                                                   \
+    "[   30.0] cloud-init[402]: Cloud-init v. 22.4.2 finished at Sat, 28 Nov 2026 21:40:20 "       \
+    "+0000. Datasource DataSourceNone.  Up 30.00 seconds\r\n"
+
 static struct console_words words_of(const char *text)
 {
     struct console_words words;
@@ -114,18 +118,29 @@ static void a_refusal_is_explained_as_far_as_it_can_be(void **state)
 {
     (void)state;
     static const struct {
-        const char *text, *user, *why;
+        const char *text, *user, *seed, *why;
     } rows[] = {
-        {BOOT THROUGH, "debian", ""},
-        {BOOT KEYS, "ubuntu", ""},
-        {BOOT KEYS, "debian", "; cloud-init set up keys for 'ubuntu' and not for 'debian'"},
-        {BOOT KEYS, "ubunt", "; cloud-init set up keys for 'ubuntu' and not for 'ubunt'"},
-        {BOOT FAILURE, "debian", "; cloud-init reported: Failed to create user debian"},
+        {BOOT THROUGH, "debian", "ide", ""},
+        {BOOT KEYS, "ubuntu", NULL, ""},
+        {BOOT KEYS, "debian", "scsi", "; cloud-init set up keys for 'ubuntu' and not for 'debian'"},
+        {BOOT KEYS, "ubunt", "scsi", "; cloud-init set up keys for 'ubuntu' and not for 'ubunt'"},
+        {BOOT FAILURE, "debian", "scsi", "; cloud-init reported: Failed to create user debian"},
+        {BOOT SEEDLESS, "debian", NULL,
+            "; cloud-init found no seed, and the VMFile has no `cloud-init` block"},
+        {BOOT SEEDLESS, "debian", "scsi", "; cloud-init did not find its seed on scsi"},
+        {BOOT SEEDLESS, "debian", "ide",
+            "; cloud-init did not find its seed on ide: more kernels have a driver for "
+            "`seed \"scsi\"`"},
+        {BOOT SEEDLESS BOOT THROUGH, "debian", "virtio", ""},
+        {BOOT, "debian", "ide",
+            "; its cloud-init printed nothing, and may not have found its seed on ide: more "
+            "kernels have a driver for `seed \"scsi\"`"},
+        {BOOT, "debian", "scsi", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         cleanup_buf struct buf out = BUF_INIT(0);
         struct console_words words = words_of(rows[i].text);
-        console_words_explain(&words, rows[i].user, &out);
+        console_words_explain(&words, rows[i].user, rows[i].seed, &out);
         assert_string_equal(buf_str(&out), rows[i].why);
     }
 }

@@ -182,6 +182,21 @@ static void the_host_key_is_pinned_when_the_seed_is_ours(void **state)
     assert_int_equal(probe(test), ERR_NONE);
 }
 
+/* A guest that never read its seed has a host key of its own: the console says so. */
+static void a_foreign_host_key_is_explained_by_a_seed_that_was_not_found(void **state)
+{
+    static const char console[] = "Cloud-init v. 22.4.2 finished. Datasource DataSourceNone.\n";
+    struct guest_test *test = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *log = paths_vm(&test->paths, "web", VM_CONSOLE_LOG);
+    assert_int_equal(fs_write_file(log, console, strlen(console), 0600, &err), 0);
+    test->spec->cloud_init.is_set = true;
+    test->spec->cloud_init.bus = SEED_IDE;
+    copy_into_vm(test, test->fixture.sshd->other_key_public, VM_HOST_KEY_PUBLIC);
+    assert_int_equal(probe(test), ERR_SSH_HOSTKEY);
+    assert_non_null(strstr(test->fixture.err.message, "did not find its seed on ide"));
+}
+
 static void a_left_over_host_key_is_not_pinned(void **state)
 {
     struct guest_test *test = *state;
@@ -368,6 +383,7 @@ int main(void)
         test(standard_keys_of_the_home_directory_are_tried),
         test(an_explicit_key_that_is_missing_is_told),
         test(the_host_key_is_pinned_when_the_seed_is_ours),
+        test(a_foreign_host_key_is_explained_by_a_seed_that_was_not_found),
         test(a_left_over_host_key_is_not_pinned),
         test(without_an_address_nothing_is_tried),
         test(a_guest_that_went_away_is_an_ssh_error_with_its_address),
