@@ -9,7 +9,7 @@
 # with SSHPortClosed, and a case here checks that.
 
 VMCTL_BIN=${VMCTL_BIN:-$BATS_TEST_DIRNAME/../../../build/bin}
-load ../qemu
+load guest
 
 # The stock image is not built before its cases need it: the others do not wait for it.
 setup_file() {
@@ -54,6 +54,8 @@ write_vmfile() {
     add_user_vm first-last
     add_vm my_vm 'cloud-init { seed "virtio" }'
     add_keeper_vm hardened
+    add_keeper_vm mime
+    add_keeper_vm gzipped
     add_keeper_vm fails 'provision "shell" { inline "touch provisioned" }'
     add_vm refused 'cloud-init { user-data "refused.yaml" }' \
         'ssh { user "debian"; private-key "keeper_key"; timeout "10m" }'
@@ -61,6 +63,7 @@ write_vmfile() {
     add_keeper_vm reboots
     add_keeper_vm runs-long 'provision "shell" { inline "cat /ran" }'
     add_user_vm loaded
+    add_vm seedless 'cloud-init { seed "ide" }' 'ssh { timeout "10m" }'
 }
 
 # keeper_data NAME : NAME.yaml is the user keeper, and what comes on stdin
@@ -71,7 +74,17 @@ keeper_data() {
 }
 
 write_user_data() {
-    keeper_data refused </dev/null
+    keeper_data refused <<'EOF'
+  - name: debian
+    primary_group: of-nobody
+EOF
+    keeper_data gzipped <<'EOF'
+write_files:
+  - path: /etc/unpacked
+    content: |
+      yes
+EOF
+    gzip -n <gzipped.yaml >packed && mv packed gzipped.yaml
     keeper_data fails <<'EOF'
 runcmd:
   - "exit 3"
@@ -105,6 +118,45 @@ power_state:
   condition: true
 EOF
     write_hardened
+    write_mime
+}
+
+# As `cloud-init devel make-mime` writes it.
+write_mime() {
+    keeper_data part </dev/null
+    cat >mime.yaml <<EOF
+Content-Type: multipart/mixed; boundary="===============2389165605550749110=="
+MIME-Version: 1.0
+Number-Attachments: 3
+
+--===============2389165605550749110==
+Content-Type: text/cloud-config; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+Content-Disposition: attachment; filename="users.yaml"
+
+$(cat part.yaml)
+
+--===============2389165605550749110==
+Content-Type: text/jinja2; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: base64
+Content-Disposition: attachment; filename="greeting.yaml"
+
+$(printf '%s\n' '## template: jinja' '#cloud-config' 'write_files:' '  - path: /etc/greeting' \
+        '    content: "this is {{ v1.local_hostname }}\n"' | base64)
+
+--===============2389165605550749110==
+Content-Type: text/x-shellscript; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+Content-Disposition: attachment; filename="script.sh"
+
+#!/bin/sh
+echo "run as \$(id -un)" >/var/log/from-script
+
+--===============2389165605550749110==--
+EOF
 }
 
 # Written in the style that people publish.
@@ -139,17 +191,6 @@ runcmd:
 EOF
 }
 
-# seconds from QEMU's start to the moment a condition became what it is
-seconds_to() { # VM CONDITION
-    vmctl get "$1" -o json | jq -r --arg type "$2" '(if type == "array" then .[0] else . end).status |
-        ((.conditions[] | select(.type == $type).lastTransition) - .instance.startedAt) / 1000 | floor'
-}
-
-report() { # VM
-    echo "# $1: $(seconds_to "$1" GuestReachable) s to SSH, $(seconds_to "$1" CloudInitDone) s to the" \
-        "end of cloud-init, $(seconds_to "$1" Ready) s to Ready" >&3
-}
-
 is_there() { vmctl list -o name | grep -Fxq -- "$1"; }
 
 # up VM [PARTNER] : the status and the output are those of VM's own `up`
@@ -164,103 +205,155 @@ up() {
 
 bring_up() { # VM [PARTNER]
     up "$@"
-    [ "$status" -eq 0 ]
-    [ "$(state_of "$1")" = Ready ]
-    report "$1"
+    is_up "$1"
 }
 
-in_guest() { # COMMAND
-    vmctl ssh "$vm" -- "$1"
-}
-
-answers() { # COMMAND EXPECTED
-    local answer
-    answer=$(in_guest "$1")
-    [ "$answer" = "$2" ] || { printf '%s\nhave: %s\nwant: %s\n' "$1" "$answer" "$2"; return 1; }
-}
-
-# cloud-init has ended when `up` has, and has nothing to complain about.
-is_clean() {
-    answers 'cloud-init status' 'status: done'
-    run in_guest 'cloud-init status --long'
-    echo "$output"
-    [ "$status" -eq 0 ]
-    run ! grep -Ei '^errors:.*[^[ \]]|^recoverable_errors:.*[^{} ]' <<<"${output/errors: []/}"
-    answers "sudo grep -E '\[(WARNING|ERROR|CRITICAL)\]' /var/log/cloud-init.log || true" ''
-}
-
-is_the_user() { # USER
-    answers 'id -un; id -gn; sudo -n id -un; stat -c %U:%G ~' "$1
-$1
+is_the_user() { # VM USER
+    answers "$1" 'id -un; id -gn; sudo -n id -un; stat -c %U:%G ~' "$2
+$2
 root
-$1:$1"
-    answers 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
-    grep -qF "$(cut -d' ' -f2 "$DATA/vms/$vm/ssh_host_ed25519_key.pub")" "$DATA/vms/$vm/known_hosts"
-    [ "$(vmctl up "$vm" 2>/dev/null)" = "$vm: unchanged" ]
+$2:$2"
+    answers "$1" 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
+    grep -qF "$(cut -d' ' -f2 "$DATA/vms/$1/ssh_host_ed25519_key.pub")" "$DATA/vms/$1/known_hosts"
+    [ "$(vmctl up "$1" 2>/dev/null)" = "$1: unchanged" ]
+}
+
+has_grown() { # VM : its root file system, to the 4 GiB of its disk
+    local mib
+    mib=$(in_guest "$1" 'df -m --output=size / | tail -n 1')
+    ((mib > 3500))
 }
 
 user_case() { # USER [PARTNER]
     bring_up "$@"
-    is_the_user "$1"
-    is_clean
+    is_the_user "$1" "$1"
+    is_clean "$1"
+}
+
+# keeps_through_a_second_boot VM : its files, its instance; cloud-init sets nothing up again
+keeps_through_a_second_boot() {
+    local instance
+    instance=$(in_guest "$1" 'touch kept && sync && cat /var/lib/cloud/data/instance-id')
+    vmctl down "$1"
+    [ "$(state_of "$1")" = Stopped ]
+    bring_up "$1"
+    is_clean "$1"
+    answers "$1" 'ls kept; cat /var/lib/cloud/data/instance-id' "kept
+$instance"
 }
 
 @test "the user debian, in no group of the image" {
     user_case debian ubuntu
-    answers hostname deb
+    answers debian hostname deb
 }
 
 @test "the user ubuntu" { user_case ubuntu debian; }
 
 @test "the user operator, a group of the image; its disk was grown" {
     user_case operator first-last
-    local mib
-    mib=$(in_guest 'df -m --output=size / | tail -n 1')
-    ((mib > 3500))
+    has_grown operator
 }
 
 @test "the user first-last; a second boot leaves it as it was" {
     user_case first-last operator
-    local instance
-    instance=$(in_guest 'touch kept && sync && cat /var/lib/cloud/data/instance-id')
-    vmctl down first-last
-    bring_up first-last
-    is_the_user first-last
-    is_clean
-    answers 'ls kept; cat /var/lib/cloud/data/instance-id' "kept
-$instance"
+    keeps_through_a_second_boot first-last
+    is_the_user first-last first-last
 }
 
 @test "no ssh block, a seed on virtio, a name that is no host name" {
     bring_up my_vm hardened
-    is_the_user vm
-    is_clean
-    answers hostname my-vm
-    answers 'cat /run/cloud-init/result.json | grep -o "seed=/dev/vd."' seed=/dev/vdb
+    is_the_user my_vm vm
+    is_clean my_vm
+    answers my_vm hostname my-vm
+    answers my_vm 'cat /run/cloud-init/result.json | grep -o "seed=/dev/vd."' seed=/dev/vdb
 }
 
 @test "published user-data: a hardened sshd with AllowUsers, no passwords, no root" {
     bring_up hardened my_vm
-    is_clean
-    answers 'id -un; sudo -n id -un; hostname' $'keeper\nroot\nbastion'
-    answers 'sudo sshd -T | grep -E "^(allowusers|maxauthtries)"' $'maxauthtries 3\nallowusers keeper'
+    is_clean hardened
+    answers hardened 'id -un; sudo -n id -un; hostname' $'keeper\nroot\nbastion'
+    answers hardened 'sudo sshd -T | grep -E "^(allowusers|maxauthtries)"' \
+        $'maxauthtries 3\nallowusers keeper'
 }
 
-@test "a cloud-init that fails is told in its words, and no step runs on top of it" {
-    up fails refused
+@test "published user-data: MIME parts: a cloud-config, a template, a script" {
+    bring_up mime gzipped
+    is_clean mime
+    answers mime 'id -un; sudo -n id -un' $'keeper\nroot'
+    answers mime 'cat /etc/greeting; cat /var/log/from-script' $'this is mime\nrun as root'
+}
+
+@test "published user-data: a cloud-config in gzip" {
+    bring_up gzipped mime
+    is_clean gzipped
+    answers gzipped 'id -un; cat /etc/unpacked' $'keeper\nyes'
+}
+
+accept_errors_of() { # VM yes|no
+    if [ "$2" = yes ]; then
+        sed -i "s/user-data \"$1.yaml\"/&; on-error \"warn\"/" VMFile.kdl
+    else
+        sed -i 's/; on-error "warn"//' VMFile.kdl
+    fi
+}
+
+@test "a cloud-init that fails is told in its words, and no step runs unless that is accepted" {
+    up fails seedless
     [ "$status" -eq 1 ]
-    says 'error[vmctl::cloudinit::failed]' scripts
+    says 'error[vmctl::cloudinit::failed]' scripts 'on-error "warn"'
     [ "$(state_of fails)" = CloudInitFailed ]
-    answers 'ls provisioned 2>/dev/null || true' ''
+    answers fails 'ls provisioned 2>/dev/null || true' ''
+
+    accept_errors_of fails yes
+    bring_up fails
+    answers fails 'ls provisioned' provisioned
+    vmctl status fails | grep -F CloudInitDegraded
+    accept_errors_of fails no
+    up fails
+    [ "$status" -eq 1 ]
+
     vmctl restart fails --timeout 15m # cloud-init runs a script once
     [ "$(state_of fails)" = Ready ]
     report fails
 }
 
-@test "a login that is refused is told with what was offered and what the console says" {
-    up refused fails
+explains_the_seed() {
+    vmctl status seedless | tr -s ' \n' ' ' | grep -F 'did not find its seed on ide'
+}
+
+@test "a cloud kernel has no driver for ide: the seed that it did not find is told" {
+    up seedless fails
     [ "$status" -eq 1 ]
-    says 'error[vmctl::ssh::auth_failed]' "user 'debian'" keeper_key refused
+    says 'error[vmctl::ssh::hostkey_mismatch]'
+    await 600 explains_the_seed # once cloud-init has ended
+}
+
+ssh_port_of() { # VM
+    vmctl get "$1" -o json | jq -r '(if type == "array" then .[0] else . end).status.sshPort | select(. > 0)'
+}
+
+sshd_answers() { # VM
+    local port line
+    port=$(ssh_port_of "$1")
+    [ -n "$port" ] && line=$(timeout 2 head -c 4 <"/dev/tcp/127.0.0.1/$port") 2>/dev/null &&
+        [ "$line" = SSH- ]
+}
+
+now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+@test "a refused login is told within 30 s of sshd's first answer, with what the console says" {
+    local first_ms took_ms
+    vm=refused
+    vmctl up --detach refused runs-long
+    await 900 sshd_answers refused
+    first_ms=$(now_ms)
+    up refused
+    took_ms=$(($(now_ms) - first_ms))
+    [ "$status" -eq 1 ]
+    echo "# refused: told $((took_ms / 1000)) s after sshd's first answer" >&3
+    ((took_ms <= 30000))
+    says 'error[vmctl::ssh::auth_failed]' "user 'debian'" keeper_key refused \
+        'cloud-init reported: '
     [ "$(state_of refused)" = AuthFailed ]
 }
 
@@ -271,13 +364,13 @@ $instance"
     [ "$(state_of other-port)" = SSHPortClosed ]
 }
 
-says_hello() { [ "$(in_guest 'cat /run/hello' 2>/dev/null)" = hello ]; }
+says_hello() { [ "$(in_guest reboots 'cat /run/hello' 2>/dev/null)" = hello ]; }
 
 @test "published user-data: files, a service, a reboot at the end" {
     up reboots other-port
     await 900 says_hello
     vmctl wait reboots --ready --timeout 15m
-    answers 'cloud-init status; cat /run/hello' $'status: done\nhello'
+    answers reboots 'cloud-init status; cat /run/hello' $'status: done\nhello'
     report reboots
 }
 
@@ -289,9 +382,9 @@ is_setting_up() { [ "$(state_of "$vm")" = SettingUp ]; }
     vmctl wait runs-long --for=condition=GuestReachable --timeout 15m
     await is_setting_up
     kill_controller
-    in_guest 'touch go-on'
+    in_guest runs-long 'touch go-on'
     vmctl wait runs-long --ready --timeout 15m
-    answers 'cat /ran' ran
+    answers runs-long 'cat /ran' ran
     vmctl log runs-long --provision | grep -qx ran
     report runs-long
 }
@@ -302,7 +395,7 @@ is_setting_up() { [ "$(state_of "$vm")" = SettingUp ]; }
         burners+=($!)
     done
     bring_up loaded
-    is_clean
+    is_clean loaded
 }
 
 stock_image() {
@@ -311,7 +404,7 @@ stock_image() {
     ln -sf "$VMCTL_TEST_STOCK" stock.qcow2
 }
 
-@test "generic kernel, NetworkManager, all of cloud-init: a seed on ide, a grown disk" {
+@test "generic kernel, NetworkManager, all of cloud-init: ide, a grown disk, a second boot, a new disk" {
     stock_image
     cat >>VMFile.kdl <<'EOF'
 vm "stock" {
@@ -324,15 +417,22 @@ vm "stock" {
 }
 EOF
     bring_up stock
-    is_the_user ubuntu
-    is_clean
-    answers 'systemctl is-active NetworkManager' active
-    local mib
-    mib=$(in_guest 'df -m --output=size / | tail -n 1')
-    ((mib > 3500))
+    is_the_user stock ubuntu
+    is_clean stock
+    has_grown stock
+    answers stock 'systemctl is-active NetworkManager' active
+    keeps_through_a_second_boot stock
+    is_the_user stock ubuntu
+
+    run vmctl reload stock --timeout 15m
+    is_up stock
+    is_the_user stock ubuntu
+    is_clean stock
+    has_grown stock
+    answers stock 'ls kept 2>/dev/null || true' ''
 }
 
-@test "examples/debian becomes Ready on the image of that name" {
+@test "examples/debian becomes Ready on the image of that name, as the image's own user" {
     stock_image
     mkdir -p example
     cp "$BATS_TEST_DIRNAME/../../../examples/debian/VMFile.kdl" example/VMFile.kdl
@@ -347,6 +447,8 @@ EOF
         s|inline \".*\"|inline \"sudo true \&\& echo set up by \$(id -un)\"|
         s|memory 2048|memory 1024|; s|host=8080|host=$((port + 1))|" VMFile.kdl
     bring_up web
-    is_the_user debian
+    is_the_user web debian
+    is_clean web
+    answers web hostname web
     vmctl log web --provision | grep -qx 'set up by debian'
 }

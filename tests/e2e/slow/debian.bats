@@ -4,7 +4,7 @@
 # The tests build on each other.
 
 VMCTL_BIN=${VMCTL_BIN:-$BATS_TEST_DIRNAME/../../../build/bin}
-load ../qemu
+load guest
 
 setup_file() {
     [ -n "${VMCTL_TEST_DEBIAN:-}" ] ||
@@ -61,36 +61,19 @@ setup() {
     cd "$PROJECT"
 }
 
-bring_up() {
+bring_up() { # VM
     run vmctl up "$1" --timeout 15m
-    echo "$output"
-    [ "$status" -eq 0 ]
-    [ "$(state_of "$1")" = Ready ]
+    is_up "$1"
 }
 
-# in_guest VM COMMAND
-in_guest() {
-    vmctl ssh "$1" -- "$2"
-}
-
-# tells VM COMMAND EXPECTED
-tells() {
-    local answer
-    answer=$(in_guest "$1" "$2")
-    [ "$answer" = "$3" ] || { printf '%s\nhave: %s\nwant: %s\n' "$2" "$answer" "$3"; return 1; }
-}
-
-# All stages of cloud-init have ended, and none had anything to complain about.
-cloud_init_is_content() {
-    in_guest "$1" 'timeout 600 cloud-init status --wait >/dev/null'
-    tells "$1" 'cloud-init status' 'status: done'
-    tells "$1" 'sudo grep -E "\[(WARNING|ERROR|CRITICAL)\]" /var/log/cloud-init.log || true' ''
-    tells "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'
+cloud_init_is_content() { # VM
+    is_clean "$1"
+    answers "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'
 }
 
 @test "up brings Debian to Ready" {
     bring_up deb
-    tells deb 'cat provisioned' 'provisioned as operator'
+    answers deb 'cat provisioned' 'provisioned as operator'
 }
 
 @test "cloud-init accepts what vmctl writes, without a warning" {
@@ -102,13 +85,13 @@ cloud_init_is_content() {
 }
 
 @test "the user has its key, all of sudo, and no password" {
-    tells deb 'id -un; sudo -n id -un; echo "$SHELL"' $'operator\nroot\n/bin/bash'
-    tells deb 'sudo passwd -S operator | cut -d" " -f1,2' 'operator L'
-    tells deb 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
+    answers deb 'id -un; sudo -n id -un; echo "$SHELL"' $'operator\nroot\n/bin/bash'
+    answers deb 'sudo passwd -S operator | cut -d" " -f1,2' 'operator L'
+    answers deb 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
 }
 
 @test "a user named as a group of the image is made, with that group" {
-    tells deb 'id -gn; getent group operator | cut -d: -f3' $'operator\n37'
+    answers deb 'id -gn; getent group operator | cut -d: -f3' $'operator\n37'
 }
 
 @test "root cannot log in" {
@@ -117,7 +100,7 @@ cloud_init_is_content() {
 }
 
 @test "the hostname is the VMFile's" {
-    tells deb 'hostname; cat /etc/hostname' $'deb-host\ndeb-host'
+    answers deb 'hostname; cat /etc/hostname' $'deb-host\ndeb-host'
 }
 
 @test "the root file system has grown to the disk" {
@@ -127,8 +110,8 @@ cloud_init_is_content() {
 }
 
 @test "the guest has vmctl's host key and no other" {
-    tells deb 'sudo sh -c "ls /etc/ssh/ssh_host_*_key"' /etc/ssh/ssh_host_ed25519_key
-    tells deb 'sudo cut -d" " -f1,2 /etc/ssh/ssh_host_ed25519_key.pub' \
+    answers deb 'sudo sh -c "ls /etc/ssh/ssh_host_*_key"' /etc/ssh/ssh_host_ed25519_key
+    answers deb 'sudo cut -d" " -f1,2 /etc/ssh/ssh_host_ed25519_key.pub' \
         "$(cut -d' ' -f1,2 "$DATA/vms/deb/ssh_host_ed25519_key.pub")"
     grep -qF "$(cut -d' ' -f2 "$DATA/vms/deb/ssh_host_ed25519_key.pub")" "$DATA/vms/deb/known_hosts"
 }
@@ -138,10 +121,8 @@ cloud_init_is_content() {
     machine_id=$(in_guest deb 'cat /etc/machine-id')
     in_guest deb 'touch left-behind && sync'
     run vmctl reload deb --timeout 15m
-    echo "$output"
-    [ "$status" -eq 0 ]
-    [ "$(state_of deb)" = Ready ]
-    tells deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
+    is_up deb
+    answers deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
         $'provisioned as operator\ndeb-host'
     [ "$(in_guest deb 'cat /etc/machine-id')" != "$machine_id" ]
     cloud_init_is_content deb
@@ -157,9 +138,9 @@ cloud_init_is_content() {
 @test "one's own user-data is passed on as it is" {
     bring_up raw
     cloud_init_is_content raw
-    tells raw 'id -un; sudo -n id -un; id -un second; hostname' $'keeper\nroot\nsecond\nraw'
-    tells raw 'sudo cat /etc/from-user-data; stat -c %a /etc/from-user-data' $'written\n640'
-    tells raw 'cat /var/log/runcmd' ran
+    answers raw 'id -un; sudo -n id -un; id -un second; hostname' $'keeper\nroot\nsecond\nraw'
+    answers raw 'sudo cat /etc/from-user-data; stat -c %a /etc/from-user-data' $'written\n640'
+    answers raw 'cat /var/log/runcmd' ran
 }
 
 @test "down and up keep disk and instance: cloud-init sets nothing up again" {
@@ -174,8 +155,8 @@ cloud_init_is_content() {
 
     bring_up raw
     cloud_init_is_content raw
-    tells raw 'cat state /var/log/runcmd' $'kept\nran'
-    tells raw 'ls /etc/from-user-data 2>/dev/null || true; id -un second 2>/dev/null || true' ''
-    tells raw 'cat /var/lib/cloud/data/instance-id' "$instance"
-    tells raw 'cat /etc/ssh/ssh_host_ed25519_key.pub' "$host_key"
+    answers raw 'cat state /var/log/runcmd' $'kept\nran'
+    answers raw 'ls /etc/from-user-data 2>/dev/null || true; id -un second 2>/dev/null || true' ''
+    answers raw 'cat /var/lib/cloud/data/instance-id' "$instance"
+    answers raw 'cat /etc/ssh/ssh_host_ed25519_key.pub' "$host_key"
 }
