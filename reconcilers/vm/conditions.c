@@ -289,8 +289,10 @@ static void report_cloud_init(struct pass *pass, enum condition_type type)
         [CLOUD_INIT_ABSENT] = {CONDITION_TRUE, REASON_NOT_INSTALLED},
     };
     const struct vm_cloud_init *cloud_init = &pass->patch->status->cloud_init;
-    pass_set(pass, type, by_state[cloud_init->state].state, by_state[cloud_init->state].reason,
-        cloud_init->message);
+    bool is_accepted =
+        cloud_init->state == CLOUD_INIT_FAILED && !pass_has_setup_failed(pass, pass->patch->status);
+    enum cloud_init_state state = is_accepted ? CLOUD_INIT_DEGRADED : cloud_init->state;
+    pass_set(pass, type, by_state[state].state, by_state[state].reason, cloud_init->message);
 }
 
 PREDICATE(has_querying_failed, is_failure_of(pass, CONDITION_CLOUD_INIT_DONE))

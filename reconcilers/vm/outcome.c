@@ -104,9 +104,12 @@ static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
 {
     const struct vm_cloud_init *now = &pass->patch->status->cloud_init;
     const char *message = now->message ? now->message : "no reason is given";
-    if (now->state == CLOUD_INIT_FAILED) {
+    if (pass_has_setup_failed(pass, pass->patch->status)) {
         vm_patch_event(
             pass->patch, true, REASON_CLOUD_INIT_FAILED, "cloud-init failed: %s", message);
+    } else if (now->state == CLOUD_INIT_FAILED) {
+        vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
+            "cloud-init failed, which the VMFile accepts (on-error \"warn\"): %s", message);
     } else if (now->state == CLOUD_INIT_DEGRADED) {
         vm_patch_event(pass->patch, true, REASON_CLOUD_INIT_DEGRADED,
             "cloud-init is done, with warnings: %s", message);
@@ -354,7 +357,7 @@ bool pass_observe_generation(struct pass *pass)
     status->observed_generation = desired->generation;
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
-    if (status->cloud_init.state == CLOUD_INIT_FAILED) { /* the user may have fixed it */
+    if (pass_has_setup_failed(pass, status)) { /* the user may have fixed it */
         vm_status_forget_cloud_init(status);
         vm->setup_since_ms = vm->setup_due_ms = 0;
     }

@@ -36,6 +36,8 @@ struct pass {
 
 /* situation.c: fills pass->machine, media and situation from what is committed and observed. */
 void pass_assess(struct pass *pass);
+/* Its cloud-init ended with errors, and the VMFile does not accept them. */
+bool pass_has_setup_failed(const struct pass *pass, const struct vm_status *status);
 /* The guest's grace for a stop that begins now, in milliseconds. */
 int64_t pass_grace_ms(const struct pass *pass);
 /* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */

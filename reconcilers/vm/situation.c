@@ -37,6 +37,12 @@ int64_t pass_grace_ms(const struct pass *pass)
     return grace_ms;
 }
 
+bool pass_has_setup_failed(const struct pass *pass, const struct vm_status *status)
+{
+    return status->cloud_init.state == CLOUD_INIT_FAILED &&
+           pass->view->desired->spec->cloud_init.on_error == SETUP_FAIL;
+}
+
 bool pass_lacks_room(const struct pass *pass)
 {
     return pass->situation.run_state == RUN_STATE_IO_ERROR &&
@@ -94,6 +100,7 @@ static void assess_desired(struct pass *pass)
         is_token_pending(desired->recreate_token, status->handled_recreate_token);
     s->is_dependency_missing = is_dependency_missing(pass);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
+    s->has_setup_failed = pass_has_setup_failed(pass, status);
     const struct vm_provision *provision = &status->provision;
     bool are_under_way = vm_steps_are_under_way(provision);
     s->has_step = are_under_way && provision->next_step < desired->spec->n_steps;
@@ -116,7 +123,6 @@ static void assess_recorded(struct pass *pass)
     s->is_reached = status->was_reached;
     s->is_setting_up = status->cloud_init.state == CLOUD_INIT_UNKNOWN ||
                        status->cloud_init.state == CLOUD_INIT_RUNNING;
-    s->has_setup_failed = status->cloud_init.state == CLOUD_INIT_FAILED;
     s->is_backing_off = exit_backoff_left_ms(pass) > 0;
     if (desired) {
         s->is_held = status->restart.held_generation == desired->generation;

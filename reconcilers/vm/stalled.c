@@ -192,12 +192,13 @@ static bool stall_on_cloud_init(struct pass *pass)
     if (!s->expects_ssh || s->power != POWER_RUNNING || situation_must_be_down(s)) {
         return false;
     }
-    if (cloud_init->state == CLOUD_INIT_FAILED) {
+    if (pass_has_setup_failed(pass, pass->patch->status)) {
         error_set(&error, ERR_CLOUD_INIT, "cloud-init failed in the guest: %s",
             message ? message : "no reason is given");
         error_help(&error,
             "see: vmctl ssh %s -- sudo cat /var/log/cloud-init.log; once fixed in "
-            "the guest: vmctl restart %s, in the VMFile: vmctl reload %s",
+            "the guest: vmctl restart %s, in the VMFile: vmctl reload %s; where the image is to "
+            "blame: cloud-init { on-error \"warn\" }",
             name, name, name);
         stall(pass, REASON_CLOUD_INIT_FAILED, &error);
         return true;

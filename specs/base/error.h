@@ -75,7 +75,7 @@ struct error {
     enum error_code code;
     int sys_errno;      /* errno of the failed system call, or 0 */
     char message[1024]; /* cut off with "…" when longer */
-    char help[320];     /* empty: error_help_text() returns the code's default */
+    char help[384];     /* empty: error_help_text() returns the code's default */
 };
 
 /* Sets `err` and returns -code. `err` must be empty. */

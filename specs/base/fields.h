@@ -88,10 +88,10 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
             char(*)[sizeof(((type *)0)->member)]: FIELD_KIND_CHARS),                               \
         .name = __VA_ARGS__ \
     }
-#define FIELD_ENUM(type, member, json_name, enum_names)                                            \
+#define FIELD_ENUM(type, member, json_name, ...) /* its words */                                   \
     {                                                                                              \
         FIELD_AT_(type, member), .kind = FIELD_KIND_ENUM, .name = (json_name),                     \
-                                 .words = (enum_names)                                             \
+                                 .words = __VA_ARGS__                                              \
     }
 #define FIELD_STRUCT(type, member, json_name, ...) /* its table */                                 \
     {                                                                                              \

@@ -52,6 +52,7 @@ static const struct vmfile_field {
     {"ssh-key", "cloudInit.sshKey", DISPOSITION_RECREATE, NULL},
     {"user-data", "cloudInit.userData", DISPOSITION_RECREATE, NULL},
     {"seed", "cloudInit.seedBus", DISPOSITION_RESTART, NULL},
+    {"on-error", "cloudInit.onError", DISPOSITION_LIVE, NULL},
     {"ssh", "ssh", DISPOSITION_LIVE, NULL},
     {"provision", "provision", DISPOSITION_PROVISION, NULL},
     {"ready", "ready", DISPOSITION_LIVE, NULL},

@@ -17,6 +17,7 @@ DEFINE_WORDS(forward_protocol, enum forward_protocol, FORWARD_PROTOCOL_COUNT_, "
 DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
 DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi")
 DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
+DEFINE_WORD_LIST(setup_policy, SETUP_POLICY_COUNT_, "fail", "warn")
 DEFINE_WORD_LIST(restart_policy, RESTART_COUNT_, "on-failure", "always", "never")
 DEFINE_WORD_LIST(step_kind, STEP_KIND_COUNT_, "inline", "script", "file")
 DEFINE_WORD_LIST(step_run, RUN_COUNT_, "always", "once", "on-change")
@@ -60,6 +61,8 @@ static const struct field cloud_init_rows[] = {
     FIELD_STRUCT(struct spec_cloud_init, ssh_key, "sshKey", &file_fields, .omit_empty = true),
     FIELD_STRUCT(struct spec_cloud_init, user_data, "userData", &file_fields, .omit_empty = true),
     FIELD_ENUM(struct spec_cloud_init, bus, "seedBus", &seed_bus_words),
+    FIELD_ENUM(
+        struct spec_cloud_init, on_error, "onError", &setup_policy_words, .omit_empty = true),
 };
 static const struct fields cloud_init_fields = {FIELDS_OF(cloud_init_rows, struct spec_cloud_init)};
 

@@ -24,6 +24,7 @@ enum forward_protocol { FORWARD_TCP, FORWARD_UDP, FORWARD_PROTOCOL_COUNT_ };
 enum accel_mode { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_COUNT_ };
 enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_COUNT_ };
 enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
+enum setup_policy { SETUP_FAIL, SETUP_WARN, SETUP_POLICY_COUNT_ };
 enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT_ };
 enum step_kind { STEP_INLINE, STEP_SCRIPT, STEP_FILE, STEP_KIND_COUNT_ };
 enum step_run { RUN_ALWAYS, RUN_ONCE, RUN_ON_CHANGE, RUN_COUNT_ };
@@ -90,6 +91,7 @@ struct spec_cloud_init {
     struct spec_file ssh_key; /* public key file */
     struct spec_file user_data;
     enum seed_bus bus;
+    enum setup_policy on_error; /* what errors of the guest's cloud-init mean for the VM */
 };
 
 struct spec_ssh {
@@ -184,6 +186,7 @@ extern const struct enum_names forward_protocol_words;
 extern const struct enum_names accel_mode_words;
 extern const struct enum_names firmware_words;
 extern const struct enum_names seed_bus_words;
+extern const struct enum_names setup_policy_words;
 extern const struct enum_names restart_policy_words;
 extern const struct enum_names step_kind_words;
 extern const struct enum_names step_run_words;

@@ -16,6 +16,8 @@ static const struct vmfile_rule cloud_init_rules[] = {
         SPEC(cloud_init.user_data.path)},
     {"seed", .usage = "seed \"scsi\"", .kind = VMFILE_WORD, SPEC(cloud_init.bus),
         .words = &seed_bus_words},
+    {"on-error", .usage = "on-error \"fail\"", .kind = VMFILE_WORD, SPEC(cloud_init.on_error),
+        .words = &setup_policy_words},
 };
 
 static const struct vmfile_shape cloud_init_shape = {

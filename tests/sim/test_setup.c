@@ -75,6 +75,44 @@ static void a_new_wish_asks_a_failed_one_again(void **state)
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
 }
 
+static void assert_ready_with_a_warning(struct sim *sim)
+{
+    assert_int_equal(sim_reason(sim, "web", CONDITION_CLOUD_INIT_DONE), REASON_CLOUD_INIT_DEGRADED);
+    assert_false(sim_is_stalled(sim, "web"));
+}
+
+static void a_failure_that_the_vmfile_accepts_holds_nothing_up(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"cloudInitRuns\": 2, \"cloudInitFails\": true}");
+    struct vm_spec *spec = sim_spec_with_steps("web", 1);
+    spec->cloud_init.on_error = SETUP_WARN;
+    sim_up(sim, spec);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_ready_with_a_warning(sim);
+    assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 1);
+    assert_int_equal(sim_count_events(sim, "web", REASON_CLOUD_INIT_DEGRADED), 1);
+    assert_int_equal(sim_count_events(sim, "web", REASON_CLOUD_INIT_FAILED), 0);
+}
+
+/* Both ways on a guest that runs, and not booted again. */
+static void the_vmfile_changes_its_mind_about_a_failure(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"cloudInitFails\": true}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", has_failed, MINUTE_MS);
+    struct vm_spec *spec = sim_spec_with_steps("web", 1);
+    spec->cloud_init.on_error = SETUP_WARN;
+    sim_up(sim, spec);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_ready_with_a_warning(sim);
+    assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 1);
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", has_failed, MINUTE_MS);
+    assert_int_equal(sim_state(sim, "web", CONDITION_READY), CONDITION_FALSE);
+}
+
 static void a_controller_that_is_killed_meanwhile_goes_on_waiting(void **state)
 {
     struct sim *sim = *state;
@@ -155,6 +193,8 @@ int main(void)
         SIM_TEST(a_guest_without_it_is_asked_once),
         SIM_TEST(its_failure_holds_the_steps_up_and_stalls),
         SIM_TEST(a_new_wish_asks_a_failed_one_again),
+        SIM_TEST(a_failure_that_the_vmfile_accepts_holds_nothing_up),
+        SIM_TEST(the_vmfile_changes_its_mind_about_a_failure),
         SIM_TEST(a_controller_that_is_killed_meanwhile_goes_on_waiting),
         SIM_TEST(a_ready_vm_stays_so_under_a_new_controller),
         SIM_TEST(a_second_boot_waits_for_it_again),

@@ -542,6 +542,20 @@ static void a_cloud_init_that_failed_stalls_in_its_words(void **state)
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
 }
 
+static void a_failed_cloud_init_that_the_vmfile_accepts_is_a_warning(void **state)
+{
+    struct pass_fixture *f = *state;
+    f->desired->spec->cloud_init.on_error = SETUP_WARN;
+    f->status->cloud_init.message = mem_strdup("('locale', …)");
+    struct pass *pass = a_reached_vm(f, CLOUD_INIT_FAILED);
+    describe(pass);
+    expect(pass, CONDITION_CLOUD_INIT_DONE, CONDITION_TRUE, REASON_CLOUD_INIT_DEGRADED);
+    assert_string_equal(
+        pass->patch->status->conditions[CONDITION_CLOUD_INIT_DONE].message, "('locale', …)");
+    expect(pass, CONDITION_READY, CONDITION_TRUE, REASON_READY);
+    expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
+}
+
 static void a_cloud_init_that_does_not_end_stalls_once_it_is_still(void **state)
 {
     struct pass_fixture *f = *state;
@@ -834,6 +848,7 @@ int main(void)
         TEST(a_guest_that_has_not_answered_since_its_refusal_is_waited_for),
         TEST(a_vm_is_ready_once_its_cloud_init_is_done),
         TEST(a_cloud_init_that_failed_stalls_in_its_words),
+        TEST(a_failed_cloud_init_that_the_vmfile_accepts_is_a_warning),
         TEST(a_cloud_init_that_does_not_end_stalls_once_it_is_still),
         TEST(a_guest_that_refuses_the_key_stalls_with_that_reason),
         TEST(a_vm_whose_probes_do_not_pass_is_not_ready),

@@ -85,6 +85,7 @@ static void fill_blocks(struct vm_spec *spec)
     spec->cloud_init.ssh_key = (struct spec_file){.path = mem_strdup("/k.pub"), .digest = "aa"};
     spec->cloud_init.user_data = (struct spec_file){.path = mem_strdup("/u"), .digest = "bb"};
     spec->cloud_init.bus = SEED_IDE;
+    spec->cloud_init.on_error = SETUP_WARN;
     spec->ssh.is_set = true;
     free(spec->ssh.user);
     spec->ssh.user = mem_strdup("me");
@@ -222,6 +223,7 @@ static void assert_blocks(const struct vm_spec *a, const struct vm_spec *b)
     assert_file(&a->cloud_init.ssh_key, &b->cloud_init.ssh_key);
     assert_file(&a->cloud_init.user_data, &b->cloud_init.user_data);
     assert_int_equal(a->cloud_init.bus, b->cloud_init.bus);
+    assert_int_equal(a->cloud_init.on_error, b->cloud_init.on_error);
     assert_int_equal(a->ssh.is_set, b->ssh.is_set);
     assert_text(a->ssh.user, b->ssh.user);
     assert_text(a->ssh.private_key, b->ssh.private_key);
@@ -300,6 +302,9 @@ static void the_digest_of_a_spec_is_as_ever(void **state)
     (void)state;
     char digest[DIGEST_SIZE];
     struct vm_spec *spec = a_full_spec();
+    vm_spec_digest(spec, digest);
+    assert_string_equal(digest, "b5049e8882e4734f6203c657e2c57d9b43e7355571f5cab414603a20cd00774e");
+    spec->cloud_init.on_error = SETUP_FAIL; /* younger than the others: not written */
     vm_spec_digest(spec, digest);
     assert_string_equal(digest, "7bfeefd773c9da18ea4e60dd3d15e6658639dfcb18088e5ff669d4bdfa20038b");
     vm_spec_free(spec);
@@ -428,6 +433,7 @@ static void a_status_of_before_cloud_init_is_read(void **state)
     assert_int_equal(read->conditions[CONDITION_CLOUD_INIT_DONE].state, CONDITION_ABSENT);
     assert_string_equal(read->ssh_host, expected->ssh_host);
     assert_string_equal(read->provision.done, expected->provision.done);
+    expected->applied_spec->cloud_init.on_error = SETUP_FAIL; /* as young */
     assert_true(vm_spec_equal(read->applied_spec, expected->applied_spec));
     vm_status_free(expected);
     vm_status_free(read);

@@ -91,6 +91,10 @@ static void change_seed(struct vm_spec *s)
 {
     s->cloud_init.bus = SEED_IDE;
 }
+static void change_on_error(struct vm_spec *s)
+{
+    s->cloud_init.on_error = SETUP_WARN;
+}
 static void change_ssh(struct vm_spec *s)
 {
     s->ssh.is_set = true;
@@ -162,6 +166,7 @@ static const struct {
     {change_ssh_key, "ssh-key", DISPOSITION_RECREATE},
     {change_user_data, "user-data", DISPOSITION_RECREATE},
     {change_seed, "seed", DISPOSITION_RESTART},
+    {change_on_error, "on-error", DISPOSITION_LIVE},
     {change_ssh, "ssh", DISPOSITION_LIVE},
     {change_provision, "provision", DISPOSITION_PROVISION},
     {change_ready, "ready", DISPOSITION_LIVE},

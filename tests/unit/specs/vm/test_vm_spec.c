@@ -24,6 +24,7 @@ static void a_new_spec_has_every_default(void **state)
     assert_int_equal(spec->network.mode, NETWORK_USER);
     assert_false(spec->cloud_init.is_set);
     assert_int_equal(spec->cloud_init.bus, SEED_SCSI);
+    assert_int_equal(spec->cloud_init.on_error, SETUP_FAIL);
     assert_false(spec->ssh.is_set);
     assert_string_equal(spec->ssh.user, "vm");
     assert_int_equal(spec->accel, ACCEL_AUTO);
@@ -97,8 +98,8 @@ static void every_word_leads_back_to_its_value(void **state)
     (void)state;
     static const struct enum_names *const lists[] = {&backend_kind_words, &image_kind_words,
         &network_mode_words, &forward_protocol_words, &accel_mode_words, &firmware_words,
-        &seed_bus_words, &restart_policy_words, &step_kind_words, &step_run_words,
-        &probe_kind_words, &check_kind_words};
+        &seed_bus_words, &setup_policy_words, &restart_policy_words, &step_kind_words,
+        &step_run_words, &probe_kind_words, &check_kind_words};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         for (size_t value = 0; value < lists[i]->count; value++) {
             assert_int_equal(enum_names_find(lists[i], lists[i]->words[value]), (int)value);
@@ -118,6 +119,7 @@ static void words_are_those_of_the_file_format(void **state)
     assert_string_equal(enum_names_at(&accel_mode_words, ACCEL_TCG), "tcg");
     assert_string_equal(enum_names_at(&firmware_words, FIRMWARE_UEFI), "uefi");
     assert_string_equal(enum_names_at(&seed_bus_words, SEED_IDE), "ide");
+    assert_string_equal(enum_names_at(&setup_policy_words, SETUP_WARN), "warn");
     assert_string_equal(enum_names_at(&restart_policy_words, RESTART_ON_FAILURE), "on-failure");
     assert_string_equal(enum_names_at(&step_kind_words, STEP_SCRIPT), "script");
     assert_string_equal(enum_names_at(&step_run_words, RUN_ON_CHANGE), "on-change");

@@ -23,7 +23,7 @@ static json_t *parse(const char *text)
 /* Every field set, none to its default: as JSON in canonical order. */
 static const char full[] =
     "{\"accel\":\"tcg\",\"backend\":\"noop\",\"cloudInit\":{\"hostname\":\"h\",\"isSet\":true,"
-    "\"seedBus\":\"ide\",\"sshKey\":{\"digest\":\"aa\",\"path\":\"/k.pub\"},"
+    "\"onError\":\"warn\",\"seedBus\":\"ide\",\"sshKey\":{\"digest\":\"aa\",\"path\":\"/k.pub\"},"
     "\"userData\":{\"digest\":\"bb\",\"path\":\"/u\"}},\"dependsOn\":[\"cache\",\"db\"],"
     "\"diskGib\":20,\"firmware\":\"uefi\",\"image\":{\"kind\":\"url\",\"location\":\"https://x\","
     "\"sha256\":\"cc\"},\"live\":{\"failures\":9,\"periodSeconds\":8,\"probes\":[{\"kind\":"

@@ -99,12 +99,13 @@ static void the_full_example_of_the_book_means_what_the_book_says(void **state)
 static void the_added_nodes_are_read(void **state)
 {
     (void)state;
-    struct vmfile *file = parse_vm("restart \"always\"\nforward host=8080 guest=80\n"
-                                   "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
-                                   "firmware \"uefi\"\nstop-timeout 5\nbackend \"noop\"\n"
-                                   "cloud-init { seed \"ide\"; user-data \"u.yaml\" }\n"
-                                   "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
-                                   "\"true\" }");
+    struct vmfile *file =
+        parse_vm("restart \"always\"\nforward host=8080 guest=80\n"
+                 "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
+                 "firmware \"uefi\"\nstop-timeout 5\nbackend \"noop\"\n"
+                 "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\" }\n"
+                 "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
+                 "\"true\" }");
     const struct vm_spec *spec = file->vms[0];
     assert_int_equal(spec->restart, RESTART_ALWAYS);
     assert_int_equal(spec->network.n_forwards, 2);
@@ -117,6 +118,7 @@ static void the_added_nodes_are_read(void **state)
     assert_int_equal(spec->stop_timeout_s, 5);
     assert_int_equal(spec->backend, BACKEND_NOOP);
     assert_int_equal(spec->cloud_init.bus, SEED_IDE);
+    assert_int_equal(spec->cloud_init.on_error, SETUP_WARN);
     assert_string_equal(spec->cloud_init.user_data.path, "/project/u.yaml");
     assert_int_equal(spec->checks[CHECK_READY].n_probes, 4);
     assert_int_equal(spec->checks[CHECK_READY].probes[0].kind, PROBE_TCP);

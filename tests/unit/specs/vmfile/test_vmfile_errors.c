@@ -303,6 +303,8 @@ static void cloud_init_and_ssh_take_names_a_guest_can_have(void **state)
             "parts of at most 63 characters\n"},
         {"vm a { image i; cloud-init { seed usb } }",
             "1:35+3 `seed` must be \"scsi\", \"virtio\" or \"ide\", not \"usb\"\n"},
+        {"vm a { image i; cloud-init { on-error ignore } }",
+            "1:39+6 `on-error` must be \"fail\" or \"warn\", not \"ignore\"\n"},
         {"vm a { image i; ssh { user Root } }",
             "1:28+4 `user` is not a valid user name: \"Root\" | lower-case letters, digits, "
             "'_' and '-', at most 32 characters\n"},
