@@ -129,6 +129,7 @@ static int64_t act_reach(struct pass *pass)
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_REACH, generation_of(pass));
+    vm->reach_began_ms = pass->now_ms;
     vm->op = vm->backend->guest->probe(vm->guest, &pass->env, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }

@@ -266,7 +266,7 @@ static bool record_failure(struct pass *pass)
     }
     if (action == ACTION_REACH && is_refusal(error->code)) {
         vm->refused_at_ms = pass->now_ms;
-        vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : pass->now_ms;
+        vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : vm->reach_began_ms;
     }
     if (action == ACTION_AWAIT_CLOUD_INIT) { /* it may have begun to boot again: log in first */
         pass->patch->status->was_reached = false;

@@ -78,7 +78,8 @@ struct vm {
     struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last compared with the spec */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
-    int64_t refused_since_ms;  /* monotonic; 0: the guest has not refused us since it booted */
+    int64_t reach_began_ms;    /* monotonic; the newest try to log in */
+    int64_t refused_since_ms;  /* monotonic; begin of the first try that was refused; 0: none */
     int64_t refused_at_ms;     /* … and when it last did */
     int64_t setup_since_ms;    /* monotonic; when its cloud-init was first queried; 0: not yet */
     int64_t setup_due_ms;      /* monotonic; when it is queried again */

@@ -296,6 +296,18 @@ static void an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed(v
     assert_false(sim_is_stalled(sim, "web"));
 }
 
+/* Slow logins of a busy guest count, too: the first begins when the guest first answers. */
+static void a_guest_that_refuses_is_stalled_within_half_a_minute_of_its_first_answer(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failProbe\": 1000000, \"refuseLogin\": true, \"probeMs\": 6000}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    int64_t start_ms = sim_now(sim);
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_between(sim_now(sim) - start_ms, 25 * SECOND_MS, 30 * SECOND_MS);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_AUTH_FAILED);
+}
+
 static void a_step_goes_on_while_qmp_is_silent(void **state)
 {
     struct sim *sim = *state;
@@ -657,6 +669,7 @@ int main(void)
         SIM_TEST(looking_again_does_not_disturb_what_is_under_way),
         SIM_TEST(a_boot_is_called_off_with_its_machine),
         SIM_TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
+        SIM_TEST(a_guest_that_refuses_is_stalled_within_half_a_minute_of_its_first_answer),
         SIM_TEST(a_step_goes_on_while_qmp_is_silent),
         SIM_TEST(a_step_that_loses_its_connection_is_gone_on_with),
         SIM_TEST(a_step_that_is_lost_is_run_again),

@@ -11,15 +11,17 @@
  *    "checkMs": 5, "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe":
  * 3, "failStep": 0, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
  *    "ignoreTerminate": false, "powerdownMs": 100, "imageChanged": false, "silent": false,
- *    "freeMib": 0, "loseConnection": false, "loseStep": false, "takenPorts": 0}
+ *    "freeMib": 0, "refuseLogin": false, "loseConnection": false, "loseStep": false,
+ *    "takenPorts": 0}
  *
  * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted
  * since the controller opened the VM (fetch and prepare fail for as long as the script says so,
  * whatever the number); "freeMib": room for the disk, plenty when not said; "silent": the machine
- * lives but does not answer; "cloudInitRuns": so many answers say that cloud-init runs, then that
- * it is done, with 0 that there is none; "cloudInitFails": or that it failed; "loseConnection": a
- * step that fails does so by its connection; "loseStep": or because it is gone without a result;
- * "takenPorts": so many boots find the SSH port taken by another program.
+ * lives but does not answer; "refuseLogin": a probe that fails was refused; "cloudInitRuns": so
+ * many answers say that cloud-init runs, then that it is done, with 0 that there is none;
+ * "cloudInitFails": or that it failed; "loseConnection": a step that fails does so by its
+ * connection; "loseStep": or because it is gone without a result; "takenPorts": so many boots find
+ * the SSH port taken by another program.
  */
 #include "reconcilers/backend/noop/noop_script.h"
 

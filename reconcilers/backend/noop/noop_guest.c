@@ -31,7 +31,7 @@ static struct op *noop_probe(
         .vm_name = env->name,
         .ms_key = "probeMs",
         .fail_key = "failProbe",
-        .code = ERR_SSH,
+        .code = noop_script_flag(env->host, env->name, "refuseLogin") ? ERR_SSH_AUTH : ERR_SSH,
         .tries = &guest->probe_tries,
     };
     return noop_start(&call, done, context);

@@ -439,6 +439,7 @@ static struct pass *after_login_failed(struct pass_fixture *f, enum error_code c
     struct pass *pass = a_running_vm(f);
     pass->now_ms += at_s * 1000;
     f->vm.op_generation = f->desired->generation;
+    f->vm.reach_began_ms = pass->now_ms;
     f->vm.outcome = (struct vm_outcome){.action = ACTION_REACH};
     error_set(&f->vm.outcome.error, code, "it failed");
     assert_true(pass_record_outcomes(pass));
