@@ -61,11 +61,6 @@ setup() {
     cd "$PROJECT"
 }
 
-bring_up() { # VM
-    run vmctl up "$1" --timeout 15m
-    is_up "$1"
-}
-
 cloud_init_is_content() { # VM
     is_clean "$1"
     answers "$1" 'sudo cloud-init schema --system' 'Valid cloud-config: system userdata'

@@ -22,6 +22,11 @@ is_up() { # VM : `up` has just ended so
     report "$1"
 }
 
+bring_up() { # VM
+    run vmctl up --timeout 15m "$1"
+    is_up "$1"
+}
+
 in_guest() { # VM COMMAND
     vmctl ssh "$1" -- "$2"
 }
@@ -42,4 +47,32 @@ is_clean() { # VM
     complaints=$(grep -E '^(recoverable_)?errors:' <<<"$output" | grep -vE ': *(\[\]|\{\})$' || true)
     [ -z "$complaints" ]
     answers "$1" "sudo grep -E '\[(WARNING|ERROR|CRITICAL)\]' /var/log/cloud-init.log || true" ''
+}
+
+is_the_user() { # VM USER
+    answers "$1" 'id -un; id -gn; sudo -n id -un; stat -c %U:%G ~' "$2
+$2
+root
+$2:$2"
+    answers "$1" 'sudo sshd -T | grep ^passwordauthentication' 'passwordauthentication no'
+    grep -qF "$(cut -d' ' -f2 "$DATA/vms/$1/ssh_host_ed25519_key.pub")" "$DATA/vms/$1/known_hosts"
+    [ "$(vmctl up "$1" 2>/dev/null)" = "$1: unchanged" ]
+}
+
+has_grown() { # VM : its root file system, to the 4 GiB of its disk
+    local mib
+    mib=$(in_guest "$1" 'df -m --output=size / | tail -n 1')
+    ((mib > 3500))
+}
+
+# keeps_through_a_second_boot VM : its files, its instance; cloud-init sets nothing up again
+keeps_through_a_second_boot() {
+    local instance
+    instance=$(in_guest "$1" 'touch kept && sync && cat /var/lib/cloud/data/instance-id')
+    vmctl down "$1"
+    [ "$(state_of "$1")" = Stopped ]
+    bring_up "$1"
+    is_clean "$1"
+    answers "$1" 'ls kept; cat /var/lib/cloud/data/instance-id' "kept
+$instance"
 }
