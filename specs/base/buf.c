@@ -10,7 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
-static bool reserve(struct buf *b, size_t n)
+bool buf_add(struct buf *b, const void *bytes, size_t n)
 {
     size_t max = b->max ? b->max : BUF_DEFAULT_MAX;
     if (b->is_full || n > max - b->len) {
@@ -25,14 +25,6 @@ static bool reserve(struct buf *b, size_t n)
         }
         b->data = mem_resize(b->data, cap, 1);
         b->cap = cap;
-    }
-    return true;
-}
-
-bool buf_add(struct buf *b, const void *bytes, size_t n)
-{
-    if (!reserve(b, n)) {
-        return false;
     }
     if (n > 0) {
         memcpy(b->data + b->len, bytes, n);

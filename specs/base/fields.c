@@ -64,27 +64,26 @@ int64_t field_number(const struct field *field, const void *owner)
     return (int64_t)load(from, field->size);
 }
 
-static bool is_in_range(const struct field *field, int64_t value)
-{
-    switch (field->kind) {
-    case FIELD_KIND_BOOL:
-        return value == 0 || value == 1;
-    case FIELD_KIND_ENUM:
-        return value >= 0 && (uint64_t)value < field->words->count;
-    case FIELD_KIND_INT:
-        return field->size == sizeof(int64_t) || (value >= INT32_MIN && value <= INT32_MAX);
-    default:
-        return value >= 0 && (uint64_t)value <= UINT64_MAX >> (64 - 8 * field->size);
-    }
-}
-
 bool field_set_number(const struct field *field, void *owner, int64_t value)
 {
-    if (!is_in_range(field, value)) {
-        return false;
+    bool is_in_range;
+    switch (field->kind) {
+    case FIELD_KIND_BOOL:
+        is_in_range = value == 0 || value == 1;
+        break;
+    case FIELD_KIND_ENUM:
+        is_in_range = value >= 0 && (uint64_t)value < field->words->count;
+        break;
+    case FIELD_KIND_INT:
+        is_in_range = field->size == sizeof(int64_t) || (value >= INT32_MIN && value <= INT32_MAX);
+        break;
+    default:
+        is_in_range = value >= 0 && (uint64_t)value <= UINT64_MAX >> (64 - 8 * field->size);
     }
-    save(at(field, owner), field->size, (uint64_t)value);
-    return true;
+    if (is_in_range) {
+        save(at(field, owner), field->size, (uint64_t)value);
+    }
+    return is_in_range;
 }
 
 static char *text_at(const struct field *field, const void *owner)
@@ -249,37 +248,29 @@ void fields_free(const struct fields *fields, void *object)
 
 /* ---- to JSON ---- */
 
-static json_t *value_to_json(const struct field *field, const void *owner);
-
-static json_t *list_to_json(const struct field *field, const void *owner)
-{
-    struct items items = items_of(field, owner);
-    json_t *array = json_array();
-    for (size_t i = 0; i < items.count; i++) {
-        const void *item = item_at(field, items, i);
-        (void)json_array_append_new(array, field->kind == FIELD_KIND_TEXTS
-                                               ? value_to_json(&text_rows[0], item)
-                                               : fields_to_json(field->fields, item));
-    }
-    return field->is_set && items.count > 1 ? json_sort_take(array) : array;
-}
-
 static void put_members(json_t *json, const struct fields *fields, const void *object);
 
-static json_t *keyed_to_json(const struct field *field, const void *owner)
+static json_t *items_to_json(const struct field *field, const void *owner)
 {
     struct items items = items_of(field, owner);
     json_t *array = json_array();
     for (size_t i = 0; i < items.count; i++) {
         const void *item = item_at(field, items, i);
-        if (is_present(field, item)) {
-            json_t *json = json_object();
-            json_put_text(json, field->key, field->words->words[i]);
-            put_members(json, field->fields, item);
-            (void)json_array_append_new(array, json);
+        if (field->kind == FIELD_KIND_TEXTS) {
+            (void)json_array_append_new(array, json_of_text(text_at(&text_rows[0], item)));
+            continue;
         }
+        if (field->kind == FIELD_KIND_KEYED && !is_present(field, item)) {
+            continue;
+        }
+        json_t *json = json_object();
+        if (field->kind == FIELD_KIND_KEYED) {
+            json_put_text(json, field->key, field->words->words[i]);
+        }
+        put_members(json, field->fields, item);
+        (void)json_array_append_new(array, json);
     }
-    return array;
+    return field->is_set && items.count > 1 ? json_sort_take(array, json_canonical) : array;
 }
 
 static json_t *value_to_json(const struct field *field, const void *owner)
@@ -299,13 +290,11 @@ static json_t *value_to_json(const struct field *field, const void *owner)
         return json_of_text(value);
     case FIELD_KIND_STRUCT:
         return fields_to_json(field->fields, value);
-    case FIELD_KIND_KEYED:
-        return keyed_to_json(field, owner);
     case FIELD_KIND_OWNED:
         value = items_of(field, owner).first;
         return value ? fields_to_json(field->fields, value) : NULL;
     default:
-        return list_to_json(field, owner);
+        return items_to_json(field, owner);
     }
 }
 
@@ -347,8 +336,8 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
             return is_equal;
         }
         /* Rarely, a set has the same items in another order. */
-        cleanup_json json_t *a_sorted = list_to_json(field, a_owner);
-        cleanup_json json_t *b_sorted = list_to_json(field, b_owner);
+        cleanup_json json_t *a_sorted = items_to_json(field, a_owner);
+        cleanup_json json_t *b_sorted = items_to_json(field, b_owner);
         return json_equal(a_sorted, b_sorted);
     }
     switch (field->kind) {
@@ -438,14 +427,6 @@ static void read_chars(struct reader *reader, const struct field *field, const c
     }
 }
 
-static void read_text(const char *text, char **to)
-{
-    if (text) {
-        free(*to);
-        *to = mem_strdup(text);
-    }
-}
-
 /* Skips items of a list of texts that are not texts. */
 static void read_list(
     struct reader *reader, const struct field *field, const json_t *array, void *owner)
@@ -460,7 +441,7 @@ static void read_list(
             read_object(reader, field->fields, value, item);
             items.count++;
         } else if (json_is_string(value)) {
-            read_text(json_string_value(value), item);
+            *(char **)item = mem_strdup(json_string_value(value));
             items.count++;
         }
     }
@@ -511,7 +492,10 @@ static void read_field(
         }
         break;
     case FIELD_KIND_TEXT:
-        read_text(text, to);
+        if (text) {
+            free(*(char **)to);
+            *(char **)to = mem_strdup(text);
+        }
         break;
     case FIELD_KIND_CHARS:
         read_chars(reader, field, text, to);

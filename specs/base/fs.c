@@ -19,31 +19,24 @@ char *fs_join(const char *a, const char *b)
     return b[0] == '/' ? mem_strdup(b) : mem_printf("%s/%s", a, b);
 }
 
-/* Appends one component to the path in `out`, obeying "." and "..". */
-static void push_component(struct buf *out, const char *name, size_t n)
+/* Appends the components of `path` to the path in `out`, obeying "." and "..". */
+static void push_path(struct buf *out, const char *path)
 {
-    if (n == 0 || (n == 1 && name[0] == '.')) {
-        return;
-    }
-    if (n == 2 && name[0] == '.' && name[1] == '.') {
+    for (size_t n; *path; path += n, path += *path == '/') {
+        n = strcspn(path, "/");
+        if (n == 0 || (n == 1 && path[0] == '.')) {
+            continue;
+        }
+        if (n != 2 || strncmp(path, "..", 2) != 0) {
+            buf_add_char(out, '/');
+            buf_add(out, path, n);
+            continue;
+        }
         while (out->len > 0 && out->data[--out->len] != '/') {
         }
         if (out->data) {
             out->data[out->len] = '\0';
         }
-        return;
-    }
-    buf_add_char(out, '/');
-    buf_add(out, name, n);
-}
-
-static void push_path(struct buf *out, const char *path)
-{
-    while (*path) {
-        size_t n = strcspn(path, "/");
-        push_component(out, path, n);
-        path += n;
-        path += *path == '/';
     }
 }
 
@@ -131,30 +124,22 @@ int fs_write_all(int fd, const void *bytes, size_t n, struct error *err)
     return 0;
 }
 
-static int write_new_file(
-    const char *path, const void *bytes, size_t n, mode_t mode, struct error *err)
-{
-    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
-    }
-    if (fchmod(fd, mode) < 0) { /* a left-over from a killed run may have other permissions */
-        return error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", path);
-    }
-    if (fs_write_all(fd, bytes, n, err) < 0) {
-        return error_wrap(err, "'%s'", path);
-    }
-    if (fsync(fd) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot sync '%s'", path);
-    }
-    return 0;
-}
-
 int fs_write_file(const char *path, const void *bytes, size_t n, mode_t mode, struct error *err)
 {
     cleanup_free char *temporary = mem_printf("%s.tmp-%d", path, (int)getpid());
-    int rc = write_new_file(temporary, bytes, n, mode, err);
-    if (rc == 0 && rename(temporary, path) < 0) {
+    cleanup_close int fd =
+        open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", temporary);
+    }
+    int rc = 0;
+    if (fchmod(fd, mode) < 0) { /* a left-over from a killed run may have other permissions */
+        rc = error_set_errno(err, ERR_IO, errno, "cannot set the mode of '%s'", temporary);
+    } else if (fs_write_all(fd, bytes, n, err) < 0) {
+        rc = error_wrap(err, "'%s'", temporary);
+    } else if (fsync(fd) < 0) {
+        rc = error_set_errno(err, ERR_IO, errno, "cannot sync '%s'", temporary);
+    } else if (rename(temporary, path) < 0) {
         rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", path);
     }
     if (rc < 0) {

@@ -65,28 +65,28 @@ char *json_canonical(const json_t *value)
 
 struct sortable {
     json_t *value;
-    char *text; /* its canonical JSON */
+    char *key;
 };
 
-static int compare_texts(const void *a, const void *b)
+static int compare_keys(const void *a, const void *b)
 {
-    return strcmp(((const struct sortable *)a)->text, ((const struct sortable *)b)->text);
+    return strcmp(((const struct sortable *)a)->key, ((const struct sortable *)b)->key);
 }
 
-json_t *json_sort_take(json_t *array_take)
+json_t *json_sort_take(json_t *array_take, char *(*key_of)(const json_t *item))
 {
     cleanup_json json_t *array = array_take;
     size_t count = json_array_size(array);
     cleanup_free struct sortable *items = mem_calloc(count + 1, sizeof(*items));
     for (size_t i = 0; i < count; i++) {
         items[i].value = json_array_get(array, i);
-        items[i].text = json_canonical(items[i].value);
+        items[i].key = key_of(items[i].value);
     }
-    qsort(items, count, sizeof(*items), compare_texts);
+    qsort(items, count, sizeof(*items), compare_keys);
     json_t *result = json_array();
     for (size_t i = 0; i < count; i++) {
         (void)json_array_append(result, items[i].value);
-        free(items[i].text);
+        free(items[i].key);
     }
     return result;
 }

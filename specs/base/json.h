@@ -35,5 +35,6 @@ void json_put(json_t *object, const char *key, json_t *value_take);
 /* Compact with sorted keys: equal values give equal bytes. free() it. */
 char *json_canonical(const json_t *value);
 
-/* The items of an array in the order of their canonical texts, in a new array. */
-json_t *json_sort_take(json_t *array_take);
+/* The items of an array in the order of their keys, in a new array. `key_of` (json_canonical() for
+ * any fixed order) returns a text that is free()d. */
+json_t *json_sort_take(json_t *array_take, char *(*key_of)(const json_t *item));

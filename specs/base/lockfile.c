@@ -9,8 +9,8 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 
-/* A length of 0 reaches to the end of the file, also when it grows. */
-static int lock_take(const char *path, uint64_t at, uint64_t length, int *ret_fd, struct error *err)
+int lockfile_take_range(
+    const char *path, uint64_t at, uint64_t length, int *ret_fd, struct error *err)
 {
     struct flock lock = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = (off_t)length};
@@ -35,12 +35,7 @@ static int lock_take(const char *path, uint64_t at, uint64_t length, int *ret_fd
 
 int lockfile_take(const char *path, int *ret_fd, struct error *err)
 {
-    return lock_take(path, 0, 0, ret_fd, err);
-}
-
-int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error *err)
-{
-    return lock_take(path, at, 1, ret_fd, err);
+    return lockfile_take_range(path, 0, 0, ret_fd, err);
 }
 
 int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err)

@@ -20,10 +20,12 @@ struct error;
 int lockfile_take(const char *path, int *ret_fd, struct error *err);
 
 /*
- * The same for one byte of a permanent file: as many locks as there are numbers, and nothing to
- * remove after a holder was killed. -ERR_VM_CONFLICT when another holds that byte.
+ * The same for `length` bytes of a permanent file (0: to its end, also when it grows): as many
+ * locks as there are numbers, and nothing to remove after a holder was killed. -ERR_VM_CONFLICT
+ * when another holds one of them.
  */
-int lockfile_take_byte(const char *path, uint64_t at, int *ret_fd, struct error *err);
+int lockfile_take_range(
+    const char *path, uint64_t at, uint64_t length, int *ret_fd, struct error *err);
 
 /* 1 when it is held, 0 when not (nor is it in a file that does not exist), or a negative error:
  * unknown. */

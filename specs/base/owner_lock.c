@@ -21,7 +21,7 @@ int owner_lock_take(const struct paths *paths, uint64_t *ret_owner, int *ret_fd,
         return error_set_errno(err, ERR_IO, errno, "cannot get a random number");
     }
     uint64_t owner = (rng & OWNER_MASK) | 1;
-    int rc = lockfile_take_byte(path, owner, ret_fd, err);
+    int rc = lockfile_take_range(path, owner, 1, ret_fd, err);
     if (rc == 0) {
         *ret_owner = owner;
     }

@@ -131,6 +131,22 @@ void text_add_printable(struct buf *out, const char *bytes, size_t n)
     }
 }
 
+size_t text_cut(const char *text, size_t n, size_t max)
+{
+    size_t kept = n < max ? n : max;
+    while (kept < n && kept > 0 && ((unsigned char)text[kept] & 0xc0) == 0x80) {
+        kept--;
+    }
+    return kept;
+}
+
+void text_add_beginning(struct buf *out, const char *text, size_t n, size_t max)
+{
+    size_t shown = text_cut(text, n, max);
+    text_add_printable(out, text, shown);
+    buf_add_str(out, text[shown] ? "…" : "");
+}
+
 char *text_last_line(const char *bytes, size_t n)
 {
     while (n > 0 && strchr(" \t\r\n", bytes[n - 1])) {

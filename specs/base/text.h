@@ -29,6 +29,12 @@ size_t text_utf8_length(const char *s, size_t n);
  */
 void text_add_printable(struct buf *out, const char *bytes, size_t n);
 
+/* How many of the `n` bytes of UTF-8 fit into `max` without a part of a character. */
+size_t text_cut(const char *text, size_t n, size_t max);
+
+/* The printable first `n` bytes of `text`, at most `max`, and "…" where `text` continues. */
+void text_add_beginning(struct buf *out, const char *text, size_t n, size_t max);
+
 /* The last line of a program's output, without blanks at its end, printable; "" without output.
  * free() it. */
 char *text_last_line(const char *bytes, size_t n);

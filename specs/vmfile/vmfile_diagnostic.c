@@ -19,10 +19,7 @@ enum { MESSAGE_MAX = 800 };
 static char *printable_line(const char *text)
 {
     cleanup_buf struct buf out = BUF_INIT(8 * MESSAGE_MAX);
-    size_t n = strlen(text), shown = n < MESSAGE_MAX ? n : MESSAGE_MAX;
-    while (shown < n && shown > 0 && ((unsigned char)text[shown] & 0xc0) == 0x80) {
-        shown--; /* not within a UTF-8 sequence */
-    }
+    size_t n = strlen(text), shown = text_cut(text, n, MESSAGE_MAX);
     for (size_t i = 0; i < shown;) {
         size_t length = strcspn(text + i, "\n\t");
         length = length < shown - i ? length : shown - i;

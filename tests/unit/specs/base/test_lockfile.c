@@ -172,13 +172,13 @@ static void each_byte_is_a_lock_of_its_own(void **state)
     struct error err = {0};
     int fd = -1, other = -1;
     assert_int_equal(is_byte_held(scratch, far), 0); /* no file yet */
-    assert_int_equal(lockfile_take_byte(scratch->path, far, &fd, &err), 0);
+    assert_int_equal(lockfile_take_range(scratch->path, far, 1, &fd, &err), 0);
     assert_int_equal(is_byte_held(scratch, far), 1);
     assert_int_equal(is_byte_held(scratch, far + 1), 0);
-    assert_int_equal(lockfile_take_byte(scratch->path, far + 1, &other, &err), 0);
+    assert_int_equal(lockfile_take_range(scratch->path, far + 1, 1, &other, &err), 0);
     close(other);
     assert_int_equal(is_byte_held(scratch, far), 1);
-    assert_int_equal(lockfile_take_byte(scratch->path, far, &other, &err), -ERR_VM_CONFLICT);
+    assert_int_equal(lockfile_take_range(scratch->path, far, 1, &other, &err), -ERR_VM_CONFLICT);
     close(fd);
     assert_int_equal(is_byte_held(scratch, far), 0);
 }
