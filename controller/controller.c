@@ -6,12 +6,12 @@
 
 #include "controller/controller_internal.h"
 #include "controller/loop/loop.h"
-#include "controller/loop/process.h"
 #include "controller/queue/desired_watch.h"
 #include "controller/source/source_watch.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proc_stat.h"
 #include "store/batch.h"
 #include "store/writer.h"
 
@@ -144,7 +144,7 @@ struct controller *controller_new(const struct controller_options *options)
     struct controller *controller = mem_new(struct controller);
     controller_host_init(controller, options);
     digest_random_id(controller->session);
-    (void)process_start_ticks(getpid(), &controller->start_ticks);
+    (void)proc_stat_start_ticks(getpid(), &controller->start_ticks);
     controller->store = options->store;
     controller->writer = options->writer;
     controller->queue = workqueue_new();

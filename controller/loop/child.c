@@ -52,18 +52,11 @@ extern char **environ;
 
 /* ---- the end ---- */
 
-static void stop_input(struct child *child)
+static void stop_stream(struct loop_io **io, int *fd)
 {
-    loop_io_free(TAKE_PTR(child->input_io));
-    cleanup_close_(&child->input_fd);
-    child->input_fd = -1;
-}
-
-static void stop_output(struct child *child)
-{
-    loop_io_free(TAKE_PTR(child->output_io));
-    cleanup_close_(&child->output_fd);
-    child->output_fd = -1;
+    loop_io_free(TAKE_PTR(*io));
+    cleanup_close_(fd);
+    *fd = -1;
 }
 
 static void reap(int pidfd)
@@ -72,20 +65,15 @@ static void reap(int pidfd)
     (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
 }
 
-/* A killed child may take its time (a disk that hangs): the loop reaps it when it is gone. */
-static void kill_child(struct child *child)
-{
-    kill(-child->pid, SIGKILL); /* the group it leads, for grandchildren; ours while unreaped */
-    loop_io_free(TAKE_PTR(child->exit_io));
-    loop_linger(child->loop, TAKE_FD(child->pidfd), reap);
-}
-
 static void child_free(struct child *child)
 {
-    stop_input(child);
-    stop_output(child);
+    stop_stream(&child->input_io, &child->input_fd);
+    stop_stream(&child->output_io, &child->output_fd);
     if (child->pidfd >= 0) {
-        kill_child(child);
+        kill(-child->pid, SIGKILL); /* the group it leads, for grandchildren; ours while unreaped */
+        loop_io_free(TAKE_PTR(child->exit_io));
+        /* It may take its time (a disk that hangs): the loop reaps it when it is gone. */
+        loop_linger(child->loop, TAKE_FD(child->pidfd), reap);
     }
     loop_timer_free(child->deadline);
     buf_clear(&child->output);
@@ -167,12 +155,6 @@ static void on_deadline(void *context)
 
 /* ---- its output and input ---- */
 
-static void keep_output(struct child *child, const char *bytes, size_t n)
-{
-    size_t room = child->output.max - child->output.len;
-    buf_add(&child->output, bytes, n < room ? n : room);
-}
-
 static void on_output(void *context, int fd, unsigned ready)
 {
     struct child *child = context;
@@ -181,11 +163,12 @@ static void on_output(void *context, int fd, unsigned ready)
     for (int i = 0; i < READS_A_TURN; i++) {
         ssize_t n = read(fd, bytes, sizeof(bytes));
         if (n > 0) {
-            keep_output(child, bytes, (size_t)n);
+            size_t room = child->output.max - child->output.len;
+            buf_add(&child->output, bytes, (size_t)n < room ? (size_t)n : room);
         } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
             return;
         } else {
-            stop_output(child);
+            stop_stream(&child->output_io, &child->output_fd);
             child->is_output_closed = true;
             finish_if_complete(child);
             return;
@@ -205,40 +188,32 @@ static void on_input(void *context, int fd, unsigned ready)
     }
     child->input_written += n > 0 ? (size_t)n : 0;
     if (n < 0 || child->input_written == child->input_length) {
-        stop_input(child);
+        stop_stream(&child->input_io, &child->input_fd);
     }
 }
 
 /* ---- the start ---- */
 
-/* The package that brings a program, in Debian's words; NULL: unknown. */
-static const char *package_of(const char *program)
+static int cannot_run(const char *program, int sys_errno, struct error *err)
 {
     static const struct {
-        const char *program, *package;
+        const char *program, *package; /* in Debian's words */
     } known[] = {
         {"qemu-img", "qemu-utils"},
         {"qemu-system-x86_64", "qemu-system-x86"},
         {"ssh", "openssh-client"},
         {"ssh-keygen", "openssh-client"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (text_eq(program, known[i].program)) {
-            return known[i].package;
-        }
-    }
-    return NULL;
-}
-
-static int cannot_run(const char *program, int sys_errno, struct error *err)
-{
     if (sys_errno != ENOENT) {
         return error_set_errno(err, ERR_IO, sys_errno, "cannot run '%s'", program);
     }
-    const char *package = package_of(program);
     error_set(err, ERR_IO, "cannot run '%s': not found in PATH", program);
-    return package ? error_help(err, "apt-get install %s", package)
-                   : error_help(err, "install '%s', or add its directory to PATH", program);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (text_eq(program, known[i].program)) {
+            return error_help(err, "apt-get install %s", known[i].package);
+        }
+    }
+    return error_help(err, "install '%s', or add its directory to PATH", program);
 }
 
 void child_attributes_init(posix_spawnattr_t *attributes)
@@ -254,32 +229,10 @@ void child_attributes_init(posix_spawnattr_t *attributes)
     posix_spawnattr_setpgroup(attributes, 0);
 }
 
-static void free_arguments(char ***arguments)
-{
-    for (size_t i = 0; (*arguments)[i]; i++) {
-        free((*arguments)[i]);
-    }
-    free(*arguments);
-}
-
-/* posix_spawnp() wants them writable. */
-static char **copy_arguments(const char *const *argv)
-{
-    size_t n = 0;
-    while (argv[n]) {
-        n++;
-    }
-    char **copy = mem_calloc(n + 1, sizeof(*copy));
-    for (size_t i = 0; i < n; i++) {
-        copy[i] = mem_strdup(argv[i]);
-    }
-    return copy;
-}
-
 /* Returns 0 or an errno. No descriptor but the three is left open in the child. */
 static int spawn(const char *const *argv, int input, int output, pid_t *ret_pid)
 {
-    cleanup_with(free_arguments) char **arguments = copy_arguments(argv);
+    char *const *arguments = (char *const *)(uintptr_t)argv; /* exec(3) leaves them as they are */
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     child_attributes_init(&attributes);

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "specs/base/error.h"
@@ -52,28 +51,11 @@ struct loop_timer {
 
 /* ---- the clock ---- */
 
-static const struct loop *loop_of_clock(const struct clock *clock)
-{
-    return (const void *)((const char *)clock - offsetof(struct loop, clock));
-}
-
 /* Between turns (before loop_run(), after it) there is no turn to be consistent with. */
 static int64_t turn_monotonic_ms(const struct clock *clock)
 {
-    const struct loop *loop = loop_of_clock(clock);
+    const struct loop *loop = (const void *)((const char *)clock - offsetof(struct loop, clock));
     return loop->is_running ? loop->now_ms : clock_monotonic_ms(clock_system());
-}
-
-static int64_t turn_wall_ms(const struct clock *clock)
-{
-    (void)clock;
-    return clock_wall_ms(clock_system());
-}
-
-static const char *turn_boot_id(const struct clock *clock)
-{
-    (void)clock;
-    return clock_boot_id(clock_system());
 }
 
 const struct clock *loop_clock(const struct loop *loop)
@@ -88,16 +70,12 @@ int64_t loop_now_ms(const struct loop *loop)
 
 /* ---- the loop ---- */
 
-static void read_clock(struct loop *loop)
-{
-    loop->now_ms = clock_monotonic_ms(clock_system());
-}
-
 static void on_turn(struct ev_loop *ev, struct ev_check *check, int events)
 {
     (void)check;
     (void)events;
-    read_clock(ev_userdata(ev));
+    struct loop *loop = ev_userdata(ev);
+    loop->now_ms = clock_monotonic_ms(clock_system());
 }
 
 int loop_new(struct loop **ret, struct error *err)
@@ -111,8 +89,8 @@ int loop_new(struct loop **ret, struct error *err)
     loop->ev = ev;
     loop->clock = (struct clock){
         .monotonic_ms = turn_monotonic_ms,
-        .wall_ms = turn_wall_ms,
-        .boot_id = turn_boot_id,
+        .wall_ms = clock_system()->wall_ms,
+        .boot_id = clock_system()->boot_id,
     };
     ev_set_userdata(ev, loop);
     ev_check_init(&loop->turn, on_turn);
@@ -150,7 +128,7 @@ void loop_free(struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
-    read_clock(loop);
+    loop->now_ms = clock_monotonic_ms(clock_system());
     loop->is_running = true;
     if (!loop->is_stopped) {
         ev_run(loop->ev, 0);
@@ -167,16 +145,9 @@ void loop_stop(struct loop *loop)
 
 /* ---- callbacks, timed ---- */
 
-static int64_t stopwatch_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void report_stall(int64_t started_ms, const char *kind, int fd)
 {
-    int64_t took_ms = stopwatch_ms() - started_ms;
+    int64_t took_ms = clock_monotonic_ms(clock_system()) - started_ms;
     if (took_ms > STALL_MS) {
         log_warn("loop", "a %s callback (fd %d) held the loop for %lld ms", kind, fd,
             (long long)took_ms);
@@ -190,7 +161,7 @@ static void on_io(struct ev_loop *ev, struct ev_io *watcher, int events)
     (void)ev;
     struct loop_io *io = (struct loop_io *)(void *)watcher;
     int fd = watcher->fd;
-    int64_t started_ms = stopwatch_ms();
+    int64_t started_ms = clock_monotonic_ms(clock_system());
     io->fn(io->context, fd, (unsigned)events & (LOOP_READ | LOOP_WRITE));
     report_stall(started_ms, "descriptor", fd);
 }
@@ -200,7 +171,7 @@ static void on_timer(struct ev_loop *ev, struct ev_timer *watcher, int events)
     (void)ev;
     (void)events;
     struct loop_timer *timer = (struct loop_timer *)(void *)watcher;
-    int64_t started_ms = stopwatch_ms();
+    int64_t started_ms = clock_monotonic_ms(clock_system());
     timer->fn(timer->context);
     report_stall(started_ms, "timer", -1);
 }

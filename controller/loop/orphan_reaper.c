@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "controller/loop/orphan_reaper.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,41 +37,27 @@ bool orphan_reaper_is_needed(void)
     return getpid() == 1 || is_subreaper;
 }
 
-/* WNOWAIT leaves it a zombie. */
-static bool is_zombie(pid_t pid)
+/* proc_pid_task(5): the children of each thread; orphans come to any of them. */
+static void add_zombies(void *context, int dir_fd, const char *thread)
 {
-    siginfo_t info = {0};
-    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
-}
-
-static void add_zombies(struct zombies *zombies, const char *children)
-{
+    struct zombies *zombies = context;
+    cleanup_free char *path = mem_printf("/proc/self/task/%s/children", thread);
+    cleanup_buf struct buf children = BUF_INIT(CHILDREN_MAX);
+    struct error ignored = {0}; /* the thread ended meanwhile */
+    (void)dir_fd;
+    if (fs_read_file(path, &children, &ignored) < 0) {
+        return;
+    }
+    const char *text = buf_str(&children);
     char *end;
-    for (long pid; (pid = strtol(children, &end, 10)) > 0; children = end) {
-        if (is_zombie((pid_t)pid)) {
+    for (long pid; (pid = strtol(text, &end, 10)) > 0; text = end) {
+        siginfo_t info = {0};
+        int rc = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT); /* stays a zombie */
+        if (rc == 0 && info.si_pid == pid) {
             mem_grow(zombies->pids, zombies->count);
             zombies->pids[zombies->count++] = (pid_t)pid;
         }
     }
-}
-
-/* proc_pid_task(5): the children of each thread; orphans come to any of them. */
-static struct zombies list_zombies(void)
-{
-    struct zombies zombies = {0};
-    DIR *threads = opendir("/proc/self/task");
-    for (struct dirent *thread; threads && (thread = readdir(threads)) != NULL;) {
-        cleanup_free char *path = mem_printf("/proc/self/task/%s/children", thread->d_name);
-        cleanup_buf struct buf children = BUF_INIT(CHILDREN_MAX);
-        struct error ignored = {0}; /* the thread ended meanwhile */
-        if (thread->d_name[0] != '.' && fs_read_file(path, &children, &ignored) == 0) {
-            add_zombies(&zombies, buf_str(&children));
-        }
-    }
-    if (threads) {
-        closedir(threads);
-    }
-    return zombies;
 }
 
 static bool has(const struct zombies *zombies, pid_t pid)
@@ -88,7 +73,8 @@ static bool has(const struct zombies *zombies, pid_t pid)
 static void on_timer(void *context)
 {
     struct orphan_reaper *reaper = context;
-    struct zombies now = list_zombies();
+    struct zombies now = {0};
+    fs_each_entry("/proc/self/task", add_zombies, &now);
     reaper->is_armed = false;
     for (size_t i = 0; i < now.count; i++) {
         if (has(&reaper->before, now.pids[i])) {

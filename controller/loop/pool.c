@@ -81,38 +81,29 @@ static void run_work(struct job *job)
     }
 }
 
-static struct job *wait_for_job(struct worker *worker)
-{
-    struct pool *pool = worker->pool;
-    pthread_mutex_lock(&pool->mutex);
-    while (!pool->is_ending && !pool->waiting.head) {
-        pthread_cond_wait(&pool->work_waits, &pool->mutex);
-    }
-    struct job *job = pool->is_ending ? NULL : list_take(&pool->waiting);
-    worker->running = job;
-    pthread_mutex_unlock(&pool->mutex);
-    return job;
-}
-
-static void hand_back(struct worker *worker, struct job *job)
-{
-    struct pool *pool = worker->pool;
-    pthread_mutex_lock(&pool->mutex);
-    worker->running = NULL;
-    list_append(&pool->finished, job);
-    pthread_mutex_unlock(&pool->mutex);
-    uint64_t one = 1;
-    (void)!write(pool->finished_fd, &one, sizeof(one)); /* fails only when it is readable anyway */
-}
-
 static void *worker_main(void *context)
 {
     struct worker *worker = context;
-    for (struct job *job; (job = wait_for_job(worker)) != NULL;) {
+    struct pool *pool = worker->pool;
+    for (;;) {
+        pthread_mutex_lock(&pool->mutex);
+        while (!pool->is_ending && !pool->waiting.head) {
+            pthread_cond_wait(&pool->work_waits, &pool->mutex);
+        }
+        struct job *job = pool->is_ending ? NULL : list_take(&pool->waiting);
+        worker->running = job;
+        pthread_mutex_unlock(&pool->mutex);
+        if (!job) {
+            return NULL;
+        }
         run_work(job);
-        hand_back(worker, job);
+        pthread_mutex_lock(&pool->mutex);
+        worker->running = NULL;
+        list_append(&pool->finished, job);
+        pthread_mutex_unlock(&pool->mutex);
+        uint64_t one = 1;
+        (void)!write(pool->finished_fd, &one, sizeof(one)); /* fails only when readable anyway */
     }
-    return NULL;
 }
 
 /* ---- the loop thread ---- */
@@ -146,21 +137,19 @@ static void complete(struct job *job)
     }
 }
 
-static struct job *take_finished(struct pool *pool)
-{
-    pthread_mutex_lock(&pool->mutex);
-    struct job *job = list_take(&pool->finished);
-    pthread_mutex_unlock(&pool->mutex);
-    return job;
-}
-
 static void on_finished(void *context, int fd, unsigned ready)
 {
     struct pool *pool = context;
     (void)ready;
     uint64_t count;
     (void)!read(fd, &count, sizeof(count)); /* before the list: what comes later rings again */
-    for (struct job *job; (job = take_finished(pool)) != NULL;) {
+    for (;;) {
+        pthread_mutex_lock(&pool->mutex);
+        struct job *job = list_take(&pool->finished);
+        pthread_mutex_unlock(&pool->mutex);
+        if (!job) {
+            return;
+        }
         complete(job);
     }
 }

@@ -58,21 +58,6 @@ static int status_of_reaped(int pidfd)
 
 /* ---- /proc/PID/stat ---- */
 
-bool process_start_ticks(pid_t pid, uint64_t *ret_ticks)
-{
-    return proc_stat_start_ticks(pid, ret_ticks);
-}
-
-/* The kernel shows the exit code only to those who may trace the process, to others 0: so only a
- * process of the same user is believed. */
-static bool is_traceable(pid_t pid)
-{
-    char path[64];
-    struct stat info;
-    snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-    return geteuid() == 0 || (stat(path, &info) == 0 && info.st_uid == geteuid());
-}
-
 /* False once the process was reaped: only from then on its pid may be another's. A zombie is still
  * named. (Signal 0 by pidfd, not by pid.) */
 static bool is_named(int pidfd)
@@ -80,11 +65,16 @@ static bool is_named(int pidfd)
     return pidfd_send_signal(pidfd, 0, NULL, 0) == 0 || errno != ESRCH;
 }
 
-/* Of a zombie that is not our child and not reaped yet: orphans are reaped late by some PID 1. */
+/* Of a zombie that is not our child and not reaped yet: orphans are reaped late by some PID 1. The
+ * kernel shows the exit code only to those who may trace the process, to others 0: so only a
+ * process of the same user is believed. */
 static int status_of_zombie(const struct process *process)
 {
-    char line[PROC_STAT_MAX];
-    if (!is_traceable(process->pid) || !proc_stat_read(process->pid, line)) {
+    char line[PROC_STAT_MAX], path[64];
+    struct stat info;
+    snprintf(path, sizeof(path), "/proc/%d", (int)process->pid);
+    bool is_ours = geteuid() == 0 || (stat(path, &info) == 0 && info.st_uid == geteuid());
+    if (!is_ours || !proc_stat_read(process->pid, line)) {
         return STATUS_UNKNOWN;
     }
     const char *state = proc_stat_field(line, PROC_STAT_STATE);
@@ -100,7 +90,7 @@ static int status_of_zombie(const struct process *process)
 static bool is_the_one(int pidfd, pid_t pid, uint64_t start_ticks)
 {
     uint64_t ticks;
-    return process_start_ticks(pid, &ticks) && ticks == start_ticks && is_named(pidfd);
+    return proc_stat_start_ticks(pid, &ticks) && ticks == start_ticks && is_named(pidfd);
 }
 
 static void on_exited(void *context, int fd, unsigned ready)
@@ -153,21 +143,18 @@ static int to_wait_status(const siginfo_t *info)
     return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
 }
 
-static int read_exit_status(const struct process *process)
-{
-    siginfo_t info = {0};
-    if (waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG) == 0) {
-        return info.si_pid ? to_wait_status(&info) : STATUS_UNKNOWN;
-    }
-    int status = process_is_alive(process) ? STATUS_UNKNOWN : status_of_zombie(process);
-    return status != STATUS_UNKNOWN ? status : status_of_reaped(process->pidfd);
-}
-
 int process_exit_status(struct process *process)
 {
-    if (process->exit_status == STATUS_UNKNOWN) {
-        process->exit_status = read_exit_status(process);
+    siginfo_t info = {0};
+    if (process->exit_status != STATUS_UNKNOWN) {
+        return process->exit_status;
     }
+    if (waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG) == 0) {
+        process->exit_status = info.si_pid ? to_wait_status(&info) : STATUS_UNKNOWN;
+        return process->exit_status;
+    }
+    int status = process_is_alive(process) ? STATUS_UNKNOWN : status_of_zombie(process);
+    process->exit_status = status != STATUS_UNKNOWN ? status : status_of_reaped(process->pidfd);
     return process->exit_status;
 }
 

@@ -16,9 +16,6 @@ struct process;
 
 typedef void process_exited_fn(void *context);
 
-/* Field 22 of /proc/PID/stat (proc(5)); false when there is no such process. */
-bool process_start_ticks(pid_t pid, uint64_t *ret_ticks);
-
 /*
  * Opens the process if it is still the one recorded (same start time, read after pidfd_open, then
  * the pidfd checked again) and watches its end: `exited` is called once from the loop. Returns 0,

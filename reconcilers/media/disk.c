@@ -73,13 +73,6 @@ static void cancel_maker(struct op *op)
 
 /* ---- on the pool: what is to be done ---- */
 
-static int shrink_error(uint64_t wanted, const char *what, uint64_t present, struct error *err)
-{
-    const double gib = 1024.0 * 1024 * 1024;
-    return error_set(err, ERR_DISK_SHRINK, "disk %.4g GiB is smaller than the %s's %.4g GiB",
-        (double)wanted / gib, what, (double)present / gib);
-}
-
 static int set_aside(const struct disk_files *files, struct error *err)
 {
     cleanup_free char *directory = mem_strdup(files->aside_path);
@@ -93,25 +86,16 @@ static int set_aside(const struct disk_files *files, struct error *err)
     return 0;
 }
 
-static int plan_creation(struct disk_files *files, const struct image_info *base, struct error *err)
+/* `present`: of the disk, or of the image that a new disk starts as. */
+static int check_size(const struct disk_files *files, const char *what,
+    const struct image_info *present, struct error *err)
 {
-    if (files->wanted_bytes && files->wanted_bytes < base->virtual_size) {
-        return shrink_error(files->wanted_bytes, "image", base->virtual_size, err);
+    const double gib = 1024.0 * 1024 * 1024;
+    if (files->wanted_bytes == 0 || files->wanted_bytes >= present->virtual_size) {
+        return 0;
     }
-    files->plan = PLAN_CREATE;
-    files->format = base->format;
-    return 0;
-}
-
-static int plan_growth(
-    struct disk_files *files, const struct image_info *overlay, struct error *err)
-{
-    if (files->wanted_bytes && files->wanted_bytes < overlay->virtual_size) {
-        return shrink_error(files->wanted_bytes, "present disk", overlay->virtual_size, err);
-    }
-    bool is_large_enough = files->wanted_bytes <= overlay->virtual_size;
-    files->plan = is_large_enough ? PLAN_NOTHING : PLAN_GROW;
-    return 0;
+    return error_set(err, ERR_DISK_SHRINK, "disk %.4g GiB is smaller than the %s's %.4g GiB",
+        (double)files->wanted_bytes / gib, what, (double)present->virtual_size / gib);
 }
 
 static int disk_look(void *context, const atomic_bool *is_cancelled, struct error *err)
@@ -124,13 +108,17 @@ static int disk_look(void *context, const atomic_bool *is_cancelled, struct erro
         return -(int)err->code;
     }
     if (is_there && (files->is_in_use || text_eq(overlay.backing, files->image_path))) {
-        return plan_growth(files, &overlay, err);
+        bool is_large_enough = files->wanted_bytes <= overlay.virtual_size;
+        files->plan = is_large_enough ? PLAN_NOTHING : PLAN_GROW;
+        return check_size(files, "present disk", &overlay, err);
     }
     if (image_inspect(files->image_path, &base, err) < 0 ||
         (is_there && set_aside(files, err) < 0)) {
         return -(int)err->code;
     }
-    return plan_creation(files, &base, err);
+    files->plan = PLAN_CREATE;
+    files->format = base.format;
+    return check_size(files, "image", &base, err);
 }
 
 /* ---- on the pool: after qemu-img ---- */
@@ -176,32 +164,23 @@ static void on_qemu_img(void *context, const struct error *child_err, const char
         maker->host->pool, publish, free_files, TAKE_PTR(maker->files), on_published, maker);
 }
 
-static struct op *start_qemu_img(struct disk_maker *maker, const char *const *argv)
-{
-    struct child_request request = {.argv = argv, .timeout_ms = QEMU_IMG_TIMEOUT_MS};
-    return child_start(maker->host->loop, &request, on_qemu_img, maker);
-}
-
-static struct op *start_creation(struct disk_maker *maker)
+static struct op *start_qemu_img(struct disk_maker *maker)
 {
     struct disk_files *files = maker->files;
     char unique[TEXT_ID_SIZE], size[24];
-    digest_random_id(unique);
-    files->made_path = mem_printf("%s.tmp-%s", files->overlay_path, unique);
     snprintf(size, sizeof(size), "%llu", (unsigned long long)files->wanted_bytes);
-    const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F",
+    if (files->plan == PLAN_CREATE) {
+        digest_random_id(unique);
+        files->made_path = mem_printf("%s.tmp-%s", files->overlay_path, unique);
+    }
+    const char *create[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F",
         image_format_name(files->format), "-b", files->image_path, files->made_path,
         files->wanted_bytes ? size : NULL, NULL};
-    return start_qemu_img(maker, argv);
-}
-
-static struct op *start_growth(struct disk_maker *maker)
-{
-    char size[24];
-    snprintf(size, sizeof(size), "%llu", (unsigned long long)maker->files->wanted_bytes);
-    const char *argv[] = {
-        "qemu-img", "resize", "-q", "-f", "qcow2", maker->files->overlay_path, size, NULL};
-    return start_qemu_img(maker, argv);
+    const char *grow[] = {
+        "qemu-img", "resize", "-q", "-f", "qcow2", files->overlay_path, size, NULL};
+    struct child_request request = {
+        .argv = files->plan == PLAN_CREATE ? create : grow, .timeout_ms = QEMU_IMG_TIMEOUT_MS};
+    return child_start(maker->host->loop, &request, on_qemu_img, maker);
 }
 
 static void on_looked(void *context, const struct error *err)
@@ -214,7 +193,7 @@ static void on_looked(void *context, const struct error *err)
         return;
     }
     maker->files = copy_files(looked);
-    maker->stage = looked->plan == PLAN_CREATE ? start_creation(maker) : start_growth(maker);
+    maker->stage = start_qemu_img(maker);
 }
 
 struct op *disk_make(struct reconciler_host *host, const struct disk_request *request,

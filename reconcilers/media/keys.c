@@ -103,13 +103,6 @@ static void on_published(void *context, const struct error *err)
     op_finish(&maker->op, err);
 }
 
-static void start_publishing(struct key_maker *maker)
-{
-    struct key_files *files = mem_dup(&maker->files, sizeof(maker->files));
-    maker->files = (struct key_files){0};
-    maker->stage = pool_start(maker->host->pool, publish, free_files, files, on_published, maker);
-}
-
 /* ---- ssh-keygen ---- */
 
 static void on_keygen(void *context, const struct error *child_err, const char *output)
@@ -132,24 +125,25 @@ static void on_keygen(void *context, const struct error *child_err, const char *
             return;
         }
     }
-    start_publishing(maker);
+    struct key_files *files = mem_dup(&maker->files, sizeof(maker->files));
+    maker->files = (struct key_files){0};
+    maker->stage = pool_start(maker->host->pool, publish, free_files, files, on_published, maker);
 }
 
-static struct op *start_making(struct key_maker *maker, const char *comment)
+/* Makes a pair; of a private key that exists, derives the public one. */
+static struct op *start_keygen(struct key_maker *maker, const char *comment)
 {
+    struct key_files *files = &maker->files;
     char unique[TEXT_ID_SIZE];
-    digest_random_id(unique);
-    maker->files.made_path = mem_printf("%s.tmp-%s", maker->files.private_path, unique);
-    const char *argv[] = {"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f",
-        maker->files.made_path, NULL};
-    struct child_request request = {.argv = argv, .timeout_ms = KEYGEN_TIMEOUT_MS};
-    return child_start(maker->host->loop, &request, on_keygen, maker);
-}
-
-static struct op *start_deriving(struct key_maker *maker)
-{
-    const char *argv[] = {"ssh-keygen", "-y", "-P", "", "-f", maker->files.private_path, NULL};
-    struct child_request request = {.argv = argv, .timeout_ms = KEYGEN_TIMEOUT_MS};
+    if (!fs_exists(files->private_path)) {
+        digest_random_id(unique);
+        files->made_path = mem_printf("%s.tmp-%s", files->private_path, unique);
+    }
+    const char *make[] = {
+        "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", files->made_path, NULL};
+    const char *derive[] = {"ssh-keygen", "-y", "-P", "", "-f", files->private_path, NULL};
+    struct child_request request = {
+        .argv = files->made_path ? make : derive, .timeout_ms = KEYGEN_TIMEOUT_MS};
     return child_start(maker->host->loop, &request, on_keygen, maker);
 }
 
@@ -161,7 +155,6 @@ struct op *keys_make(
     maker->host = host;
     maker->files.private_path = mem_strdup(pair->private_path);
     maker->files.public_path = mem_strdup(pair->public_path);
-    maker->stage =
-        fs_exists(pair->private_path) ? start_deriving(maker) : start_making(maker, pair->comment);
+    maker->stage = start_keygen(maker, pair->comment);
     return &maker->op;
 }

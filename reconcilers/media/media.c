@@ -128,11 +128,6 @@ static int make_directory(void *path, const atomic_bool *is_cancelled, struct er
     return 0;
 }
 
-static struct op *start_directory(struct preparation *p)
-{
-    return pool_start(p->host->pool, make_directory, free, vm_path(p, VM_DIR), on_step_done, p);
-}
-
 static bool makes_seed(const struct preparation *p)
 {
     cleanup_free char *seed = vm_path(p, VM_SEED);
@@ -172,7 +167,7 @@ static struct op *start_step(struct preparation *p, enum step step)
 {
     switch (step) {
     case STEP_DIRECTORY:
-        return start_directory(p);
+        return pool_start(p->host->pool, make_directory, free, vm_path(p, VM_DIR), on_step_done, p);
     case STEP_USER_KEY:
         return makes_seed(p) && seed_needs_user_key(p->spec) ? start_keys(p, VM_KEY, VM_KEY_PUBLIC)
                                                              : NULL;
@@ -205,14 +200,6 @@ static void fill_result(const struct preparation *p)
         p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib : p->recorded.disk_gib;
 }
 
-static void media_finish(struct preparation *p, const struct error *err)
-{
-    if (!err) {
-        fill_result(p);
-    }
-    op_finish(&p->op, err);
-}
-
 static void on_step_done(void *context, const struct error *err)
 {
     struct preparation *p = context;
@@ -221,7 +208,10 @@ static void on_step_done(void *context, const struct error *err)
         p->stage = start_step(p, p->step);
     }
     if (!p->stage) {
-        media_finish(p, err);
+        if (!err) {
+            fill_result(p);
+        }
+        op_finish(&p->op, err);
     }
 }
 

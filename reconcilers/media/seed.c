@@ -58,18 +58,13 @@ static int read_vm_file(
 
 /* ---- the user's public key ---- */
 
-static int private_key_error(const char *path, struct error *err)
-{
-    error_set(err, ERR_KEY_UNREADABLE,
-        "ssh-key '%s' is a private key; the guest needs the public one", path);
-    return error_help(err, "write: ssh-key \"%s.pub\"", path);
-}
-
 static int check_public_keys(const char *path, const char *text, struct error *err)
 {
     size_t count = 0;
     if (strstr(text, "PRIVATE KEY-----")) {
-        return private_key_error(path, err);
+        error_set(err, ERR_KEY_UNREADABLE,
+            "ssh-key '%s' is a private key; the guest needs the public one", path);
+        return error_help(err, "write: ssh-key \"%s.pub\"", path);
     }
     for (const char *at = text; *at; at += strspn(at, "\r\n")) {
         cleanup_free char *line = mem_strndup(at, strcspn(at, "\r\n"));

@@ -50,30 +50,21 @@ static void add_lines(struct buf *out, const char *text, const char *prefix, boo
     }
 }
 
-static void add_label(struct buf *out, const char *label, size_t n)
-{
-    size_t first = 0;
-    while (first < n && (label[first] == '-' || label[first] == '_')) {
-        first++;
-    }
-    while (n > first && (label[n - 1] == '-' || label[n - 1] == '_')) {
-        n--;
-    }
-    if (n > first && out->len > 0) {
-        buf_add_char(out, '.');
-    }
-    for (size_t i = first; i < n; i++) {
-        buf_add_char(out, label[i] == '_' ? '-' : label[i]);
-    }
-}
-
 void host_name_write(const char *vm_name, struct buf *out)
 {
-    for (const char *label = vm_name; *label;) {
-        size_t n = strcspn(label, ".");
-        add_label(out, label, n);
-        label += n;
-        label += strspn(label, ".");
+    for (const char *label = vm_name; *label; label += strspn(label, ".")) {
+        size_t first = strspn(label, "-_"), end = strcspn(label, ".");
+        const char *next = label + end;
+        while (end > first && (label[end - 1] == '-' || label[end - 1] == '_')) {
+            end--;
+        }
+        if (end > first && out->len > 0) {
+            buf_add_char(out, '.');
+        }
+        for (size_t i = first; i < end; i++) {
+            buf_add_char(out, label[i] == '_' ? '-' : label[i]);
+        }
+        label = next;
     }
 }
 

@@ -13,25 +13,16 @@ struct piece {
     size_t length;
 };
 
-/* Cuts the next field off `line`: fields are separated by single spaces. Empty at its end. */
-static struct piece next_field(struct piece *line)
+/* Cuts off `rest` what comes before the next separator: a line, or a field of it (fields are
+ * separated by single spaces). Empty at its end. */
+static struct piece next_piece(struct piece *rest, char separator)
 {
-    const char *space = line->length > 0 ? memchr(line->start, ' ', line->length) : NULL;
-    struct piece field = {line->start, space ? (size_t)(space - line->start) : line->length};
-    size_t used = field.length + (space ? 1 : 0);
-    line->start += used;
-    line->length -= used;
-    return field;
-}
-
-static struct piece next_line(struct piece *text)
-{
-    const char *end = memchr(text->start, '\n', text->length);
-    struct piece line = {text->start, end ? (size_t)(end - text->start) : text->length};
-    size_t used = line.length + (end ? 1 : 0);
-    text->start += used;
-    text->length -= used;
-    return line;
+    const char *end = rest->length > 0 ? memchr(rest->start, separator, rest->length) : NULL;
+    struct piece piece = {rest->start, end ? (size_t)(end - rest->start) : rest->length};
+    size_t used = piece.length + (end ? 1 : 0);
+    rest->start += used;
+    rest->length -= used;
+    return piece;
 }
 
 static bool read_expiry(struct piece field, int64_t *ret_s)
@@ -76,12 +67,12 @@ static bool read_address(struct piece field, char *ret_ip)
 static bool read_lease(struct piece line, struct piece mac, struct lease *ret)
 {
     struct lease lease;
-    if (!read_expiry(next_field(&line), &lease.expires_s)) {
+    if (!read_expiry(next_piece(&line, ' '), &lease.expires_s)) {
         return false;
     }
-    struct piece holder = next_field(&line);
+    struct piece holder = next_piece(&line, ' ');
     if (holder.length != mac.length || strncasecmp(holder.start, mac.start, mac.length) != 0 ||
-        !read_address(next_field(&line), lease.ip)) {
+        !read_address(next_piece(&line, ' '), lease.ip)) {
         return false;
     }
     *ret = lease;
@@ -95,7 +86,7 @@ bool leases_find(const char *text, size_t n, const char *mac, int64_t wall_s, st
     bool is_found = false;
     while (rest.length > 0) {
         struct lease lease;
-        if (read_lease(next_line(&rest), wanted, &lease) && lease.expires_s > wall_s) {
+        if (read_lease(next_piece(&rest, '\n'), wanted, &lease) && lease.expires_s > wall_s) {
             *ret = lease;
             is_found = true;
         }

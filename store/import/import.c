@@ -64,13 +64,6 @@ static char *find_files(const struct paths *paths, const struct import_vm *vm)
     return find_quarantined(paths, vm->name);
 }
 
-static int report_missing(const struct import_vm *vm, struct error *err)
-{
-    (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is not there%s%s", vm->name,
-        vm->overlay_path ? ": " : "", vm->overlay_path ? vm->overlay_path : "");
-    return error_help(err, "if it was destroyed, take it out of vms.json");
-}
-
 /* DATA/vms/NAME holds the disk afterwards. */
 static int move_files(const struct paths *paths, const struct import_vm *vm, struct error *err)
 {
@@ -82,7 +75,9 @@ static int move_files(const struct paths *paths, const struct import_vm *vm, str
     }
     cleanup_free char *from = find_files(paths, vm);
     if (!from) {
-        return report_missing(vm, err);
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "the disk of vm '%s' is not there%s%s", vm->name,
+            vm->overlay_path ? ": " : "", vm->overlay_path ? vm->overlay_path : "");
+        return error_help(err, "if it was destroyed, take it out of vms.json");
     }
     if (fs_make_dirs(parent, 0700, err) < 0) {
         return -(int)err->code;
@@ -108,20 +103,16 @@ static bool is_process_of(int32_t pid, const char *overlay_path)
            memmem(buf_str(&words), words.len, overlay_path, strlen(overlay_path)) != NULL;
 }
 
-static bool is_running(const struct paths *paths, const struct import_vm *vm)
+static int check_is_stopped(
+    const struct paths *paths, const struct import_vm *vm, struct error *err)
 {
     cleanup_free char *ours = paths_vm(paths, vm->name, VM_OVERLAY);
     cleanup_free char *files = find_files(paths, vm);
     cleanup_free char *theirs = files ? fs_join(files, "overlay.qcow2") : NULL;
-    return is_process_of(vm->pid, vm->overlay_path) || import_disk_is_open(ours) ||
-           (vm->overlay_path && import_disk_is_open(vm->overlay_path)) ||
-           (theirs && import_disk_is_open(theirs));
-}
-
-static int check_is_stopped(
-    const struct paths *paths, const struct import_vm *vm, struct error *err)
-{
-    if (!is_running(paths, vm)) {
+    bool is_running = is_process_of(vm->pid, vm->overlay_path) || import_disk_is_open(ours) ||
+                      (vm->overlay_path && import_disk_is_open(vm->overlay_path)) ||
+                      (theirs && import_disk_is_open(theirs));
+    if (!is_running) {
         return 0;
     }
     (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is running", vm->name);
@@ -133,6 +124,7 @@ static int check_is_stopped(
 
 struct takeover {
     const struct import_request *request;
+    const char *name; /* of the VM */
     struct store *store;
     struct import_disk disk;
     struct vm_desired *desired;
@@ -146,11 +138,6 @@ static void takeover_clear(struct takeover *takeover)
     vm_desired_free(takeover->desired);
     vm_status_free(takeover->status);
     free(takeover->mark);
-}
-
-static const char *name_of(const struct takeover *takeover)
-{
-    return takeover->request->vm->name;
 }
 
 /* The seed stays attached: without it cloud-init takes the next boot for one of a new machine. */
@@ -186,19 +173,6 @@ static int make_desired(struct takeover *takeover, struct error *err)
     return 0;
 }
 
-static int record_prepared(struct takeover *takeover, struct error *err)
-{
-    struct vm_prepared *prepared = &takeover->status->prepared;
-    if (!file_stamp(takeover->disk.backing, prepared->image_id)) {
-        return error_set(err, ERR_IMAGE_NOT_FOUND, "the base image of vm '%s', '%s', is not a file",
-            name_of(takeover), takeover->disk.backing);
-    }
-    spec_media_digest(takeover->desired->spec, prepared->digest);
-    prepared->image_path = mem_strdup(takeover->disk.backing);
-    prepared->disk_gib = (uint32_t)(takeover->disk.virtual_size >> 30);
-    return 0;
-}
-
 static int make_status(struct takeover *takeover, struct error *err)
 {
     int64_t now_ms = clock_wall_ms(clock_system());
@@ -208,7 +182,15 @@ static int make_status(struct takeover *takeover, struct error *err)
     vm_status_set(status, CONDITION_PREPARED, CONDITION_TRUE, REASON_PREPARED, NULL, now_ms);
     vm_status_set(status, CONDITION_RUNNING, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
     vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, NULL, now_ms);
-    return record_prepared(takeover, err);
+    struct vm_prepared *prepared = &status->prepared;
+    if (!file_stamp(takeover->disk.backing, prepared->image_id)) {
+        return error_set(err, ERR_IMAGE_NOT_FOUND, "the base image of vm '%s', '%s', is not a file",
+            takeover->name, takeover->disk.backing);
+    }
+    spec_media_digest(takeover->desired->spec, prepared->digest);
+    prepared->image_path = mem_strdup(takeover->disk.backing);
+    prepared->disk_gib = (uint32_t)(takeover->disk.virtual_size >> 30);
+    return 0;
 }
 
 /* An address that the VM had. It keeps it unless another VM has taken it: then the next start
@@ -219,25 +201,19 @@ struct claim {
     bool needs_lease; /* no two VMs may have it */
 };
 
-static bool is_leased(const struct lease_list *leases, const char *key)
-{
-    for (size_t i = 0; i < leases->count; i++) {
-        if (text_eq(leases->items[i].key, key)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether the VM keeps the address. */
 static bool claim_address(const struct takeover *takeover, const struct lease_list *leases,
     struct store_batch *batch, const struct claim *claim)
 {
-    if (!claim->needs_lease || is_leased(leases, claim->key)) {
+    bool is_free = true;
+    for (size_t i = 0; i < leases->count; i++) {
+        is_free = is_free && !text_eq(leases->items[i].key, claim->key);
+    }
+    if (!claim->needs_lease || !is_free) {
         return !claim->needs_lease;
     }
     struct lease lease = {.key = claim->key,
-        .vm_name = takeover->request->vm->name,
+        .vm_name = (char *)(uintptr_t)takeover->name,
         .purpose = (char *)(uintptr_t)claim->purpose};
     memcpy(lease.uid, takeover->desired->uid, sizeof(lease.uid));
     store_batch_take_lease(batch, &lease);
@@ -278,7 +254,7 @@ static int commit(struct takeover *takeover, struct error *err)
     int rc = keep_addresses(takeover, batch, err);
     if (rc == 0) {
         store_batch_put_desired(batch, takeover->desired, 0);
-        store_batch_put_status(batch, name_of(takeover), takeover->status);
+        store_batch_put_status(batch, takeover->name, takeover->status);
         store_batch_put_json(batch, STORE_META, takeover->mark, mark);
         rc = store_commit(takeover->store, batch, err);
     }
@@ -295,21 +271,20 @@ static int import_look(
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     cleanup_json json_t *mark = NULL;
     const struct paths *paths = store_paths(takeover->store);
-    int rc = store_get(takeover->store, name_of(takeover), &record, err);
+    int rc = store_get(takeover->store, takeover->name, &record, err);
     if (rc < 0 ||
         (rc = store_get_json(takeover->store, STORE_META, takeover->mark, &mark, err)) < 0) {
         return rc;
     }
     const char *uid = json_text(mark, "uid");
-    cleanup_free char *overlay = paths_vm(paths, name_of(takeover), VM_OVERLAY);
+    cleanup_free char *overlay = paths_vm(paths, takeover->name, VM_OVERLAY);
     cleanup_free char *files = find_files(paths, takeover->request->vm);
     *ret_is_known = true;
     if (record.desired && text_eq(record.desired->uid, uid)) {
         *ret = IMPORT_UNCHANGED;
     } else if (record.desired) {
-        (void)error_set(
-            err, ERR_VM_CONFLICT, "there is another vm '%s' already", name_of(takeover));
-        return error_help(err, "destroy that one first: vmctl destroy %s", name_of(takeover));
+        (void)error_set(err, ERR_VM_CONFLICT, "there is another vm '%s' already", takeover->name);
+        return error_help(err, "destroy that one first: vmctl destroy %s", takeover->name);
     } else if (mark && !files && !fs_exists(overlay)) {
         *ret = IMPORT_GONE;
     } else {
@@ -321,7 +296,7 @@ static int import_look(
 static int take_over(struct takeover *takeover, struct error *err)
 {
     const struct paths *paths = store_paths(takeover->store);
-    cleanup_free char *overlay = paths_vm(paths, name_of(takeover), VM_OVERLAY);
+    cleanup_free char *overlay = paths_vm(paths, takeover->name, VM_OVERLAY);
     int rc = move_files(paths, takeover->request->vm, err);
     if (rc == 0) {
         rc = import_disk_read(overlay, &takeover->disk, err);
@@ -340,6 +315,7 @@ int import_take_over(struct store *store, const struct import_request *request,
 {
     cleanup_with(takeover_clear) struct takeover takeover = {
         .request = request,
+        .name = request->vm->name,
         .store = store,
         .mark = mem_printf("imported/%s", request->vm->name),
     };

@@ -11,20 +11,6 @@
 #include "specs/base/fs.h"
 #include "specs/image/qcow2.h"
 
-static int read_name(
-    int fd, const struct qcow2_header *header, char name[QCOW2_BACKING_MAX + 1], struct error *err)
-{
-    if (header->backing_size == 0) {
-        return error_set(err, ERR_IMAGE_FORMAT, "it has no base image below it");
-    }
-    ssize_t n = pread(fd, name, header->backing_size, (off_t)header->backing_offset);
-    if (n != (ssize_t)header->backing_size) {
-        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
-    }
-    name[n] = '\0';
-    return 0;
-}
-
 static int read_header(
     const char *path, char name[QCOW2_BACKING_MAX + 1], uint64_t *ret_size, struct error *err)
 {
@@ -39,8 +25,16 @@ static int read_header(
     if (rc < 0) {
         return rc;
     }
+    if (header.backing_size == 0) {
+        return error_set(err, ERR_IMAGE_FORMAT, "it has no base image below it");
+    }
+    n = pread(fd, name, header.backing_size, (off_t)header.backing_offset);
+    if (n != (ssize_t)header.backing_size) {
+        return error_set(err, ERR_IMAGE_FORMAT, "the qcow2 header is cut off");
+    }
+    name[n] = '\0';
     *ret_size = header.virtual_size;
-    return read_name(fd, &header, name, err);
+    return 0;
 }
 
 /* A relative name starts at the overlay's directory; "json:" and protocols are not ours to take. */

@@ -121,21 +121,6 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct import_vm *)a)->name, ((const struct import_vm *)b)->name);
 }
 
-static void read_all(json_t *root, struct import_list *ret)
-{
-    const char *name;
-    json_t *handle;
-    ret->vms = mem_calloc(json_object_size(root), sizeof(*ret->vms));
-    json_object_foreach(root, name, handle)
-    {
-        struct import_vm *vm = &ret->vms[ret->count++];
-        vm->name = mem_strdup(name);
-        vm->spec = vm_spec_new(name);
-        (void)read_handle(handle, vm, &vm->problem);
-    }
-    qsort(ret->vms, ret->count, sizeof(*ret->vms), compare_names);
-}
-
 int import_read(const char *path, struct import_list *ret, struct error *err)
 {
     cleanup_buf struct buf text = BUF_INIT(FILE_MAX);
@@ -149,8 +134,17 @@ int import_read(const char *path, struct import_list *ret, struct error *err)
         return error_set(err, ERR_VMFILE_INVALID, "'%s' is not the original's vms.json: %s", path,
             root ? "it is not a JSON object" : json_error.text);
     }
-    *ret = (struct import_list){.count = 0};
-    read_all(root, ret);
+    const char *name;
+    json_t *handle;
+    *ret = (struct import_list){.vms = mem_calloc(json_object_size(root), sizeof(*ret->vms))};
+    json_object_foreach(root, name, handle)
+    {
+        struct import_vm *vm = &ret->vms[ret->count++];
+        vm->name = mem_strdup(name);
+        vm->spec = vm_spec_new(name);
+        (void)read_handle(handle, vm, &vm->problem);
+    }
+    qsort(ret->vms, ret->count, sizeof(*ret->vms), compare_names);
     return 0;
 }
 

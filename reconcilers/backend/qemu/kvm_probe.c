@@ -23,6 +23,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/proc_stat.h"
 
 /* Where the child ended: its exit status. */
 enum step {
@@ -270,7 +271,7 @@ static bool start_child(struct kvm_probe *probe)
     if (probe->pid == 0) {
         run_child(kvm);
     }
-    if (probe->pid < 0 || !process_start_ticks(probe->pid, &start_ticks) ||
+    if (probe->pid < 0 || !proc_stat_start_ticks(probe->pid, &start_ticks) ||
         process_watch(probe->loop, probe->pid, start_ticks, exited, probe, &probe->process, &err) <
             0) {
         set_verdict(probe, KVM_BROKEN, "the KVM probe cannot be started");

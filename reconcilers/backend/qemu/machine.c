@@ -18,6 +18,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/proc_stat.h"
 
 static struct machine *machine_open(struct reconciler_host *host, const char *vm_name,
     void (*changed)(void *context), void *context)
@@ -124,7 +125,8 @@ static void find_answering_process(struct machine *machine, const struct vm_inst
 {
     pid_t pid = machine->monitor ? monitor_peer_pid(machine->monitor) : 0;
     uint64_t start_ticks = 0;
-    if (!machine->process && pid > 0 && pid != getpid() && process_start_ticks(pid, &start_ticks)) {
+    if (!machine->process && pid > 0 && pid != getpid() &&
+        proc_stat_start_ticks(pid, &start_ticks)) {
         struct error err = {0};
         (void)watch_process(machine, instance->instance_id, pid, start_ticks, &err);
     }

@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/loop/process.h"
 #include "reconcilers/backend/instance_id.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/host_files.h"
@@ -23,6 +22,7 @@
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/proc_stat.h"
 #include "specs/vm/vm_spec.h"
 
 enum { SLOTS = QEMU_FD_END_ - QEMU_FD_LOCK };
@@ -246,7 +246,7 @@ static int start_child(const struct spawn_request *request, char *const *argv,
         return error_set_errno(err, ERR_QEMU_SPAWN, errno, "cannot start a process for QEMU");
     }
     uint64_t start_ticks = 0;
-    if (!process_start_ticks(pid, &start_ticks)) { /* our unreaped child: is /proc mounted? */
+    if (!proc_stat_start_ticks(pid, &start_ticks)) { /* our unreaped child: is /proc mounted? */
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
         return error_set(err, ERR_QEMU_SPAWN, "cannot read /proc/%d/stat", (int)pid);

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "specs/base/proc_stat.h"
 #include "tests/unit/controller/test_support.h"
 
 struct fixture {
@@ -65,7 +66,7 @@ static pid_t fork_sleeper(void)
 static uint64_t ticks_of(pid_t pid)
 {
     uint64_t ticks = 0;
-    assert_true(process_start_ticks(pid, &ticks));
+    assert_true(proc_stat_start_ticks(pid, &ticks));
     return ticks;
 }
 
@@ -99,7 +100,7 @@ static void a_process_that_is_not_there_has_no_start_time(void **state)
     pid_t pid = fork_sleeper();
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    assert_false(process_start_ticks(pid, &ticks));
+    assert_false(proc_stat_start_ticks(pid, &ticks));
     assert_int_equal(ticks, 7);
 }
 

@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "controller/loop/process.h"
 #include "specs/base/lockfile.h"
+#include "specs/base/proc_stat.h"
 
 /* ---- start ---- */
 
@@ -34,7 +34,7 @@ static void a_launched_process_waits_and_holds_the_lock(void **state)
     assert_true(facts.is_waiting);
     const struct vm_instance *instance = &f->status->instance;
     uint64_t ticks = 0;
-    assert_true(process_start_ticks(instance->pid, &ticks));
+    assert_true(proc_stat_start_ticks(instance->pid, &ticks));
     assert_int_equal(ticks, instance->start_ticks);
     assert_string_equal(instance->boot_id, clock_boot_id(clock_system()));
     assert_string_equal(instance->accel, "tcg");
@@ -261,7 +261,7 @@ static void its_death_is_told_with_its_status(void **state)
     assert_int_equal(kill(f->status->instance.pid, SIGKILL), 0);
     assert_true(run_until(f->host.loop, has_changed, f, PATIENCE_MS));
     expect_death(f, SIGKILL);
-    assert_null(observe(f).last_output); /* small talk about VNC is no output */
+    assert_null(observe(f).last_output); /* a line about VNC does not count as output */
 }
 
 static void it_can_start_again_after_a_death(void **state)
