@@ -53,16 +53,6 @@ static void add_option(struct parser *parser, const struct arg_option *option, v
     }
 }
 
-static size_t find_option(const struct parser *parser, int value)
-{
-    for (size_t i = 0; i < parser->count; i++) {
-        if (value == FIRST_LONG_ONLY + (int)i || value == parser->all[i]->letter) {
-            return i;
-        }
-    }
-    return parser->count;
-}
-
 static int refuse_value(const struct arg_option *option, const char *text, struct error *err)
 {
     static const char *const kinds[] = {
@@ -154,7 +144,11 @@ static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_a
         if (value == -1) {
             break;
         }
-        size_t i = find_option(parser, value);
+        size_t i = 0;
+        while (i < parser->count && value != FIRST_LONG_ONLY + (int)i &&
+               value != parser->all[i]->letter) {
+            i++;
+        }
         if (value == 1) {
             arg_strings_add(positional, optarg);
         } else if (value == ':') {

@@ -63,51 +63,32 @@ static struct operands operands_of(const struct command *command)
     return operands;
 }
 
-static bool is_shown(const struct arg_option *option)
+/* What completes an option's value, which is the next word. */
+enum value_kind { VALUE_NONE, VALUE_FILE, VALUE_VM, VALUE_OTHER, VALUE_ANY };
+
+static enum value_kind value_of(const struct arg_option *option)
 {
-    return option->help != NULL;
+    if (!option->value_name || option->kind == ARG_OPTIONAL) {
+        return VALUE_NONE;
+    }
+    return is_file_word(option->value_name)    ? VALUE_FILE
+           : text_eq(option->value_name, "VM") ? VALUE_VM
+                                               : VALUE_OTHER;
 }
 
-/* As the next word, that is. */
-static bool takes_value(const struct arg_option *option)
-{
-    return option->value_name && option->kind != ARG_OPTIONAL;
-}
-
-static bool takes_file(const struct arg_option *option)
-{
-    return takes_value(option) && is_file_word(option->value_name);
-}
-
-static bool takes_vm(const struct arg_option *option)
-{
-    return takes_value(option) && text_eq(option->value_name, "VM");
-}
-
-static bool takes_other(const struct arg_option *option)
-{
-    return takes_value(option) && !takes_file(option) && !takes_vm(option);
-}
-
-/* Appends " --name -x" for each option of the table that is `wanted`. */
-static void add_options(struct buf *out, const struct arg_option *options,
-    bool (*wanted)(const struct arg_option *option))
+/* Appends " --name -x" for each option of the table with such a value; VALUE_ANY: each in the help.
+ */
+static void add_options(struct buf *out, const struct arg_option *options, enum value_kind kind)
 {
     for (const struct arg_option *o = options; o && o->name; o++) {
-        if (wanted(o)) {
-            buf_printf(out, " --%s", o->name);
+        if (kind == VALUE_ANY ? !o->help : value_of(o) != kind) {
+            continue;
         }
-        if (wanted(o) && o->letter) {
+        buf_printf(out, " --%s", o->name);
+        if (o->letter) {
             buf_printf(out, " -%c", o->letter);
         }
     }
-}
-
-static void add_all_options(
-    struct buf *out, const struct command *command, bool (*wanted)(const struct arg_option *option))
-{
-    add_options(out, command->options, wanted);
-    add_options(out, global_options, wanted);
 }
 
 /* In single quotes, for all three shells. */
@@ -125,18 +106,21 @@ static void add_quoted(struct buf *out, const char *text)
 /* One arm of the case over commands: it sets what the rest of the function works with. */
 static void add_arm(struct buf *out, const struct command *command)
 {
+    static const struct {
+        const char *variable;
+        enum value_kind kind;
+    } lists[] = {
+        {"options", VALUE_ANY}, {"files", VALUE_FILE}, {"vms", VALUE_VM}, {"others", VALUE_OTHER}};
     struct operands operands = operands_of(command);
     buf_printf(out, "    %s%s%s)\n", command->name, command->alias ? "|" : "",
         command->alias ? command->alias : "");
-    buf_add_str(out, "        options='");
-    add_all_options(out, command, is_shown);
-    buf_add_str(out, " '\n        files='");
-    add_all_options(out, command, takes_file);
-    buf_add_str(out, " '\n        vms='");
-    add_all_options(out, command, takes_vm);
-    buf_add_str(out, " '\n        others='");
-    add_all_options(out, command, takes_other);
-    buf_printf(out, " '\n        operands='%s%s'\n        listed='%s'\n        ;;\n",
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        buf_printf(out, "        %s='", lists[i].variable);
+        add_options(out, command->options, lists[i].kind);
+        add_options(out, global_options, lists[i].kind);
+        buf_add_str(out, " '\n");
+    }
+    buf_printf(out, "        operands='%s%s'\n        listed='%s'\n        ;;\n",
         operands.has_vms ? "vms " : "", operands.has_files ? "files" : "",
         buf_str(&operands.listed));
     buf_clear(&operands.listed);
@@ -149,7 +133,7 @@ static void add_arms(struct buf *out)
         buf_printf(out, "%s%s", i ? " " : "", cli_commands[i]->name);
     }
     buf_add_str(out, "'\n        options='");
-    add_options(out, global_options, is_shown);
+    add_options(out, global_options, VALUE_ANY);
     buf_add_str(out, " --version '\n        files=' --data-dir '\n        ;;\n");
     for (size_t i = 0; cli_commands[i]; i++) {
         add_arm(out, cli_commands[i]);
@@ -242,7 +226,7 @@ static void add_zsh(struct buf *out)
 static void add_fish_options(struct buf *out, const char *seen, const struct arg_option *options)
 {
     for (const struct arg_option *o = options; o && o->name; o++) {
-        if (!is_shown(o)) {
+        if (!o->help) {
             continue;
         }
         buf_add_str(out, "complete -c vmctl");
@@ -254,9 +238,9 @@ static void add_fish_options(struct buf *out, const char *seen, const struct arg
             buf_printf(out, " -s %c", o->letter);
         }
         if (o->value_name) {
-            buf_add_str(out, takes_file(o) ? " -r -F" : " -x");
+            buf_add_str(out, value_of(o) == VALUE_FILE ? " -r -F" : " -x");
         }
-        if (takes_vm(o)) {
+        if (value_of(o) == VALUE_VM) {
             buf_add_str(out, " -a '(__vmctl_vms)'");
         } else if (text_eq(o->name, "output") || text_eq(o->name, "color")) {
             buf_printf(out, " -a '%s'", o->name[0] == 'o' ? formats : colors);

@@ -121,7 +121,7 @@ static char *text_copy(struct bytes bytes)
 static void add_event(struct event_list *list, uint64_t sequence, const struct event_view *view)
 {
     char *reason_text = text_copy(view->reason);
-    int reason = reason_parse(reason_text);
+    int reason = enum_names_find(&reason_words, reason_text);
     free(reason_text);
     mem_grow(list->items, list->count);
     list->items[list->count++] = (struct vm_event){

@@ -80,7 +80,7 @@ static void controller_print_data(
 static int show(struct cli *cli, struct error *err)
 {
     struct controller_process process;
-    cleanup_with(targets_clear) struct targets vms = {.count = 0};
+    cleanup_with(strings_clear) struct strings vms = {.count = 0};
     bool is_running = controller_is_running(cli);
     int rc = controller_find(cli, &process, err);
     if (rc < 0 || (rc = targets_of_store(cli, &vms, err)) < 0) {

@@ -224,13 +224,13 @@ static int create(struct cli *cli, const struct vm_spec *spec, const struct crea
         .power = POWER_RUNNING,
         .retries = true,
     };
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_with(vm_request_clear) struct request request = {
         .goal = {.kind = values->starts ? GOAL_READY : GOAL_PREPARED, .allows_drift = true},
         .begun = "creating",
         .done = values->starts ? "created and started" : "created",
     };
-    targets_add(&targets, spec->name);
+    strings_add(&targets, spec->name);
     vm_request_init(&request, &targets, &pattern);
     return vm_request_run(cli, &request, &values->follow, err);
 }

@@ -47,12 +47,12 @@ static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct describe_values *describe = values;
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_json json_t *array = json_array();
     cleanup_buf struct buf out = BUF_INIT(0);
     int rc = targets_find_or_all(cli, &describe->which, words, &targets, err);
     for (size_t i = 0; rc == 0 && i < targets.count; i++) {
-        rc = describe_one(cli, targets.names[i], array, &out, err);
+        rc = describe_one(cli, targets.items[i], array, &out, err);
     }
     if (rc != 0) {
         return rc;

@@ -44,22 +44,23 @@ static void findings_clear(struct findings *findings)
     json_decref(findings->rows);
 }
 
-static void put_value(json_t *row, const char *key, json_t *value)
+/* A row is a change, and whose it is. */
+static void diff_add_row(struct findings *findings, const char *vm, json_t *change_take)
 {
-    json_put(row, key, value ? json_incref(value) : json_null());
+    json_put_text(change_take, "vm", vm);
+    (void)json_array_append_new(findings->rows, change_take);
 }
 
-/* `field` NULL: the VM as a whole. */
-static void diff_add_row(struct findings *findings, const char *vm, const char *field, json_t *old,
-    json_t *new, const char *disposition)
+/* The VM as a whole is created or pruned. */
+static void add_whole(struct findings *findings, const struct vm_spec *spec, bool is_new)
 {
     json_t *row = json_object();
-    json_put_text(row, "vm", vm);
-    json_put(row, "field", field ? json_string(field) : json_null());
-    put_value(row, "old", old);
-    put_value(row, "new", new);
-    json_put_text(row, "disposition", disposition);
-    (void)json_array_append_new(findings->rows, row);
+    json_put(row, "field", json_null());
+    json_put(row, "old", is_new ? json_null() : vm_spec_to_json(spec));
+    json_put(row, "new", is_new ? vm_spec_to_json(spec) : json_null());
+    json_put_text(row, "disposition", is_new ? "create" : "prune");
+    diff_add_row(findings, spec->name, row);
+    unified_diff_add_whole(&findings->text, spec, is_new, findings->use_color);
 }
 
 static void add_changed(
@@ -69,9 +70,7 @@ static void add_changed(
         record_diff(record, record->desired->spec, spec, true);
     unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
     for (size_t i = 0; i < diff.count; i++) {
-        const struct spec_change *change = &diff.changes[i];
-        diff_add_row(findings, spec->name, change->field, change->before_value, change->after_value,
-            disposition_name(change->disposition));
+        diff_add_row(findings, spec->name, output_of_change(&diff.changes[i]));
     }
 }
 
@@ -86,35 +85,24 @@ static int diff_vm(
     if (record.desired && !record.desired->is_deleting) {
         add_changed(findings, &record, spec);
     } else {
-        cleanup_json json_t *json = vm_spec_to_json(spec);
-        unified_diff_add_new(&findings->text, spec, findings->use_color);
-        diff_add_row(findings, spec->name, NULL, NULL, json, "create");
+        add_whole(findings, spec, true);
     }
     return 0;
-}
-
-static int diff_removed_vm(
-    struct cli *cli, struct findings *findings, const char *name, struct error *err)
-{
-    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    int rc = store_get(cli->store, name, &record, err);
-    if (rc == 0 && record.desired) {
-        const struct vm_spec *spec = record.desired->spec;
-        cleanup_json json_t *json = vm_spec_to_json(spec);
-        unified_diff_add_removed(&findings->text, spec, findings->use_color);
-        diff_add_row(findings, spec->name, NULL, json, NULL, "prune");
-    }
-    return rc;
 }
 
 static int diff_removed(
     struct cli *cli, struct findings *findings, const struct project *project, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets stored = {.count = 0};
+    cleanup_with(strings_clear) struct strings stored = {.count = 0};
     int rc = targets_of_source(cli, project->path, &stored, err);
     for (size_t i = 0; rc == 0 && i < stored.count; i++) {
-        if (!project_find_vm(project, stored.names[i])) {
-            rc = diff_removed_vm(cli, findings, stored.names[i], err);
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        if (project_find_vm(project, stored.items[i])) {
+            continue;
+        }
+        rc = store_get(cli->store, stored.items[i], &record, err);
+        if (rc == 0 && record.desired) {
+            add_whole(findings, record.desired->spec, false);
         }
     }
     return rc;
@@ -124,7 +112,7 @@ static int diff_project(struct cli *cli, struct findings *findings,
     const struct diff_values *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     int rc = project_load(cli, values->which.file, &project, err);
     if (rc != 0) {
         return rc;
@@ -134,7 +122,7 @@ static int diff_project(struct cli *cli, struct findings *findings,
         return rc;
     }
     for (size_t i = 0; rc == 0 && i < project.file->n_vms; i++) {
-        if (targets_have(&targets, project.file->vms[i]->name)) {
+        if (strings_have(&targets, project.file->vms[i]->name)) {
             rc = diff_vm(cli, findings, project.file->vms[i], err);
         }
     }

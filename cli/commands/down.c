@@ -28,20 +28,20 @@ static const struct arg_option options[] = {
 
 static const struct down_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-static void add_all(struct targets *targets, const struct targets *more)
+static void add_all(struct strings *targets, const struct strings *more)
 {
     for (size_t i = 0; i < more->count; i++) {
-        targets_add(targets, more->names[i]);
+        strings_add(targets, more->items[i]);
     }
 }
 
 /* The file's VMs and those that came from it before. With a file that is missing or invalid the
  * store's word is enough, so that its VMs can still be brought down. */
 static int find_known(
-    struct cli *cli, const char *file_option, struct targets *ret, struct error *err)
+    struct cli *cli, const char *file_option, struct strings *ret, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
-    cleanup_with(targets_clear) struct targets stored = {.count = 0};
+    cleanup_with(strings_clear) struct strings stored = {.count = 0};
     cleanup_free char *path = NULL;
     int rc = project_path(file_option, &path, err);
     if (rc < 0 || (rc = targets_of_source(cli, path, &stored, err)) < 0) {
@@ -57,7 +57,7 @@ static int find_known(
         cli_note(cli, "note: going by the %zu VMs that came from '%s'", stored.count, path);
     } else {
         for (size_t i = 0; i < project.file->n_vms; i++) {
-            targets_add(ret, project.file->vms[i]->name);
+            strings_add(ret, project.file->vms[i]->name);
         }
     }
     add_all(ret, &stored);
@@ -82,24 +82,24 @@ static void note_watched(struct cli *cli, const char *file_option)
 
 /* Those of the chosen that exist: what is not there is down already. */
 static int keep_existing(
-    struct cli *cli, const struct targets *chosen, struct targets *ret, struct error *err)
+    struct cli *cli, const struct strings *chosen, struct strings *ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets existing = {.count = 0};
+    cleanup_with(strings_clear) struct strings existing = {.count = 0};
     int rc = targets_of_store(cli, &existing, err);
     for (size_t i = 0; rc == 0 && i < chosen->count; i++) {
-        if (targets_have(&existing, chosen->names[i])) {
-            targets_add(ret, chosen->names[i]);
+        if (strings_have(&existing, chosen->items[i])) {
+            strings_add(ret, chosen->items[i]);
         } else {
-            cli_note(cli, "%s: does not exist", chosen->names[i]);
+            cli_note(cli, "%s: does not exist", chosen->items[i]);
         }
     }
     return rc;
 }
 
 static int find_targets(struct cli *cli, const struct which_values *which,
-    const struct arg_strings *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct strings *ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets known = {.count = 0}, chosen = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0}, chosen = {.count = 0};
     int rc = find_known(cli, which->file, &known, err);
     if (rc != 0 || (rc = targets_choose(&known, which, words, "the VMFile", &chosen, err)) < 0) {
         return rc;
@@ -113,7 +113,7 @@ static int run(
     static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
     static const struct change destroy = {.deletes = true};
     const struct down_values *down = values;
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     int rc = find_targets(cli, &down->which, words, &targets, err);
     if (rc != 0 || targets.count == 0) {
         return rc;

@@ -39,7 +39,7 @@ static const struct arg_option options[] = {
 
 struct reader {
     struct cli *cli;
-    struct targets targets; /* none: all VMs */
+    struct strings targets; /* none: all VMs */
     struct table table;
     uint64_t last_sequence;
 };
@@ -61,12 +61,12 @@ static int find_targets(struct reader *reader, const struct which_values *which,
     const struct arg_strings *words, const struct event_list *list, struct error *err)
 {
     const struct arg_strings *given[] = {words, &which->names};
-    cleanup_with(targets_clear) struct targets known = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_store(reader->cli, &known, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(given); i++) {
         for (size_t j = 0; j < given[i]->count; j++) {
             if (has_events(list, given[i]->items[j])) {
-                targets_add(&known, given[i]->items[j]);
+                strings_add(&known, given[i]->items[j]);
             }
         }
     }
@@ -79,7 +79,7 @@ static int find_targets(struct reader *reader, const struct which_values *which,
 static bool is_wanted(const struct reader *reader, const struct vm_event *event, int64_t from_ms)
 {
     return event->last_ms >= from_ms &&
-           (reader->targets.count == 0 || targets_have(&reader->targets, event->vm_name));
+           (reader->targets.count == 0 || strings_have(&reader->targets, event->vm_name));
 }
 
 /* Where the newest `limit` of those wanted begin. */
@@ -242,7 +242,7 @@ static int run(
     rc = events->follows ? follow_events(&reader, events, words, err)
                          : print_first(&reader, events, words, err);
     table_clear(&reader.table);
-    targets_clear(&reader.targets);
+    strings_clear(&reader.targets);
     return rc;
 }
 

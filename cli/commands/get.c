@@ -33,58 +33,39 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* The VMs meant, from the snapshot that is printed. */
+/* The VMs meant, from the snapshot that is printed, which keeps only these. */
 static int get_find(const struct get_values *values, const struct arg_strings *words,
-    const struct vm_list *list, struct targets *ret, struct error *err)
+    struct vm_list *list, struct strings *ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets known = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     for (size_t i = 0; i < list->count; i++) {
-        targets_add(&known, list->records[i].name);
+        strings_add(&known, list->records[i].name);
     }
-    return targets_choose(&known, &values->which, words, NULL, ret, err);
+    int rc = targets_choose(&known, &values->which, words, NULL, ret, err);
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (strings_have(ret, list->records[i].name)) {
+            list->records[kept++] = list->records[i];
+        } else {
+            vm_record_clear(&list->records[i]);
+        }
+    }
+    list->count = kept;
+    return rc;
 }
 
 /* One name, one object; else a list, also of none. */
-static void get_print_data(
-    const struct cli *cli, const struct vm_list *list, const struct targets *targets, bool is_one)
-{
-    cleanup_json json_t *array = json_array();
-    for (size_t i = 0; i < list->count; i++) {
-        if (targets_have(targets, list->records[i].name)) {
-            (void)json_array_append_new(array, output_of_vm(&list->records[i]));
-        }
-    }
-    output_print(cli, is_one ? json_array_get(array, 0) : array);
-}
-
-static void print_rows(
-    const struct cli *cli, const struct vm_list *list, const struct targets *targets)
-{
-    cleanup_with(table_clear) struct table table;
-    cleanup_buf struct buf out = BUF_INIT(0);
-    bool is_wide = cli->output == OUTPUT_WIDE;
-    vm_rows_begin(&table, is_wide);
-    for (size_t i = 0; i < list->count; i++) {
-        struct vm_row row = vm_row_of_record(&list->records[i]);
-        if (targets_have(targets, row.name)) {
-            vm_rows_add(&table, &row, is_wide, clock_wall_ms(clock_system()));
-        }
-    }
-    table_print(&table, &out);
-    fputs(buf_str(&out), stdout);
-}
-
 static void get_print(
-    const struct cli *cli, const struct vm_list *list, const struct targets *targets, bool is_one)
+    const struct cli *cli, const struct vm_list *list, const struct strings *targets, bool is_one)
 {
     if (output_is_data(cli)) {
-        get_print_data(cli, list, targets, is_one);
+        vm_rows_print_data(cli, list, is_one);
     } else if (cli->output == OUTPUT_NAME) {
         for (size_t i = 0; i < targets->count; i++) {
-            puts(targets->names[i]);
+            puts(targets->items[i]);
         }
     } else {
-        print_rows(cli, list, targets);
+        vm_rows_print_records(cli, list);
         if (targets->count > 0) {
             controller_note_absent(cli);
         }
@@ -103,78 +84,52 @@ struct seen_vm {
 
 struct watch {
     struct cli *cli;
-    const struct targets *targets; /* NULL: all */
+    const struct strings *targets; /* NULL: all */
+    bool is_wide;
     struct table table;
     struct seen_vm *seen;
     size_t count;
 };
 
-static bool is_wide(const struct watch *watch)
-{
-    return watch->cli->output == OUTPUT_WIDE;
-}
-
-static void print_row(struct watch *watch, const struct vm_row *row)
-{
-    cleanup_buf struct buf out = BUF_INIT(0);
-    vm_rows_add(&watch->table, row, is_wide(watch), clock_wall_ms(clock_system()));
-    table_print(&watch->table, &out);
-    table_empty(&watch->table);
-    fputs(buf_str(&out), stdout);
-}
-
-static void print_changed(struct watch *watch, const struct vm_record *record)
+/* `json` is the object for programs, `row` the row for users. */
+static void print_vm(struct watch *watch, const json_t *json, const struct vm_row *row)
 {
     if (output_is_data(watch->cli)) {
-        cleanup_json json_t *json = output_of_vm(record);
         output_print_next(watch->cli, json);
     } else if (watch->cli->output == OUTPUT_NAME) {
-        puts(record->name);
+        puts(row->name);
     } else {
-        struct vm_row row = vm_row_of_record(record);
-        print_row(watch, &row);
+        cleanup_buf struct buf out = BUF_INIT(0);
+        vm_rows_add(&watch->table, row, watch->is_wide, clock_wall_ms(clock_system()));
+        table_print(&watch->table, &out);
+        table_empty(&watch->table);
+        fputs(buf_str(&out), stdout);
     }
 }
 
 static void print_deleted(struct watch *watch, const struct seen_vm *seen)
 {
-    if (output_is_data(watch->cli)) {
-        cleanup_json json_t *json = json_object();
-        json_put_text(json, "name", seen->name);
-        json_put_text(json, "state", "destroyed");
-        json_put_text(json, "display", "Deleted");
-        json_put_flag(json, "ready", false);
-        output_print_next(watch->cli, json);
-    } else if (watch->cli->output == OUTPUT_NAME) {
-        puts(seen->name);
-    } else {
-        struct vm_row row = {
-            .name = seen->name, .has_desired = true, .is_deleted = true, .desired = seen->desired};
-        print_row(watch, &row);
-    }
+    struct vm_row row = {
+        .name = seen->name, .has_desired = true, .is_deleted = true, .desired = seen->desired};
+    cleanup_json json_t *json = json_object();
+    json_put_text(json, "name", seen->name);
+    json_put_text(json, "state", "destroyed");
+    json_put_text(json, "display", vm_row_state(&row));
+    json_put_flag(json, "ready", false);
+    print_vm(watch, json, &row);
 }
 
 /* ---- --watch: comparing ---- */
 
 /* Without the age, which is not a change. free() it. */
-static char *text_of_row(const struct watch *watch, const struct vm_record *record)
+static char *text_of_row(const struct watch *watch, const struct vm_row *row)
 {
     cleanup_with(table_clear) struct table table;
     struct buf out = BUF_INIT(0);
-    struct vm_row row = vm_row_of_record(record);
-    vm_rows_begin(&table, is_wide(watch));
-    vm_rows_add(&table, &row, is_wide(watch), row.desired.created_ms);
+    vm_rows_begin(&table, watch->is_wide);
+    vm_rows_add(&table, row, watch->is_wide, row->desired.created_ms);
     table_print(&table, &out);
     return buf_steal(&out);
-}
-
-static char *text_of(const struct watch *watch, const struct vm_record *record)
-{
-    if (!output_is_data(watch->cli)) {
-        return text_of_row(watch, record);
-    }
-    cleanup_json json_t *json = output_of_vm(record);
-    return json_canonical(json);
 }
 
 static struct seen_vm *find_seen(struct watch *watch, const char *name)
@@ -192,7 +147,9 @@ static struct seen_vm *find_seen(struct watch *watch, const char *name)
 
 static void print_if_changed(struct watch *watch, const struct vm_record *record)
 {
-    cleanup_free char *text = text_of(watch, record);
+    struct vm_row row = vm_row_of_record(record);
+    cleanup_json json_t *json = output_is_data(watch->cli) ? output_of_vm(record) : NULL;
+    cleanup_free char *text = json ? json_canonical(json) : text_of_row(watch, &row);
     struct seen_vm *seen = find_seen(watch, record->name);
     seen->is_there = true;
     if (text_eq(seen->text, text)) {
@@ -203,7 +160,7 @@ static void print_if_changed(struct watch *watch, const struct vm_record *record
     if (record->desired) {
         desired_summary_of(record->desired, &seen->desired);
     }
-    print_changed(watch, record);
+    print_vm(watch, json, &row);
 }
 
 /* The VMs that existed in the last round and are gone. */
@@ -236,7 +193,7 @@ static int print_changes(void *context, bool *ret_is_done, struct error *err)
         watch->seen[i].is_there = false;
     }
     for (size_t i = 0; i < list.count; i++) {
-        if (!watch->targets || targets_have(watch->targets, list.records[i].name)) {
+        if (!watch->targets || strings_have(watch->targets, list.records[i].name)) {
             print_if_changed(watch, &list.records[i]);
         }
     }
@@ -257,11 +214,12 @@ static void watch_clear(struct watch *watch)
 
 /* Each VM now and again when it changes, until a signal or the end of stdout's reader. `targets`
  * NULL: all, also those created later. */
-static int watch_vms(struct cli *cli, const struct targets *targets, struct error *err)
+static int watch_vms(struct cli *cli, const struct strings *targets, struct error *err)
 {
-    cleanup_with(watch_clear) struct watch watch = {.cli = cli, .targets = targets};
+    cleanup_with(watch_clear) struct watch watch = {
+        .cli = cli, .targets = targets, .is_wide = cli->output == OUTPUT_WIDE};
     struct wait_loop loop = {.cli = cli, .check = print_changes, .context = &watch};
-    vm_rows_begin(&watch.table, is_wide(&watch)); /* the titles wait for the first row */
+    vm_rows_begin(&watch.table, watch.is_wide); /* the titles wait for the first row */
     vm_rows_make_room(&watch.table);
     wait_loop_open(&loop, INT64_MAX);
     int rc = wait_loop_run(&loop, err);
@@ -276,7 +234,7 @@ static int run(
 {
     const struct get_values *get = values;
     struct vm_list list = {.count = 0};
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     int rc = cli_open_store(cli, err);
     if (rc < 0 || (rc = store_list(cli->store, &list, err)) < 0) {
         return rc;

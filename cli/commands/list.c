@@ -20,41 +20,18 @@ static void print_summaries(const struct vm_summary_list *list)
     cleanup_buf struct buf out = BUF_INIT(0);
     vm_rows_begin(&table, false);
     for (size_t i = 0; i < list->count; i++) {
-        struct vm_row row = vm_row_of_summary(&list->items[i]);
+        const struct vm_summary *vm = &list->items[i];
+        struct vm_row row = {
+            .name = vm->name,
+            .has_desired = vm->has_desired,
+            .is_damaged = vm->is_damaged,
+            .desired = vm->desired,
+            .status = vm->status,
+        };
         vm_rows_add(&table, &row, false, clock_wall_ms(clock_system()));
     }
     table_print(&table, &out);
     fputs(buf_str(&out), stdout);
-}
-
-static void print_wide(const struct vm_list *list)
-{
-    cleanup_with(table_clear) struct table table;
-    cleanup_buf struct buf out = BUF_INIT(0);
-    vm_rows_begin(&table, true);
-    for (size_t i = 0; i < list->count; i++) {
-        struct vm_row row = vm_row_of_record(&list->records[i]);
-        vm_rows_add(&table, &row, true, clock_wall_ms(clock_system()));
-    }
-    table_print(&table, &out);
-    fputs(buf_str(&out), stdout);
-}
-
-static void list_print_data(const struct cli *cli, const struct vm_list *list)
-{
-    cleanup_json json_t *array = json_array();
-    for (size_t i = 0; i < list->count; i++) {
-        (void)json_array_append_new(array, output_of_vm(&list->records[i]));
-    }
-    output_print(cli, array);
-}
-
-/* What is shown is what the last one saw. */
-static void note_absent_controller(const struct cli *cli, size_t n_vms)
-{
-    if (n_vms > 0) {
-        controller_note_absent(cli);
-    }
 }
 
 /* Whole records: the output needs more than the summaries hold. */
@@ -66,10 +43,12 @@ static int list_records(struct cli *cli, struct error *err)
         return rc;
     }
     if (output_is_data(cli)) {
-        list_print_data(cli, &list);
+        vm_rows_print_data(cli, &list, false);
     } else {
-        print_wide(&list);
-        note_absent_controller(cli, list.count);
+        vm_rows_print_records(cli, &list);
+        if (list.count > 0) {
+            controller_note_absent(cli);
+        }
     }
     vm_list_clear(&list);
     return 0;
@@ -101,7 +80,9 @@ static int run(
         }
     } else {
         print_summaries(&list);
-        note_absent_controller(cli, list.count);
+        if (list.count > 0) {
+            controller_note_absent(cli);
+        }
     }
     vm_summary_list_clear(&list);
     return 0;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl log: what a guest wrote on its console, and what its provision steps wrote. */
-#include <poll.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -8,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/wait/log_stream.h"
+#include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -49,6 +49,7 @@ struct reader {
     const char *name;
     struct log_stream streams[SOURCES];
     bool is_wanted[SOURCES];
+    struct wait_loop loop;
     int last; /* whose output was printed last: -1 none */
 };
 
@@ -93,18 +94,21 @@ static void print_news(struct reader *reader, bool is_last)
     (void)fflush(stdout);
 }
 
-static bool is_gone(struct reader *reader)
+static int follow_logs(void *context, bool *ret_is_done, struct error *err)
 {
+    enum { PERIOD_MS = 200 }; /* a log that grows rings no bell */
+    struct reader *reader = context;
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    struct error ignored = {.code = ERR_NONE};
-    int rc = store_get(reader->cli->store, reader->name, &record, &ignored);
-    return rc == 0 && !record.desired && !record.status;
+    int rc = store_get(reader->cli->store, reader->name, &record, err);
+    *ret_is_done = !record.desired && !record.status;
+    reader->loop.sleep_max_ms = PERIOD_MS;
+    print_news(reader, *ret_is_done);
+    return rc;
 }
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    enum { PERIOD_MS = 200 };
     const struct log_values *log = values;
     cleanup_free char *name = NULL;
     if (words->count > 1) {
@@ -116,15 +120,18 @@ static int run(
     }
     struct reader reader = {.cli = cli, .name = name, .last = -1};
     open_logs(&reader, log);
-    while (log->follows && !is_gone(&reader) && !ferror(stdout)) {
-        print_news(&reader, false);
-        (void)poll(NULL, 0, PERIOD_MS);
+    if (log->follows) {
+        reader.loop = (struct wait_loop){.cli = cli, .check = follow_logs, .context = &reader};
+        wait_loop_open(&reader.loop, INT64_MAX);
+        rc = wait_loop_run(&reader.loop, err);
+        wait_loop_close(&reader.loop);
+    } else {
+        print_news(&reader, true);
     }
-    print_news(&reader, true);
     for (int i = 0; i < SOURCES; i++) {
         log_stream_close(&reader.streams[i]);
     }
-    return 0;
+    return rc;
 }
 
 const struct command command_log = {

@@ -93,7 +93,7 @@ static int find_vm(struct job *job, const struct arg_strings *words, struct erro
 {
     const struct which_values *which = &job->values->which;
     const char *word = words->n_before_dashes > 0 ? words->items[0] : NULL;
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     const struct arg_strings none = {.count = 0};
     if (word && which->file) {
         return error_set(
@@ -111,7 +111,7 @@ static int find_vm(struct job *job, const struct arg_strings *words, struct erro
         (void)error_set(err, ERR_USAGE, "'%s' has %zu VMs", job->project.path, file->n_vms);
         return error_help(err, "choose one: --name %s", file->vms[0]->name);
     }
-    job->name = mem_strdup(targets.names[0]);
+    job->name = mem_strdup(targets.items[0]);
     return 0;
 }
 
@@ -186,7 +186,7 @@ static int run_command(struct job *job, struct error *err)
     ssh_login_quote(&line, job->words, job->n_words);
     const char *command = buf_str(&line);
     const struct ssh_call call = {
-        .vm_name = job->vms.names.names[0],
+        .vm_name = job->vms.names.items[0],
         .user = job->values->user,
         .key = job->values->key,
         .wants_terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
@@ -221,7 +221,7 @@ static int destroy(struct job *job, struct error *err)
     int rc = vm_request_run(job->cli, &request, &follow, err);
     if (rc == 0) {
         for (size_t i = 0; i < job->vms.names.count; i++) {
-            cli_note(job->cli, "%s: destroyed", job->vms.names.names[i]);
+            cli_note(job->cli, "%s: destroyed", job->vms.names.items[i]);
         }
     }
     return rc;
@@ -252,8 +252,8 @@ static int run_finish(struct job *job, int status)
         cli_print_error(job->cli, &err);
         rc = error_exit_status(err.code);
     } else if (keeps) {
-        cli_note(job->cli, "%s: kept; destroy it with: vmctl destroy %s", job->vms.names.names[0],
-            job->vms.names.names[0]);
+        cli_note(job->cli, "%s: kept; destroy it with: vmctl destroy %s", job->vms.names.items[0],
+            job->vms.names.items[0]);
     }
     return status != 0 ? status : rc;
 }

@@ -40,10 +40,10 @@ static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct ssh_config_values *config = values;
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     int rc = targets_find(cli, &config->which, words, &targets, err);
     for (size_t i = 0; rc == 0 && i < targets.count; i++) {
-        rc = print_block(cli, targets.names[i], err);
+        rc = print_block(cli, targets.items[i], err);
     }
     return rc;
 }

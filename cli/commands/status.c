@@ -52,20 +52,20 @@ static int add_text(
     return vm_text_add_events(cli, record->name, out, err);
 }
 
-static int show(struct cli *cli, const struct targets *targets, struct error *err)
+static int show(struct cli *cli, const struct strings *targets, struct error *err)
 {
     cleanup_json json_t *array = json_array();
     for (size_t i = 0; i < targets->count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
         cleanup_buf struct buf out = BUF_INIT(0);
-        int rc = store_get(cli->store, targets->names[i], &record, err);
+        int rc = store_get(cli->store, targets->items[i], &record, err);
         if (rc < 0) {
             return rc;
         }
         if (output_is_data(cli)) {
             (void)json_array_append_new(array, output_of_vm(&record));
         } else if (cli->output == OUTPUT_NAME) {
-            puts(targets->names[i]);
+            puts(targets->items[i]);
         } else {
             rc = add_text(cli, &record, &out, err);
             printf("%s%s", i ? "\n" : "", buf_str(&out));
@@ -85,7 +85,7 @@ static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct status_values *status = values;
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     int rc = targets_find_or_all(cli, &status->which, words, &targets, err);
     return rc != 0 ? rc : show(cli, &targets, err);
 }

@@ -65,8 +65,9 @@ static int parse_condition(const char *text, struct goal *ret, struct error *err
     const char *start = text + strlen("condition=");
     size_t n = strcspn(start, "=");
     cleanup_free char *name = mem_strndup(start, n);
-    int type = condition_type_parse(name);
-    int state = start[n] ? condition_state_parse(start + n + 1) : CONDITION_TRUE;
+    int type = enum_names_find_in_any_case(&condition_type_words, name);
+    int state = start[n] ? enum_names_find_in_any_case(&condition_state_words, start + n + 1)
+                         : CONDITION_TRUE;
     if (type < 0 || state < 0) {
         (void)error_set(err, ERR_USAGE, "--for: there is no condition '%s'", start);
         return error_help(err, "see the names and values: vmctl status VM");
@@ -97,10 +98,10 @@ static int choose_goal(const struct wait_values *values, struct goal *ret, struc
 
 /* A VM that does not exist counts as deleted. */
 static int find_remaining(struct cli *cli, const struct which_values *which,
-    const struct arg_strings *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct strings *ret, struct error *err)
 {
     const struct arg_strings *lists[] = {words, &which->names};
-    cleanup_with(targets_clear) struct targets known = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     if (words->count + which->names.count == 0) {
         int rc = targets_find(cli, which, words, ret, err);
         if (rc == -ERR_VM_NOT_FOUND) {
@@ -112,8 +113,8 @@ static int find_remaining(struct cli *cli, const struct which_values *which,
     int rc = targets_of_store(cli, &known, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(lists); i++) {
         for (size_t j = 0; j < lists[i]->count; j++) {
-            if (targets_have(&known, lists[i]->items[j])) {
-                targets_add(ret, lists[i]->items[j]);
+            if (strings_have(&known, lists[i]->items[j])) {
+                strings_add(ret, lists[i]->items[j]);
             }
         }
     }
@@ -156,13 +157,13 @@ static void print_results(const struct cli *cli, const struct follow_target *tar
     output_print(cli, array);
 }
 
-static int wait_for(struct cli *cli, const struct targets *names, const struct goal *goal,
+static int wait_for(struct cli *cli, const struct strings *names, const struct goal *goal,
     int64_t timeout_ms, struct error *err)
 {
     cleanup_free struct follow_target *targets = mem_calloc(names->count, sizeof(*targets));
     int rc = names->count > 0 ? cli_ensure_controller(cli, err) : 0;
     for (size_t i = 0; rc == 0 && i < names->count; i++) {
-        targets[i].name = names->names[i];
+        targets[i].name = names->items[i];
         rc = begin_target(cli, &targets[i], goal, err);
     }
     if (rc < 0) {
@@ -189,7 +190,7 @@ static int run(
 {
     const struct wait_values *wait = values;
     struct goal goal;
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     int64_t timeout_ms = wait->timeout_ms;
     int rc = choose_goal(wait, &goal, err);
     goal.is_patient = wait->timeout_ms != WAIT_TIMEOUT_MS;

@@ -58,18 +58,18 @@ static void add_printable(struct table *table, const char *text)
 
 /* Only those that still exist: a VM that was destroyed since needs no mention. */
 static void describe_removed(
-    struct buf *out, const struct source_record *record, const struct targets *known)
+    struct buf *out, const struct source_record *record, const struct strings *known)
 {
     for (size_t i = 0; i < record->removed.count; i++) {
         const char *name = record->removed.items[i];
-        if (targets_have(known, name)) {
+        if (strings_have(known, name)) {
             buf_printf(out, "%s%s", out->len ? ", " : "no longer names ", name);
         }
     }
 }
 
 static void watch_add_row(
-    struct table *table, const struct source_record *record, const struct targets *known)
+    struct table *table, const struct source_record *record, const struct strings *known)
 {
     char sha[SHA_SHOWN + 1] = "-";
     cleanup_buf struct buf message = BUF_INIT(0);
@@ -92,7 +92,7 @@ static void watch_add_row(
     add_printable(table, buf_str(&message));
 }
 
-static void print_table(const struct source_list *list, const struct targets *known)
+static void print_table(const struct source_list *list, const struct strings *known)
 {
     static const char *const columns[] = {"FILE", "STATE", "APPLIED", "PRUNE", "MESSAGE"};
     cleanup_with(table_clear) struct table table;
@@ -124,7 +124,7 @@ static void watch_print_data(
 static int list_watched(struct cli *cli, const struct strings *paths, struct error *err)
 {
     cleanup_with(source_list_clear) struct source_list list = {.count = 0};
-    cleanup_with(targets_clear) struct targets known = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_store(cli, &known, err);
     if (rc < 0 || (rc = sources_list(cli->store, &list, err)) < 0) {
         return rc;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/doctor/doctor.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -154,28 +153,6 @@ static bool is_known(const struct vm_list *list, const char *name)
     return false;
 }
 
-/* Calls `each` for every entry of a directory of the data directory; how many there are. */
-static size_t each_entry(struct doctor *doctor, const char *directory,
-    void (*each)(void *context, const char *name), void *context)
-{
-    cleanup_free char *path = paths_path(&doctor->cli->paths, directory);
-    DIR *dir = opendir(path);
-    size_t count = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.') {
-            continue;
-        }
-        if (each) {
-            each(context, entry->d_name);
-        }
-        count++;
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return count;
-}
-
 struct orphans {
     const struct doctor *doctor;
     const struct vm_list *list;
@@ -183,19 +160,11 @@ struct orphans {
     struct buf living, dead, importable;
 };
 
-static json_t *read_old_registry(const struct doctor *doctor)
-{
-    cleanup_buf struct buf text = BUF_INIT(0);
-    cleanup_free char *path = paths_path(&doctor->cli->paths, "vms.json");
-    struct error ignored = {.code = ERR_NONE};
-    return fs_read_file(path, &text, &ignored) == 0 ? json_loadb(buf_str(&text), text.len, 0, NULL)
-                                                    : NULL;
-}
-
-static void look_at_directory(void *context, const char *name)
+static void look_at_directory(void *context, int dir_fd, const char *name)
 {
     struct orphans *orphans = context;
-    if (is_known(orphans->list, name)) {
+    (void)dir_fd;
+    if (name[0] == '.' || is_known(orphans->list, name)) {
         return;
     }
     if (json_object_get(orphans->old, name)) {
@@ -208,37 +177,54 @@ static void look_at_directory(void *context, const char *name)
 
 static void check_orphans(struct doctor *doctor, const struct vm_list *list)
 {
-    struct orphans orphans = {.doctor = doctor, .list = list, .old = read_old_registry(doctor)};
-    (void)each_entry(doctor, "vms", look_at_directory, &orphans);
-    if (orphans.living.len > 0) {
-        doctor_add(doctor, "orphans", DOCTOR_WARN,
+    struct orphans orphans = {.doctor = doctor, .list = list};
+    const struct {
+        struct buf *names;
+        const char *help, *text;
+    } rows[] = {
+        {&orphans.living,
             "`vmctl up` of its VMFile starts a new one on its disk; to end one: qmp.sock in "
             "vms/NAME",
-            "processes of VMs without a record, left alone: %s", buf_str(&orphans.living));
+            "processes of VMs without a record, left alone"},
+        {&orphans.dead, "a starting controller moves them to quarantine/: vmctl controller start",
+            "directories without a record"},
+        {&orphans.importable, "take them over: vmctl import", "VMs of the original vmctl"},
+    };
+    cleanup_free char *directory = paths_path(&doctor->cli->paths, "vms");
+    cleanup_free char *registry = paths_path(&doctor->cli->paths, "vms.json");
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct error ignored = {.code = ERR_NONE};
+    size_t n_findings = doctor->count;
+    if (fs_read_file(registry, &text, &ignored) == 0) {
+        orphans.old = json_loadb(buf_str(&text), text.len, 0, NULL);
     }
-    if (orphans.dead.len > 0) {
-        doctor_add(doctor, "orphans", DOCTOR_WARN,
-            "a starting controller moves them to quarantine/: vmctl controller start",
-            "directories without a record: %s", buf_str(&orphans.dead));
+    fs_each_entry(directory, look_at_directory, &orphans);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].names->len > 0) {
+            doctor_add(doctor, "orphans", DOCTOR_WARN, rows[i].help, "%s: %s", rows[i].text,
+                buf_str(rows[i].names));
+        }
+        buf_clear(rows[i].names);
     }
-    if (orphans.importable.len > 0) {
-        doctor_add(doctor, "orphans", DOCTOR_WARN, "take them over: vmctl import",
-            "VMs of the original vmctl: %s", buf_str(&orphans.importable));
-    }
-    if (orphans.living.len + orphans.dead.len + orphans.importable.len == 0) {
+    if (doctor->count == n_findings) {
         doctor_add(doctor, "orphans", DOCTOR_OK, NULL, "none");
     }
-    buf_clear(&orphans.living);
-    buf_clear(&orphans.dead);
-    buf_clear(&orphans.importable);
     json_decref(orphans.old);
+}
+
+static void count_entry(void *context, int dir_fd, const char *name)
+{
+    (void)dir_fd;
+    *(size_t *)context += name[0] != '.';
 }
 
 static void check_leftovers(struct doctor *doctor)
 {
-    size_t n_quarantined = each_entry(doctor, "quarantine", NULL, NULL);
-    size_t n_trash = each_entry(doctor, "trash", NULL, NULL);
     cleanup_free char *quarantine = paths_path(&doctor->cli->paths, "quarantine");
+    cleanup_free char *trash = paths_path(&doctor->cli->paths, "trash");
+    size_t n_quarantined = 0, n_trash = 0;
+    fs_each_entry(quarantine, count_entry, &n_quarantined);
+    fs_each_entry(trash, count_entry, &n_trash);
     if (n_quarantined > 0) {
         cleanup_free char *help = mem_printf("inspect and remove them: ls %s", quarantine);
         doctor_add(doctor, "quarantine", DOCTOR_WARN, help, "%zu directories that had no record",

@@ -3,17 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/doctor/command_output.h"
+#include "cli/request/run_vms.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -197,21 +196,13 @@ static void check_bridge(struct doctor *doctor)
     }
 }
 
-static bool is_port_free(uint16_t port)
-{
-    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    return fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-}
-
 /* The range of reconcilers/vm/ports.h; VMs that run hold theirs. */
 static void check_ports(struct doctor *doctor)
 {
     enum { FIRST = 10022, LAST = 10122 };
     unsigned n_free = 0;
     for (unsigned port = FIRST; port <= LAST; port++) {
-        n_free += is_port_free((uint16_t)port);
+        n_free += port_is_free(FORWARD_TCP, (uint16_t)port);
     }
     doctor_add(doctor, "ports", n_free > 0 ? DOCTOR_OK : DOCTOR_WARN,
         n_free > 0 ? NULL : "higher ports are used; see who has these: ss -tlnp",

@@ -164,18 +164,6 @@ static void write_output(struct session *session)
     }
 }
 
-/* Keys typed before Ctrl+] still go, if the guest takes them at once. */
-static void look_for_detach(struct session *session, size_t n_new)
-{
-    struct lane *lane = &session->to_guest;
-    char *key = memchr(lane->bytes + lane->end - n_new, DETACH_KEY, n_new);
-    if (key) {
-        lane->end = (size_t)(key - lane->bytes);
-        write_peer(session);
-        terminal_finish(session, TERMINAL_DETACHED);
-    }
-}
-
 /* A guest that reads nothing must not keep the user from detaching: keys it has no room for are
  * dropped. A pipe waits instead. */
 static void read_input(struct session *session)
@@ -188,8 +176,14 @@ static void read_input(struct session *session)
     if (n == 0) {
         session->input_ended = true;
         session->last_moved_ms = now_ms();
-    } else if (n > 0 && session->is_terminal) {
-        look_for_detach(session, (size_t)n);
+    }
+    char *key = n > 0 && session->is_terminal
+                    ? memchr(lane->bytes + lane->end - n, DETACH_KEY, (size_t)n)
+                    : NULL;
+    if (key) { /* keys typed before Ctrl+] still go, if the guest takes them at once */
+        lane->end = (size_t)(key - lane->bytes);
+        write_peer(session);
+        terminal_finish(session, TERMINAL_DETACHED);
     }
 }
 

@@ -45,18 +45,6 @@ static void erase_progress(struct image_follower *follower)
     }
 }
 
-static void draw_progress(struct image_follower *follower, const json_t *request)
-{
-    const char *progress = json_text(request, "progress");
-    if (progress && isatty(STDERR_FILENO) && !follower->cli->is_quiet) {
-        cleanup_buf struct buf text = BUF_INIT(0);
-        text_add_printable(&text, progress, strcspn(progress, "\n"));
-        fprintf(stderr, "\r\033[K%s", buf_str(&text));
-        (void)fflush(stderr);
-        follower->is_drawn = true;
-    }
-}
-
 static int check_request(void *context, bool *ret_is_done, struct error *err)
 {
     struct image_follower *follower = context;
@@ -68,7 +56,14 @@ static int check_request(void *context, bool *ret_is_done, struct error *err)
     if (!request) {
         return error_set(err, ERR_STORE, "another process removed the request from the store");
     }
-    draw_progress(follower, request);
+    const char *progress = json_text(request, "progress");
+    if (progress && isatty(STDERR_FILENO) && !follower->cli->is_quiet) {
+        cleanup_buf struct buf text = BUF_INIT(0);
+        text_add_printable(&text, progress, strcspn(progress, "\n"));
+        fprintf(stderr, "\r\033[K%s", buf_str(&text));
+        (void)fflush(stderr);
+        follower->is_drawn = true;
+    }
     *ret_is_done = image_request_is_answered(request);
     if (*ret_is_done) {
         follower->answered = TAKE_PTR(request);

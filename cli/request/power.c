@@ -17,26 +17,19 @@ const struct arg_option power_options[] = {
 
 const struct power_values power_defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-static int check_each(struct cli *cli, const struct power_command *command,
-    const struct targets *targets, struct error *err)
+int power_run(struct cli *cli, const struct power_command *command,
+    const struct power_values *values, const struct arg_strings *words, struct error *err)
 {
-    int rc = 0;
-    for (size_t i = 0; command->check && rc == 0 && i < targets->count; i++) {
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
+    int rc = targets_find(cli, &values->which, words, &targets, err);
+    for (size_t i = 0; command->check && rc == 0 && i < targets.count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-        rc = store_get(cli->store, targets->names[i], &record, err);
+        rc = store_get(cli->store, targets.items[i], &record, err);
         if (rc == 0) {
             rc = command->check(&record, err);
         }
     }
-    return rc;
-}
-
-int power_run(struct cli *cli, const struct power_command *command,
-    const struct power_values *values, const struct arg_strings *words, struct error *err)
-{
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
-    int rc = targets_find(cli, &values->which, words, &targets, err);
-    if (rc != 0 || (rc = check_each(cli, command, &targets, err)) < 0) {
+    if (rc != 0) {
         return rc;
     }
     cleanup_with(vm_request_clear) struct request request = {

@@ -44,16 +44,6 @@ int project_path(const char *file_option, char **ret, struct error *err)
     return 0;
 }
 
-static int print_diagnostics(
-    const struct cli *cli, const struct vmfile_load *load, const char *written)
-{
-    cleanup_buf struct buf out = BUF_INIT(0);
-    vmfile_load_render(&out, load, written, cli->use_color);
-    result_invalid_file(cli, load->file);
-    fputs(buf_str(&out), stderr);
-    return error_exit_status(ERR_VMFILE_INVALID);
-}
-
 int project_load(
     const struct cli *cli, const char *file_option, struct project *ret, struct error *err)
 {
@@ -65,9 +55,12 @@ int project_load(
         return rc;
     }
     if (load.file->n_diagnostics > 0) {
-        int status = print_diagnostics(cli, &load, written);
+        cleanup_buf struct buf out = BUF_INIT(0);
+        vmfile_load_render(&out, &load, written, cli->use_color);
+        result_invalid_file(cli, load.file);
+        fputs(buf_str(&out), stderr);
         vmfile_load_clear(&load);
-        return status;
+        return error_exit_status(ERR_VMFILE_INVALID);
     }
     *ret = (struct project){.path = TAKE_PTR(path), .file = load.file, .load = load};
     return 0;

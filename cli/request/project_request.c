@@ -29,7 +29,7 @@ struct project_request {
     const struct project_values *values;
     enum source_prune prune;
     struct project project;
-    struct targets targets;
+    struct strings targets;
     size_t n_named; /* of the targets; the others, behind them, are what they depend on */
     struct vm_record *records;          /* before the changes; one for each target */
     struct request request;             /* the changes; then their outcomes */
@@ -46,7 +46,7 @@ static void project_request_clear(struct project_request *request)
     free(TAKE_PTR(request->records));
     source_record_free(TAKE_PTR(request->registration));
     vm_request_clear(&request->request);
-    targets_clear(&request->targets);
+    strings_clear(&request->targets);
     project_clear(&request->project);
 }
 
@@ -66,7 +66,7 @@ static int load_vm(struct project_request *request, size_t i, struct error *err)
 static int load(struct project_request *request, const struct arg_strings *words, struct error *err)
 {
     struct project *project = &request->project;
-    struct targets *targets = &request->targets;
+    struct strings *targets = &request->targets;
     int rc = project_load(request->cli, request->values->which.file, project, err);
     if (rc != 0) {
         return rc;
@@ -135,18 +135,8 @@ static int note_source(struct project_request *request, struct error *err)
 
 /* ---- build the changes ---- */
 
-static struct goal goal_of(const struct project_request *request, const struct vm_record *record)
-{
-    const struct project_action *action = request->action;
-    bool has_failed = record->status && record->status->provision.is_failed;
-    struct goal goal = action->goal;
-    goal.ignores_steps = (action->ignores_skipped && request->values->skips_provision) ||
-                         (action->ignores_failed && has_failed);
-    return goal;
-}
-
 /* What others depend on comes along, but loses nothing unless it is named, too. */
-static void set_change(struct project_request *request, size_t i, bool is_named)
+static void set_change_and_goal(struct project_request *request, size_t i, bool is_named)
 {
     const struct project_action *action = request->action;
     const struct project_values *values = request->values;
@@ -163,6 +153,11 @@ static void set_change(struct project_request *request, size_t i, bool is_named)
         (action->recreates || (values->recreates && record_needs_new_disk(record, change->spec)));
     change->restarts = is_named && values->restarts && !change->recreates &&
                        record_needs_restart(record, change->spec);
+    bool has_failed = record->status && record->status->provision.is_failed;
+    struct goal *goal = &request->request.goals[i];
+    *goal = action->goal;
+    goal->ignores_steps = (action->ignores_skipped && values->skips_provision) ||
+                          (action->ignores_failed && has_failed);
 }
 
 static void project_request_report(
@@ -187,8 +182,7 @@ static int build_changes(struct project_request *request, struct error *err)
     vm_request->report = project_request_report;
     vm_request->context = request;
     for (size_t i = 0; rc == 0 && i < vm_request->count; i++) {
-        set_change(request, i, i < request->n_named);
-        vm_request->goals[i] = goal_of(request, &request->records[i]);
+        set_change_and_goal(request, i, i < request->n_named);
         rc = request->action->check ? request->action->check(request->cli, &request->records[i],
                                           &vm_request->changes[i], err)
                                     : 0;
@@ -202,7 +196,7 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
 {
     int prune = !text      ? SOURCE_PRUNE_NOTHING
                 : !text[0] ? SOURCE_PRUNE_DESTROY
-                           : source_prune_parse(text);
+                           : enum_names_find(&source_prune_words, text);
     if (prune < 0) {
         return error_set(err, ERR_USAGE, "--prune: '%s' is neither stop nor destroy", text);
     }
@@ -211,7 +205,7 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
 }
 
 static int end_removed(
-    struct cli *cli, const struct targets *removed, bool stops, struct error *err)
+    struct cli *cli, const struct strings *removed, bool stops, struct error *err)
 {
     static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
     static const struct change destroy = {.deletes = true};
@@ -239,11 +233,11 @@ static void report_removed(struct project_request *request, const char *name, bo
 
 static int prune_removed(struct project_request *request, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets known = {.count = 0}, removed = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0}, removed = {.count = 0};
     int rc = targets_of_source(request->cli, request->project.path, &known, err);
     for (size_t i = 0; rc == 0 && i < known.count; i++) {
-        if (!project_find_vm(&request->project, known.names[i])) {
-            targets_add(&removed, known.names[i]);
+        if (!project_find_vm(&request->project, known.items[i])) {
+            strings_add(&removed, known.items[i]);
         }
     }
     bool stops = request->prune == SOURCE_PRUNE_STOP;
@@ -254,23 +248,12 @@ static int prune_removed(struct project_request *request, struct error *err)
         return end_removed(request->cli, &removed, stops, err);
     }
     for (size_t i = 0; i < removed.count; i++) {
-        report_removed(request, removed.names[i], stops);
+        report_removed(request, removed.items[i], stops);
     }
     return 0;
 }
 
 /* ---- commit and follow ---- */
-
-static int plan(struct project_request *request, struct error *err)
-{
-    struct request *vm_request = &request->request;
-    int rc = change_plan(
-        request->cli->store, vm_request->changes, vm_request->count, vm_request->outcomes, err);
-    if (rc == 0) {
-        vm_request_report(request->cli, vm_request);
-    }
-    return rc;
-}
 
 /* A VM that is being deleted can be created again once it is gone. */
 static int await_deletions(const struct project_request *request, struct error *err)
@@ -283,7 +266,7 @@ static int await_deletions(const struct project_request *request, struct error *
         const struct vm_desired *desired = request->records[i].desired;
         if (desired && desired->is_deleting) {
             struct follow_target *target = &targets[count++];
-            target->name = request->targets.names[i];
+            target->name = request->targets.items[i];
             target->goal.kind = GOAL_DELETED;
             memcpy(target->uid, desired->uid, TEXT_ID_SIZE);
             cli_note(cli, "%s: is being deleted; waiting until it is gone", target->name);
@@ -305,10 +288,19 @@ static int commit(struct project_request *request, struct error *err)
     if (rc == 0 && action->prunes) {
         rc = prune_removed(request, err);
     }
-    if (rc != 0 || request->values->is_dry_run) {
-        return rc != 0 ? rc : plan(request, err);
+    if (rc != 0) {
+        return rc;
     }
-    rc = vm_request_run(request->cli, &request->request, follow, err);
+    struct request *changes = &request->request;
+    if (request->values->is_dry_run) {
+        rc = change_plan(
+            request->cli->store, changes->changes, changes->count, changes->outcomes, err);
+        if (rc == 0) {
+            vm_request_report(request->cli, changes);
+        }
+        return rc;
+    }
+    rc = vm_request_run(request->cli, changes, follow, err);
     if (rc >= 0 && request->registration) {
         cli_note(request->cli, "watching '%s' (end it: vmctl unwatch)", request->project.path);
     }

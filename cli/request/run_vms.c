@@ -30,7 +30,7 @@ static void rename_all(struct vm_spec *spec, const char *suffix)
     }
 }
 
-static bool is_free(enum forward_protocol protocol, uint16_t port)
+bool port_is_free(enum forward_protocol protocol, uint16_t port)
 {
     int type = protocol == FORWARD_UDP ? SOCK_DGRAM : SOCK_STREAM;
     cleanup_close int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
@@ -44,7 +44,7 @@ uint16_t free_port_next(enum forward_protocol protocol, uint32_t *cursor)
     uint16_t port = FREE_PORT_FIRST;
     for (int i = 0; i < FREE_PORT_COUNT; i++) {
         port = (uint16_t)(FREE_PORT_FIRST + (*cursor)++ % FREE_PORT_COUNT);
-        if (is_free(protocol, port)) {
+        if (port_is_free(protocol, port)) {
             break;
         }
     }
@@ -55,14 +55,14 @@ int run_vms_make(const struct project *project, const char *name, const char *su
     bool keeps_ports, struct run_vms *ret, struct error *err)
 {
     uint32_t cursor = 0;
-    cleanup_with(targets_clear) struct targets originals = {.count = 0};
+    cleanup_with(strings_clear) struct strings originals = {.count = 0};
     cleanup_with(run_vms_clear) struct run_vms made = {.specs = NULL};
     (void)!getrandom(&cursor, sizeof(cursor), 0); /* jobs that begin at once seldom meet */
-    targets_add(&originals, name);
+    strings_add(&originals, name);
     targets_add_dependencies(project, &originals);
     made.specs = mem_calloc(originals.count, sizeof(*made.specs));
     for (size_t i = 0; i < originals.count; i++) {
-        struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.names[i]));
+        struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.items[i]));
         rename_all(spec, suffix);
         if (!keeps_ports) {
             for (size_t j = 0; j < spec->network.n_forwards; j++) {
@@ -70,7 +70,7 @@ int run_vms_make(const struct project *project, const char *name, const char *su
                 forward->host_port = free_port_next(forward->protocol, &cursor);
             }
         }
-        targets_add(&made.names, spec->name);
+        strings_add(&made.names, spec->name);
         made.specs[i] = spec;
         int rc = change_read_files(spec, err);
         if (rc < 0) {
@@ -88,5 +88,5 @@ void run_vms_clear(struct run_vms *run_vms)
         vm_spec_free(run_vms->specs[i]);
     }
     free(TAKE_PTR(run_vms->specs));
-    targets_clear(&run_vms->names);
+    strings_clear(&run_vms->names);
 }

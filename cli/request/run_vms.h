@@ -18,7 +18,7 @@ struct project;
 
 struct run_vms {
     struct vm_spec **specs; /* renamed, in the order of `names`; the VM meant is the first */
-    struct targets names;
+    struct strings names;
 };
 
 /* Copies the VM of the project and those it depends on, with their files read; suffix "run-a1b2".
@@ -26,6 +26,9 @@ struct run_vms {
 int run_vms_make(const struct project *project, const char *name, const char *suffix,
     bool keeps_ports, struct run_vms *ret, struct error *err);
 void run_vms_clear(struct run_vms *run_vms);
+
+/* Whether no program listens there on 127.0.0.1. */
+bool port_is_free(enum forward_protocol protocol, uint16_t port);
 
 /*
  * Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range, 32768 and

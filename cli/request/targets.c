@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/request/targets.h"
 
-#include <stdlib.h>
-
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
@@ -13,58 +11,31 @@
 #include "specs/base/text.h"
 #include "store/store.h"
 
-bool targets_have(const struct targets *targets, const char *name)
-{
-    for (size_t i = 0; i < targets->count; i++) {
-        if (text_eq(targets->names[i], name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void targets_add(struct targets *targets, const char *name)
-{
-    if (!targets_have(targets, name)) {
-        mem_grow(targets->names, targets->count);
-        targets->names[targets->count++] = mem_strdup(name);
-    }
-}
-
-void targets_clear(struct targets *targets)
-{
-    for (size_t i = 0; i < targets->count; i++) {
-        free(targets->names[i]);
-    }
-    free(targets->names);
-    *targets = (struct targets){.count = 0};
-}
-
 static int refuse_name(
-    const struct targets *known, const char *name, const char *where, struct error *err)
+    const struct strings *known, const char *name, const char *where, struct error *err)
 {
-    const char *nearest = text_nearest(name, (const char *const *)known->names, known->count);
+    const char *nearest = text_nearest(name, (const char *const *)known->items, known->count);
     (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name, where ? " in " : "",
         where ? where : "");
     return nearest ? error_help(err, "did you mean '%s'?", nearest) : -ERR_VM_NOT_FOUND;
 }
 
-static int choose_each(const struct targets *known, const struct arg_strings *strings,
-    const char *where, struct targets *ret, struct error *err)
+static int choose_each(const struct strings *known, const struct arg_strings *strings,
+    const char *where, struct strings *ret, struct error *err)
 {
     for (size_t i = 0; i < strings->count; i++) {
-        if (!targets_have(known, strings->items[i])) {
+        if (!strings_have(known, strings->items[i])) {
             return refuse_name(known, strings->items[i], where, err);
         }
-        targets_add(ret, strings->items[i]);
+        strings_add(ret, strings->items[i]);
     }
     return 0;
 }
 
-int targets_choose(const struct targets *known, const struct which_values *which,
-    const struct arg_strings *words, const char *where, struct targets *ret, struct error *err)
+int targets_choose(const struct strings *known, const struct which_values *which,
+    const struct arg_strings *words, const char *where, struct strings *ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets chosen = {.count = 0};
+    cleanup_with(strings_clear) struct strings chosen = {.count = 0};
     if (which->is_all && words->count + which->names.count > 0) {
         return error_set(err, ERR_USAGE, "--all and names of VMs exclude each other");
     }
@@ -74,15 +45,15 @@ int targets_choose(const struct targets *known, const struct which_values *which
     }
     if (words->count + which->names.count == 0) {
         for (size_t i = 0; i < known->count; i++) {
-            targets_add(&chosen, known->names[i]);
+            strings_add(&chosen, known->items[i]);
         }
     }
     *ret = chosen;
-    chosen = (struct targets){.count = 0};
+    chosen = (struct strings){.count = 0};
     return 0;
 }
 
-int targets_of_store(struct cli *cli, struct targets *ret, struct error *err)
+int targets_of_store(struct cli *cli, struct strings *ret, struct error *err)
 {
     struct vm_summary_list list = {.count = 0};
     int rc = cli_open_store(cli, err);
@@ -90,13 +61,13 @@ int targets_of_store(struct cli *cli, struct targets *ret, struct error *err)
         return rc;
     }
     for (size_t i = 0; i < list.count; i++) {
-        targets_add(ret, list.items[i].name);
+        strings_add(ret, list.items[i].name);
     }
     vm_summary_list_clear(&list);
     return 0;
 }
 
-int targets_of_source(struct cli *cli, const char *path, struct targets *ret, struct error *err)
+int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err)
 {
     struct vm_list list = {.count = 0};
     int rc = cli_open_store(cli, err);
@@ -106,7 +77,7 @@ int targets_of_source(struct cli *cli, const char *path, struct targets *ret, st
     for (size_t i = 0; i < list.count; i++) {
         const struct vm_desired *desired = list.records[i].desired;
         if (desired && !desired->is_deleting && text_eq(desired->source, path)) {
-            targets_add(ret, list.records[i].name);
+            strings_add(ret, list.records[i].name);
         }
     }
     vm_list_clear(&list);
@@ -114,29 +85,29 @@ int targets_of_source(struct cli *cli, const char *path, struct targets *ret, st
 }
 
 int targets_of_project(const struct project *project, const struct which_values *which,
-    const struct arg_strings *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct strings *ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets known = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     cleanup_free char *where = mem_printf("'%s'", project->path);
     for (size_t i = 0; i < project->file->n_vms; i++) {
-        targets_add(&known, project->file->vms[i]->name);
+        strings_add(&known, project->file->vms[i]->name);
     }
     return targets_choose(&known, which, words, where, ret, err);
 }
 
-void targets_add_dependencies(const struct project *project, struct targets *targets)
+void targets_add_dependencies(const struct project *project, struct strings *targets)
 {
     for (size_t i = 0; i < targets->count; i++) { /* it grows meanwhile: theirs, too */
-        const struct vm_spec *spec = project_find_vm(project, targets->names[i]);
+        const struct vm_spec *spec = project_find_vm(project, targets->items[i]);
         for (size_t at = 0; at < spec->n_depends_on; at++) {
-            targets_add(targets, spec->depends_on[at]);
+            strings_add(targets, spec->depends_on[at]);
         }
     }
 }
 
 /* The VMFile's VMs that exist; what was never brought up is not meant. */
-static int find_by_project(struct cli *cli, const char *file_option, const struct targets *known,
-    struct targets *ret, struct error *err)
+static int find_by_project(struct cli *cli, const char *file_option, const struct strings *known,
+    struct strings *ret, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     int rc = project_load(cli, file_option, &project, err);
@@ -145,8 +116,8 @@ static int find_by_project(struct cli *cli, const char *file_option, const struc
     }
     for (size_t i = 0; i < project.file->n_vms; i++) {
         const char *name = project.file->vms[i]->name;
-        if (targets_have(known, name)) {
-            targets_add(ret, name);
+        if (strings_have(known, name)) {
+            strings_add(ret, name);
         }
     }
     if (ret->count == 0) {
@@ -157,9 +128,9 @@ static int find_by_project(struct cli *cli, const char *file_option, const struc
 }
 
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
-    struct targets *ret, struct error *err)
+    struct strings *ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets known = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_store(cli, &known, err);
     if (rc < 0) {
         return rc;
@@ -170,7 +141,7 @@ int targets_find(struct cli *cli, const struct which_values *which, const struct
 }
 
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
-    const struct arg_strings *words, struct targets *ret, struct error *err)
+    const struct arg_strings *words, struct strings *ret, struct error *err)
 {
     int rc = targets_find(cli, which, words, ret, err);
     if (rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
@@ -180,20 +151,20 @@ int targets_find_or_all(struct cli *cli, const struct which_values *which,
     return rc;
 }
 
-static int refuse_several(const struct targets *targets, struct error *err)
+static int refuse_several(const struct strings *targets, struct error *err)
 {
     cleanup_buf struct buf names = BUF_INIT(0);
     for (size_t i = 0; i < targets->count; i++) {
-        buf_printf(&names, "%s%s", i ? ", " : "", targets->names[i]);
+        buf_printf(&names, "%s%s", i ? ", " : "", targets->items[i]);
     }
     (void)error_set(err, ERR_USAGE, "this command is for one VM, not several: %s", buf_str(&names));
-    return error_help(err, "give its name, such as: %s", targets->names[0]);
+    return error_help(err, "give its name, such as: %s", targets->items[0]);
 }
 
 int targets_find_one(struct cli *cli, const struct which_values *which, const char *word,
     char **ret, struct error *err)
 {
-    cleanup_with(targets_clear) struct targets targets = {.count = 0};
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
     if (word) {
         arg_strings_add(&words, word);
@@ -205,6 +176,6 @@ int targets_find_one(struct cli *cli, const struct which_values *which, const ch
     if (targets.count > 1) {
         return refuse_several(&targets, err);
     }
-    *ret = mem_strdup(targets.names[0]);
+    *ret = mem_strdup(targets.items[0]);
     return 0;
 }

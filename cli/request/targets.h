@@ -5,8 +5,7 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "specs/base/strings.h"
 
 struct arg_strings;
 struct cli;
@@ -14,45 +13,35 @@ struct error;
 struct project;
 struct which_values;
 
-/* Distinct names, in the order of mention. Owned. */
-struct targets {
-    char **names;
-    size_t count;
-};
-
-void targets_add(struct targets *targets, const char *name); /* once */
-bool targets_have(const struct targets *targets, const char *name);
-void targets_clear(struct targets *targets);
-
 /*
  * The names given, each of which must be among `known`; all of these when none is given. `where` is
  * what knows them ("VMFile 'x'"), NULL for the store. Pure. -ERR_VM_NOT_FOUND; -ERR_USAGE for names
  * together with --all.
  */
-int targets_choose(const struct targets *known, const struct which_values *which,
-    const struct arg_strings *words, const char *where, struct targets *ret, struct error *err);
+int targets_choose(const struct strings *known, const struct which_values *which,
+    const struct arg_strings *words, const char *where, struct strings *ret, struct error *err);
 
 /* All names in the store, sorted. */
-int targets_of_store(struct cli *cli, struct targets *ret, struct error *err);
+int targets_of_store(struct cli *cli, struct strings *ret, struct error *err);
 
 /* The names in the store that come from the VMFile at `path` and are not being deleted. */
-int targets_of_source(struct cli *cli, const char *path, struct targets *ret, struct error *err);
+int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err);
 
 /* Of the VMs of a VMFile. */
 int targets_of_project(const struct project *project, const struct which_values *which,
-    const struct arg_strings *words, struct targets *ret, struct error *err);
+    const struct arg_strings *words, struct strings *ret, struct error *err);
 
 /* Adds what those of the project depend on, and so on, after them. */
-void targets_add_dependencies(const struct project *project, struct targets *targets);
+void targets_add_dependencies(const struct project *project, struct strings *targets);
 
 /* For commands that work from the store; without any name those of the VMFile that exist. Returns
  * as project_load() does. */
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
-    struct targets *ret, struct error *err);
+    struct strings *ret, struct error *err);
 
 /* For read-only commands: works without a VMFile, too, and then chooses all VMs. */
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
-    const struct arg_strings *words, struct targets *ret, struct error *err);
+    const struct arg_strings *words, struct strings *ret, struct error *err);
 
 /* For commands that mean one VM: the name given, else the VMFile's only one. Opens the store and
  * returns as project_load() does. free() *ret. */

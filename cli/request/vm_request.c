@@ -13,14 +13,14 @@
 #include "specs/base/mem.h"
 
 void vm_request_init(
-    struct request *request, const struct targets *targets, const struct change *pattern)
+    struct request *request, const struct strings *targets, const struct change *pattern)
 {
     request->count = targets->count;
     request->changes = mem_calloc(request->count, sizeof(*request->changes));
     request->outcomes = mem_calloc(request->count, sizeof(*request->outcomes));
     for (size_t i = 0; i < request->count; i++) {
         request->changes[i] = *pattern;
-        request->changes[i].name = targets->names[i];
+        request->changes[i].name = targets->items[i];
     }
 }
 

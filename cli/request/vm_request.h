@@ -14,7 +14,7 @@
 struct cli;
 struct error;
 struct follow_values;
-struct targets;
+struct strings;
 
 struct request {
     struct change *changes;
@@ -34,7 +34,7 @@ struct request {
 
 /* One change for each target, like `pattern` but for the name. vm_request_clear() it. */
 void vm_request_init(
-    struct request *request, const struct targets *targets, const struct change *pattern);
+    struct request *request, const struct strings *targets, const struct change *pattern);
 void vm_request_clear(struct request *request);
 
 /* Reports what the changes did, or would do: the outcomes are filled in. */

@@ -64,21 +64,15 @@ static int watched_source_refuse(const struct source_record *record, struct erro
     return error_help(err, "fix it, vmctld applies it then; see: vmctl watch --list");
 }
 
-/* False when it cannot be read: the file's reader reports what is wrong with it, and better. */
-static bool read_digest(const char *path, char *ret_digest)
+static int check_file(const struct source_record *record, bool *ret_is_settled, struct error *err)
 {
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     struct error ignored = {.code = ERR_NONE};
-    return vmfile_load(path, path, &load, &ignored) == 0 && load.file->n_diagnostics == 0 &&
-           vmfile_load_referenced(&load, ret_digest, &ignored) == 0;
-}
-
-static int check_file(const struct source_record *record, bool *ret_is_settled, struct error *err)
-{
     char digest[DIGEST_SIZE];
     *ret_is_settled = true;
-    if (!read_digest(record->path, digest)) {
-        return 0;
+    if (vmfile_load(record->path, record->path, &load, &ignored) < 0 ||
+        load.file->n_diagnostics > 0 || vmfile_load_referenced(&load, digest, &ignored) < 0) {
+        return 0; /* the file's reader reports what is wrong with it, and better */
     }
     if (text_eq(digest, record->failed_digest) && source_record_is_failing(record)) {
         return watched_source_refuse(record, err);

@@ -86,14 +86,6 @@ uint32_t describe_steps_total(const struct vm_record *record)
                                      : (uint32_t)record->desired->spec->n_steps;
 }
 
-static const char *state_at(const struct vm_record *record)
-{
-    const struct vm_status *status = record->status;
-    bool is_running = status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP &&
-                      vm_status_is_true(status, CONDITION_RUNNING);
-    return status->provision.is_failed ? "failed" : is_running ? "running" : "pending";
-}
-
 const char *describe_step_state(const struct vm_record *record, size_t index)
 {
     const struct vm_status *status = record->status;
@@ -107,28 +99,21 @@ const char *describe_step_state(const struct vm_record *record, size_t index)
     if (index >= provision->total) { /* appended, or none were ever run */
         return vm_status_is_true(status, CONDITION_PROVISIONED) ? "skipped" : "pending";
     }
-    return index < provision->next_step    ? "done"
-           : index == provision->next_step ? state_at(record)
-                                           : "pending";
-}
-
-static void add_first_line(struct buf *out, const char *text)
-{
-    enum { SHOWN_MAX = 60 };
-    size_t n = strcspn(text, "\n"), shown = n < SHOWN_MAX ? n : SHOWN_MAX;
-    while (shown < n && shown > 0 && ((unsigned char)text[shown] & 0xc0) == 0x80) {
-        shown--;
+    if (index != provision->next_step) {
+        return index < provision->next_step ? "done" : "pending";
     }
-    text_add_printable(out, text, shown);
-    buf_add_str(out, text[shown] ? "…" : "");
+    bool is_running = status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP &&
+                      vm_status_is_true(status, CONDITION_RUNNING);
+    return provision->is_failed ? "failed" : is_running ? "running" : "pending";
 }
 
 void describe_add_step(struct buf *out, const struct spec_step *step)
 {
+    enum { SHOWN_MAX = 60 };
     switch (step->kind) {
     case STEP_INLINE:
         buf_add_str(out, "shell inline \"");
-        add_first_line(out, step->command);
+        text_add_beginning(out, step->command, strcspn(step->command, "\n"), SHOWN_MAX);
         buf_add_char(out, '"');
         return;
     case STEP_FILE:
@@ -161,21 +146,11 @@ static void add_length(struct buf *out, int64_t length_ms)
     buf_add_str(out, text);
 }
 
-static void add_age(struct buf *out, int64_t age_ms)
-{
-    char text[DURATION_SIZE];
-    duration_format(age_ms, text);
-    if (age_ms < 1000) {
-        buf_add_str(out, ", just now");
-    } else {
-        buf_printf(out, ", %s ago", text);
-    }
-}
-
 void describe_add_step_record(
     struct buf *out, const struct vm_record *record, size_t index, int64_t now_ms)
 {
     const struct vm_step_record *last = record_of(record, index);
+    char age[DURATION_SIZE];
     if (!last) {
         return;
     }
@@ -189,8 +164,9 @@ void describe_add_step_record(
         buf_add_str(out, " after ");
     }
     add_length(out, last->duration_ms);
-    add_age(out, now_ms - last->ended_at_ms);
-    buf_add_char(out, ')');
+    int64_t age_ms = now_ms - last->ended_at_ms;
+    duration_format(age_ms, age);
+    buf_printf(out, age_ms < 1000 ? ", just now)" : ", %s ago)", age);
 }
 
 json_t *describe_step_record_to_json(const struct vm_record *record, size_t index)
@@ -221,13 +197,14 @@ int64_t describe_next_try_ms(const struct vm_record *record, int64_t now_ms)
                : 0;
 }
 
-/* ---- text ---- */
+/* ---- files ---- */
 
 static const struct {
     const char *label;
     const char *key; /* in JSON */
     enum vm_file file;
 } files[] = {
+    {"Base image", "baseImage", VM_FILE_COUNT_}, /* from the status */
     {"Directory", "directory", VM_DIR},
     {"Disk", "disk", VM_OVERLAY},
     {"Seed ISO", "seed", VM_SEED},
@@ -240,30 +217,37 @@ static const struct {
     {"Known hosts", "knownHosts", VM_KNOWN_HOSTS},
 };
 
-static int64_t wall_ms(void)
+/* Those that exist, by their keys. */
+static json_t *files_to_json(const struct cli *cli, const struct vm_record *record)
 {
-    return clock_wall_ms(clock_system());
+    json_t *json = json_object();
+    if (record->status) {
+        json_put_text(json, "baseImage", record->status->prepared.image_path);
+    }
+    for (size_t i = 1; i < ARRAY_LEN(files); i++) {
+        cleanup_free char *path = paths_vm(&cli->paths, record->name, files[i].file);
+        if (fs_exists(path)) {
+            json_put_text(json, files[i].key, path);
+        }
+    }
+    return json;
 }
 
-static void add_wanted(struct buf *out, const struct vm_desired *desired)
+static void add_files(struct buf *out, const struct cli *cli, const struct vm_record *record)
 {
-    if (desired) {
-        vm_text_field(
-            out, "Wanted:", "%s", desired->is_deleting ? "deleted" : power_name(desired->power));
+    cleanup_json json_t *json = files_to_json(cli, record);
+    buf_add_str(out, json_object_size(json) > 0 ? "Files:\n" : "");
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        const char *path = json_text(json, files[i].key);
+        if (path) {
+            buf_printf(out, "  %-14s ", files[i].label);
+            text_add_printable(out, path, strlen(path));
+            buf_add_char(out, '\n');
+        }
     }
 }
 
-static void describe_add_change(struct table *table, const struct spec_change *change)
-{
-    const char *cells[] = {
-        change->field, change->before, change->after, describe_needs(change->disposition)};
-    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
-        cleanup_buf struct buf cell = BUF_INIT(0);
-        buf_add_str(&cell, i ? "" : "  ");
-        text_add_printable(&cell, cells[i], strlen(cells[i]));
-        table_add(table, buf_str(&cell));
-    }
-}
+/* ---- text ---- */
 
 static void add_changes(struct buf *out, const struct vm_record *record)
 {
@@ -275,7 +259,15 @@ static void add_changes(struct buf *out, const struct vm_record *record)
         table_add(&table, titles[i]);
     }
     for (size_t i = 0; i < diff.count; i++) {
-        describe_add_change(&table, &diff.changes[i]);
+        const struct spec_change *change = &diff.changes[i];
+        const char *cells[] = {
+            change->field, change->before, change->after, describe_needs(change->disposition)};
+        for (size_t k = 0; k < ARRAY_LEN(cells); k++) {
+            cleanup_buf struct buf cell = BUF_INIT(0);
+            buf_add_str(&cell, k ? "" : "  ");
+            text_add_printable(&cell, cells[k], strlen(cells[k]));
+            table_add(&table, buf_str(&cell));
+        }
     }
     if (diff.count > 0) {
         buf_add_str(out, "Changes that wait:\n");
@@ -283,7 +275,7 @@ static void add_changes(struct buf *out, const struct vm_record *record)
     }
 }
 
-static void add_provisioning(struct buf *out, const struct vm_record *record)
+static void add_provisioning(struct buf *out, const struct vm_record *record, int64_t now_ms)
 {
     const struct vm_spec *spec = record->desired ? record->desired->spec : NULL;
     const struct vm_status *status = record->status;
@@ -299,12 +291,12 @@ static void add_provisioning(struct buf *out, const struct vm_record *record)
         const char *state = describe_step_state(record, i);
         buf_printf(out, "  %zu/%zu %-8s ", i + 1, spec->n_steps, state ? state : "changed");
         describe_add_step(out, &spec->steps[i]);
-        describe_add_step_record(out, record, i, wall_ms());
+        describe_add_step_record(out, record, i, now_ms);
         buf_add_char(out, '\n');
     }
 }
 
-static void add_restarts(struct buf *out, const struct vm_record *record)
+static void add_restarts(struct buf *out, const struct vm_record *record, int64_t now_ms)
 {
     const struct vm_restart *restart = record->status ? &record->status->restart : NULL;
     bool is_ended_well =
@@ -320,55 +312,33 @@ static void add_restarts(struct buf *out, const struct vm_record *record)
         text_add_printable(out, restart->last_message, strcspn(restart->last_message, "\n"));
     }
     buf_add_char(out, '\n');
-    int64_t next_ms = describe_next_try_ms(record, wall_ms());
+    int64_t next_ms = describe_next_try_ms(record, now_ms);
     if (next_ms > 0) {
         char when[CLOCK_TEXT_SIZE], left[DURATION_SIZE];
         clock_format_utc(next_ms, when);
-        duration_format(next_ms - wall_ms(), left);
+        duration_format(next_ms - now_ms, left);
         buf_printf(out, "  Next try: in %s (%s)\n", left, when);
-    }
-}
-
-static void add_file(struct buf *out, const char *label, const char *path)
-{
-    cleanup_buf struct buf shown = BUF_INIT(0);
-    text_add_printable(&shown, path, strlen(path));
-    buf_printf(out, "  %-14s %s\n", label, buf_str(&shown));
-}
-
-static void add_files(struct buf *out, const struct cli *cli, const struct vm_record *record)
-{
-    size_t before = out->len;
-    buf_add_str(out, "Files:\n");
-    size_t titled = out->len;
-    if (record->status && record->status->prepared.image_path) {
-        add_file(out, "Base image", record->status->prepared.image_path);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        cleanup_free char *path = paths_vm(&cli->paths, record->name, files[i].file);
-        if (fs_exists(path)) {
-            add_file(out, files[i].label, path);
-        }
-    }
-    if (out->len == titled) { /* nothing is there: no title either */
-        out->len = before;
-        out->data[before] = '\0';
     }
 }
 
 int describe_add_text(
     struct cli *cli, const struct vm_record *record, struct buf *out, struct error *err)
 {
+    const struct vm_desired *desired = record->desired;
+    int64_t now_ms = clock_wall_ms(clock_system());
     vm_text_add_head(out, record);
-    add_wanted(out, record->desired);
+    if (desired) {
+        vm_text_field(
+            out, "Wanted:", "%s", desired->is_deleting ? "deleted" : power_name(desired->power));
+    }
     vm_text_add_generation(out, record);
-    vm_text_add_desired(out, record->desired);
+    vm_text_add_desired(out, desired);
     if (record->status) {
         vm_text_add_instance(out, record->status);
     }
     add_changes(out, record);
-    add_provisioning(out, record);
-    add_restarts(out, record);
+    add_provisioning(out, record, now_ms);
+    add_restarts(out, record, now_ms);
     add_files(out, cli, record);
     if (record->status) {
         vm_text_add_conditions(out, record->status);
@@ -378,16 +348,6 @@ int describe_add_text(
 }
 
 /* ---- JSON ---- */
-
-static json_t *changes_to_json(const struct vm_record *record)
-{
-    cleanup_with(spec_diff_clear) struct spec_diff diff = describe_changes(record);
-    json_t *array = json_array();
-    for (size_t i = 0; i < diff.count; i++) {
-        (void)json_array_append_new(array, output_of_change(&diff.changes[i]));
-    }
-    return array;
-}
 
 static json_t *steps_to_json(const struct vm_record *record)
 {
@@ -408,21 +368,6 @@ static json_t *steps_to_json(const struct vm_record *record)
     return array;
 }
 
-static json_t *files_to_json(const struct cli *cli, const struct vm_record *record)
-{
-    json_t *json = json_object();
-    if (record->status) {
-        json_put_text(json, "baseImage", record->status->prepared.image_path);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        cleanup_free char *path = paths_vm(&cli->paths, record->name, files[i].file);
-        if (fs_exists(path)) {
-            json_put_text(json, files[i].key, path);
-        }
-    }
-    return json;
-}
-
 int describe_to_json(
     struct cli *cli, const struct vm_record *record, json_t **ret, struct error *err)
 {
@@ -431,9 +376,13 @@ int describe_to_json(
     if (rc < 0) {
         return rc;
     }
-    json_t *json = output_of_vm(record);
-    int64_t next_ms = describe_next_try_ms(record, wall_ms());
-    json_put(json, "changes", changes_to_json(record));
+    cleanup_with(spec_diff_clear) struct spec_diff diff = describe_changes(record);
+    json_t *json = output_of_vm(record), *changes = json_array();
+    for (size_t i = 0; i < diff.count; i++) {
+        (void)json_array_append_new(changes, output_of_change(&diff.changes[i]));
+    }
+    int64_t next_ms = describe_next_try_ms(record, clock_wall_ms(clock_system()));
+    json_put(json, "changes", changes);
     json_put(json, "provisioning", steps_to_json(record));
     json_put(json, "files", files_to_json(cli, record));
     json_put(json, "events", TAKE_PTR(events));

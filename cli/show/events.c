@@ -28,27 +28,13 @@ static void add_event(struct buf *out, const struct vm_event *event, int64_t now
     buf_add_char(out, '\n');
 }
 
-/* Events know the VM by its name only. */
-static int find_birth(struct cli *cli, const char *vm_name, int64_t *ret_ms, struct error *err)
-{
-    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    int rc = store_get(cli->store, vm_name, &record, err);
-    *ret_ms = record.desired ? record.desired->created_ms : 0;
-    return rc;
-}
-
-/* The message was just printed, and the event happened once: nothing new. */
-static bool is_shown(const struct vm_event *event, const char *shown)
-{
-    return shown && event->count == 1 && event->message[0] && strstr(shown, event->message);
-}
-
-/* Of this VM, not of an earlier one of the name. */
+/* Of this VM, not of an earlier one of the name: events know the VM by its name only. */
 static int find_events(
     struct cli *cli, const char *vm_name, size_t limit, struct event_list *ret, struct error *err)
 {
-    int64_t born_ms = 0;
-    int rc = find_birth(cli, vm_name, &born_ms, err);
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    int rc = store_get(cli->store, vm_name, &record, err);
+    int64_t born_ms = record.desired ? record.desired->created_ms : 0;
     if (rc < 0 || (rc = store_list_events(cli->store, vm_name, 0, limit, ret, err)) < 0) {
         return rc;
     }
@@ -65,47 +51,40 @@ static int find_events(
     return 0;
 }
 
-static int add_events(struct cli *cli, const char *vm_name, size_t limit, const char *shown,
+int events_list(struct cli *cli, const char *vm_name, size_t limit, const char *shown,
     struct buf *out, struct error *err)
 {
     struct event_list list = {.count = 0};
     int64_t now_ms = clock_wall_ms(clock_system());
     int rc = find_events(cli, vm_name, limit, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        if (!is_shown(&list.items[i], shown)) {
-            add_event(out, &list.items[i], now_ms);
+        const struct vm_event *event = &list.items[i];
+        bool is_shown =
+            shown && event->count == 1 && event->message[0] && strstr(shown, event->message);
+        if (!is_shown) {
+            add_event(out, event, now_ms);
         }
     }
     event_list_clear(&list);
     return rc;
 }
 
-int events_list(
-    struct cli *cli, const char *vm_name, size_t limit, struct buf *out, struct error *err)
-{
-    return add_events(cli, vm_name, limit, NULL, out, err);
-}
-
-static void add_log(struct cli *cli, const char *vm_name, enum vm_file file, struct buf *out)
-{
-    cleanup_free char *path = paths_vm(&cli->paths, vm_name, file);
-    if (fs_size(path) > 0) {
-        buf_printf(out, "  log: %s\n", path);
-    }
-}
-
 void events_explain(struct cli *cli, const char *vm_name, const char *shown)
 {
     enum { SHOWN = 5 };
+    static const enum vm_file logs[] = {VM_CONSOLE_LOG, VM_PROVISION_LOG, VM_QEMU_LOG};
     struct error ignored = {.code = ERR_NONE};
     cleanup_buf struct buf events = BUF_INIT(0), out = BUF_INIT(0);
-    (void)add_events(cli, vm_name, SHOWN, shown, &events, &ignored);
+    (void)events_list(cli, vm_name, SHOWN, shown, &events, &ignored);
     if (events.len > 0) {
         buf_printf(&out, "  last events of '%s':\n%s", vm_name, buf_str(&events));
     }
-    add_log(cli, vm_name, VM_CONSOLE_LOG, &out);
-    add_log(cli, vm_name, VM_PROVISION_LOG, &out);
-    add_log(cli, vm_name, VM_QEMU_LOG, &out);
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        cleanup_free char *path = paths_vm(&cli->paths, vm_name, logs[i]);
+        if (fs_size(path) > 0) {
+            buf_printf(&out, "  log: %s\n", path);
+        }
+    }
     fputs(buf_str(&out), stderr);
 }
 

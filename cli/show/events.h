@@ -12,9 +12,10 @@ struct error;
 struct vm_event;
 
 /* Appends the newest `limit` events as indented lines, oldest first; nothing when there are none.
- * Those of an earlier VM of the name, destroyed before this one was made, are left out. */
-int events_list(
-    struct cli *cli, const char *vm_name, size_t limit, struct buf *out, struct error *err);
+ * Those of an earlier VM of the name, destroyed before this one was made, are left out, and
+ * one that happened once and whose message is in `shown` (NULL: none), which was just printed. */
+int events_list(struct cli *cli, const char *vm_name, size_t limit, const char *shown,
+    struct buf *out, struct error *err);
 
 /* After an error, on stderr: the last five events and where the logs are. `shown` is the error's
  * message: an event that adds nothing to it is left out. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/show/image_catalog.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,15 +11,11 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
 #include "store/store.h"
-
-static json_t *array_of(json_t *image, const char *key)
-{
-    return json_object_get(image, key);
-}
 
 static bool array_has(const json_t *array, const char *text)
 {
@@ -45,12 +40,22 @@ static json_t *find_digest(const json_t *catalog, const char *sha256)
 
 /* ---- files ---- */
 
-static void add_image(const struct cli *cli, json_t *catalog, const char *file_name)
+struct directory {
+    const struct cli *cli;
+    json_t *catalog;
+};
+
+static void add_image(void *context, int dir_fd, const char *file_name)
 {
+    const struct directory *directory = context;
     struct error ignored = {.code = ERR_NONE}; /* listed all the same */
     struct stat st;
+    (void)dir_fd;
+    if (!image_file_name_is_valid(file_name)) {
+        return;
+    }
     cleanup_free char *sha256 = mem_strndup(file_name, DIGEST_SIZE - 1);
-    cleanup_free char *path = paths_image(&cli->paths, sha256);
+    cleanup_free char *path = paths_image(&directory->cli->paths, sha256);
     json_t *image = json_object();
     json_put_text(image, "sha256", sha256);
     json_put_text(image, "path", path);
@@ -59,12 +64,13 @@ static void add_image(const struct cli *cli, json_t *catalog, const char *file_n
     json_put(image, "urls", json_array());
     json_put(image, "usedBy", json_array());
     (void)image_header_read(path, image, &ignored);
-    (void)json_array_append_new(catalog, image);
+    (void)json_array_append_new(directory->catalog, image);
 }
 
 /* Names are links to "<sha256>.qcow2" (reconcilers/image/image_file.h). */
-static void add_name(json_t *catalog, int dir_fd, const char *name)
+static void add_name(void *context, int dir_fd, const char *name)
 {
+    const struct directory *directory = context;
     char target[DIGEST_SIZE + 32];
     ssize_t n = readlinkat(dir_fd, name, target, sizeof(target) - 1);
     if (n < DIGEST_SIZE || !image_name_is_valid(name)) {
@@ -72,29 +78,10 @@ static void add_name(json_t *catalog, int dir_fd, const char *name)
     }
     target[n] = '\0';
     cleanup_free char *sha256 = mem_strndup(target, DIGEST_SIZE - 1);
-    json_t *image = find_digest(catalog, sha256);
+    json_t *image = find_digest(directory->catalog, sha256);
     if (image && image_file_name_is_valid(target)) {
-        (void)json_array_append_new(array_of(image, "names"), json_string(name));
+        (void)json_array_append_new(json_object_get(image, "names"), json_string(name));
     }
-}
-
-static void read_files(const struct cli *cli, json_t *catalog)
-{
-    cleanup_free char *path = paths_path(&cli->paths, "images");
-    DIR *dir = opendir(path);
-    if (!dir) {
-        return; /* nothing was ever pulled */
-    }
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (image_file_name_is_valid(entry->d_name)) {
-            add_image(cli, catalog, entry->d_name);
-        }
-    }
-    rewinddir(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        add_name(catalog, dirfd(dir), entry->d_name);
-    }
-    closedir(dir);
 }
 
 /* ---- the store ---- */
@@ -112,7 +99,7 @@ static int read_urls(struct cli *cli, const json_t *catalog, struct error *err)
     {
         json_t *image = find_digest(catalog, json_text(record, "sha256"));
         if (image && text_starts_with(key, "url:") && json_text(record, "url")) {
-            (void)json_array_append(array_of(image, "urls"), json_object_get(record, "url"));
+            (void)json_array_append(json_object_get(image, "urls"), json_object_get(record, "url"));
             json_put_text(image, "downloadedAt", json_text(record, "downloadedAt"));
         }
     }
@@ -131,7 +118,7 @@ static bool uses(const struct vm_record *vm, json_t *image)
     const char *base = vm->status ? vm->status->prepared.image_path : NULL;
     const struct spec_image *wanted = vm->desired ? &vm->desired->spec->image : NULL;
     bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
-                     (array_has(array_of(image, "urls"), wanted->location) ||
+                     (array_has(json_object_get(image, "urls"), wanted->location) ||
                          text_eq(wanted->sha256, json_text(image, "sha256")));
     return is_wanted || is_same_file(base, json_text(image, "path"));
 }
@@ -145,7 +132,7 @@ static int read_users(struct cli *cli, const json_t *catalog, struct error *err)
             json_t *image = json_array_get(catalog, k);
             if (uses(&vms.records[i], image)) {
                 json_t *name = json_string(vms.records[i].name);
-                (void)json_array_append_new(array_of(image, "usedBy"), name);
+                (void)json_array_append_new(json_object_get(image, "usedBy"), name);
             }
         }
     }
@@ -166,79 +153,50 @@ static char *last_component(const char *url)
 
 static void set_name(json_t *image)
 {
-    const char *name = json_string_value(json_array_get(array_of(image, "names"), 0));
-    const char *url = json_string_value(json_array_get(array_of(image, "urls"), 0));
+    const char *name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
+    const char *url = json_string_value(json_array_get(json_object_get(image, "urls"), 0));
     cleanup_free char *shown = name  ? mem_strdup(name)
                                : url ? last_component(url)
                                      : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
     json_put_text(image, "name", shown);
 }
 
-static int compare_strings(const void *a, const void *b)
+/* The names that users see sort as text, images of one name by their digests. */
+static char *key_of(const json_t *item)
 {
-    return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
-}
-
-static int compare_images(const void *a, const void *b)
-{
-    const json_t *first = *(json_t *const *)a, *second = *(json_t *const *)b;
-    int order = strcmp(json_text(first, "name"), json_text(second, "name"));
-    return order ? order : strcmp(json_text(first, "sha256"), json_text(second, "sha256"));
-}
-
-/* A new array of the same elements in order. */
-static json_t *sorted(const json_t *array, int (*compare)(const void *a, const void *b))
-{
-    size_t count = json_array_size(array);
-    cleanup_free json_t **items = mem_calloc(count, sizeof(json_t *));
-    json_t *result = json_array();
-    for (size_t i = 0; i < count; i++) {
-        items[i] = json_array_get(array, i);
-    }
-    if (count > 0) {
-        qsort(items, count, sizeof(json_t *), compare);
-    }
-    for (size_t i = 0; i < count; i++) {
-        (void)json_array_append(result, items[i]);
-    }
-    return result;
-}
-
-static json_t *image_catalog_finish(const json_t *catalog)
-{
-    for (size_t i = 0; i < json_array_size(catalog); i++) {
-        json_t *image = json_array_get(catalog, i);
-        json_put(image, "names", sorted(array_of(image, "names"), compare_strings));
-        json_put(image, "urls", sorted(array_of(image, "urls"), compare_strings));
-        set_name(image);
-    }
-    return sorted(catalog, compare_images);
+    return json_is_string(item)
+               ? mem_strdup(json_string_value(item))
+               : mem_printf("%s\n%s", json_text(item, "name"), json_text(item, "sha256"));
 }
 
 int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
 {
+    static const char *const sorted[] = {"names", "urls"};
     cleanup_json json_t *catalog = json_array();
+    cleanup_free char *path = paths_path(&cli->paths, "images");
     int rc = cli_open_store(cli, err);
     if (rc < 0) {
         return rc;
     }
-    read_files(cli, catalog);
+    fs_each_entry(path, add_image, &(struct directory){cli, catalog});
+    fs_each_entry(path, add_name, &(struct directory){cli, catalog});
     rc = read_urls(cli, catalog, err);
-    if (rc == 0) {
-        rc = read_users(cli, catalog, err);
+    if (rc < 0 || (rc = read_users(cli, catalog, err)) < 0) {
+        return rc;
     }
-    if (rc == 0) {
-        *ret = image_catalog_finish(catalog);
+    for (size_t i = 0; i < json_array_size(catalog); i++) {
+        json_t *image = json_array_get(catalog, i);
+        for (size_t k = 0; k < ARRAY_LEN(sorted); k++) {
+            json_t *array = json_incref(json_object_get(image, sorted[k]));
+            json_put(image, sorted[k], json_sort_take(array, key_of));
+        }
+        set_name(image);
     }
-    return rc;
+    *ret = json_sort_take(TAKE_PTR(catalog), key_of);
+    return 0;
 }
 
 /* ---- finding ---- */
-
-static bool is_called(json_t *image, const char *word)
-{
-    return text_eq(json_text(image, "name"), word) || array_has(array_of(image, "names"), word);
-}
 
 static bool has_digest(const json_t *image, const char *word)
 {
@@ -253,7 +211,8 @@ int image_catalog_find(
     const json_t *found = NULL;
     for (size_t i = 0; i < json_array_size(catalog); i++) {
         json_t *image = json_array_get(catalog, i);
-        if (!is_called(image, word) && !has_digest(image, word)) {
+        if (!text_eq(json_text(image, "name"), word) && !has_digest(image, word) &&
+            !array_has(json_object_get(image, "names"), word)) {
             continue;
         }
         if (found) {

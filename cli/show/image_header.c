@@ -20,21 +20,6 @@ struct image_file {
     size_t n; /* bytes in head */
 };
 
-static int read_head(struct image_file *file, struct error *err)
-{
-    struct stat st;
-    if (fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return error_set(err, ERR_IMAGE_FORMAT, "'%s' is not a regular file", file->path);
-    }
-    ssize_t n = pread(file->fd, file->head, sizeof(file->head), 0);
-    if (n < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", file->path);
-    }
-    file->size = st.st_size;
-    file->n = (size_t)n;
-    return 0;
-}
-
 static int put_qcow2(const struct image_file *file, json_t *image, struct error *err)
 {
     struct qcow2_header header;
@@ -103,6 +88,15 @@ int image_header_read(const char *path, json_t *image, struct error *err)
             err, is_missing ? ERR_IMAGE_NOT_FOUND : ERR_IO, errno, "cannot open '%s'", path);
     }
     struct image_file file = {.path = path, .fd = fd};
-    int rc = read_head(&file, err);
-    return rc < 0 ? rc : put_format(&file, image, err);
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return error_set(err, ERR_IMAGE_FORMAT, "'%s' is not a regular file", path);
+    }
+    ssize_t n = pread(fd, file.head, sizeof(file.head), 0);
+    if (n < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+    }
+    file.size = st.st_size;
+    file.n = (size_t)n;
+    return put_format(&file, image, err);
 }

@@ -10,7 +10,7 @@
 #include "store/desired/impact.h"
 #include "store/desired/pending.h"
 
-enum { VALUE_MAX = 60 };
+enum { VALUE_MAX = 60 }; /* some values are whole JSON objects: their beginning is enough */
 
 /* ---- the view ---- */
 
@@ -44,19 +44,6 @@ static uint32_t first_appended(
     return is_appended ? status->provision.total + 1 : 0;
 }
 
-/* Appended steps that this change leaves out, or that an earlier one left out and this one runs. */
-static void view_steps(
-    struct outcome_view *view, const struct vm_record *record, const struct change *change)
-{
-    uint32_t first = first_appended(record, change->spec, "");
-    if (change->provision == PROVISION_SKIP) {
-        view->left_out_from = first;
-    } else if (record->desired &&
-               !first_appended(record, change->spec, record->desired->skipped_steps)) {
-        view->resumed_from = first;
-    }
-}
-
 struct outcome_view outcome_view_of(const struct vm_record *record, const struct spec_diff *pending,
     const struct change *change, const struct change_outcome *outcome)
 {
@@ -71,8 +58,13 @@ struct outcome_view outcome_view_of(const struct vm_record *record, const struct
         .is_provisioning = is_provisioning(record, change, outcome->result),
         .drift = record_drift(record, change->spec),
     };
-    if (!change->recreates) { /* nothing was run yet on a new disk */
-        view_steps(&view, record, change);
+    /* On a new disk nothing was run yet. */
+    uint32_t first = change->recreates ? 0 : first_appended(record, change->spec, "");
+    if (change->provision == PROVISION_SKIP) {
+        view.left_out_from = first;
+    } else if (record->desired &&
+               !first_appended(record, change->spec, record->desired->skipped_steps)) {
+        view.resumed_from = first;
     }
     if (view.drift != REASON_NONE) {
         view.drift_message = record->status->conditions[CONDITION_SYNCED].message;
@@ -81,17 +73,6 @@ struct outcome_view outcome_view_of(const struct vm_record *record, const struct
 }
 
 /* ---- text ---- */
-
-/* Some values are whole JSON objects: their beginning is enough. */
-static void add_value(struct buf *out, const char *value)
-{
-    size_t n = strlen(value), shown = n < VALUE_MAX ? n : VALUE_MAX;
-    while (shown < n && shown > 0 && ((unsigned char)value[shown] & 0xc0) == 0x80) {
-        shown--;
-    }
-    text_add_printable(out, value, shown);
-    buf_add_str(out, shown < n ? "…" : "");
-}
 
 /* A set of dispositions. */
 enum {
@@ -114,9 +95,9 @@ static void add_changes(struct buf *out, const struct spec_diff *diff, unsigned 
             continue;
         }
         buf_printf(out, "%s%s ", is_first ? "" : ", ", change->field);
-        add_value(out, change->before);
+        text_add_beginning(out, change->before, strlen(change->before), VALUE_MAX);
         buf_add_str(out, " -> ");
-        add_value(out, change->after);
+        text_add_beginning(out, change->after, strlen(change->after), VALUE_MAX);
         is_first = false;
     }
 }
@@ -207,43 +188,40 @@ static void add_steps(struct buf *out, const struct outcome_view *view)
     }
 }
 
-static const char *headline(const struct outcome_view *view)
+const char *outcome_word(enum change_result result)
 {
-    switch (view->outcome->result) {
-    case CHANGE_CREATED:
-        return "created";
-    case CHANGE_STARTED:
-        return "started";
-    case CHANGE_STOPPED:
-        return "stopped";
-    case CHANGE_RESTARTED:
-        return "restarted";
-    case CHANGE_RECREATED:
-        return "recreated";
-    case CHANGE_DELETED:
-        return "deleted";
-    case CHANGE_REQUESTED:
-        return view->is_provisioning ? "provisioning again"
-               : view->resumed_from  ? "provisioning what was left out"
-                                     : "trying again";
-    default:
-        return NULL;
-    }
+    static const char *const words[] = {
+        [CHANGE_UNCHANGED] = "unchanged",
+        [CHANGE_CREATED] = "created",
+        [CHANGE_STARTED] = "started",
+        [CHANGE_STOPPED] = "stopped",
+        [CHANGE_CONFIGURED] = "configured",
+        [CHANGE_RESTARTED] = "restarted",
+        [CHANGE_RECREATED] = "recreated",
+        [CHANGE_DELETED] = "deleted",
+        [CHANGE_REQUESTED] = "requested",
+    };
+    _Static_assert(ARRAY_LEN(words) == CHANGE_REQUESTED + 1, "every result has a word");
+    return words[result];
 }
 
 void outcome_describe(struct buf *out, const struct outcome_view *view)
 {
     size_t before = out->len;
-    const char *head = headline(view);
-    if (head) {
-        buf_printf(out, "%s: %s\n", view->name, head);
+    enum change_result result = view->outcome->result;
+    if (result == CHANGE_REQUESTED) {
+        buf_printf(out, "%s: %s\n", view->name,
+            view->is_provisioning ? "provisioning again"
+            : view->resumed_from  ? "provisioning what was left out"
+                                  : "trying again");
+    } else if (result != CHANGE_UNCHANGED && result != CHANGE_CONFIGURED) {
+        buf_printf(out, "%s: %s\n", view->name, outcome_word(result));
     }
     add_configured(out, view);
     add_waiting(out, view, DISPOSITION_RESTART, "vmctl up --restart");
     add_waiting(out, view, DISPOSITION_RECREATE, "vmctl up --recreate; erases the disk");
     add_steps(out, view);
     if (out->len == before) {
-        buf_printf(out, "%s: %s\n", view->name,
-            view->outcome->result == CHANGE_CONFIGURED ? "configured" : "unchanged");
+        buf_printf(out, "%s: %s\n", view->name, outcome_word(result));
     }
 }

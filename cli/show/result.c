@@ -45,11 +45,6 @@ void result_begin(struct cli *cli)
     }
 }
 
-bool result_is_open(const struct cli *cli)
-{
-    return cli->answer != NULL;
-}
-
 void result_end(struct cli *cli, const struct error *err)
 {
     if (!cli->answer) {
@@ -127,23 +122,6 @@ static json_t *vm_of(const struct cli *cli, const char *name)
     return vm;
 }
 
-static const char *outcome_word(enum change_result result)
-{
-    static const char *const words[] = {
-        [CHANGE_UNCHANGED] = "unchanged",
-        [CHANGE_CREATED] = "created",
-        [CHANGE_STARTED] = "started",
-        [CHANGE_STOPPED] = "stopped",
-        [CHANGE_CONFIGURED] = "configured",
-        [CHANGE_RESTARTED] = "restarted",
-        [CHANGE_RECREATED] = "recreated",
-        [CHANGE_DELETED] = "deleted",
-        [CHANGE_REQUESTED] = "requested",
-    };
-    _Static_assert(ARRAY_LEN(words) == CHANGE_REQUESTED + 1, "every result has a word");
-    return words[result];
-}
-
 void result_outcome(
     const struct cli *cli, const char *vm_name, const struct change_outcome *outcome)
 {
@@ -158,20 +136,6 @@ void result_outcome(
     json_put(vm, "changes", changes);
 }
 
-/* A change of no single field. */
-static void add_drift(
-    json_t *waiting, const struct outcome_view *view, enum disposition disposition)
-{
-    const char *message = outcome_drift(view, disposition);
-    if (message) {
-        json_t *json = json_object();
-        json_put(json, "field", json_null());
-        json_put_text(json, "disposition", disposition_name(disposition));
-        put_printable(json, "message", message);
-        (void)json_array_append_new(waiting, json);
-    }
-}
-
 /* The changes that wait for a restart or a new disk which was not requested. */
 static void put_waiting(const struct cli *cli, const struct outcome_view *view)
 {
@@ -183,7 +147,14 @@ static void put_waiting(const struct cli *cli, const struct outcome_view *view)
         }
     }
     for (int i = 0; i < DISPOSITION_COUNT_; i++) {
-        add_drift(waiting, view, (enum disposition)i);
+        const char *drift = outcome_drift(view, (enum disposition)i);
+        if (drift) { /* a change of no single field */
+            json_t *json = json_object();
+            json_put(json, "field", json_null());
+            json_put_text(json, "disposition", disposition_name((enum disposition)i));
+            put_printable(json, "message", drift);
+            (void)json_array_append_new(waiting, json);
+        }
     }
     json_put(vm_of(cli, view->name), "waiting", waiting);
 }

@@ -26,9 +26,6 @@ struct change_outcome;
 /* Opens it if the output is data. */
 void result_begin(struct cli *cli);
 
-/* Whether there is one: then stdout is for nothing else. */
-bool result_is_open(const struct cli *cli);
-
 /* "NAME: TEXT" on stdout, if there is no document. */
 void result_print(const struct cli *cli, const char *vm_name, const char *text);
 

@@ -6,11 +6,6 @@
 
 enum { BELL = 0x07, ESCAPE = 0x1b };
 
-static size_t utf8_expected(unsigned char first)
-{
-    return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 1;
-}
-
 void screen_filter_end(struct screen_filter *filter, struct buf *out)
 {
     text_add_printable(out, filter->partial, filter->n_partial);
@@ -29,7 +24,9 @@ static void add_text(struct screen_filter *filter, struct buf *out, char byte)
         filter->n_partial = 0;
     }
     filter->partial[filter->n_partial++] = byte;
-    if (filter->n_partial >= utf8_expected((unsigned char)filter->partial[0])) {
+    unsigned char first = (unsigned char)filter->partial[0];
+    size_t length = first < 0xc0 || first >= 0xf8 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (filter->n_partial >= length) {
         text_add_printable(out, filter->partial, filter->n_partial);
         filter->n_partial = 0;
     }
@@ -65,15 +62,6 @@ static enum screen_state after_escape(unsigned char byte)
     return byte >= 0x20 && byte < 0x30 ? SCREEN_ESCAPE : SCREEN_TEXT; /* intermediate bytes */
 }
 
-/* A control string ends with BEL or ESC \; a line end shows that it was none. */
-static enum screen_state within_string(unsigned char byte)
-{
-    if (byte == ESCAPE) {
-        return SCREEN_STRING_END;
-    }
-    return byte == BELL || byte == '\n' ? SCREEN_TEXT : SCREEN_STRING;
-}
-
 static void take(struct screen_filter *filter, struct buf *out, char byte)
 {
     unsigned char c = (unsigned char)byte;
@@ -92,8 +80,12 @@ static void take(struct screen_filter *filter, struct buf *out, char byte)
             take_text(filter, out, byte);
         }
         return;
-    case SCREEN_STRING:
-        filter->state = within_string(c);
+    case SCREEN_STRING: /* it ends with BEL or ESC \; a line end shows that it was none */
+        if (c == ESCAPE) {
+            filter->state = SCREEN_STRING_END;
+        } else if (c == BELL || c == '\n') {
+            filter->state = SCREEN_TEXT;
+        }
         return;
     case SCREEN_STRING_END:
         filter->state = c == '\\' ? SCREEN_TEXT : after_escape(c);

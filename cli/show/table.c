@@ -56,15 +56,6 @@ static size_t width_of(const char *text)
     return width;
 }
 
-/* An empty last cell leaves no blanks behind. */
-static void end_row(struct buf *out)
-{
-    while (out->len > 0 && out->data[out->len - 1] == ' ') {
-        out->data[--out->len] = '\0';
-    }
-    buf_add_char(out, '\n');
-}
-
 void table_print(struct table *table, struct buf *out)
 {
     for (size_t i = 0; i < table->count; i++) {
@@ -74,7 +65,10 @@ void table_print(struct table *table, struct buf *out)
         size_t column = i % table->n_columns;
         buf_add_str(out, table->cells[i]);
         if (column + 1 == table->n_columns) {
-            end_row(out);
+            while (out->len > 0 && out->data[out->len - 1] == ' ') { /* of an empty last cell */
+                out->data[--out->len] = '\0';
+            }
+            buf_add_char(out, '\n');
         } else {
             int blanks = (int)(table->widths[column] + GAP - width_of(table->cells[i]));
             buf_printf(out, "%*s", blanks, "");

@@ -71,31 +71,24 @@ static void add_entries(
     }
 }
 
-/* Of lists only the entries that one of them lacks; all when merely their order differs. */
-static void add_lists(struct writer *w, const struct spec_change *change)
-{
-    const json_t *a = change->before_value, *b = change->after_value;
-    add_entries(&w->old, change->field, a, b);
-    add_entries(&w->new, change->field, b, a);
-    if (w->old.count + w->new.count == 0) {
-        add_entries(&w->old, change->field, a, NULL);
-        add_entries(&w->new, change->field, b, NULL);
-    }
-}
-
 static void unified_diff_add_change(struct writer *w, const struct spec_change *change)
 {
-    if (json_is_array(change->before_value) || json_is_array(change->after_value)) {
-        add_lists(w, change);
+    const json_t *a = change->before_value, *b = change->after_value;
+    if (json_is_array(a) || json_is_array(b)) {
+        /* only the entries that one of them lacks; all when merely their order differs */
+        add_entries(&w->old, change->field, a, b);
+        add_entries(&w->new, change->field, b, a);
+        if (w->old.count + w->new.count == 0) {
+            add_entries(&w->old, change->field, a, NULL);
+            add_entries(&w->new, change->field, b, NULL);
+        }
         return;
     }
-    if (change->before_value) {
-        unified_diff_add_line(
-            &w->old, change->field, in_a_line(change->before, change->before_value));
+    if (a) {
+        unified_diff_add_line(&w->old, change->field, in_a_line(change->before, a));
     }
-    if (change->after_value) {
-        unified_diff_add_line(
-            &w->new, change->field, in_a_line(change->after, change->after_value));
+    if (b) {
+        unified_diff_add_line(&w->new, change->field, in_a_line(change->after, b));
     }
 }
 
@@ -150,36 +143,23 @@ static void write_names(struct writer *w, const char *before, const char *after)
     }
 }
 
-/* All of a VM in one hunk: what is not as it is by default. */
-static void add_whole(struct writer *w, struct side *side, const struct vm_spec *spec, bool is_new)
+void unified_diff_add_whole(
+    struct buf *out, const struct vm_spec *spec, bool is_new, bool use_color)
 {
+    struct writer w = {.out = out, .use_color = use_color};
+    struct side *side = is_new ? &w.new : &w.old, *defaults = is_new ? &w.old : &w.new;
     struct vm_spec *plain = vm_spec_new(spec->name);
     cleanup_with(spec_diff_clear) struct spec_diff diff =
         is_new ? spec_diff(plain, spec) : spec_diff(spec, plain);
-    struct side *other = is_new ? &w->old : &w->new;
+    write_names(&w, is_new ? NULL : spec->name, is_new ? spec->name : NULL);
     unified_diff_add_line(side, "vm", mem_strdup(spec->name));
     for (size_t i = 0; i < diff.count; i++) {
-        unified_diff_add_change(w, &diff.changes[i]);
+        unified_diff_add_change(&w, &diff.changes[i]);
     }
-    side_clear(other); /* the defaults */
-    other->before = 0;
+    side_clear(defaults);
+    defaults->before = 0;
+    write_hunk(&w, is_new ? "create" : "left running (vmctl up --prune destroys it)");
     vm_spec_free(plain);
-}
-
-void unified_diff_add_new(struct buf *out, const struct vm_spec *spec, bool use_color)
-{
-    struct writer w = {.out = out, .use_color = use_color};
-    write_names(&w, NULL, spec->name);
-    add_whole(&w, &w.new, spec, true);
-    write_hunk(&w, "create");
-}
-
-void unified_diff_add_removed(struct buf *out, const struct vm_spec *spec, bool use_color)
-{
-    struct writer w = {.out = out, .use_color = use_color};
-    write_names(&w, spec->name, NULL);
-    add_whole(&w, &w.old, spec, false);
-    write_hunk(&w, "left running (vmctl up --prune destroys it)");
 }
 
 void unified_diff_add(

@@ -23,6 +23,7 @@ struct vm_spec;
 void unified_diff_add(
     struct buf *out, const char *name, const struct spec_diff *diff, bool use_color);
 
-/* A VM to be made, or one that the file no longer has: whole, but for what is as by default. */
-void unified_diff_add_new(struct buf *out, const struct vm_spec *spec, bool use_color);
-void unified_diff_add_removed(struct buf *out, const struct vm_spec *spec, bool use_color);
+/* A VM to be created (`is_new`), or one that the file no longer has: all of it in one hunk, but for
+ * what is as by default. */
+void unified_diff_add_whole(
+    struct buf *out, const struct vm_spec *spec, bool is_new, bool use_color);

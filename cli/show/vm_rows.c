@@ -1,25 +1,19 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/show/vm_rows.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "cli/cli.h"
+#include "cli/show/output.h"
 #include "cli/show/table.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_status.h"
 #include "store/store.h"
-
-struct vm_row vm_row_of_summary(const struct vm_summary *vm)
-{
-    return (struct vm_row){
-        .name = vm->name,
-        .has_desired = vm->has_desired,
-        .is_damaged = vm->is_damaged,
-        .desired = vm->desired,
-        .status = vm->status,
-    };
-}
 
 struct vm_row vm_row_of_record(const struct vm_record *record)
 {
@@ -92,31 +86,17 @@ static void add_spec(struct table *table, const struct vm_row *row)
     table_add(table, network_mode_name(row->desired.network));
 }
 
-static void add_wide(struct table *table, const struct vm_row *row, int64_t now_ms)
+/* With the source's reason, as kubectl has it for nodes: "Ready,SchedulingDisabled". The last
+ * column may be longer than its title: a narrow row shows a crash loop's next try. */
+static void add_state(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms)
 {
-    char age[DURATION_SIZE];
-    duration_format(now_ms - row->desired.created_ms, age);
-    table_add(table, row->has_desired && !row->is_damaged ? age : "?");
-    table_add_number(table, row->status.restart_count);
-    table_add(table, row->vnc ? row->vnc : "-");
-}
-
-/* As kubectl has it for nodes: "Ready,SchedulingDisabled". free() it. */
-static char *state_and_source(const struct vm_row *row)
-{
-    bool is_said = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
-    return mem_printf("%s%s%s", vm_row_state(row), is_said ? "," : "",
-        is_said ? reason_name(row->status.source) : "");
-}
-
-/* The last column may be longer than its title: a crash loop's next try. */
-static void add_state(struct table *table, const struct vm_row *row, int64_t now_ms)
-{
-    cleanup_free char *state = state_and_source(row);
+    bool has_source = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
+    cleanup_free char *state = mem_printf("%s%s%s", vm_row_state(row), has_source ? "," : "",
+        has_source ? reason_name(row->status.source) : "");
     int64_t left_ms = row->status.not_before_ms - now_ms;
     bool is_looping = text_eq(vm_row_state(row), reason_name(REASON_CRASH_LOOP_BACK_OFF));
     char left[DURATION_SIZE];
-    if (!is_looping || left_ms <= 0) {
+    if (is_wide || !is_looping || left_ms <= 0) {
         table_add(table, state);
         return;
     }
@@ -132,11 +112,35 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     add_spec(table, row);
     add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
     add_number_or_dash(table, has_process ? row->status.ssh_port : 0);
+    add_state(table, row, is_wide, now_ms);
     if (is_wide) {
-        cleanup_free char *state = state_and_source(row);
-        table_add(table, state);
-        add_wide(table, row, now_ms);
-    } else {
-        add_state(table, row, now_ms);
+        char age[DURATION_SIZE];
+        duration_format(now_ms - row->desired.created_ms, age);
+        table_add(table, row->has_desired && !row->is_damaged ? age : "?");
+        table_add_number(table, row->status.restart_count);
+        table_add(table, row->vnc ? row->vnc : "-");
     }
+}
+
+void vm_rows_print_records(const struct cli *cli, const struct vm_list *list)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    bool is_wide = cli->output == OUTPUT_WIDE;
+    vm_rows_begin(&table, is_wide);
+    for (size_t i = 0; i < list->count; i++) {
+        struct vm_row row = vm_row_of_record(&list->records[i]);
+        vm_rows_add(&table, &row, is_wide, clock_wall_ms(clock_system()));
+    }
+    table_print(&table, &out);
+    fputs(buf_str(&out), stdout);
+}
+
+void vm_rows_print_data(const struct cli *cli, const struct vm_list *list, bool is_one)
+{
+    cleanup_json json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        (void)json_array_append_new(array, output_of_vm(&list->records[i]));
+    }
+    output_print(cli, is_one ? json_array_get(array, 0) : array);
 }

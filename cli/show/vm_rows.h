@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The rows that `list` and `get` print, one a VM. Pure. */
+/* The rows that `list` and `get` print, one a VM, and the VMs as objects. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,9 +7,10 @@
 
 #include "specs/vm/vm_summary.h"
 
+struct cli;
 struct table;
+struct vm_list;
 struct vm_record;
-struct vm_summary;
 
 /* What a row is made of. The texts are borrowed from what it was made of. */
 struct vm_row {
@@ -22,7 +23,6 @@ struct vm_row {
     const char *vnc; /* of the wide rows; NULL: none */
 };
 
-struct vm_row vm_row_of_summary(const struct vm_summary *vm); /* knows no VNC address */
 struct vm_row vm_row_of_record(const struct vm_record *record);
 
 /* The STATE column's word. Static text. */
@@ -34,3 +34,9 @@ void vm_rows_begin(struct table *table, bool is_wide);
 void vm_rows_make_room(struct table *table);
 /* A narrow row shows when a crash loop tries again; now: wall clock. */
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);
+
+/* The whole table of these VMs on stdout, wide with -o wide. */
+void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
+
+/* The same for programs: an array, or the first one alone. */
+void vm_rows_print_data(const struct cli *cli, const struct vm_list *list, bool is_one);

@@ -186,7 +186,7 @@ int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struc
 {
     enum { SHOWN = 10 };
     cleanup_buf struct buf events = BUF_INIT(0);
-    int rc = events_list(cli, name, SHOWN, &events, err);
+    int rc = events_list(cli, name, SHOWN, NULL, &events, err);
     if (rc == 0 && events.len > 0) {
         buf_printf(out, "Events:\n%s", buf_str(&events));
     }

@@ -19,29 +19,23 @@ static void indent(struct buf *out, size_t depth)
     }
 }
 
-/* Words that YAML 1.1 or 1.2 resolves to a boolean or null. */
-static bool is_reserved(const char *text)
-{
-    static const char *const words[] = {
-        "true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"};
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (strcasecmp(text, words[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Plain only when it starts with a letter or '/' and holds nothing that means something: numbers,
- * dates, indicators and everything unusual are quoted. */
+ * dates, indicators and everything unusual are quoted, and the words that YAML 1.1 or 1.2 resolves
+ * to a boolean or null. */
 static bool is_plain(const char *text)
 {
     static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                "/._-+@,%() ";
+    static const char *const reserved[] = {
+        "true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"};
     size_t n = strlen(text);
-    bool starts_well =
+    bool is_safe =
         (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '/';
-    return starts_well && text[n - 1] != ' ' && strspn(text, safe) == n && !is_reserved(text);
+    is_safe = is_safe && text[n - 1] != ' ' && strspn(text, safe) == n;
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+        is_safe = is_safe && strcasecmp(text, reserved[i]) != 0;
+    }
+    return is_safe;
 }
 
 static void add_string(struct buf *out, const char *text)
@@ -77,9 +71,10 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static const char **sorted_keys(const json_t *object, size_t *ret_count)
+/* The first key of an object in a list is on the line of its dash. */
+static void add_object(struct buf *out, const json_t *object, size_t depth, bool is_in_list)
 {
-    const char **keys = mem_calloc(json_object_size(object), sizeof(*keys));
+    cleanup_free const char **keys = mem_calloc(json_object_size(object), sizeof(*keys));
     const char *key;
     json_t *value;
     size_t count = 0;
@@ -88,15 +83,6 @@ static const char **sorted_keys(const json_t *object, size_t *ret_count)
         keys[count++] = key;
     }
     qsort(keys, count, sizeof(*keys), compare_keys);
-    *ret_count = count;
-    return keys;
-}
-
-/* The first key of an object in a list is on the line of its dash. */
-static void add_object(struct buf *out, const json_t *object, size_t depth, bool is_in_list)
-{
-    size_t count = 0;
-    cleanup_free const char **keys = sorted_keys(object, &count);
     for (size_t i = 0; i < count; i++) {
         if (i > 0 || !is_in_list) {
             indent(out, depth);

@@ -93,12 +93,18 @@ static char *cut_last_line(char *text)
     return n > 0 ? text : NULL;
 }
 
-/* What it left in the log last: its error with the help, or whatever there is. */
-static int report_failure(const char *log_path, struct error *err)
+/* The error of a vmctld that ended before it held the lock, or took too long. What it left in the
+ * log last is its error with the help, or whatever there is. */
+static int not_started(const char *log_path, int status, struct error *err)
 {
     static const char help_mark[] = "  help: ";
     cleanup_buf struct buf log = BUF_INIT(0);
     struct error ignored = {.code = ERR_NONE};
+    if (WIFSIGNALED(status)) {
+        return error_set(err, ERR_CONTROLLER,
+            "the controller (vmctld) was killed by signal %d (%s)", WTERMSIG(status),
+            strsignal(WTERMSIG(status)));
+    }
     (void)fs_read_file(log_path, &log, &ignored);
     cleanup_free char *text = buf_steal(&log);
     char *line = cut_last_line(text), *help = NULL;
@@ -113,17 +119,6 @@ static int report_failure(const char *log_path, struct error *err)
         : line   ? line
                  : "it wrote nothing to its log");
     return help ? error_help(err, "%s", help) : -ERR_CONTROLLER;
-}
-
-/* The error of a vmctld that ended before it held the lock, or took too long. */
-static int not_started(const char *log_path, int status, struct error *err)
-{
-    if (WIFSIGNALED(status)) {
-        return error_set(err, ERR_CONTROLLER,
-            "the controller (vmctld) was killed by signal %d (%s)", WTERMSIG(status),
-            strsignal(WTERMSIG(status)));
-    }
-    return report_failure(log_path, err);
 }
 
 /* Up when the lock is held: true. It may also have exited at once because another one was faster.

@@ -12,14 +12,12 @@
 
 #include "cli/cli.h"
 #include "cli/wait/wakeup.h"
-#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/json.h"
 #include "specs/base/lockfile.h"
-#include "specs/base/mem.h"
+#include "specs/base/proc_stat.h"
 #include "specs/base/text.h"
 #include "store/store.h"
 
@@ -29,38 +27,20 @@ bool controller_is_running(const struct cli *cli)
     return lockfile_is_held(path);
 }
 
-/* /proc/PID/stat, proc(5). The command, which may hold anything, ends at the last ')'. */
-struct process_stat {
-    char state;           /* field 3 */
-    uint64_t start_ticks; /* field 22; 0: no such process, or one that has ended */
-};
-
-static struct process_stat read_stat(pid_t pid)
+/* The state letter (proc(5)) of the process that wrote the record; 0: it has ended. */
+static char state_of(const json_t *record)
 {
-    enum { FIELDS_AFTER_COMMAND = 20 };
-    struct process_stat stat = {.start_ticks = 0};
-    cleanup_free char *path = mem_printf("/proc/%d/stat", (int)pid);
-    cleanup_buf struct buf text = BUF_INIT(4096);
-    struct error ignored = {.code = ERR_NONE};
-    if (fs_read_file(path, &text, &ignored) < 0) {
-        return stat;
-    }
-    const char *at = strrchr(buf_str(&text), ')');
-    stat.state = at && at[1] ? at[2] : '\0';
-    bool is_ended = stat.state == '\0' || stat.state == 'Z' || stat.state == 'X';
-    for (int i = 0; at && i < FIELDS_AFTER_COMMAND; i++) {
-        at = strchr(at + 1, ' ');
-    }
-    stat.start_ticks = at && !is_ended ? strtoull(at + 1, NULL, 10) : 0;
-    return stat;
-}
-
-static bool is_same_process(const json_t *record, const struct process_stat *stat)
-{
+    char line[PROC_STAT_MAX];
     uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
-    const char *boot_id = json_text(record, "bootId");
-    return text_eq(boot_id, clock_boot_id(clock_system())) && ticks > 0 &&
-           stat->start_ticks == ticks;
+    pid_t pid = (pid_t)json_int(record, "pid", 0);
+    bool is_of_this_boot = text_eq(json_text(record, "bootId"), clock_boot_id(clock_system()));
+    if (pid <= 0 || ticks == 0 || !is_of_this_boot || !proc_stat_read(pid, line)) {
+        return '\0';
+    }
+    const char *state = proc_stat_field(line, PROC_STAT_STATE);
+    const char *start = proc_stat_field(line, PROC_STAT_START_TICKS);
+    bool is_alive = start && strtoull(start, NULL, 10) == ticks && *state != 'Z' && *state != 'X';
+    return is_alive ? *state : '\0';
 }
 
 void controller_note_absent(const struct cli *cli)
@@ -78,19 +58,15 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
         return rc;
     }
     *ret = (struct controller_process){.pid = 0};
-    pid_t pid = (pid_t)json_int(record, "pid", 0);
-    struct process_stat stat = {.start_ticks = 0};
-    if (pid > 0 && controller_is_running(cli)) {
-        stat = read_stat(pid);
-    }
-    if (stat.start_ticks > 0 && is_same_process(record, &stat)) {
-        ret->is_stopped = stat.state == 'T';
-        ret->is_halted = ret->is_stopped || stat.state == 't';
+    char state = controller_is_running(cli) ? state_of(record) : '\0';
+    if (state) {
+        ret->is_stopped = state == 'T';
+        ret->is_halted = ret->is_stopped || state == 't';
         const char *version = json_text(record, "version");
         const char *session = json_text(record, "session");
         bool has_session = session && strlen(session) < sizeof(ret->session);
         (void)snprintf(ret->session, sizeof(ret->session), "%s", has_session ? session : "");
-        ret->pid = pid;
+        ret->pid = (pid_t)json_int(record, "pid", 0);
         ret->started_ms = json_int(record, "startedAt", 0);
         (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "0");
     }
@@ -120,21 +96,13 @@ static int open_process(
     return rc;
 }
 
-static void ask_to_end(int pidfd)
-{
-    enum { STEP_MS = 100 };
-    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    (void)pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
-    (void)poll(&ended, 1, STEP_MS);
-}
-
 enum ending { ENDING_ANY, ENDING_OLDER };
 
 /* Finds the controller again each time: when one has ended, another may have been started. Returns
  * 1 when there is none to end. One that has just started has not written its record yet. */
 static int end_step(struct cli *cli, enum ending ending, struct error *err)
 {
-    enum { STEP_MS = 10 };
+    enum { ENDING_MS = 100, STARTING_MS = 10 };
     struct controller_process process = {.pid = 0};
     cleanup_close int pidfd = -1;
     if (!controller_is_running(cli)) {
@@ -149,11 +117,11 @@ static int end_step(struct cli *cli, enum ending ending, struct error *err)
         cli->knows_controller = process.pid != 0;
         return 1;
     }
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     if (pidfd >= 0) {
-        ask_to_end(pidfd);
-    } else {
-        (void)poll(NULL, 0, STEP_MS);
+        (void)pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
     }
+    (void)poll(&ended, 1, pidfd >= 0 ? ENDING_MS : STARTING_MS);
     return 0;
 }
 

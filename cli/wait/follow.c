@@ -95,16 +95,6 @@ static void progress_update(
     }
 }
 
-/* Bytes of `text` that fill at most `columns`: a character is taken to be one column wide. */
-static size_t fitting(const char *text, size_t columns)
-{
-    size_t i = 0;
-    for (; text[i] && (columns > 0 || ((unsigned char)text[i] & 0xc0) == 0x80); i++) {
-        columns -= ((unsigned char)text[i] & 0xc0) != 0x80;
-    }
-    return i;
-}
-
 static void draw_line(const struct progress *progress, const struct progress_line *line)
 {
     int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
@@ -113,7 +103,11 @@ static void draw_line(const struct progress *progress, const struct progress_lin
     struct winsize size;
     bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     /* the last column stays free: some terminals go to the next line when it is filled */
-    int n = (int)fitting(text, (is_known ? size.ws_col : 80U) - 1);
+    unsigned columns = (is_known ? size.ws_col : 80U) - 1;
+    int n = 0; /* bytes that fit: a character is taken to be one column wide */
+    for (; text[n] && (columns > 0 || ((unsigned char)text[n] & 0xc0) == 0x80); n++) {
+        columns -= ((unsigned char)text[n] & 0xc0) != 0x80;
+    }
     fprintf(stderr, "%.*s\033[K\n", n, text);
 }
 
@@ -180,15 +174,6 @@ static void show_output(struct follower *follower, struct follow_target *target,
     }
 }
 
-/* This command did not ask for these steps: it does not fail for them, nor does it hide them. */
-static void warn_of_steps(const struct cli *cli, const char *name, const struct vm_status *status)
-{
-    const char *message = status->conditions[CONDITION_PROVISIONED].message;
-    cli_note(cli, "%s: warning: not ready, its provisioning failed before%s%s", name,
-        message ? ": " : "", message ? message : "");
-    cli_note(cli, "%s: run the steps again: vmctl provision --name %s", name, name);
-}
-
 static void report_end(
     struct follower *follower, const struct follow_target *target, const struct vm_record *record)
 {
@@ -199,7 +184,12 @@ static void report_end(
         cli_print_error(cli, &target->error);
         events_explain(cli, target->name, target->error.message);
     } else if (goal_ignored_steps(&target->goal, record)) {
-        warn_of_steps(cli, target->name, record->status);
+        /* This command did not ask for these steps: it does not fail for them, nor hide them. */
+        const char *message = record->status->conditions[CONDITION_PROVISIONED].message;
+        cli_note(cli, "%s: warning: not ready, its provisioning failed before%s%s", target->name,
+            message ? ": " : "", message ? message : "");
+        cli_note(
+            cli, "%s: run the steps again: vmctl provision --name %s", target->name, target->name);
     } else if (is_of_ready && record->status->ssh_port) {
         cli_note(cli, "%s: ready (ssh %s:%u)", target->name,
             record->status->ssh_host ? record->status->ssh_host : "127.0.0.1",

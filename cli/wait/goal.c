@@ -183,25 +183,19 @@ struct question {
     uint64_t generation;
 };
 
-static bool needs_guest(const struct goal *goal)
-{
-    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
-}
-
 static bool is_deleting(const struct question *question)
 {
     return question->goal->kind != GOAL_DELETED && question->record->desired->is_deleting;
 }
 
-static bool is_meant_stopped(const struct question *question)
+/* It was stopped or suspended, and the goal needs it otherwise. */
+static bool is_meant_off(const struct question *question)
 {
-    return question->record->desired->power == POWER_STOPPED &&
-           (needs_guest(question->goal) || question->goal->kind == GOAL_SUSPENDED);
-}
-
-static bool is_meant_suspended(const struct question *question)
-{
-    return question->record->desired->power == POWER_SUSPENDED && needs_guest(question->goal);
+    enum goal_kind kind = question->goal->kind;
+    enum power power = question->record->desired->power;
+    bool needs_guest = kind == GOAL_READY || kind == GOAL_RUNNING || kind == GOAL_PROVISIONED;
+    return (needs_guest && power != POWER_RUNNING) ||
+           (kind == GOAL_SUSPENDED && power == POWER_STOPPED);
 }
 
 /* A later change of another command took back the stop or the suspension. */
@@ -251,7 +245,8 @@ static bool has_drifted(const struct question *question, enum reason reason)
 }
 
 /* Why a goal cannot be reached; the first row that applies counts. In the texts {vm} is the VM's
- * name, {goal} the goal's word and {why} Synced's message, or `why` when it has none. */
+ * name, {goal} the goal's word, {power} what the VM is meant to be and {why} Synced's message, or
+ * `why` when it has none. */
 static const struct refusal {
     bool (*applies)(const struct question *question);
     enum reason drift; /* instead: why the running VM does not match its spec */
@@ -264,13 +259,9 @@ static const struct refusal {
         .code = ERR_VM_DELETING,
         .text = "vm '{vm}' is being deleted",
         .help = "wait until it is gone: vmctl wait {vm} --deleted"},
-    {.applies = is_meant_stopped,
+    {.applies = is_meant_off,
         .code = ERR_VM_FAILED,
-        .text = "vm '{vm}' is not meant to run: it was stopped",
-        .help = "start it: vmctl start {vm}"},
-    {.applies = is_meant_suspended,
-        .code = ERR_VM_FAILED,
-        .text = "vm '{vm}' is not meant to run: it was suspended",
+        .text = "vm '{vm}' is not meant to run: it was {power}",
         .help = "start it: vmctl start {vm}"},
     {.applies = is_taken_back,
         .code = ERR_VM_FAILED,
@@ -310,6 +301,7 @@ static char *expand(const char *text, const struct refusal *refusal,
     } marks[] = {
         {"{vm}", subject->name},
         {"{goal}", goal_word(question->goal)},
+        {"{power}", power_name(question->record->desired->power)},
         {"{why}", why ? why : refusal->why},
     };
     struct buf out = BUF_INIT(0);

@@ -89,32 +89,26 @@ void log_stream_end(struct log_stream *stream, struct buf *out)
     }
 }
 
-/* The offset behind the `lines`th line end from the end, a line end at the very end not counted. */
-static int64_t find_tail(int fd, int64_t size, uint32_t lines)
-{
-    cleanup_free char *chunk = mem_calloc(1, CHUNK);
-    uint32_t seen = 0;
-    for (int64_t end = size; end > 0;) {
-        int64_t start = end > CHUNK ? end - CHUNK : 0;
-        ssize_t n = pread(fd, chunk, (size_t)(end - start), start);
-        if (n <= 0) {
-            return 0;
-        }
-        for (ssize_t i = n - 1; i >= 0; i--) {
-            if (chunk[i] == '\n' && start + i + 1 < size && ++seen == lines) {
-                return start + i + 1;
-            }
-        }
-        end = start;
-    }
-    return 0;
-}
-
+/* Behind the `lines`th line end from the end, a line end at the very end not counted. */
 void log_stream_seek_tail(struct log_stream *stream, uint32_t lines)
 {
     struct stat st;
     cleanup_close int fd = lines > 0 ? open_at_offset(stream) : -1;
-    if (fd >= 0 && fstat(fd, &st) == 0) {
-        stream->offset = find_tail(fd, st.st_size, lines);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return;
+    }
+    cleanup_free char *chunk = mem_calloc(1, CHUNK);
+    uint32_t seen = 0;
+    stream->offset = 0;
+    for (int64_t end = st.st_size; end > 0;) {
+        int64_t start = end > CHUNK ? end - CHUNK : 0;
+        ssize_t n = pread(fd, chunk, (size_t)(end - start), start);
+        for (ssize_t i = n - 1; i >= 0; i--) {
+            if (chunk[i] == '\n' && start + i + 1 < st.st_size && ++seen == lines) {
+                stream->offset = start + i + 1;
+                return;
+            }
+        }
+        end = n <= 0 ? 0 : start;
     }
 }

@@ -2,8 +2,8 @@
 /*
  * The one loop in which commands wait for what others write to the store: check, sleep until
  * something may have changed, check again. `up` and all that follows VMs, `wait`, `get -w`,
- * `events -f`, image requests and watched VMFiles bring the check; how a wait ends is decided here
- * and is the same for all of them:
+ * `events -f`, `log -f`, image requests and watched VMFiles bring the check; how a wait ends is
+ * decided here and is the same for all of them:
  *
  *   - the check is done, or fails: what it returned;
  *   - the deadline: what `time_out` returns, after one last check;

@@ -14,34 +14,24 @@ enum {
     SIGNALLED_BASE = 128,
 };
 
-/* Only what would end the process anyway. */
-static void add_signal(sigset_t *set, int number)
+void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
 {
+    static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
+    struct error err = {.code = ERR_NONE};
     struct sigaction action;
-    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
-        sigaddset(set, number);
-    }
-}
-
-static void catch_signals(struct wakeup *wakeup)
-{
     sigset_t set;
+    *wakeup = (struct wakeup){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
     sigemptyset(&set);
-    add_signal(&set, SIGINT);
-    add_signal(&set, SIGTERM);
-    add_signal(&set, SIGHUP);
+    for (size_t i = 0; i < ARRAY_LEN(ending); i++) { /* only what would end the process anyway */
+        if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {
+            sigaddset(&set, ending[i]);
+        }
+    }
     sigprocmask(SIG_BLOCK, &set, &wakeup->old_mask);
     wakeup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (wakeup->signal_fd < 0) { /* out of descriptors: they end the process, as they always do */
         sigprocmask(SIG_SETMASK, &wakeup->old_mask, NULL);
     }
-}
-
-void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
-{
-    struct error err = {.code = ERR_NONE};
-    *wakeup = (struct wakeup){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
-    catch_signals(wakeup);
     if (bell_watch_open(&wakeup->bell, paths, BELL_STATUS, &err) < 0) {
         log_debug("wakeup", "%s; polling instead", err.message);
     }
@@ -59,13 +49,6 @@ void wakeup_close(struct wakeup *wakeup)
     }
 }
 
-static int caught_signal(const struct wakeup *wakeup)
-{
-    struct signalfd_siginfo info;
-    ssize_t n = wakeup->signal_fd < 0 ? -1 : read(wakeup->signal_fd, &info, sizeof(info));
-    return n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
-}
-
 int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
 {
     if (wakeup->bell.fd < 0 && limit_ms > NO_BELL_MS) {
@@ -80,7 +63,9 @@ int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
     if (wakeup->bell.fd >= 0) {
         (void)bell_watch_drain(&wakeup->bell);
     }
-    int number = caught_signal(wakeup);
+    struct signalfd_siginfo info;
+    ssize_t n = wakeup->signal_fd < 0 ? -1 : read(wakeup->signal_fd, &info, sizeof(info));
+    int number = n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
     bool is_reader_gone = (fds[ARRAY_LEN(fds) - 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     return number == 0 && is_reader_gone ? SIGPIPE : number;
 }

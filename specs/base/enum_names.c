@@ -3,11 +3,22 @@
 
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 
 int enum_names_find(const struct enum_names *list, const char *word)
 {
     for (size_t i = 0; word && i < list->count; i++) {
         if (list->words[i][0] == word[0] && strcmp(list->words[i], word) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+int enum_names_find_in_any_case(const struct enum_names *list, const char *word)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcasecmp(word, list->words[i]) == 0) {
             return (int)i;
         }
     }

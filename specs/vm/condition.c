@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/condition.h"
 
-#include <strings.h>
-
 DEFINE_WORDS(condition_type, enum condition_type,
     CONDITION_TYPE_COUNT_, [CONDITION_READY] = "Ready", [CONDITION_SYNCED] = "Synced",
     [CONDITION_IMAGE_READY] = "ImageReady", [CONDITION_PREPARED] = "Prepared",
@@ -60,29 +58,3 @@ DEFINE_WORDS(reason, enum reason, REASON_COUNT_, [REASON_NONE] = "", [REASON_REA
     [REASON_UNKILLABLE] = "Unkillable", [REASON_NEEDS_USER] = "NeedsUser",
     [REASON_SOURCE_MISSING] = "SourceMissing", [REASON_REMOVED_FROM_SOURCE] = "RemovedFromSource",
     [REASON_NO_DESIRED_RECORD] = "NoDesiredRecord", [REASON_INTERNAL] = "Internal")
-
-/* kubectl takes any case, too. */
-static int find_in_any_case(const struct enum_names *list, const char *word)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcasecmp(word, list->words[i]) == 0) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-int condition_type_parse(const char *name)
-{
-    return find_in_any_case(&condition_type_words, name);
-}
-
-int condition_state_parse(const char *name)
-{
-    return find_in_any_case(&condition_state_words, name);
-}
-
-int reason_parse(const char *name)
-{
-    return enum_names_find(&reason_words, name);
-}

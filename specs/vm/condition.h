@@ -150,8 +150,3 @@ extern const struct enum_names reason_words;
 const char *condition_type_name(enum condition_type type);
 const char *condition_state_name(enum condition_state state);
 const char *reason_name(enum reason reason);
-
-/* The reverse, case-insensitive for types and states (kubectl does so); -1 when unknown. */
-int condition_type_parse(const char *name);
-int condition_state_parse(const char *name);
-int reason_parse(const char *name);

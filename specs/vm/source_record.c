@@ -10,8 +10,8 @@
 DEFINE_OWN_WORDS(source_state, enum source_state, SOURCE_STATE_COUNT_, [SOURCE_PENDING] = "Pending",
     [SOURCE_SYNCED] = "Synced", [SOURCE_PARSE_FAILED] = "ParseFailed", [SOURCE_GONE] = "Missing",
     [SOURCE_CONFLICT] = "Conflict", [SOURCE_REFUSED] = "Refused")
-DEFINE_OWN_WORDS(source_prune, enum source_prune, SOURCE_PRUNE_COUNT_,
-    [SOURCE_PRUNE_NOTHING] = "no", [SOURCE_PRUNE_STOP] = "stop", [SOURCE_PRUNE_DESTROY] = "destroy")
+DEFINE_WORDS(source_prune, enum source_prune, SOURCE_PRUNE_COUNT_, [SOURCE_PRUNE_NOTHING] = "no",
+    [SOURCE_PRUNE_STOP] = "stop", [SOURCE_PRUNE_DESTROY] = "destroy")
 
 /* Of `is_directory`. */
 static const char *const kind_names[] = {[false] = "file", [true] = "directory"};
@@ -36,11 +36,6 @@ static const struct field source_rows[] = {
     FIELD_TEXTS(struct source_record, removed.items, removed.count, "removed"),
 };
 static const struct fields source_fields = {FIELDS_OF(source_rows, struct source_record)};
-
-int source_prune_parse(const char *word)
-{
-    return enum_names_find(&source_prune_words, word);
-}
 
 struct source_record *source_record_new(const char *path, int64_t now_ms)
 {

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "specs/base/digest.h"
+#include "specs/base/enum_names.h"
 #include "specs/base/json.h"
 #include "specs/base/strings.h"
 
@@ -79,4 +80,4 @@ char *source_record_explain(const struct source_record *record);
 /* "ParseFailed"; "destroy". Static text. */
 const char *source_state_name(enum source_state state);
 const char *source_prune_name(enum source_prune prune);
-int source_prune_parse(const char *word); /* -1: none of them */
+extern const struct enum_names source_prune_words;

@@ -39,7 +39,7 @@ static void what_it_depends_on_comes_along_under_the_same_suffix(void **state)
     struct error err = {0};
     assert_int_equal(run_vms_make(&project, "web", "run-a1b2", false, &vms, &err), 0);
     assert_int_equal(vms.names.count, 3);
-    assert_string_equal(vms.names.names[0], "web-run-a1b2");
+    assert_string_equal(vms.names.items[0], "web-run-a1b2");
     assert_string_equal(vms.specs[0]->name, "web-run-a1b2");
     assert_int_equal(vms.specs[0]->vcpus, 3);
     assert_string_equal(vms.specs[0]->depends_on[0], "db-run-a1b2");
@@ -59,9 +59,9 @@ static void a_long_name_is_cut_for_the_suffix(void **state)
     cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
     struct error err = {0};
     assert_int_equal(run_vms_make(&project, name, "run-a1b2", false, &vms, &err), 0);
-    assert_int_equal(strlen(vms.names.names[0]), SPEC_NAME_MAX);
-    assert_true(vm_spec_name_is_valid(vms.names.names[0]));
-    assert_string_equal(vms.names.names[0] + SPEC_NAME_MAX - 9, "-run-a1b2");
+    assert_int_equal(strlen(vms.names.items[0]), SPEC_NAME_MAX);
+    assert_true(vm_spec_name_is_valid(vms.names.items[0]));
+    assert_string_equal(vms.names.items[0] + SPEC_NAME_MAX - 9, "-run-a1b2");
 }
 
 static void a_script_that_cannot_be_read_is_an_error(void **state)
@@ -132,7 +132,7 @@ static void a_port_that_is_in_use_is_passed_over(void **state)
 static void no_port_is_told_twice_and_all_are_of_the_range(void **state)
 {
     (void)state;
-    uint32_t cursor = FREE_PORT_COUNT - 3; /* the range begins anew */
+    uint32_t cursor = FREE_PORT_COUNT - 3; /* the range starts over */
     uint16_t ports[8];
     for (size_t i = 0; i < ARRAY_LEN(ports); i++) {
         ports[i] = free_port_next(FORWARD_TCP, &cursor);

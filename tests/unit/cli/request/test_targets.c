@@ -12,7 +12,7 @@
 #include "specs/base/error.h"
 
 struct scene {
-    struct targets known, chosen;
+    struct strings known, chosen;
     struct which_values which;
     struct arg_strings words;
     struct error err;
@@ -20,8 +20,8 @@ struct scene {
 
 static void scene_clear(struct scene *scene)
 {
-    targets_clear(&scene->known);
-    targets_clear(&scene->chosen);
+    strings_clear(&scene->known);
+    strings_clear(&scene->chosen);
     arg_strings_clear(&scene->which.names);
     arg_strings_clear(&scene->words);
 }
@@ -30,8 +30,8 @@ static void scene_clear(struct scene *scene)
 static struct scene scene_new(void)
 {
     struct scene scene = {.known.count = 0};
-    targets_add(&scene.known, "db");
-    targets_add(&scene.known, "web");
+    strings_add(&scene.known, "db");
+    strings_add(&scene.known, "web");
     return scene;
 }
 
@@ -47,7 +47,7 @@ static void no_name_means_all_that_are_known(void **state)
     cleanup_scene struct scene scene = scene_new();
     assert_int_equal(choose(&scene, NULL), 0);
     assert_int_equal(scene.chosen.count, 2);
-    assert_string_equal(scene.chosen.names[0], "db");
+    assert_string_equal(scene.chosen.items[0], "db");
 }
 
 static void words_and_name_options_mean_the_same_and_count_once(void **state)
@@ -59,8 +59,8 @@ static void words_and_name_options_mean_the_same_and_count_once(void **state)
     arg_strings_add(&scene.which.names, "db");
     assert_int_equal(choose(&scene, NULL), 0);
     assert_int_equal(scene.chosen.count, 2);
-    assert_string_equal(scene.chosen.names[0], "web");
-    assert_string_equal(scene.chosen.names[1], "db");
+    assert_string_equal(scene.chosen.items[0], "web");
+    assert_string_equal(scene.chosen.items[1], "db");
 }
 
 static void an_unknown_name_is_an_error_with_the_nearest(void **state)

@@ -53,7 +53,7 @@ static void text_has_no_answer(void **state)
     (void)state;
     struct fixture fixture = fixture_of(OUTPUT_TEXT);
     struct error err = {.code = ERR_NONE};
-    assert_false(result_is_open(&fixture.cli));
+    assert_null(fixture.cli.answer);
     result_outcome(&fixture.cli, "web", &(struct change_outcome){.result = CHANGE_CREATED});
     result_set(&fixture.cli, "web", "planned");
     result_followed(&fixture.cli, "web", "ready", "done", &err);

@@ -128,11 +128,11 @@ static void a_new_vm_is_shown_with_what_is_not_as_by_default(void **state)
     struct vm_spec *spec = a_spec();
     spec->vcpus = 2;
     cleanup_buf struct buf new = BUF_INIT(0), removed = BUF_INIT(0);
-    unified_diff_add_new(&new, spec, false);
+    unified_diff_add_whole(&new, spec, true, false);
     assert_string_equal(buf_str(&new),
         "--- /dev/null\n+++ web (VMFile)\n"
         "@@ -0,0 +1,3 @@ create\n+vm web\n+image /a.qcow2\n+vcpus 2\n");
-    unified_diff_add_removed(&removed, spec, false);
+    unified_diff_add_whole(&removed, spec, false, false);
     assert_string_equal(buf_str(&removed),
         "--- web (stored)\n+++ /dev/null\n"
         "@@ -1,3 +0,0 @@ left running (vmctl up --prune destroys it)\n"

@@ -127,10 +127,10 @@ static void an_explanation_has_the_place_if_there_is_one(void **state)
 static void words_of_pruning_are_known_and_others_are_not(void **state)
 {
     (void)state;
-    assert_int_equal(source_prune_parse("stop"), SOURCE_PRUNE_STOP);
-    assert_int_equal(source_prune_parse("destroy"), SOURCE_PRUNE_DESTROY);
-    assert_int_equal(source_prune_parse("destroyed"), -1);
-    assert_int_equal(source_prune_parse(""), -1);
+    assert_int_equal(enum_names_find(&source_prune_words, "stop"), SOURCE_PRUNE_STOP);
+    assert_int_equal(enum_names_find(&source_prune_words, "destroy"), SOURCE_PRUNE_DESTROY);
+    assert_int_equal(enum_names_find(&source_prune_words, "destroyed"), -1);
+    assert_int_equal(enum_names_find(&source_prune_words, ""), -1);
     assert_string_equal(source_state_name(SOURCE_GONE), "Missing");
 }
 

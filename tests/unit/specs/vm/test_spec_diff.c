@@ -211,7 +211,7 @@ static void equal_specs_do_not_differ(void **state)
     vm_spec_free(copy);
 }
 
-/* A key of the spec's JSON that no field looks at would be a change that nobody is told of. */
+/* A key of the spec's JSON that no field looks at would be a change that is never reported. */
 static void whatever_changes_the_digest_is_told(void **state)
 {
     (void)state;
