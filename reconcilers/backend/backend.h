@@ -129,7 +129,7 @@ struct media_facts {
     /* The files were made from another image or cloud-init data than the spec has now: only a
      * recreation applies those. */
     bool is_outdated;
-    bool has_remains;      /* something exists, or may exist, that only destroy() removes */
+    bool has_leftovers;    /* something exists, or may exist, that only destroy() removes */
     bool is_image_changed; /* the overlay's base is not the one it was made on */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };

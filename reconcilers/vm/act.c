@@ -434,7 +434,7 @@ static int64_t act_discard(struct pass *pass)
     struct vm *vm = pass->vm;
     struct error err = {.code = ERR_NONE};
     bool whole_dir = pass->decision.action == ACTION_DISCARD_ALL;
-    if (pass->media.has_remains && vm->backend->media->destroy) {
+    if (pass->media.has_leftovers && vm->backend->media->destroy) {
         vm_begin(vm, pass->decision.action, generation_of(pass));
         vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
         return VERDICT_WHEN_WOKEN;

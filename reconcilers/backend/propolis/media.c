@@ -51,10 +51,10 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     *ret = (struct media_facts){
         .has_dir = fs_exists(dir),
         .has_image = true, /* prepare() checks it */
-        .has_remains = fs_exists(note),
+        .has_leftovers = fs_exists(note),
         .free_bytes = INT64_MAX,
     };
-    if (ret->has_remains && prepared->digest[0]) {
+    if (ret->has_leftovers && prepared->digest[0]) {
         ret->disk = DISK_READY;
         ret->is_outdated = !text_eq(prepared->digest, wanted);
     }

@@ -303,9 +303,9 @@ static void destroying_takes_zone_and_disk_away_and_can_be_done_twice(void **sta
     struct fixture *f = *state;
     prepare(f);
     setenv("VMCTL_ZFS_POOL", "other", 1); /* what was made is what goes */
-    assert_true(media(f).has_remains);
+    assert_true(media(f).has_leftovers);
     assert_int_equal(destroy(f, true), ERR_NONE);
-    assert_false(media(f).has_remains);
+    assert_false(media(f).has_leftovers);
     assert_file(f, "datasets", "tank\ntank/images/web\ntank/images/web@latest\n");
     assert_file(f, "log",
         "zfs clone -p tank/images/web@latest tank/vms/web\nzoneadm -z web uninstall -F\n"
@@ -334,11 +334,11 @@ static void a_destruction_that_fails_is_told_and_goes_on_later(void **state)
     assert_int_equal(destroy(f, true), ERR_IO);
     assert_non_null(strstr(f->m.error.message, "cannot uninstall zone 'web'"));
     assert_non_null(strstr(f->m.error.message, "on fire"));
-    assert_true(media(f).has_remains);
+    assert_true(media(f).has_leftovers);
     cleanup_free char *broken = media_host_path(&f->m, "broken");
     assert_int_equal(unlink(broken), 0);
     assert_int_equal(destroy(f, true), ERR_NONE);
-    assert_false(media(f).has_remains);
+    assert_false(media(f).has_leftovers);
 }
 
 /* ---- machine ---- */
@@ -446,7 +446,7 @@ static void a_server_that_does_not_answer_is_unreachable(void **state)
     assert_non_null(strstr(f->m.error.message, "cannot start vm 'web': propolis-server on "
                                                "127.0.0.1:1 does not answer"));
     assert_non_null(strstr(error_help_text(&f->m.error), "nsure propolis-server is running"));
-    use_server(f); /* and when it is there, the same start goes on */
+    use_server(f); /* and when it is there, the same start continues */
     assert_int_equal(boot(f), ERR_NONE);
 }
 
