@@ -188,7 +188,7 @@ END
     says "error[vmctl::provision::failed]"
 }
 
-@test "provision: on VMs that run, without making them anew" {
+@test "provision: on VMs that run, without recreating them" {
     two_vms
     vmctl up -q
     local started

@@ -382,7 +382,7 @@ static void a_failing_step_ends_provisioning_until_up(void **state)
     provisioned_steps(sim, 1);
 }
 
-static void steps_that_change_while_they_run_begin_anew(void **state)
+static void steps_that_change_while_they_run_start_over(void **state)
 {
     struct sim *sim = *state;
     sim_script(sim, "web", "{\"stepMs\": 1000}");
@@ -554,7 +554,7 @@ int main(void)
         SIM_TEST(each_step_has_a_record_of_its_last_run_on_this_disk),
         SIM_TEST(provision_runs_the_steps_again),
         SIM_TEST(a_failing_step_ends_provisioning_until_up),
-        SIM_TEST(steps_that_change_while_they_run_begin_anew),
+        SIM_TEST(steps_that_change_while_they_run_start_over),
         SIM_TEST(changed_steps_wait_for_the_users_word),
         SIM_TEST(a_recreation_makes_a_new_disk_and_provisions_it_if_asked),
         SIM_TEST(delete_leaves_nothing),

@@ -317,7 +317,7 @@ static bool is_converged(union world w, enum action action)
                      (has_failed_setup(w) || (is_settled_up(w) && !w.is_probe_due));
 }
 
-/* No more faults: files that were changed are mended, the controller runs. */
+/* No more faults: files that were changed are repaired, the controller runs. */
 static void follow(struct model *model, union world start)
 {
     enum { STEPS_MAX = 60 };
@@ -345,11 +345,11 @@ static void follow(struct model *model, union world start)
             model->longest = n > model->longest ? n : model->longest;
             return;
         }
-        if (next.bits == w.bits) { /* a command is repeated while time goes on */
+        if (next.bits == w.bits) { /* a command is repeated while time passes */
             next = world_pass_of_time(w);
         }
         if (next.bits == w.bits) {
-            complain(model, "acts for ever without effect", w, decision);
+            complain(model, "acts forever without effect", w, decision);
             return;
         }
         w = next;

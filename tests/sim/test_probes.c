@@ -138,13 +138,13 @@ static void one_failure_is_no_flap(void **state)
 {
     struct sim *sim = *state;
     sim_bring_up(sim, spec_with(CHECK_READY));
-    sim_kill(sim); /* its counting of tries begins anew */
+    sim_kill(sim); /* its count of tries starts over */
     sim_script(sim, "web", "{\"failReady\": 2}");
     sim_start(sim);
     expect_no_flap(sim, MINUTE_MS);
 }
 
-static void changed_probes_are_asked_anew(void **state)
+static void changed_probes_run_again(void **state)
 {
     struct sim *sim = *state;
     char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
@@ -325,7 +325,7 @@ static void a_guest_that_powers_off_at_once_backs_off(void **state)
 
 /* ---- ssh ---- */
 
-static void another_user_has_to_be_let_in_anew(void **state)
+static void another_user_has_to_log_in_again(void **state)
 {
     struct sim *sim = *state;
     sim_bring_up(sim, sim_spec_with_steps("web", 1));
@@ -367,7 +367,7 @@ int main(void)
         SIM_TEST(a_new_instance_is_ready_only_after_its_own_probes),
         SIM_TEST(a_new_controller_asks_again_without_a_flap),
         SIM_TEST(one_failure_is_no_flap),
-        SIM_TEST(changed_probes_are_asked_anew),
+        SIM_TEST(changed_probes_run_again),
         SIM_TEST(steps_run_again_before_probes),
         SIM_TEST(a_stop_does_not_wait_for_a_probe),
         SIM_TEST(a_vm_without_ssh_is_probed_as_soon_as_it_runs),
@@ -378,7 +378,7 @@ int main(void)
         SIM_TEST(a_controller_killed_again_and_again_still_ends_a_hung_guest),
         SIM_TEST(a_controller_killed_again_and_again_still_reports_that_ready_is_overdue),
         SIM_TEST(a_guest_that_powers_off_at_once_backs_off),
-        SIM_TEST(another_user_has_to_be_let_in_anew),
+        SIM_TEST(another_user_has_to_log_in_again),
         SIM_TEST(what_was_asked_as_the_old_user_is_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,7 +57,7 @@ static void its_failure_holds_the_steps_up_and_stalls(void **state)
     assert_int_equal(sim_count_events(sim, "web", REASON_CLOUD_INIT_FAILED), 1);
     assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 0);
     assert_true(sim_is_alive(sim, "web"));
-    /* mended, and booted again */
+    /* repaired, and booted again */
     sim_script(sim, "web", NULL);
     sim_reset_guest(sim, "web");
     sim_wait(sim, "web", sim_is_ready, MINUTE_MS);

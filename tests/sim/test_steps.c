@@ -19,7 +19,7 @@ static void bring_up(struct sim *sim, size_t n_steps)
     sim_bring_up(sim, sim_spec_with_steps("web", n_steps));
 }
 
-/* A save of the VMFile, whoever noticed it. */
+/* A save of the VMFile, noticed by a command or by the watch. */
 static void save(struct sim *sim, struct vm_spec *spec_take)
 {
     sim_change(
@@ -249,7 +249,7 @@ static void an_append_does_not_disturb_the_steps_that_run(void **state)
     vm_record_clear(&record);
 }
 
-static void appended_steps_that_change_while_they_run_begin_anew_behind_those_done(void **state)
+static void appended_steps_that_change_while_they_run_start_over_behind_those_done(void **state)
 {
     struct sim *sim = *state;
     bring_up(sim, 1);
@@ -373,7 +373,7 @@ int main(void)
         SIM_TEST(what_was_left_out_runs_with_the_next_list_or_the_next_up),
         SIM_TEST(steps_appended_while_it_is_off_run_once_it_is_up),
         SIM_TEST(an_append_does_not_disturb_the_steps_that_run),
-        SIM_TEST(appended_steps_that_change_while_they_run_begin_anew_behind_those_done),
+        SIM_TEST(appended_steps_that_change_while_they_run_start_over_behind_those_done),
         SIM_TEST(a_change_before_them_ends_appended_steps_that_run),
         SIM_TEST(an_appended_step_that_fails_is_final_until_up),
         SIM_TEST(a_controller_killed_at_any_moment_loses_and_repeats_nothing),

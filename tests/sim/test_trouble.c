@@ -484,7 +484,7 @@ static void ports_that_are_all_taken_stall_the_vm(void **state)
 
 /* ---- images and files ---- */
 
-static void an_image_that_fails_is_tried_again_until_it_is_mended(void **state)
+static void an_image_that_fails_is_tried_again_until_it_is_repaired(void **state)
 {
     struct sim *sim = *state;
     sim_script(sim, "web", "{\"failFetch\": 1}");
@@ -680,7 +680,7 @@ int main(void)
         SIM_TEST(a_step_that_is_always_lost_is_given_up),
         SIM_TEST(an_ssh_port_taken_by_another_program_is_changed),
         SIM_TEST(ports_that_are_all_taken_stall_the_vm),
-        SIM_TEST(an_image_that_fails_is_tried_again_until_it_is_mended),
+        SIM_TEST(an_image_that_fails_is_tried_again_until_it_is_repaired),
         SIM_TEST(up_tries_a_stalled_vm_again_at_once),
         SIM_TEST(a_base_that_changed_under_the_disk_is_refused),
         SIM_TEST(blocker_that_goes_away_by_itself_is_not_told_any_longer),

@@ -56,7 +56,7 @@ union world world_without_controller(union world w)
     w.is_up = 0;
     w.is_launching = 0;
     w.is_boot_lost = w.process == PROCESS_UP && w.intent == INTENT_START;
-    w.is_unhealthy = 0; /* the next one counts anew */
+    w.is_unhealthy = 0; /* the next one counts from 0 */
     if (w.process == PROCESS_WAITING) {
         w.process = PROCESS_DYING; /* it reads the end of its pipe and goes */
     }

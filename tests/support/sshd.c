@@ -218,7 +218,7 @@ struct sshd *sshd_start(const struct sshd_options *options)
         listen_and_serve(listener, config, options);
     }
     close(listener);
-    (void)setpgid(sshd->pid, sshd->pid); /* whoever is first */
+    (void)setpgid(sshd->pid, sshd->pid); /* parent or child, the first of them */
     sshd->pidfd = pidfd_open(sshd->pid, 0);
     assert_true(sshd->pidfd >= 0);
     (void)fcntl(sshd->pidfd, F_SETFD, FD_CLOEXEC);

@@ -29,7 +29,7 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
   return()
 endif()
 
-# A newline ends a command, but behind these words; a line that ends in '\' goes on.
+# A newline ends a command, but behind these words; a line that ends in '\' continues.
 function(read_on_one_line file ret)
   file(READ ${file} text)
   string(REGEX REPLACE "\n[ \t]*#[^\n]*" "" text "\n${text}")

@@ -103,7 +103,7 @@ static void a_bell_moved_away_is_made_again(void **state)
     free(other);
 }
 
-static void a_bell_replaced_by_another_file_is_watched_anew(void **state)
+static void a_bell_replaced_by_another_file_is_watched_again(void **state)
 {
     struct fixture *f = *state;
     struct bell_watch watch = watch_bell(f);
@@ -190,7 +190,7 @@ int main(void)
         in_empty_dir(the_bell_is_private_and_its_descriptor_close_on_exec),
         in_empty_dir(a_removed_bell_is_made_again),
         in_empty_dir(a_bell_moved_away_is_made_again),
-        in_empty_dir(a_bell_replaced_by_another_file_is_watched_anew),
+        in_empty_dir(a_bell_replaced_by_another_file_is_watched_again),
         in_empty_dir(no_wake_up_is_lost_in_two_thousand_commits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,7 +145,7 @@ static void a_pending_restart_is_not_ready(void **state)
     assert_int_equal(check(&record, GOAL_READY, &err), GOAL_REACHED);
 }
 
-static void drift_fails_unless_it_is_allowed_or_being_mended(void **state)
+static void drift_fails_unless_it_is_allowed_or_being_repaired(void **state)
 {
     (void)state;
     struct error err;
@@ -428,7 +428,7 @@ int main(void)
         cmocka_unit_test(the_status_of_the_names_former_owner_is_no_answer),
         cmocka_unit_test(a_change_on_its_way_to_the_machine_is_waited_for),
         cmocka_unit_test(a_pending_restart_is_not_ready),
-        cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_mended),
+        cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_repaired),
         cmocka_unit_test(steps_that_wait_for_the_users_word_are_drift),
         cmocka_unit_test(a_vm_whose_vmfile_is_broken_fails_unless_that_is_allowed),
         cmocka_unit_test(a_stalled_vm_fails_with_the_code_of_its_blocker),

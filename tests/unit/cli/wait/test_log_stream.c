@@ -72,7 +72,7 @@ static void a_file_that_comes_later_is_read_from_its_start(void **state)
     assert_read(&stream, "first\n");
 }
 
-static void a_file_cut_off_or_replaced_is_read_anew(void **state)
+static void a_file_cut_off_or_replaced_is_read_from_its_start(void **state)
 {
     (void)state;
     cleanup_path char *path = path_in_new_dir();
@@ -153,7 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_there_before_is_skipped_from_the_end),
         cmocka_unit_test(a_file_that_comes_later_is_read_from_its_start),
-        cmocka_unit_test(a_file_cut_off_or_replaced_is_read_anew),
+        cmocka_unit_test(a_file_cut_off_or_replaced_is_read_from_its_start),
         cmocka_unit_test(every_line_gets_its_prefix_once),
         cmocka_unit_test(a_tail_is_the_last_lines),
         cmocka_unit_test(a_tail_longer_than_a_chunk_is_found),

@@ -182,7 +182,7 @@ static void stay_a_while(void *context)
 {
     struct fixture *f = context;
     int64_t turn_ms = loop_now_ms(f->loop);
-    while (clock_monotonic_ms(clock_system()) <= turn_ms + 2) { /* the machine's clock goes on */
+    while (clock_monotonic_ms(clock_system()) <= turn_ms + 2) { /* the machine's clock continues */
     }
     assert_int_equal(loop_now_ms(f->loop), turn_ms);
     loop_stop(f->loop);

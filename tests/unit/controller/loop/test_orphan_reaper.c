@@ -14,7 +14,8 @@ static bool has_no_children(void *context)
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0;
 }
 
-/* A child whose children, `count` of them, are left to whoever adopts orphans, and end at once. */
+/* A child whose children, `count` of them, are left to the process that adopts orphans, and end at
+ * once. */
 static void make_orphans(int count)
 {
     pid_t parent = fork();

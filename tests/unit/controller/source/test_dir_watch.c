@@ -106,7 +106,7 @@ static void what_is_no_longer_wanted_is_no_longer_heard(void **state)
     end(&ear);
 }
 
-static void a_directory_that_is_replaced_is_told_and_watched_anew(void **state)
+static void a_directory_that_is_replaced_is_reported_and_watched_again(void **state)
 {
     const char *dir = *state;
     cleanup_free char *path = mem_printf("%s/d", dir), *away = mem_printf("%s/away", dir);
@@ -213,7 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_happens_is_told_by_name_and_a_new_directory_as_a_whole),
         TEST(what_is_no_longer_wanted_is_no_longer_heard),
-        TEST(a_directory_that_is_replaced_is_told_and_watched_anew),
+        TEST(a_directory_that_is_replaced_is_reported_and_watched_again),
         TEST(a_directory_replaced_unheard_is_found_when_it_is_set_again),
         TEST(lost_events_are_told_as_a_change_anywhere),
         TEST(what_is_not_there_leaves_the_set_incomplete),

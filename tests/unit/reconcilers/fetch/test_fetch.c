@@ -364,7 +364,7 @@ static void a_wrong_sha256_is_refused_and_nothing_is_kept(void **state)
     assert_null(strstr(f->m.error.message, "secret"));
     assert_false(image_is_in_reach(&f->m.paths, &image));
     cleanup_free char *part = paths_path(&f->m.paths, "images/.part");
-    assert_int_equal(rmdir(part), 0); /* empty: a retry downloads anew */
+    assert_int_equal(rmdir(part), 0); /* empty: a retry downloads all of it again */
 }
 
 static void a_new_sha256_downloads_the_same_url_again(void **state)
@@ -462,7 +462,7 @@ static void *foreign_bytes(struct fixture *f, const char *driver, size_t *ret_n)
 }
 
 /* What cannot be converted is not kept, so that a repaired image on the server is found. */
-static void a_download_that_cannot_be_converted_is_got_anew(void **state)
+static void a_download_that_cannot_be_converted_is_downloaded_again(void **state)
 {
     struct fixture *f = *state;
     size_t n = 0;
@@ -621,7 +621,7 @@ int main(void)
         TEST(many_vms_of_one_url_share_one_download),
         TEST(cancelling_one_leaves_the_others_their_download),
         TEST(a_cancelled_download_goes_on_later),
-        TEST(a_download_that_cannot_be_converted_is_got_anew),
+        TEST(a_download_that_cannot_be_converted_is_downloaded_again),
         TEST(progress_is_told_in_megabytes),
         TEST(a_part_of_another_boot_is_not_trusted),
         TEST(a_disk_that_fills_up_is_told_and_the_part_is_kept),

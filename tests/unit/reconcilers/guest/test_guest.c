@@ -38,7 +38,8 @@ static int setup(void **state)
     struct ssh_fixture *fixture = &test->fixture;
     struct error err = {.code = ERR_NONE};
     ssh_fixture_init(fixture, (struct sshd_options){.dir = NULL});
-    assert_int_equal(setenv("HOME", fixture->dir, 1), 0); /* no keys of whoever runs the test */
+    assert_int_equal(
+        setenv("HOME", fixture->dir, 1), 0); /* not the keys of the user who runs the test */
     test->paths.data_dir = mem_printf("%s/data", fixture->dir);
     cleanup_free char *vm_dir = paths_vm(&test->paths, "web", VM_DIR);
     assert_int_equal(fs_make_dirs(vm_dir, 0700, &err), 0);

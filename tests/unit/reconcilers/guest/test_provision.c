@@ -67,7 +67,7 @@ static void intend(struct provision_test *test)
     test->started_at_ms = clock_wall_ms(clock_system());
 }
 
-/* Begins the run that is intended, or goes on with it. */
+/* Begins the run that is intended, or resumes it. */
 static struct op *go_on(
     struct provision_test *test, const struct spec_step *step, uint32_t index, uint32_t total)
 {
@@ -356,7 +356,7 @@ static char *endless_command(const struct provision_test *test)
     return mem_printf("while [ -d %s ]; do echo x; sleep 0.05; done", test->fixture.dir);
 }
 
-/* Counts a line, then goes on once `gate` is there: the test says when. */
+/* Counts a line, then waits until the test makes `gate`. */
 static char *gated_command(const struct provision_test *test, const char *gate)
 {
     return mem_printf("echo x >>%s/runs; echo before; while [ -d %s ] && ! [ -e %s/%s ]; do "
@@ -392,7 +392,7 @@ static void a_connection_lost_mid_step_is_an_ssh_error(void **state)
     assert_int_equal(test->result.exit_status, -1);
     assert_non_null(strstr(test->fixture.err.message, "step 1 of 1 (shell inline) of vm 'web': "));
     assert_non_null(strstr(test->fixture.err.message, "the connection was lost while the command"));
-    assert_null(strstr(read_log(test), "failed")); /* it goes on */
+    assert_null(strstr(read_log(test), "failed")); /* it continues */
 }
 
 static void a_cancelled_step_goes_on_and_is_found_again(void **state)

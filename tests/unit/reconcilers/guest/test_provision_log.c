@@ -91,7 +91,7 @@ static void output_without_end_is_cut_and_that_is_told_once(void **state)
     for (int i = 0; i < 3; i++) {
         write_lines(log, 100000);
     }
-    provision_log_close(log); /* killed: the next one goes on */
+    provision_log_close(log); /* killed: the next controller resumes */
     log = open_log(f);
     assert_true(provision_log_offset(log) > PROVISION_LOG_STEP_MAX);
     write_lines(log, 100000);

@@ -55,12 +55,12 @@ static enum error_code open_with(struct ssh_fixture *fixture, const struct ssh_t
 
 /* ---- a server that is not one ---- */
 
-/* Sends `text` byte by byte to whoever connects. */
+/* Sends `text` byte by byte to each client. */
 struct impostor {
     struct ssh_fixture *fixture;
     const char *text;
     size_t length, n_sent;
-    int64_t pause_ms; /* between bytes; 0: all at once, for ever again */
+    int64_t pause_ms; /* between bytes; 0: all at once, again and again */
     bool hangs_up;    /* after the text */
     int listener, client;
     uint16_t port;

@@ -594,7 +594,7 @@ static void a_vm_whose_probes_do_not_pass_is_not_ready(void **state)
     describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_PROGRESS_DEADLINE_EXCEEDED);
     assert_string_equal(pass->patch->status->blocker.code, error_code_name(ERR_PROBE));
-    pass->situation.power = POWER_STOPPED; /* what is asked now is no matter of probes */
+    pass->situation.power = POWER_STOPPED; /* probes do not depend on the power requested now */
     pass->situation.is_alive = false;
     describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);

@@ -119,7 +119,8 @@ static void ready_passes_and_says_so_once(void **state)
     assert_true(record_outcome(f, CHECK_READY, ERR_PROBE));
     assert_false(f->status->probing.is_passed);
     assert_string_equal(f->status->probing.failure, "tcp 80: connection refused");
-    assert_false(record_outcome(f, CHECK_READY, ERR_PROBE)); /* the same again is no news */
+    assert_false(
+        record_outcome(f, CHECK_READY, ERR_PROBE)); /* the same failure again changes nothing */
     assert_true(record_outcome(f, CHECK_READY, ERR_NONE));
     assert_true(f->status->probing.is_passed);
     assert_null(f->status->probing.failure);

@@ -565,7 +565,7 @@ static void a_new_vm_holds_its_ports_at_once_when_asked_to(void **state)
     assert_non_null(strstr(err.message, "tcp/20001 of vm 'two' is used by vm 'one'"));
     struct vm_record record = get_vm(f->store, "two");
     assert_null(record.desired);
-    change.holds_ports = false; /* whoever does not ask for that waits for its start */
+    change.holds_ports = false; /* a change that does not ask for that waits for its start */
     assert_int_equal(apply(f->store, change), CHANGE_CREATED);
     change = (struct change){.name = "three", .spec = three, .holds_ports = true};
     assert_int_equal(apply(f->store, change), CHANGE_CREATED);

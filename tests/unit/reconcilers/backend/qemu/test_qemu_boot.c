@@ -83,7 +83,7 @@ static void forwards_are_there_after_boot(void **state)
     start_and_boot(f);
     assert_true(is_listening(f->status->ssh_port));
     assert_true(is_listening(forward->host_port));
-    try_boot(f); /* "already bound, by us" is no error */
+    try_boot(f); /* "already bound, by us" is not an error */
     expect_ok(f);
 }
 
