@@ -11,12 +11,14 @@
 #include "cli/options.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
+#include "specs/vmfile/guest_text.h"
 #include "store/store.h"
 
 struct create_values {
@@ -70,8 +72,9 @@ static int set_path(char **field, const char *option, const char *path, struct e
     if (stat(absolute, &st) < 0 || access(absolute, R_OK) < 0) {
         return error_set_errno(err, ERR_USAGE, errno, "--%s: cannot read '%s'", option, path);
     }
-    if (S_ISDIR(st.st_mode)) {
-        return error_set(err, ERR_USAGE, "--%s: '%s' is a directory", option, path);
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(err, ERR_USAGE, "--%s: '%s' is a %s, not a file", option, path,
+            S_ISDIR(st.st_mode) ? "directory" : "pipe or a device");
     }
     free(*field);
     *field = TAKE_PTR(absolute);
@@ -135,6 +138,17 @@ static int set_resources(
     return 0;
 }
 
+static int check_user_data(const char *path, struct error *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(GUEST_TEXT_MAX);
+    int rc = fs_read_file(path, &text, err);
+    if (rc == 0 && guest_text_check_user_data(buf_str(&text), text.len, err) < 0) {
+        err->code = ERR_USAGE;
+        rc = error_wrap(err, "--cloud-init '%s'", path);
+    }
+    return rc;
+}
+
 static int set_guest(struct vm_spec *spec, const struct create_values *values, struct error *err)
 {
     int rc = 0;
@@ -145,6 +159,7 @@ static int set_guest(struct vm_spec *spec, const struct create_values *values, s
     if (rc == 0 && values->user_data) {
         spec->cloud_init.is_set = true;
         rc = set_path(&spec->cloud_init.user_data.path, "cloud-init", values->user_data, err);
+        rc = rc < 0 ? rc : check_user_data(spec->cloud_init.user_data.path, err);
     }
     if (values->user) {
         spec->ssh.is_set = true;

@@ -13,6 +13,7 @@
 #include "reconcilers/guest/find_place.sh.h"
 #include "reconcilers/guest/place_as_root.sh.h"
 #include "reconcilers/guest/provision_log.h"
+#include "reconcilers/guest/run_inline.sh.h"
 #include "reconcilers/guest/run_script.sh.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
@@ -144,17 +145,18 @@ static void on_answer(void *context, const char *bytes, size_t n)
 
 static void on_stage_done(void *context, const struct error *err);
 
-static void run_command(struct provision *provision, const char *command, ssh_output_fn *output)
+static void run_command(
+    struct provision *provision, const char *command, const char *input, ssh_output_fn *output)
 {
     struct ssh_exec_request request = {
-        .command = command, .output = output, .output_context = provision};
+        .command = command, .input_text = input, .output = output, .output_context = provision};
     buf_reset(&provision->answer);
     provision->inner =
         ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
 }
 
 /* Runs a program for a POSIX shell, whatever the user's login shell is; $1, $2 … are `arguments`.
- */
+ * The program that runs a long command gets it on its standard input. */
 static void run_script(struct provision *provision, const char *script,
     const char *const *arguments, ssh_output_fn *output)
 {
@@ -166,7 +168,8 @@ static void run_script(struct provision *provision, const char *script,
         buf_add_char(&command, ' ');
         ssh_quote(&command, *arguments);
     }
-    run_command(provision, buf_str(&command), output);
+    run_command(provision, buf_str(&command),
+        provision->stage == STAGE_RUN ? provision->command : NULL, output);
 }
 #define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -191,8 +194,10 @@ static void place(struct provision *provision)
 
 static void run_attached(struct provision *provision)
 {
-    if (provision->kind == STEP_INLINE) {
-        run_command(provision, provision->command, on_output);
+    if (provision->kind == STEP_INLINE && strlen(provision->command) <= SSH_COMMAND_MAX) {
+        run_command(provision, provision->command, NULL, on_output);
+    } else if (provision->kind == STEP_INLINE) {
+        run_script(provision, run_inline_sh, ARGUMENTS(provision->remote), on_output);
     } else {
         run_script(
             provision, run_script_sh, ARGUMENTS(provision->remote, provision->script), on_output);
@@ -206,7 +211,7 @@ static void run_detached(struct provision *provision)
         .id = provision->run_id,
         .command = provision->command,
         .local_path = provision->source,
-        .script_path = provision->script,
+        .script_path = provision->kind == STEP_SCRIPT ? provision->script : NULL,
         .offset = provision_log_offset(provision->log),
         .timeout_s = provision->timeout_s,
         .must_exist = provision->must_exist,
@@ -413,11 +418,6 @@ static int check_step(const struct provision *provision, struct error *err)
     if (source && !S_ISREG(st.st_mode)) {
         return error_set(err, ERR_PROVISION, "%s: '%s' is not a regular file", title, source);
     }
-    if (provision->command && strlen(provision->command) > SSH_COMMAND_MAX) {
-        error_set(err, ERR_PROVISION, "%s is longer than %d bytes", title, SSH_COMMAND_MAX);
-        return error_help(
-            err, "put it into a file and use: provision \"shell\" { script \"FILE\" }");
-    }
     return 0;
 }
 
@@ -458,16 +458,16 @@ static void copy_step(struct provision *provision, const struct spec_step *step)
 {
     provision->kind = step->kind;
     provision->timeout_s = step->timeout_s;
+    if (step->kind != STEP_FILE) {
+        provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", provision->index + 1);
+        provision->remote = mem_printf("%s.%s", provision->script, unique_part(provision));
+    }
     if (step->kind == STEP_INLINE) {
         provision->command = mem_strdup(step->command);
         return;
     }
     provision->source = mem_strdup(step->file.path);
     provision->destination = mem_strdup(step->destination);
-    if (step->kind == STEP_SCRIPT) {
-        provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", provision->index + 1);
-        provision->remote = mem_printf("%s.%s", provision->script, unique_part(provision));
-    }
 }
 
 static void copy_log_request(struct provision *provision, const struct provision_request *request)

@@ -3,8 +3,13 @@
 #
 # run_script UPLOADED SCRIPT: runs the uploaded program under its name, removes it and exits as it
 # did. Renamed and not written in place: an earlier run that was given up may still read its copy.
+# Where a mount with noexec forbids programs (an empty one shows it) the home directory has it.
 
-mv -f -- "$1" "$2" && "$2"
+f=$2
+t=$2.try
+{ : >"$t" && chmod 755 "$t" && "$t"; } 2>/dev/null || f=${HOME:-/}/.${2##*/}
+rm -f "$t"
+mv -f -- "$1" "$f" && "$f"
 status=$?
-rm -f -- "$2"
+rm -f -- "$f"
 exit $status

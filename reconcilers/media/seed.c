@@ -16,11 +16,11 @@
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
+#include "specs/vmfile/guest_text.h"
 
 enum {
     KEY_MAX = 64 * 1024,
-    USER_DATA_MAX = 16 * 1024 * 1024,
-    ISO_MAX = 2 * USER_DATA_MAX,
+    ISO_MAX = 2 * GUEST_TEXT_MAX,
 };
 #define VOLUME_ID "cidata"
 
@@ -139,6 +139,11 @@ static int make_user_data(const struct seed_work *work, struct buf *out, struct 
         error_wrap(err, "user-data");
         return error_help(err, "check the path and permissions of user-data in the VMFile");
     }
+    if (guest_text_check_user_data(buf_str(out), out->len, err) <
+        0) { /* edited since it was applied */
+        err->code = ERR_SEED;
+        return error_wrap(err, "user-data '%s'", path);
+    }
     return 0;
 }
 
@@ -146,7 +151,7 @@ static int make_user_data(const struct seed_work *work, struct buf *out, struct 
 
 static int write_iso(const struct seed_work *work, struct error *err)
 {
-    cleanup_buf struct buf user_data = BUF_INIT(USER_DATA_MAX), meta_data = BUF_INIT(KEY_MAX),
+    cleanup_buf struct buf user_data = BUF_INIT(GUEST_TEXT_MAX), meta_data = BUF_INIT(KEY_MAX),
                            iso = BUF_INIT(ISO_MAX);
     if (make_user_data(work, &user_data, err) < 0) {
         return -(int)err->code;

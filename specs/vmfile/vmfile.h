@@ -19,9 +19,13 @@ struct vmfile_env {
     const char *path;     /* shown in diagnostics, as the user wrote it */
     const char *base_dir; /* absolute directory of the file: relative paths start here */
     const char *home;     /* for ~ */
-    /* NULL: existence is not checked. Else whether the file at the absolute path is readable;
-     * called for every file that is named, also by an invalid VMFile. */
-    bool (*file_is_readable)(void *context, const char *path);
+    /* NULL: existence is not checked. Else what keeps the file at the absolute path from being read
+     * ("no readable file at"), static text, or NULL; called for every file that is named, also by
+     * an invalid VMFile. */
+    const char *(*file_problem)(void *context, const char *path);
+    /* NULL: contents are not checked. Else appends the file's bytes, up to the maximum of `ret` and
+     * not a byte more; false when that fails, and then nothing is said about them. */
+    bool (*read_file)(void *context, const char *path, struct buf *ret);
     void *context;
 };
 

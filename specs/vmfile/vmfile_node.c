@@ -140,7 +140,7 @@ static void read_value(struct vmfile_reader *reader, const struct vmfile_shape *
         (void)vmfile_word(reader, field, rule->words, member);
         break;
     case VMFILE_PATH:
-        *(char **)member = vmfile_path(reader, field);
+        *(char **)member = vmfile_path(reader, field, rule->check);
         break;
     case VMFILE_TEXT:
         *(char **)member = mem_strdup(vmfile_text(reader, field));

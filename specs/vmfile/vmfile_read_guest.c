@@ -3,6 +3,7 @@
 #include "specs/vmfile/vmfile_reader.h"
 
 #include "specs/base/cleanup.h"
+#include "specs/vmfile/guest_text.h"
 
 #define SPEC(member) .offset = offsetof(struct vm_spec, member)
 
@@ -13,7 +14,7 @@ static const struct vmfile_rule cloud_init_rules[] = {
     {"ssh-key", .usage = "ssh-key \"~/.ssh/id_ed25519.pub\"", .kind = VMFILE_PATH,
         SPEC(cloud_init.ssh_key.path)},
     {"user-data", .usage = "user-data \"cloud-config.yaml\"", .kind = VMFILE_PATH,
-        SPEC(cloud_init.user_data.path)},
+        SPEC(cloud_init.user_data.path), .check = guest_text_check_user_data},
     {"seed", .usage = "seed \"scsi\"", .kind = VMFILE_WORD, SPEC(cloud_init.bus),
         .words = &seed_bus_words},
     {"on-error", .usage = "on-error \"fail\"", .kind = VMFILE_WORD, SPEC(cloud_init.on_error),

@@ -56,7 +56,7 @@ void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node
             "`image` takes the path of a file, not a URL");
         return;
     }
-    set_location(image, IMAGE_FILE, vmfile_path(reader, &field));
+    set_location(image, IMAGE_FILE, vmfile_path(reader, &field, NULL));
 }
 
 void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target)

@@ -2,25 +2,21 @@
 /* `provision "shell" { … }` and `provision "file" { … }`. */
 #include "specs/vmfile/vmfile_reader.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vmfile/guest_text.h"
 
 enum { TIMEOUT_MAX_S = 7 * 24 * 3600 };
 
-/* `script` and `source`; a step with both is an error of its own, so the first is kept. */
-static void read_file(struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+/* Of a shell step with both `script` and `inline`, which is an error of its own, both are read. */
+static void read_script(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
 {
     struct spec_step *step = target;
-    char *path = vmfile_path(reader, field);
-    if (step->file.path) {
-        free(path);
-    } else {
-        step->file.path = path;
-    }
+    step->file.path = vmfile_path(reader, field, guest_text_check_script);
 }
 
 static void read_destination(
@@ -55,7 +51,7 @@ enum shell_field { SHELL_INLINE, SHELL_SCRIPT, SHELL_RUN, SHELL_TIMEOUT, SHELL_F
 static const struct vmfile_rule shell_rules[SHELL_FIELD_COUNT_] = {
     [SHELL_INLINE] = {"inline", .usage = "inline \"command\"", .kind = VMFILE_TEXT,
         .offset = offsetof(struct spec_step, command)},
-    [SHELL_SCRIPT] = {"script", .usage = "script \"path\"", .read_value = read_file},
+    [SHELL_SCRIPT] = {"script", .usage = "script \"path\"", .read_value = read_script},
     [SHELL_RUN] = RULE_RUN,
     [SHELL_TIMEOUT] = RULE_TIMEOUT,
 };
@@ -66,7 +62,8 @@ static const struct vmfile_shape shell_shape = {
 enum file_field { FILE_SOURCE, FILE_DESTINATION, FILE_RUN, FILE_TIMEOUT, FILE_FIELD_COUNT_ };
 
 static const struct vmfile_rule file_rules[FILE_FIELD_COUNT_] = {
-    [FILE_SOURCE] = {"source", .usage = "source \"path\"", .read_value = read_file},
+    [FILE_SOURCE] = {"source", .usage = "source \"path\"", .kind = VMFILE_PATH,
+        .offset = offsetof(struct spec_step, file.path)},
     [FILE_DESTINATION] = {"destination", .usage = "destination \"/path/in/the/guest\"",
         .read_value = read_destination},
     [FILE_RUN] = RULE_RUN,

@@ -17,6 +17,8 @@
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/vmfile.h"
 
+struct error;
+
 enum {
     VMFILE_MAX_BYTES = 1 << 20,
     VMFILE_MAX_NODES = 50000,
@@ -107,6 +109,9 @@ enum vmfile_kind {
     VMFILE_NAME,    /* char *, checked by `is_valid` */
 };
 
+/* As those of guest_text.h. */
+typedef int vmfile_content_check(const char *bytes, size_t n, struct error *err);
+
 struct vmfile_rule {
     const char *name;
     const char *usage; /* an example, shown when the form is wrong */
@@ -117,8 +122,9 @@ struct vmfile_rule {
     uint32_t min, max;
     const struct enum_names *words;
     bool (*is_valid)(const char *name);
-    const char *problem; /* of a name: "is not a valid host name:" */
-    const char *hint;    /* for that; may be NULL */
+    const char *problem;         /* of a name: "is not a valid host name:" */
+    const char *hint;            /* for that; may be NULL */
+    vmfile_content_check *check; /* of a path; may be NULL */
     /* VMFILE_BY_FUNCTION: one of the two. `target` is what vmfile_read_node() was given. */
     void (*read_value)(
         struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
@@ -153,8 +159,10 @@ const char *vmfile_text(struct vmfile_reader *reader, const struct vmfile_field 
 /* Also without control characters: for names, paths and arguments. */
 const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field *field);
 
-/* Absolute path of a file that must be readable. free() it. */
-char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field);
+/* Absolute path of a file that must be readable, and whose content must pass `check`, unless that
+ * is NULL. free() it. */
+char *vmfile_path(
+    struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check);
 
 bool vmfile_integer(struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t min,
     uint32_t max, uint32_t *ret);

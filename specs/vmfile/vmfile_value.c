@@ -8,10 +8,12 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vmfile/guest_text.h"
 
 static const char *kind_name(const struct kdl_value *value)
 {
@@ -74,7 +76,24 @@ const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field 
     return text;
 }
 
-char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field)
+/* Whether the guest will understand the file; reports why not. */
+static bool is_understood(struct vmfile_reader *reader, const struct vmfile_field *field,
+    const char *path, vmfile_content_check *check)
+{
+    const struct vmfile_env *env = reader->env;
+    cleanup_buf struct buf content = BUF_INIT(GUEST_TEXT_MAX + 1);
+    struct error err = {.code = ERR_NONE};
+    if (!env->read_file || !env->read_file(env->context, path, &content) ||
+        check(buf_str(&content), content.len, &err) == 0) {
+        return true;
+    }
+    vmfile_report(reader, field->value->pos, err.help[0] ? err.help : NULL, "`%s` '%s': %s",
+        field->name, path, err.message);
+    return false;
+}
+
+char *vmfile_path(
+    struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check)
 {
     const char *raw = vmfile_line(reader, field);
     if (!raw) {
@@ -89,14 +108,15 @@ char *vmfile_path(struct vmfile_reader *reader, const struct vmfile_field *field
         return NULL;
     }
     const struct vmfile_env *env = reader->env;
-    if (env->file_is_readable && !env->file_is_readable(env->context, path)) {
+    const char *problem = env->file_problem ? env->file_problem(env->context, path) : NULL;
+    if (problem) {
         bool is_relative = raw[0] != '/' && raw[0] != '~';
         vmfile_report(reader, field->value->pos,
             is_relative ? "relative paths start at the directory of the VMFile" : NULL,
-            "`%s`: no readable file at '%s'", field->name, path);
+            "`%s`: %s '%s'", field->name, problem, path);
         return NULL;
     }
-    return TAKE_PTR(path);
+    return !check || is_understood(reader, field, path, check) ? TAKE_PTR(path) : NULL;
 }
 
 static bool is_decimal(const struct kdl_value *value)

@@ -2,6 +2,7 @@
 #include "store/source/vmfile_load.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,12 +21,35 @@ char *vmfile_load_directory(const char *path)
     return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
 }
 
-static bool is_readable_file(void *context, const char *path)
+static const char *file_problem(void *context, const char *path)
 {
     struct vmfile_load *load = context;
     struct stat st;
     strings_add(&load->named, path);
-    return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) && access(path, R_OK) == 0;
+    if (stat(path, &st) < 0 || (S_ISREG(st.st_mode) && access(path, R_OK) < 0)) {
+        return "no readable file at";
+    }
+    return S_ISREG(st.st_mode)    ? NULL
+           : S_ISDIR(st.st_mode)  ? "a directory, and no file, at"
+           : S_ISFIFO(st.st_mode) ? "a named pipe, and no file, at"
+           : S_ISSOCK(st.st_mode) ? "a socket, and no file, at"
+                                  : "a device, and no file, at";
+}
+
+static bool read_content(void *context, const char *path, struct buf *ret)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char chunk[16384];
+    ssize_t n = fd < 0 ? -1 : 1;
+    (void)context;
+    while (n > 0 && ret->len < ret->max) {
+        n = read(
+            fd, chunk, sizeof(chunk) < ret->max - ret->len ? sizeof(chunk) : ret->max - ret->len);
+        if (n > 0) {
+            buf_add(ret, chunk, (size_t)n);
+        }
+    }
+    return n >= 0;
 }
 
 int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
@@ -51,6 +75,13 @@ static int check_kind(const char *path, const char *shown, struct error *err)
     if (S_ISDIR(st.st_mode)) {
         return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is a directory, not a VMFile", shown);
     }
+    if (!S_ISREG(st.st_mode)) { /* reading it could block, and every command reads it again */
+        (void)error_set(err, ERR_VMFILE_INVALID, "'%s' is a %s, not a VMFile", shown,
+            S_ISFIFO(st.st_mode)   ? "pipe"
+            : S_ISSOCK(st.st_mode) ? "socket"
+                                   : "device");
+        return error_help(err, "write it to a file, and give its name: --file PATH");
+    }
     return 0;
 }
 
@@ -75,7 +106,8 @@ static struct vmfile_env env_of(const struct vmfile_load *load, const char *show
         .path = shown,
         .base_dir = load->base_dir,
         .home = paths_home(),
-        .file_is_readable = is_readable_file,
+        .file_problem = file_problem,
+        .read_file = read_content,
     };
 }
 

@@ -62,6 +62,18 @@ kill_qemu() {
     [ "$(state_of victim)" = ProvisionFailed ]
 }
 
+@test "a script runs in a guest whose /tmp forbids programs, and where /var/tmp does as well" {
+    printf '#!/bin/sh\necho "ran as $0"\n' >plain.sh
+    vm 'provision "shell" { inline "sudo mount -t tmpfs -o noexec,mode=1777 none /tmp"; }
+        provision "shell" { script "plain.sh"; }
+        provision "shell" { inline "sudo mount -t tmpfs -o noexec,mode=1777 none /var/tmp"; }
+        provision "shell" { script "plain.sh"; }
+        provision "shell" { inline "sudo umount /tmp /var/tmp"; }'
+    fails 0 vmctl up --timeout 120s
+    says "ran as /var/tmp/vmctl-"
+    [[ $output =~ "ran as /home/worker/.vmctl-provision-4.sh" ]]
+}
+
 @test "a command that ends by a signal is told so" {
     provisions 1 'provision "shell" { inline "kill -SEGV $$" }'
     says "ended by signal SEGV"

@@ -23,10 +23,17 @@ static void must(bool claim)
 }
 
 /* A world in which about half of the files exist. */
-static bool is_readable(void *context, const char *path)
+static const char *file_problem(void *context, const char *path)
 {
     (void)context;
-    return strlen(path) % 2 == 0;
+    return strlen(path) % 2 == 0 ? NULL : "no readable file at";
+}
+
+/* Its files hold their own names. */
+static bool read_file(void *context, const char *path, struct buf *ret)
+{
+    (void)context;
+    return buf_add_str(ret, path);
 }
 
 static void check_spec(const struct vm_spec *spec)
@@ -70,7 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .path = "VMFile.kdl",
         .base_dir = "/project",
         .home = "/home/user",
-        .file_is_readable = size % 2 ? is_readable : NULL,
+        .file_problem = size % 2 ? file_problem : NULL,
+        .read_file = size % 3 ? read_file : NULL,
     };
     struct vmfile *file = vmfile_parse(text, size, &env);
     check_diagnostics(file, text, size, &env);

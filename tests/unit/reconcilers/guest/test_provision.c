@@ -205,22 +205,63 @@ static void a_command_of_several_lines_is_logged_by_its_first(void **state)
                                         "==> step 1/1: done in T s\n");
 }
 
-static void a_command_that_is_too_long_is_refused_with_a_way_out(void **state)
-{
-    struct provision_test *test = *state;
-    char *command = mem_calloc(40001, 1);
-    memset(command, ':', 40000);
-    struct spec_step step = {.kind = STEP_INLINE, .command = command};
-    assert_int_equal(run(test, &step, 0, 1), ERR_PROVISION);
-    assert_non_null(strstr(test->fixture.err.help, "script"));
-    free(command);
-}
-
 /* Steps far from those of other tests: the path in the guest is fixed, and this guest is the host.
  */
 static uint32_t own_index(void)
 {
     return 100000 + (uint32_t)getpid() % 1000000;
+}
+
+/* 30000 bytes are what one SSH request holds, 128 KiB what an argument of a program holds, and a
+ * VMFile can hold nearly 1 MiB. */
+static void run_commands_of_any_length(struct provision_test *test)
+{
+    static const int lengths[] = {30001, 100001, 131072, 1000000};
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        cleanup_free char *filling = mem_calloc((size_t)lengths[i] + 1, 1);
+        memset(filling, ':', (size_t)lengths[i]);
+        cleanup_free char *command = mem_printf("x=%s; echo ${#x}; cat; echo end", filling);
+        cleanup_free char *output = mem_printf("\n%d\nend\n==> step 1/1: done", lengths[i]);
+        struct spec_step step = {.kind = STEP_INLINE, .command = command};
+        assert_int_equal(run(test, &step, 0, 1), ERR_NONE);
+        assert_non_null(strstr(read_log(test), output));
+    }
+}
+
+static void a_command_may_be_of_any_length(void **state)
+{
+    run_commands_of_any_length(*state);
+}
+
+static void a_guest_without_a_place_for_steps_runs_commands_of_any_length_too(void **state)
+{
+    struct provision_test *test = *state;
+    test->guest_dir = "/nowhere";
+    run_commands_of_any_length(test);
+}
+
+/* Its output goes into the log as it is: `vmctl log` makes it printable. */
+static void binary_output_without_a_newline_at_its_end_is_logged(void **state)
+{
+    struct provision_test *test = *state;
+    char command[] = "printf 'a\\000b\\377\\r\\033[31mc'";
+    struct spec_step step = {.kind = STEP_INLINE, .command = command};
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf log = BUF_INIT(0);
+    static const char expected[] = "\na\0b\377\r\033[31mc\n==> step 1/1: done";
+    assert_int_equal(run(test, &step, 0, 1), ERR_NONE);
+    assert_int_equal(fs_read_file(test->log_path, &log, &err), 0);
+    assert_non_null(memmem(log.data, log.len, expected, sizeof(expected) - 1));
+}
+
+static void a_script_without_an_interpreter_or_a_last_newline_runs(void **state)
+{
+    struct provision_test *test = *state;
+    uint32_t index = own_index();
+    cleanup_free char *path = make_file(test, "setup.sh", "echo plain\nprintf last");
+    struct spec_step step = {.kind = STEP_SCRIPT, .file = {.path = path}};
+    assert_int_equal(run(test, &step, index, index + 1), ERR_NONE);
+    assert_non_null(strstr(read_log(test), "\nplain\nlast\n==> step"));
 }
 
 static void a_script_is_uploaded_run_and_removed(void **state)
@@ -605,7 +646,10 @@ int main(void)
         test(a_failing_step_reports_its_status),
         test(a_step_ended_by_a_signal_says_so),
         test(a_command_of_several_lines_is_logged_by_its_first),
-        test(a_command_that_is_too_long_is_refused_with_a_way_out),
+        test(a_command_may_be_of_any_length),
+        test(a_guest_without_a_place_for_steps_runs_commands_of_any_length_too),
+        test(binary_output_without_a_newline_at_its_end_is_logged),
+        test(a_script_without_an_interpreter_or_a_last_newline_runs),
         test(a_script_is_uploaded_run_and_removed),
         test(a_failing_script_is_named_and_removed_too),
         test(a_missing_source_is_an_error_with_its_path),

@@ -459,10 +459,10 @@ static void words_and_durations_are_those_of_the_format(void **state)
 }
 
 /* Only /project/there exists. */
-static bool is_there(void *context, const char *path)
+static const char *file_problem(void *context, const char *path)
 {
     (void)context;
-    return text_eq(path, "/project/there");
+    return text_eq(path, "/project/there") ? NULL : "no readable file at";
 }
 
 static void every_missing_file_is_told_with_its_absolute_path(void **state)
@@ -477,7 +477,7 @@ static void every_missing_file_is_told_with_its_absolute_path(void **state)
                                "}\n";
     struct vmfile_env env = unchecked;
     (void)state;
-    env.file_is_readable = is_there;
+    env.file_problem = file_problem;
     cleanup_free char *found = diagnose(text, strlen(text), &env);
     assert_string_equal(found, "2:9+10 `image`: no readable file at '/x.img' | "
                                "relative paths start at the directory of the VMFile\n"

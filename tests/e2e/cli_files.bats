@@ -1,0 +1,67 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# The files that a VMFile names: what cannot be one, and what a guest would not understand.
+
+load cli_common
+setup() { cli_setup; }
+teardown() { cli_teardown; }
+
+# names FIELD PATH : a VMFile with this file in this place
+names() {
+    case $1 in
+    image) printf 'vm "web" { backend "noop"; image "%s"; }\n' "$2" ;;
+    script) printf 'vm "web" { backend "noop"; image "%s"; cloud-init; provision "shell" { script "%s"; }; }\n' "$work/image" "$2" ;;
+    source) printf 'vm "web" { backend "noop"; image "%s"; cloud-init; provision "file" { source "%s"; destination "/x"; }; }\n' "$work/image" "$2" ;;
+    private-key) printf 'vm "web" { backend "noop"; image "%s"; ssh { private-key "%s"; }; }\n' "$work/image" "$2" ;;
+    *) printf 'vm "web" { backend "noop"; image "%s"; cloud-init { %s "%s"; }; }\n' "$work/image" "$1" "$2" ;;
+    esac >VMFile.kdl
+}
+
+@test "a pipe, a device, a socket or a directory is refused in every place, with line and caret" {
+    local field path
+    mkfifo pipe
+    mkdir directory
+    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+    for field in image script source private-key ssh-key user-data; do
+        for path in pipe directory socket /dev/null; do
+            names $field $path
+            fails 2 timeout 20 vmctl validate
+            says "\`$field\`: a " ", and no file, at '" "VMFile.kdl:1:" ^^
+        done
+    done
+    names image nowhere
+    fails 2 vmctl validate
+    says "\`image\`: no readable file at '$PWD/nowhere'"
+}
+
+@test "a VMFile that is a pipe or a device is refused, and not waited for" {
+    mkfifo pipe
+    fails 2 timeout 20 vmctl validate pipe
+    says "'pipe' is a pipe, not a VMFile" "--file PATH"
+    fails 2 timeout 20 vmctl up --file /dev/zero
+    says "'/dev/zero' is a device, not a VMFile"
+}
+
+@test "user-data that cloud-init would ignore is refused by validate, up and create, with its line" {
+    printf '\xef\xbb\xbf#cloud-config\nusers: [default]\n' >user-data
+    names user-data user-data
+    fails 2 vmctl validate
+    says "VMFile.kdl:1:" ^^^ "\`user-data\` '$PWD/user-data': line 1: it begins with a byte order mark" "save it as UTF-8"
+    printf '#cloud-config\nusers:\n - a\n  - b: [\n' >user-data
+    fails 2 vmctl up
+    says "'$PWD/user-data': line 4, column 6: not valid YAML: "
+    fails 2 vmctl create --name web --backend noop --image "$work/image" --cloud-init user-data
+    says "--cloud-init '$PWD/user-data': line 4, column 6: not valid YAML: "
+    printf '#cloud-config\nusers: [default]\n' >user-data
+    fails 0 vmctl validate
+    fails 0 vmctl create --name web --backend noop --image "$work/image" --cloud-init user-data
+}
+
+@test "a script with the line ends of another system is refused by validate, with a way out" {
+    printf '#!/bin/sh\r\necho hi\r\n' >setup.sh
+    names script setup.sh
+    fails 2 vmctl validate
+    says "\`script\` '$PWD/setup.sh': line 1 ends with a carriage return" "sed -i"
+    sed -i 's/\r$//' setup.sh
+    fails 0 vmctl validate
+}
