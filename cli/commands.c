@@ -37,6 +37,7 @@ const struct command *const cli_commands[] = {
     &command_run,
     &command_cp,
     &command_ssh_config,
+    &command_ssh_trust,
     &command_port,
     &command_log,
     &command_image,

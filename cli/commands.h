@@ -31,6 +31,7 @@ extern const struct command command_resume;
 extern const struct command command_run;
 extern const struct command command_ssh;
 extern const struct command command_ssh_config;
+extern const struct command command_ssh_trust;
 extern const struct command command_start;
 extern const struct command command_status;
 extern const struct command command_stop;

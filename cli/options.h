@@ -41,6 +41,12 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
     {                                                                                              \
         "name", 0, ARG_REPEATED, offsetof(type, which.names), "VM", "which VM"                     \
     }
+/* A `struct arg_strings options`, for ssh_argv_begin(). */
+#define OPTION_SSH_OPT(type)                                                                       \
+    {                                                                                              \
+        "ssh-opt", 0, ARG_REPEATED, offsetof(type, options), "OPTION",                             \
+            "an option for ssh: Keyword=VALUE, or -L8080:localhost:80; may be repeated"            \
+    }
 #define OPTION_ALL(type)                                                                           \
     {                                                                                              \
         "all", 0, ARG_FLAG, offsetof(type, which.is_all), NULL, "all VMs there are"                \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl cp: copies files to and from a VM, by the scp program. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "cli/guest/ssh_login.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -24,6 +26,7 @@ struct cp_values {
     struct which_values which; /* for ":PATH", which names no VM */
     const char *user;
     const char *key;
+    struct arg_strings options;
     bool is_recursive;
     bool keeps_times;
     bool uses_old_protocol;
@@ -39,6 +42,7 @@ static const struct arg_option options[] = {
     {"key", 'i', ARG_TEXT, offsetof(struct cp_values, key), "PATH", "private key to try first"},
     {"old-protocol", 'O', ARG_FLAG, offsetof(struct cp_values, uses_old_protocol), NULL,
         "for guests without an SFTP server (scp -O)"},
+    OPTION_SSH_OPT(struct cp_values),
     OPTION_FILE(struct cp_values, 'f'),
     OPTIONS_END,
 };
@@ -79,63 +83,59 @@ static int find_vm_word(const struct arg_strings *words, char **ret, struct erro
     return 0;
 }
 
+/*
+ * A path of the guest as scp is to read it: over SFTP scp itself takes it for a pattern, unless it
+ * is where to copy to; with the old protocol the guest's shell reads it. A '~' at the beginning
+ * stays what it is.
+ */
+static void add_remote_path(struct buf *out, const char *path, bool is_old, bool is_target)
+{
+    static const char safe[] = "+,-./:=@_~";
+    for (const char *at = path; *at; at++) {
+        bool is_plain = (*at & 0x80) || isalnum((unsigned char)*at) || strchr(safe, *at);
+        if (is_old ? !is_plain : !is_target && strchr("*?[]\\", *at)) {
+            buf_add_char(out, '\\');
+        }
+        buf_add_char(out, *at);
+    }
+}
+
 /* As scp is to read it; what begins like an option is made a path. free() it. */
-static char *scp_word(const char *vm_name, const char *word)
+static char *scp_word(
+    const struct cp_values *cp, const char *vm_name, const char *word, bool is_target)
 {
     const char *path = remote_path(word);
     if (path) {
-        return mem_printf("%s:%s", vm_name, path);
+        struct buf out = BUF_INIT(0);
+        buf_printf(&out, "%s:", vm_name);
+        add_remote_path(&out, path, cp->uses_old_protocol, is_target);
+        return buf_steal(&out);
     }
     return word[0] == '-' ? mem_printf("./%s", word) : mem_strdup(word);
 }
 
 /* ---- the call ---- */
 
-struct argv {
-    char **words; /* ends with NULL */
-    size_t count;
-};
-
-static void cp_add(struct argv *argv, char *word_take)
-{
-    argv->words = mem_resize(argv->words, argv->count + 2, sizeof(*argv->words));
-    argv->words[argv->count++] = word_take;
-    argv->words[argv->count] = NULL;
-}
-
-static void argv_clear(struct argv *argv)
-{
-    for (size_t i = 0; i < argv->count; i++) {
-        free(argv->words[i]);
-    }
-    free(argv->words);
-}
-
 static void make_argv(const struct cli *cli, const struct cp_values *cp, const char *vm_name,
-    const struct ssh_login *login, const struct arg_strings *words, struct argv *argv)
+    const struct ssh_login *login, const struct arg_strings *words, struct ssh_argv *argv)
 {
-    cp_add(argv, mem_strdup("scp"));
-    for (size_t i = 0; i < login->count; i++) {
-        cp_add(argv, mem_strdup("-o"));
-        cp_add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
-    }
     const struct {
         bool is_set;
         const char *word;
     } flags[] = {{cp->is_recursive, "-r"}, {cp->keeps_times, "-p"}, {cp->uses_old_protocol, "-O"},
-        {cli->is_quiet, "-q"}};
+        {cli->is_quiet, "-q"}, {true, "--"}};
+    ssh_argv_begin(argv, "scp", login, &cp->options);
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         if (flags[i].is_set) {
-            cp_add(argv, mem_strdup(flags[i].word));
+            ssh_argv_add(argv, mem_strdup(flags[i].word));
         }
     }
-    cp_add(argv, mem_strdup("--"));
     for (size_t i = 0; i < words->count; i++) {
-        cp_add(argv, scp_word(vm_name, words->items[i]));
+        ssh_argv_add(argv, scp_word(cp, vm_name, words->items[i], i + 1 == words->count));
     }
 }
 
-static int become_scp(struct cli *cli, const struct argv *argv, struct error *err)
+static int become_scp(struct cli *cli, const struct ssh_argv *argv, struct error *err)
 {
     (void)fflush(stdout);
     store_close(cli->store); /* its reader slot is this process's */
@@ -152,7 +152,7 @@ static int copy(struct cli *cli, const struct cp_values *cp, const char *vm_name
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
-    cleanup_with(argv_clear) struct argv argv = {.count = 0};
+    cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
     int rc = ssh_login_await(cli, vm_name, cp->user != NULL || cp->key != NULL, AWAIT_MS, err);
     if (rc != 0 || (rc = store_get(cli->store, vm_name, &record, err)) < 0) {
         return rc;
@@ -173,6 +173,11 @@ static int run(
     if (words->count < 2) {
         return error_set(err, ERR_USAGE, "name what to copy, and where to");
     }
+    for (size_t i = 0; cp->uses_old_protocol && i < words->count; i++) {
+        if (strchr(words->items[i], '\n')) { /* a request of it is one line */
+            return error_set(err, ERR_USAGE, "with --old-protocol no name may have a line end");
+        }
+    }
     int rc = find_vm_word(words, &word, err);
     if (rc == 0) {
         rc = targets_find_one(cli, &cp->which, word[0] ? word : NULL, &name, err);
@@ -188,6 +193,7 @@ const struct command command_cp = {
         "Files in a VM are written VM:PATH; a relative PATH starts at the user's home, :PATH is "
         "in\n"
         "the VMFile's only VM. A file of this host with a colon in its name is written ./NAME.\n"
+        "Names are taken as they are: '*', '?' and '[' in them are no patterns.\n"
         "Becomes scp(1), with the keys of `vmctl ssh`, and ends with its exit status.",
     .examples = "  vmctl cp notes.txt web:/tmp/\n"
                 "  vmctl cp -r web:/var/log/nginx .\n"

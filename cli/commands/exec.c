@@ -7,6 +7,7 @@
 #include "cli/guest/ssh_login.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
+#include "cli/wait/wakeup.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -16,6 +17,7 @@ struct exec_values {
     struct which_values which;
     const char *user;
     const char *key;
+    struct arg_strings options;
     bool wants_terminal;
 };
 
@@ -25,6 +27,7 @@ static const struct arg_option options[] = {
     {"key", 'i', ARG_TEXT, offsetof(struct exec_values, key), "PATH", "private key to try first"},
     {"tty", 't', ARG_FLAG, offsetof(struct exec_values, wants_terminal), NULL,
         "a terminal for the command"},
+    OPTION_SSH_OPT(struct exec_values),
     OPTIONS_END,
 };
 
@@ -50,19 +53,30 @@ static int run(
         .vm_name = name,
         .user = exec->user,
         .key = exec->key,
+        .options = &exec->options,
         .wants_terminal = exec->wants_terminal,
         .words = &command,
         .n_words = 1,
     };
-    return ssh_login_exec(cli, &call, err);
+    struct wakeup wakeup;
+    wakeup_open(&wakeup, &cli->paths);
+    rc = ssh_login_run(cli, &call, &wakeup, err);
+    wakeup_close(&wakeup);
+    if (rc == -ERR_SSH) {
+        cli_print_error(cli, err);
+        rc = SSH_TRANSPORT_FAILED;
+    }
+    return rc;
 }
 
 const struct command command_exec = {
     .name = "exec",
     .summary = "Run a command in a VM",
     .usage = "[OPTIONS] VM [--] COMMAND [ARGS...]",
-    .details = "As `vmctl ssh VM -- COMMAND`, but the guest's shell leaves the words as they are.\n"
-               "Ends with the command's exit status, or with 255 when the connection failed.",
+    .details =
+        "As `vmctl ssh VM -- COMMAND`, but the guest's shell leaves the words as they are.\n"
+        "Ends with the command's exit status, or with 255 when the connection failed. Ctrl-C,\n"
+        "SIGTERM and SIGHUP end the command in the guest: exit status 130, 143, 129.",
     .examples = "  vmctl exec web -- sh -c 'echo $HOME'",
     .options = options,
     .values_size = sizeof(struct exec_values),

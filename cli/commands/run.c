@@ -182,7 +182,6 @@ static int bring_up(struct job *job, struct error *err)
 static int run_command(struct job *job, struct error *err)
 {
     cleanup_buf struct buf line = BUF_INIT(0);
-    char **argv = NULL;
     ssh_login_quote(&line, job->words, job->n_words);
     const char *command = buf_str(&line);
     const struct ssh_call call = {
@@ -193,12 +192,7 @@ static int run_command(struct job *job, struct error *err)
         .words = &command,
         .n_words = 1,
     };
-    int rc = ssh_login_prepare(job->cli, &call, &argv, err);
-    if (rc == 0) {
-        rc = ssh_login_run(argv, &job->wakeup, err);
-    }
-    ssh_login_free_argv(argv);
-    return rc;
+    return ssh_login_run(job->cli, &call, &job->wakeup, err);
 }
 
 /* ---- the end ---- */

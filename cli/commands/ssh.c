@@ -12,6 +12,7 @@ struct ssh_values {
     struct which_values which;
     const char *user;
     const char *key;
+    struct arg_strings options;
     bool wants_terminal;
 };
 
@@ -21,6 +22,7 @@ static const struct arg_option options[] = {
     {"key", 'i', ARG_TEXT, offsetof(struct ssh_values, key), "PATH", "private key to try first"},
     {"tty", 't', ARG_FLAG, offsetof(struct ssh_values, wants_terminal), NULL,
         "a terminal for the command"},
+    OPTION_SSH_OPT(struct ssh_values),
     OPTION_FILE(struct ssh_values, 'f'),
     OPTION_ONE_NAME(struct ssh_values),
     OPTIONS_END,
@@ -42,6 +44,7 @@ static int run(
         .vm_name = name,
         .user = ssh->user,
         .key = ssh->key,
+        .options = &ssh->options,
         .wants_terminal = ssh->wants_terminal,
         .words = words->items + first,
         .n_words = words->count - first,
@@ -56,10 +59,13 @@ const struct command command_ssh = {
     .details = "Waits up to 30 seconds for the guest's SSH server, then becomes ssh(1). Keys are\n"
                "tried in this order: --key, the VM's own, the VMFile's private-key,\n"
                "~/.ssh/id_ed25519, id_ecdsa, id_rsa. Ends with the command's exit status, or\n"
-               "with 255 when the connection failed. Without a name: the VMFile's only VM.",
+               "with 255 when the connection failed. Without a name: the VMFile's only VM.\n"
+               "~/.ssh/config and SSH agents take no part: what is wanted of them is an --ssh-opt.",
     .examples = "  vmctl ssh\n"
                 "  vmctl ssh web --user root --key ~/.ssh/special_key\n"
-                "  vmctl ssh web -- uname -a",
+                "  vmctl ssh web -- uname -a\n"
+                "  vmctl ssh web --ssh-opt -L8080:localhost:80\n"
+                "  vmctl ssh web --ssh-opt ForwardAgent=yes --ssh-opt IdentityAgent=SSH_AUTH_SOCK",
     .options = options,
     .values_size = sizeof(struct ssh_values),
     .run = run,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl ssh-config: Host blocks for ssh, scp, rsync, editors. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -8,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "store/store.h"
 
 struct ssh_config_values {
@@ -28,6 +30,15 @@ static int print_block(struct cli *cli, const char *name, struct error *err)
     int rc = store_get(cli->store, name, &record, err);
     if (rc < 0 || (rc = ssh_login_init(&login, cli, &record, NULL, NULL, err)) < 0) {
         return rc;
+    }
+    for (size_t i = 0; i < login.count; i++) {
+        if (strpbrk(login.options[i].value, "\r\n")) {
+            (void)error_set(err, ERR_USAGE,
+                "vm '%s': %s is in a directory with a line end in its name, which ssh_config(5) "
+                "cannot hold",
+                name, login.options[i].keyword);
+            return error_help(err, "rename the directory, or use: vmctl ssh %s", name);
+        }
     }
     printf("Host %s\n", name);
     for (size_t i = 0; i < login.count; i++) {

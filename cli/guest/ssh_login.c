@@ -2,6 +2,7 @@
 #include "cli/guest/ssh_login.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -9,17 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/guest/end_command.sh.h"
 #include "cli/wait/follow.h"
 #include "cli/wait/wakeup.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 /* ---- options ---- */
@@ -52,6 +57,33 @@ static void add_key_if_there(struct ssh_login *login, const char *path)
     }
 }
 
+/*
+ * A private key that others may read (a git checkout, a mount without modes) is one that ssh
+ * refuses: it gets a copy of its own, in the VM's directory, made again for each login because the
+ * file may have changed. vmctld uses the file itself.
+ */
+static void add_named_key(
+    struct ssh_login *login, const struct cli *cli, const char *vm_name, const char *path)
+{
+    enum { KEY_MAX = 64 * 1024 };
+    struct stat st;
+    char digest[DIGEST_SIZE];
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf key = BUF_INIT(KEY_MAX);
+    bool is_open = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0 &&
+                   st.st_uid == getuid();
+    if (is_open && fs_read_file(path, &key, &ignored) == 0) {
+        digest_text(path, digest);
+        cleanup_free char *dir = paths_vm(&cli->paths, vm_name, VM_DIR);
+        cleanup_free char *copy = mem_printf("%s/private-key-%.8s", dir, digest);
+        if (fs_write_file(copy, buf_str(&key), key.len, 0600, &ignored) == 0) {
+            add_key_if_there(login, copy);
+            return;
+        }
+    }
+    add_key_if_there(login, path);
+}
+
 /* A key the user names is used first; then those the controller itself would try. */
 static int add_keys(struct ssh_login *login, const struct cli *cli, const struct vm_record *record,
     const char *key, struct error *err)
@@ -61,9 +93,9 @@ static int add_keys(struct ssh_login *login, const struct cli *cli, const struct
     if (key && access(key, R_OK) < 0) {
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
     }
-    add_key_if_there(login, key);
+    add_named_key(login, cli, record->name, key);
     add_key_if_there(login, generated);
-    add_key_if_there(login, record->desired->spec->ssh.private_key);
+    add_named_key(login, cli, record->name, record->desired->spec->ssh.private_key);
     for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
         cleanup_free char *path = mem_printf("%s/.ssh/%s", paths_home(), standard[i]);
         add_key_if_there(login, path);
@@ -180,33 +212,52 @@ int ssh_login_await(
 
 /* ---- the call ---- */
 
-/* Ends with NULL. */
-static char **make_argv(const struct ssh_login *login, const struct ssh_call *call)
+void ssh_argv_add(struct ssh_argv *argv, char *word_take)
 {
-    size_t room = 2 * login->count + call->n_words + 5, n = 0;
-    char **argv = mem_calloc(room, sizeof(*argv));
-    argv[n++] = mem_strdup("ssh");
-    for (size_t i = 0; i < login->count; i++) {
-        argv[n++] = mem_strdup("-o");
-        argv[n++] = mem_printf("%s=%s", login->options[i].keyword, login->options[i].value);
-    }
-    if (call->wants_terminal) {
-        argv[n++] = mem_strdup("-t");
-    }
-    argv[n++] = mem_strdup("--");
-    argv[n++] = mem_strdup(call->vm_name);
-    for (size_t i = 0; i < call->n_words; i++) {
-        argv[n++] = mem_strdup(call->words[i]);
-    }
-    return argv;
+    argv->words = mem_resize(argv->words, argv->count + 2, sizeof(*argv->words));
+    argv->words[argv->count++] = word_take;
+    argv->words[argv->count] = NULL;
 }
 
-void ssh_login_free_argv(char **argv)
+void ssh_argv_clear(struct ssh_argv *argv)
 {
-    for (size_t i = 0; argv && argv[i]; i++) {
-        free(argv[i]);
+    for (size_t i = 0; i < argv->count; i++) {
+        free(argv->words[i]);
     }
-    free(argv);
+    free(argv->words);
+    *argv = (struct ssh_argv){.count = 0};
+}
+
+void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh_login *login,
+    const struct arg_strings *options)
+{
+    ssh_argv_add(argv, mem_strdup(program));
+    ssh_argv_add(argv, mem_strdup("-F"));
+    ssh_argv_add(argv, mem_strdup("/dev/null"));
+    for (size_t i = 0; options && i < options->count; i++) {
+        const char *option = options->items[i];
+        ssh_argv_add(argv, mem_printf("%s%s", option[0] == '-' ? "" : "-o", option));
+    }
+    for (size_t i = 0; i < login->count; i++) {
+        ssh_argv_add(argv, mem_strdup("-o"));
+        ssh_argv_add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
+    }
+    ssh_argv_add(argv, mem_strdup("-o"));
+    ssh_argv_add(argv, mem_strdup("IdentityAgent=none"));
+}
+
+static void make_argv(
+    const struct ssh_login *login, const struct ssh_call *call, struct ssh_argv *argv)
+{
+    ssh_argv_begin(argv, "ssh", login, call->options);
+    if (call->wants_terminal) {
+        ssh_argv_add(argv, mem_strdup("-t"));
+    }
+    ssh_argv_add(argv, mem_strdup("--"));
+    ssh_argv_add(argv, mem_strdup(call->vm_name));
+    for (size_t i = 0; i < call->n_words; i++) {
+        ssh_argv_add(argv, mem_strdup(call->words[i]));
+    }
 }
 
 static int become_ssh(struct cli *cli, char **argv, struct error *err)
@@ -219,33 +270,30 @@ static int become_ssh(struct cli *cli, char **argv, struct error *err)
     return error_help(err, "install the SSH client (package openssh-client)");
 }
 
-int ssh_login_prepare(
-    struct cli *cli, const struct ssh_call *call, char ***ret_argv, struct error *err)
+/* Waits until SSH answers; returns as follow() does. */
+static int prepare(
+    struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err)
 {
     enum { TIMEOUT_MS = 30 * 1000 };
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
     int rc = ssh_login_await(
         cli, call->vm_name, call->user != NULL || call->key != NULL, TIMEOUT_MS, err);
     if (rc != 0 || (rc = store_get(cli->store, call->vm_name, &record, err)) < 0) {
         return rc;
     }
-    rc = ssh_login_init(&login, cli, &record, call->user, call->key, err);
-    if (rc == 0) {
-        *ret_argv = make_argv(&login, call);
-    }
-    return rc;
+    return ssh_login_init(login, cli, &record, call->user, call->key, err);
 }
 
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err)
 {
-    char **argv = NULL;
-    int rc = ssh_login_prepare(cli, call, &argv, err);
+    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
+    cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
+    int rc = prepare(cli, call, &login, err);
     if (rc != 0) {
         return rc;
     }
-    (void)become_ssh(cli, argv, err);
-    ssh_login_free_argv(argv);
+    make_argv(&login, call, &argv);
+    (void)become_ssh(cli, argv.words, err);
     cli_print_error(cli, err);
     return SSH_TRANSPORT_FAILED;
 }
@@ -275,14 +323,20 @@ void ssh_login_quote(struct buf *out, const char *const *words, size_t count)
 
 extern char **environ;
 
-/* Restores the signal mask: ssh must receive SIGINT. */
-static int spawn_ssh(char *const *argv, const struct wakeup *wakeup, pid_t *ret_pid)
+/* Restores the signal mask: ssh must receive SIGINT. A `is_mute` one reads and prints nothing. */
+static int spawn_ssh(char *const *argv, const struct wakeup *wakeup, bool is_mute, pid_t *ret_pid)
 {
     posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     posix_spawnattr_setsigmask(&attributes, &wakeup->old_mask);
-    int rc = posix_spawnp(ret_pid, argv[0], NULL, &attributes, argv, environ);
+    posix_spawn_file_actions_init(&actions);
+    for (int fd = 0; is_mute && fd <= STDERR_FILENO; fd++) {
+        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    }
+    int rc = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return rc;
 }
@@ -311,21 +365,89 @@ static int await_end(pid_t pid, int pidfd, struct wakeup *wakeup)
     return number;
 }
 
-int ssh_login_run(char *const *argv, struct wakeup *wakeup, struct error *err)
+static int run_argv(char *const *argv, struct wakeup *wakeup, int *ret_signal, struct error *err)
 {
     pid_t pid = -1;
     (void)fflush(stdout);
-    int rc = spawn_ssh(argv, wakeup, &pid);
+    int rc = spawn_ssh(argv, wakeup, false, &pid);
     if (rc != 0) {
         (void)error_set_errno(err, ERR_SSH, rc, "cannot run ssh");
         return error_help(err, "install the SSH client (package openssh-client)");
     }
     cleanup_close int pidfd = pidfd_open(pid, 0);
-    int number = await_end(pid, pidfd, wakeup), status = 0;
+    int status = 0;
+    *ret_signal = await_end(pid, pidfd, wakeup);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (number > 0) {
-        return wakeup_exit_status(number);
+    if (*ret_signal > 0) {
+        return wakeup_exit_status(*ret_signal);
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : SSH_TRANSPORT_FAILED;
+}
+
+/* By another connection: the first is gone, and sshd does not signal what ran in it. */
+static void end_in_guest(const struct ssh_login *login, const struct ssh_call *call,
+    const char *token, struct wakeup *wakeup)
+{
+    enum { LIMIT_MS = 15000 };
+    cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
+    cleanup_buf struct buf command = BUF_INIT(0);
+    const char *const words[] = {end_command_sh, "vmctl", token};
+    pid_t pid = -1;
+    buf_add_str(&command, "exec sh -c");
+    ssh_login_quote(&command, words, ARRAY_LEN(words));
+    ssh_argv_begin(&argv, "ssh", login, NULL);
+    const char *const rest[] = {
+        "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", call->vm_name, buf_str(&command)};
+    for (size_t i = 0; i < ARRAY_LEN(rest); i++) {
+        ssh_argv_add(&argv, mem_strdup(rest[i]));
+    }
+    if (spawn_ssh(argv.words, wakeup, true, &pid) != 0) {
+        return;
+    }
+    cleanup_close int pidfd = pidfd_open(pid, 0);
+    struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+    if (pidfd >= 0 && poll(&fd, 1, LIMIT_MS) <= 0) {
+        (void)kill(pid, SIGKILL);
+    }
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+/* The command with a token by which end_command.sh finds it: in the command line of a shell that stays
+ * its parent, and in its environment. A terminal's interrupt would reach that shell as well, so with
+ * one the command stays as it is. */
+static char *tokened(const char *command, const char *token)
+{
+    cleanup_free char *name = mem_printf("vmctl-exec-%s", token);
+    const char *const words[] = {"VMCTL_EXEC=\"$0\" \"${SHELL:-/bin/sh}\" -c \"$1\"; exit \"$?\"", name, command};
+    struct buf out = BUF_INIT(0);
+    buf_add_str(&out, "exec sh -c");
+    ssh_login_quote(&out, words, ARRAY_LEN(words));
+    return buf_steal(&out);
+}
+
+int ssh_login_run(
+    struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err)
+{
+    char token[TEXT_ID_SIZE];
+    int number = 0;
+    cleanup_with(ssh_login_clear) struct ssh_login login = {.count = 0};
+    cleanup_with(ssh_argv_clear) struct ssh_argv argv = {.count = 0};
+    int rc = prepare(cli, call, &login, err);
+    if (rc != 0) {
+        return rc;
+    }
+    digest_random_id(token);
+    cleanup_free char *line =
+        call->wants_terminal ? mem_strdup(call->words[0]) : tokened(call->words[0], token);
+    const char *word = line;
+    struct ssh_call wrapped = *call;
+    wrapped.words = &word;
+    make_argv(&login, &wrapped, &argv);
+    rc = run_argv(argv.words, wakeup, &number, err);
+    if (number > 0 && !call->wants_terminal) {
+        end_in_guest(&login, call, token, wakeup);
+    }
+    return rc;
 }

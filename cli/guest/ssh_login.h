@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arg_strings;
 struct buf;
 struct cli;
 struct error;
@@ -40,7 +41,8 @@ int ssh_login_await(
 
 struct ssh_call {
     const char *vm_name;
-    const char *user, *key; /* NULL: not given */
+    const char *user, *key;            /* NULL: not given */
+    const struct arg_strings *options; /* of --ssh-opt; NULL: none */
     bool wants_terminal;
     const char *const *words; /* of the command, handed over as they are; none: a shell */
     size_t n_words;
@@ -49,22 +51,34 @@ struct ssh_call {
 /* The exit status when it was ssh that failed, not the command: ssh's own. */
 enum { SSH_TRANSPORT_FAILED = 255 };
 
-/* Waits until SSH answers, and makes the command line of ssh: ssh_login_free_argv() it. Returns as
- * follow() does. */
-int ssh_login_prepare(
-    struct cli *cli, const struct ssh_call *call, char ***ret_argv, struct error *err);
-void ssh_login_free_argv(char **argv); /* NULL is fine */
+struct ssh_argv {
+    char **words; /* ends with NULL; owned */
+    size_t count;
+};
+void ssh_argv_add(struct ssh_argv *argv, char *word_take);
+void ssh_argv_clear(struct ssh_argv *argv);
+
+/*
+ * Begins the command line of `program`, ssh or scp: the user's own options, which come first
+ * because ssh takes the first value, then those of the login. Neither ssh_config(5) nor an agent
+ * takes part: what is in them is meant for other hosts. An option of --ssh-opt is "Keyword=value",
+ * or begins with a dash ("-L8080:localhost:80").
+ */
+void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh_login *login,
+    const struct arg_strings *options);
 
 /* Becomes ssh: returns only when that failed. */
 int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *err);
 
 /*
- * For a command that has something left to do after ssh: runs `argv` (ends with NULL) on our stdin,
- * stdout and stderr until it ends, or ends it when a signal comes that `wakeup` has caught. Returns
- * its exit status, 128 + the number of that signal, SSH_TRANSPORT_FAILED when another signal ended
- * it; or -ERR_SSH when it could not be started.
+ * Runs the one word of `call` as a command in the guest, by an ssh on our stdin, stdout and stderr,
+ * until it ends. When a signal comes that `wakeup` has caught, the command is ended in the guest
+ * with all it started; with a terminal that is the guest's sshd's work. Returns its exit status,
+ * 128 + the number of that signal, SSH_TRANSPORT_FAILED when another signal ended ssh; as follow()
+ * does when the guest does not answer, or -ERR_SSH when ssh could not be started.
  */
-int ssh_login_run(char *const *argv, struct wakeup *wakeup, struct error *err);
+int ssh_login_run(
+    struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err);
 
 /* Appends the words as the guest's shell has to be given them to leave them as they are: ssh hands
  * it one line. */

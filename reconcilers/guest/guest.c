@@ -96,8 +96,9 @@ static char *pinned_host_key(const struct vm_env *env)
     if (!env->spec->cloud_init.is_set || env->spec->cloud_init.user_data.path) {
         return NULL;
     }
-    cleanup_free char *path = paths_vm(env->host->paths, env->name, VM_HOST_KEY_PUBLIC);
-    return fs_exists(path) ? TAKE_PTR(path) : NULL;
+    cleanup_free char *trusted = paths_vm(env->host->paths, env->name, VM_HOST_KEY_TRUSTED);
+    cleanup_free char *ours = paths_vm(env->host->paths, env->name, VM_HOST_KEY_PUBLIC);
+    return fs_exists(trusted) ? TAKE_PTR(trusted) : fs_exists(ours) ? TAKE_PTR(ours) : NULL;
 }
 
 void guest_address_init(struct guest_address *address, const struct vm_env *env)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "controller/loop/pool.h"
 #include "reconcilers/backend/backend.h"
@@ -228,6 +229,10 @@ static struct op *prepare(
     cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
     p->is_in_use = p->recorded.digest[0] && fs_exists(overlay);
     p->result = result;
+    if (!p->is_in_use) { /* a new disk gets the key of ours, whatever the old guest had */
+        cleanup_free char *trusted = vm_path(p, VM_HOST_KEY_TRUSTED);
+        (void)unlink(trusted);
+    }
     p->stage = start_step(p, STEP_DIRECTORY);
     return &p->op;
 }

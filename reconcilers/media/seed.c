@@ -169,11 +169,14 @@ static int write_iso(const struct seed_work *work, struct error *err)
     return fs_write_file(path, buf_str(&iso), iso.len, 0600, err); /* it holds a private key */
 }
 
-/* "vmctl-NAME ssh-ed25519 AAAA…": sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". */
+/* "vmctl-NAME ssh-ed25519 AAAA…": sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". A key that the guest made
+ * itself and the user trusts comes before ours: the disk is the one that has it. */
 static int write_known_hosts(const struct seed_work *work, struct error *err)
 {
     cleanup_buf struct buf key = BUF_INIT(KEY_MAX);
-    if (read_vm_file(work, VM_HOST_KEY_PUBLIC, &key, err) < 0) {
+    cleanup_free char *trusted = paths_vm(&work->paths, work->spec->name, VM_HOST_KEY_TRUSTED);
+    enum vm_file file = fs_exists(trusted) ? VM_HOST_KEY_TRUSTED : VM_HOST_KEY_PUBLIC;
+    if (read_vm_file(work, file, &key, err) < 0) {
         return -(int)err->code;
     }
     const char *text = buf_str(&key);

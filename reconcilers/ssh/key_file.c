@@ -2,13 +2,9 @@
 #include "reconcilers/ssh/key_file.h"
 
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "specs/base/base64.h"
-#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 
@@ -66,39 +62,8 @@ int public_key_read(const char *path, struct public_key *ret, struct error *err)
 {
     cleanup_buf struct buf text = BUF_INIT(KEY_FILE_MAX);
     int rc = read_key(path, &text, err);
-    if (rc < 0) {
-        return rc;
+    if (rc == 0 && !public_key_parse(buf_str(&text), ret)) {
+        rc = error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a public key", path);
     }
-    struct public_key key = {.blob = BUF_INIT(KEY_FILE_MAX)};
-    const char *line = buf_str(&text);
-    size_t type_length = strcspn(line, " \t\r\n");
-    const char *code = line + type_length + strspn(line + type_length, " \t");
-    size_t code_length = strcspn(code, " \t\r\n");
-    if (type_length == 0 || type_length >= sizeof(key.type) || code_length == 0 ||
-        !base64_decode(&key.blob, code, code_length)) {
-        buf_clear(&key.blob);
-        return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a public key", path);
-    }
-    memcpy(key.type, line, type_length);
-    *ret = key;
-    return 0;
-}
-
-void public_key_clear(struct public_key *key)
-{
-    buf_clear(&key->blob);
-}
-
-void key_fingerprint(struct buf *out, const void *blob, size_t n)
-{
-    char hex[DIGEST_SIZE];
-    uint8_t digest[(DIGEST_SIZE - 1) / 2];
-    digest_bytes(blob, n, hex);
-    for (size_t i = 0; i < sizeof(digest); i++) {
-        unsigned byte = 0;
-        (void)sscanf(hex + 2 * i, "%2x", &byte);
-        digest[i] = (uint8_t)byte;
-    }
-    buf_add_str(out, "SHA256:");
-    base64_encode(out, digest, sizeof(digest));
+    return rc;
 }

@@ -212,6 +212,19 @@ static bool may_try_again(const struct pass *pass)
     return !is_once && provision->run.tries + 1 < STEP_TRIES_MAX;
 }
 
+/* The guest's sshd responds, or there is none: the boot will not get any further. */
+static bool is_refusal(enum error_code code)
+{
+    return code == ERR_SSH_AUTH || code == ERR_SSH_HOSTKEY || code == ERR_SSH_PORT;
+}
+
+/* A guest that was reached, and refuses the login now, or has no key for it any more: nothing has
+ * run, and reaching it again shows in GuestReachable what is wrong. */
+static bool is_login_lost(enum error_code code)
+{
+    return is_refusal(code) || code == ERR_KEY_UNREADABLE || code == ERR_IP_TIMEOUT;
+}
+
 /* After a lost connection the guest is reached again first and the run is resumed; after a lost run
  * another one begins. */
 static void record_step_failure(struct pass *pass)
@@ -219,6 +232,10 @@ static void record_step_failure(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     enum error_code code = pass->vm->outcome.error.code;
     bool is_lost = code == ERR_PROVISION_LOST;
+    if (is_login_lost(code)) {
+        status->was_reached = false;
+        return;
+    }
     bool is_interrupted = failure_classify(ACTION_RUN_STEP, code).reason == REASON_INTERRUPTED;
     bool is_retried = is_lost ? may_try_again(pass)
                               : is_interrupted && ++pass->vm->n_interrupted < INTERRUPTIONS_MAX;
@@ -230,12 +247,6 @@ static void record_step_failure(struct pass *pass)
     if (is_lost) {
         status->provision.run = (struct vm_step_run){.tries = status->provision.run.tries + 1};
     }
-}
-
-/* The guest's sshd responds, or there is none: the boot will not get any further. */
-static bool is_refusal(enum error_code code)
-{
-    return code == ERR_SSH_AUTH || code == ERR_SSH_HOSTKEY || code == ERR_SSH_PORT;
 }
 
 /* A slow guest misses the time for a login now and then: such an attempt between refusals does not
@@ -298,7 +309,12 @@ bool pass_record_outcomes(struct pass *pass)
         return false; /* the results belong to an operation that is still under way */
     }
     if (action == ACTION_PROBE) { /* success or not, a result: the probes have their own timer */
+        bool is_refused = !vm->outcome.is_ok && is_login_lost(vm->outcome.error.code);
         has_changed = pass->view->desired && probes_record(pass);
+        if (pass->view->desired && is_refused && pass->situation.expects_ssh) {
+            pass->patch->status->was_reached = false;
+            has_changed = true;
+        }
     } else if (pass->view->desired) {
         if (!vm->outcome.is_ok) {
             has_changed = record_failure(pass);

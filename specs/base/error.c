@@ -84,7 +84,9 @@ static const struct {
     [ERR_SSH_AUTH] = {"vmctl::ssh::auth_failed", 1,
         "check `user` and the key in the VMFile; see the guest's boot: vmctl log NAME --console"},
     [ERR_SSH_HOSTKEY] = {"vmctl::ssh::hostkey_mismatch", 1,
-        "something else answers on the guest's address; do not send it secrets"},
+        "if the guest made itself a new key: vmctl ssh-trust NAME; else do not send it secrets: "
+        "something "
+        "else answers on its address"},
     [ERR_SSH_TIMEOUT] = {"vmctl::ssh::timeout", 1,
         "see whether the guest booted and runs sshd: vmctl log NAME --console"},
     [ERR_SSH_PORT] = {"vmctl::ssh::port_closed", 1,

@@ -19,6 +19,7 @@ static const char *const vm_files[] = {
     [VM_KEY_PUBLIC] = "/id_ed25519_generated.pub",
     [VM_HOST_KEY] = "/ssh_host_ed25519_key",
     [VM_HOST_KEY_PUBLIC] = "/ssh_host_ed25519_key.pub",
+    [VM_HOST_KEY_TRUSTED] = "/ssh_host_key_trusted.pub",
     [VM_KNOWN_HOSTS] = "/known_hosts",
     [VM_CONSOLE_LOG] = "/console.log",
     [VM_PROVISION_LOG] = "/provision.log",

@@ -30,6 +30,7 @@ enum vm_file {
     VM_KEY_PUBLIC,
     VM_HOST_KEY,
     VM_HOST_KEY_PUBLIC,
+    VM_HOST_KEY_TRUSTED, /* the guest made it itself, and `vmctl ssh-trust` accepted it */
     VM_KNOWN_HOSTS,
     VM_CONSOLE_LOG,
     VM_PROVISION_LOG,

@@ -72,14 +72,65 @@ teardown() { cli_teardown; }
     has "  HostKeyAlias vmctl-web"
 }
 
+# said "<COMMAND>" : what the command that was handed to ssh prints
+said() {
+    local command=${1#<}
+    SHELL=/bin/sh sh -c "${command%>}"
+}
+
+@test "neither ~/.ssh/config nor an agent takes part, and what --ssh-opt names comes first" {
+    vmfile web
+    vmctl up -q
+    run vmctl ssh web --ssh-opt -L8080:localhost:80 --ssh-opt ForwardAgent=yes -- true
+    [ "${lines[0]} ${lines[1]}" = "<-F> </dev/null>" ]
+    [ "${lines[2]} ${lines[3]}" = "<-L8080:localhost:80> <-oForwardAgent=yes>" ]
+    has "<IdentityAgent=none>"
+    run vmctl exec --ssh-opt IdentityAgent=SSH_AUTH_SOCK web -- true
+    [ "${lines[2]}" = "<-oIdentityAgent=SSH_AUTH_SOCK>" ]
+    cp "$work/bin/ssh" "$work/bin/scp"
+    run vmctl cp --ssh-opt -l100 'web:a b*' ./-x
+    [ "${lines[0]} ${lines[1]} ${lines[2]}" = "<-F> </dev/null> <-l100>" ]
+    [ "${lines[-2]} ${lines[-1]}" = '<web:a b\*> <./-x>' ]
+    run vmctl cp -O 'web:a b*' 'c d' web:'it'\''s'
+    [ "${lines[-3]} ${lines[-2]} ${lines[-1]}" = '<web:a\ b\*> <c d> <web:it\'\''s>' ]
+    fails 2 vmctl cp -O $'web:a\nb' .
+    says "no name may have a line end"
+}
+
+@test "a private key that others may read is used by way of a copy that nobody else may" {
+    vmfile web
+    printf 'vm "web" { backend "noop"; image "%s"; ssh { private-key "key"; }; }\n' "$work/image" >VMFile.kdl
+    ssh-keygen -q -t ed25519 -N '' -f key
+    vmctl up -q
+    run vmctl ssh web
+    has "<IdentityFile=\"$PWD/key\">"
+    chmod 644 key
+    run vmctl ssh web
+    local copy
+    copy=$(grep -o "$data/vms/web/private-key-[0-9a-f]*" <<<"$output")
+    [ "$(stat -c %a "$copy")" = 600 ]
+    cmp key "$copy"
+}
+
+@test "ssh-config of a directory with a line end in its name is refused" {
+    vmfile web
+    XDG_DATA_HOME=$work/$'two\nlines'
+    mkdir -p "$XDG_DATA_HOME/vmctl/noop"
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    : >"$XDG_DATA_HOME/vmctl/vms/web/known_hosts"
+    fails 2 vmctl ssh-config web
+    says "line end in its name" "vmctl ssh web"
+}
+
 @test "exec keeps the words as they are" {
     vmfile web
     vmctl up -q
     run vmctl exec web -- sh -c 'echo "$HOME" it'\''s'
     [ "$status" -eq 7 ]
-    [ "${lines[-1]}" = "<'sh' '-c' 'echo \"\$HOME\" it'\\''s'>" ]
-    run vmctl exec web ls -l
-    [ "${lines[-1]}" = "<'ls' '-l'>" ]
+    [ "$(said "${lines[-1]}")" = "$HOME it's" ]
+    run vmctl exec web -- printf '[%s]' 'a  b' '$HOME' '*'
+    [ "$(said "${lines[-1]}")" = '[a  b][$HOME][*]' ]
     run vmctl exec web
     [ "$status" -eq 2 ]
 }

@@ -165,6 +165,22 @@ begin() {
     done
 }
 
+@test "a signal ends what exec runs, and what that started" {
+    vmfile web
+    vmctl up -q
+    local pair
+    for pair in INT:130 TERM:143 HUP:129; do
+        rm -f pids
+        begin vmctl exec web -- sh -c 'trap "" HUP; sleep 1000 & echo "$! $$" >pids.new; mv pids.new pids; wait'
+        await test -s pids
+        kill -s "${pair%:*}" "$job"
+        local status=0 pid
+        wait "$job" || status=$?
+        [ "$status" -eq "${pair#*:}" ]
+        for pid in $(cat pids); do await has_ended "$pid"; done
+    done
+}
+
 @test "a signal while the VM comes up destroys it, too" {
     vmfile web
     script '{"bootMs": 60000}'

@@ -40,6 +40,8 @@ provisions() {
 }
 
 has_new_pid() { local now; now=$(pid_of victim); [ "$now" != "$1" ] && [ "$now" != - ]; }
+runs_in_guest() { [ -n "$(vmctl exec victim -- pgrep -f "sleep $1")" ]; }
+not() { ! "$@"; }
 is_in_state() { [ "$(state_of victim)" = "$1" ]; }
 
 # A new instance, as after a crash: the guest has to be reached again.
@@ -68,7 +70,7 @@ kill_qemu() {
         provision "shell" { script "plain.sh"; }
         provision "shell" { inline "sudo mount -t tmpfs -o noexec,mode=1777 none /var/tmp"; }
         provision "shell" { script "plain.sh"; }
-        provision "shell" { inline "sudo umount /tmp /var/tmp"; }'
+        provision "shell" { inline "sudo umount -l /tmp /var/tmp"; }'
     fails 0 vmctl up --timeout 120s
     says "ran as /var/tmp/vmctl-"
     [[ $output =~ "ran as /home/worker/.vmctl-provision-4.sh" ]]
@@ -166,6 +168,50 @@ kill_qemu() {
     says "vm 'victim' is not ready yet: HostKeyMismatch" SHA256: "$own"
     cp own.pub "$own"
     fails 0 vmctl wait victim --ready --timeout 60s
+}
+
+@test "a host key that the guest made itself is accepted by ssh-trust, with both fingerprints, and not by erasing" {
+    local before
+    before=$(ssh-keygen -lf "$DATA/vms/victim/ssh_host_ed25519_key.pub" | cut -d' ' -f2)
+    vmctl exec victim -- sudo sh -c 'f=$(ls /etc/dropbear/*ed25519*key); rm -f /etc/dropbear/*key; dropbearkey -t ed25519 -f "$f" >/dev/null 2>&1; sync'
+    kill_qemu
+    await 60 is_in_state HostKeyMismatch
+    fails 2 vmctl ssh-trust victim </dev/null
+    says "known by  $before (ssh-ed25519)" "shows now SHA256:" "--yes"
+    fails 1 vmctl ssh victim -- true
+    fails 0 vmctl ssh-trust victim --yes
+    fails 0 vmctl wait victim --ready --timeout 60s
+    fails 0 vmctl exec victim -- true
+    fails 0 vmctl ssh-trust victim
+    says "victim: is known by SHA256:"
+}
+
+@test "an interrupted exec ends the command in the guest, with what it started and by sudo too" {
+    local pair
+    for pair in INT:130 TERM:143; do
+        env --default-signal=INT vmctl exec victim -- sh -c 'sleep 4321 & sudo sleep 4321; wait' 3>&- &
+        local job=$!
+        await runs_in_guest 4321
+        kill -s "${pair%:*}" "$job"
+        local status=0
+        wait "$job" || status=$?
+        [ "$status" -eq "${pair#*:}" ]
+        await 20 not runs_in_guest 4321
+    done
+}
+
+@test "cp copies names of every form, both ways" {
+    local name
+    mkdir -p names
+    vmctl exec victim -- mkdir -p names
+    for name in 'a b' "it's" 'q"q' $'new\nline' -dash co:lon 'ünï' 'st*r' star 'br[1]' br1 'q?' qq 'back\slash' '$HOME' ' blanks '; do
+        printf '%s' "$name" >names/file
+        mv names/file "names/./$name"
+        vmctl cp -q "names/$name" victim:names/
+        vmctl cp -q "victim:names/$name" copy
+        [ "$(cat copy)" = "$name" ]
+    done
+    [ "$(vmctl exec victim -- sh -c 'ls names | wc -l')" -eq 17 ]
 }
 
 @test "a user the guest does not know: AuthFailed with user and keys; corrected it heals" {

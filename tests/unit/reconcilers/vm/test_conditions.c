@@ -447,6 +447,37 @@ static struct pass *after_login_failed(struct pass_fixture *f, enum error_code c
     return pass;
 }
 
+/* The user took the key out of the guest, or it changed its host key: what was to run has not run.
+ */
+static void a_login_that_is_lost_later_is_no_failed_step_and_no_failed_probe(void **state)
+{
+    static const struct {
+        enum error_code code;
+        enum reason reason;
+    } rows[] = {
+        {ERR_SSH_AUTH, REASON_AUTH_FAILED},
+        {ERR_SSH_HOSTKEY, REASON_HOST_KEY_MISMATCH},
+        {ERR_SSH_PORT, REASON_SSH_PORT_CLOSED},
+    };
+    static const enum action actions[] = {ACTION_RUN_STEP, ACTION_PROBE};
+    struct pass_fixture *f = *state;
+    f->desired->spec->ssh.is_set = true;
+    for (size_t i = 0; i < ARRAY_LEN(rows) * ARRAY_LEN(actions); i++) {
+        struct pass *pass = a_running_vm(f);
+        pass->patch->status->was_reached = true;
+        pass->situation.expects_ssh = true;
+        f->vm.op_generation = f->desired->generation;
+        f->vm.outcome = (struct vm_outcome){.action = actions[i / ARRAY_LEN(rows)]};
+        error_set(&f->vm.outcome.error, rows[i % ARRAY_LEN(rows)].code, "it was refused");
+        assert_true(pass_record_outcomes(pass));
+        assert_false(pass->patch->status->provision.is_failed);
+        assert_false(pass->patch->status->was_reached);
+        fail_at(f, ACTION_REACH, rows[i % ARRAY_LEN(rows)].code); /* which comes next */
+        describe(pass);
+        expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, rows[i % ARRAY_LEN(rows)].reason);
+    }
+}
+
 static void logins_that_time_out_between_refusals_do_not_change_what_is_reported(void **state)
 {
     struct pass_fixture *f = *state;
@@ -846,6 +877,7 @@ int main(void)
         TEST(a_guest_that_does_not_let_us_in_stalls_before_its_deadline),
         TEST(a_guest_that_boots_again_after_a_refusal_is_waited_for),
         TEST(logins_that_time_out_between_refusals_do_not_change_what_is_reported),
+        TEST(a_login_that_is_lost_later_is_no_failed_step_and_no_failed_probe),
         TEST(a_guest_that_has_not_answered_since_its_refusal_is_waited_for),
         TEST(a_vm_is_ready_once_its_cloud_init_is_done),
         TEST(a_cloud_init_that_failed_stalls_in_its_words),
