@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "cli/args.h"
 #include "specs/base/paths.h"
@@ -27,6 +28,7 @@ struct cli {
     bool use_color; /* on stderr */
     bool use_color_stdout;
     struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
+    mode_t caller_umask;   /* for the programs that vmctl becomes: theirs are the caller's files */
     bool knows_controller; /* its version was checked: see controller_process.h */
 };
 

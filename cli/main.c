@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl: finds the command, parses its options, runs it, prints its error, ends with its status. */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,12 +209,36 @@ static int run(struct cli *cli, int argc, char **argv, struct error *err)
     return run_command(cli, command, argc - skipped, argv + skipped, &global, err);
 }
 
+/* What was printed is on its way, or the command has failed: a reader that had enough of it is the
+ * only one who does not need to know. */
+static int finish_output(const struct cli *cli, int status)
+{
+    struct error err = {.code = ERR_NONE};
+    bool was_lost = ferror(stdout) != 0;
+    errno = 0;
+    if (fflush(stdout) == 0 && !was_lost) {
+        return status;
+    }
+    if (errno == EPIPE) { /* whoever started us has SIGPIPE ignored */
+        return 128 + SIGPIPE;
+    }
+    if (errno != 0) {
+        (void)error_set_errno(&err, ERR_IO, errno, "cannot write to the standard output");
+    } else {
+        (void)error_set(&err, ERR_IO, "cannot write to the standard output: a part of it is lost");
+    }
+    cli_print_error(cli, &err);
+    return status != 0 ? status : error_exit_status(err.code);
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli = {.output = OUTPUT_TEXT};
     struct error err = {.code = ERR_NONE};
     fs_hold_standard_fds();
-    umask(077); /* keys, disks and logs are private */
+    cli.caller_umask = umask(077); /* keys, disks and logs are private */
+    (void)signal(
+        SIGXFSZ, SIG_IGN); /* the limit of `ulimit -f` is an error of write(), with its reason */
     log_init(LOG_WARN);
     store_guard();
     int status = run(&cli, argc, argv, &err);
@@ -223,8 +249,5 @@ int main(int argc, char **argv)
     result_end(&cli, &err);
     store_close(cli.store);
     paths_clear(&cli.paths);
-    if (fflush(stdout) != 0 && status == 0) {
-        status = error_exit_status(ERR_IO);
-    }
-    return status;
+    return finish_output(&cli, status);
 }

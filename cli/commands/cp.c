@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -140,6 +141,7 @@ static int become_scp(struct cli *cli, const struct ssh_argv *argv, struct error
     (void)fflush(stdout);
     store_close(cli->store); /* its reader slot is this process's */
     cli->store = NULL;
+    (void)umask(cli->caller_umask);
     (void)execvp("scp", argv->words);
     (void)error_set_errno(err, ERR_SSH, errno, "cannot run scp");
     (void)error_help(err, "install the SSH client (package openssh-client)");

@@ -265,6 +265,7 @@ static int become_ssh(struct cli *cli, char **argv, struct error *err)
     (void)fflush(stdout);
     store_close(cli->store); /* its reader slot is this process's */
     cli->store = NULL;
+    (void)umask(cli->caller_umask);
     (void)execvp("ssh", argv);
     (void)error_set_errno(err, ERR_SSH, errno, "cannot run ssh");
     return error_help(err, "install the SSH client (package openssh-client)");
@@ -414,13 +415,14 @@ static void end_in_guest(const struct ssh_login *login, const struct ssh_call *c
     }
 }
 
-/* The command with a token by which end_command.sh finds it: in the command line of a shell that stays
- * its parent, and in its environment. A terminal's interrupt would reach that shell as well, so with
- * one the command stays as it is. */
+/* The command with a token by which end_command.sh finds it: in the command line of a shell that
+ * stays its parent, and in its environment. A terminal's interrupt would reach that shell as well,
+ * so with one the command stays as it is. */
 static char *tokened(const char *command, const char *token)
 {
     cleanup_free char *name = mem_printf("vmctl-exec-%s", token);
-    const char *const words[] = {"VMCTL_EXEC=\"$0\" \"${SHELL:-/bin/sh}\" -c \"$1\"; exit \"$?\"", name, command};
+    const char *const words[] = {
+        "VMCTL_EXEC=\"$0\" \"${SHELL:-/bin/sh}\" -c \"$1\"; exit \"$?\"", name, command};
     struct buf out = BUF_INIT(0);
     buf_add_str(&out, "exec sh -c");
     ssh_login_quote(&out, words, ARRAY_LEN(words));

@@ -24,6 +24,7 @@ struct dial {
     char *host, *request;
     uint16_t port;
     int64_t timeout_ms;
+    bool (*is_complete)(const char *answer);
     struct buf *answer;
     int fd; /* -1: not begun */
     struct loop_io *io;
@@ -80,7 +81,7 @@ static void read_answer(struct dial *self)
         return;
     }
     buf_add(self->answer, bytes, (size_t)n);
-    if (n == 0 || memchr(buf_str(self->answer), '\n', self->answer->len) ||
+    if (n == 0 || self->is_complete(buf_str(self->answer)) ||
         self->answer->len == self->answer->max) {
         op_finish(&self->op, NULL);
     }
@@ -166,6 +167,7 @@ struct op *dial(struct loop *loop, const struct dial_request *request, struct bu
     self->port = request->port;
     self->request = mem_strdup(request->request);
     self->timeout_ms = request->timeout_ms;
+    self->is_complete = request->is_complete;
     self->answer = answer;
     self->fd = -1;
     self->start = loop_timer_new(loop, on_start, self);

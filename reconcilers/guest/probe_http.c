@@ -31,9 +31,34 @@ static int parse_status(const char *answer)
     return is_http ? (s[2] - '0') * 100 + (s[3] - '0') * 10 + (s[4] - '0') : -1;
 }
 
+/* Behind the interim responses, each of which ends with an empty line (101 is final): what follows
+ * them, or the one that has not ended. */
+static const char *last_response(const char *answer, bool *ret_is_interim)
+{
+    enum { FIRST = 100, SWITCHING = 101, BEYOND = 200 };
+    for (;;) {
+        int status = parse_status(answer);
+        const char *crlf = strstr(answer, "\n\r\n"), *lf = strstr(answer, "\n\n");
+        *ret_is_interim = status >= FIRST && status < BEYOND && status != SWITCHING;
+        if (!*ret_is_interim || (!crlf && !lf)) {
+            return answer;
+        }
+        answer = lf && (!crlf || lf < crlf) ? lf + 2 : crlf + 3;
+    }
+}
+
+bool http_probe_is_complete(const char *answer)
+{
+    bool is_interim;
+    const char *last = last_response(answer, &is_interim);
+    return !is_interim && strchr(last, '\n');
+}
+
 int http_probe_judge(const char *answer, struct error *err)
 {
     enum { FIRST_GOOD = 200, LAST_GOOD = 399 };
+    bool is_interim;
+    answer = last_response(answer, &is_interim);
     int status = answer[0] ? parse_status(answer) : -1;
     if (!answer[0]) {
         return error_set(err, ERR_PROBE, "the connection was closed without an answer");

@@ -19,7 +19,7 @@ struct probe_round {
     size_t index; /* of the probe under way */
     struct op *inner;
     struct loop_timer *start;
-    struct buf answer; /* of HTTP: the status line; of a command: its first output */
+    struct buf answer; /* of HTTP: up to the status line; of a command: its first output */
     struct ssh_exit exit;
 };
 
@@ -144,11 +144,11 @@ static struct op *start_dial(struct probe_round *round, int64_t timeout_ms)
     cleanup_free char *text =
         probe->kind == PROBE_HTTP ? http_probe_request(probe->text, probe->port) : NULL;
     if (request->session) {
-        struct ssh_dial_request inside = {probe->port, text, timeout_ms};
+        struct ssh_dial_request inside = {probe->port, text, http_probe_is_complete, timeout_ms};
         return ssh_dial(request->session, &inside, &round->answer, on_probed, round);
     }
-    struct dial_request outside = {
-        request->host, port_outside(request->spec, probe->port), text, timeout_ms};
+    struct dial_request outside = {request->host, port_outside(request->spec, probe->port), text,
+        http_probe_is_complete, timeout_ms};
     return dial(request->loop, &outside, &round->answer, on_probed, round);
 }
 
@@ -183,7 +183,7 @@ struct op *probe_round_start(
     struct probe_round *round = mem_new(struct probe_round);
     round->op = (struct op){on_cancel, done, context};
     round->request = *request;
-    round->answer = BUF_INIT(HTTP_STATUS_LINE_MAX);
+    round->answer = BUF_INIT(HTTP_ANSWER_MAX);
     round->start = loop_timer_new(request->loop, on_start, round);
     loop_timer_start(round->start, 0);
     return &round->op;

@@ -19,6 +19,7 @@ struct dial {
     char *request;
     size_t n_sent;
     int64_t timeout_ms;
+    bool (*is_complete)(const char *answer);
     struct buf *answer; /* borrowed from the caller until `done` */
     LIBSSH2_CHANNEL *channel;
 };
@@ -88,7 +89,7 @@ static enum ssh_progress step_read(struct dial *dial, struct error *err)
             dial->task.session, n, err, "the connection was lost while a port was probed");
     }
     buf_add(answer, bytes, (size_t)n);
-    if (memchr(buf_str(answer), '\n', answer->len) || answer->len == answer->max ||
+    if (dial->is_complete(buf_str(answer)) || answer->len == answer->max ||
         libssh2_channel_eof(dial->channel)) {
         return dial_enter(dial, DIAL_CLOSE);
     }
@@ -141,6 +142,7 @@ struct op *ssh_dial(struct ssh_session *session, const struct ssh_dial_request *
     struct dial *dial = mem_new(struct dial);
     dial->port = request->port;
     dial->request = mem_strdup(request->request);
+    dial->is_complete = request->is_complete;
     dial->timeout_ms = request->timeout_ms;
     dial->answer = answer;
     ssh_task_start(&dial->task, &kind, session, request->timeout_ms, done, context);

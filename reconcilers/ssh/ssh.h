@@ -92,6 +92,7 @@ struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *
 struct ssh_dial_request {
     uint16_t port;       /* of the guest, on its 127.0.0.1 */
     const char *request; /* sent once connected; NULL: connecting is all; copied */
+    bool (*is_complete)(const char *answer); /* of what has been answered to it */
     int64_t timeout_ms;
 };
 
@@ -99,8 +100,8 @@ struct buf;
 
 /*
  * Connects from within the guest, by the server's TCP forwarding (RFC 4254, 7.2), and with a
- * request collects the response: until the first line is complete, `answer` (bounded by the
- * caller, borrowed until `done`) is full, or the other side closes. Errors: ERR_PROBE nothing
+ * request collects the response: until it is complete, `answer` (bounded by the caller, borrowed
+ * until `done`) is full, or the other side closes. Errors: ERR_PROBE nothing
  * listens, or sshd forwards no TCP, the session still usable; ERR_SSH connection lost;
  * ERR_TIMEOUT.
  */

@@ -149,7 +149,8 @@ int error_set_errno(struct error *err, enum error_code code, int sys_errno, cons
     *err = (struct error){.code = is_full ? ERR_NO_SPACE : code, .sys_errno = sys_errno};
     error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
-    error_append(err, ": %s", strerror(sys_errno));
+    error_append(err, ": %s%s", strerror(sys_errno),
+        sys_errno == EFBIG ? " (the file system's limit, or that of `ulimit -f`)" : "");
     return -(int)err->code;
 }
 

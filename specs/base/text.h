@@ -25,7 +25,7 @@ size_t text_utf8_length(const char *s, size_t n);
 /*
  * Appends `n` bytes from outside (guest output, server headers) in a form that no terminal
  * interprets: control bytes other than \n and \t become \xNN, escape sequences lose their
- * ESC. Valid UTF-8 passes, except C1 controls.
+ * ESC. Valid UTF-8 passes, except C1 controls and the bidirectional ones, whose bytes become \xNN.
  */
 void text_add_printable(struct buf *out, const char *bytes, size_t n);
 

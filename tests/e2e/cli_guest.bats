@@ -47,7 +47,7 @@ teardown() { cli_teardown; }
 @test "the user's own user and key come first" {
     vmfile web
     vmctl up -q
-    : >"$work/my key%"
+    (umask 077 && : >"$work/my key%")
     : >"$data/vms/web/id_ed25519_generated"
     run vmctl ssh web --user root --key "$work/my key%"
     [ "$status" -eq 7 ]
@@ -126,7 +126,7 @@ said() {
 @test "exec keeps the words as they are" {
     vmfile web
     vmctl up -q
-    run vmctl exec web -- sh -c 'echo "$HOME" it'\''s'
+    run vmctl exec web -- sh -c 'echo "$HOME" "it'\''s"'
     [ "$status" -eq 7 ]
     [ "$(said "${lines[-1]}")" = "$HOME it's" ]
     run vmctl exec web -- printf '[%s]' 'a  b' '$HOME' '*'

@@ -193,3 +193,21 @@ teardown() { cli_teardown; }
     [ "$status" -eq 0 ]
     [ "${#lines[@]}" -eq 1 ]
 }
+
+@test "output that cannot be written is an error with its cause, in every format" {
+    vmfile web
+    vmctl up -q
+    local command format
+    for command in list status get events 'describe web' 'port web' version --help 'completion bash' doctor 'diff' 'image list' 'log web' 'ssh-config web'; do
+        for format in text json; do
+            vmctl $command -o $format >out 2>/dev/null || true
+            [ -s out ] || continue
+            run bash -c "vmctl $command -o $format 2>&1 >/dev/full"
+            [ "$status" -ne 0 ] || { echo "$command -o $format"; return 1; }
+            says "cannot write to the standard output"
+        done
+    done
+    run bash -c 'set -o pipefail; (trap "" PIPE; until [ -e gone ]; do :; done; vmctl list) | (exec <&-; : >gone)'
+    [ "$status" -eq 141 ]
+    [ -z "$output" ]
+}

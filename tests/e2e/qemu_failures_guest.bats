@@ -175,7 +175,7 @@ kill_qemu() {
     before=$(ssh-keygen -lf "$DATA/vms/victim/ssh_host_ed25519_key.pub" | cut -d' ' -f2)
     vmctl exec victim -- sudo sh -c 'f=$(ls /etc/dropbear/*ed25519*key); rm -f /etc/dropbear/*key; dropbearkey -t ed25519 -f "$f" >/dev/null 2>&1; sync'
     kill_qemu
-    await 60 is_in_state HostKeyMismatch
+    await 120 is_in_state HostKeyMismatch
     fails 2 vmctl ssh-trust victim </dev/null
     says "known by  $before (ssh-ed25519)" "shows now SHA256:" "--yes"
     fails 1 vmctl ssh victim -- true

@@ -5,13 +5,15 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* Ignored signals too: exec would inherit them. */
+/* Ignored signals too: exec would inherit them. A disk that meets the limit of `ulimit -f` is an
+ * I/O error of the guest, and does not end QEMU. */
 static void reset_signals(void)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};
     for (int number = 1; number < NSIG; number++) {
         (void)sigaction(number, &standard, NULL); /* fails for KILL, STOP and libc's own */
     }
+    (void)signal(SIGXFSZ, SIG_IGN);
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/text.h"
 
@@ -48,12 +49,25 @@ static void only_the_given_bytes_are_read(void **state)
     assert_string_equal(line, "two");
 }
 
+/* What a guest wrote shows on a terminal in the order in which it was written. */
+static void bidirectional_controls_are_shown_as_bytes(void **state)
+{
+    static const char text[] = "a\u202eb\u2066c\u2069\u200f\u061c\u202a\u2027\u2065\u05d0é";
+    cleanup_buf struct buf out = BUF_INIT(0);
+    (void)state;
+    text_add_printable(&out, text, strlen(text));
+    assert_string_equal(buf_str(&out),
+        "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6c\\xe2\\x81\\xa9\\xe2\\x80\\x8f"
+        "\\xd8\\x9c\\xe2\\x80\\xaa\u2027\u2065\u05d0é");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_line_is_the_last_that_says_something),
         cmocka_unit_test(the_last_line_can_be_shown_on_a_terminal),
         cmocka_unit_test(only_the_given_bytes_are_read),
+        cmocka_unit_test(bidirectional_controls_are_shown_as_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
