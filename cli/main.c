@@ -219,7 +219,7 @@ static int finish_output(const struct cli *cli, int status)
     if (fflush(stdout) == 0 && !was_lost) {
         return status;
     }
-    if (errno == EPIPE) { /* whoever started us has SIGPIPE ignored */
+    if (errno == EPIPE) { /* the caller has SIGPIPE ignored */
         return 128 + SIGPIPE;
     }
     if (errno != 0) {

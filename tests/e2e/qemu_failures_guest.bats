@@ -40,7 +40,7 @@ provisions() {
 }
 
 has_new_pid() { local now; now=$(pid_of victim); [ "$now" != "$1" ] && [ "$now" != - ]; }
-runs_in_guest() { [ -n "$(vmctl exec victim -- pgrep -f "sleep $1")" ]; }
+runs_in_guest() { vmctl ssh victim -- "ps -o args | grep -q '[s]leep $1'"; }
 not() { ! "$@"; }
 is_in_state() { [ "$(state_of victim)" = "$1" ]; }
 
