@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sha1.h>
 #include <sha2.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,6 +26,14 @@ void digest_bytes(const void *bytes, size_t n, char *ret_hex)
     SHA256Init(&ctx);
     SHA256Update(&ctx, bytes, n);
     digest_finish(&ctx, ret_hex);
+}
+
+void digest_sha1(const void *bytes, size_t n, uint8_t ret[DIGEST_SHA1_SIZE])
+{
+    SHA1_CTX ctx;
+    SHA1Init(&ctx);
+    SHA1Update(&ctx, bytes, n);
+    SHA1Final(ret, &ctx);
 }
 
 void digest_text(const char *text, char *ret_hex)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* SHA-256 (FIPS 180-4) by libmd, as 64 lower-case hexadecimal digits; and random ids. */
+/* SHA-256 (FIPS 180-4) by libmd, as 64 lower-case hexadecimal digits; SHA-1; and random ids. */
 #pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct error;
 
@@ -12,6 +13,10 @@ struct error;
 
 void digest_bytes(const void *bytes, size_t n, char *ret_hex);
 void digest_text(const char *text, char *ret_hex);
+
+/* For protocols that have it, never to trust content by. */
+enum { DIGEST_SHA1_SIZE = 20 };
+void digest_sha1(const void *bytes, size_t n, uint8_t ret[DIGEST_SHA1_SIZE]);
 
 /* Of a whole file. Blocks for as long as the file is long: in vmctld only on a pool thread, where
  * `is_cancelled` (NULL: never) ends it with ERR_CANCELLED. */
