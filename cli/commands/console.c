@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/guest/console_link.h"
 #include "cli/guest/terminal.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
@@ -17,6 +18,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/backend_traits.h"
+#include "specs/vm/propolis.h"
 #include "store/store.h"
 
 enum { BACKLOG_MAX = 64 * 1024, IDLE_MS = 2000 };
@@ -80,7 +82,41 @@ static int take_console(const char *name, const char *log_path, int *ret_lock, s
     return rc;
 }
 
-static int check_backend(struct cli *cli, const char *name, struct error *err)
+/* The console of an instance: a socket in the VM's directory, or propolis-server's. */
+struct console {
+    int fd; /* of a socket in the VM's directory; -1: `link` */
+    int lock;
+    struct console_link *link; /* NULL: `fd` */
+};
+
+static void console_clear(struct console *console)
+{
+    struct error ignored = {.code = ERR_NONE};
+    if (console->fd >= 0) {
+        close(console->fd);
+    }
+    if (console->lock >= 0) {
+        close(console->lock);
+    }
+    if (console->link) {
+        (void)console_link_close(console->link, &ignored);
+    }
+}
+
+static int connect_local(struct cli *cli, const char *name, struct console *ret, struct error *err)
+{
+    cleanup_free char *path = paths_vm(&cli->paths, name, VM_CONSOLE_SOCKET);
+    cleanup_free char *log_path = paths_vm(&cli->paths, name, VM_CONSOLE_LOG);
+    if (fs_connect_unix(path, &ret->fd, err) == 0) {
+        return take_console(name, log_path, &ret->lock, err);
+    }
+    error_clear(err);
+    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running: it has no console", name);
+    return error_help(err, "start it: vmctl up, or vmctl start %s", name);
+}
+
+static int connect_console(
+    struct cli *cli, const char *name, struct console *ret, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
     int rc = store_get(cli->store, name, &record, err);
@@ -89,25 +125,11 @@ static int check_backend(struct cli *cli, const char *name, struct error *err)
     }
     bool is_running = record.status && record.status->instance.instance_id[0];
     const struct vm_spec *applied = is_running ? record.status->applied_spec : NULL;
-    const struct backend_traits *traits = applied ? backend_traits(applied->backend) : NULL;
-    cleanup_free char *url = traits && traits->console_url ? traits->console_url() : NULL;
-    if (!url) {
-        return 0;
+    if (!applied || !backend_traits(applied->backend)->console_url) {
+        return connect_local(cli, name, ret, err);
     }
-    (void)error_set(err, ERR_VM_INVALID_STATE,
-        "the console of vm '%s' is a WebSocket of propolis-server: %s", name, url);
-    return error_help(err, "attach with a WebSocket client, such as: websocat -b %s", url);
-}
-
-static int connect_console(const struct cli *cli, const char *name, int *ret_fd, struct error *err)
-{
-    cleanup_free char *path = paths_vm(&cli->paths, name, VM_CONSOLE_SOCKET);
-    if (fs_connect_unix(path, ret_fd, err) == 0) {
-        return 0;
-    }
-    error_clear(err);
-    (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' is not running: it has no console", name);
-    return error_help(err, "start it: vmctl up, or vmctl start %s", name);
+    cleanup_free char *address = propolis_address(record.status->instance.server);
+    return console_link_open(name, address, isatty(STDIN_FILENO), &ret->link, err);
 }
 
 /* ---- the bridge ---- */
@@ -132,23 +154,27 @@ static int report_end(const struct cli *cli, const char *name, const struct term
 
 static int attach(struct cli *cli, const char *name, struct error *err)
 {
-    cleanup_close int peer = -1, lock = -1;
     cleanup_free char *log_path = paths_vm(&cli->paths, name, VM_CONSOLE_LOG);
+    cleanup_with(console_clear) struct console console = {.fd = -1, .lock = -1};
     struct terminal_result result;
-    int rc = check_backend(cli, name, err);
-    if (rc < 0 || (rc = connect_console(cli, name, &peer, err)) < 0 ||
-        (rc = take_console(name, log_path, &lock, err)) < 0) {
+    int rc = connect_console(cli, name, &console, err);
+    if (rc < 0) {
         return rc;
     }
     cli_note(cli, "connected to '%s'%s", name, isatty(STDIN_FILENO) ? " (Ctrl+] detaches)" : "");
-    show_backlog(log_path);
+    if (!console.link) { /* propolis-server sends its own */
+        show_backlog(log_path);
+    }
     const struct terminal_bridge bridge = {
         .input_fd = STDIN_FILENO,
         .output_fd = STDOUT_FILENO,
-        .peer_fd = peer,
+        .peer_fd = console.link ? console_link_fd(console.link) : console.fd,
         .idle_ms = IDLE_MS,
     };
     rc = terminal_run(&bridge, &result, err);
+    if (rc == 0 && console.link) {
+        rc = console_link_close(TAKE_PTR(console.link), err);
+    }
     return rc < 0 ? rc : report_end(cli, name, &result);
 }
 

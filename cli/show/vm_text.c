@@ -96,7 +96,7 @@ static void add_handle(struct buf *out, const struct vm_status *status)
         vm_text_field(out, label, "-");
     }
     if (traits->console_url && status->instance.instance_id[0]) {
-        cleanup_free char *url = traits->console_url();
+        cleanup_free char *url = traits->console_url(&status->instance);
         vm_text_field(out, "Console:", "%s", url);
     }
 }

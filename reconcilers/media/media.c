@@ -95,6 +95,7 @@ struct preparation {
     /* A guest has used these files: only the overlay may still grow, and the seed be made again if
      * it is lost. What they were made from stays what is recorded. */
     bool is_in_use;
+    bool has_disk; /* else only the seed is made; `result` is NULL */
     enum step step;
     struct op *stage;
     struct vm_prepared *result; /* borrowed until `done` or a cancel */
@@ -177,7 +178,7 @@ static struct op *start_step(struct preparation *p, enum step step)
                    ? start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC)
                    : NULL;
     case STEP_DISK:
-        return start_disk(p);
+        return p->has_disk ? start_disk(p) : NULL;
     case STEP_SEED:
         return makes_seed(p) ? seed_make(p->host, p->spec, p->uid, on_step_done, p) : NULL;
     case STEP_COUNT_:
@@ -209,21 +210,36 @@ static void on_step_done(void *context, const struct error *err)
         p->stage = start_step(p, p->step);
     }
     if (!p->stage) {
-        if (!err) {
+        if (!err && p->has_disk) {
             fill_result(p);
         }
         op_finish(&p->op, err);
     }
 }
 
-static struct op *prepare(
-    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
+static struct preparation *new_preparation(
+    const struct vm_env *env, op_done_fn *done, void *context)
 {
     struct preparation *p = mem_new(struct preparation);
     p->op = (struct op){cancel_preparation, done, context};
     p->host = env->host;
     p->spec = vm_spec_copy(env->spec);
     p->uid = mem_strdup(env->uid);
+    return p;
+}
+
+struct op *media_make_seed(const struct vm_env *env, op_done_fn *done, void *context)
+{
+    struct preparation *p = new_preparation(env, done, context);
+    p->stage = start_step(p, STEP_DIRECTORY);
+    return &p->op;
+}
+
+static struct op *prepare(
+    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
+{
+    struct preparation *p = new_preparation(env, done, context);
+    p->has_disk = true;
     p->recorded = env->status->prepared;
     p->recorded.image_path = mem_strdup(p->recorded.image_path);
     cleanup_free char *overlay = vm_path(p, VM_OVERLAY);

@@ -220,8 +220,8 @@ static int64_t act_begin_start(struct pass *pass)
     if (addresses_choose(pass, &err) < 0) {
         return fail(pass, &err);
     }
-    free(status->instance.accel);
-    status->instance = (struct vm_instance){.intent = INTENT_START};
+    vm_instance_clear(&status->instance);
+    status->instance.intent = INTENT_START;
     digest_random_id(status->instance.instance_id);
     vm_status_set_applied_spec(status, pass->env.spec);
     status->applied_generation = generation_of(pass);

@@ -158,10 +158,15 @@ bool addresses_discover(struct pass *pass)
     enum { SSH_PORT = 22 };
     const struct vm_spec *spec = pass->env.spec;
     struct vm_status *status = pass->patch->status;
-    char ip[INET6_ADDRSTRLEN];
-    if (spec->network.mode != NETWORK_TAP || !status->mac ||
-        !address_find(spec->network.bridge, status->mac, pass->wall_ms / 1000, ip) ||
-        (status->ssh_port == SSH_PORT && text_eq(status->ssh_host, ip))) {
+    char found[INET6_ADDRSTRLEN];
+    const char *ip = NULL;
+    if (spec->network.mode == NETWORK_VNIC) {
+        ip = spec->network.address ? spec->network.address : status->instance.guest;
+    } else if (spec->network.mode == NETWORK_TAP && status->mac &&
+               address_find(spec->network.bridge, status->mac, pass->wall_ms / 1000, found)) {
+        ip = found;
+    }
+    if (!ip || (status->ssh_port == SSH_PORT && text_eq(status->ssh_host, ip))) {
         return false;
     }
     free(status->ssh_host);

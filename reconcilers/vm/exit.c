@@ -149,8 +149,7 @@ void exit_record(struct pass *pass)
         addresses_release_forwards(pass);
     }
     exit_report(pass, cause);
-    free(status->instance.accel);
-    status->instance = (struct vm_instance){.intent = INTENT_NONE};
+    vm_instance_clear(&status->instance);
     status->was_reached = false;
     vm_status_forget_cloud_init(status);
     free(TAKE_PTR(status->vnc));

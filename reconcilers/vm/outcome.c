@@ -60,6 +60,8 @@ static bool record_launch(struct pass *pass)
     recorded->start_ticks = launched->start_ticks;
     memcpy(recorded->boot_id, launched->boot_id, sizeof(launched->boot_id));
     replace_text(&recorded->accel, &launched->accel);
+    replace_text(&recorded->server, &launched->server);
+    replace_text(&recorded->guest, &launched->guest);
     recorded->started_at_ms = pass->wall_ms;
     recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
     memcpy(pass->vm->launched_instance_id, recorded->instance_id, TEXT_ID_SIZE);

@@ -55,7 +55,7 @@ void vm_forget_outcome(struct vm *vm)
     struct vm_outcome *outcome = &vm->outcome;
     clear_image(&outcome->image);
     free(outcome->prepared.image_path);
-    free(outcome->instance.accel);
+    vm_instance_clear(&outcome->instance);
     free(outcome->boot.vnc);
     free(outcome->boot.changes);
     free(outcome->boot.taken_port);

@@ -37,6 +37,7 @@ static const struct vmfile_field {
     bool (*is_live)(const struct vm_spec *running, const struct vm_spec *wanted);
 } vmfile_fields[] = {
     {"backend", "backend", DISPOSITION_RECREATE, NULL},
+    {"propolis-server", "propolisServer", DISPOSITION_RESTART, NULL},
     {"image", "image", DISPOSITION_RECREATE, NULL},
     {"vcpus", "vcpus", DISPOSITION_RESTART, spec_can_add_vcpus},
     {"memory", "memoryMib", DISPOSITION_RESTART, spec_can_add_memory},
@@ -46,6 +47,7 @@ static const struct vmfile_field {
     {"network", "network.mode", DISPOSITION_RESTART, NULL},
     {"bridge", "network.bridge", DISPOSITION_RESTART, NULL},
     {"vnic", "network.vnic", DISPOSITION_RESTART, NULL},
+    {"address", "network.address", DISPOSITION_RESTART, NULL},
     {"forward", "network.forwards", DISPOSITION_RESTART, can_change_forwards},
     {"cloud-init", "cloudInit.isSet", DISPOSITION_RECREATE, NULL},
     {"hostname", "cloudInit.hostname", DISPOSITION_RECREATE, NULL},

@@ -50,6 +50,7 @@ static const struct field network_rows[] = {
     FIELD_ENUM(struct spec_network, mode, "mode", &network_mode_words),
     FIELD(struct spec_network, bridge, "bridge"),
     FIELD(struct spec_network, vnic, "vnic"),
+    FIELD(struct spec_network, address, "address"),
     FIELD_LIST(
         struct spec_network, forwards, n_forwards, "forwards", &forward_fields, .is_set = true),
 };
@@ -134,6 +135,7 @@ static const struct fields live_fields = {FIELDS_OF(live_rows, struct spec_check
 static const struct field spec_rows[] = {
     FIELD(struct vm_spec, name, "name"),
     FIELD_ENUM(struct vm_spec, backend, "backend", &backend_kind_words),
+    FIELD(struct vm_spec, propolis_server, "propolisServer"),
     FIELD_STRUCT(struct vm_spec, image, "image", &image_fields),
     FIELD(struct vm_spec, vcpus, "vcpus"),
     FIELD(struct vm_spec, memory_mib, "memoryMib"),

@@ -79,8 +79,9 @@ enum check_kind { CHECK_READY, CHECK_LIVE, CHECK_KIND_COUNT_ };
 
 struct spec_network {
     enum network_mode mode;
-    char *bridge; /* NETWORK_TAP */
-    char *vnic;   /* NETWORK_VNIC */
+    char *bridge;  /* NETWORK_TAP */
+    char *vnic;    /* NETWORK_VNIC */
+    char *address; /* NETWORK_VNIC: the guest's; NULL: the one its zone is configured with */
     struct spec_forward *forwards;
     size_t n_forwards;
 };
@@ -119,6 +120,8 @@ struct vm_spec {
     struct spec_check checks[CHECK_KIND_COUNT_];
     char **depends_on;
     size_t n_depends_on;
+
+    char *propolis_server; /* BACKEND_PROPOLIS: "HOST:PORT"; NULL: its zone's own address */
 
     enum accel_mode accel;
     enum firmware firmware;

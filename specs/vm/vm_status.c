@@ -49,6 +49,8 @@ static const struct field instance_rows[] = {
     FIELD(struct vm_instance, stop_deadline_ms, "stopDeadline"),
     FIELD_ENUM(struct vm_instance, cause, "cause", &exit_cause_words),
     FIELD(struct vm_instance, accel, "accel"),
+    FIELD(struct vm_instance, server, "server"),
+    FIELD(struct vm_instance, guest, "guest"),
 };
 static const struct fields instance_fields = {FIELDS_OF(instance_rows, struct vm_instance)};
 
@@ -193,6 +195,14 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
     const json_t *applied = json_object_get(json, "appliedSpec");
     status->applied_spec = applied ? vm_spec_from_json(applied, &ignored) : NULL;
     return status;
+}
+
+void vm_instance_clear(struct vm_instance *instance)
+{
+    free(instance->accel);
+    free(instance->server);
+    free(instance->guest);
+    *instance = (struct vm_instance){.intent = INTENT_NONE};
 }
 
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec)

@@ -51,7 +51,11 @@ struct vm_instance {
     int64_t stop_deadline_ms;  /* monotonic, same boot_id: end of the guest's grace */
     enum exit_cause cause;     /* as QMP reported before `quit`; EXIT_NONE until then */
     char *accel;               /* "kvm" or "tcg", what the probe chose */
+    char *server; /* Propolis: where its server answers, "10.0.0.5:12400"; NULL: not recorded */
+    char *guest;  /* Propolis: the guest's address as configured; NULL: not known */
 };
+
+void vm_instance_clear(struct vm_instance *instance);
 
 struct vm_restart {
     uint32_t count;                             /* failures in a row */

@@ -50,6 +50,12 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
             "network \"vnic\" needs backend \"propolis\", not \"%s\"",
             backend_kind_name(spec->backend));
     }
+    if (vm->seen[VM_PROPOLIS_SERVER].line && spec->backend != BACKEND_PROPOLIS) {
+        vmfile_report(reader, vm->seen[VM_PROPOLIS_SERVER],
+            "remove it, or write: backend \"propolis\"",
+            "`propolis-server` goes with backend \"propolis\", not \"%s\"",
+            backend_kind_name(spec->backend));
+    }
     if (vm->seen[VM_FORWARD].line && mode != NETWORK_USER) {
         vmfile_report(reader, vm->seen[VM_FORWARD], "remove it, or write: network \"user\"",
             "`forward` goes with network \"user\", not \"%s\"", network_mode_name(mode));

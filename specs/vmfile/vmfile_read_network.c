@@ -8,7 +8,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum network_field { NETWORK_BRIDGE, NETWORK_NAME, NETWORK_FIELD_COUNT_ };
+enum network_field { NETWORK_BRIDGE, NETWORK_NAME, NETWORK_ADDRESS, NETWORK_FIELD_COUNT_ };
 
 #define NETWORK(member) .offset = offsetof(struct vm_spec, network.member)
 
@@ -19,6 +19,9 @@ static const struct vmfile_rule network_rules[NETWORK_FIELD_COUNT_] = {
     [NETWORK_NAME] = {"name", .usage = "name \"vnic0\"", .kind = VMFILE_NAME, NETWORK(vnic),
         .is_valid = vmfile_is_vnic_name,
         .problem = "must be a VNIC: a letter first, a digit last, at most 31 characters, not"},
+    [NETWORK_ADDRESS] = {"address", .usage = "address \"10.0.0.9\"", .kind = VMFILE_NAME,
+        NETWORK(address), .is_valid = vmfile_is_ip,
+        .problem = "must be the guest's IP address, not"},
 };
 
 static const struct vmfile_shape network_shape = {
@@ -32,9 +35,12 @@ static void check_mode(struct vmfile_reader *reader, const struct kdl_node *node
         vmfile_report(reader, seen[NETWORK_BRIDGE], "write: network \"tap\" { bridge \"br0\" }",
             "`bridge` goes with network \"tap\", not \"%s\"", network_mode_name(mode));
     }
-    if (seen[NETWORK_NAME].line && mode != NETWORK_VNIC) {
-        vmfile_report(reader, seen[NETWORK_NAME], "write: network \"vnic\" { name \"vnic0\" }",
-            "`name` goes with network \"vnic\", not \"%s\"", network_mode_name(mode));
+    for (int i = NETWORK_NAME; i <= NETWORK_ADDRESS && mode != NETWORK_VNIC; i++) {
+        if (seen[i].line) {
+            vmfile_report(reader, seen[i], "write: network \"vnic\" { name \"vnic0\" }",
+                "`%s` goes with network \"vnic\", not \"%s\"", network_rules[i].name,
+                network_mode_name(mode));
+        }
     }
     if (mode == NETWORK_VNIC && !seen[NETWORK_NAME].line) {
         vmfile_report(reader, node->pos, "write: network \"vnic\" { name \"vnic0\" }",

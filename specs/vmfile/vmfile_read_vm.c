@@ -59,6 +59,9 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_STOP_TIMEOUT] = {"stop-timeout", "stop-timeout 30", .kind = VMFILE_SECONDS,
         SPEC(stop_timeout_s), .max = STOP_TIMEOUT_MAX_S},
     [VM_BACKEND] = {"backend", "backend \"qemu\"", .read_value = read_backend},
+    [VM_PROPOLIS_SERVER] = {"propolis-server", "propolis-server \"10.0.0.5:12400\"",
+        .kind = VMFILE_NAME, SPEC(propolis_server), .is_valid = vmfile_is_server,
+        .problem = "must be a host name or an IP address, with a port such as :12400, not"},
 };
 
 static const struct vmfile_shape shape = {

@@ -51,6 +51,7 @@ enum vm_field {
     VM_FIRMWARE,
     VM_STOP_TIMEOUT,
     VM_BACKEND,
+    VM_PROPOLIS_SERVER,
     VM_FIELD_COUNT_
 };
 
@@ -183,6 +184,8 @@ bool vmfile_seconds(
 bool vmfile_is_hostname(const char *text);  /* RFC 1123, section 2.1 */
 bool vmfile_is_user_name(const char *text); /* useradd(8) */
 bool vmfile_is_ifname(const char *text);    /* as the kernel's dev_valid_name() */
+bool vmfile_is_server(const char *text);    /* HOST:PORT, [IPv6]:PORT, or without a port */
+bool vmfile_is_ip(const char *text);
 bool vmfile_is_vnic_name(const char *text); /* dladm(8), "Link names" */
 bool vmfile_looks_like_url(const char *text);
 /* NULL when the URL can be fetched, else what is wrong with it. Static text. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vmfile/vmfile_reader.h"
 
+#include <arpa/inet.h>
+#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
@@ -58,6 +60,28 @@ bool vmfile_is_ifname(const char *text)
         }
     }
     return true;
+}
+
+bool vmfile_is_ip(const char *text)
+{
+    uint8_t address[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
+bool vmfile_is_server(const char *text)
+{
+    enum { HOST_MAX = 255, PORT_MAX = 65535 };
+    uint64_t port;
+    bool is_literal = text[0] == '[';
+    const char *end = is_literal ? strchr(text, ']') : text + strcspn(text, ":");
+    if (!end || end - text > HOST_MAX) {
+        return false;
+    }
+    cleanup_free char *host = mem_strndup(text + is_literal, (size_t)(end - text) - is_literal);
+    const char *rest = end + is_literal;
+    bool is_port = *rest == '\0' || (*rest == ':' && text_to_u64(rest + 1, 1, PORT_MAX, &port));
+    return is_port &&
+           (is_literal ? strchr(host, ':') && vmfile_is_ip(host) : vmfile_is_hostname(host));
 }
 
 bool vmfile_is_vnic_name(const char *text)

@@ -129,7 +129,7 @@ char *nginx_log(const struct nginx *nginx)
 
 /* ---- the faulty one ---- */
 
-enum { REQUESTS_MAX = 64, HEAD_MAX = 4096, CHUNK = 16384 };
+enum { REQUESTS_MAX = 1024, HEAD_MAX = 4096, CHUNK = 16384 };
 
 struct http_server {
     int listen_fd;
@@ -183,10 +183,12 @@ static void read_body(int fd, const char *head, struct http_request *request)
     copy_header(head, "\r\nContent-Length: ", length, sizeof(length));
     const char *came = strstr(head, "\r\n\r\n") + 4;
     size_t wanted = strtoul(length, NULL, 10), have = strlen(came);
-    assert(wanted < sizeof(request->body) && have <= wanted);
-    memcpy(request->body, came, have);
+    assert(have <= wanted);
+    char *body = mem_calloc(1, wanted + 1);
+    request->body = body;
+    memcpy(body, came, have);
     while (have < wanted) {
-        ssize_t got = recv(fd, request->body + have, wanted - have, 0);
+        ssize_t got = recv(fd, body + have, wanted - have, 0);
         if (got <= 0) {
             return;
         }
@@ -204,6 +206,7 @@ static struct http_request parse_head(const char *head)
     }
     copy_header(head, "\r\nRange: ", request.range, sizeof(request.range));
     copy_header(head, "\r\nIf-Range: ", request.if_range, sizeof(request.if_range));
+    copy_header(head, "\r\napi-version: ", request.api_version, sizeof(request.api_version));
     copy_header(head, "\r\nAuthorization: ", request.authorization, sizeof(request.authorization));
     return request;
 }
@@ -408,6 +411,9 @@ void http_server_stop(struct http_server *server)
     pthread_cond_broadcast(&server->changed);
     while (server->n_connections > 0) {
         pthread_cond_wait(&server->changed, &server->mutex);
+    }
+    for (size_t i = 0; i < server->n_requests; i++) {
+        free((char *)(uintptr_t)server->requests[i].body);
     }
     pthread_mutex_unlock(&server->mutex);
     pthread_mutex_destroy(&server->mutex);

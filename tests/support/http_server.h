@@ -29,8 +29,9 @@ struct http_request {
     char range[64];
     char if_range[64];
     char authorization[128];
-    char body[4096];
-    size_t sent; /* bytes of the answer's body */
+    char api_version[16];
+    const char *body; /* "" none; the server's, until it stops */
+    size_t sent;      /* bytes of the answer's body */
 };
 
 /* Answers a request, in the server's thread: the body (borrowed until the next request; "" none).

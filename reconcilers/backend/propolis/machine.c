@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The zone as a machine. illumos sends no notification when a zone changes, so it is polled every
- * two seconds while an instance is recorded; an instance not polled yet counts as alive, so that
- * nothing is started twice.
+ * The zone as a machine. illumos sends no notification when a zone changes, so it is polled while
+ * an instance is recorded; an instance not polled yet counts as alive, so that nothing is started
+ * twice. While propolis-server holds a request for the next change of its instance open
+ * (/instance/state-monitor), polls are rare: its answer, and the end of its connection, which is
+ * also that of a zone that goes down, are reasons to poll at once.
  */
 #include "reconcilers/backend/propolis/machine.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +20,14 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/vm/propolis.h"
 
-enum { POLL_INTERVAL_MS = 2000 };
+enum {
+    POLL_INTERVAL_MS = 2000,
+    MONITORED_INTERVAL_MS = 10000,
+    MONITOR_PAUSE_MS = 100,      /* between a change and the poll: bounds what a server can cause */
+    MONITOR_TIMEOUT_MS = 600000, /* of one request: then it is sent again */
+};
 
 /* ---- polling ---- */
 
@@ -43,11 +52,45 @@ void machine_note(struct machine *machine, struct zone_facts zone, enum run_stat
 void machine_forget(struct machine *machine)
 {
     op_cancel(TAKE_PTR(machine->poll));
+    op_cancel(TAKE_PTR(machine->monitor));
     loop_timer_stop(machine->timer);
+    machine->generation = 0;
+    machine->is_unmonitored = false;
     machine->is_seen = false;
     machine->run_state = RUN_STATE_UNKNOWN;
     machine->zone = (struct zone_facts){.is_known = false};
     machine->silent_since_ms = 0;
+}
+
+/* Of an answer only the generation counts: the poll reads the state, and whose it is. A server that
+ * answers with an earlier generation than requested would do so again at once. */
+static void on_monitor(void *context, const struct error *err)
+{
+    struct machine *machine = context;
+    int64_t generation = 0;
+    machine->monitor = NULL;
+    if (!err && rest_generation_parse(&machine->monitor_answer, &generation) &&
+        generation >= machine->generation && generation < INT64_MAX) {
+        machine->generation = generation + 1;
+    } else if (!err) {
+        machine->is_unmonitored = true;
+    }
+    if (!machine->poll && !machine->is_launching) {
+        loop_timer_start(machine->timer, MONITOR_PAUSE_MS);
+    }
+}
+
+static void start_monitor(struct machine *machine)
+{
+    if (!machine->monitor && !machine->is_unmonitored) {
+        cleanup_free char *body = mem_printf("{\"gen\":%" PRId64 "}", machine->generation);
+        const struct rest_request request = {.method = "GET",
+            .path = "/instance/state-monitor",
+            .body = body,
+            .timeout_ms = MONITOR_TIMEOUT_MS};
+        machine->monitor = rest_send(machine->multi, &machine->server, &request,
+            &machine->monitor_answer, on_monitor, machine);
+    }
 }
 
 static void on_instance(void *context, const struct error *err)
@@ -60,8 +103,11 @@ static void on_instance(void *context, const struct error *err)
         struct rest_instance instance =
             rest_instance_parse(&machine->answer, machine->name, machine->instance_id);
         run_state = instance.is_other ? run_state : instance.run_state;
+        if (instance.is_there && !instance.is_other) {
+            start_monitor(machine);
+        }
     }
-    loop_timer_start(machine->timer, POLL_INTERVAL_MS);
+    loop_timer_start(machine->timer, machine->monitor ? MONITORED_INTERVAL_MS : POLL_INTERVAL_MS);
     machine_note(machine, machine->polled, run_state);
 }
 
@@ -71,13 +117,15 @@ static void on_zone(void *context, const struct error *err)
     struct machine *machine = context;
     machine->poll = NULL;
     if (!err && machine->polled.is_alive) {
-        machine->poll = rest_send(machine->multi, &request, &machine->answer, on_instance, machine);
+        machine->poll = rest_send(
+            machine->multi, &machine->server, &request, &machine->answer, on_instance, machine);
         return;
     }
     loop_timer_start(machine->timer, POLL_INTERVAL_MS);
     if (err) {
         log_warn("vm", "%s: %s", machine->name, err->message);
     } else {
+        op_cancel(TAKE_PTR(machine->monitor)); /* the next zone has another server */
         machine_note(machine, machine->polled, RUN_STATE_UNKNOWN);
     }
 }
@@ -91,6 +139,19 @@ static void machine_poll(void *context)
     }
 }
 
+static void use_server(struct machine *machine, const char *address)
+{
+    if (!text_eq(machine->server.address, address)) {
+        op_cancel(TAKE_PTR(machine->monitor));
+        op_cancel(TAKE_PTR(machine->command));
+        rest_server_set(&machine->server, address);
+        machine_forget(machine);
+        if (machine->instance_id[0]) {
+            loop_timer_start(machine->timer, 0);
+        }
+    }
+}
+
 static void machine_observe(
     struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
 {
@@ -101,6 +162,10 @@ static void machine_observe(
         if (machine->instance_id[0]) {
             loop_timer_start(machine->timer, 0);
         }
+    }
+    if (instance->server || !machine->server.address) { /* a launch is recorded after it is done */
+        cleanup_free char *address = propolis_address(instance->server);
+        use_server(machine, address);
     }
     machine->is_starting = instance->intent == INTENT_START;
     bool is_unknown = !machine->is_seen || machine->is_launching;
@@ -140,6 +205,8 @@ static void machine_close(struct machine *machine)
         multi_free(machine->multi);
         loop_timer_free(machine->timer);
         rest_answer_clear(&machine->answer);
+        rest_answer_clear(&machine->monitor_answer);
+        rest_server_set(&machine->server, NULL);
         rest_answer_clear(&machine->command_answer);
         free(machine->name);
         free(machine);
@@ -155,6 +222,7 @@ struct launch {
     struct machine *machine;
     struct op *boot;
     bool is_booted;
+    char *server; /* of the spec; NULL: it names none */
     struct zone_facts zone;
     struct vm_instance *instance; /* borrowed until `done` */
 };
@@ -170,7 +238,21 @@ static void cancel_launch(struct op *op)
     }
     loop_timer_start(machine->timer, launch->is_booted ? POLL_INTERVAL_MS : 0);
     machine->is_launching = false;
+    free(launch->server);
     free(launch);
+}
+
+/* The VMFile's server, the environment's, the one at the zone's own address, or the default. */
+static void record_addresses(struct launch *launch)
+{
+    struct vm_instance *instance = launch->instance;
+    const char *named = getenv("VMCTL_PROPOLIS_ADDRESS");
+    bool uses_zone = !launch->server && !(named && named[0]) && launch->zone.server[0];
+    free(instance->server);
+    instance->server = propolis_address(uses_zone ? launch->zone.server : launch->server);
+    free(instance->guest);
+    instance->guest = launch->zone.guest[0] ? mem_strdup(launch->zone.guest) : NULL;
+    rest_server_set(&launch->machine->server, instance->server);
 }
 
 static void on_booted(void *context, const struct error *err)
@@ -179,6 +261,7 @@ static void on_booted(void *context, const struct error *err)
     struct machine *machine = launch->machine;
     launch->boot = NULL;
     if (!err) {
+        record_addresses(launch);
         launch->instance->pid = launch->zone.id;
         (void)snprintf(launch->instance->boot_id, CLOCK_BOOT_ID_SIZE, "%s",
             clock_boot_id(machine->host->clock));
@@ -195,13 +278,15 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
     *launch = (struct launch){
         .op = {cancel_launch, done, context},
         .machine = machine,
+        .server = mem_strdup(env->spec->propolis_server),
         .instance = instance,
     };
     machine_forget(machine);               /* a poll's result may date from before */
     op_cancel(TAKE_PTR(machine->command)); /* must not halt the zone that boots now */
     memcpy(machine->instance_id, env->status->instance.instance_id, TEXT_ID_SIZE);
     machine->is_launching = true;
-    launch->boot = zone_boot(machine->host->loop, machine->name, &launch->zone, on_booted, launch);
+    launch->boot = zone_boot(machine->host->loop, machine->name, env->spec->network.vnic,
+        &launch->zone, on_booted, launch);
     return &launch->op;
 }
 
@@ -218,6 +303,11 @@ static void on_commanded(void *context, const struct error *err)
     machine->command = NULL;
     if (err) {
         log_warn("vm", "%s: %s", machine->name, err->message);
+    } else if (machine->command_sent == MACHINE_POWERDOWN &&
+               machine->command_answer.status >= 300) {
+        cleanup_free char *words = rest_answer_text(&machine->command_answer);
+        log_warn("vm", "%s: propolis-server on %s does not stop the guest (status %ld): %s",
+            machine->name, machine->server.address, machine->command_answer.status, words);
     }
     if (!machine->is_launching) {
         op_cancel(TAKE_PTR(machine->poll)); /* its result predates the command */
@@ -241,10 +331,10 @@ static void machine_command(
     }
     op_cancel(TAKE_PTR(machine->command));
     machine->command_sent = command;
-    machine->command =
-        is_stop ? rest_send(machine->multi, &stop, &machine->command_answer, on_commanded, machine)
-                : zone_halt(machine->host->loop, machine->name, &machine->command_zone,
-                      on_commanded, machine);
+    machine->command = is_stop ? rest_send(machine->multi, &machine->server, &stop,
+                                     &machine->command_answer, on_commanded, machine)
+                               : zone_halt(machine->host->loop, machine->name,
+                                     &machine->command_zone, on_commanded, machine);
 }
 
 const struct machine_ops propolis_machine_ops = {

@@ -14,6 +14,7 @@ struct machine {
     void (*changed)(void *context);
     void *context;
     struct multi *multi;
+    struct rest_server server;      /* of the instance */
     char instance_id[TEXT_ID_SIZE]; /* the instance that is polled; "": none */
     bool is_starting;               /* its server may not answer yet */
 
@@ -28,6 +29,10 @@ struct machine {
     struct loop_timer *timer; /* until the next poll */
     struct zone_facts polled;
     struct rest_answer answer;
+    struct op *monitor; /* answers when the server's generation is `generation` */
+    struct rest_answer monitor_answer;
+    int64_t generation;
+    bool is_unmonitored; /* it does not answer as it should: polling is all there is */
     bool is_launching;
     struct op *command;
     enum machine_command command_sent;

@@ -10,6 +10,7 @@
 #include "reconcilers/backend/propolis/propolis.h"
 #include "reconcilers/backend/propolis/script.h"
 #include "reconcilers/backend/propolis/zone.h"
+#include "reconcilers/media/media.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -17,6 +18,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/vm/media_digest.h"
 
 static char *path_of_note(const struct vm_env *env)
 {
@@ -40,14 +42,28 @@ char *propolis_dataset(const struct vm_env *env)
                : mem_printf("%s/vms/%s", propolis_pool(), env->name);
 }
 
+/* Of what the disk is cloned from and, if there is a seed, of what that is made from. */
+static void digest_files(
+    const struct vm_spec *spec, const char *snapshot, char ret_digest[DIGEST_SIZE])
+{
+    char of_seed[DIGEST_SIZE] = "";
+    bool has_seed = spec && spec->cloud_init.is_set;
+    if (has_seed) {
+        spec_media_digest(spec, of_seed);
+    }
+    cleanup_free char *text = mem_printf("%s%s%s", snapshot, has_seed ? "\n" : "", of_seed);
+    digest_text(text, ret_digest);
+}
+
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
     cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     cleanup_free char *note = path_of_note(env);
     cleanup_free char *snapshot = snapshot_of(env->name);
+    cleanup_free char *seed = paths_vm(env->host->paths, env->name, VM_SEED);
     char wanted[DIGEST_SIZE];
     const struct vm_prepared *prepared = &env->status->prepared;
-    digest_text(snapshot, wanted);
+    digest_files(env->spec, snapshot, wanted);
     *ret = (struct media_facts){
         .has_dir = fs_exists(dir),
         .has_image = true, /* prepare() checks it */
@@ -55,8 +71,10 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
         .free_bytes = INT64_MAX,
     };
     if (ret->has_leftovers && prepared->digest[0]) {
-        ret->disk = DISK_READY;
         ret->is_outdated = !text_eq(prepared->digest, wanted);
+        /* A seed that an outdated disk never had is not missed. */
+        bool needs_seed = env->spec && env->spec->cloud_init.is_set && !ret->is_outdated;
+        ret->disk = needs_seed && !fs_exists(seed) ? DISK_NONE : DISK_READY;
     }
 }
 
@@ -67,6 +85,7 @@ struct destroy_step;
 struct media_work {
     char *name, *dataset, *snapshot, *note;
     uint32_t disk_gib;
+    char digest[DIGEST_SIZE];
     int stage;
     struct image_result *image;   /* borrowed until `done` */
     struct vm_prepared *prepared; /* the same */
@@ -96,6 +115,7 @@ static struct media_work *new_work(const struct vm_env *env)
     work->snapshot = snapshot_of(env->name);
     work->note = path_of_note(env);
     work->disk_gib = env->spec ? env->spec->disk_gib : 0;
+    digest_files(env->spec, work->snapshot, work->digest);
     return work;
 }
 
@@ -171,18 +191,64 @@ static int next_of_prepare(
             {"zfs", "clone", "-p", work->snapshot, work->dataset}, .what = "clone the disk of"};
         return write_note(work, err);
     }
-    digest_text(work->snapshot, work->prepared->digest);
+    memcpy(work->prepared->digest, work->digest, DIGEST_SIZE);
     work->prepared->disk_gib = work->disk_gib;
     return stage == LISTED ? write_note(work, err) : 0;
+}
+
+/* The seed first, so that what follows it is the same with and without one. */
+struct preparation {
+    struct op op; /* first: the caller holds a pointer to it */
+    struct loop *loop;
+    struct op *stage;
+    struct media_work *work; /* until the clone has it */
+};
+
+static void cancel_preparation(struct op *op)
+{
+    struct preparation *p = (struct preparation *)(void *)op;
+    op_cancel(p->stage);
+    if (p->work) {
+        free_work(p->work);
+    }
+    free(p);
+}
+
+static void on_prepared(void *context, const struct error *err)
+{
+    struct preparation *p = context;
+    struct media_work *work = TAKE_PTR(p->work);
+    p->stage = NULL;
+    if (work && !err) {
+        p->stage =
+            script_start(p->loop, work->name, next_of_prepare, free_work, work, on_prepared, p);
+        return;
+    }
+    if (work) {
+        free_work(work);
+    }
+    op_finish(&p->op, err);
 }
 
 static struct op *prepare(
     const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
 {
+    const struct vm_prepared *recorded = &env->status->prepared;
+    struct preparation *p = mem_new(struct preparation);
+    p->op = (struct op){cancel_preparation, done, context};
+    p->loop = env->host->loop;
     struct media_work *work = new_work(env);
     work->prepared = result;
-    return script_start(
-        env->host->loop, env->name, next_of_prepare, free_work, work, done, context);
+    /* A guest that has used its disk keeps the seed it was made with. */
+    bool is_outdated = recorded->digest[0] && !text_eq(recorded->digest, work->digest);
+    if (env->spec->cloud_init.is_set && !is_outdated) {
+        p->work = work;
+        p->stage = media_make_seed(env, on_prepared, p);
+    } else {
+        p->stage =
+            script_start(p->loop, env->name, next_of_prepare, free_work, work, on_prepared, p);
+    }
+    return &p->op;
 }
 
 /* ---- destroy ---- */

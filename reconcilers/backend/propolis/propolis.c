@@ -41,6 +41,7 @@ static bool has_tools(void)
 /* Refuses what the backend does not support; it ignores nothing. */
 static int check_spec(const struct vm_spec *spec, struct error *err)
 {
+    enum { VCPUS_MAX = 255 }; /* board.cpus of propolis-server is a byte */
     enum network_mode mode = spec->network.mode;
     if (!has_tools()) {
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
@@ -52,11 +53,11 @@ static int check_spec(const struct vm_spec *spec, struct error *err)
             network_mode_name(mode));
         return error_help(err, "write: network \"vnic\" { name \"vnic0\" }, or network \"none\"");
     }
-    if (spec->cloud_init.is_set || vm_spec_expects_ssh(spec)) {
+    if (spec->vcpus > VCPUS_MAX) {
         error_set(err, ERR_BACKEND_UNAVAILABLE,
-            "vm '%s' needs cloud-init or SSH, which backend \"propolis\" does not support",
-            spec->name);
-        return error_help(err, "remove `cloud-init`, `ssh`, `provision` and `ready` from it");
+            "vm '%s' needs %u CPUs; backend \"propolis\" has at most %d", spec->name, spec->vcpus,
+            VCPUS_MAX);
+        return error_help(err, "write: vcpus %d", VCPUS_MAX);
     }
     return 0;
 }

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The Propolis backend of illumos: a VM is a zone of the same name, which the administrator has
- * configured and installed (brand nebula-vm); its disk is a ZFS clone; propolis-server runs in the
- * zone and gets its instance over HTTP. Only one VM can run at a time: all have one address
- * (specs/vm/propolis.h), and a server that runs another instance is left alone.
+ * configured and installed (brand nebula-vm, share/vmctl/propolis); its disk is a ZFS clone;
+ * propolis-server runs in the zone and gets its instance over HTTP, the NoCloud seed with it.
  *
- * Environment of vmctld: VMCTL_ZFS_POOL (rpool), VMCTL_PROPOLIS_ADDRESS (127.0.0.1:12400),
- * VMCTL_PROPOLIS_TIMEOUT (60: seconds from the start of the zone until the guest must run).
+ * Each VM's server has an address of its own: `propolis-server` of the VMFile, else
+ * VMCTL_PROPOLIS_ADDRESS, else the zone's address by zonecfg(8), else 127.0.0.1; port 12400. It is
+ * recorded with the instance. A server that runs another VM's instance is left alone.
+ *
+ * The guest's address for SSH is `address` of the VMFile's network, else the one that zonecfg(8)
+ * allows on its VNIC.
+ *
+ * Environment of vmctld: VMCTL_ZFS_POOL (rpool), VMCTL_PROPOLIS_ADDRESS, VMCTL_PROPOLIS_TIMEOUT
+ * (60: seconds from the start of the zone until the guest must run).
  */
 #pragma once
 

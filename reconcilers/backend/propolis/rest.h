@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* propolis-server's HTTP interface: one exchange, within a deadline, and the JSON of its instance.
+/*
+ * propolis-server's HTTP interface, version 5.0.0 of its published description: one exchange,
+ * within a deadline, and the JSON of its instance.
+ *
+ * A server that does not know that version is spoken to in the oldest one, which takes the same
+ * requests. One of before all versions wants another body of PUT /instance: it says which members
+ * it misses.
  */
 #pragma once
 
@@ -9,10 +15,21 @@
 
 struct multi;
 
+/* A server, and what was found out about it. Zero-initialised by its owner. */
+struct rest_server {
+    char *address;          /* "HOST:PORT"; owned */
+    bool knows_only_oldest; /* version of the interface */
+    bool has_no_versions;   /* it wants rest_body.unversioned */
+};
+
+/* `address` NULL: forgets the server. */
+void rest_server_set(struct rest_server *server, const char *address);
+
 struct rest_request {
     const char *method; /* "GET", "PUT" */
     const char *path;   /* "/instance" */
     const char *body;   /* JSON; NULL: none. Copied. */
+    long timeout_ms;    /* of the whole exchange; 0: 5 s */
 };
 
 /* A response with any status. Zero-initialised by its owner, written before `done`. */
@@ -22,20 +39,38 @@ struct rest_answer {
 };
 void rest_answer_clear(struct rest_answer *answer);
 
-/* ERR_PROPOLIS_UNREACHABLE: no response. */
-struct op *rest_send(struct multi *multi, const struct rest_request *request,
-    struct rest_answer *answer, op_done_fn *done, void *context);
+/* The server's words in a response that reports an error: one printable line. free() it. */
+char *rest_answer_text(const struct rest_answer *answer);
+
+/* `server` is borrowed until `done` or a cancel. ERR_PROPOLIS_UNREACHABLE: no response, or more
+ * than a response can be. */
+struct op *rest_send(struct multi *multi, struct rest_server *server,
+    const struct rest_request *request, struct rest_answer *answer, op_done_fn *done,
+    void *context);
 
 /* From the response to GET /instance. */
 struct rest_instance {
     bool is_there;  /* the server has the instance, not an earlier one that has ended */
     bool is_other;  /* the server's instance belongs to another VM than `name` */
+    bool is_error;  /* the server does not say: neither an instance nor that there is none */
     char state[24]; /* the server's name for it: "Creating", "Running", "Stopped", … */
     enum run_state run_state;
 };
 struct rest_instance rest_instance_parse(
     const struct rest_answer *answer, const char *name, const char *instance_id);
 
-/* Body of PUT /instance: the spec, for the instance of env->status, with a zvol as its disk. free()
- * it. */
-char *rest_instance_body(const struct vm_env *env, const char *dataset);
+/* Whether a response to PUT /instance shows a server of before all versions. */
+bool rest_wants_unversioned(const struct rest_answer *answer);
+
+/* From the response to GET /instance/state-monitor; false: it is not one. */
+bool rest_generation_parse(const struct rest_answer *answer, int64_t *ret);
+
+/* Bodies of PUT /instance: the spec, for the instance of env->status, with a zvol as its disk and
+ * the seed's bytes (`n_seed` 0: none) as a second, read-only one. */
+struct rest_body {
+    char *current;
+    char *unversioned; /* of a server of before all versions */
+};
+struct rest_body rest_body_make(
+    const struct vm_env *env, const char *dataset, const void *seed, size_t n_seed);
+void rest_body_clear(struct rest_body *body);

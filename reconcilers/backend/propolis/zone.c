@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/backend/propolis/zone.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,13 +39,73 @@ struct zone_facts zone_parse(const char *list, const char *name)
     return (struct zone_facts){.is_known = false};
 }
 
+/* One `net` of a zone. */
+struct zone_net {
+    char link[64];
+    char address[INET6_ADDRSTRLEN];
+};
+
+static void take_net(const struct zone_net *net, const char *vnic, struct zone_facts *ret)
+{
+    bool is_guests = vnic && text_eq(net->link, vnic);
+    if (!net->address[0]) {
+        return;
+    }
+    if (is_guests && !ret->guest[0]) {
+        memcpy(ret->guest, net->address, sizeof(net->address));
+    } else if (!is_guests && !ret->server[0]) {
+        bool is_ipv6 = strchr(net->address, ':') != NULL;
+        (void)snprintf(ret->server, sizeof(ret->server), "%s%s%s", is_ipv6 ? "[" : "", net->address,
+            is_ipv6 ? "]" : "");
+    }
+}
+
+/* "10.0.0.5/24", or several of them with commas in between. */
+static void read_address(const char *text, struct zone_net *net)
+{
+    uint8_t bytes[sizeof(struct in6_addr)];
+    cleanup_free char *address = mem_strndup(text, strcspn(text, "/, "));
+    if (strlen(address) < sizeof(net->address) &&
+        (inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1)) {
+        (void)snprintf(net->address, sizeof(net->address), "%s", address);
+    }
+}
+
+void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret)
+{
+    cleanup_free char *copy = mem_strdup(info);
+    char *rest = copy;
+    struct zone_net net = {.link = ""};
+    ret->server[0] = ret->guest[0] = '\0';
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        if (text_starts_with(line, "net")) { /* "net:"; its properties are indented */
+            take_net(&net, vnic, ret);
+            net = (struct zone_net){.link = ""};
+        }
+        char *value = strchr(line, ':');
+        if (!value || !isspace((unsigned char)line[0])) {
+            continue; /* "address not specified" */
+        }
+        *value++ = '\0';
+        const char *key = line + strspn(line, " \t");
+        value += strspn(value, " \t");
+        if (text_eq(key, "address") || text_eq(key, "allowed-address")) {
+            read_address(value, &net);
+        } else if (text_eq(key, "physical")) {
+            (void)snprintf(net.link, sizeof(net.link), "%s", value);
+        }
+    }
+    take_net(&net, vnic, ret);
+}
+
 /* Reads the state, changes it if necessary, reads it again: a second call only reads. After a kill,
  * the next controller's first read shows whether the command has run. */
 struct zone_work {
     char *name;
     const char *command; /* NULL: only reads the state */
     bool wants_alive;
-    enum { BEGINNING, READING, ACTING, READING_AGAIN } stage;
+    char *vnic; /* of the guest; NULL: it has none */
+    enum { BEGINNING, READING, ACTING, READING_AGAIN, READING_NET } stage;
     struct zone_facts *ret; /* borrowed from the caller, until `done` */
 };
 
@@ -50,6 +113,7 @@ static void free_work(void *context)
 {
     struct zone_work *work = context;
     free(work->name);
+    free(work->vnic);
     free(work);
 }
 
@@ -59,6 +123,11 @@ static int handle_state(
     struct zone_facts facts = zone_parse(list, work->name);
     if (!work->command || facts.is_alive == work->wants_alive) {
         *work->ret = facts;
+        if (work->command && work->wants_alive) {
+            work->stage = READING_NET;
+            *ret = (struct script_step){
+                {"zonecfg", "-z", work->name, "info", "net"}, .what = "read the network of zone"};
+        }
         return 0;
     }
     if (work->wants_alive && !facts.is_installed) {
@@ -85,16 +154,21 @@ static int zone_next(void *context, const char *output, struct script_step *ret,
         *ret = (struct script_step){{"zoneadm", "list", "-cp"}, .what = "find zone"};
         return 0;
     }
+    if (work->stage == READING_NET) {
+        zone_parse_net(output, work->vnic, work->ret);
+        return 0;
+    }
     return handle_state(work, output, ret, err);
 }
 
 static struct op *zone_start(struct loop *loop, const char *name, const char *command,
-    bool wants_alive, struct zone_facts *ret, op_done_fn *done, void *context)
+    bool wants_alive, const char *vnic, struct zone_facts *ret, op_done_fn *done, void *context)
 {
     struct zone_work *work = mem_new(struct zone_work);
     work->name = mem_strdup(name);
     work->command = command;
     work->wants_alive = wants_alive;
+    work->vnic = mem_strdup(vnic);
     work->ret = ret;
     return script_start(loop, name, zone_next, free_work, work, done, context);
 }
@@ -102,17 +176,17 @@ static struct op *zone_start(struct loop *loop, const char *name, const char *co
 struct op *zone_poll(
     struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
 {
-    return zone_start(loop, name, NULL, false, ret, done, context);
+    return zone_start(loop, name, NULL, false, NULL, ret, done, context);
 }
 
-struct op *zone_boot(
-    struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
+struct op *zone_boot(struct loop *loop, const char *name, const char *vnic, struct zone_facts *ret,
+    op_done_fn *done, void *context)
 {
-    return zone_start(loop, name, "boot", true, ret, done, context);
+    return zone_start(loop, name, "boot", true, vnic, ret, done, context);
 }
 
 struct op *zone_halt(
     struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
 {
-    return zone_start(loop, name, "halt", false, ret, done, context);
+    return zone_start(loop, name, "halt", false, NULL, ret, done, context);
 }

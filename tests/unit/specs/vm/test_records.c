@@ -80,6 +80,8 @@ static void fill_blocks(struct vm_spec *spec)
     spec->network.mode = NETWORK_TAP;
     spec->network.bridge = mem_strdup("br1");
     spec->network.vnic = mem_strdup("vnic0");
+    spec->network.address = mem_strdup("10.0.0.9");
+    spec->propolis_server = mem_strdup("10.0.0.5:12400");
     spec->cloud_init.is_set = true;
     spec->cloud_init.hostname = mem_strdup("h\xc3\xb6st");
     spec->cloud_init.ssh_key = (struct spec_file){.path = mem_strdup("/k.pub"), .digest = "aa"};
@@ -190,6 +192,8 @@ static void assert_network(const struct vm_spec *a, const struct vm_spec *b)
     assert_int_equal(a->network.mode, b->network.mode);
     assert_text(a->network.bridge, b->network.bridge);
     assert_text(a->network.vnic, b->network.vnic);
+    assert_text(a->network.address, b->network.address);
+    assert_text(a->propolis_server, b->propolis_server);
     assert_int_equal(a->network.n_forwards, b->network.n_forwards);
     for (size_t i = 0; i < a->network.n_forwards; i++) {
         assert_int_equal(a->network.forwards[i].protocol, b->network.forwards[i].protocol);
@@ -327,7 +331,9 @@ static void fill_instance(struct vm_status *status)
         .start_deadline_ms = 12,
         .stop_deadline_ms = 13,
         .cause = EXIT_GUEST_PANIC,
-        .accel = mem_strdup("kvm")};
+        .accel = mem_strdup("kvm"),
+        .server = mem_strdup("10.0.0.5:12400"),
+        .guest = mem_strdup("10.0.0.9")};
     status->restart = (struct vm_restart){.count = 3,
         .last_failed_instance_id = "iid-0",
         .not_before_ms = 14,

@@ -67,6 +67,16 @@ static void change_bridge(struct vm_spec *s)
 {
     set_text(&s->network.bridge, "br7");
 }
+static void change_address(struct vm_spec *s)
+{
+    set_text(&s->network.address, "10.0.0.9");
+}
+
+static void change_propolis_server(struct vm_spec *s)
+{
+    set_text(&s->propolis_server, "10.0.0.5:12400");
+}
+
 static void change_vnic(struct vm_spec *s)
 {
     set_text(&s->network.vnic, "vnic7");
@@ -160,6 +170,8 @@ static const struct {
     {change_network, "network", DISPOSITION_RESTART},
     {change_bridge, "bridge", DISPOSITION_RESTART},
     {change_vnic, "vnic", DISPOSITION_RESTART},
+    {change_address, "address", DISPOSITION_RESTART},
+    {change_propolis_server, "propolis-server", DISPOSITION_RESTART},
     {change_forward, "forward", DISPOSITION_LIVE},
     {change_cloud_init, "cloud-init", DISPOSITION_RECREATE},
     {change_hostname, "hostname", DISPOSITION_RECREATE},

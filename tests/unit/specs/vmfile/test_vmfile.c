@@ -217,9 +217,13 @@ static void dependencies_may_stand_in_one_node_or_several(void **state)
 static void a_vnic_goes_with_propolis(void **state)
 {
     (void)state;
-    struct vmfile *file = parse_vm("backend \"propolis\"\nnetwork \"vnic\" { name \"vnic0\" }");
+    struct vmfile *file =
+        parse_vm("backend \"propolis\"\nnetwork \"vnic\" { name \"vnic0\"; address \"10.0.0.9\" }\n"
+                 "propolis-server \"10.0.0.5\"");
     assert_int_equal(file->vms[0]->network.mode, NETWORK_VNIC);
     assert_string_equal(file->vms[0]->network.vnic, "vnic0");
+    assert_string_equal(file->vms[0]->network.address, "10.0.0.9");
+    assert_string_equal(file->vms[0]->propolis_server, "10.0.0.5");
     vmfile_free(file);
 }
 

@@ -245,6 +245,12 @@ static void network_fields_belong_to_their_mode(void **state)
         {"vm a { image i; network tap { bridge \"a/b\" } }",
             "1:38+5 `bridge` must be the name of a network interface (at most 15 characters), "
             "not \"a/b\"\n"},
+        {"vm a { image i; network tap address=\"10.0.0.9\" }",
+            "1:29+7 `address` goes with network \"vnic\", not \"tap\" | write: network \"vnic\" "
+            "{ name \"vnic0\" }\n"},
+        {"vm a { image i; propolis-server \"10.0.0.5\" }",
+            "1:17+15 `propolis-server` goes with backend \"propolis\", not \"qemu\" | remove it, "
+            "or write: backend \"propolis\"\n"},
         {"vm a { image i; network tap name=vnic0 }",
             "1:29+4 `name` goes with network \"vnic\", not \"tap\" | write: network \"vnic\" { "
             "name \"vnic0\" }\n"},

@@ -56,6 +56,26 @@ static void interface_names_are_those_the_kernel_and_qemu_take(void **state)
     assert_each(vmfile_is_ifname, bad, ARRAY_LEN(bad), false);
 }
 
+static void servers_have_a_host_and_perhaps_a_port(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "10.0.0.5", "10.0.0.5:12400", "web.example:1", "[fd00::5]", "[fd00::5]:65535"};
+    static const char *const bad[] = {"", ":12400", "10.0.0.5:", "10.0.0.5:0", "h:65536", "h:1x",
+        "fd00::5", "[fd00::5", "[10.0.0.5]:1", "[x]:1", "h/y:1", "http://h:1", "u@h:1", "a b:1"};
+    assert_each(vmfile_is_server, good, ARRAY_LEN(good), true);
+    assert_each(vmfile_is_server, bad, ARRAY_LEN(bad), false);
+}
+
+static void addresses_are_ipv4_or_ipv6(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"10.0.0.9", "fd00::9"};
+    static const char *const bad[] = {"", "10.0.0", "10.0.0.9/24", "web", "[fd00::9]", "fd00::9%a"};
+    assert_each(vmfile_is_ip, good, ARRAY_LEN(good), true);
+    assert_each(vmfile_is_ip, bad, ARRAY_LEN(bad), false);
+}
+
 static void vnic_names_are_those_dladm_takes(void **state)
 {
     (void)state;
@@ -114,6 +134,8 @@ int main(void)
         cmocka_unit_test(host_names_follow_rfc_1123),
         cmocka_unit_test(user_names_are_those_useradd_takes),
         cmocka_unit_test(interface_names_are_those_the_kernel_and_qemu_take),
+        cmocka_unit_test(servers_have_a_host_and_perhaps_a_port),
+        cmocka_unit_test(addresses_are_ipv4_or_ipv6),
         cmocka_unit_test(vnic_names_are_those_dladm_takes),
         cmocka_unit_test(a_url_has_a_known_scheme_and_names_something),
         cmocka_unit_test(a_path_with_colons_is_no_url),

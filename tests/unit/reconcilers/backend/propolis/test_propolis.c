@@ -13,6 +13,7 @@
 
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/backend/propolis/zone.h"
+#include "specs/base/base64.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
@@ -33,7 +34,14 @@ struct fixture {
     char body[256];
     char id[40];
     const char *owner;
-    unsigned n_created, n_run;
+    unsigned n_created, n_run, n_asked;
+    bool has_no_versions, has_old_versions; /* what the server knows */
+    struct refusal {
+        const char *method, *path;
+        int status;
+        const char *body;
+        unsigned n_left; /* requests that are refused so */
+    } refusal;
     enum run_state awaited;
 };
 
@@ -59,9 +67,27 @@ static const char *serve(void *context, const struct http_request *request, int 
     struct fixture *f = context;
     bool is_put = strcmp(request->method, "PUT") == 0;
     bool is_state = strcmp(request->path, "/instance/state") == 0;
+    struct refusal *refusal = &f->refusal;
+    if (f->has_old_versions && strcmp(request->api_version, "1.0.0") != 0) {
+        *ret_status = 400;
+        return "{\"request_id\": \"r\", \"message\": \"server does not support this API version: "
+               "5.0.0\"}";
+    }
+    if (refusal->n_left > 0 && strcmp(request->method, refusal->method) == 0 &&
+        strcmp(request->path, refusal->path) == 0) {
+        refusal->n_left--;
+        *ret_status = refusal->status;
+        return refusal->body;
+    }
     if (is_put && !is_state) {
-        f->n_created++;
         cleanup_json json_t *body = json_loads(request->body, 0, NULL);
+        f->n_asked++;
+        if (f->has_no_versions && !json_object_get(body, "disks")) {
+            *ret_status = 400;
+            return "{\"request_id\": \"r\", \"message\": \"unable to parse JSON body: "
+                   "properties: missing field `image_id` at line 1 column 9\"}";
+        }
+        f->n_created++;
         (void)snprintf(
             f->id, sizeof(f->id), "%s", json_text(json_object_get(body, "properties"), "id"));
         put_instance(f, "Creating");
@@ -69,8 +95,8 @@ static const char *serve(void *context, const struct http_request *request, int 
         return "{}";
     }
     if (!f->state[0]) {
-        *ret_status = 404;
-        return "{\"message\": \"no instance\"}";
+        *ret_status = 424;
+        return "{\"request_id\": \"r\", \"message\": \"Server not initialized (no instance)\"}";
     }
     if (is_put) {
         bool is_run = strcmp(request->body, "\"Run\"") == 0;
@@ -357,27 +383,244 @@ static void a_started_zone_runs_the_instance(void **state)
     assert_file(f, "log", "zoneadm -z web boot\n");
 }
 
+/* The body of the first, or the last, request to make an instance. */
+static json_t *body_of_put(struct fixture *f, bool is_last)
+{
+    struct http_request put = {.body = ""};
+    for (size_t i = 0; i < http_server_count(f->server) && (is_last || !put.body[0]); i++) {
+        struct http_request next = http_server_request(f->server, i);
+        put = strcmp(next.method, "PUT") == 0 && strcmp(next.path, "/instance") == 0 ? next : put;
+    }
+    return json_loads(put.body, 0, NULL);
+}
+
+static const json_t *component(const json_t *body, const char *name, const char *type)
+{
+    const json_t *init = json_object_get(body, "init");
+    assert_string_equal(json_text(init, "method"), "Spec");
+    const json_t *spec = json_object_get(json_object_get(init, "value"), "spec");
+    const json_t *found = json_object_get(json_object_get(spec, "components"), name);
+    if (!type) {
+        assert_null(found);
+        return NULL;
+    }
+    assert_string_equal(json_text(found, "type"), type);
+    return json_object_get(found, "component");
+}
+
 static void the_instance_is_told_what_the_spec_says(void **state)
 {
     struct fixture *f = *state;
     f->spec->vcpus = 3;
     f->spec->memory_mib = 2048;
     start(f);
-    struct http_request put = {.body = ""};
-    for (size_t i = 0; i < http_server_count(f->server) && !put.body[0]; i++) {
-        put = http_server_request(f->server, i);
-    }
-    cleanup_json json_t *body = json_loads(put.body, 0, NULL);
+    cleanup_json json_t *body = body_of_put(f, false);
+    const json_t *properties = json_object_get(body, "properties");
+    assert_string_equal(json_text(properties, "name"), "web");
+    assert_int_equal(strlen(json_text(properties, "id")), 36);
+    assert_non_null(json_object_get(properties, "metadata"));
+    const json_t *spec =
+        json_object_get(json_object_get(json_object_get(body, "init"), "value"), "spec");
+    assert_int_equal(json_int(json_object_get(spec, "board"), "cpus", 0), 3);
+    assert_int_equal(json_int(json_object_get(spec, "board"), "memory_mb", 0), 2048);
+    const json_t *disk = component(body, "disk0", "virtio_disk");
+    const json_t *file = component(body, json_text(disk, "backend_id"), "file_storage_backend");
+    assert_string_equal(json_text(file, "path"), "/dev/zvol/rdsk/tank/vms/web");
+    assert_false(json_flag(file, "readonly", true));
+    const json_t *nic = component(body, "nic0", "virtio_nic");
+    const json_t *link = component(body, json_text(nic, "backend_id"), "virtio_network_backend");
+    assert_string_equal(json_text(link, "vnic_name"), "vnic0");
+    assert_string_equal(json_text(component(body, "com1", "serial_port"), "num"), "com1");
+    const json_t *order = json_object_get(component(body, "boot-order", "boot_settings"), "order");
+    assert_string_equal(json_text(json_array_get(order, 0), "id"), "disk0");
+    (void)component(body, "seed", NULL);
+    assert_string_equal(http_server_request(f->server, 0).api_version, "5.0.0");
+}
+
+static void cloud_init_gets_its_seed_as_a_second_disk(void **state)
+{
+    struct fixture *f = *state;
+    f->spec->cloud_init.is_set = true;
+    prepare(f);
+    assert_int_equal(media(f).disk, DISK_READY);
+    cleanup_free char *path = media_host_path(&f->m, "data/vms/web/seed.iso");
+    cleanup_free char *key = media_host_path(&f->m, "data/vms/web/id_ed25519_generated");
+    assert_true(fs_exists(path) && fs_exists(key));
+    start(f);
+    cleanup_json json_t *body = body_of_put(f, false);
+    (void)component(body, "seed", "virtio_disk");
+    const json_t *blob = component(body, "seed-backend", "blob_storage_backend");
+    assert_true(json_flag(blob, "readonly", false));
+    cleanup_buf struct buf is = BUF_INIT(0), wanted = BUF_INIT(0);
+    const char *text = json_text(blob, "base64");
+    assert_int_equal(strlen(text) % 4, 0);
+    assert_true(base64_decode(&is, text, strlen(text)));
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(fs_read_file(path, &wanted, &err), 0);
+    assert_int_equal(is.len, wanted.len);
+    assert_memory_equal(is.data, wanted.data, is.len);
+    assert_int_equal(unlink(path), 0); /* lost: made again, from the same keys */
+    assert_int_equal(media(f).disk, DISK_NONE);
+    prepare(f);
+    assert_int_equal(media(f).disk, DISK_READY);
+    assert_file(
+        f, "log", "zfs clone -p tank/images/web@latest tank/vms/web\nzoneadm -z web boot\n");
+}
+
+static void a_seed_that_changes_is_for_a_new_disk(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f);
+    f->spec->cloud_init.is_set = true;
+    assert_true(media(f).is_outdated);
+    assert_int_equal(media(f).disk, DISK_READY);
+    assert_int_equal(destroy(f, false), ERR_NONE);
+    f->status->prepared.digest[0] = '\0';
+    prepare(f);
+    assert_false(media(f).is_outdated);
+}
+
+static void a_seed_that_is_too_large_for_a_request_is_told(void **state)
+{
+    struct fixture *f = *state;
+    f->spec->cloud_init.is_set = true;
+    prepare(f);
+    char *large = mem_calloc(1, 701 << 10);
+    free(media_host_file(&f->m, "data/vms/web/seed.iso", large, 701 << 10));
+    free(large);
+    begin(f);
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_int_equal(boot(f), ERR_SEED);
+    assert_non_null(strstr(f->m.error.message, "the seed of vm 'web' has 717824 bytes"));
+}
+
+static void a_server_of_an_older_version_is_spoken_to_in_the_oldest(void **state)
+{
+    struct fixture *f = *state;
+    f->has_old_versions = true;
+    start(f);
+    assert_int_equal(f->n_created, 1);
+    await_state(f, RUN_STATE_RUNNING);
+    cleanup_json json_t *body = body_of_put(f, true);
+    (void)component(body, "disk0", "virtio_disk");
+}
+
+static void a_server_of_before_all_versions_gets_the_body_it_knows(void **state)
+{
+    struct fixture *f = *state;
+    f->spec->vcpus = 3;
+    f->has_no_versions = true;
+    start(f);
+    assert_int_equal(f->n_asked, 2);
+    assert_int_equal(f->n_created, 1);
+    cleanup_json json_t *body = body_of_put(f, true);
     const json_t *properties = json_object_get(body, "properties");
     const json_t *nic = json_array_get(json_object_get(body, "nics"), 0);
     const json_t *disk = json_array_get(json_object_get(body, "disks"), 0);
-    assert_string_equal(json_text(properties, "name"), "web");
-    assert_int_equal(strlen(json_text(properties, "id")), 36);
     assert_int_equal(json_int(properties, "vcpus", 0), 3);
-    assert_int_equal(json_int(properties, "memory", 0), 2048);
     assert_string_equal(json_text(nic, "name"), "vnic0");
     assert_string_equal(json_text(json_object_get(disk, "volume_construction_request"), "path"),
         "/dev/zvol/rdsk/tank/vms/web");
+}
+
+/* ---- what the server refuses ---- */
+
+enum { SOME = 3, ALWAYS = 1000000 };
+
+/* Each error that the interface has, of each request; then what becomes of the start. */
+static void every_error_of_the_server_is_outlasted_or_told(void **state)
+{
+    struct fixture *f = *state;
+    static const char words[] =
+        "{\"error_code\": \"E\", \"message\": \"it \\u001b[1mwill not\", \"request_id\": \"r\"}";
+    static const struct {
+        const char *method, *path;
+        int status;
+        unsigned times;
+        const char *body;
+        enum error_code code;
+        const char *told;
+    } rows[] = {
+        {"PUT", "/instance", 400, ALWAYS, words, ERR_IO, "(status 400): it "},
+        {"PUT", "/instance", 403, ALWAYS, words, ERR_IO, "(status 403): it "},
+        {"PUT", "/instance", 422, ALWAYS, "", ERR_IO, "(status 422): it gave no reason"},
+        {"PUT", "/instance", 500, ALWAYS, words, ERR_IO, "(status 500): it "},
+        {"PUT", "/instance", 302, ALWAYS, "<html>", ERR_IO, "(status 302): <html>"},
+        {"PUT", "/instance", 409, SOME, words, ERR_NONE, NULL}, /* the last one is taken down */
+        {"PUT", "/instance", 409, ALWAYS, words, ERR_IO, "(status 409): it "},
+        {"PUT", "/instance", 503, SOME, words, ERR_NONE, NULL},
+        {"PUT", "/instance", 429, SOME, words, ERR_NONE, NULL},
+        {"PUT", "/instance/state", 503, SOME, words, ERR_NONE, NULL},
+        {"PUT", "/instance/state", 403, ALWAYS, words, ERR_IO, "(status 403): it "},
+        {"PUT", "/instance/state", 500, ALWAYS, words, ERR_IO, "(status 500): it "},
+        {"GET", "/instance", 500, SOME, words, ERR_NONE, NULL},
+        {"GET", "/instance", 500, ALWAYS, words, ERR_IO, "(status 500): it "},
+        {"GET", "/instance", 400, ALWAYS, words, ERR_IO, "(status 400): it "},
+        {"GET", "/instance", 200, ALWAYS, "[]", ERR_IO, "(status 200): []"},
+        {"GET", "/instance", 404, SOME, words, ERR_NONE, NULL},
+        {"GET", "/instance", 410, SOME, words, ERR_NONE, NULL},
+        {"GET", "/instance/state-monitor", 500, ALWAYS, words, ERR_NONE, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        setenv("VMCTL_PROPOLIS_TIMEOUT", rows[i].times == ALWAYS && rows[i].code ? "1" : "60", 1);
+        f->state[0] = '\0';
+        f->refusal = (struct refusal){
+            rows[i].method, rows[i].path, rows[i].status, rows[i].body, rows[i].times};
+        begin(f);
+        assert_int_equal(launch(f), ERR_NONE);
+        enum error_code code = boot(f);
+        if (code != rows[i].code || (rows[i].told && !strstr(f->m.error.message, rows[i].told))) {
+            fail_msg("%s %s %d: %d %s", rows[i].method, rows[i].path, rows[i].status, (int)code,
+                f->m.error.message);
+        }
+        assert_null(strchr(f->m.error.message, '\033'));
+    }
+}
+
+/* ---- where the server is ---- */
+
+static void addresses_are_those_of_the_zones_network(void **state)
+{
+    (void)state;
+    static const char info[] =
+        "net:\n\taddress not specified\n\tallowed-address: 10.0.0.9/24\n\tphysical: vnic0\n"
+        "net:\n\tallowed-address: fd00::5/64,10.0.0.5/24\n\tphysical: ctl0\n"
+        "net 'x':\n\taddress: 10.0.0.6\n\tphysical: ctl1\n";
+    struct zone_facts zone = {.id = 1};
+    zone_parse_net(info, "vnic0", &zone);
+    assert_string_equal(zone.guest, "10.0.0.9");
+    assert_string_equal(zone.server, "[fd00::5]");
+    zone_parse_net(info, NULL, &zone);
+    assert_string_equal(zone.guest, "");
+    assert_string_equal(zone.server, "10.0.0.9");
+    zone_parse_net("net:\n\taddress: nonsense\n\tphysical: a0\n garbage : : :\n:", "vnic0", &zone);
+    assert_string_equal(zone.guest, "");
+    assert_string_equal(zone.server, "");
+}
+
+static void the_server_of_each_vm_is_its_own(void **state)
+{
+    struct fixture *f = *state;
+    put_file(f, "net-web",
+        "net:\n\tallowed-address: 10.0.0.9/24\n\tphysical: vnic0\n"
+        "net:\n\tallowed-address: 127.8.8.8/24\n\tphysical: ctl0\n");
+    begin(f);
+    assert_int_equal(launch(f), ERR_NONE); /* VMCTL_PROPOLIS_ADDRESS: of all that name none */
+    assert_string_equal(f->status->instance.server, getenv("VMCTL_PROPOLIS_ADDRESS"));
+    assert_string_equal(f->status->instance.guest, "10.0.0.9");
+    unsetenv("VMCTL_PROPOLIS_ADDRESS");
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_string_equal(f->status->instance.server, "127.8.8.8:12400");
+    f->spec->propolis_server = mem_printf("127.0.0.1:%u", http_server_port(f->server));
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_string_equal(f->status->instance.server, f->spec->propolis_server);
+    assert_int_equal(boot(f), ERR_NONE);
+    cleanup_free char *net = media_host_path(&f->m, "net-web");
+    assert_int_equal(unlink(net), 0);
+    free(TAKE_PTR(f->spec->propolis_server));
+    assert_int_equal(launch(f), ERR_NONE);
+    assert_string_equal(f->status->instance.server, "127.0.0.1:12400");
+    assert_null(f->status->instance.guest);
 }
 
 static void a_start_done_twice_boots_and_makes_once(void **state)
@@ -447,6 +690,7 @@ static void a_server_that_does_not_answer_is_unreachable(void **state)
                                                "127.0.0.1:1 does not answer"));
     assert_non_null(strstr(error_help_text(&f->m.error), "nsure propolis-server is running"));
     use_server(f); /* and when it is there, the same start continues */
+    assert_int_equal(launch(f), ERR_NONE);
     assert_int_equal(boot(f), ERR_NONE);
 }
 
@@ -512,6 +756,14 @@ int main(void)
         TEST(a_destruction_that_fails_is_told_and_goes_on_later),
         TEST(a_started_zone_runs_the_instance),
         TEST(the_instance_is_told_what_the_spec_says),
+        TEST(cloud_init_gets_its_seed_as_a_second_disk),
+        TEST(a_seed_that_changes_is_for_a_new_disk),
+        TEST(a_seed_that_is_too_large_for_a_request_is_told),
+        TEST(a_server_of_an_older_version_is_spoken_to_in_the_oldest),
+        TEST(a_server_of_before_all_versions_gets_the_body_it_knows),
+        TEST(every_error_of_the_server_is_outlasted_or_told),
+        cmocka_unit_test(addresses_are_those_of_the_zones_network),
+        TEST(the_server_of_each_vm_is_its_own),
         TEST(a_start_done_twice_boots_and_makes_once),
         TEST(a_zone_that_runs_already_is_taken_up),
         TEST(what_runs_is_found_again_by_the_next_controller),
