@@ -194,9 +194,9 @@ is_there() { vmctl list -o name | grep -Fxq -- "$1"; }
 up() {
     vm=$1 # for teardown
     if [ -n "${2:-}" ] && ! is_there "$1"; then
-        vmctl up --timeout 15m "$@" || true # the partner's case judges the partner
+        vmctl up --timeout 30m "$@" || true # the partner's case judges the partner
     fi
-    run vmctl up --timeout 15m "$1"
+    run vmctl up --timeout 30m "$1"
     echo "$output"
 }
 
@@ -282,7 +282,7 @@ accept_errors_of() { # VM yes|no
     up fails
     [ "$status" -eq 1 ]
 
-    vmctl restart fails --timeout 15m # cloud-init runs a script once
+    vmctl restart fails --timeout 30m # cloud-init runs a script once
     [ "$(state_of fails)" = Ready ]
     report fails
 }
@@ -295,7 +295,7 @@ explains_the_seed() {
     up seedless fails
     [ "$status" -eq 1 ]
     says 'error[vmctl::ssh::hostkey_mismatch]'
-    await 600 explains_the_seed # once cloud-init has ended
+    await 1200 explains_the_seed # once cloud-init has ended
 }
 
 ssh_port_of() { # VM
@@ -315,7 +315,7 @@ now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
     local first_ms took_ms
     vm=refused
     vmctl up --detach refused runs-long
-    await 900 sshd_answers refused
+    await 1800 sshd_answers refused
     first_ms=$(now_ms)
     up refused
     took_ms=$(($(now_ms) - first_ms))
@@ -338,8 +338,8 @@ says_hello() { [ "$(in_guest reboots 'cat /run/hello' 2>/dev/null)" = hello ]; }
 
 @test "published user-data: files, a service, a reboot at the end" {
     up reboots other-port
-    await 900 says_hello
-    vmctl wait reboots --ready --timeout 15m
+    await 1800 says_hello
+    vmctl wait reboots --ready --timeout 30m
     answers reboots 'cloud-init status; cat /run/hello' $'status: done\nhello'
     report reboots
 }
@@ -349,11 +349,11 @@ is_setting_up() { [ "$(state_of "$vm")" = SettingUp ]; }
 @test "steps and Ready wait for a long runcmd, and for it again when vmctld was killed" {
     vm=runs-long
     vmctl up --detach runs-long
-    vmctl wait runs-long --for=condition=GuestReachable --timeout 15m
+    vmctl wait runs-long --for=condition=GuestReachable --timeout 30m
     await is_setting_up
     kill_controller
     in_guest runs-long 'touch go-on'
-    vmctl wait runs-long --ready --timeout 15m
+    vmctl wait runs-long --ready --timeout 30m
     answers runs-long 'cat /ran' ran
     vmctl log runs-long --provision | grep -qx ran
     report runs-long

@@ -115,7 +115,7 @@ cloud_init_is_content() { # VM
     local machine_id
     machine_id=$(in_guest deb 'cat /etc/machine-id')
     in_guest deb 'touch left-behind && sync'
-    run vmctl reload deb --timeout 15m
+    run vmctl reload deb --timeout 30m
     is_up deb
     answers deb 'cat provisioned; hostname; ls left-behind 2>/dev/null || true' \
         $'provisioned as operator\ndeb-host'

@@ -23,7 +23,7 @@ is_up() { # VM : `up` has just ended so
 }
 
 bring_up() { # VM
-    run vmctl up --timeout 15m "$1"
+    run vmctl up --timeout 30m "$1"
     is_up "$1"
 }
 

@@ -38,7 +38,7 @@ EOF
     keeps_through_a_second_boot stock
     is_the_user stock ubuntu
 
-    run vmctl reload stock --timeout 15m
+    run vmctl reload stock --timeout 30m
     is_up stock
     is_the_user stock ubuntu
     is_clean stock
