@@ -7,7 +7,6 @@
 #include "controller/controller_internal.h"
 #include "controller/loop/loop.h"
 #include "controller/queue/desired_watch.h"
-#include "controller/source/source_watch.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -27,8 +26,8 @@ static void on_work(void *context)
     struct controller *controller = context;
     int64_t now_ms = loop_now_ms(controller->host.loop);
     for (int i = 0; i < KEYS_A_TURN; i++) {
-        const char *key = workqueue_take(controller->queue, now_ms);
-        if (!key) {
+        struct key key = workqueue_take(controller->queue, now_ms);
+        if (!key.name) {
             break;
         }
         controller_pass(controller, key);
@@ -52,38 +51,21 @@ static void on_seen(void *context, const char *name, bool is_changed)
 {
     struct controller *controller = context;
     if (controller->is_listing_all) {
-        workqueue_add(controller->queue, name, WORK_BACKGROUND);
+        workqueue_add(controller->queue, key_of(KEY_VM, name), WORK_BACKGROUND);
     } else if (is_changed) {
-        workqueue_add(controller->queue, name, WORK_USER);
+        workqueue_add(controller->queue, key_of(KEY_VM, name), WORK_USER);
     }
-}
-
-static void report_images(struct controller *controller)
-{
-    struct image_handler *handler = controller->reconciler->images;
-    cleanup_json json_t *images = NULL;
-    struct error err = {0};
-    if (!handler) {
-        return;
-    }
-    if (store_list_json(controller->store, STORE_IMAGES, &images, &err) < 0) {
-        log_error("controller", "cannot list the images: %s", err.message);
-        return;
-    }
-    handler->changed(handler, images);
 }
 
 static void on_scanned(void *context)
 {
     struct controller *controller = context;
-    report_images(controller);
-    source_watch_scan(controller->source_watch);
-}
-
-static void on_source_news(void *context, const char *vm_name)
-{
-    struct controller *controller = context;
-    workqueue_add(controller->queue, vm_name, WORK_USER);
+    for (int kind = 0; kind < KEY_KIND_COUNT_; kind++) {
+        struct reconciler *reconciler = controller->reconcilers[kind];
+        if (reconciler && reconciler->list) {
+            reconciler->list(reconciler);
+        }
+    }
 }
 
 static int list_all(struct controller *controller, struct error *err)
@@ -128,7 +110,7 @@ static void write_meta(void *context)
     struct controller *controller = context;
     const struct clock *clock = controller->host.clock;
     cleanup_json json_t *record = json_object();
-    json_put_text(record, "session", controller->session);
+    json_put_text(record, "session", controller->host.session);
     json_put_int(record, "pid", getpid());
     json_put_int(record, "startTicks", (int64_t)controller->start_ticks);
     json_put_text(record, "version", VMCTL_VERSION);
@@ -143,18 +125,9 @@ struct controller *controller_new(const struct controller_options *options)
 {
     struct controller *controller = mem_new(struct controller);
     controller_host_init(controller, options);
-    digest_random_id(controller->session);
     (void)proc_stat_start_ticks(getpid(), &controller->start_ticks);
-    controller->store = options->store;
     controller->writer = options->writer;
     controller->queue = workqueue_new();
-    controller->source_watch = source_watch_new(&(struct source_watch_options){
-        .loop = options->loop,
-        .pool = options->pool,
-        .store = options->store,
-        .wake = on_source_news,
-        .context = controller,
-    });
     controller->resync_timer = loop_timer_new(options->loop, on_resync, controller);
     controller->meta_timer = loop_timer_new(options->loop, write_meta, controller);
     controller->writer_io = loop_io_new(
@@ -181,18 +154,26 @@ static int check_identity(const struct controller *controller, struct error *err
     return 0;
 }
 
-int controller_start(
-    struct controller *controller, struct reconciler *reconciler_take, struct error *err)
+void controller_add(struct controller *controller, struct reconciler *reconciler_take)
 {
-    controller->reconciler = reconciler_take;
+    controller->reconcilers[reconciler_take->kind] = reconciler_take;
+}
+
+int controller_start(struct controller *controller, struct error *err)
+{
     controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.paths,
-        controller->store, on_seen, on_scanned, controller);
+        controller->host.store, on_seen, on_scanned, controller);
     int rc = check_identity(controller, err);
     if (rc < 0 || (rc = list_all(controller, err)) < 0) {
         return rc;
     }
     write_meta(controller);
-    controller->reconciler->find_orphans(controller->reconciler);
+    for (int kind = 0; kind < KEY_KIND_COUNT_; kind++) {
+        struct reconciler *reconciler = controller->reconcilers[kind];
+        if (reconciler && reconciler->find_orphans) {
+            reconciler->find_orphans(reconciler);
+        }
+    }
     start_resync_timer(controller);
     workqueue_serve(controller->queue, controller->host.loop, on_work, controller);
     return 0;
@@ -202,27 +183,13 @@ void controller_stop(struct controller *controller)
 {
     workqueue_stop_serving(controller->queue);
     desired_watch_free(controller->desired_watch);
-    source_watch_free(controller->source_watch);
     loop_io_free(controller->writer_io);
     loop_timer_free(controller->resync_timer);
     loop_timer_free(controller->meta_timer);
     controller->desired_watch = NULL;
-    controller->source_watch = NULL;
     controller->writer_io = NULL;
     controller->resync_timer = NULL;
     controller->meta_timer = NULL;
-}
-
-static void free_states(struct controller *controller)
-{
-    for (size_t i = 0; i < controller->states.capacity; i++) {
-        struct key_state *state = controller->states.slots[i].value;
-        if (state) {
-            free(state->name);
-            free(state);
-        }
-    }
-    name_map_clear(&controller->states);
 }
 
 void controller_free(struct controller *controller)
@@ -231,14 +198,12 @@ void controller_free(struct controller *controller)
         return;
     }
     controller_stop(controller);
-    if (controller->reconciler) {
-        if (controller->reconciler->images) {
-            controller->reconciler->images->free(controller->reconciler->images);
+    for (int kind = KEY_KIND_COUNT_ - 1; kind >= 0; kind--) {
+        if (controller->reconcilers[kind]) {
+            controller->reconcilers[kind]->free(controller->reconcilers[kind]);
         }
-        controller->reconciler->free(controller->reconciler);
     }
     controller_drop_passes(controller);
-    free_states(controller);
     workqueue_free(controller->queue);
     free(controller->lease_answer);
     free(controller);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The manager: takes keys from the work queue, shows the reconciler what the store holds of a VM,
- * commits the patch that comes back, and applies the verdict. It knows names and verdicts, not VMs.
+ * The manager: takes keys from the one work queue, lets the reconciler of their kind make a pass,
+ * commits the patch that comes back, and applies the verdict.
  *
- *   bell, timers, reconciler's wake() -> queue -> view -> reconcile() -> patch -> store writer
- *                                          ^                                          |
- *                                          +---- verdict, once it is committed <------+
+ *   bell, timers, reconciler's wake() -> queue -> reconcile() -> patch -> store writer
+ *                                          ^                                   |
+ *                                          +--- verdict, once it is committed -+
  *
  * A key stays "processing" until its patch is committed, so that the next pass sees it. A commit
  * that lost a race (ERR_STORE_STALE) is a reason to look again; one that failed (a full disk) backs
- * off and is retried forever. Nothing wakes up while nothing happens, but for the resync every ten
- * minutes or so, and a look at watched VMFiles every half minute
- * (controller/source/source_watch.h).
+ * off and is retried forever. A turn of the loop takes a limited number of keys of whatever kind,
+ * by priority: many sources or image requests hold up no VM. Nothing wakes up while nothing
+ * happens, but for the resync every ten minutes or so, and a look at watched VMFiles every half
+ * minute (controller/source/source_watch.h).
  */
 #pragma once
 
@@ -38,21 +39,23 @@ struct controller_options {
 
 struct controller *controller_new(const struct controller_options *options);
 
-/* What the reconciler is made with; lives as long as the controller. */
+/* What the reconcilers are made with; lives as long as the controller. */
 struct reconciler_host *controller_host(struct controller *controller);
 
+/* Plugs in the reconciler of a kind of key, one each, before the start. controller_free() frees it,
+ * in the reverse order of enum key_kind: image requests before the VMs' image cache. */
+void controller_add(struct controller *controller, struct reconciler *reconciler_take);
+
 /*
- * Arms the bell, lists every VM into the queue, records itself in the store's meta table under
- * "controller", and lets the reconciler look for orphans. Takes the reconciler (also on failure);
- * controller_free() frees it.
+ * Arms the bell, lists all keys into the queue, records itself in the store's meta table under
+ * "controller", and lets the reconcilers look for orphans.
  */
-int controller_start(
-    struct controller *controller, struct reconciler *reconciler_take, struct error *err);
+int controller_start(struct controller *controller, struct error *err);
 
 /* Takes no further key and watches nothing any more. What the writer was given stays there. */
 void controller_stop(struct controller *controller);
 
-/* Stops, and frees the reconciler: VMs keep running. NULL is fine. */
+/* Stops, and frees the reconcilers: VMs keep running. NULL is fine. */
 void controller_free(struct controller *controller);
 
 /* Nothing is ready and no commit is under way: what happens next comes from outside or later. */

@@ -8,7 +8,6 @@
 struct desired_watch;
 struct loop_io;
 struct loop_timer;
-struct source_watch;
 
 /* What is remembered of a key between passes; dropped when all is zero. */
 struct key_state {
@@ -18,30 +17,28 @@ struct key_state {
     uint32_t spins;    /* passes in a row that wrote nothing and asked for another at once */
 };
 
-/* A patch handed to the writer, not yet answered. */
+/* A pass whose patch the writer has not committed yet. */
 struct pass {
     struct controller *controller;
     struct pass *next, **link; /* in controller->passes */
-    char *name;
+    struct key key;
+    char *name; /* the key's */
     struct verdict verdict;
-    bool drops_leases;
+    struct patch patch; /* without its batch: the writer has that */
 };
 
 struct controller {
     struct reconciler_host host; /* first: its functions are given its address */
-    struct store *store;
     struct store_writer *writer;
-    struct reconciler *reconciler; /* NULL before the start */
+    struct reconciler *reconcilers[KEY_KIND_COUNT_]; /* NULL: nothing handles such keys */
 
     struct workqueue *queue;
-    struct name_map states; /* name → struct key_state, owned */
+    struct name_map states[KEY_KIND_COUNT_]; /* name → struct key_state, owned */
     struct pass *passes;
     uint64_t n_passes;
-    char session[TEXT_ID_SIZE]; /* of this run: in the meta record, and in every status it writes */
-    uint64_t start_ticks;       /* of this process; 0: could not be read */
+    uint64_t start_ticks; /* of this process; 0: could not be read */
 
     struct desired_watch *desired_watch;
-    struct source_watch *source_watch;
     struct loop_io *writer_io;
     struct loop_timer *resync_timer, *meta_timer;
     bool is_listing_all; /* a scan under way is the first one or a resync */
@@ -54,6 +51,6 @@ struct controller {
 void controller_host_init(struct controller *controller, const struct controller_options *options);
 
 /* pass.c: one pass over a key that was just taken; ends with workqueue_done(), now or later. */
-void controller_pass(struct controller *controller, const char *key);
-/* Forgets the passes the writer will not answer any more. */
+void controller_pass(struct controller *controller, struct key key);
+/* Forgets the passes the writer will not answer any more, and what is remembered of keys. */
 void controller_drop_passes(struct controller *controller);

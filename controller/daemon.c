@@ -154,7 +154,7 @@ static int start_machinery(struct daemon *daemon, struct error *err)
     return store_writer_start(daemon->store, STORE_WRITER_THREAD, &daemon->writer, err);
 }
 
-static int start_controller(struct daemon *daemon, reconciler_factory *factory, struct error *err)
+static int start_controller(struct daemon *daemon, plug_in_fn *plug_in, struct error *err)
 {
     struct controller_options options = {
         .loop = daemon->loop,
@@ -165,19 +165,19 @@ static int start_controller(struct daemon *daemon, reconciler_factory *factory, 
     };
     (void)!getrandom(&options.seed, sizeof(options.seed), 0);
     daemon->controller = controller_new(&options);
-    struct reconciler *reconciler = factory(controller_host(daemon->controller));
-    return controller_start(daemon->controller, reconciler, err);
+    plug_in(daemon->controller);
+    return controller_start(daemon->controller, err);
 }
 
 static int daemon_start(struct daemon *daemon, const struct daemon_options *options,
-    reconciler_factory *factory, struct error *err)
+    plug_in_fn *plug_in, struct error *err)
 {
     int rc = open_data(daemon, options, err);
     if (rc < 0) {
         return rc;
     }
     rc = start_machinery(daemon, err);
-    return rc < 0 ? rc : start_controller(daemon, factory, err);
+    return rc < 0 ? rc : start_controller(daemon, plug_in, err);
 }
 
 /* Keys are no longer taken, then what was submitted is committed, then everything goes; the lock
@@ -198,11 +198,11 @@ static void end(struct daemon *daemon)
     paths_clear(&daemon->paths);
 }
 
-int daemon_run(const struct daemon_options *options, reconciler_factory *factory, struct error *err)
+int daemon_run(const struct daemon_options *options, plug_in_fn *plug_in, struct error *err)
 {
     struct daemon daemon = {.lock_fd = -1};
     prepare_process();
-    int rc = daemon_start(&daemon, options, factory, err);
+    int rc = daemon_start(&daemon, options, plug_in, err);
     if (rc == 0) {
         log_info("controller", "vmctld %s serves '%s'", VMCTL_VERSION, daemon.paths.data_dir);
         notify_service_manager("READY=1");

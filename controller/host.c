@@ -9,19 +9,16 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
-#include "store/batch.h"
 #include "store/store.h"
-#include "store/writer.h"
 
 static struct controller *controller_of(struct reconciler_host *host)
 {
     return (struct controller *)(void *)host;
 }
 
-static void wake(struct reconciler_host *host, const char *name, enum work_priority priority)
+static void wake(struct reconciler_host *host, struct key key, enum work_priority priority)
 {
-    struct controller *controller = controller_of(host);
-    workqueue_add(controller->queue, name, priority);
+    workqueue_add(controller_of(host)->queue, key, priority);
 }
 
 static const char *lease_holder(struct reconciler_host *host, const char *key)
@@ -30,7 +27,7 @@ static const char *lease_holder(struct reconciler_host *host, const char *key)
     char uid[TEXT_ID_SIZE];
     struct error err = {0};
     free(TAKE_PTR(controller->lease_answer));
-    if (store_lease_holder(controller->store, key, uid, &controller->lease_answer, &err) < 0) {
+    if (store_lease_holder(host->store, key, uid, &controller->lease_answer, &err) < 0) {
         log_error("controller", "cannot read the lease '%s': %s", key, err.message);
     }
     return controller->lease_answer;
@@ -38,10 +35,9 @@ static const char *lease_holder(struct reconciler_host *host, const char *key)
 
 static bool is_ready(struct reconciler_host *host, const char *name)
 {
-    struct controller *controller = controller_of(host);
     cleanup_with(vm_record_clear) struct vm_record record = {0};
     struct error err = {0};
-    if (store_get(controller->store, name, &record, &err) < 0) {
+    if (store_get(host->store, name, &record, &err) < 0) {
         log_error("controller", "cannot read vm '%s': %s", name, err.message);
     }
     return record.desired && record.status && !record.desired->is_deleting &&
@@ -51,37 +47,19 @@ static bool is_ready(struct reconciler_host *host, const char *name)
 
 static json_t *image_record(struct reconciler_host *host, const char *key)
 {
-    struct controller *controller = controller_of(host);
     struct error err = {0};
     json_t *record = NULL;
-    if (store_get_json(controller->store, STORE_IMAGES, key, &record, &err) < 0) {
+    if (store_get_json(host->store, STORE_IMAGES, key, &record, &err) < 0) {
         log_error("controller", "cannot read the record of image '%s': %s", key, err.message);
     }
     return record;
-}
-
-static void on_image_written(void *context, int rc, const struct error *err)
-{
-    (void)context;
-    if (rc < 0) {
-        log_error("controller", "cannot write the record of an image: %s", err->message);
-    }
-}
-
-static void write_image(struct reconciler_host *host, const char *key, json_t *record_take)
-{
-    struct controller *controller = controller_of(host);
-    cleanup_json json_t *record = record_take;
-    struct store_batch *batch = store_batch_new();
-    store_batch_put_json(batch, STORE_IMAGES, key, record);
-    store_writer_submit(controller->writer, batch, on_image_written, NULL);
 }
 
 static int each_vm(struct reconciler_host *host,
     void (*each)(void *context, const struct vm_view *view), void *context, struct error *err)
 {
     cleanup_with(vm_list_clear) struct vm_list list = {0};
-    int rc = store_list(controller_of(host)->store, &list, err);
+    int rc = store_list(host->store, &list, err);
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
         const struct vm_record *record = &list.records[i];
         if (record->is_damaged) {
@@ -115,13 +93,14 @@ void controller_host_init(struct controller *controller, const struct controller
         .loop = options->loop,
         .pool = options->pool,
         .paths = options->paths,
+        .store = options->store,
         .clock = loop_clock(options->loop),
         .wake = wake,
         .lease_holder = lease_holder,
         .is_ready = is_ready,
         .image_record = image_record,
-        .write_image = write_image,
         .each_vm = each_vm,
         .rng = rng,
     };
+    digest_random_id(controller->host.session);
 }

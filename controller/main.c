@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/controller.h"
 #include "controller/daemon.h"
-#include "controller/reconciler.h"
+#include "controller/source/source_watch.h"
 #include "reconcilers/backend/qemu/host_probe.h"
 #include "reconcilers/image/image_requests.h"
 #include "reconcilers/vm/reconcile.h"
@@ -106,11 +107,14 @@ static int read_options(int argc, char **argv, struct daemon_options *options)
     return optind < argc ? main_refuse("unexpected argument", argv[optind]) : -1;
 }
 
-static struct reconciler *plug_in(struct reconciler_host *host)
+static void plug_in(struct controller *controller)
 {
+    struct reconciler_host *host = controller_host(controller);
     struct reconciler *vms = vm_reconciler_new(host);
-    vms->images = image_requests_new(host, (struct image_pins){vm_reconciler_each_pin, vms});
-    return vms;
+    controller_add(controller, vms);
+    controller_add(controller, source_watch_new(host));
+    controller_add(
+        controller, image_requests_new(host, (struct image_pins){vm_reconciler_each_pin, vms}));
 }
 
 int main(int argc, char **argv)

@@ -5,6 +5,7 @@
 
 const struct backoff backoff_reconcile = {
     .first_ms = 50, .base_ms = 100, .max_ms = 60000, .jitter_percent = 25};
+const struct backoff backoff_source = {.first_ms = 1000, .base_ms = 2000, .max_ms = 30000};
 const struct backoff backoff_crash = {
     .first_ms = 0, .base_ms = 1000, .max_ms = 60000, .jitter_percent = 25};
 const struct backoff backoff_download = {

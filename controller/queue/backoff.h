@@ -13,6 +13,8 @@ struct backoff {
 
 /* Reconcile errors: 50 ms × 2 … 60 s, +0 … 25 %. */
 extern const struct backoff backoff_reconcile;
+/* A watched VMFile whose records cannot be read or written: 1 s × 2 … 30 s, without jitter. */
+extern const struct backoff backoff_source;
 /* A VM that crashed: 0, 1, 2, 4 … 60 s, +0 … 25 % (KEP-4603 is the model). */
 extern const struct backoff backoff_crash;
 /* Downloads: 2 s × 2 … 300 s. */

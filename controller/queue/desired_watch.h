@@ -4,7 +4,8 @@
  * show now with what it showed last. A ring after which nothing is seen to have changed was for
  * something the summaries do not show, such as a stop timeout: then every VM counts as changed.
  *
- * `scanned` is called after each look, for what the bell also rings for: the image table.
+ * `scanned` is called after each look, for what the bell also rings for: watched VMFiles and
+ * requests for images.
  *
  * Where inotify is exhausted it looks once a second instead.
  */

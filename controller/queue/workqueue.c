@@ -21,7 +21,8 @@
 enum place { PLACE_READY, PLACE_DELAYED, PLACE_PROCESSING };
 
 struct entry {
-    char *key;
+    struct key key;
+    char *name; /* the key's */
     enum place place;
     enum work_priority priority;   /* of what is queued, or pending while processing */
     bool is_dirty;                 /* added while processing */
@@ -36,7 +37,7 @@ struct fifo {
 };
 
 struct workqueue {
-    struct name_map entries;
+    struct name_map entries[KEY_KIND_COUNT_];
     struct fifo ready[WORK_PRIORITY_COUNT_];
     size_t n_ready;
     struct entry **heap; /* delayed entries, the earliest first */
@@ -190,7 +191,7 @@ struct workqueue *workqueue_new(void)
 
 static void entry_free(struct entry *entry)
 {
-    free(entry->key);
+    free(entry->name);
     free(entry);
 }
 
@@ -199,23 +200,27 @@ void workqueue_free(struct workqueue *queue)
     if (!queue) {
         return;
     }
-    for (size_t i = 0; i < queue->entries.capacity; i++) {
-        if (queue->entries.slots[i].name) {
-            entry_free(queue->entries.slots[i].value);
+    for (int kind = 0; kind < KEY_KIND_COUNT_; kind++) {
+        struct name_map *entries = &queue->entries[kind];
+        for (size_t i = 0; i < entries->capacity; i++) {
+            if (entries->slots[i].name) {
+                entry_free(entries->slots[i].value);
+            }
         }
+        name_map_clear(entries);
     }
-    name_map_clear(&queue->entries);
     loop_timer_free(queue->timer);
     free(queue->heap);
     free(queue);
 }
 
-static struct entry *add_entry(struct workqueue *queue, const char *key)
+static struct entry *add_entry(struct workqueue *queue, struct key key)
 {
     struct entry *entry = mem_new(struct entry);
-    entry->key = mem_strdup(key);
+    entry->name = mem_strdup(key.name);
+    entry->key = key_of(key.kind, entry->name);
     entry->due_ms = NO_DUE;
-    name_map_add(&queue->entries, entry->key, entry);
+    name_map_add(&queue->entries[key.kind], entry->name, entry);
     return entry;
 }
 
@@ -234,9 +239,9 @@ static void raise_ready(struct workqueue *queue, struct entry *entry, enum work_
     }
 }
 
-void workqueue_add(struct workqueue *queue, const char *key, enum work_priority priority)
+void workqueue_add(struct workqueue *queue, struct key key, enum work_priority priority)
 {
-    struct entry *entry = name_map_get(&queue->entries, key);
+    struct entry *entry = name_map_get(&queue->entries[key.kind], key.name);
     if (!entry) {
         entry = add_entry(queue, key);
         entry->priority = priority;
@@ -254,10 +259,10 @@ void workqueue_add(struct workqueue *queue, const char *key, enum work_priority 
     set_timer(queue);
 }
 
-void workqueue_add_at(struct workqueue *queue, const char *key, int64_t due_ms)
+void workqueue_add_at(struct workqueue *queue, struct key key, int64_t due_ms)
 {
     assert(due_ms >= 0);
-    struct entry *entry = name_map_get(&queue->entries, key);
+    struct entry *entry = name_map_get(&queue->entries[key.kind], key.name);
     if (!entry) {
         entry = add_entry(queue, key);
         entry->priority = WORK_RETRY;
@@ -281,7 +286,7 @@ static void promote_due(struct workqueue *queue, int64_t now_ms)
     }
 }
 
-const char *workqueue_take(struct workqueue *queue, int64_t now_ms)
+struct key workqueue_take(struct workqueue *queue, int64_t now_ms)
 {
     promote_due(queue, now_ms);
     for (int priority = WORK_PRIORITY_COUNT_ - 1; priority >= 0; priority--) {
@@ -293,12 +298,12 @@ const char *workqueue_take(struct workqueue *queue, int64_t now_ms)
             return entry->key;
         }
     }
-    return NULL;
+    return key_of(KEY_VM, NULL);
 }
 
-void workqueue_done(struct workqueue *queue, const char *key)
+void workqueue_done(struct workqueue *queue, struct key key)
 {
-    struct entry *entry = name_map_get(&queue->entries, key);
+    struct entry *entry = name_map_get(&queue->entries[key.kind], key.name);
     assert(entry && entry->place == PLACE_PROCESSING);
     if (entry->is_dirty) {
         fifo_append(queue, entry);
@@ -306,7 +311,7 @@ void workqueue_done(struct workqueue *queue, const char *key)
         entry->priority = WORK_RETRY;
         heap_add(queue, entry, entry->due_ms);
     } else {
-        name_map_remove(&queue->entries, key);
+        name_map_remove(&queue->entries[key.kind], key.name);
         entry_free(entry);
     }
     set_timer(queue);

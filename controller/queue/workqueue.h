@@ -6,7 +6,7 @@
  *  - a key is never handed out twice at once: while it is processed, adding it only marks it dirty,
  *    and workqueue_done() queues it again if it is;
  *  - a key waits at most once: adding it again keeps the highest priority and the earliest time;
- *  - within a priority, first in, first out.
+ *  - within a priority, first in, first out, whatever the kinds of the keys.
  *
  * Time is given by the caller, and without workqueue_serve() so is the moment to take a key.
  * Single-threaded.
@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "controller/queue/key.h"
 
 struct loop;
 struct workqueue;
@@ -39,14 +41,14 @@ void workqueue_stop_serving(struct workqueue *queue);
 /* Many keys are about to be added: the timer is set once, when the hold ends. Not nested. */
 void workqueue_hold(struct workqueue *queue, bool is_held);
 
-void workqueue_add(struct workqueue *queue, const char *key, enum work_priority priority);
+void workqueue_add(struct workqueue *queue, struct key key, enum work_priority priority);
 /* Due at `due_ms`, at priority WORK_RETRY unless queued higher. The earliest of several counts. */
-void workqueue_add_at(struct workqueue *queue, const char *key, int64_t due_ms);
+void workqueue_add_at(struct workqueue *queue, struct key key, int64_t due_ms);
 
-/* Takes the next ready key and marks it processing; NULL when none is ready at `now_ms`. The text
- * is borrowed until workqueue_done(). */
-const char *workqueue_take(struct workqueue *queue, int64_t now_ms);
-void workqueue_done(struct workqueue *queue, const char *key);
+/* Takes the next ready key and marks it processing; its name is NULL when none is ready at
+ * `now_ms`, else borrowed until workqueue_done(). */
+struct key workqueue_take(struct workqueue *queue, int64_t now_ms);
+void workqueue_done(struct workqueue *queue, struct key key);
 
 /* Earliest due time of a waiting key (now_ms when one is ready), or -1: nothing waits. */
 int64_t workqueue_next_due(const struct workqueue *queue, int64_t now_ms);

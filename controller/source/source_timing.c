@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "controller/source/source_timing.h"
 
+#include "controller/queue/backoff.h"
+
 enum {
     QUIET_MS = 100,
     SAVE_MAX_MS = 1000,
@@ -8,8 +10,6 @@ enum {
     BROKEN_LOOKS = 4,
     GONE_MS = 2000,
     PRUNE_MS = 2000,
-    FAILED_MS = 1000,
-    FAILED_MAX_MS = 30 * 1000,
     POLL_MS = 2000,
     IDLE_MS = 30 * 1000,
 };
@@ -93,7 +93,5 @@ void source_timing_found(
 
 void source_timing_failed(struct source_timing *timing, int64_t now_ms)
 {
-    int64_t delay_ms = FAILED_MS << (timing->failures < 5 ? timing->failures : 5);
-    timing->failures++;
-    set_due(timing, now_ms + least(delay_ms, FAILED_MAX_MS));
+    set_due(timing, now_ms + backoff_delay_ms(&backoff_source, ++timing->failures, 0));
 }

@@ -6,6 +6,7 @@
 
 #include "controller/loop/loop.h"
 #include "controller/loop/pool.h"
+#include "controller/reconciler.h"
 #include "controller/source/dir_watch.h"
 #include "controller/source/path_watch.h"
 #include "controller/source/source_timing.h"
@@ -34,9 +35,9 @@ struct entry {
 };
 
 struct source_watch {
-    struct source_watch_options options;
+    struct reconciler base; /* first: the controller holds a pointer to it */
+    struct reconciler_host *host;
     struct dir_watch *dirs; /* NULL until something is watched */
-    struct loop_timer *timer;
     struct entry **entries;
     size_t count;
 };
@@ -87,12 +88,17 @@ static int work(void *context, const atomic_bool *is_cancelled, struct error *er
 
 /* ---- what is watched ---- */
 
-static void schedule(struct source_watch *watch);
+static void source_watch_wake(const struct entry *entry)
+{
+    struct reconciler_host *host = entry->watch->host;
+    host->wake(host, key_of(KEY_SOURCE, entry->path), WORK_EVENT);
+}
 
 static void touch(struct entry *entry)
 {
     entry->stamp[0] = '\0'; /* read, whatever the file's times say */
-    source_timing_event(&entry->timing, loop_now_ms(entry->watch->options.loop));
+    source_timing_event(&entry->timing, loop_now_ms(entry->watch->host->loop));
+    source_watch_wake(entry);
 }
 
 static void on_heard(void *context, const char *directory, const char *name)
@@ -104,7 +110,6 @@ static void on_heard(void *context, const char *directory, const char *name)
             touch(entry);
         }
     }
-    schedule(watch);
 }
 
 static void source_watch_arm(struct source_watch *watch)
@@ -116,7 +121,7 @@ static void source_watch_arm(struct source_watch *watch)
         }
     }
     if (!watch->dirs) {
-        watch->dirs = dir_watch_new(watch->options.loop, on_heard, watch);
+        watch->dirs = dir_watch_new(watch->host->loop, on_heard, watch);
     }
     dir_watch_set(watch->dirs, &directories);
 }
@@ -176,7 +181,7 @@ static struct entry *source_watch_add(
     struct entry *entry = mem_new(struct entry);
     entry->watch = watch;
     entry->path = mem_strdup(record->path);
-    source_timing_init(&entry->timing, loop_now_ms(watch->options.loop));
+    source_timing_init(&entry->timing, loop_now_ms(watch->host->loop));
     mem_grow(watch->entries, watch->count);
     watch->entries[watch->count++] = entry;
     log_info("controller", "watching '%s'", record->path);
@@ -197,13 +202,16 @@ static void take_in(struct source_watch *watch, const struct source_record *reco
     }
     entry->is_directory = record->is_directory;
     entry->is_unwatched = false;
+    source_watch_wake(entry);
 }
 
-void source_watch_scan(struct source_watch *watch)
+/* Takes in what is registered now. Also a reason to try again what the store refused. */
+static void source_watch_list(struct reconciler *base)
 {
+    struct source_watch *watch = (struct source_watch *)(void *)base;
     cleanup_with(source_list_clear) struct source_list list = {.count = 0};
     struct error err = {.code = ERR_NONE};
-    if (sources_list(watch->options.store, &list, &err) < 0) {
+    if (sources_list(watch->host->store, &list, &err) < 0) {
         log_error("controller", "cannot list the watched VMFiles: %s", err.message);
         return;
     }
@@ -216,17 +224,16 @@ void source_watch_scan(struct source_watch *watch)
     if (drop_unwatched(watch)) {
         source_watch_arm(watch);
     }
-    schedule(watch);
 }
 
 /* ---- looking ---- */
 
 static void source_watch_report(const struct look *look, const struct entry *entry)
 {
-    const struct source_watch *watch = entry->watch;
+    struct reconciler_host *host = entry->watch->host;
     log_info("controller", "'%s': %s", entry->path, source_state_name(look->found.state));
     for (size_t i = 0; i < look->found.vms.count; i++) {
-        watch->options.wake(watch->options.context, look->found.vms.items[i]);
+        host->wake(host, key_of(KEY_VM, look->found.vms.items[i]), WORK_USER);
     }
 }
 
@@ -270,7 +277,7 @@ static void on_looked(void *context, const struct error *err)
     struct look *look = context;
     struct entry *entry = look->entry;
     struct source_watch *watch = entry->watch;
-    int64_t now_ms = loop_now_ms(watch->options.loop);
+    int64_t now_ms = loop_now_ms(watch->host->loop);
     bool is_news = false;
     entry->op = NULL;
     if (err) {
@@ -283,19 +290,19 @@ static void on_looked(void *context, const struct error *err)
         is_news = take_findings(entry, look) || look->is_directory;
         source_timing_found(&entry->timing, look->found.finding, needs_polling(entry), now_ms);
     }
-    if (is_news) {                /* what was refused because of this one may be possible now */
-        source_watch_scan(watch); /* may free the entry */
+    source_watch_wake(entry); /* for the next time it is due */
+    if (is_news) {            /* what was refused because of this one may be possible now */
+        source_watch_list(&watch->base); /* may free the entry */
     }
-    schedule(watch);
 }
 
 static void source_watch_begin(struct entry *entry)
 {
     struct source_watch *watch = entry->watch;
     struct look *look = mem_new(struct look);
-    int64_t now_ms = loop_now_ms(watch->options.loop);
+    int64_t now_ms = loop_now_ms(watch->host->loop);
     look->entry = entry;
-    look->store = watch->options.store;
+    look->store = watch->host->store;
     look->path = mem_strdup(entry->path);
     look->is_directory = entry->is_directory;
     memcpy(look->stamp, entry->stamp, DIGEST_SIZE);
@@ -311,57 +318,48 @@ static void source_watch_begin(struct entry *entry)
         .may_prune = source_timing_may_prune(&entry->timing, now_ms),
     };
     source_timing_begin(&entry->timing);
-    entry->op = pool_start(watch->options.pool, work, look_free, look, on_looked, look);
+    entry->op = pool_start(watch->host->pool, work, look_free, look, on_looked, look);
 }
 
-static void on_timer(void *context)
+static struct verdict source_watch_reconcile(
+    struct reconciler *base, const char *path, struct patch *patch)
 {
-    struct source_watch *watch = context;
-    int64_t now_ms = loop_now_ms(watch->options.loop);
-    for (size_t i = 0; i < watch->count; i++) {
-        if (!watch->entries[i]->op && watch->entries[i]->timing.due_ms <= now_ms) {
-            source_watch_begin(watch->entries[i]);
-        }
+    struct source_watch *watch = (struct source_watch *)(void *)base;
+    struct entry *entry = source_watch_find(watch, path);
+    (void)patch;
+    if (!entry || entry->op) { /* not watched any more, or woken again when the check ends */
+        return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
     }
-    schedule(watch);
-}
-
-static void schedule(struct source_watch *watch)
-{
-    int64_t now_ms = loop_now_ms(watch->options.loop), due_ms = INT64_MAX;
-    for (size_t i = 0; i < watch->count; i++) {
-        const struct entry *entry = watch->entries[i];
-        if (!entry->op && entry->timing.due_ms < due_ms) {
-            due_ms = entry->timing.due_ms;
-        }
+    int64_t left_ms = entry->timing.due_ms - loop_now_ms(watch->host->loop);
+    if (left_ms > 0) {
+        return (struct verdict){.requeue_ms = left_ms};
     }
-    if (due_ms == INT64_MAX) {
-        loop_timer_stop(watch->timer);
-    } else {
-        loop_timer_start(watch->timer, due_ms > now_ms ? due_ms - now_ms : 0);
-    }
+    source_watch_begin(entry);
+    return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
 }
 
 /* ---- life ---- */
 
-struct source_watch *source_watch_new(const struct source_watch_options *options)
+static void source_watch_free(struct reconciler *base)
 {
-    struct source_watch *watch = mem_new(struct source_watch);
-    watch->options = *options;
-    watch->timer = loop_timer_new(options->loop, on_timer, watch);
-    return watch;
-}
-
-void source_watch_free(struct source_watch *watch)
-{
-    if (!watch) {
-        return;
-    }
+    struct source_watch *watch = (struct source_watch *)(void *)base;
     for (size_t i = 0; i < watch->count; i++) {
         entry_free(watch->entries[i]);
     }
     free(watch->entries);
     dir_watch_free(watch->dirs);
-    loop_timer_free(watch->timer);
     free(watch);
+}
+
+struct reconciler *source_watch_new(struct reconciler_host *host)
+{
+    struct source_watch *watch = mem_new(struct source_watch);
+    watch->base = (struct reconciler){
+        .kind = KEY_SOURCE,
+        .reconcile = source_watch_reconcile,
+        .list = source_watch_list,
+        .free = source_watch_free,
+    };
+    watch->host = host;
+    return &watch->base;
 }

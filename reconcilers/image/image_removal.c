@@ -18,6 +18,8 @@
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
 
 enum { STAT_BLOCK = 512, USERS_TEXT_MAX = 200 };
 
@@ -176,7 +178,7 @@ static void drop_records(const struct image_removal *removal, const char *digest
     json_object_foreach((json_t *)(uintptr_t)removal->images, key, record)
     {
         if (text_starts_with(key, "url:") && text_eq(json_text(record, "sha256"), digest)) {
-            removal->host->write_image(removal->host, key, NULL);
+            json_put(removal->records, key, json_null());
         }
     }
 }

@@ -21,11 +21,22 @@
 struct error;
 struct image_cache;
 
+/* A VM needs the image file at `path`; NULL: none. */
+typedef void image_pin_fn(void *context, const char *vm_name, const char *path);
+
+/* The images that VMs were found or made from and that no record may have yet: `each` shows them.
+ */
+struct image_pins {
+    void (*each)(void *source, image_pin_fn *pin, void *context);
+    void *source;
+};
+
 struct image_removal {
     struct reconciler_host *host;
     struct image_pins pins;
     const struct image_cache *cache;
     const json_t *images; /* the image table */
+    json_t *records;      /* gets a null under the key of each record that is to be removed */
 };
 
 /*

@@ -18,26 +18,29 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
+#include "store/batch.h"
+#include "store/store.h"
 
 /* An answer nobody took away: its asker was interrupted. */
 enum { ANSWER_KEPT_MS = 10 * 60 * 1000 };
 
-/* A request under way, or answered until the table shows it: the table that is looked at may be
- * older than what was written last. */
+/* A request under way, or ended until its outcome is committed. */
 struct job {
     struct image_requests *requests;
-    struct job *next;
+    struct job *next, **link; /* in requests->jobs */
     char *key;
-    json_t *request;
-    struct op *op; /* of a pull */
+    json_t *request; /* as it was when the job began; later with the outcome */
+    json_t *records; /* of images, written with the outcome: {key: record, null to remove it} */
+    char *progress;  /* of the pull; NULL: none yet */
+    bool is_ended;   /* `request` has the outcome */
+    struct op *op;   /* of a pull */
     struct image_result result;
     char url_link[DIGEST_SIZE]; /* of a pull that refreshes: led to `previous` */
     char *previous;
-    bool is_ended;
 };
 
 struct image_requests {
-    struct image_handler base; /* first: the controller holds a pointer to it */
+    struct reconciler base; /* first: the controller holds a pointer to it */
     struct reconciler_host *host;
     struct image_pins pins;
     struct job *jobs;
@@ -45,39 +48,33 @@ struct image_requests {
 
 static void free_job(struct job *job)
 {
+    *job->link = job->next;
+    if (job->next) {
+        job->next->link = job->link;
+    }
     op_cancel(job->op);
     free(job->key);
     json_decref(job->request);
+    json_decref(job->records);
+    free(job->progress);
     free(job->result.path);
     free(job->previous);
     json_decref(job->result.record);
     free(job);
 }
 
-static void free_requests(struct image_handler *base)
-{
-    struct image_requests *w = (struct image_requests *)(void *)base;
-    while (w->jobs) {
-        struct job *job = w->jobs;
-        w->jobs = job->next;
-        free_job(job);
-    }
-    free(w);
-}
-
-/* ---- answering ---- */
-
-static void write_request(struct job *job)
+static void image_requests_wake(const struct job *job)
 {
     struct reconciler_host *host = job->requests->host;
-    host->write_image(host, job->key, json_deep_copy(job->request));
+    host->wake(host, key_of(KEY_IMAGE, job->key), WORK_EVENT);
 }
 
-static void answer(struct job *job, const struct error *err)
+/* ---- the end of a job ---- */
+
+static void end_job(struct job *job, const struct error *err)
 {
-    struct reconciler_host *host = job->requests->host;
     (void)json_object_del(job->request, "progress");
-    json_put_int(job->request, "endedAt", clock_wall_ms(host->clock));
+    json_put_int(job->request, "endedAt", clock_wall_ms(job->requests->host->clock));
     if (err) {
         image_request_fail(job->request, err);
     } else {
@@ -87,7 +84,6 @@ static void answer(struct job *job, const struct error *err)
     log_line(err ? LOG_WARN : LOG_INFO, "image", "%s %s%s", verb ? verb : "(no verb)",
         err ? "failed: " : "done", err ? err->message : "");
     job->is_ended = true;
-    write_request(job);
 }
 
 /* ---- pulling ---- */
@@ -95,23 +91,22 @@ static void answer(struct job *job, const struct error *err)
 static void on_progress(void *context, const char *text)
 {
     struct job *job = context;
-    json_put_text(job->request, "state", "running");
-    json_put_text(job->request, "progress", text);
-    write_request(job);
+    free(job->progress);
+    job->progress = mem_strdup(text);
+    image_requests_wake(job);
 }
 
 static int take_image(struct job *job, struct error *err)
 {
-    struct reconciler_host *host = job->requests->host;
+    const struct paths *paths = job->requests->host->paths;
     const char *name = json_text(job->request, "name");
-    const char *url = json_text(job->request, "url");
-    int rc = name ? image_file_set_name(host->paths, name, job->result.id, err) : 0;
+    int rc = name ? image_file_set_name(paths, name, job->result.id, err) : 0;
     if (rc < 0) {
         return rc;
     }
     if (job->result.record) {
-        cleanup_free char *key = image_record_key(url);
-        host->write_image(host, key, TAKE_PTR(job->result.record));
+        cleanup_free char *key = image_record_key(json_text(job->request, "url"));
+        json_put(job->records, key, TAKE_PTR(job->result.record));
     }
     json_put_text(job->request, "sha256", job->result.id);
     json_put_text(job->request, "path", job->result.path);
@@ -129,7 +124,7 @@ static void forget_url(struct job *job, const char *url)
     image_file_unlink(paths, job->url_link);
 }
 
-static void recall_url(struct job *job)
+static void recall_url(const struct job *job)
 {
     struct error err = {0};
     if (job->previous &&
@@ -149,7 +144,8 @@ static void on_pulled(void *context, const struct error *err)
     if (!err && take_image(job, &failure) < 0) {
         err = &failure;
     }
-    answer(job, err);
+    end_job(job, err);
+    image_requests_wake(job);
 }
 
 static int start_pull(struct job *job, struct error *err)
@@ -169,22 +165,28 @@ static int start_pull(struct job *job, struct error *err)
     return 0;
 }
 
-/* ---- looking ---- */
+/* ---- the beginning of a job ---- */
 
 /* Starts a pull, or does the others at once. */
-static int image_requests_begin(struct job *job, const json_t *images, struct error *err)
+static int execute(struct job *job, struct error *err)
 {
     struct image_requests *w = job->requests;
     const char *verb = json_text(job->request, "verb");
+    cleanup_json json_t *images = NULL;
     struct image_removal removal = {
         .host = w->host,
         .pins = w->pins,
         .cache = image_cache_of(w->host),
-        .images = images,
+        .records = job->records,
     };
     if (text_eq(verb, IMAGE_REQUEST_PULL)) {
         return start_pull(job, err);
     }
+    int rc = store_list_json(w->host->store, STORE_IMAGES, &images, err);
+    if (rc < 0) {
+        return rc;
+    }
+    removal.images = images;
     if (text_eq(verb, IMAGE_REQUEST_REMOVE)) {
         return image_remove(&removal, json_object_get(job->request, "images"), job->request, err);
     }
@@ -194,76 +196,168 @@ static int image_requests_begin(struct job *job, const json_t *images, struct er
     return error_set(err, ERR_USAGE, "this controller cannot '%s' images", verb ? verb : "");
 }
 
-static void start_job(
-    struct image_requests *w, const char *key, const json_t *request, const json_t *images)
+static struct job *begin_job(struct image_requests *w, const char *key, const json_t *request)
 {
     struct error err = {0};
     struct job *job = mem_new(struct job);
     job->requests = w;
     job->key = mem_strdup(key);
     job->request = json_deep_copy(request);
+    job->records = json_object();
     job->next = w->jobs;
+    job->link = &w->jobs;
+    if (job->next) {
+        job->next->link = &job->next;
+    }
     w->jobs = job;
-    int rc = image_requests_begin(job, images, &err);
+    int rc = execute(job, &err);
     if (rc < 0 || !job->op) {
-        answer(job, rc < 0 ? &err : NULL);
+        end_job(job, rc < 0 ? &err : NULL);
+    }
+    return job;
+}
+
+/* ---- a pass ---- */
+
+static void on_outcome_committed(void *context)
+{
+    free_job(context);
+}
+
+/* The expectation comes first: a batch sees its own writes. */
+static void change_request(
+    struct store_batch *batch, const char *key, const json_t *before, const json_t *after)
+{
+    store_batch_expect_json(batch, STORE_IMAGES, key, before);
+    store_batch_put_json(batch, STORE_IMAGES, key, after);
+}
+
+/* `stored` is the request as it is recorded, not answered; NULL: it was withdrawn. */
+static void write_outcome(struct job *job, const json_t *stored, struct patch *patch)
+{
+    const char *key;
+    json_t *record;
+    patch->batch = store_batch_new();
+    if (stored) {
+        change_request(patch->batch, job->key, stored, job->request);
+    }
+    json_object_foreach(job->records, key, record)
+    {
+        store_batch_put_json(patch->batch, STORE_IMAGES, key, json_is_null(record) ? NULL : record);
+    }
+    if (store_batch_is_empty(patch->batch)) {
+        free_job(job);
+    } else {
+        patch->committed = on_outcome_committed;
+        patch->context = job;
     }
 }
 
-static bool has_job(const struct image_requests *w, const char *key)
+static void write_progress(const struct job *job, const json_t *stored, struct patch *patch)
 {
-    const struct job *job = w->jobs;
+    if (job->progress && !text_eq(job->progress, json_text(stored, "progress"))) {
+        cleanup_json json_t *next = json_deep_copy(stored);
+        json_put_text(next, "state", "running");
+        json_put_text(next, "progress", job->progress);
+        patch->batch = store_batch_new();
+        change_request(patch->batch, job->key, stored, next);
+    }
+}
+
+static struct verdict keep_answer(
+    const struct image_requests *w, const char *key, const json_t *stored, struct patch *patch)
+{
+    int64_t age_ms = clock_wall_ms(w->host->clock) - json_int(stored, "endedAt", 0);
+    if (age_ms > ANSWER_KEPT_MS) {
+        patch->batch = store_batch_new();
+        change_request(patch->batch, key, stored, NULL);
+        return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
+    }
+    /* The wall clock may have been set back. */
+    return (struct verdict){.requeue_ms = ANSWER_KEPT_MS + 1 - (age_ms < 0 ? 0 : age_ms)};
+}
+
+static struct job *find_job(const struct image_requests *w, const char *key)
+{
+    struct job *job = w->jobs;
     while (job && !text_eq(job->key, key)) {
         job = job->next;
     }
-    return job != NULL;
+    return job;
 }
 
-/* Forgets answered jobs whose answer has reached the table. */
-static void drop_seen(struct image_requests *w, const json_t *images)
-{
-    for (struct job **at = &w->jobs; *at;) {
-        struct job *job = *at;
-        const json_t *stored = json_object_get(images, job->key);
-        if (job->is_ended && (!stored || image_request_is_answered(stored))) {
-            *at = job->next;
-            free_job(job);
-        } else {
-            at = &job->next;
-        }
-    }
-}
-
-static void look_at(
-    struct image_requests *w, const char *key, const json_t *request, const json_t *images)
-{
-    if (!text_starts_with(key, IMAGE_REQUEST_PREFIX) || has_job(w, key)) {
-        return;
-    }
-    if (!image_request_is_answered(request)) {
-        start_job(w, key, request, images);
-    } else if (clock_wall_ms(w->host->clock) - json_int(request, "endedAt", 0) > ANSWER_KEPT_MS) {
-        w->host->write_image(w->host, key, NULL);
-    }
-}
-
-static void image_requests_look(struct image_handler *base, const json_t *images)
+static struct verdict image_requests_reconcile(
+    struct reconciler *base, const char *key, struct patch *patch)
 {
     struct image_requests *w = (struct image_requests *)(void *)base;
+    struct job *job = find_job(w, key);
+    cleanup_json json_t *stored = NULL;
+    struct error err = {0};
+    if (store_get_json(w->host->store, STORE_IMAGES, key, &stored, &err) < 0) {
+        log_error("image", "cannot read the request '%s': %s", key, err.message);
+        return (struct verdict){.is_failure = true};
+    }
+    bool is_open = stored && !image_request_is_answered(stored);
+    if (is_open && !job) {
+        job = begin_job(w, key, stored);
+    }
+    if (job && job->is_ended) {
+        write_outcome(job, is_open ? stored : NULL, patch);
+        return (struct verdict){.requeue_ms = ANSWER_KEPT_MS + 1};
+    }
+    if (job && is_open) {
+        write_progress(job, stored, patch);
+    } else if (job) {
+        recall_url(job);
+        free_job(job);
+    } else if (stored) {
+        return keep_answer(w, key, stored, patch);
+    }
+    return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
+}
+
+static void image_requests_list(struct reconciler *base)
+{
+    struct image_requests *w = (struct image_requests *)(void *)base;
+    cleanup_json json_t *images = NULL;
+    struct error err = {0};
     const char *key;
-    json_t *request;
-    drop_seen(w, images);
-    /* only read: jansson's iteration is not const */
-    json_object_foreach((json_t *)(uintptr_t)images, key, request)
+    json_t *record;
+    if (store_list_json(w->host->store, STORE_IMAGES, &images, &err) < 0) {
+        log_error("image", "cannot list the images: %s", err.message);
+        return;
+    }
+    json_object_foreach(images, key, record)
     {
-        look_at(w, key, request, images);
+        if (text_starts_with(key, IMAGE_REQUEST_PREFIX)) {
+            w->host->wake(w->host, key_of(KEY_IMAGE, key), WORK_EVENT);
+        }
+    }
+    for (const struct job *job = w->jobs; job; job = job->next) {
+        image_requests_wake(job); /* its record may be gone */
     }
 }
 
-struct image_handler *image_requests_new(struct reconciler_host *host, struct image_pins pins)
+/* ---- life ---- */
+
+static void image_requests_free(struct reconciler *base)
+{
+    struct image_requests *w = (struct image_requests *)(void *)base;
+    while (w->jobs) {
+        free_job(w->jobs);
+    }
+    free(w);
+}
+
+struct reconciler *image_requests_new(struct reconciler_host *host, struct image_pins pins)
 {
     struct image_requests *w = mem_new(struct image_requests);
-    w->base = (struct image_handler){.changed = image_requests_look, .free = free_requests};
+    w->base = (struct reconciler){
+        .kind = KEY_IMAGE,
+        .reconcile = image_requests_reconcile,
+        .list = image_requests_list,
+        .free = image_requests_free,
+    };
     w->host = host;
     w->pins = pins;
     return &w->base;

@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Carries out what `vmctl image` asks for (specs/image/image_request.h). Level-triggered: each look
- * at the image table starts what is asked for and not under way, so a controller that was killed
- * begins again with what it left.
+ * Executes what `vmctl image` requests (specs/image/image_request.h): the reconciler of KEY_IMAGE.
+ * Level-triggered: a pass reads the record of the request and the state of the pull under way, and
+ * writes progress or outcome by its patch.
+ *
+ *   record            job                    the pass
+ *   not answered      none                   begins: a pull, or removes images at once
+ *   not answered      pull under way         writes its progress, if that changed
+ *   not answered      ended                  writes the outcome; the job goes with the commit
+ *   gone              pull under way         cancels it: what is downloaded stays
+ *   answered          none                   removes the record when no one fetched it in time
+ *
+ * A controller that was killed begins again with what it left. Killed between the removal of images
+ * and the commit of the outcome, the next one answers that there are no such images.
  */
 #pragma once
 
-#include "controller/reconciler.h"
+#include "reconcilers/image/image_removal.h"
 
 /* `host`, and the source of `pins`, must outlive it. It is freed before media_free(): that stops
  * what is under way and writes nothing. */
-struct image_handler *image_requests_new(struct reconciler_host *host, struct image_pins pins);
+struct reconciler *image_requests_new(struct reconciler_host *host, struct image_pins pins);

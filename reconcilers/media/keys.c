@@ -12,6 +12,7 @@
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"

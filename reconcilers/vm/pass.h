@@ -11,6 +11,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/vm/decide.h"
 #include "reconcilers/vm/vm.h"
+#include "reconcilers/vm/vm_patch.h"
 #include "specs/vm/vm_steps.h"
 
 /* A guest that filled the host's file system resumes only once so much of it is free again: with

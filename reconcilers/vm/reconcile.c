@@ -54,15 +54,28 @@ static int64_t poll_owner(const struct vm_view *view, int64_t requeue_ms)
     return is_owned && is_later ? POLL_MS : requeue_ms;
 }
 
+/* Wakes the VMs that wait for a host port; their backoff ends now. */
+static void on_leases_dropped(void *context)
+{
+    const struct vm_reconciler *self = context;
+    vm_registry_retry(self->registry, ERR_PORT_TAKEN);
+}
+
+struct vm_pass {
+    struct vm_reconciler *self;
+    struct patch *patch;
+};
+
 /*
  * A VM of `vmctl run --rm` whose owner has ended, in whatever way, is deleted. Only the mark is
  * written, and from then on it is a deletion like any other: killed before the commit, the next
  * pass finds the same; killed after it, the mark is there.
  */
-static struct verdict reconcile(
-    struct reconciler *base, const struct vm_view *view, struct vm_patch *patch)
+static struct verdict pass_over_view(
+    void *context, const struct vm_view *view, struct vm_patch *patch)
 {
-    struct vm_reconciler *self = from_base(base);
+    const struct vm_pass *made = context;
+    struct vm_reconciler *self = made->self;
     const struct vm_desired *desired = view->desired;
     if (desired && desired->owner && !desired->is_deleting &&
         owner_lock_is_gone(self->host->paths, desired->owner)) {
@@ -87,7 +100,18 @@ static struct verdict reconcile(
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);
     }
+    if (patch->forget || patch->n_dropped_leases > 0) {
+        made->patch->committed = on_leases_dropped;
+        made->patch->context = self;
+    }
     return (struct verdict){.requeue_ms = poll_owner(view, requeue_ms)};
+}
+
+static struct verdict reconcile(struct reconciler *base, const char *name, struct patch *patch)
+{
+    struct vm_reconciler *self = from_base(base);
+    return vm_patch_make(self->host, name, pass_over_view,
+        &(struct vm_pass){.self = self, .patch = patch}, &patch->batch);
 }
 
 /* The registry of the original tool, whose VMs are in the same directories until `vmctl import`
@@ -111,7 +135,7 @@ static void wake_orphan(void *context, int dir_fd, const char *name)
     const struct orphan_search *search = context;
     (void)dir_fd;
     if (vm_spec_name_is_valid(name) && !json_object_get(search->old, name)) {
-        search->host->wake(search->host, name, WORK_BACKGROUND);
+        search->host->wake(search->host, key_of(KEY_VM, name), WORK_BACKGROUND);
     }
 }
 
@@ -121,12 +145,6 @@ static void find_orphans(struct reconciler *base)
     cleanup_free char *path = paths_path(host->paths, "vms");
     cleanup_json json_t *old = read_old_registry(host);
     fs_each_entry(path, wake_orphan, &(struct orphan_search){host, old});
-}
-
-/* Wakes the VMs that wait for a host port; their backoff ends now. */
-static void leases_dropped(struct reconciler *base)
-{
-    vm_registry_retry(from_base(base)->registry, ERR_PORT_TAKEN);
 }
 
 static void free_reconciler(struct reconciler *base)
@@ -141,9 +159,9 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
 {
     struct vm_reconciler *self = mem_new(struct vm_reconciler);
     self->base = (struct reconciler){
+        .kind = KEY_VM,
         .reconcile = reconcile,
         .find_orphans = find_orphans,
-        .leases_dropped = leases_dropped,
         .free = free_reconciler,
     };
     self->host = host;

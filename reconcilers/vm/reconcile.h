@@ -10,6 +10,7 @@
 #pragma once
 
 #include "controller/reconciler.h"
+#include "reconcilers/image/image_removal.h"
 
 /* `host` is borrowed and outlives the reconciler. Freed by its own free(). */
 struct reconciler *vm_reconciler_new(struct reconciler_host *host);

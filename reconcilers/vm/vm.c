@@ -40,7 +40,7 @@ static int compare_names(const void *a, const void *b)
 static void machine_changed(void *context)
 {
     struct vm *vm = context;
-    vm->host->wake(vm->host, vm->name, WORK_EVENT);
+    vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
 }
 
 static void clear_image(struct image_result *image)
@@ -173,7 +173,7 @@ static void retry_node(const void *node, VISIT order, void *closure)
     bool is_visit = order == postorder || order == leaf;
     if (is_visit && vm->failure.action != ACTION_NONE && vm->failure.error.code == *code) {
         vm->failure.retry_at_ms = 0;
-        vm->host->wake(vm->host, vm->name, WORK_EVENT);
+        vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
     }
 }
 
@@ -200,7 +200,7 @@ void vm_op_done(void *context, const struct error *err)
     free(TAKE_PTR(vm->progress));
     log_debug("vm", "%s: %s %s%s", vm->name, action_name(vm->outcome.action),
         err ? "failed: " : "done", err ? err->message : "");
-    vm->host->wake(vm->host, vm->name, WORK_EVENT);
+    vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
 }
 
 void vm_op_progress(void *context, const char *text)
@@ -208,7 +208,7 @@ void vm_op_progress(void *context, const char *text)
     struct vm *vm = context;
     free(vm->progress);
     vm->progress = mem_strdup(text);
-    vm->host->wake(vm->host, vm->name, WORK_EVENT);
+    vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
 }
 
 void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "reconcilers/backend/backend.h"
+#include "reconcilers/image/image_removal.h"
 #include "reconcilers/vm/decide.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"

@@ -9,6 +9,7 @@
 
 #include "controller/loop/loop.h"
 #include "controller/loop/pool.h"
+#include "controller/source/source_watch.h"
 #include "reconcilers/vm/reconcile.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -114,9 +115,10 @@ void sim_start(struct sim *sim)
         .seed = sim->seed,
     };
     sim->controller = controller_new(&options);
-    must(controller_start(
-             sim->controller, vm_reconciler_new(controller_host(sim->controller)), &err),
-        &err);
+    struct reconciler_host *host = controller_host(sim->controller);
+    controller_add(sim->controller, vm_reconciler_new(host));
+    controller_add(sim->controller, source_watch_new(host));
+    must(controller_start(sim->controller, &err), &err);
 }
 
 void sim_kill(struct sim *sim)
@@ -227,7 +229,7 @@ static void wake(struct sim *sim, const char *name)
 {
     if (sim->controller) {
         struct reconciler_host *host = controller_host(sim->controller);
-        host->wake(host, name, WORK_EVENT);
+        host->wake(host, key_of(KEY_VM, name), WORK_EVENT);
     }
 }
 

@@ -17,15 +17,14 @@ enum { RESYNCS_MS = 60 * 60 * 1000 };
 
 /* The host's functions have no context of their own: one simulation at a time. */
 static struct lossy {
-    void (*wake)(struct reconciler_host *host, const char *name, enum work_priority priority);
+    void (*wake)(struct reconciler_host *host, struct key key, enum work_priority priority);
     unsigned n, lost; /* the lost-th is lost, 0: none */
 } lossy;
 
-static void wake_but_once(
-    struct reconciler_host *host, const char *name, enum work_priority priority)
+static void wake_but_once(struct reconciler_host *host, struct key key, enum work_priority priority)
 {
     if (++lossy.n != lossy.lost) {
-        lossy.wake(host, name, priority);
+        lossy.wake(host, key, priority);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "controller/controller.h"
 #include "controller/loop/pool.h"
+#include "reconcilers/vm/vm_patch.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/log.h"
 #include "specs/base/paths.h"
@@ -49,10 +50,10 @@ static const struct verdict when_woken = {.requeue_ms = VERDICT_WHEN_WOKEN};
 
 /* ---- the reconciler ---- */
 
-static inline struct verdict reconcile(
-    struct reconciler *self, const struct vm_view *view, struct vm_patch *patch)
+static inline struct verdict look_at(
+    void *context, const struct vm_view *view, struct vm_patch *patch)
 {
-    struct fixture *f = (struct fixture *)(void *)self;
+    struct fixture *f = context;
     assert_true(f->n_passes < PASSES_MAX);
     struct seen_pass *pass = &f->passes[f->n_passes++];
     snprintf(pass->name, sizeof(pass->name), "%s", view->name);
@@ -62,6 +63,13 @@ static inline struct verdict reconcile(
     assert_non_null(view->status);
     assert_true(vm_status_equal(view->status, patch->status));
     return f->script ? f->script(f, view, patch) : when_woken;
+}
+
+static inline struct verdict reconcile(
+    struct reconciler *self, const char *name, struct patch *patch)
+{
+    struct fixture *f = (struct fixture *)(void *)self;
+    return vm_patch_make(f->host, name, look_at, f, &patch->batch);
 }
 
 static inline void find_orphans(struct reconciler *self)
@@ -101,6 +109,7 @@ static inline int set_up(void **state)
         .seed = 42,
     });
     f->host = controller_host(f->controller);
+    controller_add(f->controller, &f->reconciler);
     return 0;
 }
 
@@ -183,7 +192,7 @@ static inline void shorten_the_stop(struct vm_desired *desired)
 static inline void start(struct fixture *f)
 {
     struct error err = {0};
-    assert_int_equal(controller_start(f->controller, &f->reconciler, &err), 0);
+    assert_int_equal(controller_start(f->controller, &err), 0);
 }
 
 /* All that happens at this moment of virtual time. */

@@ -94,8 +94,8 @@ static void a_wake_leads_to_a_pass_also_for_a_name_without_records(void **state)
 {
     struct fixture *f = *state;
     start_and_settle(f);
-    f->host->wake(f->host, "orphan", WORK_EVENT);
-    f->host->wake(f->host, "orphan", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "orphan"), WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "orphan"), WORK_EVENT);
     settle(f);
     assert_passes(f, 1, "orphan");
     assert_false(f->passes[0].has_desired);
@@ -210,7 +210,7 @@ static void a_controller_that_cannot_report_its_boot_does_not_start(void **state
     struct error err = {0};
     create_vm(f, "a");
     loop_fake_set_boot_id(f->loop, "");
-    assert_int_equal(controller_start(f->controller, &f->reconciler, &err), -ERR_IO);
+    assert_int_equal(controller_start(f->controller, &err), -ERR_IO);
     assert_non_null(strstr(err.message, "boot_id"));
     settle(f);
     assert_passes(f, 0, NULL);

@@ -11,7 +11,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "controller/reconciler.h"
+#include "controller/controller.h"
+#include "reconcilers/vm/vm_patch.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
@@ -28,10 +29,9 @@ struct looker {
     struct reconciler_host *host;
 };
 
-static struct verdict look(
-    struct reconciler *self, const struct vm_view *view, struct vm_patch *patch)
+static struct verdict look_at(void *context, const struct vm_view *view, struct vm_patch *patch)
 {
-    const struct looker *looker = (struct looker *)(void *)self;
+    const struct looker *looker = context;
     if (view->desired) {
         patch->status->observed_generation = view->desired->generation;
         vm_status_set(patch->status, CONDITION_READY, CONDITION_TRUE, REASON_READY, NULL,
@@ -40,9 +40,10 @@ static struct verdict look(
     return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
 }
 
-static void find_no_orphans(struct reconciler *self)
+static struct verdict look(struct reconciler *self, const char *name, struct patch *patch)
 {
-    (void)self;
+    struct looker *looker = (struct looker *)(void *)self;
+    return vm_patch_make(looker->host, name, look_at, looker, &patch->batch);
 }
 
 /* Leaves a mark, so that a clean end can be told from a sudden one. */
@@ -55,20 +56,19 @@ static void let_go(struct reconciler *self)
     free(looker);
 }
 
-static struct reconciler *looker_new(struct reconciler_host *host)
+static void add_looker(struct controller *controller)
 {
     struct looker *looker = mem_new(struct looker);
-    looker->host = host;
-    looker->reconciler =
-        (struct reconciler){.reconcile = look, .find_orphans = find_no_orphans, .free = let_go};
-    return &looker->reconciler;
+    looker->host = controller_host(controller);
+    looker->reconciler = (struct reconciler){.reconcile = look, .free = let_go};
+    controller_add(controller, &looker->reconciler);
 }
 
 static int run_daemon(const char *data_dir)
 {
     struct error err = {0};
     log_init(LOG_ERROR);
-    int rc = daemon_run(&(struct daemon_options){.data_dir = data_dir}, looker_new, &err);
+    int rc = daemon_run(&(struct daemon_options){.data_dir = data_dir}, add_looker, &err);
     if (rc < 0) {
         log_debug("controller", "%s", err.message);
     }

@@ -23,7 +23,7 @@ static void a_status_is_written_when_it_differs_and_only_then(void **state)
     assert_int_equal(record.status->observed_generation, 1);
     assert_string_equal(record.status->uid, record.desired->uid);
     assert_true(bell_watch_drain(&f->status_bell));
-    f->host->wake(f->host, "a", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
     settle(f);
     assert_int_equal(f->n_passes, 2);
     assert_false(bell_watch_drain(&f->status_bell));
@@ -75,7 +75,7 @@ static void leases_are_taken_once_and_known_by_their_holder(void **state)
     assert_string_equal(f->host->lease_holder(f->host, "tcp/10022"), "a");
     assert_null(f->host->lease_holder(f->host, "tcp/10023"));
     assert_true(bell_watch_drain(&f->status_bell));
-    f->host->wake(f->host, "a", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
     settle(f);
     assert_false(bell_watch_drain(&f->status_bell));
 }
@@ -87,7 +87,7 @@ static void forgetting_a_vm_drops_all_its_records_and_leases(void **state)
     f->script = take_leases;
     start_and_settle(f);
     f->script = forget;
-    f->host->wake(f->host, "a", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
     settle(f);
     cleanup_with(vm_record_clear) struct vm_record record = get(f, "a");
     assert_null(record.desired);
@@ -159,7 +159,7 @@ static void image_records_are_written_when_they_differ_and_removed(void **state)
     json_decref(record);
     assert_true(bell_watch_drain(&f->status_bell));
     for (f->step = 1; f->step <= 3; f->step++) {
-        f->host->wake(f->host, "a", WORK_EVENT);
+        f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
         settle(f);
         assert_int_equal(bell_watch_drain(&f->status_bell), f->step == 2);
     }
@@ -214,7 +214,7 @@ static void a_wake_before_that_time_cancels_it(void **state)
     start(f);
     loop_fake_advance(f->loop, 500);
     f->script = NULL;
-    f->host->wake(f->host, "a", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
     loop_fake_advance(f->loop, 10000);
     assert_passes(f, 2, "a");
     assert_int_equal(f->passes[1].at_ms, 500);
@@ -274,7 +274,7 @@ static void failures_back_off_and_a_success_starts_the_count_over(void **state)
     assert_backs_off(f);
     f->n_passes = 0;
     f->step = 0;
-    f->host->wake(f->host, "a", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
     loop_fake_advance(f->loop, MINUTE_MS);
     assert_backs_off(f);
 }
@@ -404,7 +404,7 @@ static void while_the_store_cannot_be_written_it_tries_ever_more_rarely_and_then
     signal(SIGXFSZ, SIG_IGN);
     f->script = set_ready;
     limit_file_size(8192);
-    f->host->wake(f->host, "a", WORK_EVENT);
+    f->host->wake(f->host, key_of(KEY_VM, "a"), WORK_EVENT);
     loop_fake_advance(f->loop, MINUTE_MS);
     limit_file_size(RLIM_INFINITY);
     assert_in_range(f->n_passes, 8, 12);

@@ -20,7 +20,7 @@ static int tear_down(void **state)
 
 static void assert_takes(struct workqueue *queue, int64_t now_ms, const char *key)
 {
-    const char *taken = workqueue_take(queue, now_ms);
+    const char *taken = workqueue_take(queue, now_ms).name;
     assert_non_null(taken);
     assert_string_equal(taken, key);
 }
@@ -28,7 +28,7 @@ static void assert_takes(struct workqueue *queue, int64_t now_ms, const char *ke
 static void take_and_finish(struct workqueue *queue, int64_t now_ms, const char *key)
 {
     assert_takes(queue, now_ms, key);
-    workqueue_done(queue, key);
+    workqueue_done(queue, key_of(KEY_VM, key));
 }
 
 /* ---- client-go's queue_test.go ---- */
@@ -36,45 +36,45 @@ static void take_and_finish(struct workqueue *queue, int64_t now_ms, const char 
 static void within_a_priority_first_in_is_first_out(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_EVENT);
-    workqueue_add(queue, "b", WORK_EVENT);
-    workqueue_add(queue, "c", WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "b"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "c"), WORK_EVENT);
     assert_int_equal(workqueue_length(queue), 3);
     take_and_finish(queue, 0, "a");
     take_and_finish(queue, 0, "b");
     take_and_finish(queue, 0, "c");
-    assert_null(workqueue_take(queue, 0));
+    assert_null(workqueue_take(queue, 0).name);
     assert_int_equal(workqueue_length(queue), 0);
 }
 
 static void a_key_added_twice_waits_once(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_EVENT);
-    workqueue_add(queue, "a", WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
     assert_int_equal(workqueue_length(queue), 1);
     take_and_finish(queue, 0, "a");
-    assert_null(workqueue_take(queue, 0));
+    assert_null(workqueue_take(queue, 0).name);
 }
 
 static void a_key_added_while_processed_is_not_handed_out_before_done(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
     assert_takes(queue, 0, "a");
-    workqueue_add(queue, "a", WORK_EVENT);
-    workqueue_add(queue, "a", WORK_EVENT);
-    assert_null(workqueue_take(queue, 0));
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    assert_null(workqueue_take(queue, 0).name);
     assert_int_equal(workqueue_length(queue), 0);
-    workqueue_done(queue, "a");
+    workqueue_done(queue, key_of(KEY_VM, "a"));
     take_and_finish(queue, 0, "a");
-    assert_null(workqueue_take(queue, 0));
+    assert_null(workqueue_take(queue, 0).name);
 }
 
 static void done_without_an_add_forgets_the_key(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
     take_and_finish(queue, 0, "a");
     assert_int_equal(workqueue_next_due(queue, 0), -1);
     assert_int_equal(workqueue_length(queue), 0);
@@ -85,10 +85,10 @@ static void done_without_an_add_forgets_the_key(void **state)
 static void the_highest_priority_goes_first(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "background", WORK_BACKGROUND);
-    workqueue_add(queue, "event", WORK_EVENT);
-    workqueue_add(queue, "user", WORK_USER);
-    workqueue_add(queue, "retry", WORK_RETRY);
+    workqueue_add(queue, key_of(KEY_VM, "background"), WORK_BACKGROUND);
+    workqueue_add(queue, key_of(KEY_VM, "event"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "user"), WORK_USER);
+    workqueue_add(queue, key_of(KEY_VM, "retry"), WORK_RETRY);
     take_and_finish(queue, 0, "user");
     take_and_finish(queue, 0, "event");
     take_and_finish(queue, 0, "retry");
@@ -98,10 +98,10 @@ static void the_highest_priority_goes_first(void **state)
 static void adding_again_raises_the_priority_and_never_lowers_it(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_BACKGROUND);
-    workqueue_add(queue, "b", WORK_EVENT);
-    workqueue_add(queue, "a", WORK_USER);
-    workqueue_add(queue, "a", WORK_BACKGROUND);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_BACKGROUND);
+    workqueue_add(queue, key_of(KEY_VM, "b"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_USER);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_BACKGROUND);
     take_and_finish(queue, 0, "a");
     take_and_finish(queue, 0, "b");
 }
@@ -109,12 +109,12 @@ static void adding_again_raises_the_priority_and_never_lowers_it(void **state)
 static void an_add_while_processed_keeps_its_priority(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_BACKGROUND);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_BACKGROUND);
     assert_takes(queue, 0, "a");
-    workqueue_add(queue, "a", WORK_USER);
-    workqueue_add(queue, "a", WORK_BACKGROUND);
-    workqueue_add(queue, "b", WORK_EVENT);
-    workqueue_done(queue, "a");
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_USER);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_BACKGROUND);
+    workqueue_add(queue, key_of(KEY_VM, "b"), WORK_EVENT);
+    workqueue_done(queue, key_of(KEY_VM, "a"));
     take_and_finish(queue, 0, "a");
     take_and_finish(queue, 0, "b");
 }
@@ -122,11 +122,11 @@ static void an_add_while_processed_keeps_its_priority(void **state)
 static void the_priority_of_the_last_time_is_not_inherited(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_USER);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_USER);
     assert_takes(queue, 0, "a");
-    workqueue_add(queue, "a", WORK_BACKGROUND);
-    workqueue_add(queue, "b", WORK_EVENT);
-    workqueue_done(queue, "a");
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_BACKGROUND);
+    workqueue_add(queue, key_of(KEY_VM, "b"), WORK_EVENT);
+    workqueue_done(queue, key_of(KEY_VM, "a"));
     take_and_finish(queue, 0, "b");
     take_and_finish(queue, 0, "a");
 }
@@ -136,9 +136,9 @@ static void the_priority_of_the_last_time_is_not_inherited(void **state)
 static void a_delayed_key_is_ready_when_it_is_due_and_not_before(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add_at(queue, "a", 50);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 50);
     assert_int_equal(workqueue_length(queue), 1);
-    assert_null(workqueue_take(queue, 49));
+    assert_null(workqueue_take(queue, 49).name);
     assert_int_equal(workqueue_next_due(queue, 10), 50);
     assert_int_equal(workqueue_next_due(queue, 60), 60);
     take_and_finish(queue, 50, "a");
@@ -148,22 +148,22 @@ static void a_delayed_key_is_ready_when_it_is_due_and_not_before(void **state)
 static void the_earliest_of_several_times_counts(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add_at(queue, "a", 50);
-    workqueue_add_at(queue, "a", 30);
-    workqueue_add_at(queue, "a", 70);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 50);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 30);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 70);
     assert_int_equal(workqueue_length(queue), 1);
     assert_int_equal(workqueue_next_due(queue, 0), 30);
     take_and_finish(queue, 30, "a");
-    assert_null(workqueue_take(queue, 1000));
+    assert_null(workqueue_take(queue, 1000).name);
 }
 
 static void delayed_keys_come_in_order_of_time_and_then_of_arrival(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add_at(queue, "late", 90);
-    workqueue_add_at(queue, "first", 20);
-    workqueue_add_at(queue, "second", 20);
-    workqueue_add_at(queue, "early", 10);
+    workqueue_add_at(queue, key_of(KEY_VM, "late"), 90);
+    workqueue_add_at(queue, key_of(KEY_VM, "first"), 20);
+    workqueue_add_at(queue, key_of(KEY_VM, "second"), 20);
+    workqueue_add_at(queue, key_of(KEY_VM, "early"), 10);
     take_and_finish(queue, 100, "early");
     take_and_finish(queue, 100, "first");
     take_and_finish(queue, 100, "second");
@@ -173,33 +173,33 @@ static void delayed_keys_come_in_order_of_time_and_then_of_arrival(void **state)
 static void an_add_overtakes_the_wait_and_leaves_no_second_run_behind(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add_at(queue, "a", 50);
-    workqueue_add(queue, "a", WORK_USER);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 50);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_USER);
     assert_int_equal(workqueue_next_due(queue, 0), 0);
     take_and_finish(queue, 0, "a");
-    assert_null(workqueue_take(queue, 1000));
+    assert_null(workqueue_take(queue, 1000).name);
 }
 
 static void a_time_for_a_ready_key_changes_nothing(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_EVENT);
-    workqueue_add_at(queue, "a", 50);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 50);
     take_and_finish(queue, 0, "a");
-    assert_null(workqueue_take(queue, 1000));
+    assert_null(workqueue_take(queue, 1000).name);
 }
 
 static void a_time_set_while_processed_counts_from_done(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_USER);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_USER);
     assert_takes(queue, 0, "a");
-    workqueue_add_at(queue, "a", 50);
-    workqueue_add_at(queue, "a", 40);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 50);
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 40);
     assert_int_equal(workqueue_next_due(queue, 0), -1);
-    workqueue_done(queue, "a");
+    workqueue_done(queue, key_of(KEY_VM, "a"));
     assert_int_equal(workqueue_next_due(queue, 0), 40);
-    workqueue_add(queue, "b", WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "b"), WORK_EVENT);
     take_and_finish(queue, 40, "b"); /* it was the user's, now it is a retry */
     take_and_finish(queue, 40, "a");
 }
@@ -207,13 +207,35 @@ static void a_time_set_while_processed_counts_from_done(void **state)
 static void an_add_while_processed_beats_a_time(void **state)
 {
     struct workqueue *queue = *state;
-    workqueue_add(queue, "a", WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
     assert_takes(queue, 0, "a");
-    workqueue_add_at(queue, "a", 50);
-    workqueue_add(queue, "a", WORK_EVENT);
-    workqueue_done(queue, "a");
+    workqueue_add_at(queue, key_of(KEY_VM, "a"), 50);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_done(queue, key_of(KEY_VM, "a"));
     take_and_finish(queue, 0, "a");
-    assert_null(workqueue_take(queue, 1000));
+    assert_null(workqueue_take(queue, 1000).name);
+}
+
+/* ---- kinds of key ---- */
+
+static void one_name_in_two_kinds_is_two_keys_of_one_order(void **state)
+{
+    struct workqueue *queue = *state;
+    workqueue_add(queue, key_of(KEY_IMAGE, "a"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_add(queue, key_of(KEY_SOURCE, "a"), WORK_USER);
+    assert_int_equal(workqueue_length(queue), 3);
+    static const enum key_kind order[] = {KEY_SOURCE, KEY_IMAGE, KEY_VM};
+    for (size_t i = 0; i < 3; i++) {
+        struct key key = workqueue_take(queue, 0);
+        assert_int_equal(key.kind, order[i]);
+        assert_string_equal(key.name, "a");
+    }
+    workqueue_add(queue, key_of(KEY_IMAGE, "a"), WORK_EVENT); /* while all three are processed */
+    workqueue_done(queue, key_of(KEY_VM, "a"));
+    assert_null(workqueue_take(queue, 0).name);
+    workqueue_done(queue, key_of(KEY_IMAGE, "a"));
+    assert_int_equal(workqueue_take(queue, 0).kind, KEY_IMAGE);
 }
 
 /* ---- a seeded walk against a model too simple to be wrong ---- */
@@ -334,7 +356,7 @@ static uint32_t roll(uint64_t *state, uint32_t sides)
 static void assert_same_take(struct workqueue *queue, struct model *model)
 {
     int expected = model_take(model);
-    const char *key = workqueue_take(queue, model->now_ms);
+    const char *key = workqueue_take(queue, model->now_ms).name;
     if (expected < 0) {
         assert_null(key);
     } else {
@@ -354,13 +376,13 @@ static void walk_a_step(struct workqueue *queue, struct model *model, uint64_t *
     switch (roll(rng, 6)) {
     case 0: {
         enum work_priority priority = (enum work_priority)roll(rng, WORK_PRIORITY_COUNT_);
-        workqueue_add(queue, name, priority);
+        workqueue_add(queue, key_of(KEY_VM, name), priority);
         model_add(model, key, priority);
         break;
     }
     case 1: {
         int64_t due_ms = model->now_ms + (int64_t)roll(rng, 40);
-        workqueue_add_at(queue, name, due_ms);
+        workqueue_add_at(queue, key_of(KEY_VM, name), due_ms);
         model_add_at(model, key, due_ms);
         break;
     }
@@ -372,7 +394,7 @@ static void walk_a_step(struct workqueue *queue, struct model *model, uint64_t *
         break;
     default: /* twice as often, so that not everything ends up processing */
         if (key->is_processing) {
-            workqueue_done(queue, name);
+            workqueue_done(queue, key_of(KEY_VM, name));
             model_done(model, key);
         }
     }
@@ -408,7 +430,7 @@ static void report_the_cost_of_add_take_done(void **state)
     clock_t before = clock();
     for (int round = 0; round < ROUNDS; round++) {
         for (int i = 0; i < KEYS; i++) {
-            workqueue_add(queue, names[i], WORK_EVENT);
+            workqueue_add(queue, key_of(KEY_VM, names[i]), WORK_EVENT);
         }
         for (int i = 0; i < KEYS; i++) {
             workqueue_done(queue, workqueue_take(queue, 0));
@@ -439,6 +461,7 @@ int main(void)
         WITH_QUEUE(a_time_for_a_ready_key_changes_nothing),
         WITH_QUEUE(a_time_set_while_processed_counts_from_done),
         WITH_QUEUE(an_add_while_processed_beats_a_time),
+        WITH_QUEUE(one_name_in_two_kinds_is_two_keys_of_one_order),
         cmocka_unit_test(a_long_random_walk_agrees_with_a_simple_model),
         WITH_QUEUE(report_the_cost_of_add_take_done),
     };

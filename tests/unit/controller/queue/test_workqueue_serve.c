@@ -16,11 +16,11 @@ struct server {
 static void take_one(void *context)
 {
     struct server *server = context;
-    const char *key = workqueue_take(server->queue, loop_now_ms(server->loop));
+    const char *key = workqueue_take(server->queue, loop_now_ms(server->loop)).name;
     server->n_calls++;
     if (key) {
         server->n_taken++;
-        workqueue_done(server->queue, key);
+        workqueue_done(server->queue, key_of(KEY_VM, key));
     }
 }
 
@@ -44,8 +44,8 @@ static int tear_down(void **state)
 static void keys_added_before_are_served_and_all_of_them(void **state)
 {
     struct server *server = *state;
-    workqueue_add(server->queue, "a", WORK_EVENT);
-    workqueue_add(server->queue, "b", WORK_EVENT);
+    workqueue_add(server->queue, key_of(KEY_VM, "a"), WORK_EVENT);
+    workqueue_add(server->queue, key_of(KEY_VM, "b"), WORK_EVENT);
     workqueue_serve(server->queue, server->loop, take_one, server);
     assert_int_equal(server->n_calls, 0); /* never from inside */
     loop_fake_advance(server->loop, 0);
@@ -57,7 +57,7 @@ static void a_key_with_a_time_is_served_at_that_time(void **state)
 {
     struct server *server = *state;
     workqueue_serve(server->queue, server->loop, take_one, server);
-    workqueue_add_at(server->queue, "a", loop_fake_now(server->loop) + 50);
+    workqueue_add_at(server->queue, key_of(KEY_VM, "a"), loop_fake_now(server->loop) + 50);
     loop_fake_advance(server->loop, 49);
     assert_int_equal(server->n_calls, 0);
     loop_fake_advance(server->loop, 1);
@@ -69,7 +69,7 @@ static void a_hold_puts_off_the_timer_until_it_ends(void **state)
     struct server *server = *state;
     workqueue_serve(server->queue, server->loop, take_one, server);
     workqueue_hold(server->queue, true);
-    workqueue_add(server->queue, "a", WORK_EVENT);
+    workqueue_add(server->queue, key_of(KEY_VM, "a"), WORK_EVENT);
     loop_fake_advance(server->loop, 10);
     assert_int_equal(server->n_calls, 0);
     workqueue_hold(server->queue, false);
@@ -81,9 +81,9 @@ static void nothing_is_served_any_more_after_the_stop(void **state)
 {
     struct server *server = *state;
     workqueue_serve(server->queue, server->loop, take_one, server);
-    workqueue_add(server->queue, "a", WORK_EVENT);
+    workqueue_add(server->queue, key_of(KEY_VM, "a"), WORK_EVENT);
     workqueue_stop_serving(server->queue);
-    workqueue_add(server->queue, "b", WORK_EVENT);
+    workqueue_add(server->queue, key_of(KEY_VM, "b"), WORK_EVENT);
     loop_fake_advance(server->loop, 1000);
     assert_int_equal(server->n_calls, 0);
     assert_int_equal(workqueue_length(server->queue), 2);

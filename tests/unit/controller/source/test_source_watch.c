@@ -5,12 +5,15 @@
 
 #include <sys/wait.h>
 
+#include "controller/controller.h"
 #include "controller/loop/pool.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/paths.h"
 #include "store/batch.h"
+#include "store/bell.h"
 #include "store/source/sources.h"
 #include "store/store.h"
+#include "store/writer.h"
 #include "tests/unit/controller/test_support.h"
 
 struct fixture {
@@ -21,7 +24,8 @@ struct fixture {
     struct store *store;
     struct loop *loop;
     struct pool *pool;
-    struct source_watch *watch;
+    struct store_writer *writer;
+    struct controller *controller;
     bool is_woken;
     uint32_t memory_mib; /* what is waited for */
 };
@@ -33,11 +37,49 @@ static void must(int rc, const struct error *err)
     }
 }
 
-static void on_wake(void *context, const char *vm_name)
+/* The reconciler of VMs, and what reaches it: its wake() has no context of its own. */
+static struct reconciler vms;
+static struct fixture *woken;
+static void (*wake_key)(struct reconciler_host *host, struct key key, enum work_priority priority);
+
+static void on_wake(struct reconciler_host *host, struct key key, enum work_priority priority)
 {
-    struct fixture *f = context;
-    assert_string_equal(vm_name, "web");
-    f->is_woken = true;
+    if (key.kind == KEY_VM) {
+        assert_string_equal(key.name, "web");
+        woken->is_woken = true;
+    }
+    wake_key(host, key, priority);
+}
+
+static struct verdict do_nothing(struct reconciler *self, const char *name, struct patch *patch)
+{
+    (void)self;
+    (void)name;
+    (void)patch;
+    return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
+}
+
+static void free_nothing(struct reconciler *self)
+{
+    (void)self;
+}
+
+static void start_controller(struct fixture *f)
+{
+    struct error err = {0};
+    f->controller = controller_new(&(struct controller_options){.loop = f->loop,
+        .pool = f->pool,
+        .paths = &f->paths,
+        .store = f->store,
+        .writer = f->writer});
+    struct reconciler_host *host = controller_host(f->controller);
+    woken = f;
+    wake_key = host->wake;
+    host->wake = on_wake;
+    vms = (struct reconciler){.kind = KEY_VM, .reconcile = do_nothing, .free = free_nothing};
+    controller_add(f->controller, &vms);
+    controller_add(f->controller, source_watch_new(host));
+    must(controller_start(f->controller, &err), &err);
 }
 
 /* Runs a shell script in the project directory; $1 is the memory to write. */
@@ -71,8 +113,8 @@ static int set_up(void **state)
     must(store_open(&f->paths, &f->store, &err), &err);
     f->loop = new_loop();
     must(pool_new(f->loop, 2, &f->pool, &err), &err);
-    f->watch = source_watch_new(&(struct source_watch_options){
-        .loop = f->loop, .pool = f->pool, .store = f->store, .wake = on_wake, .context = f});
+    must(store_writer_start(f->store, STORE_WRITER_THREAD, &f->writer, &err), &err);
+    start_controller(f);
     *state = f;
     return 0;
 }
@@ -81,7 +123,9 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     struct error err = {0};
-    source_watch_free(f->watch);
+    controller_stop(f->controller);
+    store_writer_stop(f->writer);
+    controller_free(f->controller);
     pool_free(f->pool);
     loop_free(f->loop);
     store_close(f->store);
@@ -121,7 +165,7 @@ static void register_path(struct fixture *f, const char *path, bool is_directory
     must(store_commit(f->store, batch, &err), &err);
     store_batch_free(batch);
     source_record_free(wanted);
-    source_watch_scan(f->watch);
+    must(bell_ring(&f->paths, BELL_DESIRED, &err), &err);
 }
 
 #define WRITE                                                                                      \
@@ -296,7 +340,6 @@ static void what_is_forgotten_while_it_is_looked_at_stays_forgotten(void **state
     for (int i = 0; i < 20; i++) {
         register_path(f, f->file, false);
         must(sources_forget(f->store, f->file, &was_watched, &err), &err);
-        source_watch_scan(f->watch);
         assert_true(run_until(f->loop, is_unwatched, f));
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What `vmctl image` asks for, against a real cache; the image table is an object in memory. */
+/* What `vmctl image` requests, against a real cache and a real store. */
 #include "reconcilers/image/image_requests.h"
 
 #include <setjmp.h>
@@ -23,6 +23,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
+#include "store/batch.h"
+#include "store/store.h"
 #include "tests/support/http_server.h"
 #include "tests/support/media_host.h"
 
@@ -31,7 +33,10 @@ enum { SIZE = 64 * 1024 };
 struct fixture {
     struct media_host m; /* first: its host's functions find us by it */
     struct vm_registry *registry;
-    struct image_handler *requests;
+    struct reconciler *requests;
+    struct store *store;
+    struct workqueue *queue;
+    bool is_outcome_lost; /* the commit of the next outcome loses a race */
     struct http_server *server;
     struct http_behaviour behaviour;
     uint8_t *bytes;
@@ -50,14 +55,59 @@ static struct fixture *of_host(struct reconciler_host *host)
     return (struct fixture *)(void *)host;
 }
 
-static void write_image(struct reconciler_host *host, const char *key, json_t *record_take)
+static void wake(struct reconciler_host *host, struct key key, enum work_priority priority)
 {
-    struct fixture *f = of_host(host);
-    f->n_writes++;
-    if (record_take) {
-        (void)json_object_set_new(f->m.records, key, record_take);
-    } else {
-        (void)json_object_del(f->m.records, key);
+    workqueue_add(of_host(host)->queue, key, priority);
+}
+
+/* What host.image_record() answers from, and the tests. */
+static void read_table(struct fixture *f)
+{
+    struct error err = {0};
+    json_decref(f->m.records);
+    f->m.records = NULL;
+    assert_int_equal(store_list_json(f->store, STORE_IMAGES, &f->m.records, &err), 0);
+}
+
+static void put(struct fixture *f, const char *key, json_t *record_take)
+{
+    struct error err = {0};
+    cleanup_json json_t *record = record_take;
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_json(batch, STORE_IMAGES, key, record);
+    assert_int_equal(store_commit(f->store, batch, &err), 0);
+    store_batch_free(batch);
+    read_table(f);
+}
+
+static void commit_patch(struct fixture *f, struct key key, struct patch *patch)
+{
+    struct error err = {0};
+    if (f->is_outcome_lost && patch->committed) {
+        f->is_outcome_lost = false;
+        workqueue_add(f->queue, key, WORK_EVENT);
+    } else if (patch->batch) {
+        f->n_writes++;
+        if (store_commit(f->store, patch->batch, &err) < 0) {
+            fail_msg("%s", err.message);
+        }
+        read_table(f);
+        if (patch->committed) {
+            patch->committed(patch->context);
+        }
+    }
+    store_batch_free(patch->batch);
+}
+
+/* The controller's part: every key that is ready. */
+static void make_passes(struct fixture *f)
+{
+    for (struct key key; (key = workqueue_take(f->queue, 0)).name;) {
+        struct patch patch = {0};
+        struct verdict verdict = f->requests->reconcile(f->requests, key.name, &patch);
+        assert_false(verdict.is_failure);
+        commit_patch(f, key, &patch);
+        workqueue_done(f->queue, key);
     }
 }
 
@@ -86,7 +136,11 @@ static int setup(void **state)
 {
     struct fixture *f = mem_new(struct fixture);
     media_host_setup(&f->m);
-    f->m.host.write_image = write_image;
+    struct error err = {0};
+    assert_int_equal(store_open(&f->m.paths, &f->store, &err), 0);
+    f->queue = workqueue_new();
+    f->m.host.store = f->store;
+    f->m.host.wake = wake;
     f->m.host.each_vm = each_vm;
     f->registry = vm_registry_new(&f->m.host);
     f->requests = image_requests_new(&f->m.host, (struct image_pins){each_pin, f->registry});
@@ -106,11 +160,13 @@ static int teardown(void **state)
     struct fixture *f = *state;
     f->requests->free(f->requests);
     vm_registry_free(f->registry);
+    workqueue_free(f->queue);
     http_server_stop(f->server);
     vm_spec_free(f->spec);
     vm_status_free(f->status);
     free(f->bytes);
     free(f->url);
+    store_close(f->store);
     media_host_teardown(&f->m);
     free(f);
     return 0;
@@ -120,8 +176,8 @@ static int teardown(void **state)
 
 static void look(struct fixture *f)
 {
-    cleanup_json json_t *table = json_deep_copy(f->m.records);
-    f->requests->changed(f->requests, table);
+    f->requests->list(f->requests);
+    make_passes(f);
 }
 
 static const json_t *record(const struct fixture *f, const char *key)
@@ -131,12 +187,13 @@ static const json_t *record(const struct fixture *f, const char *key)
 
 static void ask(struct fixture *f, const char *key, json_t *request_take)
 {
-    (void)json_object_set_new(f->m.records, key, request_take);
+    put(f, key, request_take);
     look(f);
 }
 
 static bool is_answered(void *context)
 {
+    make_passes(context);
     return image_request_is_answered(record(context, "wish/1"));
 }
 
@@ -231,17 +288,30 @@ static void a_request_is_carried_out_once_however_often_it_is_looked_at(void **s
     json_t *request = json_object();
     json_put_text(request, "verb", IMAGE_REQUEST_PULL);
     json_put_text(request, "url", f->url);
-    cleanup_json json_t *asked = json_object();
-    (void)json_object_set_new(asked, "wish/1", json_deep_copy(request));
     ask(f, "wish/1", request);
     look(f);
     (void)answer_of(f);
     size_t n_writes = f->n_writes;
-    f->requests->changed(f->requests, asked); /* a table older than the answer */
     look(f);
     look(f);
     assert_int_equal(f->n_writes, n_writes);
     assert_int_equal(http_server_count(f->server), 1);
+}
+
+static void an_outcome_whose_commit_is_lost_is_written_by_the_next_pass(void **state)
+{
+    struct fixture *f = *state;
+    f->is_outcome_lost = true;
+    assert_state(pull(f, "debian", false), "done");
+    assert_false(f->is_outcome_lost);
+    assert_int_equal(http_server_count(f->server), 1);
+    f->is_outcome_lost = true;
+    const json_t *answer = remove_image(f, f->sha256);
+    assert_state(answer, "done");
+    assert_int_equal(json_array_size(json_object_get(answer, "removed")), 1);
+    cleanup_free char *key = image_record_key(f->url);
+    assert_null(record(f, key));
+    assert_false(f->is_outcome_lost);
 }
 
 static void a_known_url_is_not_downloaded_again_unless_refreshed(void **state)
@@ -439,6 +509,7 @@ static bool is_half_sent(void *context)
 
 static bool is_second_answered(void *context)
 {
+    make_passes(context);
     return image_request_is_answered(record(context, "wish/2"));
 }
 
@@ -456,6 +527,24 @@ static void pruning_leaves_a_download_under_way(void **state)
     assert_true(media_host_wait_for(&f->m, is_second_answered, f));
     assert_state(record(f, "wish/2"), "done");
     assert_true(has_image(f));
+}
+
+static void a_request_that_is_withdrawn_ends_its_download(void **state)
+{
+    struct fixture *f = *state;
+    f->behaviour.hold_after = SIZE / 2;
+    http_server_behave(f->server, &f->behaviour);
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_REQUEST_PULL, "url", f->url));
+    assert_true(media_host_wait_for(&f->m, is_half_sent, f));
+    char key[DIGEST_SIZE];
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    image_work_key(&image, key);
+    assert_true(image_cache_is_filling(image_cache_of(&f->m.host), key));
+    put(f, "wish/2", NULL);
+    look(f);
+    assert_false(image_cache_is_filling(image_cache_of(&f->m.host), key));
+    assert_null(record(f, "wish/2"));
+    http_server_release(f->server);
 }
 
 static void what_is_removed_while_it_is_looked_at_is_got_again(void **state)
@@ -477,6 +566,7 @@ int main(void)
         TEST(a_pull_files_names_and_records_the_image),
         TEST(a_failed_pull_says_why),
         TEST(a_request_is_carried_out_once_however_often_it_is_looked_at),
+        TEST(an_outcome_whose_commit_is_lost_is_written_by_the_next_pass),
         TEST(a_known_url_is_not_downloaded_again_unless_refreshed),
         TEST(a_refresh_that_fails_leaves_the_old_image),
         TEST(a_name_moves_to_the_image_pulled_last),
@@ -492,6 +582,7 @@ int main(void)
         TEST(a_dry_run_only_says_what_would_go),
         TEST(pruning_takes_rests_of_downloads_that_nobody_wants),
         TEST(pruning_leaves_a_download_under_way),
+        TEST(a_request_that_is_withdrawn_ends_its_download),
         TEST(what_is_removed_while_it_is_looked_at_is_got_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "controller/patch.h"
+#include "reconcilers/vm/vm_patch.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "controller/reconciler.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/error.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "store/batch.h"
+#include "store/source/sources.h"
 #include "store/store.h"
 
-/* ---- filling and emptying a patch: reconciler.h ---- */
+/* ---- filling and emptying a patch ---- */
 
 enum { MESSAGE_MAX = 1024 }; /* of an event; more is cut */
 
@@ -190,20 +193,71 @@ static int fill(const struct patch_context *c, int64_t wall_ms, struct error *er
     return add_images(c, err);
 }
 
-static void free_batch(struct store_batch **batch)
+/* ---- the pass ---- */
+
+/* Also when the status is of another VM that had this name before: the record is not this one's. */
+static void ensure_status(struct vm_record *record)
 {
-    store_batch_free(*batch);
+    const char *uid = record->desired ? record->desired->uid : "";
+    if (record->status && (!record->desired || text_eq(record->status->uid, uid))) {
+        return;
+    }
+    vm_status_free(record->status);
+    record->status = vm_status_new(uid);
 }
 
-int patch_to_batch(struct store *store, const struct vm_view *view, const struct vm_patch *patch,
-    int64_t wall_ms, struct store_batch **ret, struct error *err)
+static void log_events(const char *name, const struct vm_patch *patch)
 {
-    cleanup_with(free_batch) struct store_batch *batch = store_batch_new();
-    struct patch_context context = {.store = store, .view = view, .patch = patch, .batch = batch};
-    int rc = fill(&context, wall_ms, err);
-    if (rc < 0) {
-        return rc;
+    for (size_t i = 0; i < patch->n_events; i++) {
+        const struct patch_event *event = &patch->events[i];
+        log_line(event->is_warning ? LOG_WARN : LOG_INFO, "vm", "%s: %s: %s", name,
+            reason_name(event->reason), event->message);
     }
-    *ret = store_batch_is_empty(batch) ? NULL : TAKE_PTR(batch);
-    return 0;
+}
+
+/* NULL when nothing changes, or when the store cannot be read: *err is set then. */
+static struct store_batch *make_batch(struct reconciler_host *host, const struct vm_view *view,
+    const struct vm_patch *patch, struct error *err)
+{
+    struct store_batch *batch = store_batch_new();
+    struct patch_context context = {
+        .store = host->store, .view = view, .patch = patch, .batch = batch};
+    int rc = fill(&context, clock_wall_ms(host->clock), err);
+    if (rc < 0 || store_batch_is_empty(batch)) {
+        store_batch_free(TAKE_PTR(batch));
+    }
+    return batch;
+}
+
+static struct verdict fail(const char *what, const char *name, const struct error *err)
+{
+    log_error("controller", "%s: %s: %s", name, what, err->message);
+    return (struct verdict){.is_failure = true};
+}
+
+struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_pass_fn *pass,
+    void *context, struct store_batch **ret_batch)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {0};
+    struct source_record *source = NULL;
+    struct error err = {0}, ignored = {0};
+    if (store_get(host->store, name, &record, &err) < 0) {
+        return fail("cannot read its records", name, &err);
+    }
+    ensure_status(&record);
+    if (record.desired && record.desired->source) {
+        /* A record that cannot be read blocks no VM: the watcher reports it. */
+        (void)sources_get(host->store, record.desired->source, &source, &ignored);
+    }
+    struct vm_view view = {
+        .name = name, .desired = record.desired, .status = record.status, .source = source};
+    cleanup_with(vm_patch_clear) struct vm_patch patch = {.status = vm_status_copy(view.status)};
+    struct verdict verdict = pass(context, &view, &patch);
+    source_record_free(source);
+    if (view.desired) {
+        memcpy(patch.status->observer, host->session, TEXT_ID_SIZE);
+    }
+    log_events(name, &patch);
+    *ret_batch = make_batch(host, &view, &patch, &err);
+    return err.code ? fail("cannot read what its status would change", name, &err) : verdict;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "controller/reconciler.h"
+#include "reconcilers/vm/vm_patch.h"
 
 #include "tests/unit/controller/test_support.h"
 

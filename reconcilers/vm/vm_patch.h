@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One pass over the records of a VM: a view of them goes in, a patch of them comes out, and what
+ * the patch changes becomes the batch that the controller commits. What is there already is not
+ * written: that would wake everybody who waits, and cost a commit.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "controller/reconciler.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+
+/* What is to be written of one VM, all or nothing. Everything is owned by the patch. */
+struct vm_patch {
+    struct vm_status *status; /* starts as a copy of the view's; written if it differs */
+    bool deletes;             /* mark the desired record for deletion, if it is still as seen */
+    bool forget;              /* the deletion is complete: drop all records of this VM */
+    char **leases;            /* keys to hold ("tcp/10022"); stale if another VM has one */
+    size_t n_leases;
+    char **dropped_leases;
+    size_t n_dropped_leases;
+    struct patch_event {
+        bool is_warning;
+        enum reason reason;
+        char *message;
+    } * events;
+    size_t n_events;
+    struct patch_image {
+        char *key;
+        json_t *record; /* NULL: remove */
+    } * images;         /* records of STORE_IMAGES */
+    size_t n_images;
+};
+
+void vm_patch_event(struct vm_patch *patch, bool is_warning, enum reason reason, const char *fmt,
+    ...) __attribute__((format(printf, 4, 5)));
+void vm_patch_lease(struct vm_patch *patch, const char *key);
+void vm_patch_drop_lease(struct vm_patch *patch, const char *key);
+void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take);
+void vm_patch_clear(struct vm_patch *patch);
+
+/* A pass: reads the view, fills the patch, returns the verdict. */
+typedef struct verdict vm_pass_fn(
+    void *context, const struct vm_view *view, struct vm_patch *patch);
+
+/*
+ * Shows `pass` the records of the VM in one snapshot and makes its patch the batch *ret_batch, NULL
+ * when the store already is as the patch wants it; the caller owns it. Records that cannot be read
+ * are logged, and the verdict then is a failure.
+ */
+struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_pass_fn *pass,
+    void *context, struct store_batch **ret_batch);
