@@ -91,6 +91,11 @@ static char *text_at(const struct field *field, const void *owner)
     return *(char *const *)at(field, owner);
 }
 
+static bool is_text(const struct field *field)
+{
+    return field->kind == FIELD_KIND_TEXT || field->kind == FIELD_KIND_JSON;
+}
+
 /* The structs that a member contains or points to. A text of a list is a struct of one text. */
 struct items {
     void *first;
@@ -148,10 +153,10 @@ static struct items new_items(const struct field *field, size_t count)
 static bool is_empty(const struct field *field, const void *owner)
 {
     if (field->kind != FIELD_KIND_STRUCT) {
-        return field->kind == FIELD_KIND_CHARS  ? !*(const char *)at(field, owner)
-               : field->kind == FIELD_KIND_TEXT ? !text_at(field, owner)
-               : is_pointer(field)              ? items_of(field, owner).count == 0
-                                                : field_number(field, owner) == 0;
+        return field->kind == FIELD_KIND_CHARS ? !*(const char *)at(field, owner)
+               : is_text(field)                ? !text_at(field, owner)
+               : is_pointer(field)             ? items_of(field, owner).count == 0
+                                               : field_number(field, owner) == 0;
     }
     bool is_any_set = false;
     for (size_t i = 0; i < field->fields->count && !is_any_set; i++) {
@@ -172,7 +177,7 @@ static void clear(const struct fields *fields, void *object)
 {
     for (size_t row = 0; row < fields->count; row++) {
         const struct field *field = &fields->rows[row];
-        if (field->kind == FIELD_KIND_TEXT) {
+        if (is_text(field)) {
             free(text_at(field, object));
         }
         if (!field->fields) {
@@ -193,7 +198,7 @@ static void unshare(const struct fields *fields, void *object)
 {
     for (size_t row = 0; row < fields->count; row++) {
         const struct field *field = &fields->rows[row];
-        if (field->kind == FIELD_KIND_TEXT) {
+        if (is_text(field)) {
             *(char **)at(field, object) = mem_strdup(text_at(field, object));
         }
         if (!field->fields) {
@@ -286,6 +291,9 @@ static json_t *value_to_json(const struct field *field, const void *owner)
         return json_string(enum_names_at(field->words, (size_t)field_number(field, owner)));
     case FIELD_KIND_TEXT:
         return json_of_text(text_at(field, owner));
+    case FIELD_KIND_JSON:
+        return text_at(field, owner) ? json_loads(text_at(field, owner), JSON_DECODE_ANY, NULL)
+                                     : NULL;
     case FIELD_KIND_CHARS:
         return json_of_text(value);
     case FIELD_KIND_STRUCT:
@@ -342,6 +350,7 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
     }
     switch (field->kind) {
     case FIELD_KIND_TEXT:
+    case FIELD_KIND_JSON:
         return text_eq(text_at(field, a_owner), text_at(field, b_owner));
     case FIELD_KIND_CHARS:
         return text_eq(a, b);
@@ -511,6 +520,7 @@ static void read_field(
         read_keyed(reader, field, json, owner);
         break;
     case FIELD_KIND_OWNED:
+    case FIELD_KIND_JSON:
         break;
     }
 }

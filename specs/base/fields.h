@@ -26,11 +26,13 @@ struct error;
 
 enum field_kind {
     FIELD_KIND_BOOL,
-    FIELD_KIND_UINT,   /* uint16_t, uint32_t, uint64_t (JSON holds up to INT64_MAX) */
-    FIELD_KIND_INT,    /* int32_t, int64_t */
-    FIELD_KIND_ENUM,   /* written as its word */
-    FIELD_KIND_TEXT,   /* char *, owned; NULL is not written */
-    FIELD_KIND_CHARS,  /* char[n] that ends with a NUL */
+    FIELD_KIND_UINT,  /* uint16_t, uint32_t, uint64_t (JSON holds up to INT64_MAX) */
+    FIELD_KIND_INT,   /* int32_t, int64_t */
+    FIELD_KIND_ENUM,  /* written as its word */
+    FIELD_KIND_TEXT,  /* char *, owned; NULL is not written */
+    FIELD_KIND_JSON,  /* char *, owned: a JSON value, written as it is; NULL is not written. Read by
+                       * the record's own reader only */
+    FIELD_KIND_CHARS, /* char[n] that ends with a NUL */
     FIELD_KIND_STRUCT, /* a struct in place */
     FIELD_KIND_OWNED,  /* pointer to a struct, or NULL. Read by the record's own reader only */
     FIELD_KIND_LIST,   /* pointer to `count` structs, owned */
@@ -101,6 +103,10 @@ extern const struct fields fields_of_text; /* of an item of FIELD_TEXTS() */
 #define FIELD_OWNED(type, member, json_name, table)                                                \
     {                                                                                              \
         FIELD_AT_(type, member), .kind = FIELD_KIND_OWNED, .name = (json_name), .fields = (table)  \
+    }
+#define FIELD_JSON(type, member, json_name)                                                        \
+    {                                                                                              \
+        FIELD_AT_(type, member), .kind = FIELD_KIND_JSON, .name = (json_name)                      \
     }
 #define FIELD_LIST(type, member, counter, json_name, ...) /* the items' table */                   \
     {                                                                                              \

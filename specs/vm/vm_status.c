@@ -155,6 +155,7 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
     FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
+    FIELD_JSON(struct vm_status, unread_spec, "appliedSpec"), /* instead of it */
     FIELD(struct vm_status, was_reached, "reached"),
     FIELD(struct vm_status, ssh_host, "sshHost"),
     FIELD(struct vm_status, ssh_port, "sshPort", .omit_empty = true),
@@ -194,6 +195,7 @@ struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
     }
     const json_t *applied = json_object_get(json, "appliedSpec");
     status->applied_spec = applied ? vm_spec_from_json(applied, &ignored) : NULL;
+    status->unread_spec = applied && !status->applied_spec ? json_canonical(applied) : NULL;
     return status;
 }
 
@@ -209,6 +211,7 @@ void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *
 {
     struct vm_spec *copy = vm_spec_copy(spec); /* first: `spec` may be the status' own */
     vm_spec_free(status->applied_spec);
+    free(TAKE_PTR(status->unread_spec));
     status->applied_spec = copy;
 }
 

@@ -182,16 +182,18 @@ struct vm_status {
     struct vm_probing probing;
     struct vm_blocker blocker;
     /* The spec the instance was started from, with the changes applied since. Kept when it ends.
-     * NULL: none, or one that this version cannot represent. */
+     * NULL: none, or one that this version cannot represent, … */
     struct vm_spec *applied_spec; /* owned */
-    bool was_reached;             /* the guest answered on SSH in this instance */
-    char *ssh_host;               /* where SSH answers, NULL: nowhere */
+    char *
+        unread_spec; /* … which is kept here and written back as it was, for the version that can */
+    bool was_reached; /* the guest answered on SSH in this instance */
+    char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
     char *mac;
     char *vnc; /* "127.0.0.1:5900", NULL: none */
 };
 
-/* Replaces it with a copy. */
+/* Replaces it with a copy, also one that could not be read. */
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec);
 
 struct vm_status *vm_status_new(const char *uid);

@@ -121,6 +121,52 @@ static void a_record_of_an_adopted_machine_is_read_like_any_other(void **state)
     vm_status_free(back);
 }
 
+/* After a downgrade: the newer version gets back what it wrote, whatever this one writes meanwhile.
+ */
+static void an_applied_spec_that_cannot_be_read_is_written_back_as_it_was(void **state)
+{
+    (void)state;
+    struct vm_status *status = a_filled_status();
+    cleanup_json json_t *json = vm_status_to_json(status);
+    json_t *spec = json_object_get(json, "appliedSpec");
+    json_put_text(spec, "backend", "hologram");
+    json_put(spec, "hologram", json_pack("{s:[i,f,n]}", "beams", 3, 0.5));
+    struct vm_status *back = read_back(json);
+    assert_null(back->applied_spec);
+    assert_false(vm_status_equal(status, back));
+    struct vm_status *copy = vm_status_copy(back);
+    assert_true(vm_status_equal(copy, back));
+    copy->restart.count++;
+    cleanup_json json_t *written = vm_status_to_json(copy);
+    assert_true(json_equal(json_object_get(written, "appliedSpec"), spec));
+    struct vm_spec *started = vm_spec_new("web");
+    vm_status_set_applied_spec(copy, started); /* a new instance */
+    cleanup_json json_t *replaced = vm_status_to_json(copy);
+    cleanup_json json_t *wanted = vm_spec_to_json(started);
+    assert_true(json_equal(json_object_get(replaced, "appliedSpec"), wanted));
+    vm_spec_free(started);
+    vm_status_free(status);
+    vm_status_free(back);
+    vm_status_free(copy);
+}
+
+/* A value that is no spec at all is kept, too. */
+static void an_applied_spec_of_another_form_is_kept(void **state)
+{
+    static const char *const forms[] = {"\"x\"", "[1,2]", "null", "7", "{}"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        cleanup_json json_t *json = json_pack("{s:s}", "uid", "u");
+        json_put(json, "appliedSpec", json_loads(forms[i], JSON_DECODE_ANY, NULL));
+        struct vm_status *back = read_back(json);
+        assert_null(back->applied_spec);
+        cleanup_json json_t *written = vm_status_to_json(back);
+        assert_true(json_equal(
+            json_object_get(written, "appliedSpec"), json_object_get(json, "appliedSpec")));
+        vm_status_free(back);
+    }
+}
+
 static void a_new_status_survives_json(void **state)
 {
     (void)state;
@@ -336,6 +382,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_filled_status_survives_json),
         cmocka_unit_test(a_record_of_an_adopted_machine_is_read_like_any_other),
+        cmocka_unit_test(an_applied_spec_that_cannot_be_read_is_written_back_as_it_was),
+        cmocka_unit_test(an_applied_spec_of_another_form_is_kept),
         cmocka_unit_test(a_new_status_survives_json),
         cmocka_unit_test(a_change_of_any_field_is_seen),
         cmocka_unit_test(a_copy_equals_and_shares_no_text),
