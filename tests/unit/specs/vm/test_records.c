@@ -80,8 +80,6 @@ static void fill_blocks(struct vm_spec *spec)
     spec->network.mode = NETWORK_TAP;
     spec->network.bridge = mem_strdup("br1");
     spec->network.vnic = mem_strdup("vnic0");
-    spec->network.address = mem_strdup("10.0.0.9");
-    spec->propolis_server = mem_strdup("10.0.0.5:12400");
     spec->cloud_init.is_set = true;
     spec->cloud_init.hostname = mem_strdup("h\xc3\xb6st");
     spec->cloud_init.ssh_key = (struct spec_file){.path = mem_strdup("/k.pub"), .digest = "aa"};
@@ -331,9 +329,7 @@ static void fill_instance(struct vm_status *status)
         .start_deadline_ms = 12,
         .stop_deadline_ms = 13,
         .cause = EXIT_GUEST_PANIC,
-        .accel = mem_strdup("kvm"),
-        .server = mem_strdup("10.0.0.5:12400"),
-        .guest = mem_strdup("10.0.0.9")};
+        .accel = mem_strdup("kvm")};
     status->restart = (struct vm_restart){.count = 3,
         .last_failed_instance_id = "iid-0",
         .not_before_ms = 14,

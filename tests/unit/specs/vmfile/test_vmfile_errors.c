@@ -54,7 +54,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `cloud-init`, `ssh`, "
             "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
             "`firmware`, "
-            "`stop-timeout`, `backend`\n"},
+            "`stop-timeout`, `backend`, `propolis-server`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
         {"vm a { image i; ssh usr=x }",
@@ -66,7 +66,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
             "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `firmware`, `stop-timeout`, "
-            "`backend`\n"},
+            "`backend`, `propolis-server`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},
