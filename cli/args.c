@@ -132,6 +132,24 @@ static int refuse_option(const struct parser *parser, const char *word, struct e
     return nearest ? error_help(err, "did you mean --%s?", nearest) : -ERR_USAGE;
 }
 
+/* Its index; the count of options when there is none. */
+static size_t find_option(const struct parser *parser, int value)
+{
+    size_t i = 0;
+    while (
+        i < parser->count && value != FIRST_LONG_ONLY + (int)i && value != parser->all[i]->letter) {
+        i++;
+    }
+    return i;
+}
+
+/* docker's and kubectl's `-it`, in either order: where -i takes a key, only the terminal is meant.
+ */
+static bool is_docker_terminal(const char *word)
+{
+    return text_eq(word, "-it") || text_eq(word, "-ti");
+}
+
 static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_at_positional,
     struct arg_strings *positional, struct error *err)
 {
@@ -144,12 +162,13 @@ static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_a
         if (value == -1) {
             break;
         }
-        size_t i = 0;
-        while (i < parser->count && value != FIRST_LONG_ONLY + (int)i &&
-               value != parser->all[i]->letter) {
-            i++;
-        }
-        if (value == 1) {
+        size_t i = find_option(parser, value);
+        bool is_terminal = value == 'i' && is_docker_terminal(argv[at]);
+        size_t terminal = is_terminal ? find_option(parser, 't') : parser->count;
+        if (terminal < parser->count && parser->all[terminal]->kind == ARG_FLAG) {
+            (void)store_value(parser->all[terminal], parser->values[terminal], NULL, err);
+            optind -= argv[at][1] == 't'; /* the word after -ti is not the key of its -i */
+        } else if (value == 1) {
             arg_strings_add(positional, optarg);
         } else if (value == ':') {
             return error_set(err, ERR_USAGE, "option '%s' needs a value", argv[at]);

@@ -34,7 +34,7 @@ struct cli {
 
 struct command {
     const char *name;
-    const char *alias;   /* NULL: none */
+    const char *aliases; /* what other tools call it: "ps ls"; NULL: none */
     const char *summary; /* one line of `vmctl --help` */
     const char *usage;   /* after "vmctl NAME ": "[OPTIONS] [VM...]" */
     const char *details; /* paragraphs of `vmctl NAME --help`; NULL: none */
@@ -44,6 +44,7 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
+    bool erases; /* disks: never suggested for a word that only looks like its name */
     bool
         acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */

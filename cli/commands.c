@@ -53,7 +53,7 @@ const struct command *cli_find_command(const char *name)
 {
     for (size_t i = 0; cli_commands[i]; i++) {
         const struct command *command = cli_commands[i];
-        if (text_eq(command->name, name) || (command->alias && text_eq(command->alias, name))) {
+        if (text_eq(command->name, name) || text_has_word(command->aliases, name)) {
             return command;
         }
     }

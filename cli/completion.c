@@ -112,8 +112,13 @@ static void add_arm(struct buf *out, const struct command *command)
     } lists[] = {
         {"options", VALUE_ANY}, {"files", VALUE_FILE}, {"vms", VALUE_VM}, {"others", VALUE_OTHER}};
     struct operands operands = operands_of(command);
-    buf_printf(out, "    %s%s%s)\n", command->name, command->alias ? "|" : "",
-        command->alias ? command->alias : "");
+    buf_printf(out, "    %s", command->name);
+    for (const char *p = command->aliases; p && *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        buf_printf(out, "|%.*s", (int)n, p);
+        p += n;
+    }
+    buf_add_str(out, ")\n");
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         buf_printf(out, "        %s='", lists[i].variable);
         add_options(out, command->options, lists[i].kind);
@@ -258,8 +263,8 @@ static void add_fish_command(struct buf *out, const struct command *command)
     add_quoted(out, command->summary);
     buf_add_char(out, '\n');
     cleanup_buf struct buf seen = BUF_INIT(0);
-    buf_printf(&seen, "%s%s%s", command->name, command->alias ? " " : "",
-        command->alias ? command->alias : "");
+    buf_printf(&seen, "%s%s%s", command->name, command->aliases ? " " : "",
+        command->aliases ? command->aliases : "");
     add_fish_options(out, buf_str(&seen), command->options);
     if (operands.has_vms) {
         buf_printf(out,

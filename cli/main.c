@@ -57,8 +57,8 @@ static void print_help(const struct command *command)
     if (command->examples) {
         printf("\nExamples:\n%s\n", command->examples);
     }
-    if (command->alias) {
-        printf("\nAlias: %s\n", command->alias);
+    if (command->aliases) {
+        printf("\nAlias: %s\n", command->aliases);
     }
 }
 
@@ -100,19 +100,49 @@ static bool wants_color(const char *when, int fd)
     return !text_eq(when, "never") && !(no_color && no_color[0]) && isatty(fd) && !is_dumb;
 }
 
+/* Words of docker, kubectl, vagrant, limactl, incus and virsh for what has no command of that name,
+ * or no single one, here. Words that mean the same as a command are its aliases. */
+static const struct {
+    const char *words, *help;
+} habits[] = {
+    {"delete remove undefine",
+        "vmctl destroy VM erases a VM and its disk; vmctl stop VM keeps both"},
+    {"recreate rebuild",
+        "vmctl reload erases the disks and starts afresh; vmctl restart keeps them"},
+    {"kill", "to cut a VM's power: vmctl stop VM --timeout 0"},
+    {"attach", "the serial console: vmctl console VM; a shell: vmctl ssh VM"},
+    {"config", "check the VMFile: vmctl validate; what would change: vmctl diff"},
+    {"edit", "edit VMFile.kdl, then: vmctl up"},
+    {"pull", "vmctl image pull URL"},
+    {"images", "vmctl image list"},
+    {"rmi", "vmctl image rm IMAGE"},
+    {"prune", "images that no VM uses: vmctl image prune"},
+    {"launch", "from a VMFile: vmctl up; without one: vmctl create --start"},
+    {"top stats", "vmctl list -o wide"},
+    {"scp", "vmctl cp SOURCE TARGET"},
+    {"daemon", "vmctl controller"},
+};
+
 static const struct command *find_command(const char *name, struct error *err)
 {
     const struct command *command = cli_find_command(name);
     if (command) {
         return command;
     }
+    (void)error_set(err, ERR_USAGE, "unknown command '%s'", name);
+    for (size_t i = 0; i < ARRAY_LEN(habits); i++) {
+        if (text_has_word(habits[i].words, name)) {
+            (void)error_help(err, "%s", habits[i].help);
+            return NULL;
+        }
+    }
     const char *names[64];
     size_t count = 0;
-    while (cli_commands[count] && count < ARRAY_LEN(names)) {
-        names[count] = cli_commands[count]->name;
-        count++;
+    for (size_t i = 0; cli_commands[i] && count < ARRAY_LEN(names); i++) {
+        if (!cli_commands[i]->erases) {
+            names[count++] = cli_commands[i]->name;
+        }
     }
-    (void)error_set(err, ERR_USAGE, "unknown command '%s'", name);
     const char *nearest = text_nearest(name, names, count);
     if (nearest) {
         (void)error_help(err, "did you mean `vmctl %s`?", nearest);

@@ -70,6 +70,7 @@ static int run(
 
 const struct command command_describe = {
     .name = "describe",
+    .aliases = "inspect show",
     .summary = "Explain VMs: their desired and actual state, and why",
     .usage = "[OPTIONS] [VM...]",
     .details = "All that `status` shows, and: what of the spec still waits, and for what; which\n"

@@ -32,7 +32,7 @@ static int run(
 
 const struct command command_destroy = {
     .name = "destroy",
-    .alias = "rm",
+    .aliases = "rm",
     .summary = "Remove VMs with their disks",
     .usage = "[OPTIONS] VM...",
     .details = "Ends the VM and removes its disk, logs, keys and record, at any moment of its\n"
@@ -43,6 +43,7 @@ const struct command command_destroy = {
     .options = options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
+    .erases = true,
     .acts = true,
     .run = run,
 };

@@ -90,7 +90,7 @@ static int run(
 
 const struct command command_list = {
     .name = "list",
-    .alias = "ps",
+    .aliases = "ps ls",
     .summary = "List all VMs",
     .usage = "[OPTIONS]",
     .details =

@@ -136,7 +136,7 @@ static int run(
 
 const struct command command_log = {
     .name = "log",
-    .alias = "logs",
+    .aliases = "logs",
     .summary = "Show a VM's console and provision logs",
     .usage = "[OPTIONS] [VM]",
     .details = "Control characters that a guest wrote are escaped. Without a name: the\n"

@@ -40,6 +40,7 @@ const struct command command_reload = {
     .options = options,
     .values_size = sizeof(struct project_values),
     .defaults = &project_defaults,
+    .erases = true,
     .acts = true,
     .run = run,
 };

@@ -20,6 +20,7 @@ static int run(
 
 const struct command command_restart = {
     .name = "restart",
+    .aliases = "reboot",
     .summary = "Restart VMs, with their newest settings",
     .usage = "[OPTIONS] [VM...]",
     .details = "Shuts the guest down and starts it with the spec that `up` or `apply` wrote\n"

@@ -31,6 +31,7 @@ static int run(
 
 const struct command command_resume = {
     .name = "resume",
+    .aliases = "unpause",
     .summary = "Resume suspended VMs",
     .usage = "[OPTIONS] [VM...]",
     .details = "The guest continues where `vmctl suspend` stopped it.\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl run: a command in a VM made for it. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -27,6 +28,7 @@ struct run_values {
     bool removes;
     bool keeps_failed;
     bool keeps_ports;
+    bool wants_terminal;
 };
 
 static const struct arg_option options[] = {
@@ -42,6 +44,8 @@ static const struct arg_option options[] = {
     {"user", 'u', ARG_TEXT, offsetof(struct run_values, user), "USER",
         "the guest's user [default: the VMFile's, vm]"},
     {"key", 'i', ARG_TEXT, offsetof(struct run_values, key), "PATH", "private key to try first"},
+    {"tty", 't', ARG_FLAG, offsetof(struct run_values, wants_terminal), NULL,
+        "a terminal for the command, also when stdin or stdout is none"},
     {"timeout", 0, ARG_DURATION, offsetof(struct run_values, follow.timeout_ms), "DURATION",
         "for the VM to become ready [default: 10m]"},
     OPTIONS_END,
@@ -188,7 +192,8 @@ static int run_command(struct job *job, struct error *err)
         .vm_name = job->vms.names.items[0],
         .user = job->values->user,
         .key = job->values->key,
-        .wants_terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
+        .wants_terminal =
+            job->values->wants_terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)),
         .words = &command,
         .n_words = 1,
     };
@@ -279,6 +284,10 @@ static int run(
         .values = values,
         .owner_fd = -1,
         .wakeup = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1}};
+    const char *key = job.values->key;
+    if (key && access(key, R_OK) < 0) { /* found out before a VM is made for it */
+        return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
+    }
     int rc = find_command(&job, words, err);
     if (rc < 0 || (rc = find_vm(&job, words, err)) != 0) {
         return rc;

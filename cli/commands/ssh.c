@@ -54,6 +54,7 @@ static int run(
 
 const struct command command_ssh = {
     .name = "ssh",
+    .aliases = "shell login",
     .summary = "Log in to a VM, or run a command in it",
     .usage = "[OPTIONS] [VM] [-- COMMAND...]",
     .details = "Waits up to 30 seconds for the guest's SSH server, then becomes ssh(1). Keys are\n"

@@ -59,7 +59,7 @@ static int run(
 
 const struct command command_stop = {
     .name = "stop",
-    .alias = "halt",
+    .aliases = "halt shutdown poweroff",
     .summary = "Shut VMs down",
     .usage = "[OPTIONS] [VM...]",
     .details = "Presses the guest's power button. When it is not off in time its power is cut.\n"

@@ -37,6 +37,7 @@ static int run(
 
 const struct command command_suspend = {
     .name = "suspend",
+    .aliases = "pause",
     .summary = "Pause running VMs",
     .usage = "[OPTIONS] [VM...]",
     .details = "Stops the vCPUs; the guest stays in memory exactly as it is until `vmctl resume`.\n"

@@ -183,6 +183,18 @@ struct question {
     uint64_t generation;
 };
 
+/* Conditions that turn true only while the machine runs. */
+static bool needs_guest(const struct goal *goal)
+{
+    if (goal->kind == GOAL_CONDITION) {
+        return goal->state == CONDITION_TRUE &&
+               (goal->type == CONDITION_RUNNING || goal->type == CONDITION_GUEST_REACHABLE ||
+                   goal->type == CONDITION_CLOUD_INIT_DONE || goal->type == CONDITION_PROVISIONED ||
+                   goal->type == CONDITION_READY);
+    }
+    return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
+}
+
 static bool is_deleting(const struct question *question)
 {
     return question->goal->kind != GOAL_DELETED && question->record->desired->is_deleting;
@@ -191,11 +203,9 @@ static bool is_deleting(const struct question *question)
 /* It was stopped or suspended, and the goal needs it otherwise. */
 static bool is_meant_off(const struct question *question)
 {
-    enum goal_kind kind = question->goal->kind;
     enum power power = question->record->desired->power;
-    bool needs_guest = kind == GOAL_READY || kind == GOAL_RUNNING || kind == GOAL_PROVISIONED;
-    return (needs_guest && power != POWER_RUNNING) ||
-           (kind == GOAL_SUSPENDED && power == POWER_STOPPED);
+    return (needs_guest(question->goal) && power != POWER_RUNNING) ||
+           (question->goal->kind == GOAL_SUSPENDED && power == POWER_STOPPED);
 }
 
 /* A later change of another command took back the stop or the suspension. */

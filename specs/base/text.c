@@ -21,6 +21,19 @@ bool text_starts_with(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+bool text_has_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = words; p && *p; p += strspn(p, " ")) {
+        size_t length = strcspn(p, " ");
+        if (length == n && memcmp(p, word, n) == 0) {
+            return true;
+        }
+        p += length;
+    }
+    return false;
+}
+
 bool text_ends_with(const char *s, const char *suffix)
 {
     size_t n = strlen(s), m = strlen(suffix);
@@ -69,8 +82,14 @@ static size_t distance(const char *a, const char *b)
 
 const char *text_nearest(const char *word, const char *const *candidates, size_t count)
 {
+    enum { PREFIX_MIN = 3 };
     const char *best = NULL;
-    size_t best_distance = 2 + strlen(word) / 3;
+    size_t best_distance = 2 + strlen(word) / 5;
+    for (size_t i = 0; strlen(word) >= PREFIX_MIN && i < count; i++) {
+        if (text_starts_with(candidates[i], word)) {
+            return candidates[i];
+        }
+    }
     for (size_t i = 0; i < count; i++) {
         size_t d = distance(word, candidates[i]);
         if (d < best_distance && d < strlen(candidates[i])) {

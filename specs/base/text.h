@@ -15,7 +15,11 @@ bool text_ends_with(const char *s, const char *suffix);
 /* Decimal, whole string, within [min, max]; false otherwise and *ret untouched. */
 bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 
-/* The candidate most like `word` (edit distance ≤ 1 + length/3), or NULL: "did you mean …?". */
+/* Whether `words`, separated by single spaces, has `word`; NULL has none. */
+bool text_has_word(const char *words, const char *word);
+
+/* For "did you mean …?": the first candidate that begins with `word`, else the one most like it:
+ * within one edit for words below five letters, two below ten, and so on. NULL: none. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 
 /* Bytes of the well-formed UTF-8 sequence at `s` (Unicode, table 3-7), 0 when there is none. n > 0.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
+bats_require_minimum_version 1.5.0
 load cli_common
 setup() { cli_setup; }
 teardown() { cli_teardown; }
@@ -56,6 +57,45 @@ teardown() { cli_teardown; }
     [ "$status" -eq 2 ]
     run vmctl --help
     [ "$status" -eq 0 ]
+}
+
+@test "a word of another tool finds its command, and none leads to one that erases a disk" {
+    vmfile web
+    vmctl up -q
+    local word
+    run vmctl ls -o name
+    [ "$output" = web ]
+    run vmctl inspect web
+    [ "$status" -eq 0 ]
+    run vmctl reboot web
+    [ "$status" -eq 0 ]
+    says "web: restarted"
+    run vmctl shutdown web
+    [ "$status" -eq 0 ]
+    for word in kill attach config edit pull images rmi prune launch top scp; do
+        run vmctl "$word" web
+        [ "$status" -eq 2 ]
+        says "help: "
+    done
+    for word in relod realod destory destroi reloaf remobe; do
+        run vmctl "$word" web
+        [ "$status" -eq 2 ]
+        run ! grep -E 'vmctl (reload|destroy)' <<<"$output"
+    done
+    run vmctl delete web
+    [ "$status" -eq 2 ]
+    says "erases"
+    [ "$(vmctl list -o name)" = web ]
+}
+
+@test "a key that cannot be read is found out before a VM is made for the command" {
+    vmfile web
+    run vmctl run --rm -it -i nowhere -- true
+    [ "$status" -eq 1 ]
+    says "cannot read the key 'nowhere'"
+    run vmctl list -o name
+    [ -z "$output" ]
+    [ ! -e "$data/vms" ] || [ -z "$(ls "$data/vms")" ]
 }
 
 @test "every command has help" {

@@ -96,6 +96,48 @@ static void options_are_read_in_every_usual_form(void **state)
     assert_int_equal(p.words.n_before_dashes, 2);
 }
 
+/* docker's habit: where -i takes a key, -it is a terminal and nothing else. */
+static void a_terminal_asked_for_together_with_i_takes_no_key(void **state)
+{
+    (void)state;
+    struct login {
+        const char *key;
+        bool tty;
+    };
+    static const struct arg_option login_options[] = {
+        {"key", 'i', ARG_TEXT, offsetof(struct login, key), "PATH", "a key"},
+        {"tty", 't', ARG_FLAG, offsetof(struct login, tty), NULL, "a terminal"},
+        {NULL, 0, ARG_FLAG, 0, NULL, NULL},
+    };
+    static const struct {
+        const char *option;
+        const char *key;
+        bool tty;
+        size_t n_words;
+    } rows[] = {
+        {"-it", NULL, true, 2},
+        {"-ti", NULL, true, 2},
+        {"-t", NULL, true, 2},
+        {"-i", "web", false, 1},
+        {"-i./t", "./t", false, 2},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct login login = {.key = NULL};
+        struct error err = {.code = ERR_NONE};
+        cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
+        const struct arg_set set = {login_options, &login};
+        char line[32], *words_of[5] = {NULL};
+        (void)snprintf(line, sizeof(line), "exec %s web sh", rows[i].option);
+        for (char *rest = line, *word, **end = words_of; (word = strsep(&rest, " "));) {
+            *end++ = word;
+        }
+        assert_int_equal(args_parse(4, words_of, &set, 1, true, &words, &err), 0);
+        assert_true(rows[i].key ? login.key && strcmp(login.key, rows[i].key) == 0 : !login.key);
+        assert_int_equal(login.tty, rows[i].tty);
+        assert_int_equal(words.count, rows[i].n_words);
+    }
+}
+
 static void words_behind_dashes_are_not_options(void **state)
 {
     (void)state;
@@ -209,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_optional_value_is_given_with_an_equals_sign_only),
         cmocka_unit_test(options_are_read_in_every_usual_form),
+        cmocka_unit_test(a_terminal_asked_for_together_with_i_takes_no_key),
         cmocka_unit_test(words_behind_dashes_are_not_options),
         cmocka_unit_test(dashes_at_the_start_leave_no_word_before_them),
         cmocka_unit_test(options_of_another_program_are_left_alone),

@@ -284,6 +284,42 @@ static void a_vm_that_is_not_meant_to_run_fails_at_once(void **state)
     assert_int_equal(check(&record, GOAL_SUSPENDED, &err), GOAL_PENDING);
 }
 
+static void a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_meant_to_run(
+    void **state)
+{
+    (void)state;
+    static const struct {
+        enum condition_type type;
+        enum condition_state wanted;
+        enum goal_result stopped;
+    } rows[] = {
+        {CONDITION_READY, CONDITION_TRUE, GOAL_FAILED},
+        {CONDITION_RUNNING, CONDITION_TRUE, GOAL_FAILED},
+        {CONDITION_GUEST_REACHABLE, CONDITION_TRUE, GOAL_FAILED},
+        {CONDITION_CLOUD_INIT_DONE, CONDITION_TRUE, GOAL_FAILED},
+        {CONDITION_PROVISIONED, CONDITION_TRUE, GOAL_FAILED},
+        {CONDITION_PREPARED, CONDITION_TRUE, GOAL_PENDING},
+        {CONDITION_SYNCED, CONDITION_TRUE, GOAL_PENDING},
+        {CONDITION_READY, CONDITION_FALSE, GOAL_PENDING},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err;
+        cleanup_record struct vm_record record = record_new();
+        const struct goal goal = {
+            .kind = GOAL_CONDITION, .type = rows[i].type, .state = rows[i].wanted};
+        set(&record, rows[i].type, CONDITION_UNKNOWN, REASON_STOPPED);
+        record.desired->power = POWER_STOPPED;
+        assert_int_equal(
+            check_as(&record, goal, record.desired->uid, GENERATION, &err), rows[i].stopped);
+        record.desired->power = POWER_SUSPENDED;
+        assert_int_equal(
+            check_as(&record, goal, record.desired->uid, GENERATION, &err), rows[i].stopped);
+        record.desired->power = POWER_RUNNING;
+        assert_int_equal(
+            check_as(&record, goal, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+    }
+}
+
 static void a_deletion_fails_every_other_goal(void **state)
 {
     (void)state;
@@ -437,6 +473,8 @@ int main(void)
         cmocka_unit_test(an_old_step_failure_is_no_obstacle_to_who_asked_for_no_steps),
         cmocka_unit_test(stopped_means_that_no_instance_is_left),
         cmocka_unit_test(a_vm_that_is_not_meant_to_run_fails_at_once),
+        cmocka_unit_test(
+            a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_meant_to_run),
         cmocka_unit_test(a_deletion_fails_every_other_goal),
         cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),
         cmocka_unit_test(a_condition_is_reached_in_the_state_asked_for),

@@ -61,9 +61,48 @@ static void bidirectional_controls_are_shown_as_bytes(void **state)
         "\\xd8\\x9c\\xe2\\x80\\xaa\u2027\u2065\u05d0é");
 }
 
+static void the_nearest_word_begins_with_the_one_typed_or_is_a_slip_away(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"start", "stop", "status", "restart", "wait", "watch",
+        "validate", "list", "describe", "completion"};
+    static const struct {
+        const char *typed, *nearest;
+    } rows[] = {
+        {"stat", "status"},
+        {"desc", "describe"},
+        {"lst", "list"},
+        {"statsu", "status"},
+        {"compleshun", "completion"},
+        {"init", NULL},
+        {"edit", NULL},
+        {"attach", NULL},
+        {"reboot", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *nearest = text_nearest(rows[i].typed, words, ARRAY_LEN(words));
+        assert_true(text_eq(nearest, rows[i].nearest));
+    }
+}
+
+static void a_list_of_words_has_whole_words(void **state)
+{
+    (void)state;
+    assert_true(text_has_word("ps ls", "ps"));
+    assert_true(text_has_word("ps ls", "ls"));
+    assert_false(text_has_word("ps ls", "s"));
+    assert_false(text_has_word("ps ls", "p"));
+    assert_false(text_has_word("ps ls", "ps ls"));
+    assert_false(text_has_word("ps ls", ""));
+    assert_false(text_has_word(NULL, "ps"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_nearest_word_begins_with_the_one_typed_or_is_a_slip_away),
+        cmocka_unit_test(a_list_of_words_has_whole_words),
         cmocka_unit_test(the_last_line_is_the_last_that_says_something),
         cmocka_unit_test(the_last_line_can_be_shown_on_a_terminal),
         cmocka_unit_test(only_the_given_bytes_are_read),
