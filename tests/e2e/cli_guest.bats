@@ -179,5 +179,5 @@ said() {
     local rc=0
     wait "$follower" || rc=$?
     [ "$rc" -eq 143 ]
-    ! grep -q before "$work/out"
+    refute grep -q before "$work/out"
 }

@@ -26,6 +26,11 @@ fails() {
     [ "$status" -eq "$wanted" ] || { echo "status $status instead of $wanted: $*"; return 1; }
 }
 
+# refute COMMAND... : it fails. `! COMMAND` would not fail a test (bats, "Gotchas").
+refute() {
+    if "$@"; then echo "succeeded: $*"; return 1; fi
+}
+
 # has LINE : the output of `run` has exactly this line
 has() {
     grep -Fxq -- "$1" <<<"$output" || { echo "no line '$1' in:"; echo "$output"; return 1; }

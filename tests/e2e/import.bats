@@ -82,7 +82,7 @@ is_refused() {
     is_refused
     [ "$(state_of_files)" = "$before" ]
     [ -z "$(vmctl list -o name)" ]
-    ! has_ended "$pid"
+    refute has_ended "$pid"
 
     stop_original
     run vmctl import -q --user worker
@@ -161,7 +161,7 @@ END
     [ "${lines[0]}" = "other: imported before" ]
     [ "${lines[1]}" = "web: imported, stopped" ]
     vmctl start web --timeout 90s
-    ! grep -qz "hostfwd=tcp:[0-9.]*:$port-:22" "/proc/$(pid_of web)/cmdline"
+    refute grep -qz "hostfwd=tcp:[0-9.]*:$port-:22" "/proc/$(pid_of web)/cmdline"
     vmctl destroy other
 }
 

@@ -93,7 +93,7 @@ END
 @test "the forward reaches the guest on loopback only" {
     vmctl ssh web -- 'while :; do echo hi-from-guest | sudo nc -l -p 80; done >/dev/null 2>&1 &'
     await 20 bash -c 'socat -T 2 - TCP:127.0.0.1:18080 </dev/null | grep -q hi-from-guest'
-    ! ss -Hltn 'sport = :18080' | grep -qv '127.0.0.1:18080'
+    [ -z "$(ss -Hltn 'sport = :18080' | grep -v '127.0.0.1:18080')" ]
 }
 
 @test "QEMU holds only the descriptors it needs" {
@@ -221,5 +221,5 @@ END
     [ "$(vmctl list | wc -l)" -eq 1 ]
     run vmctl status web
     [ "$status" -eq 3 ]
-    ! ss -Hltn 'sport = :18080' | grep -q .
+    [ -z "$(ss -Hltn 'sport = :18080')" ]
 }

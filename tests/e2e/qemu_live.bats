@@ -24,7 +24,7 @@ END
 
 teardown_file() {
     leave_data_dir
-    ! mountpoint -q "$SMALL" || umount "$SMALL"
+    if mountpoint -q "$SMALL"; then umount "$SMALL"; fi
 }
 
 setup() {
@@ -116,7 +116,7 @@ remember() {
     change 'max-vcpus 4' 'max-vcpus 5'
     run vmctl diff
     [ "$(grep -c '^@@.* restart$' <<<"$output")" -eq 2 ]
-    ! grep '^@@.* live$' <<<"$output"
+    refute grep '^@@.* live$' <<<"$output"
     run vmctl up
     echo "$output"
     [[ $output != *"(live)"* ]]
@@ -164,7 +164,7 @@ remember() {
     }
     await 30 up_puts_it_right # it looks every ten seconds at most
     socat -T 5 - TCP:127.0.0.1:18085 </dev/null | grep -q SSH-
-    ! socat -T 1 - TCP:127.0.0.1:18086 </dev/null
+    refute socat -T 1 - TCP:127.0.0.1:18086 </dev/null
     is_unchanged
 }
 

@@ -159,7 +159,7 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     says vmctl::provision::timeout "did not end within 1 s" timeout
     vmctl status steps | grep -q StepTimeout
     has_line slow
-    ! has_line never
+    refute has_line never
     [ "$(in_guest 'ps -o args | grep -c "[s]leep 61[12]" || true')" -eq 0 ]
 }
 
@@ -214,7 +214,7 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
         $'\ntwo\n' $'\nthree\n' "==> step 3/3: done in" "steps: ready"
     [ "$(in_guest 'cat order')" = $'1\n2\n3' ]
     [ "$(pid_of steps)" = "$pid" ]
-    ! grep -q 'step 1/' "$LOG"
+    refute grep -q 'step 1/' "$LOG"
     fails 0 vmctl up
     says "steps: unchanged"
     [ "$(in_guest 'cat order')" = $'1\n2\n3' ]

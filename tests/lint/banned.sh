@@ -20,4 +20,8 @@ ban '\b(TODO|FIXME|XXX)\b' 'finish it or leave it out'
 ban '\bexit\(' 'only main may end the process' "specs store controller/[a-l]*.c controller/[n-z]*.c reconcilers"
 ban 'ev_default_loop|EV_DEFAULT' "libev's default loop reaps every child"
 ban '\b(sleep|usleep)\(' 'tests wait for conditions' "tests/unit tests/sim"
+if grep -rnE --include='*.bats' '^[[:space:]]+! ' tests; then
+    echo "    ^ never fails a test: refute COMMAND, or run !"
+    failed=1
+fi
 exit $failed
