@@ -132,7 +132,7 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     block web >real.kdl
     run vmctl up -q --watch --file <(cat real.kdl)
     [ "$status" -eq 2 ]
-    says "is not a file, so it cannot be watched"
+    says "is a pipe, not a VMFile"
     is_gone web
     mkfifo pipe.kdl
     run vmctl watch pipe.kdl

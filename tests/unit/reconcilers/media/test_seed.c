@@ -153,9 +153,20 @@ static void the_guest_gets_our_key_and_the_identity_we_expect(void **state)
     assert_string_equal(known_hosts, expected);
 }
 
+/* It was valid when the VMFile was applied, and edited before the disk was made. */
+static void user_data_that_cloud_init_would_ignore_makes_no_seed(void **state)
+{
+    static const char text[] = "users: [default]\n";
+    struct fixture *f = *state;
+    f->spec->cloud_init.user_data.path =
+        media_host_file(&f->m, "user-data", text, sizeof(text) - 1);
+    assert_int_equal(make(f), ERR_SEED);
+    assert_non_null(strstr(f->m.error.message, "line 1 must say what it is"));
+}
+
 static void users_own_user_data_is_not_touched(void **state)
 {
-    static const char text[] = "#!/bin/sh\r\necho \"as it is\"\n\xff\0end";
+    static const char text[] = "#!/bin/sh\necho \"as it is\"\r\n\xff\0end";
     struct fixture *f = *state;
     cleanup_buf struct buf user_data = BUF_INIT(0);
     f->spec->cloud_init.user_data.path =
@@ -228,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_volume_is_what_cloud_init_looks_for),
         TEST(the_guest_gets_our_key_and_the_identity_we_expect),
+        TEST(user_data_that_cloud_init_would_ignore_makes_no_seed),
         TEST(users_own_user_data_is_not_touched),
         TEST(the_users_public_keys_are_used),
         TEST(a_private_key_in_place_of_the_public_one_is_told),
