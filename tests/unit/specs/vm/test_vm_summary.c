@@ -183,6 +183,8 @@ static const struct word_case word_cases[] = {
     {{RUNNING_YES, {CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_AUTH_FAILED}}, "AuthFailed",
         "running"},
     {{RUNNING_YES}, "Booting", "running"},
+    {{RUNNING_YES, {CONDITION_READY, CONDITION_FALSE, REASON_PROGRESSING}}, "Suspending",
+        "running"},
     {{RUNNING_NOT(REASON_STARTING)}, "Starting", "prepared"},
     {{RUNNING_NOT(REASON_STARTING), {CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PENDING},
          {CONDITION_PREPARED, CONDITION_FALSE, REASON_PENDING}},
