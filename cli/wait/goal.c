@@ -99,11 +99,14 @@ static bool is_down(const struct vm_record *record, uint64_t generation)
     return false;
 }
 
-/* A change that is being applied to the running machine is not drift: it takes a moment. */
-static bool is_applying(const struct vm_status *status)
+/* A difference that waits for the user. A change that is being applied to the running machine takes
+ * a moment, and one that could not be, such as a forward of a port that is taken, is a failure. */
+static bool is_drift(const struct vm_status *status)
 {
     const struct condition *synced = &status->conditions[CONDITION_SYNCED];
-    return synced->state == CONDITION_FALSE && synced->reason == REASON_APPLYING;
+    return synced->reason == REASON_RESTART_REQUIRED ||
+           synced->reason == REASON_RECREATE_REQUIRED ||
+           synced->reason == REASON_PROVISION_OUTDATED || synced->reason == REASON_SOURCE_INVALID;
 }
 
 static bool is_of_provisioning(enum reason reason)
@@ -129,8 +132,8 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
     switch (goal->kind) {
     case GOAL_READY:
         return is_ready(goal, status, generation) && !is_renewing(record) &&
-               (goal->allows_drift ? !is_applying(status)
-                                   : has(status, CONDITION_SYNCED, CONDITION_TRUE, generation));
+               (has(status, CONDITION_SYNCED, CONDITION_TRUE, generation) ||
+                   (goal->allows_drift && is_drift(status)));
     case GOAL_RUNNING:
         return has(status, CONDITION_RUNNING, CONDITION_TRUE, generation) && !is_renewing(record);
     case GOAL_STOPPED:

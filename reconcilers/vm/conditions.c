@@ -431,9 +431,9 @@ MESSAGE(outdated_message, mem_strdup("the provision steps changed since they wer
 static const struct rule synced_rules[] = {
     {is_source_failing, .report = report_source_invalid},
     {is_being_applied, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
+    {has_applying_failed, .report = report_failed},
     {needs_recreate, CONDITION_FALSE, REASON_RECREATE_REQUIRED, recreate_changes, NULL},
     {needs_restart, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest_changes, NULL},
-    {has_applying_failed, .report = report_failed},
     {is_apply_pending, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
     {are_steps_outdated, CONDITION_FALSE, REASON_PROVISION_OUTDATED, outdated_message, NULL},
     {NULL, CONDITION_TRUE, REASON_SYNCED, NULL, NULL},

@@ -133,6 +133,21 @@ static void a_change_on_its_way_to_the_machine_is_waited_for(void **state)
         check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_PENDING);
 }
 
+static void a_change_that_failed_is_no_drift(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    struct goal lenient = {.kind = GOAL_READY, .allows_drift = true};
+    make_ready(&record);
+    set(&record, CONDITION_SYNCED, CONDITION_FALSE, REASON_PORT_CONFLICT);
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_PENDING);
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_PORT_CONFLICT);
+    assert_int_equal(
+        check_as(&record, lenient, record.desired->uid, GENERATION, &err), GOAL_FAILED);
+}
+
 static void a_pending_restart_is_not_ready(void **state)
 {
     (void)state;
@@ -463,6 +478,7 @@ int main(void)
         cmocka_unit_test(no_status_yet_is_pending),
         cmocka_unit_test(the_status_of_the_names_former_owner_is_no_answer),
         cmocka_unit_test(a_change_on_its_way_to_the_machine_is_waited_for),
+        cmocka_unit_test(a_change_that_failed_is_no_drift),
         cmocka_unit_test(a_pending_restart_is_not_ready),
         cmocka_unit_test(drift_fails_unless_it_is_allowed_or_being_repaired),
         cmocka_unit_test(steps_that_wait_for_the_users_word_are_drift),
