@@ -32,6 +32,7 @@ const struct command *const cli_commands[] = {
     &command_events,
     &command_wait,
     &command_console,
+    &command_vnc,
     &command_ssh,
     &command_exec,
     &command_run,

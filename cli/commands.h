@@ -7,6 +7,7 @@ struct command;
 extern const struct command command_apply;
 extern const struct command command_completion;
 extern const struct command command_console;
+extern const struct command command_vnc;
 extern const struct command command_controller;
 extern const struct command command_cp;
 extern const struct command command_create;

@@ -9,6 +9,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 static struct controller *controller_of(struct reconciler_host *host)
@@ -31,6 +32,21 @@ static const char *lease_holder(struct reconciler_host *host, const char *key)
         log_error("controller", "cannot read the lease '%s': %s", key, err.message);
     }
     return controller->lease_answer;
+}
+
+static void each_lease(struct reconciler_host *host, const char *vm_name,
+    void (*each)(void *context, const char *key), void *context)
+{
+    cleanup_with(lease_list_clear) struct lease_list leases = {.count = 0};
+    struct error err = {0};
+    if (store_list_leases(host->store, &leases, &err) < 0) {
+        log_error("controller", "cannot read the leases: %s", err.message);
+    }
+    for (size_t i = 0; i < leases.count; i++) {
+        if (text_eq(leases.items[i].vm_name, vm_name)) {
+            each(context, leases.items[i].key);
+        }
+    }
 }
 
 static bool is_ready(struct reconciler_host *host, const char *name)
@@ -97,6 +113,7 @@ void controller_host_init(struct controller *controller, const struct controller
         .clock = loop_clock(options->loop),
         .wake = wake,
         .lease_holder = lease_holder,
+        .each_lease = each_lease,
         .is_ready = is_ready,
         .image_record = image_record,
         .each_vm = each_vm,

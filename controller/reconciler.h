@@ -56,6 +56,9 @@ struct reconciler_host {
     void (*wake)(struct reconciler_host *host, struct key key, enum work_priority priority);
     /* Who holds a lease: the VM's name (borrowed until the next call), NULL: nobody. */
     const char *(*lease_holder)(struct reconciler_host *host, const char *key);
+    /* Shows the keys of the leases that a VM holds. */
+    void (*each_lease)(struct reconciler_host *host, const char *vm_name,
+        void (*each)(void *context, const char *key), void *context);
     /* Whether that VM is Ready, as of its newest generation; an unknown VM is not. */
     bool (*is_ready)(struct reconciler_host *host, const char *name);
     /* A record of the image table, NULL when absent. Caller owns. */

@@ -21,32 +21,60 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-static void add_port(
-    json_t *array, const char *protocol, unsigned guest, const char *host, unsigned port)
+static void add_port(json_t *array, const char *protocol, unsigned guest, const char *host,
+    unsigned port, bool is_made)
 {
     json_t *json = json_object();
     json_put_text(json, "protocol", protocol);
     json_put_int(json, "guestPort", guest);
     json_put_text(json, "host", host);
     json_put_int(json, "hostPort", port);
+    json_put_flag(json, "forwarded", is_made);
     (void)json_array_append_new(array, json);
 }
 
+/* `other` NULL: none. */
+static bool is_in(const struct spec_forward *forward, const struct spec_network *other)
+{
+    for (size_t i = 0; other && i < other->n_forwards; i++) {
+        const struct spec_forward *at = &other->forwards[i];
+        if (at->protocol == forward->protocol && at->host_port == forward->host_port &&
+            at->guest_port == forward->guest_port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_forward(json_t *array, const struct spec_forward *forward, bool is_made)
+{
+    add_port(array, forward_protocol_name(forward->protocol), forward->guest_port, "127.0.0.1",
+        forward->host_port, is_made);
+}
+
+/* What the running machine has, which may be less than the VMFile names, or still more. */
 static json_t *list_ports(const struct vm_record *record)
 {
     enum { SSH_PORT = 22 };
     json_t *array = json_array();
     const struct vm_spec *spec = record->desired->spec;
     const struct vm_status *status = record->status;
-    if (spec->network.mode == NETWORK_USER && status && status->ssh_port &&
-        status->instance.instance_id[0]) {
+    bool is_up = status && status->instance.pid > 0 && status->instance.intent == INTENT_NONE;
+    const struct spec_network *made =
+        is_up && status->applied_spec && status->applied_spec->network.mode == NETWORK_USER
+            ? &status->applied_spec->network
+            : NULL;
+    if (made && status->ssh_port) {
         add_port(array, "tcp", SSH_PORT, status->ssh_host ? status->ssh_host : "127.0.0.1",
-            status->ssh_port);
+            status->ssh_port, true);
     }
     for (size_t i = 0; i < spec->network.n_forwards; i++) {
-        const struct spec_forward *forward = &spec->network.forwards[i];
-        add_port(array, forward_protocol_name(forward->protocol), forward->guest_port, "127.0.0.1",
-            forward->host_port);
+        add_forward(array, &spec->network.forwards[i], is_in(&spec->network.forwards[i], made));
+    }
+    for (size_t i = 0; made && i < made->n_forwards; i++) {
+        if (!is_in(&made->forwards[i], &spec->network)) {
+            add_forward(array, &made->forwards[i], true);
+        }
     }
     return array;
 }
@@ -76,8 +104,10 @@ static int run(
     }
     json_array_foreach(ports, i, json)
     {
-        printf("%d/%s -> %s:%d\n", (int)json_int(json, "guestPort", 0), json_text(json, "protocol"),
-            json_text(json, "host"), (int)json_int(json, "hostPort", 0));
+        bool is_made = json_flag(json, "forwarded", false);
+        printf("%d/%s -> %s:%d%s\n", (int)json_int(json, "guestPort", 0),
+            json_text(json, "protocol"), json_text(json, "host"),
+            (int)json_int(json, "hostPort", 0), is_made ? "" : " (not forwarded now)");
     }
     return 0;
 }
@@ -86,7 +116,9 @@ const struct command command_port = {
     .name = "port",
     .summary = "List the ports that lead into a VM",
     .usage = "[OPTIONS] [VM]",
-    .details = "Without a name: the VMFile's only VM.",
+    .details =
+        "What the VMFile names and the machine does not forward, because it is off or the port\n"
+        "was taken, is marked. Without a name: the VMFile's only VM.",
     .examples = "  vmctl port web",
     .options = options,
     .values_size = sizeof(struct port_values),

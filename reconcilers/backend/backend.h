@@ -71,7 +71,8 @@ enum machine_command {
 
 /* Written by boot(). The result's owner frees the strings. */
 struct boot_result {
-    char *vnc;        /* "127.0.0.1:5900", NULL none */
+    char *vnc;        /* as vm_status.vnc */
+    char *machine;    /* as vm_status.machine; NULL not known */
     char *changes;    /* text: what boot() had to change to match the spec; NULL nothing */
     char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port in use */
 };

@@ -243,9 +243,10 @@ static int64_t act_confirm_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     if (text_eq(pass->vm->booted_instance_id, status->instance.instance_id)) {
-        free(status->vnc);
-        status->vnc = mem_strdup(
-            pass->vm->booted_vnc); /* in the commit that clears the intent, or not at all */
+        free(status->vnc); /* in the commit that clears the intent, or not at all */
+        status->vnc = mem_strdup(pass->vm->booted_vnc);
+        free(status->machine);
+        status->machine = mem_strdup(pass->vm->booted_machine);
     }
     status->instance.intent = INTENT_NONE;
     pass_note_no_steps(pass);
@@ -417,6 +418,7 @@ static void record_new_disk(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
     free(status->prepared.image_path);
+    free(TAKE_PTR(status->machine)); /* a new disk has no hardware that it was installed on */
     status->prepared = (struct vm_prepared){.disk_gib = 0};
     vm_forget_image(pass->vm);
     pass_reset_provision(pass);

@@ -11,38 +11,57 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-/* Forwards exist in user mode only. */
-static size_t count_forwards(const struct vm_spec *spec)
+/* The host ports that a spec declares, as leases: its forwards, which exist in user mode only, and
+ * the port of its screen. NULL at the end; free() it. */
+static char *declared_port(const struct vm_spec *spec, size_t i)
 {
-    return spec && spec->network.mode == NETWORK_USER ? spec->network.n_forwards : 0;
+    size_t n = spec && spec->network.mode == NETWORK_USER ? spec->network.n_forwards : 0;
+    if (i < n) {
+        return forward_lease_key(&spec->network.forwards[i]);
+    }
+    return spec && spec->vnc.port && i == n ? mem_printf("tcp/%u", spec->vnc.port) : NULL;
 }
 
-static bool has_forward(const struct vm_spec *spec, enum forward_protocol protocol, uint16_t port)
+static bool declares(const struct vm_spec *spec, const char *lease)
 {
-    for (size_t i = 0; i < count_forwards(spec); i++) {
-        const struct spec_forward *forward = &spec->network.forwards[i];
-        if (forward->protocol == protocol && forward->host_port == port) {
-            return true;
+    for (size_t i = 0;; i++) {
+        cleanup_free char *key = declared_port(spec, i);
+        if (!key || text_eq(key, lease)) {
+            return key != NULL;
         }
     }
-    return false;
+}
+
+static bool declares_tcp(const struct vm_spec *spec, uint16_t port)
+{
+    cleanup_free char *lease = mem_printf("tcp/%u", port);
+    return declares(spec, lease);
 }
 
 /* ---- what the last instance held ---- */
 
-/* Drops the leases of the last instance's forwards that `next` (NULL: none) does not have. */
+struct release {
+    struct pass *pass;
+    const struct vm_spec *next; /* NULL: none */
+};
+
+static void drop_lease(void *context, const char *key)
+{
+    struct release *release = context;
+    cleanup_free char *ssh = mem_printf("tcp/%u", release->pass->view->status->ssh_port);
+    bool is_port = text_starts_with(key, "tcp/") || text_starts_with(key, "udp/");
+    if (is_port && !text_eq(key, ssh) && !declares(release->next, key)) {
+        vm_patch_drop_lease(release->pass->patch, key);
+    }
+}
+
+/* Drops the leases of host ports that `next` (NULL: none) does not declare. The table of leases is
+ * asked, because the record of the last spec lacks those of a forward that could not be made. */
 static void drop_forwards(struct pass *pass, const struct vm_spec *next)
 {
-    const struct vm_status *status = pass->view->status;
-    const struct vm_spec *last = status->applied_spec;
-    for (size_t i = 0; i < count_forwards(last); i++) {
-        const struct spec_forward *forward = &last->network.forwards[i];
-        cleanup_free char *key = forward_lease_key(forward);
-        bool is_ssh = forward->protocol == FORWARD_TCP && forward->host_port == status->ssh_port;
-        if (!is_ssh && !has_forward(next, forward->protocol, forward->host_port)) {
-            vm_patch_drop_lease(pass->patch, key);
-        }
-    }
+    struct reconciler_host *host = pass->vm->host;
+    struct release release = {pass, next};
+    host->each_lease(host, pass->vm->name, drop_lease, &release);
 }
 
 void addresses_release_forwards(struct pass *pass)
@@ -56,9 +75,12 @@ static int check_forwards(const struct pass *pass, struct error *err)
 {
     struct reconciler_host *host = pass->vm->host;
     const struct vm_spec *spec = pass->env.spec;
-    for (size_t i = 0; i < count_forwards(spec); i++) {
-        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
-        const char *holder = host->lease_holder(host, key);
+    for (size_t i = 0;; i++) {
+        cleanup_free char *key = declared_port(spec, i);
+        const char *holder = key ? host->lease_holder(host, key) : NULL;
+        if (!key) {
+            return 0;
+        }
         if (holder && !text_eq(holder, pass->vm->name)) {
             error_set(err, ERR_PORT_TAKEN, "host port %s of vm '%s' is used by vm '%s'", key,
                 pass->vm->name, holder);
@@ -66,19 +88,17 @@ static int check_forwards(const struct pass *pass, struct error *err)
                 err, "choose another host port, or stop the other VM: vmctl stop %s", holder);
         }
     }
-    return 0;
 }
 
 bool addresses_are_held(const struct pass *pass)
 {
     struct reconciler_host *host = pass->vm->host;
-    for (size_t i = 0; i < count_forwards(pass->env.spec); i++) {
-        cleanup_free char *key = forward_lease_key(&pass->env.spec->network.forwards[i]);
-        if (!text_eq(host->lease_holder(host, key), pass->vm->name)) {
-            return false;
+    for (size_t i = 0;; i++) {
+        cleanup_free char *key = declared_port(pass->env.spec, i);
+        if (!key || !text_eq(host->lease_holder(host, key), pass->vm->name)) {
+            return !key;
         }
     }
-    return true;
 }
 
 /* On a real network a guest needs a MAC address of its own; behind slirp no one sees it. */
@@ -107,7 +127,7 @@ static uint16_t choose_ssh_port(const struct pass *pass)
     if (port < PORT_SSH_FIRST || !ports_is_available(host, name, port)) { /* 22: a guest's own */
         port = ports_first_ssh(host, name);
     }
-    while (has_forward(pass->env.spec, FORWARD_TCP, port)) {
+    while (declares_tcp(pass->env.spec, port)) {
         port = ports_next_ssh(host, name, port);
     }
     return port;
@@ -118,7 +138,7 @@ static void choose_ssh(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     uint16_t before = status->ssh_port;
     status->ssh_port = choose_ssh_port(pass);
-    if (before && before != status->ssh_port && !has_forward(pass->env.spec, FORWARD_TCP, before)) {
+    if (before && before != status->ssh_port && !declares_tcp(pass->env.spec, before)) {
         cleanup_free char *old = mem_printf("tcp/%u", before);
         vm_patch_drop_lease(pass->patch, old);
     }
@@ -146,11 +166,13 @@ int addresses_choose(struct pass *pass, struct error *err)
         }
         status->ssh_port = 0;
     }
-    for (size_t i = 0; i < count_forwards(spec); i++) {
-        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
+    for (size_t i = 0;; i++) {
+        cleanup_free char *key = declared_port(spec, i);
+        if (!key) {
+            return 0;
+        }
         vm_patch_lease(pass->patch, key);
     }
-    return 0;
 }
 
 bool addresses_discover(struct pass *pass)

@@ -72,6 +72,7 @@ static bool record_boot(struct pass *pass)
 {
     pass->vm->checked_at_ms = pass->now_ms;
     replace_text(&pass->vm->booted_vnc, &pass->vm->outcome.boot.vnc);
+    replace_text(&pass->vm->booted_machine, &pass->vm->outcome.boot.machine);
     memcpy(pass->vm->booted_instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     return true;
 }

@@ -57,6 +57,7 @@ void vm_forget_outcome(struct vm *vm)
     free(outcome->prepared.image_path);
     vm_instance_clear(&outcome->instance);
     free(outcome->boot.vnc);
+    free(outcome->boot.machine);
     free(outcome->boot.changes);
     free(outcome->boot.taken_port);
     free(outcome->cloud_init.message);
@@ -91,6 +92,7 @@ static void vm_free(void *p)
     clear_image(&vm->image);
     vm_forget_comparison(vm);
     free(vm->booted_vnc);
+    free(vm->booted_machine);
     free(vm->name);
     free(vm);
 }

@@ -74,7 +74,8 @@ struct vm {
     char *progress;                          /* of the operation, for people; NULL none */
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
-    char *booted_vnc;                        /* … and its VNC socket; until it is committed */
+    char *booted_vnc;                        /* … its screen … */
+    char *booted_machine;      /* … and its machine type; until they are committed */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last compared with the spec */

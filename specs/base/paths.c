@@ -27,6 +27,8 @@ static const char *const vm_files[] = {
     [VM_CONTROL_SOCKET] = "/ctl.sock",
     [VM_QMP_SOCKET] = "/qmp.sock",
     [VM_CONSOLE_SOCKET] = "/console.sock",
+    [VM_VNC_SOCKET] = "/vnc.sock",
+    [VM_GUARD] = "/guard",
     [VM_PIDFILE] = "/pidfile",
 };
 _Static_assert(ARRAY_LEN(vm_files) == VM_FILE_COUNT_, "every file has a name");

@@ -38,6 +38,8 @@ enum vm_file {
     VM_CONTROL_SOCKET, /* ours: QMP serves one client at a time */
     VM_QMP_SOCKET,     /* the user's */
     VM_CONSOLE_SOCKET,
+    VM_VNC_SOCKET,
+    VM_GUARD, /* see reconcilers/backend/qemu/guard.h */
     VM_PIDFILE,
     VM_FILE_COUNT_
 };

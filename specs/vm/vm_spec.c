@@ -46,6 +46,17 @@ static const struct field forward_rows[] = {
 };
 static const struct fields forward_fields = {FIELDS_OF(forward_rows, struct spec_forward)};
 
+static const struct field service_rows[] = {
+    FIELD(struct spec_service, port, "port"),
+};
+static const struct fields service_fields = {FIELDS_OF(service_rows, struct spec_service)};
+
+static const struct field vnc_rows[] = {
+    FIELD(struct spec_vnc, port, "port"),
+    FIELD(struct spec_vnc, password_file, "passwordFile"),
+};
+static const struct fields vnc_fields = {FIELDS_OF(vnc_rows, struct spec_vnc)};
+
 static const struct field network_rows[] = {
     FIELD_ENUM(struct spec_network, mode, "mode", &network_mode_words),
     FIELD(struct spec_network, bridge, "bridge"),
@@ -53,6 +64,8 @@ static const struct field network_rows[] = {
     FIELD(struct spec_network, address, "address"),
     FIELD_LIST(
         struct spec_network, forwards, n_forwards, "forwards", &forward_fields, .is_set = true),
+    FIELD_LIST(struct spec_network, services, n_services, "hostServices", &service_fields,
+        .is_set = true, .omit_empty = true),
 };
 static const struct fields network_fields = {FIELDS_OF(network_rows, struct spec_network)};
 
@@ -143,6 +156,7 @@ static const struct field spec_rows[] = {
     FIELD(struct vm_spec, max_memory_mib, "maxMemoryMib", .omit_empty = true),
     FIELD(struct vm_spec, disk_gib, "diskGib"),
     FIELD_STRUCT(struct vm_spec, network, "network", &network_fields),
+    FIELD_STRUCT(struct vm_spec, vnc, "vnc", &vnc_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, cloud_init, "cloudInit", &cloud_init_fields),
     FIELD_STRUCT(struct vm_spec, ssh, "ssh", &ssh_fields),
     FIELD_LIST(struct vm_spec, steps, n_steps, "provision", &step_fields),
@@ -150,6 +164,7 @@ static const struct field spec_rows[] = {
     FIELD_STRUCT(struct vm_spec, checks[CHECK_LIVE], "live", &live_fields),
     FIELD_TEXTS(struct vm_spec, depends_on, n_depends_on, "dependsOn", .is_set = true),
     FIELD_ENUM(struct vm_spec, accel, "accel", &accel_mode_words),
+    FIELD(struct vm_spec, machine, "machine"),
     FIELD_ENUM(struct vm_spec, firmware, "firmware", &firmware_words),
     FIELD_ENUM(struct vm_spec, restart, "restart", &restart_policy_words),
     FIELD(struct vm_spec, stop_timeout_s, "stopTimeoutSeconds"),

@@ -49,6 +49,17 @@ struct spec_forward {
     uint16_t guest_port;
 };
 
+/* A TCP and UDP port of the host that a guest on network "user" may reach. */
+struct spec_service {
+    uint16_t port;
+};
+
+/* The screen on a TCP port of 127.0.0.1, beside its socket in the VM's directory. */
+struct spec_vnc {
+    uint16_t port;       /* 0: none */
+    char *password_file; /* absolute; read at each start */
+};
+
 struct spec_step {
     enum step_kind kind;
     char *command;         /* STEP_INLINE */
@@ -84,6 +95,8 @@ struct spec_network {
     char *address; /* NETWORK_VNIC: the guest's; NULL: the one its zone is configured with */
     struct spec_forward *forwards;
     size_t n_forwards;
+    struct spec_service *services;
+    size_t n_services;
 };
 
 struct spec_cloud_init {
@@ -112,6 +125,7 @@ struct vm_spec {
     uint32_t max_memory_mib; /* the same for memory */
     uint32_t disk_gib;       /* 0: as large as the image */
     struct spec_network network;
+    struct spec_vnc vnc;
     struct spec_cloud_init cloud_init;
     struct spec_ssh ssh;
     struct spec_step *steps;
@@ -124,6 +138,7 @@ struct vm_spec {
     char *propolis_server; /* BACKEND_PROPOLIS: "HOST:PORT"; NULL: its zone's own address */
 
     enum accel_mode accel;
+    char *machine; /* QEMU's machine type; NULL: the one the VM was first started with */
     enum firmware firmware;
     enum restart_policy restart;
     uint32_t stop_timeout_s;
@@ -141,6 +156,7 @@ enum {
     SPEC_DEFAULT_PROBE_TIMEOUT_S = 5,
     SPEC_DEFAULT_FAILURES = 3,
     SPEC_DEFAULT_START_PERIOD_S = 120,
+    SPEC_VNC_PORT_FIRST = 5900,
     SPEC_NAME_MAX = 63,
 };
 #define SPEC_DEFAULT_USER "vm"

@@ -161,6 +161,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, ssh_port, "sshPort", .omit_empty = true),
     FIELD(struct vm_status, mac, "mac"),
     FIELD(struct vm_status, vnc, "vnc"),
+    FIELD(struct vm_status, machine, "machine"),
 };
 static const struct vm_status no_status = {
     .restart.last_exit_status = -1, .provision.last_exit_status = -1};

@@ -190,7 +190,8 @@ struct vm_status {
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
     char *mac;
-    char *vnc; /* "127.0.0.1:5900", NULL: none */
+    char *vnc;     /* path of its socket, or "127.0.0.1:5901" of a spec with a port; NULL: none */
+    char *machine; /* QEMU's machine type, of the VM's last start: "pc-q35-7.2"; NULL: not known */
 };
 
 /* Replaces it with a copy, also one that could not be read. */

@@ -56,6 +56,11 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
             "`propolis-server` goes with backend \"propolis\", not \"%s\"",
             backend_kind_name(spec->backend));
     }
+    if (spec->backend == BACKEND_PROPOLIS && (vm->seen[VM_VNC].line || vm->seen[VM_MACHINE].line)) {
+        bool is_vnc = vm->seen[VM_VNC].line != 0;
+        vmfile_report(reader, vm->seen[is_vnc ? VM_VNC : VM_MACHINE], "remove it",
+            "`%s` goes with backend \"qemu\", not \"propolis\"", is_vnc ? "vnc" : "machine");
+    }
     if (vm->seen[VM_FORWARD].line && mode != NETWORK_USER) {
         vmfile_report(reader, vm->seen[VM_FORWARD], "remove it, or write: network \"user\"",
             "`forward` goes with network \"user\", not \"%s\"", network_mode_name(mode));
@@ -166,23 +171,28 @@ struct port_owners {
     const struct vmfile_vm *by_port[FORWARD_PROTOCOL_COUNT_][UINT16_MAX + 1];
 };
 
+/* A port of 0 was not valid, and reported. */
+static void claim_port(struct vmfile_reader *reader, const struct vmfile_vm *vm, struct kdl_pos pos,
+    enum forward_protocol protocol, uint16_t port, struct port_owners *owners)
+{
+    const struct vmfile_vm **owner = &owners->by_port[protocol][port];
+    if (port > 0 && *owner) {
+        vmfile_report(reader, pos, "choose another host port",
+            "host port %u/%s is already forwarded to VM \"%s\"", port,
+            forward_protocol_name(protocol), (*owner)->spec->name);
+    } else {
+        *owner = vm;
+    }
+}
+
 static void check_forwards(
     struct vmfile_reader *reader, const struct vmfile_vm *vm, struct port_owners *owners)
 {
     for (size_t i = 0; i < vm->spec->network.n_forwards; i++) {
         const struct spec_forward *forward = &vm->spec->network.forwards[i];
-        const struct vmfile_vm **owner = &owners->by_port[forward->protocol][forward->host_port];
-        if (forward->host_port == 0) {
-            continue; /* was not valid, and reported */
-        }
-        if (*owner) {
-            vmfile_report(reader, vm->forwards[i], "choose another host port",
-                "host port %u/%s is already forwarded to VM \"%s\"", forward->host_port,
-                forward_protocol_name(forward->protocol), (*owner)->spec->name);
-        } else {
-            *owner = vm;
-        }
+        claim_port(reader, vm, vm->forwards[i], forward->protocol, forward->host_port, owners);
     }
+    claim_port(reader, vm, vm->seen[VM_VNC], FORWARD_TCP, vm->spec->vnc.port, owners);
 }
 
 static void report_missing_dependency(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* `network "mode" { … }` and `forward host=8080 guest=80 proto="tcp"`. */
+/* `network "mode" { … }`, `forward host=8080 guest=80 proto="tcp"` and `vnc port=5901 …`. */
 #include "specs/vmfile/vmfile_reader.h"
 
 #include <stdlib.h>
@@ -8,7 +8,31 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum network_field { NETWORK_BRIDGE, NETWORK_NAME, NETWORK_ADDRESS, NETWORK_FIELD_COUNT_ };
+enum network_field {
+    NETWORK_BRIDGE,
+    NETWORK_NAME,
+    NETWORK_ADDRESS,
+    NETWORK_SERVICES,
+    NETWORK_FIELD_COUNT_
+};
+
+enum { SERVICES_MAX = 64 };
+
+static void read_services(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    static const struct vmfile_shape services_shape = {
+        "host-services 5432", 1, SERVICES_MAX, NULL, 0, false};
+    struct spec_network *network = &((struct vm_spec *)target)->network;
+    struct vmfile_field field;
+    struct spec_service service;
+    vmfile_read_node(reader, node, &services_shape, NULL, NULL);
+    for (size_t i = 0; i < SERVICES_MAX && vmfile_argument(node, i, &field); i++) {
+        if (vmfile_port(reader, &field, &service.port)) {
+            mem_grow(network->services, network->n_services);
+            network->services[network->n_services++] = service;
+        }
+    }
+}
 
 #define NETWORK(member) .offset = offsetof(struct vm_spec, network.member)
 
@@ -22,6 +46,8 @@ static const struct vmfile_rule network_rules[NETWORK_FIELD_COUNT_] = {
     [NETWORK_ADDRESS] = {"address", .usage = "address \"10.0.0.9\"", .kind = VMFILE_NAME,
         NETWORK(address), .is_valid = vmfile_is_ip,
         .problem = "must be the guest's IP address, not"},
+    [NETWORK_SERVICES] = {"host-services", .usage = "host-services 5432",
+        .read_node = read_services},
 };
 
 static const struct vmfile_shape network_shape = {
@@ -41,6 +67,12 @@ static void check_mode(struct vmfile_reader *reader, const struct kdl_node *node
                 "`%s` goes with network \"vnic\", not \"%s\"", network_rules[i].name,
                 network_mode_name(mode));
         }
+    }
+    if (seen[NETWORK_SERVICES].line && mode != NETWORK_USER) {
+        vmfile_report(reader, seen[NETWORK_SERVICES],
+            mode == NETWORK_TAP ? "remove it: on a bridge the host's firewall decides"
+                                : "write: network \"user\" { host-services 5432 }",
+            "`host-services` goes with network \"user\", not \"%s\"", network_mode_name(mode));
     }
     if (mode == NETWORK_VNIC && !seen[NETWORK_NAME].line) {
         vmfile_report(reader, node->pos, "write: network \"vnic\" { name \"vnic0\" }",
@@ -98,4 +130,34 @@ void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *no
     mem_grow(vm->spec->network.forwards, n);
     vm->spec->network.forwards[n] = forward;
     vm->spec->network.n_forwards++;
+}
+
+/* ---- vnc ---- */
+
+enum vnc_field { VNC_PORT, VNC_PASSWORD_FILE, VNC_FIELD_COUNT_ };
+
+#define VNC(member) .offset = offsetof(struct spec_vnc, member)
+
+static const struct vmfile_rule vnc_rules[VNC_FIELD_COUNT_] = {
+    [VNC_PORT] = {"port", .usage = "port=5901", .kind = VMFILE_PORT, VNC(port)},
+    [VNC_PASSWORD_FILE] = {"password-file", .usage = "password-file=\"path\"", .kind = VMFILE_PATH,
+        VNC(password_file)},
+};
+
+static const struct vmfile_shape vnc_shape = {
+    "vnc port=5901 password-file=\"path\"", 0, 0, vnc_rules, VNC_FIELD_COUNT_, false};
+
+void vmfile_read_vnc(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    struct spec_vnc *vnc = &((struct vmfile_vm *)target)->spec->vnc;
+    struct kdl_pos seen[VNC_FIELD_COUNT_] = {{0}};
+    vmfile_read_node(reader, node, &vnc_shape, vnc, seen);
+    if (!seen[VNC_PORT].line || !seen[VNC_PASSWORD_FILE].line) {
+        vmfile_report(reader, node->pos, "write: vnc port=5901 password-file=\"path\"",
+            "`vnc` needs both `port` and `password-file`");
+    }
+    if (vnc->port && vnc->port < SPEC_VNC_PORT_FIRST) { /* QEMU counts displays from there */
+        vmfile_report(reader, seen[VNC_PORT], "write for example: port=5901",
+            "`port` of `vnc` must be at least %d, not %u", SPEC_VNC_PORT_FIRST, vnc->port);
+    }
 }

@@ -39,6 +39,7 @@ enum vm_field {
     VM_MAX_MEMORY,
     VM_DISK,
     VM_NETWORK,
+    VM_VNC,
     VM_CLOUD_INIT,
     VM_SSH,
     VM_PROVISION,
@@ -48,6 +49,7 @@ enum vm_field {
     VM_LIVE,
     VM_DEPENDS_ON,
     VM_ACCEL,
+    VM_MACHINE,
     VM_FIRMWARE,
     VM_STOP_TIMEOUT,
     VM_BACKEND,
@@ -187,6 +189,7 @@ bool vmfile_is_ifname(const char *text);    /* as the kernel's dev_valid_name() 
 bool vmfile_is_server(const char *text);    /* HOST:PORT, [IPv6]:PORT, or without a port */
 bool vmfile_is_ip(const char *text);
 bool vmfile_is_vnic_name(const char *text); /* dladm(8), "Link names" */
+bool vmfile_is_machine(const char *text);   /* "q35", "pc-q35-7.2" */
 bool vmfile_looks_like_url(const char *text);
 /* NULL when the URL can be fetched, else what is wrong with it. Static text. */
 const char *vmfile_url_problem(const char *url);
@@ -200,6 +203,7 @@ void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node
 void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_vnc(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_cloud_init(
     struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_ssh(struct vmfile_reader *reader, const struct kdl_node *node, void *target);

@@ -92,6 +92,15 @@ bool vmfile_is_vnic_name(const char *text)
            is_one_of(text[n - 1], DIGIT) && strspn(text, LOWER UPPER DIGIT "_.") == n;
 }
 
+bool vmfile_is_machine(const char *text)
+{
+    enum { MACHINE_MAX = 40 };
+    size_t n = strlen(text);
+    return strcmp(text, "q35") == 0 ||
+           (text_starts_with(text, "pc-q35-") && n > strlen("pc-q35-") && n <= MACHINE_MAX &&
+               strspn(text, LOWER UPPER DIGIT "-_.") == n);
+}
+
 bool vmfile_looks_like_url(const char *text)
 {
     size_t n = strspn(text, LOWER UPPER DIGIT "+-.");

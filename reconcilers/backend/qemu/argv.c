@@ -69,8 +69,14 @@ static void add_process(struct words *words, const struct qemu_config *config)
     argv_add(words, "-no-shutdown");
     option(words, "-action", "panic=pause");
     option(words, "-pidfile", "%s", config->pidfile);
+    /* -runas takes effect after the sandbox. Its own setuid(2) is the last that can succeed: no
+     * program can be started (spawn), and a user without capabilities has no other id to take. */
     option(words, "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        "on,obsolete=deny,elevateprivileges=%s,spawn=deny,resourcecontrol=deny",
+        config->run_as ? "allow" : "deny");
+    if (config->run_as) {
+        option(words, "-runas", "%s", config->run_as);
+    }
 }
 
 /* A slot is one addition of memory. Each takes 1 GiB of the address space for its alignment
@@ -91,7 +97,7 @@ static void add_memory(struct words *words, const struct vm_spec *spec)
 
 static void add_machine(struct words *words, const struct qemu_config *config)
 {
-    option(words, "-machine", "q35%s",
+    option(words, "-machine", "%s%s", config->machine,
         config->firmware_code ? ",pflash0=firmware-code,pflash1=firmware-vars" : "");
     option(words, "-accel", "%s", config->accel);
     if (text_eq(config->accel, "kvm")) {
@@ -130,7 +136,14 @@ static void add_monitors_and_console(struct words *words, const struct qemu_conf
         QEMU_FD_CONSOLE, log);
     option(words, "-serial", "chardev:console");
     option(words, "-vga", "std");
-    option(words, "-vnc", "127.0.0.1:0,to=200"); /* the first free of 5900…6100 */
+    const struct spec_vnc *vnc = &config->spec->vnc;
+    if (vnc->port) { /* the first: query-vnc answers with it */
+        option(
+            words, "-object", "secret,id=vnc-password,file=/proc/self/fd/%d", QEMU_FD_VNC_PASSWORD);
+        option(words, "-vnc", "127.0.0.1:%d,id=port,password-secret=vnc-password",
+            vnc->port - SPEC_VNC_PORT_FIRST);
+    }
+    option(words, "-vnc", "unix:/proc/self/fd/%d/vnc.sock,id=socket", QEMU_FD_DIR);
 }
 
 static void add_disks(struct words *words, const struct qemu_config *config)
@@ -177,6 +190,17 @@ static void add_network(struct words *words, const struct qemu_config *config)
         config->mac ? config->mac : "");
 }
 
+/* Empty slots for devices to be added to a running machine: q35's own bus takes none. At addresses
+ * of their own, so that no other device moves. */
+static void add_root_ports(struct words *words)
+{
+    enum { ROOT_PORTS = 4 };
+    for (int i = 0; i < ROOT_PORTS; i++) {
+        option(words, "-device", "pcie-root-port,id=port%d,bus=pcie.0,addr=0x1e.%d,chassis=%d%s", i,
+            i, i + 1, i == 0 ? ",multifunction=on" : "");
+    }
+}
+
 char **qemu_argv(const struct qemu_config *config)
 {
     struct words words = {0};
@@ -188,6 +212,7 @@ char **qemu_argv(const struct qemu_config *config)
     add_network(&words, config);
     option(&words, "-device", "virtio-rng-pci");
     option(&words, "-device", "pvpanic-pci");
+    add_root_ports(&words);
     push(&words, NULL);
     return words.items;
 }

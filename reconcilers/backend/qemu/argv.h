@@ -16,21 +16,27 @@ enum qemu_fd {
     QEMU_FD_CONTROL,
     QEMU_FD_QMP,
     QEMU_FD_CONSOLE,
-    QEMU_FD_TAP, /* only with network "tap" */
+    QEMU_FD_DIR,          /* the VM's directory: a socket's path is short through it */
+    QEMU_FD_GUARD,        /* only with network "user": guard.h */
+    QEMU_FD_VNC_PASSWORD, /* only of a spec with `vnc` */
+    QEMU_FD_TAP,          /* only with network "tap" */
     QEMU_FD_END_,
 };
 
 /* Node and device names, which boot.c uses too. */
 #define QEMU_DISK_NODE "disk0"
 #define QEMU_NETDEV "net0"
+#define QEMU_NEWEST_MACHINE "q35" /* an alias: QEMU's newest version of it */
 
 /* All borrowed. */
 struct qemu_config {
     const struct vm_spec *spec;
     const char *binary;
     const char *uuid;
-    const char *accel; /* "kvm" or "tcg" */
-    const char *mac;   /* NULL: QEMU's own choice */
+    const char *machine; /* "q35" or a version of it */
+    const char *run_as;  /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
+    const char *accel;   /* "kvm" or "tcg" */
+    const char *mac;     /* NULL: QEMU's own choice */
     const char *overlay;
     const char *seed; /* NULL: none */
     const char *console_log;

@@ -4,7 +4,7 @@
  * one at a time:
  *
  *   status -> forwards -> (remove | add)* -> disk -> (resize) -> CPUs and memory (hotplug.c) -> vnc
- *          -> (run) -> settled -> done
+ *          -> machine type -> (run) -> settled -> done
  *
  * monitor.c has verified the UUID before it sends any command. Every step queries the state first
  * and changes only what differs, so the operation is idempotent; on a running machine it applies a
@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/argv.h"
@@ -24,8 +25,10 @@
 #include "reconcilers/backend/qemu/run_state.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 
 struct forwards {
@@ -146,16 +149,17 @@ static void runs(void *context, const json_t *value, const struct error *err)
     boot_send(boot, "query-status", NULL, settled);
 }
 
-/* ---- VNC, then run ---- */
+/* ---- VNC and the machine type, then run: an error of a QEMU without either is ignored ---- */
 
-static void vnc_arrived(void *context, const json_t *value, const struct error *err)
+/* The class of the machine's object, "pc-q35-7.2-machine": the version that the alias stood for. */
+static void type_arrived(void *context, const json_t *value, const struct error *err)
 {
+    static const char suffix[] = "-machine";
     struct boot *boot = context;
-    const char *host = json_text(value, "host");
-    const char *service = json_text(value, "service");
-    if (!err && json_flag(value, "enabled", false) && host && service) {
-        free(boot->result->vnc);
-        boot->result->vnc = mem_printf("%s:%s", host, service);
+    const char *type = err ? NULL : json_string_value(value);
+    if (type && text_ends_with(type, suffix)) {
+        free(boot->result->machine);
+        boot->result->machine = mem_strndup(type, strlen(type) - strlen(suffix));
     }
     if (boot->is_running) {
         runs(boot, NULL, NULL);
@@ -164,9 +168,28 @@ static void vnc_arrived(void *context, const json_t *value, const struct error *
     }
 }
 
+static void vnc_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    const struct machine *machine = boot->machine;
+    const char *host = json_text(value, "host");
+    const char *service = json_text(value, "service");
+    if (!err && json_flag(value, "enabled", false) && host && service) {
+        bool is_socket = text_eq(json_text(value, "family"), "unix"); /* its path is QEMU's own */
+        free(boot->result->vnc);
+        boot->result->vnc = is_socket
+                                ? paths_vm(machine->host->paths, machine->vm_name, VM_VNC_SOCKET)
+                                : mem_printf("%s:%s", host, service);
+    }
+    json_t *arguments = json_object();
+    json_put_text(arguments, "path", "/machine");
+    json_put_text(arguments, "property", "type");
+    boot_send(boot, "qom-get", arguments, type_arrived);
+}
+
 static void query_vnc(struct boot *boot)
 {
-    boot_send(boot, "query-vnc", NULL, vnc_arrived); /* an error of a QEMU without VNC is ignored */
+    boot_send(boot, "query-vnc", NULL, vnc_arrived);
 }
 
 /* ---- CPUs and memory ---- */
@@ -339,6 +362,21 @@ static void usernet_arrived(void *context, const json_t *value, const struct err
 
 /* ---- the start ---- */
 
+/* A QEMU that is linked statically ignores LD_PRELOAD. The guard holds the lock of its file; a
+ * machine that runs was checked before, or is of a version without it. */
+static int check_guard(const struct boot *boot, struct error *err)
+{
+    const struct machine *machine = boot->machine;
+    cleanup_free char *path = paths_vm(machine->host->paths, machine->vm_name, VM_GUARD);
+    if (lockfile_is_held(path)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_BACKEND_UNAVAILABLE,
+        "QEMU did not load the guard that keeps a guest on network \"user\" from the services of "
+        "this host");
+    return error_help(err, "use a QEMU that is linked dynamically, or network \"tap\" or \"none\"");
+}
+
 static void status_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
@@ -353,6 +391,9 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     if (!boot->is_running && state != RUN_STATE_PRELAUNCH && state != RUN_STATE_PAUSED) {
         (void)error_set(
             &why, ERR_VM_INVALID_STATE, "QEMU is in state '%s'", word ? word : "unknown");
+        boot_fail(boot, &why);
+    } else if (state == RUN_STATE_PRELAUNCH && boot->has_user_network &&
+               check_guard(boot, &why) < 0) {
         boot_fail(boot, &why);
     } else if (boot->has_user_network) {
         send_human(boot, "info usernet", usernet_arrived);

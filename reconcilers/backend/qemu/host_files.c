@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/backend/qemu/host_files.h"
 
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +16,9 @@
 
 #define QEMU_PROGRAM "qemu-system-x86_64"
 
-enum { FIRMWARE_VARS_MAX = 16 << 20 };
+#define GUARD_LIBRARY "vmctl-qemu-guard.so"
+
+enum { FIRMWARE_VARS_MAX = 16 << 20, OVERFLOW_ID = 65534 /* `nobody` on Debian */ };
 
 const struct firmware_files host_firmware_files[] = {
     {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"}, /* Debian, Ubuntu */
@@ -52,6 +57,70 @@ int host_find_qemu(char **ret_path, struct error *err)
         return error_help(err, "install it: apt-get install qemu-system-x86");
     }
     *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
+int host_find_guard(char **ret_path, struct error *err)
+{
+    static const char *const places[] = {"", "../" VMCTL_LIBDIR "/vmctl/", "../lib/vmctl/"};
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
+        cleanup_free char *path =
+            mem_printf("%.*s/%s" GUARD_LIBRARY, (int)(slash - self), self, places[i]);
+        if (access(path, R_OK) == 0) {
+            *ret_path = TAKE_PTR(path);
+            return 0;
+        }
+    }
+    (void)error_set(err, ERR_BACKEND_UNAVAILABLE,
+        "cannot find '" GUARD_LIBRARY "' near '%s': without it a guest on network \"user\" reaches "
+        "the services of this host",
+        self);
+    return error_help(err, "install vmctl as a whole: cmake --install build");
+}
+
+/* A user namespace may know no other user than its root, who is an ordinary one outside. */
+static bool is_known_here(uid_t uid)
+{
+    FILE *file = fopen("/proc/self/uid_map", "re");
+    unsigned first, outside, count;
+    bool is_mapped = !file;
+    while (file && !is_mapped && fscanf(file, "%u %u %u", &first, &outside, &count) == 3) {
+        is_mapped = uid >= first && uid - first < count;
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    return is_mapped;
+}
+
+int host_find_qemu_user(char **ret_user, struct error *err)
+{
+    static const char *const candidates[] = {"vmctl", "nobody"};
+    const char *wanted = getenv("VMCTL_QEMU_USER");
+    const struct passwd *user = NULL;
+    *ret_user = NULL;
+    if (geteuid() != 0 || (wanted && strcmp(wanted, "root") == 0)) {
+        return 0;
+    }
+    if (wanted && wanted[0]) {
+        user = getpwnam(wanted);
+        if (!user) {
+            (void)error_set(
+                err, ERR_QEMU_SPAWN, "there is no user '%s' (from VMCTL_QEMU_USER)", wanted);
+            return error_help(err, "create it: useradd --system %s", wanted);
+        }
+    }
+    for (size_t i = 0; !user && i < ARRAY_LEN(candidates); i++) {
+        user = getpwnam(candidates[i]);
+    }
+    uid_t uid = user ? user->pw_uid : OVERFLOW_ID;
+    if (uid != 0 && is_known_here(uid)) {
+        *ret_user = mem_printf("%u:%u", uid, user ? user->pw_gid : OVERFLOW_ID);
+    }
     return 0;
 }
 

@@ -9,6 +9,18 @@ struct error;
 /* $VMCTL_QEMU, else qemu-system-x86_64 in $PATH. Absolute; free() it. ERR_QEMU_SPAWN: not found. */
 int host_find_qemu(char **ret_path, struct error *err);
 
+/* The library that keeps a guest from the host's own services (guard_preload.c): beside this
+ * program, or in ../lib/vmctl of it. free() it. ERR_BACKEND_UNAVAILABLE: not found. */
+int host_find_guard(char **ret_path, struct error *err);
+
+/*
+ * Whom QEMU becomes, when this process is root's: "UID:GID" of $VMCTL_QEMU_USER, else of the user
+ * `vmctl`, else of `nobody`. free() it. NULL: it stays who it is, as for every other user, for
+ * VMCTL_QEMU_USER=root, and in a user namespace that has no such user. ERR_QEMU_SPAWN: the
+ * environment names a user that does not exist.
+ */
+int host_find_qemu_user(char **ret_user, struct error *err);
+
 struct firmware_files {
     const char *code; /* read-only, shared by all VMs */
     const char *vars; /* template of a VM's own copy */

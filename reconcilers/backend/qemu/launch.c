@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "reconcilers/backend/qemu/accel.h"
+#include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/spawn.h"
 #include "reconcilers/backend/qemu/tap.h"
@@ -19,6 +20,7 @@ struct launch {
     struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
     struct vm_spec *spec;
     char *mac;
+    char *machine_type;
     struct vm_instance *instance; /* borrowed until done */
     struct op *under_way; /* the choice of the accelerator, then the tap helper; NULL: neither */
     const char *accel;    /* static text; NULL until chosen */
@@ -32,6 +34,7 @@ static void launch_cancel(struct op *op)
     cleanup_close_(&launch->tap_fd);
     vm_spec_free(launch->spec);
     free(launch->mac);
+    free(launch->machine_type);
     free(launch);
 }
 
@@ -42,6 +45,7 @@ static int make_process(struct launch *launch, struct error *err)
     struct spawn_request request = {.paths = machine->host->paths,
         .spec = launch->spec,
         .instance_id = launch->instance->instance_id,
+        .machine = launch->machine_type,
         .accel = launch->accel,
         .mac = launch->mac,
         .tap_fd = launch->tap_fd,
@@ -117,11 +121,16 @@ static void accel_chosen(void *context, const char *accel, const struct error *w
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context)
 {
+    /* The first start takes the newest there is, and boot.c reports which that was. */
+    const char *type = env->spec->machine     ? env->spec->machine
+                       : env->status->machine ? env->status->machine
+                                              : QEMU_NEWEST_MACHINE;
     struct launch *launch = mem_new(struct launch);
     *launch = (struct launch){.op = {launch_cancel, done, context},
         .machine = machine,
         .spec = vm_spec_copy(env->spec),
         .mac = mem_strdup(env->status->mac),
+        .machine_type = mem_strdup(type),
         .instance = instance,
         .tap_fd = -1};
     launch->under_way = accel_choose(machine->host->loop, env->spec->accel, accel_chosen, launch);

@@ -76,6 +76,26 @@ static bool has_prefix(const char *line, size_t n, const char *prefix)
     return n >= length && memcmp(line, prefix, length) == 0;
 }
 
+/* Lines that are no reason: a success, and the second half of an error. */
+static bool is_small_talk(const char *line, size_t n)
+{
+    return has_prefix(line, n, "VNC server running on ") ||
+           has_prefix(line, n, "Use -machine help");
+}
+
+static char *shown_line(const char *line, size_t n)
+{
+    static const char no_machine[] = "unsupported machine type";
+    if (memmem(line, n, no_machine, sizeof(no_machine) - 1)) {
+        return mem_strdup(
+            "this QEMU does not have the VM's machine type: install one that does, or "
+            "take its newest with `machine \"q35\"` in the VMFile");
+    }
+    cleanup_buf struct buf shown = BUF_INIT(0);
+    text_add_printable(&shown, line, n < LINE_MAX_SHOWN ? n : LINE_MAX_SHOWN);
+    return buf_steal(&shown);
+}
+
 char *qemu_log_last_line(const char *path)
 {
     char tail[TAIL_SIZE];
@@ -94,10 +114,8 @@ char *qemu_log_last_line(const char *path)
         if (has_prefix(line, n, HEADLINE_PREFIX)) {
             return NULL;
         }
-        if (n > 0 && !has_prefix(line, n, "VNC server running on ")) { /* a success, not a reason */
-            cleanup_buf struct buf shown = BUF_INIT(0);
-            text_add_printable(&shown, line, n < LINE_MAX_SHOWN ? n : LINE_MAX_SHOWN);
-            return buf_steal(&shown);
+        if (n > 0 && !is_small_talk(line, n)) {
+            return shown_line(line, n);
         }
         end = start > 0 ? start - 1 : 0;
     }

@@ -5,7 +5,10 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,6 +19,7 @@
 #include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/spawn_detached.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -48,6 +52,25 @@ static char *vm_path(const struct spawn_request *request, enum vm_file file)
     return paths_vm(request->paths, request->spec->name, file);
 }
 
+/* What QEMU uses by descriptor besides. */
+static int open_files(
+    const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
+{
+    int *fds = inheritance->fds;
+    cleanup_free char *dir = vm_path(request, VM_DIR), *guard = vm_path(request, VM_GUARD);
+    bool has_guard = request->spec->network.mode == NETWORK_USER;
+    bool has_password = request->spec->vnc.port > 0;
+    int own = fds[QEMU_FD_DIR - QEMU_FD_LOCK] = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (own >= 0 && has_guard) {
+        own = open(guard, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+        fds[QEMU_FD_GUARD - QEMU_FD_LOCK] = own;
+    }
+    if (own >= 0 && has_password) {
+        own = fds[QEMU_FD_VNC_PASSWORD - QEMU_FD_LOCK] = memfd_create("vnc", MFD_CLOEXEC);
+    }
+    return own < 0 ? error_set_errno(err, ERR_IO, errno, "cannot open the files of '%s'", dir) : 0;
+}
+
 /* The lock comes first: its holder owns the sockets' paths. */
 static int open_descriptors(
     const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
@@ -63,7 +86,7 @@ static int open_descriptors(
         cleanup_free char *path = vm_path(request, sockets[i].file);
         rc = fs_listen_unix(path, &inheritance->fds[sockets[i].fd - QEMU_FD_LOCK], err);
     }
-    return rc;
+    return rc < 0 ? rc : open_files(request, inheritance, err);
 }
 
 static int prepare_firmware(const struct spawn_request *request, const char *vars_path,
@@ -91,8 +114,9 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         return error_set(err, ERR_QEMU_SPAWN, "'%s' is not an instance id", request->instance_id);
     }
     cleanup_free char *binary = NULL;
+    cleanup_free char *user = NULL;
     int rc = host_find_qemu(&binary, err);
-    if (rc < 0) {
+    if (rc < 0 || (rc = host_find_qemu_user(&user, err)) < 0) {
         return rc;
     }
     cleanup_free char *overlay = vm_path(request, VM_OVERLAY);
@@ -104,6 +128,8 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
     struct qemu_config config = {.spec = request->spec,
         .binary = binary,
         .uuid = uuid,
+        .machine = request->machine,
+        .run_as = user,
         .accel = request->accel,
         .mac = request->mac,
         .overlay = overlay,
@@ -117,11 +143,52 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
     return rc;
 }
 
+static void add_word(char ***words, size_t *n, char *word_take)
+{
+    mem_grow(*words, *n);
+    (*words)[(*n)++] = word_take;
+}
+
+/* Of the controller's own environment QEMU gets what programs are found and set up by; the rest may
+ * hold secrets. */
+static int build_environment(const struct spawn_request *request, char ***ret, struct error *err)
+{
+    static const char *const kept[] = {
+        "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "QEMU_MODULE_DIR"};
+    const struct spec_network *network = &request->spec->network;
+    cleanup_free char *library = NULL;
+    cleanup_buf struct buf ports = BUF_INIT(0);
+    char **words = NULL;
+    size_t n = 0;
+    if (network->mode == NETWORK_USER) {
+        int rc = host_find_guard(&library, err);
+        if (rc < 0) {
+            return rc;
+        }
+        for (size_t i = 0; i < network->n_services; i++) {
+            buf_printf(&ports, " %u", network->services[i].port);
+        }
+        add_word(&words, &n, mem_printf("LD_PRELOAD=%s", library));
+        add_word(&words, &n, mem_printf("VMCTL_GUARD=%d%s", QEMU_FD_GUARD, buf_str(&ports)));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        const char *value = getenv(kept[i]);
+        if (value) {
+            add_word(&words, &n, mem_printf("%s=%s", kept[i], value));
+        }
+    }
+    add_word(&words, &n, NULL);
+    *ret = words;
+    return 0;
+}
+
 /* ---- the child ---- */
 
 /* Built before the fork, because the child must not allocate. */
 struct child_plan {
-    char *const *argv;                    /* argv[0] is an absolute path */
+    char *const *argv; /* argv[0] is an absolute path */
+    char *const *environment;
+    const char *password_file;            /* NULL: none */
     int fds[QEMU_FD_END_ - QEMU_FD_LOCK]; /* to become QEMU_FD_LOCK, …; -1: stays closed */
     int log_fd;
     int start_pipe; /* the child's end */
@@ -204,28 +271,56 @@ static void wait_for_start(void)
     }
 }
 
+/* Without the line end that an editor leaves. Here and not in the controller, which a file that
+ * cannot be read (a dead NFS server) must not stop. */
+static void pass_password(const char *path)
+{
+    enum { PASSWORD_MAX = 1024 };
+    char password[PASSWORD_MAX];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t n = fd >= 0 ? read(fd, password, sizeof(password)) : -1;
+    if (n < 0) {
+        die(EXIT_SETUP, "cannot read the password-file of `vnc`");
+    }
+    while (n > 0 && (password[n - 1] == '\n' || password[n - 1] == '\r')) {
+        n--;
+    }
+    if (n == 0 || write(QEMU_FD_VNC_PASSWORD, password, (size_t)n) != n) {
+        spawn_print("the password-file of `vnc` is empty\n");
+        _exit(EXIT_SETUP);
+    }
+}
+
 /*
- * Runs the child from fork to exec: own session, working directory "/", umask 077, only the planned
- * descriptors. It then waits for the start byte, and exits 0 when the stream ends without one.
- * Async-signal-safe calls only (signal-safety(7)).
+ * Runs the child from fork to exec: own session, working directory "/", umask 0177 (QEMU makes no
+ * directory, and a socket of its own must be 0600), only the planned descriptors, no capabilities
+ * that a service manager passes on (AmbientCapabilities=), nor any to be had from a program. It
+ * then waits for the start byte, and exits 0 when the stream ends without one. Async-signal-safe
+ * calls only (signal-safety(7)).
  */
 static _Noreturn void spawn_child_run(const struct child_plan *plan)
 {
     arrange_descriptors(plan);
     (void)setsid(); /* SIGHUP of a closed terminal would end QEMU */
-    (void)umask(077);
+    (void)umask(0177);
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (chdir("/") < 0) {
         die(EXIT_SETUP, "cannot change to the root directory");
     }
     wait_for_start();
-    execv(plan->argv[0], plan->argv);
+    if (plan->password_file) {
+        pass_password(plan->password_file);
+    }
+    execve(plan->argv[0], plan->argv, plan->environment);
     die(EXIT_EXEC, plan->argv[0]);
 }
 
 /* ---- the parent ---- */
 
 static int start_child(const struct spawn_request *request, char *const *argv,
-    struct inheritance *inheritance, struct spawned *ret, struct error *err)
+    char *const *environment, struct inheritance *inheritance, struct spawned *ret,
+    struct error *err)
 {
     int ends[2];
     /* A socket and not a pipe, so that writing to a dead child raises no SIGPIPE. */
@@ -234,8 +329,11 @@ static int start_child(const struct spawn_request *request, char *const *argv,
     }
     cleanup_close int start_pipe = ends[0];
     inheritance->start_pipe = ends[1];
-    struct child_plan plan = {
-        .argv = argv, .log_fd = inheritance->log_fd, .start_pipe = inheritance->start_pipe};
+    struct child_plan plan = {.argv = argv,
+        .environment = environment,
+        .password_file = request->spec->vnc.port > 0 ? request->spec->vnc.password_file : NULL,
+        .log_fd = inheritance->log_fd,
+        .start_pipe = inheritance->start_pipe};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));
     plan.fds[QEMU_FD_TAP - QEMU_FD_LOCK] = request->tap_fd;
     pid_t pid = spawn_detached();
@@ -264,12 +362,13 @@ static void argv_clear(char ***argv)
 int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct error *err)
 {
     cleanup_with(argv_clear) char **argv = NULL;
+    cleanup_with(argv_clear) char **environment = NULL;
     if (request->spec->network.mode == NETWORK_VNIC) {
         return error_set(err, ERR_BACKEND_UNAVAILABLE,
             "network \"vnic\" is not supported by the qemu backend on this platform");
     }
     int rc = build_argv(request, &argv, err);
-    if (rc < 0) {
+    if (rc < 0 || (rc = build_environment(request, &environment, err)) < 0) {
         return rc;
     }
     cleanup_with(inheritance_clear) struct inheritance inheritance = {
@@ -281,7 +380,7 @@ int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct 
         rc = qemu_log_open(
             log, request->wall_ms, request->instance_id, argv, &inheritance.log_fd, err);
     }
-    return rc < 0 ? rc : start_child(request, argv, &inheritance, ret, err);
+    return rc < 0 ? rc : start_child(request, argv, environment, &inheritance, ret, err);
 }
 
 void spawn_release(int start_pipe_take)

@@ -21,10 +21,11 @@ struct spawn_request {
     const struct paths *paths;
     const struct vm_spec *spec;
     const char *instance_id;
-    const char *accel; /* "kvm" or "tcg" */
-    const char *mac;   /* NULL: QEMU's own choice */
-    int tap_fd;        /* borrowed; -1: the network is not "tap" */
-    int64_t wall_ms;   /* for the log */
+    const char *machine; /* "q35" or a version of it */
+    const char *accel;   /* "kvm" or "tcg" */
+    const char *mac;     /* NULL: QEMU's own choice */
+    int tap_fd;          /* borrowed; -1: the network is not "tap" */
+    int64_t wall_ms;     /* for the log */
 };
 
 struct spawned {
@@ -33,8 +34,15 @@ struct spawned {
     int start_pipe; /* owned by the caller: spawn_release() it, or close() it to cancel */
 };
 
-/* ERR_VM_CONFLICT: a process of this VM lives. ERR_QEMU_SPAWN: something is not installed or not
- * permitted. ERR_BACKEND_UNAVAILABLE: this platform does not support the spec's network. */
+/*
+ * QEMU gets an environment of its own, which holds nothing of the controller's but a few settings,
+ * the guard (guard_preload.c) where its guest is on network "user", no capability, and under root
+ * another user (host_files.h).
+ *
+ * ERR_VM_CONFLICT: a process of this VM lives. ERR_QEMU_SPAWN: something is not installed or not
+ * permitted. ERR_BACKEND_UNAVAILABLE: this platform does not support the spec's network, or the
+ * guard is not installed.
+ */
 int spawn_qemu(const struct spawn_request *request, struct spawned *ret, struct error *err);
 
 /* Sends 'g' and closes the socket. The child may have exited. */

@@ -77,13 +77,26 @@ static inline const char *fixture_lease_holder(struct reconciler_host *host, con
     return NULL;
 }
 
+static inline void fixture_each_lease(struct reconciler_host *host, const char *vm_name,
+    void (*each)(void *context, const char *key), void *context)
+{
+    const struct pass_fixture *f = (const void *)host;
+    for (const struct lease_row *row = f->leases; row && row->key; row++) {
+        if (text_eq(row->holder, vm_name)) {
+            each(context, row->key);
+        }
+    }
+}
+
 /* A VM that is meant to run, with image and disk, and no process. */
 static inline int pass_fixture_set_up(void **state)
 {
     struct pass_fixture *f = mem_new(struct pass_fixture);
     f->clock = (struct clock){fixture_now, fixture_wall, fixture_boot_id};
-    f->host = (struct reconciler_host){
-        .clock = &f->clock, .rng = fixture_rng, .lease_holder = fixture_lease_holder};
+    f->host = (struct reconciler_host){.clock = &f->clock,
+        .rng = fixture_rng,
+        .lease_holder = fixture_lease_holder,
+        .each_lease = fixture_each_lease};
     f->paths.data_dir = mem_strdup("/nowhere");
     f->host.paths = &f->paths;
     struct vm_spec *spec = vm_spec_new("web");

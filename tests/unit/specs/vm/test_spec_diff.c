@@ -117,6 +117,19 @@ static void change_firmware(struct vm_spec *s)
 {
     s->firmware = FIRMWARE_UEFI;
 }
+static void change_machine(struct vm_spec *s)
+{
+    set_text(&s->machine, "q35");
+}
+static void change_vnc(struct vm_spec *s)
+{
+    s->vnc.port = 5901;
+}
+static void change_services(struct vm_spec *s)
+{
+    mem_grow(s->network.services, s->network.n_services);
+    s->network.services[s->network.n_services++].port = 5432;
+}
 static void change_restart(struct vm_spec *s)
 {
     s->restart = RESTART_NEVER;
@@ -186,6 +199,9 @@ static const struct {
     {change_depends_on, "depends-on", DISPOSITION_LIVE},
     {change_accel, "accel", DISPOSITION_RESTART},
     {change_firmware, "firmware", DISPOSITION_RECREATE},
+    {change_machine, "machine", DISPOSITION_RESTART},
+    {change_vnc, "vnc", DISPOSITION_RESTART},
+    {change_services, "host-services", DISPOSITION_RESTART},
     {change_restart, "restart", DISPOSITION_LIVE},
     {change_stop_timeout, "stop-timeout", DISPOSITION_LIVE},
 };

@@ -103,6 +103,8 @@ static void the_added_nodes_are_read(void **state)
         parse_vm("restart \"always\"\nforward host=8080 guest=80\n"
                  "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
                  "firmware \"uefi\"\nstop-timeout 5\nbackend \"noop\"\n"
+                 "network \"user\" { host-services 5432 6379 }\n"
+                 "vnc port=5901 password-file=\"p\"\nmachine \"pc-q35-7.2\"\n"
                  "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\" }\n"
                  "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
                  "\"true\" }");
@@ -113,6 +115,11 @@ static void the_added_nodes_are_read(void **state)
     assert_int_equal(spec->network.forwards[0].guest_port, 80);
     assert_int_equal(spec->network.forwards[0].protocol, FORWARD_TCP);
     assert_int_equal(spec->network.forwards[1].protocol, FORWARD_UDP);
+    assert_int_equal(spec->network.n_services, 2);
+    assert_int_equal(spec->network.services[1].port, 6379);
+    assert_int_equal(spec->vnc.port, 5901);
+    assert_string_equal(spec->vnc.password_file, "/project/p");
+    assert_string_equal(spec->machine, "pc-q35-7.2");
     assert_int_equal(spec->accel, ACCEL_TCG);
     assert_int_equal(spec->firmware, FIRMWARE_UEFI);
     assert_int_equal(spec->stop_timeout_s, 5);

@@ -51,9 +51,9 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "1:17+5 unknown node `memry` in `vm` | did you mean `memory`?\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
-            "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `cloud-init`, `ssh`, "
-            "`provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
-            "`firmware`, "
+            "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `vnc`, `cloud-init`, "
+            "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
+            "`machine`, `firmware`, "
             "`stop-timeout`, `backend`, `propolis-server`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
@@ -65,8 +65,8 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "1:26+1 unknown property `x` of `memory` | write: memory 2048\n"},
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
-            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `firmware`, `stop-timeout`, "
-            "`backend`, `propolis-server`\n"},
+            "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `machine`, `firmware`, "
+            "`stop-timeout`, `backend`, `propolis-server`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},
@@ -291,6 +291,24 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
             "1:49+4 host port 1/tcp is already forwarded to VM \"a\" | choose another host port\n"},
         {"vm a { image i; forward host=1 guest=1 }; vm b { image i; forward host=1 guest=2 }",
             "1:67+4 host port 1/tcp is already forwarded to VM \"a\" | choose another host port\n"},
+        {"vm a { image i; network tap { host-services 22 } }",
+            "1:31+13 `host-services` goes with network \"user\", not \"tap\" | remove it: on a "
+            "bridge the host's firewall decides\n"},
+        {"vm a { image i; network user { host-services 0 70000 } }",
+            "1:46+1 `host-services` must be a whole number from 1 to 65535, not 0\n"
+            "1:48+5 `host-services` must be a whole number from 1 to 65535, not 70000\n"},
+        {"vm a { image i; vnc port=5901 }",
+            "1:17+3 `vnc` needs both `port` and `password-file` | write: vnc port=5901 "
+            "password-file=\"path\"\n"},
+        {"vm a { image i; vnc port=590 password-file=p }",
+            "1:21+4 `port` of `vnc` must be at least 5900, not 590 | write for example: "
+            "port=5901\n"},
+        {"vm a { image i; vnc port=5901 password-file=p; forward host=5901 guest=1 }",
+            "1:17+3 host port 5901/tcp is already forwarded to VM \"a\" | choose another host "
+            "port\n"},
+        {"vm a { image i; machine i440fx }",
+            "1:25+6 `machine` must be \"q35\" or a version of it, not \"i440fx\" | write for "
+            "example: machine \"pc-q35-7.2\"\n"},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));

@@ -52,6 +52,7 @@ static int set_up(void **state)
     *config = (struct qemu_config){.spec = vm_spec_new("web"),
         .binary = "/usr/bin/qemu-system-x86_64",
         .uuid = "01234567-89ab-cdef-0123-456789abcdef",
+        .machine = "q35",
         .accel = "tcg",
         .mac = "52:54:00:12:34:56",
         .overlay = "/data/vms/web/overlay.qcow2",
@@ -162,6 +163,21 @@ static void uefi_firmware_is_two_flash_devices(void **state)
     expect_golden("uefi", config);
 }
 
+static void a_screen_with_a_port_has_a_password_and_still_a_socket(void **state)
+{
+    struct qemu_config *config = *state;
+    spec_of(config)->vnc = (struct spec_vnc){5901, mem_strdup("/home/me/password")};
+    expect_golden("vnc-port", config);
+}
+
+static void roots_qemu_becomes_another_user_of_an_old_machine(void **state)
+{
+    struct qemu_config *config = *state;
+    config->run_as = "991:990";
+    config->machine = "pc-q35-6.2";
+    expect_golden("run-as", config);
+}
+
 static void commas_in_paths_are_doubled(void **state)
 {
     struct qemu_config *config = *state;
@@ -208,6 +224,8 @@ int main(void)
         TEST(no_network_means_no_card),
         TEST(without_a_mac_qemu_chooses_one),
         TEST(uefi_firmware_is_two_flash_devices),
+        TEST(a_screen_with_a_port_has_a_password_and_still_a_socket),
+        TEST(roots_qemu_becomes_another_user_of_an_old_machine),
         TEST(commas_in_paths_are_doubled),
         cmocka_unit_test(an_instance_id_becomes_a_uuid),
         cmocka_unit_test(what_is_not_an_instance_id_is_refused),

@@ -20,7 +20,9 @@ static void it_runs_after_release_and_boot(void **state)
     assert_int_equal(facts.run_state, RUN_STATE_RUNNING);
     assert_true(facts.is_alive);
     assert_false(facts.is_waiting);
-    assert_memory_equal(f->boot.vnc, "127.0.0.1:59", strlen("127.0.0.1:59"));
+    cleanup_free char *screen = vm_path(f, VM_VNC_SOCKET);
+    assert_string_equal(f->boot.vnc, screen);
+    assert_memory_equal(f->boot.machine, "pc-q35-", strlen("pc-q35-")); /* what q35 stands for */
 }
 
 static void booting_twice_does_no_harm(void **state)

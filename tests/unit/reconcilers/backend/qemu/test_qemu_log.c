@@ -80,6 +80,15 @@ static void the_last_line_that_says_something_is_found(void **state)
     expect_last_line(f, "qemu: the reason");
 }
 
+static void a_machine_type_that_is_gone_is_explained(void **state)
+{
+    struct fixture *f = *state;
+    run_instance(f, "qemu-system-x86_64: unsupported machine type\nUse -machine help to list "
+                    "supported machines\n");
+    expect_last_line(f, "this QEMU does not have the VM's machine type: install one that does, or "
+                        "take its newest with `machine \"q35\"` in the VMFile");
+}
+
 static void a_line_without_an_end_counts(void **state)
 {
     struct fixture *f = *state;
@@ -153,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_new_instance_gets_a_headline),
         TEST(the_last_line_that_says_something_is_found),
+        TEST(a_machine_type_that_is_gone_is_explained),
         TEST(a_line_without_an_end_counts),
         TEST(what_an_instance_before_said_does_not_count),
         TEST(a_missing_or_empty_log_has_no_last_line),

@@ -162,6 +162,7 @@ static inline int tear_down(void **state)
     vm_spec_free(f->spec);
     vm_status_free(f->status);
     free(f->boot.vnc);
+    free(f->boot.machine);
     free(f->boot.changes);
     free(f->boot.taken_port);
     free(f);
