@@ -167,15 +167,35 @@ static void leases_of_forwards_that_went_are_dropped(void **state)
 {
     struct pass_fixture *f = *state;
     struct error err = {.code = ERR_NONE};
+    /* 28082 was leased and never forwarded, so no spec of an instance has it. */
+    const struct lease_row rows[] = {{"tcp/28080", "web"}, {"tcp/28081", "web"},
+        {"udp/28082", "web"}, {"tcp/28083", "other"}, {"mac/52:54:00:00:00:01", "web"},
+        {NULL, NULL}};
+    f->leases = rows;
     add_forward(f, 28080);
     add_forward(f, 28081);
     vm_status_set_applied_spec(f->status, f->desired->spec);
     f->desired->spec->network.n_forwards = 1;
     assert_int_equal(addresses_choose(begin(f), &err), 0);
-    assert_int_equal(f->patch.n_dropped_leases, 1);
-    assert_string_equal(f->patch.dropped_leases[0], "tcp/28081");
-    addresses_release_forwards(begin(f));
     assert_int_equal(f->patch.n_dropped_leases, 2);
+    assert_string_equal(f->patch.dropped_leases[0], "tcp/28081");
+    assert_string_equal(f->patch.dropped_leases[1], "udp/28082");
+    addresses_release_forwards(begin(f));
+    assert_int_equal(f->patch.n_dropped_leases, 3);
+}
+
+static void a_screens_port_is_leased_on_any_network(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    const struct lease_row rows[] = {{"tcp/5901", "other"}, {NULL, NULL}};
+    f->desired->spec->network.mode = NETWORK_NONE;
+    f->desired->spec->vnc.port = 5901;
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_int_equal(f->patch.n_leases, 1);
+    assert_string_equal(f->patch.leases[0], "tcp/5901");
+    f->leases = rows;
+    assert_int_equal(addresses_choose(begin(f), &err), -ERR_PORT_TAKEN);
 }
 
 static void a_bridged_vm_leases_its_mac_and_has_no_ssh_port(void **state)
@@ -205,6 +225,7 @@ int main(void)
         TEST(a_start_takes_leases_for_ssh_and_forwards),
         TEST(a_declared_port_of_another_vm_is_an_error_naming_it),
         TEST(the_ssh_port_makes_way_for_a_declared_port),
+        TEST(a_screens_port_is_leased_on_any_network),
         TEST(leases_of_forwards_that_went_are_dropped),
         TEST(a_bridged_vm_leases_its_mac_and_has_no_ssh_port),
     };
