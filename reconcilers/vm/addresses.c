@@ -42,7 +42,7 @@ static bool declares_tcp(const struct vm_spec *spec, uint16_t port)
 
 struct release {
     struct pass *pass;
-    const struct vm_spec *next; /* NULL: none */
+    const struct vm_spec *kept[2]; /* the ports of these stay; NULL: none */
 };
 
 static void drop_lease(void *context, const char *key)
@@ -50,23 +50,32 @@ static void drop_lease(void *context, const char *key)
     struct release *release = context;
     cleanup_free char *ssh = mem_printf("tcp/%u", release->pass->view->status->ssh_port);
     bool is_port = text_starts_with(key, "tcp/") || text_starts_with(key, "udp/");
-    if (is_port && !text_eq(key, ssh) && !declares(release->next, key)) {
+    if (is_port && !text_eq(key, ssh) && !declares(release->kept[0], key) &&
+        !declares(release->kept[1], key)) {
         vm_patch_drop_lease(release->pass->patch, key);
     }
 }
 
-/* Drops the leases of host ports that `next` (NULL: none) does not declare. The table of leases is
- * asked, because the record of the last spec lacks those of a forward that could not be made. */
-static void drop_forwards(struct pass *pass, const struct vm_spec *next)
+/* The table of leases is asked, because the record of the last spec lacks those of a forward that
+ * could not be made. */
+static void drop_leases(
+    struct pass *pass, const struct vm_spec *wanted, const struct vm_spec *running)
 {
     struct reconciler_host *host = pass->vm->host;
-    struct release release = {pass, next};
+    struct release release = {pass, {wanted, running}};
     host->each_lease(host, pass->vm->name, drop_lease, &release);
 }
 
 void addresses_release_forwards(struct pass *pass)
 {
-    drop_forwards(pass, NULL);
+    drop_leases(pass, NULL, NULL);
+}
+
+void addresses_release_undeclared(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    drop_leases(pass, pass->view->desired->spec,
+        status->instance.instance_id[0] ? status->applied_spec : NULL);
 }
 
 /* ---- what the next one gets ---- */
@@ -153,7 +162,7 @@ int addresses_choose(struct pass *pass, struct error *err)
     if (check_forwards(pass, err) < 0) {
         return -(int)err->code;
     }
-    drop_forwards(pass, spec);
+    drop_leases(pass, spec, NULL);
     choose_mac(pass);
     struct vm_status *status = pass->patch->status;
     free(TAKE_PTR(status->ssh_host));

@@ -17,8 +17,11 @@ int addresses_choose(struct pass *pass, struct error *err);
 /* Whether the leases of the spec's host ports are this VM's already. */
 bool addresses_are_held(const struct pass *pass);
 
-/* Releases the host ports that the last instance's spec declares: a stopped VM needs none. */
+/* Releases all host ports but SSH's: a stopped VM needs none. */
 void addresses_release_forwards(struct pass *pass);
+
+/* Releases those that neither the desired spec declares nor the machine that runs may have. */
+void addresses_release_undeclared(struct pass *pass);
 
 /* With network "tap": puts the guest's current address into the patch's status. True when it
  * changed: commit before using it. */

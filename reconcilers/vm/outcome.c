@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/vm/addresses.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/ports.h"
@@ -86,6 +87,7 @@ static bool record_apply(struct pass *pass)
     pass->vm->checked_at_ms = pass->now_ms;
     if (is_desired && !is_outdated) {
         hot_change_record(pass);
+        addresses_release_undeclared(pass);
         vm_patch_event(pass->patch, false, REASON_SYNCED, "applied to the running machine%s%s",
             changes ? ": " : "", changes ? changes : "");
     } else if (changes && !is_desired) {
@@ -381,6 +383,7 @@ bool pass_observe_generation(struct pass *pass)
         vm->setup_since_ms = vm->setup_due_ms = 0;
     }
     hot_change_take_over(pass);
+    addresses_release_undeclared(pass);
     pass_observe_steps(pass);
     if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
         vm_cancel(vm); /* it may use the old spec's image; beginning again is cheap */

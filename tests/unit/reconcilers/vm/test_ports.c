@@ -182,6 +182,10 @@ static void leases_of_forwards_that_went_are_dropped(void **state)
     assert_string_equal(f->patch.dropped_leases[1], "udp/28082");
     addresses_release_forwards(begin(f));
     assert_int_equal(f->patch.n_dropped_leases, 3);
+    strcpy(f->status->instance.instance_id, "runs"); /* and still has 28081 */
+    addresses_release_undeclared(begin(f));
+    assert_int_equal(f->patch.n_dropped_leases, 1);
+    assert_string_equal(f->patch.dropped_leases[0], "udp/28082");
 }
 
 static void a_screens_port_is_leased_on_any_network(void **state)
