@@ -84,7 +84,10 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
     if (env->spec->ssh.private_key) {
         add_key(address, mem_strdup(env->spec->ssh.private_key), true);
     }
-    for (size_t i = 0; i < ARRAY_LEN(standard_keys); i++) {
+    /* A guest that no seed of ours has set up is a stranger, which must not learn who the user is.
+     */
+    size_t n_standard = env->spec->cloud_init.is_set ? ARRAY_LEN(standard_keys) : 0;
+    for (size_t i = 0; i < n_standard; i++) {
         add_key(address, mem_printf("%s/.ssh/%s", paths_home(), standard_keys[i]), false);
     }
 }

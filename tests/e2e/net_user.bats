@@ -152,7 +152,7 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
     types=$(in_host timeout 10 bash -c 'exec 7<>/dev/tcp/127.0.0.1/5977; head -c 12 <&7 >/dev/null
         printf "RFB 003.008\n" >&7; head -c 2 <&7 | od -An -tu1')
     [ "$(tr -d ' ' <<<"$types")" = 12 ] # one type: 2, VNC authentication (RFC 6143, 7.1.2)
-    ! tr '\0' '\n' <"/proc/$(pid_of screen)/cmdline" | grep -q secret12
+    refute grep -q secret12 "/proc/$(pid_of screen)/cmdline"
     [ "$(vmctl status web | sed -n 's/^VNC: *//p')" = "$DATA/vms/web/vnc.sock" ]
     [ -z "$(in_host ss -Hltnp | grep "pid=$(pid_of web)," | grep -v -e ":7090 " -e ":$(vmctl status web -o json | jq .status.sshPort) ")" ]
 }
@@ -174,7 +174,7 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
     [ "$(awk '/^Uid:/ { print ($2 != 0) && ($3 != 0) && ($4 != 0) }' "$status")" = 1 ]
     [ "$(awk '/^Cap(Inh|Prm|Eff|Amb):/ { n += $2 != "0000000000000000" } END { print n }' "$status")" = 0 ]
     [ "$(awk '/^NoNewPrivs:/ { print $2 }' "$status")" = 1 ]
-    ! tr '\0' '\n' <"/proc/$(pid_of web)/environ" | grep -q SECRET_OF_CONTROLLER
+    refute grep -q SECRET_OF_CONTROLLER "/proc/$(pid_of web)/environ"
 }
 
 @test "the hardware is recorded at the first start, and a QEMU without it is a clear error" {
