@@ -45,7 +45,7 @@ static void save(const char *text)
     must(fs_write_file(path, text, strlen(text), 0600, &err), &err);
 }
 
-#define VM(name, rest) "vm \"" name "\" { backend \"noop\"; image \"/dev/null\"; " rest " }\n"
+#define VM(name, rest) "vm \"" name "\" { backend \"noop\"; image \"/bin/true\"; " rest " }\n"
 
 static void watch(enum source_prune prune, bool starts_new)
 {

@@ -169,7 +169,7 @@ static void register_path(struct fixture *f, const char *path, bool is_directory
 }
 
 #define WRITE                                                                                      \
-    "w() { printf 'vm \"web\" { backend \"noop\"; image \"/dev/null\"; memory %s }\\n' \"$1\"; "   \
+    "w() { printf 'vm \"web\" { backend \"noop\"; image \"/bin/true\"; memory %s }\\n' \"$1\"; "   \
     "}; "
 
 /* Watched, and applied once with 500 MiB. */
@@ -199,7 +199,7 @@ static void writing_in_place_is_noticed(void **state)
 static void a_write_in_two_parts_is_noticed(void **state)
 {
     expect_noticed(*state, "printf 'vm \"web\" { backend \"noop\"; ' >VMFile.kdl; "
-                           "printf 'image \"/dev/null\"; memory %s }\n' $1 >>VMFile.kdl");
+                           "printf 'image \"/bin/true\"; memory %s }\n' $1 >>VMFile.kdl");
 }
 
 static void a_rename_over_it_is_noticed(void **state)
@@ -300,7 +300,7 @@ static void a_script_that_the_file_names_is_noticed(void **state)
     struct fixture *f = *state;
     sh(f,
         "mkdir s; echo echo $1 >s/setup.sh; printf 'vm \"web\" { backend \"noop\"; "
-        "image \"/dev/null\"; provision \"shell\" { script \"s/setup.sh\" } }\n' >VMFile.kdl",
+        "image \"/bin/true\"; provision \"shell\" { script \"s/setup.sh\" } }\n' >VMFile.kdl",
         1);
     register_path(f, f->file, false);
     f->memory_mib = 1;
