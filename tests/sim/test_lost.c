@@ -6,11 +6,17 @@
  * the same, at most a resync later.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "controller/reconciler.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "store/batch.h"
+#include "store/bell.h"
+#include "store/source/sources.h"
 #include "tests/sim/sim.h"
 
 enum { RESYNCS_MS = 60 * 60 * 1000 };
@@ -92,6 +98,76 @@ static void each_event_may_be_lost(void **state)
     print_message("lost: %u events tried, one at a time, 0 failures\n", all);
 }
 
+/* ---- a watched VMFile ---- */
+
+static void must(int rc, const struct error *err)
+{
+    if (rc < 0) {
+        fail_msg("%s", err->message);
+    }
+}
+
+static void save(const char *path, unsigned memory_mib)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *text = mem_printf(
+        "vm \"web\" { backend \"noop\"; image \"/bin/true\"; network \"none\"; memory %u }\n",
+        memory_mib);
+    must(fs_write_file(path, text, strlen(text), 0600, &err), &err);
+}
+
+static void watch(struct sim *sim, const char *path)
+{
+    struct error err = {.code = ERR_NONE};
+    struct store_batch *batch = store_batch_new();
+    struct source_record *wanted = source_record_new(path, 1);
+    wanted->starts_new = true;
+    must(sources_add_registration(sim->store, batch, wanted, &err), &err);
+    must(store_commit(sim->store, batch, &err), &err);
+    must(bell_ring(&sim->paths, BELL_DESIRED, &err), &err);
+    store_batch_free(batch);
+    source_record_free(wanted);
+}
+
+static uint32_t awaited_mib;
+
+static bool has_memory(struct sim *sim, const char *name)
+{
+    struct vm_record vm = sim_record(sim, name);
+    bool is_so = vm.desired && vm.desired->spec->memory_mib == awaited_mib;
+    vm_record_clear(&vm);
+    return is_so;
+}
+
+static unsigned follow_without(unsigned lost)
+{
+    struct sim *sim = sim_new(1);
+    cleanup_free char *path = mem_printf("%s/VMFile.kdl", sim->paths.data_dir);
+    lossy = (struct lossy){.lost = lost};
+    sim_start(sim);
+    lose(sim);
+    save(path, 512);
+    watch(sim, path);
+    for (awaited_mib = 512; awaited_mib <= 2048; awaited_mib *= 2) {
+        save(path, awaited_mib);
+        sim_wait(sim, "web", has_memory, RESYNCS_MS);
+    }
+    sim_wait(sim, "web", sim_is_ready, RESYNCS_MS);
+    sim_free(sim);
+    return lossy.n;
+}
+
+static void each_event_of_a_watched_file_may_be_lost(void **state)
+{
+    (void)state;
+    unsigned all = follow_without(0);
+    assert_true(all > 10);
+    for (unsigned lost = 1; lost <= all; lost++) {
+        follow_without(lost);
+    }
+    print_message("lost: %u events of a watched VMFile tried, 0 failures\n", all);
+}
+
 /* As by a vmctl that is killed between its commit and its bell: a directory cannot be rung. */
 static void every_bell_may_be_lost(void **state)
 {
@@ -111,6 +187,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_event_may_be_lost),
+        cmocka_unit_test(each_event_of_a_watched_file_may_be_lost),
         cmocka_unit_test(every_bell_may_be_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
