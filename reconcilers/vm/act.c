@@ -463,21 +463,33 @@ static int64_t act_mark_restarted(struct pass *pass)
     return VERDICT_NOW;
 }
 
+static int move_to_quarantine(
+    const struct paths *paths, const char *name, const char *new_name, struct error *err)
+{
+    cleanup_free char *quarantine = paths_path(paths, "quarantine");
+    int rc = fs_make_dirs(quarantine, 0700, err);
+    cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(paths->data_dir, "vms", err);
+    cleanup_close int to = from < 0 ? -1 : fs_open_beneath(paths->data_dir, "quarantine", err);
+    if (to < 0) {
+        return -(int)err->code;
+    }
+    return renameat(from, name, to, new_name) == 0
+               ? 0
+               : error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
+}
+
 /* Files of a VM without a record: a lost store must not cost a disk. */
 static int64_t act_quarantine(struct pass *pass)
 {
     struct error err = {.code = ERR_NONE};
-    const struct paths *paths = pass->vm->host->paths;
-    cleanup_free char *from = paths_vm(paths, pass->vm->name, VM_DIR);
-    cleanup_free char *parent = paths_path(paths, "quarantine");
-    cleanup_free char *to =
-        mem_printf("%s/%s-%lld", parent, pass->vm->name, (long long)(pass->wall_ms / 1000));
-    if (fs_make_dirs(parent, 0700, &err) < 0 || rename(from, to) < 0) {
-        log_warn("vm", "%s: cannot move '%s' aside: %s", pass->vm->name, from,
-            err.message[0] ? err.message : strerror(errno));
+    const char *name = pass->vm->name;
+    cleanup_free char *new_name = mem_printf("%s-%lld", name, (long long)(pass->wall_ms / 1000));
+    if (move_to_quarantine(pass->vm->host->paths, name, new_name, &err) < 0) {
+        log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);
         return ORPHAN_RECHECK_MS;
     }
-    log_warn("vm", "%s: no record of this VM; its files were moved to '%s'", pass->vm->name, to);
+    log_warn(
+        "vm", "%s: no record of this VM; its files were moved to 'quarantine/%s'", name, new_name);
     return VERDICT_NOW;
 }
 

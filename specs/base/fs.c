@@ -167,7 +167,8 @@ int fs_publish(const char *from, const char *to, mode_t mode, struct error *err)
 void fs_each_entry(
     const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context)
 {
-    DIR *dir = opendir(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             each(context, dirfd(dir), entry->d_name);
@@ -175,6 +176,8 @@ void fs_each_entry(
     }
     if (dir) {
         closedir(dir);
+    } else if (fd >= 0) {
+        close(fd);
     }
 }
 
@@ -273,6 +276,53 @@ int fs_remove_tree(const char *path, struct error *err)
         return error_wrap(err, "cannot remove '%s'", path);
     }
     return 0;
+}
+
+bool fs_is_entry_name(const char *name)
+{
+    return name[0] && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+int fs_open_beneath(const char *root, const char *relative, struct error *err)
+{
+    enum { FLAGS = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
+    cleanup_close int fd = open(root, FLAGS);
+    cleanup_free char *rest = mem_strdup(relative);
+    char *at = rest;
+    for (char *name; fd >= 0 && (name = strsep(&at, "/"));) {
+        int next = -1;
+        errno = EINVAL;
+        if (fs_is_entry_name(name)) {
+            next = openat(fd, name, FLAGS | O_NOFOLLOW);
+        }
+        int cause = errno;
+        cleanup_close_(&fd);
+        fd = next;
+        errno = cause;
+    }
+    if (fd >= 0) {
+        return TAKE_FD(fd);
+    }
+    if (errno == ENOTDIR || errno == ELOOP) {
+        return error_set(err, ERR_IO,
+            "'%s/%s' leads through a symbolic link or something else that is no directory", root,
+            relative);
+    }
+    return error_set_errno(err, ERR_IO, errno, "cannot open '%s/%s'", root, relative);
+}
+
+int fs_remove_beneath(const char *root, const char *relative, const char *name, struct error *err)
+{
+    if (!fs_is_entry_name(name)) {
+        return error_set(err, ERR_IO, "cannot remove '%s': it is not the name of a file", name);
+    }
+    cleanup_close int fd = fs_open_beneath(root, relative, err);
+    if (fd < 0 && errno == ENOENT) {
+        error_clear(err);
+        return 0;
+    }
+    int rc = fd < 0 ? fd : remove_at(fd, name, err);
+    return rc < 0 ? error_wrap(err, "cannot remove '%s/%s/%s'", root, relative, name) : 0;
 }
 
 void fs_hold_standard_fds(void)

@@ -41,10 +41,24 @@ int fs_sync_dir_of(const char *path, struct error *err);
 /* mkdir -p; directories made get `mode`. An existing directory is fine. */
 int fs_make_dirs(const char *path, mode_t mode, struct error *err);
 
-/* rm -rf that never follows a symbolic link. A missing path is fine. */
+/* rm -rf that follows no symbolic link at or below `path`. A missing path is fine. */
 int fs_remove_tree(const char *path, struct error *err);
 
-/* Calls `each` for every name in a directory but "." and "..", for none if it cannot be read. */
+/*
+ * For renames and deletions that must not leave a directory: opens `relative` ("vms/web") below
+ * `root` and follows no symbolic link on the way, nor "..". Returns the directory's descriptor
+ * (O_CLOEXEC), or a negative error.
+ */
+int fs_open_beneath(const char *root, const char *relative, struct error *err);
+
+/* A name of one entry of a directory: no slash, not "", "." or "..". */
+bool fs_is_entry_name(const char *name);
+
+/* rm -rf of the entry `name` in root/relative, reached as above. A missing one is fine. */
+int fs_remove_beneath(const char *root, const char *relative, const char *name, struct error *err);
+
+/* Calls `each` for every name in a directory but "." and "..", for none if it cannot be read or is
+ * a symbolic link. */
 void fs_each_entry(
     const char *path, void (*each)(void *context, int dir_fd, const char *name), void *context);
 

@@ -167,9 +167,10 @@ static struct op *noop_prepare(
 
 static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
-    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
+    const char *data_dir = env->host->paths->data_dir;
     cleanup_free char *disk = path_of_disk(env->host, env->name);
-    return whole_dir ? fs_remove_tree(dir, err) : fs_remove_file(disk, err);
+    return whole_dir ? fs_remove_beneath(data_dir, "vms", env->name, err)
+                     : fs_remove_file(disk, err);
 }
 
 const struct media_ops noop_media_ops = {

@@ -341,8 +341,8 @@ static struct op *destroy(const struct vm_env *env, bool whole_dir, op_done_fn *
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
-    cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
-    return whole_dir ? fs_remove_tree(dir, err) : 0;
+    const char *data_dir = env->host->paths->data_dir;
+    return whole_dir ? fs_remove_beneath(data_dir, "vms", env->name, err) : 0;
 }
 
 const struct media_ops propolis_media_ops = {

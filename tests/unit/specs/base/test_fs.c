@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -54,6 +56,52 @@ static void a_published_file_has_its_name_its_mode_and_no_other_name(void **stat
     assert_int_equal(st.st_mode & 0777, 0444);
 }
 
+/* root/vms/web with a file in it, and root/elsewhere with another. */
+static void plant(const char *root)
+{
+    static const char *const dirs[] = {"vms/web", "elsewhere/web"};
+    struct error err = {.code = ERR_NONE};
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        cleanup_free char *dir = fs_join(root, dirs[i]);
+        cleanup_free char *file = fs_join(dir, "disk");
+        assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
+        write_file(file, "x");
+    }
+}
+
+static void a_removal_below_a_root_follows_no_link(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_free char *vms = fs_join(*state, "vms");
+    cleanup_free char *aside = fs_join(*state, "aside");
+    cleanup_free char *precious = fs_join(*state, "elsewhere/web/disk");
+    cleanup_free char *link_in_vm = fs_join(*state, "vms/web/link");
+    plant(*state);
+    assert_int_equal(symlink("../../elsewhere/web", link_in_vm), 0);
+    assert_int_equal(fs_remove_beneath(*state, "vms", "web", &err), 0);
+    assert_int_equal(fs_remove_beneath(*state, "vms", "web", &err), 0); /* twice is fine */
+    assert_true(fs_exists(precious));
+    assert_int_equal(rename(vms, aside), 0);
+    assert_int_equal(symlink("elsewhere", vms), 0);
+    assert_int_equal(fs_remove_beneath(*state, "vms", "web", &err), -ERR_IO);
+    assert_non_null(strstr(err.message, "symbolic link"));
+    assert_true(fs_exists(precious));
+}
+
+static void what_is_no_name_of_an_entry_is_not_removed(void **state)
+{
+    static const char *const names[] = {"", ".", "..", "../elsewhere", "web/disk", "/tmp"};
+    cleanup_free char *precious = fs_join(*state, "elsewhere/web/disk");
+    plant(*state);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct error err = {.code = ERR_NONE};
+        assert_int_equal(fs_remove_beneath(*state, "vms", names[i], &err), -ERR_IO);
+        error_clear(&err);
+        assert_true(fs_open_beneath(*state, names[i], &err) < 0 || strchr(names[i], 'b'));
+    }
+    assert_true(fs_exists(precious));
+}
+
 static void what_is_not_there_cannot_be_published(void **state)
 {
     struct error err = {.code = ERR_NONE};
@@ -93,6 +141,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FS_TEST(a_published_file_has_its_name_its_mode_and_no_other_name),
+        FS_TEST(a_removal_below_a_root_follows_no_link),
+        FS_TEST(what_is_no_name_of_an_entry_is_not_removed),
         FS_TEST(what_is_not_there_cannot_be_published),
         FS_TEST(every_entry_is_shown_but_the_directory_itself_and_its_parent),
     };
