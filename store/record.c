@@ -45,10 +45,14 @@ static bool take_u64(struct bytes *rest, uint64_t max, uint64_t *ret)
            text_to_u64(digits, 0, max, ret);
 }
 
+/* It becomes a part of file names. */
 static bool take_uid(struct bytes *rest, char *ret)
 {
+    static const char allowed[] =
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
     struct bytes field;
-    return take_until(rest, '\t', &field) && field.n > 0 && to_text(field, ret, TEXT_ID_SIZE);
+    return take_until(rest, '\t', &field) && field.n > 0 && to_text(field, ret, TEXT_ID_SIZE) &&
+           ret[strspn(ret, allowed)] == '\0';
 }
 
 static bool take_head(struct bytes *rest, bool has_revision, struct record_head *ret)
@@ -104,7 +108,8 @@ bool record_desired_summary(struct bytes value, struct desired_summary *ret)
            desired_summary_parse(line.data, line.n, ret);
 }
 
-int record_decode_desired(struct bytes value, struct vm_desired **ret, struct error *err)
+int record_decode_desired(
+    struct bytes value, const char *name, struct vm_desired **ret, struct error *err)
 {
     struct record_head head;
     struct bytes line;
@@ -119,9 +124,11 @@ int record_decode_desired(struct bytes value, struct vm_desired **ret, struct er
     if (!desired) {
         return -(int)err->code;
     }
-    if (!text_eq(desired->uid, head.uid) || desired->revision != head.revision) {
+    bool is_of_name = !name || text_eq(desired->spec->name, name);
+    if (!is_of_name || !text_eq(desired->uid, head.uid) || desired->revision != head.revision) {
         vm_desired_free(desired);
-        return error_set(err, ERR_STORE, "its first line and its JSON contradict each other");
+        return error_set(err, ERR_STORE, "its %s and its JSON contradict each other",
+            is_of_name ? "first line" : "key");
     }
     *ret = desired;
     return 0;

@@ -48,7 +48,9 @@ bool record_head(struct bytes value, bool has_revision, struct record_head *ret)
 
 void record_encode_desired(struct buf *out, const struct vm_desired *desired, uint64_t revision);
 bool record_desired_summary(struct bytes value, struct desired_summary *ret);
-int record_decode_desired(struct bytes value, struct vm_desired **ret, struct error *err);
+/* `name`: the key, which the JSON must agree with; NULL: any. */
+int record_decode_desired(
+    struct bytes value, const char *name, struct vm_desired **ret, struct error *err);
 
 void record_encode_status(struct buf *out, const struct vm_status *status);
 bool record_status_summary(struct bytes value, struct status_summary *ret);

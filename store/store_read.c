@@ -23,7 +23,7 @@ static int get_record(struct store *store, MDB_txn *txn, enum store_table table,
         return lmdb_error(store, rc, "cannot read a VM's record", err);
     }
     if (rc == 0) {
-        rc = table == STORE_DESIRED ? record_decode_desired(value, &ret->desired, &cause)
+        rc = table == STORE_DESIRED ? record_decode_desired(value, name, &ret->desired, &cause)
                                     : record_decode_status(value, &ret->status, &cause);
     }
     if (rc == 0 || rc == MDB_NOTFOUND) {
@@ -104,6 +104,19 @@ static int order(const struct walk *walk)
     return difference ? difference : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
 }
 
+/* A name becomes the name of a directory. One that no VM can have is no record's: the page it is on
+ * is damaged, and nothing else on it can be trusted. */
+static bool is_name(struct bytes key)
+{
+    char name[SPEC_NAME_MAX + 1];
+    if (key.n >= sizeof(name) || memchr(key.data, '\0', key.n)) {
+        return false;
+    }
+    memcpy(name, key.data, key.n);
+    name[key.n] = '\0';
+    return vm_spec_name_is_valid(name);
+}
+
 static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, void *list)
 {
     int rc = store_read_step(&walk->desired, MDB_FIRST);
@@ -118,6 +131,9 @@ static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, 
             .desired = has_desired ? &walk->desired.value : NULL,
             .status = has_status ? &walk->status.value : NULL,
         };
+        if (!is_name(item.name)) {
+            return MDB_CORRUPTED;
+        }
         visit(store, &item, list);
         rc = has_desired ? store_read_step(&walk->desired, MDB_NEXT) : 0;
         if (rc == 0 && has_status) {
@@ -166,8 +182,8 @@ static void add_record(struct store *store, const struct walk_item *item, void *
     struct vm_list *list = context;
     struct vm_record record = {.name = mem_strndup(item->name.data, item->name.n)};
     struct error cause = {0};
-    if (item->desired &&
-        record_decode_desired(lmdb_bytes(*item->desired), &record.desired, &cause) < 0) {
+    if (item->desired && record_decode_desired(lmdb_bytes(*item->desired), record.name,
+                             &record.desired, &cause) < 0) {
         record.is_damaged = true;
         report_damage(store, STORE_DESIRED, record.name, &cause);
         error_clear(&cause);
@@ -209,7 +225,7 @@ static bool summarize_desired(struct bytes value, struct desired_summary *ret, s
     if (record_desired_summary(value, ret)) {
         return true;
     }
-    if (record_decode_desired(value, &desired, cause) < 0) {
+    if (record_decode_desired(value, NULL, &desired, cause) < 0) {
         return false;
     }
     desired_summary_of(desired, ret);

@@ -106,6 +106,22 @@ void lease_list_clear(struct lease_list *list)
     *list = (struct lease_list){0};
 }
 
+static int decode_json(
+    struct bytes key, struct bytes value, const char **ret_key, json_t **ret, struct error *err)
+{
+    char bounded[RECORD_KEY_SIZE];
+    int rc = record_decode_json(value, ret_key, ret, err);
+    if (rc < 0) {
+        return rc;
+    }
+    record_key(*ret_key, bounded);
+    if (key.n != strlen(bounded) || memcmp(key.data, bounded, key.n) != 0) {
+        json_decref(TAKE_PTR(*ret));
+        return error_set(err, ERR_STORE, "it is the record of another key");
+    }
+    return 0;
+}
+
 static bool holds_json(enum store_table table)
 {
     return table == STORE_IMAGES || table == STORE_SOURCES || table == STORE_META;
@@ -125,7 +141,10 @@ int store_get_json(
     }
     int rc = lmdb_get(store, read.txn, table, key, &value);
     if (rc == 0) {
-        (void)record_decode_json(value, &stored_key, &json, &cause);
+        char bounded[RECORD_KEY_SIZE];
+        record_key(key, bounded);
+        struct bytes stored = {bounded, strlen(bounded)};
+        (void)decode_json(stored, value, &stored_key, &json, &cause);
     }
     lmdb_read_end(store, &read);
     if (rc != 0 && rc != MDB_NOTFOUND) {
@@ -144,7 +163,7 @@ static void add_json(struct bytes key, struct bytes value, void *context)
     json_t *object = context, *json = NULL;
     const char *stored_key;
     struct error cause = {0};
-    if (record_decode_json(value, &stored_key, &json, &cause) < 0) {
+    if (decode_json(key, value, &stored_key, &json, &cause) < 0) {
         log_warn("store", "cannot read the record '%.*s': %s", (int)key.n, key.data, cause.message);
         return;
     }

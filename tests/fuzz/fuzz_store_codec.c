@@ -40,7 +40,7 @@ static void try_desired(struct bytes input)
     struct error err = {0};
     (void)record_head(input, true, &head);
     (void)record_desired_summary(input, &summary);
-    if (record_decode_desired(input, &desired, &err) < 0) {
+    if (record_decode_desired(input, NULL, &desired, &err) < 0) {
         insist(err.code != ERR_NONE);
         return;
     }
@@ -49,7 +49,7 @@ static void try_desired(struct bytes input)
     insist(record_head(bytes_of(&first), true, &head));
     insist(strcmp(head.uid, desired->uid) == 0 && head.revision == desired->revision);
     insist(record_desired_summary(bytes_of(&first), &summary));
-    insist(record_decode_desired(bytes_of(&first), &again, &err) == 0);
+    insist(record_decode_desired(bytes_of(&first), NULL, &again, &err) == 0);
     record_encode_desired(&second, again, again->revision);
     insist(buf_equals(&first, &second));
     vm_desired_free(desired);

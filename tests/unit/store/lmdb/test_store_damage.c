@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "store/record.h"
+
 static char *data_file(const struct fixture *f)
 {
     return paths_path(&f->paths, "store/data.mdb");
@@ -193,6 +195,7 @@ static void a_store_that_is_not_there_yet_is_not_damaged(void **state)
 
 /* ---- records written past the store's own functions ---- */
 
+/* NULL: removes it. */
 static void put_raw(const struct fixture *f, const char *table, const char *key, const char *value,
     size_t value_len)
 {
@@ -207,7 +210,7 @@ static void put_raw(const struct fixture *f, const char *table, const char *key,
     assert_int_equal(mdb_env_open(env, path, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
     assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
-    assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
+    assert_int_equal(value ? mdb_put(txn, dbi, &k, &v, 0) : mdb_del(txn, dbi, &k, NULL), 0);
     assert_int_equal(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
     free(path);
@@ -219,6 +222,11 @@ static void put_raw_into_closed(
     store_close(f->store); /* LMDB forbids two environments of one file in a process */
     f->store = NULL;
     put_raw(f, table, key, value, n);
+}
+
+static void remove_raw_from_closed(struct fixture *f, const char *table, const char *key)
+{
+    put_raw_into_closed(f, table, key, NULL, 0);
 }
 
 static void a_newer_schema_is_refused_naming_both_versions(void **state)
@@ -270,6 +278,52 @@ static void a_damaged_record_is_named_and_hides_no_other(void **state)
     assert_true(summaries.items[1].has_desired);
     assert_true(summaries.items[1].is_damaged);
     vm_summary_list_clear(&summaries);
+}
+
+/* A name becomes the name of a directory: one that no VM can have means that the page is damaged,
+ * and nothing may be done with what else is on it. */
+static void a_key_that_is_no_name_is_damage(void **state)
+{
+    static const char *const keys[] = {"../x", "a/b", ".hidden", "a b",
+        "a-name-that-is-longer-than-the-sixty-three-bytes-that-a-name-may-have"};
+    static const char *const tables[] = {"desired", "status"};
+    static const char record[] = "uid\tv1\tx\n{\"uid\":\"uid\"}";
+    struct fixture *f = *state;
+    for (size_t i = 0; i < 2 * (sizeof(keys) / sizeof(*keys)); i++) {
+        struct vm_list list = {0};
+        struct vm_summary_list summaries = {0};
+        struct error err = {0};
+        put_raw_into_closed(f, tables[i % 2], keys[i / 2], record, sizeof(record) - 1);
+        f->store = open_store(f);
+        assert_int_equal(store_list(f->store, &list, &err), -ERR_STORE);
+        assert_non_null(strstr(err.message, "is damaged"));
+        assert_non_null(strstr(error_help_text(&err), "mv "));
+        error_clear(&err);
+        assert_int_equal(store_list_summaries(f->store, &summaries, &err), -ERR_STORE);
+        remove_raw_from_closed(f, tables[i % 2], keys[i / 2]);
+    }
+}
+
+static void a_record_of_another_name_or_with_a_uid_that_is_a_path_is_damaged(void **state)
+{
+    static const char path_uid[] = "../../x\tv1\tx\n{\"uid\":\"../../x\"}";
+    struct fixture *f = *state;
+    struct buf value = BUF_INIT(0);
+    struct vm_desired *desired = a_desired("other", 1);
+    record_encode_desired(&value, desired, 1);
+    vm_desired_free(desired);
+    put_raw_into_closed(f, "desired", "web", value.data, value.len);
+    put_raw(f, "status", "db", path_uid, sizeof(path_uid) - 1);
+    buf_clear(&value);
+    f->store = open_store(f);
+    struct vm_list list = {0};
+    struct error err = {0};
+    must(store_list(f->store, &list, &err), &err);
+    assert_int_equal(list.count, 2);
+    assert_true(list.records[0].is_damaged && list.records[1].is_damaged);
+    assert_null(list.records[0].status);
+    assert_null(list.records[1].desired);
+    vm_list_clear(&list);
 }
 
 static void a_summary_of_another_layout_is_computed_from_the_json(void **state)
@@ -391,6 +445,8 @@ int main(void)
         on_open_store(a_newer_schema_is_refused_naming_both_versions),
         on_open_store(a_schema_that_is_no_number_is_damage),
         on_open_store(a_damaged_record_is_named_and_hides_no_other),
+        on_open_store(a_key_that_is_no_name_is_damage),
+        on_open_store(a_record_of_another_name_or_with_a_uid_that_is_a_path_is_damaged),
         on_open_store(a_summary_of_another_layout_is_computed_from_the_json),
         on_open_store(an_event_that_cannot_be_read_is_passed_over),
         in_empty_dir(a_place_that_is_a_file_is_refused),
