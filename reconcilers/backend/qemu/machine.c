@@ -159,11 +159,21 @@ static void drop_other_instance(struct machine *machine, const char *instance_id
 
 /* ---- facts ---- */
 
-/* The lock is free a moment before the process has exited; only then is its status known. */
-static bool is_alive(const struct machine *machine)
+/*
+ * The lock shows a process that is not recorded; the recorded process shows itself when the lock's
+ * file was removed (by a cleaner of old files). The lock is free a moment before the process has
+ * exited; only then is its status known.
+ */
+static bool is_alive(struct machine *machine, const struct vm_instance *instance)
 {
-    return lockfile_is_held(machine->lock_path) ||
-           (machine->process && process_is_alive(machine->process));
+    if (lockfile_is_held(machine->lock_path)) {
+        return true;
+    }
+    if (machine->start_pipe < 0) {
+        drop_other_instance(machine, instance->instance_id);
+        find_recorded_process(machine, instance);
+    }
+    return machine->process && process_is_alive(machine->process);
 }
 
 static void observe_dead(
@@ -207,11 +217,12 @@ static void observe_alive(
 static void machine_observe(
     struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
 {
-    *ret = (struct machine_facts){.is_alive = is_alive(machine), .exit_status = -1};
+    const struct vm_instance *instance = &env->status->instance;
+    *ret = (struct machine_facts){.is_alive = is_alive(machine, instance), .exit_status = -1};
     if (ret->is_alive) {
-        observe_alive(machine, &env->status->instance, ret);
+        observe_alive(machine, instance, ret);
     } else {
-        observe_dead(machine, &env->status->instance, ret);
+        observe_dead(machine, instance, ret);
     }
 }
 

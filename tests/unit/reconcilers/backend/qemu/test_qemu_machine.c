@@ -320,6 +320,38 @@ static void a_new_controller_takes_up_what_runs(void **state)
     expect_death(f, SIGKILL);
 }
 
+/* As a cleaner of old files does it. */
+static void without_its_lock_file_the_recorded_process_is_found(void **state)
+{
+    struct fixture *f = *state;
+    start_and_boot(f);
+    cleanup_free char *lock = vm_path(f, VM_ALIVE_LOCK);
+    assert_int_equal(unlink(lock), 0);
+    assert_true(observe(f).is_alive);
+    restart_controller(f);
+    assert_true(observe(f).is_alive);
+    await_state(f, RUN_STATE_RUNNING);
+    ops()->command(f->machine, &f->env, MACHINE_KILL);
+    expect_death(f, SIGKILL);
+}
+
+/* Not of this boot, or with another start time, it is another process. */
+static void without_its_lock_file_another_process_of_its_pid_is_not_taken_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct vm_instance *instance = &f->status->instance;
+    digest_random_id(instance->instance_id);
+    instance->pid = getpid();
+    instance->start_ticks = 1;
+    (void)snprintf(
+        instance->boot_id, sizeof(instance->boot_id), "%s", clock_boot_id(clock_system()));
+    assert_false(observe(f).is_alive);
+    assert_true(proc_stat_start_ticks(getpid(), &instance->start_ticks));
+    instance->boot_id[0] ^= 1;
+    assert_false(observe(f).is_alive);
+    *instance = (struct vm_instance){.pid = 0};
+}
+
 static void a_new_controller_takes_up_a_prelaunched_one(void **state)
 {
     struct fixture *f = *state;
@@ -404,6 +436,8 @@ int main(void)
         TEST(a_qemu_that_hangs_is_silent_and_speaks_again),
         TEST(the_user_has_a_qmp_socket_of_their_own),
         TEST(a_new_controller_takes_up_what_runs),
+        TEST(without_its_lock_file_the_recorded_process_is_found),
+        TEST(without_its_lock_file_another_process_of_its_pid_is_not_taken_for_it),
         TEST(a_new_controller_takes_up_a_prelaunched_one),
         TEST(without_a_pid_record_the_socket_reports_who_it_is),
         TEST(another_instance_is_left_alone),
