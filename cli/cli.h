@@ -44,7 +44,8 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
-    bool erases; /* disks: never suggested for a word that only looks like its name */
+    bool erases;            /* disks: never suggested for a word that only looks like its name */
+    bool examines_data_dir; /* it says itself what is wrong with the data directory */
     bool
         acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
@@ -59,8 +60,13 @@ const struct command *cli_find_command(const char *name); /* by name or alias; N
 /* Opens cli->store, once. */
 int cli_open_store(struct cli *cli, struct error *err);
 
-/* Makes sure that a vmctld of this data directory runs, and not one older than us: starts one if
- * none holds the lock. */
+/* Starts a vmctld of this data directory, and replaces one older than us, if none serves it. One
+ * that another has started, or that is ending, is not waited for: wait_loop.h does that. */
+int cli_start_controller(struct cli *cli, struct error *err);
+
+/* The same, for who does not wait for the outcome: what was committed before the call is carried
+ * out by the one that serves when it returns. Both return early, with 0, when a signal that the
+ * caller holds back is to end it. */
 int cli_ensure_controller(struct cli *cli, struct error *err);
 
 /* Path of the vmctld that belongs to this vmctl: beside it, in a build tree as in an installation.

@@ -12,6 +12,7 @@
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/data_trust.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
@@ -169,6 +170,8 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
         if (rc < 0) {
             err->code = ERR_STORE; /* whichever system call failed */
             rc = -ERR_STORE;
+        } else if (!command->examines_data_dir) {
+            rc = data_trust_check(&cli->paths, err);
         }
     }
     return rc < 0 ? rc : command->run(cli, values, words, err);

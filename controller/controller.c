@@ -12,6 +12,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proc_stat.h"
 #include "store/batch.h"
+#include "store/session.h"
 #include "store/writer.h"
 
 /* A pass takes about 0.1 ms (two records parsed), so this many keep a turn of the loop short. Not
@@ -108,14 +109,8 @@ static void on_meta_written(void *context, int rc, const struct error *err)
 static void write_meta(void *context)
 {
     struct controller *controller = context;
-    const struct clock *clock = controller->host.clock;
-    cleanup_json json_t *record = json_object();
-    json_put_text(record, "session", controller->host.session);
-    json_put_int(record, "pid", getpid());
-    json_put_int(record, "startTicks", (int64_t)controller->start_ticks);
-    json_put_text(record, "version", VMCTL_VERSION);
-    json_put_int(record, "startedAt", clock_wall_ms(clock));
-    json_put_text(record, "bootId", clock_boot_id(clock));
+    cleanup_json json_t *record = session_record(controller->host.paths, controller->host.session,
+        controller->start_ticks, controller->host.clock);
     struct store_batch *batch = store_batch_new();
     store_batch_put_json(batch, STORE_META, "controller", record);
     store_writer_submit(controller->writer, batch, on_meta_written, controller);
@@ -177,6 +172,14 @@ int controller_start(struct controller *controller, struct error *err)
     start_resync_timer(controller);
     workqueue_serve(controller->queue, controller->host.loop, on_work, controller);
     return 0;
+}
+
+void controller_end_machines(struct controller *controller)
+{
+    struct reconciler *vms = controller->reconcilers[KEY_VM];
+    if (vms && vms->end_machines) {
+        vms->end_machines(vms);
+    }
 }
 
 void controller_stop(struct controller *controller)

@@ -52,6 +52,9 @@ void controller_add(struct controller *controller, struct reconciler *reconciler
  */
 int controller_start(struct controller *controller, struct error *err);
 
+/* Ends the process of every VM at once: for disks that are deleted, and would be lost unseen. */
+void controller_end_machines(struct controller *controller);
+
 /* Takes no further key and watches nothing any more. What the writer was given stays there. */
 void controller_stop(struct controller *controller);
 

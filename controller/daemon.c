@@ -13,15 +13,19 @@
 #include <unistd.h>
 
 #include "controller/controller.h"
+#include "controller/data_watch.h"
 #include "controller/loop/loop.h"
 #include "controller/loop/orphan_reaper.h"
 #include "controller/loop/pool.h"
 #include "controller/loop/signals.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/data_trust.h"
 #include "specs/base/error.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/paths.h"
+#include "specs/base/reserve.h"
+#include "store/session.h"
 #include "store/store.h"
 #include "store/writer.h"
 
@@ -33,11 +37,14 @@ struct daemon {
     int lock_fd;
     struct store *store;
     struct loop *loop;
-    struct signals *signals;
+    struct signals *end_signals, *child_signals;
     struct orphan_reaper *orphan_reaper; /* NULL: orphans go elsewhere */
     struct pool *pool;
     struct store_writer *writer;
     struct controller *controller;
+    struct data_watch *data_watch;
+    struct loop_timer *reserve_timer;
+    struct error failure; /* what ended it; ERR_NONE: a signal */
 };
 
 /* ---- the process ---- */
@@ -65,6 +72,12 @@ static void prepare_process(void)
     store_guard();
 }
 
+static int refuse_second(const struct paths *paths, struct error *err)
+{
+    error_clear(err);
+    return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
+}
+
 /* One vmctld a data directory: the one that holds DATA/controller.lock. The kernel releases it with
  * the process, however that ends, so there is no lease to wait for and no stale file to clear.
  * -ERR_VM_CONFLICT when another one runs. */
@@ -72,11 +85,17 @@ static int take_lock(const struct paths *paths, int *ret_fd, struct error *err)
 {
     cleanup_free char *path = paths_path(paths, "controller.lock");
     int rc = lockfile_take(path, ret_fd, err);
-    if (rc == -ERR_VM_CONFLICT) {
-        error_clear(err);
-        return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
-    }
-    return rc;
+    return rc == -ERR_VM_CONFLICT ? refuse_second(paths, err) : rc;
+}
+
+/* The lock is free as well when its file was removed under a living vmctld: that one makes it again
+ * in a moment. */
+static int check_alone(const struct daemon *daemon, struct error *err)
+{
+    struct session session;
+    int rc = session_read(daemon->store, &session, err);
+    bool is_taken = session.state == SESSION_SERVES || session.state == SESSION_ENDING;
+    return rc == 0 && is_taken ? refuse_second(&daemon->paths, err) : rc;
 }
 
 /* sd_notify(3) without libsystemd: one datagram to the socket named by NOTIFY_SOCKET, if there is
@@ -100,15 +119,48 @@ static void notify_service_manager(const char *state)
     }
 }
 
-static void on_signal(void *context, int number)
+static void on_child(void *context, int number)
 {
     struct daemon *daemon = context;
-    if (number == SIGCHLD) {
-        orphan_reaper_look(daemon->orphan_reaper);
-        return;
+    (void)number;
+    orphan_reaper_look(daemon->orphan_reaper);
+}
+
+static void on_end_signal(void *context, int number)
+{
+    struct daemon *daemon = context;
+    if (daemon->failure.code == ERR_NONE) {
+        log_info("controller", "ending on %s; VMs keep running", strsignal(number));
     }
-    log_info("controller", "ending on %s; VMs keep running", strsignal(number));
     loop_stop(daemon->loop);
+}
+
+/*
+ * It ends as if it had been asked to, and so counts as ending from here on. Only deleted disks end
+ * their VMs too: no command could reach those any more. With a lock table that another program has
+ * written to, even the way out could wait forever.
+ */
+static void on_data_lost(void *context, enum data_loss loss)
+{
+    static const char *const words[] = {
+        [DATA_MOVED] = "was moved away; VMs keep running: vmctl --data-dir with its new path",
+        [DATA_DELETED] = "was deleted with the VMs' disks; their processes are ended",
+        [DATA_STORE_REPLACED] = "has another store now; VMs keep running",
+        [DATA_STORE_TAMPERED] = "has a lock table (store/lock.mdb) that another program removed or "
+                                "wrote to; VMs keep running",
+        [DATA_LOCK_TAKEN] = "is served by another vmctld; VMs keep running",
+    };
+    struct daemon *daemon = context;
+    (void)error_set(&daemon->failure, ERR_STORE, "the data directory '%s' %s",
+        daemon->paths.data_dir, words[loss]);
+    log_error("controller", "ending: %s", daemon->failure.message);
+    if (loss == DATA_STORE_TAMPERED) {
+        _exit(error_exit_status(ERR_STORE));
+    }
+    if (loss == DATA_DELETED) {
+        controller_end_machines(daemon->controller);
+    }
+    (void)raise(SIGTERM);
 }
 
 /* ---- the making ---- */
@@ -116,7 +168,7 @@ static void on_signal(void *context, int number)
 static int open_data(struct daemon *daemon, const struct daemon_options *options, struct error *err)
 {
     int rc = paths_init(&daemon->paths, options->data_dir, err);
-    if (rc < 0) {
+    if (rc < 0 || (rc = data_trust_check(&daemon->paths, err)) < 0) {
         return rc;
     }
     if (!options->is_foreground && chdir("/") < 0) {
@@ -126,20 +178,27 @@ static int open_data(struct daemon *daemon, const struct daemon_options *options
     if (rc == 0) {
         rc = store_check(&daemon->paths, err);
     }
-    return rc < 0 ? rc : store_open(&daemon->paths, &daemon->store, err);
+    if (rc == 0) {
+        rc = store_open(&daemon->paths, &daemon->store, err);
+    }
+    return rc < 0 ? rc : check_alone(daemon, err);
 }
 
 /* The signals first: threads inherit the mask. */
 static int start_machinery(struct daemon *daemon, struct error *err)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGCHLD};
+    static const int ends[] = {SIGTERM, SIGINT}, child[] = {SIGCHLD};
     bool has_orphans = orphan_reaper_is_needed();
-    size_t count = has_orphans ? ARRAY_LEN(numbers) : ARRAY_LEN(numbers) - 1;
     int rc = loop_new(&daemon->loop, err);
     if (rc < 0) {
         return rc;
     }
-    rc = signals_watch(daemon->loop, numbers, count, on_signal, daemon, &daemon->signals, err);
+    rc = signals_watch_end(
+        daemon->loop, ends, ARRAY_LEN(ends), on_end_signal, daemon, &daemon->end_signals, err);
+    if (rc == 0 && has_orphans) {
+        rc = signals_watch(
+            daemon->loop, child, ARRAY_LEN(child), on_child, daemon, &daemon->child_signals, err);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -154,6 +213,15 @@ static int start_machinery(struct daemon *daemon, struct error *err)
     return store_writer_start(daemon->store, STORE_WRITER_THREAD, &daemon->writer, err);
 }
 
+/* Again from time to time: it may have been given up, and there may be room again. */
+static void keep_reserve(void *context)
+{
+    enum { AGAIN_MS = 10 * 60 * 1000 };
+    struct daemon *daemon = context;
+    reserve_keep(&daemon->paths);
+    loop_timer_start(daemon->reserve_timer, AGAIN_MS);
+}
+
 static int start_controller(struct daemon *daemon, plug_in_fn *plug_in, struct error *err)
 {
     struct controller_options options = {
@@ -166,6 +234,10 @@ static int start_controller(struct daemon *daemon, plug_in_fn *plug_in, struct e
     (void)!getrandom(&options.seed, sizeof(options.seed), 0);
     daemon->controller = controller_new(&options);
     plug_in(daemon->controller);
+    daemon->reserve_timer = loop_timer_new(daemon->loop, keep_reserve, daemon);
+    keep_reserve(daemon);
+    daemon->data_watch =
+        data_watch_new(daemon->loop, &daemon->paths, &daemon->lock_fd, on_data_lost, daemon);
     return controller_start(daemon->controller, err);
 }
 
@@ -188,10 +260,13 @@ static void end(struct daemon *daemon)
         controller_stop(daemon->controller);
     }
     store_writer_stop(daemon->writer);
+    data_watch_free(daemon->data_watch);
+    loop_timer_free(daemon->reserve_timer);
     controller_free(daemon->controller);
     pool_free(daemon->pool);
     orphan_reaper_free(daemon->orphan_reaper);
-    signals_free(daemon->signals);
+    signals_free(daemon->child_signals);
+    signals_free(daemon->end_signals);
     loop_free(daemon->loop);
     store_close(daemon->store);
     cleanup_close_(&daemon->lock_fd);
@@ -208,6 +283,8 @@ int daemon_run(const struct daemon_options *options, plug_in_fn *plug_in, struct
         notify_service_manager("READY=1");
         loop_run(daemon.loop);
         notify_service_manager("STOPPING=1");
+        *err = daemon.failure;
+        rc = -(int)err->code;
     } else if (rc == -ERR_VM_CONFLICT) {
         log_info("controller", "%s; nothing to do", err->message);
         error_clear(err);

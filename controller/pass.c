@@ -10,6 +10,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/reserve.h"
 #include "store/batch.h"
 #include "store/writer.h"
 
@@ -142,8 +143,10 @@ static void on_committed(void *context, int rc, const struct error *err)
         log_debug("controller", "%s: %s; looking again", pass->name, err->message);
         settle_stale(controller, pass->key);
     } else {
+        struct error cause = *err;
         log_error("controller", "%s: cannot write its status: %s", pass->name, err->message);
-        settle_failure(controller, pass->key);
+        bool is_retried = pass->patch.frees_room && reserve_give_up(controller->host.paths, &cause);
+        (is_retried ? settle_stale : settle_failure)(controller, pass->key);
     }
     pass_free(pass);
 }

@@ -34,6 +34,7 @@ struct patch {
      * commit fails. NULL: nothing to do then. */
     void (*committed)(void *context);
     void *context;
+    bool frees_room; /* it may use the room kept aside on a full disk (specs/base/reserve.h) */
 };
 
 /* When to look again, unless something wakes the key earlier. Applied after the commit. */
@@ -89,6 +90,8 @@ struct reconciler {
     void (*list)(struct reconciler *self);
     /* After the first complete list: wakes what no record knows. May be NULL. */
     void (*find_orphans)(struct reconciler *self);
+    /* Ends the process of every VM at once: their disks are deleted. May be NULL. */
+    void (*end_machines)(struct reconciler *self);
     /* Frees everything in memory; VMs keep running. */
     void (*free)(struct reconciler *self);
 };

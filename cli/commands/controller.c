@@ -47,12 +47,17 @@ static int stop(struct cli *cli, struct error *err)
 }
 
 static void print_status(
-    const struct cli *cli, const struct controller_process *process, bool is_running, size_t n_vms)
+    const struct cli *cli, const struct controller_process *process, size_t n_vms)
 {
+    static const char *const words[] = {
+        [CONTROLLER_NONE] = "not running",
+        [CONTROLLER_SERVES] = "running",
+        [CONTROLLER_CHANGING] = "starting or ending",
+        [CONTROLLER_ELSEWHERE] = "running in another PID namespace",
+    };
     char age[DURATION_SIZE];
-    printf("controller: %s\n", !is_running          ? "not running"
-                               : process->is_halted ? "halted (SIGSTOP or a debugger)"
-                                                    : "running");
+    printf("controller: %s\n",
+        process->is_halted ? "halted (SIGSTOP or a debugger)" : words[process->state]);
     if (process->pid) {
         duration_format(clock_wall_ms(clock_system()) - process->started_ms, age);
         printf("pid:        %d\nversion:    %s\nage:        %s\n", (int)process->pid,
@@ -61,11 +66,16 @@ static void print_status(
     printf("data dir:   %s\nVMs:        %zu\n", cli->paths.data_dir, n_vms);
 }
 
+static bool is_at_work(const struct controller_process *process)
+{
+    return process->state == CONTROLLER_SERVES && !process->is_halted;
+}
+
 static void controller_print_data(
-    const struct cli *cli, const struct controller_process *process, bool is_running, size_t n_vms)
+    const struct cli *cli, const struct controller_process *process, size_t n_vms)
 {
     cleanup_json json_t *json = json_object();
-    json_put_flag(json, "running", is_running && !process->is_halted);
+    json_put_flag(json, "running", is_at_work(process));
     json_put_flag(json, "halted", process->is_halted);
     if (process->pid) {
         json_put_int(json, "pid", process->pid);
@@ -81,17 +91,15 @@ static int show(struct cli *cli, struct error *err)
 {
     struct controller_process process;
     cleanup_with(strings_clear) struct strings vms = {.count = 0};
-    bool is_running = controller_is_running(cli);
     int rc = controller_find(cli, &process, err);
     if (rc < 0 || (rc = targets_of_store(cli, &vms, err)) < 0) {
         return rc;
     }
-    (output_is_data(cli) ? controller_print_data : print_status)(
-        cli, &process, is_running, vms.count);
+    (output_is_data(cli) ? controller_print_data : print_status)(cli, &process, vms.count);
     if (process.is_halted) {
         cli_note(cli, "it is stopped (SIGSTOP); resume it: kill -CONT %d", (int)process.pid);
     }
-    return is_running && !process.is_halted ? 0 : 1;
+    return is_at_work(&process) ? 0 : 1;
 }
 
 static int run(

@@ -91,6 +91,7 @@ static int run(
 
 const struct command command_doctor = {
     .name = "doctor",
+    .examines_data_dir = true,
     .summary = "Check what this host and the data directory can do",
     .usage = "",
     .details = "Checks KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"

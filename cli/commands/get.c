@@ -56,7 +56,7 @@ static int get_find(const struct get_values *values, const struct arg_strings *w
 
 /* One name, one object; else a list, also of none. */
 static void get_print(
-    const struct cli *cli, const struct vm_list *list, const struct strings *targets, bool is_one)
+    struct cli *cli, const struct vm_list *list, const struct strings *targets, bool is_one)
 {
     if (output_is_data(cli)) {
         vm_rows_print_data(cli, list, is_one);

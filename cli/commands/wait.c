@@ -161,7 +161,7 @@ static int wait_for(struct cli *cli, const struct strings *names, const struct g
     int64_t timeout_ms, struct error *err)
 {
     cleanup_free struct follow_target *targets = mem_calloc(names->count, sizeof(*targets));
-    int rc = names->count > 0 ? cli_ensure_controller(cli, err) : 0;
+    int rc = names->count > 0 ? cli_start_controller(cli, err) : 0;
     for (size_t i = 0; rc == 0 && i < names->count; i++) {
         targets[i].name = names->items[i];
         rc = begin_target(cli, &targets[i], goal, err);

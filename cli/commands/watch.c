@@ -224,7 +224,11 @@ static int watch_all(struct cli *cli, const struct watch_values *values,
     if (paths->count > 0) {
         ring(cli);
     }
-    if (rc != 0 || (rc = cli_ensure_controller(cli, err)) < 0) {
+    if (rc == 0) {
+        rc = values->follow.is_detached ? cli_ensure_controller(cli, err)
+                                        : cli_start_controller(cli, err);
+    }
+    if (rc != 0) {
         return rc;
     }
     for (size_t i = 0; rc == 0 && !values->follow.is_detached && i < paths->count; i++) {

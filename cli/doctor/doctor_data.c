@@ -2,6 +2,8 @@
 #include "cli/doctor/doctor.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -11,6 +13,7 @@
 #include "cli/wait/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/data_trust.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
@@ -27,10 +30,52 @@ static void add_name(struct buf *names, const char *name)
 
 /* ---- the directory ---- */
 
-static void check_directory(struct doctor *doctor)
+struct foreign {
+    char *name; /* NULL: none */
+    uid_t uid;
+};
+
+/* The first thing of its entries that this user does not own: what neither `destroy` nor anything
+ * else can remove. */
+static void look_for_foreign(void *context, int dir_fd, const char *name)
+{
+    struct foreign *foreign = context;
+    struct stat st;
+    if (!foreign->name && fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_uid != geteuid()) {
+        foreign->name = mem_strdup(name);
+        foreign->uid = st.st_uid;
+    }
+}
+
+static void check_owners(struct doctor *doctor)
+{
+    static const char *const directories[] = {"vms", "images"};
+    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+        struct foreign foreign = {.name = NULL};
+        cleanup_free char *path = paths_path(&doctor->cli->paths, directories[i]);
+        fs_each_entry(path, look_for_foreign, &foreign);
+        if (foreign.name) {
+            cleanup_free char *help =
+                mem_printf("take it over: sudo chown -R %u '%s'", (unsigned)geteuid(), path);
+            doctor_add(doctor, "data-dir", DOCTOR_FAIL, help, "'%s/%s' belongs to %s (user %u)",
+                path, foreign.name, foreign.uid == 0 ? "root" : "another user",
+                (unsigned)foreign.uid);
+        }
+        free(foreign.name);
+    }
+}
+
+/* False: nothing may be opened in it. */
+static bool check_directory(struct doctor *doctor)
 {
     const char *dir = doctor->cli->paths.data_dir;
     struct stat st;
+    struct error err = {.code = ERR_NONE};
+    if (data_trust_check(&doctor->cli->paths, &err) < 0) {
+        doctor_add(doctor, "data-dir", DOCTOR_FAIL, error_help_text(&err), "%s", err.message);
+        return false;
+    }
     if (stat(dir, &st) < 0 || access(dir, R_OK | W_OK | X_OK) != 0) {
         doctor_add(doctor, "data-dir", DOCTOR_FAIL, "choose another one: --data-dir DIR",
             "'%s' cannot be written: %s", dir, strerror(errno));
@@ -43,6 +88,8 @@ static void check_directory(struct doctor *doctor)
     } else {
         doctor_add(doctor, "data-dir", DOCTOR_OK, NULL, "%s", dir);
     }
+    check_owners(doctor);
+    return true;
 }
 
 static void check_space(struct doctor *doctor)
@@ -103,15 +150,27 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     return 0;
 }
 
-static void check_controller(struct doctor *doctor)
+/* CONTROLLER_NONE when the store cannot be read. */
+static enum controller_state check_controller(struct doctor *doctor)
 {
-    struct controller_process process = {.pid = 0};
+    struct controller_process process;
     struct error err = {.code = ERR_NONE};
-    if (!controller_is_running(doctor->cli)) {
+    if (controller_find(doctor->cli, &process, &err) < 0) {
+        doctor_add(doctor, "controller", DOCTOR_WARN, NULL, "unknown: the store cannot be read");
+        return CONTROLLER_NONE;
+    }
+    if (process.state == CONTROLLER_NONE) {
         doctor_add(doctor, "controller", DOCTOR_OK, NULL, "not running; started when it is needed");
-    } else if (controller_find(doctor->cli, &process, &err) < 0 || process.pid == 0) {
+    } else if (process.state == CONTROLLER_ELSEWHERE) {
+        (void)controller_elsewhere(doctor->cli, &err);
+        doctor_add(doctor, "controller", DOCTOR_FAIL, error_help_text(&err), "%s", err.message);
+    } else if (process.state == CONTROLLER_CHANGING) {
         doctor_add(doctor, "controller", DOCTOR_WARN, "check again: vmctl controller status",
-            "runs, but its process is unknown");
+            "is starting or ending");
+    } else if (process.is_stopped) {
+        cleanup_free char *help = mem_printf("resume it: kill -CONT %d", (int)process.pid);
+        doctor_add(doctor, "controller", DOCTOR_FAIL, help,
+            "pid %d is halted by SIGSTOP: nothing is done for any VM", (int)process.pid);
     } else if (!text_eq(process.version, VMCTL_VERSION)) {
         doctor_add(doctor, "controller", DOCTOR_WARN,
             "replace it, VMs keep running: vmctl controller stop",
@@ -121,6 +180,7 @@ static void check_controller(struct doctor *doctor)
         doctor_add(doctor, "controller", DOCTOR_OK, NULL, "pid %d, version %s", (int)process.pid,
             process.version);
     }
+    return process.state;
 }
 
 /* ---- VMs ---- */
@@ -218,7 +278,7 @@ static void count_entry(void *context, int dir_fd, const char *name)
     *(size_t *)context += name[0] != '.';
 }
 
-static void check_leftovers(struct doctor *doctor)
+static void check_leftovers(struct doctor *doctor, bool has_controller)
 {
     cleanup_free char *quarantine = paths_path(&doctor->cli->paths, "quarantine");
     cleanup_free char *trash = paths_path(&doctor->cli->paths, "trash");
@@ -230,7 +290,7 @@ static void check_leftovers(struct doctor *doctor)
         doctor_add(doctor, "quarantine", DOCTOR_WARN, help, "%zu directories that had no record",
             n_quarantined);
     }
-    if (n_trash > 0 && !controller_is_running(doctor->cli)) {
+    if (n_trash > 0 && !has_controller) {
         doctor_add(doctor, "trash", DOCTOR_WARN,
             "a starting controller clears it: vmctl controller start",
             "%zu deletions were not finished", n_trash);
@@ -240,14 +300,16 @@ static void check_leftovers(struct doctor *doctor)
 void doctor_check_data(struct doctor *doctor)
 {
     cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
-    check_directory(doctor);
+    if (!check_directory(doctor)) {
+        return;
+    }
     check_space(doctor);
     check_inotify(doctor);
     bool is_readable = check_store(doctor, &list) == 0;
-    check_controller(doctor);
+    bool has_controller = check_controller(doctor) != CONTROLLER_NONE;
     if (is_readable) {
         check_stalled(doctor, &list);
         check_orphans(doctor, &list);
     }
-    check_leftovers(doctor);
+    check_leftovers(doctor, has_controller);
 }

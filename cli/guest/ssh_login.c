@@ -189,7 +189,7 @@ static int await(
             .state = CONDITION_TRUE},
     };
     memcpy(target.uid, record->desired->uid, TEXT_ID_SIZE);
-    int rc = cli_ensure_controller(cli, err);
+    int rc = cli_start_controller(cli, err);
     return rc < 0 ? rc : follow(cli, &target, 1, timeout_ms, err);
 }
 

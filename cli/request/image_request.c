@@ -14,6 +14,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/reserve.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
 #include "store/batch.h"
@@ -33,6 +34,11 @@ static int write_request(struct cli *cli, const char *key, const json_t *request
     struct store_batch *batch = store_batch_new();
     store_batch_put_json(batch, STORE_IMAGES, key, request);
     int rc = store_commit(cli->store, batch, err);
+    const char *verb = json_text(request, "verb");
+    bool frees_room = text_eq(verb, IMAGE_REQUEST_REMOVE) || text_eq(verb, IMAGE_REQUEST_PRUNE);
+    if (rc < 0 && (!request || frees_room) && reserve_give_up(&cli->paths, err)) {
+        rc = store_commit(cli->store, batch, err);
+    }
     store_batch_free(batch);
     return rc;
 }
@@ -95,7 +101,7 @@ static int send_request(
         return rc;
     }
     (void)bell_ring(&loop->cli->paths, BELL_DESIRED, &ignored);
-    rc = cli_ensure_controller(loop->cli, err);
+    rc = is_detached ? cli_ensure_controller(loop->cli, err) : cli_start_controller(loop->cli, err);
     return rc < 0 || is_detached ? rc : wait_loop_run(loop, err);
 }
 

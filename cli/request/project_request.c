@@ -272,7 +272,7 @@ static int await_deletions(const struct project_request *request, struct error *
             cli_note(cli, "%s: is being deleted; waiting until it is gone", target->name);
         }
     }
-    int rc = count > 0 ? cli_ensure_controller(cli, err) : 0;
+    int rc = count > 0 ? cli_start_controller(cli, err) : 0;
     return rc < 0 || count == 0
                ? rc
                : follow(cli, targets, count, request->values->follow.timeout_ms, err);

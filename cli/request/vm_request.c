@@ -11,6 +11,7 @@
 #include "cli/wait/follow.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/reserve.h"
 
 void vm_request_init(
     struct request *request, const struct strings *targets, const struct change *pattern)
@@ -80,16 +81,36 @@ static int follow_all(struct cli *cli, struct request *request, struct log_strea
     return rc;
 }
 
+static int apply(struct cli *cli, struct request *request, struct error *err)
+{
+    return change_apply_with(
+        cli->store, request->changes, request->count, request->extra, request->outcomes, err);
+}
+
+/* Stopping counts: a guest that runs may be what fills the disk. */
+static bool frees_room(const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        const struct change *change = &request->changes[i];
+        if (!change->deletes && !(change->sets_power && change->power == POWER_STOPPED)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int carry_out(struct cli *cli, struct request *request, struct log_stream *streams,
     const struct follow_values *values, struct error *err)
 {
-    int rc = change_apply_with(
-        cli->store, request->changes, request->count, request->extra, request->outcomes, err);
+    int rc = apply(cli, request, err);
+    if (rc < 0 && frees_room(request) && reserve_give_up(&cli->paths, err)) {
+        rc = apply(cli, request, err);
+    }
     if (rc < 0) {
         return rc;
     }
     vm_request_report(cli, request);
-    rc = cli_ensure_controller(cli, err);
+    rc = values->is_detached ? cli_ensure_controller(cli, err) : cli_start_controller(cli, err);
     if (rc < 0) {
         return rc;
     }

@@ -21,7 +21,6 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
-#include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -93,7 +92,7 @@ static char *cut_last_line(char *text)
     return n > 0 ? text : NULL;
 }
 
-/* The error of a vmctld that ended before it held the lock, or took too long. What it left in the
+/* The error of a vmctld that ended before it served. What it left in the
  * log last is its error with the help, or whatever there is. */
 static int not_started(const char *log_path, int status, struct error *err)
 {
@@ -121,52 +120,93 @@ static int not_started(const char *log_path, int status, struct error *err)
     return help ? error_help(err, "%s", help) : -ERR_CONTROLLER;
 }
 
-/* Up when the lock is held: true. It may also have exited at once because another one was faster.
- * False leaves its exit status in `ret_status`, 0 while it still runs. */
-static bool await_lock(const char *lock_path, pid_t pid, int *ret_status)
+/* The vmctld that this command has started. */
+struct own_child {
+    pid_t pid;  /* 0: none is left */
+    int status; /* as of the last one that ended */
+    int n_started;
+};
+
+/* A controller that is killed while it starts is started again: the kill (of the kernel for want of
+ * memory, of a user) was not meant for this command. One that exits with 0 found another. */
+static int start_child(struct cli *cli, struct own_child *child, struct error *err)
 {
-    enum { STEP_MS = 2, LIMIT_MS = 5000 };
-    bool is_exited = false;
-    *ret_status = 0;
-    for (int waited_ms = 0; waited_ms < LIMIT_MS; waited_ms += STEP_MS) {
-        if (lockfile_is_held(lock_path)) {
-            return true;
-        }
-        if (!is_exited && waitpid(pid, ret_status, WNOHANG) == pid) {
-            is_exited = true;
-            if (*ret_status != 0) {
-                return false;
+    enum { ATTEMPTS = 5 };
+    cleanup_free char *program = cli_controller_program();
+    cleanup_free char *log_path = paths_path(&cli->paths, "controller.log");
+    if (child->n_started > 0 && (child->n_started == ATTEMPTS || WEXITSTATUS(child->status) != 0)) {
+        return not_started(log_path, child->status, err);
+    }
+    child->n_started++;
+    int rc = spawn(program, cli->paths.data_dir, log_path, &child->pid);
+    if (rc != 0) {
+        (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
+        return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
+                                            : -ERR_CONTROLLER;
+    }
+    return 0;
+}
+
+static int give_up(struct cli *cli, const struct controller_process *process, struct error *err)
+{
+    const char *dir = cli->paths.data_dir;
+    if (process->is_stopped) {
+        (void)error_set(err, ERR_CONTROLLER,
+            "the controller (process %d) was asked to end, but is halted", (int)process->pid);
+        return error_help(err, "let it end: kill -CONT %d", (int)process->pid);
+    }
+    (void)error_set(
+        err, ERR_CONTROLLER, "a controller holds '%s/controller.lock', but does not serve", dir);
+    return error_help(err,
+        "see what it waits for: %s/controller.log; find it: fuser %s/controller.lock", dir, dir);
+}
+
+/* A wait holds back the signals that end it, to end in order. */
+static bool is_interrupted(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+               sigismember(&pending, SIGHUP) == 1);
+}
+
+static int bring_up(struct cli *cli, bool must_serve, struct error *err)
+{
+    enum { STEP_MS = 2, LIMIT_MS = 30 * 1000 };
+    struct own_child child = {.pid = 0};
+    struct controller_process process;
+    for (int waited_ms = 0;; waited_ms += STEP_MS) {
+        bool is_running = child.pid > 0 && waitpid(child.pid, &child.status, WNOHANG) == 0;
+        child.pid = is_running ? child.pid : 0;
+        int rc = controller_find(cli, &process, err);
+        if (rc == 0 && process.state == CONTROLLER_SERVES) {
+            rc = controller_end_older(cli, err);
+            if (rc == 0 && cli->knows_controller) {
+                return 0;
             }
+        } else if (rc == 0 && process.state == CONTROLLER_ELSEWHERE) {
+            rc = controller_elsewhere(cli, err);
+        } else if (rc == 0 && process.state == CONTROLLER_NONE && !is_running) {
+            rc = start_child(cli, &child, err);
+        } else if (child.n_started == 0 && !must_serve) {
+            return rc;
+        }
+        if (rc < 0 || is_interrupted()) {
+            return rc;
+        }
+        if (waited_ms > LIMIT_MS) {
+            return give_up(cli, &process, err);
         }
         (void)poll(NULL, 0, STEP_MS);
     }
-    return false;
 }
 
-/* A controller that is killed while it starts is started again: the kill (of the kernel for want of
- * memory, of a user) was not meant for this command. */
+int cli_start_controller(struct cli *cli, struct error *err)
+{
+    return bring_up(cli, false, err);
+}
+
 int cli_ensure_controller(struct cli *cli, struct error *err)
 {
-    enum { ATTEMPTS = 3 };
-    cleanup_free char *lock_path = paths_path(&cli->paths, "controller.lock");
-    int rc = lockfile_is_held(lock_path) ? controller_end_older(cli, err) : 0;
-    if (rc < 0 || lockfile_is_held(lock_path)) {
-        return rc;
-    }
-    cleanup_free char *program = cli_controller_program();
-    cleanup_free char *log_path = paths_path(&cli->paths, "controller.log");
-    int status = 0;
-    for (int i = 0; i == 0 || (i < ATTEMPTS && WIFSIGNALED(status)); i++) {
-        pid_t pid = -1;
-        rc = spawn(program, cli->paths.data_dir, log_path, &pid);
-        if (rc != 0) {
-            (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);
-            return rc == ENOENT || rc == EACCES ? error_help(err, "install vmctld beside vmctl")
-                                                : -ERR_CONTROLLER;
-        }
-        if (await_lock(lock_path, pid, &status)) {
-            return 0;
-        }
-    }
-    return not_started(log_path, status, err);
+    return bring_up(cli, true, err);
 }

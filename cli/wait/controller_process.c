@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/wait/controller_process.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -15,83 +13,94 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
-#include "specs/base/json.h"
 #include "specs/base/lockfile.h"
-#include "specs/base/proc_stat.h"
 #include "specs/base/text.h"
+#include "store/session.h"
 #include "store/store.h"
 
-bool controller_is_running(const struct cli *cli)
+int controller_find(struct cli *cli, struct controller_process *ret, struct error *err)
 {
-    cleanup_free char *path = paths_path(&cli->paths, "controller.lock");
-    return lockfile_is_held(path);
-}
-
-/* The state letter (proc(5)) of the process that wrote the record; 0: it has ended. */
-static char state_of(const json_t *record)
-{
-    char line[PROC_STAT_MAX];
-    uint64_t ticks = (uint64_t)json_int(record, "startTicks", 0);
-    pid_t pid = (pid_t)json_int(record, "pid", 0);
-    bool is_of_this_boot = text_eq(json_text(record, "bootId"), clock_boot_id(clock_system()));
-    if (pid <= 0 || ticks == 0 || !is_of_this_boot || !proc_stat_read(pid, line)) {
-        return '\0';
+    static const enum controller_state states[] = {
+        [SESSION_SERVES] = CONTROLLER_SERVES,
+        [SESSION_ENDING] = CONTROLLER_CHANGING,
+        [SESSION_ELSEWHERE] = CONTROLLER_ELSEWHERE,
+    };
+    struct session session;
+    cleanup_free char *lock_path = paths_path(&cli->paths, "controller.lock");
+    *ret = (struct controller_process){.state = CONTROLLER_NONE};
+    int rc = cli_open_store(cli, err);
+    /* The lock first: one that is released in between was that of the session before. */
+    bool is_held = lockfile_is_held(lock_path);
+    if (rc < 0 || (rc = session_read(cli->store, &session, err)) < 0) {
+        return rc;
     }
-    const char *state = proc_stat_field(line, PROC_STAT_STATE);
-    const char *start = proc_stat_field(line, PROC_STAT_START_TICKS);
-    bool is_alive = start && strtoull(start, NULL, 10) == ticks && *state != 'Z' && *state != 'X';
-    return is_alive ? *state : '\0';
+    bool is_over = session.state == SESSION_ELSEWHERE && !is_held;
+    if (session.state == SESSION_NONE || is_over) {
+        ret->state = is_held ? CONTROLLER_CHANGING : CONTROLLER_NONE;
+        return 0;
+    }
+    ret->state = states[session.state];
+    ret->pid = session.state == SESSION_ELSEWHERE ? 0 : session.pid;
+    ret->is_stopped = session.is_stopped;
+    ret->is_halted = session.is_stopped || session.is_traced;
+    ret->started_ms = session.started_ms;
+    (void)snprintf(ret->version, sizeof(ret->version), "%s", session.version);
+    if (session.state == SESSION_SERVES) {
+        (void)snprintf(ret->session, sizeof(ret->session), "%s", session.id);
+    }
+    return 0;
 }
 
-void controller_note_absent(const struct cli *cli)
+void controller_note_absent(struct cli *cli)
 {
-    if (!controller_is_running(cli)) {
+    struct controller_process process;
+    struct error ignored = {.code = ERR_NONE};
+    if (controller_find(cli, &process, &ignored) == 0 && process.state == CONTROLLER_NONE) {
         cli_note(cli, "no controller runs: this is what the last one saw (vmctl controller start)");
     }
 }
 
-int controller_find(struct cli *cli, struct controller_process *ret, struct error *err)
+int controller_elsewhere(struct cli *cli, struct error *err)
 {
-    cleanup_json json_t *record = NULL;
-    int rc = cli_open_store(cli, err);
-    if (rc < 0 || (rc = store_get_json(cli->store, STORE_META, "controller", &record, err)) < 0) {
-        return rc;
-    }
-    *ret = (struct controller_process){.pid = 0};
-    char state = controller_is_running(cli) ? state_of(record) : '\0';
-    if (state) {
-        ret->is_stopped = state == 'T';
-        ret->is_halted = ret->is_stopped || state == 't';
-        const char *version = json_text(record, "version");
-        const char *session = json_text(record, "session");
-        bool has_session = session && strlen(session) < sizeof(ret->session);
-        (void)snprintf(ret->session, sizeof(ret->session), "%s", has_session ? session : "");
-        ret->pid = (pid_t)json_int(record, "pid", 0);
-        ret->started_ms = json_int(record, "startedAt", 0);
-        (void)snprintf(ret->version, sizeof(ret->version), "%s", version ? version : "0");
-    }
-    return 0;
+    struct session session = {.pid = 0};
+    struct error ignored = {.code = ERR_NONE};
+    (void)session_read(cli->store, &session, &ignored);
+    (void)error_set(err, ERR_CONTROLLER,
+        "the controller of '%s' runs in another PID namespace (pid:[%llu], as process %d there)",
+        cli->paths.data_dir, (unsigned long long)session.pid_namespace, (int)session.pid);
+    return error_help(err, "run vmctl there, or end it there: vmctl controller stop; or choose "
+                           "another directory: --data-dir DIR");
 }
 
 int64_t controller_requeue_after_ms(const struct controller_process *process)
 {
     enum { UNKNOWN_MS = 20, STOPPED_MS = 100 };
-    return process->pid == 0 ? UNKNOWN_MS : process->is_stopped ? STOPPED_MS : WAKEUP_MAX_MS;
+    return process->state != CONTROLLER_SERVES ? UNKNOWN_MS
+           : process->is_stopped               ? STOPPED_MS
+                                               : WAKEUP_MAX_MS;
+}
+
+static int refuse_halted(const struct controller_process *process, struct error *err)
+{
+    (void)error_set(err, ERR_CONTROLLER,
+        "the controller (process %d) is halted by SIGSTOP: it cannot end by itself",
+        (int)process->pid);
+    return error_help(err,
+        "resume it, then stop it: kill -CONT %d; or end it at once (VMs keep running): kill -9 %d",
+        (int)process->pid, (int)process->pid);
 }
 
 /* The descriptor is opened before the identity is checked, so it cannot come to mean another. */
-static int open_process(
-    struct cli *cli, struct controller_process *ret, int *ret_fd, struct error *err)
+static int ask_to_end(struct cli *cli, pid_t pid, struct error *err)
 {
+    enum { STEP_MS = 100 };
     struct controller_process again;
-    int rc = controller_find(cli, ret, err);
-    if (rc < 0 || ret->pid == 0) {
-        return rc;
-    }
-    cleanup_close int fd = pidfd_open(ret->pid, 0);
-    rc = fd < 0 ? 0 : controller_find(cli, &again, err);
-    if (fd >= 0 && rc == 0 && again.pid == ret->pid) {
-        *ret_fd = TAKE_FD(fd);
+    cleanup_close int fd = pidfd_open(pid, 0);
+    int rc = fd < 0 ? 0 : controller_find(cli, &again, err);
+    if (fd >= 0 && rc == 0 && again.pid == pid) {
+        struct pollfd ended = {.fd = fd, .events = POLLIN};
+        (void)pidfd_send_signal(fd, SIGTERM, NULL, 0);
+        (void)poll(&ended, 1, STEP_MS);
     }
     return rc;
 }
@@ -102,26 +111,27 @@ enum ending { ENDING_ANY, ENDING_OLDER };
  * 1 when there is none to end. One that has just started has not written its record yet. */
 static int end_step(struct cli *cli, enum ending ending, struct error *err)
 {
-    enum { ENDING_MS = 100, STARTING_MS = 10 };
-    struct controller_process process = {.pid = 0};
-    cleanup_close int pidfd = -1;
-    if (!controller_is_running(cli)) {
-        return 1;
+    enum { STEP_MS = 10 };
+    struct controller_process process;
+    int rc = controller_find(cli, &process, err);
+    if (rc < 0 || process.state == CONTROLLER_NONE) {
+        return rc < 0 ? rc : 1;
     }
-    int rc = open_process(cli, &process, &pidfd, err);
-    if (rc < 0) {
-        return rc;
+    if (process.state == CONTROLLER_ELSEWHERE) {
+        return controller_elsewhere(cli, err);
     }
     bool is_older = process.pid != 0 && strverscmp(process.version, VMCTL_VERSION) < 0;
     if (ending == ENDING_OLDER && !is_older) {
-        cli->knows_controller = process.pid != 0;
+        cli->knows_controller = process.state == CONTROLLER_SERVES;
         return 1;
     }
-    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    if (pidfd >= 0) {
-        (void)pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
+    if (process.is_stopped) {
+        return refuse_halted(&process, err);
     }
-    (void)poll(&ended, 1, pidfd >= 0 ? ENDING_MS : STARTING_MS);
+    if (process.pid != 0) {
+        return ask_to_end(cli, process.pid, err);
+    }
+    (void)poll(NULL, 0, STEP_MS);
     return 0;
 }
 
@@ -150,7 +160,7 @@ int controller_end_older(struct cli *cli, struct error *err)
 {
     struct controller_process process;
     int rc = cli->knows_controller ? 0 : controller_find(cli, &process, err);
-    if (rc < 0 || cli->knows_controller || process.pid == 0) {
+    if (rc < 0 || cli->knows_controller || process.state != CONTROLLER_SERVES) {
         return rc;
     }
     int order = strverscmp(process.version, VMCTL_VERSION);

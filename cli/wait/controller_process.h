@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The vmctld that serves this data directory: whether one runs, which process it is, and ending it.
- * Its lock alone shows whether it runs; the record it writes shows which process it is, and counts
- * only while the process of that pid has the recorded start time (a pid may be reused).
+ * The vmctld of this data directory: whether one serves it, which process it is, and ending it.
+ * Whether it serves is what its session record says (store/session.h); its lock only shows that
+ * some vmctld starts, serves or ends.
  */
 #pragma once
 
@@ -15,22 +15,30 @@
 struct cli;
 struct error;
 
+enum controller_state {
+    CONTROLLER_NONE,
+    CONTROLLER_SERVES,    /* what is committed before this was seen, it carries out */
+    CONTROLLER_CHANGING,  /* it is starting or ending: what is committed now may not be seen */
+    CONTROLLER_ELSEWHERE, /* it runs in another PID namespace, where nothing is known of it */
+};
+
 struct controller_process {
-    pid_t pid; /* 0: not known yet */
+    enum controller_state state;
+    pid_t pid; /* serving or ending; 0: not known */
     char version[32];
-    char session[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
+    char session[TEXT_ID_SIZE]; /* of one that serves: what it signs the statuses it writes with */
     int64_t started_ms;         /* wall */
     bool is_halted;             /* by SIGSTOP or a debugger: it holds its lock and does nothing */
     bool is_stopped; /* by SIGSTOP: it stays so, while a traced one is halted at every call */
 };
 
-bool controller_is_running(const struct cli *cli);
+int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
 
 /* If no controller runs, notes on stderr that the states shown are out of date. */
-void controller_note_absent(const struct cli *cli);
+void controller_note_absent(struct cli *cli);
 
-/* Sets the known members; pid 0 when there is no record of a living process. */
-int controller_find(struct cli *cli, struct controller_process *ret, struct error *err);
+/* The error for a controller in another PID namespace. */
+int controller_elsewhere(struct cli *cli, struct error *err);
 
 /*
  * How long a waiter may sleep before it checks the controller again: not long while none is known
@@ -39,7 +47,8 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
  */
 int64_t controller_requeue_after_ms(const struct controller_process *process);
 
-/* Sends SIGTERM and waits until the lock is released. VMs keep running. Fine if none runs. */
+/* Sends SIGTERM and waits until the lock is released. VMs keep running. Fine if none runs; an error
+ * at once if it is halted. */
 int controller_end(struct cli *cli, struct error *err);
 
 /* The same, with a note, if its version is older than ours. A newer one is left alone: two versions

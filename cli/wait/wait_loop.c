@@ -48,11 +48,12 @@ static int find_controller(struct wait_loop *loop, struct error *err)
 
 static int ensure_controller(struct wait_loop *loop, struct error *err)
 {
-    if (loop->controller.pid != 0 && now_ms() - loop->ensured_ms < WAKEUP_MAX_MS) {
+    bool serves = loop->controller.state == CONTROLLER_SERVES;
+    if (serves && now_ms() - loop->ensured_ms < WAKEUP_MAX_MS) {
         return 0;
     }
     loop->ensured_ms = now_ms();
-    return cli_ensure_controller(loop->cli, err);
+    return cli_start_controller(loop->cli, err);
 }
 
 static int sleep_until_wakeup(struct wait_loop *loop)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -14,40 +15,69 @@
 struct signals {
     int fd;
     struct loop_io *io;
+    sigset_t set;
+    bool stay_pending;
     signal_fn *fn;
     void *context;
 };
+
+static void report_pending(struct signals *signals)
+{
+    sigset_t pending;
+    loop_io_set(signals->io, 0);
+    for (int number = 1; sigpending(&pending) == 0 && number < NSIG; number++) {
+        if (sigismember(&pending, number) == 1 && sigismember(&signals->set, number) == 1) {
+            signals->fn(signals->context, number);
+            return;
+        }
+    }
+}
 
 static void on_signal(void *context, int fd, unsigned ready)
 {
     struct signals *signals = context;
     struct signalfd_siginfo info;
     (void)ready;
-    if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) { /* the next one rings again */
+    if (signals->stay_pending) {
+        report_pending(signals);
+    } else if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) { /* the next rings again */
         signals->fn(signals->context, (int)info.ssi_signo);
     }
+}
+
+static int start_watching(struct loop *loop, const int *numbers, size_t count,
+    struct signals *signals_take, struct signals **ret, struct error *err)
+{
+    struct signals *signals = signals_take;
+    sigemptyset(&signals->set);
+    for (size_t i = 0; i < count; i++) {
+        sigaddset(&signals->set, numbers[i]);
+    }
+    signals->fd = signalfd(-1, &signals->set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals->fd < 0) {
+        free(signals);
+        return error_set_errno(err, ERR_IO, errno, "cannot make a signalfd");
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &signals->set, NULL);
+    signals->io = loop_io_new(loop, signals->fd, LOOP_READ, on_signal, signals);
+    *ret = signals;
+    return 0;
 }
 
 int signals_watch(struct loop *loop, const int *numbers, size_t count, signal_fn *fn, void *context,
     struct signals **ret, struct error *err)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < count; i++) {
-        sigaddset(&set, numbers[i]);
-    }
-    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot make a signalfd");
-    }
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     struct signals *signals = mem_new(struct signals);
-    signals->fd = fd;
-    signals->fn = fn;
-    signals->context = context;
-    signals->io = loop_io_new(loop, fd, LOOP_READ, on_signal, signals);
-    *ret = signals;
-    return 0;
+    *signals = (struct signals){.fn = fn, .context = context};
+    return start_watching(loop, numbers, count, signals, ret, err);
+}
+
+int signals_watch_end(struct loop *loop, const int *numbers, size_t count, signal_fn *fn,
+    void *context, struct signals **ret, struct error *err)
+{
+    struct signals *signals = mem_new(struct signals);
+    *signals = (struct signals){.fn = fn, .context = context, .stay_pending = true};
+    return start_watching(loop, numbers, count, signals, ret, err);
 }
 
 void signals_free(struct signals *signals)

@@ -16,4 +16,12 @@ typedef void signal_fn(void *context, int signal);
 
 int signals_watch(struct loop *loop, const int *numbers, size_t count, signal_fn *fn, void *context,
     struct signals **ret, struct error *err);
+/*
+ * The same for signals that end the process: the first one is reported once, and all of them stay
+ * pending until the process is gone. So everybody who looks at it sees from the first moment on
+ * that it ends (store/session.h).
+ */
+int signals_watch_end(struct loop *loop, const int *numbers, size_t count, signal_fn *fn,
+    void *context, struct signals **ret, struct error *err);
+
 void signals_free(struct signals *signals); /* they stay blocked; NULL is fine */

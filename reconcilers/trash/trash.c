@@ -2,6 +2,7 @@
 #include "reconcilers/trash/trash.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +18,29 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/reserve.h"
 #include "specs/base/text.h"
 
 /* ---- deleting in the background ---- */
 
-static int delete_tree(void *path, const atomic_bool *is_cancelled, struct error *err)
+struct deletion {
+    char *data_dir;
+    char *name; /* in DATA/trash */
+};
+
+static void deletion_free(void *context)
 {
+    struct deletion *deletion = context;
+    free(deletion->data_dir);
+    free(deletion->name);
+    free(deletion);
+}
+
+static int delete_tree(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct deletion *deletion = context;
     (void)is_cancelled;
-    return fs_remove_tree(path, err);
+    return fs_remove_beneath(deletion->data_dir, "trash", deletion->name, err);
 }
 
 /* Nothing waits for it: what could not be deleted is swept at the next start. */
@@ -32,65 +48,103 @@ static void on_deleted(void *context, const struct error *err)
 {
     (void)context;
     if (err) {
-        log_debug("removal", "%s", err->message);
+        log_warn("removal", "%s", err->message);
     }
 }
 
-static void start_deleting(struct reconciler_host *host, char *path_take)
+static void start_deleting(struct reconciler_host *host, const char *name)
 {
-    (void)pool_start(host->pool, delete_tree, free, path_take, on_deleted, NULL);
+    struct deletion *deletion = mem_new(struct deletion);
+    *deletion = (struct deletion){mem_strdup(host->paths->data_dir), mem_strdup(name)};
+    (void)pool_start(host->pool, delete_tree, deletion_free, deletion, on_deleted, NULL);
 }
 
 /* ---- into the trash ---- */
 
-/* A fresh directory DATA/trash/<uid>-<n>. */
-static int make_bin(const struct paths *paths, const char *uid, char **ret_path, struct error *err)
+static int open_trash(const struct paths *paths, struct error *err)
 {
     cleanup_free char *trash = paths_path(paths, "trash");
-    if (fs_make_dirs(trash, 0700, err) < 0) {
+    int rc = fs_make_dirs(trash, 0700, err);
+    if (rc < 0 && reserve_give_up(paths, err)) {
+        rc = fs_make_dirs(trash, 0700, err);
+    }
+    return rc < 0 ? rc : fs_open_beneath(paths->data_dir, "trash", err);
+}
+
+/* A directory that belongs to somebody else cannot be moved, even out of one of ours. */
+static int cannot_move(int dir_fd, const char *directory, const char *name, struct error *err)
+{
+    struct stat st;
+    int cause = errno;
+    bool is_foreign = (cause == EACCES || cause == EPERM) &&
+                      fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                      st.st_uid != geteuid();
+    (void)error_set_errno(err, ERR_IO, cause, "cannot move '%s/%s' to the trash", directory, name);
+    if (!is_foreign) {
+        return -ERR_IO;
+    }
+    (void)error_wrap(
+        err, "files belong to %s%.0u", st.st_uid == 0 ? "root" : "user ", (unsigned)st.st_uid);
+    return error_help(
+        err, "take them over: sudo chown -R %u '%s/%s'", (unsigned)geteuid(), directory, name);
+}
+
+/*
+ * Renames an entry of a directory to DATA/trash/<label>-<n>, which takes no room on a full disk,
+ * and starts to delete it there. A missing one is fine. Only this thread adds to the trash, so a
+ * free name stays free.
+ */
+static int discard_entry(struct reconciler_host *host, const char *relative, const char *name,
+    const char *label, struct error *err)
+{
+    const char *root = host->paths->data_dir;
+    cleanup_close int trash_fd = open_trash(host->paths, err);
+    cleanup_close int dir_fd = trash_fd < 0 ? -1 : fs_open_beneath(root, relative, err);
+    if (dir_fd < 0) {
         return -(int)err->code;
     }
     for (unsigned n = 1;; n++) {
-        cleanup_free char *path = mem_printf("%s/%s-%u", trash, uid, n);
-        if (mkdir(path, 0700) == 0) {
-            *ret_path = TAKE_PTR(path);
+        struct stat st;
+        cleanup_free char *target = mem_printf("%s-%u", label, n);
+        if (fstatat(trash_fd, target, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            continue;
+        }
+        int rc = renameat(dir_fd, name, trash_fd, target);
+        if (rc < 0 && errno == ENOSPC) {
+            struct error full = {.code = ERR_NO_SPACE};
+            rc =
+                reserve_give_up(host->paths, &full) ? renameat(dir_fd, name, trash_fd, target) : rc;
+        }
+        if (rc == 0) {
+            start_deleting(host, target);
+            return fsync(dir_fd) == 0
+                       ? 0
+                       : error_set_errno(err, ERR_IO, errno, "cannot sync '%s/%s'", root, relative);
+        }
+        if (errno == ENOENT) {
             return 0;
         }
-        if (errno != EEXIST) {
-            return error_set_errno(err, ERR_IO, errno, "cannot create directory '%s'", path);
-        }
+        cleanup_free char *directory = fs_join(root, relative);
+        return cannot_move(dir_fd, directory, name, err);
     }
-}
-
-static int move_into(const char *bin, const char *path, struct error *err)
-{
-    cleanup_free char *target = mem_printf("%s%s", bin, strrchr(path, '/'));
-    if (rename(path, target) < 0 && errno != ENOENT) {
-        return error_set_errno(err, ERR_IO, errno, "cannot move '%s' to the trash", path);
-    }
-    return 0;
 }
 
 int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
     bool whole_dir, struct error *err)
 {
-    cleanup_free char *overlay = paths_vm(host->paths, vm_name, VM_OVERLAY);
-    cleanup_free char *seed = paths_vm(host->paths, vm_name, VM_SEED);
+    static const char *const files[] = {"seed.iso", "overlay.qcow2"};
     cleanup_free char *dir = paths_vm(host->paths, vm_name, VM_DIR);
-    const char *paths[] = {whole_dir ? dir : seed, whole_dir ? NULL : overlay};
-    if (!fs_exists(paths[0]) && !(paths[1] && fs_exists(paths[1]))) {
+    cleanup_free char *relative = mem_printf("vms/%s", vm_name);
+    const char *label = uid && uid[0] && fs_is_entry_name(uid) ? uid : vm_name;
+    if (!fs_is_entry_name(vm_name)) {
+        return error_set(err, ERR_STORE, "'%s' is not the name of a VM", vm_name);
+    }
+    if (!fs_exists(dir)) {
         return 0;
     }
-    char *bin = NULL;
-    int rc = make_bin(host->paths, uid && uid[0] ? uid : vm_name, &bin, err);
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(paths) && paths[i]; i++) {
-        rc = move_into(bin, paths[i], err);
-    }
-    if (rc == 0) {
-        rc = fs_sync_dir_of(paths[0], err);
-    }
-    if (bin) {
-        start_deleting(host, bin);
+    int rc = whole_dir ? discard_entry(host, "vms", vm_name, label, err) : 0;
+    for (size_t i = 0; rc == 0 && !whole_dir && i < ARRAY_LEN(files); i++) {
+        rc = discard_entry(host, relative, files[i], label, err);
     }
     return rc;
 }
@@ -98,15 +152,14 @@ int removal_discard(struct reconciler_host *host, const char *vm_name, const cha
 int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err)
 {
     char unique[TEXT_ID_SIZE];
-    char *bin = NULL;
-    digest_random_id(unique);
-    int rc = make_bin(host->paths, unique, &bin, err);
-    if (rc < 0) {
-        return rc;
+    size_t n = strlen(host->paths->data_dir);
+    const char *name = strrchr(path, '/') + 1;
+    if (strncmp(path, host->paths->data_dir, n) != 0 || name <= path + n + 1) {
+        return error_set(err, ERR_IO, "'%s' is not in the data directory", path);
     }
-    rc = move_into(bin, path, err);
-    start_deleting(host, bin);
-    return rc;
+    cleanup_free char *relative = mem_strndup(path + n + 1, (size_t)(name - path) - n - 2);
+    digest_random_id(unique);
+    return discard_entry(host, relative, name, unique, err);
 }
 
 /* ---- sweeping ---- */
@@ -124,16 +177,10 @@ void removal_sweep_temporary(const char *directory)
     fs_each_entry(directory, remove_if_temporary, NULL);
 }
 
-struct old_trash {
-    struct reconciler_host *host;
-    const char *directory;
-};
-
 static void delete_entry(void *context, int dir_fd, const char *name)
 {
-    const struct old_trash *old = context;
     (void)dir_fd;
-    start_deleting(old->host, fs_join(old->directory, name));
+    start_deleting(context, name);
 }
 
 void removal_sweep(struct reconciler_host *host)
@@ -143,7 +190,6 @@ void removal_sweep(struct reconciler_host *host)
         cleanup_free char *path = paths_path(host->paths, directories[i]);
         removal_sweep_temporary(path);
     }
-    /* Only what is listed now: a new bin is empty for a moment. */
     cleanup_free char *trash = paths_path(host->paths, "trash");
-    fs_each_entry(trash, delete_entry, &(struct old_trash){host, trash});
+    fs_each_entry(trash, delete_entry, host);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Removing files: an atomic rename into DATA/trash, then deletion there on the pool. Killed in
- * between, the rest is swept at the next start.
+ * between, the rest is swept at the next start. Both reach their files below the data directory
+ * without following a symbolic link, and neither takes room: a full disk can be freed.
  */
 #pragma once
 
@@ -15,7 +16,7 @@ struct reconciler_host;
 int removal_discard(struct reconciler_host *host, const char *vm_name, const char *uid,
     bool whole_dir, struct error *err);
 
-/* Removes one file. Not synced: after a power loss it may be back. */
+/* Removes one file of the data directory. */
 int removal_discard_file(struct reconciler_host *host, const char *path, struct error *err);
 
 /* Deletes the trash and the temporary files of downloads, in the background. At the start, before

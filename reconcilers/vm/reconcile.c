@@ -77,6 +77,7 @@ static struct verdict pass_over_view(
     const struct vm_pass *made = context;
     struct vm_reconciler *self = made->self;
     const struct vm_desired *desired = view->desired;
+    made->patch->frees_room = !desired || desired->is_deleting || desired->power == POWER_STOPPED;
     if (desired && desired->owner && !desired->is_deleting &&
         owner_lock_is_gone(self->host->paths, desired->owner)) {
         vm_patch_event(patch, false, REASON_TERMINATING, "the vmctl run it belongs to has ended");
@@ -147,6 +148,11 @@ static void find_orphans(struct reconciler *base)
     fs_each_entry(path, wake_orphan, &(struct orphan_search){host, old});
 }
 
+static void end_machines(struct reconciler *base)
+{
+    vm_registry_kill(from_base(base)->registry);
+}
+
 static void free_reconciler(struct reconciler *base)
 {
     struct vm_reconciler *self = from_base(base);
@@ -162,6 +168,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
         .kind = KEY_VM,
         .reconcile = reconcile,
         .find_orphans = find_orphans,
+        .end_machines = end_machines,
         .free = free_reconciler,
     };
     self->host = host;

@@ -184,6 +184,22 @@ void vm_registry_retry(struct vm_registry *registry, enum error_code code)
     twalk_r(registry->tree, retry_node, &code);
 }
 
+static void kill_node(const void *node, VISIT order, void *closure)
+{
+    struct vm *vm = *(struct vm *const *)node;
+    struct vm_env env = {.host = vm->host, .name = vm->name};
+    (void)closure;
+    if (order == postorder || order == leaf) {
+        log_warn("vm", "%s: its process is ended", vm->name);
+        vm->backend->machine->command(vm->machine, &env, MACHINE_KILL);
+    }
+}
+
+void vm_registry_kill(struct vm_registry *registry)
+{
+    twalk_r(registry->tree, kill_node, NULL);
+}
+
 void vm_begin(struct vm *vm, enum action action, uint64_t generation)
 {
     vm_forget_outcome(vm);

@@ -108,6 +108,9 @@ void vm_registry_each_pin(const struct vm_registry *registry, image_pin_fn *pin,
 /* Wakes the VMs whose last attempt failed with `code`; their backoff ends now. */
 void vm_registry_retry(struct vm_registry *registry, enum error_code code);
 
+/* Ends every VM's process without asking its guest. */
+void vm_registry_kill(struct vm_registry *registry);
+
 /* Notes that the operation of `action` starts now; the caller then sets vm->op. */
 void vm_begin(struct vm *vm, enum action action, uint64_t generation);
 /* The completion every operation is started with; context is the vm. */

@@ -322,6 +322,13 @@ int fs_remove_beneath(const char *root, const char *relative, const char *name, 
         return 0;
     }
     int rc = fd < 0 ? fd : remove_at(fd, name, err);
+    struct stat entry;
+    if (rc < 0 && fstatat(fd, name, &entry, AT_SYMLINK_NOFOLLOW) == 0 &&
+        entry.st_uid != geteuid()) {
+        (void)error_wrap(err, "it belongs to %s", entry.st_uid == 0 ? "root" : "another user");
+        (void)error_help(err, "take it over: sudo chown -R %u '%s/%s/%s'", (unsigned)geteuid(),
+            root, relative, name);
+    }
     return rc < 0 ? error_wrap(err, "cannot remove '%s/%s/%s'", root, relative, name) : 0;
 }
 

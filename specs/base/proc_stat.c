@@ -2,6 +2,7 @@
 #include "specs/base/proc_stat.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,13 @@
 
 #include "specs/base/cleanup.h"
 
-enum { FIRST_FIELD_AFTER_NAME = 3 };
+enum {
+    FIRST_FIELD_AFTER_NAME = 3,
+    /* include/linux/sched.h: the kernel is ending it, or has taken a deadly signal for it. */
+    PF_EXITING = 0x4,
+    PF_SIGNALED = 0x400,
+    PROC_STATUS_MAX = 4096,
+};
 
 /* The name, field 2, may hold anything: fields are counted from its last parenthesis. */
 const char *proc_stat_field(const char *line, int number)
@@ -21,14 +28,19 @@ const char *proc_stat_field(const char *line, int number)
     return at ? at + 1 : NULL;
 }
 
-bool proc_stat_read(pid_t pid, char line[PROC_STAT_MAX])
+static bool read_proc(pid_t pid, const char *file, char *text, size_t size)
 {
     char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, line, PROC_STAT_MAX - 1);
-    line[n > 0 ? n : 0] = '\0';
+    ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+    text[n > 0 ? n : 0] = '\0';
     return n > 0;
+}
+
+bool proc_stat_read(pid_t pid, char line[PROC_STAT_MAX])
+{
+    return read_proc(pid, "stat", line, PROC_STAT_MAX);
 }
 
 bool proc_stat_start_ticks(pid_t pid, uint64_t *ret_ticks)
@@ -40,5 +52,41 @@ bool proc_stat_start_ticks(pid_t pid, uint64_t *ret_ticks)
         return false;
     }
     *ret_ticks = strtoull(field, NULL, 10);
+    return true;
+}
+
+/* The signals that a line of /proc/PID/status lists: `name` as "ShdPnd:". */
+static uint64_t signals_of(const char *status, const char *name)
+{
+    const char *line = strstr(status, name);
+    return line ? strtoull(line + strlen(name), NULL, 16) : 0;
+}
+
+/* SIGKILL waits for each thread alone (SigPnd), a signal to the process for all (ShdPnd). */
+static bool has_deadly_signal(pid_t pid)
+{
+    static const uint64_t deadly =
+        UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGTERM - 1) | UINT64_C(1) << (SIGINT - 1);
+    char status[PROC_STATUS_MAX];
+    return read_proc(pid, "status", status, sizeof(status)) &&
+           ((signals_of(status, "\nSigPnd:") | signals_of(status, "\nShdPnd:")) & deadly);
+}
+
+/* The signals first: one that is taken in between shows in the flags, which are read later. */
+bool proc_stat_look(pid_t pid, struct proc_look *ret)
+{
+    char line[PROC_STAT_MAX];
+    bool is_asked = has_deadly_signal(pid);
+    const char *state = proc_stat_read(pid, line) ? proc_stat_field(line, PROC_STAT_STATE) : NULL;
+    const char *flags = state ? proc_stat_field(line, PROC_STAT_FLAGS) : NULL;
+    const char *ticks = state ? proc_stat_field(line, PROC_STAT_START_TICKS) : NULL;
+    if (!flags || !ticks || *state == 'Z' || *state == 'X') {
+        return false;
+    }
+    bool is_exiting = strtoull(flags, NULL, 10) & (PF_EXITING | PF_SIGNALED);
+    *ret = (struct proc_look){.start_ticks = strtoull(ticks, NULL, 10),
+        .is_ending = is_asked || is_exiting,
+        .is_stopped = *state == 'T',
+        .is_traced = *state == 't'};
     return true;
 }

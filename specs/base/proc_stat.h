@@ -9,6 +9,7 @@
 enum {
     PROC_STAT_MAX = 2048,
     PROC_STAT_STATE = 3,
+    PROC_STAT_FLAGS = 9,
     PROC_STAT_START_TICKS = 22,
     PROC_STAT_EXIT_CODE = 52,
 };
@@ -21,3 +22,14 @@ const char *proc_stat_field(const char *line, int number);
 
 /* Clock ticks since the host's boot. */
 bool proc_stat_start_ticks(pid_t pid, uint64_t *ret_ticks);
+
+/* What a process is doing, as far as it matters to those who count on it. */
+struct proc_look {
+    uint64_t start_ticks;
+    bool is_ending;  /* the kernel is ending it, or SIGKILL, SIGTERM or SIGINT waits for it */
+    bool is_stopped; /* by SIGSTOP */
+    bool is_traced;  /* stopped by a debugger */
+};
+
+/* False when there is no such process, or only its zombie. */
+bool proc_stat_look(pid_t pid, struct proc_look *ret);

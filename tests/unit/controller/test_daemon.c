@@ -3,6 +3,8 @@
  * again with the data directory as its argument. */
 #include "controller/daemon.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -56,11 +58,21 @@ static void let_go(struct reconciler *self)
     free(looker);
 }
 
+/* Beside the data directory, which is gone then. */
+static void end_machines(struct reconciler *self)
+{
+    struct looker *looker = (struct looker *)(void *)self;
+    cleanup_free char *path = mem_printf("%s.ended", looker->host->paths->data_dir);
+    struct error err = {0};
+    (void)fs_write_file(path, "", 0, 0600, &err);
+}
+
 static void add_looker(struct controller *controller)
 {
     struct looker *looker = mem_new(struct looker);
     looker->host = controller_host(controller);
-    looker->reconciler = (struct reconciler){.reconcile = look, .free = let_go};
+    looker->reconciler =
+        (struct reconciler){.reconcile = look, .end_machines = end_machines, .free = let_go};
     controller_add(controller, &looker->reconciler);
 }
 
@@ -337,6 +349,111 @@ static void the_process_is_prepared(void **state)
     close_session(&session);
 }
 
+/* ---- the data directory goes ---- */
+
+static void expect_its_end(struct fixture *f, int status)
+{
+    pid_t pid = f->pid;
+    f->pid = 0;
+    assert_int_equal(wait_for_exit(pid), status);
+}
+
+static bool has_ended_machines(const struct fixture *f)
+{
+    cleanup_free char *path = mem_printf("%s.ended", f->dir);
+    return unlink(path) == 0;
+}
+
+static void it_ends_when_the_data_directory_is_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct session session = open_session(f);
+    start_serving(f, session.store, &session.bell);
+    close_session(&session);
+    while (fs_remove_tree(f->dir, &err) < 0) { /* it still makes files in it */
+        error_clear(&err);
+    }
+    expect_its_end(f, ERR_STORE);
+    assert_true(has_ended_machines(f)); /* their disks are gone */
+}
+
+static void it_ends_when_the_data_directory_is_moved(void **state)
+{
+    struct fixture *f = *state;
+    struct session session = open_session(f);
+    start_serving(f, session.store, &session.bell);
+    close_session(&session);
+    cleanup_free char *moved = mem_printf("%s.moved", f->dir);
+    assert_int_equal(rename(f->dir, moved), 0);
+    expect_its_end(f, ERR_STORE);
+    assert_int_equal(rename(moved, f->dir), 0);
+    assert_false(has_ended_machines(f));
+}
+
+static void it_ends_when_the_store_is_moved_aside(void **state)
+{
+    struct fixture *f = *state;
+    struct session session = open_session(f);
+    start_serving(f, session.store, &session.bell);
+    close_session(&session);
+    cleanup_free char *store = paths_path(&f->paths, "store");
+    cleanup_free char *moved = paths_path(&f->paths, "store.broken");
+    assert_int_equal(rename(store, moved), 0);
+    expect_its_end(f, ERR_STORE);
+    assert_false(has_ended_machines(f));
+}
+
+/* With mutexes that another program has written to, a writer would wait for ever. */
+static void it_ends_at_once_when_the_lock_table_is_written_to_or_removed(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *table = paths_path(&f->paths, "store/lock.mdb");
+    for (int i = 0; i < 2; i++) {
+        struct session session = open_session(f);
+        start_serving(f, session.store, &session.bell);
+        close_session(&session);
+        int fd = i == 0 ? open(table, O_WRONLY | O_CLOEXEC) : -1;
+        if (i == 0) {
+            assert_true(pwrite(fd, "garbage", 7, 128) == 7);
+        } else {
+            assert_int_equal(unlink(table), 0);
+        }
+        expect_its_end(f, error_exit_status(ERR_STORE));
+        cleanup_close_(&fd);
+    }
+    struct session session = open_session(f); /* and the next one is as good as ever */
+    start_serving(f, session.store, &session.bell);
+    close_session(&session);
+}
+
+static bool is_held_again(const struct fixture *f)
+{
+    int64_t deadline_ms = clock_monotonic_ms(clock_system()) + TEST_DEADLINE_MS;
+    while (!is_held(f) && clock_monotonic_ms(clock_system()) < deadline_ms) {
+        (void)poll(NULL, 0, 1);
+    }
+    return is_held(f);
+}
+
+static void a_removed_lock_file_is_made_again_and_admits_no_second_one(void **state)
+{
+    struct fixture *f = *state;
+    struct session session = open_session(f);
+    start_serving(f, session.store, &session.bell);
+    cleanup_free char *lock = paths_path(&f->paths, "controller.lock");
+    assert_int_equal(unlink(lock), 0);
+    assert_true(is_held_again(f));
+    assert_int_equal(kill(f->pid, SIGSTOP), 0); /* so that it cannot make it again */
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(wait_for_exit(spawn_daemon(f)), 0); /* "another vmctld runs" */
+    assert_int_equal(kill(f->pid, SIGCONT), 0);
+    assert_true(is_held_again(f));
+    put_vm(f, session.store, "a", ++f->generation);
+    wait_for_generation(session.store, &session.bell, "a", f->generation);
+    close_session(&session);
+}
+
 #define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -350,6 +467,11 @@ int main(int argc, char **argv)
         WITH_DIR(an_unusable_store_ends_it_with_an_error),
         WITH_DIR(a_service_manager_is_told_when_it_is_ready),
         WITH_DIR(the_process_is_prepared),
+        WITH_DIR(it_ends_when_the_data_directory_is_deleted),
+        WITH_DIR(it_ends_when_the_data_directory_is_moved),
+        WITH_DIR(it_ends_when_the_store_is_moved_aside),
+        WITH_DIR(it_ends_at_once_when_the_lock_table_is_written_to_or_removed),
+        WITH_DIR(a_removed_lock_file_is_made_again_and_admits_no_second_one),
     };
     if (argc > 1) {
         return run_daemon(argv[1]);

@@ -129,6 +129,45 @@ static void leftovers_of_a_killed_run_are_swept(void **state)
     assert_true(has(m, VM_OVERLAY));
 }
 
+/* A link in the place of vms/ or of a VM's directory leads nowhere. */
+static void nothing_is_removed_through_a_symbolic_link(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    cleanup_free char *dir = paths_vm(&m->paths, "web", VM_DIR);
+    cleanup_free char *outside = paths_path(&m->paths, "outside");
+    cleanup_free char *disk = fs_join(outside, "overlay.qcow2");
+    assert_int_equal(rename(dir, outside), 0);
+    assert_int_equal(symlink(outside, dir), 0);
+    assert_int_equal(removal_discard(&m->host, "web", "0123", false, &err), -ERR_IO);
+    assert_non_null(strstr(err.message, "symbolic link"));
+    error_clear(&err);
+    discard(m, true); /* the link itself goes */
+    assert_true(media_host_wait_for(m, trash_is_empty, m));
+    assert_true(fs_exists(disk));
+    cleanup_free char *vms = paths_path(&m->paths, "vms");
+    cleanup_free char *aside = paths_path(&m->paths, "aside");
+    cleanup_free char *victim = fs_join(outside, "web");
+    assert_int_equal(fs_make_dirs(victim, 0700, &err), 0);
+    assert_int_equal(rename(vms, aside), 0);
+    assert_int_equal(symlink(outside, vms), 0);
+    assert_int_equal(removal_discard(&m->host, "web", "0123", true, &err), -ERR_IO);
+    assert_true(fs_exists(victim));
+}
+
+static void a_name_that_leads_outside_is_refused(void **state)
+{
+    static const char *const names[] = {"", ".", "..", "../images", "web/.."};
+    struct media_host *m = *state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct error err = {0};
+        assert_int_equal(removal_discard(&m->host, names[i], "0123", true, &err), -ERR_STORE);
+    }
+    struct error err = {0};
+    assert_int_equal(removal_discard(&m->host, "web", "../../x", true, &err), 0);
+    assert_true(media_host_wait_for(m, trash_is_empty, m));
+}
+
 static void a_sweep_of_nothing_is_fine(void **state)
 {
     struct media_host *m = *state;
@@ -146,6 +185,8 @@ int main(void)
         TEST(doing_it_twice_or_on_nothing_is_fine),
         TEST(a_disk_without_a_seed_goes),
         TEST(leftovers_of_a_killed_run_are_swept),
+        TEST(nothing_is_removed_through_a_symbolic_link),
+        TEST(a_name_that_leads_outside_is_refused),
         TEST(a_sweep_of_nothing_is_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/data_trust.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+
+/* "alice", or "user 1000" of whom the password database knows nothing. Caller owns. */
+static char *owner_name(uid_t uid)
+{
+    const struct passwd *user = getpwuid(uid);
+    return user ? mem_strdup(user->pw_name) : mem_printf("user %u", (unsigned)uid);
+}
+
+static int refuse_owner(const struct paths *paths, const char *path, uid_t owner, struct error *err)
+{
+    cleanup_free char *name = owner_name(owner);
+    cleanup_free char *own_name = owner_name(geteuid());
+    (void)error_set(
+        err, ERR_STORE, "'%s' belongs to %s, and vmctl runs as %s", path, name, own_name);
+    if (geteuid() == 0) {
+        return error_help(err,
+            "run it as its owner: sudo -u %s vmctl …; or choose another data "
+            "directory: --data-dir DIR",
+            name);
+    }
+    return error_help(err,
+        "take it over: sudo chown -R %s '%s'; or choose another data directory: --data-dir DIR",
+        own_name, paths->data_dir);
+}
+
+static int check_entry(
+    const struct paths *paths, const char *path, const struct stat *entry, struct error *err)
+{
+    if (S_ISLNK(entry->st_mode)) {
+        cleanup_free char *name = owner_name(entry->st_uid);
+        (void)error_set(err, ERR_STORE,
+            "'%s' is a symbolic link (made by %s): vmctl would work outside of its data directory",
+            path, name);
+        return error_help(err,
+            "remove it: rm '%s'; to keep the data elsewhere: --data-dir DIR, or "
+            "XDG_DATA_HOME",
+            path);
+    }
+    if (entry->st_uid != geteuid()) {
+        return refuse_owner(paths, path, entry->st_uid, err);
+    }
+    if (entry->st_mode & (S_IWGRP | S_IWOTH)) {
+        (void)error_set(err, ERR_STORE, "'%s' can be written by other users (mode %04o)", path,
+            (unsigned)entry->st_mode & 07777);
+        return error_help(
+            err, "look at what is in it, then close it: chmod -R go-w '%s'", paths->data_dir);
+    }
+    return 0;
+}
+
+int data_trust_check(const struct paths *paths, struct error *err)
+{
+    static const char *const entries[] = {"store", "store/data.mdb", "store/lock.mdb", "vms",
+        "images", "images/.part", "images/.by-source", "trash", "quarantine", "controller.lock",
+        "controller.log", "owners.lock", "desired.kick", "status.kick", "reserve"};
+    struct stat st;
+    int rc = stat(paths->data_dir, &st) < 0
+                 ? error_set_errno(err, ERR_STORE, errno, "cannot examine '%s'", paths->data_dir)
+                 : check_entry(paths, paths->data_dir, &st, err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(entries); i++) {
+        cleanup_free char *path = paths_path(paths, entries[i]);
+        rc = lstat(path, &st) == 0 ? check_entry(paths, path, &st, err) : 0;
+    }
+    return rc;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Room on the disk kept aside for what frees a full one: DATA/reserve, a file of a few MiB. vmctld
+ * makes it while there is plenty. Only a change that frees room (stop, destroy, image rm) gives it
+ * up, when it is out of room, and tries again.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct error;
+struct paths;
+
+/* Makes the file if it is missing and the disk has room for it many times over. */
+void reserve_keep(const struct paths *paths);
+
+/* After a change failed with `err`: true when it was for want of room and some was given up, so
+ * that trying once more is worth while; then clears `err`. */
+bool reserve_give_up(const struct paths *paths, struct error *err);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The session record: which vmctld serves this data directory. It answers "does it serve?", which
+ * DATA/controller.lock does not: that lock is held from a vmctld's first moment to its last, also
+ * by one that is about to fail or to end.
+ *
+ * The record counts while its process lives (pid, start time, boot id), has not been asked to end,
+ * and is in the same PID namespace; and only in the directory it was written in, not in a copy.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "specs/base/json.h"
+#include "specs/base/text.h"
+
+struct clock;
+struct error;
+struct paths;
+struct store;
+
+enum session_state {
+    SESSION_NONE,      /* the recorded process, if any, is gone */
+    SESSION_SERVES,    /* halted or not */
+    SESSION_ENDING,    /* it lives, but was asked to end, or is being killed */
+    SESSION_ELSEWHERE, /* in another PID namespace, where nothing can be said about its process */
+};
+
+struct session {
+    enum session_state state;
+    pid_t pid;              /* 0 with SESSION_NONE */
+    char id[TEXT_ID_SIZE];  /* what it signs the statuses it writes with */
+    char version[32];       /* "0": not recorded */
+    int64_t started_ms;     /* wall */
+    uint64_t pid_namespace; /* its number, as in /proc/self/ns/pid */
+    bool is_stopped;        /* by SIGSTOP: it holds its lock and does nothing */
+    bool is_traced;         /* halted for a moment, at every call of a debugger */
+};
+
+/* The record of this process, which was started at `start_ticks` (proc_stat.h). Caller owns. */
+json_t *session_record(
+    const struct paths *paths, const char *id, uint64_t start_ticks, const struct clock *clock);
+
+/* What the record says now. A missing record is SESSION_NONE. */
+int session_read(struct store *store, struct session *ret, struct error *err);
