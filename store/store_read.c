@@ -104,19 +104,6 @@ static int order(const struct walk *walk)
     return difference ? difference : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
 }
 
-/* A name becomes the name of a directory. One that no VM can have is no record's: the page it is on
- * is damaged, and nothing else on it can be trusted. */
-static bool is_name(struct bytes key)
-{
-    char name[SPEC_NAME_MAX + 1];
-    if (key.n >= sizeof(name) || memchr(key.data, '\0', key.n)) {
-        return false;
-    }
-    memcpy(name, key.data, key.n);
-    name[key.n] = '\0';
-    return vm_spec_name_is_valid(name);
-}
-
 static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, void *list)
 {
     int rc = store_read_step(&walk->desired, MDB_FIRST);
@@ -131,7 +118,7 @@ static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, 
             .desired = has_desired ? &walk->desired.value : NULL,
             .status = has_status ? &walk->status.value : NULL,
         };
-        if (!is_name(item.name)) {
+        if (!lmdb_is_vm_name(item.name)) {
             return MDB_CORRUPTED;
         }
         visit(store, &item, list);

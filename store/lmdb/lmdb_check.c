@@ -28,16 +28,37 @@ static void touch(MDB_val value)
     }
 }
 
-static int read_table(MDB_txn *txn, MDB_dbi table)
+bool lmdb_is_vm_name(struct bytes key)
+{
+    char name[SPEC_NAME_MAX + 1];
+    if (key.n >= sizeof(name) || memchr(key.data, '\0', key.n)) {
+        return false;
+    }
+    memcpy(name, key.data, key.n);
+    name[key.n] = '\0';
+    return vm_spec_name_is_valid(name);
+}
+
+/* A page of another time lacks records, or has some too many, that its tree counts otherwise. */
+static int read_table(MDB_txn *txn, MDB_dbi table, bool is_of_vms)
 {
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
+    MDB_stat stat;
+    size_t count = 0;
     int rc = mdb_cursor_open(txn, table, &cursor);
     while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         touch(key);
         touch(value);
+        count++;
+        if (is_of_vms && !lmdb_is_vm_name(lmdb_bytes(key))) {
+            return MDB_CORRUPTED;
+        }
     }
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    if (rc != MDB_NOTFOUND || (rc = mdb_stat(txn, table, &stat)) != 0) {
+        return rc;
+    }
+    return count == stat.ms_entries ? 0 : MDB_CORRUPTED;
 }
 
 static int read_everything(const char *path)
@@ -49,13 +70,13 @@ static int read_everything(const char *path)
     if (rc != 0 || (rc = mdb_env_set_maxdbs(env, STORE_TABLE_COUNT_)) != 0 ||
         (rc = mdb_env_open(env, path, MDB_RDONLY, 0600)) != 0 ||
         (rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) != 0 ||
-        (rc = read_table(txn, FREE_TABLE)) != 0) {
+        (rc = read_table(txn, FREE_TABLE, false)) != 0) {
         return rc;
     }
     for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
         rc = mdb_dbi_open(txn, lmdb_table_name((enum store_table)i), 0, &table);
         if (rc == 0) {
-            rc = read_table(txn, table);
+            rc = read_table(txn, table, i == STORE_DESIRED || i == STORE_STATUS);
         } else if (rc == MDB_NOTFOUND) {
             rc = 0;
         }

@@ -100,6 +100,10 @@ static inline struct bytes lmdb_bytes(MDB_val value)
 int lmdb_get(
     struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret);
 
+/* A VM's name becomes the name of a directory. A key of the tables of VMs that no VM can have is no
+ * record's: the page it is on is damaged, and nothing else on it can be trusted. */
+bool lmdb_is_vm_name(struct bytes key);
+
 /* Reads the whole store in a child process, as damaged pages may crash their reader: 0, or
  * MDB_CORRUPTED. Takes milliseconds: for a suspected store, and before the controller opens one.
  */

@@ -17,7 +17,7 @@ teardown() {
     for pid in $other; do kill -KILL "$pid" 2>/dev/null || true; done
     timeout 60 vmctl -q destroy --all >/dev/null 2>&1 || true
     vmctl controller stop >/dev/null 2>&1 || true
-    ! mountpoint -q "$work/small" || umount -l "$work/small"
+    if mountpoint -q "$work/small"; then umount -l "$work/small"; fi
     cli_teardown
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "specs/base/cleanup.h"
 #include "store/record.h"
 
 static char *data_file(const struct fixture *f)
@@ -300,6 +301,9 @@ static void a_key_that_is_no_name_is_damage(void **state)
         assert_non_null(strstr(error_help_text(&err), "mv "));
         error_clear(&err);
         assert_int_equal(store_list_summaries(f->store, &summaries, &err), -ERR_STORE);
+        error_clear(&err);
+        store_close(TAKE_PTR(f->store));
+        assert_int_equal(store_check(&f->paths, &err), -ERR_STORE); /* no vmctld starts with it */
         remove_raw_from_closed(f, tables[i % 2], keys[i / 2]);
     }
 }
