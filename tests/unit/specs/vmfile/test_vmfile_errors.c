@@ -282,7 +282,7 @@ static void a_host_port_is_forwarded_once_in_a_file(void **state)
             "1:17+7 `forward` needs both `host` and `guest` | write: forward host=8080 guest=80\n"
             "1:25+4 `forward` takes no value | write: forward host=8080 guest=80\n"},
         {"vm a { image i; forward host=1 guest=1 proto=sctp }",
-            "1:46+4 `proto` must be \"tcp\" or \"udp\", not \"sctp\" | did you mean `tcp`?\n"},
+            "1:46+4 `proto` must be \"tcp\" or \"udp\", not \"sctp\"\n"},
         {"vm a { image i; network tap; forward host=1 guest=1 }",
             "1:30+7 `forward` goes with network \"user\", not \"tap\" | remove it, or write: "
             "network \"user\"\n"},
@@ -471,8 +471,7 @@ static void words_and_durations_are_those_of_the_format(void **state)
             "1:25+9 `restart` must be \"on-failure\", \"always\" or \"never\", not "
             "\"on-failur\" | did you mean `on-failure`?\n"},
         {"vm a { image i; accel hvf }",
-            "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\" | did you mean "
-            "`kvm`?\n"},
+            "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\"\n"},
         {"vm a { image i; firmware efi }",
             "1:26+3 `firmware` must be \"bios\" or \"uefi\", not \"efi\" | did you mean `uefi`?\n"},
         {"vm a { image i; stop-timeout 86401 }",
