@@ -45,7 +45,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 #define OPTION_SSH_OPT(type)                                                                       \
     {                                                                                              \
         "ssh-opt", 0, ARG_REPEATED, offsetof(type, options), "OPTION",                             \
-            "an option for ssh: Keyword=VALUE, or -L8080:localhost:80; may be repeated"            \
+            "an option for ssh: Keyword=VALUE, or -L8080:localhost:80; repeatable"                 \
     }
 #define OPTION_ALL(type)                                                                           \
     {                                                                                              \

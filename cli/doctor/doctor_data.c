@@ -156,7 +156,11 @@ static enum controller_state check_controller(struct doctor *doctor)
     struct controller_process process;
     struct error err = {.code = ERR_NONE};
     if (controller_find(doctor->cli, &process, &err) < 0) {
-        doctor_add(doctor, "controller", DOCTOR_WARN, NULL, "unknown: the store cannot be read");
+        cleanup_free char *lock = paths_path(&doctor->cli->paths, "controller.lock");
+        bool is_held = lockfile_is_held(lock); /* all that is known without the store */
+        doctor_add(doctor, "controller", is_held ? DOCTOR_WARN : DOCTOR_OK, NULL, "%s",
+            is_held ? "one runs; which one is unknown: the store cannot be read"
+                    : "not running; started when it is needed");
         return CONTROLLER_NONE;
     }
     if (process.state == CONTROLLER_NONE) {

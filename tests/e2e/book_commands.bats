@@ -253,7 +253,7 @@ END
     printf '#!/bin/sh\nprintf "%%s\\n" "$@"\n' >"$work/bin/ssh"
     chmod +x "$work/bin/ssh"
     PATH=$work/bin:$PATH
-    : >"$work/key"
+    (umask 077 && : >"$work/key")
     vmctl up -q
     run vmctl ssh
     [ "$status" -eq 2 ]

@@ -125,7 +125,7 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
 }
 
 @test "a forward leads into the guest, and one that is made while it runs" {
-    vmctl ssh web -- 'nohup sh -c "while :; do echo inside | nc -l -p 7080; done" >/dev/null 2>&1 &'
+    vmctl ssh web -- 'while :; do echo inside | nc -l -p 7080; done >/dev/null 2>&1 &'
     await 20 bash -c "nsenter -t $HOST_PID -n socat -T 2 - TCP:127.0.0.1:7080 </dev/null | grep -q inside"
     sed -i 's/host=7080/host=7090/' VMFile.kdl
     vmctl up
