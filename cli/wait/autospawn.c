@@ -172,7 +172,9 @@ static bool is_interrupted(void)
 
 static int bring_up(struct cli *cli, bool must_serve, struct error *err)
 {
-    enum { STEP_MS = 2, LIMIT_MS = 30 * 1000 };
+    /* A vmctld that has just taken the lock has not yet replaced the session of the last one, which
+     * may have served in another PID namespace. */
+    enum { STEP_MS = 2, SESSION_MS = 500, LIMIT_MS = 30 * 1000 };
     struct own_child child = {.pid = 0};
     struct controller_process process;
     for (int waited_ms = 0;; waited_ms += STEP_MS) {
@@ -185,7 +187,8 @@ static int bring_up(struct cli *cli, bool must_serve, struct error *err)
                 return 0;
             }
         } else if (rc == 0 && process.state == CONTROLLER_ELSEWHERE) {
-            rc = controller_elsewhere(cli, err);
+            bool is_certain = !is_running && waited_ms >= SESSION_MS;
+            rc = is_certain ? controller_elsewhere(cli, err) : 0;
         } else if (rc == 0 && process.state == CONTROLLER_NONE && !is_running) {
             rc = start_child(cli, &child, err);
         } else if (child.n_started == 0 && !must_serve) {

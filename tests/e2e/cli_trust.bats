@@ -30,7 +30,9 @@ idle() { # NAME...
     vmctl -q up
 }
 
-qemu_pid() { vmctl status "$1" -o json | jq -r '.pid // empty'; }
+qemu_pid() { # NAME [OPTION...]
+    vmctl status "$@" -o json | jq -r '.status.instance.pid // empty | select(. > 0)'
+}
 is_gone() { ! [ -e "/proc/$1/exe" ] || has_ended "$1"; }
 
 @test "a controller that is killed does not count: who starts one gets one, who asks for a stop gets it" {
@@ -81,6 +83,7 @@ is_stopped() { vmctl status "$1" | grep -q Stopped; }
     idle a
     local pid
     pid=$(qemu_pid a)
+    [ -n "$pid" ]
     rm "$data/vms/a/alive.lock"
     kill_controller
     fails 0 vmctl start a
@@ -94,7 +97,7 @@ is_stopped() { vmctl status "$1" | grep -q Stopped; }
     idle a b
     local pids
     pids="$(controller_pid) $(qemu_pid a) $(qemu_pid b)"
-    rm -rf "$data"
+    await 10 rm -rf "$data" # what vmctld writes meanwhile may keep a directory from going at once
     local pid
     for pid in $pids; do await 30 is_gone "$pid"; done
     mkdir -p "$data/noop"
@@ -106,11 +109,12 @@ is_stopped() { vmctl status "$1" | grep -q Stopped; }
     idle a
     local pid controller
     pid=$(qemu_pid a)
+    [ -n "$pid" ]
     controller=$(controller_pid)
     mv "$data" "$work/moved"
     await is_gone "$controller"
     fails 0 vmctl --data-dir "$work/moved" start a
-    [ "$(vmctl --data-dir "$work/moved" status a -o json | jq .pid)" = "$pid" ]
+    [ "$(qemu_pid a --data-dir "$work/moved")" = "$pid" ]
     fails 0 vmctl --data-dir "$work/moved" destroy a
     await is_gone "$pid"
     vmctl --data-dir "$work/moved" controller stop
@@ -188,9 +192,10 @@ is_free() { vmctl controller status | grep -q "not running"; }
     fails 1 as_nobody destroy web
     says "belongs to root"
     chown -R nobody "$work/users/d/vms/web"
-    fails 0 as_nobody destroy web
+    await 30 nobody_has_none # vmctld tries again by itself
     as_nobody controller stop
 }
+nobody_has_none() { [ -z "$(as_nobody list -o name)" ]; }
 as_nobody() {
     setpriv --reuid=65534 --regid=65534 --clear-groups env -u XDG_DATA_HOME HOME="$work/users" \
         ASAN_OPTIONS=detect_leaks=0 "$work/vmctl" --data-dir "$work/users/d" "$@"
@@ -215,7 +220,7 @@ fill() { dd if=/dev/zero of="$work/small/fill" bs=4k status=none 2>/dev/null || 
     [ -e "$data/reserve" ]
     fill
     run df --output=avail "$work/small"
-    [ "${lines[1]// /}" = 0 ]
+    [ "${lines[1]// /}" -lt 16 ]
     fails 0 timeout 60 vmctl stop a
     fails 0 timeout 60 vmctl destroy a
     fill
