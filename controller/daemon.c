@@ -263,7 +263,10 @@ static void end(struct daemon *daemon)
     data_watch_free(daemon->data_watch);
     loop_timer_free(daemon->reserve_timer);
     controller_free(daemon->controller);
-    pool_free(daemon->pool);
+    if (!pool_free(daemon->pool)) {
+        log_warn("controller", "a file is still being read: its file system does not answer");
+        return; /* the end of the process releases the rest */
+    }
     orphan_reaper_free(daemon->orphan_reaper);
     signals_free(daemon->child_signals);
     signals_free(daemon->end_signals);

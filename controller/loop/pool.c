@@ -7,12 +7,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+
+enum { END_GRACE_S = 2 };
 
 /* A job is in one list at a time: waiting, then (on no list) running, then finished. */
 struct job {
@@ -33,16 +36,22 @@ struct job_list {
 struct pool {
     struct loop *loop;
     pthread_mutex_t mutex; /* guards what follows up to the blank line */
-    pthread_cond_t work_waits;
-    struct job_list waiting, finished;
-    struct worker {
-        struct pool *pool;
-        pthread_t thread;
-        struct job *running;
-    } * workers;
+    struct lane {
+        pthread_cond_t work_waits;
+        struct job_list waiting;
+        unsigned n_idle;
+        struct worker {
+            struct pool *pool;
+            struct lane *lane;
+            pthread_t thread;
+            struct job *running;
+        } * workers;
+        unsigned n_workers; /* started so far, … */
+        unsigned n_max;     /* … of so many */
+    } lanes[POOL_LANE_COUNT_];
+    struct job_list finished;
     bool is_ending;
 
-    unsigned n_workers;
     int finished_fd; /* eventfd(2): readable when `finished` has got something */
     struct loop_io *finished_io;
     struct loop_timer *turn; /* with 0 threads */
@@ -85,12 +94,15 @@ static void *worker_main(void *context)
 {
     struct worker *worker = context;
     struct pool *pool = worker->pool;
+    struct lane *lane = worker->lane;
     for (;;) {
         pthread_mutex_lock(&pool->mutex);
-        while (!pool->is_ending && !pool->waiting.head) {
-            pthread_cond_wait(&pool->work_waits, &pool->mutex);
+        while (!pool->is_ending && !lane->waiting.head) {
+            lane->n_idle++;
+            pthread_cond_wait(&lane->work_waits, &pool->mutex);
+            lane->n_idle--;
         }
-        struct job *job = pool->is_ending ? NULL : list_take(&pool->waiting);
+        struct job *job = pool->is_ending ? NULL : list_take(&lane->waiting);
         worker->running = job;
         pthread_mutex_unlock(&pool->mutex);
         if (!job) {
@@ -157,9 +169,10 @@ static void on_finished(void *context, int fd, unsigned ready)
 static void on_turn(void *context)
 {
     struct pool *pool = context;
-    struct job *job = list_take(&pool->waiting);
+    struct lane *only = &pool->lanes[POOL_PREPARE];
+    struct job *job = list_take(&only->waiting);
     if (job) {
-        if (pool->waiting.head) {
+        if (only->waiting.head) {
             loop_timer_start(pool->turn, 0);
         }
         run_work(job);
@@ -174,9 +187,27 @@ static void job_cancel(struct op *op)
     atomic_store(&job->is_cancelled, true);
 }
 
-struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_context,
-    void *work_context, op_done_fn *done, void *done_context)
+/* Signals are the loop thread's business: it reads them from a descriptor. Without a thread the
+ * work waits for those there are; the first of a lane must start. */
+static int start_worker(struct pool *pool, struct lane *lane, struct error *err)
 {
+    sigset_t all, before;
+    struct worker *worker = &lane->workers[lane->n_workers];
+    worker->pool = pool;
+    worker->lane = lane;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&worker->thread, NULL, worker_main, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    lane->n_workers += rc == 0;
+    return rc == 0 ? 0 : error_set_errno(err, ERR_IO, rc, "cannot start a worker thread");
+}
+
+struct op *pool_start_in(struct pool *pool, enum pool_lane lane_name, pool_work_fn *work,
+    pool_free_fn *free_context, void *work_context, op_done_fn *done, void *done_context)
+{
+    struct lane *lane = &pool->lanes[pool->turn ? POOL_PREPARE : lane_name];
+    struct error ignored = {.code = ERR_NONE};
     struct job *job = mem_new(struct job);
     job->op = (struct op){job_cancel, done, done_context};
     job->work = work;
@@ -184,8 +215,11 @@ struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_
     job->work_context = work_context;
     atomic_init(&job->is_cancelled, false);
     pthread_mutex_lock(&pool->mutex);
-    list_append(&pool->waiting, job);
-    pthread_cond_signal(&pool->work_waits);
+    list_append(&lane->waiting, job);
+    if (!pool->turn && lane->n_idle == 0 && lane->n_workers < lane->n_max) {
+        (void)start_worker(pool, lane, &ignored);
+    }
+    pthread_cond_signal(&lane->work_waits);
     pthread_mutex_unlock(&pool->mutex);
     if (pool->turn) {
         loop_timer_start(pool->turn, 0);
@@ -193,25 +227,13 @@ struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_
     return &job->op;
 }
 
-/* ---- life ---- */
-
-/* Signals are the loop thread's business: it reads them from a descriptor. */
-static int start_workers(struct pool *pool, unsigned threads, struct error *err)
+struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_context,
+    void *work_context, op_done_fn *done, void *done_context)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pool->workers = mem_calloc(threads, sizeof(*pool->workers));
-    int rc = 0;
-    while (rc == 0 && pool->n_workers < threads) {
-        struct worker *worker = &pool->workers[pool->n_workers];
-        worker->pool = pool;
-        rc = pthread_create(&worker->thread, NULL, worker_main, worker);
-        pool->n_workers += rc == 0;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0 ? 0 : error_set_errno(err, ERR_IO, rc, "cannot start a worker thread");
+    return pool_start_in(pool, POOL_PREPARE, work, free_context, work_context, done, done_context);
 }
+
+/* ---- life ---- */
 
 static int start_pool(struct pool *pool, unsigned threads, struct error *err)
 {
@@ -224,7 +246,14 @@ static int start_pool(struct pool *pool, unsigned threads, struct error *err)
         return error_set_errno(err, ERR_IO, errno, "cannot make an eventfd");
     }
     pool->finished_io = loop_io_new(pool->loop, pool->finished_fd, LOOP_READ, on_finished, pool);
-    return start_workers(pool, threads, err);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < POOL_LANE_COUNT_; i++) {
+        struct lane *lane = &pool->lanes[i];
+        lane->n_max = i == POOL_BULK && threads > 1 ? threads / 2 : threads;
+        lane->workers = mem_calloc(lane->n_max, sizeof(*lane->workers));
+        rc = start_worker(pool, lane, err);
+    }
+    return rc;
 }
 
 int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct error *err)
@@ -233,8 +262,10 @@ int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct erro
     pool->loop = loop;
     pool->finished_fd = -1;
     pthread_mutex_init(&pool->mutex, NULL);
-    pthread_cond_init(&pool->work_waits, NULL);
-    list_init(&pool->waiting);
+    for (int i = 0; i < POOL_LANE_COUNT_; i++) {
+        pthread_cond_init(&pool->lanes[i].work_waits, NULL);
+        list_init(&pool->lanes[i].waiting);
+    }
     list_init(&pool->finished);
     int rc = start_pool(pool, threads, err);
     if (rc < 0) {
@@ -245,21 +276,38 @@ int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct erro
     return 0;
 }
 
-static void end_workers(struct pool *pool)
+/* False: one of them still works. */
+static bool join_workers(struct lane *lane, const struct timespec *deadline)
 {
+    bool have_ended = true;
+    for (unsigned i = 0; i < lane->n_workers; i++) {
+        have_ended &= pthread_timedjoin_np(lane->workers[i].thread, NULL, deadline) == 0;
+    }
+    return have_ended;
+}
+
+static bool end_workers(struct pool *pool)
+{
+    struct timespec deadline;
+    bool have_ended = true;
     pthread_mutex_lock(&pool->mutex);
     pool->is_ending = true;
-    for (unsigned i = 0; i < pool->n_workers; i++) {
-        if (pool->workers[i].running) {
-            atomic_store(&pool->workers[i].running->is_cancelled, true);
+    for (int i = 0; i < POOL_LANE_COUNT_; i++) {
+        struct lane *lane = &pool->lanes[i];
+        for (unsigned k = 0; k < lane->n_workers; k++) {
+            if (lane->workers[k].running) {
+                atomic_store(&lane->workers[k].running->is_cancelled, true);
+            }
         }
+        pthread_cond_broadcast(&lane->work_waits);
     }
-    pthread_cond_broadcast(&pool->work_waits);
     pthread_mutex_unlock(&pool->mutex);
-    for (unsigned i = 0; i < pool->n_workers; i++) {
-        pthread_join(pool->workers[i].thread, NULL);
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += END_GRACE_S;
+    for (int i = 0; i < POOL_LANE_COUNT_; i++) {
+        have_ended &= join_workers(&pool->lanes[i], &deadline);
     }
-    free(pool->workers);
+    return have_ended;
 }
 
 static void drop_jobs(struct job_list *list)
@@ -269,18 +317,25 @@ static void drop_jobs(struct job_list *list)
     }
 }
 
-void pool_free(struct pool *pool)
+bool pool_free(struct pool *pool)
 {
     if (!pool) {
-        return;
+        return true;
     }
-    end_workers(pool);
-    drop_jobs(&pool->waiting);
-    drop_jobs(&pool->finished);
+    bool have_ended = end_workers(pool);
     loop_io_free(pool->finished_io);
     loop_timer_free(pool->turn);
+    if (!have_ended) {
+        return false;
+    }
+    for (int i = 0; i < POOL_LANE_COUNT_; i++) {
+        drop_jobs(&pool->lanes[i].waiting);
+        free(pool->lanes[i].workers);
+        pthread_cond_destroy(&pool->lanes[i].work_waits);
+    }
+    drop_jobs(&pool->finished);
     cleanup_close_(&pool->finished_fd);
-    pthread_cond_destroy(&pool->work_waits);
     pthread_mutex_destroy(&pool->mutex);
     free(pool);
+    return true;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* A small pool of threads for what blocks: hashing, unpacking, ISO writing, recursive delete. */
+/*
+ * Threads for what blocks, in lanes with threads of their own: what takes long, or may never end,
+ * keeps nobody waiting in another lane.
+ */
 #pragma once
 
 #include <stdatomic.h>
@@ -10,6 +13,13 @@
 struct loop;
 struct pool;
 
+enum pool_lane {
+    POOL_PREPARE, /* what a VM waits for, and is done in a moment: its directory, seed, overlay */
+    POOL_BULK,    /* takes as long as an image is large: unpacking, hashing, deleting */
+    POOL_SOURCE,  /* files that users name: their read may block forever (NFS, FUSE) */
+    POOL_LANE_COUNT_
+};
+
 /* Runs on a pool thread: touches only what `context` gives it for that time. Returns 0 or sets err.
  * Long work looks at *is_cancelled now and then. */
 typedef int pool_work_fn(void *context, const atomic_bool *is_cancelled, struct error *err);
@@ -17,10 +27,15 @@ typedef int pool_work_fn(void *context, const atomic_bool *is_cancelled, struct 
  * work has really ended. May be NULL. */
 typedef void pool_free_fn(void *context);
 
-/* With 0 threads work is done on the loop, one piece a turn: a simulation then replays exactly. */
+/* `threads` in each lane, half of them for POOL_BULK, started when they are needed first. With 0
+ * threads work is done on the loop, one piece a turn: a simulation then replays exactly. */
 int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct error *err);
-/* Cancels everything: running work is waited for, no `done` is called. NULL is fine. */
-void pool_free(struct pool *pool);
+/* Cancels everything; no `done` is called. Running work is waited for, for two seconds: a read may
+ * never end. False: then what it uses must stay until the process ends. NULL is fine. */
+bool pool_free(struct pool *pool);
 
+/* In POOL_PREPARE. */
 struct op *pool_start(struct pool *pool, pool_work_fn *work, pool_free_fn *free_context,
     void *work_context, op_done_fn *done, void *done_context);
+struct op *pool_start_in(struct pool *pool, enum pool_lane lane, pool_work_fn *work,
+    pool_free_fn *free_context, void *work_context, op_done_fn *done, void *done_context);

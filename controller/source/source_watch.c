@@ -318,7 +318,8 @@ static void source_watch_begin(struct entry *entry)
         .may_prune = source_timing_may_prune(&entry->timing, now_ms),
     };
     source_timing_begin(&entry->timing);
-    entry->op = pool_start(watch->host->pool, work, look_free, look, on_looked, look);
+    entry->op =
+        pool_start_in(watch->host->pool, POOL_SOURCE, work, look_free, look, on_looked, look);
 }
 
 static struct verdict source_watch_reconcile(

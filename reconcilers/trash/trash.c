@@ -56,7 +56,8 @@ static void start_deleting(struct reconciler_host *host, const char *name)
 {
     struct deletion *deletion = mem_new(struct deletion);
     *deletion = (struct deletion){mem_strdup(host->paths->data_dir), mem_strdup(name)};
-    (void)pool_start(host->pool, delete_tree, deletion_free, deletion, on_deleted, NULL);
+    (void)pool_start_in(
+        host->pool, POOL_BULK, delete_tree, deletion_free, deletion, on_deleted, NULL);
 }
 
 /* ---- into the trash ---- */

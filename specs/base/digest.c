@@ -43,7 +43,7 @@ void digest_text(const char *text, char *ret_hex)
 
 int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err)
 {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
     }

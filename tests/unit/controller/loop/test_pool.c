@@ -176,6 +176,40 @@ static void work_cancelled_while_it_waits_is_never_begun(void **state)
     sem_destroy(&first.may_end);
 }
 
+static void ignore_done(void *context, const struct error *err)
+{
+    (void)context;
+    (void)err;
+}
+
+static void a_read_that_never_ends_keeps_nobody_waiting_in_another_lane(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    struct work blocked[] = {{.f = &f}, {.f = &f}}, quick[] = {{.f = &f}, {.f = &f}};
+    for (int i = 0; i < 2; i++) {
+        enum pool_lane lane = i == 0 ? POOL_SOURCE : POOL_BULK;
+        sem_init(&blocked[i].started, 0, 0);
+        sem_init(&blocked[i].may_end, 0, 0);
+        (void)pool_start_in(
+            f.pool, lane, wait_to_be_let_go, NULL, &blocked[i], must_not_be_called, NULL);
+        sem_wait(&blocked[i].started);
+        (void)pool_start(f.pool, square, on_freed, &quick[i], ignore_done, NULL);
+        f.is_done = false;
+        assert_true(run_until(f.loop, is_set, &f.is_done));
+    }
+    assert_int_equal(f.n_freed, 2);
+    for (int i = 0; i < 2; i++) {
+        sem_post(&blocked[i].may_end);
+    }
+    end(&f);
+    for (int i = 0; i < 2; i++) {
+        sem_destroy(&blocked[i].started);
+        sem_destroy(&blocked[i].may_end);
+    }
+}
+
 static void freeing_the_pool_cancels_what_runs_and_what_waits(void **state)
 {
     (void)state;
@@ -223,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_failure_arrives_with_its_error),
         cmocka_unit_test(cancelled_work_keeps_its_context_until_it_has_really_ended),
         cmocka_unit_test(work_cancelled_while_it_waits_is_never_begun),
+        cmocka_unit_test(a_read_that_never_ends_keeps_nobody_waiting_in_another_lane),
         cmocka_unit_test(freeing_the_pool_cancels_what_runs_and_what_waits),
         cmocka_unit_test(without_threads_work_is_done_in_order_on_the_loop),
     };
