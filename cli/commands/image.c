@@ -18,6 +18,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 #include "specs/image/image_request.h"
 
 struct image_values {
@@ -55,24 +56,12 @@ static char *size_text(int64_t bytes)
                                    : mem_printf("%.2f GB", (double)bytes / gb);
 }
 
-/* Without user, password and query: signed URLs carry secrets there. free() it. */
-static char *url_text(const char *url)
-{
-    const char *authority = strstr(url, "://");
-    const char *rest = authority ? authority + strlen("://") : url;
-    const char *at = memrchr(rest, '@', strcspn(rest, "/?#"));
-    rest = at ? at + 1 : rest;
-    int scheme = authority ? (int)(authority - url) : 0;
-    return mem_printf(
-        "%.*s%s%.*s", scheme, url, authority ? "://" : "", (int)strcspn(rest, "?#"), rest);
-}
-
 /* URLs or names with `between` between; "-" for none. */
 static char *join(const json_t *array, const char *between)
 {
     struct buf out = BUF_INIT(0);
     for (size_t i = 0; i < json_array_size(array); i++) {
-        cleanup_free char *text = url_text(json_string_value(json_array_get(array, i)));
+        cleanup_free char *text = url_for_people(json_string_value(json_array_get(array, i)));
         buf_add_str(&out, i > 0 ? between : "");
         text_add_printable(&out, text, strlen(text));
     }
@@ -196,7 +185,7 @@ static void print_pulled(const struct cli *cli, const json_t *answer)
         output_print(cli, shown);
         return;
     }
-    cleanup_free char *url = url_text(json_text(answer, "url"));
+    cleanup_free char *url = url_for_people(json_text(answer, "url"));
     cli_note(cli, "pulled %s (%s)", url, size);
     puts(json_text(answer, "path"));
 }
@@ -293,7 +282,9 @@ static int check_url(const char *url, struct error *err)
             return 0;
         }
     }
-    (void)error_set(err, ERR_USAGE, "image pull: '%s' is not an https, http, file or oci URL", url);
+    cleanup_free char *shown = url_for_people(url);
+    (void)error_set(
+        err, ERR_USAGE, "image pull: '%s' is not an https, http, file or oci URL", shown);
     return error_help(err, "a file of this host is used where it is: vmctl create --image PATH");
 }
 

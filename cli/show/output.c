@@ -2,11 +2,14 @@
 #include "cli/show/output.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/show/yaml.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/url.h"
 #include "specs/vm/spec_diff.h"
 #include "store/store.h"
 
@@ -50,8 +53,32 @@ json_t *output_of_change(const struct spec_change *change)
     return json;
 }
 
-void output_print(const struct cli *cli, const json_t *value)
+/* A copy in which no URL has what url_for_people() omits. Caller owns. */
+static json_t *without_secrets(const json_t *value)
 {
+    const char *key, *text = json_string_value(value);
+    json_t *item;
+    if (json_is_string(value)) {
+        bool is_url = strstr(text, "://") && !text[strcspn(text, " \t\r\n")];
+        cleanup_free char *shown = is_url ? url_for_people(text) : mem_strdup(text);
+        return json_string(shown);
+    }
+    json_t *copy = json_copy((json_t *)(uintptr_t)value); /* only read */
+    for (size_t i = 0; i < json_array_size(copy); i++) {
+        (void)json_array_set_new(copy, i, without_secrets(json_array_get(copy, i)));
+    }
+    if (json_is_object(copy)) {
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            (void)json_object_set_new(copy, key, without_secrets(item));
+        }
+    }
+    return copy;
+}
+
+void output_print(const struct cli *cli, const json_t *shown)
+{
+    cleanup_json json_t *value = without_secrets(shown);
     if (cli->output == OUTPUT_YAML) {
         cleanup_buf struct buf out = BUF_INIT(0);
         yaml_add(&out, value);
@@ -69,6 +96,7 @@ void output_print_next(const struct cli *cli, const json_t *value)
         output_print(cli, value);
         return;
     }
-    cleanup_free char *text = json_canonical(value);
+    cleanup_json json_t *shown = without_secrets(value);
+    cleanup_free char *text = json_canonical(shown);
     puts(text);
 }

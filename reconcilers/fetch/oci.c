@@ -152,6 +152,31 @@ static void request_token(struct lookup *l, const struct oci_challenge *challeng
 
 static void authenticate(struct lookup *l);
 
+/* What a failed helper printed may be what it was asked for: words that look like tokens, and all
+ * of its JSON, are not repeated. */
+static void hide_secrets(char *message)
+{
+    enum { TOKEN_MIN = 20 };
+    static const char blanks[] = " \t\"':,=";
+    char *to = message, *json = strchr(message, '{');
+    if (json) {
+        *json = '\0';
+    }
+    for (const char *at = message; *at;) {
+        size_t n = strcspn(at, blanks), digits = 0, gap = strspn(at + n, blanks);
+        for (size_t i = 0; i < n; i++) {
+            digits += at[i] >= '0' && at[i] <= '9';
+        }
+        bool is_token = n >= TOKEN_MIN && digits > 0 && digits < n && at[0] != '/';
+        size_t kept = is_token ? 1 : n;
+        memmove(to, is_token ? "*" : at, kept);
+        memmove(to + kept, at + n, gap);
+        to += kept + gap;
+        at += n + gap;
+    }
+    *to = '\0';
+}
+
 /* Continues without credentials, too: public images need a token but no login. */
 static void on_helper(void *context, const struct error *err, const char *output)
 {
@@ -162,6 +187,7 @@ static void on_helper(void *context, const struct error *err, const char *output
         l->basic = oci_basic(credentials);
     } else if (err) {
         l->helper_failure = *err;
+        hide_secrets(l->helper_failure.message);
     }
     authenticate(l);
 }

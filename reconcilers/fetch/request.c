@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "reconcilers/fetch/multi.h"
-#include "reconcilers/fetch/url.h"
+#include "specs/base/url.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"

@@ -8,6 +8,7 @@
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 
 bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted)
 {
@@ -90,7 +91,7 @@ static char *describe(const json_t *value)
     }
     for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
         if (json_text(value, reporting[i])) {
-            return json_copy_text(value, reporting[i]);
+            return url_for_people(json_text(value, reporting[i]));
         }
     }
     return json_canonical(value);
@@ -169,6 +170,18 @@ void spec_diff_drop(struct spec_diff *diff, size_t i)
     clear_change(&diff->changes[i]);
     diff->count--;
     memmove(&diff->changes[i], &diff->changes[i + 1], (diff->count - i) * sizeof(diff->changes[i]));
+}
+
+void spec_diff_drop_field(struct spec_diff *diff, const char *field)
+{
+    diff->strongest = DISPOSITION_LIVE;
+    for (size_t i = diff->count; i-- > 0;) {
+        if (text_eq(diff->changes[i].field, field)) {
+            spec_diff_drop(diff, i);
+        } else if (diff->changes[i].disposition > diff->strongest) {
+            diff->strongest = diff->changes[i].disposition;
+        }
+    }
 }
 
 void spec_diff_clear(struct spec_diff *diff)

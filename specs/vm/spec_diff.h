@@ -49,6 +49,8 @@ void spec_diff_clear(struct spec_diff *diff);
 void spec_diff_put_off(struct spec_diff *diff);
 /* Removes the change at index `i`; `strongest` stays. */
 void spec_diff_drop(struct spec_diff *diff, size_t i);
+/* Removes the change of a field, if there is one, and finds `strongest` again. */
+void spec_diff_drop_field(struct spec_diff *diff, const char *field);
 
 /*
  * Whether an instance of the spec `running` can be given the CPUs, the memory, of `wanted` while it

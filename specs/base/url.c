@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-#include "reconcilers/fetch/url.h"
+#include "specs/base/url.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -18,15 +18,14 @@ char *url_without_query(const char *url)
 char *url_for_people(const char *url)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
-    const char *rest = url;
     const char *authority = strstr(url, "://");
-    if (authority) {
-        authority += strlen("://");
-        buf_add(&out, url, (size_t)(authority - url));
-        size_t n = strcspn(authority, "/?#");
-        const char *at = memrchr(authority, '@', n);
-        rest = at ? at + 1 : authority;
+    if (!authority) { /* a path may have a '?' in it */
+        return mem_strdup(url);
     }
+    authority += strlen("://");
+    buf_add(&out, url, (size_t)(authority - url));
+    const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
+    const char *rest = at ? at + 1 : authority;
     size_t shown = strcspn(rest, "?#");
     buf_add(&out, rest, shown);
     if (rest[shown] == '?') {

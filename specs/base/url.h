@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Image URLs as text (RFC 3986). Pure. */
+/* URLs as text (RFC 3986). Pure. */
 #pragma once
 
 #include <stdbool.h>
 
-/* For messages: omits the user name, the password and the query, in which signed URLs have secrets.
- * free() it. */
+/* For all that is printed or logged: omits the user name, the password, the query and the fragment,
+ * in which URLs have secrets. What is no URL stays as it is. free() it. */
 char *url_for_people(const char *url);
 
 /* The URL without query and fragment, which ends in the file's name. free() it. */
