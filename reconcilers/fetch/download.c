@@ -7,14 +7,14 @@
 #include <unistd.h>
 
 #include "reconcilers/fetch/multi.h"
-#include "reconcilers/fetch/url.h"
+#include "specs/base/url.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { ETAG_MAX = 256 };
+enum { ETAG_MAX = 256, ROOM_CHECK_BYTES = 1 << 20 };
 
 /* A header of the current response; NULL when absent. Borrowed until the next call. */
 static const char *response_header(const struct download *d, const char *name)
@@ -31,17 +31,22 @@ static const char *strong_etag(const struct download *d)
     return etag && etag[0] == '"' && strlen(etag) < ETAG_MAX ? etag : NULL;
 }
 
-static bool rest_fits(const struct download *d)
+/* Whether the bytes of a 206 follow those there are, and are of the same file: a server that knows
+ * ETags repeats it (RFC 9110, 15.3.7), and one that sends several ranges at once has no
+ * Content-Range. They may be fewer than were asked for. */
+static bool rest_fits(struct download *d)
 {
-    const char *range = response_header(d, "Content-Range");
-    const char *etag = response_header(d, "ETag");
+    cleanup_free char *range = mem_strdup(response_header(d, "Content-Range"));
+    cleanup_free char *etag = mem_strdup(response_header(d, "ETag"));
     long long first = -1, last = -1, total = -1;
-    if (!range || sscanf(range, "bytes %lld-%lld/%lld", &first, &last, &total) < 2) {
+    if (!range || sscanf(range, "bytes %lld-%lld/%lld", &first, &last, &total) < 2 ||
+        !text_eq(etag, d->part.etag) || first != d->part.have || last < first) {
         return false;
     }
-    bool is_same = !etag || text_eq(etag, d->part.etag);
-    bool is_as_long = total < 0 || d->part.length < 0 || total == d->part.length;
-    return is_same && is_as_long && first == d->part.have;
+    bool is_as_long =
+        total < 0 ? d->part.length >= 0 : d->part.length < 0 || total == d->part.length;
+    d->part.length = d->part.length < 0 ? total : d->part.length;
+    return is_as_long && last < d->part.length;
 }
 
 static int begin_body(struct download *d, long status)
@@ -69,6 +74,17 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
     long status = 0;
     (void)curl_easy_getinfo(d->easy, CURLINFO_RESPONSE_CODE, &status);
     if (d->fd < 0 && begin_body(d, status) < 0) {
+        return CURL_WRITEFUNC_ERROR;
+    }
+    if (d->part.length >= 0 && d->at + (int64_t)n > d->part.length) {
+        error_set(&d->failure, ERR_IMAGE_DOWNLOAD,
+            "the server sent more than the %lld bytes it named", (long long)d->part.length);
+        return CURL_WRITEFUNC_ERROR;
+    }
+    if (d->at / ROOM_CHECK_BYTES != (d->at + (int64_t)n) / ROOM_CHECK_BYTES &&
+        !fs_has_room(d->fd, n)) {
+        error_set(&d->failure, ERR_NO_SPACE,
+            "'%s': what is left of its disk is kept for running VMs", d->part.path);
         return CURL_WRITEFUNC_ERROR;
     }
     if (fs_write_all(d->fd, bytes, n, &d->failure) < 0) {
@@ -153,19 +169,36 @@ static int set_error(struct download *d, CURLcode code, long status, struct erro
     return error_set(err, ERR_IMAGE_DOWNLOAD, "cannot download %s: HTTP status %ld", url, status);
 }
 
-bool download_result(struct download *d, CURLcode code, int *ret_rc, struct error *err)
+void download_continue(struct download *d)
+{
+    d->part.have = d->at;
+    set_headers(d);
+}
+
+enum download_next download_result(
+    struct download *d, CURLcode code, int *ret_rc, struct error *err)
 {
     long status = 0;
     (void)curl_easy_getinfo(d->easy, CURLINFO_RESPONSE_CODE, &status);
     close_part(d);
     bool is_refused_range = code == CURLE_HTTP_RETURNED_ERROR && status == 416;
     if (d->part.have > 0 && (d->must_restart || is_refused_range)) {
-        return true;
+        return DOWNLOAD_RESTART;
     }
-    if (code == CURLE_OK && d->at == 0) {
+    bool is_short = code == CURLE_OK && d->part.length >= 0 && d->at < d->part.length;
+    if (is_short && status == 206 && d->at > d->part.have) {
+        return DOWNLOAD_CONTINUE;
+    }
+    if (is_short && d->failure.code == ERR_NONE) {
+        error_set(&d->failure, ERR_IMAGE_DOWNLOAD, "the server sent %lld of %lld bytes",
+            (long long)d->at, (long long)d->part.length);
+    } else if (code == CURLE_OK && d->at == 0) {
         error_set(&d->failure, ERR_IMAGE_DOWNLOAD, "the server sent no bytes");
+    }
+    if (d->failure.code == ERR_NO_SPACE && !d->part.etag) {
+        part_discard(&d->part); /* of no use: it cannot be resumed */
     }
     bool is_good = code == CURLE_OK && d->failure.code == ERR_NONE;
     *ret_rc = is_good ? 0 : set_error(d, code, status, err);
-    return false;
+    return DOWNLOAD_ENDED;
 }

@@ -34,7 +34,16 @@ void download_clear(
 /* Prepares the handle for another try from the first byte. */
 void download_restart(struct download *download);
 
-/* After curl has ended the transfer. Returns true when the caller must call download_restart() and
- * try again. Otherwise returns false with *ret_rc 0, or an error: -ERR_IMAGE_NOT_FOUND,
- * -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, … */
-bool download_result(struct download *download, CURLcode code, int *ret_rc, struct error *err);
+/* Prepares it for the bytes behind those that came: a server may send fewer than asked for. */
+void download_continue(struct download *download);
+
+enum download_next {
+    DOWNLOAD_ENDED,
+    DOWNLOAD_RESTART,  /* call download_restart(), and transfer again */
+    DOWNLOAD_CONTINUE, /* call download_continue(), and transfer again; it came further */
+};
+
+/* After curl has ended the transfer. DOWNLOAD_ENDED: *ret_rc is 0 and the file as long as the
+ * server said, or an error: -ERR_IMAGE_NOT_FOUND, -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, … */
+enum download_next download_result(
+    struct download *download, CURLcode code, int *ret_rc, struct error *err);

@@ -75,11 +75,15 @@ static void on_transfer_end(void *context, CURLcode code)
     struct transfer *t = context;
     struct error err = {0};
     int rc = 0;
-    bool must_restart = download_result(&t->download, code, &rc, &err);
-    if (must_restart && !t->was_restarted) {
-        t->was_restarted = true;
+    enum download_next next = download_result(&t->download, code, &rc, &err);
+    if (next == DOWNLOAD_CONTINUE || (next == DOWNLOAD_RESTART && !t->was_restarted)) {
         deactivate(t);
-        download_restart(&t->download);
+        if (next == DOWNLOAD_RESTART) {
+            t->was_restarted = true;
+            download_restart(&t->download);
+        } else {
+            download_continue(&t->download);
+        }
         activate(t);
         return;
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "specs/base/buf.h"
@@ -64,6 +65,18 @@ int64_t fs_size(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+bool fs_has_room(int fd, uint64_t bytes)
+{
+    enum { RESERVE_MAX = 64 << 20, RESERVE_PART = 16 };
+    struct statvfs fs;
+    if (fstatvfs(fd, &fs) < 0 || fs.f_blocks == 0) {
+        return true;
+    }
+    uint64_t part = (uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_PART;
+    uint64_t reserve = part < RESERVE_MAX ? part : RESERVE_MAX;
+    return (uint64_t)fs.f_bavail * fs.f_frsize >= bytes + reserve;
 }
 
 int fs_read_file(const char *path, struct buf *out, struct error *err)

@@ -22,6 +22,10 @@ bool fs_exists(const char *path);
 /* Size in bytes of the file at `path`, or -1. */
 int64_t fs_size(const char *path);
 
+/* Whether `bytes` fit on the file system of this file and leave what the others need there: 64 MiB,
+ * or 1/16 of a small file system. True also where it does not say how much is free. */
+bool fs_has_room(int fd, uint64_t bytes);
+
 /* Appends the whole file; more than buf's maximum is an error. */
 int fs_read_file(const char *path, struct buf *out, struct error *err);
 

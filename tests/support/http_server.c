@@ -229,16 +229,20 @@ static void add_head(
     struct buf *out, const struct http_behaviour *b, int status, size_t start, const char *location)
 {
     size_t length = status < 300 ? b->size - start : 0;
+    length = status == 206 && b->piece && b->piece < length ? b->piece : length;
+    const char *etag = status == 206 && b->etag_of_range ? b->etag_of_range : b->etag;
     buf_printf(out, "HTTP/1.1 %d X\r\nConnection: close\r\n", status);
-    if (b->etag) {
-        buf_printf(out, "ETag: %s\r\n", b->etag);
+    if (etag && etag[0]) {
+        buf_printf(out, "ETag: %s\r\n", etag);
     }
     if (location) {
         buf_printf(out, "Location: %s\r\n", location);
     }
-    if (status == 206) {
+    if (status == 206 && b->sends_parts) {
+        buf_add_str(out, "Content-Type: multipart/byteranges; boundary=x\r\n");
+    } else if (status == 206) {
         buf_printf(out, "Content-Range: bytes %zu-%zu/%zu\r\n", b->is_lying ? start / 2 : start,
-            b->size - 1, b->size);
+            b->piece ? start + length - 1 : b->size - 1, b->size);
     }
     if (!b->has_no_length) {
         buf_printf(out, "Content-Length: %zu\r\n", length);
@@ -268,6 +272,7 @@ static void send_body(
 {
     const char *bytes = b->body;
     size_t end = b->cut_after && start + b->cut_after < b->size ? start + b->cut_after : b->size;
+    end = start > 0 && b->piece && start + b->piece < end ? start + b->piece : end;
     size_t held_at = b->hold_after ? start + b->hold_after : b->size + 1;
     while (start < end) {
         size_t n = end - start < CHUNK ? end - start : CHUNK;

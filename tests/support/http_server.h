@@ -55,8 +55,11 @@ struct http_behaviour {
     const char *etag; /* NULL: none */
     int status;       /* 0: 200, or 206 for a range it honours */
     bool ignores_range;
-    bool has_no_length; /* the connection's end is the body's */
-    bool is_lying;      /* answers a range with 206 of other bytes than asked for */
+    bool has_no_length;        /* the connection's end is the body's */
+    bool is_lying;             /* answers a range with 206 of other bytes than asked for */
+    size_t piece;              /* of a range it sends no more than so many bytes; 0: all */
+    const char *etag_of_range; /* of a 206, in place of `etag`; "": none */
+    bool sends_parts;          /* answers a range as multipart/byteranges */
     bool redirects_to_itself;
     const char *location; /* redirect to there */
     size_t cut_after;     /* closes after so many bytes of the body; 0: never */

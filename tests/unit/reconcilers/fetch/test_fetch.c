@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "reconcilers/backend/backend.h"
-#include "reconcilers/fetch/url.h"
+#include "specs/base/url.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -281,6 +281,38 @@ static void a_rest_that_does_not_fit_is_not_appended(void **state)
     assert_int_equal(http_server_count(f->server), 3);
     struct http_request third = http_server_request(f->server, 2);
     assert_string_equal(third.range, "");
+}
+
+static void a_rest_in_pieces_is_completed(void **state)
+{
+    struct fixture *f = *state;
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    behave(f, (struct http_behaviour){.etag = "\"v1\"", .piece = CUT / 2});
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_int_equal(http_server_count(f->server), 5); /* the rest are four pieces */
+}
+
+static void a_rest_of_another_file_is_not_appended(void **state)
+{
+    static const struct http_behaviour cases[] = {
+        {.etag = "\"v1\"", .etag_of_range = "\"v2\""},
+        {.etag = "\"v1\"", .etag_of_range = ""},
+        {.etag = "\"v1\"", .sends_parts = true},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_free char *url = mem_printf("%s&%zu", f->url, i);
+        size_t before = http_server_count(f->server);
+        behave(f, (struct http_behaviour){.etag = "\"v1\"", .cut_after = CUT});
+        assert_int_equal(fetch(f, url, NULL), ERR_IMAGE_DOWNLOAD);
+        behave(f, cases[i]);
+        assert_int_equal(fetch(f, url, NULL), ERR_NONE);
+        assert_is_whole(f, f->results[0].path, f->sha256);
+        assert_int_equal(http_server_count(f->server), before + 3);
+        assert_string_equal(http_server_request(f->server, before + 2).range, "");
+    }
 }
 
 static void a_shrunken_file_starts_over(void **state)
@@ -569,6 +601,7 @@ static void urls_are_shown_without_secrets(void **state)
         {"https://me:pw@a.example/x@2.img", "https://a.example/x@2.img"},
         {"https://me:p@w@a.example:8080/x", "https://a.example:8080/x"},
         {"https://a.example/x?sig=abc#f", "https://a.example/x?…"},
+        {"/images/what?.img", "/images/what?.img"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -609,6 +642,8 @@ int main(void)
         TEST(another_etag_starts_over),
         TEST(a_server_that_cannot_send_parts_sends_all),
         TEST(a_rest_that_does_not_fit_is_not_appended),
+        TEST(a_rest_in_pieces_is_completed),
+        TEST(a_rest_of_another_file_is_not_appended),
         TEST(a_shrunken_file_starts_over),
         TEST(without_a_strong_etag_nothing_is_resumed),
         TEST(a_download_without_a_length_works),
