@@ -8,8 +8,10 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "specs/image/image_foreign.h"
 #include "specs/image/image_format.h"
+#include "specs/image/image_stranger.h"
 #include "specs/image/qcow2.h"
 
 struct image_file {
@@ -67,6 +69,10 @@ static int put_format(const struct image_file *file, json_t *image, struct error
     if (compression != COMPRESSION_NONE || foreign) {
         json_put_text(image, "format", foreign ? foreign->name : compression_name(compression));
         return 0;
+    }
+    cleanup_free char *title = mem_printf("'%s'", file->path);
+    if (image_stranger_check(file->fd, title, err) < 0) {
+        return -(int)err->code;
     }
     if (file->size == 0 || file->size % IMAGE_SECTOR_SIZE != 0) {
         return error_set(err, ERR_IMAGE_FORMAT,

@@ -9,7 +9,10 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/image/image_stranger.h"
 
+#define SIZE_MAX_UNPACKED (UINT64_C(1) << 40)
 enum { HOLE_SIZE = 4096 }; /* the usual block size of file systems */
 
 int image_sink_open(
@@ -21,6 +24,20 @@ int image_sink_open(
     }
     *sink = (struct image_sink){.fd = fd, .path = path, .is_cancelled = is_cancelled};
     return 0;
+}
+
+/* Refuses before the disk is full: running VMs need the rest. */
+static int check_room(struct image_sink *sink, struct error *err)
+{
+    enum { CHECK_BYTES = 8 << 20 };
+    if (sink->size - sink->checked_size < CHECK_BYTES && sink->checked_size > 0) {
+        return 0;
+    }
+    sink->checked_size = sink->size + 1;
+    return fs_has_room(sink->fd, 0)
+               ? 0
+               : error_set(err, ERR_NO_SPACE,
+                     "'%s': what is left of its disk is kept for running VMs", sink->path);
 }
 
 static int write_at(struct image_sink *sink, const char *bytes, size_t n, struct error *err)
@@ -46,6 +63,16 @@ int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struc
         return error_set(err, ERR_CANCELLED, "unpacking was cancelled");
     }
     const char *p = bytes;
+    const char *what = sink->size == 0 ? image_stranger_of_head(bytes, n) : NULL;
+    if (what) {
+        return image_stranger_error("what is packed in it", what, err);
+    }
+    if (sink->size + n > SIZE_MAX_UNPACKED) {
+        return error_set(err, ERR_IMAGE_FORMAT, "unpacked, it is larger than 1 TiB");
+    }
+    if (check_room(sink, err) < 0) {
+        return -(int)err->code;
+    }
     while (n > 0) {
         size_t to_boundary = HOLE_SIZE - (size_t)(sink->size % HOLE_SIZE);
         size_t chunk = n < to_boundary ? n : to_boundary;

@@ -13,15 +13,17 @@ struct error;
 
 struct image_sink {
     int fd;
-    const char *path; /* for messages; borrowed from the caller of image_sink_open() */
-    uint64_t size;    /* bytes so far, holes included */
+    const char *path;      /* for messages; borrowed from the caller of image_sink_open() */
+    uint64_t size;         /* bytes so far, holes included */
+    uint64_t checked_size; /* … when the room left was last looked at */
     const atomic_bool *is_cancelled; /* borrowed from the pool's work */
 };
 
 /* Creates `path` (must not exist). */
 int image_sink_open(
     struct image_sink *sink, const char *path, const atomic_bool *is_cancelled, struct error *err);
-/* -ERR_CANCELLED, -ERR_NO_SPACE, -ERR_IO. */
+/* -ERR_CANCELLED, -ERR_NO_SPACE (before the disk is full), -ERR_IMAGE_FORMAT (not a disk, by its
+ * first bytes, or longer than 1 TiB), -ERR_IO. */
 int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struct error *err);
 /* Sets the final size and syncs. */
 int image_sink_finish(struct image_sink *sink, struct error *err);

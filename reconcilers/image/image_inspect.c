@@ -15,6 +15,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/image/image_foreign.h"
+#include "specs/image/image_stranger.h"
 #include "specs/image/qcow2.h"
 
 static int open_image(const char *path, int *ret_fd, struct error *err)
@@ -153,6 +154,10 @@ static int inspect_qcow2(
     if (rc < 0) {
         return rc;
     }
+    if (header.virtual_size > IMAGE_BYTES_MAX) {
+        return error_set(err, ERR_IMAGE_FORMAT, "its disk of %llu GiB is larger than 64 TiB",
+            (unsigned long long)(header.virtual_size >> 30));
+    }
     if (header.is_encrypted) {
         return error_set(err, ERR_IMAGE_FORMAT, "the image is encrypted");
     }
@@ -182,6 +187,9 @@ static int inspect_raw(
         return error_help(err, "convert it: qemu-img convert -O qcow2 IMAGE NEW.qcow2");
     }
     struct stat st;
+    if (image_stranger_check(fd, "it", err) < 0) {
+        return -(int)err->code;
+    }
     if (fstat(fd, &st) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot stat it");
     }

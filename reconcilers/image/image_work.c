@@ -3,15 +3,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "reconcilers/fetch/oci_reference.h"
-#include "reconcilers/fetch/url.h"
+#include "specs/base/url.h"
 #include "reconcilers/image/image_file.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -115,6 +117,47 @@ static int take_cached(struct image_work *work, char *path_take, struct error *e
 
 /* ---- local files, used where they are ---- */
 
+/* An image of the user's may stand on others of the same user's; nobody else's file is read by a
+ * guest because a header names it. */
+static int check_backing(const char *path, const struct image_info *first, struct error *err)
+{
+    enum { DEPTH_MAX = 8 };
+    struct image_info info = *first;
+    struct stat image, backing;
+    cleanup_free char *at = mem_strdup(path);
+    for (int depth = 0; info.backing[0] && depth < DEPTH_MAX; depth++) {
+        cleanup_free char *directory = mem_strndup(at, (size_t)(strrchr(at, '/') - at));
+        cleanup_free char *next = fs_join(directory, info.backing);
+        if (stat(path, &image) < 0 || lstat(next, &backing) < 0 || !S_ISREG(backing.st_mode)) {
+            error_set(err, ERR_IMAGE_FORMAT, "image '%s' stands on '%s', which is not a file", path,
+                info.backing);
+            return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
+        }
+        if (backing.st_uid != image.st_uid || backing.st_uid != geteuid()) {
+            error_set(err, ERR_IMAGE_FORMAT,
+                "image '%s' stands on '%s', which belongs to another user", path, next);
+            return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
+        }
+        if (image_inspect(next, &info, err) < 0) {
+            return error_wrap(err, "image '%s' stands on '%s'", path, next);
+        }
+        log_info("image", "'%s' stands on '%s'", path, next);
+        free(at);
+        at = TAKE_PTR(next);
+    }
+    return 0;
+}
+
+static int check_complete(const char *path, const struct image_info *info, struct error *err)
+{
+    if (!info->has_data_file) {
+        return check_backing(path, info, err);
+    }
+    error_set(
+        err, ERR_IMAGE_FORMAT, "image '%s' is not complete: its data is in another file", path);
+    return error_help(err, "flatten it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
+}
+
 static int verify_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     char found[DIGEST_SIZE];
@@ -134,12 +177,10 @@ static int use_local(struct image_work *work, const atomic_bool *is_cancelled, s
 {
     const char *path = work->image.location;
     if (image_inspect_base(path, path, &work->info, err) < 0 ||
-        verify_local(work, is_cancelled, err) < 0) {
+        check_complete(path, &work->info, err) < 0 || verify_local(work, is_cancelled, err) < 0) {
         return -(int)err->code;
     }
-    /* A check would open the file that holds the data. */
-    bool needs_check = work->info.format == IMAGE_QCOW2 && !work->info.has_data_file;
-    if (needs_check && !work->is_checked && !work->conversion.is_done) {
+    if (work->info.format == IMAGE_QCOW2 && !work->is_checked && !work->conversion.is_done) {
         work->conversion.from = mem_strdup(path);
         work->next = IMAGE_NEXT_CONVERT;
         return 0;
@@ -247,7 +288,8 @@ static int take_known_layer(struct image_work *work, char *path_take, struct err
     char link[DIGEST_SIZE];
     const char *pin = work->image.sha256;
     if (pin) { /* the cache was asked for it first: it is neither the layer's nor the image's */
-        return image_file_checksum_error(work->image.location, work->layer.digest, pin, err);
+        cleanup_free char *title = url_for_people(work->image.location);
+        return image_file_checksum_error(title, work->layer.digest, pin, err);
     }
     image_url_digest(work->image.location, link);
     int rc = image_file_link(&work->paths, link, path, err);

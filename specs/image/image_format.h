@@ -17,6 +17,8 @@ enum compression {
     COMPRESSION_COUNT_
 };
 
+#define IMAGE_BYTES_MAX (UINT64_C(64) << 40) /* as the largest `disk` of a VMFile */
+
 enum {
     IMAGE_HEAD_SIZE = 512, /* bytes at the start of a file that identify its format */
     IMAGE_SECTOR_SIZE = 512,

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Files that are no disks, by their first bytes and in full. */
+#include "specs/image/image_stranger.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/image/image_format.h"
+
+struct beginning {
+    const char *bytes;
+    size_t offset;
+    const char *what; /* NULL: may be a disk */
+};
+
+static const struct beginning beginnings[] = {
+    {"ustar", 257, "a tar archive"},
+    {"PK\3\4", 0, "a zip archive"},
+    {"<!DOCTYPE html>", 0, "a web page"},
+    {"\xef\xbb\xbf \r\n<HTML lang=x>", 0, "a web page"},
+    {"<?xml version", 0, "a web page"},
+    {"\x7f"
+     "ELF",
+        0, "an ELF program"},
+    {"\xeb\x63\x90", 0, NULL},
+    {"<htm", 0, NULL},
+    {"ustar", 256, NULL},
+};
+
+static void a_beginning_says_what_it_is(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(beginnings); i++) {
+        uint8_t head[IMAGE_HEAD_SIZE] = {0};
+        memcpy(head + beginnings[i].offset, beginnings[i].bytes, strlen(beginnings[i].bytes));
+        const char *what = image_stranger_of_head(head, sizeof(head));
+        assert_true(what ? beginnings[i].what && strcmp(what, beginnings[i].what) == 0
+                         : !beginnings[i].what);
+        assert_null(image_stranger_of_head(head, 2)); /* a short file is not read behind its end */
+    }
+}
+
+static enum error_code check(const char *bytes, off_t offset, off_t size, struct error *err)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    int fd = fileno(file);
+    assert_int_equal(ftruncate(fd, size), 0);
+    size_t n = strlen(bytes);
+    assert_int_equal(pwrite(fd, bytes, n, offset), n);
+    *err = (struct error){.code = ERR_NONE};
+    (void)image_stranger_check(fd, "disk.img", err);
+    fclose(file);
+    return err->code;
+}
+
+static void a_medium_and_a_disk_that_is_cut_off_are_told(void **state)
+{
+    (void)state;
+    struct error err;
+    assert_int_equal(check("CD001", 32769, 1 << 20, &err), ERR_IMAGE_FORMAT);
+    assert_string_equal(err.message, "disk.img is not a disk image: it is an ISO 9660 image");
+    assert_non_null(strstr(error_help_text(&err), "cloud image"));
+    assert_int_equal(check("CD001", 32768, 1 << 20, &err), ERR_NONE);
+    assert_int_equal(check("x", 0, 512, &err), ERR_NONE);
+    char header[41] = "EFI PART";
+    memset(header + 8, 1, 24);
+    memset(header + 32, 2, 8); /* the last sector of a very large disk */
+    assert_int_equal(check(header, 512, 1 << 20, &err), ERR_IMAGE_FORMAT);
+    assert_non_null(strstr(err.message, "cut off"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_beginning_says_what_it_is),
+        cmocka_unit_test(a_medium_and_a_disk_that_is_cut_off_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
