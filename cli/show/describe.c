@@ -15,6 +15,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 #include "store/desired/pending.h"
@@ -241,7 +242,8 @@ static void add_files(struct buf *out, const struct cli *cli, const struct vm_re
         const char *path = json_text(json, files[i].key);
         if (path) {
             buf_printf(out, "  %-14s ", files[i].label);
-            text_add_printable(out, path, strlen(path));
+            cleanup_free char *shown = url_for_people(path);
+            text_add_printable(out, shown, strlen(shown));
             buf_add_char(out, '\n');
         }
     }

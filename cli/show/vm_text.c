@@ -13,6 +13,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 #include "specs/vm/backend_traits.h"
 #include "store/store.h"
 
@@ -81,7 +82,8 @@ static void add_spec(struct buf *out, const struct vm_spec *spec)
     } else {
         vm_text_field(out, "Disk:", "as the image");
     }
-    vm_text_field(out, "Image:", "%s", spec->image.location ? spec->image.location : "-");
+    cleanup_free char *image = spec->image.location ? url_for_people(spec->image.location) : NULL;
+    vm_text_field(out, "Image:", "%s", image ? image : "-");
     add_network(out, spec);
 }
 

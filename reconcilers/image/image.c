@@ -13,7 +13,7 @@
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/fetch/part.h"
-#include "reconcilers/fetch/url.h"
+#include "specs/base/url.h"
 #include "reconcilers/image/image_convert.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/cleanup.h"

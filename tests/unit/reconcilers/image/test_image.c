@@ -239,6 +239,19 @@ static void check_dependent_image(struct fixture *f, const char *option, const c
     assert_true(media_host_run(argv));
     assert_int_equal(fetch(f, IMAGE_URL, url, NULL), ERR_IMAGE_FORMAT);
     assert_non_null(strstr(f->m.error.message, "refers to another file"));
+    assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_IMAGE_FORMAT);
+}
+
+static void a_local_image_may_stand_on_another_of_the_same_user(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *base = media_host_path(&f->m, "base.qcow2");
+    cleanup_free char *path = media_host_path(&f->m, "upper.qcow2");
+    const char *make_base[] = {"qemu-img", "create", "-q", "-f", "qcow2", base, "1M", NULL};
+    const char *make_upper[] = {
+        "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", path, NULL};
+    assert_true(media_host_run(make_base));
+    assert_true(media_host_run(make_upper));
     assert_int_equal(fetch(f, IMAGE_FILE, path, NULL), ERR_NONE);
 }
 
@@ -710,6 +723,7 @@ int main(void)
         TEST(a_name_that_lies_about_compression_is_refused),
         TEST(a_file_url_is_copied_once_and_kept),
         TEST(a_file_url_of_nothing_is_not_found),
+        TEST(a_local_image_may_stand_on_another_of_the_same_user),
         TEST(an_image_from_a_url_must_not_name_a_backing_file),
         TEST(an_image_from_a_url_must_not_name_a_data_file),
         TEST(a_qcow2_is_known_by_its_header_not_its_name),

@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# What is no disk is refused by its name, and no URL is printed with its secrets. A boot sector that
+# only halts does for a guest.
+bats_require_minimum_version 1.5.0
+load qemu
+
+setup_file() {
+    export NO_COLOR=1
+    unset VMCTL_QEMU VMCTL_FILE
+    export XDG_DATA_HOME=$BATS_FILE_TMPDIR/data
+    export DATA=$XDG_DATA_HOME/vmctl
+    export PROJECT=$BATS_FILE_TMPDIR/project
+    mkdir -p "$PROJECT"
+}
+teardown_file() { leave_data_dir; }
+setup() {
+    cd "$PROJECT" || return
+    printf '\372\364\353\374' >idle.img # cli; hlt; jmp
+    truncate -s 1M idle.img
+    printf '\125\252' | dd of=idle.img bs=1 seek=510 conv=notrunc status=none
+}
+teardown() {
+    local pid
+    for pid in ${servers:-}; do kill "$pid" 2>/dev/null || :; done
+    vmctl -q destroy --all --timeout 60s || :
+    rm -rf "$PROJECT" && mkdir -p "$PROJECT"
+}
+
+vm() { echo "vm \"a\" { $1; network \"none\"; memory 32; stop-timeout 0; ${2:-} }" >VMFile.kdl; }
+overlay() { echo "$DATA/vms/a/overlay.qcow2"; }
+disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-size"'; }
+is_hashed() { [ "$(vmctl get a -o json | jq -r '.status.prepared.imageSha256 // empty')" ]; }
+
+@test "what is no disk is refused at once by up, pull and inspect, and called by its name" {
+    truncate -s 4M disk.raw
+    tar czf disk.tar.gz disk.raw
+    tar cf vm.ova disk.raw
+    tar --zstd -cf disk.tar.zst disk.raw
+    printf '\n<!DOCTYPE html><html>%4075s' x >page.img
+    truncate -s 1M install.iso
+    printf CD001 | dd of=install.iso bs=1 seek=32769 conv=notrunc status=none
+    printf 'EFI PART' | dd of=disk.raw bs=1 seek=512 conv=notrunc status=none
+    printf '\377\377\377' | dd of=disk.raw bs=1 seek=544 conv=notrunc status=none
+    local file what
+    while read -r file what; do
+        fails 1 vmctl image pull "file://$PWD/$file"
+        says "$what"
+        vm "image \"$file\""
+        fails 1 vmctl up
+        says "$what" vmctl::image::
+        vmctl -q destroy a
+    done <<'END'
+disk.tar.gz a tar archive
+vm.ova a tar archive
+disk.tar.zst a tar archive
+page.img a web page
+install.iso an ISO 9660 image
+disk.raw is cut off
+END
+    for file in vm.ova page.img install.iso disk.raw; do fails 1 vmctl image inspect "$PWD/$file"; done
+    qemu-img create -q -f qcow2 -o data_file=ext.raw,data_file_raw=on x.qcow2 1M
+    vm 'image "x.qcow2"'
+    fails 1 vmctl up
+    says vmctl::image:: "its data is in another file" "flatten it"
+    cp /etc/os-release host-file && qemu-img create -q -f qcow2 -u -b /etc/os-release -F raw y.qcow2 1M
+    vm 'image "y.qcow2"'
+    fails 1 vmctl up
+    says vmctl::image::
+}
+
+@test "no URL is printed with its password or its signature" {
+    python3 -m http.server -b 127.0.0.1 -d "$PROJECT" 0 >http.log 2>&1 3>&- &
+    servers=$!
+    await grep -q port http.log
+    local port command
+    port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' http.log)
+    secret_vm() {
+        echo "vm \"a\" { backend \"noop\"; image-url \"http://bot:$1@127.0.0.1:$port/idle.img?sig=$2\" }" >VMFile.kdl
+    }
+    secret_vm s3cret aaa
+    run vmctl up
+    [[ $output != *s3cret* && $output != *sig=* ]]
+    secret_vm s3cret bbb
+    run vmctl diff
+    [[ $output != *s3cret* && $output != *sig=* ]]
+    run vmctl up
+    [[ $output != *s3cret* && $output != *sig=* ]]
+    vmctl image pull "http://bot:s3cret@127.0.0.1:$port/idle.img?sig=ccc" >pull.out 2>&1
+    for command in "status a" "describe a" "describe a -o json" "get -o json" "get -o yaml" \
+        "image list -o json" "image list -o wide" "events a" "log a"; do
+        run vmctl $command
+        [[ $output != *s3cret* && $output != *sig=* ]] || { echo "$command: $output"; return 1; }
+    done
+    refute grep -q 's3cret\|sig=' pull.out "$DATA/controller.log"
+}
