@@ -9,12 +9,14 @@
 #include "cli/doctor/command_output.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
+#include "cli/request/vm_request.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/public_key.h"
+#include "specs/base/strings.h"
 #include "specs/base/text.h"
 #include "store/store.h"
 
@@ -115,6 +117,17 @@ static int write_trust(
     return rc < 0 ? rc : fs_write_file(known_hosts, host_line, strlen(host_line), 0600, err);
 }
 
+/* The next login is tried at once, and a wait that begins now does not meet the old refusal. */
+static int retry(struct cli *cli, const char *vm_name, struct error *err)
+{
+    static const struct change pattern = {.retries = true};
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    cleanup_with(vm_request_clear) struct request request = {.count = 0};
+    strings_add(&names, vm_name);
+    vm_request_init(&request, &names, &pattern);
+    return change_apply(cli->store, request.changes, request.count, request.outcomes, err);
+}
+
 static int trust_key(struct cli *cli, const struct trust_values *trust,
     const struct vm_record *record, struct error *err)
 {
@@ -134,7 +147,8 @@ static int trust_key(struct cli *cli, const struct trust_values *trust,
             record->name, buf_str(&before), buf_str(&now));
         rc = ask(trust, err);
     }
-    if (rc == 0 && (rc = write_trust(cli, record->name, buf_str(&shown), err)) == 0) {
+    if (rc == 0 && (rc = write_trust(cli, record->name, buf_str(&shown), err)) == 0 &&
+        (rc = retry(cli, record->name, err)) == 0) {
         cli_note(cli, "%s: %s %s", record->name,
             is_known ? "is known by" : "trusted from now on:", buf_str(&now));
     }

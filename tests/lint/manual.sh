@@ -91,8 +91,9 @@ for command in $("$vmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/
             complain "$vmctl_1: $command: no option $long"
         has_word "$main" "$long" || complain "$vmctl_1: no option $long"
     done < <(options_of <<<"$help")
-    alias=$(sed -n 's/^Alias: //p' <<<"$help")
-    [ -z "$alias" ] || has_word "$part" "$alias" || complain "$vmctl_1: $command: no alias $alias"
+    for alias in $(sed -n 's/^Alias: //p' <<<"$help"); do
+        has_word "$part" "$alias" || complain "$vmctl_1: $command: no alias $alias"
+    done
 done
 [ "$n_commands" -gt 10 ] || complain "vmctl --help names only $n_commands commands"
 
