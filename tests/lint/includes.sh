@@ -16,6 +16,9 @@ allowed() {
     esac
 }
 
+# A reconciler reads records and fills the batch of its patch; only the controller commits it.
+readonly patch_headers=" store/store.h store/batch.h store/source/sources.h "
+
 complain() {
     echo "$1"
     failed=1
@@ -26,6 +29,7 @@ for folder in specs store controller reconcilers cli; do
         into=${target%%/*}
         # the composition root is the one place that plugs the reconcilers in
         if [ "$file" = controller/main.c ] && [ "$into" = reconcilers ]; then continue; fi
+        if [ $folder = reconcilers ] && [[ $patch_headers = *" $target "* ]]; then continue; fi
         case " $(allowed $folder) " in
         *" $into "*) ;;
         *) complain "$file:$line: $folder/ may not include $target" ;;
@@ -50,5 +54,9 @@ only_in 'curl/curl\.h' '^reconcilers/(fetch|backend/propolis)/'
 only_in 'zstd\.h' '^reconcilers/archive/'
 only_in 'archive(_entry)?\.h' '^reconcilers/archive/'
 only_in 'getopt\.h' '^(cli/|controller/main\.c)'
+
+while IFS= read -r line; do
+    complain "$line: a reconciler never commits: its patch does"
+done < <(grep -rnE '\<(store_commit|writer_[a-z]+)\(' --include='*.[ch]' reconcilers)
 
 exit $failed
