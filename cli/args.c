@@ -143,13 +143,6 @@ static size_t find_option(const struct parser *parser, int value)
     return i;
 }
 
-/* docker's and kubectl's `-it`, in either order: where -i takes a key, only the terminal is meant.
- */
-static bool is_docker_terminal(const char *word)
-{
-    return text_eq(word, "-it") || text_eq(word, "-ti");
-}
-
 static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_at_positional,
     struct arg_strings *positional, struct error *err)
 {
@@ -163,7 +156,8 @@ static int run_getopt(struct parser *parser, int argc, char **argv, bool stops_a
             break;
         }
         size_t i = find_option(parser, value);
-        bool is_terminal = value == 'i' && is_docker_terminal(argv[at]);
+        /* docker's and kubectl's `-it`: where -i takes a key, only the terminal is meant */
+        bool is_terminal = value == 'i' && (text_eq(argv[at], "-it") || text_eq(argv[at], "-ti"));
         size_t terminal = is_terminal ? find_option(parser, 't') : parser->count;
         if (terminal < parser->count && parser->all[terminal]->kind == ARG_FLAG) {
             (void)store_value(parser->all[terminal], parser->values[terminal], NULL, err);

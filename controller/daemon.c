@@ -78,26 +78,6 @@ static int refuse_second(const struct paths *paths, struct error *err)
     return error_set(err, ERR_VM_CONFLICT, "another vmctld runs for '%s'", paths->data_dir);
 }
 
-/* One vmctld a data directory: the one that holds DATA/controller.lock. The kernel releases it with
- * the process, however that ends, so there is no lease to wait for and no stale file to clear.
- * -ERR_VM_CONFLICT when another one runs. */
-static int take_lock(const struct paths *paths, int *ret_fd, struct error *err)
-{
-    cleanup_free char *path = paths_path(paths, "controller.lock");
-    int rc = lockfile_take(path, ret_fd, err);
-    return rc == -ERR_VM_CONFLICT ? refuse_second(paths, err) : rc;
-}
-
-/* The lock is free as well when its file was removed under a living vmctld: that one makes it again
- * in a moment. */
-static int check_alone(const struct daemon *daemon, struct error *err)
-{
-    struct session session;
-    int rc = session_read(daemon->store, &session, err);
-    bool is_taken = session.state == SESSION_SERVES || session.state == SESSION_ENDING;
-    return rc == 0 && is_taken ? refuse_second(&daemon->paths, err) : rc;
-}
-
 /* sd_notify(3) without libsystemd: one datagram to the socket named by NOTIFY_SOCKET, if there is
  * one. `state` is "READY=1", "STOPPING=1" … */
 static void notify_service_manager(const char *state)
@@ -174,14 +154,27 @@ static int open_data(struct daemon *daemon, const struct daemon_options *options
     if (!options->is_foreground && chdir("/") < 0) {
         log_debug("controller", "staying in the working directory"); /* only keeps a mount busy */
     }
-    rc = take_lock(&daemon->paths, &daemon->lock_fd, err);
+    /* One vmctld a data directory. The kernel releases the lock with the process, however that
+     * ends: there is no lease to wait for and no stale file to clear. */
+    cleanup_free char *lock = paths_path(&daemon->paths, "controller.lock");
+    rc = lockfile_take(lock, &daemon->lock_fd, err);
+    if (rc == -ERR_VM_CONFLICT) {
+        return refuse_second(&daemon->paths, err);
+    }
     if (rc == 0) {
         rc = store_check(&daemon->paths, err);
     }
     if (rc == 0) {
         rc = store_open(&daemon->paths, &daemon->store, err);
     }
-    return rc < 0 ? rc : check_alone(daemon, err);
+    /* The lock is free as well when its file was removed under a living vmctld: that one makes it
+     * again in a moment. */
+    struct session session = {0};
+    if (rc == 0) {
+        rc = session_read(daemon->store, &session, err);
+    }
+    bool is_taken = session.state == SESSION_SERVES || session.state == SESSION_ENDING;
+    return rc == 0 && is_taken ? refuse_second(&daemon->paths, err) : rc;
 }
 
 /* The signals first: threads inherit the mask. */

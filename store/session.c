@@ -45,14 +45,6 @@ json_t *session_record(
     return record;
 }
 
-/* A record of an older version names neither directory nor namespace: it is taken for ours. */
-static bool is_of_this_directory(const json_t *record, const struct paths *paths)
-{
-    cleanup_free char *now = directory_identity(paths);
-    const char *directory = json_text(record, "directory");
-    return !directory || text_eq(directory, now);
-}
-
 static void examine_process(const json_t *record, struct session *session)
 {
     struct proc_look look;
@@ -74,8 +66,13 @@ int session_read(struct store *store, struct session *ret, struct error *err)
     *ret = (struct session){.state = SESSION_NONE};
     int rc = store_get_json(store, STORE_META, "controller", &record, err);
     pid_t pid = rc < 0 ? 0 : (pid_t)json_int(record, "pid", 0);
-    if (pid <= 0 || !text_eq(json_text(record, "bootId"), clock_boot_id(clock_system())) ||
-        !is_of_this_directory(record, store_paths(store))) {
+    if (pid <= 0 || !text_eq(json_text(record, "bootId"), clock_boot_id(clock_system()))) {
+        return rc;
+    }
+    /* A record of an older version names neither directory nor namespace: it is taken for ours. */
+    cleanup_free char *ours = directory_identity(store_paths(store));
+    const char *directory = json_text(record, "directory");
+    if (directory && !text_eq(directory, ours)) {
         return rc;
     }
     struct session session = {

@@ -28,13 +28,6 @@ static const struct arg_option options[] = {
 
 static const struct down_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
-static void add_all(struct strings *targets, const struct strings *more)
-{
-    for (size_t i = 0; i < more->count; i++) {
-        strings_add(targets, more->items[i]);
-    }
-}
-
 /* The file's VMs and those that came from it before. With a file that is missing or invalid the
  * store's word is enough, so that its VMs can still be brought down. */
 static int find_known(
@@ -60,7 +53,9 @@ static int find_known(
             strings_add(ret, project.file->vms[i]->name);
         }
     }
-    add_all(ret, &stored);
+    for (size_t i = 0; i < stored.count; i++) {
+        strings_add(ret, stored.items[i]);
+    }
     return 0;
 }
 

@@ -135,13 +135,6 @@ static int format_input(const struct cli *cli, const struct fmt_values *values, 
 
 /* ---- the command ---- */
 
-static int format_project(const struct cli *cli, const struct fmt_values *values, struct error *err)
-{
-    cleanup_free char *path = NULL;
-    int rc = project_path(values->file, &path, err);
-    return rc < 0 ? rc : format_file(cli, values, path, values->file ? values->file : path, err);
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -150,7 +143,9 @@ static int run(
         return error_set(err, ERR_USAGE, "name the file once: --file, or as a word");
     }
     if (words->count == 0) {
-        return format_project(cli, fmt, err);
+        cleanup_free char *path = NULL;
+        int rc = project_path(fmt->file, &path, err);
+        return rc < 0 ? rc : format_file(cli, fmt, path, fmt->file ? fmt->file : path, err);
     }
     int worst = 0;
     for (size_t i = 0; i < words->count; i++) {

@@ -162,14 +162,6 @@ void ssh_login_clear(struct ssh_login *login)
 
 /* ---- waiting ---- */
 
-static bool is_reachable(const struct vm_record *record, bool is_explicit)
-{
-    const struct condition *reachable =
-        record->status ? &record->status->conditions[CONDITION_GUEST_REACHABLE] : NULL;
-    return reachable && (reachable->state == CONDITION_TRUE ||
-                            (is_explicit && reachable->reason == REASON_AUTH_FAILED));
-}
-
 static int refuse_power(const struct vm_record *record, struct error *err)
 {
     const struct vm_desired *desired = record->desired;
@@ -207,7 +199,11 @@ int ssh_login_await(
     if (record.desired->power != POWER_RUNNING) {
         return refuse_power(&record, err);
     }
-    return is_reachable(&record, is_explicit) ? 0 : await(cli, &record, timeout_ms, err);
+    const struct condition *reachable =
+        record.status ? &record.status->conditions[CONDITION_GUEST_REACHABLE] : NULL;
+    bool is_reachable = reachable && (reachable->state == CONDITION_TRUE ||
+                                         (is_explicit && reachable->reason == REASON_AUTH_FAILED));
+    return is_reachable ? 0 : await(cli, &record, timeout_ms, err);
 }
 
 /* ---- the call ---- */

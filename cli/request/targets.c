@@ -11,21 +11,17 @@
 #include "specs/base/text.h"
 #include "store/store.h"
 
-static int refuse_name(
-    const struct strings *known, const char *name, const char *where, struct error *err)
-{
-    const char *nearest = text_nearest(name, (const char *const *)known->items, known->count);
-    (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name, where ? " in " : "",
-        where ? where : "");
-    return nearest ? error_help(err, "did you mean '%s'?", nearest) : -ERR_VM_NOT_FOUND;
-}
-
 static int choose_each(const struct strings *known, const struct arg_strings *strings,
     const char *where, struct strings *ret, struct error *err)
 {
     for (size_t i = 0; i < strings->count; i++) {
         if (!strings_have(known, strings->items[i])) {
-            return refuse_name(known, strings->items[i], where, err);
+            const char *name = strings->items[i];
+            const char *nearest =
+                text_nearest(name, (const char *const *)known->items, known->count);
+            (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name,
+                where ? " in " : "", where ? where : "");
+            return nearest ? error_help(err, "did you mean '%s'?", nearest) : -ERR_VM_NOT_FOUND;
         }
         strings_add(ret, strings->items[i]);
     }

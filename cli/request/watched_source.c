@@ -56,14 +56,6 @@ struct settling {
     const char *path;
 };
 
-static int watched_source_refuse(const struct source_record *record, struct error *err)
-{
-    cleanup_free char *why = source_record_explain(record);
-    enum error_code code = record->state == SOURCE_CONFLICT ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID;
-    (void)error_set(err, code, "the VMFile was not applied: %s", why);
-    return error_help(err, "fix it, vmctld applies it then; see: vmctl watch --list");
-}
-
 static int check_file(const struct source_record *record, bool *ret_is_settled, struct error *err)
 {
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
@@ -75,7 +67,11 @@ static int check_file(const struct source_record *record, bool *ret_is_settled, 
         return 0; /* the file's reader reports what is wrong with it, and better */
     }
     if (text_eq(digest, record->failed_digest) && source_record_is_failing(record)) {
-        return watched_source_refuse(record, err);
+        cleanup_free char *why = source_record_explain(record);
+        bool is_conflict = record->state == SOURCE_CONFLICT;
+        (void)error_set(err, is_conflict ? ERR_VM_CONFLICT : ERR_VMFILE_INVALID,
+            "the VMFile was not applied: %s", why);
+        return error_help(err, "fix it, vmctld applies it then; see: vmctl watch --list");
     }
     *ret_is_settled = text_eq(digest, record->applied_digest) && record->state == SOURCE_SYNCED;
     return 0;

@@ -106,13 +106,6 @@ static int read_urls(struct cli *cli, const json_t *catalog, struct error *err)
     return 0;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    return a && b && stat(a, &first) == 0 && stat(b, &second) == 0 &&
-           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
-}
-
 static bool uses(const struct vm_record *vm, json_t *image)
 {
     const char *base = vm->status ? vm->status->prepared.image_path : NULL;
@@ -120,7 +113,11 @@ static bool uses(const struct vm_record *vm, json_t *image)
     bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
                      (array_has(json_object_get(image, "urls"), wanted->location) ||
                          text_eq(wanted->sha256, json_text(image, "sha256")));
-    return is_wanted || is_same_file(base, json_text(image, "path"));
+    const char *path = json_text(image, "path");
+    struct stat a, b;
+    bool is_base = base && path && stat(base, &a) == 0 && stat(path, &b) == 0 &&
+                   a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return is_wanted || is_base;
 }
 
 static int read_users(struct cli *cli, const json_t *catalog, struct error *err)

@@ -85,14 +85,6 @@ static int status_of_zombie(const struct process *process)
 
 /* ---- the process ---- */
 
-/* pid → pidfd first, then the start time, then that the pidfd still names the pid: so that what was
- * read in between was of this process and of no later one with the same pid. */
-static bool is_the_one(int pidfd, pid_t pid, uint64_t start_ticks)
-{
-    uint64_t ticks;
-    return proc_stat_start_ticks(pid, &ticks) && ticks == start_ticks && is_named(pidfd);
-}
-
 static void on_exited(void *context, int fd, unsigned ready)
 {
     struct process *process = context;
@@ -109,7 +101,12 @@ int process_watch(struct loop *loop, pid_t pid, uint64_t start_ticks, process_ex
     if (pidfd < 0 && pid > 0 && errno != ESRCH && errno != EINVAL) {
         return error_set_errno(err, ERR_IO, errno, "cannot watch process %d", (int)pid);
     }
-    if (pidfd < 0 || !is_the_one(pidfd, pid, start_ticks)) {
+    /* The start time, then that the pidfd still names the pid: what was read in between was of this
+     * process and of no later one with the same pid. */
+    uint64_t ticks = 0;
+    bool is_the_one =
+        pidfd >= 0 && proc_stat_start_ticks(pid, &ticks) && ticks == start_ticks && is_named(pidfd);
+    if (!is_the_one) {
         return error_set(err, ERR_VM_NOT_FOUND, "process %d is gone", (int)pid);
     }
     struct process *process = mem_new(struct process);

@@ -89,13 +89,6 @@ static bool report_vanished(struct desired_watch *watch)
     return is_any;
 }
 
-static void report_all_changed(struct desired_watch *watch, const struct vm_summary_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        watch->seen(watch->context, list->items[i].name, true);
-    }
-}
-
 static int scan(struct desired_watch *watch, bool was_notified, struct error *err)
 {
     cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0};
@@ -112,7 +105,9 @@ static int scan(struct desired_watch *watch, bool was_notified, struct error *er
     }
     is_any_changed = report_vanished(watch) || is_any_changed;
     if (was_notified && !is_any_changed) {
-        report_all_changed(watch, &list);
+        for (size_t i = 0; i < list.count; i++) {
+            watch->seen(watch->context, list.items[i].name, true);
+        }
     }
     watch->scanned(watch->context);
     return 0;

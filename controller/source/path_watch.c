@@ -30,16 +30,12 @@ static bool is_told_of_changes(const char *directory)
     return true;
 }
 
-static bool is_same_name(const char *a, const char *b)
-{
-    return a && b ? text_eq(a, b) : a == b;
-}
-
 static void path_watch_add(struct watch_point_list *list, const char *directory, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
-        if (text_eq(list->items[i].directory, directory) &&
-            is_same_name(list->items[i].name, name)) {
+        const struct watch_point *item = &list->items[i];
+        bool is_same_name = name ? item->name && text_eq(item->name, name) : !item->name;
+        if (is_same_name && text_eq(item->directory, directory)) {
             return;
         }
     }

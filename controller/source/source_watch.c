@@ -147,32 +147,20 @@ static void entry_free(struct entry *entry)
     free(entry);
 }
 
-static void drop(struct source_watch *watch, size_t i)
-{
-    log_info("controller", "no longer watching '%s'", watch->entries[i]->path);
-    entry_free(watch->entries[i]);
-    watch->entries[i] = watch->entries[--watch->count];
-}
-
 static bool drop_unwatched(struct source_watch *watch)
 {
     bool is_any = false;
     for (size_t i = 0; i < watch->count;) {
         if (watch->entries[i]->is_unwatched) {
-            drop(watch, i);
+            log_info("controller", "no longer watching '%s'", watch->entries[i]->path);
+            entry_free(watch->entries[i]);
+            watch->entries[i] = watch->entries[--watch->count];
             is_any = true;
         } else {
             i++;
         }
     }
     return is_any;
-}
-
-static void digest_record(const struct source_record *record, char *ret)
-{
-    cleanup_json json_t *json = source_record_to_json(record);
-    cleanup_free char *text = json_canonical(json);
-    digest_text(text, ret);
 }
 
 static struct entry *source_watch_add(
@@ -194,7 +182,9 @@ static void take_in(struct source_watch *watch, const struct source_record *reco
 {
     struct entry *entry = source_watch_find(watch, record->path);
     char digest[DIGEST_SIZE];
-    digest_record(record, digest);
+    cleanup_json json_t *json = source_record_to_json(record);
+    cleanup_free char *text = json_canonical(json);
+    digest_text(text, digest);
     if (!entry) {
         entry = source_watch_add(watch, record);
     } else if (!text_eq(digest, entry->record_digest) || entry->is_failing) {

@@ -24,13 +24,6 @@ static const char *response_header(const struct download *d, const char *name)
     return rc == CURLHE_OK ? header->value : NULL;
 }
 
-/* If-Range accepts a strong ETag only. */
-static const char *strong_etag(const struct download *d)
-{
-    const char *etag = response_header(d, "ETag");
-    return etag && etag[0] == '"' && strlen(etag) < ETAG_MAX ? etag : NULL;
-}
-
 /* Whether the bytes of a 206 follow those there are, and are of the same file: a server that knows
  * ETags repeats it (RFC 9110, 15.3.7), and one that sends several ranges at once has no
  * Content-Range. They may be fewer than were asked for. */
@@ -63,7 +56,10 @@ static int begin_body(struct download *d, long status)
     curl_off_t length = -1;
     (void)curl_easy_getinfo(d->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     d->at = 0;
-    return part_begin(&d->part, strong_etag(d), length, &d->fd, &d->failure);
+    /* If-Range accepts a strong ETag only. */
+    const char *etag = response_header(d, "ETag");
+    bool is_strong = etag && etag[0] == '"' && strlen(etag) < ETAG_MAX;
+    return part_begin(&d->part, is_strong ? etag : NULL, length, &d->fd, &d->failure);
 }
 
 /* Appends to the page cache only: it runs inside curl, on the loop. */

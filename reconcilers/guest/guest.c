@@ -155,13 +155,6 @@ static void on_idle(void *context)
 
 /* ---- the end of an operation ---- */
 
-/* A session that the next round uses again is kept: a login each time would cost more. */
-static int64_t idle_ms_after(const struct guest_op *self)
-{
-    int64_t period_ms = self->check ? (int64_t)self->check->period_s * 1000 : 0;
-    return period_ms <= KEPT_PERIOD_MS ? period_ms + IDLE_MS : IDLE_MS;
-}
-
 static void on_cancel(struct op *op)
 {
     struct guest_op *self = (struct guest_op *)(void *)op;
@@ -169,7 +162,9 @@ static void on_cancel(struct op *op)
     struct guest *guest = self->guest;
     guest->is_busy = false;
     if (guest->session && ssh_session_is_usable(guest->session)) {
-        loop_timer_start(guest->idle, idle_ms_after(self));
+        /* A session that the next round uses again is kept: a login each time would cost more. */
+        int64_t period_ms = self->check ? (int64_t)self->check->period_s * 1000 : 0;
+        loop_timer_start(guest->idle, period_ms <= KEPT_PERIOD_MS ? period_ms + IDLE_MS : IDLE_MS);
     } else {
         drop_session(guest);
     }

@@ -258,21 +258,6 @@ static void on_downloaded(void *context, const struct error *err)
     }
 }
 
-/* The fetcher, made when it is needed first; NULL: *err is set. */
-static struct fetcher *open_fetcher(struct image_cache *cache, struct error *err)
-{
-    if (!cache->fetcher) {
-        (void)fetcher_new(cache->host->loop, &cache->fetcher, err);
-    }
-    return cache->fetcher;
-}
-
-static void start_download(struct image_fill *fill, struct fetcher *fetcher)
-{
-    fill->stage = fetcher_get(
-        fetcher, &fill->work->part, fill->layer.authorization, on_progress, on_downloaded, fill);
-}
-
 static void on_layer_found(void *context, const struct error *err)
 {
     struct image_fill *fill = context;
@@ -300,9 +285,13 @@ static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct
 static void start_transfer(struct image_fill *fill)
 {
     struct error err = {0};
-    struct fetcher *fetcher = open_fetcher(fill->cache, &err);
+    if (!fill->cache->fetcher) {
+        (void)fetcher_new(fill->cache->host->loop, &fill->cache->fetcher, &err);
+    }
+    struct fetcher *fetcher = fill->cache->fetcher;
     if (fetcher && fill->work->next == IMAGE_NEXT_DOWNLOAD) {
-        start_download(fill, fetcher);
+        fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization,
+            on_progress, on_downloaded, fill);
     } else if (fetcher) {
         (void)start_lookup(fill, fetcher, &err);
     }
@@ -323,12 +312,6 @@ static void discard_download(struct image_fill *fill)
     part_clear(&part);
 }
 
-/* qemu-img's own words came: it ran, and it is the image that is at fault. */
-static bool is_fault_of_image(const struct error *err, const char *output)
-{
-    return (err->code == ERR_IMAGE_CONVERSION || err->code == ERR_IMAGE_FORMAT) && output[0];
-}
-
 static void on_converted(void *context, const struct error *child_err, const char *output)
 {
     struct image_fill *fill = context;
@@ -343,7 +326,10 @@ static void on_converted(void *context, const struct error *child_err, const cha
     const char *location = fill->image.location;
     cleanup_free char *title = is_url ? url_for_people(location) : mem_strdup(location);
     image_convert_error(title, &fill->conversion, child_err, output, &err);
-    if (is_url && is_fault_of_image(&err, output)) {
+    /* qemu-img gave a reason: it ran, and the image is at fault. */
+    bool is_fault_of_image =
+        (err.code == ERR_IMAGE_CONVERSION || err.code == ERR_IMAGE_FORMAT) && output[0];
+    if (is_url && is_fault_of_image) {
         discard_download(fill);
     }
     image_finish(fill, &err);
@@ -363,16 +349,12 @@ static void start_conversion(struct image_fill *fill)
         image_convert_start(fill->cache->host->loop, &fill->conversion, on_converted, fill);
 }
 
-/* Somebody may have removed the image while it was being looked at: then it is got again. */
-static bool is_gone(const struct image_work *work)
-{
-    return work->is_cached && !fs_exists(work->path);
-}
-
 static void finish_work(struct image_fill *fill)
 {
     const struct image_work *work = fill->work;
-    if (fill->waiters && is_gone(work)) {
+    /* Somebody may have removed the image while it was being looked at: it is fetched again. */
+    bool is_gone = work->is_cached && !fs_exists(work->path);
+    if (fill->waiters && is_gone) {
         start_work(fill);
         return;
     }

@@ -124,22 +124,17 @@ static bool has_only_leaks(const char *output)
            json_int(json, "check-errors", 1) == 0;
 }
 
-/* What it found first says more than the end of its report. */
-static void take_first_line(const char *output, struct error *err)
-{
-    size_t n = strcspn(output, "\n");
-    if (output[0] != '{' && n > 0) {
-        (void)snprintf(err->message, sizeof(err->message), "%.*s", (int)n, output);
-    }
-}
-
 static void on_checked(void *context, const struct error *err, const char *output)
 {
     struct converter *converter = context;
     converter->stage = NULL;
     if (err && !has_only_leaks(output)) {
         struct error found = *err;
-        take_first_line(output, &found);
+        /* What it found first says more than the end of its report. */
+        size_t n = strcspn(output, "\n");
+        if (output[0] != '{' && n > 0) {
+            (void)snprintf(found.message, sizeof(found.message), "%.*s", (int)n, output);
+        }
         image_convert_finish(converter, &found, output);
     } else if (!converter->to) {
         image_convert_finish(converter, NULL, output);

@@ -163,15 +163,6 @@ void image_file_unlink(const struct paths *paths, const char *digest)
     (void)unlink(link);
 }
 
-/* `file` goes to its name; an image that is there already stays, VMs may have it open. */
-static int publish(const char *file, const char *path, struct error *err)
-{
-    if (fs_size(path) == fs_size(file)) {
-        return fs_remove_file(file, err);
-    }
-    return fs_publish(file, path, 0444, err);
-}
-
 /* Who made the image must not choose which files of this host a guest reads. */
 static int check_content(
     const char *file, const struct image_source *source, struct image_info *info, struct error *err)
@@ -210,7 +201,10 @@ static int file_image(
         return -(int)err->code;
     }
     cleanup_free char *path = paths_image(paths, id);
-    if (publish(file, path, err) < 0) {
+    /* An image that is there already stays: VMs may have it open. */
+    bool is_there = fs_size(path) == fs_size(file);
+    int rc = is_there ? fs_remove_file(file, err) : fs_publish(file, path, 0444, err);
+    if (rc < 0) {
         return -(int)err->code;
     }
     filing->path = TAKE_PTR(path);

@@ -114,16 +114,6 @@ static int take_image(struct job *job, struct error *err)
     return 0;
 }
 
-/* The image that the URL had stays for its VMs, but the URL no longer leads to it. Killed before
- * the new one is there, the next who wants the URL downloads it. */
-static void forget_url(struct job *job, const char *url)
-{
-    const struct paths *paths = job->requests->host->paths;
-    image_url_digest(url, job->url_link);
-    job->previous = image_file_by_source(paths, job->url_link);
-    image_file_unlink(paths, job->url_link);
-}
-
 static void recall_url(const struct job *job)
 {
     struct error err = {0};
@@ -157,7 +147,12 @@ static int start_pull(struct job *job, struct error *err)
         return error_set(err, ERR_USAGE, "no URL, or a name that cannot be one");
     }
     if (json_flag(job->request, "refresh", false)) {
-        forget_url(job, url);
+        const struct paths *paths = job->requests->host->paths;
+        /* The image that the URL had stays for its VMs, but the URL no longer leads to it. Killed
+         * before the new one is there, the next who wants the URL downloads it. */
+        image_url_digest(url, job->url_link);
+        job->previous = image_file_by_source(paths, job->url_link);
+        image_file_unlink(paths, job->url_link);
     }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
     job->op = image_fetch(

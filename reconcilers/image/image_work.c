@@ -68,12 +68,6 @@ void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
     digest_text(text, ret_digest);
 }
 
-static char *find_by_stamp(const struct paths *paths, const char *path)
-{
-    char stamp[DIGEST_SIZE];
-    return file_stamp(path, stamp) ? image_file_by_source(paths, stamp) : NULL;
-}
-
 /* The cached image that a request for a URL may use; NULL: none. free() it. */
 static char *find_url(const struct paths *paths, const struct spec_image *image)
 {
@@ -95,7 +89,9 @@ char *image_find_cached(const struct paths *paths, const struct spec_image *imag
     if (image->kind == IMAGE_URL) {
         return find_url(paths, image);
     }
-    return find_by_stamp(paths, image->location);
+    char stamp[DIGEST_SIZE];
+    bool is_there = file_stamp(image->location, stamp);
+    return is_there ? image_file_by_source(paths, stamp) : NULL;
 }
 
 bool image_is_in_reach(const struct paths *paths, const struct spec_image *image)
@@ -210,13 +206,6 @@ static int fill(struct image_work *work, const struct image_source *source,
     return rc < 0 ? rc : take_cached(work, filing.path, err);
 }
 
-/* A damaged image would be damaged again by going on with what we have of it. */
-static bool is_fault_of_bytes(const struct error *err)
-{
-    return err->code == ERR_IMAGE_CHECKSUM || err->code == ERR_IMAGE_FORMAT ||
-           err->code == ERR_IMAGE_DECOMPRESS;
-}
-
 /* What has to be downloaded: for a registry's image that is not the URL it is known by. */
 struct remote {
     const char *url;
@@ -240,7 +229,10 @@ static int file_download(struct image_work *work, const struct remote *remote,
     image_url_digest(work->image.location, source.link);
     int rc = fill(work, &source, is_cancelled, err);
     work->etag = mem_strdup(work->part.etag);
-    if (work->path || (rc < 0 && is_fault_of_bytes(err))) {
+    /* Resuming what we have of a damaged image would give a damaged one again. */
+    bool is_fault_of_bytes =
+        rc == -ERR_IMAGE_CHECKSUM || rc == -ERR_IMAGE_FORMAT || rc == -ERR_IMAGE_DECOMPRESS;
+    if (work->path || is_fault_of_bytes) {
         part_discard(&work->part);
     }
     return rc;

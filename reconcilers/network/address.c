@@ -89,18 +89,13 @@ static const void *value(const struct rtattr *attribute)
     return (const char *)attribute + RTA_LENGTH(0);
 }
 
-static int rank_state(unsigned state)
-{
-    if (state & (NUD_PERMANENT | NUD_REACHABLE)) {
-        return 2;
-    }
-    return state & (NUD_STALE | NUD_DELAY | NUD_PROBE) ? 1 : 0;
-}
-
 /* 0: of no use. */
 static int rank_entry(const struct entry *entry)
 {
-    int state = rank_state(entry->head->ndm_state);
+    unsigned flags = entry->head->ndm_state;
+    int state = flags & (NUD_PERMANENT | NUD_REACHABLE)       ? 2
+                : flags & (NUD_STALE | NUD_DELAY | NUD_PROBE) ? 1
+                                                              : 0;
     if (entry->head->ndm_family == AF_INET && has_size(entry->address, sizeof(struct in_addr))) {
         return state > 0 ? state + 2 : 0;
     }
@@ -239,13 +234,6 @@ static bool read_mac(const char *text, uint8_t *ret)
     return true;
 }
 
-static bool find_neighbour(const char *bridge, const char *mac, char *ret_ip)
-{
-    uint8_t bytes[MAC_SIZE];
-    unsigned ifindex = if_nametoindex(bridge);
-    return ifindex != 0 && read_mac(mac, bytes) && find_in_neighbours(ifindex, bytes, ret_ip);
-}
-
 /* ---- leases ---- */
 
 static const char *const lease_files[] = {
@@ -305,6 +293,8 @@ static bool find_lease(const char *mac, int64_t wall_s, char *ret_ip)
 
 bool address_find(const char *bridge, const char *mac, int64_t wall_s, char *ret_ip)
 {
-    return find_neighbour(bridge ? bridge : SPEC_DEFAULT_BRIDGE, mac, ret_ip) ||
+    uint8_t bytes[MAC_SIZE];
+    unsigned ifindex = if_nametoindex(bridge ? bridge : SPEC_DEFAULT_BRIDGE);
+    return (ifindex != 0 && read_mac(mac, bytes) && find_in_neighbours(ifindex, bytes, ret_ip)) ||
            find_lease(mac, wall_s, ret_ip);
 }

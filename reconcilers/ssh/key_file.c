@@ -32,14 +32,6 @@ static int read_key(const char *path, struct buf *text, struct error *err)
  * base64 of both when the name is "none". */
 static const char openssh_plain[] = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
-static bool is_encrypted(const char *text)
-{
-    if (strstr(text, "-----BEGIN OPENSSH PRIVATE KEY-----")) {
-        return !strstr(text, openssh_plain);
-    }
-    return strstr(text, "4,ENCRYPTED") || strstr(text, "BEGIN ENCRYPTED PRIVATE KEY");
-}
-
 int private_key_check(const char *path, struct error *err)
 {
     cleanup_buf struct buf text = BUF_INIT(KEY_FILE_MAX);
@@ -50,7 +42,12 @@ int private_key_check(const char *path, struct error *err)
     if (!strstr(buf_str(&text), "PRIVATE KEY-----")) {
         return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a private key", path);
     }
-    if (is_encrypted(buf_str(&text))) {
+    const char *pem = buf_str(&text);
+    bool is_encrypted =
+        strstr(pem, "-----BEGIN OPENSSH PRIVATE KEY-----")
+            ? !strstr(pem, openssh_plain)
+            : strstr(pem, "4,ENCRYPTED") || strstr(pem, "BEGIN ENCRYPTED PRIVATE KEY");
+    if (is_encrypted) {
         error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': it is encrypted with a passphrase",
             path);
         return error_help(err, "use a key without one; to remove it: ssh-keygen -p -f %s", path);

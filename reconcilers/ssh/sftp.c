@@ -332,12 +332,6 @@ static enum ssh_progress step_undo_remove(struct put *put, struct error *err)
 
 /* ---- the task ---- */
 
-/* libssh2 1.10 keeps waiting for a response after the end of the SFTP server's output. */
-static bool has_server_ended(const struct ssh_session *session)
-{
-    return session->sftp && libssh2_channel_eof(libssh2_sftp_get_channel(session->sftp)) == 1;
-}
-
 static enum ssh_progress sftp_step(struct ssh_task *task, struct error *err)
 {
     static enum ssh_progress (*const steps[])(struct put *, struct error *) = {
@@ -359,7 +353,10 @@ static enum ssh_progress sftp_step(struct ssh_task *task, struct error *err)
     };
     struct put *put = (struct put *)(void *)task;
     enum ssh_progress progress = steps[put->stage](put, err);
-    return progress == SSH_BLOCKED && has_server_ended(task->session)
+    /* libssh2 1.10 keeps waiting for a response after the end of the SFTP server's output. */
+    LIBSSH2_SFTP *sftp = task->session->sftp;
+    bool has_server_ended = sftp && libssh2_channel_eof(libssh2_sftp_get_channel(sftp)) == 1;
+    return progress == SSH_BLOCKED && has_server_ended
                ? ssh_session_fail(task->session, err, "the guest's SFTP server ended")
                : progress;
 }

@@ -415,13 +415,6 @@ static void close_directory(DIR **directory)
     }
 }
 
-/* Editors' own files begin with a dot. A name that is not UTF-8 cannot be a key. */
-static bool is_candidate(const char *name)
-{
-    cleanup_json json_t *json = json_string(name);
-    return name[0] != '.' && text_ends_with(name, ".kdl") && json;
-}
-
 static int list_candidates(const char *path, struct strings *ret, int *ret_errno)
 {
     cleanup_with(close_directory) DIR *directory = opendir(path);
@@ -431,7 +424,9 @@ static int list_candidates(const char *path, struct strings *ret, int *ret_errno
     }
     struct dirent *entry;
     while (ret->count < DIRECTORY_FILES_MAX && (entry = readdir(directory)) != NULL) {
-        if (is_candidate(entry->d_name)) {
+        /* Editors' own files begin with a dot. A name that is not UTF-8 cannot be a key. */
+        cleanup_json json_t *name = json_string(entry->d_name);
+        if (name && entry->d_name[0] != '.' && text_ends_with(entry->d_name, ".kdl")) {
             cleanup_free char *file =
                 mem_printf("%s/%s", text_eq(path, "/") ? "" : path, entry->d_name);
             strings_add(ret, file);

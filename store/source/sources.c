@@ -132,11 +132,6 @@ int sources_add_applied(struct store *store, struct store_batch *batch, const ch
     return rc;
 }
 
-static bool goes_with(const struct source_record *record, const char *path)
-{
-    return text_eq(record->path, path) || text_eq(record->directory, path);
-}
-
 static int try_to_forget(
     struct store *store, const char *path, bool *ret_was_watched, struct error *err)
 {
@@ -147,7 +142,8 @@ static int try_to_forget(
     }
     struct store_batch *batch = store_batch_new();
     for (size_t i = 0; i < list.count; i++) {
-        if (goes_with(list.items[i], path)) {
+        const struct source_record *record = list.items[i];
+        if (text_eq(record->path, path) || text_eq(record->directory, path)) {
             sources_change(batch, list.items[i], NULL);
         }
     }

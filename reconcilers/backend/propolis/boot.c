@@ -85,13 +85,6 @@ static void note_refusal(struct boot *boot)
         boot->answer.status, words);
 }
 
-/* Passes by itself: 409 is also an earlier instance that is still being taken down, 424 a server
- * that was started again in between, 503 an instance that is still being made. */
-static bool is_passing(long status)
-{
-    return status == 409 || status == 424 || status == 429 || status == 503;
-}
-
 static void on_put(void *context, const struct error *err)
 {
     struct boot *boot = context;
@@ -106,7 +99,10 @@ static void on_put(void *context, const struct error *err)
     } else {
         note_refusal(boot);
         boot->is_run_requested = false;
-        if (!is_passing(boot->answer.status)) {
+        /* These pass by themselves: 409 is also an earlier instance that is still being taken down,
+         * 424 a server that was started again in between, 503 an instance still being made. */
+        long status = boot->answer.status;
+        if (status != 409 && status != 424 && status != 429 && status != 503) {
             boot_fail(boot, &boot->refusal);
             return;
         }

@@ -162,19 +162,14 @@ static enum run_state run_state_of(const char *state)
     return RUN_STATE_UNKNOWN;
 }
 
-/* 424 in the versions since 1.0.0, once 500 with these words; 404 and 410 mean the same to any
- * reader of HTTP. */
-static bool is_without_instance(const struct rest_answer *answer)
-{
-    return answer->status == 404 || answer->status == 410 || answer->status == 424 ||
-           (answer->status == 500 && strstr(buf_str(&answer->body), "not initialized"));
-}
-
 struct rest_instance rest_instance_parse(
     const struct rest_answer *answer, const char *name, const char *instance_id)
 {
     struct rest_instance ret = {.run_state = RUN_STATE_PRELAUNCH};
-    if (is_without_instance(answer)) {
+    /* 424 in the versions since 1.0.0, once 500 with these words; 404 and 410 mean the same to any
+     * reader of HTTP. */
+    if (answer->status == 404 || answer->status == 410 || answer->status == 424 ||
+        (answer->status == 500 && strstr(buf_str(&answer->body), "not initialized"))) {
         return ret;
     }
     cleanup_json json_t *json = json_loadb(buf_str(&answer->body), answer->body.len, 0, NULL);

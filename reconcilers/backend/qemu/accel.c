@@ -32,12 +32,6 @@ static struct {
     char reason[256];
 } remembered;
 
-static bool is_remembered(const struct loop *loop)
-{
-    const char *boot_id = clock_boot_id(loop_clock(loop));
-    return boot_id[0] && text_eq(boot_id, remembered.boot_id);
-}
-
 static void remember(const struct loop *loop, enum kvm_verdict verdict, const char *reason)
 {
     remembered.verdict = verdict;
@@ -124,7 +118,9 @@ struct op *accel_choose(
         .wanted = resolve(wanted),
         .done = done,
         .context = context};
-    if (choice->wanted == ACCEL_TCG || is_remembered(loop)) {
+    const char *boot_id = clock_boot_id(loop_clock(loop));
+    bool is_remembered = boot_id[0] && text_eq(boot_id, remembered.boot_id);
+    if (choice->wanted == ACCEL_TCG || is_remembered) {
         choice->timer = loop_timer_new(loop, timer_fired, choice);
         loop_timer_start(choice->timer, 0);
     } else {

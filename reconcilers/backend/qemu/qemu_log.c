@@ -76,13 +76,6 @@ static bool has_prefix(const char *line, size_t n, const char *prefix)
     return n >= length && memcmp(line, prefix, length) == 0;
 }
 
-/* Lines that are no reason: a success, and the second half of an error. */
-static bool is_small_talk(const char *line, size_t n)
-{
-    return has_prefix(line, n, "VNC server running on ") ||
-           has_prefix(line, n, "Use -machine help");
-}
-
 static char *shown_line(const char *line, size_t n)
 {
     static const char no_machine[] = "unsupported machine type";
@@ -114,7 +107,10 @@ char *qemu_log_last_line(const char *path)
         if (has_prefix(line, n, HEADLINE_PREFIX)) {
             return NULL;
         }
-        if (n > 0 && !is_small_talk(line, n)) {
+        /* not a reason: a success, and the second half of an error */
+        bool is_small_talk = has_prefix(line, n, "VNC server running on ") ||
+                             has_prefix(line, n, "Use -machine help");
+        if (n > 0 && !is_small_talk) {
             return shown_line(line, n);
         }
         end = start > 0 ? start - 1 : 0;
