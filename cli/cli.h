@@ -16,6 +16,7 @@
 
 struct error;
 struct json_t;
+struct power_command;
 struct store;
 
 enum output_format { OUTPUT_TEXT, OUTPUT_WIDE, OUTPUT_NAME, OUTPUT_JSON, OUTPUT_YAML };
@@ -48,6 +49,7 @@ struct command {
     bool examines_data_dir; /* it says itself what is wrong with the data directory */
     bool
         acts; /* with -o json it prints one document on what became of each VM: cli/show/result.h */
+    const struct power_command *power; /* run instead of run(): cli/request/power.h */
     /* Returns the exit status, or a negative error with *err set: main prints it. */
     int (*run)(
         struct cli *cli, const void *values, const struct arg_strings *words, struct error *err);

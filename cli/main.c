@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/request/power.h"
 #include "cli/show/result.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -174,7 +175,11 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
             rc = data_trust_check(&cli->paths, err);
         }
     }
-    return rc < 0 ? rc : command->run(cli, values, words, err);
+    if (rc < 0) {
+        return rc;
+    }
+    return command->power ? power_run(cli, command->power, values, words, err)
+                          : command->run(cli, values, words, err);
 }
 
 static int run_command(struct cli *cli, const struct command *command, int argc, char **argv,

@@ -186,11 +186,16 @@ static int start_machinery(struct daemon *daemon, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    rc = signals_watch_end(
-        daemon->loop, ends, ARRAY_LEN(ends), on_end_signal, daemon, &daemon->end_signals, err);
+    const struct signals_request on_ends = {.numbers = ends,
+        .count = ARRAY_LEN(ends),
+        .stay_pending = true,
+        .fn = on_end_signal,
+        .context = daemon};
+    const struct signals_request on_children = {
+        .numbers = child, .count = ARRAY_LEN(child), .fn = on_child, .context = daemon};
+    rc = signals_watch(daemon->loop, &on_ends, &daemon->end_signals, err);
     if (rc == 0 && has_orphans) {
-        rc = signals_watch(
-            daemon->loop, child, ARRAY_LEN(child), on_child, daemon, &daemon->child_signals, err);
+        rc = signals_watch(daemon->loop, &on_children, &daemon->child_signals, err);
     }
     if (rc < 0) {
         return rc;

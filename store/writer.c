@@ -68,13 +68,6 @@ static void list_append(struct job_list *list, struct job_list *tail)
     }
 }
 
-/* Moves everything to `ret`, in order. */
-static void list_take(struct job_list *list, struct job_list *ret)
-{
-    list_init(ret);
-    list_append(ret, list);
-}
-
 static void list_free(struct job_list *list)
 {
     struct job *next;
@@ -128,7 +121,8 @@ static bool wait_for_jobs(struct store_writer *writer, struct job_list *ret)
     while (!writer->queue.first && !writer->is_stopping) {
         (void)pthread_cond_wait(&writer->wake, &writer->mutex);
     }
-    list_take(&writer->queue, ret);
+    list_init(ret);
+    list_append(ret, &writer->queue);
     (void)pthread_mutex_unlock(&writer->mutex);
     return ret->first;
 }
@@ -214,7 +208,8 @@ void store_writer_dispatch(struct store_writer *writer)
     struct job_list jobs;
     (void)!read(writer->fd, &count, sizeof(count)); /* before the list is taken: none is missed */
     (void)pthread_mutex_lock(&writer->mutex);
-    list_take(&writer->finished, &jobs);
+    list_init(&jobs);
+    list_append(&jobs, &writer->finished);
     (void)pthread_mutex_unlock(&writer->mutex);
     for (struct job *job = jobs.first; job; job = job->next) {
         if (job->done) {

@@ -12,12 +12,6 @@ static const struct power_command restart = {
     .shows_provision = true,
 };
 
-static int run(
-    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
-{
-    return power_run(cli, &restart, values, words, err);
-}
-
 const struct command command_restart = {
     .name = "restart",
     .aliases = "reboot",
@@ -31,5 +25,5 @@ const struct command command_restart = {
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
     .acts = true,
-    .run = run,
+    .power = &restart,
 };

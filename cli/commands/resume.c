@@ -23,12 +23,6 @@ static const struct power_command resume = {
     .check = check,
 };
 
-static int run(
-    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
-{
-    return power_run(cli, &resume, values, words, err);
-}
-
 const struct command command_resume = {
     .name = "resume",
     .aliases = "unpause",
@@ -41,5 +35,5 @@ const struct command command_resume = {
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
     .acts = true,
-    .run = run,
+    .power = &resume,
 };

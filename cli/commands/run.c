@@ -226,18 +226,15 @@ static int destroy(struct job *job, struct error *err)
     return rc;
 }
 
-static bool is_signalled(int status)
-{
-    return status == wakeup_exit_status(SIGINT) || status == wakeup_exit_status(SIGTERM) ||
-           status == wakeup_exit_status(SIGHUP);
-}
-
 /* Another command may have destroyed the VM already. A VM that cannot be destroyed turns success
  * into failure and leaves any other status as it is. */
 static int run_finish(struct job *job, int status)
 {
     struct error err = {.code = ERR_NONE};
-    bool keeps = !job->owner || (job->values->keeps_failed && status != 0 && !is_signalled(status));
+    bool is_signalled = status == wakeup_exit_status(SIGINT) ||
+                        status == wakeup_exit_status(SIGTERM) ||
+                        status == wakeup_exit_status(SIGHUP);
+    bool keeps = !job->owner || (job->values->keeps_failed && status != 0 && !is_signalled);
     int rc = 0;
     if (!keeps) {
         rc = destroy(job, &err);

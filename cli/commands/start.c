@@ -12,12 +12,6 @@ static const struct power_command start = {
     .shows_provision = true,
 };
 
-static int run(
-    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
-{
-    return power_run(cli, &start, values, words, err);
-}
-
 const struct command command_start = {
     .name = "start",
     .summary = "Start VMs",
@@ -30,5 +24,5 @@ const struct command command_start = {
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
     .acts = true,
-    .run = run,
+    .power = &start,
 };

@@ -29,12 +29,6 @@ static const struct power_command suspend = {
     .check = check,
 };
 
-static int run(
-    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
-{
-    return power_run(cli, &suspend, values, words, err);
-}
-
 const struct command command_suspend = {
     .name = "suspend",
     .aliases = "pause",
@@ -47,5 +41,5 @@ const struct command command_suspend = {
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,
     .acts = true,
-    .run = run,
+    .power = &suspend,
 };

@@ -163,15 +163,6 @@ static int write_registration(
     }
 }
 
-/* If the notification fails, vmctld finds the change when it starts, or at the next one. */
-static void ring(struct cli *cli)
-{
-    struct error err = {.code = ERR_NONE};
-    if (bell_ring(&cli->paths, BELL_DESIRED, &err) < 0) {
-        log_debug("cli", "%s", err.message);
-    }
-}
-
 static int register_one(
     struct cli *cli, const char *word, enum source_prune prune, char **ret_path, struct error *err)
 {
@@ -222,7 +213,8 @@ static int watch_all(struct cli *cli, const struct watch_values *values,
         }
     }
     if (paths->count > 0) {
-        ring(cli);
+        struct error ignored = {.code = ERR_NONE}; /* vmctld looks by itself, only later */
+        (void)bell_ring(&cli->paths, BELL_DESIRED, &ignored);
     }
     if (rc == 0) {
         rc = values->follow.is_detached ? cli_ensure_controller(cli, err)

@@ -66,11 +66,6 @@ static bool is_empty(const json_t *value)
            (json_is_array(value) && json_array_size(value) == 0);
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* The first key of an object in a list is on the line of its dash. */
 static void add_object(struct buf *out, const json_t *object, size_t depth, bool is_in_list)
 {
@@ -82,7 +77,7 @@ static void add_object(struct buf *out, const json_t *object, size_t depth, bool
     {
         keys[count++] = key;
     }
-    qsort(keys, count, sizeof(*keys), compare_keys);
+    qsort(keys, count, sizeof(*keys), text_compare);
     for (size_t i = 0; i < count; i++) {
         if (i > 0 || !is_in_list) {
             indent(out, depth);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
+#include "controller/loop/process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -59,32 +60,21 @@ static void stop_stream(struct loop_io **io, int *fd)
     *fd = -1;
 }
 
-static void reap(int pidfd)
+static void child_free(struct op *op)
 {
-    siginfo_t info;
-    (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
-}
-
-static void child_free(struct child *child)
-{
+    struct child *child = (struct child *)(void *)op;
     stop_stream(&child->input_io, &child->input_fd);
     stop_stream(&child->output_io, &child->output_fd);
     if (child->pidfd >= 0) {
         kill(-child->pid, SIGKILL); /* the group it leads, for grandchildren; ours while unreaped */
         loop_io_free(TAKE_PTR(child->exit_io));
-        /* It may take its time (a disk that hangs): the loop reaps it when it is gone. */
-        loop_linger(child->loop, TAKE_FD(child->pidfd), reap);
+        process_reap_later(child->loop, TAKE_FD(child->pidfd));
     }
     loop_timer_free(child->deadline);
     buf_clear(&child->output);
     free(child->input);
     free(child->program);
     free(child);
-}
-
-static void child_cancel(struct op *op)
-{
-    child_free((struct child *)(void *)op);
 }
 
 static void check_exit(struct child *child, const siginfo_t *info)
@@ -119,7 +109,7 @@ static void child_finish(struct child *child)
     }
     const struct error *err = child->failure.code != ERR_NONE ? &child->failure : NULL;
     child->done(child->context, err, buf_str(&child->output));
-    child_free(child);
+    child_free(&child->op);
 }
 
 static void finish_if_complete(struct child *child)
@@ -313,7 +303,7 @@ struct op *child_start(
     struct loop *loop, const struct child_request *request, child_done_fn *done, void *context)
 {
     struct child *child = mem_new(struct child);
-    child->op.cancel = child_cancel;
+    child->op.cancel = child_free;
     child->loop = loop;
     child->program = mem_strdup(request->argv[0]);
     child->done = done;

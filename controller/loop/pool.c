@@ -57,11 +57,6 @@ struct pool {
     struct loop_timer *turn; /* with 0 threads */
 };
 
-static void list_init(struct job_list *list)
-{
-    *list = (struct job_list){.end = &list->head};
-}
-
 static void list_append(struct job_list *list, struct job *job)
 {
     job->next = NULL;
@@ -264,9 +259,9 @@ int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct erro
     pthread_mutex_init(&pool->mutex, NULL);
     for (int i = 0; i < POOL_LANE_COUNT_; i++) {
         pthread_cond_init(&pool->lanes[i].work_waits, NULL);
-        list_init(&pool->lanes[i].waiting);
+        pool->lanes[i].waiting.end = &pool->lanes[i].waiting.head;
     }
-    list_init(&pool->finished);
+    pool->finished.end = &pool->finished.head;
     int rc = start_pool(pool, threads, err);
     if (rc < 0) {
         pool_free(pool);

@@ -126,6 +126,17 @@ bool process_is_alive(const struct process *process)
     return poll(&pollfd, 1, 0) <= 0;
 }
 
+static void reap(int pidfd)
+{
+    siginfo_t info;
+    (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+}
+
+void process_reap_later(struct loop *loop, int pidfd_take)
+{
+    loop_linger(loop, pidfd_take, reap);
+}
+
 void process_signal(const struct process *process, int signal)
 {
     (void)pidfd_send_signal(process->pidfd, signal, NULL, 0);

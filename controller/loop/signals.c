@@ -16,9 +16,7 @@ struct signals {
     int fd;
     struct loop_io *io;
     sigset_t set;
-    bool stay_pending;
-    signal_fn *fn;
-    void *context;
+    struct signals_request request; /* its numbers are in `set` */
 };
 
 static void report_pending(struct signals *signals)
@@ -27,7 +25,7 @@ static void report_pending(struct signals *signals)
     loop_io_set(signals->io, 0);
     for (int number = 1; sigpending(&pending) == 0 && number < NSIG; number++) {
         if (sigismember(&pending, number) == 1 && sigismember(&signals->set, number) == 1) {
-            signals->fn(signals->context, number);
+            signals->request.fn(signals->request.context, number);
             return;
         }
     }
@@ -38,20 +36,21 @@ static void on_signal(void *context, int fd, unsigned ready)
     struct signals *signals = context;
     struct signalfd_siginfo info;
     (void)ready;
-    if (signals->stay_pending) {
+    if (signals->request.stay_pending) {
         report_pending(signals);
     } else if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) { /* the next rings again */
-        signals->fn(signals->context, (int)info.ssi_signo);
+        signals->request.fn(signals->request.context, (int)info.ssi_signo);
     }
 }
 
-static int start_watching(struct loop *loop, const int *numbers, size_t count,
-    struct signals *signals_take, struct signals **ret, struct error *err)
+int signals_watch(struct loop *loop, const struct signals_request *request, struct signals **ret,
+    struct error *err)
 {
-    struct signals *signals = signals_take;
+    struct signals *signals = mem_new(struct signals);
+    signals->request = *request;
     sigemptyset(&signals->set);
-    for (size_t i = 0; i < count; i++) {
-        sigaddset(&signals->set, numbers[i]);
+    for (size_t i = 0; i < request->count; i++) {
+        sigaddset(&signals->set, request->numbers[i]);
     }
     signals->fd = signalfd(-1, &signals->set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals->fd < 0) {
@@ -62,22 +61,6 @@ static int start_watching(struct loop *loop, const int *numbers, size_t count,
     signals->io = loop_io_new(loop, signals->fd, LOOP_READ, on_signal, signals);
     *ret = signals;
     return 0;
-}
-
-int signals_watch(struct loop *loop, const int *numbers, size_t count, signal_fn *fn, void *context,
-    struct signals **ret, struct error *err)
-{
-    struct signals *signals = mem_new(struct signals);
-    *signals = (struct signals){.fn = fn, .context = context};
-    return start_watching(loop, numbers, count, signals, ret, err);
-}
-
-int signals_watch_end(struct loop *loop, const int *numbers, size_t count, signal_fn *fn,
-    void *context, struct signals **ret, struct error *err)
-{
-    struct signals *signals = mem_new(struct signals);
-    *signals = (struct signals){.fn = fn, .context = context, .stay_pending = true};
-    return start_watching(loop, numbers, count, signals, ret, err);
 }
 
 void signals_free(struct signals *signals)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -14,14 +15,17 @@ struct signals;
 
 typedef void signal_fn(void *context, int signal);
 
-int signals_watch(struct loop *loop, const int *numbers, size_t count, signal_fn *fn, void *context,
-    struct signals **ret, struct error *err);
-/*
- * The same for signals that end the process: the first one is reported once, and all of them stay
- * pending until the process is gone. So everybody who looks at it sees from the first moment on
- * that it ends (store/session.h).
- */
-int signals_watch_end(struct loop *loop, const int *numbers, size_t count, signal_fn *fn,
-    void *context, struct signals **ret, struct error *err);
+struct signals_request {
+    const int *numbers; /* borrowed for the call */
+    size_t count;
+    /* For signals that end the process: the first one is reported once, and all of them stay
+     * pending until the process is gone. So everybody who looks at it sees from the first moment on
+     * that it ends (store/session.h). */
+    bool stay_pending;
+    signal_fn *fn;
+    void *context;
+};
 
+int signals_watch(struct loop *loop, const struct signals_request *request, struct signals **ret,
+    struct error *err);
 void signals_free(struct signals *signals); /* they stay blocked; NULL is fine */

@@ -33,9 +33,7 @@ static bool is_told_of_changes(const char *directory)
 static void path_watch_add(struct watch_point_list *list, const char *directory, const char *name)
 {
     for (size_t i = 0; i < list->count; i++) {
-        const struct watch_point *item = &list->items[i];
-        bool is_same_name = name ? item->name && text_eq(item->name, name) : !item->name;
-        if (is_same_name && text_eq(item->directory, directory)) {
+        if (text_eq(list->items[i].directory, directory) && text_eq(list->items[i].name, name)) {
             return;
         }
     }

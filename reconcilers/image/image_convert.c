@@ -70,17 +70,13 @@ struct converter {
     void *context;
 };
 
-static void free_converter(struct converter *converter)
+static void free_converter(struct op *op)
 {
+    struct converter *converter = (struct converter *)op;
     op_cancel(converter->stage);
     free(converter->from);
     free(converter->to);
     free(converter);
-}
-
-static void cancel_converter(struct op *op)
-{
-    free_converter((struct converter *)op);
 }
 
 static void image_convert_finish(void *context, const struct error *err, const char *output)
@@ -89,7 +85,7 @@ static void image_convert_finish(void *context, const struct error *err, const c
     child_done_fn *done = converter->done;
     void *done_context = converter->context;
     converter->stage = NULL;
-    free_converter(converter);
+    free_converter(&converter->op);
     done(done_context, err, output);
 }
 
@@ -157,7 +153,7 @@ struct op *image_convert_start(struct loop *loop, const struct image_conversion 
 {
     int64_t size = fs_size(conversion->from);
     struct converter *converter = mem_new(struct converter);
-    *converter = (struct converter){.op.cancel = cancel_converter,
+    *converter = (struct converter){.op.cancel = free_converter,
         .loop = loop,
         .format = conversion->format,
         .from = mem_strdup(conversion->from),

@@ -162,14 +162,6 @@ static void unlink_if_leads_to(void *context, int dir_fd, const char *name)
     }
 }
 
-static void drop_links(const struct paths *paths, const char *digest)
-{
-    cleanup_free char *from_names = mem_printf("%s.qcow2", digest);
-    cleanup_free char *from_sources = mem_printf("../%s.qcow2", digest);
-    for_each_name(paths, "images", unlink_if_leads_to, from_names);
-    for_each_name(paths, "images/.by-source", unlink_if_leads_to, from_sources);
-}
-
 static void drop_records(const struct image_removal *removal, const char *digest)
 {
     const char *key;
@@ -195,7 +187,11 @@ static int remove_one(const struct image_removal *removal, const char *digest, b
         return rc;
     }
     if (!is_dry_run) {
-        drop_links(removal->host->paths, digest);
+        const struct paths *paths = removal->host->paths;
+        cleanup_free char *from_names = mem_printf("%s.qcow2", digest);
+        cleanup_free char *from_sources = mem_printf("../%s.qcow2", digest);
+        for_each_name(paths, "images", unlink_if_leads_to, from_names);
+        for_each_name(paths, "images/.by-source", unlink_if_leads_to, from_sources);
         drop_records(removal, digest);
     }
     json_t *item = json_object();

@@ -252,13 +252,6 @@ static int run_remote(struct image_work *work, const struct remote *remote,
     return file_download(work, remote, is_cancelled, err);
 }
 
-static int run_http(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
-{
-    cleanup_free char *name = url_without_query(work->image.location);
-    struct remote remote = {.url = work->image.location, .name = name};
-    return run_remote(work, &remote, is_cancelled, err);
-}
-
 /* ---- registries ---- */
 
 static int prepare_lookup(struct image_work *work, struct error *err)
@@ -332,8 +325,12 @@ static int run_url(struct image_work *work, const atomic_bool *is_cancelled, str
     if (url_is_file(work->image.location)) {
         return run_file_url(work, is_cancelled, err);
     }
-    return oci_is_reference(work->image.location) ? run_oci(work, is_cancelled, err)
-                                                  : run_http(work, is_cancelled, err);
+    if (oci_is_reference(work->image.location)) {
+        return run_oci(work, is_cancelled, err);
+    }
+    cleanup_free char *name = url_without_query(work->image.location);
+    struct remote remote = {.url = work->image.location, .name = name};
+    return run_remote(work, &remote, is_cancelled, err);
 }
 
 static int run_local(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)

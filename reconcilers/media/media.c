@@ -267,11 +267,6 @@ static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
     return removal_discard(env->host, env->name, env->uid, whole_dir, err);
 }
 
-void media_sweep(struct reconciler_host *host)
-{
-    removal_sweep(host);
-}
-
 void media_free(struct reconciler_host *host)
 {
     image_cache_free(host->backend_data);

@@ -11,9 +11,6 @@
 struct reconciler_host;
 struct vm_env;
 
-/* Deletes left-overs of earlier runs in the background. At the start, before any operation. */
-void media_sweep(struct reconciler_host *host);
-
 /* Makes the VM's directory, the key pairs and the seed of its spec, and no disk: for a backend
  * whose disks are elsewhere. Existing keys stay. Errors: of keys.h and seed.h. */
 struct op *media_make_seed(const struct vm_env *env, op_done_fn *done, void *context);

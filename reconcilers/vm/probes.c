@@ -131,14 +131,6 @@ static bool record_ready_failure(struct pass *pass, const char *message)
     return is_new;
 }
 
-static bool record_ready(struct pass *pass, const struct vm_outcome *outcome)
-{
-    int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
-    pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
-    return outcome->is_ok ? record_ready_success(pass)
-                          : record_ready_failure(pass, outcome->error.message);
-}
-
 static bool record_live_failure(struct pass *pass, const struct error *error)
 {
     const struct vm_status *status = pass->view->status;
@@ -174,7 +166,13 @@ static bool record_live(struct pass *pass, const struct vm_outcome *outcome)
 bool probes_record(struct pass *pass)
 {
     const struct vm_outcome *outcome = &pass->vm->outcome;
-    return outcome->check == CHECK_LIVE ? record_live(pass, outcome) : record_ready(pass, outcome);
+    if (outcome->check == CHECK_LIVE) {
+        return record_live(pass, outcome);
+    }
+    int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
+    pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
+    return outcome->is_ok ? record_ready_success(pass)
+                          : record_ready_failure(pass, outcome->error.message);
 }
 
 void probes_reset(struct pass *pass)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "reconcilers/media/media.h"
+#include "reconcilers/trash/trash.h"
 #include "reconcilers/vm/pass.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -43,15 +44,6 @@ static struct pass begin_pass(
         .wall_ms = clock_wall_ms(self->host->clock),
     };
     return pass;
-}
-
-/* The release of an owner's lock wakes no one: it is polled. */
-static int64_t poll_owner(const struct vm_view *view, int64_t requeue_ms)
-{
-    enum { POLL_MS = 1000 };
-    bool is_owned = view->desired && view->desired->owner && !view->desired->is_deleting;
-    bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > POLL_MS;
-    return is_owned && is_later ? POLL_MS : requeue_ms;
 }
 
 /* Wakes the VMs that wait for a host port; their backoff ends now. */
@@ -105,7 +97,11 @@ static struct verdict pass_over_view(
         made->patch->committed = on_leases_dropped;
         made->patch->context = self;
     }
-    return (struct verdict){.requeue_ms = poll_owner(view, requeue_ms)};
+    /* The release of an owner's lock wakes no one: it is polled. */
+    enum { POLL_MS = 1000 };
+    bool is_owned = view->desired && view->desired->owner && !view->desired->is_deleting;
+    bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > POLL_MS;
+    return (struct verdict){.requeue_ms = is_owned && is_later ? POLL_MS : requeue_ms};
 }
 
 static struct verdict reconcile(struct reconciler *base, const char *name, struct patch *patch)
@@ -173,7 +169,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
     };
     self->host = host;
     self->registry = vm_registry_new(host);
-    media_sweep(host);
+    removal_sweep(host);
     return &self->base;
 }
 

@@ -6,6 +6,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 const char *json_text(const json_t *object, const char *key)
 {
@@ -64,14 +65,9 @@ char *json_canonical(const json_t *value)
 }
 
 struct sortable {
+    char *key; /* first: see text_compare() */
     json_t *value;
-    char *key;
 };
-
-static int compare_keys(const void *a, const void *b)
-{
-    return strcmp(((const struct sortable *)a)->key, ((const struct sortable *)b)->key);
-}
 
 json_t *json_sort_take(json_t *array_take, char *(*key_of)(const json_t *item))
 {
@@ -82,7 +78,7 @@ json_t *json_sort_take(json_t *array_take, char *(*key_of)(const json_t *item))
         items[i].value = json_array_get(array, i);
         items[i].key = key_of(items[i].value);
     }
-    qsort(items, count, sizeof(*items), compare_keys);
+    qsort(items, count, sizeof(*items), text_compare);
     json_t *result = json_array();
     for (size_t i = 0; i < count; i++) {
         (void)json_array_append(result, items[i].value);

@@ -9,6 +9,9 @@
 struct buf;
 
 bool text_eq(const char *a, const char *b); /* NULL equals only NULL */
+
+/* For qsort(3): of strings, and of structs whose first member is the string to sort by. */
+int text_compare(const void *a, const void *b);
 bool text_starts_with(const char *s, const char *prefix);
 bool text_ends_with(const char *s, const char *suffix);
 

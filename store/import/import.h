@@ -21,7 +21,7 @@ struct paths;
 struct store;
 
 struct import_vm {
-    char *name;
+    char *name;           /* first: see text_compare() */
     struct error problem; /* why this one cannot be taken over; ERR_NONE: nothing is wrong so far */
     char *work_dir;       /* NULL: not said */
     char *overlay_path;   /* NULL: not said */

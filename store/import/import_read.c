@@ -116,11 +116,6 @@ static int read_handle(const json_t *handle, struct import_vm *vm, struct error 
 
 /* ---- the file ---- */
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const struct import_vm *)a)->name, ((const struct import_vm *)b)->name);
-}
-
 int import_read(const char *path, struct import_list *ret, struct error *err)
 {
     cleanup_buf struct buf text = BUF_INIT(FILE_MAX);
@@ -144,7 +139,7 @@ int import_read(const char *path, struct import_list *ret, struct error *err)
         vm->spec = vm_spec_new(name);
         (void)read_handle(handle, vm, &vm->problem);
     }
-    qsort(ret->vms, ret->count, sizeof(*ret->vms), compare_names);
+    qsort(ret->vms, ret->count, sizeof(*ret->vms), text_compare);
     return 0;
 }
 

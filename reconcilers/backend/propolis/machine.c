@@ -134,8 +134,9 @@ static void machine_poll(void *context)
 {
     struct machine *machine = context;
     if (!machine->poll && !machine->is_launching) {
+        const struct zone_request request = {.name = machine->name, .wanted = ZONE_AS_IT_IS};
         machine->poll =
-            zone_poll(machine->host->loop, machine->name, &machine->polled, on_zone, machine);
+            zone_start(machine->host->loop, &request, &machine->polled, on_zone, machine);
     }
 }
 
@@ -285,8 +286,9 @@ static struct op *machine_launch(struct machine *machine, const struct vm_env *e
     op_cancel(TAKE_PTR(machine->command)); /* must not halt the zone that boots now */
     memcpy(machine->instance_id, env->status->instance.instance_id, TEXT_ID_SIZE);
     machine->is_launching = true;
-    launch->boot = zone_boot(machine->host->loop, machine->name, env->spec->network.vnic,
-        &launch->zone, on_booted, launch);
+    const struct zone_request request = {
+        .name = machine->name, .wanted = ZONE_UP, .vnic = env->spec->network.vnic};
+    launch->boot = zone_start(machine->host->loop, &request, &launch->zone, on_booted, launch);
     return &launch->op;
 }
 
@@ -323,6 +325,7 @@ static void machine_command(
     static const struct rest_request stop = {
         .method = "PUT", .path = "/instance/state", .body = "\"Stop\""};
     (void)env;
+    const struct zone_request halt = {.name = machine->name, .wanted = ZONE_DOWN};
     bool is_stop = command == MACHINE_POWERDOWN;
     bool was_stop = machine->command_sent == MACHINE_POWERDOWN;
     if (command == MACHINE_PAUSE || command == MACHINE_RESUME ||
@@ -333,8 +336,8 @@ static void machine_command(
     machine->command_sent = command;
     machine->command = is_stop ? rest_send(machine->multi, &machine->server, &stop,
                                      &machine->command_answer, on_commanded, machine)
-                               : zone_halt(machine->host->loop, machine->name,
-                                     &machine->command_zone, on_commanded, machine);
+                               : zone_start(machine->host->loop, &halt, &machine->command_zone,
+                                     on_commanded, machine);
 }
 
 const struct machine_ops propolis_machine_ops = {

@@ -102,8 +102,7 @@ void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret)
  * the next controller's first read shows whether the command has run. */
 struct zone_work {
     char *name;
-    const char *command; /* NULL: only reads the state */
-    bool wants_alive;
+    enum zone_wanted wanted;
     char *vnic; /* of the guest; NULL: it has none */
     enum { BEGINNING, READING, ACTING, READING_AGAIN, READING_NET } stage;
     struct zone_facts *ret; /* borrowed from the caller, until `done` */
@@ -121,28 +120,30 @@ static int handle_state(
     struct zone_work *work, const char *list, struct script_step *ret, struct error *err)
 {
     struct zone_facts facts = zone_parse(list, work->name);
-    if (!work->command || facts.is_alive == work->wants_alive) {
+    bool wants_alive = work->wanted == ZONE_UP;
+    const char *command = wants_alive ? "boot" : "halt";
+    if (work->wanted == ZONE_AS_IT_IS || facts.is_alive == wants_alive) {
         *work->ret = facts;
-        if (work->command && work->wants_alive) {
+        if (wants_alive) {
             work->stage = READING_NET;
             *ret = (struct script_step){
                 {"zonecfg", "-z", work->name, "info", "net"}, .what = "read the network of zone"};
         }
         return 0;
     }
-    if (work->wants_alive && !facts.is_installed) {
+    if (wants_alive && !facts.is_installed) {
         error_set(err, ERR_BACKEND_UNAVAILABLE, "there is no installed zone '%s'", work->name);
         return error_help(err,
             "configure one of brand nebula-vm: zonecfg -z %s; then zoneadm -z %s install",
             work->name, work->name);
     }
     if (work->stage == READING_AGAIN) {
-        return error_set(err, ERR_IO, "zoneadm %s succeeded, but zone '%s' is %s", work->command,
+        return error_set(err, ERR_IO, "zoneadm %s succeeded, but zone '%s' is %s", command,
             work->name, facts.is_alive ? "still alive" : "down");
     }
     work->stage = ACTING;
-    *ret = (struct script_step){{"zoneadm", "-z", work->name, work->command},
-        .what = work->wants_alive ? "boot zone" : "halt zone"};
+    *ret = (struct script_step){
+        {"zoneadm", "-z", work->name, command}, .what = wants_alive ? "boot zone" : "halt zone"};
     return 0;
 }
 
@@ -161,32 +162,13 @@ static int zone_next(void *context, const char *output, struct script_step *ret,
     return handle_state(work, output, ret, err);
 }
 
-static struct op *zone_start(struct loop *loop, const char *name, const char *command,
-    bool wants_alive, const char *vnic, struct zone_facts *ret, op_done_fn *done, void *context)
-{
-    struct zone_work *work = mem_new(struct zone_work);
-    work->name = mem_strdup(name);
-    work->command = command;
-    work->wants_alive = wants_alive;
-    work->vnic = mem_strdup(vnic);
-    work->ret = ret;
-    return script_start(loop, name, zone_next, free_work, work, done, context);
-}
-
-struct op *zone_poll(
-    struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
-{
-    return zone_start(loop, name, NULL, false, NULL, ret, done, context);
-}
-
-struct op *zone_boot(struct loop *loop, const char *name, const char *vnic, struct zone_facts *ret,
+struct op *zone_start(struct loop *loop, const struct zone_request *request, struct zone_facts *ret,
     op_done_fn *done, void *context)
 {
-    return zone_start(loop, name, "boot", true, vnic, ret, done, context);
-}
-
-struct op *zone_halt(
-    struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context)
-{
-    return zone_start(loop, name, "halt", false, NULL, ret, done, context);
+    struct zone_work *work = mem_new(struct zone_work);
+    work->name = mem_strdup(request->name);
+    work->wanted = request->wanted;
+    work->vnic = mem_strdup(request->vnic);
+    work->ret = ret;
+    return script_start(loop, request->name, zone_next, free_work, work, done, context);
 }

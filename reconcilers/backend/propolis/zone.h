@@ -16,7 +16,7 @@ struct zone_facts {
     bool is_alive;     /* it runs, boots or halts: it has an id */
     int32_t id;        /* of a zone that is alive; changes with every boot */
 
-    /* After zone_boot(); "": not configured. */
+    /* After ZONE_UP; "": not configured. */
     char server[INET6_ADDRSTRLEN + 2]; /* the zone's own address; an IPv6 one in brackets */
     char guest[INET6_ADDRSTRLEN];      /* the address allowed on the guest's VNIC */
 };
@@ -24,19 +24,21 @@ struct zone_facts {
 /* Reads the output of `zoneadm list -cp`: id:name:state:path:… one zone a line. */
 struct zone_facts zone_parse(const char *list, const char *name);
 
-struct op *zone_poll(
-    struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context);
-
 /* Reads the output of `zonecfg info net`: the guest's address is that of the net whose link is
  * `vnic` (NULL: the guest has none), the zone's own the first of another. Writes `server` and
  * `guest` of *ret. */
 void zone_parse_net(const char *info, const char *vnic, struct zone_facts *ret);
 
-/* Boots the zone unless it runs, and reads its state and addresses. ERR_BACKEND_UNAVAILABLE: there
- * is no such zone. */
-struct op *zone_boot(struct loop *loop, const char *name, const char *vnic, struct zone_facts *ret,
-    op_done_fn *done, void *context);
+struct zone_request {
+    const char *name;
+    enum zone_wanted {
+        ZONE_AS_IT_IS, /* its state is read, no more */
+        ZONE_UP,       /* booted unless it runs; its addresses are read as well */
+        ZONE_DOWN,     /* halted unless it is down */
+    } wanted;
+    const char *vnic; /* of the guest; NULL: it has none */
+};
 
-/* Halts the zone unless it is down, and reads its state. */
-struct op *zone_halt(
-    struct loop *loop, const char *name, struct zone_facts *ret, op_done_fn *done, void *context);
+/* `request` is copied. ERR_BACKEND_UNAVAILABLE: there is no such zone to boot. */
+struct op *zone_start(struct loop *loop, const struct zone_request *request, struct zone_facts *ret,
+    op_done_fn *done, void *context);

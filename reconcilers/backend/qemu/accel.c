@@ -41,16 +41,12 @@ static void remember(const struct loop *loop, enum kvm_verdict verdict, const ch
         verdict == KVM_ABSENT ? "" : clock_boot_id(loop_clock(loop)));
 }
 
-static void choice_free(struct choice *choice)
+static void choice_free(struct op *op)
 {
+    struct choice *choice = (struct choice *)op;
     op_cancel(choice->probe);
     loop_timer_free(choice->timer);
     free(choice);
-}
-
-static void choice_cancel(struct op *op)
-{
-    choice_free((struct choice *)op);
 }
 
 static const char *pick(enum accel_mode wanted, struct error *err)
@@ -71,19 +67,15 @@ static const char *pick(enum accel_mode wanted, struct error *err)
     return "tcg";
 }
 
-static void accel_finish(struct choice *choice)
+static void accel_finish(void *context)
 {
+    struct choice *choice = context;
     accel_chosen_fn *done = choice->done;
-    void *context = choice->context;
+    void *done_context = choice->context;
     struct error err = {0};
     const char *accel = pick(choice->wanted, &err);
-    choice_free(choice);
-    done(context, accel, accel ? NULL : &err);
-}
-
-static void timer_fired(void *context)
-{
-    accel_finish(context);
+    choice_free(&choice->op);
+    done(done_context, accel, accel ? NULL : &err);
 }
 
 static void probed(void *context, enum kvm_verdict verdict, const char *reason)
@@ -113,7 +105,7 @@ struct op *accel_choose(
     struct loop *loop, enum accel_mode wanted, accel_chosen_fn *done, void *context)
 {
     struct choice *choice = mem_new(struct choice);
-    *choice = (struct choice){.op = {.cancel = choice_cancel},
+    *choice = (struct choice){.op = {.cancel = choice_free},
         .loop = loop,
         .wanted = resolve(wanted),
         .done = done,
@@ -121,7 +113,7 @@ struct op *accel_choose(
     const char *boot_id = clock_boot_id(loop_clock(loop));
     bool is_remembered = boot_id[0] && text_eq(boot_id, remembered.boot_id);
     if (choice->wanted == ACCEL_TCG || is_remembered) {
-        choice->timer = loop_timer_new(loop, timer_fired, choice);
+        choice->timer = loop_timer_new(loop, accel_finish, choice);
         loop_timer_start(choice->timer, 0);
     } else {
         choice->probe = kvm_probe_start(loop, probed, choice);

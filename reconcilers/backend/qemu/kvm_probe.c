@@ -202,34 +202,24 @@ static void set_verdict(struct kvm_probe *probe, enum kvm_verdict verdict, const
     (void)snprintf(probe->reason, sizeof(probe->reason), "%s", reason);
 }
 
-static void reap(int pidfd)
-{
-    siginfo_t info;
-    (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
-}
-
 /* SIGKILL ends even a process in KVM_RUN, within about a millisecond. */
-static void free_probe(struct kvm_probe *probe)
+static void free_probe(struct op *op)
 {
+    struct kvm_probe *probe = (struct kvm_probe *)op;
     int pidfd = probe->pid > 0 ? pidfd_open(probe->pid, 0) : -1; /* not reaped: still its pid */
     if (pidfd >= 0) {
         (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-        loop_linger(probe->loop, pidfd, reap);
+        process_reap_later(probe->loop, pidfd);
     }
     process_close(probe->process);
     loop_timer_free(probe->timer);
     free(probe);
 }
 
-static void cancel_probe(struct op *op)
-{
-    free_probe((struct kvm_probe *)op);
-}
-
 static void kvm_probe_finish(void *context)
 {
     struct kvm_probe probe = *(struct kvm_probe *)context;
-    free_probe(context);
+    free_probe(&((struct kvm_probe *)context)->op);
     probe.done(probe.context, probe.verdict, probe.reason);
 }
 
@@ -286,7 +276,7 @@ struct op *kvm_probe_start(struct loop *loop, kvm_probe_fn *done, void *context)
 {
     struct kvm_probe *probe = mem_new(struct kvm_probe);
     *probe = (struct kvm_probe){
-        .op = {.cancel = cancel_probe}, .loop = loop, .done = done, .context = context};
+        .op = {.cancel = free_probe}, .loop = loop, .done = done, .context = context};
     probe->timer = loop_timer_new(loop, kvm_probe_finish, probe);
     loop_timer_start(probe->timer, start_child(probe) ? KVM_PROBE_TIMEOUT_MS : 0);
     return &probe->op;

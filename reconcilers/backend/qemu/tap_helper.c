@@ -17,6 +17,7 @@
 
 #include "controller/loop/child.h"
 #include "controller/loop/loop.h"
+#include "controller/loop/process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -53,28 +54,18 @@ struct tap_helper {
 
 /* ---- the end ---- */
 
-static void reap(int pidfd)
+static void tap_helper_free(struct op *op)
 {
-    siginfo_t info;
-    (void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
-}
-
-static void tap_helper_free(struct tap_helper *helper)
-{
+    struct tap_helper *helper = (struct tap_helper *)(void *)op;
     loop_io_free(helper->exit_io);
     loop_timer_free(helper->deadline);
     if (helper->pidfd >= 0) { /* not reaped, so the pid is still the helper's */
         (void)kill(helper->pid, SIGKILL);
-        loop_linger(helper->loop, helper->pidfd, reap);
+        process_reap_later(helper->loop, helper->pidfd);
     }
     cleanup_close_(&helper->socket_fd);
     cleanup_close_(&helper->output_fd);
     free(helper);
-}
-
-static void tap_helper_cancel(struct op *op)
-{
-    tap_helper_free((struct tap_helper *)(void *)op);
 }
 
 static void tap_helper_finish(struct tap_helper *helper, int fd_take, const struct error *err)
@@ -82,7 +73,7 @@ static void tap_helper_finish(struct tap_helper *helper, int fd_take, const stru
     tap_helper_done_fn *done = helper->done;
     void *context = helper->context;
     struct error copy = err ? *err : (struct error){.code = ERR_NONE};
-    tap_helper_free(helper);
+    tap_helper_free(&helper->op);
     done(context, fd_take, err ? &copy : NULL);
 }
 
@@ -266,7 +257,7 @@ struct op *tap_helper_start(struct loop *loop, const char *bridge, const struct 
     tap_helper_done_fn *done, void *context)
 {
     struct tap_helper *helper = mem_new(struct tap_helper);
-    *helper = (struct tap_helper){.op = {.cancel = tap_helper_cancel},
+    *helper = (struct tap_helper){.op = {.cancel = tap_helper_free},
         .loop = loop,
         .refusal = *refusal,
         .pidfd = -1,

@@ -26,7 +26,9 @@ static void watched_signals_become_events(void **state)
     struct error err = {0};
     struct signals *signals = NULL;
     struct loop *loop = new_loop();
-    assert_int_equal(signals_watch(loop, watched, 2, on_signal, &f, &signals, &err), 0);
+    const struct signals_request request = {
+        .numbers = watched, .count = 2, .fn = on_signal, .context = &f};
+    assert_int_equal(signals_watch(loop, &request, &signals, &err), 0);
     raise(SIGUSR1); /* would end the process if it were not blocked */
     raise(SIGUSR2);
     assert_int_equal(f.n, 0);
@@ -57,7 +59,9 @@ static void a_signal_that_ends_is_reported_once_and_stays_pending(void **state)
     struct error err = {0};
     struct signals *signals = NULL;
     struct loop *loop = new_loop();
-    assert_int_equal(signals_watch_end(loop, watched, 2, on_signal, &f, &signals, &err), 0);
+    const struct signals_request request = {
+        .numbers = watched, .count = 2, .stay_pending = true, .fn = on_signal, .context = &f};
+    assert_int_equal(signals_watch(loop, &request, &signals, &err), 0);
     raise(SIGTERM);
     assert_true(run_until(loop, is_set, &f.is_done));
     assert_int_equal(f.numbers[1], SIGTERM);
