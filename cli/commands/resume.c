@@ -28,7 +28,8 @@ const struct command command_resume = {
     .aliases = "unpause",
     .summary = "Resume suspended VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "The guest continues where `vmctl suspend` stopped it.\n"
+    .details = "The guest continues where `vmctl suspend` stopped it, with its clock\n"
+               "set to the host's.\n"
                "Without a name: the VMs of the VMFile.",
     .examples = "  vmctl resume web",
     .options = power_options,

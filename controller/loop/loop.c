@@ -90,6 +90,7 @@ int loop_new(struct loop **ret, struct error *err)
     loop->clock = (struct clock){
         .monotonic_ms = turn_monotonic_ms,
         .wall_ms = clock_system()->wall_ms,
+        .slept_ms = clock_system()->slept_ms,
         .boot_id = clock_system()->boot_id,
     };
     ev_set_userdata(ev, loop);

@@ -179,6 +179,14 @@ struct cloud_init_report {
     char *message;               /* the report's owner frees it; as in vm_cloud_init */
 };
 
+/* What came of setting the guest's clock. */
+enum { CLOCK_RIGHT_MS = 1000 }; /* one that is less than this off is left alone */
+struct clock_result {
+    int64_t off_ms; /* the guest's time less the host's, as found; 0: it could not be read */
+    bool was_set;
+    char *refusal; /* why it cannot be read or set; NULL: it is right now. free() it */
+};
+
 struct guest_ops {
     struct guest *(*open)(struct reconciler_host *host, const char *vm_name);
     void (*close)(struct guest *guest); /* NULL is fine */
@@ -191,6 +199,10 @@ struct guest_ops {
     /* Reads the state of cloud-init in this boot; does not wait for it. Errors: as probe(). */
     struct op *(*cloud_init)(struct guest *guest, const struct vm_env *env,
         struct cloud_init_report *report, op_done_fn *done, void *context);
+
+    /* Sets the guest's clock to the host's, unless it is right. Errors: as probe(). */
+    struct op *(*set_clock)(struct guest *guest, const struct vm_env *env,
+        struct clock_result *result, op_done_fn *done, void *context);
 
     /* Runs every probe of the spec's check once, over SSH if the VM is expected to have it
      * (guest/probe_round.h). ERR_PROBE and ERR_TIMEOUT: a probe failed; ERR_SSH and those of

@@ -11,6 +11,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/guest/cloud_init_report.h"
 #include "reconcilers/guest/console_words.h"
+#include "reconcilers/guest/guest_clock.h"
 #include "reconcilers/guest/probe_round.h"
 #include "reconcilers/guest/provision.h"
 #include "specs/base/buf.h"
@@ -58,7 +59,8 @@ struct guest_op {
     struct op *inner;
     struct provision_request step;    /* strings owned below; .step NULL: none */
     const struct spec_check *check;   /* of `spec`; NULL: none */
-    struct cloud_init_report *report; /* NULL: not requested. None of the three: a probe */
+    struct clock_result *clock;       /* NULL: not requested */
+    struct cloud_init_report *report; /* NULL: not requested. None of the four: a probe */
     struct buf answer;                /* to cloud_init_query */
     struct vm_spec *spec;             /* owned copy: holds the step, the check */
     char *log_path;
@@ -266,6 +268,11 @@ static void use_session(struct guest_op *self)
         start_round(self);
         return;
     }
+    if (self->clock) {
+        self->inner =
+            guest_clock_start(guest->session, guest->host->clock, self->clock, on_used, self);
+        return;
+    }
     if (self->report) {
         query_cloud_init(self);
         return;
@@ -424,6 +431,14 @@ static struct op *guest_cloud_init(struct guest *guest, const struct vm_env *env
     return &self->op;
 }
 
+static struct op *guest_set_clock(struct guest *guest, const struct vm_env *env,
+    struct clock_result *result, op_done_fn *done, void *context)
+{
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    self->clock = result;
+    return &self->op;
+}
+
 static struct op *guest_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
@@ -479,6 +494,7 @@ const struct guest_ops *guest_ssh(void)
         .close = guest_close,
         .probe = guest_probe,
         .cloud_init = guest_cloud_init,
+        .set_clock = guest_set_clock,
         .check = guest_check,
         .run_step = guest_run_step,
     };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "reconcilers/vm/addresses.h"
+#include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
@@ -226,6 +227,7 @@ static int64_t act_begin_start(struct pass *pass)
     vm_status_set_applied_spec(status, pass->env.spec);
     status->applied_generation = generation_of(pass);
     status->was_reached = false;
+    status->clock = (struct vm_clock){.slept_ms = clock_slept_ms(pass->vm->host->clock)};
     vm_status_forget_cloud_init(status);
     probes_reset(pass);
     vm_forget_boot(pass->vm);
@@ -339,17 +341,6 @@ static int64_t act_end_unhealthy(struct pass *pass)
     return VERDICT_NOW;
 }
 
-/* Reported once: QEMU's own socket paused a guest that was meant to run, and ran. */
-static void report_paused(struct pass *pass)
-{
-    if (pass->situation.power == POWER_RUNNING &&
-        vm_status_is_true(pass->view->status, CONDITION_RUNNING)) {
-        vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
-            "another program paused the guest; it is resumed (to pause it: vmctl suspend %s)",
-            pass->vm->name);
-    }
-}
-
 /*
  * Sends the action's command, but the same one only every `repeat_ms` once it can have been
  * received: QMP carries nothing before QEMU responds, and its first response wakes the VM. Requeues
@@ -385,12 +376,6 @@ static int64_t act_command(struct pass *pass)
     }
     int64_t left_ms = pass_stage_left_ms(pass);
     return left_ms < requeue_ms ? left_ms : requeue_ms;
-}
-
-static int64_t act_resume(struct pass *pass)
-{
-    report_paused(pass);
-    return act_command(pass);
 }
 
 /* Once there is room the guest resumes at once; one that fails again is retried every 30 s. */
@@ -534,12 +519,13 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_CONFIRM_START] = act_confirm_start,
     [ACTION_GIVE_UP_START] = act_give_up_start,
     [ACTION_RECORD_CAUSE] = act_record_cause,
-    [ACTION_RESUME] = act_resume,
+    [ACTION_RESUME] = act_command,
     [ACTION_PAUSE] = act_command,
     [ACTION_RETRY_IO] = act_retry_io,
     [ACTION_AWAIT_MACHINE] = act_await_machine,
     [ACTION_APPLY] = act_boot,
     [ACTION_REACH] = act_reach,
+    [ACTION_SET_CLOCK] = clock_act,
     [ACTION_AWAIT_CLOUD_INIT] = act_await_cloud_init,
     [ACTION_RUN_STEP] = act_run_step,
     [ACTION_APPEND_STEPS] = act_append_steps,

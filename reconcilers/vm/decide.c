@@ -100,6 +100,7 @@ PREDICATE(not_suspended, s->run_state == RUN_STATE_RUNNING && s->power == POWER_
 PREDICATE(unhealthy, situation_is_probeable(s) && s->is_unhealthy)
 PREDICATE(hot_change_pending, is_started(s) && s->is_hot_change_pending)
 PREDICATE(not_reached, is_started(s) && s->expects_ssh && !s->is_reached)
+PREDICATE(clock_due, is_started(s) && s->is_clock_due)
 PREDICATE(setting_up, is_started(s) && s->expects_ssh && s->is_setting_up)
 PREDICATE(step_waiting, can_run_steps(s) && s->has_step)
 PREDICATE(steps_appended, can_run_steps(s) && s->has_appended)
@@ -154,11 +155,12 @@ static const struct {
     {37, unhealthy, ACTION_END_UNHEALTHY},
     {38, hot_change_pending, ACTION_APPLY},
     {39, not_reached, ACTION_REACH},
-    {40, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {41, step_waiting, ACTION_RUN_STEP},
-    {42, steps_appended, ACTION_APPEND_STEPS},
-    {43, probe_due, ACTION_PROBE},
-    {44, NULL, ACTION_NONE},
+    {40, clock_due, ACTION_SET_CLOCK},
+    {41, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {42, step_waiting, ACTION_RUN_STEP},
+    {43, steps_appended, ACTION_APPEND_STEPS},
+    {44, probe_due, ACTION_PROBE},
+    {45, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -211,6 +213,7 @@ const char *action_name(enum action action)
         [ACTION_AWAIT_MACHINE] = "await-machine",
         [ACTION_APPLY] = "apply",
         [ACTION_REACH] = "probe",
+        [ACTION_SET_CLOCK] = "set-clock",
         [ACTION_AWAIT_CLOUD_INIT] = "await-cloud-init",
         [ACTION_RUN_STEP] = "run-step",
         [ACTION_APPEND_STEPS] = "append-steps",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "reconcilers/vm/addresses.h"
+#include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/ports.h"
@@ -269,7 +270,8 @@ static bool record_failure(struct pass *pass)
     struct vm *vm = pass->vm;
     enum action action = vm->outcome.action;
     const struct error *error = &vm->outcome.error;
-    bool is_polling = action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT;
+    bool is_polling =
+        action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_SET_CLOCK;
     if (action == ACTION_BOOT && error->code == ERR_PORT_TAKEN && change_ssh_port(pass)) {
         return true;
     }
@@ -285,6 +287,9 @@ static bool record_failure(struct pass *pass)
         vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : vm->reach_began_ms;
     }
     if (action == ACTION_AWAIT_CLOUD_INIT) { /* it may have begun to boot again: log in first */
+        pass->patch->status->was_reached = false;
+    }
+    if (action == ACTION_SET_CLOCK && (clock_failed(pass) || is_login_lost(error->code))) {
         pass->patch->status->was_reached = false;
     }
     if (action == ACTION_RUN_STEP) {
@@ -304,6 +309,7 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_DISCARD_ALL] = NULL, /* destroyed: the same action continues with the directory */
         [ACTION_DISCARD_DISK] = NULL,
         [ACTION_REACH] = record_reached,
+        [ACTION_SET_CLOCK] = clock_record,
         [ACTION_AWAIT_CLOUD_INIT] = record_cloud_init,
         [ACTION_RUN_STEP] = record_step_outcome,
     };

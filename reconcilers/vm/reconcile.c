@@ -5,6 +5,7 @@
 
 #include "reconcilers/media/media.h"
 #include "reconcilers/trash/trash.h"
+#include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/pass.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -82,6 +83,7 @@ static struct verdict pass_over_view(
     pass_assess(&pass);
     has_changed |= pass_note_reset(&pass);
     pass.decision = decide(&pass.situation);
+    has_changed |= clock_note_pause(&pass);
     log_trace(
         "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
     int64_t requeue_ms = has_changed ? VERDICT_NOW : pass_act(&pass);

@@ -121,6 +121,9 @@ static void assess_recorded(struct pass *pass)
     s->intent = instance->intent;
     s->has_pid = instance->pid != 0;
     s->is_reached = status->was_reached;
+    s->is_clock_due =
+        status->clock.is_due ||
+        clock_slept_ms(pass->vm->host->clock) - status->clock.slept_ms >= CLOCK_RIGHT_MS;
     s->is_setting_up = status->cloud_init.state == CLOUD_INIT_UNKNOWN ||
                        status->cloud_init.state == CLOUD_INIT_RUNNING;
     s->is_backing_off = exit_backoff_left_ms(pass) > 0;

@@ -61,6 +61,7 @@ void vm_forget_outcome(struct vm *vm)
     free(outcome->boot.changes);
     free(outcome->boot.taken_port);
     free(outcome->cloud_init.message);
+    free(outcome->clock.refusal);
     *outcome = (struct vm_outcome){.action = ACTION_NONE};
 }
 

@@ -40,6 +40,8 @@ struct vm_outcome {
     struct boot_result boot;
     struct step_result step;
     struct cloud_init_report cloud_init;
+    struct clock_result clock;
+    int64_t slept_ms;      /* ACTION_SET_CLOCK: of the host, when it began */
     enum check_kind check; /* ACTION_PROBE: which */
 };
 
@@ -93,6 +95,7 @@ struct vm {
     uint32_t n_resets;      /* of the guest, as far as they are recorded */
     bool has_guest_left;    /* during a stop the guest powered itself off */
     uint32_t n_interrupted; /* connections lost since a provision step ended */
+    uint32_t n_clock_lost;  /* connections lost in a row while the guest's clock was being set */
     uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
 };
 

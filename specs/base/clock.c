@@ -28,6 +28,13 @@ static int64_t system_wall_ms(const struct clock *clock)
     return read_ms(CLOCK_REALTIME);
 }
 
+/* Two readings one after the other: a few milliseconds of it are none. */
+static int64_t system_slept_ms(const struct clock *clock)
+{
+    (void)clock;
+    return read_ms(CLOCK_BOOTTIME) - read_ms(CLOCK_MONOTONIC);
+}
+
 static char boot_id_text[CLOCK_BOOT_ID_SIZE]; /* constant for the life of the machine; "": unread */
 
 /* When the file could not be read (no descriptor was free), the next call tries again. The text is
@@ -53,6 +60,7 @@ const struct clock *clock_system(void)
     static const struct clock system_clock = {
         .monotonic_ms = system_monotonic_ms,
         .wall_ms = system_wall_ms,
+        .slept_ms = system_slept_ms,
         .boot_id = system_boot_id,
     };
     return &system_clock;

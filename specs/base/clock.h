@@ -5,7 +5,7 @@
  * `monotonic_ms` is CLOCK_MONOTONIC, as libev's timers are: it stops while the host is
  * suspended, as guests do, so that no grace period or deadline expires meanwhile; it starts
  * over at a host boot: a stored deadline is only comparable under the same `boot_id`. `wall_ms` is
- * for people to read.
+ * for people to read. `slept_ms` is how long the host was suspended since it booted.
  */
 #pragma once
 
@@ -16,6 +16,7 @@
 struct clock {
     int64_t (*monotonic_ms)(const struct clock *clock);
     int64_t (*wall_ms)(const struct clock *clock);
+    int64_t (*slept_ms)(const struct clock *clock);
     const char *(*boot_id)(const struct clock *clock); /* 36 characters; "" when unknown */
 };
 
@@ -30,6 +31,11 @@ static inline int64_t clock_monotonic_ms(const struct clock *clock)
 static inline int64_t clock_wall_ms(const struct clock *clock)
 {
     return clock->wall_ms(clock);
+}
+
+static inline int64_t clock_slept_ms(const struct clock *clock)
+{
+    return clock->slept_ms(clock);
 }
 
 static inline const char *clock_boot_id(const struct clock *clock)

@@ -90,7 +90,9 @@ enum reason {
     REASON_STOPPING,
     REASON_QMP_UNRESPONSIVE,
     REASON_HOST_REBOOTED,
-    REASON_GUEST_RESET, /* in events */
+    REASON_GUEST_RESET, /* in events, as the next two: the guest had stood still */
+    REASON_CLOCK_SET,
+    REASON_CLOCK_NOT_SET,
     REASON_LIVENESS_FAILED,
     /* GuestReachable */
     REASON_SSH_READY,

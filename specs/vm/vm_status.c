@@ -130,6 +130,12 @@ static const struct field probing_rows[] = {
 };
 static const struct fields probing_fields = {FIELDS_OF(probing_rows, struct vm_probing)};
 
+static const struct field clock_rows[] = {
+    FIELD(struct vm_clock, is_due, "due"),
+    FIELD(struct vm_clock, slept_ms, "hostSlept"),
+};
+static const struct fields clock_fields = {FIELDS_OF(clock_rows, struct vm_clock)};
+
 static const struct field blocker_rows[] = {
     FIELD(struct vm_blocker, code, "code"),
     FIELD(struct vm_blocker, message, "message"),
@@ -153,6 +159,7 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
     FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
+    FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
     FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
     FIELD_JSON(struct vm_status, unread_spec, "appliedSpec"), /* instead of it */

@@ -156,6 +156,12 @@ struct vm_cloud_init {
     char *message; /* its stage while it runs, else its errors, as it reports them; NULL none */
 };
 
+/* Whether the guest stood still since its clock was last known to be right. */
+struct vm_clock {
+    bool is_due;      /* it was paused, or its disk full: the clock is to be checked, and set */
+    int64_t slept_ms; /* clock_slept_ms() as of then; same boot */
+};
+
 /* The error that blocks the VM now, as struct error has it; all NULL when there is none. */
 struct vm_blocker {
     char *code; /* "vmctl::image::not_found" */
@@ -180,6 +186,7 @@ struct vm_status {
     struct vm_provision provision;
     struct vm_cloud_init cloud_init;
     struct vm_probing probing;
+    struct vm_clock clock;
     struct vm_blocker blocker;
     /* The spec the instance was started from, with the changes applied since. Kept when it ends.
      * NULL: none, or one that this version cannot represent, … */

@@ -110,6 +110,7 @@ static struct situation see(union world w)
         .disk = (enum disk_state)w.disk,
         .expects_ssh = true,
         .is_reached = w.is_reached,
+        .is_clock_due = w.is_clock_due,
         .is_setting_up = w.is_setting_up,
         .has_setup_failed = w.has_setup_failed,
         .has_step = w.has_step,
@@ -141,7 +142,7 @@ static bool is_settled_up(union world w)
 {
     return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.intent == INTENT_NONE &&
            w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.is_setting_up &&
-           !w.has_setup_failed && !w.has_step && !w.has_appended;
+           !w.has_setup_failed && !w.has_step && !w.has_appended && !w.is_clock_due;
 }
 
 static void change(struct model *model, union world w)

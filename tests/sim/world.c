@@ -16,7 +16,7 @@ union world world_without_process(union world w)
     w.is_launching = 0;
     w.is_boot_lost = 0;
     w.is_adopted = 0;
-    w.is_probe_due = w.is_unhealthy = 0; /* nobody is left to be asked */
+    w.is_probe_due = w.is_unhealthy = w.is_clock_due = 0; /* nobody is left to be asked */
     return w;
 }
 
@@ -42,12 +42,15 @@ static union world with_intent(union world w, enum intent intent)
     w.is_overdue = 0;
     w.is_grace_shorter = 0;
     w.is_probe_due = w.is_unhealthy = 0;
+    w.is_clock_due &= intent == INTENT_NONE;
     return w;
 }
 
 union world world_with_run_state(union world w, enum run_state run_state)
 {
     w.run_state = w.process == PROCESS_UP ? run_state & 7 : 0;
+    w.is_clock_due |= w.intent != INTENT_STOP &&
+                      (w.run_state == RUN_STATE_PAUSED || w.run_state == RUN_STATE_IO_ERROR);
     return w;
 }
 
@@ -253,6 +256,10 @@ struct outcomes world_carry_out(union world w, enum action action)
         next.is_reached = 1;
         ask_machine(&o, w, next);
         break;
+    case ACTION_SET_CLOCK:
+        next.is_clock_due = 0;
+        ask_machine(&o, w, next);
+        break;
     case ACTION_AWAIT_CLOUD_INIT:
         await_cloud_init(&o, w);
         break;
@@ -334,6 +341,8 @@ const char *world_danger_of(union world w, enum action action)
         return w.is_setting_up || w.has_setup_failed ? "a step is run before the guest is set up"
                : w.is_reached && w.has_step          ? NULL
                                                      : "a step is run where there is none to run";
+    case ACTION_SET_CLOCK:
+        return w.is_reached && w.is_clock_due ? NULL : "a clock is set that nobody asked for";
     case ACTION_APPEND_STEPS:
         return w.has_step ? "a list is appended to that is not through" : NULL;
     case ACTION_PROBE:

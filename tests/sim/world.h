@@ -24,6 +24,7 @@ union world {
         /* the world */
         uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, has_image : 1;
         uint64_t is_image_changed : 1, disk : 2, is_reached : 1, has_step : 1;
+        uint64_t is_clock_due : 1;                        /* it stood still */
         uint64_t is_setting_up : 1, has_setup_failed : 1; /* its cloud-init */
         uint64_t has_appended : 1; /* steps came behind those that were run */
         uint64_t is_dependency_missing : 1, is_hot_change_pending : 1;

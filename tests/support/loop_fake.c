@@ -38,6 +38,7 @@ struct loop {
     struct clock clock;
     int64_t now_ms;
     int64_t wall_offset_ms;
+    int64_t slept_ms;
     char boot_id[CLOCK_BOOT_ID_SIZE];
     uint64_t last_id;
     struct loop_io *ios; /* both lists are in order of creation */
@@ -67,6 +68,11 @@ static int64_t virtual_monotonic_ms(const struct clock *clock)
 static int64_t virtual_wall_ms(const struct clock *clock)
 {
     return loop_of_clock(clock)->now_ms + loop_of_clock(clock)->wall_offset_ms;
+}
+
+static int64_t virtual_slept_ms(const struct clock *clock)
+{
+    return loop_of_clock(clock)->slept_ms;
 }
 
 static const char *virtual_boot_id(const struct clock *clock)
@@ -99,6 +105,12 @@ void loop_fake_shift_wall(struct loop *loop, int64_t ms)
     loop->wall_offset_ms += ms;
 }
 
+void loop_fake_sleep(struct loop *loop, int64_t ms)
+{
+    loop->slept_ms += ms;
+    loop->wall_offset_ms += ms;
+}
+
 /* ---- watchers ---- */
 
 int loop_new(struct loop **ret, struct error *err)
@@ -108,6 +120,7 @@ int loop_new(struct loop **ret, struct error *err)
     loop->clock = (struct clock){
         .monotonic_ms = virtual_monotonic_ms,
         .wall_ms = virtual_wall_ms,
+        .slept_ms = virtual_slept_ms,
         .boot_id = virtual_boot_id,
     };
     loop->now_ms = LOOP_FAKE_START_MS;

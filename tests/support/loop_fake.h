@@ -38,5 +38,8 @@ void loop_fake_set_boot_id(struct loop *loop, const char *boot_id);
 /* Moves the wall clock alone, as a user or NTP would. */
 void loop_fake_shift_wall(struct loop *loop, int64_t ms);
 
+/* The host is suspended for so long: only the wall clock moves. */
+void loop_fake_sleep(struct loop *loop, int64_t ms);
+
 /* When the next timer fires, or -1: none is running. */
 int64_t loop_fake_next_timer(const struct loop *loop);

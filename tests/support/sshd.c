@@ -99,7 +99,7 @@ static void configure(const struct sshd *sshd, const struct sshd_options *option
     cleanup_free char *path = mem_printf("%s/sshd_config", sshd->dir);
     /* a home of its own: what the user's ~/.bashrc prints is not the command's output */
     cleanup_free char *text = mem_printf("HostKey %s/host_key\n"
-                                         "SetEnv HOME=%s\n"
+                                         "SetEnv HOME=%s%s%s%s\n"
                                          "AuthorizedKeysFile %s/authorized_keys\n"
                                          "PidFile none\n"
                                          "UsePAM no\n"
@@ -110,7 +110,9 @@ static void configure(const struct sshd *sshd, const struct sshd_options *option
                                          "PermitRootLogin prohibit-password\n"
                                          "LogLevel ERROR\n"
                                          "%s",
-        sshd->dir, sshd->dir, sshd->dir, subsystem_line(options));
+        sshd->dir, sshd->dir, options->has_own_programs ? " PATH=" : "",
+        options->has_own_programs ? sshd->dir : "",
+        options->has_own_programs ? "/bin:/usr/bin:/bin" : "", sshd->dir, subsystem_line(options));
     write_file(path, text);
 }
 

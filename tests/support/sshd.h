@@ -14,10 +14,11 @@
 struct sshd;
 
 struct sshd_options {
-    const char *dir;      /* exists; files are made in it */
-    bool has_no_sftp;     /* no SFTP subsystem */
-    bool has_broken_sftp; /* an SFTP subsystem whose program does not exist */
-    bool is_trickling;    /* every byte of the server's is a packet of its own */
+    const char *dir;       /* exists; files are made in it */
+    bool has_no_sftp;      /* no SFTP subsystem */
+    bool has_broken_sftp;  /* an SFTP subsystem whose program does not exist */
+    bool has_own_programs; /* those in `dir`/bin come first */
+    bool is_trickling;     /* every byte of the server's is a packet of its own */
 };
 
 struct sshd {

@@ -7,7 +7,9 @@
 struct guest {
     uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries,
         check_tries[CHECK_KIND_COUNT_];
-    struct step_result *result;               /* borrowed from the step in progress */
+    struct step_result *result; /* borrowed from the step in progress */
+    uint32_t clock_tries;
+    struct clock_result *clock, clock_answer; /* `clock` is borrowed from set_clock()'s caller */
     struct cloud_init_report *report, answer; /* `report` is borrowed from cloud_init()'s caller */
 };
 
@@ -68,6 +70,35 @@ static struct op *noop_cloud_init(struct guest *guest, const struct vm_env *env,
     return noop_start(&call, done, context);
 }
 
+static void clock_answered(void *context)
+{
+    struct guest *guest = context;
+    *guest->clock = guest->clock_answer;
+    guest->clock->refusal = mem_strdup(guest->clock_answer.refusal);
+}
+
+static struct op *noop_set_clock(struct guest *guest, const struct vm_env *env,
+    struct clock_result *result, op_done_fn *done, void *context)
+{
+    static char no[] = "noop: it may not be set";
+    int64_t off_ms = noop_script_int(env->host, env->name, "clockOffMs", 0);
+    bool is_refused = noop_script_flag(env->host, env->name, "refuseClock");
+    guest->clock_answer = (struct clock_result){
+        .off_ms = off_ms, .was_set = off_ms != 0 && !is_refused, .refusal = is_refused ? no : NULL};
+    guest->clock = result;
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "clockMs",
+        .fail_key = "failClock",
+        .code = ERR_SSH,
+        .tries = &guest->clock_tries,
+        .effect = clock_answered,
+        .effect_context = guest,
+    };
+    return noop_start(&call, done, context);
+}
+
 static struct op *noop_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
@@ -114,6 +145,7 @@ const struct guest_ops noop_guest_ops = {
     .close = noop_close,
     .probe = noop_probe,
     .cloud_init = noop_cloud_init,
+    .set_clock = noop_set_clock,
     .check = noop_check,
     .run_step = noop_run_step,
 };

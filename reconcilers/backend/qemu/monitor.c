@@ -29,6 +29,7 @@ struct monitor {
     struct loop_timer *retry;
     int64_t retry_ms;
     struct loop_timer *poll;
+    int64_t slept_ms; /* of the host, as reported */
     uint32_t n_resets;
     bool is_verified;
     bool is_querying; /* query-status is pending */
@@ -104,8 +105,13 @@ static void query_status(struct monitor *monitor)
 static void poll_status(void *context)
 {
     struct monitor *monitor = context;
+    int64_t slept_ms = clock_slept_ms(loop_clock(monitor->loop));
     if (monitor->is_verified && monitor->silent_since_ms == NOT_SILENT) {
         query_status(monitor);
+    }
+    if (slept_ms - monitor->slept_ms >= CLOCK_RIGHT_MS) {
+        monitor->slept_ms = slept_ms;
+        monitor->changed(monitor->context);
     }
     start_poll(monitor);
 }
@@ -214,6 +220,7 @@ struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *
         .instance_id = mem_strdup(instance_id),
         .retry_ms = RETRY_FIRST_MS,
         .silent_since_ms = loop_now_ms(loop),
+        .slept_ms = clock_slept_ms(loop_clock(loop)),
         .changed = changed,
         .context = context};
     monitor->retry = loop_timer_new(loop, connect_now, monitor);

@@ -3,7 +3,8 @@
  * Keeps one QMP connection to one instance: connects, reconnects with a backoff (50 ms doubling to
  * 2 s) until it is freed, verifies the instance by its UUID, and tracks the run state.
  * Level-triggered: an event only triggers `query-status`, which also runs every 15 seconds. Resets
- * alone are counted from events, because no query reports them.
+ * alone are counted from events, because no query reports them. That the host was suspended, which
+ * causes no event either, is noticed at the same time.
  */
 #pragma once
 

@@ -54,6 +54,12 @@ static inline int64_t fixture_wall(const struct clock *clock)
     return FIXTURE_WALL_MS;
 }
 
+static inline int64_t fixture_slept(const struct clock *clock)
+{
+    (void)clock;
+    return 0;
+}
+
 static inline const char *fixture_boot_id(const struct clock *clock)
 {
     (void)clock;
@@ -92,7 +98,7 @@ static inline void fixture_each_lease(struct reconciler_host *host, const char *
 static inline int pass_fixture_set_up(void **state)
 {
     struct pass_fixture *f = mem_new(struct pass_fixture);
-    f->clock = (struct clock){fixture_now, fixture_wall, fixture_boot_id};
+    f->clock = (struct clock){fixture_now, fixture_wall, fixture_slept, fixture_boot_id};
     f->host = (struct reconciler_host){.clock = &f->clock,
         .rng = fixture_rng,
         .lease_holder = fixture_lease_holder,

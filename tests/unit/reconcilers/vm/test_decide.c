@@ -112,7 +112,28 @@ static const struct {
     {"its cloud-init was not asked yet",
         {UP, .is_reached = true, .is_setting_up = true, .has_step = true, .is_probe_due = true,
             .is_unhealthy = true},
-        40, ACTION_AWAIT_CLOUD_INIT},
+        41, ACTION_AWAIT_CLOUD_INIT},
+    {"it stood still, and its cloud-init was not asked",
+        {UP, .is_reached = true, .is_setting_up = true, .is_clock_due = true}, 40,
+        ACTION_SET_CLOCK},
+    {"it stood still, and steps wait",
+        {UP, .is_reached = true, .is_clock_due = true, .has_step = true, .is_probe_due = true}, 40,
+        ACTION_SET_CLOCK},
+    {"it stood still, and is not reached", {UP, .is_clock_due = true}, 39, ACTION_REACH},
+    {"it stood still, and has no SSH",
+        {.is_desired = true,
+            .has_dir = true,
+            .has_image = true,
+            .disk = DISK_READY,
+            .has_instance = true,
+            .has_pid = true,
+            .is_alive = true,
+            .run_state = RUN_STATE_RUNNING,
+            .is_clock_due = true},
+        40, ACTION_SET_CLOCK},
+    {"it stands still",
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_clock_due = true}, 45,
+        ACTION_NONE},
     {"not reached, and its cloud-init ran", {UP, .is_setting_up = true}, 39, ACTION_REACH},
     {"nobody logs in to ask its cloud-init",
         {.is_desired = true,
@@ -124,29 +145,29 @@ static const struct {
             .is_alive = true,
             .run_state = RUN_STATE_RUNNING,
             .is_setting_up = true},
-        44, ACTION_NONE},
+        45, ACTION_NONE},
     {"its cloud-init failed, and steps wait",
-        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 44, ACTION_NONE},
+        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 45, ACTION_NONE},
     {"its cloud-init failed, and steps were appended",
-        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 44, ACTION_NONE},
+        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 45, ACTION_NONE},
     {"its cloud-init failed, and its probes are due",
-        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 43, ACTION_PROBE},
-    {"steps wait", {UP, .is_reached = true, .has_step = true}, 41, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 44, ACTION_PROBE},
+    {"steps wait", {UP, .is_reached = true, .has_step = true}, 42, ACTION_RUN_STEP},
     {"steps wait before probes",
-        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 41,
+        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 42,
         ACTION_RUN_STEP},
-    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 42,
+    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 43,
         ACTION_APPEND_STEPS},
     {"steps were appended, to others that wait",
-        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 41, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 42, ACTION_RUN_STEP},
     {"steps were appended, and its probes fail for good",
         {UP, .is_reached = true, .has_appended = true, .is_probe_due = true, .is_unhealthy = true},
-        42, ACTION_APPEND_STEPS},
+        43, ACTION_APPEND_STEPS},
     {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_REACH},
-    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 43, ACTION_PROBE},
-    {"all is well", {UP, .is_reached = true}, 44, ACTION_NONE},
+    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 44, ACTION_PROBE},
+    {"all is well", {UP, .is_reached = true}, 45, ACTION_NONE},
     {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 44,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 45,
         ACTION_NONE},
     {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 23,
         ACTION_AWAIT_DEPENDENCY},
@@ -208,6 +229,7 @@ static struct situation random_situation(uint64_t *rng)
         .has_appended = bits >> 25 & 1,
         .is_setting_up = bits >> 26 & 1,
         .has_setup_failed = bits >> 27 & 1,
+        .is_clock_due = bits >> 28 & 1,
         .power = (enum power)(more % POWER_COUNT_),
         .intent = (enum intent)(more / 3 % INTENT_COUNT_),
         .run_state = (enum run_state)(more / 9 % RUN_STATE_COUNT_),
@@ -232,7 +254,8 @@ static bool is_only_for_the_living(enum action action)
            action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
            action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_REACH ||
            action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_RUN_STEP ||
-           action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
+           action == ACTION_SET_CLOCK || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE ||
+           action == ACTION_RESUME;
 }
 
 static void check_answer(const struct situation *s, struct decision decision)
@@ -254,6 +277,7 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(action == ACTION_APPEND_STEPS && (!s->is_reached || s->has_step));
     assert_false((action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS) &&
                  (s->has_setup_failed || (s->is_setting_up && s->expects_ssh)));
+    assert_false(action == ACTION_SET_CLOCK && s->expects_ssh && !s->is_reached);
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
         assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&
