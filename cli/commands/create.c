@@ -25,7 +25,7 @@ struct create_values {
     struct follow_values follow;
     const char *name, *image, *image_url, *sha256, *bridge, *user_data, *ssh_key, *user, *backend;
     uint32_t vcpus, memory_mib, disk_gib;
-    bool starts;
+    bool starts, has_no_seed;
 };
 
 static const struct arg_option options[] = {
@@ -45,8 +45,10 @@ static const struct arg_option options[] = {
         "bridge for TAP networking [default: user networking]"},
     {"cloud-init", 0, ARG_TEXT, offsetof(struct create_values, user_data), "PATH",
         "cloud-init user-data file"},
+    {"no-cloud-init", 0, ARG_FLAG, offsetof(struct create_values, has_no_seed), NULL,
+        "no seed: the guest is not given a user, a key or a host name"},
     {"ssh-key", 0, ARG_TEXT, offsetof(struct create_values, ssh_key), "PATH",
-        "public key for the guest's user"},
+        "public key for the guest's user, besides the VM's own"},
     {"user", 0, ARG_TEXT, offsetof(struct create_values, user), "USER",
         "the guest's user [default: vm]"},
     {"backend", 0, ARG_TEXT, offsetof(struct create_values, backend), "NAME", NULL},
@@ -152,12 +154,16 @@ static int check_user_data(const char *path, struct error *err)
 static int set_guest(struct vm_spec *spec, const struct create_values *values, struct error *err)
 {
     int rc = 0;
+    if (values->has_no_seed && (values->ssh_key || values->user_data)) {
+        return error_set(err, ERR_USAGE, "--no-cloud-init leaves no use for --%s",
+            values->ssh_key ? "ssh-key" : "cloud-init");
+    }
+    spec->cloud_init.is_set = !values->has_no_seed;
     if (values->ssh_key) {
-        spec->cloud_init.is_set = spec->ssh.is_set = true;
+        spec->ssh.is_set = true;
         rc = set_path(&spec->cloud_init.ssh_key.path, "ssh-key", values->ssh_key, err);
     }
     if (rc == 0 && values->user_data) {
-        spec->cloud_init.is_set = true;
         rc = set_path(&spec->cloud_init.user_data.path, "cloud-init", values->user_data, err);
         rc = rc < 0 ? rc : check_user_data(spec->cloud_init.user_data.path, err);
     }
@@ -289,7 +295,8 @@ const struct command command_create = {
     .name = "create",
     .summary = "Create a VM without a VMFile",
     .usage = "[OPTIONS] --name VM",
-    .details = "Downloads the image where needed and makes the disk ready; --start also boots it.",
+    .details = "Downloads the image where needed and makes the disk ready; --start also boots it.\n"
+               "By cloud-init the guest gets its user, with a key made for the VM: vmctl ssh VM.",
     .examples = "  vmctl create --name demo --image-url https://example.com/image.img\n"
                 "  vmctl create --name demo --image ./ubuntu.qcow2 --vcpus 4 --memory 4096 \\\n"
                 "      --disk 40 --ssh-key ~/.ssh/id_ed25519.pub --start",

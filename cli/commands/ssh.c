@@ -61,7 +61,8 @@ const struct command command_ssh = {
                "tried in this order: --key, the VM's own, the VMFile's private-key,\n"
                "~/.ssh/id_ed25519, id_ecdsa, id_rsa. Ends with the command's exit status, or\n"
                "with 255 when the connection failed. Without a name: the VMFile's only VM.\n"
-               "~/.ssh/config and SSH agents take no part: what is wanted of them is an --ssh-opt.",
+               "~/.ssh/config takes no part: what is wanted of it is an --ssh-opt. An ssh-agent\n"
+               "does where the guest does not know the VM's own key.",
     .examples = "  vmctl ssh\n"
                 "  vmctl ssh web --user root --key ~/.ssh/special_key\n"
                 "  vmctl ssh web -- uname -a\n"

@@ -84,23 +84,52 @@ static void add_named_key(
     add_key_if_there(login, path);
 }
 
+static bool is_refused(const struct vm_record *record)
+{
+    enum reason reason = record->status->conditions[CONDITION_GUEST_REACHABLE].reason;
+    return reason == REASON_AUTH_FAILED || reason == REASON_KEY_UNREADABLE;
+}
+
+/*
+ * A guest that lets in the VM's own key needs no agent, which might ask for a confirmation or a
+ * touch each time. Of any other guest, an agent's keys may be the only ones it knows; without a key
+ * of its own all of them are tried.
+ */
+static void add_agent(
+    struct ssh_login *login, const struct vm_record *record, const char *key, const char *generated)
+{
+    const struct vm_spec *spec = record->desired->spec;
+    bool is_ours = spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
+    bool has_own_key = is_ours && fs_exists(generated) && !is_refused(record);
+    bool tries_all = !key && !is_ours && !spec->ssh.private_key && getenv("SSH_AUTH_SOCK");
+    login->uses_agent = key || !has_own_key;
+    ssh_login_add(login, "IdentitiesOnly", mem_strdup(tries_all ? "no" : "yes"));
+}
+
 /* A key the user names is used first; then those the controller itself would try. */
 static int add_keys(struct ssh_login *login, const struct cli *cli, const struct vm_record *record,
     const char *key, struct error *err)
 {
     static const char *const standard[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+    const struct vm_spec *spec = record->desired->spec;
+    cleanup_free char *beside = vm_spec_key_beside(spec);
     cleanup_free char *generated = paths_vm(&cli->paths, record->name, VM_KEY);
     if (key && access(key, R_OK) < 0) {
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);
     }
     add_named_key(login, cli, record->name, key);
     add_key_if_there(login, generated);
-    add_named_key(login, cli, record->name, record->desired->spec->ssh.private_key);
+    add_named_key(login, cli, record->name, spec->ssh.private_key);
+    if (beside && access(beside, R_OK) == 0) {
+        add_named_key(login, cli, record->name, beside);
+    } else { /* a public key names the private one that an agent has */
+        add_key_if_there(login, spec->cloud_init.is_set ? spec->cloud_init.ssh_key.path : NULL);
+    }
     for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
         cleanup_free char *path = mem_printf("%s/.ssh/%s", paths_home(), standard[i]);
         add_key_if_there(login, path);
     }
-    ssh_login_add(login, "IdentitiesOnly", mem_strdup("yes"));
+    add_agent(login, record, key, generated);
     return 0;
 }
 
@@ -162,6 +191,22 @@ void ssh_login_clear(struct ssh_login *login)
 
 /* ---- waiting ---- */
 
+/* ssh can do what the controller cannot: use an agent, ask the user for a password. */
+static bool knows_more(void)
+{
+    return getenv("SSH_AUTH_SOCK") || isatty(STDIN_FILENO);
+}
+
+static bool is_reachable(const struct vm_record *record, bool is_explicit)
+{
+    const struct condition *conditions = record->status ? record->status->conditions : NULL;
+    return conditions &&
+           (conditions[CONDITION_GUEST_REACHABLE].state == CONDITION_TRUE ||
+               (is_refused(record) &&
+                   (is_explicit ||
+                       (knows_more() && conditions[CONDITION_STALLED].state == CONDITION_TRUE))));
+}
+
 static int refuse_power(const struct vm_record *record, struct error *err)
 {
     const struct vm_desired *desired = record->desired;
@@ -199,11 +244,14 @@ int ssh_login_await(
     if (record.desired->power != POWER_RUNNING) {
         return refuse_power(&record, err);
     }
-    const struct condition *reachable =
-        record.status ? &record.status->conditions[CONDITION_GUEST_REACHABLE] : NULL;
-    bool is_reachable = reachable && (reachable->state == CONDITION_TRUE ||
-                                         (is_explicit && reachable->reason == REASON_AUTH_FAILED));
-    return is_reachable ? 0 : await(cli, &record, timeout_ms, err);
+    if (is_reachable(&record, is_explicit)) {
+        return 0;
+    }
+    rc = await(cli, &record, timeout_ms, err);
+    cleanup_with(vm_record_clear) struct vm_record now = {.name = NULL};
+    struct error ignored = {.code = ERR_NONE};
+    bool is_found = rc > 0 && store_get(cli->store, vm_name, &now, &ignored) == 0 && now.status;
+    return is_found && knows_more() && is_refused(&now) ? 0 : rc;
 }
 
 /* ---- the call ---- */
@@ -238,8 +286,10 @@ void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh
         ssh_argv_add(argv, mem_strdup("-o"));
         ssh_argv_add(argv, mem_printf("%s=%s", login->options[i].keyword, login->options[i].value));
     }
-    ssh_argv_add(argv, mem_strdup("-o"));
-    ssh_argv_add(argv, mem_strdup("IdentityAgent=none"));
+    if (!login->uses_agent) {
+        ssh_argv_add(argv, mem_strdup("-o"));
+        ssh_argv_add(argv, mem_strdup("IdentityAgent=none"));
+    }
 }
 
 static void make_argv(

@@ -26,6 +26,7 @@ struct ssh_option {
 struct ssh_login {
     struct ssh_option *options;
     size_t count;
+    bool uses_agent; /* which no option says: ssh(1) uses the one of $SSH_AUTH_SOCK by itself */
 };
 
 /* `user` and `key` of the command line come before what the VM has; NULL: not given.
@@ -35,7 +36,8 @@ int ssh_login_init(struct ssh_login *login, struct cli *cli, const struct vm_rec
 void ssh_login_clear(struct ssh_login *login);
 
 /* Makes sure that SSH answers, for at most `timeout_ms`: returns as follow() does. An explicit user
- * or key may get in where the VM's own cannot, so with one that is not required. */
+ * or key, an agent or a user at a terminal may get in where the controller's keys cannot, so that a
+ * guest which refuses those is no error then. */
 int ssh_login_await(
     struct cli *cli, const char *vm_name, bool is_explicit, int64_t timeout_ms, struct error *err);
 
@@ -60,9 +62,9 @@ void ssh_argv_clear(struct ssh_argv *argv);
 
 /*
  * Begins the command line of `program`, ssh or scp: the user's own options, which come first
- * because ssh takes the first value, then those of the login. Neither ssh_config(5) nor an agent
- * takes part: what is in them is meant for other hosts. An option of --ssh-opt is "Keyword=value",
- * or begins with a dash ("-L8080:localhost:80").
+ * because ssh takes the first value, then those of the login. ssh_config(5) takes no part: what is
+ * in it is meant for other hosts; nor does an agent where the guest knows the VM's own key. An
+ * option of --ssh-opt is "Keyword=value", or begins with a dash ("-L8080:localhost:80").
  */
 void ssh_argv_begin(struct ssh_argv *argv, const char *program, const struct ssh_login *login,
     const struct arg_strings *options);

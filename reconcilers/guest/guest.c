@@ -72,10 +72,17 @@ struct guest_op {
 /* ---- where, as whom, with which keys ---- */
 
 static const char *const standard_keys[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
-_Static_assert(2 + ARRAY_LEN(standard_keys) <= SSH_KEYS_MAX, "all keys have room");
+_Static_assert(3 + ARRAY_LEN(standard_keys) <= SSH_KEYS_MAX, "all keys have room");
 
+/* Once each: the guest counts what it refuses. */
 static void add_key(struct guest_address *address, char *path_take, bool is_explicit)
 {
+    for (size_t i = 0; i < address->n_keys; i++) {
+        if (text_eq(address->keys[i].path, path_take)) {
+            free(path_take);
+            return;
+        }
+    }
     address->keys[address->n_keys++] =
         (struct ssh_key){.path = path_take, .is_explicit = is_explicit};
 }
@@ -85,6 +92,10 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
     add_key(address, paths_vm(env->host->paths, env->name, VM_KEY), false);
     if (env->spec->ssh.private_key) {
         add_key(address, mem_strdup(env->spec->ssh.private_key), true);
+    }
+    char *beside = vm_spec_key_beside(env->spec);
+    if (beside) {
+        add_key(address, beside, false);
     }
     /* A guest that no seed of ours has set up is a stranger, which must not learn who the user is.
      */

@@ -27,8 +27,8 @@ struct guest_address {
 
 /*
  * User: the spec's, else "vm". Keys in this order: the VM's generated key, the spec's
- * private-key, ~/.ssh/id_ed25519, id_ecdsa, id_rsa. The host key is pinned when it is the one that
- * our own cloud-init seed gives the guest.
+ * private-key, the one beside its ssh-key, ~/.ssh/id_ed25519, id_ecdsa, id_rsa. The host key is
+ * pinned when it is the one that our own cloud-init seed gives the guest.
  */
 void guest_address_init(struct guest_address *address, const struct vm_env *env);
 void guest_address_clear(struct guest_address *address);

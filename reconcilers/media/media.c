@@ -147,7 +147,8 @@ static struct op *start_keys(
     cleanup_free char *comment = seed_host_alias(p->spec->name);
     struct key_pair pair = {
         .private_path = private_path, .public_path = public_path, .comment = comment};
-    return keys_exist(&pair) ? NULL : keys_make(p->host, &pair, on_step_done, p);
+    bool are_needed = makes_seed(p) && seed_needs_keys(p->spec);
+    return !are_needed || keys_exist(&pair) ? NULL : keys_make(p->host, &pair, on_step_done, p);
 }
 
 static struct op *start_disk(struct preparation *p)
@@ -171,12 +172,9 @@ static struct op *start_step(struct preparation *p, enum step step)
     case STEP_DIRECTORY:
         return pool_start(p->host->pool, make_directory, free, vm_path(p, VM_DIR), on_step_done, p);
     case STEP_USER_KEY:
-        return makes_seed(p) && seed_needs_user_key(p->spec) ? start_keys(p, VM_KEY, VM_KEY_PUBLIC)
-                                                             : NULL;
+        return start_keys(p, VM_KEY, VM_KEY_PUBLIC);
     case STEP_HOST_KEY:
-        return makes_seed(p) && seed_needs_host_key(p->spec)
-                   ? start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC)
-                   : NULL;
+        return start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
     case STEP_DISK:
         return p->has_disk ? start_disk(p) : NULL;
     case STEP_SEED:

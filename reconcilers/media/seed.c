@@ -30,12 +30,7 @@ struct seed_work {
     char *uid;
 };
 
-bool seed_needs_user_key(const struct vm_spec *spec)
-{
-    return seed_needs_host_key(spec) && !spec->cloud_init.ssh_key.path;
-}
-
-bool seed_needs_host_key(const struct vm_spec *spec)
+bool seed_needs_keys(const struct vm_spec *spec)
 {
     return spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
 }
@@ -56,7 +51,7 @@ static int read_vm_file(
     return 0;
 }
 
-/* ---- the user's public key ---- */
+/* ---- who may log in ---- */
 
 static int check_public_keys(const char *path, const char *text, struct error *err)
 {
@@ -81,17 +76,21 @@ static int check_public_keys(const char *path, const char *text, struct error *e
     return count > 0 ? 0 : error_set(err, ERR_KEY_UNREADABLE, "ssh-key '%s' holds no key", path);
 }
 
+/* The VM's own key always: the private part of the user's may be one that only an agent has. */
 static int read_authorized_keys(const struct seed_work *work, struct buf *out, struct error *err)
 {
     const char *path = work->spec->cloud_init.ssh_key.path;
-    if (!path) {
-        return read_vm_file(work, VM_KEY_PUBLIC, out, err);
-    }
-    if (fs_read_file(path, out, err) < 0) {
+    cleanup_buf struct buf users = BUF_INIT(KEY_MAX);
+    if (path && fs_read_file(path, &users, err) < 0) {
         err->code = ERR_KEY_UNREADABLE;
         return error_wrap(err, "ssh-key");
     }
-    return check_public_keys(path, buf_str(out), err);
+    if ((path && check_public_keys(path, buf_str(&users), err) < 0) ||
+        read_vm_file(work, VM_KEY_PUBLIC, out, err) < 0) {
+        return -(int)err->code;
+    }
+    buf_printf(out, "\n%s", buf_str(&users));
+    return 0;
 }
 
 /* ---- texts ---- */
@@ -109,7 +108,7 @@ static char *hostname(const struct vm_spec *spec)
 
 static int generate_user_data(const struct seed_work *work, struct buf *out, struct error *err)
 {
-    cleanup_buf struct buf keys = BUF_INIT(KEY_MAX), host_private = BUF_INIT(KEY_MAX),
+    cleanup_buf struct buf keys = BUF_INIT(2 * KEY_MAX), host_private = BUF_INIT(KEY_MAX),
                            host_public = BUF_INIT(KEY_MAX);
     if (read_authorized_keys(work, &keys, err) < 0 ||
         read_vm_file(work, VM_HOST_KEY, &host_private, err) < 0 ||
@@ -196,7 +195,7 @@ static int make(void *context, const atomic_bool *is_cancelled, struct error *er
 {
     const struct seed_work *work = context;
     (void)is_cancelled;
-    if (seed_needs_host_key(work->spec) && write_known_hosts(work, err) < 0) {
+    if (seed_needs_keys(work->spec) && write_known_hosts(work, err) < 0) {
         return -(int)err->code;
     }
     return write_iso(work, err);

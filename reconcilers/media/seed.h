@@ -15,9 +15,8 @@ struct error;
 struct reconciler_host;
 struct vm_spec;
 
-/* Which key pairs the seed of this spec is made from. */
-bool seed_needs_user_key(const struct vm_spec *spec);
-bool seed_needs_host_key(const struct vm_spec *spec);
+/* Whether the seed of this spec is made from the VM's key pairs, the user's and the host's. */
+bool seed_needs_keys(const struct vm_spec *spec);
 
 /* The name that known_hosts gives the guest (HostKeyAlias of ssh_config(5)). free() it. */
 char *seed_host_alias(const char *vm_name);

@@ -252,7 +252,8 @@ static enum ssh_progress next_key(struct opening *opening)
     return SSH_AGAIN;
 }
 
-/* A key that the user named must be usable; others are skipped, and mentioned if they exist. */
+/* A key that the user named must be usable, unless the guest was offered one before: it may accept
+ * that one once it has set up its user. */
 static enum ssh_progress check_key(struct opening *opening, struct error *err)
 {
     const struct ssh_key *key = &opening->keys[opening->current_key];
@@ -261,11 +262,11 @@ static enum ssh_progress check_key(struct opening *opening, struct error *err)
         opening->is_key_offered = true;
         return SSH_AGAIN;
     }
-    if (key->is_explicit) {
+    if (key->is_explicit && !opening->is_any_refused) {
         *err = cause;
         return SSH_FAILED;
     }
-    if (cause.sys_errno != ENOENT) {
+    if (key->is_explicit || cause.sys_errno != ENOENT) {
         const char *colon = strrchr(cause.message, ':');
         note_key(opening, colon ? colon + 2 : cause.message);
     }
@@ -276,12 +277,14 @@ static enum ssh_progress no_key_left(struct opening *opening, struct error *err)
 {
     if (opening->tried.len == 0) { /* booting further cannot help */
         error_set(err, ERR_KEY_UNREADABLE, "there is no private key to log in with");
-        error_help(err, "name one in the VMFile: ssh { private-key \"~/.ssh/…\" }");
+        error_help(err,
+            "name one: `private-key` of `ssh` in the VMFile; or log in with one: vmctl ssh "
+            "NAME --key FILE");
     } else {
         error_set(err, ERR_SSH_AUTH, "the guest refused user '%s' with each of these keys: %s",
             opening->user, buf_str(&opening->tried));
-        error_help(err, "check `user` and the key in the VMFile (best an ed25519 key: newer guests "
-                        "refuse RSA signatures of this libssh2); see: vmctl log NAME --console");
+        error_help(err, "check the user and the key (best an ed25519 key: newer guests refuse RSA "
+                        "signatures of this libssh2); see: vmctl log NAME --console");
     }
     return SSH_FAILED;
 }
@@ -304,7 +307,7 @@ static enum ssh_progress unusable_key(struct opening *opening, struct error *err
     const struct ssh_key *key = &opening->keys[opening->current_key];
     char *reason = NULL;
     (void)libssh2_session_last_error(opening->task.session->ssh, &reason, NULL, 0);
-    if (key->is_explicit) {
+    if (key->is_explicit && !opening->is_any_refused) {
         error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': %s", key->path,
             reason && reason[0] ? reason : "unknown format");
         return SSH_FAILED;

@@ -50,7 +50,8 @@ int private_key_check(const char *path, struct error *err)
     if (is_encrypted) {
         error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': it is encrypted with a passphrase",
             path);
-        return error_help(err, "use a key without one; to remove it: ssh-keygen -p -f %s", path);
+        return error_help(
+            err, "with ssh-agent: vmctl ssh NAME; for vmctld name a key without a passphrase");
     }
     return 0;
 }

@@ -22,11 +22,12 @@ struct ssh_session;
 
 struct ssh_key {
     char *path; /* of an unencrypted private key: OpenSSH's format or PEM */
-    /* The user named it: when unreadable, that is an error. Others are skipped when missing. */
+    /* The user named it: when it is unusable and no key before it was refused, that is an error.
+     * All others are skipped, and mentioned if they exist. */
     bool is_explicit;
 };
 
-enum { SSH_KEYS_MAX = 5 }; /* sshd drops a client after MaxAuthTries, by default 6 */
+enum { SSH_KEYS_MAX = 6 }; /* sshd drops a client after MaxAuthTries, by default 6 */
 
 struct ssh_target {
     const char *host; /* numeric IPv4 or IPv6 address: nothing is resolved, that would block */

@@ -7,6 +7,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 /* ---- names ---- */
 
@@ -243,6 +244,13 @@ bool vm_spec_name_is_valid(const char *name)
 uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec)
 {
     return spec->ssh.timeout_s ? spec->ssh.timeout_s : SPEC_DEFAULT_SSH_TIMEOUT_S;
+}
+
+char *vm_spec_key_beside(const struct vm_spec *spec)
+{
+    const char *path = spec->cloud_init.ssh_key.path;
+    bool has_private = spec->cloud_init.is_set && path && text_ends_with(path, ".pub");
+    return has_private ? mem_strndup(path, strlen(path) - strlen(".pub")) : NULL;
 }
 
 bool vm_spec_expects_ssh(const struct vm_spec *spec)

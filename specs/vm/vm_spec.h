@@ -172,6 +172,10 @@ bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL eq
  * as a directory name, a host name label and on a command line. */
 bool vm_spec_name_is_valid(const char *name);
 
+/* The private key beside the public one of `ssh-key`: its path without ".pub". NULL: none. free()
+ * it. */
+char *vm_spec_key_beside(const struct vm_spec *spec);
+
 /* Whether the VM is expected to answer on SSH (a network, and a key that can get in). */
 bool vm_spec_expects_ssh(const struct vm_spec *spec);
 

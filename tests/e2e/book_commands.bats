@@ -42,6 +42,20 @@ reason() { vmctl status "$1" | awk -v name="$2" '$1 == name { print $3 }'; }
     [ "$(field Disk one)" = "as the image" ]
 }
 
+@test "create: the guest gets a user by cloud-init, unless --no-cloud-init" {
+    vmctl create -q --name one --image "$work/image" --backend noop
+    [ "$(spec one cloudInit.isSet)" = true ]
+    vmctl create -q --name two --image "$work/image" --backend noop --no-cloud-init
+    [ "$(spec two cloudInit.isSet)" = false ]
+    : >"$work/file"
+    run vmctl create --name three --image "$work/image" --backend noop --no-cloud-init --cloud-init "$work/file"
+    [ "$status" -eq 2 ]
+    says "--no-cloud-init leaves no use for --cloud-init"
+    run vmctl create --name three --image "$work/image" --backend noop --no-cloud-init --ssh-key "$work/file"
+    [ "$status" -eq 2 ]
+    says "--no-cloud-init leaves no use for --ssh-key"
+}
+
 @test "create: every option of the book" {
     echo '#cloud-config' >"$work/user-data"
     ssh-keygen -q -t ed25519 -N '' -f "$work/key"

@@ -78,9 +78,34 @@ said() {
     SHELL=/bin/sh sh -c "${command%>}"
 }
 
-@test "neither ~/.ssh/config nor an agent takes part, and what --ssh-opt names comes first" {
+@test "an agent is for guests that do not know the VM's own key" {
+    export SSH_AUTH_SOCK=$work/agent
+    : >id.pub
     vmfile web
     vmctl up -q
+    run vmctl ssh web
+    refute has "<IdentityAgent=none>"
+    has "<IdentitiesOnly=no>"
+    run vmctl ssh web --key id.pub
+    refute has "<IdentityAgent=none>"
+    has "<IdentitiesOnly=yes>"
+    printf 'vm "two" { backend "noop"; image "%s"; cloud-init { ssh-key "id.pub"; }; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    run vmctl ssh two # a VM of before there was a key of its own beside the user's
+    refute has "<IdentityAgent=none>"
+    has "<IdentitiesOnly=yes>"
+    has "<IdentityFile=\"$PWD/id.pub\">"
+    : >"$data/vms/two/id_ed25519_generated"
+    (umask 077 && : >id)
+    run vmctl ssh two
+    has "<IdentityAgent=none>"
+    has "<IdentityFile=\"$PWD/id\">"
+}
+
+@test "~/.ssh/config takes no part, and what --ssh-opt names comes first" {
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    : >"$data/vms/web/id_ed25519_generated"
     run vmctl ssh web --ssh-opt -L8080:localhost:80 --ssh-opt ForwardAgent=yes -- true
     [ "${lines[0]} ${lines[1]}" = "<-F> </dev/null>" ]
     [ "${lines[2]} ${lines[3]}" = "<-L8080:localhost:80> <-oForwardAgent=yes>" ]

@@ -52,7 +52,7 @@ cloud_init() {
 
 is_made() { # USER
     [ "$status" -eq 0 ]
-    [ "$output" = "$1: group $1, own home, shell /bin/bash, locked, $1 ALL=(ALL) NOPASSWD:ALL, 1 key" ]
+    [ "$output" = "$1: group $1, own home, shell /bin/bash, locked, $1 ALL=(ALL) NOPASSWD:ALL, 2 keys" ]
 }
 
 @test "cloud-init makes the user that the seed asks for, whatever its name" {

@@ -292,19 +292,67 @@ kill_qemu() {
     [ ! -e "$DATA/vms/victim" ]
 }
 
-@test "a private key that is none fails up at once by its path; corrected it heals" {
-    ssh-keygen -q -t ed25519 -N '' -f pair
-    cat >VMFile.kdl <<'END'
+# own_users PUBLIC-KEY: user-data of the user's own, so that vmctl has no key of its own in the guest
+own_users() {
+    printf '#cloud-config\nusers:\n  - name: worker\n    shell: /bin/sh\n    ssh_authorized_keys:\n      - "%s"\n' \
+        "$(cat "$1")" >user-data
+}
+
+# victim CLOUD-INIT PRIVATE-KEY
+victim() {
+    cat >VMFile.kdl <<END
 vm "victim" {
     image "guest.qcow2"
     memory 160
-    cloud-init { ssh-key "pair.pub" }
-    ssh { user "worker"; private-key "junk" }
+    cloud-init { $1 }
+    ssh { user "worker"; private-key "$2" }
 }
 END
+}
+
+@test "a private key that is none fails up at once by its path; corrected it heals" {
+    ssh-keygen -q -t ed25519 -N '' -f pair
+    own_users pair.pub
+    victim 'user-data "user-data"' junk
     fails 1 vmctl up --timeout 120s
     says vmctl::ssh::key_unreadable "vm 'victim'" "$PROJECT/junk" "not a private key" "VMFile"
     sed -i 's/"junk"/"pair"/' VMFile.kdl
     fails 0 vmctl up --timeout 60s
     [ "$(state_of victim)" = Ready ]
+    vmctl destroy -q victim
+}
+
+@test "with a passphrase on the user's key the VM is Ready by its own key, and ssh by an agent where it has none" {
+    ssh-keygen -q -t ed25519 -N secret -f locked
+    victim 'ssh-key "locked.pub"' locked
+    fails 0 vmctl up --timeout 120s
+    [ "$(state_of victim)" = Ready ]
+    [ "$(vmctl ssh victim -- cat .ssh/authorized_keys | grep -c ssh-ed25519)" -eq 2 ]
+    vmctl destroy -q victim
+
+    own_users locked.pub
+    victim 'user-data "user-data"' locked
+    fails 1 vmctl up --timeout 120s
+    says vmctl::ssh::key_unreadable "$PROJECT/locked" passphrase "vmctl ssh victim"
+    eval "$(ssh-agent -s)"
+    printf '#!/bin/sh\necho secret\n' >askpass
+    chmod +x askpass
+    SSH_ASKPASS=$PWD/askpass SSH_ASKPASS_REQUIRE=force ssh-add -q locked
+    run vmctl ssh victim -- whoami
+    local by_agent=$status:$output
+    run vmctl exec victim -- whoami
+    kill "$SSH_AGENT_PID"
+    unset SSH_AUTH_SOCK
+    echo "$by_agent $status:$output"
+    [ "$by_agent" = 0:worker ]
+    [ "$status:$output" = 0:worker ]
+    vmctl destroy -q victim
+}
+
+@test "create without a key: its guest answers before it is Ready, and vmctl ssh gets in" {
+    fails 0 vmctl create --name victim --image guest.qcow2 --memory 160 --start --timeout 120s
+    says "victim: ready"
+    run vmctl ssh victim -- whoami
+    [ "$status:$output" = 0:vm ]
+    vmctl destroy -q victim
 }

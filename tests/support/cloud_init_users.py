@@ -74,7 +74,7 @@ def tell(user):
         rules = [line.strip() for line in file if line.startswith(user + " ")]
     print(f"{user}: group {group}, {owner} home, shell {entry[6]},"
           f" {'locked' if shadow[1].startswith('!') else 'open'}, {'; '.join(rules)},"
-          f" {len(keys_of.get(user, ()))} key")
+          f" {len(keys_of.get(user, ()))} keys")
 
 
 def main():

@@ -166,6 +166,18 @@ static void standard_keys_of_the_home_directory_are_tried(void **state)
     assert_int_equal(probe(test), ERR_NONE);
 }
 
+static void the_key_beside_the_public_one_is_tried(void **state)
+{
+    struct guest_test *test = *state;
+    free(test->spec->ssh.private_key);
+    test->spec->ssh.private_key = NULL;
+    test->spec->cloud_init.is_set = true;
+    test->spec->cloud_init.ssh_key.path = mem_printf("%s.pub", test->fixture.sshd->client_key);
+    assert_int_equal(probe(test), ERR_NONE);
+    test->spec->cloud_init.is_set = false; /* of an earlier VMFile */
+    assert_int_equal(probe(test), ERR_KEY_UNREADABLE);
+}
+
 static void an_explicit_key_that_is_missing_is_told(void **state)
 {
     struct guest_test *test = *state;
@@ -384,6 +396,7 @@ int main(void)
         test(a_new_instance_is_logged_in_to_again),
         test(the_generated_key_comes_first),
         test(standard_keys_of_the_home_directory_are_tried),
+        test(the_key_beside_the_public_one_is_tried),
         test(an_explicit_key_that_is_missing_is_told),
         test(the_host_key_is_pinned_when_the_seed_is_ours),
         test(a_foreign_host_key_is_explained_by_a_seed_that_was_not_found),

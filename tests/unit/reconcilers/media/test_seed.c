@@ -171,8 +171,7 @@ static void users_own_user_data_is_not_touched(void **state)
     cleanup_buf struct buf user_data = BUF_INIT(0);
     f->spec->cloud_init.user_data.path =
         media_host_file(&f->m, "user-data", text, sizeof(text) - 1);
-    assert_false(seed_needs_host_key(f->spec));
-    assert_false(seed_needs_user_key(f->spec));
+    assert_false(seed_needs_keys(f->spec));
     assert_int_equal(make(f), ERR_NONE);
     read_seed(f, "user-data", &user_data);
     assert_int_equal(user_data.len, sizeof(text) - 1);
@@ -181,7 +180,7 @@ static void users_own_user_data_is_not_touched(void **state)
     assert_false(fs_exists(known_hosts));
 }
 
-static void the_users_public_keys_are_used(void **state)
+static void the_users_public_keys_are_used_besides_ours(void **state)
 {
     static const char keys[] =
         "# mine\n"
@@ -191,12 +190,17 @@ static void the_users_public_keys_are_used(void **state)
     cleanup_buf struct buf user_data = BUF_INIT(0);
     f->spec->cloud_init.ssh_key.path = media_host_file(&f->m, "id.pub", keys, strlen(keys));
     f->spec->cloud_init.hostname = mem_strdup("www");
-    assert_false(seed_needs_user_key(f->spec));
+    assert_true(seed_needs_keys(f->spec));
+    make_keys(f, VM_KEY, VM_KEY_PUBLIC);
     make_keys(f, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
     assert_int_equal(make(f), ERR_NONE);
     read_seed(f, "user-data", &user_data);
     assert_non_null(strstr(buf_str(&user_data), "      - \"ssh-ed25519 AAAAC3"));
     assert_non_null(strstr(buf_str(&user_data), "      - \"ssh-rsa AAAAB3"));
+    cleanup_free char *ours = vm_text(f, VM_KEY_PUBLIC);
+    ours[strcspn(ours, "\n")] = '\0';
+    cleanup_free char *line = mem_printf("      - \"%s\"\n", ours);
+    assert_non_null(strstr(buf_str(&user_data), line));
     assert_non_null(strstr(buf_str(&user_data), "hostname: \"www\"\n"));
 }
 
@@ -241,7 +245,7 @@ int main(void)
         TEST(the_guest_gets_our_key_and_the_identity_we_expect),
         TEST(user_data_that_cloud_init_would_ignore_makes_no_seed),
         TEST(users_own_user_data_is_not_touched),
-        TEST(the_users_public_keys_are_used),
+        TEST(the_users_public_keys_are_used_besides_ours),
         TEST(a_private_key_in_place_of_the_public_one_is_told),
         TEST(missing_files_are_told),
     };

@@ -214,6 +214,21 @@ static void an_explicit_key_that_is_missing_is_an_error_with_its_path(void **sta
     assert_non_null(strstr(fixture->err.message, "No such file or directory"));
 }
 
+static void an_explicit_key_that_cannot_be_used_is_mentioned_after_a_refused_one(void **state)
+{
+    struct ssh_fixture *fixture = *state;
+    struct ssh_target target = ssh_fixture_target(fixture);
+    cleanup_free char *missing = mem_printf("%s/no_such_key", fixture->dir);
+    target.keys[0] = (struct ssh_key){.path = fixture->sshd->other_key};
+    target.keys[1] = (struct ssh_key){.path = missing, .is_explicit = true};
+    target.n_keys = 2;
+    assert_int_equal(open_with(fixture, &target), ERR_SSH_AUTH);
+    assert_non_null(strstr(fixture->err.message, missing));
+    target.keys[2] = (struct ssh_key){.path = fixture->sshd->client_key};
+    target.n_keys = 3;
+    assert_int_equal(open_with(fixture, &target), ERR_NONE);
+}
+
 static void no_key_at_all_is_nothing_to_wait_for(void **state)
 {
     struct ssh_fixture *fixture = *state;
@@ -423,6 +438,7 @@ int main(void)
         test(a_wrong_key_is_an_auth_error_with_user_and_keys),
         test(later_keys_are_tried_and_missing_ones_skipped),
         test(an_explicit_key_that_is_missing_is_an_error_with_its_path),
+        test(an_explicit_key_that_cannot_be_used_is_mentioned_after_a_refused_one),
         test(no_key_at_all_is_nothing_to_wait_for),
         test(a_damaged_explicit_key_is_an_error_and_another_is_skipped),
         test(another_host_key_than_the_pinned_one_is_refused_with_both_fingerprints),
