@@ -49,16 +49,6 @@ struct daemon {
 
 /* ---- the process ---- */
 
-/* Each VM takes a handful of descriptors and the usual soft limit is 1024 (getrlimit(2)). */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static void prepare_process(void)
 {
     umask(077);
@@ -68,7 +58,12 @@ static void prepare_process(void)
     signal(SIGXFSZ, SIG_IGN); /* a file of `ulimit -f` bytes is an error of write(), too */
     signal(SIGPIPE, SIG_IGN); /* a peer that goes away is an error of write() */
     signal(SIGHUP, SIG_IGN);  /* it outlives the terminal it was started from */
-    raise_descriptor_limit();
+    /* Each VM takes a handful of descriptors and the usual soft limit is 1024 (getrlimit(2)). */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
     store_guard();
 }
 

@@ -63,17 +63,6 @@ static void add_whole(struct findings *findings, const struct vm_spec *spec, boo
     unified_diff_add_whole(&findings->text, spec, is_new, findings->use_color);
 }
 
-static void add_changed(
-    struct findings *findings, const struct vm_record *record, const struct vm_spec *spec)
-{
-    cleanup_with(spec_diff_clear) struct spec_diff diff =
-        record_diff(record, record->desired->spec, spec, true);
-    unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
-    for (size_t i = 0; i < diff.count; i++) {
-        diff_add_row(findings, spec->name, output_of_change(&diff.changes[i]));
-    }
-}
-
 static int diff_vm(
     struct cli *cli, struct findings *findings, struct vm_spec *spec, struct error *err)
 {
@@ -83,7 +72,12 @@ static int diff_vm(
         return rc;
     }
     if (record.desired && !record.desired->is_deleting) {
-        add_changed(findings, &record, spec);
+        cleanup_with(spec_diff_clear) struct spec_diff diff =
+            record_diff(&record, record.desired->spec, spec, true);
+        unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
+        for (size_t i = 0; i < diff.count; i++) {
+            diff_add_row(findings, spec->name, output_of_change(&diff.changes[i]));
+        }
     } else {
         add_whole(findings, spec, true);
     }

@@ -91,17 +91,6 @@ static int keep_existing(
     return rc;
 }
 
-static int find_targets(struct cli *cli, const struct which_values *which,
-    const struct arg_strings *words, struct strings *ret, struct error *err)
-{
-    cleanup_with(strings_clear) struct strings known = {.count = 0}, chosen = {.count = 0};
-    int rc = find_known(cli, which->file, &known, err);
-    if (rc != 0 || (rc = targets_choose(&known, which, words, "the VMFile", &chosen, err)) < 0) {
-        return rc;
-    }
-    return keep_existing(cli, &chosen, ret, err);
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -109,7 +98,14 @@ static int run(
     static const struct change destroy = {.deletes = true};
     const struct down_values *down = values;
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
-    int rc = find_targets(cli, &down->which, words, &targets, err);
+    cleanup_with(strings_clear) struct strings known = {.count = 0}, chosen = {.count = 0};
+    int rc = find_known(cli, down->which.file, &known, err);
+    if (rc == 0) {
+        rc = targets_choose(&known, &down->which, words, "the VMFile", &chosen, err);
+    }
+    if (rc == 0) {
+        rc = keep_existing(cli, &chosen, &targets, err);
+    }
     if (rc != 0 || targets.count == 0) {
         return rc;
     }

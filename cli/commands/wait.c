@@ -176,15 +176,6 @@ static int wait_for(struct cli *cli, const struct strings *names, const struct g
     return rc;
 }
 
-/* A watched VMFile that was just edited: its VMs match it only once vmctld has applied it. */
-static int settle_file(
-    struct cli *cli, const struct wait_values *values, int64_t *timeout_ms, struct error *err)
-{
-    cleanup_free char *path = NULL;
-    int rc = project_path(values->which.file, &path, err);
-    return rc < 0 ? rc : watched_source_settle(cli, path, timeout_ms, err);
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -195,8 +186,14 @@ static int run(
     int rc = choose_goal(wait, &goal, err);
     goal.is_patient = wait->timeout_ms != WAIT_TIMEOUT_MS;
     bool means_file = words->count + wait->which.names.count == 0 && !wait->which.is_all;
-    if (rc < 0 || (goal.kind != GOAL_DELETED && means_file &&
-                      (rc = settle_file(cli, wait, &timeout_ms, err)) != 0)) {
+    if (rc == 0 && goal.kind != GOAL_DELETED && means_file) {
+        /* A watched VMFile that was just edited: its VMs match it only once vmctld has applied it.
+         */
+        cleanup_free char *path = NULL;
+        rc = project_path(wait->which.file, &path, err);
+        rc = rc < 0 ? rc : watched_source_settle(cli, path, &timeout_ms, err);
+    }
+    if (rc != 0) {
         return rc;
     }
     rc = goal.kind == GOAL_DELETED ? find_remaining(cli, &wait->which, words, &targets, err)

@@ -56,18 +56,6 @@ static void add_printable(struct table *table, const char *text)
     table_add(table, buf_str(&shown));
 }
 
-/* Only those that still exist: a VM that was destroyed since needs no mention. */
-static void describe_removed(
-    struct buf *out, const struct source_record *record, const struct strings *known)
-{
-    for (size_t i = 0; i < record->removed.count; i++) {
-        const char *name = record->removed.items[i];
-        if (strings_have(known, name)) {
-            buf_printf(out, "%s%s", out->len ? ", " : "no longer names ", name);
-        }
-    }
-}
-
 static void watch_add_row(
     struct table *table, const struct source_record *record, const struct strings *known)
 {
@@ -82,8 +70,13 @@ static void watch_add_row(
     }
     if (record->message) {
         buf_add_str(&message, record->message);
-    } else {
-        describe_removed(&message, record, known);
+    }
+    /* Only those that still exist: a VM that was destroyed since needs no mention. */
+    for (size_t i = 0; !record->message && i < record->removed.count; i++) {
+        const char *name = record->removed.items[i];
+        if (strings_have(known, name)) {
+            buf_printf(&message, "%s%s", message.len ? ", " : "no longer names ", name);
+        }
     }
     add_printable(table, record->path);
     table_add(table, source_state_name(record->state));

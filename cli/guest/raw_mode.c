@@ -51,16 +51,6 @@ static void on_crash(int number)
     (void)raise(number); /* SA_RESETHAND: now with its default action, once this handler returns */
 }
 
-static void catch_crashes(void)
-{
-    struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < ARRAY_LEN(crash_signals); i++) {
-        (void)sigaction(crash_signals[i], &action, NULL);
-    }
-    (void)atexit(raw_mode_leave);
-}
-
 /* tcsetattr() succeeds when it could make any part of the change; EINTR: SIGCONT came. */
 static int set_raw(void)
 {
@@ -82,7 +72,12 @@ int raw_mode_enter(int fd, struct error *err)
         return error_set_errno(err, ERR_IO, errno, "cannot read the terminal's mode");
     }
     terminal.fd = fd;
-    catch_crashes();
+    struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < ARRAY_LEN(crash_signals); i++) {
+        (void)sigaction(crash_signals[i], &action, NULL);
+    }
+    (void)atexit(raw_mode_leave);
     terminal.is_raw = 1;
     if (set_raw() < 0) {
         terminal.is_raw = 0;

@@ -306,17 +306,6 @@ static void make_argv(
     }
 }
 
-static int become_ssh(struct cli *cli, char **argv, struct error *err)
-{
-    (void)fflush(stdout);
-    store_close(cli->store); /* its reader slot is this process's */
-    cli->store = NULL;
-    (void)umask(cli->caller_umask);
-    (void)execvp("ssh", argv);
-    (void)error_set_errno(err, ERR_SSH, errno, "cannot run ssh");
-    return error_help(err, "install the SSH client (package openssh-client)");
-}
-
 /* Waits until SSH answers; returns as follow() does. */
 static int prepare(
     struct cli *cli, const struct ssh_call *call, struct ssh_login *login, struct error *err)
@@ -340,7 +329,13 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
         return rc;
     }
     make_argv(&login, call, &argv);
-    (void)become_ssh(cli, argv.words, err);
+    (void)fflush(stdout);
+    store_close(cli->store); /* its reader slot is this process's */
+    cli->store = NULL;
+    (void)umask(cli->caller_umask);
+    (void)execvp("ssh", argv.words);
+    (void)error_set_errno(err, ERR_SSH, errno, "cannot run ssh");
+    (void)error_help(err, "install the SSH client (package openssh-client)");
     cli_print_error(cli, err);
     return SSH_TRANSPORT_FAILED;
 }

@@ -187,15 +187,6 @@ static void read_input(struct session *session)
     }
 }
 
-static void read_peer(struct session *session)
-{
-    ssize_t n = fill(&session->to_user, session->bridge->peer_fd);
-    session->peer_ended = n == 0;
-    if (n > 0) {
-        session->last_moved_ms = now_ms();
-    }
-}
-
 /* ---- the loop ---- */
 
 static bool is_draining(const struct session *session)
@@ -261,7 +252,9 @@ static void turn(struct session *session)
         write_peer(session);
     }
     if ((peer & (POLLIN | POLLHUP | POLLERR)) && is_empty(&session->to_user)) {
-        read_peer(session);
+        ssize_t n = fill(&session->to_user, session->bridge->peer_fd);
+        session->peer_ended = n == 0;
+        session->last_moved_ms = n > 0 ? now_ms() : session->last_moved_ms;
     }
     if (polls[POLL_INPUT].revents) {
         read_input(session);

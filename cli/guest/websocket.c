@@ -101,13 +101,6 @@ int websocket_check_head(const char *head, const char *key, struct error *err)
 
 /* ---- received ---- */
 
-static size_t head_size(const struct websocket *ws)
-{
-    enum { SHORTEST = 2 };
-    uint8_t length = ws->n_head < SHORTEST ? 0 : ws->head[1] & LENGTH;
-    return SHORTEST + (length == LENGTH_16 ? 2 : length == LENGTH_64 ? 8 : 0);
-}
-
 /* RFC 6455, 5.2, 5.4 and 5.5: of a complete head. */
 static const char *problem_of(const struct websocket *ws)
 {
@@ -187,7 +180,10 @@ int websocket_read(struct websocket *ws, const char *bytes, size_t n, struct buf
     for (size_t at = 0; !ws->is_closed && (at < n || (ws->is_in_payload && ws->n_left == 0));) {
         if (!ws->is_in_payload) {
             ws->head[ws->n_head++] = (uint8_t)bytes[at++];
-            if (ws->n_head == head_size(ws) && begin_payload(ws, err) < 0) {
+            enum { SHORTEST = 2 };
+            uint8_t length = ws->n_head < SHORTEST ? 0 : ws->head[1] & LENGTH;
+            size_t size = SHORTEST + (length == LENGTH_16 ? 2 : length == LENGTH_64 ? 8 : 0);
+            if (ws->n_head == size && begin_payload(ws, err) < 0) {
                 return -(int)err->code;
             }
         } else if (ws->n_left > 0) {

@@ -105,18 +105,6 @@ static int send_request(
     return rc < 0 || is_detached ? rc : wait_loop_run(loop, err);
 }
 
-static int take_answer(struct image_follower *follower, json_t **ret_answer, struct error *err)
-{
-    struct error ignored = {.code = ERR_NONE}; /* the controller removes it later */
-    cleanup_json json_t *answered = TAKE_PTR(follower->answered);
-    (void)write_request(follower->cli, follower->key, NULL, &ignored);
-    if (image_request_failure(answered, err)) {
-        return -(int)err->code;
-    }
-    *ret_answer = TAKE_PTR(answered);
-    return 0;
-}
-
 int image_request_run(struct cli *cli, json_t *request_take, const struct follow_values *values,
     json_t **ret_answer, struct error *err)
 {
@@ -143,5 +131,15 @@ int image_request_run(struct cli *cli, json_t *request_take, const struct follow
     rc = send_request(&loop, request, values->is_detached, err);
     erase_progress(&follower);
     wait_loop_close(&loop);
-    return follower.answered ? take_answer(&follower, ret_answer, err) : rc;
+    if (!follower.answered) {
+        return rc;
+    }
+    struct error ignored = {.code = ERR_NONE}; /* the controller removes it later */
+    cleanup_json json_t *answered = TAKE_PTR(follower.answered);
+    (void)write_request(cli, follower.key, NULL, &ignored);
+    if (image_request_failure(answered, err)) {
+        return -(int)err->code;
+    }
+    *ret_answer = TAKE_PTR(answered);
+    return 0;
 }

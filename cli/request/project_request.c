@@ -52,16 +52,6 @@ static void project_request_clear(struct project_request *request)
 
 /* ---- load: the file, the files it names, and what is known of its VMs ---- */
 
-static int load_vm(struct project_request *request, size_t i, struct error *err)
-{
-    struct change *change = &request->request.changes[i];
-    struct vm_spec *spec = project_find_vm(&request->project, change->name);
-    int rc = change_read_files(spec, err);
-    change->spec = spec;
-    change->source = request->project.path;
-    return rc < 0 ? rc : store_get(request->cli->store, change->name, &request->records[i], err);
-}
-
 /* Returns as project_load() does. */
 static int load(struct project_request *request, const struct arg_strings *words, struct error *err)
 {
@@ -82,7 +72,14 @@ static int load(struct project_request *request, const struct arg_strings *words
     vm_request_init(&request->request, targets, &(struct change){.name = NULL});
     request->records = mem_calloc(targets->count, sizeof(*request->records));
     for (size_t i = 0; rc == 0 && i < targets->count; i++) {
-        rc = load_vm(request, i, err);
+        struct change *change = &request->request.changes[i];
+        struct vm_spec *spec = project_find_vm(project, change->name);
+        change->spec = spec;
+        change->source = project->path;
+        rc = change_read_files(spec, err);
+        if (rc == 0) {
+            rc = store_get(request->cli->store, change->name, &request->records[i], err);
+        }
     }
     return rc;
 }
@@ -204,18 +201,6 @@ int prune_parse(const char *text, enum source_prune *ret, struct error *err)
     return 0;
 }
 
-static int end_removed(
-    struct cli *cli, const struct strings *removed, bool stops, struct error *err)
-{
-    static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
-    static const struct change destroy = {.deletes = true};
-    static const struct follow_values in_background = {.is_detached = true};
-    cleanup_with(vm_request_clear) struct request request = {
-        .goal.kind = GOAL_SETTLED, .begun = stops ? "stopping" : "destroying"};
-    vm_request_init(&request, removed, stops ? &stop : &destroy);
-    return vm_request_run(cli, &request, &in_background, err);
-}
-
 static void report_removed(struct project_request *request, const char *name, bool stops)
 {
     const struct change_outcome outcome = {.result = stops ? CHANGE_STOPPED : CHANGE_DELETED};
@@ -245,7 +230,13 @@ static int prune_removed(struct project_request *request, struct error *err)
         return rc;
     }
     if (request->prune != SOURCE_PRUNE_NOTHING && !request->values->is_dry_run) {
-        return end_removed(request->cli, &removed, stops, err);
+        static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
+        static const struct change destroy = {.deletes = true};
+        static const struct follow_values in_background = {.is_detached = true};
+        cleanup_with(vm_request_clear) struct request ending = {
+            .goal.kind = GOAL_SETTLED, .begun = stops ? "stopping" : "destroying"};
+        vm_request_init(&ending, &removed, stops ? &stop : &destroy);
+        return vm_request_run(request->cli, &ending, &in_background, err);
     }
     for (size_t i = 0; i < removed.count; i++) {
         report_removed(request, removed.items[i], stops);

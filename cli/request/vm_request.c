@@ -36,19 +36,6 @@ void vm_request_clear(struct request *request)
     request->count = 0;
 }
 
-/* From the logs' present ends: what is written after the change belongs to it. */
-static struct log_stream *open_streams(struct cli *cli, const struct request *request)
-{
-    struct log_stream *streams = mem_calloc(request->count, sizeof(*streams));
-    for (size_t i = 0; request->shows_provision && i < request->count; i++) {
-        const char *name = request->changes[i].name;
-        cleanup_free char *path = paths_vm(&cli->paths, name, VM_PROVISION_LOG);
-        cleanup_free char *prefix = request->count > 1 ? mem_printf("%s | ", name) : NULL;
-        log_stream_open(&streams[i], path, prefix, true);
-    }
-    return streams;
-}
-
 void vm_request_report(const struct cli *cli, const struct request *request)
 {
     for (size_t i = 0; i < request->count; i++) {
@@ -126,7 +113,14 @@ static int carry_out(struct cli *cli, struct request *request, struct log_stream
 int vm_request_run(
     struct cli *cli, struct request *request, const struct follow_values *values, struct error *err)
 {
-    struct log_stream *streams = open_streams(cli, request);
+    /* From the logs' present ends: what is written after the change belongs to it. */
+    struct log_stream *streams = mem_calloc(request->count, sizeof(*streams));
+    for (size_t i = 0; request->shows_provision && i < request->count; i++) {
+        const char *name = request->changes[i].name;
+        cleanup_free char *path = paths_vm(&cli->paths, name, VM_PROVISION_LOG);
+        cleanup_free char *prefix = request->count > 1 ? mem_printf("%s | ", name) : NULL;
+        log_stream_open(&streams[i], path, prefix, true);
+    }
     int rc = carry_out(cli, request, streams, values, err);
     for (size_t i = 0; i < request->count; i++) {
         log_stream_close(&streams[i]);

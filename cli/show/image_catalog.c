@@ -148,16 +148,6 @@ static char *last_component(const char *url)
     return mem_strdup(slash && slash[1] ? slash + 1 : path);
 }
 
-static void set_name(json_t *image)
-{
-    const char *name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
-    const char *url = json_string_value(json_array_get(json_object_get(image, "urls"), 0));
-    cleanup_free char *shown = name  ? mem_strdup(name)
-                               : url ? last_component(url)
-                                     : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
-    json_put_text(image, "name", shown);
-}
-
 /* The names that users see sort as text, images of one name by their digests. */
 static char *key_of(const json_t *item)
 {
@@ -187,7 +177,13 @@ int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
             json_t *array = json_incref(json_object_get(image, sorted[k]));
             json_put(image, sorted[k], json_sort_take(array, key_of));
         }
-        set_name(image);
+        const char *name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
+        const char *url = json_string_value(json_array_get(json_object_get(image, "urls"), 0));
+        cleanup_free char *shown =
+            name  ? mem_strdup(name)
+            : url ? last_component(url)
+                  : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
+        json_put_text(image, "name", shown);
     }
     *ret = json_sort_take(TAKE_PTR(catalog), key_of);
     return 0;
@@ -195,20 +191,16 @@ int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
 
 /* ---- finding ---- */
 
-static bool has_digest(const json_t *image, const char *word)
-{
-    const char *digits = text_starts_with(word, "sha256:") ? word + strlen("sha256:") : word;
-    return strlen(digits) >= IMAGE_DIGEST_SHOWN &&
-           text_starts_with(json_text(image, "sha256"), digits);
-}
-
 int image_catalog_find(
     const json_t *catalog, const char *word, const json_t **ret, struct error *err)
 {
     const json_t *found = NULL;
+    const char *digits = text_starts_with(word, "sha256:") ? word + strlen("sha256:") : word;
     for (size_t i = 0; i < json_array_size(catalog); i++) {
         json_t *image = json_array_get(catalog, i);
-        if (!text_eq(json_text(image, "name"), word) && !has_digest(image, word) &&
+        bool has_digest = strlen(digits) >= IMAGE_DIGEST_SHOWN &&
+                          text_starts_with(json_text(image, "sha256"), digits);
+        if (!text_eq(json_text(image, "name"), word) && !has_digest &&
             !array_has(json_object_get(image, "names"), word)) {
             continue;
         }

@@ -161,15 +161,6 @@ static int give_up(struct cli *cli, const struct controller_process *process, st
         "see what it waits for: %s/controller.log; find it: fuser %s/controller.lock", dir, dir);
 }
 
-/* A wait holds back the signals that end it, to end in order. */
-static bool is_interrupted(void)
-{
-    sigset_t pending;
-    return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
-               sigismember(&pending, SIGHUP) == 1);
-}
-
 static int bring_up(struct cli *cli, bool must_serve, struct error *err)
 {
     /* A vmctld that has just taken the lock has not yet replaced the session of the last one, which
@@ -194,7 +185,13 @@ static int bring_up(struct cli *cli, bool must_serve, struct error *err)
         } else if (child.n_started == 0 && !must_serve) {
             return rc;
         }
-        if (rc < 0 || is_interrupted()) {
+        /* A wait holds back the signals that end it, to end in order. */
+        sigset_t pending;
+        bool is_interrupted =
+            sigpending(&pending) == 0 &&
+            (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+                sigismember(&pending, SIGHUP) == 1);
+        if (rc < 0 || is_interrupted) {
             return rc;
         }
         if (waited_ms > LIMIT_MS) {

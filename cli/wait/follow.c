@@ -41,18 +41,6 @@ struct progress {
     size_t n_drawn;
 };
 
-static void progress_init(struct progress *progress, const struct cli *cli, size_t count)
-{
-    const char *term = getenv("TERM");
-    *progress = (struct progress){
-        .cli = cli,
-        .is_live = isatty(STDERR_FILENO) && term && !text_eq(term, "dumb"),
-        .started_ms = clock_monotonic_ms(clock_system()),
-        .lines = mem_calloc(count, sizeof(*progress->lines)),
-        .count = count,
-    };
-}
-
 /* The reason of Ready is the most informative. */
 static char *message_of(const struct vm_record *record)
 {
@@ -382,7 +370,14 @@ int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t
     };
     (void)fflush(stdout); /* earlier output comes before the progress */
     wait_loop_open(&follower.loop, timeout_ms);
-    progress_init(&follower.progress, cli, count);
+    const char *term = getenv("TERM");
+    follower.progress = (struct progress){
+        .cli = cli,
+        .is_live = isatty(STDERR_FILENO) && term && !text_eq(term, "dumb"),
+        .started_ms = clock_monotonic_ms(clock_system()),
+        .lines = mem_calloc(count, sizeof(*follower.progress.lines)),
+        .count = count,
+    };
     for (size_t i = 0; i < count; i++) {
         follower.progress.lines[i].name = targets[i].name;
     }

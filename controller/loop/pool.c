@@ -271,16 +271,6 @@ int pool_new(struct loop *loop, unsigned threads, struct pool **ret, struct erro
     return 0;
 }
 
-/* False: one of them still works. */
-static bool join_workers(struct lane *lane, const struct timespec *deadline)
-{
-    bool have_ended = true;
-    for (unsigned i = 0; i < lane->n_workers; i++) {
-        have_ended &= pthread_timedjoin_np(lane->workers[i].thread, NULL, deadline) == 0;
-    }
-    return have_ended;
-}
-
 static bool end_workers(struct pool *pool)
 {
     struct timespec deadline;
@@ -300,7 +290,10 @@ static bool end_workers(struct pool *pool)
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += END_GRACE_S;
     for (int i = 0; i < POOL_LANE_COUNT_; i++) {
-        have_ended &= join_workers(&pool->lanes[i], &deadline);
+        const struct lane *lane = &pool->lanes[i];
+        for (unsigned k = 0; k < lane->n_workers; k++) {
+            have_ended &= pthread_timedjoin_np(lane->workers[k].thread, NULL, &deadline) == 0;
+        }
     }
     return have_ended;
 }

@@ -142,15 +142,6 @@ void process_signal(const struct process *process, int signal)
     (void)pidfd_send_signal(process->pidfd, signal, NULL, 0);
 }
 
-/* As wait(2) encodes it: see <bits/waitstatus.h>. */
-static int to_wait_status(const siginfo_t *info)
-{
-    if (info->si_code == CLD_EXITED) {
-        return (info->si_status & 0xff) << 8;
-    }
-    return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
-}
-
 int process_exit_status(struct process *process)
 {
     siginfo_t info = {0};
@@ -158,7 +149,11 @@ int process_exit_status(struct process *process)
         return process->exit_status;
     }
     if (waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOHANG) == 0) {
-        process->exit_status = info.si_pid ? to_wait_status(&info) : STATUS_UNKNOWN;
+        /* as wait(2) encodes it: see <bits/waitstatus.h> */
+        int status = info.si_code == CLD_EXITED
+                         ? (info.si_status & 0xff) << 8
+                         : info.si_status | (info.si_code == CLD_DUMPED ? 0x80 : 0);
+        process->exit_status = info.si_pid ? status : STATUS_UNKNOWN;
         return process->exit_status;
     }
     int status = process_is_alive(process) ? STATUS_UNKNOWN : status_of_zombie(process);

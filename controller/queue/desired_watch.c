@@ -79,16 +79,6 @@ static struct seen *take_vanished(struct desired_watch *watch)
     return NULL;
 }
 
-static bool report_vanished(struct desired_watch *watch)
-{
-    bool is_any = false;
-    for (struct seen *seen; (seen = take_vanished(watch)) != NULL; is_any = true) {
-        watch->seen(watch->context, seen->name, true);
-        seen_free(seen);
-    }
-    return is_any;
-}
-
 static int scan(struct desired_watch *watch, bool was_notified, struct error *err)
 {
     cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0};
@@ -103,7 +93,10 @@ static int scan(struct desired_watch *watch, bool was_notified, struct error *er
         is_any_changed = is_any_changed || is_changed;
         watch->seen(watch->context, list.items[i].name, is_changed);
     }
-    is_any_changed = report_vanished(watch) || is_any_changed;
+    for (struct seen *seen; (seen = take_vanished(watch)) != NULL; is_any_changed = true) {
+        watch->seen(watch->context, seen->name, true);
+        seen_free(seen);
+    }
     if (was_notified && !is_any_changed) {
         for (size_t i = 0; i < list.count; i++) {
             watch->seen(watch->context, list.items[i].name, true);

@@ -229,16 +229,6 @@ static enum work_priority highest(enum work_priority a, enum work_priority b)
     return a > b ? a : b;
 }
 
-/* Raising the priority of a ready entry puts it behind those that already had it. */
-static void raise_ready(struct workqueue *queue, struct entry *entry, enum work_priority priority)
-{
-    if (priority > entry->priority) {
-        fifo_remove(queue, entry);
-        entry->priority = priority;
-        fifo_append(queue, entry);
-    }
-}
-
 void workqueue_add(struct workqueue *queue, struct key key, enum work_priority priority)
 {
     struct entry *entry = name_map_get(&queue->entries[key.kind], key.name);
@@ -247,7 +237,11 @@ void workqueue_add(struct workqueue *queue, struct key key, enum work_priority p
         entry->priority = priority;
         fifo_append(queue, entry);
     } else if (entry->place == PLACE_READY) {
-        raise_ready(queue, entry, priority);
+        if (priority > entry->priority) { /* it goes behind those that already had the priority */
+            fifo_remove(queue, entry);
+            entry->priority = priority;
+            fifo_append(queue, entry);
+        }
     } else if (entry->place == PLACE_DELAYED) {
         heap_remove(queue, entry);
         entry->priority = highest(entry->priority, priority);
@@ -277,18 +271,13 @@ void workqueue_add_at(struct workqueue *queue, struct key key, int64_t due_ms)
     set_timer(queue);
 }
 
-static void promote_due(struct workqueue *queue, int64_t now_ms)
-{
-    while (queue->n_delayed > 0 && queue->heap[0]->due_ms <= now_ms) {
-        struct entry *entry = queue->heap[0];
-        heap_remove(queue, entry);
-        fifo_append(queue, entry);
-    }
-}
-
 struct key workqueue_take(struct workqueue *queue, int64_t now_ms)
 {
-    promote_due(queue, now_ms);
+    while (queue->n_delayed > 0 && queue->heap[0]->due_ms <= now_ms) {
+        struct entry *due = queue->heap[0];
+        heap_remove(queue, due);
+        fifo_append(queue, due);
+    }
     for (int priority = WORK_PRIORITY_COUNT_ - 1; priority >= 0; priority--) {
         struct entry *entry = queue->ready[priority].head;
         if (entry) {

@@ -109,23 +109,18 @@ static bool is_used(const struct dir_watch *watch, int wd)
     return false;
 }
 
-static void drop(struct dir_watch *watch, size_t i)
-{
-    int wd = watch->dirs[i].wd;
-    free(watch->dirs[i].path);
-    watch->dirs[i] = watch->dirs[--watch->count];
-    if (wd >= 0 && !is_used(watch, wd)) {
-        (void)inotify_rm_watch(watch->fd, wd);
-    }
-}
-
 static void drop_unwanted(struct dir_watch *watch, const struct strings *directories)
 {
     for (size_t i = 0; i < watch->count;) {
         if (strings_have(directories, watch->dirs[i].path)) {
             i++;
         } else {
-            drop(watch, i);
+            int wd = watch->dirs[i].wd;
+            free(watch->dirs[i].path);
+            watch->dirs[i] = watch->dirs[--watch->count];
+            if (wd >= 0 && !is_used(watch, wd)) {
+                (void)inotify_rm_watch(watch->fd, wd);
+            }
         }
     }
 }

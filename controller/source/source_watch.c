@@ -218,15 +218,6 @@ static void source_watch_list(struct reconciler *base)
 
 /* ---- looking ---- */
 
-static void source_watch_report(const struct look *look, const struct entry *entry)
-{
-    struct reconciler_host *host = entry->watch->host;
-    log_info("controller", "'%s': %s", entry->path, source_state_name(look->found.state));
-    for (size_t i = 0; i < look->found.vms.count; i++) {
-        host->wake(host, key_of(KEY_VM, look->found.vms.items[i]), WORK_USER);
-    }
-}
-
 /* True when the record is another one than after the last look. */
 static bool take_findings(struct entry *entry, struct look *look)
 {
@@ -239,7 +230,11 @@ static bool take_findings(struct entry *entry, struct look *look)
     }
     bool is_changed = !text_eq(look->found.record_digest, entry->record_digest);
     if (is_changed) { /* also after the start: a status may be older than the record */
-        source_watch_report(look, entry);
+        struct reconciler_host *host = watch->host;
+        log_info("controller", "'%s': %s", entry->path, source_state_name(look->found.state));
+        for (size_t i = 0; i < look->found.vms.count; i++) {
+            host->wake(host, key_of(KEY_VM, look->found.vms.items[i]), WORK_USER);
+        }
     }
     memcpy(entry->record_digest, look->found.record_digest, DIGEST_SIZE);
     if (entry->timing.first_event_ms == 0) {

@@ -138,18 +138,6 @@ static void on_token(void *context, const struct error *err)
     request_manifest(l);
 }
 
-static void request_token(struct lookup *l, const struct oci_challenge *challenge)
-{
-    cleanup_free char *url = oci_token_url(challenge, l->repository);
-    struct request request = {
-        .url = url,
-        .accept = "application/json",
-        .authorization = oci_realm_is_trusted(l->base, challenge->realm) ? l->basic : NULL,
-        .body_max = TOKEN_ANSWER_MAX,
-    };
-    l->stage = request_get(l->multi, &request, &l->answer, on_token, l);
-}
-
 static void authenticate(struct lookup *l);
 
 /* What a failed helper printed may be what it was asked for: words that look like tokens, and all
@@ -215,7 +203,14 @@ static void authenticate(struct lookup *l)
     if (!is_clear || l->authorization || (!challenge.is_bearer && !l->basic)) {
         fail_refused(l);
     } else if (challenge.is_bearer) {
-        request_token(l, &challenge);
+        cleanup_free char *url = oci_token_url(&challenge, l->repository);
+        struct request request = {
+            .url = url,
+            .accept = "application/json",
+            .authorization = oci_realm_is_trusted(l->base, challenge.realm) ? l->basic : NULL,
+            .body_max = TOKEN_ANSWER_MAX,
+        };
+        l->stage = request_get(l->multi, &request, &l->answer, on_token, l);
     } else {
         l->authorization = mem_strdup(l->basic);
         request_manifest(l);
@@ -250,17 +245,6 @@ static int choose(const struct lookup *l, struct oci_choice *ret, struct error *
     return rc;
 }
 
-static void take_layer(struct lookup *l, const struct oci_choice *choice)
-{
-    struct oci_layer *layer = l->layer;
-    oci_layer_clear(layer);
-    layer->url = mem_printf("%s/v2/%s/blobs/sha256:%s", l->base, l->repository, choice->digest);
-    memcpy(layer->digest, choice->digest, sizeof(layer->digest));
-    layer->title = choice->title;
-    layer->authorization = TAKE_PTR(l->authorization);
-    op_finish(&l->op, NULL);
-}
-
 static void take_manifest(struct lookup *l)
 {
     struct error err = {0};
@@ -273,7 +257,13 @@ static void take_manifest(struct lookup *l)
         l->target = mem_printf("sha256:%s", choice.digest);
         request_manifest(l);
     } else {
-        take_layer(l, &choice);
+        struct oci_layer *layer = l->layer;
+        oci_layer_clear(layer);
+        layer->url = mem_printf("%s/v2/%s/blobs/sha256:%s", l->base, l->repository, choice.digest);
+        memcpy(layer->digest, choice.digest, sizeof(layer->digest));
+        layer->title = choice.title;
+        layer->authorization = TAKE_PTR(l->authorization);
+        op_finish(&l->op, NULL);
     }
 }
 

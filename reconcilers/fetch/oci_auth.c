@@ -214,23 +214,13 @@ bool oci_realm_is_trusted(const char *base, const char *realm)
                (is_domain(b) && is_domain_of(a, b)) || (is_same_parent && is_domain(parent_a + 1)));
 }
 
-/* A line break would start another header. */
-static bool is_header_text(const char *s)
-{
-    for (; *s; s++) {
-        if (*s <= ' ' || *s >= 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 char *oci_token_read(const char *bytes, size_t n)
 {
     cleanup_json json_t *answer = json_loadb(bytes, n, 0, NULL);
     const char *token = json_text(answer, "token");
     token = token ? token : json_text(answer, "access_token");
-    bool is_good = token && token[0] && strlen(token) <= TOKEN_MAX && is_header_text(token);
+    /* A line break would start another header. */
+    bool is_good = token && token[0] && strlen(token) <= TOKEN_MAX && text_is_visible(token);
     return is_good ? mem_strdup(token) : NULL;
 }
 

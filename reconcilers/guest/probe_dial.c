@@ -129,20 +129,15 @@ static void on_socket(void *context, int fd, unsigned ready)
     }
 }
 
-static int resolve(const struct dial *self, struct addrinfo **ret)
-{
-    char port[8];
-    struct addrinfo hints = {
-        .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    (void)snprintf(port, sizeof(port), "%u", self->port);
-    return getaddrinfo(self->host, port, &hints, ret) == 0 ? 0 : -1;
-}
-
 static void on_start(void *context)
 {
     struct dial *self = context;
     struct addrinfo *address;
-    if (resolve(self, &address) < 0) {
+    char port[8];
+    struct addrinfo hints = {
+        .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    (void)snprintf(port, sizeof(port), "%u", self->port);
+    if (getaddrinfo(self->host, port, &hints, &address) != 0) {
         fail(self, EINVAL, "the guest's address is not an IP address");
         return;
     }

@@ -320,17 +320,6 @@ static enum stage after_detached(struct provision *provision)
     return STAGE_OVER;
 }
 
-static enum stage after_run(struct provision *provision)
-{
-    const struct ssh_exit *exit = &provision->exit;
-    if (exit->status != 0) {
-        fail_run(provision, exit->status, exit->signal[0] ? exit->signal : NULL);
-    } else {
-        provision->result->exit_status = 0;
-    }
-    return STAGE_OVER;
-}
-
 static void fail_file(struct provision *provision, const char *reason)
 {
     error_set(&provision->failure, ERR_PROVISION, "%s: cannot write '%s': %s", provision->title,
@@ -370,7 +359,13 @@ static enum stage next_stage(struct provision *provision)
     case STAGE_UPLOAD_SCRIPT:
         return STAGE_RUN;
     case STAGE_RUN:
-        return after_run(provision);
+        if (provision->exit.status != 0) {
+            const char *signal = provision->exit.signal;
+            fail_run(provision, provision->exit.status, signal[0] ? signal : NULL);
+        } else {
+            provision->result->exit_status = 0;
+        }
+        return STAGE_OVER;
     case STAGE_FIND_PLACE:
         return after_find_place(provision);
     case STAGE_UPLOAD_FILE:

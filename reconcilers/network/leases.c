@@ -41,15 +41,6 @@ static bool read_expiry(struct piece field, int64_t *ret_s)
     return true;
 }
 
-/* No guest is ever leased another kind of address, but with one the controller might log in to the
- * host itself. */
-static bool is_guest_address(struct in_addr address)
-{
-    uint32_t bits = ntohl(address.s_addr);
-    return bits >> 24 != 0 && bits >> 24 != IN_LOOPBACKNET && !IN_MULTICAST(bits) &&
-           !IN_BADCLASS(bits);
-}
-
 static bool read_address(struct piece field, char *ret_ip)
 {
     char text[INET_ADDRSTRLEN] = "";
@@ -58,10 +49,15 @@ static bool read_address(struct piece field, char *ret_ip)
         return false;
     }
     memcpy(text, field.start, field.length);
-    if (inet_pton(AF_INET, text, &address) != 1 || !is_guest_address(address)) {
+    if (inet_pton(AF_INET, text, &address) != 1) {
         return false;
     }
-    return inet_ntop(AF_INET, &address, ret_ip, INET_ADDRSTRLEN) != NULL;
+    /* No guest is ever leased another kind of address, but with one the controller might log in to
+     * the host itself. */
+    uint32_t bits = ntohl(address.s_addr);
+    bool is_guest_address = bits >> 24 != 0 && bits >> 24 != IN_LOOPBACKNET &&
+                            !IN_MULTICAST(bits) && !IN_BADCLASS(bits);
+    return is_guest_address && inet_ntop(AF_INET, &address, ret_ip, INET_ADDRSTRLEN) != NULL;
 }
 
 static bool read_lease(struct piece line, struct piece mac, struct lease *ret)

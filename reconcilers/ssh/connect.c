@@ -69,30 +69,21 @@ static enum ssh_progress opening_enter(struct opening *opening, enum opening_sta
 
 /* ---- TCP ---- */
 
-static int resolve(const struct opening *opening, struct addrinfo **ret, struct error *err)
+static int start_connection(struct opening *opening, struct error *err)
 {
+    struct addrinfo *address;
     char port[8];
     struct addrinfo hints = {
         .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     (void)snprintf(port, sizeof(port), "%u", opening->port);
-    if (getaddrinfo(opening->host, port, &hints, ret) != 0) {
+    if (getaddrinfo(opening->host, port, &hints, &address) != 0) {
         return error_set(err, ERR_SSH, "'%s' is not an IP address", opening->host);
-    }
-    return 0;
-}
-
-static int start_connection(struct opening *opening, struct error *err)
-{
-    struct addrinfo *address;
-    int rc = resolve(opening, &address, err);
-    if (rc < 0) {
-        return rc;
     }
     cleanup_close int fd =
         socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1; /* small packets that wait for each other's answer: Nagle costs 40 ms for each */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    rc = fd < 0 ? -1 : connect(fd, address->ai_addr, address->ai_addrlen);
+    int rc = fd < 0 ? -1 : connect(fd, address->ai_addr, address->ai_addrlen);
     int sys_errno = errno;
     freeaddrinfo(address);
     if (rc < 0 && (fd < 0 || sys_errno != EINPROGRESS)) {
@@ -138,16 +129,6 @@ static bool find_identification(struct buf *early)
     }
 }
 
-static enum ssh_progress judge_identification(struct opening *opening, struct error *err)
-{
-    const char *line = opening->task.session->early.data;
-    if (text_starts_with(line, "SSH-2.0-") || text_starts_with(line, "SSH-1.99-")) {
-        return opening_enter(opening, OPENING_HANDSHAKE);
-    }
-    error_set(err, ERR_SSH, "the guest does not support SSH 2.0");
-    return SSH_FAILED;
-}
-
 static enum ssh_progress step_banner(struct opening *opening, struct error *err)
 {
     struct ssh_session *session = opening->task.session;
@@ -172,7 +153,15 @@ static enum ssh_progress step_banner(struct opening *opening, struct error *err)
         return SSH_FAILED;
     }
     buf_add(&session->early, bytes, (size_t)n);
-    return find_identification(&session->early) ? judge_identification(opening, err) : SSH_AGAIN;
+    if (!find_identification(&session->early)) {
+        return SSH_AGAIN;
+    }
+    const char *line = session->early.data;
+    if (text_starts_with(line, "SSH-2.0-") || text_starts_with(line, "SSH-1.99-")) {
+        return opening_enter(opening, OPENING_HANDSHAKE);
+    }
+    error_set(err, ERR_SSH, "the guest does not support SSH 2.0");
+    return SSH_FAILED;
 }
 
 /* ---- key exchange and host key ---- */
@@ -289,18 +278,6 @@ static enum ssh_progress no_key_left(struct opening *opening, struct error *err)
     return SSH_FAILED;
 }
 
-/* The server may hang up on a client that tries too many keys (sshd_config(5), MaxAuthTries). */
-static enum ssh_progress login_lost(struct opening *opening, struct error *err)
-{
-    if (!opening->is_any_refused) {
-        return ssh_session_fail(opening->task.session, err, "login failed");
-    }
-    error_set(err, ERR_SSH_AUTH,
-        "the guest closed the connection after it refused user '%s' these keys: %s", opening->user,
-        buf_str(&opening->tried));
-    return SSH_FAILED;
-}
-
 /* libssh2 could not use the file: a kind of key it does not know, or a damaged one. */
 static enum ssh_progress unusable_key(struct opening *opening, struct error *err)
 {
@@ -328,7 +305,15 @@ static enum ssh_progress offer_key(struct opening *opening, struct error *err)
         return SSH_BLOCKED;
     }
     if (session->sys_errno || session->is_closed_by_peer) {
-        return login_lost(opening, err);
+        if (!opening->is_any_refused) {
+            return ssh_session_fail(session, err, "login failed");
+        }
+        /* A server may hang up on a client that tries too many keys (sshd_config(5), MaxAuthTries).
+         */
+        error_set(err, ERR_SSH_AUTH,
+            "the guest closed the connection after it refused user '%s' these keys: %s",
+            opening->user, buf_str(&opening->tried));
+        return SSH_FAILED;
     }
     if (rc == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED || rc == LIBSSH2_ERROR_AUTHENTICATION_FAILED) {
         opening->is_any_refused = true;

@@ -142,20 +142,13 @@ static void on_followed(void *context, const struct error *err)
     }
 }
 
-/* ssh_exec() opens the script and reports read errors. */
-static uint64_t size_of_input(const struct detached *detached)
-{
-    struct stat st;
-    if (!detached->local_path) {
-        return strlen(detached->command);
-    }
-    return stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size : 0;
-}
-
 static void follow(struct detached *detached)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
-    detached->size = size_of_input(detached);
+    struct stat st; /* ssh_exec() opens the script and reports read errors */
+    detached->size = !detached->local_path                  ? strlen(detached->command)
+                     : stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size
+                                                            : 0;
     struct detached_run run = run_of(detached);
     detached_script_follow(&command, &run, detached->offset);
     struct ssh_exec_request request = {

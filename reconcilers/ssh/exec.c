@@ -67,19 +67,17 @@ static enum ssh_progress step_start(struct exec *exec, struct error *err)
     return exec_enter(exec, has_input ? EXEC_INPUT : EXEC_INPUT_END);
 }
 
-static ssize_t next_of_text(struct exec *exec)
-{
-    size_t left = strlen(exec->input_text + exec->text_sent);
-    size_t n = left < sizeof(exec->input) ? left : sizeof(exec->input);
-    memcpy(exec->input, exec->input_text + exec->text_sent, n);
-    exec->text_sent += n;
-    return (ssize_t)n;
-}
-
 static enum ssh_progress refill(struct exec *exec, struct error *err)
 {
-    ssize_t n = exec->input_text ? next_of_text(exec)
-                                 : read(exec->input_fd, exec->input, sizeof(exec->input));
+    ssize_t n;
+    if (exec->input_text) {
+        size_t left = strlen(exec->input_text + exec->text_sent);
+        n = (ssize_t)(left < sizeof(exec->input) ? left : sizeof(exec->input));
+        memcpy(exec->input, exec->input_text + exec->text_sent, (size_t)n);
+        exec->text_sent += (size_t)n;
+    } else {
+        n = read(exec->input_fd, exec->input, sizeof(exec->input));
+    }
     if (n < 0) {
         error_set_errno(err, ERR_IO, errno, "cannot read '%s'", exec->input_path);
         return SSH_FAILED;

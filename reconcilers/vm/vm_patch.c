@@ -154,25 +154,6 @@ static int add_images(const struct patch_context *c, struct error *err)
     return 0;
 }
 
-static void add_events(const struct patch_context *c, int64_t wall_ms)
-{
-    for (size_t i = 0; i < c->patch->n_events; i++) {
-        const struct patch_event *event = &c->patch->events[i];
-        store_batch_add_event(
-            c->batch, c->view->name, event->is_warning, event->reason, event->message, wall_ms);
-    }
-}
-
-/* As `vmctl destroy` would: the new generation shows every reader that something changed. */
-static void mark_for_deletion(const struct patch_context *c)
-{
-    struct vm_desired *next = vm_desired_copy(c->view->desired);
-    next->is_deleting = true;
-    next->generation++;
-    store_batch_put_desired(c->batch, next, c->view->desired->revision);
-    vm_desired_free(next);
-}
-
 static int fill(const struct patch_context *c, int64_t wall_ms, struct error *err)
 {
     if (c->patch->forget) {
@@ -187,9 +168,19 @@ static int fill(const struct patch_context *c, int64_t wall_ms, struct error *er
         }
     }
     if (c->patch->deletes) {
-        mark_for_deletion(c);
+        /* As `vmctl destroy` would: the new generation shows every reader that something changed.
+         */
+        struct vm_desired *next = vm_desired_copy(c->view->desired);
+        next->is_deleting = true;
+        next->generation++;
+        store_batch_put_desired(c->batch, next, c->view->desired->revision);
+        vm_desired_free(next);
     }
-    add_events(c, wall_ms);
+    for (size_t i = 0; i < c->patch->n_events; i++) {
+        const struct patch_event *event = &c->patch->events[i];
+        store_batch_add_event(
+            c->batch, c->view->name, event->is_warning, event->reason, event->message, wall_ms);
+    }
     return add_images(c, err);
 }
 
@@ -204,15 +195,6 @@ static void ensure_status(struct vm_record *record)
     }
     vm_status_free(record->status);
     record->status = vm_status_new(uid);
-}
-
-static void log_events(const char *name, const struct vm_patch *patch)
-{
-    for (size_t i = 0; i < patch->n_events; i++) {
-        const struct patch_event *event = &patch->events[i];
-        log_line(event->is_warning ? LOG_WARN : LOG_INFO, "vm", "%s: %s: %s", name,
-            reason_name(event->reason), event->message);
-    }
 }
 
 /* NULL when nothing changes, or when the store cannot be read: *err is set then. */
@@ -257,7 +239,11 @@ struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_
     if (view.desired) {
         memcpy(patch.status->observer, host->session, TEXT_ID_SIZE);
     }
-    log_events(name, &patch);
+    for (size_t i = 0; i < patch.n_events; i++) {
+        const struct patch_event *event = &patch.events[i];
+        log_line(event->is_warning ? LOG_WARN : LOG_INFO, "vm", "%s: %s: %s", name,
+            reason_name(event->reason), event->message);
+    }
     *ret_batch = make_batch(host, &view, &patch, &err);
     return err.code ? fail("cannot read what its status would change", name, &err) : verdict;
 }

@@ -26,6 +26,14 @@ bool text_starts_with(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+bool text_is_visible(const char *s)
+{
+    while (*s > ' ' && *s < 0x7f) {
+        s++;
+    }
+    return *s == '\0';
+}
+
 bool text_has_word(const char *words, const char *word)
 {
     size_t n = strlen(word);

@@ -18,6 +18,9 @@ bool text_ends_with(const char *s, const char *suffix);
 /* Decimal, whole string, within [min, max]; false otherwise and *ret untouched. */
 bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 
+/* Whether it has only visible ASCII characters: no blank, no line break. */
+bool text_is_visible(const char *s);
+
 /* Whether `words`, separated by single spaces, has `word`; NULL has none. */
 bool text_has_word(const char *words, const char *word);
 

@@ -31,17 +31,6 @@ static void read_top_level(struct vmfile_reader *reader, const struct kdl_docume
     }
 }
 
-static void clear_reader(struct vmfile_reader *reader)
-{
-    for (size_t i = 0; i < reader->file->n_vms; i++) {
-        free(reader->vms[i].forwards);
-        free(reader->vms[i].probes[CHECK_READY]);
-        free(reader->vms[i].probes[CHECK_LIVE]);
-        free(reader->vms[i].depends_on);
-    }
-    free(reader->vms);
-}
-
 struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env)
 {
     static const struct kdl_limits limits = {
@@ -59,7 +48,13 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
     read_top_level(&reader, doc);
     vmfile_check_file(&reader);
     vmfile_sort_diagnostics(reader.file);
-    clear_reader(&reader);
+    for (size_t i = 0; i < reader.file->n_vms; i++) {
+        free(reader.vms[i].forwards);
+        free(reader.vms[i].probes[CHECK_READY]);
+        free(reader.vms[i].probes[CHECK_LIVE]);
+        free(reader.vms[i].depends_on);
+    }
+    free(reader.vms);
     kdl_document_free(doc);
     return reader.file;
 }

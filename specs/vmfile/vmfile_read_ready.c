@@ -56,17 +56,6 @@ static const struct vmfile_rule http_rules[] = {
 static const struct vmfile_shape http_shape = {
     "http \"/healthz\" port=80", 1, 1, http_rules, ARRAY_LEN(http_rules), false};
 
-/* The path becomes part of a request line (RFC 9112, section 3.2.1). */
-static bool is_http_path(const char *text)
-{
-    for (const char *s = text; *s; s++) {
-        if (*s <= ' ' || *s >= 0x7f) {
-            return false;
-        }
-    }
-    return text[0] == '/';
-}
-
 static void read_http(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
 {
     uint16_t port = HTTP_PORT;
@@ -74,7 +63,8 @@ static void read_http(struct vmfile_reader *reader, const struct kdl_node *node,
     struct vmfile_field field;
     vmfile_read_node(reader, node, &http_shape, &port, seen);
     const char *path = vmfile_argument(node, 0, &field) ? vmfile_line(reader, &field) : NULL;
-    if (path && !is_http_path(path)) {
+    /* It becomes part of a request line (RFC 9112, section 3.2.1). */
+    if (path && (path[0] != '/' || !text_is_visible(path))) {
         vmfile_report(reader, field.value->pos, "write: http \"/healthz\" port=80",
             "`http` takes a path that starts with '/', percent-encoded, not \"%s\"", path);
     } else if (path) {

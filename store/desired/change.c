@@ -292,19 +292,6 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
 }
 
-static int work_out_all(struct store *store, struct attempt *attempts, size_t count,
-    struct store_batch *batch, struct error *err)
-{
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = work_out(store, &attempts[i], err);
-        if (rc == 0) {
-            write_next(batch, &attempts[i]);
-        }
-    }
-    return rc;
-}
-
 /* Tries all changes once: commits them, or with `is_plan` only returns the outcomes. */
 static int try_once(struct store *store, const struct change *changes, size_t count, bool is_plan,
     const struct change_extra *extra, struct change_outcome *ret, struct error *err)
@@ -314,7 +301,13 @@ static int try_once(struct store *store, const struct change *changes, size_t co
     for (size_t i = 0; i < count; i++) {
         attempts[i] = (struct attempt){.change = &changes[i], .is_plan = is_plan};
     }
-    int rc = work_out_all(store, attempts, count, batch, err);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = work_out(store, &attempts[i], err);
+        if (rc == 0) {
+            write_next(batch, &attempts[i]);
+        }
+    }
     if (rc == 0 && extra) {
         rc = extra->add(extra->context, batch, err);
     }

@@ -57,21 +57,14 @@ static enum disposition disposition_here(
     }
 }
 
-static struct spec_diff diff_on_instance(
-    const struct vm_record *record, const struct vm_spec *before, const struct vm_spec *after)
+struct spec_diff record_diff(const struct vm_record *record, const struct vm_spec *before,
+    const struct vm_spec *after, bool runs_appended)
 {
     const struct vm_spec *running = has_instance(record) ? record->status->applied_spec : NULL;
     struct spec_diff diff = spec_diff_on(before, after, running);
     if (running && backend_traits(running->backend)->is_fixed) {
         spec_diff_put_off(&diff);
     }
-    return diff;
-}
-
-struct spec_diff record_diff(const struct vm_record *record, const struct vm_spec *before,
-    const struct vm_spec *after, bool runs_appended)
-{
-    struct spec_diff diff = diff_on_instance(record, before, after);
     bool is_settled = is_provision_settled(record, after, runs_appended);
     diff.strongest = DISPOSITION_LIVE;
     for (size_t i = 0; i < diff.count; i++) {

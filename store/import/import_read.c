@@ -20,17 +20,6 @@ enum {
 
 /* ---- the fields of one handle ---- */
 
-static int read_backend(const json_t *handle, struct vm_spec *spec, struct error *err)
-{
-    const char *word = json_text(handle, "backend");
-    if (!word || text_eq(word, "qemu")) {
-        spec->backend = BACKEND_QEMU;
-        return 0;
-    }
-    (void)error_set(err, ERR_BACKEND_UNAVAILABLE, "vm '%s' is of backend '%s'", spec->name, word);
-    return error_help(err, "only VMs of QEMU can be taken over");
-}
-
 static int read_count(const json_t *handle, const char *key, int64_t otherwise, int64_t max,
     const char *name, uint32_t *ret, struct error *err)
 {
@@ -107,10 +96,14 @@ static int read_handle(const json_t *handle, struct import_vm *vm, struct error 
     vm->mac = copy_mac(handle);
     vm->pid = (int32_t)in_range(json_int(handle, "pid", 0), INT32_MAX);
     vm->ssh_port = (uint16_t)in_range(json_int(handle, "ssh_host_port", 0), UINT16_MAX);
-    int rc = read_backend(handle, vm->spec, err);
-    if (rc == 0) {
-        rc = read_sizes(handle, vm->spec, err);
+    vm->spec->backend = BACKEND_QEMU;
+    const char *backend = json_text(handle, "backend");
+    if (backend && !text_eq(backend, "qemu")) {
+        (void)error_set(
+            err, ERR_BACKEND_UNAVAILABLE, "vm '%s' is of backend '%s'", vm->name, backend);
+        return error_help(err, "only VMs of QEMU can be taken over");
     }
+    int rc = read_sizes(handle, vm->spec, err);
     return rc < 0 ? rc : read_network(handle, vm->spec, err);
 }
 

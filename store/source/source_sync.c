@@ -94,22 +94,15 @@ static int write_failure(struct sync *sync, enum source_state state, const struc
 
 /* ---- the VMs of the file ---- */
 
-static void add_own_vms(struct strings *vms, const struct vm_list *list, const char *path)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        const struct vm_desired *desired = list->records[i].desired;
-        if (desired && !desired->is_deleting && text_eq(desired->source, path)) {
-            strings_add(vms, list->records[i].name);
-        }
-    }
-}
-
 static int find_own_vms(struct sync *sync, struct strings *ret, struct error *err)
 {
     cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
     int rc = store_list(sync->store, &list, err);
-    if (rc == 0) {
-        add_own_vms(ret, &list, sync->ask->path);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        const struct vm_desired *desired = list.records[i].desired;
+        if (desired && !desired->is_deleting && text_eq(desired->source, sync->ask->path)) {
+            strings_add(ret, list.records[i].name);
+        }
     }
     return rc;
 }
@@ -450,16 +443,6 @@ static bool is_vmfile(const char *path)
            (load.file->n_diagnostics > 0 && load.file->diagnostics[0].is_syntax);
 }
 
-static void add_file(struct sync *sync, struct store_batch *batch, const char *path)
-{
-    struct source_record *record = source_record_new(path, clock_wall_ms(clock_system()));
-    record->directory = mem_strdup(sync->before->path);
-    record->prune = sync->before->prune;
-    record->starts_new = sync->before->starts_new;
-    sources_change(batch, NULL, record);
-    source_record_free(record);
-}
-
 static void align_file(
     struct sync *sync, struct store_batch *batch, const struct source_record *known)
 {
@@ -490,7 +473,13 @@ static void plan_files(struct sync *sync, struct store_batch *batch,
 {
     for (size_t i = 0; i < files->count; i++) {
         if (!source_sync_find(known, files->items[i]) && is_vmfile(files->items[i])) {
-            add_file(sync, batch, files->items[i]);
+            struct source_record *record =
+                source_record_new(files->items[i], clock_wall_ms(clock_system()));
+            record->directory = mem_strdup(sync->before->path);
+            record->prune = sync->before->prune;
+            record->starts_new = sync->before->starts_new;
+            sources_change(batch, NULL, record);
+            source_record_free(record);
         }
     }
     for (size_t i = 0; i < known->count; i++) {

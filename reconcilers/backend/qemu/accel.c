@@ -32,15 +32,6 @@ static struct {
     char reason[256];
 } remembered;
 
-static void remember(const struct loop *loop, enum kvm_verdict verdict, const char *reason)
-{
-    remembered.verdict = verdict;
-    (void)snprintf(remembered.reason, sizeof(remembered.reason), "%s", reason);
-    /* Access to /dev/kvm may be granted any time, and asking costs nothing: not kept. */
-    (void)snprintf(remembered.boot_id, sizeof(remembered.boot_id), "%s",
-        verdict == KVM_ABSENT ? "" : clock_boot_id(loop_clock(loop)));
-}
-
 static void choice_free(struct op *op)
 {
     struct choice *choice = (struct choice *)op;
@@ -82,7 +73,11 @@ static void probed(void *context, enum kvm_verdict verdict, const char *reason)
 {
     struct choice *choice = context;
     choice->probe = NULL;
-    remember(choice->loop, verdict, reason);
+    remembered.verdict = verdict;
+    (void)snprintf(remembered.reason, sizeof(remembered.reason), "%s", reason);
+    /* Access to /dev/kvm may be granted any time, and asking costs nothing: not kept. */
+    (void)snprintf(remembered.boot_id, sizeof(remembered.boot_id), "%s",
+        verdict == KVM_ABSENT ? "" : clock_boot_id(loop_clock(choice->loop)));
     if (verdict != KVM_USABLE) {
         log_info("qemu", "KVM is not usable: %s", reason);
     }

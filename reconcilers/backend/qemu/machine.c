@@ -238,16 +238,6 @@ static void send_command(struct machine *machine, const char *command)
     }
 }
 
-static void send_signal(struct machine *machine, int number)
-{
-    if (machine->process) {
-        process_signal(machine->process, number);
-    } else {
-        log_warn(
-            "qemu", "%s: cannot send signal %d: its process is unknown", machine->vm_name, number);
-    }
-}
-
 static void machine_command(
     struct machine *machine, const struct vm_env *env, enum machine_command command)
 {
@@ -269,8 +259,11 @@ static void machine_command(
     }
     if (commands[command].qmp) {
         send_command(machine, commands[command].qmp);
+    } else if (machine->process) {
+        process_signal(machine->process, commands[command].signal);
     } else {
-        send_signal(machine, commands[command].signal);
+        log_warn("qemu", "%s: cannot send signal %d: its process is unknown", machine->vm_name,
+            commands[command].signal);
     }
 }
 

@@ -5,20 +5,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* Ignored signals too: exec would inherit them. A disk that meets the limit of `ulimit -f` is an
- * I/O error of the guest, and does not end QEMU. */
-static void reset_signals(void)
-{
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    for (int number = 1; number < NSIG; number++) {
-        (void)sigaction(number, &standard, NULL); /* fails for KILL, STOP and libc's own */
-    }
-    (void)signal(SIGXFSZ, SIG_IGN);
-    sigset_t none;
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 pid_t spawn_detached(void)
 {
     sigset_t all, before;
@@ -26,7 +12,15 @@ pid_t spawn_detached(void)
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0) {
-        reset_signals();
+        /* Ignored signals too: exec would inherit them. A disk that meets the limit of `ulimit -f`
+         * is an I/O error of the guest, and does not end QEMU. */
+        struct sigaction standard = {.sa_handler = SIG_DFL};
+        for (int number = 1; number < NSIG; number++) {
+            (void)sigaction(number, &standard, NULL); /* fails for KILL, STOP and libc's own */
+        }
+        (void)signal(SIGXFSZ, SIG_IGN);
+        sigemptyset(&all);
+        (void)sigprocmask(SIG_SETMASK, &all, NULL);
         return 0;
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
