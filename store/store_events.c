@@ -28,8 +28,20 @@ static bool bytes_equal(struct bytes a, struct bytes b)
 
 /* ---- adding ---- */
 
-/* Leaves the cursor at the equal event: 0, or MDB_NOTFOUND. */
-static int find_alike(MDB_cursor *cursor, const struct event_view *event, struct event_view *ret)
+/* When the VM that has this name now was created (wall, ms): what an earlier one of that name did
+ * is not counted into its life. 0: not known. */
+static int64_t created_ms(struct store *store, MDB_txn *txn, struct bytes vm_name)
+{
+    struct desired_summary summary = {.created_ms = 0};
+    MDB_val key = lmdb_value(vm_name.data, vm_name.n), value;
+    bool is_found = mdb_get(txn, store->tables[STORE_DESIRED], &key, &value) == 0 &&
+                    record_desired_summary(lmdb_bytes(value), &summary);
+    return is_found ? summary.created_ms : 0;
+}
+
+/* Leaves the cursor at the equal event, of `since_ms` or later: 0, or MDB_NOTFOUND. */
+static int find_alike(
+    MDB_cursor *cursor, const struct event_view *event, int64_t since_ms, struct event_view *ret)
 {
     MDB_val key, value;
     int of_vm = 0;
@@ -38,7 +50,8 @@ static int find_alike(MDB_cursor *cursor, const struct event_view *event, struct
         struct event_view seen;
         if (record_event_view(lmdb_bytes(value), &seen) &&
             bytes_equal(seen.vm_name, event->vm_name)) {
-            if (seen.is_warning == event->is_warning && bytes_equal(seen.reason, event->reason) &&
+            if (seen.last_ms >= since_ms && seen.is_warning == event->is_warning &&
+                bytes_equal(seen.reason, event->reason) &&
                 bytes_equal(seen.message, event->message)) {
                 *ret = seen;
                 return 0;
@@ -76,7 +89,7 @@ static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view
     return mdb_cursor_put(cursor, &k, &v, MDB_APPEND);
 }
 
-static int fold_and_append(MDB_cursor *cursor, const struct event_view *event)
+static int fold_and_append(MDB_cursor *cursor, const struct event_view *event, int64_t since_ms)
 {
     struct event_view added = *event, alike;
     MDB_val key, value;
@@ -85,7 +98,7 @@ static int fold_and_append(MDB_cursor *cursor, const struct event_view *event)
         return rc;
     }
     uint64_t sequence = rc == 0 ? event_sequence(key) + 1 : 1;
-    rc = find_alike(cursor, event, &alike);
+    rc = find_alike(cursor, event, since_ms, &alike);
     if (rc == 0) {
         added.count = alike.count < UINT32_MAX ? alike.count + 1 : alike.count;
         added.first_ms = alike.first_ms;
@@ -103,7 +116,7 @@ int lmdb_add_event(struct store *store, MDB_txn *txn, const struct event_view *e
     if (rc != 0) {
         return rc;
     }
-    rc = fold_and_append(cursor, event);
+    rc = fold_and_append(cursor, event, created_ms(store, txn, event->vm_name));
     if (rc == 0) {
         rc = drop_oldest(store, txn, cursor);
     }

@@ -94,7 +94,8 @@ const struct command command_list = {
     .summary = "List all VMs",
     .usage = "[OPTIONS]",
     .details =
-        "PID and SSH (the port on 127.0.0.1) are '-' while the VM does not run. -o wide\n"
+        "PID and SSH (the port on 127.0.0.1, else the guest's ADDRESS:PORT) are '-' while\n"
+        "the VM does not run; 1->3 is a change that a running VM has not got yet. -o wide\n"
         "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
         "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
         "one saw, with a note.",

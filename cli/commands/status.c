@@ -37,7 +37,7 @@ static int add_text(
     struct cli *cli, const struct vm_record *record, struct buf *out, struct error *err)
 {
     vm_text_add_head(out, record);
-    vm_text_add_desired(out, record->desired);
+    vm_text_add_desired(out, record);
     add_path(out, "Work dir:", cli, record->name, VM_DIR);
     add_path(out, "Overlay:", cli, record->name, VM_OVERLAY);
     add_path(out, "Seed ISO:", cli, record->name, VM_SEED);

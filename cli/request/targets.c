@@ -101,9 +101,20 @@ void targets_add_dependencies(const struct project *project, struct strings *tar
     }
 }
 
-/* The VMFile's VMs that exist; what was never brought up is not meant. */
+static int refuse_several(const struct strings *targets, struct error *err)
+{
+    cleanup_buf struct buf names = BUF_INIT(0);
+    for (size_t i = 0; i < targets->count; i++) {
+        buf_printf(&names, "%s%s", i ? ", " : "", targets->items[i]);
+    }
+    (void)error_set(err, ERR_USAGE, "this command is for one VM, not several: %s", buf_str(&names));
+    return error_help(err, "give its name, such as: %s", targets->items[0]);
+}
+
+/* The VMFile's VMs that exist; what was never brought up is not meant. But where one is wanted, the
+ * same words must not come to mean another VM, or none, when a second one is brought up. */
 static int find_by_project(struct cli *cli, const char *file_option, const struct strings *known,
-    struct strings *ret, struct error *err)
+    bool is_for_one, struct strings *ret, struct error *err)
 {
     cleanup_with(project_clear) struct project project = {.path = NULL};
     int rc = project_load(cli, file_option, &project, err);
@@ -112,19 +123,22 @@ static int find_by_project(struct cli *cli, const char *file_option, const struc
     }
     for (size_t i = 0; i < project.file->n_vms; i++) {
         const char *name = project.file->vms[i]->name;
-        if (strings_have(known, name)) {
+        if (is_for_one || strings_have(known, name)) {
             strings_add(ret, name);
         }
     }
-    if (ret->count == 0) {
+    if (is_for_one && ret->count > 1) {
+        return refuse_several(ret, err);
+    }
+    if (ret->count == 0 || !strings_have(known, ret->items[0])) {
         (void)error_set(err, ERR_VM_NOT_FOUND, "no vm of '%s' exists yet", project.path);
         return error_help(err, "bring them up first: vmctl up");
     }
     return 0;
 }
 
-int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
-    struct strings *ret, struct error *err)
+static int find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
+    bool is_for_one, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_store(cli, &known, err);
@@ -132,8 +146,15 @@ int targets_find(struct cli *cli, const struct which_values *which, const struct
         return rc;
     }
     bool has_names = words->count + which->names.count > 0;
-    return has_names || which->is_all ? targets_choose(&known, which, words, NULL, ret, err)
-                                      : find_by_project(cli, which->file, &known, ret, err);
+    return has_names || which->is_all
+               ? targets_choose(&known, which, words, NULL, ret, err)
+               : find_by_project(cli, which->file, &known, is_for_one, ret, err);
+}
+
+int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
+    struct strings *ret, struct error *err)
+{
+    return find(cli, which, words, false, ret, err);
 }
 
 int targets_find_or_all(struct cli *cli, const struct which_values *which,
@@ -147,16 +168,6 @@ int targets_find_or_all(struct cli *cli, const struct which_values *which,
     return rc;
 }
 
-static int refuse_several(const struct strings *targets, struct error *err)
-{
-    cleanup_buf struct buf names = BUF_INIT(0);
-    for (size_t i = 0; i < targets->count; i++) {
-        buf_printf(&names, "%s%s", i ? ", " : "", targets->items[i]);
-    }
-    (void)error_set(err, ERR_USAGE, "this command is for one VM, not several: %s", buf_str(&names));
-    return error_help(err, "give its name, such as: %s", targets->items[0]);
-}
-
 int targets_find_one(struct cli *cli, const struct which_values *which, const char *word,
     char **ret, struct error *err)
 {
@@ -165,7 +176,7 @@ int targets_find_one(struct cli *cli, const struct which_values *which, const ch
     if (word) {
         arg_strings_add(&words, word);
     }
-    int rc = targets_find(cli, which, &words, &targets, err);
+    int rc = find(cli, which, &words, true, &targets, err);
     if (rc != 0) {
         return rc;
     }

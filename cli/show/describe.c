@@ -334,7 +334,7 @@ int describe_add_text(
             out, "Wanted:", "%s", desired->is_deleting ? "deleted" : power_name(desired->power));
     }
     vm_text_add_generation(out, record);
-    vm_text_add_desired(out, desired);
+    vm_text_add_desired(out, record);
     if (record->status) {
         vm_text_add_instance(out, record->status);
     }

@@ -72,6 +72,29 @@ static void add_number_or_dash(struct table *table, unsigned long long number)
     }
 }
 
+/* What the machine has, and behind an arrow what it has not got yet. */
+static void add_size(struct table *table, uint32_t running, uint32_t wanted)
+{
+    cleanup_free char *change = mem_printf("%u->%u", running, wanted);
+    if (running > 0 && running != wanted) {
+        table_add(table, change);
+    } else {
+        table_add_number(table, wanted);
+    }
+}
+
+static void add_ssh(struct table *table, const struct status_summary *status)
+{
+    uint32_t ip = status->ssh_ipv4;
+    if (status->pid <= 0 || ip == 0) {
+        add_number_or_dash(table, status->pid > 0 ? status->ssh_port : 0);
+        return;
+    }
+    cleanup_free char *address = mem_printf(
+        "%u.%u.%u.%u:%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255, status->ssh_port);
+    table_add(table, address);
+}
+
 static void add_spec(struct table *table, const struct vm_row *row)
 {
     if (!row->has_desired || row->is_damaged) {
@@ -81,8 +104,8 @@ static void add_spec(struct table *table, const struct vm_row *row)
         return;
     }
     table_add(table, backend_kind_name(row->desired.backend));
-    table_add_number(table, row->desired.vcpus);
-    table_add_number(table, row->desired.memory_mib);
+    add_size(table, row->status.vcpus, row->desired.vcpus);
+    add_size(table, row->status.memory_mib, row->desired.memory_mib);
     table_add(table, network_mode_name(row->desired.network));
 }
 
@@ -111,7 +134,7 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     table_add(table, row->name);
     add_spec(table, row);
     add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
-    add_number_or_dash(table, has_process ? row->status.ssh_port : 0);
+    add_ssh(table, &row->status);
     add_state(table, row, is_wide, now_ms);
     if (is_wide) {
         char age[DURATION_SIZE];

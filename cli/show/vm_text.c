@@ -64,19 +64,25 @@ static void add_network(struct buf *out, const struct vm_spec *spec)
     }
 }
 
-static void add_spec(struct buf *out, const struct vm_spec *spec)
+/* What the machine that runs has, and what it has not got yet. `unit` begins with a blank. */
+static void add_size(struct buf *out, const char *label, const char *unit, uint32_t running,
+    uint32_t wanted, uint32_t most)
+{
+    if (running > 0 && running != wanted) {
+        vm_text_field(out, label, "%u%s (wanted: %u)", running, unit, wanted);
+    } else if (most > wanted) {
+        vm_text_field(out, label, "%u%s (up to %u)", wanted, unit, most);
+    } else {
+        vm_text_field(out, label, "%u%s", wanted, unit);
+    }
+}
+
+static void add_spec(struct buf *out, const struct vm_spec *spec, const struct vm_spec *running)
 {
     vm_text_field(out, "Backend:", "%s", backend_kind_name(spec->backend));
-    if (spec->max_vcpus > spec->vcpus) {
-        vm_text_field(out, "vCPUs:", "%u (up to %u)", spec->vcpus, spec->max_vcpus);
-    } else {
-        vm_text_field(out, "vCPUs:", "%u", spec->vcpus);
-    }
-    if (spec->max_memory_mib > spec->memory_mib) {
-        vm_text_field(out, "Memory:", "%u MB (up to %u)", spec->memory_mib, spec->max_memory_mib);
-    } else {
-        vm_text_field(out, "Memory:", "%u MB", spec->memory_mib);
-    }
+    add_size(out, "vCPUs:", "", running ? running->vcpus : 0, spec->vcpus, spec->max_vcpus);
+    add_size(out, "Memory:", " MB", running ? running->memory_mib : 0, spec->memory_mib,
+        spec->max_memory_mib);
     if (spec->disk_gib) {
         vm_text_field(out, "Disk:", "%u GB", spec->disk_gib);
     } else {
@@ -195,13 +201,14 @@ int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struc
     return rc;
 }
 
-void vm_text_add_desired(struct buf *out, const struct vm_desired *desired)
+void vm_text_add_desired(struct buf *out, const struct vm_record *record)
 {
+    const struct vm_desired *desired = record->desired;
     char age[DURATION_SIZE];
     if (!desired) {
         return;
     }
-    add_spec(out, desired->spec);
+    add_spec(out, desired->spec, record->status ? vm_status_running_spec(record->status) : NULL);
     vm_text_field(out, "VMFile:", "%s", desired->source ? desired->source : "- (vmctl create)");
     duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
     vm_text_field(out, "Age:", "%s", age);

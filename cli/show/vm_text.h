@@ -15,8 +15,9 @@ struct vm_blocker;
 void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-void vm_text_add_head(struct buf *out, const struct vm_record *record);      /* name, ID, states */
-void vm_text_add_desired(struct buf *out, const struct vm_desired *desired); /* NULL: nothing */
+void vm_text_add_head(struct buf *out, const struct vm_record *record); /* name, ID, states */
+/* Nothing where there is no desired record. */
+void vm_text_add_desired(struct buf *out, const struct vm_record *record);
 void vm_text_add_instance(struct buf *out, const struct vm_status *status);
 void vm_text_add_generation(struct buf *out, const struct vm_record *record);
 void vm_text_add_conditions(struct buf *out, const struct vm_status *status);

@@ -74,8 +74,7 @@ void addresses_release_forwards(struct pass *pass)
 void addresses_release_undeclared(struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
-    drop_leases(pass, pass->view->desired->spec,
-        status->instance.instance_id[0] ? status->applied_spec : NULL);
+    drop_leases(pass, pass->view->desired->spec, vm_status_running_spec(status));
 }
 
 /* ---- what the next one gets ---- */

@@ -215,6 +215,11 @@ void vm_instance_clear(struct vm_instance *instance)
     *instance = (struct vm_instance){.intent = INTENT_NONE};
 }
 
+const struct vm_spec *vm_status_running_spec(const struct vm_status *status)
+{
+    return status->instance.instance_id[0] ? status->applied_spec : NULL;
+}
+
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec)
 {
     struct vm_spec *copy = vm_spec_copy(spec); /* first: `spec` may be the status' own */

@@ -202,6 +202,8 @@ struct vm_status {
 };
 
 /* Replaces it with a copy, also one that could not be read. */
+/* What the machine that exists was started with, and has taken up since; NULL: none exists. */
+const struct vm_spec *vm_status_running_spec(const struct vm_status *status);
 void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *spec);
 
 struct vm_status *vm_status_new(const char *uid);

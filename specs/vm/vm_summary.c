@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/vm_summary.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 
 /* The first field; another one means another layout, and the reader falls back on the JSON. */
 #define DESIRED_LAYOUT "v1"
-#define STATUS_LAYOUT "v2"
+#define STATUS_LAYOUT "v3"
 
 enum { LINE_MAX_BYTES = 256 };
 
@@ -39,6 +40,9 @@ static const struct field status_rows[] = {
     FIELD(struct status_summary, restart_count, "restarts"),
     FIELD(struct status_summary, not_before_ms, "notBefore"),
     FIELD_ENUM(struct status_summary, source, "source", &reason_words),
+    FIELD(struct status_summary, ssh_ipv4, "sshIpv4"),
+    FIELD(struct status_summary, vcpus, "vcpus"),
+    FIELD(struct status_summary, memory_mib, "memory"),
 };
 static const struct fields status_fields = {FIELDS_OF(status_rows, struct status_summary)};
 
@@ -141,9 +145,16 @@ static enum reason source_reason(const struct vm_status *status)
 
 void status_summary_of(const struct vm_status *status, struct status_summary *ret)
 {
+    const struct vm_spec *running = vm_status_running_spec(status);
+    struct in_addr address = {0};
+    bool has_address = status->ssh_host && inet_pton(AF_INET, status->ssh_host, &address) == 1;
+    bool is_elsewhere = has_address && address.s_addr != htonl(INADDR_LOOPBACK);
     *ret = (struct status_summary){
         .pid = status->instance.pid,
-        .ssh_port = status->ssh_port,
+        .ssh_port = has_address ? status->ssh_port : 0,
+        .ssh_ipv4 = is_elsewhere ? ntohl(address.s_addr) : 0,
+        .vcpus = running ? running->vcpus : 0,
+        .memory_mib = running ? running->memory_mib : 0,
         .is_ready = vm_status_is_true(status, CONDITION_READY),
         .display = vm_display(status),
         .source = source_reason(status),

@@ -29,8 +29,10 @@ struct desired_summary {
 
 /* From the status record; all zero when there is none yet. */
 struct status_summary {
-    int32_t pid; /* 0: no process */
-    uint16_t ssh_port;
+    int32_t pid;                /* 0: no process */
+    uint16_t ssh_port;          /* 0: no address, or one of IPv6 */
+    uint32_t ssh_ipv4;          /* 10.0.0.1 is 0x0a000001; 0: 127.0.0.1 */
+    uint32_t vcpus, memory_mib; /* of the machine that runs; 0: none does */
     bool is_ready;
     enum reason display; /* vm_display(); REASON_NONE only when there is no status */
     enum reason source; /* SourceInvalid, SourceMissing, RemovedFromSource; REASON_NONE: all well */

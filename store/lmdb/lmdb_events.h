@@ -11,8 +11,8 @@ enum {
 };
 
 /*
- * Adds the event; when an equal one is among the VM's last, counts that one up and moves it to the
- * end, so that a reader that follows by sequence sees it again. Drops what is beyond EVENTS_MAX.
- * `event` has count 1 and first_ms equal to last_ms. Returns an LMDB code.
+ * Adds the event; when an equal one is among the VM's last, since it was created, counts that one
+ * up and moves it to the end, so that a reader that follows by sequence sees it again. Drops what
+ * is beyond EVENTS_MAX. `event` has count 1 and first_ms equal to last_ms. Returns an LMDB code.
  */
 int lmdb_add_event(struct store *store, MDB_txn *txn, const struct event_view *event);

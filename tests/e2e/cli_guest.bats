@@ -44,6 +44,17 @@ teardown() { cli_teardown; }
     [ "${lines[-2]} ${lines[-1]}" = "<web> <id>" ]
 }
 
+@test "ssh without a name is refused with several VMs in the VMFile, also while only one of them exists" {
+    vmfile web db
+    vmctl up -q --name web
+    fails 2 vmctl ssh -- id
+    says "one VM, not several: web, db" "such as: web"
+    vmfile web
+    vmctl destroy -q web
+    fails 3 vmctl ssh -- id
+    says "no vm of" "vmctl up"
+}
+
 @test "the user's own user and key come first" {
     vmfile web
     vmctl up -q

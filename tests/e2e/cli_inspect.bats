@@ -476,3 +476,29 @@ answer() {
     [ "$output" = 0 ]
     [ "$(field Status web)" = Stopped ]
 }
+
+@test "events of a destroyed VM are not those of the next one of its name" {
+    vmfile web
+    vmctl up -q
+    vmctl down --destroy -q
+    vmctl up -q
+    run vmctl status web
+    [ "$(grep -c 'started (' <<<"$output")" -eq 1 ]
+    [[ $output != *"times)"* ]]
+    [ "$(vmctl events web | grep -c 'started (')" -eq 2 ]
+}
+
+@test "what a running VM has is shown, and what it has not got yet is marked" {
+    vmfile web
+    vmctl up -q
+    sed -i 's/image /vcpus 3; memory 2048; image /' VMFile.kdl
+    vmctl up -q
+    run vmctl list
+    [[ "${lines[1]}" =~ ^web\ +noop\ +1-\>3\ +1024-\>2048\  ]]
+    run vmctl status web
+    has "vCPUs:       1 (wanted: 3)"
+    has "Memory:      1024 MB (wanted: 2048)"
+    vmctl up -q --restart
+    run vmctl list
+    [[ "${lines[1]}" =~ ^web\ +noop\ +3\ +2048\  ]]
+}

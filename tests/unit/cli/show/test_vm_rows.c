@@ -52,6 +52,29 @@ static void wide_rows_report_age_restarts_and_vnc(void **state)
         "127.0.0.1:5900\n");
 }
 
+static void what_runs_is_shown_with_what_is_wanted_behind_an_arrow(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status.vcpus = 1;
+    row.status.memory_mib = 512;
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH     STATE\n"
+        "web    qemu      1->2    512   user      7     10022   Ready\n");
+}
+
+static void a_guest_with_an_address_of_its_own_is_shown_with_it(void **state)
+{
+    (void)state;
+    struct vm_row row = running;
+    row.status.ssh_ipv4 = 0x0a0000a1;
+    row.status.ssh_port = 22;
+    row.desired.network = NETWORK_TAP;
+    assert_row(&row, false,
+        "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH             STATE\n"
+        "web    qemu      2       512   tap       7     10.0.0.161:22   Ready\n");
+}
+
 static void without_a_process_there_are_dashes(void **state)
 {
     (void)state;
@@ -139,6 +162,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_running_vm_has_a_process_and_a_port),
         cmocka_unit_test(wide_rows_report_age_restarts_and_vnc),
+        cmocka_unit_test(what_runs_is_shown_with_what_is_wanted_behind_an_arrow),
+        cmocka_unit_test(a_guest_with_an_address_of_its_own_is_shown_with_it),
         cmocka_unit_test(without_a_process_there_are_dashes),
         cmocka_unit_test(what_its_vmfile_has_to_do_with_it_stands_beside_the_state),
         cmocka_unit_test(what_cannot_be_known_is_a_question_mark),

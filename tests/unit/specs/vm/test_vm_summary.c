@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -53,6 +54,11 @@ static void a_status_line_reads_back(void **state)
     status->observed_generation = 41;
     status->instance.pid = 4711;
     status->ssh_port = 65535;
+    status->ssh_host = mem_strdup("10.0.0.161");
+    strcpy(status->instance.instance_id, "i");
+    status->applied_spec = vm_spec_new("web");
+    status->applied_spec->vcpus = 3;
+    status->applied_spec->memory_mib = 512;
     status->restart.count = 3;
     status->restart.not_before_ms = 1700000000999;
     vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, NULL, 1);
@@ -60,8 +66,8 @@ static void a_status_line_reads_back(void **state)
     vm_status_set(status, CONDITION_SYNCED, CONDITION_FALSE, REASON_SOURCE_INVALID, NULL, 1);
     cleanup_buf struct buf line = BUF_INIT(0);
     status_summary_write(&line, status);
-    assert_string_equal(
-        line.data, "v2\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid");
+    assert_string_equal(line.data,
+        "v3\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid\t167772321\t3\t512");
     struct status_summary summary;
     assert_true(status_summary_parse(line.data, line.len, &summary));
     assert_int_equal(summary.pid, 4711);
@@ -72,6 +78,20 @@ static void a_status_line_reads_back(void **state)
     assert_int_equal(summary.restart_count, 3);
     assert_int_equal(summary.not_before_ms, 1700000000999);
     assert_int_equal(summary.source, REASON_SOURCE_INVALID);
+    assert_int_equal(summary.ssh_ipv4, 0x0a0000a1);
+    assert_int_equal(summary.vcpus, 3);
+    assert_int_equal(summary.memory_mib, 512);
+    free(status->ssh_host);
+    status->ssh_host = mem_strdup("127.0.0.1");
+    status->instance.instance_id[0] = '\0';
+    status_summary_of(status, &summary);
+    assert_int_equal(summary.ssh_port, 65535);
+    assert_int_equal(summary.ssh_ipv4, 0);
+    assert_int_equal(summary.vcpus, 0); /* what the last machine had */
+    free(status->ssh_host);
+    status->ssh_host = mem_strdup("fd00::1");
+    status_summary_of(status, &summary);
+    assert_int_equal(summary.ssh_port, 0);
     vm_status_free(status);
 }
 
@@ -109,13 +129,13 @@ static void every_line_but_the_right_one_is_refused(void **state)
         "v1\tqemu\t1\t1\tuser\trunning\t0\t1\t 1",
     };
     static const char *const bad_status[] = {
-        "v1\t1\t1\t1\tReady\t1\t1\t1",
-        "v1\t1\t1\t1\tReady\t1\t1\t1\t",
-        "v2\t1\t65536\t1\tReady\t1\t1\t1\t",
-        "v2\t2147483648\t1\t1\tReady\t1\t1\t1\t",
-        "v2\t1\t1\t1\tBored\t1\t1\t1\t",
-        "v2\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t",
-        "v2\t1\t1\t1\tReady\t1\t1\t1\tBored",
+        "v2\t1\t1\t1\tReady\t1\t1\t1\t",
+        "v3\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1",
+        "v3\t1\t65536\t1\tReady\t1\t1\t1\t\t0\t1\t1",
+        "v3\t2147483648\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1",
+        "v3\t1\t1\t1\tBored\t1\t1\t1\t\t0\t1\t1",
+        "v3\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t\t0\t1\t1",
+        "v3\t1\t1\t1\tReady\t1\t1\t1\tBored\t0\t1\t1",
     };
     struct desired_summary desired;
     struct status_summary status;
