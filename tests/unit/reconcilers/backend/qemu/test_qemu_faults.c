@@ -66,7 +66,7 @@ static void booting_what_is_shut_down_is_refused(void **state)
     await_state(f, RUN_STATE_SHUTDOWN);
     try_boot(f);
     assert_int_equal(f->err.code, ERR_VM_INVALID_STATE);
-    assert_string_equal(f->err.message, "cannot boot 'web': QEMU is in state 'shutdown'");
+    assert_string_equal(f->err.message, "cannot boot: QEMU is in state 'shutdown'");
 }
 
 static void a_guest_that_ignores_the_power_button_runs_on(void **state)
@@ -157,7 +157,7 @@ static void a_busy_port_of_the_spec_is_named(void **state)
     assert_int_equal(f->err.code, ERR_PORT_TAKEN);
     assert_string_equal(f->boot.taken_port, "udp/5353");
     assert_string_equal(f->err.message,
-        "cannot boot 'web': udp port 5353 of 127.0.0.1 is in use by "
+        "cannot boot: udp port 5353 of 127.0.0.1 is in use by "
         "another program (wanted for the guest's port 53)");
 }
 
