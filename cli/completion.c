@@ -91,16 +91,6 @@ static void add_options(struct buf *out, const struct arg_option *options, enum 
     }
 }
 
-/* In single quotes, for all three shells. */
-static void add_quoted(struct buf *out, const char *text)
-{
-    buf_add_char(out, '\'');
-    for (; *text; text++) {
-        buf_add_str(out, *text == '\'' ? "'\\''" : (const char[]){*text, '\0'});
-    }
-    buf_add_char(out, '\'');
-}
-
 /* ---- bash, and zsh, which differ in how an answer is given ---- */
 
 /* One arm of the case over commands: it sets what the rest of the function works with. */
@@ -251,7 +241,7 @@ static void add_fish_options(struct buf *out, const char *seen, const struct arg
             buf_printf(out, " -a '%s'", o->name[0] == 'o' ? formats : colors);
         }
         buf_add_str(out, " -d ");
-        add_quoted(out, o->help);
+        text_add_shell_word(out, o->help);
         buf_add_char(out, '\n');
     }
 }
@@ -260,7 +250,7 @@ static void add_fish_command(struct buf *out, const struct command *command)
 {
     struct operands operands = operands_of(command);
     buf_printf(out, "complete -c vmctl -n __fish_use_subcommand -a %s -d ", command->name);
-    add_quoted(out, command->summary);
+    text_add_shell_word(out, command->summary);
     buf_add_char(out, '\n');
     cleanup_buf struct buf seen = BUF_INIT(0);
     buf_printf(&seen, "%s%s%s", command->name, command->aliases ? " " : "",

@@ -340,24 +340,13 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
     return SSH_TRANSPORT_FAILED;
 }
 
-/* 'it'\''s' is the word "it's". */
-static void add_quoted(struct buf *out, const char *word)
-{
-    buf_add_str(out, out->len ? " '" : "'");
-    for (; *word; word++) {
-        if (*word == '\'') {
-            buf_add_str(out, "'\\''");
-        } else {
-            buf_add_char(out, *word);
-        }
-    }
-    buf_add_char(out, '\'');
-}
-
 void ssh_login_quote(struct buf *out, const char *const *words, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        add_quoted(out, words[i]);
+        if (out->len > 0) {
+            buf_add_char(out, ' ');
+        }
+        text_add_shell_word(out, words[i]);
     }
 }
 

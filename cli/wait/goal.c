@@ -164,12 +164,9 @@ static void report_blocker(
     const char *message = blocker->message   ? blocker->message
                           : stalled->message ? stalled->message
                                              : reason_name(stalled->reason);
-    enum error_code code = ERR_VM_FAILED;
-    for (int i = 1; blocker->code && i < ERR_CODE_COUNT_; i++) {
-        if (text_eq(error_code_name((enum error_code)i), blocker->code) &&
-            error_exit_status((enum error_code)i) == error_exit_status(ERR_VM_FAILED)) {
-            code = (enum error_code)i;
-        }
+    enum error_code code = error_code_find(blocker->code);
+    if (!code || error_exit_status(code) != error_exit_status(ERR_VM_FAILED)) {
+        code = ERR_VM_FAILED;
     }
     cleanup_free char *named = mem_printf("vm '%s'", subject->name);
     bool is_named = strstr(message, named) != NULL;

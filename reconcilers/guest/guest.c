@@ -256,7 +256,7 @@ static void query_cloud_init(struct guest_op *self)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     buf_add_str(&command, "sh -c ");
-    ssh_quote(&command, cloud_init_query);
+    text_add_shell_word(&command, cloud_init_query);
     struct ssh_exec_request request = {
         .command = buf_str(&command),
         .output = add_answer,

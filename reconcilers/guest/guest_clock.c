@@ -12,6 +12,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 enum { COMMAND_MS = 10000, SETS_MAX = 3, ANSWER_MAX = 512 };
 
@@ -102,7 +103,7 @@ static void set(struct guest_clock *self)
     long long second = then_ms / 1000, ms = then_ms % 1000;
     cleanup_buf struct buf command = BUF_INIT(0);
     buf_add_str(&command, "sh -c ");
-    ssh_quote(&command, set_clock_sh);
+    text_add_shell_word(&command, set_clock_sh);
     buf_printf(&command, " sh %lld.%03lld %lld 0.%03lld", second, ms, second + 1, 999 - ms);
     self->n_sets++;
     run(self, buf_str(&command), on_set);

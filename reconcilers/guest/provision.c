@@ -162,11 +162,11 @@ static void run_script(struct provision *provision, const char *script,
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     buf_add_str(&command, "exec sh -c ");
-    ssh_quote(&command, script);
+    text_add_shell_word(&command, script);
     buf_add_str(&command, " sh");
     for (; *arguments; arguments++) {
         buf_add_char(&command, ' ');
-        ssh_quote(&command, *arguments);
+        text_add_shell_word(&command, *arguments);
     }
     run_command(provision, buf_str(&command),
         provision->stage == STAGE_RUN ? provision->command : NULL, output);

@@ -10,11 +10,12 @@
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/text.h"
 
 static void add_word(struct buf *out, const char *word)
 {
     buf_add_char(out, ' ');
-    ssh_quote(out, word);
+    text_add_shell_word(out, word);
 }
 
 static void detached_script_begin(
@@ -32,7 +33,7 @@ static void add_keeper(struct buf *out)
 {
     cleanup_buf struct buf keeper = BUF_INIT(0);
     buf_printf(&keeper, "log_mib=%d; guard=", SSH_DETACHED_LOG_MIB);
-    ssh_quote(&keeper, guard_sh);
+    text_add_shell_word(&keeper, guard_sh);
     buf_add_str(&keeper, "; ");
     buf_add_str(&keeper, keep_sh);
     add_word(out, buf_str(&keeper));

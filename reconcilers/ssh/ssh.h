@@ -169,7 +169,3 @@ struct ssh_detached_result {
  */
 struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,
     struct ssh_detached_result *result, op_done_fn *done, void *context);
-
-struct buf;
-/* Appends `text` as one word for a POSIX shell. */
-void ssh_quote(struct buf *out, const char *text);

@@ -23,19 +23,6 @@ struct upload {
     struct buf complaint; /* the output of `cat` */
 };
 
-void ssh_quote(struct buf *out, const char *text)
-{
-    buf_add_char(out, '\'');
-    for (; *text; text++) {
-        if (*text == '\'') {
-            buf_add_str(out, "'\\''");
-        } else {
-            buf_add_char(out, *text);
-        }
-    }
-    buf_add_char(out, '\'');
-}
-
 static void on_cancel(struct op *op)
 {
     struct upload *upload = (struct upload *)(void *)op;
@@ -75,7 +62,7 @@ static void start_cat(struct upload *upload)
     buf_printf(&command,
         "exec sh -c 'cat >\"$1\" && chmod %o \"$1\" || { rm -f \"$1\"; exit 1; }' sh ",
         upload->mode);
-    ssh_quote(&command, upload->remote_path);
+    text_add_shell_word(&command, upload->remote_path);
     struct ssh_exec_request request = {
         .command = buf_str(&command),
         .input_path = upload->local_path,

@@ -187,6 +187,16 @@ const char *error_code_name(enum error_code code)
     return codes[code].name;
 }
 
+enum error_code error_code_find(const char *name)
+{
+    for (int code = ERR_NONE + 1; name && code < ERR_CODE_COUNT_; code++) {
+        if (strcmp(codes[code].name, name) == 0) {
+            return (enum error_code)code;
+        }
+    }
+    return ERR_NONE;
+}
+
 int error_exit_status(enum error_code code)
 {
     return codes[code].exit_status;

@@ -97,6 +97,8 @@ void error_clear(struct error *err);
 
 /* `vmctl::qemu::spawn_failed` for a code. Static text. */
 const char *error_code_name(enum error_code code);
+/* The code of that name; ERR_NONE: another version's, or NULL. */
+enum error_code error_code_find(const char *name);
 
 /* The exit status of specs/VMFILE.md's table: 0…6, 130. */
 int error_exit_status(enum error_code code);

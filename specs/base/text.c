@@ -154,6 +154,19 @@ static bool is_bidi_control(const unsigned char *s, size_t length)
            (length == 3 && s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9);
 }
 
+void text_add_shell_word(struct buf *out, const char *word)
+{
+    buf_add_char(out, '\'');
+    for (; *word; word++) {
+        if (*word == '\'') {
+            buf_add_str(out, "'\\''");
+        } else {
+            buf_add_char(out, *word);
+        }
+    }
+    buf_add_char(out, '\'');
+}
+
 void text_add_printable(struct buf *out, const char *bytes, size_t n)
 {
     const unsigned char *s = (const unsigned char *)bytes;

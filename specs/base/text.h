@@ -32,6 +32,9 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
  */
 size_t text_utf8_length(const char *s, size_t n);
 
+/* Appends `word` as one word for a POSIX shell: 'it'\''s' is the word "it's". */
+void text_add_shell_word(struct buf *out, const char *word);
+
 /*
  * Appends `n` bytes from outside (guest output, server headers) in a form that no terminal
  * interprets: control bytes other than \n and \t become \xNN, escape sequences lose their

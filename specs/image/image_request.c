@@ -25,17 +25,6 @@ void image_request_fail(json_t *request, const struct error *err)
     json_put_text(request, "state", "failed");
 }
 
-/* Another version may have codes that this one lacks. */
-static enum error_code code_of_name(const char *name)
-{
-    for (int code = ERR_NONE + 1; code < ERR_CODE_COUNT_; code++) {
-        if (text_eq(error_code_name((enum error_code)code), name)) {
-            return (enum error_code)code;
-        }
-    }
-    return ERR_IO;
-}
-
 bool image_request_failure(const json_t *request, struct error *ret)
 {
     if (!text_eq(json_text(request, "state"), "failed")) {
@@ -44,7 +33,8 @@ bool image_request_failure(const json_t *request, struct error *ret)
     const json_t *json = json_object_get(request, "error");
     const char *message = json_text(json, "message");
     const char *help = json_text(json, "help");
-    *ret = (struct error){.code = code_of_name(json_text(json, "code"))};
+    enum error_code code = error_code_find(json_text(json, "code"));
+    *ret = (struct error){.code = code ? code : ERR_IO};
     (void)snprintf(ret->message, sizeof(ret->message), "%s", message ? message : "it failed");
     (void)snprintf(ret->help, sizeof(ret->help), "%s", help ? help : "");
     return true;

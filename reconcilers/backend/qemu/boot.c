@@ -84,7 +84,8 @@ static void boot_finish(struct boot *boot)
 static void boot_fail(struct boot *boot, const struct error *why)
 {
     boot->err = *why;
-    (void)error_wrap(&boot->err, boot->is_running ? "cannot change it while it runs" : "cannot boot");
+    (void)error_wrap(
+        &boot->err, boot->is_running ? "cannot change it while it runs" : "cannot boot");
     boot_finish(boot);
 }
 

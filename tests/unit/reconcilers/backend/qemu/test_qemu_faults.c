@@ -156,9 +156,8 @@ static void a_busy_port_of_the_spec_is_named(void **state)
     try_boot(f);
     assert_int_equal(f->err.code, ERR_PORT_TAKEN);
     assert_string_equal(f->boot.taken_port, "udp/5353");
-    assert_string_equal(f->err.message,
-        "cannot boot: udp port 5353 of 127.0.0.1 is in use by "
-        "another program (wanted for the guest's port 53)");
+    assert_string_equal(f->err.message, "cannot boot: udp port 5353 of 127.0.0.1 is in use by "
+                                        "another program (wanted for the guest's port 53)");
 }
 
 int main(void)
