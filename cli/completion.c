@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/completion.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -34,7 +35,8 @@ static bool is_file_word(const char *word)
 /* One word of a usage text, such as "[VM...]" or "run|stop|status". */
 static void add_operand(struct operands *operands, const char *word, size_t n)
 {
-    if (memchr(word, '|', n)) {
+    bool is_of_values = isupper((unsigned char)word[0]); /* "PATH|NAME" */
+    if (memchr(word, '|', n) && !is_of_values) {
         for (size_t i = 0; i < n; i++) {
             buf_add_char(&operands->listed, word[i] == '|' ? ' ' : word[i]);
         }
@@ -46,15 +48,21 @@ static void add_operand(struct operands *operands, const char *word, size_t n)
     operands->has_files = operands->has_files || is_file_word(word);
 }
 
-/* From the usage: the words themselves, not the values of options. */
+/* From the usage: the words themselves, not the values of options; of "pull URL | list" the first
+ * of each. */
 static struct operands operands_of(const struct command *command)
 {
     struct operands operands = {.has_vms = false};
-    bool is_value = false;
+    bool is_value = false, is_verb = strstr(command->usage, " | ") != NULL;
     for (const char *p = command->usage; *p;) {
         size_t n = strcspn(p, " ");
         bool is_option = text_starts_with(p, "--") && n > 2;
-        if (n > 0 && !is_value && !is_option) {
+        if (n == 1 && *p == '|') {
+            is_verb = true;
+        } else if (is_verb && n > 0) {
+            buf_printf(&operands.listed, "%s%.*s", operands.listed.len > 0 ? " " : "", (int)n, p);
+            is_verb = false;
+        } else if (n > 0 && !is_value && !is_option) {
             add_operand(&operands, p, n);
         }
         is_value = is_option;

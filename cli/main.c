@@ -47,7 +47,8 @@ static void print_help(const struct command *command)
         print_overview();
         return;
     }
-    printf("%s\n\nUsage: vmctl %s %s\n", command->summary, command->name, command->usage);
+    printf("%s\n\nUsage: vmctl %s%s%s\n", command->summary, command->name,
+        command->usage[0] ? " " : "", command->usage);
     if (command->details) {
         printf("\n%s\n", command->details);
     }

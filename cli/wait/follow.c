@@ -102,24 +102,40 @@ static void draw_line(const struct progress *progress, const struct progress_lin
 static void progress_erase(struct progress *progress)
 {
     if (progress->n_drawn > 0) {
-        fprintf(stderr, "\033[%zuA\033[J", progress->n_drawn);
+        fprintf(stderr, "\r\033[%zuA\033[J", progress->n_drawn); /* "^C" moved the cursor */
         progress->n_drawn = 0;
     }
 }
 
 /* One line less than the screen at most: what scrolled away cannot be redrawn. */
-static void progress_draw(struct progress *progress)
+static size_t lines_of_screen(void)
 {
     enum { LINES_MAX = 16 };
+    struct winsize size;
+    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1;
+    return is_known && size.ws_row <= LINES_MAX ? size.ws_row - 1U : LINES_MAX;
+}
+
+static void progress_draw(struct progress *progress)
+{
+    size_t n_left = 0, n_lines = lines_of_screen();
     if (!progress->is_live || progress->cli->is_quiet) {
         return;
     }
     progress_erase(progress);
-    for (size_t i = 0; i < progress->count && progress->n_drawn < LINES_MAX; i++) {
+    for (size_t i = 0; i < progress->count; i++) {
+        n_left += !progress->lines[i].is_settled;
+    }
+    size_t n_shown = n_left > n_lines ? n_lines - 1 : n_left; /* the last line counts the rest */
+    for (size_t i = 0; i < progress->count && progress->n_drawn < n_shown; i++) {
         if (!progress->lines[i].is_settled) {
             draw_line(progress, &progress->lines[i]);
             progress->n_drawn++;
         }
+    }
+    if (n_left > n_shown) {
+        fprintf(stderr, "... and %zu more\033[K\n", n_left - n_shown);
+        progress->n_drawn++;
     }
     (void)fflush(stderr);
 }

@@ -91,3 +91,11 @@ ends_in_all_ways() {
     ends_in_all_ways vmctl watch
     ends_in_all_ways vmctl wait
 }
+
+@test "the live lines fit the terminal and count the rest; redrawn from the first column" {
+    halt_controller
+    vmfile a b c d e f g h i
+    run env TERM=xterm script -qec "stty rows 5 cols 60; '$(command -v vmctl)' up --timeout 2s" /dev/null </dev/null
+    says "... and 6 more" $'\r\e[4A\e[J'
+    [[ $output != *"d            "* ]]
+}

@@ -85,6 +85,9 @@ static void words_of_a_command_are_offered(void **state)
 {
     (void)state;
     check_offers("vmctl controller st", "start stop status");
+    check_offers("vmctl image p", "pull prune");
+    check_offers("vmctl image D", "");
+    check_offers("vmctl image P", "");
 }
 
 static void files_are_offered_where_a_path_is_meant(void **state)
