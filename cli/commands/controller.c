@@ -1,19 +1,32 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl controller: vmctld by hand. Other commands start it by themselves. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/request/targets.h"
+#include "cli/request/vm_request.h"
 #include "cli/show/output.h"
 #include "cli/wait/controller_process.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "store/store.h"
+
+struct controller_values {
+    bool shuts_down;
+};
 
 static int run_in_foreground(struct cli *cli, struct error *err)
 {
@@ -37,9 +50,121 @@ static int controller_start_now(struct cli *cli, struct error *err)
     return rc;
 }
 
-static int stop(struct cli *cli, struct error *err)
+/* ---- shutting the VMs down with the host ---- */
+
+/* The VMs that are left. Their records are borrowed from `records`. */
+struct halt {
+    struct strings names;
+    struct vm_record *records;
+};
+
+static void halt_clear(struct halt *halt)
 {
-    int rc = controller_end(cli, err);
+    for (size_t i = 0; i < halt->names.count; i++) {
+        vm_record_clear(&halt->records[i]);
+    }
+    free(TAKE_PTR(halt->records));
+    strings_clear(&halt->names);
+}
+
+static bool has_instance(const struct vm_record *record)
+{
+    return record->status && record->status->instance.instance_id[0];
+}
+
+/* Nobody has to be waited for: what depends on it is down, and stays down. */
+static bool is_free(const struct halt *halt, size_t index)
+{
+    for (size_t i = 0; i < halt->names.count; i++) {
+        const struct vm_record *other = &halt->records[i];
+        for (size_t d = 0; has_instance(other) && d < other->desired->spec->n_depends_on; d++) {
+            if (text_eq(other->desired->spec->depends_on[d], halt->names.items[index])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The VMs that still have to be halted for this owner, or have been and are not down yet. */
+static int halt_read(struct cli *cli, uint64_t owner, struct halt *ret, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings all = {.count = 0};
+    int rc = targets_of_store(cli, &all, err);
+    ret->records = mem_calloc(all.count + 1, sizeof(*ret->records));
+    for (size_t i = 0; rc == 0 && i < all.count; i++) {
+        struct vm_record record = {.name = NULL};
+        rc = store_get(cli->store, all.items[i], &record, err);
+        const struct vm_desired *desired = record.desired;
+        bool is_halted = desired && desired->halt_owner == owner;
+        if (rc == 0 && desired && !desired->is_deleting && (!is_halted || has_instance(&record))) {
+            ret->records[ret->names.count] = record;
+            strings_add(&ret->names, all.items[i]);
+        } else {
+            vm_record_clear(&record);
+        }
+    }
+    return rc;
+}
+
+/* Those that nothing depends on any more: all at once, and then until they are down. One that does
+ * not run is only kept from starting. */
+static int halt_wave(struct cli *cli, uint64_t owner, const struct halt *halt, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings idle = {.count = 0}, running = {.count = 0};
+    for (size_t i = 0; i < halt->names.count; i++) {
+        if (is_free(halt, i)) {
+            strings_add(has_instance(&halt->records[i]) ? &running : &idle, halt->names.items[i]);
+        }
+    }
+    const struct change pattern = {.halt_owner = owner};
+    cleanup_with(vm_request_clear) struct request keep = {.count = 0};
+    cleanup_with(vm_request_clear) struct request stop = {
+        .goal = {.kind = GOAL_STOPPED}, .done = "stopped"};
+    vm_request_init(&keep, &idle, &pattern);
+    vm_request_init(&stop, &running, &pattern);
+    int rc =
+        keep.count ? change_apply(cli->store, keep.changes, keep.count, keep.outcomes, err) : 0;
+    const struct follow_values follow = {.timeout_ms = FOLLOW_TIMEOUT_MS};
+    return rc == 0 && stop.count ? vm_request_run(cli, &stop, &follow, err) : rc;
+}
+
+/*
+ * Halts the VMs for as long as `owner` lives, what depends on others before those. Killed at any
+ * time: the owner is gone, and they are as they were wanted again. A VM that cannot be stopped
+ * holds up those it depends on, and the command fails; one destroyed meanwhile does not.
+ */
+static int halt_all(struct cli *cli, uint64_t owner, struct error *err)
+{
+    int rc = 0;
+    for (bool is_done = false; rc == 0 && !is_done;) {
+        cleanup_with(halt_clear) struct halt halt = {.records = NULL};
+        rc = halt_read(cli, owner, &halt, err);
+        is_done = halt.names.count == 0;
+        if (rc == 0 && !is_done) {
+            rc = halt_wave(cli, owner, &halt, err);
+        }
+        if (rc == -ERR_VM_NOT_FOUND || rc == -ERR_VM_DELETING) {
+            error_clear(err);
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+/* The owner lives until the controller has ended: the VMs stay down. */
+static int stop(struct cli *cli, bool shuts_down, struct error *err)
+{
+    cleanup_close int owner_fd = -1;
+    uint64_t owner = 0;
+    int rc = shuts_down ? owner_lock_take(&cli->paths, &owner, &owner_fd, err) : 0;
+    if (rc == 0 && shuts_down) {
+        rc = halt_all(cli, owner, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    rc = controller_end(cli, err);
     if (rc == 0) {
         puts("controller: stopped");
     }
@@ -108,9 +233,14 @@ static int run(
     static const struct {
         const char *word;
         int (*run)(struct cli *cli, struct error *err);
-    } verbs[] = {{"run", run_in_foreground}, {"start", controller_start_now}, {"stop", stop},
-        {"status", show}};
-    (void)values;
+    } verbs[] = {{"run", run_in_foreground}, {"start", controller_start_now}, {"status", show}};
+    bool shuts_down = ((const struct controller_values *)values)->shuts_down;
+    bool is_stop = words->count == 1 && text_eq(words->items[0], "stop");
+    if (is_stop || shuts_down) {
+        return is_stop
+                   ? stop(cli, shuts_down, err)
+                   : error_set(err, ERR_USAGE, "--shut-down-vms is an option of controller stop");
+    }
     for (size_t i = 0; words->count == 1 && i < ARRAY_LEN(verbs); i++) {
         if (text_eq(verbs[i].word, words->items[0])) {
             return verbs[i].run(cli, err);
@@ -119,14 +249,25 @@ static int run(
     return error_set(err, ERR_USAGE, "controller needs one of: run, start, stop, status");
 }
 
+static const struct arg_option options[] = {
+    {"shut-down-vms", 0, ARG_FLAG, offsetof(struct controller_values, shuts_down), NULL,
+        "stop: shut the VMs down first; the next vmctld starts them again"},
+    OPTIONS_END,
+};
+
 const struct command command_controller = {
     .name = "controller",
     .summary = "Run, start, stop or check the controller",
-    .usage = "run|start|stop|status",
-    .details = "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
-               "so this is for service managers (run) and for looking. Stopping it leaves the\n"
-               "VMs running; the next one takes them over. status ends with 1 when none runs, or\n"
-               "when it was halted (SIGSTOP).",
+    .usage = "run|start|stop [--shut-down-vms]|status",
+    .details =
+        "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
+        "so this is for service managers (run) and for looking. Stopping it leaves the\n"
+        "VMs running; the next one takes them over. With --shut-down-vms they are shut down, what\n"
+        "depends on others first, and started again by the next vmctld: for the host's own\n"
+        "shutdown. status ends with 1 when none runs, or\n"
+        "when it was halted (SIGSTOP).",
     .examples = "  vmctl controller status",
+    .options = options,
+    .values_size = sizeof(struct controller_values),
     .run = run,
 };

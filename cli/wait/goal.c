@@ -84,8 +84,9 @@ static bool is_renewing(const struct vm_record *record)
 
 static bool is_down(const struct vm_record *record, uint64_t generation)
 {
-    static const enum reason reasons[] = {REASON_STOPPED, REASON_GUEST_SHUTDOWN,
-        REASON_GUEST_PANICKED, REASON_PROCESS_EXITED, REASON_LIVENESS_FAILED};
+    static const enum reason reasons[] = {REASON_STOPPED, REASON_HOST_SHUTDOWN,
+        REASON_GUEST_SHUTDOWN, REASON_GUEST_PANICKED, REASON_PROCESS_EXITED,
+        REASON_LIVENESS_FAILED};
     const struct vm_status *status = record->status;
     const struct condition *running = fresh(status, CONDITION_RUNNING, generation);
     if (!running || running->state != CONDITION_FALSE || status->instance.instance_id[0]) {

@@ -303,7 +303,12 @@ static int64_t act_begin_stop(struct pass *pass)
         vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
             "its record was lost while it ran; it is started again on its disk");
     }
-    begin_stop(pass, EXIT_BY_USER, pass_grace_ms(pass));
+    struct situation asked = pass->situation; /* what the user asks for */
+    asked.is_halted = false;
+    bool is_for_host = pass->situation.is_halted && !situation_must_be_down(&asked);
+    enum exit_cause cause = is_for_host ? EXIT_HOST_SHUTDOWN : EXIT_BY_USER;
+    exit_hold(pass, cause);
+    begin_stop(pass, cause, pass_grace_ms(pass));
     return VERDICT_NOW;
 }
 

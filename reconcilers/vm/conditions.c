@@ -131,6 +131,11 @@ enum reason pass_reason_while_down(const struct pass *pass)
     if (s->power == POWER_STOPPED || s->is_deleting) {
         return REASON_STOPPED;
     }
+    bool is_with_host = status->restart.last_cause == EXIT_HOST_SHUTDOWN ||
+                        status->restart.last_cause == EXIT_HOST_REBOOT;
+    if ((s->is_held && is_with_host) || (s->is_halted && !s->is_held)) {
+        return REASON_HOST_SHUTDOWN;
+    }
     if (s->is_held) {
         return status->restart.last_cause == EXIT_GUEST_SHUTDOWN    ? REASON_GUEST_SHUTDOWN
                : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
@@ -160,6 +165,11 @@ static void report_down(struct pass *pass, enum condition_type type)
         message = mem_printf("exited %u times in a row (%s%s%s), next try at %s", restart->count,
             exit_cause_name(restart->last_cause), restart->last_message ? ": " : "",
             restart->last_message ? restart->last_message : "", when);
+    } else if (reason == REASON_HOST_SHUTDOWN && pass->situation.is_held) {
+        message = mem_printf(
+            "not started again with the host (autostart #false): vmctl start %s", pass->vm->name);
+    } else if (reason == REASON_HOST_SHUTDOWN) {
+        message = mem_strdup("shut down with the host; vmctld starts it again");
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
         message = mem_strdup(restart->last_message); /* how it stopped */
     }

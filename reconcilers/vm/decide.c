@@ -14,7 +14,7 @@
 bool situation_must_be_down(const struct situation *s)
 {
     return s->is_deleting || s->power == POWER_STOPPED || s->is_restart_pending ||
-           s->is_recreate_pending;
+           s->is_recreate_pending || s->is_halted;
 }
 
 /* A stop that has begun is finished even if the user changes their mind: the guest may already be
@@ -68,7 +68,7 @@ PREDICATE(delete_files, s->is_deleting && s->has_dir)
 PREDICATE(delete_record, s->is_deleting)
 PREDICATE(recreate, s->is_recreate_pending && !s->is_alive)
 PREDICATE(restarted, s->is_restart_pending && !s->is_alive)
-PREDICATE(stopped, s->power == POWER_STOPPED && !s->wants_prepared)
+PREDICATE(stopped, s->is_halted || (s->power == POWER_STOPPED && !s->wants_prepared))
 PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
 PREDICATE(image_changed, !s->is_alive && s->is_image_changed)
 PREDICATE(image_missing, !s->is_alive && !s->has_image)

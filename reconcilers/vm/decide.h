@@ -31,6 +31,7 @@ struct situation {
     bool is_desired; /* there is a desired record */
     bool is_deleting;
     enum power power;
+    bool is_halted;          /* a shutdown of the host keeps it down, whatever `power` is */
     bool wants_prepared;     /* `create`: image and disk are to be made though it is stopped */
     bool is_restart_pending; /* tokens that have not been handled yet */
     bool is_recreate_pending;
@@ -120,7 +121,8 @@ struct decision {
 
 struct decision decide(const struct situation *s);
 
-/* The process has to end before anything else can happen, because the user requested it. */
+/* The process has to end before anything else can happen: the user requested it, or the host goes
+ * down. */
 bool situation_must_be_down(const struct situation *s);
 
 /* The guest can be probed: it runs, is reached, its cloud-init has ended, it has no step to run. */

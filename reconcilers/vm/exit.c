@@ -28,7 +28,8 @@ static enum exit_cause cause_of(const struct pass *pass)
         return EXIT_PROCESS_DIED;
     }
     if (situation_must_be_down(&pass->situation)) {
-        return EXIT_BY_USER; /* a start that the user called off did not fail */
+        /* a start that was called off did not fail */
+        return pass->situation.is_halted ? EXIT_HOST_SHUTDOWN : EXIT_BY_USER;
     }
     /* Nor did one whose controller died: its child may never have been released. If there is
      * another cause, the next start fails too. */
@@ -46,7 +47,9 @@ static bool is_failure(enum exit_cause cause)
 void exit_hold(struct pass *pass, enum exit_cause cause)
 {
     enum restart_policy policy = pass->view->desired->spec->restart;
-    if ((cause == EXIT_GUEST_SHUTDOWN && policy != RESTART_ALWAYS) ||
+    bool is_with_host = cause == EXIT_HOST_SHUTDOWN || cause == EXIT_HOST_REBOOT;
+    if ((is_with_host && pass->view->desired->spec->autostart == AUTOSTART_OFF) ||
+        (cause == EXIT_GUEST_SHUTDOWN && policy != RESTART_ALWAYS) ||
         (is_failure(cause) && policy == RESTART_NEVER)) {
         pass->patch->status->restart.held_generation = pass->view->desired->generation;
     }
@@ -91,10 +94,11 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         [EXIT_PROCESS_DIED] = {REASON_PROCESS_EXITED, backend->died},
         [EXIT_START_FAILED] = {REASON_SPAWN_FAILED, backend->not_up},
         [EXIT_HOST_REBOOT] = {REASON_HOST_REBOOTED, "the host was rebooted"},
+        [EXIT_HOST_SHUTDOWN] = {REASON_HOST_SHUTDOWN, "shut down with the host"},
         [EXIT_LIVENESS_FAILED] = {REASON_LIVENESS_FAILED,
             "stopped because its `live` probes failed"},
     };
-    bool has_more = is_failure(cause) || cause == EXIT_BY_USER;
+    bool has_more = is_failure(cause) || cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
     const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
     vm_patch_event(pass->patch, is_failure(cause), reports[cause].reason, "%s%s%s",
         reports[cause].text, last ? ": " : "", last ? last : "");
@@ -119,7 +123,8 @@ static const char *last_message(const struct pass *pass, enum exit_cause cause)
 {
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
-    return cause == EXIT_BY_USER           ? stop_message(pass)
+    bool is_stop = cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
+    return is_stop                         ? stop_message(pass)
            : cause == EXIT_LIVENESS_FAILED ? pass->view->status->restart.last_message
            : output                        ? output
            : is_given_up                   ? pass->vm->backend->words->silence

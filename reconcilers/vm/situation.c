@@ -4,6 +4,7 @@
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
+#include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_steps.h"
 
@@ -94,6 +95,8 @@ static void assess_desired(struct pass *pass)
     }
     s->is_deleting = desired->is_deleting;
     s->power = desired->power;
+    s->is_halted =
+        desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner);
     s->wants_prepared = desired->wants_prepared;
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     s->is_recreate_pending =

@@ -115,7 +115,7 @@ static bool stall_on_exit(struct pass *pass)
     if (situation_must_be_down(s)) {
         return false;
     }
-    if (s->is_held && !s->is_alive) {
+    if (s->is_held && !s->is_alive && pass_reason_while_down(pass) != REASON_HOST_SHUTDOWN) {
         const char *name = pass->vm->name;
         struct error error = {.code = ERR_NONE};
         error_set(&error, ERR_VM_FAILED, "it ended (%s) and is not restarted by its policy%s%s",

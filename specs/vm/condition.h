@@ -90,6 +90,7 @@ enum reason {
     REASON_STOPPING,
     REASON_QMP_UNRESPONSIVE,
     REASON_HOST_REBOOTED,
+    REASON_HOST_SHUTDOWN,
     REASON_GUEST_RESET, /* in events, as the next two: the guest had stood still */
     REASON_CLOCK_SET,
     REASON_CLOCK_NOT_SET,

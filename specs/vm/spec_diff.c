@@ -67,6 +67,7 @@ static const struct vmfile_field {
     {"machine", "machine", DISPOSITION_RESTART, NULL},
     {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
     {"restart", "restart", DISPOSITION_LIVE, NULL},
+    {"autostart", "autostart", DISPOSITION_LIVE, NULL},
     {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
 };
 

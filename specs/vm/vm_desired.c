@@ -21,6 +21,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, restart_token, "restartToken", .omit_empty = true),
     FIELD(struct vm_desired, recreate_token, "recreateToken", .omit_empty = true),
     FIELD(struct vm_desired, provision_token, "provisionToken", .omit_empty = true),
+    FIELD(struct vm_desired, halt_owner, "haltOwner", .omit_empty = true),
     FIELD(struct vm_desired, owner, "owner", .omit_empty = true),
     FIELD(struct vm_desired, provision_from, "provisionFrom", .omit_empty = true),
     FIELD(struct vm_desired, skipped_steps, "skippedSteps", .omit_empty = true),

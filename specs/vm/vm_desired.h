@@ -40,6 +40,12 @@ struct vm_desired {
      * next `up` without the option clears it.
      */
     char skipped_steps[DIGEST_SIZE];
+    /*
+     * The `vmctl controller stop --shut-down-vms` (owner_lock.h) for which the VM stays down while
+     * it lives, whatever `power` is; 0: none. Not a change of what the user wants: the generation
+     * stays, and the number of one that has ended means nothing.
+     */
+    uint64_t halt_owner;
     uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: none */
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */

@@ -20,6 +20,7 @@ DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi")
 DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
 DEFINE_WORD_LIST(setup_policy, SETUP_POLICY_COUNT_, "fail", "warn")
 DEFINE_WORD_LIST(restart_policy, RESTART_COUNT_, "on-failure", "always", "never")
+DEFINE_WORD_LIST(autostart, AUTOSTART_COUNT_, "#true", "#false")
 DEFINE_WORD_LIST(step_kind, STEP_KIND_COUNT_, "inline", "script", "file")
 DEFINE_WORD_LIST(step_run, RUN_COUNT_, "always", "once", "on-change")
 DEFINE_WORD_LIST(probe_kind, PROBE_KIND_COUNT_, "tcp", "http", "exec")
@@ -168,6 +169,7 @@ static const struct field spec_rows[] = {
     FIELD(struct vm_spec, machine, "machine"),
     FIELD_ENUM(struct vm_spec, firmware, "firmware", &firmware_words),
     FIELD_ENUM(struct vm_spec, restart, "restart", &restart_policy_words),
+    FIELD_ENUM(struct vm_spec, autostart, "autostart", &autostart_words, .omit_empty = true),
     FIELD(struct vm_spec, stop_timeout_s, "stopTimeoutSeconds"),
 };
 

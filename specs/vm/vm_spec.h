@@ -25,6 +25,8 @@ enum accel_mode { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_COUNT_ };
 enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_COUNT_ };
 enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
 enum setup_policy { SETUP_FAIL, SETUP_WARN, SETUP_POLICY_COUNT_ };
+/* Whether a VM that ran when the host went down is started when the host is up again. */
+enum autostart { AUTOSTART_ON, AUTOSTART_OFF, AUTOSTART_COUNT_ };
 enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT_ };
 enum step_kind { STEP_INLINE, STEP_SCRIPT, STEP_FILE, STEP_KIND_COUNT_ };
 enum step_run { RUN_ALWAYS, RUN_ONCE, RUN_ON_CHANGE, RUN_COUNT_ };
@@ -141,6 +143,7 @@ struct vm_spec {
     char *machine; /* QEMU's machine type; NULL: the one the VM was first started with */
     enum firmware firmware;
     enum restart_policy restart;
+    enum autostart autostart;
     uint32_t stop_timeout_s;
 };
 
@@ -210,6 +213,7 @@ extern const struct enum_names accel_mode_words;
 extern const struct enum_names firmware_words;
 extern const struct enum_names seed_bus_words;
 extern const struct enum_names setup_policy_words;
+extern const struct enum_names autostart_words;
 extern const struct enum_names restart_policy_words;
 extern const struct enum_names step_kind_words;
 extern const struct enum_names step_run_words;

@@ -14,11 +14,12 @@
 
 DEFINE_OWN_WORDS(intent, enum intent,
     INTENT_COUNT_, [INTENT_NONE] = "none", [INTENT_START] = "start", [INTENT_STOP] = "stop")
-DEFINE_OWN_WORDS(exit_cause, enum exit_cause, EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None",
-    [EXIT_BY_USER] = "ByUser", [EXIT_GUEST_SHUTDOWN] = "GuestShutdown",
-    [EXIT_GUEST_PANIC] = "GuestPanic", [EXIT_INTERNAL_ERROR] = "InternalError",
-    [EXIT_PROCESS_DIED] = "ProcessDied", [EXIT_START_FAILED] = "StartFailed",
-    [EXIT_HOST_REBOOT] = "HostReboot", [EXIT_LIVENESS_FAILED] = "LivenessFailed")
+DEFINE_OWN_WORDS(exit_cause, enum exit_cause,
+    EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None", [EXIT_BY_USER] = "ByUser",
+    [EXIT_GUEST_SHUTDOWN] = "GuestShutdown", [EXIT_GUEST_PANIC] = "GuestPanic",
+    [EXIT_INTERNAL_ERROR] = "InternalError", [EXIT_PROCESS_DIED] = "ProcessDied",
+    [EXIT_START_FAILED] = "StartFailed", [EXIT_HOST_REBOOT] = "HostReboot",
+    [EXIT_HOST_SHUTDOWN] = "HostShutdown", [EXIT_LIVENESS_FAILED] = "LivenessFailed")
 DEFINE_OWN_WORDS(step_outcome, enum step_outcome,
     STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun", [STEP_DONE] = "Done", [STEP_FAILED] = "Failed",
     [STEP_TIMED_OUT] = "TimedOut", [STEP_INTERRUPTED] = "Interrupted")

@@ -36,6 +36,7 @@ enum exit_cause {
     EXIT_PROCESS_DIED,   /* killed or crashed */
     EXIT_START_FAILED,   /* never answered */
     EXIT_HOST_REBOOT,
+    EXIT_HOST_SHUTDOWN,   /* shut down with the host, in order */
     EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started again */
     EXIT_CAUSE_COUNT_
 };

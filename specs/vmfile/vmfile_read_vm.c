@@ -24,6 +24,18 @@ static void read_backend(
     }
 }
 
+static void read_autostart(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    if (field->value->kind != KDL_BOOL) {
+        vmfile_report(reader, field->value->pos, "write: autostart #false",
+            "`autostart` must be #true or #false");
+        return;
+    }
+    ((struct vmfile_vm *)target)->spec->autostart =
+        field->value->boolean ? AUTOSTART_ON : AUTOSTART_OFF;
+}
+
 #define SPEC(member) .offset = offsetof(struct vm_spec, member)
 
 static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
@@ -60,6 +72,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .hint = "write for example: machine \"pc-q35-7.2\""},
     [VM_FIRMWARE] = {"firmware", "firmware \"uefi\"", .kind = VMFILE_WORD, SPEC(firmware),
         .words = &firmware_words},
+    [VM_AUTOSTART] = {"autostart", "autostart #false", .read_value = read_autostart},
     [VM_STOP_TIMEOUT] = {"stop-timeout", "stop-timeout 30", .kind = VMFILE_SECONDS,
         SPEC(stop_timeout_s), .max = STOP_TIMEOUT_MAX_S},
     [VM_BACKEND] = {"backend", "backend \"qemu\"", .read_value = read_backend},

@@ -51,6 +51,7 @@ enum vm_field {
     VM_ACCEL,
     VM_MACHINE,
     VM_FIRMWARE,
+    VM_AUTOSTART,
     VM_STOP_TIMEOUT,
     VM_BACKEND,
     VM_PROPOLIS_SERVER,

@@ -258,9 +258,13 @@ static bool takes_ports(const struct attempt *attempt)
 static void write_next(struct store_batch *batch, struct attempt *attempt)
 {
     const struct vm_desired *stored = attempt->record.desired;
+    uint64_t halt_owner = attempt->change->halt_owner;
     /* Waiters and the controller compare the generation, so it moves for every change. */
-    if (!stored || attempt->outcome.result != CHANGE_UNCHANGED ||
-        !vm_desired_equal(stored, attempt->next)) {
+    if (stored && halt_owner && attempt->outcome.result == CHANGE_UNCHANGED) {
+        attempt->next->halt_owner = halt_owner;
+        store_batch_put_desired(batch, attempt->next, stored->revision);
+    } else if (!stored || attempt->outcome.result != CHANGE_UNCHANGED ||
+               !vm_desired_equal(stored, attempt->next)) {
         attempt->next->generation++;
         store_batch_put_desired(batch, attempt->next, stored ? stored->revision : 0);
     }

@@ -100,3 +100,16 @@ has_set_the_clock() { vmctl events web | grep -q ClockSet; }
     [[ $output =~ "the guest's clock was "[4-9].[0-9]" s behind and is set to the host's" ]]
     [[ $output != *ClockNotSet* ]]
 }
+
+@test "the host goes down: the guest is shut down in order, and comes back with the controller" {
+    local booted
+    booted=$(vmctl ssh web -- cat /proc/sys/kernel/random/boot_id)
+    vmctl controller stop --shut-down-vms
+    [ "$(state_of web)" = Stopped ]
+    run vmctl events web
+    echo "$output"
+    [[ $output == *HostShutdown*"shut down with the host: the guest shut down"* ]]
+    vmctl controller start
+    vmctl wait web
+    [ "$(vmctl ssh web -- cat /proc/sys/kernel/random/boot_id)" != "$booted" ]
+}

@@ -23,24 +23,26 @@ installed() {
     grep -qx "ExecStart=$prefix/bin/vmctld --foreground" "$prefix/lib/systemd/user/vmctld.service"
     local kind
     for kind in system user; do
-        run env XDG_RUNTIME_DIR="$work" systemd-analyze verify --man=no "--$kind" "$prefix/lib/systemd/$kind/vmctld.service"
+        run env XDG_RUNTIME_DIR="$work" systemd-analyze verify --man=no "--$kind" \
+            "$prefix/lib/systemd/$kind/vmctld.service" "$prefix/lib/systemd/$kind/vmctl-machines.service"
         echo "$output"
         [ "$status" -eq 0 ]
-        [[ $output != *vmctld.service* ]]
+        [[ $output != *vmctld.service* && $output != *vmctl-machines.service* ]]
     done
 }
 
 @test "what the units run is there, and the VMs outlive the controller" {
     installed
     local unit line count=0
-    for unit in "$prefix"/lib/systemd/*/vmctld.service; do
-        grep -qx KillMode=process "$unit"
+    grep -qx KillMode=process "$prefix"/lib/systemd/system/vmctld.service
+    grep -qx KillMode=process "$prefix"/lib/systemd/user/vmctld.service
+    for unit in "$prefix"/lib/systemd/*/*.service; do
         while read -r line; do
             [ -x "${line%% *}" ] || { echo "$unit: no ${line%% *}"; return 1; }
             count=$((count + 1))
         done < <(sed -n 's/^Exec[A-Za-z]*=//p' "$unit")
     done
-    [ "$count" -eq 4 ]
+    [ "$count" -eq 8 ]
 }
 
 serves() { [ "$(controller_pid)" = "$1" ]; }
@@ -57,4 +59,76 @@ serves() { [ "$(controller_pid)" = "$1" ]; }
     vmctl wait web
     [ "$(vmctl status web -o json | grep '"startedAt"')" = "$started" ]
     [ "$(controller_pid)" = "$controller" ]
+}
+
+# fleet : "web" depends on "db", "hand" does not come back by itself, "off" was stopped by the user
+fleet() {
+    local node
+    node="backend \"noop\"; image \"$work/image\""
+    printf 'vm "%s" { %s; %s }\n' db "$node" '' web "$node" 'depends-on "db"' hand "$node" \
+        'autostart #false' off "$node" '' >VMFile.kdl
+    vmctl -q up
+    vmctl -q stop off
+}
+running_reason() { vmctl status "$1" | sed -n 's/^ *Running  *[A-Z][a-z]*  *\([A-Za-z]*\).*/\1/p'; }
+order() { vmctl events 2>/dev/null | sed -n 's/.* HostShutdown *[0-9]* *\([a-z]*\) .*/\1/p' | tr '\n' ' '; }
+
+@test "VMs are shut down with the host, dependents first, and started again as they were wanted" {
+    fleet
+    run vmctl controller stop --shut-down-vms
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output == *"controller: stopped" ]]
+    run order
+    echo "$output"
+    [[ $output == *"web "*"db "* ]]
+    [ "$(running_reason web)" = HostShutdown ]
+    [ "$(field State off)" = stopped ]
+    vmctl list 2>/dev/null | grep -E '^(db|web|hand|off) ' >states
+    [ "$(grep -c Stopped states)" -eq 4 ]
+    vmctl controller start
+    vmctl wait db web
+    [ "$(field State hand)" = stopped ]
+    [ "$(running_reason hand)" = HostShutdown ]
+    [ "$(field State off)" = stopped ]
+    vmctl start hand
+    [ "$(field State hand)" = running ]
+}
+
+is_down() { [ "$(field State "$1")" = stopped ]; }
+has_stopped_one() { is_down web; }
+
+@test "a shutdown that is killed halfway starts what it has stopped" {
+    fleet
+    script '{"ignorePowerdown": true}' # db takes its 30 s
+    printf '{}\n' >"$data/noop/web.json"
+    vmctl controller stop --shut-down-vms >/dev/null 2>&1 3>&- &
+    local shutdown=$!
+    await has_stopped_one
+    kill -9 "$shutdown"
+    rm "$data/noop/default.json"
+    vmctl wait web db
+    [ "$(field State off)" = stopped ]
+}
+
+@test "a controller that is killed during the shutdown is replaced, and the VMs stay down" {
+    fleet
+    script '{"powerdownMs": 1500}'
+    vmctl controller stop --shut-down-vms >out 2>&1 3>&- &
+    local shutdown=$! first
+    first=$(controller_pid)
+    await stopping web
+    kill -9 "$first"
+    wait "$shutdown"
+    cat out
+    grep -q 'controller: stopped' out
+    is_down web
+    is_down db
+}
+stopping() { vmctl list 2>/dev/null | grep -q "^$1 .*Stopping"; }
+
+@test "controller: --shut-down-vms is for stop" {
+    run vmctl controller start --shut-down-vms
+    [ "$status" -eq 2 ]
+    [[ $output == *"--shut-down-vms"* ]]
 }

@@ -61,6 +61,16 @@ static const struct {
     {"recreation, down", {READY_TO_START, .is_recreate_pending = true}, 14, ACTION_DISCARD_DISK},
     {"restart, down", {READY_TO_START, .is_restart_pending = true}, 15, ACTION_MARK_RESTARTED},
     {"stopped", {.is_desired = true, .power = POWER_STOPPED}, 16, ACTION_NONE},
+    {"it runs, and the host goes down", {UP, .is_halted = true, .is_reached = true}, 5,
+        ACTION_BEGIN_STOP},
+    {"it is suspended, and the host goes down",
+        {ALIVE, .power = POWER_SUSPENDED, .is_halted = true, .intent = INTENT_STOP,
+            .run_state = RUN_STATE_PAUSED},
+        9, ACTION_RESUME},
+    {"it is down, and the host goes down", {READY_TO_START, .is_halted = true}, 16, ACTION_NONE},
+    {"a start was recorded, and the host goes down",
+        {READY_TO_START, .is_halted = true, .has_instance = true, .intent = INTENT_START}, 11,
+        ACTION_RECORD_EXIT},
     {"ended by itself", {READY_TO_START, .is_held = true}, 17, ACTION_HOLD},
     {"another base under the disk", {READY_TO_START, .is_image_changed = true}, 18,
         ACTION_REFUSE_IMAGE},
@@ -230,6 +240,7 @@ static struct situation random_situation(uint64_t *rng)
         .is_setting_up = bits >> 26 & 1,
         .has_setup_failed = bits >> 27 & 1,
         .is_clock_due = bits >> 28 & 1,
+        .is_halted = bits >> 29 & 1,
         .power = (enum power)(more % POWER_COUNT_),
         .intent = (enum intent)(more / 3 % INTENT_COUNT_),
         .run_state = (enum run_state)(more / 9 % RUN_STATE_COUNT_),
@@ -267,7 +278,8 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(action == ACTION_FORGET && s->has_dir);
     assert_false(action == ACTION_FORGET && s->is_desired && !s->is_deleting);
     assert_false(action == ACTION_LAUNCH && (s->disk != DISK_READY || s->is_image_changed));
-    assert_false(action == ACTION_LAUNCH && s->power == POWER_STOPPED);
+    assert_false(action == ACTION_LAUNCH && (s->power == POWER_STOPPED || s->is_halted));
+    assert_false(action == ACTION_BEGIN_START && s->is_halted);
     assert_false(
         action == ACTION_BEGIN_START && (s->is_held || s->is_backing_off) && !s->has_instance);
     assert_false(action == ACTION_BEGIN_STOP && !situation_must_be_down(s) && s->has_instance);

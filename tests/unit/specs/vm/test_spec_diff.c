@@ -134,6 +134,10 @@ static void change_restart(struct vm_spec *s)
 {
     s->restart = RESTART_NEVER;
 }
+static void change_autostart(struct vm_spec *s)
+{
+    s->autostart = AUTOSTART_OFF;
+}
 static void change_stop_timeout(struct vm_spec *s)
 {
     s->stop_timeout_s = 1;
@@ -203,6 +207,7 @@ static const struct {
     {change_vnc, "vnc", DISPOSITION_RESTART},
     {change_services, "host-services", DISPOSITION_RESTART},
     {change_restart, "restart", DISPOSITION_LIVE},
+    {change_autostart, "autostart", DISPOSITION_LIVE},
     {change_stop_timeout, "stop-timeout", DISPOSITION_LIVE},
 };
 

@@ -25,6 +25,8 @@ static struct vm_desired *a_filled_desired(void)
     desired->is_deleting = true;
     desired->wants_prepared = true;
     desired->stop_timeout_s = 12;
+    desired->halt_owner = 77;
+    desired->spec->autostart = AUTOSTART_OFF;
     strcpy(desired->restart_token, "restart-1");
     strcpy(desired->recreate_token, "recreate-2");
     strcpy(desired->provision_token, "provision-3");
@@ -73,6 +75,8 @@ static void a_filled_record_survives_json(void **state)
     assert_true(back->is_deleting);
     assert_true(back->wants_prepared);
     assert_int_equal(back->stop_timeout_s, 12);
+    assert_int_equal(back->halt_owner, 77);
+    assert_int_equal(back->spec->autostart, AUTOSTART_OFF);
     assert_string_equal(back->restart_token, "restart-1");
     assert_string_equal(back->recreate_token, "recreate-2");
     assert_string_equal(back->provision_token, "provision-3");

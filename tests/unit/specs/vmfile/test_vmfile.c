@@ -102,7 +102,7 @@ static void the_added_nodes_are_read(void **state)
     struct vmfile *file =
         parse_vm("restart \"always\"\nforward host=8080 guest=80\n"
                  "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
-                 "firmware \"uefi\"\nstop-timeout 5\nbackend \"noop\"\n"
+                 "firmware \"uefi\"\nautostart #false\nstop-timeout 5\nbackend \"noop\"\n"
                  "network \"user\" { host-services 5432 6379 }\n"
                  "vnc port=5901 password-file=\"p\"\nmachine \"pc-q35-7.2\"\n"
                  "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\" }\n"
@@ -122,6 +122,7 @@ static void the_added_nodes_are_read(void **state)
     assert_string_equal(spec->machine, "pc-q35-7.2");
     assert_int_equal(spec->accel, ACCEL_TCG);
     assert_int_equal(spec->firmware, FIRMWARE_UEFI);
+    assert_int_equal(spec->autostart, AUTOSTART_OFF);
     assert_int_equal(spec->stop_timeout_s, 5);
     assert_int_equal(spec->backend, BACKEND_NOOP);
     assert_int_equal(spec->cloud_init.bus, SEED_IDE);
@@ -195,6 +196,7 @@ static void sizes_and_durations_have_units(void **state)
     assert_same_meaning("memory 512", "memory \"512mb\"");
     assert_same_meaning("disk 1024", "disk \"1T\"");
     assert_same_meaning("stop-timeout 120", "stop-timeout \"2m\"");
+    assert_same_meaning("autostart #true", "");
     assert_same_meaning("stop-timeout 0", "stop-timeout \"0s\"");
 }
 

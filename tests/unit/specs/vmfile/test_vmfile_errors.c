@@ -54,7 +54,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `vnc`, `cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
             "`machine`, `firmware`, "
-            "`stop-timeout`, `backend`, `propolis-server`\n"},
+            "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
         {"vm a { image i; ssh usr=x }",
@@ -66,7 +66,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
             "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `machine`, `firmware`, "
-            "`stop-timeout`, `backend`, `propolis-server`\n"},
+            "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},
@@ -474,6 +474,8 @@ static void words_and_durations_are_those_of_the_format(void **state)
             "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\"\n"},
         {"vm a { image i; firmware efi }",
             "1:26+3 `firmware` must be \"bios\" or \"uefi\", not \"efi\" | did you mean `uefi`?\n"},
+        {"vm a { image i; autostart no }",
+            "1:27+2 `autostart` must be #true or #false | write: autostart #false\n"},
         {"vm a { image i; stop-timeout 86401 }",
             "1:30+5 `stop-timeout` must be a whole number from 0 to 86400, not 86401\n"},
     };
