@@ -165,8 +165,9 @@ static int open_data(struct daemon *daemon, const struct daemon_options *options
     /* The lock is free as well when its file was removed under a living vmctld: that one makes it
      * again in a moment. */
     struct session session = {0};
-    if (rc == 0) {
-        rc = session_read(daemon->store, &session, err);
+    struct error damage = {.code = ERR_NONE}; /* of a record that is written again in a moment */
+    if (rc == 0 && session_read(daemon->store, &session, &damage) < 0) {
+        log_warn("controller", "%s", damage.message);
     }
     bool is_taken = session.state == SESSION_SERVES || session.state == SESSION_ENDING;
     return rc == 0 && is_taken ? refuse_second(&daemon->paths, err) : rc;

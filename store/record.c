@@ -55,6 +55,12 @@ static bool take_uid(struct bytes *rest, char *ret)
            ret[strspn(ret, allowed)] == '\0';
 }
 
+/* No record is empty: checksum_take() has found that it is damaged. */
+static int describe_damage(struct bytes value, const char *what, struct error *err)
+{
+    return error_set(err, ERR_STORE, "%s", value.n == 0 ? "its checksum is wrong" : what);
+}
+
 static bool take_head(struct bytes *rest, bool has_revision, struct record_head *ret)
 {
     struct record_head head = {0};
@@ -113,8 +119,9 @@ int record_decode_desired(
 {
     struct record_head head;
     struct bytes line;
+    const struct bytes whole = value;
     if (!take_head(&value, true, &head) || !take_until(&value, '\n', &line)) {
-        return error_set(err, ERR_STORE, "its first line is not that of a desired record");
+        return describe_damage(whole, "its first line is not that of a desired record", err);
     }
     cleanup_json json_t *json = NULL;
     if (parse_json(value, &json, err) < 0) {
@@ -157,8 +164,9 @@ int record_decode_status(struct bytes value, struct vm_status **ret, struct erro
 {
     struct record_head head;
     struct bytes line;
+    const struct bytes whole = value;
     if (!take_head(&value, false, &head) || !take_until(&value, '\n', &line)) {
-        return error_set(err, ERR_STORE, "its first line is not that of a status record");
+        return describe_damage(whole, "its first line is not that of a status record", err);
     }
     cleanup_json json_t *json = NULL;
     if (parse_json(value, &json, err) < 0) {
@@ -248,7 +256,7 @@ int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, s
 {
     struct bytes key;
     if (!take_until(&value, '\0', &key)) {
-        return error_set(err, ERR_STORE, "it has no key in front of its JSON");
+        return describe_damage(value, "it has no key in front of its JSON", err);
     }
     if (parse_json(value, ret, err) < 0) {
         return -(int)err->code;

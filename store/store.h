@@ -26,7 +26,9 @@
 struct error;
 struct paths;
 struct store;
+struct strings;
 
+/* The order is part of the format: a record's checksum includes its table. */
 enum store_table {
     STORE_DESIRED,
     STORE_STATUS,
@@ -54,6 +56,9 @@ void store_guard(void);
 /* Reads every page of the store, if there is one, in a child process: ERR_STORE when it is damaged.
  * Takes milliseconds; before any thread is started. */
 int store_check(const struct paths *paths, struct error *err);
+
+/* Reads every record: adds "web (desired)" for each one that cannot be read, key and table. */
+int store_find_damage(struct store *store, struct strings *names, struct error *err);
 
 /* ---- one VM, in one snapshot ---- */
 

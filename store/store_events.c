@@ -7,11 +7,12 @@
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "store/lmdb/checksum.h"
 
 enum { SEQUENCE_BYTES = 8 };
 
 /* Keys are big-endian, so that LMDB's order of bytes is the order of numbers. */
-static uint64_t event_sequence(MDB_val key)
+uint64_t lmdb_event_sequence(MDB_val key)
 {
     const unsigned char *bytes = key.mv_data;
     uint64_t sequence = 0;
@@ -19,6 +20,11 @@ static uint64_t event_sequence(MDB_val key)
         sequence = sequence << 8 | bytes[i];
     }
     return sequence;
+}
+
+static struct bytes event_bytes(MDB_val key, MDB_val value)
+{
+    return checksum_take(STORE_EVENTS, lmdb_bytes(key), lmdb_bytes(value));
 }
 
 static bool bytes_equal(struct bytes a, struct bytes b)
@@ -48,7 +54,7 @@ static int find_alike(
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     for (int i = 0; rc == 0 && i < EVENT_FOLD_SCAN && of_vm < EVENT_FOLD_WINDOW; i++) {
         struct event_view seen;
-        if (record_event_view(lmdb_bytes(value), &seen) &&
+        if (record_event_view(event_bytes(key, value), &seen) &&
             bytes_equal(seen.vm_name, event->vm_name)) {
             if (seen.last_ms >= since_ms && seen.is_warning == event->is_warning &&
                 bytes_equal(seen.reason, event->reason) &&
@@ -85,6 +91,10 @@ static int append(MDB_cursor *cursor, uint64_t sequence, const struct event_view
         key_bytes[i] = (unsigned char)(sequence & 0xff);
     }
     record_encode_event(&value, event);
+    unsigned char sum[CHECKSUM_BYTES];
+    struct bytes key = {(const char *)key_bytes, sizeof(key_bytes)};
+    checksum_write(STORE_EVENTS, key, (struct bytes){value.data, value.len}, sum);
+    buf_add(&value, sum, sizeof(sum));
     MDB_val k = lmdb_value(key_bytes, sizeof(key_bytes)), v = lmdb_value(value.data, value.len);
     return mdb_cursor_put(cursor, &k, &v, MDB_APPEND);
 }
@@ -97,7 +107,7 @@ static int fold_and_append(MDB_cursor *cursor, const struct event_view *event, i
     if (rc != 0 && rc != MDB_NOTFOUND) {
         return rc;
     }
-    uint64_t sequence = rc == 0 ? event_sequence(key) + 1 : 1;
+    uint64_t sequence = rc == 0 ? lmdb_event_sequence(key) + 1 : 1;
     rc = find_alike(cursor, event, since_ms, &alike);
     if (rc == 0) {
         added.count = alike.count < UINT32_MAX ? alike.count + 1 : alike.count;
@@ -157,12 +167,12 @@ static int collect(
     MDB_val key, value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     while (rc == 0 && (limit == 0 || list->count < limit)) {
-        uint64_t sequence = event_sequence(key);
+        uint64_t sequence = lmdb_event_sequence(key);
         struct event_view view;
         if (sequence <= after) {
             return 0;
         }
-        if (record_event_view(lmdb_bytes(value), &view) &&
+        if (record_event_view(event_bytes(key, value), &view) &&
             (!vm_name || bytes_equal(view.vm_name, wanted))) {
             add_event(list, sequence, &view);
         }

@@ -8,6 +8,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
 
 /* ---- one VM ---- */
@@ -81,7 +82,8 @@ struct walk {
 /* The records of one name; the texts are in the map. */
 struct walk_item {
     struct bytes name;
-    const MDB_val *desired, *status; /* NULL: no such record */
+    bool has_desired, has_status;
+    struct bytes desired, status; /* without their checksums */
 };
 
 typedef void walk_visit(struct store *store, const struct walk_item *item, void *list);
@@ -115,9 +117,15 @@ static int visit_all(struct store *store, struct walk *walk, walk_visit *visit, 
         bool has_desired = difference <= 0, has_status = difference >= 0;
         struct walk_item item = {
             .name = lmdb_bytes(has_desired ? walk->desired.key : walk->status.key),
-            .desired = has_desired ? &walk->desired.value : NULL,
-            .status = has_status ? &walk->status.value : NULL,
+            .has_desired = has_desired,
+            .has_status = has_status,
         };
+        if (has_desired) {
+            item.desired = checksum_take(STORE_DESIRED, item.name, lmdb_bytes(walk->desired.value));
+        }
+        if (has_status) {
+            item.status = checksum_take(STORE_STATUS, item.name, lmdb_bytes(walk->status.value));
+        }
         if (!lmdb_is_vm_name(item.name)) {
             return MDB_CORRUPTED;
         }
@@ -169,14 +177,13 @@ static void add_record(struct store *store, const struct walk_item *item, void *
     struct vm_list *list = context;
     struct vm_record record = {.name = mem_strndup(item->name.data, item->name.n)};
     struct error cause = {0};
-    if (item->desired && record_decode_desired(lmdb_bytes(*item->desired), record.name,
-                             &record.desired, &cause) < 0) {
+    if (item->has_desired &&
+        record_decode_desired(item->desired, record.name, &record.desired, &cause) < 0) {
         record.is_damaged = true;
         report_damage(store, STORE_DESIRED, record.name, &cause);
         error_clear(&cause);
     }
-    if (item->status &&
-        record_decode_status(lmdb_bytes(*item->status), &record.status, &cause) < 0) {
+    if (item->has_status && record_decode_status(item->status, &record.status, &cause) < 0) {
         record.is_damaged = true;
         report_damage(store, STORE_STATUS, record.name, &cause);
     }
@@ -239,16 +246,16 @@ static void add_summary(struct store *store, const struct walk_item *item, void 
     struct vm_summary_list *list = context;
     struct vm_summary summary = {
         .name = mem_strndup(item->name.data, item->name.n),
-        .has_desired = item->desired,
-        .has_status = item->status,
+        .has_desired = item->has_desired,
+        .has_status = item->has_status,
     };
     struct error cause = {0};
-    if (item->desired && !summarize_desired(lmdb_bytes(*item->desired), &summary.desired, &cause)) {
+    if (item->has_desired && !summarize_desired(item->desired, &summary.desired, &cause)) {
         summary.is_damaged = true;
         report_damage(store, STORE_DESIRED, summary.name, &cause);
         error_clear(&cause);
     }
-    if (item->status && !summarize_status(lmdb_bytes(*item->status), &summary.status, &cause)) {
+    if (item->has_status && !summarize_status(item->status, &summary.status, &cause)) {
         summary.is_damaged = true;
         report_damage(store, STORE_STATUS, summary.name, &cause);
     }

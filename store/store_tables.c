@@ -7,11 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/strings.h"
+#include "specs/base/text.h"
+#include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
+#include "store/lmdb/lmdb_events.h"
 
 typedef void table_visit(struct bytes key, struct bytes value, void *context);
 
@@ -25,7 +30,7 @@ static int visit_table(
         return rc;
     }
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        visit(lmdb_bytes(key), lmdb_bytes(value), context);
+        visit(lmdb_bytes(key), checksum_take(table, lmdb_bytes(key), lmdb_bytes(value)), context);
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -156,6 +161,74 @@ int store_get_json(
     }
     *ret = json;
     return 0;
+}
+
+/* ---- damage ---- */
+
+struct search {
+    enum store_table table;
+    struct strings *names;
+};
+
+static bool is_readable(enum store_table table, struct bytes key, struct bytes value)
+{
+    cleanup_json json_t *json = NULL;
+    cleanup_free char *name = mem_strndup(key.data, key.n);
+    struct vm_desired *desired = NULL;
+    struct vm_status *status = NULL;
+    struct lease_list leases = {0};
+    struct event_view event;
+    struct error ignored = {0};
+    const char *stored_key;
+    bool is_readable = false;
+    switch (table) {
+    case STORE_DESIRED:
+        is_readable = record_decode_desired(value, name, &desired, &ignored) == 0;
+        break;
+    case STORE_STATUS:
+        is_readable = record_decode_status(value, &status, &ignored) == 0;
+        break;
+    case STORE_LEASES:
+        add_lease(key, value, &leases);
+        is_readable = leases.items[0].uid[0] != '\0';
+        break;
+    case STORE_EVENTS:
+        is_readable = record_event_view(value, &event);
+        break;
+    default:
+        is_readable = decode_json(key, value, &stored_key, &json, &ignored) == 0;
+    }
+    vm_desired_free(desired);
+    vm_status_free(status);
+    lease_list_clear(&leases);
+    return is_readable;
+}
+
+static void add_damaged(struct bytes key, struct bytes value, void *context)
+{
+    const struct search *search = context;
+    cleanup_buf struct buf name = BUF_INIT(0);
+    if (is_readable(search->table, key, value)) {
+        return;
+    }
+    if (search->table == STORE_EVENTS) {
+        buf_printf(
+            &name, "%llu", (unsigned long long)lmdb_event_sequence(lmdb_value(key.data, key.n)));
+    } else {
+        text_add_printable(&name, key.data, key.n);
+    }
+    buf_printf(&name, " (%s)", lmdb_table_name(search->table));
+    strings_add(search->names, buf_str(&name));
+}
+
+int store_find_damage(struct store *store, struct strings *names, struct error *err)
+{
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
+        struct search search = {.table = (enum store_table)i, .names = names};
+        rc = read_table(store, search.table, add_damaged, &search, err);
+    }
+    return rc;
 }
 
 static void add_json(struct bytes key, struct bytes value, void *context)

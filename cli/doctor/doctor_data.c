@@ -18,6 +18,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/mem.h"
+#include "specs/base/strings.h"
 #include "store/bell.h"
 #include "store/store.h"
 
@@ -130,20 +131,25 @@ static void check_inotify(struct doctor *doctor)
 static int check_store(struct doctor *doctor, struct vm_list *ret)
 {
     struct error err = {.code = ERR_NONE};
-    cleanup_buf struct buf damaged = BUF_INIT(0);
+    cleanup_with(strings_clear) struct strings damaged = {.count = 0};
+    cleanup_buf struct buf names = BUF_INIT(0);
     int rc = cli_open_store(doctor->cli, &err);
-    if (rc < 0 || (rc = store_list(doctor->cli->store, ret, &err)) < 0) {
+    if (rc < 0 || (rc = store_list(doctor->cli->store, ret, &err)) < 0 ||
+        (rc = store_find_damage(doctor->cli->store, &damaged, &err)) < 0) {
         doctor_add(doctor, "store", DOCTOR_FAIL, error_help_text(&err), "%s", err.message);
         return rc;
     }
-    for (size_t i = 0; i < ret->count; i++) {
-        if (ret->records[i].is_damaged) {
-            add_name(&damaged, ret->records[i].name);
-        }
+    for (size_t i = 0; i < damaged.count; i++) {
+        add_name(&names, damaged.items[i]);
     }
-    if (damaged.len > 0) {
-        doctor_add(doctor, "store", DOCTOR_FAIL, "destroy them: vmctl destroy VM",
-            "records that cannot be read: %s", buf_str(&damaged));
+    if (damaged.count > 0) {
+        const char *dir = doctor->cli->paths.data_dir;
+        cleanup_free char *help = mem_printf(
+            "move the store aside (the disks in vms/ stay untouched), then `vmctl up` with each "
+            "VMFile: vmctl controller stop; mv '%s/store' '%s/store.broken'",
+            dir, dir);
+        doctor_add(
+            doctor, "store", DOCTOR_FAIL, help, "records that cannot be read: %s", buf_str(&names));
     } else {
         doctor_add(doctor, "store", DOCTOR_OK, NULL, "%zu VMs", ret->count);
     }

@@ -31,8 +31,11 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
     int rc = cli_open_store(cli, err);
     /* The lock first: one that is released in between was that of the session before. */
     bool is_held = lockfile_is_held(lock_path);
-    if (rc < 0 || (rc = session_read(cli->store, &session, err)) < 0) {
+    if (rc < 0) {
         return rc;
+    }
+    if (session_read(cli->store, &session, err) < 0) {
+        error_clear(err); /* a damaged record is as none: a starting controller writes it again */
     }
     bool is_over = session.state == SESSION_ELSEWHERE && !is_held;
     if (session.state == SESSION_NONE || is_over) {

@@ -17,9 +17,9 @@ static int put(struct apply *apply, const struct batch_op *op)
 {
     char key[RECORD_KEY_SIZE];
     record_key(op->key, key);
-    MDB_val k = lmdb_value(key, strlen(key)), v = lmdb_value(op->value, op->value_len);
     apply->has_written = true;
-    return mdb_put(apply->txn, apply->store->tables[op->table], &k, &v, 0);
+    return lmdb_put(apply->store, apply->txn, op->table, lmdb_value(key, strlen(key)),
+        (struct bytes){op->value, op->value_len});
 }
 
 static int drop(struct apply *apply, enum store_table table, const char *text)

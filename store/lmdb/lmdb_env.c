@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "specs/base/error.h"
+#include "store/lmdb/checksum.h"
 #include "store/lmdb/guard.h"
 
 enum {
@@ -235,7 +236,19 @@ int lmdb_get(
     MDB_val k = lmdb_value(bounded, strlen(bounded)), value;
     int rc = mdb_get(txn, store->tables[table], &k, &value);
     if (rc == 0) {
-        *ret = lmdb_bytes(value);
+        *ret = checksum_take(table, lmdb_bytes(k), lmdb_bytes(value));
+    }
+    return rc;
+}
+
+int lmdb_put(
+    struct store *store, MDB_txn *txn, enum store_table table, MDB_val key, struct bytes value)
+{
+    MDB_val room = {.mv_size = value.n + CHECKSUM_BYTES};
+    int rc = mdb_put(txn, store->tables[table], &key, &room, MDB_RESERVE);
+    if (rc == 0) {
+        memcpy(room.mv_data, value.data, value.n);
+        checksum_write(table, lmdb_bytes(key), value, (unsigned char *)room.mv_data + value.n);
     }
     return rc;
 }

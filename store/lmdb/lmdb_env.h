@@ -96,7 +96,12 @@ static inline struct bytes lmdb_bytes(MDB_val value)
     return (struct bytes){value.mv_data, value.mv_size};
 }
 
-/* mdb_get() by text key; a key that cannot exist is MDB_NOTFOUND. */
+/* mdb_put() of a record and its checksum. */
+int lmdb_put(
+    struct store *store, MDB_txn *txn, enum store_table table, MDB_val key, struct bytes value);
+
+/* mdb_get() by text key, without the checksum (checksum_take()); a key that cannot exist is
+ * MDB_NOTFOUND. */
 int lmdb_get(
     struct store *store, MDB_txn *txn, enum store_table table, const char *key, struct bytes *ret);
 

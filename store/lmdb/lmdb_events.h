@@ -10,6 +10,8 @@ enum {
     EVENT_FOLD_SCAN = 256,  /* and how many events of all VMs: bounds the time under the lock */
 };
 
+uint64_t lmdb_event_sequence(MDB_val key);
+
 /*
  * Adds the event; when an equal one is among the VM's last, since it was created, counts that one
  * up and moves it to the end, so that a reader that follows by sequence sees it again. Drops what

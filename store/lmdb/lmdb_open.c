@@ -16,7 +16,7 @@
 #include "store/lmdb/guard.h"
 
 enum {
-    SCHEMA_VERSION = 1, /* of the layout in record.h: raised when an older vmctl cannot read it */
+    SCHEMA_VERSION = 2, /* of the layout in record.h: raised when an older vmctl cannot read it */
     READERS_MAX = 512,
     OPEN_ATTEMPTS = 5,
     OPEN_RETRY_MS = 10,
@@ -86,7 +86,8 @@ static int check_schema(struct store *store, MDB_txn *txn, struct error *err)
             "the store in '%s' has version %lld, this vmctl %s knows versions up to %d",
             store->path, (long long)json_integer_value(json), VMCTL_VERSION, SCHEMA_VERSION);
     }
-    return 0;
+    /* An older one is as good: what is written from now on is of this version. */
+    return json_integer_value(json) < SCHEMA_VERSION ? MDB_NOTFOUND : 0;
 }
 
 static int put_schema(struct store *store, MDB_txn *txn)
@@ -94,8 +95,8 @@ static int put_schema(struct store *store, MDB_txn *txn)
     cleanup_buf struct buf value = BUF_INIT(0);
     cleanup_json json_t *version = json_integer(SCHEMA_VERSION);
     record_encode_json(&value, SCHEMA_KEY, version);
-    MDB_val k = lmdb_value(SCHEMA_KEY, strlen(SCHEMA_KEY)), v = lmdb_value(value.data, value.len);
-    return mdb_put(txn, store->tables[STORE_META], &k, &v, 0);
+    return lmdb_put(store, txn, STORE_META, lmdb_value(SCHEMA_KEY, strlen(SCHEMA_KEY)),
+        (struct bytes){value.data, value.len});
 }
 
 /* Normally reads only, without the write lock; then MDB_NOTFOUND: something is missing. With

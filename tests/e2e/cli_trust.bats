@@ -201,6 +201,32 @@ as_nobody() {
         ASAN_OPTIONS=detect_leaks=0 "$work/vmctl" --data-dir "$work/users/d" "$@"
 }
 
+# Changes bytes of the store's file, of the same length, in every copy of a page.
+change_store() { # OLD NEW
+    OLD=$1 NEW=$2 perl -0777 -pi -e '$n = s/\Q$ENV{OLD}\E/$ENV{NEW}/g; END { exit !$n }' "$data/store/data.mdb"
+}
+
+@test "a record that was changed on the disk is named, and its VM is left alone" {
+    vmfile web db
+    vmctl -q up
+    vmctl controller stop
+    change_store '"name":"web"' '"name":"wex"'
+    change_store '"pidNamespace":' '"pidNamespaze":'
+    fails 1 vmctl doctor
+    says "records that cannot be read: web (desired)" "controller (meta)" "mv '$data/store' '$data/store.broken'"
+    fails 0 vmctl up db # starts a controller, which writes its own record again
+    fails 5 vmctl status web
+    says "record 'web' of table 'desired'" "checksum is wrong" "store.broken"
+    run vmctl list
+    [[ $output == *Damaged* && $output == *Ready* ]]
+    fails 1 vmctl doctor
+    [[ $output != *"controller (meta)"* ]]
+    vmctl controller stop
+    mv "$data/store" "$data/store.broken"
+    fails 0 vmctl up # the way out that is offered
+    [ "$(vmctl list -o name | wc -l)" = 2 ]
+}
+
 # A file system of its own for the data directory, filled to its last byte.
 mount_small() {
     [ "$(id -u)" = 0 ] || skip "needs root"

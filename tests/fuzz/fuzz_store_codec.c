@@ -12,6 +12,7 @@
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 #include "specs/vm/vm_summary.h"
+#include "store/lmdb/checksum.h"
 #include "store/record.h"
 #include "store/store.h"
 
@@ -127,6 +128,28 @@ static void try_lease_and_json(struct bytes input)
     }
 }
 
+/* What has a checksum is read as it was written, and not after any change; other bytes are a record
+ * of an older version. */
+static void try_checksum(struct bytes input)
+{
+    const struct bytes key = {"web", 3};
+    struct bytes taken = checksum_take(STORE_DESIRED, key, input);
+    insist(taken.n <= input.n);
+    cleanup_buf struct buf stored = BUF_INIT(0);
+    unsigned char sum[CHECKSUM_BYTES];
+    if (input.n > 0) {
+        buf_add(&stored, input.data, input.n);
+    }
+    checksum_write(STORE_DESIRED, key, input, sum);
+    buf_add(&stored, (const char *)sum, sizeof(sum));
+    taken = checksum_take(STORE_DESIRED, key, bytes_of(&stored));
+    insist(taken.n == input.n && (input.n == 0 || memcmp(taken.data, input.data, input.n) == 0));
+    if (input.n > 0) {
+        stored.data[(unsigned char)input.data[0] % input.n] ^= 1;
+        insist(checksum_take(STORE_DESIRED, key, bytes_of(&stored)).n == 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -136,5 +159,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_lines(input);
     try_event(input);
     try_lease_and_json(input);
+    try_checksum(input);
     return 0;
 }

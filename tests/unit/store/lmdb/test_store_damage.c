@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/strings.h"
+#include "store/lmdb/checksum.h"
 #include "store/record.h"
 
 static char *data_file(const struct fixture *f)
@@ -235,13 +237,13 @@ static void a_newer_schema_is_refused_naming_both_versions(void **state)
     struct fixture *f = *state;
     put_raw_into_closed(f, "meta", "schema",
         "schema\0"
-        "2",
+        "3",
         8);
     struct store *store = NULL;
     struct error err = {0};
     assert_int_equal(store_open(&f->paths, &store, &err), -ERR_STORE_VERSION);
-    assert_non_null(strstr(err.message, "has version 2"));
-    assert_non_null(strstr(err.message, "up to 1"));
+    assert_non_null(strstr(err.message, "has version 3"));
+    assert_non_null(strstr(err.message, "up to 2"));
 }
 
 static void a_schema_that_is_no_number_is_damage(void **state)
@@ -279,6 +281,169 @@ static void a_damaged_record_is_named_and_hides_no_other(void **state)
     assert_true(summaries.items[1].has_desired);
     assert_true(summaries.items[1].is_damaged);
     vm_summary_list_clear(&summaries);
+}
+
+/* ---- checksums ---- */
+
+static void a_changed_byte_anywhere_is_found(void **state)
+{
+    static const char value[] = "uid\t1\tv1\t4\n{\"memory\":1024,\"name\":\"web\"}";
+    enum { VALUE_BYTES = sizeof(value) - 1, STORED_BYTES = VALUE_BYTES + CHECKSUM_BYTES };
+    const struct bytes key = {"web", 3};
+    unsigned char stored[STORED_BYTES];
+    (void)state;
+    memcpy(stored, value, VALUE_BYTES);
+    checksum_write(STORE_DESIRED, key, (struct bytes){value, VALUE_BYTES}, stored + VALUE_BYTES);
+    struct bytes whole = {(const char *)stored, STORED_BYTES};
+    assert_int_equal(checksum_take(STORE_DESIRED, key, whole).n, VALUE_BYTES);
+    assert_int_equal(checksum_take(STORE_STATUS, key, whole).n, 0); /* of another table */
+    assert_int_equal(checksum_take(STORE_DESIRED, (struct bytes){"wex", 3}, whole).n, 0);
+    for (size_t at = 0; at < STORED_BYTES; at++) {
+        bool is_mark = at >= VALUE_BYTES && at < VALUE_BYTES + 4;
+        for (unsigned bit = 1; bit < 256; bit <<= 1) {
+            stored[at] = (unsigned char)(stored[at] ^ bit);
+            /* Without its mark it is a record of an older version, whose JSON ends in nonsense. */
+            assert_int_equal(
+                checksum_take(STORE_DESIRED, key, whole).n, is_mark ? STORED_BYTES : 0);
+            stored[at] = (unsigned char)(stored[at] ^ bit);
+        }
+    }
+}
+
+/* In all copies of the page that the file has. */
+static void change_in_file(const struct fixture *f, const char *old, const char *new)
+{
+    struct buf whole = BUF_INIT(0);
+    struct error err = {0};
+    char *path = data_file(f), *at;
+    size_t n = strlen(old);
+    int count = 0;
+    must(fs_read_file(path, &whole, &err), &err);
+    char *end = whole.data + whole.len;
+    for (char *from = whole.data; (at = memmem(from, (size_t)(end - from), old, n));
+         from = at + n) {
+        memcpy(at, new, n);
+        count++;
+    }
+    assert_true(count > 0);
+    write_data_file(f, whole.data, whole.len);
+    buf_clear(&whole);
+    free(path);
+}
+
+static void fill_all_tables(struct store *store, const char *uid)
+{
+    const struct lease lease = {.key = (char *)(uintptr_t) "tcp/10022",
+        .vm_name = (char *)(uintptr_t) "web",
+        .purpose = (char *)(uintptr_t) "lease-text"};
+    struct lease of_web = lease;
+    (void)snprintf(of_web.uid, sizeof(of_web.uid), "%s", uid);
+    struct vm_status *status = vm_status_new(uid);
+    vm_status_set(status, CONDITION_READY, CONDITION_FALSE, REASON_STOPPED, "status-text", 1);
+    json_t *json = json_pack("{s:s}", "x", "json-text");
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_status(batch, "web", status);
+    store_batch_take_lease(batch, &of_web);
+    store_batch_add_event(batch, "web", false, REASON_READY, "event-text", 1);
+    store_batch_put_json(batch, STORE_IMAGES, "images/x", json);
+    assert_int_equal(commit(store, batch), 0);
+    vm_status_free(status);
+    json_decref(json);
+}
+
+/* What is changed still parses as the record it was: only the checksum can find it. */
+static void a_change_that_still_reads_as_a_record_is_found_in_every_table(void **state)
+{
+    static const struct {
+        const char *old, *new, *name;
+    } rows[] = {{"\"vcpus\":1", "\"vcpus\":2", "web (desired)"},
+        {"status-text", "status-tExt", "web (status)"},
+        {"lease-text", "lease-tExt", "tcp/10022 (leases)"},
+        {"event-text", "event-tExt", "1 (events)"},
+        {"json-text", "json-tExt", "images/x (images)"}};
+    struct fixture *f = *state;
+    struct strings names = {.count = 0};
+    struct error err = {0};
+    char uid[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    fill_all_tables(f->store, uid);
+    must(store_find_damage(f->store, &names, &err), &err);
+    assert_int_equal(names.count, 0);
+    store_close(TAKE_PTR(f->store));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        change_in_file(f, rows[i].old, rows[i].new);
+        assert_int_equal(store_check(&f->paths, &err), 0); /* good pages: vmctld starts */
+        f->store = open_store(f);
+        strings_clear(&names);
+        must(store_find_damage(f->store, &names, &err), &err);
+        assert_int_equal(names.count, 1);
+        assert_string_equal(names.items[0], rows[i].name);
+        store_close(TAKE_PTR(f->store));
+        change_in_file(f, rows[i].new, rows[i].old);
+    }
+    strings_clear(&names);
+}
+
+static void a_changed_record_is_named_and_its_lease_keeps_the_key(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    char uid[TEXT_ID_SIZE], holder[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    fill_all_tables(f->store, uid);
+    store_close(TAKE_PTR(f->store));
+    change_in_file(f, "\"vcpus\":1", "\"vcpus\":2");
+    change_in_file(f, "lease-text", "lease-tExt");
+    f->store = open_store(f);
+    struct vm_record record = {0};
+    assert_int_equal(store_get(f->store, "web", &record, &err), -ERR_STORE);
+    assert_non_null(strstr(err.message, "record 'web' of table 'desired'"));
+    assert_non_null(strstr(err.message, "checksum"));
+    error_clear(&err);
+    must(store_lease_holder(f->store, "tcp/10022", holder, NULL, &err), &err);
+    assert_string_equal(holder, "?");
+}
+
+/* As version 0.1.0 made it: schema 1, and no record with a checksum. */
+static void a_store_of_schema_1_is_read_and_gets_checksums_as_it_is_written(void **state)
+{
+    static const char status[] = "u\tv9\tx\n{\"uid\":\"u\",\"observedGeneration\":12}";
+    struct fixture *f = *state;
+    struct buf value = BUF_INIT(0);
+    struct strings names = {.count = 0};
+    struct error err = {0};
+    struct vm_desired *desired = a_desired("web", 1);
+    record_encode_desired(&value, desired, 1);
+    vm_desired_free(desired);
+    put_raw_into_closed(f, "meta", "schema",
+        "schema\0"
+        "1",
+        8);
+    put_raw(f, "desired", "web", value.data, value.len);
+    put_raw(f, "status", "web", status, sizeof(status) - 1);
+    buf_clear(&value);
+    for (int i = 0; i < 2; i++) { /* the second time as schema 2 */
+        f->store = open_store(f);
+        must(store_find_damage(f->store, &names, &err), &err);
+        assert_int_equal(names.count, 0);
+        struct vm_record record = get_vm(f->store, "web");
+        assert_int_equal(record.status->observed_generation, 12);
+        json_t *schema = NULL;
+        must(store_get_json(f->store, STORE_META, "schema", &schema, &err), &err);
+        assert_int_equal(json_integer_value(schema), 2);
+        json_decref(schema);
+        vm_record_clear(&record);
+        store_close(TAKE_PTR(f->store));
+    }
+    f->store = open_store(f);
+    assert_int_equal(create_vm(f->store, "db", NULL), 0); /* one of each kind in a table */
+    must(store_find_damage(f->store, &names, &err), &err);
+    assert_int_equal(names.count, 0);
+    struct vm_list list;
+    must(store_list(f->store, &list, &err), &err);
+    assert_int_equal(list.count, 2);
+    assert_true(list.records[0].desired && list.records[1].desired);
+    vm_list_clear(&list);
 }
 
 /* A name becomes the name of a directory: one that no VM can have means that the page is damaged,
@@ -449,6 +614,10 @@ int main(void)
         on_open_store(a_newer_schema_is_refused_naming_both_versions),
         on_open_store(a_schema_that_is_no_number_is_damage),
         on_open_store(a_damaged_record_is_named_and_hides_no_other),
+        cmocka_unit_test(a_changed_byte_anywhere_is_found),
+        on_open_store(a_change_that_still_reads_as_a_record_is_found_in_every_table),
+        on_open_store(a_changed_record_is_named_and_its_lease_keeps_the_key),
+        on_open_store(a_store_of_schema_1_is_read_and_gets_checksums_as_it_is_written),
         on_open_store(a_key_that_is_no_name_is_damage),
         on_open_store(a_record_of_another_name_or_with_a_uid_that_is_a_path_is_damaged),
         on_open_store(a_summary_of_another_layout_is_computed_from_the_json),
