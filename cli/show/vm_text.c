@@ -77,14 +77,15 @@ static void add_size(struct buf *out, const char *label, const char *unit, uint3
     }
 }
 
-static void add_spec(struct buf *out, const struct vm_spec *spec, const struct vm_spec *running)
+static void add_spec(
+    struct buf *out, const struct vm_spec *spec, const struct vm_spec *running, uint32_t disk_gib)
 {
     vm_text_field(out, "Backend:", "%s", backend_kind_name(spec->backend));
     add_size(out, "vCPUs:", "", running ? running->vcpus : 0, spec->vcpus, spec->max_vcpus);
     add_size(out, "Memory:", " MB", running ? running->memory_mib : 0, spec->memory_mib,
         spec->max_memory_mib);
-    if (spec->disk_gib) {
-        vm_text_field(out, "Disk:", "%u GB", spec->disk_gib);
+    if (disk_gib) {
+        vm_text_field(out, "Disk:", "%u GB", disk_gib);
     } else {
         vm_text_field(out, "Disk:", "as the image");
     }
@@ -208,7 +209,10 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
     if (!desired) {
         return;
     }
-    add_spec(out, desired->spec, record->status ? vm_status_running_spec(record->status) : NULL);
+    /* A disk that grew keeps its size when `disk` is taken out of the VMFile. */
+    uint32_t grown_gib = record->status ? record->status->prepared.disk_gib : 0;
+    add_spec(out, desired->spec, record->status ? vm_status_running_spec(record->status) : NULL,
+        desired->spec->disk_gib > grown_gib ? desired->spec->disk_gib : grown_gib);
     vm_text_field(out, "VMFile:", "%s", desired->source ? desired->source : "- (vmctl create)");
     duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
     vm_text_field(out, "Age:", "%s", age);

@@ -31,6 +31,7 @@ struct disk_files {
     bool is_in_use;
     enum plan plan;           /* out */
     enum image_format format; /* out: of the base */
+    uint64_t bytes;           /* out: of the disk */
 };
 
 struct disk_maker {
@@ -39,6 +40,7 @@ struct disk_maker {
     struct op *stage;
     struct disk_files *looked; /* the pool's, while it looks */
     struct disk_files *files;  /* ours, while qemu-img works; NULL before and after */
+    uint64_t *ret_bytes;       /* borrowed until `done` */
 };
 
 static void free_files(void *context)
@@ -110,6 +112,7 @@ static int disk_look(void *context, const atomic_bool *is_cancelled, struct erro
     if (is_there && (files->is_in_use || text_eq(overlay.backing, files->image_path))) {
         bool is_large_enough = files->wanted_bytes <= overlay.virtual_size;
         files->plan = is_large_enough ? PLAN_NOTHING : PLAN_GROW;
+        files->bytes = is_large_enough ? overlay.virtual_size : files->wanted_bytes;
         return check_size(files, "present disk", &overlay, err);
     }
     if (image_inspect(files->image_path, &base, err) < 0 ||
@@ -118,6 +121,7 @@ static int disk_look(void *context, const atomic_bool *is_cancelled, struct erro
     }
     files->plan = PLAN_CREATE;
     files->format = base.format;
+    files->bytes = files->wanted_bytes ? files->wanted_bytes : base.virtual_size;
     return check_size(files, "image", &base, err);
 }
 
@@ -188,6 +192,9 @@ static void on_looked(void *context, const struct error *err)
     struct disk_maker *maker = context;
     maker->stage = NULL;
     const struct disk_files *looked = maker->looked;
+    if (!err && maker->ret_bytes) {
+        *maker->ret_bytes = looked->bytes;
+    }
     if (err || looked->plan == PLAN_NOTHING) {
         op_finish(&maker->op, err);
         return;
@@ -206,6 +213,7 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
     struct disk_maker *maker = mem_new(struct disk_maker);
     maker->op = (struct op){cancel_maker, done, context};
     maker->host = host;
+    maker->ret_bytes = request->ret_bytes;
     maker->looked = mem_dup(&files, sizeof(files));
     maker->looked->overlay_path = mem_strdup(request->overlay_path);
     maker->looked->image_path = mem_strdup(request->image_path);

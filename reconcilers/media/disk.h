@@ -20,6 +20,7 @@ struct disk_request {
      * left from a try that was interrupted, and is moved to `aside_path`. */
     bool is_in_use;
     const char *aside_path;
+    uint64_t *ret_bytes; /* size of the disk; borrowed until `done` or a cancel; may be NULL */
 };
 
 /* Brings the overlay into being and to its size; `request` is copied. Errors: -ERR_DISK_SHRINK,

@@ -162,6 +162,7 @@ static struct op *start_disk(struct preparation *p)
         .disk_gib = p->spec->disk_gib,
         .is_in_use = p->is_in_use,
         .aside_path = aside,
+        .ret_bytes = &p->result->disk_bytes,
     };
     return disk_make(p->host, &request, on_step_done, p);
 }

@@ -105,7 +105,10 @@ void hot_change_record(struct pass *pass)
     }
     if (spec->disk_gib > applied->disk_gib) {
         applied->disk_gib = spec->disk_gib;
+        uint64_t bytes = (uint64_t)spec->disk_gib << 30;
         status->prepared.disk_gib = spec->disk_gib;
+        status->prepared.disk_bytes =
+            bytes > status->prepared.disk_bytes ? bytes : status->prepared.disk_bytes;
     }
     if (has_live(diff, "vcpus")) {
         applied->vcpus = spec->vcpus;

@@ -48,6 +48,7 @@ static bool record_prepared(struct pass *pass)
     memcpy(recorded->digest, prepared->digest, sizeof(prepared->digest));
     memcpy(recorded->image_id, prepared->image_id, sizeof(prepared->image_id));
     recorded->disk_gib = prepared->disk_gib;
+    recorded->disk_bytes = prepared->disk_bytes;
     return true;
 }
 

@@ -72,7 +72,8 @@ struct vm_prepared {
     char digest[DIGEST_SIZE];   /* of what the files were made from; "" : nothing prepared */
     char *image_path;           /* the base image in use */
     char image_id[DIGEST_SIZE]; /* of the base: sha256, or digest of inode, size and mtime */
-    uint32_t disk_gib;
+    uint32_t disk_gib;   /* as the VMFile had it when the disk got its size; 0: it had none */
+    uint64_t disk_bytes; /* the disk's size; 0: not recorded */
 };
 
 /* How the last run of a step ended. */

@@ -74,19 +74,39 @@ static int report_conflict(const char *name, const struct vm_desired *desired, s
         "use another name, take it over (vmctl up --adopt), or destroy it: vmctl destroy %s", name);
 }
 
+/* The size of the VM's disk as far as it is known, in bytes. One that is about to be recreated has
+ * the spec's. */
+static uint64_t disk_size(const struct vm_record *record)
+{
+    const struct vm_desired *desired = record->desired;
+    const struct vm_status *status = record_status(record);
+    uint64_t of_spec = (uint64_t)desired->spec->disk_gib << 30;
+    bool is_kept = status && (!desired->recreate_token[0] ||
+                                 text_eq(desired->recreate_token, status->handled_recreate_token));
+    if (!is_kept) {
+        return of_spec;
+    }
+    const struct vm_prepared *prepared = &status->prepared;
+    uint64_t asked = (uint64_t)prepared->disk_gib << 30;
+    uint64_t recorded = prepared->disk_bytes > asked ? prepared->disk_bytes : asked;
+    return recorded > of_spec ? recorded : of_spec;
+}
+
 /* Cutting off a file system destroys it: only a new disk may be smaller. */
 static int check_disk(
-    const struct vm_desired *desired, const struct change *change, struct error *err)
+    const struct vm_record *record, const struct change *change, struct error *err)
 {
-    uint32_t now = desired->spec->disk_gib, wanted = change->spec ? change->spec->disk_gib : 0;
-    if (change->recreates || wanted == 0 || wanted >= now) {
+    const double gib = 1 << 30;
+    uint64_t now = disk_size(record);
+    uint32_t wanted = change->spec ? change->spec->disk_gib : 0;
+    if (change->recreates || wanted == 0 || (uint64_t)wanted << 30 >= now) {
         return 0;
     }
-    (void)error_set(err, ERR_DISK_SHRINK, "vm '%s': its disk cannot shrink from %u to %u GB",
-        change->name, now, wanted);
+    (void)error_set(err, ERR_DISK_SHRINK, "vm '%s': its disk cannot shrink from %.6g to %u GB",
+        change->name, (double)now / gib, wanted);
     return error_help(err,
-        "keep `disk %u`, or recreate the disk, which erases it: vmctl reload --name %s", now,
-        change->name);
+        "write `disk %llu`, or recreate the disk, which erases it: vmctl reload --name %s",
+        (unsigned long long)((now + (1 << 30) - 1) >> 30), change->name);
 }
 
 static int attempt_check(const struct attempt *attempt, struct error *err)
@@ -107,7 +127,7 @@ static int attempt_check(const struct attempt *attempt, struct error *err)
     if (desired && is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
-    return desired ? check_disk(desired, change, err) : 0;
+    return desired ? check_disk(&attempt->record, change, err) : 0;
 }
 
 static void attempt_begin(struct attempt *attempt)

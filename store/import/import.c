@@ -190,6 +190,7 @@ static int make_status(struct takeover *takeover, struct error *err)
     spec_media_digest(takeover->desired->spec, prepared->digest);
     prepared->image_path = mem_strdup(takeover->disk.backing);
     prepared->disk_gib = (uint32_t)(takeover->disk.virtual_size >> 30);
+    prepared->disk_bytes = takeover->disk.virtual_size;
     return 0;
 }
 

@@ -197,6 +197,28 @@ static void a_cancelled_making_can_be_done_again(void **state)
     assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
 }
 
+static void the_size_of_a_disk_is_found_whatever_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes = 0;
+    struct disk_request request = {
+        .overlay_path = f->overlay,
+        .image_path = f->base,
+        .disk_gib = 3,
+        .aside_path = f->aside,
+        .ret_bytes = &bytes,
+    };
+    (void)disk_make(&f->m.host, &request, media_host_done, &f->m);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    assert_int_equal(bytes, 3 * GIB);
+    bytes = 0;
+    request.disk_gib = 0; /* `disk` was taken out of the VMFile */
+    request.is_in_use = true;
+    (void)disk_make(&f->m.host, &request, media_host_done, &f->m);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    assert_int_equal(bytes, 3 * GIB);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -206,6 +228,7 @@ int main(void)
         TEST(doing_it_again_changes_nothing),
         TEST(a_disk_grows_to_the_absolute_size),
         TEST(a_disk_never_shrinks),
+        TEST(the_size_of_a_disk_is_found_whatever_is_asked_for),
         TEST(a_disk_smaller_than_its_image_is_refused),
         TEST(a_used_overlay_stays_on_its_own_base),
         TEST(an_unused_overlay_on_another_base_is_set_aside),
