@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Functions: none over 60 lines, nine of ten at most 25, median at most 15, at most 50 in 1,000 lines
+# Functions: none over 60 lines, nine of ten at most 25, median at most 15, at most 48 in 1,000 lines
 # of product code. Files: at most 600 lines. Headers that only one file includes (tests count): at
 # most 25. Braces of functions are in column 0, so awk can see them.
 set -u
@@ -25,7 +25,7 @@ echo "$lines lines, $functions functions ($density in 1,000): median $median lin
 awk '$1 > 60 { print $2 ": a function of " $1 " lines"; bad = 1 } END { exit bad }' <<<"$lengths" || failed=1
 [ "$median" -le 15 ] || complain "the median function is too long"
 [ "$p90" -le 25 ] || complain "one function in ten is over 25 lines"
-awk "BEGIN { exit $density > 50 }" || complain "more than 50 functions in 1,000 lines"
+awk "BEGIN { exit $density > 48 }" || complain "more than 48 functions in 1,000 lines"
 # shellcheck disable=SC2086
 wc -l $sources | awk '$2 != "total" && $1 > 600 { print $2 ": " $1 " lines"; bad = 1 } END { exit bad }' || failed=1
 
