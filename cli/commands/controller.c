@@ -258,7 +258,7 @@ static const struct arg_option options[] = {
 const struct command command_controller = {
     .name = "controller",
     .summary = "Run, start, stop or check the controller",
-    .usage = "run|start|stop [--shut-down-vms]|status",
+    .usage = "run|start|stop|status [OPTIONS]",
     .details =
         "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
         "so this is for service managers (run) and for looking. Stopping it leaves the\n"

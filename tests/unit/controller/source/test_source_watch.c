@@ -3,7 +3,9 @@
  * times of day are tests/sim/test_watch.c's. */
 #include "controller/source/source_watch.h"
 
+#include <spawn.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "controller/controller.h"
 #include "controller/loop/pool.h"
@@ -82,18 +84,18 @@ static void start_controller(struct fixture *f)
     must(controller_start(f->controller, &err), &err);
 }
 
-/* Runs a shell script in the project directory; $1 is the memory to write. */
+/* Runs a shell script in the project directory; $1 is the memory to write. Spawned: between fork()
+ * and exec a child of a program with threads may not allocate. */
 static void sh(const struct fixture *f, const char *script, uint32_t memory_mib)
 {
     int status = -1;
+    pid_t pid;
     cleanup_free char *memory = mem_printf("%u", memory_mib);
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)setenv("GIT_CONFIG_GLOBAL", "/dev/null", 1);
-        bool is_ready = chdir(f->project) == 0;
-        (void)!(is_ready && execlp("sh", "sh", "-euc", script, "sh", memory, (char *)NULL));
-        _exit(127);
-    }
+    cleanup_free char *all =
+        mem_printf("cd \"$2\"; export GIT_CONFIG_GLOBAL=/dev/null; %s", script);
+    char *argv[] = {
+        (char[]){"sh"}, (char[]){"-euc"}, all, (char[]){"sh"}, memory, f->project, NULL};
+    assert_int_equal(posix_spawnp(&pid, "sh", NULL, NULL, argv, environ), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
 }
