@@ -213,8 +213,10 @@ remember() {
     vmctl -q up
     remember
     head -c 200M /dev/zero >"$SMALL/filler" 2>/dev/null || true
-    vmctl ssh live -- 'sudo setsid dd if=/dev/zero of=/root/much bs=1M count=60 conv=fsync \
-        </dev/null >/dev/null 2>&1 &'
+    # the guest may be paused before it has answered: nothing waits for the login here
+    vmctl ssh live -- 'sudo dd if=/dev/zero of=/root/much bs=1M count=60 conv=fsync' \
+        </dev/null >/dev/null 2>&1 3>&- &
+    local writer=$!
     await 60 is_in_state NoSpace
     [ "$(run_state)" = io-error ]
     run vmctl wait live --ready --timeout 30s
@@ -223,6 +225,7 @@ remember() {
     [[ $output == *"vmctl::io::no_space"*"no space left for its disk '$disk'"*"resumes by itself"* ]]
     rm "$SMALL/filler"
     await 30 is_in_state Ready
+    wait "$writer"
     [ "$(run_state)" = running ]
     is_unchanged
 }
