@@ -90,7 +90,7 @@ static void a_cloud_config_is_yaml_of_the_right_form(void **state)
 
 static void a_deep_or_huge_cloud_config_ends_with_an_error(void **state)
 {
-    enum { DEPTH = 200000 };
+    enum { DEPTH = 40000 };
     struct error err = {.code = ERR_NONE};
     cleanup_free char *deep = mem_calloc(DEPTH + 32, 1);
     (void)state;
