@@ -19,6 +19,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/backend_traits.h"
 #include "specs/vm/propolis.h"
+#include "store/desired/pending.h"
 #include "store/store.h"
 
 enum { BACKLOG_MAX = 64 * 1024, IDLE_MS = 2000 };
@@ -123,7 +124,7 @@ static int connect_console(
     if (rc < 0) {
         return rc;
     }
-    bool is_running = record.status && record.status->instance.instance_id[0];
+    bool is_running = record_has_instance(&record);
     const struct vm_spec *applied = is_running ? record.status->applied_spec : NULL;
     if (!applied || !backend_traits(applied->backend)->console_url) {
         return connect_local(cli, name, ret, err);

@@ -22,6 +22,7 @@
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
+#include "store/desired/pending.h"
 #include "store/store.h"
 
 struct controller_values {
@@ -67,17 +68,13 @@ static void halt_clear(struct halt *halt)
     strings_clear(&halt->names);
 }
 
-static bool has_instance(const struct vm_record *record)
-{
-    return record->status && record->status->instance.instance_id[0];
-}
-
 /* Nobody has to be waited for: what depends on it is down, and stays down. */
 static bool is_free(const struct halt *halt, size_t index)
 {
     for (size_t i = 0; i < halt->names.count; i++) {
         const struct vm_record *other = &halt->records[i];
-        for (size_t d = 0; has_instance(other) && d < other->desired->spec->n_depends_on; d++) {
+        for (size_t d = 0; record_has_instance(other) && d < other->desired->spec->n_depends_on;
+             d++) {
             if (text_eq(other->desired->spec->depends_on[d], halt->names.items[index])) {
                 return false;
             }
@@ -97,7 +94,8 @@ static int halt_read(struct cli *cli, uint64_t owner, struct halt *ret, struct e
         rc = store_get(cli->store, all.items[i], &record, err);
         const struct vm_desired *desired = record.desired;
         bool is_halted = desired && desired->halt_owner == owner;
-        if (rc == 0 && desired && !desired->is_deleting && (!is_halted || has_instance(&record))) {
+        if (rc == 0 && desired && !desired->is_deleting &&
+            (!is_halted || record_has_instance(&record))) {
             ret->records[ret->names.count] = record;
             strings_add(&ret->names, all.items[i]);
         } else {
@@ -114,7 +112,8 @@ static int halt_wave(struct cli *cli, uint64_t owner, const struct halt *halt, s
     cleanup_with(strings_clear) struct strings idle = {.count = 0}, running = {.count = 0};
     for (size_t i = 0; i < halt->names.count; i++) {
         if (is_free(halt, i)) {
-            strings_add(has_instance(&halt->records[i]) ? &running : &idle, halt->names.items[i]);
+            strings_add(
+                record_has_instance(&halt->records[i]) ? &running : &idle, halt->names.items[i]);
         }
     }
     const struct change pattern = {.halt_owner = owner};

@@ -59,8 +59,7 @@ static void run(struct guest_clock *self, const char *command, op_done_fn *done)
         .output_context = self,
         .timeout_ms = COMMAND_MS,
     };
-    buf_clear(&self->answer);
-    self->answer = BUF_INIT(ANSWER_MAX);
+    buf_reset(&self->answer);
     self->asked_ms = clock_wall_ms(self->clock);
     self->inner = ssh_exec(self->session, &request, &self->exit, done, self);
 }
@@ -159,6 +158,7 @@ struct op *guest_clock_start(struct ssh_session *session, const struct clock *cl
     self->session = session;
     self->clock = clock;
     self->result = result;
+    self->answer = BUF_INIT(ANSWER_MAX);
     query(self);
     return &self->op;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
-# What is no disk is refused by its name, and no URL is printed with its secrets. A boot sector that
-# only halts does for a guest.
+# What is no disk is refused by its name, no disk is cut off, and no URL is printed with its secrets.
+# A boot sector that only halts does for a guest.
 bats_require_minimum_version 1.5.0
 load qemu
 
@@ -93,4 +93,20 @@ END
         [[ $output != *s3cret* && $output != *sig=* ]] || { echo "$command: $output"; return 1; }
     done
     refute grep -q 's3cret\|sig=' pull.out "$DATA/controller.log"
+}
+
+disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-size"'; }
+
+@test "the recorded size of a disk is its own, whatever the VMFile names" {
+    vm 'image "idle.img"' 'disk 3'
+    vmctl -q up
+    vm 'image "idle.img"'
+    vmctl -q up
+    run vmctl status a
+    [[ $output =~ Disk:\ +3\ GB ]]
+    vmctl get a -o json | jq -e '.status.prepared.diskBytes == 3 * 1073741824'
+    vm 'image "idle.img"' 'disk 2'
+    fails 1 vmctl up
+    says vmctl::disk::shrink_forbidden "from 3 to 2 GB"
+    [ "$(disk_size)" = $((3 << 30)) ]
 }
