@@ -150,11 +150,11 @@ const struct command command_diff = {
     .summary = "Show what differs between a VMFile and the store",
     .usage = "[OPTIONS] [VM...]",
     .details =
-        "Prints what `vmctl up` would write down, as diff -u does: a hunk for each field, and\n"
-        "behind @@ what the change needs: live (nothing more), start (of a VM that is off),\n"
-        "provision, restart, or recreate (erases the disk). Ends with 0 when nothing\n"
-        "differs, 1 when something does, and more than 1 on errors. See also: vmctl up\n"
-        "--dry-run.",
+        "Prints what `vmctl up` would write down, as diff -u does and in the words of a VMFile:\n"
+        "a hunk for each field, and behind @@ what the change needs: live (nothing more), start\n"
+        "(of a VM that is off), provision, restart, or recreate (erases the disk). Ends with 0\n"
+        "when nothing differs, 1 when something does, and more than 1 on errors. See also:\n"
+        "vmctl up --dry-run.",
     .examples = "  vmctl diff\n"
                 "  vmctl diff --name web -o json",
     .options = options,

@@ -103,3 +103,6 @@ const struct kdl_value *kdl_property(const struct kdl_node *node, const char *na
 /* Appends the document in the canonical form of the official test-suite's expected_kdl/ files
  * (version 2 syntax when doc->version is KDL_V2, version 1 syntax when KDL_V1). */
 void kdl_print(struct buf *out, const struct kdl_document *doc);
+
+/* Appends the text as a string of version 2 on one line, in quotes. */
+void kdl_print_string(struct buf *out, const char *text, size_t size);

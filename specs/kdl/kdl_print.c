@@ -66,6 +66,11 @@ static void print_text(struct buf *out, const char *s, size_t size, enum kdl_ver
     }
 }
 
+void kdl_print_string(struct buf *out, const char *text, size_t size)
+{
+    print_quoted(out, text, size, KDL_V2);
+}
+
 static void print_type(struct buf *out, const char *type, enum kdl_version version)
 {
     if (type) {

@@ -8,7 +8,7 @@
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-#include "specs/base/url.h"
+#include "specs/vm/spec_text.h"
 
 bool spec_can_add_vcpus(const struct vm_spec *running, const struct vm_spec *wanted)
 {
@@ -71,41 +71,11 @@ static const struct vmfile_field {
     {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
 };
 
-/* A short description of a value: scalars as they are, an image or a file by its location, lists by
- * their length, `ready` and `live` by the number of probes, the rest by its JSON. */
-static char *describe(const json_t *value)
-{
-    static const char *const reporting[] = {"location", "path"};
-    if (!value || json_is_null(value)) {
-        return mem_strdup("(not set)");
-    }
-    if (json_is_string(value)) {
-        return mem_strdup(json_string_value(value));
-    }
-    if (json_is_array(value)) {
-        size_t n = json_array_size(value);
-        return n == 0 ? mem_strdup("(none)")
-                      : mem_printf("%zu %s", n, n == 1 ? "entry" : "entries");
-    }
-    if (json_object_get(value, "probes")) {
-        return describe(json_object_get(value, "probes"));
-    }
-    for (size_t i = 0; i < ARRAY_LEN(reporting); i++) {
-        if (json_text(value, reporting[i])) {
-            return url_for_people(json_text(value, reporting[i]));
-        }
-    }
-    return json_canonical(value);
-}
-
 static void spec_diff_add_change(struct spec_diff *diff, const char *field, json_t *before_take,
     json_t *after_take, enum disposition disposition)
 {
-    char *before = describe(before_take), *after = describe(after_take);
-    if (text_eq(before, after)) { /* a check sum, a file's bytes or an entry changed */
-        free(after);
-        after = mem_printf("%s (changed)", before);
-    }
+    char *before, *after;
+    spec_text_change(field, before_take, after_take, &before, &after);
     mem_grow(diff->changes, diff->count);
     diff->changes[diff->count++] = (struct spec_change){
         .field = field,

@@ -14,9 +14,9 @@ teardown() { cli_teardown; }
     [ "$output" = "--- /dev/null
 +++ web (VMFile)
 @@ -0,0 +1,3 @@ create
-+vm web
-+backend noop
-+image $work/image" ]
++vm \"web\"
++backend \"noop\"
++image \"$work/image\"" ]
     run vmctl diff -o json
     [ "$status" -eq 1 ]
     [ "$(jq -r '.[] | "\(.vm) \(.field) \(.old) \(.disposition) \(.new.name)"' <<<"$output")" = "web null null create web" ]
@@ -118,6 +118,34 @@ with_steps() {
     run vmctl diff
     [ "$status" -eq 1 ]
     [[ $output == *"@@ -1 +1 @@ provision"$'\n'"-provision "*$'\n'"+provision "* ]]
+    local new
+    new=$(sha256sum <setup.sh)
+    has "+provision \"shell\" { script \"$work/project/setup.sh\" } // sha256 ${new:0:8}"
+    run vmctl up --dry-run
+    [[ $output == *"provision steps changed (run them: "* ]]
+}
+
+@test "changes are shown as a VMFile has them, short in up and as lines in diff" {
+    printf 'vm "web" { backend "noop"; image "%s"; forward host=18080 guest=80; ssh { user "a" }; %s }\n' \
+        "$work/image" 'ready { tcp 80 }' >VMFile.kdl
+    vmctl -q up
+    printf 'vm "web" { backend "noop"; image "%s"; forward host=28471 guest=80; ssh { user "b" }; %s }\n' \
+        "$work/image" 'ready period=5 { http "/healthz"; tcp 80 }' >VMFile.kdl
+    run vmctl up --dry-run
+    echo "$output"
+    has 'web: configured (live): forward 18080:80 -> 28471:80, ssh { user "a" } -> { user "b" }, ready { tcp 80 } -> period=5 { http "/healthz" port=80; tcp 80 } (dry run)'
+    run vmctl diff
+    [ "$output" = '--- web (stored)
++++ web (VMFile)
+@@ -1 +1 @@ live
+-forward host=18080 guest=80
++forward host=28471 guest=80
+@@ -2 +2 @@ live
+-ssh { user "a" }
++ssh { user "b" }
+@@ -3 +3 @@ live
+-ready { tcp 80 }
++ready period=5 { http "/healthz" port=80; tcp 80 }' ]
 }
 
 @test "a VM that left the file is told, unless others are asked for" {
@@ -129,9 +157,9 @@ with_steps() {
     [ "$output" = "--- db (stored)
 +++ /dev/null
 @@ -1,3 +0,0 @@ left running (vmctl up --prune destroys it)
--vm db
--backend noop
--image $work/image" ]
+-vm \"db\"
+-backend \"noop\"
+-image \"$work/image\"" ]
     run vmctl diff web
     [ "$status" -eq 0 ]
 }

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/vm/spec_text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/base/url.h"
+#include "specs/kdl/kdl.h"
+#include "specs/vm/vm_spec.h"
+
+/* ---- nodes ---- */
+
+/* The text in quotes behind `before`; nothing without text. */
+static void add_quoted(struct buf *out, const char *before, const char *text)
+{
+    if (text) {
+        buf_add_str(out, before);
+        kdl_print_string(out, text, strlen(text));
+    }
+}
+
+static void add_number(struct buf *out, const char *before, int64_t number)
+{
+    buf_printf(out, "%s%" PRId64, before, number);
+}
+
+/* A string of several lines, each as it is: a diff compares them. */
+static void add_command(struct buf *out, const char *command)
+{
+    if (!strchr(command, '\n')) {
+        add_quoted(out, " { inline ", command);
+        buf_add_str(out, " }");
+        return;
+    }
+    const char *raw = strchr(command, '\\') || strstr(command, "\"\"\"") ? "#" : "";
+    buf_printf(out, " {\n    inline %s\"\"\"\n", raw);
+    for (const char *line = command; line;) {
+        size_t n = strcspn(line, "\n");
+        buf_add_str(out, n > 0 ? "        " : "");
+        buf_add(out, line, n);
+        buf_add_char(out, '\n');
+        line = line[n] ? line + n + 1 : NULL;
+    }
+    buf_printf(out, "        \"\"\"%s\n}", raw);
+}
+
+static void add_step(struct buf *out, const json_t *step)
+{
+    const char *run = json_text(step, "run"), *command = json_text(step, "command");
+    const char *path = json_text(json_object_get(step, "file"), "path");
+    const char *destination = json_text(step, "destination");
+    int64_t timeout_s = json_int(step, "timeoutSeconds", 0);
+    buf_add_str(out, destination ? "provision \"file\"" : "provision \"shell\"");
+    add_quoted(out, " run=", text_eq(run, "always") ? NULL : run);
+    if (timeout_s > 0) {
+        add_number(out, " timeout=", timeout_s);
+    }
+    if (command) {
+        add_command(out, command);
+        return;
+    }
+    add_quoted(out, destination ? " { source " : " { script ", path);
+    add_quoted(out, "; destination ", destination);
+    buf_add_str(out, " }");
+}
+
+/* `ready`, `live`. */
+static void add_check(struct buf *out, const char *field, const json_t *check)
+{
+    static const struct {
+        const char *name, *key;
+        int64_t usual;
+    } numbers[] = {
+        {" period=", "periodSeconds", SPEC_DEFAULT_PERIOD_S},
+        {" timeout=", "timeoutSeconds", SPEC_DEFAULT_PROBE_TIMEOUT_S},
+        {" failures=", "failures", SPEC_DEFAULT_FAILURES},
+        {" start-period=", "startPeriodSeconds", SPEC_DEFAULT_START_PERIOD_S},
+    };
+    const json_t *probes = json_object_get(check, "probes");
+    if (json_array_size(probes) == 0) {
+        return;
+    }
+    buf_add_str(out, field);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        int64_t number = json_int(check, numbers[i].key, numbers[i].usual);
+        if (number != numbers[i].usual) {
+            add_number(out, numbers[i].name, number);
+        }
+    }
+    for (size_t i = 0; i < json_array_size(probes); i++) {
+        const json_t *probe = json_array_get(probes, i);
+        const char *text = json_text(probe, "text");
+        int64_t port = json_int(probe, "port", 0);
+        buf_printf(out, "%s%s", i ? "; " : " { ", json_text(probe, "kind"));
+        add_quoted(out, " ", text);
+        if (port > 0) {
+            add_number(out, text ? " port=" : " ", port);
+        }
+    }
+    buf_add_str(out, " }");
+}
+
+/* Blocks and entries, by the keys that only they have. */
+static void add_object(struct buf *out, const char *field, const json_t *value)
+{
+    const char *location = json_text(value, "location"), *protocol = json_text(value, "protocol");
+    cleanup_free char *shown = location ? url_for_people(location) : NULL;
+    if (location) {
+        bool is_url = text_eq(json_text(value, "kind"), "url");
+        add_quoted(out, is_url ? "image-url " : "image ", shown);
+        add_quoted(out, " sha256=", json_text(value, "sha256"));
+    } else if (json_object_get(value, "probes")) {
+        add_check(out, field, value);
+    } else if (protocol) {
+        add_number(out, "forward host=", json_int(value, "hostPort", 0));
+        add_number(out, " guest=", json_int(value, "guestPort", 0));
+        add_quoted(out, " proto=", text_eq(protocol, "tcp") ? NULL : protocol);
+    } else if (json_flag(value, "isSet", false)) {
+        add_quoted(out, "ssh { user ", json_text(value, "user"));
+        add_quoted(out, "; private-key ", json_text(value, "privateKey"));
+        int64_t timeout_s = json_int(value, "timeoutSeconds", 0);
+        if (timeout_s > 0) {
+            add_number(out, "; timeout ", timeout_s);
+        }
+        buf_add_str(out, " }");
+    } else if (json_text(value, "path")) {
+        buf_printf(out, "%s", field);
+        add_quoted(out, " ", json_text(value, "path"));
+    } else if (json_object_get(value, "port")) {
+        buf_add_str(out, field);
+        add_number(out, text_eq(field, "vnc") ? " port=" : " ", json_int(value, "port", 0));
+        add_quoted(out, " password-file=", json_text(value, "passwordFile"));
+    }
+}
+
+void spec_text_add_node(struct buf *out, const char *field, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    if (json_is_object(value) && text_eq(field, "provision")) {
+        add_step(out, value);
+    } else if (json_is_object(value)) {
+        add_object(out, field, value);
+    } else if (text) {
+        buf_printf(out, text[0] == '#' ? "%s %s" : "%s", field, text); /* #true, #false */
+        add_quoted(out, " ", text[0] == '#' ? NULL : text);
+    } else if (json_is_integer(value)) {
+        buf_printf(out, "%s %" JSON_INTEGER_FORMAT, field, json_integer_value(value));
+    } else if (json_is_true(value)) {
+        buf_add_str(out, field);
+    }
+}
+
+char *spec_text_digest(const json_t *value)
+{
+    enum { SHOWN = 8 };
+    const json_t *file = json_object_get(value, "file");
+    const char *digest = json_text(file ? file : value, "digest");
+    return digest && digest[0] ? mem_strndup(digest, SHOWN) : NULL;
+}
+
+/* ---- a few words ---- */
+
+/* A value: scalars and locations as they are, blocks as in a VMFile without their name, lists of
+ * short entries whole, steps counted. */
+static char *describe(const char *field, const json_t *value)
+{
+    struct buf out = BUF_INIT(0);
+    size_t n = json_array_size(value);
+    if (json_is_string(value)) {
+        return mem_strdup(json_string_value(value));
+    }
+    if (json_text(value, "location")) {
+        return url_for_people(json_text(value, "location"));
+    }
+    if (json_text(value, "path")) {
+        return mem_strdup(json_text(value, "path"));
+    }
+    if (json_is_array(value) && n > 0 && text_eq(field, "provision")) {
+        return mem_printf("%zu %s", n, n == 1 ? "step" : "steps");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *entry = json_array_get(value, i);
+        const char *protocol = json_text(entry, "protocol");
+        buf_add_str(&out, i ? ", " : "");
+        buf_add_str(&out, json_is_string(entry) ? json_string_value(entry) : "");
+        if (protocol) {
+            add_number(&out, "", json_int(entry, "hostPort", 0));
+            add_number(&out, ":", json_int(entry, "guestPort", 0));
+            buf_add_str(&out, text_eq(protocol, "tcp") ? "" : "/udp");
+        } else if (json_is_object(entry)) {
+            add_number(&out, "", json_int(entry, "port", 0));
+        }
+    }
+    if (n == 0) {
+        spec_text_add_node(&out, field, value);
+        size_t name = strcspn(buf_str(&out), " ");
+        buf_consume(&out, name + (buf_str(&out)[name] == ' '));
+    }
+    if (out.len == 0) {
+        buf_add_str(&out, json_is_true(value)    ? "set"
+                          : json_is_array(value) ? "(none)"
+                                                 : "(not set)");
+    }
+    return buf_steal(&out);
+}
+
+/* The only step that differs, from 0; that there is no such one: false. */
+static bool find_edited_step(const json_t *before, const json_t *after, size_t *ret)
+{
+    size_t n = json_array_size(before), n_edited = 0;
+    for (size_t i = 0; i < n && n == json_array_size(after); i++) {
+        if (!json_equal(json_array_get(before, i), json_array_get(after, i))) {
+            *ret = i;
+            n_edited++;
+        }
+    }
+    return n_edited == 1;
+}
+
+void spec_text_change(const char *field, const json_t *before, const json_t *after,
+    char **ret_before, char **ret_after)
+{
+    size_t step;
+    struct buf a = BUF_INIT(0), b = BUF_INIT(0);
+    if (text_eq(field, "provision") && find_edited_step(before, after, &step)) {
+        before = json_array_get(before, step);
+        after = json_array_get(after, step);
+        buf_printf(&a, "step %zu ", step + 1);
+    }
+    cleanup_free char *old = describe(field, before), *new = describe(field, after);
+    buf_add_str(&a, old);
+    buf_add_str(&b, new);
+    if (text_eq(old, new)) { /* what a file contains, or a check sum */
+        cleanup_free char *old_digest = spec_text_digest(before);
+        cleanup_free char *new_digest = spec_text_digest(after);
+        if (old_digest && new_digest && !text_eq(old_digest, new_digest)) {
+            buf_printf(&a, " (%s)", old_digest);
+            buf_printf(&b, " (%s)", new_digest);
+        } else {
+            buf_add_str(&b, " (changed)");
+        }
+    }
+    *ret_before = buf_steal(&a);
+    *ret_after = buf_steal(&b);
+}
