@@ -178,6 +178,7 @@ kill_qemu() {
     await 120 is_in_state HostKeyMismatch
     fails 2 vmctl ssh-trust victim </dev/null
     says "known by  $before (ssh-ed25519)" "shows now SHA256:" "--yes"
+    fails 0 vmctl wait victim --for condition=Stalled --timeout 90s # it might be cloud-init's to heal
     fails 1 vmctl ssh victim -- true
     fails 0 vmctl ssh-trust victim --yes
     fails 0 vmctl wait victim --ready --timeout 60s
