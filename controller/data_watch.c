@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
@@ -25,6 +26,8 @@ enum {
     /* A recursive deletion takes its time: what it means shows when it is through. */
     SETTLE_STEP_MS = 200,
     SETTLE_STEPS = 25,
+    UNLINK_STEP_MS = 20, /* between the deletion of the lock table and that of the store */
+    UNLINK_STEPS = 100,
 };
 
 /* What has to stay at its path. The descriptor is of the kind O_PATH: closing it gives up none of
@@ -96,13 +99,26 @@ static enum data_loss find_cause(struct data_watch *watch)
     return watch->n_settled++ < SETTLE_STEPS ? DATA_KEPT : DATA_STORE_REPLACED;
 }
 
+/* False: only the lock table was deleted. A recursive deletion may take it before the store, and
+ * must not be mistaken for that. The loop is blocked on purpose: once the table is gone the next
+ * program makes a new one, and whatever this process wrote would race with it. */
+static bool is_store_deleted_too(const struct data_watch *watch)
+{
+    const struct timespec step = {.tv_nsec = UNLINK_STEP_MS * 1000L * 1000L};
+    for (int i = 0; i < UNLINK_STEPS && is_in_place(&watch->spots[SPOT_STORE]); i++) {
+        (void)nanosleep(&step, NULL);
+    }
+    return !is_in_place(&watch->spots[SPOT_STORE]);
+}
+
 static void look(void *context)
 {
     struct data_watch *watch = context;
     enum data_loss loss = DATA_KEPT;
-    if (!is_in_place(&watch->spots[SPOT_STORE])) {
+    bool has_table = is_in_place(&watch->spots[SPOT_TABLE]);
+    if (!is_in_place(&watch->spots[SPOT_STORE]) || (!has_table && is_store_deleted_too(watch))) {
         loss = find_cause(watch);
-    } else if (watch->is_table_written || !is_in_place(&watch->spots[SPOT_TABLE])) {
+    } else if (watch->is_table_written || !has_table) {
         loss = DATA_STORE_TAMPERED;
     } else if (!keep_lock(watch)) {
         loss = DATA_LOCK_TAKEN;

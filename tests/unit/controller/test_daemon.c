@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -378,6 +379,27 @@ static void it_ends_when_the_data_directory_is_deleted(void **state)
     assert_true(has_ended_machines(f)); /* their disks are gone */
 }
 
+/* Not taken for a table that somebody removed, which leaves the machines alone. */
+static void a_deletion_may_begin_with_the_lock_table(void **state)
+{
+    enum { LONGER_THAN_TO_NOTICE_MS = 300 };
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct session session = open_session(f);
+    start_serving(f, session.store, &session.bell);
+    close_session(&session);
+    cleanup_free char *table = paths_path(&f->paths, "store/lock.mdb");
+    assert_int_equal(unlink(table), 0);
+    cleanup_close int pidfd = pidfd_open(f->pid, 0);
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    assert_int_equal(poll(&end, 1, LONGER_THAN_TO_NOTICE_MS), 0);
+    while (fs_remove_tree(f->dir, &err) < 0) {
+        error_clear(&err);
+    }
+    expect_its_end(f, ERR_STORE);
+    assert_true(has_ended_machines(f));
+}
+
 static void it_ends_when_the_data_directory_is_moved(void **state)
 {
     struct fixture *f = *state;
@@ -468,6 +490,7 @@ int main(int argc, char **argv)
         WITH_DIR(a_service_manager_is_told_when_it_is_ready),
         WITH_DIR(the_process_is_prepared),
         WITH_DIR(it_ends_when_the_data_directory_is_deleted),
+        WITH_DIR(a_deletion_may_begin_with_the_lock_table),
         WITH_DIR(it_ends_when_the_data_directory_is_moved),
         WITH_DIR(it_ends_when_the_store_is_moved_aside),
         WITH_DIR(it_ends_at_once_when_the_lock_table_is_written_to_or_removed),
