@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl console: the user's terminal on the guest's serial console. */
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -15,6 +13,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/backend_traits.h"
@@ -36,34 +35,17 @@ static const struct arg_option options[] = {
 
 /* ---- what the guest wrote before ---- */
 
-/* The last of the log, from the start of a line on. free() *ret. */
-static size_t read_backlog(const char *path, char **ret)
-{
-    struct stat st;
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return 0;
-    }
-    off_t start = st.st_size > BACKLOG_MAX ? st.st_size - BACKLOG_MAX : 0;
-    char *bytes = mem_calloc(1, BACKLOG_MAX);
-    ssize_t n = pread(fd, bytes, BACKLOG_MAX, start);
-    size_t length = n > 0 ? (size_t)n : 0;
-    char *line_end = start > 0 ? memchr(bytes, '\n', length) : NULL;
-    size_t skipped = line_end ? (size_t)(line_end + 1 - bytes) : 0;
-    memmove(bytes, bytes + skipped, length - skipped);
-    *ret = bytes;
-    return length - skipped;
-}
-
 /* Only on a terminal: a script would take it for a response. It is read after connecting, so that
  * nothing is missed; output that arrives in between is shown twice. */
 static void show_backlog(const char *log_path)
 {
     struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *bytes = NULL;
-    size_t n = isatty(STDIN_FILENO) ? read_backlog(log_path, &bytes) : 0;
+    cleanup_free char *bytes = mem_calloc(1, BACKLOG_MAX);
+    ssize_t n = isatty(STDIN_FILENO) ? log_file_read_tail(log_path, bytes, BACKLOG_MAX) : 0;
+    char *line_end = n == BACKLOG_MAX ? memchr(bytes, '\n', BACKLOG_MAX) : NULL;
+    const char *text = line_end ? line_end + 1 : bytes; /* from the start of a line on */
     if (n > 0) {
-        (void)fs_write_all(STDOUT_FILENO, bytes, n, &ignored);
+        (void)fs_write_all(STDOUT_FILENO, text, (size_t)(bytes + n - text), &ignored);
     }
 }
 

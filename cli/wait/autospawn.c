@@ -21,6 +21,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -131,13 +132,14 @@ struct own_child {
  * memory, of a user) was not meant for this command. One that exits with 0 found another. */
 static int start_child(struct cli *cli, struct own_child *child, struct error *err)
 {
-    enum { ATTEMPTS = 5 };
+    enum { ATTEMPTS = 5, CONTROLLER_LOG_MAX = 8 << 20 };
     cleanup_free char *program = cli_controller_program();
     cleanup_free char *log_path = paths_path(&cli->paths, "controller.log");
     if (child->n_started > 0 && (child->n_started == ATTEMPTS || WEXITSTATUS(child->status) != 0)) {
         return not_started(log_path, child->status, err);
     }
     child->n_started++;
+    (void)log_file_begin(log_path, CONTROLLER_LOG_MAX);
     int rc = spawn(program, cli->paths.data_dir, log_path, &child->pid);
     if (rc != 0) {
         (void)error_set_errno(err, ERR_CONTROLLER, rc, "cannot start '%s'", program);

@@ -9,6 +9,8 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 
 enum { CHUNK = 64 * 1024 };
@@ -17,8 +19,12 @@ void log_stream_open(
     struct log_stream *stream, const char *path, const char *prefix, bool is_at_end)
 {
     struct stat st;
+    cleanup_free char *older = log_file_predecessor(path);
     *stream = (struct log_stream){.path = mem_strdup(path), .prefix = mem_strdup(prefix)};
-    if (stat(path, &st) == 0) {
+    if (!is_at_end && fs_exists(older)) {
+        stream->newer = TAKE_PTR(stream->path);
+        stream->path = TAKE_PTR(older);
+    } else if (stat(path, &st) == 0) {
         stream->device = st.st_dev;
         stream->inode = st.st_ino;
         stream->offset = is_at_end ? st.st_size : 0;
@@ -28,6 +34,7 @@ void log_stream_open(
 void log_stream_close(struct log_stream *stream)
 {
     free(TAKE_PTR(stream->path));
+    free(TAKE_PTR(stream->newer));
     free(TAKE_PTR(stream->prefix));
 }
 
@@ -63,11 +70,26 @@ static void add_prefixed(struct log_stream *stream, struct buf *out, const char 
     }
 }
 
+static void turn_to_newer(struct log_stream *stream)
+{
+    free(stream->path);
+    stream->path = TAKE_PTR(stream->newer);
+    stream->offset = 0;
+    stream->inode = 0;
+}
+
 bool log_stream_read(struct log_stream *stream, struct buf *out)
 {
-    cleanup_close int fd = open_at_offset(stream);
     cleanup_free char *chunk = mem_calloc(1, CHUNK);
-    ssize_t n = fd < 0 ? 0 : read(fd, chunk, CHUNK);
+    ssize_t n = 0;
+    for (bool is_more = true; n <= 0 && is_more;) {
+        cleanup_close int fd = open_at_offset(stream);
+        n = fd < 0 ? 0 : read(fd, chunk, CHUNK);
+        is_more = stream->newer;
+        if (n <= 0 && is_more) {
+            turn_to_newer(stream);
+        }
+    }
     if (n <= 0) {
         return false;
     }
@@ -89,26 +111,45 @@ void log_stream_end(struct log_stream *stream, struct buf *out)
     }
 }
 
-/* Behind the `lines`th line end from the end, a line end at the very end not counted. */
-void log_stream_seek_tail(struct log_stream *stream, uint32_t lines)
+/* Returns the offset behind the `*lines`th line end from the end, and counts the ones found down
+ * from *lines; a line end at the very end counts if `counts_last`. */
+static int64_t find_tail(const char *path, bool counts_last, uint32_t *lines)
 {
-    struct stat st;
-    cleanup_close int fd = lines > 0 ? open_at_offset(stream) : -1;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        return;
-    }
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
     cleanup_free char *chunk = mem_calloc(1, CHUNK);
-    uint32_t seen = 0;
-    stream->offset = 0;
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return 0;
+    }
     for (int64_t end = st.st_size; end > 0;) {
         int64_t start = end > CHUNK ? end - CHUNK : 0;
         ssize_t n = pread(fd, chunk, (size_t)(end - start), start);
         for (ssize_t i = n - 1; i >= 0; i--) {
-            if (chunk[i] == '\n' && start + i + 1 < st.st_size && ++seen == lines) {
-                stream->offset = start + i + 1;
-                return;
+            bool is_last = start + i + 1 == st.st_size;
+            if (chunk[i] == '\n' && (!is_last || counts_last) && --*lines == 0) {
+                return start + i + 1;
             }
         }
         end = n <= 0 ? 0 : start;
+    }
+    return 0;
+}
+
+void log_stream_seek_tail(struct log_stream *stream, uint32_t lines)
+{
+    const char *newest = stream->newer ? stream->newer : stream->path;
+    bool has_newest = fs_size(newest) > 0;
+    if (lines == 0) {
+        return;
+    }
+    int64_t offset = find_tail(newest, false, &lines);
+    if (stream->newer && lines == 0) {
+        turn_to_newer(stream);
+    } else if (stream->newer) {
+        offset = find_tail(stream->path, has_newest, &lines);
+    }
+    if (offset > 0) {
+        cleanup_close int fd = open_at_offset(stream); /* notes which file it is */
+        stream->offset = fd >= 0 ? offset : 0;
     }
 }

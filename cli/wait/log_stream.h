@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * A log file of a VM, read as it grows. The file may not exist yet, be cut off, or be replaced by a
- * new one (a recreated disk takes its logs with it): then reading starts over at its beginning.
- * What a guest wrote passes cli/show/screen_filter.h.
+ * A log file of a VM, read as it grows. The file may not exist yet, be emptied, or be replaced by a
+ * new one (specs/base/log_file.h): then reading starts over at its beginning. What a guest wrote
+ * passes cli/show/screen_filter.h.
  */
 #pragma once
 
@@ -16,6 +16,7 @@ struct buf;
 
 struct log_stream {
     char *path;
+    char *newer;  /* to be read behind `path`, which is its predecessor; NULL: none */
     char *prefix; /* in front of every line; NULL: none */
     int64_t offset;
     dev_t device;
@@ -24,7 +25,8 @@ struct log_stream {
     bool is_within_line;
 };
 
-/* From the end of what is there now, or from its beginning. `prefix` is copied, may be NULL. */
+/* From the end of what is there now, or from the beginning of its predecessor. `prefix` is copied,
+ * may be NULL. */
 void log_stream_open(
     struct log_stream *stream, const char *path, const char *prefix, bool is_at_end);
 /* Moves the start to `lines` lines before the end. 0: leaves it. */

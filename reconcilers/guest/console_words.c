@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/guest/console_words.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/fs.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -102,13 +100,8 @@ void console_words_find(const char *text, size_t n, struct console_words *ret)
 void console_words_read(const char *path, struct console_words *ret)
 {
     *ret = (struct console_words){.is_through = false};
-    int64_t size = fs_size(path);
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (size <= 0 || fd < 0) {
-        return;
-    }
     cleanup_free char *tail = mem_calloc(1, TAIL_SIZE);
-    ssize_t n = fs_read_at(fd, tail, TAIL_SIZE, size > TAIL_SIZE ? size - TAIL_SIZE : 0);
+    ssize_t n = log_file_read_tail(path, tail, TAIL_SIZE);
     if (n > 0) {
         console_words_find(tail, (size_t)n, ret);
     }

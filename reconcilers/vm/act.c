@@ -20,6 +20,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -112,7 +113,7 @@ static void watch_console(struct pass *pass)
     struct vm *vm = pass->vm;
     cleanup_free char *log = paths_vm(vm->host->paths, vm->name, VM_CONSOLE_LOG);
     int64_t size = fs_size(log);
-    if (size > vm->console_size) {
+    if (size != vm->console_size && size >= 0) { /* it is emptied when it has grown too large */
         vm->console_grew_ms = pass->now_ms;
     }
     vm->console_size = size;
@@ -155,12 +156,13 @@ static int64_t act_await_cloud_init(struct pass *pass)
 /* The intent of a run: the instance it begins in, and where its part of provision.log begins. */
 static void begin_run(struct pass *pass)
 {
+    enum { PROVISION_LOG_MAX = 32 << 20 }; /* bytes behind which no other step begins */
     struct vm_step_run *run = &pass->patch->status->provision.run;
     cleanup_free char *log = paths_vm(pass->vm->host->paths, pass->vm->name, VM_PROVISION_LOG);
-    int64_t size = fs_size(log);
+    int64_t size = log_file_begin(log, PROVISION_LOG_MAX);
     memcpy(run->instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     run->started_at_ms = pass->wall_ms;
-    run->log_begin = size > 0 ? (uint64_t)size : 0;
+    run->log_begin = (uint64_t)size;
 }
 
 /*

@@ -350,6 +350,26 @@ END
 
 # ---- the controller ----
 
+# A boot sector that does nothing else: mov dx, 0x3f8; mov al, 'A'; out dx, al; jmp back
+@test "a guest that writes its console without end does not fill the disk" {
+    printf '\272\370\003\260\101\356\353\375' >spam.img
+    truncate -s 1M spam.img
+    printf '\125\252' | dd of=spam.img bs=1 seek=510 conv=notrunc status=none
+    vm spam 'network "none"' 'image "spam.img"'
+    run vmctl up
+    [ "$status" -eq 0 ]
+    local log=$DATA/vms/spam/console.log
+    head -c 9M /dev/zero | tr '\0' 'B' >>"$log" # as if it had run for half a minute
+    await 30 test -s "$log.1"
+    await 30 grep -qa AAAA "$log"
+    [ "$(stat -c %s "$log")" -lt $((8 << 20)) ]
+    [ "$(stat -c %s "$log.1")" -le $((16 << 20)) ]
+    refute grep -qa B "$log"
+    [ "$(head -c 100 "$log" | tr -d A)" = "" ] # written behind its new end, without a hole
+    vmctl -q log spam --console | head -c 100 | grep -q BBBB
+    gone spam
+}
+
 @test "without vmctld beside vmctl: told so; nothing is lost" {
     use_own_data_dir
     mkdir alone

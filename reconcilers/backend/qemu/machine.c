@@ -8,17 +8,75 @@
 #include <unistd.h>
 
 #include "controller/loop/loop.h"
+#include "controller/loop/pool.h"
 #include "controller/loop/process.h"
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
 #include "reconcilers/backend/qemu/spawn.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/log.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/proc_stat.h"
+
+/* ---- the logs ---- */
+
+struct rotation {
+    char *console_log, *qemu_log;
+};
+
+static void rotation_free(void *context)
+{
+    struct rotation *rotation = context;
+    free(rotation->console_log);
+    free(rotation->qemu_log);
+    free(rotation);
+}
+
+static int rotate_logs(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct rotation *rotation = context;
+    (void)is_cancelled;
+    int rc = log_file_rotate(rotation->console_log, CONSOLE_LOG_MAX, err);
+    return rc < 0 ? rc : log_file_rotate(rotation->qemu_log, QEMU_LOG_MAX, err);
+}
+
+static void logs_rotated(void *context, const struct error *err)
+{
+    struct machine *machine = context;
+    machine->rotation = NULL;
+    if (err) {
+        log_warn("qemu", "%s: %s", machine->vm_name, err->message);
+    }
+}
+
+/* The guest writes console.log, and can make QEMU write to qemu.log. Looking at their sizes now and
+ * then costs an idle VM no wake-up of its own. A VM that is off has its logs looked at once: it may
+ * have written while no controller ran. */
+static void look_at_logs(void *context)
+{
+    struct machine *machine = context;
+    struct loop *loop = machine->host->loop;
+    cleanup_free char *console_log =
+        paths_vm(machine->host->paths, machine->vm_name, VM_CONSOLE_LOG);
+    bool is_too_large =
+        fs_size(console_log) > CONSOLE_LOG_MAX || fs_size(machine->log_path) > QEMU_LOG_MAX;
+    if (is_too_large && !machine->rotation) {
+        struct rotation *rotation = mem_new(struct rotation);
+        *rotation = (struct rotation){TAKE_PTR(console_log), mem_strdup(machine->log_path)};
+        machine->rotation = pool_start(
+            machine->host->pool, rotate_logs, rotation_free, rotation, logs_rotated, machine);
+    }
+    if (machine->monitor) {
+        loop_timer_start(machine->log_timer, MONITOR_POLL_MS - loop_now_ms(loop) % MONITOR_POLL_MS);
+    }
+}
+
+/* ---- the handle ---- */
 
 static struct machine *machine_open(struct reconciler_host *host, const char *vm_name,
     void (*changed)(void *context), void *context)
@@ -33,6 +91,8 @@ static struct machine *machine_open(struct reconciler_host *host, const char *vm
         .context = context,
         .exit_status = -1,
         .start_pipe = -1};
+    machine->log_timer = loop_timer_new(host->loop, look_at_logs, machine);
+    look_at_logs(machine);
     return machine;
 }
 
@@ -58,6 +118,8 @@ static void machine_close(struct machine *machine)
     if (!machine) {
         return;
     }
+    op_cancel(machine->rotation);
+    loop_timer_free(machine->log_timer);
     monitor_free(machine->monitor);
     forget_process(machine);
     cancel_start(machine);
@@ -136,6 +198,7 @@ static void open_monitor(struct machine *machine, const char *instance_id)
 {
     machine->monitor = monitor_new(machine->host->loop, machine->vm_name, machine->control_path,
         instance_id, report_changed, machine);
+    look_at_logs(machine);
 }
 
 static void machine_release(struct machine *machine)

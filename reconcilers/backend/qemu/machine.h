@@ -7,9 +7,13 @@
 #include "reconcilers/backend/backend.h"
 #include "specs/base/text.h"
 
+struct loop_timer;
 struct monitor;
 struct process;
 struct spawned;
+
+/* Bytes of console.log (specs/base/log_file.h); it may have more until the next look. */
+enum { CONSOLE_LOG_MAX = 8 << 20 };
 
 struct machine {
     struct reconciler_host *host; /* borrowed: outlives all machines */
@@ -27,6 +31,8 @@ struct machine {
     struct monitor *monitor; /* NULL: no process, or it does not run QEMU yet */
     bool is_output_read;     /* last_output is set from the end of qemu.log */
     char *last_output;
+    struct loop_timer *log_timer; /* while there is a monitor */
+    struct op *rotation;          /* of the logs; NULL: none is under way */
 };
 
 extern const struct machine_ops qemu_machine_ops;

@@ -16,10 +16,6 @@
 
 enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, NOT_SILENT = -1 };
 
-/* Polling an idle machine detects a hang or a lost event. All monitors poll at the same moment: a
- * hundred idle VMs wake the host no more often than one. */
-enum { POLL_MS = 15000 };
-
 struct monitor {
     struct loop *loop;
     char *vm_name;
@@ -89,7 +85,7 @@ static void status_arrived(void *context, const json_t *value, const struct erro
 
 static void start_poll(struct monitor *monitor)
 {
-    loop_timer_start(monitor->poll, POLL_MS - loop_now_ms(monitor->loop) % POLL_MS);
+    loop_timer_start(monitor->poll, MONITOR_POLL_MS - loop_now_ms(monitor->loop) % MONITOR_POLL_MS);
 }
 
 static void query_status(struct monitor *monitor)

@@ -19,6 +19,10 @@
 struct loop;
 struct monitor;
 
+/* An idle machine is looked at this often, to detect a hang or a lost event. All are at the same
+ * moment: a hundred idle VMs wake the host no more often than one. */
+enum { MONITOR_POLL_MS = 15000 };
+
 /* `instance_id` "": any QEMU at `socket_path` is accepted. `changed` is called when the result of a
  * function below has changed. */
 struct monitor *monitor_new(struct loop *loop, const char *vm_name, const char *socket_path,

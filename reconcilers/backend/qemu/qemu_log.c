@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "specs/base/buf.h"
@@ -12,6 +11,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -41,14 +41,11 @@ static int write_headline(
 int qemu_log_open(const char *path, int64_t wall_ms, const char *instance_id, char *const *argv,
     int *ret_fd, struct error *err)
 {
+    (void)log_file_begin(path, QEMU_LOG_MAX);
     cleanup_close int fd =
         open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
-    }
-    struct stat st;
-    if (fstat(fd, &st) == 0 && st.st_size > QEMU_LOG_MAX && ftruncate(fd, 0) < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot empty '%s'", path);
     }
     int rc = write_headline(fd, wall_ms, instance_id, argv, err);
     if (rc < 0) {
@@ -56,18 +53,6 @@ int qemu_log_open(const char *path, int64_t wall_ms, const char *instance_id, ch
     }
     *ret_fd = TAKE_FD(fd);
     return 0;
-}
-
-/* Reads the end of the file. Returns the number of bytes, or -1. */
-static ssize_t read_tail(const char *path, char *tail, size_t size)
-{
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        return -1;
-    }
-    off_t from = st.st_size > (off_t)size ? st.st_size - (off_t)size : 0;
-    return pread(fd, tail, size, from);
 }
 
 static bool has_prefix(const char *line, size_t n, const char *prefix)
@@ -92,7 +77,7 @@ static char *shown_line(const char *line, size_t n)
 char *qemu_log_last_line(const char *path)
 {
     char tail[TAIL_SIZE];
-    ssize_t size = read_tail(path, tail, sizeof(tail));
+    ssize_t size = log_file_read_tail(path, tail, sizeof(tail));
     size_t end = size > 0 ? (size_t)size : 0;
     while (end > 0) {
         size_t start = end;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * qemu.log: QEMU's stdout and stderr, instance after instance, each under a line
- * "vmctl: TIME instance ID: COMMAND". It is emptied once it has grown past QEMU_LOG_MAX.
+ * "vmctl: TIME instance ID: COMMAND". Bounded, see specs/base/log_file.h: at each start, and while
+ * QEMU runs by machine.c.
  */
 #pragma once
 

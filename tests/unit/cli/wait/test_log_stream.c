@@ -138,6 +138,45 @@ static void a_tail_longer_than_a_chunk_is_found(void **state)
     assert_int_equal(buf_str(&out)[0], 'x');
 }
 
+/* The two are one text: a line may begin in one and end in the other. */
+static void a_log_begins_in_its_predecessor(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *older, *text;
+        uint32_t tail;
+        const char *expected;
+    } cases[] = {
+        {"1\n2\n", "3\n", 0, "1\n2\n3\n"},
+        {"1\n2", "3\n4\n", 0, "1\n23\n4\n"},
+        {"1\n2\n", "3\n4\n", 1, "4\n"},
+        {"1\n2\n", "3\n4\n", 2, "3\n4\n"},
+        {"1\n2\n", "3\n4\n", 3, "2\n3\n4\n"},
+        {"1\n2", "3\n4\n", 2, "23\n4\n"},
+        {"1\n2\n", "3\n4\n", 9, "1\n2\n3\n4\n"},
+        {"1\n2\n", "", 1, "2\n"},
+        {"1\n2\n", NULL, 1, "2\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_path char *path = path_in_new_dir();
+        cleanup_free char *older = mem_printf("%s.1", path);
+        cleanup_with(log_stream_close) struct log_stream stream;
+        put(older, "w", cases[i].older);
+        if (cases[i].text) {
+            put(path, "w", cases[i].text);
+        }
+        log_stream_open(&stream, path, "> ", false);
+        log_stream_seek_tail(&stream, cases[i].tail);
+        cleanup_buf struct buf expected = BUF_INIT(0);
+        for (const char *at = cases[i].expected; *at; at = strchr(at, '\n') + 1) {
+            buf_printf(&expected, "> %.*s\n", (int)strcspn(at, "\n"), at);
+        }
+        assert_read(&stream, buf_str(&expected));
+        put(path, "a", "new\n");
+        assert_read(&stream, "> new\n");
+    }
+}
+
 static void what_is_no_file_is_not_read(void **state)
 {
     (void)state;
@@ -157,6 +196,7 @@ int main(void)
         cmocka_unit_test(every_line_gets_its_prefix_once),
         cmocka_unit_test(a_tail_is_the_last_lines),
         cmocka_unit_test(a_tail_longer_than_a_chunk_is_found),
+        cmocka_unit_test(a_log_begins_in_its_predecessor),
         cmocka_unit_test(what_is_no_file_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

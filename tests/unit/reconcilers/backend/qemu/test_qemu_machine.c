@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "controller/loop/pool.h"
 #include "specs/base/lockfile.h"
 #include "specs/base/proc_stat.h"
 
@@ -83,6 +84,30 @@ static void a_cancelled_launch_leaves_nothing(void **state)
     op_cancel(ops()->launch(f->machine, &f->env, &f->status->instance, on_done, f));
     assert_false(observe(f).is_alive);
     assert_int_equal(f->status->instance.pid, 0);
+}
+
+static bool is_small(void *context)
+{
+    return fs_size(context) < CONSOLE_LOG_MAX;
+}
+
+/* It may have grown while no controller ran. */
+static void the_console_log_of_a_vm_that_is_off_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *log = vm_path(f, VM_CONSOLE_LOG);
+    cleanup_free char *bytes = mem_calloc(2, CONSOLE_LOG_MAX);
+    cleanup_free char *older = mem_printf("%s.1", log);
+    assert_int_equal(pool_new(f->host.loop, 1, &f->host.pool, &f->err), 0);
+    assert_int_equal(fs_write_file(log, bytes, (size_t)2 * CONSOLE_LOG_MAX, 0600, &f->err), 0);
+    ops()->close(f->machine);
+    open_machine(f);
+    assert_true(run_until(f->host.loop, is_small, log, PATIENCE_MS));
+    assert_int_equal(fs_size(log), 0);
+    assert_int_equal(fs_size(older), CONSOLE_LOG_MAX);
+    ops()->close(f->machine); /* the rotation's end may not be reported yet */
+    assert_true(pool_free(f->host.pool));
+    open_machine(f);
 }
 
 static void a_missing_qemu_is_told_with_help(void **state)
@@ -419,6 +444,7 @@ int main(void)
         TEST(a_waiting_process_can_be_called_off),
         TEST(a_second_launch_is_refused_while_one_lives),
         TEST(a_cancelled_launch_leaves_nothing),
+        TEST(the_console_log_of_a_vm_that_is_off_is_bounded),
         TEST(a_missing_qemu_is_told_with_help),
         TEST(a_network_of_another_platform_is_refused),
         TEST(a_missing_bridge_is_told_with_help),
