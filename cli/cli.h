@@ -17,6 +17,7 @@
 struct error;
 struct json_t;
 struct power_command;
+struct proxies;
 struct store;
 
 enum output_format { OUTPUT_TEXT, OUTPUT_WIDE, OUTPUT_NAME, OUTPUT_JSON, OUTPUT_YAML };
@@ -30,7 +31,8 @@ struct cli {
     bool use_color_stdout;
     struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
     mode_t caller_umask;   /* for the programs that vmctl becomes: theirs are the caller's files */
-    bool knows_controller; /* its version was checked: see controller_process.h */
+    struct proxies *proxies; /* of our environment: recorded with what we request */
+    bool knows_controller;   /* its version was checked: see controller_process.h */
 };
 
 struct command {

@@ -18,6 +18,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "store/store.h"
 
@@ -280,6 +281,7 @@ int main(int argc, char **argv)
         SIGXFSZ, SIG_IGN); /* the limit of `ulimit -f` is an error of write(), with its reason */
     log_init(LOG_WARN);
     store_guard();
+    cli.proxies = proxies_of_environment();
     int status = run(&cli, argc, argv, &err);
     if (status < 0) {
         cli_print_error(&cli, &err);
@@ -288,5 +290,6 @@ int main(int argc, char **argv)
     result_end(&cli, &err);
     store_close(cli.store);
     paths_clear(&cli.paths);
+    proxies_free(cli.proxies);
     return finish_output(&cli, status);
 }

@@ -55,6 +55,8 @@ static void prepare_process(void)
     /* From here on it is in the environment: pool threads ask for it, and the password database
      * (getpwuid(3)) is not for threads. */
     (void)setenv("HOME", paths_home(), 1);
+    (void)setenv("LC_ALL", "C", 1); /* children's output is parsed, and quoted in messages */
+    (void)unsetenv("LANGUAGE");
     signal(SIGXFSZ, SIG_IGN); /* a file of `ulimit -f` bytes is an error of write(), too */
     signal(SIGPIPE, SIG_IGN); /* a peer that goes away is an error of write() */
     signal(SIGHUP, SIG_IGN);  /* it outlives the terminal it was started from */

@@ -20,6 +20,7 @@
 #include "specs/base/json.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "store/batch.h"
 #include "store/bell.h"
@@ -170,6 +171,7 @@ static int register_one(
     struct source_record *record = source_record_new(path, clock_wall_ms(clock_system()));
     record->is_directory = is_directory;
     record->prune = prune;
+    proxies_assign(&record->proxies, cli->proxies);
     rc = write_registration(cli, record, err);
     source_record_free(record);
     if (rc == 0) {

@@ -14,6 +14,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/reserve.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
@@ -122,6 +123,7 @@ int image_request_run(struct cli *cli, json_t *request_take, const struct follow
         .context = &follower,
     };
     *ret_answer = NULL;
+    json_put(request, "proxies", proxies_to_json(cli->proxies));
     json_put_int(request, "requestedAt", clock_wall_ms(clock_system()));
     int rc = cli_open_store(cli, err);
     if (rc < 0) {

@@ -16,6 +16,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "store/desired/pending.h"
 #include "store/source/sources.h"
@@ -109,6 +110,7 @@ static int register_source(struct project_request *request, struct error *err)
             source_record_new(project->path, clock_wall_ms(clock_system()));
         record->prune = request->prune;
         record->starts_new = request->action->starts;
+        proxies_assign(&record->proxies, request->cli->proxies);
         memcpy(record->applied_sha, project->load.sha256, DIGEST_SIZE);
         memcpy(record->applied_digest, request->digest, DIGEST_SIZE);
         request->registration = record;

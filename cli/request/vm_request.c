@@ -11,6 +11,7 @@
 #include "cli/wait/follow.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/reserve.h"
 
 void vm_request_init(
@@ -70,6 +71,11 @@ static int follow_all(struct cli *cli, struct request *request, struct log_strea
 
 static int apply(struct cli *cli, struct request *request, struct error *err)
 {
+    for (size_t i = 0; i < request->count; i++) {
+        struct change *change = &request->changes[i];
+        bool ends = change->deletes || (change->sets_power && change->power == POWER_STOPPED);
+        change->proxies = ends ? NULL : cli->proxies;
+    }
     return change_apply_with(
         cli->store, request->changes, request->count, request->extra, request->outcomes, err);
 }

@@ -23,6 +23,7 @@
 #include "specs/vm/vm_status.h"
 
 struct error;
+struct proxies;
 
 /* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an
  * operation copies what it needs for longer. */
@@ -32,6 +33,7 @@ struct vm_env {
     const struct vm_spec *spec;     /* desired; NULL for an orphan */
     const char *uid;                /* of the desired or, for an orphan, the status record */
     const struct vm_status *status; /* as committed */
+    const struct proxies *proxies;  /* for downloads; NULL: none */
 };
 
 /* ---- machine ---- */

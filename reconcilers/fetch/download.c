@@ -108,6 +108,7 @@ static void set_headers(struct download *d)
     if (d->authorization) {
         add_header(d, "Authorization", d->authorization);
     }
+    curl_easy_setopt(d->easy, CURLOPT_URL, d->part.url); /* not where redirects led */
     curl_easy_setopt(d->easy, CURLOPT_RANGE, range);
     curl_easy_setopt(d->easy, CURLOPT_HTTPHEADER, d->headers);
 }

@@ -10,6 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 
 enum { ACTIVE_MAX = 3, PROGRESS_INTERVAL_MS = 500 };
 
@@ -60,6 +61,7 @@ static void cancel_transfer(struct op *op)
     *link_of(f, t) = t->next;
     loop_timer_free(t->progress_timer);
     download_clear(&t->download);
+    proxies_free(t->wire.proxies);
     free(t);
     start_waiting(f);
 }
@@ -86,6 +88,9 @@ static void on_transfer_end(void *context, CURLcode code)
         }
         activate(t);
         return;
+    }
+    if (err.code == ERR_IMAGE_DOWNLOAD || err.code == ERR_IMAGE_NOT_FOUND) {
+        proxies_blame(t->wire.proxies, multi_url(&t->wire), &err);
     }
     op_finish(&t->op, rc < 0 ? &err : NULL);
 }
@@ -138,7 +143,7 @@ static void start_waiting(struct fetcher *f)
 }
 
 struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *authorization,
-    fetch_progress_fn *progress, op_done_fn *done, void *context)
+    const struct proxies *proxies, fetch_progress_fn *progress, op_done_fn *done, void *context)
 {
     struct transfer *t = mem_new(struct transfer);
     t->op = (struct op){cancel_transfer, done, context};
@@ -146,8 +151,10 @@ struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *a
     t->shown = -1;
     t->progress = progress;
     download_init(&t->download, part, authorization);
-    t->wire =
-        (struct multi_transfer){.easy = t->download.easy, .ended = on_transfer_end, .context = t};
+    t->wire = (struct multi_transfer){.easy = t->download.easy,
+        .proxies = proxies_copy(proxies),
+        .ended = on_transfer_end,
+        .context = t};
     *link_of(f, NULL) = t;
     if (progress) {
         t->progress_timer = loop_timer_new(f->loop, on_progress, t);

@@ -11,6 +11,7 @@ struct fetcher;
 struct loop;
 struct multi;
 struct part;
+struct proxies;
 
 /* `total` is -1 while unknown. Called from the loop at most twice a second. */
 typedef void fetch_progress_fn(void *context, int64_t have, int64_t total);
@@ -23,9 +24,9 @@ struct multi *fetcher_multi(struct fetcher *fetcher);
 
 /*
  * Completes the loaded `part` (copied) from its URL, http or https. `authorization` is the value of
- * that header for the URL's own host, NULL: none. On success the part's file is complete. After a
- * failure or a cancel the bytes so far are kept for part_load().
+ * that header for the URL's own host, NULL: none; `proxies` (NULL: none) are copied. On success the
+ * part's file is complete. After a failure or a cancel the bytes so far are kept for part_load().
  * Errors: -ERR_IMAGE_NOT_FOUND (404, 410), -ERR_IMAGE_DOWNLOAD, -ERR_NO_SPACE, -ERR_IO.
  */
 struct op *fetcher_get(struct fetcher *fetcher, const struct part *part, const char *authorization,
-    fetch_progress_fn *progress, op_done_fn *done, void *context);
+    const struct proxies *proxies, fetch_progress_fn *progress, op_done_fn *done, void *context);

@@ -3,12 +3,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/error.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 
 enum {
     CONNECT_TIMEOUT_S = 10,
@@ -125,9 +129,53 @@ void multi_free(struct multi *m)
     }
 }
 
+const char *multi_url(const struct multi_transfer *transfer)
+{
+    char *url = NULL;
+    (void)curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url ? url : "";
+}
+
+/* The name and password go apart from the URL, which curl quotes in its messages. Whether the host
+ * of `url` is excepted is curl's to find out: a redirect may lead to another. */
+static void choose_proxy(const struct multi_transfer *transfer, const char *url)
+{
+    const struct proxies *proxies = transfer->proxies;
+    bool is_https = strncasecmp(url, "https:", strlen("https:")) == 0;
+    const char *proxy = !proxies ? NULL : is_https ? proxies->https : proxies->http;
+    const char *direct = proxies && proxies->direct ? proxies->direct : "";
+    cleanup_free char *shown = proxy ? url_for_people(proxy) : NULL;
+    const char *authority = proxy ? strstr(proxy, "://") + strlen("://") : "";
+    const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
+    cleanup_free char *login = at ? mem_strndup(authority, (size_t)(at - authority)) : NULL;
+    /* "", not NULL: with that, curl reads the environment of this process. */
+    curl_easy_setopt(transfer->easy, CURLOPT_PROXY, shown ? shown : "");
+    curl_easy_setopt(transfer->easy, CURLOPT_PROXYUSERPWD, login);
+    curl_easy_setopt(transfer->easy, CURLOPT_NOPROXY, direct);
+}
+
+/* A redirect to another scheme is followed through the proxy of that. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *context)
+{
+    static const char name[] = "location:";
+    size_t n = size * count;
+    if (n > strlen(name) && strncasecmp(bytes, name, strlen(name)) == 0) {
+        cleanup_free char *value = mem_strndup(bytes + strlen(name), n - strlen(name));
+        const char *url = value + strspn(value, " \t");
+        if (strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0) {
+            choose_proxy(context, url);
+        }
+    }
+    return n;
+}
+
 void multi_start(struct multi *m, struct multi_transfer *transfer)
 {
     transfer->is_active = true;
+    curl_easy_setopt(transfer->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(transfer->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(transfer->easy, CURLOPT_HEADERDATA, transfer);
+    choose_proxy(transfer, multi_url(transfer));
     curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
     curl_multi_add_handle(m->curl, transfer->easy); /* only starts a timer */
 }

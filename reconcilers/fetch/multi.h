@@ -11,6 +11,7 @@
 struct error;
 struct loop;
 struct multi;
+struct proxies;
 
 /* Called from the loop, never from inside curl: the transfer may be stopped and freed in it. */
 typedef void multi_end_fn(void *context, CURLcode code);
@@ -20,15 +21,19 @@ struct multi_transfer {
     CURL *easy;
     multi_end_fn *ended;
     void *context;
-    bool is_active; /* set by multi.c */
+    struct proxies *proxies; /* the owner's; NULL: none, and none of the environment either */
+    bool is_active;          /* set by multi.c */
 };
 
 int multi_new(struct loop *loop, struct multi **ret, struct error *err);
 void multi_free(struct multi *multi); /* all transfers must be stopped; NULL is fine */
 struct loop *multi_loop(const struct multi *multi); /* borrowed */
 
-/* Uses CURLOPT_PRIVATE. The transfer starts in the loop's next turn. */
+/* Uses CURLOPT_PRIVATE, CURLOPT_HEADERFUNCTION and the options of proxies. The transfer starts in
+ * the loop's next turn. */
 void multi_start(struct multi *multi, struct multi_transfer *transfer);
+/* Where it is, or was: behind the redirects. Borrowed from the handle. */
+const char *multi_url(const struct multi_transfer *transfer);
 void multi_stop(struct multi *multi, struct multi_transfer *transfer); /* inactive ones too */
 
 /* A handle for `url`: http and https only, also after a redirect; follows a few redirects; limits

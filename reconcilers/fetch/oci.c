@@ -16,6 +16,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 
 enum { MANIFEST_MAX = 4 * 1024 * 1024, TOKEN_ANSWER_MAX = 64 * 1024 };
@@ -33,6 +34,8 @@ struct lookup {
     char *authorization; /* the header sent to the registry; NULL: none yet */
     bool is_indexed;     /* an index led to the requested manifest */
     struct answer answer;
+    struct proxies *proxies;
+    char *url; /* of the last request */
     struct op *stage;
     struct oci_layer *layer; /* borrowed until `done` or a cancel */
 };
@@ -65,11 +68,14 @@ static void cancel_lookup(struct op *op)
     free(l->basic);
     free(l->helper);
     free(l->authorization);
+    proxies_free(l->proxies);
+    free(l->url);
     free(l);
 }
 
 static void lookup_fail(struct lookup *l, struct error *err)
 {
+    proxies_blame(l->proxies, l->url, err);
     (void)error_wrap(err, "image '%s/%s' (%s)", l->registry, l->repository, l->target);
     op_finish(&l->op, err);
 }
@@ -89,8 +95,10 @@ static void on_manifest(void *context, const struct error *err);
 
 static void request_manifest(struct lookup *l)
 {
-    cleanup_free char *url = mem_printf("%s/v2/%s/manifests/%s", l->base, l->repository, l->target);
-    struct request request = {.url = url,
+    free(l->url);
+    l->url = mem_printf("%s/v2/%s/manifests/%s", l->base, l->repository, l->target);
+    struct request request = {.url = l->url,
+        .proxies = l->proxies,
         .accept = oci_manifest_accept,
         .authorization = l->authorization,
         .body_max = MANIFEST_MAX};
@@ -203,9 +211,11 @@ static void authenticate(struct lookup *l)
     if (!is_clear || l->authorization || (!challenge.is_bearer && !l->basic)) {
         fail_refused(l);
     } else if (challenge.is_bearer) {
-        cleanup_free char *url = oci_token_url(&challenge, l->repository);
+        free(l->url);
+        l->url = oci_token_url(&challenge, l->repository);
         struct request request = {
-            .url = url,
+            .url = l->url,
+            .proxies = l->proxies,
             .accept = "application/json",
             .authorization = oci_realm_is_trusted(l->base, challenge.realm) ? l->basic : NULL,
             .body_max = TOKEN_ANSWER_MAX,
@@ -291,7 +301,8 @@ static void on_manifest(void *context, const struct error *err)
 }
 
 struct op *oci_find_layer(struct multi *multi, const struct oci_reference *reference,
-    const struct oci_login *login, struct oci_layer *layer, op_done_fn *done, void *context)
+    const struct oci_login *login, const struct proxies *proxies, struct oci_layer *layer,
+    op_done_fn *done, void *context)
 {
     struct lookup *l = mem_new(struct lookup);
     l->op = (struct op){cancel_lookup, done, context};
@@ -302,6 +313,7 @@ struct op *oci_find_layer(struct multi *multi, const struct oci_reference *refer
     l->target = mem_strdup(reference->target);
     l->basic = login->credentials ? oci_basic(login->credentials) : NULL;
     l->helper = mem_strdup(login->helper);
+    l->proxies = proxies_copy(proxies);
     l->layer = layer;
     request_manifest(l);
     return &l->op;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "reconcilers/fetch/multi.h"
+#include "specs/base/proxies.h"
 #include "specs/base/url.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -35,6 +36,7 @@ static void cancel_exchange(struct op *op)
     multi_stop(x->multi, &x->wire);
     curl_easy_cleanup(x->wire.easy);
     curl_slist_free_all(x->headers);
+    proxies_free(x->wire.proxies);
     free(x->url);
     free(x);
 }
@@ -99,7 +101,8 @@ struct op *request_get(struct multi *multi, const struct request *request, struc
     x->url = url_for_people(request->url);
     x->answer = answer;
     CURL *easy = multi_easy_new(request->url, x->curl_text);
-    x->wire = (struct multi_transfer){.easy = easy, .ended = on_end, .context = x};
+    x->wire = (struct multi_transfer){
+        .easy = easy, .proxies = proxies_copy(request->proxies), .ended = on_end, .context = x};
     add_header(x, "Accept", request->accept);
     add_header(x, "Authorization", request->authorization);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);

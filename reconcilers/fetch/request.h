@@ -8,12 +8,14 @@
 #include "specs/base/buf.h"
 
 struct multi;
+struct proxies;
 
 struct request {
     const char *url;
-    const char *accept;        /* value of that header; NULL: anything */
-    const char *authorization; /* for the URL's own host only; NULL: none */
-    size_t body_max;           /* bytes; more is an error */
+    const char *accept;            /* value of that header; NULL: anything */
+    const char *authorization;     /* for the URL's own host only; NULL: none */
+    size_t body_max;               /* bytes; more is an error */
+    const struct proxies *proxies; /* NULL: none */
 };
 
 /* A response with any status. Zero-initialised by its owner, written before `done`. */

@@ -13,6 +13,7 @@
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/fetch/part.h"
+#include "specs/base/proxies.h"
 #include "specs/base/url.h"
 #include "reconcilers/image/image_convert.h"
 #include "reconcilers/image/image_work.h"
@@ -33,6 +34,7 @@ struct waiter {
     struct image_fill *fill;
     struct waiter *next;
     struct image_result *result; /* borrowed until `done` or a cancel */
+    struct proxies *proxies;
     void (*progress)(void *context, const char *text);
 };
 
@@ -44,6 +46,7 @@ struct image_fill {
     struct image_fill *next;
     char key[DIGEST_SIZE];
     struct spec_image image; /* a copy */
+    struct proxies *proxies; /* of the first waiter */
     struct op *stage;
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
     struct oci_layer layer;  /* zero: not looked up */
@@ -69,6 +72,8 @@ struct image_cache {
     size_t n_verified;
 };
 
+static struct image_fill *find_or_start(
+    struct image_cache *cache, const struct spec_image *image, const struct proxies *proxies);
 static void start_work(struct image_fill *fill);
 
 char *image_record_key(const char *url)
@@ -87,6 +92,7 @@ static void free_fill(struct image_fill *fill)
 {
     free(fill->image.location);
     free(fill->image.sha256);
+    proxies_free(fill->proxies);
     oci_layer_clear(&fill->layer);
     image_conversion_clear(&fill->conversion);
     free(fill);
@@ -126,6 +132,17 @@ void image_cache_free(struct image_cache *cache)
         free(cache->verified);
         free(cache);
     }
+}
+
+static void join_fill(struct waiter *waiter, struct image_fill *fill)
+{
+    struct waiter **end = &fill->waiters;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = waiter;
+    waiter->next = NULL;
+    waiter->fill = fill;
 }
 
 /* ---- what was verified ---- */
@@ -204,17 +221,32 @@ static void fill_result(
     }
 }
 
+/* The waiters whose result this is: of a failure, those who wanted the proxies it was tried with.
+ * NULL: no more. */
+static struct waiter *next_to_finish(const struct image_fill *fill, const struct error *err)
+{
+    struct waiter *waiter = fill->waiters;
+    while (waiter && err && !proxies_equal(waiter->proxies, fill->proxies)) {
+        waiter = waiter->next;
+    }
+    return waiter;
+}
+
 /* A notified waiter may cancel others, and may start a new fill for the same image. */
 static void image_finish(struct image_fill *fill, const struct error *err)
 {
+    struct waiter *waiter;
     unlink_fill(fill);
     fill->is_finishing = true;
-    while (fill->waiters) {
-        struct waiter *waiter = fill->waiters;
+    while ((waiter = next_to_finish(fill, err))) {
         if (!err) {
             fill_result(waiter->result, fill, fill->work);
         }
         op_finish(&waiter->op, err);
+    }
+    while ((waiter = fill->waiters)) {
+        fill->waiters = waiter->next;
+        join_fill(waiter, find_or_start(fill->cache, &fill->image, waiter->proxies));
     }
     free_fill(fill);
 }
@@ -276,7 +308,7 @@ static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct
         oci_reference_parse(fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
         fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &fill->work->login,
-            &fill->layer, on_layer_found, fill);
+            fill->proxies, &fill->layer, on_layer_found, fill);
     }
     return rc;
 }
@@ -291,7 +323,7 @@ static void start_transfer(struct image_fill *fill)
     struct fetcher *fetcher = fill->cache->fetcher;
     if (fetcher && fill->work->next == IMAGE_NEXT_DOWNLOAD) {
         fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization,
-            on_progress, on_downloaded, fill);
+            fill->proxies, on_progress, on_downloaded, fill);
     } else if (fetcher) {
         (void)start_lookup(fill, fetcher, &err);
     }
@@ -414,6 +446,7 @@ static void cancel_waiter(struct op *op)
         at = &(*at)->next;
     }
     *at = waiter->next;
+    proxies_free(waiter->proxies);
     free(waiter);
     /* Pool work without a waiter continues: it ends soon, its result is kept on disk, and a second
      * work on the same files would be in its way. */
@@ -437,7 +470,8 @@ bool image_cache_is_filling(const struct image_cache *cache, const char *key)
     return find_fill(cache, key) != NULL;
 }
 
-static struct image_fill *find_or_start(struct image_cache *cache, const struct spec_image *image)
+static struct image_fill *find_or_start(
+    struct image_cache *cache, const struct spec_image *image, const struct proxies *proxies)
 {
     char key[DIGEST_SIZE];
     image_work_key(image, key);
@@ -451,6 +485,7 @@ static struct image_fill *find_or_start(struct image_cache *cache, const struct 
     fill->image.kind = image->kind;
     fill->image.location = mem_strdup(image->location);
     fill->image.sha256 = mem_strdup(image->sha256);
+    fill->proxies = proxies_copy(proxies);
     fill->next = cache->fills;
     cache->fills = fill;
     start_work(fill);
@@ -458,18 +493,14 @@ static struct image_fill *find_or_start(struct image_cache *cache, const struct 
 }
 
 struct op *image_fetch(struct image_cache *cache, const struct spec_image *image,
-    struct image_result *result, void (*progress)(void *context, const char *text),
-    op_done_fn *done, void *context)
+    const struct proxies *proxies, struct image_result *result,
+    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
 {
     struct waiter *waiter = mem_new(struct waiter);
     waiter->op = (struct op){cancel_waiter, done, context};
-    waiter->fill = find_or_start(cache, image);
     waiter->result = result;
+    waiter->proxies = proxies_copy(proxies);
     waiter->progress = progress;
-    struct waiter **end = &waiter->fill->waiters;
-    while (*end) {
-        end = &(*end)->next;
-    }
-    *end = waiter;
+    join_fill(waiter, find_or_start(cache, image, proxies));
     return &waiter->op;
 }

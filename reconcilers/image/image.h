@@ -12,6 +12,7 @@
 
 struct image_cache;
 struct image_result;
+struct proxies;
 struct reconciler_host;
 struct spec_image;
 
@@ -28,9 +29,11 @@ bool image_cache_is_filling(const struct image_cache *cache, const char *key);
 char *image_record_key(const char *url);
 
 /*
- * media_ops.fetch_image for one image. `result` is filled before `done`; its record is set for URLs
- * unless the table has it already. `progress` must not start or cancel operations.
+ * media_ops.fetch_image for one image. A download goes through `proxies` (NULL: directly; copied);
+ * one that is under way already is tried again with them if it fails by another way. `result` is
+ * filled before `done`; its record is set for URLs unless the table has it already. `progress` must
+ * not start or cancel operations.
  */
 struct op *image_fetch(struct image_cache *cache, const struct spec_image *image,
-    struct image_result *result, void (*progress)(void *context, const char *text),
-    op_done_fn *done, void *context);
+    const struct proxies *proxies, struct image_result *result,
+    void (*progress)(void *context, const char *text), op_done_fn *done, void *context);

@@ -13,9 +13,11 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "specs/image/image_request.h"
 #include "store/batch.h"
@@ -155,9 +157,14 @@ static int start_pull(struct job *job, struct error *err)
         image_file_unlink(paths, job->url_link);
     }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    job->op = image_fetch(
-        image_cache_of(job->requests->host), &image, &job->result, on_progress, on_pulled, job);
-    return 0;
+    struct proxies *proxies = fields_new(&proxies_fields);
+    const json_t *recorded = json_object_get(job->request, "proxies");
+    int rc = recorded ? fields_from_json(&proxies_fields, recorded, proxies, err) : 0;
+    job->op = rc < 0 ? NULL
+                     : image_fetch(image_cache_of(job->requests->host), &image, proxies,
+                           &job->result, on_progress, on_pulled, job);
+    proxies_free(proxies);
+    return rc;
 }
 
 /* ---- the beginning of a job ---- */

@@ -257,8 +257,8 @@ static struct op *prepare(
 static struct op *fetch_image(const struct vm_env *env, struct image_result *result,
     void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
 {
-    return image_fetch(
-        image_cache_of(env->host), &env->spec->image, result, progress, done, context);
+    return image_fetch(image_cache_of(env->host), &env->spec->image, env->proxies, result, progress,
+        done, context);
 }
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)

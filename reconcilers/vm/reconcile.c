@@ -40,7 +40,8 @@ static struct pass begin_pass(
             .name = view->name,
             .spec = spec,
             .uid = desired ? desired->uid : view->status->uid,
-            .status = view->status},
+            .status = view->status,
+            .proxies = desired ? &desired->proxies : NULL},
         .now_ms = clock_monotonic_ms(self->host->clock),
         .wall_ms = clock_wall_ms(self->host->clock),
     };

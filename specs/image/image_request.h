@@ -5,6 +5,7 @@
  * it. vmctld removes an answered request after a while. Pure.
  *
  *   new       verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
+ *             proxies (of the command's environment: specs/base/proxies.h)
  *   running   state "running", progress "120 of 620 MB"
  *   answered  state "done", by verb: sha256, path, size | removed [{sha256, size}], freed
  *             state "failed", error {code, message, help}

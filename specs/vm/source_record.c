@@ -24,6 +24,7 @@ static const struct field source_rows[] = {
     FIELD_ENUM(struct source_record, prune, "prune", &source_prune_words),
     FIELD(struct source_record, starts_new, "startsNew"),
     FIELD(struct source_record, since_ms, "since"),
+    FIELD_STRUCT(struct source_record, proxies, "proxies", &proxies_fields, .omit_empty = true),
     FIELD_ENUM(struct source_record, state, "state", &source_state_words),
     FIELD(struct source_record, line, "line", .omit_empty = true),
     FIELD(struct source_record, column, "column", .omit_empty = true),

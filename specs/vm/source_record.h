@@ -15,6 +15,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/enum_names.h"
 #include "specs/base/json.h"
+#include "specs/base/proxies.h"
 #include "specs/base/strings.h"
 
 struct error;
@@ -44,8 +45,9 @@ struct source_record {
     bool is_directory;
     char *directory; /* the watched directory it was found in; NULL: registered by itself */
     enum source_prune prune;
-    bool starts_new;  /* VMs that come into the file are started; else created only */
-    int64_t since_ms; /* wall: when it was registered */
+    bool starts_new;        /* VMs that come into the file are started; else created only */
+    int64_t since_ms;       /* wall: when it was registered */
+    struct proxies proxies; /* of the command that registered it, for its VMs */
 
     /* the result */
     enum source_state state;

@@ -25,6 +25,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, owner, "owner", .omit_empty = true),
     FIELD(struct vm_desired, provision_from, "provisionFrom", .omit_empty = true),
     FIELD(struct vm_desired, skipped_steps, "skippedSteps", .omit_empty = true),
+    FIELD_STRUCT(struct vm_desired, proxies, "proxies", &proxies_fields, .omit_empty = true),
     FIELD(struct vm_desired, source, "source"),
     FIELD(struct vm_desired, created_ms, "created"),
 };

@@ -12,6 +12,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/enum_names.h"
 #include "specs/base/json.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 
 struct error;
@@ -46,7 +47,10 @@ struct vm_desired {
      * stays, and the number of one that has ended means nothing.
      */
     uint64_t halt_owner;
-    uint64_t owner;     /* the VM goes when this owner has gone (owner_lock.h); 0: none */
+    uint64_t owner; /* the VM goes when this owner has gone (owner_lock.h); 0: none */
+    /* For downloads of the base image: those of the last command that may need one. Like halt_owner
+     * they change nothing that the user wants. */
+    struct proxies proxies;
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */
 };

@@ -11,6 +11,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_steps.h"
 #include "store/batch.h"
@@ -263,7 +264,11 @@ static void change_tokens(struct attempt *attempt)
     }
     const struct vm_status *status = record_status(&attempt->record);
     bool is_stalled = status && vm_status_is_true(status, CONDITION_STALLED);
-    if ((change->retries || change->deletes) && is_stalled) {
+    /* A download that is tried again from time to time is tried at once by another way. */
+    bool has_other_way = change->retries && change->proxies && status &&
+                         !vm_status_is_true(status, CONDITION_IMAGE_READY) &&
+                         !proxies_equal(change->proxies, &next->proxies);
+    if (((change->retries || change->deletes) && is_stalled) || has_other_way) {
         attempt_report(attempt, CHANGE_REQUESTED);
     }
 }
@@ -277,15 +282,20 @@ static bool takes_ports(const struct attempt *attempt)
 
 static void write_next(struct store_batch *batch, struct attempt *attempt)
 {
+    const struct change *change = attempt->change;
     const struct vm_desired *stored = attempt->record.desired;
-    uint64_t halt_owner = attempt->change->halt_owner;
-    /* Waiters and the controller compare the generation, so it moves for every change. */
-    if (stored && halt_owner && attempt->outcome.result == CHANGE_UNCHANGED) {
-        attempt->next->halt_owner = halt_owner;
-        store_batch_put_desired(batch, attempt->next, stored->revision);
-    } else if (!stored || attempt->outcome.result != CHANGE_UNCHANGED ||
-               !vm_desired_equal(stored, attempt->next)) {
+    bool is_same = stored && attempt->outcome.result == CHANGE_UNCHANGED &&
+                   (change->halt_owner || vm_desired_equal(stored, attempt->next));
+    if (is_same && change->halt_owner) {
+        attempt->next->halt_owner = change->halt_owner;
+    } else if (!is_same) {
+        /* Waiters and the controller compare the generation, so it moves for every change. */
         attempt->next->generation++;
+    }
+    if (change->proxies) {
+        proxies_assign(&attempt->next->proxies, change->proxies);
+    }
+    if (!vm_desired_equal(stored, attempt->next)) {
         store_batch_put_desired(batch, attempt->next, stored ? stored->revision : 0);
     }
     if (takes_ports(attempt)) {

@@ -16,6 +16,7 @@
 #include "store/store.h"
 
 struct error;
+struct proxies;
 struct store_batch;
 
 enum change_provision {
@@ -51,7 +52,8 @@ struct change {
     bool restarts;           /* a running VM is stopped and started with its new spec */
     bool recreates;          /* its disk is recreated; erases the old one */
     bool deletes;
-    bool retries; /* if it is stalled or held down: try again now */
+    const struct proxies *proxies; /* for downloads from now on; NULL: those recorded */
+    bool retries;                  /* if it is stalled or held down: try again now */
 };
 
 enum change_result {

@@ -14,6 +14,7 @@
 #include "specs/base/json.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "store/batch.h"
 #include "store/bell.h"
@@ -164,6 +165,7 @@ static int plan_vms(
             .spec = load->file->vms[i],
             .source = sync->ask->path,
             .starts_new = sync->before->starts_new,
+            .proxies = &sync->before->proxies,
         };
         int rc = takes_over(sync, change.name, &change.takes_over, err);
         if (rc < 0) {
@@ -446,13 +448,18 @@ static bool is_vmfile(const char *path)
 static void align_file(
     struct sync *sync, struct store_batch *batch, const struct source_record *known)
 {
-    if (known->prune == sync->before->prune && known->starts_new == sync->before->starts_new) {
+    bool is_pruned_alike =
+        known->prune == sync->before->prune && known->starts_new == sync->before->starts_new;
+    if (is_pruned_alike && proxies_equal(&known->proxies, &sync->before->proxies)) {
         return;
     }
     struct source_record *after = source_record_copy(known);
+    proxies_assign(&after->proxies, &sync->before->proxies);
     after->prune = sync->before->prune;
     after->starts_new = sync->before->starts_new;
-    memset(after->pruned_digest, 0, DIGEST_SIZE);
+    if (!is_pruned_alike) {
+        memset(after->pruned_digest, 0, DIGEST_SIZE);
+    }
     sources_change(batch, known, after);
     source_record_free(after);
 }
@@ -478,6 +485,7 @@ static void plan_files(struct sync *sync, struct store_batch *batch,
             record->directory = mem_strdup(sync->before->path);
             record->prune = sync->before->prune;
             record->starts_new = sync->before->starts_new;
+            proxies_assign(&record->proxies, &sync->before->proxies);
             sources_change(batch, NULL, record);
             source_record_free(record);
         }

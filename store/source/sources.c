@@ -9,6 +9,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "store/batch.h"
 #include "store/bell.h"
@@ -94,6 +95,7 @@ static void take_registration(struct source_record *record, const struct source_
     record->is_directory = wanted->is_directory;
     record->prune = wanted->prune;
     record->starts_new = wanted->starts_new;
+    proxies_assign(&record->proxies, &wanted->proxies);
     memset(record->pruned_digest, 0, DIGEST_SIZE); /* what was left alone is looked at again */
     if (wanted->applied_digest[0]) {
         take_applied(record, wanted->applied_sha, wanted->applied_digest);

@@ -213,6 +213,32 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     [ "$status" -eq 1 ]
 }
 
+@test "the proxies of a download are its caller's, not those of vmctld" {
+    serve_www
+    http_proxy=http://127.0.0.1:1 vmctl controller start
+    run vmctl image pull "$www/disk.qcow2"
+    [ "$status" -eq 0 ]
+    vmctl controller stop
+    vmctl controller start
+    http_proxy=http://me:s3cret@127.0.0.1:1 run vmctl image pull --name raw "$www/raw.img"
+    [ "$status" -eq 1 ]
+    says "through the proxy http://127.0.0.1:1 (http_proxy of the command)"
+    says "unset http_proxy"
+    http_proxy=http://me:s3cret@127.0.0.1:1 no_proxy=127.0.0.1 run vmctl image pull --name raw "$www/raw.img"
+    [ "$status" -eq 0 ]
+    # of a VM: recorded with it, hidden wherever it is shown
+    export ALL_PROXY=me:s3cret@127.0.0.1:1
+    vmctl create --name web --image-url "$www/other.img" --detach
+    run vmctl get web -o json
+    says '"http": "http://127.0.0.1:1"'
+    refute grep -q s3cret <<<"$output"
+    run vmctl wait web --ready
+    [ "$status" -eq 1 ]
+    says "through the proxy http://127.0.0.1:1 (ALL_PROXY of the command)"
+    run grep -r s3cret "$data" --include='*.log'
+    [ "$status" -eq 1 ]
+}
+
 @test "usage errors end with 2" {
     local words
     for words in "" "eat" "pull" "pull a b" "pull /file" "inspect" "rm" "list x" "prune x" "list --name x" \

@@ -207,6 +207,8 @@ static struct http_request parse_head(const char *head)
     copy_header(head, "\r\nRange: ", request.range, sizeof(request.range));
     copy_header(head, "\r\nIf-Range: ", request.if_range, sizeof(request.if_range));
     copy_header(head, "\r\napi-version: ", request.api_version, sizeof(request.api_version));
+    copy_header(head, "\r\nProxy-Authorization: ", request.proxy_authorization,
+        sizeof(request.proxy_authorization));
     copy_header(head, "\r\nAuthorization: ", request.authorization, sizeof(request.authorization));
     return request;
 }

@@ -29,6 +29,7 @@ struct http_request {
     char range[64];
     char if_range[64];
     char authorization[128];
+    char proxy_authorization[128];
     char api_version[16];
     const char *body; /* "" none; the server's, until it stops */
     size_t sent;      /* bytes of the answer's body */

@@ -21,6 +21,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "tests/support/http_server.h"
 #include "tests/support/media_host.h"
@@ -37,6 +38,7 @@ struct fixture {
     char sha256[DIGEST_SIZE];
     char *url; /* on the faulty server */
     char progress[64];
+    const struct proxies *proxies; /* of the next fetch */
 };
 
 static int setup(void **state)
@@ -85,7 +87,8 @@ static void ignore_progress(void *context, const char *text)
 static struct op *start(struct fixture *f, size_t i, char *url, char *sha256)
 {
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    return image_fetch(f->cache, &image, &f->results[i], ignore_progress, media_host_done, &f->m);
+    return image_fetch(
+        f->cache, &image, f->proxies, &f->results[i], ignore_progress, media_host_done, &f->m);
 }
 
 static enum error_code fetch(struct fixture *f, char *url, char *sha256)
@@ -517,7 +520,8 @@ static void progress_is_told_in_megabytes(void **state)
     struct fixture *f = *state;
     behave(f, (struct http_behaviour){.hold_after = CUT});
     struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
-    struct op *op = image_fetch(f->cache, &image, &f->results[0], on_progress, media_host_done, f);
+    struct op *op =
+        image_fetch(f->cache, &image, NULL, &f->results[0], on_progress, media_host_done, f);
     assert_true(media_host_wait_for(&f->m, has_progress, f));
     op_cancel(op);
 }
@@ -594,6 +598,120 @@ static void an_image_that_does_not_fit_is_refused_before_the_disk_is_full(void *
 
 /* ---- URLs ---- */
 
+/* ---- proxies ---- */
+
+enum { REFUSED_PORT = 1 };
+
+static struct proxies *proxies_to(unsigned http_port, unsigned https_port, const char *direct)
+{
+    struct proxies *proxies = mem_new(struct proxies);
+    proxies->http = mem_printf("http://user:s3cret@127.0.0.1:%u", http_port);
+    proxies->https = mem_printf("http://user:s3cret@127.0.0.1:%u", https_port);
+    proxies->http_variable = mem_strdup("http_proxy");
+    proxies->https_variable = mem_strdup("ALL_PROXY");
+    proxies->direct = mem_strdup(direct);
+    return proxies;
+}
+
+static void a_download_goes_through_its_callers_proxy(void **state)
+{
+    struct fixture *f = *state;
+    char url[] = "http://images.example/disk.img";
+    struct proxies *proxies = proxies_to(http_server_port(f->server), REFUSED_PORT, NULL);
+    f->proxies = proxies;
+    assert_int_equal(fetch(f, url, NULL), ERR_NONE);
+    struct http_request request = http_server_request(f->server, 0);
+    assert_string_equal(request.path, url);
+    /* user:s3cret, as a proxy is given it and no server */
+    assert_string_equal(request.proxy_authorization, "Basic dXNlcjpzM2NyZXQ=");
+    assert_string_equal(request.authorization, "");
+    proxies_free(proxies);
+}
+
+static void the_controllers_own_environment_does_not_count(void **state)
+{
+    struct fixture *f = *state;
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    enum error_code code = fetch(f, f->url, NULL);
+    unsetenv("http_proxy");
+    assert_int_equal(code, ERR_NONE);
+    struct proxies *proxies = proxies_to(http_server_port(f->server), REFUSED_PORT, NULL);
+    char url[] = "http://images.example/other.img";
+    f->proxies = proxies;
+    setenv("no_proxy", "*", 1);
+    code = fetch(f, url, NULL);
+    unsetenv("no_proxy");
+    assert_int_equal(code, ERR_NONE);
+    proxies_free(proxies);
+}
+
+static void what_came_through_a_proxy_names_it(void **state)
+{
+    static const char expected[] = "through the proxy http://127.0.0.1:1 (http_proxy of the "
+                                   "command): cannot download http://127.0.0.1:";
+    struct fixture *f = *state;
+    struct proxies *proxies = proxies_to(REFUSED_PORT, REFUSED_PORT, "elsewhere");
+    f->proxies = proxies;
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    assert_memory_equal(f->m.error.message, expected, strlen(expected));
+    assert_non_null(strstr(f->m.error.help, "unset http_proxy"));
+    assert_null(strstr(f->m.error.message, "s3cret"));
+    proxies_free(proxies);
+    /* what curl itself refuses, it refuses with the whole URL */
+    struct proxies *odd = proxies_to(REFUSED_PORT, REFUSED_PORT, NULL);
+    memcpy(odd->http, "wxyz", 4);
+    f->proxies = odd;
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    assert_null(strstr(f->m.error.message, "s3cret"));
+    assert_non_null(strstr(f->m.error.message, "wxyz://127.0.0.1:1"));
+    proxies_free(odd);
+}
+
+static void an_exception_goes_directly(void **state)
+{
+    struct fixture *f = *state;
+    struct proxies *proxies = proxies_to(REFUSED_PORT, REFUSED_PORT, "example, 127.0.0.0/8");
+    f->proxies = proxies;
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    proxies_free(proxies);
+}
+
+static void a_redirect_to_https_goes_through_the_proxy_of_that(void **state)
+{
+    struct fixture *f = *state;
+    char url[] = "http://images.example/disk.img";
+    struct proxies *proxies = proxies_to(http_server_port(f->server), REFUSED_PORT, NULL);
+    f->proxies = proxies;
+    behave(f, (struct http_behaviour){.location = "https://images.example/disk.img"});
+    assert_int_equal(fetch(f, url, NULL), ERR_IMAGE_DOWNLOAD);
+    assert_non_null(strstr(
+        f->m.error.message, "through the proxy http://127.0.0.1:1 (ALL_PROXY of the command)"));
+    assert_int_equal(http_server_count(f->server), 1);
+    /* and the next try begins with the first URL's again */
+    behave(f, (struct http_behaviour){0});
+    assert_int_equal(fetch(f, url, NULL), ERR_NONE);
+    proxies_free(proxies);
+}
+
+static void of_two_callers_each_gets_what_its_proxy_gives(void **state)
+{
+    struct fixture *f = *state;
+    struct proxies *proxies = proxies_to(REFUSED_PORT, REFUSED_PORT, NULL);
+    f->proxies = proxies;
+    (void)start(f, 0, f->url, NULL);
+    (void)start(f, 1, f->url, NULL);
+    f->proxies = NULL;
+    (void)start(f, 2, f->url, NULL);
+    (void)start(f, 3, f->url, NULL);
+    assert_int_equal(media_host_wait(&f->m, 4), ERR_IMAGE_DOWNLOAD);
+    assert_null(f->results[0].path);
+    assert_null(f->results[1].path);
+    assert_is_whole(f, f->results[2].path, f->sha256);
+    assert_string_equal(f->results[2].path, f->results[3].path);
+    assert_int_equal(http_server_count(f->server), 1);
+    proxies_free(proxies);
+}
+
 static void urls_are_shown_without_secrets(void **state)
 {
     static const char *const cases[][2] = {
@@ -661,6 +779,12 @@ int main(void)
         TEST(a_part_of_another_boot_is_not_trusted),
         TEST(a_disk_that_fills_up_is_told_and_the_part_is_kept),
         TEST(an_image_that_does_not_fit_is_refused_before_the_disk_is_full),
+        TEST(a_download_goes_through_its_callers_proxy),
+        TEST(the_controllers_own_environment_does_not_count),
+        TEST(what_came_through_a_proxy_names_it),
+        TEST(an_exception_goes_directly),
+        TEST(a_redirect_to_https_goes_through_the_proxy_of_that),
+        TEST(of_two_callers_each_gets_what_its_proxy_gives),
         cmocka_unit_test(urls_are_shown_without_secrets),
         cmocka_unit_test(file_urls_become_paths),
     };

@@ -21,6 +21,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "tests/support/http_server.h"
 #include "tests/support/media_host.h"
@@ -109,7 +110,7 @@ static void ignore_progress(void *context, const char *text)
 static enum error_code fetch_url(struct fixture *f, char *url, char *sha256)
 {
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    (void)image_fetch(f->cache, &image, &f->result, ignore_progress, media_host_done, &f->m);
+    (void)image_fetch(f->cache, &image, NULL, &f->result, ignore_progress, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 
@@ -541,12 +542,27 @@ static void a_cancelled_lookup_leaves_nothing_behind(void **state)
     cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
     struct spec_image image = {.kind = IMAGE_URL, .location = url};
     struct op *op =
-        image_fetch(f->cache, &image, &f->result, ignore_progress, media_host_done, &f->m);
+        image_fetch(f->cache, &image, NULL, &f->result, ignore_progress, media_host_done, &f->m);
     assert_true(media_host_wait_for(&f->m, was_asked, f));
     op_cancel(op);
     f->behaviour.hold_after = 0;
     add_rule(f, (struct http_rule){.path = "/", .status = 404});
     assert_int_equal(fetch_url(f, url, NULL), ERR_IMAGE_NOT_FOUND);
+}
+
+static void a_registry_behind_a_proxy_that_fails_names_the_proxy(void **state)
+{
+    struct fixture *f = *state;
+    char http[] = "http://user:s3cret@127.0.0.1:1", variable[] = "all_proxy";
+    const struct proxies proxies = {.http = http, .http_variable = variable};
+    cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
+    struct spec_image image = {.kind = IMAGE_URL, .location = url};
+    (void)image_fetch(
+        f->cache, &image, &proxies, &f->result, ignore_progress, media_host_done, &f->m);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_IMAGE_DOWNLOAD);
+    assert_non_null(strstr(
+        f->m.error.message, "through the proxy http://127.0.0.1:1 (all_proxy of the command)"));
+    assert_int_equal(http_server_count(f->server), 0);
 }
 
 int main(void)
@@ -578,6 +594,7 @@ int main(void)
         TEST(an_endless_manifest_is_cut_off, setup_without_registry),
         TEST(junk_for_a_manifest_is_told, setup_without_registry),
         TEST(a_cancelled_lookup_leaves_nothing_behind, setup_without_registry),
+        TEST(a_registry_behind_a_proxy_that_fails_names_the_proxy, setup_without_registry),
     };
     signal(SIGPIPE, SIG_IGN); /* as vmctld does: a helper need not read its input */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,6 +178,49 @@ static void up_on_a_stalled_vm_tries_again(void **state)
     assert_int_equal(apply(store, start_web), CHANGE_UNCHANGED); /* does not ask to retry */
 }
 
+static void fetch(struct vm_status *status)
+{
+    vm_status_set(
+        status, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOAD_BACK_OFF, NULL, 1);
+}
+
+static void have_image(struct vm_status *status)
+{
+    vm_status_set(status, CONDITION_IMAGE_READY, CONDITION_TRUE, REASON_CACHED, NULL, 1);
+}
+
+static void assert_proxy(struct store *store, const char *expected)
+{
+    struct vm_record record = get_vm(store, "web");
+    assert_true(text_eq(record.desired->proxies.http, expected));
+    vm_record_clear(&record);
+}
+
+static void proxies_are_the_last_commands_and_no_change_by_themselves(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    char one[] = "http://one", two[] = "http://two";
+    const struct proxies first = {.http = one}, second = {.http = two}, none = {.http = NULL};
+    struct change start = start_web;
+    start.retries = true;
+    up(store, "web", 1024);
+    start.proxies = &first;
+    assert_int_equal(apply(store, start), CHANGE_UNCHANGED);
+    assert_int_equal(apply(store, start_web), CHANGE_UNCHANGED); /* the controller's own: keeps */
+    assert_proxy(store, one);
+    write_status(store, "web", have_image);
+    start.proxies = &none;
+    assert_int_equal(apply(store, start), CHANGE_UNCHANGED);
+    assert_proxy(store, NULL);
+    assert_int_equal(generation_of(store, "web"), 1);
+    write_status(store, "web", fetch); /* it waits for its next try: not any more */
+    assert_int_equal(apply(store, start), CHANGE_UNCHANGED);
+    start.proxies = &second;
+    assert_int_equal(apply(store, start), CHANGE_REQUESTED);
+    assert_proxy(store, two);
+    assert_int_equal(generation_of(store, "web"), 2);
+}
+
 static void provision_from_a_step_is_of_that_request_only(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -588,6 +631,7 @@ int main(void)
         TEST(up_starts_what_is_stopped_and_provisions_it),
         TEST(up_starts_what_stayed_down_by_itself),
         TEST(up_on_a_stalled_vm_tries_again),
+        TEST(proxies_are_the_last_commands_and_no_change_by_themselves),
         TEST(provision_from_a_step_is_of_that_request_only),
         TEST(up_runs_failed_provision_steps_again),
         TEST(the_status_of_an_earlier_vm_of_the_name_does_not_count),

@@ -464,6 +464,35 @@ static void other_options_of_a_directory_are_those_of_its_files(void **state)
     source_record_free(record);
 }
 
+static void proxies_of_a_directory_are_those_of_its_files_and_vms(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *path = mem_printf("%s/project", f->dir);
+    watch_directory(f);
+    write_project(f, "a.kdl", VM("a", ""));
+    (void)look_at_directory(f);
+    char http[] = "http://proxy";
+    struct error err = {0};
+    struct source_record *wanted = source_record_new(path, 1);
+    struct store_batch *batch = store_batch_new();
+    wanted->is_directory = true;
+    wanted->prune = SOURCE_PRUNE_STOP;
+    const struct proxies proxies = {.http = http};
+    proxies_assign(&wanted->proxies, &proxies);
+    must(sources_add_registration(f->store, batch, wanted, &err), &err);
+    assert_int_equal(commit(f->store, batch), 0);
+    source_record_free(wanted);
+    write_project(f, "b.kdl", VM("b", ""));
+    (void)look_at_directory(f);
+    static const char *const files[][2] = {{"a.kdl", "a"}, {"b.kdl", "b"}};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        (void)look(f, files[i][0]);
+        struct vm_record record = get_vm(f->store, files[i][1]);
+        assert_string_equal(record.desired->proxies.http, http);
+        vm_record_clear(&record);
+    }
+}
+
 static void a_file_that_goes_is_forgotten_once_it_has_no_vms(void **state)
 {
     struct fixture *f = *state;
@@ -539,6 +568,7 @@ int main(void)
         TEST(what_is_not_registered_is_not_looked_at),
         TEST(vmfiles_of_a_directory_are_found_and_other_kdl_is_not),
         TEST(other_options_of_a_directory_are_those_of_its_files),
+        TEST(proxies_of_a_directory_are_those_of_its_files_and_vms),
         TEST(a_file_that_goes_is_forgotten_once_it_has_no_vms),
         TEST(a_file_renamed_within_its_directory_takes_its_vms_along),
         TEST(a_directory_that_goes_is_told),
