@@ -56,6 +56,33 @@ for word in $(sed -nE 's/^\| (— )?`([a-z0-9-]+).*/\2/p' specs/VMFILE.md | sort
     has_word "$vmfile" "$word" || complain "$vmfile_5: no $word, which specs/VMFILE.md has"
 done
 
+# Each state word: those of vm_display.c's rules, by their word there or else the reason's own.
+display=specs/vm/vm_display.c
+for reason in $(tr -d '\n' <$display | grep -oE 'REASON_[A-Z_]+, *(ALWAYS|WHILE_RUNNING|BEFORE_START)' |
+    cut -d, -f1 | sort -u) REASON_PENDING; do
+    word=$(sed -nE "s/^ *\{$reason, \"([A-Za-z]+)\".*/\1/p" $display)
+    [ -n "$word" ] || word=$(tr -d '\n' <specs/vm/condition.c | sed -nE "s/.*\[$reason\] = \"([A-Za-z]+)\".*/\1/p")
+    [ -n "$word" ] || complain "$display: no word for $reason"
+    grep -Fxq ".It Li $word" $vmctl_1 || complain "$vmctl_1, MACHINE STATES: no $word"
+done
+for word in $(sed -nE '/^const char \*vm_row_state/,/^}/s/.*"([A-Z][a-z]+)".*/\1/p' cli/show/vm_rows.c); do
+    grep -Fxq ".It Li $word" $vmctl_1 || complain "$vmctl_1, MACHINE STATES: no $word"
+done
+
+# ---- at 80 columns, by the other formatter ----
+
+if command -v groff >/dev/null; then
+    for page in $pages; do
+        warned=$(groff -Kutf8 -mdoc -Tutf8 -rLL=80n -ww "$page" 2>&1 >/dev/null)
+        [ -z "$warned" ] || complain "$page: groff: $warned"
+        wide=$(groff -Kutf8 -mdoc -Tascii -P-cbou -rLL=80n "$page" 2>/dev/null |
+            awk 'length($0) > 80 || /^ {60,}[^ ]+$/')
+        [ -z "$wide" ] || complain "$page: does not read at 80 columns: $wide"
+    done
+else
+    echo "not formatted at 80 columns: no groff"
+fi
+
 # ---- the program ----
 
 for directory in "${VMCTL_BIN:-}" "$started_in/../bin" build/bin; do
