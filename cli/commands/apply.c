@@ -47,5 +47,6 @@ const struct command command_apply = {
     .values_size = sizeof(struct project_values),
     .defaults = &project_defaults,
     .acts = true,
+    .names_file_vms = true,
     .run = run,
 };

@@ -26,7 +26,9 @@ const struct command command_completion = {
     .name = "completion",
     .summary = "Print a completion script for a shell",
     .usage = "bash|zsh|fish",
-    .details = "Knows the commands, their options, files, and the names of your VMs.",
+    .details =
+        "Knows the commands, their options, files, and the names of your VMs, for `vmctl up`\n"
+        "those of the VMFile; for `vmctl cp VM:PATH` the files of a guest that answers.",
     .examples = "  source <(vmctl completion bash)          in ~/.bashrc\n"
                 "  source <(vmctl completion zsh)           in ~/.zshrc, after compinit\n"
                 "  vmctl completion fish | source           in config.fish",

@@ -159,5 +159,6 @@ const struct command command_diff = {
                 "  vmctl diff --name web -o json",
     .options = options,
     .values_size = sizeof(struct diff_values),
+    .names_file_vms = true,
     .run = run,
 };

@@ -39,10 +39,10 @@ static const struct arg_option options[] = {
     {"dry-run", 0, ARG_FLAG, offsetof(struct image_values, is_dry_run), NULL,
         "prune: only show what would be removed"},
     {"detach", 'd', ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL,
-        "return as soon as the request is recorded"},
+        "pull, rm, prune: return as soon as the request is recorded"},
     {"no-wait", 0, ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL, NULL},
     {"timeout", 0, ARG_DURATION, offsetof(struct image_values, follow.timeout_ms), "DURATION",
-        "stop following after this long [default: 24h]"},
+        "pull, rm, prune: stop following after this long [default: 24h]"},
     OPTIONS_END,
 };
 

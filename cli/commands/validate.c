@@ -31,11 +31,15 @@ static int run(
     if (rc != 0) {
         return rc;
     }
-    printf("%s: valid:", project.path);
-    for (size_t i = 0; i < project.file->n_vms; i++) {
-        printf(" %s", project.file->vms[i]->name);
+    if (cli->output != OUTPUT_NAME) {
+        printf("%s: valid:", project.path);
     }
-    putchar('\n');
+    for (size_t i = 0; i < project.file->n_vms; i++) {
+        printf(cli->output == OUTPUT_NAME ? "%s\n" : " %s", project.file->vms[i]->name);
+    }
+    if (cli->output != OUTPUT_NAME) {
+        putchar('\n');
+    }
     return 0;
 }
 
@@ -44,7 +48,7 @@ const struct command command_validate = {
     .summary = "Check a VMFile",
     .usage = "[OPTIONS] [PATH]",
     .details = "Prints all errors of the file, each with its place, and ends with 2 if there are\n"
-               "any.",
+               "any. -o name prints the names of its VMs alone.",
     .examples = "  vmctl validate\n"
                 "  vmctl validate examples/web/VMFile.kdl",
     .options = options,

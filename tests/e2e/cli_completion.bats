@@ -17,7 +17,8 @@ zsh_offers() {
     vmctl completion zsh >"$work/_vmctl"
     zsh -f -c '
         compdef() { : }
-        compadd() { shift; print -rl -- "$@" }
+        compadd() { while [[ $1 != -- ]]; do shift; done; shift; print -rl -- "$@" }
+        compset() { : }
         _files() { print FILES }
         source "$1"; shift
         words=("$@"); CURRENT=$#
@@ -44,6 +45,21 @@ zsh_offers() {
     [ "$(sort <<<"$output" | tr '\n' ' ')" = "start status stop " ]
     run fish_offers "vmctl list -o y"
     says yaml
+    vmfile web new
+    run fish_offers "vmctl up n"
+    [ "$output" = new ]
+    run fish_offers "vmctl image list --d"
+    [ "$output" = --data-dir ]
+    run fish_offers "vmctl image prune --dr"
+    [ "$output" = --dry-run ]
+    run fish_offers "vmctl up --prune=d"
+    [ "$output" = --prune=destroy ]
+    run fish_offers "vmctl help resu"
+    [ "$output" = resume ]
+    run fish_offers "vmctl wait --for=condition=Prov"
+    [ "$output" = --for=condition=Provisioned ]
+    run fish_offers "vmctl cp we"
+    [ "$output" = web: ]
 }
 
 @test "zsh completes commands, options, VMs and files" {
@@ -67,6 +83,22 @@ zsh_offers() {
     has status
     run zsh_offers vmctl list -o ''
     has yaml
+    vmfile web new
+    run zsh_offers vmctl up ''
+    [ "$(sort <<<"$output" | tr '\n' ' ')" = "new web " ]
+    run zsh_offers vmctl image list --
+    [[ $output != *--dry-run* ]]
+    run zsh_offers vmctl image prune --
+    has --dry-run
+    run zsh_offers vmctl up --prune=
+    [ "$(tr '\n' ' ' <<<"$output")" = "stop destroy " ]
+    run zsh_offers vmctl wait --for=condition=
+    has Provisioned
+    run zsh_offers vmctl help ''
+    has resume
+    run zsh_offers vmctl cp ''
+    has web
+    has FILES
 }
 
 @test "zsh and fish read their scripts without a complaint" {

@@ -201,6 +201,14 @@ kill_qemu() {
     done
 }
 
+# completes_to WORD EXPECTED : what bash makes of `vmctl cp victim:WORD` at a press of TAB
+completes_to() {
+    [ "$(bash -c 'source <(vmctl completion bash)
+        COMP_WORDS=(vmctl cp victim : "$1") COMP_CWORD=4
+        _vmctl
+        printf "%s\n" "${COMPREPLY[@]}"' bash "$1" 2>/dev/null)" = "$2" ]
+}
+
 @test "cp copies names of every form, both ways" {
     local name
     mkdir -p names
@@ -213,6 +221,8 @@ kill_qemu() {
         [ "$(cat copy)" = "$name" ]
     done
     [ "$(vmctl exec victim -- sh -c 'cd names && set -- * && echo $#')" -eq 16 ]
+    await 30 completes_to names/a 'names/a\ b' # a guest that is slow to answer completes nothing
+    await 30 completes_to nam names/
 }
 
 @test "a user the guest does not know: AuthFailed with user and keys; corrected it heals" {

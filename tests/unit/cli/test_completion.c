@@ -54,7 +54,16 @@ static void check_offers(const char *words, const char *expected)
     cleanup_buf struct buf script = BUF_INIT(0), out = BUF_INIT(0);
     assert_true(completion_add(&script, "bash"));
     buf_printf(&script,
-        "vmctl() { [[ $* == 'list -o name' ]] && printf 'db\\nweb\\n'; }\n"
+        "timeout() { shift; \"$@\"; }\n"
+        "vmctl() {\n"
+        "    case $* in\n"
+        "    'list -o name') printf 'db\\nweb\\n' ;;\n"
+        "    'validate -o name') printf 'new\\nweb\\n' ;;\n"
+        "    'validate -o name --file=other.kdl') printf 'other\\n' ;;\n"
+        "    '-q exec --ssh-opt BatchMode=yes web -- '*' sh /et') printf '/etc/\\n' ;;\n"
+        "    '-q exec --ssh-opt BatchMode=yes web -- '*' sh ') printf 'a b\\nc\\n' ;;\n"
+        "    esac\n"
+        "}\n"
         "COMP_WORDS=(%s)\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_vmctl\n"
         "printf '%%s' \"${COMPREPLY[*]}\"\n",
         words);
@@ -76,7 +85,7 @@ static void vms_and_options_are_offered_behind_a_command(void **state)
     check_offers("vmctl destroy ''", "db web");
     check_offers("vmctl destroy w", "web");
     check_offers("vmctl up --no-prov", "--no-provision");
-    check_offers("vmctl up --name d", "db");
+    check_offers("vmctl restart --name d", "db");
     check_offers("vmctl ps -o js", "json");
     check_offers("vmctl list --output = y", "yaml");
 }
@@ -88,6 +97,53 @@ static void words_of_a_command_are_offered(void **state)
     check_offers("vmctl image p", "pull prune");
     check_offers("vmctl image D", "");
     check_offers("vmctl image P", "");
+}
+
+/* What `up` can be given are the VMs that the file describes, also before they are made. */
+static void vms_of_the_vmfile_are_offered_to_what_reads_it(void **state)
+{
+    (void)state;
+    check_offers("vmctl up ''", "new web");
+    check_offers("vmctl up --name n", "new");
+    check_offers("vmctl up -f other.kdl ''", "other");
+    check_offers("vmctl diff --file = other.kdl ''", "other");
+    check_offers("vmctl down n", "");
+}
+
+static void values_of_few_words_are_offered(void **state)
+{
+    (void)state;
+    check_offers("vmctl up --prune =", "stop destroy");
+    check_offers("vmctl up --prune = d", "destroy");
+    check_offers("vmctl up --prune ''", "new web"); /* its value stands behind `=` */
+    check_offers("vmctl wait --for d", "delete");
+    check_offers("vmctl wait --for c", "condition=");
+    check_offers("vmctl wait --for condition = Read", "Ready");
+    check_offers("vmctl wait --for = condition = Prov", "Provisioned");
+    check_offers("vmctl help reso", "");
+    check_offers("vmctl help resu", "resume");
+}
+
+static void of_a_verb_its_own_options_are_offered(void **state)
+{
+    (void)state;
+    check_offers("vmctl image list --d", "--data-dir");
+    check_offers("vmctl image prune --d", "--data-dir --dry-run --detach");
+    check_offers("vmctl image pull --n", "--name");
+    check_offers("vmctl controller stop --sh", "--shut-down-vms");
+    check_offers("vmctl controller status --sh", "");
+    check_offers("vmctl image list p", "");
+}
+
+static void files_of_the_guest_are_offered_behind_a_colon(void **state)
+{
+    (void)state;
+    check_offers("vmctl cp we", "web:");
+    check_offers("vmctl cp /proc/self/cmdl", "/proc/self/cmdline");
+    check_offers("vmctl cp web : /et", "/etc/");
+    check_offers("vmctl cp /proc/version web :", "a\\ b c");
+    check_offers("vmctl cp web:/et", "web:/etc/"); /* of a shell that keeps it one word */
+    check_offers("vmctl cp db : /et", "");
 }
 
 static void files_are_offered_where_a_path_is_meant(void **state)
@@ -128,6 +184,10 @@ int main(void)
         cmocka_unit_test(commands_are_offered_first),
         cmocka_unit_test(vms_and_options_are_offered_behind_a_command),
         cmocka_unit_test(words_of_a_command_are_offered),
+        cmocka_unit_test(vms_of_the_vmfile_are_offered_to_what_reads_it),
+        cmocka_unit_test(values_of_few_words_are_offered),
+        cmocka_unit_test(of_a_verb_its_own_options_are_offered),
+        cmocka_unit_test(files_of_the_guest_are_offered_behind_a_colon),
         cmocka_unit_test(files_are_offered_where_a_path_is_meant),
         cmocka_unit_test(every_command_and_option_is_in_every_script),
         cmocka_unit_test(another_shell_is_unknown),
