@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sha1.h>
-#include <sha2.h>
+#include <nettle/sha1.h>
+#include <nettle/sha2.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -13,27 +13,27 @@
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 
-static void digest_finish(SHA2_CTX *ctx, char *ret_hex)
+static void digest_finish(struct sha256_ctx *ctx, char *ret_hex)
 {
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    SHA256Final(digest, ctx);
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(ctx, sizeof(digest), digest);
     text_hex(ret_hex, digest, sizeof(digest));
 }
 
 void digest_bytes(const void *bytes, size_t n, char *ret_hex)
 {
-    SHA2_CTX ctx;
-    SHA256Init(&ctx);
-    SHA256Update(&ctx, bytes, n);
+    struct sha256_ctx ctx;
+    sha256_init(&ctx);
+    sha256_update(&ctx, n, bytes);
     digest_finish(&ctx, ret_hex);
 }
 
 void digest_sha1(const void *bytes, size_t n, uint8_t ret[DIGEST_SHA1_SIZE])
 {
-    SHA1_CTX ctx;
-    SHA1Init(&ctx);
-    SHA1Update(&ctx, bytes, n);
-    SHA1Final(ret, &ctx);
+    struct sha1_ctx ctx;
+    sha1_init(&ctx);
+    sha1_update(&ctx, n, bytes);
+    sha1_digest(&ctx, DIGEST_SHA1_SIZE, ret);
 }
 
 void digest_text(const char *text, char *ret_hex)
@@ -48,15 +48,15 @@ int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex
         return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
     }
     uint8_t chunk[65536];
-    SHA2_CTX ctx;
-    SHA256Init(&ctx);
+    struct sha256_ctx ctx;
+    sha256_init(&ctx);
     ssize_t n;
     while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
         if (is_cancelled && atomic_load_explicit(is_cancelled, memory_order_relaxed)) {
             return error_set(err, ERR_CANCELLED, "reading '%s' was cancelled", path);
         }
         if (n > 0) {
-            SHA256Update(&ctx, chunk, (size_t)n);
+            sha256_update(&ctx, (size_t)n, chunk);
         } else if (errno != EINTR) {
             return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
         }
