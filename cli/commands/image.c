@@ -10,8 +10,10 @@
 #include "cli/request/image_request.h"
 #include "cli/show/image_catalog.h"
 #include "cli/show/image_header.h"
+#include "cli/show/image_progress.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
+#include "cli/wait/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -73,19 +75,26 @@ static char *join(const json_t *array, const char *between)
 static void image_add_row(struct table *table, const json_t *image, const char *name, bool is_wide)
 {
     const char *format = json_text(image, "format");
-    cleanup_free char *size = size_text(json_int(image, "size", 0));
+    const json_t *getting = json_object_get(image, "progress"); /* NULL: it is there */
+    const char *sha256 = json_text(image, "sha256");
+    int64_t total = json_int(getting, "total", 0);
+    cleanup_free char *size = size_text(getting ? total : json_int(image, "size", 0));
     cleanup_free char *users = join(json_object_get(image, "usedBy"), ",");
     cleanup_free char *urls = join(json_object_get(image, "urls"), " ");
-    cleanup_free char *digest = mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
+    cleanup_free char *digest = mem_strndup(sha256 ? sha256 : "-", IMAGE_DIGEST_SHOWN);
+    cleanup_buf struct buf progress = BUF_INIT(0);
+    if (getting) {
+        image_progress_say(&progress, getting);
+    }
     table_add(table, name);
-    table_add(table, size);
+    table_add(table, getting && total <= 0 ? "-" : size);
     if (is_wide) {
-        table_add(table, format ? format : "?");
+        table_add(table, format ? format : getting ? "-" : "?");
         table_add(table, digest);
         table_add(table, users);
         table_add(table, urls);
     }
-    table_add(table, json_text(image, "path"));
+    table_add(table, getting ? buf_str(&progress) : json_text(image, "path"));
 }
 
 /* One row a name. */
@@ -126,7 +135,10 @@ static void print_catalog(const struct cli *cli, const json_t *catalog)
         output_print(cli, catalog);
     } else if (cli->output == OUTPUT_NAME) {
         for (size_t i = 0; i < json_array_size(catalog); i++) {
-            puts(json_text(json_array_get(catalog, i), "name"));
+            const json_t *image = json_array_get(catalog, i);
+            if (json_text(image, "sha256")) { /* that can be used, inspected, removed */
+                puts(json_text(image, "name"));
+            }
         }
     } else {
         print_table(cli, catalog);
@@ -218,13 +230,20 @@ static void print_removed(const struct cli *cli, const json_t *answer, bool is_d
 
 /* ---- list ---- */
 
+static int read_catalog(struct cli *cli, json_t **ret, struct error *err)
+{
+    struct controller_process controller;
+    int rc = controller_find(cli, &controller, err);
+    return rc < 0 ? rc : image_catalog_read(cli, controller.session, ret, err);
+}
+
 static int list(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
     struct error *err)
 {
     cleanup_json json_t *catalog = NULL;
     (void)values;
     (void)words;
-    int rc = image_catalog_read(cli, &catalog, err);
+    int rc = read_catalog(cli, &catalog, err);
     if (rc < 0) {
         return rc;
     }
@@ -247,7 +266,7 @@ static int find_image(struct cli *cli, const char *word, json_t **ret, struct er
         *ret = rc < 0 ? NULL : TAKE_PTR(image);
         return rc;
     }
-    int rc = image_catalog_read(cli, &catalog, err);
+    int rc = read_catalog(cli, &catalog, err);
     if (rc == 0) {
         rc = image_catalog_find(catalog, word, &found, err);
     }
@@ -329,7 +348,7 @@ static int find_digests(
     struct cli *cli, const struct arg_strings *words, json_t *digests, struct error *err)
 {
     cleanup_json json_t *catalog = NULL;
-    int rc = image_catalog_read(cli, &catalog, err);
+    int rc = read_catalog(cli, &catalog, err);
     for (size_t i = 1; rc == 0 && i < words->count; i++) {
         const json_t *image = NULL;
         rc = image_catalog_find(catalog, words->items[i], &image, err);
@@ -375,6 +394,34 @@ static int prune(struct cli *cli, const struct image_values *values,
     return ask_for_removal(cli, values, change, err);
 }
 
+/* ---- cancel ---- */
+
+static int cancel(struct cli *cli, const struct image_values *values,
+    const struct arg_strings *words, struct error *err)
+{
+    struct controller_process controller;
+    cleanup_json json_t *records = NULL;
+    const char *key, *word = words->items[1];
+    json_t *record;
+    (void)values;
+    int rc = controller_find(cli, &controller, err);
+    if (rc < 0 || (rc = image_progress_read(cli, controller.session, &records, err)) < 0) {
+        return rc;
+    }
+    json_object_foreach(records, key, record)
+    {
+        if (image_url_is_called(json_text(record, "url"), word) && json_int(record, "vms", 0) > 0) {
+            (void)error_set(err, ERR_VM_CONFLICT, "image '%s' is being got for a VM", word);
+            return error_help(err, "see which: vmctl image list -o wide; stop or destroy it");
+        }
+    }
+    rc = image_request_cancel(cli, word, err);
+    if (rc == 0) {
+        printf("%s: cancelled\n", word);
+    }
+    return rc;
+}
+
 /* ---- the command ---- */
 
 struct verb {
@@ -389,6 +436,7 @@ static const struct verb verbs[] = {
     {"pull", "URL", 1, 1, pull},
     {"list", "", 0, 0, list},
     {"ls", "", 0, 0, list},
+    {"cancel", "NAME|URL", 1, 1, cancel},
     {"inspect", "PATH|NAME", 1, 1, inspect},
     {"rm", "NAME|DIGEST...", 1, 1000, rm},
     {"prune", "[--dry-run]", 0, 0, prune},
@@ -424,20 +472,24 @@ static int run(
         int rc = check_options(verb, values, err);
         return rc < 0 ? rc : verb->run(cli, values, words, err);
     }
-    (void)error_set(err, ERR_USAGE, "image needs one of: pull, list, inspect, rm, prune");
+    (void)error_set(err, ERR_USAGE, "image needs one of: pull, list, cancel, inspect, rm, prune");
     return error_help(err, "see: vmctl image --help");
 }
 
 const struct command command_image = {
     .name = "image",
     .summary = "Pull, list, inspect and remove base images",
-    .usage = "pull URL | list | inspect PATH|NAME | rm NAME|DIGEST... | prune",
+    .usage = "pull URL | list | cancel NAME|URL | inspect PATH|NAME | rm NAME|DIGEST... | prune",
     .details =
         "pull downloads an image into the cache, from https, http, file or oci URLs, and prints "
         "its\n"
         "path; VMs do so by themselves. What a URL once gave is kept until --refresh. A name is a "
         "link\n"
-        "in the cache. A VM that has the URL uses the image, too.\n"
+        "in the cache. A VM that has the URL uses the image, too. Ctrl-C ends a pull, unless a VM "
+        "or\n"
+        "another pull wants the image, and so does cancel, which names one from elsewhere; what "
+        "was\n"
+        "downloaded is kept, and the next pull resumes it. list shows what is being got, too.\n"
         "rm removes an image with all its names and prune all images that no VM needs, with the\n"
         "rests of downloads; neither touches one that a VM uses.\n\n"
         "Private registries: `docker login` (~/.docker/config.json, also with a credential "

@@ -8,12 +8,14 @@
 
 #include "cli/cli.h"
 #include "cli/show/image_header.h"
+#include "cli/show/image_progress.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 #include "specs/image/image_request.h"
 #include "store/store.h"
 
@@ -63,6 +65,7 @@ static void add_image(void *context, int dir_fd, const char *file_name)
     json_put(image, "names", json_array());
     json_put(image, "urls", json_array());
     json_put(image, "usedBy", json_array());
+    json_put_text(image, "state", "cached");
     (void)image_header_read(path, image, &ignored);
     (void)json_array_append_new(directory->catalog, image);
 }
@@ -106,13 +109,35 @@ static int read_urls(struct cli *cli, const json_t *catalog, struct error *err)
     return 0;
 }
 
+static int add_getting(struct cli *cli, const char *session, json_t *catalog, struct error *err)
+{
+    cleanup_json json_t *records = NULL;
+    const char *key;
+    json_t *record;
+    int rc = image_progress_read(cli, session, &records, err);
+    json_object_foreach(records, key, record)
+    {
+        const char *url = json_text(record, "url"), *path = json_text(record, "path");
+        json_t *image = json_object();
+        cleanup_free char *name = url_last_component(url ? url : path ? path : "?");
+        json_put_text(image, "name", name);
+        json_put(image, "names", json_array());
+        json_put(image, "urls", url ? json_pack("[s]", url) : json_array());
+        json_put(image, "usedBy", json_array());
+        json_put_text(image, "state", "getting");
+        (void)json_object_set(image, "progress", record);
+        (void)json_array_append_new(catalog, image);
+    }
+    return rc;
+}
+
 static bool uses(const struct vm_record *vm, json_t *image)
 {
     const char *base = vm->status ? vm->status->prepared.image_path : NULL;
     const struct spec_image *wanted = vm->desired ? &vm->desired->spec->image : NULL;
     bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
                      (array_has(json_object_get(image, "urls"), wanted->location) ||
-                         text_eq(wanted->sha256, json_text(image, "sha256")));
+                         (wanted->sha256 && text_eq(wanted->sha256, json_text(image, "sha256"))));
     const char *path = json_text(image, "path");
     struct stat a, b;
     bool is_base = base && path && stat(base, &a) == 0 && stat(path, &b) == 0 &&
@@ -138,25 +163,15 @@ static int read_users(struct cli *cli, const json_t *catalog, struct error *err)
 
 /* ---- what it is called ---- */
 
-static char *last_component(const char *url)
-{
-    cleanup_free char *path = mem_strndup(url, strcspn(url, "?#"));
-    for (size_t n = strlen(path); n > 0 && path[n - 1] == '/';) {
-        path[--n] = '\0';
-    }
-    const char *slash = strrchr(path, '/');
-    return mem_strdup(slash && slash[1] ? slash + 1 : path);
-}
-
 /* The names that users see sort as text, images of one name by their digests. */
 static char *key_of(const json_t *item)
 {
-    return json_is_string(item)
-               ? mem_strdup(json_string_value(item))
-               : mem_printf("%s\n%s", json_text(item, "name"), json_text(item, "sha256"));
+    return json_is_string(item) ? mem_strdup(json_string_value(item))
+                                : mem_printf("%s\n%s", json_text(item, "name"),
+                                      json_text(item, "sha256") ? json_text(item, "sha256") : "");
 }
 
-int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
+int image_catalog_read(struct cli *cli, const char *session, json_t **ret, struct error *err)
 {
     static const char *const sorted[] = {"names", "urls"};
     cleanup_json json_t *catalog = json_array();
@@ -168,7 +183,8 @@ int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
     fs_each_entry(path, add_image, &(struct directory){cli, catalog});
     fs_each_entry(path, add_name, &(struct directory){cli, catalog});
     rc = read_urls(cli, catalog, err);
-    if (rc < 0 || (rc = read_users(cli, catalog, err)) < 0) {
+    if (rc < 0 || (rc = add_getting(cli, session, catalog, err)) < 0 ||
+        (rc = read_users(cli, catalog, err)) < 0) {
         return rc;
     }
     for (size_t i = 0; i < json_array_size(catalog); i++) {
@@ -177,11 +193,14 @@ int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
             json_t *array = json_incref(json_object_get(image, sorted[k]));
             json_put(image, sorted[k], json_sort_take(array, key_of));
         }
-        const char *name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
+        const char *name = json_text(image, "name"); /* of one that is being got */
+        if (!name) {
+            name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
+        }
         const char *url = json_string_value(json_array_get(json_object_get(image, "urls"), 0));
         cleanup_free char *shown =
             name  ? mem_strdup(name)
-            : url ? last_component(url)
+            : url ? url_last_component(url)
                   : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
         json_put_text(image, "name", shown);
     }
@@ -194,7 +213,7 @@ int image_catalog_read(struct cli *cli, json_t **ret, struct error *err)
 int image_catalog_find(
     const json_t *catalog, const char *word, const json_t **ret, struct error *err)
 {
-    const json_t *found = NULL;
+    const json_t *found = NULL, *getting = NULL;
     const char *digits = text_starts_with(word, "sha256:") ? word + strlen("sha256:") : word;
     for (size_t i = 0; i < json_array_size(catalog); i++) {
         json_t *image = json_array_get(catalog, i);
@@ -204,11 +223,20 @@ int image_catalog_find(
             !array_has(json_object_get(image, "names"), word)) {
             continue;
         }
+        if (!json_text(image, "sha256")) {
+            getting = image;
+            continue;
+        }
         if (found) {
             (void)error_set(err, ERR_USAGE, "several images are called '%s'", word);
             return error_help(err, "name one by its digest: vmctl image list -o wide");
         }
         found = image;
+    }
+    if (!found && getting) {
+        (void)error_set(err, ERR_IMAGE_NOT_FOUND, "image '%s' is still being got", word);
+        return error_help(
+            err, "see how far it is: vmctl image list; end it: vmctl image cancel %s", word);
     }
     if (!found) {
         (void)error_set(err, ERR_IMAGE_NOT_FOUND, "there is no image '%s' in the cache", word);

@@ -3,7 +3,9 @@
  * What is in the image cache, as `vmctl image list -o json` prints it: read from its files and from
  * the store, without the controller. An array, sorted by name, of objects:
  *   name, names [...], sha256, path, size, format, virtualSize, urls [...], downloadedAt, usedBy
- * [...]
+ *   [...], state "cached"
+ * and of those that are being got: name, names [], urls [...], usedBy [...], state "getting",
+ *   progress {phase, have, total, …} as in specs/image/image_request.h
  */
 #pragma once
 
@@ -12,10 +14,11 @@
 struct cli;
 struct error;
 
-/* Opens the store. Caller owns *ret. */
-int image_catalog_read(struct cli *cli, json_t **ret, struct error *err);
+/* Opens the store. `session`: of the vmctld that runs, "" none. Caller owns *ret. */
+int image_catalog_read(struct cli *cli, const char *session, json_t **ret, struct error *err);
 
-/* The one image of that name, digest, or first digits of a digest (IMAGE_DIGEST_SHOWN at least).
- * Borrowed. -ERR_IMAGE_NOT_FOUND, -ERR_USAGE when several have the name. */
+/* The one cached image of that name, digest, or first digits of a digest (IMAGE_DIGEST_SHOWN at
+ * least). Borrowed. -ERR_IMAGE_NOT_FOUND, also for one that is only being got; -ERR_USAGE when
+ * several have the name. */
 int image_catalog_find(
     const json_t *catalog, const char *word, const json_t **ret, struct error *err);

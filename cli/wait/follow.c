@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/show/events.h"
+#include "cli/show/image_progress.h"
 #include "cli/show/result.h"
+#include "cli/wait/live_block.h"
 #include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -33,12 +33,11 @@ struct progress_line {
 };
 
 struct progress {
-    const struct cli *cli; /* borrowed */
-    bool is_live;
+    struct cli *cli; /* borrowed */
+    struct live_block block;
     int64_t started_ms;
     struct progress_line *lines;
     size_t count;
-    size_t n_drawn;
 };
 
 /* The reason of Ready is the most informative. */
@@ -78,71 +77,62 @@ static void progress_update(
     free(line->message);
     line->message = message_of(record);
     line->is_settled = is_settled;
-    if (is_new && !progress->is_live && !progress->cli->is_quiet) {
+    if (is_new && !progress->block.is_live && !progress->cli->is_quiet) {
         fprintf(stderr, "%s: %s\n", line->name, line->word);
     }
 }
 
-static void draw_line(const struct progress *progress, const struct progress_line *line)
+/* Images come first: what all wait for must not be what there is no room for. */
+static void draw_images(struct progress *progress, const char *session, struct buf *out)
 {
-    int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
-    cleanup_free char *text = mem_printf("%-12s %-16s %3" PRId64 "s  %s", line->name, line->word,
-        seconds, line->message ? line->message : "");
-    struct winsize size;
-    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    /* the last column stays free: some terminals go to the next line when it is filled */
-    unsigned columns = (is_known ? size.ws_col : 80U) - 1;
-    int n = 0; /* bytes that fit: a character is taken to be one column wide */
-    for (; text[n] && (columns > 0 || ((unsigned char)text[n] & 0xc0) == 0x80); n++) {
-        columns -= ((unsigned char)text[n] & 0xc0) != 0x80;
-    }
-    fprintf(stderr, "%.*s\033[K\n", n, text);
-}
-
-static void progress_erase(struct progress *progress)
-{
-    if (progress->n_drawn > 0) {
-        fprintf(stderr, "\r\033[%zuA\033[J", progress->n_drawn); /* "^C" moved the cursor */
-        progress->n_drawn = 0;
-    }
-}
-
-/* One line less than the screen at most: what scrolled away cannot be redrawn. */
-static size_t lines_of_screen(void)
-{
-    enum { LINES_MAX = 16 };
-    struct winsize size;
-    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1;
-    return is_known && size.ws_row <= LINES_MAX ? size.ws_row - 1U : LINES_MAX;
-}
-
-static void progress_draw(struct progress *progress)
-{
-    size_t n_left = 0, n_lines = lines_of_screen();
-    if (!progress->is_live || progress->cli->is_quiet) {
+    struct error ignored = {.code = ERR_NONE}; /* shown without */
+    cleanup_json json_t *records = NULL;
+    const char *key;
+    json_t *record;
+    if (image_progress_read(progress->cli, session, &records, &ignored) < 0) {
         return;
     }
-    progress_erase(progress);
-    for (size_t i = 0; i < progress->count; i++) {
-        n_left += !progress->lines[i].is_settled;
+    json_object_foreach(records, key, record)
+    {
+        if (json_int(record, "vms", 0) == 0) {
+            continue;
+        }
+        if (progress->block.is_live) {
+            image_progress_draw(out, record, live_block_columns());
+        } else {
+            image_progress_name(out, record);
+            buf_add_str(out, ": ");
+            image_progress_say(out, record);
+        }
+        buf_add_char(out, '\n');
     }
-    size_t n_shown = n_left > n_lines ? n_lines - 1 : n_left; /* the last line counts the rest */
-    for (size_t i = 0; i < progress->count && progress->n_drawn < n_shown; i++) {
-        if (!progress->lines[i].is_settled) {
-            draw_line(progress, &progress->lines[i]);
-            progress->n_drawn++;
+}
+
+static void progress_draw(struct progress *progress, const char *session)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
+    bool is_due = live_block_is_due(&progress->block);
+    if (!is_due && !progress->block.is_live) {
+        return;
+    }
+    draw_images(progress, session, &out);
+    for (size_t i = 0; progress->block.is_live && i < progress->count; i++) {
+        const struct progress_line *line = &progress->lines[i];
+        if (!line->is_settled) {
+            buf_printf(&out, "%-12s %-16s %3" PRId64 "s  %s\n", line->name, line->word, seconds,
+                line->message ? line->message : "");
         }
     }
-    if (n_left > n_shown) {
-        fprintf(stderr, "... and %zu more\033[K\n", n_left - n_shown);
-        progress->n_drawn++;
+    if (is_due) {
+        fputs(buf_str(&out), stderr);
     }
-    (void)fflush(stderr);
+    live_block_draw(&progress->block, buf_str(&out));
 }
 
 static void progress_clear(struct progress *progress)
 {
-    progress_erase(progress);
+    live_block_close(&progress->block);
     for (size_t i = 0; i < progress->count; i++) {
         free(progress->lines[i].message);
     }
@@ -173,7 +163,7 @@ static void show_output(struct follower *follower, struct follow_target *target,
         log_stream_end(target->provision, &out);
     }
     if (out.len > 0) {
-        progress_erase(&follower->progress);
+        live_block_erase(&follower->progress.block);
         fputs(buf_str(&out), stderr);
     }
 }
@@ -183,7 +173,7 @@ static void report_end(
 {
     struct cli *cli = follower->cli;
     bool is_of_ready = goal_resolve(&target->goal, record).kind == GOAL_READY;
-    progress_erase(&follower->progress);
+    live_block_erase(&follower->progress.block);
     if (target->result == GOAL_FAILED) {
         cli_print_error(cli, &target->error);
         events_explain(cli, target->name, target->error.message);
@@ -236,7 +226,7 @@ static void distrust_halted(struct follower *follower)
     }
     controller->session[0] = '\0';
     if (!follower->is_halt_noted) {
-        progress_erase(&follower->progress);
+        live_block_erase(&follower->progress.block);
         cli_note(follower->cli,
             "note: the controller is halted, nothing is known until it resumes: kill -CONT %d",
             (int)controller->pid);
@@ -268,7 +258,7 @@ static int check_targets(void *context, bool *ret_is_done, struct error *err)
             *ret_is_done = *ret_is_done && follower->targets[i].result != GOAL_PENDING;
         }
     }
-    progress_draw(&follower->progress);
+    progress_draw(&follower->progress, follower->loop.controller.session);
     return *ret_is_done ? exit_status(follower) : 0;
 }
 
@@ -278,7 +268,7 @@ static void report_interrupt(void *context)
 {
     struct follower *follower = context;
     const struct follow_target *target = follower->targets;
-    progress_erase(&follower->progress);
+    live_block_erase(&follower->progress.block);
     while (target + 1 < follower->targets + follower->count && target->result != GOAL_PENDING) {
         target++;
     }
@@ -343,7 +333,7 @@ static int time_out(void *context, struct error *err)
 {
     struct follower *follower = context;
     (void)err; /* each VM has its own */
-    progress_erase(&follower->progress);
+    live_block_erase(&follower->progress.block);
     for (size_t i = 0; i < follower->count; i++) {
         struct follow_target *target = &follower->targets[i];
         if (target->result == GOAL_PENDING) {
@@ -386,14 +376,13 @@ int follow(struct cli *cli, struct follow_target *targets, size_t count, int64_t
     };
     (void)fflush(stdout); /* earlier output comes before the progress */
     wait_loop_open(&follower.loop, timeout_ms);
-    const char *term = getenv("TERM");
     follower.progress = (struct progress){
         .cli = cli,
-        .is_live = isatty(STDERR_FILENO) && term && !text_eq(term, "dumb"),
         .started_ms = clock_monotonic_ms(clock_system()),
         .lines = mem_calloc(count, sizeof(*follower.progress.lines)),
         .count = count,
     };
+    live_block_open(&follower.progress.block, cli);
     for (size_t i = 0; i < count; i++) {
         follower.progress.lines[i].name = targets[i].name;
     }

@@ -147,10 +147,9 @@ struct media_ops {
     /* By stat() only. */
     void (*observe)(const struct vm_env *env, struct media_facts *ret);
 
-    /* Downloads the spec's base image if necessary and finds its identity. `progress` may be NULL;
-     * it gets a text for users ("120 of 620 MB") from time to time. */
-    struct op *(*fetch_image)(const struct vm_env *env, struct image_result *result,
-        void (*progress)(void *context, const char *text), op_done_fn *done, void *context);
+    /* Downloads the spec's base image if necessary and finds its identity. */
+    struct op *(*fetch_image)(
+        const struct vm_env *env, struct image_result *result, op_done_fn *done, void *context);
 
     /* Creates or completes keys, overlay and seed; grows the overlay to the spec's size. Writes
      * what to record to `result`; the caller sets its image_path and image_id (fetch_image). */

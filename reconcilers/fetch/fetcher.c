@@ -21,7 +21,6 @@ struct transfer {
     struct download download;
     struct multi_transfer wire; /* not active while it waits */
     bool was_restarted;
-    int64_t shown;
     struct loop_timer *progress_timer;
     fetch_progress_fn *progress;
 };
@@ -127,8 +126,7 @@ static void on_progress(void *context)
 {
     struct transfer *t = context;
     loop_timer_start(t->progress_timer, PROGRESS_INTERVAL_MS);
-    if (t->download.at != t->shown) {
-        t->shown = t->download.at;
+    if (t->wire.is_active) {
         t->progress(t->op.context, t->download.at, t->download.part.length);
     }
 }
@@ -148,7 +146,6 @@ struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *a
     struct transfer *t = mem_new(struct transfer);
     t->op = (struct op){cancel_transfer, done, context};
     t->fetcher = f;
-    t->shown = -1;
     t->progress = progress;
     download_init(&t->download, part, authorization);
     t->wire = (struct multi_transfer){.easy = t->download.easy,

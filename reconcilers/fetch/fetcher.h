@@ -13,7 +13,7 @@ struct multi;
 struct part;
 struct proxies;
 
-/* `total` is -1 while unknown. Called from the loop at most twice a second. */
+/* `total` is -1 while unknown. Called from the loop twice a second, once the download has begun. */
 typedef void fetch_progress_fn(void *context, int64_t have, int64_t total);
 
 int fetcher_new(struct loop *loop, struct fetcher **ret, struct error *err);

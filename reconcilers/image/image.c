@@ -25,6 +25,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/image/image_foreign.h"
+#include "specs/image/image_format.h"
+#include "specs/image/image_request.h"
 
 struct image_fill;
 
@@ -33,9 +35,9 @@ struct waiter {
     struct op op; /* first: op_cancel() finds the waiter by it */
     struct image_fill *fill;
     struct waiter *next;
+    bool is_pull;
     struct image_result *result; /* borrowed until `done` or a cancel */
     struct proxies *proxies;
-    void (*progress)(void *context, const char *text);
 };
 
 /* Getting one image: pool work, then perhaps a download and pool work again; of a registry the
@@ -54,6 +56,11 @@ struct image_fill {
     bool is_downloaded;
     bool is_finishing; /* off the list, telling its waiters */
     struct waiter *waiters;
+    /* What it is at, for people; NULL: nothing that takes time. Static. */
+    const char *phase;
+    int64_t have, total; /* of a download, in bytes */
+    int64_t rate;        /* bytes a second, those of the last seconds count most */
+    int64_t sampled_ms;  /* monotonic: when `have` was so */
 };
 
 /* A local file whose bytes were found to match a sha256=, or in which qemu-img found no damage. */
@@ -96,6 +103,22 @@ static void free_fill(struct image_fill *fill)
     oci_layer_clear(&fill->layer);
     image_conversion_clear(&fill->conversion);
     free(fill);
+}
+
+/* What there is to show of it has changed. */
+static void report_fill(const struct image_fill *fill)
+{
+    struct reconciler_host *host = fill->cache->host;
+    if (fill->phase) {
+        cleanup_free char *key = mem_printf(IMAGE_GETTING_PREFIX "%s", fill->key);
+        host->wake(host, key_of(KEY_IMAGE, key), WORK_EVENT);
+    }
+}
+
+static void enter_phase(struct image_fill *fill, const char *phase)
+{
+    fill->phase = phase;
+    report_fill(fill);
 }
 
 static void unlink_fill(struct image_fill *fill)
@@ -143,6 +166,7 @@ static void join_fill(struct waiter *waiter, struct image_fill *fill)
     *end = waiter;
     waiter->next = NULL;
     waiter->fill = fill;
+    report_fill(fill);
 }
 
 /* ---- what was verified ---- */
@@ -237,6 +261,7 @@ static void image_finish(struct image_fill *fill, const struct error *err)
 {
     struct waiter *waiter;
     unlink_fill(fill);
+    report_fill(fill);
     fill->is_finishing = true;
     while ((waiter = next_to_finish(fill, err))) {
         if (!err) {
@@ -253,29 +278,24 @@ static void image_finish(struct image_fill *fill, const struct error *err)
 
 /* ---- stages ---- */
 
-static void report_progress(struct image_fill *fill, const char *text)
-{
-    for (struct waiter *w = fill->waiters; w;) {
-        struct waiter *next = w->next;
-        if (w->progress) {
-            w->progress(w->op.context, text);
-        }
-        w = next;
-    }
-}
-
 static void on_progress(void *context, int64_t have, int64_t total)
 {
+    enum { OLD_SHARE = 3 }; /* of four: what is 5 s old counts for a twentieth */
     struct image_fill *fill = context;
-    char text[64];
-    const int64_t mb = 1000 * 1000;
-    if (total > 0) {
-        snprintf(text, sizeof(text), "%lld of %lld MB", (long long)(have / mb),
-            (long long)((total + mb - 1) / mb));
-    } else {
-        snprintf(text, sizeof(text), "%lld MB", (long long)(have / mb));
+    int64_t now_ms = clock_monotonic_ms(fill->cache->host->clock);
+    int64_t took_ms = now_ms - fill->sampled_ms;
+    if (took_ms > 0) {
+        int64_t came = have > fill->have ? have - fill->have : 0; /* less: it starts over */
+        int64_t latest = came * 1000 / took_ms;
+        fill->rate = fill->rate ? (OLD_SHARE * fill->rate + latest) / (OLD_SHARE + 1) : latest;
     }
-    report_progress(fill, text);
+    bool is_same = fill->have == have && fill->total == total && fill->rate == 0;
+    fill->have = have;
+    fill->total = total;
+    fill->sampled_ms = now_ms;
+    if (have > 0 && !is_same) {
+        enter_phase(fill, "downloading");
+    }
 }
 
 static void on_downloaded(void *context, const struct error *err)
@@ -285,7 +305,9 @@ static void on_downloaded(void *context, const struct error *err)
     if (err) {
         image_finish(fill, err);
     } else {
+        cleanup_free char *name = url_without_query(fill->image.location);
         fill->is_downloaded = true;
+        enter_phase(fill, compression_of_name(name) == COMPRESSION_NONE ? "checking" : "unpacking");
         start_work(fill);
     }
 }
@@ -321,7 +343,11 @@ static void start_transfer(struct image_fill *fill)
         (void)fetcher_new(fill->cache->host->loop, &fill->cache->fetcher, &err);
     }
     struct fetcher *fetcher = fill->cache->fetcher;
+    enter_phase(fill, "connecting");
     if (fetcher && fill->work->next == IMAGE_NEXT_DOWNLOAD) {
+        fill->have = fill->work->part.have;
+        fill->total = fill->work->part.length;
+        fill->sampled_ms = clock_monotonic_ms(fill->cache->host->clock);
         fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization,
             fill->proxies, on_progress, on_downloaded, fill);
     } else if (fetcher) {
@@ -350,6 +376,9 @@ static void on_converted(void *context, const struct error *child_err, const cha
     fill->stage = NULL;
     if (!child_err) {
         fill->conversion.is_done = true;
+        if (fill->phase) {
+            enter_phase(fill, "checking");
+        }
         start_work(fill);
         return;
     }
@@ -369,13 +398,11 @@ static void on_converted(void *context, const struct error *child_err, const cha
 
 static void start_conversion(struct image_fill *fill)
 {
-    char text[64];
     fill->conversion = fill->work->conversion;
     fill->work->conversion = (struct image_conversion){0};
     fill->work = NULL; /* the pool frees it now */
     if (fill->conversion.format) {
-        snprintf(text, sizeof(text), "converting from %s", fill->conversion.format->name);
-        report_progress(fill, text);
+        enter_phase(fill, "converting");
     }
     fill->stage =
         image_convert_start(fill->cache->host->loop, &fill->conversion, on_converted, fill);
@@ -448,6 +475,7 @@ static void cancel_waiter(struct op *op)
     *at = waiter->next;
     proxies_free(waiter->proxies);
     free(waiter);
+    report_fill(fill);
     /* Pool work without a waiter continues: it ends soon, its result is kept on disk, and a second
      * work on the same files would be in its way. */
     bool is_transfer = fill->work == NULL;
@@ -486,21 +514,51 @@ static struct image_fill *find_or_start(
     fill->image.location = mem_strdup(image->location);
     fill->image.sha256 = mem_strdup(image->sha256);
     fill->proxies = proxies_copy(proxies);
+    fill->total = -1;
     fill->next = cache->fills;
     cache->fills = fill;
+    bool is_on_host = image->kind == IMAGE_FILE || url_is_file(image->location);
+    if (is_on_host && !image_is_in_reach(cache->host->paths, image)) {
+        enter_phase(fill, "copying");
+    }
     start_work(fill);
     return fill;
 }
 
-struct op *image_fetch(struct image_cache *cache, const struct spec_image *image,
-    const struct proxies *proxies, struct image_result *result,
-    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
+json_t *image_cache_describe(const struct image_cache *cache, const char *key)
+{
+    const struct image_fill *fill = find_fill(cache, key);
+    int64_t n_waiting = 0, n_pulls = 0;
+    if (!fill || !fill->phase) {
+        return NULL;
+    }
+    for (const struct waiter *w = fill->waiters; w; w = w->next) {
+        n_waiting++;
+        n_pulls += w->is_pull;
+    }
+    json_t *record = json_object();
+    json_put_text(record, "session", cache->host->session);
+    json_put_text(record, "phase", fill->phase);
+    json_put_text(record, fill->image.kind == IMAGE_URL ? "url" : "path", fill->image.location);
+    json_put_text(record, "pin", fill->image.sha256);
+    json_put_int(record, "vms", n_waiting - n_pulls);
+    json_put_int(record, "pulls", n_pulls);
+    if (fill->have > 0) {
+        json_put_int(record, "have", fill->have);
+        json_put_int(record, "total", fill->total);
+        json_put_int(record, "bytesPerSecond", fill->rate);
+    }
+    return record;
+}
+
+struct op *image_fetch(struct image_cache *cache, const struct image_order *order,
+    struct image_result *result, op_done_fn *done, void *context)
 {
     struct waiter *waiter = mem_new(struct waiter);
     waiter->op = (struct op){cancel_waiter, done, context};
+    waiter->is_pull = order->is_pull;
     waiter->result = result;
-    waiter->proxies = proxies_copy(proxies);
-    waiter->progress = progress;
-    join_fill(waiter, find_or_start(cache, image, proxies));
+    waiter->proxies = proxies_copy(order->proxies);
+    join_fill(waiter, find_or_start(cache, order->image, order->proxies));
     return &waiter->op;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "controller/loop/op.h"
+#include "specs/base/json.h"
 
 struct image_cache;
 struct image_result;
@@ -25,15 +26,22 @@ void image_cache_free(struct image_cache *cache);
 /* Whether an image of this work key (image_work.h) is being got. */
 bool image_cache_is_filling(const struct image_cache *cache, const char *key);
 
+/* What is known of getting the image of this work key, as its record has it (image_request.h,
+ * "get/"): a fresh object, NULL when there is nothing to show. Each change of it wakes that
+ * record's key. */
+json_t *image_cache_describe(const struct image_cache *cache, const char *key);
+
 /* Key of a URL's record in the image table. free() it. */
 char *image_record_key(const char *url);
 
-/*
- * media_ops.fetch_image for one image. A download goes through `proxies` (NULL: directly; copied);
- * one that is under way already is tried again with them if it fails by another way. `result` is
- * filled before `done`; its record is set for URLs unless the table has it already. `progress` must
- * not start or cancel operations.
- */
-struct op *image_fetch(struct image_cache *cache, const struct spec_image *image,
-    const struct proxies *proxies, struct image_result *result,
-    void (*progress)(void *context, const char *text), op_done_fn *done, void *context);
+struct image_order {
+    const struct spec_image *image;
+    const struct proxies *proxies; /* of a download; NULL: directly */
+    bool is_pull;                  /* else a VM wants it */
+};
+
+/* media_ops.fetch_image for one image. All of `order` is copied; a download that is under way
+ * already is tried again with its proxies if it fails by another way. `result` is filled before
+ * `done`; its record is set for URLs unless the table has it already. */
+struct op *image_fetch(struct image_cache *cache, const struct image_order *order,
+    struct image_result *result, op_done_fn *done, void *context);

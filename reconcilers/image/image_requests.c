@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/reconciler.h"
 #include "reconcilers/backend/backend.h"
@@ -33,7 +34,6 @@ struct job {
     char *key;
     json_t *request; /* as it was when the job began; later with the outcome */
     json_t *records; /* of images, written with the outcome: {key: record, null to remove it} */
-    char *progress;  /* of the pull; NULL: none yet */
     bool is_ended;   /* `request` has the outcome */
     struct op *op;   /* of a pull */
     struct image_result result;
@@ -58,7 +58,6 @@ static void free_job(struct job *job)
     free(job->key);
     json_decref(job->request);
     json_decref(job->records);
-    free(job->progress);
     free(job->result.path);
     free(job->previous);
     json_decref(job->result.record);
@@ -75,7 +74,6 @@ static void image_requests_wake(const struct job *job)
 
 static void end_job(struct job *job, const struct error *err)
 {
-    (void)json_object_del(job->request, "progress");
     json_put_int(job->request, "endedAt", clock_wall_ms(job->requests->host->clock));
     if (err) {
         image_request_fail(job->request, err);
@@ -89,14 +87,6 @@ static void end_job(struct job *job, const struct error *err)
 }
 
 /* ---- pulling ---- */
-
-static void on_progress(void *context, const char *text)
-{
-    struct job *job = context;
-    free(job->progress);
-    job->progress = mem_strdup(text);
-    image_requests_wake(job);
-}
 
 static int take_image(struct job *job, struct error *err)
 {
@@ -158,11 +148,12 @@ static int start_pull(struct job *job, struct error *err)
     }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
     struct proxies *proxies = fields_new(&proxies_fields);
+    struct image_order order = {.image = &image, .proxies = proxies, .is_pull = true};
     const json_t *recorded = json_object_get(job->request, "proxies");
     int rc = recorded ? fields_from_json(&proxies_fields, recorded, proxies, err) : 0;
     job->op = rc < 0 ? NULL
-                     : image_fetch(image_cache_of(job->requests->host), &image, proxies,
-                           &job->result, on_progress, on_pulled, job);
+                     : image_fetch(image_cache_of(job->requests->host), &order, &job->result,
+                           on_pulled, job);
     proxies_free(proxies);
     return rc;
 }
@@ -255,14 +246,15 @@ static void write_outcome(struct job *job, const json_t *stored, struct patch *p
     }
 }
 
-static void write_progress(const struct job *job, const json_t *stored, struct patch *patch)
+/* `stored` is the record of an image being got; NULL: it has none. */
+static void write_getting(
+    const struct image_requests *w, const char *key, const json_t *stored, struct patch *patch)
 {
-    if (job->progress && !text_eq(job->progress, json_text(stored, "progress"))) {
-        cleanup_json json_t *next = json_deep_copy(stored);
-        json_put_text(next, "state", "running");
-        json_put_text(next, "progress", job->progress);
+    const struct image_cache *cache = image_cache_of(w->host);
+    cleanup_json json_t *now = image_cache_describe(cache, key + strlen(IMAGE_GETTING_PREFIX));
+    if (!json_equal(stored, now) && (stored || now)) {
         patch->batch = store_batch_new();
-        change_request(patch->batch, job->key, stored, next);
+        change_request(patch->batch, key, stored, now);
     }
 }
 
@@ -299,6 +291,10 @@ static struct verdict image_requests_reconcile(
         log_error("image", "cannot read the request '%s': %s", key, err.message);
         return (struct verdict){.is_failure = true};
     }
+    if (text_starts_with(key, IMAGE_GETTING_PREFIX)) {
+        write_getting(w, key, stored, patch);
+        return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
+    }
     bool is_open = stored && !image_request_is_answered(stored);
     if (is_open && !job) {
         job = begin_job(w, key, stored);
@@ -307,15 +303,12 @@ static struct verdict image_requests_reconcile(
         write_outcome(job, is_open ? stored : NULL, patch);
         return (struct verdict){.requeue_ms = ANSWER_KEPT_MS + 1};
     }
-    if (job && is_open) {
-        write_progress(job, stored, patch);
-    } else if (job) {
+    if (job && !is_open) {
         recall_url(job);
         free_job(job);
-    } else if (stored) {
-        return keep_answer(w, key, stored, patch);
     }
-    return (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
+    return stored && !is_open ? keep_answer(w, key, stored, patch)
+                              : (struct verdict){.requeue_ms = VERDICT_WHEN_WOKEN};
 }
 
 static void image_requests_list(struct reconciler *base)
@@ -331,7 +324,8 @@ static void image_requests_list(struct reconciler *base)
     }
     json_object_foreach(images, key, record)
     {
-        if (text_starts_with(key, IMAGE_REQUEST_PREFIX)) {
+        if (text_starts_with(key, IMAGE_REQUEST_PREFIX) ||
+            text_starts_with(key, IMAGE_GETTING_PREFIX)) {
             w->host->wake(w->host, key_of(KEY_IMAGE, key), WORK_EVENT);
         }
     }

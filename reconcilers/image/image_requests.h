@@ -2,14 +2,17 @@
 /*
  * Executes what `vmctl image` requests (specs/image/image_request.h): the reconciler of KEY_IMAGE.
  * Level-triggered: a pass reads the record of the request and the state of the pull under way, and
- * writes progress or outcome by its patch.
+ * writes the outcome by its patch.
  *
  *   record            job                    the pass
  *   not answered      none                   begins: a pull, or removes images at once
- *   not answered      pull under way         writes its progress, if that changed
+ *   not answered      pull under way         nothing
  *   not answered      ended                  writes the outcome; the job goes with the commit
- *   gone              pull under way         cancels it: what is downloaded stays
+ *   gone, answered    pull under way         cancels it: what is downloaded stays
  *   answered          none                   removes the record when no one fetched it in time
+ *
+ * It also keeps the records of images that are being got, by whomever, as image_cache_describe()
+ * has them: at most two writes a second and download, of which there are few at a time.
  *
  * A controller that was killed begins again with what it left. Killed between the removal of images
  * and the commit of the outcome, the next one answers that there are no such images.

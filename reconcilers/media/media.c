@@ -254,11 +254,11 @@ static struct op *prepare(
 
 /* ---- other effects ---- */
 
-static struct op *fetch_image(const struct vm_env *env, struct image_result *result,
-    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
+static struct op *fetch_image(
+    const struct vm_env *env, struct image_result *result, op_done_fn *done, void *context)
 {
-    return image_fetch(image_cache_of(env->host), &env->spec->image, env->proxies, result, progress,
-        done, context);
+    struct image_order order = {.image = &env->spec->image, .proxies = env->proxies};
+    return image_fetch(image_cache_of(env->host), &order, result, done, context);
 }
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)

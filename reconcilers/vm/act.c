@@ -24,6 +24,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 
 enum {
     SILENT_RETRY_MS = 5000,
@@ -55,9 +56,13 @@ static int64_t fail(struct pass *pass, const struct error *err)
 static int64_t act_fetch_image(struct pass *pass)
 {
     struct vm *vm = pass->vm;
+    const struct spec_image *image = &pass->env.spec->image;
     vm_begin(vm, ACTION_FETCH_IMAGE, generation_of(pass));
-    vm->op = vm->backend->media->fetch_image(
-        &pass->env, &vm->outcome.image, vm_op_progress, vm_op_done, vm);
+    if (image->kind == IMAGE_URL && !pass->media.has_image) {
+        cleanup_free char *url = url_for_people(image->location);
+        vm_patch_event(pass->patch, false, REASON_DOWNLOADING, "getting %s", url);
+    }
+    vm->op = vm->backend->media->fetch_image(&pass->env, &vm->outcome.image, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 

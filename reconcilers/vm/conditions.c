@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 #include "specs/vm/source_record.h"
 #include "specs/vm/spec_diff.h"
 #include "specs/vm/vm_steps.h"
@@ -94,15 +95,23 @@ static void keep(struct pass *pass, enum condition_type type)
 PREDICATE(is_image_changed, pass->media.is_image_changed)
 MESSAGE(
     image_changed_message, mem_strdup("the base image is not the one this VM's disk was made on"))
+PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
 PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image)
-MESSAGE(fetch_progress, mem_strdup(pass->vm->progress))
+PREDICATE(is_fetching_url, is_fetching(pass) && is_image_of_url(pass))
 PREDICATE(has_image_failed, is_failure_of(pass, CONDITION_IMAGE_READY))
 PREDICATE(lacks_image, !pass->media.has_image)
-PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
+
+/* How far it is does not belong here: it is the same for all VMs that wait for this image, and is
+ * recorded once, with the image. */
+static char *image_name(const struct pass *pass)
+{
+    return url_last_component(pass->env.spec->image.location);
+}
 
 static const struct rule image_rules[] = {
     {is_image_changed, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED, image_changed_message, NULL},
-    {is_fetching, CONDITION_FALSE, REASON_DOWNLOADING, fetch_progress, NULL},
+    {is_fetching_url, CONDITION_FALSE, REASON_DOWNLOADING, image_name, NULL},
+    {is_fetching, CONDITION_FALSE, REASON_PREPARING, image_name, NULL},
     {has_image_failed, .report = report_failed},
     {lacks_image, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
     {is_image_of_url, CONDITION_TRUE, REASON_CACHED, NULL, NULL},

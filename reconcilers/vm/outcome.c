@@ -33,6 +33,8 @@ static bool record_image(struct pass *pass)
     struct image_result *image = &pass->vm->outcome.image;
     if (image->record) {
         cleanup_free char *key = mem_printf("url:%s", pass->env.spec->image.location);
+        vm_patch_event(pass->patch, false, REASON_CACHED, "got the image, %lld MB",
+            (long long)(json_int(image->record, "size", 0) + 999999) / 1000000);
         vm_patch_image(pass->patch, key, TAKE_PTR(image->record));
     }
     replace_text(&pass->vm->image.path, &image->path);

@@ -80,7 +80,6 @@ void vm_cancel(struct vm *vm)
 {
     op_cancel(TAKE_PTR(vm->op));
     vm->op_action = ACTION_NONE;
-    free(TAKE_PTR(vm->progress));
     vm_forget_outcome(vm);
 }
 
@@ -216,17 +215,8 @@ void vm_op_done(void *context, const struct error *err)
     vm->outcome.is_ok = !err;
     vm->outcome.error = err ? *err : (struct error){.code = ERR_NONE};
     vm->op_action = ACTION_NONE;
-    free(TAKE_PTR(vm->progress));
     log_debug("vm", "%s: %s %s%s", vm->name, action_name(vm->outcome.action),
         err ? "failed: " : "done", err ? err->message : "");
-    vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
-}
-
-void vm_op_progress(void *context, const char *text)
-{
-    struct vm *vm = context;
-    free(vm->progress);
-    vm->progress = mem_strdup(text);
     vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
 }
 

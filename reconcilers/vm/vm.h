@@ -73,7 +73,6 @@ struct vm {
     uint64_t op_generation;
     struct vm_outcome outcome;
     struct vm_failure failure;
-    char *progress;                          /* of the operation, for people; NULL none */
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
     char *booted_vnc;                        /* … its screen … */
@@ -118,8 +117,6 @@ void vm_registry_kill(struct vm_registry *registry);
 void vm_begin(struct vm *vm, enum action action, uint64_t generation);
 /* The completion every operation is started with; context is the vm. */
 void vm_op_done(void *vm, const struct error *err);
-/* Progress text of image fetching; context is the vm. */
-void vm_op_progress(void *vm, const char *text);
 /* Cancels the operation under way and forgets its outcome. */
 void vm_cancel(struct vm *vm);
 void vm_forget_outcome(struct vm *vm);

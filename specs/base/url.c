@@ -34,6 +34,16 @@ char *url_for_people(const char *url)
     return buf_steal(&out);
 }
 
+char *url_last_component(const char *url)
+{
+    cleanup_free char *path = strstr(url, "://") ? url_without_query(url) : mem_strdup(url);
+    for (size_t n = strlen(path); n > 0 && path[n - 1] == '/';) {
+        path[--n] = '\0';
+    }
+    const char *slash = strrchr(path, '/');
+    return mem_strdup(slash && slash[1] ? slash + 1 : path);
+}
+
 bool url_is_file(const char *url)
 {
     return strncasecmp(url, "file:", strlen("file:")) == 0;

@@ -11,6 +11,9 @@ char *url_for_people(const char *url);
 /* The URL without query and fragment, which ends in the file's name. free() it. */
 char *url_without_query(const char *url);
 
+/* What it is called in one word: the last component of its path. A path will do, too. free() it. */
+char *url_last_component(const char *url);
+
 /* Absolute path of a file: URL (RFC 8089; host empty or "localhost"), percent-decoded; NULL: not a
  * file: URL, or malformed. free() it. */
 char *url_file_path(const char *url);

@@ -6,10 +6,17 @@
  *
  *   new       verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
  *             proxies (of the command's environment: specs/base/proxies.h)
- *   running   state "running", progress "120 of 620 MB"
  *   answered  state "done", by verb: sha256, path, size | removed [{sha256, size}], freed
  *             state "failed", error {code, message, help}
  *   either    endedAt, milliseconds of the wall clock
+ *
+ * An image that is being got has a record under "get/KEY", which vmctld writes and removes, and
+ * whose absence means nothing: one that takes no time has none. A record of another `session` than
+ * that of the vmctld that runs now is what one that was killed left.
+ *
+ *   session, phase ("downloading"), url or path, pin (sha256)
+ *   vms, pulls                 how many wait for it
+ *   have, total (-1: unknown), bytesPerSecond      of a download
  */
 #pragma once
 
@@ -20,6 +27,7 @@
 struct error;
 
 #define IMAGE_REQUEST_PREFIX "wish/"
+#define IMAGE_GETTING_PREFIX "get/"
 #define IMAGE_REQUEST_PULL "pull"
 #define IMAGE_REQUEST_REMOVE "remove"
 #define IMAGE_REQUEST_PRUNE "prune"

@@ -248,3 +248,58 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
         [ "$status" -eq 2 ] || { echo "vmctl image $words: $status $output"; return 1; }
     done
 }
+
+# is_getting FILTER : the image being got is so
+is_getting() { vmctl image list -o json | jq -e "[.[] | select(.state == \"getting\")] | length == 1 and (.[0] | $1)" >/dev/null; }
+is_got_by_no_one() { [ -z "$(vmctl image list -o json | jq '.[] | select(.state == "getting")')" ]; }
+
+@test "what is being got is listed with its progress, said every ten seconds, and can be cancelled" {
+    serve_www 200k
+    vmctl image pull "$www/raw.img" 2>"$work/pull.err" 3>&- &
+    local puller=$! ended=0
+    await is_getting '.progress | .have > 0 and .total == 20971520 and .bytesPerSecond > 0 and .pulls == 1'
+    run vmctl image list -o wide
+    [[ "${lines[1]}" =~ ^raw\.img\ +0\.02\ GB\ +-\ +-\ +-\ +"$www/raw.img"\ +downloading\ +[0-9]+%,\ [0-9]+/21\ MB,\ 0\.[0-9]\ MB/s,\ .*left$ ]]
+    [ -z "$(vmctl image list -o name)" ]
+    fails 1 vmctl image inspect raw.img
+    says "image 'raw.img' is still being got" "vmctl image cancel raw.img"
+    await grep -q '^raw.img: downloading' "$work/pull.err"
+    fails 1 vmctl image cancel other.img
+    run vmctl image cancel raw.img
+    [ "$output" = "raw.img: cancelled" ]
+    wait "$puller" || ended=$?
+    [ "$ended" -eq 1 ]
+    grep -q 'error\[vmctl::cancelled\]: the pull of .*/raw.img was cancelled' "$work/pull.err"
+    await is_got_by_no_one
+    has_part
+    fails 1 vmctl image cancel raw.img
+    says "no pull of an image 'raw.img' is under way" "vmctl image list"
+}
+
+@test "Ctrl-C ends a pull; one that a VM wants goes on without it, and only the VM ends it" {
+    serve_www 200k
+    env --default-signal=INT vmctl image pull "$www/raw.img" 2>"$work/first.err" 3>&- &
+    local puller=$! ended=0
+    await is_getting '.progress.pulls == 1'
+    kill -INT "$puller"
+    wait "$puller" || ended=$?
+    [ "$ended" -eq 130 ]
+    grep -q 'interrupted; what was downloaded is kept: the next pull resumes it' "$work/first.err"
+    await is_got_by_no_one
+    vmctl create --name web --image-url "$www/raw.img" --memory 128 -d
+    env --default-signal=INT vmctl image pull "$www/raw.img" 2>"$work/second.err" 3>&- &
+    puller=$!
+    await is_getting '.progress.pulls == 1 and .progress.vms == 1 and .usedBy == ["web"]'
+    kill -INT "$puller"
+    wait "$puller" || :
+    grep -q 'interrupted; a VM still wants the image: vmctl image list' "$work/second.err"
+    await is_getting '.progress.pulls == 0 and .progress.vms == 1'
+    fails 6 vmctl image cancel raw.img
+    says "image 'raw.img' is being got for a VM" "vmctl image list -o wide"
+    has_event() { vmctl events web | grep -q "Downloading.*getting $www/raw.img"; }
+    await has_event
+    run timeout 20 env TERM=xterm script -qec "stty rows 10 cols 79; '$(command -v vmctl)' wait web --for=condition=ImageReady --timeout 2s" /dev/null </dev/null
+    says "raw.img  " "░" "/21 MB" "for 1 VM"
+    vmctl destroy web
+    await is_got_by_no_one
+}

@@ -30,6 +30,13 @@ static json_t *image_record(struct reconciler_host *host, const char *key)
     return json_incref(json_object_get(of_host(host)->records, key));
 }
 
+static void wake(struct reconciler_host *host, struct key key, enum work_priority priority)
+{
+    (void)host;
+    (void)key;
+    (void)priority;
+}
+
 static void must(int rc, const struct error *err)
 {
     if (rc < 0) {
@@ -53,6 +60,7 @@ void media_host_setup(struct media_host *m)
     m->host.paths = &m->paths;
     m->host.clock = clock_system();
     m->host.image_record = image_record;
+    m->host.wake = wake;
 }
 
 void media_host_teardown(struct media_host *m)

@@ -126,10 +126,9 @@ static struct noop_media_work *new_work(const struct vm_env *env, op_done_fn *do
     return work;
 }
 
-static struct op *noop_fetch_image(const struct vm_env *env, struct image_result *result,
-    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
+static struct op *noop_fetch_image(
+    const struct vm_env *env, struct image_result *result, op_done_fn *done, void *context)
 {
-    (void)progress;
     struct noop_media_work *work = new_work(env, done, context);
     work->image = result;
     const struct noop_call call = {

@@ -153,10 +153,9 @@ static int next_of_fetch(
     return 0;
 }
 
-static struct op *fetch_image(const struct vm_env *env, struct image_result *result,
-    void (*progress)(void *context, const char *text), op_done_fn *done, void *context)
+static struct op *fetch_image(
+    const struct vm_env *env, struct image_result *result, op_done_fn *done, void *context)
 {
-    (void)progress;
     struct media_work *work = new_work(env);
     work->image = result;
     return script_start(env->host->loop, env->name, next_of_fetch, free_work, work, done, context);

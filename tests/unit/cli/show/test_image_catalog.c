@@ -83,7 +83,7 @@ static json_t *read_catalog(struct fixture *f)
 {
     struct error err = {0};
     json_t *catalog = NULL;
-    assert_int_equal(image_catalog_read(&f->cli, &catalog, &err), 0);
+    assert_int_equal(image_catalog_read(&f->cli, "now", &catalog, &err), 0);
     return catalog;
 }
 

@@ -23,6 +23,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/image/image_request.h"
 #include "tests/support/http_server.h"
 #include "tests/support/media_host.h"
 
@@ -36,9 +37,9 @@ struct fixture {
     struct image_result results[4];
     uint8_t *bytes;
     char sha256[DIGEST_SIZE];
-    char *url; /* on the faulty server */
-    char progress[64];
+    char *url;                     /* on the faulty server */
     const struct proxies *proxies; /* of the next fetch */
+    size_t n_wakes;
 };
 
 static int setup(void **state)
@@ -72,23 +73,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static void on_progress(void *context, const char *text)
-{
-    struct fixture *f = context;
-    snprintf(f->progress, sizeof(f->progress), "%s", text);
-}
-
-static void ignore_progress(void *context, const char *text)
-{
-    (void)context;
-    (void)text;
-}
-
 static struct op *start(struct fixture *f, size_t i, char *url, char *sha256)
 {
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    return image_fetch(
-        f->cache, &image, f->proxies, &f->results[i], ignore_progress, media_host_done, &f->m);
+    struct image_order order = {.image = &image, .proxies = f->proxies};
+    return image_fetch(f->cache, &order, &f->results[i], media_host_done, &f->m);
 }
 
 static enum error_code fetch(struct fixture *f, char *url, char *sha256)
@@ -476,10 +465,34 @@ static void a_cancelled_download_goes_on_later(void **state)
     assert_string_equal(second.range, "bytes=1048576-");
 }
 
-static bool has_progress(void *context)
+/* What would be recorded of getting the fixture's URL; NULL: nothing. */
+static json_t *describe(struct fixture *f)
 {
-    struct fixture *f = context;
-    return strcmp(f->progress, "1 of 4 MB") == 0;
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    char key[DIGEST_SIZE];
+    image_work_key(&image, key);
+    return image_cache_describe(f->cache, key);
+}
+
+static bool is_half_there(void *context)
+{
+    cleanup_json json_t *record = describe(context);
+    return json_int(record, "have", 0) == CUT;
+}
+
+static bool has_stalled(void *context)
+{
+    cleanup_json json_t *record = describe(context);
+    return json_int(record, "bytesPerSecond", -1) == 0;
+}
+
+static void count_wake(struct reconciler_host *host, struct key key, enum work_priority priority)
+{
+    struct fixture *f = (struct fixture *)(void *)host;
+    (void)priority;
+    assert_int_equal(key.kind, KEY_IMAGE);
+    assert_true(text_starts_with(key.name, IMAGE_GETTING_PREFIX));
+    f->n_wakes++;
 }
 
 /* The fixture's bytes as an image that qemu-img made of them; *ret_n its size. free() it. */
@@ -515,15 +528,51 @@ static void a_download_that_cannot_be_converted_is_downloaded_again(void **state
     assert_int_equal(rmdir(part), 0);
 }
 
-static void progress_is_told_in_megabytes(void **state)
+static void progress_is_described_for_all_who_wait(void **state)
 {
     struct fixture *f = *state;
     behave(f, (struct http_behaviour){.hold_after = CUT});
+    assert_null(describe(f));
+    struct op *first = start(f, 0, f->url, NULL);
     struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
-    struct op *op =
-        image_fetch(f->cache, &image, NULL, &f->results[0], on_progress, media_host_done, f);
-    assert_true(media_host_wait_for(&f->m, has_progress, f));
+    struct image_order order = {.image = &image, .is_pull = true};
+    struct op *pull = image_fetch(f->cache, &order, &f->results[1], media_host_done, &f->m);
+    assert_true(media_host_wait_for(&f->m, is_half_there, f));
+    cleanup_json json_t *record = describe(f);
+    assert_string_equal(json_text(record, "phase"), "downloading");
+    assert_string_equal(json_text(record, "url"), f->url);
+    assert_int_equal(json_int(record, "total", 0), SIZE);
+    assert_true(json_int(record, "bytesPerSecond", 0) > 0);
+    assert_int_equal(json_int(record, "vms", 0), 1);
+    assert_int_equal(json_int(record, "pulls", 0), 1);
+    op_cancel(first);
+    cleanup_json json_t *without = describe(f);
+    assert_int_equal(json_int(without, "vms", -1), 0);
+    op_cancel(pull);
+    assert_null(describe(f));
+}
+
+/* At most two a second: each is a commit. */
+static void progress_is_reported_at_a_bounded_rate_and_not_of_what_stands_still(void **state)
+{
+    struct fixture *f = *state;
+    f->m.host.wake = count_wake;
+    behave(f, (struct http_behaviour){.hold_after = CUT});
+    int64_t began_ms = clock_monotonic_ms(clock_system());
+    struct op *op = start(f, 0, f->url, NULL);
+    assert_true(media_host_wait_for(&f->m, has_stalled, f));
+    int64_t took_ms = clock_monotonic_ms(clock_system()) - began_ms;
+    assert_true((int64_t)f->n_wakes <= 4 + took_ms / 500);
     op_cancel(op);
+}
+
+static void an_image_that_is_there_is_not_got(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    f->m.host.wake = count_wake;
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_int_equal(f->n_wakes, 0);
 }
 
 static void a_part_of_another_boot_is_not_trusted(void **state)
@@ -775,7 +824,9 @@ int main(void)
         TEST(cancelling_one_leaves_the_others_their_download),
         TEST(a_cancelled_download_goes_on_later),
         TEST(a_download_that_cannot_be_converted_is_downloaded_again),
-        TEST(progress_is_told_in_megabytes),
+        TEST(progress_is_described_for_all_who_wait),
+        TEST(progress_is_reported_at_a_bounded_rate_and_not_of_what_stands_still),
+        TEST(an_image_that_is_there_is_not_got),
         TEST(a_part_of_another_boot_is_not_trusted),
         TEST(a_disk_that_fills_up_is_told_and_the_part_is_kept),
         TEST(an_image_that_does_not_fit_is_refused_before_the_disk_is_full),

@@ -101,16 +101,11 @@ static int teardown(void **state)
 
 /* ---- images ---- */
 
-static void ignore_progress(void *context, const char *text)
-{
-    (void)context;
-    (void)text;
-}
-
 static enum error_code fetch_url(struct fixture *f, char *url, char *sha256)
 {
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
-    (void)image_fetch(f->cache, &image, NULL, &f->result, ignore_progress, media_host_done, &f->m);
+    (void)image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 
@@ -541,8 +536,8 @@ static void a_cancelled_lookup_leaves_nothing_behind(void **state)
     http_server_behave(f->server, &f->behaviour);
     cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
     struct spec_image image = {.kind = IMAGE_URL, .location = url};
-    struct op *op =
-        image_fetch(f->cache, &image, NULL, &f->result, ignore_progress, media_host_done, &f->m);
+    struct op *op = image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m);
     assert_true(media_host_wait_for(&f->m, was_asked, f));
     op_cancel(op);
     f->behaviour.hold_after = 0;
@@ -557,8 +552,8 @@ static void a_registry_behind_a_proxy_that_fails_names_the_proxy(void **state)
     const struct proxies proxies = {.http = http, .http_variable = variable};
     cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
     struct spec_image image = {.kind = IMAGE_URL, .location = url};
-    (void)image_fetch(
-        f->cache, &image, &proxies, &f->result, ignore_progress, media_host_done, &f->m);
+    (void)image_fetch(f->cache, &(struct image_order){&image, &proxies, false}, &f->result,
+        media_host_done, &f->m);
     assert_int_equal(media_host_wait(&f->m, 1), ERR_IMAGE_DOWNLOAD);
     assert_non_null(strstr(
         f->m.error.message, "through the proxy http://127.0.0.1:1 (all_proxy of the command)"));

@@ -62,7 +62,8 @@ static int teardown(void **state)
 static enum error_code fetch(struct fixture *f, enum image_kind kind, char *location, char *sha256)
 {
     struct spec_image image = {.kind = kind, .location = location, .sha256 = sha256};
-    (void)image_fetch(f->cache, &image, NULL, &f->result, NULL, media_host_done, &f->m);
+    (void)image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 
@@ -664,7 +665,8 @@ static void a_conversion_nobody_waits_for_is_ended(void **state)
     cleanup_free char *first = mem_printf("%s:%s", f->m.dir, search);
     assert_int_equal(setenv("PATH", first, 1), 0);
     struct spec_image image = {.kind = IMAGE_FILE, .location = path};
-    struct op *op = image_fetch(f->cache, &image, NULL, &f->result, NULL, media_host_done, &f->m);
+    struct op *op = image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m);
     bool has_started = media_host_wait_for(&f->m, is_there, started);
     assert_int_equal(setenv("PATH", search, 1), 0);
     assert_true(has_started);
@@ -696,9 +698,10 @@ static void a_cancelled_fetch_is_never_reported(void **state)
     cleanup_free char *path = raw_file(f);
     struct spec_image image = {.kind = IMAGE_FILE, .location = path};
     struct image_result other = {0};
-    struct op *first =
-        image_fetch(f->cache, &image, NULL, &f->result, NULL, media_host_done, &f->m);
-    (void)image_fetch(f->cache, &image, NULL, &other, NULL, media_host_done, &f->m);
+    struct op *first = image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &f->result, media_host_done, &f->m);
+    (void)image_fetch(
+        f->cache, &(struct image_order){.image = &image}, &other, media_host_done, &f->m);
     op_cancel(first);
     assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
     assert_null(f->result.path);

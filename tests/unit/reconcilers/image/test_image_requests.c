@@ -547,6 +547,68 @@ static void a_request_that_is_withdrawn_ends_its_download(void **state)
     http_server_release(f->server);
 }
 
+static char *getting_key(const struct fixture *f)
+{
+    char key[DIGEST_SIZE];
+    struct spec_image image = {.kind = IMAGE_URL, .location = f->url};
+    image_work_key(&image, key);
+    return mem_printf(IMAGE_GETTING_PREFIX "%s", key);
+}
+
+static bool is_half_recorded(void *context)
+{
+    struct fixture *f = context;
+    cleanup_free char *key = getting_key(f);
+    make_passes(f);
+    return json_int(record(f, key), "have", 0) >= SIZE / 2;
+}
+
+static void a_download_has_a_record_while_it_lasts(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *key = getting_key(f);
+    f->behaviour.hold_after = SIZE / 2;
+    http_server_behave(f->server, &f->behaviour);
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_REQUEST_PULL, "url", f->url));
+    assert_true(media_host_wait_for(&f->m, is_half_recorded, f));
+    assert_int_equal(json_int(record(f, key), "pulls", 0), 1);
+    assert_int_equal(json_int(record(f, key), "total", 0), SIZE);
+    http_server_release(f->server);
+    assert_true(media_host_wait_for(&f->m, is_second_answered, f));
+    make_passes(f);
+    assert_null(record(f, key));
+}
+
+/* vmctl image cancel: the answer stands, the download ends. */
+static void a_pull_that_is_answered_from_outside_ends_its_download(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *key = getting_key(f);
+    f->behaviour.hold_after = SIZE / 2;
+    http_server_behave(f->server, &f->behaviour);
+    ask(f, "wish/2", json_pack("{s:s,s:s}", "verb", IMAGE_REQUEST_PULL, "url", f->url));
+    assert_true(media_host_wait_for(&f->m, is_half_recorded, f));
+    struct error err = {.code = ERR_NONE};
+    json_t *answered = json_deep_copy(record(f, "wish/2"));
+    (void)error_set(&err, ERR_CANCELLED, "the pull was cancelled");
+    image_request_fail(answered, &err);
+    json_put_int(answered, "endedAt", clock_wall_ms(clock_system()));
+    ask(f, "wish/2", answered);
+    assert_false(image_cache_is_filling(image_cache_of(&f->m.host), key + strlen("get/")));
+    assert_null(record(f, key));
+    assert_refused(record(f, "wish/2"), ERR_CANCELLED, "cancelled");
+    http_server_release(f->server);
+}
+
+static void what_a_killed_controller_was_getting_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *key = getting_key(f);
+    put(f, key, json_pack("{s:s,s:s}", "session", "old", "phase", "downloading"));
+    look(f);
+    assert_null(record(f, key));
+}
+
 static void what_is_removed_while_it_is_looked_at_is_got_again(void **state)
 {
     struct fixture *f = *state;
@@ -583,6 +645,9 @@ int main(void)
         TEST(pruning_takes_rests_of_downloads_that_nobody_wants),
         TEST(pruning_leaves_a_download_under_way),
         TEST(a_request_that_is_withdrawn_ends_its_download),
+        TEST(a_download_has_a_record_while_it_lasts),
+        TEST(a_pull_that_is_answered_from_outside_ends_its_download),
+        TEST(what_a_killed_controller_was_getting_is_forgotten),
         TEST(what_is_removed_while_it_is_looked_at_is_got_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

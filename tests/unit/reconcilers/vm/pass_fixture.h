@@ -155,7 +155,6 @@ static inline int pass_fixture_tear_down(void **state)
     vm_forget_comparison(&f->vm);
     vm_forget_checks(&f->vm);
     free(f->vm.name);
-    free(f->vm.progress);
     paths_clear(&f->paths);
     free(f);
     return 0;

@@ -210,6 +210,12 @@ static void fetch_image(struct pass *pass)
     pass->vm->op_action = ACTION_FETCH_IMAGE;
 }
 
+static void fetch_url(struct pass *pass)
+{
+    fetch_image(pass);
+    pass->view->desired->spec->image.kind = IMAGE_URL;
+}
+
 static void lose_image(struct pass *pass)
 {
     pass->media.has_image = false;
@@ -286,7 +292,8 @@ static void each_rule_of_a_running_vm_says_what_holds(void **state)
         enum reason reason;
     } rows[] = {
         {change_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED},
-        {fetch_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING},
+        {fetch_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PREPARING},
+        {fetch_url, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_DOWNLOADING},
         {lose_image, CONDITION_IMAGE_READY, CONDITION_FALSE, REASON_PENDING},
         {prepare, CONDITION_PREPARED, CONDITION_FALSE, REASON_PREPARING},
         {fail_preparing, CONDITION_PREPARED, CONDITION_FALSE, REASON_OVERLAY_FAILED},

@@ -78,7 +78,7 @@ static struct media_facts observe(struct fixture *f)
 static enum error_code fetch(struct fixture *f)
 {
     struct vm_env e = env(f);
-    (void)f->media->fetch_image(&e, &f->image, NULL, media_host_done, &f->m);
+    (void)f->media->fetch_image(&e, &f->image, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 

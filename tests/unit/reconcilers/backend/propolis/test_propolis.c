@@ -243,7 +243,7 @@ static void start(struct fixture *f)
 
 static enum error_code fetch(struct fixture *f, struct image_result *image)
 {
-    assert_non_null(media_ops()->fetch_image(&f->env, image, NULL, media_host_done, &f->m));
+    assert_non_null(media_ops()->fetch_image(&f->env, image, media_host_done, &f->m));
     return media_host_wait(&f->m, 1);
 }
 
