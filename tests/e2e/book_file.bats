@@ -95,13 +95,15 @@ END
     run vmctl up
     [ "$status" -eq 2 ]
     says "error[vmctl::vmfile::parse_failed]"
-    says "VMFile.kdl:2:"
+    says "VMFile.kdl:2:" "https://kdl.dev"
 }
 
 @test "several VMs come up in the order of the file, each on its own" {
     vmfile web db cache
     run vmctl up -q
     [ "$output" = $'web: created\ndb: created\ncache: created' ]
+    local name
+    for name in web db cache; do [ "$(field Status $name)" = Ready ]; done
     run vmctl up -q --name db
     [ "$output" = "db: unchanged" ]
 }

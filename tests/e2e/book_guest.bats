@@ -16,7 +16,19 @@ vm "web" {
     provision "shell" { inline "echo provisioned-once-more" }
 }
 END
+    ask_one_that_is_silent >"$BATS_FILE_TMPDIR/silent" 2>&1 3>&- &
     vmctl up
+}
+
+# `vmctl ssh` of a VM that never answers takes its 30 seconds beside the other tests.
+ask_one_that_is_silent() {
+    local rc=0
+    mkdir -p "$DATA/noop"
+    echo '{"failProbe": 1000000}' >"$DATA/noop/silent.json"
+    vmctl create -q --name silent --backend noop --image guest.qcow2 --start --detach
+    SECONDS=0
+    vmctl ssh silent || rc=$?
+    echo "status $rc after $SECONDS s"
 }
 teardown_file() { leave_data_dir; }
 setup() { cd "$PROJECT"; }
@@ -52,6 +64,15 @@ setup() { cd "$PROJECT"; }
     [ "$output" = worker ]
     run vmctl ssh web --user nobody-there -- true
     [ "$status" -eq 255 ]
+}
+
+@test "ssh: a guest that does not answer is given 30 seconds" {
+    await grep -q '^status' "$BATS_FILE_TMPDIR/silent"
+    run cat "$BATS_FILE_TMPDIR/silent"
+    echo "$output"
+    says "error[vmctl::timeout]: vm 'silent'"
+    [[ ${lines[-1]} =~ ^"status 4 after 3"[0-9]" s"$ ]]
+    vmctl destroy -q silent
 }
 
 @test "status: the paths, the process and the address are those of the machine" {

@@ -196,7 +196,7 @@ said() {
     ln -s "$(command -v vmctl)" "$(command -v vmctld)" "$work/only/"
     PATH=$work/only run vmctl ssh web
     [ "$status" -eq 255 ]
-    says "openssh-client"
+    says "error[vmctl::ssh::failed]" "openssh-client"
 }
 
 @test "up shows the provision output that comes after it, with the VM's name when there are several" {

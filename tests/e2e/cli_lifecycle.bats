@@ -167,11 +167,15 @@ teardown() { cli_teardown; }
 @test "reload makes a new disk in the same VM" {
     vmfile web
     vmctl up -q
-    local uid
+    local uid born
     uid=$(field ID web)
+    born=$(cat "$data/vms/web/noop.disk")
+    run vmctl restart -q web
+    [ "$(cat "$data/vms/web/noop.disk")" = "$born" ]
     run vmctl reload -q
     [ "$status" -eq 0 ]
     [ "$output" = "web: recreated" ]
+    [ "$(cat "$data/vms/web/noop.disk")" -gt "$born" ]
     [ "$(field ID web)" = "$uid" ]
     [ "$(field Status web)" = Ready ]
 }

@@ -32,12 +32,21 @@ teardown() { cli_teardown; }
     vmctl up -q
     run vmctl status web
     [ "$status" -eq 0 ]
-    local label
-    for label in Name ID Backend State vCPUs Memory Disk Network "Work dir" Overlay "Seed ISO" PID VNC SSH MAC; do
-        grep -q "^$label: *[^ ]" <<<"$output"
-    done
+    has "Name:        web"
+    [[ $(field ID web) =~ ^[0-9a-f]{32}$ ]]
     has "State:       running"
-    [ "$(field 'Work dir' web)" = "$data/vms/web" ]
+    has "Backend:     noop"
+    has "vCPUs:       1"
+    has "Memory:      1024 MB"
+    has "Disk:        as the image"
+    has "Network:     user"
+    has "Work dir:    $data/vms/web"
+    has "Overlay:     -"
+    has "Seed ISO:    -"
+    has "PID:         $(controller_pid)"
+    has "VNC:         -"
+    [[ $(field SSH web) =~ ^127\.0\.0\.1:10[01][0-9]{2}$ ]]
+    [[ $(field MAC web) =~ ^52:54:00(:[0-9a-f]{2}){3}$ ]]
 }
 
 @test "usage errors end with 2 and name the nearest word" {

@@ -119,6 +119,32 @@ pack_forger() {
     done
 }
 
+# What Docker does with the Containerfile: its command as the container's main process, the others of
+# its first lines beside that one, SIGTERM at the end.
+@test "container: the commands of its header work beside its main process" {
+    local file=$examples/container/Containerfile main words
+    mapfile -t main < <(sed -n 's/^CMD //p' "$file" | jq -r '.[]')
+    [ "${main[0]}" = vmctl ]
+    grep -q '^ENV XDG_DATA_HOME=' "$file"
+    vmfile web
+    "${main[@]}" 3>&- &
+    local pid=$!
+    await knows_controller
+    [ "$(controller_pid)" = "$pid" ]
+    mapfile -t words < <(sed -nE 's/^# +docker exec (-it )?vmctl (vmctl [a-z]+).*/\2/p' "$file")
+    [ "${words[*]}" = "vmctl up vmctl ssh vmctl down" ]
+    run ${words[0]}
+    echo "$output"
+    [ "$status" -eq 0 ]
+    says "web: ready"
+    run ${words[2]}
+    [ "$status" -eq 0 ]
+    [ "$(field State web)" = stopped ]
+    kill "$pid"
+    wait "$pid"
+    [ "$(vmctl list -o name)" = web ]
+}
+
 @test "CI files use options that exist" {
     local words
     while read -r words; do

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 # The shell programs of the product: what they are made of is POSIX, and shellcheck finds no fault.
+# The shell tests: no assertion is one that cannot fail. `set -e`, which ends a test of bats, passes
+# over `! COMMAND` and over all but the last of `A && B`, unless the function ends with them.
 set -u
 cd "${1:-.}" || exit 2
 failed=0
@@ -20,4 +22,24 @@ for program in $programs; do
         failed=1
     }
 done
+asserting=$(find tests/e2e tests/guest -name '*.bats' -o -name '*.bash' -o -path '*/selftest')
+[ -n "$asserting" ] || { echo "no shell test found"; exit 1; }
+# shellcheck disable=SC2086
+awk '
+    function judge(line) {
+        if (dead && line !~ /^[ \t]*}/) {
+            print dead ": cannot fail a test: use `run !`, refute, or a line for each"
+            n++
+        }
+        dead = ""
+    }
+    FNR == 1 { judge("") }
+    /^[ \t]*(#|$)/ { next }
+    { judge($0) }
+    /^[ \t]*! |(;|do|then|else) +! / ||
+    (/^[ \t]*(\[\[? .* \]\]?|\(\(.*\)\)|(cmp|has|says|refute) .*) && / && !/\|\||&&$/) {
+        dead = FILENAME ":" FNR ": " $0
+    }
+    END { judge(""); exit n > 0 }
+' $asserting || failed=1
 exit $failed

@@ -168,9 +168,16 @@ static void a_zstd_image_is_unpacked_and_either_sha256_fits(void **state)
     enum error_code by_packed = fetch(f, url, packed_sha);
     assert_is_whole(f, f->results[0].path, f->sha256);
     enum error_code by_image = fetch(f, url, f->sha256);
+    cleanup_free char *long_url =
+        mem_printf("http://127.0.0.1:%u/disk.img.zstd", nginx_port(nginx));
+    cleanup_free char *renamed = media_host_path(&f->m, "disk.img.zstd");
+    assert_int_equal(rename(packed, renamed), 0);
+    enum error_code by_long_name = fetch(f, long_url, NULL);
     nginx_stop(nginx);
     assert_int_equal(by_packed, ERR_NONE);
     assert_int_equal(by_image, ERR_NONE);
+    assert_int_equal(by_long_name, ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = packed_sha};
     assert_true(image_is_in_reach(&f->m.paths, &image));
 }

@@ -86,6 +86,24 @@ static void an_overlay_is_as_large_as_its_image_by_default(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+static void what_is_written_to_an_overlay_does_not_reach_its_image(void **state)
+{
+    struct fixture *f = *state;
+    char before[DIGEST_SIZE], after[DIGEST_SIZE];
+    struct error err = {0};
+    assert_int_equal(digest_file(f->base, NULL, before, &err), 0);
+    assert_int_equal(make(f, f->base, 0, false), ERR_NONE);
+    const char *fill[] = {"qemu-io", "-c", "write -P 0x5a 1M 64k", f->overlay, NULL};
+    const char *look[] = {"sh", "-c",
+        "qemu-io -r -c 'read -P 0x5a 1M 64k' \"$1\" | grep -q '^read 65536/65536' && "
+        "qemu-io -r -c 'read -P 0 1M 64k' \"$2\" | grep -q '^read 65536/65536'",
+        "sh", f->overlay, f->base, NULL};
+    assert_true(media_host_run(fill));
+    assert_true(media_host_run(look));
+    assert_int_equal(digest_file(f->base, NULL, after, &err), 0);
+    assert_string_equal(after, before);
+}
+
 static void a_raw_base_is_named_raw_to_qemu(void **state)
 {
     struct fixture *f = *state;
@@ -224,6 +242,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(an_overlay_is_as_large_as_its_image_by_default),
+        TEST(what_is_written_to_an_overlay_does_not_reach_its_image),
         TEST(a_raw_base_is_named_raw_to_qemu),
         TEST(doing_it_again_changes_nothing),
         TEST(a_disk_grows_to_the_absolute_size),

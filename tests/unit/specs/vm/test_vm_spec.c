@@ -112,9 +112,14 @@ static void every_word_leads_back_to_its_value(void **state)
 static void words_are_those_of_the_file_format(void **state)
 {
     (void)state;
+    assert_string_equal(backend_kind_name(BACKEND_QEMU), "qemu");
     assert_string_equal(backend_kind_name(BACKEND_PROPOLIS), "propolis");
+    assert_string_equal(backend_kind_name(BACKEND_NOOP), "noop");
     assert_string_equal(image_kind_name(IMAGE_URL), "url");
+    assert_string_equal(network_mode_name(NETWORK_USER), "user");
+    assert_string_equal(network_mode_name(NETWORK_TAP), "tap");
     assert_string_equal(network_mode_name(NETWORK_VNIC), "vnic");
+    assert_string_equal(network_mode_name(NETWORK_NONE), "none");
     assert_string_equal(forward_protocol_name(FORWARD_UDP), "udp");
     assert_string_equal(enum_names_at(&accel_mode_words, ACCEL_TCG), "tcg");
     assert_string_equal(enum_names_at(&firmware_words, FIRMWARE_UEFI), "uefi");

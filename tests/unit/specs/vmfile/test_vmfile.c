@@ -65,6 +65,7 @@ static void the_full_example_of_the_book_means_what_the_book_says(void **state)
     assert_int_equal(full->vcpus, 4);
     assert_int_equal(full->memory_mib, 4096);
     assert_int_equal(full->disk_gib, 40);
+    assert_int_equal(full->network.mode, NETWORK_USER);
     assert_true(full->cloud_init.is_set);
     assert_string_equal(full->cloud_init.hostname, "full-example");
     assert_true(full->ssh.is_set);
