@@ -18,6 +18,7 @@
 #include "specs/base/url.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
+#include "specs/vm/vm_steps.h"
 #include "store/desired/pending.h"
 #include "store/store.h"
 
@@ -76,9 +77,9 @@ const char *describe_needs(enum disposition disposition)
 /* The steps are not those that were run: single ones have no state. */
 static bool are_steps_changed(const struct vm_record *record)
 {
-    const struct vm_status *status = record->status;
-    return status->provision.total > record->desired->spec->n_steps ||
-           status->conditions[CONDITION_SYNCED].reason == REASON_PROVISION_OUTDATED;
+    struct vm_provision run = record->status->provision;
+    run.is_failed = false; /* the steps behind a failed one wait, and are not changed */
+    return vm_steps_state(&run, record->desired->spec, "") == STEPS_CHANGED;
 }
 
 uint32_t describe_steps_total(const struct vm_record *record)

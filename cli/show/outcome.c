@@ -28,7 +28,9 @@ static bool is_provisioning(
 {
     bool is_begun =
         result == CHANGE_CREATED || result == CHANGE_STARTED || result == CHANGE_RECREATED;
-    bool has_failed = record->status && record->status->provision.is_failed;
+    bool has_failed =
+        record->status && record->status->provision.is_failed && change->spec &&
+        vm_steps_continue_at(&record->status->provision, change->spec) != change->spec->n_steps + 1;
     return change->provision == PROVISION_AGAIN ||
            (change->provision == PROVISION_ON_START && (is_begun || has_failed));
 }

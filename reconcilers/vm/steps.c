@@ -49,6 +49,7 @@ static void steps_begin(struct pass *pass)
         .next_step = asked ? asked - 1 : 0,
         .total = total,
         .asked_step = asked,
+        .is_continued = asked > 1,
         .last_exit_status = -1,
         .done = provision->done,
         .steps = provision->steps,
@@ -69,6 +70,7 @@ void pass_append_steps(struct pass *pass)
     provision->total = (uint32_t)spec->n_steps;
     vm_steps_digest(spec, spec->n_steps, provision->digest);
     provision->asked_step = 0;
+    provision->is_continued = true;
     provision->run = (struct vm_step_run){.tries = 0};
     probes_reset(pass); /* the probed service may not be there before the steps are done */
     pass->vm->n_interrupted = 0;
@@ -143,14 +145,17 @@ void pass_observe_steps(struct pass *pass)
     enum steps_state state = vm_steps_state(provision, spec, "");
     bool begins = begins_again(pass, state);
     bool is_cut = !begins && vm_steps_are_under_way(provision) && state == STEPS_CHANGED;
+    bool is_dropped = !begins && vm_steps_continue_at(provision, spec) == spec->n_steps + 1;
     if (begins) {
         steps_begin(pass);
-    } else if (is_cut) {
-        /* Appended steps changed while they were run: those that are done stay done, and
-         * the list ends with them. */
+    } else if (is_cut || is_dropped) {
+        /* Appended steps changed while they were run, or the one that failed was removed: those
+         * that are done stay done, and the list ends with them. */
         provision->total = provision->next_step;
         memcpy(provision->digest, provision->ran_digest, DIGEST_SIZE);
         provision->run = (struct vm_step_run){.tries = 0};
+        provision->is_failed = false;
+        provision->last_exit_status = -1;
     }
     bool is_running =
         pass->vm->op_action == ACTION_RUN_STEP || pass->vm->outcome.action == ACTION_RUN_STEP;

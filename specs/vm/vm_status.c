@@ -102,6 +102,7 @@ static const struct field provision_rows[] = {
     FIELD(struct vm_provision, last_exit_status, "lastExitStatus"),
     FIELD(struct vm_provision, token, "token", .omit_empty = true),
     FIELD(struct vm_provision, is_failed, "failed"),
+    FIELD(struct vm_provision, is_continued, "continued", .omit_empty = true),
     FIELD(struct vm_provision, done, "done"),
     FIELD(struct vm_provision, asked_step, "askedStep", .omit_empty = true),
     FIELD_STRUCT(struct vm_provision, run, "run", &step_run_fields, .omit_empty = true),

@@ -116,6 +116,8 @@ struct vm_provision {
     int32_t last_exit_status;     /* of a failed step; -1 none */
     char token[TEXT_ID_SIZE];     /* the user's request these steps are run for */
     bool is_failed;               /* a step failed: final until the user requests another run */
+    bool is_continued;            /* those before the first that was run count as done: these were
+                                     appended to a list that was complete, or asked_step was not 1 */
     char *done; /* notes of steps that need not run again (reconcilers/vm/steps.h), NULL none */
     struct vm_step_run run;       /* of next_step */
     struct vm_step_record *steps; /* owned; by step, of their last runs; as many as were begun */

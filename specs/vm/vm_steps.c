@@ -58,3 +58,11 @@ enum steps_state vm_steps_state(
     }
     return is_digest_of(left_out, spec, spec->n_steps) ? STEPS_LEFT_OUT : STEPS_APPENDED;
 }
+
+uint32_t vm_steps_continue_at(const struct vm_provision *provision, const struct vm_spec *spec)
+{
+    uint32_t n = provision->next_step;
+    bool continues = provision->is_failed && provision->is_continued &&
+                     is_digest_of(provision->ran_digest, spec, n);
+    return continues ? n + 1 : 0;
+}

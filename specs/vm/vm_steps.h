@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "specs/base/json.h"
 
@@ -28,6 +29,14 @@ enum steps_state {
 /* `left_out` is vm_desired.skipped_steps. */
 enum steps_state vm_steps_state(
     const struct vm_provision *provision, const struct vm_spec *spec, const char *left_out);
+
+/*
+ * Where `up` continues after a failed step, from 1: with that step, when those before it count as
+ * done and are still the spec's. Steps + 1: the failed step is no longer in the list, and all the
+ * others are done. 0: with the first, for a list that was never complete, or of which a step before
+ * was changed; or nothing has failed.
+ */
+uint32_t vm_steps_continue_at(const struct vm_provision *provision, const struct vm_spec *spec);
 
 /* A list is being run, or will be as soon as the guest is there. */
 bool vm_steps_are_under_way(const struct vm_provision *provision);

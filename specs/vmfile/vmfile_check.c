@@ -125,6 +125,13 @@ static void check_reachability(struct vmfile_reader *reader, const struct vmfile
         report_unreachable(reader, vm->seen[VM_LIVE], "live");
         return;
     }
+    bool has_login = spec->ssh.is_set || spec->cloud_init.is_set || spec->backend == BACKEND_NOOP;
+    if (vm->seen[VM_PROVISION].line && !has_login) {
+        vmfile_report(reader, vm->seen[VM_PROVISION],
+            "add: cloud-init, or for an image with a user of its own: ssh { user \"…\" }",
+            "provisioning runs over SSH, and VM \"%s\" has neither `ssh` nor `cloud-init`",
+            spec->name);
+    }
     for (int i = 0; i < CHECK_KIND_COUNT_ && !vm_spec_expects_ssh(spec); i++) {
         check_probes(reader, spec, &spec->checks[i], vm->probes[i]);
     }

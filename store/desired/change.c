@@ -208,16 +208,26 @@ static void change_power(struct attempt *attempt)
     next->stop_timeout_s = change->power == POWER_STOPPED ? change->stop_timeout_s : 0;
 }
 
-static bool needs_provision(const struct attempt *attempt)
+/* `*ret_from` is the step to begin with, from 1; 0: the first. */
+static bool needs_provision(const struct attempt *attempt, uint32_t *ret_from)
 {
     const struct change *change = attempt->change;
+    const struct vm_desired *next = attempt->next;
     const struct vm_status *status = record_status(&attempt->record);
+    bool is_new = !attempt->record.desired;
     bool is_starting = change->sets_power && change->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
-    return change->provision == PROVISION_AGAIN ||
-           (change->starts_new && !attempt->record.desired) ||
-           (change->provision == PROVISION_ON_START &&
-               (!attempt->record.desired || is_starting || has_failed || change->recreates));
+    /* a request of a certain step, which no controller has seen yet */
+    bool waits = next->provision_from > 0 && status &&
+                 !text_eq(next->provision_token, status->handled_provision_token);
+    uint32_t at = has_failed ? vm_steps_continue_at(&status->provision, next->spec) : 0;
+    *ret_from = change->provision == PROVISION_AGAIN ? change->provision_from : 0;
+    if (change->provision == PROVISION_ON_START && !is_new && !is_starting && !change->recreates) {
+        *ret_from = at;
+        return has_failed && !waits && at != next->spec->n_steps + 1;
+    }
+    return change->provision == PROVISION_AGAIN || (change->starts_new && is_new) ||
+           change->provision == PROVISION_ON_START;
 }
 
 /* Steps that an earlier change skipped and this one does not are a change, also of the same spec.
@@ -253,9 +263,10 @@ static void change_tokens(struct attempt *attempt)
         digest_random_id(next->restart_token);
         attempt_report(attempt, CHANGE_RESTARTED);
     }
-    if (needs_provision(attempt)) {
+    uint32_t from;
+    if (needs_provision(attempt, &from)) {
         digest_random_id(next->provision_token);
-        next->provision_from = change->provision == PROVISION_AGAIN ? change->provision_from : 0;
+        next->provision_from = from;
         attempt_report(attempt, CHANGE_REQUESTED);
     }
     if (change->deletes && !next->is_deleting) {

@@ -37,7 +37,8 @@ static bool is_provision_settled(
     enum steps_state steps =
         status ? vm_steps_state(&status->provision, spec, "") : STEPS_NEVER_RUN;
     return is_requested || (steps == STEPS_APPENDED && runs_appended) ||
-           (steps == STEPS_SAME && !status->provision.is_failed);
+           (steps == STEPS_SAME && !status->provision.is_failed) ||
+           (status && vm_steps_continue_at(&status->provision, spec) == spec->n_steps + 1);
 }
 
 static enum disposition disposition_here(

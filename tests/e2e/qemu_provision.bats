@@ -252,7 +252,7 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     [ "$(grep -c '^==> step' "$LOG")" -eq 2 ]
 }
 
-@test "an appended step that fails fails the command, and up runs all of them again" {
+@test "an appended step that fails fails the command, and up continues with it" {
     provisioned_with_the_first
     goes_on 'provision "shell" { inline "echo 2 >>order; exit $(wc -l <order)" }'
     fails 1 vmctl apply
@@ -260,10 +260,16 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     await 10 state_is ProvisionFailed
     fails 0 vmctl apply
     says "warning: not ready, its provisioning failed before"
-    [ "$(in_guest 'cat order; rm order')" = $'1\n2' ]
-    fails 1 vmctl up
-    says "steps: provisioning again" "exited with status 2"
     [ "$(in_guest 'cat order')" = $'1\n2' ]
+    fails 1 vmctl up
+    says "steps: provisioning again" "exited with status 3"
+    [ "$(in_guest 'cat order')" = $'1\n2\n2' ]
+    fails 1 vmctl provision --from 2
+    says "exited with status 4"
+    goes_on 'provision "shell" { inline "echo 2 >>order" }
+    provision "shell" { inline "echo 3 >>order" }'
+    fails 0 vmctl up
+    [ "$(in_guest 'cat order')" = $'1\n2\n2\n2\n2\n3' ]
 }
 
 @test "a save of a watched VMFile runs what was appended, and nothing after another change" {

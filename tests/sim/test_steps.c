@@ -283,6 +283,59 @@ static void a_change_before_them_ends_appended_steps_that_run(void **state)
 
 /* ---- what goes wrong ---- */
 
+static void fail_an_appended_step(struct sim *sim)
+{
+    bring_up(sim, 1);
+    sim_advance(sim, SECOND_MS);
+    sim_script(sim, "web", "{\"failStep\": 1000}");
+    save(sim, sim_spec_with_steps("web", 2));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    sim_script(sim, "web", NULL);
+    assert_step_outcomes(sim, "DF");
+}
+
+/* Also edited, with another behind it, and when it fails again. */
+static void up_continues_with_the_appended_step_that_failed(void **state)
+{
+    struct sim *sim = *state;
+    fail_an_appended_step(sim);
+    int64_t first_ms = step_ended_at(sim, 0);
+    sim_script(sim, "web", "{\"failStep\": 1000}");
+    sim_up(sim, with_command(sim_spec_with_steps("web", 3), 1, "edited"));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    assert_step_outcomes(sim, "DF-");
+    sim_script(sim, "web", NULL);
+    sim_up(sim, with_command(sim_spec_with_steps("web", 3), 1, "edited"));
+    wait_until_ready(sim);
+    assert_step_outcomes(sim, "DDD");
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
+    assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
+}
+
+static void a_changed_step_before_the_failed_one_makes_up_run_all_again(void **state)
+{
+    struct sim *sim = *state;
+    fail_an_appended_step(sim);
+    int64_t first_ms = step_ended_at(sim, 0);
+    sim_up(sim, with_command(sim_spec_with_steps("web", 2), 0, "edited"));
+    wait_until_ready(sim);
+    assert_step_outcomes(sim, "DD");
+    assert_true(step_ended_at(sim, 0) > first_ms);
+}
+
+static void without_the_appended_step_that_failed_all_is_done(void **state)
+{
+    struct sim *sim = *state;
+    fail_an_appended_step(sim);
+    int64_t first_ms = step_ended_at(sim, 0);
+    save(sim, sim_spec_with_steps("web", 1));
+    wait_until_ready(sim);
+    assert_reasons(sim, REASON_PROVISIONED, REASON_SYNCED);
+    assert_int_equal(sim_up(sim, sim_spec_with_steps("web", 1)), CHANGE_UNCHANGED);
+    sim_settle(sim);
+    assert_int_equal(step_ended_at(sim, 0), first_ms);
+}
+
 static void an_appended_step_that_fails_is_final_until_up(void **state)
 {
     struct sim *sim = *state;
@@ -376,6 +429,9 @@ int main(void)
         SIM_TEST(appended_steps_that_change_while_they_run_start_over_behind_those_done),
         SIM_TEST(a_change_before_them_ends_appended_steps_that_run),
         SIM_TEST(an_appended_step_that_fails_is_final_until_up),
+        SIM_TEST(up_continues_with_the_appended_step_that_failed),
+        SIM_TEST(a_changed_step_before_the_failed_one_makes_up_run_all_again),
+        SIM_TEST(without_the_appended_step_that_failed_all_is_done),
         SIM_TEST(a_controller_killed_at_any_moment_loses_and_repeats_nothing),
         SIM_TEST(a_guest_that_dies_under_an_appended_step_runs_only_that_again),
         SIM_TEST(a_new_disk_forgets_what_was_run),

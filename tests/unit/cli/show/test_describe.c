@@ -13,6 +13,7 @@
 #include "specs/base/mem.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
+#include "specs/vm/vm_steps.h"
 #include "store/store.h"
 
 /* A running VM with three steps, started from what is desired now. */
@@ -191,12 +192,34 @@ static void a_step_reports_how_its_last_run_ended(void **state)
 static void nothing_is_said_of_steps_that_were_changed(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->status->provision.total = 4;
+    struct vm_provision *provision = &fixture->status->provision;
+    provision->total = provision->next_step = 3;
+    vm_steps_digest(fixture->spec, 3, provision->digest);
+    assert_string_equal(describe_step_state(&fixture->record, 0), "done");
+    provision->digest[0] ^= 1; /* of other steps */
+    assert_null(describe_step_state(&fixture->record, 0));
+    assert_int_equal(describe_steps_total(&fixture->record), 3);
+    provision->total = 4;
     assert_null(describe_step_state(&fixture->record, 0));
     assert_int_equal(describe_steps_total(&fixture->record), 4);
-    fixture->status->provision.total = 3;
-    set_synced(fixture, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
+    /* Whether it runs is another question: of one that is off, Synced says nothing about them. */
+    fixture->record.desired->power = POWER_STOPPED;
+    fixture->status->instance.instance_id[0] = '\0';
     assert_null(describe_step_state(&fixture->record, 0));
+    assert_int_equal(describe_steps_total(&fixture->record), 4);
+}
+
+static void steps_behind_a_failed_one_wait_and_those_before_it_are_done(void **state)
+{
+    struct fixture *fixture = *state;
+    struct vm_provision *provision = &fixture->status->provision;
+    provision->total = 2;
+    provision->next_step = 1;
+    provision->is_failed = true;
+    vm_steps_digest(fixture->spec, 2, provision->digest);
+    set_synced(fixture, CONDITION_FALSE, REASON_PROVISION_OUTDATED);
+    assert_steps(fixture, "done", "failed", "pending");
+    assert_int_equal(describe_steps_total(&fixture->record), 3);
 }
 
 static void appended_steps_wait_or_are_skipped(void **state)
@@ -263,6 +286,7 @@ int main(void)
         TEST(steps_that_were_never_run_are_skipped),
         TEST(a_step_reports_how_its_last_run_ended),
         TEST(nothing_is_said_of_steps_that_were_changed),
+        TEST(steps_behind_a_failed_one_wait_and_those_before_it_are_done),
         TEST(appended_steps_wait_or_are_skipped),
         cmocka_unit_test(a_step_is_one_harmless_line),
         TEST(a_failed_vm_is_tried_again_when_its_time_comes),

@@ -176,8 +176,8 @@ static void a_field_of_one_value_may_be_a_property(void **state)
     assert_same_meaning("network \"tap\"", "network \"tap\" { bridge \"br0\" }");
     assert_same_meaning("ssh { user \"u\" }", "ssh user=\"u\"");
     assert_same_meaning("forward host=1 guest=2", "forward { host 1; guest 2; proto \"tcp\" }");
-    assert_same_meaning("provision \"shell\" { inline \"x\"; timeout 300; run \"once\" }",
-        "provision \"shell\" timeout=\"5m\" run=\"once\" inline=\"x\"");
+    assert_same_meaning("ssh; provision \"shell\" { inline \"x\"; timeout 300; run \"once\" }",
+        "ssh; provision \"shell\" timeout=\"5m\" run=\"once\" inline=\"x\"");
 }
 
 static void comments_formatting_and_order_do_not_change_the_digest(void **state)
@@ -250,7 +250,7 @@ static void version_1_files_are_read_too(void **state)
 {
     (void)state;
     struct vmfile *file =
-        parse_valid("vm \"a\" {\n  image r\"C:\\i\"\n  provision \"shell\" {\n    inline "
+        parse_valid("vm \"a\" {\n  image r\"C:\\i\"\n  ssh\n  provision \"shell\" {\n    inline "
                     "r#\"echo \"hi\"\"#\n  }\n}\n");
     assert_string_equal(file->vms[0]->steps[0].command, "echo \"hi\"");
     assert_string_equal(file->vms[0]->image.location, "/project/C:\\i");

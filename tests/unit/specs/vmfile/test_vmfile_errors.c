@@ -346,48 +346,52 @@ static void cloud_init_and_ssh_take_names_a_guest_can_have(void **state)
 static void a_provision_step_is_complete_and_unambiguous(void **state)
 {
     static const struct invalid cases[] = {
-        {"vm a { image i; provision }",
+        {"vm a { image i; provision; ssh }",
             "1:17+9 `provision` needs a type | write: provision \"shell\" or provision \"file\"\n"},
-        {"vm a { image i; provision 5 }",
+        {"vm a { image i; provision 5; ssh }",
             "1:27+1 `provision` must be a string, not a number | put it into quotes\n"},
-        {"vm a { image i; provision shel { inline x } }",
+        {"vm a { image i; provision shel { inline x }; ssh }",
             "1:27+4 `provision` must be \"shell\" or \"file\", not \"shel\" | did you mean "
             "`shell`?\n"},
-        {"vm a { image i; provision shell }",
+        {"vm a { image i; provision shell; ssh }",
             "1:17+9 provision \"shell\" needs `inline` or `script` | write: provision "
             "\"shell\" { inline \"command\" }\n"},
-        {"vm a { image i; provision shell { inline x; script y } }",
+        {"vm a { image i; provision shell { inline x; script y }; ssh }",
             "1:45+6 provision \"shell\" takes either `inline` or `script`, not both | make "
             "them two provision blocks\n"},
-        {"vm a { image i; provision shell { inline \"\" } }", "1:42+2 `inline` is empty\n"},
-        {"vm a { image i; provision shell { source y } }",
+        {"vm a { image i; provision shell { inline \"\" }; ssh }", "1:42+2 `inline` is empty\n"},
+        {"vm a { image i; provision shell { source y }; ssh }",
             "1:17+9 provision \"shell\" needs `inline` or `script` | write: provision "
             "\"shell\" { inline \"command\" }\n"
             "1:35+6 unknown node `source` in `provision` | known here: `inline`, `script`, "
             "`run`, `timeout`\n"},
-        {"vm a { image i; provision file { source y } }",
+        {"vm a { image i; provision file { source y }; ssh }",
             "1:17+9 provision \"file\" needs both `source` and `destination` | write: "
             "provision \"file\" { source \"path\"; destination \"/path\" }\n"},
-        {"vm a { image i; provision file { source y; destination z } }",
+        {"vm a { image i; provision file { source y; destination z }; ssh }",
             "1:56+1 `destination` must be an absolute path in the guest, not \"z\"\n"},
-        {"vm a { image i; provision file { source y; destination \"~/z\" } }",
+        {"vm a { image i; provision file { source y; destination \"~/z\" }; ssh }",
             "1:56+5 `destination` must be an absolute path in the guest, not \"~/z\" | write "
             "the home directory out: \"/home/USER/…\"\n"},
-        {"vm a { image i; provision file { source y; destination \"/z/\" } }",
+        {"vm a { image i; provision file { source y; destination \"/z/\" }; ssh }",
             "1:56+5 `destination` names a directory: \"/z/\" | add the name of the file\n"},
-        {"vm a { image i; provision shell { inline x; run sometimes } }",
+        {"vm a { image i; provision shell { inline x; run sometimes }; ssh }",
             "1:49+9 `run` must be \"always\", \"once\" or \"on-change\", not \"sometimes\"\n"},
-        {"vm a { image i; provision shell { inline x; timeout \"500ms\" } }",
+        {"vm a { image i; provision shell { inline x; timeout \"500ms\" }; ssh }",
             "1:53+7 `timeout` is not a whole number of seconds up to 604800: \"500ms\" | write "
             "a number of seconds, or a duration such as \"90s\", \"5m\" or \"2h\"\n"},
-        {"vm a { image i; provision shell { inline x; timeout \"5 minutes\" } }",
+        {"vm a { image i; provision shell { inline x; timeout \"5 minutes\" }; ssh }",
             "1:53+11 `timeout` is not a whole number of seconds up to 604800: \"5 minutes\" | "
             "write a number of seconds, or a duration such as \"90s\", \"5m\" or \"2h\"\n"},
-        {"vm a { image i; provision shell { inline x; timeout -1 } }",
+        {"vm a { image i; provision shell { inline x; timeout -1 }; ssh }",
             "1:53+2 `timeout` must be a whole number from 0 to 604800, not -1\n"},
         {"vm a { image i; network none; provision shell { inline x } }",
             "1:31+9 provisioning runs over SSH, and network \"none\" has no way to the guest | "
             "choose another network, or remove the provision blocks\n"},
+        {"vm a { image i; provision shell { inline x } }",
+            "1:17+9 provisioning runs over SSH, and VM \"a\" has neither `ssh` nor `cloud-init` | "
+            "add: cloud-init, or for an image with a user of its own: ssh { user \"…\" }\n"},
+        {"vm a { image i; backend noop; provision shell { inline x } }", ""},
     };
     (void)state;
     assert_diagnosed(cases, sizeof(cases) / sizeof(cases[0]));

@@ -107,12 +107,74 @@ static void running_what_was_appended_asks_for_nothing_of_a_new_vm(void **state)
     vm_record_clear(&record);
 }
 
+/* The second of two steps failed, which was appended to a complete list or not. */
+static void fail_second_step(struct store *store, bool is_continued, bool is_handled)
+{
+    struct vm_record record = get_vm(store, "web");
+    struct vm_spec *spec = spec_with_steps(2);
+    struct vm_status *status = vm_status_new(record.desired->uid);
+    struct store_batch *batch = store_batch_new();
+    status->observed_generation = record.desired->generation;
+    status->provision = (struct vm_provision){
+        .next_step = 1, .total = 2, .is_failed = true, .is_continued = is_continued};
+    vm_steps_digest(spec, 1, status->provision.ran_digest);
+    vm_steps_digest(spec, 2, status->provision.digest);
+    if (is_handled) {
+        strcpy(status->handled_provision_token, record.desired->provision_token);
+    }
+    store_batch_put_status(batch, "web", status);
+    assert_int_equal(commit(store, batch), 0);
+    vm_status_free(status);
+    vm_spec_free(spec);
+    vm_record_clear(&record);
+}
+
+static void assert_begins_with(
+    struct store *store, size_t n_steps, enum change_result result, uint32_t from)
+{
+    assert_int_equal(up_with_steps(store, n_steps, PROVISION_ON_START), result);
+    struct vm_record record = get_vm(store, "web");
+    assert_int_equal(record.desired->provision_from, from);
+    vm_record_clear(&record);
+}
+
+static void up_begins_with_the_failed_step_of_those_that_were_appended(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    up_with_steps(store, 2, PROVISION_ON_START);
+    fail_second_step(store, true, true);
+    assert_begins_with(store, 2, CHANGE_REQUESTED, 2);
+    fail_second_step(store, true, true);
+    assert_begins_with(store, 3, CHANGE_CONFIGURED, 2);
+    fail_second_step(store, true, true);
+    assert_begins_with(store, 1, CHANGE_CONFIGURED, 2); /* no request: all that is left was run */
+    fail_second_step(store, false, true);
+    assert_begins_with(store, 2, CHANGE_CONFIGURED, 0);
+}
+
+/* `provision --from 2`, and `up` before a controller has seen it. */
+static void a_request_that_waits_is_not_replaced_by_up(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = spec_with_steps(2);
+    up_with_steps(store, 2, PROVISION_ON_START);
+    fail_second_step(store, false, true);
+    struct change again = up_change(spec);
+    again.provision = PROVISION_AGAIN;
+    again.provision_from = 2;
+    assert_int_equal(apply(store, again), CHANGE_REQUESTED);
+    assert_begins_with(store, 2, CHANGE_UNCHANGED, 2);
+    vm_spec_free(spec);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up_open, fixture_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(steps_are_left_out_until_a_change_without_that_word),
+        TEST(up_begins_with_the_failed_step_of_those_that_were_appended),
+        TEST(a_request_that_waits_is_not_replaced_by_up),
         TEST(leaving_steps_out_asks_for_none),
         TEST(running_what_was_appended_asks_for_nothing_of_a_new_vm),
     };
