@@ -82,6 +82,8 @@ struct vm_record {
 /* A record that cannot be read is ERR_STORE, naming table and key. */
 
 int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err);
+/* Whether there is a record of the name in either table, readable or not. */
+int store_has(struct store *store, const char *name, bool *ret, struct error *err);
 void vm_record_clear(struct vm_record *record);
 
 /*
@@ -96,11 +98,19 @@ struct vm_list {
 int store_list(struct store *store, struct vm_list *ret, struct error *err);
 void vm_list_clear(struct vm_list *list);
 
-/* The same for `list`: summaries only, no JSON parsed. */
+/* Adds the names of the VMs that came from the VMFile at `source` and are not being deleted. Parses
+ * the records of those alone, for a command must not cost more where there are more VMs of others.
+ */
+int store_list_source(
+    struct store *store, const char *source, struct strings *names, struct error *err);
+
+/* All VMs for `list`: summaries only, no JSON parsed. */
 struct vm_summary {
     char *name;
     bool has_desired, has_status;
-    bool is_damaged; /* a record is there and cannot be read; its summary is all zero */
+    bool is_damaged;        /* a record is there and cannot be read; its summary is all zero */
+    char uid[TEXT_ID_SIZE]; /* of the desired record; its revision moves with each write of it */
+    uint64_t revision;
     struct desired_summary desired;
     struct status_summary status;
 };

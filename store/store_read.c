@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/strings.h"
+#include "specs/base/text.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
 
@@ -57,6 +60,24 @@ int store_get(struct store *store, const char *name, struct vm_record *ret, stru
     record.name = mem_strdup(name);
     *ret = record;
     return 0;
+}
+
+int store_has(struct store *store, const char *name, bool *ret, struct error *err)
+{
+    struct lmdb_read read;
+    struct bytes value;
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = lmdb_get(store, read.txn, STORE_DESIRED, name, &value);
+    if (rc == MDB_NOTFOUND) {
+        rc = lmdb_get(store, read.txn, STORE_STATUS, name, &value);
+    }
+    lmdb_read_end(store, &read);
+    *ret = rc == 0;
+    return rc == 0 || rc == MDB_NOTFOUND ? 0
+                                         : lmdb_error(store, rc, "cannot read a VM's record", err);
 }
 
 void vm_record_clear(struct vm_record *record)
@@ -212,6 +233,66 @@ void vm_list_clear(struct vm_list *list)
     *list = (struct vm_list){0};
 }
 
+/* ---- the VMs of a VMFile ---- */
+
+static void add_if_of_source(struct store *store, struct bytes key, struct bytes stored,
+    const char *source, struct strings *names)
+{
+    struct vm_desired *desired = NULL;
+    struct error cause = {0};
+    cleanup_free char *name = mem_strndup(key.data, key.n);
+    struct bytes value = checksum_take(STORE_DESIRED, key, stored);
+    if (record_decode_desired(value, name, &desired, &cause) < 0) {
+        report_damage(store, STORE_DESIRED, name, &cause);
+    } else if (!desired->is_deleting && text_eq(desired->source, source)) {
+        strings_add(names, name);
+    }
+    vm_desired_free(desired);
+}
+
+/* Each record is searched for the member that names the source before any of it is parsed. */
+static int find_source(struct store *store, MDB_txn *txn, struct bytes member, const char *source,
+    struct strings *names)
+{
+    struct walk_side desired = {0};
+    int rc = mdb_cursor_open(txn, store->tables[STORE_DESIRED], &desired.cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = store_read_step(&desired, MDB_FIRST);
+    for (; rc == 0 && desired.has_item; rc = store_read_step(&desired, MDB_NEXT)) {
+        struct bytes key = lmdb_bytes(desired.key), stored = lmdb_bytes(desired.value);
+        if (!lmdb_is_vm_name(key)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        if (memmem(stored.data, stored.n, member.data, member.n)) {
+            add_if_of_source(store, key, stored, source, names);
+        }
+    }
+    mdb_cursor_close(desired.cursor);
+    return rc;
+}
+
+int store_list_source(
+    struct store *store, const char *source, struct strings *names, struct error *err)
+{
+    struct lmdb_read read;
+    cleanup_json json_t *json = json_object();
+    json_put_text(json, "source", source);
+    cleanup_free char *object = json_canonical(json); /* as in the record, between braces */
+    struct bytes member = {object + 1, strlen(object) - 2};
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = find_source(store, read.txn, member, source, names);
+    lmdb_read_end(store, &read);
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
+}
+
+/* ---- summaries ---- */
+
 /* From the first line; when another version wrote that differently, from the JSON. */
 static bool summarize_desired(struct bytes value, struct desired_summary *ret, struct error *cause)
 {
@@ -250,6 +331,11 @@ static void add_summary(struct store *store, const struct walk_item *item, void 
         .has_status = item->has_status,
     };
     struct error cause = {0};
+    struct record_head head = {.revision = 0};
+    if (item->has_desired && record_head(item->desired, true, &head)) {
+        memcpy(summary.uid, head.uid, TEXT_ID_SIZE);
+        summary.revision = head.revision;
+    }
     if (item->has_desired && !summarize_desired(item->desired, &summary.desired, &cause)) {
         summary.is_damaged = true;
         report_damage(store, STORE_DESIRED, summary.name, &cause);

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/loop/loop.h"
 #include "controller/queue/name_map.h"
@@ -10,6 +11,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/bell.h"
 #include "store/store.h"
 
@@ -17,8 +19,8 @@ enum { POLL_MS = 1000 };
 
 struct seen {
     char *name;
-    bool has_desired;
-    struct desired_summary desired;
+    char uid[TEXT_ID_SIZE]; /* of the desired record; "": there is none */
+    uint64_t revision;
     uint64_t scan; /* the last one it was in */
 };
 
@@ -36,20 +38,13 @@ struct desired_watch {
 
 /* ---- what changed ---- */
 
-static bool is_same(const struct desired_summary *a, const struct desired_summary *b)
-{
-    return a->backend == b->backend && a->vcpus == b->vcpus && a->memory_mib == b->memory_mib &&
-           a->network == b->network && a->power == b->power && a->is_deleting == b->is_deleting &&
-           a->generation == b->generation && a->created_ms == b->created_ms;
-}
-
 static void seen_free(struct seen *seen)
 {
     free(seen->name);
     free(seen);
 }
 
-/* True when the summary is not the one of the last scan. */
+/* True when the desired record was written since the last scan, or was not in it. */
 static bool take_in(struct desired_watch *watch, const struct vm_summary *now)
 {
     struct seen *seen = name_map_get(&watch->names, now->name);
@@ -59,19 +54,19 @@ static bool take_in(struct desired_watch *watch, const struct vm_summary *now)
         seen->name = mem_strdup(now->name);
         name_map_add(&watch->names, seen->name, seen);
     }
-    bool is_changed = is_new || seen->has_desired != now->has_desired ||
-                      (now->has_desired && !is_same(&seen->desired, &now->desired));
-    seen->has_desired = now->has_desired;
-    seen->desired = now->desired;
+    bool is_changed = is_new || seen->revision != now->revision || !text_eq(seen->uid, now->uid);
+    memcpy(seen->uid, now->uid, TEXT_ID_SIZE);
+    seen->revision = now->revision;
     seen->scan = watch->scan;
     return is_changed;
 }
 
-/* Takes one name that the last scan did not find out of the map; NULL when there is none. */
-static struct seen *take_vanished(struct desired_watch *watch)
+/* Takes the next name that the last scan did not find out of the map; NULL when there is none. A
+ * removal moves later slots back to `*at`, which is therefore read again. */
+static struct seen *take_vanished(struct desired_watch *watch, size_t *at)
 {
-    for (size_t i = 0; i < watch->names.capacity; i++) {
-        struct seen *seen = watch->names.slots[i].value;
+    for (; *at < watch->names.capacity; (*at)++) {
+        struct seen *seen = watch->names.slots[*at].value;
         if (seen && seen->scan != watch->scan) {
             return name_map_remove(&watch->names, seen->name);
         }
@@ -79,7 +74,7 @@ static struct seen *take_vanished(struct desired_watch *watch)
     return NULL;
 }
 
-static int scan(struct desired_watch *watch, bool was_notified, struct error *err)
+int desired_watch_scan(struct desired_watch *watch, struct error *err)
 {
     cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0};
     int rc = store_list_summaries(watch->store, &list, err);
@@ -87,36 +82,24 @@ static int scan(struct desired_watch *watch, bool was_notified, struct error *er
         return rc;
     }
     watch->scan++;
-    bool is_any_changed = false;
     for (size_t i = 0; i < list.count; i++) {
-        bool is_changed = take_in(watch, &list.items[i]);
-        is_any_changed = is_any_changed || is_changed;
-        watch->seen(watch->context, list.items[i].name, is_changed);
+        watch->seen(watch->context, list.items[i].name, take_in(watch, &list.items[i]));
     }
-    for (struct seen *seen; (seen = take_vanished(watch)) != NULL; is_any_changed = true) {
+    size_t at = 0;
+    for (struct seen *seen; (seen = take_vanished(watch, &at)) != NULL;) {
         watch->seen(watch->context, seen->name, true);
         seen_free(seen);
-    }
-    if (was_notified && !is_any_changed) {
-        for (size_t i = 0; i < list.count; i++) {
-            watch->seen(watch->context, list.items[i].name, true);
-        }
     }
     watch->scanned(watch->context);
     return 0;
 }
 
-int desired_watch_scan(struct desired_watch *watch, struct error *err)
-{
-    return scan(watch, false, err);
-}
+/* ---- when to scan ---- */
 
-/* ---- when to look ---- */
-
-static void desired_watch_look(struct desired_watch *watch, bool was_notified)
+static void scan_or_log(struct desired_watch *watch)
 {
     struct error err = {0};
-    if (scan(watch, was_notified, &err) < 0) {
+    if (desired_watch_scan(watch, &err) < 0) {
         log_error("controller", "cannot list the VMs: %s", err.message);
     }
 }
@@ -127,14 +110,14 @@ static void on_bell(void *context, int fd, unsigned ready)
     (void)fd;
     (void)ready;
     if (bell_watch_drain(&watch->bell)) {
-        desired_watch_look(watch, true);
+        scan_or_log(watch);
     }
 }
 
 static void on_poll(void *context)
 {
     struct desired_watch *watch = context;
-    desired_watch_look(watch, false);
+    scan_or_log(watch);
     loop_timer_start(watch->poll_timer, POLL_MS);
 }
 

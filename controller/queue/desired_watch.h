@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Watches the desired doorbell and finds the VMs it was rung for, by comparing what `list` would
- * show now with what it showed last. A ring after which nothing is seen to have changed was for
- * something the summaries do not show, such as a stop timeout: then every VM counts as changed.
+ * Watches the desired doorbell and finds the VMs it was rung for: those whose desired record has
+ * another revision than at the last scan. A ring that explains itself by none of them was for what
+ * else the bell rings for, and costs no VM a pass.
  *
- * `scanned` is called after each look, for what the bell also rings for: watched VMFiles and
+ * `scanned` is called after each scan, for what the bell also rings for: watched VMFiles and
  * requests for images.
  *
- * Where inotify is exhausted it looks once a second instead.
+ * Where inotify is exhausted it scans once a second instead.
  */
 #pragma once
 

@@ -337,14 +337,15 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
 }
 
-/* Tries all changes once: commits them, or with `is_plan` only returns the outcomes. */
-static int try_once(struct store *store, const struct change *changes, size_t count, bool is_plan,
-    const struct change_extra *extra, struct change_outcome *ret, struct error *err)
+/* Tries all changes once: commits them, or with `ret_is_written` NULL only plans the outcomes. */
+static int try_once(struct store *store, const struct change *changes, size_t count,
+    const struct change_extra *extra, struct change_outcome *ret, bool *ret_is_written,
+    struct error *err)
 {
     struct store_batch *batch = store_batch_new();
     cleanup_free struct attempt *attempts = mem_calloc(count, sizeof(*attempts));
     for (size_t i = 0; i < count; i++) {
-        attempts[i] = (struct attempt){.change = &changes[i], .is_plan = is_plan};
+        attempts[i] = (struct attempt){.change = &changes[i], .is_plan = !ret_is_written};
     }
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -356,8 +357,9 @@ static int try_once(struct store *store, const struct change *changes, size_t co
     if (rc == 0 && extra) {
         rc = extra->add(extra->context, batch, err);
     }
-    if (rc == 0 && !is_plan && !store_batch_is_empty(batch)) {
+    if (rc == 0 && ret_is_written && !store_batch_is_empty(batch)) {
         rc = store_commit(store, batch, err);
+        *ret_is_written = rc == 0;
     }
     for (size_t i = 0; i < count; i++) {
         if (rc == 0) {
@@ -376,14 +378,16 @@ int change_apply_with(struct store *store, const struct change *changes, size_t 
     const struct change_extra *extra, struct change_outcome *ret, struct error *err)
 {
     enum { TRIES = 100 }; /* every lost try means that another process committed */
-    int rc = try_once(store, changes, count, false, extra, ret, err);
+    bool is_written = false;
+    int rc = try_once(store, changes, count, extra, ret, &is_written, err);
     for (int i = 0; rc == -ERR_STORE_STALE && i < TRIES; i++) {
         error_clear(err);
-        rc = try_once(store, changes, count, false, extra, ret, err);
+        rc = try_once(store, changes, count, extra, ret, &is_written, err);
     }
-    /* Without the notification (full disk, read-only) the controller is only later. */
+    /* Nothing written, no notification: an `up` that changes nothing costs the controller nothing.
+     * Without one (full disk, read-only) the controller is only later. */
     struct error ignored = {.code = ERR_NONE};
-    if (rc == 0 && bell_ring(store_paths(store), BELL_DESIRED, &ignored) < 0) {
+    if (rc == 0 && is_written && bell_ring(store_paths(store), BELL_DESIRED, &ignored) < 0) {
         log_debug("store", "%s", ignored.message);
     }
     return rc;
@@ -392,7 +396,7 @@ int change_apply_with(struct store *store, const struct change *changes, size_t 
 int change_plan(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err)
 {
-    return try_once(store, changes, count, true, NULL, ret, err);
+    return try_once(store, changes, count, NULL, ret, NULL, err);
 }
 
 int change_apply(struct store *store, const struct change *changes, size_t count,

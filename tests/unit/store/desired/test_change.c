@@ -4,6 +4,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
+#include "store/bell.h"
 #include "tests/unit/store/desired/change_fixture.h"
 
 #define SOURCE "/project/VMFile.kdl"
@@ -85,6 +86,20 @@ static void up_on_a_running_unchanged_vm_changes_nothing(void **state)
     struct vm_record record = get_vm(store, "web");
     assert_int_equal(record.desired->revision, 1);
     vm_record_clear(&record);
+}
+
+static void a_change_that_changes_nothing_rings_no_bell(void **state)
+{
+    struct fixture *f = *state;
+    struct bell_watch bell = {.fd = -1};
+    struct error err = {0};
+    up(f->store, "web", 1024);
+    must(bell_watch_open(&bell, &f->paths, BELL_DESIRED, &err), &err);
+    (void)up(f->store, "web", 1024);
+    assert_false(bell_watch_drain(&bell));
+    (void)up(f->store, "web", 2048);
+    assert_true(bell_watch_drain(&bell));
+    bell_watch_close(&bell);
 }
 
 static void up_with_another_spec_reports_what_changed(void **state)
@@ -625,6 +640,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(up_creates_a_running_vm_that_is_provisioned),
         TEST(up_on_a_running_unchanged_vm_changes_nothing),
+        TEST(a_change_that_changes_nothing_rings_no_bell),
         TEST(up_with_another_spec_reports_what_changed),
         TEST(a_plan_reports_what_would_be_done_and_writes_nothing),
         TEST(a_plan_that_cannot_be_carried_out_fails_as_that_would),
