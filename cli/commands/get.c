@@ -39,18 +39,19 @@ static int get_find(const struct get_values *values, const struct arg_strings *w
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     for (size_t i = 0; i < list->count; i++) {
-        strings_add(&known, list->records[i].name);
+        strings_append(&known, list->records[i].name);
     }
     int rc = targets_choose(&known, &values->which, words, NULL, ret, err);
+    bool is_all = words->count + values->which.names.count == 0;
     size_t kept = 0;
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; i < list->count && !is_all; i++) {
         if (strings_have(ret, list->records[i].name)) {
             list->records[kept++] = list->records[i];
         } else {
             vm_record_clear(&list->records[i]);
         }
     }
-    list->count = kept;
+    list->count = is_all ? list->count : kept;
     return rc;
 }
 
@@ -229,22 +230,40 @@ static int watch_vms(struct cli *cli, const struct strings *targets, struct erro
 
 /* ---- the command ---- */
 
+/* One of many VMs is read alone; several come from one snapshot. */
+static int get_read(struct cli *cli, const struct get_values *values,
+    const struct arg_strings *words, struct vm_list *list, struct strings *targets,
+    struct error *err)
+{
+    const struct arg_strings *names = words->count > 0 ? words : &values->which.names;
+    bool is_one = words->count + values->which.names.count == 1 && !values->which.is_all;
+    int rc = cli_open_store(cli, err);
+    if (rc == 0 && is_one) {
+        mem_grow(list->records, list->count);
+        rc = store_get(cli->store, names->items[0], &list->records[0], err);
+        list->count = rc == 0;
+        if (rc == 0 && (list->records[0].desired || list->records[0].status)) {
+            strings_add(targets, names->items[0]);
+        } else if (rc == 0) {
+            rc = targets_find_named(cli, &values->which, words, targets, err); /* it is not there */
+        }
+        return rc;
+    }
+    rc = rc < 0 ? rc : store_list(cli->store, list, err);
+    return rc < 0 ? rc : get_find(values, words, list, targets, err);
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct get_values *get = values;
-    struct vm_list list = {.count = 0};
+    cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
-    int rc = cli_open_store(cli, err);
-    if (rc < 0 || (rc = store_list(cli->store, &list, err)) < 0) {
-        return rc;
-    }
-    rc = get_find(get, words, &list, &targets, err);
+    int rc = get_read(cli, get, words, &list, &targets, err);
     size_t n_names = words->count + get->which.names.count;
     if (rc == 0 && !get->watches) {
         get_print(cli, &list, &targets, n_names == 1);
     }
-    vm_list_clear(&list);
     return rc < 0 || !get->watches ? rc : watch_vms(cli, n_names > 0 ? &targets : NULL, err);
 }
 

@@ -41,7 +41,7 @@ int targets_choose(const struct strings *known, const struct which_values *which
     }
     if (words->count + which->names.count == 0) {
         for (size_t i = 0; i < known->count; i++) {
-            strings_add(&chosen, known->items[i]);
+            strings_append(&chosen, known->items[i]);
         }
     }
     *ret = chosen;
@@ -57,7 +57,7 @@ int targets_of_store(struct cli *cli, struct strings *ret, struct error *err)
         return rc;
     }
     for (size_t i = 0; i < list.count; i++) {
-        strings_add(ret, list.items[i].name);
+        strings_append(ret, list.items[i].name);
     }
     vm_summary_list_clear(&list);
     return 0;
@@ -65,19 +65,8 @@ int targets_of_store(struct cli *cli, struct strings *ret, struct error *err)
 
 int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err)
 {
-    struct vm_list list = {.count = 0};
     int rc = cli_open_store(cli, err);
-    if (rc < 0 || (rc = store_list(cli->store, &list, err)) < 0) {
-        return rc;
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        const struct vm_desired *desired = list.records[i].desired;
-        if (desired && !desired->is_deleting && text_eq(desired->source, path)) {
-            strings_add(ret, list.records[i].name);
-        }
-    }
-    vm_list_clear(&list);
-    return 0;
+    return rc < 0 ? rc : store_list_source(cli->store, path, ret, err);
 }
 
 int targets_of_project(const struct project *project, const struct which_values *which,
@@ -137,18 +126,52 @@ static int find_by_project(struct cli *cli, const char *file_option, const struc
     return 0;
 }
 
+static int add_existing(struct cli *cli, const struct arg_strings *names, struct strings *ret,
+    bool *ret_is_missing, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < names->count; i++) {
+        bool is_there = false;
+        rc = store_has(cli->store, names->items[i], &is_there, err);
+        *ret_is_missing |= !is_there;
+        strings_add(ret, names->items[i]);
+    }
+    return rc;
+}
+
+int targets_find_named(struct cli *cli, const struct which_values *which,
+    const struct arg_strings *words, struct strings *ret, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings named = {.count = 0};
+    bool is_missing = which->is_all; /* --all with names is refused where all are known */
+    int rc = cli_open_store(cli, err);
+    if (rc < 0 || (rc = add_existing(cli, words, &named, &is_missing, err)) < 0 ||
+        (rc = add_existing(cli, &which->names, &named, &is_missing, err)) < 0) {
+        return rc;
+    }
+    if (is_missing) {
+        cleanup_with(strings_clear) struct strings known = {.count = 0};
+        rc = targets_of_store(cli, &known, err);
+        return rc < 0 ? rc : targets_choose(&known, which, words, NULL, ret, err);
+    }
+    *ret = named;
+    named = (struct strings){.count = 0};
+    return 0;
+}
+
 static int find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,
     bool is_for_one, struct strings *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0};
+    if (words->count + which->names.count > 0) {
+        return targets_find_named(cli, which, words, ret, err);
+    }
     int rc = targets_of_store(cli, &known, err);
     if (rc < 0) {
         return rc;
     }
-    bool has_names = words->count + which->names.count > 0;
-    return has_names || which->is_all
-               ? targets_choose(&known, which, words, NULL, ret, err)
-               : find_by_project(cli, which->file, &known, is_for_one, ret, err);
+    return which->is_all ? targets_choose(&known, which, words, NULL, ret, err)
+                         : find_by_project(cli, which->file, &known, is_for_one, ret, err);
 }
 
 int targets_find(struct cli *cli, const struct which_values *which, const struct arg_strings *words,

@@ -27,6 +27,11 @@ int targets_of_store(struct cli *cli, struct strings *ret, struct error *err);
 /* The names in the store that come from the VMFile at `path` and are not being deleted. */
 int targets_of_source(struct cli *cli, const char *path, struct strings *ret, struct error *err);
 
+/* The names given, one or more: whatever else is in the store costs nothing where all of them
+ * exist. Errors as those of targets_choose(). Opens the store. */
+int targets_find_named(struct cli *cli, const struct which_values *which,
+    const struct arg_strings *words, struct strings *ret, struct error *err);
+
 /* Of the VMs of a VMFile. */
 int targets_of_project(const struct project *project, const struct which_values *which,
     const struct arg_strings *words, struct strings *ret, struct error *err);

@@ -21,11 +21,16 @@ bool strings_have(const struct strings *strings, const char *text)
     return strings_find(strings, text) != NULL;
 }
 
+void strings_append(struct strings *strings, const char *text)
+{
+    mem_grow(strings->items, strings->count);
+    strings->items[strings->count++] = mem_strdup(text);
+}
+
 void strings_add(struct strings *strings, const char *text)
 {
     if (!strings_have(strings, text)) {
-        mem_grow(strings->items, strings->count);
-        strings->items[strings->count++] = mem_strdup(text);
+        strings_append(strings, text);
     }
 }
 

@@ -11,6 +11,8 @@ struct strings {
 };
 
 void strings_add(struct strings *strings, const char *text); /* copies; once */
+/* Copies, without a search of the list: for a text that is known not to be in it. */
+void strings_append(struct strings *strings, const char *text);
 bool strings_have(const struct strings *strings, const char *text);
 const char *strings_find(
     const struct strings *strings, const char *text); /* the list's own; NULL: none */

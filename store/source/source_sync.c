@@ -95,19 +95,6 @@ static int write_failure(struct sync *sync, enum source_state state, const struc
 
 /* ---- the VMs of the file ---- */
 
-static int find_own_vms(struct sync *sync, struct strings *ret, struct error *err)
-{
-    cleanup_with(vm_list_clear) struct vm_list list = {.count = 0};
-    int rc = store_list(sync->store, &list, err);
-    for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        const struct vm_desired *desired = list.records[i].desired;
-        if (desired && !desired->is_deleting && text_eq(desired->source, sync->ask->path)) {
-            strings_add(ret, list.records[i].name);
-        }
-    }
-    return rc;
-}
-
 static bool is_in_file(const struct vmfile *file, const char *name)
 {
     for (size_t i = 0; i < file->n_vms; i++) {
@@ -386,7 +373,7 @@ static int sync_file(struct sync *sync, struct error *err)
         sync->out->finding = SOURCE_FOUND_SAME;
         return 0;
     }
-    int rc = find_own_vms(sync, &sync->out->vms, err);
+    int rc = store_list_source(sync->store, sync->ask->path, &sync->out->vms, err);
     if (rc == 0) {
         rc = read_and_apply(sync, &load, err);
     }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/strings.h"
 #include "tests/unit/store/store_fixture.h"
 
 #include <sys/stat.h>
@@ -254,6 +255,69 @@ static void a_list_has_the_vms_of_both_tables_in_order(void **state)
     vm_summary_list_clear(&summaries);
 }
 
+static void put_of_source(
+    struct store *store, const char *name, const char *source, bool is_deleting)
+{
+    struct vm_desired *desired = a_desired(name, 1);
+    desired->source = mem_strdup(source);
+    desired->is_deleting = is_deleting;
+    assert_int_equal(put_desired(store, desired, 0), 0);
+    vm_desired_free(desired);
+}
+
+static void the_vms_of_a_vmfile_are_listed_by_its_very_path(void **state)
+{
+    static const char source[] = "/home/me/my \"\\ déjà/VMFile.kdl";
+    struct fixture *f = *state;
+    struct strings names = {.count = 0};
+    struct error err = {0};
+    put_of_source(f->store, "b", source, false);
+    put_of_source(f->store, "a", source, false);
+    put_of_source(f->store, "going", source, true);
+    put_of_source(f->store, "longer", "/home/me/my \"\\ déjà/VMFile.kdl2", false);
+    put_of_source(f->store, "other", "/VMFile.kdl", false);
+    assert_int_equal(create_vm(f->store, "none", NULL), 0);
+    must(store_list_source(f->store, source, &names, &err), &err);
+    assert_int_equal(names.count, 2);
+    assert_string_equal(names.items[0], "a");
+    assert_string_equal(names.items[1], "b");
+    strings_clear(&names);
+}
+
+static void a_name_is_there_by_either_record(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    bool is_there = true;
+    assert_int_equal(create_vm(f->store, "desired", NULL), 0);
+    assert_int_equal(put_status(f->store, "orphan", "x", 1), 0);
+    must(store_has(f->store, "none", &is_there, &err), &err);
+    assert_false(is_there);
+    must(store_has(f->store, "desired", &is_there, &err), &err);
+    assert_true(is_there);
+    is_there = false;
+    must(store_has(f->store, "orphan", &is_there, &err), &err);
+    assert_true(is_there);
+}
+
+static void the_summary_has_the_revision_that_a_write_moves(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct vm_summary_list list;
+    char uid[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    for (uint64_t revision = 1; revision <= 2; revision++) {
+        must(store_list_summaries(f->store, &list, &err), &err);
+        assert_string_equal(list.items[0].uid, uid);
+        assert_int_equal(list.items[0].revision, revision);
+        vm_summary_list_clear(&list);
+        struct vm_record record = get_vm(f->store, "web");
+        assert_int_equal(put_desired(f->store, record.desired, revision), 0);
+        vm_record_clear(&record);
+    }
+}
+
 static void an_empty_store_lists_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -387,6 +451,9 @@ int main(void)
         on_open_store(forgetting_what_is_gone_is_fine),
         on_open_store(a_list_has_the_vms_of_both_tables_in_order),
         on_open_store(an_empty_store_lists_nothing),
+        on_open_store(the_vms_of_a_vmfile_are_listed_by_its_very_path),
+        on_open_store(a_name_is_there_by_either_record),
+        on_open_store(the_summary_has_the_revision_that_a_write_moves),
         on_open_store(a_plain_record_is_written_replaced_listed_and_removed),
         on_open_store(a_plain_record_is_written_only_over_the_expected_one),
         on_open_store(the_store_is_private_to_its_user),
