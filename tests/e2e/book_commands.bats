@@ -33,6 +33,7 @@ reason() { vmctl status "$1" | awk -v name="$2" '$1 == name { print $3 }'; }
 @test "create: without options the book's defaults" {
     run vmctl create --name one --image "$work/image" --backend noop
     [ "$status" -eq 0 ]
+    [ "$(spec one image.kind) $(spec one image.location)" = "file $work/image" ]
     [ "$(spec one vcpus)" = 1 ]
     [ "$(spec one memoryMib)" = 1024 ]
     [ "$(spec one diskGib)" = 0 ]

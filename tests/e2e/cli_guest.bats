@@ -70,6 +70,23 @@ teardown() { cli_teardown; }
     says "vmctl::ssh::key_unreadable"
 }
 
+@test "the keys of a guest: its own, the VMFile's, those of the home directory" {
+    mkdir "$HOME/.ssh"
+    (umask 077 && : >mine && : >"$HOME/.ssh/id_ed25519" && : >"$HOME/.ssh/id_rsa" && : >"$HOME/.ssh/id_ecdsa")
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; ssh { private-key "mine" }; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q
+    : >"$data/vms/web/id_ed25519_generated"
+    run vmctl ssh web
+    grep IdentityFile= <<<"$output" | tee "$work/keys"
+    diff "$work/keys" - <<END
+<IdentityFile="$data/vms/web/id_ed25519_generated">
+<IdentityFile="$PWD/mine">
+<IdentityFile="$HOME/.ssh/id_ed25519">
+<IdentityFile="$HOME/.ssh/id_ecdsa">
+<IdentityFile="$HOME/.ssh/id_rsa">
+END
+}
+
 @test "a host key that vmctl gave the guest is pinned" {
     printf 'vm "web" { backend "noop"; image "%s"; cloud-init; }\n' "$work/image" >VMFile.kdl
     vmctl up -q

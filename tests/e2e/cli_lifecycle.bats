@@ -178,6 +178,14 @@ teardown() { cli_teardown; }
     [ "$(cat "$data/vms/web/noop.disk")" -gt "$born" ]
     [ "$(field ID web)" = "$uid" ]
     [ "$(field Status web)" = Ready ]
+    local command
+    for command in stop suspend destroy; do
+        vmctl "$command" -q web
+        run vmctl reload -q
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [ "$(field Status web)" = Ready ]
+    done
 }
 
 @test "a change that needs a restart waits for --restart" {

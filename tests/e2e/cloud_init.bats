@@ -111,3 +111,12 @@ is_made() { # USER
     grep -qx 'hostname: "My-web"' "$work/user-data"
     grep -qx 'local-hostname: "My-web"' "$work/meta-data"
 }
+
+@test "each VM is another instance to cloud-init, also one made again under its name" {
+    local ids=() name
+    for name in one two one; do
+        seed_of vm "$name"
+        ids+=("$(sed -nE 's/^instance-id: "([0-9a-f]{32})"$/\1/p' "$work/meta-data")")
+    done
+    [ "$(printf '%s\n' "${ids[@]}" | sort -u | grep -c .)" -eq 3 ]
+}

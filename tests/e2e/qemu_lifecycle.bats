@@ -94,6 +94,10 @@ END
     vmctl ssh web -- 'while :; do echo hi-from-guest | sudo nc -l -p 80; done >/dev/null 2>&1 &'
     await 20 bash -c 'socat -T 2 - TCP:127.0.0.1:18080 </dev/null | grep -q hi-from-guest'
     [ -z "$(ss -Hltn 'sport = :18080' | grep -v '127.0.0.1:18080')" ]
+    local ssh
+    ssh=$(vmctl status web | sed -n 's/^SSH: *//p')
+    [[ $ssh =~ ^127\.0\.0\.1:10[01][0-9]{2}$ ]]
+    [ "$(ss -Hltn "sport = :${ssh#*:}" | awk '{ print $4 }')" = "$ssh" ]
 }
 
 @test "QEMU holds only the descriptors it needs" {

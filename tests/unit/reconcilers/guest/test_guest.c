@@ -152,18 +152,23 @@ static void standard_keys_of_the_home_directory_are_tried(void **state)
 {
     struct guest_test *test = *state;
     struct error err = {.code = ERR_NONE};
+    static const char *const names[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
     cleanup_free char *dir = mem_printf("%s/.ssh", test->fixture.dir);
-    cleanup_free char *key = mem_printf("%s/id_ed25519", dir);
     cleanup_buf struct buf bytes = BUF_INIT(0);
     free(test->spec->ssh.private_key);
     test->spec->ssh.private_key = NULL;
     assert_int_equal(probe(test), ERR_KEY_UNREADABLE);
     assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
     assert_int_equal(fs_read_file(test->fixture.sshd->client_key, &bytes, &err), 0);
-    assert_int_equal(fs_write_file(key, bytes.data, bytes.len, 0600, &err), 0);
-    assert_int_equal(probe(test), ERR_KEY_UNREADABLE); /* a stranger, without a seed of ours */
-    test->spec->cloud_init.is_set = true;
-    assert_int_equal(probe(test), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        cleanup_free char *key = fs_join(dir, names[i]);
+        assert_int_equal(fs_write_file(key, bytes.data, bytes.len, 0600, &err), 0);
+        test->spec->cloud_init.is_set = false;
+        assert_int_equal(probe(test), ERR_KEY_UNREADABLE); /* a stranger, without a seed of ours */
+        test->spec->cloud_init.is_set = true;
+        assert_int_equal(probe(test), ERR_NONE);
+        assert_int_equal(unlink(key), 0);
+    }
 }
 
 static void the_key_beside_the_public_one_is_tried(void **state)

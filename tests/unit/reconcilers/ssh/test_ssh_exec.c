@@ -114,7 +114,7 @@ static void output_is_streamed_while_the_command_runs(void **state)
     struct ssh_exit exit;
     cleanup_free char *gate = mem_printf("%s/gate", fixture->dir);
     cleanup_free char *command =
-        mem_printf("echo first; while ! [ -e '%s' ]; do sleep 0.05; done; echo last", gate);
+        mem_printf("echo first >&2; while ! [ -e '%s' ]; do sleep 0.05; done; echo last", gate);
     struct ssh_exec_request request = {
         .command = command, .output = ssh_fixture_output, .output_context = fixture};
     (void)ssh_exec(fixture->session, &request, &exit, ssh_fixture_done, fixture);
