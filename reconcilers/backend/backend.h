@@ -134,6 +134,7 @@ struct media_facts {
     bool is_outdated;
     bool has_leftovers;    /* something exists, or may exist, that only destroy() removes */
     bool is_image_changed; /* the overlay's base is not the one it was made on */
+    bool has_replacement;  /* status->replacement is there, and is what the spec asks for */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };
 
@@ -156,13 +157,21 @@ struct media_ops {
     struct op *(*prepare)(
         const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
+    /* Makes, as prepare() does, what takes the place of overlay and seed when the VM is recreated;
+     * those stay as they are, and a guest may be using them. `ret_stamp`: of the new disk's file
+     * (file_stamp.h); borrowed like `result`. NULL: the backend has no room for two disks; then the
+     * image is all that is there before the old one is discarded. */
+    struct op *(*prepare_next)(const struct vm_env *env, struct vm_prepared *result,
+        char ret_stamp[DIGEST_SIZE], op_done_fn *done, void *context);
+
     /* Removes what is outside of the VM's directory: its disk, and with `whole_dir` everything
      * else. NULL: nothing is. Only while no process lives, and before discard(). */
     struct op *(*destroy)(
         const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context);
 
     /* Renames overlay and seed (and with `whole_dir` the VM's directory, keys and logs too) into
-     * DATA/trash and deletes them there in the background. Only while no process lives. */
+     * DATA/trash and deletes them there in the background; what prepare_next() made takes their
+     * place. Only while no process lives. */
     int (*discard)(const struct vm_env *env, bool whole_dir, struct error *err);
 };
 

@@ -65,6 +65,7 @@ static void add_view(void *context, const struct vm_view *view)
     struct collector *c = context;
     struct users *users = c->users;
     add_use(users, view->status->prepared.image_path, view->name);
+    add_use(users, view->status->replacement.image_path, view->name);
     if (!view->desired) {
         return;
     }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/media/media.h"
 
+#include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -62,10 +64,29 @@ static int64_t free_bytes(const struct vm_env *env)
     return statvfs(overlay, &fs) < 0 ? INT64_MAX : (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
 }
 
+/* The disk that prepare_next() made is what the spec asks for now: under its own name, or renamed
+ * by a controller that could not record it. */
+static bool has_replacement(const struct vm_env *env)
+{
+    const struct vm_prepared *next = &env->status->replacement;
+    char digest[DIGEST_SIZE], stamp[DIGEST_SIZE];
+    if (!env->spec || !next->digest[0] || !next->image_path) {
+        return false;
+    }
+    cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
+    bool is_there = has_file(env, VM_NEXT_OVERLAY) ||
+                    (file_stamp(overlay, stamp) && text_eq(stamp, env->status->replacement_stamp));
+    spec_media_digest(env->spec, digest);
+    return is_there && !is_base_changed(env, next) && text_eq(digest, next->digest) &&
+           next->disk_gib == env->spec->disk_gib;
+}
+
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
     const struct vm_prepared *prepared = &env->status->prepared;
-    struct media_facts facts = {.has_dir = has_file(env, VM_DIR), .free_bytes = free_bytes(env)};
+    struct media_facts facts = {.has_dir = has_file(env, VM_DIR),
+        .has_replacement = has_replacement(env),
+        .free_bytes = free_bytes(env)};
     char digest[DIGEST_SIZE];
     if (env->spec && prepared->digest[0]) {
         spec_media_digest(env->spec, digest);
@@ -96,9 +117,11 @@ struct preparation {
      * it is lost. What they were made from stays what is recorded. */
     bool is_in_use;
     bool has_disk; /* else only the seed is made; `result` is NULL */
+    bool is_next;  /* prepare_next(): beside files that a guest may be using */
     enum step step;
     struct op *stage;
     struct vm_prepared *result; /* borrowed until `done` or a cancel */
+    char *ret_stamp;            /* the same; NULL without is_next */
 };
 
 static void cancel_preparation(struct op *op)
@@ -130,6 +153,16 @@ static int make_directory(void *path, const atomic_bool *is_cancelled, struct er
     return 0;
 }
 
+/* Those of an earlier recreation that was changed or withdrawn. */
+static int remove_next(void *path, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *overlay = fs_join(path, "next-overlay.qcow2");
+    cleanup_free char *seed = fs_join(path, "next-seed.iso");
+    int rc = make_directory(path, is_cancelled, err);
+    rc = rc < 0 ? rc : fs_remove_file(overlay, err);
+    return rc < 0 ? rc : fs_remove_file(seed, err);
+}
+
 static bool makes_seed(const struct preparation *p)
 {
     cleanup_free char *seed = vm_path(p, VM_SEED);
@@ -153,7 +186,7 @@ static struct op *start_keys(
 
 static struct op *start_disk(struct preparation *p)
 {
-    cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
+    cleanup_free char *overlay = vm_path(p, p->is_next ? VM_NEXT_OVERLAY : VM_OVERLAY);
     cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", p->spec->name, p->uid);
     cleanup_free char *aside = paths_path(p->host->paths, aside_name);
     struct disk_request request = {
@@ -171,7 +204,8 @@ static struct op *start_step(struct preparation *p, enum step step)
 {
     switch (step) {
     case STEP_DIRECTORY:
-        return pool_start(p->host->pool, make_directory, free, vm_path(p, VM_DIR), on_step_done, p);
+        return pool_start(p->host->pool, p->is_next ? remove_next : make_directory, free,
+            vm_path(p, VM_DIR), on_step_done, p);
     case STEP_USER_KEY:
         return start_keys(p, VM_KEY, VM_KEY_PUBLIC);
     case STEP_HOST_KEY:
@@ -179,7 +213,9 @@ static struct op *start_step(struct preparation *p, enum step step)
     case STEP_DISK:
         return p->has_disk ? start_disk(p) : NULL;
     case STEP_SEED:
-        return makes_seed(p) ? seed_make(p->host, p->spec, p->uid, on_step_done, p) : NULL;
+        return makes_seed(p) ? seed_make(p->host, p->spec, p->uid,
+                                   p->is_next ? VM_NEXT_SEED : VM_SEED, on_step_done, p)
+                             : NULL;
     case STEP_COUNT_:
         break;
     }
@@ -211,6 +247,10 @@ static void on_step_done(void *context, const struct error *err)
     if (!p->stage) {
         if (!err && p->has_disk) {
             fill_result(p);
+        }
+        if (!err && p->is_next) {
+            cleanup_free char *overlay = vm_path(p, VM_NEXT_OVERLAY);
+            (void)file_stamp(overlay, p->ret_stamp);
         }
         op_finish(&p->op, err);
     }
@@ -252,6 +292,17 @@ static struct op *prepare(
     return &p->op;
 }
 
+static struct op *prepare_next(const struct vm_env *env, struct vm_prepared *result,
+    char ret_stamp[DIGEST_SIZE], op_done_fn *done, void *context)
+{
+    struct preparation *p = new_preparation(env, done, context);
+    p->has_disk = p->is_next = true;
+    p->result = result;
+    p->ret_stamp = ret_stamp;
+    p->stage = start_step(p, STEP_DIRECTORY);
+    return &p->op;
+}
+
 /* ---- other effects ---- */
 
 static struct op *fetch_image(
@@ -261,8 +312,40 @@ static struct op *fetch_image(
     return image_fetch(image_cache_of(env->host), &order, result, done, context);
 }
 
+/* The seed first, then the disk: killed in between, all of it is done again, and what was renamed
+ * already stays. */
+static int take_next(const struct vm_env *env, struct error *err)
+{
+    const struct paths *paths = env->host->paths;
+    cleanup_free char *seed = paths_vm(paths, env->name, VM_SEED);
+    cleanup_free char *next_seed = paths_vm(paths, env->name, VM_NEXT_SEED);
+    cleanup_free char *overlay = paths_vm(paths, env->name, VM_OVERLAY);
+    cleanup_free char *next_overlay = paths_vm(paths, env->name, VM_NEXT_OVERLAY);
+    cleanup_free char *trusted = paths_vm(paths, env->name, VM_HOST_KEY_TRUSTED);
+    int rc = fs_remove_file(trusted, err); /* the next guest has the key of ours */
+    if (rc == 0 && seed_needs_keys(env->spec)) {
+        rc = seed_write_known_hosts(paths, env->name, err);
+    }
+    if (rc == 0 && !env->spec->cloud_init.is_set) {
+        rc = fs_remove_file(seed, err);
+    }
+    if (rc == 0 && fs_exists(next_seed) && rename(next_seed, seed) < 0) {
+        rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", seed);
+    }
+    if (rc == 0 && fs_exists(next_overlay)) {
+        rc = fs_exists(overlay) ? removal_discard_file(env->host, overlay, err) : 0;
+        if (rc == 0 && rename(next_overlay, overlay) < 0) {
+            rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", overlay);
+        }
+    }
+    return rc < 0 ? rc : fs_sync_dir_of(overlay, err);
+}
+
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
+    if (!whole_dir && has_replacement(env)) {
+        return take_next(env, err);
+    }
     return removal_discard(env->host, env->name, env->uid, whole_dir, err);
 }
 
@@ -278,6 +361,7 @@ const struct media_ops *media_files(void)
         .observe = observe,
         .fetch_image = fetch_image,
         .prepare = prepare,
+        .prepare_next = prepare_next,
         .discard = discard,
     };
     return &ops;

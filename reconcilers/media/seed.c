@@ -28,6 +28,7 @@ struct seed_work {
     struct paths paths;
     struct vm_spec *spec;
     char *uid;
+    enum vm_file file;
 };
 
 bool seed_needs_keys(const struct vm_spec *spec)
@@ -164,29 +165,30 @@ static int write_iso(const struct seed_work *work, struct error *err)
     if (iso_write(VOLUME_ID, files, ARRAY_LEN(files), &iso, err) < 0) {
         return -(int)err->code;
     }
-    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, VM_SEED);
+    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, work->file);
     return fs_write_file(path, buf_str(&iso), iso.len, 0600, err); /* it holds a private key */
 }
 
 /* "vmctl-NAME ssh-ed25519 AAAA…": sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". A key that the guest made
  * itself and the user trusts comes before ours: the disk is the one that has it. */
-static int write_known_hosts(const struct seed_work *work, struct error *err)
+int seed_write_known_hosts(const struct paths *paths, const char *vm_name, struct error *err)
 {
     cleanup_buf struct buf key = BUF_INIT(KEY_MAX);
-    cleanup_free char *trusted = paths_vm(&work->paths, work->spec->name, VM_HOST_KEY_TRUSTED);
-    enum vm_file file = fs_exists(trusted) ? VM_HOST_KEY_TRUSTED : VM_HOST_KEY_PUBLIC;
-    if (read_vm_file(work, file, &key, err) < 0) {
-        return -(int)err->code;
+    cleanup_free char *trusted = paths_vm(paths, vm_name, VM_HOST_KEY_TRUSTED);
+    cleanup_free char *ours = paths_vm(paths, vm_name, VM_HOST_KEY_PUBLIC);
+    if (fs_read_file(fs_exists(trusted) ? trusted : ours, &key, err) < 0) {
+        err->code = ERR_SEED;
+        return -ERR_SEED;
     }
     const char *text = buf_str(&key);
     if (!keys_is_public(text)) {
-        return error_set(err, ERR_SEED, "the host key of '%s' is damaged", work->spec->name);
+        return error_set(err, ERR_SEED, "the host key of '%s' is damaged", vm_name);
     }
     size_t type = strcspn(text, " ");
     size_t n = type + 1 + strcspn(text + type + 1, " \r\n");
-    cleanup_free char *alias = seed_host_alias(work->spec->name);
+    cleanup_free char *alias = seed_host_alias(vm_name);
     cleanup_free char *line = mem_printf("%s %.*s\n", alias, (int)n, text);
-    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, VM_KNOWN_HOSTS);
+    cleanup_free char *path = paths_vm(paths, vm_name, VM_KNOWN_HOSTS);
     return fs_write_file(path, line, strlen(line), 0600, err);
 }
 
@@ -195,7 +197,8 @@ static int make(void *context, const atomic_bool *is_cancelled, struct error *er
 {
     const struct seed_work *work = context;
     (void)is_cancelled;
-    if (seed_needs_keys(work->spec) && write_known_hosts(work, err) < 0) {
+    if (work->file == VM_SEED && seed_needs_keys(work->spec) &&
+        seed_write_known_hosts(&work->paths, work->spec->name, err) < 0) {
         return -(int)err->code;
     }
     return write_iso(work, err);
@@ -211,11 +214,12 @@ static void free_work(void *context)
 }
 
 struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, const char *uid,
-    op_done_fn *done, void *context)
+    enum vm_file file, op_done_fn *done, void *context)
 {
     struct seed_work *work = mem_new(struct seed_work);
     work->paths.data_dir = mem_strdup(host->paths->data_dir);
     work->spec = vm_spec_copy(spec);
     work->uid = mem_strdup(uid);
-    return pool_start(host->pool, make, free_work, work, done, context);
+    work->file = file;
+    return pool_start_in(host->pool, POOL_SOURCE, make, free_work, work, done, context);
 }

@@ -10,6 +10,7 @@
 
 #include "controller/loop/op.h"
 #include "reconcilers/media/keys.h"
+#include "specs/base/paths.h"
 
 struct error;
 struct reconciler_host;
@@ -21,7 +22,11 @@ bool seed_needs_keys(const struct vm_spec *spec);
 /* The name that known_hosts gives the guest (HostKeyAlias of ssh_config(5)). free() it. */
 char *seed_host_alias(const char *vm_name);
 
-/* `uid` becomes the instance-id. Errors: -ERR_SEED, -ERR_KEY_UNREADABLE (the ssh-key file),
- * -ERR_NO_SPACE. */
+/* known_hosts gets the key that the guest on the VM's disk has: the trusted one, else vmctl's.
+ * Errors: -ERR_SEED, -ERR_NO_SPACE. It waits for the disk. */
+int seed_write_known_hosts(const struct paths *paths, const char *vm_name, struct error *err);
+
+/* `uid` becomes the instance-id; `file` is VM_SEED or VM_NEXT_SEED. Errors: -ERR_SEED,
+ * -ERR_KEY_UNREADABLE (the ssh-key file), -ERR_NO_SPACE. */
 struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, const char *uid,
-    op_done_fn *done, void *context);
+    enum vm_file file, op_done_fn *done, void *context);

@@ -24,7 +24,6 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
-#include "specs/base/url.h"
 
 enum {
     SILENT_RETRY_MS = 5000,
@@ -50,38 +49,7 @@ static int64_t fail(struct pass *pass, const struct error *err)
     vm_fail(pass->vm, action, err, generation_of(pass));
     vm_patch_event(
         pass->patch, true, failure_classify(action, err->code).reason, "%s", err->message);
-    return pass->vm->failure.retry_at_ms - pass->now_ms;
-}
-
-static int64_t act_fetch_image(struct pass *pass)
-{
-    struct vm *vm = pass->vm;
-    const struct spec_image *image = &pass->env.spec->image;
-    vm_begin(vm, ACTION_FETCH_IMAGE, generation_of(pass));
-    if (image->kind == IMAGE_URL && !pass->media.has_image) {
-        cleanup_free char *url = url_for_people(image->location);
-        vm_patch_event(pass->patch, false, REASON_DOWNLOADING, "getting %s", url);
-    }
-    vm->op = vm->backend->media->fetch_image(&pass->env, &vm->outcome.image, vm_op_done, vm);
-    return VERDICT_WHEN_WOKEN;
-}
-
-/* The base image's location is recorded together with the disk only: after a restart of the
- * controller it has to be looked up again, which is cheap when the image is cached. */
-static int64_t act_prepare(struct pass *pass)
-{
-    struct vm *vm = pass->vm;
-    const struct vm_prepared *recorded = &pass->view->status->prepared;
-    bool is_recorded = recorded->image_path && pass->situation.disk == DISK_TO_GROW;
-    if (!vm->image.path && !is_recorded) {
-        return act_fetch_image(pass);
-    }
-    vm_begin(vm, ACTION_PREPARE, generation_of(pass));
-    struct vm_prepared *result = &vm->outcome.prepared;
-    result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
-    memcpy(result->image_id, is_recorded ? recorded->image_id : vm->image.id, DIGEST_SIZE);
-    vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
-    return VERDICT_WHEN_WOKEN;
+    return action == ACTION_REPLACE ? VERDICT_NOW : pass->vm->failure.retry_at_ms - pass->now_ms;
 }
 
 /* Killed before release(): the child's pipe closes and it exits without ever becoming QEMU. */
@@ -410,23 +378,12 @@ static int64_t act_record_exit(struct pass *pass)
 
 /* ---- removal ---- */
 
-static void record_new_disk(struct pass *pass)
-{
-    struct vm_status *status = pass->patch->status;
-    memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
-    free(status->prepared.image_path);
-    free(TAKE_PTR(status->machine)); /* a new disk has no hardware that it was installed on */
-    status->prepared = (struct vm_prepared){.disk_gib = 0};
-    vm_forget_image(pass->vm);
-    pass_reset_provision(pass);
-    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as requested");
-}
-
 /*
  * What the VM has outside of its directory is destroyed first, because files in the directory name
  * it: killed before, during or after, the next pass destroys what is left. The directory, or the
  * disk in it, is renamed into the trash before anything is recorded: done twice, the second finds
- * nothing to rename.
+ * nothing to rename. A disk that takes its place is the VM's at once (media.c), and known by its
+ * stamp.
  */
 static int64_t act_discard(struct pass *pass)
 {
@@ -442,7 +399,7 @@ static int64_t act_discard(struct pass *pass)
         return fail(pass, &err);
     }
     if (!whole_dir) {
-        record_new_disk(pass);
+        pass_record_new_disk(pass);
     }
     return VERDICT_NOW;
 }
@@ -516,12 +473,13 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_KILL] = act_command,
     [ACTION_RECORD_EXIT] = act_record_exit,
     [ACTION_DISCARD_ALL] = act_discard,
+    [ACTION_REPLACE] = pass_replace,
     [ACTION_DISCARD_DISK] = act_discard,
     [ACTION_MARK_RESTARTED] = act_mark_restarted,
     [ACTION_HOLD] = act_none,
     [ACTION_REFUSE_IMAGE] = act_none,
-    [ACTION_FETCH_IMAGE] = act_fetch_image,
-    [ACTION_PREPARE] = act_prepare,
+    [ACTION_FETCH_IMAGE] = pass_fetch_image,
+    [ACTION_PREPARE] = pass_prepare,
     [ACTION_BACK_OFF] = act_back_off,
     [ACTION_AWAIT_DEPENDENCY] = act_await_dependency,
     [ACTION_BEGIN_START] = act_begin_start,
@@ -565,7 +523,8 @@ static int check_backend(const struct pass *pass, struct error *err)
             pass->vm->name, pass->vm->name);
     }
     bool is_needed = action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE ||
-                     action == ACTION_BEGIN_START || action == ACTION_LAUNCH;
+                     action == ACTION_REPLACE || action == ACTION_BEGIN_START ||
+                     action == ACTION_LAUNCH;
     return spec && backend->check && is_needed ? backend->check(spec, err) : 0;
 }
 

@@ -121,6 +121,17 @@ static const struct rule image_rules[] = {
 /* ---- Prepared ---- */
 
 PREDICATE(is_preparing, pass->vm->op_action == ACTION_PREPARE)
+/* A VM that is about to be another is not Ready, though its guest runs; also between the first
+ * tries to make its disk. */
+static bool is_being_replaced(const struct pass *pass)
+{
+    const struct vm_failure *put_off = &pass->vm->put_off;
+    struct failure_class class = failure_classify(put_off->action, put_off->error.code);
+    bool is_due = pass->situation.recreation == RECREATION_ASKED || put_off->action != ACTION_NONE;
+    return is_due && put_off->count < class.stalled_after;
+}
+PREDICATE(is_fetching_next,
+    pass->vm->op_action == ACTION_REPLACE && !pass->vm->image.path && is_image_of_url(pass))
 PREDICATE(has_preparing_failed, is_failure_of(pass, CONDITION_PREPARED))
 PREDICATE(is_disk_unready, pass->media.disk != DISK_READY)
 
@@ -504,6 +515,8 @@ static const struct rule ready_rules[] = {
     {is_suspended, CONDITION_FALSE, REASON_SUSPENDED, NULL, NULL},
     {is_being_suspended, CONDITION_FALSE, REASON_PROGRESSING, NULL, NULL},
     {is_any_unmet, .report = report_unmet},
+    {is_fetching_next, CONDITION_FALSE, REASON_DOWNLOADING, image_name, NULL},
+    {is_being_replaced, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
     {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},
     {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, waiting_for_probes_message,
         NULL},

@@ -14,7 +14,7 @@
 bool situation_must_be_down(const struct situation *s)
 {
     return s->is_deleting || s->power == POWER_STOPPED || s->is_restart_pending ||
-           s->is_recreate_pending || s->is_halted;
+           s->recreation == RECREATION_READY || s->is_halted;
 }
 
 /* A stop that has begun is finished even if the user changes their mind: the guest may already be
@@ -66,7 +66,19 @@ static bool exited(const struct situation *s)
 
 PREDICATE(delete_files, s->is_deleting && s->has_dir)
 PREDICATE(delete_record, s->is_deleting)
-PREDICATE(recreate, s->is_recreate_pending && !s->is_alive)
+
+/* A start under way is completed first. A guest that runs keeps its disk and its time until there
+ * is another one, and can be suspended and resumed meanwhile. */
+static bool replacement_missing(const struct situation *s)
+{
+    bool is_resting =
+        s->run_state != (s->power == POWER_SUSPENDED ? RUN_STATE_RUNNING : RUN_STATE_PAUSED);
+    bool is_undisturbed =
+        s->intent == INTENT_NONE && !s->is_waiting && !guest_ended(s) && is_resting;
+    return s->recreation == RECREATION_ASKED && (!s->is_alive || is_undisturbed);
+}
+
+PREDICATE(recreate, s->recreation == RECREATION_READY && !s->is_alive)
 PREDICATE(restarted, s->is_restart_pending && !s->is_alive)
 PREDICATE(stopped, s->is_halted || (s->power == POWER_STOPPED && !s->wants_prepared))
 PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
@@ -108,7 +120,7 @@ PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 26 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 27 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -129,38 +141,39 @@ static const struct {
     {11, exited, ACTION_RECORD_EXIT},
     {12, delete_files, ACTION_DISCARD_ALL},
     {13, delete_record, ACTION_FORGET},
-    {14, recreate, ACTION_DISCARD_DISK},
-    {15, restarted, ACTION_MARK_RESTARTED},
-    {16, stopped, ACTION_NONE},
-    {17, held, ACTION_HOLD},
-    {18, image_changed, ACTION_REFUSE_IMAGE},
-    {19, image_missing, ACTION_FETCH_IMAGE},
-    {20, disk_missing, ACTION_PREPARE},
-    {21, prepared_only, ACTION_NONE},
-    {22, backing_off, ACTION_BACK_OFF},
-    {23, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {24, start_not_begun, ACTION_BEGIN_START},
-    {25, start_begun, ACTION_LAUNCH},
-    {26, launching, ACTION_AWAIT_MACHINE},
-    {27, launched_unrecorded, ACTION_KILL},
-    {28, launched, ACTION_RELEASE},
-    {29, not_booted, ACTION_BOOT},
-    {30, start_overdue, ACTION_GIVE_UP_START},
-    {31, unanswered, ACTION_AWAIT_MACHINE},
-    {32, guest_ended, ACTION_RECORD_CAUSE},
-    {33, io_error, ACTION_RETRY_IO},
-    {34, start_unconfirmed, ACTION_CONFIRM_START},
-    {35, paused_by_other, ACTION_RESUME},
-    {36, not_suspended, ACTION_PAUSE},
-    {37, unhealthy, ACTION_END_UNHEALTHY},
-    {38, hot_change_pending, ACTION_APPLY},
-    {39, not_reached, ACTION_REACH},
-    {40, clock_due, ACTION_SET_CLOCK},
-    {41, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {42, step_waiting, ACTION_RUN_STEP},
-    {43, steps_appended, ACTION_APPEND_STEPS},
-    {44, probe_due, ACTION_PROBE},
-    {45, NULL, ACTION_NONE},
+    {14, replacement_missing, ACTION_REPLACE},
+    {15, recreate, ACTION_DISCARD_DISK},
+    {16, restarted, ACTION_MARK_RESTARTED},
+    {17, stopped, ACTION_NONE},
+    {18, held, ACTION_HOLD},
+    {19, image_changed, ACTION_REFUSE_IMAGE},
+    {20, image_missing, ACTION_FETCH_IMAGE},
+    {21, disk_missing, ACTION_PREPARE},
+    {22, prepared_only, ACTION_NONE},
+    {23, backing_off, ACTION_BACK_OFF},
+    {24, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {25, start_not_begun, ACTION_BEGIN_START},
+    {26, start_begun, ACTION_LAUNCH},
+    {27, launching, ACTION_AWAIT_MACHINE},
+    {28, launched_unrecorded, ACTION_KILL},
+    {29, launched, ACTION_RELEASE},
+    {30, not_booted, ACTION_BOOT},
+    {31, start_overdue, ACTION_GIVE_UP_START},
+    {32, unanswered, ACTION_AWAIT_MACHINE},
+    {33, guest_ended, ACTION_RECORD_CAUSE},
+    {34, io_error, ACTION_RETRY_IO},
+    {35, start_unconfirmed, ACTION_CONFIRM_START},
+    {36, paused_by_other, ACTION_RESUME},
+    {37, not_suspended, ACTION_PAUSE},
+    {38, unhealthy, ACTION_END_UNHEALTHY},
+    {39, hot_change_pending, ACTION_APPLY},
+    {40, not_reached, ACTION_REACH},
+    {41, clock_due, ACTION_SET_CLOCK},
+    {42, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {43, step_waiting, ACTION_RUN_STEP},
+    {44, steps_appended, ACTION_APPEND_STEPS},
+    {45, probe_due, ACTION_PROBE},
+    {46, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -192,6 +205,7 @@ const char *action_name(enum action action)
         [ACTION_KILL] = "kill",
         [ACTION_RECORD_EXIT] = "record-exit",
         [ACTION_DISCARD_ALL] = "discard-all",
+        [ACTION_REPLACE] = "replace",
         [ACTION_DISCARD_DISK] = "discard-disk",
         [ACTION_MARK_RESTARTED] = "mark-restarted",
         [ACTION_HOLD] = "hold",

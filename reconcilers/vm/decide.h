@@ -26,6 +26,13 @@ enum stop_stage {
     STOP_STAGE_COUNT_
 };
 
+/* A new disk is made beside the old one; only then does the VM make room for it. */
+enum recreation {
+    RECREATION_NONE, /* not requested, or put off after a failure until the next try */
+    RECREATION_ASKED,
+    RECREATION_READY, /* what takes the disk's place is there */
+};
+
 struct situation {
     /* Desired. */
     bool is_desired; /* there is a desired record */
@@ -33,8 +40,8 @@ struct situation {
     enum power power;
     bool is_halted;          /* a shutdown of the host keeps it down, whatever `power` is */
     bool wants_prepared;     /* `create`: image and disk are to be made though it is stopped */
-    bool is_restart_pending; /* tokens that have not been handled yet */
-    bool is_recreate_pending;
+    bool is_restart_pending; /* its token has not been handled yet */
+    enum recreation recreation;
 
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least the intent to start one */
@@ -84,6 +91,7 @@ enum action {
     ACTION_KILL,
     ACTION_RECORD_EXIT, /* the process is gone: record why, and what comes next */
     ACTION_DISCARD_ALL,
+    ACTION_REPLACE, /* make what takes the place of the disk, which stays until then */
     ACTION_DISCARD_DISK,
     ACTION_MARK_RESTARTED, /* a restart was requested and the VM is down: that part is done */
     ACTION_HOLD,           /* stays down until the user requests a start */
@@ -129,7 +137,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 45 };
+enum { DECIDE_ROWS = 46 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

@@ -14,6 +14,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/media_digest.h"
 
 /* Limits: a step that is lost so often may reboot the guest itself and would run forever. A lost
  * connection does not harm a step, but a guest that keeps losing it must not be retried forever
@@ -51,6 +52,22 @@ static bool record_prepared(struct pass *pass)
     memcpy(recorded->image_id, prepared->image_id, sizeof(prepared->image_id));
     recorded->disk_gib = prepared->disk_gib;
     recorded->disk_bytes = prepared->disk_bytes;
+    return true;
+}
+
+static bool record_replacement(struct pass *pass)
+{
+    struct vm_outcome *outcome = &pass->vm->outcome;
+    struct vm_status *status = pass->patch->status;
+    pass->vm->put_off = (struct vm_failure){.action = ACTION_NONE};
+    if (outcome->image.path) {
+        return record_image(pass);
+    }
+    pass_forget_replacement(pass);
+    status->replacement = outcome->prepared;
+    outcome->prepared.image_path = NULL;
+    memcpy(status->replacement_stamp, outcome->disk_stamp, sizeof(outcome->disk_stamp));
+    memcpy(status->replacement_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
     return true;
 }
 
@@ -306,6 +323,7 @@ bool pass_record_outcomes(struct pass *pass)
     static bool (*const record_outcome[ACTION_COUNT_])(struct pass * pass) = {
         [ACTION_FETCH_IMAGE] = record_image,
         [ACTION_PREPARE] = record_prepared,
+        [ACTION_REPLACE] = record_replacement,
         [ACTION_LAUNCH] = record_launch,
         [ACTION_BOOT] = record_boot,
         [ACTION_APPLY] = record_apply,
@@ -373,7 +391,27 @@ bool pass_note_reset(struct pass *pass)
 
 static bool is_about_media(enum action action)
 {
-    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE;
+    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE || action == ACTION_REPLACE;
+}
+
+/* A recreation that was requested for another spec, and has erased nothing yet, is withdrawn when
+ * the spec asks again for what the disk was made from. */
+static void observe_recreation(struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    struct vm_status *status = pass->patch->status;
+    const char *token = desired->recreate_token;
+    char digest[DIGEST_SIZE];
+    spec_media_digest(desired->spec, digest);
+    bool is_pending = token[0] && !text_eq(token, status->handled_recreate_token);
+    bool is_same = text_eq(digest, status->prepared.digest);
+    if (is_pending && is_same && text_eq(token, status->other_recreate_token)) {
+        memcpy(status->handled_recreate_token, token, TEXT_ID_SIZE);
+        pass_forget_replacement(pass);
+        vm_patch_event(pass->patch, false, REASON_PREPARING,
+            "the VMFile asks for the present disk again: it is kept");
+    }
+    memcpy(status->other_recreate_token, is_same ? "" : token, is_same ? 1 : TEXT_ID_SIZE);
 }
 
 bool pass_observe_generation(struct pass *pass)
@@ -385,6 +423,7 @@ bool pass_observe_generation(struct pass *pass)
         return false;
     }
     status->observed_generation = desired->generation;
+    observe_recreation(pass);
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
     if (pass_has_setup_failed(pass, status)) { /* the user may have fixed it */
@@ -399,5 +438,6 @@ bool pass_observe_generation(struct pass *pass)
     }
     vm_forget_image(vm);
     vm_forget_failure(vm);
+    vm->put_off = (struct vm_failure){.action = ACTION_NONE};
     return true;
 }

@@ -68,6 +68,15 @@ void pass_reset_provision(struct pass *pass);
 /* The next provision step is done, or need not run: the one after it is next. */
 void pass_finish_step(struct pass *pass);
 
+/* disk_acts.c: those actions, as pass_act(). */
+int64_t pass_fetch_image(struct pass *pass);
+int64_t pass_prepare(struct pass *pass);
+int64_t pass_replace(struct pass *pass);
+/* The disk was discarded: what took its place, if anything did, is the VM's now. */
+void pass_record_new_disk(struct pass *pass);
+/* Drops the record of what was to take the disk's place. */
+void pass_forget_replacement(struct pass *pass);
+
 /* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
 

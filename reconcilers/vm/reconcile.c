@@ -90,6 +90,10 @@ static struct verdict pass_over_view(
     int64_t requeue_ms = has_changed ? VERDICT_NOW : pass_act(&pass);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
+    int64_t retry_ms = pass.vm->put_off.retry_at_ms - pass.now_ms;
+    if (retry_ms > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > retry_ms)) {
+        requeue_ms = retry_ms;
+    }
     if (!vm_spec_equal(patch->status->applied_spec, view->status->applied_spec)) {
         vm_forget_comparison(pass.vm);
     }

@@ -30,7 +30,7 @@ int64_t pass_grace_ms(const struct pass *pass)
     uint32_t seconds =
         desired->stop_timeout_s ? desired->stop_timeout_s : desired->spec->stop_timeout_s;
     int64_t grace_ms = (int64_t)seconds * 1000;
-    if (desired->is_deleting || pass->situation.is_recreate_pending) {
+    if (desired->is_deleting || pass->situation.recreation == RECREATION_READY) {
         /* its disk is deleted anyway; a guest that never booted needs no graceful shutdown */
         int64_t longest_ms = is_booted ? DELETION_GRACE_MS : 0;
         return grace_ms < longest_ms ? grace_ms : longest_ms;
@@ -99,8 +99,6 @@ static void assess_desired(struct pass *pass)
         desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner);
     s->wants_prepared = desired->wants_prepared;
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
-    s->is_recreate_pending =
-        is_token_pending(desired->recreate_token, status->handled_recreate_token);
     s->is_dependency_missing = is_dependency_missing(pass);
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
     s->has_setup_failed = pass_has_setup_failed(pass, status);
@@ -155,6 +153,36 @@ static bool is_start_overdue(const struct pass *pass)
                               : pass->machine.silent_ms > START_DEADLINE_MS;
 }
 
+/* Whether what takes the disk's place is there. A disk that another backend made is discarded by
+ * that one, and one that does not exist needs no protection. */
+static bool is_replacement_there(const struct pass *pass)
+{
+    const struct vm_status *status = pass->view->status;
+    const struct vm_desired *desired = pass->view->desired;
+    bool is_of_backend =
+        vm_backend_kind(desired->spec, status) == (enum backend_kind)desired->spec->backend;
+    if (!is_of_backend || !status->prepared.digest[0]) {
+        return true;
+    }
+    return pass->vm->backend->media->prepare_next
+               ? pass->media.has_replacement &&
+                     text_eq(status->replacement_token, desired->recreate_token)
+               : pass->vm->image.path != NULL;
+}
+
+static enum recreation assess_recreation(const struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    if (!desired ||
+        !is_token_pending(desired->recreate_token, pass->view->status->handled_recreate_token)) {
+        return RECREATION_NONE;
+    }
+    bool is_put_off = pass->vm->put_off.retry_at_ms > pass->now_ms;
+    return is_replacement_there(pass) ? RECREATION_READY
+           : is_put_off               ? RECREATION_NONE
+                                      : RECREATION_ASKED;
+}
+
 static void assess_observed(struct pass *pass)
 {
     struct situation *s = &pass->situation;
@@ -172,6 +200,7 @@ static void assess_observed(struct pass *pass)
     s->has_image = pass->media.has_image;
     s->is_image_changed = pass->media.is_image_changed;
     s->disk = pass->media.disk;
+    s->recreation = assess_recreation(pass);
 }
 
 void pass_assess(struct pass *pass)

@@ -84,6 +84,19 @@ static bool stall_on_failure(struct pass *pass)
     return true;
 }
 
+static bool stall_on_replacement(struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->put_off;
+    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    if (failure->action == ACTION_NONE || failure->count < class.stalled_after) {
+        return false;
+    }
+    struct error error = failure->error;
+    (void)error_wrap(&error, "its disk is kept, because no new one can be made");
+    stall(pass, class.reason, &error);
+    return true;
+}
+
 static void report_crash_loop(struct pass *pass, const char *last)
 {
     const struct vm_restart *restart = &pass->patch->status->restart;
@@ -260,9 +273,9 @@ void pass_describe_stalled(struct pass *pass)
     if (!pass->view->desired) {
         return;
     }
-    if (stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
-        stall_on_image(pass) || stall_on_exit(pass) || stall_on_cloud_init(pass) ||
-        stall_on_step(pass) || stall_on_probes(pass)) {
+    if (stall_on_replacement(pass) || stall_on_failure(pass) || stall_on_unkillable(pass) ||
+        stall_on_room(pass) || stall_on_image(pass) || stall_on_exit(pass) ||
+        stall_on_cloud_init(pass) || stall_on_step(pass) || stall_on_probes(pass)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);

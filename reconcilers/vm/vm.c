@@ -172,10 +172,12 @@ static void retry_node(const void *node, VISIT order, void *closure)
 {
     struct vm *vm = *(struct vm *const *)node;
     const enum error_code *code = closure;
-    bool is_visit = order == postorder || order == leaf;
-    if (is_visit && vm->failure.action != ACTION_NONE && vm->failure.error.code == *code) {
-        vm->failure.retry_at_ms = 0;
-        vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
+    struct vm_failure *const failures[] = {&vm->failure, &vm->put_off};
+    for (size_t i = 0; (order == postorder || order == leaf) && i < ARRAY_LEN(failures); i++) {
+        if (failures[i]->action != ACTION_NONE && failures[i]->error.code == *code) {
+            failures[i]->retry_at_ms = 0;
+            vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
+        }
     }
 }
 
@@ -222,7 +224,7 @@ void vm_op_done(void *context, const struct error *err)
 
 void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation)
 {
-    struct vm_failure *failure = &vm->failure;
+    struct vm_failure *failure = action == ACTION_REPLACE ? &vm->put_off : &vm->failure;
     bool is_repeated = failure->action == action && failure->generation == generation;
     uint32_t count = is_repeated ? failure->count + 1 : 1;
     struct failure_class class = failure_classify(action, error->code);

@@ -36,6 +36,7 @@ struct vm_outcome {
     struct error error;
     struct image_result image;
     struct vm_prepared prepared;
+    char disk_stamp[DIGEST_SIZE]; /* ACTION_REPLACE: of the file that was made */
     struct vm_instance instance;
     struct boot_result boot;
     struct step_result step;
@@ -73,6 +74,7 @@ struct vm {
     uint64_t op_generation;
     struct vm_outcome outcome;
     struct vm_failure failure;
+    struct vm_failure put_off; /* of ACTION_REPLACE: other actions do not wait for its next try */
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
     char *booted_vnc;                        /* … its screen … */

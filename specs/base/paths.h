@@ -26,6 +26,8 @@ enum vm_file {
     VM_ALIVE_LOCK,
     VM_OVERLAY,
     VM_SEED,
+    VM_NEXT_OVERLAY, /* what takes the place of the two when the VM is recreated */
+    VM_NEXT_SEED,
     VM_KEY,
     VM_KEY_PUBLIC,
     VM_HOST_KEY,

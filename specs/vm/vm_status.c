@@ -159,6 +159,11 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, instance, "instance", &instance_fields),
     FIELD_STRUCT(struct vm_status, restart, "restart", &restart_fields),
     FIELD_STRUCT(struct vm_status, prepared, "prepared", &prepared_fields),
+    FIELD_STRUCT(
+        struct vm_status, replacement, "replacement", &prepared_fields, .omit_empty = true),
+    FIELD(struct vm_status, replacement_stamp, "replacementStamp", .omit_empty = true),
+    FIELD(struct vm_status, replacement_token, "replacementToken", .omit_empty = true),
+    FIELD(struct vm_status, other_recreate_token, "otherRecreateToken", .omit_empty = true),
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
     FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),

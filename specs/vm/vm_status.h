@@ -187,6 +187,12 @@ struct vm_status {
     struct vm_instance instance;
     struct vm_restart restart;
     struct vm_prepared prepared;
+    /* The disk that a requested recreation is to put in the place of the present one, … */
+    struct vm_prepared replacement;
+    char replacement_stamp[DIGEST_SIZE];  /* … its file (file_stamp.h) … */
+    char replacement_token[TEXT_ID_SIZE]; /* … and the request it was made for */
+    /* The request for a recreation that came with a spec which the disk was not made from. */
+    char other_recreate_token[TEXT_ID_SIZE];
     struct vm_provision provision;
     struct vm_cloud_init cloud_init;
     struct vm_probing probing;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
-# What is no disk is refused by its name, no disk is cut off, and no URL is printed with its secrets.
+# What is no disk is refused by its name, no disk is lost or cut off, and no URL is printed with its
+# secrets.
 # A boot sector that only halts does for a guest.
 bats_require_minimum_version 1.5.0
 load qemu
@@ -109,4 +110,33 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     fails 1 vmctl up
     says vmctl::disk::shrink_forbidden "from 3 to 2 GB"
     [ "$(disk_size)" = $((3 << 30)) ]
+}
+
+@test "a recreation whose image cannot be had leaves the guest and its disk alone" {
+    vm 'image "idle.img"'
+    vmctl -q up
+    local inode pid sum
+    inode=$(stat -c %i "$(overlay)")
+    pid=$(pid_of a)
+    vm 'image-url "http://127.0.0.1:1/typo.qcow2"'
+    fails 1 vmctl up --recreate
+    says "its disk is kept" "http://127.0.0.1:1/typo.qcow2"
+    sum=$(printf '%064d' 7)
+    vm "image-url \"file://$PWD/idle.img\" sha256=\"$sum\""
+    fails 1 vmctl up --recreate
+    says "its disk is kept" vmctl::image::checksum
+    [ "$(pid_of a)" = "$pid" ]
+    fails 1 vmctl restart a # back it comes, on the disk that it has
+    says "its disk is kept"
+    is_up_again() { [ "$(state_of a)" = Ready ] && [ "$(pid_of a)" != "$pid" ]; }
+    await is_up_again
+    [ "$(stat -c %i "$(overlay)")" = "$inode" ]
+    vm 'image "idle.img"' # as it was: nothing is erased for it
+    fails 0 vmctl up
+    [ "$(stat -c %i "$(overlay)")" = "$inode" ]
+    vm 'image "idle.img"' 'disk 1'
+    fails 0 vmctl reload a
+    refute [ "$(stat -c %i "$(overlay)")" = "$inode" ]
+    [ "$(disk_size)" = $((1 << 30)) ]
+    [ "$(ls "$DATA/vms/a" | grep -c next)" = 0 ]
 }

@@ -29,6 +29,7 @@ scratch() {
     noop) STEPS=(up append change down again destroy) ;;
     watch) STEPS=(watch edit replace break repair unwatch destroy) ;;
     qemu)
+        STEPS=(up change recreate down again destroy)
         qemu-img create -q -f qcow2 "$work/image" 64M
         printf '#!/bin/sh\necho "$$" >>"%s/launches"\nexec "%s/fakeqemu" "$@"\n' "$work" "$BIN" >"$work/qemu"
         chmod +x "$work/qemu"
@@ -64,6 +65,7 @@ step() {
     up) vmfile 512; vmctl up -q --timeout "$patience" ;;
     append) vmfile 512 "$appended"; vmctl up -q --timeout "$patience" ;;
     change) vmfile 768 "$appended"; vmctl up -q --restart --timeout "$patience" ;;
+    recreate) vmctl reload -q --timeout "$patience" ;;
     down) vmctl down -q --timeout "$patience" ;;
     again) vmctl up -q --timeout "$patience" ;;
     destroy) vmctl down -q --destroy --timeout "$patience" ;;

@@ -89,7 +89,7 @@ static struct situation see(union world w)
         .power = (enum power)w.power,
         .wants_prepared = w.wants_prepared,
         .is_restart_pending = w.restart,
-        .is_recreate_pending = w.recreate,
+        .recreation = (enum recreation)w.recreation,
         .has_instance = w.has_instance || w.intent != INTENT_NONE,
         .intent = (enum intent)w.intent,
         .has_pid = w.has_pid,
@@ -186,13 +186,15 @@ static void change(struct model *model, union world w)
     }
     next = w;
     next.is_deleting = 1;
-    next.has_appended = 0; /* nothing was run on the next disk */
+    next.restart = 0;
+    next.recreation = RECREATION_NONE; /* not read any more: a_deletion_outweighs_other_requests */
+    next.has_appended = 0;             /* nothing was run on the next disk */
     add(model, next);
     next = w;
     next.restart = w.power != POWER_STOPPED;
     add(model, next);
     next = w;
-    next.recreate = 1;
+    next.recreation = RECREATION_ASKED;
     next.has_appended = 0;
     add(model, next);
     next = w;
@@ -302,7 +304,7 @@ static bool is_converged(union world w, enum action action)
     if (!w.is_desired) {
         return action == ACTION_ADOPT_ORPHAN || (w.process == PROCESS_NONE && !w.has_dir);
     }
-    if (w.is_deleting || w.restart || w.recreate) {
+    if (w.is_deleting || w.restart || w.recreation) {
         return false;
     }
     if (w.power == POWER_STOPPED) {
@@ -407,9 +409,9 @@ static void report(const struct model *model)
     union world w = model->fault_world;
     print_error("%s\n  row %d (%s)\n", model->fault, model->fault_decision.row,
         action_name(model->fault_decision.action));
-    print_error("  desired %d deleting %d power %s prepared %d restart %d recreate %d\n",
+    print_error("  desired %d deleting %d power %s prepared %d restart %d recreation %d\n",
         w.is_desired, w.is_deleting, power_name((enum power)w.power), w.wants_prepared, w.restart,
-        w.recreate);
+        w.recreation);
     print_error(
         "  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
         w.has_instance, intent_name((enum intent)w.intent), w.has_pid, w.is_outdated, w.is_held,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "tests/sim/world.h"
 
+#include "specs/base/cleanup.h"
+
 /* ---- what an action does ---- */
 
 static void may(struct outcomes *o, union world w)
@@ -43,6 +45,10 @@ static union world with_intent(union world w, enum intent intent)
     w.is_grace_shorter = 0;
     w.is_probe_due = w.is_unhealthy = 0;
     w.is_clock_due &= intent == INTENT_NONE;
+    if (intent ==
+        INTENT_STOP) { /* the guest is not read any more: a_stop_reads_nothing_of_the_guest */
+        w.is_reached = w.is_setting_up = w.has_setup_failed = w.is_hot_change_pending = 0;
+    }
     return w;
 }
 
@@ -79,12 +85,17 @@ static void record_exit(struct outcomes *o, union world w)
 
 static void discard_disk(struct outcomes *o, union world w)
 {
-    w.disk = DISK_NONE;
+    static const enum disk_state next[] = {
+        DISK_READY, DISK_NONE}; /* where the backend has no two */
     w.is_image_changed = 0;
-    union world undone = world_without_controller(w); /* the token is not recorded as handled */
-    w.recreate = 0;
-    may(o, w);
-    may(o, undone);
+    for (size_t i = 0; i < ARRAY_LEN(next); i++) {
+        w.disk = next[i] & 3;
+        union world undone = world_without_controller(w); /* the token is not recorded as handled */
+        union world done = w;
+        done.recreation = RECREATION_NONE;
+        may(o, done);
+        may(o, undone);
+    }
 }
 
 static void prepare(struct outcomes *o, union world w)
@@ -199,6 +210,12 @@ struct outcomes world_carry_out(union world w, enum action action)
         next.is_image_changed = 0;
         may(&o, next);
         may(&o, world_without_controller(next));
+        break;
+    case ACTION_REPLACE:
+        next.recreation = RECREATION_READY;
+        may(&o, next);
+        next.recreation = RECREATION_NONE; /* put off: the next try is as another request */
+        may(&o, next);
         break;
     case ACTION_DISCARD_DISK:
         discard_disk(&o, w);
@@ -333,8 +350,8 @@ const char *world_danger_of(union world w, enum action action)
     case ACTION_RELEASE:
         return w.process == PROCESS_WAITING && w.has_pid ? NULL : "released without a recorded pid";
     case ACTION_BEGIN_STOP:
-        return w.is_deleting || w.power == POWER_STOPPED || w.restart || w.recreate ||
-                       (w.is_adopted && !w.has_instance)
+        return w.is_deleting || w.power == POWER_STOPPED || w.restart ||
+                       w.recreation == RECREATION_READY || (w.is_adopted && !w.has_instance)
                    ? NULL
                    : "a VM is stopped that nobody wants stopped";
     case ACTION_RUN_STEP:

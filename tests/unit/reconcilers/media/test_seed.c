@@ -63,7 +63,7 @@ static void make_keys(struct fixture *f, enum vm_file private_file, enum vm_file
 
 static enum error_code make(struct fixture *f)
 {
-    (void)seed_make(&f->m.host, f->spec, "0123456789abcdef", media_host_done, &f->m);
+    (void)seed_make(&f->m.host, f->spec, "0123456789abcdef", VM_SEED, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 

@@ -96,9 +96,14 @@ static void a_vm_that_is_to_go_down_is_not_ready_from_the_first_look_on(void **s
     describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_STOPPING);
     pass = a_running_vm(*state);
-    pass->situation.is_recreate_pending = true;
+    pass->situation.recreation = RECREATION_READY;
     describe(pass);
     expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_STOPPING);
+    pass = a_running_vm(*state);
+    pass->situation.recreation = RECREATION_ASKED;
+    describe(pass);
+    expect(pass, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING);
+    expect(pass, CONDITION_READY, CONDITION_FALSE, REASON_PREPARING);
     pass = a_running_vm(*state);
     pass->situation.power = POWER_SUSPENDED;
     describe(pass);

@@ -33,7 +33,7 @@ static const struct {
         4, ACTION_KILL},
     {"deleted while it runs", {UP, .is_deleting = true}, 5, ACTION_BEGIN_STOP},
     {"a restart is asked for", {UP, .is_restart_pending = true}, 5, ACTION_BEGIN_STOP},
-    {"a recreation is asked for", {UP, .is_recreate_pending = true}, 5, ACTION_BEGIN_STOP},
+    {"a recreation is asked for", {UP, .recreation = RECREATION_READY}, 5, ACTION_BEGIN_STOP},
     {"it runs, and its record was lost",
         {.is_desired = true, .has_dir = true, .is_alive = true, .run_state = RUN_STATE_RUNNING}, 5,
         ACTION_BEGIN_STOP},
@@ -58,78 +58,94 @@ static const struct {
         ACTION_RECORD_EXIT},
     {"deleted, down, files left", {READY_TO_START, .is_deleting = true}, 12, ACTION_DISCARD_ALL},
     {"deleted, nothing left", {.is_desired = true, .is_deleting = true}, 13, ACTION_FORGET},
-    {"recreation, down", {READY_TO_START, .is_recreate_pending = true}, 14, ACTION_DISCARD_DISK},
-    {"restart, down", {READY_TO_START, .is_restart_pending = true}, 15, ACTION_MARK_RESTARTED},
-    {"stopped", {.is_desired = true, .power = POWER_STOPPED}, 16, ACTION_NONE},
+    {"recreation, without another disk yet", {UP, .recreation = RECREATION_ASKED}, 14,
+        ACTION_REPLACE},
+    {"the same, and QMP does not answer", {ALIVE, .recreation = RECREATION_ASKED}, 14,
+        ACTION_REPLACE},
+    {"the same, suspended",
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED,
+            .recreation = RECREATION_ASKED},
+        14, ACTION_REPLACE},
+    {"the same, to be suspended", {UP, .power = POWER_SUSPENDED, .recreation = RECREATION_ASKED},
+        37, ACTION_PAUSE},
+    {"the same, down", {READY_TO_START, .recreation = RECREATION_ASKED}, 14, ACTION_REPLACE},
+    {"the same, and it starts", {UP, .intent = INTENT_START, .recreation = RECREATION_ASKED}, 35,
+        ACTION_CONFIRM_START},
+    {"the same, and the guest panicked",
+        {ALIVE, .run_state = RUN_STATE_PANICKED, .recreation = RECREATION_ASKED}, 33,
+        ACTION_RECORD_CAUSE},
+    {"recreation, down", {READY_TO_START, .recreation = RECREATION_READY}, 15, ACTION_DISCARD_DISK},
+    {"restart, down", {READY_TO_START, .is_restart_pending = true}, 16, ACTION_MARK_RESTARTED},
+    {"stopped", {.is_desired = true, .power = POWER_STOPPED}, 17, ACTION_NONE},
     {"it runs, and the host goes down", {UP, .is_halted = true, .is_reached = true}, 5,
         ACTION_BEGIN_STOP},
     {"it is suspended, and the host goes down",
         {ALIVE, .power = POWER_SUSPENDED, .is_halted = true, .intent = INTENT_STOP,
             .run_state = RUN_STATE_PAUSED},
         9, ACTION_RESUME},
-    {"it is down, and the host goes down", {READY_TO_START, .is_halted = true}, 16, ACTION_NONE},
+    {"it is down, and the host goes down", {READY_TO_START, .is_halted = true}, 17, ACTION_NONE},
     {"a start was recorded, and the host goes down",
         {READY_TO_START, .is_halted = true, .has_instance = true, .intent = INTENT_START}, 11,
         ACTION_RECORD_EXIT},
-    {"ended by itself", {READY_TO_START, .is_held = true}, 17, ACTION_HOLD},
-    {"another base under the disk", {READY_TO_START, .is_image_changed = true}, 18,
+    {"ended by itself", {READY_TO_START, .is_held = true}, 18, ACTION_HOLD},
+    {"another base under the disk", {READY_TO_START, .is_image_changed = true}, 19,
         ACTION_REFUSE_IMAGE},
-    {"no image", {.is_desired = true}, 19, ACTION_FETCH_IMAGE},
+    {"no image", {.is_desired = true}, 20, ACTION_FETCH_IMAGE},
     {"no image, only to be prepared",
-        {.is_desired = true, .power = POWER_STOPPED, .wants_prepared = true}, 19,
+        {.is_desired = true, .power = POWER_STOPPED, .wants_prepared = true}, 20,
         ACTION_FETCH_IMAGE},
-    {"no disk", {.is_desired = true, .has_image = true}, 20, ACTION_PREPARE},
-    {"a disk too small", {.is_desired = true, .has_image = true, .disk = DISK_TO_GROW}, 20,
+    {"no disk", {.is_desired = true, .has_image = true}, 21, ACTION_PREPARE},
+    {"a disk too small", {.is_desired = true, .has_image = true, .disk = DISK_TO_GROW}, 21,
         ACTION_PREPARE},
-    {"prepared, as asked", {READY_TO_START, .power = POWER_STOPPED, .wants_prepared = true}, 21,
+    {"prepared, as asked", {READY_TO_START, .power = POWER_STOPPED, .wants_prepared = true}, 22,
         ACTION_NONE},
-    {"a crash loop", {READY_TO_START, .is_backing_off = true}, 22, ACTION_BACK_OFF},
-    {"all is there", {READY_TO_START}, 24, ACTION_BEGIN_START},
+    {"a crash loop", {READY_TO_START, .is_backing_off = true}, 23, ACTION_BACK_OFF},
+    {"all is there", {READY_TO_START}, 25, ACTION_BEGIN_START},
     {"the spec changed before the launch",
         {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_start_outdated = true},
-        24, ACTION_BEGIN_START},
-    {"a start is recorded", {READY_TO_START, .has_instance = true, .intent = INTENT_START}, 25,
+        25, ACTION_BEGIN_START},
+    {"a start is recorded", {READY_TO_START, .has_instance = true, .intent = INTENT_START}, 26,
         ACTION_LAUNCH},
     {"the launch has not told its pid",
         {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_alive = true,
             .is_waiting = true, .is_launching = true},
-        26, ACTION_AWAIT_MACHINE},
+        27, ACTION_AWAIT_MACHINE},
     {"the pid was lost",
         {READY_TO_START, .has_instance = true, .intent = INTENT_START, .is_alive = true,
             .is_waiting = true},
-        27, ACTION_KILL},
-    {"the pid is committed", {ALIVE, .intent = INTENT_START, .is_waiting = true}, 28,
+        28, ACTION_KILL},
+    {"the pid is committed", {ALIVE, .intent = INTENT_START, .is_waiting = true}, 29,
         ACTION_RELEASE},
     {"QEMU waits to be let go", {ALIVE, .intent = INTENT_START, .run_state = RUN_STATE_PRELAUNCH},
-        29, ACTION_BOOT},
+        30, ACTION_BOOT},
     {"it runs, and what the boot told is lost",
-        {UP, .intent = INTENT_START, .is_boot_unknown = true}, 29, ACTION_BOOT},
-    {"QMP does not answer in time", {ALIVE, .intent = INTENT_START, .is_start_overdue = true}, 30,
+        {UP, .intent = INTENT_START, .is_boot_unknown = true}, 30, ACTION_BOOT},
+    {"QMP does not answer in time", {ALIVE, .intent = INTENT_START, .is_start_overdue = true}, 31,
         ACTION_GIVE_UP_START},
-    {"QMP does not answer yet", {ALIVE, .intent = INTENT_START}, 31, ACTION_AWAIT_MACHINE},
-    {"QMP does not answer any more", {ALIVE}, 31, ACTION_AWAIT_MACHINE},
-    {"the guest powered off", {ALIVE, .run_state = RUN_STATE_SHUTDOWN}, 32, ACTION_RECORD_CAUSE},
-    {"the guest panicked", {ALIVE, .run_state = RUN_STATE_PANICKED}, 32, ACTION_RECORD_CAUSE},
-    {"QEMU failed", {ALIVE, .run_state = RUN_STATE_INTERNAL_ERROR}, 32, ACTION_RECORD_CAUSE},
-    {"the disk is full", {ALIVE, .run_state = RUN_STATE_IO_ERROR}, 33, ACTION_RETRY_IO},
-    {"it runs, unconfirmed", {UP, .intent = INTENT_START}, 34, ACTION_CONFIRM_START},
-    {"paused by somebody", {ALIVE, .run_state = RUN_STATE_PAUSED}, 35, ACTION_RESUME},
-    {"to be suspended", {UP, .power = POWER_SUSPENDED}, 36, ACTION_PAUSE},
-    {"its probes fail for good", {UP, .is_reached = true, .is_unhealthy = true}, 37,
+    {"QMP does not answer yet", {ALIVE, .intent = INTENT_START}, 32, ACTION_AWAIT_MACHINE},
+    {"QMP does not answer any more", {ALIVE}, 32, ACTION_AWAIT_MACHINE},
+    {"the guest powered off", {ALIVE, .run_state = RUN_STATE_SHUTDOWN}, 33, ACTION_RECORD_CAUSE},
+    {"the guest panicked", {ALIVE, .run_state = RUN_STATE_PANICKED}, 33, ACTION_RECORD_CAUSE},
+    {"QEMU failed", {ALIVE, .run_state = RUN_STATE_INTERNAL_ERROR}, 33, ACTION_RECORD_CAUSE},
+    {"the disk is full", {ALIVE, .run_state = RUN_STATE_IO_ERROR}, 34, ACTION_RETRY_IO},
+    {"it runs, unconfirmed", {UP, .intent = INTENT_START}, 35, ACTION_CONFIRM_START},
+    {"paused by somebody", {ALIVE, .run_state = RUN_STATE_PAUSED}, 36, ACTION_RESUME},
+    {"to be suspended", {UP, .power = POWER_SUSPENDED}, 37, ACTION_PAUSE},
+    {"its probes fail for good", {UP, .is_reached = true, .is_unhealthy = true}, 38,
         ACTION_END_UNHEALTHY},
-    {"not reached yet", {UP}, 39, ACTION_REACH},
-    {"not reached yet, and its probes failed before", {UP, .is_unhealthy = true}, 39, ACTION_REACH},
+    {"not reached yet", {UP}, 40, ACTION_REACH},
+    {"not reached yet, and its probes failed before", {UP, .is_unhealthy = true}, 40, ACTION_REACH},
     {"its cloud-init was not asked yet",
         {UP, .is_reached = true, .is_setting_up = true, .has_step = true, .is_probe_due = true,
             .is_unhealthy = true},
-        41, ACTION_AWAIT_CLOUD_INIT},
+        42, ACTION_AWAIT_CLOUD_INIT},
     {"it stood still, and its cloud-init was not asked",
-        {UP, .is_reached = true, .is_setting_up = true, .is_clock_due = true}, 40,
+        {UP, .is_reached = true, .is_setting_up = true, .is_clock_due = true}, 41,
         ACTION_SET_CLOCK},
     {"it stood still, and steps wait",
-        {UP, .is_reached = true, .is_clock_due = true, .has_step = true, .is_probe_due = true}, 40,
+        {UP, .is_reached = true, .is_clock_due = true, .has_step = true, .is_probe_due = true}, 41,
         ACTION_SET_CLOCK},
-    {"it stood still, and is not reached", {UP, .is_clock_due = true}, 39, ACTION_REACH},
+    {"it stood still, and is not reached", {UP, .is_clock_due = true}, 40, ACTION_REACH},
     {"it stood still, and has no SSH",
         {.is_desired = true,
             .has_dir = true,
@@ -140,11 +156,11 @@ static const struct {
             .is_alive = true,
             .run_state = RUN_STATE_RUNNING,
             .is_clock_due = true},
-        40, ACTION_SET_CLOCK},
+        41, ACTION_SET_CLOCK},
     {"it stands still",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_clock_due = true}, 45,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_clock_due = true}, 46,
         ACTION_NONE},
-    {"not reached, and its cloud-init ran", {UP, .is_setting_up = true}, 39, ACTION_REACH},
+    {"not reached, and its cloud-init ran", {UP, .is_setting_up = true}, 40, ACTION_REACH},
     {"nobody logs in to ask its cloud-init",
         {.is_desired = true,
             .has_dir = true,
@@ -155,33 +171,33 @@ static const struct {
             .is_alive = true,
             .run_state = RUN_STATE_RUNNING,
             .is_setting_up = true},
-        45, ACTION_NONE},
+        46, ACTION_NONE},
     {"its cloud-init failed, and steps wait",
-        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 45, ACTION_NONE},
+        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 46, ACTION_NONE},
     {"its cloud-init failed, and steps were appended",
-        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 45, ACTION_NONE},
+        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 46, ACTION_NONE},
     {"its cloud-init failed, and its probes are due",
-        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 44, ACTION_PROBE},
-    {"steps wait", {UP, .is_reached = true, .has_step = true}, 42, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 45, ACTION_PROBE},
+    {"steps wait", {UP, .is_reached = true, .has_step = true}, 43, ACTION_RUN_STEP},
     {"steps wait before probes",
-        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 42,
+        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 43,
         ACTION_RUN_STEP},
-    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 43,
+    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 44,
         ACTION_APPEND_STEPS},
     {"steps were appended, to others that wait",
-        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 42, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 43, ACTION_RUN_STEP},
     {"steps were appended, and its probes fail for good",
         {UP, .is_reached = true, .has_appended = true, .is_probe_due = true, .is_unhealthy = true},
-        43, ACTION_APPEND_STEPS},
-    {"steps were appended, and it is not reached", {UP, .has_appended = true}, 39, ACTION_REACH},
-    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 44, ACTION_PROBE},
-    {"all is well", {UP, .is_reached = true}, 45, ACTION_NONE},
+        44, ACTION_APPEND_STEPS},
+    {"steps were appended, and it is not reached", {UP, .has_appended = true}, 40, ACTION_REACH},
+    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 45, ACTION_PROBE},
+    {"all is well", {UP, .is_reached = true}, 46, ACTION_NONE},
     {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 45,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 46,
         ACTION_NONE},
-    {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 23,
+    {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 24,
         ACTION_AWAIT_DEPENDENCY},
-    {"a forward was added", {UP, .is_hot_change_pending = true}, 38, ACTION_APPLY},
+    {"a forward was added", {UP, .is_hot_change_pending = true}, 39, ACTION_APPLY},
 };
 
 static void each_row_answers_to_its_situation(void **state)
@@ -219,7 +235,7 @@ static struct situation random_situation(uint64_t *rng)
         .is_deleting = (bits >> 2 & 3) == 0,
         .wants_prepared = bits >> 4 & 1,
         .is_restart_pending = (bits >> 5 & 3) == 0,
-        .is_recreate_pending = (bits >> 7 & 3) == 0,
+        .recreation = (enum recreation)(more >> 20 & 3) % 3,
         .has_instance = bits >> 9 & 1,
         .has_pid = bits >> 10 & 1,
         .is_start_outdated = bits >> 11 & 1,
@@ -277,6 +293,8 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false(action == ACTION_RELEASE && (!s->has_pid || !s->is_waiting));
     assert_false(action == ACTION_FORGET && s->has_dir);
     assert_false(action == ACTION_FORGET && s->is_desired && !s->is_deleting);
+    assert_false(action == ACTION_DISCARD_DISK && s->recreation != RECREATION_READY);
+    assert_false(action == ACTION_REPLACE && s->recreation != RECREATION_ASKED);
     assert_false(action == ACTION_LAUNCH && (s->disk != DISK_READY || s->is_image_changed));
     assert_false(action == ACTION_LAUNCH && (s->power == POWER_STOPPED || s->is_halted));
     assert_false(action == ACTION_BEGIN_START && s->is_halted);
@@ -291,7 +309,7 @@ static void check_answer(const struct situation *s, struct decision decision)
                  (s->has_setup_failed || (s->is_setting_up && s->expects_ssh)));
     assert_false(action == ACTION_SET_CLOCK && s->expects_ssh && !s->is_reached);
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
-        assert_false(s->is_restart_pending || s->is_recreate_pending || s->is_deleting);
+        assert_false(s->is_restart_pending || s->recreation || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&
                      s->intent != INTENT_START && s->has_pid);
     }
@@ -306,6 +324,39 @@ static void no_answer_is_dangerous(void **state)
         s.is_waiting = s.is_waiting && s.is_alive;
         s.has_instance = s.has_instance || s.intent != INTENT_NONE;
         check_answer(&s, decide(&s));
+    }
+}
+
+/* The model (tests/sim) relies on this and on the next: it explores fewer worlds then. */
+static void a_stop_reads_nothing_of_the_guest(void **state)
+{
+    (void)state;
+    uint64_t rng = 3;
+    for (int i = 0; i < 100000; i++) {
+        struct situation s = random_situation(&rng);
+        s.intent = INTENT_STOP;
+        s.is_desired = s.has_instance = true;
+        int row = decide(&s).row;
+        s.is_reached = !s.is_reached;
+        s.is_setting_up = !s.is_setting_up;
+        s.has_setup_failed = !s.has_setup_failed;
+        s.is_hot_change_pending = !s.is_hot_change_pending;
+        assert_int_equal(decide(&s).row, row);
+    }
+}
+
+static void a_deletion_outweighs_other_requests(void **state)
+{
+    (void)state;
+    uint64_t rng = 2;
+    for (int i = 0; i < 100000; i++) {
+        struct situation s = random_situation(&rng);
+        s.is_desired = s.is_deleting = true;
+        int row = decide(&s).row;
+        s.is_restart_pending = !s.is_restart_pending;
+        assert_int_equal(decide(&s).row, row);
+        s.recreation = (enum recreation)(i % 3);
+        assert_int_equal(decide(&s).row, row);
     }
 }
 
@@ -327,6 +378,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_row_answers_to_its_situation),
         cmocka_unit_test(no_answer_is_dangerous),
+        cmocka_unit_test(a_stop_reads_nothing_of_the_guest),
+        cmocka_unit_test(a_deletion_outweighs_other_requests),
         cmocka_unit_test(every_action_is_in_the_table_and_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Carrying out what makes and replaces a disk; act.c has the rest. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reconcilers/vm/pass.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
+#include "specs/base/url.h"
+
+static struct op *fetch_image(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    const struct spec_image *image = &pass->env.spec->image;
+    if (image->kind == IMAGE_URL && !pass->media.has_image) {
+        cleanup_free char *url = url_for_people(image->location);
+        vm_patch_event(pass->patch, false, REASON_DOWNLOADING, "getting %s", url);
+    }
+    return vm->backend->media->fetch_image(&pass->env, &vm->outcome.image, vm_op_done, vm);
+}
+
+int64_t pass_fetch_image(struct pass *pass)
+{
+    vm_begin(pass->vm, ACTION_FETCH_IMAGE, pass->view->desired->generation);
+    pass->vm->op = fetch_image(pass);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* The base image's location is recorded together with the disk only: after a restart of the
+ * controller it has to be looked up again, which is cheap when the image is cached. */
+int64_t pass_prepare(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    const struct vm_prepared *recorded = &pass->view->status->prepared;
+    bool is_recorded = recorded->image_path && pass->situation.disk == DISK_TO_GROW;
+    if (!vm->image.path && !is_recorded) {
+        return pass_fetch_image(pass);
+    }
+    vm_begin(vm, ACTION_PREPARE, pass->view->desired->generation);
+    struct vm_prepared *result = &vm->outcome.prepared;
+    result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
+    memcpy(result->image_id, is_recorded ? recorded->image_id : vm->image.id, DIGEST_SIZE);
+    vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* The image first, then the disk on it. Killed before or after, or done twice: what was made is
+ * made again, beside the disk in use. */
+int64_t pass_replace(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    const struct media_ops *media = vm->backend->media;
+    vm_begin(vm, ACTION_REPLACE, pass->view->desired->generation);
+    if (!vm->image.path) {
+        vm->op = fetch_image(pass);
+        return VERDICT_WHEN_WOKEN;
+    }
+    struct vm_prepared *result = &vm->outcome.prepared;
+    result->image_path = mem_strdup(vm->image.path);
+    memcpy(result->image_id, vm->image.id, DIGEST_SIZE);
+    vm->op = media->prepare_next(&pass->env, result, vm->outcome.disk_stamp, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+/* The next recreation, and the deletion of the VM, remove what was made for it. */
+void pass_forget_replacement(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    free(status->replacement.image_path);
+    status->replacement = (struct vm_prepared){.disk_gib = 0};
+    memset(status->replacement_stamp, 0, sizeof(status->replacement_stamp));
+    memset(status->replacement_token, 0, sizeof(status->replacement_token));
+}
+
+void pass_record_new_disk(struct pass *pass)
+{
+    struct vm_status *status = pass->patch->status;
+    memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
+    free(TAKE_PTR(status->machine)); /* a new disk has no hardware that it was installed on */
+    free(status->prepared.image_path);
+    status->prepared = (struct vm_prepared){.disk_gib = 0};
+    if (pass->media.has_replacement) {
+        status->prepared = status->replacement;
+        status->replacement.image_path = NULL;
+    }
+    pass_forget_replacement(pass);
+    vm_forget_image(pass->vm);
+    pass_reset_provision(pass);
+    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as requested");
+}
