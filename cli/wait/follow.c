@@ -5,17 +5,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/show/events.h"
 #include "cli/show/image_progress.h"
 #include "cli/show/result.h"
+#include "cli/show/screen_filter.h"
 #include "cli/wait/live_block.h"
 #include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "store/store.h"
 
@@ -23,12 +28,14 @@ enum { STREAMING_MS = 150 }; /* while a step runs: its output does not ring the 
 
 /* ---- progress on stderr ---- */
 
-/* On a terminal one line a VM, redrawn; elsewhere a line each time the state's word changes;
- * nothing with --quiet. */
+/* Of a VM. */
 struct progress_line {
     const char *name; /* borrowed */
-    char word[32];
-    char *message; /* "120 of 620 MB"; NULL: none */
+    const char *word; /* static; NULL: what is recorded is from before the request */
+    const char *color;
+    char *message;   /* what it waits for; NULL: nothing is known */
+    char *console;   /* the last line that its guest wrote; NULL: none since it started */
+    struct buf held; /* output of its step: the start of a line */
     bool is_settled;
 };
 
@@ -40,7 +47,7 @@ struct progress {
     size_t count;
 };
 
-/* The reason of Ready is the most informative. */
+/* The reason of Ready is the most informative. An error names the VM, as does the line. */
 static char *message_of(const struct vm_record *record)
 {
     const struct condition *ready =
@@ -48,36 +55,77 @@ static char *message_of(const struct vm_record *record)
     if (!ready || ready->state == CONDITION_TRUE || !ready->message) {
         return NULL;
     }
+    cleanup_free char *named = mem_printf("vm '%s': ", record->name);
+    const char *message = ready->message;
+    message += text_starts_with(message, named) ? strlen(named) : 0;
     struct buf out = BUF_INIT(0);
-    text_add_printable(&out, ready->message, strcspn(ready->message, "\n"));
+    text_add_printable(&out, message, strcspn(message, "\n"));
     return buf_steal(&out);
 }
 
-static const char *word_of(const struct vm_record *record)
+/* Its last line, if it has written any since it started; escape sequences and what else moves a
+ * cursor are left out. */
+static char *last_console_line(const struct cli *cli, const struct vm_record *record)
 {
-    struct desired_summary desired = {.generation = 0};
-    struct status_summary status = {.pid = 0};
-    if (!record->desired) {
-        return "Deleted";
+    enum { TAIL = 1024 };
+    struct stat st;
+    char tail[TAIL];
+    cleanup_free char *path = paths_vm(&cli->paths, record->name, VM_CONSOLE_LOG);
+    if (!vm_status_is_true(record->status, CONDITION_RUNNING)) {
+        return NULL;
     }
-    desired_summary_of(record->desired, &desired);
-    if (record->status && text_eq(record->status->uid, record->desired->uid)) {
-        status_summary_of(record->status, &status);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        (int64_t)st.st_mtime * 1000 + 999 < record->status->instance.started_at_ms) {
+        return NULL;
     }
-    return vm_display_word(&desired, &status);
+    ssize_t n = pread(fd, tail, TAIL, st.st_size > TAIL ? st.st_size - TAIL : 0);
+    struct screen_filter filter = {.state = SCREEN_TEXT};
+    cleanup_buf struct buf shown = BUF_INIT(0);
+    screen_filter_add(&filter, &shown, tail, n > 0 ? (size_t)n : 0);
+    char *line = text_last_line(buf_str(&shown), shown.len);
+    for (char *at = line; (at = strchr(at, '\t'));) {
+        *at = ' ';
+    }
+    return line;
 }
 
-static void progress_update(
-    struct progress *progress, size_t i, const struct vm_record *record, bool is_settled)
+static const char *color_of(const char *word, const char *book_state)
+{
+    return text_eq(word, "Ready")                                           ? "\033[32m"
+           : text_eq(book_state, "failed") || text_ends_with(word, "ailed") ? "\033[31m"
+           : text_eq(word, "Waiting") || text_eq(word, "Retrying")          ? "\033[33m"
+                                                                            : "\033[36m";
+}
+
+/* What is recorded counts only once it is of the request (`is_known`): a VM that is restarted was
+ * Ready a moment before. */
+static void progress_update(struct progress *progress, size_t i, const struct vm_record *record,
+    bool is_known, bool is_settled)
 {
     struct progress_line *line = &progress->lines[i];
-    const char *word = word_of(record);
-    bool is_new = !text_eq(line->word, word);
-    (void)snprintf(line->word, sizeof(line->word), "%s", word);
-    free(line->message);
-    line->message = message_of(record);
+    struct desired_summary desired = {.generation = 0};
+    struct status_summary status = {.pid = 0};
+    const char *before = line->word;
+    free(TAKE_PTR(line->message));
+    free(TAKE_PTR(line->console));
     line->is_settled = is_settled;
+    line->word = record->desired ? NULL : "Deleted";
+    line->color = "";
+    if (record->desired && is_known) {
+        desired_summary_of(record->desired, &desired);
+        status_summary_of(record->status, &status);
+        line->word = vm_display_word(&desired, &status);
+        line->color = color_of(line->word, vm_display_book_state(&desired, &status));
+        line->message = message_of(record);
+    }
+    bool shows_step = text_eq(line->word, "Provisioning"); /* whose output is what matters */
+    if (progress->block.is_live && is_known && !is_settled && !shows_step) {
+        line->console = last_console_line(progress->cli, record);
+    }
+    bool is_new = line->word && !text_eq(before, line->word);
     if (is_new && !progress->block.is_live && !progress->cli->is_quiet) {
+        live_block_erase(&progress->block);
         fprintf(stderr, "%s: %s\n", line->name, line->word);
     }
 }
@@ -108,25 +156,78 @@ static void draw_images(struct progress *progress, const char *session, struct b
     }
 }
 
+static void draw_line(const struct progress *progress, size_t i, size_t name_width, struct buf *out)
+{
+    enum { WORD_WIDTH = 12, SECONDS_MAX = 100 };
+    const struct progress_line *line = &progress->lines[i];
+    int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
+    bool is_colored = progress->block.is_colored;
+    buf_printf(out, "%-*s  %s%-*s%s", (int)name_width, line->name, is_colored ? line->color : "",
+        WORD_WIDTH, line->word ? line->word : "...", is_colored ? "\033[0m" : "");
+    if (seconds < SECONDS_MAX) {
+        buf_printf(out, "  %5" PRId64 "s", seconds);
+    } else {
+        buf_printf(out, "  %2" PRId64 "m%02ds", seconds / 60, (int)(seconds % 60));
+    }
+    const char *message = line->word ? line->message : "the controller has not seen it yet";
+    bool has_console = line->console && line->console[0];
+    if (message) { /* an address in brackets is worth less than what the guest does */
+        const char *detail = has_console ? strstr(message, " (") : NULL;
+        int n = (int)(detail ? (size_t)(detail - message) : strlen(message));
+        buf_printf(out, "  %.*s", n, message);
+    }
+    if (has_console) {
+        buf_printf(out, "  %s%s%s", is_colored ? "\033[2m" : "", line->console,
+            is_colored ? "\033[0m" : "");
+    }
+    buf_add_char(out, '\n');
+}
+
+/* One line for all: which is the first, and how many more there are. */
+static void say_what_is_left(const struct progress *progress, struct buf *out)
+{
+    int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
+    const struct progress_line *first = NULL;
+    size_t n_left = 0;
+    for (size_t i = 0; i < progress->count; i++) {
+        const struct progress_line *line = &progress->lines[i];
+        first = first || line->is_settled ? first : line;
+        n_left += !line->is_settled;
+    }
+    if (first) {
+        buf_printf(out, "%s: %s for %" PRId64 " s%s%s", first->name,
+            first->word ? first->word : "waiting for the controller", seconds,
+            first->message ? ": " : "", first->message ? first->message : "");
+        if (n_left > 1) {
+            buf_printf(out, " (and %zu more)", n_left - 1);
+        }
+        buf_add_char(out, '\n');
+    }
+}
+
 static void progress_draw(struct progress *progress, const char *session)
 {
+    enum { NAME_MAX_WIDTH = 24 };
     cleanup_buf struct buf out = BUF_INIT(0);
-    int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
+    size_t name_width = 0;
     bool is_due = live_block_is_due(&progress->block);
     if (!is_due && !progress->block.is_live) {
         return;
     }
+    for (size_t i = 0; i < progress->count; i++) {
+        size_t length = progress->lines[i].is_settled ? 0 : strlen(progress->lines[i].name);
+        name_width = length > name_width ? length : name_width;
+    }
     draw_images(progress, session, &out);
     for (size_t i = 0; progress->block.is_live && i < progress->count; i++) {
-        const struct progress_line *line = &progress->lines[i];
-        if (!line->is_settled) {
-            buf_printf(&out, "%-12s %-16s %3" PRId64 "s  %s\n", line->name, line->word, seconds,
-                line->message ? line->message : "");
+        if (!progress->lines[i].is_settled) {
+            draw_line(progress, i, name_width < NAME_MAX_WIDTH ? name_width : NAME_MAX_WIDTH, &out);
         }
     }
-    if (is_due) {
-        fputs(buf_str(&out), stderr);
+    if (is_due && out.len == 0) {
+        say_what_is_left(progress, &out);
     }
+    fputs(is_due ? buf_str(&out) : "", stderr);
     live_block_draw(&progress->block, buf_str(&out));
 }
 
@@ -135,6 +236,8 @@ static void progress_clear(struct progress *progress)
     live_block_close(&progress->block);
     for (size_t i = 0; i < progress->count; i++) {
         free(progress->lines[i].message);
+        free(progress->lines[i].console);
+        buf_clear(&progress->lines[i].held);
     }
     free(progress->lines);
     progress->lines = NULL;
@@ -151,21 +254,47 @@ struct follower {
     bool is_halt_noted;
 };
 
-static void show_output(struct follower *follower, struct follow_target *target, bool is_last)
+/* On a terminal whole lines only: what is redrawn stands in lines of its own. */
+static void show_output(struct follower *follower, size_t i, bool is_last)
 {
-    cleanup_buf struct buf out = BUF_INIT(0);
+    struct follow_target *target = &follower->targets[i];
+    struct progress *progress = &follower->progress;
+    struct buf *held = &progress->lines[i].held;
     if (!target->provision || follower->cli->is_quiet) {
         return;
     }
-    while (log_stream_read(target->provision, &out)) {
+    while (log_stream_read(target->provision, held)) {
     }
     if (is_last) {
-        log_stream_end(target->provision, &out);
+        log_stream_end(target->provision, held);
     }
-    if (out.len > 0) {
-        live_block_erase(&follower->progress.block);
-        fputs(buf_str(&out), stderr);
+    const char *end = progress->block.is_live ? strrchr(buf_str(held), '\n') : NULL;
+    size_t n = !progress->block.is_live ? held->len : end ? (size_t)(end - buf_str(held)) + 1 : 0;
+    if (n > 0) {
+        live_block_erase(&progress->block);
+        fwrite(held->data, 1, n, stderr);
+        buf_consume(held, n);
     }
+}
+
+/* The step's output, where it was not shown as it came. */
+static void show_last_lines(const struct follower *follower, const struct follow_target *target)
+{
+    enum { LINES = 10 };
+    struct log_stream log;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    bool is_of_step = text_starts_with(error_code_name(target->error.code), "vmctl::provision::");
+    if (!is_of_step || (target->provision && !follower->cli->is_quiet)) {
+        return;
+    }
+    cleanup_free char *path = paths_vm(&follower->cli->paths, target->name, VM_PROVISION_LOG);
+    log_stream_open(&log, path, "  | ", false);
+    log_stream_seek_tail(&log, LINES);
+    if (log_stream_read(&log, &out)) {
+        log_stream_end(&log, &out);
+        fprintf(stderr, "  the end of its output:\n%s", buf_str(&out));
+    }
+    log_stream_close(&log);
 }
 
 static void report_end(
@@ -176,6 +305,7 @@ static void report_end(
     live_block_erase(&follower->progress.block);
     if (target->result == GOAL_FAILED) {
         cli_print_error(cli, &target->error);
+        show_last_lines(follower, target);
         events_explain(cli, target->name, target->error.message);
     } else if (goal_ignored_steps(&target->goal, record)) {
         /* This command did not ask for these steps: it does not fail for them, nor hide them. */
@@ -193,6 +323,17 @@ static void report_end(
     }
 }
 
+/* The controller has seen the request, and this is what it made of it. */
+static bool is_observed(const struct follower *follower, const struct follow_target *target,
+    const struct vm_record *record)
+{
+    const struct controller_process *controller = &follower->loop.controller;
+    return record->desired && record->status &&
+           text_eq(record->status->uid, record->desired->uid) &&
+           record->status->observed_generation >= target->generation &&
+           (controller->is_stopped || text_eq(record->status->observer, controller->session));
+}
+
 static int check_target(struct follower *follower, size_t i, struct error *err)
 {
     struct follow_target *target = &follower->targets[i];
@@ -206,12 +347,18 @@ static int check_target(struct follower *follower, size_t i, struct error *err)
         target->name, target->uid, target->generation, loop->controller.session};
     target->result = goal_check(&target->goal, &subject, &record, &target->error);
     bool is_settled = target->result != GOAL_PENDING;
-    show_output(follower, target, is_settled);
-    progress_update(&follower->progress, i, &record, is_settled);
+    bool is_known = is_observed(follower, target, &record);
+    if (is_settled) { /* a step's output comes before the state it ends in, and after its own */
+        show_output(follower, i, true);
+    }
+    progress_update(&follower->progress, i, &record, is_known, is_settled);
     if (is_settled) {
         report_end(follower, target, &record);
-    } else if (target->provision && record.status &&
-               record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP) {
+        return 0;
+    }
+    show_output(follower, i, false);
+    if (target->provision && record.status &&
+        record.status->conditions[CONDITION_PROVISIONED].reason == REASON_RUNNING_STEP) {
         loop->sleep_max_ms = STREAMING_MS;
     }
     return 0;
@@ -280,33 +427,13 @@ static void report_interrupt(void *context)
     }
 }
 
-/* False: the controller hangs or is stopped and has not read the request; a status of the one
- * before it does not count. */
-static bool is_observed(const struct follower *follower, const struct follow_target *target)
-{
-    struct error ignored = {.code = ERR_NONE};
-    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    if (store_get(follower->cli->store, target->name, &record, &ignored) < 0 || !record.desired) {
-        return true; /* not the controller's fault */
-    }
-    const struct controller_process *controller = &follower->loop.controller;
-    return record.status && text_eq(record.status->uid, record.desired->uid) &&
-           record.status->observed_generation >= target->generation &&
-           (controller->is_stopped || text_eq(record.status->observer, controller->session));
-}
-
 static void set_timeout(
     const struct follower *follower, struct follow_target *target, const struct progress_line *line)
 {
     struct error *err = &target->error;
     int pid = (int)follower->loop.controller.pid;
     cleanup_free char *goal = goal_describe(&target->goal);
-    cleanup_free char *named = mem_printf("vm '%s': ", target->name);
-    const char *message = line->message;
-    if (message && text_starts_with(message, named)) { /* the name is in this error already */
-        message += strlen(named);
-    }
-    if (!is_observed(follower, target)) {
+    if (!line->word) { /* it hangs, or is halted; a status of the one before it does not count */
         (void)error_set(err, ERR_TIMEOUT,
             "vm '%s' is not %s yet: the controller has not processed the request", target->name,
             goal);
@@ -322,7 +449,7 @@ static void set_timeout(
         return;
     }
     (void)error_set(err, ERR_TIMEOUT, "vm '%s' is not %s yet: %s%s%s", target->name, goal,
-        line->word, message ? ": " : "", message ? message : "");
+        line->word, line->message ? ": " : "", line->message ? line->message : "");
     (void)(target->is_for_us
                ? error_help(err, "give it longer: --timeout")
                : error_help(err, "it continues; wait longer (--timeout), or see: vmctl status %s",

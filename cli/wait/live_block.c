@@ -141,6 +141,7 @@ static void add_return(struct buf *out, const struct live_block *block)
 void live_block_erase(struct live_block *block)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
+    block->noted_ms = clock_monotonic_ms(clock_system());
     if (block->drawn.len > 0) {
         add_return(&out, block);
         buf_add_str(&out, "\033[J");

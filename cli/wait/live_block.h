@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What a command that waits shows meanwhile, on stderr. On a terminal: lines that are redrawn in
- * place, no wider than it, and no more than it has room for. Elsewhere: one line every ten seconds.
- * Nothing with --quiet. Whatever else goes to stderr or stdout comes after live_block_erase().
+ * place, no wider than it, and no more than it has room for. Elsewhere: a line whenever nothing was
+ * printed for ten seconds. Nothing with --quiet. Whatever else goes to stderr or stdout comes after
+ * live_block_erase().
  */
 #pragma once
 
@@ -17,7 +18,7 @@ struct live_block {
     const struct cli *cli; /* borrowed */
     bool is_live;          /* a terminal that moves its cursor */
     bool is_colored;
-    int64_t noted_ms; /* monotonic: of the last line elsewhere; or since when there was none */
+    int64_t noted_ms; /* monotonic: the last time that something else was printed */
     struct buf drawn; /* as it stands on the terminal; "": nothing does */
     unsigned drawn_columns;
 };

@@ -27,6 +27,7 @@ void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
             sigaddset(&set, ending[i]);
         }
     }
+    sigaddset(&set, SIGWINCH); /* only ends the wait: what is drawn has to fit again */
     sigprocmask(SIG_BLOCK, &set, &wakeup->old_mask);
     wakeup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (wakeup->signal_fd < 0) { /* out of descriptors: they end the process, as they always do */
@@ -65,7 +66,7 @@ int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
     }
     struct signalfd_siginfo info;
     ssize_t n = wakeup->signal_fd < 0 ? -1 : read(wakeup->signal_fd, &info, sizeof(info));
-    int number = n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
+    int number = n == (ssize_t)sizeof(info) && info.ssi_signo != SIGWINCH ? (int)info.ssi_signo : 0;
     bool is_reader_gone = (fds[ARRAY_LEN(fds) - 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     return number == 0 && is_reader_gone ? SIGPIPE : number;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Sleeping until something may have changed: the status bell rang, a signal that would end the
- * process came, a process ended, stdout lost its reader, or the time is up. wait_loop.h sleeps
- * here.
+ * process came, the terminal got another size, a process ended, stdout lost its reader, or the time
+ * is up. wait_loop.h sleeps here.
  *
  * The order that loses nothing: wakeup_open(), then check, wakeup_wait(), check, wakeup_wait() …
  * (see store/bell.h). Nothing promises that every commit rings, so check at least every

@@ -17,7 +17,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { SHOWN_COMMAND_MAX = 120 };
+enum { SHOWN_COMMAND_MAX = 44 }; /* the line fits a terminal of 80 columns */
 
 struct provision_log {
     int fd;
@@ -62,9 +62,8 @@ static void add_command(struct buf *out, const char *command)
     bool is_cut = command[n + strspn(command + n, " \t\r\n")] != '\0';
     if (n > SHOWN_COMMAND_MAX) {
         n = SHOWN_COMMAND_MAX;
-        while (n > 0 && ((unsigned char)command[n] & 0xC0) == 0x80) { /* inside a character */
-            n--;
-        }
+        const char *blank = memrchr(command, ' ', n);
+        n = blank ? (size_t)(blank - command) : text_cut(command, n, n);
         is_cut = true;
     }
     buf_add_char(out, '"');

@@ -100,13 +100,8 @@ PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media
 PREDICATE(is_fetching_url, is_fetching(pass) && is_image_of_url(pass))
 PREDICATE(has_image_failed, is_failure_of(pass, CONDITION_IMAGE_READY))
 PREDICATE(lacks_image, !pass->media.has_image)
-
-/* How far it is does not belong here: it is the same for all VMs that wait for this image, and is
- * recorded once, with the image. */
-static char *image_name(const struct pass *pass)
-{
-    return url_last_component(pass->env.spec->image.location);
-}
+/* How far it is, is recorded once for all VMs, with the image. */
+MESSAGE(image_name, url_last_component(pass->env.spec->image.location))
 
 static const struct rule image_rules[] = {
     {is_image_changed, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED, image_changed_message, NULL},
@@ -188,6 +183,8 @@ static void report_down(struct pass *pass, enum condition_type type)
     } else if (reason == REASON_HOST_SHUTDOWN && pass->situation.is_held) {
         message = mem_printf(
             "not started again with the host (autostart #false): vmctl start %s", pass->vm->name);
+    } else if (reason == REASON_WAITING_FOR_DEPENDENCY) {
+        message = pass_list_missing(pass);
     } else if (reason == REASON_HOST_SHUTDOWN) {
         message = mem_strdup("shut down with the host; vmctld starts it again");
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
@@ -293,11 +290,20 @@ PREDICATE(is_reached, pass->patch->status->was_reached)
 PREDICATE(is_ssh_overdue, pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH)
 PREDICATE(has_reaching_failed, is_failure_of(pass, CONDITION_GUEST_REACHABLE))
 
+/* Not an error, however the last try ended: most of a boot is like that. */
+PREDICATE(is_booting, pass->vm->failure.action == ACTION_REACH &&
+                          pass->vm->failure.error.code == ERR_SSH && pass->patch->status->ssh_port)
+MESSAGE(booting_message,
+    mem_printf("sshd does not answer yet (%s@%s:%u)", pass->env.spec->ssh.user,
+        pass->patch->status->ssh_host ? pass->patch->status->ssh_host : "127.0.0.1",
+        pass->patch->status->ssh_port))
+
 static const struct rule reachable_rules[] = {
     {is_not_running, .report = report_as_running},
     {needs_no_ssh, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
     {is_reached, CONDITION_TRUE, REASON_SSH_READY, NULL, NULL},
     {is_ssh_overdue, CONDITION_FALSE, REASON_SSH_TIMEOUT, failure_message, NULL},
+    {is_booting, CONDITION_FALSE, REASON_WAITING_FOR_SSH, booting_message, NULL},
     {has_reaching_failed, .report = report_failed},
     {NULL, CONDITION_FALSE, REASON_WAITING_FOR_SSH, NULL, NULL},
 };

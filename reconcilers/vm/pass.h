@@ -57,6 +57,10 @@ bool pass_note_reset(struct pass *pass);
  * True when the status changed. */
 bool pass_observe_generation(struct pass *pass);
 
+/* situation.c: the VMs that have to be ready before this one starts, and are not: "for db, cache";
+ * "": none. free() it. */
+char *pass_list_missing(const struct pass *pass);
+
 /* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);
 /* From now on the steps behind those that were run are to run too: vm_steps.h, STEPS_APPENDED. */

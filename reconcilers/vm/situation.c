@@ -4,6 +4,8 @@
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_steps.h"
@@ -68,20 +70,18 @@ int64_t pass_stage_left_ms(const struct pass *pass)
     return instance->stop_deadline_ms + stage_ends_ms[stage] - pass->now_ms;
 }
 
-/* Matters before a start only. */
-static bool is_dependency_missing(const struct pass *pass)
+char *pass_list_missing(const struct pass *pass)
 {
     const struct vm_spec *spec = pass->view->desired->spec;
     struct reconciler_host *host = pass->vm->host;
-    if (pass->view->status->instance.instance_id[0]) {
-        return false;
-    }
-    for (size_t i = 0; i < spec->n_depends_on; i++) {
+    struct buf out = BUF_INIT(0);
+    bool is_before_start = !pass->view->status->instance.instance_id[0];
+    for (size_t i = 0; is_before_start && i < spec->n_depends_on; i++) {
         if (!host->is_ready(host, spec->depends_on[i])) {
-            return true;
+            buf_printf(&out, "%s%s", out.len ? ", " : "for ", spec->depends_on[i]);
         }
     }
-    return false;
+    return buf_steal(&out);
 }
 
 static void assess_desired(struct pass *pass)
@@ -99,7 +99,8 @@ static void assess_desired(struct pass *pass)
         desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner);
     s->wants_prepared = desired->wants_prepared;
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
-    s->is_dependency_missing = is_dependency_missing(pass);
+    cleanup_free char *missing = pass_list_missing(pass);
+    s->is_dependency_missing = missing[0] != '\0';
     s->expects_ssh = vm_spec_expects_ssh(desired->spec);
     s->has_setup_failed = pass_has_setup_failed(pass, status);
     const struct vm_provision *provision = &status->provision;

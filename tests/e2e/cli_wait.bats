@@ -99,3 +99,48 @@ ends_in_all_ways() {
     says "… and 6 more" $'\r\e[4Aa '
     [[ $output != *"d            "* ]]
 }
+
+# first_state COMMAND... : the first state of web that it prints
+first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | head -n 1; }
+
+@test "no state from before a request is printed after it" {
+    vmfile web
+    sed -i 's/}$/provision "shell" { inline "true"; } }/' VMFile.kdl
+    script '{"powerdownMs": 300, "bootMs": 300, "stepMs": 300}'
+    vmctl -q up
+    [ "$(first_state restart web)" = Stopping ]
+    [ "$(first_state stop web)" = Stopping ]
+    script '{"failStep": 1000}'
+    fails 1 vmctl -q up
+    script '{"stepMs": 300}'
+    [ "$(first_state provision --name web)" = Provisioning ]
+}
+
+@test "a VM that waits says for whom" {
+    printf 'vm "db" { backend "noop"; image "%s"; }\nvm "web" { backend "noop"; image "%s"; depends-on "db"; }\n' \
+        "$work/image" "$work/image" >VMFile.kdl
+    script '{"bootMs": 60000}'
+    fails 4 vmctl up --timeout 1s
+    says "vm 'web' is not ready yet: Waiting: for db"
+    [[ $(vmctl status web) == *"for db"* ]]
+}
+
+@test "without a terminal a line says every ten seconds what is waited for" {
+    vmfile web db
+    script '{"bootMs": 60000}'
+    fails 4 vmctl up --timeout 11s
+    has "web: Starting for 10 s (and 1 more)"
+    fails 4 vmctl -q up --timeout 1s
+    refute has "web: Starting"
+}
+
+@test "a step that failed shows the end of its output where that was not followed" {
+    vmfile web
+    sed -i 's/}$/provision "shell" { inline "true"; } }/' VMFile.kdl
+    script '{"failStep": 1000}'
+    mkdir -p "$data/vms/web"
+    seq 1 12 >"$data/vms/web/provision.log"
+    fails 1 vmctl -q up
+    says "vmctl::provision::failed" "the end of its output:" $'\n  | 3\n' $'\n  | 12\n'
+    refute has "  | 2"
+}

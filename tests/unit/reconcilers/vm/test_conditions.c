@@ -378,13 +378,18 @@ static void a_guest_that_is_not_reached_in_time_stalls(void **state)
     fail_at(f, ACTION_REACH, ERR_SSH);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS;
     struct pass *pass = a_running_vm(f);
+    pass->patch->status->ssh_port = 10022;
     describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_WAITING_FOR_SSH);
+    assert_string_equal(pass->patch->status->conditions[CONDITION_READY].message,
+        "sshd does not answer yet (vm@127.0.0.1:10022)"); /* not the try's error */
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     f->vm.reach_deadline_ms = FIXTURE_NOW_MS - 1;
     describe(pass);
     expect(pass, CONDITION_GUEST_REACHABLE, CONDITION_FALSE, REASON_SSH_TIMEOUT);
     expect(pass, CONDITION_STALLED, CONDITION_TRUE, REASON_SSH_TIMEOUT);
+    assert_string_equal(
+        pass->patch->status->conditions[CONDITION_GUEST_REACHABLE].message, "it failed");
     assert_string_equal(pass->patch->status->blocker.code, error_code_name(ERR_SSH_TIMEOUT));
 }
 
