@@ -148,6 +148,11 @@ static int open_data(struct daemon *daemon, const struct daemon_options *options
     if (rc < 0 || (rc = data_trust_check(&daemon->paths, err)) < 0) {
         return rc;
     }
+    struct error above = {.code = ERR_NONE};
+    bool is_open;
+    if (data_trust_above(&daemon->paths, &is_open, &above) < 0) {
+        log_warn("controller", "%s", above.message);
+    }
     if (!options->is_foreground && chdir("/") < 0) {
         log_debug("controller", "staying in the working directory"); /* only keeps a mount busy */
     }

@@ -89,6 +89,10 @@ static bool check_directory(struct doctor *doctor)
     } else {
         doctor_add(doctor, "data-dir", DOCTOR_OK, NULL, "%s", dir);
     }
+    bool is_open;
+    if (data_trust_above(&doctor->cli->paths, &is_open, &err) < 0) {
+        doctor_add(doctor, "data-dir", DOCTOR_WARN, error_help_text(&err), "%s", err.message);
+    }
     check_owners(doctor);
     return true;
 }

@@ -102,8 +102,15 @@ static int read_urls(struct cli *cli, const json_t *catalog, struct error *err)
     {
         json_t *image = find_digest(catalog, json_text(record, "sha256"));
         if (image && text_starts_with(key, "url:") && json_text(record, "url")) {
-            (void)json_array_append(json_object_get(image, "urls"), json_object_get(record, "url"));
+            json_t *names = json_object_get(image, "names");
+            const char *given = json_text(record, "name"), *url = json_text(record, "url");
+            cleanup_free char *own = url_last_component(url);
+            (void)json_array_append_new(json_object_get(image, "urls"), json_string(url));
             json_put_text(image, "downloadedAt", json_text(record, "downloadedAt"));
+            /* Each URL has a name: the one it was given, unless that leads elsewhere by now. */
+            if (!(given && array_has(names, given)) && !array_has(names, own)) {
+                (void)json_array_append_new(names, json_string(own));
+            }
         }
     }
     return 0;
@@ -197,11 +204,8 @@ int image_catalog_read(struct cli *cli, const char *session, json_t **ret, struc
         if (!name) {
             name = json_string_value(json_array_get(json_object_get(image, "names"), 0));
         }
-        const char *url = json_string_value(json_array_get(json_object_get(image, "urls"), 0));
         cleanup_free char *shown =
-            name  ? mem_strdup(name)
-            : url ? url_last_component(url)
-                  : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
+            name ? mem_strdup(name) : mem_strndup(json_text(image, "sha256"), IMAGE_DIGEST_SHOWN);
         json_put_text(image, "name", shown);
     }
     *ret = json_sort_take(TAKE_PTR(catalog), key_of);

@@ -84,7 +84,16 @@ static void check_exit(struct child *child, const siginfo_t *info)
     }
     cleanup_free char *line = text_last_line(buf_str(&child->output), child->output.len);
     const char *separator = line[0] ? ": " : "";
-    if (info->si_code == CLD_EXITED) {
+    /* qemu-img takes EFBIG of its file for a fault of the image. */
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    bool is_large = strstr(line, "too large") && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+                    limit.rlim_cur != RLIM_INFINITY;
+    if (info->si_code != CLD_EXITED && info->si_status == SIGXFSZ) {
+        error_set_errno(&child->failure, ERR_IO, EFBIG, "'%s' wrote too much", child->program);
+    } else if (is_large) {
+        error_set_errno(
+            &child->failure, ERR_IO, EFBIG, "'%s'%s%s", child->program, separator, line);
+    } else if (info->si_code == CLD_EXITED) {
         error_set(&child->failure, ERR_IO, "'%s' exited with status %d%s%s", child->program,
             info->si_status, separator, line);
     } else {
@@ -335,5 +344,6 @@ int child_error(
     bool is_full = child_err->code == ERR_NO_SPACE ||
                    strstr(child_err->message, strerror(ENOSPC)) ||
                    strstr(child_err->message, strerror(EDQUOT));
-    return error_set(err, is_full ? ERR_NO_SPACE : code, "%s: %s", context, child_err->message);
+    int rc = error_set(err, is_full ? ERR_NO_SPACE : code, "%s: %s", context, child_err->message);
+    return child_err->help[0] ? error_help(err, "%s", child_err->help) : rc;
 }

@@ -96,9 +96,14 @@ static int take_image(struct job *job, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    if (job->result.record) {
-        cleanup_free char *key = image_record_key(json_text(job->request, "url"));
-        json_put(job->records, key, TAKE_PTR(job->result.record));
+    struct reconciler_host *host = job->requests->host;
+    cleanup_free char *key = image_record_key(json_text(job->request, "url"));
+    json_t *record = job->result.record ? TAKE_PTR(job->result.record)
+                     : name             ? host->image_record(host, key)
+                                        : NULL;
+    if (record) {
+        json_put_text(record, "name", name);
+        json_put(job->records, key, record);
     }
     json_put_text(job->request, "sha256", job->result.id);
     json_put_text(job->request, "path", job->result.path);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +62,40 @@ static int check_entry(
     return 0;
 }
 
+int data_trust_above(const struct paths *paths, bool *ret_is_open, struct error *err)
+{
+    cleanup_free char *path = realpath(paths->data_dir, NULL);
+    *ret_is_open = false;
+    for (char *slash; path && (slash = strrchr(path, '/')) && path[1];) {
+        struct stat st;
+        slash[slash == path ? 1 : 0] = '\0';
+        if (stat(path, &st) < 0) {
+            return error_set_errno(err, ERR_STORE, errno, "cannot examine '%s'", path);
+        }
+        bool is_others = st.st_uid != 0 && st.st_uid != geteuid();
+        bool is_of_group = (st.st_mode & S_IWGRP) && st.st_gid != 0 && st.st_gid != getegid();
+        *ret_is_open = (st.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH;
+        if (is_others) {
+            cleanup_free char *name = owner_name(st.st_uid);
+            (void)error_set(err, ERR_STORE,
+                "'%s' belongs to %s, who can put another directory in the place of '%s'", path,
+                name, paths->data_dir);
+            return error_help(err, "choose a data directory below one of your own: --data-dir DIR");
+        }
+        if (*ret_is_open || (is_of_group && !(st.st_mode & S_ISVTX))) {
+            (void)error_set(err, ERR_STORE,
+                "'%s' can be written by %s (mode %04o), who can put another directory in the place "
+                "of '%s'",
+                path, *ret_is_open ? "every user" : "its group", (unsigned)st.st_mode & 07777,
+                paths->data_dir);
+            return error_help(err,
+                "close it: chmod go-w '%s'; or choose another data directory: --data-dir DIR",
+                path);
+        }
+    }
+    return 0;
+}
+
 int data_trust_check(const struct paths *paths, struct error *err)
 {
     static const char *const entries[] = {"store", "store/data.mdb", "store/lock.mdb", "vms",
@@ -69,6 +105,12 @@ int data_trust_check(const struct paths *paths, struct error *err)
     int rc = stat(paths->data_dir, &st) < 0
                  ? error_set_errno(err, ERR_STORE, errno, "cannot examine '%s'", paths->data_dir)
                  : check_entry(paths, paths->data_dir, &st, err);
+    struct error above = {.code = ERR_NONE};
+    bool is_open = false;
+    if (rc == 0 && data_trust_above(paths, &is_open, &above) < 0 && is_open) {
+        *err = above;
+        return -(int)err->code;
+    }
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(entries); i++) {
         cleanup_free char *path = paths_path(paths, entries[i]);
         rc = lstat(path, &st) == 0 ? check_entry(paths, path, &st, err) : 0;

@@ -149,8 +149,19 @@ int error_set_errno(struct error *err, enum error_code code, int sys_errno, cons
     *err = (struct error){.code = is_full ? ERR_NO_SPACE : code, .sys_errno = sys_errno};
     error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
-    error_append(err, ": %s%s", strerror(sys_errno),
-        sys_errno == EFBIG ? " (the file system's limit, or that of `ulimit -f`)" : "");
+    error_append(err, ": %s", strerror(sys_errno));
+    /* Limits of the process: their names say little, and a code's own help looks elsewhere. */
+    if (sys_errno == EFBIG) {
+        error_append(err, " (the file system's limit, or that of `ulimit -f`)");
+        return error_help(
+            err, "raise it: ulimit -f unlimited; of a running vmctld: vmctl controller stop");
+    }
+    if (sys_errno == EAGAIN) {
+        error_append(
+            err, " (the limit of processes: `ulimit -u`, or pids.max of the control group)");
+        return error_help(
+            err, "end some processes of this user, or raise the limit (see: ulimit -u)");
+    }
     return -(int)err->code;
 }
 

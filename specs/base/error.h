@@ -82,7 +82,8 @@ struct error {
 int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* As error_set(), with ": <strerror>" appended; ENOSPC and EDQUOT turn the code to ERR_NO_SPACE. */
+/* As error_set(), with ": <strerror>" appended; ENOSPC and EDQUOT turn the code to ERR_NO_SPACE.
+ * EFBIG and EAGAIN, here that of fork(2), name the limit and set a help line of their own. */
 int error_set_errno(struct error *err, enum error_code code, int sys_errno, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -100,15 +100,63 @@ static int check_documents(yaml_parser_t *parser, yaml_node_type_t root, struct 
     }
 }
 
+/* libyaml takes time by the square of the depth, of the number of anchors and of that of
+ * directives: hours for a file of GUEST_TEXT_MAX. */
+enum { DEPTH_MAX = 100, ANCHORS_MAX = 1000, DIRECTIVES_MAX = 100 };
+
+static int check_directives(const char *bytes, size_t n, struct error *err)
+{
+    const char *end = bytes + n, *at = bytes;
+    size_t line = 2;
+    for (int count = 0; (at = memchr(at, '\n', (size_t)(end - at))) && ++at < end; line++) {
+        count += *at == '%';
+        if (count > DIRECTIVES_MAX) {
+            return error_set(err, ERR_VMFILE_INVALID, "line %zu: more than %d lines begin with %%",
+                line, DIRECTIVES_MAX);
+        }
+    }
+    return 0;
+}
+
+/* By events, which come one at a time and can be stopped. What is no YAML is left to
+ * check_documents(). */
+static int check_bounds(yaml_parser_t *parser, struct error *err)
+{
+    int depth = 0, anchors = 0;
+    yaml_event_t event;
+    for (bool is_end = false; !is_end && yaml_parser_parse(parser, &event);) {
+        const yaml_mark_t at = event.start_mark;
+        bool is_map = event.type == YAML_MAPPING_START_EVENT;
+        bool is_list = event.type == YAML_SEQUENCE_START_EVENT;
+        depth += is_map || is_list;
+        depth -= event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
+        anchors += (is_map && event.data.mapping_start.anchor) ||
+                   (is_list && event.data.sequence_start.anchor) ||
+                   (event.type == YAML_SCALAR_EVENT && event.data.scalar.anchor);
+        is_end = event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+        if (depth > DEPTH_MAX || anchors > ANCHORS_MAX) {
+            return error_set(err, ERR_VMFILE_INVALID, "line %zu, column %zu: %s %d%s", at.line + 1,
+                at.column + 1, depth > DEPTH_MAX ? "nested more than" : "more than",
+                depth > DEPTH_MAX ? DEPTH_MAX : ANCHORS_MAX,
+                depth > DEPTH_MAX ? " deep" : " anchors");
+        }
+    }
+    return 0;
+}
+
 static int check_yaml(const char *bytes, size_t n, yaml_node_type_t root, struct error *err)
 {
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        return error_set(err, ERR_VMFILE_INVALID, "not enough memory to read it as YAML");
+    int rc = check_directives(bytes, n, err);
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        yaml_parser_t parser;
+        if (!yaml_parser_initialize(&parser)) {
+            return error_set(err, ERR_VMFILE_INVALID, "not enough memory to read it as YAML");
+        }
+        yaml_parser_set_input_string(&parser, (const unsigned char *)bytes, n);
+        rc = i == 0 ? check_bounds(&parser, err) : check_documents(&parser, root, err);
+        yaml_parser_delete(&parser);
     }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)bytes, n);
-    int rc = check_documents(&parser, root, err);
-    yaml_parser_delete(&parser);
     return rc < 0 ? error_help(err, "check it: cloud-init schema --config-file FILE") : 0;
 }
 

@@ -239,6 +239,29 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     [ "$status" -eq 1 ]
 }
 
+@test "each URL of one content keeps a name of its own" {
+    serve_www
+    cp "$work/www/disk.qcow2" "$work/www/other.qcow2"
+    vmctl image pull "$www/disk.qcow2"
+    vmctl image pull "$www/other.qcow2"
+    vmctl image pull --name third "$www/disk.qcow2?v=3"
+    run vmctl image list
+    [ "${#lines[@]}" -eq 4 ]
+    [[ "${lines[1]}" = disk.qcow2\ * && "${lines[2]}" = other.qcow2\ * && "${lines[3]}" = third\ * ]]
+    run vmctl image list -o name
+    [ "$output" = disk.qcow2 ]
+    # a name that is given again leads elsewhere: its first URL is called as it ends
+    vmctl image pull --name third "$www/raw.img"
+    run vmctl image list
+    [ "${#lines[@]}" -eq 4 ]
+    [[ "${lines[2]}" = other.qcow2\ * && "${lines[3]}" = third\ * ]]
+    run vmctl image inspect other.qcow2
+    has "Format:        qcow2"
+    vmctl image rm other.qcow2
+    run vmctl image list -o name
+    [ "$output" = third ]
+}
+
 @test "usage errors end with 2" {
     local words
     for words in "" "eat" "pull" "pull a b" "pull /file" "inspect" "rm" "list x" "prune x" "list --name x" \

@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "specs/base/cleanup.h"
 #include "tests/unit/controller/test_support.h"
 
 struct fixture {
@@ -106,6 +108,53 @@ static void an_end_by_signal_is_told_as_such(void **state)
     run_shell(f, "kill -SEGV $$");
     assert_int_equal(f->err.code, ERR_IO);
     assert_string_equal(f->err.message, "'sh' was ended by signal 11 (Segmentation fault)");
+}
+
+static void the_limit_of_a_file_is_told_as_such(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *script = mem_printf(
+        "ulimit -f 1; exec dd if=/dev/zero of=%s/big bs=4096 count=9 2>/dev/null", f->dir);
+    run_shell(f, script);
+    assert_int_equal(f->err.code, ERR_IO);
+    assert_string_equal(f->err.message,
+        "'sh' wrote too much: File too large (the file system's limit, or that of `ulimit -f`)");
+    assert_non_null(strstr(f->err.help, "ulimit -f unlimited"));
+    /* one that has the signal ignored, and its own words for it */
+    struct rlimit before, some;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    some = (struct rlimit){1 << 20, before.rlim_max};
+    f->err = (struct error){.code = ERR_NONE};
+    f->n_done = 0;
+    f->is_done = false;
+    free(TAKE_PTR(f->output));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &some), 0);
+    run_shell(f, "echo the image is too large for its format; exit 1");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_non_null(strstr(f->err.message, "too large for its format: File too large (the file"));
+}
+
+/* Root is above that limit: the test becomes a user who may have no process at all. */
+static void the_limit_of_processes_is_told_as_such(void **state)
+{
+    struct fixture *f = *state;
+    enum { NOBODY = 65534 };
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        const char *const argv[] = {"true", NULL};
+        const struct rlimit none = {0, 0};
+        bool is_user = geteuid() != 0 || setuid(NOBODY) == 0;
+        f->loop = new_loop();
+        if (is_user && setrlimit(RLIMIT_NPROC, &none) == 0) {
+            run(f, &(struct child_request){.argv = argv, .timeout_ms = 1000});
+        }
+        bool is_told = strstr(f->err.message, "ulimit -u") && strstr(f->err.help, "ulimit -u");
+        _exit(is_told ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 static void escape_sequences_do_not_reach_the_message(void **state)
@@ -282,6 +331,8 @@ int main(void)
         WITH_LOOP(a_failure_reports_the_status_and_the_last_line),
         WITH_LOOP(a_silent_failure_reports_the_status_alone),
         WITH_LOOP(an_end_by_signal_is_told_as_such),
+        WITH_LOOP(the_limit_of_a_file_is_told_as_such),
+        WITH_LOOP(the_limit_of_processes_is_told_as_such),
         WITH_LOOP(escape_sequences_do_not_reach_the_message),
         WITH_LOOP(a_missing_program_is_told_with_the_package_that_has_it),
         WITH_LOOP(a_program_that_may_not_be_run_is_told_with_the_reason),

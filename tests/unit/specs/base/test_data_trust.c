@@ -130,6 +130,39 @@ static void what_belongs_to_another_user_is_refused_with_the_owners_name(void **
     expect_trust(paths);
 }
 
+/* Who can write to a directory above it can put another in its place; not in a sticky one. */
+static void what_is_above_it_counts(void **state)
+{
+    const struct paths *outer = *state;
+    struct error err = {.code = ERR_NONE};
+    struct paths paths = {.data_dir = mem_printf("%s/home/share/vmctl", outer->data_dir)};
+    cleanup_free char *home = mem_printf("%s/home", outer->data_dir);
+    bool is_open = true;
+    assert_int_equal(fs_make_dirs(paths.data_dir, 0700, &err), 0);
+    assert_int_equal(chmod(home, 01777), 0);
+    expect_trust(&paths);
+    assert_int_equal(chmod(home, 0777), 0);
+    expect_refusal(&paths, "/home' can be written by every user (mode 0777)", "chmod go-w '");
+    assert_int_equal(chmod(home, 0775), 0); /* of the user's own group */
+    expect_trust(&paths);
+    assert_int_equal(data_trust_above(&paths, &is_open, &err), 0);
+    assert_false(is_open);
+    if (geteuid() == 0) {
+        enum { NOBODY = 65534 };
+        assert_int_equal(chown(home, 0, NOBODY), 0);
+        assert_int_equal(chmod(home, 0775), 0);
+        expect_trust(&paths); /* to be warned of only */
+        assert_int_equal(data_trust_above(&paths, &is_open, &err), -ERR_STORE);
+        assert_non_null(strstr(err.message, "can be written by its group"));
+        error_clear(&err);
+        assert_int_equal(chown(home, NOBODY, 0), 0);
+        expect_trust(&paths);
+        assert_int_equal(data_trust_above(&paths, &is_open, &err), -ERR_STORE);
+        assert_non_null(strstr(err.message, "/home' belongs to nobody"));
+    }
+    paths_clear(&paths);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -137,6 +170,7 @@ int main(void)
         TEST(ones_own_directory_is_trusted_also_when_others_can_read_it),
         TEST(one_that_others_can_write_is_refused),
         TEST(links_inside_are_refused_and_one_to_it_is_not),
+        TEST(what_is_above_it_counts),
         TEST(what_belongs_to_another_user_is_refused_with_the_owners_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

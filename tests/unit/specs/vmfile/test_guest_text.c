@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
@@ -90,14 +91,31 @@ static void a_cloud_config_is_yaml_of_the_right_form(void **state)
 
 static void a_deep_or_huge_cloud_config_ends_with_an_error(void **state)
 {
-    enum { DEPTH = 40000 };
+    static const struct {
+        const char *piece, *message;
+    } cases[] = {
+        {"[", "line 2, column 103: nested more than 100 deep"},
+        {"{a: ", "line 2, column 400: nested more than 100 deep"},
+        {"- ", "not valid YAML"},
+        {"\n%TAG !a! b", "line 103: more than 100 lines begin with %"},
+        {"\n&a b: ", "more than 1000 anchors"},
+    };
+    enum { SIZE = 4 << 20 };
     struct error err = {.code = ERR_NONE};
-    cleanup_free char *deep = mem_calloc(DEPTH + 32, 1);
     (void)state;
-    strcpy(deep, "#cloud-config\na: ");
-    memset(deep + strlen(deep), '[', DEPTH);
-    assert_int_equal(guest_text_check_user_data(deep, strlen(deep), &err), -ERR_VMFILE_INVALID);
-    error_clear(&err);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_buf struct buf text = BUF_INIT(0);
+        buf_add_str(&text, "#cloud-config\na: ");
+        while (text.len < SIZE) {
+            buf_add_str(&text, cases[i].piece);
+        }
+        assert_int_equal(
+            guest_text_check_user_data(text.data, text.len, &err), -ERR_VMFILE_INVALID);
+        if (!strstr(err.message, cases[i].message)) {
+            fail_msg("%s: %s", cases[i].piece, err.message);
+        }
+        error_clear(&err);
+    }
     cleanup_free char *huge = mem_calloc(GUEST_TEXT_MAX + 2, 1);
     memset(huge, '\n', GUEST_TEXT_MAX + 1);
     memcpy(huge, "#cloud-config", strlen("#cloud-config"));
