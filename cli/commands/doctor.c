@@ -29,23 +29,28 @@ static size_t count(const struct doctor *doctor, enum doctor_verdict verdict)
 
 static void print_text(const struct doctor *doctor)
 {
+    static const char *const colors[] = {
+        [DOCTOR_OK] = "\033[32m", [DOCTOR_WARN] = "\033[33m", [DOCTOR_FAIL] = "\033[31m"};
+    bool use_color = doctor->cli->use_color_stdout;
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
     table_init(&table, 3);
+    table.use_color = use_color;
     table_add(&table, "CHECK");
     table_add(&table, "RESULT");
     table_add(&table, "FOUND");
     for (size_t i = 0; i < doctor->count; i++) {
         const struct doctor_finding *finding = &doctor->findings[i];
         table_add(&table, finding->check);
-        table_add(&table, words[finding->verdict]);
+        table_add_colored(&table, colors[finding->verdict], words[finding->verdict]);
         table_add(&table, finding->message);
     }
     table_print(&table, &out);
     for (size_t i = 0; i < doctor->count; i++) {
         const struct doctor_finding *finding = &doctor->findings[i];
         if (finding->help && finding->help[0]) {
-            buf_printf(&out, "%s: help: %s\n", finding->check, finding->help);
+            buf_printf(&out, "%s%s%s: help: %s\n", use_color ? colors[finding->verdict] : "",
+                finding->check, use_color ? "\033[0m" : "", finding->help);
         }
     }
     buf_printf(&out, "%zu ok, %zu warnings, %zu failures\n", count(doctor, DOCTOR_OK),

@@ -106,6 +106,7 @@ static void begin_table(struct reader *reader)
         {"REASON", sizeof("CrashLoopBackOff") - 1}, {"COUNT", 0}, {"VM", 0}, {"MESSAGE", 0}};
     size_t first = reader->cli->output == OUTPUT_WIDE ? 0 : 1;
     table_init(&reader->table, ARRAY_LEN(columns) - first);
+    reader->table.use_color = reader->cli->use_color_stdout;
     for (size_t i = first; i < ARRAY_LEN(columns); i++) {
         table_add(&reader->table, columns[i].title);
         table_widen(&reader->table, i - first, columns[i].room);
@@ -123,7 +124,8 @@ static void events_add_row(struct reader *reader, const struct vm_event *event)
     duration_format(clock_wall_ms(clock_system()) - event->last_ms, age);
     text_add_printable(&message, event->message, strcspn(event->message, "\n"));
     table_add(&reader->table, age);
-    table_add(&reader->table, event->is_warning ? "Warning" : "Normal");
+    table_add_colored(&reader->table, event->is_warning ? "\033[33m" : "",
+        event->is_warning ? "Warning" : "Normal");
     table_add(&reader->table, reason_name(event->reason));
     table_add_number(&reader->table, event->count);
     table_add(&reader->table, event->vm_name);

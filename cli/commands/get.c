@@ -127,7 +127,7 @@ static char *text_of_row(const struct watch *watch, const struct vm_row *row)
 {
     cleanup_with(table_clear) struct table table;
     struct buf out = BUF_INIT(0);
-    vm_rows_begin(&table, watch->is_wide);
+    vm_rows_begin(watch->cli, &table, watch->is_wide, true);
     vm_rows_add(&table, row, watch->is_wide, row->desired.created_ms);
     table_print(&table, &out);
     return buf_steal(&out);
@@ -220,7 +220,7 @@ static int watch_vms(struct cli *cli, const struct strings *targets, struct erro
     cleanup_with(watch_clear) struct watch watch = {
         .cli = cli, .targets = targets, .is_wide = cli->output == OUTPUT_WIDE};
     struct wait_loop loop = {.cli = cli, .check = print_changes, .context = &watch};
-    vm_rows_begin(&watch.table, watch.is_wide); /* the titles wait for the first row */
+    vm_rows_begin(cli, &watch.table, watch.is_wide, true); /* the titles wait for the first row */
     vm_rows_make_room(&watch.table);
     wait_loop_open(&loop, INT64_MAX);
     int rc = wait_loop_run(&loop, err);

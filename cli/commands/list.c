@@ -4,102 +4,141 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
 #include "cli/show/output.h"
-#include "cli/show/table.h"
 #include "cli/show/vm_rows.h"
 #include "cli/wait/controller_process.h"
-#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/clock.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "store/store.h"
 
-static void print_summaries(const struct vm_summary_list *list)
+struct list_values {
+    struct which_values which;
+    bool only_failed;
+};
+
+static const struct arg_option options[] = {
+    {"failed", 0, ARG_FLAG, offsetof(struct list_values, only_failed), NULL,
+        "only VMs that have failed"},
+    {"all", 'a', ARG_FLAG, offsetof(struct list_values, which.is_all), NULL,
+        "all VMs, also those that are off, which is what is listed anyway"},
+    OPTION_NAME(struct list_values),
+    OPTIONS_END,
+};
+
+/* The VMs that are listed: *ret is as long as `rows`, true for each of them. */
+static int choose(const struct vm_row *rows, size_t count, const struct list_values *values,
+    const struct arg_strings *words, bool *ret, struct error *err)
 {
-    cleanup_with(table_clear) struct table table;
-    cleanup_buf struct buf out = BUF_INIT(0);
-    vm_rows_begin(&table, false);
-    for (size_t i = 0; i < list->count; i++) {
-        const struct vm_summary *vm = &list->items[i];
-        struct vm_row row = {
-            .name = vm->name,
-            .has_desired = vm->has_desired,
-            .is_damaged = vm->is_damaged,
-            .desired = vm->desired,
-            .status = vm->status,
-        };
-        vm_rows_add(&table, &row, false, clock_wall_ms(clock_system()));
+    cleanup_with(strings_clear) struct strings known = {.count = 0}, targets = {.count = 0};
+    bool has_names = words->count + values->which.names.count > 0;
+    for (size_t i = 0; has_names && i < count; i++) {
+        strings_add(&known, rows[i].name);
     }
-    table_print(&table, &out);
-    fputs(buf_str(&out), stdout);
+    int rc = has_names ? targets_choose(&known, &values->which, words, NULL, &targets, err) : 0;
+    for (size_t i = 0; i < count; i++) {
+        ret[i] = (!has_names || strings_have(&targets, rows[i].name)) &&
+                 (!values->only_failed || vm_row_has_failed(&rows[i]));
+    }
+    return rc;
+}
+
+static void print_text(struct cli *cli, struct vm_row *rows, size_t count, const bool *chosen)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (chosen[i] && cli->output == OUTPUT_NAME) {
+            puts(rows[i].name);
+        } else if (chosen[i]) {
+            rows[kept++] = rows[i];
+        }
+    }
+    if (cli->output == OUTPUT_NAME) {
+        return;
+    }
+    vm_rows_print(cli, rows, kept);
+    if (count == 0) {
+        cli_note(
+            cli, "no VMs yet: vmctl up makes those of ./VMFile.kdl, vmctl create a single one");
+    } else {
+        controller_note_absent(cli);
+    }
 }
 
 /* Whole records: the output needs more than the summaries hold. */
-static int list_records(struct cli *cli, struct error *err)
+static int list_records(struct cli *cli, const struct list_values *values,
+    const struct arg_strings *words, struct error *err)
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
-    if (rc < 0) {
-        return rc;
+    cleanup_free struct vm_row *rows = mem_calloc(list.count + 1, sizeof(*rows));
+    cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
+    for (size_t i = 0; i < list.count; i++) {
+        rows[i] = vm_row_of_record(&list.records[i]);
     }
-    if (output_is_data(cli)) {
-        vm_rows_print_data(cli, &list, false);
-    } else {
-        vm_rows_print_records(cli, &list);
-        if (list.count > 0) {
-            controller_note_absent(cli);
+    if (rc == 0 && (rc = choose(rows, list.count, values, words, chosen, err)) == 0) {
+        if (output_is_data(cli)) {
+            cleanup_json json_t *array = json_array();
+            for (size_t i = 0; i < list.count; i++) {
+                (void)json_array_append_new(
+                    array, chosen[i] ? output_of_vm(&list.records[i]) : NULL);
+            }
+            output_print(cli, array);
+        } else {
+            print_text(cli, rows, list.count, chosen);
         }
     }
     vm_list_clear(&list);
-    return 0;
+    return rc;
 }
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     struct vm_summary_list list = {.count = 0};
-    (void)values;
-    if (words->count > 0) {
-        (void)error_set(err, ERR_USAGE, "list takes no names");
-        return error_help(err, "see one VM: vmctl status %s", words->items[0]);
-    }
     int rc = cli_open_store(cli, err);
-    if (rc < 0) {
-        return rc;
-    }
-    if (output_is_data(cli) || cli->output == OUTPUT_WIDE) {
-        return list_records(cli, err);
+    if (rc < 0 || output_is_data(cli) || cli->output == OUTPUT_WIDE) {
+        return rc < 0 ? rc : list_records(cli, values, words, err);
     }
     rc = store_list_summaries(cli->store, &list, err);
-    if (rc < 0) {
-        return rc;
+    cleanup_free struct vm_row *rows = mem_calloc(list.count + 1, sizeof(*rows));
+    cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
+    for (size_t i = 0; i < list.count; i++) {
+        const struct vm_summary *vm = &list.items[i];
+        rows[i] = (struct vm_row){
+            .name = vm->name,
+            .has_desired = vm->has_desired,
+            .is_damaged = vm->is_damaged,
+            .desired = vm->desired,
+            .status = vm->status,
+        };
     }
-    if (cli->output == OUTPUT_NAME) {
-        for (size_t i = 0; i < list.count; i++) {
-            puts(list.items[i].name);
-        }
-    } else {
-        print_summaries(&list);
-        if (list.count > 0) {
-            controller_note_absent(cli);
-        }
+    if (rc == 0 && (rc = choose(rows, list.count, values, words, chosen, err)) == 0) {
+        print_text(cli, rows, list.count, chosen);
     }
     vm_summary_list_clear(&list);
-    return 0;
+    return rc;
 }
 
 const struct command command_list = {
     .name = "list",
     .aliases = "ps ls",
     .summary = "List all VMs",
-    .usage = "[OPTIONS]",
+    .usage = "[OPTIONS] [VM...]",
     .details =
         "PID and SSH (the port on 127.0.0.1, else the guest's ADDRESS:PORT) are '-' while\n"
-        "the VM does not run; 1->3 is a change that a running VM has not got yet. -o wide\n"
-        "adds age, restarts and the VNC address, -o name prints names only, -o json and\n"
-        "-o yaml all that is known. When no controller runs, what is shown is what the last\n"
-        "one saw, with a note.",
+        "the VM does not run; 1->3 is a change that a running VM has not got yet. CAUSE is the\n"
+        "cause of a failure, where there is one; on a terminal it is cut, or below its row,\n"
+        "where it does not fit: vmctl status has it in full. -o wide adds restarts and the VNC\n"
+        "address, -o name prints names only, -o json and -o yaml all that is known. When no\n"
+        "controller runs, what is shown is what the last one saw, with a note.",
     .examples = "  vmctl list\n"
+                "  vmctl list web db\n"
+                "  vmctl list --failed\n"
                 "  vmctl list -o json",
+    .options = options,
+    .values_size = sizeof(struct list_values),
     .run = run,
 };

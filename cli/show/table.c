@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/show/table.h"
 
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
-enum { GAP = 3 };
+enum { GAP = 3, NARROW_GAP = 2 };
 
 void table_init(struct table *table, size_t n_columns)
 {
@@ -41,37 +45,118 @@ void table_add(struct table *table, const char *text)
     table->cells[table->count++] = mem_strdup(text);
 }
 
+void table_add_colored(struct table *table, const char *color, const char *text)
+{
+    bool is_colored = table->use_color && color[0];
+    mem_grow(table->cells, table->count);
+    table->cells[table->count++] =
+        is_colored ? mem_printf("%s%s\033[0m", color, text) : mem_strdup(text);
+}
+
+void table_fit_terminal(struct table *table)
+{
+    struct winsize size;
+    if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
+        table->limit = size.ws_col;
+    }
+}
+
 void table_add_number(struct table *table, unsigned long long number)
 {
     cleanup_free char *text = mem_printf("%llu", number);
     table_add(table, text);
 }
 
+/* Bytes of the character at `text`, or of an escape sequence, which has no width. */
+static size_t next_character(const char *text, size_t *ret_width)
+{
+    size_t n = 1;
+    *ret_width = *text != '\033';
+    if (*text == '\033') {
+        n = strcspn(text, "m");
+        return n + (text[n] == 'm');
+    }
+    while (((unsigned char)text[n] & 0xc0) == 0x80) {
+        n++;
+    }
+    return n;
+}
+
 static size_t width_of(const char *text)
 {
-    size_t width = 0;
-    for (; *text; text++) {
-        width += ((unsigned char)*text & 0xc0) != 0x80;
+    size_t width = 0, more;
+    while (*text) {
+        text += next_character(text, &more);
+        width += more;
     }
     return width;
 }
 
+static void add_cut(struct buf *out, const char *text, size_t max)
+{
+    size_t width = 0, more = 0, n = 0;
+    if (width_of(text) <= max) {
+        buf_add_str(out, text);
+        return;
+    }
+    while (text[n]) {
+        size_t bytes = next_character(text + n, &more);
+        if (width + more >= max) {
+            break;
+        }
+        width += more;
+        n += bytes;
+    }
+    buf_add(out, text, n);
+    buf_add_str(out, text[0] == '\033' ? "…\033[0m" : "…");
+}
+
+/* Of all columns but the last, with a gap behind each. */
+static size_t width_before_last(const struct table *table, size_t gap)
+{
+    size_t width = 0;
+    for (size_t i = 0; i + 1 < table->n_columns; i++) {
+        width += table->widths[i] + gap;
+    }
+    return width;
+}
+
+static void trim(struct buf *out)
+{
+    while (out->len > 0 && out->data[out->len - 1] == ' ') {
+        out->data[--out->len] = '\0';
+    }
+}
+
 void table_print(struct table *table, struct buf *out)
 {
+    enum { ROOM_MIN = 20 };
+    size_t last = table->n_columns - 1, gap = GAP, room = SIZE_MAX;
     for (size_t i = 0; i < table->count; i++) {
         table_widen(table, i % table->n_columns, width_of(table->cells[i]));
     }
+    if (table->limit > 0) {
+        gap = width_before_last(table, GAP) + table->widths[last] > table->limit ? NARROW_GAP : GAP;
+        size_t used = width_before_last(table, gap);
+        room = table->limit > used ? table->limit - used : 0;
+    }
+    bool is_below = table->widths[last] > room && room < ROOM_MIN;
     for (size_t i = 0; i < table->count; i++) {
         size_t column = i % table->n_columns;
-        buf_add_str(out, table->cells[i]);
-        if (column + 1 == table->n_columns) {
-            while (out->len > 0 && out->data[out->len - 1] == ' ') { /* of an empty last cell */
-                out->data[--out->len] = '\0';
-            }
-            buf_add_char(out, '\n');
-        } else {
-            int blanks = (int)(table->widths[column] + GAP - width_of(table->cells[i]));
-            buf_printf(out, "%*s", blanks, "");
+        const char *cell = table->cells[i];
+        if (column < last) {
+            int blanks = (int)(table->widths[column] + gap - width_of(cell));
+            buf_printf(out, "%s%*s", cell, blanks, "");
+            continue;
         }
+        if (!is_below) {
+            add_cut(out, cell, room);
+        } else if (i > last && cell[0]) { /* the first row's is the title */
+            trim(out);
+            buf_add_str(out, "\n  ");
+            add_cut(out, cell, table->limit > 2 ? table->limit - 2 : 1);
+        }
+        trim(out);
+        buf_add_char(out, '\n');
     }
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Columns, each as wide as its widest cell so far. Cells hold no control characters; a character
- * counts as one column. */
+/* Columns, each as wide as its widest cell so far. Cells hold no control characters but the colours
+ * of table_add_colored(); a character counts as one column. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct buf;
@@ -12,11 +13,15 @@ struct table {
     char **cells; /* row by row; owned */
     size_t count;
     size_t *widths; /* of the columns, owned */
+    bool use_color;
+    size_t limit; /* columns of the terminal that the rows are to fit; 0: none */
 };
 
 void table_init(struct table *table, size_t n_columns);
 void table_clear(struct table *table);
 void table_add(struct table *table, const char *text); /* the next cell; copied */
+/* `color` is an escape sequence, used if the table is coloured; "": none. */
+void table_add_colored(struct table *table, const char *color, const char *text);
 void table_add_number(struct table *table, unsigned long long number);
 
 /* The column (from 0) is at least so wide: for rows that are to come. */
@@ -25,5 +30,12 @@ void table_widen(struct table *table, size_t column, size_t width);
 /* Drops the rows and keeps the widths: later rows align with those printed before. */
 void table_empty(struct table *table);
 
-/* Appends the rows; the last column is not padded. */
+/* `limit` becomes the width of the terminal, if stdout is one. */
+void table_fit_terminal(struct table *table);
+
+/*
+ * Appends the rows; the last column is not padded. When they are wider than the limit, the gaps
+ * become narrower and the last column is cut; where it would have hardly any room, its cells come
+ * below their rows, without the title in the first.
+ */
 void table_print(struct table *table, struct buf *out);

@@ -43,16 +43,51 @@ const char *vm_row_state(const struct vm_row *row)
     return row->has_desired ? vm_display_word(&row->desired, &row->status) : "Orphaned";
 }
 
-enum { COLUMN_PID = 5, COLUMN_SSH, COLUMN_STATE, NARROW };
-
-void vm_rows_begin(struct table *table, bool is_wide)
+static enum vm_tone tone_of(const struct vm_row *row)
 {
-    static const char *const columns[] = {"NAME", "BACKEND", "VCPUS", "MEM", "NETWORK", "PID",
+    bool is_known = row->has_desired && !row->is_damaged;
+    return row->is_deleted ? TONE_OFF
+           : is_known      ? vm_display_tone(&row->desired, &row->status)
+                           : TONE_BAD;
+}
+
+const char *const vm_tone_colors[] = {
+    [TONE_BUSY] = "\033[36m",
+    [TONE_GOOD] = "\033[32m",
+    [TONE_OFF] = "\033[2m",
+    [TONE_WARN] = "\033[33m",
+    [TONE_BAD] = "\033[31m",
+};
+
+bool vm_row_has_failed(const struct vm_row *row)
+{
+    return tone_of(row) == TONE_BAD;
+}
+
+/* Not of a state that the controller has not looked at since the last request. */
+bool vm_row_has_cause(const struct vm_row *row)
+{
+    enum vm_tone tone = tone_of(row);
+    bool is_looping = row->status.display == REASON_CRASH_LOOP_BACK_OFF;
+    return (row->status.cause[0] || (is_looping && row->status.not_before_ms > 0)) &&
+           row->has_desired && row->desired.generation <= row->status.observed_generation &&
+           (tone == TONE_WARN || tone == TONE_BAD);
+}
+
+enum { COLUMN_PID = 5, COLUMN_SSH, COLUMN_STATE, COLUMN_AGE, NARROW, WIDE = NARROW + 2 };
+
+void vm_rows_begin(const struct cli *cli, struct table *table, bool is_wide, bool has_causes)
+{
+    static const char *const columns[WIDE] = {"NAME", "BACKEND", "VCPUS", "MEM", "NETWORK", "PID",
         "SSH", "STATE", "AGE", "RESTARTS", "VNC"};
-    size_t count = is_wide ? ARRAY_LEN(columns) : NARROW;
-    table_init(table, count);
+    size_t count = is_wide ? WIDE : NARROW;
+    table_init(table, count + has_causes);
+    table->use_color = cli->use_color_stdout;
     for (size_t i = 0; i < count; i++) {
         table_add(table, columns[i]);
+    }
+    if (has_causes) {
+        table_add(table, "CAUSE");
     }
 }
 
@@ -109,54 +144,74 @@ static void add_spec(struct table *table, const struct vm_row *row)
     table_add(table, network_mode_name(row->desired.network));
 }
 
-/* With the source's reason, as kubectl has it for nodes: "Ready,SchedulingDisabled". The last
- * column may be longer than its title: a narrow row shows a crash loop's next try. */
-static void add_state(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms)
+/* With the source's reason, as kubectl has it for nodes: "Ready,SchedulingDisabled". */
+static void add_state(struct table *table, const struct vm_row *row)
 {
     bool has_source = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
     cleanup_free char *state = mem_printf("%s%s%s", vm_row_state(row), has_source ? "," : "",
         has_source ? reason_name(row->status.source) : "");
+    table_add_colored(table, vm_tone_colors[tone_of(row)], state);
+}
+
+static void add_cause(struct table *table, const struct vm_row *row, int64_t now_ms)
+{
+    cleanup_buf struct buf cell = BUF_INIT(0);
+    const char *cause = vm_row_has_cause(row) ? row->status.cause : "";
     int64_t left_ms = row->status.not_before_ms - now_ms;
-    bool is_looping = text_eq(vm_row_state(row), reason_name(REASON_CRASH_LOOP_BACK_OFF));
-    char left[DURATION_SIZE];
-    if (is_wide || !is_looping || left_ms <= 0) {
-        table_add(table, state);
-        return;
+    if (vm_row_has_cause(row) && row->status.display == REASON_CRASH_LOOP_BACK_OFF && left_ms > 0) {
+        char left[DURATION_SIZE];
+        duration_format(left_ms, left);
+        buf_printf(&cell, "next try in %s%s", left, cause[0] ? ": " : "");
     }
-    duration_format(left_ms, left);
-    cleanup_free char *cell = mem_printf("%s (next try in %s)", state, left);
-    table_add(table, cell);
+    text_add_printable(&cell, cause, strlen(cause));
+    table_add(table, buf_str(&cell));
 }
 
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms)
 {
     bool has_process = row->status.pid > 0;
+    char age[DURATION_SIZE];
     table_add(table, row->name);
     add_spec(table, row);
     add_number_or_dash(table, has_process ? (unsigned long long)row->status.pid : 0);
     add_ssh(table, &row->status);
-    add_state(table, row, is_wide, now_ms);
+    add_state(table, row);
+    duration_format(now_ms - row->desired.created_ms, age);
+    table_add(table, row->has_desired && !row->is_damaged ? age : "?");
     if (is_wide) {
-        char age[DURATION_SIZE];
-        duration_format(now_ms - row->desired.created_ms, age);
-        table_add(table, row->has_desired && !row->is_damaged ? age : "?");
         table_add_number(table, row->status.restart_count);
         table_add(table, row->vnc ? row->vnc : "-");
     }
+    if (table->n_columns > (is_wide ? WIDE : NARROW)) {
+        add_cause(table, row, now_ms);
+    }
+}
+
+void vm_rows_print(const struct cli *cli, const struct vm_row *rows, size_t count)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    bool is_wide = cli->output == OUTPUT_WIDE, has_causes = false;
+    for (size_t i = 0; i < count; i++) {
+        has_causes = has_causes || vm_row_has_cause(&rows[i]);
+    }
+    vm_rows_begin(cli, &table, is_wide, has_causes);
+    table_fit_terminal(&table);
+    int64_t now_ms = clock_wall_ms(clock_system());
+    for (size_t i = 0; i < count; i++) {
+        vm_rows_add(&table, &rows[i], is_wide, now_ms);
+    }
+    table_print(&table, &out);
+    fputs(buf_str(&out), stdout);
 }
 
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list)
 {
-    cleanup_with(table_clear) struct table table;
-    cleanup_buf struct buf out = BUF_INIT(0);
-    bool is_wide = cli->output == OUTPUT_WIDE;
-    vm_rows_begin(&table, is_wide);
+    cleanup_free struct vm_row *rows = mem_calloc(list->count + 1, sizeof(*rows));
     for (size_t i = 0; i < list->count; i++) {
-        struct vm_row row = vm_row_of_record(&list->records[i]);
-        vm_rows_add(&table, &row, is_wide, clock_wall_ms(clock_system()));
+        rows[i] = vm_row_of_record(&list->records[i]);
     }
-    table_print(&table, &out);
-    fputs(buf_str(&out), stdout);
+    vm_rows_print(cli, rows, list->count);
 }
 
 void vm_rows_print_data(const struct cli *cli, const struct vm_list *list, bool is_one)

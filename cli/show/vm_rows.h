@@ -28,14 +28,25 @@ struct vm_row vm_row_of_record(const struct vm_record *record);
 /* The STATE column's word. Static text. */
 const char *vm_row_state(const struct vm_row *row);
 
-/* table_init(), and the titles. The same `is_wide` for all of a table. */
-void vm_rows_begin(struct table *table, bool is_wide);
+/* What `list --failed` keeps. */
+bool vm_row_has_failed(const struct vm_row *row);
+
+/* Whether there is something for the CAUSE column. */
+bool vm_row_has_cause(const struct vm_row *row);
+
+/* Escape sequences by enum vm_tone; "": as all other text. */
+extern const char *const vm_tone_colors[];
+
+/* table_init(), and the titles; with a column for causes if one of the rows has any. The same
+ * `is_wide` for all of a table. */
+void vm_rows_begin(const struct cli *cli, struct table *table, bool is_wide, bool has_causes);
 /* Room for the values of VMs that do not run yet: a table that grows stays aligned. */
 void vm_rows_make_room(struct table *table);
-/* A narrow row shows when a crash loop tries again; now: wall clock. */
+/* The cause also shows when a crash loop tries again; now: wall clock. */
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);
 
-/* The whole table of these VMs on stdout, wide with -o wide. */
+/* The whole table on stdout, wide with -o wide, no wider than a terminal; of rows, of records. */
+void vm_rows_print(const struct cli *cli, const struct vm_row *rows, size_t count);
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
 
 /* The same for programs: an array, or the first one alone. */

@@ -149,35 +149,36 @@ static const struct {
     enum reason display;
     const char *word;
     const char *book_state;
+    enum vm_tone tone;
 } words[] = {
-    {REASON_TERMINATING, "Terminating", "destroyed"},
-    {REASON_STOPPING, "Stopping", "running"},
-    {REASON_SUSPENDED, "Suspended", "suspended"},
-    {REASON_PROGRESSING, "Suspending", "running"},
-    {REASON_PAUSED, "Paused", "suspended"},
-    {REASON_GUEST_PANICKED, "Panicked", "failed"},
-    {REASON_INVALID_SPEC, "Invalid", "failed"},
-    {REASON_QMP_UNRESPONSIVE, "Unknown", "running"},
-    {REASON_RUNNING_STEP, "Provisioning", "running"},
-    {REASON_RETRYING, "Retrying", "running"},
-    {REASON_STEP_FAILED, "ProvisionFailed", "running"},
-    {REASON_READY, "Ready", "running"},
-    {REASON_AUTH_FAILED, "AuthFailed", "running"},
-    {REASON_HOST_KEY_MISMATCH, "HostKeyMismatch", "running"},
-    {REASON_SSH_TIMEOUT, "SSHTimeout", "running"},
-    {REASON_SSH_PORT_CLOSED, "SSHPortClosed", "running"},
-    {REASON_CLOUD_INIT_RUNNING, "SettingUp", "running"},
-    {REASON_CLOUD_INIT_FAILED, "CloudInitFailed", "running"},
-    {REASON_WAITING_FOR_SSH, "Booting", "running"},
-    {REASON_WAITING_FOR_PROBE, "NotReady", "running"},
-    {REASON_STARTING, "Starting", "prepared"},
-    {REASON_WAITING_FOR_DEPENDENCY, "Waiting", "prepared"},
-    {REASON_DOWNLOADING, "ImagePulling", "preparing"},
-    {REASON_DOWNLOAD_BACK_OFF, "ImagePullBackOff", "preparing"},
-    {REASON_PREPARING, "Preparing", "preparing"},
-    {REASON_PREPARED, "Stopped", "prepared"},
-    {REASON_STOPPED, "Stopped", "stopped"},
-    {REASON_PENDING, "Pending", "preparing"},
+    {REASON_TERMINATING, "Terminating", "destroyed", TONE_BUSY},
+    {REASON_STOPPING, "Stopping", "running", TONE_BUSY},
+    {REASON_SUSPENDED, "Suspended", "suspended", TONE_OFF},
+    {REASON_PROGRESSING, "Suspending", "running", TONE_BUSY},
+    {REASON_PAUSED, "Paused", "suspended", TONE_WARN},
+    {REASON_GUEST_PANICKED, "Panicked", "failed", TONE_BAD},
+    {REASON_INVALID_SPEC, "Invalid", "failed", TONE_BAD},
+    {REASON_QMP_UNRESPONSIVE, "Unknown", "running", TONE_WARN},
+    {REASON_RUNNING_STEP, "Provisioning", "running", TONE_BUSY},
+    {REASON_RETRYING, "Retrying", "running", TONE_WARN},
+    {REASON_STEP_FAILED, "ProvisionFailed", "running", TONE_BAD},
+    {REASON_READY, "Ready", "running", TONE_GOOD},
+    {REASON_AUTH_FAILED, "AuthFailed", "running", TONE_BAD},
+    {REASON_HOST_KEY_MISMATCH, "HostKeyMismatch", "running", TONE_BAD},
+    {REASON_SSH_TIMEOUT, "SSHTimeout", "running", TONE_BAD},
+    {REASON_SSH_PORT_CLOSED, "SSHPortClosed", "running", TONE_BAD},
+    {REASON_CLOUD_INIT_RUNNING, "SettingUp", "running", TONE_BUSY},
+    {REASON_CLOUD_INIT_FAILED, "CloudInitFailed", "running", TONE_BAD},
+    {REASON_WAITING_FOR_SSH, "Booting", "running", TONE_BUSY},
+    {REASON_WAITING_FOR_PROBE, "NotReady", "running", TONE_WARN},
+    {REASON_STARTING, "Starting", "prepared", TONE_BUSY},
+    {REASON_WAITING_FOR_DEPENDENCY, "Waiting", "prepared", TONE_WARN},
+    {REASON_DOWNLOADING, "ImagePulling", "preparing", TONE_BUSY},
+    {REASON_DOWNLOAD_BACK_OFF, "ImagePullBackOff", "preparing", TONE_BAD},
+    {REASON_PREPARING, "Preparing", "preparing", TONE_BUSY},
+    {REASON_PREPARED, "Stopped", "prepared", TONE_OFF},
+    {REASON_STOPPED, "Stopped", "stopped", TONE_OFF},
+    {REASON_PENDING, "Pending", "preparing", TONE_BUSY},
 };
 
 /* The status' word, corrected by requests that the controller has not observed yet. */
@@ -198,26 +199,50 @@ static enum reason display_now(
     return is_off ? REASON_PENDING : display;
 }
 
+/* Its row; -1: it has none. */
+static int find_word(enum reason display)
+{
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (words[i].display == display) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
 const char *vm_display_word(
     const struct desired_summary *desired, const struct status_summary *status)
 {
     enum reason display = display_now(desired, status);
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (words[i].display == display) {
-            return words[i].word;
-        }
-    }
-    return reason_name(display);
+    int row = find_word(display);
+    return row >= 0 ? words[row].word : reason_name(display);
 }
 
 const char *vm_display_book_state(
     const struct desired_summary *desired, const struct status_summary *status)
 {
-    enum reason display = display_now(desired, status);
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (words[i].display == display) {
-            return words[i].book_state;
-        }
+    int row = find_word(display_now(desired, status));
+    return row >= 0 ? words[row].book_state : "failed";
+}
+
+enum vm_tone vm_display_tone(
+    const struct desired_summary *desired, const struct status_summary *status)
+{
+    int row = find_word(display_now(desired, status));
+    return row >= 0 ? words[row].tone : TONE_BAD;
+}
+
+const char *vm_display_cause(const struct vm_status *status)
+{
+    size_t rule = 0;
+    while (rule < ARRAY_LEN(rules) && !holds(&rules[rule], status)) {
+        rule++;
     }
-    return "failed";
+    if (rule == ARRAY_LEN(rules)) {
+        return NULL;
+    }
+    int row = find_word(rules[rule].display);
+    enum vm_tone tone = row >= 0 ? words[row].tone : TONE_BAD;
+    return tone == TONE_WARN || tone == TONE_BAD ? status->conditions[rules[rule].type].message
+                                                 : NULL;
 }

@@ -15,9 +15,9 @@
 
 /* The first field; another one means another layout, and the reader falls back on the JSON. */
 #define DESIRED_LAYOUT "v1"
-#define STATUS_LAYOUT "v3"
+#define STATUS_LAYOUT "v4"
 
-enum { LINE_MAX_BYTES = 256 };
+enum { LINE_MAX_BYTES = 256 + CAUSE_SIZE };
 
 static const struct field desired_rows[] = {
     FIELD_ENUM(struct desired_summary, backend, "backend", &backend_kind_words),
@@ -43,6 +43,7 @@ static const struct field status_rows[] = {
     FIELD(struct status_summary, ssh_ipv4, "sshIpv4"),
     FIELD(struct status_summary, vcpus, "vcpus"),
     FIELD(struct status_summary, memory_mib, "memory"),
+    FIELD(struct status_summary, cause, "cause"),
 };
 static const struct fields status_fields = {FIELDS_OF(status_rows, struct status_summary)};
 
@@ -54,6 +55,10 @@ static void write_line(
     buf_add_str(out, layout);
     for (size_t i = 0; i < fields->count; i++) {
         const struct field *field = &fields->rows[i];
+        if (field->kind == FIELD_KIND_CHARS) {
+            buf_printf(out, "\t%s", (const char *)summary + field->offset);
+            continue;
+        }
         int64_t value = field_number(field, summary);
         if (field->kind == FIELD_KIND_ENUM) {
             buf_printf(out, "\t%s", enum_names_at(field->words, (size_t)value));
@@ -65,6 +70,11 @@ static void write_line(
 
 static bool read_value(const struct field *field, const char *text, void *summary)
 {
+    if (field->kind == FIELD_KIND_CHARS) {
+        size_t n = strlen(text);
+        memcpy((char *)summary + field->offset, text, n < field->size ? n + 1 : 0);
+        return n < field->size;
+    }
     if (field->kind == FIELD_KIND_ENUM) {
         return field_set_number(field, summary, enum_names_find(field->words, text));
     }
@@ -143,6 +153,18 @@ static enum reason source_reason(const struct vm_status *status)
     return is_invalid ? REASON_SOURCE_INVALID : REASON_NONE;
 }
 
+/* The line's fields end with a tab, the line with its end. */
+static void put_cause(const char *message, char *ret)
+{
+    static const char more[] = "…";
+    size_t n = message ? strcspn(message, "\n") : 0;
+    size_t shown = text_cut(message ? message : "", n, CAUSE_SIZE - sizeof(more));
+    for (size_t i = 0; i < shown; i++) {
+        ret[i] = (char)((unsigned char)message[i] < ' ' ? ' ' : message[i]);
+    }
+    memcpy(ret + shown, shown < n ? more : "", shown < n ? sizeof(more) : 1);
+}
+
 void status_summary_of(const struct vm_status *status, struct status_summary *ret)
 {
     const struct vm_spec *running = vm_status_running_spec(status);
@@ -162,6 +184,7 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
         .restart_count = status->restart.count,
         .not_before_ms = status->restart.not_before_ms,
     };
+    put_cause(vm_display_cause(status), ret->cause);
 }
 
 void status_summary_write(struct buf *out, const struct vm_status *status)

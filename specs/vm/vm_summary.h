@@ -27,6 +27,8 @@ struct desired_summary {
     int64_t created_ms;
 };
 
+enum { CAUSE_SIZE = 128 };
+
 /* From the status record; all zero when there is none yet. */
 struct status_summary {
     int32_t pid;                /* 0: no process */
@@ -38,7 +40,8 @@ struct status_summary {
     enum reason source; /* SourceInvalid, SourceMissing, RemovedFromSource; REASON_NONE: all well */
     uint64_t observed_generation;
     uint32_t restart_count;
-    int64_t not_before_ms; /* next try of a crash loop, wall; 0: none */
+    int64_t not_before_ms;  /* next try of a crash loop, wall; 0: none */
+    char cause[CAUSE_SIZE]; /* vm_display_cause(), the beginning of its first line; "": none */
 };
 
 /* Appends one line without its line end; the parsers accept exactly that (false otherwise, then the
@@ -85,3 +88,13 @@ const char *vm_display_word(
  * deleted) and suspended (also paused). Static text. */
 const char *vm_display_book_state(
     const struct desired_summary *desired, const struct status_summary *status);
+
+/* How the word is to be taken: BUSY passes by itself, OFF was requested, WARN may need someone, BAD
+ * is a failure. */
+enum vm_tone { TONE_BUSY, TONE_GOOD, TONE_OFF, TONE_WARN, TONE_BAD };
+enum vm_tone vm_display_tone(
+    const struct desired_summary *desired, const struct status_summary *status);
+
+/* Of WARN and BAD: the message of the condition that vm_display() derives its word from. Borrowed;
+ * NULL: none. */
+const char *vm_display_cause(const struct vm_status *status);

@@ -47,7 +47,7 @@ shows() {
     [ "$output" = "$(vmctl list)" ]
     run vmctl get web -o table
     [ "${#lines[@]}" -eq 2 ]
-    [[ "${lines[1]}" =~ ^web\ .*\ Ready$ ]]
+    [[ "${lines[1]}" =~ ^web\ .*\ Ready\ +[0-9]+s$ ]]
     run vmctl get --all -o name
     [ "$output" = $'db\nweb' ]
     [ "$(vmctl get web -o json | jq -r .display)" = Ready ]
@@ -85,8 +85,8 @@ shows() {
     vmctl up -q
     shows out Ready
     vmctl destroy web -q
-    await sh -c 'grep -Eq "^web .* Deleted$" out'
-    grep -Eq '^db .* Ready$' out
+    await sh -c 'grep -Eq "^web .* Deleted +[0-9]+s$" out'
+    grep -Eq '^db .* Ready +[0-9]+s$' out
     kill -INT "$follower"
     ends_with 130
     [ "$(grep -c '^NAME' out)" -eq 1 ]

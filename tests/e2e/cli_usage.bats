@@ -6,9 +6,12 @@ setup() { cli_setup; }
 teardown() { cli_teardown; }
 
 @test "list of nothing is a header" {
-    run vmctl list
+    run --separate-stderr vmctl list
     [ "$status" -eq 0 ]
-    [ "$output" = "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE" ]
+    [ "$output" = "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE   AGE" ]
+    [[ $stderr == "no VMs yet: vmctl up"* ]]
+    run vmctl list -q
+    [ "${#lines[@]}" -eq 1 ]
     run vmctl ps -o json
     [ "$output" = "[]" ]
     run vmctl list -o yaml
@@ -19,12 +22,36 @@ teardown() { cli_teardown; }
     vmfile web
     vmctl up -q
     run vmctl list
-    [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +[0-9]+\ +10[01][0-9]{2}\ +Ready$ ]]
+    [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +[0-9]+\ +10[01][0-9]{2}\ +Ready\ +[0-9]+s$ ]]
     vmctl down -q
     run vmctl list
-    [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +-\ +-\ +Stopped$ ]]
+    [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +-\ +-\ +Stopped\ +[0-9]+s$ ]]
     run vmctl list -o wide
     [[ "${lines[0]}" =~ STATE\ +AGE\ +RESTARTS\ +VNC$ ]]
+}
+
+@test "list of names, of what failed, and without a name that is not known" {
+    vmfile web db
+    vmctl up -q
+    run vmctl list db -o name
+    [ "$output" = db ]
+    run vmctl ls --name db
+    [ "${#lines[@]}" -eq 2 ]
+    [ "$(vmctl list web db -o json | jq -r '.[].name' | tr '\n' ' ')" = "db web " ]
+    run vmctl list webb
+    [ "$status" -eq 3 ]
+    has "  help: did you mean 'web'?"
+    run vmctl list --failed -o name
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    script '{"failStep": 1000}'
+    printf 'vm "bad" { backend "noop"; image "%s"; provision "shell" { inline "x" } }\n' "$work/image" >bad.kdl
+    vmctl up -q --file bad.kdl || true
+    run vmctl list --failed
+    echo "$output"
+    [ "${#lines[@]}" -eq 2 ]
+    [[ "${lines[0]}" =~ STATE\ +AGE\ +CAUSE$ ]]
+    [[ "${lines[1]}" =~ ^bad\  ]]
 }
 
 @test "status has the book's fields" {

@@ -19,7 +19,7 @@ source_field() {
 is_source() { [ "$(source_field state "${2:-}")" = "$1" ]; }
 exists() { vmctl list -o name | grep -Fxq -- "$1"; }
 is_gone() { ! exists "$1"; }
-shows() { vmctl list | grep -Eq "^$1 .* $2\$"; }
+shows() { vmctl list | grep -Eq "^$1 .* $2 +[0-9]+s( |\$)"; }
 # has_setting VM FIELD VALUE
 has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$3" ]; }
 

@@ -249,7 +249,7 @@ END
     VMCTL_QEMU=$PWD/qemu fails 1 vmctl up --timeout 60s
     says vmctl::qemu::spawn_failed "vm 'dies'" "3 times" "could not open the moon" qemu.log
     [ "$(state_of dies)" = CrashLoopBackOff ]
-    list_tells_next_try() { vmctl list | grep -Eq 'CrashLoopBackOff \(next try in [0-9]+s\)$'; }
+    list_tells_next_try() { vmctl list | grep -Eq 'CrashLoopBackOff .*next try in [0-9]+s: '; }
     await 30 list_tells_next_try
     status_names_next_try() { vmctl status dies | grep -q 'next try at'; }
     await 30 status_names_next_try # between two tries: the third may be under way

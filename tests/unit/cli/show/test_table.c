@@ -54,6 +54,52 @@ static void an_empty_last_cell_leaves_no_blanks(void **state)
     assert_string_equal(buf_str(&out), "a\n");
 }
 
+/* What a table of these two rows looks like on a terminal of `limit` columns. */
+static void assert_fits(size_t limit, const char *expected)
+{
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    table_init(&table, 3);
+    table.limit = limit;
+    table.use_color = true;
+    table_add(&table, "NAME");
+    table_add(&table, "STATE");
+    table_add(&table, "CAUSE");
+    table_add(&table, "web");
+    table_add_colored(&table, "\033[31m", "Failed");
+    table_add(&table, "step 1/2 exited with ärror");
+    table_add(&table, "db");
+    table_add_colored(&table, "", "Ready");
+    table_add(&table, "");
+    table_print(&table, &out);
+    assert_string_equal(buf_str(&out), expected);
+}
+
+static void a_table_fits_the_terminal(void **state)
+{
+    (void)state;
+    static const char wide[] = "NAME   STATE    CAUSE\n"
+                               "web    \033[31mFailed\033[0m   step 1/2 exited with ärror\n"
+                               "db     Ready\n";
+    assert_fits(0, wide);
+    assert_fits(7 + 9 + 26, wide);
+    assert_fits(6 + 8 + 26, "NAME  STATE   CAUSE\n"
+                            "web   \033[31mFailed\033[0m  step 1/2 exited with ärror\n"
+                            "db    Ready\n");
+    assert_fits(6 + 8 + 25, "NAME  STATE   CAUSE\n"
+                            "web   \033[31mFailed\033[0m  step 1/2 exited with ärr…\n"
+                            "db    Ready\n");
+    assert_fits(6 + 8 + 19, "NAME  STATE\n"
+                            "web   \033[31mFailed\033[0m\n"
+                            "  step 1/2 exited with ärror\n"
+                            "db    Ready\n");
+    assert_fits(20, "NAME  STATE\n"
+                    "web   \033[31mFailed\033[0m\n"
+                    "  step 1/2 exited w…\n"
+                    "db    Ready\n");
+    assert_fits(1, "NAME  STATE\nweb   \033[31mFailed\033[0m\n  …\ndb    Ready\n");
+}
+
 static void durations_are_one_short_word(void **state)
 {
     (void)state;
@@ -75,6 +121,7 @@ int main(void)
         cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
         cmocka_unit_test(characters_count_not_bytes),
         cmocka_unit_test(an_empty_last_cell_leaves_no_blanks),
+        cmocka_unit_test(a_table_fits_the_terminal),
         cmocka_unit_test(durations_are_one_short_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

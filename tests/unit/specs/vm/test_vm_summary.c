@@ -67,7 +67,7 @@ static void a_status_line_reads_back(void **state)
     cleanup_buf struct buf line = BUF_INIT(0);
     status_summary_write(&line, status);
     assert_string_equal(line.data,
-        "v3\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid\t167772321\t3\t512");
+        "v4\t4711\t65535\t1\tReady\t41\t3\t1700000000999\tSourceInvalid\t167772321\t3\t512\t");
     struct status_summary summary;
     assert_true(status_summary_parse(line.data, line.len, &summary));
     assert_int_equal(summary.pid, 4711);
@@ -128,15 +128,19 @@ static void every_line_but_the_right_one_is_refused(void **state)
         "v1\tqemu\t1\t1\tuser\trunning\t0\t1\t1x",
         "v1\tqemu\t1\t1\tuser\trunning\t0\t1\t 1",
     };
-    static const char *const bad_status[] = {
-        "v2\t1\t1\t1\tReady\t1\t1\t1\t",
-        "v3\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1",
-        "v3\t1\t65536\t1\tReady\t1\t1\t1\t\t0\t1\t1",
-        "v3\t2147483648\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1",
-        "v3\t1\t1\t1\tBored\t1\t1\t1\t\t0\t1\t1",
-        "v3\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t\t0\t1\t1",
-        "v3\t1\t1\t1\tReady\t1\t1\t1\tBored\t0\t1\t1",
+    const char *bad_status[] = {
+        "v3\t1\t1\t1\tReady\t1\t1\t1\t", "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t",
+        "v4\t1\t65536\t1\tReady\t1\t1\t1\t\t0\t1\t1\t",
+        "v4\t2147483648\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t",
+        "v4\t1\t1\t1\tBored\t1\t1\t1\t\t0\t1\t1\t",
+        "v4\t1\t1\t1\tReady\t1\t1\t99999999999999999999\t\t0\t1\t1\t",
+        "v4\t1\t1\t1\tReady\t1\t1\t1\tBored\t0\t1\t1\t",
+        "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1", /* no cause */
+        NULL,                                     /* replaced by one whose cause is too long */
     };
+    char too_long[512] = "v4\t1\t1\t1\tReady\t1\t1\t1\t\t0\t1\t1\t";
+    memset(too_long + strlen(too_long), 'x', CAUSE_SIZE);
+    bad_status[ARRAY_LEN(bad_status) - 1] = too_long;
     struct desired_summary desired;
     struct status_summary status;
     for (size_t i = 0; i < sizeof(bad_desired) / sizeof(bad_desired[0]); i++) {
@@ -145,6 +149,40 @@ static void every_line_but_the_right_one_is_refused(void **state)
     for (size_t i = 0; i < sizeof(bad_status) / sizeof(bad_status[0]); i++) {
         assert_false(status_summary_parse(bad_status[i], strlen(bad_status[i]), &status));
     }
+}
+
+/* ---- the cause ---- */
+
+static void assert_cause(struct vm_status *status, const char *message, const char *expected)
+{
+    struct status_summary summary, read;
+    cleanup_buf struct buf line = BUF_INIT(0);
+    vm_status_set(status, CONDITION_PROVISIONED, CONDITION_FALSE, REASON_STEP_FAILED, message, 1);
+    status_summary_of(status, &summary);
+    assert_string_equal(summary.cause, expected);
+    status_summary_write(&line, status);
+    assert_true(status_summary_parse(line.data, line.len, &read));
+    assert_string_equal(read.cause, expected);
+}
+
+static void what_failed_is_in_the_line_one_line_of_it_and_not_too_much(void **state)
+{
+    (void)state;
+    struct vm_status *status = vm_status_new("u");
+    vm_status_set(status, CONDITION_RUNNING, CONDITION_TRUE, REASON_RUNNING, "m", 1);
+    char long_text[CAUSE_SIZE + 2], cut[CAUSE_SIZE];
+    memset(long_text, 'x', sizeof(long_text));
+    long_text[sizeof(long_text) - 1] = '\0';
+    memset(cut, 'x', sizeof(cut));
+    strcpy(cut + CAUSE_SIZE - 4, "…");
+    assert_cause(status, "step 2/2 failed", "step 2/2 failed");
+    assert_cause(status, "a\tb\x01\nsecond line", "a b\\x01");
+    assert_cause(status, long_text, cut);
+    assert_cause(status, "", "");
+    vm_status_set(status, CONDITION_PROVISIONED, CONDITION_TRUE, REASON_PROVISIONED, "m", 1);
+    vm_status_set(status, CONDITION_READY, CONDITION_TRUE, REASON_READY, "the VM is ready", 1);
+    assert_null(vm_display_cause(status));
+    vm_status_free(status);
 }
 
 /* ---- words ---- */
@@ -299,6 +337,7 @@ static void no_records_at_all_are_pending(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_failed_is_in_the_line_one_line_of_it_and_not_too_much),
         cmocka_unit_test(a_desired_line_reads_back),
         cmocka_unit_test(a_status_line_reads_back),
         cmocka_unit_test(what_a_vmfile_has_to_do_with_it_is_told_by_its_reason),
