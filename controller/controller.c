@@ -51,6 +51,10 @@ static void on_commits(void *context, int fd, unsigned ready)
 static void on_seen(void *context, const char *name, bool is_changed)
 {
     struct controller *controller = context;
+    if (controller->is_starting) {
+        char *owned = mem_strdup(name);
+        name_map_add(&controller->unobserved, owned, owned);
+    }
     if (controller->is_listing_all) {
         workqueue_add(controller->queue, key_of(KEY_VM, name), WORK_BACKGROUND);
     } else if (is_changed) {
@@ -112,8 +116,20 @@ static void write_meta(void *context)
     cleanup_json json_t *record = session_record(controller->host.paths, controller->host.session,
         controller->start_ticks, controller->host.clock);
     struct store_batch *batch = store_batch_new();
+    json_put_flag(record, SESSION_OBSERVED_ALL, controller->unobserved.count == 0);
     store_batch_put_json(batch, STORE_META, "controller", record);
     store_writer_submit(controller->writer, batch, on_meta_written, controller);
+}
+
+void controller_note_observed(struct controller *controller, struct key key)
+{
+    if (key.kind != KEY_VM || controller->unobserved.count == 0) {
+        return;
+    }
+    free(name_map_remove(&controller->unobserved, key.name));
+    if (controller->unobserved.count == 0) {
+        write_meta(controller);
+    }
 }
 
 struct controller *controller_new(const struct controller_options *options)
@@ -159,9 +175,11 @@ int controller_start(struct controller *controller, struct error *err)
     controller->desired_watch = desired_watch_new(controller->host.loop, controller->host.paths,
         controller->host.store, on_seen, on_scanned, controller);
     int rc = check_identity(controller, err);
+    controller->is_starting = true;
     if (rc < 0 || (rc = list_all(controller, err)) < 0) {
         return rc;
     }
+    controller->is_starting = false;
     write_meta(controller);
     for (int kind = 0; kind < KEY_KIND_COUNT_; kind++) {
         struct reconciler *reconciler = controller->reconcilers[kind];
@@ -207,6 +225,10 @@ void controller_free(struct controller *controller)
         }
     }
     controller_drop_passes(controller);
+    for (size_t i = 0; i < controller->unobserved.capacity; i++) {
+        free(controller->unobserved.slots[i].value);
+    }
+    name_map_clear(&controller->unobserved);
     workqueue_free(controller->queue);
     free(controller->lease_answer);
     free(controller);

@@ -41,7 +41,10 @@ struct controller {
     struct desired_watch *desired_watch;
     struct loop_io *writer_io;
     struct loop_timer *resync_timer, *meta_timer;
-    bool is_listing_all; /* a scan under way is the first one or a resync */
+    struct name_map unobserved; /* VMs that existed at the start: name → name, owned; none: all had
+                                 * a pass, which the session's record says */
+    bool is_starting;           /* the scan under way is the first one, */
+    bool is_listing_all;        /* or a resync */
 
     uint64_t rng_state;
     char *lease_answer; /* lease_holder()'s last */
@@ -52,5 +55,7 @@ void controller_host_init(struct controller *controller, const struct controller
 
 /* pass.c: one pass over a key that was just taken; ends with workqueue_done(), now or later. */
 void controller_pass(struct controller *controller, struct key key);
+/* controller.c: a pass of the key has shown what is so, and what it changed is written. */
+void controller_note_observed(struct controller *controller, struct key key);
 /* Forgets the passes the writer will not answer any more, and what is remembered of keys. */
 void controller_drop_passes(struct controller *controller);

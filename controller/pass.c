@@ -88,6 +88,7 @@ static void settle(
     struct controller *controller, struct key key, struct verdict verdict, bool did_write)
 {
     bool is_now = verdict.requeue_ms == VERDICT_NOW;
+    controller_note_observed(controller, key);
     if (verdict.is_failure || (is_now && is_spinning(controller, key, did_write))) {
         settle_failure(controller, key);
         return;

@@ -86,6 +86,7 @@ int session_read(struct store *store, struct session *ret, struct error *err)
     bool has_id = id && strlen(id) < sizeof(session.id);
     (void)snprintf(session.version, sizeof(session.version), "%s", version ? version : "0");
     (void)snprintf(session.id, sizeof(session.id), "%s", has_id ? id : "");
+    session.has_observed_all = json_flag(record, SESSION_OBSERVED_ALL, false);
     *ret = session;
     return 0;
 }

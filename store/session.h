@@ -30,18 +30,23 @@ enum session_state {
 
 struct session {
     enum session_state state;
-    pid_t pid;              /* 0 with SESSION_NONE */
-    char id[TEXT_ID_SIZE];  /* what it signs the statuses it writes with */
-    char version[32];       /* "0": not recorded */
-    int64_t started_ms;     /* wall */
+    pid_t pid;             /* 0 with SESSION_NONE */
+    char id[TEXT_ID_SIZE]; /* what it signs the statuses it writes with */
+    char version[32];      /* "0": not recorded */
+    int64_t started_ms;    /* wall */
+    /* It has looked at every VM since it started: a status that still bears another signature was
+     * found to be true, and was not written again for the sake of that. */
+    bool has_observed_all;
     uint64_t pid_namespace; /* its number, as in /proc/self/ns/pid */
     bool is_stopped;        /* by SIGSTOP: it holds its lock and does nothing */
     bool is_traced;         /* halted for a moment, at every call of a debugger */
 };
 
-/* The record of this process, which was started at `start_ticks` (proc_stat.h). Caller owns. */
+/* The record of this process, which was started at `start_ticks` (proc_stat.h). Caller owns, and
+ * adds SESSION_OBSERVED_ALL once that is so. */
 json_t *session_record(
     const struct paths *paths, const char *id, uint64_t start_ticks, const struct clock *clock);
+#define SESSION_OBSERVED_ALL "observedAll"
 
 /* What the record says now. A missing record is SESSION_NONE. */
 int session_read(struct store *store, struct session *ret, struct error *err);

@@ -50,6 +50,7 @@ int controller_find(struct cli *cli, struct controller_process *ret, struct erro
     (void)snprintf(ret->version, sizeof(ret->version), "%s", session.version);
     if (session.state == SESSION_SERVES) {
         (void)snprintf(ret->session, sizeof(ret->session), "%s", session.id);
+        ret->has_observed_all = session.has_observed_all;
     }
     return 0;
 }

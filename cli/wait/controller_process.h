@@ -27,6 +27,7 @@ struct controller_process {
     pid_t pid; /* serving or ending; 0: not known */
     char version[32];
     char session[TEXT_ID_SIZE]; /* of one that serves: what it signs the statuses it writes with */
+    bool has_observed_all;      /* its other statuses are as good as signed (store/session.h) */
     int64_t started_ms;         /* wall */
     bool is_halted;             /* by SIGSTOP or a debugger: it holds its lock and does nothing */
     bool is_stopped; /* by SIGSTOP: it stays so, while a traced one is halted at every call */

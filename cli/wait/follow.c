@@ -331,7 +331,8 @@ static bool is_observed(const struct follower *follower, const struct follow_tar
     return record->desired && record->status &&
            text_eq(record->status->uid, record->desired->uid) &&
            record->status->observed_generation >= target->generation &&
-           (controller->is_stopped || text_eq(record->status->observer, controller->session));
+           (controller->is_stopped || controller->has_observed_all ||
+               text_eq(record->status->observer, controller->session));
 }
 
 static int check_target(struct follower *follower, size_t i, struct error *err)
@@ -343,8 +344,8 @@ static int check_target(struct follower *follower, size_t i, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    const struct goal_subject subject = {
-        target->name, target->uid, target->generation, loop->controller.session};
+    const struct goal_subject subject = {target->name, target->uid, target->generation,
+        loop->controller.session, loop->controller.has_observed_all};
     target->result = goal_check(&target->goal, &subject, &record, &target->error);
     bool is_settled = target->result != GOAL_PENDING;
     bool is_known = is_observed(follower, target, &record);

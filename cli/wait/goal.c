@@ -378,7 +378,7 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
     const struct vm_status *status = record->status;
     const struct goal resolved = goal_resolve(goal, record);
     bool is_seen = status && text_eq(status->uid, subject->uid) && subject->session[0] &&
-                   text_eq(status->observer, subject->session) &&
+                   (subject->has_observed_all || text_eq(status->observer, subject->session)) &&
                    status->observed_generation >= subject->generation;
     if (is_seen && is_reached(&resolved, record, subject->generation)) {
         return GOAL_REACHED;

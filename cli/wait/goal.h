@@ -52,6 +52,7 @@ struct goal_subject {
     const char *uid;
     uint64_t generation;
     const char *session; /* of the controller that runs now; "": none does, and nothing is known */
+    bool has_observed_all; /* it has: also what an earlier one wrote is so */
 };
 
 /* GOAL_SETTLED becomes the goal of the power state that the record asks for; others stay. */

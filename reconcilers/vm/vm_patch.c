@@ -236,7 +236,7 @@ struct verdict vm_patch_make(struct reconciler_host *host, const char *name, vm_
     cleanup_with(vm_patch_clear) struct vm_patch patch = {.status = vm_status_copy(view.status)};
     struct verdict verdict = pass(context, &view, &patch);
     source_record_free(source);
-    if (view.desired) {
+    if (view.desired && !vm_status_equal(patch.status, view.status)) {
         memcpy(patch.status->observer, host->session, TEXT_ID_SIZE);
     }
     for (size_t i = 0; i < patch.n_events; i++) {

@@ -175,8 +175,8 @@ struct vm_blocker {
 
 struct vm_status {
     char uid[TEXT_ID_SIZE];
-    /* The controller run that wrote this status. Facts written by a previous run are stale: the VM
-     * may have died since. */
+    /* The controller run that wrote this status. Facts written by a previous run are stale, for the
+     * VM may have died since, until the present one has observed all VMs (store/session.h). */
     char observer[TEXT_ID_SIZE];
     uint64_t observed_generation; /* the newest desired generation that was reconciled */
     uint64_t applied_generation;  /* the one the running instance was built from */

@@ -33,7 +33,7 @@ struct fixture {
     struct reconciler_host *host;
     struct bell_watch status_bell;
 
-    script_fn *script; /* NULL: look and do nothing */
+    script_fn *script; /* NULL: observe the generation and do nothing */
     int n_passes;
     struct seen_pass {
         char name[32];
@@ -62,6 +62,9 @@ static inline struct verdict look_at(
     pass->generation = view->desired ? view->desired->generation : 0;
     assert_non_null(view->status);
     assert_true(vm_status_equal(view->status, patch->status));
+    if (!f->script) {
+        patch->status->observed_generation = pass->generation;
+    }
     return f->script ? f->script(f, view, patch) : when_woken;
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "store/session.h"
 #include "tests/support/loop_fake.h"
 #include "tests/unit/controller/controller_fixture.h"
 
@@ -164,6 +165,28 @@ static void image_records_are_written_when_they_differ_and_removed(void **state)
         assert_int_equal(bell_watch_drain(&f->status_bell), f->step == 2);
     }
     assert_null(f->host->image_record(f->host, "http://x/y"));
+}
+
+/* Of 1,000 VMs that are as they were, a new controller writes one record: its own. */
+static void a_status_that_is_still_so_is_not_written_again_by_a_new_controller(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    create_vm(f, "a");
+    cleanup_with(vm_record_clear) struct vm_record before = get(f, "a");
+    struct vm_status *status = vm_status_new(before.desired->uid);
+    (void)strcpy(status->observer, "earlier");
+    status->observed_generation = 1;
+    struct store_batch *batch = store_batch_new();
+    store_batch_put_status(batch, "a", status);
+    commit(f, batch);
+    vm_status_free(status);
+    start_and_settle(f);
+    cleanup_with(vm_record_clear) struct vm_record seen = get(f, "a");
+    assert_string_equal(seen.status->observer, "earlier");
+    cleanup_json json_t *record = NULL;
+    assert_int_equal(store_get_json(f->store, STORE_META, "controller", &record, &err), 0);
+    assert_true(json_flag(record, SESSION_OBSERVED_ALL, false));
 }
 
 static void the_controller_records_itself(void **state)
@@ -386,6 +409,26 @@ static void a_lease_another_vm_holds_is_tried_at_once_and_then_ever_more_rarely(
     assert_string_equal(f->host->lease_holder(f->host, "tcp/1"), "b");
 }
 
+/* What the store still says of "a" is older than this controller. */
+static void all_are_observed_only_when_what_each_pass_changed_is_written(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    char b[] = "b", one[] = "tcp/1";
+    create_vm(f, "a");
+    create_vm(f, b);
+    take_lease_for(f, one, b);
+    f->script = take_the_port;
+    start_and_settle(f);
+    cleanup_json json_t *early = NULL, *late = NULL;
+    assert_int_equal(store_get_json(f->store, STORE_META, "controller", &early, &err), 0);
+    assert_false(json_flag(early, SESSION_OBSERVED_ALL, true));
+    f->script = set_ready;
+    loop_fake_advance(f->loop, MINUTE_MS);
+    assert_int_equal(store_get_json(f->store, STORE_META, "controller", &late, &err), 0);
+    assert_true(json_flag(late, SESSION_OBSERVED_ALL, false));
+}
+
 /* As a full disk: no page beyond the first two can be written. */
 static void limit_file_size(rlim_t bytes)
 {
@@ -446,6 +489,8 @@ int main(void)
         WITH_WORLD(forgetting_a_vm_drops_all_its_records_and_leases),
         WITH_WORLD(only_leases_of_its_own_are_dropped),
         WITH_WORLD(image_records_are_written_when_they_differ_and_removed),
+        WITH_WORLD(a_status_that_is_still_so_is_not_written_again_by_a_new_controller),
+        WITH_WORLD(all_are_observed_only_when_what_each_pass_changed_is_written),
         WITH_WORLD(the_controller_records_itself),
         WITH_WORLD(a_start_that_could_not_be_recorded_is_recorded_when_it_can),
         WITH_WORLD(a_verdict_with_a_time_is_kept_to_the_millisecond),

@@ -47,7 +47,7 @@ static void make_ready(struct vm_record *record)
 static enum goal_result check_as(const struct vm_record *record, struct goal goal, const char *uid,
     uint64_t generation, struct error *err)
 {
-    struct goal_subject subject = {"web", uid, generation, SESSION};
+    struct goal_subject subject = {"web", uid, generation, SESSION, false};
     *err = (struct error){.code = ERR_NONE};
     return goal_check(&goal, &subject, record, err);
 }
@@ -386,8 +386,10 @@ static void what_an_ended_controller_wrote_is_no_answer(void **state)
     cleanup_record struct vm_record record = record_new();
     make_ready(&record);
     struct goal goal = {.kind = GOAL_READY};
-    struct goal_subject subject = {"web", record.desired->uid, GENERATION, "another"};
+    struct goal_subject subject = {"web", record.desired->uid, GENERATION, "another", false};
     assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+    subject.has_observed_all = true;
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_REACHED);
     subject.session = "";
     assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
     record.status->observer[0] = '\0';
