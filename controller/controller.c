@@ -26,6 +26,7 @@ static void on_work(void *context)
 {
     struct controller *controller = context;
     int64_t now_ms = loop_now_ms(controller->host.loop);
+    store_writer_hold(controller->writer, true); /* one commit, not one a VM */
     for (int i = 0; i < KEYS_A_TURN; i++) {
         struct key key = workqueue_take(controller->queue, now_ms);
         if (!key.name) {
@@ -33,6 +34,7 @@ static void on_work(void *context)
         }
         controller_pass(controller, key);
     }
+    store_writer_hold(controller->writer, false);
 }
 
 /* Completions requeue one key after the other: the timer is set once, at the end. */

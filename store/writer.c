@@ -40,7 +40,7 @@ struct store_writer {
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t wake;
     struct job_list queue, finished;
-    bool is_stopping;
+    bool is_held, is_stopping;
 };
 
 /* ---- lists ---- */
@@ -118,7 +118,7 @@ static void publish_finished(struct store_writer *writer, struct job_list *jobs)
 static bool wait_for_jobs(struct store_writer *writer, struct job_list *ret)
 {
     (void)pthread_mutex_lock(&writer->mutex);
-    while (!writer->queue.first && !writer->is_stopping) {
+    while ((!writer->queue.first || writer->is_held) && !writer->is_stopping) {
         (void)pthread_cond_wait(&writer->wake, &writer->mutex);
     }
     list_init(ret);
@@ -198,6 +198,14 @@ void store_writer_submit(struct store_writer *writer, struct store_batch *batch_
     }
     (void)pthread_mutex_lock(&writer->mutex);
     list_add(&writer->queue, job);
+    (void)pthread_cond_signal(&writer->wake);
+    (void)pthread_mutex_unlock(&writer->mutex);
+}
+
+void store_writer_hold(struct store_writer *writer, bool is_held)
+{
+    (void)pthread_mutex_lock(&writer->mutex);
+    writer->is_held = is_held;
     (void)pthread_cond_signal(&writer->wake);
     (void)pthread_mutex_unlock(&writer->mutex);
 }

@@ -84,6 +84,44 @@ static void completions_come_in_the_order_of_submission(void **state)
     store_writer_stop(writer);
 }
 
+static size_t last_transaction(const struct store *store)
+{
+    MDB_envinfo info;
+    assert_int_equal(mdb_env_info(store->env, &info), 0);
+    return info.me_last_txnid;
+}
+
+static void what_is_submitted_while_it_is_held_is_one_transaction(void **state)
+{
+    enum { TURN = 16 };
+    struct fixture *f = *state;
+    struct store_writer *writer = start_writer(f, STORE_WRITER_THREAD);
+    struct outcome outcome = {.count = 0};
+    struct ticket tickets[TURN];
+    size_t before = last_transaction(f->store);
+    store_writer_hold(writer, true);
+    for (size_t i = 0; i < TURN; i++) {
+        tickets[i] = (struct ticket){&outcome, i};
+        store_writer_submit(writer, status_batch("web", "u", i), on_done, &tickets[i]);
+    }
+    store_writer_hold(writer, false);
+    dispatch_until(writer, &outcome, TURN);
+    assert_int_equal(last_transaction(f->store), before + 1);
+    store_writer_stop(writer);
+}
+
+static void a_writer_that_is_held_commits_before_it_stops(void **state)
+{
+    struct fixture *f = *state;
+    struct store_writer *writer = start_writer(f, STORE_WRITER_THREAD);
+    store_writer_hold(writer, true);
+    store_writer_submit(writer, status_batch("web", "u", 7), NULL, NULL);
+    store_writer_stop(writer);
+    struct vm_record record = get_vm(f->store, "web");
+    assert_int_equal(record.status->observed_generation, 7);
+    vm_record_clear(&record);
+}
+
 /* A thread that holds LMDB's write lock until it is told to let go. */
 struct holder {
     struct store *store;
@@ -127,13 +165,6 @@ static void release_holder(struct holder *holder)
         close(holder->held[i]);
         close(holder->release[i]);
     }
-}
-
-static size_t last_transaction(struct store *store)
-{
-    MDB_envinfo info;
-    assert_int_equal(mdb_env_info(store->env, &info), 0);
-    return info.me_last_txnid;
 }
 
 /* The third writes an event before it turns out to be stale, the fifth is stale at once. */
@@ -329,6 +360,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         on_open_store(completions_come_in_the_order_of_submission),
+        on_open_store(what_is_submitted_while_it_is_held_is_one_transaction),
+        on_open_store(a_writer_that_is_held_commits_before_it_stops),
         on_open_store(a_stale_batch_fails_alone_in_its_group),
         on_open_store(the_status_bell_rings_after_a_commit_and_not_after_a_stale_one),
         on_open_store(inline_mode_commits_at_once_and_reports_later),
