@@ -13,6 +13,7 @@
 #include "cli/request/vm_request.h"
 #include "cli/show/output.h"
 #include "cli/wait/controller_process.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
@@ -28,28 +29,6 @@
 struct controller_values {
     bool shuts_down;
 };
-
-static int run_in_foreground(struct cli *cli, struct error *err)
-{
-    cleanup_free char *program = cli_controller_program();
-    char *const argv[] = {program, mem_strdup("--foreground"), mem_strdup("--data-dir"),
-        mem_strdup(cli->paths.data_dir), NULL};
-    (void)execv(program, argv);
-    (void)error_set_errno(err, ERR_CONTROLLER, errno, "cannot run '%s'", program);
-    for (size_t i = 1; argv[i]; i++) {
-        free(argv[i]);
-    }
-    return error_help(err, "install vmctld beside vmctl");
-}
-
-static int controller_start_now(struct cli *cli, struct error *err)
-{
-    int rc = cli_ensure_controller(cli, err);
-    if (rc == 0) {
-        puts("controller: running");
-    }
-    return rc;
-}
 
 /* ---- shutting the VMs down with the host ---- */
 
@@ -83,18 +62,24 @@ static bool is_free(const struct halt *halt, size_t index)
     return true;
 }
 
-/* The VMs that still have to be halted for this owner, or have been and are not down yet. */
-static int halt_read(struct cli *cli, uint64_t owner, struct halt *ret, struct error *err)
+/* The VMs that still have to be halted for this owner, or have been and are not down yet; without
+ * those that were given up. A record that cannot be read is one of these. */
+static int halt_read(
+    struct cli *cli, uint64_t owner, struct strings *given_up, struct halt *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings all = {.count = 0};
     int rc = targets_of_store(cli, &all, err);
     ret->records = mem_calloc(all.count + 1, sizeof(*ret->records));
     for (size_t i = 0; rc == 0 && i < all.count; i++) {
         struct vm_record record = {.name = NULL};
-        rc = store_get(cli->store, all.items[i], &record, err);
+        struct error why = {.code = ERR_NONE};
+        if (store_get(cli->store, all.items[i], &record, &why) < 0) {
+            cli_note(cli, "warning: %s", why.message);
+            strings_add(given_up, all.items[i]);
+        }
         const struct vm_desired *desired = record.desired;
         bool is_halted = desired && desired->halt_owner == owner;
-        if (rc == 0 && desired && !desired->is_deleting &&
+        if (desired && !desired->is_deleting && !strings_have(given_up, all.items[i]) &&
             (!is_halted || record_has_instance(&record))) {
             ret->records[ret->names.count] = record;
             strings_add(&ret->names, all.items[i]);
@@ -106,17 +91,27 @@ static int halt_read(struct cli *cli, uint64_t owner, struct halt *ret, struct e
 }
 
 /* Those that nothing depends on any more: all at once, and then until they are down. One that does
- * not run is only kept from starting. */
-static int halt_wave(struct cli *cli, uint64_t owner, const struct halt *halt, struct error *err)
+ * not run is only kept from starting. Names them in `ret_wave`. */
+static int halt_wave(struct cli *cli, uint64_t owner, const struct halt *halt,
+    struct strings *ret_wave, struct error *err)
 {
+    enum { KILL_MS = 60000 }; /* behind stop-timeout: until the last means has shown its effect */
     cleanup_with(strings_clear) struct strings idle = {.count = 0}, running = {.count = 0};
+    struct follow_values follow = {.timeout_ms = 0};
+    bool is_circle = true; /* left by VMFiles that were applied in parts */
     for (size_t i = 0; i < halt->names.count; i++) {
-        if (is_free(halt, i)) {
-            strings_add(
-                record_has_instance(&halt->records[i]) ? &running : &idle, halt->names.items[i]);
+        is_circle = is_circle && !is_free(halt, i);
+    }
+    for (size_t i = 0; i < halt->names.count; i++) {
+        const struct vm_record *record = &halt->records[i];
+        int64_t patience_ms = (int64_t)record->desired->spec->stop_timeout_s * 1000 + KILL_MS;
+        if (is_circle || is_free(halt, i)) {
+            strings_add(record_has_instance(record) ? &running : &idle, halt->names.items[i]);
+            strings_add(ret_wave, halt->names.items[i]);
+            follow.timeout_ms = patience_ms > follow.timeout_ms ? patience_ms : follow.timeout_ms;
         }
     }
-    const struct change pattern = {.halt_owner = owner};
+    const struct change pattern = {.halt_owner = owner, .halt_boot = ""};
     cleanup_with(vm_request_clear) struct request keep = {.count = 0};
     cleanup_with(vm_request_clear) struct request stop = {
         .goal = {.kind = GOAL_STOPPED}, .done = "stopped"};
@@ -124,46 +119,125 @@ static int halt_wave(struct cli *cli, uint64_t owner, const struct halt *halt, s
     vm_request_init(&stop, &running, &pattern);
     int rc =
         keep.count ? change_apply(cli->store, keep.changes, keep.count, keep.outcomes, err) : 0;
-    const struct follow_values follow = {.timeout_ms = FOLLOW_TIMEOUT_MS};
     return rc == 0 && stop.count ? vm_request_run(cli, &stop, &follow, err) : rc;
 }
 
 /*
  * Halts the VMs for as long as `owner` lives, what depends on others before those. Killed at any
- * time: the owner is gone, and they are as they were wanted again. A VM that cannot be stopped
- * holds up those it depends on, and the command fails; one destroyed meanwhile does not.
+ * time: the owner is gone, and they are as they were wanted again. A VM that cannot be stopped is
+ * given up, and those it depends on are halted all the same: the host will not wait for it.
  */
-static int halt_all(struct cli *cli, uint64_t owner, struct error *err)
+static int halt_all(struct cli *cli, uint64_t owner, struct strings *given_up, struct error *err)
 {
-    int rc = 0;
-    for (bool is_done = false; rc == 0 && !is_done;) {
+    enum { FIRST_SIGNAL_STATUS = 129 }; /* of an interrupted command */
+    for (;;) {
         cleanup_with(halt_clear) struct halt halt = {.records = NULL};
-        rc = halt_read(cli, owner, &halt, err);
-        is_done = halt.names.count == 0;
-        if (rc == 0 && !is_done) {
-            rc = halt_wave(cli, owner, &halt, err);
+        cleanup_with(halt_clear) struct halt left = {.records = NULL};
+        cleanup_with(strings_clear) struct strings wave = {.count = 0};
+        int rc = halt_read(cli, owner, given_up, &halt, err);
+        if (rc < 0 || halt.names.count == 0) {
+            return rc;
         }
-        if (rc == -ERR_VM_NOT_FOUND || rc == -ERR_VM_DELETING) {
-            error_clear(err);
-            rc = 0;
+        rc = halt_wave(cli, owner, &halt, &wave, err);
+        if (rc >= FIRST_SIGNAL_STATUS) {
+            return rc;
+        }
+        bool is_race = rc == -ERR_VM_NOT_FOUND || rc == -ERR_VM_DELETING; /* destroyed meanwhile */
+        if (rc < 0 && !is_race) {
+            cli_note(cli, "warning: %s", err->message);
+        }
+        error_clear(err);
+        if (rc == 0 || is_race) {
+            continue;
+        }
+        rc = halt_read(cli, owner, given_up, &left, err);
+        for (size_t i = 0; i < left.names.count; i++) {
+            if (strings_have(&wave, left.names.items[i])) {
+                strings_add(given_up, left.names.items[i]);
+            }
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+/* Sets or clears, for all VMs, that they stay down for as long as `owner` lives, and in the boot
+ * `boot` of the host. */
+static int keep_down(struct cli *cli, uint64_t owner, const char *boot, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings all = {.count = 0};
+    cleanup_with(vm_request_clear) struct request request = {.count = 0};
+    int rc = targets_of_store(cli, &all, err);
+    for (size_t i = 0; rc == 0 && i < all.count; i++) { /* each by itself: others may be deleted */
+        const struct change change = {.name = all.items[i], .halt_owner = owner, .halt_boot = boot};
+        struct change_outcome outcome = {.result = CHANGE_UNCHANGED};
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        struct error ignored = {.code = ERR_NONE};
+        (void)store_get(cli->store, change.name, &record, &ignored);
+        const struct vm_desired *desired = record.desired;
+        if (desired && (owner || desired->halt_owner || desired->halt_boot[0])) {
+            (void)change_apply(cli->store, &change, 1, &outcome, &ignored);
+            change_outcome_clear(&outcome);
         }
     }
     return rc;
 }
 
-/* The owner lives until the controller has ended: the VMs stay down. */
-static int stop(struct cli *cli, bool shuts_down, struct error *err)
+/* The owner lives until the controller has ended, and what is recorded then keeps the VMs down:
+ * commands that are still run while the host goes down start a controller, but no VM. */
+static int shut_down(struct cli *cli, struct error *err)
 {
+    cleanup_with(strings_clear) struct strings given_up = {.count = 0};
     cleanup_close int owner_fd = -1;
     uint64_t owner = 0;
-    int rc = shuts_down ? owner_lock_take(&cli->paths, &owner, &owner_fd, err) : 0;
-    if (rc == 0 && shuts_down) {
-        rc = halt_all(cli, owner, err);
-    }
-    if (rc != 0) {
+    int rc = owner_lock_take(&cli->paths, &owner, &owner_fd, err);
+    if (rc < 0 || (rc = halt_all(cli, owner, &given_up, err)) != 0 ||
+        (rc = keep_down(cli, owner, clock_boot_id(clock_system()), err)) < 0 ||
+        (rc = controller_end(cli, err)) != 0) {
         return rc;
     }
-    rc = controller_end(cli, err);
+    puts("controller: stopped");
+    if (given_up.count > 0) {
+        cleanup_buf struct buf names = BUF_INIT(0);
+        for (size_t i = 0; i < given_up.count; i++) {
+            buf_printf(&names, "%s'%s'", i > 0 ? ", " : "", given_up.items[i]);
+        }
+        (void)error_set(err, ERR_VM_FAILED, "could not be shut down: vm %s", buf_str(&names));
+        return error_help(err, "their QEMU ends with the host, as by a loss of power");
+    }
+    return 0;
+}
+
+/* ---- the verbs ---- */
+
+static int run_in_foreground(struct cli *cli, struct error *err)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *program = cli_controller_program();
+    (void)keep_down(cli, 0, "", &ignored);
+    char *const argv[] = {program, mem_strdup("--foreground"), mem_strdup("--data-dir"),
+        mem_strdup(cli->paths.data_dir), NULL};
+    (void)execv(program, argv);
+    (void)error_set_errno(err, ERR_CONTROLLER, errno, "cannot run '%s'", program);
+    for (size_t i = 1; argv[i]; i++) {
+        free(argv[i]);
+    }
+    return error_help(err, "install vmctld beside vmctl");
+}
+
+static int controller_start_now(struct cli *cli, struct error *err)
+{
+    int rc = keep_down(cli, 0, "", err);
+    if (rc == 0 && (rc = cli_ensure_controller(cli, err)) == 0) {
+        puts("controller: running");
+    }
+    return rc;
+}
+
+static int stop(struct cli *cli, struct error *err)
+{
+    int rc = controller_end(cli, err);
     if (rc == 0) {
         puts("controller: stopped");
     }
@@ -236,9 +310,10 @@ static int run(
     bool shuts_down = ((const struct controller_values *)values)->shuts_down;
     bool is_stop = words->count == 1 && text_eq(words->items[0], "stop");
     if (is_stop || shuts_down) {
-        return is_stop
-                   ? stop(cli, shuts_down, err)
-                   : error_set(err, ERR_USAGE, "--shut-down-vms is an option of controller stop");
+        return !is_stop
+                   ? error_set(err, ERR_USAGE, "--shut-down-vms is an option of controller stop")
+               : shuts_down ? shut_down(cli, err)
+                            : stop(cli, err);
     }
     for (size_t i = 0; words->count == 1 && i < ARRAY_LEN(verbs); i++) {
         if (text_eq(verbs[i].word, words->items[0])) {
@@ -250,7 +325,7 @@ static int run(
 
 static const struct arg_option options[] = {
     {"shut-down-vms", 0, ARG_FLAG, offsetof(struct controller_values, shuts_down), NULL,
-        "stop: shut the VMs down first; the next vmctld starts them again"},
+        "stop: shut the VMs down first; they start when the host has booted"},
     OPTIONS_END,
 };
 
@@ -262,8 +337,8 @@ const struct command command_controller = {
         "vmctld makes the VMs what they should be. Every command that needs it starts it,\n"
         "so this is for service managers (run) and for looking. Stopping it leaves the\n"
         "VMs running; the next one takes them over. With --shut-down-vms they are shut down, what\n"
-        "depends on others first, and started again by the next vmctld: for the host's own\n"
-        "shutdown. status ends with 1 when none runs, or\n"
+        "depends on others first, and stay down until the host has booted again, or until\n"
+        "controller start: for the host's own shutdown. status ends with 1 when none runs, or\n"
         "when it was halted (SIGSTOP).",
     .examples = "  vmctl controller status",
     .options = options,

@@ -6,6 +6,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -209,6 +210,13 @@ static bool is_meant_off(const struct question *question)
            (question->goal->kind == GOAL_SUSPENDED && power == POWER_STOPPED);
 }
 
+/* The host goes down: no command, not even of the user's, starts it now. */
+static bool is_halted(const struct question *question)
+{
+    return needs_guest(question->goal) &&
+           vm_desired_is_halted(question->record->desired, clock_system());
+}
+
 /* A later change of another command took back the stop or the suspension. */
 static bool is_taken_back(const struct question *question)
 {
@@ -274,6 +282,10 @@ static const struct refusal {
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' is not meant to run: it was {power}",
         .help = "start it: vmctl start {vm}"},
+    {.applies = is_halted,
+        .code = ERR_VM_FAILED,
+        .text = "vm '{vm}' stays down: the VMs were shut down with the host",
+        .help = "it is started when the host has booted; to start all now: vmctl controller start"},
     {.applies = is_taken_back,
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' is not {goal}: another command started it since",

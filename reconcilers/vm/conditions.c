@@ -186,7 +186,8 @@ static void report_down(struct pass *pass, enum condition_type type)
     } else if (reason == REASON_WAITING_FOR_DEPENDENCY) {
         message = pass_list_missing(pass);
     } else if (reason == REASON_HOST_SHUTDOWN) {
-        message = mem_strdup("shut down with the host; vmctld starts it again");
+        message = mem_strdup("shut down with the host: it is started when the host has booted, or "
+                             "by `vmctl controller start`");
     } else if (reason == REASON_STOPPED && restart->last_cause == EXIT_BY_USER) {
         message = mem_strdup(restart->last_message); /* how it stopped */
     }

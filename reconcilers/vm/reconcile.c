@@ -106,8 +106,8 @@ static struct verdict pass_over_view(
     }
     /* The release of an owner's lock wakes no one: it is polled. */
     enum { POLL_MS = 1000 };
-    bool is_owned =
-        desired && !desired->is_deleting && (desired->owner || pass.situation.is_halted);
+    bool is_owned = desired && !desired->is_deleting &&
+                    (desired->owner || (pass.situation.is_halted && !desired->halt_boot[0]));
     bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > POLL_MS;
     return (struct verdict){.requeue_ms = is_owned && is_later ? POLL_MS : requeue_ms};
 }

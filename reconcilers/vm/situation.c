@@ -96,7 +96,8 @@ static void assess_desired(struct pass *pass)
     s->is_deleting = desired->is_deleting;
     s->power = desired->power;
     s->is_halted =
-        desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner);
+        vm_desired_is_halted(desired, pass->vm->host->clock) ||
+        (desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner));
     s->wants_prepared = desired->wants_prepared;
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     cleanup_free char *missing = pass_list_missing(pass);

@@ -22,6 +22,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, recreate_token, "recreateToken", .omit_empty = true),
     FIELD(struct vm_desired, provision_token, "provisionToken", .omit_empty = true),
     FIELD(struct vm_desired, halt_owner, "haltOwner", .omit_empty = true),
+    FIELD(struct vm_desired, halt_boot, "haltBoot", .omit_empty = true),
     FIELD(struct vm_desired, owner, "owner", .omit_empty = true),
     FIELD(struct vm_desired, provision_from, "provisionFrom", .omit_empty = true),
     FIELD(struct vm_desired, skipped_steps, "skippedSteps", .omit_empty = true),
@@ -40,6 +41,11 @@ struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
     digest_random_id(desired->uid);
     vm_spec_digest(spec_take, desired->spec_digest);
     return desired;
+}
+
+bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock)
+{
+    return desired->halt_boot[0] && text_eq(desired->halt_boot, clock_boot_id(clock));
 }
 
 DEFINE_RECORD(vm_desired, &desired_fields)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "specs/base/clock.h"
 #include "specs/base/digest.h"
 #include "specs/base/enum_names.h"
 #include "specs/base/json.h"
@@ -47,6 +48,9 @@ struct vm_desired {
      * stays, and the number of one that has ended means nothing.
      */
     uint64_t halt_owner;
+    /* … and stays down behind it, in this boot of the host: one that goes down must not start VMs
+     * because somebody ran a command; "": none. `vmctl controller start` clears it. */
+    char halt_boot[CLOCK_BOOT_ID_SIZE];
     uint64_t owner; /* the VM goes when this owner has gone (owner_lock.h); 0: none */
     /* For downloads of the base image: those of the last command that may need one. Like halt_owner
      * they change nothing that the user wants. */
@@ -54,6 +58,9 @@ struct vm_desired {
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */
 };
+
+/* Whether it stays down until the host has booted again. */
+bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock);
 
 /* A record with a fresh uid, generation 0, stopped, its digest made; takes the spec.
  * vm_desired_free() it. */

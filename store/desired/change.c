@@ -296,9 +296,10 @@ static void write_next(struct store_batch *batch, struct attempt *attempt)
     const struct change *change = attempt->change;
     const struct vm_desired *stored = attempt->record.desired;
     bool is_same = stored && attempt->outcome.result == CHANGE_UNCHANGED &&
-                   (change->halt_owner || vm_desired_equal(stored, attempt->next));
-    if (is_same && change->halt_owner) {
+                   (change->halt_boot || vm_desired_equal(stored, attempt->next));
+    if (is_same && change->halt_boot) {
         attempt->next->halt_owner = change->halt_owner;
+        (void)snprintf(attempt->next->halt_boot, CLOCK_BOOT_ID_SIZE, "%s", change->halt_boot);
     } else if (!is_same) {
         /* Waiters and the controller compare the generation, so it moves for every change. */
         attempt->next->generation++;

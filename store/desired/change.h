@@ -36,7 +36,8 @@ struct change {
                                  * the VM must have come from there; NULL: from anywhere */
     bool must_be_new;           /* a VM of that name is a conflict */
     uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: none */
-    uint64_t halt_owner;        /* vm_desired.halt_owner becomes this; 0: as it is */
+    const char *halt_boot;      /* vm_desired's halt_boot and … */
+    uint64_t halt_owner;        /* … halt_owner become these; NULL: they stay as they are */
     bool disowns;               /* it has no owner from now on */
     bool holds_ports; /* a new VM holds the host ports of its forwards before it starts: one
                        * that another VM holds is a conflict */

@@ -127,6 +127,43 @@ has_stopped_one() { is_down web; }
 }
 stopping() { vmctl list 2>/dev/null | grep -q "^$1 .*Stopping"; }
 
+@test "while the host goes down no command starts a VM again; controller start does" {
+    fleet
+    vmctl -q controller stop --shut-down-vms
+    vmctl controller status >/dev/null || true
+    fails 1 vmctl up --timeout 30s
+    says "the VMs were shut down with the host" "vmctl controller start"
+    fails 1 vmctl start web --timeout 30s
+    says "vm 'web' stays down"
+    vmctl -q start hand -d # a vmctld serves, and is asked to
+    is_down web
+    is_down db
+    is_down hand
+    [ "$(running_reason db)" = HostShutdown ]
+    [ "$(field State off)" = stopped ] # `up` asked for it
+    vmctl controller start
+    vmctl wait db web hand --timeout 30s
+}
+
+@test "a VM that cannot be ended is given up and named, and the others stay down" {
+    local node
+    node="backend \"noop\"; image \"$work/image\"; stop-timeout 0"
+    printf 'vm "%s" { %s; %s }\n' db "$node" '' stuck "$node" 'depends-on "db"' web "$node" '' >VMFile.kdl
+    vmctl -q up
+    printf '{"ignorePowerdown": true, "ignoreQuit": true, "ignoreTerminate": true, "ignoreKill": true}\n' \
+        >"$data/noop/stuck.json"
+    fails 1 vmctl controller stop --shut-down-vms
+    says "could not be shut down: vm 'stuck'" "controller: stopped"
+    vmctl list -d 2>/dev/null || true
+    is_down db
+    is_down web
+    rm "$data/noop/stuck.json"
+    fails 1 vmctl up --name web --timeout 30s
+    is_down db
+    vmctl controller start
+    vmctl wait db web stuck --timeout 60s
+}
+
 @test "controller: --shut-down-vms is for stop" {
     run vmctl controller start --shut-down-vms
     [ "$status" -eq 2 ]

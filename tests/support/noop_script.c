@@ -10,8 +10,8 @@
  *    "cloudInitMs": 5, "failCloudInit": 0, "cloudInitRuns": 0, "cloudInitFails": false,
  *    "checkMs": 5, "failFetch": 2, "failPrepare": 0, "failLaunch": 0, "failBoot": 0, "failProbe":
  * 3, "failStep": 0, "failReady": 0, "failLive": 0, "ignorePowerdown": true, "ignoreQuit": false,
- *    "ignoreTerminate": false, "powerdownMs": 100, "imageChanged": false, "silent": false,
- *    "freeMib": 0, "refuseLogin": false, "loseConnection": false, "loseStep": false,
+ *    "ignoreTerminate": false, "ignoreKill": false, "powerdownMs": 100, "imageChanged": false,
+ * "silent": false, "freeMib": 0, "refuseLogin": false, "loseConnection": false, "loseStep": false,
  *    "takenPorts": 0}
  *
  * "…Ms" is how long an operation takes; "fail…": N makes the first N tries of it fail, counted

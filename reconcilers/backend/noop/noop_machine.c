@@ -202,7 +202,7 @@ static void noop_command(
         end_unless(machine, "ignoreTerminate");
         break;
     case MACHINE_KILL:
-        machine_end(machine);
+        end_unless(machine, "ignoreKill");
         break;
     case MACHINE_COMMAND_COUNT_:
         break;

@@ -26,6 +26,7 @@ static struct vm_desired *a_filled_desired(void)
     desired->wants_prepared = true;
     desired->stop_timeout_s = 12;
     desired->halt_owner = 77;
+    strcpy(desired->halt_boot, "a-boot");
     desired->spec->autostart = AUTOSTART_OFF;
     strcpy(desired->restart_token, "restart-1");
     strcpy(desired->recreate_token, "recreate-2");
@@ -76,6 +77,7 @@ static void a_filled_record_survives_json(void **state)
     assert_true(back->wants_prepared);
     assert_int_equal(back->stop_timeout_s, 12);
     assert_int_equal(back->halt_owner, 77);
+    assert_string_equal(back->halt_boot, "a-boot");
     assert_int_equal(back->spec->autostart, AUTOSTART_OFF);
     assert_string_equal(back->restart_token, "restart-1");
     assert_string_equal(back->recreate_token, "recreate-2");
