@@ -72,6 +72,7 @@ static int diff_vm(
         return rc;
     }
     if (record.desired && !record.desired->is_deleting) {
+        spec->image.is_of_disk = record_has_image(&record, spec);
         cleanup_with(spec_diff_clear) struct spec_diff diff =
             record_diff(&record, record.desired->spec, spec, true);
         unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);

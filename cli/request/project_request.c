@@ -18,6 +18,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "store/desired/impact.h"
 #include "store/desired/pending.h"
 #include "store/source/sources.h"
 #include "store/store.h"
@@ -80,6 +81,9 @@ static int load(struct project_request *request, const struct arg_strings *words
         rc = change_read_files(spec, err);
         if (rc == 0) {
             rc = store_get(request->cli->store, change->name, &request->records[i], err);
+        }
+        if (rc == 0) {
+            spec->image.is_of_disk = record_has_image(&request->records[i], spec);
         }
     }
     return rc;

@@ -36,6 +36,9 @@ static bool is_outstanding(const struct vm_record *record, enum disposition disp
         return record_has_instance(record) && (is_unseen || synced == REASON_APPLYING);
     case DISPOSITION_PROVISION:
         return synced == REASON_PROVISION_OUTDATED;
+    case DISPOSITION_RECREATE: /* the same image at another place needs none */
+        return is_unseen || (synced != REASON_SYNCED && synced != REASON_RESTART_REQUIRED &&
+                                synced != REASON_PROVISION_OUTDATED);
     default:
         return true;
     }

@@ -133,7 +133,9 @@ struct media_facts {
      * recreation applies those. */
     bool is_outdated;
     bool has_leftovers;    /* something exists, or may exist, that only destroy() removes */
-    bool is_image_changed; /* the overlay's base is not the one it was made on */
+    bool is_image_changed; /* the overlay's base is not the one it was made on … */
+    bool is_image_unsure;  /* … or may not be: identify() finds out */
+    bool is_identity_due;  /* identify() has something to find out for a VM that runs */
     bool has_replacement;  /* status->replacement is there, and is what the spec asks for */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };
@@ -163,6 +165,11 @@ struct media_ops {
      * image is all that is there before the old one is discarded. */
     struct op *(*prepare_next)(const struct vm_env *env, struct vm_prepared *result,
         char ret_stamp[DIGEST_SIZE], op_done_fn *done, void *context);
+
+    /* Hashes the base image in use, or what may be the same image at another place. `result` gets
+     * image_sha256 and image_size of the base in use if that was hashed. NULL: never needed. */
+    struct op *(*identify)(
+        const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
     /* Removes what is outside of the VM's directory: its disk, and with `whole_dir` everything
      * else. NULL: nothing is. Only while no process lives, and before discard(). */

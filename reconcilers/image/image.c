@@ -15,6 +15,7 @@
 #include "reconcilers/fetch/part.h"
 #include "specs/base/proxies.h"
 #include "specs/base/url.h"
+#include "reconcilers/image/image_content.h"
 #include "reconcilers/image/image_convert.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/cleanup.h"
@@ -75,6 +76,7 @@ struct image_cache {
     struct reconciler_host *host; /* borrowed: owns us, see media_free() */
     struct fetcher *fetcher;      /* NULL until the first download */
     struct image_fill *fills;
+    struct image_contents *contents;
     struct verified *verified;
     size_t n_verified;
 };
@@ -92,6 +94,7 @@ struct image_cache *image_cache_new(struct reconciler_host *host)
 {
     struct image_cache *cache = mem_new(struct image_cache);
     cache->host = host;
+    cache->contents = image_contents_new(host);
     return cache;
 }
 
@@ -151,6 +154,7 @@ void image_cache_free(struct image_cache *cache)
         while (cache->fills) {
             drop_fill(cache->fills);
         }
+        image_contents_free(cache->contents);
         fetcher_free(cache->fetcher);
         free(cache->verified);
         free(cache);
@@ -167,6 +171,11 @@ static void join_fill(struct waiter *waiter, struct image_fill *fill)
     waiter->next = NULL;
     waiter->fill = fill;
     report_fill(fill);
+}
+
+struct image_contents *image_cache_contents(struct image_cache *cache)
+{
+    return cache->contents;
 }
 
 /* ---- what was verified ---- */
@@ -459,7 +468,8 @@ static void start_work(struct image_fill *fill)
     fill->conversion = (struct image_conversion){0};
     recall_verified(fill, work);
     fill->work = work;
-    fill->stage = pool_start(host->pool, image_work_run, image_work_release, work, on_worked, fill);
+    fill->stage = pool_start_in(
+        host->pool, POOL_BULK, image_work_run, image_work_release, work, on_worked, fill);
 }
 
 /* ---- the callers ---- */

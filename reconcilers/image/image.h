@@ -12,6 +12,7 @@
 #include "specs/base/json.h"
 
 struct image_cache;
+struct image_contents;
 struct image_result;
 struct proxies;
 struct reconciler_host;
@@ -22,6 +23,9 @@ struct image_cache *image_cache_new(struct reconciler_host *host);
 struct image_cache *image_cache_of(struct reconciler_host *host);
 /* Operations must be over or cancelled; stops what still runs for nobody. NULL is fine. */
 void image_cache_free(struct image_cache *cache);
+
+/* The digests of local images (image_content.h). Borrowed. */
+struct image_contents *image_cache_contents(struct image_cache *cache);
 
 /* Whether an image of this work key (image_work.h) is being got. */
 bool image_cache_is_filling(const struct image_cache *cache, const char *key);

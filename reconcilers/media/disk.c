@@ -19,7 +19,7 @@
 
 enum { QEMU_IMG_TIMEOUT_MS = 120 * 1000 };
 
-enum plan { PLAN_NOTHING, PLAN_CREATE, PLAN_GROW };
+enum plan { PLAN_NOTHING, PLAN_CREATE, PLAN_REBASE, PLAN_GROW };
 
 /* What pool work may touch. */
 struct disk_files {
@@ -29,9 +29,10 @@ struct disk_files {
     char *made_path;       /* the new overlay, without its name yet */
     uint64_t wanted_bytes; /* 0: as large as the image */
     bool is_in_use;
+    bool is_moved;
     enum plan plan;           /* out */
-    enum image_format format; /* out: of the base */
     uint64_t bytes;           /* out: of the disk */
+    enum image_format format; /* out: of the base */
 };
 
 struct disk_maker {
@@ -100,6 +101,18 @@ static int check_size(const struct disk_files *files, const char *what,
         (double)files->wanted_bytes / gib, what, (double)present->virtual_size / gib);
 }
 
+/* The overlay names the place where its base was. */
+static int plan_rebase(
+    struct disk_files *files, const struct image_info *overlay, struct error *err)
+{
+    struct image_info base;
+    int rc = image_inspect(files->image_path, &base, err);
+    files->plan = PLAN_REBASE;
+    files->format = base.format;
+    files->bytes = overlay->virtual_size;
+    return rc;
+}
+
 static int disk_look(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     struct disk_files *files = context;
@@ -108,6 +121,9 @@ static int disk_look(void *context, const atomic_bool *is_cancelled, struct erro
     bool is_there = fs_exists(files->overlay_path);
     if (is_there && image_inspect(files->overlay_path, &overlay, err) < 0) {
         return -(int)err->code;
+    }
+    if (is_there && files->is_moved && !text_eq(overlay.backing, files->image_path)) {
+        return plan_rebase(files, &overlay, err);
     }
     if (is_there && (files->is_in_use || text_eq(overlay.backing, files->image_path))) {
         bool is_large_enough = files->wanted_bytes <= overlay.virtual_size;
@@ -131,7 +147,7 @@ static int publish(void *context, const atomic_bool *is_cancelled, struct error 
 {
     const struct disk_files *files = context;
     (void)is_cancelled;
-    if (files->plan == PLAN_GROW) {
+    if (files->plan != PLAN_CREATE) {
         return fs_sync(files->overlay_path, err);
     }
     int rc = fs_publish(files->made_path, files->overlay_path, 0600, err);
@@ -158,9 +174,10 @@ static void on_qemu_img(void *context, const struct error *child_err, const char
     maker->stage = NULL;
     if (child_err) {
         struct error err = {0};
-        bool is_growth = maker->files->plan == PLAN_GROW;
-        child_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'",
-            is_growth ? "grow" : "make", maker->files->overlay_path);
+        static const char *const verbs[] = {
+            [PLAN_CREATE] = "make", [PLAN_REBASE] = "move the base of", [PLAN_GROW] = "grow"};
+        child_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'", verbs[maker->files->plan],
+            maker->files->overlay_path);
         op_finish(&maker->op, &err);
         return;
     }
@@ -182,8 +199,13 @@ static struct op *start_qemu_img(struct disk_maker *maker)
         files->wanted_bytes ? size : NULL, NULL};
     const char *grow[] = {
         "qemu-img", "resize", "-q", "-f", "qcow2", files->overlay_path, size, NULL};
+    /* Only the name is written: the bytes are the same. */
+    const char *rebase[] = {"qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-F",
+        image_format_name(files->format), "-b", files->image_path, files->overlay_path, NULL};
+    const char *const *commands[] = {
+        [PLAN_CREATE] = create, [PLAN_REBASE] = rebase, [PLAN_GROW] = grow};
     struct child_request request = {
-        .argv = files->plan == PLAN_CREATE ? create : grow, .timeout_ms = QEMU_IMG_TIMEOUT_MS};
+        .argv = commands[files->plan], .timeout_ms = QEMU_IMG_TIMEOUT_MS};
     return child_start(maker->host->loop, &request, on_qemu_img, maker);
 }
 
@@ -209,6 +231,7 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
     struct disk_files files = {
         .wanted_bytes = (uint64_t)request->disk_gib << 30,
         .is_in_use = request->is_in_use,
+        .is_moved = request->is_moved,
     };
     struct disk_maker *maker = mem_new(struct disk_maker);
     maker->op = (struct op){cancel_maker, done, context};

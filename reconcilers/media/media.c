@@ -12,6 +12,7 @@
 #include "controller/loop/pool.h"
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/image/image.h"
+#include "reconcilers/image/image_content.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/media/disk.h"
 #include "reconcilers/media/keys.h"
@@ -34,15 +35,131 @@ static bool has_file(const struct vm_env *env, enum vm_file file)
     return fs_exists(path);
 }
 
-/* A cached image never changes under its name; a local file is known by its stamp. */
-static bool is_base_changed(const struct vm_env *env, const struct vm_prepared *prepared)
+static const struct image_contents *contents_of(const struct vm_env *env)
+{
+    return image_cache_contents(image_cache_of(env->host));
+}
+
+/* Whether a base image lies in the cache, where it never changes under its name. */
+static bool is_cached(const struct vm_env *env, const char *path)
 {
     cleanup_free char *cache = paths_path(env->host->paths, "images/");
+    return text_starts_with(path, cache);
+}
+
+/* Of a disk that is not in use yet: what it was made on must be as it was. */
+static bool is_base_changed(const struct vm_env *env, const struct vm_prepared *prepared)
+{
     char stamp[DIGEST_SIZE];
-    if (text_starts_with(prepared->image_path, cache)) {
-        return !fs_exists(prepared->image_path);
+    return is_cached(env, prepared->image_path)
+               ? !fs_exists(prepared->image_path)
+               : !file_stamp(prepared->image_path, stamp) || !text_eq(stamp, prepared->image_id);
+}
+
+/* How a file compares with the base that a disk was made on. */
+enum likeness { OTHER_FILE, SAME_FILE, SAME_BYTES, UNHASHED };
+
+/* The sha256 of the base, NULL: not known. Borrowed. */
+static const char *wanted_content(const struct vm_env *env, const struct vm_prepared *prepared)
+{
+    return prepared->image_sha256[0] ? prepared->image_sha256
+                                     : image_content_of_stamp(contents_of(env), prepared->image_id);
+}
+
+/* By its stamp; else by size and sha256, as far as they are known. */
+static enum likeness compare_with_base(
+    const struct vm_env *env, const struct vm_prepared *prepared, const char *path)
+{
+    char stamp[DIGEST_SIZE];
+    if (!file_stamp(path, stamp)) {
+        return OTHER_FILE;
     }
-    return !file_stamp(prepared->image_path, stamp) || strcmp(stamp, prepared->image_id) != 0;
+    if (text_eq(stamp, prepared->image_id)) {
+        return SAME_FILE;
+    }
+    const char *wanted = wanted_content(env, prepared);
+    bool is_as_large = !prepared->image_size || fs_size(path) == (int64_t)prepared->image_size;
+    if (!wanted || !is_as_large) {
+        return OTHER_FILE;
+    }
+    const char *found = image_content_of_stamp(contents_of(env), stamp);
+    return !found ? UNHASHED : text_eq(found, wanted) ? SAME_BYTES : OTHER_FILE;
+}
+
+/* Where the base of a disk is now: at its place; or the file that the VMFile names has the same
+ * bytes. *ret_path (borrowed): that file, or the one to be hashed. */
+static enum likeness find_base(
+    const struct vm_env *env, const struct vm_prepared *prepared, const char **ret_path)
+{
+    const struct spec_image *image = env->spec ? &env->spec->image : NULL;
+    const char *named = image && image->kind == IMAGE_FILE ? image->location : NULL;
+    const char *const paths[] = {prepared->image_path, named};
+    enum likeness found = OTHER_FILE;
+    for (size_t i = 0; i < ARRAY_LEN(paths) && (found == OTHER_FILE || found == UNHASHED); i++) {
+        enum likeness here = paths[i] ? compare_with_base(env, prepared, paths[i]) : OTHER_FILE;
+        if (here != OTHER_FILE && (found == OTHER_FILE || here != UNHASHED)) {
+            found = here;
+            *ret_path = paths[i];
+        }
+    }
+    return found;
+}
+
+/* A base in the cache that is gone can be had again, until the VMFile's image is there and it is
+ * still missing. */
+static void observe_base(const struct vm_env *env, struct media_facts *facts)
+{
+    const struct vm_prepared *prepared = &env->status->prepared;
+    const char *path = NULL;
+    if (is_cached(env, prepared->image_path)) {
+        bool is_there = fs_exists(prepared->image_path);
+        bool is_in_reach = env->spec && image_is_in_reach(env->host->paths, &env->spec->image);
+        facts->is_image_changed = !is_there && is_in_reach;
+        facts->has_image = is_there;
+        return;
+    }
+    enum likeness likeness = find_base(env, prepared, &path);
+    facts->is_image_unsure = likeness == UNHASHED;
+    facts->is_image_changed = likeness == OTHER_FILE;
+    facts->is_identity_due =
+        likeness == UNHASHED || (likeness == SAME_FILE && !prepared->image_sha256[0]);
+    facts->has_image = likeness == SAME_FILE || likeness == SAME_BYTES;
+    if (facts->disk == DISK_READY && facts->has_image && !text_eq(path, prepared->image_path)) {
+        facts->disk = DISK_TO_GROW; /* its overlay names the place where the base was */
+    }
+}
+
+/* Whether what the VMFile names now is, by its bytes, the image of the disk. */
+static enum likeness compare_image(const struct vm_env *env, const struct vm_prepared *prepared)
+{
+    const struct spec_image *image = &env->spec->image;
+    cleanup_free char *cached = image_find_cached(env->host->paths, image);
+    if (cached && text_eq(cached, prepared->image_path)) {
+        return SAME_FILE;
+    }
+    bool is_pinned_otherwise = image->sha256 && !text_eq(image->sha256, prepared->image_sha256);
+    if (image->kind != IMAGE_FILE || cached || is_pinned_otherwise) {
+        return OTHER_FILE;
+    }
+    return text_eq(image->location, prepared->image_path)
+               ? SAME_FILE
+               : compare_with_base(env, prepared, image->location);
+}
+
+static void observe_difference(const struct vm_env *env, struct media_facts *facts)
+{
+    const struct vm_prepared *prepared = &env->status->prepared;
+    char digest[DIGEST_SIZE];
+    spec_media_digest(env->spec, digest);
+    if (text_eq(digest, prepared->digest)) {
+        return;
+    }
+    spec_seed_digest(env->spec, digest);
+    enum likeness likeness = prepared->seed_digest[0] && text_eq(digest, prepared->seed_digest)
+                                 ? compare_image(env, prepared)
+                                 : OTHER_FILE;
+    facts->is_outdated = likeness == OTHER_FILE || likeness == UNHASHED;
+    facts->is_identity_due |= likeness == UNHASHED;
 }
 
 static enum disk_state disk_state(
@@ -87,20 +204,77 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     struct media_facts facts = {.has_dir = has_file(env, VM_DIR),
         .has_replacement = has_replacement(env),
         .free_bytes = free_bytes(env)};
-    char digest[DIGEST_SIZE];
     if (env->spec && prepared->digest[0]) {
-        spec_media_digest(env->spec, digest);
-        facts.is_outdated = strcmp(digest, prepared->digest) != 0;
+        observe_difference(env, &facts);
     }
     facts.disk = disk_state(env, prepared, facts.is_outdated);
-    bool has_base = prepared->digest[0] && prepared->image_path && has_file(env, VM_OVERLAY);
-    if (has_base) {
-        facts.is_image_changed = is_base_changed(env, prepared);
+    if (prepared->digest[0] && prepared->image_path && has_file(env, VM_OVERLAY)) {
+        observe_base(env, &facts);
     }
     /* A disk that is made needs its own base and not the image that the spec now names. */
-    facts.has_image = (has_base && !facts.is_image_changed) ||
+    facts.has_image = facts.has_image || facts.is_image_unsure ||
                       (env->spec && image_is_in_reach(env->host->paths, &env->spec->image));
     *ret = facts;
+}
+
+/* ---- finding out whether a file has the bytes of a base ---- */
+
+struct identification {
+    struct op op; /* first: op_cancel() finds it by it */
+    struct op *stage;
+    const struct image_contents *contents; /* borrowed: outlives its operations */
+    char wanted[DIGEST_SIZE];              /* sha256 of the base; "": not known yet */
+    char stamp[DIGEST_SIZE];               /* of the file that is hashed … */
+    uint64_t size;                         /* … and its bytes */
+    bool is_at_place;                      /* it lies where the base was made use of */
+    bool is_base;                          /* its stamp is the recorded one */
+    struct vm_prepared *result;            /* borrowed until `done` or a cancel */
+};
+
+static void cancel_identification(struct op *op)
+{
+    struct identification *i = (struct identification *)(void *)op;
+    op_cancel(i->stage);
+    free(i);
+}
+
+/* A base that was copied back or touched is known by its new stamp from now on. */
+static void on_identified(void *context, const struct error *err)
+{
+    struct identification *i = context;
+    i->stage = NULL;
+    const char *found = err ? NULL : image_content_of_stamp(i->contents, i->stamp);
+    if (found && (i->is_base || text_eq(found, i->wanted))) {
+        memcpy(i->result->image_sha256, found, DIGEST_SIZE);
+        i->result->image_size = i->size;
+        if (i->is_at_place) {
+            memcpy(i->result->image_id, i->stamp, DIGEST_SIZE);
+        }
+    }
+    op_finish(&i->op, err);
+}
+
+/* The base in use first; else the file that may have taken its place, or that the VMFile names. */
+static struct op *identify(
+    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
+{
+    const struct vm_prepared *prepared = &env->status->prepared;
+    struct image_contents *contents = image_cache_contents(image_cache_of(env->host));
+    struct identification *i = mem_new(struct identification);
+    i->op = (struct op){cancel_identification, done, context};
+    i->contents = contents;
+    i->result = result;
+    const char *path = prepared->image_path, *wanted = wanted_content(env, prepared);
+    enum likeness likeness = find_base(env, prepared, &path);
+    bool is_base_known = likeness != UNHASHED && prepared->image_sha256[0];
+    path = is_base_known && env->spec ? env->spec->image.location : path;
+    (void)file_stamp(path, i->stamp);
+    i->size = (uint64_t)(fs_size(path) < 0 ? 0 : fs_size(path));
+    i->is_base = text_eq(i->stamp, prepared->image_id);
+    i->is_at_place = text_eq(path, prepared->image_path);
+    memcpy(i->wanted, wanted ? wanted : "", wanted ? DIGEST_SIZE : 1);
+    i->stage = image_content_find(contents, path, on_identified, i);
+    return &i->op;
 }
 
 /* ---- preparing: directory, keys, overlay, seed, one after the other ---- */
@@ -194,6 +368,7 @@ static struct op *start_disk(struct preparation *p)
         .image_path = p->result->image_path,
         .disk_gib = p->spec->disk_gib,
         .is_in_use = p->is_in_use,
+        .is_moved = p->is_in_use && !text_eq(p->result->image_path, p->recorded.image_path),
         .aside_path = aside,
         .ret_bytes = &p->result->disk_bytes,
     };
@@ -226,15 +401,18 @@ static void fill_result(const struct preparation *p)
 {
     struct vm_prepared *result = p->result;
     if (p->is_in_use) {
-        memcpy(result->digest, p->recorded.digest, sizeof(result->digest));
-        memcpy(result->image_id, p->recorded.image_id, sizeof(result->image_id));
-        free(result->image_path);
-        result->image_path = mem_strdup(p->recorded.image_path);
+        const struct vm_prepared *recorded = &p->recorded;
+        memcpy(result->digest, recorded->digest, sizeof(result->digest));
+        memcpy(result->seed_digest, recorded->seed_digest, sizeof(result->seed_digest));
+        memcpy(result->image_sha256, recorded->image_sha256, sizeof(result->image_sha256));
+        result->image_size = recorded->image_size;
     } else {
         spec_media_digest(p->spec, result->digest);
+        spec_seed_digest(p->spec, result->seed_digest);
     }
-    result->disk_gib =
-        p->spec->disk_gib || !p->is_in_use ? p->spec->disk_gib : p->recorded.disk_gib;
+    bool is_moved = p->is_in_use && !text_eq(result->image_path, p->recorded.image_path);
+    bool has_size = (p->spec->disk_gib && !is_moved) || !p->is_in_use; /* one of them at a time */
+    result->disk_gib = has_size ? p->spec->disk_gib : p->recorded.disk_gib;
 }
 
 static void on_step_done(void *context, const struct error *err)
@@ -274,6 +452,22 @@ struct op *media_make_seed(const struct vm_env *env, op_done_fn *done, void *con
     return &p->op;
 }
 
+/* A disk in use keeps its base, which may have moved. */
+static void keep_base(const struct vm_env *env, struct vm_prepared *result)
+{
+    const struct vm_prepared *recorded = &env->status->prepared;
+    const char *path = recorded->image_path;
+    if (path && !is_cached(env, path)) {
+        (void)find_base(env, recorded, &path);
+    }
+    free(result->image_path);
+    result->image_path = mem_strdup(path);
+    memcpy(result->image_id, recorded->image_id, sizeof(result->image_id));
+    if (!text_eq(path, recorded->image_path)) {
+        (void)file_stamp(path, result->image_id);
+    }
+}
+
 static struct op *prepare(
     const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
 {
@@ -284,7 +478,9 @@ static struct op *prepare(
     cleanup_free char *overlay = vm_path(p, VM_OVERLAY);
     p->is_in_use = p->recorded.digest[0] && fs_exists(overlay);
     p->result = result;
-    if (!p->is_in_use) { /* a new disk gets the key of ours, whatever the old guest had */
+    if (p->is_in_use) {
+        keep_base(env, result);
+    } else { /* a new disk gets the key of ours, whatever the old guest had */
         cleanup_free char *trusted = vm_path(p, VM_HOST_KEY_TRUSTED);
         (void)unlink(trusted);
     }
@@ -362,6 +558,7 @@ const struct media_ops *media_files(void)
         .fetch_image = fetch_image,
         .prepare = prepare,
         .prepare_next = prepare_next,
+        .identify = identify,
         .discard = discard,
     };
     return &ops;

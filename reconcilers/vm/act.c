@@ -477,6 +477,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_DISCARD_DISK] = act_discard,
     [ACTION_MARK_RESTARTED] = act_mark_restarted,
     [ACTION_HOLD] = act_none,
+    [ACTION_IDENTIFY_IMAGE] = pass_identify_image,
     [ACTION_REFUSE_IMAGE] = act_none,
     [ACTION_FETCH_IMAGE] = pass_fetch_image,
     [ACTION_PREPARE] = pass_prepare,

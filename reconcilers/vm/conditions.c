@@ -93,8 +93,9 @@ static void keep(struct pass *pass, enum condition_type type)
 /* ---- ImageReady ---- */
 
 PREDICATE(is_image_changed, pass->media.is_image_changed)
-MESSAGE(
-    image_changed_message, mem_strdup("the base image is not the one this VM's disk was made on"))
+MESSAGE(image_changed_message, mem_strdup("it is not the one this VM's disk was made on"))
+PREDICATE(is_image_unsure, pass->media.is_image_unsure)
+MESSAGE(image_unsure_message, mem_strdup("it was touched or moved: comparing its bytes"))
 PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
 PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image)
 PREDICATE(is_fetching_url, is_fetching(pass) && is_image_of_url(pass))
@@ -105,6 +106,7 @@ MESSAGE(image_name, url_last_component(pass->env.spec->image.location))
 
 static const struct rule image_rules[] = {
     {is_image_changed, CONDITION_FALSE, REASON_BACKING_IMAGE_CHANGED, image_changed_message, NULL},
+    {is_image_unsure, CONDITION_UNKNOWN, REASON_BACKING_IMAGE_CHANGED, image_unsure_message, NULL},
     {is_fetching_url, CONDITION_FALSE, REASON_DOWNLOADING, image_name, NULL},
     {is_fetching, CONDITION_FALSE, REASON_PREPARING, image_name, NULL},
     {has_image_failed, .report = report_failed},
@@ -116,15 +118,6 @@ static const struct rule image_rules[] = {
 /* ---- Prepared ---- */
 
 PREDICATE(is_preparing, pass->vm->op_action == ACTION_PREPARE)
-/* A VM that is about to be another is not Ready, though its guest runs; also between the first
- * tries to make its disk. */
-static bool is_being_replaced(const struct pass *pass)
-{
-    const struct vm_failure *put_off = &pass->vm->put_off;
-    struct failure_class class = failure_classify(put_off->action, put_off->error.code);
-    bool is_due = pass->situation.recreation == RECREATION_ASKED || put_off->action != ACTION_NONE;
-    return is_due && put_off->count < class.stalled_after;
-}
 PREDICATE(is_fetching_next,
     pass->vm->op_action == ACTION_REPLACE && !pass->vm->image.path && is_image_of_url(pass))
 PREDICATE(has_preparing_failed, is_failure_of(pass, CONDITION_PREPARED))
@@ -523,7 +516,7 @@ static const struct rule ready_rules[] = {
     {is_being_suspended, CONDITION_FALSE, REASON_PROGRESSING, NULL, NULL},
     {is_any_unmet, .report = report_unmet},
     {is_fetching_next, CONDITION_FALSE, REASON_DOWNLOADING, image_name, NULL},
-    {is_being_replaced, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
+    {pass_is_being_replaced, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
     {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},
     {is_waiting_for_probes, CONDITION_FALSE, REASON_WAITING_FOR_PROBE, waiting_for_probes_message,
         NULL},
@@ -539,8 +532,8 @@ static void describe_reconciling(struct pass *pass)
     enum action action = pass->decision.action;
     enum reason ready = pass->patch->status->conditions[CONDITION_READY].reason;
     bool is_unready = ready == REASON_WAITING_FOR_PROBE || ready == REASON_PROBE_FAILED;
-    bool is_checking =
-        action == ACTION_PROBE || (action == ACTION_APPLY && !hot_change_is_pending(pass));
+    bool is_checking = action == ACTION_PROBE || action == ACTION_IDENTIFY_IMAGE ||
+                       (action == ACTION_APPLY && !hot_change_is_pending(pass));
     bool is_idle = action == ACTION_NONE || action == ACTION_HOLD || is_checking ||
                    action == ACTION_REFUSE_IMAGE ||
                    (action == ACTION_AWAIT_MACHINE && pass->situation.intent == INTENT_NONE);

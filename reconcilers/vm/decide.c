@@ -82,6 +82,7 @@ PREDICATE(recreate, s->recreation == RECREATION_READY && !s->is_alive)
 PREDICATE(restarted, s->is_restart_pending && !s->is_alive)
 PREDICATE(stopped, s->is_halted || (s->power == POWER_STOPPED && !s->wants_prepared))
 PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
+PREDICATE(image_unsure, !s->is_alive && s->is_image_unsure)
 PREDICATE(image_changed, !s->is_alive && s->is_image_changed)
 PREDICATE(image_missing, !s->is_alive && !s->has_image)
 PREDICATE(disk_missing, !s->is_alive && s->disk != DISK_READY)
@@ -116,11 +117,12 @@ PREDICATE(clock_due, is_started(s) && s->is_clock_due)
 PREDICATE(setting_up, is_started(s) && s->expects_ssh && s->is_setting_up)
 PREDICATE(step_waiting, can_run_steps(s) && s->has_step)
 PREDICATE(steps_appended, can_run_steps(s) && s->has_appended)
+PREDICATE(identity_due, is_started(s) && s->is_identity_due)
 PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 27 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 28 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -146,34 +148,36 @@ static const struct {
     {16, restarted, ACTION_MARK_RESTARTED},
     {17, stopped, ACTION_NONE},
     {18, held, ACTION_HOLD},
-    {19, image_changed, ACTION_REFUSE_IMAGE},
-    {20, image_missing, ACTION_FETCH_IMAGE},
-    {21, disk_missing, ACTION_PREPARE},
-    {22, prepared_only, ACTION_NONE},
-    {23, backing_off, ACTION_BACK_OFF},
-    {24, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {25, start_not_begun, ACTION_BEGIN_START},
-    {26, start_begun, ACTION_LAUNCH},
-    {27, launching, ACTION_AWAIT_MACHINE},
-    {28, launched_unrecorded, ACTION_KILL},
-    {29, launched, ACTION_RELEASE},
-    {30, not_booted, ACTION_BOOT},
-    {31, start_overdue, ACTION_GIVE_UP_START},
-    {32, unanswered, ACTION_AWAIT_MACHINE},
-    {33, guest_ended, ACTION_RECORD_CAUSE},
-    {34, io_error, ACTION_RETRY_IO},
-    {35, start_unconfirmed, ACTION_CONFIRM_START},
-    {36, paused_by_other, ACTION_RESUME},
-    {37, not_suspended, ACTION_PAUSE},
-    {38, unhealthy, ACTION_END_UNHEALTHY},
-    {39, hot_change_pending, ACTION_APPLY},
-    {40, not_reached, ACTION_REACH},
-    {41, clock_due, ACTION_SET_CLOCK},
-    {42, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {43, step_waiting, ACTION_RUN_STEP},
-    {44, steps_appended, ACTION_APPEND_STEPS},
-    {45, probe_due, ACTION_PROBE},
-    {46, NULL, ACTION_NONE},
+    {19, image_unsure, ACTION_IDENTIFY_IMAGE},
+    {20, image_changed, ACTION_REFUSE_IMAGE},
+    {21, image_missing, ACTION_FETCH_IMAGE},
+    {22, disk_missing, ACTION_PREPARE},
+    {23, prepared_only, ACTION_NONE},
+    {24, backing_off, ACTION_BACK_OFF},
+    {25, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {26, start_not_begun, ACTION_BEGIN_START},
+    {27, start_begun, ACTION_LAUNCH},
+    {28, launching, ACTION_AWAIT_MACHINE},
+    {29, launched_unrecorded, ACTION_KILL},
+    {30, launched, ACTION_RELEASE},
+    {31, not_booted, ACTION_BOOT},
+    {32, start_overdue, ACTION_GIVE_UP_START},
+    {33, unanswered, ACTION_AWAIT_MACHINE},
+    {34, guest_ended, ACTION_RECORD_CAUSE},
+    {35, io_error, ACTION_RETRY_IO},
+    {36, start_unconfirmed, ACTION_CONFIRM_START},
+    {37, paused_by_other, ACTION_RESUME},
+    {38, not_suspended, ACTION_PAUSE},
+    {39, unhealthy, ACTION_END_UNHEALTHY},
+    {40, hot_change_pending, ACTION_APPLY},
+    {41, not_reached, ACTION_REACH},
+    {42, clock_due, ACTION_SET_CLOCK},
+    {43, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {44, step_waiting, ACTION_RUN_STEP},
+    {45, steps_appended, ACTION_APPEND_STEPS},
+    {46, probe_due, ACTION_PROBE},
+    {47, identity_due, ACTION_IDENTIFY_IMAGE},
+    {48, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -209,6 +213,7 @@ const char *action_name(enum action action)
         [ACTION_DISCARD_DISK] = "discard-disk",
         [ACTION_MARK_RESTARTED] = "mark-restarted",
         [ACTION_HOLD] = "hold",
+        [ACTION_IDENTIFY_IMAGE] = "identify-image",
         [ACTION_REFUSE_IMAGE] = "refuse-image",
         [ACTION_FETCH_IMAGE] = "fetch-image",
         [ACTION_PREPARE] = "prepare",

@@ -64,6 +64,8 @@ struct situation {
     bool has_dir;
     bool has_image;
     bool is_image_changed;
+    bool is_image_unsure; /* its base may be another one: its bytes have to be compared */
+    bool is_identity_due; /* the digest of a base in use is not known yet, or not that of another */
     enum disk_state disk;
 
     /* The guest, once the instance runs. */
@@ -95,6 +97,7 @@ enum action {
     ACTION_DISCARD_DISK,
     ACTION_MARK_RESTARTED, /* a restart was requested and the VM is down: that part is done */
     ACTION_HOLD,           /* stays down until the user requests a start */
+    ACTION_IDENTIFY_IMAGE, /* hash the base, or what may be it */
     ACTION_REFUSE_IMAGE,   /* the base changed under the overlay: starting would corrupt */
     ACTION_FETCH_IMAGE,
     ACTION_PREPARE,
@@ -137,7 +140,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 46 };
+enum { DECIDE_ROWS = 48 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

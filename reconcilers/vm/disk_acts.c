@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/pass.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -60,6 +61,23 @@ int64_t pass_replace(struct pass *pass)
     memcpy(result->image_id, vm->image.id, DIGEST_SIZE);
     vm->op = media->prepare_next(&pass->env, result, vm->outcome.disk_stamp, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
+}
+
+/* Changes nothing; what was hashed is known until the controller ends. */
+int64_t pass_identify_image(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_IDENTIFY_IMAGE, pass->view->desired->generation);
+    vm->op = vm->backend->media->identify(&pass->env, &vm->outcome.prepared, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+bool pass_is_being_replaced(const struct pass *pass)
+{
+    const struct vm_failure *put_off = &pass->vm->put_off;
+    bool is_due = pass->situation.recreation == RECREATION_ASKED || put_off->action != ACTION_NONE;
+    return is_due &&
+           put_off->count < failure_classify(put_off->action, put_off->error.code).stalled_after;
 }
 
 /* The next recreation, and the deletion of the VM, remove what was made for it. */

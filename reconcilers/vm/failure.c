@@ -18,6 +18,8 @@ static const struct {
     struct failure_class class;
 } by_action[] = {
     {ACTION_FETCH_IMAGE, {CONDITION_IMAGE_READY, REASON_DOWNLOAD_BACK_OFF, 3, &backoff_download}},
+    {ACTION_IDENTIFY_IMAGE,
+        {CONDITION_IMAGE_READY, REASON_BACKING_IMAGE_CHANGED, 3, &backoff_user}},
     {ACTION_PREPARE, {CONDITION_PREPARED, REASON_INTERNAL, 1, &backoff_user}},
     {ACTION_REPLACE, {CONDITION_SYNCED, REASON_DOWNLOAD_BACK_OFF, 3, &backoff_download}},
     {ACTION_DISCARD_ALL, {CONDITION_PREPARED, REASON_INTERNAL, 3, &backoff_reconcile}},

@@ -38,6 +38,9 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
         return;
     }
     *diff = spec_diff(running, wanted);
+    if (!comparison->is_outdated) { /* the same image, under another name */
+        spec_diff_drop_field(diff, "image");
+    }
     if (is_fixed(pass)) {
         spec_diff_put_off(diff); /* at the next start */
         return;
@@ -58,7 +61,9 @@ static const struct vm_comparison *comparison_of(const struct pass *pass)
     }
     uint64_t generation = pass->view->desired->generation;
     if (!comparison->is_made || comparison->generation != generation ||
+        comparison->is_outdated != pass->media.is_outdated ||
         !text_eq(comparison->instance_id, status->instance.instance_id)) {
+        comparison->is_outdated = pass->media.is_outdated;
         compare(comparison, pass);
         comparison->is_made = true;
         comparison->generation = generation;

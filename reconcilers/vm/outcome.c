@@ -47,11 +47,23 @@ static bool record_prepared(struct pass *pass)
 {
     struct vm_prepared *prepared = &pass->vm->outcome.prepared;
     struct vm_prepared *recorded = &pass->patch->status->prepared;
-    replace_text(&recorded->image_path, &prepared->image_path);
-    memcpy(recorded->digest, prepared->digest, sizeof(prepared->digest));
-    memcpy(recorded->image_id, prepared->image_id, sizeof(prepared->image_id));
-    recorded->disk_gib = prepared->disk_gib;
-    recorded->disk_bytes = prepared->disk_bytes;
+    free(recorded->image_path);
+    *recorded = *prepared;
+    prepared->image_path = NULL;
+    return true;
+}
+
+static bool record_identity(struct pass *pass)
+{
+    const struct vm_prepared *found = &pass->vm->outcome.prepared;
+    struct vm_prepared *recorded = &pass->patch->status->prepared;
+    if (found->image_sha256[0]) {
+        memcpy(recorded->image_sha256, found->image_sha256, DIGEST_SIZE);
+        recorded->image_size = found->image_size;
+    }
+    if (found->image_id[0]) {
+        memcpy(recorded->image_id, found->image_id, DIGEST_SIZE);
+    }
     return true;
 }
 
@@ -322,6 +334,7 @@ bool pass_record_outcomes(struct pass *pass)
 {
     static bool (*const record_outcome[ACTION_COUNT_])(struct pass * pass) = {
         [ACTION_FETCH_IMAGE] = record_image,
+        [ACTION_IDENTIFY_IMAGE] = record_identity,
         [ACTION_PREPARE] = record_prepared,
         [ACTION_REPLACE] = record_replacement,
         [ACTION_LAUNCH] = record_launch,
@@ -391,7 +404,8 @@ bool pass_note_reset(struct pass *pass)
 
 static bool is_about_media(enum action action)
 {
-    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE || action == ACTION_REPLACE;
+    return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE || action == ACTION_REPLACE ||
+           action == ACTION_IDENTIFY_IMAGE;
 }
 
 /* A recreation that was requested for another spec, and has erased nothing yet, is withdrawn when

@@ -201,6 +201,8 @@ static void assess_observed(struct pass *pass)
     s->has_dir = pass->media.has_dir;
     s->has_image = pass->media.has_image;
     s->is_image_changed = pass->media.is_image_changed;
+    s->is_image_unsure = pass->media.is_image_unsure;
+    s->is_identity_due = pass->media.is_identity_due;
     s->disk = pass->media.disk;
     s->recreation = assess_recreation(pass);
 }

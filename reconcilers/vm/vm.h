@@ -59,6 +59,7 @@ struct vm_comparison {
     bool is_made;
     char instance_id[TEXT_ID_SIZE];
     uint64_t generation;
+    bool is_outdated; /* as observed: media_facts.is_outdated */
     struct spec_diff diff;
     bool is_pending; /* some of it can be applied to the running machine */
 };

@@ -10,6 +10,26 @@ static void put_file(json_t *json, const char *key, const struct spec_file *file
     json_put_text(json, key, file->digest[0] ? file->digest : file->path);
 }
 
+static json_t *seed_inputs(const struct vm_spec *spec)
+{
+    json_t *json = json_object();
+    const char *hostname = spec->cloud_init.hostname;
+    json_put_text(json, "hostname", hostname ? hostname : spec->name);
+    put_file(json, "userData", &spec->cloud_init.user_data);
+    if (!spec->cloud_init.user_data.path) { /* the user-data is ours */
+        put_file(json, "sshKey", &spec->cloud_init.ssh_key);
+        json_put_text(json, "user", spec->ssh.user);
+    }
+    return json;
+}
+
+void spec_seed_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
+{
+    cleanup_json json_t *json = spec->cloud_init.is_set ? seed_inputs(spec) : json_object();
+    cleanup_free char *text = json_canonical(json);
+    digest_text(text, ret_digest);
+}
+
 void spec_media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
 {
     cleanup_json json_t *json = json_object();
@@ -17,15 +37,7 @@ void spec_media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
     json_put_text(json, "image", spec->image.location);
     json_put_text(json, "sha256", spec->image.sha256);
     if (spec->cloud_init.is_set) {
-        json_t *seed = json_object();
-        const char *hostname = spec->cloud_init.hostname;
-        json_put_text(seed, "hostname", hostname ? hostname : spec->name);
-        put_file(seed, "userData", &spec->cloud_init.user_data);
-        if (!spec->cloud_init.user_data.path) { /* the user-data is ours */
-            put_file(seed, "sshKey", &spec->cloud_init.ssh_key);
-            json_put_text(seed, "user", spec->ssh.user);
-        }
-        json_put(json, "seed", seed);
+        json_put(json, "seed", seed_inputs(spec));
     }
     cleanup_free char *text = json_canonical(json);
     digest_text(text, ret_digest);

@@ -11,3 +11,6 @@
 struct vm_spec;
 
 void spec_media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE]);
+
+/* Of the seed's contents alone: the same image may be found at another place. */
+void spec_seed_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE]);

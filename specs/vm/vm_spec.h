@@ -41,8 +41,9 @@ struct spec_file {
 
 struct spec_image {
     enum image_kind kind;
-    char *location; /* absolute path, or URL */
-    char *sha256;   /* digest that the bytes must have; NULL: not given */
+    char *location;  /* absolute path, or URL */
+    char *sha256;    /* digest that the bytes must have; NULL: not given */
+    bool is_of_disk; /* found to have the bytes of the disk's base (impact.h); never recorded */
 };
 
 struct spec_forward {

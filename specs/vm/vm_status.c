@@ -70,6 +70,9 @@ static const struct field prepared_rows[] = {
     FIELD(struct vm_prepared, digest, "digest", .omit_empty = true),
     FIELD(struct vm_prepared, image_path, "imagePath"),
     FIELD(struct vm_prepared, image_id, "imageId", .omit_empty = true),
+    FIELD(struct vm_prepared, image_sha256, "imageSha256", .omit_empty = true),
+    FIELD(struct vm_prepared, image_size, "imageSize", .omit_empty = true),
+    FIELD(struct vm_prepared, seed_digest, "seedDigest", .omit_empty = true),
     FIELD(struct vm_prepared, disk_gib, "diskGib"),
     FIELD(struct vm_prepared, disk_bytes, "diskBytes", .omit_empty = true),
 };

@@ -69,9 +69,12 @@ struct vm_restart {
 };
 
 struct vm_prepared {
-    char digest[DIGEST_SIZE];   /* of what the files were made from; "" : nothing prepared */
-    char *image_path;           /* the base image in use */
-    char image_id[DIGEST_SIZE]; /* of the base: sha256, or digest of inode, size and mtime */
+    char digest[DIGEST_SIZE];       /* of what the files were made from; "" : nothing prepared */
+    char *image_path;               /* the base image in use */
+    char image_id[DIGEST_SIZE];     /* of the base: sha256, or digest of inode, size and mtime */
+    char image_sha256[DIGEST_SIZE]; /* of a base with such a digest, "": not hashed yet … */
+    uint64_t image_size;            /* … and its bytes */
+    char seed_digest[DIGEST_SIZE];  /* what `digest` has besides the image; "": not recorded */
     uint32_t disk_gib;   /* as the VMFile had it when the disk got its size; 0: it had none */
     uint64_t disk_bytes; /* the disk's size; 0: not recorded */
 };

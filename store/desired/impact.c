@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/desired/impact.h"
 
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/file_stamp.h"
+#include "specs/base/fs.h"
 #include "specs/base/text.h"
 #include "specs/vm/backend_traits.h"
 #include "specs/vm/vm_desired.h"
@@ -41,6 +45,42 @@ static bool is_provision_settled(
            (status && vm_steps_continue_at(&status->provision, spec) == spec->n_steps + 1);
 }
 
+/* By what can be seen without reading the image. */
+static bool is_same_image(
+    const struct vm_record *record, const struct vm_spec *before, const struct vm_spec *after)
+{
+    const struct vm_status *status = record_status(record);
+    const struct spec_image *a = &before->image, *b = &after->image;
+    char stamp[DIGEST_SIZE];
+    if (a->kind != b->kind || !status) {
+        return false;
+    }
+    bool is_pinned = a->sha256 && text_eq(a->sha256, b->sha256);
+    bool is_moved = b->kind == IMAGE_FILE && !b->sha256 && file_stamp(b->location, stamp) &&
+                    text_eq(stamp, status->prepared.image_id);
+    return is_pinned || is_moved || b->is_of_disk;
+}
+
+bool record_has_image(const struct vm_record *record, const struct vm_spec *spec)
+{
+    const struct vm_status *status = record_status(record);
+    const struct vm_prepared *prepared = status ? &status->prepared : NULL;
+    const struct spec_image *image = &spec->image;
+    char digest[DIGEST_SIZE];
+    struct error ignored = {.code = ERR_NONE};
+    if (prepared && text_eq(image->location, record->desired->spec->image.location)) {
+        enum reason synced = status->conditions[CONDITION_SYNCED].reason; /* vmctld has compared */
+        return status->observed_generation >= record->desired->generation &&
+               (synced == REASON_SYNCED || synced == REASON_RESTART_REQUIRED ||
+                   synced == REASON_PROVISION_OUTDATED);
+    }
+    bool may_be = prepared && prepared->image_sha256[0] && image->kind == IMAGE_FILE &&
+                  fs_size(image->location) == (int64_t)prepared->image_size &&
+                  (!image->sha256 || text_eq(image->sha256, prepared->image_sha256));
+    return may_be && digest_file(image->location, NULL, digest, &ignored) == 0 &&
+           text_eq(digest, prepared->image_sha256);
+}
+
 static enum disposition disposition_here(
     const struct vm_record *record, enum disposition of_field, bool is_settled)
 {
@@ -70,6 +110,9 @@ struct spec_diff record_diff(const struct vm_record *record, const struct vm_spe
     diff.strongest = DISPOSITION_LIVE;
     for (size_t i = 0; i < diff.count; i++) {
         enum disposition *disposition = &diff.changes[i].disposition;
+        if (text_eq(diff.changes[i].field, "image") && is_same_image(record, before, after)) {
+            *disposition = DISPOSITION_LIVE;
+        }
         *disposition = disposition_here(record, *disposition, is_settled);
         diff.strongest = *disposition > diff.strongest ? *disposition : diff.strongest;
     }

@@ -2,7 +2,7 @@
 /*
  * What the difference between two specs needs on a recorded VM. spec_diff.h has the dispositions of
  * the fields; this corrects them by whether a machine runs, a disk exists, and which steps were
- * run. Pure.
+ * run. It looks at files by stat(2) only, but for record_has_image().
  */
 #pragma once
 
@@ -17,6 +17,11 @@ struct vm_status;
  * it. */
 struct spec_diff record_diff(const struct vm_record *record, const struct vm_spec *before,
     const struct vm_spec *after, bool runs_appended);
+
+/* Whether the image that a spec names is the one that the VM's disk was made on, at another place:
+ * the same sha256=, the same file moved, or a copy of the same size and bytes. A copy is read for
+ * it, which takes as long as it is large: not in vmctld. */
+bool record_has_image(const struct vm_record *record, const struct vm_spec *spec);
 
 /* NULL also when the status is of an earlier VM of that name. Borrowed. */
 const struct vm_status *record_status(const struct vm_record *record);

@@ -140,3 +140,32 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     [ "$(disk_size)" = $((1 << 30)) ]
     [ "$(ls "$DATA/vms/a" | grep -c next)" = 0 ]
 }
+
+@test "a base image that was copied back, touched or moved with its project is the same image" {
+    vm 'image "idle.img"'
+    vmctl -q up
+    local inode
+    inode=$(stat -c %i "$(overlay)")
+    await is_hashed
+    vmctl -q stop a
+    cp -p idle.img copy && mv copy idle.img
+    fails 0 vmctl start a
+    vmctl -q stop a
+    vmctl controller stop # the next one knows it by the record
+    touch idle.img
+    fails 0 vmctl start a
+    vmctl -q stop a
+    mkdir ../moved && cp idle.img VMFile.kdl ../moved && rm idle.img VMFile.kdl && cd ../moved
+    fails 0 vmctl up --adopt
+    [[ $output != *recreate* ]]
+    [ "$(stat -c %i "$(overlay)")" = "$inode" ]
+    qemu-img info -U "$(overlay)" | grep -q "backing file: $PWD/idle.img"
+    fails 0 vmctl up
+    [[ $output != *recreate* ]]
+    vmctl -q stop a
+    printf x | dd of=idle.img bs=1 seek=4096 conv=notrunc status=none
+    fails 1 vmctl start a
+    says vmctl::image::backing_changed
+    cd "$PROJECT"
+    rm -rf ../moved
+}

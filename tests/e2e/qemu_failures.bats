@@ -164,7 +164,7 @@ END
 
 @test "a base image changed under a disk is noticed; put back it heals, and reload starts over" {
     cp "$BLANK" base.qcow2
-    cp -p base.qcow2 other.qcow2
+    qemu-img create -q -f qcow2 other.qcow2 3M
     vm based '' 'image "base.qcow2"'
     vmctl -q up
     vmctl -q down

@@ -105,8 +105,10 @@ static struct situation see(union world w)
         .stage = w.intent == INTENT_STOP ? (enum stop_stage)w.stage : STOP_STAGE_POWERDOWN,
         .is_grace_shorter = w.is_grace_shorter && w.intent == INTENT_STOP,
         .has_dir = w.has_dir,
-        .has_image = w.has_image,
-        .is_image_changed = w.is_image_changed,
+        .has_image = w.image != IMAGE_MISSING,
+        .is_image_changed = w.image == IMAGE_CHANGED,
+        .is_image_unsure = w.image == IMAGE_UNSURE,
+        .is_identity_due = w.is_identity_due,
         .disk = (enum disk_state)w.disk,
         .expects_ssh = true,
         .is_reached = w.is_reached,
@@ -230,7 +232,7 @@ static void guest_fault(struct model *model, union world w)
 static void file_fault(struct model *model, union world w)
 {
     union world next = w;
-    next.has_image = 0;
+    next.image = IMAGE_MISSING;
     add(model, next);
     next = w;
     next.disk = DISK_NONE;
@@ -238,8 +240,13 @@ static void file_fault(struct model *model, union world w)
     next.has_dir = 0;
     add(model, next);
     next = w;
-    next.is_image_changed = w.disk == DISK_READY;
-    add(model, next);
+    if (w.disk == DISK_READY) { /* or touched, or moved */
+        next.image = IMAGE_CHANGED;
+        add(model, next);
+        next.image = IMAGE_UNSURE;
+        add(model, next);
+        next = w;
+    }
     if (w.disk == DISK_READY) {
         next.disk = DISK_TO_GROW;
         add(model, next);
@@ -264,6 +271,9 @@ static void fault(struct model *model, union world w)
         !w.is_unhealthy) { /* their period is over; and a new controller asks at once */
         next = w;
         next.is_probe_due = 1;
+        add(model, next);
+        next = w;
+        next.is_identity_due = 1;
         add(model, next);
     }
     if (w.process == PROCESS_UP) {
@@ -316,7 +326,7 @@ static bool is_converged(union world w, enum action action)
     bool is_up = w.process == PROCESS_UP && w.intent == INTENT_NONE;
     return w.power == POWER_SUSPENDED
                ? is_up && w.run_state == RUN_STATE_PAUSED
-               : !w.is_hot_change_pending &&
+               : !w.is_hot_change_pending && !w.is_identity_due &&
                      (has_failed_setup(w) || (is_settled_up(w) && !w.is_probe_due));
 }
 
@@ -326,7 +336,7 @@ static void follow(struct model *model, union world start)
     enum { STEPS_MAX = 60 };
     union world w = start;
     w.is_up = 1;
-    w.is_image_changed = 0;
+    w.image = w.image == IMAGE_CHANGED ? IMAGE_THERE : w.image;
     for (unsigned n = 0; n < STEPS_MAX; n++) {
         struct decision decision = decide_in(model, w);
         const char *danger = world_danger_of(w, decision.action);
@@ -417,10 +427,11 @@ static void report(const struct model *model)
         w.has_instance, intent_name((enum intent)w.intent), w.has_pid, w.is_outdated, w.is_held,
         w.is_backing_off, w.stage, w.is_overdue);
     print_error(
-        "  process %d state %d silent %d dir %d image %d changed %d disk %d reached %d setting up "
+        "  process %d state %d silent %d dir %d image %d identity due %d disk %d reached %d "
+        "setting up "
         "%d failed %d"
         " step %d appended %d due %d unhealthy %d up %d launching %d adopted %d boot lost %d\n",
-        w.process, w.run_state, w.is_silent, w.has_dir, w.has_image, w.is_image_changed, w.disk,
+        w.process, w.run_state, w.is_silent, w.has_dir, w.image, w.is_identity_due, w.disk,
         w.is_reached, w.is_setting_up, w.has_setup_failed, w.has_step, w.has_appended,
         w.is_probe_due, w.is_unhealthy, w.is_up, w.is_launching, w.is_adopted, w.is_boot_lost);
 }
@@ -481,6 +492,10 @@ static void see_no_directory(struct situation *s)
 static void see_no_image_change(struct situation *s)
 {
     s->is_image_changed = false;
+}
+static void see_no_image_doubt(struct situation *s)
+{
+    s->is_image_unsure = false;
 }
 static void see_no_deletion(struct situation *s)
 {
@@ -592,7 +607,7 @@ static void a_wrong_eye_is_caught(void **state)
     (void)state;
     static void (*const blind[])(struct situation * s) = {see_no_process, see_every_pid_recorded,
         see_no_pid, see_no_waiting, see_no_intent, see_no_instance, see_every_disk_ready,
-        see_no_directory, see_no_image_change, see_no_deletion, see_no_record,
+        see_no_directory, see_no_image_change, see_no_image_doubt, see_no_deletion, see_no_record,
         see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_check_fatal,
         see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup,
         see_every_list_through, see_nothing_appended};

@@ -18,6 +18,7 @@ union world world_without_process(union world w)
     w.is_launching = 0;
     w.is_boot_lost = 0;
     w.is_adopted = 0;
+    w.is_identity_due = 0;
     w.is_probe_due = w.is_unhealthy = w.is_clock_due = 0; /* nobody is left to be asked */
     return w;
 }
@@ -28,8 +29,7 @@ union world world_without_record(union world w)
         .run_state = w.run_state,
         .is_silent = w.is_silent,
         .has_dir = w.has_dir,
-        .has_image = w.has_image,
-        .is_image_changed = w.is_image_changed,
+        .image = w.image,
         .disk = w.disk,
         .is_up = w.is_up,
         .is_launching = w.is_launching,
@@ -43,7 +43,7 @@ static union world with_intent(union world w, enum intent intent)
     w.stage = STOP_STAGE_POWERDOWN;
     w.is_overdue = 0;
     w.is_grace_shorter = 0;
-    w.is_probe_due = w.is_unhealthy = 0;
+    w.is_probe_due = w.is_unhealthy = w.is_identity_due = 0;
     w.is_clock_due &= intent == INTENT_NONE;
     if (intent ==
         INTENT_STOP) { /* the guest is not read any more: a_stop_reads_nothing_of_the_guest */
@@ -87,7 +87,7 @@ static void discard_disk(struct outcomes *o, union world w)
 {
     static const enum disk_state next[] = {
         DISK_READY, DISK_NONE}; /* where the backend has no two */
-    w.is_image_changed = 0;
+    w.image = w.image == IMAGE_MISSING ? IMAGE_MISSING : IMAGE_THERE;
     for (size_t i = 0; i < ARRAY_LEN(next); i++) {
         w.disk = next[i] & 3;
         union world undone = world_without_controller(w); /* the token is not recorded as handled */
@@ -207,7 +207,7 @@ struct outcomes world_carry_out(union world w, enum action action)
     case ACTION_DISCARD_ALL:
         next.has_dir = 0;
         next.disk = DISK_NONE;
-        next.is_image_changed = 0;
+        next.image = w.image == IMAGE_MISSING ? IMAGE_MISSING : IMAGE_THERE;
         may(&o, next);
         may(&o, world_without_controller(next));
         break;
@@ -225,8 +225,15 @@ struct outcomes world_carry_out(union world w, enum action action)
         may(&o, next);
         break;
     case ACTION_FETCH_IMAGE:
-        next.has_image = 1;
+        next.image = IMAGE_THERE;
         ask_machine(&o, w, next);
+        break;
+    case ACTION_IDENTIFY_IMAGE:
+        next.is_identity_due = 0;
+        next.image = w.image == IMAGE_UNSURE ? IMAGE_THERE : w.image;
+        ask_machine(&o, w, next);
+        next.image = w.image == IMAGE_UNSURE ? IMAGE_CHANGED : w.image;
+        may(&o, next);
         break;
     case ACTION_PREPARE:
         prepare(&o, w);
@@ -344,7 +351,8 @@ const char *world_danger_of(union world w, enum action action)
                                      : NULL;
     case ACTION_LAUNCH:
         return !is_dead || w.has_pid ? "a second instance"
-               : w.disk != DISK_READY || w.is_image_changed || w.intent != INTENT_START
+               : w.disk != DISK_READY || w.image == IMAGE_CHANGED || w.image == IMAGE_UNSURE ||
+                       w.intent != INTENT_START
                    ? "a launch without disk or intent"
                    : NULL;
     case ACTION_RELEASE:

@@ -10,6 +10,7 @@
 
 #include "reconcilers/vm/decide.h"
 
+enum image { IMAGE_MISSING, IMAGE_THERE, IMAGE_CHANGED, IMAGE_UNSURE };
 enum process { PROCESS_NONE, PROCESS_WAITING, PROCESS_DYING, PROCESS_UP };
 
 /* Packed into 64 bits so that a set of states is a set of numbers. */
@@ -22,8 +23,9 @@ union world {
         uint64_t has_instance : 1, intent : 2, has_pid : 1, is_outdated : 1, is_held : 1;
         uint64_t is_backing_off : 1, stage : 3, is_overdue : 1, is_grace_shorter : 1;
         /* the world */
-        uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, has_image : 1;
-        uint64_t is_image_changed : 1, disk : 2, is_reached : 1, has_step : 1;
+        uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, image : 2;
+        uint64_t is_identity_due : 1; /* the base's digest, while the guest runs */
+        uint64_t disk : 2, is_reached : 1, has_step : 1;
         uint64_t is_clock_due : 1;                        /* it stood still */
         uint64_t is_setting_up : 1, has_setup_failed : 1; /* its cloud-init */
         uint64_t has_appended : 1; /* steps came behind those that were run */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -169,6 +170,30 @@ static void a_used_overlay_stays_on_its_own_base(void **state)
     assert_int_equal(info.virtual_size, 3 * GIB);
 }
 
+static void an_overlay_follows_a_base_that_moved(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *moved = media_host_path(&f->m, "moved.qcow2");
+    uint64_t bytes = 0;
+    assert_int_equal(make(f, f->base, 3, false), ERR_NONE);
+    assert_int_equal(rename(f->base, moved), 0);
+    struct disk_request request = {
+        .overlay_path = f->overlay,
+        .image_path = moved,
+        .disk_gib = 3,
+        .is_in_use = true,
+        .is_moved = true,
+        .aside_path = f->aside,
+        .ret_bytes = &bytes,
+    };
+    for (int again = 0; again < 2; again++) {
+        (void)disk_make(&f->m.host, &request, media_host_done, &f->m);
+        assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+        assert_string_equal(inspect(f->overlay).backing, moved);
+        assert_int_equal(bytes, 3 * GIB);
+    }
+}
+
 static void an_unused_overlay_on_another_base_is_set_aside(void **state)
 {
     struct fixture *f = *state;
@@ -250,6 +275,7 @@ int main(void)
         TEST(the_size_of_a_disk_is_found_whatever_is_asked_for),
         TEST(a_disk_smaller_than_its_image_is_refused),
         TEST(a_used_overlay_stays_on_its_own_base),
+        TEST(an_overlay_follows_a_base_that_moved),
         TEST(an_unused_overlay_on_another_base_is_set_aside),
         TEST(a_missing_base_is_told),
         TEST(a_full_disk_is_told_as_such),

@@ -194,6 +194,10 @@ static void what_a_restart_would_bring_is_told(void **state)
     f->desired->spec->image.location = mem_strdup("/images/new.qcow2");
     f->desired->generation = 3;
     pass = begin(f);
+    describe(pass); /* the same bytes at another place */
+    expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RESTART_REQUIRED);
+    pass = begin(f);
+    pass->media.is_outdated = true;
     describe(pass);
     expect(pass, CONDITION_SYNCED, CONDITION_FALSE, REASON_RECREATE_REQUIRED);
     f->status->instance.instance_id[0] = '\0'; /* off: the next start brings it */
