@@ -74,8 +74,9 @@ const struct command command_describe = {
     .summary = "Explain VMs: their desired and actual state, and why",
     .usage = "[OPTIONS] [VM...]",
     .details = "All that `status` shows, and: what of the spec still waits, and for what; which\n"
-               "provision steps are done; how often it failed and when it is tried again; where\n"
-               "its files are. Without a name: the VMs of the VMFile, or all where there is none.",
+               "provision steps are done; how its probes went; how often it failed and when it is\n"
+               "tried again; where its files are. Without a name: the VMs of the VMFile, or all "
+               "where there is none.",
     .examples = "  vmctl describe web\n"
                 "  vmctl describe web -o json | jq .changes",
     .options = options,

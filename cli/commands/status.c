@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl status: all that is known of a VM. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
+#include "cli/show/vm_rows.h"
 #include "cli/show/vm_text.h"
 #include "cli/wait/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 struct status_values {
@@ -36,7 +40,7 @@ static void add_path(
 static int add_text(
     struct cli *cli, const struct vm_record *record, struct buf *out, struct error *err)
 {
-    vm_text_add_head(out, record);
+    vm_text_add_head(out, record, cli->use_color_stdout);
     vm_text_add_desired(out, record);
     add_path(out, "Work dir:", cli, record->name, VM_DIR);
     add_path(out, "Overlay:", cli, record->name, VM_OVERLAY);
@@ -47,14 +51,49 @@ static int add_text(
     vm_text_add_generation(out, record);
     if (record->status) {
         vm_text_add_conditions(out, record->status);
-        vm_text_add_blocker(out, &record->status->blocker);
     }
-    return vm_text_add_events(cli, record->name, out, err);
+    int rc = vm_text_add_events(cli, record->name, out, err);
+    if (record->status) {
+        vm_text_add_blocker(out, &record->status->blocker); /* last: what is seen first */
+    }
+    vm_text_add_next(out, record);
+    return rc;
+}
+
+/* A row a VM, and what to type where there is trouble. */
+static int show_many(struct cli *cli, const struct strings *targets, struct error *err)
+{
+    cleanup_with(vm_list_clear) struct vm_list list = {
+        .records = mem_calloc(targets->count, sizeof(*list.records))};
+    cleanup_buf struct buf out = BUF_INIT(0);
+    for (; list.count < targets->count; list.count++) {
+        struct vm_record *record = &list.records[list.count];
+        int rc = store_get(cli->store, targets->items[list.count], record, err);
+        if (rc < 0) {
+            return rc;
+        }
+        const char *help = record->status ? record->status->blocker.help : NULL;
+        if (help && help[0]) {
+            buf_printf(&out, "%s: next: ", record->name);
+            text_add_printable(&out, help, strcspn(help, "\n"));
+            buf_add_char(&out, '\n');
+        }
+    }
+    vm_rows_print_records(cli, &list);
+    fputs(buf_str(&out), stdout);
+    return 0;
 }
 
 static int show(struct cli *cli, const struct strings *targets, struct error *err)
 {
     cleanup_json json_t *array = json_array();
+    bool are_many =
+        targets->count > 1 && (cli->output == OUTPUT_TEXT || cli->output == OUTPUT_WIDE);
+    if (are_many) {
+        int rc = show_many(cli, targets, err);
+        controller_note_absent(cli);
+        return rc;
+    }
     for (size_t i = 0; i < targets->count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
         cleanup_buf struct buf out = BUF_INIT(0);
@@ -68,7 +107,7 @@ static int show(struct cli *cli, const struct strings *targets, struct error *er
             puts(targets->items[i]);
         } else {
             rc = add_text(cli, &record, &out, err);
-            printf("%s%s", i ? "\n" : "", buf_str(&out));
+            fputs(buf_str(&out), stdout);
         }
         if (rc < 0) {
             return rc;
@@ -92,9 +131,13 @@ static int run(
 
 const struct command command_status = {
     .name = "status",
-    .summary = "Show all that is known of VMs",
+    .summary = "Show how VMs are, and the next command to type",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Without a name: the VMs of the VMFile, or all where there is none.",
+    .details =
+        "Of one VM what it is and has, its conditions and last events, and the next command\n"
+        "to type; of several a row each, as `list` has them, and what to type where there\n"
+        "is trouble. All that is known of each: vmctl describe. Without a name: the VMs of\n"
+        "the VMFile, or all where there is none.",
     .examples = "  vmctl status web\n"
                 "  vmctl status web -o yaml",
     .options = options,

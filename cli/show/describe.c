@@ -16,6 +16,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/text.h"
 #include "specs/base/url.h"
+#include "specs/vm/spec_text.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 #include "specs/vm/vm_steps.h"
@@ -302,6 +303,44 @@ static void add_provisioning(struct buf *out, const struct vm_record *record, in
     }
 }
 
+/* The probes of the spec, and how they went in this instance. */
+static void add_probes(struct buf *out, const struct vm_record *record)
+{
+    const struct vm_spec *spec = record->desired ? record->desired->spec : NULL;
+    const struct vm_probing none = {.is_passed = false};
+    bool is_running = record_has_instance(record);
+    const struct vm_probing *probing = is_running ? &record->status->probing : &none;
+    cleanup_json json_t *json = spec ? vm_spec_to_json(spec) : NULL;
+    for (int kind = 0; spec && kind < CHECK_KIND_COUNT_; kind++) {
+        const char *name = check_kind_name((enum check_kind)kind);
+        const struct spec_check *check = &spec->checks[kind];
+        bool is_live = kind == CHECK_LIVE;
+        uint32_t failures = is_live ? probing->live.failures : 0;
+        const char *failure = is_live ? probing->live.failure : probing->failure;
+        bool has_passed = is_live ? probing->live.has_passed : probing->is_passed;
+        if (check->n_probes == 0) {
+            continue;
+        }
+        buf_add_str(out, strstr(buf_str(out), "\nProbes:\n") ? "  " : "Probes:\n  ");
+        spec_text_add_node(out, name, json_object_get(json, name));
+        buf_printf(out,
+            "\n    every %us, at most %us each, failed after %u in a row: ", check->period_s,
+            check->timeout_s, check->failures);
+        if (!is_running) {
+            buf_add_str(out, "it does not run");
+        } else if (failures > 0) {
+            buf_printf(out, "%u failed", failures);
+        } else {
+            buf_add_str(out, has_passed ? "passed" : failure ? "not passed" : "not passed yet");
+        }
+        if (failure && (failures > 0 || !has_passed)) {
+            buf_add_str(out, ": ");
+            text_add_printable(out, failure, strcspn(failure, "\n"));
+        }
+        buf_add_char(out, '\n');
+    }
+}
+
 static void add_restarts(struct buf *out, const struct vm_record *record, int64_t now_ms)
 {
     const struct vm_restart *restart = record->status ? &record->status->restart : NULL;
@@ -310,7 +349,7 @@ static void add_restarts(struct buf *out, const struct vm_record *record, int64_
     if (!restart || (restart->count == 0 && is_ended_well)) {
         return;
     }
-    buf_add_str(out, "Restarts:\n");
+    buf_add_str(out, "Failures:\n");
     buf_printf(out, "  Failures in a row: %u\n  Last end: %s", restart->count,
         exit_cause_name(restart->last_cause));
     if (restart->last_message && restart->last_message[0]) {
@@ -332,7 +371,7 @@ int describe_add_text(
 {
     const struct vm_desired *desired = record->desired;
     int64_t now_ms = clock_wall_ms(clock_system());
-    vm_text_add_head(out, record);
+    vm_text_add_head(out, record, cli->use_color_stdout);
     if (desired) {
         vm_text_field(
             out, "Wanted:", "%s", desired->is_deleting ? "deleted" : power_name(desired->power));
@@ -344,13 +383,16 @@ int describe_add_text(
     }
     add_changes(out, record);
     add_provisioning(out, record, now_ms);
+    add_probes(out, record);
     add_restarts(out, record, now_ms);
     add_files(out, cli, record);
     if (record->status) {
         vm_text_add_conditions(out, record->status);
         vm_text_add_blocker(out, &record->status->blocker);
     }
-    return vm_text_add_events(cli, record->name, out, err);
+    int rc = vm_text_add_events(cli, record->name, out, err);
+    vm_text_add_next(out, record);
+    return rc;
 }
 
 /* ---- JSON ---- */

@@ -14,11 +14,13 @@
 #include "specs/base/text.h"
 #include "store/store.h"
 
-static void add_event(struct buf *out, const struct vm_event *event, int64_t now_ms)
+static void add_event(struct buf *out, const struct vm_event *event, int64_t now_ms, bool use_color)
 {
     char age[DURATION_SIZE];
     duration_format(now_ms - event->last_ms, age);
-    buf_printf(out, "  %5s ago  %-7s  %-18s ", age, event->is_warning ? "Warning" : "Normal",
+    bool is_colored = use_color && event->is_warning;
+    buf_printf(out, "  %5s ago  %s%-7s%s  %-18s ", age, is_colored ? "\033[33m" : "",
+        event->is_warning ? "Warning" : "Normal", is_colored ? "\033[0m" : "",
         reason_name(event->reason));
     const char *message = event->message ? event->message : "";
     text_add_printable(out, message, strcspn(message, "\n"));
@@ -52,7 +54,7 @@ static int find_events(
 }
 
 int events_list(struct cli *cli, const char *vm_name, size_t limit, const char *shown,
-    struct buf *out, struct error *err)
+    bool use_color, struct buf *out, struct error *err)
 {
     struct event_list list = {.count = 0};
     int64_t now_ms = clock_wall_ms(clock_system());
@@ -62,7 +64,7 @@ int events_list(struct cli *cli, const char *vm_name, size_t limit, const char *
         bool is_shown =
             shown && event->count == 1 && event->message[0] && strstr(shown, event->message);
         if (!is_shown) {
-            add_event(out, event, now_ms);
+            add_event(out, event, now_ms, use_color);
         }
     }
     event_list_clear(&list);
@@ -75,7 +77,7 @@ void events_explain(struct cli *cli, const char *vm_name, const char *shown)
     static const enum vm_file logs[] = {VM_CONSOLE_LOG, VM_PROVISION_LOG, VM_QEMU_LOG};
     struct error ignored = {.code = ERR_NONE};
     cleanup_buf struct buf events = BUF_INIT(0), out = BUF_INIT(0);
-    (void)events_list(cli, vm_name, SHOWN, shown, &events, &ignored);
+    (void)events_list(cli, vm_name, SHOWN, shown, cli->use_color, &events, &ignored);
     if (events.len > 0) {
         buf_printf(&out, "  last events of '%s':\n%s", vm_name, buf_str(&events));
     }

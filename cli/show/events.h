@@ -2,6 +2,7 @@
 /* Showing a VM's events: under an error, in `status`, as objects. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "specs/base/json.h"
@@ -15,7 +16,7 @@ struct vm_event;
  * Those of an earlier VM of the name, destroyed before this one was made, are left out, and
  * one that happened once and whose message is in `shown` (NULL: none), which was just printed. */
 int events_list(struct cli *cli, const char *vm_name, size_t limit, const char *shown,
-    struct buf *out, struct error *err);
+    bool use_color, struct buf *out, struct error *err);
 
 /* After an error, on stderr: the last five events and where the logs are. `shown` is the error's
  * message: an event that adds nothing to it is left out. */

@@ -43,7 +43,7 @@ const char *vm_row_state(const struct vm_row *row)
     return row->has_desired ? vm_display_word(&row->desired, &row->status) : "Orphaned";
 }
 
-static enum vm_tone tone_of(const struct vm_row *row)
+enum vm_tone vm_row_tone(const struct vm_row *row)
 {
     bool is_known = row->has_desired && !row->is_damaged;
     return row->is_deleted ? TONE_OFF
@@ -61,13 +61,13 @@ const char *const vm_tone_colors[] = {
 
 bool vm_row_has_failed(const struct vm_row *row)
 {
-    return tone_of(row) == TONE_BAD;
+    return vm_row_tone(row) == TONE_BAD;
 }
 
 /* Not of a state that the controller has not looked at since the last request. */
 bool vm_row_has_cause(const struct vm_row *row)
 {
-    enum vm_tone tone = tone_of(row);
+    enum vm_tone tone = vm_row_tone(row);
     bool is_looping = row->status.display == REASON_CRASH_LOOP_BACK_OFF;
     return (row->status.cause[0] || (is_looping && row->status.not_before_ms > 0)) &&
            row->has_desired && row->desired.generation <= row->status.observed_generation &&
@@ -150,7 +150,7 @@ static void add_state(struct table *table, const struct vm_row *row)
     bool has_source = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
     cleanup_free char *state = mem_printf("%s%s%s", vm_row_state(row), has_source ? "," : "",
         has_source ? reason_name(row->status.source) : "");
-    table_add_colored(table, vm_tone_colors[tone_of(row)], state);
+    table_add_colored(table, vm_tone_colors[vm_row_tone(row)], state);
 }
 
 static void add_cause(struct table *table, const struct vm_row *row, int64_t now_ms)

@@ -28,6 +28,9 @@ struct vm_row vm_row_of_record(const struct vm_record *record);
 /* The STATE column's word. Static text. */
 const char *vm_row_state(const struct vm_row *row);
 
+/* How its state is to be taken. */
+enum vm_tone vm_row_tone(const struct vm_row *row);
+
 /* What `list --failed` keeps. */
 bool vm_row_has_failed(const struct vm_row *row);
 

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/show/events.h"
 #include "cli/show/table.h"
+#include "cli/show/vm_rows.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -29,25 +30,18 @@ void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
     buf_add_char(out, '\n');
 }
 
-void vm_text_add_head(struct buf *out, const struct vm_record *record)
+void vm_text_add_head(struct buf *out, const struct vm_record *record, bool use_color)
 {
     const struct vm_desired *known = record->desired;
-    struct desired_summary desired = {.generation = 0};
-    struct status_summary status = {.pid = 0};
-    if (record->desired) {
-        desired_summary_of(record->desired, &desired);
-    }
-    if (record->status) {
-        status_summary_of(record->status, &status);
-    }
+    const struct vm_row row = vm_row_of_record(record);
     vm_text_field(out, "Name:", "%s", record->name);
     vm_text_field(out, "ID:", "%s",
         known            ? known->uid
         : record->status ? record->status->uid
                          : "-");
-    vm_text_field(out, "State:", "%s", vm_display_book_state(&desired, &status));
-    vm_text_field(
-        out, "Status:", "%s", record->desired ? vm_display_word(&desired, &status) : "Orphaned");
+    vm_text_field(out, "State:", "%s", vm_display_book_state(&row.desired, &row.status));
+    buf_printf(out, "%-12s %s%s%s\n", "Status:", use_color ? vm_tone_colors[vm_row_tone(&row)] : "",
+        vm_row_state(&row), use_color ? "\033[0m" : "");
 }
 
 static void add_network(struct buf *out, const struct vm_spec *spec)
@@ -191,11 +185,49 @@ void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker)
     }
 }
 
+/* What is usually done next in this state. */
+static const char *usual_command(const struct vm_row *row)
+{
+    if (!row->has_desired || row->is_damaged) {
+        return "vmctl doctor";
+    }
+    if (row->desired.is_deleting) {
+        return "vmctl wait %s --deleted";
+    }
+    switch (vm_row_tone(row)) {
+    case TONE_GOOD:
+        return row->desired.network == NETWORK_NONE ? "vmctl console %s" : "vmctl ssh %s";
+    case TONE_OFF:
+        return row->desired.power == POWER_SUSPENDED ? "vmctl resume %s" : "vmctl start %s";
+    case TONE_BUSY:
+        return row->desired.power == POWER_STOPPED ? "vmctl wait %s --stopped"
+                                                   : "vmctl wait %s --ready";
+    default:
+        return "vmctl describe %s";
+    }
+}
+
+void vm_text_add_next(struct buf *out, const struct vm_record *record)
+{
+    const struct vm_row row = vm_row_of_record(record);
+    const char *help = record->status ? record->status->blocker.help : NULL;
+    bool has_trouble = record->status && record->status->blocker.code;
+    const char *command = usual_command(&row), *place = strstr(command, "%s");
+    cleanup_buf struct buf next = BUF_INIT(0);
+    if (place) {
+        buf_add(&next, command, (size_t)(place - command));
+        buf_printf(&next, "%s%s", record->name, place + strlen("%s"));
+    } else {
+        buf_add_str(&next, command);
+    }
+    vm_text_field(out, "Next:", "%s", has_trouble && help && help[0] ? help : buf_str(&next));
+}
+
 int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struct error *err)
 {
     enum { SHOWN = 10 };
     cleanup_buf struct buf events = BUF_INIT(0);
-    int rc = events_list(cli, name, SHOWN, NULL, &events, err);
+    int rc = events_list(cli, name, SHOWN, NULL, cli->use_color_stdout, &events, err);
     if (rc == 0 && events.len > 0) {
         buf_printf(out, "Events:\n%s", buf_str(&events));
     }

@@ -3,6 +3,8 @@
  * made printable. */
 #pragma once
 
+#include <stdbool.h>
+
 struct buf;
 struct cli;
 struct error;
@@ -15,7 +17,10 @@ struct vm_blocker;
 void vm_text_field(struct buf *out, const char *label, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-void vm_text_add_head(struct buf *out, const struct vm_record *record); /* name, ID, states */
+void vm_text_add_head(struct buf *out, const struct vm_record *record, bool use_color);
+
+/* The next command to type: the remedy of its trouble, else what is usual in its state. */
+void vm_text_add_next(struct buf *out, const struct vm_record *record); /* name, ID, states */
 /* Nothing where there is no desired record. */
 void vm_text_add_desired(struct buf *out, const struct vm_record *record);
 void vm_text_add_instance(struct buf *out, const struct vm_status *status);

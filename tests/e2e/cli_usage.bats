@@ -76,6 +76,73 @@ teardown() { cli_teardown; }
     [[ $(field MAC web) =~ ^52:54:00(:[0-9a-f]{2}){3}$ ]]
 }
 
+@test "status ends with the next command, and of several VMs has a row each" {
+    vmfile web db
+    vmctl up -q
+    run vmctl status web
+    [ "${lines[-1]}" = "Next:        vmctl ssh web" ]
+    vmctl stop -q db
+    run vmctl status
+    echo "$output"
+    [ "${#lines[@]}" -eq 3 ]
+    [[ "${lines[2]}" =~ ^db\ .*\ Stopped\  ]]
+    run vmctl status db
+    [ "${lines[-1]}" = "Next:        vmctl start db" ]
+    vmctl -q destroy db
+    script '{"failStep": 1000}'
+    printf 'vm "web" { backend "noop"; image "%s"; provision "shell" { inline "x" } }\n' "$work/image" >VMFile.kdl
+    vmctl -q up || true
+    run vmctl status web
+    [[ ${lines[-1]} == "Next:        "*"vmctl"* ]]
+    [[ $output == *"Trouble:"*"Next:"* ]]
+    vmfile db
+    vmctl -q apply
+    run vmctl status --all
+    [ "${lines[-1]%%:*}" = web ]
+}
+
+@test "describe shows the probes and how they went" {
+    printf 'vm "web" { backend "noop"; image "%s"; ssh; ready period=5 { tcp 80 }; live { exec "true" } }\n' \
+        "$work/image" >VMFile.kdl
+    vmctl -q up
+    run vmctl describe web
+    echo "$output"
+    has "Probes:"
+    has "  ready period=5 { tcp 80 }"
+    has "    every 5s, at most 5s each, failed after 3 in a row: passed"
+    has '  live { exec "true" }'
+    vmctl -q down
+    run vmctl describe web
+    has "    every 5s, at most 5s each, failed after 3 in a row: it does not run"
+}
+
+# on_terminal COMMAND... : with a terminal as its output
+on_terminal() {
+    python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' "$@" </dev/null
+}
+
+@test "colours only on a terminal, unless they are asked for" {
+    vmfile web
+    vmctl up -q
+    unset NO_COLOR
+    export TERM=xterm
+    run vmctl list
+    [[ $output != *$'\033'* ]]
+    local command
+    for command in list 'status web' 'describe web' doctor; do
+        run vmctl --color always $command
+        [[ $output == *$'\033[32m'* ]]
+        run vmctl --color never $command
+        [[ $output != *$'\033'* ]]
+    done
+    run on_terminal vmctl list
+    [[ $output == *$'\033[32mReady\033[0m'* ]]
+    TERM=dumb run on_terminal vmctl list
+    [[ $output == *Ready* && $output != *$'\033'* ]]
+    NO_COLOR=1 run on_terminal vmctl list
+    [[ $output == *Ready* && $output != *$'\033'* ]]
+}
+
 @test "usage errors end with 2 and name the nearest word" {
     run vmctl lst
     [ "$status" -eq 2 ]

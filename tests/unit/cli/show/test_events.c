@@ -88,7 +88,7 @@ static void a_message_never_reaches_the_terminal_as_it_is(void **state)
     assert_null(strchr(rows, '\a'));
     assert_non_null(strstr(rows, "died: \\x1b]0;owned\\x07\\x1b[2J\n"));
     assert_null(strstr(rows, "second line"));
-    assert_int_equal(events_list(&fixture->cli, "web", 5, NULL, &lines, &err), 0);
+    assert_int_equal(events_list(&fixture->cli, "web", 5, NULL, false, &lines, &err), 0);
     assert_null(strchr(buf_str(&lines), '\033'));
 }
 
