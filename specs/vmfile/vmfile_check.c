@@ -14,6 +14,9 @@
 static void check_image(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     struct kdl_pos file = vm->seen[VM_IMAGE], url = vm->seen[VM_IMAGE_URL];
+    if (!file.line && !url.line && reader->is_image_meant) {
+        return; /* that it is misspelt was reported: one cause, one error */
+    }
     if (!file.line && !url.line) {
         vmfile_report(reader, vm->pos, "add image-url \"https://…\" or image \"path\"",
             "VM \"%s\" has no image source", vm->spec->name);

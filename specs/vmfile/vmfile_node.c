@@ -21,12 +21,61 @@ static const struct vmfile_rule *find_rule(const struct vmfile_shape *shape, con
     return NULL;
 }
 
+#define NO_FOLDERS                                                                                 \
+    "there are no shared folders: provision \"file\" copies a file, `vmctl cp` a directory"
+
+/* What other tools call a field, or what no field does. */
+static const struct {
+    const char *word;
+    const char *rule;
+    const char *hint; /* NULL: the rule's usage */
+} synonyms[] = {
+    {"ram", "memory", NULL},
+    {"cpu", "vcpus", NULL},
+    {"cpus", "vcpus", NULL},
+    {"cores", "vcpus", NULL},
+    {"port", "forward", NULL},
+    {"ports", "forward", NULL},
+    {"publish", "forward", NULL},
+    {"expose", "forward", NULL},
+    {"url", "image-url", NULL},
+    {"box", "image-url", NULL},
+    {"hostname", "cloud-init", NULL},
+    {"user", "ssh", NULL},
+    {"run", "provision", NULL},
+    {"script", "provision", NULL},
+    {"depends_on", "depends-on", NULL},
+    {"healthcheck", "ready", NULL},
+    {"volume", "provision", NO_FOLDERS},
+    {"volumes", "provision", NO_FOLDERS},
+    {"mount", "provision", NO_FOLDERS},
+};
+
+static char *hint_synonym(const struct vmfile_shape *shape, const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(synonyms); i++) {
+        const struct vmfile_rule *rule = find_rule(shape, synonyms[i].rule);
+        if (rule && text_eq(synonyms[i].word, name)) {
+            return synonyms[i].hint
+                       ? mem_strdup(synonyms[i].hint)
+                       : mem_printf("did you mean `%s`? write: %s", rule->name, rule->usage);
+        }
+    }
+    return NULL;
+}
+
 /* The nearest name of the table, or all of them; with `is_property`, of fields of one value. */
-static char *hint_names(const struct vmfile_shape *shape, const char *name, bool is_property)
+static char *hint_names(struct vmfile_reader *reader, const struct vmfile_shape *shape,
+    const char *name, bool is_property)
 {
     const char *names[VMFILE_MAX_FIELDS] = {NULL};
     cleanup_buf struct buf all = BUF_INIT(0);
     size_t n = 0;
+    char *synonym = is_property ? NULL : hint_synonym(shape, name);
+    if (synonym) {
+        reader->is_image_meant |= strstr(synonym, "`image") != NULL;
+        return synonym;
+    }
     assert(shape->n_rules <= VMFILE_MAX_FIELDS);
     for (size_t i = 0; i < shape->n_rules; i++) {
         if (!is_property || !shape->rules[i].read_node) {
@@ -36,6 +85,7 @@ static char *hint_names(const struct vmfile_shape *shape, const char *name, bool
     }
     const char *nearest = text_nearest(name, names, n);
     if (nearest) {
+        reader->is_image_meant |= text_starts_with(nearest, "image");
         return mem_printf("did you mean `%s`?", nearest);
     }
     return n ? mem_printf("known here: %s", buf_str(&all)) : mem_printf("write: %s", shape->usage);
@@ -157,7 +207,7 @@ static void read_property(struct vmfile_reader *reader, const struct kdl_node *n
 {
     const struct vmfile_rule *rule = find_rule(shape, entry->name);
     if (!rule) {
-        cleanup_free char *hint = hint_names(shape, entry->name, true);
+        cleanup_free char *hint = hint_names(reader, shape, entry->name, true);
         vmfile_report(
             reader, entry->pos, hint, "unknown property `%s` of `%s`", entry->name, node->name);
     } else if (rule->read_node) {
@@ -173,7 +223,7 @@ static void read_child(struct vmfile_reader *reader, const struct kdl_node *pare
 {
     const struct vmfile_rule *rule = find_rule(shape, child->name);
     if (!rule) {
-        cleanup_free char *hint = hint_names(shape, child->name, false);
+        cleanup_free char *hint = hint_names(reader, shape, child->name, false);
         vmfile_report(
             reader, child->pos, hint, "unknown node `%s` in `%s`", child->name, parent->name);
     } else if (mark_seen(reader, rule, child->pos, &seen[rule - shape->rules])) {

@@ -2,17 +2,30 @@
 /* `cloud-init { … }` and `ssh { … }`: how the guest is set up and reached. */
 #include "specs/vmfile/vmfile_reader.h"
 
+#include <string.h>
+
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
 #include "specs/vmfile/guest_text.h"
 
 #define SPEC(member) .offset = offsetof(struct vm_spec, member)
+
+static int check_public_key(const char *bytes, size_t n, struct error *err)
+{
+    static const char mark[] = "PRIVATE KEY-----";
+    if (!memmem(bytes, n, mark, sizeof(mark) - 1)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_VMFILE_INVALID, "it is a private key; the guest needs the public one");
+    return error_help(err, "name the file beside it that ends in .pub");
+}
 
 static const struct vmfile_rule cloud_init_rules[] = {
     {"hostname", .usage = "hostname \"myvm\"", .kind = VMFILE_NAME, SPEC(cloud_init.hostname),
         .is_valid = vmfile_is_hostname, .problem = "is not a valid host name:",
         .hint = "letters, digits and '-' in parts of at most 63 characters"},
     {"ssh-key", .usage = "ssh-key \"~/.ssh/id_ed25519.pub\"", .kind = VMFILE_PATH,
-        SPEC(cloud_init.ssh_key.path)},
+        SPEC(cloud_init.ssh_key.path), .check = check_public_key},
     {"user-data", .usage = "user-data \"cloud-config.yaml\"", .kind = VMFILE_PATH,
         SPEC(cloud_init.user_data.path), .check = guest_text_check_user_data},
     {"seed", .usage = "seed \"scsi\"", .kind = VMFILE_WORD, SPEC(cloud_init.bus),

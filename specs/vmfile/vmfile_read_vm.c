@@ -122,6 +122,7 @@ void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node)
     const char *name = read_name(reader, node, &name_pos);
     struct vmfile_vm *vm = add_vm(reader, node, name);
     vm->pos = name_pos;
+    reader->is_image_meant = false;
     vmfile_read_node(reader, node, &shape, vm, vm->seen);
     vmfile_check_vm(reader, vm);
 }

@@ -73,6 +73,7 @@ struct vmfile_reader {
     const struct vmfile_env *env;
     struct vmfile *file;   /* what is being made */
     struct vmfile_vm *vms; /* file->n_vms of them */
+    bool is_image_meant;   /* a node of the VM that is being read looks like one that names it */
 };
 
 /* --- vmfile_diagnostic.c --- */

@@ -49,6 +49,15 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
     static const struct invalid cases[] = {
         {"vm a { image i; memry 5 }",
             "1:17+5 unknown node `memry` in `vm` | did you mean `memory`?\n"},
+        {"vm a { image i; mem 1 }", "1:17+3 unknown node `mem` in `vm` | did you mean `memory`?\n"},
+        {"vm a { image i; ram 1 }",
+            "1:17+3 unknown node `ram` in `vm` | did you mean `memory`? write: memory 2048\n"},
+        {"vm a { image i; ports \"80:80\" }", "1:17+5 unknown node `ports` in `vm` | did you mean "
+                                              "`forward`? write: forward host=8080 "
+                                              "guest=80\n"},
+        {"vm a { image i; volume \"/x\" }", "1:17+6 unknown node `volume` in `vm` | there are no "
+                                            "shared folders: provision \"file\" "
+                                            "copies a file, `vmctl cp` a directory\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
             "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `vnc`, `cloud-init`, "
@@ -109,6 +118,14 @@ static void a_vm_has_exactly_one_image_source(void **state)
         {"vm a { image }", "1:8+5 `image` needs a value | write: image \"path/to/image.qcow2\"\n"},
         {"vm a { image i j }",
             "1:16+1 `image` has too many values | write: image \"path/to/image.qcow2\"\n"},
+        {"vm a { imge \"foo\" }", "1:8+4 unknown node `imge` in `vm` | did you mean `image`?\n"},
+        {"vm a { url \"https://x\" }",
+            "1:8+3 unknown node `url` in `vm` | did you mean `image-url`? write: image-url "
+            "\"https://…\"\n"},
+        {"vm a { imge \"foo\" }; vm b { vcpus 1 }",
+            "1:8+4 unknown node `imge` in `vm` | did you mean `image`?\n"
+            "1:25+1 VM \"b\" has no image source | add image-url \"https://…\" or image "
+            "\"path\"\n"},
         {"vm a { image 5 }",
             "1:14+1 `image` must be a string, not a number | put it into quotes\n"},
     };
