@@ -163,6 +163,23 @@ static int give_up(struct cli *cli, const struct controller_process *process, st
         "see what it waits for: %s/controller.log; find it: fuser %s/controller.lock", dir, dir);
 }
 
+/* The variables are read by a vmctld when it starts. */
+static void note_log_level(const struct cli *cli, bool is_late)
+{
+    static const char *const variables[] = {"VMCTL_LOG", "RUST_LOG"};
+    for (size_t i = 0; is_late && i < ARRAY_LEN(variables); i++) {
+        const char *value = getenv(variables[i]);
+        if (value && value[0]) {
+            cli_note(cli,
+                "note: the controller runs already, with the log level it was started with; for "
+                "%s=%s start another: vmctl controller stop (VMs keep running). It logs to "
+                "%s/controller.log",
+                variables[i], value, cli->paths.data_dir);
+            return;
+        }
+    }
+}
+
 static int bring_up(struct cli *cli, bool must_serve, struct error *err)
 {
     /* A vmctld that has just taken the lock has not yet replaced the session of the last one, which
@@ -175,8 +192,10 @@ static int bring_up(struct cli *cli, bool must_serve, struct error *err)
         child.pid = is_running ? child.pid : 0;
         int rc = controller_find(cli, &process, err);
         if (rc == 0 && process.state == CONTROLLER_SERVES) {
+            bool is_first = !cli->knows_controller;
             rc = controller_end_older(cli, err);
             if (rc == 0 && cli->knows_controller) {
+                note_log_level(cli, is_first && child.n_started == 0);
                 return 0;
             }
         } else if (rc == 0 && process.state == CONTROLLER_ELSEWHERE) {

@@ -19,13 +19,6 @@ static struct {
 
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 
-void log_init(enum log_level default_level)
-{
-    const char *filter = getenv("VMCTL_LOG");
-    config.filter = filter && filter[0] ? filter : getenv("RUST_LOG");
-    config.fallback = default_level;
-}
-
 static bool to_level(const char *s, size_t n, enum log_level *ret)
 {
     for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {
@@ -35,6 +28,28 @@ static bool to_level(const char *s, size_t n, enum log_level *ret)
         }
     }
     return false;
+}
+
+void log_init(enum log_level default_level)
+{
+    const char *filter = getenv("VMCTL_LOG");
+    bool is_ours = filter && filter[0]; /* RUST_LOG may be meant for other programs, too */
+    config.filter = is_ours ? filter : getenv("RUST_LOG");
+    config.fallback = default_level;
+    for (const char *item = is_ours ? filter : ""; *item;) {
+        size_t n = strcspn(item, ",");
+        const char *equals = memchr(item, '=', n);
+        const char *level = equals ? equals + 1 : item;
+        enum log_level ignored;
+        if (n > 0 && !to_level(level, (size_t)(item + n - level), &ignored)) {
+            log_error("log",
+                "VMCTL_LOG: '%.*s' is no level: write error, warn, info, debug or trace, or "
+                "MODULE=LEVEL",
+                (int)n, item);
+        }
+        item += n;
+        item += *item == ',';
+    }
 }
 
 /* The level for `module`: its own "module=level" item, else the bare "level" item. */

@@ -8,7 +8,8 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
-/* Reads the filter from the environment; `default_level` applies where it has no level. */
+/* Reads the filter from the environment; `default_level` applies where it has no level. Logs an
+ * error for what VMCTL_LOG has in place of a level. */
 void log_init(enum log_level default_level);
 
 void log_line(enum log_level level, const char *module, const char *fmt, ...)

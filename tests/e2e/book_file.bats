@@ -129,6 +129,19 @@ END
     await grep -q serves "$data/controller.log"
 }
 
+@test "a log level that has no effect is noted" {
+    vmfile web
+    RUST_LOG=debug run vmctl up
+    refute says "runs already"
+    RUST_LOG=debug run vmctl up
+    says "the controller runs already" "for RUST_LOG=debug" "vmctl controller stop" "$data/controller.log"
+    VMCTL_LOG=warn,qmp=loud,nonsense run vmctl list
+    says "VMCTL_LOG: 'qmp=loud' is no level" "VMCTL_LOG: 'nonsense' is no level: write error, warn"
+    [ "$(grep -c 'is no level' <<<"$output")" -eq 2 ]
+    RUST_LOG=other_program=off run vmctl list
+    refute says "level"
+}
+
 @test "RUST_LOG names modules" {
     RUST_LOG=error,controller=info vmctl controller start
     await grep -q 'controller.*serves' "$data/controller.log"
