@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "specs/base/buf.h"
@@ -9,19 +11,49 @@
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 
+/* Appends `text`, whose line begins at `column`; on a terminal lines end at a blank, where it would
+ * break them amid a word, and continue behind `indent`. */
+static void add_folded(struct buf *out, const char *text, size_t column, size_t indent)
+{
+    struct winsize size;
+    bool is_known = isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
+    size_t width = is_known && size.ws_col > 2 * indent ? size.ws_col : SIZE_MAX;
+    for (size_t n = 0; *text; text += n) {
+        size_t n_columns = 0, blanks = strspn(text, " ");
+        for (n = blanks; text[n] && !strchr(" \n", text[n]); n++) {
+            n_columns += ((unsigned char)text[n] & 0xc0) != 0x80;
+        }
+        if (column + blanks + n_columns > width && column > indent) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            text += blanks;
+            n -= blanks;
+            blanks = 0;
+        }
+        n += text[n] == '\n';
+        buf_add(out, text, n);
+        column = n > 0 && text[n - 1] == '\n' ? 0 : column + blanks + n_columns;
+    }
+}
+
 void cli_print_blocker(
     const struct cli *cli, const char *code, const char *message, const char *help)
 {
     const char *red = cli->use_color ? "\033[1;31m" : "", *bold = cli->use_color ? "\033[1m" : "",
                *off = cli->use_color ? "\033[0m" : "";
-    cleanup_buf struct buf shown = BUF_INIT(0);
+    cleanup_buf struct buf shown = BUF_INIT(0), out = BUF_INIT(0);
     text_add_printable(&shown, message, strlen(message));
-    fprintf(stderr, "%serror[%s]%s%s: %s%s\n", red, code, off, bold, buf_str(&shown), off);
+    buf_printf(&out, "%serror[%s]%s%s: ", red, code, off, bold);
+    add_folded(&out, buf_str(&shown), strlen("error[]: ") + strlen(code), strlen("  "));
+    buf_printf(&out, "%s\n", off);
     if (help && help[0]) {
         buf_reset(&shown);
         text_add_printable(&shown, help, strlen(help));
-        fprintf(stderr, "  help: %s\n", buf_str(&shown));
+        buf_add_str(&out, "  help: ");
+        add_folded(&out, buf_str(&shown), strlen("  help: "), strlen("  help: "));
+        buf_add_char(&out, '\n');
     }
+    fputs(buf_str(&out), stderr);
 }
 
 void cli_print_error(const struct cli *cli, const struct error *err)
@@ -40,6 +72,9 @@ void cli_note(const struct cli *cli, const char *fmt, ...)
     int n = vasprintf(&text, fmt, ap);
     va_end(ap);
     if (n >= 0) {
-        fprintf(stderr, "%s\n", text); /* one write: others may be at the same terminal or log */
+        cleanup_buf struct buf out = BUF_INIT(0);
+        add_folded(&out, text, 0, strlen("  "));
+        buf_add_char(&out, '\n');
+        fputs(buf_str(&out), stderr); /* one write: others may be at the same terminal or log */
     }
 }

@@ -126,9 +126,9 @@ unsigned live_block_rows(const char *lines, unsigned columns)
 
 /* ---- drawing ---- */
 
-/* To the first column of its first line. The user's "^C" moved the cursor, and a terminal that was
- * made narrower has wrapped the lines. */
-static void add_return(struct buf *out, const struct live_block *block)
+/* To the first column of its first line; returns the rows from there. The user's "^C" moved the
+ * cursor, and a terminal that was made narrower has wrapped the lines. */
+static unsigned add_return(struct buf *out, const struct live_block *block)
 {
     unsigned columns = size_of_terminal().ws_col;
     unsigned rows = live_block_rows(
@@ -136,15 +136,20 @@ static void add_return(struct buf *out, const struct live_block *block)
     if (rows > 0) {
         buf_printf(out, "\r\033[%uA", rows);
     }
+    return rows;
 }
 
+/* Row by row: where all rows of the screen are erased at once, tmux puts them into its history. */
 void live_block_erase(struct live_block *block)
 {
     cleanup_buf struct buf out = BUF_INIT(0);
     block->noted_ms = clock_monotonic_ms(clock_system());
     if (block->drawn.len > 0) {
-        add_return(&out, block);
-        buf_add_str(&out, "\033[J");
+        unsigned rows = add_return(&out, block);
+        for (unsigned i = 0; i < rows; i++) {
+            buf_add_str(&out, "\033[K\n");
+        }
+        buf_printf(&out, "\033[K\033[%uA", rows);
         fputs(buf_str(&out), stderr);
         (void)fflush(stderr);
         buf_clear(&block->drawn);
@@ -181,7 +186,7 @@ void live_block_draw(struct live_block *block, const char *lines)
     if (size.ws_col == block->drawn_columns && text_eq(buf_str(&fitted), buf_str(&block->drawn))) {
         return;
     }
-    add_return(&out, block);
+    (void)add_return(&out, block);
     for (const char *at = buf_str(&fitted); *at; at += strcspn(at, "\n") + 1) {
         buf_add(&out, at, strcspn(at, "\n"));
         buf_add_str(&out, "\033[K\n");

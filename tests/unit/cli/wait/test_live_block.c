@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* What a terminal of a given width shows; tests/e2e/tour.bats looks at a real one. */
+/* What a terminal of a given width shows; tests/e2e/cli_terminal.bats looks at a real one. */
 #include "cli/wait/live_block.h"
 
 #include <setjmp.h>
