@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -15,6 +16,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 
 #define DEFAULT_FILE "VMFile.kdl"
 
@@ -31,7 +33,8 @@ int project_path(const char *file_option, char **ret, struct error *err)
     cleanup_free char *cwd = getcwd(NULL, 0);
     cleanup_free char *absolute = fs_resolve(written, cwd ? cwd : "/", paths_home());
     cleanup_free char *directory = vmfile_load_directory(absolute);
-    cleanup_free char *real = realpath(directory, NULL);
+    struct stat st;
+    cleanup_free char *real = user_path_stat(directory, &st) < 0 ? NULL : realpath(directory, NULL);
     if (!real) {
         return vmfile_load_refuse(written, errno, err);
     }

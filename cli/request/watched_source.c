@@ -15,13 +15,14 @@
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "store/source/sources.h"
 #include "store/source/vmfile_load.h"
 
 int watched_source_path(const char *word, char **ret, bool *ret_is_directory, struct error *err)
 {
     struct stat st;
-    bool is_directory = word && stat(word, &st) == 0 && S_ISDIR(st.st_mode);
+    bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
     char *path = is_directory ? realpath(word, NULL) : NULL;
     if (!path && project_path(word, &path, err) < 0) {
         cleanup_free char *cwd = getcwd(NULL, 0);

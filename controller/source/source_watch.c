@@ -16,6 +16,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "store/source/sources.h"
 #include "store/store.h"
 
@@ -117,7 +118,10 @@ static void source_watch_arm(struct source_watch *watch)
     cleanup_with(strings_clear) struct strings directories = {.count = 0};
     for (size_t i = 0; i < watch->count; i++) {
         for (size_t j = 0; j < watch->entries[i]->watch_points.count; j++) {
-            strings_add(&directories, watch->entries[i]->watch_points.items[j].directory);
+            const char *directory = watch->entries[i]->watch_points.items[j].directory;
+            if (!user_path_is_remote(directory)) { /* those are polled */
+                strings_add(&directories, directory);
+            }
         }
     }
     if (!watch->dirs) {

@@ -22,6 +22,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 
 /*
  *   kind    stages
@@ -241,7 +242,8 @@ static void start_stage(struct provision *provision, enum stage stage)
         run_script(provision, find_place_sh, ARGUMENTS(provision->destination), on_answer);
         break;
     case STAGE_UPLOAD_FILE:
-        upload(provision, stat(provision->source, &st) == 0 ? (unsigned)st.st_mode & 0777 : 0644);
+        upload(provision,
+            user_path_stat(provision->source, &st) == 0 ? (unsigned)st.st_mode & 0777 : 0644);
         break;
     case STAGE_PLACE:
         place(provision);
@@ -407,7 +409,7 @@ static int check_step(const struct provision *provision, struct error *err)
 {
     const char *source = provision->source, *title = provision->title;
     struct stat st;
-    if (source && (stat(source, &st) < 0 || access(source, R_OK) < 0)) {
+    if (source && (user_path_stat(source, &st) < 0 || access(source, R_OK) < 0)) {
         return error_set_errno(err, ERR_PROVISION, errno, "%s: cannot read '%s'", title, source);
     }
     if (source && !S_ISREG(st.st_mode)) {

@@ -17,6 +17,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "specs/image/image_request.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
@@ -47,7 +48,7 @@ struct collector {
 static void add_use(struct users *users, const char *path, const char *vm_name)
 {
     struct stat st;
-    if (!path || stat(path, &st) < 0) {
+    if (!path || user_path_stat(path, &st) < 0) {
         return;
     }
     for (size_t i = 0; i < users->count; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/image/image_work.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
 {
@@ -97,7 +99,8 @@ char *image_find_cached(const struct paths *paths, const struct spec_image *imag
 bool image_is_in_reach(const struct paths *paths, const struct spec_image *image)
 {
     if (image->kind == IMAGE_FILE && compression_of_name(image->location) == COMPRESSION_NONE) {
-        return access(image->location, R_OK) == 0;
+        struct stat st;
+        return user_path_stat(image->location, &st) == 0 && access(image->location, R_OK) == 0;
     }
     cleanup_free char *found = image_find_cached(paths, image);
     return found != NULL;
@@ -338,7 +341,12 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     const char *path = work->image.location;
     enum compression compression;
     /* The stamp first: a change while we look shows as a changed base afterwards. */
+    errno = 0;
     bool has_stamp = file_stamp(path, work->stamp);
+    if (!has_stamp && errno == ETIMEDOUT) {
+        error_set(err, ERR_IMAGE_NOT_FOUND, "the file system of image '%s' does not answer", path);
+        return error_help(err, "see what serves it: findmnt -T '%s'", path);
+    }
     int rc = compression_of_file(path, path, &compression, err);
     if (rc < 0) {
         return rc;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/media/seed.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
@@ -15,6 +17,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/guest_text.h"
 
@@ -52,6 +55,15 @@ static int read_vm_file(
     return 0;
 }
 
+/* One that the VMFile names: it may be where nobody answers. */
+static int read_user_file(const char *path, struct buf *out, struct error *err)
+{
+    struct stat st;
+    return user_path_stat(path, &st) < 0
+               ? error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path)
+               : fs_read_file(path, out, err);
+}
+
 /* ---- who may log in ---- */
 
 static int check_public_keys(const char *path, const char *text, struct error *err)
@@ -82,7 +94,7 @@ static int read_authorized_keys(const struct seed_work *work, struct buf *out, s
 {
     const char *path = work->spec->cloud_init.ssh_key.path;
     cleanup_buf struct buf users = BUF_INIT(KEY_MAX);
-    if (path && fs_read_file(path, &users, err) < 0) {
+    if (path && read_user_file(path, &users, err) < 0) {
         err->code = ERR_KEY_UNREADABLE;
         return error_wrap(err, "ssh-key");
     }
@@ -134,7 +146,7 @@ static int make_user_data(const struct seed_work *work, struct buf *out, struct 
     if (!path) {
         return generate_user_data(work, out, err);
     }
-    if (fs_read_file(path, out, err) < 0) {
+    if (read_user_file(path, out, err) < 0) {
         err->code = ERR_SEED;
         error_wrap(err, "user-data");
         return error_help(err, "check the path and permissions of user-data in the VMFile");

@@ -9,6 +9,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 
 enum { ANSWER_MAX = 4096, QUERY_MS = 60000 };
 
@@ -146,9 +147,9 @@ static void follow(struct detached *detached)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     struct stat st; /* ssh_exec() opens the script and reports read errors */
-    detached->size = !detached->local_path                  ? strlen(detached->command)
-                     : stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size
-                                                            : 0;
+    detached->size = !detached->local_path                            ? strlen(detached->command)
+                     : user_path_stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size
+                                                                      : 0;
     struct detached_run run = run_of(detached);
     detached_script_follow(&command, &run, detached->offset);
     struct ssh_exec_request request = {

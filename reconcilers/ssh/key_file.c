@@ -7,13 +7,14 @@
 
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/user_path.h"
 
 enum { KEY_FILE_MAX = 65536 };
 
 static int read_key(const char *path, struct buf *text, struct error *err)
 {
     struct stat st;
-    if (stat(path, &st) < 0) {
+    if (user_path_stat(path, &st) < 0) {
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot use key '%s'", path);
     }
     if (!S_ISREG(st.st_mode)) { /* opening a FIFO would block the loop */

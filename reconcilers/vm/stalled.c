@@ -6,17 +6,19 @@
  */
 #include "reconcilers/vm/pass.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/probes.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 
 enum { CRASHES_UNTIL_STALLED = 3 };
 
@@ -180,17 +182,26 @@ static bool stall_on_image(struct pass *pass)
         return false;
     }
     const char *path = pass->view->status->prepared.image_path;
-    if (path && !fs_exists(path)) {
+    struct stat st;
+    bool is_gone = path && user_path_stat(path, &st) < 0;
+    if (is_gone && errno == ETIMEDOUT) {
+        error_set(&error, ERR_IMAGE_CHANGED,
+            "the file system of its disk's base image '%s' does not answer", path);
+        error_help(
+            &error, "see what serves it: findmnt -T '%s'; it is tried again by itself", path);
+    } else if (is_gone) {
         error_set(&error, ERR_IMAGE_CHANGED, "the base image of its disk is gone: '%s'", path);
     } else {
         error_set(&error, ERR_IMAGE_CHANGED,
             "the base image '%s' is not the one its disk was made on",
             path ? path : pass->env.spec->image.location);
     }
-    error_help(&error,
-        "restore the old image, or recreate the VM (this erases its disk): "
-        "vmctl reload %s",
-        pass->vm->name);
+    if (!error.help[0]) {
+        error_help(&error,
+            "restore the old image, or recreate the VM (this erases its disk): "
+            "vmctl reload %s",
+            pass->vm->name);
+    }
     stall(pass, REASON_BACKING_IMAGE_CHANGED, &error);
     return true;
 }

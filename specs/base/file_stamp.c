@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "specs/base/user_path.h"
+
 bool file_stamp(const char *path, char ret_id[DIGEST_SIZE])
 {
     struct stat st;
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+    if (user_path_stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
         return false;
     }
     char text[128];

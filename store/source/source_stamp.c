@@ -7,6 +7,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/clock.h"
 #include "specs/base/strings.h"
+#include "specs/base/user_path.h"
 
 /* A file changed this recently may change again without a new time: times move with the kernel's
  * tick, at worst by the second or two of old file systems. */
@@ -16,7 +17,7 @@ enum { UNSETTLED_S = 2 };
 static bool add_stamp(struct buf *out, const char *path, int64_t now_s)
 {
     struct stat st;
-    if (stat(path, &st) < 0) {
+    if (user_path_stat(path, &st) < 0) {
         buf_printf(out, "%s\n-%d\n", path, errno);
         return true;
     }

@@ -13,6 +13,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/user_path.h"
 #include "store/desired/change.h"
 
 char *vmfile_load_directory(const char *path)
@@ -26,8 +27,8 @@ static const char *file_problem(void *context, const char *path)
     struct vmfile_load *load = context;
     struct stat st;
     strings_add(&load->named, path);
-    if (stat(path, &st) < 0 || (S_ISREG(st.st_mode) && access(path, R_OK) < 0)) {
-        return "no readable file at";
+    if (user_path_stat(path, &st) < 0 || (S_ISREG(st.st_mode) && access(path, R_OK) < 0)) {
+        return errno == ETIMEDOUT ? "no answer of the file system of" : "no readable file at";
     }
     return S_ISREG(st.st_mode)    ? NULL
            : S_ISDIR(st.st_mode)  ? "a directory, and no file, at"
@@ -69,7 +70,7 @@ int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
 static int check_kind(const char *path, const char *shown, struct error *err)
 {
     struct stat st;
-    if (stat(path, &st) < 0) {
+    if (user_path_stat(path, &st) < 0) {
         return vmfile_load_refuse(shown, errno, err);
     }
     if (S_ISDIR(st.st_mode)) {

@@ -6,6 +6,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/user_path.h"
 #include "store/desired/change.h"
 
 enum { CONTENT_MAX = 16 << 20 };
@@ -16,7 +17,7 @@ static int read_file(struct spec_file *file, const struct vm_spec *spec, struct 
     if (!file->path) {
         return 0;
     }
-    if (stat(file->path, &st) < 0) {
+    if (user_path_stat(file->path, &st) < 0) {
         return error_set_errno(
             err, ERR_IO, errno, "vm '%s': cannot read '%s'", spec->name, file->path);
     }

@@ -272,3 +272,31 @@ is_changing() { vmctl controller status | grep -q "starting or ending"; }
     run vmctl wait web --stopped
     [ "$status" -eq 0 ]
 }
+
+# A mount of FUSE whose server reads no request: what NFS is when its server is gone.
+@test "a file system that does not answer keeps no command and no vmctld waiting" {
+    [ "$(id -u)" = 0 ] && [ -w /dev/fuse ] || skip "cannot mount FUSE here"
+    command -v qemu-img >/dev/null || skip "needs qemu-img"
+    vmfile web
+    mkdir "$work/far"
+    truncate -s 1M "$work/far/disk.raw"
+    printf 'vm "far" { backend "noop"; image "%s"; }\n' "$work/far/disk.raw" >far.kdl
+    cat >"$work/scene" <<'SCENE'
+vmctl up -q && vmctl create --name disk --image "$work/far/disk.raw" -q || exit 1
+exec 9<>/dev/fuse
+mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 vmctl "$work/far" || exit 77
+began=$SECONDS
+vmctl validate --file "$work/far/VMFile.kdl"; echo "validate: $?"
+vmctl up --file far.kdl; echo "up: $?"
+vmctl start disk --timeout 20s; echo "start: $?"
+vmctl restart web -q; echo "restart: $?"
+vmctl list
+vmctl controller stop; echo "stop: $?"
+echo "took $((SECONDS - began > 40)) too long"
+SCENE
+    # the leak checker stops all threads, also the one that waits for the file system
+    work=$work ASAN_OPTIONS=detect_leaks=0 run timeout 120 unshare -m bash "$work/scene" 2>&1
+    [ "$status" -ne 77 ] || skip "cannot mount FUSE here"
+    says "validate: 1" "up: 2" "no answer of the file system of '$work/far/disk.raw'" "start: 1" \
+        "does not answer" "restart: 0" "stop: 0" "took 0 too long"
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/base/user_path.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/strings.h"
+#include "specs/base/text.h"
+
+enum { LINKS_MAX = 40 /* as the kernel's, path_resolution(7) */, MOUNTS_MAX = 16 << 20 };
+
+/* ---- which mount a path is on, without asking its file system ---- */
+
+/* "\040" of proc_pid_mountinfo(5) becomes a blank. */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (const char *at = text; *at; at++) {
+        *to = *at;
+        if (at[0] == '\\' && strspn(at + 1, "01234567") >= 3) {
+            *to = (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0'));
+            at += 3;
+        }
+        to++;
+    }
+    *to = '\0';
+}
+
+static bool is_remote_type(const char *type)
+{
+    static const char *const types[] = {"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs",
+        "virtiofs", "autofs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2", "fuse", "fuseblk"};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (text_eq(type, types[i])) {
+            return true;
+        }
+    }
+    return text_starts_with(type, "fuse.");
+}
+
+/* The longest mount point at or above `path`, the last one if several are mounted there; NULL when
+ * its file system is one of this machine. free() it. */
+static char *remote_mount_of(const char *mounts, const char *path)
+{
+    cleanup_free char *lines = mem_strdup(mounts);
+    char *best = NULL, *state = NULL;
+    bool is_remote = false;
+    for (char *line = strtok_r(lines, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
+        char point[PATH_MAX], type[64];
+        const char *after = strstr(line, " - ");
+        if (sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 || !after ||
+            sscanf(after, " - %63s", type) != 1) {
+            continue;
+        }
+        unescape(point);
+        size_t n = strcmp(point, "/") == 0 ? 0 : strlen(point);
+        bool is_above = strncmp(path, point, n) == 0 && (path[n] == '/' || path[n] == '\0');
+        if (is_above && (!best || n >= strlen(best))) {
+            free(best);
+            best = mem_strndup(point, n);
+            is_remote = is_remote_type(type);
+        }
+    }
+    if (!is_remote) {
+        free(TAKE_PTR(best));
+    }
+    return best;
+}
+
+/* Goes along the path and its links until it comes to a mount point of such a file system; a link
+ * is read only after its own directory was found to be of this machine. NULL: it does not. */
+static char *find_remote(const char *path)
+{
+    cleanup_buf struct buf mounts = BUF_INIT(MOUNTS_MAX), done = BUF_INIT(0);
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    cleanup_free char *rest = mem_printf("%s/%s", cwd ? cwd : "", path);
+    char *mount = NULL;
+    if (fs_read_file("/proc/self/mountinfo", &mounts, &ignored) < 0) {
+        return NULL;
+    }
+    bool is_any = false;
+    for (const char *at = buf_str(&mounts); !is_any && (at = strstr(at, " - ")); at++) {
+        char type[64];
+        is_any = sscanf(at, " - %63s", type) == 1 && is_remote_type(type);
+    }
+    for (int links = 0; is_any && !mount && links <= LINKS_MAX;) {
+        const char *name = rest + strspn(rest, "/");
+        size_t n = strcspn(name, "/");
+        if (n == 0) {
+            break;
+        }
+        cleanup_free char *left = mem_strdup(name + n);
+        cleanup_free char *next = mem_printf("%s/%.*s", buf_str(&done), (int)n, name);
+        char target[PATH_MAX];
+        bool is_up = n == 2 && strncmp(name, "..", 2) == 0;
+        bool is_here = n == 1 && *name == '.';
+        mount = is_up || is_here ? NULL : remote_mount_of(buf_str(&mounts), next);
+        ssize_t length = mount || is_up || is_here ? -1 : readlink(next, target, PATH_MAX - 1);
+        const char *slash = strrchr(buf_str(&done), '/');
+        if (length >= 0) {
+            target[length] = '\0';
+            links++;
+            free(rest);
+            rest = mem_printf("%s%s", target, left);
+        } else {
+            free(rest);
+            rest = TAKE_PTR(left);
+        }
+        if (length >= 0 ? target[0] == '/' : is_up) {
+            cleanup_free char *above =
+                is_up && slash ? mem_strndup(buf_str(&done), (size_t)(slash - buf_str(&done)))
+                               : mem_strdup("");
+            buf_reset(&done);
+            buf_add_str(&done, above);
+        } else if (length < 0 && !is_here) {
+            buf_reset(&done);
+            buf_add_str(&done, next);
+        }
+    }
+    return mount;
+}
+
+bool user_path_is_remote(const char *path)
+{
+    cleanup_free char *mount = find_remote(path);
+    return mount != NULL;
+}
+
+/* ---- asking it ---- */
+
+struct question {
+    char *path, *mount;
+    struct stat st;
+    int sys_errno;
+    bool is_answered, is_left; /* under the lock: who comes second frees it */
+};
+
+/* The process's, as its threads are. `mounts`: those whose question was left. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    struct strings mounts;
+} unanswered = {.lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
+
+static void question_free(struct question *question)
+{
+    free(question->path);
+    free(question->mount);
+    free(question);
+}
+
+static void *ask(void *context)
+{
+    struct question *question = context;
+    int sys_errno = stat(question->path, &question->st) < 0 ? errno : 0;
+    pthread_mutex_lock(&unanswered.lock);
+    question->sys_errno = sys_errno;
+    question->is_answered = true;
+    bool is_left = question->is_left;
+    for (size_t i = 0; is_left && i < unanswered.mounts.count; i++) {
+        if (text_eq(unanswered.mounts.items[i], question->mount)) {
+            free(unanswered.mounts.items[i]);
+            unanswered.mounts.items[i] = unanswered.mounts.items[--unanswered.mounts.count];
+        }
+    }
+    pthread_cond_broadcast(&unanswered.answered);
+    pthread_mutex_unlock(&unanswered.lock);
+    if (is_left) {
+        question_free(question);
+    }
+    return NULL;
+}
+
+/* Signals are for the other threads. 0 or an errno. */
+static int start_asking(struct question *question)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&thread, &attributes, ask, question);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return rc;
+}
+
+int user_path_stat(const char *path, struct stat *ret)
+{
+    cleanup_free char *mount = find_remote(path);
+    if (!mount) {
+        return stat(path, ret);
+    }
+    struct timespec limit;
+    clock_gettime(CLOCK_MONOTONIC, &limit);
+    limit.tv_sec += USER_PATH_LIMIT_MS / 1000;
+    pthread_mutex_lock(&unanswered.lock);
+    int rc = strings_have(&unanswered.mounts, mount) ? ETIMEDOUT : 0;
+    struct question *question = NULL;
+    if (rc == 0) {
+        question = mem_new(struct question);
+        question->path = mem_strdup(path);
+        question->mount = mem_strdup(mount);
+        rc = start_asking(question);
+    }
+    while (rc == 0 && !question->is_answered) {
+        rc =
+            pthread_cond_clockwait(&unanswered.answered, &unanswered.lock, CLOCK_MONOTONIC, &limit);
+    }
+    bool is_answered = question && question->is_answered;
+    if (is_answered) {
+        *ret = question->st;
+        rc = question->sys_errno;
+    } else if (question && rc == ETIMEDOUT) {
+        question->is_left = true;
+        strings_add(&unanswered.mounts, mount);
+        question = NULL; /* the thread's */
+    }
+    pthread_mutex_unlock(&unanswered.lock);
+    if (question) {
+        question_free(question);
+    }
+    errno = rc;
+    return rc == 0 ? 0 : -1;
+}
