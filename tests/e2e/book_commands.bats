@@ -138,6 +138,9 @@ reason() { vmctl status "$1" | awk -v name="$2" '$1 == name { print $3 }'; }
     [ "$status" -eq 0 ]
     [ $SECONDS -lt 15 ] # the default would be 30
     [ "$(field State web)" = stopped ]
+    fails 0 vmctl stop web --timeout 24h
+    fails 2 vmctl stop web --timeout 86401s
+    says "at most a day"
 }
 
 @test "list: '-' without a process, without an SSH port; the network's mode" {

@@ -24,6 +24,7 @@ teardown() { cli_teardown; }
     run vmctl list
     [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +[0-9]+\ +10[01][0-9]{2}\ +Ready\ +[0-9]+s$ ]]
     vmctl down -q
+    [ "$(field PID web) $(field SSH web)" = "- -" ]
     run vmctl list
     [[ "${lines[1]}" =~ ^web\ +noop\ +1\ +1024\ +user\ +-\ +-\ +Stopped\ +[0-9]+s$ ]]
     run vmctl list -o wide

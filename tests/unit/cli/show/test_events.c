@@ -99,6 +99,10 @@ static void an_event_cut_within_a_character_is_still_json(void **state)
     struct vm_event event = {.vm_name = name, .message = message, .count = 2, .sequence = 7};
     cleanup_json json_t *json = event_to_json(&event);
     assert_string_equal(json_text(json, "message"), "gr\\xc3");
+    assert_string_equal(json_text(json, "type"), "Normal");
+    event.is_warning = true;
+    cleanup_json json_t *warning = event_to_json(&event);
+    assert_string_equal(json_text(warning, "type"), "Warning");
     assert_int_equal(json_int(json, "count", 0), 2);
     assert_int_equal(json_int(json, "sequence", 0), 7);
 }

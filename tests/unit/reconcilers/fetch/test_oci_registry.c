@@ -345,6 +345,25 @@ static void a_credential_helper_that_fails_is_named(void **state)
     assert_non_null(strstr(error_help_text(&f->m.error), "'docker-credential-test': not found"));
 }
 
+static void what_a_failed_helper_prints_is_repeated_without_its_secrets(void **state)
+{
+    static const char *const secrets[] = {
+        "dckr_pat_27caracteres0123456789", "ghp_0123456789abcdefghij", "tops3cret"};
+    struct fixture *f = *state;
+    free(push(f, "v1", OCI_QCOW2_LAYER, f->bytes, SIZE, "disk.qcow2"));
+    use_helper(f,
+        "echo \"locked: token=dckr_pat_27caracteres0123456789, 'ghp_0123456789abcdefghij'"
+        " of /home/user0/.password-store/docker: {\\\"Secret\\\":\\\"tops3cret\\\"}\"; exit 1");
+    assert_int_equal(fetch_with_path(f, "org/disk:v1"), ERR_IMAGE_DOWNLOAD);
+    const char *help = error_help_text(&f->m.error);
+    assert_non_null(
+        strstr(help, "locked: token=*, '*' of /home/user0/.password-store/docker: ; log in"));
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+        assert_null(strstr(help, secrets[i]));
+        assert_null(strstr(f->m.error.message, secrets[i]));
+    }
+}
+
 static void a_public_image_needs_no_helper(void **state)
 {
     struct fixture *f = *state;
@@ -577,6 +596,7 @@ int main(void)
         TEST(a_wrong_password_is_told_and_not_shown, setup_with_login),
         TEST(a_credential_helper_is_asked_by_its_protocol, setup_with_login),
         TEST(a_credential_helper_that_fails_is_named, setup_with_login),
+        TEST(what_a_failed_helper_prints_is_repeated_without_its_secrets, setup_with_login),
         TEST(a_public_image_needs_no_helper, setup),
         TEST(a_token_is_got_with_the_login_and_shown_to_the_registry_alone, setup_without_registry),
         TEST(a_login_is_not_sent_to_a_stranger, setup_without_registry),

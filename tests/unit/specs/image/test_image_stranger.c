@@ -25,6 +25,15 @@ struct beginning {
 static const struct beginning beginnings[] = {
     {"ustar", 257, "a tar archive"},
     {"PK\3\4", 0, "a zip archive"},
+    {"PK\5\6", 0, "an empty zip archive"},
+    {"7z\xbc\xaf\x27\x1c", 0, "a 7z archive"},
+    {"Rar!\x1a\x07", 0, "a RAR archive"},
+    {"!<arch>\n", 0, "an ar archive"},
+    {"\xed\xab\xee\xdb", 0, "an RPM package"},
+    {"%PDF-", 0, "a PDF document"},
+    {"<html", 0, "a web page"},
+    {"<head", 0, "a web page"},
+    {"<body", 0, "a web page"},
     {"<!DOCTYPE html>", 0, "a web page"},
     {"\xef\xbb\xbf \r\n<HTML lang=x>", 0, "a web page"},
     {"<?xml version", 0, "a web page"},
@@ -40,12 +49,20 @@ static void a_beginning_says_what_it_is(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(beginnings); i++) {
-        uint8_t head[IMAGE_HEAD_SIZE] = {0};
-        memcpy(head + beginnings[i].offset, beginnings[i].bytes, strlen(beginnings[i].bytes));
+        uint8_t head[IMAGE_HEAD_SIZE];
+        size_t n = strlen(beginnings[i].bytes);
+        memset(head, 'x', sizeof(head));
+        memcpy(head + beginnings[i].offset, beginnings[i].bytes, n);
         const char *what = image_stranger_of_head(head, sizeof(head));
         assert_true(what ? beginnings[i].what && strcmp(what, beginnings[i].what) == 0
                          : !beginnings[i].what);
         assert_null(image_stranger_of_head(head, 2)); /* a short file is not read behind its end */
+        if (what && strcmp(what, "a web page") != 0) {
+            assert_non_null(image_stranger_of_head(head, beginnings[i].offset + n));
+            assert_null(image_stranger_of_head(head, beginnings[i].offset + n - 1));
+            head[beginnings[i].offset + n - 1] ^= 1;
+            assert_null(image_stranger_of_head(head, sizeof(head)));
+        }
     }
 }
 
