@@ -73,6 +73,7 @@ vm "screen" {
     memory 32
     stop-timeout 0
     forward host=7081 guest=80
+    forward host=81 guest=81
     vnc port=5977 password-file="password"
 }
 END
@@ -174,7 +175,25 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
     [ "$(awk '/^Uid:/ { print ($2 != 0) && ($3 != 0) && ($4 != 0) }' "$status")" = 1 ]
     [ "$(awk '/^Cap(Inh|Prm|Eff|Amb):/ { n += $2 != "0000000000000000" } END { print n }' "$status")" = 0 ]
     [ "$(awk '/^NoNewPrivs:/ { print $2 }' "$status")" = 1 ]
+    [ "$(awk '/^Groups:/ { print $2 != 0, NF }' "$status")" = "1 2" ] # its own, and no other
+    local task # the threads that were there before it changed its user are not forgotten
+    for task in "/proc/$(pid_of web)/task"/*; do
+        [ -z "$(awk '/^[UG]id:/ && ($2 * $3 * $4 * $5 == 0)' "$task/status")" ]
+        [ -z "$(awk '/^Cap(Inh|Prm|Eff|Amb):/ && $2 != "0000000000000000"' "$task/status")" ]
+    done
     refute grep -q SECRET_OF_CONTROLLER "/proc/$(pid_of web)/environ"
+}
+
+@test "a port that only root may listen on is forwarded by root's QEMU, and is told where it cannot be" {
+    in_host ss -Hltnp 'sport = :81' | grep -q "127.0.0.1:81 .*pid=$(pid_of screen),"
+    sed -i 's/    forward host=81 guest=81/&\n    forward host=82 guest=82/' VMFile.kdl
+    fails 1 vmctl up --name screen
+    says "tcp port 82 of 127.0.0.1 is one that only root may listen on" "vmctl restart screen"
+    vmctl restart screen
+    in_host ss -Hltnp 'sport = :82' | grep -q "127.0.0.1:82 .*pid=$(pid_of screen),"
+    sed -i '/host=82/d' VMFile.kdl
+    vmctl up --name screen
+    [ -z "$(in_host ss -Hltn 'sport = :82')" ]
 }
 
 @test "the hardware is recorded at the first start, and a QEMU without it is a clear error" {

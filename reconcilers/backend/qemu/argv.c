@@ -178,8 +178,18 @@ static void add_disks(struct words *words, const struct qemu_config *config)
 static void add_network(struct words *words, const struct qemu_config *config)
 {
     enum network_mode mode = config->spec->network.mode;
-    if (mode == NETWORK_USER) {
-        option(words, "-netdev", "user,id=" QEMU_NETDEV); /* forwards: boot.c */
+    if (mode == NETWORK_USER) { /* the other forwards: boot.c */
+        const struct spec_network *network = &config->spec->network;
+        cleanup_buf struct buf early = BUF_INIT(0);
+        for (size_t i = 0; i < network->n_forwards; i++) {
+            const struct spec_forward *forward = &network->forwards[i];
+            if (forward->host_port < config->early_ports_end) {
+                buf_printf(&early, ",hostfwd=%s:127.0.0.1:%u-:%u",
+                    forward_protocol_name(forward->protocol), forward->host_port,
+                    forward->guest_port);
+            }
+        }
+        option(words, "-netdev", "user,id=" QEMU_NETDEV "%s", buf_str(&early));
     } else if (mode == NETWORK_TAP) {
         option(words, "-netdev", "tap,id=" QEMU_NETDEV ",fd=%d", QEMU_FD_TAP);
     } else {

@@ -33,10 +33,11 @@ struct qemu_config {
     const struct vm_spec *spec;
     const char *binary;
     const char *uuid;
-    const char *machine; /* "q35" or a version of it */
-    const char *run_as;  /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
-    const char *accel;   /* "kvm" or "tcg" */
-    const char *mac;     /* NULL: QEMU's own choice */
+    const char *machine;      /* "q35" or a version of it */
+    const char *run_as;       /* "UID:GID" that QEMU becomes before a guest runs; NULL: it stays */
+    unsigned early_ports_end; /* host ports below it are bound before that; 0: none */
+    const char *accel;        /* "kvm" or "tcg" */
+    const char *mac;          /* NULL: QEMU's own choice */
     const char *overlay;
     const char *seed; /* NULL: none */
     const char *console_log;

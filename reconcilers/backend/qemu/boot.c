@@ -15,10 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/forward.h"
+#include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/hotplug.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/monitor.h"
@@ -297,10 +299,23 @@ static void fail_port(struct boot *boot, const char *answer)
     free(boot->result->taken_port);
     boot->result->taken_port = forward_lease_key(forward);
     log_debug("qemu", "%s: %s", boot->machine->vm_name, answer);
-    struct error err = {0};
+    struct error err = {0}, ignored = {0};
+    cleanup_free char *user = NULL;
+    bool is_roots = geteuid() == 0 && host_find_qemu_user(&user, &ignored) == 0 && !user;
+    bool is_privileged = forward->host_port < host_privileged_ports_end() && !is_roots;
     (void)error_set(&err, ERR_PORT_TAKEN,
-        "%s port %u of 127.0.0.1 is in use by another program (wanted for the guest's port %u)",
-        forward_protocol_name(forward->protocol), forward->host_port, forward->guest_port);
+        "%s port %u of 127.0.0.1 %s (wanted for the guest's port %u)",
+        forward_protocol_name(forward->protocol), forward->host_port,
+        is_privileged ? "is one that only root may listen on" : "is in use by another program",
+        forward->guest_port);
+    if (is_privileged && user) { /* bound at the start, while QEMU is still root's */
+        (void)error_help(&err, "restart the VM: vmctl restart %s", boot->machine->vm_name);
+    } else if (is_privileged) {
+        (void)error_help(&err,
+            "choose a port from %u on, or allow this one: sudo sysctl "
+            "net.ipv4.ip_unprivileged_port_start=%u",
+            host_privileged_ports_end(), forward->host_port);
+    }
     boot_fail(boot, &err);
 }
 

@@ -124,6 +124,18 @@ int host_find_qemu_user(char **ret_user, struct error *err)
     return 0;
 }
 
+unsigned host_privileged_ports_end(void)
+{
+    enum { PRIVILEGED_PORTS_END = 1024 };
+    unsigned end = PRIVILEGED_PORTS_END;
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+    if (file) {
+        end = fscanf(file, "%u", &end) == 1 ? end : PRIVILEGED_PORTS_END;
+        (void)fclose(file);
+    }
+    return end;
+}
+
 int host_find_firmware(const struct firmware_files *candidates, size_t n,
     const struct firmware_files **ret, struct error *err)
 {

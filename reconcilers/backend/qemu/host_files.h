@@ -21,6 +21,9 @@ int host_find_guard(char **ret_path, struct error *err);
  */
 int host_find_qemu_user(char **ret_user, struct error *err);
 
+/* Ports below this one are bound by root alone: mostly 1024. */
+unsigned host_privileged_ports_end(void);
+
 struct firmware_files {
     const char *code; /* read-only, shared by all VMs */
     const char *vars; /* template of a VM's own copy */

@@ -130,6 +130,7 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .uuid = uuid,
         .machine = request->machine,
         .run_as = user,
+        .early_ports_end = user ? host_privileged_ports_end() : 0,
         .accel = request->accel,
         .mac = request->mac,
         .overlay = overlay,

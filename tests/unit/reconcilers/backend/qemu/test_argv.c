@@ -173,7 +173,13 @@ static void a_screen_with_a_port_has_a_password_and_still_a_socket(void **state)
 static void roots_qemu_becomes_another_user_of_an_old_machine(void **state)
 {
     struct qemu_config *config = *state;
+    struct spec_network *network = &spec_of(config)->network;
+    network->forwards = mem_calloc(2, sizeof(*network->forwards));
+    network->n_forwards = 2;
+    network->forwards[0] = (struct spec_forward){FORWARD_UDP, 53, 5353};
+    network->forwards[1] = (struct spec_forward){FORWARD_TCP, 1024, 80};
     config->run_as = "991:990";
+    config->early_ports_end = 1024;
     config->machine = "pc-q35-6.2";
     expect_golden("run-as", config);
 }
