@@ -120,21 +120,25 @@ struct machine_ops {
 /* ---- media ---- */
 
 enum disk_state {
-    DISK_NONE,    /* missing or incomplete: prepare() completes it */
-    DISK_TO_GROW, /* ready, but smaller than the spec says */
+    DISK_NONE,      /* not made yet, or incomplete: prepare() completes it */
+    DISK_UNCHECKED, /* it was used since it was last looked at, or is gone: check_disk() */
+    DISK_TO_GROW,   /* ready, but smaller than the spec says */
     DISK_READY,
 };
 
 struct media_facts {
-    bool has_dir;   /* vms/NAME exists */
-    bool has_image; /* the base image exists: local file, or in the cache */
-    enum disk_state disk;
+    bool has_dir;                 /* vms/NAME exists */
+    bool has_image;               /* the base image exists: local file, or in the cache */
+    enum disk_state disk;         /* DISK_UNCHECKED: one that was used is gone */
+    char disk_stamp[DIGEST_SIZE]; /* of its file (file_stamp.h); "": none */
+    int64_t disk_file_bytes;      /* of its file, -1: none */
     /* The files were made from another image or cloud-init data than the spec has now: only a
      * recreation applies those. */
     bool is_outdated;
     bool has_leftovers;    /* something exists, or may exist, that only destroy() removes */
     bool is_image_changed; /* the overlay's base is not the one it was made on … */
     bool is_image_unsure;  /* … or may not be: identify() finds out */
+    bool has_local_base;   /* a file of the user's, which may change at any time */
     bool is_identity_due;  /* identify() has something to find out for a VM that runs */
     bool has_replacement;  /* status->replacement is there, and is what the spec asks for */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
@@ -165,6 +169,10 @@ struct media_ops {
      * image is all that is there before the old one is discarded. */
     struct op *(*prepare_next)(const struct vm_env *env, struct vm_prepared *result,
         char ret_stamp[DIGEST_SIZE], op_done_fn *done, void *context);
+
+    /* Looks whether the disk that was used is there, whole, and the one that is recorded. Changes
+     * nothing. -ERR_OVERLAY. NULL: not needed. */
+    struct op *(*check_disk)(const struct vm_env *env, op_done_fn *done, void *context);
 
     /* Hashes the base image in use, or what may be the same image at another place. `result` gets
      * image_sha256 and image_size of the base in use if that was hashed. NULL: never needed. */

@@ -2,6 +2,7 @@
 #include "reconcilers/media/disk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image/qcow2.h"
 
 enum { QEMU_IMG_TIMEOUT_MS = 120 * 1000 };
 
@@ -243,4 +245,113 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
     maker->looked->aside_path = mem_strdup(request->aside_path);
     maker->stage = pool_start(host->pool, disk_look, free_files, maker->looked, on_looked, maker);
     return &maker->op;
+}
+
+/* ---- before a start ---- */
+
+struct disk_check {
+    char *vm_name, *overlay_path, *image_path, *moved_path;
+    uint64_t disk_bytes, file_bytes;
+};
+
+static void free_check(void *context)
+{
+    struct disk_check *check = context;
+    free(check->vm_name);
+    free(check->overlay_path);
+    free(check->image_path);
+    free(check->moved_path);
+    free(check);
+}
+
+static int refuse_disk(const struct disk_check *check, const char *what, struct error *err)
+{
+    error_set(err, ERR_OVERLAY, "the disk '%s' %s", check->overlay_path, what);
+    return error_help(err,
+        "put it back from a backup (then: vmctl start %s), or give the VM a new disk, which loses "
+        "what was on this one: vmctl reload --name %s",
+        check->vm_name, check->vm_name);
+}
+
+/* It has no table of clusters: nothing was ever written to it. */
+static bool has_no_data(const char *path)
+{
+    uint8_t head[QCOW2_HEADER_SIZE];
+    struct qcow2_header header;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+    if (n < 0 || qcow2_parse(head, (size_t)n, &header, &ignored) < 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < header.n_l1_entries; i++) {
+        uint64_t entry = 0;
+        if (pread(fd, &entry, sizeof(entry), (off_t)(header.l1_offset + i * sizeof(entry))) !=
+                sizeof(entry) ||
+            entry) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A file that is shorter than it was and lacks clusters that its tables name: QEMU would read zeros
+ * there. After a lost power it may lack some that the guest had not flushed, but then it is not
+ * shorter than when the last instance ended. */
+static int check_length(const struct disk_check *check, struct error *err)
+{
+    int64_t size = fs_size(check->overlay_path);
+    struct image_info info;
+    if (size < 0 || (uint64_t)size >= check->file_bytes) {
+        return 0;
+    }
+    struct error cut = {0};
+    if (image_inspect_base(check->overlay_path, check->overlay_path, &info, &cut) == 0) {
+        return has_no_data(check->overlay_path)
+                   ? refuse_disk(check, "was replaced: it is empty", err)
+                   : 0; /* restored from a backup */
+    }
+    error_set(err, ERR_OVERLAY, "the disk '%s' is cut off: it had %llu bytes and has %lld",
+        check->overlay_path, (unsigned long long)check->file_bytes, (long long)size);
+    return error_help(err,
+        "put it back from a backup; or take what is left, with zeros for the rest: truncate -s "
+        "%llu %s; or a new disk: vmctl reload --name %s",
+        (unsigned long long)check->file_bytes, check->overlay_path, check->vm_name);
+}
+
+static int disk_look_before_start(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct disk_check *check = context;
+    struct image_info info;
+    struct error unreadable = {0};
+    (void)is_cancelled;
+    if (!fs_exists(check->overlay_path)) {
+        return refuse_disk(check, "is gone", err);
+    }
+    if (image_inspect(check->overlay_path, &info, &unreadable) < 0 || info.format != IMAGE_QCOW2) {
+        return refuse_disk(check, "was replaced or damaged: it is not a qcow2 file", err);
+    }
+    if (info.virtual_size < check->disk_bytes) {
+        return refuse_disk(check, "was replaced: it is smaller than the one that was used", err);
+    }
+    if (check->image_path && !text_eq(info.backing, check->image_path) &&
+        !text_eq(info.backing, check->moved_path)) {
+        return refuse_disk(check, "was replaced: its base is another file", err);
+    }
+    return check_length(check, err);
+}
+
+struct op *disk_check(
+    struct reconciler_host *host, const struct disk_record *record, op_done_fn *done, void *context)
+{
+    struct disk_check *check = mem_new(struct disk_check);
+    *check = (struct disk_check){
+        .vm_name = mem_strdup(record->vm_name),
+        .overlay_path = mem_strdup(record->overlay_path),
+        .image_path = mem_strdup(record->image_path),
+        .moved_path = mem_strdup(record->moved_path),
+        .disk_bytes = record->disk_bytes,
+        .file_bytes = record->file_bytes,
+    };
+    return pool_start(host->pool, disk_look_before_start, free_check, check, done, context);
 }

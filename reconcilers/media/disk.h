@@ -24,6 +24,21 @@ struct disk_request {
     uint64_t *ret_bytes; /* size of the disk; borrowed until `done` or a cancel; may be NULL */
 };
 
+/* What is recorded of a disk that a guest has used. */
+struct disk_record {
+    const char *vm_name; /* for messages */
+    const char *overlay_path;
+    const char *image_path; /* its base … */
+    const char *moved_path; /* … or where that is now; NULL: not known */
+    uint64_t disk_bytes;    /* 0: not recorded */
+    uint64_t file_bytes;    /* the same */
+};
+
+/* Looks whether the overlay is there, whole, and the recorded one; changes nothing. `record` is
+ * copied. -ERR_OVERLAY says what is wrong with it and what can be done. */
+struct op *disk_check(struct reconciler_host *host, const struct disk_record *record,
+    op_done_fn *done, void *context);
+
 /* Brings the overlay into being and to its size; `request` is copied. Errors: -ERR_DISK_SHRINK,
  * -ERR_OVERLAY, -ERR_NO_SPACE, and image_inspect()'s for the base. */
 struct op *disk_make(struct reconciler_host *host, const struct disk_request *request,

@@ -119,6 +119,7 @@ static void observe_base(const struct vm_env *env, struct media_facts *facts)
         return;
     }
     enum likeness likeness = find_base(env, prepared, &path);
+    facts->has_local_base = true;
     facts->is_image_unsure = likeness == UNHASHED;
     facts->is_image_changed = likeness == OTHER_FILE;
     facts->is_identity_due =
@@ -167,6 +168,9 @@ static enum disk_state disk_state(
 {
     /* A seed that an outdated disk never had is no reason to run its first boot again. */
     bool needs_seed = env->spec && env->spec->cloud_init.is_set && !is_outdated;
+    if (prepared->digest[0] && prepared->file_bytes && !has_file(env, VM_OVERLAY)) {
+        return DISK_UNCHECKED;
+    }
     if (!prepared->digest[0] || !has_file(env, VM_OVERLAY) ||
         (needs_seed && !has_file(env, VM_SEED))) {
         return DISK_NONE;
@@ -174,11 +178,14 @@ static enum disk_state disk_state(
     return env->spec && env->spec->disk_gib > prepared->disk_gib ? DISK_TO_GROW : DISK_READY;
 }
 
-static int64_t free_bytes(const struct vm_env *env)
+static void observe_file(const struct vm_env *env, struct media_facts *facts)
 {
     cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
     struct statvfs fs;
-    return statvfs(overlay, &fs) < 0 ? INT64_MAX : (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    facts->disk_file_bytes = fs_size(overlay);
+    facts->free_bytes =
+        statvfs(overlay, &fs) < 0 ? INT64_MAX : (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    (void)file_stamp(overlay, facts->disk_stamp);
 }
 
 /* The disk that prepare_next() made is what the spec asks for now: under its own name, or renamed
@@ -201,14 +208,14 @@ static bool has_replacement(const struct vm_env *env)
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
     const struct vm_prepared *prepared = &env->status->prepared;
-    struct media_facts facts = {.has_dir = has_file(env, VM_DIR),
-        .has_replacement = has_replacement(env),
-        .free_bytes = free_bytes(env)};
+    struct media_facts facts = {
+        .has_dir = has_file(env, VM_DIR), .has_replacement = has_replacement(env)};
+    observe_file(env, &facts);
     if (env->spec && prepared->digest[0]) {
         observe_difference(env, &facts);
     }
     facts.disk = disk_state(env, prepared, facts.is_outdated);
-    if (prepared->digest[0] && prepared->image_path && has_file(env, VM_OVERLAY)) {
+    if (prepared->digest[0] && prepared->image_path && facts.disk_file_bytes >= 0) {
         observe_base(env, &facts);
     }
     /* A disk that is made needs its own base and not the image that the spec now names. */
@@ -406,6 +413,7 @@ static void fill_result(const struct preparation *p)
         memcpy(result->seed_digest, recorded->seed_digest, sizeof(result->seed_digest));
         memcpy(result->image_sha256, recorded->image_sha256, sizeof(result->image_sha256));
         result->image_size = recorded->image_size;
+        result->file_bytes = recorded->file_bytes;
     } else {
         spec_media_digest(p->spec, result->digest);
         spec_seed_digest(p->spec, result->seed_digest);
@@ -499,6 +507,25 @@ static struct op *prepare_next(const struct vm_env *env, struct vm_prepared *res
     return &p->op;
 }
 
+static struct op *check_disk(const struct vm_env *env, op_done_fn *done, void *context)
+{
+    cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
+    const struct vm_prepared *prepared = &env->status->prepared;
+    const char *now = prepared->image_path;
+    if (now && !is_cached(env, now)) {
+        (void)find_base(env, prepared, &now);
+    }
+    struct disk_record record = {
+        .vm_name = env->name,
+        .overlay_path = overlay,
+        .image_path = prepared->image_path,
+        .moved_path = now,
+        .disk_bytes = prepared->disk_bytes,
+        .file_bytes = prepared->file_bytes,
+    };
+    return disk_check(env->host, &record, done, context);
+}
+
 /* ---- other effects ---- */
 
 static struct op *fetch_image(
@@ -558,6 +585,7 @@ const struct media_ops *media_files(void)
         .fetch_image = fetch_image,
         .prepare = prepare,
         .prepare_next = prepare_next,
+        .check_disk = check_disk,
         .identify = identify,
         .discard = discard,
     };

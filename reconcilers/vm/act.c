@@ -458,7 +458,11 @@ static int64_t act_adopt_orphan(struct pass *pass)
 
 static int64_t act_none(struct pass *pass)
 {
-    return probes_wait_ms(pass);
+    enum { BASE_RECHECK_MS = 30000 }; /* a base image that changes causes no event */
+    int64_t wait_ms = probes_wait_ms(pass);
+    bool is_later = wait_ms == VERDICT_WHEN_WOKEN || wait_ms > BASE_RECHECK_MS;
+    return is_later && pass->situation.is_alive && pass->media.has_local_base ? BASE_RECHECK_MS
+                                                                              : wait_ms;
 }
 
 static int64_t (*const acts[])(struct pass *) = {
@@ -480,6 +484,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_IDENTIFY_IMAGE] = pass_identify_image,
     [ACTION_REFUSE_IMAGE] = act_none,
     [ACTION_FETCH_IMAGE] = pass_fetch_image,
+    [ACTION_CHECK_DISK] = pass_check_disk,
     [ACTION_PREPARE] = pass_prepare,
     [ACTION_BACK_OFF] = act_back_off,
     [ACTION_AWAIT_DEPENDENCY] = act_await_dependency,

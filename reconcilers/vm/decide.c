@@ -84,6 +84,8 @@ PREDICATE(stopped, s->is_halted || (s->power == POWER_STOPPED && !s->wants_prepa
 PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
 PREDICATE(image_unsure, !s->is_alive && s->is_image_unsure)
 PREDICATE(image_changed, !s->is_alive && s->is_image_changed)
+/* Also a disk that is gone: what has been used is never made again without a word. */
+PREDICATE(disk_doubtful, !s->is_alive && s->disk == DISK_UNCHECKED)
 PREDICATE(image_missing, !s->is_alive && !s->has_image)
 PREDICATE(disk_missing, !s->is_alive && s->disk != DISK_READY)
 PREDICATE(prepared_only, s->power == POWER_STOPPED)
@@ -122,7 +124,7 @@ PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 28 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 29 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -150,34 +152,35 @@ static const struct {
     {18, held, ACTION_HOLD},
     {19, image_unsure, ACTION_IDENTIFY_IMAGE},
     {20, image_changed, ACTION_REFUSE_IMAGE},
-    {21, image_missing, ACTION_FETCH_IMAGE},
-    {22, disk_missing, ACTION_PREPARE},
-    {23, prepared_only, ACTION_NONE},
-    {24, backing_off, ACTION_BACK_OFF},
-    {25, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {26, start_not_begun, ACTION_BEGIN_START},
-    {27, start_begun, ACTION_LAUNCH},
-    {28, launching, ACTION_AWAIT_MACHINE},
-    {29, launched_unrecorded, ACTION_KILL},
-    {30, launched, ACTION_RELEASE},
-    {31, not_booted, ACTION_BOOT},
-    {32, start_overdue, ACTION_GIVE_UP_START},
-    {33, unanswered, ACTION_AWAIT_MACHINE},
-    {34, guest_ended, ACTION_RECORD_CAUSE},
-    {35, io_error, ACTION_RETRY_IO},
-    {36, start_unconfirmed, ACTION_CONFIRM_START},
-    {37, paused_by_other, ACTION_RESUME},
-    {38, not_suspended, ACTION_PAUSE},
-    {39, unhealthy, ACTION_END_UNHEALTHY},
-    {40, hot_change_pending, ACTION_APPLY},
-    {41, not_reached, ACTION_REACH},
-    {42, clock_due, ACTION_SET_CLOCK},
-    {43, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {44, step_waiting, ACTION_RUN_STEP},
-    {45, steps_appended, ACTION_APPEND_STEPS},
-    {46, probe_due, ACTION_PROBE},
-    {47, identity_due, ACTION_IDENTIFY_IMAGE},
-    {48, NULL, ACTION_NONE},
+    {21, disk_doubtful, ACTION_CHECK_DISK},
+    {22, image_missing, ACTION_FETCH_IMAGE},
+    {23, disk_missing, ACTION_PREPARE},
+    {24, prepared_only, ACTION_NONE},
+    {25, backing_off, ACTION_BACK_OFF},
+    {26, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {27, start_not_begun, ACTION_BEGIN_START},
+    {28, start_begun, ACTION_LAUNCH},
+    {29, launching, ACTION_AWAIT_MACHINE},
+    {30, launched_unrecorded, ACTION_KILL},
+    {31, launched, ACTION_RELEASE},
+    {32, not_booted, ACTION_BOOT},
+    {33, start_overdue, ACTION_GIVE_UP_START},
+    {34, unanswered, ACTION_AWAIT_MACHINE},
+    {35, guest_ended, ACTION_RECORD_CAUSE},
+    {36, io_error, ACTION_RETRY_IO},
+    {37, start_unconfirmed, ACTION_CONFIRM_START},
+    {38, paused_by_other, ACTION_RESUME},
+    {39, not_suspended, ACTION_PAUSE},
+    {40, unhealthy, ACTION_END_UNHEALTHY},
+    {41, hot_change_pending, ACTION_APPLY},
+    {42, not_reached, ACTION_REACH},
+    {43, clock_due, ACTION_SET_CLOCK},
+    {44, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {45, step_waiting, ACTION_RUN_STEP},
+    {46, steps_appended, ACTION_APPEND_STEPS},
+    {47, probe_due, ACTION_PROBE},
+    {48, identity_due, ACTION_IDENTIFY_IMAGE},
+    {49, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -216,6 +219,7 @@ const char *action_name(enum action action)
         [ACTION_IDENTIFY_IMAGE] = "identify-image",
         [ACTION_REFUSE_IMAGE] = "refuse-image",
         [ACTION_FETCH_IMAGE] = "fetch-image",
+        [ACTION_CHECK_DISK] = "check-disk",
         [ACTION_PREPARE] = "prepare",
         [ACTION_BACK_OFF] = "back-off",
         [ACTION_AWAIT_DEPENDENCY] = "await-dependency",

@@ -100,6 +100,7 @@ enum action {
     ACTION_IDENTIFY_IMAGE, /* hash the base, or what may be it */
     ACTION_REFUSE_IMAGE,   /* the base changed under the overlay: starting would corrupt */
     ACTION_FETCH_IMAGE,
+    ACTION_CHECK_DISK, /* look whether the disk is still the one that was used */
     ACTION_PREPARE,
     ACTION_BACK_OFF,
     ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
@@ -140,7 +141,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 48 };
+enum { DECIDE_ROWS = 49 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

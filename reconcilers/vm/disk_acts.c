@@ -80,6 +80,16 @@ bool pass_is_being_replaced(const struct pass *pass)
            put_off->count < failure_classify(put_off->action, put_off->error.code).stalled_after;
 }
 
+/* Changes nothing. */
+int64_t pass_check_disk(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_CHECK_DISK, pass->view->desired->generation);
+    memcpy(vm->outcome.disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
+    vm->op = vm->backend->media->check_disk(&pass->env, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
 /* The next recreation, and the deletion of the VM, remove what was made for it. */
 void pass_forget_replacement(struct pass *pass)
 {

@@ -155,6 +155,13 @@ void exit_record(struct pass *pass)
     }
     exit_report(pass, cause);
     vm_instance_clear(&status->instance);
+    if (pass->vm->backend->media->check_disk && status->prepared.digest[0]) {
+        int64_t bytes = pass->media.disk_file_bytes;
+        bool is_known = bytes > 0 || status->prepared.file_bytes;
+        status->prepared.file_bytes = bytes > 0  ? (uint64_t)bytes
+                                      : is_known ? status->prepared.file_bytes
+                                                 : 1; /* used, and gone while it was */
+    }
     status->was_reached = false;
     vm_status_forget_cloud_init(status);
     free(TAKE_PTR(status->vnc));

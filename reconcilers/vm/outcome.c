@@ -53,6 +53,12 @@ static bool record_prepared(struct pass *pass)
     return true;
 }
 
+static bool record_checked_disk(struct pass *pass)
+{
+    memcpy(pass->vm->checked_disk_stamp, pass->vm->outcome.disk_stamp, DIGEST_SIZE);
+    return true;
+}
+
 static bool record_identity(struct pass *pass)
 {
     const struct vm_prepared *found = &pass->vm->outcome.prepared;
@@ -335,6 +341,7 @@ bool pass_record_outcomes(struct pass *pass)
     static bool (*const record_outcome[ACTION_COUNT_])(struct pass * pass) = {
         [ACTION_FETCH_IMAGE] = record_image,
         [ACTION_IDENTIFY_IMAGE] = record_identity,
+        [ACTION_CHECK_DISK] = record_checked_disk,
         [ACTION_PREPARE] = record_prepared,
         [ACTION_REPLACE] = record_replacement,
         [ACTION_LAUNCH] = record_launch,

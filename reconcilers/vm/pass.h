@@ -77,6 +77,7 @@ int64_t pass_fetch_image(struct pass *pass);
 int64_t pass_prepare(struct pass *pass);
 int64_t pass_replace(struct pass *pass);
 int64_t pass_identify_image(struct pass *pass);
+int64_t pass_check_disk(struct pass *pass);
 /* It is about to be another VM, or between the first tries to make its disk: it is not Ready. */
 bool pass_is_being_replaced(const struct pass *pass);
 /* The disk was discarded: what took its place, if anything did, is the VM's now. */

@@ -203,7 +203,12 @@ static void assess_observed(struct pass *pass)
     s->is_image_changed = pass->media.is_image_changed;
     s->is_image_unsure = pass->media.is_image_unsure;
     s->is_identity_due = pass->media.is_identity_due;
-    s->disk = pass->media.disk;
+    bool is_unknown = pass->view->status->prepared.file_bytes &&
+                      !text_eq(pass->media.disk_stamp, pass->vm->checked_disk_stamp);
+    s->disk = is_unknown && pass->vm->backend->media->check_disk && !s->is_alive &&
+                      pass->media.disk != DISK_NONE
+                  ? DISK_UNCHECKED
+                  : pass->media.disk;
     s->recreation = assess_recreation(pass);
 }
 

@@ -178,6 +178,15 @@ static bool stall_on_room(struct pass *pass)
 static bool stall_on_image(struct pass *pass)
 {
     struct error error = {.code = ERR_NONE};
+    const struct condition *before = &pass->view->status->conditions[CONDITION_IMAGE_READY];
+    bool is_new =
+        before->state != CONDITION_FALSE || before->reason != REASON_BACKING_IMAGE_CHANGED;
+    if (pass->media.is_image_changed && is_new) { /* also under a guest that runs */
+        vm_patch_event(pass->patch, true, REASON_BACKING_IMAGE_CHANGED,
+            "the base image '%s' is not the one its disk was made on: put that back before the "
+            "next start",
+            pass->view->status->prepared.image_path);
+    }
     if (pass->decision.action != ACTION_REFUSE_IMAGE) {
         return false;
     }

@@ -36,7 +36,7 @@ struct vm_outcome {
     struct error error;
     struct image_result image;
     struct vm_prepared prepared;
-    char disk_stamp[DIGEST_SIZE]; /* ACTION_REPLACE: of the file that was made */
+    char disk_stamp[DIGEST_SIZE]; /* of the file that was made, or looked at */
     struct vm_instance instance;
     struct boot_result boot;
     struct step_result step;
@@ -79,7 +79,8 @@ struct vm {
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
     char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
     char *booted_vnc;                        /* … its screen … */
-    char *booted_machine;      /* … and its machine type; until they are committed */
+    char *booted_machine;                 /* … and its machine type; until they are committed */
+    char checked_disk_stamp[DIGEST_SIZE]; /* of the disk's file when it was last found good */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last compared with the spec */

@@ -75,6 +75,7 @@ static const struct field prepared_rows[] = {
     FIELD(struct vm_prepared, seed_digest, "seedDigest", .omit_empty = true),
     FIELD(struct vm_prepared, disk_gib, "diskGib"),
     FIELD(struct vm_prepared, disk_bytes, "diskBytes", .omit_empty = true),
+    FIELD(struct vm_prepared, file_bytes, "fileBytes", .omit_empty = true),
 };
 static const struct fields prepared_fields = {FIELDS_OF(prepared_rows, struct vm_prepared)};
 

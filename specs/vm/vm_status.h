@@ -77,6 +77,7 @@ struct vm_prepared {
     char seed_digest[DIGEST_SIZE];  /* what `digest` has besides the image; "": not recorded */
     uint32_t disk_gib;   /* as the VMFile had it when the disk got its size; 0: it had none */
     uint64_t disk_bytes; /* the disk's size; 0: not recorded */
+    uint64_t file_bytes; /* … and that of its file when an instance ended, 0: none has */
 };
 
 /* How the last run of a step ended. */

@@ -169,3 +169,31 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     cd "$PROJECT"
     rm -rf ../moved
 }
+
+@test "a disk that is gone, cut off or another file is reported, and never an empty machine" {
+    vm 'image "idle.img"' 'disk 1'
+    vmctl -q up
+    vmctl -q stop a
+    qemu-io -c 'write -P 7 0 8M' "$(overlay)" >/dev/null
+    vmctl -q start a && vmctl -q stop a
+    cp "$(overlay)" kept
+    rm "$(overlay)"
+    fails 1 vmctl start a
+    says "is gone" "vmctl reload --name a"
+    [ ! -e "$(overlay)" ]
+    head -c 4M kept >"$(overlay)"
+    fails 1 vmctl start a
+    says "is cut off" "truncate -s"
+    echo junk >"$(overlay)"
+    fails 1 vmctl start a
+    says "not a qcow2 file"
+    qemu-img create -q -f qcow2 -F raw -b "$PWD/idle.img" other 1G && mv other "$(overlay)"
+    fails 1 vmctl start a
+    says "was replaced: it is empty"
+    cp kept "$(overlay)"
+    fails 0 vmctl start a
+    echo changed >>idle.img # under the guest: not the next start is the first to say so
+    is_reported() { vmctl events a | grep -q "BackingImageChanged.*not the one its disk was made on"; }
+    await is_reported
+    [ "$(state_of a)" = Ready ]
+}

@@ -92,7 +92,8 @@ has_trash() { [ -n "$(ls -A "$data/trash" 2>/dev/null)" ]; }
 is_pending() { [[ $(vmctl watch --list -o json 2>/dev/null) == *'"Pending"'* ]]; }
 
 # Once it is at rest, without what differs from run to run: times, pids, which controller looked
-# last, and how a QEMU ended whose parent was killed. The noop backend's own temporary files
+# last, the digest of a base image, which is hashed behind all else, and how a QEMU ended whose
+# parent was killed. The noop backend's own temporary files
 # are no part of the product.
 world() {
     local status deadline=$((SECONDS + 10))
@@ -102,7 +103,7 @@ world() {
     vmctl list -o name 2>&1
     sed -E "s#$work#WORK#g"'
         s/: [0-9]{13},?$/: TIME/; s/"(pid|startTicks|startDeadline|stopDeadline|revision)": [0-9]+/"\1": N/
-        s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus|lastMessage|durationMs)":/d' <<<"$status"
+        s/"reason": "Adopted"/"reason": "Running"/; /"(observer|lastExitStatus|lastMessage|durationMs|imageSha256|imageSize)":/d' <<<"$status"
     dump "$data" | sed "s#$work#WORK#g"
     (cd "$data" && find . -mindepth 1 -printf '%p %m\n' |
         sed -E 's#images/[0-9a-f]{64}#images/DIGEST#' |

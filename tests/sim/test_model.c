@@ -240,6 +240,11 @@ static void file_fault(struct model *model, union world w)
     next.has_dir = 0;
     add(model, next);
     next = w;
+    if (w.disk == DISK_READY) {
+        next.disk = DISK_UNCHECKED; /* touched; or one that was used is gone */
+        add(model, next);
+        next = w;
+    }
     if (w.disk == DISK_READY) { /* or touched, or moved */
         next.image = IMAGE_CHANGED;
         add(model, next);

@@ -77,6 +77,7 @@ static void record_exit(struct outcomes *o, union world w)
     union world next = with_intent(w, INTENT_NONE);
     next.has_instance = next.has_pid = next.is_outdated = next.is_reached = 0;
     next.is_setting_up = next.has_setup_failed = 0;
+    next.disk = next.disk == DISK_NONE ? DISK_NONE : DISK_UNCHECKED; /* it was used */
     next.is_hot_change_pending = 0;
     may(o, next);
     next.is_backing_off = 1;
@@ -234,6 +235,10 @@ struct outcomes world_carry_out(union world w, enum action action)
         ask_machine(&o, w, next);
         next.image = w.image == IMAGE_UNSURE ? IMAGE_CHANGED : w.image;
         may(&o, next);
+        break;
+    case ACTION_CHECK_DISK:
+        next.disk = DISK_READY;
+        ask_machine(&o, w, next);
         break;
     case ACTION_PREPARE:
         prepare(&o, w);

@@ -194,6 +194,47 @@ static void an_overlay_follows_a_base_that_moved(void **state)
     }
 }
 
+static enum error_code check(struct fixture *f, uint64_t disk_bytes, uint64_t file_bytes)
+{
+    struct disk_record record = {
+        .vm_name = "web",
+        .overlay_path = f->overlay,
+        .image_path = f->base,
+        .disk_bytes = disk_bytes,
+        .file_bytes = file_bytes,
+    };
+    (void)disk_check(&f->m.host, &record, media_host_done, &f->m);
+    return media_host_wait(&f->m, 1);
+}
+
+static void a_disk_that_is_not_the_one_that_was_used_is_told(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f, f->base, 3, false), ERR_NONE);
+    const char *fill[] = {"qemu-io", "-c", "write 0 4M", f->overlay, NULL};
+    assert_true(media_host_run(fill));
+    uint64_t size = (uint64_t)fs_size(f->overlay);
+    assert_int_equal(check(f, 3 * GIB, size), ERR_NONE);
+    assert_int_equal(check(f, 0, 1), ERR_NONE);
+    assert_int_equal(check(f, 3 * GIB, size + 4096), ERR_NONE); /* shorter, and complete */
+    assert_int_equal(check(f, 4 * GIB, size), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "smaller"));
+    assert_int_equal(truncate(f->overlay, (off_t)(size - (2 << 20))), 0);
+    assert_int_equal(check(f, 3 * GIB, size), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "cut off"));
+    assert_non_null(strstr(error_help_text(&f->m.error), "vmctl reload --name web"));
+    assert_int_equal(unlink(f->overlay), 0);
+    assert_int_equal(make(f, f->base, 3, false), ERR_NONE);
+    assert_int_equal(check(f, 3 * GIB, size), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "it is empty"));
+    assert_int_equal(check(f, 3 * GIB, 0), ERR_NONE); /* as it was: nothing was ever written */
+    assert_int_equal(truncate(f->overlay, 100), 0);
+    assert_int_equal(check(f, 3 * GIB, size), ERR_OVERLAY);
+    assert_int_equal(unlink(f->overlay), 0);
+    assert_int_equal(check(f, 3 * GIB, size), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "is gone"));
+}
+
 static void an_unused_overlay_on_another_base_is_set_aside(void **state)
 {
     struct fixture *f = *state;
@@ -276,6 +317,7 @@ int main(void)
         TEST(a_disk_smaller_than_its_image_is_refused),
         TEST(a_used_overlay_stays_on_its_own_base),
         TEST(an_overlay_follows_a_base_that_moved),
+        TEST(a_disk_that_is_not_the_one_that_was_used_is_told),
         TEST(an_unused_overlay_on_another_base_is_set_aside),
         TEST(a_missing_base_is_told),
         TEST(a_full_disk_is_told_as_such),
