@@ -21,7 +21,7 @@
 
 enum {
     /* inotify does not report everything: a parent that was moved, a file system unmounted. */
-    LOOK_MS = 10 * 60 * 1000,
+    CHECK_MS = 10 * 60 * 1000,
     POLL_MS = 5000, /* without inotify */
     /* A recursive deletion takes its time: what it means shows when it is through. */
     SETTLE_STEP_MS = 200,
@@ -32,23 +32,23 @@ enum {
 
 /* What has to stay at its path. The descriptor is of the kind O_PATH: closing it gives up none of
  * the locks that LMDB holds on its file. */
-struct spot {
+struct watch_point {
     char *path;
     int fd;
 };
 
-enum { SPOT_DATA, SPOT_STORE, SPOT_TABLE, SPOT_COUNT_ };
+enum { POINT_DATA, POINT_STORE, POINT_TABLE, POINT_COUNT_ };
 
 struct data_watch {
     int *lock_fd; /* borrowed */
     char *lock_path, *vms_path;
-    struct spot spots[SPOT_COUNT_];
+    struct watch_point points[POINT_COUNT_];
     int inotify_fd;
     int table_wd; /* of the store's lock table; -1: not watched */
     bool is_table_written;
     struct loop_io *io; /* NULL: no inotify */
     struct loop_timer *timer;
-    int n_settled; /* looks since the store was first found to be deleted */
+    int n_settled; /* checks since the store was first found to be deleted */
     data_lost_fn *lost;
     void *context;
 };
@@ -60,9 +60,9 @@ static bool is_at(int fd, const char *path)
            now.st_ino == mine.st_ino;
 }
 
-static bool is_in_place(const struct spot *spot)
+static bool is_in_place(const struct watch_point *point)
 {
-    return spot->fd < 0 || is_at(spot->fd, spot->path);
+    return point->fd < 0 || is_at(point->fd, point->path);
 }
 
 /* False when another vmctld has the lock file that is at the path now. Other causes, such as a full
@@ -85,13 +85,13 @@ static bool keep_lock(struct data_watch *watch)
     return true;
 }
 
-/* The store is not at its path any more. A recursive deletion is looked at until it is through. */
+/* The store is not at its path any more. A recursive deletion is checked until it has ended. */
 static enum data_loss find_cause(struct data_watch *watch)
 {
     struct stat store;
-    bool is_linked = fstat(watch->spots[SPOT_STORE].fd, &store) == 0 && store.st_nlink > 0;
+    bool is_linked = fstat(watch->points[POINT_STORE].fd, &store) == 0 && store.st_nlink > 0;
     if (is_linked) {
-        return is_in_place(&watch->spots[SPOT_DATA]) ? DATA_STORE_REPLACED : DATA_MOVED;
+        return is_in_place(&watch->points[POINT_DATA]) ? DATA_STORE_REPLACED : DATA_MOVED;
     }
     if (!fs_exists(watch->vms_path)) {
         return DATA_DELETED;
@@ -105,18 +105,18 @@ static enum data_loss find_cause(struct data_watch *watch)
 static bool is_store_deleted_too(const struct data_watch *watch)
 {
     const struct timespec step = {.tv_nsec = UNLINK_STEP_MS * 1000L * 1000L};
-    for (int i = 0; i < UNLINK_STEPS && is_in_place(&watch->spots[SPOT_STORE]); i++) {
+    for (int i = 0; i < UNLINK_STEPS && is_in_place(&watch->points[POINT_STORE]); i++) {
         (void)nanosleep(&step, NULL);
     }
-    return !is_in_place(&watch->spots[SPOT_STORE]);
+    return !is_in_place(&watch->points[POINT_STORE]);
 }
 
-static void look(void *context)
+static void data_watch_check(void *context)
 {
     struct data_watch *watch = context;
     enum data_loss loss = DATA_KEPT;
-    bool has_table = is_in_place(&watch->spots[SPOT_TABLE]);
-    if (!is_in_place(&watch->spots[SPOT_STORE]) || (!has_table && is_store_deleted_too(watch))) {
+    bool has_table = is_in_place(&watch->points[POINT_TABLE]);
+    if (!is_in_place(&watch->points[POINT_STORE]) || (!has_table && is_store_deleted_too(watch))) {
         loss = find_cause(watch);
     } else if (watch->is_table_written || !has_table) {
         loss = DATA_STORE_TAMPERED;
@@ -125,7 +125,7 @@ static void look(void *context)
     }
     if (loss == DATA_KEPT) {
         loop_timer_start(watch->timer, watch->n_settled > 0 ? SETTLE_STEP_MS
-                                       : watch->io          ? LOOK_MS
+                                       : watch->io          ? CHECK_MS
                                                             : POLL_MS);
         return;
     }
@@ -147,7 +147,7 @@ static void on_event(void *context, int fd, unsigned ready)
             at += (ssize_t)(sizeof(*event) + event->len);
         }
     }
-    look(watch);
+    data_watch_check(watch);
 }
 
 /* LMDB changes its lock table through a map, which causes no event: what does is another program.
@@ -160,35 +160,35 @@ static void start_events(struct data_watch *watch, const char *store_dir)
     if (watch->inotify_fd < 0) {
         return;
     }
-    (void)inotify_add_watch(watch->inotify_fd, watch->spots[SPOT_DATA].path, removals);
+    (void)inotify_add_watch(watch->inotify_fd, watch->points[POINT_DATA].path, removals);
     (void)inotify_add_watch(watch->inotify_fd, store_dir, removals);
     watch->table_wd =
-        inotify_add_watch(watch->inotify_fd, watch->spots[SPOT_TABLE].path, IN_MODIFY);
+        inotify_add_watch(watch->inotify_fd, watch->points[POINT_TABLE].path, IN_MODIFY);
 }
 
 struct data_watch *data_watch_new(
     struct loop *loop, const struct paths *paths, int *lock_fd, data_lost_fn *lost, void *context)
 {
     static const char *const files[] = {
-        [SPOT_DATA] = ".", [SPOT_STORE] = "store/data.mdb", [SPOT_TABLE] = "store/lock.mdb"};
+        [POINT_DATA] = ".", [POINT_STORE] = "store/data.mdb", [POINT_TABLE] = "store/lock.mdb"};
     struct data_watch *watch = mem_new(struct data_watch);
     cleanup_free char *store_dir = paths_path(paths, "store");
     *watch = (struct data_watch){.lock_fd = lock_fd,
         .lock_path = paths_path(paths, "controller.lock"),
         .vms_path = paths_path(paths, "vms"),
         .table_wd = -1,
-        .timer = loop_timer_new(loop, look, watch),
+        .timer = loop_timer_new(loop, data_watch_check, watch),
         .lost = lost,
         .context = context};
-    for (int i = 0; i < SPOT_COUNT_; i++) {
-        watch->spots[i].path = paths_path(paths, files[i]);
-        watch->spots[i].fd = open(watch->spots[i].path, O_PATH | O_CLOEXEC);
+    for (int i = 0; i < POINT_COUNT_; i++) {
+        watch->points[i].path = paths_path(paths, files[i]);
+        watch->points[i].fd = open(watch->points[i].path, O_PATH | O_CLOEXEC);
     }
     start_events(watch, store_dir);
     if (watch->inotify_fd >= 0) {
         watch->io = loop_io_new(loop, watch->inotify_fd, LOOP_READ, on_event, watch);
     }
-    loop_timer_start(watch->timer, watch->io ? LOOK_MS : POLL_MS);
+    loop_timer_start(watch->timer, watch->io ? CHECK_MS : POLL_MS);
     return watch;
 }
 
@@ -199,9 +199,9 @@ void data_watch_free(struct data_watch *watch)
     }
     loop_io_free(watch->io);
     loop_timer_free(watch->timer);
-    for (int i = 0; i < SPOT_COUNT_; i++) {
-        cleanup_close_(&watch->spots[i].fd);
-        free(watch->spots[i].path);
+    for (int i = 0; i < POINT_COUNT_; i++) {
+        cleanup_close_(&watch->points[i].fd);
+        free(watch->points[i].path);
     }
     cleanup_close_(&watch->inotify_fd);
     free(watch->lock_path);
