@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl log: what a guest wrote on its console, and what its provision steps wrote. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -11,6 +13,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "store/store.h"
 
 struct log_values {
@@ -29,9 +32,10 @@ static const struct arg_option options[] = {
     {"tail", 'n', ARG_NUMBER, offsetof(struct log_values, tail), "N",
         "only the last N lines of each; 0: all [default: 0]"},
     {"follow", 'f', ARG_FLAG, offsetof(struct log_values, follows), NULL,
-        "keep printing as they grow, until the VM is gone"},
+        "keep printing as they grow, until the VMs are gone"},
     OPTION_FILE(struct log_values, 0),
-    OPTION_ONE_NAME(struct log_values),
+    OPTION_NAME(struct log_values),
+    OPTION_ALL(struct log_values),
     OPTIONS_END,
 };
 
@@ -44,50 +48,114 @@ static const struct {
     {VM_PROVISION_LOG, "provision.log"},
 };
 
-struct reader {
-    struct cli *cli;
-    const char *name;
-    struct log_stream streams[SOURCES];
-    bool is_wanted[SOURCES];
-    struct wait_loop loop;
-    int last; /* whose output was printed last: -1 none */
+/* A log of a VM, from which it is read. */
+struct feed {
+    const char *vm_name; /* borrowed */
+    int source;
+    struct log_stream stream;
+    struct buf line; /* of several VMs: the last line, as far as it was written */
 };
 
-static void open_logs(struct reader *reader, const struct log_values *values)
+struct reader {
+    struct cli *cli;
+    struct feed *feeds;
+    size_t count;
+    bool are_many; /* VMs: lines have a prefix, and are printed whole */
+    bool has_both; /* logs of a VM */
+    struct wait_loop loop;
+    const struct feed *last; /* whose output was printed last; NULL: none */
+};
+
+static void reader_clear(struct reader *reader)
 {
-    bool wants_all = values->wants_console == values->wants_provision;
-    reader->is_wanted[0] = wants_all || values->wants_console;
-    reader->is_wanted[1] = wants_all || values->wants_provision;
-    for (int i = 0; i < SOURCES; i++) {
-        cleanup_free char *path = paths_vm(&reader->cli->paths, reader->name, sources[i].file);
-        log_stream_open(&reader->streams[i], path, NULL, false);
-        log_stream_seek_tail(&reader->streams[i], values->tail);
+    for (size_t i = 0; i < reader->count; i++) {
+        log_stream_close(&reader->feeds[i].stream);
+        buf_clear(&reader->feeds[i].line);
+    }
+    free(reader->feeds);
+}
+
+/* `web | `, `web/console.log | `, in the VM's colour. free() it. */
+static char *prefix_of(const struct reader *reader, size_t vm, int width, const struct feed *feed)
+{
+    static const char *const colors[] = {"36", "33", "32", "35", "34", "96"};
+    cleanup_free char *name = mem_printf("%s%s%s", feed->vm_name, reader->has_both ? "/" : "",
+        reader->has_both ? sources[feed->source].title : "");
+    return reader->cli->use_color_stdout
+               ? mem_printf("\033[%sm%-*s |\033[0m ", colors[vm % ARRAY_LEN(colors)], width, name)
+               : mem_printf("%-*s | ", width, name);
+}
+
+static void open_logs(
+    struct reader *reader, const struct strings *targets, const struct log_values *values)
+{
+    bool is_wanted[SOURCES] = {!values->wants_provision || values->wants_console,
+        !values->wants_console || values->wants_provision};
+    size_t width = 0;
+    reader->are_many = targets->count > 1;
+    reader->has_both = is_wanted[0] && is_wanted[1];
+    for (size_t i = 0; i < targets->count; i++) {
+        size_t n = strlen(targets->items[i]);
+        width = n > width ? n : width;
+    }
+    width += reader->has_both ? strlen("/provision.log") : 0;
+    for (size_t i = 0; i < targets->count * SOURCES; i++) {
+        size_t vm = i / SOURCES;
+        int source = (int)(i % SOURCES);
+        if (!is_wanted[source]) {
+            continue;
+        }
+        mem_grow(reader->feeds, reader->count);
+        struct feed *feed = &reader->feeds[reader->count++];
+        *feed = (struct feed){.vm_name = targets->items[vm], .source = source};
+        cleanup_free char *path =
+            paths_vm(&reader->cli->paths, feed->vm_name, sources[source].file);
+        cleanup_free char *prefix =
+            reader->are_many ? prefix_of(reader, vm, (int)width, feed) : NULL;
+        log_stream_open(&feed->stream, path, prefix, false);
+        log_stream_seek_tail(&feed->stream, values->tail);
     }
 }
 
-/* With both logs, a title names the log whose lines follow, as in tail(1). */
-static void log_print(struct reader *reader, int i, const struct buf *out)
+/* Of one VM with both logs, a title names the log whose lines follow, as in tail(1). Of several VMs
+ * only whole lines are printed, for the next may be another's. */
+static void log_print(struct reader *reader, struct feed *feed, const struct buf *out, bool is_last)
 {
-    bool has_both = reader->is_wanted[0] && reader->is_wanted[1];
-    if (has_both && reader->last != i) {
-        printf("%s==> %s <==\n", reader->last < 0 ? "" : "\n", sources[i].title);
+    enum { LINE_MAX_BYTES = 64 * 1024 };
+    if (!reader->are_many) {
+        if (reader->has_both && reader->last != feed) {
+            printf("%s==> %s <==\n", reader->last ? "\n" : "", sources[feed->source].title);
+        }
+        reader->last = feed;
+        fputs(buf_str(out), stdout);
+        return;
     }
-    reader->last = i;
-    fputs(buf_str(out), stdout);
+    buf_add(&feed->line, out->data, out->len);
+    const char *end = memrchr(buf_str(&feed->line), '\n', feed->line.len);
+    size_t n = end ? (size_t)(end - feed->line.data) + 1 : 0;
+    if (n == 0 && feed->line.len > LINE_MAX_BYTES) {
+        buf_add_char(&feed->line, '\n');
+        feed->stream.is_within_line = false;
+        n = feed->line.len;
+    }
+    n = is_last ? feed->line.len : n;
+    (void)fwrite(buf_str(&feed->line), 1, n, stdout);
+    buf_consume(&feed->line, n);
 }
 
 static void print_news(struct reader *reader, bool is_last)
 {
-    for (int i = 0; i < SOURCES; i++) {
-        bool is_more = reader->is_wanted[i];
+    for (size_t i = 0; i < reader->count; i++) {
+        struct feed *feed = &reader->feeds[i];
+        bool is_more = true;
         while (is_more) {
             cleanup_buf struct buf out = BUF_INIT(0);
-            is_more = log_stream_read(&reader->streams[i], &out);
+            is_more = log_stream_read(&feed->stream, &out);
             if (!is_more && is_last) {
-                log_stream_end(&reader->streams[i], &out);
+                log_stream_end(&feed->stream, &out);
             }
             if (out.len > 0) {
-                log_print(reader, i, &out);
+                log_print(reader, feed, &out, !is_more && is_last);
             }
         }
     }
@@ -98,11 +166,31 @@ static int follow_logs(void *context, bool *ret_is_done, struct error *err)
 {
     enum { PERIOD_MS = 200 }; /* a log that grows rings no bell */
     struct reader *reader = context;
-    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-    int rc = store_get(reader->cli->store, reader->name, &record, err);
-    *ret_is_done = !record.desired && !record.status;
+    int rc = 0;
+    *ret_is_done = true;
+    for (size_t i = 0; i < reader->count && rc == 0 && *ret_is_done; i++) {
+        cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+        rc = store_get(reader->cli->store, reader->feeds[i].vm_name, &record, err);
+        *ret_is_done = !record.desired && !record.status;
+    }
     reader->loop.sleep_max_ms = PERIOD_MS;
     print_news(reader, *ret_is_done);
+    return rc;
+}
+
+/* Without a name all VMs of the VMFile that there are. */
+static int log_find(struct cli *cli, const struct log_values *values,
+    const struct arg_strings *words, struct strings *ret, struct error *err)
+{
+    int rc = targets_find(cli, &values->which, words, ret, err);
+    if (rc != 0 || ret->count > 0) {
+        return rc;
+    }
+    cleanup_free char *name = NULL; /* there is none: an error that says what to do */
+    rc = targets_find_one(cli, &values->which, words->count ? words->items[0] : NULL, &name, err);
+    if (rc == 0) {
+        strings_add(ret, name);
+    }
     return rc;
 }
 
@@ -110,16 +198,13 @@ static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct log_values *log = values;
-    cleanup_free char *name = NULL;
-    if (words->count > 1) {
-        return error_set(err, ERR_USAGE, "log takes one VM");
-    }
-    int rc = targets_find_one(cli, &log->which, words->count ? words->items[0] : NULL, &name, err);
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
+    cleanup_with(reader_clear) struct reader reader = {.cli = cli};
+    int rc = log_find(cli, log, words, &targets, err);
     if (rc != 0) {
         return rc;
     }
-    struct reader reader = {.cli = cli, .name = name, .last = -1};
-    open_logs(&reader, log);
+    open_logs(&reader, &targets, log);
     if (log->follows) {
         reader.loop = (struct wait_loop){.cli = cli, .check = follow_logs, .context = &reader};
         wait_loop_open(&reader.loop, INT64_MAX);
@@ -128,23 +213,21 @@ static int run(
     } else {
         print_news(&reader, true);
     }
-    for (int i = 0; i < SOURCES; i++) {
-        log_stream_close(&reader.streams[i]);
-    }
     return rc;
 }
 
 const struct command command_log = {
     .name = "log",
     .aliases = "logs",
-    .summary = "Show a VM's console and provision logs",
-    .usage = "[OPTIONS] [VM]",
-    .details = "Control characters that a guest wrote are escaped. Without a name: the\n"
-               "VMFile's only VM.",
+    .summary = "Show the console and provision logs of VMs",
+    .usage = "[OPTIONS] [VM...]",
+    .details = "Control characters that a guest wrote are escaped. Without a name: the VMs of the\n"
+               "VMFile. Of several VMs each line begins with the name of its VM.",
     .examples = "  vmctl log web\n"
                 "  vmctl log web --provision\n"
                 "  vmctl log web --console --tail 50\n"
-                "  vmctl log -f web",
+                "  vmctl log -f web\n"
+                "  vmctl log -f                      of all VMs of the VMFile",
     .options = options,
     .values_size = sizeof(struct log_values),
     .run = run,

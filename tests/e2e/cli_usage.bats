@@ -277,7 +277,7 @@ on_terminal() {
     run vmctl ssh
     [ "$status" -eq 2 ]
     says "web, db"
-    run vmctl log
+    run vmctl console
     [ "$status" -eq 2 ]
 }
 
@@ -316,6 +316,36 @@ on_terminal() {
     echo second >>"$data/vms/web/console.log"
     await grep -q second "$work/out"
     vmctl destroy web -q
+    wait "$reader"
+}
+
+@test "log of several VMs says whose each line is, and prints whole lines" {
+    vmfile web longer
+    vmctl up -q
+    printf 'one\ntwo' >"$data/vms/web/console.log"
+    printf 'three\n' >"$data/vms/longer/console.log"
+    run vmctl log --console
+    [ "$output" = $'web    | one\nweb    | two\nlonger | three' ]
+    run vmctl log longer web --console --tail 1
+    [ "$output" = $'longer | three\nweb    | two' ]
+    printf 'step\n' >"$data/vms/web/provision.log"
+    run vmctl log
+    says "web/console.log      | one" "web/provision.log    | step" "longer/console.log   | three"
+    run vmctl --color always log --console
+    [[ $output == *$'\033[36mweb    |\033[0m one'* ]]
+
+    vmctl log -f --console >"$work/out" 3>&- &
+    local reader=$!
+    await grep -q three "$work/out"
+    printf 'a half ' >>"$data/vms/longer/console.log"
+    printf ' rest\n' >>"$data/vms/web/console.log"
+    await grep -qx 'web    | two rest' "$work/out"
+    printf 'line\n' >>"$data/vms/longer/console.log"
+    await grep -qx 'longer | a half line' "$work/out"
+    vmctl destroy web -q
+    echo last >>"$data/vms/longer/console.log"
+    await grep -qx 'longer | last' "$work/out"
+    vmctl destroy longer -q
     wait "$reader"
 }
 
