@@ -76,6 +76,10 @@ static int play(const char *part, char **argv)
         fprintf(stderr, "something else\naccess denied by \x1b[31macl file\n\n");
         return 1;
     }
+    if (text_eq(part, "print")) {
+        puts("cannot read its configuration");
+        return 1;
+    }
     if (text_eq(part, "byte")) { /* a message without a descriptor */
         return send(HELPER_FD, "x", 1, 0) == 1 ? 0 : 1;
     }
@@ -176,6 +180,12 @@ static void its_last_words_are_told_with_both_ways_out(void **state)
 {
     run(*state, "deny");
     expect_refused(*state, "qemu-bridge-helper: access denied by \\x1b[31macl file");
+}
+
+static void its_last_words_may_come_on_its_standard_output(void **state)
+{
+    run(*state, "print");
+    expect_refused(*state, "qemu-bridge-helper: cannot read its configuration");
 }
 
 static void one_that_says_nothing_is_told_by_its_status(void **state)
@@ -279,6 +289,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(the_descriptor_sent_is_handed_on),
         TEST(its_last_words_are_told_with_both_ways_out),
+        TEST(its_last_words_may_come_on_its_standard_output),
         TEST(one_that_says_nothing_is_told_by_its_status),
         TEST(a_message_without_a_descriptor_is_none),
         TEST(one_that_cannot_be_run_is_told),
