@@ -177,6 +177,9 @@ static void a_step_reports_how_its_last_run_ended(void **state)
     assert_null(describe_step_record_to_json(&fixture->record, 0)); /* it never ran */
     cleanup_json json_t *json = describe_step_record_to_json(&fixture->record, 1);
     assert_string_equal(json_text(json, "outcome"), "Failed");
+    assert_string_equal(json_text(json, "content"), "00ff");
+    assert_int_equal(json_int(json, "exitStatus", 0), 3);
+    assert_int_equal(json_int(json, "endedAt", 0), 100000);
     assert_int_equal(json_int(json, "durationMs", 0), 130000);
     last = (struct vm_step_record){.outcome = STEP_TIMED_OUT, .exit_status = -1};
     vm_provision_record(&fixture->status->provision, 1, &last);
