@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "store/desired/change.h"
 
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
@@ -495,6 +500,36 @@ static void the_bytes_of_named_files_are_part_of_the_spec(void **state)
     vm_spec_free(spec);
 }
 
+/* Whether another time of a file of this size, its bytes unchanged, is another digest. */
+static bool does_time_count(const char *path, off_t size)
+{
+    struct error err = {0};
+    struct vm_spec *spec = a_spec("web", 1024);
+    struct spec_file *file = &spec->cloud_init.user_data;
+    char digests[3][DIGEST_SIZE];
+    must(fs_write_file(path, "a", 1, 0600, &err), &err);
+    assert_int_equal(truncate(path, size), 0);
+    file->path = mem_strdup(path);
+    for (int i = 0; i < 3; i++) { /* the first again at last */
+        const struct timespec at = {.tv_sec = 1700000000, .tv_nsec = i % 2};
+        assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){at, at}, 0), 0);
+        must(change_read_files(spec, &err), &err);
+        memcpy(digests[i], file->digest, DIGEST_SIZE);
+    }
+    assert_string_equal(digests[0], digests[2]);
+    vm_spec_free(spec);
+    return strcmp(digests[0], digests[1]) != 0;
+}
+
+static void a_large_file_is_known_by_its_size_and_time(void **state)
+{
+    enum { MOST = 16 << 20 };
+    struct fixture *f = *state;
+    cleanup_free char *path = mem_printf("%s/large", f->dir);
+    assert_false(does_time_count(path, MOST));
+    assert_true(does_time_count(path, MOST + 1));
+}
+
 static void a_file_that_cannot_be_read_is_named(void **state)
 {
     (void)state;
@@ -664,6 +699,7 @@ int main(void)
         TEST(several_changes_are_granted_together_or_not_at_all),
         TEST(changes_of_several_processes_are_all_granted),
         TEST(the_bytes_of_named_files_are_part_of_the_spec),
+        TEST(a_large_file_is_known_by_its_size_and_time),
         TEST(a_file_that_cannot_be_read_is_named),
         TEST(a_new_vm_starts_if_the_change_says_so_and_an_old_one_does_not),
         TEST(a_change_without_a_spec_may_be_for_vms_of_one_vmfile_only),
