@@ -472,8 +472,13 @@ static int run(
         int rc = check_options(verb, values, err);
         return rc < 0 ? rc : verb->run(cli, values, words, err);
     }
+    /* never one that removes something */
+    static const char *const harmless[] = {"pull", "list", "cancel", "inspect"};
+    const char *nearest =
+        words->count > 0 ? text_nearest(words->items[0], harmless, ARRAY_LEN(harmless)) : NULL;
     (void)error_set(err, ERR_USAGE, "image needs one of: pull, list, cancel, inspect, rm, prune");
-    return error_help(err, "see: vmctl image --help");
+    return nearest ? error_help(err, "did you mean `vmctl image %s`?", nearest)
+                   : error_help(err, "see: vmctl image --help");
 }
 
 const struct command command_image = {

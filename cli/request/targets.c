@@ -11,6 +11,16 @@
 #include "specs/base/text.h"
 #include "store/store.h"
 
+static int help_with_names(const struct strings *known, struct error *err)
+{
+    enum { SHOWN = 8 };
+    cleanup_buf struct buf names = BUF_INIT(0);
+    for (size_t i = 0; i < known->count && i < SHOWN; i++) {
+        buf_printf(&names, "%s%s", i ? ", " : "", known->items[i]);
+    }
+    return error_help(err, "it has: %s%s", buf_str(&names), known->count > SHOWN ? ", …" : "");
+}
+
 static int choose_each(const struct strings *known, const struct arg_strings *strings,
     const char *where, struct strings *ret, struct error *err)
 {
@@ -21,7 +31,10 @@ static int choose_each(const struct strings *known, const struct arg_strings *st
                 text_nearest(name, (const char *const *)known->items, known->count);
             (void)error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'%s%s", name,
                 where ? " in " : "", where ? where : "");
-            return nearest ? error_help(err, "did you mean '%s'?", nearest) : -ERR_VM_NOT_FOUND;
+            if (nearest) {
+                return error_help(err, "did you mean '%s'?", nearest);
+            }
+            return where ? help_with_names(known, err) : -ERR_VM_NOT_FOUND;
         }
         strings_add(ret, strings->items[i]);
     }
@@ -139,6 +152,26 @@ static int add_existing(struct cli *cli, const struct arg_strings *names, struct
     return rc;
 }
 
+/* A name that the VMFile has is no slip of the keyboard. */
+static int help_to_bring_up(
+    const struct strings *known, const struct strings *named, struct error *err)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
+    cleanup_free char *path = NULL;
+    bool is_valid = project_path(NULL, &path, &ignored) == 0 &&
+                    vmfile_load(path, path, &load, &ignored) == 0 && load.file->n_diagnostics == 0;
+    const struct project project = {.file = load.file};
+    for (size_t i = 0; is_valid && i < named->count; i++) {
+        const char *name = named->items[i];
+        if (!strings_have(known, name) && project_find_vm(&project, name)) {
+            return error_help(
+                err, "'%s' has it, but it was not brought up yet: vmctl up %s", path, name);
+        }
+    }
+    return -(int)err->code;
+}
+
 int targets_find_named(struct cli *cli, const struct which_values *which,
     const struct arg_strings *words, struct strings *ret, struct error *err)
 {
@@ -152,7 +185,8 @@ int targets_find_named(struct cli *cli, const struct which_values *which,
     if (is_missing) {
         cleanup_with(strings_clear) struct strings known = {.count = 0};
         rc = targets_of_store(cli, &known, err);
-        return rc < 0 ? rc : targets_choose(&known, which, words, NULL, ret, err);
+        rc = rc < 0 ? rc : targets_choose(&known, which, words, NULL, ret, err);
+        return rc == -ERR_VM_NOT_FOUND ? help_to_bring_up(&known, &named, err) : rc;
     }
     *ret = named;
     named = (struct strings){.count = 0};

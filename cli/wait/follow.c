@@ -14,6 +14,7 @@
 #include "cli/show/image_progress.h"
 #include "cli/show/result.h"
 #include "cli/show/screen_filter.h"
+#include "cli/show/vm_rows.h"
 #include "cli/wait/live_block.h"
 #include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
@@ -22,6 +23,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "store/desired/pending.h"
 #include "store/store.h"
 
 enum { STREAMING_MS = 150 }; /* while a step runs: its output does not ring the bell */
@@ -90,14 +92,6 @@ static char *last_console_line(const struct cli *cli, const struct vm_record *re
     return line;
 }
 
-static const char *color_of(const char *word, const char *book_state)
-{
-    return text_eq(word, "Ready")                                           ? "\033[32m"
-           : text_eq(book_state, "failed") || text_ends_with(word, "ailed") ? "\033[31m"
-           : text_eq(word, "Waiting") || text_eq(word, "Retrying")          ? "\033[33m"
-                                                                            : "\033[36m";
-}
-
 /* What is recorded counts only once it is of the request (`is_known`): a VM that is restarted was
  * Ready a moment before. */
 static void progress_update(struct progress *progress, size_t i, const struct vm_record *record,
@@ -116,7 +110,7 @@ static void progress_update(struct progress *progress, size_t i, const struct vm
         desired_summary_of(record->desired, &desired);
         status_summary_of(record->status, &status);
         line->word = vm_display_word(&desired, &status);
-        line->color = color_of(line->word, vm_display_book_state(&desired, &status));
+        line->color = vm_tone_colors[vm_display_tone(&desired, &status)];
         line->message = message_of(record);
     }
     bool shows_step = text_eq(line->word, "Provisioning"); /* whose output is what matters */
@@ -420,7 +414,12 @@ static void report_interrupt(void *context)
     while (target + 1 < follower->targets + follower->count && target->result != GOAL_PENDING) {
         target++;
     }
-    if (target->is_for_us) {
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    bool is_off = store_get(follower->cli->store, target->name, &record, &ignored) == 0 &&
+                  record.desired && record.desired->power == POWER_STOPPED &&
+                  !record.desired->is_deleting && !record_has_instance(&record);
+    if (target->is_for_us || is_off) { /* or nothing happens to it: `wait` of a stopped VM */
         cli_note(follower->cli, "interrupted");
     } else {
         cli_note(follower->cli, "interrupted; '%s' continues in the background: vmctl status %s",

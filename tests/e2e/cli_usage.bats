@@ -385,3 +385,15 @@ on_terminal() {
     [ "$status" -eq 141 ]
     [ -z "$output" ]
 }
+
+@test "a VM that the VMFile has and no one brought up, one that it has not, and a verb of image" {
+    vmfile db web
+    fails 3 vmctl status web
+    says "there is no vm 'web'" "'$work/project/VMFile.kdl' has it, but it was not brought up yet: vmctl up web"
+    fails 3 vmctl up nosuch
+    says "there is no vm 'nosuch' in" "it has: db, web"
+    fails 2 vmctl image pul
+    says 'did you mean `vmctl image pull`?'
+    fails 2 vmctl image pruen
+    says "see: vmctl image --help"
+}

@@ -69,6 +69,15 @@ ends_in_all_ways() {
     ends_in_all_ways vmctl wait web --ready
 }
 
+@test "the interrupted wait for a VM that is off does not say that it continues" {
+    vmfile web
+    vmctl -q create --name off --backend noop --image "$work/image"
+    begin vmctl wait off --for=condition=Orphaned
+    kill -INT "$waiter"
+    ends_with 130
+    grep -qx interrupted "$work/err"
+}
+
 @test "get -w and events -f end at a signal and without a reader" {
     halt_controller
     ends_in_all_ways vmctl get -w

@@ -44,7 +44,7 @@ frame_is_whole() { # no line of vmctl's goes on in the next row amid a word
 
 # type_in COMMAND : and looks at the screen until the prompt is back; leaves what it printed in $output
 type_in() {
-    local deadline=$((SECONDS + 120)) text
+    local deadline=$((SECONDS + 400))
     tmux clear-history \; send-keys -R -l "clear; $1"
     tmux send-keys Enter
     await has_begun
@@ -61,7 +61,7 @@ has_begun() { [ "$(screen | head -n 1)" != '$' ] || has_prompt; }
 # What differs from host to host and from run to run.
 alike() {
     sed -E -e "s#($PROJECT|/home/you/vmctl/examples/quickstart)#DIR#g" -e 's/ +$//' -e 's/ {2,}/ /g' \
-        -e 's/[0-9]+\.[0-9] s$/T s/' -e 's/\b10[0-9]{3}\b/PORT/g' -e 's/(user) [0-9]+/\1 PID/' -e 's/^Linux .*/Linux KERNEL/'
+        -e 's/[0-9]+\.[0-9] s$/T s/' -e 's/\b10[0-9]{3}\b/PORT/g' -e 's/(user) [0-9]+/\1 PID/' -e 's/^Linux .*/Linux KERNEL/' -e 's/(Ready) [0-9]+[smh]$/\1 AGE/'
 }
 
 # The tour's commands, "$ " in front, and what each prints.
