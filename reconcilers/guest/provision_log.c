@@ -75,6 +75,13 @@ static void add_header(
     struct buf *out, const struct provision_log *log, const struct provision_log_request *request)
 {
     cleanup_buf struct buf text = BUF_INIT(0);
+    struct provision_log place = *log;
+    if (request->index == 0 && request->begin > 0) { /* behind what an earlier run left */
+        char when[CLOCK_TEXT_SIZE];
+        clock_format_utc(request->started_at_ms, when);
+        buf_printf(out, "%s==> run of %s\n", log->is_at_line_start ? "" : "\n", when);
+        place.is_at_line_start = true;
+    }
     if (request->kind == STEP_INLINE) {
         buf_add_str(&text, "shell inline ");
         add_command(&text, request->what);
@@ -83,7 +90,7 @@ static void add_header(
     } else {
         buf_printf(&text, "file '%s' to '%s'", request->what, request->destination);
     }
-    provision_log_add_line(out, log, buf_str(&text));
+    provision_log_add_line(out, &place, buf_str(&text));
 }
 
 /* Reads up to `n` bytes at `at` into `out`, a buffer that is emptied first. */

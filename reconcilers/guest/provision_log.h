@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One step's part of provision.log: a header line, the output as it comes, a footer line. The file
- * is appended to (0600), so that a reader may follow it. Failing to write (a full disk) does not
- * stop a step: the guest's work is worth more than its record.
+ * One step's part of provision.log: a header line, the output as it comes, a footer line; before
+ * the first step, behind what earlier runs left, a line with the time. The file is appended to
+ * (0600), so that a reader may follow it. Failing to write (a full disk) does not stop a step: the
+ * guest's work is worth more than its record.
  *
  * A controller that was killed in the middle of a step can resume the log: the beginning of the
  * step's part was recorded before its first byte, and everything behind the header is output as the

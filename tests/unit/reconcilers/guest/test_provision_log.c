@@ -102,6 +102,42 @@ static void output_without_end_is_cut_and_that_is_told_once(void **state)
     assert_non_null(strstr(buf_str(&text) + text.len - 100, "y\n" CUT "==> step 1/1: done in "));
 }
 
+/* Opens the log for a step and closes it in its middle. */
+static void touch_step(const struct fixture *f, uint32_t index, uint64_t begin)
+{
+    const struct provision_log_request request = {.path = f->path,
+        .begin = begin,
+        .index = index,
+        .total = 2,
+        .clock = clock_system(),
+        .started_at_ms = 1700000000000,
+        .kind = STEP_INLINE,
+        .what = "yes"};
+    struct provision_log *log = NULL;
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(provision_log_open(&request, &log, &err), 0);
+    provision_log_close(log);
+}
+
+static void a_run_behind_another_begins_with_its_time(void **state)
+{
+    static const char first[] = "==> step 1/2: shell inline \"yes\"\n", half[] = "half a line";
+    const struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(0), expected = BUF_INIT(0);
+    touch_step(f, 0, 0);
+    buf_printf(&expected, "%s%s", first, half);
+    assert_int_equal(fs_write_file(f->path, buf_str(&expected), expected.len, 0600, &err), 0);
+    for (int i = 0; i < 2; i++) { /* the second controller finds it there */
+        touch_step(f, 0, strlen(first) + strlen(half));
+    }
+    touch_step(f, 1, (uint64_t)fs_size(f->path));
+    buf_printf(&expected, "\n==> run of 2023-11-14T22:13:20Z\n%s", first);
+    buf_add_str(&expected, "==> step 2/2: shell inline \"yes\"\n");
+    assert_int_equal(fs_read_file(f->path, &text, &err), 0);
+    assert_string_equal(buf_str(&text), buf_str(&expected));
+}
+
 static void all_of_what_is_not_too_much_is_kept(void **state)
 {
     const struct fixture *f = *state;
@@ -121,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(output_without_end_is_cut_and_that_is_told_once),
+        TEST(a_run_behind_another_begins_with_its_time),
         TEST(all_of_what_is_not_too_much_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
