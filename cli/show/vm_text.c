@@ -118,7 +118,7 @@ void vm_text_add_instance(struct buf *out, const struct vm_status *status)
         vm_text_field(out, "Accelerator:", "%s", instance->accel);
     }
     vm_text_field(out, "VNC:", "%s", status->vnc ? status->vnc : "-");
-    if (status->ssh_port && instance->instance_id[0]) {
+    if (status->ssh_port && instance->pid > 0) { /* an instance that is to be has none */
         vm_text_field(out, "SSH:", "%s:%u", status->ssh_host ? status->ssh_host : "127.0.0.1",
             status->ssh_port);
     } else {

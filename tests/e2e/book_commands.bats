@@ -118,6 +118,10 @@ reason() { vmctl status "$1" | awk -v name="$2" '$1 == name { print $3 }'; }
     run vmctl up -q
     [ "$status" -eq 1 ]
     [ "$(field State web)" = failed ]
+    run vmctl status web
+    echo "$output"
+    says "  vmctl::qemu::spawn_failed: noop: failure" "  help: ensure qemu"
+    [ "$(field PID web) $(field SSH web)" = "- -" ]
 }
 
 @test "start, stop, suspend, resume, destroy, status, console and log of a name that is not there" {

@@ -72,6 +72,7 @@ teardown() { cli_teardown; }
     has "Overlay:     -"
     has "Seed ISO:    -"
     has "PID:         $(controller_pid)"
+    [[ $(field Started web) =~ ^20[0-9-]{8}T[0-9:]{8}Z\ \([0-9]+s\ ago\)$ ]]
     has "VNC:         -"
     [[ $(field SSH web) =~ ^127\.0\.0\.1:10[01][0-9]{2}$ ]]
     [[ $(field MAC web) =~ ^52:54:00(:[0-9a-f]{2}){3}$ ]]
