@@ -125,7 +125,8 @@ static void observe_base(const struct vm_env *env, struct media_facts *facts)
     facts->is_identity_due =
         likeness == UNHASHED || (likeness == SAME_FILE && !prepared->image_sha256[0]);
     facts->has_image = likeness == SAME_FILE || likeness == SAME_BYTES;
-    if (facts->disk == DISK_READY && facts->has_image && !text_eq(path, prepared->image_path)) {
+    bool is_moved = facts->has_image && !text_eq(path, prepared->image_path);
+    if (facts->disk == DISK_READY && is_moved && !env->status->instance.instance_id[0]) {
         facts->disk = DISK_TO_GROW; /* its overlay names the place where the base was */
     }
 }

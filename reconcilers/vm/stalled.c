@@ -95,6 +95,13 @@ static bool stall_on_replacement(struct pass *pass)
     }
     struct error error = failure->error;
     (void)error_wrap(&error, "its disk is kept, because no new one can be made");
+    if (pass->media.is_outdated) {
+        cleanup_free char *help = mem_strdup(error_help_text(&error));
+        (void)error_help(&error,
+            "%s; or keep this disk: put the image and cloud-init of the VMFile back, then: "
+            "vmctl up --name %s",
+            help, pass->vm->name);
+    }
     stall(pass, class.reason, &error);
     return true;
 }

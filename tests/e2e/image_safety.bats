@@ -120,7 +120,7 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     pid=$(pid_of a)
     vm 'image-url "http://127.0.0.1:1/typo.qcow2"'
     fails 1 vmctl up --recreate
-    says "its disk is kept" "http://127.0.0.1:1/typo.qcow2"
+    says "its disk is kept" "http://127.0.0.1:1/typo.qcow2" "vmctl up --name a"
     sum=$(printf '%064d' 7)
     vm "image-url \"file://$PWD/idle.img\" sha256=\"$sum\""
     fails 1 vmctl up --recreate
@@ -138,6 +138,9 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     fails 0 vmctl reload a
     refute [ "$(stat -c %i "$(overlay)")" = "$inode" ]
     [ "$(disk_size)" = $((1 << 30)) ]
+    vm 'image "idle.img"' 'disk 1; cloud-init { hostname "another" }'
+    fails 0 vmctl up --recreate # the seed goes with its disk
+    bsdtar -xOf "$DATA/vms/a/seed.iso" meta-data | grep -q another
     [ "$(ls "$DATA/vms/a" | grep -c next)" = 0 ]
 }
 
