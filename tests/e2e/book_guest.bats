@@ -80,6 +80,7 @@ setup() { cd "$PROJECT"; }
     [[ $output == *"Overlay:     $DATA/vms/web/overlay.qcow2"* ]]
     [[ $output == *"Seed ISO:    $DATA/vms/web/seed.iso"* ]]
     [[ $output == *"PID:         $(cat "$DATA/vms/web/pidfile")"* ]]
+    [[ $output =~ $'\n'"Accelerator: "(kvm|tcg)$'\n' ]]
     tr '\0' '\n' <"/proc/$(pid_of web)/cmdline" | grep -q "mac=$(sed -n 's/^MAC: *//p' <<<"$output")"
 }
 

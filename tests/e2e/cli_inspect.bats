@@ -400,6 +400,9 @@ answer() {
     run vmctl controller status
     [ "$status" -eq 0 ]
     has "controller: running"
+    has "pid:        $pid"
+    has "data dir:   $data"
+    has "VMs:        1"
 }
 
 @test "what a halted controller told last is not believed" {

@@ -80,9 +80,10 @@ teardown() { cli_teardown; }
     vmctl destroy web -d
     run vmctl up -d
     [ "$status" -eq 6 ]
-    run vmctl up -q
+    run vmctl up
     [ "$status" -eq 0 ]
-    [ "$output" = "web: created" ]
+    says "web: is being deleted; waiting until it is gone"
+    has "web: created"
     [ "$(field ID web)" != "$uid" ]
 }
 
@@ -132,7 +133,8 @@ teardown() { cli_teardown; }
     says "vmctl resume web"
     vmctl resume web
     [ "$(field Status web)" = Ready ]
-    vmctl stop web --timeout 5
+    vmctl stop web --timeout 5 --no-wait
+    vmctl wait web --stopped
     run vmctl suspend web
     [ "$status" -eq 1 ]
     says "vmctl::vm::invalid_state"
@@ -151,6 +153,7 @@ teardown() { cli_teardown; }
     [ "$status" -eq 0 ]
     run vmctl create --name one --backend noop --image "$work/image" --vcpus 2
     [ "$status" -eq 6 ]
+    says "vm 'one' exists already, and is different" "vmctl destroy one"
     run vmctl create --name one --backend noop --image "$work/image" --start -q
     [ "$status" -eq 0 ]
     [ "$(field State one)" = running ]

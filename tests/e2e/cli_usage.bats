@@ -156,6 +156,12 @@ on_terminal() {
     [ "$status" -eq 2 ]
     run vmctl wait --ready --stopped
     [ "$status" -eq 2 ]
+    fails 2 vmctl port web db
+    says "port takes one VM"
+    fails 2 vmctl run a.kdl b.kdl -- true
+    says 'run needs a command behind `--`, and at most a VMFile before it'
+    fails 2 vmctl run --file a.kdl b.kdl -- true
+    says "the VMFile is given twice: 'a.kdl' and 'b.kdl'"
     run vmctl wait --for=condition=Nothing
     [ "$status" -eq 2 ]
     run vmctl
