@@ -9,14 +9,23 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
+#include "specs/vm/vm_status.h"
+#include "store/bell.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/lmdb_env.h"
 #include "store/lmdb/lmdb_events.h"
+#include "store/repair.h"
 
 typedef void table_visit(struct bytes key, struct bytes value, void *context);
 
@@ -204,21 +213,26 @@ static bool is_readable(enum store_table table, struct bytes key, struct bytes v
     return is_readable;
 }
 
+/* "web (desired)", "17 (events)". */
+static void name_record(enum store_table table, struct bytes key, struct buf *out)
+{
+    if (table == STORE_EVENTS) {
+        uint64_t sequence = lmdb_event_sequence(lmdb_value(key.data, key.n));
+        buf_printf(out, "%llu", (unsigned long long)sequence);
+    } else {
+        text_add_printable(out, key.data, key.n);
+    }
+    buf_printf(out, " (%s)", lmdb_table_name(table));
+}
+
 static void add_damaged(struct bytes key, struct bytes value, void *context)
 {
     const struct search *search = context;
     cleanup_buf struct buf name = BUF_INIT(0);
-    if (is_readable(search->table, key, value)) {
-        return;
+    if (!is_readable(search->table, key, value)) {
+        name_record(search->table, key, &name);
+        strings_add(search->names, buf_str(&name));
     }
-    if (search->table == STORE_EVENTS) {
-        buf_printf(
-            &name, "%llu", (unsigned long long)lmdb_event_sequence(lmdb_value(key.data, key.n)));
-    } else {
-        text_add_printable(&name, key.data, key.n);
-    }
-    buf_printf(&name, " (%s)", lmdb_table_name(search->table));
-    strings_add(search->names, buf_str(&name));
 }
 
 int store_find_damage(struct store *store, struct strings *names, struct error *err)
@@ -229,6 +243,128 @@ int store_find_damage(struct store *store, struct strings *names, struct error *
         rc = read_table(store, search.table, add_damaged, &search, err);
     }
     return rc;
+}
+
+/* ---- repairing ---- */
+
+struct repair_work {
+    struct repair *repair;
+    struct error err;
+};
+
+/* NULL: the status does not say enough. The tokens are those that were handled, so that nothing is
+ * done again; the generation is one that nobody has seen. */
+static struct vm_desired *desired_of_status(struct store *store, MDB_txn *txn, struct bytes key)
+{
+    cleanup_free char *name = mem_strndup(key.data, key.n);
+    struct vm_status *status = NULL;
+    struct error ignored = {.code = ERR_NONE};
+    struct bytes value;
+    bool is_there = lmdb_get(store, txn, STORE_STATUS, name, &value) == 0 &&
+                    record_decode_status(value, &status, &ignored) == 0;
+    struct vm_desired *desired = NULL;
+    if (is_there && status->uid[0] && status->applied_spec &&
+        text_eq(status->applied_spec->name, name)) {
+        int64_t now_ms = clock_wall_ms(clock_system());
+        desired = vm_desired_new(vm_spec_copy(status->applied_spec), now_ms);
+        memcpy(desired->uid, status->uid, TEXT_ID_SIZE);
+        desired->generation = status->observed_generation + 1;
+        desired->power = status->instance.instance_id[0] ? POWER_RUNNING : POWER_STOPPED;
+        memcpy(desired->restart_token, status->handled_restart_token, TEXT_ID_SIZE);
+        memcpy(desired->recreate_token, status->handled_recreate_token, TEXT_ID_SIZE);
+        memcpy(desired->provision_token, status->handled_provision_token, TEXT_ID_SIZE);
+    }
+    vm_status_free(status);
+    return desired;
+}
+
+static int keep_in_quarantine(
+    const struct store *store, enum store_table table, MDB_val key, MDB_val raw, struct error *err)
+{
+    cleanup_buf struct buf bytes = BUF_INIT(0);
+    char digest[DIGEST_SIZE];
+    buf_add(&bytes, key.mv_data, key.mv_size);
+    buf_add_char(&bytes, '\n');
+    buf_add(&bytes, raw.mv_data, raw.mv_size);
+    digest_bytes(buf_str(&bytes), bytes.len, digest);
+    cleanup_free char *name =
+        mem_printf("quarantine/record-%s-%.16s", lmdb_table_name(table), digest);
+    cleanup_free char *path = paths_path(&store->paths, name);
+    cleanup_free char *directory = paths_path(&store->paths, "quarantine");
+    int rc = fs_make_dirs(directory, 0700, err);
+    return rc < 0 ? rc : fs_write_file(path, bytes.data, bytes.len, 0600, err);
+}
+
+static int repair_record(struct store *store, MDB_cursor *cursor, enum store_table table,
+    struct repair_work *work, MDB_val key, MDB_val raw)
+{
+    MDB_txn *txn = mdb_cursor_txn(cursor);
+    struct bytes name = lmdb_bytes(key);
+    if (is_readable(table, name, checksum_take(table, name, lmdb_bytes(raw)))) {
+        return 0;
+    }
+    cleanup_buf struct buf text = BUF_INIT(0), value = BUF_INIT(0);
+    name_record(table, name, &text);
+    struct vm_desired *desired =
+        table == STORE_DESIRED ? desired_of_status(store, txn, name) : NULL;
+    if (!desired && (table == STORE_DESIRED || table == STORE_STATUS)) {
+        strings_add(&work->repair->left, buf_str(&text));
+        return 0;
+    }
+    int rc = keep_in_quarantine(store, table, key, raw, &work->err);
+    if (rc == 0 && desired) {
+        cleanup_free char *copy = mem_strndup(name.data, name.n); /* its page is written to */
+        record_encode_desired(&value, desired, desired->generation);
+        rc = lmdb_put(store, txn, table, lmdb_value(copy, name.n),
+            (struct bytes){buf_str(&value), value.len});
+        buf_add_str(&text, ": made again from its status");
+    } else if (rc == 0) {
+        rc = mdb_cursor_del(cursor, 0);
+        buf_add_str(&text, ": removed");
+    }
+    vm_desired_free(desired);
+    strings_add(&work->repair->done, buf_str(&text));
+    return rc;
+}
+
+static int repair_all(struct store *store, MDB_txn *txn, void *context)
+{
+    struct repair_work *work = context;
+    int rc = 0;
+    repair_clear(work->repair); /* it may be run again */
+    error_clear(&work->err);
+    for (int i = 0; rc == 0 && i < STORE_TABLE_COUNT_; i++) {
+        MDB_cursor *cursor = NULL;
+        MDB_val key, raw;
+        rc = mdb_cursor_open(txn, store->tables[i], &cursor);
+        while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &raw, MDB_NEXT)) == 0) {
+            rc = repair_record(store, cursor, (enum store_table)i, work, key, raw);
+        }
+        mdb_cursor_close(cursor);
+        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    return rc;
+}
+
+void repair_clear(struct repair *repair)
+{
+    strings_clear(&repair->done);
+    strings_clear(&repair->left);
+}
+
+int store_repair(struct store *store, struct repair *ret, struct error *err)
+{
+    struct repair_work work = {.repair = ret};
+    struct error ignored = {.code = ERR_NONE};
+    int rc = lmdb_write(store, repair_all, &work);
+    if (rc != 0) {
+        repair_clear(ret);
+        *err = work.err;
+        return err->code != ERR_NONE ? -(int)err->code
+                                     : lmdb_error(store, rc, "cannot repair the store", err);
+    }
+    (void)bell_ring(&store->paths, BELL_DESIRED, &ignored); /* costs a delay */
+    return 0;
 }
 
 static void add_json(struct bytes key, struct bytes value, void *context)

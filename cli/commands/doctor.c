@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl doctor: whether this host and this data directory can run VMs, and what to do if not. */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/doctor/doctor.h"
+#include "cli/options.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+
+struct doctor_values {
+    bool repairs;
+};
+
+static const struct arg_option options[] = {
+    {"repair", 0, ARG_FLAG, offsetof(struct doctor_values, repairs), NULL,
+        "take records that cannot be read out of the store"},
+    OPTIONS_END,
+};
 
 static const char *const words[] = {
     [DOCTOR_OK] = "OK",
@@ -79,11 +91,11 @@ static void doctor_print_data(const struct cli *cli, const struct doctor *doctor
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *names, struct error *err)
 {
-    (void)values;
+    const struct doctor_values *given = values;
     if (names->count > 0) {
         return error_set(err, ERR_USAGE, "doctor takes no arguments");
     }
-    cleanup_with(doctor_clear) struct doctor doctor = {.cli = cli};
+    cleanup_with(doctor_clear) struct doctor doctor = {.cli = cli, .repairs = given->repairs};
     doctor_check_host(&doctor);
     doctor_check_data(&doctor);
     if (output_is_data(cli)) {
@@ -98,12 +110,17 @@ const struct command command_doctor = {
     .name = "doctor",
     .examines_data_dir = true,
     .summary = "Check what this host and the data directory can do",
-    .usage = "",
-    .details = "Checks KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"
-               "the store, the controller, and files without a record. Changes\n"
-               "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
-               "can be run, 1 when something is broken (FAIL).",
+    .usage = "[--repair]",
+    .details =
+        "Checks KVM, QEMU and the other programs, the kernel, bridges, ports, disk space,\n"
+        "the store, the controller, and files without a record. Changes\n"
+        "nothing, and needs neither a controller nor a sound store. Ends with 0 when VMs\n"
+        "can be run, 1 when something is broken (FAIL).\n"
+        "--repair takes records that cannot be read out of the store, into quarantine/, and\n"
+        "makes that of a VM again from its status; disks are not touched.",
     .examples = "  vmctl doctor\n"
                 "  vmctl doctor -o json",
+    .options = options,
+    .values_size = sizeof(struct doctor_values),
     .run = run,
 };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * The checks of `vmctl doctor`. Each adds one finding or more and never fails: what cannot be found
- * out is a finding, too. They change nothing and need neither a controller nor an intact store.
+ * out is a finding, too. They change nothing, unless asked to repair, and need neither a controller
+ * nor an intact store.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct cli;
@@ -25,6 +27,7 @@ struct doctor_finding {
 
 struct doctor {
     struct cli *cli; /* borrowed; its store is NULL where it cannot be opened */
+    bool repairs;    /* damaged records are taken out of the store first (store/repair.h) */
     struct doctor_finding *findings;
     size_t count;
 };

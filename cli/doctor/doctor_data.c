@@ -20,6 +20,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
 #include "store/bell.h"
+#include "store/repair.h"
 #include "store/store.h"
 
 /* "web, db"; names of directories may hold anything. */
@@ -138,6 +139,16 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     cleanup_with(strings_clear) struct strings damaged = {.count = 0};
     cleanup_buf struct buf names = BUF_INIT(0);
     int rc = cli_open_store(doctor->cli, &err);
+    cleanup_with(repair_clear) struct repair repair = {.done = {.count = 0}};
+    if (rc == 0 && doctor->repairs) {
+        rc = store_repair(doctor->cli->store, &repair, &err);
+    }
+    for (size_t i = 0; i < repair.done.count; i++) {
+        doctor_add(doctor, "repair", DOCTOR_WARN,
+            "the record as it was is in quarantine/; a VM is its VMFile's again with: vmctl up "
+            "--adopt; a watched one: vmctl watch",
+            "%s", repair.done.items[i]);
+    }
     if (rc < 0 || (rc = store_list(doctor->cli->store, ret, &err)) < 0 ||
         (rc = store_find_damage(doctor->cli->store, &damaged, &err)) < 0) {
         doctor_add(doctor, "store", DOCTOR_FAIL, error_help_text(&err), "%s", err.message);
@@ -149,9 +160,9 @@ static int check_store(struct doctor *doctor, struct vm_list *ret)
     if (damaged.count > 0) {
         const char *dir = doctor->cli->paths.data_dir;
         cleanup_free char *help = mem_printf(
-            "move the store aside (the disks in vms/ stay untouched), then `vmctl up` with each "
+            "%smove the store aside (the disks in vms/ stay untouched), then `vmctl up` with each "
             "VMFile: vmctl controller stop; mv '%s/store' '%s/store.broken'",
-            dir, dir);
+            doctor->repairs ? "" : "vmctl doctor --repair; what that leaves: ", dir, dir);
         doctor_add(
             doctor, "store", DOCTOR_FAIL, help, "records that cannot be read: %s", buf_str(&names));
     } else {

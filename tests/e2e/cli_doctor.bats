@@ -123,3 +123,29 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     says "'web' is stalled: "
     says "vms: help: vmctl status web"
 }
+
+@test "a damaged record is taken out by --repair, and the VM comes back as it was" {
+    vmfile web db
+    vmctl up -q
+    local iid
+    iid=$(field iid web)
+    vmctl controller stop -q
+    LC_ALL=C sed -i 's/"deleting":false/"deleting":falsE/g' "$data/store/data.mdb"
+    run vmctl doctor
+    [ "$status" -eq 1 ]
+    says "records that cannot be read: db (desired), web (desired)" "vmctl doctor --repair"
+    run vmctl doctor --repair
+    [ "$status" -eq 0 ]
+    says "db (desired): made again from its status" "web (desired): made again from its status"
+    run vmctl doctor --repair
+    [ "$status" -eq 0 ]
+    refute grep -q "made again" <<<"$output"
+    [ "$(find "$data/quarantine" -name 'record-desired-*' | wc -l)" -eq 2 ]
+    run vmctl up -q
+    [ "$status" -eq 6 ]
+    run vmctl up --adopt
+    [ "$status" -eq 0 ]
+    [ "$(field iid web)" = "$iid" ]
+    run vmctl up
+    says "web: unchanged" "db: unchanged"
+}

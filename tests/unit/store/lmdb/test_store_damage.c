@@ -13,6 +13,7 @@
 #include "specs/base/strings.h"
 #include "store/lmdb/checksum.h"
 #include "store/record.h"
+#include "store/repair.h"
 
 static char *data_file(const struct fixture *f)
 {
@@ -384,6 +385,77 @@ static void a_change_that_still_reads_as_a_record_is_found_in_every_table(void *
     strings_clear(&names);
 }
 
+static void note_name(void *context, int dir_fd, const char *name)
+{
+    (void)dir_fd;
+    strings_add(context, name);
+}
+
+/* What the VM last ran with comes back as the same VM; what only its status knows stays. */
+static void a_damaged_record_is_taken_out_and_that_of_a_vm_made_again(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct repair repair = {.done = {.count = 0}};
+    char uid[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    assert_int_equal(create_vm(f->store, "new", NULL), 0);
+    fill_all_tables(f->store, uid);
+    struct vm_record record = get_vm(f->store, "web");
+    struct store_batch *batch = store_batch_new();
+    record.status->observed_generation = 7;
+    strcpy(record.status->handled_recreate_token, "token");
+    vm_status_set_applied_spec(record.status, record.desired->spec);
+    store_batch_put_status(batch, "web", record.status);
+    assert_int_equal(commit(f->store, batch), 0);
+    vm_record_clear(&record);
+    store_close(TAKE_PTR(f->store));
+    change_in_file(f, "\"deleting\":false", "\"deleting\":falsE");
+    change_in_file(f, "event-text", "event-tExt");
+    f->store = open_store(f);
+    for (int i = 0; i < 2; i++) { /* the second time there is only left what must be */
+        must(store_repair(f->store, &repair, &err), &err);
+        assert_int_equal(repair.done.count, i == 0 ? 2 : 0);
+        assert_int_equal(repair.left.count, 1);
+        assert_string_equal(repair.left.items[0], "new (desired)");
+        if (i == 0) {
+            assert_string_equal(repair.done.items[0], "web (desired): made again from its status");
+            assert_string_equal(repair.done.items[1], "1 (events): removed");
+        }
+        repair_clear(&repair);
+    }
+    record = get_vm(f->store, "web");
+    assert_string_equal(record.desired->uid, uid);
+    assert_int_equal(record.desired->generation, 8);
+    assert_string_equal(record.desired->recreate_token, "token");
+    assert_int_equal(record.desired->power, POWER_STOPPED);
+    assert_null(record.desired->source);
+    vm_record_clear(&record);
+    struct strings kept = {.count = 0};
+    cleanup_free char *quarantine = paths_path(&f->paths, "quarantine");
+    fs_each_entry(quarantine, note_name, &kept);
+    assert_int_equal(kept.count, 2);
+    strings_clear(&kept);
+}
+
+static void a_damaged_status_is_left(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    struct repair repair = {.done = {.count = 0}};
+    char uid[TEXT_ID_SIZE];
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    fill_all_tables(f->store, uid);
+    store_close(TAKE_PTR(f->store));
+    change_in_file(f, "status-text", "status-tExt");
+    f->store = open_store(f);
+    must(store_repair(f->store, &repair, &err), &err);
+    assert_int_equal(repair.done.count, 0);
+    assert_int_equal(repair.left.count, 1);
+    assert_string_equal(repair.left.items[0], "web (status)");
+    repair_clear(&repair);
+}
+
 static void a_changed_record_is_named_and_its_lease_keeps_the_key(void **state)
 {
     struct fixture *f = *state;
@@ -617,6 +689,8 @@ int main(void)
         cmocka_unit_test(a_changed_byte_anywhere_is_found),
         on_open_store(a_change_that_still_reads_as_a_record_is_found_in_every_table),
         on_open_store(a_changed_record_is_named_and_its_lease_keeps_the_key),
+        on_open_store(a_damaged_record_is_taken_out_and_that_of_a_vm_made_again),
+        on_open_store(a_damaged_status_is_left),
         on_open_store(a_store_of_schema_1_is_read_and_gets_checksums_as_it_is_written),
         on_open_store(a_key_that_is_no_name_is_damage),
         on_open_store(a_record_of_another_name_or_with_a_uid_that_is_a_path_is_damaged),
