@@ -66,6 +66,10 @@ static void show_progress(struct image_follower *follower)
     bool is_pull = text_eq(json_text(follower->request, "verb"), IMAGE_REQUEST_PULL);
     cleanup_json json_t *progress = is_pull ? find_progress(follower) : NULL;
     cleanup_buf struct buf text = BUF_INIT(0);
+    if (follower->loop->wakeup.was_suspended) {
+        follower->loop->wakeup.was_suspended = false;
+        live_block_leave(&follower->block);
+    }
     if (progress && live_block_is_due(&follower->block)) {
         cleanup_free char *name = url_last_component(json_text(follower->request, "url"));
         image_progress_say(&text, progress);

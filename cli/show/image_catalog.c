@@ -132,6 +132,7 @@ static int add_getting(struct cli *cli, const char *session, json_t *catalog, st
         json_put(image, "urls", url ? json_pack("[s]", url) : json_array());
         json_put(image, "usedBy", json_array());
         json_put_text(image, "state", "getting");
+        (void)json_object_del(record, "session"); /* of no use to anyone else */
         (void)json_object_set(image, "progress", record);
         (void)json_array_append_new(catalog, image);
     }

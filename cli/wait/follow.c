@@ -390,6 +390,10 @@ static int check_targets(void *context, bool *ret_is_done, struct error *err)
 {
     struct follower *follower = context;
     *ret_is_done = true;
+    if (follower->loop.wakeup.was_suspended) {
+        follower->loop.wakeup.was_suspended = false;
+        live_block_leave(&follower->progress.block);
+    }
     distrust_halted(follower);
     for (size_t i = 0; i < follower->count; i++) {
         if (follower->targets[i].result == GOAL_PENDING) {

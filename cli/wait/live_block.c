@@ -156,6 +156,11 @@ void live_block_erase(struct live_block *block)
     }
 }
 
+void live_block_leave(struct live_block *block)
+{
+    buf_clear(&block->drawn);
+}
+
 /* One line less than the screen at most: what scrolled away cannot be redrawn. */
 static void fit_block(struct buf *out, const char *lines, struct winsize size)
 {

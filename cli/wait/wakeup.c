@@ -27,7 +27,8 @@ void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
             sigaddset(&set, ending[i]);
         }
     }
-    sigaddset(&set, SIGWINCH); /* only ends the wait: what is drawn has to fit again */
+    sigaddset(&set, SIGWINCH); /* these two only end the wait: what is drawn has to fit again, */
+    sigaddset(&set, SIGCONT);  /* or stands above what the shell has printed since Ctrl-Z */
     sigprocmask(SIG_BLOCK, &set, &wakeup->old_mask);
     wakeup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (wakeup->signal_fd < 0) { /* out of descriptors: they end the process, as they always do */
@@ -66,7 +67,9 @@ int wakeup_wait(struct wakeup *wakeup, int64_t limit_ms)
     }
     struct signalfd_siginfo info;
     ssize_t n = wakeup->signal_fd < 0 ? -1 : read(wakeup->signal_fd, &info, sizeof(info));
-    int number = n == (ssize_t)sizeof(info) && info.ssi_signo != SIGWINCH ? (int)info.ssi_signo : 0;
+    int number = n == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
+    wakeup->was_suspended |= number == SIGCONT;
+    number = number == SIGWINCH || number == SIGCONT ? 0 : number;
     bool is_reader_gone = (fds[ARRAY_LEN(fds) - 1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     return number == 0 && is_reader_gone ? SIGPIPE : number;
 }

@@ -24,8 +24,9 @@ struct wakeup {
     struct bell_watch bell; /* fd -1: inotify is exhausted, and the waits are short instead */
     int signal_fd;
     sigset_t old_mask;
-    int process_fd;    /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
-    bool feeds_reader; /* the end of stdout's reader counts as SIGPIPE */
+    int process_fd;     /* ends the wait when this process has ended (pidfd_open(2)); -1: none */
+    bool was_suspended; /* it came back from Ctrl-Z; reset by the code that draws */
+    bool feeds_reader;  /* the end of stdout's reader counts as SIGPIPE */
 };
 
 /* From here on SIGINT, SIGTERM and SIGHUP end no more than a wait; those that are ignored stay
