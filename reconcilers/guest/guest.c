@@ -22,6 +22,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/vm/media_digest.h"
 
 enum {
     CONNECT_MS = 2000,
@@ -99,7 +100,8 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
     }
     /* A guest that no seed of ours has set up is a stranger, which must not learn who the user is.
      */
-    size_t n_standard = env->spec->cloud_init.is_set ? ARRAY_LEN(standard_keys) : 0;
+    bool has_seed = spec_has_seed(env->spec, env->status->prepared.seed_digest);
+    size_t n_standard = has_seed ? ARRAY_LEN(standard_keys) : 0;
     for (size_t i = 0; i < n_standard; i++) {
         add_key(address, mem_printf("%s/.ssh/%s", paths_home(), standard_keys[i]), false);
     }
@@ -109,7 +111,8 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
  * left over from an earlier spec is not the guest's. */
 static char *pinned_host_key(const struct vm_env *env)
 {
-    if (!env->spec->cloud_init.is_set || env->spec->cloud_init.user_data.path) {
+    bool has_seed = spec_has_seed(env->spec, env->status->prepared.seed_digest);
+    if (!has_seed || env->spec->cloud_init.user_data.path) {
         return NULL;
     }
     cleanup_free char *trusted = paths_vm(env->host->paths, env->name, VM_HOST_KEY_TRUSTED);

@@ -8,6 +8,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
+#include "specs/vm/media_digest.h"
 #include "specs/vm/vm_steps.h"
 
 enum {
@@ -102,7 +103,12 @@ static void assess_desired(struct pass *pass)
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     cleanup_free char *missing = pass_list_missing(pass);
     s->is_dependency_missing = missing[0] != '\0';
-    s->expects_ssh = vm_spec_expects_ssh(desired->spec);
+    /* Without a seed on its disk no key of ours is in the guest: `cloud-init` waits for a new disk,
+     * and what ran well is not to be called unreachable until then. */
+    bool waits_for_key = desired->spec->cloud_init.is_set && !desired->spec->ssh.private_key &&
+                         desired->spec->n_steps == 0 &&
+                         !spec_has_seed(desired->spec, status->prepared.seed_digest);
+    s->expects_ssh = vm_spec_expects_ssh(desired->spec) && !waits_for_key;
     s->has_setup_failed = pass_has_setup_failed(pass, status);
     const struct vm_provision *provision = &status->provision;
     bool are_under_way = vm_steps_are_under_way(provision);

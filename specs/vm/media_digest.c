@@ -3,6 +3,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/json.h"
+#include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 
 static void put_file(json_t *json, const char *key, const struct spec_file *file)
@@ -41,4 +42,11 @@ void spec_media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
     }
     cleanup_free char *text = json_canonical(json);
     digest_text(text, ret_digest);
+}
+
+bool spec_has_seed(const struct vm_spec *spec, const char *seed_digest)
+{
+    char none[DIGEST_SIZE];
+    digest_text("{}", none);
+    return spec->cloud_init.is_set && !text_eq(seed_digest, none);
 }

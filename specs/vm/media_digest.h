@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "specs/base/digest.h"
 
 struct vm_spec;
@@ -14,3 +16,8 @@ void spec_media_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE])
 
 /* Of the seed's contents alone: the same image may be found at another place. */
 void spec_seed_digest(const struct vm_spec *spec, char ret_digest[DIGEST_SIZE]);
+
+/* Whether a guest whose disk was made with a seed of this digest ("" not recorded) has the spec's
+ * `cloud-init`, or an earlier form of it. Not one that was made without: a `cloud-init` that was
+ * added since waits for a new disk. */
+bool spec_has_seed(const struct vm_spec *spec, const char *seed_digest);

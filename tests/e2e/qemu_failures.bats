@@ -370,6 +370,24 @@ END
     gone spam
 }
 
+@test "cloud-init that is added to a VM without a key waits for a new disk, and the VM stays Ready" {
+    vm keyless ''
+    vmctl -q up
+    vm keyless 'cloud-init; ssh { timeout 3 }'
+    run vmctl up --timeout 60s
+    echo "$output"
+    [ "$status" -eq 0 ]
+    says "recreate required: cloud-init"
+    [ "$(state_of keyless)" = Ready ]
+    vmctl status keyless | grep -q 'GuestReachable  *True  *NotRequired'
+    vmctl -q restart keyless --timeout 60s # the disk is the same
+    vmctl status keyless | grep -q 'GuestReachable  *True  *NotRequired'
+    run vmctl reload --timeout 20s # a guest that was given a key is expected to take it
+    [ "$status" -ne 0 ]
+    vmctl status keyless | grep -q 'GuestReachable  *False'
+    gone keyless
+}
+
 @test "without vmctld beside vmctl: told so; nothing is lost" {
     use_own_data_dir
     mkdir alone
