@@ -182,6 +182,7 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
         [ -z "$(awk '/^Cap(Inh|Prm|Eff|Amb):/ && $2 != "0000000000000000"' "$task/status")" ]
     done
     refute grep -q SECRET_OF_CONTROLLER "/proc/$(pid_of web)/environ"
+    grep -qz '^PATH=' "/proc/$(pid_of web)/environ"
 }
 
 @test "a port that only root may listen on is forwarded by root's QEMU, and is told where it cannot be" {

@@ -196,7 +196,7 @@ static void a_broken_file_is_only_written_down_when_patience_is_over(void **stat
     watch_file(f, "VMFile.kdl", SOURCE_PRUNE_NOTHING);
     write_project(f, "VMFile.kdl", VM("web", "memory 512"));
     (void)look(f, "VMFile.kdl");
-    write_project(f, "VMFile.kdl", "// x\nvm \"web\" { imge 1 }");
+    write_project(f, "VMFile.kdl", "// x\nvm \"web\" { imge 1; vcpus 0 }");
     struct source_sync found = look_as(f, "VMFile.kdl", (struct source_sync_ask){.path = NULL});
     assert_int_equal(found.finding, SOURCE_FOUND_BROKEN);
     assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_SYNCED);
@@ -210,8 +210,9 @@ static void a_broken_file_is_only_written_down_when_patience_is_over(void **stat
     struct source_record *record = record_of(f, "VMFile.kdl");
     assert_int_equal(record->state, SOURCE_PARSE_FAILED);
     assert_int_equal(record->line, 2);
-    assert_int_equal(record->column, 4);
-    assert_non_null(record->message);
+    assert_int_equal(record->column, 12);
+    assert_true(text_starts_with(record->message, "unknown node `imge`"));
+    assert_true(text_ends_with(record->message, "; and 1 more: vmctl validate"));
     source_record_free(record);
     assert_int_equal(memory_of(f, "web"), 512);
 }
