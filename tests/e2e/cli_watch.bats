@@ -100,10 +100,10 @@ has_setting() { [ "$(vmctl status "$1" -o json | jq -r ".desired.spec.$2")" = "$
     await is_source ParseFailed
     run vmctl watch --list
     says "ParseFailed"
-    [ "$(source_field line)" = 2 ]
+    [ "$(source_field line)" = 3 ]
     await shows web 'Ready,SourceInvalid'
     run vmctl status web
-    [[ $output =~ Synced\ +False\ +SourceInvalid\ .*$PWD/VMFile.kdl:2: ]]
+    [[ $output =~ Synced\ +False\ +SourceInvalid\ .*$PWD/VMFile.kdl:3: ]]
     [[ $output =~ Ready\ +True ]]
     [[ $output == *"Warning  SourceInvalid"* ]]
     has_setting web stopTimeoutSeconds 5
