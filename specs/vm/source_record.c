@@ -6,6 +6,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
+#include "specs/vm/record_fields.h"
 
 DEFINE_OWN_WORDS(source_state, enum source_state, SOURCE_STATE_COUNT_, [SOURCE_PENDING] = "Pending",
     [SOURCE_SYNCED] = "Synced", [SOURCE_PARSE_FAILED] = "ParseFailed", [SOURCE_GONE] = "Missing",
@@ -36,17 +37,17 @@ static const struct field source_rows[] = {
     FIELD(struct source_record, applied_ms, "appliedAt"),
     FIELD_TEXTS(struct source_record, removed.items, removed.count, "removed"),
 };
-static const struct fields source_fields = {FIELDS_OF(source_rows, struct source_record)};
+const struct fields source_record_fields = {FIELDS_OF(source_rows, struct source_record)};
 
 struct source_record *source_record_new(const char *path, int64_t now_ms)
 {
-    struct source_record *record = fields_new(&source_fields);
+    struct source_record *record = fields_new(&source_record_fields);
     record->path = mem_strdup(path);
     record->since_ms = now_ms;
     return record;
 }
 
-DEFINE_RECORD(source_record, &source_fields)
+DEFINE_RECORD(source_record, &source_record_fields)
 
 struct source_record *source_record_from_json(const json_t *json, struct error *err)
 {
@@ -55,8 +56,9 @@ struct source_record *source_record_from_json(const json_t *json, struct error *
         (void)error_set(err, ERR_STORE, "the record of a watched VMFile has no path");
         return NULL;
     }
-    struct source_record *record = fields_new(&source_fields);
-    (void)fields_from_json(&source_fields, json, record, err); /* not strict: it cannot fail */
+    struct source_record *record = fields_new(&source_record_fields);
+    (void)fields_from_json(
+        &source_record_fields, json, record, err); /* not strict: it cannot fail */
     return record;
 }
 

@@ -3,6 +3,7 @@
 
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
+#include "specs/vm/record_fields.h"
 #include "specs/vm/vm_spec.h"
 
 DEFINE_WORDS(power, enum power, POWER_COUNT_, [POWER_RUNNING] = "running",
@@ -30,11 +31,11 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, source, "source"),
     FIELD(struct vm_desired, created_ms, "created"),
 };
-static const struct fields desired_fields = {FIELDS_OF(desired_rows, struct vm_desired)};
+const struct fields vm_desired_fields = {FIELDS_OF(desired_rows, struct vm_desired)};
 
 struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
 {
-    struct vm_desired *desired = fields_new(&desired_fields);
+    struct vm_desired *desired = fields_new(&vm_desired_fields);
     desired->spec = spec_take;
     desired->power = POWER_STOPPED;
     desired->created_ms = now_ms;
@@ -48,7 +49,7 @@ bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *
     return desired->halt_boot[0] && text_eq(desired->halt_boot, clock_boot_id(clock));
 }
 
-DEFINE_RECORD(vm_desired, &desired_fields)
+DEFINE_RECORD(vm_desired, &vm_desired_fields)
 
 struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
 {
@@ -56,10 +57,10 @@ struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
     if (!spec) {
         return NULL;
     }
-    struct vm_desired *desired = fields_new(&desired_fields);
+    struct vm_desired *desired = fields_new(&vm_desired_fields);
     desired->spec = spec;
     bool has_power = enum_names_find(&power_words, json_text(json, "power")) >= 0;
-    if (fields_from_json(&desired_fields, json, desired, err) < 0 || !has_power ||
+    if (fields_from_json(&vm_desired_fields, json, desired, err) < 0 || !has_power ||
         !desired->uid[0]) { /* without a uid, its successor would look the same */
         (void)error_set(err, ERR_STORE, "the desired record of VM '%s' has no valid %s", spec->name,
             has_power ? "uid" : "power");

@@ -10,6 +10,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
 #include "specs/base/mem.h"
+#include "specs/vm/record_fields.h"
 #include "specs/vm/vm_spec.h"
 
 DEFINE_OWN_WORDS(intent, enum intent,
@@ -184,26 +185,26 @@ static const struct field status_rows[] = {
 };
 static const struct vm_status no_status = {
     .restart.last_exit_status = -1, .provision.last_exit_status = -1};
-static const struct fields status_fields = {
+const struct fields vm_status_fields = {
     FIELDS_OF(status_rows, struct vm_status), .defaults = &no_status};
 
 /* ---- the record ---- */
 
 struct vm_status *vm_status_new(const char *uid)
 {
-    struct vm_status *status = fields_new(&status_fields);
+    struct vm_status *status = fields_new(&vm_status_fields);
     (void)snprintf(status->uid, sizeof(status->uid), "%s", uid);
     return status;
 }
 
-DEFINE_RECORD(vm_status, &status_fields)
+DEFINE_RECORD(vm_status, &vm_status_fields)
 
 struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
-    struct vm_status *status = fields_new(&status_fields);
-    (void)fields_from_json(&status_fields, json, status, err); /* not strict: it cannot fail */
-    if (!status->uid[0]) {                                     /* without it the VM is unknown */
+    struct vm_status *status = fields_new(&vm_status_fields);
+    (void)fields_from_json(&vm_status_fields, json, status, err); /* not strict: it cannot fail */
+    if (!status->uid[0]) {                                        /* without it the VM is unknown */
         (void)error_set(err, ERR_STORE, "a status record has no uid");
         vm_status_free(status);
         return NULL;

@@ -14,10 +14,13 @@
 
 #include <cmocka.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/image/image_request.h"
+#include "specs/vm/record_fields.h"
 #include "specs/vm/source_record.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
@@ -646,6 +649,70 @@ static void a_failed_image_request_is_written_and_read_as_ever(void **state)
     assert_string_equal(read.help, err.help);
 }
 
+/* ---- every member ---- */
+
+static json_t *merged(const json_t *items)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        (void)json_object_update(all, json_array_get(items, i));
+    }
+    return all;
+}
+
+/* The members of the table that the JSON has not; of lists, that no item has. */
+static void add_missing(
+    const struct fields *fields, const json_t *json, const char *path, struct buf *out)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct field *field = &fields->rows[i];
+        const json_t *value = field->name ? json_object_get(json, field->name) : json;
+        if (!field->name || !field->fields || field->fields == &fields_of_text || !value) {
+            buf_printf(out, value ? "" : " %s%s", path, field->name);
+            continue;
+        }
+        cleanup_free char *below = mem_printf("%s%s.", path, field->name);
+        cleanup_json json_t *items = json_is_array(value) ? merged(value) : json_deep_copy(value);
+        add_missing(field->fields, items, below, out);
+    }
+}
+
+/* The member of a record that none of these files has is one whose form nobody keeps an eye on. */
+static void every_member_is_written_and_read_as_ever(void **state)
+{
+    static const struct {
+        const char *name;
+        const struct fields *fields;
+    } records[] = {{"spec-every", &vm_spec_fields}, {"desired-every", &vm_desired_fields},
+        {"status-every", &vm_status_fields}, {"source-every", &source_record_fields}};
+    struct error err = {.code = ERR_NONE};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(records); i++) {
+        cleanup_buf struct buf missing = BUF_INIT(0);
+        cleanup_json json_t *json = record_file(records[i].name);
+        struct vm_spec *spec = i == 0 ? vm_spec_from_json(json, &err) : NULL;
+        struct vm_desired *desired = i == 1 ? vm_desired_from_json(json, &err) : NULL;
+        struct vm_status *status = i == 2 ? vm_status_from_json(json, &err) : NULL;
+        struct source_record *source = i == 3 ? source_record_from_json(json, &err) : NULL;
+        if (err.code != ERR_NONE) {
+            fail_msg("%s: %s", records[i].name, err.message);
+        }
+        cleanup_json json_t *written = i == 0   ? vm_spec_to_json(spec)
+                                       : i == 1 ? vm_desired_to_json(desired)
+                                       : i == 2 ? vm_status_to_json(status)
+                                                : source_record_to_json(source);
+        cleanup_free char *text = json_dumps(written, JSON_INDENT(2) | JSON_SORT_KEYS);
+        cleanup_free char *expected = json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS);
+        assert_string_equal(text, expected);
+        add_missing(records[i].fields, written, "", &missing);
+        assert_string_equal(buf_str(&missing), "");
+        vm_spec_free(spec);
+        vm_desired_free(desired);
+        vm_status_free(status);
+        source_record_free(source);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +725,7 @@ int main(void)
         cmocka_unit_test(a_desired_record_is_written_and_read_as_ever),
         cmocka_unit_test(a_source_record_is_written_and_read_as_ever),
         cmocka_unit_test(a_change_of_any_field_of_a_source_is_seen),
+        cmocka_unit_test(every_member_is_written_and_read_as_ever),
         cmocka_unit_test(a_failed_image_request_is_written_and_read_as_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
