@@ -156,8 +156,11 @@ static void draw_line(const struct progress *progress, size_t i, size_t name_wid
     const struct progress_line *line = &progress->lines[i];
     int64_t seconds = (clock_monotonic_ms(clock_system()) - progress->started_ms) / 1000;
     bool is_colored = progress->block.is_colored;
-    buf_printf(out, "%-*s  %s%-*s%s", (int)name_width, line->name, is_colored ? line->color : "",
-        WORD_WIDTH, line->word ? line->word : "...", is_colored ? "\033[0m" : "");
+    bool is_long = strlen(line->name) > name_width;
+    int shown = (int)(name_width - is_long);
+    buf_printf(out, "%-*.*s%s  %s%-*s%s", shown, shown, line->name, is_long ? "…" : "",
+        is_colored ? line->color : "", WORD_WIDTH, line->word ? line->word : "...",
+        is_colored ? "\033[0m" : "");
     if (seconds < SECONDS_MAX) {
         buf_printf(out, "  %5" PRId64 "s", seconds);
     } else {
@@ -201,7 +204,7 @@ static void say_what_is_left(const struct progress *progress, struct buf *out)
 
 static void progress_draw(struct progress *progress, const char *session)
 {
-    enum { NAME_MAX_WIDTH = 24 };
+    enum { NAME_MAX_WIDTH = 24, NAME_SHARE = 3 }; /* of the columns */
     cleanup_buf struct buf out = BUF_INIT(0);
     size_t name_width = 0;
     bool is_due = live_block_is_due(&progress->block);
@@ -212,10 +215,13 @@ static void progress_draw(struct progress *progress, const char *session)
         size_t length = progress->lines[i].is_settled ? 0 : strlen(progress->lines[i].name);
         name_width = length > name_width ? length : name_width;
     }
+    size_t most = live_block_columns() / NAME_SHARE;
+    most = most < NAME_MAX_WIDTH ? most : NAME_MAX_WIDTH;
+    name_width = name_width < most ? name_width : most;
     draw_images(progress, session, &out);
     for (size_t i = 0; progress->block.is_live && i < progress->count; i++) {
         if (!progress->lines[i].is_settled) {
-            draw_line(progress, i, name_width < NAME_MAX_WIDTH ? name_width : NAME_MAX_WIDTH, &out);
+            draw_line(progress, i, name_width, &out);
         }
     }
     if (is_due && out.len == 0) {

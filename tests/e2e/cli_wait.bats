@@ -103,9 +103,9 @@ ends_in_all_ways() {
 
 @test "the live lines fit the terminal and count the rest; redrawn from the first column" {
     halt_controller
-    vmfile a b c d e f g h i
+    vmfile a-name-that-is-longer-than-four-and-twenty b c d e f g h i
     run env TERM=xterm script -qec "stty rows 5 cols 60; '$(command -v vmctl)' up --timeout 2s" /dev/null </dev/null
-    says "… and 6 more" $'\r\e[4Aa '
+    says "… and 6 more" $'\r\e[4Aa-name-that-is-lon…  ...  '
     [[ $output != *"d            "* ]]
 }
 
