@@ -189,6 +189,7 @@ static void resources_are_whole_numbers_within_their_range(void **state)
             "1:27+1 `max-vcpus` must be a whole number from 1 to 1024, not 0\n"},
         {"vm a { image i; vcpus 4; max-vcpus 2 }",
             "1:26+9 `max-vcpus` 2 is less than `vcpus` 4 | raise it, or remove it\n"},
+        {"vm a { image i; vcpus 1024; max-vcpus 1024; memory 512; max-memory 512 }", ""},
         {"vm a { max-memory \"512M\"; image i }",
             "1:8+10 `max-memory` 512 MiB is less than `memory` 1024 MiB | raise it, or remove "
             "it\n"},
