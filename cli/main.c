@@ -22,11 +22,28 @@
 #include "specs/base/text.h"
 #include "store/store.h"
 
+/* The first command of each group of `vmctl --help`, and the group's heading. */
+static const struct {
+    const char *first, *heading;
+} groups[] = {
+    {"up", "By the VMFile:"},
+    {"create", "VM by VM:"},
+    {"list", "To look:"},
+    {"console", "To go in:"},
+    {"image", "Images, and VMs of the original vmctl:"},
+    {"controller", "The system:"},
+};
+
 static void print_overview(void)
 {
     printf("vmctl - virtual machines from a VMFile.kdl, kept as you described them\n\n"
            "Usage: vmctl [OPTIONS] COMMAND [ARGS]\n\nCommands:\n");
     for (size_t i = 0; cli_commands[i]; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(groups); k++) {
+            if (text_eq(groups[k].first, cli_commands[i]->name)) {
+                printf("%s\n", groups[k].heading);
+            }
+        }
         printf("  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     }
     cleanup_buf struct buf options = BUF_INIT(0);
@@ -204,6 +221,9 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
         }
     } else {
         rc = run_parsed(cli, command, values, &words, global, err);
+        if (rc == -ERR_USAGE && !*err->help) {
+            rc = error_help(err, "see: vmctl %s --help", command->name);
+        }
     }
     args_clear(command->options, values);
     return rc;

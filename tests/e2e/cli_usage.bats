@@ -170,6 +170,26 @@ on_terminal() {
     [ "$status" -eq 0 ]
 }
 
+@test "explain has every error, by its code or the end of it; help has the commands in groups" {
+    run vmctl explain auth_failed
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = vmctl::ssh::auth_failed ]
+    [ "${lines[1]}" = "  The guest refuses the user or the keys." ]
+    says "help: check" "exit status: 1"
+    run vmctl explain vmctl::timeout
+    [ "${lines[0]}" = vmctl::timeout ]
+    [ "$(vmctl explain ssh::timeout -o json | jq -r '.[].code')" = vmctl::ssh::timeout ]
+    run vmctl explain nonsense
+    [ "$status" -eq 2 ]
+    says "see all: vmctl explain"
+    run vmctl explain
+    [ "$(grep -c '^vmctl::' <<<"$output")" -gt 40 ]
+    run vmctl --help
+    [ "$(grep -cx '[A-Z][A-Za-z ,]*:' <<<"$output")" -ge 6 ]
+    run vmctl wait --ready --stopped
+    says "see: vmctl wait --help"
+}
+
 @test "a word of another tool finds its command, and none leads to one that erases a disk" {
     vmfile web
     vmctl up -q

@@ -100,6 +100,14 @@ options_of() { sed -nE 's/^ +(-[a-z], )?(--[a-z0-9-]+).*/\1\2/p; s/^ +(-[a-z]) .
 # A command's part of the page: from its heading to the next.
 part_of() { awk -v name="$1" '/^   [^ ]/ || /^[A-Z]/ { is_on = ($1 == name && /^   /) } is_on' <<<"$main"; }
 
+# Both have the sentences of cli/commands/explain.c, and that has one for each error.
+for code in $(sed -nE 's/^ *\[ERR_[A-Z_]+\] = \{"(vmctl::[a-z_:]+)".*/\1/p' specs/base/error.c); do
+    case $code in vmctl::ok | vmctl::differs) continue ;; esac # never printed
+    meaning=$("$vmctl" explain "$code" | sed -n '2s/^ *//p')
+    [ -n "$meaning" ] || complain "cli/commands/explain.c: nothing on $code"
+    grep -Fq -- "$meaning" <<<"$main" || complain "$vmctl_1: $code: not '$meaning'"
+done
+
 "$vmctl" --help | options_of | tr ' ' '\n' | while read -r option; do
     has_word "$main" "$option" || echo "$vmctl_1: no option $option"
 done | grep . && failed=1
