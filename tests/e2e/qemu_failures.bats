@@ -191,9 +191,9 @@ END
     ssh-keygen -q -t ed25519 -N '' -f pair
     echo junk >junk.pub
     vm keys 'cloud-init { ssh-key "pair" }; ssh'
-    fails 1 vmctl up
-    says vmctl::ssh::key_unreadable "$PWD/pair' is a private key" "ssh-key \"$PWD/pair.pub\""
-    [ "$(state_of keys)" = KeyUnreadable ]
+    fails 2 vmctl up
+    says vmctl::vmfile::validation "'$PWD/pair': it is a private key" "that ends in .pub"
+    fails 3 vmctl status keys
     vm keys 'cloud-init { ssh-key "junk.pub" }; ssh'
     fails 1 vmctl up
     says "junk.pub" "not an SSH public key"
