@@ -100,6 +100,19 @@ END
     [ "$(ss -Hltn "sport = :${ssh#*:}" | awk '{ print $4 }')" = "$ssh" ]
 }
 
+@test "a unix socket of the host leads into the guest, for its owner alone" {
+    local dir tunnel
+    dir=$(mktemp -d /tmp/vmctl-socket.XXXXXX) # a path that fits into an address
+    vmctl ssh web --ssh-opt -N --ssh-opt "-L$dir/ssh.sock:127.0.0.1:22" 3>&- &
+    tunnel=$!
+    await 30 test -S "$dir/ssh.sock"
+    [ "$(stat -c %a "$dir/ssh.sock")" = 600 ]
+    socat -T 5 - "UNIX-CONNECT:$dir/ssh.sock" </dev/null >"$dir/banner"
+    kill "$tunnel"
+    grep -aq '^SSH-2.0' "$dir/banner"
+    rm -r "$dir"
+}
+
 @test "QEMU holds only the descriptors it needs" {
     local pid bad
     pid=$(pid_of web)
