@@ -28,7 +28,7 @@ use_description() {
     fi
     export VMCTL_PROPOLIS_API
     case $BATS_TEST_DESCRIPTION in
-    "up, "* | "every request"* | "two VMs have"*) ;;
+    "up, "* | "every request"* | "two VMs have"* | "a mock made"*) ;;
     *) unset VMCTL_PROPOLIS_API && return ;;
     esac
     if [ -r "$VMCTL_PROPOLIS_API" ] && python3 -c 'import jsonschema' 2>/dev/null; then
@@ -104,6 +104,30 @@ state() {
         grep -q "$word" "$illumos/requests-web"
     done
     [ ! -e "$illumos/invalid" ]
+}
+
+# Prism is somebody else's reading of the document: npm install @stoplight/prism-cli
+@test "a mock made from the published interface accepts what a VM's life sends" {
+    "$is_described" || skip "there is no VMCTL_PROPOLIS_API, or no python3-jsonschema"
+    local prism=${VMCTL_PRISM:-$(command -v prism)} port=$((20000 + RANDOM % 12000)) method path body
+    [ -x "$prism" ] || skip "there is no prism: set VMCTL_PRISM"
+    propolis_file 'network "vnic" { name "vnic0"; address "127.0.0.1"; }; cloud-init { }; vcpus 3'
+    vmctl up -q --detach
+    await grep -q 'GET /instance/state-monitor {"gen":3}' "$illumos/requests-web"
+    vmctl destroy -q web
+    "$prism" mock --errors -p "$port" "$VMCTL_PROPOLIS_API" >"$work/prism.log" 2>&1 3>&- &
+    servers+=($!)
+    await curl -s -o "$work/answer" -H 'api-version: 5.0.0' "http://127.0.0.1:$port/instance"
+    while read -r method path body; do
+        printf '%s' "$body" >"$work/body" # the seed is in it: too long for a command line
+        run curl -s -o "$work/answer" -w '%{http_code}' -X "$method" -H 'api-version: 5.0.0' \
+            -H 'content-type: application/json' ${body:+--data-binary "@$work/body"} "http://127.0.0.1:$port$path"
+        [[ "$output" = 2* ]] || { echo "$method $path: $output"; cat "$work/answer"; return 1; }
+    done < <(grep -E '^(GET|PUT|POST|DELETE) /instance' "$illumos/requests-web" | sort -u)
+    # and it does tell what is wrong
+    run curl -s -o "$work/answer" -w '%{http_code}' -X PUT -H 'api-version: 5.0.0' \
+        -H 'content-type: application/json' --data '"Dance"' "http://127.0.0.1:$port/instance/state"
+    [[ "$output" = 4* ]]
 }
 
 @test "two VMs have a server each: one that is named, one at its zone's own address" {
