@@ -208,9 +208,9 @@ is_running_step() { vmctl status steps | grep -q 'RunningStep.*step 2 of 2'; }
     fails 1 vmctl diff
     says "@@ -0,0 +1,2 @@ live"
     fails 0 vmctl up --dry-run
-    says "steps: configured (live): provision 1 entry -> 3 entries (dry run)"
+    says "steps: configured (live): provision 1 step -> 3 steps (dry run)"
     fails 0 vmctl up
-    says "steps: configured (live): provision 1 entry -> 3 entries" "==> step 2/3: shell inline" \
+    says "steps: configured (live): provision 1 step -> 3 steps" "==> step 2/3: shell inline" \
         $'\ntwo\n' $'\nthree\n' "==> step 3/3: done in" "steps: ready"
     [ "$(in_guest 'cat order')" = $'1\n2\n3' ]
     [ "$(pid_of steps)" = "$pid" ]
