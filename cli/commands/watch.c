@@ -40,7 +40,11 @@ static const struct arg_option options[] = {
     {"list", 'l', ARG_FLAG, offsetof(struct watch_values, lists), NULL,
         "show what is watched, and whether it is in step"},
     OPTION_PRUNE(struct watch_values),
-    OPTIONS_FOLLOW(struct watch_values),
+    {"detach", 'd', ARG_FLAG, offsetof(struct watch_values, follow.is_detached), NULL,
+        "return as soon as the request is recorded"},
+    {"no-wait", 0, ARG_FLAG, offsetof(struct watch_values, follow.is_detached), NULL, NULL},
+    {"timeout", 0, ARG_DURATION, offsetof(struct watch_values, follow.timeout_ms), "DURATION",
+        "stop following after this long [default: 1m]"},
     OPTIONS_END,
 };
 

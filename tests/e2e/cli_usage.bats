@@ -188,6 +188,7 @@ on_terminal() {
     [ "$(grep -cx '[A-Z][A-Za-z ,]*:' <<<"$output")" -ge 6 ]
     run vmctl wait --ready --stopped
     says "see: vmctl wait --help"
+    [[ $(vmctl watch --help) == *"[default: 1m]"* ]]
 }
 
 @test "a word of another tool finds its command, and none leads to one that erases a disk" {
