@@ -68,7 +68,8 @@ static void a_script_that_cannot_be_read_is_an_error(void **state)
 {
     (void)state;
     cleanup_with(project_clear) struct project project =
-        a_project("vm \"web\" { image \"/i\"; provision \"shell\" { script \"/nowhere/x.sh\" } }");
+        a_project("vm \"web\" { image \"/i\"; ssh\n"
+                  "provision \"shell\" { script \"/nowhere/x.sh\" } }");
     cleanup_with(run_vms_clear) struct run_vms vms = {.specs = NULL};
     struct error err = {0};
     assert_true(run_vms_make(&project, "web", "run-a1b2", false, &vms, &err) < 0);

@@ -121,14 +121,14 @@ static void a_change_is_shown_in_a_few_words(void **state)
         "ssh { user \"a\" }", "ssh { user \"b\" }", "ssh { user \"a\" } -> { user \"b\" }");
     assert_change("", "ssh", "ssh (not set) -> { user \"vm\" }");
     assert_change("ssh", "ssh; ready { tcp 80 }", "ready (not set) -> { tcp 80 }");
-    assert_change("provision \"shell\" { inline \"a\" }",
-        "provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"b\" }",
+    assert_change("ssh; provision \"shell\" { inline \"a\" }",
+        "ssh; provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"b\" }",
         "provision 1 step -> 2 steps");
-    assert_change("provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"b\" }",
-        "provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"c\" }",
+    assert_change("ssh; provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"b\" }",
+        "ssh; provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"c\" }",
         "provision step 2 \"shell\" { inline \"b\" } -> \"shell\" { inline \"c\" }");
-    assert_change("provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"b\" }",
-        "provision \"shell\" { inline \"b\" }; provision \"shell\" { inline \"a\" }",
+    assert_change("ssh; provision \"shell\" { inline \"a\" }; provision \"shell\" { inline \"b\" }",
+        "ssh; provision \"shell\" { inline \"b\" }; provision \"shell\" { inline \"a\" }",
         "provision 2 steps -> 2 steps (changed)");
     assert_change("network \"user\" { host-services 80 }",
         "network \"user\" { host-services 80 81 }", "host-services 80 -> 80, 81");
