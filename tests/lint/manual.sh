@@ -32,28 +32,37 @@ main=$(text_of $vmctl_1)
 both=$(text_of $vmctl_1; text_of $vmctld_8)
 vmfile=$(text_of $vmfile_5)
 
-has_word() { # TEXT WORD
-    local before='(^|[^a-zA-Z0-9_:.-])' after='($|[^a-zA-Z0-9_:-])'
-    grep -Eq -- "$before${2//./\\.}$after" <<<"$1"
+# words_of ARRAY TEXT: its words become the array's keys, also without the full stop or colon behind.
+# Each text is split once: a grep for each of a thousand words took minutes.
+words_of() {
+    local -n into=$1
+    local word
+    while read -r word; do
+        into[$word]=1
+    done < <(grep -oE '[a-zA-Z0-9_:.-]+' <<<"$2" | sed -E 'p; s/[.:]+$//' | grep . | sort -u)
 }
+declare -A in_main in_both in_vmfile
+words_of in_main "$main"
+words_of in_both "$both"
+words_of in_vmfile "$vmfile"
 
 # ---- the sources ----
 
 for code in $(sed -nE 's/^ *\[ERR_[A-Z_]+\] = \{"(vmctl::[a-z_:]+)".*/\1/p' specs/base/error.c); do
     case $code in vmctl::ok | vmctl::differs) continue ;; esac # never printed
-    has_word "$main" "$code" || complain "$vmctl_1: no error $code"
+    [ -n "${in_main[$code]:-}" ] || complain "$vmctl_1: no error $code"
 done
 for name in $(grep -rhoE 'getenv\("[A-Z_]+"\)' --include='*.c' specs store controller reconcilers cli |
     cut -d'"' -f2 | sort -u); do
     case $name in HOME | PATH | TERM) continue ;; esac
-    has_word "$both" "$name" || complain "$vmctl_1, $vmctld_8: no variable $name"
+    [ -n "${in_both[$name]:-}" ] || complain "$vmctl_1, $vmctld_8: no variable $name"
 done
 for name in $(sed -nE 's|^ *\[VM_[A-Z_]+\] = "/([^"]+)",|\1|p' specs/base/paths.c); do
     case $name in ssh_host_ed25519_key.pub) continue ;; esac
     grep -Fq "$name" <<<"$both" || complain "$vmctl_1, $vmctld_8: no file $name"
 done
 for word in $(sed -nE 's/^\| (— )?`([a-z0-9-]+).*/\2/p' specs/VMFILE.md | sort -u); do
-    has_word "$vmfile" "$word" || complain "$vmfile_5: no $word, which specs/VMFILE.md has"
+    [ -n "${in_vmfile[$word]:-}" ] || complain "$vmfile_5: no $word, which specs/VMFILE.md has"
 done
 
 # Each state word: those of vm_display.c's rules, by their word there or else the reason's own.
@@ -101,39 +110,44 @@ options_of() { sed -nE 's/^ +(-[a-z], )?(--[a-z0-9-]+).*/\1\2/p; s/^ +(-[a-z]) .
 part_of() { awk -v name="$1" '/^   [^ ]/ || /^[A-Z]/ { is_on = ($1 == name && /^   /) } is_on' <<<"$main"; }
 
 # Both have the sentences of cli/commands/explain.c, and that has one for each error.
+explained=$("$vmctl" explain)
 for code in $(sed -nE 's/^ *\[ERR_[A-Z_]+\] = \{"(vmctl::[a-z_:]+)".*/\1/p' specs/base/error.c); do
     case $code in vmctl::ok | vmctl::differs) continue ;; esac # never printed
-    meaning=$("$vmctl" explain "$code" | sed -n '2s/^ *//p')
+    meaning=$(grep -Fx -A1 "$code" <<<"$explained" | sed -n '2s/^ *//p')
     [ -n "$meaning" ] || complain "cli/commands/explain.c: nothing on $code"
     grep -Fq -- "$meaning" <<<"$main" || complain "$vmctl_1: $code: not '$meaning'"
 done
 
-"$vmctl" --help | options_of | tr ' ' '\n' | while read -r option; do
-    has_word "$main" "$option" || echo "$vmctl_1: no option $option"
-done | grep . && failed=1
+general=$("$vmctl" --help)
+for option in $(options_of <<<"$general"); do
+    [ -n "${in_main[$option]:-}" ] || complain "$vmctl_1: no option $option"
+done
 
 n_commands=0
 n_options=0
-for command in $("$vmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p'); do
+known=$(sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' <<<"$general")
+declare -A help_of
+for command in $known; do
     part=$(part_of "$command")
+    declare -A in_part=()
+    words_of in_part "$part"
     n_commands=$((n_commands + 1))
     [ -n "$part" ] || { complain "$vmctl_1: no command $command"; continue; }
-    help=$("$vmctl" "$command" --help)
+    help_of[$command]=$("$vmctl" "$command" --help)
     while read -r short long; do
         n_options=$((n_options + 1))
         [ -n "$long" ] || { long=$short; short=$long; }
-        has_word "$part" "$long" || has_word "$part" "$short" ||
+        [ -n "${in_part[$long]:-}${in_part[$short]:-}" ] ||
             complain "$vmctl_1: $command: no option $long"
-        has_word "$main" "$long" || complain "$vmctl_1: no option $long"
-    done < <(options_of <<<"$help")
-    for alias in $(sed -n 's/^Alias: //p' <<<"$help"); do
-        has_word "$part" "$alias" || complain "$vmctl_1: $command: no alias $alias"
+        [ -n "${in_main[$long]:-}" ] || complain "$vmctl_1: no option $long"
+    done < <(options_of <<<"${help_of[$command]}")
+    for alias in $(sed -n 's/^Alias: //p' <<<"${help_of[$command]}"); do
+        [ -n "${in_part[$alias]:-}" ] || complain "$vmctl_1: $command: no alias $alias"
     done
 done
 [ "$n_commands" -gt 10 ] || complain "vmctl --help names only $n_commands commands"
 
 # The other way round: headings and options that are no longer there.
-known=$("$vmctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
 for heading in $(sed -nE 's/^\.Ss ([a-z-]+)$/\1/p' $vmctl_1); do
     if ! grep -Fxq "$heading" <<<"$known"; then
         # an older vmctl than the sources does not know it yet
@@ -141,7 +155,7 @@ for heading in $(sed -nE 's/^\.Ss ([a-z-]+)$/\1/p' $vmctl_1); do
         continue
     fi
     for option in $(part_of "$heading" | grep -oE -- '(^|[^a-zA-Z-])--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+' | sort -u); do
-        { "$vmctl" "$heading" --help; "$vmctl" --help; } | grep -Eq -- "$option( |\[|\$)" ||
+        grep -Eq -- "$option( |\[|\$)" <<<"${help_of[$heading]}"$'\n'"$general" ||
             complain "$vmctl_1: $heading has no option $option"
     done
 done
