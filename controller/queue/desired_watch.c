@@ -74,7 +74,7 @@ static struct seen *take_vanished(struct desired_watch *watch, size_t *at)
     return NULL;
 }
 
-int desired_watch_scan(struct desired_watch *watch, struct error *err)
+static int scan(struct desired_watch *watch, bool was_notified, struct error *err)
 {
     cleanup_with(vm_summary_list_clear) struct vm_summary_list list = {0};
     int rc = store_list_summaries(watch->store, &list, err);
@@ -82,24 +82,35 @@ int desired_watch_scan(struct desired_watch *watch, struct error *err)
         return rc;
     }
     watch->scan++;
+    bool is_any_changed = false;
     for (size_t i = 0; i < list.count; i++) {
-        watch->seen(watch->context, list.items[i].name, take_in(watch, &list.items[i]));
+        bool is_changed = take_in(watch, &list.items[i]);
+        is_any_changed = is_any_changed || is_changed;
+        watch->seen(watch->context, list.items[i].name, is_changed);
     }
     size_t at = 0;
-    for (struct seen *seen; (seen = take_vanished(watch, &at)) != NULL;) {
+    for (struct seen *seen; (seen = take_vanished(watch, &at)) != NULL; is_any_changed = true) {
         watch->seen(watch->context, seen->name, true);
         seen_free(seen);
+    }
+    for (size_t i = 0; was_notified && !is_any_changed && i < list.count; i++) {
+        watch->seen(watch->context, list.items[i].name, true);
     }
     watch->scanned(watch->context);
     return 0;
 }
 
+int desired_watch_scan(struct desired_watch *watch, struct error *err)
+{
+    return scan(watch, false, err);
+}
+
 /* ---- when to scan ---- */
 
-static void scan_or_log(struct desired_watch *watch)
+static void scan_or_log(struct desired_watch *watch, bool was_notified)
 {
     struct error err = {0};
-    if (desired_watch_scan(watch, &err) < 0) {
+    if (scan(watch, was_notified, &err) < 0) {
         log_error("controller", "cannot list the VMs: %s", err.message);
     }
 }
@@ -110,14 +121,14 @@ static void on_bell(void *context, int fd, unsigned ready)
     (void)fd;
     (void)ready;
     if (bell_watch_drain(&watch->bell)) {
-        scan_or_log(watch);
+        scan_or_log(watch, true);
     }
 }
 
 static void on_poll(void *context)
 {
     struct desired_watch *watch = context;
-    scan_or_log(watch);
+    scan_or_log(watch, false);
     loop_timer_start(watch->poll_timer, POLL_MS);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Watches the desired doorbell and finds the VMs it was rung for: those whose desired record has
- * another revision than at the last scan. A ring that explains itself by none of them was for what
- * else the bell rings for, and costs no VM a pass.
+ * another revision than at the last scan. A ring that none of them explains is for what all of them
+ * may depend on, such as a VMFile that is watched no longer, or for an `up` that found nothing to
+ * change and wants the machines checked: then every VM counts as changed.
  *
  * `scanned` is called after each scan, for what the bell also rings for: watched VMFiles and
  * requests for images.

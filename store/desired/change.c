@@ -338,15 +338,16 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
 }
 
-/* Tries all changes once: commits them, or with `ret_is_written` NULL only plans the outcomes. */
+/* Tries all changes once: commits them, or with `ret_rings` NULL only plans the outcomes.
+ * *ret_rings: the controller has something to do for them. */
 static int try_once(struct store *store, const struct change *changes, size_t count,
-    const struct change_extra *extra, struct change_outcome *ret, bool *ret_is_written,
+    const struct change_extra *extra, struct change_outcome *ret, bool *ret_rings,
     struct error *err)
 {
     struct store_batch *batch = store_batch_new();
     cleanup_free struct attempt *attempts = mem_calloc(count, sizeof(*attempts));
     for (size_t i = 0; i < count; i++) {
-        attempts[i] = (struct attempt){.change = &changes[i], .is_plan = !ret_is_written};
+        attempts[i] = (struct attempt){.change = &changes[i], .is_plan = !ret_rings};
     }
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -358,11 +359,15 @@ static int try_once(struct store *store, const struct change *changes, size_t co
     if (rc == 0 && extra) {
         rc = extra->add(extra->context, batch, err);
     }
-    if (rc == 0 && ret_is_written && !store_batch_is_empty(batch)) {
+    if (rc == 0 && ret_rings && !store_batch_is_empty(batch)) {
         rc = store_commit(store, batch, err);
-        *ret_is_written = rc == 0;
+        *ret_rings = rc == 0;
     }
     for (size_t i = 0; i < count; i++) {
+        const struct vm_status *status = attempts[i].record.status;
+        if (ret_rings && status && status->instance.pid > 0) {
+            *ret_rings = true; /* its machine may have been changed by others: that is checked */
+        }
         if (rc == 0) {
             ret[i] = attempts[i].outcome;
         } else {
@@ -379,16 +384,16 @@ int change_apply_with(struct store *store, const struct change *changes, size_t 
     const struct change_extra *extra, struct change_outcome *ret, struct error *err)
 {
     enum { TRIES = 100 }; /* every lost try means that another process committed */
-    bool is_written = false;
-    int rc = try_once(store, changes, count, extra, ret, &is_written, err);
+    bool rings = false;
+    int rc = try_once(store, changes, count, extra, ret, &rings, err);
     for (int i = 0; rc == -ERR_STORE_STALE && i < TRIES; i++) {
         error_clear(err);
-        rc = try_once(store, changes, count, extra, ret, &is_written, err);
+        rc = try_once(store, changes, count, extra, ret, &rings, err);
     }
-    /* Nothing written, no notification: an `up` that changes nothing costs the controller nothing.
-     * Without one (full disk, read-only) the controller is only later. */
+    /* Without machines and changes there is nothing to do, and no notification. Where that fails
+     * (full disk, read-only) the controller is only later. */
     struct error ignored = {.code = ERR_NONE};
-    if (rc == 0 && is_written && bell_ring(store_paths(store), BELL_DESIRED, &ignored) < 0) {
+    if (rc == 0 && rings && bell_ring(store_paths(store), BELL_DESIRED, &ignored) < 0) {
         log_debug("store", "%s", ignored.message);
     }
     return rc;

@@ -186,6 +186,7 @@ screen_socket() { echo "$DATA/vms/screen/vnc.sock"; }
 }
 
 @test "a port that only root may listen on is forwarded by root's QEMU, and is told where it cannot be" {
+    vmctl start screen
     in_host ss -Hltnp 'sport = :81' | grep -q "127.0.0.1:81 .*pid=$(pid_of screen),"
     sed -i 's/    forward host=81 guest=81/&\n    forward host=82 guest=82/' VMFile.kdl
     fails 1 vmctl up --name screen
