@@ -167,7 +167,6 @@ static int halt_all(struct cli *cli, uint64_t owner, struct strings *given_up, s
 static int keep_down(struct cli *cli, uint64_t owner, const char *boot, struct error *err)
 {
     cleanup_with(strings_clear) struct strings all = {.count = 0};
-    cleanup_with(vm_request_clear) struct request request = {.count = 0};
     int rc = targets_of_store(cli, &all, err);
     for (size_t i = 0; rc == 0 && i < all.count; i++) { /* each by itself: others may be deleted */
         const struct change change = {.name = all.items[i], .halt_owner = owner, .halt_boot = boot};
