@@ -178,29 +178,13 @@ static int follow_logs(void *context, bool *ret_is_done, struct error *err)
     return rc;
 }
 
-/* Without a name all VMs of the VMFile that there are. */
-static int log_find(struct cli *cli, const struct log_values *values,
-    const struct arg_strings *words, struct strings *ret, struct error *err)
-{
-    int rc = targets_find(cli, &values->which, words, ret, err);
-    if (rc != 0 || ret->count > 0) {
-        return rc;
-    }
-    cleanup_free char *name = NULL; /* there is none: an error that says what to do */
-    rc = targets_find_one(cli, &values->which, words->count ? words->items[0] : NULL, &name, err);
-    if (rc == 0) {
-        strings_add(ret, name);
-    }
-    return rc;
-}
-
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const struct log_values *log = values;
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_with(reader_clear) struct reader reader = {.cli = cli};
-    int rc = log_find(cli, log, words, &targets, err);
+    int rc = targets_find(cli, &log->which, words, &targets, err);
     if (rc != 0) {
         return rc;
     }

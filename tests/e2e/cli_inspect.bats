@@ -64,6 +64,14 @@ without_ages() { sed -E 's/ +[0-9]+s$//'; }
     [ "$status" -eq 2 ]
 }
 
+@test "the logs of no VM are nothing" {
+    run vmctl log --all
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    fails 2 vmctl log # that of the VMFile, which is not there
+    says VMFile.kdl
+}
+
 @test "get of nothing is an empty list, and starts no controller" {
     [ "$(vmctl get -o json)" = "[]" ]
     run vmctl get
