@@ -2,7 +2,9 @@
 #include "specs/base/user_path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +16,6 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/strings.h"
 #include "specs/base/text.h"
@@ -80,24 +80,64 @@ static char *remote_mount_of(const char *mounts, const char *path)
     return best;
 }
 
+/* The mount table, as it was read last. */
+static struct {
+    pthread_mutex_t lock;
+    int fd; /* -1: not opened yet */
+    struct buf table;
+    bool is_read, has_remote;
+} mounted = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+
+/* Under the lock. */
+static void read_mounts(void)
+{
+    char chunk[4096];
+    ssize_t n;
+    buf_reset(&mounted.table);
+    (void)lseek(mounted.fd, 0, SEEK_SET);
+    while ((n = read(mounted.fd, chunk, sizeof(chunk))) > 0) {
+        buf_add(&mounted.table, chunk, (size_t)n);
+    }
+    mounted.is_read = true;
+    mounted.has_remote = false;
+    for (const char *at = buf_str(&mounted.table); !mounted.has_remote && (at = strstr(at, " - "));
+         at++) {
+        char type[64];
+        mounted.has_remote = sscanf(at, " - %63s", type) == 1 && is_remote_type(type);
+    }
+}
+
+/* NULL when all file systems are of this machine. Each pass over a VM asks for this, so the table
+ * is read again only when poll(2) reports that it has changed (proc_pid_mounts(5)). free() it. */
+static char *mounts_if_remote(void)
+{
+    (void)pthread_mutex_lock(&mounted.lock);
+    if (mounted.fd < 0) {
+        mounted.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        mounted.table = BUF_INIT(MOUNTS_MAX);
+    }
+    struct pollfd change = {.fd = mounted.fd, .events = POLLPRI};
+    if (mounted.fd >= 0 && (poll(&change, 1, 0) > 0 || !mounted.is_read)) {
+        read_mounts();
+    }
+    char *copy = mounted.has_remote ? mem_strdup(buf_str(&mounted.table)) : NULL;
+    (void)pthread_mutex_unlock(&mounted.lock);
+    return copy;
+}
+
 /* Goes along the path and its links until it comes to a mount point of such a file system; a link
  * is read only after its own directory was found to be of this machine. NULL: it does not. */
 static char *find_remote(const char *path)
 {
-    cleanup_buf struct buf mounts = BUF_INIT(MOUNTS_MAX), done = BUF_INIT(0);
-    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *mounts = mounts_if_remote();
+    if (!mounts) {
+        return NULL;
+    }
+    cleanup_buf struct buf done = BUF_INIT(0);
     cleanup_free char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
     cleanup_free char *rest = mem_printf("%s/%s", cwd ? cwd : "", path);
     char *mount = NULL;
-    if (fs_read_file("/proc/self/mountinfo", &mounts, &ignored) < 0) {
-        return NULL;
-    }
-    bool is_any = false;
-    for (const char *at = buf_str(&mounts); !is_any && (at = strstr(at, " - ")); at++) {
-        char type[64];
-        is_any = sscanf(at, " - %63s", type) == 1 && is_remote_type(type);
-    }
-    for (int links = 0; is_any && !mount && links <= LINKS_MAX;) {
+    for (int links = 0; !mount && links <= LINKS_MAX;) {
         const char *name = rest + strspn(rest, "/");
         size_t n = strcspn(name, "/");
         if (n == 0) {
@@ -108,7 +148,7 @@ static char *find_remote(const char *path)
         char target[PATH_MAX];
         bool is_up = n == 2 && strncmp(name, "..", 2) == 0;
         bool is_here = n == 1 && *name == '.';
-        mount = is_up || is_here ? NULL : remote_mount_of(buf_str(&mounts), next);
+        mount = is_up || is_here ? NULL : remote_mount_of(mounts, next);
         ssize_t length = mount || is_up || is_here ? -1 : readlink(next, target, PATH_MAX - 1);
         const char *slash = strrchr(buf_str(&done), '/');
         if (length >= 0) {
