@@ -12,6 +12,7 @@
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/url.h"
 
 enum { PARAMETER_MAX = 2048, TOKEN_MAX = 32 * 1024 };
 
@@ -174,21 +175,6 @@ char *oci_token_url(const struct oci_challenge *challenge, const char *repositor
     return buf_steal(&out);
 }
 
-/* The host in a URL, without user and port. free() it. */
-static char *host_of(const char *url)
-{
-    const char *authority = strstr(url, "://");
-    authority = authority ? authority + strlen("://") : url;
-    size_t n = strcspn(authority, "/?#\\");
-    const char *at = memrchr(authority, '@', n);
-    const char *host = at ? at + 1 : authority;
-    size_t left = n - (size_t)(host - authority);
-    const char *bracket = *host == '[' ? memchr(host, ']', left) : NULL;
-    const char *colon = memchr(host, ':', left);
-    size_t length = bracket ? (size_t)(bracket + 1 - host) : colon ? (size_t)(colon - host) : left;
-    return mem_strndup(host, length);
-}
-
 static bool is_domain_of(const char *host, const char *domain)
 {
     size_t n = strlen(host), m = strlen(domain);
@@ -205,8 +191,8 @@ static bool is_domain(const char *name)
 bool oci_realm_is_trusted(const char *base, const char *realm)
 {
     bool is_downgrade = strncasecmp(base, "https:", 6) == 0 && strncasecmp(realm, "https:", 6) != 0;
-    cleanup_free char *a = host_of(base);
-    cleanup_free char *b = host_of(realm);
+    cleanup_free char *a = url_host(base);
+    cleanup_free char *b = url_host(realm);
     const char *parent_a = strchr(a, '.'), *parent_b = strchr(b, '.');
     bool is_same_parent = parent_a && parent_b && strcasecmp(parent_a, parent_b) == 0;
     return !is_downgrade &&

@@ -130,18 +130,15 @@ const char *proxies_find(const struct proxies *proxies, const char *url, const c
 {
     bool is_https = strncasecmp(url, "https:", strlen("https:")) == 0;
     const char *proxy = !proxies ? NULL : is_https ? proxies->https : proxies->http;
-    const char *authority = strstr(url, "://");
-    if (!proxy || !authority) {
+    if (!proxy || !strstr(url, "://")) {
         return NULL;
     }
-    authority += strlen("://");
-    const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
-    const char *start = at ? at + 1 : authority;
-    bool is_v6 = *start == '[';
-    start += is_v6 ? 1 : 0;
-    cleanup_free char *host = mem_strndup(start, strcspn(start, is_v6 ? "]/?#" : ":/?#"));
+    cleanup_free char *host = url_host(url);
     size_t n = strlen(host);
-    if (n > 1 && host[n - 1] == '.') {
+    if (host[0] == '[' && host[n - 1] == ']') {
+        memmove(host, host + 1, n - 1);
+        host[n - 2] = '\0';
+    } else if (n > 1 && host[n - 1] == '.') {
         host[n - 1] = '\0';
     }
     *ret_variable = is_https ? proxies->https_variable : proxies->http_variable;

@@ -34,6 +34,20 @@ char *url_for_people(const char *url)
     return buf_steal(&out);
 }
 
+char *url_host(const char *url)
+{
+    const char *authority = strstr(url, "://");
+    authority = authority ? authority + strlen("://") : url;
+    size_t n = strcspn(authority, "/?#\\");
+    const char *at = memrchr(authority, '@', n);
+    const char *host = at ? at + 1 : authority;
+    size_t left = n - (size_t)(host - authority);
+    const char *bracket = *host == '[' ? memchr(host, ']', left) : NULL;
+    const char *colon = memchr(host, ':', left);
+    size_t length = bracket ? (size_t)(bracket + 1 - host) : colon ? (size_t)(colon - host) : left;
+    return mem_strndup(host, length);
+}
+
 char *url_last_component(const char *url)
 {
     cleanup_free char *path = strstr(url, "://") ? url_without_query(url) : mem_strdup(url);

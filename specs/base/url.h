@@ -11,6 +11,9 @@ char *url_for_people(const char *url);
 /* The URL without query and fragment, which ends in the file's name. free() it. */
 char *url_without_query(const char *url);
 
+/* Its host, without user and port; that of an IPv6 address with its brackets. free() it. */
+char *url_host(const char *url);
+
 /* What it is called in one word: the last component of its path. A path will do, too. free() it. */
 char *url_last_component(const char *url);
 
