@@ -98,8 +98,9 @@ struct vm_list {
 int store_list(struct store *store, struct vm_list *ret, struct error *err);
 void vm_list_clear(struct vm_list *list);
 
-/* Adds the names of the VMs that came from the VMFile at `source` and are not being deleted. Parses
- * the records of those alone, for a command must not cost more where there are more VMs of others.
+/* Appends the names of the VMs that came from the VMFile at `source` and are not being deleted.
+ * Parses the records of those alone, for a command must not cost more where there are more VMs of
+ * others.
  */
 int store_list_source(
     struct store *store, const char *source, struct strings *names, struct error *err);

@@ -245,7 +245,7 @@ static void add_if_of_source(struct store *store, struct bytes key, struct bytes
     if (record_decode_desired(value, name, &desired, &cause) < 0) {
         report_damage(store, STORE_DESIRED, name, &cause);
     } else if (!desired->is_deleting && text_eq(desired->source, source)) {
-        strings_add(names, name);
+        strings_append(names, name); /* a key is visited once */
     }
     vm_desired_free(desired);
 }

@@ -35,7 +35,7 @@ static int choose(const struct vm_row *rows, size_t count, const struct list_val
     cleanup_with(strings_clear) struct strings known = {.count = 0}, targets = {.count = 0};
     bool has_names = words->count + values->which.names.count > 0;
     for (size_t i = 0; has_names && i < count; i++) {
-        strings_add(&known, rows[i].name);
+        strings_append(&known, rows[i].name);
     }
     int rc = has_names ? targets_choose(&known, &values->which, words, NULL, &targets, err) : 0;
     for (size_t i = 0; i < count; i++) {

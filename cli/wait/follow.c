@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/show/events.h"
@@ -20,6 +18,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
@@ -76,12 +75,11 @@ static char *last_console_line(const struct cli *cli, const struct vm_record *re
     if (!vm_status_is_true(record->status, CONDITION_RUNNING)) {
         return NULL;
     }
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+    if (lstat(path, &st) < 0 ||
         (int64_t)st.st_mtime * 1000 + 999 < record->status->instance.started_at_ms) {
         return NULL;
     }
-    ssize_t n = pread(fd, tail, TAIL, st.st_size > TAIL ? st.st_size - TAIL : 0);
+    ssize_t n = log_file_read_tail(path, tail, TAIL);
     struct screen_filter filter = {.state = SCREEN_TEXT};
     cleanup_buf struct buf shown = BUF_INIT(0);
     screen_filter_add(&filter, &shown, tail, n > 0 ? (size_t)n : 0);
