@@ -86,7 +86,8 @@ static size_t width_of(const char *text)
 {
     size_t width = 0, more;
     while (*text) {
-        text += next_character(text, &more);
+        bool is_ascii = *text >= ' ' && *text <= '~'; /* nearly all of it */
+        text += is_ascii ? more = 1 : next_character(text, &more);
         width += more;
     }
     return width;
@@ -121,6 +122,15 @@ static size_t width_before_last(const struct table *table, size_t gap)
     return width;
 }
 
+static void add_blanks(struct buf *out, size_t count)
+{
+    static const char blanks[] = "                                ";
+    for (size_t n; count > 0; count -= n) {
+        n = count < sizeof(blanks) - 1 ? count : sizeof(blanks) - 1;
+        buf_add(out, blanks, n);
+    }
+}
+
 static void trim(struct buf *out)
 {
     while (out->len > 0 && out->data[out->len - 1] == ' ') {
@@ -145,8 +155,8 @@ void table_print(struct table *table, struct buf *out)
         size_t column = i % table->n_columns;
         const char *cell = table->cells[i];
         if (column < last) {
-            int blanks = (int)(table->widths[column] + gap - width_of(cell));
-            buf_printf(out, "%s%*s", cell, blanks, "");
+            buf_add_str(out, cell);
+            add_blanks(out, table->widths[column] + gap - width_of(cell));
             continue;
         }
         if (!is_below) {

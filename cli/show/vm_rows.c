@@ -110,8 +110,8 @@ static void add_number_or_dash(struct table *table, unsigned long long number)
 /* What the machine has, and behind an arrow what it has not got yet. */
 static void add_size(struct table *table, uint32_t running, uint32_t wanted)
 {
-    cleanup_free char *change = mem_printf("%u->%u", running, wanted);
     if (running > 0 && running != wanted) {
+        cleanup_free char *change = mem_printf("%u->%u", running, wanted);
         table_add(table, change);
     } else {
         table_add_number(table, wanted);
@@ -148,9 +148,10 @@ static void add_spec(struct table *table, const struct vm_row *row)
 static void add_state(struct table *table, const struct vm_row *row)
 {
     bool has_source = row->has_desired && !row->is_deleted && row->status.source != REASON_NONE;
-    cleanup_free char *state = mem_printf("%s%s%s", vm_row_state(row), has_source ? "," : "",
-        has_source ? reason_name(row->status.source) : "");
-    table_add_colored(table, vm_tone_colors[vm_row_tone(row)], state);
+    const char *word = vm_row_state(row);
+    cleanup_free char *both =
+        has_source ? mem_printf("%s,%s", word, reason_name(row->status.source)) : NULL;
+    table_add_colored(table, vm_tone_colors[vm_row_tone(row)], both ? both : word);
 }
 
 static void add_cause(struct table *table, const struct vm_row *row, int64_t now_ms)
