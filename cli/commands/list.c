@@ -28,38 +28,36 @@ static const struct arg_option options[] = {
     OPTIONS_END,
 };
 
-/* The VMs that are listed: *ret is as long as `rows`, true for each of them. */
-static int choose(const struct vm_row *rows, size_t count, const struct list_values *values,
+/* The VMs that are listed: *ret is as long as the source, true for each of them. */
+static int choose(const struct vm_row_source *source, const struct list_values *values,
     const struct arg_strings *words, bool *ret, struct error *err)
 {
     cleanup_with(strings_clear) struct strings known = {.count = 0}, targets = {.count = 0};
     bool has_names = words->count + values->which.names.count > 0;
-    for (size_t i = 0; has_names && i < count; i++) {
-        strings_append(&known, rows[i].name);
+    for (size_t i = 0; has_names && i < source->count; i++) {
+        strings_append(&known, source->at(source->list, i).name);
     }
     int rc = has_names ? targets_choose(&known, &values->which, words, NULL, &targets, err) : 0;
-    for (size_t i = 0; i < count; i++) {
-        ret[i] = (!has_names || strings_have(&targets, rows[i].name)) &&
-                 (!values->only_failed || vm_row_has_failed(&rows[i]));
+    for (size_t i = 0; i < source->count; i++) {
+        struct vm_row row = source->at(source->list, i);
+        ret[i] = (!has_names || strings_have(&targets, row.name)) &&
+                 (!values->only_failed || vm_row_has_failed(&row));
     }
     return rc;
 }
 
-static void print_text(struct cli *cli, struct vm_row *rows, size_t count, const bool *chosen)
+static void print_text(struct cli *cli, const struct vm_row_source *source)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (chosen[i] && cli->output == OUTPUT_NAME) {
-            puts(rows[i].name);
-        } else if (chosen[i]) {
-            rows[kept++] = rows[i];
+    for (size_t i = 0; cli->output == OUTPUT_NAME && i < source->count; i++) {
+        if (source->chosen[i]) {
+            puts(source->at(source->list, i).name);
         }
     }
     if (cli->output == OUTPUT_NAME) {
         return;
     }
-    vm_rows_print(cli, rows, kept);
-    if (count == 0) {
+    vm_rows_print(cli, source);
+    if (source->count == 0) {
         cli_note(
             cli, "no VMs yet: vmctl up makes those of ./VMFile.kdl, vmctl create a single one");
     } else {
@@ -73,12 +71,9 @@ static int list_records(struct cli *cli, const struct list_values *values,
 {
     struct vm_list list = {.count = 0};
     int rc = store_list(cli->store, &list, err);
-    cleanup_free struct vm_row *rows = mem_calloc(list.count + 1, sizeof(*rows));
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
-    for (size_t i = 0; i < list.count; i++) {
-        rows[i] = vm_row_of_record(&list.records[i]);
-    }
-    if (rc == 0 && (rc = choose(rows, list.count, values, words, chosen, err)) == 0) {
+    const struct vm_row_source source = {&list, list.count, vm_rows_at_record, chosen};
+    if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         if (output_is_data(cli)) {
             cleanup_json json_t *array = json_array();
             for (size_t i = 0; i < list.count; i++) {
@@ -87,11 +82,23 @@ static int list_records(struct cli *cli, const struct list_values *values,
             }
             output_print(cli, array);
         } else {
-            print_text(cli, rows, list.count, chosen);
+            print_text(cli, &source);
         }
     }
     vm_list_clear(&list);
     return rc;
+}
+
+static struct vm_row at_summary(const void *list, size_t i)
+{
+    const struct vm_summary *vm = &((const struct vm_summary_list *)list)->items[i];
+    return (struct vm_row){
+        .name = vm->name,
+        .has_desired = vm->has_desired,
+        .is_damaged = vm->is_damaged,
+        .desired = vm->desired,
+        .status = vm->status,
+    };
 }
 
 static int run(
@@ -103,20 +110,10 @@ static int run(
         return rc < 0 ? rc : list_records(cli, values, words, err);
     }
     rc = store_list_summaries(cli->store, &list, err);
-    cleanup_free struct vm_row *rows = mem_calloc(list.count + 1, sizeof(*rows));
     cleanup_free bool *chosen = mem_calloc(list.count + 1, sizeof(*chosen));
-    for (size_t i = 0; i < list.count; i++) {
-        const struct vm_summary *vm = &list.items[i];
-        rows[i] = (struct vm_row){
-            .name = vm->name,
-            .has_desired = vm->has_desired,
-            .is_damaged = vm->is_damaged,
-            .desired = vm->desired,
-            .status = vm->status,
-        };
-    }
-    if (rc == 0 && (rc = choose(rows, list.count, values, words, chosen, err)) == 0) {
-        print_text(cli, rows, list.count, chosen);
+    const struct vm_row_source source = {&list, list.count, at_summary, chosen};
+    if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
+        print_text(cli, &source);
     }
     vm_summary_list_clear(&list);
     return rc;

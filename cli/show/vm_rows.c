@@ -188,31 +188,37 @@ void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, in
     }
 }
 
-void vm_rows_print(const struct cli *cli, const struct vm_row *rows, size_t count)
+void vm_rows_print(const struct cli *cli, const struct vm_row_source *source)
 {
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
     bool is_wide = cli->output == OUTPUT_WIDE, has_causes = false;
-    for (size_t i = 0; i < count; i++) {
-        has_causes = has_causes || vm_row_has_cause(&rows[i]);
+    for (size_t i = 0; i < source->count && !has_causes; i++) {
+        struct vm_row row = source->at(source->list, i);
+        has_causes = (!source->chosen || source->chosen[i]) && vm_row_has_cause(&row);
     }
     vm_rows_begin(cli, &table, is_wide, has_causes);
     table_fit_terminal(&table);
     int64_t now_ms = clock_wall_ms(clock_system());
-    for (size_t i = 0; i < count; i++) {
-        vm_rows_add(&table, &rows[i], is_wide, now_ms);
+    for (size_t i = 0; i < source->count; i++) {
+        if (!source->chosen || source->chosen[i]) {
+            struct vm_row row = source->at(source->list, i);
+            vm_rows_add(&table, &row, is_wide, now_ms);
+        }
     }
     table_print(&table, &out);
     fputs(buf_str(&out), stdout);
 }
 
+struct vm_row vm_rows_at_record(const void *vm_list, size_t i)
+{
+    return vm_row_of_record(&((const struct vm_list *)vm_list)->records[i]);
+}
+
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list)
 {
-    cleanup_free struct vm_row *rows = mem_calloc(list->count + 1, sizeof(*rows));
-    for (size_t i = 0; i < list->count; i++) {
-        rows[i] = vm_row_of_record(&list->records[i]);
-    }
-    vm_rows_print(cli, rows, list->count);
+    const struct vm_row_source source = {list, list->count, vm_rows_at_record, NULL};
+    vm_rows_print(cli, &source);
 }
 
 void vm_rows_print_data(const struct cli *cli, const struct vm_list *list, bool is_one)

@@ -48,8 +48,20 @@ void vm_rows_make_room(struct table *table);
 /* The cause also shows when a crash loop tries again; now: wall clock. */
 void vm_rows_add(struct table *table, const struct vm_row *row, bool is_wide, int64_t now_ms);
 
-/* The whole table on stdout, wide with -o wide, no wider than a terminal; of rows, of records. */
-void vm_rows_print(const struct cli *cli, const struct vm_row *rows, size_t count);
+/* The VMs of a list of whatever kind, as rows that are made one at a time: all of them at once cost
+ * more memory than the table. */
+struct vm_row_source {
+    const void *list;
+    size_t count;
+    struct vm_row (*at)(const void *list, size_t i);
+    const bool *chosen; /* those that are meant; NULL: all */
+};
+
+/* The whole table on stdout, wide with -o wide, no wider than a terminal; of any source, of
+ * records.
+ */
+void vm_rows_print(const struct cli *cli, const struct vm_row_source *source);
+struct vm_row vm_rows_at_record(const void *vm_list, size_t i);
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
 
 /* The same for programs: an array, or the first one alone. */
