@@ -58,9 +58,9 @@ static int64_t act_launch(struct pass *pass)
     struct vm *vm = pass->vm;
     vm_begin(vm, ACTION_LAUNCH, generation_of(pass));
     memcpy(
-        vm->outcome.instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
+        vm->outcome->instance.instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     vm->op = vm->backend->machine->launch(
-        vm->machine, &pass->env, &vm->outcome.instance, vm_op_done, vm);
+        vm->machine, &pass->env, &vm->outcome->instance, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -76,7 +76,8 @@ static int64_t act_boot(struct pass *pass)
         return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
     }
     vm_begin(vm, action, generation_of(pass));
-    vm->op = vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome.boot, vm_op_done, vm);
+    vm->op =
+        vm->backend->machine->boot(vm->machine, &pass->env, &vm->outcome->boot, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -122,7 +123,7 @@ static int64_t act_await_cloud_init(struct pass *pass)
     watch_console(pass);
     vm_begin(vm, ACTION_AWAIT_CLOUD_INIT, generation_of(pass));
     vm->op = vm->backend->guest->cloud_init(
-        vm->guest, &pass->env, &vm->outcome.cloud_init, vm_op_done, vm);
+        vm->guest, &pass->env, &vm->outcome->cloud_init, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -158,9 +159,9 @@ static int64_t act_run_step(struct pass *pass)
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));
-    vm->outcome.step.exit_status = -1;
+    vm->outcome->step.exit_status = -1;
     vm->op = vm->backend->guest->run_step(vm->guest, &pass->env,
-        pass->view->status->provision.next_step, &vm->outcome.step, vm_op_done, vm);
+        pass->view->status->provision.next_step, &vm->outcome->step, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -181,7 +182,7 @@ static int64_t act_probe(struct pass *pass)
     }
     enum check_kind kind = probes_next(pass);
     vm_begin(vm, ACTION_PROBE, generation_of(pass));
-    vm->outcome.check = kind;
+    vm->outcome->check = kind;
     vm->op = vm->backend->guest->check(vm->guest, &pass->env, kind, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
@@ -553,7 +554,7 @@ int64_t pass_act(struct pass *pass)
         vm_cancel(vm);
     }
     if (!serves(vm->failure.action, action)) { /* what failed is not wanted any more */
-        vm_forget_failure(vm);
+        vm_failure_clear(&vm->failure);
     }
     if (vm->failure.generation == generation_of(pass) && vm->failure.retry_at_ms > pass->now_ms) {
         return vm->failure.retry_at_ms - pass->now_ms; /* the same action failed a moment ago */

@@ -45,9 +45,9 @@ int64_t clock_act(struct pass *pass)
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_SET_CLOCK, pass->view->desired->generation);
-    vm->outcome.slept_ms = slept_ms;
+    vm->outcome->slept_ms = slept_ms;
     vm->op =
-        vm->backend->guest->set_clock(vm->guest, &pass->env, &vm->outcome.clock, vm_op_done, vm);
+        vm->backend->guest->set_clock(vm->guest, &pass->env, &vm->outcome->clock, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -55,11 +55,11 @@ int64_t clock_act(struct pass *pass)
  * again. */
 bool clock_record(struct pass *pass)
 {
-    const struct clock_result *result = &pass->vm->outcome.clock;
+    const struct clock_result *result = &pass->vm->outcome->clock;
     const char *side = result->off_ms < 0 ? "behind" : "ahead";
     double off_s = (double)llabs(result->off_ms) / 1000;
     pass->vm->n_clock_lost = 0;
-    pass->patch->status->clock = (struct vm_clock){.slept_ms = pass->vm->outcome.slept_ms};
+    pass->patch->status->clock = (struct vm_clock){.slept_ms = pass->vm->outcome->slept_ms};
     if (result->refusal && result->off_ms == 0) {
         vm_patch_event(pass->patch, true, REASON_CLOCK_NOT_SET,
             "the guest stood still, and its clock cannot be checked: %s", result->refusal);
@@ -80,8 +80,8 @@ bool clock_failed(struct pass *pass)
     if (vm->n_clock_lost < CLOCK_LOST_MAX) {
         return vm->n_clock_lost % CLOCK_TRIES_MAX == 0;
     }
-    vm->outcome.clock.refusal = mem_strdup(vm->outcome.error.message);
-    vm_forget_failure(vm);
+    vm->outcome->clock.refusal = mem_strdup(vm->outcome->error->message);
+    vm_failure_clear(&vm->failure);
     (void)clock_record(pass);
     return false;
 }

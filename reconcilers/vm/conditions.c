@@ -69,18 +69,17 @@ static void apply_rules(struct pass *pass, enum condition_type type, const struc
 static bool is_failure_of(const struct pass *pass, enum condition_type type)
 {
     const struct vm_failure *failure = &pass->vm->failure;
-    return failure->action != ACTION_NONE &&
-           failure_classify(failure->action, failure->error.code).condition == type;
+    return failure->action != ACTION_NONE && vm_failure_class(failure).condition == type;
 }
 
 static void report_failed(struct pass *pass, enum condition_type type)
 {
     const struct vm_failure *failure = &pass->vm->failure;
-    struct failure_class class = failure_classify(failure->action, failure->error.code);
-    pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error.message);
+    struct failure_class class = vm_failure_class(failure);
+    pass_set(pass, type, CONDITION_FALSE, class.reason, failure->error->message);
 }
 
-MESSAGE(failure_message, mem_strdup(pass->vm->failure.error.message))
+MESSAGE(failure_message, mem_strdup(pass->vm->failure.error->message))
 
 /* What an earlier pass found still holds. */
 static void keep(struct pass *pass, enum condition_type type)
@@ -281,12 +280,13 @@ static void report_as_running(struct pass *pass, enum condition_type type)
 
 PREDICATE(needs_no_ssh, !pass->situation.expects_ssh)
 PREDICATE(is_reached, pass->patch->status->was_reached)
-PREDICATE(is_ssh_overdue, pass_is_reach_overdue(pass) && pass->vm->failure.error.code == ERR_SSH)
+PREDICATE(is_ssh_overdue, pass_is_reach_overdue(pass) && pass->vm->failure.error &&
+                              pass->vm->failure.error->code == ERR_SSH)
 PREDICATE(has_reaching_failed, is_failure_of(pass, CONDITION_GUEST_REACHABLE))
 
 /* Not an error, however the last try ended: most of a boot is like that. */
 PREDICATE(is_booting, pass->vm->failure.action == ACTION_REACH &&
-                          pass->vm->failure.error.code == ERR_SSH && pass->patch->status->ssh_port)
+                          pass->vm->failure.error->code == ERR_SSH && pass->patch->status->ssh_port)
 MESSAGE(booting_message,
     mem_printf("sshd does not answer yet (%s@%s:%u)", pass->env.spec->ssh.user,
         pass->patch->status->ssh_host ? pass->patch->status->ssh_host : "127.0.0.1",

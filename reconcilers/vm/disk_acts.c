@@ -17,7 +17,7 @@ static struct op *fetch_image(struct pass *pass)
         cleanup_free char *url = url_for_people(image->location);
         vm_patch_event(pass->patch, false, REASON_DOWNLOADING, "getting %s", url);
     }
-    return vm->backend->media->fetch_image(&pass->env, &vm->outcome.image, vm_op_done, vm);
+    return vm->backend->media->fetch_image(&pass->env, &vm->outcome->image, vm_op_done, vm);
 }
 
 int64_t pass_fetch_image(struct pass *pass)
@@ -38,7 +38,7 @@ int64_t pass_prepare(struct pass *pass)
         return pass_fetch_image(pass);
     }
     vm_begin(vm, ACTION_PREPARE, pass->view->desired->generation);
-    struct vm_prepared *result = &vm->outcome.prepared;
+    struct vm_prepared *result = &vm->outcome->prepared;
     result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
     memcpy(result->image_id, is_recorded ? recorded->image_id : vm->image.id, DIGEST_SIZE);
     vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
@@ -56,10 +56,10 @@ int64_t pass_replace(struct pass *pass)
         vm->op = fetch_image(pass);
         return VERDICT_WHEN_WOKEN;
     }
-    struct vm_prepared *result = &vm->outcome.prepared;
+    struct vm_prepared *result = &vm->outcome->prepared;
     result->image_path = mem_strdup(vm->image.path);
     memcpy(result->image_id, vm->image.id, DIGEST_SIZE);
-    vm->op = media->prepare_next(&pass->env, result, vm->outcome.disk_stamp, vm_op_done, vm);
+    vm->op = media->prepare_next(&pass->env, result, vm->outcome->disk_stamp, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -68,7 +68,7 @@ int64_t pass_identify_image(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     vm_begin(vm, ACTION_IDENTIFY_IMAGE, pass->view->desired->generation);
-    vm->op = vm->backend->media->identify(&pass->env, &vm->outcome.prepared, vm_op_done, vm);
+    vm->op = vm->backend->media->identify(&pass->env, &vm->outcome->prepared, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
@@ -76,8 +76,7 @@ bool pass_is_being_replaced(const struct pass *pass)
 {
     const struct vm_failure *put_off = &pass->vm->put_off;
     bool is_due = pass->situation.recreation == RECREATION_ASKED || put_off->action != ACTION_NONE;
-    return is_due &&
-           put_off->count < failure_classify(put_off->action, put_off->error.code).stalled_after;
+    return is_due && put_off->count < vm_failure_class(put_off).stalled_after;
 }
 
 /* Changes nothing. */
@@ -85,7 +84,7 @@ int64_t pass_check_disk(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     vm_begin(vm, ACTION_CHECK_DISK, pass->view->desired->generation);
-    memcpy(vm->outcome.disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
+    memcpy(vm->outcome->disk_stamp, pass->media.disk_stamp, DIGEST_SIZE);
     vm->op = vm->backend->media->check_disk(&pass->env, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }

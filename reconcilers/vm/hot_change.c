@@ -87,7 +87,7 @@ bool hot_change_is_check_due(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
     const struct situation *s = &pass->situation;
-    bool is_idle = (!vm->op || vm->op_action == ACTION_APPLY) && vm->outcome.action == ACTION_NONE;
+    bool is_idle = vm->op_action == ACTION_NONE || vm->op_action == ACTION_APPLY;
     bool is_settled = !s->has_step && !s->has_appended && (s->is_reached || !s->expects_ssh);
     return is_idle && is_settled && !is_fixed(pass) && s->power == POWER_RUNNING &&
            pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
@@ -149,7 +149,7 @@ void hot_change_take_over(struct pass *pass)
         probes_reset(pass);
     }
     struct vm *vm = pass->vm;
-    enum action action = vm->op ? vm->op_action : vm->outcome.action;
+    enum action action = vm->op_action;
     if (action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_PROBE) {
         vm_cancel(vm); /* it was begun with the old settings */
     }

@@ -31,7 +31,7 @@ static void replace_text(char **field, char **taken)
 
 static bool record_image(struct pass *pass)
 {
-    struct image_result *image = &pass->vm->outcome.image;
+    struct image_result *image = &pass->vm->outcome->image;
     if (image->record) {
         cleanup_free char *key = mem_printf("url:%s", pass->env.spec->image.location);
         vm_patch_event(pass->patch, false, REASON_CACHED, "got the image, %lld MB",
@@ -45,7 +45,7 @@ static bool record_image(struct pass *pass)
 
 static bool record_prepared(struct pass *pass)
 {
-    struct vm_prepared *prepared = &pass->vm->outcome.prepared;
+    struct vm_prepared *prepared = &pass->vm->outcome->prepared;
     struct vm_prepared *recorded = &pass->patch->status->prepared;
     free(recorded->image_path);
     *recorded = *prepared;
@@ -55,13 +55,13 @@ static bool record_prepared(struct pass *pass)
 
 static bool record_checked_disk(struct pass *pass)
 {
-    memcpy(pass->vm->checked_disk_stamp, pass->vm->outcome.disk_stamp, DIGEST_SIZE);
+    memcpy(pass->vm->checked_disk_stamp, pass->vm->outcome->disk_stamp, DIGEST_SIZE);
     return true;
 }
 
 static bool record_identity(struct pass *pass)
 {
-    const struct vm_prepared *found = &pass->vm->outcome.prepared;
+    const struct vm_prepared *found = &pass->vm->outcome->prepared;
     struct vm_prepared *recorded = &pass->patch->status->prepared;
     if (found->image_sha256[0]) {
         memcpy(recorded->image_sha256, found->image_sha256, DIGEST_SIZE);
@@ -75,9 +75,9 @@ static bool record_identity(struct pass *pass)
 
 static bool record_replacement(struct pass *pass)
 {
-    struct vm_outcome *outcome = &pass->vm->outcome;
+    struct vm_outcome *outcome = pass->vm->outcome;
     struct vm_status *status = pass->patch->status;
-    pass->vm->put_off = (struct vm_failure){.action = ACTION_NONE};
+    vm_failure_clear(&pass->vm->put_off);
     if (outcome->image.path) {
         return record_image(pass);
     }
@@ -91,7 +91,7 @@ static bool record_replacement(struct pass *pass)
 
 static bool record_launch(struct pass *pass)
 {
-    struct vm_instance *launched = &pass->vm->outcome.instance;
+    struct vm_instance *launched = &pass->vm->outcome->instance;
     struct vm_instance *recorded = &pass->patch->status->instance;
     if (!text_eq(recorded->instance_id, launched->instance_id)) {
         return false; /* superseded: the waiting child is cancelled */
@@ -111,15 +111,15 @@ static bool record_launch(struct pass *pass)
 static bool record_boot(struct pass *pass)
 {
     pass->vm->checked_at_ms = pass->now_ms;
-    replace_text(&pass->vm->booted_vnc, &pass->vm->outcome.boot.vnc);
-    replace_text(&pass->vm->booted_machine, &pass->vm->outcome.boot.machine);
+    replace_text(&pass->vm->booted_vnc, &pass->vm->outcome->boot.vnc);
+    replace_text(&pass->vm->booted_machine, &pass->vm->outcome->boot.machine);
     memcpy(pass->vm->booted_instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     return true;
 }
 
 static bool record_apply(struct pass *pass)
 {
-    const char *changes = pass->vm->outcome.boot.changes;
+    const char *changes = pass->vm->outcome->boot.changes;
     bool is_desired = hot_change_is_pending(pass);
     /* Begun for an older generation, it lacks what was added since: the next pass applies that. */
     bool is_outdated = pass->vm->op_generation != pass->view->desired->generation;
@@ -166,7 +166,7 @@ static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
 static bool record_cloud_init(struct pass *pass)
 {
     enum { REPEAT_MS = 1000 };
-    struct cloud_init_report *report = &pass->vm->outcome.cloud_init;
+    struct cloud_init_report *report = &pass->vm->outcome->cloud_init;
     struct vm_cloud_init *recorded = &pass->patch->status->cloud_init;
     enum cloud_init_state before = recorded->state;
     bool is_same = before == report->state && text_eq(recorded->message, report->message);
@@ -189,7 +189,7 @@ static void record_step(struct pass *pass, enum step_outcome outcome)
     int64_t took_ms = pass->wall_ms - provision->run.started_at_ms;
     struct vm_step_record record = {
         .outcome = outcome,
-        .exit_status = pass->vm->outcome.step.exit_status,
+        .exit_status = pass->vm->outcome->step.exit_status,
         .ended_at_ms = pass->wall_ms,
         .duration_ms = took_ms > 0 ? took_ms : 0,
     };
@@ -216,7 +216,7 @@ static bool change_ssh_port(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     cleanup_free char *lease = mem_printf("tcp/%u", status->ssh_port);
-    if (!text_eq(pass->vm->outcome.boot.taken_port, lease)) {
+    if (!text_eq(pass->vm->outcome->boot.taken_port, lease)) {
         return false; /* a port the VMFile declares: only the user can choose another */
     }
     if (pass->vm->n_ports_tried++ == PORTS_TRIED_MAX) {
@@ -237,12 +237,12 @@ static bool change_ssh_port(struct pass *pass)
 static void fail_step(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    enum error_code code = pass->vm->outcome.error.code;
+    enum error_code code = pass->vm->outcome->error->code;
     record_step(pass, code == ERR_PROVISION           ? STEP_FAILED
                       : code == ERR_PROVISION_TIMEOUT ? STEP_TIMED_OUT
                                                       : STEP_INTERRUPTED);
     status->provision.is_failed = true;
-    status->provision.last_exit_status = pass->vm->outcome.step.exit_status;
+    status->provision.last_exit_status = pass->vm->outcome->step.exit_status;
     memcpy(status->handled_provision_token, pass->view->desired->provision_token, TEXT_ID_SIZE);
 }
 
@@ -274,7 +274,7 @@ static bool is_login_lost(enum error_code code)
 static void record_step_failure(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    enum error_code code = pass->vm->outcome.error.code;
+    enum error_code code = pass->vm->outcome->error->code;
     bool is_lost = code == ERR_PROVISION_LOST;
     if (is_login_lost(code)) {
         status->was_reached = false;
@@ -298,23 +298,23 @@ static void record_step_failure(struct pass *pass)
 static bool is_still_refused(const struct vm *vm, int64_t now_ms)
 {
     enum { REFUSAL_LASTS_MS = 30000 };
-    return vm->outcome.action == ACTION_REACH && vm->outcome.error.code == ERR_SSH &&
-           vm->failure.action == ACTION_REACH && is_refusal(vm->failure.error.code) &&
+    return vm->op_action == ACTION_REACH && vm->outcome->error->code == ERR_SSH &&
+           vm->failure.action == ACTION_REACH && is_refusal(vm->failure.error->code) &&
            vm->refused_since_ms > 0 && now_ms - vm->refused_at_ms < REFUSAL_LASTS_MS;
 }
 
 static bool record_failure(struct pass *pass)
 {
     struct vm *vm = pass->vm;
-    enum action action = vm->outcome.action;
-    const struct error *error = &vm->outcome.error;
+    enum action action = vm->op_action;
+    const struct error *error = vm->outcome->error;
     bool is_polling =
         action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_SET_CLOCK;
     if (action == ACTION_BOOT && error->code == ERR_PORT_TAKEN && change_ssh_port(pass)) {
         return true;
     }
-    struct error reported = is_still_refused(vm, pass->now_ms) ? vm->failure.error : *error;
-    vm_fail(vm, action, &reported, vm->op_generation);
+    bool is_refused = is_still_refused(vm, pass->now_ms);
+    vm_fail(vm, action, is_refused ? vm->failure.error : error, vm->op_generation);
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
     if (!is_polling) { /* a booting guest refuses many times: not worth an event */
         vm_patch_event(
@@ -355,23 +355,23 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_RUN_STEP] = record_step_outcome,
     };
     struct vm *vm = pass->vm;
-    enum action action = vm->outcome.action;
+    enum action action = vm->op_action;
     bool has_changed = false;
-    if (action == ACTION_NONE) {
+    if (vm->op || !vm->outcome) {
         return false; /* the results belong to an operation that is still under way */
     }
     if (action == ACTION_PROBE) { /* success or not, a result: the probes have their own timer */
-        bool is_refused = !vm->outcome.is_ok && is_login_lost(vm->outcome.error.code);
+        bool is_refused = vm->outcome->error && is_login_lost(vm->outcome->error->code);
         has_changed = pass->view->desired && probes_record(pass);
         if (pass->view->desired && is_refused && pass->situation.expects_ssh) {
             pass->patch->status->was_reached = false;
             has_changed = true;
         }
     } else if (pass->view->desired) {
-        if (!vm->outcome.is_ok) {
+        if (vm->outcome->error) {
             has_changed = record_failure(pass);
         } else {
-            vm_forget_failure(vm);
+            vm_failure_clear(&vm->failure);
             has_changed = record_outcome[action] && record_outcome[action](pass);
         }
     }
@@ -454,11 +454,11 @@ bool pass_observe_generation(struct pass *pass)
     hot_change_take_over(pass);
     addresses_release_undeclared(pass);
     pass_observe_steps(pass);
-    if (is_about_media(vm->op_action) || is_about_media(vm->outcome.action)) {
+    if (is_about_media(vm->op_action)) {
         vm_cancel(vm); /* it may use the old spec's image; beginning again is cheap */
     }
     vm_forget_image(vm);
-    vm_forget_failure(vm);
-    vm->put_off = (struct vm_failure){.action = ACTION_NONE};
+    vm_failure_clear(&vm->failure);
+    vm_failure_clear(&vm->put_off);
     return true;
 }

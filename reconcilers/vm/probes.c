@@ -154,8 +154,8 @@ static bool record_live(struct pass *pass, const struct vm_outcome *outcome)
 {
     struct vm_liveness *live = &pass->patch->status->probing.live;
     pass->vm->checks[CHECK_LIVE].due_ms = pass->now_ms + period_ms(pass, CHECK_LIVE);
-    if (!outcome->is_ok) {
-        return record_live_failure(pass, &outcome->error);
+    if (outcome->error) {
+        return record_live_failure(pass, outcome->error);
     }
     bool is_new = !live->has_passed || live->failures > 0;
     free(live->failure);
@@ -165,14 +165,14 @@ static bool record_live(struct pass *pass, const struct vm_outcome *outcome)
 
 bool probes_record(struct pass *pass)
 {
-    const struct vm_outcome *outcome = &pass->vm->outcome;
+    const struct vm_outcome *outcome = pass->vm->outcome;
     if (outcome->check == CHECK_LIVE) {
         return record_live(pass, outcome);
     }
-    int64_t wait_ms = outcome->is_ok ? period_ms(pass, CHECK_READY) : RETRY_MS;
+    int64_t wait_ms = outcome->error ? RETRY_MS : period_ms(pass, CHECK_READY);
     pass->vm->checks[CHECK_READY].due_ms = pass->now_ms + wait_ms;
-    return outcome->is_ok ? record_ready_success(pass)
-                          : record_ready_failure(pass, outcome->error.message);
+    return outcome->error ? record_ready_failure(pass, outcome->error->message)
+                          : record_ready_success(pass);
 }
 
 void probes_reset(struct pass *pass)

@@ -60,20 +60,20 @@ static void stall(struct pass *pass, enum reason reason, const struct error *err
 static bool stall_on_failure(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->failure;
-    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    struct failure_class class = vm_failure_class(failure);
     bool is_repeated = failure->action != ACTION_NONE && class.stalled_after > 0 &&
                        failure->count >= class.stalled_after;
     bool is_overdue = failure->action == ACTION_REACH && pass_is_reach_overdue(pass);
     bool is_refused =
-        failure->action == ACTION_REACH && pass_is_refused(pass) && failure->error.code != ERR_SSH;
+        failure->action == ACTION_REACH && pass_is_refused(pass) && failure->error->code != ERR_SSH;
     if (!is_overdue && !is_refused && !is_repeated) {
         return false;
     }
-    struct error error = failure->error;
+    struct error error = *failure->error;
     if (is_overdue && error.code == ERR_SSH) {
         error = (struct error){.code = ERR_NONE};
         error_set(&error, ERR_SSH_TIMEOUT, "the guest did not answer on SSH within %u seconds: %s",
-            vm_spec_ssh_timeout_s(pass->env.spec), failure->error.message);
+            vm_spec_ssh_timeout_s(pass->env.spec), failure->error->message);
     } else if (is_overdue && error.code == ERR_IP_TIMEOUT) {
         error = (struct error){.code = ERR_NONE};
         error_set(&error, ERR_IP_TIMEOUT,
@@ -89,11 +89,11 @@ static bool stall_on_failure(struct pass *pass)
 static bool stall_on_replacement(struct pass *pass)
 {
     const struct vm_failure *failure = &pass->vm->put_off;
-    struct failure_class class = failure_classify(failure->action, failure->error.code);
+    struct failure_class class = vm_failure_class(failure);
     if (failure->action == ACTION_NONE || failure->count < class.stalled_after) {
         return false;
     }
-    struct error error = failure->error;
+    struct error error = *failure->error;
     (void)error_wrap(&error, "its disk is kept, because no new one can be made");
     if (pass->media.is_outdated) {
         cleanup_free char *help = mem_strdup(error_help_text(&error));

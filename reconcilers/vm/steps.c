@@ -157,9 +157,7 @@ void pass_observe_steps(struct pass *pass)
         provision->is_failed = false;
         provision->last_exit_status = -1;
     }
-    bool is_running =
-        pass->vm->op_action == ACTION_RUN_STEP || pass->vm->outcome.action == ACTION_RUN_STEP;
-    if ((begins || is_cut) && is_running) {
+    if ((begins || is_cut) && pass->vm->op_action == ACTION_RUN_STEP) {
         vm_cancel(pass->vm);
     }
     if (spec->n_steps == 0) {

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/vm/vm.h"
 
+#include <assert.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "controller/loop/loop.h"
-#include "reconcilers/vm/failure.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
+
+/* A host may have 10,000 of them: what only some have is allocated when they have it. */
+static_assert(sizeof(struct vm) <= 768, "struct vm grows");
 
 struct vm_registry {
     struct reconciler_host *host;
@@ -52,7 +55,12 @@ static void clear_image(struct image_result *image)
 
 void vm_forget_outcome(struct vm *vm)
 {
-    struct vm_outcome *outcome = &vm->outcome;
+    struct vm_outcome *outcome = TAKE_PTR(vm->outcome);
+    vm->op_action = ACTION_NONE;
+    if (!outcome) {
+        return;
+    }
+    free(outcome->error);
     clear_image(&outcome->image);
     free(outcome->prepared.image_path);
     vm_instance_clear(&outcome->instance);
@@ -62,7 +70,7 @@ void vm_forget_outcome(struct vm *vm)
     free(outcome->boot.taken_port);
     free(outcome->cloud_init.message);
     free(outcome->clock.refusal);
-    *outcome = (struct vm_outcome){.action = ACTION_NONE};
+    free(outcome);
 }
 
 void vm_forget_image(struct vm *vm)
@@ -79,7 +87,6 @@ void vm_forget_comparison(struct vm *vm)
 void vm_cancel(struct vm *vm)
 {
     op_cancel(TAKE_PTR(vm->op));
-    vm->op_action = ACTION_NONE;
     vm_forget_outcome(vm);
 }
 
@@ -91,6 +98,8 @@ static void vm_free(void *p)
     vm->backend->machine->close(vm->machine);
     clear_image(&vm->image);
     vm_forget_comparison(vm);
+    vm_failure_clear(&vm->failure);
+    vm_failure_clear(&vm->put_off);
     free(vm->booted_vnc);
     free(vm->booted_machine);
     free(vm->name);
@@ -157,8 +166,10 @@ static void pin_node(const void *node, VISIT order, void *closure)
     const struct vm *vm = *(const struct vm *const *)node;
     if (order == postorder || order == leaf) {
         visit->pin(visit->context, vm->name, vm->image.path);
-        visit->pin(visit->context, vm->name, vm->outcome.image.path);
-        visit->pin(visit->context, vm->name, vm->outcome.prepared.image_path);
+        if (vm->outcome) {
+            visit->pin(visit->context, vm->name, vm->outcome->image.path);
+            visit->pin(visit->context, vm->name, vm->outcome->prepared.image_path);
+        }
     }
 }
 
@@ -174,7 +185,7 @@ static void retry_node(const void *node, VISIT order, void *closure)
     const enum error_code *code = closure;
     struct vm_failure *const failures[] = {&vm->failure, &vm->put_off};
     for (size_t i = 0; (order == postorder || order == leaf) && i < ARRAY_LEN(failures); i++) {
-        if (failures[i]->action != ACTION_NONE && failures[i]->error.code == *code) {
+        if (failures[i]->action != ACTION_NONE && failures[i]->error->code == *code) {
             failures[i]->retry_at_ms = 0;
             vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
         }
@@ -205,6 +216,7 @@ void vm_registry_kill(struct vm_registry *registry)
 void vm_begin(struct vm *vm, enum action action, uint64_t generation)
 {
     vm_forget_outcome(vm);
+    vm->outcome = mem_new(struct vm_outcome);
     vm->op_action = action;
     vm->op_generation = generation;
 }
@@ -213,12 +225,9 @@ void vm_op_done(void *context, const struct error *err)
 {
     struct vm *vm = context;
     vm->op = NULL;
-    vm->outcome.action = vm->op_action;
-    vm->outcome.is_ok = !err;
-    vm->outcome.error = err ? *err : (struct error){.code = ERR_NONE};
-    vm->op_action = ACTION_NONE;
-    log_debug("vm", "%s: %s %s%s", vm->name, action_name(vm->outcome.action),
-        err ? "failed: " : "done", err ? err->message : "");
+    vm->outcome->error = mem_dup(err, sizeof(*err));
+    log_debug("vm", "%s: %s %s%s", vm->name, action_name(vm->op_action), err ? "failed: " : "done",
+        err ? err->message : "");
     vm->host->wake(vm->host, key_of(KEY_VM, vm->name), WORK_EVENT);
 }
 
@@ -229,9 +238,11 @@ void vm_fail(struct vm *vm, enum action action, const struct error *error, uint6
     uint32_t count = is_repeated ? failure->count + 1 : 1;
     struct failure_class class = failure_classify(action, error->code);
     int64_t delay_ms = backoff_delay_ms(class.backoff, count, vm->host->rng(vm->host));
+    struct error *copy = mem_dup(error, sizeof(*error)); /* first: it may be the failure's own */
+    free(failure->error);
     *failure = (struct vm_failure){
         .action = action,
-        .error = *error,
+        .error = copy,
         .count = count,
         .retry_at_ms = clock_monotonic_ms(vm->host->clock) + delay_ms,
         .generation = generation,
@@ -251,7 +262,13 @@ void vm_forget_boot(struct vm *vm)
     vm->setup_due_ms = 0;
 }
 
-void vm_forget_failure(struct vm *vm)
+void vm_failure_clear(struct vm_failure *failure)
 {
-    vm->failure = (struct vm_failure){.action = ACTION_NONE};
+    free(failure->error);
+    *failure = (struct vm_failure){.action = ACTION_NONE};
+}
+
+struct failure_class vm_failure_class(const struct vm_failure *failure)
+{
+    return failure_classify(failure->action, failure->error ? failure->error->code : ERR_NONE);
 }

@@ -12,6 +12,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/image/image_removal.h"
 #include "reconcilers/vm/decide.h"
+#include "reconcilers/vm/failure.h"
 #include "specs/base/error.h"
 #include "specs/base/text.h"
 #include "specs/vm/spec_diff.h"
@@ -22,18 +23,17 @@ struct vm_registry;
 /* The last attempt at `action` failed; cleared when the action succeeds or the desired record
  * changes. */
 struct vm_failure {
-    enum action action; /* ACTION_NONE: no failure */
-    struct error error;
+    enum action action;  /* ACTION_NONE: no failure */
+    struct error *error; /* owned; set unless ACTION_NONE */
     uint32_t count;      /* in a row */
     int64_t retry_at_ms; /* monotonic */
     uint64_t generation; /* of the desired record it failed for */
 };
 
-/* The results of the finished operation, until a pass records them in the status. */
+/* The results of the operation under way, from its start until a pass records them in the status.
+ */
 struct vm_outcome {
-    enum action action; /* ACTION_NONE: none is left */
-    bool is_ok;
-    struct error error;
+    struct error *error; /* owned; NULL: it succeeded, or has not finished */
     struct image_result image;
     struct vm_prepared prepared;
     char disk_stamp[DIGEST_SIZE]; /* of the file that was made, or looked at */
@@ -71,9 +71,10 @@ struct vm {
     struct machine *machine;
     struct guest *guest;
     struct op *op; /* NULL: none */
-    enum action op_action;
+    enum action
+        op_action; /* of `op`, or of `outcome` when that has finished; ACTION_NONE: neither */
     uint64_t op_generation;
-    struct vm_outcome outcome;
+    struct vm_outcome *outcome; /* owned; NULL: neither */
     struct vm_failure failure;
     struct vm_failure put_off; /* of ACTION_REPLACE: other actions do not wait for its next try */
     char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
@@ -134,9 +135,11 @@ void vm_forget_checks(struct vm *vm);
 /* The guest boots: the time it is given begins now. */
 void vm_forget_boot(struct vm *vm);
 
-/* Remembers a failed attempt and when to try again. */
+/* Remembers a failed attempt and when to try again; copies `error`. */
 void vm_fail(struct vm *vm, enum action action, const struct error *error, uint64_t generation);
-void vm_forget_failure(struct vm *vm);
+void vm_failure_clear(struct vm_failure *failure);
+/* What the failure means (failure.h); without one that of ERR_NONE. */
+struct failure_class vm_failure_class(const struct vm_failure *failure);
 
 /*
  * The backend to use: the one that made the instance or the disk, until there is neither, whatever

@@ -146,6 +146,18 @@ static inline struct pass *begin(struct pass_fixture *f)
     return &f->pass;
 }
 
+/* An operation has just ended, with an error of the code unless that is ERR_NONE. */
+static inline void pass_fixture_end_op(
+    struct pass_fixture *f, enum action action, enum error_code code, const char *message)
+{
+    struct error err = {.code = ERR_NONE};
+    vm_begin(&f->vm, action, f->desired->generation);
+    if (code != ERR_NONE) {
+        (void)error_set(&err, code, "%s", message);
+        f->vm.outcome->error = mem_dup(&err, sizeof(err));
+    }
+}
+
 static inline int pass_fixture_tear_down(void **state)
 {
     struct pass_fixture *f = *state;
@@ -153,6 +165,9 @@ static inline int pass_fixture_tear_down(void **state)
     vm_status_free(f->status);
     vm_desired_free(f->desired);
     vm_forget_comparison(&f->vm);
+    vm_forget_outcome(&f->vm);
+    vm_failure_clear(&f->vm.failure);
+    vm_failure_clear(&f->vm.put_off);
     vm_forget_checks(&f->vm);
     free(f->vm.name);
     paths_clear(&f->paths);

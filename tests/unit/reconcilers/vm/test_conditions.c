@@ -322,7 +322,7 @@ static void each_rule_of_a_running_vm_says_what_holds(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct pass *pass = a_running_vm(f);
         f->vm.op_action = ACTION_NONE;
-        vm_forget_failure(&f->vm);
+        vm_failure_clear(&f->vm.failure);
         rows[i].arrange(pass);
         describe(pass);
         expect(pass, rows[i].type, rows[i].state, rows[i].reason);
@@ -367,7 +367,7 @@ static void a_failure_that_repeats_stalls_and_is_told_as_blocker(void **state)
     const struct vm_blocker *blocker = &pass->patch->status->blocker;
     assert_string_equal(blocker->code, error_code_name(ERR_IMAGE_DOWNLOAD));
     assert_string_equal(blocker->message, "it failed");
-    vm_forget_failure(&f->vm);
+    vm_failure_clear(&f->vm.failure);
     describe(pass);
     expect(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE);
     assert_null(blocker->code);
@@ -459,10 +459,8 @@ static struct pass *after_login_failed(struct pass_fixture *f, enum error_code c
 {
     struct pass *pass = a_running_vm(f);
     pass->now_ms += at_s * 1000;
-    f->vm.op_generation = f->desired->generation;
     f->vm.reach_began_ms = pass->now_ms;
-    f->vm.outcome = (struct vm_outcome){.action = ACTION_REACH};
-    error_set(&f->vm.outcome.error, code, "it failed");
+    pass_fixture_end_op(f, ACTION_REACH, code, "it failed");
     assert_true(pass_record_outcomes(pass));
     describe(pass);
     return pass;
@@ -487,9 +485,8 @@ static void a_login_that_is_lost_later_is_no_failed_step_and_no_failed_probe(voi
         struct pass *pass = a_running_vm(f);
         pass->patch->status->was_reached = true;
         pass->situation.expects_ssh = true;
-        f->vm.op_generation = f->desired->generation;
-        f->vm.outcome = (struct vm_outcome){.action = actions[i / ARRAY_LEN(rows)]};
-        error_set(&f->vm.outcome.error, rows[i % ARRAY_LEN(rows)].code, "it was refused");
+        pass_fixture_end_op(
+            f, actions[i / ARRAY_LEN(rows)], rows[i % ARRAY_LEN(rows)].code, "it was refused");
         assert_true(pass_record_outcomes(pass));
         assert_false(pass->patch->status->provision.is_failed);
         assert_false(pass->patch->status->was_reached);

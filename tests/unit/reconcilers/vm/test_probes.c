@@ -18,11 +18,8 @@ static struct pass *after_round(struct pass_fixture *f, enum check_kind kind, en
     struct pass *pass = begin(f);
     pass->situation.is_alive = true;
     pass->situation.run_state = RUN_STATE_RUNNING;
-    f->vm.outcome =
-        (struct vm_outcome){.action = ACTION_PROBE, .check = kind, .is_ok = code == ERR_NONE};
-    if (code != ERR_NONE) {
-        error_set(&f->vm.outcome.error, code, "tcp 80: connection refused");
-    }
+    pass_fixture_end_op(f, ACTION_PROBE, code, "tcp 80: connection refused");
+    f->vm.outcome->check = kind;
     return pass;
 }
 
