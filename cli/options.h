@@ -29,7 +29,7 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
 #define OPTION_FILE(type, letter_or_0)                                                             \
     {                                                                                              \
         "file", letter_or_0, ARG_TEXT, offsetof(type, which.file), "PATH",                         \
-            "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"                                      \
+            "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"                          \
     }
 #define OPTION_NAME(type)                                                                          \
     {                                                                                              \

@@ -36,7 +36,7 @@ static int find_known(
     cleanup_with(project_clear) struct project project = {.path = NULL};
     cleanup_with(strings_clear) struct strings stored = {.count = 0};
     cleanup_free char *path = NULL;
-    int rc = project_path(file_option, &path, err);
+    int rc = project_path(cli, file_option, &path, err);
     if (rc < 0 || (rc = targets_of_source(cli, path, &stored, err)) < 0) {
         return rc;
     }
@@ -65,7 +65,7 @@ static void note_watched(struct cli *cli, const char *file_option)
     struct source_record *record = NULL;
     struct error ignored = {.code = ERR_NONE};
     cleanup_free char *path = NULL;
-    if (project_path(file_option, &path, &ignored) == 0 &&
+    if (project_path(cli, file_option, &path, &ignored) == 0 &&
         sources_get(cli->store, path, &record, &ignored) == 0 && record) {
         cli_note(cli,
             "note: '%s' is still watched: its next change recreates its VMs (vmctl "

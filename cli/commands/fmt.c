@@ -28,7 +28,7 @@ struct fmt_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_TEXT, offsetof(struct fmt_values, file), "PATH",
-        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"},
+        "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
     {"check", 0, ARG_FLAG, offsetof(struct fmt_values, only_checks), NULL,
         "change nothing; status 1 when a file is not formatted"},
     OPTIONS_END,
@@ -144,7 +144,7 @@ static int run(
     }
     if (words->count == 0) {
         cleanup_free char *path = NULL;
-        int rc = project_path(fmt->file, &path, err);
+        int rc = project_path(cli, fmt->file, &path, err);
         return rc < 0 ? rc : format_file(cli, fmt, path, fmt->file ? fmt->file : path, err);
     }
     int worst = 0;

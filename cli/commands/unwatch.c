@@ -22,7 +22,7 @@ struct unwatch_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_TEXT, offsetof(struct unwatch_values, file), "PATH",
-        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"},
+        "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
     {"all", 0, ARG_FLAG, offsetof(struct unwatch_values, is_all), NULL, "all that are watched"},
     OPTIONS_END,
 };
@@ -68,7 +68,7 @@ static int unwatch_one(struct cli *cli, json_t *all, const char *word, struct er
 {
     cleanup_free char *path = NULL;
     bool is_directory;
-    int rc = watched_source_path(word, &path, &is_directory, err);
+    int rc = watched_source_path(cli, word, &path, &is_directory, err);
     if (rc < 0 || (rc = check_directory(cli, path, err)) < 0) {
         return rc;
     }

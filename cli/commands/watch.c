@@ -36,7 +36,7 @@ struct watch_values {
 
 static const struct arg_option options[] = {
     {"file", 'f', ARG_TEXT, offsetof(struct watch_values, file), "PATH",
-        "the VMFile [default: $VMCTL_FILE, ./VMFile.kdl]"},
+        "the VMFile [default: $VMCTL_FILE, VMFile.kdl here or above]"},
     {"list", 'l', ARG_FLAG, offsetof(struct watch_values, lists), NULL,
         "show what is watched, and whether it is in step"},
     OPTION_PRUNE(struct watch_values),
@@ -167,7 +167,7 @@ static int register_one(
     cleanup_free char *path = NULL;
     cleanup_with(project_clear) struct project project = {.path = NULL};
     bool is_directory;
-    int rc = watched_source_path(word, &path, &is_directory, err);
+    int rc = watched_source_path(cli, word, &path, &is_directory, err);
     if (rc < 0 || (rc = watched_source_check(path, err)) < 0 ||
         (!is_directory && (rc = project_load(cli, word, &project, err)) != 0)) {
         return rc; /* an invalid file: the user sees the mistake at once */

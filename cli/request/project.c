@@ -15,21 +15,84 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/strings.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "store/store.h"
 
 #define DEFAULT_FILE "VMFile.kdl"
 
-/* As the user wrote it: what messages show. */
-static const char *written_path(const char *file_option)
+/* Whether the directory has a VMFile.kdl. One that is gone and whose VMs are still there counts:
+ * what means them must not come to mean the VMs of a directory above. */
+static bool has_file(struct cli *cli, const char *path)
 {
-    const char *from_env = getenv("VMCTL_FILE");
-    return file_option ? file_option : from_env && from_env[0] ? from_env : DEFAULT_FILE;
+    struct stat st;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_with(strings_clear) struct strings names = {.count = 0};
+    if (lstat(path, &st) == 0 || errno != ENOENT) {
+        return true;
+    }
+    return cli->paths.data_dir && cli_open_store(cli, &ignored) == 0 &&
+           store_list_source(cli->store, path, &names, &ignored) == 0 && names.count > 0;
 }
 
-int project_path(const char *file_option, char **ret, struct error *err)
+static bool is_ours(const char *path)
 {
-    const char *written = written_path(file_option);
+    struct stat st;
+    return lstat(path, &st) == 0 && st.st_uid == geteuid();
+}
+
+struct found {
+    char *written; /* as the user wrote it, or would have: what messages show */
+    char *foreign; /* the VMFile of somebody else at which the search ended; NULL: none */
+    bool is_above;
+};
+
+static void found_clear(struct found *found)
+{
+    free(TAKE_PTR(found->written));
+    free(TAKE_PTR(found->foreign));
+}
+
+/* The nearest one; above `cwd` only while directories and VMFile are the user's own, for it decides
+ * what is run. "VMFile.kdl" if there is none. */
+static struct found search(struct cli *cli, const char *cwd)
+{
+    cleanup_buf struct buf above = BUF_INIT(0);
+    cleanup_free char *directory = mem_strdup(cwd);
+    for (;;) {
+        cleanup_free char *path =
+            mem_printf("%s/" DEFAULT_FILE, text_eq(directory, "/") ? "" : directory);
+        bool is_above = above.len > 0;
+        bool is_refused = is_above && !is_ours(directory);
+        bool has_it = is_refused ? fs_exists(path) : has_file(cli, path);
+        if (has_it && is_above && (is_refused || (fs_exists(path) && !is_ours(path)))) {
+            return (struct found){mem_strdup(DEFAULT_FILE), TAKE_PTR(path), false};
+        }
+        if (has_it) {
+            return (struct found){mem_printf("%s" DEFAULT_FILE, buf_str(&above)), NULL, is_above};
+        }
+        if (is_refused || text_eq(directory, "/")) {
+            return (struct found){mem_strdup(DEFAULT_FILE), NULL, false};
+        }
+        char *parent = vmfile_load_directory(directory);
+        free(directory);
+        directory = parent;
+        buf_add_str(&above, "../");
+    }
+}
+
+static struct found find_file(struct cli *cli, const char *file_option)
+{
+    const char *from_env = getenv("VMCTL_FILE");
+    const char *given = file_option ? file_option : from_env && from_env[0] ? from_env : NULL;
+    cleanup_free char *cwd = given ? NULL : getcwd(NULL, 0);
+    return cwd ? search(cli, cwd)
+               : (struct found){mem_strdup(given ? given : DEFAULT_FILE), NULL, false};
+}
+
+static int resolve(const char *written, char **ret, struct error *err)
+{
     cleanup_free char *cwd = getcwd(NULL, 0);
     cleanup_free char *absolute = fs_resolve(written, cwd ? cwd : "/", paths_home());
     cleanup_free char *directory = vmfile_load_directory(absolute);
@@ -47,15 +110,28 @@ int project_path(const char *file_option, char **ret, struct error *err)
     return 0;
 }
 
-int project_load(
-    const struct cli *cli, const char *file_option, struct project *ret, struct error *err)
+int project_path(struct cli *cli, const char *file_option, char **ret, struct error *err)
+{
+    cleanup_with(found_clear) struct found found = find_file(cli, file_option);
+    return resolve(found.written, ret, err);
+}
+
+int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err)
 {
     cleanup_free char *path = NULL;
+    cleanup_with(found_clear) struct found found = find_file(cli, file_option);
+    const char *written = found.written;
     struct vmfile_load load = {.path = NULL};
-    const char *written = written_path(file_option);
-    int rc = project_path(file_option, &path, err);
+    int rc = resolve(written, &path, err);
     if (rc < 0 || (rc = vmfile_load(path, written, &load, err)) < 0) {
-        return rc;
+        return rc == -ERR_VMFILE_NOT_FOUND && found.foreign
+                   ? error_help(err,
+                         "'%s' or its directory is another user's; if you trust it: --file %s",
+                         found.foreign, found.foreign)
+                   : rc;
+    }
+    if (found.is_above) {
+        cli_note(cli, "note: the VMFile is %s", path);
     }
     if (load.file->n_diagnostics > 0) {
         cleanup_buf struct buf out = BUF_INIT(0);

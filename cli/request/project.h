@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The VMFile a command works on: --file, else $VMCTL_FILE, else ./VMFile.kdl. */
+/* The VMFile a command works on: --file, else $VMCTL_FILE, else VMFile.kdl of the current directory
+ * or the nearest one above it, as long as these are the user's own. */
 #pragma once
 
 #include "store/source/vmfile_load.h"
@@ -18,14 +19,14 @@ struct project {
  * resolved, so that one file has one name however it is reached. -ERR_VMFILE_NOT_FOUND when even
  * the directory is missing, -ERR_IO when it cannot be read. free() it.
  */
-int project_path(const char *file_option, char **ret, struct error *err);
+int project_path(struct cli *cli, const char *file_option, char **ret, struct error *err);
 
 /*
- * Finds, reads and parses. 0, or what a command's run() is to return: a negative error, or the exit
- * status 2 when the file is invalid and all that is wrong with it was printed.
+ * Finds, reads and parses; says which file it is if it was found above. 0, or what a command's
+ * run() is to return: a negative error, or the exit status 2 when the file is invalid and all that
+ * is wrong with it was printed.
  */
-int project_load(
-    const struct cli *cli, const char *file_option, struct project *ret, struct error *err);
+int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err);
 void project_clear(struct project *project);
 
 /* NULL: the file has no such VM. */

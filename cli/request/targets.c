@@ -154,12 +154,12 @@ static int add_existing(struct cli *cli, const struct arg_strings *names, struct
 
 /* A name that the VMFile has is no slip of the keyboard. */
 static int help_to_bring_up(
-    const struct strings *known, const struct strings *named, struct error *err)
+    struct cli *cli, const struct strings *known, const struct strings *named, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     cleanup_free char *path = NULL;
-    bool is_valid = project_path(NULL, &path, &ignored) == 0 &&
+    bool is_valid = project_path(cli, NULL, &path, &ignored) == 0 &&
                     vmfile_load(path, path, &load, &ignored) == 0 && load.file->n_diagnostics == 0;
     const struct project project = {.file = load.file};
     for (size_t i = 0; is_valid && i < named->count; i++) {
@@ -186,7 +186,7 @@ int targets_find_named(struct cli *cli, const struct which_values *which,
         cleanup_with(strings_clear) struct strings known = {.count = 0};
         rc = targets_of_store(cli, &known, err);
         rc = rc < 0 ? rc : targets_choose(&known, which, words, NULL, ret, err);
-        return rc == -ERR_VM_NOT_FOUND ? help_to_bring_up(&known, &named, err) : rc;
+        return rc == -ERR_VM_NOT_FOUND ? help_to_bring_up(cli, &known, &named, err) : rc;
     }
     *ret = named;
     named = (struct strings){.count = 0};

@@ -19,12 +19,13 @@
 #include "store/source/sources.h"
 #include "store/source/vmfile_load.h"
 
-int watched_source_path(const char *word, char **ret, bool *ret_is_directory, struct error *err)
+int watched_source_path(
+    struct cli *cli, const char *word, char **ret, bool *ret_is_directory, struct error *err)
 {
     struct stat st;
     bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
     char *path = is_directory ? realpath(word, NULL) : NULL;
-    if (!path && project_path(word, &path, err) < 0) {
+    if (!path && project_path(cli, word, &path, err) < 0) {
         cleanup_free char *cwd = getcwd(NULL, 0);
         if (!word) {
             return -(int)err->code;

@@ -12,7 +12,8 @@ struct error;
  * The absolute path of a VMFile or a directory of them, as the sources table has it; `word` NULL is
  * the default VMFile. It need not exist, so that what is gone can be unwatched. free() it.
  */
-int watched_source_path(const char *word, char **ret, bool *ret_is_directory, struct error *err);
+int watched_source_path(
+    struct cli *cli, const char *word, char **ret, bool *ret_is_directory, struct error *err);
 
 /* Refuses what vmctld cannot watch: a pipe, a path that is not UTF-8. -ERR_USAGE. */
 int watched_source_check(const char *path, struct error *err);

@@ -28,16 +28,47 @@ spec() { vmctl status "$1" -o json | jq -r ".desired.spec.$2"; }
     [ "$(spec web network.bridge)" = br0 ]
 }
 
-@test "VMFile.kdl is found in the current directory only" {
+@test "VMFile.kdl is found in the current directory, else above, as far as it is ours" {
+    fails 2 vmctl up
+    says "error[vmctl::vmfile::not_found]" "--file"
     vmfile web
     run vmctl validate
-    [ "$status" -eq 0 ]
-    mkdir sub
+    [ "$output" = "$PWD/VMFile.kdl: valid: web" ]
+    mkdir -p sub/deep
+    cd sub/deep
+    fails 0 vmctl up
+    has "note: the VMFile is $work/project/VMFile.kdl"
+    [ "$(vmctl -q up)" = "web: unchanged" ]
+    vmfile here
+    [ "$(vmctl validate -o name)" = here ]
+    printf 'vm "web" {\n' >"$work/project/VMFile.kdl"
+    cd ..
+    fails 2 vmctl validate
+    says "--> ../VMFile.kdl:1:"
+}
+
+@test "VMFile.kdl is not found in a directory of another user, nor past one that is gone and has VMs" {
+    mkdir sub other other/sub
+    vmfile above
+    (cd sub && vmfile below && vmctl up -q && rm VMFile.kdl)
     cd sub
-    run vmctl up
-    [ "$status" -eq 2 ]
-    says "error[vmctl::vmfile::not_found]"
-    says "--file"
+    fails 2 vmctl reload
+    says "there is no VMFile 'VMFile.kdl'"
+    fails 0 vmctl down --destroy
+    has "below: destroyed"
+    fails 0 vmctl up # its VMs are gone, too
+    has "above: created"
+    [ "$EUID" -eq 0 ] || return 0 # none other can be had
+    cd ../other/sub
+    chown 12345 ..
+    fails 2 vmctl down
+    says "there is no VMFile 'VMFile.kdl'"
+    vmfile foreign && mv VMFile.kdl ..
+    fails 2 vmctl up
+    says "'$work/project/other/VMFile.kdl' or its directory is another user's" "--file $work/project/other/VMFile.kdl"
+    chown 0 .. && chown 12345 ../VMFile.kdl
+    fails 2 vmctl up
+    says "is another user's"
 }
 
 @test "relative paths start at the VMFile's directory, ~ is the home directory" {
