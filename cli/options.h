@@ -59,6 +59,11 @@ enum { FOLLOW_TIMEOUT_MS = 10 * 60 * 1000 + 1 };
         "timeout", 0, ARG_DURATION, offsetof(type, follow.timeout_ms), "DURATION",                 \
             "stop following after this long [default: 10m]"                                        \
     }
+/* A `bool is_sure`: see confirm_erasure(). */
+#define OPTION_YES(type)                                                                           \
+    {                                                                                              \
+        "yes", 'y', ARG_FLAG, offsetof(type, is_sure), NULL, "do not ask before a disk is erased"  \
+    }
 /* A `const char *prune`: see prune_parse(). */
 #define OPTION_PRUNE(type)                                                                         \
     {                                                                                              \

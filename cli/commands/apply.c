@@ -12,6 +12,7 @@ static const struct arg_option options[] = {
         "do not run provision steps that were appended"},
     {"adopt", 0, ARG_FLAG, offsetof(struct project_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
+    OPTION_YES(struct project_values),
     OPTION_PRUNE(struct project_values),
     OPTION_WATCH(struct project_values),
     OPTIONS_FOLLOW(struct project_values),

@@ -8,6 +8,7 @@
 static const struct arg_option options[] = {
     OPTION_NAME(struct power_values),
     OPTION_ALL(struct power_values),
+    OPTION_YES(struct power_values),
     OPTIONS_FOLLOW(struct power_values),
     OPTIONS_END,
 };
@@ -36,10 +37,10 @@ const struct command command_destroy = {
     .summary = "Remove VMs with their disks",
     .usage = "[OPTIONS] VM...",
     .details = "Ends the VM and removes its disk, logs, keys and record, at any moment of its\n"
-               "life and whatever has become of its VMFile. This cannot be undone. Downloaded\n"
-               "images stay.",
+               "life and whatever has become of its VMFile. This cannot be undone: on a\n"
+               "terminal it asks first. Downloaded images stay.",
     .examples = "  vmctl destroy web\n"
-                "  vmctl destroy --all",
+                "  vmctl destroy --all -y",
     .options = options,
     .values_size = sizeof(struct power_values),
     .defaults = &power_defaults,

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/confirm.h"
 #include "cli/request/project.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
@@ -15,6 +16,7 @@ struct down_values {
     struct which_values which;
     struct follow_values follow;
     bool destroys;
+    bool is_sure;
 };
 
 static const struct arg_option options[] = {
@@ -22,6 +24,7 @@ static const struct arg_option options[] = {
     OPTION_NAME(struct down_values),
     {"destroy", 0, ARG_FLAG, offsetof(struct down_values, destroys), NULL,
         "destroy the VMs instead of just stopping them"},
+    OPTION_YES(struct down_values),
     OPTIONS_FOLLOW(struct down_values),
     OPTIONS_END,
 };
@@ -106,6 +109,9 @@ static int run(
     if (rc == 0) {
         rc = keep_existing(cli, &chosen, &targets, err);
     }
+    if (rc == 0 && down->destroys) {
+        rc = confirm_erasure(cli, down->is_sure, &targets, err);
+    }
     if (rc != 0 || targets.count == 0) {
         return rc;
     }
@@ -126,7 +132,8 @@ const struct command command_down = {
     .summary = "Stop the VMs of a VMFile",
     .usage = "[OPTIONS] [VM...]",
     .details = "Shuts the guests down. `vmctl up` or `vmctl start` starts them again. With\n"
-               "--destroy their disks, logs and records are removed, which cannot be undone.",
+               "--destroy their disks, logs and records are removed, which cannot be undone: on a\n"
+               "terminal it asks first.",
     .examples = "  vmctl down                  all VMs of ./VMFile.kdl\n"
                 "  vmctl down --name web       only this one\n"
                 "  vmctl down --destroy        and remove them",

@@ -10,6 +10,7 @@ static const struct arg_option options[] = {
     OPTION_NAME(struct project_values),
     {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run the provision steps"},
+    OPTION_YES(struct project_values),
     OPTIONS_FOLLOW(struct project_values),
     OPTIONS_END,
 };
@@ -33,7 +34,8 @@ const struct command command_reload = {
     .summary = "Recreate the VMs of a VMFile; erases their disks",
     .usage = "[OPTIONS] [VM...]",
     .details = "Ends each VM, drops its disk, and starts and provisions a fresh one as the\n"
-               "VMFile now is. To restart without losing the disk: vmctl restart.",
+               "VMFile now is. On a terminal it asks first. To restart without losing the disk:\n"
+               "vmctl restart.",
     .examples = "  vmctl reload\n"
                 "  vmctl reload --name web\n"
                 "  vmctl reload --no-provision",

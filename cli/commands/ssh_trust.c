@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/doctor/command_output.h"
 #include "cli/options.h"
+#include "cli/request/confirm.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
 #include "specs/base/buf.h"
@@ -92,7 +93,6 @@ static int read_known(
 
 static int ask(const struct trust_values *trust, struct error *err)
 {
-    char answer[16] = "";
     if (trust->is_sure) {
         return 0;
     }
@@ -100,9 +100,7 @@ static int ask(const struct trust_values *trust, struct error *err)
         (void)error_set(err, ERR_USAGE, "there is nobody to ask");
         return error_help(err, "compare the fingerprints, then add: --yes");
     }
-    (void)fputs("Trust the key that it shows now? [y/N] ", stderr);
-    bool is_yes = fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
-    return is_yes ? 0 : error_set(err, ERR_CANCELLED, "nothing is changed");
+    return confirm("Trust the key that it shows now? [y/N] ", err);
 }
 
 /* vmctld first: killed in between, the same command does the rest. */

@@ -16,6 +16,7 @@ static const struct arg_option options[] = {
         "recreate the disk where changes need it; erases the old one"},
     {"adopt", 0, ARG_FLAG, offsetof(struct project_values, adopts), NULL,
         "take over VMs of these names from another VMFile"},
+    OPTION_YES(struct project_values),
     OPTION_PRUNE(struct project_values),
     OPTION_WATCH(struct project_values),
     {"no-deps", 0, ARG_FLAG, offsetof(struct project_values, is_alone), NULL,

@@ -2,6 +2,7 @@
 #include "cli/request/power.h"
 
 #include "cli/cli.h"
+#include "cli/request/confirm.h"
 #include "cli/request/vm_request.h"
 #include "cli/request/targets.h"
 #include "specs/base/cleanup.h"
@@ -28,6 +29,9 @@ int power_run(struct cli *cli, const struct power_command *command,
         if (rc == 0) {
             rc = command->check(&record, err);
         }
+    }
+    if (rc == 0 && command->change.deletes) {
+        rc = confirm_erasure(cli, values->is_sure, &targets, err);
     }
     if (rc != 0) {
         return rc;

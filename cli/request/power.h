@@ -13,6 +13,7 @@ struct error;
 struct power_values {
     struct which_values which;
     struct follow_values follow;
+    bool is_sure; /* of `destroy` */
 };
 extern const struct arg_option power_options[];
 extern const struct power_values power_defaults;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/request/confirm.h"
 #include "cli/request/project.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
@@ -35,6 +36,7 @@ struct project_request {
     size_t n_named; /* of the targets; the others, behind them, are what they depend on */
     struct vm_record *records;          /* before the changes; one for each target */
     struct request request;             /* the changes; then their outcomes */
+    struct strings removed;             /* VMs that the file no longer names, if that matters */
     struct source_record *registration; /* the VMFile is to be watched; NULL: not requested */
     char digest[DIGEST_SIZE]; /* of the VMFile and the files it names, when all its VMs are meant */
     struct change_extra extra;
@@ -49,6 +51,7 @@ static void project_request_clear(struct project_request *request)
     source_record_free(TAKE_PTR(request->registration));
     vm_request_clear(&request->request);
     strings_clear(&request->targets);
+    strings_clear(&request->removed);
     project_clear(&request->project);
 }
 
@@ -222,30 +225,34 @@ static void report_removed(struct project_request *request, const char *name, bo
     result_print(request->cli, name, stops ? "stopped (dry run)" : "destroyed (dry run)");
 }
 
-static int prune_removed(struct project_request *request, struct error *err)
+static int find_removed(struct project_request *request, struct error *err)
 {
-    cleanup_with(strings_clear) struct strings known = {.count = 0}, removed = {.count = 0};
+    cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_source(request->cli, request->project.path, &known, err);
     for (size_t i = 0; rc == 0 && i < known.count; i++) {
         if (!project_find_vm(&request->project, known.items[i])) {
-            strings_add(&removed, known.items[i]);
+            strings_add(&request->removed, known.items[i]);
         }
     }
+    return rc;
+}
+
+static int prune_removed(struct project_request *request, struct error *err)
+{
+    const struct strings *removed = &request->removed;
     bool stops = request->prune == SOURCE_PRUNE_STOP;
-    if (rc < 0 || removed.count == 0) {
-        return rc;
-    }
-    if (request->prune != SOURCE_PRUNE_NOTHING && !request->values->is_dry_run) {
+    if (removed->count > 0 && request->prune != SOURCE_PRUNE_NOTHING &&
+        !request->values->is_dry_run) {
         static const struct change stop = {.sets_power = true, .power = POWER_STOPPED};
         static const struct change destroy = {.deletes = true};
         static const struct follow_values in_background = {.is_detached = true};
         cleanup_with(vm_request_clear) struct request ending = {
             .goal.kind = GOAL_SETTLED, .begun = stops ? "stopping" : "destroying"};
-        vm_request_init(&ending, &removed, stops ? &stop : &destroy);
+        vm_request_init(&ending, removed, stops ? &stop : &destroy);
         return vm_request_run(request->cli, &ending, &in_background, err);
     }
-    for (size_t i = 0; i < removed.count; i++) {
-        report_removed(request, removed.items[i], stops);
+    for (size_t i = 0; i < removed->count; i++) {
+        report_removed(request, removed->items[i], stops);
     }
     return 0;
 }
@@ -275,16 +282,35 @@ static int await_deletions(const struct project_request *request, struct error *
                : follow(cli, targets, count, request->values->follow.timeout_ms, err);
 }
 
+/* Of all that this command erases at once. */
+static int confirm_all(struct project_request *request, struct error *err)
+{
+    cleanup_with(strings_clear) struct strings victims = {.count = 0};
+    for (size_t i = 0; i < request->request.count; i++) {
+        if (request->request.changes[i].recreates) {
+            strings_append(&victims, request->request.changes[i].name);
+        }
+    }
+    for (size_t i = 0; request->prune == SOURCE_PRUNE_DESTROY && i < request->removed.count; i++) {
+        strings_append(&victims, request->removed.items[i]);
+    }
+    bool is_sure = request->values->is_sure || request->values->is_dry_run;
+    return victims.count > 0 ? confirm_erasure(request->cli, is_sure, &victims, err) : 0;
+}
+
 static int commit(struct project_request *request, struct error *err)
 {
     const struct project_action *action = request->action;
     const struct follow_values *follow = &request->values->follow;
-    int rc = action->awaits_deletions && !follow->is_detached && !request->values->is_dry_run
-                 ? await_deletions(request, err)
-                 : 0;
-    if (rc == 0 && action->prunes) {
-        rc = prune_removed(request, err);
+    int rc = action->prunes ? find_removed(request, err) : 0;
+    if (rc == 0) {
+        rc = confirm_all(request, err);
     }
+    if (rc == 0 && action->awaits_deletions && !follow->is_detached &&
+        !request->values->is_dry_run) {
+        rc = await_deletions(request, err);
+    }
+    rc = rc == 0 ? prune_removed(request, err) : rc;
     if (rc != 0) {
         return rc;
     }

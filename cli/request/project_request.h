@@ -30,6 +30,7 @@ struct project_values {
     bool watches;
     bool is_alone; /* without what the VMs named depend on */
     bool is_dry_run;
+    bool is_sure; /* see confirm_erasure() */
 };
 extern const struct project_values project_defaults;
 

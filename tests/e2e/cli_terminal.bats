@@ -56,3 +56,72 @@ is_drawn_below() { screen | grep -q '^vm-10 ' && tmux capture-pane -p -S - | gre
     has "interrupted; 'vm-10' continues in the background: vmctl status vm-10"
     [ "$(grep -c '^vm-' <<<"$output")" -eq 0 ]
 }
+
+shows_line() { screen | grep -Fxq -- "$1"; }
+ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prompt follows
+
+@test "on a terminal a disk is erased only after a yes, which Ctrl-C and the end of the input are not" {
+    local question='What is on it cannot be restored. Erase it? [y/N]' no='error[vmctl::cancelled]: nothing is changed'
+    local command answer
+    printf 'vm "web" { backend "noop"; image "%s"; disk 20; }\n' "$work/image" >VMFile.kdl
+    vmctl -q up >/dev/null
+    mkdir -p "$data/vms/web"
+    dd if=/dev/urandom of="$data/vms/web/overlay.qcow2" bs=1M count=3 status=none
+    terminal 80 24
+    for command in 'destroy web' 'rm --all' 'down --destroy' reload; do
+        for answer in n '' C-c C-d yo; do
+            [[ $command == destroy* || $answer == C-c ]] || continue
+            tmux send-keys "clear; vmctl $command; echo =\$?" Enter
+            await shows_line "$question"
+            shows_line 'This erases the disk of 1 VM:'
+            shows_line '  web   20 GB, 3 MB written   Ready'
+            case $answer in
+            C-?) tmux send-keys "$answer" ;;
+            *) tmux send-keys "$answer" Enter ;;
+            esac
+            await ends_with =1
+            shows_line "$no"
+        done
+    done
+    [ "$(vmctl list -o name)" = web ]
+    [ -s "$data/vms/web/overlay.qcow2" ]
+    tmux send-keys "clear; vmctl reload; echo =\$?" Enter
+    await shows_line "$question"
+    tmux send-keys yes Enter
+    await ends_with =0
+    shows_line 'web: recreated'
+    tmux send-keys "clear; vmctl down -d; vmctl down --destroy -y; echo =\$?" Enter
+    await ends_with =0
+    tmux send-keys "clear; vmctl destroy --all; vmctl down --destroy; echo =\$?" Enter
+    await ends_with =0 # nothing to ask about
+}
+
+@test "on a terminal up asks once, about all that it would erase, and not in a dry run" {
+    local i
+    vmfile web db
+    vmctl -q up >/dev/null
+    : >"$work/other"
+    printf 'vm "web" { backend "noop"; image "%s"; }\n' "$work/other" >VMFile.kdl
+    terminal 80 24
+    tmux send-keys "clear; vmctl up --recreate --prune --dry-run; echo =\$?" Enter
+    await ends_with =0
+    tmux send-keys "clear; vmctl up --prune=stop -d; echo =\$?" Enter
+    await ends_with =0
+    tmux send-keys "clear; vmctl up --recreate --prune; echo =\$?" Enter
+    await shows_line 'What is on them cannot be restored. Erase them? [y/N]'
+    shows_line 'This erases the disks of 2 VMs:'
+    screen | grep -q '^  web '
+    screen | grep -q '^  db '
+    tmux send-keys n Enter
+    await ends_with =1
+    [ "$(vmctl list -o name)" = $'db\nweb' ]
+    tmux send-keys "clear; vmctl up --recreate --prune -y; echo =\$?" Enter
+    await ends_with =0
+    await vmctl wait db --deleted
+    for i in {10..39}; do printf 'vm "vm-%s" { backend "noop"; image "%s"; }\n' "$i" "$work/image"; done >VMFile.kdl
+    vmctl -q apply -d >/dev/null
+    tmux send-keys "clear; vmctl destroy --all; echo =\$?" Enter
+    await shows_line '  … and 11 more'
+    tmux send-keys C-c
+    await ends_with =1
+}
