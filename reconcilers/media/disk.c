@@ -13,22 +13,23 @@
 #include "controller/reconciler.h"
 #include "reconcilers/image/image_inspect.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image/image_format.h"
 #include "specs/image/qcow2.h"
 
 enum { QEMU_IMG_TIMEOUT_MS = 120 * 1000 };
 
-enum plan { PLAN_NOTHING, PLAN_CREATE, PLAN_REBASE, PLAN_GROW };
+enum plan { PLAN_NOTHING, PLAN_REBASE, PLAN_GROW };
 
 /* What pool work may touch. */
 struct disk_files {
     char *overlay_path;
     char *image_path;
     char *aside_path;
-    char *made_path;       /* the new overlay, without its name yet */
     uint64_t wanted_bytes; /* 0: as large as the image */
     bool is_in_use;
     bool is_moved;
@@ -53,7 +54,6 @@ static void free_files(void *context)
         free(files->overlay_path);
         free(files->image_path);
         free(files->aside_path);
-        free(files->made_path);
         free(files);
     }
 }
@@ -64,7 +64,6 @@ static struct disk_files *copy_files(const struct disk_files *from)
     files->overlay_path = mem_strdup(from->overlay_path);
     files->image_path = mem_strdup(from->image_path);
     files->aside_path = mem_strdup(from->aside_path);
-    files->made_path = mem_strdup(from->made_path);
     return files;
 }
 
@@ -76,7 +75,7 @@ static void cancel_maker(struct op *op)
     free(maker);
 }
 
-/* ---- on the pool: what is to be done ---- */
+/* ---- on the pool: what is to be done; a new overlay is made at once ---- */
 
 static int set_aside(const struct disk_files *files, struct error *err)
 {
@@ -115,11 +114,59 @@ static int plan_rebase(
     return rc;
 }
 
+/* Killed before the rename, it leaves a temporary file. The preparation that follows removes those
+ * first: a cancelled one whose file was there when it saw that it is not cancelled can no more give
+ * it its name. */
+static int write_overlay(const char *path, const struct qcow2_overlay *image,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct {
+        uint64_t at;
+        const uint8_t *bytes;
+        size_t n;
+    } parts[] = {{0, image->head, image->head_size},
+        {QCOW2_CLUSTER, image->refcount_table, sizeof(image->refcount_table)},
+        {2 * QCOW2_CLUSTER, image->refcounts, sizeof(image->refcounts)}};
+    char unique[TEXT_ID_SIZE];
+    digest_random_id(unique);
+    cleanup_free char *made = mem_printf("%s.tmp-%s", path, unique);
+    cleanup_close int fd = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || ftruncate(fd, (off_t)image->file_size) < 0) {
+        (void)error_set_errno(err, ERR_IO, errno, "cannot create '%s'", made);
+    } else if (atomic_load(is_cancelled)) {
+        (void)error_set(err, ERR_CANCELLED, "cancelled");
+    }
+    for (size_t i = 0; !err->code && i < ARRAY_LEN(parts); i++) {
+        if (lseek(fd, (off_t)parts[i].at, SEEK_SET) < 0) {
+            (void)error_set_errno(err, ERR_IO, errno, "cannot write '%s'", made);
+        } else {
+            (void)fs_write_all(fd, parts[i].bytes, parts[i].n, err);
+        }
+    }
+    if (err->code || fs_publish(made, path, 0600, err) < 0) {
+        (void)unlink(made);
+    }
+    return -(int)err->code;
+}
+
+static int create_overlay(const struct disk_files *files, enum image_format format,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    struct qcow2_overlay image;
+    int rc =
+        qcow2_make_overlay(files->image_path, image_format_name(format), files->bytes, &image, err);
+    rc = rc < 0 ? rc : write_overlay(files->overlay_path, &image, is_cancelled, err);
+    if (rc == 0) {
+        return 0;
+    }
+    err->code = err->code == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_OVERLAY;
+    return error_wrap(err, "cannot make disk '%s'", files->overlay_path);
+}
+
 static int disk_look(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     struct disk_files *files = context;
     struct image_info base, overlay;
-    (void)is_cancelled;
     bool is_there = fs_exists(files->overlay_path);
     if (is_there && image_inspect(files->overlay_path, &overlay, err) < 0) {
         return -(int)err->code;
@@ -137,30 +184,22 @@ static int disk_look(void *context, const atomic_bool *is_cancelled, struct erro
         (is_there && set_aside(files, err) < 0)) {
         return -(int)err->code;
     }
-    files->plan = PLAN_CREATE;
-    files->format = base.format;
+    files->plan = PLAN_NOTHING;
     files->bytes = files->wanted_bytes ? files->wanted_bytes : base.virtual_size;
-    return check_size(files, "image", &base, err);
+    int rc = check_size(files, "image", &base, err);
+    return rc < 0 ? rc : create_overlay(files, base.format, is_cancelled, err);
 }
 
 /* ---- on the pool: after qemu-img ---- */
 
-static int publish(void *context, const atomic_bool *is_cancelled, struct error *err)
+static int sync_overlay(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     const struct disk_files *files = context;
     (void)is_cancelled;
-    if (files->plan != PLAN_CREATE) {
-        return fs_sync(files->overlay_path, err);
-    }
-    int rc = fs_publish(files->made_path, files->overlay_path, 0600, err);
-    if (rc == -ERR_IO) {
-        err->code = ERR_OVERLAY;
-        return -ERR_OVERLAY;
-    }
-    return rc;
+    return fs_sync(files->overlay_path, err);
 }
 
-static void on_published(void *context, const struct error *err)
+static void on_synced(void *context, const struct error *err)
 {
     struct disk_maker *maker = context;
     maker->stage = NULL;
@@ -176,38 +215,28 @@ static void on_qemu_img(void *context, const struct error *child_err, const char
     maker->stage = NULL;
     if (child_err) {
         struct error err = {0};
-        static const char *const verbs[] = {
-            [PLAN_CREATE] = "make", [PLAN_REBASE] = "move the base of", [PLAN_GROW] = "grow"};
-        child_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'", verbs[maker->files->plan],
+        child_error(&err, ERR_OVERLAY, child_err, "cannot %s disk '%s'",
+            maker->files->plan == PLAN_GROW ? "grow" : "move the base of",
             maker->files->overlay_path);
         op_finish(&maker->op, &err);
         return;
     }
     maker->stage = pool_start(
-        maker->host->pool, publish, free_files, TAKE_PTR(maker->files), on_published, maker);
+        maker->host->pool, sync_overlay, free_files, TAKE_PTR(maker->files), on_synced, maker);
 }
 
 static struct op *start_qemu_img(struct disk_maker *maker)
 {
     struct disk_files *files = maker->files;
-    char unique[TEXT_ID_SIZE], size[24];
+    char size[24];
     snprintf(size, sizeof(size), "%llu", (unsigned long long)files->wanted_bytes);
-    if (files->plan == PLAN_CREATE) {
-        digest_random_id(unique);
-        files->made_path = mem_printf("%s.tmp-%s", files->overlay_path, unique);
-    }
-    const char *create[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-F",
-        image_format_name(files->format), "-b", files->image_path, files->made_path,
-        files->wanted_bytes ? size : NULL, NULL};
     const char *grow[] = {
         "qemu-img", "resize", "-q", "-f", "qcow2", files->overlay_path, size, NULL};
     /* Only the name is written: the bytes are the same. */
     const char *rebase[] = {"qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-F",
         image_format_name(files->format), "-b", files->image_path, files->overlay_path, NULL};
-    const char *const *commands[] = {
-        [PLAN_CREATE] = create, [PLAN_REBASE] = rebase, [PLAN_GROW] = grow};
     struct child_request request = {
-        .argv = commands[files->plan], .timeout_ms = QEMU_IMG_TIMEOUT_MS};
+        .argv = files->plan == PLAN_GROW ? grow : rebase, .timeout_ms = QEMU_IMG_TIMEOUT_MS};
     return child_start(maker->host->loop, &request, on_qemu_img, maker);
 }
 

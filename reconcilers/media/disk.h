@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The VM's disk: a qcow2 overlay over the base image, made and grown by qemu-img(1). It gets its
- * name when it is complete; growing is to an absolute size. So all of it may be done twice.
+ * The VM's disk: a qcow2 overlay over the base image, grown by qemu-img(1). It gets its name when
+ * it is complete; growing is to an absolute size. So all of it may be done twice.
  */
 #pragma once
 

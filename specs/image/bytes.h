@@ -24,3 +24,11 @@ static inline uint64_t bytes_little(const uint8_t *p, size_t n)
     }
     return value;
 }
+
+/* Writes an integer as `n` big-endian bytes. */
+static inline void bytes_put_big(uint8_t *p, uint64_t value, size_t n)
+{
+    for (; n > 0; value >>= 8) {
+        p[--n] = (uint8_t)value;
+    }
+}

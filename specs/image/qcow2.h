@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The header of a qcow2 file, versions 2 and 3 (QEMU's docs/interop/qcow2.txt). Pure: reads bytes,
- * never a file, so that nothing of a downloaded image is interpreted before it was checked here.
+ * The header of a qcow2 file, versions 2 and 3 (QEMU's docs/interop/qcow2.txt), and a new overlay.
+ * Pure: bytes, never a file, so that nothing of a downloaded image is interpreted before it was
+ * checked here.
  */
 #pragma once
 
@@ -33,5 +34,27 @@ struct qcow2_header {
 
 bool qcow2_has_magic(const uint8_t *bytes, size_t n);
 
-/* The first `n` bytes of the file. -ERR_IMAGE_FORMAT: not qcow2, cut off, or not consistent. */
+/* The first `n` bytes of the file. -ERR_IMAGE_FORMAT: not qcow2, cut off, not consistent, or with
+ * incompatible features that the specification does not have. */
 int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct error *err);
+
+/*
+ * A disk that shows its backing file until it is written to: version 3, without options, clusters
+ * of QCOW2_CLUSTER, as `qemu-img create` makes it by default. Written at their places in a file of
+ * `file_size` bytes, with zeros between them, the three parts are the whole of it: the L1 table,
+ * which is the rest of the file, has no entry yet.
+ */
+enum { QCOW2_CLUSTER = 1 << 16, QCOW2_HEAD_MAX = 1280 };
+
+struct qcow2_overlay {
+    uint8_t head[QCOW2_HEAD_MAX]; /* at 0 */
+    size_t head_size;
+    uint8_t refcount_table[8]; /* at QCOW2_CLUSTER */
+    uint8_t refcounts[64];     /* at 2 * QCOW2_CLUSTER */
+    uint64_t file_size;
+};
+
+/* `backing` is as QEMU is to open it, `format` its "qcow2" or "raw"; `virtual_size` is rounded up
+ * to whole sectors. -ERR_OVERLAY: the name is too long, or the disk larger than IMAGE_BYTES_MAX. */
+int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual_size,
+    struct qcow2_overlay *ret, struct error *err);

@@ -234,8 +234,12 @@ END
     says vmctl::ssh::keygen_failed "'ssh-keygen'" "not found in PATH" openssh-client
     rm bin/qemu-img
     ln -s "$(command -v ssh-keygen)" bin/
+    fails 4 vmctl up --timeout 2s
+    says "vm 'tools' is not ready yet" SSH "vmctl status tools"
+    vmctl -q stop tools
+    vm tools 'disk 1; cloud-init; ssh'
     fails 1 vmctl up
-    says vmctl::image::overlay_creation_failed "'qemu-img'" "not found in PATH"
+    says vmctl::image::overlay_creation_failed "cannot grow disk" "'qemu-img'" "not found in PATH"
     ln -s "$(command -v qemu-img)" bin/
     fails 4 vmctl up --timeout 2s
     says "vm 'tools' is not ready yet" SSH "vmctl status tools"

@@ -18,6 +18,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/image/qcow2.h"
 #include "tests/support/media_host.h"
 
 #define GIB ((uint64_t)1 << 30)
@@ -118,6 +119,71 @@ static void a_raw_base_is_named_raw_to_qemu(void **state)
     const char *has_format[] = {"sh", "-c",
         "qemu-img info \"$1\" | grep -q 'backing file format: raw'", "sh", f->overlay, NULL};
     assert_true(media_host_run(has_format));
+}
+
+/* QEMU's own programs are the judges: of its tables, of what it says of itself, and of data that is
+ * written at both ends of it. */
+static void an_overlay_of_any_size_is_a_sound_qcow2(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *base_size;
+        uint32_t disk_gib;
+        const char *virtual_size;
+    } cases[] = {
+        {"1M", 0, "1048576"},
+        {"536871424", 0, "536871424"}, /* a sector more than one L1 entry covers */
+        {"1M", 1, "1073741824"},
+        {"1M", 2048, "2199023255552"},
+        {"1M", 4097, "4399120252928"}, /* an L1 table of two clusters */
+        {"1M", 65536, "70368744177664"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *argv[] = {
+            "qemu-img", "create", "-q", "-f", "qcow2", f->base, cases[i].base_size, NULL};
+        assert_true(media_host_run(argv));
+        assert_int_equal(make(f, f->base, cases[i].disk_gib, false), ERR_NONE);
+        const char *judge[] = {"sh", "-ec",
+            "qemu-img check -q \"$1\"\n"
+            "qemu-img info --output json \"$1\" | grep -q \"\\\"virtual-size\\\": $3,\"\n"
+            "qemu-img info \"$1\" | grep -q \"^backing file: $2\\$\"\n"
+            "qemu-img info \"$1\" | grep -q '^backing file format: qcow2$'\n"
+            "qemu-img info \"$1\" | grep -q 'compat: 1.1'\n"
+            "for at in 0 $(($3 - 65536)); do\n"
+            "    qemu-io -c \"write -P 90 $at 64k\" -c \"read -P 90 $at 64k\" \"$1\" |\n"
+            "        grep -q '^read 65536/65536'\n"
+            "done\n"
+            "qemu-img check -q \"$1\"\n"
+            "qemu-img resize -q \"$1\" +1G && qemu-img check -q \"$1\"\n",
+            "sh", f->overlay, f->base, cases[i].virtual_size, NULL};
+        assert_true(media_host_run(judge));
+        assert_int_equal(unlink(f->overlay), 0);
+    }
+}
+
+static void a_base_whose_path_does_not_fit_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char path[QCOW2_BACKING_MAX + 1], part[] = "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    size_t n = strlen(f->m.dir);
+    memcpy(path, f->m.dir, n);
+    for (; n + strlen(part) + strlen("/disk") < sizeof(path); n += strlen(part)) {
+        memcpy(path + n, part, sizeof(part));
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    memset(path + n, 'x', sizeof(path) - n);
+    path[n] = '/';
+    path[sizeof(path) - 1] = '\0';
+    assert_int_equal(rename(f->base, path), 0);
+    assert_int_equal(make(f, path, 0, false), ERR_NONE);
+    assert_string_equal(inspect(f->overlay).backing, path);
+    assert_int_equal(unlink(f->overlay), 0);
+    cleanup_free char *longer = mem_printf("%sx", path);
+    assert_int_equal(rename(path, longer), 0);
+    assert_int_equal(make(f, longer, 0, false), ERR_OVERLAY);
+    assert_non_null(strstr(f->m.error.message, "more than 1023"));
+    assert_non_null(strstr(f->m.error.message, f->overlay));
+    assert_false(fs_exists(f->overlay));
 }
 
 static void doing_it_again_changes_nothing(void **state)
@@ -260,7 +326,7 @@ static void a_full_disk_is_told_as_such(void **state)
     struct fixture *f = *state;
     cleanup_free char *dir = media_host_path(&f->m, "full");
     assert_int_equal(mkdir(dir, 0700), 0);
-    if (mount("vmctl-test", dir, "tmpfs", 0, "size=64k") < 0) {
+    if (mount("vmctl-test", dir, "tmpfs", 0, "size=8k") < 0) {
         skip();
     }
     free(f->overlay);
@@ -310,6 +376,8 @@ int main(void)
         TEST(an_overlay_is_as_large_as_its_image_by_default),
         TEST(what_is_written_to_an_overlay_does_not_reach_its_image),
         TEST(a_raw_base_is_named_raw_to_qemu),
+        TEST(an_overlay_of_any_size_is_a_sound_qcow2),
+        TEST(a_base_whose_path_does_not_fit_is_told),
         TEST(doing_it_again_changes_nothing),
         TEST(a_disk_grows_to_the_absolute_size),
         TEST(a_disk_never_shrinks),

@@ -87,6 +87,38 @@ static void the_incompatible_bits_of_version_2_mean_nothing(void **state)
     assert_int_equal(parse(h, 72, &header), ERR_NONE);
 }
 
+static void features_that_nobody_knows_are_refused(void **state)
+{
+    (void)state;
+    uint8_t h[QCOW2_HEADER_SIZE];
+    struct qcow2_header header;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        make_header(h);
+        put(h + 72, (uint64_t)1 << bit, 8);
+        assert_int_equal(parse(h, sizeof(h), &header), bit < 5 ? ERR_NONE : ERR_IMAGE_FORMAT);
+    }
+}
+
+static void a_new_overlay_has_the_header_that_was_asked_for(void **state)
+{
+    (void)state;
+    static const char base[] = "/images/base.raw";
+    struct qcow2_overlay overlay;
+    struct qcow2_header header;
+    struct error err = {0};
+    assert_int_equal(qcow2_make_overlay(base, "raw", ((uint64_t)4 << 40) + 1, &overlay, &err), 0);
+    assert_int_equal(parse(overlay.head, overlay.head_size, &header), ERR_NONE);
+    assert_int_equal(header.version, 3);
+    assert_int_equal(header.virtual_size, ((uint64_t)4 << 40) + 512);
+    assert_int_equal(header.backing_size, strlen(base));
+    assert_memory_equal(overlay.head + header.backing_offset, base, strlen(base));
+    assert_int_equal(header.n_l1_entries, 8193);
+    assert_int_equal(overlay.file_size, header.l1_offset + (uint64_t)2 * QCOW2_CLUSTER);
+    uint64_t most = (uint64_t)64 << 40;
+    assert_int_equal(qcow2_make_overlay(base, "raw", most, &overlay, &err), 0);
+    assert_int_equal(qcow2_make_overlay(base, "raw", most + 1, &overlay, &err), -ERR_OVERLAY);
+}
+
 static void a_header_cut_off_anywhere_is_refused(void **state)
 {
     (void)state;
@@ -138,6 +170,8 @@ int main(void)
         cmocka_unit_test(a_backing_file_is_found),
         cmocka_unit_test(an_external_data_file_is_found),
         cmocka_unit_test(the_incompatible_bits_of_version_2_mean_nothing),
+        cmocka_unit_test(features_that_nobody_knows_are_refused),
+        cmocka_unit_test(a_new_overlay_has_the_header_that_was_asked_for),
         cmocka_unit_test(a_header_cut_off_anywhere_is_refused),
         cmocka_unit_test(a_backing_name_outside_the_first_cluster_is_refused),
         cmocka_unit_test(absurd_sizes_and_versions_are_refused),
