@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Doorbells: notifications that something was committed. A bell is a file whose times are set
- * (futimens) after mdb_txn_commit() has returned; watchers hold an inotify watch on it. An inotify
- * watch on data.mdb itself would lose wake-ups: LMDB publishes the transaction after the file
- * event.
+ * Doorbells: notifications that something was committed, rung after mdb_txn_commit() has returned.
+ * An inotify watch on data.mdb itself would lose wake-ups: LMDB publishes the transaction after the
+ * file event.
+ *
+ *   BELL_DESIRED is a file whose times are set (futimens), watched by inotify(7): also its removal
+ *     is noticed, and the controller hears nothing else for minutes;
+ *   BELL_STATUS is a FIFO, a byte written to it an edge for each epoll(7) instance: many commands
+ *     watch it for a moment each, and the end of an inotify instance waits for the kernel, up to
+ *     25 ms. That it was removed or replaced shows at the next drain.
  *
  * Rule for both sides: the writer commits, then rings; the watcher arms, then reads, then sleeps.
  */
@@ -24,15 +29,19 @@ enum bell {
 int bell_ring(const struct paths *paths, enum bell bell, struct error *err);
 
 struct bell_watch {
-    int fd; /* readable when the bell was rung; O_CLOEXEC|O_NONBLOCK */
-    int wd; /* the rest is bell.c's own: which file is watched, to notice that it was replaced */
+    int fd; /* readable when the bell was rung; O_CLOEXEC */
+    /* The rest is bell.c's own: which file is watched, to notice that it was replaced. */
+    enum bell bell;
+    int armed; /* the inotify watch, or the FIFO's descriptor; -1: none */
     char *path;
     dev_t device;
     ino_t inode;
 };
-/* Fails with ERR_IO when inotify is exhausted (fs.inotify.max_user_instances): poll instead. */
+/* Fails with ERR_IO when inotify (fs.inotify.max_user_instances) or the descriptors are exhausted:
+ * poll instead. */
 int bell_watch_open(
     struct bell_watch *watch, const struct paths *paths, enum bell bell, struct error *err);
-bool bell_watch_drain(struct bell_watch *watch); /* true: it was rung since the last drain */
+/* True: it was rung since the last drain, or may have been. */
+bool bell_watch_drain(struct bell_watch *watch);
 /* Fine on a watch already closed, or never opened with fd at -1. */
 void bell_watch_close(struct bell_watch *watch);

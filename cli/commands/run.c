@@ -280,7 +280,7 @@ static int run(
     cleanup_with(job_clear) struct job job = {.cli = cli,
         .values = values,
         .owner_fd = -1,
-        .wakeup = {.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1}};
+        .wakeup = {.bell = {.fd = -1, .armed = -1}, .signal_fd = -1, .process_fd = -1}};
     const char *key = job.values->key;
     if (key && access(key, R_OK) < 0) { /* found out before a VM is made for it */
         return error_set_errno(err, ERR_KEY_UNREADABLE, errno, "cannot read the key '%s'", key);

@@ -119,8 +119,8 @@ static void check_space(struct doctor *doctor)
 static void check_inotify(struct doctor *doctor)
 {
     struct error err = {.code = ERR_NONE};
-    struct bell_watch bell = {.fd = -1, .wd = -1};
-    if (bell_watch_open(&bell, &doctor->cli->paths, BELL_STATUS, &err) < 0) {
+    struct bell_watch bell = {.fd = -1, .armed = -1};
+    if (bell_watch_open(&bell, &doctor->cli->paths, BELL_DESIRED, &err) < 0) {
         doctor_add(doctor, "inotify", DOCTOR_WARN,
             "allow more: sudo sysctl fs.inotify.max_user_instances=1024",
             "exhausted, so changes are noticed later: %s", err.message);

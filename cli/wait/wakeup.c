@@ -10,7 +10,7 @@
 #include "specs/base/log.h"
 
 enum {
-    NO_BELL_MS = 250, /* when inotify is exhausted */
+    NO_BELL_MS = 250, /* when it cannot be watched */
     SIGNALLED_BASE = 128,
 };
 
@@ -20,7 +20,7 @@ void wakeup_open(struct wakeup *wakeup, const struct paths *paths)
     struct error err = {.code = ERR_NONE};
     struct sigaction action;
     sigset_t set;
-    *wakeup = (struct wakeup){.bell = {.fd = -1, .wd = -1}, .signal_fd = -1, .process_fd = -1};
+    *wakeup = (struct wakeup){.bell = {.fd = -1, .armed = -1}, .signal_fd = -1, .process_fd = -1};
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(ending); i++) { /* only what would end the process anyway */
         if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) {

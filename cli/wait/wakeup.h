@@ -21,7 +21,7 @@ struct paths;
 enum { WAKEUP_MAX_MS = 1000 };
 
 struct wakeup {
-    struct bell_watch bell; /* fd -1: inotify is exhausted, and the waits are short instead */
+    struct bell_watch bell; /* fd -1: it cannot be watched, and the waits are short instead */
     int signal_fd;
     sigset_t old_mask;
     int process_fd;     /* ends the wait when this process has ended (pidfd_open(2)); -1: none */

@@ -5,7 +5,7 @@
  *
  *   DATA/                       $XDG_DATA_HOME/vmctl, else ~/.local/share/vmctl; mode 0700
  *     store/                    LMDB: data.mdb lock.mdb
- *     desired.kick status.kick  doorbells (store/bell.h)
+ *     desired.kick status.bell  doorbells (store/bell.h)
  *     controller.lock controller.log
  *     owners.lock               see owner_lock.h
  *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way

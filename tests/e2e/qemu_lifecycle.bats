@@ -116,7 +116,7 @@ END
 @test "QEMU holds only the descriptors it needs" {
     local pid bad
     pid=$(pid_of web)
-    bad=$(find "/proc/$pid/fd" -lname '*/store/*' -o -lname '*controller.lock' -o -lname '*.kick')
+    bad=$(find "/proc/$pid/fd" -lname '*/store/*' -o -lname '*controller.lock' -o -lname '*.kick' -o -lname '*.bell')
     [ -z "$bad" ]
     readlink "/proc/$pid/fd/"* | grep -q alive.lock
 }

@@ -157,7 +157,7 @@ static struct store *open_store(const struct fixture *f)
     return store;
 }
 
-/* Waits for status.kick until the status of `name` has seen `generation`. */
+/* Waits for status.bell until the status of `name` has seen `generation`. */
 static void wait_for_generation(
     struct store *store, struct bell_watch *bell, const char *name, uint64_t generation)
 {

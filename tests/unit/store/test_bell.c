@@ -3,22 +3,27 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "store/bell.h"
 
-static struct bell_watch watch_bell(const struct fixture *f)
+static const enum bell bells[] = {BELL_DESIRED, BELL_STATUS};
+static const char *const names[] = {[BELL_DESIRED] = "desired.kick", [BELL_STATUS] = "status.bell"};
+
+static struct bell_watch watch_bell(const struct fixture *f, enum bell bell)
 {
     struct bell_watch watch;
     struct error err = {0};
-    must(bell_watch_open(&watch, &f->paths, BELL_STATUS, &err), &err);
+    must(bell_watch_open(&watch, &f->paths, bell, &err), &err);
     return watch;
 }
 
-static void ring(const struct fixture *f)
+static void ring(const struct fixture *f, enum bell bell)
 {
     struct error err = {0};
-    must(bell_ring(&f->paths, BELL_STATUS, &err), &err);
+    must(bell_ring(&f->paths, bell, &err), &err);
 }
 
 static bool is_readable(const struct bell_watch *watch, int timeout_ms)
@@ -27,97 +32,142 @@ static bool is_readable(const struct bell_watch *watch, int timeout_ms)
     return poll(&poller, 1, timeout_ms) == 1;
 }
 
-static void a_ring_is_heard_once(void **state)
+static void a_ring_is_heard_once_by_each_and_only_of_its_own_bell(void **state)
 {
     struct fixture *f = *state;
-    struct bell_watch watch = watch_bell(f);
-    assert_false(bell_watch_drain(&watch));
-    ring(f);
-    ring(f);
-    assert_true(is_readable(&watch, 0));
-    assert_true(bell_watch_drain(&watch));
-    assert_false(is_readable(&watch, 0));
-    assert_false(bell_watch_drain(&watch));
-    bell_watch_close(&watch);
+    for (size_t i = 0; i < ARRAY_LEN(bells); i++) {
+        struct bell_watch watches[] = {watch_bell(f, bells[i]), watch_bell(f, bells[i])};
+        struct bell_watch other = watch_bell(f, bells[1 - i]);
+        assert_false(bell_watch_drain(&watches[0]));
+        ring(f, bells[i]);
+        ring(f, bells[i]);
+        for (size_t k = 0; k < ARRAY_LEN(watches); k++) {
+            assert_true(is_readable(&watches[k], 0));
+            assert_true(bell_watch_drain(&watches[k]));
+            assert_false(is_readable(&watches[k], 0));
+            assert_false(bell_watch_drain(&watches[k]));
+            ring(f, bells[i]);
+            assert_true(is_readable(&watches[k], 0));
+            bell_watch_close(&watches[k]);
+        }
+        assert_false(is_readable(&other, 0));
+        bell_watch_close(&other);
+    }
 }
 
-static void the_other_bell_is_not_heard(void **state)
+static void what_was_rung_before_is_not_heard(void **state)
 {
     struct fixture *f = *state;
-    struct bell_watch watch = watch_bell(f);
-    struct error err = {0};
-    must(bell_ring(&f->paths, BELL_DESIRED, &err), &err);
-    assert_false(is_readable(&watch, 0));
-    bell_watch_close(&watch);
+    for (size_t i = 0; i < ARRAY_LEN(bells); i++) {
+        struct bell_watch earlier = watch_bell(f, bells[i]);
+        ring(f, bells[i]);
+        struct bell_watch watch = watch_bell(f, bells[i]);
+        assert_false(is_readable(&watch, 0));
+        assert_true(is_readable(&earlier, 0));
+        bell_watch_close(&earlier);
+        bell_watch_close(&watch);
+    }
 }
 
 static void the_bell_is_private_and_its_descriptor_close_on_exec(void **state)
 {
     struct fixture *f = *state;
-    struct bell_watch watch = watch_bell(f);
-    char *path = paths_path(&f->paths, "status.kick");
-    struct stat st;
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(st.st_size, 0);
-    assert_true(fcntl(watch.fd, F_GETFD) & FD_CLOEXEC);
-    assert_true(fcntl(watch.fd, F_GETFL) & O_NONBLOCK);
-    bell_watch_close(&watch);
-    assert_int_equal(watch.fd, -1);
-    bell_watch_close(&watch);
-    free(path);
+    for (size_t i = 0; i < ARRAY_LEN(bells); i++) {
+        struct bell_watch watch = watch_bell(f, bells[i]);
+        char *path = paths_path(&f->paths, names[bells[i]]);
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+        assert_int_equal(S_ISFIFO(st.st_mode), bells[i] == BELL_STATUS);
+        assert_int_equal(st.st_size, 0);
+        assert_true(fcntl(watch.fd, F_GETFD) & FD_CLOEXEC);
+        if (bells[i] == BELL_STATUS) {
+            assert_true(fcntl(watch.armed, F_GETFD) & FD_CLOEXEC);
+        } else {
+            assert_true(fcntl(watch.fd, F_GETFL) & O_NONBLOCK);
+        }
+        bell_watch_close(&watch);
+        assert_int_equal(watch.fd, -1);
+        bell_watch_close(&watch);
+        free(path);
+    }
 }
 
-/* After any replacement of the file: one wake-up, and then rings are heard again. */
+/* After any replacement of the file: one wake-up, of a FIFO at the next drain, and then rings are
+ * heard again. */
 static void expect_recovery(const struct fixture *f, struct bell_watch *watch)
 {
-    assert_true(is_readable(watch, 0));
+    enum bell bell = watch->bell;
+    assert_true(bell == BELL_STATUS || is_readable(watch, 0));
     assert_true(bell_watch_drain(watch));
     (void)bell_watch_drain(watch);
-    ring(f);
+    assert_false(is_readable(watch, 0));
+    ring(f, bell);
     assert_true(is_readable(watch, 0));
     assert_true(bell_watch_drain(watch));
+    assert_false(bell_watch_drain(watch));
 }
 
-static void a_removed_bell_is_made_again(void **state)
+static void replace_by_file(const char *path)
 {
-    struct fixture *f = *state;
-    struct bell_watch watch = watch_bell(f);
-    char *path = paths_path(&f->paths, "status.kick");
-    assert_int_equal(unlink(path), 0);
-    expect_recovery(f, &watch);
-    bell_watch_close(&watch);
-    free(path);
+    struct error err = {0};
+    must(fs_write_file(path, "", 0, 0600, &err), &err);
 }
 
-static void a_bell_moved_away_is_made_again(void **state)
+static void move_away(const char *path)
 {
-    struct fixture *f = *state;
-    struct bell_watch watch = watch_bell(f);
-    char *path = paths_path(&f->paths, "status.kick");
-    char *other = paths_path(&f->paths, "elsewhere");
+    char *other = mem_printf("%s.elsewhere", path);
     assert_int_equal(rename(path, other), 0);
-    expect_recovery(f, &watch);
-    bell_watch_close(&watch);
-    free(path);
     free(other);
 }
 
-static void a_bell_replaced_by_another_file_is_watched_again(void **state)
+static void remove_it(const char *path)
 {
-    struct fixture *f = *state;
-    struct bell_watch watch = watch_bell(f);
-    struct error err = {0};
-    char *path = paths_path(&f->paths, "status.kick");
-    must(fs_write_file(path, "", 0, 0600, &err), &err);
-    expect_recovery(f, &watch);
-    bell_watch_close(&watch);
-    free(path);
+    assert_int_equal(unlink(path), 0);
 }
 
-/* ---- between two processes ---- */
+static void a_bell_removed_moved_or_replaced_is_watched_again(void **state)
+{
+    static void (*const losses[])(const char *) = {remove_it, move_away, replace_by_file};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(bells); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(losses); k++) {
+            struct bell_watch watch = watch_bell(f, bells[i]);
+            char *path = paths_path(&f->paths, names[bells[i]]);
+            losses[k](path);
+            expect_recovery(f, &watch);
+            losses[k](path);
+            ring(f, bells[i]); /* which made it again first */
+            expect_recovery(f, &watch);
+            bell_watch_close(&watch);
+            free(path);
+        }
+    }
+}
 
-enum { ROUNDS = 2000, DEADLINE_MS = 10000 };
+static void what_cannot_be_a_bell_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(bells); i++) {
+        char *path = paths_path(&f->paths, names[bells[i]]);
+        struct bell_watch watch;
+        struct error err = {0};
+        assert_int_equal(symlink("/dev/null", path), 0);
+        assert_int_equal(bell_ring(&f->paths, bells[i], &err), -ERR_IO);
+        error_clear(&err);
+        assert_int_equal(bell_watch_open(&watch, &f->paths, bells[i], &err), -ERR_IO);
+        error_clear(&err);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(bell_ring(&f->paths, bells[i], &err), -ERR_IO);
+        assert_int_equal(rmdir(path), 0);
+        free(path);
+    }
+}
+
+/* ---- between processes ---- */
+
+enum { ROUNDS = 2000, DEADLINE_MS = 60000 };
 
 /* Commits round 1, 2, … and rings; each time waits for the reader's word. */
 static void commit_and_ring(const struct fixture *f, int in, int out)
@@ -164,7 +214,7 @@ static void no_wake_up_is_lost_in_two_thousand_commits(void **state)
     }
     close(go[0]);
     f->store = open_store(f);
-    struct bell_watch watch = watch_bell(f);
+    struct bell_watch watch = watch_bell(f, BELL_STATUS);
     for (uint64_t i = 1; i <= ROUNDS; i++) {
         assert_int_equal(write(go[1], "g", 1), 1);
         if (!is_readable(&watch, DEADLINE_MS)) {
@@ -180,18 +230,76 @@ static void no_wake_up_is_lost_in_two_thousand_commits(void **state)
     bell_watch_close(&watch);
 }
 
+/* Adds one and rings, many times. */
+static void count_and_ring(const struct fixture *f, atomic_uint *counter)
+{
+    struct error err = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        atomic_fetch_add(counter, 1);
+        child_must(bell_ring(&f->paths, BELL_STATUS, &err) == 0);
+    }
+}
+
+/* In a FIFO of one page, which is full again and again. */
+static void listen_until(const struct fixture *f, atomic_uint *counter, unsigned last, int ready)
+{
+    struct bell_watch watch;
+    struct error err = {0};
+    child_must(bell_watch_open(&watch, &f->paths, BELL_STATUS, &err) == 0);
+    (void)fcntl(watch.armed, F_SETPIPE_SZ, 4096);
+    child_must(write(ready, "r", 1) == 1);
+    while (atomic_load(counter) < last) {
+        child_must(is_readable(&watch, DEADLINE_MS));
+        (void)bell_watch_drain(&watch);
+    }
+    bell_watch_close(&watch);
+}
+
+static void each_of_several_hears_the_last_of_several(void **state)
+{
+    enum { RINGERS = 3, LISTENERS = 4, CHILDREN = RINGERS + LISTENERS };
+    struct fixture *f = *state;
+    char byte;
+    int ready[2];
+    pid_t pids[CHILDREN];
+    atomic_uint *counter =
+        mmap(NULL, sizeof(*counter), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(counter, MAP_FAILED);
+    assert_int_equal(pipe(ready), 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            if (i < LISTENERS) {
+                listen_until(f, counter, RINGERS * ROUNDS, ready[1]);
+            } else {
+                count_and_ring(f, counter);
+            }
+            _exit(0);
+        }
+        if (i < LISTENERS) {
+            assert_int_equal(read(ready[0], &byte, 1), 1);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        assert_int_equal(wait_for_child(pids[i]), 0);
+    }
+    close(ready[0]);
+    close(ready[1]);
+    (void)munmap(counter, sizeof(*counter));
+}
+
 #define in_empty_dir(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        in_empty_dir(a_ring_is_heard_once),
-        in_empty_dir(the_other_bell_is_not_heard),
+        in_empty_dir(a_ring_is_heard_once_by_each_and_only_of_its_own_bell),
+        in_empty_dir(what_was_rung_before_is_not_heard),
         in_empty_dir(the_bell_is_private_and_its_descriptor_close_on_exec),
-        in_empty_dir(a_removed_bell_is_made_again),
-        in_empty_dir(a_bell_moved_away_is_made_again),
-        in_empty_dir(a_bell_replaced_by_another_file_is_watched_again),
+        in_empty_dir(a_bell_removed_moved_or_replaced_is_watched_again),
+        in_empty_dir(what_cannot_be_a_bell_is_an_error),
         in_empty_dir(no_wake_up_is_lost_in_two_thousand_commits),
+        in_empty_dir(each_of_several_hears_the_last_of_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

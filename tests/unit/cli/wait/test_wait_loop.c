@@ -76,7 +76,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
-    cleanup_free char *bell = paths_path(&fixture->cli.paths, "status.kick");
+    cleanup_free char *bell = paths_path(&fixture->cli.paths, "status.bell");
     (void)unlink(bell);
     (void)rmdir(fixture->directory);
     paths_clear(&fixture->cli.paths);
