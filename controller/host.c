@@ -49,16 +49,43 @@ static void each_lease(struct reconciler_host *host, const char *vm_name,
     }
 }
 
-static bool is_ready(struct reconciler_host *host, const char *name)
+/* A status that this controller has not looked at yet may be Ready, but says nothing of what will
+ * not be. */
+static enum dependency_state dependency(
+    struct reconciler_host *host, const char *name, struct error *err)
 {
     cleanup_with(vm_record_clear) struct vm_record record = {0};
-    struct error err = {0};
-    if (store_get(host->store, name, &record, &err) < 0) {
-        log_error("controller", "cannot read vm '%s': %s", name, err.message);
+    if (store_get(host->store, name, &record, err) < 0) {
+        log_error("controller", "cannot read vm '%s': %s", name, err->message);
+        return DEPENDENCY_COMING;
     }
-    return record.desired && record.status && !record.desired->is_deleting &&
-           record.status->observed_generation == record.desired->generation &&
-           vm_status_is_true(record.status, CONDITION_READY);
+    const struct vm_desired *desired = record.desired;
+    const struct vm_status *status = record.status;
+    if (!desired) {
+        error_set(err, ERR_VM_FAILED, "it waits for '%s', which does not exist", name);
+        error_help(err, "create it: vmctl up --name %s", name);
+        return DEPENDENCY_STUCK;
+    }
+    if (desired->is_deleting || !status || status->observed_generation != desired->generation) {
+        return DEPENDENCY_COMING;
+    }
+    if (vm_status_is_true(status, CONDITION_READY)) {
+        return DEPENDENCY_READY;
+    }
+    if (desired->power != POWER_RUNNING) {
+        error_set(
+            err, ERR_VM_FAILED, "it waits for '%s', which is %s", name, power_name(desired->power));
+        error_help(err, "start it: vmctl start %s", name);
+        return DEPENDENCY_STUCK;
+    }
+    const struct condition *stalled = &status->conditions[CONDITION_STALLED];
+    if (stalled->state != CONDITION_TRUE || name_map_get(&controller_of(host)->unobserved, name)) {
+        return DEPENDENCY_COMING;
+    }
+    error_set(err, ERR_VM_FAILED, "it waits for '%s', which is stalled: %s", name,
+        stalled->message ? stalled->message : reason_name(stalled->reason));
+    error_help(err, "see: vmctl status %s", name);
+    return reason_is_lateness(stalled->reason) ? DEPENDENCY_LATE : DEPENDENCY_STUCK;
 }
 
 static json_t *image_record(struct reconciler_host *host, const char *key)
@@ -114,7 +141,7 @@ void controller_host_init(struct controller *controller, const struct controller
         .wake = wake,
         .lease_holder = lease_holder,
         .each_lease = each_lease,
-        .is_ready = is_ready,
+        .dependency = dependency,
         .image_record = image_record,
         .each_vm = each_vm,
         .rng = rng,

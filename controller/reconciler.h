@@ -45,6 +45,13 @@ struct verdict {
     bool is_failure; /* requeue by backoff instead; the count starts over with the next success */
 };
 
+enum dependency_state {
+    DEPENDENCY_READY,
+    DEPENDENCY_COMING,
+    DEPENDENCY_LATE,  /* its guest does not answer in time, but may yet */
+    DEPENDENCY_STUCK, /* not before somebody does something */
+};
+
 /* What the controller offers to the reconcilers. Functions never call back into reconcile(). */
 struct reconciler_host {
     struct loop *loop;
@@ -60,8 +67,10 @@ struct reconciler_host {
     /* Shows the keys of the leases that a VM holds. */
     void (*each_lease)(struct reconciler_host *host, const char *vm_name,
         void (*each)(void *context, const char *key), void *context);
-    /* Whether that VM is Ready, as of its newest generation; an unknown VM is not. */
-    bool (*is_ready)(struct reconciler_host *host, const char *name);
+    /* How a VM that others depend on stands, as of its newest generation; when LATE or STUCK, *err
+     * is why a VM that waits for it does so in vain. */
+    enum dependency_state (*dependency)(
+        struct reconciler_host *host, const char *name, struct error *err);
     /* A record of the image table, NULL when absent. Caller owns. */
     json_t *(*image_record)(struct reconciler_host *host, const char *key);
     /* Shows all VMs in one snapshot. An error also when one cannot be read. */

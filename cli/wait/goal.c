@@ -237,11 +237,8 @@ static bool is_stalled(const struct question *question)
     if (!stalled || stalled->state != CONDITION_TRUE) {
         return false;
     }
-    bool is_late_only = stalled->reason == REASON_SSH_TIMEOUT ||
-                        stalled->reason == REASON_WAITING_FOR_IP ||
-                        stalled->reason == REASON_PROGRESS_DEADLINE_EXCEEDED;
-    if (goal->is_patient && is_late_only) {
-        return false; /* the controller still waits for the guest */
+    if (goal->is_patient && reason_is_lateness(stalled->reason)) {
+        return false;
     }
     bool needs_setup = goal->kind == GOAL_READY || goal->kind == GOAL_PROVISIONED ||
                        (goal->kind == GOAL_CONDITION &&

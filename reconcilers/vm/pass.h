@@ -58,8 +58,8 @@ bool pass_note_reset(struct pass *pass);
 bool pass_observe_generation(struct pass *pass);
 
 /* situation.c: the VMs that have to be ready before this one starts, and are not: "for db, cache";
- * "": none. free() it. */
-char *pass_list_missing(const struct pass *pass);
+ * "": none. free() it. *ret is the worst of their states, *err why it is no better than LATE. */
+char *pass_list_missing(const struct pass *pass, enum dependency_state *ret, struct error *err);
 
 /* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);

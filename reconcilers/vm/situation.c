@@ -71,15 +71,22 @@ int64_t pass_stage_left_ms(const struct pass *pass)
     return instance->stop_deadline_ms + stage_ends_ms[stage] - pass->now_ms;
 }
 
-char *pass_list_missing(const struct pass *pass)
+char *pass_list_missing(const struct pass *pass, enum dependency_state *ret, struct error *err)
 {
     const struct vm_spec *spec = pass->view->desired->spec;
     struct reconciler_host *host = pass->vm->host;
     struct buf out = BUF_INIT(0);
     bool is_before_start = !pass->view->status->instance.instance_id[0];
+    *ret = DEPENDENCY_READY;
     for (size_t i = 0; is_before_start && i < spec->n_depends_on; i++) {
-        if (!host->is_ready(host, spec->depends_on[i])) {
+        struct error error = {.code = ERR_NONE};
+        enum dependency_state state = host->dependency(host, spec->depends_on[i], &error);
+        if (state != DEPENDENCY_READY) {
             buf_printf(&out, "%s%s", out.len ? ", " : "for ", spec->depends_on[i]);
+        }
+        if (state > *ret) {
+            *ret = state;
+            *err = error;
         }
     }
     return buf_steal(&out);
@@ -101,8 +108,10 @@ static void assess_desired(struct pass *pass)
         (desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner));
     s->wants_prepared = desired->wants_prepared;
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
-    cleanup_free char *missing = pass_list_missing(pass);
-    s->is_dependency_missing = missing[0] != '\0';
+    enum dependency_state worst;
+    struct error error = {.code = ERR_NONE};
+    free(pass_list_missing(pass, &worst, &error));
+    s->is_dependency_missing = worst != DEPENDENCY_READY;
     /* Without a seed on its disk no key of ours is in the guest: `cloud-init` waits for a new disk,
      * and what ran well is not to be called unreachable until then. */
     bool waits_for_key = desired->spec->cloud_init.is_set && !desired->spec->ssh.private_key &&

@@ -295,6 +295,25 @@ static bool stall_on_probes(struct pass *pass)
     return true;
 }
 
+/* Waiters learn at once that another VM needs a command, or is late as their own may be. */
+static bool stall_on_dependency(struct pass *pass)
+{
+    enum dependency_state worst;
+    struct error error = {.code = ERR_NONE};
+    if (pass->decision.action != ACTION_AWAIT_DEPENDENCY) {
+        return false;
+    }
+    free(pass_list_missing(pass, &worst, &error));
+    if (worst < DEPENDENCY_LATE) {
+        return false;
+    }
+    stall(pass,
+        worst == DEPENDENCY_LATE ? REASON_PROGRESS_DEADLINE_EXCEEDED
+                                 : REASON_WAITING_FOR_DEPENDENCY,
+        &error);
+    return true;
+}
+
 void pass_describe_stalled(struct pass *pass)
 {
     if (!pass->view->desired) {
@@ -302,7 +321,8 @@ void pass_describe_stalled(struct pass *pass)
     }
     if (stall_on_replacement(pass) || stall_on_failure(pass) || stall_on_unkillable(pass) ||
         stall_on_room(pass) || stall_on_image(pass) || stall_on_exit(pass) ||
-        stall_on_cloud_init(pass) || stall_on_step(pass) || stall_on_probes(pass)) {
+        stall_on_dependency(pass) || stall_on_cloud_init(pass) || stall_on_step(pass) ||
+        stall_on_probes(pass)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);

@@ -59,3 +59,9 @@ DEFINE_WORDS(reason, enum reason, REASON_COUNT_, [REASON_NONE] = "", [REASON_REA
     [REASON_UNKILLABLE] = "Unkillable", [REASON_NEEDS_USER] = "NeedsUser",
     [REASON_SOURCE_MISSING] = "SourceMissing", [REASON_REMOVED_FROM_SOURCE] = "RemovedFromSource",
     [REASON_NO_DESIRED_RECORD] = "NoDesiredRecord", [REASON_INTERNAL] = "Internal")
+
+bool reason_is_lateness(enum reason reason)
+{
+    return reason == REASON_SSH_TIMEOUT || reason == REASON_WAITING_FOR_IP ||
+           reason == REASON_PROGRESS_DEADLINE_EXCEEDED;
+}

@@ -153,3 +153,6 @@ extern const struct enum_names reason_words;
 const char *condition_type_name(enum condition_type type);
 const char *condition_state_name(enum condition_state state);
 const char *reason_name(enum reason reason);
+
+/* Of Stalled: the guest is only late, and the controller still waits for it. */
+bool reason_is_lateness(enum reason reason);

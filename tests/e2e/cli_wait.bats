@@ -134,6 +134,26 @@ first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | he
     [[ $(vmctl status web) == *"for db"* ]]
 }
 
+@test "what waits for a VM that needs a command fails at once with its reason" {
+    local node
+    node="backend \"noop\"; image \"$work/image\""
+    printf 'vm "%s" { %s; %s }\n' db "$node" '' web "$node" 'depends-on "db"' api "$node" 'depends-on "web"' \
+        >VMFile.kdl
+    vmctl -q up
+    vmctl -q stop db web api
+    fails 1 vmctl start web --timeout 60s
+    says "vm 'web': it waits for 'db', which is stopped" "vmctl start db"
+    fails 1 vmctl start api --timeout 60s
+    says "vm 'api': it waits for 'web', which is stalled: it waits for 'db', which is stopped"
+    vmctl start db
+    vmctl wait api --timeout 60s
+    [[ $(vmctl get api -o json | jq -c '[.status.conditions[] | select(.type == "Stalled")]') == "[]" ]]
+    vmctl -q stop web
+    vmctl -q destroy db
+    fails 1 vmctl start web --timeout 60s
+    says "vm 'web': it waits for 'db', which does not exist" "vmctl up --name db"
+}
+
 @test "without a terminal a line says every ten seconds what is waited for" {
     vmfile web db
     script '{"bootMs": 60000}'
