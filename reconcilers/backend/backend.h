@@ -48,6 +48,8 @@ enum run_state {
     RUN_STATE_PANICKED,
     RUN_STATE_IO_ERROR,
     RUN_STATE_INTERNAL_ERROR,
+    RUN_STATE_INMIGRATE,   /* waits for the memory of a guest, or receives it: none ran yet */
+    RUN_STATE_POSTMIGRATE, /* the guest's memory was sent away: it may run elsewhere on this disk */
     RUN_STATE_COUNT_
 };
 

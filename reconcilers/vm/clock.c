@@ -17,7 +17,8 @@ enum { CLOCK_TRIES_MAX = 5, CLOCK_LOST_MAX = 20 };
 bool clock_note_pause(struct pass *pass)
 {
     enum run_state run_state = pass->situation.run_state;
-    bool stands_still = run_state == RUN_STATE_PAUSED || run_state == RUN_STATE_IO_ERROR;
+    bool stands_still = run_state == RUN_STATE_PAUSED || run_state == RUN_STATE_IO_ERROR ||
+                        run_state == RUN_STATE_POSTMIGRATE;
     struct vm_clock *clock = &pass->patch->status->clock;
     if (pass->decision.action == ACTION_RESUME && pass->situation.power == POWER_RUNNING &&
         vm_status_is_true(pass->view->status, CONDITION_RUNNING)) {

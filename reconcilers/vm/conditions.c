@@ -226,6 +226,8 @@ static void report_run_state(struct pass *pass, enum condition_type type)
         [RUN_STATE_PANICKED] = {CONDITION_FALSE, REASON_GUEST_PANICKED},
         [RUN_STATE_IO_ERROR] = {CONDITION_FALSE, REASON_IO_ERROR},
         [RUN_STATE_INTERNAL_ERROR] = {CONDITION_FALSE, REASON_INTERNAL_ERROR},
+        [RUN_STATE_INMIGRATE] = {CONDITION_FALSE, REASON_STARTING},
+        [RUN_STATE_POSTMIGRATE] = {CONDITION_FALSE, REASON_MIGRATED},
     };
     enum run_state run_state = pass->situation.run_state;
     pass_set(pass, type, by_run_state[run_state].state, by_run_state[run_state].reason, NULL);

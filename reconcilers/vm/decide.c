@@ -53,9 +53,12 @@ static bool stop_not_begun(const struct situation *s)
 
 PREDICATE(stop_unkillable, is_stopping_alive(s) && s->stage >= STOP_STAGE_KILL)
 PREDICATE(stop_terminate, is_stopping_alive(s) && s->stage == STOP_STAGE_TERMINATE)
-/* A guest that is off, broken, or never ran does not react to the power button. */
-PREDICATE(stop_quit, is_stopping_alive(s) && (s->stage == STOP_STAGE_QUIT || guest_ended(s) ||
-                                                 s->run_state == RUN_STATE_PRELAUNCH))
+/* A guest that is off, broken, never ran, or left with its memory does not react to the power
+ * button; and one that left must not run here once more, not even to shut down. */
+PREDICATE(has_no_guest, guest_ended(s) || s->run_state == RUN_STATE_PRELAUNCH ||
+                            s->run_state == RUN_STATE_INMIGRATE ||
+                            s->run_state == RUN_STATE_POSTMIGRATE)
+PREDICATE(stop_quit, is_stopping_alive(s) && (s->stage == STOP_STAGE_QUIT || has_no_guest(s)))
 PREDICATE(stop_paused, is_stopping_alive(s) && s->run_state == RUN_STATE_PAUSED)
 
 static bool exited(const struct situation *s)
@@ -106,10 +109,13 @@ static bool not_booted(const struct situation *s)
     return s->run_state == RUN_STATE_PRELAUNCH || (is_half_done && s->is_boot_unknown);
 }
 
-PREDICATE(start_overdue, s->run_state == RUN_STATE_UNKNOWN && s->is_start_overdue)
-PREDICATE(unanswered, s->run_state == RUN_STATE_UNKNOWN)
+/* One that waits for the memory of a guest is as one that does not answer yet. */
+PREDICATE(unanswered, s->run_state == RUN_STATE_UNKNOWN || s->run_state == RUN_STATE_INMIGRATE)
+PREDICATE(start_overdue, unanswered(s) && s->is_start_overdue)
 PREDICATE(io_error, s->run_state == RUN_STATE_IO_ERROR)
 PREDICATE(start_unconfirmed, s->intent == INTENT_START)
+/* Not a guest that left with its memory (RUN_STATE_POSTMIGRATE): it may run elsewhere, and would
+ * then write to its disk, or into the file of its memory, twice. */
 PREDICATE(paused_by_other, s->run_state == RUN_STATE_PAUSED && s->power == POWER_RUNNING)
 PREDICATE(not_suspended, s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED)
 PREDICATE(unhealthy, situation_is_probeable(s) && s->is_unhealthy)

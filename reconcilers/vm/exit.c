@@ -110,10 +110,13 @@ static const char *stop_message(const struct pass *pass)
 {
     const struct vm *vm = pass->vm;
     const char *const *stops = vm->backend->words->stops;
-    bool is_cancelled = vm->last_command == MACHINE_KILL && pass->situation.stage < STOP_STAGE_KILL;
+    enum stop_stage stage = pass->situation.stage;
+    bool is_cancelled = vm->last_command == MACHINE_KILL && stage < STOP_STAGE_KILL;
+    bool is_empty = vm->last_command == MACHINE_QUIT && stage < STOP_STAGE_QUIT;
     return vm->has_guest_left         ? stops[MACHINE_POWERDOWN]
            : vm->last_command_ms == 0 ? NULL
            : is_cancelled             ? "cancelled before the guest ran"
+           : is_empty                 ? "no guest was running in it"
                                       : stops[vm->last_command];
 }
 

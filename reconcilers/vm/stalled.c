@@ -182,6 +182,27 @@ static bool stall_on_room(struct pass *pass)
     return true;
 }
 
+/* Only what sent it away knows where it runs now. */
+static bool stall_on_migration(struct pass *pass)
+{
+    struct error error = {.code = ERR_NONE};
+    if (pass->situation.run_state != RUN_STATE_POSTMIGRATE ||
+        situation_must_be_down(&pass->situation)) {
+        return false;
+    }
+    error_set(&error, ERR_VM_INVALID_STATE,
+        "its memory was sent away over QEMU's socket, and the guest may run elsewhere");
+    error_help(&error,
+        "end it here: vmctl stop %s; boot it here again from its disk, once it runs nowhere else: "
+        "vmctl restart %s",
+        pass->vm->name, pass->vm->name);
+    if (pass->view->status->conditions[CONDITION_STALLED].reason != REASON_MIGRATED) {
+        vm_patch_event(pass->patch, true, REASON_MIGRATED, "%s", error.message);
+    }
+    stall(pass, REASON_MIGRATED, &error);
+    return true;
+}
+
 static bool stall_on_image(struct pass *pass)
 {
     struct error error = {.code = ERR_NONE};
@@ -320,9 +341,9 @@ void pass_describe_stalled(struct pass *pass)
         return;
     }
     if (stall_on_replacement(pass) || stall_on_failure(pass) || stall_on_unkillable(pass) ||
-        stall_on_room(pass) || stall_on_image(pass) || stall_on_exit(pass) ||
-        stall_on_dependency(pass) || stall_on_cloud_init(pass) || stall_on_step(pass) ||
-        stall_on_probes(pass)) {
+        stall_on_room(pass) || stall_on_migration(pass) || stall_on_image(pass) ||
+        stall_on_exit(pass) || stall_on_dependency(pass) || stall_on_cloud_init(pass) ||
+        stall_on_step(pass) || stall_on_probes(pass)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);

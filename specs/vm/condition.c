@@ -36,7 +36,7 @@ DEFINE_WORDS(reason, enum reason, REASON_COUNT_, [REASON_NONE] = "", [REASON_REA
     [REASON_CRASH_LOOP_BACK_OFF] = "CrashLoopBackOff", [REASON_PROCESS_EXITED] = "ProcessExited",
     [REASON_GUEST_SHUTDOWN] = "GuestShutdown", [REASON_GUEST_PANICKED] = "GuestPanicked",
     [REASON_IO_ERROR] = "IOError", [REASON_INTERNAL_ERROR] = "InternalError",
-    [REASON_PAUSED] = "Paused", [REASON_STOPPING] = "Stopping",
+    [REASON_PAUSED] = "Paused", [REASON_MIGRATED] = "Migrated", [REASON_STOPPING] = "Stopping",
     [REASON_QMP_UNRESPONSIVE] = "QmpUnresponsive", [REASON_HOST_REBOOTED] = "HostRebooted",
     [REASON_HOST_SHUTDOWN] = "HostShutdown", [REASON_GUEST_RESET] = "GuestReset",
     [REASON_CLOCK_SET] = "ClockSet", [REASON_CLOCK_NOT_SET] = "ClockNotSet",

@@ -59,8 +59,8 @@ void status_summary_of(const struct vm_status *status, struct status_summary *re
 /*
  * The one word `list` shows, derived from the conditions of the status alone; the first that holds:
  *
- *   Terminating, Stopping, Suspended, Paused, GuestPanicked, IOError, NoSpace,
- *   CrashLoopBackOff, QmpUnresponsive (Running=Unknown);
+ *   Terminating, Stopping, Suspended, Paused, Migrated, GuestPanicked, IOError,
+ *   NoSpace, CrashLoopBackOff, QmpUnresponsive (Running=Unknown);
  *   only while Running=True: RunningStep, Retrying (a step was interrupted), StepFailed (also
  *   for a time-out, a failed upload, a step that was lost), Ready, AuthFailed, HostKeyMismatch,
  *   SSHTimeout, WaitingForSSH (not reachable yet), RunningStep (reachable, Provisioned=False
@@ -74,12 +74,12 @@ enum reason vm_display(const struct vm_status *status);
 
 /*
  * vm_display() in the words of `list`: "Terminating", "Stopping", "Suspended", "Paused",
- * "Panicked", "IOError", "CrashLoopBackOff", "Provisioning", "Retrying", "ProvisionFailed",
- * "Ready", "Booting", "Starting", "ImagePulling", "ImagePullBackOff", "Preparing", "Invalid",
- * "Stopped", "Unknown", "Pending"; any other failure by its reason ("ChecksumMismatch",
- * "PortConflict", ...). A deletion shows at once; so do a stop ("Stopping") and a start ("Pending")
- * that the controller has not observed yet. Either summary may be all zero: no such record. Static
- * text.
+ * "Migrated", "Panicked", "IOError", "CrashLoopBackOff", "Provisioning", "Retrying",
+ * "ProvisionFailed", "Ready", "Booting", "Starting", "ImagePulling", "ImagePullBackOff",
+ * "Preparing", "Invalid", "Stopped", "Unknown", "Pending"; any other failure by its reason
+ * ("ChecksumMismatch", "PortConflict", ...). A deletion shows at once; so do a stop ("Stopping")
+ * and a start ("Pending") that the controller has not observed yet. Either summary may be all zero:
+ * no such record. Static text.
  */
 const char *vm_display_word(
     const struct desired_summary *desired, const struct status_summary *status);

@@ -317,7 +317,7 @@ void sim_living_instance_id(struct sim *sim, const char *name, char *out)
 const char *sim_run_state(struct sim *sim, const char *name)
 {
     static const char *const names[] = {"prelaunch", "running", "paused", "shutdown",
-        "guest-panicked", "io-error", "internal-error"};
+        "guest-panicked", "io-error", "internal-error", "inmigrate", "postmigrate"};
     cleanup_json json_t *json = read_machine(sim, name);
     const char *run_state = json_text(json, "runState");
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {

@@ -186,6 +186,41 @@ static void a_guest_that_somebody_paused_goes_on_and_that_is_told(void **state)
     assert_int_equal(sim_count_events(sim, "web", REASON_DRIFT_CORRECTED), 1);
 }
 
+/* It may run elsewhere, on its disk: nothing but the user's word ends or restarts it. */
+static void a_guest_that_was_sent_away_is_left_alone_and_that_is_told(void **state)
+{
+    struct sim *sim = *state;
+    char before[TEXT_ID_SIZE], after[TEXT_ID_SIZE];
+    sim_bring_up(sim, sim_spec("web"));
+    sim_living_instance_id(sim, "web", before);
+    sim_set_run_state(sim, "web", "postmigrate");
+    sim_advance(sim, HOUR_MS);
+    assert_string_equal(sim_run_state(sim, "web"), "postmigrate");
+    assert_int_equal(sim_reason(sim, "web", CONDITION_READY), REASON_MIGRATED);
+    assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_MIGRATED);
+    assert_int_equal(sim_count_events(sim, "web", REASON_MIGRATED), 1);
+    struct vm_record record = sim_record(sim, "web");
+    assert_string_equal(record.status->blocker.code, "vmctl::vm::invalid_state");
+    assert_non_null(strstr(record.status->blocker.help, "vmctl restart web"));
+    vm_record_clear(&record);
+    sim_kill(sim);
+    sim_start(sim);
+    sim_power(sim, "web", POWER_SUSPENDED);
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_settle(sim);
+    sim_living_instance_id(sim, "web", after);
+    assert_string_equal(sim_run_state(sim, "web"), "postmigrate");
+    assert_string_equal(after, before);
+    sim_power(sim, "web", POWER_STOPPED); /* without letting it run, nor waiting for its grace */
+    sim_settle(sim);
+    assert_true(sim_is_stopped(sim, "web"));
+    record = sim_record(sim, "web");
+    assert_string_equal(record.status->restart.last_message, "no guest was running in it");
+    vm_record_clear(&record);
+    sim_power(sim, "web", POWER_RUNNING);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+}
+
 static void a_guest_that_was_reset_has_to_be_reached_again(void **state)
 {
     struct sim *sim = *state;
@@ -375,6 +410,7 @@ int main(void)
         SIM_TEST(an_up_that_changes_nothing_looks_too),
         SIM_TEST(looking_and_finding_all_well_writes_nothing),
         SIM_TEST(a_guest_that_somebody_paused_goes_on_and_that_is_told),
+        SIM_TEST(a_guest_that_was_sent_away_is_left_alone_and_that_is_told),
         SIM_TEST(a_guest_that_was_reset_has_to_be_reached_again),
         SIM_TEST(a_reset_is_told_of_a_guest_that_nobody_waits_for),
         SIM_TEST(a_guest_without_room_waits_for_it_and_goes_on),

@@ -218,7 +218,9 @@ static void guest_fault(struct model *model, union world w)
     union world next = w;
     if (w.run_state != RUN_STATE_PRELAUNCH) {
         for (unsigned state = RUN_STATE_RUNNING; state < RUN_STATE_COUNT_; state++) {
-            add(model, world_with_run_state(w, (enum run_state)state));
+            if (state != RUN_STATE_INMIGRATE) { /* of a machine that is started for it */
+                add(model, world_with_run_state(w, (enum run_state)state));
+            }
         }
     }
     next.is_silent = 1;
@@ -329,6 +331,9 @@ static bool is_converged(union world w, enum action action)
         return is_down && w.is_held;
     }
     bool is_up = w.process == PROCESS_UP && w.intent == INTENT_NONE;
+    if (w.run_state == RUN_STATE_POSTMIGRATE) { /* only the user knows where it runs now */
+        return is_up && action == ACTION_NONE;
+    }
     return w.power == POWER_SUSPENDED
                ? is_up && w.run_state == RUN_STATE_PAUSED
                : !w.is_hot_change_pending && !w.is_identity_due &&
@@ -524,6 +529,10 @@ static void see_no_hold(struct situation *s)
 {
     s->is_held = false;
 }
+static void see_every_guest_here(struct situation *s)
+{
+    s->run_state = s->run_state == RUN_STATE_POSTMIGRATE ? RUN_STATE_PAUSED : s->run_state;
+}
 static void see_no_back_off(struct situation *s)
 {
     s->is_backing_off = false;
@@ -613,8 +622,8 @@ static void a_wrong_eye_is_caught(void **state)
     static void (*const blind[])(struct situation * s) = {see_no_process, see_every_pid_recorded,
         see_no_pid, see_no_waiting, see_no_intent, see_no_instance, see_every_disk_ready,
         see_no_directory, see_no_image_change, see_no_image_doubt, see_no_deletion, see_no_record,
-        see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_check_fatal,
-        see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup,
+        see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_guest_here,
+        see_every_check_fatal, see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup,
         see_every_list_through, see_nothing_appended};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);

@@ -54,9 +54,10 @@ static union world with_intent(union world w, enum intent intent)
 
 union world world_with_run_state(union world w, enum run_state run_state)
 {
-    w.run_state = w.process == PROCESS_UP ? run_state & 7 : 0;
+    w.run_state = w.process == PROCESS_UP ? run_state & 15 : 0;
     w.is_clock_due |= w.intent != INTENT_STOP &&
-                      (w.run_state == RUN_STATE_PAUSED || w.run_state == RUN_STATE_IO_ERROR);
+                      (w.run_state == RUN_STATE_PAUSED || w.run_state == RUN_STATE_IO_ERROR ||
+                          w.run_state == RUN_STATE_POSTMIGRATE);
     return w;
 }
 
@@ -384,6 +385,9 @@ const char *world_danger_of(union world w, enum action action)
                : !w.is_reached || w.is_setting_up || w.has_step || w.has_appended
                    ? "restarted while it is being set up"
                    : NULL;
+    case ACTION_RESUME:
+    case ACTION_BOOT:
+        return w.run_state == RUN_STATE_POSTMIGRATE ? "a guest runs twice" : NULL;
     case ACTION_GIVE_UP_START:
         return w.intent == INTENT_START ? NULL : "a running VM is given up for being silent";
     default:

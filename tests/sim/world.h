@@ -23,7 +23,7 @@ union world {
         uint64_t has_instance : 1, intent : 2, has_pid : 1, is_outdated : 1, is_held : 1;
         uint64_t is_backing_off : 1, stage : 3, is_overdue : 1, is_grace_shorter : 1;
         /* the world */
-        uint64_t process : 2, run_state : 3, is_silent : 1, has_dir : 1, image : 2;
+        uint64_t process : 2, run_state : 4, is_silent : 1, has_dir : 1, image : 2;
         uint64_t is_identity_due : 1; /* the base's digest, while the guest runs */
         uint64_t disk : 2, is_reached : 1, has_step : 1;
         uint64_t is_clock_due : 1;                        /* it stood still */

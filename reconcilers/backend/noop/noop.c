@@ -52,6 +52,8 @@ static const char *const run_state_names[RUN_STATE_COUNT_] = {
     [RUN_STATE_PANICKED] = "guest-panicked",
     [RUN_STATE_IO_ERROR] = "io-error",
     [RUN_STATE_INTERNAL_ERROR] = "internal-error",
+    [RUN_STATE_INMIGRATE] = "inmigrate",
+    [RUN_STATE_POSTMIGRATE] = "postmigrate",
 };
 
 struct noop_state noop_state_read(const struct reconciler_host *host, const char *vm_name)

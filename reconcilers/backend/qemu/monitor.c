@@ -14,7 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, NOT_SILENT = -1 };
+enum { RETRY_FIRST_MS = 50, RETRY_MAX_MS = 2000, SOON_MS = 50, NOT_SILENT = -1 };
 
 struct monitor {
     struct loop *loop;
@@ -79,6 +79,8 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     }
     if (monitor->is_dirty) {
         query_status(monitor);
+    } else if (text_eq(json_text(value, "status"), "finish-migrate")) {
+        loop_timer_start(monitor->poll, SOON_MS); /* its end causes no event */
     }
     monitor_note_status(monitor, value);
 }
@@ -151,7 +153,7 @@ static void qmp_event(void *context, const char *name, const json_t *data)
 {
     struct monitor *monitor = context;
     static const char *const reporting[] = {"STOP", "RESUME", "SHUTDOWN", "GUEST_PANICKED", "RESET",
-        "BLOCK_IO_ERROR", "POWERDOWN", "SUSPEND", "WAKEUP"};
+        "BLOCK_IO_ERROR", "POWERDOWN", "SUSPEND", "WAKEUP", "MIGRATION"};
     (void)data;
     if (monitor->is_verified && text_eq(name, "RESET")) {
         monitor->n_resets++;

@@ -127,6 +127,8 @@ static void run_states_have_their_reasons(void **state)
         {RUN_STATE_PANICKED, CONDITION_FALSE, REASON_GUEST_PANICKED},
         {RUN_STATE_IO_ERROR, CONDITION_FALSE, REASON_IO_ERROR},
         {RUN_STATE_INTERNAL_ERROR, CONDITION_FALSE, REASON_INTERNAL_ERROR},
+        {RUN_STATE_INMIGRATE, CONDITION_FALSE, REASON_STARTING},
+        {RUN_STATE_POSTMIGRATE, CONDITION_FALSE, REASON_MIGRATED},
     };
     for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
         struct pass *pass = a_running_vm(*state);

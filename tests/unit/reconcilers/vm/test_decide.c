@@ -49,6 +49,10 @@ static const struct {
         ACTION_QUIT},
     {"the guest never ran", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_PRELAUNCH}, 8,
         ACTION_QUIT},
+    {"it waits for the memory of a guest",
+        {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_INMIGRATE}, 8, ACTION_QUIT},
+    {"the guest left with its memory",
+        {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_POSTMIGRATE}, 8, ACTION_QUIT},
     {"the guest is paused", {ALIVE, .intent = INTENT_STOP, .run_state = RUN_STATE_PAUSED}, 9,
         ACTION_RESUME},
     {"within the grace", {STOPPING}, 10, ACTION_POWERDOWN},
@@ -137,12 +141,31 @@ static const struct {
         ACTION_GIVE_UP_START},
     {"QMP does not answer yet", {ALIVE, .intent = INTENT_START}, 34, ACTION_AWAIT_MACHINE},
     {"QMP does not answer any more", {ALIVE}, 34, ACTION_AWAIT_MACHINE},
+    {"the memory of a guest does not arrive in time",
+        {ALIVE, .intent = INTENT_START, .run_state = RUN_STATE_INMIGRATE, .is_start_overdue = true},
+        33, ACTION_GIVE_UP_START},
+    {"the memory of a guest has not arrived yet",
+        {ALIVE, .intent = INTENT_START, .run_state = RUN_STATE_INMIGRATE}, 34,
+        ACTION_AWAIT_MACHINE},
     {"the guest powered off", {ALIVE, .run_state = RUN_STATE_SHUTDOWN}, 35, ACTION_RECORD_CAUSE},
     {"the guest panicked", {ALIVE, .run_state = RUN_STATE_PANICKED}, 35, ACTION_RECORD_CAUSE},
     {"QEMU failed", {ALIVE, .run_state = RUN_STATE_INTERNAL_ERROR}, 35, ACTION_RECORD_CAUSE},
     {"the disk is full", {ALIVE, .run_state = RUN_STATE_IO_ERROR}, 36, ACTION_RETRY_IO},
     {"it runs, unconfirmed", {UP, .intent = INTENT_START}, 37, ACTION_CONFIRM_START},
     {"paused by somebody", {ALIVE, .run_state = RUN_STATE_PAUSED}, 38, ACTION_RESUME},
+    {"its memory was sent away",
+        {ALIVE, .run_state = RUN_STATE_POSTMIGRATE, .is_clock_due = true, .has_step = true}, 49,
+        ACTION_NONE},
+    {"the same, to be suspended",
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_POSTMIGRATE}, 49, ACTION_NONE},
+    {"the same, and a restart is asked for",
+        {ALIVE, .run_state = RUN_STATE_POSTMIGRATE, .is_restart_pending = true}, 5,
+        ACTION_BEGIN_STOP},
+    {"the same, and another disk is asked for",
+        {ALIVE, .run_state = RUN_STATE_POSTMIGRATE, .recreation = RECREATION_ASKED}, 14,
+        ACTION_REPLACE},
+    {"the same, and QEMU is gone too", {READY_TO_START, .has_instance = true, .has_pid = true}, 11,
+        ACTION_RECORD_EXIT},
     {"to be suspended", {UP, .power = POWER_SUSPENDED}, 39, ACTION_PAUSE},
     {"its probes fail for good", {UP, .is_reached = true, .is_unhealthy = true}, 40,
         ACTION_END_UNHEALTHY},
@@ -326,6 +349,10 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false((action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS) &&
                  (s->has_setup_failed || (s->is_setting_up && s->expects_ssh)));
     assert_false(action == ACTION_SET_CLOCK && s->expects_ssh && !s->is_reached);
+    bool runs_elsewhere =
+        s->run_state == RUN_STATE_POSTMIGRATE || s->run_state == RUN_STATE_INMIGRATE;
+    assert_false(runs_elsewhere && (action == ACTION_RESUME || action == ACTION_BOOT ||
+                                       action == ACTION_RETRY_IO || action == ACTION_POWERDOWN));
     if (action == ACTION_NONE) { /* nothing the user asked for is left */
         assert_false(s->is_restart_pending || s->recreation || s->is_deleting);
         assert_false(s->power == POWER_STOPPED && (s->is_alive || s->has_instance) &&

@@ -221,6 +221,7 @@ static const struct word_case word_cases[] = {
     {{RUNNING_NOT(REASON_STOPPING)}, "Stopping", "running"},
     {{READY_NOT(REASON_SUSPENDED), RUNNING_YES, REACHED}, "Suspended", "suspended"},
     {{RUNNING_NOT(REASON_PAUSED)}, "Paused", "suspended"},
+    {{RUNNING_NOT(REASON_MIGRATED)}, "Migrated", "suspended"},
     {{RUNNING_NOT(REASON_GUEST_PANICKED)}, "Panicked", "failed"},
     {{RUNNING_NOT(REASON_IO_ERROR)}, "IOError", "failed"},
     {{RUNNING_NOT(REASON_NO_SPACE)}, "NoSpace", "failed"},

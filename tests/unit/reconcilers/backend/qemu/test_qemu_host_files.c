@@ -143,6 +143,8 @@ static void qemus_run_states_become_ours(void **state)
     assert_int_equal(run_state_from_qemu("guest-panicked"), RUN_STATE_PANICKED);
     assert_int_equal(run_state_from_qemu("io-error"), RUN_STATE_IO_ERROR);
     assert_int_equal(run_state_from_qemu("internal-error"), RUN_STATE_INTERNAL_ERROR);
+    assert_int_equal(run_state_from_qemu("inmigrate"), RUN_STATE_INMIGRATE);
+    assert_int_equal(run_state_from_qemu("postmigrate"), RUN_STATE_POSTMIGRATE);
     assert_int_equal(run_state_from_qemu("save-vm"), RUN_STATE_RUNNING);
     assert_int_equal(run_state_from_qemu("a word of the future"), RUN_STATE_UNKNOWN);
     assert_int_equal(run_state_from_qemu(NULL), RUN_STATE_UNKNOWN);

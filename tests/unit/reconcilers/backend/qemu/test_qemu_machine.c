@@ -6,7 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -324,6 +327,43 @@ static void the_user_has_a_qmp_socket_of_their_own(void **state)
     await_state(f, RUN_STATE_PAUSED); /* and we notice what is done there */
 }
 
+static void *take_all(void *context)
+{
+    const int *listener = context;
+    char bytes[65536];
+    cleanup_close int fd = accept(*listener, NULL, NULL);
+    while (fd >= 0 && read(fd, bytes, sizeof(bytes)) > 0) {
+    }
+    return NULL;
+}
+
+static void a_guest_whose_memory_was_sent_away_is_not_a_paused_one(void **state)
+{
+    struct fixture *f = *state;
+    start_and_boot(f);
+    char dir[] = "/tmp/vmctl-memory-XXXXXX"; /* where a QEMU of another user may connect */
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(chmod(dir, 0755), 0);
+    cleanup_close int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/sock", dir);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(chmod(address.sun_path, 0777), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    pthread_t taker;
+    assert_int_equal(pthread_create(&taker, NULL, take_all, &listener), 0);
+    cleanup_free char *command = mem_printf(
+        "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"unix:%s\"}}", address.sun_path);
+    cleanup_free char *answer = ask_user_socket(f, command);
+    assert_string_equal(answer, "{}");
+    await_state(f, RUN_STATE_POSTMIGRATE);
+    assert_int_equal(pthread_join(taker, NULL), 0);
+    assert_int_equal(unlink(address.sun_path), 0);
+    assert_int_equal(rmdir(dir), 0);
+    ops()->command(f->machine, &f->env, MACHINE_QUIT);
+    expect_death(f, 0);
+}
+
 /* ---- adoption ---- */
 
 static void restart_controller(struct fixture *f)
@@ -461,6 +501,7 @@ int main(void)
         TEST(it_can_start_again_after_a_death),
         TEST(a_qemu_that_hangs_is_silent_and_speaks_again),
         TEST(the_user_has_a_qmp_socket_of_their_own),
+        TEST(a_guest_whose_memory_was_sent_away_is_not_a_paused_one),
         TEST(a_new_controller_takes_up_what_runs),
         TEST(without_its_lock_file_the_recorded_process_is_found),
         TEST(without_its_lock_file_another_process_of_its_pid_is_not_taken_for_it),
