@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/image/image_stranger.h"
@@ -15,25 +16,27 @@
 #define SIZE_MAX_UNPACKED (UINT64_C(1) << 40)
 enum { HOLE_SIZE = 4096 }; /* the usual block size of file systems */
 
-int image_sink_open(
-    struct image_sink *sink, const char *path, const atomic_bool *is_cancelled, struct error *err)
+int image_sink_open(struct image_sink *sink, const char *path, struct error *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", path);
     }
-    *sink = (struct image_sink){.fd = fd, .path = path, .is_cancelled = is_cancelled};
+    *sink = (struct image_sink){.fd = fd, .path = path, .digest = digest_new()};
     return 0;
 }
 
-/* Refuses before the disk is full: running VMs need the rest. */
+/* Refuses before the disk is full: running VMs need the rest. What was written since the last look
+ * starts on its way to the disk, so that little of it is left for the sync at the end. */
 static int check_room(struct image_sink *sink, struct error *err)
 {
     enum { CHECK_BYTES = 8 << 20 };
     if (sink->size - sink->checked_size < CHECK_BYTES && sink->checked_size > 0) {
         return 0;
     }
-    sink->checked_size = sink->size + 1;
+    (void)sync_file_range(sink->fd, (off_t)sink->checked_size,
+        (off_t)(sink->size - sink->checked_size), SYNC_FILE_RANGE_WRITE);
+    sink->checked_size = sink->size;
     return fs_has_room(sink->fd, 0)
                ? 0
                : error_set(err, ERR_NO_SPACE,
@@ -57,12 +60,35 @@ static int write_at(struct image_sink *sink, const char *bytes, size_t n, struct
     return 0;
 }
 
+/* Data between two holes is written at once. */
+static int write_sparse(struct image_sink *sink, const char *p, size_t n, struct error *err)
+{
+    size_t run = 0; /* bytes at `p` that are no hole */
+    while (run < n) {
+        const char *at = p + run;
+        size_t to_boundary = HOLE_SIZE - (size_t)((sink->size + run) % HOLE_SIZE);
+        size_t block = n - run < to_boundary ? n - run : to_boundary;
+        bool is_hole = block == HOLE_SIZE && at[0] == 0 && memcmp(at, at + 1, block - 1) == 0;
+        if (!is_hole) {
+            run += block;
+            continue;
+        }
+        if (write_at(sink, p, run, err) < 0) {
+            return -(int)err->code;
+        }
+        sink->size += block;
+        p = at + block;
+        n -= run + block;
+        run = 0;
+    }
+    return write_at(sink, p, run, err);
+}
+
 int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struct error *err)
 {
     if (atomic_load(sink->is_cancelled)) {
         return error_set(err, ERR_CANCELLED, "unpacking was cancelled");
     }
-    const char *p = bytes;
     const char *what = sink->size == 0 ? image_stranger_of_head(bytes, n) : NULL;
     if (what) {
         return image_stranger_error("what is packed in it", what, err);
@@ -73,26 +99,16 @@ int image_sink_write(struct image_sink *sink, const void *bytes, size_t n, struc
     if (check_room(sink, err) < 0) {
         return -(int)err->code;
     }
-    while (n > 0) {
-        size_t to_boundary = HOLE_SIZE - (size_t)(sink->size % HOLE_SIZE);
-        size_t chunk = n < to_boundary ? n : to_boundary;
-        bool is_hole = chunk == HOLE_SIZE && p[0] == 0 && memcmp(p, p + 1, chunk - 1) == 0;
-        if (is_hole) {
-            sink->size += chunk;
-        } else if (write_at(sink, p, chunk, err) < 0) {
-            return -(int)err->code;
-        }
-        p += chunk;
-        n -= chunk;
-    }
-    return 0;
+    digest_add(sink->digest, bytes, n);
+    return write_sparse(sink, bytes, n, err);
 }
 
-int image_sink_finish(struct image_sink *sink, struct error *err)
+int image_sink_finish(struct image_sink *sink, char *ret_sha256, struct error *err)
 {
-    if (ftruncate(sink->fd, (off_t)sink->size) < 0 || fsync(sink->fd) < 0) {
+    if (ftruncate(sink->fd, (off_t)sink->size) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot complete '%s'", sink->path);
     }
+    digest_of(sink->digest, ret_sha256);
     return 0;
 }
 
@@ -101,4 +117,5 @@ void image_sink_close(struct image_sink *sink)
     if (sink->fd >= 0) {
         close(TAKE_FD(sink->fd));
     }
+    digest_free(TAKE_PTR(sink->digest));
 }

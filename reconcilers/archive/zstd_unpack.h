@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Unpacks a zstd file (RFC 8878): one frame or several. The only place with <zstd.h>. */
+/* Unpacks a zstd file (RFC 8878), one frame or several, as its bytes come. The only place with
+ * <zstd.h>. */
 #pragma once
+
+#include <stddef.h>
 
 struct error;
 struct image_sink;
+struct zstd_unpacker;
 
-/* Blocks: call it in the pool. `title` is the file's name in messages. -ERR_IMAGE_DECOMPRESS:
- * damaged or truncated; else as image_sink_write(). */
-int zstd_unpack(const char *path, const char *title, struct image_sink *sink, struct error *err);
+/* `title` is the file's name in messages: borrowed. */
+struct zstd_unpacker *zstd_unpacker_new(const char *title);
+void zstd_unpacker_free(struct zstd_unpacker *unpacker); /* NULL is fine */
+
+/* Of the next bytes of the file. -ERR_IMAGE_DECOMPRESS: damaged; else as image_sink_write(). */
+int zstd_unpack(struct zstd_unpacker *unpacker, const void *bytes, size_t n,
+    struct image_sink *sink, struct error *err);
+/* There are no more. -ERR_IMAGE_DECOMPRESS: truncated. */
+int zstd_unpack_end(const struct zstd_unpacker *unpacker, struct error *err);

@@ -14,7 +14,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-enum { ETAG_MAX = 256, ROOM_CHECK_BYTES = 1 << 20 };
+enum { ETAG_MAX = 256, STEP_BYTES = 1 << 20, BUFFER_BYTES = 1 << 18 };
 
 /* A header of the current response; NULL when absent. Borrowed until the next call. */
 static const char *response_header(const struct download *d, const char *name)
@@ -56,6 +56,7 @@ static int begin_body(struct download *d, long status)
     curl_off_t length = -1;
     (void)curl_easy_getinfo(d->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     d->at = 0;
+    d->n_begun++;
     /* If-Range accepts a strong ETag only. */
     const char *etag = response_header(d, "ETag");
     bool is_strong = etag && etag[0] == '"' && strlen(etag) < ETAG_MAX;
@@ -77,8 +78,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
             "the server sent more than the %lld bytes it named", (long long)d->part.length);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (d->at / ROOM_CHECK_BYTES != (d->at + (int64_t)n) / ROOM_CHECK_BYTES &&
-        !fs_has_room(d->fd, n)) {
+    bool is_next_step = d->at / STEP_BYTES != (d->at + (int64_t)n) / STEP_BYTES;
+    if (is_next_step && !fs_has_room(d->fd, n)) {
         error_set(&d->failure, ERR_NO_SPACE,
             "'%s': what is left of its disk is kept for running VMs", d->part.path);
         return CURL_WRITEFUNC_ERROR;
@@ -87,7 +88,11 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
         error_wrap(&d->failure, "'%s'", d->part.path);
         return CURL_WRITEFUNC_ERROR;
     }
+    bool is_first = d->at == 0;
     d->at += (int64_t)n;
+    if (is_first || is_next_step) {
+        d->arrived(d->context);
+    }
     return n;
 }
 
@@ -118,6 +123,7 @@ void download_init(struct download *d, const struct part *part, const char *auth
     *d = (struct download){.fd = -1, .at = part->have, .authorization = mem_strdup(authorization)};
     d->easy = multi_easy_new(part->url, d->curl_text);
     part_copy(&d->part, part);
+    curl_easy_setopt(d->easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
     curl_easy_setopt(d->easy, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(d->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(d->easy, CURLOPT_WRITEDATA, d);

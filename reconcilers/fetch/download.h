@@ -18,8 +18,12 @@ struct download {
     struct curl_slist *headers;
     char *authorization; /* value of that header; NULL: none */
     struct part part;
-    int fd;               /* of the part file, -1 before the body begins */
-    int64_t at;           /* bytes of the file received so far */
+    int fd;           /* of the part file, -1 before the body begins */
+    int64_t at;       /* bytes of the file received so far */
+    unsigned n_begun; /* how often the file was begun from its first byte */
+    /* With the first bytes, and about once a MiB. Set after download_init(). */
+    void (*arrived)(void *context);
+    void *context;
     bool must_restart;    /* the server's range does not match the part */
     struct error failure; /* set inside a callback; empty: use curl's result */
     char curl_text[CURL_ERROR_SIZE];

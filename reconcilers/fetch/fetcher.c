@@ -23,6 +23,7 @@ struct transfer {
     bool was_restarted;
     struct loop_timer *progress_timer;
     fetch_progress_fn *progress;
+    fetch_arrival_fn *arrived;
 };
 
 struct fetcher {
@@ -140,23 +141,30 @@ static void start_waiting(struct fetcher *f)
     }
 }
 
-struct op *fetcher_get(struct fetcher *f, const struct part *part, const char *authorization,
-    const struct proxies *proxies, fetch_progress_fn *progress, op_done_fn *done, void *context)
+static void on_arrival(void *context)
+{
+    struct transfer *t = context;
+    t->arrived(t->op.context, t->download.n_begun, t->download.at);
+}
+
+struct op *fetcher_get(
+    struct fetcher *f, const struct fetch_order *order, op_done_fn *done, void *context)
 {
     struct transfer *t = mem_new(struct transfer);
     t->op = (struct op){cancel_transfer, done, context};
     t->fetcher = f;
-    t->progress = progress;
-    download_init(&t->download, part, authorization);
+    t->progress = order->progress;
+    t->arrived = order->arrived;
+    download_init(&t->download, order->part, order->authorization);
+    t->download.arrived = on_arrival;
+    t->download.context = t;
     t->wire = (struct multi_transfer){.easy = t->download.easy,
-        .proxies = proxies_copy(proxies),
+        .proxies = proxies_copy(order->proxies),
         .ended = on_transfer_end,
         .context = t};
     *link_of(f, NULL) = t;
-    if (progress) {
-        t->progress_timer = loop_timer_new(f->loop, on_progress, t);
-        loop_timer_start(t->progress_timer, PROGRESS_INTERVAL_MS);
-    }
+    t->progress_timer = loop_timer_new(f->loop, on_progress, t);
+    loop_timer_start(t->progress_timer, PROGRESS_INTERVAL_MS);
     start_waiting(f);
     return &t->op;
 }

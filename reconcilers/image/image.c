@@ -17,6 +17,7 @@
 #include "specs/base/url.h"
 #include "reconcilers/image/image_content.h"
 #include "reconcilers/image/image_convert.h"
+#include "reconcilers/image/image_stream.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
@@ -54,6 +55,7 @@ struct image_fill {
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
     struct oci_layer layer;  /* zero: not looked up */
     struct image_conversion conversion; /* zero: nothing to convert, or the work has it */
+    struct image_follower follower;     /* of the download */
     bool is_downloaded;
     bool is_finishing; /* off the list, telling its waiters */
     struct waiter *waiters;
@@ -105,6 +107,7 @@ static void free_fill(struct image_fill *fill)
     proxies_free(fill->proxies);
     oci_layer_clear(&fill->layer);
     image_conversion_clear(&fill->conversion);
+    image_follower_clear(&fill->follower);
     free(fill);
 }
 
@@ -307,16 +310,32 @@ static void on_progress(void *context, int64_t have, int64_t total)
     }
 }
 
+static void on_arrival(void *context, unsigned n_begun, int64_t have)
+{
+    struct image_fill *fill = context;
+    image_follower_arrived(&fill->follower, n_begun, have);
+}
+
+static void on_idle(void *context)
+{
+    struct image_fill *fill = context;
+    if (fill->is_downloaded) {
+        start_work(fill);
+    }
+}
+
 static void on_downloaded(void *context, const struct error *err)
 {
     struct image_fill *fill = context;
     fill->stage = NULL;
     if (err) {
         image_finish(fill, err);
-    } else {
-        cleanup_free char *name = url_without_query(fill->image.location);
-        fill->is_downloaded = true;
-        enter_phase(fill, compression_of_name(name) == COMPRESSION_NONE ? "checking" : "unpacking");
+        return;
+    }
+    cleanup_free char *name = url_without_query(fill->image.location);
+    fill->is_downloaded = true;
+    enter_phase(fill, compression_of_name(name) == COMPRESSION_NONE ? "checking" : "unpacking");
+    if (!fill->follower.running) {
         start_work(fill);
     }
 }
@@ -357,8 +376,16 @@ static void start_transfer(struct image_fill *fill)
         fill->have = fill->work->part.have;
         fill->total = fill->work->part.length;
         fill->sampled_ms = clock_monotonic_ms(fill->cache->host->clock);
-        fill->stage = fetcher_get(fetcher, &fill->work->part, fill->layer.authorization,
-            fill->proxies, on_progress, on_downloaded, fill);
+        fill->follower = (struct image_follower){.pool = fill->cache->host->pool,
+            .stream = TAKE_PTR(fill->work->stream),
+            .idle = on_idle,
+            .context = fill};
+        struct fetch_order order = {.part = &fill->work->part,
+            .authorization = fill->layer.authorization,
+            .proxies = fill->proxies,
+            .progress = on_progress,
+            .arrived = on_arrival};
+        fill->stage = fetcher_get(fetcher, &order, on_downloaded, fill);
     } else if (fetcher) {
         (void)start_lookup(fill, fetcher, &err);
     }
@@ -421,8 +448,7 @@ static void finish_work(struct image_fill *fill)
 {
     const struct image_work *work = fill->work;
     /* Somebody may have removed the image while it was being looked at: it is fetched again. */
-    bool is_gone = work->is_cached && !fs_exists(work->path);
-    if (fill->waiters && is_gone) {
+    if (fill->waiters && work->is_cached && !fs_exists(work->path)) {
         start_work(fill);
         return;
     }
@@ -464,6 +490,7 @@ static void start_work(struct image_fill *fill)
     struct image_work *work = image_work_new(host->paths, &fill->image, clock_boot_id(host->clock));
     work->is_downloaded = fill->is_downloaded;
     oci_layer_copy(&work->layer, &fill->layer);
+    work->stream = image_follower_take(&fill->follower);
     work->conversion = fill->conversion;
     fill->conversion = (struct image_conversion){0};
     recall_verified(fill, work);
@@ -488,8 +515,7 @@ static void cancel_waiter(struct op *op)
     report_fill(fill);
     /* Pool work without a waiter continues: it ends soon, its result is kept on disk, and a second
      * work on the same files would be in its way. */
-    bool is_transfer = fill->work == NULL;
-    if (!fill->waiters && !fill->is_finishing && is_transfer) {
+    if (!fill->waiters && !fill->is_finishing && !fill->work) {
         drop_fill(fill);
     }
 }

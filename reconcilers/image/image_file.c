@@ -2,26 +2,21 @@
 #include "reconcilers/image/image_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "reconcilers/archive/archive_unpack.h"
-#include "reconcilers/archive/sparse_file.h"
-#include "reconcilers/archive/zstd_unpack.h"
 #include "reconcilers/image/image_convert.h"
 #include "reconcilers/image/image_inspect.h"
+#include "reconcilers/image/image_stream.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
-
-enum { COPY_SIZE = 256 * 1024 };
 
 static char *link_path(const struct paths *paths, const char *digest)
 {
@@ -61,62 +56,6 @@ int image_file_checksum_error(
         title, expected, found);
 }
 
-/* ---- unpacking ---- */
-
-static int copy_plain(const char *path, struct image_sink *sink, struct error *err)
-{
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
-    }
-    cleanup_free char *chunk = mem_calloc(1, COPY_SIZE);
-    ssize_t n;
-    while ((n = read(fd, chunk, COPY_SIZE)) != 0) {
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
-        }
-        if (image_sink_write(sink, chunk, (size_t)n, err) < 0) {
-            return -(int)err->code;
-        }
-    }
-    return 0;
-}
-
-static int unpack_into(const struct image_source *source, enum compression compression,
-    struct image_sink *sink, struct error *err)
-{
-    switch (compression) {
-    case COMPRESSION_ZSTD:
-        return zstd_unpack(source->path, source->title, sink, err);
-    case COMPRESSION_GZIP:
-    case COMPRESSION_XZ:
-    case COMPRESSION_BZIP2:
-        return archive_unpack(source->path, source->title, sink, err);
-    case COMPRESSION_NONE:
-    case COMPRESSION_COUNT_:
-        break;
-    }
-    return copy_plain(source->path, sink, err);
-}
-
-static int unpack(const struct image_source *source, const char *to, enum compression compression,
-    const atomic_bool *is_cancelled, struct error *err)
-{
-    struct image_sink sink = {.fd = -1};
-    int rc = image_sink_open(&sink, to, is_cancelled, err);
-    if (rc == 0) {
-        rc = unpack_into(source, compression, &sink, err);
-    }
-    if (rc == 0) {
-        rc = image_sink_finish(&sink, err);
-    }
-    image_sink_close(&sink);
-    return rc;
-}
-
 /* ---- filing ---- */
 
 static int make_link(
@@ -130,7 +69,13 @@ static int make_link(
     if (symlink(target, temporary) < 0 || rename(temporary, link) < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", link);
     }
-    return fs_sync_dir_of(link, err);
+    return 0;
+}
+
+static int sync_links(const struct paths *paths, struct error *err)
+{
+    cleanup_free char *any = link_path(paths, "any");
+    return fs_sync_dir_of(any, err);
 }
 
 int image_file_set_name(
@@ -154,7 +99,8 @@ int image_file_link(
 {
     char id[DIGEST_SIZE];
     image_file_id(path, id);
-    return make_link(paths, digest, id, err);
+    int rc = make_link(paths, digest, id, err);
+    return rc < 0 ? rc : sync_links(paths, err);
 }
 
 void image_file_unlink(const struct paths *paths, const char *digest)
@@ -197,7 +143,7 @@ static int file_image(
     struct image_info info;
     if (check_content(file, source, &info, err) < 0 ||
         make_link(paths, source->link, id, err) < 0 ||
-        make_link(paths, filing->source_sha, id, err) < 0) {
+        make_link(paths, filing->source_sha, id, err) < 0 || sync_links(paths, err) < 0) {
         return -(int)err->code;
     }
     cleanup_free char *path = paths_image(paths, id);
@@ -252,9 +198,7 @@ static int take_unpacked(struct image_filing *filing, const char *file, struct e
     const struct image_source *source = filing->source;
     struct image_conversion *conversion = filing->conversion;
     bool is_source = text_eq(file, source->path);
-    memcpy(filing->unpacked_sha, filing->source_sha, DIGEST_SIZE);
-    if ((!is_source && digest_file(file, filing->is_cancelled, filing->unpacked_sha, err) < 0) ||
-        check_pin(source, filing->source_sha, filing->unpacked_sha, err) < 0 ||
+    if (check_pin(source, filing->source_sha, filing->unpacked_sha, err) < 0 ||
         image_foreign_of_file(file, source->title, &conversion->format, err) < 0) {
         return -(int)err->code;
     }
@@ -272,37 +216,25 @@ static int take_unpacked(struct image_filing *filing, const char *file, struct e
     return file_image(filing, file, filing->unpacked_sha, err);
 }
 
-static int unpack_and_take(
-    struct image_filing *filing, enum compression compression, struct error *err)
-{
-    const struct image_source *source = filing->source;
-    cleanup_free char *temporary = image_temporary_path(filing->paths, source->key);
-    int rc = unpack(source, temporary, compression, filing->is_cancelled, err);
-    if (rc == 0) {
-        rc = take_unpacked(filing, temporary, err);
-    }
-    if (rc < 0) {
-        (void)unlink(temporary);
-    }
-    return rc;
-}
-
 static int take_source(struct image_filing *filing, struct error *err)
 {
     const struct image_source *source = filing->source;
-    enum compression compression;
-    const struct image_foreign *foreign;
-    if (compression_of_file(source->path, source->name, &compression, err) < 0 ||
-        image_foreign_of_file(source->path, source->title, &foreign, err) < 0 ||
-        digest_file(source->path, filing->is_cancelled, filing->source_sha, err) < 0) {
+    const atomic_bool *is_cancelled = filing->is_cancelled;
+    cleanup_free char *file = NULL;
+    if (image_stream_source(filing->stream, is_cancelled, filing->source_sha, err) < 0) {
         return -(int)err->code;
     }
     if (source->digest && !text_eq(source->digest, filing->source_sha)) {
         return image_file_checksum_error(source->title, filing->source_sha, source->digest, err);
     }
-    bool is_unpacked = compression == COMPRESSION_NONE && (source->is_ours || foreign);
-    return is_unpacked ? take_unpacked(filing, source->path, err)
-                       : unpack_and_take(filing, compression, err);
+    if (image_stream_end(filing->stream, is_cancelled, filing->unpacked_sha, &file, err) < 0) {
+        return -(int)err->code;
+    }
+    int rc = take_unpacked(filing, file, err);
+    if (rc < 0 && !text_eq(file, source->path)) {
+        (void)unlink(file);
+    }
+    return rc;
 }
 
 int image_file_fill(struct image_filing *filing, struct error *err)

@@ -9,19 +9,9 @@
 
 struct error;
 struct image_conversion;
+struct image_source;
+struct image_stream;
 struct paths;
-
-/* Bytes that are to become a cached image. */
-struct image_source {
-    const char *path;
-    const char *name;       /* its end says what compression to expect */
-    const char *title;      /* for messages */
-    const char *key;        /* names the temporary file */
-    const char *sha256;     /* of the bytes as they are, or of the unpacked image; NULL: not said */
-    const char *digest;     /* sha256 of the bytes as they are; NULL: not said */
-    char link[DIGEST_SIZE]; /* what it will be looked for by */
-    bool is_ours;           /* may be renamed into place instead of copied */
-};
 
 /* The image that a source's digest leads to; NULL when there is none. free() it. */
 char *image_file_by_source(const struct paths *paths, const char *digest);
@@ -47,6 +37,7 @@ struct image_filing {
      * it says afterwards what to check or convert, before image_file_fill() is called again with
      * it. */
     struct image_conversion *conversion;
+    struct image_stream *stream; /* of the source, as far as it has come */
     const atomic_bool *is_cancelled;
 
     char *path; /* out: where the image is, free() it; NULL: `conversion` comes first */

@@ -10,6 +10,7 @@
 #include "reconcilers/fetch/oci_reference.h"
 #include "specs/base/url.h"
 #include "reconcilers/image/image_file.h"
+#include "reconcilers/image/image_stream.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/file_stamp.h"
@@ -51,6 +52,7 @@ void image_work_free(struct image_work *work)
         oci_login_clear(&work->login);
         image_conversion_clear(&work->conversion);
         part_clear(&work->part);
+        image_stream_free(work->stream);
         free(work->path);
         free(work->etag);
         free(work);
@@ -199,8 +201,10 @@ static int fill(struct image_work *work, const struct image_source *source,
         .paths = &work->paths,
         .source = source,
         .conversion = &work->conversion,
+        .stream = work->stream ? work->stream : image_stream_new(&work->paths, source),
         .is_cancelled = is_cancelled,
     };
+    work->stream = filing.stream;
     int rc = image_file_fill(&filing, err);
     if (rc == 0 && !filing.path) {
         work->next = IMAGE_NEXT_CONVERT;
@@ -216,21 +220,10 @@ struct remote {
     const char *digest; /* as in struct image_source */
 };
 
-static int file_download(struct image_work *work, const struct remote *remote,
+static int file_download(struct image_work *work, const struct image_source *source,
     const atomic_bool *is_cancelled, struct error *err)
 {
-    cleanup_free char *title = url_for_people(work->image.location);
-    struct image_source source = {
-        .path = work->part.path,
-        .name = remote->name,
-        .title = title,
-        .key = work->key,
-        .sha256 = work->image.sha256,
-        .digest = remote->digest,
-        .is_ours = true,
-    };
-    image_url_digest(work->image.location, source.link);
-    int rc = fill(work, &source, is_cancelled, err);
+    int rc = fill(work, source, is_cancelled, err);
     work->etag = mem_strdup(work->part.etag);
     /* Resuming what we have of a damaged image would give a damaged one again. */
     bool is_fault_of_bytes =
@@ -248,11 +241,23 @@ static int run_remote(struct image_work *work, const struct remote *remote,
     part_clear(&work->part);
     part_init(&work->part, directory, work->key, remote->url, work->boot_id);
     part_load(&work->part);
-    if (!work->is_downloaded && !part_is_complete(&work->part)) {
-        work->next = IMAGE_NEXT_DOWNLOAD;
-        return 0;
+    cleanup_free char *title = url_for_people(work->image.location);
+    struct image_source source = {
+        .path = work->part.path,
+        .name = remote->name,
+        .title = title,
+        .key = work->key,
+        .sha256 = work->image.sha256,
+        .digest = remote->digest,
+        .is_ours = true,
+    };
+    image_url_digest(work->image.location, source.link);
+    if (work->is_downloaded || part_is_complete(&work->part)) {
+        return file_download(work, &source, is_cancelled, err);
     }
-    return file_download(work, remote, is_cancelled, err);
+    work->stream = image_stream_new(&work->paths, &source);
+    work->next = IMAGE_NEXT_DOWNLOAD;
+    return 0;
 }
 
 /* ---- registries ---- */

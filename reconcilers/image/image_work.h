@@ -27,6 +27,7 @@
 #include "specs/vm/vm_spec.h"
 
 struct error;
+struct image_stream;
 
 /* What has to be done before the image is there; each but the last is followed by more work. */
 enum image_next {
@@ -53,6 +54,7 @@ struct image_work {
     enum image_next next;
     struct oci_login login;
     struct part part;
+    struct image_stream *stream; /* of what is downloaded: may run while it arrives. In: ran so */
     char *path;
     char id[DIGEST_SIZE];    /* sha256 in the cache, stamp of a local file */
     bool is_cached;          /* lies in images/ */

@@ -5,27 +5,51 @@
 #include <fcntl.h>
 #include <nettle/sha1.h>
 #include <nettle/sha2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 
-static void digest_finish(struct sha256_ctx *ctx, char *ret_hex)
+struct digest {
+    struct sha256_ctx ctx;
+};
+
+struct digest *digest_new(void)
 {
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_digest(ctx, sizeof(digest), digest);
-    text_hex(ret_hex, digest, sizeof(digest));
+    struct digest *digest = mem_new(struct digest);
+    sha256_init(&digest->ctx);
+    return digest;
+}
+
+void digest_add(struct digest *digest, const void *bytes, size_t n)
+{
+    sha256_update(&digest->ctx, n, bytes);
+}
+
+void digest_of(const struct digest *digest, char *ret_hex)
+{
+    struct sha256_ctx ctx = digest->ctx;
+    uint8_t bytes[SHA256_DIGEST_SIZE];
+    sha256_digest(&ctx, sizeof(bytes), bytes);
+    text_hex(ret_hex, bytes, sizeof(bytes));
+}
+
+void digest_free(struct digest *digest)
+{
+    free(digest);
 }
 
 void digest_bytes(const void *bytes, size_t n, char *ret_hex)
 {
-    struct sha256_ctx ctx;
-    sha256_init(&ctx);
-    sha256_update(&ctx, n, bytes);
-    digest_finish(&ctx, ret_hex);
+    struct digest digest;
+    sha256_init(&digest.ctx);
+    digest_add(&digest, bytes, n);
+    digest_of(&digest, ret_hex);
 }
 
 void digest_sha1(const void *bytes, size_t n, uint8_t ret[DIGEST_SHA1_SIZE])
@@ -48,20 +72,20 @@ int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex
         return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
     }
     uint8_t chunk[65536];
-    struct sha256_ctx ctx;
-    sha256_init(&ctx);
+    struct digest digest;
+    sha256_init(&digest.ctx);
     ssize_t n;
     while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
         if (is_cancelled && atomic_load_explicit(is_cancelled, memory_order_relaxed)) {
             return error_set(err, ERR_CANCELLED, "reading '%s' was cancelled", path);
         }
         if (n > 0) {
-            sha256_update(&ctx, (size_t)n, chunk);
+            digest_add(&digest, chunk, (size_t)n);
         } else if (errno != EINTR) {
             return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
         }
     }
-    digest_finish(&ctx, ret_hex);
+    digest_of(&digest, ret_hex);
     return 0;
 }
 

@@ -18,6 +18,14 @@ struct error;
 void digest_bytes(const void *bytes, size_t n, char *ret_hex);
 void digest_text(const char *text, char *ret_hex);
 
+/* Of what comes piece by piece. */
+struct digest;
+struct digest *digest_new(void);
+void digest_add(struct digest *digest, const void *bytes, size_t n);
+/* Of all that was added, which more may follow. */
+void digest_of(const struct digest *digest, char *ret_hex);
+void digest_free(struct digest *digest); /* NULL is fine */
+
 /* For protocols that have it, never to trust content by. */
 enum { DIGEST_SHA1_SIZE = 20 };
 void digest_sha1(const void *bytes, size_t n, uint8_t ret[DIGEST_SHA1_SIZE]);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ struct fixture {
     struct http_behaviour behaviour;
     struct image_result results[4];
     uint8_t *bytes;
+    struct buf packed[2]; /* for bodies, which a connection may still send */
     char sha256[DIGEST_SIZE];
     char *url;                     /* on the faulty server */
     const struct proxies *proxies; /* of the next fetch */
@@ -66,6 +68,8 @@ static int teardown(void **state)
         free(f->results[i].path);
         json_decref(f->results[i].record);
     }
+    buf_clear(&f->packed[0]);
+    buf_clear(&f->packed[1]);
     free(f->bytes);
     free(f->url);
     media_host_teardown(&f->m);
@@ -472,6 +476,117 @@ static void a_cancelled_download_goes_on_later(void **state)
     assert_string_equal(second.range, "bytes=1048576-");
 }
 
+/* ---- while it arrives ---- */
+
+static void find_unpacked(void *context, int dir_fd, const char *name)
+{
+    struct stat st;
+    if (strstr(name, ".tmp-") && fstatat(dir_fd, name, &st, 0) == 0) {
+        *(int64_t *)context = st.st_size;
+    }
+}
+
+/* Bytes of the file that is being unpacked, -1: there is none. */
+static int64_t unpacked_size(struct fixture *f)
+{
+    int64_t size = -1;
+    cleanup_free char *directory = paths_path(&f->m.paths, "images/.part");
+    fs_each_entry(directory, find_unpacked, &size);
+    return size;
+}
+
+static bool has_unpacked_some(void *context)
+{
+    return unpacked_size(context) >= CUT / 2;
+}
+
+/* `n` bytes, packed by zstd. */
+static void pack(struct fixture *f, const uint8_t *bytes, size_t n, struct buf *packed)
+{
+    struct error err = {0};
+    cleanup_free char *raw = media_host_file(&f->m, "raw.img", bytes, n);
+    cleanup_free char *path = mem_printf("%s.zst", raw);
+    const char *argv[] = {"zstd", "-q", "-f", raw, NULL};
+    assert_true(media_host_run(argv));
+    assert_int_equal(fs_read_file(path, packed, &err), 0);
+}
+
+static void a_download_is_unpacked_while_it_arrives(void **state)
+{
+    struct fixture *f = *state;
+    struct buf *packed = &f->packed[0];
+    pack(f, f->bytes, SIZE, packed);
+    struct http_behaviour held = {
+        .body = packed->data, .size = packed->len, .etag = "\"v1\"", .hold_after = 2 * CUT};
+    behave(f, held);
+    (void)start(f, 0, f->url, NULL);
+    assert_true(media_host_wait_for(&f->m, has_unpacked_some, f));
+    http_server_release(f->server);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_int_equal(unpacked_size(f), -1);
+}
+
+static bool has_unpacked_nothing(void *context)
+{
+    return unpacked_size(context) < 0;
+}
+
+static void what_is_unpacked_of_a_cancelled_download_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct buf *packed = &f->packed[0];
+    pack(f, f->bytes, SIZE, packed);
+    struct http_behaviour held = {
+        .body = packed->data, .size = packed->len, .etag = "\"v1\"", .hold_after = 2 * CUT};
+    behave(f, held);
+    struct op *op = start(f, 0, f->url, NULL);
+    assert_true(media_host_wait_for(&f->m, has_unpacked_some, f));
+    op_cancel(op);
+    assert_true(media_host_wait_for(&f->m, has_unpacked_nothing, f));
+    held.hold_after = 0;
+    behave(f, held);
+    assert_int_equal(fetch(f, f->url, NULL), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, f->sha256);
+    assert_true(http_server_request(f->server, 1).range[0]);
+}
+
+/* It was resumed, hashed and unpacked for a while when the server's file became another. */
+static void check_change_to(struct fixture *f, size_t size)
+{
+    struct buf *first = &f->packed[0], *second = &f->packed[1];
+    cleanup_free uint8_t *other = media_host_bytes(size, 99);
+    char sha256[DIGEST_SIZE];
+    digest_bytes(other, size, sha256);
+    pack(f, f->bytes, SIZE, first);
+    pack(f, other, size, second);
+    struct http_behaviour v1 = {
+        .body = first->data, .size = first->len, .etag = "\"v1\"", .cut_after = CUT};
+    behave(f, v1);
+    assert_int_equal(fetch(f, f->url, NULL), ERR_IMAGE_DOWNLOAD);
+    v1.cut_after = 0;
+    v1.piece = CUT + CUT / 2;
+    v1.hold_after = CUT + CUT / 4;
+    behave(f, v1);
+    (void)start(f, 0, f->url, NULL);
+    assert_true(media_host_wait_for(&f->m, has_unpacked_some, f));
+    behave(f, (struct http_behaviour){.body = second->data, .size = second->len, .etag = "\"v2\""});
+    http_server_release(f->server);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    assert_is_whole(f, f->results[0].path, sha256);
+    assert_int_equal(unpacked_size(f), -1);
+}
+
+static void a_file_that_changes_meanwhile_is_read_from_its_first_byte_again(void **state)
+{
+    check_change_to(*state, SIZE);
+}
+
+static void also_when_it_is_another_small_one(void **state)
+{
+    check_change_to(*state, CUT / 4);
+}
+
 /* What would be recorded of getting the fixture's URL; NULL: nothing. */
 static json_t *describe(struct fixture *f)
 {
@@ -830,6 +945,10 @@ int main(void)
         TEST(many_vms_of_one_url_share_one_download),
         TEST(cancelling_one_leaves_the_others_their_download),
         TEST(a_cancelled_download_goes_on_later),
+        TEST(a_download_is_unpacked_while_it_arrives),
+        TEST(what_is_unpacked_of_a_cancelled_download_is_removed),
+        TEST(a_file_that_changes_meanwhile_is_read_from_its_first_byte_again),
+        TEST(also_when_it_is_another_small_one),
         TEST(a_download_that_cannot_be_converted_is_downloaded_again),
         TEST(progress_is_described_for_all_who_wait),
         TEST(progress_is_reported_at_a_bounded_rate_and_not_of_what_stands_still),

@@ -36,6 +36,21 @@ static void a_file_has_the_digest_of_its_bytes(void **state)
     assert_string_equal(file, abc);
 }
 
+static void bytes_may_come_in_pieces(void **state)
+{
+    char some[DIGEST_SIZE], all[DIGEST_SIZE], expected[DIGEST_SIZE];
+    struct digest *digest = digest_new();
+    (void)state;
+    digest_add(digest, "a", 1);
+    digest_of(digest, some);
+    digest_add(digest, "bc", 2);
+    digest_of(digest, all);
+    digest_free(digest);
+    digest_text("a", expected);
+    assert_string_equal(some, expected);
+    assert_string_equal(all, abc);
+}
+
 /* An end of vmctld does not wait for an image of many gigabytes. */
 static void reading_a_file_can_be_cancelled(void **state)
 {
@@ -53,6 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_has_the_digest_of_its_bytes),
+        cmocka_unit_test(bytes_may_come_in_pieces),
         cmocka_unit_test(reading_a_file_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
