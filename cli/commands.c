@@ -8,6 +8,7 @@
 #include "store/store.h"
 
 const struct command *const cli_commands[] = {
+    &command_init,
     &command_up,
     &command_down,
     &command_reload,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The descriptors of all commands, one a file: cli/cmd_NAME.c. */
+/* The descriptors of all commands, one a file: cli/commands/NAME.c. */
 #pragma once
 
 struct command;
@@ -23,6 +23,7 @@ extern const struct command command_fmt;
 extern const struct command command_get;
 extern const struct command command_image;
 extern const struct command command_import;
+extern const struct command command_init;
 extern const struct command command_list;
 extern const struct command command_log;
 extern const struct command command_port;

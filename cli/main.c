@@ -26,7 +26,7 @@
 static const struct {
     const char *first, *heading;
 } groups[] = {
-    {"up", "By the VMFile:"},
+    {"init", "By the VMFile:"},
     {"create", "VM by VM:"},
     {"list", "To look:"},
     {"console", "To go in:"},

@@ -58,8 +58,8 @@ static void print_text(struct cli *cli, const struct vm_row_source *source)
     }
     vm_rows_print(cli, source);
     if (source->count == 0) {
-        cli_note(
-            cli, "no VMs yet: vmctl up makes those of ./VMFile.kdl, vmctl create a single one");
+        cli_note(cli, "no VMs yet: vmctl init writes a VMFile.kdl, vmctl up makes its VMs, and "
+                      "vmctl create a single one");
     } else {
         controller_note_absent(cli);
     }

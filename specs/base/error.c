@@ -21,7 +21,7 @@ static const struct {
     [ERR_TIMEOUT] = {"vmctl::timeout", 4, "see what it waits for: vmctl status NAME"},
     [ERR_DIFFERS] = {"vmctl::differs", 1, ""},
     [ERR_VMFILE_NOT_FOUND] = {"vmctl::vmfile::not_found", 2,
-        "create VMFile.kdl in the current directory or specify a path with --file"},
+        "create VMFile.kdl in the current directory (vmctl init) or specify a path with --file"},
     [ERR_VMFILE_PARSE] = {"vmctl::vmfile::parse_failed", 2,
         "check the VMFile's syntax; see https://kdl.dev"},
     [ERR_VMFILE_INVALID] = {"vmctl::vmfile::validation", 2, "see: man 5 VMFile.kdl"},

@@ -65,3 +65,49 @@ names() {
     sed -i 's/\r$//' setup.sh
     fails 0 vmctl validate
 }
+
+@test "init: every template is valid and formatted, a file that is there is left alone" {
+    local template
+    mkdir "9 Läden" && cd "9 Läden"
+    for template in $(vmctl init --list -o name); do
+        fails 0 vmctl init --template "$template"
+        has "VMFile.kdl: written from '$template'"
+        fails 0 vmctl validate
+        says "VMFile.kdl: valid: 9-L--den"
+        fails 0 vmctl fmt --check
+        sed -i 's/vm /\/\/ mine\nvm /' VMFile.kdl
+        cp VMFile.kdl mine
+        fails 1 vmctl init --template "$template"
+        says "there is 'VMFile.kdl' already, which stays as it is" "vmctl up"
+        cmp VMFile.kdl mine
+        mv VMFile.kdl "$template.kdl"
+    done
+    [ "$(stat -c %a mine)" = "$(printf %o $((0666 & ~$(umask))))" ]
+    [ "$(vmctl validate multi.kdl -o name)" = $'9-L--den-db\n9-L--den-web' ]
+    [ "$(vmctl init --list -o json | jq -r '.[].name')" = "$(vmctl init --list -o name)" ]
+}
+
+@test "init: the VM's name, the template by its name alone, another file" {
+    fails 2 vmctl up
+    says "vmctl init"
+    vmctl init web -f a.kdl
+    [ "$(vmctl validate a.kdl -o name)" = web ]
+    grep -q 'image-url ".*/debian-12-' a.kdl
+    vmctl init alpine -f b.kdl
+    [ "$(vmctl validate b.kdl -o name)" = alpine ]
+    grep -q 'image-url ".*alpine-3' b.kdl
+    VMCTL_FILE=c.kdl vmctl init debian -t ubuntu
+    [ "$(vmctl validate c.kdl -o name)" = debian ]
+    grep -q 'image-url ".*ubuntu' c.kdl
+    cd /
+    fails 0 vmctl init -f "$work/d.kdl"
+    [ "$(vmctl validate "$work/d.kdl" -o name)" = "$(basename "$work" | tr -c 'a-zA-Z0-9._\n-' -)" ]
+    fails 2 vmctl init --template debain -f "$work/e.kdl"
+    says "there is no template 'debain'" "did you mean 'debian'"
+    fails 2 vmctl init hashicorp/bionic64 -f "$work/e.kdl"
+    says "'hashicorp/bionic64' cannot be the name of a VM" "vmctl init --list"
+    fails 2 vmctl init --template multi "$(printf 'a%.0s' {1..60})" -f "$work/e.kdl"
+    [ ! -e "$work/e.kdl" ]
+    fails 1 vmctl init -f /nowhere/VMFile.kdl
+    says "cannot write '/nowhere/VMFile.kdl': No such file or directory"
+}

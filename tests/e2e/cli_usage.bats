@@ -9,7 +9,7 @@ teardown() { cli_teardown; }
     run --separate-stderr vmctl list
     [ "$status" -eq 0 ]
     [ "$output" = "NAME   BACKEND   VCPUS   MEM   NETWORK   PID   SSH   STATE   AGE" ]
-    [[ $stderr == "no VMs yet: vmctl up"* ]]
+    [[ $stderr == "no VMs yet: vmctl init"* ]]
     run vmctl list -q
     [ "${#lines[@]}" -eq 1 ]
     run vmctl ps -o json
