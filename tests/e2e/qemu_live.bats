@@ -188,6 +188,34 @@ remember() {
     event "the QEMU process died"
 }
 
+# ---- identity ----
+
+@test "the identity helper gives a guest a clock, random numbers, names and keys of its own" {
+    local helper=$VMCTL_BIN/vmctl-identity entropy
+    [ -x "$helper" ] || skip "it is built on x86"
+    vmctl -q up
+    entropy=$(head -c 64 /dev/urandom | od -An -vtx1 | tr -d ' \n')
+    vmctl ssh live -- 'cat >/tmp/identity && chmod +x /tmp/identity && mkdir -p /tmp/own' <"$helper"
+    records() {
+        printf 'T 1000000000 0\nX date +%%s >/tmp/then\nT %s 0\nE %s\n' "$(date +%s)" "$entropy"
+        printf 'H other\nX hostname >/tmp/name\nH live\nF 600 4 /tmp/own/key\nkey\n'
+        printf 'F 444 3 /etc/of-root\nid\n.\n'
+    }
+    run vmctl ssh live -- sudo /tmp/identity < <(records)
+    echo "$output"
+    [ "$output" = "ready"$'\n'"ok 0" ]
+    run vmctl ssh live -- 'cat /tmp/then /tmp/name; stat -c "%U %a" /tmp/own/key /etc/of-root; date +%s'
+    echo "$output"
+    [[ ${lines[0]} == 100000000[0-9] ]]
+    [ "${lines[1]}" = other ]
+    [ "${lines[2]}" = "worker 600" ]
+    [ "${lines[3]}" = "root 444" ]
+    ((lines[4] >= $(date +%s) - 5 && lines[4] <= $(date +%s) + 1))
+    run vmctl ssh live -- sudo /tmp/identity <<<'no record'
+    [ "$status" -eq 2 ]
+    [ "$output" = "ready"$'\n'"bad" ]
+}
+
 # ---- trouble ----
 
 @test "a QEMU that hangs is shown, and healed when it goes on; nobody kills it" {
