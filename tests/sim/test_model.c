@@ -57,14 +57,28 @@ static size_t slot_of(const struct model *model, uint64_t bits)
     return i;
 }
 
+/* Small at first: most mutants are caught among few worlds. */
+static void make_room(struct model *model)
+{
+    if (model->count < model->capacity / 2) {
+        return;
+    }
+    model->capacity = model->capacity ? 4 * model->capacity : 4096;
+    free(model->table);
+    model->table = mem_calloc(model->capacity, sizeof(*model->table));
+    for (size_t i = 0; i < model->count; i++) {
+        model->table[slot_of(model, model->worlds[i].bits)] = model->worlds[i].bits + 1;
+    }
+}
+
 static void add(struct model *model, union world world)
 {
+    make_room(model);
     size_t i = slot_of(model, world.bits);
     if (!model->table[i]) {
         model->table[i] = world.bits + 1;
         mem_grow(model->worlds, model->count);
         model->worlds[model->count++] = world;
-        assert_true(model->count < model->capacity / 2);
     }
 }
 
@@ -407,14 +421,12 @@ static void explore(struct model *model, union world w)
 
 static void model_check(struct model *model)
 {
-    model->capacity = (size_t)1 << 22;
-    model->table = mem_calloc(model->capacity, sizeof(*model->table));
     add(model, (union world){.is_up = 1});
     for (size_t i = 0; i < model->count && !model->fault; i++) {
         explore(model, model->worlds[i]);
-    }
-    for (size_t i = 0; i < model->count && !model->fault; i++) {
-        follow(model, model->worlds[i]);
+        if (!model->fault) {
+            follow(model, model->worlds[i]);
+        }
     }
 }
 
