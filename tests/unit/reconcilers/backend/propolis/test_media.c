@@ -291,7 +291,7 @@ static void an_orphan_is_observed_without_a_spec(void **state)
     assert_true(facts.has_image);
 }
 
-static void digest_of(const struct vm_spec *spec, char *ret)
+static void media_digest(const struct vm_spec *spec, char *ret)
 {
     spec_media_digest(spec, ret);
 }
@@ -301,33 +301,33 @@ static void the_digest_covers_what_only_a_recreation_changes(void **state)
     struct fixture *f = *state;
     struct vm_spec *spec = f->spec;
     char first[DIGEST_SIZE], next[DIGEST_SIZE];
-    digest_of(spec, first);
+    media_digest(spec, first);
     spec->vcpus = 7;
     spec->disk_gib = 70;
     spec->memory_mib = 4096;
     spec->cloud_init.hostname = mem_strdup("web"); /* as the default */
     spec->cloud_init.bus = SEED_VIRTIO;
-    digest_of(spec, next);
+    media_digest(spec, next);
     assert_string_equal(next, first);
     free(spec->ssh.user);
     spec->ssh.user = mem_strdup("admin"); /* stands in our user-data */
-    digest_of(spec, next);
+    media_digest(spec, next);
     assert_string_not_equal(next, first);
     memcpy(first, next, sizeof(first));
     spec->cloud_init.ssh_key.path = mem_strdup("/a");
     memset(spec->cloud_init.ssh_key.digest, 'a', DIGEST_SIZE - 1);
-    digest_of(spec, next);
+    media_digest(spec, next);
     assert_string_not_equal(next, first);
     memcpy(first, next, sizeof(first));
     free(spec->cloud_init.ssh_key.path);
     spec->cloud_init.ssh_key.path = mem_strdup("/moved"); /* same bytes */
-    digest_of(spec, next);
+    media_digest(spec, next);
     assert_string_equal(next, first);
     spec->cloud_init.user_data.path = mem_strdup("/u");
-    digest_of(spec, first);
+    media_digest(spec, first);
     free(spec->ssh.user);
     spec->ssh.user = mem_strdup("other"); /* not in the user's own user-data */
-    digest_of(spec, next);
+    media_digest(spec, next);
     assert_string_equal(next, first);
 }
 
