@@ -7,11 +7,13 @@
 #include "controller/loop/loop.h"
 #include "reconcilers/guest/probe_dial.h"
 #include "reconcilers/guest/probe_http.h"
+#include "reconcilers/guest/run_probe.sh.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 struct probe_round {
     struct op op; /* first */
@@ -114,10 +116,17 @@ static void on_output(void *context, const char *bytes, size_t n)
     buf_add(answer, bytes, n < room ? n : room);
 }
 
+/* The guest ends the command a second later than we stop waiting: the timeout is reported as one.
+ */
 static struct op *start_command(struct probe_round *round, int64_t timeout_ms)
 {
+    cleanup_buf struct buf command = BUF_INIT(0);
+    buf_add_str(&command, "exec sh -c ");
+    text_add_shell_word(&command, run_probe_sh);
+    buf_printf(&command, " sh %lld ", (long long)timeout_ms / 1000 + 1);
+    text_add_shell_word(&command, current(round)->text);
     struct ssh_exec_request request = {
-        .command = current(round)->text,
+        .command = buf_str(&command),
         .output = on_output,
         .output_context = round,
         .timeout_ms = timeout_ms,

@@ -3,18 +3,24 @@
 #include "reconcilers/guest/probe_round.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "tests/support/http_server.h"
 #include "tests/support/ssh_fixture.h"
@@ -231,6 +237,37 @@ static void a_command_may_print_as_much_as_it_likes(void **state)
     expect_failure(test, ERR_TIMEOUT, "exec 'exec sleep 100': the command did not end within 1 s");
 }
 
+/* Readable when the process has ended. */
+static int open_process(const char *pid_file)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(0);
+    assert_int_equal(fs_read_file(pid_file, &text, &err), 0);
+    int fd = (int)syscall(SYS_pidfd_open, atoi(buf_str(&text)), 0);
+    assert_true(fd >= 0 || errno == ESRCH);
+    return fd;
+}
+
+static void a_command_that_hangs_is_ended_in_the_guest_with_its_children(void **state)
+{
+    struct round_test *test = *state;
+    ssh_fixture_open(&test->fixture);
+    cleanup_free char *directory = mem_printf("%s/hang", test->fixture.sshd->dir);
+    assert_int_equal(mkdir(directory, 0700), 0);
+    cleanup_free char *command = mem_printf(
+        "cd '%s'; sleep 500 & echo $! >child; echo $$ >shell; trap '' TERM; wait", directory);
+    test->check->timeout_s = 1;
+    add(test, PROBE_EXEC, 0, command);
+    assert_int_equal(run(test), ERR_TIMEOUT);
+    const char *const names[] = {"shell", "child"};
+    for (size_t i = 0; i < 2; i++) {
+        cleanup_free char *path = mem_printf("%s/%s", directory, names[i]);
+        cleanup_close int fd = open_process(path);
+        struct pollfd ended = {.fd = fd, .events = POLLIN};
+        assert_true(fd < 0 || poll(&ended, 1, 30000) == 1);
+    }
+}
+
 static void the_first_failure_ends_the_round(void **state)
 {
     struct round_test *test = *state;
@@ -309,6 +346,7 @@ int main(void)
         TEST(through_ssh_cancelling_leaves_nothing),
         TEST(a_command_passes_by_its_status_and_reports_its_first_line),
         TEST(a_command_may_print_as_much_as_it_likes),
+        TEST(a_command_that_hangs_is_ended_in_the_guest_with_its_children),
         TEST(the_first_failure_ends_the_round),
         TEST(a_connection_that_breaks_is_an_ssh_error),
         TEST(without_ssh_open_ports_pass),
