@@ -47,6 +47,7 @@ struct command {
     const void *defaults;             /* what that struct starts as; NULL: zero */
     bool stops_at_positional;         /* words after the VM belong to another program */
     bool needs_no_store;
+    bool takes_kind;        /* kubectl's "vm" or "vms" may stand before the names */
     bool names_file_vms;    /* its VMs are those of the VMFile, made or not */
     bool erases;            /* disks: never suggested for a word that only looks like its name */
     bool examines_data_dir; /* it says itself what is wrong with the data directory */

@@ -141,8 +141,60 @@ static const struct {
     {"launch", "from a VMFile: vmctl up; without one: vmctl create --start"},
     {"top stats", "vmctl list -o wide"},
     {"scp", "vmctl cp SOURCE TARGET"},
+    {"snapshot restore",
+        "there are none: vmctl stop VM keeps the disk, vmctl suspend VM its memory, too"},
     {"daemon", "vmctl controller"},
 };
+
+/* Options of theirs that are none here: what they are in our words. */
+static const struct {
+    const char *command, *options, *help;
+} option_habits[] = {
+    {"up", "--build", "images come ready-made; the provision steps again: vmctl provision"},
+    {"up", "--force-recreate",
+        "vmctl restart starts VMs afresh with their disks; vmctl reload erases these, too"},
+    {"up apply", "--remove-orphans",
+        "VMs that the VMFile no longer names: vmctl up --prune=stop, or --prune, which erases "
+        "them"},
+    {"up", "--wait", "vmctl up waits until all are ready, unless -d is given"},
+    {"up reload", "--provision", "the provision steps again: vmctl provision"},
+    {"down", "-v --volumes", "vmctl down keeps the disks; vmctl down --destroy erases them"},
+    {"down stop", "--force", "to cut the power at once: vmctl stop --timeout 0"},
+    {"ssh", "-c --command", "a command: vmctl ssh VM -- COMMAND"},
+    {"get list describe events", "-n --namespace -A --all-namespaces",
+        "all VMs are in one place: the data directory (--data-dir DIR)"},
+    {"list get", "--format", "for programs: -o json; names alone: -o name"},
+    {"list", "--filter --running", "for programs: vmctl list -o json"},
+    {"log", "--container -c", "vmctl log --console, or --provision"},
+    {"console exec", "--stdin", "the standard input is passed on anyway"},
+};
+
+static void help_with_option(const struct command *command, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(option_habits); i++) {
+        char word[32];
+        bool is_option = sscanf(err->message, "unknown option '%31[^'=]", word) == 1;
+        if (is_option && text_has_word(option_habits[i].command, command->name) &&
+            text_has_word(option_habits[i].options, word)) {
+            (void)error_help(err, "%s", option_habits[i].help);
+        }
+    }
+}
+
+/* `get vms`, `describe vm web`: the word is dropped, if no VM is called so. */
+static int drop_kind(struct cli *cli, struct arg_strings *words, struct error *err)
+{
+    bool has_kind = words->count > 0 && text_has_word("vm vms", words->items[0]);
+    bool is_name = false;
+    int rc = has_kind ? cli_open_store(cli, err) : 0;
+    rc = rc == 0 && has_kind ? store_has(cli->store, words->items[0], &is_name, err) : rc;
+    if (rc == 0 && has_kind && !is_name) {
+        words->count--;
+        words->n_before_dashes -= words->n_before_dashes > 0;
+        memmove(words->items, words->items + 1, words->count * sizeof(*words->items));
+    }
+    return rc;
+}
 
 static const struct command *find_command(const char *name, struct error *err)
 {
@@ -172,7 +224,7 @@ static const struct command *find_command(const char *name, struct error *err)
 }
 
 static int run_parsed(struct cli *cli, const struct command *command, const void *values,
-    const struct arg_strings *words, const struct global_values *global, struct error *err)
+    struct arg_strings *words, const struct global_values *global, struct error *err)
 {
     if (global->wants_help) {
         print_help(command);
@@ -194,6 +246,9 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
             rc = data_trust_check(&cli->paths, err);
         }
     }
+    if (rc == 0 && command->takes_kind) {
+        rc = drop_kind(cli, words, err);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -212,7 +267,11 @@ static int run_command(struct cli *cli, const struct command *command, int argc,
     const struct arg_set sets[] = {{command->options, values}, {global_options, global}};
     int rc =
         args_parse(argc, argv, sets, ARRAY_LEN(sets), command->stops_at_positional, &words, err);
+    if (rc == 0 && text_has_word("ps ls", argv[0]) && global->is_quiet && !global->output) {
+        global->output = "name"; /* docker's and limactl's -q */
+    }
     if (rc < 0) {
+        help_with_option(command, err);
         rc = *err->help ? rc : error_help(err, "see: vmctl %s --help", command->name);
         /* Errors in the options are printed in the output format that the options choose. */
         struct error ignored = {.code = ERR_NONE};

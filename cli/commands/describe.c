@@ -81,5 +81,6 @@ const struct command command_describe = {
                 "  vmctl describe web -o json | jq .changes",
     .options = options,
     .values_size = sizeof(struct describe_values),
+    .takes_kind = true,
     .run = run,
 };

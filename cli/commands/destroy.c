@@ -9,6 +9,8 @@ static const struct arg_option options[] = {
     OPTION_NAME(struct power_values),
     OPTION_ALL(struct power_values),
     OPTION_YES(struct power_values),
+    /* docker's and vagrant's: whatever state it is in, and without a question */
+    {"force", 'f', ARG_FLAG, offsetof(struct power_values, is_sure), NULL, NULL},
     OPTIONS_FOLLOW(struct power_values),
     OPTIONS_END,
 };

@@ -282,5 +282,6 @@ const struct command command_get = {
                 "  vmctl get web -w -o json | jq -r --unbuffered .display",
     .options = options,
     .values_size = sizeof(struct get_values),
+    .takes_kind = true,
     .run = run,
 };

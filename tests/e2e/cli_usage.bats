@@ -220,6 +220,39 @@ on_terminal() {
     [ "$(vmctl list -o name)" = web ]
 }
 
+@test "what fingers know from docker, compose, kubectl and vagrant is understood, or leads to our word for it" {
+    local line
+    vmfile web db
+    vmctl up -q
+    [ "$(vmctl ps -q)" = $'db\nweb' ]
+    [ "$(vmctl get vms -o name)" = $'db\nweb' ]
+    [ "$(vmctl get vm web -o name)" = web ]
+    fails 0 vmctl describe vm web
+    says "Name:" "web"
+    while IFS='|' read -r line expected; do
+        fails 2 vmctl $line
+        says "error[vmctl::usage]: unknown option" "help: $expected"
+    done <<'END'
+up -d --build|images come ready-made
+up --force-recreate|vmctl restart starts VMs afresh with their disks
+up --remove-orphans|VMs that the VMFile no longer names: vmctl up --prune=stop
+up --wait|vmctl up waits until all are ready
+up --provision|the provision steps again: vmctl provision
+down -v|vmctl down keeps the disks
+down --volumes|vmctl down keeps the disks
+ssh web -c|a command: vmctl ssh VM -- COMMAND
+get vms -A|all VMs are in one place
+ps --format=x|for programs: -o json
+END
+    [ "$(vmctl list -o name)" = $'db\nweb' ]
+    vmctl create -q --name vm --backend noop --image "$work/image"
+    [ "$(vmctl get vm -o name)" = vm ] # a VM is called so: it is meant
+    fails 3 vmctl destroy vms web
+    [ "$(vmctl list -o name)" = $'db\nvm\nweb' ]
+    fails 0 vmctl rm -f vm
+    has "vm: destroyed"
+}
+
 @test "a key that cannot be read is found out before a VM is made for the command" {
     vmfile web
     run vmctl run --rm -it -i nowhere -- true
