@@ -34,6 +34,7 @@ const struct command *const cli_commands[] = {
     &command_wait,
     &command_log,
     &command_port,
+    &command_port_forward,
     &command_console,
     &command_vnc,
     &command_ssh,

@@ -27,6 +27,7 @@ extern const struct command command_init;
 extern const struct command command_list;
 extern const struct command command_log;
 extern const struct command command_port;
+extern const struct command command_port_forward;
 extern const struct command command_provision;
 extern const struct command command_reload;
 extern const struct command command_restart;

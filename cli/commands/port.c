@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl port: which ports of this host lead into a VM. */
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -9,13 +11,18 @@
 #include "cli/show/output.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 struct port_values {
     struct which_values which;
+    bool opens;
 };
 
 static const struct arg_option options[] = {
+    {"open", 0, ARG_FLAG, offsetof(struct port_values, opens), NULL,
+        "open the first forward of the VMFile in the browser"},
     OPTION_FILE(struct port_values, 'f'),
     OPTION_ONE_NAME(struct port_values),
     OPTIONS_END,
@@ -79,6 +86,33 @@ static json_t *list_ports(const struct vm_record *record)
     return array;
 }
 
+/* Becomes the desktop's opener: returns only when that failed. */
+static int open_first(json_t *ports, const char *name, struct error *err)
+{
+    enum { SSH_PORT = 22, HTTPS_PORT = 443 };
+    size_t i;
+    json_t *json;
+    json_array_foreach(ports, i, json)
+    {
+        int64_t guest = json_int(json, "guestPort", 0);
+        if (json_flag(json, "forwarded", false) && guest != SSH_PORT &&
+            text_eq(json_text(json, "protocol"), "tcp")) {
+            cleanup_free char *url =
+                mem_printf("%s://%s:%d/", guest == HTTPS_PORT ? "https" : "http",
+                    json_text(json, "host"), (int)json_int(json, "hostPort", 0));
+            puts(url);
+            (void)fflush(stdout);
+            (void)execlp("xdg-open", "xdg-open", url, (char *)NULL);
+            (void)error_set_errno(err, ERR_IO, errno, "cannot run xdg-open");
+            return error_help(err, "open it yourself, or install the package xdg-utils");
+        }
+    }
+    (void)error_set(err, ERR_VM_INVALID_STATE, "no TCP port of vm '%s' is forwarded now", name);
+    return error_help(err,
+        "add `forward host=8080 guest=80` to its VMFile, or: vmctl port-forward %s :80 --open",
+        name);
+}
+
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
@@ -98,6 +132,9 @@ static int run(
     cleanup_json json_t *ports = list_ports(&record);
     size_t i;
     json_t *json;
+    if (port->opens) {
+        return open_first(ports, name, err);
+    }
     if (output_is_data(cli)) {
         output_print(cli, ports);
         return 0;
@@ -119,7 +156,8 @@ const struct command command_port = {
     .details =
         "What the VMFile names and the machine does not forward, because it is off or the port\n"
         "was taken, is marked. Without a name: the VMFile's only VM.",
-    .examples = "  vmctl port web",
+    .examples = "  vmctl port web\n"
+                "  vmctl port web --open",
     .options = options,
     .values_size = sizeof(struct port_values),
     .run = run,

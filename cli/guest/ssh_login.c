@@ -471,14 +471,16 @@ int ssh_login_run(
         return rc;
     }
     digest_random_id(token);
-    cleanup_free char *line =
-        call->wants_terminal ? mem_strdup(call->words[0]) : tokened(call->words[0], token);
+    bool has_command = call->n_words > 0;
+    cleanup_free char *line = !has_command           ? NULL
+                              : call->wants_terminal ? mem_strdup(call->words[0])
+                                                     : tokened(call->words[0], token);
     const char *word = line;
     struct ssh_call wrapped = *call;
     wrapped.words = &word;
     make_argv(&login, &wrapped, &argv);
     rc = run_argv(argv.words, wakeup, &number, err);
-    if (number > 0 && !call->wants_terminal) {
+    if (number > 0 && has_command && !call->wants_terminal) {
         end_in_guest(&login, call, token, wakeup);
     }
     return rc;

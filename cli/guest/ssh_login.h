@@ -74,10 +74,11 @@ int ssh_login_exec(struct cli *cli, const struct ssh_call *call, struct error *e
 
 /*
  * Runs the one word of `call` as a command in the guest, by an ssh on our stdin, stdout and stderr,
- * until it ends. When a signal comes that `wakeup` has caught, the command is ended in the guest
- * with all it started; with a terminal that is the guest's sshd's work. Returns its exit status,
- * 128 + the number of that signal, SSH_TRANSPORT_FAILED when another signal ended ssh; as follow()
- * does when the guest does not answer, or -ERR_SSH when ssh could not be started.
+ * until it ends; without a word an ssh that only does what its options say. When a signal comes
+ * that `wakeup` has caught, the command is ended in the guest with all it started; with a terminal
+ * that is the guest's sshd's work. Returns its exit status, 128 + the number of that signal,
+ * SSH_TRANSPORT_FAILED when another signal ended ssh; as follow() does when the guest does not
+ * answer, or -ERR_SSH when ssh could not be started.
  */
 int ssh_login_run(
     struct cli *cli, const struct ssh_call *call, struct wakeup *wakeup, struct error *err);

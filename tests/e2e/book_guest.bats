@@ -66,6 +66,23 @@ setup() { cd "$PROJECT"; }
     [ "$status" -eq 255 ]
 }
 
+@test "port-forward leads to the guest until it is interrupted" {
+    local pid port rc=0
+    # what a shell starts in the background ignores SIGINT
+    python3 -c 'import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execlp("vmctl", "vmctl", "port-forward", ":22")' >forwarded 2>&1 3>&- &
+    pid=$!
+    await grep -q ' -> 22$' forwarded
+    port=$(sed -n 's/^127.0.0.1:\([0-9]*\) -> 22$/\1/p' forwarded)
+    read -r -t 20 banner <"/dev/tcp/127.0.0.1/$port"
+    [[ $banner == SSH-2.0-* ]]
+    kill -INT "$pid"
+    wait "$pid" || rc=$?
+    [ "$rc" -eq 130 ]
+    run bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+    [ "$status" -ne 0 ]
+}
+
 @test "ssh: a guest that does not answer is given 30 seconds" {
     await grep -q '^status' "$BATS_FILE_TMPDIR/silent"
     run cat "$BATS_FILE_TMPDIR/silent"

@@ -234,3 +234,65 @@ said() {
     [ "$rc" -eq 143 ]
     refute grep -q before "$work/out"
 }
+
+@test "port-forward: what ssh is to lead where, on free ports and on those that are asked for" {
+    vmfile web
+    vmctl up -q
+    local port taken=$((20000 + BASHPID % 10000))
+    fails 7 vmctl port-forward web ":80" "$taken:5432"
+    port=$(sed -n 's/^<-L127.0.0.1:\([0-9]*\):localhost:80>$/\1/p' <<<"$output")
+    [ "$port" -gt 0 ]
+    has "<-N>"
+    has "<-L127.0.0.1:$taken:localhost:5432>"
+    has "<-oExitOnForwardFailure=yes>"
+    has "<-oLocalCommand=printf '%%s\\n' '127.0.0.1:$port -> 80' '127.0.0.1:$taken -> 5432'>"
+    [ "${lines[-2]} ${lines[-1]}" = "<--> <web>" ]
+    fails 7 vmctl port-forward --address 0.0.0.0 --open :443 # of the VMFile's only VM
+    says "<-L0.0.0.0:" ":localhost:443>" "; xdg-open https://127.0.0.1:"
+    fails 7 vmctl port-forward --name web "$taken"
+    has "<-L127.0.0.1:$taken:localhost:$taken>"
+    python3 -c "
+import signal, socket
+s = socket.socket(); s.bind(('127.0.0.1', $taken)); s.listen()
+print('listening', flush=True); signal.pause()" >"$work/listens" 3>&- &
+    local pid=$!
+    await grep -q listening "$work/listens"
+    fails 1 vmctl port-forward web "$taken:80"
+    says "error[vmctl::network::port_taken]: cannot listen on 127.0.0.1:$taken" "vmctl port-forward VM :GUEST"
+    kill "$pid"
+}
+
+@test "port-forward refuses what are no ports" {
+    local pair
+    vmfile web
+    vmctl up -q
+    for pair in 0:80 8080:0 : 8080: a:80 80:65536 1:2:3; do
+        fails 2 vmctl port-forward web "$pair"
+        says "'$pair' are no ports" "8080:80"
+    done
+    fails 2 vmctl port-forward
+    says "port-forward needs a port"
+    fails 2 vmctl port-forward --name web
+    says "port-forward needs a port"
+    fails 2 vmctl port-forward --address nowhere web :80
+    says "'nowhere' is not an IPv4 address"
+    fails 3 vmctl port-forward wed :80
+    says "there is no vm 'wed'"
+}
+
+@test "port --open opens the first forward that is made, and says what it is" {
+    printf '#!/bin/sh\necho "opens $*"\n' >"$work/bin/xdg-open"
+    chmod +x "$work/bin/xdg-open"
+    vmfile web
+    vmctl up -q
+    fails 1 vmctl port web --open
+    says "no TCP port of vm 'web' is forwarded now" "vmctl port-forward web :80 --open"
+    printf 'vm "web" { backend "noop"; image "%s"; forward host=%d guest=53 proto="udp"; forward host=%d guest=80; }\n' \
+        "$work/image" $((30000 + BASHPID % 10000)) $((31000 + BASHPID % 1000)) >VMFile.kdl
+    vmctl up -q
+    fails 0 vmctl port web --open
+    [ "$output" = "http://127.0.0.1:$((31000 + BASHPID % 1000))/"$'\n'"opens http://127.0.0.1:$((31000 + BASHPID % 1000))/" ]
+    rm "$work/bin/xdg-open"
+    PATH=$work/bin:$(dirname "$(command -v vmctl)") fails 1 vmctl port web --open
+    says "cannot run xdg-open" "xdg-utils"
+}
