@@ -29,13 +29,14 @@ struct ssh_session {
     char *name;        /* "vm@127.0.0.1:10022" for messages */
     int fd;            /* -1 once broken */
     struct loop_io *io;
-    LIBSSH2_SESSION *ssh;     /* NULL once broken */
-    LIBSSH2_SFTP *sftp;       /* opened by the first upload; goes with `ssh` */
-    bool has_no_sftp;         /* the server has none */
-    struct ssh_block *blocks; /* the memory of libssh2 */
-    struct ssh_task *task;    /* the one under way, borrowed; NULL: idle */
-    struct buf early;         /* bytes read with the banner, which libssh2 reads first */
-    size_t receive_budget;    /* bytes that may still be received in this turn */
+    LIBSSH2_SESSION *ssh;      /* NULL once broken */
+    LIBSSH2_SFTP *sftp;        /* opened by the first upload; goes with `ssh` */
+    unsigned long sftp_window; /* bytes that its channel takes at a time */
+    bool has_no_sftp;          /* the server has none */
+    struct ssh_block *blocks;  /* the memory of libssh2 */
+    struct ssh_task *task;     /* the one under way, borrowed; NULL: idle */
+    struct buf early;          /* bytes read with the banner, which libssh2 reads first */
+    size_t receive_budget;     /* bytes that may still be received in this turn */
     size_t send_budget;
     unsigned dry_reads; /* reads in this turn that returned nothing */
     uint64_t received;  /* bytes ever */

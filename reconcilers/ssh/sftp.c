@@ -25,6 +25,7 @@
 
 #include "reconcilers/ssh/session.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 
 enum stage {
@@ -45,8 +46,13 @@ enum stage {
     PUT_UNDO_REMOVE,
 };
 
-/* libssh2 cuts it into packets of 30000 bytes and keeps that many under way. */
-enum { WINDOW_SIZE = 240000 };
+/*
+ * libssh2 makes packets of up to 30000 bytes and keeps WINDOW_SIZE of them under way. The channel
+ * of a small server (dropbear: 24 KiB) takes less at a time: libssh2 would cut each packet where
+ * the channel is full, into three or four, each of which costs the guest a read, a checksum, a
+ * write and an answer. So a packet is made as large as the channel is when it is empty.
+ */
+enum { WINDOW_SIZE = 240000, PACKET_MAX = 30000, PACKET_MIN = 4096, PACKET_HEADER = 64 };
 
 struct put {
     struct ssh_task task; /* first */
@@ -59,8 +65,10 @@ struct put {
     LIBSSH2_CHANNEL *probe;
     size_t n_requested; /* bytes of the request that are sent */
     LIBSSH2_SFTP_HANDLE *handle;
-    struct buf window;    /* starts with the first byte that the server has not acknowledged */
-    bool is_at_end;       /* of the local file */
+    struct buf window; /* starts with the first byte that the server has not acknowledged */
+    int64_t offset;    /* in the local file: of what comes next */
+    bool is_at_end;
+    bool has_room;        /* for more than the window has */
     struct error refusal; /* to be reported after undoing */
 };
 
@@ -208,6 +216,8 @@ static enum ssh_progress step_init(struct put *put, struct error *err)
     struct ssh_session *session = put->task.session;
     session->sftp = libssh2_sftp_init(session->ssh);
     if (session->sftp) {
+        session->sftp_window =
+            libssh2_channel_window_write(libssh2_sftp_get_channel(session->sftp));
         return put_enter(put, PUT_OPEN);
     }
     int rc = libssh2_session_last_errno(session->ssh);
@@ -245,22 +255,27 @@ static enum ssh_progress step_open(struct put *put, struct error *err)
     return put_enter(put, PUT_WRITE);
 }
 
-/* Tops the window up; the file is local and regular, so this reads the page cache. */
+/* Appends the next packet to the window; the file is local and regular, so this reads the page
+ * cache. */
 static int refill(struct put *put)
 {
-    char bytes[32768];
-    while (!put->is_at_end && put->window.len + sizeof(bytes) <= WINDOW_SIZE) {
-        ssize_t n = read(put->fd, bytes, sizeof(bytes));
-        if (n < 0) {
-            return error_set_errno(
-                &put->refusal, ERR_IO, errno, "cannot read '%s'", put->local_path);
-        }
-        put->is_at_end = n == 0;
-        buf_add(&put->window, bytes, (size_t)n);
+    unsigned long window = put->task.session->sftp_window;
+    size_t packet = window < PACKET_MIN + PACKET_HEADER   ? PACKET_MIN
+                    : window > PACKET_MAX + PACKET_HEADER ? PACKET_MAX
+                                                          : window - PACKET_HEADER;
+    char bytes[PACKET_MAX];
+    put->has_room = !put->is_at_end && put->window.len + packet <= WINDOW_SIZE;
+    ssize_t n = put->has_room ? fs_read_at(put->fd, bytes, packet, put->offset) : 0;
+    if (n < 0) {
+        return error_set_errno(&put->refusal, ERR_IO, errno, "cannot read '%s'", put->local_path);
     }
+    put->is_at_end |= put->has_room && (size_t)n < packet;
+    put->offset += n;
+    buf_add(&put->window, bytes, (size_t)n);
     return 0;
 }
 
+/* libssh2 makes one packet of what it has not seen before: so the window grows by one at a time. */
 static enum ssh_progress step_write(struct put *put, struct error *err)
 {
     if (refill(put) < 0) {
@@ -271,7 +286,7 @@ static enum ssh_progress step_write(struct put *put, struct error *err)
     }
     ssize_t n = libssh2_sftp_write(put->handle, put->window.data, put->window.len);
     if (n < 0) {
-        return refused(put, n, err);
+        return ssh_would_block(n) && put->has_room ? SSH_AGAIN : refused(put, n, err);
     }
     buf_consume(&put->window, (size_t)n);
     return SSH_AGAIN;
