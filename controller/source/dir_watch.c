@@ -38,11 +38,11 @@ struct dir_watch {
 
 /* ---- events ---- */
 
-static void report_all_paths(struct dir_watch *watch, int wd, const char *name)
+static void report_all_paths(struct dir_watch *watch, int wd, const char *name, bool is_saved)
 {
     for (size_t i = 0; i < watch->count; i++) {
         if (watch->dirs[i].wd == wd) {
-            watch->heard(watch->context, watch->dirs[i].path, name);
+            watch->heard(watch->context, watch->dirs[i].path, name, is_saved);
         }
     }
 }
@@ -62,11 +62,12 @@ static void take_event(struct dir_watch *watch, const struct inotify_event *even
 {
     if (event->mask & IN_Q_OVERFLOW) {
         log_warn("controller", "file events were lost; looking at every watched VMFile");
-        watch->heard(watch->context, NULL, NULL);
+        watch->heard(watch->context, NULL, NULL, false);
         return;
     }
     bool is_over = event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT);
-    report_all_paths(watch, event->wd, event->len > 0 ? event->name : NULL);
+    report_all_paths(watch, event->wd, event->len > 0 ? event->name : NULL,
+        event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO));
     if (is_over) {
         lose(watch, event->wd);
         (void)inotify_rm_watch(watch->fd, event->wd); /* EINVAL: it is gone already */
@@ -159,7 +160,7 @@ void dir_watch_set(struct dir_watch *watch, const struct strings *directories)
     drop_unwanted(watch, directories);
     for (size_t i = 0; i < directories->count; i++) {
         if (dir_watch_arm(watch, directories->items[i])) {
-            watch->heard(watch->context, directories->items[i], NULL);
+            watch->heard(watch->context, directories->items[i], NULL, false);
         }
     }
 }

@@ -12,8 +12,9 @@ struct dir_watch;
 struct loop;
 struct strings;
 
-/* Something happened to `name` in `directory`; NULL: to anything in it; both NULL: anywhere. */
-typedef void dir_watch_fn(void *context, const char *directory, const char *name);
+/* Something happened to `name` in `directory`; NULL: to anything in it; both NULL: anywhere.
+ * `is_saved`: what wrote it has closed it, or has given another file this name. */
+typedef void dir_watch_fn(void *context, const char *directory, const char *name, bool is_saved);
 
 /* Never fails: without inotify (fs.inotify.max_user_instances) nothing is ever heard. */
 struct dir_watch *dir_watch_new(struct loop *loop, dir_watch_fn *heard, void *context);

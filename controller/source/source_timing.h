@@ -3,7 +3,9 @@
  * When a watched VMFile is looked at, and when patience with it is over. Pure; times are the
  * loop's milliseconds.
  *
- *   a save          100 ms after the last event of it, at the latest 1 s after the first
+ *   a save          at once when what wrote the file has closed or renamed it; else, and after what
+ *                   that early look could not take for the whole of a save (source_sync.h), 100 ms
+ *                   after its last event, at the latest 1 s after the first
  *   broken          looked at 4 times more, 250 ms apart, then it is called broken
  *   missing         2 s (git checkout, some editors), then it is called missing
  *   VMs to prune    the file must say so for 2 s
@@ -19,7 +21,10 @@
 
 struct source_timing {
     int64_t due_ms;         /* look then */
-    int64_t first_event_ms; /* of the save going on; 0: none */
+    int64_t first_event_ms; /* of the save under way; 0: none */
+    int64_t saved_ms;       /* when the last one ended */
+    bool is_saved;          /* the last event ended a save, and is looked at at once */
+    bool is_early;          /* so was the last look */
     int64_t gone_since_ms;  /* 0: it was there when last looked for */
     int64_t prune_since_ms; /* 0: nothing to prune */
     uint32_t broken_looks;
@@ -29,7 +34,7 @@ struct source_timing {
 /* Look now. */
 void source_timing_init(struct source_timing *timing, int64_t now_ms);
 /* Something happened to the file, or to one that it names. */
-void source_timing_event(struct source_timing *timing, int64_t now_ms);
+void source_timing_event(struct source_timing *timing, bool is_saved, int64_t now_ms);
 
 /* What the next look may do: see struct source_sync_ask. */
 bool source_timing_reports_broken(const struct source_timing *timing);

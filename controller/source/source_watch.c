@@ -95,20 +95,20 @@ static void source_watch_wake(const struct entry *entry)
     host->wake(host, key_of(KEY_SOURCE, entry->path), WORK_EVENT);
 }
 
-static void touch(struct entry *entry)
+static void touch(struct entry *entry, bool is_saved)
 {
     entry->stamp[0] = '\0'; /* read, whatever the file's times say */
-    source_timing_event(&entry->timing, loop_now_ms(entry->watch->host->loop));
+    source_timing_event(&entry->timing, is_saved, loop_now_ms(entry->watch->host->loop));
     source_watch_wake(entry);
 }
 
-static void on_heard(void *context, const char *directory, const char *name)
+static void on_heard(void *context, const char *directory, const char *name, bool is_saved)
 {
     struct source_watch *watch = context;
     for (size_t i = 0; i < watch->count; i++) {
         struct entry *entry = watch->entries[i];
         if (!directory || watch_points_match(&entry->watch_points, directory, name)) {
-            touch(entry);
+            touch(entry, is_saved);
         }
     }
 }
@@ -192,7 +192,7 @@ static void take_in(struct source_watch *watch, const struct source_record *reco
     if (!entry) {
         entry = source_watch_add(watch, record);
     } else if (!text_eq(digest, entry->record_digest) || entry->is_failing) {
-        touch(entry);
+        touch(entry, false);
     }
     entry->is_directory = record->is_directory;
     entry->is_unwatched = false;
@@ -298,15 +298,16 @@ static void source_watch_begin(struct entry *entry)
     for (size_t i = 0; i < entry->named.count; i++) {
         strings_add(&look->named, entry->named.items[i]);
     }
+    source_timing_begin(&entry->timing);
     look->ask = (struct source_sync_ask){
         .path = look->path,
         .named = &look->named,
         .stamp = look->stamp,
+        .is_early = entry->timing.is_early,
         .reports_broken = source_timing_reports_broken(&entry->timing),
         .reports_gone = source_timing_reports_gone(&entry->timing, now_ms),
         .may_prune = source_timing_may_prune(&entry->timing, now_ms),
     };
-    source_timing_begin(&entry->timing);
     entry->op =
         pool_start_in(watch->host->pool, POOL_SOURCE, work, look_free, look, on_looked, look);
 }

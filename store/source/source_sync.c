@@ -337,6 +337,25 @@ static int be_invalid(struct sync *sync, const struct vmfile_load *load, struct 
 
 /* ---- one file ---- */
 
+/* A file that is written in two parts lacks VMs after the first one; and of a VMFile and the
+ * scripts it names, which change together, one is saved first. */
+static bool may_be_half(const struct sync *sync, const struct vmfile *file)
+{
+    bool is_half = false;
+    for (size_t i = 0; i < file->n_vms; i++) {
+        const struct vm_spec *spec = file->vms[i];
+        is_half |= spec->cloud_init.user_data.path != NULL;
+        for (size_t k = 0; k < spec->n_steps; k++) {
+            is_half |= spec->steps[k].file.path != NULL;
+        }
+    }
+    for (size_t i = 0; i < sync->out->vms.count; i++) {
+        const char *name = sync->out->vms.items[i];
+        is_half |= !is_in_file(file, name) && !strings_have(&sync->before->removed, name);
+    }
+    return is_half;
+}
+
 static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct error *err)
 {
     struct error cause = {.code = ERR_NONE};
@@ -357,6 +376,10 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
     }
     if (load->file->n_diagnostics > 0) {
         return be_invalid(sync, load, err);
+    }
+    if (sync->ask->is_early && may_be_half(sync, load->file)) {
+        sync->out->finding = SOURCE_FOUND_BROKEN;
+        return 0;
     }
     if (vmfile_load_referenced(load, digest, &cause) < 0) {
         return be_broken(sync, NULL, cause.message, load->sha256, err);

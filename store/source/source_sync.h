@@ -22,7 +22,9 @@ struct store;
 struct source_sync_ask {
     const char *path;
     const struct strings *named; /* what the last call found named */
-    const char *stamp;   /* of the last call: nothing is read when it is the same; "" reads */
+    const char *stamp; /* of the last call: nothing is read when it is the same; "" reads */
+    bool is_early;     /* the last write to it is a moment ago: what may be half of a save is found
+                        * broken, as more may follow */
     bool reports_broken; /* a broken file is written down as such; else only found */
     bool reports_gone;   /* the same for a missing one */
     bool may_prune;      /* VMs the file no longer names are pruned, if that was asked for */
@@ -31,7 +33,7 @@ struct source_sync_ask {
 enum source_finding {
     SOURCE_FOUND_SAME,      /* by the stamp: nothing was read */
     SOURCE_FOUND_SETTLED,   /* the record says how things are */
-    SOURCE_FOUND_BROKEN,    /* it is, and that was not written down */
+    SOURCE_FOUND_BROKEN,    /* it is, or may be half of a save, and that was not written down */
     SOURCE_FOUND_GONE,      /* likewise */
     SOURCE_FOUND_TO_PRUNE,  /* in step, but for what `may_prune` would remove */
     SOURCE_FOUND_UNWATCHED, /* there is no such record (any more) */

@@ -130,6 +130,37 @@ static void a_save_in_two_parts_is_never_called_broken(void **state)
     assert_int_equal(memory_of("web"), 768);
 }
 
+static void a_save_is_applied_at_once_unless_more_of_it_may_follow(void **state)
+{
+    (void)state;
+    begin(SOURCE_PRUNE_DESTROY);
+    sim_advance(sim, 1000);
+    save(VM("web", "network \"none\"; memory 600") VM("db", "network \"none\""));
+    sim_advance(sim, 1);
+    assert_int_equal(memory_of("web"), 600);
+    sim_advance(sim, 1000);
+    save(VM("web", "network \"none\"; memory 700")); /* the other half is not there yet */
+    sim_advance(sim, 99);
+    assert_int_equal(memory_of("web"), 600);
+    save(VM("web", "network \"none\"; memory 700") VM("db", "network \"none\"; memory 700"));
+    sim_advance(sim, 99);
+    assert_int_equal(memory_of("web"), 600);
+    sim_advance(sim, 2);
+    assert_int_equal(memory_of("web"), 700);
+    assert_int_equal(memory_of("db"), 700);
+    assert_int_equal(sim_count_events(sim, "db", REASON_REMOVED_FROM_SOURCE), 0);
+    sim_advance(sim, 1000);
+    for (unsigned i = 0; i < 10; i++) { /* the first at once, the others when it is quiet */
+        cleanup_free char *text =
+            mem_printf(VM("web", "network \"none\"; memory %u") VM("db", ""), 800 + i);
+        save(text);
+        sim_advance(sim, 50);
+        assert_int_equal(memory_of("web"), 800);
+    }
+    sim_advance(sim, 51);
+    assert_int_equal(memory_of("web"), 809);
+}
+
 static void a_change_that_needs_a_restart_waits_for_the_users_word(void **state)
 {
     (void)state;
@@ -298,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_broken_file_shows_after_a_second_and_its_vm_stays_ready),
         TEST(a_save_in_two_parts_is_never_called_broken),
+        TEST(a_save_is_applied_at_once_unless_more_of_it_may_follow),
         TEST(a_change_that_needs_a_restart_waits_for_the_users_word),
         TEST(a_file_that_goes_is_told_after_two_seconds_and_its_vm_stays),
         TEST(a_file_that_is_away_for_a_moment_is_not_told),

@@ -13,17 +13,20 @@
 struct ear {
     struct loop *loop;
     struct dir_watch *watch;
-    struct strings heard;
+    struct strings heard, saved; /* the latter without what only made, moved or removed a file */
     const char *wanted;
 };
 
-static void on_heard(void *context, const char *directory, const char *name)
+static void on_heard(void *context, const char *directory, const char *name, bool is_saved)
 {
     struct ear *ear = context;
     cleanup_free char *text =
         directory ? mem_printf("%s%s%s", directory, name ? " " : "", name ? name : "")
                   : mem_strdup("anywhere");
     strings_add(&ear->heard, text);
+    if (is_saved) {
+        strings_add(&ear->saved, text);
+    }
 }
 
 static struct ear new_ear(void)
@@ -41,6 +44,7 @@ static void end(struct ear *ear)
     dir_watch_free(ear->watch);
     loop_free(ear->loop);
     strings_clear(&ear->heard);
+    strings_clear(&ear->saved);
 }
 
 static void watch_only(struct ear *ear, const char *directory)
@@ -86,6 +90,36 @@ static void what_happens_is_told_by_name_and_a_new_directory_as_a_whole(void **s
     assert_int_equal(ear.heard.count, 0);
     touch(dir, "a");
     await(&ear, dir, "a");
+    end(&ear);
+}
+
+static void a_save_is_told_from_what_begins_one(void **state)
+{
+    const char *dir = *state;
+    static const struct {
+        const char *path, *to; /* renamed, or made and closed */
+    } acts[] = {{"a", NULL}, {"a", "b"}};
+    struct ear ear = new_ear();
+    begin(&ear);
+    watch_only(&ear, dir);
+    for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
+        cleanup_free char *path = mem_printf("%s/%s", dir, acts[i].path);
+        cleanup_free char *to = acts[i].to ? mem_printf("%s/%s", dir, acts[i].to) : NULL;
+        cleanup_free char *last = mem_printf("%s %s", dir, to ? acts[i].to : acts[i].path);
+        cleanup_close int fd = to ? -1 : open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (to) {
+            assert_int_equal(rename(path, to), 0);
+        } else {
+            await(&ear, dir, acts[i].path);
+            assert_int_equal(ear.saved.count, 0);
+            close(TAKE_FD(fd));
+        }
+        strings_clear(&ear.heard);
+        strings_clear(&ear.saved);
+        await(&ear, dir, to ? acts[i].to : acts[i].path);
+        assert_int_equal(ear.saved.count, 1);
+        assert_string_equal(ear.saved.items[0], last);
+    }
     end(&ear);
 }
 
@@ -212,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_happens_is_told_by_name_and_a_new_directory_as_a_whole),
+        TEST(a_save_is_told_from_what_begins_one),
         TEST(what_is_no_longer_wanted_is_no_longer_heard),
         TEST(a_directory_that_is_replaced_is_reported_and_watched_again),
         TEST(a_directory_replaced_unheard_is_found_when_it_is_set_again),

@@ -217,6 +217,46 @@ static void a_broken_file_is_only_written_down_when_patience_is_over(void **stat
     assert_int_equal(memory_of(f, "web"), 512);
 }
 
+/* Looks right behind a save, and then when it is quiet. */
+static void expect_applied_early(struct fixture *f, const char *text, bool is_early)
+{
+    write_project(f, "VMFile.kdl", text);
+    struct source_sync found = look_as(f, "VMFile.kdl", (struct source_sync_ask){.is_early = true});
+    assert_int_equal(found.finding == SOURCE_FOUND_BROKEN, !is_early);
+    assert_int_equal(found.stamp[0], '\0'); /* read again */
+    assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_SYNCED);
+    source_sync_clear(&found);
+    (void)look(f, "VMFile.kdl");
+    struct source_record *record = record_of(f, "VMFile.kdl");
+    assert_string_equal(record->message ? record->message : "", "");
+    assert_int_equal(record->state, SOURCE_SYNCED);
+    source_record_free(record);
+}
+
+static void what_may_be_half_of_a_save_is_not_applied_early(void **state)
+{
+    static const char script[] = VM("web", "provision \"shell\" { script \"setup.sh\" }");
+    static const char user_data[] = VM("web", "cloud-init { user-data \"setup.sh\" }") VM("db", "");
+    struct fixture *f = *state;
+    watch_file(f, "VMFile.kdl", SOURCE_PRUNE_DESTROY);
+    write_project(f, "setup.sh", "#!/bin/sh\n");
+    write_project(f, "VMFile.kdl", VM("web", "memory 512") VM("db", "memory 512"));
+    (void)look(f, "VMFile.kdl");
+    expect_applied_early(f, VM("web", "memory 768") VM("db", "memory 768") VM("new", ""), true);
+    assert_int_equal(memory_of(f, "db"), 768);
+    expect_applied_early(f, VM("web", "memory 1024"), false); /* the other may follow */
+    expect_applied_early(f, VM("web", "memory 512"), true);   /* it has not */
+    expect_applied_early(f, script, false);                   /* the script may */
+    expect_applied_early(f, user_data, false);
+    expect_applied_early(f, VM("web", "provision \"shell\" { inline \"true\" }"), false);
+    expect_applied_early(f, VM("web", "provision \"shell\" { inline \"false\" }"), true);
+    write_project(f, "VMFile.kdl", "");
+    struct source_sync found = look_as(f, "VMFile.kdl", (struct source_sync_ask){.is_early = true});
+    assert_int_equal(found.finding, SOURCE_FOUND_BROKEN);
+    source_sync_clear(&found);
+    assert_int_equal(state_of(f, "VMFile.kdl"), SOURCE_SYNCED);
+}
+
 static void a_file_that_is_as_it_was_again_is_in_step_without_a_change(void **state)
 {
     struct fixture *f = *state;
@@ -556,6 +596,7 @@ int main(void)
         TEST(a_change_of_a_named_file_alone_is_a_change),
         TEST(a_destroyed_vm_comes_back_with_the_next_change_only),
         TEST(a_broken_file_is_only_written_down_when_patience_is_over),
+        TEST(what_may_be_half_of_a_save_is_not_applied_early),
         TEST(a_file_that_is_as_it_was_again_is_in_step_without_a_change),
         TEST(a_named_file_that_is_missing_is_told_and_to_be_watched),
         TEST(an_empty_file_and_one_that_is_no_file_are_broken_and_prune_nothing),
