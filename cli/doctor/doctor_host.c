@@ -126,7 +126,6 @@ static void check_programs(struct doctor *doctor)
         const char *name, *help;
     } programs[] = {
         {"qemu-img", "install it: apt-get install qemu-utils"},
-        {"ssh-keygen", "install it: apt-get install openssh-client"},
         {"ssh", "install it: apt-get install openssh-client"},
     };
     for (size_t i = 0; i < ARRAY_LEN(programs); i++) {

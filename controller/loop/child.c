@@ -201,7 +201,6 @@ static int cannot_run(const char *program, int sys_errno, struct error *err)
         {"qemu-img", "qemu-utils"},
         {"qemu-system-x86_64", "qemu-system-x86"},
         {"ssh", "openssh-client"},
-        {"ssh-keygen", "openssh-client"},
     };
     if (sys_errno != ENOENT) {
         return error_set_errno(err, ERR_IO, sys_errno, "cannot run '%s'", program);

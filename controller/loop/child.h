@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Short-lived helper programs (qemu-img, ssh-keygen) as operations: started by posix_spawn, watched
+ * Short-lived helper programs (qemu-img, zoneadm) as operations: started by posix_spawn, watched
  * by pidfd, output captured. Done is when both facts are there, exit and end of output, in either
  * order; so a grandchild that keeps the pipe open cannot hide the exit for longer than the
  * deadline. SIGPIPE must be ignored: a child need not read its input.

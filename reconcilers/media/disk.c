@@ -12,8 +12,8 @@
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
 #include "reconcilers/image/image_inspect.h"
+#include "reconcilers/media/new_file.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
@@ -114,48 +114,20 @@ static int plan_rebase(
     return rc;
 }
 
-/* Killed before the rename, it leaves a temporary file. The preparation that follows removes those
- * first: a cancelled one whose file was there when it saw that it is not cancelled can no more give
- * it its name. */
-static int write_overlay(const char *path, const struct qcow2_overlay *image,
-    const atomic_bool *is_cancelled, struct error *err)
-{
-    const struct {
-        uint64_t at;
-        const uint8_t *bytes;
-        size_t n;
-    } parts[] = {{0, image->head, image->head_size},
-        {QCOW2_CLUSTER, image->refcount_table, sizeof(image->refcount_table)},
-        {2 * QCOW2_CLUSTER, image->refcounts, sizeof(image->refcounts)}};
-    char unique[TEXT_ID_SIZE];
-    digest_random_id(unique);
-    cleanup_free char *made = mem_printf("%s.tmp-%s", path, unique);
-    cleanup_close int fd = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || ftruncate(fd, (off_t)image->file_size) < 0) {
-        (void)error_set_errno(err, ERR_IO, errno, "cannot create '%s'", made);
-    } else if (atomic_load(is_cancelled)) {
-        (void)error_set(err, ERR_CANCELLED, "cancelled");
-    }
-    for (size_t i = 0; !err->code && i < ARRAY_LEN(parts); i++) {
-        if (lseek(fd, (off_t)parts[i].at, SEEK_SET) < 0) {
-            (void)error_set_errno(err, ERR_IO, errno, "cannot write '%s'", made);
-        } else {
-            (void)fs_write_all(fd, parts[i].bytes, parts[i].n, err);
-        }
-    }
-    if (err->code || fs_publish(made, path, 0600, err) < 0) {
-        (void)unlink(made);
-    }
-    return -(int)err->code;
-}
-
 static int create_overlay(const struct disk_files *files, enum image_format format,
     const atomic_bool *is_cancelled, struct error *err)
 {
     struct qcow2_overlay image;
+    const struct file_part parts[] = {{0, image.head, sizeof(image.head)},
+        {QCOW2_CLUSTER, image.refcount_table, sizeof(image.refcount_table)},
+        {2 * QCOW2_CLUSTER, image.refcounts, sizeof(image.refcounts)}};
     int rc =
         qcow2_make_overlay(files->image_path, image_format_name(format), files->bytes, &image, err);
-    rc = rc < 0 ? rc : write_overlay(files->overlay_path, &image, is_cancelled, err);
+    if (rc == 0) {
+        rc = new_file_make(
+            files->overlay_path, 0600, image.file_size, parts, ARRAY_LEN(parts), is_cancelled, err);
+    }
+    rc = rc < 0 ? rc : fs_sync_dir_of(files->overlay_path, err);
     if (rc == 0) {
         return 0;
     }

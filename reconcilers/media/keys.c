@@ -1,38 +1,25 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/media/keys.h"
 
-#include <errno.h>
+#include <nettle/eddsa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "controller/loop/child.h"
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
+#include "reconcilers/media/new_file.h"
+#include "specs/base/base64.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image/bytes.h"
 
-enum { KEYGEN_TIMEOUT_MS = 30 * 1000 };
-
-struct key_files {
-    char *private_path;
-    char *public_path;
-    char *made_path;   /* where ssh-keygen put a new private key, with ".pub" the public; or NULL */
-    char *public_text; /* derived public key, or NULL */
-};
-
-struct key_maker {
-    struct op op; /* first: op_cancel() finds the maker by it */
-    struct reconciler_host *host;
-    struct op *stage;
-    struct key_files files;
-};
+enum { KEY_FILE_MAX = 16 * 1024 };
 
 bool keys_exist(const struct key_pair *pair)
 {
@@ -59,103 +46,182 @@ bool keys_is_public(const char *line)
     return n >= 32 && text_starts_with(blob, "AAAA") && (blob[n] == '\0' || blob[n] == ' ');
 }
 
-static void clear_files(struct key_files *files)
+/* ---- the two files of a pair ---- */
+
+static const char key_type[] = "ssh-ed25519", magic[] = "openssh-key-v1"; /* with its NUL */
+static const char head_line[] = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
+static const char foot_line[] = "-----END OPENSSH PRIVATE KEY-----\n";
+
+static void add_number(struct buf *out, size_t value)
 {
-    free(files->private_path);
-    free(files->public_path);
-    free(files->made_path);
-    free(files->public_text);
+    uint8_t bytes[4];
+    bytes_put_big(bytes, value, sizeof(bytes));
+    buf_add(out, bytes, sizeof(bytes));
 }
 
-static void cancel_maker(struct op *op)
+/* RFC 4251, 5: "string". */
+static void add_string(struct buf *out, const void *bytes, size_t n)
 {
-    struct key_maker *maker = (struct key_maker *)(void *)op;
-    op_cancel(maker->stage);
-    clear_files(&maker->files);
-    free(maker);
+    add_number(out, n);
+    buf_add(out, bytes, n);
 }
 
-/* ---- on the pool: finished files get their names ---- */
-
-static int publish(void *context, const atomic_bool *is_cancelled, struct error *err)
+/* RFC 8709, 4: both files have the public key so. */
+static void add_public(struct buf *out, const uint8_t *public)
 {
-    const struct key_files *files = context;
-    (void)is_cancelled;
-    if (!files->made_path) {
-        return fs_write_file(
-            files->public_path, files->public_text, strlen(files->public_text), 0644, err);
+    add_string(out, key_type, strlen(key_type));
+    add_string(out, public, ED25519_KEY_SIZE);
+}
+
+/* All that comes before the secret's own fields: no cipher, one key. */
+static void add_head(struct buf *out, const uint8_t *public)
+{
+    cleanup_buf struct buf key = BUF_INIT(0);
+    buf_add(out, magic, sizeof(magic));
+    add_string(out, "none", 4); /* cipher */
+    add_string(out, "none", 4); /* how its key is derived … */
+    add_string(out, "", 0);     /* … and from what */
+    add_number(out, 1);
+    add_public(&key, public);
+    add_string(out, key.data, key.len);
+}
+
+static void write_private(struct buf *out, const uint8_t *seed, const char *comment)
+{
+    enum { LINE = 70, BLOCK = 8 };
+    cleanup_buf struct buf whole = BUF_INIT(0), secret = BUF_INIT(0), text = BUF_INIT(0);
+    uint8_t pair[2 * ED25519_KEY_SIZE], check[4];
+    memcpy(pair, seed, ED25519_KEY_SIZE);
+    ed25519_sha512_public_key(pair + ED25519_KEY_SIZE, seed);
+    digest_random(check, sizeof(check));
+    buf_add(&secret, check, sizeof(check)); /* the same twice: shows that it was decrypted */
+    buf_add(&secret, check, sizeof(check));
+    add_public(&secret, pair + ED25519_KEY_SIZE);
+    add_string(&secret, pair, sizeof(pair));
+    add_string(&secret, comment, strlen(comment));
+    for (char pad = 1; secret.len % BLOCK != 0; pad++) {
+        buf_add_char(&secret, pad);
     }
-    cleanup_free char *made_public = mem_printf("%s.pub", files->made_path);
-    /* The private key first: the public one alone would be of no use. */
-    int rc = fs_publish(files->made_path, files->private_path, 0600, err);
-    return rc < 0 ? rc : fs_publish(made_public, files->public_path, 0644, err);
-}
-
-static void free_files(void *context)
-{
-    clear_files(context);
-    free(context);
-}
-
-static void on_published(void *context, const struct error *err)
-{
-    struct key_maker *maker = context;
-    maker->stage = NULL;
-    op_finish(&maker->op, err);
-}
-
-/* ---- ssh-keygen ---- */
-
-static void on_keygen(void *context, const struct error *child_err, const char *output)
-{
-    struct key_maker *maker = context;
-    maker->stage = NULL;
-    struct error err = {0};
-    if (child_err) {
-        child_error(
-            &err, ERR_KEYGEN, child_err, "cannot make SSH key '%s'", maker->files.private_path);
-        op_finish(&maker->op, &err);
-        return;
+    add_head(&whole, pair + ED25519_KEY_SIZE);
+    add_string(&whole, secret.data, secret.len);
+    base64_encode(&text, whole.data, whole.len);
+    while (text.len % 4 != 0) {
+        buf_add_char(&text, '=');
     }
-    if (!maker->files.made_path) {
-        maker->files.public_text = mem_printf("%.*s\n", (int)strcspn(output, "\r\n"), output);
-        if (!keys_is_public(maker->files.public_text)) {
-            error_set(&err, ERR_KEYGEN, "SSH key '%s' is damaged: ssh-keygen says '%s'",
-                maker->files.private_path, maker->files.public_text);
-            op_finish(&maker->op, &err);
-            return;
-        }
+    buf_add_str(out, head_line);
+    for (size_t at = 0; at < text.len; at += LINE) {
+        size_t rest = text.len - at;
+        buf_printf(out, "%.*s\n", (int)(rest < LINE ? rest : LINE), text.data + at);
     }
-    struct key_files *files = mem_dup(&maker->files, sizeof(maker->files));
-    maker->files = (struct key_files){0};
-    maker->stage = pool_start(maker->host->pool, publish, free_files, files, on_published, maker);
+    buf_add_str(out, foot_line);
 }
 
-/* Makes a pair; of a private key that exists, derives the public one. */
-static struct op *start_keygen(struct key_maker *maker, const char *comment)
+/* The secret of a private key as write_private() makes it, with whatever comment; false: it is
+ * none, or its public half is not that of the secret. */
+static bool read_private(const char *text, uint8_t *ret_seed)
 {
-    struct key_files *files = &maker->files;
-    char unique[TEXT_ID_SIZE];
-    if (!fs_exists(files->private_path)) {
-        digest_random_id(unique);
-        files->made_path = mem_printf("%s.tmp-%s", files->private_path, unique);
+    cleanup_buf struct buf code = BUF_INIT(KEY_FILE_MAX), whole = BUF_INIT(KEY_FILE_MAX),
+                           wanted = BUF_INIT(0);
+    uint8_t public[ED25519_KEY_SIZE] = {0};
+    const char *end = strstr(text, foot_line);
+    if (!text_starts_with(text, head_line) || !end) {
+        return false;
     }
-    const char *make[] = {
-        "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", files->made_path, NULL};
-    const char *derive[] = {"ssh-keygen", "-y", "-P", "", "-f", files->private_path, NULL};
-    struct child_request request = {
-        .argv = files->made_path ? make : derive, .timeout_ms = KEYGEN_TIMEOUT_MS};
-    return child_start(maker->host->loop, &request, on_keygen, maker);
+    for (const char *at = text + strlen(head_line); at < end; at += strcspn(at, "\r\n"), at++) {
+        buf_add(&code, at, strcspn(at, "\r\n"));
+    }
+    add_head(&wanted, public);
+    /* Behind the head: the length of the secret, two checks, the public key, a length, the seed. */
+    size_t at_seed = wanted.len + 4 + 4 + 4 + (4 + strlen(key_type) + 4 + ED25519_KEY_SIZE) + 4;
+    if (!base64_decode(&whole, buf_str(&code), code.len) ||
+        whole.len < at_seed + 2 * ED25519_KEY_SIZE) {
+        return false;
+    }
+    memcpy(ret_seed, whole.data + at_seed, ED25519_KEY_SIZE);
+    ed25519_sha512_public_key(public, ret_seed);
+    buf_reset(&wanted);
+    add_head(&wanted, public);
+    const char *checks = whole.data + wanted.len + 4;
+    return memcmp(whole.data, wanted.data, wanted.len) == 0 && memcmp(checks, checks + 4, 4) == 0;
 }
 
-struct op *keys_make(
-    struct reconciler_host *host, const struct key_pair *pair, op_done_fn *done, void *context)
+static void write_public(struct buf *out, const uint8_t *seed, const char *comment)
 {
-    struct key_maker *maker = mem_new(struct key_maker);
-    maker->op = (struct op){cancel_maker, done, context};
-    maker->host = host;
-    maker->files.private_path = mem_strdup(pair->private_path);
-    maker->files.public_path = mem_strdup(pair->public_path);
-    maker->stage = start_keygen(maker, pair->comment);
-    return &maker->op;
+    cleanup_buf struct buf key = BUF_INIT(0);
+    uint8_t public[ED25519_KEY_SIZE];
+    ed25519_sha512_public_key(public, seed);
+    add_public(&key, public);
+    buf_printf(out, "%s ", key_type);
+    base64_encode(out, key.data, key.len);
+    buf_printf(out, " %s\n", comment);
+}
+
+/* ---- on the pool ---- */
+
+struct key_work {
+    size_t n;
+    struct {
+        char *private_path, *public_path, *comment;
+    } pairs[KEY_PAIRS_MAX];
+};
+
+static int make_file(const char *path, mode_t mode, const struct buf *text,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct file_part whole = {0, text->data, text->len};
+    return new_file_make(path, mode, text->len, &whole, 1, is_cancelled, err);
+}
+
+/* The private key first: the public one alone would be of no use. */
+static int make_pair(
+    const struct key_pair *pair, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(KEY_FILE_MAX), public = BUF_INIT(KEY_FILE_MAX);
+    uint8_t seed[ED25519_KEY_SIZE];
+    int rc = 0;
+    if (!fs_exists(pair->private_path)) {
+        digest_random(seed, sizeof(seed));
+        write_private(&text, seed, pair->comment);
+        rc = make_file(pair->private_path, 0600, &text, is_cancelled, err);
+    } else if ((rc = fs_read_file(pair->private_path, &text, err)) == 0 &&
+               !read_private(buf_str(&text), seed)) {
+        return error_set(err, ERR_KEYGEN, "SSH key '%s' is damaged", pair->private_path);
+    }
+    write_public(&public, seed, pair->comment);
+    return rc < 0 ? rc : make_file(pair->public_path, 0644, &public, is_cancelled, err);
+}
+
+static int make_pairs(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct key_work *work = context;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < work->n; i++) {
+        struct key_pair pair = {
+            work->pairs[i].private_path, work->pairs[i].public_path, work->pairs[i].comment};
+        rc = keys_exist(&pair) ? 0 : make_pair(&pair, is_cancelled, err);
+    }
+    return rc < 0 ? rc : fs_sync_dir_of(work->pairs[0].private_path, err);
+}
+
+static void free_key_work(void *context)
+{
+    struct key_work *work = context;
+    for (size_t i = 0; i < work->n; i++) {
+        free(work->pairs[i].private_path);
+        free(work->pairs[i].public_path);
+        free(work->pairs[i].comment);
+    }
+    free(work);
+}
+
+struct op *keys_make(struct reconciler_host *host, const struct key_pair *pairs, size_t n,
+    op_done_fn *done, void *context)
+{
+    struct key_work *work = mem_new(struct key_work);
+    for (; work->n < n; work->n++) {
+        work->pairs[work->n].private_path = mem_strdup(pairs[work->n].private_path);
+        work->pairs[work->n].public_path = mem_strdup(pairs[work->n].public_path);
+        work->pairs[work->n].comment = mem_strdup(pairs[work->n].comment);
+    }
+    return pool_start(host->pool, make_pairs, free_key_work, work, done, context);
 }

@@ -287,7 +287,7 @@ static struct op *identify(
 
 /* ---- preparing: directory, keys, overlay, seed, one after the other ---- */
 
-enum step { STEP_DIRECTORY, STEP_USER_KEY, STEP_HOST_KEY, STEP_DISK, STEP_SEED, STEP_COUNT_ };
+enum step { STEP_DIRECTORY, STEP_KEYS, STEP_DISK, STEP_SEED, STEP_COUNT_ };
 
 struct preparation {
     struct op op; /* first: op_cancel() finds the preparation by it */
@@ -354,16 +354,18 @@ static bool makes_seed(const struct preparation *p)
     return p->spec->cloud_init.is_set && (!p->is_in_use || (is_same && !fs_exists(seed)));
 }
 
-static struct op *start_keys(
-    struct preparation *p, enum vm_file private_file, enum vm_file public_file)
+static struct op *start_keys(struct preparation *p)
 {
-    cleanup_free char *private_path = vm_path(p, private_file);
-    cleanup_free char *public_path = vm_path(p, public_file);
     cleanup_free char *comment = seed_host_alias(p->spec->name);
-    struct key_pair pair = {
-        .private_path = private_path, .public_path = public_path, .comment = comment};
+    cleanup_free char *key = vm_path(p, VM_KEY), *key_public = vm_path(p, VM_KEY_PUBLIC);
+    cleanup_free char *host_key = vm_path(p, VM_HOST_KEY);
+    cleanup_free char *host_key_public = vm_path(p, VM_HOST_KEY_PUBLIC);
+    const struct key_pair pairs[] = {
+        {key, key_public, comment}, {host_key, host_key_public, comment}};
     bool are_needed = makes_seed(p) && seed_needs_keys(p->spec);
-    return !are_needed || keys_exist(&pair) ? NULL : keys_make(p->host, &pair, on_step_done, p);
+    return !are_needed || (keys_exist(&pairs[0]) && keys_exist(&pairs[1]))
+               ? NULL
+               : keys_make(p->host, pairs, ARRAY_LEN(pairs), on_step_done, p);
 }
 
 static struct op *start_disk(struct preparation *p)
@@ -389,10 +391,8 @@ static struct op *start_step(struct preparation *p, enum step step)
     case STEP_DIRECTORY:
         return pool_start(p->host->pool, p->is_next ? remove_next : make_directory, free,
             vm_path(p, VM_DIR), on_step_done, p);
-    case STEP_USER_KEY:
-        return start_keys(p, VM_KEY, VM_KEY_PUBLIC);
-    case STEP_HOST_KEY:
-        return start_keys(p, VM_HOST_KEY, VM_HOST_KEY_PUBLIC);
+    case STEP_KEYS:
+        return start_keys(p);
     case STEP_DISK:
         return p->has_disk ? start_disk(p) : NULL;
     case STEP_SEED:

@@ -9,6 +9,7 @@
 #include "controller/loop/pool.h"
 #include "controller/reconciler.h"
 #include "reconcilers/archive/iso.h"
+#include "reconcilers/media/new_file.h"
 #include "reconcilers/media/user_data.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -161,7 +162,8 @@ static int make_user_data(const struct seed_work *work, struct buf *out, struct 
 
 /* ---- files ---- */
 
-static int write_iso(const struct seed_work *work, struct error *err)
+static int write_iso(
+    const struct seed_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_buf struct buf user_data = BUF_INIT(GUEST_TEXT_MAX), meta_data = BUF_INIT(KEY_MAX),
                            iso = BUF_INIT(ISO_MAX);
@@ -178,7 +180,9 @@ static int write_iso(const struct seed_work *work, struct error *err)
         return -(int)err->code;
     }
     cleanup_free char *path = paths_vm(&work->paths, work->spec->name, work->file);
-    return fs_write_file(path, buf_str(&iso), iso.len, 0600, err); /* it holds a private key */
+    const struct file_part whole = {0, buf_str(&iso), iso.len};
+    int rc = new_file_make(path, 0600, iso.len, &whole, 1, is_cancelled, err); /* a private key's */
+    return rc < 0 ? rc : fs_sync_dir_of(path, err);
 }
 
 /* "vmctl-NAME ssh-ed25519 AAAA…": sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". A key that the guest made
@@ -208,12 +212,11 @@ int seed_write_known_hosts(const struct paths *paths, const char *vm_name, struc
 static int make(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     const struct seed_work *work = context;
-    (void)is_cancelled;
     if (work->file == VM_SEED && seed_needs_keys(work->spec) &&
         seed_write_known_hosts(&work->paths, work->spec->name, err) < 0) {
         return -(int)err->code;
     }
-    return write_iso(work, err);
+    return write_iso(work, is_cancelled, err);
 }
 
 static void free_work(void *context)

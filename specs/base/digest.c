@@ -89,13 +89,17 @@ int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex
     return 0;
 }
 
+void digest_random(void *ret, size_t n)
+{
+    for (size_t have = 0; have < n;) { /* short only when a signal arrives before it is seeded */
+        ssize_t got = getrandom((char *)ret + have, n - have, 0);
+        have += got > 0 ? (size_t)got : 0;
+    }
+}
+
 void digest_random_id(char *ret_id)
 {
     uint8_t bytes[16];
-    size_t have = 0;
-    while (have < sizeof(bytes)) { /* short only when a signal arrives before the pool is seeded */
-        ssize_t n = getrandom(bytes + have, sizeof(bytes) - have, 0);
-        have += n > 0 ? (size_t)n : 0;
-    }
+    digest_random(bytes, sizeof(bytes));
     text_hex(ret_id, bytes, sizeof(bytes));
 }

@@ -35,6 +35,7 @@ void digest_sha1(const void *bytes, size_t n, uint8_t ret[DIGEST_SHA1_SIZE]);
 int digest_file(
     const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err);
 
-/* 128 random bits as 32 digits: `ret_id` holds TEXT_ID_SIZE bytes. getrandom(2) cannot fail here.
- */
+/* Random bytes for keys. getrandom(2) cannot fail here. */
+void digest_random(void *ret, size_t n);
+/* 128 of its bits as 32 digits: `ret_id` holds TEXT_ID_SIZE bytes. */
 void digest_random_id(char *ret_id);

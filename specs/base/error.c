@@ -59,7 +59,7 @@ static const struct {
     [ERR_SEED] = {"vmctl::cloudinit::iso_failed", 1,
         "check the cloud-init block's files and the space in the data directory"},
     [ERR_KEYGEN] = {"vmctl::ssh::keygen_failed", 1,
-        "ensure ssh-keygen is installed (package openssh-client)"},
+        "put the key back from a backup; or remove it and give the VM a new disk: vmctl reload"},
     [ERR_KEY_UNREADABLE] = {"vmctl::ssh::key_unreadable", 1,
         "check the key's path and permissions in the VMFile"},
     [ERR_QEMU_SPAWN] = {"vmctl::qemu::spawn_failed", 1,

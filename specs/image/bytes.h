@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Integers in the headers of disk images. */
+/* Integers in the headers of disk images, and in keys. */
 #pragma once
 
 #include <stddef.h>

@@ -105,8 +105,7 @@ int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual
     uint64_t n_clusters = N_BEFORE_L1 + (n_l1 * 8 + QCOW2_CLUSTER - 1) / QCOW2_CLUSTER;
     /* The name comes after the extensions: the format, padded to 8 bytes, and their end. */
     size_t at_name = AT_FORMAT + 8 + ((format_length + 7) & ~(size_t)7) + 8;
-    *ret = (struct qcow2_overlay){
-        .head_size = at_name + length, .file_size = n_clusters * QCOW2_CLUSTER};
+    *ret = (struct qcow2_overlay){.file_size = n_clusters * QCOW2_CLUSTER};
     uint8_t *head = ret->head;
     memcpy(head, "QFI\xfb", 4);
     bytes_put_big(head + AT_VERSION, 3, 4);

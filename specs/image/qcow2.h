@@ -44,13 +44,12 @@ int qcow2_parse(const uint8_t *bytes, size_t n, struct qcow2_header *ret, struct
  * `file_size` bytes, with zeros between them, the three parts are the whole of it: the L1 table,
  * which is the rest of the file, has no entry yet.
  */
-enum { QCOW2_CLUSTER = 1 << 16, QCOW2_HEAD_MAX = 1280 };
+enum { QCOW2_CLUSTER = 1 << 16, QCOW2_HEAD_SIZE = 1280 };
 
 struct qcow2_overlay {
-    uint8_t head[QCOW2_HEAD_MAX]; /* at 0 */
-    size_t head_size;
-    uint8_t refcount_table[8]; /* at QCOW2_CLUSTER */
-    uint8_t refcounts[64];     /* at 2 * QCOW2_CLUSTER */
+    uint8_t head[QCOW2_HEAD_SIZE]; /* at 0 */
+    uint8_t refcount_table[8];     /* at QCOW2_CLUSTER */
+    uint8_t refcounts[64];         /* at 2 * QCOW2_CLUSTER */
     uint64_t file_size;
 };
 

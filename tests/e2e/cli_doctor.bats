@@ -18,7 +18,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     echo "$output"
     [ "$status" -eq 0 ]
     local check
-    for check in qemu qemu-img ssh ssh-keygen kernel data-dir disk store controller orphans; do
+    for check in qemu qemu-img ssh kernel data-dir disk store controller orphans; do
         [ "$(result "$check")" = OK ]
     done
     says "not running; started when it is needed"
@@ -58,7 +58,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     bin=$(dirname "$(command -v vmctl)")
     VMCTL_QEMU=/nowhere/qemu PATH=$bin run vmctl doctor
     [ "$status" -eq 1 ]
-    [ "$(/usr/bin/awk '$2 == "FAIL" { print $1 }' <<<"$output" | /usr/bin/tr '\n' ' ')" = "qemu qemu-img ssh-keygen ssh " ]
+    [ "$(/usr/bin/awk '$2 == "FAIL" { print $1 }' <<<"$output" | /usr/bin/tr '\n' ' ')" = "qemu qemu-img ssh " ]
     says "cannot find the program '/nowhere/qemu' (from VMCTL_QEMU)"
     says "qemu-img: help: install it: apt-get install qemu-utils"
 }

@@ -79,7 +79,7 @@ unlisten() {
 path_without() {
     local program
     mkdir -p bin
-    for program in ssh ssh-keygen qemu-img qemu-system-x86_64 vmctl vmctld; do
+    for program in ssh qemu-img qemu-system-x86_64 vmctl vmctld; do
         [ "$program" = "$1" ] || ln -sf "$(command -v "$program")" bin/
     done
     restricted=$PWD/bin
@@ -222,18 +222,18 @@ END
     fails 0 vmctl up
 }
 
-@test "without qemu-img, without ssh-keygen: named, and healed by the next up" {
+@test "without qemu-img, with a damaged key: named, and healed by the next up" {
     use_own_data_dir
     path_without qemu-img
-    rm bin/ssh-keygen
     vm tools 'cloud-init; ssh'
     PATH=$restricted fails 1 vmctl up
     says vmctl::image::conversion_failed "cannot check" "'qemu-img'" "not found in PATH"
     ln -s "$(command -v qemu-img)" bin/
+    mkdir -p "$DATA/vms/tools"
+    echo garbage >"$DATA/vms/tools/id_ed25519_generated"
     fails 1 vmctl up
-    says vmctl::ssh::keygen_failed "'ssh-keygen'" "not found in PATH" openssh-client
-    rm bin/qemu-img
-    ln -s "$(command -v ssh-keygen)" bin/
+    says vmctl::ssh::keygen_failed "id_ed25519_generated' is damaged" "from a backup"
+    rm bin/qemu-img "$DATA/vms/tools/id_ed25519_generated"
     fails 4 vmctl up --timeout 2s
     says "vm 'tools' is not ready yet" SSH "vmctl status tools"
     vmctl -q stop tools

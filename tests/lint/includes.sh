@@ -43,7 +43,7 @@ only_in() {
     done < <(grep -rnE "#include <$header>" --include='*.[ch]' specs store controller reconcilers cli)
 }
 only_in 'jansson\.h' '^specs/base/json\.h$'
-only_in 'nettle/.*\.h' '^specs/base/digest\.c$'
+only_in 'nettle/.*\.h' '^(specs/base/digest|reconcilers/media/keys)\.c$'
 only_in 'lmdb\.h' '^store/'
 only_in 'sys/inotify\.h' '^(store|controller)/'
 only_in 'ev\.h' '^controller/loop/loop\.c$'

@@ -11,7 +11,10 @@ pkg_check_modules(LIBZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
 find_path(LIBEV_INCLUDE_DIR ev.h REQUIRED)
 find_library(LIBEV_LIBRARY ev REQUIRED)
-# Of nettle two hashes are used. Shared, its own relocations take half as long again as all else at the
-# start of each command; so its archive comes first.
+# Of nettle two hashes are used, of hogweed, its other half, which builds on gmp, vmctld's keys. Shared,
+# nettle's own relocations take half as long again as all else at the start of each command; so the
+# archives come first.
 find_path(NETTLE_INCLUDE_DIR nettle/sha2.h REQUIRED)
 find_library(NETTLE_LIBRARY NAMES libnettle.a nettle REQUIRED)
+find_library(HOGWEED_LIBRARY NAMES libhogweed.a hogweed REQUIRED)
+find_library(GMP_LIBRARY gmp REQUIRED)

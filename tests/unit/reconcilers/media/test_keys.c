@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reconcilers/trash/trash.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
@@ -48,7 +49,7 @@ static enum error_code make(struct fixture *f)
 {
     struct key_pair pair = {
         .private_path = f->private_path, .public_path = f->public_path, .comment = "vmctl-web"};
-    (void)keys_make(&f->m.host, &pair, media_host_done, &f->m);
+    (void)keys_make(&f->m.host, &pair, 1, media_host_done, &f->m);
     return media_host_wait(&f->m, 1);
 }
 
@@ -101,14 +102,96 @@ static void a_damaged_private_key_is_told_and_not_replaced(void **state)
     assert_string_equal(text, "garbage\n");
 }
 
-static void a_cancelled_making_leaves_no_key_with_its_name(void **state)
+/* ssh-keygen is the judge: of the private key, and that the public one is its other half. */
+static bool is_pair(const struct fixture *f)
+{
+    const char *judge[] = {"sh", "-ec",
+        "test \"$(ssh-keygen -y -P '' -f \"$1\")\" = \"$(cat \"$2\")\"; ssh-keygen -l -f \"$2\"",
+        "sh", f->private_path, f->public_path, NULL};
+    return media_host_run(judge);
+}
+
+static void what_is_made_is_what_openssh_reads(void **state)
+{
+    struct fixture *f = *state;
+    char comment[64] = "";
+    for (size_t n = 0; n < 9; n++) { /* the padding depends on its length */
+        struct key_pair pair = {
+            .private_path = f->private_path, .public_path = f->public_path, .comment = comment};
+        memset(comment, 'c', n + 1);
+        (void)keys_make(&f->m.host, &pair, 1, media_host_done, &f->m);
+        assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+        assert_true(is_pair(f));
+        assert_int_equal(unlink(f->private_path), 0);
+        assert_int_equal(unlink(f->public_path), 0);
+    }
+}
+
+static void the_public_half_of_a_key_of_ssh_keygen_is_derived(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *made_public = mem_printf("%s.pub", f->private_path);
+    const char *keygen[] = {"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vmctl-web", "-f",
+        f->private_path, NULL};
+    assert_true(media_host_run(keygen));
+    assert_int_equal(make(f), ERR_NONE);
+    cleanup_free char *wanted = text_of(made_public), *found = text_of(f->public_path);
+    assert_string_equal(found, wanted);
+}
+
+static void a_private_key_with_any_byte_changed_or_cut_off_is_told(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(make(f), ERR_NONE);
+    cleanup_free char *whole = text_of(f->private_path);
+    size_t n = strlen(whole), n_refused = 0;
+    for (size_t i = 0; i < n; i += 7) {
+        bool is_cut = i % 2 == 0;
+        char was = whole[i];
+        whole[i] = (char)(was == 'x' ? 'y' : 'x');
+        free(media_host_file(&f->m, "key", whole, is_cut ? i : n));
+        whole[i] = was;
+        (void)unlink(f->public_path);
+        enum error_code code = make(f);
+        n_refused += code == ERR_KEYGEN;
+        assert_true(code == ERR_KEYGEN || code == ERR_NONE); /* the comment and its padding may */
+    }
+    assert_true(n_refused > n / 7 / 2);
+}
+
+static void two_pairs_are_made_at_once_and_differ(void **state)
+{
+    struct fixture *f = *state;
+    cleanup_free char *host_private = media_host_path(&f->m, "host");
+    cleanup_free char *host_public = media_host_path(&f->m, "host.public");
+    struct key_pair pairs[] = {
+        {f->private_path, f->public_path, "vmctl-web"}, {host_private, host_public, "vmctl-web"}};
+    (void)keys_make(&f->m.host, pairs, 2, media_host_done, &f->m);
+    assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
+    cleanup_free char *first = text_of(f->public_path), *second = text_of(host_public);
+    assert_string_not_equal(first, second);
+    assert_true(is_pair(f));
+}
+
+/* Whichever step the cancelled one had reached. */
+static void a_making_that_follows_cancelled_ones_leaves_one_pair(void **state)
 {
     struct fixture *f = *state;
     struct key_pair pair = {
-        .private_path = f->private_path, .public_path = f->public_path, .comment = "x"};
-    op_cancel(keys_make(&f->m.host, &pair, media_host_done, &f->m));
-    assert_false(fs_exists(f->private_path));
-    assert_int_equal(make(f), ERR_NONE);
+        .private_path = f->private_path, .public_path = f->public_path, .comment = "vmctl-web"};
+    for (int i = 0; i < 50; i++) {
+        struct op *cancelled = keys_make(&f->m.host, &pair, 1, media_host_done, &f->m);
+        if (i % 2 == 1) {
+            while (!fs_exists(f->private_path)) {
+            }
+        }
+        op_cancel(cancelled);
+        removal_sweep_temporary(f->m.dir);
+        assert_int_equal(make(f), ERR_NONE);
+        assert_true(i % 10 >= 2 || is_pair(f));
+        assert_int_equal(unlink(f->private_path), 0);
+        assert_int_equal(unlink(f->public_path), 0);
+    }
 }
 
 static void a_full_disk_is_told_as_such(void **state)
@@ -124,7 +207,7 @@ static void a_full_disk_is_told_as_such(void **state)
     cleanup_free char *public_path = fs_join(dir, "key.pub");
     struct key_pair pair = {
         .private_path = private_path, .public_path = public_path, .comment = "x"};
-    (void)keys_make(&f->m.host, &pair, media_host_done, &f->m);
+    (void)keys_make(&f->m.host, &pair, 1, media_host_done, &f->m);
     enum error_code code = media_host_wait(&f->m, 1);
     bool has_key = fs_exists(private_path);
     assert_int_equal(umount(dir), 0);
@@ -156,7 +239,11 @@ int main(void)
         TEST(a_pair_is_made_with_private_modes),
         TEST(a_lost_public_key_is_derived_and_the_private_one_stays),
         TEST(a_damaged_private_key_is_told_and_not_replaced),
-        TEST(a_cancelled_making_leaves_no_key_with_its_name),
+        TEST(what_is_made_is_what_openssh_reads),
+        TEST(the_public_half_of_a_key_of_ssh_keygen_is_derived),
+        TEST(a_private_key_with_any_byte_changed_or_cut_off_is_told),
+        TEST(two_pairs_are_made_at_once_and_differ),
+        TEST(a_making_that_follows_cancelled_ones_leaves_one_pair),
         TEST(a_full_disk_is_told_as_such),
         cmocka_unit_test(public_keys_are_told_from_other_text),
     };

@@ -57,7 +57,7 @@ static void make_keys(struct fixture *f, enum vm_file private_file, enum vm_file
     cleanup_free char *public_path = paths_vm(&f->m.paths, "web", public_file);
     struct key_pair pair = {
         .private_path = private_path, .public_path = public_path, .comment = "vmctl-web"};
-    (void)keys_make(&f->m.host, &pair, media_host_done, &f->m);
+    (void)keys_make(&f->m.host, &pair, 1, media_host_done, &f->m);
     assert_int_equal(media_host_wait(&f->m, 1), ERR_NONE);
 }
 

@@ -107,7 +107,7 @@ static void a_new_overlay_has_the_header_that_was_asked_for(void **state)
     struct qcow2_header header;
     struct error err = {0};
     assert_int_equal(qcow2_make_overlay(base, "raw", ((uint64_t)4 << 40) + 1, &overlay, &err), 0);
-    assert_int_equal(parse(overlay.head, overlay.head_size, &header), ERR_NONE);
+    assert_int_equal(parse(overlay.head, sizeof(overlay.head), &header), ERR_NONE);
     assert_int_equal(header.version, 3);
     assert_int_equal(header.virtual_size, ((uint64_t)4 << 40) + 512);
     assert_int_equal(header.backing_size, strlen(base));
