@@ -511,6 +511,37 @@ static int64_t (*const acts[])(struct pass *) = {
 };
 _Static_assert(ARRAY_LEN(acts) == ACTION_COUNT_, "every action can be carried out");
 
+bool pass_may_precede_commit(const struct pass *pass)
+{
+    static const bool may[ACTION_COUNT_] = {
+        /* These only change the record, or nothing. */
+        [ACTION_NONE] = true,
+        [ACTION_FORGET] = true,
+        [ACTION_BEGIN_STOP] = true,
+        [ACTION_RECORD_EXIT] = true,
+        [ACTION_MARK_RESTARTED] = true,
+        [ACTION_HOLD] = true,
+        [ACTION_REFUSE_IMAGE] = true,
+        [ACTION_BACK_OFF] = true,
+        [ACTION_AWAIT_DEPENDENCY] = true,
+        [ACTION_BEGIN_START] = true,
+        [ACTION_CONFIRM_START] = true,
+        [ACTION_GIVE_UP_START] = true,
+        [ACTION_RECORD_CAUSE] = true,
+        [ACTION_APPEND_STEPS] = true,
+        [ACTION_END_UNHEALTHY] = true,
+        /* These look at the image or the guest: done twice is done once. */
+        [ACTION_FETCH_IMAGE] = true,
+        [ACTION_REACH] = true,
+        [ACTION_AWAIT_CLOUD_INIT] = true,
+    };
+    const struct vm_step_run *run = &pass->view->status->provision.run;
+    bool begins_run = pass->decision.action == ACTION_RUN_STEP && run->started_at_ms == 0;
+    bool looks_up = pass->decision.action == ACTION_PREPARE && !pass->vm->image.path &&
+                    pass->situation.disk != DISK_TO_GROW;
+    return may[pass->decision.action] || begins_run || looks_up;
+}
+
 /* Whether the operation is the decided one; preparing may begin with looking up the image. */
 static bool serves(enum action begun, enum action decided)
 {

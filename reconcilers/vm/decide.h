@@ -4,9 +4,9 @@
  * memory of earlier calls. The first row of the table in decide.c that holds wins; decide() returns
  * its number too, so that a test and a log line can name it.
  *
- * The engine (reconcile.c) carries the action out, commits what it changed, observes again and
- * decides again, until the action is ACTION_NONE. Events carry no meaning here: they only start
- * another pass.
+ * The engine (reconcile.c) carries the action out, observes again and decides again, until the
+ * action is ACTION_NONE; before one with an effect it commits what was recorded. Events carry no
+ * meaning here: they only start another pass.
  */
 #pragma once
 

@@ -23,7 +23,8 @@ enum { START_DEADLINE_MS = 20000 };
 
 struct pass {
     struct vm *vm;
-    const struct vm_view *view;
+    const struct vm_view *view; /* as committed; from the first change on, as recorded in `patch` */
+    struct vm_view recorded;    /* the latter */
     struct vm_patch *patch;
     struct vm_env env;
     struct machine_facts machine;
@@ -48,7 +49,7 @@ int64_t pass_stage_left_ms(const struct pass *pass);
 
 /*
  * outcome.c: records the outcome of the finished operation in the patch: successes become recorded
- * facts, failures start a backoff. True when the status changed: commit before deciding anything.
+ * facts, failures start a backoff. True when the status changed: decide on what is recorded now.
  */
 bool pass_record_outcomes(struct pass *pass);
 /* Records that the guest was reset: it has to be reached again. True when the status changed. */
@@ -87,6 +88,12 @@ void pass_forget_replacement(struct pass *pass);
 
 /* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
+/*
+ * Whether the decision may be carried out though what it was decided on is only about to be
+ * committed: it adds to that very commit, or it has no effect that anybody has to know of if the
+ * commit fails.
+ */
+bool pass_may_precede_commit(const struct pass *pass);
 
 /* conditions.c: writes all conditions of the patch's status but Stalled. */
 void pass_describe(struct pass *pass);

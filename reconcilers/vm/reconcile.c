@@ -55,6 +55,51 @@ static void on_leases_dropped(void *context)
     vm_registry_retry(self->registry, ERR_PORT_TAKEN);
 }
 
+/* What this pass has recorded so far is what it decides on from here on. */
+static void look_at_recorded(struct pass *pass, struct vm_status **snapshot)
+{
+    struct vm_status *before = TAKE_PTR(*snapshot);
+    *snapshot = vm_status_copy(pass->patch->status);
+    if (!vm_spec_equal(pass->view->status->applied_spec, (*snapshot)->applied_spec)) {
+        vm_forget_comparison(pass->vm);
+    }
+    pass->recorded = *pass->view;
+    pass->recorded.status = *snapshot;
+    pass->view = &pass->recorded;
+    pass->env.status = *snapshot;
+    vm_status_free(before);
+}
+
+/*
+ * Decides and acts, and decides again while that only added to the record: what begins a start is
+ * one commit with what led to it, instead of one each. An action with an effect waits until all it
+ * was decided on is committed, but for those of pass_may_precede_commit(). A failure is described
+ * before the next action lets it be forgotten.
+ */
+static int64_t decide_and_act(struct pass *pass, const struct vm_status *committed,
+    struct vm_status **snapshot, bool has_failed)
+{
+    enum { DECISIONS_MAX = 8 };
+    int64_t requeue_ms = VERDICT_NOW;
+    for (int i = 0; requeue_ms == VERDICT_NOW && i < DECISIONS_MAX; i++) {
+        if (i > 0) {
+            look_at_recorded(pass, snapshot);
+        }
+        pass_assess(pass);
+        bool must_commit = i == 0 && (has_failed | pass_note_reset(pass));
+        pass->decision = decide(&pass->situation);
+        must_commit |= i == 0 && clock_note_pause(pass);
+        log_trace("vm", "%s: row %d, %s", pass->vm->name, pass->decision.row,
+            action_name(pass->decision.action));
+        if (must_commit ||
+            (!pass_may_precede_commit(pass) && !vm_patch_is_empty(pass->patch, committed))) {
+            break;
+        }
+        requeue_ms = pass_act(pass);
+    }
+    return requeue_ms;
+}
+
 struct vm_pass {
     struct vm_reconciler *self;
     struct patch *patch;
@@ -79,23 +124,23 @@ static struct verdict pass_over_view(
         return (struct verdict){.requeue_ms = VERDICT_NOW};
     }
     struct pass pass = begin_pass(self, view, patch);
+    struct vm_status *recorded = NULL;
     bool has_changed = pass_observe_generation(&pass);
+    bool has_failed = !pass.vm->op && pass.vm->outcome && pass.vm->outcome->error;
     has_changed |= pass_record_outcomes(&pass);
-    pass_assess(&pass);
-    has_changed |= pass_note_reset(&pass);
-    pass.decision = decide(&pass.situation);
-    has_changed |= clock_note_pause(&pass);
-    log_trace(
-        "vm", "%s: row %d, %s", view->name, pass.decision.row, action_name(pass.decision.action));
-    int64_t requeue_ms = has_changed ? VERDICT_NOW : pass_act(&pass);
+    if (has_changed) {
+        look_at_recorded(&pass, &recorded);
+    }
+    int64_t requeue_ms = decide_and_act(&pass, view->status, &recorded, has_failed);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
+    vm_status_free(recorded);
     int64_t retry_ms = pass.vm->put_off.retry_at_ms - pass.now_ms;
     if (retry_ms > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > retry_ms)) {
         requeue_ms = retry_ms;
     }
     if (!vm_spec_equal(patch->status->applied_spec, view->status->applied_spec)) {
-        vm_forget_comparison(pass.vm);
+        vm_forget_comparison(pass.vm); /* it is made again if the commit fails */
     }
     if (patch->forget) {
         vm_registry_drop(self->registry, view->name);

@@ -3,9 +3,10 @@
  * The reconciler of VMs: what controller/main.c plugs into the controller.
  *
  * One pass: observe a new generation of the desired record -> record the outcome of a finished
- * operation -> observe the machine -> decide -> act -> describe in conditions. When one of the
- * first two changed the status, the pass does not act, because it may only act on what is
- * committed.
+ * operation -> observe the machine -> decide -> act -> describe in conditions. An action that only
+ * adds to the record is followed by the next decision in the same pass, and all of it is one
+ * commit; one with an effect waits until what it was decided on is committed
+ * (pass_may_precede_commit()).
  */
 #pragma once
 

@@ -41,8 +41,15 @@ static void add_text(char ***strings, size_t *count, const char *text)
     (*strings)[(*count)++] = mem_strdup(text);
 }
 
+/* A lease that the same patch had dropped is kept. */
 void vm_patch_lease(struct vm_patch *patch, const char *key)
 {
+    for (size_t i = 0; i < patch->n_dropped_leases; i++) {
+        if (text_eq(patch->dropped_leases[i], key)) {
+            free(patch->dropped_leases[i]);
+            patch->dropped_leases[i--] = patch->dropped_leases[--patch->n_dropped_leases];
+        }
+    }
     add_text(&patch->leases, &patch->n_leases, key);
 }
 
@@ -56,6 +63,13 @@ void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take
     mem_grow(patch->images, patch->n_images);
     patch->images[patch->n_images++] =
         (struct patch_image){.key = mem_strdup(key), .record = record_take};
+}
+
+bool vm_patch_is_empty(const struct vm_patch *patch, const struct vm_status *committed)
+{
+    return !patch->forget && !patch->deletes && patch->n_leases == 0 &&
+           patch->n_dropped_leases == 0 && patch->n_images == 0 &&
+           vm_status_equal(patch->status, committed);
 }
 
 static void free_strings(char **strings, size_t count)

@@ -8,6 +8,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "store/lmdb/lmdb_env.h"
 #include "tests/sim/sim.h"
 #include "tests/support/loop_fake.h"
 
@@ -21,7 +22,7 @@ static double real_seconds(void)
 }
 
 /* One `up` of a VMFile with all of them. */
-static void bring_up_all(struct sim *sim, size_t n)
+static void bring_up_all(struct sim *sim, size_t n, struct vm_spec *make(const char *name))
 {
     struct change *changes = mem_calloc(n, sizeof(*changes));
     struct change_outcome *outcomes = mem_calloc(n, sizeof(*outcomes));
@@ -29,7 +30,7 @@ static void bring_up_all(struct sim *sim, size_t n)
     struct error err = {.code = ERR_NONE};
     for (size_t i = 0; i < n; i++) {
         cleanup_free char *name = mem_printf("vm-%zu", i);
-        specs[i] = sim_spec(name);
+        specs[i] = make(name);
         changes[i] = (struct change){.name = specs[i]->name,
             .spec = specs[i],
             .source = "/project/VMFile.kdl",
@@ -71,7 +72,7 @@ static void every_vm_of_a_fleet_becomes_ready(void **state)
     const char *size = getenv("SIM_FLEET");
     size_t n = size ? strtoul(size, NULL, 10) : N_VMS;
     struct sim *sim = sim_new(1);
-    bring_up_all(sim, n);
+    bring_up_all(sim, n, sim_spec);
     double start = real_seconds();
     sim_start(sim);
     for (int i = 0; i < 100 && !are_all_ready(sim); i++) {
@@ -84,6 +85,82 @@ static void every_vm_of_a_fleet_becomes_ready(void **state)
     print_message("%zu VMs ready in %.2f s: %.0f VMs/s, %.0f passes/s (%.1f a VM)\n", n, took,
         (double)n / took, passes / took, passes / (double)n);
     sim_free(sim);
+}
+
+/* ---- what a VM costs ---- */
+
+/* From nothing to Ready, each VM. */
+struct cost {
+    double passes, commits, written_kib;
+};
+
+static struct vm_spec *with_a_step(const char *name)
+{
+    return sim_spec_with_steps(name, 1);
+}
+
+static double kib_written(void)
+{
+    char line[64];
+    unsigned long long bytes = 0;
+    FILE *file = fopen("/proc/self/io", "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) && sscanf(line, "wchar: %llu", &bytes) != 1) {
+    }
+    assert_int_equal(fclose(file), 0);
+    return (double)bytes / 1024;
+}
+
+static double commits_of(struct sim *sim)
+{
+    MDB_envinfo info;
+    assert_int_equal(mdb_env_info(sim->store->env, &info), 0);
+    return (double)info.me_last_txnid;
+}
+
+static struct cost cost_of_one_of(size_t n, struct vm_spec *make(const char *name))
+{
+    struct sim *sim = sim_new(1);
+    bring_up_all(sim, n, make);
+    double commits = commits_of(sim), written_kib = kib_written();
+    sim_start(sim);
+    cleanup_free char *last = mem_printf("vm-%zu", n - 1);
+    sim_wait(sim, last, sim_is_ready, MINUTE_MS);
+    sim_settle(sim);
+    assert_true(are_all_ready(sim));
+    const struct cost cost = {
+        .passes = (double)controller_pass_count(sim->controller) / (double)n,
+        .commits = (commits_of(sim) - commits) / (double)n,
+        .written_kib = (kib_written() - written_kib) / (double)n,
+    };
+    print_message("%zu VMs: %.2f passes, %.2f commits, %.1f KiB written each\n", n, cost.passes,
+        cost.commits, cost.written_kib);
+    sim_free(sim);
+    return cost;
+}
+
+/* A thousand times as many VMs cost a thousand times as much: none waits for, looks at or writes
+ * what the others have. The session's two records are commits, too. */
+static void a_vm_costs_the_same_in_a_fleet_of_any_size(void **state)
+{
+    static const struct {
+        struct vm_spec *(*make)(const char *name);
+        struct cost most; /* fixed: whoever makes a start dearer changes this on purpose */
+    } rows[] = {
+        {sim_spec, {.passes = 8, .commits = 5, .written_kib = 128}},
+        {with_a_step, {.passes = 10, .commits = 7, .written_kib = 192}},
+    };
+    static const size_t sizes[] = {1, 30, 300};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(sizes); j++) {
+            const struct cost cost = cost_of_one_of(sizes[j], rows[i].make);
+            double own = 2.0 / (double)sizes[j];
+            assert_true(cost.passes <= rows[i].most.passes);
+            assert_true(cost.commits <= rows[i].most.commits + own);
+            assert_true(cost.written_kib <= rows[i].most.written_kib);
+        }
+    }
 }
 
 static ino_t inode_of(struct sim *sim, const char *name)
@@ -100,7 +177,7 @@ static void a_fleet_is_adopted_in_two_passes_a_vm_and_then_left_alone(void **sta
 {
     enum { N = 97 };
     struct sim *sim = *state;
-    bring_up_all(sim, N);
+    bring_up_all(sim, N, sim_spec);
     sim_wait(sim, "vm-96", sim_is_ready, MINUTE_MS);
     sim_settle(sim);
     assert_true(are_all_ready(sim));
@@ -120,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_vm_of_a_fleet_becomes_ready),
+        cmocka_unit_test(a_vm_costs_the_same_in_a_fleet_of_any_size),
         SIM_TEST(a_fleet_is_adopted_in_two_passes_a_vm_and_then_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

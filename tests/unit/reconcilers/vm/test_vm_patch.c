@@ -36,6 +36,25 @@ static void what_is_put_in_is_there_in_order_and_goes_with_the_patch(void **stat
     assert_int_equal(patch.n_leases + patch.n_events + patch.n_images, 0);
 }
 
+/* A pass may release what the last instance held and choose for the next one. */
+static void a_lease_that_was_dropped_and_is_wanted_again_stays(void **state)
+{
+    (void)state;
+    struct vm_status *committed = vm_status_new("0123456789abcdef0123456789abcdef");
+    struct vm_patch patch = {.status = vm_status_copy(committed)};
+    assert_true(vm_patch_is_empty(&patch, committed));
+    vm_patch_drop_lease(&patch, "tcp/1");
+    vm_patch_drop_lease(&patch, "tcp/2");
+    vm_patch_drop_lease(&patch, "tcp/1");
+    assert_false(vm_patch_is_empty(&patch, committed));
+    vm_patch_lease(&patch, "tcp/1");
+    assert_int_equal(patch.n_leases, 1);
+    assert_int_equal(patch.n_dropped_leases, 1);
+    assert_string_equal(patch.dropped_leases[0], "tcp/2");
+    vm_patch_clear(&patch);
+    vm_status_free(committed);
+}
+
 static void a_message_too_long_is_cut(void **state)
 {
     (void)state;
@@ -49,6 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_put_in_is_there_in_order_and_goes_with_the_patch),
+        cmocka_unit_test(a_lease_that_was_dropped_and_is_wanted_again_stays),
         cmocka_unit_test(a_message_too_long_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
