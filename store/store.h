@@ -82,6 +82,15 @@ struct vm_record {
 /* A record that cannot be read is ERR_STORE, naming table and key. */
 
 int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err);
+/* The contents of a VM's records, by which two looks are compared. */
+struct vm_mark {
+    uint64_t desired, status; /* 0: there is none */
+};
+#define VM_MARK_NEVER ((struct vm_mark){UINT64_MAX, UINT64_MAX})
+/* store_get(), but only if the records are not those of *mark, which becomes theirs. Else
+ * *ret_is_changed is false, and *ret is left alone. */
+int store_get_changed(struct store *store, const char *name, struct vm_mark *mark,
+    struct vm_record *ret, bool *ret_is_changed, struct error *err);
 /* Whether there is a record of the name in either table, readable or not. */
 int store_has(struct store *store, const char *name, bool *ret, struct error *err);
 void vm_record_clear(struct vm_record *record);

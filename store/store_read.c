@@ -16,21 +16,35 @@
 
 /* ---- one VM ---- */
 
-/* A missing record is fine: NULL. */
-static int get_record(struct store *store, MDB_txn *txn, enum store_table table, const char *name,
+/* A VM's two records as they are stored; `data` NULL: there is none. */
+struct raw_record {
+    struct bytes desired, status;
+};
+
+static int find_record(
+    struct store *store, MDB_txn *txn, const char *name, struct raw_record *ret, struct error *err)
+{
+    int rc = lmdb_get(store, txn, STORE_DESIRED, name, &ret->desired);
+    if (rc == 0 || rc == MDB_NOTFOUND) {
+        rc = lmdb_get(store, txn, STORE_STATUS, name, &ret->status);
+    }
+    return rc == 0 || rc == MDB_NOTFOUND ? 0
+                                         : lmdb_error(store, rc, "cannot read a VM's record", err);
+}
+
+static uint64_t mark_of(enum store_table table, const char *name, struct bytes value)
+{
+    return value.data ? checksum_of(table, (struct bytes){name, strlen(name)}, value) : 0;
+}
+
+static int decode(struct store *store, enum store_table table, const char *name, struct bytes value,
     struct vm_record *ret, struct error *err)
 {
-    struct bytes value;
     struct error cause = {0};
-    int rc = lmdb_get(store, txn, table, name, &value);
-    if (rc != 0 && rc != MDB_NOTFOUND) {
-        return lmdb_error(store, rc, "cannot read a VM's record", err);
-    }
+    int rc = !value.data              ? 0
+             : table == STORE_DESIRED ? record_decode_desired(value, name, &ret->desired, &cause)
+                                      : record_decode_status(value, &ret->status, &cause);
     if (rc == 0) {
-        rc = table == STORE_DESIRED ? record_decode_desired(value, name, &ret->desired, &cause)
-                                    : record_decode_status(value, &ret->status, &cause);
-    }
-    if (rc == 0 || rc == MDB_NOTFOUND) {
         return 0;
     }
     (void)error_set(err, ERR_STORE, "cannot read the record '%s' of table '%s' in '%s': %s", name,
@@ -40,26 +54,45 @@ static int get_record(struct store *store, MDB_txn *txn, enum store_table table,
         store->path);
 }
 
-int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err)
+int store_get_changed(struct store *store, const char *name, struct vm_mark *mark,
+    struct vm_record *ret, bool *ret_is_changed, struct error *err)
 {
     struct lmdb_read read;
+    struct raw_record raw = {.desired = {NULL, 0}};
     struct vm_record record = {0};
     int rc = lmdb_read_begin(store, &read, err);
     if (rc < 0) {
         return rc;
     }
-    rc = get_record(store, read.txn, STORE_DESIRED, name, &record, err);
-    if (rc == 0) {
-        rc = get_record(store, read.txn, STORE_STATUS, name, &record, err);
+    rc = find_record(store, read.txn, name, &raw, err);
+    const struct vm_mark now = {.desired = mark_of(STORE_DESIRED, name, raw.desired),
+        .status = mark_of(STORE_STATUS, name, raw.status)};
+    bool is_changed = now.desired != mark->desired || now.status != mark->status;
+    if (rc == 0 && is_changed) {
+        rc = decode(store, STORE_DESIRED, name, raw.desired, &record, err);
+    }
+    if (rc == 0 && is_changed) {
+        rc = decode(store, STORE_STATUS, name, raw.status, &record, err);
     }
     lmdb_read_end(store, &read);
     if (rc < 0) {
         vm_record_clear(&record);
         return rc;
     }
-    record.name = mem_strdup(name);
-    *ret = record;
+    *mark = now;
+    *ret_is_changed = is_changed;
+    if (is_changed) {
+        record.name = mem_strdup(name);
+        *ret = record;
+    }
     return 0;
+}
+
+int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err)
+{
+    bool is_changed;
+    struct vm_mark mark = VM_MARK_NEVER;
+    return store_get_changed(store, name, &mark, ret, &is_changed, err);
 }
 
 int store_has(struct store *store, const char *name, bool *ret, struct error *err)

@@ -36,7 +36,7 @@ static uint64_t add(uint64_t state, struct bytes bytes)
     return mix(state, word);
 }
 
-static uint64_t checksum(enum store_table table, struct bytes key, struct bytes value)
+uint64_t checksum_of(enum store_table table, struct bytes key, struct bytes value)
 {
     return add(add(mix(0, (uint64_t)table + 1), key), value);
 }
@@ -44,7 +44,7 @@ static uint64_t checksum(enum store_table table, struct bytes key, struct bytes 
 void checksum_write(
     enum store_table table, struct bytes key, struct bytes value, unsigned char *out)
 {
-    uint64_t sum = checksum(table, key, value);
+    uint64_t sum = checksum_of(table, key, value);
     memcpy(out, mark, MARK_BYTES);
     memcpy(out + MARK_BYTES, &sum, sizeof(sum));
 }
@@ -60,5 +60,5 @@ struct bytes checksum_take(enum store_table table, struct bytes key, struct byte
         return stored;
     }
     memcpy(&sum, value.data + value.n + MARK_BYTES, sizeof(sum));
-    return sum == checksum(table, key, value) ? value : (struct bytes){"", 0};
+    return sum == checksum_of(table, key, value) ? value : (struct bytes){"", 0};
 }

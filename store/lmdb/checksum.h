@@ -20,6 +20,8 @@ enum { CHECKSUM_BYTES = 12 };
 void checksum_write(
     enum store_table table, struct bytes key, struct bytes value, unsigned char *out);
 
+uint64_t checksum_of(enum store_table table, struct bytes key, struct bytes value);
+
 /* Takes the checksum off `stored`. When it is wrong, the result is empty, which no decoder accepts.
  */
 struct bytes checksum_take(enum store_table table, struct bytes key, struct bytes stored);

@@ -115,6 +115,34 @@ static void a_status_without_desired_record_keeps_its_owner(void **state)
     vm_record_clear(&record);
 }
 
+static bool has_changed_since(struct fixture *f, const char *name, struct vm_mark *mark)
+{
+    struct error err = {0};
+    struct vm_record record = {0};
+    bool is_changed;
+    must(store_get_changed(f->store, name, mark, &record, &is_changed, &err), &err);
+    assert_int_equal(record.name != NULL, is_changed);
+    vm_record_clear(&record);
+    return is_changed;
+}
+
+static void a_record_that_is_as_it_was_is_not_read_again(void **state)
+{
+    struct fixture *f = *state;
+    char uid[TEXT_ID_SIZE];
+    struct vm_mark mark = VM_MARK_NEVER;
+    assert_true(has_changed_since(f, "web", &mark)); /* that there is none is news once */
+    assert_false(has_changed_since(f, "web", &mark));
+    assert_int_equal(create_vm(f->store, "web", uid), 0);
+    assert_true(has_changed_since(f, "web", &mark));
+    assert_int_equal(create_vm(f->store, "db", NULL), 0);
+    assert_false(has_changed_since(f, "web", &mark));
+    assert_int_equal(put_status(f->store, "web", uid, 3), 0);
+    assert_true(has_changed_since(f, "web", &mark));
+    assert_int_equal(put_status(f->store, "web", uid, 3), 0); /* the same bytes */
+    assert_false(has_changed_since(f, "web", &mark));
+}
+
 /* ---- forgetting and leases ---- */
 
 static int take_lease(struct store *store, const char *key, const char *uid, const char *vm)
@@ -443,6 +471,7 @@ int main(void)
         on_open_store(the_second_of_two_writers_with_one_revision_is_stale),
         on_open_store(an_update_of_a_removed_vm_is_stale),
         on_open_store(a_stale_batch_changes_nothing_at_all),
+        on_open_store(a_record_that_is_as_it_was_is_not_read_again),
         on_open_store(a_status_is_written_only_for_the_vm_it_is_of),
         on_open_store(a_status_without_desired_record_keeps_its_owner),
         on_open_store(a_lease_has_one_holder_until_it_is_dropped),
