@@ -365,8 +365,12 @@ static int try_once(struct store *store, const struct change *changes, size_t co
     }
     for (size_t i = 0; i < count; i++) {
         const struct vm_status *status = attempts[i].record.status;
-        if (ret_rings && status && status->instance.pid > 0) {
-            *ret_rings = true; /* its machine may have been changed by others: that is checked */
+        const struct vm_desired *desired = attempts[i].record.desired;
+        bool is_unseen = desired && (!status || status->observed_generation != desired->generation);
+        if (ret_rings && (is_unseen || (status && status->instance.pid > 0))) {
+            /* The command that committed it may have been killed before the bell; and a machine
+             * may have been changed by others, which is checked. */
+            *ret_rings = true;
         }
         if (rc == 0) {
             ret[i] = attempts[i].outcome;

@@ -145,7 +145,7 @@ static void a_vm_costs_the_same_in_a_fleet_of_any_size(void **state)
 {
     static const struct {
         struct vm_spec *(*make)(const char *name);
-        struct cost most; /* fixed: whoever makes a start dearer changes this on purpose */
+        struct cost most; /* fixed: a change that makes a start dearer has to change this, too */
     } rows[] = {
         {sim_spec, {.passes = 8, .commits = 5, .written_kib = 128}},
         {with_a_step, {.passes = 10, .commits = 7, .written_kib = 192}},

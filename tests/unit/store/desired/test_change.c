@@ -93,16 +93,41 @@ static void up_on_a_running_unchanged_vm_changes_nothing(void **state)
     vm_record_clear(&record);
 }
 
+static void only_observe(struct vm_status *status)
+{
+    (void)status;
+}
+
 static void a_change_that_changes_nothing_rings_no_bell(void **state)
 {
     struct fixture *f = *state;
     struct bell_watch bell = {.fd = -1};
     struct error err = {0};
     up(f->store, "web", 1024);
+    write_status(f->store, "web", only_observe);
     must(bell_watch_open(&bell, &f->paths, BELL_DESIRED, &err), &err);
     (void)up(f->store, "web", 1024);
     assert_false(bell_watch_drain(&bell));
     (void)up(f->store, "web", 2048);
+    assert_true(bell_watch_drain(&bell));
+    bell_watch_close(&bell);
+}
+
+/* Whoever made it may have been killed before the bell: else nobody would look at it for minutes.
+ */
+static void a_change_that_nobody_has_seen_rings_the_bell_again(void **state)
+{
+    struct fixture *f = *state;
+    struct bell_watch bell = {.fd = -1};
+    struct error err = {0};
+    up(f->store, "web", 1024);
+    must(bell_watch_open(&bell, &f->paths, BELL_DESIRED, &err), &err);
+    assert_int_equal(up(f->store, "web", 1024), CHANGE_UNCHANGED); /* no status yet */
+    assert_true(bell_watch_drain(&bell));
+    write_status(f->store, "web", only_observe);
+    up(f->store, "web", 2048);
+    (void)bell_watch_drain(&bell);
+    assert_int_equal(up(f->store, "web", 2048), CHANGE_UNCHANGED); /* a status of before it */
     assert_true(bell_watch_drain(&bell));
     bell_watch_close(&bell);
 }
@@ -676,6 +701,7 @@ int main(void)
         TEST(up_creates_a_running_vm_that_is_provisioned),
         TEST(up_on_a_running_unchanged_vm_changes_nothing),
         TEST(a_change_that_changes_nothing_rings_no_bell),
+        TEST(a_change_that_nobody_has_seen_rings_the_bell_again),
         TEST(up_with_another_spec_reports_what_changed),
         TEST(a_plan_reports_what_would_be_done_and_writes_nothing),
         TEST(a_plan_that_cannot_be_carried_out_fails_as_that_would),
