@@ -30,7 +30,8 @@ struct project_values {
     bool watches;
     bool is_alone; /* without what the VMs named depend on */
     bool is_dry_run;
-    bool is_sure; /* see confirm_erasure() */
+    bool is_sure;     /* see confirm_erasure() */
+    bool opens_shell; /* of `provision`: in the guest, where a step failed */
 };
 extern const struct project_values project_defaults;
 

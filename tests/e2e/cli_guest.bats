@@ -296,3 +296,20 @@ print('listening', flush=True); signal.pause()" >"$work/listens" 3>&- &
     PATH=$work/bin:$(dirname "$(command -v vmctl)") fails 1 vmctl port web --open
     says "cannot run xdg-open" "xdg-utils"
 }
+
+@test "provision --shell: a step that fails leads to a shell in the guest, a success to none" {
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init; provision "shell" { inline "one"; }; provision "shell" { inline "two"; }; }\n' \
+        "$work/image" >VMFile.kdl
+    vmctl up -q
+    fails 0 vmctl provision --shell
+    refute grep -q '^<' <<<"$output"
+    script '{"failStep": 1000}'
+    fails 1 vmctl provision --from 2 --shell
+    has "web: a shell where step 2 failed; then: vmctl provision --name web --from 2"
+    [ "${lines[-3]} ${lines[-2]} ${lines[-1]}" = "<-t> <--> <web>" ]
+    fails 2 vmctl provision --shell -d
+    says "--shell is for one VM"
+    vmfile web db
+    fails 2 vmctl provision --shell
+    says "one VM, not several"
+}
