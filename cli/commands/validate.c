@@ -35,6 +35,7 @@ static int run(
         printf("%s: valid:", project.path);
     }
     for (size_t i = 0; i < project.file->n_vms; i++) {
+        project_note_unused(cli, project.file->vms[i]);
         printf(cli->output == OUTPUT_NAME ? "%s\n" : " %s", project.file->vms[i]->name);
     }
     if (cli->output != OUTPUT_NAME) {

@@ -145,6 +145,14 @@ int project_load(struct cli *cli, const char *file_option, struct project *ret, 
     return 0;
 }
 
+void project_note_unused(const struct cli *cli, const struct vm_spec *spec)
+{
+    if (spec->cloud_init.user_data.path && spec->cloud_init.ssh_key.path) {
+        cli_note(cli, "note: vm '%s': its `ssh-key` is not used: `user-data` is passed on as it is",
+            spec->name);
+    }
+}
+
 void project_clear(struct project *project)
 {
     vmfile_load_clear(&project->load);

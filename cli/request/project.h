@@ -29,5 +29,8 @@ int project_path(struct cli *cli, const char *file_option, char **ret, struct er
 int project_load(struct cli *cli, const char *file_option, struct project *ret, struct error *err);
 void project_clear(struct project *project);
 
+/* Says what of the VM the guest will not get though the VMFile has it. */
+void project_note_unused(const struct cli *cli, const struct vm_spec *spec);
+
 /* NULL: the file has no such VM. */
 struct vm_spec *project_find_vm(const struct project *project, const char *name);

@@ -81,6 +81,7 @@ static int load(struct project_request *request, const struct arg_strings *words
         struct vm_spec *spec = project_find_vm(project, change->name);
         change->spec = spec;
         change->source = project->path;
+        project_note_unused(request->cli, spec);
         rc = change_read_files(spec, err);
         if (rc == 0) {
             rc = store_get(request->cli->store, change->name, &request->records[i], err);

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/show/outcome.h"
 #include "cli/show/output.h"
+#include "cli/show/vm_rows.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -168,10 +169,15 @@ void result_report(const struct cli *cli, const struct outcome_view *view, bool 
     }
     cleanup_buf struct buf out = BUF_INIT(0);
     outcome_describe(&out, view);
-    for (const char *line = buf_str(&out); *line;) {
-        int n = (int)strcspn(line, "\n");
-        printf("%.*s%s\n", n, line, is_dry_run ? " (dry run)" : "");
-        line += n + 1;
+    char *rest = buf_steal(&out);
+    cleanup_free char *text = rest;
+    for (const char *line; (line = strsep(&rest, "\n")) && *line;) {
+        /* A line that ends with a command waits for the user to type it. */
+        enum vm_tone tone = text_ends_with(line, ": unchanged")                   ? TONE_OFF
+                            : text_ends_with(line, ")") && strstr(line, "vmctl ") ? TONE_WARN
+                                                                                  : TONE_GOOD;
+        printf("%s%s%s%s\n", cli->use_color_stdout ? vm_tone_colors[tone] : "", line,
+            is_dry_run ? " (dry run)" : "", cli->use_color_stdout ? "\033[0m" : "");
     }
 }
 

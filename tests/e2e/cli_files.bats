@@ -111,3 +111,16 @@ names() {
     fails 1 vmctl init -f /nowhere/VMFile.kdl
     says "cannot write '/nowhere/VMFile.kdl': No such file or directory"
 }
+
+@test "an ssh-key beside user-data is not ignored silently" {
+    echo '#cloud-config' >user-data
+    ssh-keygen -q -t ed25519 -N '' -f key
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init { user-data "user-data"; ssh-key "key.pub"; }; }\n' \
+        "$work/image" >VMFile.kdl
+    fails 0 vmctl validate
+    says "note: vm 'web': its \`ssh-key\` is not used: \`user-data\` is passed on as it is"
+    fails 0 vmctl apply
+    says "its \`ssh-key\` is not used"
+    fails 0 vmctl list
+    refute grep -q 'not used' <<<"$output"
+}

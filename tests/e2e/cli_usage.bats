@@ -137,6 +137,15 @@ on_terminal() {
         run vmctl --color never $command
         [[ $output != *$'\033'* ]]
     done
+    run vmctl --color always up
+    [[ $output == *$'\033[2mweb: unchanged\033[0m'* ]]
+    sed -i 's/noop";/noop"; memory 99;/' VMFile.kdl
+    run vmctl --color always up
+    [[ $output == *$'\033[33mweb: restart required: memory '*$'(vmctl up --restart)\033[0m'* ]]
+    run vmctl --color always up --restart
+    [[ $output == *$'\033[32mweb: restarted\033[0m'* ]]
+    run vmctl --color never up
+    [[ $output != *$'\033'* ]]
     run on_terminal vmctl list
     [[ $output == *$'\033[32mReady\033[0m'* ]]
     TERM=dumb run on_terminal vmctl list
