@@ -57,13 +57,16 @@ static void drop_lease(void *context, const char *key)
 }
 
 /* The table of leases is asked, because the record of the last spec lacks those of a forward that
- * could not be made. */
+ * could not be made. Not for a VM that never began to start: a fleet's table is long. */
 static void drop_leases(
     struct pass *pass, const struct vm_spec *wanted, const struct vm_spec *running)
 {
     struct reconciler_host *host = pass->vm->host;
     struct release release = {pass, {wanted, running}};
-    host->each_lease(host, pass->vm->name, drop_lease, &release);
+    const struct vm_status *status = pass->patch->status;
+    if (status->applied_spec || status->ssh_port) {
+        host->each_lease(host, pass->vm->name, drop_lease, &release);
+    }
 }
 
 void addresses_release_forwards(struct pass *pass)

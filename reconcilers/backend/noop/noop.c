@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/backend/noop/noop.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "controller/loop/loop.h"
 #include "specs/base/buf.h"
@@ -83,6 +85,18 @@ struct noop_state noop_state_read(const struct reconciler_host *host, const char
     return state;
 }
 
+void noop_write_file(const char *path, const char *text)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *temporary = mem_printf("%s.tmp-%d", path, (int)getpid());
+    cleanup_close int fd =
+        open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || fs_write_all(fd, text, strlen(text), &ignored) < 0 ||
+        rename(temporary, path) < 0) {
+        (void)unlink(temporary);
+    }
+}
+
 void noop_state_write(
     const struct reconciler_host *host, const char *vm_name, const struct noop_state *state)
 {
@@ -99,7 +113,7 @@ void noop_state_write(
     json_put_flag(json, "isChanged", state->is_changed);
     json_put_text(json, "bootId", clock_boot_id(host->clock));
     cleanup_free char *text = json_canonical(json);
-    (void)fs_write_file(path, text, strlen(text), 0600, &ignored);
+    noop_write_file(path, text);
 }
 
 /* ---- operations ---- */

@@ -87,8 +87,8 @@ static void fetched(void *context)
     digest_text(work->location, work->image->id);
     cleanup_free char *dir = paths_path(work->host->paths, "noop/images");
     cleanup_free char *path = path_of_image(work->host, work->image->id);
-    if (fs_make_dirs(dir, 0700, &ignored) == 0) {
-        (void)fs_write_file(path, "", 0, 0600, &ignored);
+    if (!fs_exists(path) && fs_make_dirs(dir, 0700, &ignored) == 0) {
+        noop_write_file(path, "");
     }
 }
 
@@ -102,7 +102,7 @@ static void prepared(void *context)
     cleanup_free char *text =
         mem_printf("%lld\n", (long long)clock_monotonic_ms(work->host->clock));
     if (fs_make_dirs(dir, 0700, &ignored) == 0 && !fs_exists(disk)) {
-        (void)fs_write_file(disk, text, strlen(text), 0600, &ignored);
+        noop_write_file(disk, text);
     }
     digest_text(work->location, work->prepared->digest);
     work->prepared->disk_gib = work->disk_gib;

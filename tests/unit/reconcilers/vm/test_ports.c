@@ -188,6 +188,19 @@ static void leases_of_forwards_that_went_are_dropped(void **state)
     assert_string_equal(f->patch.dropped_leases[0], "udp/28082");
 }
 
+static void the_first_start_of_a_vm_reads_no_table_of_leases(void **state)
+{
+    struct pass_fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    const struct lease_row rows[] = {{"tcp/28081", "web"}, {NULL, NULL}};
+    f->leases = rows;
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_int_equal(f->patch.n_dropped_leases, 0);
+    f->status->ssh_port = PORT_SSH_FIRST; /* it has held one */
+    assert_int_equal(addresses_choose(begin(f), &err), 0);
+    assert_int_equal(f->patch.n_dropped_leases, 1);
+}
+
 static void a_screens_port_is_leased_on_any_network(void **state)
 {
     struct pass_fixture *f = *state;
@@ -231,6 +244,7 @@ int main(void)
         TEST(the_ssh_port_makes_way_for_a_declared_port),
         TEST(a_screens_port_is_leased_on_any_network),
         TEST(leases_of_forwards_that_went_are_dropped),
+        TEST(the_first_start_of_a_vm_reads_no_table_of_leases),
         TEST(a_bridged_vm_leases_its_mac_and_has_no_ssh_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
