@@ -7,7 +7,9 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
+#include "specs/vm/record_fields.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
@@ -72,23 +74,6 @@ static bool take_head(struct bytes *rest, bool has_revision, struct record_head 
     return true;
 }
 
-static void add_json(struct buf *out, const json_t *json)
-{
-    cleanup_free char *text = json_canonical(json);
-    buf_add_str(out, text);
-}
-
-static int parse_json(struct bytes text, json_t **ret, struct error *err)
-{
-    json_error_t at;
-    json_t *json = json_loadb(text.n > 0 ? text.data : "", text.n, JSON_DECODE_ANY, &at);
-    if (!json) {
-        return error_set(err, ERR_STORE, "not JSON at byte %d: %s", at.position, at.text);
-    }
-    *ret = json;
-    return 0;
-}
-
 bool record_head(struct bytes value, bool has_revision, struct record_head *ret)
 {
     return take_head(&value, has_revision, ret);
@@ -98,12 +83,13 @@ bool record_head(struct bytes value, bool has_revision, struct record_head *ret)
 
 void record_encode_desired(struct buf *out, const struct vm_desired *desired, uint64_t revision)
 {
-    cleanup_json json_t *json = vm_desired_to_json(desired);
-    json_put_int(json, "revision", (int64_t)revision);
+    struct vm_desired revised = *desired; /* shares all with it */
+    struct json_writer sparse = {.out = out, .is_sparse = true};
+    revised.revision = revision;
     buf_printf(out, "%s\t%llu\t", desired->uid, (unsigned long long)revision);
     desired_summary_write(out, desired);
     buf_add_char(out, '\n');
-    add_json(out, json);
+    fields_write(&vm_desired_fields, &revised, &sparse);
 }
 
 bool record_desired_summary(struct bytes value, struct desired_summary *ret)
@@ -123,11 +109,7 @@ int record_decode_desired(
     if (!take_head(&value, true, &head) || !take_until(&value, '\n', &line)) {
         return describe_damage(whole, "its first line is not that of a desired record", err);
     }
-    cleanup_json json_t *json = NULL;
-    if (parse_json(value, &json, err) < 0) {
-        return -(int)err->code;
-    }
-    struct vm_desired *desired = vm_desired_from_json(json, err);
+    struct vm_desired *desired = vm_desired_read(value, err);
     if (!desired) {
         return -(int)err->code;
     }
@@ -145,11 +127,11 @@ int record_decode_desired(
 
 void record_encode_status(struct buf *out, const struct vm_status *status)
 {
-    cleanup_json json_t *json = vm_status_to_json(status);
+    struct json_writer sparse = {.out = out, .is_sparse = true};
     buf_printf(out, "%s\t", status->uid);
     status_summary_write(out, status);
     buf_add_char(out, '\n');
-    add_json(out, json);
+    fields_write(&vm_status_fields, status, &sparse);
 }
 
 bool record_status_summary(struct bytes value, struct status_summary *ret)
@@ -168,11 +150,7 @@ int record_decode_status(struct bytes value, struct vm_status **ret, struct erro
     if (!take_head(&value, false, &head) || !take_until(&value, '\n', &line)) {
         return describe_damage(whole, "its first line is not that of a status record", err);
     }
-    cleanup_json json_t *json = NULL;
-    if (parse_json(value, &json, err) < 0) {
-        return -(int)err->code;
-    }
-    struct vm_status *status = vm_status_from_json(json, err);
+    struct vm_status *status = vm_status_read(value, err);
     if (!status) {
         return -(int)err->code;
     }
@@ -249,7 +227,8 @@ bool record_event_view(struct bytes value, struct event_view *ret)
 void record_encode_json(struct buf *out, const char *key, const json_t *json)
 {
     buf_add(out, key, strlen(key) + 1);
-    add_json(out, json);
+    cleanup_free char *text = json_canonical(json);
+    buf_add_str(out, text);
 }
 
 int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, struct error *err)
@@ -258,9 +237,12 @@ int record_decode_json(struct bytes value, const char **ret_key, json_t **ret, s
     if (!take_until(&value, '\0', &key)) {
         return describe_damage(value, "it has no key in front of its JSON", err);
     }
-    if (parse_json(value, ret, err) < 0) {
-        return -(int)err->code;
+    json_error_t at;
+    json_t *json = json_loadb(value.n > 0 ? value.data : "", value.n, JSON_DECODE_ANY, &at);
+    if (!json) {
+        return error_set(err, ERR_STORE, "not JSON at byte %d: %s", at.position, at.text);
     }
+    *ret = json;
     *ret_key = key.data;
     return 0;
 }

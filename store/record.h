@@ -31,12 +31,6 @@ struct vm_desired;
 struct vm_event;
 struct vm_status;
 
-/* A borrowed range of memory, such as a part of a page of the map. */
-struct bytes {
-    const char *data;
-    size_t n;
-};
-
 /* The VM a record belongs to; revision is 0 for a status. */
 struct record_head {
     char uid[TEXT_ID_SIZE];

@@ -5,14 +5,20 @@
 #include <string.h>
 #include <strings.h>
 
-int enum_names_find(const struct enum_names *list, const char *word)
+int enum_names_find_bytes(const struct enum_names *list, const char *word, size_t n)
 {
-    for (size_t i = 0; word && i < list->count; i++) {
-        if (list->words[i][0] == word[0] && strcmp(list->words[i], word) == 0) {
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name = list->words[i];
+        if ((n == 0 || name[0] == word[0]) && strncmp(name, word, n) == 0 && !name[n]) {
             return (int)i;
         }
     }
     return -1;
+}
+
+int enum_names_find(const struct enum_names *list, const char *word)
+{
+    return word ? enum_names_find_bytes(list, word, strlen(word)) : -1;
 }
 
 int enum_names_find_in_any_case(const struct enum_names *list, const char *word)

@@ -13,6 +13,7 @@ struct enum_names {
 
 /* The value with this name, or -1 when no value has it (or the word is NULL). */
 int enum_names_find(const struct enum_names *list, const char *word);
+int enum_names_find_bytes(const struct enum_names *list, const char *word, size_t n);
 int enum_names_find_in_any_case(const struct enum_names *list, const char *word); /* no NULL */
 
 /* The name of a value, which must be one of the enum's. */

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * A record as a table: one row per member of its struct. The record's JSON, its reading, copy,
- * comparison and release all walk the table, so that none of them can forget a member. Pure.
+ * comparison and release all walk the table, so that none of them can forget a member. JSON is
+ * written and read as text, without a tree between. Pure.
  *
  * What a new member takes: a status, desired or source record takes two places, the struct and its
  * row. A scalar of the VMFile takes four: struct vm_spec, its row in vm_spec.c (with its default,
  * unless that is zero), its row in spec_diff.c, and its node in vmfile_read_*.c.
  *
  * Reading: a key that is absent or holds another type of value leaves the member at its default; an
- * unknown key is ignored. A number out of range, an unknown word of an enum or a text too long for
- * its array also reads as the default, or, in a strict table and in those below it, is an error.
- * Nothing is ever shortened or wrapped.
+ * unknown key is ignored. A number out of range or a text too long for its array also reads as the
+ * default, an unknown word of an enum as its first value; in a strict table and in those below it
+ * they are errors. Nothing is ever shortened or wrapped. Of a key that comes twice the first
+ * counts.
  */
 #pragma once
 
@@ -21,6 +23,8 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/enum_names.h"
 #include "specs/base/json.h"
+#include "specs/base/json_write.h"
+#include "specs/base/text.h"
 
 struct error;
 
@@ -38,7 +42,8 @@ enum field_kind {
     FIELD_KIND_LIST,   /* pointer to `count` structs, owned */
     FIELD_KIND_TEXTS,  /* pointer to `count` texts, owned both */
     FIELD_KIND_KEYED,  /* array of structs, one per value of an enum; in JSON a list of those whose
-                        * first member is not zero, each with the value's word under `key` */
+                        * first member is not zero, each with the value's word under `key`; others
+                        * are all zero */
 };
 
 struct field {
@@ -46,8 +51,13 @@ struct field {
     size_t offset;
     size_t size;
     enum field_kind kind;
-    bool omit_empty;     /* not written when zero, "", without items, or a struct of only that */
-    bool is_set;         /* the order of the items has no meaning: written sorted */
+    bool omit_empty;  /* not written when zero, "", without items, or a struct of only that */
+    bool is_kept;     /* written to sparse JSON, too, when it has its default */
+    bool is_required; /* the same, of a text or word: one that is absent or does not fit is an
+                       * error in any table */
+    bool is_set;      /* the order of the items has no meaning: written sorted */
+    size_t inherits;  /* of an item of KEYED: its default is the member there in the list's owner,
+                       * of the same type and in an earlier row; 0: it has one of its own */
     size_t count_offset; /* LIST, TEXTS: member that counts the items */
     size_t count_size;
     const struct enum_names *words; /* ENUM, KEYED */
@@ -137,6 +147,8 @@ void fields_free(const struct fields *fields, void *object); /* NULL is fine */
 /* Whether all members are equal; lists in the same order, sets in any. NULL equals only NULL. */
 bool fields_equal(const struct fields *fields, const void *a, const void *b);
 
+/* Writes the record as one object: members in the order of the rows, or as the writer says. */
+void fields_write(const struct fields *fields, const void *object, struct json_writer *writer);
 json_t *fields_to_json(const struct fields *fields, const void *object); /* caller owns */
 
 /* A record's own functions, for `struct PREFIX` and its table. */
@@ -158,8 +170,13 @@ json_t *fields_to_json(const struct fields *fields, const void *object); /* call
         return fields_to_json(table, record);                                                      \
     }
 
-/* Reads into a struct that holds its defaults. Reports the first error; the caller frees the struct
- * then, too. */
+/*
+ * Reads into a struct that holds its defaults. Reports the first error; the caller frees the struct
+ * then, too. `ret_owned` may be NULL; else it becomes the text of the OWNED member, which is part
+ * of `json`, without a byte when it is absent.
+ */
+int fields_read(const struct fields *fields, struct bytes json, void *object,
+    struct bytes *ret_owned, struct error *err);
 int fields_from_json(
     const struct fields *fields, const json_t *json, void *object, struct error *err);
 
@@ -169,6 +186,8 @@ const struct field *fields_find(
 /* One member of the struct `owner`, as above. */
 bool field_equal(const struct field *field, const void *a_owner, const void *b_owner);
 json_t *field_to_json(const struct field *field, const void *owner); /* NULL: nothing is written */
+/* Its canonical JSON, "" when nothing is written. free() it. */
+char *field_to_text(const struct field *field, const void *owner);
 
 /* Makes the member at the path a copy of that of `from`; returns whether it changed. */
 bool fields_take(const struct fields *fields, void *to, const void *from, const char *path);
@@ -176,3 +195,42 @@ bool fields_take(const struct fields *fields, void *to, const void *from, const 
 /* A flag, number or enum of the struct `owner`; false when the member cannot hold the value. */
 int64_t field_number(const struct field *field, const void *owner);
 bool field_set_number(const struct field *field, void *owner, int64_t value);
+
+/* ---- members and items by their address, for fields_json.c ---- */
+
+/* The structs that a member contains or points to. A text of a list is a struct of one text. */
+struct field_items {
+    void *first;
+    size_t count;
+};
+
+struct field_items field_items(const struct field *field, const void *owner);
+/* LIST, TEXTS: one more item, with its defaults. */
+void *field_add_item(const struct field *field, void *owner);
+
+/* Whether it is zero, "", without items, or a struct of only that. */
+bool field_is_empty(const struct field *field, const void *owner);
+
+/* Frees what the struct's members own. */
+void fields_clear(const struct fields *fields, void *object);
+
+static inline void *field_at(const struct field *field, const void *owner)
+{
+    return (char *)(uintptr_t)owner + field->offset;
+}
+
+static inline char *field_text(const struct field *field, const void *owner)
+{
+    return *(char *const *)field_at(field, owner);
+}
+
+static inline void *field_item(const struct field *field, struct field_items items, size_t i)
+{
+    return (char *)items.first + i * field->fields->size;
+}
+
+/* KEYED: the item is in use. */
+static inline bool field_is_present(const struct field *field, const void *item)
+{
+    return !field_is_empty(&field->fields->rows[0], item);
+}

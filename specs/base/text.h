@@ -8,6 +8,12 @@
 
 struct buf;
 
+/* A borrowed range of memory, such as a part of a page of the store's map. */
+struct bytes {
+    const char *data;
+    size_t n;
+};
+
 bool text_eq(const char *a, const char *b); /* NULL equals only NULL */
 
 /* For qsort(3): of strings, and of structs whose first member is the string to sort by. */

@@ -10,12 +10,12 @@ DEFINE_WORDS(power, enum power, POWER_COUNT_, [POWER_RUNNING] = "running",
     [POWER_STOPPED] = "stopped", [POWER_SUSPENDED] = "suspended")
 
 static const struct field desired_rows[] = {
-    FIELD(struct vm_desired, uid, "uid"),
+    FIELD(struct vm_desired, uid, "uid", .is_required = true),
     FIELD(struct vm_desired, generation, "generation"),
     FIELD(struct vm_desired, revision, "revision"),
     FIELD_OWNED(struct vm_desired, spec, "spec", &vm_spec_fields),
     FIELD(struct vm_desired, spec_digest, "specDigest", .omit_empty = true),
-    FIELD_ENUM(struct vm_desired, power, "power", &power_words),
+    FIELD_ENUM(struct vm_desired, power, "power", &power_words, .is_required = true),
     FIELD(struct vm_desired, is_deleting, "deleting"),
     FIELD(struct vm_desired, wants_prepared, "wantsPrepared"),
     FIELD(struct vm_desired, stop_timeout_s, "stopTimeout", .omit_empty = true),
@@ -51,19 +51,19 @@ bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *
 
 DEFINE_RECORD(vm_desired, &vm_desired_fields)
 
-struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err)
+struct vm_desired *vm_desired_read(struct bytes json, struct error *err)
 {
-    struct vm_spec *spec = vm_spec_from_json(json_object_get(json, "spec"), err);
-    if (!spec) {
-        return NULL;
-    }
+    struct bytes spec = {.n = 0};
     struct vm_desired *desired = fields_new(&vm_desired_fields);
-    desired->spec = spec;
-    bool has_power = enum_names_find(&power_words, json_text(json, "power")) >= 0;
-    if (fields_from_json(&vm_desired_fields, json, desired, err) < 0 || !has_power ||
-        !desired->uid[0]) { /* without a uid, its successor would look the same */
-        (void)error_set(err, ERR_STORE, "the desired record of VM '%s' has no valid %s", spec->name,
-            has_power ? "uid" : "power");
+    int rc = fields_read(&vm_desired_fields, json, desired, &spec, err);
+    if (rc == 0) {
+        desired->spec = vm_spec_read(spec, err);
+    }
+    if (desired->spec && !desired->uid[0]) { /* without it, its successor would look the same */
+        rc = error_set(err, ERR_STORE, "uid is empty");
+    }
+    if (rc < 0 || !desired->spec) {
+        error_wrap(err, "a desired record");
         vm_desired_free(desired);
         return NULL;
     }

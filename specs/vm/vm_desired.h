@@ -73,7 +73,7 @@ json_t *vm_desired_to_json(const struct vm_desired *desired); /* caller owns */
 /* NULL and ERR_STORE without a valid spec, uid or power: the desired state of a VM is never
  * guessed.
  */
-struct vm_desired *vm_desired_from_json(const json_t *json, struct error *err);
+struct vm_desired *vm_desired_read(struct bytes json, struct error *err);
 
 extern const struct enum_names power_words;
 const char *power_name(enum power power);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
@@ -201,16 +202,18 @@ struct vm_spec *vm_spec_new(const char *name)
 
 DEFINE_RECORD(vm_spec, &vm_spec_fields)
 
-struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err)
+struct vm_spec *vm_spec_read(struct bytes json, struct error *err)
 {
-    const char *name = json_text(json, "name");
-    if (!vm_spec_name_is_valid(name)) { /* it becomes the name of a directory */
-        error_set(err, ERR_STORE, "spec of a VM: name '%s' is not valid", name ? name : "");
-        return NULL;
-    }
     struct vm_spec *spec = fields_new(&vm_spec_fields);
-    if (fields_from_json(&vm_spec_fields, json, spec, err) < 0) {
+    int rc = fields_read(&vm_spec_fields, json, spec, NULL, err);
+    const char *name = spec->name ? spec->name : "";
+    if (!vm_spec_name_is_valid(name)) { /* it becomes the name of a directory */
+        error_clear(err);
+        rc = error_set(err, ERR_STORE, "spec of a VM: name '%s' is not valid", name);
+    } else if (rc < 0) {
         error_wrap(err, "spec of VM '%s'", name);
+    }
+    if (rc < 0) {
         vm_spec_free(spec);
         return NULL;
     }
@@ -219,9 +222,10 @@ struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err)
 
 void vm_spec_digest(const struct vm_spec *spec, char *ret_hex)
 {
-    cleanup_json json_t *json = vm_spec_to_json(spec);
-    cleanup_free char *text = json_canonical(json);
-    digest_text(text, ret_hex);
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer canonical = {.out = &text, .is_sorted = true};
+    fields_write(&vm_spec_fields, spec, &canonical);
+    digest_text(buf_str(&text), ret_hex);
 }
 
 /* ---- properties ---- */

@@ -13,6 +13,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/enum_names.h"
 #include "specs/base/json.h"
+#include "specs/base/text.h"
 
 struct error;
 struct fields;
@@ -198,7 +199,7 @@ char *forward_lease_key(const struct spec_forward *forward);
  * in its place could destroy something.
  */
 json_t *vm_spec_to_json(const struct vm_spec *spec);
-struct vm_spec *vm_spec_from_json(const json_t *json, struct error *err);
+struct vm_spec *vm_spec_read(struct bytes json, struct error *err);
 
 /* Digest of json_canonical(vm_spec_to_json()), `ret_hex` holds DIGEST_SIZE bytes: comments,
  * formatting and the order of nodes do not change it, the digests of the files named do. */

@@ -36,9 +36,12 @@ static const struct field condition_rows[] = {
     FIELD_ENUM(struct condition, reason, "reason", &reason_words),
     FIELD(struct condition, message, "message"),
     FIELD(struct condition, last_transition_ms, "lastTransition"),
-    FIELD(struct condition, observed_generation, "observedGeneration"),
+    FIELD(struct condition, observed_generation, "observedGeneration",
+        .inherits = offsetof(struct vm_status, observed_generation)),
 };
-static const struct fields condition_fields = {FIELDS_OF(condition_rows, struct condition)};
+static const struct condition a_condition = {.state = CONDITION_TRUE}; /* most are */
+static const struct fields condition_fields = {
+    FIELDS_OF(condition_rows, struct condition), .defaults = &a_condition};
 
 static const struct field instance_rows[] = {
     FIELD(struct vm_instance, instance_id, "iid", .omit_empty = true),
@@ -117,7 +120,7 @@ static const struct field provision_rows[] = {
 static const struct fields provision_fields = {FIELDS_OF(provision_rows, struct vm_provision)};
 
 static const struct field cloud_init_rows[] = {
-    FIELD_ENUM(struct vm_cloud_init, state, "state", &cloud_init_state_words),
+    FIELD_ENUM(struct vm_cloud_init, state, "state", &cloud_init_state_words, .is_kept = true),
     FIELD(struct vm_cloud_init, message, "message"),
 };
 static const struct fields cloud_init_fields = {FIELDS_OF(cloud_init_rows, struct vm_cloud_init)};
@@ -170,7 +173,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, replacement_token, "replacementToken", .omit_empty = true),
     FIELD(struct vm_status, other_recreate_token, "otherRecreateToken", .omit_empty = true),
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
-    FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields),
+    FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields, .is_kept = true),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
@@ -199,24 +202,29 @@ struct vm_status *vm_status_new(const char *uid)
 
 DEFINE_RECORD(vm_status, &vm_status_fields)
 
-struct vm_status *vm_status_from_json(const json_t *json, struct error *err)
+struct vm_status *vm_status_read(struct bytes json, struct error *err)
 {
     struct error ignored = {.code = ERR_NONE};
+    struct bytes applied = {.n = 0};
     struct vm_status *status = fields_new(&vm_status_fields);
-    (void)fields_from_json(&vm_status_fields, json, status, err); /* not strict: it cannot fail */
-    if (!status->uid[0]) {                                        /* without it the VM is unknown */
-        (void)error_set(err, ERR_STORE, "a status record has no uid");
+    status->cloud_init.state = CLOUD_INIT_STATE_COUNT_; /* which stays when there is none */
+    int rc = fields_read(&vm_status_fields, json, status, &applied, err);
+    if (rc == 0 && !status->uid[0]) { /* without it the VM is unknown */
+        rc = error_set(err, ERR_STORE, "a status record has no uid");
+    }
+    if (rc < 0) {
         vm_status_free(status);
         return NULL;
     }
     /* A record without it was written by a vmctl that did not wait for cloud-init: a guest that was
      * reached then counts as set up. */
-    if (status->was_reached && !json_object_get(json, "cloudInit")) {
-        status->cloud_init.state = CLOUD_INIT_DONE;
+    if (status->cloud_init.state == CLOUD_INIT_STATE_COUNT_) {
+        status->cloud_init.state = status->was_reached ? CLOUD_INIT_DONE : CLOUD_INIT_UNKNOWN;
     }
-    const json_t *applied = json_object_get(json, "appliedSpec");
-    status->applied_spec = applied ? vm_spec_from_json(applied, &ignored) : NULL;
-    status->unread_spec = applied && !status->applied_spec ? json_canonical(applied) : NULL;
+    status->applied_spec = applied.n > 0 ? vm_spec_read(applied, &ignored) : NULL;
+    if (applied.n > 0 && !status->applied_spec) {
+        status->unread_spec = mem_strndup(applied.data, applied.n);
+    }
     return status;
 }
 

@@ -229,7 +229,7 @@ json_t *vm_status_to_json(const struct vm_status *status); /* caller owns */
 /* Missing or unknown keys and words read as their default; only a missing uid is an error. Times
  * and numbers that no record holds (negative, above 2^63) read as 0. Texts other than conditions'
  * messages must be UTF-8: JSON holds nothing else. */
-struct vm_status *vm_status_from_json(const json_t *json, struct error *err);
+struct vm_status *vm_status_read(struct bytes json, struct error *err);
 
 /*
  * Sets one condition: `message` is copied (NULL or "": none), made printable UTF-8. The transition

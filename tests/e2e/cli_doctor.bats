@@ -130,7 +130,7 @@ result() { awk -v check="$1" '$1 == check { print $2 }' <<<"$output"; }
     local iid
     iid=$(field iid web)
     vmctl controller stop -q
-    LC_ALL=C sed -i 's/"deleting":false/"deleting":falsE/g' "$data/store/data.mdb"
+    LC_ALL=C sed -i 's/"power":"running"/"power":"runninG"/g' "$data/store/data.mdb"
     run vmctl doctor
     [ "$status" -eq 1 ]
     says "records that cannot be read: db (desired), web (desired)" "vmctl doctor --repair"

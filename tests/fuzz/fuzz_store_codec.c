@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/json_scan.h"
+#include "specs/base/json_write.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 #include "specs/vm/vm_summary.h"
@@ -128,6 +131,58 @@ static void try_lease_and_json(struct bytes input)
     }
 }
 
+static void insist_written_as_by_jansson(const json_t *json, bool is_indented)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer writer = {.out = &text, .is_indented = is_indented, .is_sorted = true};
+    size_t layout = is_indented ? JSON_INDENT(2) : JSON_COMPACT;
+    cleanup_free char *expected = json_dumps(json, layout | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    json_write_tree(&writer, json);
+    insist(strcmp(buf_str(&text), expected) == 0);
+}
+
+/* The same text in another form: a status reads the same from both. */
+static void insist_read_as_by_jansson(struct bytes input, const json_t *json)
+{
+    struct error err = {0}, other_err = {0};
+    cleanup_free char *text =
+        json_dumps(json, JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+    struct vm_status *status = vm_status_read(input, &err);
+    struct vm_status *other = vm_status_read((struct bytes){text, strlen(text)}, &other_err);
+    insist((status == NULL) == (other == NULL));
+    if (status && !status->unread_spec) { /* which is kept as the text has it */
+        insist(vm_status_equal(status, other));
+    }
+    vm_status_free(status);
+    vm_status_free(other);
+}
+
+/* Without a tree, and yet as jansson has it, which overlooks a NUL behind a number. */
+static void try_json_text(struct bytes input)
+{
+    struct json_scan scan;
+    json_error_t at;
+    cleanup_json json_t *json = json_loadb(input.data, input.n, JSON_DECODE_ANY, &at);
+    json_scan_init(&scan, input);
+    (void)json_scan_skip(&scan);
+    json_scan_end(&scan);
+    json_scan_clear(&scan);
+    if (memchr(input.data, '\0', input.n)) {
+        return;
+    }
+    insist((json != NULL) == !scan.problem || json_error_code(&at) == json_error_numeric_overflow);
+    if (!json) {
+        return;
+    }
+    insist_written_as_by_jansson(json, false);
+    insist_written_as_by_jansson(json, true);
+    cleanup_json json_t *unique =
+        json_loadb(input.data, input.n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    if (unique) {
+        insist_read_as_by_jansson(input, unique);
+    }
+}
+
 /* What has a checksum is read as it was written, and not after any change; other bytes are a record
  * of an older version. */
 static void try_checksum(struct bytes input)
@@ -159,6 +214,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_lines(input);
     try_event(input);
     try_lease_and_json(input);
+    try_json_text(input);
     try_checksum(input);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/vmfile/vmfile.h"
+#include "tests/support/json_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

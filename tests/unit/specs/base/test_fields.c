@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 
@@ -211,7 +212,7 @@ static const struct {
     {"{\"sign\":-2147483649}", "sign -2147483649 is out of range"},
     {"{\"color\":\"pink\"}", "color 'pink' is not known to this version"},
     {"{\"chars\":\"abcd\"}", "chars 'abcd' is too long"},
-    {"{\"chars\":\"abcd\",\"small\":-1}", "small -1 is out of range"}, /* the first row's */
+    {"{\"small\":-1,\"chars\":\"abcd\"}", "small -1 is out of range"}, /* the first one */
 };
 
 static void what_does_not_fit_reads_as_the_default(void **state)
@@ -277,6 +278,120 @@ static void the_first_of_a_key_counts_and_an_item_of_nothing_leaves_nothing(void
     assert_int_equal(record->facts[RED].color, BLUE);
     assert_int_equal(record->facts[GREEN].color, RED);
     assert_null(record->facts[GREEN].why);
+    release(record);
+}
+
+/* ---- sparse ---- */
+
+/* What is left out reads as the default, and so as it was. */
+static void assert_sparse(struct record *record_take, const char *expected)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer sparse = {.out = &text, .is_sparse = true};
+    fields_write(&record_fields, record_take, &sparse);
+    assert_string_equal(buf_str(&text), expected);
+    struct record *read = fields_new(&record_fields);
+    struct bytes owned = {.n = 0}, whole = {text.data, text.len};
+    assert_int_equal(fields_read(&record_fields, whole, read, &owned, &err), 0);
+    if (record_take->owned) {
+        read->owned = fields_new(&part_fields);
+        assert_int_equal(fields_read(&part_fields, owned, read->owned, NULL, &err), 0);
+    }
+    assert_true(fields_equal(&record_fields, record_take, read));
+    release(read);
+    release(record_take);
+}
+
+static void sparse_json_leaves_out_defaults(void **state)
+{
+    (void)state;
+    assert_sparse(fields_new(&record_fields), "{}");
+    struct record *record = a_full_record();
+    record->part.port = 0; /* in place, its default is that of the record */
+    record->owned->port = 22;
+    record->parts[0].port = 22;
+    record->wide = 0;
+    assert_sparse(record,
+        "{\"flag\":true,\"small\":4294967295,\"large\":9223372036854775807,\"sign\":-2147483648,"
+        "\"color\":\"blue\",\"text\":\"t\",\"chars\":\"abc\",\"part\":{\"note\":\"n\"},\"owned\":{}"
+        ","
+        "\"parts\":[{\"note\":\"b\"},{\"port\":1}],\"names\":[\"x\",\"y\"],"
+        "\"facts\":[{\"about\":\"green\",\"color\":\"blue\",\"why\":\"w\"}]}");
+}
+
+/* ---- rows that say more ---- */
+
+struct shift {
+    enum color color;
+    uint32_t hour;
+    struct fact_at {
+        enum color color;
+        uint32_t hour;
+    } facts[COLOR_COUNT_];
+};
+static const struct field fact_at_rows[] = {
+    FIELD_ENUM(struct fact_at, color, "color", &color_words),
+    FIELD(struct fact_at, hour, "hour", .inherits = offsetof(struct shift, hour)),
+};
+static const struct fact_at fact_at_defaults = {.color = GREEN};
+static const struct fields fact_at_fields = {
+    FIELDS_OF(fact_at_rows, struct fact_at), .defaults = &fact_at_defaults};
+static const struct field shift_rows[] = {
+    FIELD_ENUM(struct shift, color, "color", &color_words, .is_required = true),
+    FIELD(struct shift, hour, "hour"),
+    FIELD_KEYED(struct shift, facts, "facts", &fact_at_fields, "about", &color_words),
+};
+static const struct fields shift_fields = {FIELDS_OF(shift_rows, struct shift)};
+
+static void an_item_has_what_its_table_and_the_owner_of_its_list_say(void **state)
+{
+    static const char sparse_text[] =
+        "{\"color\":\"red\",\"hour\":7,\"facts\":[{\"about\":"
+        "\"red\"},{\"about\":\"blue\",\"color\":\"blue\",\"hour\":8}]}";
+    struct error err = {.code = ERR_NONE};
+    struct shift shift = {.hour = 0};
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer sparse = {.out = &text, .is_sparse = true};
+    (void)state;
+    struct bytes whole = {sparse_text, sizeof(sparse_text) - 1};
+    assert_int_equal(fields_read(&shift_fields, whole, &shift, NULL, &err), 0);
+    assert_int_equal(shift.facts[RED].color, GREEN);
+    assert_int_equal(shift.facts[RED].hour, 7);
+    assert_int_equal(shift.facts[GREEN].color, RED);
+    assert_int_equal(shift.facts[GREEN].hour, 0);
+    assert_int_equal(shift.facts[BLUE].hour, 8);
+    fields_write(&shift_fields, &shift, &sparse);
+    assert_string_equal(buf_str(&text), sparse_text);
+}
+
+static void what_is_required_is_an_error_in_any_table(void **state)
+{
+    static const struct {
+        const char *text, *message;
+    } rows[] = {{"{}", "color is missing"}, {"7", "color is missing"},
+        {"{\"color\":\"pink\"}", "color 'pink' is not known to this version"},
+        {"{\"color\":3}", "color is missing"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err = {.code = ERR_NONE};
+        struct shift shift = {.hour = 0};
+        struct bytes whole = {rows[i].text, strlen(rows[i].text)};
+        assert_int_equal(fields_read(&shift_fields, whole, &shift, NULL, &err), -ERR_STORE);
+        assert_string_equal(err.message, rows[i].message);
+    }
+}
+
+static void the_first_of_a_key_that_comes_twice_counts(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    static const char text[] = "{\"text\":\"a\",\"text\":\"b\",\"parts\":[{}],\"parts\":[{},{}]}";
+    struct record *record = fields_new(&record_fields);
+    struct bytes whole = {text, sizeof(text) - 1};
+    assert_int_equal(fields_read(&record_fields, whole, record, NULL, &err), 0);
+    assert_string_equal(record->text, "a");
+    assert_int_equal(record->n_parts, 1);
     release(record);
 }
 
@@ -464,6 +579,10 @@ int main(void)
         cmocka_unit_test(what_does_not_belong_together_is_always_an_error),
         cmocka_unit_test(items_of_a_list_have_their_defaults),
         cmocka_unit_test(the_first_of_a_key_counts_and_an_item_of_nothing_leaves_nothing),
+        cmocka_unit_test(sparse_json_leaves_out_defaults),
+        cmocka_unit_test(an_item_has_what_its_table_and_the_owner_of_its_list_say),
+        cmocka_unit_test(what_is_required_is_an_error_in_any_table),
+        cmocka_unit_test(the_first_of_a_key_that_comes_twice_counts),
         cmocka_unit_test(a_copy_equals_and_shares_nothing),
         cmocka_unit_test(a_copy_of_empty_lists_can_grow),
         cmocka_unit_test(a_set_equals_the_same_set_in_another_order_only),

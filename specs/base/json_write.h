@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * JSON written as text, without a tree, byte for byte as jansson writes it: compact, or each item
+ * on a line of its own, two spaces deeper than what it is in.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "specs/base/json.h"
+
+struct buf;
+
+struct json_writer {
+    struct buf *out;
+    bool is_indented;
+    /* For records (fields.h): members by their keys; without those that have their default. */
+    bool is_sorted, is_sparse;
+    /* What is written in the place of a text: caller frees. NULL: the text itself. */
+    char *(*shown)(const char *text);
+    unsigned depth; /* of what is open */
+    bool has_item;  /* in it */
+};
+
+/* '{' or '[', and its end. An object's members are keys, each with a value behind it; an array's
+ * items are announced by json_write_item(). */
+void json_write_open(struct json_writer *writer, char open);
+void json_write_close(struct json_writer *writer, char close);
+void json_write_item(struct json_writer *writer);
+void json_write_key(struct json_writer *writer, const char *key); /* of ASCII, without escapes */
+
+/* A text that is not UTF-8 is written as "(not UTF-8)", NULL as null. */
+void json_write_text(struct json_writer *writer, const char *text);
+void json_write_integer(struct json_writer *writer, int64_t value);
+void json_write_flag(struct json_writer *writer, bool value);
+void json_write_tree(struct json_writer *writer, const json_t *value);
