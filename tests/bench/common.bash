@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
-# What the benches share: a data directory of their own, and time taken around commands.
+# What the benches share: a data directory of their own, time taken around commands, and the rows
+# that `run` makes a table of.
 # shellcheck shell=bash
 set -euo pipefail
 bin=${VMCTL_BIN:?the directory of vmctl, vmctld and measure}
@@ -10,6 +11,7 @@ export XDG_DATA_HOME=$work/data
 finish() {
     "$bin/vmctl" -q destroy --all >/dev/null 2>&1 || true
     "$bin/vmctl" controller stop >/dev/null 2>&1 || true
+    [ ! -s "$work/nginx.pid" ] || kill "$(cat "$work/nginx.pid")"
     rm -rf "$work"
 }
 trap finish EXIT
@@ -22,24 +24,46 @@ timed() {
     awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f\n", (b - a) * 1000 }' >>"$file"
 }
 
-# figure WHAT FILE [FLOOR-FILE] : median, least and most; with a floor the ratio of the medians.
-figure() {
-    local what=$1 file=$2 floor=${3:-}
-    sort -n "$file" -o "$file"
-    awk -v what="$what" '{ v[NR] = $1 } END {
-        printf "%s: median %.2f ms (%.2f - %.2f, n %d)", what, v[int((NR + 1) / 2)], v[1], v[NR], NR }' "$file"
-    if [ -n "$floor" ]; then
-        awk -v m="$(median "$file")" -v f="$(median "$floor")" 'BEGIN { printf "; floor %.2f ms, ratio %.2f", f, m / f }'
-    fi
-    echo
+# pairs RUNS FILE FLOOR-FILE COMMAND... -- FLOOR... : both in turn, by measure.c, for what takes a
+# few milliseconds.
+pairs() {
+    "$bin/measure" spawn "$1" "${@:4}" >"$work/pairs"
+    cut -d' ' -f1 "$work/pairs" >>"$2"
+    cut -d' ' -f2 "$work/pairs" >>"$3"
 }
 
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+# row GOAL WHAT UNIT FILE LIMIT [FLOOR FLOOR-FILE] : a figure, the median of FILE, of goal number
+# GOAL of the table in README.md. LIMIT is what the figure, or with a floor its ratio to the floor's
+# median, may be at most ("-": says nothing).
+row() {
+    local floor=${7:+$(median "$7")}
+    awk -v goal="$1" -v what="$2" -v unit="$3" -v v="$(median "$4")" -v n="$(wc -l <"$4")" -v limit="$5" \
+        -v floor="${6:-}" -v f="$floor" 'BEGIN {
+        OFS = "\t"
+        ratio = f > 0 ? v / f : ""
+        got = ratio == "" ? v : ratio
+        verdict = limit == "-" ? "" : got <= limit ? "met" : "missed"
+        print goal, what, sprintf("%.4g", v), unit, n, floor, f == "" ? "" : sprintf("%.4g", f),
+            ratio == "" ? "" : sprintf("%.2f", ratio), limit == "-" ? "" : limit, verdict }'
+}
+
+# skip GOAL WHAT WHY : a row without a figure.
+skip() { printf '%s\t%s\t\t\t0\t%s\t\t\t\tskipped\n' "$@"; }
+
+# has PROGRAM... : whether what a peer needs is installed.
+has() { type -P "$@" >/dev/null; }
 
 # A QEMU as small as the benches' VMs, from its start until its guest runs, and out again.
 bare_qemu() {
     echo '{"execute":"qmp_capabilities"}{"execute":"cont"}{"execute":"quit"}' |
         qemu-system-x86_64 -machine q35 -accel tcg -m 64 -nodefaults -display none -S -qmp stdio >/dev/null
+}
+
+small_vm() { # NAME
+    [ -e "$work/disk.qcow2" ] || qemu-img create -q -f qcow2 "$work/disk.qcow2" 64M
+    printf 'vm "%s" { image "disk.qcow2"; memory 64; accel "tcg"; stop-timeout 0 }\n' "$1"
 }
 
 noop_file() { # COUNT FILE
@@ -49,3 +73,7 @@ noop_file() { # COUNT FILE
         printf 'vm "vm%04d" { backend "noop"; image "disk.img"; provision "shell" { inline "true" } }\n' "$i"
     done >"$2"
 }
+
+controller() { "$bin/vmctl" controller status -o json | jq .pid; }
+is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"; }
+proc_value() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$1/$3"; } # PID KEY FILE

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * measure spawn RUNS A... -- B...   runs the two commands in turn; medians and the median of A/B
+ * measure spawn RUNS A... -- B...   runs the two commands in turn; "A B", in milliseconds, a line
  * measure heal DATA-DIR VM          kills the VM's process; milliseconds until its successor runs
  */
 #include <errno.h>
@@ -18,7 +18,6 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "store/bell.h"
@@ -31,18 +30,6 @@ static double now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int n)
-{
-    qsort(values, (size_t)n, sizeof(*values), compare);
-    return values[n / 2];
 }
 
 static double spawn_ms(char **argv)
@@ -72,21 +59,12 @@ static int measure_spawn(int runs, char **a)
         return 2;
     }
     *b++ = NULL;
-    double *a_ms = mem_calloc((size_t)runs, sizeof(double)),
-           *b_ms = mem_dup(a_ms, (size_t)runs * 8), *ratio = mem_dup(a_ms, (size_t)runs * 8);
     (void)spawn_ms(a);
     (void)spawn_ms(b);
     for (int i = 0; i < runs; i++) {
-        a_ms[i] = spawn_ms(a);
-        b_ms[i] = spawn_ms(b);
-        ratio[i] = a_ms[i] / b_ms[i];
+        double a_ms = spawn_ms(a);
+        printf("%.3f %.3f\n", a_ms, spawn_ms(b));
     }
-    printf("%-24s median %.2f ms; %s %.2f ms; ratio %.2f; difference %.2f ms (n %d)\n", a[0],
-        median(a_ms, runs), b[0], median(b_ms, runs), median(ratio, runs),
-        median(a_ms, runs) - median(b_ms, runs), runs);
-    free(a_ms);
-    free(b_ms);
-    free(ratio);
     return 0;
 }
 
