@@ -24,7 +24,8 @@ struct pass {
     struct key key;
     char *name; /* the key's */
     struct verdict verdict;
-    struct patch patch; /* without its batch: the writer has that */
+    struct patch patch;              /* without its batch, */
+    const struct store_batch *batch; /* which the writer has, and frees after the answer */
 };
 
 struct controller {

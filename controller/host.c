@@ -10,6 +10,7 @@
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "store/batch.h"
 #include "store/store.h"
 
 static struct controller *controller_of(struct reconciler_host *host)
@@ -22,12 +23,19 @@ static void wake(struct reconciler_host *host, struct key key, enum work_priorit
     workqueue_add(controller_of(host)->queue, key, priority);
 }
 
+/* The VMs of one turn would all choose the same free port, and all but one lose what else their
+ * passes found out: what is about to be committed counts. */
 static const char *lease_holder(struct reconciler_host *host, const char *key)
 {
     struct controller *controller = controller_of(host);
     char uid[TEXT_ID_SIZE];
     struct error err = {0};
     free(TAKE_PTR(controller->lease_answer));
+    for (const struct pass *pass = controller->passes; pass; pass = pass->next) {
+        if (pass->batch && store_batch_takes_lease(pass->batch, key)) {
+            return controller->lease_answer = mem_strdup(pass->name);
+        }
+    }
     if (store_lease_holder(host->store, key, uid, &controller->lease_answer, &err) < 0) {
         log_error("controller", "cannot read the lease '%s': %s", key, err.message);
     }

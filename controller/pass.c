@@ -175,6 +175,7 @@ void controller_pass(struct controller *controller, struct key key)
     pass->verdict = reconciler->reconcile(reconciler, pass->name, &pass->patch);
     struct store_batch *batch = TAKE_PTR(pass->patch.batch);
     if (batch && !store_batch_is_empty(batch)) {
+        pass->batch = batch;
         store_writer_submit(controller->writer, batch, on_committed, pass);
         return;
     }

@@ -39,6 +39,7 @@ void store_batch_forget_vm(struct store_batch *batch, const char *name, const ch
 
 /* Takes the lease for the VM; stale when another uid holds the key. Same holder: no change. */
 void store_batch_take_lease(struct store_batch *batch, const struct lease *lease);
+bool store_batch_takes_lease(const struct store_batch *batch, const char *key);
 void store_batch_drop_lease(struct store_batch *batch, const char *key);
 
 /* Writes a JSON record of STORE_IMAGES, STORE_SOURCES or STORE_META, or removes it when `record` is

@@ -88,7 +88,7 @@ static inline void let_go(struct reconciler *self)
 
 /* ---- the world around ---- */
 
-static inline int set_up(void **state)
+static inline int set_up_with(void **state, enum store_writer_mode mode)
 {
     struct fixture *f = mem_new(struct fixture);
     struct error err = {0};
@@ -101,7 +101,7 @@ static inline int set_up(void **state)
     assert_int_equal(store_open(&f->paths, &f->store, &err), 0);
     f->loop = new_loop();
     assert_int_equal(pool_new(f->loop, 0, &f->pool, &err), 0);
-    assert_int_equal(store_writer_start(f->store, STORE_WRITER_INLINE, &f->writer, &err), 0);
+    assert_int_equal(store_writer_start(f->store, mode, &f->writer, &err), 0);
     assert_int_equal(bell_watch_open(&f->status_bell, &f->paths, BELL_STATUS, &err), 0);
     f->controller = controller_new(&(struct controller_options){
         .loop = f->loop,
@@ -114,6 +114,11 @@ static inline int set_up(void **state)
     f->host = controller_host(f->controller);
     controller_add(f->controller, &f->reconciler);
     return 0;
+}
+
+static inline int set_up(void **state)
+{
+    return set_up_with(state, STORE_WRITER_INLINE);
 }
 
 static inline int tear_down(void **state)

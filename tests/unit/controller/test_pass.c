@@ -81,6 +81,41 @@ static void leases_are_taken_once_and_known_by_their_holder(void **state)
     assert_false(bell_watch_drain(&f->status_bell));
 }
 
+static struct verdict choose_a_port(
+    struct fixture *f, const struct vm_view *view, struct vm_patch *patch)
+{
+    const char *holder = f->host->lease_holder(f->host, "tcp/1");
+    if (!holder) {
+        vm_patch_lease(patch, "tcp/1");
+    } else if (!text_eq(holder, view->name)) {
+        f->step++;
+    }
+    return when_woken;
+}
+
+static int set_up_thread(void **state)
+{
+    return set_up_with(state, STORE_WRITER_THREAD);
+}
+
+static bool both_had_a_pass(void *context)
+{
+    const struct fixture *f = context;
+    return f->n_passes == 2;
+}
+
+/* Both passes are of one turn, and neither is committed before its end. */
+static void a_lease_that_is_about_to_be_committed_has_a_holder(void **state)
+{
+    struct fixture *f = *state;
+    create_vm(f, "a");
+    create_vm(f, "b");
+    f->script = choose_a_port;
+    start(f);
+    assert_true(loop_fake_run_until(f->loop, both_had_a_pass, f, loop_fake_now(f->loop)));
+    assert_int_equal(f->step, 1);
+}
+
 static void forgetting_a_vm_drops_all_its_records_and_leases(void **state)
 {
     struct fixture *f = *state;
@@ -486,6 +521,8 @@ int main(void)
         WITH_WORLD(a_status_is_written_when_it_differs_and_only_then),
         WITH_WORLD(the_status_of_an_earlier_vm_of_that_name_is_not_shown),
         WITH_WORLD(leases_are_taken_once_and_known_by_their_holder),
+        cmocka_unit_test_setup_teardown(
+            a_lease_that_is_about_to_be_committed_has_a_holder, set_up_thread, tear_down),
         WITH_WORLD(forgetting_a_vm_drops_all_its_records_and_leases),
         WITH_WORLD(only_leases_of_its_own_are_dropped),
         WITH_WORLD(image_records_are_written_when_they_differ_and_removed),
