@@ -26,6 +26,7 @@ const struct command *const cli_commands[] = {
     &command_suspend,
     &command_resume,
     &command_destroy,
+    &command_snapshot,
     &command_list,
     &command_get,
     &command_status,

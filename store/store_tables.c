@@ -273,6 +273,7 @@ static struct vm_desired *desired_of_status(struct store *store, MDB_txn *txn, s
         memcpy(desired->restart_token, status->handled_restart_token, TEXT_ID_SIZE);
         memcpy(desired->recreate_token, status->handled_recreate_token, TEXT_ID_SIZE);
         memcpy(desired->provision_token, status->handled_provision_token, TEXT_ID_SIZE);
+        memcpy(desired->snapshot.token, status->handled_snapshot_token, TEXT_ID_SIZE);
     }
     vm_status_free(status);
     return desired;

@@ -41,6 +41,7 @@ static const char *const meanings[ERR_CODE_COUNT_] = {
     [ERR_OVERLAY] = "The machine's disk could not be made.",
     [ERR_DISK_SHRINK] = "A disk only grows: the wanted one is smaller than the one there is.",
     [ERR_NO_SPACE] = "The file system is full.",
+    [ERR_SNAPSHOT_NOT_FOUND] = "The machine has no snapshot of that name.",
     [ERR_SEED] = "The seed for cloud-init could not be made.",
     [ERR_KEYGEN] = "A key pair could not be made.",
     [ERR_KEY_UNREADABLE] = "A key could not be read.",

@@ -73,7 +73,8 @@ static int apply(struct cli *cli, struct request *request, struct error *err)
 {
     for (size_t i = 0; i < request->count; i++) {
         struct change *change = &request->changes[i];
-        bool ends = change->deletes || (change->sets_power && change->power == POWER_STOPPED);
+        bool ends = change->deletes || change->snapshot ||
+                    (change->sets_power && change->power == POWER_STOPPED);
         change->proxies = ends ? NULL : cli->proxies;
     }
     return change_apply_with(
@@ -85,7 +86,9 @@ static bool frees_room(const struct request *request)
 {
     for (size_t i = 0; i < request->count; i++) {
         const struct change *change = &request->changes[i];
-        if (!change->deletes && !(change->sets_power && change->power == POWER_STOPPED)) {
+        bool removes = change->snapshot && change->snapshot->verb == SNAPSHOT_REMOVE;
+        if (!change->deletes && !removes &&
+            !(change->sets_power && change->power == POWER_STOPPED)) {
             return false;
         }
     }

@@ -139,18 +139,26 @@ static int add_getting(struct cli *cli, const char *session, json_t *catalog, st
     return rc;
 }
 
+static bool is_same_file(const char *a_path, const char *b_path)
+{
+    struct stat a, b;
+    return a_path && b_path && stat(a_path, &a) == 0 && stat(b_path, &b) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static bool uses(const struct vm_record *vm, json_t *image)
 {
-    const char *base = vm->status ? vm->status->prepared.image_path : NULL;
+    const struct vm_status *status = vm->status;
     const struct spec_image *wanted = vm->desired ? &vm->desired->spec->image : NULL;
     bool is_wanted = wanted && wanted->kind == IMAGE_URL &&
                      (array_has(json_object_get(image, "urls"), wanted->location) ||
                          (wanted->sha256 && text_eq(wanted->sha256, json_text(image, "sha256"))));
     const char *path = json_text(image, "path");
-    struct stat a, b;
-    bool is_base = base && path && stat(base, &a) == 0 && stat(path, &b) == 0 &&
-                   a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-    return is_wanted || is_base;
+    bool is_used = is_wanted || (status && is_same_file(status->prepared.image_path, path));
+    for (uint32_t i = 0; status && !is_used && i < status->n_snapshots; i++) {
+        is_used = is_same_file(status->snapshots[i].prepared.image_path, path);
+    }
+    return is_used;
 }
 
 static int read_users(struct cli *cli, const json_t *catalog, struct error *err)

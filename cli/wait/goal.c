@@ -23,6 +23,7 @@ const char *goal_word(const struct goal *goal)
         [GOAL_PROVISIONED] = "provisioned",
         [GOAL_DELETED] = "deleted",
         [GOAL_CONDITION] = "",
+        [GOAL_SNAPSHOT] = "done",
         [GOAL_SETTLED] = "settled",
     };
     _Static_assert(ARRAY_LEN(words) == GOAL_KIND_COUNT_, "every kind has a word");
@@ -148,6 +149,9 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
         return has(status, CONDITION_PROVISIONED, CONDITION_TRUE, generation) &&
                !is_renewing(record) &&
                !is_pending(record->desired->provision_token, status->handled_provision_token);
+    case GOAL_SNAPSHOT:
+        return !is_pending(record->desired->snapshot.token, status->handled_snapshot_token) &&
+               !status->snapshot_failure.code;
     case GOAL_CONDITION:
         return has(status, goal->type, goal->state, generation);
     default:
@@ -158,10 +162,9 @@ static bool is_reached(const struct goal *goal, const struct vm_record *record, 
 /* ---- unreachable ---- */
 
 /* The error the controller wrote down, with the code it had there. */
-static void report_blocker(
-    const struct goal_subject *subject, const struct vm_status *status, struct error *err)
+static void report_blocker(const struct goal_subject *subject, const struct vm_status *status,
+    const struct vm_blocker *blocker, struct error *err)
 {
-    const struct vm_blocker *blocker = &status->blocker;
     const struct condition *stalled = &status->conditions[CONDITION_STALLED];
     const char *message = blocker->message   ? blocker->message
                           : stalled->message ? stalled->message
@@ -234,7 +237,7 @@ static bool is_stalled(const struct question *question)
         question->record->status
             ? fresh(question->record->status, CONDITION_STALLED, question->generation)
             : NULL;
-    if (!stalled || stalled->state != CONDITION_TRUE) {
+    if (!stalled || stalled->state != CONDITION_TRUE || goal->kind == GOAL_SNAPSHOT) {
         return false;
     }
     if (goal->is_patient && reason_is_lateness(stalled->reason)) {
@@ -249,6 +252,13 @@ static bool is_stalled(const struct question *question)
     }
     bool needs_steps = needs_setup && !(goal->kind == GOAL_READY && goal->ignores_steps);
     return needs_steps || !is_of_provisioning(stalled->reason);
+}
+
+static bool has_snapshot_failed(const struct question *question)
+{
+    const struct vm_status *status = question->record->status;
+    return question->goal->kind == GOAL_SNAPSHOT && status && status->snapshot_failure.code &&
+           !is_pending(question->record->desired->snapshot.token, status->handled_snapshot_token);
 }
 
 static bool has_drifted(const struct question *question, enum reason reason)
@@ -287,6 +297,7 @@ static const struct refusal {
         .code = ERR_VM_FAILED,
         .text = "vm '{vm}' is not {goal}: another command started it since",
         .help = "see what it is meant to be: vmctl status {vm}"},
+    {.applies = has_snapshot_failed, .text = NULL},
     {.applies = is_stalled, .text = NULL},
     {.drift = REASON_SOURCE_INVALID,
         .code = ERR_VMFILE_INVALID,
@@ -353,7 +364,11 @@ static bool goal_is_unreachable(
             continue;
         }
         if (!refusal->text) {
-            report_blocker(subject, question->record->status, err);
+            const struct vm_status *status = question->record->status;
+            report_blocker(subject, status,
+                question->goal->kind == GOAL_SNAPSHOT ? &status->snapshot_failure
+                                                      : &status->blocker,
+                err);
             return true;
         }
         cleanup_free char *text = expand(refusal->text, refusal, subject, question);

@@ -29,7 +29,8 @@ enum goal_kind {
     GOAL_PROVISIONED,
     GOAL_DELETED,
     GOAL_CONDITION,
-    GOAL_SETTLED, /* ready, stopped or suspended: what the VM is meant to be at that moment */
+    GOAL_SNAPSHOT, /* the last request of a snapshot is done */
+    GOAL_SETTLED,  /* ready, stopped or suspended: what the VM is meant to be at that moment */
     GOAL_KIND_COUNT_
 };
 

@@ -186,6 +186,11 @@ struct media_ops {
     struct op *(*destroy)(
         const struct vm_env *env, bool whole_dir, op_done_fn *done, void *context);
 
+    /* Makes, restores or removes the snapshot that the order names, while no process lives; may be
+     * done twice. NULL: the backend has none. */
+    struct op *(*snapshot)(const struct vm_env *env, const struct snapshot_order *order,
+        op_done_fn *done, void *context);
+
     /* Renames overlay and seed (and with `whole_dir` the VM's directory, keys and logs too) into
      * DATA/trash and deletes them there in the background; what prepare_next() made takes their
      * place. Only while no process lives. */

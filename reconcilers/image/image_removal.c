@@ -67,6 +67,9 @@ static void add_view(void *context, const struct vm_view *view)
     struct users *users = c->users;
     add_use(users, view->status->prepared.image_path, view->name);
     add_use(users, view->status->replacement.image_path, view->name);
+    for (uint32_t i = 0; i < view->status->n_snapshots; i++) {
+        add_use(users, view->status->snapshots[i].prepared.image_path, view->name);
+    }
     if (!view->desired) {
         return;
     }

@@ -17,6 +17,7 @@
 #include "reconcilers/media/disk.h"
 #include "reconcilers/media/keys.h"
 #include "reconcilers/media/seed.h"
+#include "reconcilers/media/snapshot.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -588,6 +589,7 @@ const struct media_ops *media_files(void)
         .prepare_next = prepare_next,
         .check_disk = check_disk,
         .identify = identify,
+        .snapshot = snapshot_start,
         .discard = discard,
     };
     return &ops;

@@ -478,6 +478,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_KILL] = act_command,
     [ACTION_RECORD_EXIT] = act_record_exit,
     [ACTION_DISCARD_ALL] = act_discard,
+    [ACTION_SNAPSHOT] = pass_snapshot,
     [ACTION_REPLACE] = pass_replace,
     [ACTION_DISCARD_DISK] = act_discard,
     [ACTION_MARK_RESTARTED] = act_mark_restarted,

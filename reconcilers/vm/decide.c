@@ -70,6 +70,13 @@ static bool exited(const struct situation *s)
 PREDICATE(delete_files, s->is_deleting && s->has_dir)
 PREDICATE(delete_record, s->is_deleting)
 
+/* Before anything else is done with the disk. Of a VM that was started meanwhile it is refused. */
+static bool snapshot_asked(const struct situation *s)
+{
+    bool is_undisturbed = s->intent == INTENT_NONE && !s->is_waiting;
+    return s->is_snapshot_asked && (!s->is_alive || is_undisturbed);
+}
+
 /* A start under way is completed first. A guest that runs keeps its disk and its time until there
  * is another one, and can be suspended and resumed meanwhile. */
 static bool replacement_missing(const struct situation *s)
@@ -130,7 +137,7 @@ PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 29 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 30 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -151,42 +158,43 @@ static const struct {
     {11, exited, ACTION_RECORD_EXIT},
     {12, delete_files, ACTION_DISCARD_ALL},
     {13, delete_record, ACTION_FORGET},
-    {14, replacement_missing, ACTION_REPLACE},
-    {15, recreate, ACTION_DISCARD_DISK},
-    {16, restarted, ACTION_MARK_RESTARTED},
-    {17, stopped, ACTION_NONE},
-    {18, held, ACTION_HOLD},
-    {19, image_unsure, ACTION_IDENTIFY_IMAGE},
-    {20, image_changed, ACTION_REFUSE_IMAGE},
-    {21, disk_doubtful, ACTION_CHECK_DISK},
-    {22, image_missing, ACTION_FETCH_IMAGE},
-    {23, disk_missing, ACTION_PREPARE},
-    {24, prepared_only, ACTION_NONE},
-    {25, backing_off, ACTION_BACK_OFF},
-    {26, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {27, start_not_begun, ACTION_BEGIN_START},
-    {28, start_begun, ACTION_LAUNCH},
-    {29, launching, ACTION_AWAIT_MACHINE},
-    {30, launched_unrecorded, ACTION_KILL},
-    {31, launched, ACTION_RELEASE},
-    {32, not_booted, ACTION_BOOT},
-    {33, start_overdue, ACTION_GIVE_UP_START},
-    {34, unanswered, ACTION_AWAIT_MACHINE},
-    {35, guest_ended, ACTION_RECORD_CAUSE},
-    {36, io_error, ACTION_RETRY_IO},
-    {37, start_unconfirmed, ACTION_CONFIRM_START},
-    {38, paused_by_other, ACTION_RESUME},
-    {39, not_suspended, ACTION_PAUSE},
-    {40, unhealthy, ACTION_END_UNHEALTHY},
-    {41, hot_change_pending, ACTION_APPLY},
-    {42, not_reached, ACTION_REACH},
-    {43, clock_due, ACTION_SET_CLOCK},
-    {44, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {45, step_waiting, ACTION_RUN_STEP},
-    {46, steps_appended, ACTION_APPEND_STEPS},
-    {47, probe_due, ACTION_PROBE},
-    {48, identity_due, ACTION_IDENTIFY_IMAGE},
-    {49, NULL, ACTION_NONE},
+    {14, snapshot_asked, ACTION_SNAPSHOT},
+    {15, replacement_missing, ACTION_REPLACE},
+    {16, recreate, ACTION_DISCARD_DISK},
+    {17, restarted, ACTION_MARK_RESTARTED},
+    {18, stopped, ACTION_NONE},
+    {19, held, ACTION_HOLD},
+    {20, image_unsure, ACTION_IDENTIFY_IMAGE},
+    {21, image_changed, ACTION_REFUSE_IMAGE},
+    {22, disk_doubtful, ACTION_CHECK_DISK},
+    {23, image_missing, ACTION_FETCH_IMAGE},
+    {24, disk_missing, ACTION_PREPARE},
+    {25, prepared_only, ACTION_NONE},
+    {26, backing_off, ACTION_BACK_OFF},
+    {27, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {28, start_not_begun, ACTION_BEGIN_START},
+    {29, start_begun, ACTION_LAUNCH},
+    {30, launching, ACTION_AWAIT_MACHINE},
+    {31, launched_unrecorded, ACTION_KILL},
+    {32, launched, ACTION_RELEASE},
+    {33, not_booted, ACTION_BOOT},
+    {34, start_overdue, ACTION_GIVE_UP_START},
+    {35, unanswered, ACTION_AWAIT_MACHINE},
+    {36, guest_ended, ACTION_RECORD_CAUSE},
+    {37, io_error, ACTION_RETRY_IO},
+    {38, start_unconfirmed, ACTION_CONFIRM_START},
+    {39, paused_by_other, ACTION_RESUME},
+    {40, not_suspended, ACTION_PAUSE},
+    {41, unhealthy, ACTION_END_UNHEALTHY},
+    {42, hot_change_pending, ACTION_APPLY},
+    {43, not_reached, ACTION_REACH},
+    {44, clock_due, ACTION_SET_CLOCK},
+    {45, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {46, step_waiting, ACTION_RUN_STEP},
+    {47, steps_appended, ACTION_APPEND_STEPS},
+    {48, probe_due, ACTION_PROBE},
+    {49, identity_due, ACTION_IDENTIFY_IMAGE},
+    {50, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -218,6 +226,7 @@ const char *action_name(enum action action)
         [ACTION_KILL] = "kill",
         [ACTION_RECORD_EXIT] = "record-exit",
         [ACTION_DISCARD_ALL] = "discard-all",
+        [ACTION_SNAPSHOT] = "snapshot",
         [ACTION_REPLACE] = "replace",
         [ACTION_DISCARD_DISK] = "discard-disk",
         [ACTION_MARK_RESTARTED] = "mark-restarted",

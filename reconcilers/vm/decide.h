@@ -40,6 +40,7 @@ struct situation {
     enum power power;
     bool is_halted;          /* a shutdown of the host keeps it down, whatever `power` is */
     bool wants_prepared;     /* `create`: image and disk are to be made though it is stopped */
+    bool is_snapshot_asked;  /* something is to be done with a snapshot */
     bool is_restart_pending; /* its token has not been handled yet */
     enum recreation recreation;
 
@@ -93,7 +94,8 @@ enum action {
     ACTION_KILL,
     ACTION_RECORD_EXIT, /* the process is gone: record why, and what comes next */
     ACTION_DISCARD_ALL,
-    ACTION_REPLACE, /* make what takes the place of the disk, which stays until then */
+    ACTION_SNAPSHOT, /* make, restore or remove a snapshot of the disk */
+    ACTION_REPLACE,  /* make what takes the place of the disk, which stays until then */
     ACTION_DISCARD_DISK,
     ACTION_MARK_RESTARTED, /* a restart was requested and the VM is down: that part is done */
     ACTION_HOLD,           /* stays down until the user requests a start */
@@ -141,7 +143,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 49 };
+enum { DECIDE_ROWS = 50 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

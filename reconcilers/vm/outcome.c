@@ -367,6 +367,8 @@ bool pass_record_outcomes(struct pass *pass)
             pass->patch->status->was_reached = false;
             has_changed = true;
         }
+    } else if (pass->view->desired && action == ACTION_SNAPSHOT) {
+        has_changed = pass_record_snapshot(pass, vm->outcome->error);
     } else if (pass->view->desired) {
         if (vm->outcome->error) {
             has_changed = record_failure(pass);

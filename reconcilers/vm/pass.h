@@ -86,6 +86,11 @@ void pass_record_new_disk(struct pass *pass);
 /* Drops the record of what was to take the disk's place. */
 void pass_forget_replacement(struct pass *pass);
 
+/* snapshot_acts.c: that action, as pass_act(); and its outcome, `error` NULL: it is done. True: the
+ * status changed. */
+int64_t pass_snapshot(struct pass *pass);
+bool pass_record_snapshot(struct pass *pass, const struct error *error);
+
 /* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
 /*

@@ -107,6 +107,8 @@ static void assess_desired(struct pass *pass)
         vm_desired_is_halted(desired, pass->vm->host->clock) ||
         (desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner));
     s->wants_prepared = desired->wants_prepared;
+    s->is_snapshot_asked =
+        is_token_pending(desired->snapshot.token, status->handled_snapshot_token);
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     enum dependency_state worst;
     struct error error = {.code = ERR_NONE};

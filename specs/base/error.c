@@ -56,6 +56,8 @@ static const struct {
         "a disk can only grow: raise `disk`, or recreate the VM: vmctl reload"},
     [ERR_NO_SPACE] = {"vmctl::io::no_space", 1,
         "free some disk space; it resumes by itself (see: df -h)"},
+    [ERR_SNAPSHOT_NOT_FOUND] = {"vmctl::snapshot::not_found", 1,
+        "see which there are: vmctl snapshot list NAME"},
     [ERR_SEED] = {"vmctl::cloudinit::iso_failed", 1,
         "check the cloud-init block's files and the space in the data directory"},
     [ERR_KEYGEN] = {"vmctl::ssh::keygen_failed", 1,

@@ -43,6 +43,7 @@ enum error_code {
     ERR_OVERLAY,
     ERR_DISK_SHRINK,
     ERR_NO_SPACE,
+    ERR_SNAPSHOT_NOT_FOUND,
     /* guest seed and keys */
     ERR_SEED,
     ERR_KEYGEN,

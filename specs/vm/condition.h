@@ -96,6 +96,7 @@ enum reason {
     REASON_CLOCK_SET,
     REASON_CLOCK_NOT_SET,
     REASON_LIVENESS_FAILED,
+    REASON_SNAPSHOT, /* in events: one was made, restored or removed, or could not be */
     /* GuestReachable */
     REASON_SSH_READY,
     REASON_NOT_REQUIRED,

@@ -5,4 +5,5 @@
 
 struct fields;
 
-extern const struct fields vm_desired_fields, vm_status_fields, source_record_fields;
+extern const struct fields vm_desired_fields, vm_status_fields, source_record_fields,
+    vm_snapshot_fields;

@@ -9,6 +9,13 @@
 DEFINE_WORDS(power, enum power, POWER_COUNT_, [POWER_RUNNING] = "running",
     [POWER_STOPPED] = "stopped", [POWER_SUSPENDED] = "suspended")
 
+static const struct field order_rows[] = {
+    FIELD(struct snapshot_order, token, "token", .omit_empty = true),
+    FIELD_ENUM(struct snapshot_order, verb, "verb", &snapshot_verb_words),
+    FIELD(struct snapshot_order, name, "name"),
+};
+static const struct fields order_fields = {FIELDS_OF(order_rows, struct snapshot_order)};
+
 static const struct field desired_rows[] = {
     FIELD(struct vm_desired, uid, "uid", .is_required = true),
     FIELD(struct vm_desired, generation, "generation"),
@@ -22,6 +29,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, restart_token, "restartToken", .omit_empty = true),
     FIELD(struct vm_desired, recreate_token, "recreateToken", .omit_empty = true),
     FIELD(struct vm_desired, provision_token, "provisionToken", .omit_empty = true),
+    FIELD_STRUCT(struct vm_desired, snapshot, "snapshot", &order_fields, .omit_empty = true),
     FIELD(struct vm_desired, halt_owner, "haltOwner", .omit_empty = true),
     FIELD(struct vm_desired, halt_boot, "haltBoot", .omit_empty = true),
     FIELD(struct vm_desired, owner, "owner", .omit_empty = true),

@@ -15,6 +15,7 @@
 #include "specs/base/json.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/vm/vm_snapshot.h"
 
 struct error;
 struct vm_spec;
@@ -34,6 +35,7 @@ struct vm_desired {
     char restart_token[TEXT_ID_SIZE]; /* a new value requests a restart, */
     char recreate_token[TEXT_ID_SIZE];  /* a new disk (reload), */
     char provision_token[TEXT_ID_SIZE]; /* or the provision steps again */
+    struct snapshot_order snapshot;     /* or something of a snapshot of the disk */
     uint32_t provision_from; /* with that token: from this step on (from 1); 0: all of them */
     /*
      * `--no-provision`: the digest of the list of steps (vm_steps.h) it was given for; "": none.

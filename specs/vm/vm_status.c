@@ -154,6 +154,18 @@ static const struct field blocker_rows[] = {
 };
 static const struct fields blocker_fields = {FIELDS_OF(blocker_rows, struct vm_blocker)};
 
+static const struct field snapshot_rows[] = {
+    FIELD(struct vm_snapshot, name, "name"),
+    FIELD(struct vm_snapshot, file, "file"),
+    FIELD(struct vm_snapshot, created_ms, "created"),
+    FIELD(struct vm_snapshot, bytes, "bytes"),
+    FIELD_STRUCT(struct vm_snapshot, prepared, "prepared", &prepared_fields),
+    FIELD_STRUCT(struct vm_snapshot, provision, "provision", &provision_fields),
+};
+static const struct vm_snapshot no_snapshot = {.provision.last_exit_status = -1};
+const struct fields vm_snapshot_fields = {
+    FIELDS_OF(snapshot_rows, struct vm_snapshot), .defaults = &no_snapshot};
+
 static const struct field status_rows[] = {
     FIELD(struct vm_status, uid, "uid"),
     FIELD(struct vm_status, observer, "observer"),
@@ -177,6 +189,11 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
+    FIELD_LIST(struct vm_status, snapshots, n_snapshots, "snapshots", &vm_snapshot_fields,
+        .omit_empty = true),
+    FIELD(struct vm_status, handled_snapshot_token, "handledSnapshotToken", .omit_empty = true),
+    FIELD_STRUCT(
+        struct vm_status, snapshot_failure, "snapshotTrouble", &blocker_fields, .omit_empty = true),
     FIELD_OWNED(struct vm_status, applied_spec, "appliedSpec", &vm_spec_fields),
     FIELD_JSON(struct vm_status, unread_spec, "appliedSpec"), /* instead of it */
     FIELD(struct vm_status, was_reached, "reached"),
@@ -319,4 +336,61 @@ void vm_provision_record(
         provision->steps[provision->n_steps] = no_step_record;
     }
     provision->steps[index] = *record;
+}
+
+/* ---- snapshots ---- */
+
+struct vm_snapshot *vm_status_snapshot(const struct vm_status *status, const char *name)
+{
+    for (uint32_t i = 0; i < status->n_snapshots; i++) {
+        if (text_eq(status->snapshots[i].name, name)) {
+            return &status->snapshots[i];
+        }
+    }
+    return NULL;
+}
+
+void vm_status_remove_snapshot(struct vm_status *status, const char *name)
+{
+    struct vm_snapshot *snapshot = vm_status_snapshot(status, name);
+    if (!snapshot) {
+        return;
+    }
+    struct vm_snapshot *gone = mem_dup(snapshot, sizeof(*snapshot));
+    fields_free(&vm_snapshot_fields, gone);
+    size_t behind = (size_t)(&status->snapshots[status->n_snapshots] - snapshot) - 1;
+    memmove(snapshot, snapshot + 1, behind * sizeof(*snapshot));
+    status->n_snapshots--;
+}
+
+void vm_status_add_snapshot(
+    struct vm_status *status, const char *name, const char *file, uint64_t bytes, int64_t now_ms)
+{
+    struct vm_snapshot present = {.created_ms = now_ms,
+        .bytes = bytes,
+        .prepared = status->prepared,
+        .provision = status->provision};
+    (void)snprintf(present.name, sizeof(present.name), "%s", name);
+    (void)snprintf(present.file, sizeof(present.file), "%s", file);
+    cleanup_free struct vm_snapshot *copy = fields_copy(&vm_snapshot_fields, &present);
+    vm_status_remove_snapshot(status, name);
+    status->snapshots =
+        mem_resize(status->snapshots, (size_t)status->n_snapshots + 1, sizeof(*status->snapshots));
+    status->snapshots[status->n_snapshots++] = *copy;
+}
+
+void vm_status_restore_snapshot(struct vm_status *status, const char *name, uint64_t bytes)
+{
+    struct vm_snapshot *copy = fields_copy(&vm_snapshot_fields, vm_status_snapshot(status, name));
+    if (!copy) {
+        return;
+    }
+    struct vm_prepared prepared = copy->prepared;
+    struct vm_provision provision = copy->provision;
+    copy->prepared = status->prepared; /* the former ones go with the copy */
+    copy->provision = status->provision;
+    status->prepared = prepared;
+    status->prepared.file_bytes = bytes;
+    status->provision = provision;
+    fields_free(&vm_snapshot_fields, copy);
 }

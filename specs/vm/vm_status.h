@@ -14,6 +14,7 @@
 #include "specs/base/json.h"
 #include "specs/base/text.h"
 #include "specs/vm/condition.h"
+#include "specs/vm/vm_snapshot.h"
 
 struct error;
 struct vm_spec;
@@ -128,6 +129,15 @@ struct vm_provision {
     uint32_t n_steps;
 };
 
+struct vm_snapshot {
+    char name[SNAPSHOT_NAME_SIZE];
+    char file[TEXT_ID_SIZE]; /* its files' name, without directory and ending */
+    int64_t created_ms;      /* wall */
+    uint64_t bytes;          /* of its disk's file */
+    struct vm_prepared prepared;
+    struct vm_provision provision;
+};
+
 /* Results of this instance's `live` probes. Recorded, so that a controller that is killed again and
  * again still ends a guest that hangs. */
 struct vm_liveness {
@@ -202,6 +212,10 @@ struct vm_status {
     struct vm_probing probing;
     struct vm_clock clock;
     struct vm_blocker blocker;
+    struct vm_snapshot *snapshots; /* owned; the oldest first */
+    uint32_t n_snapshots;
+    char handled_snapshot_token[TEXT_ID_SIZE]; /* of the last request that is over … */
+    struct vm_blocker snapshot_failure;        /* … and why it failed; all NULL: it did not */
     /* The spec the instance was started from, with the changes applied since. Kept when it ends.
      * NULL: none, or one that this version cannot represent, … */
     struct vm_spec *applied_spec; /* owned */
@@ -244,6 +258,17 @@ const char *exit_cause_name(enum exit_cause cause);
 const char *intent_name(enum intent intent);
 const char *step_outcome_name(enum step_outcome outcome);       /* "Done" */
 const char *cloud_init_state_name(enum cloud_init_state state); /* "Done" */
+
+/* NULL: there is none of that name. Borrowed. */
+struct vm_snapshot *vm_status_snapshot(const struct vm_status *status, const char *name);
+
+/* Records the present disk, whose copy is `file` and has so many bytes, under that name; another
+ * one of the name is forgotten. */
+void vm_status_add_snapshot(
+    struct vm_status *status, const char *name, const char *file, uint64_t bytes, int64_t now_ms);
+void vm_status_remove_snapshot(struct vm_status *status, const char *name);
+/* The present disk is a copy of that snapshot now; `bytes`: of its file. The snapshot stays. */
+void vm_status_restore_snapshot(struct vm_status *status, const char *name, uint64_t bytes);
 
 /* For a guest that boots again: discards what its cloud-init did before. */
 void vm_status_forget_cloud_init(struct vm_status *status);

@@ -110,6 +110,47 @@ static int check_disk(
         (unsigned long long)((now + (1 << 30) - 1) >> 30), change->name);
 }
 
+/* What the controller would refuse is an error at once, and is not recorded. */
+static int check_snapshot(const struct vm_record *record, const struct snapshot_order *order,
+    const char *vm_name, struct error *err)
+{
+    const struct vm_status *status = record_status(record);
+    const char *running = record->desired->snapshot.token;
+    bool is_there = status && vm_status_snapshot(status, order->name);
+    if (running[0] && !(status && text_eq(running, status->handled_snapshot_token))) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "vm '%s': another snapshot request is under way", vm_name);
+        return error_help(err, "try again when it is done: vmctl snapshot list %s", vm_name);
+    }
+    if (record->desired->power != POWER_STOPPED) {
+        (void)error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' is %s: its snapshots are made, restored and removed while it is stopped",
+            vm_name, power_name(record->desired->power));
+        return error_help(err, "stop it first: vmctl stop %s", vm_name);
+    }
+    if (order->verb != SNAPSHOT_CREATE) {
+        return is_there ? 0
+                        : error_set(err, ERR_SNAPSHOT_NOT_FOUND, "vm '%s' has no snapshot '%s'",
+                              vm_name, order->name);
+    }
+    if (!status || !status->prepared.digest[0]) {
+        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has no disk yet", vm_name);
+        return error_help(err, "it is made by the first start: vmctl start %s", vm_name);
+    }
+    if (is_there || text_eq(order->name, SNAPSHOT_BEFORE_RESTORE)) {
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s': the name '%s' is %s", vm_name, order->name,
+            is_there ? "taken" : "for what a restore replaces");
+        return error_help(
+            err, "use another name, or remove it: vmctl snapshot rm %s %s", vm_name, order->name);
+    }
+    if (status->n_snapshots >= SNAPSHOTS_MAX) {
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %u snapshots, and may have %d", vm_name,
+            status->n_snapshots, SNAPSHOTS_MAX);
+        return error_help(err, "remove one: vmctl snapshot rm %s NAME", vm_name);
+    }
+    return 0;
+}
+
 static int attempt_check(const struct attempt *attempt, struct error *err)
 {
     const struct vm_desired *desired = attempt->record.desired;
@@ -127,6 +168,9 @@ static int attempt_check(const struct attempt *attempt, struct error *err)
     bool is_bound = (change->spec || change->source) && !change->takes_over;
     if (desired && is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
+    }
+    if (desired && change->snapshot) {
+        return check_snapshot(&attempt->record, change->snapshot, change->name, err);
     }
     return desired ? check_disk(&attempt->record, change, err) : 0;
 }
@@ -335,6 +379,11 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     change_power(attempt);
     change_skipped(attempt);
     change_tokens(attempt);
+    if (attempt->change->snapshot) {
+        attempt->next->snapshot = *attempt->change->snapshot;
+        digest_random_id(attempt->next->snapshot.token);
+        attempt_report(attempt, CHANGE_REQUESTED);
+    }
     return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
 }
 

@@ -53,6 +53,8 @@ struct change {
     bool restarts;           /* a running VM is stopped and started with its new spec */
     bool recreates;          /* its disk is recreated; erases the old one */
     bool deletes;
+    /* To be done with a snapshot of the disk of a stopped VM; its token is made. NULL: nothing. */
+    const struct snapshot_order *snapshot;
     const struct proxies *proxies; /* for downloads from now on; NULL: those recorded */
     bool retries;                  /* if it is stalled or held down: try again now */
 };
@@ -80,7 +82,9 @@ struct change_outcome {
  * Applies the changes (of different VMs) in one transaction: all of them or none.
  * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and
  * no such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held),
- * -ERR_VM_DELETING, a store error. Deleting what is being deleted already succeeds.
+ * -ERR_VM_DELETING, a store error; of a snapshot: -ERR_VM_INVALID_STATE (it runs, or has no disk),
+ * -ERR_VM_CONFLICT (the name is taken, or another request is under way), -ERR_SNAPSHOT_NOT_FOUND.
+ * Deleting what is being deleted already succeeds.
  */
 int change_apply(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);

@@ -49,6 +49,46 @@ teardown() { cli_teardown; }
     [ "$output" = "web: started" ]
 }
 
+@test "snapshot: made, listed, restored and removed of a stopped VM" {
+    vmfile web
+    vmctl up -q
+    fails 1 vmctl snapshot create web clean
+    says "vm 'web' is running" "vmctl stop web"
+    vmctl stop -q web
+    run vmctl snapshot create -q web clean
+    [ "$status" -eq 0 ]
+    [ "$output" = "web: snapshot 'clean' made" ]
+    fails 6 vmctl snapshot create web clean
+    says "the name 'clean' is taken" "vmctl snapshot rm web clean"
+    run vmctl snapshot restore -q web clean
+    [ "$output" = "web: snapshot 'clean' restored" ]
+    run vmctl snapshot list web -o name
+    [ "$output" = $'clean\nbefore-restore' ]
+    [ "$(vmctl snapshot list -o json | jq -c '[.[] | [.vm, .name, .bytes]]')" = \
+        '[["web","clean",4],["web","before-restore",4]]' ]
+    vmctl snapshot list | grep -Eq '^web +clean +20[0-9-]+'
+    run vmctl snapshot rm -q web clean
+    [ "$output" = "web: snapshot 'clean' removed" ]
+    fails 1 vmctl snapshot restore web clean
+    says "vmctl::snapshot::not_found" "vm 'web' has no snapshot 'clean'" "vmctl snapshot list"
+    script '{"failSnapshot": 1}'
+    fails 1 vmctl snapshot create web
+    says "vm 'web': noop: failure (failSnapshot)"
+    script '{}'
+    vmctl snapshot create -q web # called by the time
+    vmctl snapshot list -o name | grep -Exq '20[0-9]{6}-[0-9]{6}'
+    fails 3 vmctl snapshot create wep
+    says "did you mean 'web'"
+    fails 2 vmctl snapshot create web ../x
+    says "cannot be a name"
+    fails 2 vmctl snapshot
+    says "create, list, restore, rm"
+    fails 2 vmctl snapshot restore web
+    says "vmctl snapshot restore VM NAME"
+    vmctl up -q
+    [ "$(vmctl snapshot list -o name | head -n1)" = before-restore ]
+}
+
 @test "destroy leaves nothing of the VM" {
     vmfile web
     vmctl up -q

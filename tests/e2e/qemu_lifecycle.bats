@@ -32,6 +32,11 @@ setup() {
     cd "$PROJECT"
 }
 
+# snapshot_file NAME: of web, without its ending
+snapshot_file() {
+    vmctl get web -o json | jq -r --arg name "$1" '.. | .snapshots? // empty | .[] | select(.name == $name).file'
+}
+
 @test "up brings a VMFile to Ready and shows the provisioning output" {
     run vmctl up
     echo "$output"
@@ -180,11 +185,24 @@ END
     [ "$status" -eq 0 ]
     [ "$(state_of web)" = Stopped ]
     [ "$(pid_of web)" = - ]
+    vmctl snapshot create web clean
     run vmctl up
     echo "$output"
     [ "$status" -eq 0 ]
     [[ $output == *"web: started"* ]]
     [ "$(grep -c '^==> step 1/4: shell' "$DATA/vms/web/provision.log")" -ge 2 ]
+}
+
+@test "a snapshot brings the disk back, and what it replaced is kept" {
+    vmctl ssh web -- 'echo new >new; sync'
+    vmctl down -q
+    vmctl snapshot restore web clean
+    qemu-img compare -q "$DATA"/vms/web/{overlay,snapshots/"$(snapshot_file clean)"}.qcow2
+    vmctl -q up --no-provision
+    run vmctl ssh web -- cat new
+    [ "$status" -eq 1 ]
+    [ "$(vmctl snapshot list web -o name)" = $'clean\nbefore-restore' ]
+    qemu-img check -q "$DATA/vms/web/snapshots/$(snapshot_file before-restore).qcow2"
 }
 
 @test "the store is lost while the guest runs: up starts it anew on its disk" {

@@ -103,6 +103,7 @@ static struct situation see(union world w)
         .power = (enum power)w.power,
         .wants_prepared = w.wants_prepared,
         .is_restart_pending = w.restart,
+        .is_snapshot_asked = w.snapshot,
         .recreation = (enum recreation)w.recreation,
         .has_instance = w.has_instance || w.intent != INTENT_NONE,
         .intent = (enum intent)w.intent,
@@ -202,9 +203,15 @@ static void change(struct model *model, union world w)
     }
     next = w;
     next.is_deleting = 1;
-    next.restart = 0;
+    next.restart = next.snapshot = 0;
     next.recreation = RECREATION_NONE; /* not read any more: a_deletion_outweighs_other_requests */
     next.has_appended = 0;             /* nothing was run on the next disk */
+    add(model, next);
+    if (w.snapshot) { /* other wishes of a VM that is stopped are tried without one */
+        return;
+    }
+    next = w;
+    next.snapshot = w.power == POWER_STOPPED && !w.restart && !w.recreation && !w.has_appended;
     add(model, next);
     next = w;
     next.restart = w.power != POWER_STOPPED;
@@ -335,7 +342,7 @@ static bool is_converged(union world w, enum action action)
     if (!w.is_desired) {
         return action == ACTION_ADOPT_ORPHAN || (w.process == PROCESS_NONE && !w.has_dir);
     }
-    if (w.is_deleting || w.restart || w.recreation) {
+    if (w.is_deleting || w.restart || w.recreation || w.snapshot) {
         return false;
     }
     if (w.power == POWER_STOPPED) {
@@ -441,9 +448,10 @@ static void report(const struct model *model)
     union world w = model->fault_world;
     print_error("%s\n  row %d (%s)\n", model->fault, model->fault_decision.row,
         action_name(model->fault_decision.action));
-    print_error("  desired %d deleting %d power %s prepared %d restart %d recreation %d\n",
-        w.is_desired, w.is_deleting, power_name((enum power)w.power), w.wants_prepared, w.restart,
-        w.recreation);
+    print_error(
+        "  desired %d deleting %d power %s prepared %d snapshot %d restart %d recreation %d\n",
+        w.is_desired, w.is_deleting, power_name((enum power)w.power), w.wants_prepared, w.snapshot,
+        w.restart, w.recreation);
     print_error(
         "  instance %d journal %s pid %d outdated %d held %d backoff %d rung %d overdue %d\n",
         w.has_instance, intent_name((enum intent)w.intent), w.has_pid, w.is_outdated, w.is_held,

@@ -213,6 +213,10 @@ struct outcomes world_carry_out(union world w, enum action action)
         may(&o, next);
         may(&o, world_without_controller(next));
         break;
+    case ACTION_SNAPSHOT: /* or refused */
+        next.snapshot = 0;
+        ask_machine(&o, w, next);
+        break;
     case ACTION_REPLACE:
         next.recreation = RECREATION_READY;
         may(&o, next);
@@ -385,6 +389,10 @@ const char *world_danger_of(union world w, enum action action)
                : !w.is_reached || w.is_setting_up || w.has_step || w.has_appended
                    ? "restarted while it is being set up"
                    : NULL;
+    case ACTION_SNAPSHOT: /* of one that lives it is refused, which needs a machine that runs */
+        return !w.snapshot                          ? "a snapshot that nobody asked for"
+               : is_dead || w.intent == INTENT_NONE ? NULL
+                                                    : "a snapshot of a disk in use";
     case ACTION_RESUME:
     case ACTION_BOOT:
         return w.run_state == RUN_STATE_POSTMIGRATE ? "a guest runs twice" : NULL;

@@ -18,7 +18,7 @@ union world {
     struct {
         /* the user */
         uint64_t is_desired : 1, is_deleting : 1, power : 2, wants_prepared : 1;
-        uint64_t restart : 1, recreation : 2;
+        uint64_t restart : 1, recreation : 2, snapshot : 1;
         /* the record */
         uint64_t has_instance : 1, intent : 2, has_pid : 1, is_outdated : 1, is_held : 1;
         uint64_t is_backing_off : 1, stage : 3, is_overdue : 1, is_grace_shorter : 1;

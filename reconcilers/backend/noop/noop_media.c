@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "reconcilers/backend/noop/noop.h"
+#include "reconcilers/media/snapshot.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
@@ -68,6 +69,7 @@ struct noop_media_work {
     uint32_t tries;
     struct image_result *image;
     struct vm_prepared *prepared;
+    char *snapshot; /* path of its file; NULL: none is made */
 };
 
 static void cancel_work(struct op *op)
@@ -76,6 +78,7 @@ static void cancel_work(struct op *op)
     op_cancel(work->timer);
     free(work->name);
     free(work->location);
+    free(work->snapshot);
     free(work);
 }
 
@@ -164,6 +167,38 @@ static struct op *noop_prepare(
     return &work->op;
 }
 
+static void snapshot_done(void *context)
+{
+    struct noop_media_work *work = context;
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *dir =
+        mem_printf("%s/vms/%s/snapshots", work->host->paths->data_dir, work->name);
+    if (work->snapshot && fs_make_dirs(dir, 0700, &ignored) == 0) {
+        (void)fs_write_file(work->snapshot, "noop", 4, 0600, &ignored);
+    }
+}
+
+static struct op *noop_snapshot(
+    const struct vm_env *env, const struct snapshot_order *order, op_done_fn *done, void *context)
+{
+    struct noop_media_work *work = new_work(env, done, context);
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "snapshotMs",
+        .fail_key = "failSnapshot",
+        .code = ERR_IO,
+        .tries = &work->tries,
+        .effect = snapshot_done,
+        .effect_context = work,
+    };
+    if (order->verb != SNAPSHOT_REMOVE) {
+        work->snapshot = snapshot_path(env->host->paths, env->name, order->token);
+    }
+    work->timer = noop_start(&call, work_done, work);
+    return &work->op;
+}
+
 static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
     const char *data_dir = env->host->paths->data_dir;
@@ -176,5 +211,6 @@ const struct media_ops noop_media_ops = {
     .observe = noop_observe,
     .fetch_image = noop_fetch_image,
     .prepare = noop_prepare,
+    .snapshot = noop_snapshot,
     .discard = noop_discard,
 };

@@ -335,6 +335,29 @@ static void a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_mean
     }
 }
 
+static void a_snapshot_is_done_or_has_failed_once_its_request_is_over(void **state)
+{
+    (void)state;
+    struct error err;
+    cleanup_record struct vm_record record = record_new();
+    record.desired->power = POWER_STOPPED;
+    strcpy(record.desired->snapshot.token, "t");
+    strcpy(record.status->handled_snapshot_token, "before");
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_OVERLAY_FAILED); /* of something else */
+    assert_int_equal(check(&record, GOAL_SNAPSHOT, &err), GOAL_PENDING);
+    strcpy(record.status->handled_snapshot_token, "t");
+    assert_int_equal(check(&record, GOAL_SNAPSHOT, &err), GOAL_REACHED);
+    record.status->snapshot_failure = (struct vm_blocker){.code = mem_strdup("vmctl::io::no_space"),
+        .message = mem_strdup("it does not fit"),
+        .help = mem_strdup("free some")};
+    assert_int_equal(check(&record, GOAL_SNAPSHOT, &err), GOAL_FAILED);
+    assert_int_equal(err.code, ERR_NO_SPACE);
+    assert_string_equal(err.message, "vm 'web': it does not fit");
+    assert_string_equal(err.help, "free some");
+    strcpy(record.desired->snapshot.token, "next");
+    assert_int_equal(check(&record, GOAL_SNAPSHOT, &err), GOAL_PENDING);
+}
+
 static void a_deletion_fails_every_other_goal(void **state)
 {
     (void)state;
@@ -493,6 +516,7 @@ int main(void)
         cmocka_unit_test(a_vm_that_is_not_meant_to_run_fails_at_once),
         cmocka_unit_test(
             a_condition_of_a_running_guest_fails_at_once_when_the_vm_is_not_meant_to_run),
+        cmocka_unit_test(a_snapshot_is_done_or_has_failed_once_its_request_is_over),
         cmocka_unit_test(a_deletion_fails_every_other_goal),
         cmocka_unit_test(a_vm_that_is_gone_or_replaced_is_told_apart),
         cmocka_unit_test(a_condition_is_reached_in_the_state_asked_for),

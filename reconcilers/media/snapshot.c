@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "reconcilers/media/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controller/loop/pool.h"
+#include "reconcilers/trash/trash.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/digest.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+
+/* What pool work may touch. */
+struct snapshot_work {
+    enum snapshot_verb verb;
+    char *dir;     /* of the snapshots */
+    char *overlay; /* the VM's disk … */
+    char *seed;    /* … and its seed, which it may not have */
+    char *token;   /* names the files that are made */
+    char *file;    /* of the snapshot that is restored or removed; NULL: of none */
+    char *stale;   /* of what the restore before replaced; NULL: there was none */
+};
+
+char *snapshot_path(const struct paths *paths, const char *vm_name, const char *file)
+{
+    cleanup_free char *relative = mem_printf("vms/%s/snapshots/%s.qcow2", vm_name, file);
+    return paths_path(paths, relative);
+}
+
+static char *path_of(const struct snapshot_work *work, const char *file, const char *ending)
+{
+    return mem_printf("%s/%s%s", work->dir, file, ending);
+}
+
+/* ---- copying ---- */
+
+/* Only what is not a hole. */
+static int copy_data(
+    int from, int to, int64_t size, const atomic_bool *is_cancelled, struct error *err)
+{
+    enum { PIECE = 16 << 20 };
+    off_t at = 0;
+    while ((at = lseek(from, at, SEEK_DATA)) >= 0 && at < size) {
+        off_t end = lseek(from, at, SEEK_HOLE), out = at;
+        while (at < end) {
+            size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
+            ssize_t copied = copy_file_range(from, &at, to, &out, n, 0);
+            if (copied <= 0) {
+                return error_set_errno(err, ERR_IO, copied < 0 ? errno : EIO, "cannot copy");
+            }
+            if (atomic_load(is_cancelled)) {
+                return error_set(err, ERR_CANCELLED, "cancelled");
+            }
+        }
+    }
+    return at < 0 && errno != ENXIO ? error_set_errno(err, ERR_IO, errno, "cannot copy") : 0;
+}
+
+static int copy_open(int from, int to, const atomic_bool *is_cancelled, struct error *err)
+{
+    struct stat st;
+    if (fstat(from, &st) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot copy");
+    }
+    if (ioctl(to, FICLONE, from) < 0) { /* the file system shares no blocks */
+        enum { BLOCK = 512 };
+        if (!fs_has_room(to, (uint64_t)st.st_blocks * BLOCK)) {
+            return error_set(
+                err, ERR_NO_SPACE, "%lld MiB do not fit", (long long)st.st_blocks * BLOCK >> 20);
+        }
+        int rc = copy_data(from, to, st.st_size, is_cancelled, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return ftruncate(to, st.st_size) < 0 || fsync(to) < 0
+               ? error_set_errno(err, ERR_IO, errno, "cannot copy")
+               : 0;
+}
+
+/* A complete copy that has no name yet; *ret_made is where it is. What cannot be finished is
+ * removed. */
+static int copy_aside(const char *from_path, const char *to_path, char **ret_made,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    char unique[TEXT_ID_SIZE];
+    digest_random_id(unique);
+    cleanup_free char *made = mem_printf("%s.tmp-%s", to_path, unique);
+    cleanup_close int from = open(from_path, O_RDONLY | O_CLOEXEC);
+    if (from < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", from_path);
+    }
+    cleanup_close int to = open(made, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (to < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot create '%s'", made);
+    }
+    if (copy_open(from, to, is_cancelled, err) < 0) {
+        (void)unlink(made);
+        return error_wrap(err, "'%s' to '%s'", from_path, to_path);
+    }
+    *ret_made = TAKE_PTR(made);
+    return 0;
+}
+
+static int copy_file(
+    const char *from, const char *to, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *made = NULL;
+    int rc = copy_aside(from, to, &made, is_cancelled, err);
+    if (rc == 0 && (rc = fs_publish(made, to, 0600, err)) < 0) {
+        (void)unlink(made);
+    }
+    return rc;
+}
+
+/* ---- on the pool ---- */
+
+static int remove_files(const struct snapshot_work *work, const char *file, struct error *err)
+{
+    cleanup_free char *disk = path_of(work, file, ".qcow2");
+    cleanup_free char *seed = path_of(work, file, ".iso");
+    int rc = fs_remove_file(disk, err);
+    return rc < 0 ? rc : fs_remove_file(seed, err);
+}
+
+static int create(
+    const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *disk = path_of(work, work->token, ".qcow2");
+    cleanup_free char *seed = path_of(work, work->token, ".iso");
+    struct error ignored = {.code = ERR_NONE};
+    int rc = fs_exists(work->seed) ? copy_file(work->seed, seed, is_cancelled, err) : 0;
+    rc = rc < 0 ? rc : copy_file(work->overlay, disk, is_cancelled, err);
+    if (rc < 0) {
+        (void)remove_files(work, work->token, &ignored);
+    }
+    return rc;
+}
+
+/* The present disk is a snapshot, too, from before it is replaced. Its file is the mark that this
+ * is done: done again after the replacement, it would keep the wrong disk. */
+static int keep_present(
+    const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *disk = path_of(work, work->token, ".qcow2");
+    cleanup_free char *seed = path_of(work, work->token, ".iso");
+    if (fs_exists(disk) || !fs_exists(work->overlay)) {
+        return 0;
+    }
+    int rc = fs_exists(work->seed) ? copy_file(work->seed, seed, is_cancelled, err) : 0;
+    if (rc == 0 && link(work->overlay, disk) < 0) {
+        rc = error_set_errno(err, ERR_IO, errno, "cannot keep '%s'", work->overlay);
+    }
+    return rc < 0 ? rc : fs_sync_dir_of(disk, err);
+}
+
+/* Of a restore that failed before it replaced the disk: that has the name it had. */
+static void forget_kept(const struct snapshot_work *work)
+{
+    cleanup_free char *disk = path_of(work, work->token, ".qcow2");
+    struct error ignored = {.code = ERR_NONE};
+    struct stat kept, present;
+    if (lstat(disk, &kept) == 0 && lstat(work->overlay, &present) == 0 &&
+        kept.st_ino == present.st_ino && kept.st_dev == present.st_dev) {
+        (void)remove_files(work, work->token, &ignored);
+    }
+}
+
+/* What the last restore replaced changes places with the present disk, at once: its file is gone
+ * once that is done. Of another snapshot a copy is put in the place, and what the restore before
+ * replaced goes. */
+static int restore(
+    const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    cleanup_free char *disk = path_of(work, work->file, ".qcow2");
+    cleanup_free char *seed = path_of(work, work->file, ".iso");
+    cleanup_free char *kept = path_of(work, work->token, ".qcow2");
+    cleanup_free char *made = NULL;
+    bool is_swap = text_eq(work->file, work->stale);
+    bool is_swapped = is_swap && !fs_exists(disk) && (fs_exists(kept) || fs_exists(work->overlay));
+    int rc = is_swap ? 0 : copy_aside(disk, work->overlay, &made, is_cancelled, err);
+    rc = rc < 0 ? rc : keep_present(work, is_cancelled, err);
+    if (rc == 0 && fs_exists(seed)) {
+        rc = copy_file(seed, work->seed, is_cancelled, err);
+    }
+    if (rc == 0 && !is_swapped) {
+        rc = fs_publish(is_swap ? disk : made, work->overlay, 0600, err);
+    }
+    if (rc < 0) {
+        (void)(made && unlink(made));
+        forget_kept(work);
+        return rc;
+    }
+    return work->stale ? remove_files(work, work->stale, err) : 0;
+}
+
+static int do_snapshot(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct snapshot_work *work = context;
+    int rc = fs_make_dirs(work->dir, 0700, err);
+    removal_sweep_temporary(work->dir);
+    if (rc < 0 || work->verb == SNAPSHOT_REMOVE) {
+        return rc < 0 ? rc : remove_files(work, work->file, err);
+    }
+    return work->verb == SNAPSHOT_CREATE ? create(work, is_cancelled, err)
+                                         : restore(work, is_cancelled, err);
+}
+
+static void free_snapshot_work(void *context)
+{
+    struct snapshot_work *work = context;
+    free(work->dir);
+    free(work->overlay);
+    free(work->seed);
+    free(work->token);
+    free(work->file);
+    free(work->stale);
+    free(work);
+}
+
+struct op *snapshot_start(
+    const struct vm_env *env, const struct snapshot_order *order, op_done_fn *done, void *context)
+{
+    const struct paths *paths = env->host->paths;
+    const struct vm_snapshot *meant = vm_status_snapshot(env->status, order->name);
+    const struct vm_snapshot *stale = vm_status_snapshot(env->status, SNAPSHOT_BEFORE_RESTORE);
+    cleanup_free char *relative = mem_printf("vms/%s/snapshots", env->name);
+    struct snapshot_work *work = mem_new(struct snapshot_work);
+    *work = (struct snapshot_work){.verb = order->verb,
+        .dir = paths_path(paths, relative),
+        .overlay = paths_vm(paths, env->name, VM_OVERLAY),
+        .seed = paths_vm(paths, env->name, VM_SEED),
+        .token = mem_strdup(order->token),
+        .file = mem_strdup(meant ? meant->file : NULL),
+        .stale = mem_strdup(stale ? stale->file : NULL)};
+    return pool_start_in(
+        env->host->pool, POOL_BULK, do_snapshot, free_snapshot_work, work, done, context);
+}

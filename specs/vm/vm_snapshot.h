@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Snapshots of a VM's disk: what was recorded of the disk when each was made, and the request that
+ * makes, restores or removes one. A snapshot is a file of its own, over the same base image as the
+ * disk was: none depends on another. The files: reconcilers/media/snapshot.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "specs/base/enum_names.h"
+#include "specs/base/text.h"
+
+enum { SNAPSHOT_NAME_SIZE = 64, SNAPSHOTS_MAX = 100 };
+
+/* The disk that the last `restore` replaced. */
+#define SNAPSHOT_BEFORE_RESTORE "before-restore"
+
+enum snapshot_verb { SNAPSHOT_CREATE, SNAPSHOT_RESTORE, SNAPSHOT_REMOVE, SNAPSHOT_VERB_COUNT_ };
+
+/* A new token requests it; done, or failed for good, once the status has the same token. */
+struct snapshot_order {
+    char token[TEXT_ID_SIZE]; /* names the files that it makes, too; "": none was ever given */
+    enum snapshot_verb verb;
+    char name[SNAPSHOT_NAME_SIZE];
+};
+
+extern const struct enum_names snapshot_verb_words;
+const char *snapshot_verb_name(enum snapshot_verb verb);
+
+/* As that of a VM. */
+bool snapshot_name_is_valid(const char *name);

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The files of snapshots, with a controller that may be killed between any two of its steps. */
+#include "reconcilers/media/snapshot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "tests/support/media_host.h"
+
+struct fixture {
+    struct media_host m;
+    struct vm_status *status;
+    char *overlay, *seed;
+};
+
+static void put(const char *path, const char *text)
+{
+    struct error err = {.code = ERR_NONE};
+    assert_int_equal(fs_write_file(path, text, strlen(text), 0600, &err), 0);
+}
+
+static int setup(void **state)
+{
+    struct error err = {.code = ERR_NONE};
+    struct fixture *f = mem_new(struct fixture);
+    media_host_setup(&f->m);
+    f->status = vm_status_new("u");
+    f->overlay = paths_vm(&f->m.paths, "web", VM_OVERLAY);
+    f->seed = paths_vm(&f->m.paths, "web", VM_SEED);
+    cleanup_free char *dir = paths_vm(&f->m.paths, "web", VM_DIR);
+    assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
+    put(f->overlay, "first");
+    put(f->seed, "seed 1");
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    vm_status_free(f->status);
+    free(f->overlay);
+    free(f->seed);
+    media_host_teardown(&f->m);
+    free(f);
+    return 0;
+}
+
+static enum error_code run(
+    struct fixture *f, enum snapshot_verb verb, const char *name, const char *token)
+{
+    struct vm_env env = {.host = &f->m.host, .name = "web", .status = f->status};
+    struct snapshot_order order = {.verb = verb};
+    (void)snprintf(order.name, sizeof(order.name), "%s", name);
+    (void)snprintf(order.token, sizeof(order.token), "%s", token);
+    (void)snapshot_start(&env, &order, media_host_done, &f->m);
+    return media_host_wait(&f->m, 1);
+}
+
+static char *content(const char *path)
+{
+    struct error err = {.code = ERR_NONE};
+    struct buf text = BUF_INIT(65536);
+    return fs_read_file(path, &text, &err) < 0 ? (buf_clear(&text), mem_strdup("-"))
+                                               : buf_steal(&text);
+}
+
+static void expect_content(const char *path, const char *expected)
+{
+    cleanup_free char *found = content(path);
+    assert_string_equal(found, expected);
+}
+
+static void expect_disk(struct fixture *f, const char *disk, const char *seed)
+{
+    expect_content(f->overlay, disk);
+    expect_content(f->seed, seed);
+}
+
+/* "-": there is none */
+static void expect_copy(struct fixture *f, const char *file, const char *expected)
+{
+    cleanup_free char *path = snapshot_path(&f->m.paths, "web", file);
+    expect_content(path, expected);
+}
+
+static void count_entry(void *context, int dir_fd, const char *name)
+{
+    (void)dir_fd;
+    (void)name;
+    ++*(unsigned *)context;
+}
+
+static unsigned n_files(struct fixture *f)
+{
+    unsigned n = 0;
+    cleanup_free char *dir = mem_printf("%s/vms/web/snapshots", f->m.paths.data_dir);
+    fs_each_entry(dir, count_entry, &n);
+    return n;
+}
+
+static void record(struct fixture *f, const char *name, const char *file)
+{
+    vm_status_add_snapshot(f->status, name, file, 1, 1);
+}
+
+static void guest_writes(struct fixture *f, const char *disk, const char *seed)
+{
+    put(f->overlay, disk);
+    put(f->seed, seed);
+}
+
+static void a_copy_shares_nothing_with_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    cleanup_free char *path = snapshot_path(&f->m.paths, "web", "aaa");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(st.st_nlink, 1);
+    guest_writes(f, "second", "seed 2");
+    expect_copy(f, "aaa", "first");
+    record(f, "one", "aaa");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    expect_disk(f, "first", "seed 1");
+    expect_copy(f, "bbb", "second");
+    guest_writes(f, "third", "seed 3"); /* nor does a restored disk with its snapshot */
+    expect_copy(f, "aaa", "first");
+    expect_copy(f, "bbb", "second");
+}
+
+/* Killed before it was recorded: the same request is carried out once more. */
+static void done_twice_it_keeps_what_the_first_time_kept(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    }
+    assert_int_equal(n_files(f), 2);
+    record(f, "one", "aaa");
+    guest_writes(f, "second", "seed 2");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+        expect_disk(f, "first", "seed 1");
+        expect_copy(f, "bbb", "second");
+    }
+    record(f, SNAPSHOT_BEFORE_RESTORE, "bbb");
+    for (int i = 0; i < 2; i++) { /* the undo */
+        assert_int_equal(run(f, SNAPSHOT_RESTORE, SNAPSHOT_BEFORE_RESTORE, "ccc"), ERR_NONE);
+        expect_disk(f, "second", "seed 2");
+        expect_copy(f, "ccc", "first");
+        expect_copy(f, "bbb", "-");
+    }
+    record(f, SNAPSHOT_BEFORE_RESTORE, "ccc");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run(f, SNAPSHOT_REMOVE, "one", "ddd"), ERR_NONE);
+        expect_copy(f, "aaa", "-");
+        expect_copy(f, "ccc", "first");
+    }
+    assert_int_equal(n_files(f), 2);
+    expect_disk(f, "second", "seed 2");
+}
+
+/* Killed when the present disk had its second name, and not yet been replaced. */
+static void interrupted_in_the_middle_it_keeps_the_present_disk(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    guest_writes(f, "second", "seed 2");
+    cleanup_free char *kept = snapshot_path(&f->m.paths, "web", "bbb");
+    assert_int_equal(link(f->overlay, kept), 0);
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    expect_disk(f, "first", "seed 1");
+    expect_copy(f, "bbb", "second");
+}
+
+static void a_second_restore_drops_what_the_first_replaced(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    guest_writes(f, "second", "seed 2");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    record(f, SNAPSHOT_BEFORE_RESTORE, "bbb");
+    guest_writes(f, "third", "seed 3");
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "ccc"), ERR_NONE);
+    expect_copy(f, "bbb", "-");
+    expect_copy(f, "ccc", "third");
+    assert_int_equal(n_files(f), 4);
+}
+
+static void what_fails_leaves_what_was(void **state)
+{
+    struct fixture *f = *state;
+    record(f, "lost", "zzz"); /* somebody removed its file */
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "lost", "bbb"), ERR_IO);
+    expect_disk(f, "first", "seed 1");
+    assert_int_equal(n_files(f), 0);
+    assert_int_equal(unlink(f->overlay), 0);
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_IO);
+    assert_int_equal(n_files(f), 0);
+}
+
+/* A disk that was lost can be restored, and nothing is kept of it. */
+static void a_lost_disk_is_restored(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    record(f, "one", "aaa");
+    assert_int_equal(unlink(f->overlay), 0);
+    assert_int_equal(run(f, SNAPSHOT_RESTORE, "one", "bbb"), ERR_NONE);
+    expect_disk(f, "first", "seed 1");
+    expect_copy(f, "bbb", "-");
+}
+
+static void holes_stay_holes_and_data_stays_where_it_was(void **state)
+{
+    struct fixture *f = *state;
+    const char *make[] = {"sh", "-c",
+        "rm \"$1\"; truncate -s 64M \"$1\"; printf x | dd of=\"$1\" bs=1 seek=20M conv=notrunc "
+        "status=none; printf y | dd of=\"$1\" bs=1 seek=40M conv=notrunc status=none",
+        "sh", f->overlay, NULL};
+    assert_true(media_host_run(make));
+    assert_int_equal(run(f, SNAPSHOT_CREATE, "one", "aaa"), ERR_NONE);
+    cleanup_free char *path = snapshot_path(&f->m.paths, "web", "aaa");
+    const char *compare[] = {"cmp", f->overlay, path, NULL};
+    struct stat st;
+    assert_true(media_host_run(compare));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 64 << 20);
+    assert_true(st.st_blocks * 512 < 4 << 20);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_copy_shares_nothing_with_the_disk),
+        TEST(done_twice_it_keeps_what_the_first_time_kept),
+        TEST(interrupted_in_the_middle_it_keeps_the_present_disk),
+        TEST(a_second_restore_drops_what_the_first_replaced),
+        TEST(what_fails_leaves_what_was),
+        TEST(a_lost_disk_is_restored),
+        TEST(holes_stay_holes_and_data_stays_where_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
