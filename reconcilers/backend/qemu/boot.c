@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The boot operation: the QMP commands between the start of QEMU and the start of the guest, sent
- * one at a time:
+ * The boot operation: the QMP commands between the start of QEMU and the start of the guest:
  *
- *   status -> forwards -> (remove | add)* -> disk -> (resize) -> CPUs and memory (hotplug.c) -> vnc
- *          -> machine type -> (run) -> settled -> done
+ *   status + forwards -> (remove | add)* -> disk -> (resize) -> CPUs and memory (hotplug.c)
+ *          -> vnc + machine type + (run) + settled -> done
  *
+ * Each -> waits for the answers of what is before it; what + joins is sent in one piece.
  * monitor.c has verified the UUID before it sends any command. Every step queries the state first
  * and changes only what differs, so the operation is idempotent; on a running machine it applies a
  * changed spec and reverts changes made by others. Forwards are added here because a busy port on
@@ -85,9 +85,11 @@ static void boot_finish(struct boot *boot)
 
 static void boot_fail(struct boot *boot, const struct error *why)
 {
-    boot->err = *why;
-    (void)error_wrap(
-        &boot->err, boot->is_running ? "cannot change it while it runs" : "cannot boot");
+    if (!boot->err.code) { /* the first is the cause of what follows */
+        boot->err = *why;
+        (void)error_wrap(
+            &boot->err, boot->is_running ? "cannot change it while it runs" : "cannot boot");
+    }
     boot_finish(boot);
 }
 
@@ -128,48 +130,8 @@ static void boot_note(struct boot *boot, const char *fmt, ...)
     buf_printf(&boot->changes, "%s%s", boot->changes.len ? ", " : "", text);
 }
 
-/* ---- settled: the monitor knows the final status before `done` is called ---- */
-
-static void settled(void *context, const json_t *value, const struct error *err)
-{
-    struct boot *boot = context;
-    if (err) {
-        boot_fail(boot, err);
-        return;
-    }
-    monitor_note_status(boot->machine->monitor, value);
-    boot_finish(boot);
-}
-
-static void runs(void *context, const json_t *value, const struct error *err)
-{
-    struct boot *boot = context;
-    (void)value;
-    if (err) {
-        boot_fail(boot, err);
-        return;
-    }
-    boot_send(boot, "query-status", NULL, settled);
-}
-
-/* ---- VNC and the machine type, then run: an error of a QEMU without either is ignored ---- */
-
-/* The class of the machine's object, "pc-q35-7.2-machine": the version that the alias stood for. */
-static void type_arrived(void *context, const json_t *value, const struct error *err)
-{
-    static const char suffix[] = "-machine";
-    struct boot *boot = context;
-    const char *type = err ? NULL : json_string_value(value);
-    if (type && text_ends_with(type, suffix)) {
-        free(boot->result->machine);
-        boot->result->machine = mem_strndup(type, strlen(type) - strlen(suffix));
-    }
-    if (boot->is_running) {
-        runs(boot, NULL, NULL);
-    } else {
-        boot_send(boot, "cont", NULL, runs);
-    }
-}
+/* ---- VNC and the machine type, then run: sent in one piece, so that it takes one way to QEMU and
+ * back. An error of a QEMU without either of the first two is ignored. ---- */
 
 static void vnc_arrived(void *context, const json_t *value, const struct error *err)
 {
@@ -184,15 +146,51 @@ static void vnc_arrived(void *context, const json_t *value, const struct error *
                                 ? paths_vm(machine->host->paths, machine->vm_name, VM_VNC_SOCKET)
                                 : mem_printf("%s:%s", host, service);
     }
+}
+
+/* The class of the machine's object, "pc-q35-7.2-machine": the version that the alias stood for. */
+static void type_arrived(void *context, const json_t *value, const struct error *err)
+{
+    static const char suffix[] = "-machine";
+    struct boot *boot = context;
+    const char *type = err ? NULL : json_string_value(value);
+    if (type && text_ends_with(type, suffix)) {
+        free(boot->result->machine);
+        boot->result->machine = mem_strndup(type, strlen(type) - strlen(suffix));
+    }
+}
+
+static void runs(void *context, const json_t *value, const struct error *err)
+{
+    (void)value;
+    if (err) {
+        boot_fail(context, err);
+    }
+}
+
+/* The monitor knows the final status before `done` is called. */
+static void settled(void *context, const json_t *value, const struct error *err)
+{
+    struct boot *boot = context;
+    if (err) {
+        boot_fail(boot, err);
+        return;
+    }
+    monitor_note_status(boot->machine->monitor, value);
+    boot_finish(boot);
+}
+
+static void run(struct boot *boot)
+{
     json_t *arguments = json_object();
     json_put_text(arguments, "path", "/machine");
     json_put_text(arguments, "property", "type");
-    boot_send(boot, "qom-get", arguments, type_arrived);
-}
-
-static void query_vnc(struct boot *boot)
-{
     boot_send(boot, "query-vnc", NULL, vnc_arrived);
+    boot_send(boot, "qom-get", arguments, type_arrived);
+    if (!boot->is_running) {
+        boot_send(boot, "cont", NULL, runs);
+    }
+    boot_send(boot, "query-status", NULL, settled);
 }
 
 /* ---- CPUs and memory ---- */
@@ -204,14 +202,14 @@ static void hotplug_done(void *context, const struct error *err)
         boot_fail(boot, err);
         return;
     }
-    query_vnc(boot);
+    run(boot);
 }
 
 static void check_hardware(struct boot *boot)
 {
     struct error err = {0};
     if (!boot->hotplug) {
-        query_vnc(boot);
+        run(boot);
     } else if (hotplug_start(boot->hotplug, &err) < 0) {
         boot_fail(boot, &err);
     }
@@ -362,6 +360,9 @@ static void keep_missing(struct forwards *list, const struct spec_forward *other
 static void usernet_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
+    if (boot->err.code) {
+        return; /* its state did not allow it */
+    }
     if (err) {
         boot_fail(boot, err);
         return;
@@ -411,9 +412,7 @@ static void status_arrived(void *context, const json_t *value, const struct erro
     } else if (state == RUN_STATE_PRELAUNCH && boot->has_user_network &&
                check_guard(boot, &why) < 0) {
         boot_fail(boot, &why);
-    } else if (boot->has_user_network) {
-        send_human(boot, "info usernet", usernet_arrived);
-    } else {
+    } else if (!boot->has_user_network) {
         check_disk(boot);
     }
 }
@@ -442,5 +441,8 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     boot->wanted.n = forward_list(env->spec, env->status->ssh_port, &boot->wanted.list);
     boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
     boot_send(boot, "query-status", NULL, status_arrived);
+    if (boot->has_user_network) { /* answered after the status */
+        send_human(boot, "info usernet", usernet_arrived);
+    }
     return &boot->op;
 }

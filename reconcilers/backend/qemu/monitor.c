@@ -70,11 +70,7 @@ static void status_arrived(void *context, const json_t *value, const struct erro
 {
     struct monitor *monitor = context;
     monitor->is_querying = false;
-    if (err) {
-        if (err->code == ERR_TIMEOUT) { /* qmp_received() repeats the query */
-            start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
-            monitor->changed(monitor->context);
-        }
+    if (err || !monitor->is_verified) {
         return;
     }
     if (monitor->is_dirty) {
@@ -117,9 +113,7 @@ static void poll_status(void *context)
 static void uuid_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct monitor *monitor = context;
-    if (err) { /* QEMU hangs; qmp_received() repeats the query */
-        start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
-        monitor->changed(monitor->context);
+    if (err) {
         return;
     }
     char expected[IID_UUID_SIZE] = "";
@@ -133,20 +127,21 @@ static void uuid_arrived(void *context, const json_t *value, const struct error 
         return;
     }
     monitor->is_verified = true;
-    query_status(monitor);
 }
 
-static void query_uuid(struct monitor *monitor)
+/* The state is read only if the UUID is the right one, which is answered first. */
+static void verify(struct monitor *monitor)
 {
     struct error err = {0};
     (void)qmp_execute(monitor->qmp, "query-uuid", NULL, uuid_arrived, monitor, &err);
+    query_status(monitor);
 }
 
 static void qmp_became_ready(void *context)
 {
     struct monitor *monitor = context;
     monitor->retry_ms = RETRY_FIRST_MS;
-    query_uuid(monitor);
+    verify(monitor);
 }
 
 static void qmp_event(void *context, const char *name, const json_t *data)
@@ -167,6 +162,14 @@ static void qmp_event(void *context, const char *name, const json_t *data)
     }
 }
 
+/* QEMU hangs; qmp_received() repeats the queries. */
+static void qmp_timed_out(void *context)
+{
+    struct monitor *monitor = context;
+    start_silence(monitor, loop_now_ms(monitor->loop) - QMP_COMMAND_TIMEOUT_MS);
+    monitor->changed(monitor->context);
+}
+
 /* After a silence: the queries timed out, so they are repeated. */
 static void qmp_received(void *context)
 {
@@ -177,7 +180,7 @@ static void qmp_received(void *context)
     if (monitor->is_verified && !monitor->is_querying) {
         query_status(monitor);
     } else if (!monitor->is_verified && qmp_waiting_since(monitor->qmp) < 0) {
-        query_uuid(monitor);
+        verify(monitor);
     }
 }
 
@@ -191,8 +194,11 @@ static void qmp_closed(void *context, const struct error *why)
     monitor->changed(monitor->context);
 }
 
-static const struct qmp_listener listener = {
-    .ready = qmp_became_ready, .event = qmp_event, .received = qmp_received, .closed = qmp_closed};
+static const struct qmp_listener listener = {.ready = qmp_became_ready,
+    .event = qmp_event,
+    .received = qmp_received,
+    .timed_out = qmp_timed_out,
+    .closed = qmp_closed};
 
 /* ECONNREFUSED and EAGAIN are retried, too: a dead client's connection may fill the queue. */
 static void connect_now(void *context)
@@ -281,9 +287,8 @@ int monitor_execute(struct monitor *monitor, const char *command, json_t *argume
         return error_set(err, ERR_QMP_CONNECT, "cannot send '%s': QEMU does not answer", command);
     }
     int rc = qmp_execute(monitor->qmp, command, arguments_take, reply, context, err);
-    if (rc == 0) {
-        /* Shows the effect, and detects a QEMU that hangs. */
-        query_status(monitor);
+    if (rc == 0 && !reply) {
+        query_status(monitor); /* shows the effect */
     }
     return rc;
 }

@@ -39,7 +39,8 @@ int64_t monitor_silent_ms(const struct monitor *monitor);
 /* The verified connection's peer (qmp_peer_pid), 0 unknown. */
 pid_t monitor_peer_pid(const struct monitor *monitor);
 
-/* As qmp_execute(): -ERR_QMP_CONNECT until the instance is verified. */
+/* As qmp_execute(): -ERR_QMP_CONNECT until the instance is verified. Without `reply` the run state
+ * is queried after it. */
 int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, void *context, struct error *err);
 void monitor_forget(struct monitor *monitor, const void *context);

@@ -23,7 +23,6 @@ enum {
 
 enum qmp_state {
     QMP_STATE_GREETING,
-    QMP_STATE_NEGOTIATING,
     QMP_STATE_READY,
     QMP_STATE_DISCONNECTED,
 };
@@ -53,15 +52,35 @@ struct qmp {
     bool is_free_wanted;
 };
 
+static void flush_output(struct qmp *qmp)
+{
+    while (qmp->output.len > 0) {
+        ssize_t n = send(qmp->fd, qmp->output.data, qmp->output.len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            /* Reading reports a broken connection, too, after what arrived before it. */
+            break;
+        }
+        buf_consume(&qmp->output, (size_t)n);
+    }
+    loop_io_set(qmp->io, qmp->output.len > 0 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
 static void qmp_enter(struct qmp *qmp)
 {
     qmp->in_callback++;
 }
 
-/* Returns false when qmp_free() was called in between; the object is gone then. */
+/* Returns false when qmp_free() was called in between; the object is gone then. What the callbacks
+ * sent goes out in one piece. */
 static bool qmp_leave(struct qmp *qmp)
 {
     if (--qmp->in_callback > 0 || !qmp->is_free_wanted) {
+        if (qmp->in_callback == 0 && qmp->output.len > 0 && qmp->state == QMP_STATE_READY) {
+            flush_output(qmp);
+        }
         return !qmp->is_free_wanted;
     }
     qmp_stream_clear(&qmp->stream);
@@ -137,22 +156,6 @@ static void disconnect(struct qmp *qmp, const struct error *why)
     (void)qmp_leave(qmp);
 }
 
-static void flush_output(struct qmp *qmp)
-{
-    while (qmp->output.len > 0) {
-        ssize_t n = send(qmp->fd, qmp->output.data, qmp->output.len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            /* Reading reports a broken connection, too, after what arrived before it. */
-            break;
-        }
-        buf_consume(&qmp->output, (size_t)n);
-    }
-    loop_io_set(qmp->io, qmp->output.len > 0 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
-}
-
 static void send_command(struct qmp *qmp, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, void *context)
 {
@@ -173,7 +176,9 @@ static void send_command(struct qmp *qmp, const char *command, json_t *arguments
         .reply = reply,
         .context = context};
     arm_timer(qmp);
-    flush_output(qmp);
+    if (qmp->in_callback == 0) {
+        flush_output(qmp);
+    }
 }
 
 static void negotiated(void *context, const json_t *value, const struct error *err)
@@ -182,10 +187,7 @@ static void negotiated(void *context, const json_t *value, const struct error *e
     (void)value;
     if (err) {
         disconnect(qmp, err);
-        return;
     }
-    qmp->state = QMP_STATE_READY;
-    qmp->listener->ready(qmp->context);
 }
 
 static void handle_response(struct qmp *qmp, const struct qmp_message *message)
@@ -216,8 +218,9 @@ static void dispatch(struct qmp *qmp, const struct qmp_message *message)
     switch (message->kind) {
     case QMP_GREETING:
         if (qmp->state == QMP_STATE_GREETING) {
-            qmp->state = QMP_STATE_NEGOTIATING;
+            qmp->state = QMP_STATE_READY;
             send_command(qmp, "qmp_capabilities", NULL, negotiated, qmp);
+            qmp->listener->ready(qmp->context);
         }
         break;
     case QMP_EVENT:
@@ -297,6 +300,7 @@ static void timer_fired(void *context)
 {
     struct qmp *qmp = context;
     int64_t now = loop_now_ms(qmp->loop);
+    bool is_late = false;
     qmp_enter(qmp);
     while (qmp->n_pending > 0 && qmp->pending[0].sent_ms + QMP_COMMAND_TIMEOUT_MS <= now) {
         struct pending pending = take_pending(qmp, 0);
@@ -304,6 +308,10 @@ static void timer_fired(void *context)
         (void)error_set(&err, ERR_TIMEOUT, "QEMU did not answer '%s' within %d s", pending.command,
             QMP_COMMAND_TIMEOUT_MS / 1000);
         complete(&pending, NULL, &err);
+        is_late = true;
+    }
+    if (is_late && !qmp->is_free_wanted) {
+        qmp->listener->timed_out(qmp->context);
     }
     if (qmp_leave(qmp)) {
         arm_timer(qmp);

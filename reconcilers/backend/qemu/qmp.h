@@ -2,8 +2,11 @@
 /*
  * A QMP client on the loop: one connection (QEMU's docs/interop/qmp-spec.rst).
  *
- *   GREETING --greeting--> NEGOTIATING --qmp_capabilities answered--> READY
- *   any --end of stream, garbage, too long a message--> DISCONNECTED
+ *   GREETING --greeting--> READY
+ *   any --end of stream, garbage, too long a message, no capabilities--> DISCONNECTED
+ *
+ * READY commands follow qmp_capabilities at once: QEMU executes them in their order. What is sent
+ * from within the callbacks of one turn goes out in one piece.
  *
  * The greeting has no deadline: QEMU serves one client at a time and greets the next in the queue
  * when that one leaves, so a reconnect would only lose the place in the queue. The owner measures
@@ -28,7 +31,8 @@ struct qmp;
 struct qmp_listener {
     void (*ready)(void *context);
     void (*event)(void *context, const char *name, const json_t *data);
-    void (*received)(void *context); /* any message arrived, even a response after its timeout */
+    void (*received)(void *context);  /* any message arrived, even a response after its timeout */
+    void (*timed_out)(void *context); /* commands have failed with ERR_TIMEOUT just now */
     void (*closed)(void *context, const struct error *why); /* once; then it is DISCONNECTED */
 };
 

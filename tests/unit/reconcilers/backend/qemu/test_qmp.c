@@ -25,6 +25,7 @@ struct heard {
     int ready;
     int events;
     int received;
+    int timed_out;
     int closed;
     int replies;
     char last_event[64];
@@ -59,6 +60,11 @@ static void on_received(void *context)
     ((struct fixture *)context)->heard.received++;
 }
 
+static void on_timed_out(void *context)
+{
+    ((struct fixture *)context)->heard.timed_out++;
+}
+
 static void on_closed(void *context, const struct error *why)
 {
     struct heard *heard = &((struct fixture *)context)->heard;
@@ -66,8 +72,11 @@ static void on_closed(void *context, const struct error *why)
     heard->closed_why = *why;
 }
 
-static const struct qmp_listener listener = {
-    .ready = on_ready, .event = on_event, .received = on_received, .closed = on_closed};
+static const struct qmp_listener listener = {.ready = on_ready,
+    .event = on_event,
+    .received = on_received,
+    .timed_out = on_timed_out,
+    .closed = on_closed};
 
 static void on_reply(void *context, const json_t *value, const struct error *err)
 {
@@ -351,8 +360,10 @@ static void a_command_without_an_answer_times_out_and_the_connection_stays(void 
     assert_int_equal(qmp_waiting_since(f->qmp), loop_fake_now(f->loop));
     loop_fake_advance(f->loop, QMP_COMMAND_TIMEOUT_MS - 1);
     assert_int_equal(f->heard.replies, 0);
+    assert_int_equal(f->heard.timed_out, 0);
     loop_fake_advance(f->loop, 1);
     assert_int_equal(f->heard.replies, 1);
+    assert_int_equal(f->heard.timed_out, 1);
     assert_int_equal(f->heard.reply_error.code, ERR_TIMEOUT);
     assert_true(qmp_is_ready(f->qmp));
     assert_int_equal(qmp_waiting_since(f->qmp), -1);
