@@ -60,7 +60,7 @@ static void get_print(
     struct cli *cli, const struct vm_list *list, const struct strings *targets, bool is_one)
 {
     if (output_is_data(cli)) {
-        vm_rows_print_data(cli, list, is_one);
+        vm_rows_print_data(cli, list, NULL, is_one);
     } else if (cli->output == OUTPUT_NAME) {
         for (size_t i = 0; i < targets->count; i++) {
             puts(targets->items[i]);
@@ -133,6 +133,14 @@ static char *text_of_row(const struct watch *watch, const struct vm_row *row)
     return buf_steal(&out);
 }
 
+static char *text_of_object(const struct vm_record *record)
+{
+    struct buf out = BUF_INIT(0);
+    struct json_writer writer = output_writer(&out, false);
+    output_write_vm(&writer, record);
+    return buf_steal(&out);
+}
+
 static struct seen_vm *find_seen(struct watch *watch, const char *name)
 {
     for (size_t i = 0; i < watch->count; i++) {
@@ -149,8 +157,8 @@ static struct seen_vm *find_seen(struct watch *watch, const char *name)
 static void print_if_changed(struct watch *watch, const struct vm_record *record)
 {
     struct vm_row row = vm_row_of_record(record);
-    cleanup_json json_t *json = output_is_data(watch->cli) ? output_of_vm(record) : NULL;
-    cleanup_free char *text = json ? json_canonical(json) : text_of_row(watch, &row);
+    bool is_data = output_is_data(watch->cli);
+    cleanup_free char *text = is_data ? text_of_object(record) : text_of_row(watch, &row);
     struct seen_vm *seen = find_seen(watch, record->name);
     seen->is_there = true;
     if (text_eq(seen->text, text)) {
@@ -161,6 +169,7 @@ static void print_if_changed(struct watch *watch, const struct vm_record *record
     if (record->desired) {
         desired_summary_of(record->desired, &seen->desired);
     }
+    cleanup_json json_t *json = is_data ? output_of_vm(record) : NULL;
     print_vm(watch, json, &row);
 }
 

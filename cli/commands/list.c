@@ -75,12 +75,7 @@ static int list_records(struct cli *cli, const struct list_values *values,
     const struct vm_row_source source = {&list, list.count, vm_rows_at_record, chosen};
     if (rc == 0 && (rc = choose(&source, values, words, chosen, err)) == 0) {
         if (output_is_data(cli)) {
-            cleanup_json json_t *array = json_array();
-            for (size_t i = 0; i < list.count; i++) {
-                (void)json_array_append_new(
-                    array, chosen[i] ? output_of_vm(&list.records[i]) : NULL);
-            }
-            output_print(cli, array);
+            vm_rows_print_data(cli, &list, chosen, false);
         } else {
             print_text(cli, &source);
         }

@@ -8,8 +8,9 @@
 #include "cli/show/yaml.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/mem.h"
+#include "specs/base/fields.h"
 #include "specs/base/url.h"
+#include "specs/vm/record_fields.h"
 #include "specs/vm/spec_diff.h"
 #include "store/store.h"
 
@@ -18,24 +19,53 @@ bool output_is_data(const struct cli *cli)
     return cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML;
 }
 
-json_t *output_of_vm(const struct vm_record *record)
+/* Without the secrets that url_for_people() omits; NULL: the text has none. */
+static char *shown_text(const char *text)
+{
+    bool is_url = strstr(text, "://") && !text[strcspn(text, " \t\r\n")];
+    return is_url ? url_for_people(text) : NULL;
+}
+
+struct json_writer output_writer(struct buf *out, bool is_indented)
+{
+    return (struct json_writer){
+        .out = out, .is_indented = is_indented, .is_sorted = true, .shown = shown_text};
+}
+
+void output_write_vm(struct json_writer *writer, const struct vm_record *record)
 {
     struct desired_summary desired = {.generation = 0};
     struct status_summary status = {.pid = 0};
-    json_t *json = json_object();
-    json_put_text(json, "name", record->name);
+    json_write_open(writer, '{');
     if (record->desired) {
         desired_summary_of(record->desired, &desired);
-        json_put(json, "desired", vm_desired_to_json(record->desired));
+        json_write_key(writer, "desired");
+        fields_write(&vm_desired_fields, record->desired, writer);
     }
     if (record->status) {
         status_summary_of(record->status, &status);
-        json_put(json, "status", vm_status_to_json(record->status));
     }
-    json_put_text(json, "state", vm_display_book_state(&desired, &status));
-    json_put_text(json, "display", vm_display_word(&desired, &status));
-    json_put_flag(json, "ready", status.is_ready);
-    return json;
+    json_write_key(writer, "display");
+    json_write_text(writer, vm_display_word(&desired, &status));
+    json_write_key(writer, "name");
+    json_write_text(writer, record->name);
+    json_write_key(writer, "ready");
+    json_write_flag(writer, status.is_ready);
+    json_write_key(writer, "state");
+    json_write_text(writer, vm_display_book_state(&desired, &status));
+    if (record->status) {
+        json_write_key(writer, "status");
+        fields_write(&vm_status_fields, record->status, writer);
+    }
+    json_write_close(writer, '}');
+}
+
+json_t *output_of_vm(const struct vm_record *record)
+{
+    cleanup_buf struct buf text = BUF_INIT(0);
+    struct json_writer plain = {.out = &text};
+    output_write_vm(&plain, record);
+    return json_loadb(buf_str(&text), text.len, 0, NULL);
 }
 
 static void put_value(json_t *json, const char *key, json_t *value)
@@ -59,9 +89,8 @@ static json_t *without_secrets(const json_t *value)
     const char *key, *text = json_string_value(value);
     json_t *item;
     if (json_is_string(value)) {
-        bool is_url = strstr(text, "://") && !text[strcspn(text, " \t\r\n")];
-        cleanup_free char *shown = is_url ? url_for_people(text) : mem_strdup(text);
-        return json_string(shown);
+        cleanup_free char *shown = shown_text(text);
+        return json_string(shown ? shown : text);
     }
     json_t *copy = json_copy((json_t *)(uintptr_t)value); /* only read */
     for (size_t i = 0; i < json_array_size(copy); i++) {

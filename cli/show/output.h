@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "specs/base/json.h"
+#include "specs/base/json_write.h"
 
 struct cli;
 struct spec_change;
@@ -13,8 +14,12 @@ struct vm_record;
 /* Whether -o json or -o yaml was given. */
 bool output_is_data(const struct cli *cli);
 
-/* The object for a VM: name, state, state word, desired record, status. Caller owns. */
-json_t *output_of_vm(const struct vm_record *record);
+/* The object for a VM: name, state, state word, desired record, status. */
+void output_write_vm(struct json_writer *writer, const struct vm_record *record);
+json_t *output_of_vm(const struct vm_record *record); /* caller owns */
+
+/* For JSON as output_print() has it, byte for byte, or output_print_next(). */
+struct json_writer output_writer(struct buf *out, bool is_indented);
 
 /* {field, old, new, disposition}, as in `diff -o json`. Caller owns. */
 json_t *output_of_change(const struct spec_change *change);

@@ -221,11 +221,38 @@ void vm_rows_print_records(const struct cli *cli, const struct vm_list *list)
     vm_rows_print(cli, &source);
 }
 
-void vm_rows_print_data(const struct cli *cli, const struct vm_list *list, bool is_one)
+/* YAML needs a tree; JSON, which is for many VMs, does not, nor does it wait for the last one. */
+void vm_rows_print_data(
+    const struct cli *cli, const struct vm_list *list, const bool *chosen, bool is_one)
 {
     cleanup_json json_t *array = json_array();
-    for (size_t i = 0; i < list->count; i++) {
-        (void)json_array_append_new(array, output_of_vm(&list->records[i]));
+    cleanup_buf struct buf out = BUF_INIT(0);
+    struct json_writer writer = output_writer(&out, true);
+    bool is_json = cli->output == OUTPUT_JSON && !(is_one && list->count == 0);
+    if (!is_one) {
+        json_write_open(&writer, '[');
     }
-    output_print(cli, is_one ? json_array_get(array, 0) : array);
+    for (size_t i = 0; i < list->count; i++) {
+        if (chosen && !chosen[i]) {
+            continue;
+        }
+        if (!is_json) {
+            (void)json_array_append_new(array, output_of_vm(&list->records[i]));
+            continue;
+        }
+        if (!is_one) {
+            json_write_item(&writer);
+        }
+        output_write_vm(&writer, &list->records[i]);
+        fputs(buf_str(&out), stdout);
+        buf_reset(&out);
+    }
+    if (!is_one) {
+        json_write_close(&writer, ']');
+    }
+    if (is_json) {
+        puts(buf_str(&out));
+    } else {
+        output_print(cli, is_one ? json_array_get(array, 0) : array);
+    }
 }

@@ -65,4 +65,5 @@ struct vm_row vm_rows_at_record(const void *vm_list, size_t i);
 void vm_rows_print_records(const struct cli *cli, const struct vm_list *list);
 
 /* The same for programs: an array, or the first one alone. */
-void vm_rows_print_data(const struct cli *cli, const struct vm_list *list, bool is_one);
+void vm_rows_print_data(
+    const struct cli *cli, const struct vm_list *list, const bool *chosen, bool is_one);
