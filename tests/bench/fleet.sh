@@ -25,7 +25,7 @@ row 11 '`up` of 1,000, followed' ms "$work/followed" 1.3 '`up -d` and `wait`' "$
 
 for i in $(seq "$((vms / 1000))"); do
     sed "s/vm \"vm/vm \"f$i-/" "$work/VMFile.kdl" >"$work/$i.kdl"
-    "$bin/vmctl" -q up --detach --file "$work/$i.kdl"
+    "$bin/vmctl" -q up --detach --file "$work/$i.kdl" >/dev/null
 done
 "$bin/vmctl" -q wait --all --ready
 pid=$(controller)
