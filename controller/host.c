@@ -67,33 +67,10 @@ static enum dependency_state dependency(
         log_error("controller", "cannot read vm '%s': %s", name, err->message);
         return DEPENDENCY_COMING;
     }
-    const struct vm_desired *desired = record.desired;
-    const struct vm_status *status = record.status;
-    if (!desired) {
-        error_set(err, ERR_VM_FAILED, "it waits for '%s', which does not exist", name);
-        error_help(err, "create it: vmctl up --name %s", name);
-        return DEPENDENCY_STUCK;
-    }
-    if (desired->is_deleting || !status || status->observed_generation != desired->generation) {
-        return DEPENDENCY_COMING;
-    }
-    if (vm_status_is_true(status, CONDITION_READY)) {
-        return DEPENDENCY_READY;
-    }
-    if (desired->power != POWER_RUNNING) {
-        error_set(
-            err, ERR_VM_FAILED, "it waits for '%s', which is %s", name, power_name(desired->power));
-        error_help(err, "start it: vmctl start %s", name);
-        return DEPENDENCY_STUCK;
-    }
-    const struct condition *stalled = &status->conditions[CONDITION_STALLED];
-    if (stalled->state != CONDITION_TRUE || name_map_get(&controller_of(host)->unobserved, name)) {
-        return DEPENDENCY_COMING;
-    }
-    error_set(err, ERR_VM_FAILED, "it waits for '%s', which is stalled: %s", name,
-        stalled->message ? stalled->message : reason_name(stalled->reason));
-    error_help(err, "see: vmctl status %s", name);
-    return reason_is_lateness(stalled->reason) ? DEPENDENCY_LATE : DEPENDENCY_STUCK;
+    enum dependency_state state = dependency_state(name, record.desired, record.status, err);
+    bool is_old = record.desired && record.desired->power == POWER_RUNNING &&
+                  name_map_get(&controller_of(host)->unobserved, name);
+    return state > DEPENDENCY_COMING && is_old ? DEPENDENCY_COMING : state;
 }
 
 static json_t *image_record(struct reconciler_host *host, const char *key)

@@ -16,6 +16,7 @@
 #include "controller/queue/workqueue.h"
 #include "specs/base/json.h"
 #include "specs/base/text.h"
+#include "specs/vm/dependency.h"
 
 struct clock;
 struct error;
@@ -45,13 +46,6 @@ struct verdict {
     bool is_failure; /* requeue by backoff instead; the count starts over with the next success */
 };
 
-enum dependency_state {
-    DEPENDENCY_READY,
-    DEPENDENCY_COMING,
-    DEPENDENCY_LATE,  /* its guest does not answer in time, but may yet */
-    DEPENDENCY_STUCK, /* not before somebody does something */
-};
-
 /* What the controller offers to the reconcilers. Functions never call back into reconcile(). */
 struct reconciler_host {
     struct loop *loop;
@@ -67,8 +61,7 @@ struct reconciler_host {
     /* Shows the keys of the leases that a VM holds. */
     void (*each_lease)(struct reconciler_host *host, const char *vm_name,
         void (*each)(void *context, const char *key), void *context);
-    /* How a VM that others depend on stands, as of its newest generation; when LATE or STUCK, *err
-     * is why a VM that waits for it does so in vain. */
+    /* dependency_state() of that VM, once this controller has looked at it. */
     enum dependency_state (*dependency)(
         struct reconciler_host *host, const char *name, struct error *err);
     /* A record of the image table, NULL when absent. Caller owns. */

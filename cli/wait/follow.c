@@ -13,6 +13,7 @@
 #include "cli/show/result.h"
 #include "cli/show/screen_filter.h"
 #include "cli/show/vm_rows.h"
+#include "cli/wait/dependencies.h"
 #include "cli/wait/live_block.h"
 #include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
@@ -362,8 +363,12 @@ static int check_target(struct follower *follower, size_t i, struct error *err)
         show_streaming(follower, i);
         return 0;
     }
-    const struct goal_subject subject = {target->name, target->uid, target->generation,
-        loop->controller.session, loop->controller.has_observed_all};
+    struct goal_subject subject = {target->name, target->uid, target->generation,
+        loop->controller.session, loop->controller.has_observed_all, false};
+    if (dependencies_stalled(&record) && !dependencies_are_stuck(follower->cli->store, &record)) {
+        subject.is_dependency_coming = true;
+        line->mark = VM_MARK_NEVER; /* not only its own records count */
+    }
     target->result = goal_check(&target->goal, &subject, &record, &target->error);
     bool is_settled = target->result != GOAL_PENDING;
     bool is_known = is_observed(follower, target, &record);

@@ -186,6 +186,7 @@ struct question {
     const struct goal *goal;
     const struct vm_record *record;
     uint64_t generation;
+    bool is_dependency_coming;
 };
 
 /* Conditions that turn true only while the machine runs. */
@@ -240,7 +241,8 @@ static bool is_stalled(const struct question *question)
     if (!stalled || stalled->state != CONDITION_TRUE || goal->kind == GOAL_SNAPSHOT) {
         return false;
     }
-    if (goal->is_patient && reason_is_lateness(stalled->reason)) {
+    if ((goal->is_patient && reason_is_lateness(stalled->reason)) ||
+        (question->is_dependency_coming && stalled->reason == REASON_WAITING_FOR_DEPENDENCY)) {
         return false;
     }
     bool needs_setup = goal->kind == GOAL_READY || goal->kind == GOAL_PROVISIONED ||
@@ -409,6 +411,7 @@ enum goal_result goal_check(const struct goal *goal, const struct goal_subject *
     }
     struct vm_record known = *record; /* a status of the name's former owner does not count */
     known.status = is_seen ? record->status : NULL;
-    const struct question question = {&resolved, &known, subject->generation};
+    const struct question question = {
+        &resolved, &known, subject->generation, subject->is_dependency_coming};
     return goal_is_unreachable(&question, subject, err) ? GOAL_FAILED : GOAL_PENDING;
 }

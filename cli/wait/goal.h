@@ -53,7 +53,9 @@ struct goal_subject {
     const char *uid;
     uint64_t generation;
     const char *session; /* of the controller that runs now; "": none does, and nothing is known */
-    bool has_observed_all; /* it has: also what an earlier one wrote is so */
+    bool has_observed_all;     /* it has: also what an earlier one wrote is so */
+    bool is_dependency_coming; /* what it was stalled on, another VM, is no longer in its way: the
+                                  controller has not looked again yet */
 };
 
 /* GOAL_SETTLED becomes the goal of the power state that the record asks for; others stay. */

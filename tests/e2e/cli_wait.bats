@@ -145,7 +145,7 @@ first_state() { vmctl "$@" 2>&1 | sed -n 's/^web: \([A-Z][A-Za-z]*\)$/\1/p' | he
     says "vm 'web': it waits for 'db', which is stopped" "vmctl start db"
     fails 1 vmctl start api --timeout 60s
     says "vm 'api': it waits for 'web', which is stalled: it waits for 'db', which is stopped"
-    vmctl start db
+    vmctl start -d db # before the controller looks at those that waited for it
     vmctl wait api --timeout 60s
     [[ $(vmctl get api -o json | jq -c '[.status.conditions[] | select(.type == "Stalled")]') == "[]" ]]
     vmctl -q stop web

@@ -47,7 +47,7 @@ static void make_ready(struct vm_record *record)
 static enum goal_result check_as(const struct vm_record *record, struct goal goal, const char *uid,
     uint64_t generation, struct error *err)
 {
-    struct goal_subject subject = {"web", uid, generation, SESSION, false};
+    struct goal_subject subject = {"web", uid, generation, SESSION, false, false};
     *err = (struct error){.code = ERR_NONE};
     return goal_check(&goal, &subject, record, err);
 }
@@ -57,6 +57,24 @@ static enum goal_result check(
 {
     const char *uid = record->desired ? record->desired->uid : "gone";
     return check_as(record, (struct goal){.kind = kind}, uid, GENERATION, err);
+}
+
+static void a_stall_on_another_vm_counts_while_that_one_is_in_the_way(void **state)
+{
+    (void)state;
+    struct error err = {.code = ERR_NONE};
+    cleanup_record struct vm_record record = record_new();
+    struct goal goal = {.kind = GOAL_READY};
+    struct goal_subject subject = {
+        "web", record.desired->uid, GENERATION, SESSION, false, .is_dependency_coming = true};
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_WAITING_FOR_DEPENDENCY);
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
+    subject.is_dependency_coming = false;
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_FAILED);
+    err = (struct error){.code = ERR_NONE};
+    set(&record, CONDITION_STALLED, CONDITION_TRUE, REASON_CRASH_LOOP_BACK_OFF);
+    subject.is_dependency_coming = true;
+    assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_FAILED);
 }
 
 static void a_ready_vm_reaches_what_a_running_one_can(void **state)
@@ -409,7 +427,7 @@ static void what_an_ended_controller_wrote_is_no_answer(void **state)
     cleanup_record struct vm_record record = record_new();
     make_ready(&record);
     struct goal goal = {.kind = GOAL_READY};
-    struct goal_subject subject = {"web", record.desired->uid, GENERATION, "another", false};
+    struct goal_subject subject = {"web", record.desired->uid, GENERATION, "another", false, false};
     assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_PENDING);
     subject.has_observed_all = true;
     assert_int_equal(goal_check(&goal, &subject, &record, &err), GOAL_REACHED);
@@ -495,6 +513,7 @@ static void an_unreachable_goal_says_why_and_what_to_do(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stall_on_another_vm_counts_while_that_one_is_in_the_way),
         cmocka_unit_test(a_ready_vm_reaches_what_a_running_one_can),
         cmocka_unit_test(what_an_ended_controller_wrote_is_no_answer),
         cmocka_unit_test(settled_follows_what_the_vm_is_meant_to_be),
