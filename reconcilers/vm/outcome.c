@@ -411,10 +411,12 @@ bool pass_note_reset(struct pass *pass)
 
 /* ---- what a new generation of the desired record resets ---- */
 
-static bool is_about_media(enum action action)
+/* What the old spec decides: its image, or its user and keys. Beginning again is cheap, and a login
+ * that was refused as the old spec has it must not count against the new one. */
+static bool is_of_spec(enum action action)
 {
     return action == ACTION_FETCH_IMAGE || action == ACTION_PREPARE || action == ACTION_REPLACE ||
-           action == ACTION_IDENTIFY_IMAGE;
+           action == ACTION_IDENTIFY_IMAGE || action == ACTION_REACH;
 }
 
 /* A recreation that was requested for another spec, and has erased nothing yet, is withdrawn when
@@ -456,8 +458,8 @@ bool pass_observe_generation(struct pass *pass)
     hot_change_take_over(pass);
     addresses_release_undeclared(pass);
     pass_observe_steps(pass);
-    if (is_about_media(vm->op_action)) {
-        vm_cancel(vm); /* it may use the old spec's image; beginning again is cheap */
+    if (is_of_spec(vm->op_action)) {
+        vm_cancel(vm);
     }
     vm_forget_image(vm);
     vm_failure_clear(&vm->failure);

@@ -308,6 +308,19 @@ static void a_guest_that_refuses_is_stalled_within_half_a_minute_of_its_first_an
     assert_int_equal(sim_reason(sim, "web", CONDITION_STALLED), REASON_AUTH_FAILED);
 }
 
+/* Else a wait that begins after the correction meets the refusal of before it. */
+static void a_login_under_way_does_not_outlive_what_it_was_begun_for(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failProbe\": 1000000, \"refuseLogin\": true, \"probeMs\": 6000}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", sim_is_stalled, MINUTE_MS);
+    sim_advance(sim, 3 * SECOND_MS);
+    sim_script(sim, "web", NULL);
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", sim_is_ready, SECOND_MS);
+}
+
 static void a_step_goes_on_while_qmp_is_silent(void **state)
 {
     struct sim *sim = *state;
@@ -670,6 +683,7 @@ int main(void)
         SIM_TEST(a_boot_is_called_off_with_its_machine),
         SIM_TEST(an_unreachable_guest_is_stalled_after_two_minutes_and_still_probed),
         SIM_TEST(a_guest_that_refuses_is_stalled_within_half_a_minute_of_its_first_answer),
+        SIM_TEST(a_login_under_way_does_not_outlive_what_it_was_begun_for),
         SIM_TEST(a_step_goes_on_while_qmp_is_silent),
         SIM_TEST(a_step_that_loses_its_connection_is_gone_on_with),
         SIM_TEST(a_step_that_is_lost_is_run_again),
