@@ -169,8 +169,8 @@ void result_report(const struct cli *cli, const struct outcome_view *view, bool 
     }
     cleanup_buf struct buf out = BUF_INIT(0);
     outcome_describe(&out, view);
-    char *rest = buf_steal(&out);
-    cleanup_free char *text = rest;
+    cleanup_free char *text = buf_steal(&out);
+    char *rest = text;
     for (const char *line; (line = strsep(&rest, "\n")) && *line;) {
         /* A line that ends with a command waits for the user to type it. */
         enum vm_tone tone = text_ends_with(line, ": unchanged")                   ? TONE_OFF

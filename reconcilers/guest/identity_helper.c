@@ -41,6 +41,29 @@ static struct {
     char chunk[LINE_SIZE], line[LINE_SIZE], aside[LINE_SIZE + 1];
 } helper;
 
+/* Compilers may call these also where there is no C library. volatile: or this loop becomes a call
+ * of itself. */
+void *memset(void *to, int byte, size_t n);
+void *memset(void *to, int byte, size_t n)
+{
+    volatile unsigned char *p = to;
+    for (size_t i = 0; i < n; i++) {
+        p[i] = (unsigned char)byte;
+    }
+    return to;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t n);
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
+    volatile unsigned char *p = to;
+    const unsigned char *q = from;
+    for (size_t i = 0; i < n; i++) {
+        p[i] = q[i];
+    }
+    return to;
+}
+
 static long system_call(long number, long a, long b, long c, long d, long e)
 {
     long result;

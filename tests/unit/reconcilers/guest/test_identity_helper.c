@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -70,7 +71,9 @@ static bool bind_system(const char *root)
     for (size_t i = 0; i < ARRAY_LEN(links); i++) {
         cleanup_free char *to = mem_printf("usr/%s", links[i]);
         cleanup_free char *at = mem_printf("%s/%s", root, links[i]);
-        (void)symlink(to, at);
+        if (symlink(to, at) < 0 && errno != EEXIST) {
+            return false;
+        }
     }
     return true;
 }
