@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "controller/controller.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -23,17 +22,6 @@ enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_M
 
 /* ---- work ---- */
 
-/* Thousands of passes in a row leave a heap of holes, twice what is used: returned once all is
- * done. One VM's passes leave nothing worth the walk through the heap. */
-static void return_memory(struct controller *controller)
-{
-    enum { WORTH_IT = 2000 };
-    if (controller->n_passes - controller->n_passes_trimmed >= WORTH_IT) {
-        controller->n_passes_trimmed = controller->n_passes;
-        (void)malloc_trim(0);
-    }
-}
-
 static void on_work(void *context)
 {
     struct controller *controller = context;
@@ -42,7 +30,6 @@ static void on_work(void *context)
     for (int i = 0; i < KEYS_A_TURN; i++) {
         struct key key = workqueue_take(controller->queue, now_ms);
         if (!key.name) {
-            return_memory(controller);
             break;
         }
         controller_pass(controller, key);
