@@ -176,9 +176,7 @@ static void report_down(struct pass *pass, enum condition_type type)
         message = mem_printf(
             "not started again with the host (autostart #false): vmctl start %s", pass->vm->name);
     } else if (reason == REASON_WAITING_FOR_DEPENDENCY) {
-        enum dependency_state worst;
-        struct error error = {.code = ERR_NONE};
-        message = pass_list_missing(pass, &worst, &error);
+        message = mem_strdup(pass->missing.names);
     } else if (reason == REASON_HOST_SHUTDOWN) {
         message = mem_strdup("shut down with the host: it is started when the host has booted, or "
                              "by `vmctl controller start`");

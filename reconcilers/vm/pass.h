@@ -30,6 +30,12 @@ struct pass {
     struct machine_facts machine;
     struct media_facts media;
     struct situation situation;
+    /* The VMs that have to be ready before this one starts, and are not: of pass_assess(). */
+    struct {
+        char *names; /* "for db, cache"; owned */
+        enum dependency_state worst;
+        struct error error; /* why `worst` is no better than LATE */
+    } missing;
     struct decision decision;
     enum steps_state steps_state; /* set by pass_describe() */
     int64_t now_ms;               /* monotonic */
@@ -57,10 +63,6 @@ bool pass_note_reset(struct pass *pass);
 /* Observes a new generation of the desired record: cancels the work and backoffs of the old one.
  * True when the status changed. */
 bool pass_observe_generation(struct pass *pass);
-
-/* situation.c: the VMs that have to be ready before this one starts, and are not: "for db, cache";
- * "": none. free() it. *ret is the worst of their states, *err why it is no better than LATE. */
-char *pass_list_missing(const struct pass *pass, enum dependency_state *ret, struct error *err);
 
 /* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);

@@ -135,6 +135,7 @@ static struct verdict pass_over_view(
     pass_describe(&pass);
     pass_describe_stalled(&pass);
     vm_status_free(recorded);
+    free(pass.missing.names);
     int64_t retry_ms = pass.vm->put_off.retry_at_ms - pass.now_ms;
     if (retry_ms > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > retry_ms)) {
         requeue_ms = retry_ms;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/vm/pass.h"
 
+#include <stdlib.h>
+
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
@@ -71,25 +73,26 @@ int64_t pass_stage_left_ms(const struct pass *pass)
     return instance->stop_deadline_ms + stage_ends_ms[stage] - pass->now_ms;
 }
 
-char *pass_list_missing(const struct pass *pass, enum dependency_state *ret, struct error *err)
+static void list_missing(struct pass *pass)
 {
     const struct vm_spec *spec = pass->view->desired->spec;
     struct reconciler_host *host = pass->vm->host;
     struct buf out = BUF_INIT(0);
     bool is_before_start = !pass->view->status->instance.instance_id[0];
-    *ret = DEPENDENCY_READY;
+    pass->missing.worst = DEPENDENCY_READY;
     for (size_t i = 0; is_before_start && i < spec->n_depends_on; i++) {
         struct error error = {.code = ERR_NONE};
         enum dependency_state state = host->dependency(host, spec->depends_on[i], &error);
         if (state != DEPENDENCY_READY) {
             buf_printf(&out, "%s%s", out.len ? ", " : "for ", spec->depends_on[i]);
         }
-        if (state > *ret) {
-            *ret = state;
-            *err = error;
+        if (state > pass->missing.worst) {
+            pass->missing.worst = state;
+            pass->missing.error = error;
         }
     }
-    return buf_steal(&out);
+    free(pass->missing.names);
+    pass->missing.names = buf_steal(&out);
 }
 
 static void assess_desired(struct pass *pass)
@@ -110,10 +113,8 @@ static void assess_desired(struct pass *pass)
     s->is_snapshot_asked =
         is_token_pending(desired->snapshot.token, status->handled_snapshot_token);
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
-    enum dependency_state worst;
-    struct error error = {.code = ERR_NONE};
-    free(pass_list_missing(pass, &worst, &error));
-    s->is_dependency_missing = worst != DEPENDENCY_READY;
+    list_missing(pass);
+    s->is_dependency_missing = pass->missing.worst != DEPENDENCY_READY;
     /* Without a seed on its disk no key of ours is in the guest: `cloud-init` waits for a new disk,
      * and what ran well is not to be called unreachable until then. */
     bool waits_for_key = desired->spec->cloud_init.is_set && !desired->spec->ssh.private_key &&

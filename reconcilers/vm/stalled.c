@@ -319,19 +319,14 @@ static bool stall_on_probes(struct pass *pass)
 /* Waiters learn at once that another VM needs a command, or is late as their own may be. */
 static bool stall_on_dependency(struct pass *pass)
 {
-    enum dependency_state worst;
-    struct error error = {.code = ERR_NONE};
-    if (pass->decision.action != ACTION_AWAIT_DEPENDENCY) {
-        return false;
-    }
-    free(pass_list_missing(pass, &worst, &error));
-    if (worst < DEPENDENCY_LATE) {
+    enum dependency_state worst = pass->missing.worst;
+    if (pass->decision.action != ACTION_AWAIT_DEPENDENCY || worst < DEPENDENCY_LATE) {
         return false;
     }
     stall(pass,
         worst == DEPENDENCY_LATE ? REASON_PROGRESS_DEADLINE_EXCEEDED
                                  : REASON_WAITING_FOR_DEPENDENCY,
-        &error);
+        &pass->missing.error);
     return true;
 }
 
