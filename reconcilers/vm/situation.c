@@ -7,7 +7,6 @@
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
 #include "specs/base/buf.h"
-#include "specs/base/cleanup.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
 #include "specs/vm/media_digest.h"
