@@ -37,7 +37,7 @@ static const struct arg_option options[] = {
     {"sha256", 0, ARG_TEXT, offsetof(struct image_values, sha256), "DIGEST",
         "pull: what its bytes must hash to"},
     {"refresh", 0, ARG_FLAG, offsetof(struct image_values, is_refresh), NULL,
-        "pull: download it again, even if the URL is known"},
+        "pull: download it again, even if the server has what is known"},
     {"dry-run", 0, ARG_FLAG, offsetof(struct image_values, is_dry_run), NULL,
         "prune: only show what would be removed"},
     {"detach", 'd', ARG_FLAG, offsetof(struct image_values, follow.is_detached), NULL,
@@ -188,7 +188,7 @@ static void print_pulled(const struct cli *cli, const json_t *answer)
     cleanup_free char *size = size_text(json_int(answer, "size", 0));
     if (output_is_data(cli)) {
         cleanup_json json_t *shown = json_object();
-        static const char *const keys[] = {"name", "path", "sha256", "size", "url"};
+        static const char *const keys[] = {"name", "path", "sha256", "size", "unchanged", "url"};
         for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
             if (json_object_get(answer, keys[i])) {
                 (void)json_object_set(shown, keys[i], json_object_get(answer, keys[i]));
@@ -198,7 +198,8 @@ static void print_pulled(const struct cli *cli, const json_t *answer)
         return;
     }
     cleanup_free char *url = url_for_people(json_text(answer, "url"));
-    cli_note(cli, "pulled %s (%s)", url, size);
+    cli_note(cli, "%s %s (%s)", json_flag(answer, "unchanged", false) ? "up to date:" : "pulled",
+        url, size);
     puts(json_text(answer, "path"));
 }
 
@@ -488,9 +489,11 @@ const struct command command_image = {
     .details =
         "pull downloads an image into the cache, from https, http, file or oci URLs, and prints "
         "its\n"
-        "path; VMs do so by themselves. What a URL once gave is kept until --refresh. A name is a "
-        "link\n"
-        "in the cache. A VM that has the URL uses the image, too. Ctrl-C ends a pull, unless a VM "
+        "path; VMs do so by themselves, and keep to what their URL once gave. Another pull asks "
+        "the\n"
+        "server whether that has changed, unless it has a --sha256. A name is a link in the "
+        "cache.\n"
+        "A VM that has the URL uses the image, too. Ctrl-C ends a pull, unless a VM "
         "or\n"
         "another pull wants the image, and so does cancel, which names one from elsewhere; what "
         "was\n"

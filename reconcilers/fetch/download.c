@@ -113,14 +113,21 @@ static void set_headers(struct download *d)
     if (d->authorization) {
         add_header(d, "Authorization", d->authorization);
     }
+    if (d->known_etag && d->known_etag[0]) {
+        add_header(d, "If-None-Match", d->known_etag);
+    }
     curl_easy_setopt(d->easy, CURLOPT_URL, d->part.url); /* not where redirects led */
     curl_easy_setopt(d->easy, CURLOPT_RANGE, range);
     curl_easy_setopt(d->easy, CURLOPT_HTTPHEADER, d->headers);
 }
 
-void download_init(struct download *d, const struct part *part, const char *authorization)
+void download_init(
+    struct download *d, const struct part *part, const char *authorization, const char *known_etag)
 {
-    *d = (struct download){.fd = -1, .at = part->have, .authorization = mem_strdup(authorization)};
+    *d = (struct download){.fd = -1,
+        .at = part->have,
+        .authorization = mem_strdup(authorization),
+        .known_etag = mem_strdup(known_etag)};
     d->easy = multi_easy_new(part->url, d->curl_text);
     part_copy(&d->part, part);
     curl_easy_setopt(d->easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
@@ -143,6 +150,7 @@ void download_clear(struct download *d)
     curl_easy_cleanup(TAKE_PTR(d->easy));
     curl_slist_free_all(TAKE_PTR(d->headers));
     free(TAKE_PTR(d->authorization));
+    free(TAKE_PTR(d->known_etag));
     part_clear(&d->part);
 }
 
@@ -184,6 +192,11 @@ enum download_next download_result(
     long status = 0;
     (void)curl_easy_getinfo(d->easy, CURLINFO_RESPONSE_CODE, &status);
     close_part(d);
+    if (code == CURLE_OK && status == 304 && d->known_etag) {
+        d->is_unchanged = true;
+        *ret_rc = 0;
+        return DOWNLOAD_ENDED;
+    }
     bool is_refused_range = code == CURLE_HTTP_RETURNED_ERROR && status == 416;
     if (d->part.have > 0 && (d->must_restart || is_refused_range)) {
         return DOWNLOAD_RESTART;

@@ -17,6 +17,8 @@ struct download {
     CURL *easy;
     struct curl_slist *headers;
     char *authorization; /* value of that header; NULL: none */
+    char *known_etag;    /* the body is not wanted if it has this one; NULL, "": in any case */
+    bool is_unchanged;   /* it has */
     struct part part;
     int fd;           /* of the part file, -1 before the body begins */
     int64_t at;       /* bytes of the file received so far */
@@ -29,9 +31,10 @@ struct download {
     char curl_text[CURL_ERROR_SIZE];
 };
 
-/* `part` (loaded) and `authorization` are copied. The latter is for the URL's own host: curl drops
- * the header when it is redirected to another (CURLOPT_HTTPHEADER(3)). */
-void download_init(struct download *download, const struct part *part, const char *authorization);
+/* `part` (loaded), `authorization` and `known_etag` are copied. The second is for the URL's own
+ * host: curl drops the header when it is redirected to another (CURLOPT_HTTPHEADER(3)). */
+void download_init(struct download *download, const struct part *part, const char *authorization,
+    const char *known_etag);
 void download_clear(
     struct download *download); /* the easy handle must be removed from its multi handle */
 

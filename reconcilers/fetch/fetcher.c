@@ -22,6 +22,7 @@ struct transfer {
     struct multi_transfer wire; /* not active while it waits */
     bool was_restarted;
     struct loop_timer *progress_timer;
+    bool *is_unchanged; /* borrowed until `done` */
     fetch_progress_fn *progress;
     fetch_arrival_fn *arrived;
 };
@@ -92,6 +93,9 @@ static void on_transfer_end(void *context, CURLcode code)
     if (err.code == ERR_IMAGE_DOWNLOAD || err.code == ERR_IMAGE_NOT_FOUND) {
         proxies_blame(t->wire.proxies, multi_url(&t->wire), &err);
     }
+    if (t->download.is_unchanged) {
+        *t->is_unchanged = true;
+    }
     op_finish(&t->op, rc < 0 ? &err : NULL);
 }
 
@@ -155,7 +159,8 @@ struct op *fetcher_get(
     t->fetcher = f;
     t->progress = order->progress;
     t->arrived = order->arrived;
-    download_init(&t->download, order->part, order->authorization);
+    t->is_unchanged = order->is_unchanged;
+    download_init(&t->download, order->part, order->authorization, order->known_etag);
     t->download.arrived = on_arrival;
     t->download.context = t;
     t->wire = (struct multi_transfer){.easy = t->download.easy,

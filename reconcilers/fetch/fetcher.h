@@ -2,6 +2,7 @@
 /* Downloads on the loop, a few at a time; the others wait in order of arrival. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "controller/loop/op.h"
@@ -24,6 +25,8 @@ struct fetch_order {
     const struct part *part;       /* loaded; copied */
     const char *authorization;     /* that header's value, for the URL's own host; NULL: none */
     const struct proxies *proxies; /* NULL: none; copied */
+    const char *known_etag; /* nothing comes if the URL has this one; NULL, "": none; copied */
+    bool *is_unchanged;     /* borrowed until `done`: set if so. NULL without an ETag */
     fetch_progress_fn *progress;
     fetch_arrival_fn *arrived;
 };

@@ -26,6 +26,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
+#include "specs/base/text.h"
 #include "specs/image/image_foreign.h"
 #include "specs/image/image_format.h"
 #include "specs/image/image_request.h"
@@ -51,6 +52,9 @@ struct image_fill {
     char key[DIGEST_SIZE];
     struct spec_image image; /* a copy */
     struct proxies *proxies; /* of the first waiter */
+    bool passes_cache;       /* the URL is read, although the cache has it; from its start on */
+    char *known_etag;        /* … but not what it gave before: "" unknown. NULL: that, too */
+    bool is_unchanged;       /* it does */
     struct op *stage;
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
     struct oci_layer layer;  /* zero: not looked up */
@@ -66,25 +70,16 @@ struct image_fill {
     int64_t sampled_ms;  /* monotonic: when `have` was so */
 };
 
-/* A local file whose bytes were found to match a sha256=, or in which qemu-img found no damage. */
-struct verified {
-    char id[DIGEST_SIZE];
-    char sha256[DIGEST_SIZE]; /* CHECKED: no damage */
-};
-
-#define CHECKED "checked"
+#define CHECKED "checked" /* qemu-img found no damage in it */
 
 struct image_cache {
     struct reconciler_host *host; /* borrowed: owns us, see media_free() */
     struct fetcher *fetcher;      /* NULL until the first download */
     struct image_fill *fills;
     struct image_contents *contents;
-    struct verified *verified;
-    size_t n_verified;
 };
 
-static struct image_fill *find_or_start(
-    struct image_cache *cache, const struct spec_image *image, const struct proxies *proxies);
+static struct image_fill *find_or_start(struct image_cache *cache, const struct image_order *order);
 static void start_work(struct image_fill *fill);
 
 char *image_record_key(const char *url)
@@ -105,6 +100,7 @@ static void free_fill(struct image_fill *fill)
     free(fill->image.location);
     free(fill->image.sha256);
     proxies_free(fill->proxies);
+    free(fill->known_etag);
     oci_layer_clear(&fill->layer);
     image_conversion_clear(&fill->conversion);
     image_follower_clear(&fill->follower);
@@ -159,7 +155,6 @@ void image_cache_free(struct image_cache *cache)
         }
         image_contents_free(cache->contents);
         fetcher_free(cache->fetcher);
-        free(cache->verified);
         free(cache);
     }
 }
@@ -181,31 +176,6 @@ struct image_contents *image_cache_contents(struct image_cache *cache)
     return cache->contents;
 }
 
-/* ---- what was verified ---- */
-
-static const struct verified *find_verified(
-    const struct image_cache *cache, const char *id, const char *sha256)
-{
-    for (size_t i = 0; i < cache->n_verified; i++) {
-        const struct verified *v = &cache->verified[i];
-        if (strcmp(v->id, id) == 0 && strcmp(v->sha256, sha256) == 0) {
-            return v;
-        }
-    }
-    return NULL;
-}
-
-static void remember_verified(struct image_cache *cache, const char *id, const char *sha256)
-{
-    if (find_verified(cache, id, sha256)) {
-        return;
-    }
-    mem_grow(cache->verified, cache->n_verified);
-    struct verified *v = &cache->verified[cache->n_verified++];
-    memcpy(v->id, id, DIGEST_SIZE);
-    snprintf(v->sha256, sizeof(v->sha256), "%s", sha256);
-}
-
 /* What is known of a local file from earlier. */
 static void recall_verified(const struct image_fill *fill, struct image_work *work)
 {
@@ -213,10 +183,10 @@ static void recall_verified(const struct image_fill *fill, struct image_work *wo
     if (fill->image.kind != IMAGE_FILE || !file_stamp(fill->image.location, id)) {
         return;
     }
-    if (fill->image.sha256 && find_verified(fill->cache, id, fill->image.sha256)) {
+    if (fill->image.sha256 && image_content_is(fill->cache->contents, id, fill->image.sha256)) {
         memcpy(work->verified_id, id, sizeof(id));
     }
-    work->is_checked = find_verified(fill->cache, id, CHECKED) != NULL;
+    work->is_checked = image_content_is(fill->cache->contents, id, CHECKED);
 }
 
 /* ---- the end ---- */
@@ -241,8 +211,8 @@ static bool is_recorded(const struct image_fill *fill, const struct image_work *
     struct reconciler_host *host = fill->cache->host;
     cleanup_free char *key = image_record_key(fill->image.location);
     cleanup_json json_t *record = host->image_record(host, key);
-    const char *sha256 = json_text(record, "sha256");
-    return sha256 && strcmp(sha256, work->id) == 0;
+    return text_eq(json_text(record, "sha256"), work->id) &&
+           (!work->etag || text_eq(json_text(record, "etag"), work->etag));
 }
 
 static void fill_result(
@@ -283,7 +253,11 @@ static void image_finish(struct image_fill *fill, const struct error *err)
     }
     while ((waiter = fill->waiters)) {
         fill->waiters = waiter->next;
-        join_fill(waiter, find_or_start(fill->cache, &fill->image, waiter->proxies));
+        struct image_order order = {.image = &fill->image,
+            .proxies = waiter->proxies,
+            .passes_cache = fill->passes_cache,
+            .known_etag = fill->known_etag};
+        join_fill(waiter, find_or_start(fill->cache, &order));
     }
     free_fill(fill);
 }
@@ -330,6 +304,12 @@ static void on_downloaded(void *context, const struct error *err)
     fill->stage = NULL;
     if (err) {
         image_finish(fill, err);
+        return;
+    }
+    if (fill->passes_cache && fill->is_unchanged) {
+        fill->passes_cache = false;
+        image_follower_clear(&fill->follower);
+        start_work(fill);
         return;
     }
     cleanup_free char *name = url_without_query(fill->image.location);
@@ -383,6 +363,8 @@ static void start_transfer(struct image_fill *fill)
         struct fetch_order order = {.part = &fill->work->part,
             .authorization = fill->layer.authorization,
             .proxies = fill->proxies,
+            .known_etag = fill->passes_cache && !fill->layer.url ? fill->known_etag : NULL,
+            .is_unchanged = &fill->is_unchanged,
             .progress = on_progress,
             .arrived = on_arrival};
         fill->stage = fetcher_get(fetcher, &order, on_downloaded, fill);
@@ -453,10 +435,10 @@ static void finish_work(struct image_fill *fill)
         return;
     }
     if (work->stamp[0] && fill->image.sha256) {
-        remember_verified(fill->cache, work->stamp, fill->image.sha256);
+        image_content_note(fill->cache->contents, work->stamp, fill->image.sha256);
     }
     if (work->stamp[0] && work->info.format == IMAGE_QCOW2) {
-        remember_verified(fill->cache, work->stamp, CHECKED);
+        image_content_note(fill->cache->contents, work->stamp, CHECKED);
     }
     image_finish(fill, NULL);
 }
@@ -488,6 +470,9 @@ static void start_work(struct image_fill *fill)
 {
     struct reconciler_host *host = fill->cache->host;
     struct image_work *work = image_work_new(host->paths, &fill->image, clock_boot_id(host->clock));
+    memcpy(work->key, fill->key, sizeof(work->key));
+    work->passes_cache = fill->passes_cache;
+    work->known_etag = mem_strdup(fill->known_etag);
     work->is_downloaded = fill->is_downloaded;
     oci_layer_copy(&work->layer, &fill->layer);
     work->stream = image_follower_take(&fill->follower);
@@ -534,22 +519,31 @@ bool image_cache_is_filling(const struct image_cache *cache, const char *key)
     return find_fill(cache, key) != NULL;
 }
 
-static struct image_fill *find_or_start(
-    struct image_cache *cache, const struct spec_image *image, const struct proxies *proxies)
+/* Of an image that the cache has, a fill that passes by it has a key, and files, of its own: a VM
+ * that wants the image does not wait for that, nor fail with it. */
+static struct image_fill *find_or_start(struct image_cache *cache, const struct image_order *order)
 {
     char key[DIGEST_SIZE];
+    const struct spec_image *image = order->image;
+    bool passes_cache = order->passes_cache && image->kind == IMAGE_URL && !image->sha256;
     image_work_key(image, key);
+    if (passes_cache && image_is_in_reach(cache->host->paths, image)) {
+        cleanup_free char *text = mem_printf("%s:%s", order->known_etag ? "asked" : "again", key);
+        digest_text(text, key);
+    }
     struct image_fill *fill = find_fill(cache, key);
     if (fill) {
         return fill;
     }
     fill = mem_new(struct image_fill);
     fill->cache = cache;
+    fill->passes_cache = passes_cache;
+    fill->known_etag = mem_strdup(order->known_etag);
     memcpy(fill->key, key, sizeof(key));
     fill->image.kind = image->kind;
     fill->image.location = mem_strdup(image->location);
     fill->image.sha256 = mem_strdup(image->sha256);
-    fill->proxies = proxies_copy(proxies);
+    fill->proxies = proxies_copy(order->proxies);
     fill->total = -1;
     fill->next = cache->fills;
     cache->fills = fill;
@@ -595,6 +589,6 @@ struct op *image_fetch(struct image_cache *cache, const struct image_order *orde
     waiter->is_pull = order->is_pull;
     waiter->result = result;
     waiter->proxies = proxies_copy(order->proxies);
-    join_fill(waiter, find_or_start(cache, order->image, order->proxies));
+    join_fill(waiter, find_or_start(cache, order));
     return &waiter->op;
 }

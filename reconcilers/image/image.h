@@ -42,6 +42,10 @@ struct image_order {
     const struct spec_image *image;
     const struct proxies *proxies; /* of a download; NULL: directly */
     bool is_pull;                  /* else a VM wants it */
+    /* A URL without sha256= is read although the cache has what it once gave; that had this ETag,
+     * or "", and is not downloaded again while it has. NULL: it is. */
+    bool passes_cache;
+    const char *known_etag;
 };
 
 /* media_ops.fetch_image for one image. All of `order` is copied; a download that is under way

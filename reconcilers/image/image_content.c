@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/image/image_content.h"
 
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,8 +45,8 @@ struct hashing {
 struct image_contents {
     struct reconciler_host *host; /* borrowed */
     struct hashing *hashings;
-    struct known *known;
-    size_t n_known;
+    struct known *known, *notes; /* `sha256` of a note: its word */
+    size_t n_known, n_notes;
 };
 
 struct image_contents *image_contents_new(struct reconciler_host *host)
@@ -81,6 +81,7 @@ void image_contents_free(struct image_contents *contents)
     }
     if (contents) {
         free(contents->known);
+        free(contents->notes);
         free(contents);
     }
 }
@@ -93,6 +94,26 @@ const char *image_content_of_stamp(const struct image_contents *contents, const 
         }
     }
     return NULL;
+}
+
+bool image_content_is(const struct image_contents *contents, const char *stamp, const char *word)
+{
+    size_t i = 0;
+    while (i < contents->n_notes && !(text_eq(contents->notes[i].stamp, stamp) &&
+                                        text_eq(contents->notes[i].sha256, word))) {
+        i++;
+    }
+    return i < contents->n_notes;
+}
+
+void image_content_note(struct image_contents *contents, const char *stamp, const char *word)
+{
+    if (!image_content_is(contents, stamp, word)) {
+        mem_grow(contents->notes, contents->n_notes);
+        struct known *note = &contents->notes[contents->n_notes++];
+        snprintf(note->stamp, sizeof(note->stamp), "%s", stamp);
+        snprintf(note->sha256, sizeof(note->sha256), "%s", word);
+    }
 }
 
 /* ---- hashing ---- */

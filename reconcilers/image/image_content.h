@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "controller/loop/op.h"
 
 struct image_contents;
@@ -16,6 +18,10 @@ void image_contents_free(struct image_contents *contents); /* its operations mus
 
 /* The sha256 of the file that has, or had, this stamp; NULL: not known. Borrowed. */
 const char *image_content_of_stamp(const struct image_contents *contents, const char *stamp);
+
+/* What else was found of a file of this stamp, in one word: a sha256= that is right for it … */
+bool image_content_is(const struct image_contents *contents, const char *stamp, const char *word);
+void image_content_note(struct image_contents *contents, const char *stamp, const char *word);
 
 /* Hashes the file at `path` if that is not known; the hash is kept even if the operation is
  * cancelled, and several operations share it. -ERR_IMAGE_NOT_FOUND, -ERR_IO; -ERR_IMAGE_CHANGED: it

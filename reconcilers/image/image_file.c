@@ -103,12 +103,6 @@ int image_file_link(
     return rc < 0 ? rc : sync_links(paths, err);
 }
 
-void image_file_unlink(const struct paths *paths, const char *digest)
-{
-    cleanup_free char *link = link_path(paths, digest);
-    (void)unlink(link);
-}
-
 /* Who made the image must not choose which files of this host a guest reads. */
 static int check_content(
     const char *file, const struct image_source *source, struct image_info *info, struct error *err)

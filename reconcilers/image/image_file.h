@@ -16,10 +16,9 @@ struct paths;
 /* The image that a source's digest leads to; NULL when there is none. free() it. */
 char *image_file_by_source(const struct paths *paths, const char *digest);
 
-/* Makes `digest` lead to a cached image, too; and no longer to any. */
+/* Makes `digest` lead to a cached image, too. */
 int image_file_link(
     const struct paths *paths, const char *digest, const char *path, struct error *err);
-void image_file_unlink(const struct paths *paths, const char *digest);
 
 /* The sha256 in a cached image's name. */
 void image_file_id(const char *path, char ret_id[DIGEST_SIZE]);

@@ -37,8 +37,6 @@ struct job {
     bool is_ended;   /* `request` has the outcome */
     struct op *op;   /* of a pull */
     struct image_result result;
-    char url_link[DIGEST_SIZE]; /* of a pull that refreshes: led to `previous` */
-    char *previous;
 };
 
 struct image_requests {
@@ -59,7 +57,6 @@ static void free_job(struct job *job)
     json_decref(job->request);
     json_decref(job->records);
     free(job->result.path);
-    free(job->previous);
     json_decref(job->result.record);
     free(job);
 }
@@ -98,6 +95,7 @@ static int take_image(struct job *job, struct error *err)
     }
     struct reconciler_host *host = job->requests->host;
     cleanup_free char *key = image_record_key(json_text(job->request, "url"));
+    json_put_flag(job->request, "unchanged", !job->result.record);
     json_t *record = job->result.record ? TAKE_PTR(job->result.record)
                      : name             ? host->image_record(host, key)
                                         : NULL;
@@ -111,28 +109,30 @@ static int take_image(struct job *job, struct error *err)
     return 0;
 }
 
-static void recall_url(const struct job *job)
-{
-    struct error err = {0};
-    if (job->previous &&
-        image_file_link(job->requests->host->paths, job->url_link, job->previous, &err) < 0) {
-        log_debug("image", "%s", err.message);
-    }
-}
-
 static void on_pulled(void *context, const struct error *err)
 {
     struct job *job = context;
     struct error failure = {0};
     job->op = NULL;
-    if (err) {
-        recall_url(job);
-    }
     if (!err && take_image(job, &failure) < 0) {
         err = &failure;
     }
     end_job(job, err);
     image_requests_wake(job);
+}
+
+/* The ETag that came with the image which the cache has under this URL; "": none, or no image. */
+static char *find_etag(struct reconciler_host *host, const struct spec_image *image)
+{
+    char id[DIGEST_SIZE] = "";
+    cleanup_free char *path = image_find_cached(host->paths, image);
+    cleanup_free char *key = image_record_key(image->location);
+    cleanup_json json_t *record = host->image_record(host, key);
+    if (path) {
+        image_file_id(path, id);
+    }
+    const char *etag = text_eq(json_text(record, "sha256"), id) ? json_text(record, "etag") : NULL;
+    return mem_strdup(etag ? etag : "");
 }
 
 static int start_pull(struct job *job, struct error *err)
@@ -143,17 +143,15 @@ static int start_pull(struct job *job, struct error *err)
     if (!url || (name && !image_name_is_valid(name))) {
         return error_set(err, ERR_USAGE, "no URL, or a name that cannot be one");
     }
-    if (json_flag(job->request, "refresh", false)) {
-        const struct paths *paths = job->requests->host->paths;
-        /* The image that the URL had stays for its VMs, but the URL no longer leads to it. Killed
-         * before the new one is there, the next who wants the URL downloads it. */
-        image_url_digest(url, job->url_link);
-        job->previous = image_file_by_source(paths, job->url_link);
-        image_file_unlink(paths, job->url_link);
-    }
     struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
     struct proxies *proxies = fields_new(&proxies_fields);
-    struct image_order order = {.image = &image, .proxies = proxies, .is_pull = true};
+    bool is_again = json_flag(job->request, "refresh", false);
+    cleanup_free char *etag = is_again ? NULL : find_etag(job->requests->host, &image);
+    struct image_order order = {.image = &image,
+        .proxies = proxies,
+        .is_pull = true,
+        .passes_cache = true,
+        .known_etag = etag};
     const json_t *recorded = json_object_get(job->request, "proxies");
     int rc = recorded ? fields_from_json(&proxies_fields, recorded, proxies, err) : 0;
     job->op = rc < 0 ? NULL
@@ -309,7 +307,6 @@ static struct verdict image_requests_reconcile(
         return (struct verdict){.requeue_ms = ANSWER_KEPT_MS + 1};
     }
     if (job && !is_open) {
-        recall_url(job);
         free_job(job);
     }
     return stored && !is_open ? keep_answer(w, key, stored, patch)

@@ -48,6 +48,7 @@ void image_work_free(struct image_work *work)
         free(work->image.location);
         free(work->image.sha256);
         free(work->boot_id);
+        free(work->known_etag);
         oci_layer_clear(&work->layer);
         oci_login_clear(&work->login);
         image_conversion_clear(&work->conversion);
@@ -313,6 +314,13 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
         return error_set(err, ERR_IMAGE_NOT_FOUND, "'%s' is not a URL of a file of this host",
             work->image.location);
     }
+    char stamp[DIGEST_SIZE];
+    bool is_there = file_stamp(path, stamp);
+    char *cached = work->known_etag ? find_url(&work->paths, &work->image) : NULL;
+    if (cached && (!is_there || text_eq(stamp, work->known_etag))) {
+        return take_cached(work, cached, err);
+    }
+    free(cached);
     struct image_source source = {
         .path = path,
         .name = path,
@@ -321,12 +329,14 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
         .sha256 = work->image.sha256,
     };
     image_url_digest(work->image.location, source.link);
+    work->etag = is_there ? mem_strdup(stamp) : NULL;
     return fill(work, &source, is_cancelled, err);
 }
 
 static int run_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
-    char *cached = work->is_downloaded ? NULL : find_url(&work->paths, &work->image);
+    bool looks = !work->is_downloaded && !work->passes_cache;
+    char *cached = looks ? find_url(&work->paths, &work->image) : NULL;
     if (cached) {
         return take_cached(work, cached, err);
     }

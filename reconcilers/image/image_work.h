@@ -43,8 +43,10 @@ struct image_work {
     struct spec_image image;
     char key[DIGEST_SIZE]; /* names the request: image_work_key() */
     char *boot_id;
-    bool is_downloaded;            /* the part is whole: do not look again */
-    struct oci_layer layer;        /* of an oci: URL; zero: not looked up yet */
+    bool is_downloaded;     /* the part is whole: do not look again */
+    bool passes_cache;      /* of a URL: read it, although it is cached … */
+    char *known_etag;       /* … but not a file that is still so, or gone; NULL: that, too */
+    struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
     char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
     bool is_checked;               /* a local file as it is: qemu-img found no damage */
 
@@ -60,7 +62,7 @@ struct image_work {
     bool is_cached;          /* lies in images/ */
     char stamp[DIGEST_SIZE]; /* of a local file, taken before it was read; "" for URLs */
     struct image_info info;
-    char *etag; /* of what was downloaded; NULL: none, or nothing was */
+    char *etag; /* of what was downloaded, of a file: URL its stamp; NULL: none, or nothing was */
 };
 
 /* Same location and same sha256=: same key. */

@@ -6,7 +6,7 @@
  *
  *   new       verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
  *             proxies (of the command's environment: specs/base/proxies.h)
- *   answered  state "done", by verb: sha256, path, size | removed [{sha256, size}], freed
+ *   answered  state "done", by verb: sha256, path, size, unchanged | removed [{sha256, size}],
  *             state "failed", error {code, message, help}
  *   either    endedAt, milliseconds of the wall clock
  *

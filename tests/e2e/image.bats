@@ -124,15 +124,23 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     says "vmctl::image::not_found"
 }
 
-@test "a name is a link to the image, and a second pull needs no server" {
+@test "a name is a link to the image, and a second pull asks the server for what is new" {
     serve_www
     vmctl image pull --name base "$www/disk.qcow2"
     cmp "$data/images/base" "$work/www/disk.qcow2"
     run vmctl image list -o name
     [ "$output" = base ]
-    kill $servers
     run vmctl image pull "$www/disk.qcow2"
     [ "$status" -eq 0 ]
+    says "up to date: $www/disk.qcow2"
+    fails 1 env http_proxy=http://127.0.0.1:1 no_proxy= vmctl image pull --name x "$www/disk.qcow2"
+    says "through the proxy http://127.0.0.1:1"
+    kill $servers
+    fails 1 vmctl image pull "$www/disk.qcow2"
+    says "vmctl::image::download_failed"
+    run vmctl image pull --sha256 "$(digest_of "$work/www/disk.qcow2")" "$www/disk.qcow2"
+    [ "$status" -eq 0 ]
+    [ "$(vmctl image list -o name)" = base ]
     run vmctl image pull "$www/other.qcow2"
     [ "$status" -eq 1 ]
     says "vmctl::image::download_failed"

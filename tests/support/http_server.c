@@ -206,6 +206,7 @@ static struct http_request parse_head(const char *head)
     }
     copy_header(head, "\r\nRange: ", request.range, sizeof(request.range));
     copy_header(head, "\r\nIf-Range: ", request.if_range, sizeof(request.if_range));
+    copy_header(head, "\r\nIf-None-Match: ", request.if_none_match, sizeof(request.if_none_match));
     copy_header(head, "\r\napi-version: ", request.api_version, sizeof(request.api_version));
     copy_header(head, "\r\nProxy-Authorization: ", request.proxy_authorization,
         sizeof(request.proxy_authorization));
@@ -349,6 +350,9 @@ static void answer(struct connection *connection, const struct http_request *req
     const char *location = b.redirects_to_itself ? request->path : b.location;
     size_t start = status == 200 ? range_start(&b, request, &status) : 0;
     status = location ? 302 : status;
+    if (status == 200 && b.etag && strcmp(request->if_none_match, b.etag) == 0) {
+        status = 304;
+    }
     cleanup_buf struct buf head = BUF_INIT(0);
     add_head(&head, &b, status, start, location);
     if (send(connection->fd, head.data, head.len, MSG_NOSIGNAL) > 0 && status < 300) {

@@ -28,6 +28,7 @@ struct http_request {
     char path[256];
     char range[64];
     char if_range[64];
+    char if_none_match[64];
     char authorization[128];
     char proxy_authorization[128];
     char api_version[16];

@@ -571,8 +571,8 @@ static void a_registry_behind_a_proxy_that_fails_names_the_proxy(void **state)
     const struct proxies proxies = {.http = http, .http_variable = variable};
     cleanup_free char *url = mem_printf("oci://127.0.0.1:%u/org/disk", http_server_port(f->server));
     struct spec_image image = {.kind = IMAGE_URL, .location = url};
-    (void)image_fetch(f->cache, &(struct image_order){&image, &proxies, false}, &f->result,
-        media_host_done, &f->m);
+    (void)image_fetch(f->cache, &(struct image_order){.image = &image, .proxies = &proxies},
+        &f->result, media_host_done, &f->m);
     assert_int_equal(media_host_wait(&f->m, 1), ERR_IMAGE_DOWNLOAD);
     assert_non_null(strstr(
         f->m.error.message, "through the proxy http://127.0.0.1:1 (all_proxy of the command)"));

@@ -314,29 +314,97 @@ static void an_outcome_whose_commit_is_lost_is_written_by_the_next_pass(void **s
     assert_false(f->is_outcome_lost);
 }
 
-static void a_known_url_is_not_downloaded_again_unless_refreshed(void **state)
+/* Of the last request, which has the ETag of before, or none. */
+static void assert_sent(struct fixture *f, const char *known_etag, size_t n_bytes)
+{
+    struct http_request last = http_server_request(f->server, http_server_count(f->server) - 1);
+    assert_string_equal(last.if_none_match, known_etag);
+    assert_int_equal(last.sent, n_bytes);
+}
+
+static void a_known_url_is_downloaded_again_once_it_has_changed(void **state)
 {
     struct fixture *f = *state;
+    f->behaviour.etag = "\"v1\"";
+    http_server_behave(f->server, &f->behaviour);
     assert_state(pull(f, NULL, false), "done");
+    assert_sent(f, "", SIZE);
+    const json_t *answer = pull(f, NULL, false);
+    assert_string_equal(json_text(answer, "sha256"), f->sha256);
+    assert_true(json_flag(answer, "unchanged", false));
+    assert_sent(f, "\"v1\"", 0);
     cleanup_free uint8_t *newer = media_host_bytes(SIZE, 6);
     char digest[DIGEST_SIZE];
     digest_bytes(newer, SIZE, digest);
     f->behaviour = (struct http_behaviour){.body = newer, .size = SIZE, .etag = "\"v2\""};
     http_server_behave(f->server, &f->behaviour);
-    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), f->sha256);
-    assert_string_equal(json_text(pull(f, NULL, true), "sha256"), digest);
+    answer = pull(f, NULL, false);
+    assert_string_equal(json_text(answer, "sha256"), digest);
+    assert_false(json_flag(answer, "unchanged", true));
+    assert_sent(f, "\"v1\"", SIZE);
     assert_string_equal(json_text(pull(f, NULL, false), "sha256"), digest);
+    assert_sent(f, "\"v2\"", 0);
+    assert_string_equal(json_text(pull(f, NULL, true), "sha256"), digest);
+    assert_sent(f, "", SIZE);
     assert_true(has_image(f)); /* the old one's VMs still need it */
 }
 
-static void a_refresh_that_fails_leaves_the_old_image(void **state)
+static void the_same_bytes_under_another_etag_are_the_same_image(void **state)
+{
+    struct fixture *f = *state;
+    f->behaviour.etag = NULL;
+    http_server_behave(f->server, &f->behaviour);
+    assert_state(pull(f, NULL, false), "done"); /* without an ETag: all of it each time */
+    assert_true(json_flag(pull(f, NULL, false), "unchanged", false));
+    assert_sent(f, "", SIZE);
+    f->behaviour.etag = "\"moved\"";
+    http_server_behave(f->server, &f->behaviour);
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), f->sha256);
+    assert_sent(f, "", SIZE);
+    assert_state(pull(f, NULL, false), "done");
+    assert_sent(f, "\"moved\"", 0);
+}
+
+static void a_pull_that_fails_leaves_the_image_of_before(void **state)
 {
     struct fixture *f = *state;
     assert_state(pull(f, NULL, false), "done");
+    int status = f->behaviour.status;
     f->behaviour.status = 500;
     http_server_behave(f->server, &f->behaviour);
+    assert_state(pull(f, NULL, false), "failed");
     assert_state(pull(f, NULL, true), "failed");
+    size_t n_requests = http_server_count(f->server);
+    json_t *pinned =
+        json_pack("{s:s,s:s,s:s}", "verb", IMAGE_REQUEST_PULL, "url", f->url, "pin", f->sha256);
+    ask(f, "wish/1", pinned); /* the bytes are there: nobody is asked */
+    assert_state(answer_of(f), "done");
+    look(f);
+    assert_int_equal(http_server_count(f->server), n_requests);
+    f->behaviour.status = status;
+    http_server_behave(f->server, &f->behaviour);
     assert_string_equal(json_text(pull(f, NULL, false), "sha256"), f->sha256);
+}
+
+static void a_file_url_is_read_again_once_its_file_has_changed(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = {0};
+    cleanup_free char *file = paths_path(&f->m.paths, "source.img");
+    cleanup_free uint8_t *first = media_host_bytes(SIZE, 7), *second = media_host_bytes(SIZE, 8);
+    char old_digest[DIGEST_SIZE], digest[DIGEST_SIZE];
+    digest_bytes(first, SIZE, old_digest);
+    digest_bytes(second, SIZE, digest);
+    free(f->url);
+    f->url = mem_printf("file://%s", file);
+    assert_int_equal(fs_write_file(file, first, SIZE, 0600, &err), 0);
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), old_digest);
+    assert_true(json_flag(pull(f, NULL, false), "unchanged", false));
+    assert_int_equal(fs_write_file(file, second, SIZE, 0600, &err), 0);
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), digest);
+    assert_int_equal(unlink(file), 0);
+    assert_string_equal(json_text(pull(f, NULL, false), "sha256"), digest);
+    assert_state(pull(f, NULL, true), "failed");
 }
 
 static void a_name_moves_to_the_image_pulled_last(void **state)
@@ -629,8 +697,10 @@ int main(void)
         TEST(a_failed_pull_says_why),
         TEST(a_request_is_carried_out_once_however_often_it_is_looked_at),
         TEST(an_outcome_whose_commit_is_lost_is_written_by_the_next_pass),
-        TEST(a_known_url_is_not_downloaded_again_unless_refreshed),
-        TEST(a_refresh_that_fails_leaves_the_old_image),
+        TEST(a_known_url_is_downloaded_again_once_it_has_changed),
+        TEST(the_same_bytes_under_another_etag_are_the_same_image),
+        TEST(a_pull_that_fails_leaves_the_image_of_before),
+        TEST(a_file_url_is_read_again_once_its_file_has_changed),
         TEST(a_name_moves_to_the_image_pulled_last),
         TEST(malformed_requests_are_refused),
         TEST(old_answers_are_cleared_away),
