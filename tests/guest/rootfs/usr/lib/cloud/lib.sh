@@ -17,6 +17,13 @@ log() {
     echo "[$up] $*" >>/var/log/cloud-init.log
 }
 
+# progress STAGE ERRORS: where cloud-init has it, in its form. STAGE: null or "a name", ERRORS: of JSON.
+# Only of an instance with commands: to read it costs whoever waits for this guest a second.
+progress() {
+    mkdir -p /run/cloud-init
+    echo "{\"v1\":{\"stage\":$1,\"modules-final\":{\"errors\":[$2]}}}" >/run/cloud-init/status.json
+}
+
 # get PATH: sets $value to the scalar at PATH ("" if there is none).
 get() {
     eval "value=\${$1-}"
