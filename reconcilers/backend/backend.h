@@ -219,6 +219,12 @@ struct clock_result {
     char *refusal; /* why it cannot be read or set; NULL: it is right now. free() it */
 };
 
+/* What came of making the guest use what was added to its machine; both NULL: it did by itself. */
+struct growth_result {
+    char *done;    /* "3 CPUs are online, / has 1980 MiB" */
+    char *refusal; /* what it does not use, and why. free() both */
+};
+
 struct guest_ops {
     struct guest *(*open)(struct reconciler_host *host, const char *vm_name);
     void (*close)(struct guest *guest); /* NULL is fine */
@@ -235,6 +241,11 @@ struct guest_ops {
     /* Sets the guest's clock to the host's, unless it is right. Errors: as probe(). */
     struct op *(*set_clock)(struct guest *guest, const struct vm_env *env,
         struct clock_result *result, op_done_fn *done, void *context);
+
+    /* Makes the guest use the CPUs, the memory and the disk that status->growth names, as far as
+     * the applied spec has them. Done twice, the second finds nothing to do. Errors: as probe(). */
+    struct op *(*grow)(struct guest *guest, const struct vm_env *env, struct growth_result *result,
+        op_done_fn *done, void *context);
 
     /* Runs every probe of the spec's check once, over SSH if the VM is expected to have it
      * (guest/probe_round.h). ERR_PROBE and ERR_TIMEOUT: a probe failed; ERR_SSH and those of

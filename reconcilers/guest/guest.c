@@ -11,6 +11,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/guest/cloud_init_report.h"
 #include "reconcilers/guest/console_words.h"
+#include "reconcilers/guest/grow_guest.sh.h"
 #include "reconcilers/guest/guest_clock.h"
 #include "reconcilers/guest/probe_round.h"
 #include "reconcilers/guest/provision.h"
@@ -33,6 +34,7 @@ enum {
     PATIENT_BANNER_MS = 4000,
     LOGIN_MS = 10000, /* key exchange is slow under TCG */
     PROBE_MS = 5000,
+    GROW_MS = 120000, /* a large file system takes a while */
     IDLE_MS = 10000,
     KEPT_PERIOD_MS = 60000, /* rounds further apart than this log in again */
     /* Between two connections: each abandoned one costs the guest's sshd a process. */
@@ -61,8 +63,10 @@ struct guest_op {
     struct provision_request step;    /* strings owned below; .step NULL: none */
     const struct spec_check *check;   /* of `spec`; NULL: none */
     struct clock_result *clock;       /* NULL: not requested */
-    struct cloud_init_report *report; /* NULL: not requested. None of the four: a probe */
-    struct buf answer;                /* to cloud_init_query */
+    struct cloud_init_report *report; /* NULL: not requested */
+    struct growth_result *growth;     /* NULL: not requested. None of the five: a probe */
+    char *growth_arguments;           /* of grow_guest_sh */
+    struct buf answer;                /* of cloud_init_query or grow_guest_sh */
     struct vm_spec *spec;             /* owned copy: holds the step, the check */
     char *log_path;
     char run_id[PROVISION_RUN_ID_SIZE];
@@ -188,6 +192,7 @@ static void on_cancel(struct op *op)
     guest_address_clear(&self->address);
     vm_spec_free(self->spec);
     free(self->log_path);
+    free(self->growth_arguments);
     buf_clear(&self->answer);
     free(self);
 }
@@ -254,20 +259,52 @@ static void add_answer(void *context, const char *bytes, size_t n)
     buf_add(&self->answer, bytes, n);
 }
 
+/* Adds what follows `sign` in each line of the answer to *text: "+ a", "+ b" -> "a, b". */
+static void add_growth(const char *answer, char sign, char **text)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    for (const char *line = answer; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        if (line[0] == sign && line[1] == ' ') {
+            buf_printf(&out, "%s%.*s", out.len ? ", " : "", (int)strcspn(line + 2, "\n"), line + 2);
+        }
+    }
+    *text = out.len ? buf_steal(&out) : NULL;
+}
+
+static void on_grown(void *context, const struct error *err)
+{
+    struct guest_op *self = context;
+    struct growth_result *result = self->growth;
+    self->inner = NULL;
+    if (err && err->code != ERR_TIMEOUT) {
+        op_finish(&self->op, err);
+        return;
+    }
+    add_growth(buf_str(&self->answer), '+', &result->done);
+    add_growth(buf_str(&self->answer), '-', &result->refusal);
+    if (!result->refusal && (err || self->exit.status != 0)) {
+        result->refusal = err ? mem_strdup("it does not answer")
+                              : mem_printf("its shell ended with status %d", self->exit.status);
+    }
+    op_finish(&self->op, NULL);
+}
+
 /* The argument of `sh -c` is quoted for any login shell. */
-static void query_cloud_init(struct guest_op *self)
+static void run_script(struct guest_op *self, const char *script, const char *arguments,
+    int64_t timeout_ms, op_done_fn *done)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
     buf_add_str(&command, "sh -c ");
-    text_add_shell_word(&command, cloud_init_query);
+    text_add_shell_word(&command, script);
+    buf_add_str(&command, arguments);
     struct ssh_exec_request request = {
         .command = buf_str(&command),
         .output = add_answer,
         .output_context = self,
-        .timeout_ms = PROBE_MS,
+        .timeout_ms = timeout_ms,
     };
     self->answer = BUF_INIT(CLOUD_INIT_ANSWER_MAX);
-    self->inner = ssh_exec(self->guest->session, &request, &self->exit, on_cloud_init_done, self);
+    self->inner = ssh_exec(self->guest->session, &request, &self->exit, done, self);
 }
 
 static void use_session(struct guest_op *self)
@@ -288,7 +325,11 @@ static void use_session(struct guest_op *self)
         return;
     }
     if (self->report) {
-        query_cloud_init(self);
+        run_script(self, cloud_init_query, "", PROBE_MS, on_cloud_init_done);
+        return;
+    }
+    if (self->growth) {
+        run_script(self, grow_guest_sh, self->growth_arguments, GROW_MS, on_grown);
         return;
     }
     struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
@@ -453,6 +494,19 @@ static struct op *guest_set_clock(struct guest *guest, const struct vm_env *env,
     return &self->op;
 }
 
+static struct op *guest_grow(struct guest *guest, const struct vm_env *env,
+    struct growth_result *result, op_done_fn *done, void *context)
+{
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    const struct vm_growth *growth = &env->status->growth;
+    const struct vm_spec *has = env->status->applied_spec ? env->status->applied_spec : env->spec;
+    self->growth = result;
+    self->growth_arguments = mem_printf(" grow_guest '' %u %u %llu", growth->vcpus ? has->vcpus : 0,
+        growth->memory ? has->memory_mib : 0,
+        growth->disk ? (unsigned long long)has->disk_gib << 10 : 0);
+    return &self->op;
+}
+
 static struct op *guest_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
@@ -509,6 +563,7 @@ const struct guest_ops *guest_ssh(void)
         .probe = guest_probe,
         .cloud_init = guest_cloud_init,
         .set_clock = guest_set_clock,
+        .grow = guest_grow,
         .check = guest_check,
         .run_step = guest_run_step,
     };

@@ -205,6 +205,8 @@ static int64_t act_begin_start(struct pass *pass)
     status->was_reached = false;
     status->clock = (struct vm_clock){.slept_ms = clock_slept_ms(pass->vm->host->clock)};
     vm_status_forget_cloud_init(status);
+    free(status->growth.refusal);
+    status->growth = (struct vm_growth){.vcpus = false};
     probes_reset(pass);
     vm_forget_boot(pass->vm);
     pass->vm->n_ports_tried = 0;
@@ -504,6 +506,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_APPLY] = act_boot,
     [ACTION_REACH] = act_reach,
     [ACTION_SET_CLOCK] = clock_act,
+    [ACTION_GROW_GUEST] = hot_change_grow_guest,
     [ACTION_AWAIT_CLOUD_INIT] = act_await_cloud_init,
     [ACTION_RUN_STEP] = act_run_step,
     [ACTION_APPEND_STEPS] = act_append_steps,

@@ -454,6 +454,9 @@ PREDICATE(is_apply_pending, diff_of(pass)->count > 0 && hot_change_is_pending(pa
 /* Reported first: it ends in a moment, and waiters wait for it. */
 PREDICATE(is_being_applied, is_apply_pending(pass) && !has_applying_failed(pass) &&
                                 pass->situation.run_state == RUN_STATE_RUNNING)
+PREDICATE(is_guest_growing, pass->situation.is_growth_due && !pass->patch->status->growth.refusal)
+PREDICATE(has_not_grown, pass->situation.is_alive && pass->patch->status->growth.refusal)
+MESSAGE(not_grown_message, mem_printf("but in the guest: %s", pass->patch->status->growth.refusal))
 PREDICATE(
     needs_recreate, pass->media.is_outdated || diff_of(pass)->strongest == DISPOSITION_RECREATE)
 PREDICATE(needs_restart, diff_of(pass)->strongest == DISPOSITION_RESTART)
@@ -467,7 +470,9 @@ static const struct rule synced_rules[] = {
     {needs_recreate, CONDITION_FALSE, REASON_RECREATE_REQUIRED, recreate_changes, NULL},
     {needs_restart, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest_changes, NULL},
     {is_apply_pending, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
+    {is_guest_growing, CONDITION_FALSE, REASON_APPLYING, NULL, NULL},
     {are_steps_outdated, CONDITION_FALSE, REASON_PROVISION_OUTDATED, outdated_message, NULL},
+    {has_not_grown, CONDITION_TRUE, REASON_SYNCED, not_grown_message, NULL},
     {NULL, CONDITION_TRUE, REASON_SYNCED, NULL, NULL},
 };
 

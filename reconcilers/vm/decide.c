@@ -130,6 +130,8 @@ PREDICATE(hot_change_pending, is_started(s) && s->is_hot_change_pending)
 PREDICATE(not_reached, is_started(s) && s->expects_ssh && !s->is_reached)
 PREDICATE(clock_due, is_started(s) && s->is_clock_due)
 PREDICATE(setting_up, is_started(s) && s->expects_ssh && s->is_setting_up)
+/* After cloud-init, which may be growing the disk itself, and before steps, which may need it. */
+PREDICATE(growth_due, is_started(s) && s->is_reached && s->is_growth_due)
 PREDICATE(step_waiting, can_run_steps(s) && s->has_step)
 PREDICATE(steps_appended, can_run_steps(s) && s->has_appended)
 PREDICATE(identity_due, is_started(s) && s->is_identity_due)
@@ -190,11 +192,12 @@ static const struct {
     {43, not_reached, ACTION_REACH},
     {44, clock_due, ACTION_SET_CLOCK},
     {45, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {46, step_waiting, ACTION_RUN_STEP},
-    {47, steps_appended, ACTION_APPEND_STEPS},
-    {48, probe_due, ACTION_PROBE},
-    {49, identity_due, ACTION_IDENTIFY_IMAGE},
-    {50, NULL, ACTION_NONE},
+    {46, growth_due, ACTION_GROW_GUEST},
+    {47, step_waiting, ACTION_RUN_STEP},
+    {48, steps_appended, ACTION_APPEND_STEPS},
+    {49, probe_due, ACTION_PROBE},
+    {50, identity_due, ACTION_IDENTIFY_IMAGE},
+    {51, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -252,6 +255,7 @@ const char *action_name(enum action action)
         [ACTION_APPLY] = "apply",
         [ACTION_REACH] = "probe",
         [ACTION_SET_CLOCK] = "set-clock",
+        [ACTION_GROW_GUEST] = "grow-guest",
         [ACTION_AWAIT_CLOUD_INIT] = "await-cloud-init",
         [ACTION_RUN_STEP] = "run-step",
         [ACTION_APPEND_STEPS] = "append-steps",

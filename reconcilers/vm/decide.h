@@ -76,6 +76,7 @@ struct situation {
     bool has_setup_failed;      /* its cloud-init ended with errors: no step is run on top of it */
     bool is_hot_change_pending; /* the running machine differs from the spec, or may */
     bool is_clock_due;          /* it stood still since its clock was last right */
+    bool is_growth_due;         /* with SSH: it may not use yet what was added to its machine */
     bool has_step;              /* a provision step is waiting to be run */
     bool has_appended; /* steps were added behind those that were run; they are to run too */
     bool is_probe_due; /* `ready` or `live` probes are to be tried, or are being tried */
@@ -120,6 +121,7 @@ enum action {
     ACTION_APPLY,         /* bring forwards, disk, CPUs, memory of the running machine in line */
     ACTION_REACH,
     ACTION_SET_CLOCK,        /* to the host's time, unless it is right */
+    ACTION_GROW_GUEST,       /* make it use what was added to its machine */
     ACTION_AWAIT_CLOUD_INIT, /* query how far the guest's cloud-init is */
     ACTION_RUN_STEP,
     ACTION_APPEND_STEPS,  /* record that the steps behind those that were run are to run too */
@@ -143,7 +145,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 50 };
+enum { DECIDE_ROWS = 51 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

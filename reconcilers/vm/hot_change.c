@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/vm/hot_change.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/probes.h"
+#include "specs/base/cleanup.h"
 #include "specs/base/fields.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 
 /* Between two checks of an idle machine. No wakeup is requested for it: the next pass does it, at
@@ -105,9 +108,15 @@ void hot_change_record(struct pass *pass)
     struct vm_spec *applied = status->applied_spec;
     const struct vm_spec *spec = pass->env.spec;
     const struct spec_diff *diff = hot_change_diff(pass);
+    struct vm_growth *growth = &status->growth;
     if (!applied) {
         return;
     }
+    free(TAKE_PTR(growth->refusal));
+    pass->vm->growth_due_ms = 0;
+    growth->disk |= spec->disk_gib > applied->disk_gib;
+    growth->vcpus |= has_live(diff, "vcpus");
+    growth->memory |= has_live(diff, "memory");
     if (spec->disk_gib > applied->disk_gib) {
         applied->disk_gib = spec->disk_gib;
         uint64_t bytes = (uint64_t)spec->disk_gib << 30;
@@ -124,6 +133,61 @@ void hot_change_record(struct pass *pass)
     if (has_live(diff, "forward")) {
         (void)fields_take(&vm_spec_fields, applied, spec, "network.forwards");
     }
+}
+
+/* ---- the guest's side of it ---- */
+
+bool hot_change_is_growth_due(const struct pass *pass)
+{
+    const struct vm_growth *growth = &pass->view->status->growth;
+    bool has_grown = growth->vcpus || growth->memory || growth->disk;
+    return has_grown && pass->now_ms >= pass->vm->growth_due_ms;
+}
+
+/* Killed before or after, or done twice: it is still due, and what the guest uses is left alone. */
+int64_t hot_change_grow_guest(struct pass *pass)
+{
+    struct vm *vm = pass->vm;
+    vm_begin(vm, ACTION_GROW_GUEST, pass->view->desired->generation);
+    vm->op = vm->backend->guest->grow(vm->guest, &pass->env, &vm->outcome->growth, vm_op_done, vm);
+    return VERDICT_WHEN_WOKEN;
+}
+
+bool hot_change_record_guest(struct pass *pass)
+{
+    enum { RETRY_MS = 600000 };
+    struct growth_result *result = &pass->vm->outcome->growth;
+    struct vm_growth *growth = &pass->patch->status->growth;
+    bool is_known = result->refusal && text_eq(growth->refusal, result->refusal);
+    pass->vm->n_growth_lost = 0;
+    pass->vm->growth_due_ms = pass->now_ms + RETRY_MS;
+    if (result->done) {
+        vm_patch_event(pass->patch, false, REASON_GUEST_GREW,
+            "the guest was made to use what was added: %s", result->done);
+    }
+    if (result->refusal && !is_known) {
+        vm_patch_event(pass->patch, true, REASON_GUEST_NOT_GROWN,
+            "the guest does not use all that was added: %s", result->refusal);
+    }
+    free(growth->refusal);
+    growth->refusal = TAKE_PTR(result->refusal);
+    if (!growth->refusal) {
+        *growth = (struct vm_growth){.refusal = NULL};
+    }
+    return !is_known || result->done;
+}
+
+void hot_change_guest_failed(struct pass *pass)
+{
+    enum { LOST_MAX = 5 };
+    struct vm *vm = pass->vm;
+    if (++vm->n_growth_lost < LOST_MAX) {
+        pass->patch->status->was_reached = false;
+        return;
+    }
+    vm->outcome->growth.refusal = mem_strdup(vm->outcome->error->message);
+    vm_failure_clear(&vm->failure);
+    (void)hot_change_record_guest(pass);
 }
 
 void hot_change_take_over(struct pass *pass)

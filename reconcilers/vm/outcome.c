@@ -308,8 +308,8 @@ static bool record_failure(struct pass *pass)
     struct vm *vm = pass->vm;
     enum action action = vm->op_action;
     const struct error *error = vm->outcome->error;
-    bool is_polling =
-        action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_SET_CLOCK;
+    bool is_polling = action == ACTION_REACH || action == ACTION_AWAIT_CLOUD_INIT ||
+                      action == ACTION_SET_CLOCK || action == ACTION_GROW_GUEST;
     if (action == ACTION_BOOT && error->code == ERR_PORT_TAKEN && change_ssh_port(pass)) {
         return true;
     }
@@ -329,6 +329,9 @@ static bool record_failure(struct pass *pass)
     }
     if (action == ACTION_SET_CLOCK && (clock_failed(pass) || is_login_lost(error->code))) {
         pass->patch->status->was_reached = false;
+    }
+    if (action == ACTION_GROW_GUEST) {
+        hot_change_guest_failed(pass);
     }
     if (action == ACTION_RUN_STEP) {
         record_step_failure(pass);
@@ -351,6 +354,7 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_DISCARD_DISK] = NULL,
         [ACTION_REACH] = record_reached,
         [ACTION_SET_CLOCK] = clock_record,
+        [ACTION_GROW_GUEST] = hot_change_record_guest,
         [ACTION_AWAIT_CLOUD_INIT] = record_cloud_init,
         [ACTION_RUN_STEP] = record_step_outcome,
     };

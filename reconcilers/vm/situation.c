@@ -238,7 +238,9 @@ void pass_assess(struct pass *pass)
     struct situation *s = &pass->situation;
     if (s->is_desired) { /* a running provision step is not interrupted for it */
         bool is_wanted = hot_change_is_pending(pass) || hot_change_is_check_due(pass);
-        s->is_hot_change_pending = is_wanted && pass->vm->op_action != ACTION_RUN_STEP;
+        bool is_step_running = pass->vm->op_action == ACTION_RUN_STEP;
+        s->is_hot_change_pending = is_wanted && !is_step_running;
+        s->is_growth_due = s->expects_ssh && !is_step_running && hot_change_is_growth_due(pass);
     }
     if (s->is_desired && s->intent == INTENT_STOP) {
         int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);

@@ -70,6 +70,8 @@ void vm_forget_outcome(struct vm *vm)
     free(outcome->boot.taken_port);
     free(outcome->cloud_init.message);
     free(outcome->clock.refusal);
+    free(outcome->growth.done);
+    free(outcome->growth.refusal);
     free(outcome);
 }
 

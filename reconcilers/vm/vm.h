@@ -42,6 +42,7 @@ struct vm_outcome {
     struct step_result step;
     struct cloud_init_report cloud_init;
     struct clock_result clock;
+    struct growth_result growth;
     int64_t slept_ms;      /* ACTION_SET_CLOCK: of the host, when it began */
     enum check_kind check; /* ACTION_PROBE: which */
 };
@@ -85,6 +86,7 @@ struct vm {
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct vm_comparison comparison;
     int64_t checked_at_ms;     /* monotonic; when the machine was last compared with the spec */
+    int64_t growth_due_ms;     /* monotonic; before it the guest is not tried to be grown again */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
     int64_t reach_began_ms;    /* monotonic; the newest try to log in */
     int64_t refused_since_ms;  /* monotonic; begin of the first try that was refused; 0: none */
@@ -100,6 +102,7 @@ struct vm {
     bool has_guest_left;    /* during a stop the guest powered itself off */
     uint32_t n_interrupted; /* connections lost since a provision step ended */
     uint32_t n_clock_lost;  /* connections lost in a row while the guest's clock was being set */
+    uint32_t n_growth_lost; /* … and while it was made to use what was added */
     uint32_t n_ports_tried; /* SSH ports in a row that another program had taken */
 };
 

@@ -40,6 +40,7 @@ DEFINE_WORDS(reason, enum reason, REASON_COUNT_, [REASON_NONE] = "", [REASON_REA
     [REASON_QMP_UNRESPONSIVE] = "QmpUnresponsive", [REASON_HOST_REBOOTED] = "HostRebooted",
     [REASON_HOST_SHUTDOWN] = "HostShutdown", [REASON_GUEST_RESET] = "GuestReset",
     [REASON_CLOCK_SET] = "ClockSet", [REASON_CLOCK_NOT_SET] = "ClockNotSet",
+    [REASON_GUEST_GREW] = "GuestGrew", [REASON_GUEST_NOT_GROWN] = "GuestNotGrown",
     [REASON_LIVENESS_FAILED] = "LivenessFailed", [REASON_SNAPSHOT] = "Snapshot",
     [REASON_SSH_READY] = "SSHReady", [REASON_NOT_REQUIRED] = "NotRequired",
     [REASON_WAITING_FOR_IP] = "WaitingForIP", [REASON_WAITING_FOR_SSH] = "WaitingForSSH",

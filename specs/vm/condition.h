@@ -95,6 +95,8 @@ enum reason {
     REASON_GUEST_RESET, /* in events, as the next two: the guest had stood still */
     REASON_CLOCK_SET,
     REASON_CLOCK_NOT_SET,
+    REASON_GUEST_GREW, /* in events: it was made to use what was added to its machine */
+    REASON_GUEST_NOT_GROWN,
     REASON_LIVENESS_FAILED,
     REASON_SNAPSHOT, /* in events: one was made, restored or removed, or could not be */
     /* GuestReachable */

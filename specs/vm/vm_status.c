@@ -147,6 +147,14 @@ static const struct field clock_rows[] = {
 };
 static const struct fields clock_fields = {FIELDS_OF(clock_rows, struct vm_clock)};
 
+static const struct field growth_rows[] = {
+    FIELD(struct vm_growth, vcpus, "vcpus"),
+    FIELD(struct vm_growth, memory, "memory"),
+    FIELD(struct vm_growth, disk, "disk"),
+    FIELD(struct vm_growth, refusal, "refusal"),
+};
+static const struct fields growth_fields = {FIELDS_OF(growth_rows, struct vm_growth)};
+
 static const struct field blocker_rows[] = {
     FIELD(struct vm_blocker, code, "code"),
     FIELD(struct vm_blocker, message, "message"),
@@ -188,6 +196,7 @@ static const struct field status_rows[] = {
     FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields, .is_kept = true),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
+    FIELD_STRUCT(struct vm_status, growth, "growth", &growth_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, blocker, "trouble", &blocker_fields, .omit_empty = true),
     FIELD_LIST(struct vm_status, snapshots, n_snapshots, "snapshots", &vm_snapshot_fields,
         .omit_empty = true),

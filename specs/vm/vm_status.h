@@ -180,6 +180,12 @@ struct vm_clock {
     int64_t slept_ms; /* clock_slept_ms() as of then; same boot */
 };
 
+/* What was added to the running machine, and its guest is not known to use. */
+struct vm_growth {
+    bool vcpus, memory, disk;
+    char *refusal; /* why it does not, as last found; NULL: it was not tried yet */
+};
+
 /* The error that blocks the VM now, as struct error has it; all NULL when there is none. */
 struct vm_blocker {
     char *code; /* "vmctl::image::not_found" */
@@ -211,6 +217,7 @@ struct vm_status {
     struct vm_cloud_init cloud_init;
     struct vm_probing probing;
     struct vm_clock clock;
+    struct vm_growth growth; /* of this instance */
     struct vm_blocker blocker;
     struct vm_snapshot *snapshots; /* owned; the oldest first */
     uint32_t n_snapshots;

@@ -117,6 +117,105 @@ static void a_running_step_is_not_torn_for_a_change(void **state)
     assert_true(sim_now(sim) - begun_ms <= 50 * SECOND_MS + SECOND_MS);
 }
 
+/* ---- the guest's side of a change ---- */
+
+static struct vm_spec *reached_spec(uint32_t vcpus)
+{
+    struct vm_spec *spec = sim_spec_with_steps("web", 0);
+    spec->vcpus = vcpus;
+    spec->memory_mib = 1024;
+    spec->max_vcpus = 4;
+    return spec;
+}
+
+static bool does_guest_use_all(struct sim *sim, const char *name)
+{
+    struct vm_record record = sim_record(sim, name);
+    const struct vm_growth *growth = &record.status->growth;
+    bool does = !growth->vcpus && !growth->memory && !growth->disk && !growth->refusal;
+    vm_record_clear(&record);
+    return does && is_synced(sim, name);
+}
+
+/* Waiters wait for it, also when the controller is killed before, while and after it. */
+static void the_guest_is_made_to_use_what_was_added(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"growMs\": 5000}");
+    sim_bring_up(sim, reached_spec(1));
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 0);
+    sim_up(sim, reached_spec(2));
+    for (int i = 0; i < 3; i++) {
+        sim_advance(sim, i * 2 * SECOND_MS);
+        sim_settle(sim);
+        assert_int_equal(sim_reason(sim, "web", CONDITION_SYNCED), REASON_APPLYING);
+        assert_true(sim_is_ready(sim, "web"));
+        sim_kill(sim);
+        sim_start(sim);
+    }
+    assert_applied(sim, 2, 1024);
+    sim_wait(sim, "web", does_guest_use_all, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 1);
+    sim_advance(sim, HOUR_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 1);
+}
+
+static void a_guest_without_ssh_is_left_alone(void **state)
+{
+    struct sim *sim = *state;
+    sim_bring_up(sim, spec_with_room(1, 1024));
+    sim_up(sim, spec_with_room(2, 1024));
+    sim_wait(sim, "web", is_synced, SECOND_MS);
+    sim_advance(sim, HOUR_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 0);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_NOT_GROWN), 0);
+}
+
+/* Reported once, shown as long as it lasts, holds nothing up, and is tried again. */
+static void what_the_guest_does_not_use_is_reported_and_tried_again(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"refuseGrowth\": true}");
+    sim_bring_up(sim, reached_spec(1));
+    sim_up(sim, reached_spec(2));
+    sim_wait(sim, "web", is_synced, MINUTE_MS);
+    sim_advance(sim, HOUR_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_NOT_GROWN), 1);
+    struct vm_record record = sim_record(sim, "web");
+    assert_string_equal(record.status->conditions[CONDITION_SYNCED].message,
+        "but in the guest: noop: it stays as it is");
+    vm_record_clear(&record);
+    sim_script(sim, "web", NULL);
+    sim_wait(sim, "web", does_guest_use_all, HOUR_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 1);
+}
+
+static void connections_lost_over_it_are_retried_and_in_the_end_reported(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failGrow\": 3}");
+    sim_bring_up(sim, reached_spec(1));
+    sim_up(sim, reached_spec(2));
+    sim_wait(sim, "web", does_guest_use_all, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_NOT_GROWN), 0);
+    sim_script(sim, "web", "{\"failGrow\": 1000}");
+    sim_up(sim, reached_spec(3));
+    sim_wait(sim, "web", is_synced, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_NOT_GROWN), 1);
+}
+
+static void a_restart_makes_it_obsolete(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"refuseGrowth\": true}");
+    sim_bring_up(sim, reached_spec(1));
+    sim_up(sim, reached_spec(2));
+    sim_wait(sim, "web", is_synced, MINUTE_MS);
+    sim_kill_vm(sim, "web");
+    sim_wait(sim, "web", does_guest_use_all, MINUTE_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_GUEST_GREW), 0);
+}
+
 /* ---- what others do to the machine ---- */
 
 static void meddle(struct sim *sim)
@@ -405,6 +504,11 @@ int main(void)
         SIM_TEST(a_controller_killed_while_it_applies_goes_on),
         SIM_TEST(a_change_that_the_machine_refuses_is_told_and_tried_again),
         SIM_TEST(a_running_step_is_not_torn_for_a_change),
+        SIM_TEST(the_guest_is_made_to_use_what_was_added),
+        SIM_TEST(a_guest_without_ssh_is_left_alone),
+        SIM_TEST(what_the_guest_does_not_use_is_reported_and_tried_again),
+        SIM_TEST(connections_lost_over_it_are_retried_and_in_the_end_reported),
+        SIM_TEST(a_restart_makes_it_obsolete),
         SIM_TEST(what_somebody_changed_is_found_and_put_right),
         SIM_TEST(what_somebody_changed_without_a_controller_is_found_by_the_next),
         SIM_TEST(an_up_that_changes_nothing_looks_too),

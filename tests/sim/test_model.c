@@ -128,6 +128,7 @@ static struct situation see(union world w)
         .expects_ssh = true,
         .is_reached = w.is_reached,
         .is_clock_due = w.is_clock_due,
+        .is_growth_due = w.is_growth_due,
         .is_setting_up = w.is_setting_up,
         .has_setup_failed = w.has_setup_failed,
         .has_step = w.has_step,
@@ -159,7 +160,8 @@ static bool is_settled_up(union world w)
 {
     return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.intent == INTENT_NONE &&
            w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.is_setting_up &&
-           !w.has_setup_failed && !w.has_step && !w.has_appended && !w.is_clock_due;
+           !w.has_setup_failed && !w.has_step && !w.has_appended && !w.is_clock_due &&
+           !w.is_growth_due;
 }
 
 static void change(struct model *model, union world w)

@@ -20,6 +20,7 @@ union world world_without_process(union world w)
     w.is_adopted = 0;
     w.is_identity_due = 0;
     w.is_probe_due = w.is_unhealthy = w.is_clock_due = 0; /* nobody is left to be asked */
+    w.is_growth_due = 0;
     return w;
 }
 
@@ -48,6 +49,7 @@ static union world with_intent(union world w, enum intent intent)
     if (intent ==
         INTENT_STOP) { /* the guest is not read any more: a_stop_reads_nothing_of_the_guest */
         w.is_reached = w.is_setting_up = w.has_setup_failed = w.is_hot_change_pending = 0;
+        w.is_growth_due = 0;
     }
     return w;
 }
@@ -113,6 +115,7 @@ static void begin_start(struct outcomes *o, union world w)
     w = with_intent(w, INTENT_START);
     w.has_instance = 1;
     w.has_pid = w.is_outdated = w.is_reached = w.is_hot_change_pending = w.has_setup_failed = 0;
+    w.is_growth_due = 0;
     w.is_setting_up = 1;
     may(o, w);
 }
@@ -283,7 +286,12 @@ struct outcomes world_carry_out(union world w, enum action action)
         record_cause(&o, w);
         break;
     case ACTION_APPLY:
+        next.is_growth_due = w.is_hot_change_pending;
         next.is_hot_change_pending = 0;
+        ask_machine(&o, w, next);
+        break;
+    case ACTION_GROW_GUEST:
+        next.is_growth_due = 0;
         ask_machine(&o, w, next);
         break;
     case ACTION_REACH:
@@ -378,6 +386,10 @@ const char *world_danger_of(union world w, enum action action)
                                                      : "a step is run where there is none to run";
     case ACTION_SET_CLOCK:
         return w.is_reached && w.is_clock_due ? NULL : "a clock is set that nobody asked for";
+    case ACTION_GROW_GUEST:
+        return w.is_setting_up   ? "a guest is grown that its cloud-init may be growing"
+               : w.is_growth_due ? NULL
+                                 : "a guest is grown to which nothing was added";
     case ACTION_APPEND_STEPS:
         return w.has_step ? "a list is appended to that is not through" : NULL;
     case ACTION_PROBE:

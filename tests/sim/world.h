@@ -27,6 +27,7 @@ union world {
         uint64_t is_identity_due : 1; /* the base's digest, while the guest runs */
         uint64_t disk : 2, is_reached : 1, has_step : 1;
         uint64_t is_clock_due : 1;                        /* it stood still */
+        uint64_t is_growth_due : 1;                       /* something was added to its machine */
         uint64_t is_setting_up : 1, has_setup_failed : 1; /* its cloud-init */
         uint64_t has_appended : 1; /* steps came behind those that were run */
         uint64_t is_dependency_missing : 1, is_hot_change_pending : 1;

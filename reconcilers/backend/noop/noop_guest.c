@@ -10,6 +10,9 @@ struct guest {
     struct step_result *result; /* borrowed from the step in progress */
     uint32_t clock_tries;
     struct clock_result *clock, clock_answer; /* `clock` is borrowed from set_clock()'s caller */
+    uint32_t growth_tries;
+    struct growth_result *growth;             /* borrowed from grow()'s caller … */
+    char *growth_refusal;                     /* … and why it is not done; owned */
     struct cloud_init_report *report, answer; /* `report` is borrowed from cloud_init()'s caller */
 };
 
@@ -22,6 +25,7 @@ static struct guest *noop_open(struct reconciler_host *host, const char *vm_name
 
 static void noop_close(struct guest *guest)
 {
+    free(guest ? guest->growth_refusal : NULL);
     free(guest);
 }
 
@@ -99,6 +103,33 @@ static struct op *noop_set_clock(struct guest *guest, const struct vm_env *env,
     return noop_start(&call, done, context);
 }
 
+static void grown(void *context)
+{
+    struct guest *guest = context;
+    guest->growth->refusal = mem_strdup(guest->growth_refusal);
+    guest->growth->done = guest->growth_refusal ? NULL : mem_strdup("noop");
+}
+
+static struct op *noop_grow(struct guest *guest, const struct vm_env *env,
+    struct growth_result *result, op_done_fn *done, void *context)
+{
+    bool is_refused = noop_script_flag(env->host, env->name, "refuseGrowth");
+    free(guest->growth_refusal);
+    guest->growth_refusal = is_refused ? mem_strdup("noop: it stays as it is") : NULL;
+    guest->growth = result;
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "growMs",
+        .fail_key = "failGrow",
+        .code = ERR_SSH,
+        .tries = &guest->growth_tries,
+        .effect = grown,
+        .effect_context = guest,
+    };
+    return noop_start(&call, done, context);
+}
+
 static struct op *noop_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
@@ -146,6 +177,7 @@ const struct guest_ops noop_guest_ops = {
     .probe = noop_probe,
     .cloud_init = noop_cloud_init,
     .set_clock = noop_set_clock,
+    .grow = noop_grow,
     .check = noop_check,
     .run_step = noop_run_step,
 };

@@ -115,10 +115,10 @@ static const struct {
         ACTION_REFUSE_IMAGE},
     {"perhaps another base under the disk", {READY_TO_START, .is_image_unsure = true}, 20,
         ACTION_IDENTIFY_IMAGE},
-    {"a guest whose base has no digest yet", {UP, .is_reached = true, .is_identity_due = true}, 49,
+    {"a guest whose base has no digest yet", {UP, .is_reached = true, .is_identity_due = true}, 50,
         ACTION_IDENTIFY_IMAGE},
     {"the same, and probes are due",
-        {UP, .is_reached = true, .is_identity_due = true, .is_probe_due = true}, 48, ACTION_PROBE},
+        {UP, .is_reached = true, .is_identity_due = true, .is_probe_due = true}, 49, ACTION_PROBE},
     {"a disk that was used", {READY_TO_CHECK}, 22, ACTION_CHECK_DISK},
     {"the same, and its start is recorded",
         {READY_TO_CHECK, .has_instance = true, .intent = INTENT_START}, 22, ACTION_CHECK_DISK},
@@ -171,10 +171,10 @@ static const struct {
     {"it runs, unconfirmed", {UP, .intent = INTENT_START}, 38, ACTION_CONFIRM_START},
     {"paused by somebody", {ALIVE, .run_state = RUN_STATE_PAUSED}, 39, ACTION_RESUME},
     {"its memory was sent away",
-        {ALIVE, .run_state = RUN_STATE_POSTMIGRATE, .is_clock_due = true, .has_step = true}, 50,
+        {ALIVE, .run_state = RUN_STATE_POSTMIGRATE, .is_clock_due = true, .has_step = true}, 51,
         ACTION_NONE},
     {"the same, to be suspended",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_POSTMIGRATE}, 50, ACTION_NONE},
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_POSTMIGRATE}, 51, ACTION_NONE},
     {"the same, and a restart is asked for",
         {ALIVE, .run_state = RUN_STATE_POSTMIGRATE, .is_restart_pending = true}, 5,
         ACTION_BEGIN_STOP},
@@ -210,8 +210,22 @@ static const struct {
             .run_state = RUN_STATE_RUNNING,
             .is_clock_due = true},
         44, ACTION_SET_CLOCK},
+    {"something was added, and steps wait",
+        {UP, .is_reached = true, .is_growth_due = true, .has_step = true, .is_probe_due = true}, 46,
+        ACTION_GROW_GUEST},
+    {"something was added, and its cloud-init may be growing the disk",
+        {UP, .is_reached = true, .is_growth_due = true, .is_setting_up = true}, 45,
+        ACTION_AWAIT_CLOUD_INIT},
+    {"something was added, and its cloud-init failed",
+        {UP, .is_reached = true, .is_growth_due = true, .has_setup_failed = true}, 46,
+        ACTION_GROW_GUEST},
+    {"something was added, and it is not reached", {UP, .is_growth_due = true}, 43, ACTION_REACH},
+    {"something was added to a guest that is suspended",
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_reached = true,
+            .is_growth_due = true},
+        51, ACTION_NONE},
     {"it stands still",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_clock_due = true}, 50,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_clock_due = true}, 51,
         ACTION_NONE},
     {"not reached, and its cloud-init ran", {UP, .is_setting_up = true}, 43, ACTION_REACH},
     {"nobody logs in to ask its cloud-init",
@@ -224,29 +238,29 @@ static const struct {
             .is_alive = true,
             .run_state = RUN_STATE_RUNNING,
             .is_setting_up = true},
-        50, ACTION_NONE},
+        51, ACTION_NONE},
     {"its cloud-init failed, and steps wait",
-        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 50, ACTION_NONE},
+        {UP, .is_reached = true, .has_setup_failed = true, .has_step = true}, 51, ACTION_NONE},
     {"its cloud-init failed, and steps were appended",
-        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 50, ACTION_NONE},
+        {UP, .is_reached = true, .has_setup_failed = true, .has_appended = true}, 51, ACTION_NONE},
     {"its cloud-init failed, and its probes are due",
-        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 48, ACTION_PROBE},
-    {"steps wait", {UP, .is_reached = true, .has_step = true}, 46, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_setup_failed = true, .is_probe_due = true}, 49, ACTION_PROBE},
+    {"steps wait", {UP, .is_reached = true, .has_step = true}, 47, ACTION_RUN_STEP},
     {"steps wait before probes",
-        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 46,
+        {UP, .is_reached = true, .has_step = true, .is_probe_due = true, .is_unhealthy = true}, 47,
         ACTION_RUN_STEP},
-    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 47,
+    {"steps were appended", {UP, .is_reached = true, .has_appended = true}, 48,
         ACTION_APPEND_STEPS},
     {"steps were appended, to others that wait",
-        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 46, ACTION_RUN_STEP},
+        {UP, .is_reached = true, .has_appended = true, .has_step = true}, 47, ACTION_RUN_STEP},
     {"steps were appended, and its probes fail for good",
         {UP, .is_reached = true, .has_appended = true, .is_probe_due = true, .is_unhealthy = true},
-        47, ACTION_APPEND_STEPS},
+        48, ACTION_APPEND_STEPS},
     {"steps were appended, and it is not reached", {UP, .has_appended = true}, 43, ACTION_REACH},
-    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 48, ACTION_PROBE},
-    {"all is well", {UP, .is_reached = true}, 50, ACTION_NONE},
+    {"probes are due", {UP, .is_reached = true, .is_probe_due = true}, 49, ACTION_PROBE},
+    {"all is well", {UP, .is_reached = true}, 51, ACTION_NONE},
     {"suspended, as asked",
-        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 50,
+        {ALIVE, .power = POWER_SUSPENDED, .run_state = RUN_STATE_PAUSED, .is_probe_due = true}, 51,
         ACTION_NONE},
     {"what it depends on is not ready", {READY_TO_START, .is_dependency_missing = true}, 27,
         ACTION_AWAIT_DEPENDENCY},
@@ -310,6 +324,7 @@ static struct situation random_situation(uint64_t *rng)
         .is_setting_up = bits >> 26 & 1,
         .has_setup_failed = bits >> 27 & 1,
         .is_clock_due = bits >> 28 & 1,
+        .is_growth_due = bits >> 30 & 1,
         .is_halted = bits >> 29 & 1,
         .power = (enum power)(more % POWER_COUNT_),
         .intent = (enum intent)(more / 3 % INTENT_COUNT_),
@@ -337,8 +352,8 @@ static bool is_only_for_the_living(enum action action)
            action == ACTION_POWERDOWN || action == ACTION_QUIT || action == ACTION_TERMINATE ||
            action == ACTION_KILL || action == ACTION_RELEASE || action == ACTION_REACH ||
            action == ACTION_AWAIT_CLOUD_INIT || action == ACTION_RUN_STEP ||
-           action == ACTION_SET_CLOCK || action == ACTION_APPEND_STEPS || action == ACTION_PAUSE ||
-           action == ACTION_RESUME;
+           action == ACTION_SET_CLOCK || action == ACTION_GROW_GUEST ||
+           action == ACTION_APPEND_STEPS || action == ACTION_PAUSE || action == ACTION_RESUME;
 }
 
 static void check_answer(const struct situation *s, struct decision decision)
@@ -367,6 +382,7 @@ static void check_answer(const struct situation *s, struct decision decision)
     assert_false((action == ACTION_RUN_STEP || action == ACTION_APPEND_STEPS) &&
                  (s->has_setup_failed || (s->is_setting_up && s->expects_ssh)));
     assert_false(action == ACTION_SET_CLOCK && s->expects_ssh && !s->is_reached);
+    assert_false(action == ACTION_GROW_GUEST && !s->is_reached);
     bool runs_elsewhere =
         s->run_state == RUN_STATE_POSTMIGRATE || s->run_state == RUN_STATE_INMIGRATE;
     assert_false(runs_elsewhere && (action == ACTION_RESUME || action == ACTION_BOOT ||
@@ -405,6 +421,7 @@ static void a_stop_reads_nothing_of_the_guest(void **state)
         s.is_setting_up = !s.is_setting_up;
         s.has_setup_failed = !s.has_setup_failed;
         s.is_hot_change_pending = !s.is_hot_change_pending;
+        s.is_growth_due = !s.is_growth_due;
         assert_int_equal(decide(&s).row, row);
     }
 }
