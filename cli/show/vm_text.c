@@ -223,6 +223,30 @@ void vm_text_add_next(struct buf *out, const struct vm_record *record)
     vm_text_field(out, "Next:", "%s", has_trouble && help && help[0] ? help : buf_str(&next));
 }
 
+void vm_text_add_places(struct buf *out, const struct vm_status *status)
+{
+    static const uint16_t web_ports[] = {80, 443, 3000, 5000, 8000, 8080, 8443};
+    const struct vm_spec *spec = vm_status_running_spec(status);
+    size_t n = spec && spec->network.mode == NETWORK_USER ? spec->network.n_forwards : 0;
+    const char *separator = " (";
+    if (status->ssh_port) {
+        buf_printf(out, " (ssh %s:%u", status->ssh_host ? status->ssh_host : "127.0.0.1",
+            status->ssh_port);
+        separator = ", ";
+    }
+    for (size_t i = 0; i < n * ARRAY_LEN(web_ports); i++) {
+        const struct spec_forward *forward = &spec->network.forwards[i / ARRAY_LEN(web_ports)];
+        uint16_t port = web_ports[i % ARRAY_LEN(web_ports)];
+        if (forward->protocol == FORWARD_TCP && forward->guest_port == port) {
+            buf_printf(out, "%s%s://127.0.0.1:%u", separator,
+                port == 443 || port == 8443 ? "https" : "http", forward->host_port);
+            separator = ", ";
+            break;
+        }
+    }
+    buf_add_str(out, separator[0] == ',' ? ")" : "");
+}
+
 int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struct error *err)
 {
     enum { SHOWN = 10 };

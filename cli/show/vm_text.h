@@ -28,5 +28,10 @@ void vm_text_add_generation(struct buf *out, const struct vm_record *record);
 void vm_text_add_conditions(struct buf *out, const struct vm_status *status);
 void vm_text_add_blocker(struct buf *out, const struct vm_blocker *blocker); /* if there is any */
 
+/* " (ssh 127.0.0.1:10022, http://127.0.0.1:8080)": where its SSH answers, and the first forward of
+ * the running machine to a port on which guests usually serve the web; nothing when there is
+ * neither. */
+void vm_text_add_places(struct buf *out, const struct vm_status *status);
+
 /* The last ten. */
 int vm_text_add_events(struct cli *cli, const char *name, struct buf *out, struct error *err);

@@ -13,6 +13,7 @@
 #include "cli/show/result.h"
 #include "cli/show/screen_filter.h"
 #include "cli/show/vm_rows.h"
+#include "cli/show/vm_text.h"
 #include "cli/wait/dependencies.h"
 #include "cli/wait/live_block.h"
 #include "cli/wait/wait_loop.h"
@@ -317,12 +318,10 @@ static void report_end(
             message ? ": " : "", message ? message : "");
         cli_note(
             cli, "%s: run the steps again: vmctl provision --name %s", target->name, target->name);
-    } else if (is_of_ready && record->status->ssh_port) {
-        cli_note(cli, "%s: ready (ssh %s:%u)", target->name,
-            record->status->ssh_host ? record->status->ssh_host : "127.0.0.1",
-            record->status->ssh_port);
     } else if (is_of_ready) {
-        cli_note(cli, "%s: ready", target->name);
+        cleanup_buf struct buf places = BUF_INIT(0);
+        vm_text_add_places(&places, record->status);
+        cli_note(cli, "%s: ready%s", target->name, buf_str(&places));
     }
 }
 

@@ -21,8 +21,13 @@ teardown() { cli_teardown; }
     vmfile web
     run vmctl up
     [ "$status" -eq 0 ]
-    says "web: ready (ssh 127.0.0.1:"
+    [[ $output =~ "web: ready (ssh 127.0.0.1:"[0-9]+")"$ ]]
     [ "$(field Status web)" = Ready ]
+    # … and where the first forward to a port of the web leads
+    sed -i 's/backend "noop"/&; forward host=18090 guest=5432; forward host=18091 guest=443; forward host=18092 guest=80/' VMFile.kdl
+    run vmctl up
+    [ "$status" -eq 0 ]
+    [[ $output =~ "web: ready (ssh 127.0.0.1:"[0-9]+", https://127.0.0.1:18091)"$ ]]
 }
 
 @test "up -d returns after the write, wait follows" {
