@@ -367,7 +367,7 @@ bool pass_record_outcomes(struct pass *pass)
     if (action == ACTION_PROBE) { /* success or not, a result: the probes have their own timer */
         bool is_refused = vm->outcome->error && is_login_lost(vm->outcome->error->code);
         has_changed = pass->view->desired && probes_record(pass);
-        if (pass->view->desired && is_refused && pass->situation.expects_ssh) {
+        if (pass->view->desired && is_refused && pass_expects_ssh(pass)) {
             pass->patch->status->was_reached = false;
             has_changed = true;
         }

@@ -44,6 +44,8 @@ struct pass {
 
 /* situation.c: fills pass->machine, media and situation from what is committed and observed. */
 void pass_assess(struct pass *pass);
+/* The guest is one to log in to. Of one that has a desired record. */
+bool pass_expects_ssh(const struct pass *pass);
 /* Its cloud-init ended with errors, and the VMFile does not accept them. */
 bool pass_has_setup_failed(const struct pass *pass, const struct vm_status *status);
 /* The guest's grace for a stop that begins now, in milliseconds. */

@@ -94,6 +94,16 @@ static void list_missing(struct pass *pass)
     pass->missing.names = buf_steal(&out);
 }
 
+/* Without a seed on its disk no key of ours is in the guest: `cloud-init` waits for a new disk, and
+ * what ran well is not to be called unreachable until then. */
+bool pass_expects_ssh(const struct pass *pass)
+{
+    const struct vm_spec *spec = pass->view->desired->spec;
+    bool waits_for_key = spec->cloud_init.is_set && !spec->ssh.private_key && spec->n_steps == 0 &&
+                         !spec_has_seed(spec, pass->view->status->prepared.seed_digest);
+    return vm_spec_expects_ssh(spec) && !waits_for_key;
+}
+
 static void assess_desired(struct pass *pass)
 {
     const struct vm_desired *desired = pass->view->desired;
@@ -114,12 +124,7 @@ static void assess_desired(struct pass *pass)
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     list_missing(pass);
     s->is_dependency_missing = pass->missing.worst != DEPENDENCY_READY;
-    /* Without a seed on its disk no key of ours is in the guest: `cloud-init` waits for a new disk,
-     * and what ran well is not to be called unreachable until then. */
-    bool waits_for_key = desired->spec->cloud_init.is_set && !desired->spec->ssh.private_key &&
-                         desired->spec->n_steps == 0 &&
-                         !spec_has_seed(desired->spec, status->prepared.seed_digest);
-    s->expects_ssh = vm_spec_expects_ssh(desired->spec) && !waits_for_key;
+    s->expects_ssh = pass_expects_ssh(pass);
     s->has_setup_failed = pass_has_setup_failed(pass, status);
     const struct vm_provision *provision = &status->provision;
     bool are_under_way = vm_steps_are_under_way(provision);

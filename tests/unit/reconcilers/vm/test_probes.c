@@ -107,6 +107,21 @@ static void a_guest_that_is_not_set_up_is_not_waited_for(void **state)
     assert_int_equal(probes_wait_ms(pass), VERDICT_WHEN_WOKEN);
 }
 
+/* Before the pass has assessed anything, as in a real one. */
+static void a_probe_whose_login_is_refused_leads_back_to_reaching_the_guest(void **state)
+{
+    struct pass_fixture *f = *state;
+    give_probe(f, CHECK_READY);
+    f->status->was_reached = true;
+    for (int expects = 0; expects < 2; expects++) {
+        f->desired->spec->ssh.is_set = expects;
+        struct pass *pass = after_round(f, CHECK_READY, ERR_SSH_AUTH);
+        pass->situation = (struct situation){.is_desired = false};
+        assert_true(pass_record_outcomes(pass));
+        assert_int_equal(f->patch.status->was_reached, !expects);
+    }
+}
+
 /* ---- ready ---- */
 
 static void ready_passes_and_says_so_once(void **state)
@@ -283,6 +298,7 @@ int main(void)
         TEST(the_longer_overdue_check_comes_first),
         TEST(nothing_is_probed_after_a_step_failed),
         TEST(a_guest_that_is_not_set_up_is_not_waited_for),
+        TEST(a_probe_whose_login_is_refused_leads_back_to_reaching_the_guest),
         TEST(ready_passes_and_says_so_once),
         TEST(what_has_passed_is_lost_by_failing_in_a_row_only),
         TEST(ready_that_fails_never_ends_the_guest),
