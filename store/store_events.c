@@ -54,7 +54,9 @@ static int find_alike(
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     for (int i = 0; rc == 0 && i < EVENT_FOLD_SCAN && of_vm < EVENT_FOLD_WINDOW; i++) {
         struct event_view seen;
-        if (record_event_view(event_bytes(key, value), &seen) &&
+        /* Among many VMs most events are of others: those are not parsed. */
+        if (memmem(value.mv_data, value.mv_size, event->vm_name.data, event->vm_name.n) &&
+            record_event_view(event_bytes(key, value), &seen) &&
             bytes_equal(seen.vm_name, event->vm_name)) {
             if (seen.last_ms >= since_ms && seen.is_warning == event->is_warning &&
                 bytes_equal(seen.reason, event->reason) &&

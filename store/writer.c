@@ -198,7 +198,9 @@ void store_writer_submit(struct store_writer *writer, struct store_batch *batch_
     }
     (void)pthread_mutex_lock(&writer->mutex);
     list_add(&writer->queue, job);
-    (void)pthread_cond_signal(&writer->wake);
+    if (!writer->is_held) {
+        (void)pthread_cond_signal(&writer->wake);
+    }
     (void)pthread_mutex_unlock(&writer->mutex);
 }
 
@@ -206,7 +208,9 @@ void store_writer_hold(struct store_writer *writer, bool is_held)
 {
     (void)pthread_mutex_lock(&writer->mutex);
     writer->is_held = is_held;
-    (void)pthread_cond_signal(&writer->wake);
+    if (!is_held && writer->queue.first) {
+        (void)pthread_cond_signal(&writer->wake);
+    }
     (void)pthread_mutex_unlock(&writer->mutex);
 }
 
