@@ -13,6 +13,7 @@
 #include "specs/base/proc_stat.h"
 #include "store/batch.h"
 #include "store/session.h"
+#include "store/store.h"
 #include "store/writer.h"
 
 /* A pass takes about 0.1 ms (two records parsed), so this many keep a turn of the loop short. Not
@@ -21,6 +22,16 @@ enum { KEYS_A_TURN = 16 };
 enum { RESYNC_MS = 10 * 60 * 1000 /* ± half of it, by the dice */, META_RETRY_MS = 1000 };
 
 /* ---- work ---- */
+
+/* After the work on a fleet its whole store is in memory: nothing needs it any more. */
+static void rest(struct controller *controller)
+{
+    enum { MANY = 1000 };
+    if (controller->n_read >= MANY && controller_is_quiet(controller) &&
+        store_unload(controller->host.store)) {
+        controller->n_read = 0;
+    }
+}
 
 static void on_work(void *context)
 {
@@ -35,6 +46,7 @@ static void on_work(void *context)
         controller_pass(controller, key);
     }
     store_writer_hold(controller->writer, false);
+    rest(controller);
 }
 
 /* Completions requeue one key after the other: the timer is set once, at the end. */
@@ -46,6 +58,7 @@ static void on_commits(void *context, int fd, unsigned ready)
     workqueue_hold(controller->queue, true);
     store_writer_dispatch(controller->writer);
     workqueue_hold(controller->queue, false);
+    rest(controller);
 }
 
 /* ---- what to look at ---- */
@@ -53,6 +66,7 @@ static void on_commits(void *context, int fd, unsigned ready)
 static void on_seen(void *context, const char *name, bool is_changed)
 {
     struct controller *controller = context;
+    controller->n_read++;
     if (controller->is_starting) {
         char *owned = mem_strdup(name);
         name_map_add(&controller->unobserved, owned, owned);
@@ -73,6 +87,7 @@ static void on_scanned(void *context)
             reconciler->list(reconciler);
         }
     }
+    rest(controller);
 }
 
 static int list_all(struct controller *controller, struct error *err)

@@ -172,6 +172,7 @@ void controller_pass(struct controller *controller, struct key key)
     struct pass *pass = pass_new(controller, key);
     struct reconciler *reconciler = controller->reconcilers[key.kind];
     controller->n_passes++;
+    controller->n_read++;
     pass->verdict = reconciler->reconcile(reconciler, pass->name, &pass->patch);
     struct store_batch *batch = TAKE_PTR(pass->patch.batch);
     if (batch && !store_batch_is_empty(batch)) {

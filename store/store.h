@@ -49,6 +49,10 @@ int store_open(const struct paths *paths, struct store **ret, struct error *err)
 void store_close(struct store *store);                      /* NULL is fine */
 const struct paths *store_paths(const struct store *store); /* borrowed */
 
+/* For a process that has read many records and is about to rest: their pages, which the kernel has
+ * in its cache, no longer count as its own memory. False while a transaction is under way. */
+bool store_unload(struct store *store);
+
 /* For main(): a store whose pages are damaged ends the process with a message and the exit status
  * of ERR_STORE, not with a crash. See store/lmdb/guard.h. */
 void store_guard(void);

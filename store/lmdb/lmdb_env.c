@@ -217,6 +217,21 @@ void lmdb_relax(struct store *store)
     (void)pthread_rwlock_unlock(&store->map_lock);
 }
 
+/* Mapping it again at its size is what LMDB offers for that. */
+bool store_unload(struct store *store)
+{
+    if (pthread_rwlock_trywrlock(&store->map_lock) != 0) {
+        return false;
+    }
+    if (store->env && mdb_env_set_mapsize(store->env, 0) == 0) {
+        guard_watch(store->env, store->path);
+    } else {
+        lmdb_close(store); /* the next transaction opens it again */
+    }
+    (void)pthread_rwlock_unlock(&store->map_lock);
+    return true;
+}
+
 int lmdb_sync(struct store *store)
 {
     (void)pthread_rwlock_rdlock(&store->map_lock);

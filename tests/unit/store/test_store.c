@@ -415,6 +415,53 @@ static void what_was_written_is_there_after_reopening(void **state)
     vm_record_clear(&record);
 }
 
+/* What of the store's map counts as this process's memory. */
+static size_t resident_kib(void)
+{
+    char line[512];
+    size_t kib = 0;
+    bool is_map = false;
+    FILE *file = fopen("/proc/self/smaps", "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file)) {
+        char mode[8];
+        bool is_head = sscanf(line, "%*x-%*x %7s", mode) == 1;
+        is_map = is_head ? strstr(line, "/store/data.mdb") != NULL : is_map;
+        if (is_map && sscanf(line, "Rss: %zu kB", &kib) == 1) {
+            break;
+        }
+    }
+    assert_int_equal(fclose(file), 0);
+    return kib;
+}
+
+/* But for the pages around the first one: the kernel maps 64 KiB at a time. */
+static void an_unloaded_store_takes_no_memory_and_serves_as_before(void **state)
+{
+    enum { N = 200, AROUND_KIB = 64 };
+    struct fixture *f = *state;
+    struct vm_list list;
+    struct error err = {0};
+    struct store_batch *batch = store_batch_new();
+    for (int i = 0; i < N; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "vm%d", i);
+        struct vm_desired *desired = a_desired(name, 1);
+        store_batch_put_desired(batch, desired, 0);
+        vm_desired_free(desired);
+    }
+    assert_int_equal(commit(f->store, batch), 0);
+    must(store_list(f->store, &list, &err), &err);
+    vm_list_clear(&list);
+    assert_true(resident_kib() > AROUND_KIB + 4);
+    assert_true(store_unload(f->store));
+    assert_true(resident_kib() <= AROUND_KIB + 4);
+    assert_int_equal(create_vm(f->store, "web", NULL), 0);
+    must(store_list(f->store, &list, &err), &err);
+    assert_int_equal(list.count, N + 1);
+    vm_list_clear(&list);
+}
+
 static void network_file_systems_are_refused_and_local_ones_are_not(void **state)
 {
     (void)state;
@@ -487,6 +534,7 @@ int main(void)
         on_open_store(a_plain_record_is_written_only_over_the_expected_one),
         on_open_store(the_store_is_private_to_its_user),
         on_open_store(what_was_written_is_there_after_reopening),
+        on_open_store(an_unloaded_store_takes_no_memory_and_serves_as_before),
         cmocka_unit_test(network_file_systems_are_refused_and_local_ones_are_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
