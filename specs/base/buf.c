@@ -10,38 +10,20 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 
-bool buf_add(struct buf *b, const void *bytes, size_t n)
+bool buf_grow(struct buf *b, size_t n)
 {
     size_t max = b->max ? b->max : BUF_DEFAULT_MAX;
     if (b->is_full || n > max - b->len) {
         b->is_full = true;
         return false;
     }
-    size_t need = b->len + n + 1;
-    if (need > b->cap) {
-        size_t cap = b->cap ? b->cap : 64;
-        while (cap < need) {
-            cap *= 2;
-        }
-        b->data = mem_resize(b->data, cap, 1);
-        b->cap = cap;
+    size_t cap = b->cap ? b->cap : 64;
+    while (cap < b->len + n + 1) {
+        cap *= 2;
     }
-    if (n > 0) {
-        memcpy(b->data + b->len, bytes, n);
-    }
-    b->len += n;
-    b->data[b->len] = '\0';
+    b->cap = cap < max + 1 ? cap : max + 1; /* room is never more than is allowed */
+    b->data = mem_resize(b->data, b->cap, 1);
     return true;
-}
-
-bool buf_add_str(struct buf *b, const char *s)
-{
-    return buf_add(b, s, strlen(s));
-}
-
-bool buf_add_char(struct buf *b, char c)
-{
-    return buf_add(b, &c, 1);
 }
 
 bool buf_printf(struct buf *b, const char *fmt, ...)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 struct buf {
     char *data; /* NUL-terminated when not NULL; the NUL is not counted */
@@ -22,10 +23,35 @@ struct buf {
 #define BUF_INIT(max_bytes) ((struct buf){.max = (max_bytes)})
 #define cleanup_buf __attribute__((cleanup(buf_clear)))
 
-/* Appends; false (and is_full) when it would pass the maximum. */
-bool buf_add(struct buf *b, const void *bytes, size_t n);
-bool buf_add_str(struct buf *b, const char *s);
-bool buf_add_char(struct buf *b, char c);
+/* Makes room for `n` more bytes; false (and is_full) when they would pass the maximum. */
+bool buf_grow(struct buf *b, size_t n);
+
+/* Appends, or returns false as buf_grow(). Records are written in pieces of a few bytes, hence in
+ * line. */
+static inline bool buf_add(struct buf *b, const void *bytes, size_t n)
+{
+    bool has_room = !b->is_full && n < b->cap - b->len;
+    if (!has_room && !buf_grow(b, n)) {
+        return false;
+    }
+    if (n > 0) {
+        memcpy(b->data + b->len, bytes, n);
+    }
+    b->len += n;
+    b->data[b->len] = '\0';
+    return true;
+}
+
+static inline bool buf_add_str(struct buf *b, const char *s)
+{
+    return buf_add(b, s, strlen(s));
+}
+
+static inline bool buf_add_char(struct buf *b, char c)
+{
+    return buf_add(b, &c, 1);
+}
+
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Drops the first n bytes (n ≤ len). */

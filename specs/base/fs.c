@@ -214,7 +214,11 @@ int fs_sync_dir_of(const char *path, struct error *err)
 int fs_make_dirs(const char *path, mode_t mode, struct error *err)
 {
     cleanup_free char *copy = mem_strdup(path);
-    for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
+    if (mkdir(copy, mode) == 0) { /* mostly only the last one is missing, or none */
+        return 0;
+    }
+    char *slash = errno == EEXIST ? NULL : strchr(copy + 1, '/');
+    for (;; slash = strchr(slash + 1, '/')) {
         if (slash) {
             *slash = '\0';
         }

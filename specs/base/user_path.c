@@ -51,86 +51,91 @@ static bool is_remote_type(const char *type)
     return text_starts_with(type, "fuse.");
 }
 
-/* The longest mount point at or above `path`, the last one if several are mounted there; NULL when
- * its file system is one of this machine. free() it. */
-static char *remote_mount_of(const char *mounts, const char *path)
-{
-    cleanup_free char *lines = mem_strdup(mounts);
-    char *best = NULL, *state = NULL;
-    bool is_remote = false;
-    for (char *line = strtok_r(lines, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
-        char point[PATH_MAX], type[64];
-        const char *after = strstr(line, " - ");
-        if (sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 || !after ||
-            sscanf(after, " - %63s", type) != 1) {
-            continue;
-        }
-        unescape(point);
-        size_t n = strcmp(point, "/") == 0 ? 0 : strlen(point);
-        bool is_above = strncmp(path, point, n) == 0 && (path[n] == '/' || path[n] == '\0');
-        if (is_above && (!best || n >= strlen(best))) {
-            free(best);
-            best = mem_strndup(point, n);
-            is_remote = is_remote_type(type);
-        }
-    }
-    if (!is_remote) {
-        free(TAKE_PTR(best));
-    }
-    return best;
-}
-
-/* The mount table, as it was read last. */
+/* The mount table, as it was read last, and under its lock. */
+struct mount {
+    char *point; /* "" for the root */
+    bool is_remote;
+};
 static struct {
     pthread_mutex_t lock;
     int fd; /* -1: not opened yet */
-    struct buf table;
+    struct mount *mounts;
+    size_t n;
     bool is_read, has_remote;
 } mounted = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
-/* Under the lock. */
-static void read_mounts(void)
+/* A line of proc_pid_mountinfo(5). */
+static void take_mount(const char *line)
 {
-    char chunk[4096];
-    ssize_t n;
-    buf_reset(&mounted.table);
-    (void)lseek(mounted.fd, 0, SEEK_SET);
-    while ((n = read(mounted.fd, chunk, sizeof(chunk))) > 0) {
-        buf_add(&mounted.table, chunk, (size_t)n);
+    char point[PATH_MAX], type[64];
+    const char *after = strstr(line, " - ");
+    if (sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 || !after ||
+        sscanf(after, " - %63s", type) != 1) {
+        return;
     }
-    mounted.is_read = true;
-    mounted.has_remote = false;
-    for (const char *at = buf_str(&mounted.table); !mounted.has_remote && (at = strstr(at, " - "));
-         at++) {
-        char type[64];
-        mounted.has_remote = sscanf(at, " - %63s", type) == 1 && is_remote_type(type);
-    }
+    unescape(point);
+    struct mount mount = {mem_strdup(text_eq(point, "/") ? "" : point), is_remote_type(type)};
+    mounted.has_remote |= mount.is_remote;
+    mem_grow(mounted.mounts, mounted.n);
+    mounted.mounts[mounted.n++] = mount;
 }
 
-/* NULL when all file systems are of this machine. Each pass over a VM asks for this, so the table
- * is read again only when poll(2) reports that it has changed (proc_pid_mounts(5)). free() it. */
-static char *mounts_if_remote(void)
+/* Each pass over a VM asks this, so the table is read again only when poll(2) reports that it has
+ * changed (proc_pid_mounts(5)). False: all file systems are of this machine. */
+static bool has_remote_mounts(void)
 {
     (void)pthread_mutex_lock(&mounted.lock);
     if (mounted.fd < 0) {
         mounted.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-        mounted.table = BUF_INIT(MOUNTS_MAX);
     }
     struct pollfd change = {.fd = mounted.fd, .events = POLLPRI};
     if (mounted.fd >= 0 && (poll(&change, 1, 0) > 0 || !mounted.is_read)) {
-        read_mounts();
+        cleanup_buf struct buf table = BUF_INIT(MOUNTS_MAX);
+        char chunk[4096], *state = NULL;
+        (void)lseek(mounted.fd, 0, SEEK_SET);
+        for (ssize_t n; (n = read(mounted.fd, chunk, sizeof(chunk))) > 0;) {
+            buf_add(&table, chunk, (size_t)n);
+        }
+        while (mounted.n > 0) {
+            free(mounted.mounts[--mounted.n].point);
+        }
+        free(TAKE_PTR(mounted.mounts));
+        mounted.has_remote = false;
+        mounted.is_read = true;
+        for (char *line = table.data ? strtok_r(table.data, "\n", &state) : NULL; line;
+             line = strtok_r(NULL, "\n", &state)) {
+            take_mount(line);
+        }
     }
-    char *copy = mounted.has_remote ? mem_strdup(buf_str(&mounted.table)) : NULL;
+    bool has_remote = mounted.has_remote;
     (void)pthread_mutex_unlock(&mounted.lock);
-    return copy;
+    return has_remote;
+}
+
+/* The longest mount point at or above `path`, the last one if several are mounted there; NULL when
+ * its file system is one of this machine. free() it. */
+static char *remote_mount_of(const char *path)
+{
+    const struct mount *best = NULL;
+    size_t best_n = 0;
+    (void)pthread_mutex_lock(&mounted.lock);
+    for (size_t i = 0; i < mounted.n; i++) {
+        size_t n = strlen(mounted.mounts[i].point);
+        bool is_above = n >= best_n && strncmp(path, mounted.mounts[i].point, n) == 0 &&
+                        (path[n] == '/' || path[n] == '\0');
+        best = is_above ? &mounted.mounts[i] : best;
+        best_n = is_above ? n : best_n;
+    }
+    char *point = best && best->is_remote ? mem_strdup(best->point) : NULL;
+    (void)pthread_mutex_unlock(&mounted.lock);
+    return point;
 }
 
 /* Goes along the path and its links until it comes to a mount point of such a file system; a link
  * is read only after its own directory was found to be of this machine. NULL: it does not. */
 static char *find_remote(const char *path)
 {
-    cleanup_free char *mounts = mounts_if_remote();
-    if (!mounts) {
+    if (!has_remote_mounts()) {
         return NULL;
     }
     cleanup_buf struct buf done = BUF_INIT(0);
@@ -148,7 +153,7 @@ static char *find_remote(const char *path)
         char target[PATH_MAX];
         bool is_up = n == 2 && strncmp(name, "..", 2) == 0;
         bool is_here = n == 1 && *name == '.';
-        mount = is_up || is_here ? NULL : remote_mount_of(mounts, next);
+        mount = is_up || is_here ? NULL : remote_mount_of(next);
         ssize_t length = mount || is_up || is_here ? -1 : readlink(next, target, PATH_MAX - 1);
         const char *slash = strrchr(buf_str(&done), '/');
         if (length >= 0) {

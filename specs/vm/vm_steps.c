@@ -17,11 +17,11 @@ json_t *vm_steps_to_json(const struct vm_spec *spec)
 
 void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex)
 {
-    cleanup_json json_t *steps = vm_steps_to_json(spec);
-    while (json_array_size(steps) > n) {
-        (void)json_array_remove(steps, json_array_size(steps) - 1);
-    }
-    cleanup_free char *text = json_canonical(steps);
+    const void *owner;
+    struct vm_spec first = *spec; /* shares all with it */
+    first.n_steps = n < spec->n_steps ? n : spec->n_steps;
+    const struct field *steps = fields_find(&vm_spec_fields, &first, "provision", &owner);
+    cleanup_free char *text = field_to_text(steps, owner);
     digest_text(text, ret_hex);
 }
 

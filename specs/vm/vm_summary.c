@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,18 +51,17 @@ static const struct fields status_fields = {FIELDS_OF(status_rows, struct status
 static void write_line(
     struct buf *out, const char *layout, const struct fields *fields, const void *summary)
 {
+    struct json_writer number = {.out = out};
     buf_add_str(out, layout);
     for (size_t i = 0; i < fields->count; i++) {
         const struct field *field = &fields->rows[i];
+        buf_add_char(out, '\t');
         if (field->kind == FIELD_KIND_CHARS) {
-            buf_printf(out, "\t%s", (const char *)summary + field->offset);
-            continue;
-        }
-        int64_t value = field_number(field, summary);
-        if (field->kind == FIELD_KIND_ENUM) {
-            buf_printf(out, "\t%s", enum_names_at(field->words, (size_t)value));
+            buf_add_str(out, field_at(field, summary));
+        } else if (field->kind == FIELD_KIND_ENUM) {
+            buf_add_str(out, enum_names_at(field->words, (size_t)field_number(field, summary)));
         } else {
-            buf_printf(out, "\t%" PRId64, value);
+            json_write_integer(&number, field_number(field, summary));
         }
     }
 }
