@@ -10,6 +10,8 @@
 #include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/fields.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
@@ -45,75 +47,72 @@ static char *path_of_state(const struct reconciler_host *host, const char *vm_na
 
 /* ---- state ---- */
 
-static const char *const run_state_names[RUN_STATE_COUNT_] = {
-    [RUN_STATE_UNKNOWN] = "unknown",
-    [RUN_STATE_PRELAUNCH] = "prelaunch",
-    [RUN_STATE_RUNNING] = "running",
-    [RUN_STATE_PAUSED] = "paused",
-    [RUN_STATE_SHUTDOWN] = "shutdown",
-    [RUN_STATE_PANICKED] = "guest-panicked",
-    [RUN_STATE_IO_ERROR] = "io-error",
-    [RUN_STATE_INTERNAL_ERROR] = "internal-error",
-    [RUN_STATE_INMIGRATE] = "inmigrate",
-    [RUN_STATE_POSTMIGRATE] = "postmigrate",
+DEFINE_WORD_LIST_(static, run_state,
+    RUN_STATE_COUNT_, [RUN_STATE_UNKNOWN] = "unknown", [RUN_STATE_PRELAUNCH] = "prelaunch",
+    [RUN_STATE_RUNNING] = "running", [RUN_STATE_PAUSED] = "paused",
+    [RUN_STATE_SHUTDOWN] = "shutdown", [RUN_STATE_PANICKED] = "guest-panicked",
+    [RUN_STATE_IO_ERROR] = "io-error", [RUN_STATE_INTERNAL_ERROR] = "internal-error",
+    [RUN_STATE_INMIGRATE] = "inmigrate", [RUN_STATE_POSTMIGRATE] = "postmigrate")
+
+struct state_file {
+    struct noop_state state;
+    char boot_id[CLOCK_BOOT_ID_SIZE];
 };
 
+static const struct field state_rows[] = {
+    FIELD_ENUM(struct state_file, state.run_state, "runState", &run_state_words),
+    FIELD(struct state_file, state.instance_id, "iid"),
+    FIELD(struct state_file, state.n_resets, "resets"),
+    FIELD(struct state_file, state.is_changed, "isChanged"),
+    FIELD(struct state_file, boot_id, "bootId"),
+};
+static const struct fields state_fields = {FIELDS_OF(state_rows, struct state_file)};
+
+enum { STATE_BYTES = 512 }; /* more than a state needs */
+
+/* Each pass over a VM does this once or twice. */
 struct noop_state noop_state_read(const struct reconciler_host *host, const char *vm_name)
 {
-    enum { MAX_BYTES = 65536 };
-    struct noop_state state = {.is_alive = false};
+    char text[STATE_BYTES];
+    struct state_file file = {.state.is_alive = false};
     struct error ignored = {.code = ERR_NONE};
-    cleanup_buf struct buf text = BUF_INIT(MAX_BYTES);
     cleanup_free char *path = path_of_state(host, vm_name);
-    cleanup_json json_t *json = fs_read_file(path, &text, &ignored) < 0
-                                    ? NULL
-                                    : json_loadb(buf_str(&text), text.len, 0, NULL);
-    const char *boot_id = json_text(json, "bootId");
-    if (json && text_eq(boot_id, clock_boot_id(host->clock))) {
-        state.is_alive = true;
-        for (int i = 0; i < RUN_STATE_COUNT_; i++) {
-            if (text_eq(run_state_names[i], json_text(json, "runState"))) {
-                state.run_state = (enum run_state)i;
-            }
-        }
-        state.n_resets = (uint32_t)json_int(json, "resets", 0);
-        state.is_changed = json_flag(json, "isChanged", false);
-        const char *instance_id = json_text(json, "iid");
-        (void)snprintf(
-            state.instance_id, sizeof(state.instance_id), "%s", instance_id ? instance_id : "");
-    }
-    return state;
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    bool is_of_boot =
+        n > 0 &&
+        fields_read(&state_fields, (struct bytes){text, (size_t)n}, &file, NULL, &ignored) == 0 &&
+        text_eq(file.boot_id, clock_boot_id(host->clock));
+    file.state.is_alive = true;
+    return is_of_boot ? file.state : (struct noop_state){.is_alive = false};
 }
 
 void noop_write_file(const char *path, const char *text)
 {
-    struct error ignored = {.code = ERR_NONE};
-    cleanup_free char *temporary = mem_printf("%s.tmp-%d", path, (int)getpid());
-    cleanup_close int fd =
-        open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || fs_write_all(fd, text, strlen(text), &ignored) < 0 ||
-        rename(temporary, path) < 0) {
-        (void)unlink(temporary);
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0) {
+        (void)!pwrite(fd, text, strlen(text), 0);
     }
 }
 
+/* Of one length, so that nothing of an earlier state is left behind it. */
 void noop_state_write(
     const struct reconciler_host *host, const char *vm_name, const struct noop_state *state)
 {
     struct error ignored = {.code = ERR_NONE};
+    struct state_file file = {.state = *state};
+    char padded[STATE_BYTES];
+    cleanup_buf struct buf text = BUF_INIT(STATE_BYTES - 1);
+    struct json_writer writer = {.out = &text};
     cleanup_free char *path = path_of_state(host, vm_name);
     if (!state->is_alive) {
         (void)fs_remove_file(path, &ignored);
         return;
     }
-    cleanup_json json_t *json = json_object();
-    json_put_text(json, "runState", run_state_names[state->run_state]);
-    json_put_text(json, "iid", state->instance_id);
-    json_put_int(json, "resets", state->n_resets);
-    json_put_flag(json, "isChanged", state->is_changed);
-    json_put_text(json, "bootId", clock_boot_id(host->clock));
-    cleanup_free char *text = json_canonical(json);
-    noop_write_file(path, text);
+    (void)snprintf(file.boot_id, sizeof(file.boot_id), "%s", clock_boot_id(host->clock));
+    fields_write(&state_fields, &file, &writer);
+    (void)snprintf(padded, sizeof(padded), "%-*s", STATE_BYTES - 1, buf_str(&text));
+    noop_write_file(path, padded);
 }
 
 /* ---- operations ---- */

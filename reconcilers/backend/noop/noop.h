@@ -28,8 +28,8 @@ struct noop_state {
     bool is_changed;
 };
 
-/* Replaces the file at once, but waits for no disk: what a power cut takes is a machine of an
- * earlier boot, or media without content. */
+/* Replaces the beginning of the file at once, but waits for no disk: what a power cut takes is a
+ * machine of an earlier boot, or media without content. */
 void noop_write_file(const char *path, const char *text);
 
 /* Without a file of this boot of the host the machine does not exist. */

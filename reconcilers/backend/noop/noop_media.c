@@ -51,11 +51,12 @@ static void noop_observe(const struct vm_env *env, struct media_facts *ret)
 {
     cleanup_free char *dir = paths_vm(env->host->paths, env->name, VM_DIR);
     int64_t free_mib = noop_script_int(env->host, env->name, "freeMib", 1 << 20);
-    *ret = (struct media_facts){.has_dir = fs_exists(dir), .free_bytes = free_mib << 20};
+    *ret = (struct media_facts){.free_bytes = free_mib << 20};
     if (env->spec) {
         observe_disk(env, ret);
         ret->has_image = ret->has_image || has_image(env);
     }
+    ret->has_dir = ret->disk != DISK_NONE || fs_exists(dir); /* a disk is in it */
 }
 
 /* One operation, and where its results go when it succeeds. */
