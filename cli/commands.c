@@ -32,6 +32,7 @@ const struct command *const cli_commands[] = {
     &command_status,
     &command_describe,
     &command_events,
+    &command_volume,
     &command_wait,
     &command_log,
     &command_port,

@@ -45,5 +45,6 @@ extern const struct command command_unwatch;
 extern const struct command command_up;
 extern const struct command command_validate;
 extern const struct command command_version;
+extern const struct command command_volume;
 extern const struct command command_wait;
 extern const struct command command_watch;

@@ -83,6 +83,11 @@ static void add_spec(
     } else {
         vm_text_field(out, "Disk:", "as the image");
     }
+    for (size_t i = 0; i < spec->n_volumes; i++) {
+        const struct spec_volume *volume = &spec->volumes[i];
+        vm_text_field(out, "Volume:", "%s%s%s", volume->name, volume->mount ? " at " : "",
+            volume->mount ? volume->mount : "");
+    }
     cleanup_free char *image = spec->image.location ? url_for_people(spec->image.location) : NULL;
     vm_text_field(out, "Image:", "%s", image ? image : "-");
     add_network(out, spec);
@@ -267,8 +272,11 @@ void vm_text_add_desired(struct buf *out, const struct vm_record *record)
     }
     /* A disk that grew keeps its size when `disk` is taken out of the VMFile. */
     uint32_t grown_gib = record->status ? record->status->prepared.disk_gib : 0;
-    add_spec(out, desired->spec, record->status ? vm_status_running_spec(record->status) : NULL,
+    struct vm_spec *whole = vm_desired_attach(desired, desired->spec);
+    add_spec(out, whole ? whole : desired->spec,
+        record->status ? vm_status_running_spec(record->status) : NULL,
         desired->spec->disk_gib > grown_gib ? desired->spec->disk_gib : grown_gib);
+    vm_spec_free(whole);
     vm_text_field(out, "VMFile:", "%s", desired->source ? desired->source : "- (vmctl create)");
     duration_format(clock_wall_ms(clock_system()) - desired->created_ms, age);
     vm_text_field(out, "Age:", "%s", age);

@@ -195,8 +195,8 @@ static bool needs_guest(const struct goal *goal)
     if (goal->kind == GOAL_CONDITION) {
         return goal->state == CONDITION_TRUE &&
                (goal->type == CONDITION_RUNNING || goal->type == CONDITION_GUEST_REACHABLE ||
-                   goal->type == CONDITION_CLOUD_INIT_DONE || goal->type == CONDITION_PROVISIONED ||
-                   goal->type == CONDITION_READY);
+                   goal->type == CONDITION_CLOUD_INIT_DONE || goal->type == CONDITION_MOUNTED ||
+                   goal->type == CONDITION_PROVISIONED || goal->type == CONDITION_READY);
     }
     return goal->kind == GOAL_READY || goal->kind == GOAL_RUNNING || goal->kind == GOAL_PROVISIONED;
 }

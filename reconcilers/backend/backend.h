@@ -106,10 +106,10 @@ struct machine_ops {
     /*
      * From RUN_STATE_PRELAUNCH: verifies that QEMU's UUID is the instance id, adds the host
      * forwards (the SSH port of the status and the spec's), resizes the disk to the spec's size,
-     * queries the VNC address; then lets the guest run. Idempotent.
+     * grows its volumes to theirs, queries the VNC address; then lets the guest run. Idempotent.
      *
-     * On a running machine it applies the same parts of the spec, and adds CPUs and memory as far
-     * as the machine was started with room for them.
+     * On a running machine it applies the same parts of the spec, attaches and detaches volumes,
+     * and adds CPUs and memory as far as the machine was started with room for them.
      */
     struct op *(*boot)(struct machine *machine, const struct vm_env *env,
         struct boot_result *result, op_done_fn *done, void *context);
@@ -142,6 +142,7 @@ struct media_facts {
     bool is_image_unsure;  /* … or may not be: identify() finds out */
     bool has_local_base;   /* a file of the user's, which may change at any time */
     bool is_identity_due;  /* identify() has something to find out for a VM that runs */
+    bool is_volume_due;    /* one that the machine does not have yet is missing, or wrong */
     bool has_replacement;  /* status->replacement is there, and is what the spec asks for */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
 };
@@ -171,6 +172,10 @@ struct media_ops {
      * image is all that is there before the old one is discarded. */
     struct op *(*prepare_next)(const struct vm_env *env, struct vm_prepared *result,
         char ret_stamp[DIGEST_SIZE], op_done_fn *done, void *context);
+
+    /* Makes the spec's volumes that are missing; those that are there stay as they are. NULL: the
+     * backend has none. -ERR_DISK_SHRINK, -ERR_OVERLAY: what is there is larger, or no volume. */
+    struct op *(*make_volumes)(const struct vm_env *env, op_done_fn *done, void *context);
 
     /* Looks whether the disk that was used is there, whole, and the one that is recorded. Changes
      * nothing. -ERR_OVERLAY. NULL: not needed. */
@@ -245,6 +250,12 @@ struct guest_ops {
     /* Makes the guest use the CPUs, the memory and the disk that status->growth names, as far as
      * the applied spec has them. Done twice, the second finds nothing to do. Errors: as probe(). */
     struct op *(*grow)(struct guest *guest, const struct vm_env *env, struct growth_result *result,
+        op_done_fn *done, void *context);
+
+    /* Unmounts the volumes of `orders`, then makes the file system of each blank one that is to be
+     * mounted, mounts and grows it, all of it unless it is done. `orders`: words for a shell, " -
+     * NAME" and " + NAME GIB 'DIRECTORY'" for each. ERR_MOUNT, or as probe(). */
+    struct op *(*mount)(struct guest *guest, const struct vm_env *env, const char *orders,
         op_done_fn *done, void *context);
 
     /* Runs every probe of the spec's check once, over SSH if the VM is expected to have it

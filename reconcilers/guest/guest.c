@@ -13,17 +13,16 @@
 #include "reconcilers/guest/console_words.h"
 #include "reconcilers/guest/grow_guest.sh.h"
 #include "reconcilers/guest/guest_clock.h"
+#include "reconcilers/guest/mount_volumes.sh.h"
 #include "reconcilers/guest/probe_round.h"
 #include "reconcilers/guest/provision.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
-#include "specs/vm/media_digest.h"
 
 enum {
     CONNECT_MS = 2000,
@@ -64,101 +63,16 @@ struct guest_op {
     const struct spec_check *check;   /* of `spec`; NULL: none */
     struct clock_result *clock;       /* NULL: not requested */
     struct cloud_init_report *report; /* NULL: not requested */
-    struct growth_result *growth;     /* NULL: not requested. None of the five: a probe */
-    char *growth_arguments;           /* of grow_guest_sh */
-    struct buf answer;                /* of cloud_init_query or grow_guest_sh */
+    struct growth_result *growth;     /* NULL: not requested */
+    bool is_mount;                    /* None of the six: a probe */
+    char *arguments;                  /* of grow_guest_sh or mount_volumes_sh */
+    struct buf answer;                /* of cloud_init_query or one of those */
     struct vm_spec *spec;             /* owned copy: holds the step, the check */
     char *log_path;
     char run_id[PROVISION_RUN_ID_SIZE];
     struct ssh_exit exit;
     struct step_result *result;
 };
-
-/* ---- where, as whom, with which keys ---- */
-
-static const char *const standard_keys[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
-_Static_assert(3 + ARRAY_LEN(standard_keys) <= SSH_KEYS_MAX, "all keys have room");
-
-/* Once each: the guest counts what it refuses. */
-static void add_key(struct guest_address *address, char *path_take, bool is_explicit)
-{
-    for (size_t i = 0; i < address->n_keys; i++) {
-        if (text_eq(address->keys[i].path, path_take)) {
-            free(path_take);
-            return;
-        }
-    }
-    address->keys[address->n_keys++] =
-        (struct ssh_key){.path = path_take, .is_explicit = is_explicit};
-}
-
-static void add_keys(struct guest_address *address, const struct vm_env *env)
-{
-    add_key(address, paths_vm(env->host->paths, env->name, VM_KEY), false);
-    if (env->spec->ssh.private_key) {
-        add_key(address, mem_strdup(env->spec->ssh.private_key), true);
-    }
-    char *beside = vm_spec_key_beside(env->spec);
-    if (beside) {
-        add_key(address, beside, false);
-    }
-    /* A guest that no seed of ours has set up is a stranger, which must not learn who the user is.
-     */
-    bool has_seed = spec_has_seed(env->spec, env->status->prepared.seed_digest);
-    size_t n_standard = has_seed ? ARRAY_LEN(standard_keys) : 0;
-    for (size_t i = 0; i < n_standard; i++) {
-        add_key(address, mem_printf("%s/.ssh/%s", paths_home(), standard_keys[i]), false);
-    }
-}
-
-/* With user-data of the user's own, or without a seed, the guest makes its host keys itself; a key
- * left over from an earlier spec is not the guest's. */
-static char *pinned_host_key(const struct vm_env *env)
-{
-    bool has_seed = spec_has_seed(env->spec, env->status->prepared.seed_digest);
-    if (!has_seed || env->spec->cloud_init.user_data.path) {
-        return NULL;
-    }
-    cleanup_free char *trusted = paths_vm(env->host->paths, env->name, VM_HOST_KEY_TRUSTED);
-    cleanup_free char *ours = paths_vm(env->host->paths, env->name, VM_HOST_KEY_PUBLIC);
-    return fs_exists(trusted) ? TAKE_PTR(trusted) : fs_exists(ours) ? TAKE_PTR(ours) : NULL;
-}
-
-void guest_address_init(struct guest_address *address, const struct vm_env *env)
-{
-    const char *user = env->spec->ssh.user;
-    *address = (struct guest_address){
-        .host = mem_strdup(env->status->ssh_host),
-        .port = env->status->ssh_port,
-        .user = mem_strdup(user ? user : SPEC_DEFAULT_USER),
-        .instance_id = mem_strdup(env->status->instance.instance_id),
-        .host_key_path = pinned_host_key(env),
-    };
-    add_keys(address, env);
-}
-
-void guest_address_clear(struct guest_address *address)
-{
-    for (size_t i = 0; i < address->n_keys; i++) {
-        free(address->keys[i].path);
-    }
-    free(address->host);
-    free(address->user);
-    free(address->instance_id);
-    free(address->host_key_path);
-    *address = (struct guest_address){.host = NULL};
-}
-
-bool guest_address_equal(const struct guest_address *a, const struct guest_address *b)
-{
-    bool is_same = text_eq(a->host, b->host) && a->port == b->port && text_eq(a->user, b->user) &&
-                   text_eq(a->instance_id, b->instance_id) &&
-                   text_eq(a->host_key_path, b->host_key_path) && a->n_keys == b->n_keys;
-    for (size_t i = 0; is_same && i < a->n_keys; i++) {
-        is_same = text_eq(a->keys[i].path, b->keys[i].path);
-    }
-    return is_same;
-}
 
 /* ---- sessions ---- */
 
@@ -192,7 +106,7 @@ static void on_cancel(struct op *op)
     guest_address_clear(&self->address);
     vm_spec_free(self->spec);
     free(self->log_path);
-    free(self->growth_arguments);
+    free(self->arguments);
     buf_clear(&self->answer);
     free(self);
 }
@@ -307,6 +221,30 @@ static void run_script(struct guest_op *self, const char *script, const char *ar
     self->inner = ssh_exec(self->guest->session, &request, &self->exit, done, self);
 }
 
+/* The command prints why when it fails. */
+static void on_mounted(void *context, const struct error *err)
+{
+    struct guest_op *self = context;
+    struct error failure = {.code = ERR_NONE};
+    self->inner = NULL;
+    if (err) {
+        failure = *err;
+        failure.code = ERR_SSH;
+        error_wrap(&failure, "cannot mount the volumes of vm '%s'", self->guest->vm_name);
+    } else if (self->exit.status != 0) {
+        cleanup_buf struct buf line = BUF_INIT(0);
+        for (const char *at = buf_str(&self->answer); *at; at += strspn(at, "\r\n")) {
+            size_t n = strcspn(at, "\r\n");
+            buf_add_str(&line, line.len ? "; " : "");
+            text_add_printable(&line, at, n);
+            at += n;
+        }
+        error_set(&failure, ERR_MOUNT, "vm '%s': %s", self->guest->vm_name,
+            line.len ? buf_str(&line) : "its volumes cannot be mounted");
+    }
+    op_finish(&self->op, failure.code ? &failure : NULL);
+}
+
 static void use_session(struct guest_op *self)
 {
     struct guest *guest = self->guest;
@@ -329,7 +267,11 @@ static void use_session(struct guest_op *self)
         return;
     }
     if (self->growth) {
-        run_script(self, grow_guest_sh, self->growth_arguments, GROW_MS, on_grown);
+        run_script(self, grow_guest_sh, self->arguments, GROW_MS, on_grown);
+        return;
+    }
+    if (self->is_mount) {
+        run_script(self, mount_volumes_sh, self->arguments, GROW_MS, on_mounted);
         return;
     }
     struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
@@ -501,9 +443,18 @@ static struct op *guest_grow(struct guest *guest, const struct vm_env *env,
     const struct vm_growth *growth = &env->status->growth;
     const struct vm_spec *has = env->status->applied_spec ? env->status->applied_spec : env->spec;
     self->growth = result;
-    self->growth_arguments = mem_printf(" grow_guest '' %u %u %llu", growth->vcpus ? has->vcpus : 0,
+    self->arguments = mem_printf(" grow_guest '' %u %u %llu", growth->vcpus ? has->vcpus : 0,
         growth->memory ? has->memory_mib : 0,
         growth->disk ? (unsigned long long)has->disk_gib << 10 : 0);
+    return &self->op;
+}
+
+static struct op *guest_mount(struct guest *guest, const struct vm_env *env, const char *orders,
+    op_done_fn *done, void *context)
+{
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    self->is_mount = true;
+    self->arguments = mem_printf(" sh%s", orders);
     return &self->op;
 }
 
@@ -564,6 +515,7 @@ const struct guest_ops *guest_ssh(void)
         .cloud_init = guest_cloud_init,
         .set_clock = guest_set_clock,
         .grow = guest_grow,
+        .mount = guest_mount,
         .check = guest_check,
         .run_step = guest_run_step,
     };

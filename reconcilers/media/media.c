@@ -18,6 +18,7 @@
 #include "reconcilers/media/keys.h"
 #include "reconcilers/media/seed.h"
 #include "reconcilers/media/snapshot.h"
+#include "reconcilers/media/volume.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -210,8 +211,9 @@ static bool has_replacement(const struct vm_env *env)
 static void observe(const struct vm_env *env, struct media_facts *ret)
 {
     const struct vm_prepared *prepared = &env->status->prepared;
-    struct media_facts facts = {
-        .has_dir = has_file(env, VM_DIR), .has_replacement = has_replacement(env)};
+    struct media_facts facts = {.has_dir = has_file(env, VM_DIR),
+        .is_volume_due = env->spec && volumes_are_due(env),
+        .has_replacement = has_replacement(env)};
     observe_file(env, &facts);
     if (env->spec && prepared->digest[0]) {
         observe_difference(env, &facts);
@@ -587,6 +589,7 @@ const struct media_ops *media_files(void)
         .fetch_image = fetch_image,
         .prepare = prepare,
         .prepare_next = prepare_next,
+        .make_volumes = volumes_make,
         .check_disk = check_disk,
         .identify = identify,
         .snapshot = snapshot_start,

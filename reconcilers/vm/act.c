@@ -17,6 +17,7 @@
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/steps.h"
+#include "reconcilers/vm/volumes.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
@@ -74,6 +75,9 @@ static int64_t act_boot(struct pass *pass)
     struct error err = {.code = ERR_NONE};
     if (action == ACTION_APPLY && hot_change_has_network(pass) && !addresses_are_held(pass)) {
         return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
+    }
+    if (action == ACTION_APPLY && !volumes_are_held(pass)) {
+        return volumes_lease(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
     }
     vm_begin(vm, action, generation_of(pass));
     vm->op =
@@ -194,7 +198,7 @@ static int64_t act_begin_start(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
     struct error err = {.code = ERR_NONE};
-    if (addresses_choose(pass, &err) < 0) {
+    if (addresses_choose(pass, &err) < 0 || volumes_lease(pass, &err) < 0) {
         return fail(pass, &err);
     }
     vm_instance_clear(&status->instance);
@@ -367,8 +371,6 @@ static int64_t act_retry_io(struct pass *pass)
     return pass_lacks_room(pass) ? ROOM_RECHECK_MS : act_command(pass);
 }
 
-/* ---- exit ---- */
-
 static int64_t act_record_exit(struct pass *pass)
 {
     exit_record(pass);
@@ -457,8 +459,6 @@ static int64_t act_adopt_orphan(struct pass *pass)
     return ORPHAN_RECHECK_MS;
 }
 
-/* ---- nothing ---- */
-
 static int64_t act_none(struct pass *pass)
 {
     enum { BASE_RECHECK_MS = 30000 }; /* a base image that changes causes no event */
@@ -490,6 +490,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_FETCH_IMAGE] = pass_fetch_image,
     [ACTION_CHECK_DISK] = pass_check_disk,
     [ACTION_PREPARE] = pass_prepare,
+    [ACTION_MAKE_VOLUMES] = volumes_act_make,
     [ACTION_BACK_OFF] = act_back_off,
     [ACTION_AWAIT_DEPENDENCY] = act_await_dependency,
     [ACTION_BEGIN_START] = act_begin_start,
@@ -507,6 +508,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_REACH] = act_reach,
     [ACTION_SET_CLOCK] = clock_act,
     [ACTION_GROW_GUEST] = hot_change_grow_guest,
+    [ACTION_MOUNT] = volumes_act_mount,
     [ACTION_AWAIT_CLOUD_INIT] = act_await_cloud_init,
     [ACTION_RUN_STEP] = act_run_step,
     [ACTION_APPEND_STEPS] = act_append_steps,

@@ -22,8 +22,13 @@ static char *declared_port(const struct vm_spec *spec, size_t i)
     return spec && spec->vnc.port && i == n ? mem_printf("tcp/%u", spec->vnc.port) : NULL;
 }
 
+static const char volume_key[] = "volume/";
+
 static bool declares(const struct vm_spec *spec, const char *lease)
 {
+    if (text_starts_with(lease, volume_key)) {
+        return vm_spec_volume(spec, lease + sizeof(volume_key) - 1);
+    }
     for (size_t i = 0;; i++) {
         cleanup_free char *key = declared_port(spec, i);
         if (!key || text_eq(key, lease)) {
@@ -49,8 +54,9 @@ static void drop_lease(void *context, const char *key)
 {
     struct release *release = context;
     cleanup_free char *ssh = mem_printf("tcp/%u", release->pass->view->status->ssh_port);
-    bool is_port = text_starts_with(key, "tcp/") || text_starts_with(key, "udp/");
-    if (is_port && !text_eq(key, ssh) && !declares(release->kept[0], key) &&
+    bool is_ours = text_starts_with(key, "tcp/") || text_starts_with(key, "udp/") ||
+                   text_starts_with(key, volume_key);
+    if (is_ours && !text_eq(key, ssh) && !declares(release->kept[0], key) &&
         !declares(release->kept[1], key)) {
         vm_patch_drop_lease(release->pass->patch, key);
     }
@@ -77,7 +83,7 @@ void addresses_release_forwards(struct pass *pass)
 void addresses_release_undeclared(struct pass *pass)
 {
     const struct vm_status *status = pass->patch->status;
-    drop_leases(pass, pass->view->desired->spec, vm_status_running_spec(status));
+    drop_leases(pass, pass->env.spec, vm_status_running_spec(status));
 }
 
 /* ---- what the next one gets ---- */
@@ -164,7 +170,8 @@ int addresses_choose(struct pass *pass, struct error *err)
     if (check_forwards(pass, err) < 0) {
         return -(int)err->code;
     }
-    drop_leases(pass, spec, NULL);
+    bool is_running = pass->situation.is_alive; /* it has its volumes until they are detached */
+    drop_leases(pass, spec, is_running ? vm_status_running_spec(pass->view->status) : NULL);
     choose_mac(pass);
     struct vm_status *status = pass->patch->status;
     free(TAKE_PTR(status->ssh_host));

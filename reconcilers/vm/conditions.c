@@ -11,6 +11,7 @@
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
+#include "reconcilers/vm/volumes.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -50,7 +51,6 @@ static void apply_rules(struct pass *pass, enum condition_type type, const struc
     pass_set(pass, type, rule->state, rule->reason, message);
 }
 
-/* A row each, for the tables. */
 #define PREDICATE(name, expression)                                                                \
     static bool name(const struct pass *pass)                                                      \
     {                                                                                              \
@@ -489,13 +489,14 @@ PREDICATE(is_being_suspended,
 static const struct condition *first_unmet(const struct pass *pass)
 {
     static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
-        CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_CLOUD_INIT_DONE,
+        CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_CLOUD_INIT_DONE, CONDITION_MOUNTED,
         CONDITION_PROVISIONED};
     const struct situation *s = &pass->situation;
     size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
     for (size_t i = first; i < ARRAY_LEN(needed); i++) {
         const struct condition *condition = &pass->patch->status->conditions[needed[i]];
-        if (condition->state != CONDITION_TRUE) {
+        bool is_absent = condition->state == CONDITION_ABSENT;
+        if (condition->state != CONDITION_TRUE && !(is_absent && needed[i] == CONDITION_MOUNTED)) {
             return condition;
         }
     }
@@ -529,8 +530,6 @@ static const struct rule ready_rules[] = {
         NULL},
     {NULL, CONDITION_TRUE, REASON_READY, NULL, NULL},
 };
-
-/* ---- the others ---- */
 
 /* A check that finds no drift is not work; waiting for probes to pass is, also between two tries.
  */
@@ -593,6 +592,7 @@ void pass_describe(struct pass *pass)
     apply_rules(pass, CONDITION_RUNNING, running_rules);
     apply_rules(pass, CONDITION_GUEST_REACHABLE, reachable_rules);
     apply_rules(pass, CONDITION_CLOUD_INIT_DONE, cloud_init_rules);
+    volumes_describe(pass);
     apply_rules(pass, CONDITION_PROVISIONED, provisioned_rules);
     apply_rules(pass, CONDITION_SYNCED, synced_rules);
     apply_rules(pass, CONDITION_READY, ready_rules);

@@ -31,7 +31,7 @@ PREDICATE(can_run_steps, is_started(s) && s->is_reached && !s->has_setup_failed)
 bool situation_is_probeable(const struct situation *s)
 {
     bool is_reached = s->is_reached && !s->is_setting_up;
-    bool is_set_up = !s->has_step && !s->has_appended;
+    bool is_set_up = !s->has_step && !s->has_appended && !s->is_mount_due;
     return is_started(s) && (is_reached || !s->expects_ssh) && is_set_up;
 }
 
@@ -98,6 +98,8 @@ PREDICATE(image_changed, !s->is_alive && s->is_image_changed)
 PREDICATE(disk_doubtful, !s->is_alive && s->disk == DISK_UNCHECKED)
 PREDICATE(image_missing, !s->is_alive && !s->has_image)
 PREDICATE(disk_missing, !s->is_alive && s->disk != DISK_READY)
+/* Before the start that needs it; or of a machine that is to get it while it runs. */
+PREDICATE(volume_missing, !s->is_alive && s->is_volume_due)
 PREDICATE(prepared_only, s->power == POWER_STOPPED)
 PREDICATE(backing_off, !s->is_alive && s->is_backing_off)
 PREDICATE(dependency_missing, !s->is_alive && !s->has_instance && s->is_dependency_missing)
@@ -126,12 +128,16 @@ PREDICATE(start_unconfirmed, s->intent == INTENT_START)
 PREDICATE(paused_by_other, s->run_state == RUN_STATE_PAUSED && s->power == POWER_RUNNING)
 PREDICATE(not_suspended, s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED)
 PREDICATE(unhealthy, situation_is_probeable(s) && s->is_unhealthy)
-PREDICATE(hot_change_pending, is_started(s) && s->is_hot_change_pending)
+PREDICATE(volume_to_make, is_started(s) && s->is_volume_due)
+/* Else what the guest has not written yet would be lost with the volume. */
+PREDICATE(volume_leaves, is_started(s) && s->is_reached && !s->is_setting_up && s->is_unmount_due)
+PREDICATE(hot_change_pending, is_started(s) && s->is_hot_change_pending && !s->is_unmount_due)
 PREDICATE(not_reached, is_started(s) && s->expects_ssh && !s->is_reached)
 PREDICATE(clock_due, is_started(s) && s->is_clock_due)
 PREDICATE(setting_up, is_started(s) && s->expects_ssh && s->is_setting_up)
 /* After cloud-init, which may be growing the disk itself, and before steps, which may need it. */
 PREDICATE(growth_due, is_started(s) && s->is_reached && s->is_growth_due)
+PREDICATE(mount_due, can_run_steps(s) && s->is_mount_due)
 PREDICATE(step_waiting, can_run_steps(s) && s->has_step)
 PREDICATE(steps_appended, can_run_steps(s) && s->has_appended)
 PREDICATE(identity_due, is_started(s) && s->is_identity_due)
@@ -139,7 +145,7 @@ PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 30 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 31 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -171,33 +177,37 @@ static const struct {
     {22, disk_doubtful, ACTION_CHECK_DISK},
     {23, image_missing, ACTION_FETCH_IMAGE},
     {24, disk_missing, ACTION_PREPARE},
-    {25, prepared_only, ACTION_NONE},
-    {26, backing_off, ACTION_BACK_OFF},
-    {27, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {28, start_not_begun, ACTION_BEGIN_START},
-    {29, start_begun, ACTION_LAUNCH},
-    {30, launching, ACTION_AWAIT_MACHINE},
-    {31, launched_unrecorded, ACTION_KILL},
-    {32, launched, ACTION_RELEASE},
-    {33, not_booted, ACTION_BOOT},
-    {34, start_overdue, ACTION_GIVE_UP_START},
-    {35, unanswered, ACTION_AWAIT_MACHINE},
-    {36, guest_ended, ACTION_RECORD_CAUSE},
-    {37, io_error, ACTION_RETRY_IO},
-    {38, start_unconfirmed, ACTION_CONFIRM_START},
-    {39, paused_by_other, ACTION_RESUME},
-    {40, not_suspended, ACTION_PAUSE},
-    {41, unhealthy, ACTION_END_UNHEALTHY},
-    {42, hot_change_pending, ACTION_APPLY},
-    {43, not_reached, ACTION_REACH},
-    {44, clock_due, ACTION_SET_CLOCK},
-    {45, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {46, growth_due, ACTION_GROW_GUEST},
-    {47, step_waiting, ACTION_RUN_STEP},
-    {48, steps_appended, ACTION_APPEND_STEPS},
-    {49, probe_due, ACTION_PROBE},
-    {50, identity_due, ACTION_IDENTIFY_IMAGE},
-    {51, NULL, ACTION_NONE},
+    {25, volume_missing, ACTION_MAKE_VOLUMES},
+    {26, prepared_only, ACTION_NONE},
+    {27, backing_off, ACTION_BACK_OFF},
+    {28, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {29, start_not_begun, ACTION_BEGIN_START},
+    {30, start_begun, ACTION_LAUNCH},
+    {31, launching, ACTION_AWAIT_MACHINE},
+    {32, launched_unrecorded, ACTION_KILL},
+    {33, launched, ACTION_RELEASE},
+    {34, not_booted, ACTION_BOOT},
+    {35, start_overdue, ACTION_GIVE_UP_START},
+    {36, unanswered, ACTION_AWAIT_MACHINE},
+    {37, guest_ended, ACTION_RECORD_CAUSE},
+    {38, io_error, ACTION_RETRY_IO},
+    {39, start_unconfirmed, ACTION_CONFIRM_START},
+    {40, paused_by_other, ACTION_RESUME},
+    {41, not_suspended, ACTION_PAUSE},
+    {42, unhealthy, ACTION_END_UNHEALTHY},
+    {43, volume_to_make, ACTION_MAKE_VOLUMES},
+    {44, volume_leaves, ACTION_MOUNT},
+    {45, hot_change_pending, ACTION_APPLY},
+    {46, not_reached, ACTION_REACH},
+    {47, clock_due, ACTION_SET_CLOCK},
+    {48, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {49, growth_due, ACTION_GROW_GUEST},
+    {50, mount_due, ACTION_MOUNT},
+    {51, step_waiting, ACTION_RUN_STEP},
+    {52, steps_appended, ACTION_APPEND_STEPS},
+    {53, probe_due, ACTION_PROBE},
+    {54, identity_due, ACTION_IDENTIFY_IMAGE},
+    {55, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -239,6 +249,7 @@ const char *action_name(enum action action)
         [ACTION_FETCH_IMAGE] = "fetch-image",
         [ACTION_CHECK_DISK] = "check-disk",
         [ACTION_PREPARE] = "prepare",
+        [ACTION_MAKE_VOLUMES] = "make-volumes",
         [ACTION_BACK_OFF] = "back-off",
         [ACTION_AWAIT_DEPENDENCY] = "await-dependency",
         [ACTION_BEGIN_START] = "begin-start",
@@ -256,6 +267,7 @@ const char *action_name(enum action action)
         [ACTION_REACH] = "probe",
         [ACTION_SET_CLOCK] = "set-clock",
         [ACTION_GROW_GUEST] = "grow-guest",
+        [ACTION_MOUNT] = "mount",
         [ACTION_AWAIT_CLOUD_INIT] = "await-cloud-init",
         [ACTION_RUN_STEP] = "run-step",
         [ACTION_APPEND_STEPS] = "append-steps",

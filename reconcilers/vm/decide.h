@@ -66,6 +66,7 @@ struct situation {
     bool has_image;
     bool is_image_changed;
     bool is_image_unsure; /* its base may be another one: its bytes have to be compared */
+    bool is_volume_due;   /* one that the machine does not have yet has to be made */
     bool is_identity_due; /* the digest of a base in use is not known yet, or not that of another */
     enum disk_state disk;
 
@@ -77,6 +78,8 @@ struct situation {
     bool is_hot_change_pending; /* the running machine differs from the spec, or may */
     bool is_clock_due;          /* it stood still since its clock was last right */
     bool is_growth_due;         /* with SSH: it may not use yet what was added to its machine */
+    bool is_mount_due;          /* its volumes are not mounted as they are to be */
+    bool is_unmount_due;        /* … and one that leaves is to be unmounted first */
     bool has_step;              /* a provision step is waiting to be run */
     bool has_appended; /* steps were added behind those that were run; they are to run too */
     bool is_probe_due; /* `ready` or `live` probes are to be tried, or are being tried */
@@ -105,6 +108,7 @@ enum action {
     ACTION_FETCH_IMAGE,
     ACTION_CHECK_DISK, /* look whether the disk is still the one that was used */
     ACTION_PREPARE,
+    ACTION_MAKE_VOLUMES,
     ACTION_BACK_OFF,
     ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
     ACTION_BEGIN_START,      /* record the intent to start, with instance id, ports, MAC */
@@ -122,6 +126,7 @@ enum action {
     ACTION_REACH,
     ACTION_SET_CLOCK,        /* to the host's time, unless it is right */
     ACTION_GROW_GUEST,       /* make it use what was added to its machine */
+    ACTION_MOUNT,            /* mount the volumes, and unmount those that leave */
     ACTION_AWAIT_CLOUD_INIT, /* query how far the guest's cloud-init is */
     ACTION_RUN_STEP,
     ACTION_APPEND_STEPS,  /* record that the steps behind those that were run are to run too */
@@ -145,7 +150,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 51 };
+enum { DECIDE_ROWS = 55 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

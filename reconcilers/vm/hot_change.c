@@ -50,7 +50,8 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
     }
     /* The controller reads the other live fields from the desired spec. */
     comparison->is_pending = wanted->disk_gib > running->disk_gib || has_live(diff, "forward") ||
-                             has_live(diff, "vcpus") || has_live(diff, "memory");
+                             has_live(diff, "volume") || has_live(diff, "vcpus") ||
+                             has_live(diff, "memory");
 }
 
 static const struct vm_comparison *comparison_of(const struct pass *pass)
@@ -129,6 +130,9 @@ void hot_change_record(struct pass *pass)
     }
     if (has_live(diff, "memory")) {
         applied->memory_mib = spec->memory_mib;
+    }
+    if (has_live(diff, "volume")) {
+        (void)fields_take(&vm_spec_fields, applied, spec, "volumes");
     }
     if (has_live(diff, "forward")) {
         (void)fields_take(&vm_spec_fields, applied, spec, "network.forwards");

@@ -11,6 +11,7 @@
 #include "reconcilers/vm/ports.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/steps.h"
+#include "reconcilers/vm/volumes.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -324,7 +325,9 @@ static bool record_failure(struct pass *pass)
         vm->refused_at_ms = pass->now_ms;
         vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : vm->reach_began_ms;
     }
-    if (action == ACTION_AWAIT_CLOUD_INIT) { /* it may have begun to boot again: log in first */
+    bool is_cut_off = action == ACTION_MOUNT && error->code != ERR_MOUNT;
+    if (action == ACTION_AWAIT_CLOUD_INIT ||
+        is_cut_off) { /* it may have begun to boot again: log in first */
         pass->patch->status->was_reached = false;
     }
     if (action == ACTION_SET_CLOCK && (clock_failed(pass) || is_login_lost(error->code))) {
@@ -355,6 +358,7 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_REACH] = record_reached,
         [ACTION_SET_CLOCK] = clock_record,
         [ACTION_GROW_GUEST] = hot_change_record_guest,
+        [ACTION_MOUNT] = volumes_record_mounted,
         [ACTION_AWAIT_CLOUD_INIT] = record_cloud_init,
         [ACTION_RUN_STEP] = record_step_outcome,
     };

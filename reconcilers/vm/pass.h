@@ -26,7 +26,9 @@ struct pass {
     const struct vm_view *view; /* as committed; from the first change on, as recorded in `patch` */
     struct vm_view recorded;    /* the latter */
     struct vm_patch *patch;
-    struct vm_env env;
+    struct vm_env env;     /* its spec: `whole`, or else the desired record's */
+    struct vm_spec *whole; /* the desired spec with the volumes attached by hand; owned; NULL: none
+                            * are */
     struct machine_facts machine;
     struct media_facts media;
     struct situation situation;

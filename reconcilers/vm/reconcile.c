@@ -32,13 +32,15 @@ static struct pass begin_pass(
 {
     const struct vm_desired *desired = view->desired;
     const struct vm_spec *spec = desired ? desired->spec : NULL;
+    struct vm_spec *whole = desired ? vm_desired_attach(desired, spec) : NULL;
     struct pass pass = {
+        .whole = whole,
         .vm = vm_registry_open(self->registry, view->name, vm_backend_kind(spec, view->status)),
         .view = view,
         .patch = patch,
         .env = {.host = self->host,
             .name = view->name,
-            .spec = spec,
+            .spec = whole ? whole : spec,
             .uid = desired ? desired->uid : view->status->uid,
             .status = view->status,
             .proxies = desired ? &desired->proxies : NULL},
@@ -53,6 +55,7 @@ static void on_leases_dropped(void *context)
 {
     const struct vm_reconciler *self = context;
     vm_registry_retry(self->registry, ERR_PORT_TAKEN);
+    vm_registry_retry(self->registry, ERR_VOLUME_IN_USE);
 }
 
 /* What this pass has recorded so far is what it decides on from here on. */
@@ -135,6 +138,7 @@ static struct verdict pass_over_view(
     pass_describe(&pass);
     pass_describe_stalled(&pass);
     vm_status_free(recorded);
+    vm_spec_free(pass.whole);
     free(pass.missing.names);
     int64_t retry_ms = pass.vm->put_off.retry_at_ms - pass.now_ms;
     if (retry_ms > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > retry_ms)) {

@@ -6,6 +6,7 @@
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/volumes.h"
 #include "specs/base/buf.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
@@ -232,6 +233,7 @@ static void assess_observed(struct pass *pass)
                   ? DISK_UNCHECKED
                   : pass->media.disk;
     s->recreation = assess_recreation(pass);
+    volumes_assess(pass);
 }
 
 void pass_assess(struct pass *pass)

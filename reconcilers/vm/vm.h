@@ -43,8 +43,9 @@ struct vm_outcome {
     struct cloud_init_report cloud_init;
     struct clock_result clock;
     struct growth_result growth;
-    int64_t slept_ms;      /* ACTION_SET_CLOCK: of the host, when it began */
-    enum check_kind check; /* ACTION_PROBE: which */
+    char mounted[DIGEST_SIZE]; /* ACTION_MOUNT: as in vm_status */
+    int64_t slept_ms;          /* ACTION_SET_CLOCK: of the host, when it began */
+    enum check_kind check;     /* ACTION_PROBE: which */
 };
 
 /* The state of `ready` or `live` between two tries that is lost with the controller: then they are

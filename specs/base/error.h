@@ -44,6 +44,9 @@ enum error_code {
     ERR_DISK_SHRINK,
     ERR_NO_SPACE,
     ERR_SNAPSHOT_NOT_FOUND,
+    ERR_VOLUME_NOT_FOUND,
+    ERR_VOLUME_IN_USE, /* by another VM */
+    ERR_MOUNT,
     /* guest seed and keys */
     ERR_SEED,
     ERR_KEYGEN,

@@ -9,6 +9,7 @@
  *     controller.lock controller.log
  *     owners.lock               see owner_lock.h
  *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way
+ *     volumes/NAME/volume.qcow2 disks that outlive every VM
  *     vms/NAME/                 see enum vm_file
  *     trash/                    may be deleted at any time
  *     quarantine/               directories found without a record, kept 7 days

@@ -91,7 +91,7 @@ int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual
     enum { AT_FORMAT = QCOW2_HEADER_SIZE, N_BEFORE_L1 = 3 };
     const uint32_t backing_format = 0xe2792aca;
     const uint64_t bytes_an_l1_entry = (uint64_t)QCOW2_CLUSTER / 8 * QCOW2_CLUSTER;
-    size_t length = strlen(backing), format_length = strlen(format);
+    size_t length = backing ? strlen(backing) : 0, format_length = backing ? strlen(format) : 0;
     if (length > QCOW2_BACKING_MAX) {
         return error_set(err, ERR_OVERLAY, "the path of its base has %zu bytes, more than %d",
             length, QCOW2_BACKING_MAX);
@@ -109,8 +109,6 @@ int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual
     uint8_t *head = ret->head;
     memcpy(head, "QFI\xfb", 4);
     bytes_put_big(head + AT_VERSION, 3, 4);
-    bytes_put_big(head + AT_BACKING_OFFSET, at_name, 8);
-    bytes_put_big(head + AT_BACKING_SIZE, length, 4);
     bytes_put_big(head + AT_CLUSTER_BITS, 16, 4);
     bytes_put_big(head + AT_VIRTUAL_SIZE, size, 8);
     bytes_put_big(head + AT_L1_SIZE, n_l1, 4);
@@ -119,10 +117,14 @@ int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual
     bytes_put_big(head + AT_REFCOUNT_CLUSTERS, 1, 4);
     bytes_put_big(head + AT_REFCOUNT_ORDER, 4, 4);
     bytes_put_big(head + AT_HEADER_LENGTH, QCOW2_HEADER_SIZE, 4);
-    bytes_put_big(head + AT_FORMAT, backing_format, 4);
-    bytes_put_big(head + AT_FORMAT + 4, format_length, 4);
-    memcpy(head + AT_FORMAT + 8, format, format_length);
-    memcpy(head + at_name, backing, length);
+    if (backing) { /* else zeros: no extension, no name */
+        bytes_put_big(head + AT_BACKING_OFFSET, at_name, 8);
+        bytes_put_big(head + AT_BACKING_SIZE, length, 4);
+        bytes_put_big(head + AT_FORMAT, backing_format, 4);
+        bytes_put_big(head + AT_FORMAT + 4, format_length, 4);
+        memcpy(head + AT_FORMAT + 8, format, format_length);
+        memcpy(head + at_name, backing, length);
+    }
     bytes_put_big(ret->refcount_table, 2 * QCOW2_CLUSTER, 8);
     for (uint64_t i = 0; i < n_clusters; i++) { /* at most 19, of 64 TiB */
         bytes_put_big(ret->refcounts + 2 * i, 1, 2);

@@ -53,7 +53,8 @@ struct qcow2_overlay {
     uint64_t file_size;
 };
 
-/* `backing` is as QEMU is to open it, `format` its "qcow2" or "raw"; `virtual_size` is rounded up
- * to whole sectors. -ERR_OVERLAY: the name is too long, or the disk larger than IMAGE_BYTES_MAX. */
+/* `backing` is as QEMU is to open it, `format` its "qcow2" or "raw"; both NULL: an empty disk, on
+ * nothing. `virtual_size` is rounded up to whole sectors. -ERR_OVERLAY: the name is too long, or
+ * the disk larger than IMAGE_BYTES_MAX. */
 int qcow2_make_overlay(const char *backing, const char *format, uint64_t virtual_size,
     struct qcow2_overlay *ret, struct error *err);

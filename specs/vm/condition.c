@@ -5,9 +5,9 @@ DEFINE_WORDS(condition_type, enum condition_type,
     CONDITION_TYPE_COUNT_, [CONDITION_READY] = "Ready", [CONDITION_SYNCED] = "Synced",
     [CONDITION_IMAGE_READY] = "ImageReady", [CONDITION_PREPARED] = "Prepared",
     [CONDITION_RUNNING] = "Running", [CONDITION_GUEST_REACHABLE] = "GuestReachable",
-    [CONDITION_CLOUD_INIT_DONE] = "CloudInitDone", [CONDITION_PROVISIONED] = "Provisioned",
-    [CONDITION_RECONCILING] = "Reconciling", [CONDITION_STALLED] = "Stalled",
-    [CONDITION_ORPHANED] = "Orphaned")
+    [CONDITION_CLOUD_INIT_DONE] = "CloudInitDone", [CONDITION_MOUNTED] = "Mounted",
+    [CONDITION_PROVISIONED] = "Provisioned", [CONDITION_RECONCILING] = "Reconciling",
+    [CONDITION_STALLED] = "Stalled", [CONDITION_ORPHANED] = "Orphaned")
 
 DEFINE_WORDS(condition_state, enum condition_state,
     CONDITION_STATE_COUNT_, [CONDITION_ABSENT] = "Absent", [CONDITION_TRUE] = "True",
@@ -50,6 +50,8 @@ DEFINE_WORDS(reason, enum reason, REASON_COUNT_, [REASON_NONE] = "", [REASON_REA
     [REASON_CLOUD_INIT_DEGRADED] = "CloudInitDegraded",
     [REASON_CLOUD_INIT_FAILED] = "CloudInitFailed",
     [REASON_CLOUD_INIT_DISABLED] = "CloudInitDisabled", [REASON_NOT_INSTALLED] = "NotInstalled",
+    [REASON_MOUNTED] = "Mounted", [REASON_MOUNTING] = "Mounting",
+    [REASON_MOUNT_FAILED] = "MountFailed", [REASON_VOLUME_IN_USE] = "VolumeInUse",
     [REASON_WAITING_FOR_PROBE] = "WaitingForProbe", [REASON_PROBE_FAILED] = "ProbeFailed",
     [REASON_PROVISIONED] = "Provisioned", [REASON_SKIPPED] = "Skipped",
     [REASON_PENDING] = "Pending", [REASON_RUNNING_STEP] = "RunningStep",

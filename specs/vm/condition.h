@@ -20,6 +20,7 @@ enum condition_type {
     CONDITION_RUNNING,
     CONDITION_GUEST_REACHABLE,
     CONDITION_CLOUD_INIT_DONE,
+    CONDITION_MOUNTED, /* absent of a VM without volumes that are to be mounted */
     CONDITION_PROVISIONED,
     CONDITION_RECONCILING,
     CONDITION_STALLED,
@@ -115,6 +116,11 @@ enum reason {
     REASON_CLOUD_INIT_FAILED,
     REASON_CLOUD_INIT_DISABLED,
     REASON_NOT_INSTALLED,
+    /* Mounted */
+    REASON_MOUNTED,
+    REASON_MOUNTING,
+    REASON_MOUNT_FAILED,
+    REASON_VOLUME_IN_USE, /* of Running and Prepared: by another VM */
     /* Ready: of its probes */
     REASON_WAITING_FOR_PROBE,
     REASON_PROBE_FAILED,

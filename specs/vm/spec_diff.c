@@ -45,6 +45,7 @@ static const struct vmfile_field {
     {"max-vcpus", "maxVcpus", DISPOSITION_RESTART, NULL},
     {"max-memory", "maxMemoryMib", DISPOSITION_RESTART, NULL},
     {"disk", "diskGib", DISPOSITION_LIVE, NULL},
+    {"volume", "volumes", DISPOSITION_LIVE, NULL},
     {"network", "network.mode", DISPOSITION_RESTART, NULL},
     {"bridge", "network.bridge", DISPOSITION_RESTART, NULL},
     {"vnic", "network.vnic", DISPOSITION_RESTART, NULL},
@@ -124,7 +125,7 @@ static void clear_change(struct spec_change *change)
 
 void spec_diff_put_off(struct spec_diff *diff)
 {
-    static const char *const of_machine[] = {"disk", "forward", "vcpus", "memory"};
+    static const char *const of_machine[] = {"disk", "volume", "forward", "vcpus", "memory"};
     for (size_t i = 0; i < diff->count; i++) {
         struct spec_change *change = &diff->changes[i];
         for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {

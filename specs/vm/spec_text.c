@@ -120,6 +120,12 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
         add_number(out, "forward host=", json_int(value, "hostPort", 0));
         add_number(out, " guest=", json_int(value, "guestPort", 0));
         add_quoted(out, " proto=", text_eq(protocol, "tcp") ? NULL : protocol);
+    } else if (text_eq(field, "volume")) {
+        add_quoted(out, "volume ", json_text(value, "name"));
+        if (json_int(value, "sizeGib", 0) > 0) {
+            add_number(out, " size=", json_int(value, "sizeGib", 0));
+        }
+        add_quoted(out, " mount=", json_text(value, "mount"));
     } else if (json_flag(value, "isSet", false)) {
         add_quoted(out, "ssh { user ", json_text(value, "user"));
         add_quoted(out, "; private-key ", json_text(value, "privateKey"));
@@ -192,6 +198,13 @@ static char *describe(const char *field, const json_t *value)
             add_number(&out, "", json_int(entry, "hostPort", 0));
             add_number(&out, ":", json_int(entry, "guestPort", 0));
             buf_add_str(&out, text_eq(protocol, "tcp") ? "" : "/udp");
+        } else if (json_text(entry, "name")) {
+            const char *mount = json_text(entry, "mount");
+            buf_add_str(&out, json_text(entry, "name"));
+            if (json_int(entry, "sizeGib", 0) > 0) {
+                add_number(&out, " ", json_int(entry, "sizeGib", 0));
+            }
+            buf_printf(&out, "%s%s", mount ? " " : "", mount ? mount : "");
         } else if (json_is_object(entry)) {
             add_number(&out, "", json_int(entry, "port", 0));
         }

@@ -3,6 +3,7 @@
 
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
+#include "specs/base/mem.h"
 #include "specs/vm/record_fields.h"
 #include "specs/vm/vm_spec.h"
 
@@ -21,6 +22,8 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, generation, "generation"),
     FIELD(struct vm_desired, revision, "revision"),
     FIELD_OWNED(struct vm_desired, spec, "spec", &vm_spec_fields),
+    FIELD_LIST(
+        struct vm_desired, volumes, n_volumes, "volumes", &spec_volume_fields, .omit_empty = true),
     FIELD(struct vm_desired, spec_digest, "specDigest", .omit_empty = true),
     FIELD_ENUM(struct vm_desired, power, "power", &power_words, .is_required = true),
     FIELD(struct vm_desired, is_deleting, "deleting"),
@@ -50,6 +53,24 @@ struct vm_desired *vm_desired_new(struct vm_spec *spec_take, int64_t now_ms)
     digest_random_id(desired->uid);
     vm_spec_digest(spec_take, desired->spec_digest);
     return desired;
+}
+
+/* Of one that is in both, the spec's counts. */
+struct vm_spec *vm_desired_attach(const struct vm_desired *desired, const struct vm_spec *spec)
+{
+    struct vm_spec *whole = desired->n_volumes > 0 ? vm_spec_copy(spec) : NULL;
+    for (size_t i = 0; whole && i < desired->n_volumes; i++) {
+        const struct spec_volume *volume = &desired->volumes[i];
+        if (!vm_spec_volume(spec, volume->name)) {
+            mem_grow(whole->volumes, whole->n_volumes);
+            whole->volumes[whole->n_volumes++] = (struct spec_volume){
+                .name = mem_strdup(volume->name),
+                .size_gib = volume->size_gib,
+                .mount = mem_strdup(volume->mount),
+            };
+        }
+    }
+    return whole;
 }
 
 bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock)

@@ -18,6 +18,7 @@
 #include "specs/vm/vm_snapshot.h"
 
 struct error;
+struct spec_volume;
 struct vm_spec;
 
 enum power { POWER_RUNNING, POWER_STOPPED, POWER_SUSPENDED, POWER_COUNT_ };
@@ -27,6 +28,8 @@ struct vm_desired {
     uint64_t generation;  /* +1 when the spec, the power or a token changes: what waiters compare */
     uint64_t revision;    /* +1 on every write: compare-and-set; set by the store */
     struct vm_spec *spec; /* owned */
+    struct spec_volume *volumes; /* attached by hand (`volume attach`), besides the spec's; owned */
+    uint32_t n_volumes;
     char spec_digest[DIGEST_SIZE];
     enum power power;
     bool is_deleting;
@@ -60,6 +63,10 @@ struct vm_desired {
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */
 };
+
+/* The spec with the volumes that are attached by hand; NULL: there are none of those. Caller owns.
+ */
+struct vm_spec *vm_desired_attach(const struct vm_desired *desired, const struct vm_spec *spec);
 
 /* Whether it stays down until the host has booted again. */
 bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock);

@@ -54,6 +54,27 @@ static const struct field service_rows[] = {
 };
 static const struct fields service_fields = {FIELDS_OF(service_rows, struct spec_service)};
 
+static const struct field volume_rows[] = {
+    FIELD(struct spec_volume, name, "name"),
+    FIELD(struct spec_volume, size_gib, "sizeGib", .omit_empty = true),
+    FIELD(struct spec_volume, mount, "mount"),
+};
+
+/* It becomes the name of a directory, and a word of a command line. */
+static int check_volume(const void *object, struct error *err)
+{
+    const struct spec_volume *volume = object;
+    if (!volume_name_is_valid(volume->name)) {
+        return error_set(err, ERR_STORE, "the name of a volume is not valid");
+    }
+    return volume->mount && !volume_mount_is_valid(volume->mount)
+               ? error_set(err, ERR_STORE, "volume '%s': its mount is not valid", volume->name)
+               : 0;
+}
+
+const struct fields spec_volume_fields = {
+    FIELDS_OF(volume_rows, struct spec_volume), .is_strict = true, .check = check_volume};
+
 static const struct field vnc_rows[] = {
     FIELD(struct spec_vnc, port, "port"),
     FIELD(struct spec_vnc, password_file, "passwordFile"),
@@ -158,6 +179,8 @@ static const struct field spec_rows[] = {
     FIELD(struct vm_spec, max_vcpus, "maxVcpus", .omit_empty = true),
     FIELD(struct vm_spec, max_memory_mib, "maxMemoryMib", .omit_empty = true),
     FIELD(struct vm_spec, disk_gib, "diskGib"),
+    FIELD_LIST(struct vm_spec, volumes, n_volumes, "volumes", &spec_volume_fields, .is_set = true,
+        .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, network, "network", &network_fields),
     FIELD_STRUCT(struct vm_spec, vnc, "vnc", &vnc_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, cloud_init, "cloudInit", &cloud_init_fields),
@@ -245,6 +268,38 @@ bool vm_spec_name_is_valid(const char *name)
         n++;
     }
     return name[n] == '\0' && n <= SPEC_NAME_MAX;
+}
+
+bool volume_name_is_valid(const char *name)
+{
+    return vm_spec_name_is_valid(name) && strlen(name) <= VOLUME_NAME_MAX;
+}
+
+bool volume_mount_is_valid(const char *path)
+{
+    bool is_valid = path[0] == '/' && path[1] && strlen(path) < 1024;
+    for (const char *at = path; is_valid && *at; at++) {
+        bool is_dots = at[0] == '/' && at[1] == '.' &&
+                       (!at[2] || at[2] == '/' || (at[2] == '.' && (!at[3] || at[3] == '/')));
+        bool is_empty = at[0] == '/' && (!at[1] || at[1] == '/');
+        is_valid = (unsigned char)*at >= ' ' && *at != 0x7f && !is_dots && !is_empty;
+    }
+    return is_valid;
+}
+
+const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name)
+{
+    for (size_t i = 0; spec && i < spec->n_volumes; i++) {
+        if (text_eq(spec->volumes[i].name, name)) {
+            return &spec->volumes[i];
+        }
+    }
+    return NULL;
+}
+
+char *volume_lease_key(const char *name)
+{
+    return mem_printf("volume/%s", name);
 }
 
 uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec)

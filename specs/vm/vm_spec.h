@@ -58,6 +58,14 @@ struct spec_service {
     uint16_t port;
 };
 
+/* A disk that is not the VM's own: a qcow2 in the data directory, which outlives every VM and is
+ * one VM's at a time. */
+struct spec_volume {
+    char *name;
+    uint32_t size_gib; /* grows only; 0: as it is, VOLUME_DEFAULT_GIB of one that is made */
+    char *mount;       /* where its file system is mounted in the guest; NULL: nowhere */
+};
+
 /* The screen on a TCP port of 127.0.0.1, beside its socket in the VM's directory. */
 struct spec_vnc {
     uint16_t port;       /* 0: none */
@@ -128,6 +136,8 @@ struct vm_spec {
     uint32_t max_vcpus;      /* headroom to add CPUs while it runs; 0: none */
     uint32_t max_memory_mib; /* the same for memory */
     uint32_t disk_gib;       /* 0: as large as the image */
+    struct spec_volume *volumes;
+    size_t n_volumes;
     struct spec_network network;
     struct spec_vnc vnc;
     struct spec_cloud_init cloud_init;
@@ -150,7 +160,7 @@ struct vm_spec {
 };
 
 /* The members and their JSON keys (fields.h). Strict: what cannot be represented is an error. */
-extern const struct fields vm_spec_fields;
+extern const struct fields vm_spec_fields, spec_volume_fields;
 
 enum {
     SPEC_DEFAULT_VCPUS = 1,
@@ -163,6 +173,9 @@ enum {
     SPEC_DEFAULT_START_PERIOD_S = 120,
     SPEC_VNC_PORT_FIRST = 5900,
     SPEC_NAME_MAX = 63,
+    VOLUME_DEFAULT_GIB = 10,
+    VOLUME_NAME_MAX = 20, /* virtio's longest serial number, VIRTIO_BLK_ID_BYTES */
+    VOLUMES_MAX = 8,      /* of one VM: its root ports, with those for later, are 12 of 16 */
 };
 #define SPEC_DEFAULT_USER "vm"
 #define SPEC_DEFAULT_BRIDGE "br0"
@@ -176,6 +189,17 @@ bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL eq
 /* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most SPEC_NAME_MAX: safe
  * as a directory name, a host name label and on a command line. */
 bool vm_spec_name_is_valid(const char *name);
+
+/* As that of a VM, of VOLUME_NAME_MAX bytes at most: it names a directory and is a serial number.
+ */
+bool volume_name_is_valid(const char *name);
+/* An absolute path of a directory in the guest that is not its root, without "." and ".." and
+ * control characters. */
+bool volume_mount_is_valid(const char *path);
+/* NULL: the spec has no volume of that name. Borrowed. */
+const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name);
+/* "volume/data": the lease that makes a volume one VM's. free() it. */
+char *volume_lease_key(const char *name);
 
 /* The private key beside the public one of `ssh-key`: its path without ".pub". NULL: none. free()
  * it. */

@@ -194,6 +194,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, other_recreate_token, "otherRecreateToken", .omit_empty = true),
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
     FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields, .is_kept = true),
+    FIELD(struct vm_status, mounted, "mounted", .omit_empty = true),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, growth, "growth", &growth_fields, .omit_empty = true),
@@ -277,6 +278,7 @@ void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *
 
 void vm_status_forget_cloud_init(struct vm_status *status)
 {
+    memset(status->mounted, 0, sizeof(status->mounted));
     free(status->cloud_init.message);
     status->cloud_init = (struct vm_cloud_init){.state = CLOUD_INIT_UNKNOWN};
 }

@@ -215,6 +215,8 @@ struct vm_status {
     char other_recreate_token[TEXT_ID_SIZE];
     struct vm_provision provision;
     struct vm_cloud_init cloud_init;
+    /* Of the volumes that are mounted, and how, in this boot of the guest; "": not done yet. */
+    char mounted[DIGEST_SIZE];
     struct vm_probing probing;
     struct vm_clock clock;
     struct vm_growth growth; /* of this instance */
@@ -277,7 +279,7 @@ void vm_status_remove_snapshot(struct vm_status *status, const char *name);
 /* The present disk is a copy of that snapshot now; `bytes`: of its file. The snapshot stays. */
 void vm_status_restore_snapshot(struct vm_status *status, const char *name, uint64_t bytes);
 
-/* For a guest that boots again: discards what its cloud-init did before. */
+/* For a guest that boots again: discards what its cloud-init did before, and its mounts. */
 void vm_status_forget_cloud_init(struct vm_status *status);
 
 /* The record of a step's last run; NULL when it never ran on this disk. */

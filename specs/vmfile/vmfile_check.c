@@ -70,6 +70,35 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
     }
 }
 
+/* Mounting is the work of vmctl, over SSH; and one directory is one volume's. */
+static void check_volumes(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    if (vm->seen[VM_VOLUME].line && spec->backend == BACKEND_PROPOLIS) {
+        vmfile_report(reader, vm->seen[VM_VOLUME], "remove it",
+            "`volume` goes with backend \"qemu\", not \"propolis\"");
+        return;
+    }
+    for (size_t i = 0; i < spec->n_volumes; i++) {
+        const char *mount = spec->volumes[i].mount;
+        bool is_taken = false;
+        for (size_t other = 0; mount && other < i; other++) {
+            is_taken |= text_eq(spec->volumes[other].mount, mount);
+        }
+        if (is_taken) {
+            vmfile_report(reader, vm->volumes[i], "choose another directory",
+                "`mount` \"%s\" is that of another volume, too", mount);
+        } else if (mount && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
+            vmfile_report(reader, vm->volumes[i],
+                spec->network.mode == NETWORK_NONE ? "choose another network, or remove `mount`"
+                                                   : "add: cloud-init, or: ssh { user \"…\" }",
+                "`mount` is done over SSH, and VM \"%s\" has %s", spec->name,
+                spec->network.mode == NETWORK_NONE ? "network \"none\""
+                                                   : "neither `ssh` nor `cloud-init`");
+        }
+    }
+}
+
 static void report_unreachable(struct vmfile_reader *reader, struct kdl_pos pos, const char *block)
 {
     if (pos.line) {
@@ -146,6 +175,7 @@ void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
     check_headroom(reader, vm);
     if (!vm->is_ambiguous) {
         check_network(reader, vm);
+        check_volumes(reader, vm);
         check_reachability(reader, vm);
     }
 }

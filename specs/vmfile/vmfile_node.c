@@ -46,8 +46,7 @@ static const struct {
     {"script", "provision", NULL},
     {"depends_on", "depends-on", NULL},
     {"healthcheck", "ready", NULL},
-    {"volume", "provision", NO_FOLDERS},
-    {"volumes", "provision", NO_FOLDERS},
+    {"volumes", "volume", NULL},
     {"mount", "provision", NO_FOLDERS},
 };
 

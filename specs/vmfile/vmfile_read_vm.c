@@ -50,6 +50,8 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_MAX_MEMORY] = {"max-memory", "max-memory 8192", .kind = VMFILE_MIB, SPEC(max_memory_mib),
         .max = MEMORY_MAX_MIB},
     [VM_DISK] = {"disk", "disk 20", .kind = VMFILE_GIB, SPEC(disk_gib), .max = DISK_MAX_GIB},
+    [VM_VOLUME] = {"volume", "volume \"data\" size=20 mount=\"/data\"", .is_list = true,
+        .read_node = vmfile_read_volume},
     [VM_NETWORK] = {"network", "network \"user\"", .read_node = vmfile_read_network},
     [VM_VNC] = {"vnc", "vnc port=5901 password-file=\"path\"", .read_node = vmfile_read_vnc},
     [VM_CLOUD_INIT] = {"cloud-init", "cloud-init { hostname \"myvm\" }",
@@ -80,6 +82,56 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .kind = VMFILE_NAME, SPEC(propolis_server), .is_valid = vmfile_is_server,
         .problem = "must be a host name or an IP address, with a port such as :12400, not"},
 };
+
+/* ---- volume ---- */
+
+static void read_volume_name(struct vmfile_reader *reader, const struct kdl_node *node,
+    struct vmfile_vm *vm, struct spec_volume *volume)
+{
+    struct vmfile_field field;
+    const char *name = vmfile_argument(node, 0, &field) ? vmfile_line(reader, &field) : NULL;
+    if (!name) {
+        return;
+    }
+    if (!volume_name_is_valid(name)) {
+        vmfile_report(reader, field.value->pos,
+            "letters, digits, '.', '_' and '-', a letter or digit first, at most 20 characters",
+            "\"%s\" cannot be the name of a volume", name);
+    } else if (vm_spec_volume(vm->spec, name)) {
+        vmfile_report(reader, field.value->pos, "every volume of a VM needs a name of its own",
+            "volume \"%s\" is named twice in VM \"%s\"", name, vm->spec->name);
+    }
+    volume->name = mem_strdup(name);
+}
+
+void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    enum { VOLUME_SIZE, VOLUME_MOUNT, VOLUME_FIELD_COUNT_ };
+    static const struct vmfile_rule volume_rules[VOLUME_FIELD_COUNT_] = {
+        [VOLUME_SIZE] = {"size", .usage = "size=20", .kind = VMFILE_GIB,
+            .offset = offsetof(struct spec_volume, size_gib), .max = DISK_MAX_GIB},
+        [VOLUME_MOUNT] = {"mount", .usage = "mount=\"/data\"", .kind = VMFILE_NAME,
+            .offset = offsetof(struct spec_volume, mount), .is_valid = volume_mount_is_valid,
+            .problem = "must be the absolute path of a directory in the guest, not",
+            .hint = "write for example: mount=\"/data\""},
+    };
+    static const struct vmfile_shape volume_shape = {
+        "volume \"data\" size=20 mount=\"/data\"", 1, 1, volume_rules, VOLUME_FIELD_COUNT_, false};
+    struct vmfile_vm *vm = target;
+    struct vm_spec *spec = vm->spec;
+    struct spec_volume volume = {.size_gib = 0};
+    struct kdl_pos seen[VOLUME_FIELD_COUNT_] = {{0}};
+    vmfile_read_node(reader, node, &volume_shape, &volume, seen);
+    read_volume_name(reader, node, vm, &volume);
+    if (spec->n_volumes == VOLUMES_MAX) {
+        vmfile_report(reader, node->pos, "remove one", "VM \"%s\" has more than %d volumes",
+            spec->name, VOLUMES_MAX);
+    }
+    mem_grow(vm->volumes, spec->n_volumes);
+    vm->volumes[spec->n_volumes] = seen[VOLUME_MOUNT].line ? seen[VOLUME_MOUNT] : node->pos;
+    mem_grow(spec->volumes, spec->n_volumes);
+    spec->volumes[spec->n_volumes++] = volume;
+}
 
 static const struct vmfile_shape shape = {
     "vm \"name\" { … }", 1, 1, rules, VM_FIELD_COUNT_, .is_indirect = true};

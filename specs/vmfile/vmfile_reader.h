@@ -26,7 +26,7 @@ enum {
     VMFILE_MAX_VMS = 1024,
     VMFILE_MAX_DEPENDS_ON = 64,
     VMFILE_MAX_DIAGNOSTICS = 100,
-    VMFILE_MAX_FIELDS = 24, /* of one node */
+    VMFILE_MAX_FIELDS = 32, /* of one node */
 };
 
 /* The fields of a `vm` node, in the order of its table in vmfile_read_vm.c. */
@@ -38,6 +38,7 @@ enum vm_field {
     VM_MAX_VCPUS,
     VM_MAX_MEMORY,
     VM_DISK,
+    VM_VOLUME,
     VM_NETWORK,
     VM_VNC,
     VM_CLOUD_INIT,
@@ -65,6 +66,7 @@ struct vmfile_vm {
     struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
     bool is_ambiguous;        /* network or backend is wrong: no conclusions from them */
     struct kdl_pos *forwards; /* of each element of spec->network.forwards */
+    struct kdl_pos *volumes;  /* … of spec->volumes: its mount, or it */
     struct kdl_pos *probes[CHECK_KIND_COUNT_]; /* … of spec->checks[].probes */
     struct kdl_pos *depends_on;
 };
@@ -203,6 +205,7 @@ char *vmfile_parse_sha256(const char *text);
 void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node);
 void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_vnc(struct vmfile_reader *reader, const struct kdl_node *node, void *target);

@@ -55,6 +55,9 @@ struct change {
     bool deletes;
     /* To be done with a snapshot of the disk of a stopped VM; its token is made. NULL: nothing. */
     const struct snapshot_order *snapshot;
+    /* Attached besides those of its spec, or, by its name, detached again. NULL: nothing. */
+    const struct spec_volume *attaches;
+    const char *detaches;
     const struct proxies *proxies; /* for downloads from now on; NULL: those recorded */
     bool retries;                  /* if it is stalled or held down: try again now */
 };
@@ -83,8 +86,10 @@ struct change_outcome {
  * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and
  * no such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held),
  * -ERR_VM_DELETING, a store error; of a snapshot: -ERR_VM_INVALID_STATE (it runs, or has no disk),
- * -ERR_VM_CONFLICT (the name is taken, or another request is under way), -ERR_SNAPSHOT_NOT_FOUND.
- * Deleting what is being deleted already succeeds.
+ * -ERR_VM_CONFLICT (the name is taken, or another request is under way), -ERR_SNAPSHOT_NOT_FOUND;
+ * of a volume: -ERR_VOLUME_IN_USE, -ERR_VOLUME_NOT_FOUND, -ERR_VM_CONFLICT (it is of the VM's
+ * VMFile, or one too many), -ERR_VM_INVALID_STATE (the VM cannot have or mount it),
+ * -ERR_DISK_SHRINK. Deleting what is being deleted already succeeds.
  */
 int change_apply(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);

@@ -4,6 +4,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
 #include "store/desired/impact.h"
 #include "store/store.h"
@@ -11,12 +12,15 @@
 struct spec_diff pending_changes(const struct vm_record *record, const struct vm_spec *spec)
 {
     struct spec_diff diff = {.strongest = DISPOSITION_LIVE};
+    /* The machine has what is attached by hand, too. */
+    struct vm_spec *whole = record->desired ? vm_desired_attach(record->desired, spec) : NULL;
     const struct vm_spec *applied = record->status ? record->status->applied_spec : NULL;
     if (applied) {
-        diff = record_diff(record, applied, spec, true);
+        diff = record_diff(record, applied, whole ? whole : spec, true);
     } else if (record->desired) {
         diff = record_diff(record, record->desired->spec, spec, true);
     }
+    vm_spec_free(whole);
     return diff;
 }
 

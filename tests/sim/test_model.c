@@ -131,6 +131,9 @@ static struct situation see(union world w)
         .is_growth_due = w.is_growth_due,
         .is_setting_up = w.is_setting_up,
         .has_setup_failed = w.has_setup_failed,
+        .is_volume_due = w.volumes == VOLUME_TO_MAKE,
+        .is_mount_due = w.volumes >= VOLUME_TO_MOUNT,
+        .is_unmount_due = w.volumes == VOLUME_TO_LEAVE,
         .has_step = w.has_step,
         .has_appended = w.has_appended && !w.has_step,
         .is_dependency_missing = w.is_dependency_missing,
@@ -161,7 +164,7 @@ static bool is_settled_up(union world w)
     return w.power == POWER_RUNNING && w.process == PROCESS_UP && w.intent == INTENT_NONE &&
            w.run_state == RUN_STATE_RUNNING && w.is_reached && !w.is_setting_up &&
            !w.has_setup_failed && !w.has_step && !w.has_appended && !w.is_clock_due &&
-           !w.is_growth_due;
+           !w.is_growth_due && !w.volumes;
 }
 
 static void change(struct model *model, union world w)
@@ -194,6 +197,10 @@ static void change(struct model *model, union world w)
     if (is_settled_up(w)) { /* a forward or a larger disk; another user */
         next.is_hot_change_pending = 1;
         add(model, next);
+        next.volumes = VOLUME_TO_MAKE; /* a volume is attached; or detached */
+        add(model, next);
+        next.volumes = VOLUME_TO_LEAVE;
+        add(model, next);
         next = w;
         next.is_reached = 0;
         add(model, next);
@@ -208,6 +215,7 @@ static void change(struct model *model, union world w)
     next.restart = next.snapshot = 0;
     next.recreation = RECREATION_NONE; /* not read any more: a_deletion_outweighs_other_requests */
     next.has_appended = 0;             /* nothing was run on the next disk */
+    next.volumes = VOLUMES_RIGHT;      /* nor are its volumes */
     add(model, next);
     if (w.snapshot) { /* other wishes of a VM that is stopped are tried without one */
         return;
@@ -265,6 +273,11 @@ static void file_fault(struct model *model, union world w)
     next.has_dir = 0;
     add(model, next);
     next = w;
+    if (w.disk == DISK_READY && w.is_desired && !w.is_deleting) {
+        next.volumes = VOLUME_TO_MAKE;
+        add(model, next);
+        next = w;
+    }
     if (w.disk == DISK_READY) {
         next.disk = DISK_UNCHECKED; /* touched; or one that was used is gone */
         add(model, next);
@@ -332,6 +345,7 @@ static bool is_waiting_action(enum action action)
 static bool has_failed_setup(union world w)
 {
     w.has_step = w.has_appended = 0;
+    w.volumes = VOLUMES_RIGHT;
     bool has_failed = w.has_setup_failed;
     w.has_setup_failed = 0;
     return has_failed && is_settled_up(w);
@@ -497,6 +511,14 @@ static void see_every_pid_recorded(struct situation *s)
 {
     s->has_pid = true;
 }
+static void see_every_volume_made(struct situation *s)
+{
+    s->is_volume_due = false;
+}
+static void see_no_volume_leave(struct situation *s)
+{
+    s->is_unmount_due = false;
+}
 static void see_no_pid(struct situation *s)
 {
     s->has_pid = false;
@@ -646,7 +668,7 @@ static void a_wrong_eye_is_caught(void **state)
         see_no_directory, see_no_image_change, see_no_image_doubt, see_no_deletion, see_no_record,
         see_every_start_overdue, see_no_stage, see_no_hold, see_no_back_off, see_every_guest_here,
         see_every_check_fatal, see_every_guest_reached, see_every_guest_set_up, see_no_failed_setup,
-        see_every_list_through, see_nothing_appended};
+        see_every_list_through, see_nothing_appended, see_every_volume_made, see_no_volume_leave};
     for (size_t i = 0; i < ARRAY_LEN(blind); i++) {
         cleanup_free char *what = mem_printf("eye %zu", i);
         n_survivors += !is_caught_by_model((struct mutant){.blind = blind[i]}, what);

@@ -19,6 +19,7 @@ union world world_without_process(union world w)
     w.is_boot_lost = 0;
     w.is_adopted = 0;
     w.is_identity_due = 0;
+    w.volumes = w.volumes == VOLUME_TO_MAKE ? VOLUME_TO_MAKE : VOLUMES_RIGHT;
     w.is_probe_due = w.is_unhealthy = w.is_clock_due = 0; /* nobody is left to be asked */
     w.is_growth_due = 0;
     return w;
@@ -50,6 +51,7 @@ static union world with_intent(union world w, enum intent intent)
         INTENT_STOP) { /* the guest is not read any more: a_stop_reads_nothing_of_the_guest */
         w.is_reached = w.is_setting_up = w.has_setup_failed = w.is_hot_change_pending = 0;
         w.is_growth_due = 0;
+        w.volumes = w.volumes == VOLUME_TO_MAKE ? VOLUME_TO_MAKE : VOLUMES_RIGHT;
     }
     return w;
 }
@@ -251,6 +253,11 @@ struct outcomes world_carry_out(union world w, enum action action)
     case ACTION_PREPARE:
         prepare(&o, w);
         break;
+    case ACTION_MAKE_VOLUMES:
+    case ACTION_MOUNT:
+        next.volumes = VOLUMES_RIGHT;
+        ask_machine(&o, w, next);
+        break;
     case ACTION_BEGIN_START:
         begin_start(&o, w);
         break;
@@ -289,6 +296,8 @@ struct outcomes world_carry_out(union world w, enum action action)
         next.is_growth_due = w.is_hot_change_pending;
         next.is_hot_change_pending = 0;
         ask_machine(&o, w, next);
+        next.volumes = VOLUME_TO_MOUNT; /* one was attached */
+        may(&o, next);
         break;
     case ACTION_GROW_GUEST:
         next.is_growth_due = 0;
@@ -370,7 +379,7 @@ const char *world_danger_of(union world w, enum action action)
     case ACTION_LAUNCH:
         return !is_dead || w.has_pid ? "a second instance"
                : w.disk != DISK_READY || w.image == IMAGE_CHANGED || w.image == IMAGE_UNSURE ||
-                       w.intent != INTENT_START
+                       w.volumes == VOLUME_TO_MAKE || w.intent != INTENT_START
                    ? "a launch without disk or intent"
                    : NULL;
     case ACTION_RELEASE:
@@ -381,9 +390,18 @@ const char *world_danger_of(union world w, enum action action)
                    ? NULL
                    : "a VM is stopped that nobody wants stopped";
     case ACTION_RUN_STEP:
-        return w.is_setting_up || w.has_setup_failed ? "a step is run before the guest is set up"
-               : w.is_reached && w.has_step          ? NULL
-                                                     : "a step is run where there is none to run";
+        return w.is_setting_up || w.has_setup_failed || w.volumes >= VOLUME_TO_MOUNT
+                   ? "a step is run before the guest is set up"
+               : w.is_reached && w.has_step ? NULL
+                                            : "a step is run where there is none to run";
+    case ACTION_APPLY:
+        return w.volumes == VOLUME_TO_MAKE    ? "a volume is attached that is not there"
+               : w.volumes == VOLUME_TO_LEAVE ? "a volume is detached that is mounted"
+                                              : NULL;
+    case ACTION_MOUNT:
+        return w.is_reached && !w.is_setting_up && w.volumes >= VOLUME_TO_MOUNT
+                   ? NULL
+                   : "mounted before the guest is set up";
     case ACTION_SET_CLOCK:
         return w.is_reached && w.is_clock_due ? NULL : "a clock is set that nobody asked for";
     case ACTION_GROW_GUEST:
@@ -393,7 +411,8 @@ const char *world_danger_of(union world w, enum action action)
     case ACTION_APPEND_STEPS:
         return w.has_step ? "a list is appended to that is not through" : NULL;
     case ACTION_PROBE:
-        return w.is_reached && !w.is_setting_up && !w.has_step && !w.has_appended
+        return w.is_reached && !w.is_setting_up && !w.has_step && !w.has_appended &&
+                       w.volumes < VOLUME_TO_MOUNT
                    ? NULL
                    : "probed before the guest is set up";
     case ACTION_END_UNHEALTHY:

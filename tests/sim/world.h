@@ -11,6 +11,8 @@
 #include "reconcilers/vm/decide.h"
 
 enum image { IMAGE_MISSING, IMAGE_THERE, IMAGE_CHANGED, IMAGE_UNSURE };
+/* Of the volumes: one has to be made, mounted, or unmounted because it leaves. */
+enum volumes { VOLUMES_RIGHT, VOLUME_TO_MAKE, VOLUME_TO_MOUNT, VOLUME_TO_LEAVE };
 enum process { PROCESS_NONE, PROCESS_WAITING, PROCESS_DYING, PROCESS_UP };
 
 /* Packed into 64 bits so that a set of states is a set of numbers. */
@@ -25,6 +27,7 @@ union world {
         /* the world */
         uint64_t process : 2, run_state : 4, is_silent : 1, has_dir : 1, image : 2;
         uint64_t is_identity_due : 1; /* the base's digest, while the guest runs */
+        uint64_t volumes : 2;
         uint64_t disk : 2, is_reached : 1, has_step : 1;
         uint64_t is_clock_due : 1;                        /* it stood still */
         uint64_t is_growth_due : 1;                       /* something was added to its machine */

@@ -8,7 +8,7 @@ struct guest {
     uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries,
         check_tries[CHECK_KIND_COUNT_];
     struct step_result *result; /* borrowed from the step in progress */
-    uint32_t clock_tries;
+    uint32_t clock_tries, mount_tries;
     struct clock_result *clock, clock_answer; /* `clock` is borrowed from set_clock()'s caller */
     uint32_t growth_tries;
     struct growth_result *growth;             /* borrowed from grow()'s caller … */
@@ -130,6 +130,21 @@ static struct op *noop_grow(struct guest *guest, const struct vm_env *env,
     return noop_start(&call, done, context);
 }
 
+static struct op *noop_mount(struct guest *guest, const struct vm_env *env, const char *orders,
+    op_done_fn *done, void *context)
+{
+    (void)orders;
+    const struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "mountMs",
+        .fail_key = "failMount",
+        .code = noop_script_flag(env->host, env->name, "loseConnection") ? ERR_SSH : ERR_MOUNT,
+        .tries = &guest->mount_tries,
+    };
+    return noop_start(&call, done, context);
+}
+
 static struct op *noop_check(struct guest *guest, const struct vm_env *env, enum check_kind kind,
     op_done_fn *done, void *context)
 {
@@ -178,6 +193,7 @@ const struct guest_ops noop_guest_ops = {
     .cloud_init = noop_cloud_init,
     .set_clock = noop_set_clock,
     .grow = noop_grow,
+    .mount = noop_mount,
     .check = noop_check,
     .run_step = noop_run_step,
 };

@@ -11,6 +11,7 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image/volume_file.h"
 #include "specs/vm/spec_diff.h"
 #include "specs/vm/vm_spec.h"
 
@@ -201,13 +202,28 @@ static void add_network(struct words *words, const struct qemu_config *config)
 }
 
 /* Empty slots for devices to be added to a running machine: q35's own bus takes none. At addresses
- * of their own, so that no other device moves. */
-static void add_root_ports(struct words *words)
+ * of their own, so that no other device moves. A volume has one of its own, so that it can be
+ * removed. */
+static void add_root_ports(struct words *words, const struct qemu_config *config)
 {
-    enum { ROOT_PORTS = 4 };
-    for (int i = 0; i < ROOT_PORTS; i++) {
-        option(words, "-device", "pcie-root-port,id=port%d,bus=pcie.0,addr=0x1e.%d,chassis=%d%s", i,
-            i, i + 1, i == 0 ? ",multifunction=on" : "");
+    enum { SLOT = 0x1e, FUNCTIONS = 8 };
+    size_t n_volumes = config->spec->n_volumes;
+    for (int i = 0; i < QEMU_FREE_PORTS + (int)n_volumes; i++) {
+        option(words, "-device", "pcie-root-port,id=port%d,bus=pcie.0,addr=0x%x.%d,chassis=%d%s", i,
+            SLOT - i / FUNCTIONS, i % FUNCTIONS, i + 1,
+            i % FUNCTIONS == 0 ? ",multifunction=on" : "");
+    }
+    for (size_t i = 0; i < n_volumes; i++) {
+        const char *name = config->spec->volumes[i].name;
+        cleanup_free char *path = volume_path(config->paths, name);
+        cleanup_free char *escaped = escape(path);
+        option(words, "-blockdev",
+            "driver=qcow2,node-name=" QEMU_VOLUME
+            "%s,discard=unmap,file.driver=file,file.discard=unmap,file.filename=%s",
+            name, escaped);
+        option(words, "-device",
+            "virtio-blk-pci,id=" QEMU_VOLUME "%s,drive=" QEMU_VOLUME "%s,serial=%s,bus=port%zu",
+            name, name, name, QEMU_FREE_PORTS + i);
     }
 }
 
@@ -222,7 +238,7 @@ char **qemu_argv(const struct qemu_config *config)
     add_network(&words, config);
     option(&words, "-device", "virtio-rng-pci");
     option(&words, "-device", "pvpanic-pci");
-    add_root_ports(&words);
+    add_root_ports(&words, config);
     push(&words, NULL);
     return words.items;
 }

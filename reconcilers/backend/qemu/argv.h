@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+struct paths;
 struct vm_spec;
 
 /* The descriptors that QEMU inherits, by the numbers they have there. */
@@ -26,10 +27,15 @@ enum qemu_fd {
 /* Node and device names, which boot.c uses too. */
 #define QEMU_DISK_NODE "disk0"
 #define QEMU_NETDEV "net0"
+#define QEMU_VOLUME "volume-"     /* and the volume's name: node and device */
 #define QEMU_NEWEST_MACHINE "q35" /* an alias: QEMU's newest version of it */
+
+/* Root ports port0 … that are free when a machine starts; those of its volumes come behind them. */
+enum { QEMU_FREE_PORTS = 4 };
 
 /* All borrowed. */
 struct qemu_config {
+    const struct paths *paths;
     const struct vm_spec *spec;
     const char *binary;
     const char *uuid;

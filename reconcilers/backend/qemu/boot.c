@@ -2,8 +2,8 @@
 /*
  * The boot operation: the QMP commands between the start of QEMU and the start of the guest:
  *
- *   status + forwards -> (remove | add)* -> disk -> (resize) -> CPUs and memory (hotplug.c)
- *          -> vnc + machine type + (run) + settled -> done
+ *   status + forwards -> (remove | add)* -> disk -> (resize) -> volumes (plug.c)
+ *          -> CPUs and memory (hotplug.c) -> vnc + machine type + (run) + settled -> done
  *
  * Each -> waits for the answers of what is before it; what + joins is sent in one piece.
  * monitor.c has verified the UUID before it sends any command. Every step queries the state first
@@ -24,6 +24,7 @@
 #include "reconcilers/backend/qemu/hotplug.h"
 #include "reconcilers/backend/qemu/machine.h"
 #include "reconcilers/backend/qemu/monitor.h"
+#include "reconcilers/backend/qemu/plug.h"
 #include "reconcilers/backend/qemu/run_state.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -48,6 +49,7 @@ struct boot {
     int64_t disk_bytes; /* the spec's size, 0: keep */
     struct forwards wanted;
     struct forwards unwanted;
+    struct plug *plug;           /* NULL: the machine has no volumes, nor is to have any */
     struct hotplug *hotplug;     /* NULL: the machine has no room for more */
     struct buf changes;          /* text for boot_result.changes */
     struct loop_timer *finished; /* calls `done` from the loop, never from within start() */
@@ -60,6 +62,7 @@ static void boot_cancel(struct op *op)
     if (boot->machine->monitor) {
         monitor_forget(boot->machine->monitor, boot);
     }
+    plug_free(boot->plug);
     hotplug_free(boot->hotplug);
     loop_timer_free(boot->finished);
     buf_clear(&boot->changes);
@@ -215,6 +218,28 @@ static void check_hardware(struct boot *boot)
     }
 }
 
+/* ---- volumes ---- */
+
+static void plug_done(void *context, const struct error *err)
+{
+    struct boot *boot = context;
+    if (err) {
+        boot_fail(boot, err);
+        return;
+    }
+    check_hardware(boot);
+}
+
+static void check_volumes(struct boot *boot)
+{
+    struct error err = {0};
+    if (!boot->plug) {
+        check_hardware(boot);
+    } else if (plug_start(boot->plug, &err) < 0) {
+        boot_fail(boot, &err);
+    }
+}
+
 /* ---- the disk's size ---- */
 
 static void resized(void *context, const json_t *value, const struct error *err)
@@ -226,7 +251,7 @@ static void resized(void *context, const json_t *value, const struct error *err)
         return;
     }
     boot_note(boot, "disk grown to %lld GiB", (long long)(boot->disk_bytes >> 30));
-    check_hardware(boot);
+    check_volumes(boot);
 }
 
 static int64_t disk_size(const json_t *nodes)
@@ -254,14 +279,14 @@ static void nodes_arrived(void *context, const json_t *value, const struct error
         json_put_int(arguments, "size", boot->disk_bytes);
         boot_send(boot, "block_resize", arguments, resized);
     } else {
-        check_hardware(boot);
+        check_volumes(boot);
     }
 }
 
 static void check_disk(struct boot *boot)
 {
     if (boot->disk_bytes == 0) {
-        check_hardware(boot);
+        check_volumes(boot);
         return;
     }
     json_t *arguments = json_object();
@@ -434,6 +459,9 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
         .result = result,
         .has_user_network = has_user_network(env),
         .disk_bytes = (int64_t)env->spec->disk_gib << 30};
+    if (plug_is_needed(env)) {
+        boot->plug = plug_new(machine, env, &boot->changes, plug_done, boot);
+    }
     struct hotplug_target target = hotplug_target_of(env);
     if (target.vcpus > 0 || target.memory_mib > 0) {
         boot->hotplug = hotplug_new(machine, target, &boot->changes, hotplug_done, boot);

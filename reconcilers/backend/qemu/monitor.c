@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/instance_id.h"
@@ -291,6 +292,15 @@ int monitor_execute(struct monitor *monitor, const char *command, json_t *argume
         query_status(monitor); /* shows the effect */
     }
     return rc;
+}
+
+void monitor_attach_fd(struct monitor *monitor, int fd_take)
+{
+    if (monitor->qmp) {
+        qmp_attach_fd(monitor->qmp, fd_take);
+    } else {
+        close(fd_take);
+    }
 }
 
 void monitor_forget(struct monitor *monitor, const void *context)

@@ -43,6 +43,8 @@ pid_t monitor_peer_pid(const struct monitor *monitor);
  * is queried after it. */
 int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, void *context, struct error *err);
+/* As qmp_attach_fd(); without a connection the descriptor is closed. */
+void monitor_attach_fd(struct monitor *monitor, int fd_take);
 void monitor_forget(struct monitor *monitor, const void *context);
 /* Updates the run state from the result of a `query-status` that the caller sent. */
 void monitor_note_status(struct monitor *monitor, const json_t *value);

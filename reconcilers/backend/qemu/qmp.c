@@ -43,6 +43,7 @@ struct qmp {
     enum qmp_state state;
     struct qmp_stream stream;
     struct buf output;
+    int attached_fd;         /* goes out with the next piece of `output`; -1: none */
     struct pending *pending; /* oldest first */
     size_t n_pending;
     int64_t last_id;
@@ -52,10 +53,35 @@ struct qmp {
     bool is_free_wanted;
 };
 
+/* One piece of the output, with the descriptor if there is one (unix(7), SCM_RIGHTS). */
+static ssize_t send_piece(struct qmp *qmp)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct iovec piece = {qmp->output.data, qmp->output.len};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    if (qmp->attached_fd >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof(control.bytes);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        *rights = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(rights), &qmp->attached_fd, sizeof(int));
+    }
+    ssize_t n = sendmsg(qmp->fd, &message, MSG_NOSIGNAL);
+    if (n >= 0) {
+        cleanup_close_(&qmp->attached_fd);
+        qmp->attached_fd = -1;
+    }
+    return n;
+}
+
 static void flush_output(struct qmp *qmp)
 {
     while (qmp->output.len > 0) {
-        ssize_t n = send(qmp->fd, qmp->output.data, qmp->output.len, MSG_NOSIGNAL);
+        ssize_t n = send_piece(qmp);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -85,6 +111,7 @@ static bool qmp_leave(struct qmp *qmp)
     }
     qmp_stream_clear(&qmp->stream);
     buf_clear(&qmp->output);
+    cleanup_close_(&qmp->attached_fd);
     loop_timer_free(qmp->timer);
     free(qmp->pending);
     free(qmp);
@@ -324,6 +351,7 @@ struct qmp *qmp_new(
     struct qmp *qmp = mem_new(struct qmp);
     *qmp = (struct qmp){.loop = loop,
         .fd = fd_take,
+        .attached_fd = -1,
         .output = BUF_INIT(OUTPUT_MAX),
         .listener = listener,
         .context = context};
@@ -360,6 +388,12 @@ int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments_take, qm
     }
     send_command(qmp, command, arguments_take, reply, context);
     return 0;
+}
+
+void qmp_attach_fd(struct qmp *qmp, int fd_take)
+{
+    cleanup_close_(&qmp->attached_fd);
+    qmp->attached_fd = fd_take;
 }
 
 void qmp_forget(struct qmp *qmp, const void *context)

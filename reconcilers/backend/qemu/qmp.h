@@ -56,6 +56,8 @@ bool qmp_is_ready(const struct qmp *qmp);
  */
 int qmp_execute(struct qmp *qmp, const char *command, json_t *arguments_take, qmp_reply_fn *reply,
     void *context, struct error *err);
+/* The next command carries this descriptor (SCM_RIGHTS), for `add-fd`; only one at a time. */
+void qmp_attach_fd(struct qmp *qmp, int fd_take);
 /* Drops all later replies for `context`. */
 void qmp_forget(struct qmp *qmp, const void *context);
 

@@ -125,7 +125,8 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
     cleanup_free char *pidfile = vm_path(request, VM_PIDFILE);
     cleanup_free char *dir = vm_path(request, VM_DIR);
     cleanup_free char *firmware_vars = fs_join(dir, "uefi_vars.fd");
-    struct qemu_config config = {.spec = request->spec,
+    struct qemu_config config = {.paths = request->paths,
+        .spec = request->spec,
         .binary = binary,
         .uuid = uuid,
         .machine = request->machine,

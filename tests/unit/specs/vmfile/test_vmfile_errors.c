@@ -44,6 +44,39 @@ static void assert_diagnosed(const struct invalid *cases, size_t count)
     }
 }
 
+static void a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; volume }",
+            "1:17+6 `volume` needs a value | write: volume \"data\" size=20 "
+            "mount=\"/data\"\n"},
+        {"vm a { image i; volume \"../x\" }",
+            "1:24+6 \"../x\" cannot be the name of a volume | letters, digits, '.', '_' and '-', a "
+            "letter or digit first, at most 20 characters\n"},
+        {"vm a { image i; volume a12345678901234567890 }",
+            "1:24+21 \"a12345678901234567890\" cannot be the name of a volume | letters, digits, "
+            "'.', '_' and '-', a letter or digit first, at most 20 characters\n"},
+        {"vm a { image i; volume x; volume x }",
+            "1:34+1 volume \"x\" is named twice in VM \"a\" | every volume of a VM needs a name of "
+            "its own\n"},
+        {"vm a { image i; ssh; volume x mount=d }",
+            "1:37+1 `mount` must be the absolute path of a directory in the guest, not \"d\" | "
+            "write for example: mount=\"/data\"\n"},
+        {"vm a { image i; ssh; volume x mount=\"/a/../b\" }",
+            "1:37+9 `mount` must be the absolute path of a directory in the guest, not \"/a/../b\" "
+            "| write for example: mount=\"/data\"\n"},
+        {"vm a { image i; volume x mount=\"/d\" }",
+            "1:26+5 `mount` is done over SSH, and VM \"a\" has neither `ssh` nor `cloud-init` | "
+            "add: cloud-init, or: ssh { user \"…\" }\n"},
+        {"vm a { image i; ssh; volume x mount=\"/d\"; volume y mount=\"/d\" }",
+            "1:52+5 `mount` \"/d\" is that of another volume, too | choose another directory\n"},
+        {"vm a { image i; backend propolis; network none; volume x }",
+            "1:49+6 `volume` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, ARRAY_LEN(cases));
+}
+
 static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
 {
     static const struct invalid cases[] = {
@@ -55,12 +88,16 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a { image i; ports \"80:80\" }", "1:17+5 unknown node `ports` in `vm` | did you mean "
                                               "`forward`? write: forward host=8080 "
                                               "guest=80\n"},
-        {"vm a { image i; volume \"/x\" }", "1:17+6 unknown node `volume` in `vm` | there are no "
-                                            "shared folders: provision \"file\" "
-                                            "copies a file, `vmctl cp` a directory\n"},
+        {"vm a { image i; mount \"/x\" }", "1:17+5 unknown node `mount` in `vm` | there are no "
+                                           "shared folders: provision \"file\" "
+                                           "copies a file, `vmctl cp` a directory\n"},
+        {"vm a { image i; volumes \"x\" }",
+            "1:17+7 unknown node `volumes` in `vm` | did you mean `volume`? write: volume \"data\" "
+            "size=20 mount=\"/data\"\n"},
         {"vm a { image i; xyzzy }",
             "1:17+5 unknown node `xyzzy` in `vm` | known here: `image`, `image-url`, `vcpus`, "
-            "`memory`, `max-vcpus`, `max-memory`, `disk`, `network`, `vnc`, `cloud-init`, "
+            "`memory`, `max-vcpus`, `max-memory`, `disk`, `volume`, `network`, `vnc`, "
+            "`cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
             "`machine`, `firmware`, "
             "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n"},
@@ -636,6 +673,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_node_or_property_is_an_error_with_a_hint),
+        cmocka_unit_test(a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own),
         cmocka_unit_test(a_vm_needs_a_valid_name_of_its_own),
         cmocka_unit_test(a_vm_has_exactly_one_image_source),
         cmocka_unit_test(a_value_is_checked_for_its_type_and_characters),

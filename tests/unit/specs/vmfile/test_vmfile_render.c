@@ -100,9 +100,9 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         " 2 | vm \"a\" { image \"i\"; x \"\\x1b[31m\\u{202e}\"\n"
         "   |                     ^\n"
         "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
-        "`max-memory`, `disk`, `network`, `vnc`, `cloud-init`, `ssh`, `provision`, `restart`, "
-        "`forward`, `ready`, `live`, `depends-on`, `accel`, `machine`, `firmware`, `autostart`, "
-        "`stop-timeout`, `backend`, `propolis-server`\n");
+        "`max-memory`, `disk`, `volume`, `network`, `vnc`, `cloud-init`, `ssh`, `provision`, "
+        "`restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `machine`, `firmware`, "
+        "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n");
 }
 
 static void a_long_line_is_cut_around_the_token(void **state)

@@ -419,6 +419,58 @@ static void an_owner_is_kept_until_it_disowns(void **state)
     vm_spec_free(spec);
 }
 
+static char data_name[] = "data", mount[] = "/data";
+static const struct spec_volume data_volume = {.name = data_name, .size_gib = 5, .mount = mount};
+static const struct change attach_data = {.name = "web", .attaches = &data_volume};
+static const struct change detach_data = {.name = "web", .detaches = data_name};
+
+static void a_volume_is_attached_besides_the_spec_until_it_is_detached(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 1024);
+    spec->ssh.is_set = true;
+    apply(store, up_change(spec));
+    assert_int_equal(apply(store, attach_data), CHANGE_REQUESTED);
+    assert_int_equal(apply(store, attach_data), CHANGE_REQUESTED); /* as it is asked for now */
+    assert_int_equal(apply(store, up_change(spec)), CHANGE_UNCHANGED);
+    struct vm_record record = get_vm(store, "web");
+    assert_int_equal(record.desired->n_volumes, 1);
+    assert_int_equal(record.desired->generation, 3);
+    struct vm_spec *whole = vm_desired_attach(record.desired, record.desired->spec);
+    assert_int_equal(whole->n_volumes, 1);
+    assert_string_equal(whole->volumes[0].mount, "/data");
+    vm_spec_free(whole);
+    vm_record_clear(&record);
+    assert_int_equal(apply(store, detach_data), CHANGE_REQUESTED);
+    record = get_vm(store, "web");
+    assert_int_equal(record.desired->n_volumes, 0);
+    assert_null(vm_desired_attach(record.desired, record.desired->spec));
+    vm_record_clear(&record);
+    assert_int_equal(apply_failing(store, detach_data).code, ERR_VOLUME_NOT_FOUND);
+    vm_spec_free(spec);
+}
+
+static void a_volume_of_the_vmfile_is_changed_there_and_never_shrinks(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct vm_spec *spec = a_spec("web", 1024);
+    assert_int_equal(apply(store, up_change(spec)), CHANGE_CREATED);
+    /* without SSH nobody mounts it */
+    assert_int_equal(apply_failing(store, attach_data).code, ERR_VM_INVALID_STATE);
+    spec->ssh.is_set = true;
+    mem_grow(spec->volumes, spec->n_volumes);
+    spec->volumes[spec->n_volumes++] =
+        (struct spec_volume){.name = mem_strdup("data"), .size_gib = 5};
+    assert_int_equal(apply(store, up_change(spec)), CHANGE_CONFIGURED);
+    assert_int_equal(apply_failing(store, attach_data).code, ERR_VM_CONFLICT);
+    assert_int_equal(apply_failing(store, detach_data).code, ERR_VM_CONFLICT);
+    spec->volumes[0].size_gib = 4;
+    assert_int_equal(apply_failing(store, up_change(spec)).code, ERR_DISK_SHRINK);
+    spec->volumes[0].size_gib = 6;
+    assert_int_equal(apply(store, up_change(spec)), CHANGE_CONFIGURED);
+    vm_spec_free(spec);
+}
+
 static void deleting_twice_is_deleting_once(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -719,6 +771,8 @@ int main(void)
         TEST(a_stop_timeout_lasts_until_the_next_start),
         TEST(a_vm_that_must_be_new_is_never_another),
         TEST(an_owner_is_kept_until_it_disowns),
+        TEST(a_volume_is_attached_besides_the_spec_until_it_is_detached),
+        TEST(a_volume_of_the_vmfile_is_changed_there_and_never_shrinks),
         TEST(deleting_twice_is_deleting_once),
         TEST(a_vm_being_deleted_refuses_other_changes),
         TEST(a_vm_that_is_not_there_cannot_be_stopped_or_deleted),

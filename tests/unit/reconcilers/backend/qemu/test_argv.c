@@ -19,6 +19,7 @@
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/vm/vm_spec.h"
 
 static char *golden_path(const char *name)
@@ -78,6 +79,22 @@ static struct vm_spec *spec_of(struct qemu_config *config)
 static void the_defaults_are_one_cpu_user_network_and_no_seed(void **state)
 {
     expect_golden("defaults", *state);
+}
+
+/* On root ports of their own, behind those that are free; the ninth port is in another slot. */
+static void volumes_have_a_port_and_a_serial_number_each(void **state)
+{
+    static const char *const names[] = {"data", "b.2", "c", "d", "e", "f-g"};
+    struct qemu_config *config = *state;
+    char data_dir[] = "/data,1";
+    const struct paths paths = {.data_dir = data_dir};
+    struct vm_spec *spec = spec_of(config);
+    config->paths = &paths;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        mem_grow(spec->volumes, spec->n_volumes);
+        spec->volumes[spec->n_volumes++] = (struct spec_volume){.name = mem_strdup(names[i])};
+    }
+    expect_golden("volumes", config);
 }
 
 static void kvm_gives_the_guest_the_hosts_cpu(void **state)
@@ -219,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_defaults_are_one_cpu_user_network_and_no_seed),
+        TEST(volumes_have_a_port_and_a_serial_number_each),
         TEST(kvm_gives_the_guest_the_hosts_cpu),
         TEST(cpus_and_memory_are_the_specs),
         TEST(room_for_more_is_a_maximum_of_each),

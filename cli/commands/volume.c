@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl volume: disks that outlive every VM. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/targets.h"
+#include "cli/request/vm_request.h"
+#include "cli/show/output.h"
+#include "cli/show/result.h"
+#include "cli/show/table.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/digest.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/strings.h"
+#include "specs/base/text.h"
+#include "specs/image/volume_file.h"
+#include "store/store.h"
+
+struct volume_values {
+    const char *mount;
+    uint32_t size_gib;
+    struct which_values which; /* without options of its own */
+    struct follow_values follow;
+};
+
+static const struct arg_option options[] = {
+    {"mount", 0, ARG_TEXT, offsetof(struct volume_values, mount), "DIRECTORY",
+        "attach: where in the guest to mount it [default: nowhere]"},
+    {"size", 0, ARG_GIB, offsetof(struct volume_values, size_gib), "GB",
+        "attach: grow it to this, or make it as large [default: as it is; 10]"},
+    {"detach", 'd', ARG_FLAG, offsetof(struct volume_values, follow.is_detached), NULL,
+        "attach, detach: return as soon as the request is recorded"},
+    {"no-wait", 0, ARG_FLAG, offsetof(struct volume_values, follow.is_detached), NULL, NULL},
+    {"timeout", 0, ARG_DURATION, offsetof(struct volume_values, follow.timeout_ms), "DURATION",
+        "attach, detach: stop following after this long [default: 5m]"},
+    OPTIONS_END,
+};
+
+static const struct volume_values defaults = {.follow.timeout_ms = INT64_C(300) * 1000};
+
+static int check_name(const char *name, struct error *err)
+{
+    if (volume_name_is_valid(name)) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE, "volume: '%s' cannot be a name", name);
+    return error_help(err,
+        "begin with a letter or digit; letters, digits, '-', '_' and '.' follow, up to %d in all",
+        VOLUME_NAME_MAX);
+}
+
+/* ---- attach, detach ---- */
+
+static int request_change(struct cli *cli, const struct volume_values *values, const char *vm_name,
+    struct change *change, const char *name, struct error *err)
+{
+    const char *what = change->attaches ? "attach" : "detach";
+    cleanup_free char *will = mem_printf("%sing volume '%s'", what, name);
+    cleanup_free char *did = mem_printf("volume '%s' %sed", name, what);
+    cleanup_with(strings_clear) struct strings targets = {.count = 0};
+    struct arg_strings word = {.items = &vm_name, .count = 1};
+    int rc = targets_find_named(cli, &values->which, &word, &targets, err);
+    if (rc < 0) {
+        return rc;
+    }
+    cleanup_with(vm_request_clear) struct request request = {
+        .goal = {.kind = GOAL_SETTLED, .allows_drift = true, .ignores_steps = true},
+        .begun = will,
+        .done = did};
+    vm_request_init(&request, &targets, change);
+    return vm_request_run(cli, &request, &values->follow, err);
+}
+
+static int attach(struct cli *cli, const struct volume_values *values,
+    const struct arg_strings *words, struct error *err)
+{
+    enum { SIZE_MAX_GIB = 64 << 10 };
+    cleanup_free char *name = mem_strdup(words->items[2]);
+    cleanup_free char *mount = mem_strdup(values->mount);
+    struct spec_volume volume = {.name = name, .size_gib = values->size_gib, .mount = mount};
+    int rc = check_name(name, err);
+    if (rc == 0 && mount && !volume_mount_is_valid(mount)) {
+        (void)error_set(
+            err, ERR_USAGE, "--mount must be the absolute path of a directory in the guest");
+        return error_help(err, "write for example: --mount /data");
+    }
+    if (rc == 0 && values->size_gib > SIZE_MAX_GIB) {
+        return error_set(err, ERR_USAGE, "--size must be at most %d (GB)", SIZE_MAX_GIB);
+    }
+    struct change change = {.attaches = &volume};
+    return rc < 0 ? rc : request_change(cli, values, words->items[1], &change, name, err);
+}
+
+static int detach(struct cli *cli, const struct volume_values *values,
+    const struct arg_strings *words, struct error *err)
+{
+    struct change change = {.detaches = words->items[2]};
+    int rc = check_name(words->items[2], err);
+    return rc < 0 ? rc
+                  : request_change(cli, values, words->items[1], &change, words->items[2], err);
+}
+
+/* ---- who names and who has it ---- */
+
+/* The first VM whose record names the volume; NULL: none does. free() it. */
+static int find_user(struct cli *cli, const char *name, char **ret_vm, struct error *err)
+{
+    char uid[TEXT_ID_SIZE];
+    cleanup_free char *key = volume_lease_key(name);
+    struct vm_list list;
+    *ret_vm = NULL;
+    int rc = store_lease_holder(cli->store, key, uid, ret_vm, err);
+    if (rc < 0 || *ret_vm || (rc = store_list(cli->store, &list, err)) < 0) {
+        return rc;
+    }
+    for (size_t i = 0; !*ret_vm && i < list.count; i++) {
+        const struct vm_desired *desired = list.records[i].desired;
+        struct vm_spec *whole = desired ? vm_desired_attach(desired, desired->spec) : NULL;
+        const struct vm_spec *spec = whole ? whole : desired ? desired->spec : NULL;
+        bool is_user = list.records[i].is_damaged || vm_spec_volume(spec, name);
+        *ret_vm = is_user ? mem_strdup(list.records[i].name) : NULL;
+        vm_spec_free(whole);
+    }
+    vm_list_clear(&list);
+    return 0;
+}
+
+/* ---- rm ---- */
+
+static int refuse_in_use(const char *name, const char *vm_name, struct error *err)
+{
+    (void)error_set(err, ERR_VOLUME_IN_USE, "volume '%s' is of vm '%s'", name, vm_name);
+    return error_help(err,
+        "take it from there first: vmctl volume detach %s %s; or out of its VMFile, then: vmctl up",
+        vm_name, name);
+}
+
+/*
+ * The folder is renamed into the trash, and then it is looked once more who names the volume: a VM
+ * that opens it was recorded before it did, so it is seen now, and the folder is put back. Killed
+ * in between, the volume is removed, as was asked, and the trash is emptied by the next vmctld.
+ */
+static int rm(struct cli *cli, const struct volume_values *values, const struct arg_strings *words,
+    struct error *err)
+{
+    const char *name = words->items[1], *data_dir = cli->paths.data_dir;
+    char unique[TEXT_ID_SIZE];
+    cleanup_free char *user = NULL;
+    (void)values;
+    int rc = check_name(name, err);
+    if (rc < 0 || (rc = find_user(cli, name, &user, err)) < 0) {
+        return rc;
+    }
+    if (user) {
+        return refuse_in_use(name, user, err);
+    }
+    if (volume_bytes(&cli->paths, name) == VOLUME_IS_MISSING) {
+        return error_set(err, ERR_VOLUME_NOT_FOUND, "there is no volume '%s'", name);
+    }
+    digest_random_id(unique);
+    cleanup_free char *trash = mem_printf("%s/trash", data_dir);
+    cleanup_free char *removed = mem_printf("volume-%s", unique);
+    rc = fs_make_dirs(trash, 0700, err);
+    cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(data_dir, "volumes", err);
+    cleanup_close int to = from < 0 ? -1 : fs_open_beneath(data_dir, "trash", err);
+    if (to < 0) {
+        return -(int)err->code;
+    }
+    if (renameat(from, name, to, removed) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot remove volume '%s'", name);
+    }
+    rc = find_user(cli, name, &user, err);
+    if ((rc < 0 || user) && renameat2(to, removed, from, name, RENAME_NOREPLACE) == 0) {
+        return rc < 0 ? rc : refuse_in_use(name, user, err);
+    }
+    error_clear(err);
+    rc = fs_remove_beneath(data_dir, "trash", removed, err);
+    if (rc == 0) {
+        result_print(cli, name, "removed");
+    }
+    return rc;
+}
+
+/* ---- list ---- */
+
+struct volume_listing {
+    struct cli *cli;
+    json_t *list;
+    struct error error; /* the first */
+};
+
+static void add_volume(void *context, int dir_fd, const char *name)
+{
+    struct volume_listing *listing = context;
+    struct cli *cli = listing->cli;
+    cleanup_free char *user = NULL, *path = volume_path(&cli->paths, name);
+    char uid[TEXT_ID_SIZE];
+    (void)dir_fd;
+    int64_t bytes =
+        volume_name_is_valid(name) ? volume_bytes(&cli->paths, name) : VOLUME_IS_MISSING;
+    struct stat st;
+    if (bytes == VOLUME_IS_MISSING || listing->error.code || stat(path, &st) < 0) {
+        return;
+    }
+    cleanup_free char *key = volume_lease_key(name), *holder = NULL;
+    if (store_lease_holder(cli->store, key, uid, &holder, &listing->error) < 0 ||
+        find_user(cli, name, &user, &listing->error) < 0) {
+        return;
+    }
+    json_t *json = json_object();
+    json_put_text(json, "name", name);
+    json_put_int(json, "size", bytes < 0 ? 0 : bytes);
+    json_put_int(json, "used", (int64_t)st.st_blocks * 512);
+    json_put_text(json, "vm", user);
+    json_put_flag(json, "inUse", holder != NULL);
+    json_put_text(json, "path", path);
+    (void)json_array_append_new(listing->list, json);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(json_text(*(json_t *const *)a, "name"), json_text(*(json_t *const *)b, "name"));
+}
+
+static void print_volumes(const struct cli *cli, const json_t *list)
+{
+    static const char *const titles[] = {"NAME", "SIZE", "USED", "VM", "IN USE"};
+    cleanup_with(table_clear) struct table table;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    table_init(&table, ARRAY_LEN(titles));
+    for (size_t i = 0; i < ARRAY_LEN(titles); i++) {
+        table_add(&table, titles[i]);
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *volume = json_array_get(list, i);
+        const char *vm = json_text(volume, "vm");
+        cleanup_free char *size =
+            mem_printf("%lld GB", (long long)(json_int(volume, "size", 0) >> 30));
+        cleanup_free char *used = mem_printf("%.2f MB", (double)json_int(volume, "used", 0) / 1e6);
+        table_add(&table, json_text(volume, "name"));
+        table_add(&table, size);
+        table_add(&table, used);
+        table_add(&table, vm ? vm : "-");
+        table_add(&table, json_flag(volume, "inUse", false) ? "yes" : "no");
+        if (cli->output == OUTPUT_NAME) {
+            puts(json_text(volume, "name"));
+        }
+    }
+    if (cli->output != OUTPUT_NAME) {
+        table_print(&table, &out);
+        fputs(buf_str(&out), stdout);
+    }
+}
+
+static int list(struct cli *cli, const struct volume_values *values,
+    const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    (void)words;
+    cleanup_free char *directory = mem_printf("%s/volumes", cli->paths.data_dir);
+    cleanup_json json_t *found = json_array(), *sorted = json_array();
+    struct volume_listing listing = {.cli = cli, .list = found};
+    fs_each_entry(directory, add_volume, &listing);
+    if (listing.error.code) {
+        *err = listing.error;
+        return -(int)err->code;
+    }
+    size_t n = json_array_size(found);
+    cleanup_free json_t **order = mem_calloc(n, sizeof(*order));
+    for (size_t i = 0; i < n; i++) {
+        order[i] = json_array_get(found, i);
+    }
+    qsort(order, n, sizeof(json_t *), compare_names);
+    for (size_t i = 0; i < n; i++) {
+        (void)json_array_append(sorted, order[i]);
+    }
+    if (output_is_data(cli)) {
+        output_print(cli, sorted);
+    } else {
+        print_volumes(cli, sorted);
+    }
+    return 0;
+}
+
+/* ---- the command ---- */
+
+static const struct {
+    const char *word, *usage;
+    size_t n_words; /* after the verb */
+    int (*run)(struct cli *cli, const struct volume_values *values, const struct arg_strings *words,
+        struct error *err);
+} verbs[] = {
+    {"list", "", 0, list},
+    {"ls", "", 0, list},
+    {"attach", "VM NAME", 2, attach},
+    {"detach", "VM NAME", 2, detach},
+    {"rm", "NAME", 1, rm},
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
+        if (!text_eq(verbs[i].word, words->items[0])) {
+            continue;
+        }
+        if (words->count - 1 != verbs[i].n_words) {
+            (void)error_set(err, ERR_USAGE, "volume %s takes %s", verbs[i].word,
+                verbs[i].usage[0] ? verbs[i].usage : "nothing");
+            return error_help(err, "write: vmctl volume %s %s", verbs[i].word, verbs[i].usage);
+        }
+        int rc = cli_open_store(cli, err);
+        return rc < 0 ? rc : verbs[i].run(cli, values, words, err);
+    }
+    (void)error_set(err, ERR_USAGE, "volume needs one of: list, attach, detach, rm");
+    return error_help(err, "see: vmctl volume --help");
+}
+
+const struct command command_volume = {
+    .name = "volume",
+    .summary = "Disks that outlive their VMs",
+    .usage = "list | attach VM NAME | detach VM NAME | rm NAME",
+    .details =
+        "A volume is made by the first VM that names it, in its VMFile (volume \"data\") or by\n"
+        "attach, and goes by rm alone: neither a recreation nor a destroy touches it. It is one\n"
+        "VM's at a time, from its start to its end. attach and detach work on a VM that runs, or\n"
+        "take effect at its next start; what is attached stays so until it is detached. In the\n"
+        "guest it is /dev/disk/by-id/virtio-NAME; with --mount vmctl makes a file system on it,\n"
+        "once, and mounts it after every boot. It only grows.",
+    .examples = "  vmctl volume attach web data --size 20 --mount /data\n"
+                "  vmctl volume list\n"
+                "  vmctl volume detach web data && vmctl volume rm data",
+    .options = options,
+    .values_size = sizeof(struct volume_values),
+    .defaults = &defaults,
+    .run = run,
+};

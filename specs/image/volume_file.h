@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The file of a volume: DATA/volumes/NAME/volume.qcow2, on no other file. */
+#pragma once
+
+#include <stdint.h>
+
+struct paths;
+
+/* free() it. */
+char *volume_path(const struct paths *paths, const char *name);
+
+enum { VOLUME_IS_MISSING = -1, VOLUME_IS_FOREIGN = -2 };
+
+/* The size of the disk in bytes, by its header; VOLUME_IS_MISSING; VOLUME_IS_FOREIGN: no qcow2
+ * file, or one that refers to another file, which no volume does. */
+int64_t volume_bytes(const struct paths *paths, const char *name);

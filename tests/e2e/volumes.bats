@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# Disks that outlive their VMs. One guest, built on from test to test.
+
+load qemu
+
+setup_file() {
+    use_data_dir
+    cat >"$PROJECT/VMFile.kdl" <<'EOF'
+vm "box" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init { hostname "box" }
+    ssh { user "worker" }
+    volume "data" size=1 mount="/data"
+    provision "shell" { inline "test -w /data && echo first >>/data/log" }
+}
+EOF
+}
+
+teardown_file() { leave_data_dir; }
+
+setup() { cd "$PROJECT"; }
+
+guest() { vmctl ssh box -- "$@"; }
+volume() { vmctl volume list -o json | jq -er --arg n "$1" --arg k "$2" '.[] | select(.name == $n) | .[$k]'; }
+condition() { vmctl get box -o json | jq -er --arg c "$1" '.. | objects | select(.type? == $c) | .status + " " + .reason' | head -n 1; }
+is_mounted() { guest "grep -q ' $1 ' /proc/mounts"; }
+
+@test "a volume is made, and mounted before the first step" {
+    vmctl -q up
+    [ "$(guest cat /data/log)" = first ]
+    is_mounted /data
+    [ "$(guest 'cat /sys/block/*/serial | grep -cx data')" -eq 1 ]
+    [ "$(condition Mounted)" = "True Mounted" ]
+    [ "$(volume data vm)" = box ]
+    [ "$(volume data inUse)" = true ]
+    [ "$(volume data size)" -eq $((1 << 30)) ]
+    run vmctl describe box
+    says "data at /data"
+    vmctl diff
+}
+
+@test "it is one VM's at a time, and is not removed while a VM names it" {
+    cat >other.kdl <<'EOF'
+vm "other" { image "guest.qcow2"; backend "noop"; volume "data" }
+EOF
+    fails 1 vmctl up --file other.kdl --timeout 60
+    says "volume 'data' of vm 'other' is in use by vm 'box'"
+    vmctl -q down --destroy -y --file other.kdl
+    fails 1 vmctl volume rm data
+    says "volume 'data' is of vm 'box'"
+    fails 6 vmctl volume detach box data
+    says "is of its VMFile"
+}
+
+@test "one is attached to the running guest and detached, and keeps what it holds" {
+    local pid
+    pid=$(pid_of box)
+    vmctl -q volume attach box extra --size 1 --mount "/srv/extra one"
+    guest "echo kept >'/srv/extra one/file'"
+    vmctl -q up # a VMFile that does not name it leaves it alone
+    guest "test -e '/srv/extra one/file'"
+    fails 1 vmctl volume rm extra
+    guest "cd '/srv/extra one' || exit 1; setsid sleep 600 >/dev/null 2>&1 </dev/null & echo \$! >/tmp/holder"
+    fails 1 vmctl volume detach box extra --timeout 60
+    says "volume 'extra' cannot be unmounted from /srv/extra one"
+    guest 'kill $(cat /tmp/holder)'
+    vmctl -q volume attach box extra --mount /srv/extra
+    [ "$(guest cat /srv/extra/file)" = kept ]
+    vmctl -q volume detach box extra
+    refute guest "cat /sys/block/*/serial | grep -qx extra"
+    [ "$(vmctl volume list -o json | jq -r '.[] | select(.name == "extra") | .vm')" = null ]
+    [ "$(pid_of box)" = "$pid" ]
+    vmctl volume rm extra
+    fails 1 vmctl volume rm extra
+    says "there is no volume 'extra'"
+}
+
+@test "killed in the middle, an attachment is completed, and a detachment" {
+    vmctl -q volume attach -d box late --size 1 --mount /late
+    kill_controller
+    vmctl -q wait box --ready
+    await is_mounted /late
+    vmctl -q volume detach -d box late
+    kill_controller
+    vmctl -q wait box --ready
+    await is_free
+    refute is_mounted /late
+    vmctl volume rm late
+}
+is_free() { [ "$(volume late inUse)" = false ]; }
+
+@test "it grows while it is mounted, and does not shrink" {
+    sed -i 's/volume "data" size=1/volume "data" size=2/' VMFile.kdl
+    vmctl -q up
+    [ "$(volume data size)" -eq $((2 << 30)) ]
+    [ "$(guest "df -k /data | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2")" -gt 1500000 ]
+    [ "$(guest cat /data/log)" = first ]
+    sed -i 's/volume "data" size=2/volume "data" size=1/' VMFile.kdl
+    fails 1 vmctl up
+    says "volume 'data' cannot shrink from 2 to 1 GB"
+    sed -i 's/volume "data" size=1/volume "data" size=2/' VMFile.kdl
+}
+
+@test "it outlives the disk and the VM" {
+    vmctl -q reload -y
+    [ "$(guest cat /data/log | tr '\n' ' ')" = "first first " ]
+    vmctl -q down --destroy -y
+    [ "$(volume data inUse)" = false ]
+    vmctl volume rm data
+    [ "$(vmctl volume list -o json)" = "[]" ]
+    [ -z "$(ls "$DATA/volumes")" ]
+}
