@@ -164,8 +164,7 @@ bool volumes_record_mounted(struct pass *pass)
     return true;
 }
 
-/* Killed before or after, or done twice: what is there stays. Not while another VM has one, which
- * may be growing it. */
+/* Killed before or after, or done twice, or by two VMs: what is there stays. */
 int64_t volumes_act_make(struct pass *pass)
 {
     struct vm *vm = pass->vm;
