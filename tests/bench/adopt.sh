@@ -15,7 +15,7 @@ for _ in $(seq "$runs"); do
     until is_gone "$pid"; do :; done
     timed "$work/adopt" "$bin/vmctl" -q up --file "$work/real.kdl"
     [ "$(pids)" = "$before" ]
-    echo $(($(proc_value "$(controller)" write_bytes io) / 1024)) >>"$work/written"
+    echo $(($(proc_value "$(controller)" wchar io) / 1024)) >>"$work/written"
 done
 row 10 'kill -9 of vmctld until `up` is done, 1,000 VMs' ms "$work/adopt" 60
 row 10 'bytes written meanwhile' KiB "$work/written" 64

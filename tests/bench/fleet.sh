@@ -9,10 +9,10 @@ until_ready() { "$bin/vmctl" -q up --detach --file "$work/VMFile.kdl" && "$bin/v
 for _ in 1 2 3; do
     "$bin/vmctl" controller start >/dev/null
     pid=$(controller)
-    ticks=$(awk '{ print $14 + $15 }' "/proc/$pid/stat") written=$(proc_value "$pid" write_bytes io)
+    ticks=$(awk '{ print $14 + $15 }' "/proc/$pid/stat") written=$(proc_value "$pid" wchar io)
     timed "$work/detached" until_ready
     awk -v b="$ticks" '{ print ($14 + $15 - b) / 100 }' "/proc/$pid/stat" >>"$work/cpu" # of 1,000: ms each
-    echo $((($(proc_value "$pid" write_bytes io) - written) / 1024 / 1000)) >>"$work/written"
+    echo $((($(proc_value "$pid" wchar io) - written) / 1024 / 1000)) >>"$work/written"
     "$bin/vmctl" -q destroy --all >/dev/null
     timed "$work/followed" "$bin/vmctl" -q up --file "$work/VMFile.kdl"
     "$bin/vmctl" -q destroy --all >/dev/null
