@@ -78,7 +78,8 @@ static void get_print(
 /* A VM as it was printed last. */
 struct seen_vm {
     char *name;
-    char *text; /* what is compared: the row without its age, or the object */
+    struct vm_mark mark; /* of its records then */
+    char *text;          /* what is compared: the row without its age, or the object */
     struct desired_summary desired;
     bool is_there; /* in this round */
 };
@@ -141,26 +142,27 @@ static char *text_of_object(const struct vm_record *record)
     return buf_steal(&out);
 }
 
-static struct seen_vm *find_seen(struct watch *watch, const char *name)
+/* The search begins at `likely`: the VMs come in the same order each time. */
+static struct seen_vm *find_seen(struct watch *watch, const char *name, size_t likely)
 {
     for (size_t i = 0; i < watch->count; i++) {
-        if (text_eq(watch->seen[i].name, name)) {
-            return &watch->seen[i];
+        struct seen_vm *seen = &watch->seen[(likely + i) % watch->count];
+        if (text_eq(seen->name, name)) {
+            return seen;
         }
     }
     mem_grow(watch->seen, watch->count);
     struct seen_vm *seen = &watch->seen[watch->count++];
-    *seen = (struct seen_vm){.name = mem_strdup(name)};
+    *seen = (struct seen_vm){.name = mem_strdup(name), .mark = VM_MARK_NEVER};
     return seen;
 }
 
-static void print_if_changed(struct watch *watch, const struct vm_record *record)
+static void print_if_changed(
+    struct watch *watch, struct seen_vm *seen, const struct vm_record *record)
 {
     struct vm_row row = vm_row_of_record(record);
     bool is_data = output_is_data(watch->cli);
     cleanup_free char *text = is_data ? text_of_object(record) : text_of_row(watch, &row);
-    struct seen_vm *seen = find_seen(watch, record->name);
-    seen->is_there = true;
     if (text_eq(seen->text, text)) {
         return;
     }
@@ -171,6 +173,21 @@ static void print_if_changed(struct watch *watch, const struct vm_record *record
     }
     cleanup_json json_t *json = is_data ? output_of_vm(record) : NULL;
     print_vm(watch, json, &row);
+}
+
+/* Parses only what was written since the last look. What cannot be read is left out, as it is as
+ * long as nobody writes it: `vmctl list` names it. */
+static void look_at(struct watch *watch, struct seen_vm *seen)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    struct error ignored = {.code = ERR_NONE};
+    bool is_changed = false;
+    seen->is_there = true;
+    if (store_get_changed(
+            watch->cli->store, seen->name, &seen->mark, &record, &is_changed, &ignored) == 0 &&
+        is_changed && (record.desired || record.status)) {
+        print_if_changed(watch, seen, &record);
+    }
 }
 
 /* The VMs that existed in the last round and are gone. */
@@ -193,8 +210,8 @@ static void print_deleted_ones(struct watch *watch)
 static int print_changes(void *context, bool *ret_is_done, struct error *err)
 {
     struct watch *watch = context;
-    struct vm_list list = {.count = 0};
-    int rc = store_list(watch->cli->store, &list, err);
+    struct vm_summary_list list = {.count = 0};
+    int rc = store_list_summaries(watch->cli->store, &list, err);
     *ret_is_done = false;
     if (rc < 0) {
         return rc;
@@ -203,12 +220,13 @@ static int print_changes(void *context, bool *ret_is_done, struct error *err)
         watch->seen[i].is_there = false;
     }
     for (size_t i = 0; i < list.count; i++) {
-        if (!watch->targets || strings_have(watch->targets, list.records[i].name)) {
-            print_if_changed(watch, &list.records[i]);
+        const char *name = list.items[i].name;
+        if (!watch->targets || strings_have(watch->targets, name)) {
+            look_at(watch, find_seen(watch, name, i));
         }
     }
     print_deleted_ones(watch);
-    vm_list_clear(&list);
+    vm_summary_list_clear(&list);
     return fflush(stdout) == 0 ? 0 : error_exit_status(ERR_IO);
 }
 
