@@ -47,13 +47,13 @@ static const struct {
     [ERR_IMAGE_DECOMPRESS] = {"vmctl::image::decompress_failed", 1,
         "check that the file is complete and of the type its name implies"},
     [ERR_IMAGE_CHANGED] = {"vmctl::image::backing_changed", 1,
-        "restore the old image, or recreate the VM (this erases its disk): vmctl reload"},
+        "restore the old image, or recreate the VM (this erases its disk): vmctl reload NAME"},
     [ERR_IMAGE_CONVERSION] = {"vmctl::image::conversion_failed", 1,
         "ensure qemu-img is installed and there is sufficient disk space"},
     [ERR_OVERLAY] = {"vmctl::image::overlay_creation_failed", 1,
         "ensure qemu-img is installed and the base image exists and is readable"},
     [ERR_DISK_SHRINK] = {"vmctl::disk::shrink_forbidden", 1,
-        "a disk can only grow: raise `disk`, or recreate the VM: vmctl reload"},
+        "a disk can only grow: raise `disk`, or recreate the VM: vmctl reload NAME"},
     [ERR_NO_SPACE] = {"vmctl::io::no_space", 1,
         "free some disk space; it resumes by itself (see: df -h)"},
     [ERR_SNAPSHOT_NOT_FOUND] = {"vmctl::snapshot::not_found", 1,
@@ -66,7 +66,8 @@ static const struct {
     [ERR_SEED] = {"vmctl::cloudinit::iso_failed", 1,
         "check the cloud-init block's files and the space in the data directory"},
     [ERR_KEYGEN] = {"vmctl::ssh::keygen_failed", 1,
-        "put the key back from a backup; or remove it and give the VM a new disk: vmctl reload"},
+        "put the key back from a backup; or remove it and give the VM a new disk: vmctl reload "
+        "NAME"},
     [ERR_KEY_UNREADABLE] = {"vmctl::ssh::key_unreadable", 1,
         "check the key's path and permissions in the VMFile"},
     [ERR_QEMU_SPAWN] = {"vmctl::qemu::spawn_failed", 1,
@@ -123,6 +124,27 @@ __attribute__((format(printf, 3, 0))) static void error_format(
     }
 }
 
+/* Help texts write NAME for the VM: the one that the message names first, as "vm 'web'". */
+static void name_the_vm(struct error *err)
+{
+    const char *help = err->help[0] ? err->help : codes[err->code].help;
+    const char *name = strstr(err->message, "vm '"), *at = strstr(help, "NAME");
+    int n_name = name ? (int)strcspn(name + 4, "'") : 0;
+    char named[sizeof(err->help)] = "";
+    size_t n = 0;
+    if (n_name == 0 || !at) {
+        return;
+    }
+    for (; at && n < sizeof(named); help = at + 4, at = strstr(help, "NAME")) {
+        n += (size_t)snprintf(
+            named + n, sizeof(named) - n, "%.*s%.*s", (int)(at - help), help, n_name, name + 4);
+    }
+    if (n + strlen(help) < sizeof(named)) { /* else it stays as it is */
+        memcpy(named + n, help, strlen(help) + 1);
+        memcpy(err->help, named, sizeof(named));
+    }
+}
+
 static void error_append(struct error *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 static void error_append(struct error *err, const char *fmt, ...)
@@ -144,6 +166,7 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
     *err = (struct error){.code = code};
     error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
+    name_the_vm(err);
     return -(int)code;
 }
 
@@ -169,6 +192,7 @@ int error_set_errno(struct error *err, enum error_code code, int sys_errno, cons
         return error_help(
             err, "end some processes of this user, or raise the limit (see: ulimit -u)");
     }
+    name_the_vm(err);
     return -(int)err->code;
 }
 
@@ -182,6 +206,7 @@ int error_wrap(struct error *err, const char *fmt, ...)
     error_format(err->message, sizeof(err->message), fmt, ap);
     va_end(ap);
     error_append(err, ": %s", inner);
+    name_the_vm(err);
     return -(int)err->code;
 }
 

@@ -63,6 +63,8 @@ teardown() { cli_teardown; }
     run vmctl snapshot create -q web clean
     [ "$status" -eq 0 ]
     [ "$output" = "web: snapshot 'clean' made" ]
+    fails 1 vmctl snapshot restore web never
+    says "help: see which there are: vmctl snapshot list web"
     fails 6 vmctl snapshot create web clean
     says "the name 'clean' is taken" "vmctl snapshot rm web clean"
     run vmctl snapshot restore -q web clean
