@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -12,8 +13,10 @@
 #include "cli/wait/wait_loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "store/store.h"
 
 struct log_values {
@@ -21,6 +24,8 @@ struct log_values {
     bool wants_console;
     bool wants_provision;
     bool follows;
+    bool wants_times;
+    const char *since;
     uint32_t tail;
 };
 
@@ -33,6 +38,10 @@ static const struct arg_option options[] = {
         "only the last N lines of each; 0: all [default: 0]"},
     {"follow", 'f', ARG_FLAG, offsetof(struct log_values, follows), NULL,
         "keep printing as they grow, until the VMs are gone"},
+    {"since", 0, ARG_TEXT, offsetof(struct log_values, since), "TIME",
+        "only what came within a DURATION, or since a time as 2026-11-29T08:00:00Z"},
+    {"timestamps", 't', ARG_FLAG, offsetof(struct log_values, wants_times), NULL,
+        "begin each line with the time when it came"},
     OPTION_FILE(struct log_values, 0),
     OPTION_NAME(struct log_values),
     OPTION_ALL(struct log_values),
@@ -60,8 +69,9 @@ struct reader {
     struct cli *cli;
     struct feed *feeds;
     size_t count;
-    bool are_many; /* VMs: lines have a prefix, and are printed whole */
-    bool has_both; /* logs of a VM */
+    bool are_many;  /* VMs: lines have a prefix, and are printed whole */
+    bool has_both;  /* logs of a VM */
+    bool has_noted; /* that the console's has no times */
     struct wait_loop loop;
     const struct feed *last; /* whose output was printed last; NULL: none */
 };
@@ -86,8 +96,67 @@ static char *prefix_of(const struct reader *reader, size_t vm, int width, const 
                : mem_printf("%-*s | ", width, name);
 }
 
-static void open_logs(
-    struct reader *reader, const struct strings *targets, const struct log_values *values)
+/* "10m", or a time of RFC 3339, in UTC or with an offset. */
+static int parse_since(const char *text, int64_t *ret_ms, struct error *err)
+{
+    struct tm tm = {.tm_isdst = 0};
+    int64_t length_ms;
+    int hours = 0, minutes = 0, n = 0;
+    if (text_to_duration_ms(text, &length_ms)) {
+        *ret_ms = clock_wall_ms(clock_system()) - length_ms;
+        return 0;
+    }
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    rest = rest && rest[0] == '.' ? rest + 1 + strspn(rest + 1, "0123456789") : rest;
+    bool is_utc = rest && (text_eq(rest, "Z") || text_eq(rest, "z"));
+    bool has_offset = rest && strchr("+-", rest[0]) && rest[0] &&
+                      sscanf(rest + 1, "%2d:%2d%n", &hours, &minutes, &n) == 2 && !rest[1 + n];
+    if (!is_utc && !has_offset) {
+        (void)error_set(err, ERR_USAGE, "--since: '%s' is neither a duration nor a time", text);
+        return error_help(err, "such as 10m, 2h, or 2026-11-29T08:00:00Z");
+    }
+    int64_t offset_s = (hours * 60 + minutes) * 60;
+    *ret_ms = ((int64_t)timegm(&tm) - (has_offset && rest[0] == '-' ? -offset_s : offset_s)) * 1000;
+    return 0;
+}
+
+/* QEMU itself writes the console's log: only what comes while it is read can be given a time. */
+static void open_console(struct reader *reader, struct feed *feed, const struct log_values *values)
+{
+    bool is_skipped = values->since;
+    if (is_skipped) {
+        struct log_stream *stream = &feed->stream;
+        cleanup_free char *path = mem_strdup(stream->newer ? stream->newer : stream->path);
+        cleanup_free char *prefix = mem_strdup(stream->prefix);
+        log_stream_close(stream);
+        log_stream_open(stream, path, prefix, true);
+    }
+    if ((is_skipped || values->wants_times) && !reader->has_noted) {
+        cli_note(reader->cli, "console.log: QEMU writes it without times%s%s",
+            is_skipped ? ": what is there is left out" : "",
+            values->follows ? "; what comes from now on has one" : "");
+        reader->has_noted = true;
+    }
+}
+
+static void open_feed(struct reader *reader, struct feed *feed, const char *prefix,
+    int64_t since_ms, const struct log_values *values)
+{
+    cleanup_free char *path =
+        paths_vm(&reader->cli->paths, feed->vm_name, sources[feed->source].file);
+    log_stream_open(&feed->stream, path, prefix, false);
+    log_stream_seek_tail(&feed->stream, values->tail);
+    if (sources[feed->source].file == VM_CONSOLE_LOG) {
+        open_console(reader, feed, values);
+    } else if (values->since && !log_stream_seek_time(&feed->stream, since_ms)) {
+        cli_note(reader->cli, "%s: %s was written without times: all of it is shown", feed->vm_name,
+            sources[feed->source].title);
+    }
+    feed->stream.shows_times = values->wants_times;
+}
+
+static void open_logs(struct reader *reader, const struct strings *targets, int64_t since_ms,
+    const struct log_values *values)
 {
     bool is_wanted[SOURCES] = {!values->wants_provision || values->wants_console,
         !values->wants_console || values->wants_provision};
@@ -108,12 +177,9 @@ static void open_logs(
         mem_grow(reader->feeds, reader->count);
         struct feed *feed = &reader->feeds[reader->count++];
         *feed = (struct feed){.vm_name = targets->items[vm], .source = source};
-        cleanup_free char *path =
-            paths_vm(&reader->cli->paths, feed->vm_name, sources[source].file);
         cleanup_free char *prefix =
             reader->are_many ? prefix_of(reader, vm, (int)width, feed) : NULL;
-        log_stream_open(&feed->stream, path, prefix, false);
-        log_stream_seek_tail(&feed->stream, values->tail);
+        open_feed(reader, feed, prefix, since_ms, values);
     }
 }
 
@@ -158,6 +224,7 @@ static void print_news(struct reader *reader, bool is_last)
                 log_print(reader, feed, &out, !is_more && is_last);
             }
         }
+        feed->stream.is_live = true;
     }
     (void)fflush(stdout);
 }
@@ -184,11 +251,12 @@ static int run(
     const struct log_values *log = values;
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_with(reader_clear) struct reader reader = {.cli = cli};
-    int rc = targets_find(cli, &log->which, words, &targets, err);
-    if (rc != 0) {
+    int64_t since_ms = 0;
+    int rc = log->since ? parse_since(log->since, &since_ms, err) : 0;
+    if (rc < 0 || (rc = targets_find(cli, &log->which, words, &targets, err)) != 0) {
         return rc;
     }
-    open_logs(&reader, &targets, log);
+    open_logs(&reader, &targets, since_ms, log);
     if (log->follows) {
         reader.loop = (struct wait_loop){.cli = cli, .check = follow_logs, .context = &reader};
         wait_loop_open(&reader.loop, INT64_MAX);
@@ -205,12 +273,16 @@ const struct command command_log = {
     .aliases = "logs",
     .summary = "Show the console and provision logs of VMs",
     .usage = "[OPTIONS] [VM...]",
-    .details = "Control characters that a guest wrote are escaped. Without a name: the VMs of the\n"
-               "VMFile. Of several VMs each line begins with the name of its VM.",
+    .details =
+        "Control characters that a guest wrote are escaped. Without a name: the VMs of the\n"
+        "VMFile. Of several VMs each line begins with the name of its VM. Times are kept of\n"
+        "provision.log, to a second: when vmctld received it. QEMU writes console.log, without\n"
+        "times: with -t only what comes while -f runs has one, and --since leaves the rest out.",
     .examples = "  vmctl log web\n"
                 "  vmctl log web --provision\n"
                 "  vmctl log web --console --tail 50\n"
                 "  vmctl log -f web\n"
+                "  vmctl log web --provision -t --since 10m\n"
                 "  vmctl log -f                      of all VMs of the VMFile",
     .options = options,
     .values_size = sizeof(struct log_values),

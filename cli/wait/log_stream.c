@@ -9,6 +9,7 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/fs.h"
 #include "specs/base/log_file.h"
 #include "specs/base/mem.h"
@@ -36,6 +37,7 @@ void log_stream_close(struct log_stream *stream)
     free(TAKE_PTR(stream->path));
     free(TAKE_PTR(stream->newer));
     free(TAKE_PTR(stream->prefix));
+    log_times_clear(&stream->times);
 }
 
 /* Opened at the right place, or -1: no such file, or not a regular one. */
@@ -52,6 +54,7 @@ static int open_at_offset(struct log_stream *stream)
         stream->offset = 0;
         stream->device = st.st_dev;
         stream->inode = st.st_ino;
+        log_times_clear(&stream->times);
     }
     return lseek(fd, stream->offset, SEEK_SET) < 0 ? -1 : TAKE_FD(fd);
 }
@@ -62,6 +65,13 @@ static void add_prefixed(struct log_stream *stream, struct buf *out, const char 
         if (!stream->is_within_line && stream->prefix) {
             buf_add_str(out, stream->prefix);
         }
+        if (!stream->is_within_line && stream->shows_times) {
+            char when[CLOCK_TEXT_SIZE] = "-";
+            if (stream->came_ms > 0) {
+                clock_format_utc(stream->came_ms, when);
+            }
+            buf_printf(out, "%-20s ", when);
+        }
         size_t n = strcspn(text, "\n");
         stream->is_within_line = text[n] != '\n';
         n += !stream->is_within_line;
@@ -70,12 +80,28 @@ static void add_prefixed(struct log_stream *stream, struct buf *out, const char 
     }
 }
 
+/* Of `n` bytes at the offset those that came at the same time, which is noted. */
+static size_t of_one_time(struct log_stream *stream, size_t n)
+{
+    uint64_t at = (uint64_t)stream->offset, end;
+    stream->came_ms = log_times_at(&stream->times, at, &end);
+    if (end == UINT64_MAX) { /* more may have been written down since */
+        log_times_read(&stream->times, stream->path, stream->inode);
+        stream->came_ms = log_times_at(&stream->times, at, &end);
+    }
+    if (stream->came_ms == 0 && stream->is_live) {
+        stream->came_ms = clock_wall_ms(clock_system());
+    }
+    return end - at < n ? (size_t)(end - at) : n;
+}
+
 static void turn_to_newer(struct log_stream *stream)
 {
     free(stream->path);
     stream->path = TAKE_PTR(stream->newer);
     stream->offset = 0;
     stream->inode = 0;
+    log_times_clear(&stream->times);
 }
 
 bool log_stream_read(struct log_stream *stream, struct buf *out)
@@ -84,7 +110,8 @@ bool log_stream_read(struct log_stream *stream, struct buf *out)
     ssize_t n = 0;
     for (bool is_more = true; n <= 0 && is_more;) {
         cleanup_close int fd = open_at_offset(stream);
-        n = fd < 0 ? 0 : read(fd, chunk, CHUNK);
+        size_t wanted = fd >= 0 && stream->shows_times ? of_one_time(stream, CHUNK) : CHUNK;
+        n = fd < 0 ? 0 : read(fd, chunk, wanted);
         is_more = stream->newer;
         if (n <= 0 && is_more) {
             turn_to_newer(stream);
@@ -152,4 +179,32 @@ void log_stream_seek_tail(struct log_stream *stream, uint32_t lines)
         cleanup_close int fd = open_at_offset(stream); /* notes which file it is */
         stream->offset = fd >= 0 ? offset : 0;
     }
+}
+
+bool log_stream_seek_time(struct log_stream *stream, int64_t wall_ms)
+{
+    enum { LINE_MAX_BYTES = 4096 };
+    for (bool is_found = false; !is_found;) {
+        struct stat st;
+        cleanup_close int fd = open_at_offset(stream);
+        int64_t size = fd >= 0 && fstat(fd, &st) == 0 ? st.st_size : 0;
+        log_times_read(&stream->times, stream->path, stream->inode);
+        if (size > 0 && stream->times.count == 0 && !stream->newer) {
+            return false;
+        }
+        uint64_t at = log_times_since(&stream->times, wall_ms);
+        is_found = at < (uint64_t)size || !stream->newer;
+        if (!is_found) {
+            turn_to_newer(stream);
+            continue;
+        }
+        int64_t to = at < (uint64_t)size ? (int64_t)at : size;
+        char before[LINE_MAX_BYTES];
+        int64_t from = to > LINE_MAX_BYTES ? to - LINE_MAX_BYTES : 0;
+        ssize_t n = fd < 0 ? 0 : fs_read_at(fd, before, (size_t)(to - from), from);
+        const char *end = n > 0 && to < size ? memrchr(before, '\n', (size_t)n) : NULL;
+        to = end ? from + (end + 1 - before) : from == 0 && to < size ? 0 : to;
+        stream->offset = to > stream->offset ? to : stream->offset;
+    }
+    return true;
 }

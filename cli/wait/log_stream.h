@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "cli/show/screen_filter.h"
+#include "specs/base/log_times.h"
 
 struct buf;
 
@@ -23,6 +24,12 @@ struct log_stream {
     ino_t inode;
     struct screen_filter filter;
     bool is_within_line;
+    /* The rest is for `shows_times`, set after opening: each line begins with when it came, or "-".
+     */
+    bool shows_times;
+    bool is_live; /* what came before is read: what comes without a time comes now */
+    struct log_times times;
+    int64_t came_ms; /* of what was read last; 0: not known */
 };
 
 /* From the end of what is there now, or from the beginning of its predecessor. `prefix` is copied,
@@ -31,6 +38,9 @@ void log_stream_open(
     struct log_stream *stream, const char *path, const char *prefix, bool is_at_end);
 /* Moves the start to `lines` lines before the end. 0: leaves it. */
 void log_stream_seek_tail(struct log_stream *stream, uint32_t lines);
+/* Moves the start to the line that was being written then; never backwards. False: the log holds
+ * something, and nobody wrote down when it came. */
+bool log_stream_seek_time(struct log_stream *stream, int64_t wall_ms);
 void log_stream_close(struct log_stream *stream);
 
 /* Appends what came since the last time, at most about 64 KiB; false when there was nothing new. */

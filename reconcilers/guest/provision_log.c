@@ -14,6 +14,7 @@
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/log_times.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -23,6 +24,7 @@ struct provision_log {
     int fd;
     uint32_t index, total;
     const struct clock *clock;
+    struct log_times_writer times;
     int64_t started_at_ms;
     uint64_t n_output;
     bool is_cut;
@@ -34,6 +36,7 @@ static void put(struct provision_log *log, const char *bytes, size_t n)
 {
     struct error ignored = {.code = ERR_NONE};
     if (n > 0) {
+        log_times_note(&log->times, log->fd, clock_wall_ms(log->clock));
         (void)fs_write_all(log->fd, bytes, n, &ignored);
         log->is_at_line_start = bytes[n - 1] == '\n';
     }
@@ -173,6 +176,7 @@ int provision_log_open(
     log->total = request->total;
     log->clock = request->clock;
     log->started_at_ms = request->started_at_ms;
+    log_times_open(&log->times, request->path, fd);
     find_place(log, request);
     *ret = log;
     return 0;
@@ -209,6 +213,7 @@ void provision_log_output(struct provision_log *log, const char *bytes, size_t n
 void provision_log_close(struct provision_log *log)
 {
     if (log) {
+        log_times_close(&log->times);
         close(log->fd);
         free(log);
     }

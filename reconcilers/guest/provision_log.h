@@ -2,7 +2,8 @@
 /*
  * One step's part of provision.log: a header line, the output as it comes, a footer line; before
  * the first step, behind what earlier runs left, a line with the time. The file is appended to
- * (0600), so that a reader may follow it. Failing to write (a full disk) does not stop a step: the
+ * (0600), so that a reader may follow it; beside it stands when its bytes were received
+ * (specs/base/log_times.h). Failing to write (a full disk) does not stop a step: the
  * guest's work is worth more than its record.
  *
  * A controller that was killed in the middle of a step can resume the log: the beginning of the

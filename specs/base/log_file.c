@@ -10,6 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/log_times.h"
 #include "specs/base/mem.h"
 
 enum { FLAGS = O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, CHUNK = 64 * 1024 };
@@ -24,7 +25,9 @@ int64_t log_file_begin(const char *path, int64_t max)
     int64_t size = fs_size(path);
     if (size > max) {
         cleanup_free char *older = log_file_predecessor(path);
+        cleanup_free char *times = log_times_path(path), *older_times = log_times_path(older);
         size = rename(path, older) == 0 ? 0 : size;
+        (void)!rename(times, older_times); /* else they are those of another file, and not read */
     }
     return size > 0 ? size : 0;
 }

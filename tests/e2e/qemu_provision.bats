@@ -153,6 +153,19 @@ long_step='provision "shell" { inline "echo x >>runs; for i in 1 2 3 4 5 6 7 8 9
     await 10 state_is ProvisionFailed
 }
 
+@test "log: the lines of provision.log have times, those of the console none" {
+    run vmctl log steps --provision -t
+    echo "$output"
+    [ "${#lines[@]}" -gt 1 ]
+    refute grep -vE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z ' <<<"$output"
+    [ "$(vmctl log steps --provision --since 1h)" = "$(vmctl log steps --provision)" ]
+    [ -z "$(vmctl log steps --provision --since 2100-01-01T00:00:00+01:00)" ]
+    run vmctl log steps --since 1h
+    says "console.log: QEMU writes it without times: what is there is left out" "==> step 1/1"
+    fails 2 vmctl log steps --since yesterday
+    says "neither a duration nor a time" "10m"
+}
+
 @test "a step past its timeout is ended in the guest, with all that it started, also what sudo runs" {
     begins 'provision "shell" timeout=1 { inline "echo slow; sleep 611 & sudo sleep 612; echo never" }'
     fails 1 vmctl wait steps --provisioned --timeout 60s

@@ -12,8 +12,10 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/log_file.h"
 #include "specs/base/mem.h"
 
 static char *path_in_new_dir(void)
@@ -187,6 +189,110 @@ static void what_is_no_file_is_not_read(void **state)
     assert_read(&stream, "");
 }
 
+/* ---- times ---- */
+
+enum { AT_MS = 1800000000 };
+
+/* As vmctld does: notes the time, then appends. */
+static void put_at(const char *path, int64_t after_ms, const char *text)
+{
+    struct log_times_writer writer;
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    log_times_open(&writer, path, fileno(file));
+    log_times_note(&writer, fileno(file), AT_MS + after_ms);
+    log_times_close(&writer);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void each_line_begins_with_the_time_its_beginning_came(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    put(path, "w", "unknown\n");
+    put_at(path, 0, "one\ntwo");
+    put_at(path, 5000, " three\nfour\n");
+    log_stream_open(&stream, path, "web | ", false);
+    stream.shows_times = true;
+    assert_read(&stream, "web | -                    unknown\n"
+                         "web | 1970-01-21T20:00:00Z one\n"
+                         "web | 1970-01-21T20:00:00Z two three\n"
+                         "web | 1970-01-21T20:00:05Z four\n");
+    put_at(path, 7000, "five\n"); /* noted after the times were read */
+    assert_read(&stream, "web | 1970-01-21T20:00:07Z five\n");
+}
+
+static void a_log_without_times_has_those_of_now_once_it_is_followed(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    cleanup_buf struct buf out = BUF_INIT(0);
+    char now[CLOCK_TEXT_SIZE];
+    put(path, "w", "old\n");
+    log_stream_open(&stream, path, NULL, false);
+    stream.shows_times = true;
+    assert_read(&stream, "-                    old\n");
+    stream.is_live = true;
+    clock_format_utc(clock_wall_ms(clock_system()), now);
+    put(path, "a", "new\n");
+    assert_true(log_stream_read(&stream, &out));
+    assert_true(strncmp(buf_str(&out), now, strlen("2026-11-29T")) == 0);
+    assert_string_equal(buf_str(&out) + strlen(now), " new\n");
+}
+
+static void assert_since(const char *path, int64_t after_ms, const char *expected)
+{
+    cleanup_with(log_stream_close) struct log_stream stream;
+    log_stream_open(&stream, path, NULL, false);
+    assert_true(log_stream_seek_time(&stream, AT_MS + after_ms));
+    assert_read(&stream, expected);
+}
+
+static void reading_begins_at_a_time_with_a_whole_line(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    put_at(path, 0, "one\ntwo");
+    put_at(path, 60000, " three\nfour\n");
+    put_at(path, 120000, "five\n");
+    assert_since(path, -1000000, "one\ntwo three\nfour\nfive\n");
+    assert_since(path, 30000, "two three\nfour\nfive\n");
+    assert_since(path, 120000, "five\n");
+    assert_since(path, 130000, "");
+    log_stream_open(&stream, path, NULL, false); /* --tail and --since: the shorter of both */
+    log_stream_seek_tail(&stream, 2);
+    assert_true(log_stream_seek_time(&stream, AT_MS + 30000));
+    assert_read(&stream, "four\nfive\n");
+}
+
+static void a_time_is_looked_for_in_the_predecessor_too(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    put_at(path, 0, "one\n");
+    put_at(path, 60000, "two\n");
+    assert_int_equal(log_file_begin(path, 1), 0);
+    put_at(path, 120000, "three\n");
+    assert_since(path, 60000, "two\nthree\n");
+    assert_since(path, 120000, "three\n");
+}
+
+static void a_log_without_times_says_so(void **state)
+{
+    (void)state;
+    cleanup_path char *path = path_in_new_dir();
+    cleanup_with(log_stream_close) struct log_stream stream;
+    log_stream_open(&stream, path, NULL, false);
+    assert_true(log_stream_seek_time(&stream, AT_MS)); /* there is none */
+    put(path, "w", "old\n");
+    assert_false(log_stream_seek_time(&stream, AT_MS));
+    assert_read(&stream, "old\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +304,11 @@ int main(void)
         cmocka_unit_test(a_tail_longer_than_a_chunk_is_found),
         cmocka_unit_test(a_log_begins_in_its_predecessor),
         cmocka_unit_test(what_is_no_file_is_not_read),
+        cmocka_unit_test(each_line_begins_with_the_time_its_beginning_came),
+        cmocka_unit_test(a_log_without_times_has_those_of_now_once_it_is_followed),
+        cmocka_unit_test(reading_begins_at_a_time_with_a_whole_line),
+        cmocka_unit_test(a_time_is_looked_for_in_the_predecessor_too),
+        cmocka_unit_test(a_log_without_times_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
