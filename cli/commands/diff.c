@@ -13,6 +13,9 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/json.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/applied_files.h"
 #include "specs/vm/spec_diff.h"
 #include "specs/vmfile/vmfile.h"
 #include "store/desired/change.h"
@@ -63,6 +66,30 @@ static void add_whole(struct findings *findings, const struct vm_spec *spec, boo
     unified_diff_add_whole(&findings->text, spec, is_new, findings->use_color);
 }
 
+/* The text of each script and user-data that was edited, as far as what was applied is known. */
+static void diff_add_files(struct cli *cli, struct findings *findings, const struct vm_spec *old,
+    const struct vm_spec *new)
+{
+    cleanup_with(strings_clear) struct strings shown = {.count = 0};
+    for (size_t i = 0; i <= new->n_steps; i++) {
+        const struct spec_file *file = applied_files_at(new, i), *before = NULL;
+        for (size_t k = 0; file && k <= old->n_steps && !before; k++) {
+            before = applied_files_at(old, k);
+            before = before && text_eq(before->path, file->path) ? before : NULL;
+        }
+        cleanup_buf struct buf a = BUF_INIT(0), b = BUF_INIT(0);
+        if (before && !text_eq(before->digest, file->digest) && !strings_have(&shown, file->path) &&
+            applied_files_read(&cli->paths, old->name, NULL, before->digest, &a) &&
+            applied_files_read(&cli->paths, new->name, file->path, file->digest, &b)) {
+            cleanup_free char *was = mem_printf("%s (applied)", file->path);
+            cleanup_free char *text_a = buf_steal(&a), *text_b = buf_steal(&b);
+            unified_diff_add_texts(
+                &findings->text, was, text_a, file->path, text_b, findings->use_color);
+            strings_add(&shown, file->path);
+        }
+    }
+}
+
 static int diff_vm(
     struct cli *cli, struct findings *findings, struct vm_spec *spec, struct error *err)
 {
@@ -76,6 +103,7 @@ static int diff_vm(
         cleanup_with(spec_diff_clear) struct spec_diff diff =
             record_diff(&record, record.desired->spec, spec, true);
         unified_diff_add(&findings->text, spec->name, &diff, findings->use_color);
+        diff_add_files(cli, findings, record.desired->spec, spec);
         for (size_t i = 0; i < diff.count; i++) {
             diff_add_row(findings, spec->name, output_of_change(&diff.changes[i]));
         }
@@ -153,7 +181,8 @@ const struct command command_diff = {
     .details =
         "Prints what `vmctl up` would write down, as diff -u does and in the words of a VMFile:\n"
         "a hunk for each field, and behind @@ what the change needs: live (nothing more), start\n"
-        "(of a VM that is off), provision, restart, or recreate (erases the disk). Ends with 0\n"
+        "(of a VM that is off), provision, restart, or recreate (erases the disk). Behind them\n"
+        "the text of scripts and user-data that were edited, up to 256 KiB each. Ends with 0\n"
         "when nothing differs, 1 when something does, and more than 1 on errors. See also:\n"
         "vmctl up --dry-run.",
     .examples = "  vmctl diff\n"

@@ -24,7 +24,8 @@ struct writer {
     struct line *lines;  /* its lines; owned */
     size_t count;
     size_t n_old, n_new;           /* how many of them either side has */
-    size_t old_before, new_before; /* lines of the sides in the hunks before */
+    size_t old_before, new_before; /* lines of the sides before the hunk */
+    bool is_file;                  /* numbers count also the lines that are not shown */
 };
 
 /* ---- lines to text ---- */
@@ -45,7 +46,7 @@ static void write_hunk(struct writer *w)
     write_range(w->out, '-', w->old_before, w->n_old);
     buf_add_char(w->out, ' ');
     write_range(w->out, '+', w->new_before, w->n_new);
-    buf_printf(w->out, " @@%s %s\n", off, w->heading);
+    buf_printf(w->out, " @@%s%s%s\n", off, w->is_file ? "" : " ", w->is_file ? "" : w->heading);
     for (size_t i = 0; i < w->count; i++) {
         struct line *line = &w->lines[i];
         const char *color = line->sign == '-' ? "\033[31m" : line->sign == '+' ? "\033[32m" : "";
@@ -115,29 +116,49 @@ static void add_with_context(struct writer *w, const struct line *lines, size_t 
         } else if (last != SIZE_MAX && next < count && w->count > 0) {
             write_hunk(w);
         }
+        if (!is_near && w->is_file && w->count == 0) {
+            w->old_before++;
+            w->new_before++;
+        }
     }
 }
 
 /* What takes more than this many comparisons is shown as replaced. */
 enum { COMPARISONS_MAX = 4 << 20 };
 
+/* Those of `m` and `n` lines that differ are compared; common ones at the end only noted. */
 static void add_texts(struct writer *w, char *old, char *new)
 {
-    size_t m, n, i = 0, k = 0, count = 0;
+    size_t m, n, i = 0, k = 0, count = 0, n_same = 0;
     cleanup_free char **a = split(old, &m), **b = split(new, &n);
-    bool is_compared = m > 1 && n > 1 && m * n <= COMPARISONS_MAX;
-    cleanup_free uint32_t *lengths = is_compared ? common_lengths(a, m, b, n) : NULL;
+    size_t n_all = m;
     cleanup_free struct line *lines = mem_calloc(m + n + 1, sizeof(*lines));
-    while (i < m || k < n) {
+    while (i < m && i < n && text_eq(a[i], b[i])) {
+        lines[count++] = (struct line){' ', a[i++]};
+    }
+    while (m > i && n > i && text_eq(a[m - 1], b[n - 1])) {
+        m--;
+        n--;
+    }
+    n_same = i;
+    m -= n_same;
+    n -= n_same;
+    bool is_compared = m > 1 && n > 1 && m * n <= COMPARISONS_MAX;
+    cleanup_free uint32_t *lengths =
+        is_compared ? common_lengths(a + n_same, m, b + n_same, n) : NULL;
+    for (i = 0; i < m || k < n;) {
         const uint32_t *at = lengths ? &lengths[i * (n + 1) + k] : NULL;
-        if (at && i < m && k < n && text_eq(a[i], b[k])) {
-            lines[count++] = (struct line){' ', a[i++]};
+        if (at && i < m && k < n && text_eq(a[n_same + i], b[n_same + k])) {
+            lines[count++] = (struct line){' ', a[n_same + i++]};
             k++;
         } else if (i < m && (!at || k == n || at[n + 1] >= at[1])) {
-            lines[count++] = (struct line){'-', a[i++]};
+            lines[count++] = (struct line){'-', a[n_same + i++]};
         } else {
-            lines[count++] = (struct line){'+', b[k++]};
+            lines[count++] = (struct line){'+', b[n_same + k++]};
         }
+    }
+    for (i += n_same; i < n_all; i++) {
+        lines[count++] = (struct line){' ', a[i]};
     }
     add_with_context(w, lines, count);
 }
@@ -247,4 +268,19 @@ void unified_diff_add(
         unified_diff_add_change(&w, &diff->changes[i]);
         write_hunk(&w);
     }
+}
+
+void unified_diff_add_texts(struct buf *out, const char *before_name, char *before,
+    const char *after_name, char *after, bool use_color)
+{
+    struct writer w = {.out = out, .use_color = use_color, .is_file = true};
+    size_t m = strlen(before), n = strlen(after);
+    if (text_eq(before, after)) {
+        return;
+    }
+    before[m - (m > 0 && before[m - 1] == '\n')] = '\0'; /* ends the last line, begins none */
+    after[n - (n > 0 && after[n - 1] == '\n')] = '\0';
+    buf_printf(out, "--- %s\n+++ %s\n", before_name, after_name);
+    add_texts(&w, before, after);
+    write_hunk(&w);
 }

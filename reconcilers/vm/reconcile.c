@@ -15,6 +15,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/paths.h"
+#include "specs/vm/applied_files.h"
 
 struct vm_reconciler {
     struct reconciler base; /* first: the controller holds a pointer to it */
@@ -148,6 +149,7 @@ static struct verdict pass_over_view(
         vm_forget_comparison(pass.vm); /* it is made again if the commit fails */
     }
     if (patch->forget) {
+        applied_files_forget(self->host->paths, view->name);
         vm_registry_drop(self->registry, view->name);
     }
     if (patch->forget || patch->n_dropped_leases > 0) {

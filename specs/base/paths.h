@@ -11,6 +11,7 @@
  *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way
  *     volumes/NAME/volume.qcow2 disks that outlive every VM
  *     vms/NAME/                 see enum vm_file
+ *     applied/NAME/             scripts as they were applied (specs/vm/applied_files.h)
  *     trash/                    may be deleted at any time
  *     quarantine/               directories found without a record, kept 7 days
  */

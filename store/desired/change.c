@@ -13,6 +13,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/vm/applied_files.h"
 #include "specs/vm/vm_steps.h"
 #include "store/batch.h"
 #include "store/bell.h"
@@ -552,6 +553,12 @@ int change_apply_with(struct store *store, const struct change *changes, size_t 
     for (int i = 0; rc == -ERR_STORE_STALE && i < TRIES; i++) {
         error_clear(err);
         rc = try_once(store, changes, count, extra, ret, &rings, err);
+    }
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (changes[i].spec) {
+            applied_files_keep(
+                store_paths(store), changes[i].spec, ret[i].result != CHANGE_UNCHANGED);
+        }
     }
     /* Without machines and changes there is nothing to do, and no notification. Where that fails
      * (full disk, read-only) the controller is only later. */

@@ -125,6 +125,44 @@ with_steps() {
     [[ $output == *"provision steps changed (run them: "* ]]
 }
 
+@test "the text of an edited script or user-data is compared with what was applied" {
+    local kept=$XDG_DATA_HOME/vmctl/applied/web
+    seq 30 >setup.sh
+    printf '#cloud-config\nhostname: a\n' >user-data
+    printf 'vm "web" { backend "noop"; image "%s"; cloud-init { user-data "user-data" }
+        provision "shell" { script "setup.sh" }; provision "shell" { script "setup.sh" } }\n' \
+        "$work/image" >VMFile.kdl
+    vmctl -q up
+    [ "$(find "$kept" -type f -perm 0600 | wc -l)" -eq 2 ]
+    [ "$(stat -c %a "$kept")" = 700 ]
+    sed -i 's/^5$/five/; s/^25$/&\ntwenty-five/' setup.sh
+    echo 'locale: C' >>user-data
+    run vmctl diff
+    [ "$status" -eq 1 ]
+    local line
+    for line in "--- $work/project/setup.sh (applied)" "+++ $work/project/setup.sh" "@@ -2,7 +2,7 @@" \
+        -5 +five " 8" "@@ -23,6 +23,7 @@" +twenty-five "+locale: C"; do
+        has "$line"
+    done
+    refute grep -qx ' 9' <<<"$output"
+    [ "$(grep -c '^+five$' <<<"$output")" -eq 1 ]
+    # what was applied is what the next edit is compared with; what is not used is not kept
+    vmctl -q up --no-provision
+    [ "$(find "$kept" -type f | wc -l)" -eq 2 ]
+    echo more >>setup.sh
+    run vmctl diff
+    has "+more"
+    refute grep -q five <<<"$(grep '^[-+]' <<<"$output")"
+    # neither binary nor large files are
+    for line in "head -c 300K /dev/zero" "printf a\\0b"; do
+        $line >setup.sh
+        vmctl -q up --no-provision
+        [ "$(find "$kept" -type f | wc -l)" -eq 1 ]
+    done
+    vmctl -q destroy -y web
+    [ ! -e "$kept" ]
+}
+
 @test "changes are shown as a VMFile has them, short in up and as lines in diff" {
     printf 'vm "web" { backend "noop"; image "%s"; forward host=18080 guest=80; ssh { user "a" }; %s }\n' \
         "$work/image" 'ready { tcp 80 }' >VMFile.kdl
