@@ -54,6 +54,8 @@ static const struct arg_option options[] = {
 /* Of one distribution. */
 #define SINGLE(url, user, memory, disk, install)                                                   \
     HEAD "vm \"@\" {\n"                                                                            \
+         "    // sha256=\"DIGEST\" behind the URL accepts these bytes only; of a release that\n"   \
+         "    // stays as it is: curl -sL URL | sha256sum\n"                                       \
          "    image-url \"" url "\"\n"                                                             \
          "    vcpus 2\n"                                                                           \
          "    memory " memory " // MB\n"                                                           \
@@ -86,7 +88,7 @@ static const struct {
         "// vmctl run --rm -- make test    in a fresh machine that is gone afterwards\n"
         "// The exit status is the command's.\n"
         "vm \"@\" {\n"
-        "    image-url \"" DEBIAN "\"\n"
+        "    image-url \"" DEBIAN "\" // to pin it: sha256=\"DIGEST\"\n"
         "    vcpus 2\n"
         "    memory 2048 // MB\n"
         "    disk 20 // GB\n"
@@ -106,7 +108,7 @@ static const struct {
         "// vmctl up @-db      only this one\n"
         "// vmctl ssh @-web    with several VMs a name is needed\n"
         "vm \"@-db\" {\n"
-        "    image-url \"" DEBIAN "\"\n"
+        "    image-url \"" DEBIAN "\" // to pin it: sha256=\"DIGEST\"\n"
         "    vcpus 2\n"
         "    memory 2048 // MB\n"
         "    disk 20 // GB\n"
@@ -125,7 +127,7 @@ static const struct {
         "}\n"
         "\n"
         "vm \"@-web\" {\n"
-        "    image-url \"" DEBIAN "\"\n"
+        "    image-url \"" DEBIAN "\" // to pin it: sha256=\"DIGEST\"\n"
         "    vcpus 1\n"
         "    memory 1024 // MB\n"
         "    disk 10 // GB\n"
