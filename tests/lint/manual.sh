@@ -26,6 +26,9 @@ command -v mandoc >/dev/null || { echo "skipped: no mandoc (package mandoc)"; ex
 mistakes=$(mandoc -T lint $pages 2>&1 | grep -vE 'referenced manual not found|mandoc\.db lacks')
 [ -z "$mistakes" ] || complain "$mistakes"
 
+version=$(sed -nE 's/^project\(vmctl VERSION ([0-9.]+) .*/\1/p' CMakeLists.txt)
+grep -Eq "^## ${version//./\\.} " CHANGELOG.md || complain "CHANGELOG.md: nothing on version '$version' of CMakeLists.txt"
+
 # Words are looked for in the text that a reader sees, one line a paragraph: nothing is broken.
 text_of() { mandoc -T utf8 -O width=900 "$1" | LC_ALL=C.UTF-8 sed "s/.\x08//g"; }
 main=$(text_of $vmctl_1)

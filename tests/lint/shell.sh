@@ -22,6 +22,8 @@ for program in $programs; do
         failed=1
     }
 done
+[ -z "$has_shellcheck" ] || shellcheck .package/build .package/deb/{postinst,prerm,postrm} .ci/run || failed=1
+[ -z "$has_shellcheck" ] || shellcheck -s sh .package/rpm/* || failed=1
 asserting=$(find tests/e2e tests/guest -name '*.bats' -o -name '*.bash' -o -path '*/selftest')
 [ -n "$asserting" ] || { echo "no shell test found"; exit 1; }
 # shellcheck disable=SC2086
