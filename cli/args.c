@@ -243,6 +243,8 @@ const struct arg_option global_options[] = {
         "auto, always or never (NO_COLOR is obeyed)"},
     {"data-dir", 0, ARG_TEXT, offsetof(struct global_values, data_dir), "DIR",
         "instead of $XDG_DATA_HOME/vmctl"},
+    {"set", 0, ARG_REPEATED, offsetof(struct global_values, set), "NAME=VALUE",
+        "a variable of the VMFile, or a field: vm.web.memory=4G"},
     {"help", 'h', ARG_FLAG, offsetof(struct global_values, wants_help), NULL,
         "show the help of vmctl, or of a command"},
     {"version", 0, ARG_FLAG, offsetof(struct global_values, wants_version), NULL,

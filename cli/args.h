@@ -68,6 +68,7 @@ struct global_values {
     const char *output;
     const char *color;
     const char *data_dir;
+    struct arg_strings set;
     bool is_quiet;
     bool wants_help;
     bool wants_version;

@@ -13,6 +13,7 @@
 
 #include "cli/args.h"
 #include "specs/base/paths.h"
+#include "specs/base/strings.h"
 
 struct error;
 struct json_t;
@@ -30,6 +31,7 @@ struct cli {
     bool use_color; /* on stderr */
     bool use_color_stdout;
     struct json_t *answer; /* cli/show/result.h: of a command that acts, with -o json; NULL: none */
+    struct strings given;  /* --set: see vmfile_inputs */
     mode_t caller_umask;   /* for the programs that vmctl becomes: theirs are the caller's files */
     struct proxies *proxies; /* of our environment: recorded with what we request */
     bool knows_controller;   /* its version was checked: see controller_process.h */

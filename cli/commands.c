@@ -18,6 +18,7 @@ const struct command *const cli_commands[] = {
     &command_watch,
     &command_unwatch,
     &command_validate,
+    &command_config,
     &command_fmt,
     &command_create,
     &command_start,

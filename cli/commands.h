@@ -44,6 +44,7 @@ extern const struct command command_suspend;
 extern const struct command command_unwatch;
 extern const struct command command_up;
 extern const struct command command_validate;
+extern const struct command command_config;
 extern const struct command command_version;
 extern const struct command command_volume;
 extern const struct command command_wait;

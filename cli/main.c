@@ -132,7 +132,6 @@ static const struct {
         "vmctl reload erases the disks and starts afresh; vmctl restart keeps them"},
     {"kill", "to cut a VM's power: vmctl stop VM --timeout 0"},
     {"attach", "the serial console: vmctl console VM; a shell: vmctl ssh VM"},
-    {"config", "check the VMFile: vmctl validate; what would change: vmctl diff"},
     {"edit", "edit VMFile.kdl, then: vmctl up"},
     {"pull", "vmctl image pull URL"},
     {"images", "vmctl image list"},
@@ -223,6 +222,19 @@ static const struct command *find_command(const char *name, struct error *err)
     return NULL;
 }
 
+static int take_given(struct cli *cli, const struct arg_strings *set, struct error *err)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const char *equals = strchr(set->items[i], '=');
+        if (!equals || equals == set->items[i]) {
+            (void)error_set(err, ERR_USAGE, "--set '%s' gives no value", set->items[i]);
+            return error_help(err, "write --set NAME=VALUE, or --set vm.NAME.FIELD=VALUE");
+        }
+        strings_append(&cli->given, set->items[i]);
+    }
+    return 0;
+}
+
 static int run_parsed(struct cli *cli, const struct command *command, const void *values,
     struct arg_strings *words, const struct global_values *global, struct error *err)
 {
@@ -234,6 +246,7 @@ static int run_parsed(struct cli *cli, const struct command *command, const void
     cli->use_color = wants_color(global->color, STDERR_FILENO);
     cli->use_color_stdout = wants_color(global->color, STDOUT_FILENO);
     int rc = set_output(cli, global->output, err);
+    rc = rc == 0 ? take_given(cli, &global->set, err) : rc;
     if (command->acts) {
         result_begin(cli);
     }
@@ -325,7 +338,9 @@ static int run(struct cli *cli, int argc, char **argv, struct error *err)
         return -(int)err->code;
     }
     int skipped = argc - (int)words.count;
-    return run_command(cli, command, argc - skipped, argv + skipped, &global, err);
+    rc = run_command(cli, command, argc - skipped, argv + skipped, &global, err);
+    args_clear(global_options, &global);
+    return rc;
 }
 
 /* What was printed is on its way, or the command has failed: a reader that had enough of it is the
@@ -368,6 +383,7 @@ int main(int argc, char **argv)
     }
     result_end(&cli, &err);
     store_close(cli.store);
+    strings_clear(&cli.given);
     paths_clear(&cli.paths);
     proxies_free(cli.proxies);
     return finish_output(&cli, status);

@@ -1,22 +1,45 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl validate: whether a VMFile is valid, and all that is wrong with it if not. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/request/project.h"
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 
 struct validate_values {
     struct which_values which;
+    bool explains;
 };
 
 static const struct arg_option options[] = {
     OPTION_FILE(struct validate_values, 'f'),
+    {"explain", 0, ARG_FLAG, offsetof(struct validate_values, explains), NULL,
+        "also print the variables, and where their values come from"},
     OPTIONS_END,
 };
+
+static void explain_variable(const struct vmfile_variable *variable)
+{
+    cleanup_buf struct buf out = BUF_INIT(0);
+    buf_printf(&out, "%s = ", variable->name);
+    if (variable->value) {
+        kdl_print_string(&out, variable->value, strlen(variable->value));
+    } else {
+        buf_add_char(&out, '-');
+    }
+    buf_printf(&out, "  (%s%s)\n",
+        variable->origin == VMFILE_GIVEN      ? "--set"
+        : variable->origin == VMFILE_FROM_ENV ? "$"
+        : variable->origin == VMFILE_DEFAULT  ? "default"
+                                              : "no value",
+        variable->origin == VMFILE_FROM_ENV ? variable->env : "");
+    fputs(buf_str(&out), stdout);
+}
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
@@ -41,6 +64,9 @@ static int run(
     if (cli->output != OUTPUT_NAME) {
         putchar('\n');
     }
+    for (size_t i = 0; validate->explains && i < project.file->n_variables; i++) {
+        explain_variable(&project.file->variables[i]);
+    }
     return 0;
 }
 
@@ -51,7 +77,8 @@ const struct command command_validate = {
     .details = "Prints all errors of the file, each with its place, and ends with 2 if there are\n"
                "any. -o name prints the names of its VMs alone.",
     .examples = "  vmctl validate\n"
-                "  vmctl validate examples/web/VMFile.kdl",
+                "  vmctl validate examples/web/VMFile.kdl\n"
+                "  vmctl validate --explain --set tag=13",
     .options = options,
     .values_size = sizeof(struct validate_values),
     .needs_no_store = true,

@@ -176,6 +176,7 @@ static int register_one(
     record->is_directory = is_directory;
     record->prune = prune;
     proxies_assign(&record->proxies, cli->proxies);
+    vmfile_load_note_inputs(is_directory ? NULL : &project.load, &cli->given, &record->inputs);
     rc = write_registration(cli, record, err);
     source_record_free(record);
     if (rc == 0) {

@@ -122,8 +122,9 @@ int project_load(struct cli *cli, const char *file_option, struct project *ret, 
     cleanup_with(found_clear) struct found found = find_file(cli, file_option);
     const char *written = found.written;
     struct vmfile_load load = {.path = NULL};
+    const struct vmfile_inputs inputs = {&cli->given, true};
     int rc = resolve(written, &path, err);
-    if (rc < 0 || (rc = vmfile_load(path, written, &load, err)) < 0) {
+    if (rc < 0 || (rc = vmfile_load(path, written, &inputs, &load, err)) < 0) {
         return rc == -ERR_VMFILE_NOT_FOUND && found.foreign
                    ? error_help(err,
                          "'%s' or its directory is another user's; if you trust it: --file %s",

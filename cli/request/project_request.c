@@ -100,9 +100,13 @@ static int add_source(void *context, struct store_batch *batch, struct error *er
     const struct project_request *request = context;
     struct store *store = request->cli->store;
     const struct vmfile_load *file = &request->project.load;
-    return request->registration
-               ? sources_add_registration(store, batch, request->registration, err)
-               : sources_add_applied(store, batch, file->path, file->sha256, request->digest, err);
+    if (request->registration) {
+        return sources_add_registration(store, batch, request->registration, err);
+    }
+    cleanup_with(strings_clear) struct strings inputs = {.count = 0};
+    vmfile_load_note_inputs(file, &request->cli->given, &inputs);
+    return sources_add_applied(
+        store, batch, file->path, file->sha256, request->digest, &inputs, err);
 }
 
 static int register_source(struct project_request *request, struct error *err)
@@ -119,6 +123,7 @@ static int register_source(struct project_request *request, struct error *err)
         record->prune = request->prune;
         record->starts_new = request->action->starts;
         proxies_assign(&record->proxies, request->cli->proxies);
+        vmfile_load_note_inputs(&project->load, &request->cli->given, &record->inputs);
         memcpy(record->applied_sha, project->load.sha256, DIGEST_SIZE);
         memcpy(record->applied_digest, request->digest, DIGEST_SIZE);
         request->registration = record;

@@ -159,8 +159,10 @@ static int help_to_bring_up(
     struct error ignored = {.code = ERR_NONE};
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     cleanup_free char *path = NULL;
+    const struct vmfile_inputs inputs = {&cli->given, true};
     bool is_valid = project_path(cli, NULL, &path, &ignored) == 0 &&
-                    vmfile_load(path, path, &load, &ignored) == 0 && load.file->n_diagnostics == 0;
+                    vmfile_load(path, path, &inputs, &load, &ignored) == 0 &&
+                    load.file->n_diagnostics == 0;
     const struct project project = {.file = load.file};
     for (size_t i = 0; is_valid && i < named->count; i++) {
         const char *name = named->items[i];

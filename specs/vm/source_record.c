@@ -26,6 +26,7 @@ static const struct field source_rows[] = {
     FIELD(struct source_record, starts_new, "startsNew"),
     FIELD(struct source_record, since_ms, "since"),
     FIELD_STRUCT(struct source_record, proxies, "proxies", &proxies_fields, .omit_empty = true),
+    FIELD_TEXTS(struct source_record, inputs.items, inputs.count, "inputs", .omit_empty = true),
     FIELD_ENUM(struct source_record, state, "state", &source_state_words),
     FIELD(struct source_record, line, "line", .omit_empty = true),
     FIELD(struct source_record, column, "column", .omit_empty = true),
@@ -60,6 +61,22 @@ struct source_record *source_record_from_json(const json_t *json, struct error *
     (void)fields_from_json(
         &source_record_fields, json, record, err); /* not strict: it cannot fail */
     return record;
+}
+
+void source_record_set_inputs(struct source_record *record, const struct strings *inputs)
+{
+    strings_clear(&record->inputs);
+    for (size_t i = 0; i < inputs->count; i++) {
+        strings_append(&record->inputs, inputs->items[i]);
+    }
+}
+
+void source_record_follow(struct source_record *record, const struct source_record *other)
+{
+    record->prune = other->prune;
+    record->starts_new = other->starts_new;
+    proxies_assign(&record->proxies, &other->proxies);
+    source_record_set_inputs(record, &other->inputs);
 }
 
 bool source_record_is_failing(const struct source_record *record)

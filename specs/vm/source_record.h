@@ -48,6 +48,7 @@ struct source_record {
     bool starts_new;        /* VMs that come into the file are started; else created only */
     int64_t since_ms;       /* wall: when it was registered */
     struct proxies proxies; /* of the command that registered it, for its VMs */
+    struct strings inputs;  /* what that command gave its variables and fields: "tag=13" */
 
     /* the result */
     enum source_state state;
@@ -78,6 +79,11 @@ bool source_record_is_failing(const struct source_record *record);
 /* "VMFile.kdl:3:5: unknown node …" with the path in full, or without line and column where there is
  * no one place. free() it. */
 char *source_record_explain(const struct source_record *record);
+
+/* Takes over how the other one is watched: prune, starts_new, proxies and inputs. */
+void source_record_follow(struct source_record *record, const struct source_record *other);
+void source_record_set_inputs(
+    struct source_record *record, const struct strings *inputs); /* copies */
 
 /* "ParseFailed"; "destroy". Static text. */
 const char *source_state_name(enum source_state state);

@@ -14,6 +14,7 @@
 #include "specs/vm/vm_spec.h"
 
 struct buf;
+struct strings;
 
 struct vmfile_env {
     const char *path;     /* shown in diagnostics, as the user wrote it */
@@ -26,7 +27,22 @@ struct vmfile_env {
     /* NULL: contents are not checked. Else appends the file's bytes, up to the maximum of `ret` and
      * not a byte more; false when that fails, and then nothing is said about them. */
     bool (*read_file)(void *context, const char *path, struct buf *ret);
+    /* Values of variables ("tag=13") and of fields ("vm.web.memory=4G"); NULL: none. */
+    const struct strings *given;
+    /* A variable of the caller's environment, or NULL; NULL where there is none, as the values that
+     * came from it are `given`: then these need not all be used. */
+    const char *(*environment)(void *context, const char *name);
     void *context;
+};
+
+enum vmfile_origin { VMFILE_NO_VALUE, VMFILE_DEFAULT, VMFILE_FROM_ENV, VMFILE_GIVEN };
+
+/* A variable of the file, and where its value comes from. All owned by the file. */
+struct vmfile_variable {
+    char *name;
+    char *value; /* NULL: VMFILE_NO_VALUE */
+    char *env;   /* the environment variable that may give it; NULL: none */
+    enum vmfile_origin origin;
 };
 
 /* One error: the message, where, and what to do. Strings are owned by the list. */
@@ -41,6 +57,8 @@ struct vmfile {
     struct vm_spec **vms;      /* in file order */
     struct kdl_pos *positions; /* of each `vm` node */
     size_t n_vms;
+    struct vmfile_variable *variables; /* in file order */
+    size_t n_variables;
     struct vmfile_diagnostic *diagnostics;
     size_t n_diagnostics; /* 0: the file is valid */
 };
@@ -48,6 +66,10 @@ struct vmfile {
 /* Never NULL: check n_diagnostics first. Specs of an invalid file must not be used. */
 struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env);
 void vmfile_free(struct vmfile *file); /* NULL is fine */
+
+/* Appends the VMs of a valid file one by one, with everything in its place that was written once
+ * for several, in KDL's canonical form (kdl_print()). */
+void vmfile_print(struct buf *out, const char *text, size_t size, const struct vmfile_env *env);
 
 /*
  * Appends every diagnostic with code, path:line:column, the source line, a caret under the token

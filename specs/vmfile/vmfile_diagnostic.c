@@ -41,6 +41,27 @@ static void vmfile_diagnostic_add(struct vmfile *file, struct vmfile_diagnostic 
     file->diagnostics[file->n_diagnostics++] = diagnostic;
 }
 
+static bool is_at(struct kdl_pos a, struct kdl_pos b)
+{
+    return a.line == b.line && a.column == b.column;
+}
+
+static bool is_known(const struct vmfile_reader *reader, struct kdl_pos pos, const char *message)
+{
+    for (size_t i = 0; i < reader->n_unresolved; i++) {
+        if (is_at(reader->unresolved[i], pos)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < reader->file->n_diagnostics; i++) {
+        const struct vmfile_diagnostic *other = &reader->file->diagnostics[i];
+        if (is_at(other->pos, pos) && text_eq(other->message, message)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void vmfile_diagnostic_report(struct vmfile_reader *reader, struct kdl_pos pos,
     const char *hint, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
 static void vmfile_diagnostic_report(
@@ -52,11 +73,14 @@ static void vmfile_diagnostic_report(
         message = NULL;
         return;
     }
-    vmfile_diagnostic_add(file, (struct vmfile_diagnostic){
-                                    .pos = pos,
-                                    .message = printable_line(message),
-                                    .hint = hint ? printable_line(hint) : NULL,
-                                });
+    cleanup_free char *line = printable_line(message);
+    if (!is_known(reader, pos, line)) {
+        vmfile_diagnostic_add(file, (struct vmfile_diagnostic){
+                                        .pos = pos,
+                                        .message = TAKE_PTR(line),
+                                        .hint = hint ? printable_line(hint) : NULL,
+                                    });
+    }
 }
 
 void vmfile_report(

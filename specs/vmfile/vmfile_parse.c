@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* KDL text becomes a tree (specs/kdl), the tree specs; then the specs are checked together. */
+/* KDL text becomes a tree (specs/kdl), that the tree of its VMs (vmfile_expand.h), and this specs;
+ * then the specs are checked together. */
 #include <stdlib.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
-#include "specs/base/text.h"
 #include "specs/vmfile/vmfile.h"
+#include "specs/vmfile/vmfile_expand.h"
 #include "specs/vmfile/vmfile_reader.h"
 
-static void read_top_level(struct vmfile_reader *reader, const struct kdl_document *doc)
+static const struct kdl_limits limits = {
+    .max_bytes = VMFILE_MAX_BYTES,
+    .max_depth = VMFILE_MAX_DEPTH,
+    .max_nodes = VMFILE_MAX_NODES,
+};
+
+static void read_vms(struct vmfile_reader *reader, const struct vmfile_expansion *expansion)
 {
-    static const char *const names[] = {"vm"};
-    for (size_t i = 0; i < doc->n_nodes; i++) {
-        const struct kdl_node *node = &doc->nodes[i];
-        if (!text_eq(node->name, "vm")) {
-            vmfile_report_unknown(reader, node->pos, node->name, names, ARRAY_LEN(names),
-                "unknown node `%s` at the top of the file, which holds `vm` blocks", node->name);
-        } else if (reader->file->n_vms == VMFILE_MAX_VMS) {
-            vmfile_report(reader, node->pos, "split the file", "a file can hold at most %d VMs",
-                VMFILE_MAX_VMS);
+    for (size_t i = 0; i < expansion->n_vms; i++) {
+        if (reader->file->n_vms == VMFILE_MAX_VMS) {
+            vmfile_report(reader, expansion->vms[i].pos, "split the file",
+                "a file can hold at most %d VMs", VMFILE_MAX_VMS);
             return;
-        } else {
-            vmfile_read_vm(reader, node);
         }
+        vmfile_read_vm(reader, &expansion->vms[i]);
     }
     if (reader->file->n_vms == 0 && reader->file->n_diagnostics == 0) {
         const struct kdl_pos start = {.line = 1, .column = 1, .length = 1};
@@ -33,19 +34,16 @@ static void read_top_level(struct vmfile_reader *reader, const struct kdl_docume
 
 struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env)
 {
-    static const struct kdl_limits limits = {
-        .max_bytes = VMFILE_MAX_BYTES,
-        .max_depth = VMFILE_MAX_DEPTH,
-        .max_nodes = VMFILE_MAX_NODES,
-    };
     struct vmfile_reader reader = {.env = env, .file = mem_new(struct vmfile)};
     struct kdl_document *doc = NULL;
+    struct vmfile_expansion expansion;
     struct kdl_error error;
     if (kdl_parse(text, size, KDL_AUTO, &limits, &doc, &error) < 0) {
         vmfile_report_syntax(&reader, &error);
         return reader.file;
     }
-    read_top_level(&reader, doc);
+    vmfile_expand(&reader, doc, &expansion);
+    read_vms(&reader, &expansion);
     vmfile_check_file(&reader);
     vmfile_sort_diagnostics(reader.file);
     for (size_t i = 0; i < reader.file->n_vms; i++) {
@@ -56,8 +54,27 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
         free(reader.vms[i].depends_on);
     }
     free(reader.vms);
+    free(reader.unresolved);
+    vmfile_expansion_clear(&expansion);
     kdl_document_free(doc);
     return reader.file;
+}
+
+void vmfile_print(struct buf *out, const char *text, size_t size, const struct vmfile_env *env)
+{
+    struct vmfile_reader reader = {.env = env, .file = mem_new(struct vmfile)};
+    struct kdl_document *doc = NULL;
+    struct vmfile_expansion expansion;
+    struct kdl_error ignored;
+    if (kdl_parse(text, size, KDL_AUTO, &limits, &doc, &ignored) == 0) {
+        vmfile_expand(&reader, doc, &expansion);
+        vmfile_expansion_escape(&expansion);
+        kdl_print(out, &(struct kdl_document){KDL_V2, expansion.vms, expansion.n_vms});
+        vmfile_expansion_clear(&expansion);
+    }
+    kdl_document_free(doc);
+    free(reader.unresolved);
+    vmfile_free(reader.file);
 }
 
 void vmfile_free(struct vmfile *file)
@@ -68,6 +85,12 @@ void vmfile_free(struct vmfile *file)
     for (size_t i = 0; i < file->n_vms; i++) {
         vm_spec_free(file->vms[i]);
     }
+    for (size_t i = 0; i < file->n_variables; i++) {
+        free(file->variables[i].name);
+        free(file->variables[i].value);
+        free(file->variables[i].env);
+    }
+    free(file->variables);
     for (size_t i = 0; i < file->n_diagnostics; i++) {
         free(file->diagnostics[i].message);
         free(file->diagnostics[i].hint);

@@ -4,6 +4,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 
 enum {
     VCPUS_MAX = 1024,
@@ -135,6 +136,16 @@ void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *nod
 
 static const struct vmfile_shape shape = {
     "vm \"name\" { … }", 1, 1, rules, VM_FIELD_COUNT_, .is_indirect = true};
+
+bool vmfile_vm_field_is_list(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        if (text_eq(rules[i].name, name)) {
+            return rules[i].is_list;
+        }
+    }
+    return false;
+}
 
 /* Reports a name that is not valid; later messages quote it as it is written. */
 static const char *read_name(

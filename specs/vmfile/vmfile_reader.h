@@ -17,6 +17,7 @@
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/vmfile.h"
 
+struct buf;
 struct error;
 
 enum {
@@ -76,12 +77,16 @@ struct vmfile_reader {
     struct vmfile *file;   /* what is being made */
     struct vmfile_vm *vms; /* file->n_vms of them */
     bool is_image_meant;   /* a node of the VM that is being read looks like one that names it */
+    struct kdl_pos *unresolved; /* values whose variables are not known: see vmfile_expand.c */
+    size_t n_unresolved;
+    bool *given_used; /* of env->given */
 };
 
 /* --- vmfile_diagnostic.c --- */
 
 /* Adds a diagnostic; `hint` is copied, NULL for none. The message becomes one printable line of
- * bounded length, whatever the file put into it. Beyond VMFILE_MAX_DIAGNOSTICS nothing is added. */
+ * bounded length, whatever the file put into it. Beyond VMFILE_MAX_DIAGNOSTICS nothing is added,
+ * nor about an unresolved value, nor twice what a text that is used for several VMs has wrong. */
 void vmfile_report(struct vmfile_reader *reader, struct kdl_pos pos, const char *hint,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
@@ -185,6 +190,17 @@ bool vmfile_size(struct vmfile_reader *reader, const struct vmfile_field *field,
 bool vmfile_seconds(
     struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t max, uint32_t *ret);
 
+/* --- vmfile_variable.c --- */
+
+#define VMFILE_VARIABLE "${{" /* what a use of a variable begins with */
+
+void vmfile_read_variable(struct vmfile_reader *reader, const struct kdl_node *node);
+
+/* Appends a string with the variables in their places, `index` being that of a `vm` with `count`
+ * (0: of none). False after a report: the value is unresolved then. */
+bool vmfile_add_expanded(
+    struct vmfile_reader *reader, const struct kdl_value *value, uint32_t index, struct buf *out);
+
 /* --- vmfile_syntax.c: pure checks of foreign syntaxes --- */
 
 bool vmfile_is_hostname(const char *text);  /* RFC 1123, section 2.1 */
@@ -203,6 +219,7 @@ char *vmfile_parse_sha256(const char *text);
 /* --- vmfile_read_*.c: the nodes within `vm`; `target` is a struct vmfile_vm --- */
 
 void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node);
+bool vmfile_vm_field_is_list(const char *name); /* of a `vm`: it may occur more than once */
 void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *node, void *target);

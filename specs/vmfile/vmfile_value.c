@@ -28,7 +28,7 @@ static const char *kind_name(const struct kdl_value *value)
 
 static const char *string_of(struct vmfile_reader *reader, const struct vmfile_field *field)
 {
-    if (field->value->kind == KDL_STRING) {
+    if (field->value->string) { /* also what a variable has put there, whatever it reads as */
         return field->value->string;
     }
     vmfile_report(reader, field->value->pos,

@@ -368,7 +368,8 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
     if (!missing && !S_ISREG(st.st_mode)) { /* opening a FIFO would wait for a writer */
         return be_broken(sync, NULL, "it is not a file", "", err);
     }
-    if (vmfile_load(sync->ask->path, sync->ask->path, load, &cause) < 0) {
+    const struct vmfile_inputs inputs = {&sync->before->inputs, false};
+    if (vmfile_load(sync->ask->path, sync->ask->path, &inputs, load, &cause) < 0) {
         return be_broken(sync, NULL, cause.message, "", err);
     }
     for (size_t i = 0; i < load->named.count; i++) {
@@ -448,7 +449,7 @@ static bool is_vmfile(const char *path)
     struct error ignored = {.code = ERR_NONE};
     struct stat st;
     if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-        vmfile_load(path, path, &load, &ignored) < 0) {
+        vmfile_load(path, path, &(struct vmfile_inputs){.given = NULL}, &load, &ignored) < 0) {
         return false;
     }
     return load.file->n_vms > 0 ||
@@ -460,13 +461,12 @@ static void align_file(
 {
     bool is_pruned_alike =
         known->prune == sync->before->prune && known->starts_new == sync->before->starts_new;
-    if (is_pruned_alike && proxies_equal(&known->proxies, &sync->before->proxies)) {
+    if (is_pruned_alike && proxies_equal(&known->proxies, &sync->before->proxies) &&
+        strings_equal(&known->inputs, &sync->before->inputs)) {
         return;
     }
     struct source_record *after = source_record_copy(known);
-    proxies_assign(&after->proxies, &sync->before->proxies);
-    after->prune = sync->before->prune;
-    after->starts_new = sync->before->starts_new;
+    source_record_follow(after, sync->before);
     if (!is_pruned_alike) {
         memset(after->pruned_digest, 0, DIGEST_SIZE);
     }
@@ -493,9 +493,7 @@ static void plan_files(struct sync *sync, struct store_batch *batch,
             struct source_record *record =
                 source_record_new(files->items[i], clock_wall_ms(clock_system()));
             record->directory = mem_strdup(sync->before->path);
-            record->prune = sync->before->prune;
-            record->starts_new = sync->before->starts_new;
-            proxies_assign(&record->proxies, &sync->before->proxies);
+            source_record_follow(record, sync->before);
             sources_change(batch, NULL, record);
             source_record_free(record);
         }

@@ -93,9 +93,7 @@ static void take_registration(struct source_record *record, const struct source_
     free(record->directory);
     record->directory = mem_strdup(wanted->directory);
     record->is_directory = wanted->is_directory;
-    record->prune = wanted->prune;
-    record->starts_new = wanted->starts_new;
-    proxies_assign(&record->proxies, &wanted->proxies);
+    source_record_follow(record, wanted);
     memset(record->pruned_digest, 0, DIGEST_SIZE); /* what was left alone is looked at again */
     if (wanted->applied_digest[0]) {
         take_applied(record, wanted->applied_sha, wanted->applied_digest);
@@ -120,13 +118,14 @@ int sources_add_registration(struct store *store, struct store_batch *batch,
 }
 
 int sources_add_applied(struct store *store, struct store_batch *batch, const char *path,
-    const char *sha256, const char *digest, struct error *err)
+    const char *sha256, const char *digest, const struct strings *inputs, struct error *err)
 {
     struct source_record *before = NULL;
     int rc = sources_get(store, path, &before, err);
     if (rc == 0 && before) {
         struct source_record *after = source_record_copy(before);
         take_applied(after, sha256, digest);
+        source_record_set_inputs(after, inputs);
         sources_change(batch, before, after);
         source_record_free(after);
     }

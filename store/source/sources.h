@@ -6,6 +6,7 @@
 
 struct error;
 struct store;
+struct strings;
 struct store_batch;
 
 /* *ret is NULL when `path` is not watched. source_record_free() it. */
@@ -32,11 +33,11 @@ void sources_change(struct store_batch *batch, const struct source_record *befor
 int sources_add_registration(struct store *store, struct store_batch *batch,
     const struct source_record *wanted, struct error *err);
 
-/* Notes that a command applied the VMFile at `path` as a whole, if that is watched: the watcher
- * then finds out by itself when the command read an older file than the watcher had. Adds to the
- * batch. */
+/* Notes that a command applied the VMFile at `path` as a whole with these inputs, if that is
+ * watched: the watcher then finds out by itself when the command read an older file than the
+ * watcher had, and reads it with the same inputs from now on. Adds to the batch. */
 int sources_add_applied(struct store *store, struct store_batch *batch, const char *path,
-    const char *sha256, const char *digest, struct error *err);
+    const char *sha256, const char *digest, const struct strings *inputs, struct error *err);
 
 /*
  * Forgets that `path` is watched; of a directory, its files, too. Its VMs stay as they are.

@@ -101,6 +101,12 @@ static int read_text(const char *path, const char *shown, struct buf *text, stru
     return -ERR_VMFILE_INVALID;
 }
 
+static const char *environment(void *context, const char *name)
+{
+    (void)context;
+    return getenv(name);
+}
+
 static struct vmfile_env env_of(const struct vmfile_load *load, const char *shown)
 {
     return (struct vmfile_env){
@@ -112,7 +118,8 @@ static struct vmfile_env env_of(const struct vmfile_load *load, const char *show
     };
 }
 
-int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, struct error *err)
+int vmfile_load(const char *path, const char *shown, const struct vmfile_inputs *inputs,
+    struct vmfile_load *ret, struct error *err)
 {
     struct vmfile_load load = {.text = BUF_INIT(VMFILE_LOAD_MAX)};
     int rc = read_text(path, shown, &load.text, err);
@@ -125,9 +132,26 @@ int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, st
     digest_bytes(buf_str(&load.text), load.text.len, load.sha256);
     struct vmfile_env env = env_of(&load, shown);
     env.context = &load;
+    env.given = inputs->given;
+    env.environment = inputs->uses_environment ? environment : NULL;
     load.file = vmfile_parse(buf_str(&load.text), load.text.len, &env);
     *ret = load;
     return 0;
+}
+
+void vmfile_load_note_inputs(
+    const struct vmfile_load *load, const struct strings *given, struct strings *ret)
+{
+    for (size_t i = 0; i < given->count; i++) {
+        strings_append(ret, given->items[i]);
+    }
+    for (size_t i = 0; load && i < load->file->n_variables; i++) {
+        const struct vmfile_variable *variable = &load->file->variables[i];
+        if (variable->origin == VMFILE_FROM_ENV) {
+            cleanup_free char *text = mem_printf("%s=%s", variable->name, variable->value);
+            strings_append(ret, text);
+        }
+    }
 }
 
 void vmfile_load_clear(struct vmfile_load *load)
@@ -146,6 +170,15 @@ void vmfile_load_render(
     const struct vmfile_env env = env_of(load, shown);
     vmfile_render_diagnostics(
         out, load->file, buf_str(&load->text), load->text.len, &env, use_color);
+}
+
+void vmfile_load_print(struct buf *out, const struct vmfile_load *load, const struct strings *given)
+{
+    struct vmfile_env env = env_of(load, load->path);
+    env.given = given;
+    env.environment = environment;
+    env.file_problem = NULL; /* which notes the files that are named, and has done so */
+    vmfile_print(out, buf_str(&load->text), load->text.len, &env);
 }
 
 int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err)

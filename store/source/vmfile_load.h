@@ -23,14 +23,28 @@ struct vmfile_load {
     struct strings named;     /* absolute paths of all files it names, readable or not */
 };
 
+/* What a VMFile takes from outside: values ("tag=13", "vm.web.memory=4G"; NULL: none), and whether
+ * its variables may be given by the caller's environment. Those of a watched VMFile are recorded
+ * with it, so that vmctld reads what the user's command read. */
+struct vmfile_inputs {
+    const struct strings *given;
+    bool uses_environment;
+};
+
 /*
  * Reads and parses the file at `path` (absolute); `shown` is how messages call it. 0 also when it
  * is invalid: then ret->file has diagnostics. -ERR_VMFILE_NOT_FOUND when there is no such file,
  * -ERR_IO when it cannot be read, -ERR_VMFILE_INVALID when it is too large.
  * vmfile_load_clear() it.
  */
-int vmfile_load(const char *path, const char *shown, struct vmfile_load *ret, struct error *err);
+int vmfile_load(const char *path, const char *shown, const struct vmfile_inputs *inputs,
+    struct vmfile_load *ret, struct error *err);
 void vmfile_load_clear(struct vmfile_load *load); /* zeroed is fine */
+
+/* Adds what a record keeps of the inputs: the values themselves, and those that the environment
+ * gave. `load` may be NULL: that of a directory. */
+void vmfile_load_note_inputs(
+    const struct vmfile_load *load, const struct strings *given, struct strings *ret);
 
 /* Why a VMFile cannot be opened, by errno: -ERR_VMFILE_NOT_FOUND for one that is not there, so that
  * looking elsewhere makes sense; else -ERR_IO. */
@@ -39,6 +53,11 @@ int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);
 /* Appends the diagnostics as vmfile_render_diagnostics() has them. */
 void vmfile_load_render(
     struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color);
+
+/* Appends the VMs of the valid VMFile as vmfile_print() has them, read with the inputs of a
+ * command. */
+void vmfile_load_print(
+    struct buf *out, const struct vmfile_load *load, const struct strings *given);
 
 /* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then
  * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal changes. */

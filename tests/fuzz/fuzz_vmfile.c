@@ -10,6 +10,7 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/strings.h"
 #include "specs/vmfile/vmfile.h"
 #include "tests/support/json_records.h"
 
@@ -28,6 +29,13 @@ static const char *file_problem(void *context, const char *path)
 {
     (void)context;
     return strlen(path) % 2 == 0 ? NULL : "no readable file at";
+}
+
+/* A world in which half of the variables are set, to the text of a variable. */
+static const char *environment(void *context, const char *name)
+{
+    (void)context;
+    return strlen(name) % 2 == 0 ? "${{ tag }}" : NULL;
 }
 
 /* Its files hold their own names. */
@@ -74,12 +82,16 @@ static void check_diagnostics(
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
+    static char *values[] = {"tag=1", "vm.a.memory=${{ x }}", "vm.web1.vcpus=2"};
+    const struct strings given = {values, sizeof(values) / sizeof(*values)};
     const struct vmfile_env env = {
         .path = "VMFile.kdl",
         .base_dir = "/project",
         .home = "/home/user",
         .file_problem = size % 2 ? file_problem : NULL,
         .read_file = size % 3 ? read_file : NULL,
+        .given = size % 5 ? NULL : &given,
+        .environment = size % 7 ? environment : NULL,
     };
     struct vmfile *file = vmfile_parse(text, size, &env);
     check_diagnostics(file, text, size, &env);
@@ -87,6 +99,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_spec(file->vms[i]);
     }
     must(file->n_diagnostics > 0 || file->n_vms > 0);
+    if (file->n_diagnostics == 0) { /* what it stands for is valid and means the same */
+        cleanup_buf struct buf printed = BUF_INIT(0);
+        const struct vmfile_env plain = {.path = "x", .base_dir = "/project", .home = "/home/user"};
+        vmfile_print(&printed, text, size, &env);
+        struct vmfile *again = vmfile_parse(buf_str(&printed), printed.len, &plain);
+        for (size_t i = 0; again->n_diagnostics == 0 && i < file->n_vms; i++) {
+            char digest[DIGEST_SIZE], other[DIGEST_SIZE];
+            vm_spec_digest(file->vms[i], digest);
+            vm_spec_digest(again->vms[i], other);
+            must(strcmp(digest, other) == 0);
+        }
+        must(again->n_diagnostics == 0 || printed.len > 1 << 16); /* bounds of a file */
+        vmfile_free(again);
+    }
     vmfile_free(file);
     return 0;
 }

@@ -5,6 +5,8 @@
 
 #include "tests/unit/store/source/source_fixture.h"
 
+static const struct vmfile_inputs no_inputs = {.given = NULL};
+
 static void a_vmfile_is_read_with_all_that_it_names(void **state)
 {
     struct fixture *f = *state;
@@ -17,7 +19,7 @@ static void a_vmfile_is_read_with_all_that_it_names(void **state)
     write_image(f);
     write_project(f, "s.sh", "true");
     write_project(f, "VMFile.kdl", text);
-    must(vmfile_load(path, "VMFile.kdl", &load, &err), &err);
+    must(vmfile_load(path, "VMFile.kdl", &no_inputs, &load, &err), &err);
     assert_int_equal(load.file->n_diagnostics, 0);
     assert_int_equal(load.file->n_vms, 1);
     assert_int_equal(load.named.count, 2);
@@ -31,7 +33,7 @@ static void digest_now(const char *path, char *ret)
 {
     struct error err = {0};
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
-    must(vmfile_load(path, path, &load, &err), &err);
+    must(vmfile_load(path, path, &no_inputs, &load, &err), &err);
     must(vmfile_load_referenced(&load, ret, &err), &err);
 }
 
@@ -59,7 +61,7 @@ static void a_broken_vmfile_is_read_and_rendered(void **state)
     cleanup_buf struct buf out = BUF_INIT(0);
     cleanup_free char *path = project_file(f, "VMFile.kdl");
     write_project(f, "VMFile.kdl", "vm \"web\" {");
-    must(vmfile_load(path, "./VMFile.kdl", &load, &err), &err);
+    must(vmfile_load(path, "./VMFile.kdl", &no_inputs, &load, &err), &err);
     assert_int_equal(load.file->n_diagnostics, 1);
     vmfile_load_render(&out, &load, "./VMFile.kdl", false);
     assert_non_null(strstr(buf_str(&out), "--> ./VMFile.kdl:1:"));
@@ -71,21 +73,24 @@ static void a_file_that_cannot_be_read_is_told_from_one_that_is_not_there(void *
     struct vmfile_load load;
     struct error missing = {0}, not_dir = {0}, unreadable = {0}, directory = {0}, large = {0};
     cleanup_free char *path = project_file(f, "VMFile.kdl");
-    assert_int_equal(vmfile_load(path, "VMFile.kdl", &load, &missing), -ERR_VMFILE_NOT_FOUND);
+    assert_int_equal(
+        vmfile_load(path, "VMFile.kdl", &no_inputs, &load, &missing), -ERR_VMFILE_NOT_FOUND);
     assert_int_equal(missing.sys_errno, ENOENT);
     cleanup_free char *below = mem_printf("%s/x", path), *loop = project_file(f, "loop.kdl");
     write_project(f, "VMFile.kdl", "");
-    assert_int_equal(vmfile_load(below, "x", &load, &not_dir), -ERR_VMFILE_NOT_FOUND);
+    assert_int_equal(vmfile_load(below, "x", &no_inputs, &load, &not_dir), -ERR_VMFILE_NOT_FOUND);
     assert_int_equal(symlink("loop.kdl", loop), 0);
-    assert_int_equal(vmfile_load(loop, "./loop.kdl", &load, &unreadable), -ERR_IO);
+    assert_int_equal(vmfile_load(loop, "./loop.kdl", &no_inputs, &load, &unreadable), -ERR_IO);
     assert_string_equal(unreadable.message,
         "cannot read the VMFile './loop.kdl': Too many levels of symbolic links");
-    assert_int_equal(vmfile_load(f->dir, "d", &load, &directory), -ERR_VMFILE_NOT_FOUND);
+    assert_int_equal(
+        vmfile_load(f->dir, "d", &no_inputs, &load, &directory), -ERR_VMFILE_NOT_FOUND);
     assert_non_null(strstr(directory.message, "is a directory"));
     cleanup_free char *much = mem_calloc(VMFILE_LOAD_MAX + 2, 1);
     memset(much, ' ', VMFILE_LOAD_MAX + 1);
     write_project(f, "VMFile.kdl", much);
-    assert_int_equal(vmfile_load(path, "VMFile.kdl", &load, &large), -ERR_VMFILE_INVALID);
+    assert_int_equal(
+        vmfile_load(path, "VMFile.kdl", &no_inputs, &load, &large), -ERR_VMFILE_INVALID);
 }
 
 static void one_that_may_not_be_read_says_where_to_look(void **state)

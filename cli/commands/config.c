@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl config: the VMs that a VMFile stands for, each written out. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+
+struct config_values {
+    struct which_values which;
+};
+
+static const struct arg_option options[] = {
+    OPTION_FILE(struct config_values, 'f'),
+    OPTIONS_END,
+};
+
+static int run(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    const struct config_values *config = values;
+    cleanup_with(project_clear) struct project project = {.path = NULL};
+    cleanup_buf struct buf out = BUF_INIT(0);
+    if (words->count > 1 || (words->count == 1 && config->which.file)) {
+        return error_set(err, ERR_USAGE, "config takes one file");
+    }
+    const char *file = words->count ? words->items[0] : config->which.file;
+    int rc = project_load(cli, file, &project, err);
+    if (rc == 0) {
+        vmfile_load_print(&out, &project.load, &cli->given);
+        fputs(buf_str(&out), stdout);
+    }
+    return rc;
+}
+
+const struct command command_config = {
+    .name = "config",
+    .summary = "Print the VMs of a VMFile, each written out",
+    .usage = "[OPTIONS] [PATH]",
+    .details =
+        "Variables, defaults, templates and counts are in their places, so what is printed is a\n"
+        "VMFile that means the same. Where the values of its variables come from: vmctl validate\n"
+        "--explain.",
+    .examples = "  vmctl config\n"
+                "  vmctl config --set tag=13 | diff - <(vmctl config)",
+    .options = options,
+    .values_size = sizeof(struct config_values),
+    .needs_no_store = true,
+    .run = run,
+};

@@ -1,0 +1,97 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# What a VMFile writes once for several VMs, from the command line: --set, the environment, config, and
+# how a watched VMFile keeps its values. VMs of the noop backend.
+
+load cli_common
+
+setup() {
+    cli_setup
+    cat >VMFile.kdl <<END
+var "tag" default="image" env="TEST_TAG"
+var "mem" default=512
+defaults {
+    image "$work/\${{ tag }}"
+    memory "\${{ mem }}"
+    backend "noop"
+}
+template "big" { vcpus 4; memory 4096 }
+vm "web" count=2 { vcpus 2 }
+vm "db" like="big" disk=10
+END
+}
+teardown() { cli_teardown; }
+
+memory() { vmctl get "$1" -o json | jq .desired.spec.memoryMib; }
+has_memory() { [ "$(memory "$1")" = "$2" ]; }
+
+@test "config writes out what the file stands for, and validate says where values come from" {
+    cp "$work/image" "$work/other"
+    TEST_TAG=other run vmctl config --set mem=1G
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = "vm web-1 {
+    image \"$work/other\"
+    memory \"1G\"
+    backend noop
+    vcpus 2
+}
+vm web-2 {
+    image \"$work/other\"
+    memory \"1G\"
+    backend noop
+    vcpus 2
+}
+vm db disk=10 {
+    image \"$work/other\"
+    backend noop
+    vcpus 4
+    memory 4096
+}" ]
+    printf '%s\n' "$output" >written.kdl
+    TEST_TAG=other run vmctl validate --explain --set mem=1G
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = "$work/project/VMFile.kdl: valid: web-1 web-2 db" ]
+    [ "${lines[1]}" = 'tag = "other"  ($TEST_TAG)' ]
+    [ "${lines[2]}" = 'mem = "1G"  (--set)' ]
+    [ "$(TEST_TAG=other vmctl up -f VMFile.kdl --dry-run --set mem=1G | wc -l)" -eq 3 ]
+    run vmctl config written.kdl
+    [ "$status" -eq 0 ]
+    [ "$output" = "$(<written.kdl)" ]
+    vmctl fmt
+    [ "$(TEST_TAG=other vmctl config --set mem=1G)" = "$(<written.kdl)" ]
+}
+
+@test "what --set gives counts, and a slip of it is an error" {
+    vmctl -q up -d --set mem=600 --set vm.db.memory=2G
+    has_memory web-1 600
+    has_memory db 2048
+    run vmctl diff --set vm.db.memory=2G
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"-memory 600"*"+memory 512"* ]]
+    run vmctl up --set memo=1
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--set memo=1: the file has no such variable"* ]]
+    run vmctl up --set mem
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--set 'mem' gives no value"* ]]
+    run vmctl up --set vm.db.memory=much
+    [ "$status" -eq 2 ]
+    [[ "$output" == *'`memory` is not a size: "much"'* ]]
+}
+
+@test "a watched VMFile keeps the values it was given, whoever saves it" {
+    cp "$work/image" "$work/other"
+    TEST_TAG=other vmctl -q up --watch --set mem=600
+    has_memory web-2 600
+    sed -i 's/like="big"/like="big" vcpus=3/' VMFile.kdl
+    vcpus_are_3() { [ "$(vmctl get db -o json | jq .desired.spec.vcpus)" = 3 ]; }
+    await vcpus_are_3
+    has_memory web-2 600
+    [ "$(vmctl get web-1 -o json | jq -r .desired.spec.image.location)" = "$work/other" ]
+    TEST_TAG=other vmctl -q up --set mem=700
+    sed -i 's/vcpus=3/vcpus=5/' VMFile.kdl
+    vcpus_are_5() { [ "$(vmctl get db -o json | jq .desired.spec.vcpus)" = 5 ]; }
+    await vcpus_are_5
+    has_memory web-2 700
+}
