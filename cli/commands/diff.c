@@ -120,7 +120,7 @@ static int diff_removed(
     int rc = targets_of_source(cli, project->path, &stored, err);
     for (size_t i = 0; rc == 0 && i < stored.count; i++) {
         cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
-        if (project_find_vm(project, stored.items[i])) {
+        if (project_find_vm(project, stored.items[i], i)) {
             continue;
         }
         rc = store_get(cli->store, stored.items[i], &record, err);

@@ -46,7 +46,7 @@ static int import_all(struct cli *cli, const struct import_values *values, const
         struct error err = {.code = ERR_NONE};
         struct import_request request = {
             .vm = &list->vms[i], .path = path, .source = project->path, .user = values->user};
-        request.spec = project->file ? project_find_vm(project, request.vm->name) : NULL;
+        request.spec = project->file ? project_find_vm(project, request.vm->name, 0) : NULL;
         if (import_take_over(cli->store, &request, &result, &err) == 0) {
             printf("%s: %s\n", request.vm->name, results[result]);
         } else {

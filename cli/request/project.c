@@ -161,11 +161,13 @@ void project_clear(struct project *project)
     free(TAKE_PTR(project->path));
 }
 
-struct vm_spec *project_find_vm(const struct project *project, const char *name)
+struct vm_spec *project_find_vm(const struct project *project, const char *name, size_t likely)
 {
-    for (size_t i = 0; i < project->file->n_vms; i++) {
-        if (text_eq(project->file->vms[i]->name, name)) {
-            return project->file->vms[i];
+    size_t n = project->file->n_vms;
+    for (size_t i = 0; i < n; i++) {
+        struct vm_spec *vm = project->file->vms[(likely + i) % n];
+        if (text_eq(vm->name, name)) {
+            return vm;
         }
     }
     return NULL;

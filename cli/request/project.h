@@ -32,5 +32,6 @@ void project_clear(struct project *project);
 /* Says what of the VM the guest will not get though the VMFile has it. */
 void project_note_unused(const struct cli *cli, const struct vm_spec *spec);
 
-/* NULL: the file has no such VM. */
-struct vm_spec *project_find_vm(const struct project *project, const char *name);
+/* NULL: the file has no such VM. Who goes through many names gives their number as `likely`: they
+ * mostly come in the order of the file. */
+struct vm_spec *project_find_vm(const struct project *project, const char *name, size_t likely);

@@ -78,7 +78,7 @@ static int load(struct project_request *request, const struct arg_strings *words
     request->records = mem_calloc(targets->count, sizeof(*request->records));
     for (size_t i = 0; rc == 0 && i < targets->count; i++) {
         struct change *change = &request->request.changes[i];
-        struct vm_spec *spec = project_find_vm(project, change->name);
+        struct vm_spec *spec = project_find_vm(project, change->name, i);
         change->spec = spec;
         change->source = project->path;
         project_note_unused(request->cli, spec);
@@ -236,7 +236,7 @@ static int find_removed(struct project_request *request, struct error *err)
     cleanup_with(strings_clear) struct strings known = {.count = 0};
     int rc = targets_of_source(request->cli, request->project.path, &known, err);
     for (size_t i = 0; rc == 0 && i < known.count; i++) {
-        if (!project_find_vm(&request->project, known.items[i])) {
+        if (!project_find_vm(&request->project, known.items[i], i)) {
             strings_add(&request->removed, known.items[i]);
         }
     }

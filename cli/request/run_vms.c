@@ -62,7 +62,7 @@ int run_vms_make(const struct project *project, const char *name, const char *su
     targets_add_dependencies(project, &originals);
     made.specs = mem_calloc(originals.count, sizeof(*made.specs));
     for (size_t i = 0; i < originals.count; i++) {
-        struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.items[i]));
+        struct vm_spec *spec = vm_spec_copy(project_find_vm(project, originals.items[i], i));
         rename_all(spec, suffix);
         if (!keeps_ports) {
             for (size_t j = 0; j < spec->network.n_forwards; j++) {

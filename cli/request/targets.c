@@ -96,7 +96,7 @@ int targets_of_project(const struct project *project, const struct which_values 
 void targets_add_dependencies(const struct project *project, struct strings *targets)
 {
     for (size_t i = 0; i < targets->count; i++) { /* it grows meanwhile: theirs, too */
-        const struct vm_spec *spec = project_find_vm(project, targets->items[i]);
+        const struct vm_spec *spec = project_find_vm(project, targets->items[i], i);
         for (size_t at = 0; at < spec->n_depends_on; at++) {
             strings_add(targets, spec->depends_on[at]);
         }
@@ -166,7 +166,7 @@ static int help_to_bring_up(
     const struct project project = {.file = load.file};
     for (size_t i = 0; is_valid && i < named->count; i++) {
         const char *name = named->items[i];
-        if (!strings_have(known, name) && project_find_vm(&project, name)) {
+        if (!strings_have(known, name) && project_find_vm(&project, name, 0)) {
             return error_help(
                 err, "'%s' has it, but it was not brought up yet: vmctl up %s", path, name);
         }

@@ -173,9 +173,12 @@ static void write_value(
 static void insert(
     const struct json_writer *writer, const struct field *rows[], size_t n, const struct field *row)
 {
-    while (writer->is_sorted && n > 0 && strcmp(rows[n - 1]->name, row->name) > 0) {
+    for (const char *name = row->name; writer->is_sorted && n > 0; n--) {
+        const char *before = rows[n - 1]->name;
+        if (before[0] < name[0] || (before[0] == name[0] && strcmp(before, name) <= 0)) {
+            break;
+        }
         rows[n] = rows[n - 1];
-        n--;
     }
     rows[n] = row;
 }
@@ -347,7 +350,8 @@ static size_t find_row(const struct fields *fields, struct bytes key, size_t nex
     for (size_t i = 0; i < fields->count; i++) {
         size_t row = next + i < fields->count ? next + i : next + i - fields->count;
         const char *name = fields->rows[row].name;
-        if (strncmp(name, key.data, key.n) == 0 && !name[key.n]) {
+        bool is_similar = key.n == 0 || name[0] == key.data[0];
+        if (is_similar && strncmp(name, key.data, key.n) == 0 && !name[key.n]) {
             return row;
         }
     }

@@ -148,11 +148,29 @@ static void take_escape(struct json_scan *scan)
     }
 }
 
+/* How many of the next bytes are surely plain, eight at a time: a byte of `ends` has its highest
+ * bit if the text's is a quote, a backslash, a control character or not ASCII. */
+static size_t count_plain(const char *p, const char *end)
+{
+    static const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    size_t n = 0;
+    for (uint64_t word, ends = 0; (size_t)(end - p) - n >= sizeof(word); n += sizeof(word)) {
+        memcpy(&word, p + n, sizeof(word));
+        uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+        ends = ((word - ones * ' ') | (quote - ones) | (backslash - ones) | word) & highs;
+        if (ends) {
+            break;
+        }
+    }
+    return n;
+}
+
 /* To the first byte that is not plain text: a quote, a backslash, or what no string may have. */
 static void pass_plain(struct json_scan *scan)
 {
     const char *p = scan->at, *end = scan->end;
     size_t n = 1;
+    p += count_plain(p, end);
     while (n > 0) {
         while (p < end && *p >= ' ' && *p != '"' && *p != '\\') { /* ASCII: char is signed */
             p++;

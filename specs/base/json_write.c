@@ -94,8 +94,16 @@ void json_write_text(struct json_writer *writer, const char *text)
         return;
     }
     text = shown ? shown : text;
-    text = is_utf8(text) ? text : "(not UTF-8)";
+    size_t plain = 0;
+    while (text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\') { /* char is signed */
+        plain++;
+    }
+    bool is_plain = !text[plain]; /* mostly */
     buf_add_char(writer->out, '"');
+    if (is_plain) {
+        buf_add(writer->out, text, plain);
+    }
+    text = is_plain ? "" : is_utf8(text) ? text : "(not UTF-8)";
     while (*text) {
         size_t n = 0;
         while ((unsigned char)text[n] >= ' ' && text[n] != '"' && text[n] != '\\') {

@@ -98,6 +98,22 @@ static void strings_and_integers_are_what_they_mean(void **state)
     json_scan_clear(&scan);
 }
 
+/* Strings are read eight bytes at a time. */
+static void any_byte_at_any_place_of_a_string_means_what_jansson_says(void **state)
+{
+    enum { LENGTH = 19 };
+    (void)state;
+    for (size_t at = 1; at <= LENGTH; at++) {
+        for (int byte = 0; byte < 256; byte++) {
+            char text[LENGTH + 3] = "\"abcdefghi abcdefghi\"";
+            text[at] = (char)byte;
+            cleanup_json json_t *json = json_loadb(text, LENGTH + 2, JSON_DECODE_ANY, NULL);
+            struct bytes bytes = {text, LENGTH + 2};
+            assert_int_equal(json != NULL, problem_of(bytes) == NULL);
+        }
+    }
+}
+
 static char *hide_secret(const char *text)
 {
     return strcmp(text, "secret") == 0 ? mem_strdup("***") : NULL;
@@ -146,6 +162,7 @@ int main(void)
         cmocka_unit_test(what_is_not_valid_is_so_for_neither),
         cmocka_unit_test(a_text_of_endless_depth_is_refused),
         cmocka_unit_test(strings_and_integers_are_what_they_mean),
+        cmocka_unit_test(any_byte_at_any_place_of_a_string_means_what_jansson_says),
         cmocka_unit_test(a_tree_is_written_as_jansson_writes_it),
         cmocka_unit_test(a_text_may_be_shown_as_another),
     };
