@@ -54,19 +54,20 @@ static const struct arg_option options[] = {
 /* Of one distribution. */
 #define SINGLE(url, user, memory, disk, install)                                                   \
     HEAD "vm \"@\" {\n"                                                                            \
-         "    // sha256=\"DIGEST\" behind the URL accepts these bytes only; of a release that\n"   \
-         "    // stays as it is: curl -sL URL | sha256sum\n"                                       \
+         "    // sha256=\"DIGEST\" behind the URL accepts these bytes only: give that of\n"        \
+         "    // a release that stays as it is (curl -sL URL | sha256sum)\n"                       \
          "    image-url \"" url "\"\n"                                                             \
          "    vcpus 2\n"                                                                           \
          "    memory " memory " // MB\n"                                                           \
          "    disk " disk " // GB\n"                                                               \
          "\n"                                                                                      \
-         "    cloud-init // makes the user, with a key of vmctl's own; your key: ssh-key "         \
-         "\"PATH\"\n"                                                                              \
+         "    cloud-init // makes the user, with a key of vmctl's own and ssh-key \"PATH\"\n"      \
          "    ssh user=\"" user "\"\n"                                                             \
          "\n"                                                                                      \
          "    // forward host=8080 guest=80\n"                                                     \
-         "    // provision \"shell\" { inline \"" install "\" }\n"                                 \
+         "    // provision \"shell\" {\n"                                                          \
+         "    //     inline \"" install "\"\n"                                                     \
+         "    // }\n"                                                                              \
          "}\n"
 
 /* "@" stands for the name. */
