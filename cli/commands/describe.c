@@ -8,6 +8,7 @@
 #include "cli/request/targets.h"
 #include "cli/show/describe.h"
 #include "cli/show/output.h"
+#include "cli/show/table.h"
 #include "cli/wait/controller_process.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -61,7 +62,7 @@ static int run(
         output_print(cli, targets.count == 1 ? json_array_get(array, 0) : array);
         return 0;
     }
-    fputs(buf_str(&out), stdout);
+    table_print_folded(buf_str(&out));
     if (targets.count > 0) {
         controller_note_absent(cli);
     }

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/show/output.h"
+#include "cli/show/table.h"
 #include "cli/show/vm_rows.h"
 #include "cli/show/vm_text.h"
 #include "cli/wait/controller_process.h"
@@ -80,7 +81,7 @@ static int show_many(struct cli *cli, const struct strings *targets, struct erro
         }
     }
     vm_rows_print_records(cli, &list);
-    fputs(buf_str(&out), stdout);
+    table_print_folded(buf_str(&out));
     return 0;
 }
 
@@ -107,7 +108,7 @@ static int show(struct cli *cli, const struct strings *targets, struct error *er
             puts(targets->items[i]);
         } else {
             rc = add_text(cli, &record, &out, err);
-            fputs(buf_str(&out), stdout);
+            table_print_folded(buf_str(&out));
         }
         if (rc < 0) {
             return rc;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "cli/show/table.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -168,5 +170,43 @@ void table_print(struct table *table, struct buf *out)
         }
         trim(out);
         buf_add_char(out, '\n');
+    }
+}
+
+/* How many bytes of a line to print before it is broken: up to the last blank that fits; all, where
+ * it fits or has none. */
+static size_t fitting(const char *line, size_t length, size_t column, size_t limit)
+{
+    size_t last = 0, width;
+    bool has_word = false;
+    for (size_t i = 0; i < length; column += width) {
+        last = line[i] == ' ' && has_word ? i : last;
+        has_word = has_word || line[i] != ' ';
+        i += next_character(line + i, &width);
+        if (column + width > limit && last > 0) {
+            return last;
+        }
+    }
+    return length;
+}
+
+void table_print_folded(const char *text)
+{
+    enum { INDENT = 4 };
+    struct table terminal = {.limit = 0};
+    table_fit_terminal(&terminal);
+    while (*text) {
+        size_t length = strcspn(text, "\n"), n = length, column = 0;
+        while (terminal.limit > 2 * INDENT &&
+               (n = fitting(text, length, column, terminal.limit)) < length) {
+            printf("%.*s\n%*s", (int)n, text, INDENT, "");
+            n += strspn(text + n, " ");
+            text += n;
+            length -= n;
+            column = INDENT;
+        }
+        length += text[length] == '\n';
+        (void)fwrite(text, 1, length, stdout);
+        text += length;
     }
 }

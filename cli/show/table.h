@@ -39,3 +39,7 @@ void table_fit_terminal(struct table *table);
  * below their rows, without the title in the first.
  */
 void table_print(struct table *table, struct buf *out);
+
+/* Prints text of several lines to stdout; where that is a terminal, a line that is wider is broken
+ * at a blank, and continued behind four. */
+void table_print_folded(const char *text);

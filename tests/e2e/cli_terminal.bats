@@ -125,3 +125,21 @@ ends_with() { screen | tail -n 2 | head -n 1 | grep -Fxq -- "$1"; } # and a prom
     tmux send-keys C-c
     await ends_with =1
 }
+
+@test "status and describe break no word at the edge of a terminal; elsewhere they break no line" {
+    local command names
+    script '{"bootMs": 3600000}'
+    vmfile vm-{10..29}
+    names=$(printf ' "%s"' vm-{10..29})
+    printf 'vm "web" { backend "noop"; image "%s"; depends-on%s; }\n' "$work/image" "$names" >>VMFile.kdl
+    vmctl -q up -d >/dev/null
+    waits() { vmctl status web | grep -q '^  Running .* vm-10, .* vm-29'; }
+    await waits
+    terminal 60 50
+    for command in status describe; do
+        tmux send-keys "clear; vmctl $command web; echo =\$?" Enter
+        await ends_with =0
+        [ "$(screen | grep -ow 'vm-[0-9][0-9]' | sort -u | wc -l)" -eq 20 ]
+        screen | grep -q '^    vm-[0-9][0-9], '
+    done
+}
