@@ -212,7 +212,7 @@ struct step_result {
 
 /* The progress of the guest's cloud-init. */
 struct cloud_init_report {
-    enum cloud_init_state state; /* never CLOUD_INIT_UNKNOWN */
+    enum cloud_init_state state; /* CLOUD_INIT_UNKNOWN: not asked */
     char *message;               /* the report's owner frees it; as in vm_cloud_init */
 };
 
@@ -234,12 +234,14 @@ struct guest_ops {
     struct guest *(*open)(struct reconciler_host *host, const char *vm_name);
     void (*close)(struct guest *guest); /* NULL is fine */
 
-    /* Tries once to log in and run `true`, for a few seconds at most. ERR_SSH: not (yet) reachable;
-     * or ERR_SSH_AUTH, ERR_SSH_HOSTKEY, ERR_KEY_UNREADABLE. */
-    struct op *(*probe)(
-        struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context);
+    /* Tries for a few seconds at most to log in and run a command. With `report` (NULL: not wanted)
+     * that command may be a look at cloud-init; else report->state stays CLOUD_INIT_UNKNOWN.
+     * ERR_SSH: not (yet) reachable; or ERR_SSH_AUTH, ERR_SSH_HOSTKEY, ERR_KEY_UNREADABLE. */
+    struct op *(*probe)(struct guest *guest, const struct vm_env *env,
+        struct cloud_init_report *report, op_done_fn *done, void *context);
 
-    /* Reads the state of cloud-init in this boot; does not wait for it. Errors: as probe(). */
+    /* Reads the state of cloud-init in this boot; waits a second at most for its end. Errors: as
+     * probe(). */
     struct op *(*cloud_init)(struct guest *guest, const struct vm_env *env,
         struct cloud_init_report *report, op_done_fn *done, void *context);
 

@@ -14,7 +14,10 @@
  * A final stage that systemd reports as failed leaves no result.
  */
 const char cloud_init_query[] =
-    "exec 2>/dev/null; d=/run/cloud-init; "
+    "exec 2>/dev/null; d=/run/cloud-init; n=${1:-0}; "
+    "while [ $n -gt 0 ] && [ ! -e $d/result.json ] && { [ -e $d/status.json ] || [ -e $d/enabled "
+    "]; } "
+    "&& sleep 0.1; do n=$((n - 1)); done; "
     "if [ -e $d/result.json ]; then echo ended; cat $d/status.json; "
     "elif [ -e $d/disabled ] || [ -e /etc/cloud/cloud-init.disabled ]; then echo disabled; "
     "elif [ -e $d/status.json ]; then "

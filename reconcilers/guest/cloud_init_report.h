@@ -10,7 +10,8 @@
 
 struct cloud_init_report;
 
-/* Prints one word, for a cloud-init that has begun with its status.json behind it. */
+/* Prints one word, for a cloud-init that has begun with its status.json behind it. Its argument:
+ * how many tenths of a second it waits for the end of a cloud-init that runs. */
 extern const char cloud_init_query[];
 
 enum { CLOUD_INIT_ANSWER_MAX = 64 * 1024 };

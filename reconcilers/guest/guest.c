@@ -33,11 +33,19 @@ enum {
     PATIENT_BANNER_MS = 4000,
     LOGIN_MS = 10000, /* key exchange is slow under TCG */
     PROBE_MS = 5000,
-    GROW_MS = 120000, /* a large file system takes a while */
+    GROW_MS = 120000,      /* a large file system takes a while */
+    CLOUD_INIT_MS = 10000, /* it waits in the guest for a second, which may be a slow one */
     IDLE_MS = 10000,
     KEPT_PERIOD_MS = 60000, /* rounds further apart than this log in again */
-    /* Between two connections: each abandoned one costs the guest's sshd a process. */
+    /* Between two connections: each one costs the guest's sshd a process, … */
     RECONNECT_MS = 250,
+    /* … but for one that the guest's kernel refuses, because no sshd listens yet. */
+    REFUSED_MS = 25,
+    REFUSED_FOR_MS = 1000, /* then the operation has failed */
+    /* A guest that has let nobody in for so long is tried less often, each second in the end. */
+    LONG_MS = 60000,
+    LONG_PAUSE_SHARE = 256, /* of that time */
+    LONG_PAUSE_MAX_MS = 1000,
 };
 
 struct guest {
@@ -47,8 +55,10 @@ struct guest {
     struct guest_address address; /* of `session` */
     struct loop_timer *idle;
     bool is_busy;
-    int64_t next_connect_ms; /* not before */
-    unsigned n_failed;       /* logins in a row that failed */
+    int64_t next_connect_ms;  /* not before */
+    int64_t failing_since_ms; /* the first login failed of those in a row that did; 0: none … */
+    char failing_id[TEXT_ID_SIZE]; /* … in this instance */
+    unsigned n_silent;             /* connections in a row without a banner */
 };
 
 /* One probe, one step or one round of checks: gets a session, then uses it. */
@@ -58,13 +68,15 @@ struct guest_op {
     struct guest_address address;
     const char *seed; /* its bus; NULL: the VM has none */
     struct loop_timer *start;
+    int64_t give_up_ms; /* no further connection from then on; 0: there was none yet */
     struct op *inner;
     struct provision_request step;    /* strings owned below; .step NULL: none */
     const struct spec_check *check;   /* of `spec`; NULL: none */
     struct clock_result *clock;       /* NULL: not requested */
-    struct cloud_init_report *report; /* NULL: not requested */
     struct growth_result *growth;     /* NULL: not requested */
-    bool is_mount;                    /* None of the six: a probe */
+    bool is_mount;                    /* None of the five: a probe, or … */
+    struct cloud_init_report *report; /* … this is requested; NULL: not */
+    bool is_login;                    /* a probe; `report` is welcome */
     char *arguments;                  /* of grow_guest_sh or mount_volumes_sh */
     struct buf answer;                /* of cloud_init_query or one of those */
     struct vm_spec *spec;             /* owned copy: holds the step, the check */
@@ -152,11 +164,22 @@ static void on_true_done(void *context, const struct error *err)
     op_finish(&self->op, failure.code ? &failure : NULL);
 }
 
+static void run_true(struct guest_op *self)
+{
+    struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
+    self->inner = ssh_exec(self->guest->session, &request, &self->exit, on_true_done, self);
+}
+
+/* A login is as good with this command as with `true`, if it ran. */
 static void on_cloud_init_done(void *context, const struct error *err)
 {
     struct guest_op *self = context;
     struct error failure = {.code = ERR_NONE};
     self->inner = NULL;
+    if (self->is_login && !err && (self->exit.status != 0 || self->answer.len == 0)) {
+        run_true(self);
+        return;
+    }
     if (err) {
         failure = *err;
         failure.code = ERR_SSH;
@@ -263,7 +286,8 @@ static void use_session(struct guest_op *self)
         return;
     }
     if (self->report) {
-        run_script(self, cloud_init_query, "", PROBE_MS, on_cloud_init_done);
+        run_script(self, cloud_init_query, self->is_login ? " sh 0" : " sh 10",
+            self->is_login ? PROBE_MS : CLOUD_INIT_MS, on_cloud_init_done);
         return;
     }
     if (self->growth) {
@@ -274,18 +298,22 @@ static void use_session(struct guest_op *self)
         run_script(self, mount_volumes_sh, self->arguments, GROW_MS, on_mounted);
         return;
     }
-    struct ssh_exec_request request = {.command = "true", .timeout_ms = PROBE_MS};
-    self->inner = ssh_exec(guest->session, &request, &self->exit, on_true_done, self);
+    run_true(self);
 }
 
 /* ---- getting one ---- */
+
+static bool is_refusal(const struct error *err)
+{
+    return err->code == ERR_SSH && err->sys_errno == ECONNREFUSED;
+}
 
 /* Explains a refused login or a closed port by the guest's console output; and a wrong host key: a
  * guest that never read its seed has one of its own. */
 static void explain_refusal(const struct guest_op *self, struct error *err)
 {
     const struct guest *guest = self->guest;
-    bool is_closed = err->code == ERR_SSH && err->sys_errno == ECONNREFUSED;
+    bool is_closed = is_refusal(err);
     bool is_refused = err->code == ERR_SSH_AUTH || err->code == ERR_SSH_HOSTKEY;
     if (!is_refused && !is_closed) {
         return;
@@ -304,21 +332,54 @@ static void explain_refusal(const struct guest_op *self, struct error *err)
     (void)snprintf(err->message + used, sizeof(err->message) - used, "%s", buf_str(&why));
 }
 
+int64_t guest_pause_ms(const struct error *err, int64_t failing_ms)
+{
+    bool is_silent = err->code == ERR_SSH && err->sys_errno == ETIMEDOUT;
+    int64_t pause_ms = is_silent ? 0 : is_refusal(err) ? REFUSED_MS : RECONNECT_MS;
+    int64_t share_ms = failing_ms < LONG_MS ? 0 : failing_ms / LONG_PAUSE_SHARE;
+    int64_t long_ms = share_ms < LONG_PAUSE_MAX_MS ? share_ms : LONG_PAUSE_MAX_MS;
+    return pause_ms > long_ms ? pause_ms : long_ms;
+}
+
+/* Returns how long the guest is left alone now. The time begins again when a guest that was silent
+ * refuses: its network is up, and its sshd not far. */
+static int64_t note_failed_login(struct guest_op *self, const struct error *err)
+{
+    struct guest *guest = self->guest;
+    int64_t now_ms = loop_now_ms(guest->host->loop);
+    const char *instance_id = self->address.instance_id;
+    bool is_same = guest->failing_since_ms > 0 && text_eq(guest->failing_id, instance_id);
+    if (!is_same || (is_refusal(err) && guest->n_silent > 0)) {
+        guest->failing_since_ms = now_ms;
+        guest->n_silent = 0;
+        (void)snprintf(guest->failing_id, sizeof(guest->failing_id), "%s", instance_id);
+    }
+    guest->n_silent += err->sys_errno == ETIMEDOUT;
+    return guest_pause_ms(err, now_ms - guest->failing_since_ms);
+}
+
+/* While the guest's kernel refuses, its sshd is about to listen: the next try follows at once, in
+ * the same operation. */
 static void on_opened(void *context, const struct error *err)
 {
     struct guest_op *self = context;
     struct guest *guest = self->guest;
+    int64_t pause_ms = err ? note_failed_login(self, err) : RECONNECT_MS;
     self->inner = NULL;
-    guest->next_connect_ms = loop_now_ms(guest->host->loop) + RECONNECT_MS;
+    guest->next_connect_ms = loop_now_ms(guest->host->loop) + pause_ms;
+    if (err && is_refusal(err) && guest->next_connect_ms < self->give_up_ms) {
+        loop_timer_start(self->start, pause_ms);
+        return;
+    }
     if (err) {
         struct error failure = *err;
-        guest->n_failed++;
         explain_refusal(self, &failure);
         error_wrap(&failure, "vm '%s'", guest->vm_name);
         op_finish(&self->op, &failure);
         return;
     }
-    guest->n_failed = 0;
+    guest->failing_since_ms = 0;
+    guest->n_silent = 0;
     guest->address = self->address; /* moved */
     self->address = (struct guest_address){.host = NULL};
     use_session(self);
@@ -328,7 +389,10 @@ static void open_session(struct guest_op *self)
 {
     struct guest *guest = self->guest;
     const struct guest_address *address = &self->address;
-    bool is_patient = guest->n_failed % PATIENT_EVERY == PATIENT_EVERY - 1;
+    bool is_patient = guest->n_silent % PATIENT_EVERY == PATIENT_EVERY - 1;
+    if (self->give_up_ms == 0) {
+        self->give_up_ms = loop_now_ms(guest->host->loop) + REFUSED_FOR_MS;
+    }
     struct ssh_target target = {
         .host = address->host,
         .port = address->port,
@@ -414,10 +478,13 @@ static void guest_close(struct guest *guest)
     free(guest);
 }
 
-static struct op *guest_probe(
-    struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
+static struct op *guest_probe(struct guest *guest, const struct vm_env *env,
+    struct cloud_init_report *report, op_done_fn *done, void *context)
 {
-    return &guest_op_start(guest, env, done, context)->op;
+    struct guest_op *self = guest_op_start(guest, env, done, context);
+    self->is_login = true;
+    self->report = report;
+    return &self->op;
 }
 
 static struct op *guest_cloud_init(struct guest *guest, const struct vm_env *env,

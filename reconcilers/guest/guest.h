@@ -8,9 +8,11 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "reconcilers/ssh/ssh.h"
 
+struct error;
 struct paths;
 struct vm_env;
 
@@ -32,4 +34,8 @@ struct guest_address {
  */
 void guest_address_init(struct guest_address *address, const struct vm_env *env);
 void guest_address_clear(struct guest_address *address);
+/* How long after a login that failed with `err` none is tried, in a guest that has let nobody in
+ * for `failing_ms`. Refused by its kernel, it may listen any moment; a silent one has cost the time
+ * for a banner already; all others cost its sshd a process. */
+int64_t guest_pause_ms(const struct error *err, int64_t failing_ms);
 bool guest_address_equal(const struct guest_address *a, const struct guest_address *b);

@@ -138,11 +138,11 @@ static enum ssh_progress step_banner(struct opening *opening, struct error *err)
         opening->task.interest = LOOP_READ;
         return SSH_BLOCKED;
     }
-    if (n < 0) {
+    if (n < 0 && n != -ECONNRESET) {
         error_set_errno(err, ERR_SSH, (int)-n, "no SSH banner");
         return SSH_FAILED;
     }
-    if (n == 0) {
+    if (n <= 0) {
         error_set(err, ERR_SSH, "the connection was closed before an SSH banner came");
         err->sys_errno = ECONNREFUSED; /* what slirp makes of the guest's RST */
         return SSH_FAILED;
@@ -359,6 +359,7 @@ static void connect_expire(struct ssh_task *task, struct error *err)
 {
     const struct opening *opening = (struct opening *)(void *)task;
     const char *name = task->session->name;
+    bool is_silent = opening->stage == OPENING_TCP || opening->stage == OPENING_BANNER;
     if (opening->stage == OPENING_TCP) {
         error_set(err, ERR_SSH, "SSH to %s: no connection within %lld ms", name,
             (long long)opening->connect_ms);
@@ -370,6 +371,7 @@ static void connect_expire(struct ssh_task *task, struct error *err)
             opening->stage == OPENING_LOGIN ? "logging in" : "the key exchange",
             (long long)opening->login_ms);
     }
+    err->sys_errno = is_silent ? ETIMEDOUT : 0;
 }
 
 static void connect_release(struct ssh_task *task)

@@ -50,9 +50,10 @@ void ssh_library_init(void);
 
 /*
  * Connects and logs in. *ret_session (borrowed until `done`) is set on success; ssh_session_close()
- * it. The target is copied. Errors: ERR_SSH not reachable or not SSH; ERR_SSH_HOSTKEY another key
- * than the pinned one; ERR_SSH_AUTH no key was accepted; ERR_KEY_UNREADABLE an explicit key, or the
- * pinned one, cannot be used.
+ * it. The target is copied. Errors: ERR_SSH not reachable or not SSH, with sys_errno ECONNREFUSED
+ * when nothing listens and ETIMEDOUT when nothing came before the banner; ERR_SSH_HOSTKEY another
+ * key than the pinned one; ERR_SSH_AUTH no key was accepted; ERR_KEY_UNREADABLE an explicit key, or
+ * the pinned one, cannot be used.
  */
 struct op *ssh_session_open(struct loop *loop, const struct ssh_target *target,
     struct ssh_session **ret_session, op_done_fn *done, void *context);

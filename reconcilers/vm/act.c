@@ -109,8 +109,8 @@ static int64_t act_reach(struct pass *pass)
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_REACH, generation_of(pass));
-    vm->reach_began_ms = pass->now_ms;
-    vm->op = vm->backend->guest->probe(vm->guest, &pass->env, vm_op_done, vm);
+    vm->op = vm->backend->guest->probe(vm->guest, &pass->env,
+        pass->situation.is_setting_up ? &vm->outcome->cloud_init : NULL, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 

@@ -12,8 +12,9 @@
 #include "specs/base/text.h"
 
 /* Between two checks of an idle machine. No wakeup is requested for it: the next pass does it, at
- * the latest the controller's resync. */
-enum { CHECK_EVERY_MS = 10000 };
+ * the latest the controller's resync. While its cloud-init runs this is rarer: the first one would
+ * come between the login and Ready. */
+enum { CHECK_EVERY_MS = 10000, CHECK_SETTING_UP_MS = 60000 };
 
 static bool has_live(const struct spec_diff *diff, const char *field)
 {
@@ -93,8 +94,9 @@ bool hot_change_is_check_due(const struct pass *pass)
     const struct situation *s = &pass->situation;
     bool is_idle = vm->op_action == ACTION_NONE || vm->op_action == ACTION_APPLY;
     bool is_settled = !s->has_step && !s->has_appended && (s->is_reached || !s->expects_ssh);
+    int64_t period_ms = s->is_setting_up && s->expects_ssh ? CHECK_SETTING_UP_MS : CHECK_EVERY_MS;
     return is_idle && is_settled && !is_fixed(pass) && s->power == POWER_RUNNING &&
-           pass->now_ms - vm->checked_at_ms >= CHECK_EVERY_MS;
+           pass->now_ms - vm->checked_at_ms >= period_ms;
 }
 
 bool hot_change_has_network(const struct pass *pass)

@@ -137,14 +137,6 @@ static bool record_apply(struct pass *pass)
     return is_desired || changes; /* neither: a check that found no drift */
 }
 
-static bool record_reached(struct pass *pass)
-{
-    pass->patch->status->was_reached = true;
-    pass->vm->reach_deadline_ms = 0;
-    pass->vm->refused_since_ms = 0;
-    return true;
-}
-
 static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
 {
     const struct vm_cloud_init *now = &pass->patch->status->cloud_init;
@@ -163,7 +155,8 @@ static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
     }
 }
 
-/* While it runs, only a new stage changes the status: the next query has its own timer. */
+/* While it runs, only a new stage changes the status: the next query has its own timer, for guests
+ * that do not wait in it. */
 static bool record_cloud_init(struct pass *pass)
 {
     enum { REPEAT_MS = 1000 };
@@ -171,13 +164,25 @@ static bool record_cloud_init(struct pass *pass)
     struct vm_cloud_init *recorded = &pass->patch->status->cloud_init;
     enum cloud_init_state before = recorded->state;
     bool is_same = before == report->state && text_eq(recorded->message, report->message);
-    pass->vm->setup_due_ms = pass->now_ms + REPEAT_MS;
+    pass->vm->setup_due_ms = pass->vm->op_began_ms + REPEAT_MS;
     recorded->state = report->state;
     replace_text(&recorded->message, &report->message);
     if (before != report->state) {
         report_cloud_init(pass, before);
     }
     return !is_same;
+}
+
+static bool record_reached(struct pass *pass)
+{
+    pass->patch->status->was_reached = true;
+    pass->vm->reach_deadline_ms = 0;
+    pass->vm->refused_since_ms = 0;
+    if (pass->vm->outcome->cloud_init.state != CLOUD_INIT_UNKNOWN) {
+        (void)record_cloud_init(pass);
+        pass->vm->setup_due_ms = 0; /* the login did not wait for its end: the next query does */
+    }
+    return true;
 }
 
 static void record_step(struct pass *pass, enum step_outcome outcome)
@@ -316,6 +321,9 @@ static bool record_failure(struct pass *pass)
     }
     bool is_refused = is_still_refused(vm, pass->now_ms);
     vm_fail(vm, action, is_refused ? vm->failure.error : error, vm->op_generation);
+    if (is_polling) { /* tries are so far apart; one that took longer is followed by the next */
+        vm->failure.retry_at_ms -= pass->now_ms - vm->op_began_ms;
+    }
     vm->checked_at_ms = action == ACTION_APPLY ? pass->now_ms : vm->checked_at_ms;
     if (!is_polling) { /* a booting guest refuses many times: not worth an event */
         vm_patch_event(
@@ -323,7 +331,7 @@ static bool record_failure(struct pass *pass)
     }
     if (action == ACTION_REACH && is_refusal(error->code)) {
         vm->refused_at_ms = pass->now_ms;
-        vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : vm->reach_began_ms;
+        vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : vm->op_began_ms;
     }
     bool is_cut_off = action == ACTION_MOUNT && error->code != ERR_MOUNT;
     if (action == ACTION_AWAIT_CLOUD_INIT ||

@@ -221,6 +221,7 @@ void vm_begin(struct vm *vm, enum action action, uint64_t generation)
     vm->outcome = mem_new(struct vm_outcome);
     vm->op_action = action;
     vm->op_generation = generation;
+    vm->op_began_ms = clock_monotonic_ms(vm->host->clock);
 }
 
 void vm_op_done(void *context, const struct error *err)

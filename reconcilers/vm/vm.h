@@ -76,6 +76,7 @@ struct vm {
     enum action
         op_action; /* of `op`, or of `outcome` when that has finished; ACTION_NONE: neither */
     uint64_t op_generation;
+    int64_t op_began_ms;        /* monotonic */
     struct vm_outcome *outcome; /* owned; NULL: neither */
     struct vm_failure failure;
     struct vm_failure put_off; /* of ACTION_REPLACE: other actions do not wait for its next try */
@@ -89,7 +90,6 @@ struct vm {
     int64_t checked_at_ms;     /* monotonic; when the machine was last compared with the spec */
     int64_t growth_due_ms;     /* monotonic; before it the guest is not tried to be grown again */
     int64_t reach_deadline_ms; /* monotonic; 0: the guest is not being waited for */
-    int64_t reach_began_ms;    /* monotonic; the newest try to log in */
     int64_t refused_since_ms;  /* monotonic; begin of the first try that was refused; 0: none */
     int64_t refused_at_ms;     /* … and when it last did */
     int64_t setup_since_ms;    /* monotonic; when its cloud-init was first queried; 0: not yet */

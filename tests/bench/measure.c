@@ -2,9 +2,11 @@
 /*
  * measure spawn RUNS A... -- B...   runs the two commands in turn; "A B", in milliseconds, a line
  * measure heal DATA-DIR VM          kills the VM's process; milliseconds until its successor runs
+ * measure greeting PORT             waits until an sshd greets there; seconds since the epoch
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,6 +134,35 @@ static int measure_heal(const char *data_dir, const char *vm)
     return 0;
 }
 
+/* Whether an sshd greets within a second; slirp holds or drops the connection until one listens. */
+static bool is_greeted(uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char bytes[4] = "";
+    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+           poll(&p, 1, 1000) == 1 && recv(fd, bytes, sizeof(bytes), 0) == sizeof(bytes) &&
+           memcmp(bytes, "SSH-", sizeof(bytes)) == 0;
+}
+
+static int measure_greeting(uint16_t port)
+{
+    struct timespec now;
+    double deadline = now_ms() + 120000;
+    while (!is_greeted(port)) {
+        if (now_ms() > deadline) {
+            fprintf(stderr, "no sshd on port %u\n", port);
+            return 1;
+        }
+        (void)poll(NULL, 0, 10);
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    printf("%lld.%06ld\n", (long long)now.tv_sec, now.tv_nsec / 1000);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 5 && text_eq(argv[1], "spawn")) {
@@ -139,6 +171,9 @@ int main(int argc, char **argv)
     if (argc == 4 && text_eq(argv[1], "heal")) {
         return measure_heal(argv[2], argv[3]);
     }
-    fprintf(stderr, "usage: measure spawn RUNS A... -- B... | measure heal DATA-DIR VM\n");
+    if (argc == 3 && text_eq(argv[1], "greeting")) {
+        return measure_greeting((uint16_t)atoi(argv[2]));
+    }
+    fprintf(stderr, "usage: measure spawn RUNS A... -- B... | heal DATA-DIR VM | greeting PORT\n");
     return 2;
 }

@@ -45,6 +45,40 @@ static void a_guest_without_it_is_asked_once(void **state)
     assert_string_equal(before, after);
 }
 
+/* Ready is one commit then, and nothing was asked twice. */
+static void its_answer_to_the_login_is_enough(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"answersAtLogin\": true, \"failCloudInit\": 1000000}");
+    sim_bring_up(sim, sim_spec_with_steps("web", 1));
+    assert_int_equal(sim_reason(sim, "web", CONDITION_CLOUD_INIT_DONE), REASON_NOT_INSTALLED);
+    assert_int_equal(sim_count_events(sim, "web", REASON_PROVISIONED), 1);
+}
+
+static void one_that_runs_at_the_login_is_waited_for(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"answersAtLogin\": true, \"cloudInitRuns\": 5}");
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", is_setting_up, MINUTE_MS);
+    assert_int_equal(sim_state(sim, "web", CONDITION_GUEST_REACHABLE), CONDITION_TRUE);
+    int64_t start_ms = sim_now(sim);
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_in_range(sim_now(sim) - start_ms, 3 * SECOND_MS, 4 * SECOND_MS);
+    assert_int_equal(sim_count_events(sim, "web", REASON_CLOUD_INIT_DONE), 1);
+}
+
+/* Three tries of a second each, with no pause between them. */
+static void a_try_that_took_its_time_is_followed_by_the_next(void **state)
+{
+    struct sim *sim = *state;
+    sim_script(sim, "web", "{\"failProbe\": 3, \"probeMs\": 1000}");
+    int64_t start_ms = sim_now(sim);
+    sim_up(sim, sim_spec_with_steps("web", 1));
+    sim_wait(sim, "web", sim_is_ready, MINUTE_MS);
+    assert_in_range(sim_now(sim) - start_ms, 4 * SECOND_MS, 4 * SECOND_MS + 200);
+}
+
 static void its_failure_holds_the_steps_up_and_stalls(void **state)
 {
     struct sim *sim = *state;
@@ -191,6 +225,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SIM_TEST(steps_and_ready_wait_for_it),
         SIM_TEST(a_guest_without_it_is_asked_once),
+        SIM_TEST(its_answer_to_the_login_is_enough),
+        SIM_TEST(one_that_runs_at_the_login_is_waited_for),
+        SIM_TEST(a_try_that_took_its_time_is_followed_by_the_next),
         SIM_TEST(its_failure_holds_the_steps_up_and_stalls),
         SIM_TEST(a_new_wish_asks_a_failed_one_again),
         SIM_TEST(a_failure_that_the_vmfile_accepts_holds_nothing_up),

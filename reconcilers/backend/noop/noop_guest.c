@@ -29,20 +29,6 @@ static void noop_close(struct guest *guest)
     free(guest);
 }
 
-static struct op *noop_probe(
-    struct guest *guest, const struct vm_env *env, op_done_fn *done, void *context)
-{
-    const struct noop_call call = {
-        .host = env->host,
-        .vm_name = env->name,
-        .ms_key = "probeMs",
-        .fail_key = "failProbe",
-        .code = noop_script_flag(env->host, env->name, "refuseLogin") ? ERR_SSH_AUTH : ERR_SSH,
-        .tries = &guest->probe_tries,
-    };
-    return noop_start(&call, done, context);
-}
-
 static void cloud_init_answered(void *context)
 {
     struct guest *guest = context;
@@ -50,8 +36,8 @@ static void cloud_init_answered(void *context)
     guest->report->message = mem_strdup(guest->answer.message);
 }
 
-static struct op *noop_cloud_init(struct guest *guest, const struct vm_env *env,
-    struct cloud_init_report *report, op_done_fn *done, void *context)
+static void ask_cloud_init(
+    struct guest *guest, const struct vm_env *env, struct cloud_init_report *report)
 {
     int64_t n_running = noop_script_int(env->host, env->name, "cloudInitRuns", 0);
     bool is_running = (int64_t)guest->cloud_init_asked++ < n_running;
@@ -61,6 +47,30 @@ static struct op *noop_cloud_init(struct guest *guest, const struct vm_env *env,
                     : n_running > 0 ? (struct cloud_init_report){CLOUD_INIT_DONE, NULL}
                                     : (struct cloud_init_report){CLOUD_INIT_ABSENT, NULL};
     guest->report = report;
+}
+
+static struct op *noop_probe(struct guest *guest, const struct vm_env *env,
+    struct cloud_init_report *report, op_done_fn *done, void *context)
+{
+    struct noop_call call = {
+        .host = env->host,
+        .vm_name = env->name,
+        .ms_key = "probeMs",
+        .fail_key = "failProbe",
+        .code = noop_script_flag(env->host, env->name, "refuseLogin") ? ERR_SSH_AUTH : ERR_SSH,
+        .tries = &guest->probe_tries,
+    };
+    if (report && noop_script_flag(env->host, env->name, "answersAtLogin")) {
+        ask_cloud_init(guest, env, report);
+        call.effect = cloud_init_answered;
+        call.effect_context = guest;
+    }
+    return noop_start(&call, done, context);
+}
+
+static struct op *noop_cloud_init(struct guest *guest, const struct vm_env *env,
+    struct cloud_init_report *report, op_done_fn *done, void *context)
+{
     const struct noop_call call = {
         .host = env->host,
         .vm_name = env->name,
@@ -71,6 +81,7 @@ static struct op *noop_cloud_init(struct guest *guest, const struct vm_env *env,
         .effect = cloud_init_answered,
         .effect_context = guest,
     };
+    ask_cloud_init(guest, env, report);
     return noop_start(&call, done, context);
 }
 

@@ -15,6 +15,7 @@
 #include "reconcilers/backend/backend.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 
 #define STAGES_22                                                                                  \
@@ -120,12 +121,42 @@ static void the_question_is_understood_by_a_shell(void **state)
     assert_true(is_word);
 }
 
+/* The question as it is, but of another directory: in the test's own process group of a shell. */
+static int ask_about(const char *dir, const char *then)
+{
+    cleanup_buf struct buf command = BUF_INIT(0);
+    static const char run_dir[] = "/run/cloud-init";
+    const char *rest = cloud_init_query;
+    buf_printf(
+        &command, "mkdir -p %s; touch %s/status.json; { %s; } & exec sh -c '", dir, dir, then);
+    for (const char *end; (end = strstr(rest, run_dir)); rest = end + strlen(run_dir)) {
+        buf_add(&command, rest, (size_t)(end - rest));
+        buf_add_str(&command, dir);
+    }
+    buf_printf(&command, "%s' sh 100 | grep -q '^ended$'", rest);
+    return system(buf_str(&command));
+}
+
+/* It asks for ten seconds in all; the end comes after a moment. */
+static void the_end_is_waited_for_in_the_guest(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/vmctl-test-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    cleanup_free char *run = mem_printf("%s/run", dir);
+    cleanup_free char *then = mem_printf("sleep 0.2; touch %s/result.json", run);
+    assert_int_equal(ask_about(run, then), 0);
+    cleanup_free char *remove = mem_printf("rm -r %s", dir);
+    assert_int_equal(system(remove), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_answer_is_read),
         cmocka_unit_test(a_long_list_of_errors_is_cut),
         cmocka_unit_test(the_question_is_understood_by_a_shell),
+        cmocka_unit_test(the_end_is_waited_for_in_the_guest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

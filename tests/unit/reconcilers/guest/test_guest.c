@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* guest_ssh(): probing and provisioning a "guest" that is a real sshd. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -85,7 +89,7 @@ static int teardown(void **state)
 
 static enum error_code probe(struct guest_test *test)
 {
-    (void)guest_ssh()->probe(test->guest, &test->env, ssh_fixture_done, &test->fixture);
+    (void)guest_ssh()->probe(test->guest, &test->env, NULL, ssh_fixture_done, &test->fixture);
     return ssh_fixture_wait(&test->fixture);
 }
 
@@ -249,16 +253,166 @@ static void a_guest_that_went_away_is_an_ssh_error_with_its_address(void **state
     assert_non_null(strstr(test->fixture.err.message, "Connection refused"));
 }
 
-static void connections_are_at_least_a_quarter_second_apart(void **state)
+/* ---- a guest that boots ---- */
+
+/* A port that counts its clients: it refuses them until it is opened, and then hangs up on them, as
+ * slirp does while the guest has no listener, or leads to the fixture's sshd. */
+struct gate {
+    struct guest_test *test;
+    int listener;
+    struct loop_io *io;
+    bool leads_to_sshd;
+    unsigned n_clients;
+};
+
+static void copy(int from, int to)
+{
+    char bytes[4096];
+    ssize_t n;
+    while ((n = read(from, bytes, sizeof(bytes))) > 0 && write(to, bytes, (size_t)n) == n) {
+    }
+    (void)shutdown(to, SHUT_WR);
+}
+
+/* In a process that nobody waits for. */
+static void lead_to_sshd(int client, uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int server = socket(AF_INET, SOCK_STREAM, 0);
+        bool is_copying = fork() == 0 &&
+                          connect(server, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                          dup2(client, 0) == 0 && dup2(server, 1) == 1 &&
+                          close_range(2, ~0u, 0) == 0; /* also the test's end of the connection */
+        if (is_copying) {
+            bool is_answer = fork() == 0;
+            copy(is_answer, !is_answer);
+        }
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void on_client(void *context, int fd, unsigned ready)
+{
+    struct gate *gate = context;
+    (void)ready;
+    int client = accept(fd, NULL, NULL);
+    assert_true(client >= 0);
+    gate->n_clients++;
+    if (gate->leads_to_sshd) {
+        lead_to_sshd(client, gate->test->fixture.sshd->port);
+    }
+    close(client);
+}
+
+/* Takes the guest's place. */
+static void gate_init(struct gate *gate, struct guest_test *test)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    *gate = (struct gate){
+        .test = test, .listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    assert_int_equal(bind(gate->listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(getsockname(gate->listener, (struct sockaddr *)&address, &size), 0);
+    test->status->ssh_port = ntohs(address.sin_port);
+}
+
+static void gate_open(struct gate *gate, bool leads_to_sshd)
+{
+    gate->leads_to_sshd = leads_to_sshd;
+    assert_int_equal(listen(gate->listener, 16), 0);
+    gate->io = loop_io_new(gate->test->fixture.loop, gate->listener, LOOP_READ, on_client, gate);
+}
+
+static void gate_clear(struct gate *gate)
+{
+    loop_io_free(gate->io);
+    close(gate->listener);
+}
+
+/* Nothing listens, and then something does, which hangs up: all in one operation. */
+static void a_guest_that_refuses_is_tried_again_at_once(void **state)
 {
     struct guest_test *test = *state;
-    sshd_kill(test->fixture.sshd);
-    assert_int_equal(probe(test), ERR_SSH);
+    struct gate gate;
+    gate_init(&gate, test);
+    (void)guest_ssh()->probe(test->guest, &test->env, NULL, ssh_fixture_done, &test->fixture);
+    assert_false(ssh_fixture_run_ms(&test->fixture, 100));
+    gate_open(&gate, false);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_SSH);
+    assert_int_equal(test->fixture.err.sys_errno, ECONNREFUSED);
+    assert_in_range(gate.n_clients, 2, 1000 / 25);
+    gate_clear(&gate);
+}
+
+static void sshd_is_found_by_the_try_that_began_before_it_listened(void **state)
+{
+    struct guest_test *test = *state;
+    struct gate gate;
+    gate_init(&gate, test);
+    (void)guest_ssh()->probe(test->guest, &test->env, NULL, ssh_fixture_done, &test->fixture);
+    assert_false(ssh_fixture_run_ms(&test->fixture, 100));
+    gate_open(&gate, true);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_NONE);
+    assert_int_equal(gate.n_clients, 1);
+    gate_clear(&gate);
+}
+
+static void a_login_is_one_connection_and_asks_cloud_init_with_it(void **state)
+{
+    struct guest_test *test = *state;
+    struct cloud_init_report report = {CLOUD_INIT_UNKNOWN, NULL};
+    struct gate gate;
+    gate_init(&gate, test);
+    gate_open(&gate, true);
+    (void)guest_ssh()->probe(test->guest, &test->env, &report, ssh_fixture_done, &test->fixture);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_NONE);
+    assert_int_not_equal(report.state, CLOUD_INIT_UNKNOWN);
+    free(report.message);
+    (void)guest_ssh()->cloud_init(
+        test->guest, &test->env, &report, ssh_fixture_done, &test->fixture);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_NONE);
+    free(report.message);
+    assert_int_equal(gate.n_clients, 1);
+    gate_clear(&gate);
+}
+
+static int64_t pause_after(enum error_code code, int sys_errno, int64_t failing_ms)
+{
+    return guest_pause_ms(&(struct error){.code = code, .sys_errno = sys_errno}, failing_ms);
+}
+
+static void a_guest_that_lets_nobody_in_is_tried_less_and_less_often(void **state)
+{
+    (void)state;
+    enum { MINUTE_MS = 60000, HOUR_MS = 60 * MINUTE_MS };
+    assert_int_equal(pause_after(ERR_SSH, ECONNREFUSED, 0), 25);
+    assert_int_equal(pause_after(ERR_SSH, ETIMEDOUT, 0), 0); /* it took its time already */
+    assert_int_equal(pause_after(ERR_SSH_AUTH, 0, 0), 250);
+    assert_int_equal(pause_after(ERR_SSH, ECONNRESET, 0), 250); /* by sshd, after its banner */
+    assert_int_equal(pause_after(ERR_SSH, ECONNREFUSED, MINUTE_MS - 1), 25);
+    assert_int_equal(pause_after(ERR_SSH, ECONNREFUSED, MINUTE_MS), 234);
+    assert_int_equal(pause_after(ERR_SSH, ETIMEDOUT, MINUTE_MS), 234);
+    assert_int_equal(pause_after(ERR_SSH_AUTH, 0, MINUTE_MS), 250);
+    assert_int_equal(pause_after(ERR_SSH, ECONNREFUSED, HOUR_MS), 1000);
+    assert_int_equal(pause_after(ERR_SSH, ETIMEDOUT, HOUR_MS), 1000);
+    assert_int_equal(pause_after(ERR_SSH_AUTH, 0, HOUR_MS), 1000);
+}
+
+static void refused_logins_are_at_least_a_quarter_second_apart(void **state)
+{
+    struct guest_test *test = *state;
+    set_private_key(test, test->fixture.sshd->other_key);
+    assert_int_equal(probe(test), ERR_SSH_AUTH);
     int64_t started_ms = loop_now_ms(test->fixture.loop);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(probe(test), ERR_SSH);
+        assert_int_equal(probe(test), ERR_SSH_AUTH);
     }
-    assert_in_range(loop_now_ms(test->fixture.loop) - started_ms, 700, 5000);
+    assert_in_range(loop_now_ms(test->fixture.loop) - started_ms, 700, 20000);
 }
 
 static void give_steps(struct guest_test *test, const char *first, const char *second)
@@ -380,7 +534,7 @@ static void cancelling_a_probe_at_any_moment_leaves_nothing_open(void **state)
     unsigned before = count_open_descriptors();
     for (int64_t ms = 0;; ms += 3 + ms / 4) {
         struct op *op =
-            guest_ssh()->probe(test->guest, &test->env, ssh_fixture_done, &test->fixture);
+            guest_ssh()->probe(test->guest, &test->env, NULL, ssh_fixture_done, &test->fixture);
         if (ssh_fixture_run_ms(&test->fixture, ms)) {
             break;
         }
@@ -408,7 +562,11 @@ int main(void)
         test(a_left_over_host_key_is_not_pinned),
         test(without_an_address_nothing_is_tried),
         test(a_guest_that_went_away_is_an_ssh_error_with_its_address),
-        test(connections_are_at_least_a_quarter_second_apart),
+        test(refused_logins_are_at_least_a_quarter_second_apart),
+        test(a_guest_that_refuses_is_tried_again_at_once),
+        test(sshd_is_found_by_the_try_that_began_before_it_listened),
+        test(a_login_is_one_connection_and_asks_cloud_init_with_it),
+        test(a_guest_that_lets_nobody_in_is_tried_less_and_less_often),
         test(steps_run_in_order_on_one_session),
         test(checks_use_the_session_and_keep_it),
         test(without_ssh_checks_go_over_the_network),
