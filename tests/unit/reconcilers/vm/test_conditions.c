@@ -462,7 +462,7 @@ static struct pass *after_login_failed(struct pass_fixture *f, enum error_code c
 {
     struct pass *pass = a_running_vm(f);
     pass->now_ms += at_s * 1000;
-    f->vm.reach_began_ms = pass->now_ms;
+    f->vm.op_began_ms = pass->now_ms;
     pass_fixture_end_op(f, ACTION_REACH, code, "it failed");
     assert_true(pass_record_outcomes(pass));
     describe(pass);
