@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
 # The tiny guest boots: from its sshd's first greeting, as another client sees it, until `vmctl wait
-# --ready` has exited; against a login by ssh at once behind that greeting, in a boot of its own
-# during which vmctld stands still.
+# --ready` has exited; against a login by ssh at once behind that greeting, which waits for the end
+# of the guest's cloud-init, in a boot of its own during which vmctld stands still.
 source "$(dirname "$0")/common.bash"
 has ssh || { skip 12 'greeting until `wait --ready` exits' ssh; exit; }
 guest=$("$(dirname "$0")/../guest/build" | tail -n 1)
@@ -27,7 +27,7 @@ for _ in $(seq "$((runs / 4 + 1))"); do
     boot
     kill -STOP "$controller"
     "$bin/measure" greeting "$port" >"$work/greeting"
-    ssh -F "$work/config" guest true
+    ssh -F "$work/config" guest 'until [ -e /run/cloud-init/result.json ]; do sleep 0.02; done'
     since_greeting "$EPOCHREALTIME" "$work/login"
     kill -CONT "$controller"
     boot
@@ -37,6 +37,6 @@ for _ in $(seq "$((runs / 4 + 1))"); do
     wait $!
     since_greeting "$ready" "$work/ready"
 done
-row 12 "the guest's sshd greets until \`wait --ready\` exits" ms "$work/ready" - 'a login by ssh' "$work/login"
+row 12 "the guest's sshd greets until \`wait --ready\` exits" ms "$work/ready" - 'ssh until it is set up' "$work/login"
 awk -v floor="$(median "$work/login")" '{ print $1 - floor }' "$work/ready" >"$work/lag"
 row 12 'the same, less the median of those logins' ms "$work/lag" 30
