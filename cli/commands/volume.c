@@ -335,10 +335,10 @@ const struct command command_volume = {
     .details =
         "A volume is made by the first VM that names it, in its VMFile (volume \"data\") or by\n"
         "attach, and goes by rm alone: neither a recreation nor a destroy touches it. It is one\n"
-        "VM's at a time, from its start to its end. attach and detach work on a VM that runs, or\n"
-        "take effect at its next start; what is attached stays so until it is detached. In the\n"
-        "guest it is /dev/disk/by-id/virtio-NAME; with --mount vmctl makes a file system on it,\n"
-        "once, and mounts it after every boot. It only grows.",
+        "VM's at a time, from its start until it is stopped. attach and detach work on a VM that\n"
+        "runs, or take effect at its next start; what is attached stays so until it is detached.\n"
+        "In the guest it is /dev/disk/by-id/virtio-NAME; with --mount vmctl makes a file system\n"
+        "on it, once, and mounts it after every boot. It only grows.",
     .examples = "  vmctl volume attach web data --size 20 --mount /data\n"
                 "  vmctl volume list\n"
                 "  vmctl volume detach web data && vmctl volume rm data",

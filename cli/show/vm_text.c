@@ -88,6 +88,11 @@ static void add_spec(
         vm_text_field(out, "Volume:", "%s%s%s", volume->name, volume->mount ? " at " : "",
             volume->mount ? volume->mount : "");
     }
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        const struct spec_disk *disk = &spec->disks[i];
+        vm_text_field(
+            out, "Disk:", "%s (%s)", disk->name, disk->file ? disk->file : "empty at every start");
+    }
     cleanup_free char *image = spec->image.location ? url_for_people(spec->image.location) : NULL;
     vm_text_field(out, "Image:", "%s", image ? image : "-");
     add_network(out, spec);

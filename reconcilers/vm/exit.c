@@ -7,9 +7,14 @@
 #include "controller/queue/backoff.h"
 #include "reconcilers/vm/addresses.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/image/volume_file.h"
 
 /* An instance that ran so long is unrelated to the crashes before it. */
 enum { STABLE_MS = 10 * 60 * 1000 };
@@ -134,6 +139,20 @@ static const char *last_message(const struct pass *pass, enum exit_cause cause)
                                            : NULL;
 }
 
+/* Nothing of them is meant to be seen again; the next start makes them anyway. */
+static void discard_scratch_disks(const struct pass *pass)
+{
+    struct reconciler_host *host = pass->vm->host;
+    const struct vm_spec *spec = pass->view->status->applied_spec;
+    for (size_t i = 0; spec && i < spec->n_disks; i++) {
+        struct error err = {.code = ERR_NONE};
+        cleanup_free char *path = scratch_path(host->paths, pass->vm->name, spec->disks[i].name);
+        if (fs_exists(path) && removal_discard_file(host, path, &err) < 0) {
+            log_warn("vm", "%s: %s", pass->vm->name, err.message);
+        }
+    }
+}
+
 void exit_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
@@ -157,6 +176,7 @@ void exit_record(struct pass *pass)
         addresses_release_forwards(pass);
     }
     exit_report(pass, cause);
+    discard_scratch_disks(pass);
     vm_instance_clear(&status->instance);
     if (pass->vm->backend->media->check_disk && status->prepared.digest[0]) {
         int64_t bytes = pass->media.disk_file_bytes;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The file of a volume: DATA/volumes/NAME/volume.qcow2, on no other file. */
+/* The file of a volume: DATA/volumes/NAME/volume.qcow2, on no other file; and that of a disk which
+ * is empty at every start. */
 #pragma once
 
 #include <stdint.h>
@@ -8,6 +9,9 @@ struct paths;
 
 /* free() it. */
 char *volume_path(const struct paths *paths, const char *name);
+
+/* vms/VM/scratch-NAME.qcow2. free() it. */
+char *scratch_path(const struct paths *paths, const char *vm_name, const char *name);
 
 enum { VOLUME_IS_MISSING = -1, VOLUME_IS_FOREIGN = -2 };
 

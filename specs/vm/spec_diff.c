@@ -46,6 +46,7 @@ static const struct vmfile_field {
     {"max-memory", "maxMemoryMib", DISPOSITION_RESTART, NULL},
     {"disk", "diskGib", DISPOSITION_LIVE, NULL},
     {"volume", "volumes", DISPOSITION_LIVE, NULL},
+    {"further disk", "disks", DISPOSITION_RESTART, NULL},
     {"network", "network.mode", DISPOSITION_RESTART, NULL},
     {"bridge", "network.bridge", DISPOSITION_RESTART, NULL},
     {"vnic", "network.vnic", DISPOSITION_RESTART, NULL},

@@ -120,6 +120,12 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
         add_number(out, "forward host=", json_int(value, "hostPort", 0));
         add_number(out, " guest=", json_int(value, "guestPort", 0));
         add_quoted(out, " proto=", text_eq(protocol, "tcp") ? NULL : protocol);
+    } else if (text_eq(field, "further disk")) {
+        add_quoted(out, "disk ", json_text(value, "name"));
+        add_quoted(out, " readonly=#true file=", json_text(value, "file"));
+        if (json_int(value, "sizeGib", 0) > 0) {
+            add_number(out, " ephemeral=#true size=", json_int(value, "sizeGib", 0));
+        }
     } else if (text_eq(field, "volume")) {
         add_quoted(out, "volume ", json_text(value, "name"));
         if (json_int(value, "sizeGib", 0) > 0) {
@@ -199,7 +205,8 @@ static char *describe(const char *field, const json_t *value)
             add_number(&out, ":", json_int(entry, "guestPort", 0));
             buf_add_str(&out, text_eq(protocol, "tcp") ? "" : "/udp");
         } else if (json_text(entry, "name")) {
-            const char *mount = json_text(entry, "mount");
+            const char *file = json_text(entry, "file");
+            const char *mount = file ? file : json_text(entry, "mount");
             buf_add_str(&out, json_text(entry, "name"));
             if (json_int(entry, "sizeGib", 0) > 0) {
                 add_number(&out, " ", json_int(entry, "sizeGib", 0));

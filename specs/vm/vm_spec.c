@@ -75,6 +75,24 @@ static int check_volume(const void *object, struct error *err)
 const struct fields spec_volume_fields = {
     FIELDS_OF(volume_rows, struct spec_volume), .is_strict = true, .check = check_volume};
 
+static const struct field disk_rows[] = {
+    FIELD(struct spec_disk, name, "name"),
+    FIELD(struct spec_disk, size_gib, "sizeGib", .omit_empty = true),
+    FIELD(struct spec_disk, file, "file"),
+};
+
+static int check_further_disk(const void *object, struct error *err)
+{
+    const struct spec_disk *disk = object;
+    bool is_one = (disk->size_gib > 0) != (disk->file != NULL);
+    return volume_name_is_valid(disk->name) && is_one
+               ? 0
+               : error_set(err, ERR_STORE, "a disk has no valid name, or not one of size and file");
+}
+
+static const struct fields disk_fields = {
+    FIELDS_OF(disk_rows, struct spec_disk), .check = check_further_disk};
+
 static const struct field vnc_rows[] = {
     FIELD(struct spec_vnc, port, "port"),
     FIELD(struct spec_vnc, password_file, "passwordFile"),
@@ -181,6 +199,8 @@ static const struct field spec_rows[] = {
     FIELD(struct vm_spec, disk_gib, "diskGib"),
     FIELD_LIST(struct vm_spec, volumes, n_volumes, "volumes", &spec_volume_fields, .is_set = true,
         .omit_empty = true),
+    FIELD_LIST(
+        struct vm_spec, disks, n_disks, "disks", &disk_fields, .is_set = true, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, network, "network", &network_fields),
     FIELD_STRUCT(struct vm_spec, vnc, "vnc", &vnc_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, cloud_init, "cloudInit", &cloud_init_fields),

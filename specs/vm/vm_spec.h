@@ -66,6 +66,13 @@ struct spec_volume {
     char *mount;       /* where its file system is mounted in the guest; NULL: nowhere */
 };
 
+/* A further disk of the VM: one that is empty at every start, or a file that is only read. */
+struct spec_disk {
+    char *name;        /* as that of a volume */
+    uint32_t size_gib; /* of one that is empty at every start; 0: it is a file */
+    char *file;        /* absolute; a raw image, which VMs may share; NULL: none */
+};
+
 /* The screen on a TCP port of 127.0.0.1, beside its socket in the VM's directory. */
 struct spec_vnc {
     uint16_t port;       /* 0: none */
@@ -138,6 +145,8 @@ struct vm_spec {
     uint32_t disk_gib;       /* 0: as large as the image */
     struct spec_volume *volumes;
     size_t n_volumes;
+    struct spec_disk *disks; /* without the first */
+    size_t n_disks;
     struct spec_network network;
     struct spec_vnc vnc;
     struct spec_cloud_init cloud_init;
@@ -175,6 +184,7 @@ enum {
     SPEC_NAME_MAX = 63,
     VOLUME_DEFAULT_GIB = 10,
     VOLUME_NAME_MAX = 20, /* virtio's longest serial number, VIRTIO_BLK_ID_BYTES */
+    DISKS_MAX = 8,        /* of one VM, without the first and the volumes */
     VOLUMES_MAX = 8,      /* of one VM: its root ports, with those for later, are 12 of 16 */
 };
 #define SPEC_DEFAULT_USER "vm"

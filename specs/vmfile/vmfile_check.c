@@ -74,6 +74,10 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
 static void check_volumes(struct vmfile_reader *reader, const struct vmfile_vm *vm)
 {
     const struct vm_spec *spec = vm->spec;
+    if (vm->disk.line && spec->backend == BACKEND_PROPOLIS) {
+        vmfile_report(reader, vm->disk, "remove it",
+            "a further `disk` goes with backend \"qemu\", not \"propolis\"");
+    }
     if (vm->seen[VM_VOLUME].line && spec->backend == BACKEND_PROPOLIS) {
         vmfile_report(reader, vm->seen[VM_VOLUME], "remove it",
             "`volume` goes with backend \"qemu\", not \"propolis\"");

@@ -225,6 +225,8 @@ static void read_child(struct vmfile_reader *reader, const struct kdl_node *pare
         cleanup_free char *hint = hint_names(reader, shape, child->name, false);
         vmfile_report(
             reader, child->pos, hint, "unknown node `%s` in `%s`", child->name, parent->name);
+    } else if (rule->read_form && (child->n_entries > 1 || child->n_children > 0)) {
+        rule->read_form(reader, child, target);
     } else if (mark_seen(reader, rule, child->pos, &seen[rule - shape->rules])) {
         if (rule->read_node) {
             rule->read_node(reader, child, target);

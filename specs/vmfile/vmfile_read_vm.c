@@ -50,7 +50,8 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .max = VCPUS_MAX},
     [VM_MAX_MEMORY] = {"max-memory", "max-memory 8192", .kind = VMFILE_MIB, SPEC(max_memory_mib),
         .max = MEMORY_MAX_MIB},
-    [VM_DISK] = {"disk", "disk 20", .kind = VMFILE_GIB, SPEC(disk_gib), .max = DISK_MAX_GIB},
+    [VM_DISK] = {"disk", "disk 20", .kind = VMFILE_GIB, SPEC(disk_gib), .max = DISK_MAX_GIB,
+        .read_form = vmfile_read_disk},
     [VM_VOLUME] = {"volume", "volume \"data\" size=20 mount=\"/data\"", .is_list = true,
         .read_node = vmfile_read_volume},
     [VM_NETWORK] = {"network", "network \"user\"", .read_node = vmfile_read_network},
@@ -86,8 +87,19 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
 
 /* ---- volume ---- */
 
-static void read_volume_name(struct vmfile_reader *reader, const struct kdl_node *node,
-    struct vmfile_vm *vm, struct spec_volume *volume)
+static bool has_disk(const struct vm_spec *spec, const char *name)
+{
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        if (text_eq(spec->disks[i].name, name)) {
+            return true;
+        }
+    }
+    return vm_spec_volume(spec, name);
+}
+
+/* Of a volume or a further disk: its name is its serial number. */
+static void read_disk_name(struct vmfile_reader *reader, const struct kdl_node *node,
+    struct vmfile_vm *vm, char **ret_name)
 {
     struct vmfile_field field;
     const char *name = vmfile_argument(node, 0, &field) ? vmfile_line(reader, &field) : NULL;
@@ -97,12 +109,63 @@ static void read_volume_name(struct vmfile_reader *reader, const struct kdl_node
     if (!volume_name_is_valid(name)) {
         vmfile_report(reader, field.value->pos,
             "letters, digits, '.', '_' and '-', a letter or digit first, at most 20 characters",
-            "\"%s\" cannot be the name of a volume", name);
-    } else if (vm_spec_volume(vm->spec, name)) {
-        vmfile_report(reader, field.value->pos, "every volume of a VM needs a name of its own",
-            "volume \"%s\" is named twice in VM \"%s\"", name, vm->spec->name);
+            "\"%s\" cannot be the name of a %s", name, node->name);
+    } else if (has_disk(vm->spec, name)) {
+        vmfile_report(reader, field.value->pos, "every disk of a VM needs a name of its own",
+            "%s \"%s\" is named twice in VM \"%s\"", node->name, name, vm->spec->name);
     }
-    volume->name = mem_strdup(name);
+    *ret_name = mem_strdup(name);
+}
+
+static void read_true(struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    (void)target;
+    if (field->value->kind != KDL_BOOL || !field->value->boolean) {
+        vmfile_report(reader, field->value->pos, NULL, "`%s` must be #true", field->name);
+    }
+}
+
+void vmfile_read_disk(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    enum { DISK_SIZE, DISK_EPHEMERAL, DISK_FILE, DISK_READONLY, DISK_FIELD_COUNT_ };
+    static const char usage[] = "disk \"scratch\" size=5 ephemeral=#true";
+    static const struct vmfile_rule disk_rules[DISK_FIELD_COUNT_] = {
+        [DISK_SIZE] = {"size", .usage = "size=5", .kind = VMFILE_GIB,
+            .offset = offsetof(struct spec_disk, size_gib), .max = DISK_MAX_GIB},
+        [DISK_EPHEMERAL] = {"ephemeral", .usage = "ephemeral=#true", .read_value = read_true},
+        [DISK_FILE] = {"file", .usage = "file=\"data.img\"", .kind = VMFILE_PATH,
+            .offset = offsetof(struct spec_disk, file)},
+        [DISK_READONLY] = {"readonly", .usage = "readonly=#true", .read_value = read_true},
+    };
+    static const struct vmfile_shape disk_shape = {
+        usage, 1, 1, disk_rules, DISK_FIELD_COUNT_, false};
+    struct vmfile_vm *vm = target;
+    struct vm_spec *spec = vm->spec;
+    struct spec_disk disk = {.size_gib = 0};
+    struct kdl_pos seen[DISK_FIELD_COUNT_] = {{0}};
+    vm->disk = vm->disk.line ? vm->disk : node->pos;
+    vmfile_read_node(reader, node, &disk_shape, &disk, seen);
+    read_disk_name(reader, node, vm, &disk.name);
+    bool is_scratch = seen[DISK_SIZE].line && seen[DISK_EPHEMERAL].line;
+    bool is_file = seen[DISK_FILE].line && seen[DISK_READONLY].line;
+    unsigned n_seen = 0;
+    for (size_t i = 0; i < DISK_FIELD_COUNT_; i++) {
+        n_seen += seen[i].line != 0;
+    }
+    if (n_seen != 2 || is_scratch == is_file) {
+        vmfile_report(reader, node->pos, "one that is to stay is a `volume`",
+            "a further `disk` has either size= and ephemeral=#true, or file= and readonly=#true");
+    }
+    if (disk.file && (text_ends_with(disk.file, ".qcow2") || text_ends_with(disk.file, ".vmdk"))) {
+        vmfile_report(reader, seen[DISK_FILE], "convert it: qemu-img convert -O raw",
+            "`file` of a further `disk` must be a raw image");
+    }
+    if (spec->n_disks == DISKS_MAX) {
+        vmfile_report(reader, node->pos, "remove one", "VM \"%s\" has more than %d further disks",
+            spec->name, DISKS_MAX);
+    }
+    mem_grow(spec->disks, spec->n_disks);
+    spec->disks[spec->n_disks++] = disk;
 }
 
 void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
@@ -123,7 +186,7 @@ void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *nod
     struct spec_volume volume = {.size_gib = 0};
     struct kdl_pos seen[VOLUME_FIELD_COUNT_] = {{0}};
     vmfile_read_node(reader, node, &volume_shape, &volume, seen);
-    read_volume_name(reader, node, vm, &volume);
+    read_disk_name(reader, node, vm, &volume.name);
     if (spec->n_volumes == VOLUMES_MAX) {
         vmfile_report(reader, node->pos, "remove one", "VM \"%s\" has more than %d volumes",
             spec->name, VOLUMES_MAX);

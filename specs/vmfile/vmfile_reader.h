@@ -67,6 +67,7 @@ struct vmfile_vm {
     struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
     bool is_ambiguous;        /* network or backend is wrong: no conclusions from them */
     struct kdl_pos *forwards; /* of each element of spec->network.forwards */
+    struct kdl_pos disk;      /* the first further disk; line 0: none */
     struct kdl_pos *volumes;  /* … of spec->volumes: its mount, or it */
     struct kdl_pos *probes[CHECK_KIND_COUNT_]; /* … of spec->checks[].probes */
     struct kdl_pos *depends_on;
@@ -141,6 +142,8 @@ struct vmfile_rule {
     void (*read_value)(
         struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
     void (*read_node)(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+    /* Another form of the node, which has properties or a block, and may repeat; NULL: none. */
+    void (*read_form)(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 };
 
 struct vmfile_shape {
@@ -223,6 +226,7 @@ bool vmfile_vm_field_is_list(const char *name); /* of a `vm`: it may occur more 
 void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_disk(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_vnc(struct vmfile_reader *reader, const struct kdl_node *node, void *target);

@@ -6,6 +6,8 @@ load qemu
 
 setup_file() {
     use_data_dir
+    truncate -s 1M "$PROJECT/given.img"
+    printf 'from the host' | dd of="$PROJECT/given.img" conv=notrunc status=none
     cat >"$PROJECT/VMFile.kdl" <<'EOF'
 vm "box" {
     image "guest.qcow2"
@@ -13,6 +15,8 @@ vm "box" {
     cloud-init { hostname "box" }
     ssh { user "worker" }
     volume "data" size=1 mount="/data"
+    disk "scratch" size=1 ephemeral=#true
+    disk "given" file="given.img" readonly=#true
     provision "shell" { inline "test -w /data && echo first >>/data/log" }
 }
 EOF
@@ -31,7 +35,7 @@ is_mounted() { guest "grep -q ' $1 ' /proc/mounts"; }
     vmctl -q up
     [ "$(guest cat /data/log)" = first ]
     is_mounted /data
-    [ "$(guest 'cat /sys/block/*/serial | grep -cx data')" -eq 1 ]
+    [ -n "$(device data)" ]
     [ "$(condition Mounted)" = "True Mounted" ]
     [ "$(volume data vm)" = box ]
     [ "$(volume data inUse)" = true ]
@@ -39,6 +43,19 @@ is_mounted() { guest "grep -q ' $1 ' /proc/mounts"; }
     run vmctl describe box
     says "data at /data"
     vmctl diff
+}
+
+# device NAME: of the disk with that serial number
+device() { guest "for s in /sys/block/*/serial; do [ \"\$(cat \$s)\" = $1 ] && d=\${s%/serial} && echo /dev/\${d##*/}; done; true"; }
+
+@test "a given file is only read, and another disk is empty at every start" {
+    local given scratch
+    given=$(device given) scratch=$(device scratch)
+    [ "$(guest "sudo dd if=$given bs=13 count=1 2>/dev/null")" = "from the host" ]
+    refute guest "echo x | sudo dd of=$given bs=1 count=1 conv=fsync 2>/dev/null"
+    guest "echo kept | sudo dd of=$scratch conv=fsync 2>/dev/null"
+    [ "$(guest "sudo dd if=$scratch bs=4 count=1 2>/dev/null")" = kept ]
+    [ -e "$DATA/vms/box/scratch-scratch.qcow2" ]
 }
 
 @test "it is one VM's at a time, and is not removed while a VM names it" {
@@ -69,7 +86,7 @@ EOF
     vmctl -q volume attach box extra --mount /srv/extra
     [ "$(guest cat /srv/extra/file)" = kept ]
     vmctl -q volume detach box extra
-    refute guest "cat /sys/block/*/serial | grep -qx extra"
+    [ -z "$(device extra)" ]
     [ "$(vmctl volume list -o json | jq -r '.[] | select(.name == "extra") | .vm')" = null ]
     [ "$(pid_of box)" = "$pid" ]
     vmctl volume rm extra
@@ -106,6 +123,9 @@ is_free() { [ "$(volume late inUse)" = false ]; }
 @test "it outlives the disk and the VM" {
     vmctl -q reload -y
     [ "$(guest cat /data/log | tr '\n' ' ')" = "first first " ]
+    [ "$(guest "sudo dd if=$(device scratch) bs=4 count=1 2>/dev/null | tr -d '\\000' | wc -c")" -eq 0 ]
+    vmctl -q stop
+    [ ! -e "$DATA/vms/box/scratch-scratch.qcow2" ]
     vmctl -q down --destroy -y
     [ "$(volume data inUse)" = false ]
     vmctl volume rm data

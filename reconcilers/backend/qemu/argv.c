@@ -227,6 +227,23 @@ static void add_root_ports(struct words *words, const struct qemu_config *config
     }
 }
 
+/* At the end, so that no other device moves. */
+static void add_further_disks(struct words *words, const struct qemu_config *config)
+{
+    for (size_t i = 0; i < config->spec->n_disks; i++) {
+        const struct spec_disk *disk = &config->spec->disks[i];
+        cleanup_free char *scratch = scratch_path(config->paths, config->spec->name, disk->name);
+        cleanup_free char *path = escape(disk->file ? disk->file : scratch);
+        option(words, "-blockdev",
+            "driver=%s,node-name=disk-%s%s,file.driver=file,%sfile.filename=%s",
+            disk->file ? "raw" : "qcow2", disk->name,
+            disk->file ? ",read-only=on" : ",discard=unmap",
+            disk->file ? "" : "file.discard=unmap,", path);
+        option(words, "-device", "virtio-blk-pci,id=disk-%s,drive=disk-%s,serial=%s", disk->name,
+            disk->name, disk->name);
+    }
+}
+
 char **qemu_argv(const struct qemu_config *config)
 {
     struct words words = {0};
@@ -239,6 +256,7 @@ char **qemu_argv(const struct qemu_config *config)
     option(&words, "-device", "virtio-rng-pci");
     option(&words, "-device", "pvpanic-pci");
     add_root_ports(&words, config);
+    add_further_disks(&words, config);
     push(&words, NULL);
     return words.items;
 }

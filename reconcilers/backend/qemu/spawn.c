@@ -27,6 +27,8 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/proc_stat.h"
+#include "specs/image/qcow2.h"
+#include "specs/image/volume_file.h"
 #include "specs/vm/vm_spec.h"
 
 enum { SLOTS = QEMU_FD_END_ - QEMU_FD_LOCK };
@@ -107,6 +109,36 @@ static int prepare_firmware(const struct spawn_request *request, const char *var
     return rc;
 }
 
+/* Empty, whatever the instance before left there. Nobody misses it after a power cut, so it is not
+ * synced: that would block the loop. Killed before the start, or done twice: the next one does it.
+ */
+static int make_scratch_disks(const struct spawn_request *request, struct error *err)
+{
+    const struct vm_spec *spec = request->spec;
+    for (size_t i = 0; i < spec->n_disks; i++) {
+        const struct spec_disk *disk = &spec->disks[i];
+        struct qcow2_overlay image;
+        cleanup_free char *path = scratch_path(request->paths, spec->name, disk->name);
+        if (disk->file) {
+            continue;
+        }
+        int rc = qcow2_make_overlay(NULL, NULL, (uint64_t)disk->size_gib << 30, &image, err);
+        rc = rc < 0 ? rc : fs_remove_file(path, err);
+        if (rc < 0) {
+            return rc;
+        }
+        cleanup_close int fd =
+            open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 || ftruncate(fd, (off_t)image.file_size) < 0 ||
+            pwrite(fd, image.head, sizeof(image.head), 0) < 0 ||
+            pwrite(fd, image.refcount_table, sizeof(image.refcount_table), QCOW2_CLUSTER) < 0 ||
+            pwrite(fd, image.refcounts, sizeof(image.refcounts), 2 * QCOW2_CLUSTER) < 0) {
+            return error_set_errno(err, ERR_IO, errno, "cannot make disk '%s'", path);
+        }
+    }
+    return 0;
+}
+
 static int build_argv(const struct spawn_request *request, char ***ret_argv, struct error *err)
 {
     char uuid[IID_UUID_SIZE];
@@ -139,6 +171,7 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .console_log = console_log,
         .pidfile = pidfile};
     rc = prepare_firmware(request, firmware_vars, &config, err);
+    rc = rc < 0 ? rc : make_scratch_disks(request, err);
     if (rc == 0) {
         *ret_argv = qemu_argv(&config);
     }

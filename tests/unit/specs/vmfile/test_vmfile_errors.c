@@ -57,7 +57,7 @@ static void a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own(v
             "1:24+21 \"a12345678901234567890\" cannot be the name of a volume | letters, digits, "
             "'.', '_' and '-', a letter or digit first, at most 20 characters\n"},
         {"vm a { image i; volume x; volume x }",
-            "1:34+1 volume \"x\" is named twice in VM \"a\" | every volume of a VM needs a name of "
+            "1:34+1 volume \"x\" is named twice in VM \"a\" | every disk of a VM needs a name of "
             "its own\n"},
         {"vm a { image i; ssh; volume x mount=d }",
             "1:37+1 `mount` must be the absolute path of a directory in the guest, not \"d\" | "
@@ -72,6 +72,35 @@ static void a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own(v
             "1:52+5 `mount` \"/d\" is that of another volume, too | choose another directory\n"},
         {"vm a { image i; backend propolis; network none; volume x }",
             "1:49+6 `volume` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+    };
+    (void)state;
+    assert_diagnosed(cases, ARRAY_LEN(cases));
+}
+
+#define FORMS                                                                                      \
+    "a further `disk` has either size= and ephemeral=#true, or file= and readonly=#true | one "    \
+    "that is to stay is a `volume`\n"
+
+static void a_further_disk_has_one_of_two_forms(void **state)
+{
+    static const struct invalid cases[] = {
+        {"vm a { image i; disk 5; disk s size=1 ephemeral=#true; disk f file=x readonly=#true }",
+            ""},
+        {"vm a { image i; disk s size=1 }", "1:17+4 " FORMS},
+        {"vm a { image i; disk s file=x }", "1:17+4 " FORMS},
+        {"vm a { image i; disk s file=x size=1 readonly=#true ephemeral=#true }", "1:17+4 " FORMS},
+        {"vm a { image i; disk s size=1 ephemeral=#false }", "1:41+6 `ephemeral` must be #true\n"},
+        {"vm a { image i; disk s file=x.qcow2 readonly=#true }",
+            "1:24+4 `file` of a further `disk` must be a raw image | convert it: qemu-img convert "
+            "-O raw\n"},
+        {"vm a { image i; volume s; disk s size=1 ephemeral=#true }",
+            "1:32+1 disk \"s\" is named twice in VM \"a\" | every disk of a VM needs a name of its "
+            "own\n"},
+        {"vm a { image i; disk \"a/b\" size=1 ephemeral=#true }",
+            "1:22+5 \"a/b\" cannot be the name of a disk | letters, digits, '.', '_' and '-', a "
+            "letter or digit first, at most 20 characters\n"},
+        {"vm a { image i; backend propolis; network none; disk s size=1 ephemeral=#true }",
+            "1:49+4 a further `disk` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
     };
     (void)state;
     assert_diagnosed(cases, ARRAY_LEN(cases));
@@ -673,6 +702,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_node_or_property_is_an_error_with_a_hint),
+        cmocka_unit_test(a_further_disk_has_one_of_two_forms),
         cmocka_unit_test(a_volume_has_a_name_a_way_to_be_mounted_and_a_directory_of_its_own),
         cmocka_unit_test(a_vm_needs_a_valid_name_of_its_own),
         cmocka_unit_test(a_vm_has_exactly_one_image_source),

@@ -97,6 +97,21 @@ static void volumes_have_a_port_and_a_serial_number_each(void **state)
     expect_golden("volumes", config);
 }
 
+static void further_disks_come_last_and_move_no_other_device(void **state)
+{
+    struct qemu_config *config = *state;
+    char data_dir[] = "/data";
+    const struct paths paths = {.data_dir = data_dir};
+    struct vm_spec *spec = spec_of(config);
+    config->paths = &paths;
+    mem_grow(spec->disks, spec->n_disks);
+    spec->disks[spec->n_disks++] = (struct spec_disk){.name = mem_strdup("scratch"), .size_gib = 5};
+    mem_grow(spec->disks, spec->n_disks);
+    spec->disks[spec->n_disks++] =
+        (struct spec_disk){.name = mem_strdup("iso"), .file = mem_strdup("/srv/a,b.iso")};
+    expect_golden("further-disks", config);
+}
+
 static void kvm_gives_the_guest_the_hosts_cpu(void **state)
 {
     struct qemu_config *config = *state;
@@ -237,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_defaults_are_one_cpu_user_network_and_no_seed),
         TEST(volumes_have_a_port_and_a_serial_number_each),
+        TEST(further_disks_come_last_and_move_no_other_device),
         TEST(kvm_gives_the_guest_the_hosts_cpu),
         TEST(cpus_and_memory_are_the_specs),
         TEST(room_for_more_is_a_maximum_of_each),
