@@ -17,6 +17,7 @@
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/guest_text.h"
 #include "store/store.h"
@@ -71,7 +72,7 @@ static int set_path(char **field, const char *option, const char *path, struct e
     struct stat st;
     cleanup_free char *cwd = getcwd(NULL, 0);
     cleanup_free char *absolute = fs_resolve(path, cwd ? cwd : "/", paths_home());
-    if (stat(absolute, &st) < 0 || access(absolute, R_OK) < 0) {
+    if (user_path_readable(absolute, &st) < 0) {
         return error_set_errno(err, ERR_USAGE, errno, "--%s: cannot read '%s'", option, path);
     }
     if (!S_ISREG(st.st_mode)) {

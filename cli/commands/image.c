@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* vmctl image: the cache of base images. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -17,10 +19,10 @@
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/url.h"
+#include "specs/base/user_path.h"
 #include "specs/image/image_request.h"
 
 struct image_values {
@@ -259,10 +261,10 @@ static int find_image(struct cli *cli, const char *word, json_t **ret, struct er
 {
     cleanup_json json_t *catalog = NULL;
     const json_t *found = NULL;
-    if (strchr(word, '/') || fs_exists(word)) {
+    struct stat st;
+    if (strchr(word, '/') || user_path_stat(word, &st) == 0 || errno == ETIMEDOUT) {
         cleanup_json json_t *image = json_object();
         json_put_text(image, "path", word);
-        json_put_int(image, "size", fs_size(word));
         int rc = image_header_read(word, image, err);
         *ret = rc < 0 ? NULL : TAKE_PTR(image);
         return rc;

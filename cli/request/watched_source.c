@@ -45,7 +45,7 @@ int watched_source_check(const char *path, struct error *err)
     if (!json) {
         return error_set(err, ERR_USAGE, "its path is not UTF-8, so it cannot be watched");
     }
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+    if (user_path_stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
         return error_set(err, ERR_USAGE, "'%s' is not a file, so it cannot be watched", path);
     }
     return 0;

@@ -9,6 +9,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/user_path.h"
 #include "specs/image/image_foreign.h"
 #include "specs/image/image_format.h"
 #include "specs/image/image_stranger.h"
@@ -86,6 +87,9 @@ static int put_format(const struct image_file *file, json_t *image, struct error
 
 int image_header_read(const char *path, json_t *image, struct error *err)
 {
+    if (user_path_answers(path) < 0 && errno == ETIMEDOUT) {
+        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+    }
     /* O_NONBLOCK: a named pipe in the image's place must not hang us */
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
@@ -102,6 +106,7 @@ int image_header_read(const char *path, json_t *image, struct error *err)
     if (n < 0) {
         return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
     }
+    json_put_int(image, "size", st.st_size);
     file.size = st.st_size;
     file.n = (size_t)n;
     return put_format(&file, image, err);

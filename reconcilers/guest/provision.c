@@ -409,7 +409,7 @@ static int check_step(const struct provision *provision, struct error *err)
 {
     const char *source = provision->source, *title = provision->title;
     struct stat st;
-    if (source && (user_path_stat(source, &st) < 0 || access(source, R_OK) < 0)) {
+    if (source && (user_path_readable(source, &st) < 0 || user_path_answers(source) < 0)) {
         return error_set_errno(err, ERR_PROVISION, errno, "%s: cannot read '%s'", title, source);
     }
     if (source && !S_ISREG(st.st_mode)) {

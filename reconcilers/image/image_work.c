@@ -103,7 +103,7 @@ bool image_is_in_reach(const struct paths *paths, const struct spec_image *image
 {
     if (image->kind == IMAGE_FILE && compression_of_name(image->location) == COMPRESSION_NONE) {
         struct stat st;
-        return user_path_stat(image->location, &st) == 0 && access(image->location, R_OK) == 0;
+        return user_path_readable(image->location, &st) == 0;
     }
     cleanup_free char *found = image_find_cached(paths, image);
     return found != NULL;
@@ -307,6 +307,12 @@ static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, str
     return run_remote(work, &remote, is_cancelled, err);
 }
 
+static int refuse_silent(const char *path, struct error *err)
+{
+    error_set(err, ERR_IMAGE_NOT_FOUND, "the file system of image '%s' does not answer", path);
+    return error_help(err, "see what serves it: findmnt -T '%s'", path);
+}
+
 static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *path = url_file_path(work->image.location);
@@ -316,6 +322,9 @@ static int run_file_url(struct image_work *work, const atomic_bool *is_cancelled
     }
     char stamp[DIGEST_SIZE];
     bool is_there = file_stamp(path, stamp);
+    if (is_there && user_path_answers(path) < 0 && errno == ETIMEDOUT) {
+        return refuse_silent(path, err);
+    }
     char *cached = work->known_etag ? find_url(&work->paths, &work->image) : NULL;
     if (cached && (!is_there || text_eq(stamp, work->known_etag))) {
         return take_cached(work, cached, err);
@@ -358,9 +367,8 @@ static int run_local(struct image_work *work, const atomic_bool *is_cancelled, s
     /* The stamp first: a change while we look shows as a changed base afterwards. */
     errno = 0;
     bool has_stamp = file_stamp(path, work->stamp);
-    if (!has_stamp && errno == ETIMEDOUT) {
-        error_set(err, ERR_IMAGE_NOT_FOUND, "the file system of image '%s' does not answer", path);
-        return error_help(err, "see what serves it: findmnt -T '%s'", path);
+    if ((!has_stamp || user_path_answers(path) < 0) && errno == ETIMEDOUT) {
+        return refuse_silent(path, err);
     }
     int rc = compression_of_file(path, path, &compression, err);
     if (rc < 0) {

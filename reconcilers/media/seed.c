@@ -59,10 +59,7 @@ static int read_vm_file(
 /* One that the VMFile names: it may be where nobody answers. */
 static int read_user_file(const char *path, struct buf *out, struct error *err)
 {
-    struct stat st;
-    return user_path_stat(path, &st) < 0
-               ? error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path)
-               : fs_read_file(path, out, err);
+    return user_path_read(path, out, err);
 }
 
 /* ---- who may log in ---- */

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/user_path.h"
 
 enum { KEY_FILE_MAX = 65536 };
@@ -21,7 +20,7 @@ static int read_key(const char *path, struct buf *text, struct error *err)
         return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a regular file", path);
     }
     struct error cause = {.code = ERR_NONE};
-    if (fs_read_file(path, text, &cause) < 0) {
+    if (user_path_read(path, text, &cause) < 0) {
         error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': %s", path, cause.message);
         err->sys_errno = cause.sys_errno;
         return -ERR_KEY_UNREADABLE;

@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
-#include "specs/base/strings.h"
 #include "specs/base/text.h"
 
 enum { LINKS_MAX = 40 /* as the kernel's, path_resolution(7) */, MOUNTS_MAX = 16 << 20 };
@@ -187,100 +189,247 @@ bool user_path_is_remote(const char *path)
 
 /* ---- asking it ---- */
 
-struct question {
-    char *path, *mount;
+/* What the reader says first; the content follows. */
+struct answer {
+    int sys_errno;  /* of stat(2) */
+    int read_errno; /* of the right to read it, or of opening it; later that of a read(2) */
     struct stat st;
-    int sys_errno;
-    bool is_answered, is_left; /* under the lock: who comes second frees it */
 };
 
-/* The process's, as its threads are. `mounts`: those whose question was left. */
+enum question { QUESTION_STAT, QUESTION_READABLE, QUESTION_CONTENT };
+
+/* Those that have not answered: the mount, and the end of its reader's pipe. */
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t answered;
-    struct strings mounts;
-} unanswered = {.lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
+    struct silent {
+        char *mount;
+        int fd;
+    } * items;
+    size_t count;
+} silent = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void question_free(struct question *question)
+/* In the reader: only what signal-safety(7) allows, as other threads may have held locks. */
+static void read_for_parent(int fd, const char *path, enum question question)
 {
-    free(question->path);
-    free(question->mount);
-    free(question);
-}
-
-static void *ask(void *context)
-{
-    struct question *question = context;
-    int sys_errno = stat(question->path, &question->st) < 0 ? errno : 0;
-    pthread_mutex_lock(&unanswered.lock);
-    question->sys_errno = sys_errno;
-    question->is_answered = true;
-    bool is_left = question->is_left;
-    for (size_t i = 0; is_left && i < unanswered.mounts.count; i++) {
-        if (text_eq(unanswered.mounts.items[i], question->mount)) {
-            free(unanswered.mounts.items[i]);
-            unanswered.mounts.items[i] = unanswered.mounts.items[--unanswered.mounts.count];
+    struct answer answer = {.sys_errno = stat(path, &answer.st) < 0 ? errno : 0};
+    bool is_file = answer.sys_errno == 0 && S_ISREG(answer.st.st_mode);
+    if (question != QUESTION_STAT && is_file && access(path, R_OK) < 0) {
+        answer.read_errno = errno;
+    }
+    int file = -1;
+    if (question == QUESTION_CONTENT && is_file && answer.read_errno == 0) {
+        file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        answer.read_errno = file < 0 ? errno : 0;
+    }
+    bool is_heard = write(fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer);
+    static char chunk[65536]; /* of the reader's own memory */
+    ssize_t n = is_heard && file >= 0 ? 1 : 0;
+    while (n > 0) {
+        n = read(file, chunk, sizeof(chunk));
+        for (ssize_t sent = 0, k; n > 0 && sent < n; sent += k) {
+            k = write(fd, chunk + sent, (size_t)(n - sent));
+            if (k < 0) {
+                return;
+            }
         }
     }
-    pthread_cond_broadcast(&unanswered.answered);
-    pthread_mutex_unlock(&unanswered.lock);
-    if (is_left) {
-        question_free(question);
-    }
-    return NULL;
+    /* An end without this is that of a reader that was killed. */
+    unsigned char end = n < 0 ? (unsigned char)errno : 0;
+    (void)!write(fd, &end, sizeof(end));
 }
 
-/* Signals are for the other threads. 0 or an errno. */
-static int start_asking(struct question *question)
+/*
+ * A process, because a thread that a file system does not let go keeps its process from ending, and
+ * its locks from being free. It is nobody's child: the one between ends at once. The end of the
+ * pipe to read from, or -errno.
+ */
+static int start_reader(const char *path, enum question question)
 {
-    pthread_t thread;
-    pthread_attr_t attributes;
+    int ends[2], status;
     sigset_t all, before;
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return -errno;
+    }
     sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&thread, &attributes, ask, question);
+    pid_t between = fork();
+    if (between == 0) {
+        if (fork() == 0) {
+            int fd = dup2(ends[1], STDIN_FILENO);
+            (void)signal(SIGPIPE, SIG_DFL); /* who asked has gone, and so does this */
+            (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+            (void)close_range(STDIN_FILENO + 1, ~0U, 0); /* locks, too */
+            read_for_parent(fd, path, question);
+        }
+        _exit(0);
+    }
+    int sys_errno = between < 0 ? errno : 0;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
+    close(ends[1]);
+    while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (between < 0) {
+        close(ends[0]);
+    }
+    return between < 0 ? -sys_errno : ends[0];
+}
+
+/* Whether this mount has not answered yet what it was asked before. */
+static bool is_silent(const char *mount)
+{
+    bool is = false;
+    pthread_mutex_lock(&silent.lock);
+    for (size_t i = 0; i < silent.count;) {
+        struct pollfd end = {.fd = silent.items[i].fd, .events = POLLIN};
+        if (poll(&end, 1, 0) > 0) { /* it has, or its reader is gone */
+            close(silent.items[i].fd);
+            free(silent.items[i].mount);
+            silent.items[i] = silent.items[--silent.count];
+        } else {
+            is |= text_eq(silent.items[i++].mount, mount);
+        }
+    }
+    pthread_mutex_unlock(&silent.lock);
+    return is;
+}
+
+static void note_silent(const char *mount, int fd_take)
+{
+    pthread_mutex_lock(&silent.lock);
+    mem_grow(silent.items, silent.count);
+    silent.items[silent.count++] = (struct silent){.mount = mem_strdup(mount), .fd = fd_take};
+    pthread_mutex_unlock(&silent.lock);
+}
+
+/* The next bytes of a reader: as read(2), -ETIMEDOUT or another -errno. */
+static ssize_t read_reader(int fd, void *bytes, size_t n)
+{
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    int64_t deadline_ms = clock_monotonic_ms(clock_system()) + USER_PATH_LIMIT_MS;
+    for (;;) {
+        int64_t left_ms = deadline_ms - clock_monotonic_ms(clock_system());
+        int rc = left_ms > 0 ? poll(&end, 1, (int)left_ms) : 0;
+        if (rc == 0) {
+            return -ETIMEDOUT;
+        }
+        ssize_t got = rc < 0 ? -1 : read(fd, bytes, n);
+        if (got >= 0 || errno != EINTR) {
+            return got < 0 ? -errno : got;
+        }
+    }
+}
+
+/* What fits of all that it sends up to its end, of which the last byte is not of the content. 0 or
+ * an errno, EFBIG: not all fits. */
+static int read_content(int fd, struct buf *content)
+{
+    char chunk[65536];
+    int last = -1;
+    ssize_t n;
+    while ((n = read_reader(fd, chunk + 1, sizeof(chunk) - 1)) > 0) {
+        const char *from = last < 0 ? chunk + 1 : chunk;
+        size_t came = (size_t)(chunk + n - from), room = content->max - content->len;
+        chunk[0] = (char)last;
+        (void)buf_add(content, from, came < room ? came : room);
+        if (came > room) {
+            return EFBIG;
+        }
+        last = (unsigned char)chunk[n];
+    }
+    return n < 0 ? (int)-n : last < 0 ? EIO : last;
+}
+
+/* 0 or an errno. */
+static int ask(const char *mount, const char *path, enum question question, struct answer *ret,
+    struct buf *content)
+{
+    size_t have = 0;
+    ssize_t n = 1;
+    if (is_silent(mount)) {
+        return ETIMEDOUT;
+    }
+    cleanup_close int fd = start_reader(path, question);
+    if (fd < 0) {
+        return -fd;
+    }
+    while (n > 0 && have < sizeof(*ret)) {
+        n = read_reader(fd, (char *)ret + have, sizeof(*ret) - have);
+        have += n > 0 ? (size_t)n : 0;
+    }
+    int rc = n < 0 ? (int)-n : n == 0 ? EIO : ret->sys_errno ? ret->sys_errno : ret->read_errno;
+    if (rc == 0 && question == QUESTION_CONTENT && S_ISREG(ret->st.st_mode)) {
+        rc = read_content(fd, content);
+    }
+    if (rc == ETIMEDOUT) {
+        note_silent(mount, TAKE_FD(fd));
+    }
     return rc;
+}
+
+static int look_at(const char *path, enum question question, struct stat *ret)
+{
+    struct answer answer;
+    cleanup_free char *mount = find_remote(path);
+    int rc = mount                       ? ask(mount, path, question, &answer, NULL)
+             : stat(path, ret) < 0       ? errno
+             : question == QUESTION_STAT ? 0
+             : S_ISREG(ret->st_mode) && access(path, R_OK) < 0 ? errno
+                                                               : 0;
+    if (mount && rc == 0) {
+        *ret = answer.st;
+    }
+    errno = rc;
+    return rc == 0 ? 0 : -1;
 }
 
 int user_path_stat(const char *path, struct stat *ret)
 {
+    return look_at(path, QUESTION_STAT, ret);
+}
+
+int user_path_readable(const char *path, struct stat *ret)
+{
+    return look_at(path, QUESTION_READABLE, ret);
+}
+
+int user_path_read(const char *path, struct buf *out, struct error *err)
+{
+    struct answer answer;
     cleanup_free char *mount = find_remote(path);
     if (!mount) {
-        return stat(path, ret);
+        return fs_read_file(path, out, err);
     }
-    struct timespec limit;
-    clock_gettime(CLOCK_MONOTONIC, &limit);
-    limit.tv_sec += USER_PATH_LIMIT_MS / 1000;
-    pthread_mutex_lock(&unanswered.lock);
-    int rc = strings_have(&unanswered.mounts, mount) ? ETIMEDOUT : 0;
-    struct question *question = NULL;
-    if (rc == 0) {
-        question = mem_new(struct question);
-        question->path = mem_strdup(path);
-        question->mount = mem_strdup(mount);
-        rc = start_asking(question);
+    int rc = ask(mount, path, QUESTION_CONTENT, &answer, out);
+    if (rc == EFBIG) {
+        (void)buf_add(out, "", 1); /* is_full */
+        return error_set(err, ERR_IO, "'%s' is larger than %zu bytes", path, out->max);
     }
-    while (rc == 0 && !question->is_answered) {
-        rc =
-            pthread_cond_clockwait(&unanswered.answered, &unanswered.lock, CLOCK_MONOTONIC, &limit);
+    return rc ? error_set_errno(err, ERR_IO, rc, "cannot read '%s'", path) : 0;
+}
+
+int user_path_read_head(const char *path, struct buf *out)
+{
+    struct answer answer;
+    cleanup_free char *mount = find_remote(path);
+    if (mount) {
+        int rc = ask(mount, path, QUESTION_CONTENT, &answer, out);
+        errno = rc;
+        return rc == 0 || rc == EFBIG ? 0 : -1;
     }
-    bool is_answered = question && question->is_answered;
-    if (is_answered) {
-        *ret = question->st;
-        rc = question->sys_errno;
-    } else if (question && rc == ETIMEDOUT) {
-        question->is_left = true;
-        strings_add(&unanswered.mounts, mount);
-        question = NULL; /* the thread's */
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char chunk[16384];
+    ssize_t n = fd < 0 ? -1 : 1;
+    for (size_t room; n > 0 && (room = out->max - out->len) > 0;) {
+        n = read(fd, chunk, sizeof(chunk) < room ? sizeof(chunk) : room);
+        if (n > 0) {
+            buf_add(out, chunk, (size_t)n);
+        }
     }
-    pthread_mutex_unlock(&unanswered.lock);
-    if (question) {
-        question_free(question);
-    }
-    errno = rc;
-    return rc == 0 ? 0 : -1;
+    return n < 0 ? -1 : 0;
+}
+
+int user_path_answers(const char *path)
+{
+    cleanup_buf struct buf first = BUF_INIT(1);
+    return user_path_is_remote(path) ? user_path_read_head(path, &first) : 0;
 }

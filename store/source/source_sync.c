@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/desired/change.h"
@@ -361,7 +362,7 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
     struct error cause = {.code = ERR_NONE};
     char digest[DIGEST_SIZE];
     struct stat st;
-    int missing = stat(sync->ask->path, &st) < 0 ? errno : 0;
+    int missing = user_path_stat(sync->ask->path, &st) < 0 ? errno : 0;
     if (missing == ENOENT || missing == ENOTDIR) {
         return be_gone(sync, err);
     }
@@ -447,9 +448,7 @@ static bool is_vmfile(const char *path)
 {
     cleanup_with(vmfile_load_clear) struct vmfile_load load = {.path = NULL};
     struct error ignored = {.code = ERR_NONE};
-    struct stat st;
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-        vmfile_load(path, path, &(struct vmfile_inputs){.given = NULL}, &load, &ignored) < 0) {
+    if (vmfile_load(path, path, &(struct vmfile_inputs){.given = NULL}, &load, &ignored) < 0) {
         return false;
     }
     return load.file->n_vms > 0 ||

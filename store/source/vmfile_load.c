@@ -27,7 +27,7 @@ static const char *file_problem(void *context, const char *path)
     struct vmfile_load *load = context;
     struct stat st;
     strings_add(&load->named, path);
-    if (user_path_stat(path, &st) < 0 || (S_ISREG(st.st_mode) && access(path, R_OK) < 0)) {
+    if (user_path_readable(path, &st) < 0) {
         return errno == ETIMEDOUT ? "no answer of the file system of" : "no readable file at";
     }
     return S_ISREG(st.st_mode)    ? NULL
@@ -39,18 +39,8 @@ static const char *file_problem(void *context, const char *path)
 
 static bool read_content(void *context, const char *path, struct buf *ret)
 {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char chunk[16384];
-    ssize_t n = fd < 0 ? -1 : 1;
     (void)context;
-    while (n > 0 && ret->len < ret->max) {
-        n = read(
-            fd, chunk, sizeof(chunk) < ret->max - ret->len ? sizeof(chunk) : ret->max - ret->len);
-        if (n > 0) {
-            buf_add(ret, chunk, (size_t)n);
-        }
-    }
-    return n >= 0;
+    return user_path_read_head(path, ret) == 0;
 }
 
 int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err)
@@ -90,7 +80,7 @@ static int read_text(const char *path, const char *shown, struct buf *text, stru
 {
     struct error cause = {.code = ERR_NONE};
     int rc = check_kind(path, shown, err);
-    if (rc < 0 || fs_read_file(path, text, &cause) == 0) {
+    if (rc < 0 || user_path_read(path, text, &cause) == 0) {
         return rc;
     }
     if (!text->is_full) {

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
@@ -30,8 +31,13 @@ static int read_file(struct spec_file *file, const struct vm_spec *spec, struct 
         digest_text(identity, file->digest);
         return 0;
     }
-    int rc = digest_file(file->path, NULL, file->digest, err);
-    return rc < 0 ? error_wrap(err, "vm '%s'", spec->name) : 0;
+    cleanup_buf struct buf content = BUF_INIT(CONTENT_MAX);
+    int rc = user_path_read(file->path, &content, err);
+    if (rc < 0) {
+        return error_wrap(err, "vm '%s'", spec->name);
+    }
+    digest_bytes(buf_str(&content), content.len, file->digest);
+    return 0;
 }
 
 int change_read_files(struct vm_spec *spec, struct error *err)

@@ -4,7 +4,10 @@
 
 load cli_common
 setup() { cli_setup; }
-teardown() { cli_teardown; }
+teardown() {
+    [ -z "${server:-}" ] || end_serving
+    cli_teardown
+}
 
 # names FIELD PATH : a VMFile with this file in this place
 names() {
@@ -123,4 +126,57 @@ names() {
     says "its \`ssh-key\` is not used"
     fails 0 vmctl list
     refute grep -q 'not used' <<<"$output"
+}
+
+# ---- a file system whose server does not answer ----
+
+# FUSE, as sshfs is it: a call that its server does not answer ends by no signal, SIGKILL neither
+serve_silently() {
+    [ -w /dev/fuse ] && /usr/bin/python3 -c 'import fusepy' 2>/dev/null || skip "no FUSE, or no python3-fusepy"
+    mkdir served mounted
+    printf '#cloud-config\n' >served/user-data
+    printf 'disk' >served/disk.img
+    cp "$work/image" served/image
+    "$BATS_TEST_DIRNAME/../support/silent-fs" "$PWD/served" "$PWD/mounted" 3>&- &
+    server=$!
+    await mountpoint -q mounted || skip "FUSE cannot be mounted here"
+}
+
+end_serving() {
+    rm -f "$work/project/served.silent"
+    vmctl controller stop >/dev/null 2>&1 || true
+    umount -l "$work/project/mounted" || true
+    kill "$server"
+}
+
+@test "a file system that stops answering, at whichever call, holds up no command and no vmctld" {
+    serve_silently
+    printf 'vm "web" { backend "noop"; image "mounted/image"; cloud-init { user-data "mounted/user-data"; }; }\n' >mounted.kdl
+    cp mounted.kdl served/VMFile.kdl
+    printf 'vm "other" { backend "noop"; image "%s"; }\n' "$work/image" >VMFile.kdl
+    vmctl up -q --file mounted.kdl
+    vmctl watch -q mounted.kdl
+    local call before
+    for call in getattr open read; do
+        vmctl up -q
+        echo $call >served.silent
+        run timeout -s KILL 20 vmctl validate mounted.kdl
+        [ "$status" -ne 137 ]
+        [ $call != getattr ] || says "no answer of the file system of '$PWD/mounted/"
+        fails 1 timeout -s KILL 20 vmctl validate mounted/VMFile.kdl
+        says "Connection timed out"
+        fails 1 timeout -s KILL 20 vmctl image inspect mounted/disk.img
+        run timeout -s KILL 20 vmctl create --name new --image "$PWD/mounted/disk.img" --start --timeout 5s
+        [ "$status" -ne 0 ]
+        [ "$status" -ne 137 ]
+        vmctl destroy -q -y new || true
+        timeout -s KILL 20 vmctl restart -q other
+        before=$(controller_pid)
+        kill "$before"
+        await 10 has_ended "$before"
+        timeout -s KILL 20 vmctl controller start
+        timeout -s KILL 20 vmctl restart -q other
+        rm served.silent
+        await vmctl validate mounted.kdl
+    done
 }

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
@@ -96,6 +97,33 @@ static void what_is_local_is_asked_at_once(void **state)
     assert_false(user_path_is_remote("/proc/self/exe"));
 }
 
+/* Also of a name that leads to such a file system, by the process that reads there for us. */
+static void what_is_read_is_the_content_as_far_as_it_fits(void **state)
+{
+    const struct fixture *f = *state;
+    struct error err = {.code = ERR_NONE};
+    struct stat st;
+    cleanup_free char *file = mem_printf("%s/file", f->local);
+    cleanup_buf struct buf all = BUF_INIT(64), head = BUF_INIT(3), none = BUF_INIT(64);
+    assert_int_equal(fs_write_file(file, "content", 7, 0600, &err), 0);
+    assert_int_equal(user_path_read(file, &all, &err), 0);
+    assert_string_equal(buf_str(&all), "content");
+    assert_int_equal(user_path_read_head(file, &head), 0);
+    assert_string_equal(buf_str(&head), "con");
+    assert_int_equal(user_path_readable(file, &st), 0);
+    assert_int_equal(user_path_answers(file), 0);
+    if (f->fuse_fd < 0) {
+        print_message("cannot mount FUSE here\n");
+        skip();
+    }
+    assert_int_equal(user_path_read(f->hung, &none, &err), -ERR_IO);
+    assert_int_equal(err.sys_errno, ETIMEDOUT);
+    assert_int_equal(none.len, 0);
+    assert_int_equal(user_path_readable(f->hung, &st), -1);
+    assert_int_equal(errno, ETIMEDOUT);
+    assert_int_equal(user_path_answers(f->hung), -1);
+}
+
 static void who_does_not_answer_is_waited_for_once(void **state)
 {
     struct fixture *f = *state;
@@ -131,6 +159,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_local_is_asked_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_is_read_is_the_content_as_far_as_it_fits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_answer_is_waited_for_once, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
