@@ -28,6 +28,7 @@ const struct command *const cli_commands[] = {
     &command_resume,
     &command_destroy,
     &command_snapshot,
+    &command_template,
     &command_list,
     &command_get,
     &command_status,

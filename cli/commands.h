@@ -34,6 +34,7 @@ extern const struct command command_restart;
 extern const struct command command_resume;
 extern const struct command command_run;
 extern const struct command command_snapshot;
+extern const struct command command_template;
 extern const struct command command_ssh;
 extern const struct command command_ssh_config;
 extern const struct command command_ssh_trust;

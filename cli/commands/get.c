@@ -44,14 +44,15 @@ static int get_find(const struct get_values *values, const struct arg_strings *w
     int rc = targets_choose(&known, &values->which, words, NULL, ret, err);
     bool is_all = words->count + values->which.names.count == 0;
     size_t kept = 0;
-    for (size_t i = 0; i < list->count && !is_all; i++) {
-        if (strings_have(ret, list->records[i].name)) {
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name = list->records[i].name;
+        if (is_all ? !vm_spec_name_is_of_template(name) : strings_have(ret, name)) {
             list->records[kept++] = list->records[i];
         } else {
             vm_record_clear(&list->records[i]);
         }
     }
-    list->count = is_all ? list->count : kept;
+    list->count = kept;
     return rc;
 }
 
@@ -221,7 +222,9 @@ static int print_changes(void *context, bool *ret_is_done, struct error *err)
     }
     for (size_t i = 0; i < list.count; i++) {
         const char *name = list.items[i].name;
-        if (!watch->targets || strings_have(watch->targets, name)) {
+        bool is_meant = watch->targets ? strings_have(watch->targets, name)
+                                       : !vm_spec_name_is_of_template(name);
+        if (is_meant) {
             look_at(watch, find_seen(watch, name, i));
         }
     }

@@ -40,8 +40,9 @@ static int choose(const struct vm_row_source *source, const struct list_values *
     int rc = has_names ? targets_choose(&known, &values->which, words, NULL, &targets, err) : 0;
     for (size_t i = 0; i < source->count; i++) {
         struct vm_row row = source->at(source->list, i);
-        ret[i] = (!has_names || strings_have(&targets, row.name)) &&
-                 (!values->only_failed || vm_row_has_failed(&row));
+        bool is_meant =
+            has_names ? strings_have(&targets, row.name) : !vm_spec_name_is_of_template(row.name);
+        ret[i] = is_meant && (!values->only_failed || vm_row_has_failed(&row));
     }
     return rc;
 }

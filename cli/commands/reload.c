@@ -8,6 +8,8 @@
 static const struct arg_option options[] = {
     OPTION_FILE(struct project_values, 'f'),
     OPTION_NAME(struct project_values),
+    {"cold", 0, ARG_FLAG, offsetof(struct project_values, is_cold), NULL,
+        "make new disks from the image, not from a template (`warm`)"},
     {"no-provision", 0, ARG_FLAG, offsetof(struct project_values, skips_provision), NULL,
         "do not run the provision steps"},
     OPTION_YES(struct project_values),

@@ -26,6 +26,7 @@ struct run_values {
     const char *user;
     const char *key;
     bool removes;
+    bool is_cold;
     bool keeps_failed;
     bool keeps_ports;
     bool wants_terminal;
@@ -37,6 +38,8 @@ static const struct arg_option options[] = {
         "which VM of the VMFile, if it has several"},
     {"rm", 0, ARG_FLAG, offsetof(struct run_values, removes), NULL,
         "destroy the VM in the end, however this ends"},
+    {"cold", 0, ARG_FLAG, offsetof(struct run_values, is_cold), NULL,
+        "make its disk from the image, not from a template (`warm`)"},
     {"keep-on-failure", 0, ARG_FLAG, offsetof(struct run_values, keeps_failed), NULL,
         "with --rm: keep the VM when the command fails"},
     {"service-ports", 0, ARG_FLAG, offsetof(struct run_values, keeps_ports), NULL,
@@ -137,6 +140,7 @@ static int bring_up_once(struct job *job, struct error *err)
 {
     const struct change pattern = {
         .must_be_new = true,
+        .is_cold = job->values->is_cold,
         .owner = job->owner,
         .holds_ports = !job->values->keeps_ports,
         .sets_power = true,

@@ -159,6 +159,7 @@ static void set_change_and_goal(struct project_request *request, size_t i, bool 
     change->retries = action->retries;
     change->takes_over = values->adopts;
     change->provision = values->skips_provision ? PROVISION_SKIP : action->provision;
+    change->is_cold = values->is_cold;
     change->provision_from = values->from;
     change->recreates =
         is_named && record->desired &&

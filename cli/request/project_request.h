@@ -24,6 +24,7 @@ struct project_values {
     const char *prune; /* see prune_parse() */
     uint32_t from;     /* the provision step to begin with, from 1; 0: the first */
     bool skips_provision;
+    bool is_cold;   /* new disks are made from the image, whatever `warm` says */
     bool restarts;  /* the VMs named whose changes need it */
     bool recreates; /* likewise */
     bool adopts;

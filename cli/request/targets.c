@@ -54,7 +54,10 @@ int targets_choose(const struct strings *known, const struct which_values *which
     }
     if (words->count + which->names.count == 0) {
         for (size_t i = 0; i < known->count; i++) {
-            strings_append(&chosen, known->items[i]);
+            if (!vm_spec_name_is_of_template(
+                    known->items[i])) { /* they come and go by themselves */
+                strings_append(&chosen, known->items[i]);
+            }
         }
     }
     *ret = chosen;
@@ -221,8 +224,10 @@ int targets_find_or_all(struct cli *cli, const struct which_values *which,
 {
     int rc = targets_find(cli, which, words, ret, err);
     if (rc == -ERR_VMFILE_NOT_FOUND && !which->file) {
+        cleanup_with(strings_clear) struct strings known = {.count = 0};
         error_clear(err);
-        rc = targets_of_store(cli, ret, err);
+        rc = targets_of_store(cli, &known, err);
+        rc = rc < 0 ? rc : targets_choose(&known, which, words, NULL, ret, err);
     }
     return rc;
 }

@@ -17,6 +17,7 @@
 #include "specs/base/text.h"
 #include "specs/base/url.h"
 #include "specs/image/image_request.h"
+#include "specs/vm/template.h"
 #include "store/store.h"
 
 static bool array_has(const json_t *array, const char *text)
@@ -161,10 +162,33 @@ static bool uses(const struct vm_record *vm, json_t *image)
     return is_used;
 }
 
+/* A template lies on its image, whether or not a VM is a clone of it. */
+static void add_template_user(void *context, int dir_fd, const char *name)
+{
+    const struct directory *directory = context;
+    struct error ignored = {.code = ERR_NONE};
+    char shown[TEMPLATE_NAME_SIZE];
+    (void)dir_fd;
+    struct template_record *template = template_digest_is_valid(name)
+                                           ? template_find(&directory->cli->paths, name, &ignored)
+                                           : NULL;
+    template_builder_name(name, shown);
+    for (size_t i = 0; template && i < json_array_size(directory->catalog); i++) {
+        json_t *image = json_array_get(directory->catalog, i);
+        if (is_same_file(template->image_path, json_text(image, "path"))) {
+            (void)json_array_append_new(json_object_get(image, "usedBy"), json_string(shown));
+        }
+    }
+    template_record_free(template);
+}
+
 static int read_users(struct cli *cli, const json_t *catalog, struct error *err)
 {
     cleanup_with(vm_list_clear) struct vm_list vms = {.count = 0};
     int rc = store_list(cli->store, &vms, err);
+    cleanup_free char *templates = paths_path(&cli->paths, "templates");
+    fs_each_entry(
+        templates, add_template_user, &(struct directory){cli, (json_t *)(uintptr_t)catalog});
     for (size_t i = 0; i < vms.count; i++) {
         for (size_t k = 0; k < json_array_size(catalog); k++) {
             json_t *image = json_array_get(catalog, k);

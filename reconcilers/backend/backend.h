@@ -24,6 +24,7 @@
 
 struct error;
 struct proxies;
+struct template_record;
 
 /* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an
  * operation copies what it needs for longer. */
@@ -162,7 +163,8 @@ struct media_ops {
         const struct vm_env *env, struct image_result *result, op_done_fn *done, void *context);
 
     /* Creates or completes keys, overlay and seed; grows the overlay to the spec's size. Writes
-     * what to record to `result`; the caller sets its image_path and image_id (fetch_image). */
+     * what to record to `result`; the caller sets its image_path and image_id (fetch_image), and
+     * template_digest: the disk is then a clone of that. */
     struct op *(*prepare)(
         const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
 
@@ -194,6 +196,11 @@ struct media_ops {
     /* Makes, restores or removes the snapshot that the order names, while no process lives; may be
      * done twice. NULL: the backend has none. */
     struct op *(*snapshot)(const struct vm_env *env, const struct snapshot_order *order,
+        op_done_fn *done, void *context);
+
+    /* Makes a template of the disk, while no process lives (template/template_files.h); the record
+     * is the operation's. NULL: the backend has none. */
+    struct op *(*seal)(const struct vm_env *env, struct template_record *record_take,
         op_done_fn *done, void *context);
 
     /* Renames overlay and seed (and with `whole_dir` the VM's directory, keys and logs too) into

@@ -19,12 +19,21 @@
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
 #include "specs/image/image_request.h"
+#include "specs/vm/template.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
 
 enum { STAT_BLOCK = 512, USERS_TEXT_MAX = 200 };
 
 /* ---- which VMs need which images ---- */
+
+/* Calls `each` with the name of everything in DATA/`relative`. */
+static void for_each_name(const struct paths *paths, const char *relative,
+    void (*each)(void *context, int dir_fd, const char *name), void *context)
+{
+    cleanup_free char *path = paths_path(paths, relative);
+    fs_each_entry(path, each, context);
+}
 
 /* By inode: a VM may know an image by a symbolic link. */
 struct image_use {
@@ -97,6 +106,22 @@ static void users_clear(struct users *users)
     *users = (struct users){0};
 }
 
+/* Templates lie on images, whether or not a VM is a clone of them now. */
+static void add_template(void *context, int dir_fd, const char *name)
+{
+    struct collector *c = context;
+    struct error ignored = {.code = ERR_NONE};
+    (void)dir_fd;
+    struct template_record *record =
+        template_digest_is_valid(name) ? template_find(c->paths, name, &ignored) : NULL;
+    if (record) {
+        char shown[TEMPLATE_NAME_SIZE];
+        template_builder_name(record->digest, shown);
+        add_use(c->users, record->image_path, shown);
+    }
+    template_record_free(record);
+}
+
 /* -ERR_STORE when a VM cannot be read: it may use any image. */
 static int users_collect(const struct image_removal *removal, struct users *ret, struct error *err)
 {
@@ -107,6 +132,7 @@ static int users_collect(const struct image_removal *removal, struct users *ret,
         return rc;
     }
     removal->pins.each(removal->pins.source, add_pin, &collector);
+    for_each_name(removal->host->paths, "templates", add_template, &collector);
     *ret = users;
     users = (struct users){0};
     return 0;
@@ -138,14 +164,6 @@ static bool users_want(const struct users *users, const char *key)
 }
 
 /* ---- what led to it ---- */
-
-/* Calls `each` with the name of everything in DATA/`relative`. */
-static void for_each_name(const struct paths *paths, const char *relative,
-    void (*each)(void *context, int dir_fd, const char *name), void *context)
-{
-    cleanup_free char *path = paths_path(paths, relative);
-    fs_each_entry(path, each, context);
-}
 
 /* What the disk gets back. */
 static int64_t size_on_disk(const char *path)
@@ -223,7 +241,11 @@ static int check_removable(const struct image_removal *removal, const struct use
     if (names.len > 0) {
         (void)error_set(
             err, ERR_VM_CONFLICT, "image %.12s is in use by: %s", digest, buf_str(&names));
-        return error_help(err, "first destroy what uses it: vmctl destroy %s", buf_str(&names));
+        return strchr(buf_str(&names), '~')
+                   ? error_help(err, "first destroy the VMs that use it; a template (~…) goes by: "
+                                     "vmctl template rm")
+                   : error_help(
+                         err, "first destroy what uses it: vmctl destroy %s", buf_str(&names));
     }
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "reconcilers/image/image_file.h"
 #include "reconcilers/image/image_removal.h"
 #include "reconcilers/image/image_work.h"
+#include "reconcilers/template/template_files.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
@@ -188,6 +189,11 @@ static int execute(struct job *job, struct error *err)
     }
     if (text_eq(verb, IMAGE_REQUEST_PRUNE)) {
         return image_prune(&removal, json_flag(job->request, "dryRun", true), job->request, err);
+    }
+    if (text_eq(verb, IMAGE_REQUEST_TEMPLATES)) {
+        const struct template_order order = {.digests = json_object_get(job->request, "templates"),
+            .is_dry_run = json_flag(job->request, "dryRun", true)};
+        return template_remove(w->host, &order, job->request, err);
     }
     return error_set(err, ERR_USAGE, "this controller cannot '%s' images", verb ? verb : "");
 }

@@ -19,6 +19,7 @@
 #include "reconcilers/media/seed.h"
 #include "reconcilers/media/snapshot.h"
 #include "reconcilers/media/volume.h"
+#include "reconcilers/template/template_files.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -113,6 +114,11 @@ static void observe_base(const struct vm_env *env, struct media_facts *facts)
 {
     const struct vm_prepared *prepared = &env->status->prepared;
     const char *path = NULL;
+    cleanup_free char *base = template_base(env->host->paths, prepared);
+    if (prepared->template_digest[0] && !fs_exists(base)) {
+        facts->is_image_changed = true;
+        return;
+    }
     if (is_cached(env, prepared->image_path)) {
         bool is_there = fs_exists(prepared->image_path);
         bool is_in_reach = env->spec && image_is_in_reach(env->host->paths, &env->spec->image);
@@ -127,8 +133,11 @@ static void observe_base(const struct vm_env *env, struct media_facts *facts)
     facts->is_identity_due =
         likeness == UNHASHED || (likeness == SAME_FILE && !prepared->image_sha256[0]);
     facts->has_image = likeness == SAME_FILE || likeness == SAME_BYTES;
-    bool is_moved = facts->has_image && !text_eq(path, prepared->image_path);
-    if (facts->disk == DISK_READY && is_moved && !env->status->instance.instance_id[0]) {
+    bool has_moved = facts->has_image && !text_eq(path, prepared->image_path);
+    if (has_moved && prepared->template_digest[0]) { /* the template names the place, and stays */
+        facts->is_image_changed = true;
+        facts->has_image = false;
+    } else if (facts->disk == DISK_READY && has_moved && !env->status->instance.instance_id[0]) {
         facts->disk = DISK_TO_GROW; /* its overlay names the place where the base was */
     }
 }
@@ -201,11 +210,12 @@ static bool has_replacement(const struct vm_env *env)
         return false;
     }
     cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
+    cleanup_free char *base = template_base(env->host->paths, next);
     bool is_there = has_file(env, VM_NEXT_OVERLAY) ||
                     (file_stamp(overlay, stamp) && text_eq(stamp, env->status->replacement_stamp));
     spec_media_digest(env->spec, digest);
-    return is_there && !is_base_changed(env, next) && text_eq(digest, next->digest) &&
-           next->disk_gib == env->spec->disk_gib;
+    return is_there && fs_exists(base) && !is_base_changed(env, next) &&
+           text_eq(digest, next->digest) && next->disk_gib == env->spec->disk_gib;
 }
 
 static void observe(const struct vm_env *env, struct media_facts *ret)
@@ -371,17 +381,24 @@ static struct op *start_keys(struct preparation *p)
                : keys_make(p->host, pairs, ARRAY_LEN(pairs), on_step_done, p);
 }
 
+/* The base of a disk in use, which its overlay names. */
+static bool is_moved(const struct preparation *p)
+{
+    return p->is_in_use && !text_eq(p->result->image_path, p->recorded.image_path);
+}
+
 static struct op *start_disk(struct preparation *p)
 {
     cleanup_free char *overlay = vm_path(p, p->is_next ? VM_NEXT_OVERLAY : VM_OVERLAY);
+    cleanup_free char *base = template_base(p->host->paths, p->result);
     cleanup_free char *aside_name = mem_printf("quarantine/%s-%s", p->spec->name, p->uid);
     cleanup_free char *aside = paths_path(p->host->paths, aside_name);
     struct disk_request request = {
         .overlay_path = overlay,
-        .image_path = p->result->image_path,
+        .image_path = base,
         .disk_gib = p->spec->disk_gib,
         .is_in_use = p->is_in_use,
-        .is_moved = p->is_in_use && !text_eq(p->result->image_path, p->recorded.image_path),
+        .is_moved = is_moved(p),
         .aside_path = aside,
         .ret_bytes = &p->result->disk_bytes,
     };
@@ -422,8 +439,8 @@ static void fill_result(const struct preparation *p)
         spec_media_digest(p->spec, result->digest);
         spec_seed_digest(p->spec, result->seed_digest);
     }
-    bool is_moved = p->is_in_use && !text_eq(result->image_path, p->recorded.image_path);
-    bool has_size = (p->spec->disk_gib && !is_moved) || !p->is_in_use; /* one of them at a time */
+    bool has_size =
+        (p->spec->disk_gib && !is_moved(p)) || !p->is_in_use; /* one of them at a time */
     result->disk_gib = has_size ? p->spec->disk_gib : p->recorded.disk_gib;
 }
 
@@ -516,14 +533,15 @@ static struct op *check_disk(const struct vm_env *env, op_done_fn *done, void *c
     cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
     const struct vm_prepared *prepared = &env->status->prepared;
     const char *now = prepared->image_path;
+    cleanup_free char *base = template_base(env->host->paths, prepared);
     if (now && !is_cached(env, now)) {
         (void)find_base(env, prepared, &now);
     }
     struct disk_record record = {
         .vm_name = env->name,
         .overlay_path = overlay,
-        .image_path = prepared->image_path,
-        .moved_path = now,
+        .image_path = base,
+        .moved_path = prepared->template_digest[0] ? base : now,
         .disk_bytes = prepared->disk_bytes,
         .file_bytes = prepared->file_bytes,
     };
@@ -539,39 +557,17 @@ static struct op *fetch_image(
     return image_fetch(image_cache_of(env->host), &order, result, done, context);
 }
 
-/* The seed first, then the disk: killed in between, all of it is done again, and what was renamed
- * already stays. */
-static int take_next(const struct vm_env *env, struct error *err)
+static struct op *seal(
+    const struct vm_env *env, struct template_record *record_take, op_done_fn *done, void *context)
 {
-    const struct paths *paths = env->host->paths;
-    cleanup_free char *seed = paths_vm(paths, env->name, VM_SEED);
-    cleanup_free char *next_seed = paths_vm(paths, env->name, VM_NEXT_SEED);
-    cleanup_free char *overlay = paths_vm(paths, env->name, VM_OVERLAY);
-    cleanup_free char *next_overlay = paths_vm(paths, env->name, VM_NEXT_OVERLAY);
-    cleanup_free char *trusted = paths_vm(paths, env->name, VM_HOST_KEY_TRUSTED);
-    int rc = fs_remove_file(trusted, err); /* the next guest has the key of ours */
-    if (rc == 0 && seed_needs_keys(env->spec)) {
-        rc = seed_write_known_hosts(paths, env->name, err);
-    }
-    if (rc == 0 && !env->spec->cloud_init.is_set) {
-        rc = fs_remove_file(seed, err);
-    }
-    if (rc == 0 && fs_exists(next_seed) && rename(next_seed, seed) < 0) {
-        rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", seed);
-    }
-    if (rc == 0 && fs_exists(next_overlay)) {
-        rc = fs_exists(overlay) ? removal_discard_file(env->host, overlay, err) : 0;
-        if (rc == 0 && rename(next_overlay, overlay) < 0) {
-            rc = error_set_errno(err, ERR_IO, errno, "cannot replace '%s'", overlay);
-        }
-    }
-    return rc < 0 ? rc : fs_sync_dir_of(overlay, err);
+    cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
+    return template_seal(env, overlay, record_take, done, context);
 }
 
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
     if (!whole_dir && has_replacement(env)) {
-        return take_next(env, err);
+        return media_take_next(env, err);
     }
     return removal_discard(env->host, env->name, env->uid, whole_dir, err);
 }
@@ -593,6 +589,7 @@ const struct media_ops *media_files(void)
         .check_disk = check_disk,
         .identify = identify,
         .snapshot = snapshot_start,
+        .seal = seal,
         .discard = discard,
     };
     return &ops;

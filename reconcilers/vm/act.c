@@ -18,6 +18,7 @@
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/steps.h"
 #include "reconcilers/vm/volumes.h"
+#include "reconcilers/vm/templates.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/log.h"
@@ -35,8 +36,6 @@ enum {
     IO_RETRY_MS = 30000,
     ROOM_RECHECK_MS = 2000, /* freed space causes no event */
 };
-
-/* ---- operations ---- */
 
 static uint64_t generation_of(const struct pass *pass)
 {
@@ -167,13 +166,6 @@ static int64_t act_run_step(struct pass *pass)
     vm->op = vm->backend->guest->run_step(vm->guest, &pass->env,
         pass->view->status->provision.next_step, &vm->outcome->step, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
-}
-
-/* Only changes the record: killed before, the next pass decides the same; after, the steps wait. */
-static int64_t act_append_steps(struct pass *pass)
-{
-    pass_append_steps(pass);
-    return VERDICT_NOW;
 }
 
 /* Changes nothing in the guest but what a probe's own command does: killed before or after, or done
@@ -381,8 +373,6 @@ static int64_t act_record_exit(struct pass *pass)
     return VERDICT_NOW;
 }
 
-/* ---- removal ---- */
-
 /*
  * What the VM has outside of its directory is destroyed first, because files in the directory name
  * it: killed before, during or after, the next pass destroys what is left. The directory, or the
@@ -480,6 +470,11 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_KILL] = act_command,
     [ACTION_RECORD_EXIT] = act_record_exit,
     [ACTION_DISCARD_ALL] = act_discard,
+    [ACTION_SEAL] = template_seal_disk,
+    [ACTION_DISMISS] = template_dismiss,
+    [ACTION_BEGIN_TEMPLATE] = template_begin,
+    [ACTION_AWAIT_TEMPLATE] = template_await,
+    [ACTION_CHOOSE_BASE] = template_choose,
     [ACTION_SNAPSHOT] = pass_snapshot,
     [ACTION_REPLACE] = pass_replace,
     [ACTION_DISCARD_DISK] = act_discard,
@@ -511,7 +506,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_MOUNT] = volumes_act_mount,
     [ACTION_AWAIT_CLOUD_INIT] = act_await_cloud_init,
     [ACTION_RUN_STEP] = act_run_step,
-    [ACTION_APPEND_STEPS] = act_append_steps,
+    [ACTION_APPEND_STEPS] = pass_append_steps,
     [ACTION_PROBE] = act_probe,
     [ACTION_END_UNHEALTHY] = act_end_unhealthy,
 };
@@ -525,6 +520,10 @@ bool pass_may_precede_commit(const struct pass *pass)
         [ACTION_FORGET] = true,
         [ACTION_BEGIN_STOP] = true,
         [ACTION_RECORD_EXIT] = true,
+        [ACTION_DISMISS] = true,
+        [ACTION_BEGIN_TEMPLATE] = true,
+        [ACTION_AWAIT_TEMPLATE] = true,
+        [ACTION_CHOOSE_BASE] = true,
         [ACTION_MARK_RESTARTED] = true,
         [ACTION_HOLD] = true,
         [ACTION_REFUSE_IMAGE] = true,

@@ -12,6 +12,7 @@
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/volumes.h"
+#include "reconcilers/vm/templates.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -130,31 +131,6 @@ static const struct rule prepared_rules[] = {
 };
 
 /* ---- Running ---- */
-
-enum reason pass_reason_while_down(const struct pass *pass)
-{
-    const struct vm_status *status = pass->patch->status;
-    const struct situation *s = &pass->situation;
-    if (s->power == POWER_STOPPED || s->is_deleting) {
-        return REASON_STOPPED;
-    }
-    bool is_with_host = status->restart.last_cause == EXIT_HOST_SHUTDOWN ||
-                        status->restart.last_cause == EXIT_HOST_REBOOT;
-    if ((s->is_held && is_with_host) || (s->is_halted && !s->is_held)) {
-        return REASON_HOST_SHUTDOWN;
-    }
-    if (s->is_held) {
-        return status->restart.last_cause == EXIT_GUEST_SHUTDOWN    ? REASON_GUEST_SHUTDOWN
-               : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
-               : status->restart.last_cause == EXIT_LIVENESS_FAILED ? REASON_LIVENESS_FAILED
-                                                                    : REASON_PROCESS_EXITED;
-    }
-    if (s->is_dependency_missing) {
-        return REASON_WAITING_FOR_DEPENDENCY;
-    }
-    bool is_looping = status->restart.count > 1 && exit_backoff_left_ms(pass) > 0;
-    return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
-}
 
 PREDICATE(has_start_failed,
     (!pass->situation.is_alive || pass->vm->failure.action == ACTION_BOOT) &&
@@ -358,8 +334,9 @@ PREDICATE(is_waiting_for_step, are_steps_requested(pass) && pass->vm->op_action 
 /* A step was interrupted, by the connection or the guest, and will be resumed or run again: nothing
  * has failed. */
 PREDICATE(is_step_retried, is_waiting_for_step(pass) && pass->vm->failure.action == ACTION_RUN_STEP)
-PREDICATE(is_first_step_pending,
-    is_waiting_for_step(pass) && pass->patch->status->provision.next_step == 0)
+PREDICATE(is_first_step_pending, /* or of a clone, those behind its template's */
+    is_waiting_for_step(pass) &&
+        pass->patch->status->provision.next_step <= (is_reached(pass) ? 0 : pass->template.n_steps))
 
 static char *step_progress(const struct pass *pass)
 {
@@ -589,6 +566,7 @@ void pass_describe(struct pass *pass)
     describe_source(pass);
     apply_rules(pass, CONDITION_IMAGE_READY, image_rules);
     apply_rules(pass, CONDITION_PREPARED, prepared_rules);
+    template_describe(pass);
     apply_rules(pass, CONDITION_RUNNING, running_rules);
     apply_rules(pass, CONDITION_GUEST_REACHABLE, reachable_rules);
     apply_rules(pass, CONDITION_CLOUD_INIT_DONE, cloud_init_rules);

@@ -14,7 +14,7 @@
 bool situation_must_be_down(const struct situation *s)
 {
     return s->is_deleting || s->power == POWER_STOPPED || s->is_restart_pending ||
-           s->recreation == RECREATION_READY || s->is_halted;
+           s->recreation == RECREATION_READY || s->is_halted || s->build >= BUILD_DONE;
 }
 
 /* A stop that has begun is finished even if the user changes their mind: the guest may already be
@@ -69,6 +69,16 @@ static bool exited(const struct situation *s)
 
 PREDICATE(delete_files, s->is_deleting && s->has_dir)
 PREDICATE(delete_record, s->is_deleting)
+
+/* A builder, which has no process any more. */
+PREDICATE(build_over, s->build == BUILD_SEALED || s->build == BUILD_FAILED)
+PREDICATE(build_done, s->build == BUILD_DONE && !s->is_halted)
+PREDICATE(build_stale, s->build == BUILD_STALE && !s->is_alive)
+
+/* What a new disk is made on is decided before anything of it is made. */
+PREDICATE(template_missing, s->template == TEMPLATE_MISSING)
+PREDICATE(template_building, s->template == TEMPLATE_BUILDING)
+PREDICATE(template_found, s->template == TEMPLATE_READY || s->template == TEMPLATE_UNUSABLE)
 
 /* Before anything else is done with the disk. Of a VM that was started meanwhile it is refused. */
 static bool snapshot_asked(const struct situation *s)
@@ -145,7 +155,7 @@ PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 31 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 37 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -166,48 +176,54 @@ static const struct {
     {11, exited, ACTION_RECORD_EXIT},
     {12, delete_files, ACTION_DISCARD_ALL},
     {13, delete_record, ACTION_FORGET},
-    {14, snapshot_asked, ACTION_SNAPSHOT},
-    {15, replacement_missing, ACTION_REPLACE},
-    {16, recreate, ACTION_DISCARD_DISK},
-    {17, restarted, ACTION_MARK_RESTARTED},
-    {18, stopped, ACTION_NONE},
-    {19, held, ACTION_HOLD},
-    {20, image_unsure, ACTION_IDENTIFY_IMAGE},
-    {21, image_changed, ACTION_REFUSE_IMAGE},
-    {22, disk_doubtful, ACTION_CHECK_DISK},
-    {23, image_missing, ACTION_FETCH_IMAGE},
-    {24, disk_missing, ACTION_PREPARE},
-    {25, volume_missing, ACTION_MAKE_VOLUMES},
-    {26, prepared_only, ACTION_NONE},
-    {27, backing_off, ACTION_BACK_OFF},
-    {28, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {29, start_not_begun, ACTION_BEGIN_START},
-    {30, start_begun, ACTION_LAUNCH},
-    {31, launching, ACTION_AWAIT_MACHINE},
-    {32, launched_unrecorded, ACTION_KILL},
-    {33, launched, ACTION_RELEASE},
-    {34, not_booted, ACTION_BOOT},
-    {35, start_overdue, ACTION_GIVE_UP_START},
-    {36, unanswered, ACTION_AWAIT_MACHINE},
-    {37, guest_ended, ACTION_RECORD_CAUSE},
-    {38, io_error, ACTION_RETRY_IO},
-    {39, start_unconfirmed, ACTION_CONFIRM_START},
-    {40, paused_by_other, ACTION_RESUME},
-    {41, not_suspended, ACTION_PAUSE},
-    {42, unhealthy, ACTION_END_UNHEALTHY},
-    {43, volume_to_make, ACTION_MAKE_VOLUMES},
-    {44, volume_leaves, ACTION_MOUNT},
-    {45, hot_change_pending, ACTION_APPLY},
-    {46, not_reached, ACTION_REACH},
-    {47, clock_due, ACTION_SET_CLOCK},
-    {48, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {49, growth_due, ACTION_GROW_GUEST},
-    {50, mount_due, ACTION_MOUNT},
-    {51, step_waiting, ACTION_RUN_STEP},
-    {52, steps_appended, ACTION_APPEND_STEPS},
-    {53, probe_due, ACTION_PROBE},
-    {54, identity_due, ACTION_IDENTIFY_IMAGE},
-    {55, NULL, ACTION_NONE},
+    {14, build_over, ACTION_DISMISS},
+    {15, build_done, ACTION_SEAL},
+    {16, build_stale, ACTION_DISCARD_DISK},
+    {17, snapshot_asked, ACTION_SNAPSHOT},
+    {18, template_missing, ACTION_BEGIN_TEMPLATE},
+    {19, template_building, ACTION_AWAIT_TEMPLATE},
+    {20, template_found, ACTION_CHOOSE_BASE},
+    {21, replacement_missing, ACTION_REPLACE},
+    {22, recreate, ACTION_DISCARD_DISK},
+    {23, restarted, ACTION_MARK_RESTARTED},
+    {24, stopped, ACTION_NONE},
+    {25, held, ACTION_HOLD},
+    {26, image_unsure, ACTION_IDENTIFY_IMAGE},
+    {27, image_changed, ACTION_REFUSE_IMAGE},
+    {28, disk_doubtful, ACTION_CHECK_DISK},
+    {29, image_missing, ACTION_FETCH_IMAGE},
+    {30, disk_missing, ACTION_PREPARE},
+    {31, volume_missing, ACTION_MAKE_VOLUMES},
+    {32, prepared_only, ACTION_NONE},
+    {33, backing_off, ACTION_BACK_OFF},
+    {34, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {35, start_not_begun, ACTION_BEGIN_START},
+    {36, start_begun, ACTION_LAUNCH},
+    {37, launching, ACTION_AWAIT_MACHINE},
+    {38, launched_unrecorded, ACTION_KILL},
+    {39, launched, ACTION_RELEASE},
+    {40, not_booted, ACTION_BOOT},
+    {41, start_overdue, ACTION_GIVE_UP_START},
+    {42, unanswered, ACTION_AWAIT_MACHINE},
+    {43, guest_ended, ACTION_RECORD_CAUSE},
+    {44, io_error, ACTION_RETRY_IO},
+    {45, start_unconfirmed, ACTION_CONFIRM_START},
+    {46, paused_by_other, ACTION_RESUME},
+    {47, not_suspended, ACTION_PAUSE},
+    {48, unhealthy, ACTION_END_UNHEALTHY},
+    {49, volume_to_make, ACTION_MAKE_VOLUMES},
+    {50, volume_leaves, ACTION_MOUNT},
+    {51, hot_change_pending, ACTION_APPLY},
+    {52, not_reached, ACTION_REACH},
+    {53, clock_due, ACTION_SET_CLOCK},
+    {54, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {55, growth_due, ACTION_GROW_GUEST},
+    {56, mount_due, ACTION_MOUNT},
+    {57, step_waiting, ACTION_RUN_STEP},
+    {58, steps_appended, ACTION_APPEND_STEPS},
+    {59, probe_due, ACTION_PROBE},
+    {60, identity_due, ACTION_IDENTIFY_IMAGE},
+    {61, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -239,6 +255,11 @@ const char *action_name(enum action action)
         [ACTION_KILL] = "kill",
         [ACTION_RECORD_EXIT] = "record-exit",
         [ACTION_DISCARD_ALL] = "discard-all",
+        [ACTION_SEAL] = "seal",
+        [ACTION_DISMISS] = "dismiss",
+        [ACTION_BEGIN_TEMPLATE] = "begin-template",
+        [ACTION_AWAIT_TEMPLATE] = "await-template",
+        [ACTION_CHOOSE_BASE] = "choose-base",
         [ACTION_SNAPSHOT] = "snapshot",
         [ACTION_REPLACE] = "replace",
         [ACTION_DISCARD_DISK] = "discard-disk",

@@ -33,6 +33,25 @@ enum recreation {
     RECREATION_READY, /* what takes the disk's place is there */
 };
 
+/* How far a builder is (templates.h). */
+enum build {
+    BUILD_NONE, /* it is a VM */
+    BUILD_UNDER_WAY,
+    BUILD_STALE,  /* what ended it left a disk that is not whole */
+    BUILD_DONE,   /* its steps have run: it is shut down and sealed */
+    BUILD_SEALED, /* the template is there: it is of no use any more … */
+    BUILD_FAILED, /* … or will not be */
+};
+
+/* The template that a new disk is to be a clone of. */
+enum template_state {
+    TEMPLATE_UNNEEDED, /* no new disk is due, or it is to be made on the image; or it is decided */
+    TEMPLATE_MISSING,
+    TEMPLATE_BUILDING,
+    TEMPLATE_READY,
+    TEMPLATE_UNUSABLE,
+};
+
 struct situation {
     /* Desired. */
     bool is_desired; /* there is a desired record */
@@ -43,6 +62,8 @@ struct situation {
     bool is_snapshot_asked;  /* something is to be done with a snapshot */
     bool is_restart_pending; /* its token has not been handled yet */
     enum recreation recreation;
+    enum build build;
+    enum template_state template;
 
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least the intent to start one */
@@ -98,8 +119,13 @@ enum action {
     ACTION_KILL,
     ACTION_RECORD_EXIT, /* the process is gone: record why, and what comes next */
     ACTION_DISCARD_ALL,
-    ACTION_SNAPSHOT, /* make, restore or remove a snapshot of the disk */
-    ACTION_REPLACE,  /* make what takes the place of the disk, which stays until then */
+    ACTION_SEAL,           /* make the template of what a builder did */
+    ACTION_DISMISS,        /* a builder is of no use any more */
+    ACTION_BEGIN_TEMPLATE, /* put the record of its builder */
+    ACTION_AWAIT_TEMPLATE,
+    ACTION_CHOOSE_BASE, /* record what the new disk is made on: the template, or the image */
+    ACTION_SNAPSHOT,    /* make, restore or remove a snapshot of the disk */
+    ACTION_REPLACE,     /* make what takes the place of the disk, which stays until then */
     ACTION_DISCARD_DISK,
     ACTION_MARK_RESTARTED, /* a restart was requested and the VM is down: that part is done */
     ACTION_HOLD,           /* stays down until the user requests a start */
@@ -150,7 +176,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 55 };
+enum { DECIDE_ROWS = 61 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

@@ -5,6 +5,7 @@
 
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/vm/templates.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/url.h"
@@ -41,6 +42,9 @@ int64_t pass_prepare(struct pass *pass)
     struct vm_prepared *result = &vm->outcome->prepared;
     result->image_path = mem_strdup(is_recorded ? recorded->image_path : vm->image.path);
     memcpy(result->image_id, is_recorded ? recorded->image_id : vm->image.id, DIGEST_SIZE);
+    memcpy(result->template_digest,
+        recorded->digest[0] ? recorded->template_digest : pass->view->status->warm.template_digest,
+        DIGEST_SIZE);
     vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
@@ -59,6 +63,7 @@ int64_t pass_replace(struct pass *pass)
     struct vm_prepared *result = &vm->outcome->prepared;
     result->image_path = mem_strdup(vm->image.path);
     memcpy(result->image_id, vm->image.id, DIGEST_SIZE);
+    memcpy(result->template_digest, pass->view->status->warm.template_digest, DIGEST_SIZE);
     vm->op = media->prepare_next(&pass->env, result, vm->outcome->disk_stamp, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
@@ -112,6 +117,13 @@ void pass_record_new_disk(struct pass *pass)
     }
     pass_forget_replacement(pass);
     vm_forget_image(pass->vm);
+    if (pass->situation.build == BUILD_STALE) { /* its steps were not asked for once only */
+        memset(status->handled_provision_token, 0, TEXT_ID_SIZE);
+        status->restart.last_cause = EXIT_NONE;
+    }
     pass_reset_provision(pass);
-    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, as requested");
+    vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, %s",
+        pass->situation.build == BUILD_STALE ? "because it was not shut down in order"
+                                             : "as requested");
+    template_note_steps(pass);
 }

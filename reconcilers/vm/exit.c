@@ -189,3 +189,28 @@ void exit_record(struct pass *pass)
     vm_status_forget_cloud_init(status);
     free(TAKE_PTR(status->vnc));
 }
+
+enum reason pass_reason_while_down(const struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct situation *s = &pass->situation;
+    if (s->power == POWER_STOPPED || s->is_deleting) {
+        return REASON_STOPPED;
+    }
+    bool is_with_host = status->restart.last_cause == EXIT_HOST_SHUTDOWN ||
+                        status->restart.last_cause == EXIT_HOST_REBOOT;
+    if ((s->is_held && is_with_host) || (s->is_halted && !s->is_held)) {
+        return REASON_HOST_SHUTDOWN;
+    }
+    if (s->is_held) {
+        return status->restart.last_cause == EXIT_GUEST_SHUTDOWN    ? REASON_GUEST_SHUTDOWN
+               : status->restart.last_cause == EXIT_GUEST_PANIC     ? REASON_GUEST_PANICKED
+               : status->restart.last_cause == EXIT_LIVENESS_FAILED ? REASON_LIVENESS_FAILED
+                                                                    : REASON_PROCESS_EXITED;
+    }
+    if (s->is_dependency_missing) {
+        return REASON_WAITING_FOR_DEPENDENCY;
+    }
+    bool is_looping = status->restart.count > 1 && exit_backoff_left_ms(pass) > 0;
+    return is_looping ? REASON_CRASH_LOOP_BACK_OFF : REASON_STARTING;
+}

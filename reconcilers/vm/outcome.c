@@ -12,6 +12,7 @@
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/steps.h"
 #include "reconcilers/vm/volumes.h"
+#include "reconcilers/vm/templates.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
@@ -48,9 +49,17 @@ static bool record_prepared(struct pass *pass)
 {
     struct vm_prepared *prepared = &pass->vm->outcome->prepared;
     struct vm_prepared *recorded = &pass->patch->status->prepared;
+    bool is_new = !recorded->digest[0];
+    if (is_new && !template_is_there(pass, prepared)) {
+        return true; /* removed by hand meanwhile: nothing has run on this disk, it is made again */
+    }
     free(recorded->image_path);
     *recorded = *prepared;
     prepared->image_path = NULL;
+    memset(pass->patch->status->warm.template_digest, 0, DIGEST_SIZE);
+    if (is_new) {
+        template_note_steps(pass);
+    }
     return true;
 }
 
@@ -85,6 +94,7 @@ static bool record_replacement(struct pass *pass)
     pass_forget_replacement(pass);
     status->replacement = outcome->prepared;
     outcome->prepared.image_path = NULL;
+    memset(status->warm.template_digest, 0, DIGEST_SIZE);
     memcpy(status->replacement_stamp, outcome->disk_stamp, sizeof(outcome->disk_stamp));
     memcpy(status->replacement_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
     return true;
@@ -465,6 +475,7 @@ bool pass_observe_generation(struct pass *pass)
     }
     status->observed_generation = desired->generation;
     observe_recreation(pass);
+    template_observe_generation(pass);
     status->restart.not_before_ms = 0;
     status->restart.count = 0;
     if (pass_has_setup_failed(pass, status)) { /* the user may have fixed it */

@@ -38,6 +38,12 @@ struct pass {
         enum dependency_state worst;
         struct error error; /* why `worst` is no better than LATE */
     } missing;
+    struct {
+        char digest[DIGEST_SIZE]; /* of what the new disk that is due is to be a clone of */
+        char *text;               /* how far it is, or why it cannot be used; owned */
+        bool is_unseen;           /* no pass has looked at its builder yet */
+        uint32_t n_steps; /* that the template of the present disk has run; 0: it has none */
+    } template;           /* of template_assess() */
     struct decision decision;
     enum steps_state steps_state; /* set by pass_describe() */
     int64_t now_ms;               /* monotonic */
@@ -70,8 +76,9 @@ bool pass_observe_generation(struct pass *pass);
 
 /* steps.c: observes the provision steps of a new desired record. */
 void pass_observe_steps(struct pass *pass);
-/* From now on the steps behind those that were run are to run too: vm_steps.h, STEPS_APPENDED. */
-void pass_append_steps(struct pass *pass);
+/* The action: from now on the steps behind those that were run are to run too: vm_steps.h,
+ * STEPS_APPENDED. */
+int64_t pass_append_steps(struct pass *pass);
 /* The VM has started. */
 void pass_note_no_steps(struct pass *pass);
 /* The disk is new: requested steps begin again, the others have not been run on it. */
@@ -97,6 +104,9 @@ void pass_forget_replacement(struct pass *pass);
 int64_t pass_snapshot(struct pass *pass);
 bool pass_record_snapshot(struct pass *pass, const struct error *error);
 
+/* exit.c: why no process of the VM lives. */
+enum reason pass_reason_while_down(const struct pass *pass);
+
 /* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
 /*
@@ -110,7 +120,6 @@ bool pass_may_precede_commit(const struct pass *pass);
 void pass_describe(struct pass *pass);
 void pass_set(struct pass *pass, enum condition_type type, enum condition_state state,
     enum reason reason, const char *message);
-enum reason pass_reason_while_down(const struct pass *pass);
 /* The guest did not come up within its ssh timeout. */
 bool pass_is_reach_overdue(const struct pass *pass);
 /* It has responded, and refused the login, for longer than a boot may take to set up its user. */

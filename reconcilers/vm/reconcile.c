@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "reconcilers/media/media.h"
+#include "reconcilers/template/template_files.h"
 #include "reconcilers/trash/trash.h"
 #include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/vm/templates.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -138,9 +140,11 @@ static struct verdict pass_over_view(
     int64_t requeue_ms = decide_and_act(&pass, view->status, &recorded, has_failed);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
+    requeue_ms = template_note_failure(&pass) ? VERDICT_NOW : requeue_ms;
     vm_status_free(recorded);
     vm_spec_free(pass.whole);
     free(pass.missing.names);
+    free(pass.template.text);
     int64_t retry_ms = pass.vm->put_off.retry_at_ms - pass.now_ms;
     if (retry_ms > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > retry_ms)) {
         requeue_ms = retry_ms;
@@ -191,7 +195,8 @@ static void wake_orphan(void *context, int dir_fd, const char *name)
 {
     const struct orphan_search *search = context;
     (void)dir_fd;
-    if (vm_spec_name_is_valid(name) && !json_object_get(search->old, name)) {
+    bool is_name = vm_spec_name_is_valid(name) || vm_spec_name_is_of_template(name);
+    if (is_name && !json_object_get(search->old, name)) {
         search->host->wake(search->host, key_of(KEY_VM, name), WORK_BACKGROUND);
     }
 }
@@ -230,6 +235,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
     self->host = host;
     self->registry = vm_registry_new(host);
     removal_sweep(host);
+    template_sweep(host, true);
     return &self->base;
 }
 

@@ -7,6 +7,7 @@
 #include "reconcilers/vm/hot_change.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/volumes.h"
+#include "reconcilers/vm/templates.h"
 #include "specs/base/buf.h"
 #include "specs/base/owner_lock.h"
 #include "specs/base/text.h"
@@ -190,7 +191,7 @@ static bool is_replacement_there(const struct pass *pass)
         return true;
     }
     return pass->vm->backend->media->prepare_next
-               ? pass->media.has_replacement &&
+               ? pass->media.has_replacement && template_fits(pass, &status->replacement) &&
                      text_eq(status->replacement_token, desired->recreate_token)
                : pass->vm->image.path != NULL;
 }
@@ -253,4 +254,5 @@ void pass_assess(struct pass *pass)
         int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);
         s->is_grace_shorter = deadline_now < pass->view->status->instance.stop_deadline_ms;
     }
+    template_assess(pass);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "reconcilers/template/template_files.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/probes.h"
 #include "specs/base/buf.h"
@@ -218,8 +219,10 @@ static bool stall_on_image(struct pass *pass)
     if (pass->decision.action != ACTION_REFUSE_IMAGE) {
         return false;
     }
-    const char *path = pass->view->status->prepared.image_path;
+    const struct vm_prepared *prepared = &pass->view->status->prepared;
+    cleanup_free char *base = template_base(pass->vm->host->paths, prepared);
     struct stat st;
+    const char *path = base && stat(base, &st) < 0 ? base : prepared->image_path;
     bool is_gone = path && user_path_stat(path, &st) < 0;
     if (is_gone && errno == ETIMEDOUT) {
         error_set(&error, ERR_IMAGE_CHANGED,

@@ -62,8 +62,8 @@ static void steps_begin(struct pass *pass)
     pass->vm->n_interrupted = 0;
 }
 
-/* The intent to run them: the old list is done, and the new one continues where it ended. */
-void pass_append_steps(struct pass *pass)
+/* Only changes the record: the old list is done, and the new one continues where it ended. */
+int64_t pass_append_steps(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
@@ -74,6 +74,7 @@ void pass_append_steps(struct pass *pass)
     provision->run = (struct vm_step_run){.tries = 0};
     probes_reset(pass); /* the probed service may not be there before the steps are done */
     pass->vm->n_interrupted = 0;
+    return VERDICT_NOW;
 }
 
 /* A VM that started without any step has an empty list that is done: steps that are added later are
@@ -176,6 +177,7 @@ void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
     json_t *step = json_array_get(steps, index);
     (void)json_object_del(step, "run");
     (void)json_object_del(step, "timeoutSeconds");
+    (void)json_object_del(step, "perVm");
     if (spec->steps[index].run == RUN_ONCE) {
         (void)json_object_del(json_object_get(step, "file"), "digest");
     }

@@ -67,7 +67,7 @@ void vm_patch_image(struct vm_patch *patch, const char *key, json_t *record_take
 
 bool vm_patch_is_empty(const struct vm_patch *patch, const struct vm_status *committed)
 {
-    return !patch->forget && !patch->deletes && patch->n_leases == 0 &&
+    return !patch->forget && !patch->deletes && !patch->creates && patch->n_leases == 0 &&
            patch->n_dropped_leases == 0 && patch->n_images == 0 &&
            vm_status_equal(patch->status, committed);
 }
@@ -83,6 +83,7 @@ static void free_strings(char **strings, size_t count)
 void vm_patch_clear(struct vm_patch *patch)
 {
     vm_status_free(patch->status);
+    vm_desired_free(patch->creates);
     free_strings(patch->leases, patch->n_leases);
     free_strings(patch->dropped_leases, patch->n_dropped_leases);
     for (size_t i = 0; i < patch->n_events; i++) {
@@ -189,6 +190,9 @@ static int fill(const struct patch_context *c, int64_t wall_ms, struct error *er
         next->generation++;
         store_batch_put_desired(c->batch, next, c->view->desired->revision);
         vm_desired_free(next);
+    }
+    if (c->patch->creates) {
+        store_batch_put_desired(c->batch, c->patch->creates, 0);
     }
     for (size_t i = 0; i < c->patch->n_events; i++) {
         const struct patch_event *event = &c->patch->events[i];

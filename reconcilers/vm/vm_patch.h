@@ -15,10 +15,11 @@
 
 /* What is to be written of one VM, all or nothing. Everything is owned by the patch. */
 struct vm_patch {
-    struct vm_status *status; /* starts as a copy of the view's; written if it differs */
-    bool deletes;             /* mark the desired record for deletion, if it is still as seen */
-    bool forget;              /* the deletion is complete: drop all records of this VM */
-    char **leases;            /* keys to hold ("tcp/10022"); stale if another VM has one */
+    struct vm_status *status;   /* starts as a copy of the view's; written if it differs */
+    bool deletes;               /* mark the desired record for deletion, if it is still as seen */
+    struct vm_desired *creates; /* the record of another VM, which must not be there yet; owned */
+    bool forget;                /* the deletion is complete: drop all records of this VM */
+    char **leases;              /* keys to hold ("tcp/10022"); stale if another VM has one */
     size_t n_leases;
     char **dropped_leases;
     size_t n_dropped_leases;

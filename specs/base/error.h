@@ -47,6 +47,8 @@ enum error_code {
     ERR_VOLUME_NOT_FOUND,
     ERR_VOLUME_IN_USE, /* by another VM */
     ERR_MOUNT,
+    ERR_TEMPLATE,
+    ERR_TEMPLATE_NOT_FOUND,
     /* guest seed and keys */
     ERR_SEED,
     ERR_KEYGEN,

@@ -12,6 +12,7 @@
  *     volumes/NAME/volume.qcow2 disks that outlive every VM
  *     vms/NAME/                 see enum vm_file
  *     applied/NAME/             scripts as they were applied (specs/vm/applied_files.h)
+ *     templates/DIGEST/         see specs/vm/template.h
  *     trash/                    may be deleted at any time
  *     quarantine/               directories found without a record, kept 7 days
  */

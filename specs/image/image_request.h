@@ -5,8 +5,10 @@
  * it. vmctld removes an answered request after a while. Pure.
  *
  *   new       verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
+ *             | templates (digest, …; without: all that nobody uses), dryRun
  *             proxies (of the command's environment: specs/base/proxies.h)
  *   answered  state "done", by verb: sha256, path, size, unchanged | removed [{sha256, size}],
+ *             freed | removed [{digest, size}], freed
  *             state "failed", error {code, message, help}
  *   either    endedAt, milliseconds of the wall clock
  *
@@ -31,6 +33,7 @@ struct error;
 #define IMAGE_REQUEST_PULL "pull"
 #define IMAGE_REQUEST_REMOVE "remove"
 #define IMAGE_REQUEST_PRUNE "prune"
+#define IMAGE_REQUEST_TEMPLATES "removeTemplates"
 
 /* Digits of a digest that are shown to people, and that are enough to name it. */
 enum { IMAGE_DIGEST_SHOWN = 12 };

@@ -25,6 +25,7 @@ enum condition_type {
     CONDITION_RECONCILING,
     CONDITION_STALLED,
     CONDITION_ORPHANED,
+    CONDITION_WARM,
     CONDITION_TYPE_COUNT_
 };
 
@@ -100,6 +101,12 @@ enum reason {
     REASON_GUEST_NOT_GROWN,
     REASON_LIVENESS_FAILED,
     REASON_SNAPSHOT, /* in events: one was made, restored or removed, or could not be */
+    /* Warm; in events of a template: it was built */
+    REASON_CLONED,
+    REASON_NO_TEMPLATE,
+    REASON_TEMPLATE_BUILDING,
+    REASON_TEMPLATE_BUILT,
+    REASON_TEMPLATE_FAILED,
     /* GuestReachable */
     REASON_SSH_READY,
     REASON_NOT_REQUIRED,

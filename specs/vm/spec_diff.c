@@ -70,6 +70,7 @@ static const struct vmfile_field {
     {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
     {"restart", "restart", DISPOSITION_LIVE, NULL},
     {"autostart", "autostart", DISPOSITION_LIVE, NULL},
+    {"warm", "warm", DISPOSITION_LIVE, NULL},
     {"stop-timeout", "stopTimeoutSeconds", DISPOSITION_LIVE, NULL},
 };
 

@@ -60,6 +60,7 @@ static void add_step(struct buf *out, const json_t *step)
     if (timeout_s > 0) {
         add_number(out, " timeout=", timeout_s);
     }
+    buf_add_str(out, json_flag(step, "perVm", false) ? " per-vm=#true" : "");
     if (command) {
         add_command(out, command);
         return;

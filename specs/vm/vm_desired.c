@@ -39,6 +39,9 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, provision_from, "provisionFrom", .omit_empty = true),
     FIELD(struct vm_desired, skipped_steps, "skippedSteps", .omit_empty = true),
     FIELD_STRUCT(struct vm_desired, proxies, "proxies", &proxies_fields, .omit_empty = true),
+    FIELD(struct vm_desired, is_cold, "cold", .omit_empty = true),
+    FIELD(struct vm_desired, template_key, "templateKey"),
+    FIELD(struct vm_desired, template_vm, "templateVm"),
     FIELD(struct vm_desired, source, "source"),
     FIELD(struct vm_desired, created_ms, "created"),
 };

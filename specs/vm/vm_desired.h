@@ -60,6 +60,11 @@ struct vm_desired {
     /* For downloads of the base image: those of the last command that may need one. Like halt_owner
      * they change nothing that the user wants. */
     struct proxies proxies;
+    /* `--cold`: its next disk is made on the image, whatever the spec's `warm`; until the next `up`
+     * or the like without it. */
+    bool is_cold;
+    char *template_key; /* it is to become this template (specs/vm/template.h); NULL: a VM */
+    char *template_vm;  /* … for this VM first */
     char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
     int64_t created_ms; /* wall */
 };

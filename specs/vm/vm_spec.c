@@ -22,6 +22,7 @@ DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
 DEFINE_WORD_LIST(setup_policy, SETUP_POLICY_COUNT_, "fail", "warn")
 DEFINE_WORD_LIST(restart_policy, RESTART_COUNT_, "on-failure", "always", "never")
 DEFINE_WORD_LIST(autostart, AUTOSTART_COUNT_, "#true", "#false")
+DEFINE_WORD_LIST(warm, WARM_COUNT_, "never", "disk")
 DEFINE_WORD_LIST(step_kind, STEP_KIND_COUNT_, "inline", "script", "file")
 DEFINE_WORD_LIST(step_run, RUN_COUNT_, "always", "once", "on-change")
 DEFINE_WORD_LIST(probe_kind, PROBE_KIND_COUNT_, "tcp", "http", "exec")
@@ -137,6 +138,7 @@ static const struct field step_rows[] = {
     FIELD(struct spec_step, destination, "destination"),
     FIELD_ENUM(struct spec_step, run, "run", &step_run_words),
     FIELD(struct spec_step, timeout_s, "timeoutSeconds"),
+    FIELD(struct spec_step, is_per_vm, "perVm", .omit_empty = true),
 };
 
 static int check_step(const void *object, struct error *err)
@@ -214,6 +216,7 @@ static const struct field spec_rows[] = {
     FIELD_ENUM(struct vm_spec, firmware, "firmware", &firmware_words),
     FIELD_ENUM(struct vm_spec, restart, "restart", &restart_policy_words),
     FIELD_ENUM(struct vm_spec, autostart, "autostart", &autostart_words, .omit_empty = true),
+    FIELD_ENUM(struct vm_spec, warm, "warm", &warm_words, .omit_empty = true),
     FIELD(struct vm_spec, stop_timeout_s, "stopTimeoutSeconds"),
 };
 
@@ -250,7 +253,8 @@ struct vm_spec *vm_spec_read(struct bytes json, struct error *err)
     struct vm_spec *spec = fields_new(&vm_spec_fields);
     int rc = fields_read(&vm_spec_fields, json, spec, NULL, err);
     const char *name = spec->name ? spec->name : "";
-    if (!vm_spec_name_is_valid(name)) { /* it becomes the name of a directory */
+    if (!vm_spec_name_is_valid(name) &&
+        !vm_spec_name_is_of_template(name)) { /* it becomes the name of a directory */
         error_clear(err);
         rc = error_set(err, ERR_STORE, "spec of a VM: name '%s' is not valid", name);
     } else if (rc < 0) {
@@ -320,6 +324,11 @@ const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char 
 char *volume_lease_key(const char *name)
 {
     return mem_printf("volume/%s", name);
+}
+
+bool vm_spec_name_is_of_template(const char *name)
+{
+    return name && name[0] == '~' && vm_spec_name_is_valid(name + 1);
 }
 
 uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec)

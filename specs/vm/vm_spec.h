@@ -28,6 +28,9 @@ enum seed_bus { SEED_SCSI, SEED_VIRTIO, SEED_IDE, SEED_BUS_COUNT_ };
 enum setup_policy { SETUP_FAIL, SETUP_WARN, SETUP_POLICY_COUNT_ };
 /* Whether a VM that ran when the host went down is started when the host is up again. */
 enum autostart { AUTOSTART_ON, AUTOSTART_OFF, AUTOSTART_COUNT_ };
+/* What the first disk is made of: the image, or a clone of a template of it that ran the first
+ * steps (specs/vm/template.h). */
+enum warm { WARM_NEVER, WARM_DISK, WARM_COUNT_ };
 enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT_ };
 enum step_kind { STEP_INLINE, STEP_SCRIPT, STEP_FILE, STEP_KIND_COUNT_ };
 enum step_run { RUN_ALWAYS, RUN_ONCE, RUN_ON_CHANGE, RUN_COUNT_ };
@@ -86,6 +89,7 @@ struct spec_step {
     char *destination;     /* STEP_FILE: absolute path in the guest */
     enum step_run run;
     uint32_t timeout_s; /* 0: no limit */
+    bool is_per_vm;     /* no template runs it, nor those behind it */
 };
 
 struct spec_probe {
@@ -165,6 +169,7 @@ struct vm_spec {
     enum firmware firmware;
     enum restart_policy restart;
     enum autostart autostart;
+    enum warm warm;
     uint32_t stop_timeout_s;
 };
 
@@ -210,6 +215,8 @@ bool volume_mount_is_valid(const char *path);
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name);
 /* "volume/data": the lease that makes a volume one VM's. free() it. */
 char *volume_lease_key(const char *name);
+/* "~3f2ad08b11c5": the name of a VM that is to become a template, which no user can give. */
+bool vm_spec_name_is_of_template(const char *name);
 
 /* The private key beside the public one of `ssh-key`: its path without ".pub". NULL: none. free()
  * it. */
@@ -250,6 +257,7 @@ extern const struct enum_names firmware_words;
 extern const struct enum_names seed_bus_words;
 extern const struct enum_names setup_policy_words;
 extern const struct enum_names autostart_words;
+extern const struct enum_names warm_words;
 extern const struct enum_names restart_policy_words;
 extern const struct enum_names step_kind_words;
 extern const struct enum_names step_run_words;

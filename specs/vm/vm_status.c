@@ -73,6 +73,7 @@ static const struct fields restart_fields = {FIELDS_OF(restart_rows, struct vm_r
 static const struct field prepared_rows[] = {
     FIELD(struct vm_prepared, digest, "digest", .omit_empty = true),
     FIELD(struct vm_prepared, image_path, "imagePath"),
+    FIELD(struct vm_prepared, template_digest, "template", .omit_empty = true),
     FIELD(struct vm_prepared, image_id, "imageId", .omit_empty = true),
     FIELD(struct vm_prepared, image_sha256, "imageSha256", .omit_empty = true),
     FIELD(struct vm_prepared, image_size, "imageSize", .omit_empty = true),
@@ -99,7 +100,7 @@ static const struct field step_record_rows[] = {
     FIELD(struct vm_step_record, duration_ms, "durationMs"),
 };
 static const struct vm_step_record no_step_record = {.exit_status = -1};
-static const struct fields step_record_fields = {
+const struct fields vm_step_record_fields = {
     FIELDS_OF(step_record_rows, struct vm_step_record), .defaults = &no_step_record};
 
 static const struct field provision_rows[] = {
@@ -115,7 +116,7 @@ static const struct field provision_rows[] = {
     FIELD(struct vm_provision, asked_step, "askedStep", .omit_empty = true),
     FIELD_STRUCT(struct vm_provision, run, "run", &step_run_fields, .omit_empty = true),
     FIELD_LIST(
-        struct vm_provision, steps, n_steps, "steps", &step_record_fields, .omit_empty = true),
+        struct vm_provision, steps, n_steps, "steps", &vm_step_record_fields, .omit_empty = true),
 };
 static const struct fields provision_fields = {FIELDS_OF(provision_rows, struct vm_provision)};
 
@@ -162,6 +163,12 @@ static const struct field blocker_rows[] = {
 };
 static const struct fields blocker_fields = {FIELDS_OF(blocker_rows, struct vm_blocker)};
 
+static const struct field warm_rows[] = {
+    FIELD(struct vm_warm, template_digest, "template", .omit_empty = true),
+    FIELD(struct vm_warm, refusal, "refusal"),
+};
+static const struct fields warm_fields = {FIELDS_OF(warm_rows, struct vm_warm)};
+
 static const struct field snapshot_rows[] = {
     FIELD(struct vm_snapshot, name, "name"),
     FIELD(struct vm_snapshot, file, "file"),
@@ -192,6 +199,10 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, replacement_stamp, "replacementStamp", .omit_empty = true),
     FIELD(struct vm_status, replacement_token, "replacementToken", .omit_empty = true),
     FIELD(struct vm_status, other_recreate_token, "otherRecreateToken", .omit_empty = true),
+    FIELD_STRUCT(struct vm_status, warm, "warm", &warm_fields, .omit_empty = true),
+    FIELD_STRUCT(
+        struct vm_status, build_failure, "buildTrouble", &blocker_fields, .omit_empty = true),
+    FIELD(struct vm_status, build_failed_ms, "buildFailedAt", .omit_empty = true),
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
     FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields, .is_kept = true),
     FIELD(struct vm_status, mounted, "mounted", .omit_empty = true),

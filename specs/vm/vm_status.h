@@ -70,12 +70,13 @@ struct vm_restart {
 };
 
 struct vm_prepared {
-    char digest[DIGEST_SIZE];       /* of what the files were made from; "" : nothing prepared */
-    char *image_path;               /* the base image in use */
-    char image_id[DIGEST_SIZE];     /* of the base: sha256, or digest of inode, size and mtime */
-    char image_sha256[DIGEST_SIZE]; /* of a base with such a digest, "": not hashed yet … */
-    uint64_t image_size;            /* … and its bytes */
-    char seed_digest[DIGEST_SIZE];  /* what `digest` has besides the image; "": not recorded */
+    char digest[DIGEST_SIZE];          /* of what the files were made from; "" : nothing prepared */
+    char *image_path;                  /* the base image in use */
+    char template_digest[DIGEST_SIZE]; /* the template between it and the disk, "": none */
+    char image_id[DIGEST_SIZE];        /* of the base: sha256, or digest of inode, size and mtime */
+    char image_sha256[DIGEST_SIZE];    /* of a base with such a digest, "": not hashed yet … */
+    uint64_t image_size;               /* … and its bytes */
+    char seed_digest[DIGEST_SIZE];     /* what `digest` has besides the image; "": not recorded */
     uint32_t disk_gib;   /* as the VMFile had it when the disk got its size; 0: it had none */
     uint64_t disk_bytes; /* the disk's size; 0: not recorded */
     uint64_t file_bytes; /* … and that of its file when an instance ended, 0: none has */
@@ -193,6 +194,13 @@ struct vm_blocker {
     char *help;
 };
 
+/* Of a VM whose spec is `warm`: what its next disk is made of. */
+struct vm_warm {
+    char template_digest[DIGEST_SIZE]; /* the intent to clone it, from before the disk is made until
+                                        * it is recorded: the template stays meanwhile */
+    char *refusal; /* why it is the image instead; NULL: nothing is in the way of a template */
+};
+
 struct vm_status {
     char uid[TEXT_ID_SIZE];
     /* The controller run that wrote this status. Facts written by a previous run are stale, for the
@@ -213,6 +221,9 @@ struct vm_status {
     char replacement_token[TEXT_ID_SIZE]; /* … and the request it was made for */
     /* The request for a recreation that came with a spec which the disk was not made from. */
     char other_recreate_token[TEXT_ID_SIZE];
+    struct vm_warm warm;
+    struct vm_blocker build_failure; /* of what should have become a template; all NULL: none … */
+    int64_t build_failed_ms;         /* … and when, wall */
     struct vm_provision provision;
     struct vm_cloud_init cloud_init;
     /* Of the volumes that are mounted, and how, in this boot of the guest; "": not done yet. */

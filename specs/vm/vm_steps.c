@@ -4,6 +4,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/fields.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vm/vm_status.h"
@@ -19,7 +20,15 @@ void vm_steps_digest(const struct vm_spec *spec, size_t n, char *ret_hex)
 {
     const void *owner;
     struct vm_spec first = *spec; /* shares all with it */
+    cleanup_free struct spec_step *plain = NULL;
     first.n_steps = n < spec->n_steps ? n : spec->n_steps;
+    for (size_t i = 0; i < first.n_steps; i++) {
+        if (first.steps[i].is_per_vm) { /* says where it runs, not what it does */
+            plain = plain ? plain : mem_dup(spec->steps, first.n_steps * sizeof(*plain));
+            first.steps = plain;
+            plain[i].is_per_vm = false;
+        }
+    }
     const struct field *steps = fields_find(&vm_spec_fields, &first, "provision", &owner);
     cleanup_free char *text = field_to_text(steps, owner);
     digest_text(text, ret_hex);

@@ -103,6 +103,26 @@ static void check_volumes(struct vmfile_reader *reader, const struct vmfile_vm *
     }
 }
 
+/* A clone gets an identity of its own by its seed. */
+static void check_warm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    bool has_identity = spec->cloud_init.is_set || spec->backend == BACKEND_NOOP;
+    if (spec->warm == WARM_NEVER) {
+        return;
+    }
+    if (spec->backend == BACKEND_PROPOLIS) {
+        vmfile_report(reader, vm->seen[VM_WARM], "remove it",
+            "`warm` goes with backend \"qemu\", not \"propolis\"");
+    } else if (!has_identity || spec->network.mode == NETWORK_NONE) {
+        vmfile_report(reader, vm->seen[VM_WARM],
+            has_identity ? "choose another network, or remove `warm`" : "add: cloud-init",
+            has_identity
+                ? "`warm` runs steps over SSH, and network \"none\" has no way to the guest"
+                : "`warm` needs `cloud-init`: it gives each clone a name and keys of its own");
+    }
+}
+
 static void report_unreachable(struct vmfile_reader *reader, struct kdl_pos pos, const char *block)
 {
     if (pos.line) {
@@ -180,6 +200,7 @@ void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
     if (!vm->is_ambiguous) {
         check_network(reader, vm);
         check_volumes(reader, vm);
+        check_warm(reader, vm);
         check_reachability(reader, vm);
     }
 }

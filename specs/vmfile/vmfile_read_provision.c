@@ -39,14 +39,33 @@ static void read_destination(
     }
 }
 
+static void read_per_vm(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target)
+{
+    if (field->value->kind != KDL_BOOL) {
+        vmfile_report(
+            reader, field->value->pos, "write: per-vm=#true", "`per-vm` must be #true or #false");
+        return;
+    }
+    ((struct spec_step *)target)->is_per_vm = field->value->boolean;
+}
+
 /* clang-format off */
+#define RULE_PER_VM {"per-vm", .usage = "per-vm=#true", .read_value = read_per_vm}
 #define RULE_RUN {"run", .usage = "run \"once\"", .kind = VMFILE_WORD, \
     .offset = offsetof(struct spec_step, run), .words = &step_run_words}
 #define RULE_TIMEOUT {"timeout", .usage = "timeout \"5m\"", .kind = VMFILE_SECONDS, \
     .offset = offsetof(struct spec_step, timeout_s), .max = TIMEOUT_MAX_S}
 /* clang-format on */
 
-enum shell_field { SHELL_INLINE, SHELL_SCRIPT, SHELL_RUN, SHELL_TIMEOUT, SHELL_FIELD_COUNT_ };
+enum shell_field {
+    SHELL_INLINE,
+    SHELL_SCRIPT,
+    SHELL_RUN,
+    SHELL_TIMEOUT,
+    SHELL_PER_VM,
+    SHELL_FIELD_COUNT_
+};
 
 static const struct vmfile_rule shell_rules[SHELL_FIELD_COUNT_] = {
     [SHELL_INLINE] = {"inline", .usage = "inline \"command\"", .kind = VMFILE_TEXT,
@@ -54,12 +73,20 @@ static const struct vmfile_rule shell_rules[SHELL_FIELD_COUNT_] = {
     [SHELL_SCRIPT] = {"script", .usage = "script \"path\"", .read_value = read_script},
     [SHELL_RUN] = RULE_RUN,
     [SHELL_TIMEOUT] = RULE_TIMEOUT,
+    [SHELL_PER_VM] = RULE_PER_VM,
 };
 
 static const struct vmfile_shape shell_shape = {
     "provision \"shell\" { inline \"command\" }", 1, 1, shell_rules, SHELL_FIELD_COUNT_, false};
 
-enum file_field { FILE_SOURCE, FILE_DESTINATION, FILE_RUN, FILE_TIMEOUT, FILE_FIELD_COUNT_ };
+enum file_field {
+    FILE_SOURCE,
+    FILE_DESTINATION,
+    FILE_RUN,
+    FILE_TIMEOUT,
+    FILE_PER_VM,
+    FILE_FIELD_COUNT_
+};
 
 static const struct vmfile_rule file_rules[FILE_FIELD_COUNT_] = {
     [FILE_SOURCE] = {"source", .usage = "source \"path\"", .kind = VMFILE_PATH,
@@ -68,6 +95,7 @@ static const struct vmfile_rule file_rules[FILE_FIELD_COUNT_] = {
         .read_value = read_destination},
     [FILE_RUN] = RULE_RUN,
     [FILE_TIMEOUT] = RULE_TIMEOUT,
+    [FILE_PER_VM] = RULE_PER_VM,
 };
 
 static const struct vmfile_shape file_shape = {

@@ -77,6 +77,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_FIRMWARE] = {"firmware", "firmware \"uefi\"", .kind = VMFILE_WORD, SPEC(firmware),
         .words = &firmware_words},
     [VM_AUTOSTART] = {"autostart", "autostart #false", .read_value = read_autostart},
+    [VM_WARM] = {"warm", "warm \"disk\"", .kind = VMFILE_WORD, SPEC(warm), .words = &warm_words},
     [VM_STOP_TIMEOUT] = {"stop-timeout", "stop-timeout 30", .kind = VMFILE_SECONDS,
         SPEC(stop_timeout_s), .max = STOP_TIMEOUT_MAX_S},
     [VM_BACKEND] = {"backend", "backend \"qemu\"", .read_value = read_backend},

@@ -54,6 +54,7 @@ enum vm_field {
     VM_MACHINE,
     VM_FIRMWARE,
     VM_AUTOSTART,
+    VM_WARM,
     VM_STOP_TIMEOUT,
     VM_BACKEND,
     VM_PROPOLIS_SERVER,

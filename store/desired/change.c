@@ -490,6 +490,9 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     change_skipped(attempt);
     change_tokens(attempt);
     change_volumes(attempt);
+    if (attempt->change->spec || attempt->change->recreates) { /* nothing that is there changes */
+        attempt->next->is_cold = attempt->change->is_cold;
+    }
     if (attempt->change->snapshot) {
         attempt->next->snapshot = *attempt->change->snapshot;
         digest_random_id(attempt->next->snapshot.token);

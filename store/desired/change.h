@@ -51,6 +51,7 @@ struct change {
     uint32_t provision_from; /* with PROVISION_AGAIN: the step to begin with, from 1; 0: the first,
                                 as its `run` says */
     bool restarts;           /* a running VM is stopped and started with its new spec */
+    bool is_cold;            /* what its next disk is made on is the image, whatever `warm` says */
     bool recreates;          /* its disk is recreated; erases the old one */
     bool deletes;
     /* To be done with a snapshot of the disk of a stopped VM; its token is made. NULL: nothing. */

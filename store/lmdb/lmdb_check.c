@@ -36,7 +36,7 @@ bool lmdb_is_vm_name(struct bytes key)
     }
     memcpy(name, key.data, key.n);
     name[key.n] = '\0';
-    return vm_spec_name_is_valid(name);
+    return vm_spec_name_is_valid(name) || vm_spec_name_is_of_template(name);
 }
 
 /* A page of another time lacks records, or has some too many, that its tree counts otherwise. */

@@ -143,6 +143,19 @@ static struct situation see(union world w)
     };
 }
 
+/* Rows of templates: test_templates.c plays them, with the files that they are about. */
+static bool is_of_templates(int row)
+{
+    static const enum action actions[] = {ACTION_SEAL, ACTION_DISMISS, ACTION_BEGIN_TEMPLATE,
+        ACTION_AWAIT_TEMPLATE, ACTION_CHOOSE_BASE};
+    enum { BUILD_STALE_ROW = 16 };
+    bool is_one = row == BUILD_STALE_ROW;
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+        is_one = is_one || decide_action_of_row(row) == actions[i];
+    }
+    return is_one;
+}
+
 static struct decision decide_in(struct model *model, union world w)
 {
     struct situation s = see(w);
@@ -494,7 +507,7 @@ static void the_table_is_safe_and_converges_from_everywhere(void **state)
     print_message("%zu worlds, longest way %u actions\n", model.count, model.longest);
     assert_true(model.count > 10000); /* the model has not become trivial */
     for (int row = 1; row <= DECIDE_ROWS; row++) {
-        if (!(model.rows_seen >> row & 1)) {
+        if (!(model.rows_seen >> row & 1) && !is_of_templates(row)) {
             fail_msg("row %d is never reached", row);
         }
     }
@@ -636,7 +649,7 @@ static void every_row_is_needed(void **state)
     int n_survivors = 0;
     (void)state;
     for (int row = 1; row <= DECIDE_ROWS; row++) {
-        if (!is_passive(row)) {
+        if (!is_passive(row) && !is_of_templates(row)) {
             n_survivors +=
                 !is_caught_by_model((struct mutant){.row = row, .action = ACTION_NONE}, "none");
         }
@@ -651,7 +664,7 @@ static void a_wrong_action_is_caught(void **state)
     static const enum action wrong[] = {ACTION_DISCARD_DISK, ACTION_FORGET, ACTION_LAUNCH};
     for (int row = 4; row <= DECIDE_ROWS; row += 3) {
         enum action action = wrong[(size_t)row % ARRAY_LEN(wrong)];
-        if (decide_action_of_row(row) != action) {
+        if (decide_action_of_row(row) != action && !is_of_templates(row)) {
             n_survivors += !is_caught_by_model(
                 (struct mutant){.row = row, .action = action}, action_name(action));
         }

@@ -5,6 +5,7 @@
 
 #include "reconcilers/backend/noop/noop.h"
 #include "reconcilers/media/snapshot.h"
+#include "reconcilers/template/template_files.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
@@ -200,6 +201,13 @@ static struct op *noop_snapshot(
     return &work->op;
 }
 
+static struct op *noop_seal(
+    const struct vm_env *env, struct template_record *record_take, op_done_fn *done, void *context)
+{
+    cleanup_free char *disk = path_of_disk(env->host, env->name);
+    return template_seal(env, disk, record_take, done, context);
+}
+
 static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
     const char *data_dir = env->host->paths->data_dir;
@@ -213,5 +221,6 @@ const struct media_ops noop_media_ops = {
     .fetch_image = noop_fetch_image,
     .prepare = noop_prepare,
     .snapshot = noop_snapshot,
+    .seal = noop_seal,
     .discard = noop_discard,
 };

@@ -379,7 +379,7 @@ static struct vm_status *a_full_status(void)
     strcpy(status->handled_restart_token, "r");
     strcpy(status->handled_recreate_token, "c");
     strcpy(status->handled_provision_token, "p");
-    for (int i = 1; i < CONDITION_TYPE_COUNT_; i++) {
+    for (int i = 1; i <= CONDITION_ORPHANED; i++) { /* Warm is younger */
         vm_status_set(status, (enum condition_type)i, (enum condition_state)(1 + i % 3),
             REASON_STEP_FAILED, i % 2 ? "why" : NULL, 1000 + i);
     }

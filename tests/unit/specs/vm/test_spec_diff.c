@@ -138,6 +138,10 @@ static void change_autostart(struct vm_spec *s)
 {
     s->autostart = AUTOSTART_OFF;
 }
+static void change_warm(struct vm_spec *s)
+{
+    s->warm = WARM_DISK;
+}
 static void change_stop_timeout(struct vm_spec *s)
 {
     s->stop_timeout_s = 1;
@@ -208,6 +212,7 @@ static const struct {
     {change_services, "host-services", DISPOSITION_RESTART},
     {change_restart, "restart", DISPOSITION_LIVE},
     {change_autostart, "autostart", DISPOSITION_LIVE},
+    {change_warm, "warm", DISPOSITION_LIVE},
     {change_stop_timeout, "stop-timeout", DISPOSITION_LIVE},
 };
 

@@ -27,11 +27,12 @@ static const char *const nodes[] = {
     "forward host=8080 guest=80",
     "forward host=5300 guest=53 proto=\"udp\"",
     "vnc port=5901 password-file=\"/vnc.pass\"",
+    "cloud-init",
     "ssh { user \"debian\"; private-key \"/k\"; timeout 60 }",
     "provision \"shell\" run=\"once\" timeout=60 { inline \"say \\\"hi\\\"\" }",
     "provision \"shell\" {\n    inline \"\"\"\n        a\n\n          b\n        \"\"\"\n}",
     "provision \"shell\" {\n    inline #\"\"\"\n        a\\n\n        \"\"\"\n        \"\"\"#\n}",
-    "provision \"shell\" { script \"/s.sh\" }",
+    "provision \"shell\" per-vm=#true { script \"/s.sh\" }",
     "provision \"file\" { source \"/f\"; destination \"/etc/f\" }",
     "ready period=5 { exec \"true; false\"; http \"/x\" port=80; tcp 22 }",
     "live start-period=0 { tcp 80 }",
@@ -41,6 +42,7 @@ static const char *const nodes[] = {
     "firmware \"uefi\"",
     "restart \"always\"",
     "autostart #false",
+    "warm \"disk\"",
     "stop-timeout 5",
 };
 

@@ -100,15 +100,15 @@ static void the_full_example_of_the_book_means_what_the_book_says(void **state)
 static void the_added_nodes_are_read(void **state)
 {
     (void)state;
-    struct vmfile *file =
-        parse_vm("restart \"always\"\nforward host=8080 guest=80\n"
-                 "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
-                 "firmware \"uefi\"\nautostart #false\nstop-timeout 5\nbackend \"noop\"\n"
-                 "network \"user\" { host-services 5432 6379 }\n"
-                 "vnc port=5901 password-file=\"p\"\nmachine \"pc-q35-7.2\"\n"
-                 "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\" }\n"
-                 "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
-                 "\"true\" }");
+    struct vmfile *file = parse_vm(
+        "restart \"always\"\nforward host=8080 guest=80\n"
+        "forward host=53 guest=53 proto=\"udp\"\naccel \"tcg\"\n"
+        "firmware \"uefi\"\nautostart #false\nwarm \"disk\"\nstop-timeout 5\nbackend \"noop\"\n"
+        "network \"user\" { host-services 5432 6379 }\n"
+        "vnc port=5901 password-file=\"p\"\nmachine \"pc-q35-7.2\"\n"
+        "cloud-init { seed \"ide\"; on-error \"warn\"; user-data \"u.yaml\" }\n"
+        "ready { tcp 80; http \"/healthz\" port=81; http \"/\"; exec "
+        "\"true\" }");
     const struct vm_spec *spec = file->vms[0];
     assert_int_equal(spec->restart, RESTART_ALWAYS);
     assert_int_equal(spec->network.n_forwards, 2);
@@ -124,6 +124,7 @@ static void the_added_nodes_are_read(void **state)
     assert_int_equal(spec->accel, ACCEL_TCG);
     assert_int_equal(spec->firmware, FIRMWARE_UEFI);
     assert_int_equal(spec->autostart, AUTOSTART_OFF);
+    assert_int_equal(spec->warm, WARM_DISK);
     assert_int_equal(spec->stop_timeout_s, 5);
     assert_int_equal(spec->backend, BACKEND_NOOP);
     assert_int_equal(spec->cloud_init.bus, SEED_IDE);

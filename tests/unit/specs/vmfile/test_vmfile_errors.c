@@ -129,7 +129,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
             "`cloud-init`, "
             "`ssh`, `provision`, `restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, "
             "`machine`, `firmware`, "
-            "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n"},
+            "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`\n"},
         {"vm a { image i; ssh { zzz 1 } }",
             "1:23+3 unknown node `zzz` in `ssh` | known here: `user`, `private-key`, `timeout`\n"},
         {"vm a { image i; ssh usr=x }",
@@ -141,7 +141,7 @@ static void an_unknown_node_or_property_is_an_error_with_a_hint(void **state)
         {"vm a foo=1 { image i }",
             "1:6+3 unknown property `foo` of `vm` | known here: `vcpus`, `memory`, "
             "`max-vcpus`, `max-memory`, `disk`, `restart`, `accel`, `machine`, `firmware`, "
-            "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n"},
+            "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`\n"},
         {"vms a { image i }",
             "1:1+3 unknown node `vms` at the top of the file, which holds `vm` blocks | did "
             "you mean `vm`?\n"},
@@ -448,7 +448,7 @@ static void a_provision_step_is_complete_and_unambiguous(void **state)
             "1:17+9 provision \"shell\" needs `inline` or `script` | write: provision "
             "\"shell\" { inline \"command\" }\n"
             "1:35+6 unknown node `source` in `provision` | known here: `inline`, `script`, "
-            "`run`, `timeout`\n"},
+            "`run`, `timeout`, `per-vm`\n"},
         {"vm a { image i; provision file { source y }; ssh }",
             "1:17+9 provision \"file\" needs both `source` and `destination` | write: "
             "provision \"file\" { source \"path\"; destination \"/path\" }\n"},
@@ -562,6 +562,18 @@ static void words_and_durations_are_those_of_the_format(void **state)
             "1:23+3 `accel` must be \"auto\", \"kvm\" or \"tcg\", not \"hvf\"\n"},
         {"vm a { image i; firmware efi }",
             "1:26+3 `firmware` must be \"bios\" or \"uefi\", not \"efi\" | did you mean `uefi`?\n"},
+        {"vm a { image i; cloud-init; warm memory }",
+            "1:34+6 `warm` must be \"never\" or \"disk\", not \"memory\"\n"},
+        {"vm a { image i; warm disk }",
+            "1:17+4 `warm` needs `cloud-init`: it gives each clone a name and keys of its own | "
+            "add: cloud-init\n"},
+        {"vm a { image i; cloud-init; network none; warm disk }",
+            "1:43+4 `warm` runs steps over SSH, and network \"none\" has no way to the guest | "
+            "choose another network, or remove `warm`\n"},
+        {"vm a { image i; backend propolis; cloud-init; network none; warm disk }",
+            "1:61+4 `warm` goes with backend \"qemu\", not \"propolis\" | remove it\n"},
+        {"vm a { image i; ssh; provision shell per-vm=1 { inline x } }",
+            "1:45+1 `per-vm` must be #true or #false | write: per-vm=#true\n"},
         {"vm a { image i; autostart no }",
             "1:27+2 `autostart` must be #true or #false | write: autostart #false\n"},
         {"vm a { image i; stop-timeout 86401 }",

@@ -102,7 +102,7 @@ static void codes_a_terminal_would_obey_are_shown_as_text(void **state)
         "   = help: known here: `image`, `image-url`, `vcpus`, `memory`, `max-vcpus`, "
         "`max-memory`, `disk`, `volume`, `network`, `vnc`, `cloud-init`, `ssh`, `provision`, "
         "`restart`, `forward`, `ready`, `live`, `depends-on`, `accel`, `machine`, `firmware`, "
-        "`autostart`, `stop-timeout`, `backend`, `propolis-server`\n");
+        "`autostart`, `warm`, `stop-timeout`, `backend`, `propolis-server`\n");
 }
 
 static void a_long_line_is_cut_around_the_token(void **state)

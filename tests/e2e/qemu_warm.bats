@@ -1,0 +1,154 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MPL-2.0
+# Templates and their clones on a real guest: made once, each clone itself, and whatever is killed.
+
+bats_require_minimum_version 1.5.0
+load qemu
+
+setup_file() {
+    use_data_dir
+    cat >"$PROJECT/VMFile.kdl" <<'END'
+vm "web" {
+    image "guest.qcow2"
+    memory 160
+    cloud-init
+    ssh { user "worker"; timeout "5m" }
+    warm "disk"
+    provision "shell" { inline "echo baked | sudo tee -a /var/order >/dev/null; sudo cp /etc/hostname /var/baked-by; echo id | sudo tee /etc/machine-id >/dev/null" }
+    provision "shell" per-vm=#true { inline "echo own | sudo tee -a /var/order >/dev/null" }
+}
+vm "db" {
+    image "guest.qcow2"
+    memory 176
+    cloud-init
+    ssh { user "worker"; timeout "5m" }
+    warm "disk"
+    provision "shell" { inline "echo baked | sudo tee -a /var/order >/dev/null; sudo cp /etc/hostname /var/baked-by; echo id | sudo tee /etc/machine-id >/dev/null" }
+}
+END
+}
+
+teardown_file() {
+    leave_data_dir
+}
+
+setup() {
+    cd "$PROJECT"
+}
+
+template() { vmctl template list -o name; }
+reason_of_warm() { vmctl get "$1" -o json | jq -r '.. | .conditions? // empty | .[] | select(.type == "Warm") | .reason'; }
+
+# wait_for COMMAND...: until it succeeds, for a minute
+wait_for() {
+    local end=$((SECONDS + 60))
+    until "$@"; do ((SECONDS < end)) || return 1; read -rt 0.1 <> <(:) || true; done
+}
+
+warm_has_failed() { [ "$(reason_of_warm "$1")" = TemplateFailed ]; }
+is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=~" >/dev/null; }
+
+@test "vmctld and QEMU are killed while the template is made: it is made, and both VMs are clones" {
+    vmctl up --detach
+    wait_for is_building
+    kill -9 "$(vmctl controller status -o json | jq .pid)"
+    kill -9 "$(cat "$DATA"/vms/~*/pidfile)"
+    run vmctl up
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(template | wc -l)" -eq 1 ]
+    [ "$(reason_of_warm web) $(reason_of_warm db)" = "Cloned Cloned" ]
+    [ "$(vmctl list -o name)" = $'db\nweb' ]
+    [ "$(ls "$DATA/vms")" = $'db\nweb' ]
+}
+
+@test "a clone ran the template's steps once, and its own" {
+    run vmctl ssh web -- 'cat /var/order /var/baked-by'
+    [ "$output" = $'baked\nown\ntemplate-'"$(template)" ]
+    run vmctl ssh db -- 'cat /var/order'
+    [ "$output" = baked ]
+    run vmctl describe web
+    [[ $output == *"template $(template)"* ]]
+}
+
+@test "each clone is itself: name, host key, login, machine-id" {
+    local vm
+    for vm in web db; do
+        [ "$(vmctl ssh "$vm" -- hostname)" = "$vm" ]
+        [ "$(vmctl ssh "$vm" -- 'cat .ssh/authorized_keys' | grep -c vmctl-)" -eq 1 ]
+        [[ $(vmctl ssh "$vm" -- 'cat .ssh/authorized_keys') == *"vmctl-$vm"* ]]
+        [ -z "$(vmctl ssh "$vm" -- cat /etc/machine-id)" ] # a real one is made by systemd
+    done
+    run ! cmp "$DATA/vms/web/ssh_host_ed25519_key.pub" "$DATA/vms/db/ssh_host_ed25519_key.pub"
+}
+
+@test "the template is private, and stays while it is used" {
+    local dir
+    dir=$(vmctl template show "$(template)" -o json | jq -r .path)
+    [ "$(stat -c %a "$dir" "$dir/disk.qcow2" "$dir/template.json" | tr '\n' ' ')" = "700 400 600 " ]
+    vmctl template verify
+    run vmctl template rm "$(template)"
+    [ "$status" -eq 6 ]
+    [[ $output == *"in use by: db web"* ]]
+    run vmctl template prune
+    [[ $output == *"freed: 0.00 MB"* ]]
+}
+
+@test "a copy for one job is a clone, and leaves nothing" {
+    run --separate-stderr vmctl run --rm --name web -- cat /var/order
+    echo "$stderr"
+    [ "$status" -eq 0 ]
+    [ "$output" = $'baked\nown' ]
+    [ "$(template | wc -l)" -eq 1 ]
+}
+
+@test "the disk is replaced by a clone of what fits now, and the guest runs until then" {
+    local pid
+    pid=$(pid_of db)
+    sed -i '0,/echo baked/! s/echo baked/echo baked anew/' VMFile.kdl
+    vmctl reload --name db -y --detach
+    wait_for is_building
+    [ "$(pid_of db)" = "$pid" ]
+    vmctl wait db --ready --timeout 120s
+    [ "$(vmctl ssh db -- cat /var/order)" = "baked anew" ]
+    [ "$(template | wc -l)" -eq 2 ]
+    [[ $(vmctl events db) == *"does not fit any more: step 1"* ]]
+}
+
+@test "what no VM uses is removed" {
+    vmctl destroy db -y
+    run vmctl template prune
+    echo "$output"
+    [ "$(template | wc -l)" -eq 1 ]
+    [ -z "$(ls "$DATA/trash")" ] || wait_for test -z "$(ls "$DATA/trash")"
+    vmctl ssh web -- true
+}
+
+@test "a template that cannot be made leads to the image, in words" {
+    sed -i 's/echo baked anew/false; exit 7;/' VMFile.kdl
+    sed -i '/vm "db"/,$ s/memory 176/memory 160/' VMFile.kdl
+    sed -i '/vm "db"/,$ s/exit 7;/case $(hostname) in db) ;; *) exit 7 ;; esac;/' VMFile.kdl
+    run vmctl up --name db
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(reason_of_warm db)" = TemplateFailed ]
+    run vmctl template list
+    [[ $output == *"Failed:"*"exit"* ]]
+    run vmctl status db
+    [[ $output == *"could not be made"*"vmctl template rm"* ]]
+    run ! pgrep -f "guest=~"
+}
+
+@test "a template whose bytes were changed is not cloned" {
+    local dir
+    dir=$(vmctl template list -o json | jq -r '.[] | select(.clones == ["web"]) | .path')
+    vmctl destroy web -y
+    chmod u+w "$dir/disk.qcow2"
+    printf x | dd of="$dir/disk.qcow2" bs=1 seek=400000 conv=notrunc status=none
+    run vmctl template verify
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"was changed since it was sealed"* ]]
+    vmctl up --name web --detach
+    wait_for warm_has_failed web
+}

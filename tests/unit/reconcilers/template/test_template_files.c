@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Sealing and removing: complete or absent, once, and only what nobody uses. */
+#include "reconcilers/template/template_files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/template.h"
+#include "tests/support/media_host.h"
+
+static const char *user_of; /* digest of the template that the VM "web" uses; NULL: none */
+
+static int each_vm(struct reconciler_host *host,
+    void (*each)(void *context, const struct vm_view *view), void *context, struct error *err)
+{
+    struct vm_status *status = vm_status_new("uid");
+    struct vm_view view = {.name = "web", .status = status};
+    (void)host;
+    (void)err;
+    if (user_of) {
+        (void)snprintf(status->warm.template_digest, DIGEST_SIZE, "%s", user_of);
+    }
+    each(context, &view);
+    vm_status_free(status);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    struct media_host *m = mem_new(struct media_host);
+    struct error err = {0};
+    media_host_setup(m);
+    m->host.each_vm = each_vm;
+    user_of = NULL;
+    cleanup_free char *dir = paths_vm(&m->paths, "~0", VM_DIR);
+    assert_int_equal(fs_make_dirs(dir, 0700, &err), 0);
+    static const enum vm_file files[] = {VM_OVERLAY, VM_PROVISION_LOG};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        cleanup_free char *path = paths_vm(&m->paths, "~0", files[i]);
+        assert_int_equal(fs_write_file(path, "bytes", 5, 0600, &err), 0);
+    }
+    *state = m;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    media_host_teardown(*state);
+    free(*state);
+    return 0;
+}
+
+static void name_it(char *digest)
+{
+    digest_text("{}", digest);
+}
+
+static int seal_it(struct media_host *m, struct error *err)
+{
+    struct vm_env env = {.host = &m->host, .name = "~0"};
+    struct template_record *record = template_record_new();
+    cleanup_free char *disk = paths_vm(&m->paths, "~0", VM_OVERLAY);
+    record->format = TEMPLATE_FORMAT;
+    record->key = mem_strdup("{}");
+    record->image_path = mem_strdup("/i.qcow2");
+    name_it(record->digest);
+    m->error = (struct error){.code = ERR_NONE};
+    (void)template_seal(&env, disk, record, media_host_done, m);
+    int rc = -(int)media_host_wait(m, 1);
+    *err = m->error;
+    return rc;
+}
+
+static struct template_record *find(struct media_host *m)
+{
+    char digest[DIGEST_SIZE];
+    struct error err = {0};
+    name_it(digest);
+    struct template_record *record = template_find(&m->paths, digest, &err);
+    assert_int_equal(err.code, ERR_NONE);
+    return record;
+}
+
+static void a_sealed_disk_stays_when_its_builder_goes(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    struct stat st;
+    assert_int_equal(seal_it(m, &err), 0);
+    assert_int_equal(fs_remove_beneath(m->paths.data_dir, "vms", "~0", &err), 0);
+    struct template_record *record = find(m);
+    char sha[DIGEST_SIZE];
+    digest_text("bytes", sha);
+    assert_string_equal(record->disk_sha256, sha);
+    cleanup_free char *disk = template_path(&m->paths, record->digest, "disk.qcow2");
+    cleanup_free char *log = template_path(&m->paths, record->digest, "provision.log");
+    assert_int_equal(stat(disk, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0400);
+    assert_true(fs_exists(log));
+    template_record_free(record);
+}
+
+/* Killed between any two of its steps, the next one does all of it; killed behind it, nothing. */
+static void done_again_it_is_done_once(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    char digest[DIGEST_SIZE];
+    name_it(digest);
+    cleanup_free char *hidden = mem_printf(".%s", digest);
+    cleanup_free char *half = template_path(&m->paths, hidden, "");
+    cleanup_free char *rest = template_path(&m->paths, hidden, "disk.qcow2");
+    assert_int_equal(fs_make_dirs(half, 0700, &err), 0);
+    assert_int_equal(fs_write_file(rest, "half", 4, 0600, &err), 0);
+    assert_null(find(m)); /* what is not complete is not there */
+    assert_int_equal(seal_it(m, &err), 0);
+    assert_false(fs_exists(half));
+    struct template_record *first = find(m);
+    cleanup_free char *overlay = paths_vm(&m->paths, "~0", VM_OVERLAY);
+    assert_int_equal(unlink(overlay), 0); /* as if the builder's were another one now */
+    assert_int_equal(fs_write_file(overlay, "other", 5, 0600, &err), 0);
+    assert_int_equal(seal_it(m, &err), 0);
+    struct template_record *second = find(m);
+    assert_string_equal(first->disk_sha256, second->disk_sha256);
+    template_record_free(first);
+    template_record_free(second);
+}
+
+static void one_that_cannot_be_sealed_leaves_nothing(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    char digest[DIGEST_SIZE];
+    name_it(digest);
+    cleanup_free char *overlay = paths_vm(&m->paths, "~0", VM_OVERLAY);
+    cleanup_free char *hidden = mem_printf(".%s", digest);
+    cleanup_free char *half = template_path(&m->paths, hidden, "");
+    assert_int_equal(unlink(overlay), 0);
+    assert_int_equal(seal_it(m, &err), -ERR_TEMPLATE);
+    assert_non_null(strstr(err.message, "overlay.qcow2"));
+    assert_null(find(m));
+    assert_false(fs_exists(half));
+}
+
+static int remove_all(struct media_host *m, const json_t *digests, bool is_dry_run, size_t expected)
+{
+    struct error err = {0};
+    cleanup_json json_t *answer = json_object();
+    const struct template_order order = {.digests = digests, .is_dry_run = is_dry_run};
+    int rc = template_remove(&m->host, &order, answer, &err);
+    assert_int_equal(json_array_size(json_object_get(answer, "removed")), expected);
+    assert_int_equal(rc, -(int)err.code);
+    return rc;
+}
+
+static void what_is_used_stays(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    char digest[DIGEST_SIZE];
+    name_it(digest);
+    cleanup_json json_t *digests = json_pack("[s]", digest);
+    cleanup_json json_t *outside = json_pack("[s]", "../vms");
+    assert_int_equal(seal_it(m, &err), 0);
+    user_of = digest; /* only intends to clone it */
+    assert_int_equal(remove_all(m, digests, false, 0), -ERR_VM_CONFLICT);
+    assert_int_equal(remove_all(m, NULL, false, 0), 0);
+    user_of = NULL;
+    assert_int_equal(remove_all(m, outside, false, 0), -ERR_TEMPLATE_NOT_FOUND);
+    assert_int_equal(remove_all(m, NULL, true, 1), 0);
+    struct template_record *record = find(m);
+    assert_non_null(record);
+    template_record_free(record);
+    template_sweep(&m->host, true); /* not old enough */
+    record = find(m);
+    assert_non_null(record);
+    template_record_free(record);
+    assert_int_equal(remove_all(m, digests, false, 1), 0);
+    assert_null(find(m));
+    assert_int_equal(remove_all(m, digests, false, 0), -ERR_TEMPLATE_NOT_FOUND);
+}
+
+static void what_was_not_cloned_for_two_weeks_goes(void **state)
+{
+    struct media_host *m = *state;
+    struct error err = {0};
+    char digest[DIGEST_SIZE];
+    name_it(digest);
+    assert_int_equal(seal_it(m, &err), 0);
+    cleanup_free char *json = template_path(&m->paths, digest, "template.json");
+    const time_t then = (time_t)(clock_wall_ms(m->host.clock) / 1000) - 15 * 24 * 3600;
+    const struct timespec times[] = {{.tv_sec = then}, {.tv_sec = then}};
+    assert_int_equal(utimensat(AT_FDCWD, json, times, 0), 0);
+    user_of = digest;
+    template_sweep(&m->host, false);
+    struct template_record *record = find(m);
+    assert_non_null(record);
+    template_record_free(record);
+    user_of = NULL;
+    template_touch(&m->paths, digest); /* cloned a moment ago */
+    template_sweep(&m->host, false);
+    record = find(m);
+    assert_non_null(record);
+    template_record_free(record);
+    assert_int_equal(utimensat(AT_FDCWD, json, times, 0), 0);
+    template_sweep(&m->host, false);
+    assert_null(find(m));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_sealed_disk_stays_when_its_builder_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(done_again_it_is_done_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_cannot_be_sealed_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_used_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_not_cloned_for_two_weeks_goes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
