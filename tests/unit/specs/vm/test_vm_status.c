@@ -73,6 +73,11 @@ static struct vm_status *a_filled_status(void)
     status->blocker = (struct vm_blocker){.code = mem_strdup("vmctl::ssh::timeout"),
         .message = mem_strdup("no answer"),
         .help = mem_strdup("see the log")};
+    status->warm = (struct vm_warm){.template_digest = "td", .refusal = mem_strdup("it failed")};
+    status->build_failure = (struct vm_blocker){.code = mem_strdup("vmctl::provision::failed"),
+        .message = mem_strdup("step 1"),
+        .help = mem_strdup("see the log")};
+    status->build_failed_ms = 22;
     status->applied_spec = vm_spec_new("web");
     status->applied_spec->vcpus = 2;
     status->was_reached = true;
@@ -251,7 +256,7 @@ static void a_change_of_any_field_is_seen(void **state)
     cleanup_json json_t *json = json_deep_copy(shared);
     struct leaf_walk walk = {.original = status, .root = json};
     try_leaves(&walk, json);
-    assert_int_equal(walk.leaves, 12 + 22 + 12 * 6 + 11 + 7 + 4 + 8 + 4 + 5 + 2 + 3 + 4 + 3);
+    assert_int_equal(walk.leaves, 12 + 22 + 13 * 6 + 6 + 11 + 7 + 4 + 8 + 4 + 5 + 2 + 3 + 4 + 3);
     vm_status_free(status);
 }
 
