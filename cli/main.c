@@ -140,8 +140,7 @@ static const struct {
     {"launch", "from a VMFile: vmctl up; without one: vmctl create --start"},
     {"top stats", "vmctl list -o wide"},
     {"scp", "vmctl cp SOURCE TARGET"},
-    {"snapshot restore",
-        "there are none: vmctl stop VM keeps the disk, vmctl suspend VM its memory, too"},
+    {"restore", "vmctl snapshot restore VM SNAPSHOT"},
     {"daemon", "vmctl controller"},
 };
 
