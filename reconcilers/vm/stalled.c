@@ -222,7 +222,7 @@ static bool stall_on_image(struct pass *pass)
     const struct vm_prepared *prepared = &pass->view->status->prepared;
     cleanup_free char *base = template_base(pass->vm->host->paths, prepared);
     struct stat st;
-    const char *path = base && stat(base, &st) < 0 ? base : prepared->image_path;
+    const char *path = base && user_path_stat(base, &st) < 0 ? base : prepared->image_path;
     bool is_gone = path && user_path_stat(path, &st) < 0;
     if (is_gone && errno == ETIMEDOUT) {
         error_set(&error, ERR_IMAGE_CHANGED,
