@@ -125,6 +125,7 @@ static void a_port_that_is_in_use_is_passed_over(void **state)
         uint32_t cursor = 100;
         uint16_t taken = 0;
         cleanup_close int fd = take_a_port(kinds[i].type, &cursor, &taken);
+        assert_true(fd >= 0);
         cursor--; /* just before it */
         assert_int_not_equal(free_port_next(kinds[i].protocol, &cursor), taken);
     }
