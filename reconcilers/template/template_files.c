@@ -250,7 +250,11 @@ void template_sweep(struct reconciler_host *host, bool is_start)
     const struct template_order order = {
         .unused_ms = INT64_C(14) * 24 * 3600 * 1000, .has_rests = is_start};
     cleanup_json json_t *answer = json_object();
+    cleanup_free char *directory = paths_path(host->paths, "templates");
     struct error err = {.code = ERR_NONE};
+    if (!fs_exists(directory)) { /* who has no template does not read all VMs for them */
+        return;
+    }
     if (template_remove(host, &order, answer, &err) < 0) {
         log_warn("template", "%s", err.message);
     }
