@@ -23,7 +23,7 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/sysusers.conf RENAME vmctl.conf DESTINAT
 install(FILES README.md specs/VMFILE.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # The quick start builds vmctl from this repository, the container from its root.
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR}
-  PATTERN quickstart/run EXCLUDE PATTERN container EXCLUDE PATTERN .gitignore EXCLUDE)
+  PATTERN quickstart/run EXCLUDE PATTERN container EXCLUDE PATTERN .gitignore EXCLUDE PATTERN *.qcow2 EXCLUDE)
 
 # ---- both packages ----
 

@@ -96,7 +96,7 @@ as_user vmctl ssh demo -- 'ls /tmp/before'
 
 # What the CI of other people's repositories includes, step by step.
 mkdir /home/dev/job
-sed 's|"demo-guest|"/pkg/demo-guest|; /provision/,$d' /home/dev/VMFile.kdl >/home/dev/job/VMFile.kdl
+sed 's|"demo-guest|"/pkg/demo-guest|; /^    provision/,$d' /home/dev/VMFile.kdl >/home/dev/job/VMFile.kdl
 echo '}' >>/home/dev/job/VMFile.kdl
 echo 'from the work tree' >/home/dev/job/hello
 chown -R dev: /home/dev/job
