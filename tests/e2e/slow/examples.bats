@@ -22,6 +22,7 @@ setup_file() {
     ln -s "$VMCTL_TEST_GUEST" "$HOME/images/debian-12-generic-amd64.qcow2"
     cp -R "$BATS_TEST_DIRNAME/../../../examples" "$PROJECT/"
     sed -i "s|ssh-ed25519 AAAA.*|$(cat "$HOME/.ssh/id_ed25519.pub")|" examples/custom-user-data/cloud-config.yaml
+    sed -i 's/- systemctl .*/- true/' examples/custom-user-data/cloud-config.yaml # there is none yet
     stand_in
     local file
     for file in examples/*/VMFile.kdl; do use_tiny_guest "$file"; done
@@ -50,7 +51,7 @@ use_tiny_guest() {
         /^ *image-url / { print "    image \"" image "\""; next }
         /^ *memory / { print "    memory 192"; next }
         /^ *vcpus / { print "    vcpus 1"; next }
-        /^ *disk / { print "    disk 2"; next }
+        /^ *disk [0-9]/ { print "    disk 2"; next }
         /^ *provision / && !is_ours++ { print "    provision \"shell\" { script \"" script "\" }" }
         { print }
     ' "$1" >"$1.tiny"
