@@ -100,14 +100,8 @@ static void boot_send(
     struct boot *boot, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
 {
     struct error err = {0};
-    int rc = 0;
-    if (boot->machine->monitor) {
-        rc = monitor_execute(boot->machine->monitor, command, arguments_take, reply, boot, &err);
-    } else {
-        json_decref(arguments_take);
-        rc = error_set(&err, ERR_QMP_CONNECT, "QEMU does not run");
-    }
-    if (rc < 0) {
+    struct monitor *monitor = boot->machine->monitor;
+    if (monitor_execute(monitor, command, arguments_take, reply, boot, &err) < 0) {
         boot_fail(boot, &err);
     }
 }

@@ -48,23 +48,13 @@ struct hotplug_target hotplug_target_of(const struct vm_env *env)
 
 /* ---- commands ---- */
 
-static int hotplug_send(struct hotplug *hotplug, const char *command, json_t *arguments_take,
-    qmp_reply_fn *reply, struct error *err)
-{
-    struct monitor *monitor = hotplug->machine->monitor;
-    if (!monitor) {
-        json_decref(arguments_take);
-        return error_set(err, ERR_QMP_CONNECT, "QEMU does not run");
-    }
-    return monitor_execute(monitor, command, arguments_take, reply, hotplug, err);
-}
-
 /* Sends the next command; a failure to send it ends the operation. */
 static void hotplug_next(
     struct hotplug *hotplug, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
 {
     struct error err = {0};
-    if (hotplug_send(hotplug, command, arguments_take, reply, &err) < 0) {
+    struct monitor *monitor = hotplug->machine->monitor;
+    if (monitor_execute(monitor, command, arguments_take, reply, hotplug, &err) < 0) {
         hotplug->done(hotplug->context, &err);
     }
 }
@@ -264,9 +254,11 @@ struct hotplug *hotplug_new(struct machine *machine, struct hotplug_target targe
 
 int hotplug_start(struct hotplug *hotplug, struct error *err)
 {
-    return hotplug->target.vcpus > 0
-               ? hotplug_send(hotplug, "query-hotpluggable-cpus", NULL, cpus_arrived, err)
-               : hotplug_send(hotplug, "query-memory-size-summary", NULL, memory_arrived, err);
+    struct monitor *monitor = hotplug->machine->monitor;
+    bool has_cpus = hotplug->target.vcpus > 0;
+    return monitor_execute(monitor,
+        has_cpus ? "query-hotpluggable-cpus" : "query-memory-size-summary", NULL,
+        has_cpus ? cpus_arrived : memory_arrived, hotplug, err);
 }
 
 void hotplug_free(struct hotplug *hotplug)

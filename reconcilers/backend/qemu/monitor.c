@@ -283,6 +283,10 @@ pid_t monitor_peer_pid(const struct monitor *monitor)
 int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, void *context, struct error *err)
 {
+    if (!monitor) {
+        json_decref(arguments_take);
+        return error_set(err, ERR_QMP_CONNECT, "QEMU does not run");
+    }
     if (!monitor->is_verified) {
         json_decref(arguments_take);
         return error_set(err, ERR_QMP_CONNECT, "cannot send '%s': QEMU does not answer", command);

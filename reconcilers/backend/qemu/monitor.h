@@ -39,8 +39,8 @@ int64_t monitor_silent_ms(const struct monitor *monitor);
 /* The verified connection's peer (qmp_peer_pid), 0 unknown. */
 pid_t monitor_peer_pid(const struct monitor *monitor);
 
-/* As qmp_execute(): -ERR_QMP_CONNECT until the instance is verified. Without `reply` the run state
- * is queried after it. */
+/* As qmp_execute(): -ERR_QMP_CONNECT without a monitor (NULL: QEMU does not run), and until the
+ * instance is verified. Without `reply` the run state is queried after it. */
 int monitor_execute(struct monitor *monitor, const char *command, json_t *arguments_take,
     qmp_reply_fn *reply, void *context, struct error *err);
 /* As qmp_attach_fd(); without a connection the descriptor is closed. */

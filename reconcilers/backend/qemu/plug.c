@@ -45,22 +45,11 @@ struct plug {
 
 /* ---- commands ---- */
 
-static int plug_send(struct plug *plug, const char *command, json_t *arguments_take,
-    qmp_reply_fn *reply, struct error *err)
-{
-    struct monitor *monitor = plug->machine->monitor;
-    if (!monitor) {
-        json_decref(arguments_take);
-        return error_set(err, ERR_QMP_CONNECT, "QEMU does not run");
-    }
-    return monitor_execute(monitor, command, arguments_take, reply, plug, err);
-}
-
 static void plug_next(
     struct plug *plug, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
 {
     struct error err = {0};
-    if (plug_send(plug, command, arguments_take, reply, &err) < 0) {
+    if (monitor_execute(plug->machine->monitor, command, arguments_take, reply, plug, &err) < 0) {
         plug->done(plug->context, &err);
     }
 }
@@ -208,7 +197,7 @@ static void node_added(void *context, const json_t *value, const struct error *e
     json_t *arguments = json_object();
     json_put_int(arguments, "fdset-id", plug->fdset);
     struct error ignored = {0};
-    (void)plug_send(plug, "remove-fd", arguments, NULL, &ignored);
+    (void)monitor_execute(plug->machine->monitor, "remove-fd", arguments, NULL, plug, &ignored);
     if (err) {
         plug_fail(plug, err, "open", plug->volume->name);
         return;
@@ -353,12 +342,13 @@ int plug_start(struct plug *plug, struct error *err)
     json_t *path = json_object(), *flat = json_object();
     json_put_text(path, "path", "/machine/peripheral");
     json_put_flag(flat, "flat", true);
-    int rc = plug_send(plug, "qom-list", path, devices_arrived, err);
+    int rc = monitor_execute(plug->machine->monitor, "qom-list", path, devices_arrived, plug, err);
     if (rc < 0) {
         json_decref(flat);
         return rc;
     }
-    return plug_send(plug, "query-named-block-nodes", flat, nodes_arrived, err);
+    return monitor_execute(
+        plug->machine->monitor, "query-named-block-nodes", flat, nodes_arrived, plug, err);
 }
 
 static void look(void *context)
