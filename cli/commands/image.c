@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/request/image_request.h"
+#include "cli/request/verbs.h"
 #include "cli/show/image_catalog.h"
 #include "cli/show/image_header.h"
 #include "cli/show/image_progress.h"
@@ -240,8 +241,8 @@ static int read_catalog(struct cli *cli, json_t **ret, struct error *err)
     return rc < 0 ? rc : image_catalog_read(cli, controller.session, ret, err);
 }
 
-static int list(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
-    struct error *err)
+static int list(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_json json_t *catalog = NULL;
     (void)values;
@@ -277,8 +278,8 @@ static int find_image(struct cli *cli, const char *word, json_t **ret, struct er
     return rc;
 }
 
-static int inspect(struct cli *cli, const struct image_values *values,
-    const struct arg_strings *words, struct error *err)
+static int inspect(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_json json_t *image = NULL;
     (void)values;
@@ -323,9 +324,10 @@ static int check_pull(const char *url, const struct image_values *values, struct
     return check_url(url, err);
 }
 
-static int pull(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
-    struct error *err)
+static int pull(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct image_values *values = context;
     cleanup_json json_t *answer = NULL;
     const char *url = words->items[1];
     int rc = check_pull(url, values, err);
@@ -373,9 +375,10 @@ static int ask_for_removal(
     return rc;
 }
 
-static int rm(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
-    struct error *err)
+static int rm(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct image_values *values = context;
     cleanup_json json_t *digests = json_array();
     int rc = find_digests(cli, words, digests, err);
     if (rc < 0) {
@@ -387,9 +390,10 @@ static int rm(struct cli *cli, const struct image_values *values, const struct a
     return ask_for_removal(cli, values, change, err);
 }
 
-static int prune(struct cli *cli, const struct image_values *values,
-    const struct arg_strings *words, struct error *err)
+static int prune(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct image_values *values = context;
     json_t *change = json_object();
     (void)words;
     json_put_text(change, "verb", IMAGE_REQUEST_PRUNE);
@@ -399,8 +403,8 @@ static int prune(struct cli *cli, const struct image_values *values,
 
 /* ---- cancel ---- */
 
-static int cancel(struct cli *cli, const struct image_values *values,
-    const struct arg_strings *words, struct error *err)
+static int cancel(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     struct controller_process controller;
     cleanup_json json_t *records = NULL;
@@ -427,15 +431,7 @@ static int cancel(struct cli *cli, const struct image_values *values,
 
 /* ---- the command ---- */
 
-struct verb {
-    const char *word;
-    const char *usage;
-    size_t min_words, max_words; /* after the verb */
-    int (*run)(struct cli *cli, const struct image_values *values, const struct arg_strings *words,
-        struct error *err);
-};
-
-static const struct verb verbs[] = {
+static const struct verb items[] = {
     {"pull", "URL", 1, 1, pull},
     {"list", "", 0, 0, list},
     {"ls", "", 0, 0, list},
@@ -444,6 +440,10 @@ static const struct verb verbs[] = {
     {"rm", "NAME|DIGEST...", 1, 1000, rm},
     {"prune", "[--dry-run]", 0, 0, prune},
 };
+/* Never one that removes something. */
+static const char *const suggested[] = {"pull", "list", "cancel", "inspect"};
+static const struct verbs verbs = {"image", items, ARRAY_LEN(items),
+    "pull, list, cancel, inspect, rm, prune", "no words", suggested, ARRAY_LEN(suggested)};
 
 static int check_options(
     const struct verb *verb, const struct image_values *values, struct error *err)
@@ -461,27 +461,9 @@ static int check_options(
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
-        const struct verb *verb = &verbs[i];
-        size_t n = words->count - 1;
-        if (!text_eq(verb->word, words->items[0])) {
-            continue;
-        }
-        if (n < verb->min_words || n > verb->max_words) {
-            (void)error_set(err, ERR_USAGE, "image %s takes %s", verb->word,
-                verb->max_words ? verb->usage : "no words");
-            return error_help(err, "write: vmctl image %s %s", verb->word, verb->usage);
-        }
-        int rc = check_options(verb, values, err);
-        return rc < 0 ? rc : verb->run(cli, values, words, err);
-    }
-    /* never one that removes something */
-    static const char *const harmless[] = {"pull", "list", "cancel", "inspect"};
-    const char *nearest =
-        words->count > 0 ? text_nearest(words->items[0], harmless, ARRAY_LEN(harmless)) : NULL;
-    (void)error_set(err, ERR_USAGE, "image needs one of: pull, list, cancel, inspect, rm, prune");
-    return nearest ? error_help(err, "did you mean `vmctl image %s`?", nearest)
-                   : error_help(err, "see: vmctl image --help");
+    const struct verb *verb = verb_find(&verbs, words, err);
+    int rc = verb ? check_options(verb, values, err) : -ERR_USAGE;
+    return rc < 0 ? rc : verb->run(cli, values, words, err);
 }
 
 const struct command command_image = {

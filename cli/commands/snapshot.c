@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
+#include "cli/request/verbs.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
 #include "specs/base/buf.h"
@@ -72,9 +73,10 @@ static int set_name(struct snapshot_order *order, const char *name, struct error
     return 0;
 }
 
-static int create(struct cli *cli, const struct snapshot_values *values,
-    const struct arg_strings *words, struct error *err)
+static int create(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct snapshot_values *values = context;
     struct snapshot_order order = {.verb = SNAPSHOT_CREATE};
     char now[SNAPSHOT_NAME_SIZE];
     time_t seconds = (time_t)(clock_wall_ms(clock_system()) / 1000);
@@ -84,17 +86,19 @@ static int create(struct cli *cli, const struct snapshot_values *values,
     return rc < 0 ? rc : request_snapshot(cli, values, words->items[1], &order, err);
 }
 
-static int restore(struct cli *cli, const struct snapshot_values *values,
-    const struct arg_strings *words, struct error *err)
+static int restore(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct snapshot_values *values = context;
     struct snapshot_order order = {.verb = SNAPSHOT_RESTORE};
     int rc = set_name(&order, words->items[2], err);
     return rc < 0 ? rc : request_snapshot(cli, values, words->items[1], &order, err);
 }
 
-static int rm(struct cli *cli, const struct snapshot_values *values,
-    const struct arg_strings *words, struct error *err)
+static int rm(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct snapshot_values *values = context;
     struct snapshot_order order = {.verb = SNAPSHOT_REMOVE};
     int rc = set_name(&order, words->items[2], err);
     return rc < 0 ? rc : request_snapshot(cli, values, words->items[1], &order, err);
@@ -144,9 +148,10 @@ static void print_snapshots(const struct cli *cli, const json_t *list)
     }
 }
 
-static int list(struct cli *cli, const struct snapshot_values *values,
-    const struct arg_strings *words, struct error *err)
+static int list(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct snapshot_values *values = context;
     struct arg_strings names = {.items = words->items + 1, .count = words->count - 1};
     cleanup_with(strings_clear) struct strings targets = {.count = 0};
     cleanup_json json_t *list = json_array();
@@ -172,35 +177,21 @@ static int list(struct cli *cli, const struct snapshot_values *values,
 
 /* ---- the command ---- */
 
-static const struct {
-    const char *word, *usage;
-    size_t min_words, max_words; /* after the verb */
-    int (*run)(struct cli *cli, const struct snapshot_values *values,
-        const struct arg_strings *words, struct error *err);
-} verbs[] = {
+static const struct verb items[] = {
     {"create", "VM [NAME]", 1, 2, create},
     {"list", "[VM...]", 0, 1000, list},
     {"ls", "[VM...]", 0, 1000, list},
     {"restore", "VM NAME", 2, 2, restore},
     {"rm", "VM NAME", 2, 2, rm},
 };
+static const struct verbs verbs = {
+    "snapshot", items, ARRAY_LEN(items), "create, list, restore, rm", "nothing", NULL, 0};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
-        size_t n = words->count - 1;
-        if (!text_eq(verbs[i].word, words->items[0])) {
-            continue;
-        }
-        if (n < verbs[i].min_words || n > verbs[i].max_words) {
-            (void)error_set(err, ERR_USAGE, "snapshot %s takes %s", verbs[i].word, verbs[i].usage);
-            return error_help(err, "write: vmctl snapshot %s %s", verbs[i].word, verbs[i].usage);
-        }
-        return verbs[i].run(cli, values, words, err);
-    }
-    (void)error_set(err, ERR_USAGE, "snapshot needs one of: create, list, restore, rm");
-    return error_help(err, "see: vmctl snapshot --help");
+    const struct verb *verb = verb_find(&verbs, words, err);
+    return verb ? verb->run(cli, values, words, err) : -ERR_USAGE;
 }
 
 const struct command command_snapshot = {

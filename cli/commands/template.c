@@ -10,6 +10,7 @@
 #include "cli/request/image_request.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
+#include "cli/request/verbs.h"
 #include "cli/show/output.h"
 #include "cli/show/table.h"
 #include "specs/base/buf.h"
@@ -195,8 +196,8 @@ static void add_row(struct table *table, const json_t *template)
     table_add(table, state);
 }
 
-static int list_templates(struct cli *cli, const struct template_values *values,
-    const struct arg_strings *words, struct error *err)
+static int list_templates(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     static const char *const titles[] = {
         "DIGEST", "VM", "STEPS", "SIZE", "CREATED", "CLONES", "STATE"};
@@ -257,8 +258,8 @@ static void print_template(const json_t *template)
     print_line("Key:", text);
 }
 
-static int show(struct cli *cli, const struct template_values *values,
-    const struct arg_strings *words, struct error *err)
+static int show(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_json json_t *templates = NULL;
     const json_t *template = NULL;
@@ -300,8 +301,8 @@ static int verify_one(const struct cli *cli, const json_t *template, struct erro
     return rc;
 }
 
-static int verify(struct cli *cli, const struct template_values *values,
-    const struct arg_strings *words, struct error *err)
+static int verify(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     cleanup_json json_t *templates = NULL;
     int rc = read_templates(cli, &templates, err);
@@ -364,9 +365,10 @@ static int remove_builder(
     return vm_request_run(cli, &request, &values->follow, err);
 }
 
-static int remove_templates(struct cli *cli, const struct template_values *values,
-    const struct arg_strings *words, struct error *err)
+static int remove_templates(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct template_values *values = context;
     cleanup_json json_t *templates = NULL, *digests = json_array();
     int rc = read_templates(cli, &templates, err);
     for (size_t i = 1; rc == 0 && i < words->count; i++) {
@@ -383,21 +385,17 @@ static int remove_templates(struct cli *cli, const struct template_values *value
                : rc;
 }
 
-static int prune(struct cli *cli, const struct template_values *values,
-    const struct arg_strings *words, struct error *err)
+static int prune(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct template_values *values = context;
     (void)words;
     return request_removal(cli, values, NULL, err);
 }
 
 /* ---- the command ---- */
 
-static const struct {
-    const char *word, *usage;
-    size_t min_words, max_words; /* after the verb */
-    int (*run)(struct cli *cli, const struct template_values *values,
-        const struct arg_strings *words, struct error *err);
-} verbs[] = {
+static const struct verb items[] = {
     {"list", "", 0, 0, list_templates},
     {"ls", "", 0, 0, list_templates},
     {"show", "DIGEST", 1, 1, show},
@@ -405,24 +403,14 @@ static const struct {
     {"rm", "DIGEST...", 1, 1000, remove_templates},
     {"prune", "[--dry-run]", 0, 0, prune},
 };
+static const struct verbs verbs = {
+    "template", items, ARRAY_LEN(items), "list, show, verify, rm, prune", "nothing else", NULL, 0};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
-        size_t n = words->count - 1;
-        if (!text_eq(verbs[i].word, words->items[0])) {
-            continue;
-        }
-        if (n < verbs[i].min_words || n > verbs[i].max_words) {
-            (void)error_set(err, ERR_USAGE, "template %s takes %s", verbs[i].word,
-                verbs[i].usage[0] ? verbs[i].usage : "nothing else");
-            return error_help(err, "write: vmctl template %s %s", verbs[i].word, verbs[i].usage);
-        }
-        return verbs[i].run(cli, values, words, err);
-    }
-    (void)error_set(err, ERR_USAGE, "template needs one of: list, show, verify, rm, prune");
-    return error_help(err, "see: vmctl template --help");
+    const struct verb *verb = verb_find(&verbs, words, err);
+    return verb ? verb->run(cli, values, words, err) : -ERR_USAGE;
 }
 
 const struct command command_template = {

@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/request/targets.h"
 #include "cli/request/vm_request.h"
+#include "cli/request/verbs.h"
 #include "cli/show/output.h"
 #include "cli/show/result.h"
 #include "cli/show/table.h"
@@ -83,9 +84,10 @@ static int request_change(struct cli *cli, const struct volume_values *values, c
     return vm_request_run(cli, &request, &values->follow, err);
 }
 
-static int attach(struct cli *cli, const struct volume_values *values,
-    const struct arg_strings *words, struct error *err)
+static int attach(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct volume_values *values = context;
     enum { SIZE_MAX_GIB = 64 << 10 };
     cleanup_free char *name = mem_strdup(words->items[2]);
     cleanup_free char *mount = mem_strdup(values->mount);
@@ -103,9 +105,10 @@ static int attach(struct cli *cli, const struct volume_values *values,
     return rc < 0 ? rc : request_change(cli, values, words->items[1], &change, name, err);
 }
 
-static int detach(struct cli *cli, const struct volume_values *values,
-    const struct arg_strings *words, struct error *err)
+static int detach(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
 {
+    const struct volume_values *values = context;
     struct change change = {.detaches = words->items[2]};
     int rc = check_name(words->items[2], err);
     return rc < 0 ? rc
@@ -152,8 +155,8 @@ static int refuse_in_use(const char *name, const char *vm_name, struct error *er
  * that opens it was recorded before it did, so it is seen now, and the folder is put back. Killed
  * in between, the volume is removed, as was asked, and the trash is emptied by the next vmctld.
  */
-static int rm(struct cli *cli, const struct volume_values *values, const struct arg_strings *words,
-    struct error *err)
+static int rm(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     const char *name = words->items[1], *data_dir = cli->paths.data_dir;
     char unique[TEXT_ID_SIZE];
@@ -264,8 +267,8 @@ static void print_volumes(const struct cli *cli, const json_t *list)
     }
 }
 
-static int list(struct cli *cli, const struct volume_values *values,
-    const struct arg_strings *words, struct error *err)
+static int list(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
     (void)values;
     (void)words;
@@ -296,36 +299,22 @@ static int list(struct cli *cli, const struct volume_values *values,
 
 /* ---- the command ---- */
 
-static const struct {
-    const char *word, *usage;
-    size_t n_words; /* after the verb */
-    int (*run)(struct cli *cli, const struct volume_values *values, const struct arg_strings *words,
-        struct error *err);
-} verbs[] = {
-    {"list", "", 0, list},
-    {"ls", "", 0, list},
-    {"attach", "VM NAME", 2, attach},
-    {"detach", "VM NAME", 2, detach},
-    {"rm", "NAME", 1, rm},
+static const struct verb items[] = {
+    {"list", "", 0, 0, list},
+    {"ls", "", 0, 0, list},
+    {"attach", "VM NAME", 2, 2, attach},
+    {"detach", "VM NAME", 2, 2, detach},
+    {"rm", "NAME", 1, 1, rm},
 };
+static const struct verbs verbs = {
+    "volume", items, ARRAY_LEN(items), "list, attach, detach, rm", "nothing", NULL, 0};
 
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    for (size_t i = 0; words->count > 0 && i < ARRAY_LEN(verbs); i++) {
-        if (!text_eq(verbs[i].word, words->items[0])) {
-            continue;
-        }
-        if (words->count - 1 != verbs[i].n_words) {
-            (void)error_set(err, ERR_USAGE, "volume %s takes %s", verbs[i].word,
-                verbs[i].usage[0] ? verbs[i].usage : "nothing");
-            return error_help(err, "write: vmctl volume %s %s", verbs[i].word, verbs[i].usage);
-        }
-        int rc = cli_open_store(cli, err);
-        return rc < 0 ? rc : verbs[i].run(cli, values, words, err);
-    }
-    (void)error_set(err, ERR_USAGE, "volume needs one of: list, attach, detach, rm");
-    return error_help(err, "see: vmctl volume --help");
+    const struct verb *verb = verb_find(&verbs, words, err);
+    int rc = verb ? cli_open_store(cli, err) : -ERR_USAGE;
+    return rc < 0 ? rc : verb->run(cli, values, words, err);
 }
 
 const struct command command_volume = {
