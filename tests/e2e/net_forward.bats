@@ -60,3 +60,16 @@ is_listening() { ss -Hltn "sport = :18700" | grep -q .; }
     echo 'vm "other" { image "../idle.img"; memory 32; stop-timeout 0; forward host=18700 guest=80; }' >other/VMFile.kdl
     vmctl up --file other/VMFile.kdl
 }
+
+@test "a range is forwarded port by port, on the address that it names, and follows a change" {
+    vmfile_with 'forward host="0.0.0.0:18710-18712" guest="80-82"'
+    run vmctl up
+    says "web: other hosts can connect to port 18710 and 2 more (0.0.0.0)"
+    run vmctl port web
+    has "82/tcp -> 0.0.0.0:18712"
+    [ "$(ss -Hltn 'sport >= :18710 and sport <= :18713' | awk '{ print $4 }' | sort | xargs)" = "0.0.0.0:18710 0.0.0.0:18711 0.0.0.0:18712" ]
+    vmfile_with 'forward host="127.0.0.2:18711-18712" guest="81-82"'
+    run vmctl up
+    refute grep -q "other hosts" <<<"$output"
+    [ "$(ss -Hltn 'sport >= :18710 and sport <= :18713' | awk '{ print $4 }' | sort | xargs)" = "127.0.0.2:18711 127.0.0.2:18712" ]
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "specs/vm/lease_key.h"
+
+#include <string.h>
+
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_spec.h"
+
+char *address_lease_key(const char *network, const char *address)
+{
+    return mem_printf("net/%s/%s", network, address);
+}
+
+char *mac_lease_key(const char *mac)
+{
+    return mem_printf("mac/%s", mac);
+}
+
+char *vm_spec_lease_key(const struct vm_spec *spec, size_t i)
+{
+    const struct spec_network *network = &spec->network;
+    size_t n = network_has_forwards(network->mode) ? network->n_forwards : 0;
+    bool has_address = network->mode == NETWORK_PROJECT && network->address;
+    if (i < n) {
+        return forward_lease_key(&network->forwards[i]);
+    }
+    if (spec->vnc.port && n++ == i) {
+        return mem_printf("tcp/%u", spec->vnc.port);
+    }
+    if (network->mac && n++ == i) {
+        return mac_lease_key(network->mac);
+    }
+    return has_address && n == i ? address_lease_key(network->network, network->address) : NULL;
+}
+
+char *lease_in_words(const char *key)
+{
+    const char *slash = strrchr(key, '/');
+    const char *value = slash ? slash + 1 : key;
+    return text_starts_with(key, "mac/")   ? mem_printf("MAC address %s", value)
+           : text_starts_with(key, "net/") ? mem_printf("address %s", value)
+                                           : mem_printf("host port %s", key);
+}
+
+const char *lease_purpose(const char *key)
+{
+    return text_starts_with(key, "mac/") ? "mac" : "port";
+}
