@@ -19,6 +19,7 @@
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/vm/template.h"
+#include "specs/vm/vm_desired.h"
 
 char *template_base(const struct paths *paths, const struct vm_prepared *prepared)
 {
@@ -53,6 +54,11 @@ static int keep_file(const char *from, const char *dir, const char *name, struct
                               : 0;
 }
 
+static int64_t changed_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
 static int describe_disk(struct template_record *record, const char *path,
     const atomic_bool *is_cancelled, struct error *err)
 {
@@ -61,9 +67,37 @@ static int describe_disk(struct template_record *record, const char *path,
         return error_set_errno(err, ERR_TEMPLATE, errno, "cannot seal '%s'", path);
     }
     record->disk_bytes = (uint64_t)st.st_size;
-    record->disk_changed_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    record->disk_changed_ns = changed_ns(&st);
     int rc = fs_sync(path, err);
     return rc < 0 ? rc : digest_file(path, is_cancelled, record->disk_sha256, err);
+}
+
+/* QEMU opens the memory for writing, though a clone keeps to itself what it writes. */
+static int keep_memory(const struct sealing *sealing, const char *dir,
+    const atomic_bool *is_cancelled, struct error *err)
+{
+    static const char *const names[] = {TEMPLATE_MEMORY, TEMPLATE_STATE};
+    struct template_memory *memory = &sealing->record->memory;
+    cleanup_free char *state = fs_join(dir, TEMPLATE_STATE), *file = fs_join(dir, TEMPLATE_MEMORY);
+    struct stat st, state_st;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(names); i++) {
+        cleanup_free char *from = fs_join(sealing->vm_dir, names[i]);
+        cleanup_free char *to = fs_join(dir, names[i]);
+        rc = keep_file(from, dir, names[i], err);
+        rc = rc < 0 ? rc : fs_sync(to, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (stat(file, &st) < 0 || stat(state, &state_st) < 0 || chmod(file, 0600) < 0 ||
+        chmod(state, 0400) < 0) {
+        return error_set_errno(err, ERR_TEMPLATE, errno, "cannot seal '%s'", file);
+    }
+    memory->memory_bytes = (uint64_t)st.st_size;
+    memory->memory_changed_ns = changed_ns(&st);
+    memory->state_bytes = (uint64_t)state_st.st_size;
+    return digest_file(state, is_cancelled, memory->state_sha256, err);
 }
 
 /* All but its name. */
@@ -75,6 +109,9 @@ static int fill_directory(const struct sealing *sealing, const char *dir,
     int rc = fs_make_dirs(dir, 0700, err);
     rc = rc < 0 ? rc : keep_file(sealing->disk, dir, "disk.qcow2", err);
     rc = rc < 0 ? rc : describe_disk(sealing->record, disk, is_cancelled, err);
+    if (rc == 0 && sealing->record->memory.host) {
+        rc = keep_memory(sealing, dir, is_cancelled, err);
+    }
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(logs); i++) {
         cleanup_free char *log = fs_join(sealing->vm_dir, logs[i]);
         rc = fs_exists(log) ? keep_file(log, dir, logs[i], err) : 0;
@@ -155,6 +192,9 @@ static void add_users(void *context, const struct vm_view *view)
     add_user(context, status->warm.template_digest, view->name);
     for (uint32_t i = 0; i < status->n_snapshots; i++) {
         add_user(context, status->snapshots[i].prepared.template_digest, view->name);
+    }
+    if (view->desired && view->desired->origin && !status->prepared.digest[0]) {
+        add_user(context, view->desired->origin->snapshot.prepared.template_digest, view->name);
     }
 }
 

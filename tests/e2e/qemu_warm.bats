@@ -46,11 +46,13 @@ wait_for() {
 }
 
 warm_has_failed() { [ "$(reason_of_warm "$1")" = TemplateFailed ]; }
-is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=~" >/dev/null; }
+is_building() { [[ $(vmctl template list) == *"Building"* ]] && [ -s "$(echo "$DATA"/vms/~*/pidfile)" ]; }
 
 @test "vmctld and QEMU are killed while the template is made: it is made, and both VMs are clones" {
-    vmctl up --detach
+    vmctl template build web &
+    local build=$!
     wait_for is_building
+    vmctl up --detach
     kill -9 "$(vmctl controller status -o json | jq .pid)"
     kill -9 "$(cat "$DATA"/vms/~*/pidfile)"
     run vmctl up
@@ -58,9 +60,11 @@ is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=
     [ "$status" -eq 0 ]
     [ "$(template | wc -l)" -eq 1 ]
     [ "$(reason_of_warm web) $(reason_of_warm db)" = "Cloned Cloned" ]
-    [ "$(vmctl list -o name)" = $'db\nweb' ]
-    [ "$(ls "$DATA/vms")" = $'db\nweb' ]
+    wait $build
+    wait_for is_alone
 }
+
+is_alone() { [ "$(vmctl list -o name)" = $'db\nweb' ] && [ "$(ls "$DATA/vms")" = $'db\nweb' ]; }
 
 @test "a clone ran the template's steps once, and its own" {
     run vmctl ssh web -- 'cat /var/order /var/baked-by'
@@ -102,6 +106,7 @@ is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=
     [ "$(template | wc -l)" -eq 1 ]
 }
 
+# bats test_tags=long
 @test "the disk is replaced by a clone of what fits now, and the guest runs until then" {
     local pid
     pid=$(pid_of db)
@@ -115,8 +120,12 @@ is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=
     [[ $(vmctl events db) == *"does not fit any more: step 1"* ]]
 }
 
-@test "what no VM uses is removed" {
+@test "a template that is built before a VM wants it is there; what no VM uses is removed" {
     vmctl destroy db -y
+    fails 3 vmctl template build other
+    fails 0 vmctl template build web
+    says "web: template $(vmctl template list -o json | jq -r '.[] | select(.clones | index("web")) | .digest[:12]') is ready"
+    [ "$(vmctl list -o name)" = web ]
     run vmctl template prune
     echo "$output"
     [ "$(template | wc -l)" -eq 1 ]
@@ -124,6 +133,7 @@ is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=
     vmctl ssh web -- true
 }
 
+# bats test_tags=long
 @test "a template that cannot be made leads to the image, in words" {
     sed -i 's/echo baked anew/[ $(hostname) = db ] || exit 7; echo other/' VMFile.kdl
     sed -i '/vm "db"/,$ s/memory 176/memory 160/' VMFile.kdl
@@ -135,12 +145,14 @@ is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=
     [[ $output == *"Failed:"*"exit"* ]]
     run vmctl status db
     [[ $output == *"could not be made"*"vmctl template rm"* ]]
-    run ! pgrep -f "guest=~"
+    fails 1 vmctl template build db
+    says "vm 'db' has no template" "could not be made"
+    run ! pgrep -f "guest=~.*$DATA"
 }
 
 @test "a template whose bytes were changed is not cloned" {
     local dir
-    dir=$(vmctl template list -o json | jq -r '.[] | select(.clones == ["web"]) | .path')
+    dir=$(vmctl template list -o json | jq -r '.[] | select(.clones | index("web")) | .path')
     vmctl destroy web -y
     chmod u+w "$dir/disk.qcow2"
     printf x | dd of="$dir/disk.qcow2" bs=1 seek=400000 conv=notrunc status=none
@@ -150,4 +162,104 @@ is_building() { [[ $(vmctl template list) == *"Building"* ]] && pgrep -f "guest=
     [[ $output == *"was changed since it was sealed"* ]]
     vmctl up --name web --detach
     wait_for warm_has_failed web
+}
+
+# ---- with memory ----
+
+events_of() { vmctl events "$1"; }
+was_woken() { [[ $(events_of "$1") == *"woken from the memory of template"* ]]; }
+with_memory() { vmctl template list -o json | jq -r '.[] | select(.vm == "now") | .digest'; }
+
+# bats test_tags=long
+@test "a template's memory wakes a guest that is itself, and boots again as itself" {
+    cat >VMFile.kdl <<'END'
+vm "now" {
+    image "guest.qcow2"
+    memory 144
+    cloud-init
+    ssh { user "worker"; timeout "5m" }
+    warm "require"
+    provision "shell" { inline "echo baked | sudo tee -a /var/order >/dev/null" }
+    provision "shell" per-vm=#true { inline "echo own | sudo tee -a /var/order >/dev/null" }
+}
+vm "may" {
+    image "guest.qcow2"
+    memory 144
+    cloud-init
+    ssh { user "worker"; timeout "5m" }
+    warm "auto"
+    provision "shell" { inline "echo baked | sudo tee -a /var/order >/dev/null" }
+}
+END
+    run vmctl up --name now
+    echo "$output"
+    [ "$status" -eq 0 ]
+    was_woken now
+    vmctl template verify "$(with_memory)"
+    run vmctl ssh now -- cat /var/order
+    [ "$output" = $'baked\nown' ]
+    local id
+    id=$(vmctl ssh now -- cat /etc/machine-id)
+    [ ${#id} -eq 32 ]
+    vmctl restart now
+    [ "$(vmctl ssh now -- cat /etc/hostname /etc/machine-id)" = "now"$'\n'"$id" ]
+}
+
+# bats test_tags=long
+@test "four woken at once have no name, key, random number or clock in common" {
+    local i pids=()
+    for i in 1 2 3 4; do
+        vmctl run --rm --name now -- sh -c 'cat /proc/sys/kernel/random/uuid /etc/machine-id /etc/hostname
+            head -c 16 /dev/urandom | od -An -tx1; sudo dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key | grep ssh-
+            date +%s' >"$BATS_TEST_TMPDIR/$i" &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i"; done
+    cat "$BATS_TEST_TMPDIR"/[1-4]
+    for i in 1 2 3 4 5; do
+        [ "$(for copy in 1 2 3 4; do sed -n "${i}p" "$BATS_TEST_TMPDIR/$copy"; done | sort -u | wc -l)" -eq 4 ]
+    done
+    for i in 1 2 3 4; do
+        local behind=$(($(stat -c %Y "$BATS_TEST_TMPDIR/$i") - $(sed -n 6p "$BATS_TEST_TMPDIR/$i")))
+        ((behind >= -2 && behind <= 2))
+    done
+}
+
+is_waking() { [ -s "$DATA/vms/may/pidfile" ]; }
+
+# bats test_tags=long
+@test "vmctld or QEMU is killed while a guest wakes: its disk has one life only" {
+    local end
+    for end in vmctld qemu both; do
+        vmctl up --name may --detach
+        wait_for is_waking
+        [ "$end" = qemu ] || kill -9 "$(vmctl controller status -o json | jq .pid)"
+        [ "$end" = vmctld ] || kill -9 "$(cat "$DATA/vms/may/pidfile")" || true
+        run vmctl up --name may
+        echo "$output"
+        [ "$status" -eq 0 ]
+        [ "$(vmctl ssh may -- cat /etc/hostname /var/order)" = $'may\nbaked' ]
+        vmctl destroy may -y
+    done
+    [ ! -e "$DATA/vms/may" ]
+}
+
+# bats test_tags=long
+@test "memory that was changed is not loaded: one VM boots from the disk, and one says why it cannot" {
+    local dir
+    dir=$(vmctl template list -o json | jq -r '.[] | select(.vm == "now") | .path')
+    chmod u+w "$dir/machine-state"
+    printf x | dd of="$dir/machine-state" bs=1 seek=300000 conv=notrunc status=none
+    run vmctl template verify "$(with_memory)"
+    [ "$status" -eq 1 ]
+    [[ $output == *"machine-state"* ]]
+    vmctl up --name may
+    [ "$(reason_of_warm may)" = Cloned ]
+    [[ $(vmctl get may -o json) == *"its disk alone: "*"was changed since it was sealed"* ]]
+    vmctl destroy now -y
+    run vmctl up --name now
+    echo "$output"
+    [ "$status" -ne 0 ]
+    [[ $output == *"cannot be woken from a template"* ]]
+    vmctl destroy now -y
 }

@@ -2,6 +2,7 @@
 /* Provision steps over a session with a real sshd, and what they leave in provision.log. */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,8 @@
 
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/guest/provision.h"
+#include "reconcilers/guest/secret_mask.h"
+#include "reconcilers/guest/step_secrets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
@@ -31,6 +34,7 @@ struct provision_test {
     int64_t started_at_ms;
     const char *guest_dir;
     bool must_exist;
+    struct step_secrets *secrets;
     struct step_result result;
     struct buf log; /* of read_log() */
 };
@@ -78,6 +82,7 @@ static struct op *go_on(
         .vm_name = "web",
         .log_path = test->log_path,
         .step = step,
+        .secrets = test->secrets,
         .index = index,
         .total = total,
         .run_id = test->run_id,
@@ -238,6 +243,44 @@ static void a_guest_without_a_place_for_steps_runs_commands_of_any_length_too(vo
     struct provision_test *test = *state;
     test->guest_dir = "/nowhere";
     run_commands_of_any_length(test);
+}
+
+/* Nothing on the way to the command gives a character a meaning, and what vmctl's own programs call
+ * their variables is not changed by them. */
+static void check_environment(struct provision_test *test)
+{
+    static const char expected[] = "\n<it's $HOME `id` !! \\n \"q\" *> <\xc3\xa4> <> <1> <2>\n";
+    static char names[][6] = {"TEXT", "UTF", "EMPTY", "r", "c"};
+    static char values[][40] = {"it's $HOME `id` !! \\n \"q\" *", "\xc3\xa4", "", "1", "2"};
+    struct spec_variable env[ARRAY_LEN(names)];
+    char command[] = "printf '<%s> <%s> <%s> <%s> <%s>\\n' \"$TEXT\" \"$UTF\" \"${EMPTY?}\" $r $c";
+    cleanup_free char *text = mem_printf("#!/bin/sh\n%s\n", command);
+    cleanup_free char *path = make_file(test, "setup.sh", text);
+    uint32_t index = own_index();
+    for (size_t i = 0; i < ARRAY_LEN(env); i++) {
+        env[i] = (struct spec_variable){names[i], values[i]};
+    }
+    struct spec_step step = {
+        .kind = STEP_INLINE, .command = command, .env = env, .n_env = ARRAY_LEN(env)};
+    assert_int_equal(run(test, &step, 0, 1), ERR_NONE);
+    assert_non_null(strstr(read_log(test), expected));
+    assert_int_equal(unlink(test->log_path), 0);
+    step.kind = STEP_SCRIPT;
+    step.file.path = path;
+    assert_int_equal(run(test, &step, index, index + 1), ERR_NONE);
+    assert_non_null(strstr(read_log(test), expected));
+}
+
+static void a_step_has_its_environment(void **state)
+{
+    check_environment(*state);
+}
+
+static void a_guest_without_a_place_for_steps_gives_them_their_environment_too(void **state)
+{
+    struct provision_test *test = *state;
+    test->guest_dir = "/nowhere";
+    check_environment(test);
 }
 
 /* Its output goes into the log as it is: `vmctl log` makes it printable. */
@@ -526,6 +569,89 @@ static void a_new_request_ends_the_step_that_still_runs(void **state)
     assert_true(text_ends_with(read_log(test), "\nsecond\n==> step 1/1: done in T s\n"));
 }
 
+/* ---- secrets ---- */
+
+static char secret_names[][6] = {"TOKEN", "KEY", "v"};
+static char secret_values[][40] = {
+    "it's $HOME `id` !! \\n \"q\" *", " line one\n\nline two\n", "-n"};
+enum { N_SECRETS = ARRAY_LEN(secret_names) };
+
+static struct step_secrets *known_secrets(void)
+{
+    struct step_secrets *secrets = mem_new(struct step_secrets);
+    secrets->count = N_SECRETS;
+    secrets->values = mem_calloc(N_SECRETS, sizeof(*secrets->values));
+    for (size_t i = 0; i < N_SECRETS; i++) {
+        secrets->values[i] = mem_strdup(secret_values[i]);
+    }
+    secrets->mask = secret_mask_new((const char *const *)secrets->values, N_SECRETS);
+    return secrets;
+}
+
+/* The guest has their bytes, and neither the log nor what vmctl leaves there does. */
+static void check_secrets(struct provision_test *test)
+{
+    static const char names[] =
+        "<***************************> <*********\n\n********\n> <**>\nline**\n"; /* "linev" */
+    char command[] = "printf '<%s> <%s> <%s>\\nline%s\\n' \"$TOKEN\" \"$KEY\" \"$v\" \"$v\"; env | "
+                     "grep -c '^TOKEN=\\|^KEY=\\|^v=\\|^secret_\\|^vmctl_'; echo out >&2";
+    cleanup_free char *text = mem_printf("#!/bin/sh\n%s\n", command);
+    cleanup_free char *path = make_file(test, "setup.sh", text);
+    struct spec_secret named[N_SECRETS];
+    uint32_t index = own_index();
+    for (size_t i = 0; i < N_SECRETS; i++) {
+        named[i] = (struct spec_secret){.name = secret_names[i]};
+    }
+    struct spec_step step = {
+        .kind = STEP_INLINE, .command = command, .secrets = named, .n_secrets = N_SECRETS};
+    for (int i = 0; i < 2; i++) {
+        test->secrets = known_secrets();
+        assert_int_equal(run(test, &step, index, index + 1), ERR_NONE);
+        assert_non_null(strstr(read_log(test), names));
+        assert_non_null(strstr(read_log(test), "\n3\nout\n==> step "));
+        assert_int_equal(unlink(test->log_path), 0);
+        step_secrets_free(TAKE_PTR(test->secrets));
+        step.kind = STEP_SCRIPT;
+        step.file.path = path;
+    }
+}
+
+static void a_step_has_its_secrets_and_the_log_has_not(void **state)
+{
+    check_secrets(*state);
+}
+
+static void a_guest_without_a_place_for_steps_gives_them_their_secrets_too(void **state)
+{
+    struct provision_test *test = *state;
+    test->guest_dir = "/nowhere";
+    check_secrets(test);
+}
+
+static void a_step_whose_secrets_are_lost_is_followed_and_not_shown(void **state)
+{
+    struct provision_test *test = *state;
+    cleanup_free char *gate = mem_printf("%s/gate", test->fixture.dir);
+    cleanup_free char *command =
+        mem_printf("echo begun $TOKEN; while ! [ -e %s ]; do sleep 0.02; done; echo $TOKEN", gate);
+    struct error err = {.code = ERR_NONE};
+    struct spec_secret named[] = {{.name = secret_names[0]}};
+    struct spec_step step = {
+        .kind = STEP_INLINE, .command = command, .secrets = named, .n_secrets = 1};
+    test->secrets = known_secrets();
+    struct op *op = start(test, &step, 0, 1);
+    await_line(test, "begun ***************************");
+    op_cancel(op);
+    step_secrets_free(TAKE_PTR(test->secrets));
+    lose_connection(test);
+    assert_int_equal(fs_write_file(gate, "", 0, 0600, &err), 0);
+    (void)go_on(test, &step, 0, 1);
+    assert_int_equal(ssh_fixture_wait(&test->fixture), ERR_NONE);
+    assert_non_null(strstr(read_log(test), "is not shown\n==> step 1/1: done in T s\n"));
+    assert_null(strstr(read_log(test), "HOME"));
+    assert_int_equal(run(test, &step, 0, 1), ERR_PROVISION_LOST); /* never begun without them */
+}
+
 static void a_step_whose_processes_were_killed_is_lost(void **state)
 {
     struct provision_test *test = *state;
@@ -559,6 +685,37 @@ static void a_guest_without_a_place_runs_steps_attached(void **state)
     assert_int_equal(test->result.exit_status, 4);
     assert_non_null(strstr(read_log(test), "\none\n"));
     assert_non_null(strstr(read_log(test), "\nscript\n"));
+}
+
+static void run_with_a_child(struct provision_test *test, struct spec_step *step)
+{
+    struct error err = {.code = ERR_NONE};
+    cleanup_buf struct buf pid = BUF_INIT(0);
+    cleanup_free char *child = mem_printf("%s/child", test->fixture.dir);
+    cleanup_free char *text = mem_printf("sleep 500 & echo $! >'%s'; echo over; exit 3", child);
+    cleanup_free char *script = mem_printf("#!/bin/sh\n%s\n", text);
+    cleanup_free char *path = make_file(test, "setup.sh", script);
+    *(step->kind == STEP_INLINE ? &step->command : &step->file.path) =
+        step->kind == STEP_INLINE ? text : path;
+    uint32_t index = own_index();
+    assert_int_equal(run(test, step, index, index + 1), ERR_PROVISION);
+    assert_int_equal(test->result.exit_status, 3);
+    assert_non_null(strstr(read_log(test), "\nover\n"));
+    assert_null(strstr(read_log(test), "Killed")); /* as a shell says of what ended its pipeline */
+    assert_int_equal(fs_read_file(child, &pid, &err), 0);
+    assert_int_equal(kill(atoi(buf_str(&pid)), SIGKILL), 0);
+}
+
+static void a_step_ends_with_its_shell_whatever_that_left_in_the_background(void **state)
+{
+    struct provision_test *test = *state;
+    static const enum step_kind kinds[] = {STEP_INLINE, STEP_SCRIPT};
+    static const char *const places[] = {"/nowhere", NULL};
+    for (size_t i = 0; i < 4; i++) {
+        struct spec_step step = {.kind = kinds[i % 2]};
+        test->guest_dir = places[i / 2] ? places[i / 2] : test->fixture.dir;
+        run_with_a_child(test, &step);
+    }
 }
 
 static void an_attached_step_that_loses_its_connection_is_lost(void **state)
@@ -648,6 +805,11 @@ int main(void)
         test(a_command_of_several_lines_is_logged_by_its_first),
         test(a_command_may_be_of_any_length),
         test(a_guest_without_a_place_for_steps_runs_commands_of_any_length_too),
+        test(a_step_has_its_environment),
+        test(a_guest_without_a_place_for_steps_gives_them_their_environment_too),
+        test(a_step_has_its_secrets_and_the_log_has_not),
+        test(a_guest_without_a_place_for_steps_gives_them_their_secrets_too),
+        test(a_step_whose_secrets_are_lost_is_followed_and_not_shown),
         test(binary_output_without_a_newline_at_its_end_is_logged),
         test(a_script_without_an_interpreter_or_a_last_newline_runs),
         test(a_script_is_uploaded_run_and_removed),
@@ -665,6 +827,7 @@ int main(void)
         test(a_step_whose_processes_were_killed_is_lost),
         test(a_step_of_another_instance_is_not_begun_again),
         test(a_guest_without_a_place_runs_steps_attached),
+        test(a_step_ends_with_its_shell_whatever_that_left_in_the_background),
         test(an_attached_step_that_loses_its_connection_is_lost),
         test(an_upload_that_is_done_again_leaves_no_temporary_file),
         test(cancelling_any_kind_of_step_at_any_moment_leaves_nothing_open),

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Freezing a machine and waking another one from it: a migration (QEMU's docs/devel/migration.rst)
+ * to and from a file, without the memory, which is in a file of its own already (x-ignore-shared).
+ *
+ *   freeze   stop -> capabilities -> parameters -> file -> migrate -> (query)* -> sync -> done
+ *   load     digest of the state -> capabilities -> file -> migrate-incoming -> (query)* -> done
+ *
+ * QEMU itself is no check: it takes a state in which a bit is wrong. And one that it refuses ends
+ * it, before version 9.1: why is in qemu.log.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "controller/loop/loop.h"
+#include "controller/loop/pool.h"
+#include "reconcilers/backend/qemu/host_files.h"
+#include "reconcilers/backend/qemu/machine.h"
+#include "reconcilers/backend/qemu/monitor.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/base/text.h"
+#include "specs/vm/template.h"
+
+enum { QUERY_MS = 5, FREEZE_MS = 60000, LOAD_MS = 20000 };
+#define STATE_FD_NAME "machine-state"
+
+struct transfer {
+    struct op op;            /* first */
+    struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
+    char *state_path;
+    char wanted[DIGEST_SIZE]; /* sha256 of the state; only of a load */
+    bool is_load;
+    size_t n_sent;
+    struct op *hashing;       /* of a load, before it; or syncing, after a freeze */
+    struct loop_timer *timer; /* the next look, or the report of `err` */
+    int64_t give_up_ms;
+    struct error err;
+};
+
+/* ---- the end ---- */
+
+static void transfer_cancel(struct op *op)
+{
+    struct transfer *self = (struct transfer *)(void *)op;
+    if (self->machine->monitor) { /* NULL: gone with its QEMU */
+        monitor_forget(self->machine->monitor, self);
+    }
+    op_cancel(self->hashing);
+    loop_timer_free(self->timer);
+    free(self->state_path);
+    free(self);
+}
+
+static void transfer_fail(struct transfer *self, const struct error *why)
+{
+    struct error err = *why;
+    (void)error_wrap(&err,
+        self->is_load ? "the memory of the template cannot be loaded" : "it cannot be frozen");
+    err.code = err.code == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_TEMPLATE;
+    op_finish(&self->op, &err);
+}
+
+/* ---- the commands, one after the other ---- */
+
+static void send_next(struct transfer *self);
+
+static void answered(void *context, const json_t *value, const struct error *err)
+{
+    (void)value;
+    if (err) {
+        transfer_fail(context, err);
+    } else {
+        send_next(context);
+    }
+}
+
+static void transfer_send(
+    struct transfer *self, const char *command, json_t *arguments_take, qmp_reply_fn *reply)
+{
+    struct error err = {.code = ERR_NONE};
+    if (!self->machine->monitor) {
+        json_decref(arguments_take);
+        (void)error_set(&err, ERR_QMP_CONNECT, "QEMU does not run");
+        transfer_fail(self, &err);
+    } else if (monitor_execute(self->machine->monitor, command, arguments_take, reply, self, &err) <
+               0) {
+        transfer_fail(self, &err);
+    }
+}
+
+static void stop_guest(struct transfer *self)
+{
+    transfer_send(self, "stop", NULL, answered);
+}
+
+static void set_capabilities(struct transfer *self)
+{
+    json_t *one = json_object(), *list = json_array(), *arguments = json_object();
+    json_put_text(one, "capability", "x-ignore-shared");
+    json_put(one, "state", json_true());
+    (void)json_array_append_new(list, one);
+    json_put(arguments, "capabilities", list);
+    transfer_send(self, "migrate-set-capabilities", arguments, answered);
+}
+
+/* As fast as the disk: the default is made for a network that others use. */
+static void set_parameters(struct transfer *self)
+{
+    json_t *arguments = json_object();
+    json_put_int(arguments, "max-bandwidth", INT64_C(1) << 40);
+    transfer_send(self, "migrate-set-parameters", arguments, answered);
+}
+
+static void give_file(struct transfer *self)
+{
+    struct error err = {.code = ERR_NONE};
+    int flags = self->is_load ? O_RDONLY : O_RDWR | O_CREAT | O_TRUNC;
+    int fd = open(self->state_path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        (void)error_set_errno(&err, ERR_TEMPLATE, errno, "'%s'", self->state_path);
+        transfer_fail(self, &err);
+        return;
+    }
+    if (self->machine->monitor) {
+        monitor_attach_fd(self->machine->monitor, fd);
+    } else {
+        close(fd);
+    }
+    json_t *arguments = json_object();
+    json_put_text(arguments, "fdname", STATE_FD_NAME);
+    transfer_send(self, "getfd", arguments, answered);
+}
+
+static void migrate(struct transfer *self)
+{
+    json_t *arguments = json_object();
+    json_put_text(arguments, "uri", "fd:" STATE_FD_NAME);
+    transfer_send(self, self->is_load ? "migrate-incoming" : "migrate", arguments, answered);
+}
+
+/* ---- waiting for it ---- */
+
+static void status_known(void *context, const json_t *value, const struct error *err)
+{
+    struct transfer *self = context;
+    if (err) {
+        transfer_fail(self, err);
+        return;
+    }
+    monitor_note_status(self->machine->monitor, value);
+    op_finish(&self->op, NULL);
+}
+
+struct frozen {
+    char *memory, *state;
+};
+
+static void free_frozen(void *context)
+{
+    struct frozen *files = context;
+    free(files->memory);
+    free(files->state);
+    free(files);
+}
+
+static int sync_frozen(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct frozen *files = context;
+    (void)is_cancelled;
+    int rc = fs_sync(files->memory, err);
+    return rc < 0 ? rc : fs_sync(files->state, err);
+}
+
+static void frozen_synced(void *context, const struct error *err)
+{
+    struct transfer *self = context;
+    self->hashing = NULL;
+    if (err) {
+        transfer_fail(self, err);
+    } else {
+        transfer_send(self, "query-status", NULL, status_known);
+    }
+}
+
+/* Before it is recorded as frozen: what a power cut took from these files, no digest of the seal
+ * would show, because it is taken of what is left. */
+static void sync_files(struct transfer *self)
+{
+    const struct machine *machine = self->machine;
+    struct frozen *files = mem_new(struct frozen);
+    files->memory = paths_vm(machine->host->paths, machine->vm_name, VM_MEMORY_FILE);
+    files->state = mem_strdup(self->state_path);
+    self->hashing = pool_start_in(
+        machine->host->pool, POOL_BULK, sync_frozen, free_frozen, files, frozen_synced, self);
+}
+
+static void progress_arrived(void *context, const json_t *value, const struct error *err)
+{
+    struct transfer *self = context;
+    struct loop *loop = self->machine->host->loop;
+    const char *status = json_text(value, "status"), *why = json_text(value, "error-desc");
+    bool is_late = loop_now_ms(loop) > self->give_up_ms;
+    struct error failure = {.code = ERR_NONE};
+    if (err) {
+        transfer_fail(self, err);
+    } else if (text_eq(status, "completed") && self->is_load) {
+        transfer_send(self, "query-status", NULL, status_known);
+    } else if (text_eq(status, "completed")) {
+        sync_files(self);
+    } else if (is_late || text_eq(status, "failed") || text_eq(status, "cancelled")) {
+        (void)error_set(&failure, ERR_TEMPLATE, "%s",
+            is_late ? "QEMU does not come to its end"
+            : why   ? why
+                    : "QEMU gives no reason");
+        transfer_fail(self, &failure);
+    } else {
+        loop_timer_start(self->timer, QUERY_MS);
+    }
+}
+
+static void ask_progress(struct transfer *self)
+{
+    transfer_send(self, "query-migrate", NULL, progress_arrived);
+}
+
+static void send_next(struct transfer *self)
+{
+    static void (*const freezing[])(struct transfer *) = {
+        stop_guest, set_capabilities, set_parameters, give_file, migrate, ask_progress};
+    static void (*const loading[])(struct transfer *) = {
+        set_capabilities, give_file, migrate, ask_progress};
+    size_t next = self->n_sent++;
+    (self->is_load ? loading : freezing)[next](self);
+}
+
+/* ---- the start ---- */
+
+static void go_on(void *context)
+{
+    struct transfer *self = context;
+    if (self->err.code) {
+        transfer_fail(self, &self->err);
+    } else if (self->n_sent == 0) {
+        send_next(self);
+    } else {
+        ask_progress(self);
+    }
+}
+
+static struct transfer *new_transfer(
+    struct machine *machine, int64_t limit_ms, op_done_fn *done, void *context)
+{
+    struct transfer *self = mem_new(struct transfer);
+    *self = (struct transfer){.op = {transfer_cancel, done, context}, .machine = machine};
+    self->timer = loop_timer_new(machine->host->loop, go_on, self);
+    self->give_up_ms = loop_now_ms(machine->host->loop) + limit_ms;
+    return self;
+}
+
+struct op *machine_freeze(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    struct transfer *self = new_transfer(machine, FREEZE_MS, done, context);
+    self->state_path = paths_vm(machine->host->paths, env->name, VM_MACHINE_STATE);
+    loop_timer_start(self->timer, 0);
+    return &self->op;
+}
+
+struct hash_work {
+    char *path;
+    char wanted[DIGEST_SIZE];
+};
+
+static void free_hash_work(void *context)
+{
+    struct hash_work *work = context;
+    free(work->path);
+    free(work);
+}
+
+static int check_state(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct hash_work *work = context;
+    char found[DIGEST_SIZE];
+    int rc = digest_file(work->path, is_cancelled, found, err);
+    return rc < 0 || text_eq(found, work->wanted)
+               ? rc
+               : error_set(err, ERR_TEMPLATE, "'%s' was changed since it was sealed", work->path);
+}
+
+static void state_checked(void *context, const struct error *err)
+{
+    struct transfer *self = context;
+    self->hashing = NULL;
+    answered(self, NULL, err);
+}
+
+/* Killed before or during: no guest has run. Done twice: QEMU refuses the second one. */
+struct op *machine_load(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    const char *digest = env->status->prepared.template_digest;
+    struct transfer *self = new_transfer(machine, LOAD_MS, done, context);
+    struct template_record *record = template_find(machine->host->paths, digest, &self->err);
+    self->is_load = true;
+    self->state_path = template_path(machine->host->paths, digest, TEMPLATE_STATE);
+    const char *accel = env->status->instance.accel;
+    if (!self->err.code && !(record && record->memory.host)) {
+        (void)error_set(&self->err, ERR_TEMPLATE, "it is gone");
+    } else if (!self->err.code && !text_eq(record->memory.accel, accel)) {
+        (void)error_set(&self->err, ERR_TEMPLATE, "it was frozen with accel \"%s\", not \"%s\"",
+            record->memory.accel, accel ? accel : "?");
+    }
+    if (self->err.code) {
+        loop_timer_start(self->timer, 0);
+    } else {
+        struct hash_work *work = mem_new(struct hash_work);
+        work->path = mem_strdup(self->state_path);
+        memcpy(work->wanted, record->memory.state_sha256, DIGEST_SIZE);
+        self->hashing =
+            pool_start(machine->host->pool, check_state, free_hash_work, work, state_checked, self);
+    }
+    template_record_free(record);
+    return &self->op;
+}
+
+/* ---- what it depends on ---- */
+
+/* Under KVM guests see the host's own CPU. Another one differs in the first
+ * `model name`, `microcode` or `flags`. */
+static void read_cpu(char *ret_digest)
+{
+    enum { CPUINFO_MAX = 4 << 20 };
+    static const char *const keys[] = {"model name", "microcode", "flags"};
+    cleanup_buf struct buf text = BUF_INIT(CPUINFO_MAX), found = BUF_INIT(CPUINFO_MAX);
+    struct error ignored = {.code = ERR_NONE};
+    (void)fs_read_file("/proc/cpuinfo", &text, &ignored);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *at = strstr(buf_str(&text), keys[i]);
+        buf_add(&found, at ? at : "", at ? strcspn(at, "\n") : 0);
+    }
+    digest_text(buf_str(&found), ret_digest);
+}
+
+/* Read once: it takes the kernel a while to write down many CPUs, and they do not change. */
+static void add_cpu(struct buf *out)
+{
+    static char digest[DIGEST_SIZE];
+    if (!digest[0]) {
+        read_cpu(digest);
+    }
+    buf_printf(out, ", CPU %.*s", TEMPLATE_DIGITS, digest);
+}
+
+char *machine_memory_host(const struct reconciler_host *owner)
+{
+    (void)owner;
+    struct error ignored = {.code = ERR_NONE};
+    struct stat st;
+    cleanup_free char *binary = NULL;
+    struct buf out = BUF_INIT(0);
+    if (host_find_qemu(&binary, &ignored) < 0 || stat(binary, &st) < 0) {
+        return NULL;
+    }
+    buf_printf(&out, "QEMU %s of %lld bytes, %lld", binary, (long long)st.st_size,
+        (long long)st.st_mtim.tv_sec);
+    add_cpu(&out);
+    return buf_steal(&out);
+}
