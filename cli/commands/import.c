@@ -1,35 +1,205 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl import: takes over the VMs of the original vmctl. */
+/* vmctl import: makes VMs of what `vmctl export` wrote, or takes over those of the original vmctl.
+ */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "cli/archive/archive_read.h"
+#include "cli/archive/backup.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/origin.h"
 #include "cli/request/project.h"
+#include "cli/request/run_vms.h"
+#include "cli/request/vm_request.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
+#include "specs/vm/vm_desired.h"
 #include "store/bell.h"
 #include "store/import/import.h"
 #include "store/store.h"
 
+/* ---- an archive ---- */
+
+struct import_vm_values {
+    const char *name; /* of the new VM; NULL: the archive's */
+    bool starts;
+    struct follow_values follow;
+};
+
+static int check_new_name(struct cli *cli, const char *name, struct error *err)
+{
+    int rc = vm_request_check_is_new(cli, name, err);
+    return rc == -ERR_VM_CONFLICT
+               ? error_help(err, "give the new one another name: vmctl import --name NEW FILE")
+               : rc;
+}
+
+/* Ports of this host that another VM holds are exchanged for free ones. */
+static int settle_ports(struct cli *cli, struct vm_spec *spec, struct error *err)
+{
+    uint32_t cursor = 0;
+    (void)!getrandom(&cursor, sizeof(cursor), 0);
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        struct spec_forward *forward = &spec->network.forwards[i];
+        char uid[TEXT_ID_SIZE];
+        cleanup_free char *key = forward_lease_key(forward), *holder = NULL;
+        if (store_lease_holder(cli->store, key, uid, &holder, err) < 0) {
+            return -(int)err->code;
+        }
+        if (holder) {
+            uint16_t before = forward->host_port;
+            forward->host_port = free_port_next(forward->protocol, &cursor);
+            cli_note(cli, "%s: guest port %u is at host port %u: vm '%s' has %u", spec->name,
+                forward->guest_port, forward->host_port, holder, before);
+        }
+    }
+    return 0;
+}
+
+/* The spec and the origin of the VM that is to be. */
+static int settle(struct cli *cli, const struct archive *archive, const char *name,
+    struct vm_spec *spec, struct vm_origin *ret, struct error *err)
+{
+    free(spec->name);
+    spec->name = mem_strdup(name);
+    manifest_settle_spec(cli, &archive->manifest, spec);
+    *ret = (struct vm_origin){.vm = archive->manifest.vm,
+        .is_taken = true,
+        .import = (char *)(uintptr_t)archive->id,
+        .mac = archive->manifest.mac,
+        .snapshot = *archive->manifest.snapshot};
+    ret->snapshot.prepared.disk_bytes = archive->disk_bytes;
+    return settle_ports(cli, spec, err);
+}
+
+/* Whether the controller has it from now on, whatever became of the command. */
+static bool is_recorded(struct cli *cli, const char *name, const struct archive *archive)
+{
+    cleanup_with(vm_record_clear) struct vm_record record = {.name = NULL};
+    struct error ignored = {.code = ERR_NONE};
+    const struct vm_origin *origin =
+        store_get(cli->store, name, &record, &ignored) == 0 && record.desired
+            ? record.desired->origin
+            : NULL;
+    return ignored.code != ERR_NONE || (origin && text_eq(origin->import, archive->id));
+}
+
+static int make_vm(struct cli *cli, const struct import_vm_values *values, struct archive *archive,
+    const char *name, struct error *err)
+{
+    static const struct origin_words words = {"importing", "imported", "imported and started"};
+    struct vm_origin origin;
+    struct vm_spec *spec = vm_spec_copy(archive->manifest.spec);
+    spec->is_protected = false; /* no VMFile has it, where that could be taken out */
+    int rc = archive_publish(cli, archive, err);
+    rc = rc < 0 ? rc : settle(cli, archive, name, spec, &origin, err);
+    rc = rc < 0
+             ? rc
+             : origin_create_vm(cli, spec, &origin, values->starts, &words, &values->follow, err);
+    if (rc != 0 && !is_recorded(cli, name, archive)) {
+        archive_withdraw(cli, archive);
+    }
+    vm_spec_free(spec);
+    return rc;
+}
+
+static int check_backup(const struct archive *archive, const char *directory, struct error *err)
+{
+    if (directory || !archive->manifest.disk.file) {
+        return 0;
+    }
+    (void)error_set(err, ERR_USAGE, "a backup's disk is not in the archive of its settings");
+    return error_help(err, "import it from its directory: vmctl import DIRECTORY");
+}
+
+/* `directory`: where the archive is; NULL: it comes through a pipe. */
+static int import_open(struct cli *cli, const struct import_vm_values *values, int fd,
+    const char *title, const char *directory, struct error *err)
+{
+    cleanup_with(archive_clear) struct archive archive = {.disk_bytes = 0};
+    int rc = cli_open_store(cli, err);
+    rc = rc == 0 && values->name ? check_new_name(cli, values->name, err) : rc;
+    rc = rc < 0 ? rc : archive_open(fd, title, &archive, err);
+    const char *name = values->name ? values->name : archive.manifest.vm;
+    rc = rc < 0 ? rc : check_new_name(cli, name, err);
+    rc = rc < 0 ? rc : check_backup(&archive, directory, err);
+    rc = rc < 0 ? rc : archive_unpack_all(cli, &archive, err);
+    if (rc == 0 && archive.manifest.disk.file) {
+        rc = backup_unpack_disk(cli, directory, &archive, err);
+    }
+    return rc < 0 ? rc : make_vm(cli, values, &archive, name, err);
+}
+
+static int import_vm(
+    struct cli *cli, const struct import_vm_values *values, const char *path, struct error *err)
+{
+    if (text_eq(path, "-")) {
+        return isatty(STDIN_FILENO)
+                   ? error_set(err, ERR_USAGE, "an archive is not read from a terminal")
+                   : import_open(cli, values, STDIN_FILENO, "standard input", NULL, err);
+    }
+    const char *slash = strrchr(path, '/');
+    cleanup_free char *beside = mem_strndup(path, slash ? (size_t)(slash - path) + 1 : 0);
+    cleanup_close int fd = user_path_answers(path) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    /* Of a relative one "12:00/" would be a protocol to qemu-img, and "-x/" an option. */
+    cleanup_free char *directory = fd < 0 ? NULL : realpath(beside[0] ? beside : ".", NULL);
+    return directory ? import_open(cli, values, fd, path, directory, err)
+                     : error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+}
+
+/* The last backup in a directory. */
+static int import_last(
+    struct cli *cli, const struct import_vm_values *values, const char *word, struct error *err)
+{
+    cleanup_with(backup_clear) struct backup last = {.path = NULL};
+    cleanup_free char *directory = realpath(word, NULL);
+    int rc = backup_find_newest(directory ? directory : word, NULL, &last, err);
+    if (rc == 0 && !last.path) {
+        (void)error_set(err, ERR_ARCHIVE, "there is no backup in '%s'", word);
+        rc = error_help(err, "make one: vmctl backup VM %s", word);
+    }
+    return rc < 0 ? rc : import_vm(cli, values, last.path, err);
+}
+
+/* ---- the original vmctl's ---- */
+
 struct import_values {
+    struct import_vm_values vm; /* of an archive */
     const char *file;
     const char *user;
 };
 
 static const struct arg_option options[] = {
+    {"name", 0, ARG_TEXT, offsetof(struct import_values, vm.name), "NEW",
+        "of an archive: the VM's name here [default: the one it had]"},
+    {"start", 0, ARG_FLAG, offsetof(struct import_values, vm.starts), NULL,
+        "of an archive: start it and follow until it is ready"},
+    {"detach", 'd', ARG_FLAG, offsetof(struct import_values, vm.follow.is_detached), NULL,
+        "of an archive: return as soon as it is unpacked and recorded"},
+    {"no-wait", 0, ARG_FLAG, offsetof(struct import_values, vm.follow.is_detached), NULL, NULL},
+    {"timeout", 0, ARG_DURATION, offsetof(struct import_values, vm.follow.timeout_ms), "DURATION",
+        "of an archive: stop following after this long [default: 10m]"},
     {"file", 'f', ARG_TEXT, offsetof(struct import_values, file), "PATH",
         "the VMFile that describes them from now on"},
     {"user", 'u', ARG_TEXT, offsetof(struct import_values, user), "USER",
         "the guests' user, of VMs that are in no VMFile"},
     OPTIONS_END,
 };
+
+static const struct import_values defaults = {.vm.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
 
 static const char *const results[] = {
     [IMPORT_DONE] = "imported, stopped",
@@ -85,7 +255,21 @@ static int run(
     const struct import_values *import = values;
     cleanup_with(project_clear) struct project project = {.path = NULL};
     if (words->count > 1) {
-        return error_set(err, ERR_USAGE, "import takes one vms.json");
+        return error_set(err, ERR_USAGE, "import takes one archive, or one vms.json");
+    }
+    struct stat st;
+    const char *word = words->count ? words->items[0] : NULL;
+    bool is_directory = word && user_path_stat(word, &st) == 0 && S_ISDIR(st.st_mode);
+    if (word && (is_directory || text_eq(word, "-") || archive_is_one(word))) {
+        return import->file || import->user
+                   ? error_set(err, ERR_USAGE, "--file and --user are not for an archive")
+               : is_directory ? import_last(cli, &import->vm, word, err)
+                              : import_vm(cli, &import->vm, word, err);
+    }
+    if (import->vm.name || import->vm.starts || import->vm.follow.is_detached) {
+        (void)error_set(err, ERR_USAGE, "%s%s%sno archive is given", word ? "'" : "",
+            word ? word : "", word ? "' is no archive: " : "");
+        return error_help(err, "name a file that `vmctl export` wrote");
     }
     cleanup_free char *path =
         words->count ? mem_strdup(words->items[0]) : paths_path(&cli->paths, "vms.json");
@@ -95,18 +279,28 @@ static int run(
 
 const struct command command_import = {
     .name = "import",
-    .summary = "Take over the VMs of the original vmctl",
-    .usage = "[OPTIONS] [PATH]",
+    .summary = "Make a VM of an export, or take over those of the original vmctl",
+    .usage = "[OPTIONS] [FILE|DIRECTORY]",
     .details =
-        "Reads its vms.json [default: the one in the data directory] and makes its VMs ours:\n"
-        "each with its disk, keys, seed, MAC address and SSH port. A running VM is refused:\n"
-        "stop it with the vmctl that started it, and import again. With --file, what a VMFile\n"
-        "says of a VM of the same name is taken from there, so that `vmctl up` finds it\n"
-        "unchanged. Importing a VM twice changes nothing.",
-    .examples = "  vmctl import\n"
+        "FILE is what `vmctl export` wrote; -: standard input. Or it is the settings (.vmctl) of\n"
+        "a backup, or DIRECTORY the one of the last of them that `vmctl backup` made there. All of "
+        "it is unpacked and compared\n"
+        "with its digests before anything of it becomes a VM, which is then the one that was\n"
+        "exported: disk, host name, keys and MAC address are the same, provision steps that ran\n"
+        "count as run. What names files of the other host (shares, steps, keys of the VMFile) is\n"
+        "left out, and said; its VMFile brings it back: vmctl up.\n"
+        "\n"
+        "Or FILE is a vms.json of the original vmctl [default: the one in the data directory]:\n"
+        "its VMs become ours, each with its disk, keys, seed, MAC address and SSH port. A running\n"
+        "one is refused: stop it with the vmctl that started it, and import again. With --file,\n"
+        "what a VMFile says of a VM of the same name is taken from there, so that `vmctl up`\n"
+        "finds it unchanged. Importing such a VM twice changes nothing.",
+    .examples = "  vmctl import web.vmctl --name web2 --start\n"
+                "  ssh host vmctl export web - | vmctl import -\n"
                 "  vmctl import --file VMFile.kdl\n"
                 "  vmctl import ~/backup/vms.json --user ubuntu",
     .options = options,
     .values_size = sizeof(struct import_values),
+    .defaults = &defaults,
     .run = run,
 };

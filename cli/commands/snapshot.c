@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* vmctl snapshot: copies of the disk of a stopped VM. */
+/* vmctl snapshot: copies of a VM's disk. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -110,34 +110,48 @@ static void add_snapshots(const struct vm_record *record, json_t *list)
 {
     for (uint32_t i = 0; record->status && i < record->status->n_snapshots; i++) {
         const struct vm_snapshot *snapshot = &record->status->snapshots[i];
+        if (text_starts_with(snapshot->name, SNAPSHOT_PASSING)) {
+            continue;
+        }
         json_t *json = json_object();
         json_put_text(json, "vm", record->name);
         json_put_text(json, "name", snapshot->name);
-        json_put_int(json, "created", snapshot->created_ms);
+        json_put_time(json, "created", snapshot->created_ms);
         json_put_int(json, "bytes", (int64_t)snapshot->bytes);
+        if (snapshot->was_used) {
+            json_put_flag(json, "crashConsistent", true);
+        }
+        if (snapshot->ends_ms) {
+            json_put_time(json, "ends", snapshot->ends_ms);
+        }
         (void)json_array_append_new(list, json);
     }
 }
 
 static void print_snapshots(const struct cli *cli, const json_t *list)
 {
-    static const char *const titles[] = {"VM", "NAME", "CREATED", "SIZE"};
+    static const char *const titles[] = {"VM", "NAME", "CREATED", "SIZE", "AGE", "ENDS"};
     cleanup_with(table_clear) struct table table;
     cleanup_buf struct buf out = BUF_INIT(0);
-    table_init(&table, ARRAY_LEN(titles));
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++) {
-        table_add(&table, titles[i]);
-    }
+    int64_t now_ms = clock_wall_ms(clock_system());
+    table_begin(&table, titles, ARRAY_LEN(titles));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *snapshot = json_array_get(list, i);
-        char when[CLOCK_TEXT_SIZE];
-        clock_format_utc(json_int(snapshot, "created", 0), when);
+        char when[CLOCK_TEXT_SIZE], age[DURATION_SIZE], left[DURATION_SIZE];
+        int64_t created_ms = json_int(snapshot, "created", 0);
+        int64_t ends_ms = json_int(snapshot, "ends", 0);
+        clock_format_utc(created_ms, when);
+        duration_format(now_ms - created_ms, age);
+        duration_format(ends_ms - now_ms, left);
+        cleanup_free char *end = ends_ms ? mem_printf("in %s", left) : mem_strdup("-");
         cleanup_free char *size =
             mem_printf("%.2f MB", (double)json_int(snapshot, "bytes", 0) / 1e6);
         table_add(&table, json_text(snapshot, "vm"));
         table_add(&table, json_text(snapshot, "name"));
         table_add(&table, when);
         table_add(&table, size);
+        table_add(&table, age);
+        table_add(&table, end);
         if (cli->output == OUTPUT_NAME) {
             puts(json_text(snapshot, "name"));
         }
@@ -190,22 +204,26 @@ static const struct verbs verbs = {
 static int run(
     struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
 {
-    const struct verb *verb = verb_find(&verbs, words, err);
-    return verb ? verb->run(cli, values, words, err) : -ERR_USAGE;
+    return verb_run(&verbs, cli, values, words, err);
 }
 
 const struct command command_snapshot = {
     .name = "snapshot",
-    .summary = "Keep the disk of a stopped VM, and put it back",
+    .summary = "Keep the disk of a VM, and put it back",
     .usage = "create VM [NAME] | list [VM...] | restore VM NAME | rm VM NAME",
     .details =
-        "create copies the disk of a VM that is stopped; without NAME the copy is called by the\n"
-        "time, in UTC. On a file system that shares blocks (btrfs, XFS) that takes a moment and\n"
-        "no room, elsewhere as much as the disk holds. restore puts a copy of the snapshot in the\n"
-        "place of the disk, which becomes the snapshot before-restore instead of the one before;\n"
-        "restoring that undoes it. The steps that had run then count as run. Snapshots outlive a\n"
-        "recreation of the disk (reload, up --recreate), and go with the VM (destroy).",
-    .examples = "  vmctl stop web && vmctl snapshot create web clean && vmctl start web\n"
+        "create copies the disk of a VM; without NAME the copy is called by the time, in UTC. On\n"
+        "a file system that shares blocks (btrfs, XFS) that of a stopped one takes a moment and "
+        "no\n"
+        "room, else as much as the disk holds. A guest may run meanwhile: the copy is what a lost\n"
+        "power would have left (crash-consistent). restore, of a stopped VM, puts a copy of the\n"
+        "snapshot in the place of the disk, which becomes the snapshot before-restore instead of\n"
+        "the one before; restoring that undoes it. The steps that had run then count as run.\n"
+        "Snapshots outlive a recreation of the disk (reload, up --recreate), and go with the VM\n"
+        "(destroy). The disk that a recreation replaces is kept as the snapshot recreated-TIME "
+        "for\n"
+        "24 hours: less long if three more follow, or less than 1 GiB of the file system is free.",
+    .examples = "  vmctl ssh web -- sync; vmctl snapshot create web clean\n"
                 "  vmctl stop web && vmctl snapshot restore web clean && vmctl start web\n"
                 "  vmctl snapshot list web",
     .options = options,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Unpacks a zstd file (RFC 8878), one frame or several, as its bytes come. The only place with
- * <zstd.h>. */
+/* Unpacks a zstd file (RFC 8878), one frame or several, as its bytes come. With cli/archive the
+ * only place with <zstd.h>. */
 #pragma once
 
 #include <stddef.h>

@@ -32,6 +32,7 @@ struct disk_files {
     char *aside_path;
     uint64_t wanted_bytes; /* 0: as large as the image */
     bool is_in_use;
+    bool is_new;
     bool is_moved;
     enum plan plan;           /* out */
     uint64_t bytes;           /* out: of the disk */
@@ -138,7 +139,7 @@ static int create_overlay(const struct disk_files *files, enum image_format form
 static int disk_look(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     struct disk_files *files = context;
-    struct image_info base, overlay;
+    struct image_info base, overlay = {.backing = ""};
     bool is_there = fs_exists(files->overlay_path);
     if (is_there && image_inspect(files->overlay_path, &overlay, err) < 0) {
         return -(int)err->code;
@@ -146,7 +147,8 @@ static int disk_look(void *context, const atomic_bool *is_cancelled, struct erro
     if (is_there && files->is_moved && !text_eq(overlay.backing, files->image_path)) {
         return plan_rebase(files, &overlay, err);
     }
-    if (is_there && (files->is_in_use || text_eq(overlay.backing, files->image_path))) {
+    bool is_left = !files->is_new && text_eq(overlay.backing, files->image_path);
+    if (is_there && (files->is_in_use || is_left)) {
         bool is_large_enough = files->wanted_bytes <= overlay.virtual_size;
         files->plan = is_large_enough ? PLAN_NOTHING : PLAN_GROW;
         files->bytes = is_large_enough ? overlay.virtual_size : files->wanted_bytes;
@@ -234,6 +236,7 @@ struct op *disk_make(struct reconciler_host *host, const struct disk_request *re
     struct disk_files files = {
         .wanted_bytes = (uint64_t)request->disk_gib << 30,
         .is_in_use = request->is_in_use,
+        .is_new = request->is_new,
         .is_moved = request->is_moved,
     };
     struct disk_maker *maker = mem_new(struct disk_maker);

@@ -19,6 +19,8 @@ struct disk_request {
     /* A guest has used the overlay: it stays whatever its base is. Otherwise one on another base is
      * left from a try that was interrupted, and is moved to `aside_path`. */
     bool is_in_use;
+    /* No guest may have run on it: one that is there, on whatever base, is moved there, too. */
+    bool is_new;
     bool is_moved; /* with is_in_use: the overlay's base is at `image_path` now, byte for byte */
     const char *aside_path;
     uint64_t *ret_bytes; /* size of the disk; borrowed until `done` or a cancel; may be NULL */

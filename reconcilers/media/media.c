@@ -15,6 +15,7 @@
 #include "reconcilers/image/image_content.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/media/disk.h"
+#include "reconcilers/media/identify.h"
 #include "reconcilers/media/keys.h"
 #include "reconcilers/media/seed.h"
 #include "reconcilers/media/snapshot.h"
@@ -232,9 +233,9 @@ static void observe(const struct vm_env *env, struct media_facts *ret)
     if (prepared->digest[0] && prepared->image_path && facts.disk_file_bytes >= 0) {
         observe_base(env, &facts);
     }
-    /* A disk that is made needs its own base and not the image that the spec now names. */
-    facts.has_image = facts.has_image || facts.is_image_unsure ||
-                      (env->spec && image_is_in_reach(env->host->paths, &env->spec->image));
+    /* A disk that is made needs its own base, if any, and not the image that the spec now names. */
+    facts.has_image |= facts.is_image_unsure || (prepared->digest[0] && !prepared->image_path) ||
+                       (env->spec && image_is_in_reach(env->host->paths, &env->spec->image));
     *ret = facts;
 }
 
@@ -311,6 +312,7 @@ struct preparation {
     /* A guest has used these files: only the overlay may still grow, and the seed be made again if
      * it is lost. What they were made from stays what is recorded. */
     bool is_in_use;
+    bool is_clone; /* the disk was another VM's */
     bool has_disk; /* else only the seed is made; `result` is NULL */
     bool is_next;  /* prepare_next(): beside files that a guest may be using */
     enum step step;
@@ -375,7 +377,7 @@ static struct op *start_keys(struct preparation *p)
     cleanup_free char *host_key_public = vm_path(p, VM_HOST_KEY_PUBLIC);
     const struct key_pair pairs[] = {
         {key, key_public, comment}, {host_key, host_key_public, comment}};
-    bool are_needed = makes_seed(p) && seed_needs_keys(p->spec);
+    bool are_needed = makes_seed(p) && vm_spec_has_our_seed(p->spec);
     return !are_needed || (keys_exist(&pairs[0]) && keys_exist(&pairs[1]))
                ? NULL
                : keys_make(p->host, pairs, ARRAY_LEN(pairs), on_step_done, p);
@@ -398,6 +400,7 @@ static struct op *start_disk(struct preparation *p)
         .image_path = base,
         .disk_gib = p->spec->disk_gib,
         .is_in_use = p->is_in_use,
+        .is_new = p->result->wake == WAKE_DUE && !p->is_in_use,
         .is_moved = is_moved(p),
         .aside_path = aside,
         .ret_bytes = &p->result->disk_bytes,
@@ -416,7 +419,7 @@ static struct op *start_step(struct preparation *p, enum step step)
     case STEP_DISK:
         return p->has_disk ? start_disk(p) : NULL;
     case STEP_SEED:
-        return makes_seed(p) ? seed_make(p->host, p->spec, p->uid,
+        return makes_seed(p) ? seed_make(p->host, p->spec, p->uid, p->is_clone,
                                    p->is_next ? VM_NEXT_SEED : VM_SEED, on_step_done, p)
                              : NULL;
     case STEP_COUNT_:
@@ -471,6 +474,7 @@ static struct preparation *new_preparation(
     p->host = env->host;
     p->spec = vm_spec_copy(env->spec);
     p->uid = mem_strdup(env->uid);
+    p->is_clone = env->origin != NULL;
     return p;
 }
 
@@ -557,13 +561,6 @@ static struct op *fetch_image(
     return image_fetch(image_cache_of(env->host), &order, result, done, context);
 }
 
-static struct op *seal(
-    const struct vm_env *env, struct template_record *record_take, op_done_fn *done, void *context)
-{
-    cleanup_free char *overlay = paths_vm(env->host->paths, env->name, VM_OVERLAY);
-    return template_seal(env, overlay, record_take, done, context);
-}
-
 static int discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
     if (!whole_dir && has_replacement(env)) {
@@ -589,7 +586,11 @@ const struct media_ops *media_files(void)
         .check_disk = check_disk,
         .identify = identify,
         .snapshot = snapshot_start,
-        .seal = seal,
+        .clone = snapshot_clone,
+        .keep = snapshot_keep,
+        .seal = media_seal,
+        .settle_guest = media_settle_guest,
+        .identify_guest = media_identify_guest,
         .discard = discard,
     };
     return &ops;

@@ -22,7 +22,7 @@ int media_take_next(const struct vm_env *env, struct error *err)
     cleanup_free char *next_overlay = paths_vm(paths, env->name, VM_NEXT_OVERLAY);
     cleanup_free char *trusted = paths_vm(paths, env->name, VM_HOST_KEY_TRUSTED);
     int rc = fs_remove_file(trusted, err); /* the next guest has the key of ours */
-    if (rc == 0 && seed_needs_keys(env->spec)) {
+    if (rc == 0 && vm_spec_has_our_seed(env->spec)) {
         rc = seed_write_known_hosts(paths, env->name, err);
     }
     if (rc == 0 && !env->spec->cloud_init.is_set) {

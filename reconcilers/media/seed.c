@@ -24,7 +24,7 @@
 
 enum {
     KEY_MAX = 64 * 1024,
-    ISO_MAX = 2 * GUEST_TEXT_MAX,
+    ISO_MAX = 4 * GUEST_TEXT_MAX,
 };
 #define VOLUME_ID "cidata"
 
@@ -32,23 +32,19 @@ struct seed_work {
     struct paths paths;
     struct vm_spec *spec;
     char *uid;
+    bool is_clone;
     enum vm_file file;
 };
-
-bool seed_needs_keys(const struct vm_spec *spec)
-{
-    return spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
-}
 
 char *seed_host_alias(const char *vm_name)
 {
     return mem_printf("vmctl-%s", vm_name);
 }
 
-static int read_vm_file(
-    const struct seed_work *work, enum vm_file file, struct buf *out, struct error *err)
+static int read_vm_file(const struct paths *paths, const struct vm_spec *spec, enum vm_file file,
+    struct buf *out, struct error *err)
 {
-    cleanup_free char *path = paths_vm(&work->paths, work->spec->name, file);
+    cleanup_free char *path = paths_vm(paths, spec->name, file);
     if (fs_read_file(path, out, err) < 0) {
         err->code = ERR_SEED;
         return -ERR_SEED;
@@ -88,16 +84,17 @@ static int check_public_keys(const char *path, const char *text, struct error *e
 }
 
 /* The VM's own key always: the private part of the user's may be one that only an agent has. */
-static int read_authorized_keys(const struct seed_work *work, struct buf *out, struct error *err)
+int seed_read_authorized_keys(
+    const struct paths *paths, const struct vm_spec *spec, struct buf *out, struct error *err)
 {
-    const char *path = work->spec->cloud_init.ssh_key.path;
+    const char *path = spec->cloud_init.ssh_key.path;
     cleanup_buf struct buf users = BUF_INIT(KEY_MAX);
     if (path && read_user_file(path, &users, err) < 0) {
         err->code = ERR_KEY_UNREADABLE;
         return error_wrap(err, "ssh-key");
     }
     if ((path && check_public_keys(path, buf_str(&users), err) < 0) ||
-        read_vm_file(work, VM_KEY_PUBLIC, out, err) < 0) {
+        read_vm_file(paths, spec, VM_KEY_PUBLIC, out, err) < 0) {
         return -(int)err->code;
     }
     buf_printf(out, "\n%s", buf_str(&users));
@@ -106,8 +103,7 @@ static int read_authorized_keys(const struct seed_work *work, struct buf *out, s
 
 /* ---- texts ---- */
 
-/* Caller owns. */
-static char *hostname(const struct vm_spec *spec)
+char *seed_hostname(const struct vm_spec *spec)
 {
     if (spec->cloud_init.hostname) {
         return mem_strdup(spec->cloud_init.hostname);
@@ -121,40 +117,46 @@ static int generate_user_data(const struct seed_work *work, struct buf *out, str
 {
     cleanup_buf struct buf keys = BUF_INIT(2 * KEY_MAX), host_private = BUF_INIT(KEY_MAX),
                            host_public = BUF_INIT(KEY_MAX);
-    if (read_authorized_keys(work, &keys, err) < 0 ||
-        read_vm_file(work, VM_HOST_KEY, &host_private, err) < 0 ||
-        read_vm_file(work, VM_HOST_KEY_PUBLIC, &host_public, err) < 0) {
+    if (seed_read_authorized_keys(&work->paths, work->spec, &keys, err) < 0 ||
+        read_vm_file(&work->paths, work->spec, VM_HOST_KEY, &host_private, err) < 0 ||
+        read_vm_file(&work->paths, work->spec, VM_HOST_KEY_PUBLIC, &host_public, err) < 0) {
         return -(int)err->code;
     }
-    cleanup_free char *name = hostname(work->spec);
+    cleanup_free char *name = seed_hostname(work->spec);
     struct user_data data = {
         .hostname = name,
         .user = work->spec->ssh.user,
         .authorized_keys = buf_str(&keys),
         .host_key_private = buf_str(&host_private),
         .host_key_public = buf_str(&host_public),
+        .is_clone = work->is_clone,
     };
     user_data_write(&data, out);
+    return 0;
+}
+
+/* The user's own, as it is; it may have been edited since it was applied. */
+static int read_checked(const char *what, const char *path,
+    int (*check)(const char *bytes, size_t n, struct error *err), struct buf *out,
+    struct error *err)
+{
+    if (path && read_user_file(path, out, err) < 0) {
+        err->code = ERR_SEED;
+        error_wrap(err, "%s", what);
+        return error_help(err, "check the path and permissions of %s in the VMFile", what);
+    }
+    if (path && check(buf_str(out), out->len, err) < 0) {
+        err->code = ERR_SEED;
+        return error_wrap(err, "%s '%s'", what, path);
+    }
     return 0;
 }
 
 static int make_user_data(const struct seed_work *work, struct buf *out, struct error *err)
 {
     const char *path = work->spec->cloud_init.user_data.path;
-    if (!path) {
-        return generate_user_data(work, out, err);
-    }
-    if (read_user_file(path, out, err) < 0) {
-        err->code = ERR_SEED;
-        error_wrap(err, "user-data");
-        return error_help(err, "check the path and permissions of user-data in the VMFile");
-    }
-    if (guest_text_check_user_data(buf_str(out), out->len, err) <
-        0) { /* edited since it was applied */
-        err->code = ERR_SEED;
-        return error_wrap(err, "user-data '%s'", path);
-    }
-    return 0;
+    return path ? read_checked("user-data", path, guest_text_check_user_data, out, err)
+                : generate_user_data(work, out, err);
 }
 
 /* ---- files ---- */
@@ -163,17 +165,30 @@ static int write_iso(
     const struct seed_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_buf struct buf user_data = BUF_INIT(GUEST_TEXT_MAX), meta_data = BUF_INIT(KEY_MAX),
-                           iso = BUF_INIT(ISO_MAX);
-    if (make_user_data(work, &user_data, err) < 0) {
+                           vendor_data = BUF_INIT(GUEST_TEXT_MAX),
+                           network = BUF_INIT(GUEST_TEXT_MAX), iso = BUF_INIT(ISO_MAX);
+    const struct spec_cloud_init *cloud_init = &work->spec->cloud_init;
+    if (make_user_data(work, &user_data, err) < 0 ||
+        read_checked("vendor-data", cloud_init->vendor_data.path, guest_text_check_user_data,
+            &vendor_data, err) < 0 ||
+        read_checked("network-config", cloud_init->network_config.path, guest_text_check_mapping,
+            &network, err) < 0) {
         return -(int)err->code;
     }
-    cleanup_free char *name = hostname(work->spec);
+    cleanup_free char *name = seed_hostname(work->spec);
     meta_data_write(work->uid, name, &meta_data);
-    const struct iso_file files[] = {
+    struct iso_file files[4] = {
         {"meta-data", buf_str(&meta_data), meta_data.len},
         {"user-data", buf_str(&user_data), user_data.len},
     };
-    if (iso_write(VOLUME_ID, files, ARRAY_LEN(files), &iso, err) < 0) {
+    size_t n_files = 2;
+    if (cloud_init->vendor_data.path) {
+        files[n_files++] = (struct iso_file){"vendor-data", buf_str(&vendor_data), vendor_data.len};
+    }
+    if (cloud_init->network_config.path) {
+        files[n_files++] = (struct iso_file){"network-config", buf_str(&network), network.len};
+    }
+    if (iso_write(VOLUME_ID, files, n_files, &iso, err) < 0) {
         return -(int)err->code;
     }
     cleanup_free char *path = paths_vm(&work->paths, work->spec->name, work->file);
@@ -209,7 +224,7 @@ int seed_write_known_hosts(const struct paths *paths, const char *vm_name, struc
 static int make(void *context, const atomic_bool *is_cancelled, struct error *err)
 {
     const struct seed_work *work = context;
-    if (work->file == VM_SEED && seed_needs_keys(work->spec) &&
+    if (work->file == VM_SEED && vm_spec_has_our_seed(work->spec) &&
         seed_write_known_hosts(&work->paths, work->spec->name, err) < 0) {
         return -(int)err->code;
     }
@@ -226,12 +241,13 @@ static void free_work(void *context)
 }
 
 struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, const char *uid,
-    enum vm_file file, op_done_fn *done, void *context)
+    bool is_clone, enum vm_file file, op_done_fn *done, void *context)
 {
     struct seed_work *work = mem_new(struct seed_work);
     work->paths.data_dir = mem_strdup(host->paths->data_dir);
     work->spec = vm_spec_copy(spec);
     work->uid = mem_strdup(uid);
+    work->is_clone = is_clone;
     work->file = file;
     return pool_start_in(host->pool, POOL_SOURCE, make, free_work, work, done, context);
 }

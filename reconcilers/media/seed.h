@@ -12,12 +12,10 @@
 #include "reconcilers/media/keys.h"
 #include "specs/base/paths.h"
 
+struct buf;
 struct error;
 struct reconciler_host;
 struct vm_spec;
-
-/* Whether the seed of this spec is made from the VM's key pairs, the user's and the host's. */
-bool seed_needs_keys(const struct vm_spec *spec);
 
 /* The name that known_hosts gives the guest (HostKeyAlias of ssh_config(5)). free() it. */
 char *seed_host_alias(const char *vm_name);
@@ -26,7 +24,15 @@ char *seed_host_alias(const char *vm_name);
  * Errors: -ERR_SEED, -ERR_NO_SPACE. It waits for the disk. */
 int seed_write_known_hosts(const struct paths *paths, const char *vm_name, struct error *err);
 
-/* `uid` becomes the instance-id; `file` is VM_SEED or VM_NEXT_SEED. Errors: -ERR_SEED,
- * -ERR_KEY_UNREADABLE (the ssh-key file), -ERR_NO_SPACE. */
+/* The public keys of those who may log in: the VM's own, and those of the spec's ssh-key file.
+ * -ERR_SEED, -ERR_KEY_UNREADABLE. It waits for the disk. */
+int seed_read_authorized_keys(
+    const struct paths *paths, const struct vm_spec *spec, struct buf *out, struct error *err);
+/* The host name of the guest. free() it. */
+char *seed_hostname(const struct vm_spec *spec);
+
+/* `uid` becomes the instance-id; `is_clone`: the disk was another VM's (user_data.h); `file` is
+ * VM_SEED or VM_NEXT_SEED. Errors: -ERR_SEED, -ERR_KEY_UNREADABLE (the ssh-key file),
+ * -ERR_NO_SPACE. */
 struct op *seed_make(struct reconciler_host *host, const struct vm_spec *spec, const char *uid,
-    enum vm_file file, op_done_fn *done, void *context);
+    bool is_clone, enum vm_file file, op_done_fn *done, void *context);

@@ -10,25 +10,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "controller/loop/child.h"
 #include "controller/loop/pool.h"
+#include "reconcilers/media/imported.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/digest.h"
+#include "specs/base/file_stamp.h"
 #include "specs/base/fs.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/vm/media_digest.h"
 
 /* What pool work may touch. */
 struct snapshot_work {
     enum snapshot_verb verb;
-    char *dir;     /* of the snapshots */
-    char *overlay; /* the VM's disk … */
-    char *seed;    /* … and its seed, which it may not have */
-    char *token;   /* names the files that are made */
-    char *file;    /* of the snapshot that is restored or removed; NULL: of none */
-    char *stale;   /* of what the restore before replaced; NULL: there was none */
+    char *dir;      /* of the snapshots */
+    char *overlay;  /* the VM's disk … */
+    char *seed;     /* … and its seed, which it may not have */
+    char *token;    /* names the files that are made */
+    char *file;     /* of the snapshot that is restored or removed; NULL: of none; of a clone: its
+                     * path */
+    bool is_taken;  /* … which becomes the disk … */
+    uint64_t bytes; /* … and has so many */
+    char *stale;    /* of what the restore before replaced; NULL: there was none */
 };
 
 char *snapshot_path(const struct paths *paths, const char *vm_name, const char *file)
@@ -49,9 +56,10 @@ static int copy_data(
     int from, int to, int64_t size, const atomic_bool *is_cancelled, struct error *err)
 {
     enum { PIECE = 16 << 20 };
-    off_t at = 0;
-    while ((at = lseek(from, at, SEEK_DATA)) >= 0 && at < size) {
-        off_t end = lseek(from, at, SEEK_HOLE), out = at;
+    int64_t at = 0, end = 0;
+    int found = 0;
+    while ((found = fs_next_data(from, &at, &end)) > 0 && at < size) {
+        int64_t out = at;
         while (at < end) {
             size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
             ssize_t copied = copy_file_range(from, &at, to, &out, n, 0);
@@ -63,7 +71,7 @@ static int copy_data(
             }
         }
     }
-    return at < 0 && errno != ENXIO ? error_set_errno(err, ERR_IO, errno, "cannot copy") : 0;
+    return found < 0 ? error_set_errno(err, ERR_IO, errno, "cannot copy") : 0;
 }
 
 static int copy_open(int from, int to, const atomic_bool *is_cancelled, struct error *err)
@@ -112,7 +120,7 @@ static int copy_aside(const char *from_path, const char *to_path, char **ret_mad
     return 0;
 }
 
-static int copy_file(
+int snapshot_copy_file(
     const char *from, const char *to, const atomic_bool *is_cancelled, struct error *err)
 {
     cleanup_free char *made = NULL;
@@ -139,8 +147,8 @@ static int create(
     cleanup_free char *disk = path_of(work, work->token, ".qcow2");
     cleanup_free char *seed = path_of(work, work->token, ".iso");
     struct error ignored = {.code = ERR_NONE};
-    int rc = fs_exists(work->seed) ? copy_file(work->seed, seed, is_cancelled, err) : 0;
-    rc = rc < 0 ? rc : copy_file(work->overlay, disk, is_cancelled, err);
+    int rc = fs_exists(work->seed) ? snapshot_copy_file(work->seed, seed, is_cancelled, err) : 0;
+    rc = rc < 0 ? rc : snapshot_copy_file(work->overlay, disk, is_cancelled, err);
     if (rc < 0) {
         (void)remove_files(work, work->token, &ignored);
     }
@@ -157,7 +165,7 @@ static int keep_present(
     if (fs_exists(disk) || !fs_exists(work->overlay)) {
         return 0;
     }
-    int rc = fs_exists(work->seed) ? copy_file(work->seed, seed, is_cancelled, err) : 0;
+    int rc = fs_exists(work->seed) ? snapshot_copy_file(work->seed, seed, is_cancelled, err) : 0;
     if (rc == 0 && link(work->overlay, disk) < 0) {
         rc = error_set_errno(err, ERR_IO, errno, "cannot keep '%s'", work->overlay);
     }
@@ -186,12 +194,15 @@ static int restore(
     cleanup_free char *seed = path_of(work, work->file, ".iso");
     cleanup_free char *kept = path_of(work, work->token, ".qcow2");
     cleanup_free char *made = NULL;
+    const char *slash = strrchr(work->overlay, '/');
+    cleanup_free char *vm_dir = mem_strndup(work->overlay, (size_t)(slash - work->overlay));
+    removal_sweep_temporary(vm_dir); /* the copy of one that was killed */
     bool is_swap = text_eq(work->file, work->stale);
     bool is_swapped = is_swap && !fs_exists(disk) && (fs_exists(kept) || fs_exists(work->overlay));
     int rc = is_swap ? 0 : copy_aside(disk, work->overlay, &made, is_cancelled, err);
     rc = rc < 0 ? rc : keep_present(work, is_cancelled, err);
     if (rc == 0 && fs_exists(seed)) {
-        rc = copy_file(seed, work->seed, is_cancelled, err);
+        rc = snapshot_copy_file(seed, work->seed, is_cancelled, err);
     }
     if (rc == 0 && !is_swapped) {
         rc = fs_publish(is_swap ? disk : made, work->overlay, 0600, err);
@@ -216,6 +227,29 @@ static int do_snapshot(void *context, const atomic_bool *is_cancelled, struct er
                                          : restore(work, is_cancelled, err);
 }
 
+int snapshot_keep(const struct vm_env *env, const char *file, struct error *err)
+{
+    const struct paths *paths = env->host->paths;
+    cleanup_free char *disk = snapshot_path(paths, env->name, file);
+    cleanup_free char *relative = mem_printf("vms/%s/snapshots", env->name);
+    cleanup_free char *dir = paths_path(paths, relative);
+    cleanup_free char *seed = mem_printf("%s/%s.iso", dir, file);
+    cleanup_free char *present_disk = paths_vm(paths, env->name, VM_OVERLAY);
+    cleanup_free char *present_seed = paths_vm(paths, env->name, VM_SEED);
+    char stamp[DIGEST_SIZE];
+    bool is_next = env->status->replacement_stamp[0] && file_stamp(present_disk, stamp) &&
+                   text_eq(stamp, env->status->replacement_stamp);
+    if (fs_exists(disk) || !fs_exists(present_disk) || is_next) {
+        return 0;
+    }
+    int rc = fs_make_dirs(dir, 0700, err);
+    bool has_seed = fs_exists(present_seed) && !fs_exists(seed);
+    if (rc == 0 && ((has_seed && link(present_seed, seed) < 0) || link(present_disk, disk) < 0)) {
+        rc = error_set_errno(err, ERR_IO, errno, "cannot keep '%s'", present_disk);
+    }
+    return rc < 0 ? rc : fs_sync_dir_of(disk, err);
+}
+
 static void free_snapshot_work(void *context)
 {
     struct snapshot_work *work = context;
@@ -226,6 +260,58 @@ static void free_snapshot_work(void *context)
     free(work->file);
     free(work->stale);
     free(work);
+}
+
+/* ---- a bitmap that begins with the copy ---- */
+
+enum { MARK_MS = 60000 };
+
+struct marking {
+    struct op op; /* first */
+    struct pool *pool;
+    struct snapshot_work *work; /* NULL: the copy has it */
+    struct op *stage;
+};
+
+static void marking_cancel(struct op *op)
+{
+    struct marking *self = (struct marking *)(void *)op;
+    op_cancel(self->stage);
+    if (self->work) {
+        free_snapshot_work(self->work);
+    }
+    free(self);
+}
+
+static void marking_copied(void *context, const struct error *err)
+{
+    struct marking *self = context;
+    self->stage = NULL;
+    op_finish(&self->op, err);
+}
+
+/* Done twice, it is there already, and no guest has run. Where it cannot be made the next backup is
+ * one of the whole disk. */
+static void disk_marked(void *context, const struct error *err, const char *output)
+{
+    struct marking *self = context;
+    (void)err;
+    (void)output;
+    self->stage = pool_start_in(self->pool, POOL_BULK, do_snapshot, free_snapshot_work,
+        TAKE_PTR(self->work), marking_copied, self);
+}
+
+static struct op *mark_and_copy(const struct vm_env *env, struct snapshot_work *work_take,
+    const char *bitmap, op_done_fn *done, void *context)
+{
+    const char *argv[] = {
+        "qemu-img", "bitmap", "--add", "-f", "qcow2", work_take->overlay, bitmap, NULL};
+    struct child_request request = {.argv = argv, .timeout_ms = MARK_MS};
+    struct marking *self = mem_new(struct marking);
+    *self = (struct marking){
+        .op = {marking_cancel, done, context}, .pool = env->host->pool, .work = work_take};
+    self->stage = child_start(env->host->loop, &request, disk_marked, self);
+    return &self->op;
 }
 
 struct op *snapshot_start(
@@ -243,6 +329,77 @@ struct op *snapshot_start(
         .token = mem_strdup(order->token),
         .file = mem_strdup(meant ? meant->file : NULL),
         .stale = mem_strdup(stale ? stale->file : NULL)};
+    if (order->begins_bitmap) {
+        return mark_and_copy(env, work, order->name, done, context);
+    }
     return pool_start_in(
         env->host->pool, POOL_BULK, do_snapshot, free_snapshot_work, work, done, context);
+}
+
+/* ---- another VM's disk ---- */
+
+/* What was made for the clone alone becomes its disk: killed before that was recorded, the disk is
+ * there instead. Nothing has run on it, so it still has the size. */
+static int take_passing(const struct snapshot_work *work, struct error *err)
+{
+    if (rename(work->file, work->overlay) == 0) {
+        return fs_sync_dir_of(work->overlay, err);
+    }
+    if (errno == ENOENT && fs_size(work->overlay) == (int64_t)work->bytes) {
+        return 0;
+    }
+    return error_set_errno(err, errno == ENOENT ? ERR_SNAPSHOT_NOT_FOUND : ERR_IO, errno,
+        "cannot take '%s'", work->file);
+}
+
+/* One that a restore puts in the place of its VM's disk while it is copied is no snapshot any more:
+ * its guest may write to it. */
+static int copy_snapshot(
+    const struct snapshot_work *work, const atomic_bool *is_cancelled, struct error *err)
+{
+    struct stat before, after;
+    cleanup_free char *made = NULL;
+    int rc =
+        stat(work->file, &before) < 0
+            ? error_set_errno(err, ERR_SNAPSHOT_NOT_FOUND, errno, "cannot copy '%s'", work->file)
+            : copy_aside(work->file, work->overlay, &made, is_cancelled, err);
+    if (rc == 0 && (stat(work->file, &after) < 0 || after.st_ino != before.st_ino)) {
+        rc = error_set(err, ERR_SNAPSHOT_NOT_FOUND, "'%s' is gone", work->file);
+    }
+    rc = rc < 0 ? rc : fs_publish(made, work->overlay, 0600, err);
+    (void)(rc < 0 && made && unlink(made));
+    return rc;
+}
+
+static int do_clone(void *context, const atomic_bool *is_cancelled, struct error *err)
+{
+    const struct snapshot_work *work = context;
+    int rc = fs_make_dirs(work->dir, 0700, err);
+    removal_sweep_temporary(work->dir);
+    if (rc == 0) {
+        rc = work->is_taken ? take_passing(work, err) : copy_snapshot(work, is_cancelled, err);
+    }
+    return rc == -ERR_SNAPSHOT_NOT_FOUND
+               ? error_help(err, "destroy the clone, and make it again: vmctl clone VM NEW")
+               : rc;
+}
+
+struct op *snapshot_clone(
+    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
+{
+    const struct paths *paths = env->host->paths;
+    const struct vm_origin *origin = env->origin;
+    spec_media_digest(env->spec, result->digest);
+    spec_seed_digest(env->spec, result->seed_digest);
+    if (origin->import) {
+        return imported_take(env, done, context);
+    }
+    struct snapshot_work *work = mem_new(struct snapshot_work);
+    *work = (struct snapshot_work){.is_taken = origin->is_taken,
+        .bytes = origin->snapshot.bytes,
+        .dir = paths_vm(paths, env->name, VM_DIR),
+        .overlay = paths_vm(paths, env->name, VM_OVERLAY),
+        .file = snapshot_path(paths, origin->vm, origin->snapshot.file)};
+    return pool_start_in(
+        env->host->pool, POOL_BULK, do_clone, free_snapshot_work, work, done, context);
 }

@@ -68,6 +68,15 @@ void host_name_write(const char *vm_name, struct buf *out)
     }
 }
 
+/* What forget_identity.sh does in a template, and cloud-init does not do for another instance. */
+static const char clone_commands[] =
+    "bootcmd:\n"
+    "  - [cloud-init-per, instance, vmctl-clone, sh, -c, \""
+    "[ -L /var/lib/dbus/machine-id ] || rm -f /var/lib/dbus/machine-id; "
+    "rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret; "
+    ": >/etc/machine-id; "
+    "systemd-machine-id-setup || dbus-uuidgen --ensure=/etc/machine-id\"]\n";
+
 void user_data_write(const struct user_data *data, struct buf *out)
 {
     buf_add_str(out, "#cloud-config\n");
@@ -91,6 +100,9 @@ void user_data_write(const struct user_data *data, struct buf *out)
                      "  ed25519_private: |\n");
     add_lines(out, data->host_key_private, "    ", false);
     add_pair(out, "  ed25519_public: ", data->host_key_public);
+    if (data->is_clone) {
+        buf_add_str(out, clone_commands);
+    }
 }
 
 void meta_data_write(const char *instance_id, const char *hostname, struct buf *out)

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct buf;
 
 struct user_data {
@@ -14,6 +16,7 @@ struct user_data {
     const char *authorized_keys; /* public keys, one a line; '#' lines and empty ones are skipped */
     const char *host_key_private; /* OpenSSH's PEM text: the guest gets the identity we expect */
     const char *host_key_public;
+    bool is_clone; /* the guest makes itself a machine-id of its own, once */
 };
 
 /* Appends the host name (RFC 1123) of a VM that was given none: its name, with '-' for '_', and

@@ -2,6 +2,8 @@
 #include "reconcilers/media/volume.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,9 +44,19 @@ bool volumes_are_due(const struct vm_env *env)
     return false;
 }
 
-/* Of two VMs that make it at the same moment one is first, and its file stays: it gets its name by
- * link(2), which replaces nothing. Killed before that, it leaves a temporary file or one that is
- * called `new`, which the next one makes again; killed after it, the volume is there. */
+/* Replaces nothing. Where the file system cannot rename so, killed in between leaves `new`, too. */
+static int publish_volume(const char *new, const char *path, struct error *err)
+{
+    bool is_there = renameat2(AT_FDCWD, new, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ||
+                    (errno == EINVAL && link(new, path) == 0) || fs_exists(path);
+    int rc = is_there ? 0 : error_set_errno(err, ERR_IO, errno, "cannot make '%s'", path);
+    (void)unlink(new);
+    return rc;
+}
+
+/* Of two VMs that make it at the same moment one is first, and its file stays. Killed before that,
+ * it leaves a temporary file or one that is called `new`, which the next one makes again; killed
+ * after it, the volume is there. */
 static int make_volume(const char *path, const struct spec_volume *volume,
     const atomic_bool *is_cancelled, struct error *err)
 {
@@ -61,10 +73,7 @@ static int make_volume(const char *path, const struct spec_volume *volume,
     rc = rc < 0 ? rc
                 : new_file_make(
                       new, 0600, image.file_size, parts, ARRAY_LEN(parts), is_cancelled, err);
-    if (rc == 0 && link(new, path) < 0 && !fs_exists(path)) {
-        rc = error_set_errno(err, ERR_IO, errno, "cannot make '%s'", path);
-    }
-    (void)unlink(new);
+    rc = rc < 0 ? rc : publish_volume(new, path, err);
     rc = rc < 0 ? rc : fs_sync_dir_of(path, err);
     return rc < 0 ? rc : fs_sync_dir_of(directory, err);
 }

@@ -16,6 +16,7 @@
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/vm/lease_key.h"
 #include "specs/vm/media_digest.h"
 #include "specs/vm/vm_desired.h"
 #include "specs/vm/vm_status.h"
@@ -226,12 +227,12 @@ static int keep_addresses(struct takeover *takeover, struct store_batch *batch, 
     const struct import_vm *vm = takeover->request->vm;
     enum network_mode mode = takeover->desired->spec->network.mode;
     struct lease_list leases = {.count = 0};
-    int rc = store_list_leases(takeover->store, &leases, err);
+    int rc = store_list_leases(takeover->store, NULL, &leases, err);
     if (rc < 0) {
         return rc;
     }
     cleanup_free char *port_key = mem_printf("tcp/%u", vm->ssh_port);
-    cleanup_free char *mac_key = mem_printf("mac/%s", vm->mac ? vm->mac : "");
+    cleanup_free char *mac_key = mac_lease_key(vm->mac ? vm->mac : "");
     const struct claim port = {.key = port_key, .purpose = "ssh", .needs_lease = true};
     const struct claim mac = {.key = mac_key,
         .purpose = "mac",

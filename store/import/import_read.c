@@ -66,16 +66,10 @@ static int read_network(const json_t *handle, struct vm_spec *spec, struct error
     return 0;
 }
 
-/* It stands on QEMU's command line, so it has to be one: six pairs of hexadecimal digits. */
 static char *copy_mac(const json_t *handle)
 {
-    enum { MAC_LENGTH = 17 };
     const char *mac = json_text(handle, "mac_addr");
-    bool is_mac = mac && strlen(mac) == MAC_LENGTH;
-    for (size_t i = 0; is_mac && i < MAC_LENGTH; i++) {
-        is_mac = i % 3 == 2 ? mac[i] == ':' : strchr("0123456789abcdefABCDEF", mac[i]) != NULL;
-    }
-    return is_mac ? mem_strdup(mac) : NULL;
+    return mac && mac_address_is_valid(mac) ? mem_strdup(mac) : NULL;
 }
 
 static int64_t in_range(int64_t number, int64_t max)

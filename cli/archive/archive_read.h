@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Reading an export. All of it is unpacked into unnamed files and compared with its manifest before
+ * anything gets a name; then it becomes a directory of DATA/imports (specs/vm/vm_import.h), for the
+ * controller to make a VM of.
+ */
+#pragma once
+
+#include "cli/archive/manifest.h"
+#include "cli/archive/unnamed.h"
+#include "specs/base/text.h"
+
+struct cli;
+struct error;
+
+struct archive {
+    struct tar_reader *reader;
+    const char *title; /* in messages; borrowed */
+    struct manifest manifest;
+    struct unnamed files[MANIFEST_MEMBERS_MAX]; /* of its members */
+    uint64_t disk_bytes;                        /* as the guest sees it */
+    char id[TEXT_ID_SIZE]; /* its directory, once it is published; "": it is not */
+    int lock_fd;           /* which holds it until the VM is recorded; -1: none */
+};
+
+/* Whether the file begins as an archive does; false also where it cannot be read. A pipe, whose
+ * beginning is read only once, is taken for one. */
+bool archive_is_one(const char *path);
+
+/* Reads its manifest; `title` is its name in messages. archive_clear() it, also after an error.
+ * -ERR_ARCHIVE. */
+int archive_open(int fd, const char *title, struct archive *ret, struct error *err);
+/* All else. -ERR_ARCHIVE, -ERR_NO_SPACE, -ERR_VM_CONFLICT: it brings a volume whose name is taken.
+ */
+int archive_unpack_all(const struct cli *cli, struct archive *archive, struct error *err);
+/* That unpacked member is the disk: it must lead to no other file. -ERR_ARCHIVE. */
+int archive_note_disk(struct archive *archive, size_t i, struct error *err);
+int archive_publish(const struct cli *cli, struct archive *archive, struct error *err);
+/* Removes what was published and is not to become a VM's. */
+void archive_withdraw(const struct cli *cli, const struct archive *archive);
+void archive_clear(struct archive *archive);

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/archive/archive_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/archive/flatten.h"
+#include "cli/archive/progress.h"
+#include "cli/archive/tar_stream.h"
+#include "cli/cli.h"
+#include "cli/request/origin.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fields.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/image/volume_file.h"
+#include "specs/vm/record_fields.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_import.h"
+#include "specs/vm/vm_spec.h"
+
+enum { PIECE = 1 << 20 };
+
+void archive_parts_clear(struct archive_parts *parts)
+{
+    for (size_t i = 0; i < parts->manifest.n_members; i++) {
+        unnamed_clear(&parts->files[i]);
+    }
+    manifest_clear(&parts->manifest);
+}
+
+/* ---- collecting ---- */
+
+/* An empty file for one more member. */
+static int add_member(
+    struct cli *cli, struct archive_parts *parts, const char *name, int *ret_fd, struct error *err)
+{
+    size_t i = parts->manifest.n_members;
+    if (i == MANIFEST_MEMBERS_MAX) {
+        return error_set(err, ERR_USAGE, "a VM with so many files cannot be exported");
+    }
+    int rc = unnamed_open(cli->paths.data_dir, 0600, &parts->files[i], err);
+    if (rc == 0) {
+        struct manifest_member *member = &parts->manifest.members[parts->manifest.n_members++];
+        (void)snprintf(member->tar.name, sizeof(member->tar.name), "%s", name);
+        *ret_fd = parts->files[i].fd;
+    }
+    return rc;
+}
+
+/* One that is not there is left out. */
+static int add_small_file(struct cli *cli, struct archive_parts *parts, const char *name,
+    const char *path, struct error *err)
+{
+    enum { SMALL_MAX = 8 << 20 };
+    int fd = -1;
+    cleanup_buf struct buf bytes = BUF_INIT(SMALL_MAX);
+    if (!fs_exists(path)) {
+        return 0;
+    }
+    int rc = fs_read_file(path, &bytes, err);
+    rc = rc < 0 ? rc : add_member(cli, parts, name, &fd, err);
+    return rc < 0 ? rc : fs_write_all(fd, buf_str(&bytes), bytes.len, err);
+}
+
+static int add_disk(struct cli *cli, struct archive_parts *parts, const char *name,
+    const char *path, const char *what, struct error *err)
+{
+    int fd = -1;
+    int rc = add_member(cli, parts, name, &fd, err);
+    int64_t bytes = fs_size(path);
+    if (rc == 0 && bytes > 0 && !fs_has_room(fd, (uint64_t)bytes)) {
+        (void)error_set(err, ERR_NO_SPACE, "there is no room in '%s' for a copy of %s",
+            cli->paths.data_dir, what);
+        return error_help(
+            err, "make room there for about %lld MiB (see: df -h)", (long long)bytes >> 20);
+    }
+    struct progress progress = progress_begin(cli, parts->manifest.vm, what);
+    rc = rc < 0 ? rc : flatten(path, fd, &progress, err);
+    progress_end(&progress);
+    return rc < 0 ? error_wrap(err, "%s", parts->manifest.vm) : 0;
+}
+
+static int add_vm_files(struct cli *cli, const struct origin *origin, bool with_disk,
+    struct archive_parts *parts, struct error *err)
+{
+    const struct vm_snapshot *snapshot = &origin->of.snapshot;
+    cleanup_free char *stem =
+        mem_printf("%s/vms/%s/snapshots/%s", cli->paths.data_dir, origin->vm, snapshot->file);
+    cleanup_free char *disk = mem_printf("%s.qcow2", stem), *seed = mem_printf("%s.iso", stem);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < VM_IMPORT_FILES; i++) {
+        const struct vm_import_file *file = &vm_import_files[i];
+        cleanup_free char *path = paths_vm(&cli->paths, origin->vm, file->file);
+        if (file->file != VM_OVERLAY) {
+            rc = add_small_file(cli, parts, file->name, file->file == VM_SEED ? seed : path, err);
+        }
+    }
+    return rc < 0 || !with_disk
+               ? rc
+               : add_disk(cli, parts, VM_IMPORT_DISK, disk, "reading its disk", err);
+}
+
+static int add_volumes(struct cli *cli, struct archive_parts *parts, struct error *err)
+{
+    int rc = 0;
+    const struct vm_spec *spec = parts->manifest.spec;
+    for (size_t i = 0; rc == 0 && i < spec->n_volumes; i++) {
+        const char *volume = spec->volumes[i].name;
+        cleanup_free char *path = volume_path(&cli->paths, volume);
+        cleanup_free char *member = vm_import_volume_member(volume);
+        cleanup_free char *what = mem_printf("reading volume '%s'", volume);
+        if (!fs_exists(path)) {
+            continue;
+        }
+        rc = add_disk(cli, parts, member, path, what, err);
+        if (rc < 0) {
+            (void)error_help(
+                err, "its VM has to be stopped all the while: vmctl stop %s", parts->manifest.vm);
+        }
+    }
+    return rc;
+}
+
+static int measure_members(struct archive_parts *parts, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < parts->manifest.n_members; i++) {
+        struct manifest_member *member = &parts->manifest.members[i];
+        struct stat st;
+        cleanup_free char *open_file = mem_printf("/proc/self/fd/%d", parts->files[i].fd);
+        if (fstat(parts->files[i].fd, &st) < 0) {
+            return error_set_errno(err, ERR_IO, errno, "cannot read a file of its own");
+        }
+        member->tar.size = (uint64_t)st.st_size;
+        rc = digest_file(open_file, NULL, member->sha256, err);
+    }
+    return rc;
+}
+
+int archive_collect(struct cli *cli, const struct origin *origin, enum archive_content content,
+    struct archive_parts *ret, struct error *err)
+{
+    const struct vm_desired *desired = origin->record.desired;
+    const struct vm_status *status = origin->record.status;
+    struct vm_spec *whole = vm_desired_attach(desired, desired->spec);
+    ret->manifest = (struct manifest){.vm = mem_strdup(origin->vm),
+        .created_ms = clock_wall_ms(clock_system()),
+        .mac = mem_strdup(status->mac),
+        .spec = whole ? whole : vm_spec_copy(desired->spec),
+        .snapshot = fields_copy(&vm_snapshot_fields, &origin->of.snapshot)};
+    free(TAKE_PTR(ret->manifest.snapshot->prepared.image_path)); /* a path of this host */
+    (void)snprintf(ret->manifest.snapshot->name, SNAPSHOT_NAME_SIZE, "%s", "exported");
+    int rc = add_vm_files(cli, origin, content >= ARCHIVE_DISK, ret, err);
+    rc = rc == 0 && content == ARCHIVE_VOLUMES ? add_volumes(cli, ret, err) : rc;
+    return rc < 0 ? rc : measure_members(ret, err);
+}
+
+/* ---- writing ---- */
+
+static int write_bytes(
+    struct tar_writer *writer, const char *name, const struct buf *bytes, struct error *err)
+{
+    struct tar_member member = {.size = bytes->len};
+    (void)snprintf(member.name, sizeof(member.name), "%s", name);
+    int rc = tar_writer_begin(writer, &member, err);
+    return rc < 0 ? rc : tar_writer_add(writer, buf_str(bytes), bytes->len, err);
+}
+
+static int write_file(struct tar_writer *writer, const struct tar_member *member, int fd,
+    struct progress *progress, struct error *err)
+{
+    cleanup_free uint8_t *piece = mem_calloc(1, PIECE);
+    int rc = tar_writer_begin(writer, member, err);
+    for (uint64_t at = 0; rc == 0 && at < member->size;) {
+        ssize_t n = fs_read_at(fd, piece, PIECE, (int64_t)at);
+        if (n <= 0) {
+            return error_set_errno(err, ERR_IO, n < 0 ? errno : EIO, "cannot read a copy");
+        }
+        rc = tar_writer_add(writer, piece, (size_t)n, err);
+        at += (uint64_t)n;
+        progress_show(progress, (double)at, (double)member->size);
+    }
+    return rc;
+}
+
+int archive_write(
+    const struct cli *cli, const struct archive_parts *parts, int fd, struct error *err)
+{
+    cleanup_buf struct buf text = BUF_INIT(MANIFEST_BYTES_MAX);
+    struct tar_writer *writer = tar_writer_new(fd);
+    const struct manifest *manifest = &parts->manifest;
+    manifest_write(manifest, &text);
+    int rc = write_bytes(writer, MANIFEST_NAME, &text, err);
+    for (size_t i = 0; rc == 0 && i < manifest->n_members; i++) {
+        struct progress progress = progress_begin(cli, manifest->vm, "writing the archive");
+        rc = write_file(writer, &manifest->members[i].tar, parts->files[i].fd, &progress, err);
+        progress_end(&progress);
+    }
+    rc = rc < 0 ? rc : tar_writer_finish(writer, err);
+    tar_writer_free(writer);
+    return rc;
+}

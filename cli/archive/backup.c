@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/archive/backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/archive/archive_read.h"
+#include "cli/archive/flatten.h"
+#include "cli/archive/progress.h"
+#include "cli/cli.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/base/user_path.h"
+#include "specs/image/qcow2.h"
+#include "specs/vm/vm_import.h"
+
+void backup_clear(struct backup *backup)
+{
+    free(backup->directory);
+    free(backup->path);
+    manifest_clear(&backup->manifest);
+}
+
+/* ---- one backup ---- */
+
+static int read_settings(const char *path, struct manifest *ret, struct error *err)
+{
+    cleanup_with(archive_clear) struct archive archive = {.disk_bytes = 0};
+    cleanup_close int fd =
+        user_path_answers(path) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+    }
+    int rc = archive_open(fd, path, &archive, err);
+    if (rc == 0) {
+        *ret = archive.manifest;
+        archive.manifest = (struct manifest){.n_members = 0};
+    }
+    return rc;
+}
+
+/* Of a disk's file. free() it. */
+static char *settings_of(const char *directory, const char *file)
+{
+    return mem_printf(
+        "%s/%.*s%s", directory, (int)(strlen(file) - strlen(BACKUP_DISK)), file, BACKUP_SETTINGS);
+}
+
+/* ---- the newest ---- */
+
+struct search {
+    struct backup *found;
+    const char *vm; /* NULL: any, all of the same */
+    bool is_mixed;
+    struct error *err; /* of the first that cannot be read */
+};
+
+/* NAME-DATE…: "web-2-DATE…" is not one of "web". */
+static bool is_named_after(const char *file, const char *vm)
+{
+    enum { DATE_DIGITS = 8 };
+    const char *rest = text_starts_with(file, vm) ? file + strlen(vm) : "";
+    return rest[0] == '-' && strspn(rest + 1, "0123456789") == DATE_DIGITS;
+}
+
+static void note_backup(void *context, int dir_fd, const char *name)
+{
+    struct search *search = context;
+    struct backup *found = search->found;
+    struct manifest manifest = {.n_members = 0};
+    cleanup_free char *path = fs_join(found->directory, name);
+    (void)dir_fd;
+    bool is_meant =
+        text_ends_with(name, BACKUP_SETTINGS) && (!search->vm || is_named_after(name, search->vm));
+    if (!is_meant || search->err->code != ERR_NONE ||
+        read_settings(path, &manifest, search->err) < 0) {
+        return;
+    }
+    bool is_backup = manifest.disk.file && (!search->vm || text_eq(manifest.vm, search->vm));
+    search->is_mixed |= is_backup && found->path && !text_eq(manifest.vm, found->manifest.vm);
+    if (!is_backup || (found->path && manifest.created_ms <= found->manifest.created_ms)) {
+        manifest_clear(&manifest);
+        return;
+    }
+    free(found->path);
+    manifest_clear(&found->manifest);
+    found->path = TAKE_PTR(path);
+    found->manifest = manifest;
+}
+
+int backup_find_newest(const char *directory, const char *vm, struct backup *ret, struct error *err)
+{
+    struct search search = {.found = ret, .vm = vm, .err = err};
+    ret->directory = mem_strdup(directory);
+    fs_each_entry(directory, note_backup, &search);
+    if (err->code == ERR_NONE && search.is_mixed) {
+        (void)error_set(err, ERR_USAGE, "'%s' has backups of several VMs", directory);
+        return error_help(
+            err, "name one: vmctl import %s/NAME-DATE-full%s", directory, BACKUP_SETTINGS);
+    }
+    return -(int)err->code;
+}
+
+/* ---- what it consists of ---- */
+
+static int refuse_backup(const char *path, const char *what, struct error *err)
+{
+    return error_set(err, ERR_ARCHIVE, "backup '%s' cannot be used: %s", path, what);
+}
+
+/* QEMU is to open no other file than the next one of the backup. */
+static int check_header(int fd, const char *path, const char *parent, struct error *err)
+{
+    uint8_t head[8192]; /* the name is behind a few short extensions */
+    struct qcow2_header header;
+    struct error cause = {.code = ERR_NONE};
+    ssize_t n = fs_read_at(fd, head, sizeof(head), 0);
+    if (n < 0 || qcow2_parse(head, (size_t)n, &header, &cause) < 0) {
+        return refuse_backup(path, "it is not a qcow2 file", err);
+    }
+    size_t length = header.backing_size;
+    bool is_on_parent = parent ? length == strlen(parent) &&
+                                     header.backing_offset + length <= (uint64_t)n &&
+                                     memcmp(head + header.backing_offset, parent, length) == 0
+                               : header.backing_offset == 0;
+    return is_on_parent && !header.has_data_file && !header.is_encrypted
+               ? 0
+               : refuse_backup(path, "it is on another file than its manifest says", err);
+}
+
+static int check_file(const struct cli *cli, const char *path, const struct manifest *manifest,
+    bool reads_all, struct error *err)
+{
+    const struct manifest_disk *disk = &manifest->disk;
+    char sha256[DIGEST_SIZE];
+    struct stat st;
+    cleanup_close int fd =
+        user_path_answers(path) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+    }
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != disk->bytes) {
+        return refuse_backup(path, "it is not as long as it was", err);
+    }
+    int rc = check_header(fd, path, disk->parent, err);
+    if (rc == 0 && reads_all) {
+        cleanup_free char *open_file = mem_printf("/proc/self/fd/%d", fd);
+        struct progress progress = progress_begin(cli, manifest->vm, "checking its backup");
+        progress_show(&progress, 0, 1);
+        rc = digest_file(open_file, NULL, sha256, err);
+        progress_end(&progress);
+    }
+    return rc < 0 || !reads_all || text_eq(sha256, disk->sha256)
+               ? rc
+               : refuse_backup(path, "it has another SHA-256 than its manifest says", err);
+}
+
+static int check_parent(
+    const char *directory, const struct manifest *child, struct manifest *ret, struct error *err)
+{
+    cleanup_free char *settings = settings_of(directory, child->disk.parent);
+    int rc = read_settings(settings, ret, err);
+    if (rc == 0 && !text_eq(ret->disk.file, child->disk.parent)) {
+        rc = refuse_backup(settings, "it is of another disk", err);
+    }
+    return rc;
+}
+
+static int check_chain(const struct cli *cli, const char *directory, const struct manifest *newest,
+    bool reads_all, size_t *ret_length, struct error *err)
+{
+    struct manifest below = {.n_members = 0};
+    const struct manifest *at = newest;
+    size_t length = 0;
+    int rc = 0;
+    while (rc == 0 && at) {
+        cleanup_free char *path = fs_join(directory, at->disk.file);
+        struct manifest next = {.n_members = 0};
+        rc = ++length > BACKUP_CHAIN_MAX ? refuse_backup(path, "it is on too many files", err)
+                                         : check_file(cli, path, at, reads_all, err);
+        bool has_parent = rc == 0 && at->disk.parent;
+        rc = has_parent ? check_parent(directory, at, &next, err) : rc;
+        manifest_clear(&below);
+        below = next;
+        at = has_parent ? &below : NULL;
+    }
+    manifest_clear(&below);
+    if (rc == 0 && ret_length) {
+        *ret_length = length;
+    }
+    return rc;
+}
+
+int backup_check(const struct cli *cli, const struct backup *backup, bool reads_all,
+    size_t *ret_length, struct error *err)
+{
+    return check_chain(cli, backup->directory, &backup->manifest, reads_all, ret_length, err);
+}
+
+/* ---- importing ---- */
+
+int backup_unpack_disk(
+    const struct cli *cli, const char *directory, struct archive *archive, struct error *err)
+{
+    struct manifest *manifest = &archive->manifest;
+    size_t i = manifest->n_members;
+    cleanup_free char *path = fs_join(directory, manifest->disk.file);
+    if (i == MANIFEST_MEMBERS_MAX) {
+        return refuse_backup(path, "it has too many files", err);
+    }
+    int rc = check_chain(cli, directory, manifest, true, NULL, err);
+    rc = rc < 0 ? rc : unnamed_open(cli->paths.data_dir, 0600, &archive->files[i], err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct manifest_member *disk = &manifest->members[manifest->n_members++];
+    memcpy(disk->tar.name, VM_IMPORT_DISK, sizeof(VM_IMPORT_DISK));
+    struct progress progress = progress_begin(cli, manifest->vm, "reading its disk");
+    rc = flatten(path, archive->files[i].fd, &progress, err);
+    progress_end(&progress);
+    return rc < 0 ? rc : archive_note_disk(archive, i, err);
+}

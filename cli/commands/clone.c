@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* vmctl clone: a new VM whose disk is a copy of another's. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/request/origin.h"
+#include "cli/request/run_vms.h"
+#include "cli/request/targets.h"
+#include "cli/request/vm_request.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+#include "store/store.h"
+
+struct clone_values {
+    struct follow_values follow;
+    bool starts;
+};
+
+static const struct arg_option options[] = {
+    {"start", 0, ARG_FLAG, offsetof(struct clone_values, starts), NULL,
+        "start it and follow until it is ready"},
+    OPTIONS_FOLLOW(struct clone_values),
+    OPTIONS_END,
+};
+
+static const struct clone_values defaults = {.follow.timeout_ms = FOLLOW_TIMEOUT_MS};
+
+/* The source's, without what can be one VM's only. Caller owns. */
+static struct vm_spec *make_spec(struct cli *cli, const struct vm_spec *source, const char *name)
+{
+    uint32_t cursor = 0;
+    struct vm_spec *spec = vm_spec_copy(source);
+    (void)!getrandom(&cursor, sizeof(cursor), 0);
+    free(spec->name);
+    spec->name = mem_strdup(name);
+    free(TAKE_PTR(spec->cloud_init.hostname));
+    spec->warm = WARM_NEVER;
+    spec->vnc.port = 0;
+    spec->is_protected = false;
+    free(TAKE_PTR(spec->network.mac));
+    free(TAKE_PTR(spec->network.address));
+    for (size_t i = 0; i < spec->network.n_forwards; i++) {
+        struct spec_forward *forward = &spec->network.forwards[i];
+        uint16_t before = forward->host_port;
+        forward->host_port = free_port_next(forward->protocol, &cursor);
+        cli_note(cli, "%s: guest port %u is at host port %u, not %u", name, forward->guest_port,
+            forward->host_port, before);
+    }
+    for (size_t i = 0; i < spec->n_volumes; i++) {
+        cli_note(cli, "%s: without volume '%s', which is one VM's at a time", name,
+            spec->volumes[i].name);
+        free(spec->volumes[i].name);
+        free(spec->volumes[i].mount);
+    }
+    spec->n_volumes = 0;
+    if (!spec->cloud_init.is_set) {
+        cli_note(cli, "%s: without `cloud-init` its guest has the host name and keys of '%s'", name,
+            source->name);
+    }
+    return spec;
+}
+
+static int run(
+    struct cli *cli, const void *context, const struct arg_strings *words, struct error *err)
+{
+    static const struct origin_words verbs = {"cloning", "cloned", "cloned and started"};
+    const struct clone_values *values = context;
+    if (words->count != 2) {
+        (void)error_set(err, ERR_USAGE, "clone takes a VM and the name of the new one");
+        return error_help(err, "vmctl clone VM NEW, or of a snapshot: vmctl clone VM@SNAPSHOT NEW");
+    }
+    const char *word = words->items[0], *name = words->items[1];
+    int n = (int)strcspn(word, "@");
+    cleanup_free char *help =
+        mem_printf("stop it first: vmctl stop %.*s; or clone a snapshot of it (vmctl snapshot list "
+                   "%.*s): vmctl clone %.*s@SNAPSHOT %s",
+            n, word, n, word, n, word, name);
+    cleanup_with(origin_clear) struct origin origin = {.vm = NULL};
+    int rc = vm_request_check_is_new(cli, name, err);
+    rc = rc < 0 ? rc : origin_find(cli, word, &values->follow, help, &origin, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct vm_spec *spec = make_spec(cli, origin.record.desired->spec, name);
+    rc = origin_create_vm(cli, spec, &origin.of, values->starts, &verbs, &values->follow, err);
+    vm_spec_free(spec);
+    return rc;
+}
+
+const struct command command_clone = {
+    .name = "clone",
+    .summary = "Make a new VM out of another's disk",
+    .usage = "[OPTIONS] VM[@SNAPSHOT] NEW",
+    .details =
+        "NEW is a VM as `create` makes them, with the settings of VM and a copy of its disk, or "
+        "of\n"
+        "one of its snapshots; of one that runs the copy is as `snapshot create` takes it. It\n"
+        "shares the base image; on btrfs and XFS that of a stopped VM also all else, and takes a\n"
+        "moment. By cloud-init its guest becomes another machine: host name, instance-id, host\n"
+        "keys, machine-id and vmctl's key are its own, and so are MAC address, SSH port and the\n"
+        "host's ports of forwards. Provision steps that have run count as run. It has no volumes\n"
+        "of the VM's, and depends on nothing of it: either can go.",
+    .examples = "  vmctl clone web web2 --start\n"
+                "  vmctl clone web@clean try",
+    .options = options,
+    .values_size = sizeof(struct clone_values),
+    .defaults = &defaults,
+    .acts = true,
+    .run = run,
+};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A guest that becomes a template, and one that was woken from its memory: what they are sent by
+ * the second serial port (guest/identity.h), of which a part comes from the files that a seed is
+ * made of.
+ */
+#pragma once
+
+#include "controller/loop/op.h"
+
+struct vm_env;
+
+struct template_record;
+
+/* As in struct media_ops. */
+struct op *media_seal(
+    const struct vm_env *env, struct template_record *record_take, op_done_fn *done, void *context);
+struct op *media_settle_guest(const struct vm_env *env, op_done_fn *done, void *context);
+struct op *media_identify_guest(const struct vm_env *env, op_done_fn *done, void *context);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/desired/snapshot_check.h"
+
+#include "specs/base/error.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+#include "store/desired/impact.h"
+#include "store/store.h"
+
+bool snapshot_is_under_way(const struct vm_record *record, const struct snapshot_order *order)
+{
+    const struct vm_status *status = record_status(record);
+    const struct snapshot_order *asked = &record->desired->snapshot;
+    bool is_handled = status && text_eq(asked->token, status->handled_snapshot_token);
+    return asked->token[0] && !is_handled && asked->verb == order->verb &&
+           text_eq(asked->name, order->name);
+}
+
+int snapshot_check(const struct vm_record *record, const struct snapshot_order *order,
+    const char *vm_name, struct error *err)
+{
+    const struct vm_status *status = record_status(record);
+    const char *running = record->desired->snapshot.token;
+    bool is_there = status && vm_status_snapshot(status, order->name);
+    if (running[0] && !(status && text_eq(running, status->handled_snapshot_token))) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "vm '%s': another snapshot request is under way", vm_name);
+        return error_help(err, "try again when it is done: vmctl snapshot list %s", vm_name);
+    }
+    if (!vm_desired_allows_snapshot(record->desired, order->verb)) {
+        (void)error_set(err, ERR_VM_INVALID_STATE,
+            "vm '%s' is %s: its snapshots are made and restored while it is stopped", vm_name,
+            power_name(record->desired->power));
+        return error_help(err, "stop it first: vmctl stop %s", vm_name);
+    }
+    if (order->verb != SNAPSHOT_CREATE) {
+        return is_there ? 0
+                        : error_set(err, ERR_SNAPSHOT_NOT_FOUND, "vm '%s' has no snapshot '%s'",
+                              vm_name, order->name);
+    }
+    if (!status || !status->prepared.digest[0]) {
+        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has no disk yet", vm_name);
+        return error_help(err, "it is made by the first start: vmctl start %s", vm_name);
+    }
+    if (is_there || text_eq(order->name, SNAPSHOT_BEFORE_RESTORE)) {
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s': the name '%s' is %s", vm_name, order->name,
+            is_there ? "taken" : "for what a restore replaces");
+        return error_help(
+            err, "use another name, or remove it: vmctl snapshot rm %s %s", vm_name, order->name);
+    }
+    if (status->n_snapshots >= SNAPSHOTS_MAX) {
+        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %u snapshots, and may have %d", vm_name,
+            status->n_snapshots, SNAPSHOTS_MAX);
+        return error_help(err, "remove one: vmctl snapshot rm %s NAME", vm_name);
+    }
+    return 0;
+}

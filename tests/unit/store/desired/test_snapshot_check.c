@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "store/desired/snapshot_check.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/mem.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+#include "store/store.h"
+
+#define TOKEN "11111111111111111111111111111111"
+
+/* A stopped VM "web" with a disk, of which a snapshot "one" is being made. vm_record_clear() it. */
+static struct vm_record a_vm(void)
+{
+    struct vm_desired *desired = vm_desired_new(vm_spec_new("web"), 0);
+    desired->snapshot = (struct snapshot_order){.verb = SNAPSHOT_CREATE, .name = "one"};
+    memcpy(desired->snapshot.token, TOKEN, sizeof(TOKEN));
+    struct vm_status *status = vm_status_new(desired->uid);
+    memcpy(status->prepared.digest, TOKEN, sizeof(TOKEN));
+    return (struct vm_record){.name = mem_strdup("web"), .desired = desired, .status = status};
+}
+
+static void only_the_very_same_request_is_under_way(void **state)
+{
+    static const struct {
+        struct snapshot_order order;
+        bool is_under_way;
+    } rows[] = {
+        {{.verb = SNAPSHOT_CREATE, .name = "one"}, true},
+        {{.verb = SNAPSHOT_CREATE, .name = "two"}, false},
+        {{.verb = SNAPSHOT_REMOVE, .name = "one"}, false},
+    };
+    cleanup_with(vm_record_clear) struct vm_record vm = a_vm();
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err = {.code = ERR_NONE};
+        assert_int_equal(snapshot_is_under_way(&vm, &rows[i].order), rows[i].is_under_way);
+        assert_int_equal(snapshot_check(&vm, &rows[i].order, "web", &err), -ERR_VM_CONFLICT);
+    }
+}
+
+static void what_was_carried_out_is_not_under_way(void **state)
+{
+    const struct snapshot_order order = {.verb = SNAPSHOT_CREATE, .name = "one"};
+    cleanup_with(vm_record_clear) struct vm_record vm = a_vm();
+    struct error err = {.code = ERR_NONE};
+    (void)state;
+    memcpy(vm.status->handled_snapshot_token, TOKEN, sizeof(TOKEN));
+    assert_false(snapshot_is_under_way(&vm, &order));
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), 0);
+    vm_status_add_snapshot(vm.status, "one", TOKEN, 1, 0);
+    assert_int_equal(snapshot_check(&vm, &order, "web", &err), -ERR_VM_CONFLICT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_the_very_same_request_is_under_way),
+        cmocka_unit_test(what_was_carried_out_is_not_under_way),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
