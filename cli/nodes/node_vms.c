@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/nodes/node_vms.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+#include "cli/nodes/nodes.h"
+#include "cli/nodes/parts.h"
+#include "cli/show/output.h"
+#include "specs/base/buf.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/vm_desired.h"
+#include "specs/vm/vm_status.h"
+
+enum { ANSWER_MS = 3000, LOST_ANSWER_MS = 500, LOST_AGAIN_MS = 60 * 1000 };
+
+/* ---- a node's last answer, DATA/nodes/NAME.json, and NAME.lost, since when there is none ---- */
+
+static char *answer_path(const struct cli *cli, const struct node *node, const char *suffix)
+{
+    cleanup_free char *dir = paths_path(&cli->paths, "nodes");
+    return mem_printf("%s/%s.%s", dir, node->name, suffix);
+}
+
+/* When it was written, wall; 0: it was not. */
+static int64_t written_ms(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) < 0 ? 0 : st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+}
+
+static int64_t limit_of(const struct cli *cli, const struct node *node)
+{
+    cleanup_free char *path = answer_path(cli, node, "lost");
+    int64_t since_ms = clock_wall_ms(clock_system()) - written_ms(path);
+    return since_ms >= 0 && since_ms < LOST_AGAIN_MS ? LOST_ANSWER_MS : ANSWER_MS;
+}
+
+/* Only a cache: what cannot be kept is asked for again. */
+static void keep(const struct cli *cli, const struct node *node, const struct part *part)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *dir = paths_path(&cli->paths, "nodes");
+    cleanup_free char *answer = answer_path(cli, node, "json");
+    cleanup_free char *lost = answer_path(cli, node, "lost");
+    if (fs_make_dirs(dir, 0700, &ignored) < 0) {
+        return;
+    }
+    if (part) {
+        (void)fs_write_file(answer, buf_str(&part->out), part->out.len, 0600, &ignored);
+        (void)fs_remove_file(lost, &ignored);
+    } else if (limit_of(cli, node) == ANSWER_MS) {
+        (void)fs_write_file(lost, "", 0, 0600, &ignored);
+    }
+}
+
+/* ---- what it says ---- */
+
+/* The record as far as this version understands it: a member that it does not is missing, and the
+ * VM shown as damaged. */
+static void decode(const json_t *json, struct vm_record *ret)
+{
+    struct error ignored = {.code = ERR_NONE};
+    json_t *desired = json_object_get(json, "desired"), *status = json_object_get(json, "status");
+    cleanup_free char *desired_text = desired ? json_dumps(desired, JSON_COMPACT) : NULL;
+    cleanup_free char *status_text = status ? json_dumps(status, JSON_COMPACT) : NULL;
+    ret->name = mem_strdup(json_text(json, "name"));
+    if (desired_text) {
+        const struct bytes bytes = {desired_text, strlen(desired_text)};
+        ret->desired = vm_desired_read(bytes, &ignored);
+        ret->is_damaged = !ret->desired;
+    }
+    error_clear(&ignored);
+    if (status_text) {
+        const struct bytes bytes = {status_text, strlen(status_text)};
+        ret->status = vm_status_read(bytes, &ignored);
+        ret->is_damaged |= !ret->status;
+    }
+}
+
+static struct node_vm *add(struct node_vms *vms, const char *node)
+{
+    mem_grow(vms->items, vms->count);
+    struct node_vm *vm = &vms->items[vms->count++];
+    *vm = (struct node_vm){.node = mem_strdup(node)};
+    return vm;
+}
+
+/* Adds the VMs of an answer, "vmctl VERSION" and an array; false: it is none. */
+static bool add_answer(struct cli *cli, struct node_vms *vms, const struct node *node,
+    const char *text, size_t size, int64_t asked_ms)
+{
+    static const char begin[] = "vmctl ";
+    const char *newline = memchr(text, '\n', size);
+    cleanup_free char *version =
+        newline && text_starts_with(text, begin)
+            ? mem_strndup(text + strlen(begin), (size_t)(newline - text) - strlen(begin))
+            : NULL;
+    cleanup_json json_t *array =
+        version ? json_loadb(newline + 1, size - (size_t)(newline + 1 - text), 0, NULL) : NULL;
+    size_t i;
+    json_t *json;
+    if (!json_is_array(array)) {
+        return false;
+    }
+    if (!text_eq(version, VMCTL_VERSION)) {
+        cli_note(
+            cli, "note: node '%s' runs vmctl %s, this is %s", node->name, version, VMCTL_VERSION);
+    }
+    json_array_foreach(array, i, json)
+    {
+        if (json_text(json, "name")) {
+            struct node_vm *vm = add(vms, node->name);
+            vm->json = json_incref(json);
+            vm->asked_ms = asked_ms;
+            vm->is_lost = asked_ms != 0;
+            decode(json, &vm->record);
+        }
+    }
+    return true;
+}
+
+static void add_lost(
+    struct cli *cli, struct node_vms *vms, const struct node *node, const struct part *part)
+{
+    struct error err = {.code = ERR_NONE}, ignored = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(0);
+    cleanup_free char *path = answer_path(cli, node, "json");
+    int64_t asked_ms = written_ms(path);
+    bool is_known = asked_ms > 0 && fs_read_file(path, &text, &ignored) == 0 &&
+                    add_answer(cli, vms, node, buf_str(&text), text.len, asked_ms);
+    (void)node_refuse(node, part, &err);
+    cli_note(cli, "note: %s%s", err.message,
+        is_known ? "; its VMs are those of its last answer" : "; it never answered");
+}
+
+static int add_own(struct cli *cli, struct node_vms *vms, struct error *err)
+{
+    struct vm_list list = {.count = 0};
+    int rc = store_list(cli->store, &list, err);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        struct node_vm *vm = add(vms, NODE_HERE);
+        vm->record = list.records[i];
+        list.records[i] = (struct vm_record){.name = NULL};
+    }
+    vm_list_clear(&list);
+    return rc;
+}
+
+int node_vms_ask(struct cli *cli, struct node_vms *ret, struct error *err)
+{
+    static const char *const words[] = {"list", "-o", "json", NULL};
+    cleanup_with(nodes_clear) struct nodes nodes = {.count = 0};
+    int rc = nodes_load(cli, &nodes, err);
+    rc = rc == 0 ? add_own(cli, ret, err) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    struct part *parts = mem_calloc(nodes.count, sizeof(*parts));
+    for (size_t i = 0; i < nodes.count; i++) {
+        parts[i] = (struct part){
+            .input_fd = -1, .limit_ms = limit_of(cli, &nodes.items[i]), .says_version = true};
+        part_add_ssh(&parts[i], &nodes.items[i], false, NULL, words);
+    }
+    parts_run(parts, nodes.count, false);
+    for (size_t i = 0; i < nodes.count; i++) {
+        const struct part *part = &parts[i];
+        bool has_answered =
+            part->status == 0 && !part->is_late &&
+            add_answer(cli, ret, &nodes.items[i], buf_str(&part->out), part->out.len, 0);
+        keep(cli, &nodes.items[i], has_answered ? part : NULL);
+        if (!has_answered) {
+            add_lost(cli, ret, &nodes.items[i], part);
+        }
+    }
+    parts_clear(parts, nodes.count);
+    return 0;
+}
+
+void node_vms_clear(struct node_vms *vms)
+{
+    for (size_t i = 0; i < vms->count; i++) {
+        free(vms->items[i].node);
+        vm_record_clear(&vms->items[i].record);
+        json_decref(vms->items[i].json);
+    }
+    free(vms->items);
+    *vms = (struct node_vms){.count = 0};
+}
+
+struct vm_row node_vm_row(const struct node_vm *vm)
+{
+    struct vm_row row = vm_row_of_record(&vm->record);
+    row.node = vm->node;
+    row.asked_ms = vm->asked_ms;
+    row.lost = vm->is_lost ? vm_row_state(&row) : NULL;
+    return row;
+}
+
+json_t *node_vm_json(const struct node_vm *vm)
+{
+    json_t *json = vm->json ? json_deep_copy(vm->json) : output_of_vm(&vm->record);
+    int64_t now_ms = clock_wall_ms(clock_system());
+    json_put_text(json, "node", vm->node);
+    json_put_int(json, "secondsAgo", vm->asked_ms ? (now_ms - vm->asked_ms) / 1000 : 0);
+    if (vm->is_lost) {
+        json_put_text(json, "display", "Unknown");
+        json_put_flag(json, "ready", false);
+    }
+    return json;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* The VMs of this host and of all nodes, for `list -A`. */
+#pragma once
+
+#include "cli/show/vm_rows.h"
+#include "specs/base/json.h"
+#include "store/store.h"
+
+struct cli;
+struct error;
+
+struct node_vm {
+    char *node;              /* NODE_HERE: this host */
+    struct vm_record record; /* decoded from `json`, if it is of another one */
+    json_t *json;            /* as `list -o json` has it */
+    int64_t asked_ms;        /* wall: when the node said so; 0: now */
+    bool is_lost;            /* it does not answer now */
+};
+
+struct node_vms {
+    struct node_vm *items; /* node by node: this host's first */
+    size_t count;
+};
+
+/* Asks all at once. A node that does not answer costs at most three seconds, half a second while it
+ * did not answer within the last minute, and a note; its VMs are those of its last answer, which
+ * are kept in the data directory. Returns as nodes_load() does. */
+int node_vms_ask(struct cli *cli, struct node_vms *ret, struct error *err);
+void node_vms_clear(struct node_vms *vms);
+
+struct vm_row node_vm_row(const struct node_vm *vm); /* borrows from it */
+json_t *node_vm_json(const struct node_vm *vm);      /* caller owns */

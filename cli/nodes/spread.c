@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "cli/nodes/spread.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/nodes/route.h"
+#include "cli/options.h"
+#include "cli/request/project.h"
+#include "specs/base/cleanup.h"
+#include "specs/base/error.h"
+#include "specs/base/fs.h"
+#include "specs/base/mem.h"
+#include "specs/base/text.h"
+#include "specs/vm/selector.h"
+
+static void spread_clear(struct spread *spread)
+{
+    for (size_t i = 0; i < spread->count; i++) {
+        strings_clear(&spread->items[i].names);
+    }
+    free(TAKE_PTR(spread->items));
+    vmfile_load_clear(&spread->load);
+    nodes_clear(&spread->nodes);
+}
+
+/* What is wrong with the file is the command's to say. */
+static void load_file(struct spread *spread)
+{
+    struct error ignored = {.code = ERR_NONE};
+    cleanup_free char *path = NULL;
+    const struct vmfile_inputs inputs = {.given = &spread->cli->given, .uses_environment = true};
+    bool is_valid = project_path(spread->cli, spread->which->file, &path, &ignored) == 0 &&
+                    vmfile_load(path, path, &inputs, &spread->load, &ignored) == 0 &&
+                    spread->load.file->n_diagnostics == 0;
+    if (!is_valid) {
+        vmfile_load_clear(&spread->load);
+    }
+}
+
+static bool is_any_elsewhere(const struct vmfile *file)
+{
+    for (size_t i = 0; file && i < file->n_vms; i++) {
+        if (file->places[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- which VMs, and where ---- */
+
+static int add(struct spread *spread, const char *place, const char *name, struct error *err)
+{
+    struct share_of_node *item = NULL;
+    for (size_t i = 0; i < spread->count && !item; i++) {
+        item = text_eq(spread->items[i].place, place) ? &spread->items[i] : NULL;
+    }
+    if (!item) {
+        const struct node *node = place ? nodes_find(&spread->nodes, place) : NULL;
+        if (place && !node) {
+            (void)error_set(err, ERR_USAGE, "there is no node '%s'", place);
+            return error_help(err, "name it first: vmctl node add %s USER@HOST", place);
+        }
+        mem_grow(spread->items, spread->count);
+        item = &spread->items[spread->count++];
+        *item = (struct share_of_node){.place = node ? node->name : NULL, .node = node};
+    }
+    strings_add(&item->names, name);
+    return 0;
+}
+
+/* "web", where the VMFile has it; or "b/web". */
+static int add_named(struct spread *spread, const char *word, struct error *err)
+{
+    const struct vmfile *file = spread->load.file;
+    const char *slash = strchr(word, '/');
+    spread->is_of_names = true;
+    if (slash) {
+        cleanup_free char *place = mem_strndup(word, (size_t)(slash - word));
+        return add(spread, text_eq(place, NODE_HERE) ? NULL : place, slash + 1, err);
+    }
+    for (size_t i = 0; file && i < file->n_vms; i++) {
+        if (text_eq(file->vms[i]->name, word)) {
+            return add(spread, file->places[i], word, err);
+        }
+    }
+    return add(spread, NULL, word, err);
+}
+
+static int add_all(struct spread *spread, struct error *err)
+{
+    const struct vmfile *file = spread->load.file;
+    const char *labels = spread->which->selector;
+    cleanup_with(selector_clear) struct selector selector = {.count = 0};
+    int rc = labels ? selector_parse(labels, &selector, err) : 0;
+    if (rc == 0 && spread->command->reach == REACH_ONE && file->n_vms > 1) {
+        (void)error_set(
+            err, ERR_USAGE, "this command is for one VM, and the VMFile has %zu", file->n_vms);
+        return error_help(err, "give its name, such as: %s", file->vms[0]->name);
+    }
+    for (size_t i = 0; rc == 0 && i < file->n_vms; i++) {
+        if (selector_matches(&selector, file->vms[i])) {
+            rc = add(spread, file->places[i], file->vms[i]->name, err);
+        }
+    }
+    return rc;
+}
+
+/* Of a command for one VM the words behind the first are something else. */
+size_t spread_name_words(const struct spread *spread)
+{
+    const struct arg_strings *words = spread->words;
+    return spread->command->reach != REACH_ONE ? words->count
+           : spread->which->names.count > 0    ? 0
+                                               : words->n_before_dashes > 0;
+}
+
+static int choose(struct spread *spread, struct error *err)
+{
+    const struct which_values *which = spread->which;
+    size_t n_words = spread_name_words(spread);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n_words; i++) {
+        rc = add_named(spread, spread->words->items[i], err);
+    }
+    for (size_t i = 0; rc == 0 && i < which->names.count; i++) {
+        rc = add_named(spread, which->names.items[i], err);
+    }
+    bool means_file = n_words + which->names.count == 0 && !which->is_all &&
+                      spread->command->reach != REACH_NAMED;
+    return rc == 0 && means_file && is_any_elsewhere(spread->load.file) ? add_all(spread, err) : rc;
+}
+
+/* ---- there, or here ---- */
+
+int spread_find_one(struct cli *cli, const struct which_values *which, const char *word,
+    const struct nodes *nodes, const struct node **ret, char **ret_name, struct error *err)
+{
+    static const struct command one = {.reach = REACH_ONE};
+    cleanup_with(arg_strings_clear) struct arg_strings words = {.count = 0};
+    cleanup_free char *path = nodes_path();
+    *ret = NULL;
+    if (!fs_exists(path)) {
+        return 0;
+    }
+    if (word) {
+        arg_strings_add(&words, word);
+        words.n_before_dashes = 1;
+    }
+    cleanup_with(spread_clear) struct spread spread = {
+        .cli = cli, .command = &one, .which = which, .words = &words, .nodes = *nodes};
+    load_file(&spread);
+    int rc = choose(&spread, err);
+    if (rc == 0 && spread.count > 0) {
+        *ret = spread.items[0].node;
+        *ret_name = mem_strdup(spread.items[0].names.items[0]);
+    }
+    spread.nodes = (struct nodes){.count = 0}; /* the caller's */
+    return rc;
+}
+
+int spread(const struct spread *request, bool *ret_is_done, struct error *err)
+{
+    cleanup_with(spread_clear) struct spread spread = *request;
+    cleanup_free char *path = nodes_path();
+    *ret_is_done = false;
+    if (spread.command->reach == REACH_HERE || spread.global->node || !fs_exists(path)) {
+        return 0;
+    }
+    load_file(&spread);
+    int rc = nodes_load(spread.cli, &spread.nodes, err);
+    rc = rc == 0 ? choose(&spread, err) : rc;
+    bool is_elsewhere = false;
+    for (size_t i = 0; i < spread.count; i++) {
+        is_elsewhere |= spread.items[i].place != NULL;
+    }
+    if (rc != 0 || !is_elsewhere) {
+        spread.cli->is_for_here = spread.load.file != NULL;
+        return rc;
+    }
+    *ret_is_done = true;
+    return spread_run(&spread, err);
+}
