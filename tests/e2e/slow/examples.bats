@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MPL-2.0
-# Every example but OmniOS's is brought up as its first lines say. The tiny guest stands in for the
+# Every example but OmniOS's and variables is brought up as its first lines say. The tiny guest stands in for the
 # cloud images, and programs that a step of ours leaves in it for the packages that steps install; all
 # else is as it is in the example, in a network namespace, so its ports are free and br0 is there.
 # Needs root and /dev/net/tun.
@@ -70,7 +70,7 @@ program apt-get <<'END'
 echo "apt-get $*" >>/var/log/apt-get
 case " $* " in
 *" nginx "*)
-    mkdir -p /var/www/html
+    mkdir -p /var/www/html /etc/nginx/sites-enabled
     echo "Welcome to nginx" >/var/www/html/index.html
     pidof httpd >/dev/null || httpd -p 80 -h /var/www/html
     ;;
@@ -79,7 +79,7 @@ esac
 END
 program systemctl <<'END'
 #!/bin/sh
-case $* in "is-active nginx") pidof httpd ;; *) exit 1 ;; esac
+case $* in "is-active nginx") pidof httpd ;; "reload nginx") ;; *) exit 1 ;; esac
 END
 program gcc <<'END'
 #!/bin/sh
@@ -150,6 +150,14 @@ page() { in_net curl -sS --max-time 20 "http://127.0.0.1:$1/"; }
     run vmctl log builder --provision
     says "built in a VM"
     answers "" '/tmp/hello/hello; hostname' $'built in a VM\nbuilder'
+}
+
+@test "project: front starts after the two that it finds by name, and is reached on the host" {
+    use project
+    fails 0 vmctl up
+    answers front 'wget -qO- http://app1/; wget -qO- http://app2.project.internal/' $'app1\napp2'
+    [ "$(page 8080)" = "Welcome to nginx" ]
+    [ "$(vmctl port app1 -o json | jq length)" = 1 ] # SSH
 }
 
 @test "multi-vm: web starts when db answers, both are reached on the host, one is stopped alone" {

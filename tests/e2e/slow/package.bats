@@ -105,6 +105,7 @@ env -C /home/dev/job bash /pkg/gitlab-job | grep 'from the work tree'
 [ "$(as_user vmctl list -o name)" = demo ]
 
 bash -c '. /usr/share/bash-completion/completions/vmctl && complete -p vmctl'
+as_user vmctl image search debian:12 -o name | grep -x debian:12
 
 apt-get -qq remove -y vmctl >/dev/null
 [ ! -e /usr/bin/vmctl ]

@@ -54,7 +54,7 @@ EOF
     local path=www/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2 port=$((20000 + $$ % 10000))
     mkdir -p "${path%/*}"
     ln -sf "$VMCTL_TEST_GUEST" "$path"
-    python3 -m http.server --bind 127.0.0.1 --directory www "$port" >/dev/null 2>&1 3>&- &
+    python3 -u -m http.server --bind 127.0.0.1 --directory www "$port" >/dev/null 2>&1 3>&- &
     server=$!
     # the guest has no mirror to install from: what the step would install, it writes
     sed -i "s|https://cloud.debian.org|http://127.0.0.1:$port|

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * A change that was asked for over HTTP: `vmctl VERB --detach VM` as a process of its own. So it is
+ * the command's own change, check and answer, and what waits for the store's lock, or for a vmctld
+ * to start, is not the server. Killed with the server or not: a command changes all or nothing, and
+ * twice is the same as once.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+struct answer;
+struct cli;
+struct error;
+
+enum { ACTION_LIMIT_S = 60 };
+
+struct action {
+    pid_t pid;
+    int process_fd; /* pidfd: readable when it has ended */
+    int output_fd;  /* what it printed */
+};
+
+int action_start(const struct cli *cli, const char *verb, const char *vm_name, struct action *ret,
+    struct error *err);
+void action_kill(const struct action *action);
+
+/* Once it has ended: its document and exit status as an answer. Closes output_fd; process_fd is the
+ * caller's. */
+void action_finish(struct action *action, struct answer *ret);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Inside the server: a connection's exchange of a request for an answer (exchange.c), the answers
+ * that take longer (live.c), and what both have of the server (server.c). Here alone libwebsockets
+ * is known.
+ */
+#pragma once
+
+#include <libwebsockets.h>
+#include <stdbool.h>
+
+#include "cli/serve/answer.h"
+#include "store/bell.h"
+
+struct server;
+struct exchange;
+struct acting;
+
+/* A descriptor that the loop watches for us. */
+struct watch {
+    int (*on_ready)(struct server *server, struct watch *watch); /* -1: it is closed */
+    struct lws *wsi;
+};
+
+struct server {
+    struct serve *serve;
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    int listen_fd;
+    int spare_fd; /* closed to accept, and close, a connection when no descriptor is left */
+    size_t n_connections;
+    size_t held_bytes;
+    struct watch listening;
+    size_t n_actions;
+    struct exchange *streams; /* while there is one, the bell and the timer are on */
+    struct bell_watch bell;
+    struct watch ringing;
+    lws_sorted_usec_list_t timer;
+    unsigned n_ticks;
+};
+
+enum phase { PHASE_NONE, PHASE_SENDING, PHASE_STREAMING, PHASE_ACTING };
+
+enum { ANSWER_S = 60 }; /* for an answer, or a piece of a stream */
+
+/* What a connection's request is answered with. */
+struct exchange {
+    enum phase phase;
+    struct lws *wsi;
+    struct answer answer;
+    size_t n_sent;    /* of its body; of a stream that is what was read and not sent yet */
+    int64_t begun_ms; /* monotonic */
+    bool is_head, is_changed;
+    struct exchange *next; /* of a stream */
+    struct acting *acting; /* NULL: none is waited for */
+};
+
+/* server.c. Takes `fd`, also when it fails: NULL. */
+struct watch *watch_open(struct server *server, struct watch *watch, int fd);
+
+/* exchange.c. Those that return an int: -1 closes the connection. */
+int exchange_begin(
+    struct server *server, struct lws *wsi, struct exchange *exchange, const char *path);
+int exchange_send(struct server *server, struct exchange *exchange);
+void exchange_end(struct server *server, struct exchange *exchange); /* twice is fine */
+int exchange_send_headers(const struct exchange *exchange, lws_filepos_t length);
+int exchange_send_piece(struct exchange *exchange, bool ends);
+/* Its answer is complete: from here on it is sent. */
+int exchange_answer(struct server *server, struct exchange *exchange);
+
+/* live.c */
+int stream_begin(struct server *server, struct exchange *exchange);
+int stream_send(struct server *server, struct exchange *exchange);
+void stream_end(struct server *server, struct exchange *exchange);
+int action_begin(struct server *server, struct exchange *exchange);
+void action_forget(struct exchange *exchange);

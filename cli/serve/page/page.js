@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MPL-2.0
+// The page of vmctl-serve: what /v1/vms and /v1/events say, as it changes. Text of machines is only
+// ever set as text.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const EVENTS_SHOWN = 50;
+const rows = new Map(); // by the machine's name
+let vms = [];
+let shown = null; // the machine whose details are open
+let allowsChanges = false;
+let isLoading = false, isOutdated = false;
+
+// ---- asking ----
+
+let token = new URLSearchParams(location.hash.slice(1)).get("token") || sessionStorage.getItem("token");
+if (location.hash) history.replaceState(null, "", location.pathname);
+
+const headers = (more) => ({ ...(token ? { Authorization: "Bearer " + token } : {}), ...more });
+
+async function ask(path, options = {}) {
+    const answer = await fetch(path, { ...options, headers: headers(options.headers) });
+    $("login").hidden = answer.status !== 401;
+    if (answer.status === 401) throw new Error("a token is asked for");
+    return answer;
+}
+
+async function askJson(path, options) {
+    const answer = await ask(path, options);
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(messageOf(body) || answer.statusText);
+    return body;
+}
+
+function messageOf(body) {
+    const error = body.error || (body.vms || []).map((vm) => vm.error).find(Boolean);
+    return error && error.message + (error.help ? " (" + error.help + ")" : "");
+}
+
+function showFailure(text) {
+    $("failure").textContent = text || "";
+    $("failure").hidden = !text;
+}
+
+// ---- showing ----
+
+function element(tag, text, className) {
+    const made = document.createElement(tag);
+    if (text !== undefined) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+}
+
+function setText(target, text) {
+    if (target.textContent !== text) target.textContent = text; // a screen reader reads what changes
+}
+
+function tone(vm) {
+    if (vm.ready) return "good";
+    if (["Stopped", "Prepared", "Suspended"].includes(vm.display)) return "off";
+    return condition(vm, "Stalled") || /Failed|Error|BackOff|Invalid|Damaged/.test(vm.display) ? "bad" : "busy";
+}
+
+// Conditions are an object by their type, or a list.
+function conditions(vm) {
+    const all = (vm.status && vm.status.conditions) || [];
+    return Array.isArray(all) ? all : Object.entries(all).map(([type, value]) => ({ type, ...value }));
+}
+
+function condition(vm, type) {
+    return conditions(vm).find((c) => c.type === type && c.status === "True");
+}
+
+function cause(vm) {
+    if (vm.ready) return "";
+    const failed = condition(vm, "Stalled") || conditions(vm).find((c) => c.status === "False" && c.message);
+    return failed ? failed.message || failed.reason : "";
+}
+
+function address(vm) {
+    const status = vm.status || {};
+    return status.sshPort ? (status.sshHost || "127.0.0.1") + ":" + status.sshPort : "-";
+}
+
+function actionButton(vm, verb) {
+    const button = element("button", verb);
+    button.type = "button";
+    button.setAttribute("aria-label", verb + " " + vm.name);
+    button.addEventListener("click", () => act(vm.name, verb));
+    return button;
+}
+
+function makeRow(vm) {
+    const row = element("tr"), name = element("button", vm.name, "name"), head = element("th");
+    head.scope = "row";
+    name.type = "button";
+    name.addEventListener("click", () => openDetails(vm.name));
+    head.append(name);
+    const cells = [element("td"), element("td"), element("td"), element("td")];
+    for (const verb of ["start", "stop", "restart"]) cells[3].append(actionButton(vm, verb));
+    row.append(head, ...cells);
+    return { row, cells };
+}
+
+function showVms() {
+    const names = new Set(vms.map((vm) => vm.name));
+    for (const [name, made] of rows) {
+        if (!names.has(name)) {
+            made.row.remove();
+            rows.delete(name);
+        }
+    }
+    vms.forEach((vm, i) => {
+        if (!rows.has(vm.name)) rows.set(vm.name, makeRow(vm));
+        const { row, cells } = rows.get(vm.name);
+        setText(cells[0], vm.display);
+        cells[0].className = tone(vm);
+        setText(cells[1], address(vm));
+        setText(cells[2], cause(vm));
+        cells[3].hidden = !allowsChanges;
+        const [start, stop] = cells[3].children, isOff = tone(vm) === "off";
+        start.disabled = vm.ready;
+        stop.disabled = isOff;
+        if ($("vms").children[i] !== row) $("vms").insertBefore(row, $("vms").children[i] || null);
+    });
+    $("no-vms").hidden = vms.length > 0;
+    $("actions-title").hidden = !allowsChanges;
+    showDetails();
+}
+
+function showDetails() {
+    const vm = vms.find((one) => one.name === shown);
+    $("details").hidden = !vm;
+    if (!vm) return;
+    setText($("details-title"), vm.name + ": " + vm.display);
+    $("conditions").replaceChildren(...conditions(vm).map((c) => {
+        const row = element("tr"), since = new Date(c.lastTransitionTime || c.since || 0);
+        const time = since.getTime() > 0 ? since.toLocaleString() : "";
+        row.append(...[c.type, c.status, c.reason || "", c.message || "", time].map((text) => element("td", text)));
+        return row;
+    }));
+}
+
+// ---- logs ----
+
+const LOG_SHOWN = 65536;
+let logs = new AbortController();
+
+// A log is no terminal: what moves the cursor or colours is left out.
+function plain(text) {
+    return text.replace(/\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b./g, "")
+        .replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "");
+}
+
+async function followLog(name, what, signal) {
+    const target = $(what);
+    target.replaceChildren();
+    const answer = await ask("/v1/vms/" + encodeURIComponent(name) + "/" + what + "?follow=1", { signal });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; answer.ok;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const isAtEnd = target.scrollTop + target.clientHeight >= target.scrollHeight - 4;
+        text = (text + value).slice(-LOG_SHOWN);
+        target.textContent = plain(text);
+        if (isAtEnd) target.scrollTop = target.scrollHeight;
+    }
+}
+
+function followLogs(name) {
+    logs.abort();
+    logs = new AbortController();
+    if (name) for (const what of ["console", "provision"]) followLog(name, what, logs.signal).catch(() => {}); // aborted
+}
+
+function openDetails(name) {
+    shown = name;
+    followLogs(name);
+    showDetails();
+    $("details-title").focus();
+}
+
+function closeDetails() {
+    const made = rows.get(shown);
+    shown = null;
+    followLogs(null);
+    showDetails();
+    if (made) made.row.querySelector("button").focus();
+}
+
+function addEvent(event) {
+    const item = element("li"), time = element("time", new Date(event.last).toLocaleTimeString());
+    time.dateTime = new Date(event.last).toISOString();
+    const count = event.count > 1 ? " (" + event.count + " times)" : "";
+    item.append(time, " ", element("b", event.vm), " ", element("span", event.reason, event.type === "Warning" ? "bad" : ""),
+        " " + event.message + count);
+    $("events").prepend(item);
+    while ($("events").children.length > EVENTS_SHOWN) $("events").lastChild.remove();
+}
+
+// ---- living ----
+
+async function load() {
+    if (isLoading) {
+        isOutdated = true;
+        return;
+    }
+    isLoading = true;
+    try {
+        do {
+            isOutdated = false;
+            vms = await askJson("/v1/vms");
+            showVms();
+        } while (isOutdated);
+    } finally {
+        isLoading = false;
+    }
+}
+
+async function act(name, verb) {
+    try {
+        showFailure("");
+        await askJson("/v1/vms/" + encodeURIComponent(name) + "/" + verb, { method: "POST" });
+    } catch (error) {
+        showFailure(verb + " " + name + ": " + error.message);
+    }
+}
+
+function take(message) {
+    const fields = {};
+    for (const line of message.split("\n")) {
+        const colon = line.indexOf(": ");
+        if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
+    }
+    if (fields.event === "event") addEvent(JSON.parse(fields.data));
+    if (fields.event === "changed") load().catch(() => {}); // the stream's own end shows it
+}
+
+// With fetch(), because EventSource sends no Authorization.
+async function follow() {
+    const answer = await ask("/v1/events", { headers: { Accept: "text/event-stream" } });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    setText($("connection"), "live");
+    for (let text = ""; ;) {
+        const { done, value } = await reader.read();
+        if (done) throw new Error("the server has ended");
+        const messages = (text + value).split("\n\n");
+        text = messages.pop();
+        messages.forEach(take);
+    }
+}
+
+let attempt = 0; // the token may be given while an earlier attempt still waits
+
+async function run() {
+    const mine = ++attempt;
+    while (mine === attempt) {
+        try {
+            allowsChanges = (await askJson("/v1/server")).allowsChanges;
+            const past = await askJson("/v1/events");
+            $("events").replaceChildren();
+            past.slice(-EVENTS_SHOWN).forEach(addEvent);
+            await load();
+            await follow();
+        } catch (error) {
+            if (!$("login").hidden) {
+                setText($("connection"), "not logged in");
+                $("token").focus();
+                return;
+            }
+            setText($("connection"), "not connected: " + error.message);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+}
+
+$("login").addEventListener("submit", (event) => {
+    event.preventDefault();
+    token = $("token").value.trim();
+    sessionStorage.setItem("token", token);
+    run();
+});
+$("close").addEventListener("click", closeDetails);
+document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && shown) closeDetails();
+});
+if (token) sessionStorage.setItem("token", token);
+run();

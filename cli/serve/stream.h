@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Events as they come: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+#pragma once
+
+#include <stdint.h>
+
+struct buf;
+struct error;
+struct store;
+
+/* Appends a message for each event above *after (of `vm_name`, NULL: of all), and moves *after
+ * behind those of other VMs, too, so that none is read twice:
+ *   id: 12
+ *   event: event
+ *   data: {…}          as `vmctl events -f -o json` has it on a line */
+int stream_add(
+    struct store *store, const char *vm_name, uint64_t *after, struct buf *out, struct error *err);
+
+/* The sequence of the newest event; 0: there is none. */
+int stream_newest(struct store *store, uint64_t *ret, struct error *err);

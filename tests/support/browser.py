@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MPL-2.0
+"""Headless Chromium by the WebDriver protocol (https://www.w3.org/TR/webdriver2/), for tests: a page of
+vmctl-serve is looked at, used with the keyboard alone, and asked for by a page of another origin.
+
+browser.py live URL VM PID        kill -9 of PID shows in the list within a second
+browser.py keyboard URL VM        details, a console that says "booted", and a stop, without a mouse
+browser.py foreign URL TOKEN VM   another origin reads nothing and changes nothing
+"""
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+LIMIT_S = 60
+TAB, ENTER, ESCAPE = "\ue004", "\ue007", "\ue00c"
+
+
+class Browser:
+    def __init__(self):
+        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
+        self.session = ""
+        for line in self.driver.stdout:
+            if " on port " in line and "started successfully" in line:
+                self.base = "http://127.0.0.1:%d" % int(line.rsplit(" ", 1)[1].strip(". \n"))
+                break
+        threading.Thread(target=self.driver.stdout.read, daemon=True).start()
+        options = {"args": ["--headless=new", "--no-sandbox", "--disable-gpu"]}
+        capabilities = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
+        self.session = "/session/" + self.call("/session", {"capabilities": capabilities})["sessionId"]
+
+    def call(self, path, body=None, method="POST"):
+        data = json.dumps(body or {}).encode() if method == "POST" else None
+        request = urllib.request.Request(self.base + self.session + path, data, {"Content-Type": "application/json"}, method=method)
+        return json.load(urllib.request.urlopen(request, timeout=LIMIT_S))["value"]
+
+    def open(self, url):
+        self.call("/url", {"url": url})
+
+    def run(self, script, *arguments):
+        return self.call("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def run_async(self, script, *arguments):
+        return self.call("/execute/async", {"script": script, "args": list(arguments)})
+
+    def press(self, key):
+        actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self.call("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def close(self):
+        try:
+            self.call("", method="DELETE")
+        finally:
+            self.driver.kill()
+            self.driver.wait()
+
+
+def until(what, check):
+    begun = time.monotonic()
+    while not check():
+        if time.monotonic() - begun > LIMIT_S:
+            raise SystemExit("never: " + what)
+    return time.monotonic() - begun
+
+
+def state(browser, vm):
+    return browser.run(
+        "const row = [...document.querySelectorAll('#vms tr')].find((r) => r.querySelector('button').textContent === arguments[0]);"
+        "return row ? row.children[1].textContent : null", vm)
+
+
+def live(browser, url, vm, pid):
+    browser.open(url)
+    until(vm + " Ready", lambda: state(browser, vm) == "Ready")
+    os.kill(int(pid), signal.SIGKILL)
+    passed = until("another state", lambda: state(browser, vm) != "Ready")
+    print("another state after %.2f s" % passed)
+    if passed > 1:
+        raise SystemExit("more than a second")
+
+
+def focused(browser):
+    return browser.run("return document.activeElement.getAttribute('aria-label') || document.activeElement.textContent")
+
+
+def keyboard(browser, url, vm):
+    browser.open(url)
+    until(vm + " Ready", lambda: state(browser, vm) == "Ready")
+
+    def tab_to(text):
+        for _ in range(30):
+            if focused(browser) == text:
+                return
+            browser.press(TAB)
+        raise SystemExit("Tab never comes to " + text)
+
+    tab_to(vm)
+    browser.press(ENTER)
+    if focused(browser) != vm + ": Ready" or browser.run("return document.querySelectorAll('#conditions tr').length") < 3:
+        raise SystemExit("no details, but " + focused(browser))
+    until("the console", lambda: "booted" in browser.run("return document.getElementById('console').textContent"))
+    browser.press(ESCAPE)
+    if focused(browser) != vm:
+        raise SystemExit("the focus is not where it was, but on " + focused(browser))
+    tab_to("stop " + vm)
+    browser.press(ENTER)
+    until(vm + " Stopped", lambda: state(browser, vm) == "Stopped")
+    nameless = browser.run(
+        "return [...document.querySelectorAll('button, input, table, section')].filter((e) => !(e.textContent.trim() ||"
+        " e.getAttribute('aria-label') || e.labels && e.labels.length)).map((e) => e.outerHTML)")
+    if nameless:
+        raise SystemExit("without a name: %s" % nameless)
+
+
+def foreign(browser, url, token, vm):
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    browser.open("http://127.0.0.1:%d/" % server.server_port)
+    tries = [
+        ("/v1/vms", {}),
+        ("/v1/vms", {"headers": {"Authorization": "Bearer " + token}}),
+        ("/v1/vms", {"mode": "no-cors"}),
+        ("/healthz", {}),
+        ("/v1/vms/%s/stop" % vm, {"method": "POST"}),
+        ("/v1/vms/%s/stop" % vm, {"method": "POST", "mode": "no-cors"}),
+        ("/v1/vms/%s/stop" % vm, {"method": "POST", "headers": {"Authorization": "Bearer " + token}}),
+    ]
+    for path, options in tries:
+        read = browser.run_async(
+            "const done = arguments[2];"
+            "fetch(arguments[0], arguments[1]).then((a) => a.text().then((t) => a.status + t), () => '').then(done)",
+            url + path, options)
+        if read.strip("0"):
+            raise SystemExit("another origin reads %s with %s: %s" % (path, options, read))
+    if browser.run_async(
+            "const done = arguments[1], frame = document.createElement('iframe'); frame.src = arguments[0];"
+            "frame.onload = () => { try { done(frame.contentDocument ? frame.contentDocument.title : ''); }"
+            " catch (e) { done(''); } }; document.body.append(frame);", url) == "vmctl":
+        raise SystemExit("another origin shows the page")
+
+
+if __name__ == "__main__":
+    chromium = Browser()
+    try:
+        {"live": live, "keyboard": keyboard, "foreign": foreign}[sys.argv[1]](chromium, *sys.argv[2:])
+    finally:
+        chromium.close()
