@@ -13,6 +13,7 @@
 #include "reconcilers/guest/console_words.h"
 #include "reconcilers/guest/grow_guest.sh.h"
 #include "reconcilers/guest/guest_clock.h"
+#include "reconcilers/guest/mount_report.h"
 #include "reconcilers/guest/mount_volumes.sh.h"
 #include "reconcilers/guest/probe_round.h"
 #include "reconcilers/guest/provision.h"
@@ -74,7 +75,7 @@ struct guest_op {
     const struct spec_check *check;   /* of `spec`; NULL: none */
     struct clock_result *clock;       /* NULL: not requested */
     struct growth_result *growth;     /* NULL: not requested */
-    bool is_mount;                    /* None of the five: a probe, or … */
+    struct mount_result *mount;       /* NULL: not requested. None of the five: a probe, or … */
     struct cloud_init_report *report; /* … this is requested; NULL: not */
     bool is_login;                    /* a probe; `report` is welcome */
     char *arguments;                  /* of grow_guest_sh or mount_volumes_sh */
@@ -244,7 +245,6 @@ static void run_script(struct guest_op *self, const char *script, const char *ar
     self->inner = ssh_exec(self->guest->session, &request, &self->exit, done, self);
 }
 
-/* The command prints why when it fails. */
 static void on_mounted(void *context, const struct error *err)
 {
     struct guest_op *self = context;
@@ -254,16 +254,11 @@ static void on_mounted(void *context, const struct error *err)
         failure = *err;
         failure.code = ERR_SSH;
         error_wrap(&failure, "cannot mount the volumes of vm '%s'", self->guest->vm_name);
-    } else if (self->exit.status != 0) {
-        cleanup_buf struct buf line = BUF_INIT(0);
-        for (const char *at = buf_str(&self->answer); *at; at += strspn(at, "\r\n")) {
-            size_t n = strcspn(at, "\r\n");
-            buf_add_str(&line, line.len ? "; " : "");
-            text_add_printable(&line, at, n);
-            at += n;
-        }
-        error_set(&failure, ERR_MOUNT, "vm '%s': %s", self->guest->vm_name,
-            line.len ? buf_str(&line) : "its volumes cannot be mounted");
+    } else if (self->exit.status == 0) {
+        mount_report_read(buf_str(&self->answer), self->mount);
+    } else {
+        mount_report_fail(
+            buf_str(&self->answer), self->exit.status, self->guest->vm_name, &failure);
     }
     op_finish(&self->op, failure.code ? &failure : NULL);
 }
@@ -294,7 +289,7 @@ static void use_session(struct guest_op *self)
         run_script(self, grow_guest_sh, self->arguments, GROW_MS, on_grown);
         return;
     }
-    if (self->is_mount) {
+    if (self->mount) {
         run_script(self, mount_volumes_sh, self->arguments, GROW_MS, on_mounted);
         return;
     }
@@ -517,10 +512,10 @@ static struct op *guest_grow(struct guest *guest, const struct vm_env *env,
 }
 
 static struct op *guest_mount(struct guest *guest, const struct vm_env *env, const char *orders,
-    op_done_fn *done, void *context)
+    struct mount_result *result, op_done_fn *done, void *context)
 {
     struct guest_op *self = guest_op_start(guest, env, done, context);
-    self->is_mount = true;
+    self->mount = result;
     self->arguments = mem_printf(" sh%s", orders);
     return &self->op;
 }
@@ -562,6 +557,7 @@ static struct op *guest_run_step(struct guest *guest, const struct vm_env *env, 
         .vm_name = guest->vm_name,
         .log_path = self->log_path,
         .step = &self->spec->steps[index],
+        .secrets = env->secrets,
         .index = index,
         .total = env->status->provision.total,
         .run_id = self->run_id,

@@ -11,9 +11,9 @@
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
 #include "specs/vm/media_digest.h"
+#include "specs/vm/ssh_options.h"
 
-static const char *const standard_keys[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
-_Static_assert(3 + ARRAY_LEN(standard_keys) <= SSH_KEYS_MAX, "all keys have room");
+_Static_assert(3 + SSH_STANDARD_KEYS <= SSH_KEYS_MAX, "all keys have room");
 
 /* Once each: the guest counts what it refuses. */
 static void add_key(struct guest_address *address, char *path_take, bool is_explicit)
@@ -41,9 +41,9 @@ static void add_keys(struct guest_address *address, const struct vm_env *env)
     /* A guest that no seed of ours has set up is a stranger, which must not learn who the user is.
      */
     bool has_seed = spec_has_seed(env->spec, env->status->prepared.seed_digest);
-    size_t n_standard = has_seed ? ARRAY_LEN(standard_keys) : 0;
+    size_t n_standard = has_seed ? SSH_STANDARD_KEYS : 0;
     for (size_t i = 0; i < n_standard; i++) {
-        add_key(address, mem_printf("%s/.ssh/%s", paths_home(), standard_keys[i]), false);
+        add_key(address, mem_printf("%s/.ssh/%s", paths_home(), ssh_standard_keys[i]), false);
     }
 }
 

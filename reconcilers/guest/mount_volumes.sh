@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 # shellcheck shell=sh disable=SC2086
 #
-# mount_volumes [- NAME | + NAME GIB DIRECTORY]...: unmounts the volume NAME wherever it is mounted;
-# mounts it on DIRECTORY, and nowhere else, and grows its file system to its size. A file system is
-# made on a volume that holds nothing but zeros at its beginning and at its end, where every file
-# system and partition table has its signature; it belongs to the user who runs this. Fails with the
-# reason.
+# mount_volumes [- NAME | + NAME GIB DIRECTORY | = TAG MODE DIRECTORY]...: unmounts the volume NAME
+# wherever it is mounted; mounts it on DIRECTORY, and nowhere else, and grows its file system to its
+# size. A file system is made on a volume that holds nothing but zeros at its beginning and at its
+# end, where every file system and partition table has its signature; it belongs to the user who runs
+# this. Mounts the shared folder TAG on DIRECTORY, MODE being rw or ro, and prints "user UID:GID" and
+# "note ..." of what is to be known. Fails with the reason, for a shared folder with status 3.
 
 PATH=$PATH:/usr/sbin:/sbin
 run=
@@ -107,6 +108,45 @@ enter() {
     fi
 }
 
+# has_share TAG DIRECTORY: it is mounted there; type is how
+has_share() {
+    while read -r from on type _; do
+        on=$(printf '%b' "$on")
+        if [ "$from $on" = "$1 $2" ]; then
+            return 0
+        fi
+    done </proc/mounts
+    return 1
+}
+
+# virtiofs is in Linux 5.4 and later; 9p is not in every kernel.
+# attach_share TAG MODE DIRECTORY
+attach_share() {
+    may "cannot make $3 for the shared folder" $run mkdir -p "$3" || return 1
+    may "cannot mount the shared folder on $3" \
+        $run mount -t virtiofs -o "$2,nosuid,nodev" "$1" "$3" && return 0
+    first=$why
+    may 'by 9p' $run mount -t 9p -o \
+        "trans=virtio,version=9p2000.L,msize=262144,$2,nosuid,nodev" "$1" "$3" && return 0
+    why="$first; $why"
+    grep -q -e virtiofs -e 9p /proc/filesystems ||
+        why="the guest's kernel has neither virtiofs nor 9p"
+    return 1
+}
+
+# share TAG MODE DIRECTORY
+share() {
+    has_share "$1" "$3" || attach_share "$@" || return 1
+    has_share "$1" "$3"
+    if [ "$type" = 9p ]; then
+        echo "note $3 is mounted over 9p"
+    fi
+    owner=$(stat -c %u "$3")
+    [ "$2" = ro ] || [ "$(id -u)" = 0 ] || [ "$owner" = "$(id -u)" ] ||
+        echo "note $3 belongs to uid $owner in the guest, and $(id -un) has $(id -u)"
+    echo "user $(id -u):$(id -g)"
+}
+
 # Another one of these, begun over a connection that was lost since, may be at it.
 # enter_patiently NAME DIRECTORY
 enter_patiently() {
@@ -130,6 +170,9 @@ while [ $# -gt 0 ]; do
             leave "$2" || fail "$why"
         fi
         shift 2
+    elif [ "$1" = = ]; then
+        share "$2" "$3" "$4" || { echo "$why" && exit 3; }
+        shift 4
     else
         enter_patiently "$2" "$4"
         shift 4

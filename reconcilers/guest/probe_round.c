@@ -134,16 +134,18 @@ static struct op *start_command(struct probe_round *round, int64_t timeout_ms)
     return ssh_exec(round->request.session, &request, &round->exit, on_probed, round);
 }
 
-/* The host's port for one of the guest; the VMFile was checked to have a `forward` for it. */
-static uint16_t port_outside(const struct vm_spec *spec, uint16_t guest_port)
+/* The one for a port of the guest; the VMFile was checked to have it. NULL: none, as the guest has
+ * an address of its own. */
+static const struct spec_forward *find_forward(const struct vm_spec *spec, uint16_t guest_port)
 {
-    for (size_t i = 0; spec->network.mode == NETWORK_USER && i < spec->network.n_forwards; i++) {
+    for (size_t i = 0; network_has_forwards(spec->network.mode) && i < spec->network.n_forwards;
+         i++) {
         const struct spec_forward *forward = &spec->network.forwards[i];
         if (forward->protocol == FORWARD_TCP && forward->guest_port == guest_port) {
-            return forward->host_port;
+            return forward;
         }
     }
-    return guest_port;
+    return NULL;
 }
 
 static struct op *start_dial(struct probe_round *round, int64_t timeout_ms)
@@ -156,8 +158,9 @@ static struct op *start_dial(struct probe_round *round, int64_t timeout_ms)
         struct ssh_dial_request inside = {probe->port, text, http_probe_is_complete, timeout_ms};
         return ssh_dial(request->session, &inside, &round->answer, on_probed, round);
     }
-    struct dial_request outside = {request->host, port_outside(request->spec, probe->port), text,
-        http_probe_is_complete, timeout_ms};
+    const struct spec_forward *forward = find_forward(request->spec, probe->port);
+    struct dial_request outside = {forward ? forward_local_address(forward) : request->host,
+        forward ? forward->host_port : probe->port, text, http_probe_is_complete, timeout_ms};
     return dial(request->loop, &outside, &round->answer, on_probed, round);
 }
 

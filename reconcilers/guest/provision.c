@@ -15,6 +15,9 @@
 #include "reconcilers/guest/provision_log.h"
 #include "reconcilers/guest/run_inline.sh.h"
 #include "reconcilers/guest/run_script.sh.h"
+#include "reconcilers/guest/secret_mask.h"
+#include "reconcilers/guest/step_secrets.h"
+#include "reconcilers/ssh/secrets.sh.h"
 #include "reconcilers/ssh/ssh.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -59,7 +62,11 @@ struct provision {
     struct provision_log *log;
     char *title; /* "step 2 of 3 (shell script '/x/setup.sh') of vm 'web'" */
     enum step_kind kind;
-    char *command, *source, *destination;
+    char *command, *source, *destination, *environment;
+    struct step_secrets *secrets; /* borrowed until `done`; NULL: there are none, or … */
+    bool are_lost;                /* … another vmctld began the run, and had them */
+    char *secret_lines, *take_secrets;
+    size_t n_secret_lines;
     char run_id[PROVISION_RUN_ID_SIZE];
     char *guest_dir;
     char *log_path;
@@ -92,6 +99,10 @@ static void on_cancel(struct op *op)
     free(provision->command);
     free(provision->source);
     free(provision->destination);
+    free(provision->environment);
+    explicit_bzero(provision->secret_lines, strlen(provision->secret_lines));
+    free(provision->secret_lines);
+    free(provision->take_secrets);
     free(provision->log_path);
     free(provision->guest_dir);
     free(provision->remote);
@@ -99,9 +110,18 @@ static void on_cancel(struct op *op)
     free(provision);
 }
 
+static void put_output(void *context, const char *bytes, size_t n)
+{
+    struct provision *provision = context;
+    provision_log_output(provision->log, bytes, n);
+}
+
 static void provision_finish(struct provision *provision, const struct error *err)
 {
     if (!err || err->code != ERR_SSH) {
+        if (provision->secrets && provision->log) {
+            secret_mask_flush(provision->secrets->mask, put_output, provision);
+        }
         provision_log_end(TAKE_PTR(provision->log), err ? err->message : NULL);
     }
     op_finish(&provision->op, err);
@@ -134,7 +154,11 @@ static const char *unique_part(const struct provision *provision)
 static void on_output(void *context, const char *bytes, size_t n)
 {
     struct provision *provision = context;
-    provision_log_output(provision->log, bytes, n);
+    if (provision->secrets) {
+        secret_mask_add(provision->secrets->mask, bytes, n, put_output, provision);
+    } else if (!provision->are_lost) {
+        put_output(provision, bytes, n);
+    }
 }
 
 static void on_answer(void *context, const char *bytes, size_t n)
@@ -146,31 +170,41 @@ static void on_answer(void *context, const char *bytes, size_t n)
 
 static void on_stage_done(void *context, const struct error *err);
 
-static void run_command(
-    struct provision *provision, const char *command, const char *input, ssh_output_fn *output)
-{
-    struct ssh_exec_request request = {
-        .command = command, .input_text = input, .output = output, .output_context = provision};
-    buf_reset(&provision->answer);
-    provision->inner =
-        ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
-}
-
 /* Runs a program for a POSIX shell, whatever the user's login shell is; $1, $2 … are `arguments`.
- * The program that runs a long command gets it on its standard input. */
+ * The program that runs an inline command gets it on its standard input. */
 static void run_script(struct provision *provision, const char *script,
     const char *const *arguments, ssh_output_fn *output)
 {
     cleanup_buf struct buf command = BUF_INIT(0);
+    bool is_step = provision->stage == STAGE_RUN;
+    cleanup_free char *whole = is_step
+                                   ? mem_printf("%s; read_secrets %zu; %swith() { %s\"$@\"; }; %s",
+                                         secrets_sh, provision->n_secret_lines,
+                                         provision->take_secrets, provision->environment, script)
+                                   : NULL;
+    char *input = is_step ? mem_printf("%s%s", provision->secret_lines,
+                                provision->command ? provision->command : "")
+                          : NULL;
     buf_add_str(&command, "exec sh -c ");
-    text_add_shell_word(&command, script);
+    text_add_shell_word(&command, whole ? whole : script);
     buf_add_str(&command, " sh");
     for (; *arguments; arguments++) {
         buf_add_char(&command, ' ');
         text_add_shell_word(&command, *arguments);
     }
-    run_command(provision, buf_str(&command),
-        provision->stage == STAGE_RUN ? provision->command : NULL, output);
+    struct ssh_exec_request request = {
+        .command = buf_str(&command),
+        .input_text = input,
+        .output = output,
+        .output_context = provision,
+    };
+    buf_reset(&provision->answer);
+    provision->inner =
+        ssh_exec(provision->session, &request, &provision->exit, on_stage_done, provision);
+    if (input) {
+        explicit_bzero(input, strlen(input));
+        free(input);
+    }
 }
 #define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -195,9 +229,7 @@ static void place(struct provision *provision)
 
 static void run_attached(struct provision *provision)
 {
-    if (provision->kind == STEP_INLINE && strlen(provision->command) <= SSH_COMMAND_MAX) {
-        run_command(provision, provision->command, NULL, on_output);
-    } else if (provision->kind == STEP_INLINE) {
+    if (provision->kind == STEP_INLINE) {
         run_script(provision, run_inline_sh, ARGUMENTS(provision->remote), on_output);
     } else {
         run_script(
@@ -207,13 +239,19 @@ static void run_attached(struct provision *provision)
 
 static void run_detached(struct provision *provision)
 {
+    const struct step_secrets *secrets = provision->secrets;
+    size_t n_kept = secrets ? secret_mask_kept(secrets->mask) : 0;
     struct ssh_detached_request request = {
         .base = provision->guest_dir,
         .id = provision->run_id,
         .command = provision->command,
         .local_path = provision->source,
+        .environment = provision->environment,
         .script_path = provision->kind == STEP_SCRIPT ? provision->script : NULL,
-        .offset = provision_log_offset(provision->log),
+        .secrets = provision->secret_lines,
+        .n_secret_lines = provision->n_secret_lines,
+        .take_secrets = provision->take_secrets,
+        .offset = provision_log_offset(provision->log) + n_kept,
         .timeout_s = provision->timeout_s,
         .must_exist = provision->must_exist,
         .is_last = provision->index + 1 == provision->total,
@@ -284,6 +322,9 @@ static void fail_lost(struct provision *provision, const char *why)
 static enum stage fall_back_to_attached(struct provision *provision)
 {
     log_debug("provision", "%s: the guest cannot run it detached", provision->title);
+    if (provision->secrets) {
+        secret_mask_reset(provision->secrets->mask);
+    }
     provision_log_begin_again(provision->log, "begun again");
     if (provision->timeout_s > 0) {
         loop_timer_start(provision->deadline, (int64_t)provision->timeout_s * 1000);
@@ -316,7 +357,8 @@ static enum stage after_detached(struct provision *provision)
         if (!provision->must_exist) {
             return fall_back_to_attached(provision);
         }
-        fail_lost(provision, "the VM was restarted while it ran");
+        fail_lost(provision, provision->are_lost ? "vmctld was restarted before it had begun"
+                                                 : "the VM was restarted while it ran");
         break;
     }
     return STAGE_OVER;
@@ -433,6 +475,11 @@ static void on_start(void *context)
         provision_finish(provision, &err);
         return;
     }
+    if (provision->are_lost) {
+        provision_log_note(provision->log,
+            "vmctld was restarted and does not know its secrets any more: what it prints from here "
+            "on is not shown");
+    }
     start_stage(provision, first[provision->kind]);
 }
 
@@ -455,6 +502,7 @@ static void copy_step(struct provision *provision, const struct spec_step *step)
 {
     provision->kind = step->kind;
     provision->timeout_s = step->timeout_s;
+    provision->environment = step_environment(step);
     if (step->kind != STEP_FILE) {
         provision->script = mem_printf("/tmp/vmctl-provision-%u.sh", provision->index + 1);
         provision->remote = mem_printf("%s.%s", provision->script, unique_part(provision));
@@ -495,6 +543,12 @@ static void provision_arm(struct provision *provision, struct loop *loop)
     }
 }
 
+/* They are with the vmctld that began the run. */
+static bool step_lost_secrets(const struct provision_request *request)
+{
+    return request->step->n_secrets > 0 && (!request->secrets || !request->secrets->values);
+}
+
 struct op *provision_step_start(const struct provision_request *request, struct step_result *result,
     op_done_fn *done, void *context)
 {
@@ -505,7 +559,11 @@ struct op *provision_step_start(const struct provision_request *request, struct 
     provision->total = request->total;
     provision->title = title_of(request);
     provision->guest_dir = mem_strdup(request->guest_dir);
-    provision->must_exist = request->must_exist;
+    provision->are_lost = step_lost_secrets(request);
+    provision->secrets = provision->are_lost ? NULL : request->secrets;
+    provision->must_exist = request->must_exist || provision->are_lost;
+    provision->secret_lines = step_secrets_input(provision->secrets, &provision->n_secret_lines);
+    provision->take_secrets = step_secrets_take(provision->secrets);
     (void)snprintf(provision->run_id, sizeof(provision->run_id), "%s", request->run_id);
     copy_step(provision, request->step);
     copy_log_request(provision, request);

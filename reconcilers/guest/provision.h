@@ -22,6 +22,7 @@ struct clock;
 struct loop;
 struct ssh_session;
 struct step_result;
+struct step_secrets;
 
 #define PROVISION_GUEST_DIR "/var/tmp"
 enum { PROVISION_RUN_ID_SIZE = 34 };
@@ -33,7 +34,8 @@ struct provision_request {
     const char *vm_name;
     const char *log_path;
     const struct spec_step *step;
-    uint32_t index; /* from 0 */
+    struct step_secrets *secrets; /* borrowed until `done`; NULL: it has none */
+    uint32_t index;               /* from 0 */
     uint32_t total;
     const char *run_id;    /* of this run only: "VM-RUN", PROVISION_RUN_ID_SIZE - 1 */
     const char *guest_dir; /* where the guest keeps it: PROVISION_GUEST_DIR */
@@ -46,7 +48,9 @@ struct provision_request {
  * Runs the step, or resumes it; the request is copied. A script becomes
  * /tmp/vmctl-provision-N.sh (N from 1), runs and is removed. A file goes beside its destination
  * first; into a directory that only root may write to it goes by way of /tmp and `sudo -n`. At its
- * timeout the guest itself ends the step's process group, with or without a connection.
+ * timeout the guest itself ends the step's process group, with or without a connection. Secrets are
+ * masked in the log; without those that a run was begun with, it is only followed, and what it
+ * prints is dropped.
  *
  * Errors: ERR_PROVISION the step failed (a status other than 0, the guest or the local file
  * refused); ERR_PROVISION_TIMEOUT; ERR_PROVISION_LOST it was begun and ended without a result;

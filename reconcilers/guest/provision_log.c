@@ -197,6 +197,13 @@ void provision_log_begin_again(struct provision_log *log, const char *why)
     }
 }
 
+void provision_log_note(struct provision_log *log, const char *text)
+{
+    if (!log->is_ended) {
+        put_line(log, text);
+    }
+}
+
 void provision_log_output(struct provision_log *log, const char *bytes, size_t n)
 {
     size_t room = log->n_output < PROVISION_LOG_STEP_MAX && !log->is_cut

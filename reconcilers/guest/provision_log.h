@@ -47,6 +47,9 @@ uint64_t provision_log_offset(const struct provision_log *log);
 /* The step begins again: its output in the log so far is of a run that is over. */
 void provision_log_begin_again(struct provision_log *log, const char *why);
 
+/* A line of vmctld's own in between. */
+void provision_log_note(struct provision_log *log, const char *text);
+
 /* Raw bytes of the guest; those beyond PROVISION_LOG_STEP_MAX are dropped, which a line
  * reports. */
 void provision_log_output(struct provision_log *log, const char *bytes, size_t n);

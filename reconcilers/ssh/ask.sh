@@ -23,4 +23,4 @@ elif [ "$b" = "$c" ]; then
 else
     echo rebooted
 fi
-rm -f "$r"/log "$r"/in.* "$r"/keep* "$r"/tail
+rm -f "$(target_of "$r/log")" "$r"/log "$r"/in.* "$r"/keep* "$r"/tail

@@ -50,7 +50,8 @@ struct opening {
     struct ssh_key keys[SSH_KEYS_MAX];
     size_t n_keys;
     size_t current_key;
-    bool is_key_offered; /* the current key passed the check and is libssh2's */
+    struct buf key;      /* the current one, which passed the check */
+    bool is_key_offered; /* it is libssh2's */
     bool is_any_refused;
     struct buf tried; /* "'/a' (refused), '/b' (encrypted)" */
     struct ssh_session **ret_session;
@@ -236,6 +237,7 @@ static void note_key(struct opening *opening, const char *outcome)
 
 static enum ssh_progress next_key(struct opening *opening)
 {
+    private_key_forget(&opening->key);
     opening->current_key++;
     opening->is_key_offered = false;
     return SSH_AGAIN;
@@ -247,7 +249,7 @@ static enum ssh_progress check_key(struct opening *opening, struct error *err)
 {
     const struct ssh_key *key = &opening->keys[opening->current_key];
     struct error cause = {.code = ERR_NONE};
-    if (private_key_check(key->path, &cause) == 0) {
+    if (private_key_read(key->path, &opening->key, &cause) == 0) {
         opening->is_key_offered = true;
         return SSH_AGAIN;
     }
@@ -296,8 +298,8 @@ static enum ssh_progress unusable_key(struct opening *opening, struct error *err
 static enum ssh_progress offer_key(struct opening *opening, struct error *err)
 {
     struct ssh_session *session = opening->task.session;
-    int rc = libssh2_userauth_publickey_fromfile_ex(session->ssh, opening->user,
-        (unsigned)strlen(opening->user), NULL, opening->keys[opening->current_key].path, NULL);
+    int rc = libssh2_userauth_publickey_frommemory(session->ssh, opening->user,
+        strlen(opening->user), NULL, 0, buf_str(&opening->key), opening->key.len, NULL);
     if (rc == 0) {
         return SSH_DONE;
     }
@@ -384,6 +386,7 @@ static void connect_release(struct ssh_task *task)
         free(opening->keys[i].path);
     }
     buf_clear(&opening->tried);
+    private_key_forget(&opening->key);
     public_key_clear(&opening->pin);
     free(opening->host);
     free(opening->user);

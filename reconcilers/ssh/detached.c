@@ -17,7 +17,8 @@ struct detached {
     struct op op;                /* first */
     struct ssh_session *session; /* borrowed from the caller until `done` */
     struct op *inner;
-    char *base, *id, *command, *local_path, *script_path;
+    char *base, *id, *command, *local_path, *script_path, *environment, *secrets, *take_secrets;
+    size_t n_secret_lines;
     uint64_t offset, size;
     uint32_t timeout_s;
     bool must_exist, is_last;
@@ -39,6 +40,12 @@ static void on_cancel(struct op *op)
     free(detached->command);
     free(detached->local_path);
     free(detached->script_path);
+    free(detached->environment);
+    free(detached->take_secrets);
+    if (detached->secrets) {
+        explicit_bzero(detached->secrets, strlen(detached->secrets));
+    }
+    free(detached->secrets);
     free(detached);
 }
 
@@ -110,6 +117,9 @@ static struct detached_run run_of(const struct detached *detached)
         .size = detached->size,
         .timeout_s = detached->timeout_s,
         .must_exist = detached->must_exist,
+        .environment = detached->environment,
+        .n_secret_lines = detached->n_secret_lines,
+        .take_secrets = detached->take_secrets,
         .script_path = detached->script_path,
     };
 }
@@ -151,15 +161,18 @@ static void follow(struct detached *detached)
                      : user_path_stat(detached->local_path, &st) == 0 ? (uint64_t)st.st_size
                                                                       : 0;
     struct detached_run run = run_of(detached);
+    cleanup_free char *input = mem_printf("%s%s", detached->secrets ? detached->secrets : "",
+        detached->local_path ? "" : detached->command);
     detached_script_follow(&command, &run, detached->offset);
     struct ssh_exec_request request = {
         .command = buf_str(&command),
-        .input_text = detached->local_path ? NULL : detached->command,
+        .input_text = input,
         .input_path = detached->local_path,
         .output = detached->output,
         .output_context = detached->output_context,
     };
     detached->inner = ssh_exec(detached->session, &request, &detached->exit, on_followed, detached);
+    explicit_bzero(input, strlen(input));
 }
 
 struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_request *request,
@@ -173,6 +186,10 @@ struct op *ssh_detached(struct ssh_session *session, const struct ssh_detached_r
     detached->command = mem_strdup(request->command);
     detached->local_path = mem_strdup(request->local_path);
     detached->script_path = mem_strdup(request->script_path);
+    detached->environment = mem_strdup(request->environment);
+    detached->secrets = mem_strdup(request->secrets);
+    detached->n_secret_lines = request->n_secret_lines;
+    detached->take_secrets = mem_strdup(request->take_secrets);
     detached->offset = request->offset;
     detached->timeout_s = request->timeout_s;
     detached->must_exist = request->must_exist;

@@ -28,10 +28,12 @@ static void detached_script_begin(
     add_word(out, run->id);
 }
 
-/* keep.sh with the variables it needs. */
-static void add_keeper(struct buf *out)
+/* keep.sh with what it needs. */
+static void add_keeper(struct buf *out, const struct detached_run *run)
 {
     cleanup_buf struct buf keeper = BUF_INIT(0);
+    buf_printf(&keeper, "know() { %s:; }; with() { %s\"$@\"; }; ",
+        run->take_secrets ? run->take_secrets : "", run->environment ? run->environment : "");
     buf_printf(&keeper, "log_mib=%d; guard=", SSH_DETACHED_LOG_MIB);
     text_add_shell_word(&keeper, guard_sh);
     buf_add_str(&keeper, "; ");
@@ -45,7 +47,8 @@ void detached_script_follow(struct buf *out, const struct detached_run *run, uin
     buf_printf(out, " %" PRIu64 " %" PRIu64 " %" PRIu32, offset, run->size, run->timeout_s);
     add_word(out, run->script_path ? run->script_path : "");
     add_word(out, run->must_exist ? "1" : "");
-    add_keeper(out);
+    add_keeper(out, run);
+    buf_printf(out, " %zu", run->n_secret_lines);
 }
 
 void detached_script_ask(struct buf *out, const struct detached_run *run)

@@ -7,7 +7,8 @@
  *   in.PID   the command, or the script, as it was sent
  *   keep     the keeper: runs it, in a session of its own where there is setsid(1)
  *   claim    symbolic link to "PID.GROUP.BOOT" of the keeper: its maker runs the command
- *   log      what the command writes; the keeper's guard cuts it to SSH_DETACHED_LOG_MIB
+ *   log      what the command writes; the keeper's guard cuts it to SSH_DETACHED_LOG_MIB. Of a run
+ *            with secrets a link to a file of /dev/shm/vmctl-UID, or of another tmpfs
  *   rc       symbolic link to the exit status, or to "timeout": its maker decides
  *   tail     the current reader of the log: an older reader sees another one, and ends
  *
@@ -24,6 +25,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct buf;
@@ -35,8 +37,12 @@ struct detached_run {
     uint32_t
         timeout_s;   /* then its process group gets SIGTERM, and 5 s later SIGKILL; 0: no limit */
     bool must_exist; /* it was begun before: not begun again when nothing is left of it */
-    const char *script_path; /* run the bytes as a program of this name; NULL: as the login shell's
-                                command */
+    const char *environment;  /* assignments before the command; NULL: none */
+    size_t n_secret_lines;    /* on the standard input of `follow`, before the `size` bytes … */
+    const char *take_secrets; /* … and what sets the variables of `environment` to them, by take of
+                                 secrets.sh; NULL: nothing */
+    const char *script_path;  /* run the bytes as a program of this name; NULL: as the login shell's
+                                 command */
 };
 
 /* Exit status of `follow` when the command exited with 0. Any other: run `ask`. */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* One command on one channel (RFC 4254, 6.5): open, start, feed its input, read, close. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "reconcilers/ssh/input.h"
 #include "reconcilers/ssh/session.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
@@ -20,7 +19,7 @@ struct exec {
     enum stage stage;
     char *command, *input_path, *input_text;
     size_t text_sent;
-    int input_fd;
+    struct ssh_input file; /* at `input_path` */
     ssh_output_fn *output;
     void *output_context;
     int64_t timeout_ms;
@@ -39,12 +38,9 @@ static enum ssh_progress exec_enter(struct exec *exec, enum stage stage)
 static enum ssh_progress step_open(struct exec *exec, struct error *err)
 {
     struct ssh_session *session = exec->task.session;
-    if (exec->input_path && exec->input_fd < 0) {
-        exec->input_fd = open(exec->input_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (exec->input_fd < 0) {
-            error_set_errno(err, ERR_IO, errno, "cannot open '%s'", exec->input_path);
-            return SSH_REFUSED;
-        }
+    if (exec->input_path && !ssh_input_is_open(&exec->file) &&
+        ssh_input_open(&exec->file, &exec->task, exec->input_path, err) < 0) {
+        return SSH_REFUSED;
     }
     exec->channel = libssh2_channel_open_session(session->ssh);
     if (!exec->channel) {
@@ -63,24 +59,22 @@ static enum ssh_progress step_start(struct exec *exec, struct error *err)
         return ssh_blocked_or_fail(
             exec->task.session, rc, err, "the guest does not start the command");
     }
-    bool has_input = exec->input_fd >= 0 || exec->input_text;
+    bool has_input = exec->input_path || exec->input_text;
     return exec_enter(exec, has_input ? EXEC_INPUT : EXEC_INPUT_END);
 }
 
 static enum ssh_progress refill(struct exec *exec, struct error *err)
 {
-    ssize_t n;
-    if (exec->input_text) {
-        size_t left = strlen(exec->input_text + exec->text_sent);
-        n = (ssize_t)(left < sizeof(exec->input) ? left : sizeof(exec->input));
+    size_t left = exec->input_text ? strlen(exec->input_text + exec->text_sent) : 0;
+    ssize_t n = (ssize_t)(left < sizeof(exec->input) ? left : sizeof(exec->input));
+    if (left > 0) {
         memcpy(exec->input, exec->input_text + exec->text_sent, (size_t)n);
         exec->text_sent += (size_t)n;
-    } else {
-        n = read(exec->input_fd, exec->input, sizeof(exec->input));
+    } else if (exec->input_path) {
+        n = ssh_input_read(&exec->file, exec->input, sizeof(exec->input), err);
     }
     if (n < 0) {
-        error_set_errno(err, ERR_IO, errno, "cannot read '%s'", exec->input_path);
-        return SSH_FAILED;
+        return n == -EAGAIN ? SSH_BLOCKED : SSH_FAILED;
     }
     exec->input_start = 0;
     exec->input_end = (size_t)n;
@@ -190,12 +184,14 @@ static void exec_expire(struct ssh_task *task, struct error *err)
 static void exec_release(struct ssh_task *task)
 {
     struct exec *exec = (struct exec *)(void *)task;
-    if (exec->input_fd >= 0) {
-        close(exec->input_fd);
-    }
+    ssh_input_close(&exec->file);
     free(exec->command);
     free(exec->input_path);
+    if (exec->input_text) { /* it may begin with secrets */
+        explicit_bzero(exec->input_text, strlen(exec->input_text));
+    }
     free(exec->input_text);
+    explicit_bzero(exec->input, sizeof(exec->input));
     free(exec); /* the broken session frees the channel */
 }
 
@@ -209,7 +205,6 @@ struct op *ssh_exec(struct ssh_session *session, const struct ssh_exec_request *
     exec->command = mem_strdup(request->command);
     exec->input_path = mem_strdup(request->input_path);
     exec->input_text = mem_strdup(request->input_text);
-    exec->input_fd = -1;
     exec->output = request->output;
     exec->output_context = request->output_context;
     exec->timeout_ms = request->timeout_ms;

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 # shellcheck shell=sh
 #
-# follow BASE ID OFFSET SIZE TIMEOUT SCRIPT MUST-EXIST KEEPER: starts the run unless it was started,
-# and writes its log from OFFSET on until it is over. KEEPER is the text of keep.sh.
+# follow BASE ID OFFSET SIZE TIMEOUT SCRIPT MUST-EXIST KEEPER SECRETS: starts the run unless it was
+# started, and writes its log from OFFSET on until it is over. KEEPER is the text of keep.sh, SECRETS
+# how many lines of them come before the SIZE bytes of the command. The log of a run with secrets,
+# which it may print, is on no disk.
 . ./runs.sh
+. ./secrets.sh
 
 exec 2>/dev/null
 u=$(umask)
@@ -11,13 +14,13 @@ umask 077
 d=$1/vmctl-$(id -u)
 r=$d/$2
 o=$(($3 + 1))
-mkdir "$d" 2>/dev/null
 is_ours() {
-    [ -h "$d" ] && return 1
+    mkdir "$1" 2>/dev/null
+    [ -h "$1" ] && return 1
     # shellcheck disable=SC3067 # every shell of the guests has -O, and ls(1) shows less
-    [ -d "$d" ] && [ -O "$d" ] && [ -w "$d" ]
+    [ -d "$1" ] && [ -O "$1" ] && [ -w "$1" ]
 }
-is_ours || {
+is_ours "$d" || {
     cat >/dev/null
     exit 93
 }
@@ -59,6 +62,14 @@ follow() {
     [ "$(target_of "$r/rc")" = 0 ] && exit 90
     exit 94
 }
+# keep_in_memory RUN DIRECTORY: makes the log a file of DIRECTORY in a file system that is in memory
+keep_in_memory() {
+    for m in /dev/shm "/run/user/$(id -u)" /tmp; do
+        grep -q "[[:space:]]${m}[[:space:]]*tmpfs" /proc/mounts /etc/mnttab && is_ours "$m/$2" &&
+            ln -s "$m/$2/${1##*/}" "$1/log" && return
+    done
+    [ -h "$1/log" ]
+}
 h=
 if load "$r"; then
     follow
@@ -68,6 +79,11 @@ if [ -n "$7" ]; then
     exit 94
 fi
 mkdir "$r" 2>/dev/null
+v=
+[ "$9" -eq 0 ] || { read_secrets "$9" && keep_in_memory "$r" "${d##*/}"; } || {
+    cat >/dev/null
+    exit 93
+}
 i=$r/in.$$
 { cat >"$i" && [ $(($(wc -c <"$i"))) -eq "$4" ]; } || {
     cat >/dev/null
@@ -89,6 +105,7 @@ end() {
 for x in "$d/${2%%-*}"-*; do
     [ "$x" = "$r" ] && continue
     end "$x"
+    rm -f "$(target_of "$x/log")"
     rm -rf "$x"
 done
 printf '%s\n' "$8" >"$r/keep.$$" && mv -f "$r/keep.$$" "$r/keep" &&
@@ -98,5 +115,5 @@ s=
 command -v setsid >/dev/null 2>&1 && s=setsid
 # The left side of the pipe is the keeper itself (exec) and not a shell that waits for it: else the
 # pipe would not end with the claim.
-{ exec $s sh "$r/keep" "$r" "$i" "$5" "$u" "$s" "$6" 3<&-; } | follow
+{ [ -z "$v" ] || { vmctl_secrets=$v && export vmctl_secrets; }; exec $s sh "$r/keep" "$r" "$i" "$5" "$u" "$s" "$6" 3<&-; } | follow
 exit

@@ -8,7 +8,7 @@
 trap "" TERM
 while { sleep 0.5 2>/dev/null || sleep 1; }; kill -0 "$2" 2>/dev/null; do
     # shellcheck disable=SC2012,SC2046 # the size is word 5, hence $8; stat(1) is not in POSIX
-    set -- "$1" "$2" "$3" $(ls -ln "$1" 2>/dev/null)
+    set -- "$1" "$2" "$3" $(ls -lnL "$1" 2>/dev/null)
     # dd(1), because truncate(1) is not in POSIX
     [ "${8:-0}" -gt $(($3 * 1048576)) ] &&
         dd if=/dev/null of="$1" bs=1048576 seek="$3" 2>/dev/null

@@ -2,7 +2,9 @@
 # shellcheck shell=sh
 #
 # keep RUN INPUT TIMEOUT UMASK SETSID SCRIPT, with the variables guard (the text of guard.sh) and
-# log_mib set: the keeper of a run. It claims the run, runs the command and records how that ended.
+# log_mib set, and the functions know, which takes the step's secrets from v, and with, which runs a
+# command with the step's environment: the keeper of a run. It claims the run, runs the command and
+# records how that ended.
 #
 # Its standard output ends with the claim: that is how follow.sh knows. The command runs in the
 # foreground, because a shell without job control makes background commands ignore SIGINT. The
@@ -13,7 +15,11 @@
 # second claim.
 : "${guard:?}" "${log_mib:?}"
 . ./runs.sh
+. ./secrets.sh
 
+v=${vmctl_secrets-}
+unset vmctl_secrets
+know
 r=$1
 k=
 trap 'k=1' TERM
@@ -65,15 +71,15 @@ if [ -n "$6" ]; then
         rm -f "$f.$$"
     done
     t=$f.$$
-    cp "$2" "$t" && chmod 755 "$t" && mv -f "$t" "$f" && "$f"
+    cp "$2" "$t" && chmod 755 "$t" && mv -f "$t" "$f" && with "$f"
     s=$?
     rm -f "$t" "$f"
 elif [ "$(($(wc -c <"$2")))" -gt 100000 ]; then
     # execve(2) takes no argument of more than 128 KiB
-    "${SHELL:-/bin/sh}" "$2"
+    with "${SHELL:-/bin/sh}" "$2"
     s=$?
 else
-    "${SHELL:-/bin/sh}" -c "$(cat "$2")"
+    with "${SHELL:-/bin/sh}" -c "$(cat "$2")"
     s=$?
 fi
 [ -n "$w" ] && kill "$w" 2>/dev/null

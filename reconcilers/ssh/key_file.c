@@ -32,17 +32,11 @@ static int read_key(const char *path, struct buf *text, struct error *err)
  * base64 of both when the name is "none". */
 static const char openssh_plain[] = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
-int private_key_check(const char *path, struct error *err)
+static int private_key_check(const char *path, const char *pem, struct error *err)
 {
-    cleanup_buf struct buf text = BUF_INIT(KEY_FILE_MAX);
-    int rc = read_key(path, &text, err);
-    if (rc < 0) {
-        return rc;
-    }
-    if (!strstr(buf_str(&text), "PRIVATE KEY-----")) {
+    if (!strstr(pem, "PRIVATE KEY-----")) {
         return error_set(err, ERR_KEY_UNREADABLE, "cannot use key '%s': not a private key", path);
     }
-    const char *pem = buf_str(&text);
     bool is_encrypted =
         strstr(pem, "-----BEGIN OPENSSH PRIVATE KEY-----")
             ? !strstr(pem, openssh_plain)
@@ -54,6 +48,25 @@ int private_key_check(const char *path, struct error *err)
             err, "with ssh-agent: vmctl ssh NAME; for vmctld name a key without a passphrase");
     }
     return 0;
+}
+
+void private_key_forget(struct buf *text)
+{
+    if (text->data) {
+        explicit_bzero(text->data, text->len);
+    }
+    buf_clear(text);
+}
+
+int private_key_read(const char *path, struct buf *ret, struct error *err)
+{
+    *ret = BUF_INIT(KEY_FILE_MAX);
+    int rc = read_key(path, ret, err);
+    rc = rc < 0 ? rc : private_key_check(path, buf_str(ret), err);
+    if (rc < 0) {
+        private_key_forget(ret);
+    }
+    return rc;
 }
 
 int public_key_read(const char *path, struct public_key *ret, struct error *err)

@@ -17,15 +17,12 @@
 #include "reconcilers/ssh/sftp.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "reconcilers/ssh/input.h"
 #include "reconcilers/ssh/session.h"
 #include "specs/base/cleanup.h"
-#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 
 enum stage {
@@ -61,14 +58,13 @@ struct put {
     unsigned mode;
     int64_t timeout_ms;
     bool *ret_has_sftp;
-    int fd;
+    struct ssh_input input;
     LIBSSH2_CHANNEL *probe;
     size_t n_requested; /* bytes of the request that are sent */
     LIBSSH2_SFTP_HANDLE *handle;
     struct buf window; /* starts with the first byte that the server has not acknowledged */
-    int64_t offset;    /* in the local file: of what comes next */
     bool is_at_end;
-    bool has_room;        /* for more than the window has */
+    bool has_more;        /* there is room in the window, and more may be there to put into it */
     struct error refusal; /* to be reported after undoing */
 };
 
@@ -119,14 +115,7 @@ static enum ssh_progress refused(struct put *put, long rc, struct error *err)
 
 static enum ssh_progress step_local(struct put *put, struct error *err)
 {
-    struct stat st;
-    put->fd = open(put->local_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would block */
-    if (put->fd < 0 || fstat(put->fd, &st) < 0) {
-        error_set_errno(err, ERR_IO, errno, "cannot open '%s'", put->local_path);
-        return SSH_REFUSED;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        error_set(err, ERR_IO, "'%s' is not a regular file", put->local_path);
+    if (ssh_input_open(&put->input, &put->task, put->local_path, err) < 0) {
         return SSH_REFUSED;
     }
     if (put->task.session->has_no_sftp) {
@@ -255,8 +244,7 @@ static enum ssh_progress step_open(struct put *put, struct error *err)
     return put_enter(put, PUT_WRITE);
 }
 
-/* Appends the next packet to the window; the file is local and regular, so this reads the page
- * cache. */
+/* Appends the next packet to the window. */
 static int refill(struct put *put)
 {
     unsigned long window = put->task.session->sftp_window;
@@ -264,14 +252,14 @@ static int refill(struct put *put)
                     : window > PACKET_MAX + PACKET_HEADER ? PACKET_MAX
                                                           : window - PACKET_HEADER;
     char bytes[PACKET_MAX];
-    put->has_room = !put->is_at_end && put->window.len + packet <= WINDOW_SIZE;
-    ssize_t n = put->has_room ? fs_read_at(put->fd, bytes, packet, put->offset) : 0;
-    if (n < 0) {
-        return error_set_errno(&put->refusal, ERR_IO, errno, "cannot read '%s'", put->local_path);
+    put->has_more = !put->is_at_end && put->window.len + packet <= WINDOW_SIZE;
+    ssize_t n = put->has_more ? ssh_input_read(&put->input, bytes, packet, &put->refusal) : 0;
+    if (n < 0 && n != -EAGAIN) {
+        return -(int)put->refusal.code;
     }
-    put->is_at_end |= put->has_room && (size_t)n < packet;
-    put->offset += n;
-    buf_add(&put->window, bytes, (size_t)n);
+    put->is_at_end |= put->has_more && n == 0;
+    put->has_more = put->has_more && n > 0;
+    buf_add(&put->window, bytes, n > 0 ? (size_t)n : 0);
     return 0;
 }
 
@@ -282,11 +270,11 @@ static enum ssh_progress step_write(struct put *put, struct error *err)
         return put_enter(put, PUT_UNDO_CLOSE);
     }
     if (put->window.len == 0) {
-        return put_enter(put, PUT_MODE);
+        return put->is_at_end ? put_enter(put, PUT_MODE) : SSH_BLOCKED;
     }
     ssize_t n = libssh2_sftp_write(put->handle, put->window.data, put->window.len);
     if (n < 0) {
-        return ssh_would_block(n) && put->has_room ? SSH_AGAIN : refused(put, n, err);
+        return ssh_would_block(n) && put->has_more ? SSH_AGAIN : refused(put, n, err);
     }
     buf_consume(&put->window, (size_t)n);
     return SSH_AGAIN;
@@ -389,9 +377,7 @@ static void sftp_release(struct ssh_task *task)
     if (put->handle) {
         (void)libssh2_sftp_close(put->handle); /* the socket is closed: only frees */
     }
-    if (put->fd >= 0) {
-        close(put->fd);
-    }
+    ssh_input_close(&put->input);
     buf_clear(&put->window);
     free(put->local_path);
     free(put->remote_path);
@@ -410,7 +396,6 @@ struct op *sftp_put(struct ssh_session *session, const struct ssh_upload_request
     put->mode = request->mode;
     put->timeout_ms = request->timeout_ms;
     put->ret_has_sftp = ret_has_sftp;
-    put->fd = -1;
     put->window = BUF_INIT(WINDOW_SIZE);
     ssh_task_start(&put->task, &kind, session, request->timeout_ms, done, context);
     return &put->task.op;

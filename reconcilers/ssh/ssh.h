@@ -70,15 +70,13 @@ bool ssh_session_is_usable(struct ssh_session *session);
 typedef void ssh_output_fn(void *context, const char *bytes, size_t n);
 
 struct ssh_exec_request {
-    const char *command;    /* for the user's login shell; copied */
-    const char *input_path; /* a local file sent to its standard input; copied */
-    const char *input_text; /* or this text; both NULL: it is empty; copied */
+    const char *command;    /* for the user's login shell, at most 30000 bytes; copied */
+    const char *input_text; /* sent to its standard input; copied … */
+    const char *input_path; /* … and then this local file; both NULL: it is empty; copied */
     ssh_output_fn *output;  /* NULL: dropped */
     void *output_context;
     int64_t timeout_ms; /* 0: no limit */
 };
-
-enum { SSH_COMMAND_MAX = 30000 }; /* bytes: libssh2 sends a request in one packet */
 
 struct ssh_exit {
     int status;      /* 0…255; -1: ended by `signal` */
@@ -146,10 +144,14 @@ struct ssh_detached_request {
     const char *command;     /* for the user's login shell */
     const char *local_path;  /* or this local script, which runs in the guest as … */
     const char *script_path; /* … this file, removed afterwards */
-    uint64_t offset;         /* bytes of its output to skip */
-    uint32_t timeout_s;      /* kept in the guest; 0: no limit */
-    bool must_exist;         /* it was begun before: not begun again when nothing is left of it */
-    bool is_last;            /* no other run follows: cleans up in the guest after a success too */
+    const char *environment; /* "A='1' B='2' ", words of a shell; NULL: none; without '!' */
+    const char *secrets;   /* lines before the command or script on its way there; NULL: none … */
+    size_t n_secret_lines; /* … so many; kept in memory alone, as is then the output … */
+    const char *take_secrets; /* … and see detached_script.h */
+    uint64_t offset;          /* bytes of its output to skip */
+    uint32_t timeout_s;       /* kept in the guest; 0: no limit */
+    bool must_exist;          /* it was begun before: not begun again when nothing is left of it */
+    bool is_last;             /* no other run follows: cleans up in the guest after a success too */
     ssh_output_fn *output;
     void *output_context;
 };
