@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/request/image_lookup.h"
 #include "cli/request/image_request.h"
 #include "cli/request/verbs.h"
 #include "cli/show/image_catalog.h"
@@ -57,8 +58,8 @@ static const struct image_values defaults = {.follow.timeout_ms = INT64_C(24) * 
 static char *size_text(int64_t bytes)
 {
     const double mb = 1e6, gb = 1e9;
-    return (double)bytes < 10 * mb ? mem_printf("%.2f MB", (double)bytes / mb)
-                                   : mem_printf("%.2f GB", (double)bytes / gb);
+    return (double)bytes < 100 * mb ? mem_printf("%.2f MB", (double)bytes / mb)
+                                    : mem_printf("%.2f GB", (double)bytes / gb);
 }
 
 /* URLs or names with `between` between; "-" for none. */
@@ -308,10 +309,16 @@ static int check_url(const char *url, struct error *err)
     cleanup_free char *shown = url_for_people(url);
     (void)error_set(
         err, ERR_USAGE, "image pull: '%s' is not an https, http, file or oci URL", shown);
-    return error_help(err, "a file of this host is used where it is: vmctl create --image PATH");
+    struct stat st;
+    bool is_file = user_path_stat(url, &st) == 0;
+    return is_file
+               ? error_help(
+                     err, "a file of this host is used where it is: vmctl create --image %s", shown)
+               : error_help(err, "begin it with https:// or oci://, or see: vmctl image search");
 }
 
-static int check_pull(const char *url, const struct image_values *values, struct error *err)
+static int check_pull(
+    const char *url, const char *catalogued, const struct image_values *values, struct error *err)
 {
     const char *pin = values->sha256;
     if (values->name && !image_name_is_valid(values->name)) {
@@ -321,7 +328,7 @@ static int check_pull(const char *url, const struct image_values *values, struct
         return error_set(
             err, ERR_USAGE, "image pull: --sha256 takes 64 lower-case hexadecimal digits");
     }
-    return check_url(url, err);
+    return catalogued ? 0 : check_url(url, err);
 }
 
 static int pull(
@@ -329,14 +336,17 @@ static int pull(
 {
     const struct image_values *values = context;
     cleanup_json json_t *answer = NULL;
+    cleanup_free char *name = NULL;
     const char *url = words->items[1];
-    int rc = check_pull(url, values, err);
+    int rc = image_names_resolve(url, &name, err);
+    rc = rc < 0 ? rc : check_pull(url, name, values, err);
     if (rc < 0) {
         return rc;
     }
     json_t *change = json_object();
     json_put_text(change, "verb", IMAGE_REQUEST_PULL);
-    json_put_text(change, "url", url);
+    json_put_text(change, "url", name ? name : url);
+    json_put_flag(change, "named", name != NULL);
     json_put_text(change, "pin", values->sha256);
     json_put_text(change, "name", values->name);
     json_put_flag(change, "refresh", values->is_refresh);
@@ -345,6 +355,22 @@ static int pull(
         print_pulled(cli, answer);
     }
     return rc;
+}
+
+/* ---- search, outdated ---- */
+
+static int search(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)values;
+    return image_names_search(cli, words->count > 1 ? words->items[1] : NULL, err);
+}
+
+static int outdated(
+    struct cli *cli, const void *values, const struct arg_strings *words, struct error *err)
+{
+    (void)words;
+    return image_names_outdated(cli, &((const struct image_values *)values)->follow, err);
 }
 
 /* ---- rm, prune ---- */
@@ -432,7 +458,9 @@ static int cancel(
 /* ---- the command ---- */
 
 static const struct verb items[] = {
-    {"pull", "URL", 1, 1, pull},
+    {"pull", "NAME|URL", 1, 1, pull},
+    {"search", "[WORD]", 0, 1, search},
+    {"outdated", "", 0, 0, outdated},
     {"list", "", 0, 0, list},
     {"ls", "", 0, 0, list},
     {"cancel", "NAME|URL", 1, 1, cancel},
@@ -441,9 +469,10 @@ static const struct verb items[] = {
     {"prune", "[--dry-run]", 0, 0, prune},
 };
 /* Never one that removes something. */
-static const char *const suggested[] = {"pull", "list", "cancel", "inspect"};
+static const char *const suggested[] = {"pull", "search", "outdated", "list", "cancel", "inspect"};
 static const struct verbs verbs = {"image", items, ARRAY_LEN(items),
-    "pull, list, cancel, inspect, rm, prune", "no words", suggested, ARRAY_LEN(suggested)};
+    "pull, search, outdated, list, cancel, inspect, rm, prune", "no words", suggested,
+    ARRAY_LEN(suggested)};
 
 static int check_options(
     const struct verb *verb, const struct image_values *values, struct error *err)
@@ -469,19 +498,26 @@ static int run(
 const struct command command_image = {
     .name = "image",
     .summary = "Pull, list, inspect and remove base images",
-    .usage = "pull URL | list | cancel NAME|URL | inspect PATH|NAME | rm NAME|DIGEST... | prune",
+    .usage =
+        "pull NAME|URL | search [WORD] | outdated | list | cancel NAME|URL | inspect PATH|NAME "
+        "| rm NAME|DIGEST... | prune",
     .details =
         "pull downloads an image into the cache, from https, http, file or oci URLs, and prints "
         "its\n"
         "path; VMs do so by themselves, and keep to what their URL once gave. Another pull asks "
         "the\n"
-        "server whether that has changed, unless it has a --sha256. A name is a link in the "
+        "server whether that has changed, unless it has a --sha256. --name makes a link in the "
         "cache.\n"
         "A VM that has the URL uses the image, too. Ctrl-C ends a pull, unless a VM "
         "or\n"
         "another pull wants the image, and so does cancel, which names one from elsewhere; what "
         "was\n"
         "downloaded is kept, and the next pull resumes it. list shows what is being got, too.\n"
+        "Images of well-known systems have names, such as debian:12, which a VMFile takes, too:\n"
+        "search shows them, from the catalogue that comes with vmctl and "
+        "~/.config/vmctl/images.kdl.\n"
+        "What was got is kept under its name until the next pull; outdated asks the publishers\n"
+        "whether they have another one. No VM changes by either.\n"
         "rm removes an image with all its names and prune all images that no VM needs, with the\n"
         "rests of downloads; neither touches one that a VM uses.\n\n"
         "Private registries: `docker login` (~/.docker/config.json, also with a credential "
@@ -489,7 +525,9 @@ const struct command command_image = {
         "or GITHUB_TOKEN for ghcr.io, in the environment vmctld was started from. "
         "VMCTL_OCI_INSECURE\n"
         "lists registries (HOST[:PORT],...) to contact without TLS; those on this host always are.",
-    .examples = "  vmctl image pull "
+    .examples = "  vmctl image pull debian:12\n"
+                "  vmctl image search alpine\n"
+                "  vmctl image pull "
                 "https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img\n"
                 "  vmctl image pull --name debian oci://ghcr.io/org/debian:12\n"
                 "  vmctl image list -o wide\n"

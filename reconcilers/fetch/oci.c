@@ -45,6 +45,7 @@ void oci_layer_clear(struct oci_layer *layer)
     free(layer->url);
     free(layer->title);
     free(layer->authorization);
+    free(layer->sha512);
     *layer = (struct oci_layer){0};
 }
 
@@ -54,6 +55,7 @@ void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from)
     to->url = mem_strdup(from->url);
     to->title = mem_strdup(from->title);
     to->authorization = mem_strdup(from->authorization);
+    to->sha512 = mem_strdup(from->sha512);
 }
 
 static void cancel_lookup(struct op *op)

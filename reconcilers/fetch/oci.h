@@ -18,12 +18,15 @@ struct oci_login;
 struct oci_reference;
 struct proxies;
 
-/* The layer that holds the disk. Zero: none. */
+/* The layer that holds the disk, and the file of an image by name. Zero: none. */
 struct oci_layer {
     char *url;                /* of the blob */
     char digest[DIGEST_SIZE]; /* sha256 of its bytes */
     char *title;              /* name of the file it was made from; NULL: unknown */
     char *authorization;      /* value of that header for the URL's host; NULL: none. A secret. */
+    /* What the publisher of an image by name says of its bytes: their sha512; `digest` is that of
+     * "sha512:…" then. NULL: `digest` is their sha256. */
+    char *sha512;
 };
 void oci_layer_clear(struct oci_layer *layer);
 void oci_layer_copy(struct oci_layer *to, const struct oci_layer *from);

@@ -13,10 +13,12 @@
 #include "reconcilers/fetch/oci.h"
 #include "reconcilers/fetch/oci_reference.h"
 #include "reconcilers/fetch/part.h"
+#include "reconcilers/fetch/published.h"
 #include "specs/base/proxies.h"
 #include "specs/base/url.h"
 #include "reconcilers/image/image_content.h"
 #include "reconcilers/image/image_convert.h"
+#include "reconcilers/image/image_record.h"
 #include "reconcilers/image/image_stream.h"
 #include "reconcilers/image/image_work.h"
 #include "specs/base/cleanup.h"
@@ -55,6 +57,7 @@ struct image_fill {
     bool passes_cache;       /* the URL is read, although the cache has it; from its start on */
     char *known_etag;        /* … but not what it gave before: "" unknown. NULL: that, too */
     bool is_unchanged;       /* it does */
+    bool only_looks;         /* as in struct image_order */
     struct op *stage;
     struct image_work *work; /* of the pool stage, NULL in a download; the pool frees it */
     struct oci_layer layer;  /* zero: not looked up */
@@ -81,11 +84,6 @@ struct image_cache {
 
 static struct image_fill *find_or_start(struct image_cache *cache, const struct image_order *order);
 static void start_work(struct image_fill *fill);
-
-char *image_record_key(const char *url)
-{
-    return mem_printf("url:%s", url);
-}
 
 struct image_cache *image_cache_new(struct reconciler_host *host)
 {
@@ -191,39 +189,21 @@ static void recall_verified(const struct image_fill *fill, struct image_work *wo
 
 /* ---- the end ---- */
 
-static json_t *make_record(const struct image_fill *fill, const struct image_work *work)
-{
-    json_t *record = json_object();
-    char now[CLOCK_TEXT_SIZE];
-    clock_format_utc(clock_wall_ms(fill->cache->host->clock), now);
-    json_put_text(record, "url", fill->image.location);
-    json_put_text(record, "etag", work->etag);
-    json_put_text(record, "sha256", work->id);
-    json_put_text(record, "path", work->path);
-    json_put_text(record, "format", image_format_name(work->info.format));
-    json_put_int(record, "size", fs_size(work->path));
-    json_put_text(record, "downloadedAt", now);
-    return record;
-}
-
-static bool is_recorded(const struct image_fill *fill, const struct image_work *work)
-{
-    struct reconciler_host *host = fill->cache->host;
-    cleanup_free char *key = image_record_key(fill->image.location);
-    cleanup_json json_t *record = host->image_record(host, key);
-    return text_eq(json_text(record, "sha256"), work->id) &&
-           (!work->etag || text_eq(json_text(record, "etag"), work->etag));
-}
-
 static void fill_result(
     struct image_result *result, const struct image_fill *fill, const struct image_work *work)
 {
     free(result->path);
     json_decref(TAKE_PTR(result->record));
+    result->path = NULL;
+    if (fill->only_looks) {
+        free(result->published);
+        result->published = published_text(&fill->layer);
+        return;
+    }
     result->path = mem_strdup(work->path);
     memcpy(result->id, work->id, sizeof(result->id));
-    if (fill->image.kind == IMAGE_URL && !is_recorded(fill, work)) {
-        result->record = make_record(fill, work);
+    if (fill->image.kind != IMAGE_FILE) {
+        result->record = image_record_new(fill->cache->host, work, &fill->layer);
     }
 }
 
@@ -256,7 +236,8 @@ static void image_finish(struct image_fill *fill, const struct error *err)
         struct image_order order = {.image = &fill->image,
             .proxies = waiter->proxies,
             .passes_cache = fill->passes_cache,
-            .known_etag = fill->known_etag};
+            .known_etag = fill->known_etag,
+            .only_looks = fill->only_looks};
         join_fill(waiter, find_or_start(fill->cache, &order));
     }
     free_fill(fill);
@@ -303,7 +284,11 @@ static void on_downloaded(void *context, const struct error *err)
     struct image_fill *fill = context;
     fill->stage = NULL;
     if (err) {
-        image_finish(fill, err);
+        struct error failure = *err;
+        if (fill->image.kind == IMAGE_NAME) {
+            (void)error_wrap(&failure, "image '%s'", fill->image.location);
+        }
+        image_finish(fill, &failure);
         return;
     }
     if (fill->passes_cache && fill->is_unchanged) {
@@ -312,7 +297,9 @@ static void on_downloaded(void *context, const struct error *err)
         start_work(fill);
         return;
     }
-    cleanup_free char *name = url_without_query(fill->image.location);
+    bool is_named = fill->image.kind == IMAGE_NAME;
+    cleanup_free char *name =
+        is_named ? mem_strdup(fill->layer.title) : url_without_query(fill->image.location);
     fill->is_downloaded = true;
     enter_phase(fill, compression_of_name(name) == COMPRESSION_NONE ? "checking" : "unpacking");
     if (!fill->follower.running) {
@@ -324,7 +311,7 @@ static void on_layer_found(void *context, const struct error *err)
 {
     struct image_fill *fill = context;
     fill->stage = NULL;
-    if (err) {
+    if (err || fill->only_looks) {
         image_finish(fill, err);
     } else {
         start_work(fill);
@@ -334,10 +321,17 @@ static void on_layer_found(void *context, const struct error *err)
 static int start_lookup(struct image_fill *fill, struct fetcher *fetcher, struct error *err)
 {
     cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
+    const struct image_work *work = fill->work;
+    if (work->sums) {
+        const struct published_file file = {work->image.location, work->from, work->sums};
+        fill->stage = published_find(
+            fetcher_multi(fetcher), &file, fill->proxies, &fill->layer, on_layer_found, fill);
+        return 0;
+    }
     int rc =
         oci_reference_parse(fill->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
     if (rc == 0) {
-        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &fill->work->login,
+        fill->stage = oci_find_layer(fetcher_multi(fetcher), &reference, &work->login,
             fill->proxies, &fill->layer, on_layer_found, fill);
     }
     return rc;
@@ -401,7 +395,7 @@ static void on_converted(void *context, const struct error *child_err, const cha
         return;
     }
     struct error err = {0};
-    bool is_url = fill->image.kind == IMAGE_URL;
+    bool is_url = fill->image.kind != IMAGE_FILE;
     const char *location = fill->image.location;
     cleanup_free char *title = is_url ? url_for_people(location) : mem_strdup(location);
     image_convert_error(title, &fill->conversion, child_err, output, &err);
@@ -525,9 +519,12 @@ static struct image_fill *find_or_start(struct image_cache *cache, const struct 
 {
     char key[DIGEST_SIZE];
     const struct spec_image *image = order->image;
-    bool passes_cache = order->passes_cache && image->kind == IMAGE_URL && !image->sha256;
+    bool passes_cache = order->passes_cache && image->kind != IMAGE_FILE && !image->sha256;
     image_work_key(image, key);
-    if (passes_cache && image_is_in_reach(cache->host->paths, image)) {
+    if (order->only_looks) {
+        cleanup_free char *text = mem_printf("looked:%s", key);
+        digest_text(text, key);
+    } else if (passes_cache && image_is_in_reach(cache->host->paths, image)) {
         cleanup_free char *text = mem_printf("%s:%s", order->known_etag ? "asked" : "again", key);
         digest_text(text, key);
     }
@@ -538,6 +535,7 @@ static struct image_fill *find_or_start(struct image_cache *cache, const struct 
     fill = mem_new(struct image_fill);
     fill->cache = cache;
     fill->passes_cache = passes_cache;
+    fill->only_looks = order->only_looks;
     fill->known_etag = mem_strdup(order->known_etag);
     memcpy(fill->key, key, sizeof(key));
     fill->image.kind = image->kind;
@@ -569,7 +567,7 @@ json_t *image_cache_describe(const struct image_cache *cache, const char *key)
     json_t *record = json_object();
     json_put_text(record, "session", cache->host->session);
     json_put_text(record, "phase", fill->phase);
-    json_put_text(record, fill->image.kind == IMAGE_URL ? "url" : "path", fill->image.location);
+    json_put_text(record, fill->image.kind != IMAGE_FILE ? "url" : "path", fill->image.location);
     json_put_text(record, "pin", fill->image.sha256);
     json_put_int(record, "vms", n_waiting - n_pulls);
     json_put_int(record, "pulls", n_pulls);

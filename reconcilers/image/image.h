@@ -35,9 +35,6 @@ bool image_cache_is_filling(const struct image_cache *cache, const char *key);
  * record's key. */
 json_t *image_cache_describe(const struct image_cache *cache, const char *key);
 
-/* Key of a URL's record in the image table. free() it. */
-char *image_record_key(const char *url);
-
 struct image_order {
     const struct spec_image *image;
     const struct proxies *proxies; /* of a download; NULL: directly */
@@ -46,6 +43,8 @@ struct image_order {
      * or "", and is not downloaded again while it has. NULL: it is. */
     bool passes_cache;
     const char *known_etag;
+    /* Of an image by name: what its publisher has now is looked up, and nothing is downloaded. */
+    bool only_looks;
 };
 
 /* media_ops.fetch_image for one image. All of `order` is copied; a download that is under way

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "reconcilers/image/image_convert.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "controller/loop/loop.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
-#include "specs/base/fs.h"
 #include "specs/base/json.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 #include "specs/image/image_foreign.h"
 
-enum { TIMEOUT_MS = 10 * 60 * 1000, TIMEOUT_PER_GIB_MS = 2 * 60 * 1000, OUTPUT_MAX = 1 << 20 };
+enum {
+    TIMEOUT_MS = 10 * 60 * 1000,
+    TIMEOUT_PER_GIB_MS = 2 * 60 * 1000,
+    OUTPUT_MAX = 1 << 20,
+    WATCH_MS = 5000,
+};
 
 /* Address space: a table of references for a terabyte, threads and their stacks. */
 #define MEMORY_MAX (UINT64_C(4) << 30)
@@ -62,6 +70,7 @@ static char *source_name(const struct image_foreign *format, const char *path)
 struct converter {
     struct op op; /* first: op_cancel() finds the converter by it */
     struct loop *loop;
+    struct loop_timer *watch; /* NULL: the source is on a file system of this machine */
     struct op *stage;
     const struct image_foreign *format;
     char *from, *to;
@@ -74,6 +83,7 @@ static void free_converter(struct op *op)
 {
     struct converter *converter = (struct converter *)op;
     op_cancel(converter->stage);
+    loop_timer_free(converter->watch);
     free(converter->from);
     free(converter->to);
     free(converter);
@@ -87,6 +97,29 @@ static void image_convert_finish(void *context, const struct error *err, const c
     converter->stage = NULL;
     free_converter(&converter->op);
     done(done_context, err, output);
+}
+
+/* qemu-img waits in a read that nothing ends, and is left to that. */
+static void on_watch(void *context)
+{
+    struct converter *converter = context;
+    struct stat st;
+    if (user_path_readable(converter->from, &st) == 0 || errno != ETIMEDOUT) {
+        loop_timer_start(converter->watch, WATCH_MS);
+        return;
+    }
+    struct error err = {.code = ERR_NONE};
+    (void)user_path_error(converter->from, ETIMEDOUT, &err);
+    op_cancel(TAKE_PTR(converter->stage));
+    image_convert_finish(converter, &err, "");
+}
+
+static void watch_source(struct converter *converter)
+{
+    if (user_path_is_remote(converter->from)) {
+        converter->watch = loop_timer_new(converter->loop, on_watch, converter);
+        loop_timer_start(converter->watch, WATCH_MS);
+    }
 }
 
 static struct op *image_convert_start_now(
@@ -151,7 +184,8 @@ static void start_check(struct converter *converter)
 struct op *image_convert_start(struct loop *loop, const struct image_conversion *conversion,
     child_done_fn *done, void *context)
 {
-    int64_t size = fs_size(conversion->from);
+    struct stat st;
+    int64_t size = user_path_stat(conversion->from, &st) == 0 ? st.st_size : 0;
     struct converter *converter = mem_new(struct converter);
     *converter = (struct converter){.op.cancel = free_converter,
         .loop = loop,
@@ -161,6 +195,7 @@ struct op *image_convert_start(struct loop *loop, const struct image_conversion 
         .timeout_ms = TIMEOUT_MS + (size >> 30) * TIMEOUT_PER_GIB_MS,
         .done = done,
         .context = context};
+    watch_source(converter);
     if (!conversion->format || conversion->format->has_check) {
         start_check(converter);
     } else {

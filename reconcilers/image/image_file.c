@@ -52,8 +52,8 @@ void image_file_id(const char *path, char ret_id[DIGEST_SIZE])
 int image_file_checksum_error(
     const char *title, const char *found, const char *expected, struct error *err)
 {
-    return error_set(err, ERR_IMAGE_CHECKSUM, "%s does not match its sha256: expected %s, found %s",
-        title, expected, found);
+    return error_set(err, ERR_IMAGE_CHECKSUM, "%s does not match its %s: expected %s, found %s",
+        title, strlen(expected) < DIGEST_SIZE ? "sha256" : "sha512", expected, found);
 }
 
 /* ---- filing ---- */
@@ -137,7 +137,9 @@ static int file_image(
     struct image_info info;
     if (check_content(file, source, &info, err) < 0 ||
         make_link(paths, source->link, id, err) < 0 ||
-        make_link(paths, filing->source_sha, id, err) < 0 || sync_links(paths, err) < 0) {
+        make_link(paths, filing->source_sha, id, err) < 0 ||
+        (source->sha512 && make_link(paths, source->digest, id, err) < 0) ||
+        sync_links(paths, err) < 0) {
         return -(int)err->code;
     }
     cleanup_free char *path = paths_image(paths, id);
@@ -210,6 +212,22 @@ static int take_unpacked(struct image_filing *filing, const char *file, struct e
     return file_image(filing, file, filing->unpacked_sha, err);
 }
 
+/* What a registry or a publisher says of the bytes. */
+static int check_published(
+    const struct image_source *source, const struct image_filing *filing, struct error *err)
+{
+    char sha512[DIGEST_512_SIZE];
+    const char *found = filing->source_sha, *said = source->digest;
+    if (source->sha512) {
+        image_stream_sha512(filing->stream, sha512);
+        found = sha512;
+        said = source->sha512;
+    }
+    return !said || text_eq(said, found)
+               ? 0
+               : image_file_checksum_error(source->title, found, said, err);
+}
+
 static int take_source(struct image_filing *filing, struct error *err)
 {
     const struct image_source *source = filing->source;
@@ -218,8 +236,8 @@ static int take_source(struct image_filing *filing, struct error *err)
     if (image_stream_source(filing->stream, is_cancelled, filing->source_sha, err) < 0) {
         return -(int)err->code;
     }
-    if (source->digest && !text_eq(source->digest, filing->source_sha)) {
-        return image_file_checksum_error(source->title, filing->source_sha, source->digest, err);
+    if (check_published(source, filing, err) < 0) {
+        return -(int)err->code;
     }
     if (image_stream_end(filing->stream, is_cancelled, filing->unpacked_sha, &file, err) < 0) {
         return -(int)err->code;

@@ -51,6 +51,6 @@ struct image_filing {
  */
 int image_file_fill(struct image_filing *filing, struct error *err);
 
-/* Sets -ERR_IMAGE_CHECKSUM. */
+/* Sets -ERR_IMAGE_CHECKSUM, of a sha256 or a sha512. */
 int image_file_checksum_error(
     const char *title, const char *found, const char *expected, struct error *err);

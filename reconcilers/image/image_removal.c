@@ -82,6 +82,9 @@ static void add_view(void *context, const struct vm_view *view)
     if (!view->desired) {
         return;
     }
+    if (view->desired->origin && !view->status->prepared.digest[0]) {
+        add_use(users, view->desired->origin->snapshot.prepared.image_path, view->name);
+    }
     const struct spec_image *image = &view->desired->spec->image;
     cleanup_free char *cached = image_find_cached(c->paths, image);
     add_use(users, cached ? cached : image->location, view->name);

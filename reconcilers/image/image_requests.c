@@ -9,6 +9,7 @@
 #include "reconcilers/backend/backend.h"
 #include "reconcilers/image/image.h"
 #include "reconcilers/image/image_file.h"
+#include "reconcilers/image/image_record.h"
 #include "reconcilers/image/image_removal.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/template/template_files.h"
@@ -58,6 +59,7 @@ static void free_job(struct job *job)
     json_decref(job->request);
     json_decref(job->records);
     free(job->result.path);
+    free(job->result.published);
     json_decref(job->result.record);
     free(job);
 }
@@ -85,6 +87,18 @@ static void end_job(struct job *job, const struct error *err)
 }
 
 /* ---- pulling ---- */
+
+/* Whether the publisher of an image by name has another one than the cache. */
+static void take_look(struct job *job)
+{
+    struct reconciler_host *host = job->requests->host;
+    cleanup_free char *key = image_record_key(json_text(job->request, "url"));
+    cleanup_json json_t *record = host->image_record(host, key);
+    const char *known = json_text(record, "published");
+    json_put_text(job->request, "published", job->result.published);
+    json_put_text(job->request, "known", known);
+    json_put_flag(job->request, "unchanged", text_eq(known, job->result.published));
+}
 
 static int take_image(struct job *job, struct error *err)
 {
@@ -115,7 +129,9 @@ static void on_pulled(void *context, const struct error *err)
     struct job *job = context;
     struct error failure = {0};
     job->op = NULL;
-    if (!err && take_image(job, &failure) < 0) {
+    if (!err && job->result.published) {
+        take_look(job);
+    } else if (!err && take_image(job, &failure) < 0) {
         err = &failure;
     }
     end_job(job, err);
@@ -144,7 +160,9 @@ static int start_pull(struct job *job, struct error *err)
     if (!url || (name && !image_name_is_valid(name))) {
         return error_set(err, ERR_USAGE, "no URL, or a name that cannot be one");
     }
-    struct spec_image image = {.kind = IMAGE_URL, .location = url, .sha256 = sha256};
+    bool is_named = json_flag(job->request, "named", false);
+    struct spec_image image = {
+        .kind = is_named ? IMAGE_NAME : IMAGE_URL, .location = url, .sha256 = sha256};
     struct proxies *proxies = fields_new(&proxies_fields);
     bool is_again = json_flag(job->request, "refresh", false);
     cleanup_free char *etag = is_again ? NULL : find_etag(job->requests->host, &image);
@@ -152,7 +170,8 @@ static int start_pull(struct job *job, struct error *err)
         .proxies = proxies,
         .is_pull = true,
         .passes_cache = true,
-        .known_etag = etag};
+        .known_etag = etag,
+        .only_looks = is_named && json_flag(job->request, "look", false)};
     const json_t *recorded = json_object_get(job->request, "proxies");
     int rc = recorded ? fields_from_json(&proxies_fields, recorded, proxies, err) : 0;
     job->op = rc < 0 ? NULL

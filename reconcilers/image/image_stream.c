@@ -19,6 +19,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
+#include "specs/base/user_path.h"
 
 enum { CHUNK_SIZE = 256 * 1024, SYNC_SIZE = 8 << 20 };
 
@@ -26,12 +27,13 @@ struct image_stream {
     char *path, *name, *title;
     bool is_ours;       /* as in struct image_source */
     bool is_other_file; /* what was read is no longer what there is */
+    bool has_sha512;    /* the source does */
     char *to;           /* what the unpacked file is called, if there is one; NULL: handed out */
 
-    int fd; /* -1: not begun; then what follows is unset */
+    struct user_stream file; /* not open: not begun; then what follows is unset */
     enum compression compression;
     char *chunk;
-    struct digest *digest;
+    struct digest *digest, *digest_512; /* the latter NULL: not asked for */
     int64_t at, synced;
     struct zstd_unpacker *zstd;
     struct image_sink sink; /* not open: the source is the image */
@@ -45,22 +47,22 @@ struct image_stream *image_stream_new(const struct paths *paths, const struct im
     s->name = mem_strdup(source->name);
     s->title = mem_strdup(source->title);
     s->is_ours = source->is_ours;
+    s->has_sha512 = source->sha512 != NULL;
     s->to = image_temporary_path(paths, source->key);
-    s->fd = s->sink.fd = -1;
+    s->file.fd = s->sink.fd = -1;
     return s;
 }
 
 static void clear(struct image_stream *s)
 {
-    if (s->fd >= 0) {
-        close(TAKE_FD(s->fd));
-    }
+    user_stream_close(&s->file);
     if (s->sink.fd >= 0 && s->to) {
         (void)unlink(s->to);
     }
     image_sink_close(&s->sink);
     zstd_unpacker_free(TAKE_PTR(s->zstd));
     digest_free(TAKE_PTR(s->digest));
+    digest_free(TAKE_PTR(s->digest_512));
     free(TAKE_PTR(s->chunk));
     s->at = s->synced = 0;
     error_clear(&s->failure);
@@ -81,6 +83,17 @@ void image_stream_free(struct image_stream *s)
 
 /* ---- running ---- */
 
+/* A part file grows while it is read: by its own descriptor, which can be read on behind its end.
+ */
+static int open_source(struct image_stream *s)
+{
+    if (!s->is_ours) {
+        return user_stream_open(&s->file, s->path);
+    }
+    s->file.fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    return s->file.fd < 0 ? -1 : 0;
+}
+
 /* Another hypervisor's image of the user's is converted from where it is, everything else of the
  * user's is copied. */
 static int begin(struct image_stream *s, struct error *err)
@@ -90,12 +103,12 @@ static int begin(struct image_stream *s, struct error *err)
         (!s->is_ours && image_foreign_of_file(s->path, s->title, &foreign, err) < 0)) {
         return -(int)err->code;
     }
-    s->fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (s->fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", s->path);
+    if (open_source(s) < 0) {
+        return user_path_error(s->path, errno, err);
     }
     s->chunk = mem_calloc(1, CHUNK_SIZE);
     s->digest = digest_new();
+    s->digest_512 = s->has_sha512 ? digest_512_new() : NULL;
     s->zstd = s->compression == COMPRESSION_ZSTD ? zstd_unpacker_new(s->title) : NULL;
     bool is_image = s->compression == COMPRESSION_NONE && (s->is_ours || foreign);
     if (!is_image) {
@@ -116,6 +129,9 @@ static int unpack(struct image_stream *s, const void *bytes, size_t n, struct er
 static void take(struct image_stream *s, const void *bytes, size_t n)
 {
     digest_add(s->digest, bytes, n);
+    if (s->digest_512) {
+        digest_add(s->digest_512, bytes, n);
+    }
     s->at += (int64_t)n;
     if (s->failure.code == ERR_NONE && unpack(s, bytes, n, &s->failure) < 0) {
         (void)unlink(s->to); /* its room may be what is missing */
@@ -123,7 +139,7 @@ static void take(struct image_stream *s, const void *bytes, size_t n)
     bool stays = s->sink.fd < 0 && s->is_ours;
     if (stays &&
         s->at - s->synced >= SYNC_SIZE) { /* so that little is left for the sync at the end */
-        (void)sync_file_range(s->fd, s->synced, s->at - s->synced, SYNC_FILE_RANGE_WRITE);
+        (void)sync_file_range(s->file.fd, s->synced, s->at - s->synced, SYNC_FILE_RANGE_WRITE);
         s->synced = s->at;
     }
 }
@@ -135,14 +151,14 @@ static int run(struct image_stream *s, const atomic_bool *is_cancelled, struct e
     if (s->is_other_file) {
         clear(s);
     }
-    if (s->fd < 0 && begin(s, err) < 0) {
+    if (s->file.fd < 0 && begin(s, err) < 0) {
         return -(int)err->code;
     }
     s->sink.is_cancelled = is_cancelled;
     ssize_t n;
-    while ((n = read(s->fd, s->chunk, CHUNK_SIZE)) != 0) {
+    while ((n = user_stream_read(&s->file, s->chunk, CHUNK_SIZE)) != 0) {
         if (n < 0 && errno != EINTR) {
-            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", s->path);
+            return user_path_error(s->path, errno, err);
         }
         if (n > 0) {
             take(s, s->chunk, (size_t)n);
@@ -160,13 +176,19 @@ int image_stream_source(
     struct image_stream *s, const atomic_bool *is_cancelled, char *ret_sha256, struct error *err)
 {
     struct stat begun, now;
-    s->is_other_file |= s->fd >= 0 && fstat(s->fd, &begun) == 0 && stat(s->path, &now) == 0 &&
+    s->is_other_file |= s->file.fd >= 0 && fstat(s->file.fd, &begun) == 0 &&
+                        stat(s->path, &now) == 0 &&
                         (begun.st_dev != now.st_dev || begun.st_ino != now.st_ino);
     if (run(s, is_cancelled, err) < 0) {
         return -(int)err->code;
     }
     digest_of(s->digest, ret_sha256);
     return 0;
+}
+
+void image_stream_sha512(const struct image_stream *s, char *ret_hex)
+{
+    digest_of(s->digest_512, ret_hex);
 }
 
 static int unpack_rest(struct image_stream *s, struct error *err)
@@ -218,16 +240,6 @@ static void free_run(void *context)
     free(run);
 }
 
-/* What went wrong goes wrong again, and is reported, when all bytes are there. */
-static void on_run_end(void *context, const struct error *err)
-{
-    struct stream_run *run = context;
-    struct image_follower *f = run->follower;
-    f->running = NULL;
-    f->stream = err ? NULL : TAKE_PTR(run->stream);
-    f->idle(f->context);
-}
-
 struct image_stream *image_follower_take(struct image_follower *f)
 {
     if (f->stream) {
@@ -237,16 +249,41 @@ struct image_stream *image_follower_take(struct image_follower *f)
     return TAKE_PTR(f->stream);
 }
 
+static void on_run_end(void *context, const struct error *err);
+
+/* False: nothing has come since the last run began, or there is no stream to run. */
+static bool run_again(struct image_follower *f)
+{
+    bool has_more = f->is_other_file || f->have > f->taken;
+    if (f->running || !f->stream || !has_more || f->have < IMAGE_HEAD_SIZE) {
+        return false;
+    }
+    f->taken = f->have;
+    struct stream_run *run = mem_new(struct stream_run);
+    *run = (struct stream_run){.follower = f, .stream = image_follower_take(f)};
+    f->running = pool_start_in(f->pool, POOL_BULK, run_in_pool, free_run, run, on_run_end, run);
+    return true;
+}
+
+/* What went wrong goes wrong again, and is reported, when all bytes are there. What came after the
+ * run had read its last may be followed by nothing for long. */
+static void on_run_end(void *context, const struct error *err)
+{
+    struct stream_run *run = context;
+    struct image_follower *f = run->follower;
+    f->running = NULL;
+    f->stream = err ? NULL : TAKE_PTR(run->stream);
+    if (!run_again(f)) {
+        f->idle(f->context);
+    }
+}
+
 void image_follower_arrived(struct image_follower *f, unsigned n_begun, int64_t have)
 {
     f->is_other_file |= n_begun != f->n_begun;
     f->n_begun = n_begun;
-    if (f->running || !f->stream || have < IMAGE_HEAD_SIZE) {
-        return;
-    }
-    struct stream_run *run = mem_new(struct stream_run);
-    *run = (struct stream_run){.follower = f, .stream = image_follower_take(f)};
-    f->running = pool_start_in(f->pool, POOL_BULK, run_in_pool, free_run, run, on_run_end, run);
+    f->have = have;
+    (void)run_again(f);
 }
 
 void image_follower_clear(struct image_follower *f)

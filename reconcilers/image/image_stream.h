@@ -27,7 +27,9 @@ struct image_source {
     const char *title;      /* for messages */
     const char *key;        /* names the temporary file */
     const char *sha256;     /* of the bytes as they are, or of the unpacked image; NULL: not said */
-    const char *digest;     /* sha256 of the bytes as they are; NULL: not said */
+    const char *digest;     /* sha256 of the bytes as they are, or, with `sha512`, what leads to
+                               that (oci.h); NULL: not said */
+    const char *sha512;     /* of the bytes as they are; NULL: not said */
     char link[DIGEST_SIZE]; /* what it will be looked for by */
     bool is_ours;           /* may be renamed into place instead of copied */
 };
@@ -40,6 +42,9 @@ void image_stream_free(struct image_stream *stream);
 /* The sha256 of the source's bytes, all of which are there: runs to their end first. */
 int image_stream_source(struct image_stream *stream, const atomic_bool *is_cancelled,
     char *ret_sha256, struct error *err);
+
+/* After that, of a source that has a sha512: what it is. `ret_hex` holds DIGEST_512_SIZE bytes. */
+void image_stream_sha512(const struct image_stream *stream, char *ret_hex);
 
 /* After that: the image in them, *ret_path (free() it), and its sha256. It is the source's own file
  * when there is nothing to unpack or copy, else a temporary one, not synced, and the caller's.
@@ -54,6 +59,7 @@ struct image_follower {
     struct pool *pool;           /* borrowed */
     struct image_stream *stream; /* NULL: none, or the pool has it */
     struct op *running;
+    int64_t have, taken;         /* bytes there now, and when the last run began */
     unsigned n_begun;            /* what it reads was begun from its first byte so often */
     bool is_other_file;          /* … and since the last run */
     void (*idle)(void *context); /* a run is over */

@@ -19,10 +19,11 @@
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 #include "specs/base/user_path.h"
+#include "specs/vmfile/image_names.h"
 
 void image_work_key(const struct spec_image *image, char ret_key[DIGEST_SIZE])
 {
-    const char *kind = image->kind == IMAGE_URL ? "url" : "file";
+    const char *kind = image_kind_name(image->kind);
     const char *pin = image->sha256 ? image->sha256 : "";
     cleanup_free char *text = mem_printf("%s:%s\n%s", kind, image->location, pin);
     digest_text(text, ret_key);
@@ -51,6 +52,8 @@ void image_work_free(struct image_work *work)
         free(work->known_etag);
         oci_layer_clear(&work->layer);
         oci_login_clear(&work->login);
+        free(work->from);
+        free(work->sums);
         image_conversion_clear(&work->conversion);
         part_clear(&work->part);
         image_stream_free(work->stream);
@@ -73,7 +76,7 @@ void image_url_digest(const char *url, char ret_digest[DIGEST_SIZE])
     digest_text(text, ret_digest);
 }
 
-/* The cached image that a request for a URL may use; NULL: none. free() it. */
+/* The cached image that a request for a URL or a name may use; NULL: none. free() it. */
 static char *find_url(const struct paths *paths, const struct spec_image *image)
 {
     if (image->sha256) {
@@ -91,7 +94,7 @@ static char *find_url(const struct paths *paths, const struct spec_image *image)
 
 char *image_find_cached(const struct paths *paths, const struct spec_image *image)
 {
-    if (image->kind == IMAGE_URL) {
+    if (image->kind != IMAGE_FILE) {
         return find_url(paths, image);
     }
     char stamp[DIGEST_SIZE];
@@ -217,8 +220,7 @@ static int fill(struct image_work *work, const struct image_source *source,
 /* What has to be downloaded: for a registry's image that is not the URL it is known by. */
 struct remote {
     const char *url;
-    const char *name;   /* as in struct image_source */
-    const char *digest; /* as in struct image_source */
+    const char *name, *digest, *sha512; /* as in struct image_source */
 };
 
 static int file_download(struct image_work *work, const struct image_source *source,
@@ -250,6 +252,7 @@ static int run_remote(struct image_work *work, const struct remote *remote,
         .key = work->key,
         .sha256 = work->image.sha256,
         .digest = remote->digest,
+        .sha512 = remote->sha512,
         .is_ours = true,
     };
     image_url_digest(work->image.location, source.link);
@@ -261,10 +264,31 @@ static int run_remote(struct image_work *work, const struct remote *remote,
     return 0;
 }
 
-/* ---- registries ---- */
+/* ---- registries, and images by name ---- */
+
+static int find_named(struct image_work *work, struct error *err)
+{
+    cleanup_with(image_names_clear) struct image_names names = {.count = 0};
+    const char *name = work->image.location;
+    if (image_names_load(&names, err) < 0) {
+        return error_wrap(err, "image '%s'", name);
+    }
+    const struct named_image *image = image_names_find(&names, name);
+    if (!image) {
+        error_set(err, ERR_IMAGE_NOT_FOUND, "the catalogue has no image '%s'", name);
+        return error_help(err, "see what it has: vmctl image search; add it in %s", names.own_path);
+    }
+    work->from = mem_strdup(image->url);
+    work->sums = mem_strdup(image->sums);
+    work->next = IMAGE_NEXT_LAYER;
+    return 0;
+}
 
 static int prepare_lookup(struct image_work *work, struct error *err)
 {
+    if (work->image.kind == IMAGE_NAME) {
+        return find_named(work, err);
+    }
     cleanup_with(oci_reference_clear) struct oci_reference reference = {0};
     int rc =
         oci_reference_parse(work->image.location, getenv("VMCTL_OCI_INSECURE"), &reference, err);
@@ -290,7 +314,7 @@ static int take_known_layer(struct image_work *work, char *path_take, struct err
     return rc < 0 ? rc : take_cached(work, TAKE_PTR(path), err);
 }
 
-static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
+static int run_layer(struct image_work *work, const atomic_bool *is_cancelled, struct error *err)
 {
     if (!work->layer.url) {
         return prepare_lookup(work, err);
@@ -303,6 +327,7 @@ static int run_oci(struct image_work *work, const atomic_bool *is_cancelled, str
         .url = work->layer.url,
         .name = work->layer.title ? work->layer.title : "",
         .digest = work->layer.digest,
+        .sha512 = work->layer.sha512,
     };
     return run_remote(work, &remote, is_cancelled, err);
 }
@@ -352,8 +377,8 @@ static int run_url(struct image_work *work, const atomic_bool *is_cancelled, str
     if (url_is_file(work->image.location)) {
         return run_file_url(work, is_cancelled, err);
     }
-    if (oci_is_reference(work->image.location)) {
-        return run_oci(work, is_cancelled, err);
+    if (work->image.kind == IMAGE_NAME || oci_is_reference(work->image.location)) {
+        return run_layer(work, is_cancelled, err);
     }
     cleanup_free char *name = url_without_query(work->image.location);
     struct remote remote = {.url = work->image.location, .name = name};
@@ -414,6 +439,6 @@ int image_work_run(void *context, const atomic_bool *is_cancelled, struct error 
     if (make_directories(&work->paths, err) < 0) {
         return -(int)err->code;
     }
-    return work->image.kind == IMAGE_URL ? run_url(work, is_cancelled, err)
-                                         : run_local(work, is_cancelled, err);
+    return work->image.kind == IMAGE_FILE ? run_local(work, is_cancelled, err)
+                                          : run_url(work, is_cancelled, err);
 }

@@ -32,7 +32,7 @@ struct image_stream;
 /* What has to be done before the image is there; each but the last is followed by more work. */
 enum image_next {
     IMAGE_NEXT_DONE,     /* nothing: `path` and all below it are set */
-    IMAGE_NEXT_LAYER,    /* look `layer` up, with `login` */
+    IMAGE_NEXT_LAYER,    /* look `layer` up, with `login`, or `from` in the list at `sums` */
     IMAGE_NEXT_DOWNLOAD, /* download `part`, which is loaded */
     IMAGE_NEXT_CONVERT,  /* carry out `conversion` */
 };
@@ -46,7 +46,7 @@ struct image_work {
     bool is_downloaded;     /* the part is whole: do not look again */
     bool passes_cache;      /* of a URL: read it, although it is cached … */
     char *known_etag;       /* … but not a file that is still so, or gone; NULL: that, too */
-    struct oci_layer layer; /* of an oci: URL; zero: not looked up yet */
+    struct oci_layer layer; /* of an oci: URL or a name; zero: not looked up yet */
     char verified_id[DIGEST_SIZE]; /* a local file's stamp whose bytes are known to match sha256= */
     bool is_checked;               /* a local file as it is: qemu-img found no damage */
 
@@ -55,6 +55,7 @@ struct image_work {
     /* out */
     enum image_next next;
     struct oci_login login;
+    char *from, *sums; /* of an image by name: URLs of it and of its publisher's check sums */
     struct part part;
     struct image_stream *stream; /* of what is downloaded: may run while it arrives. In: ran so */
     char *path;

@@ -4,11 +4,12 @@
  * vmctl writes it, vmctld executes it and stores the result in the same record; vmctl then removes
  * it. vmctld removes an answered request after a while. Pure.
  *
- *   new       verb, and by verb: url, pin (sha256), name, refresh | images (sha256, …) | dryRun
+ *   new       verb, and by verb: url (named: an image's name), pin (sha256), name, refresh, look
+ *             (at what the publisher of a name has) | images (sha256, …) | dryRun
  *             | templates (digest, …; without: all that nobody uses), dryRun
  *             proxies (of the command's environment: specs/base/proxies.h)
- *   answered  state "done", by verb: sha256, path, size, unchanged | removed [{sha256, size}],
- *             freed | removed [{digest, size}], freed
+ *   answered  state "done", by verb: sha256, path, size, unchanged; of a look published, known,
+ *             unchanged | removed [{sha256, size}], freed | removed [{digest, size}], freed
  *             state "failed", error {code, message, help}
  *   either    endedAt, milliseconds of the wall clock
  *

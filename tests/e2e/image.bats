@@ -178,11 +178,11 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     run vmctl image list -o wide
     says " web "
     run vmctl image prune --dry-run
-    says "would be removed (0.02 GB)"
+    says "would be removed (20.97 MB)"
     [ -e "$data/images/spare" ]
     run vmctl image prune
     [ "$status" -eq 0 ]
-    says "freed: 0.02 GB"
+    says "freed: 20.97 MB"
     run vmctl image list -o name
     [ "$output" = disk.qcow2 ]
     vmctl destroy web
@@ -268,6 +268,62 @@ has_part() { compgen -G "$data/images/.part/*.part" >/dev/null; }
     [ "$output" = third ]
 }
 
+# catalogue [SUMS]: an entry "tiny:1" of the user's
+catalogue() {
+    mkdir -p "$HOME/.config/vmctl"
+    echo "image \"tiny:1\" \"tiny\" { about \"Tiny one\"; url \"$www/disk.qcow2\"; sums \"$www/${1:-SHA256SUMS}\"; user \"tiny\" }" \
+        >"$HOME/.config/vmctl/images.kdl"
+}
+sums() { (cd "$work/www" && sha256sum disk.qcow2 raw.img >SHA256SUMS); }
+
+@test "an image is got by its name, checked against its publisher's list, and kept until the next pull" {
+    serve_www
+    catalogue
+    sums
+    run vmctl image search tin
+    [[ $output == *tiny:1*tiny*"Tiny one"* && $output != *debian* ]]
+    fails 1 vmctl image search nosuch
+    fails 1 vmctl image pull nosuch:1
+    says "vmctl image search"
+    run vmctl image outdated
+    says "no image was got by its name yet"
+    vmctl image pull tiny
+    cmp "$data/images/$(digest_of "$work/www/disk.qcow2").qcow2" "$work/www/disk.qcow2"
+    [ "$(vmctl image outdated -o json | jq -r '.[].state')" = "up to date" ]
+    [ "$(vmctl image list -o name)" = tiny:1 ]
+
+    # a VM with the name: no network is needed, and the entry's user logs in
+    kill $servers
+    echo 'vm "a" { image "tiny:1"; network "none"; memory 32; stop-timeout 0; restart "never" }' >"$work/project/VMFile.kdl"
+    (cd "$work/project" && vmctl up --timeout 60)
+    [ "$(vmctl get a -o json | jq -r '.desired.spec.ssh.user, .desired.spec.image.kind')" = "tiny"$'\n'name ]
+    first=$(jq -r .status.prepared.imageSha256 <<<"$(vmctl get a -o json)")
+    run vmctl image outdated -o json
+    [ "$(jq -r '.[0].state' <<<"$output")" = unknown ]
+
+    # the publisher has a newer one: nothing changes but by a pull, and under the VM nothing at all
+    qemu-img create -q -f qcow2 "$work/www/disk.qcow2" 2G
+    serve_www
+    catalogue
+    sums
+    run vmctl image outdated
+    [[ $output == *tiny:1*outdated*"vmctl image pull tiny:1"* ]]
+    vmctl image pull tiny:1
+    [ "$(vmctl image outdated -o json | jq -r '.[].state')" = "up to date" ]
+    [ "$(cd "$work/project" && vmctl diff 2>&1)" = "a: unchanged" ] || { cd "$work/project" && vmctl diff; }
+    [ "$(vmctl get a -o json | jq -r .status.prepared.imageSha256)" = "$first" ]
+    vmctl destroy -y a
+
+    # wrong sums, and a list that was moved
+    echo "$(digest_of "$work/www/raw.img")  disk.qcow2" >"$work/www/SHA256SUMS"
+    fails 1 vmctl image pull tiny:1
+    says "vmctl::image::checksum_mismatch"
+    catalogue moved/SHA256SUMS
+    fails 1 vmctl image pull tiny:1
+    says "$www/moved/SHA256SUMS: HTTP status 404"
+    says "images.kdl"
+}
+
 @test "usage errors end with 2" {
     local words
     for words in "" "eat" "pull" "pull a b" "pull /file" "inspect" "rm" "list x" "prune x" "list --name x" \
@@ -288,7 +344,7 @@ is_got_by_no_one() { [ -z "$(vmctl image list -o json | jq '.[] | select(.state 
     local puller=$! ended=0
     await is_getting '.progress | .have > 0 and .total == 20971520 and .bytesPerSecond > 0 and .pulls == 1'
     run vmctl image list -o wide
-    [[ "${lines[1]}" =~ ^raw\.img\ +0\.02\ GB\ +-\ +-\ +-\ +"$www/raw.img"\ +downloading\ +[0-9]+%,\ [0-9]+/21\ MB,\ 0\.[0-9]\ MB/s,\ .*left$ ]]
+    [[ "${lines[1]}" =~ ^raw\.img\ +20\.97\ MB\ +-\ +-\ +-\ +"$www/raw.img"\ +downloading\ +[0-9]+%,\ [0-9]+/21\ MB,\ 0\.[0-9]\ MB/s,\ .*left$ ]]
     [ -z "$(vmctl image list -o name)" ]
     fails 1 vmctl image inspect raw.img
     says "image 'raw.img' is still being got" "vmctl image cancel raw.img"

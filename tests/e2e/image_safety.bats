@@ -71,7 +71,7 @@ END
 }
 
 @test "no URL is printed with its password or its signature" {
-    python3 -m http.server -b 127.0.0.1 -d "$PROJECT" 0 >http.log 2>&1 3>&- &
+    python3 -u -m http.server -b 127.0.0.1 -d "$PROJECT" 0 >http.log 2>&1 3>&- &
     servers=$!
     await grep -q port http.log
     local port command
@@ -126,10 +126,12 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     fails 1 vmctl up --recreate
     says "its disk is kept" vmctl::image::checksum
     [ "$(pid_of a)" = "$pid" ]
-    fails 1 vmctl restart a # back it comes, on the disk that it has
+    fails 0 vmctl restart a # on the disk that it has; a new one stays requested
+    says "a: warning: its disk is kept" "vmctl status a"
+    [ "$(state_of a)" = Ready ]
+    [ "$(pid_of a)" != "$pid" ]
+    fails 1 vmctl wait a --ready
     says "its disk is kept"
-    is_up_again() { [ "$(state_of a)" = Ready ] && [ "$(pid_of a)" != "$pid" ]; }
-    await is_up_again
     [ "$(stat -c %i "$(overlay)")" = "$inode" ]
     vm 'image "idle.img"' # as it was: nothing is erased for it
     fails 0 vmctl up
@@ -171,6 +173,21 @@ disk_size() { qemu-img info -U --output=json "$(overlay)" | jq -r '."virtual-siz
     says vmctl::image::backing_changed
     cd "$PROJECT"
     rm -rf ../moved
+}
+
+@test "a base image touched before the first start is told by its bytes, too" {
+    fails 0 vmctl create --name a --image "$PWD/idle.img" --memory 32 --no-cloud-init
+    await is_hashed
+    vmctl controller stop
+    cp idle.img copy && mv copy idle.img
+    fails 0 vmctl start a --detach
+    await 30 bash -c '[ "$(vmctl get a -o json | jq -r .status.instance.pid)" -gt 0 ]'
+    vmctl -q destroy -y a
+    fails 0 vmctl create --name a --image "$PWD/idle.img" --memory 32 --no-cloud-init
+    await is_hashed
+    printf x | dd of=idle.img bs=1 seek=4096 conv=notrunc status=none
+    fails 1 vmctl start a
+    says vmctl::image::backing_changed "is not the one its disk was made on" "vmctl reload a"
 }
 
 @test "a disk that is gone, cut off or another file is reported, and never an empty machine" {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Images over HTTP: the whole way from a URL to the cache, against nginx and a faulty server. */
 #include "reconcilers/image/image.h"
+#include "reconcilers/image/image_record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "reconcilers/image/image.h"
+#include "reconcilers/image/image_record.h"
 #include "reconcilers/image/image_file.h"
 #include "reconcilers/image/image_work.h"
 #include "reconcilers/media/media.h"
@@ -689,6 +690,114 @@ static void what_is_removed_while_it_is_looked_at_is_got_again(void **state)
     assert_true(has_image(f));
 }
 
+/* ---- images by name ---- */
+
+/* A catalogue of the user's with "tiny:1", whose publisher is the server: its list has the sha512
+ * of `bytes`. */
+static void publish(struct fixture *f, const uint8_t *bytes, struct http_rule *ret_rule, char *list)
+{
+    char sum[DIGEST_512_SIZE];
+    struct digest *digest = digest_512_new();
+    digest_add(digest, bytes, SIZE);
+    digest_of(digest, sum);
+    digest_free(digest);
+    sprintf(list, "%s  disk.img\n", sum);
+    *ret_rule = (struct http_rule){.path = "/SHA512SUMS", .status = 200, .body = list};
+    f->behaviour.rules = ret_rule;
+    f->behaviour.n_rules = 1;
+    http_server_behave(f->server, &f->behaviour);
+    cleanup_free char *directory = fs_join(f->m.dir, ".config/vmctl");
+    struct error err = {0};
+    assert_int_equal(fs_make_dirs(directory, 0700, &err), 0);
+    cleanup_buf struct buf text = BUF_INIT(0);
+    for (size_t i = 0; i < 2; i++) { /* on either kind of processor */
+        buf_printf(&text,
+            "image \"tiny:1\" { url \"%s\"; sums \"http://127.0.0.1:%u/SHA512SUMS\"; arch \"%s\" "
+            "}\n",
+            f->url, http_server_port(f->server), i ? "aarch64" : "x86_64");
+    }
+    free(media_host_file(&f->m, ".config/vmctl/images.kdl", buf_str(&text), text.len));
+    setenv("HOME", f->m.dir, true);
+}
+
+static const json_t *pull_named(struct fixture *f, bool looks)
+{
+    json_t *request = json_object();
+    json_put_text(request, "verb", IMAGE_REQUEST_PULL);
+    json_put_text(request, "url", "tiny:1");
+    json_put_flag(request, "named", true);
+    json_put_flag(request, "look", looks);
+    ask(f, "wish/1", request);
+    const json_t *answer = answer_of(f);
+    look(f);
+    return answer;
+}
+
+static void an_image_by_name_is_checked_against_its_publishers_list(void **state)
+{
+    struct fixture *f = *state;
+    struct http_rule rule;
+    char list[256];
+    publish(f, f->bytes, &rule, list);
+    assert_state(pull_named(f, false), "done");
+    assert_true(has_image(f));
+    const json_t *kept = record(f, "url:tiny:1");
+    assert_string_equal(json_text(kept, "sha256"), f->sha256);
+    assert_memory_equal(json_text(kept, "published"), "sha512:", 7);
+    assert_memory_equal(json_text(kept, "published") + 7, list, 128);
+    assert_string_equal(json_text(kept, "from"), f->url);
+    /* What the publisher still has is not downloaded again. */
+    size_t n_requests = http_server_count(f->server);
+    const json_t *answer = pull_named(f, false);
+    assert_true(json_flag(answer, "unchanged", false));
+    assert_int_equal(http_server_count(f->server), n_requests + 1);
+}
+
+static void an_image_that_its_publishers_list_does_not_have_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct http_rule rule;
+    char list[256];
+    cleanup_free uint8_t *other = media_host_bytes(SIZE, 6);
+    publish(f, other, &rule, list);
+    assert_refused(pull_named(f, false), ERR_IMAGE_CHECKSUM, "tiny:1 does not match its sha512");
+    assert_false(has_image(f));
+    assert_null(record(f, "url:tiny:1"));
+    strcpy(list, "no sums here\n");
+    assert_refused(pull_named(f, false), ERR_IMAGE_NOT_FOUND, "do not have disk.img");
+    rule.status = 404;
+    http_server_behave(f->server, &f->behaviour);
+    assert_refused(pull_named(f, false), ERR_IMAGE_NOT_FOUND, "/SHA512SUMS: HTTP status 404");
+    rule.status = 503;
+    http_server_behave(f->server, &f->behaviour);
+    assert_refused(pull_named(f, false), ERR_IMAGE_DOWNLOAD, "HTTP status 503");
+}
+
+static void a_look_compares_with_the_publisher_and_downloads_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct http_rule rule;
+    char list[256];
+    cleanup_free uint8_t *newer = media_host_bytes(SIZE, 6);
+    publish(f, f->bytes, &rule, list);
+    assert_state(pull_named(f, false), "done");
+    size_t n_requests = http_server_count(f->server);
+    assert_true(json_flag(pull_named(f, true), "unchanged", false));
+    publish(f, newer, &rule, list);
+    const json_t *answer = pull_named(f, true);
+    assert_state(answer, "done");
+    assert_false(json_flag(answer, "unchanged", true));
+    assert_int_equal(http_server_count(f->server), n_requests + 2);
+    assert_string_equal(json_text(record(f, "url:tiny:1"), "sha256"), f->sha256);
+    /* Taken by a pull, it is what new disks are made of; the one of before stays. */
+    f->behaviour.body = newer;
+    f->behaviour.etag = "\"v2\"";
+    http_server_behave(f->server, &f->behaviour);
+    assert_state(pull_named(f, false), "done");
+    assert_string_not_equal(json_text(record(f, "url:tiny:1"), "sha256"), f->sha256);
+    assert_true(has_image(f));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -719,6 +828,9 @@ int main(void)
         TEST(a_pull_that_is_answered_from_outside_ends_its_download),
         TEST(what_a_killed_controller_was_getting_is_forgotten),
         TEST(what_is_removed_while_it_is_looked_at_is_got_again),
+        TEST(an_image_by_name_is_checked_against_its_publishers_list),
+        TEST(an_image_that_its_publishers_list_does_not_have_is_refused),
+        TEST(a_look_compares_with_the_publisher_and_downloads_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
