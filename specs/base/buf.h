@@ -26,20 +26,28 @@ struct buf {
 /* Makes room for `n` more bytes; false (and is_full) when they would pass the maximum. */
 bool buf_grow(struct buf *b, size_t n);
 
-/* Appends, or returns false as buf_grow(). Records are written in pieces of a few bytes, hence in
- * line. */
-static inline bool buf_add(struct buf *b, const void *bytes, size_t n)
+/* Appends `n` bytes that the caller has to write there at once; NULL when buf_grow() is false.
+ * Records are written in pieces of a few bytes, hence in line. */
+static inline char *buf_extend(struct buf *b, size_t n)
 {
     bool has_room = !b->is_full && n < b->cap - b->len;
     if (!has_room && !buf_grow(b, n)) {
-        return false;
+        return NULL;
     }
-    if (n > 0) {
-        memcpy(b->data + b->len, bytes, n);
-    }
+    char *at = b->data + b->len;
     b->len += n;
     b->data[b->len] = '\0';
-    return true;
+    return at;
+}
+
+/* Appends, or returns false as buf_grow(). */
+static inline bool buf_add(struct buf *b, const void *bytes, size_t n)
+{
+    char *at = buf_extend(b, n);
+    if (at && n > 0) {
+        memcpy(at, bytes, n);
+    }
+    return at != NULL;
 }
 
 static inline bool buf_add_str(struct buf *b, const char *s)

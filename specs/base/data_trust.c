@@ -100,7 +100,8 @@ int data_trust_check(const struct paths *paths, struct error *err)
 {
     static const char *const entries[] = {"store", "store/data.mdb", "store/lock.mdb", "vms",
         "images", "images/.part", "images/.by-source", "trash", "quarantine", "controller.lock",
-        "controller.log", "owners.lock", "desired.kick", "status.bell", "reserve"};
+        "controller.log", "owners.lock", "desired.kick", "status.bell", "reserve", "serve.lock",
+        "serve.sock", "serve.token", PATHS_SECRETS_SOCKET, "secrets.key"};
     struct stat st;
     int rc = stat(paths->data_dir, &st) < 0
                  ? error_set_errno(err, ERR_STORE, errno, "cannot examine '%s'", paths->data_dir)

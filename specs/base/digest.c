@@ -2,7 +2,7 @@
 #include "specs/base/digest.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <nettle/hmac.h>
 #include <nettle/sha1.h>
 #include <nettle/sha2.h>
 #include <stdlib.h>
@@ -14,9 +14,14 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/base/user_path.h"
 
 struct digest {
-    struct sha256_ctx ctx;
+    bool is_512;
+    union {
+        struct sha256_ctx ctx;
+        struct sha512_ctx ctx_512;
+    };
 };
 
 struct digest *digest_new(void)
@@ -26,17 +31,34 @@ struct digest *digest_new(void)
     return digest;
 }
 
+struct digest *digest_512_new(void)
+{
+    struct digest *digest = mem_new(struct digest);
+    digest->is_512 = true;
+    sha512_init(&digest->ctx_512);
+    return digest;
+}
+
 void digest_add(struct digest *digest, const void *bytes, size_t n)
 {
-    sha256_update(&digest->ctx, n, bytes);
+    if (digest->is_512) {
+        sha512_update(&digest->ctx_512, n, bytes);
+    } else {
+        sha256_update(&digest->ctx, n, bytes);
+    }
 }
 
 void digest_of(const struct digest *digest, char *ret_hex)
 {
-    struct sha256_ctx ctx = digest->ctx;
-    uint8_t bytes[SHA256_DIGEST_SIZE];
-    sha256_digest(&ctx, sizeof(bytes), bytes);
-    text_hex(ret_hex, bytes, sizeof(bytes));
+    struct digest copy = *digest;
+    uint8_t bytes[SHA512_DIGEST_SIZE];
+    size_t n = digest->is_512 ? SHA512_DIGEST_SIZE : SHA256_DIGEST_SIZE;
+    if (digest->is_512) {
+        sha512_digest(&copy.ctx_512, n, bytes);
+    } else {
+        sha256_digest(&copy.ctx, n, bytes);
+    }
+    text_hex(ret_hex, bytes, n);
 }
 
 void digest_free(struct digest *digest)
@@ -46,7 +68,7 @@ void digest_free(struct digest *digest)
 
 void digest_bytes(const void *bytes, size_t n, char *ret_hex)
 {
-    struct digest digest;
+    struct digest digest = {.is_512 = false};
     sha256_init(&digest.ctx);
     digest_add(&digest, bytes, n);
     digest_of(&digest, ret_hex);
@@ -67,22 +89,22 @@ void digest_text(const char *text, char *ret_hex)
 
 int digest_file(const char *path, const atomic_bool *is_cancelled, char *ret_hex, struct error *err)
 {
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) {
-        return error_set_errno(err, ERR_IO, errno, "cannot open '%s'", path);
+    cleanup_with(user_stream_close) struct user_stream file = USER_STREAM_INIT;
+    if (user_stream_open(&file, path) < 0) {
+        return user_path_error(path, errno, err);
     }
     uint8_t chunk[65536];
-    struct digest digest;
+    struct digest digest = {.is_512 = false};
     sha256_init(&digest.ctx);
     ssize_t n;
-    while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
+    while ((n = user_stream_read(&file, chunk, sizeof(chunk))) != 0) {
         if (is_cancelled && atomic_load_explicit(is_cancelled, memory_order_relaxed)) {
             return error_set(err, ERR_CANCELLED, "reading '%s' was cancelled", path);
         }
         if (n > 0) {
             digest_add(&digest, chunk, (size_t)n);
         } else if (errno != EINTR) {
-            return error_set_errno(err, ERR_IO, errno, "cannot read '%s'", path);
+            return user_path_error(path, errno, err);
         }
     }
     digest_of(&digest, ret_hex);
@@ -102,4 +124,14 @@ void digest_random_id(char *ret_id)
     uint8_t bytes[16];
     digest_random(bytes, sizeof(bytes));
     text_hex(ret_id, bytes, sizeof(bytes));
+}
+
+void digest_keyed(const void *key, const void *bytes, size_t n, char *ret_hex)
+{
+    struct hmac_sha256_ctx ctx;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    hmac_sha256_set_key(&ctx, DIGEST_KEY_SIZE, key);
+    hmac_sha256_update(&ctx, n, bytes);
+    hmac_sha256_digest(&ctx, sizeof(digest), digest);
+    text_hex(ret_hex, digest, sizeof(digest));
 }

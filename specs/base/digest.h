@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * SHA-256 (FIPS 180-4), as 64 lower-case hexadecimal digits; SHA-1; and random ids. By nettle,
- * which uses the processor's instructions for both, and costs the start of a command next to
- * nothing.
+ * SHA-256 (FIPS 180-4), as 64 lower-case hexadecimal digits; SHA-512, SHA-1; and random ids. By
+ * nettle, which uses the processor's instructions for both, and costs the start of a command next
+ * to nothing.
  */
 #pragma once
 
@@ -13,16 +13,24 @@
 
 struct error;
 
-#define DIGEST_SIZE 65 /* 64 digits and a NUL */
+#define DIGEST_SIZE 65      /* 64 digits and a NUL */
+#define DIGEST_512_SIZE 129 /* the same of a SHA-512 */
 
 void digest_bytes(const void *bytes, size_t n, char *ret_hex);
 void digest_text(const char *text, char *ret_hex);
 
+/* HMAC (RFC 2104): of what nobody is to find out by trying. */
+enum { DIGEST_KEY_SIZE = 32 };
+void digest_keyed(const void *key, const void *bytes, size_t n, char *ret_hex);
+
 /* Of what comes piece by piece. */
 struct digest;
 struct digest *digest_new(void);
+struct digest *digest_512_new(void);
 void digest_add(struct digest *digest, const void *bytes, size_t n);
-/* Of all that was added, which more may follow. */
+/* Of all that was added, which more may follow; `ret_hex` holds DIGEST_SIZE or DIGEST_512_SIZE
+ * bytes.
+ */
 void digest_of(const struct digest *digest, char *ret_hex);
 void digest_free(struct digest *digest); /* NULL is fine */
 

@@ -32,6 +32,7 @@ enum error_code {
     ERR_STORE_STALE, /* compare-and-set lost: read again and retry */
     ERR_STORE_VERSION,
     ERR_CONTROLLER,
+    ERR_NODE, /* another host: ssh or its vmctl cannot be used */
     /* images and disks */
     ERR_IMAGE_NOT_FOUND,
     ERR_IMAGE_DOWNLOAD,
@@ -44,11 +45,14 @@ enum error_code {
     ERR_DISK_SHRINK,
     ERR_NO_SPACE,
     ERR_SNAPSHOT_NOT_FOUND,
+    ERR_ARCHIVE, /* no export of a VM, or not as it was written */
     ERR_VOLUME_NOT_FOUND,
     ERR_VOLUME_IN_USE, /* by another VM */
+    ERR_SHARE,         /* a shared folder cannot be mounted in the guest */
     ERR_MOUNT,
     ERR_TEMPLATE,
     ERR_TEMPLATE_NOT_FOUND,
+    ERR_IDENTITY, /* a guest that was woken from memory did not become one of its own */
     /* guest seed and keys */
     ERR_SEED,
     ERR_KEYGEN,
@@ -72,6 +76,7 @@ enum error_code {
     ERR_PROVISION,
     ERR_PROVISION_TIMEOUT,
     ERR_PROVISION_LOST, /* begun, and its result cannot be known */
+    ERR_SECRET,         /* a secret of a provision step cannot be had */
     ERR_PROBE,          /* `ready` or `live`: the guest answers, but not as expected */
     ERR_CODE_COUNT_
 };

@@ -145,6 +145,13 @@ bool field_is_empty(const struct field *field, const void *owner)
 
 /* ---- creation and release ---- */
 
+/* Most items of a KEYED array are: such a one owns nothing. */
+static bool is_blank(const struct fields *fields, const void *item)
+{
+    static const char zeros[256];
+    return fields->size <= sizeof(zeros) && memcmp(item, zeros, fields->size) == 0;
+}
+
 void fields_clear(const struct fields *fields, void *object)
 {
     for (size_t row = 0; row < fields->count; row++) {
@@ -157,7 +164,10 @@ void fields_clear(const struct fields *fields, void *object)
         }
         struct field_items items = field_items(field, object);
         for (size_t i = 0; i < items.count; i++) {
-            fields_clear(field->fields, field_item(field, items, i));
+            void *item = field_item(field, items, i);
+            if (!is_blank(field->fields, item)) {
+                fields_clear(field->fields, item);
+            }
         }
         if (is_pointer(field)) {
             free(items.first);
@@ -186,7 +196,10 @@ static void unshare(const struct fields *fields, void *object)
             *(void **)field_at(field, object) = items.first;
         }
         for (size_t i = 0; i < items.count; i++) {
-            unshare(field->fields, field_item(field, items, i));
+            void *item = field_item(field, items, i);
+            if (!is_blank(field->fields, item)) {
+                unshare(field->fields, item);
+            }
         }
     }
 }
@@ -270,8 +283,12 @@ bool field_equal(const struct field *field, const void *a_owner, const void *b_o
     }
 }
 
+/* What is the same byte for byte is equal, down to what it owns. */
 bool fields_equal(const struct fields *fields, const void *a, const void *b)
 {
+    if (a && b && memcmp(a, b, fields->size) == 0) {
+        return true;
+    }
     for (size_t i = 0; a && b && i < fields->count; i++) {
         if (!field_equal(&fields->rows[i], a, b)) {
             return false;

@@ -55,6 +55,7 @@ struct field {
     bool is_kept;     /* written to sparse JSON, too, when it has its default */
     bool is_required; /* the same, of a text or word: one that is absent or does not fit is an
                        * error in any table */
+    bool is_time;     /* INT: milliseconds since 1970, see json_write_time() */
     bool is_set;      /* the order of the items has no meaning: written sorted */
     size_t inherits;  /* of an item of KEYED: its default is the member there in the list's owner,
                        * of the same type and in an earlier row; 0: it has one of its own */

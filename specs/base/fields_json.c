@@ -201,6 +201,9 @@ static void write_object(struct json_writer *writer, const struct fields *fields
     for (size_t i = 0; i < n; i++) {
         json_write_key(writer, rows[i]->name);
         write_value(writer, rows[i], rows[i] == of_label ? (const void *)label : object, defaults);
+        if (rows[i]->is_time && writer->says_times) {
+            json_write_time(writer, rows[i]->name, field_number(rows[i], object));
+        }
     }
     json_write_close(writer, '}');
 }

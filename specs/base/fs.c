@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -18,6 +19,20 @@
 char *fs_join(const char *a, const char *b)
 {
     return b[0] == '/' ? mem_strdup(b) : mem_printf("%s/%s", a, b);
+}
+
+char *fs_find_program(const char *name)
+{
+    const char *item = getenv("PATH");
+    while (item && *item) {
+        size_t n = strcspn(item, ":");
+        cleanup_free char *path = mem_printf("%.*s/%s", (int)n, item, name);
+        if (item[0] == '/' && access(path, X_OK) == 0) {
+            return TAKE_PTR(path);
+        }
+        item += n + (item[n] == ':');
+    }
+    return NULL;
 }
 
 /* Appends the components of `path` to the path in `out`, obeying "." and "..". */
@@ -118,6 +133,18 @@ ssize_t fs_read_at(int fd, void *bytes, size_t n, int64_t offset)
         have += (size_t)got;
     }
     return (ssize_t)have;
+}
+
+int fs_next_data(int fd, int64_t *at, int64_t *ret_end)
+{
+    off_t begin = lseek(fd, (off_t)*at, SEEK_DATA);
+    off_t end = begin < 0 ? -1 : lseek(fd, begin, SEEK_HOLE);
+    if (end < 0) {
+        return begin < 0 && errno == ENXIO ? 0 : -1;
+    }
+    *at = begin;
+    *ret_end = end;
+    return 1;
 }
 
 int fs_write_all(int fd, const void *bytes, size_t n, struct error *err)

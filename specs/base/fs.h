@@ -12,6 +12,9 @@ struct error;
 
 /* "a/b"; an absolute `b` is returned alone. free() it. */
 char *fs_join(const char *a, const char *b);
+/* The program's path in PATH; NULL: none. An item that is not absolute is skipped: the current
+ * directory may be somebody else's. free() it. */
+char *fs_find_program(const char *name);
 
 /* Absolute and without ".", ".." and doubled slashes: "~" and "~/x" start at `home`, a relative
  * path at `base_dir` (absolute). Pure text: symbolic links are not resolved. free() it. */
@@ -71,6 +74,10 @@ int fs_remove_file(const char *path, struct error *err);
 
 /* pread() until `n` bytes are there or the file ends; -1 with errno. */
 ssize_t fs_read_at(int fd, void *bytes, size_t n, int64_t offset);
+
+/* Of a file with holes: the first data at *at or behind it, which *at becomes, and its end. 1, or 0
+ * where only a hole follows; -1 with errno. */
+int fs_next_data(int fd, int64_t *at, int64_t *ret_end);
 
 /* write() until all is written. */
 int fs_write_all(int fd, const void *bytes, size_t n, struct error *err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
@@ -46,6 +47,17 @@ void json_put_text(json_t *object, const char *key, const char *text)
 void json_put_int(json_t *object, const char *key, int64_t value)
 {
     json_put(object, key, json_integer(value));
+}
+
+void json_put_time(json_t *object, const char *name, int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+    json_put_int(object, name, wall_ms);
+    if (wall_ms > 0) {
+        cleanup_free char *key = mem_printf("%sTime", name);
+        clock_format_utc(wall_ms, text);
+        json_put_text(object, key, text);
+    }
 }
 
 void json_put_flag(json_t *object, const char *key, bool value)

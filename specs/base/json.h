@@ -29,6 +29,9 @@ json_t *json_of_text(const char *text);
 
 void json_put_text(json_t *object, const char *key, const char *text); /* NULL: nothing */
 void json_put_int(json_t *object, const char *key, int64_t value);
+/* The member NAME in milliseconds since 1970, and NAMETime as RFC 3339 has it, in UTC; of 0, which
+ * is no time, only the first. */
+void json_put_time(json_t *object, const char *name, int64_t wall_ms);
 void json_put_flag(json_t *object, const char *key, bool value);
 void json_put(json_t *object, const char *key, json_t *value_take);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/base/json_scan.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum { DEPTH_MAX = 2048 }; /* jansson's JSON_PARSER_MAX_DEPTH */
@@ -148,18 +149,20 @@ static void take_escape(struct json_scan *scan)
     }
 }
 
-/* How many of the next bytes are surely plain, eight at a time: a byte of `ends` has its highest
- * bit if the text's is a quote, a backslash, a control character or not ASCII. */
+/* How many of the next bytes are plain, eight at a time: a byte of `ends` has its highest bit if
+ * the text's is a quote, a backslash, a control character or not ASCII. Above the first such byte
+ * the bits mean nothing; and of the last bytes, fewer than eight, none is counted. */
 static size_t count_plain(const char *p, const char *end)
 {
     static const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
     size_t n = 0;
     for (uint64_t word, ends = 0; (size_t)(end - p) - n >= sizeof(word); n += sizeof(word)) {
         memcpy(&word, p + n, sizeof(word));
+        word = le64toh(word);
         uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
         ends = ((word - ones * ' ') | (quote - ones) | (backslash - ones) | word) & highs;
         if (ends) {
-            break;
+            return n + (size_t)__builtin_ctzll(ends) / 8;
         }
     }
     return n;

@@ -7,20 +7,27 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/clock.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
 
 /* ---- objects and arrays ---- */
 
-static void add_line(struct json_writer *writer)
+/* What comes before an item, and then room for `n` bytes of it; NULL: there is none left. */
+static char *add_item(struct json_writer *writer, size_t n)
 {
-    static const char blanks[] = "\n                                                              ";
-    unsigned left = 2 * writer->depth;
-    size_t n = left < sizeof(blanks) - 2 ? left : sizeof(blanks) - 2;
-    buf_add(writer->out, blanks, 1 + n);
-    for (left -= (unsigned)n; left > 0; left--) {
-        buf_add_char(writer->out, ' ');
+    size_t line = writer->is_indented ? 1 + 2 * (size_t)writer->depth : 0;
+    bool has_comma = writer->has_item;
+    char *at = buf_extend(writer->out, has_comma + line + n);
+    writer->has_item = true;
+    if (at && has_comma) {
+        *at++ = ',';
     }
+    if (at && line > 0) {
+        memset(at, ' ', line);
+        *at = '\n';
+    }
+    return at ? at + line : NULL;
 }
 
 void json_write_open(struct json_writer *writer, char open)
@@ -32,9 +39,11 @@ void json_write_open(struct json_writer *writer, char open)
 
 void json_write_close(struct json_writer *writer, char close)
 {
+    bool is_on_line = writer->is_indented && writer->has_item;
     writer->depth--;
-    if (writer->is_indented && writer->has_item) {
-        add_line(writer);
+    writer->has_item = false; /* no comma before the end */
+    if (is_on_line) {
+        (void)add_item(writer, 0);
     }
     buf_add_char(writer->out, close);
     writer->has_item = true;
@@ -42,21 +51,25 @@ void json_write_close(struct json_writer *writer, char close)
 
 void json_write_item(struct json_writer *writer)
 {
-    if (writer->has_item) {
-        buf_add_char(writer->out, ',');
+    (void)add_item(writer, 0);
+}
+
+static void write_key(struct json_writer *writer, const char *key, const char *suffix)
+{
+    static const char behind[] = "\": ";
+    size_t n = strlen(key), n_suffix = strlen(suffix), n_behind = writer->is_indented ? 3 : 2;
+    char *at = add_item(writer, 1 + n + n_suffix + n_behind);
+    if (at) {
+        *at = '"';
+        memcpy(at + 1, key, n);
+        memcpy(at + 1 + n, suffix, n_suffix);
+        memcpy(at + 1 + n + n_suffix, behind, n_behind);
     }
-    if (writer->is_indented) {
-        add_line(writer);
-    }
-    writer->has_item = true;
 }
 
 void json_write_key(struct json_writer *writer, const char *key)
 {
-    json_write_item(writer);
-    buf_add_char(writer->out, '"');
-    buf_add_str(writer->out, key);
-    buf_add(writer->out, "\": ", writer->is_indented ? 3 : 2);
+    write_key(writer, key, "");
 }
 
 /* ---- values ---- */
@@ -98,12 +111,16 @@ void json_write_text(struct json_writer *writer, const char *text)
     while (text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\') { /* char is signed */
         plain++;
     }
-    bool is_plain = !text[plain]; /* mostly */
-    buf_add_char(writer->out, '"');
-    if (is_plain) {
-        buf_add(writer->out, text, plain);
+    if (!text[plain]) { /* mostly */
+        char *at = buf_extend(writer->out, plain + 2);
+        if (at) {
+            at[0] = at[plain + 1] = '"';
+            memcpy(at + 1, text, plain);
+        }
+        return;
     }
-    text = is_plain ? "" : is_utf8(text) ? text : "(not UTF-8)";
+    text = is_utf8(text) ? text : "(not UTF-8)";
+    buf_add_char(writer->out, '"');
     while (*text) {
         size_t n = 0;
         while ((unsigned char)text[n] >= ' ' && text[n] != '"' && text[n] != '\\') {
@@ -135,6 +152,16 @@ void json_write_integer(struct json_writer *writer, int64_t value)
 void json_write_flag(struct json_writer *writer, bool value)
 {
     buf_add_str(writer->out, value ? "true" : "false");
+}
+
+void json_write_time(struct json_writer *writer, const char *name, int64_t wall_ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+    if (wall_ms > 0) {
+        clock_format_utc(wall_ms, text);
+        write_key(writer, name, "Time");
+        json_write_text(writer, text);
+    }
 }
 
 /* ---- trees ---- */

@@ -17,6 +17,7 @@ struct json_writer {
     bool is_indented;
     /* For records (fields.h): members by their keys; without those that have their default. */
     bool is_sorted, is_sparse;
+    bool says_times; /* of records: json_write_time() behind each member that is a time */
     /* What is written in the place of a text: caller frees. NULL: the text itself. */
     char *(*shown)(const char *text);
     unsigned depth; /* of what is open */
@@ -34,4 +35,6 @@ void json_write_key(struct json_writer *writer, const char *key); /* of ASCII, w
 void json_write_text(struct json_writer *writer, const char *text);
 void json_write_integer(struct json_writer *writer, int64_t value);
 void json_write_flag(struct json_writer *writer, bool value);
+/* The member NAMETime, as json_put_time() puts it. */
+void json_write_time(struct json_writer *writer, const char *name, int64_t wall_ms);
 void json_write_tree(struct json_writer *writer, const json_t *value);

@@ -40,7 +40,7 @@ int lockfile_take(const char *path, int *ret_fd, struct error *err)
 
 int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err)
 {
-    cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)at, .l_len = 1};
     if (fd < 0 && errno == ENOENT) {
         return 0;
@@ -53,7 +53,7 @@ int lockfile_byte_is_held(const char *path, uint64_t at, struct error *err)
 
 bool lockfile_is_held(const char *path)
 {
-    cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

@@ -7,16 +7,23 @@
  *     store/                    LMDB: data.mdb lock.mdb
  *     desired.kick status.bell  doorbells (store/bell.h)
  *     controller.lock controller.log
+ *     serve.lock serve.sock serve.token    of vmctl-serve (cli/serve/)
  *     owners.lock               see owner_lock.h
+ *     secrets.sock secrets.key  controller/secrets.h; reconcilers/vm/secrets.c
  *     images/  images/.part/    cached images <sha256>.qcow2 (0444); downloads under way
  *     volumes/NAME/volume.qcow2 disks that outlive every VM
  *     vms/NAME/                 see enum vm_file
+ *     imports/ID/               see specs/vm/vm_import.h
+ *     nodes/NAME.json           the last answer of another host, for `list -A`
  *     applied/NAME/             scripts as they were applied (specs/vm/applied_files.h)
  *     templates/DIGEST/         see specs/vm/template.h
+ *     networks/NETWORK/         see reconcilers/network/switch/port.h
  *     trash/                    may be deleted at any time
  *     quarantine/               directories found without a record, kept 7 days
  */
 #pragma once
+
+#define PATHS_SECRETS_SOCKET "secrets.sock"
 
 struct error;
 
@@ -37,12 +44,16 @@ enum vm_file {
     VM_HOST_KEY_PUBLIC,
     VM_HOST_KEY_TRUSTED, /* the guest made it itself, and `vmctl ssh-trust` accepted it */
     VM_KNOWN_HOSTS,
+    VM_SSH_CONFIG, /* reconcilers/vm/ssh_file.c */
     VM_CONSOLE_LOG,
     VM_PROVISION_LOG,
     VM_QEMU_LOG,
     VM_CONTROL_SOCKET, /* ours: QMP serves one client at a time */
     VM_QMP_SOCKET,     /* the user's */
     VM_CONSOLE_SOCKET,
+    VM_IDENTITY_SOCKET, /* the second serial port: reconcilers/guest/identity.h */
+    VM_MEMORY_FILE,     /* of a template's builder, while it runs … */
+    VM_MACHINE_STATE,   /* … and the rest of its machine, once it is frozen */
     VM_VNC_SOCKET,
     VM_GUARD, /* see reconcilers/backend/qemu/guard.h */
     VM_PIDFILE,

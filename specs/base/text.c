@@ -68,29 +68,35 @@ bool text_to_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
     return true;
 }
 
-/* Levenshtein distance of two short words; longer ones count as far apart. */
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many letters of two short words are missing, changed, or exchanged with their neighbour
+ * (optimal string alignment); longer words count as far apart. */
 static size_t distance(const char *a, const char *b)
 {
     enum { LONGEST = 48 };
-    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
+    size_t n = strlen(a), m = strlen(b), rows[3][LONGEST + 1];
     if (n > LONGEST || m > LONGEST) {
         return LONGEST;
     }
-    for (size_t j = 0; j <= m; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
+    for (size_t i = 0; i <= n; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above_that = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
-            size_t above = row[j];
-            size_t edit = 1 + (above < row[j - 1] ? above : row[j - 1]);
-            size_t replacement = diagonal + (a[i - 1] != b[j - 1]);
-            row[j] = edit < replacement ? edit : replacement;
-            diagonal = above;
+            if (i == 0) {
+                row[j] = j;
+                continue;
+            }
+            size_t replaced = above[j - 1] + (a[i - 1] != b[j - 1]);
+            bool is_exchange = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            row[j] = smaller(replaced, 1 + smaller(above[j], row[j - 1]));
+            row[j] = is_exchange ? smaller(row[j], above_that[j - 2] + 1) : row[j];
         }
     }
-    return row[m];
+    return rows[n % 3][m];
 }
 
 const char *text_nearest(const char *word, const char *const *candidates, size_t count)

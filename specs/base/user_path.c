@@ -213,17 +213,14 @@ static void read_for_parent(int fd, const char *path, enum question question)
 {
     struct answer answer = {.sys_errno = stat(path, &answer.st) < 0 ? errno : 0};
     bool is_file = answer.sys_errno == 0 && S_ISREG(answer.st.st_mode);
-    if (question != QUESTION_STAT && is_file && access(path, R_OK) < 0) {
-        answer.read_errno = errno;
-    }
     int file = -1;
-    if (question == QUESTION_CONTENT && is_file && answer.read_errno == 0) {
+    if (question != QUESTION_STAT && is_file) {
         file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         answer.read_errno = file < 0 ? errno : 0;
     }
     bool is_heard = write(fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer);
     static char chunk[65536]; /* of the reader's own memory */
-    ssize_t n = is_heard && file >= 0 ? 1 : 0;
+    ssize_t n = is_heard && file >= 0 && question == QUESTION_CONTENT ? 1 : 0;
     while (n > 0) {
         n = read(file, chunk, sizeof(chunk));
         for (ssize_t sent = 0, k; n > 0 && sent < n; sent += k) {
@@ -302,13 +299,13 @@ static void note_silent(const char *mount, int fd_take)
 }
 
 /* The next bytes of a reader: as read(2), -ETIMEDOUT or another -errno. */
-static ssize_t read_reader(int fd, void *bytes, size_t n)
+static ssize_t read_reader(int fd, void *bytes, size_t n, int limit_ms)
 {
     struct pollfd end = {.fd = fd, .events = POLLIN};
-    int64_t deadline_ms = clock_monotonic_ms(clock_system()) + USER_PATH_LIMIT_MS;
+    int64_t deadline_ms = clock_monotonic_ms(clock_system()) + limit_ms;
     for (;;) {
         int64_t left_ms = deadline_ms - clock_monotonic_ms(clock_system());
-        int rc = left_ms > 0 ? poll(&end, 1, (int)left_ms) : 0;
+        int rc = poll(&end, 1, left_ms > 0 ? (int)left_ms : 0);
         if (rc == 0) {
             return -ETIMEDOUT;
         }
@@ -326,7 +323,7 @@ static int read_content(int fd, struct buf *content)
     char chunk[65536];
     int last = -1;
     ssize_t n;
-    while ((n = read_reader(fd, chunk + 1, sizeof(chunk) - 1)) > 0) {
+    while ((n = read_reader(fd, chunk + 1, sizeof(chunk) - 1, USER_PATH_LIMIT_MS)) > 0) {
         const char *from = last < 0 ? chunk + 1 : chunk;
         size_t came = (size_t)(chunk + n - from), room = content->max - content->len;
         chunk[0] = (char)last;
@@ -339,9 +336,9 @@ static int read_content(int fd, struct buf *content)
     return n < 0 ? (int)-n : last < 0 ? EIO : last;
 }
 
-/* 0 or an errno. */
-static int ask(const char *mount, const char *path, enum question question, struct answer *ret,
-    struct buf *content)
+/* What the reader says first. 0 or an errno; *ret_fd is the reader's, unless that is silent. */
+static int begin_asking(
+    const char *mount, const char *path, enum question question, struct answer *ret, int *ret_fd)
 {
     size_t have = 0;
     ssize_t n = 1;
@@ -353,28 +350,42 @@ static int ask(const char *mount, const char *path, enum question question, stru
         return -fd;
     }
     while (n > 0 && have < sizeof(*ret)) {
-        n = read_reader(fd, (char *)ret + have, sizeof(*ret) - have);
+        n = read_reader(fd, (char *)ret + have, sizeof(*ret) - have, USER_PATH_LIMIT_MS);
         have += n > 0 ? (size_t)n : 0;
     }
-    int rc = n < 0 ? (int)-n : n == 0 ? EIO : ret->sys_errno ? ret->sys_errno : ret->read_errno;
+    if (n == -ETIMEDOUT) {
+        note_silent(mount, TAKE_FD(fd));
+        return ETIMEDOUT;
+    }
+    *ret_fd = TAKE_FD(fd);
+    return n < 0 ? (int)-n : n == 0 ? EIO : ret->sys_errno ? ret->sys_errno : ret->read_errno;
+}
+
+/* 0 or an errno. */
+static int ask(const char *mount, const char *path, enum question question, struct answer *ret,
+    struct buf *content)
+{
+    cleanup_close int fd = -1;
+    int rc = begin_asking(mount, path, question, ret, &fd);
     if (rc == 0 && question == QUESTION_CONTENT && S_ISREG(ret->st.st_mode)) {
         rc = read_content(fd, content);
-    }
-    if (rc == ETIMEDOUT) {
-        note_silent(mount, TAKE_FD(fd));
+        if (rc == ETIMEDOUT) {
+            note_silent(mount, TAKE_FD(fd));
+        }
     }
     return rc;
 }
 
+/* open(2) refuses what access(2) does not know of: another user's mount, a security module. */
 static int look_at(const char *path, enum question question, struct stat *ret)
 {
     struct answer answer;
     cleanup_free char *mount = find_remote(path);
-    int rc = mount                       ? ask(mount, path, question, &answer, NULL)
-             : stat(path, ret) < 0       ? errno
-             : question == QUESTION_STAT ? 0
-             : S_ISREG(ret->st_mode) && access(path, R_OK) < 0 ? errno
-                                                               : 0;
+    int rc = mount ? ask(mount, path, question, &answer, NULL) : stat(path, ret) < 0 ? errno : 0;
+    if (!mount && rc == 0 && question != QUESTION_STAT && S_ISREG(ret->st_mode)) {
+        cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        rc = fd < 0 ? errno : 0;
+    }
     if (mount && rc == 0) {
         *ret = answer.st;
     }
@@ -432,4 +443,103 @@ int user_path_answers(const char *path)
 {
     cleanup_buf struct buf first = BUF_INIT(1);
     return user_path_is_remote(path) ? user_path_read_head(path, &first) : 0;
+}
+
+/* ---- a long file ---- */
+
+static int open_here(const char *path, struct stat *ret, int *ret_fd)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, ret) < 0) {
+        return errno;
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int user_stream_open(struct user_stream *ret, const char *path)
+{
+    struct answer answer;
+    cleanup_close int fd = -1;
+    cleanup_free char *mount = find_remote(path);
+    int rc = mount ? begin_asking(mount, path, QUESTION_CONTENT, &answer, &fd)
+                   : open_here(path, &answer.st, &fd);
+    if (rc == 0 && !S_ISREG(answer.st.st_mode)) {
+        rc = EINVAL;
+    }
+    if (rc == 0 && mount && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+        rc = errno;
+    }
+    if (rc == 0) {
+        *ret = (struct user_stream){.fd = TAKE_FD(fd), .mount = TAKE_PTR(mount), .last = -1};
+    }
+    errno = rc;
+    return rc == 0 ? 0 : -1;
+}
+
+/* Keeps back the last byte it has: only at the end of the pipe it shows what that one is. Without
+ * time to wait EAGAIN is what ETIMEDOUT is with it. */
+static ssize_t read_stream(struct user_stream *stream, char *bytes, size_t n, int limit_ms)
+{
+    if (!stream->mount) {
+        return read(stream->fd, bytes, n);
+    }
+    for (;;) {
+        size_t held = stream->last >= 0;
+        ssize_t got = read_reader(stream->fd, bytes + held, n - held, limit_ms);
+        if (got < 0) {
+            errno = got == -ETIMEDOUT && limit_ms == 0 ? EAGAIN : (int)-got;
+            return -1;
+        }
+        if (got == 0) {
+            errno = held ? stream->last : EIO;
+            return errno ? -1 : 0;
+        }
+        if (held) {
+            bytes[0] = (char)stream->last;
+        }
+        size_t have = held + (size_t)got - 1;
+        stream->last = (unsigned char)bytes[have];
+        if (have > 0) {
+            return (ssize_t)have;
+        }
+    }
+}
+
+ssize_t user_stream_read(struct user_stream *stream, void *bytes, size_t n)
+{
+    ssize_t got = read_stream(stream, bytes, n, USER_STREAM_LIMIT_MS);
+    if (got < 0 && errno == ETIMEDOUT && stream->mount) {
+        user_stream_give_up(stream);
+        errno = ETIMEDOUT;
+    }
+    return got;
+}
+
+ssize_t user_stream_read_now(struct user_stream *stream, void *bytes, size_t n)
+{
+    return read_stream(stream, bytes, n, 0);
+}
+
+void user_stream_give_up(struct user_stream *stream)
+{
+    if (stream->fd >= 0 && stream->mount) {
+        note_silent(stream->mount, TAKE_FD(stream->fd));
+    }
+    user_stream_close(stream);
+}
+
+void user_stream_close(struct user_stream *stream)
+{
+    cleanup_close_(&stream->fd);
+    stream->fd = -1;
+    free(TAKE_PTR(stream->mount));
+}
+
+int user_path_error(const char *path, int sys_errno, struct error *err)
+{
+    error_set_errno(err, ERR_IO, sys_errno, "cannot read '%s'", path);
+    return sys_errno == ETIMEDOUT
+               ? error_help(err, "its file system does not answer: findmnt -T '%s'", path)
+               : -ERR_IO;
 }

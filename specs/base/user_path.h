@@ -10,17 +10,22 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 struct buf;
 struct error;
 struct stat;
 
-enum { USER_PATH_LIMIT_MS = 1000 };
+enum {
+    USER_PATH_LIMIT_MS = 1000,
+    USER_STREAM_LIMIT_MS = 10000, /* of a long file: servers pause, too */
+};
 
 /* As stat(2): 0, or -1 and errno; ETIMEDOUT: its file system does not answer. */
 int user_path_stat(const char *path, struct stat *ret);
 
-/* The same, and of a file access(2): may this user read it? */
+/* The same, and of a file: does it open for reading? */
 int user_path_readable(const char *path, struct stat *ret);
 
 /* As fs_read_file(); sys_errno ETIMEDOUT as above. Not a file: nothing is read there. */
@@ -36,3 +41,35 @@ int user_path_answers(const char *path);
 /* Whether the path, links followed, leads to such a file system; asks none for it. inotify(7) is of
  * no use there, and adding a watch may block. */
 bool user_path_is_remote(const char *path);
+
+/* A file read from its first byte to its last, however long it is. */
+struct user_stream {
+    int fd; /* -1: not open. Readable when there is more to read */
+    char
+        *mount; /* of another's file system: then `fd` is its reader's pipe; NULL: the file's own */
+    int last;   /* of a reader: the byte that is its last word if no other follows; -1: none yet */
+};
+
+#define USER_STREAM_INIT                                                                           \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+
+/* A regular file; `ret` is INIT. 0, or -1 and errno: ETIMEDOUT as above, EINVAL not a file. */
+int user_stream_open(struct user_stream *ret, const char *path);
+
+/* As read(2), of at least 2 bytes, and waits: ETIMEDOUT when nothing came for
+ * USER_STREAM_LIMIT_MS. */
+ssize_t user_stream_read(struct user_stream *stream, void *bytes, size_t n);
+
+/* The same without waiting: EAGAIN. */
+ssize_t user_stream_read_now(struct user_stream *stream, void *bytes, size_t n);
+
+/* Nothing came for USER_STREAM_LIMIT_MS: its file system is not asked again until it answers. */
+void user_stream_give_up(struct user_stream *stream);
+
+void user_stream_close(struct user_stream *stream); /* twice is fine */
+
+/* Sets ERR_IO of a read that failed with errno: what it is of a file system that does not answer.
+ */
+int user_path_error(const char *path, int sys_errno, struct error *err);

@@ -33,6 +33,7 @@ struct kdl_pos {
     uint32_t line;
     uint32_t column;
     uint32_t length; /* of the token on that line, in code points, for the caret; at least 1 */
+    uint32_t source; /* 0; of several documents that were put together: which one */
 };
 
 struct kdl_value {

@@ -7,7 +7,7 @@
 const struct backend_traits *backend_traits(enum backend_kind kind)
 {
     static const struct backend_traits traits[] = {
-        [BACKEND_QEMU] = {.handle = "pid", .handle_label = "PID:"},
+        [BACKEND_QEMU] = {.copies_used_disk = true, .handle = "pid", .handle_label = "PID:"},
         [BACKEND_PROPOLIS] = {.is_fixed = true,
             .handle = "zone",
             .handle_label = "Zone ID:",

@@ -13,6 +13,7 @@ struct vm_instance;
 
 struct backend_traits {
     bool is_fixed;            /* a running machine cannot be changed, paused or resumed */
+    bool copies_used_disk;    /* snapshots are made while the machine runs, too */
     const char *handle;       /* what vm_instance.pid is, in an event: "pid", "zone" */
     const char *handle_label; /* the same in `status`: "PID:" */
     /* URL of its console; NULL: a socket in the VM's directory. free() the URL. */

@@ -21,6 +21,7 @@ enum condition_type {
     CONDITION_GUEST_REACHABLE,
     CONDITION_CLOUD_INIT_DONE,
     CONDITION_MOUNTED, /* absent of a VM without volumes that are to be mounted */
+    CONDITION_SHARED,  /* absent of a VM without shared folders */
     CONDITION_PROVISIONED,
     CONDITION_RECONCILING,
     CONDITION_STALLED,
@@ -52,7 +53,9 @@ enum reason {
     REASON_SOURCE_INVALID,
     REASON_INVALID_SPEC,
     REASON_APPLYING,
-    REASON_DRIFT_CORRECTED, /* in events: an outside change was reverted */
+    REASON_DRIFT_CORRECTED,  /* in events: an outside change was reverted */
+    REASON_NETWORK_LOST,     /* also of Ready: the switch of its project network ended */
+    REASON_NETWORK_RESTORED, /* in events: it is on another one */
     /* ImageReady */
     REASON_CACHED,
     REASON_LOCAL_FILE,
@@ -128,6 +131,10 @@ enum reason {
     REASON_MOUNTING,
     REASON_MOUNT_FAILED,
     REASON_VOLUME_IN_USE, /* of Running and Prepared: by another VM */
+    /* Shared */
+    REASON_SHARED,
+    REASON_SHARE_FAILED,
+    REASON_SHARE_LOST, /* a folder's server ended; also of the exit that follows */
     /* Ready: of its probes */
     REASON_WAITING_FOR_PROBE,
     REASON_PROBE_FAILED,
@@ -140,6 +147,7 @@ enum reason {
     REASON_STEP_TIMEOUT,
     REASON_INTERRUPTED,
     REASON_UPLOAD_FAILED,
+    REASON_SECRET_MISSING,
     /* Reconciling, Stalled, Orphaned */
     REASON_NEW_GENERATION,
     REASON_PROGRESSING,

@@ -6,4 +6,4 @@
 struct fields;
 
 extern const struct fields vm_desired_fields, vm_status_fields, source_record_fields,
-    vm_snapshot_fields, vm_step_record_fields;
+    vm_snapshot_fields, vm_origin_fields, vm_step_record_fields;

@@ -26,7 +26,14 @@ bool spec_can_add_memory(const struct vm_spec *running, const struct vm_spec *wa
 /* Another network mode takes effect at the next start, with its forwards. */
 static bool can_change_forwards(const struct vm_spec *running, const struct vm_spec *wanted)
 {
-    return running->network.mode == wanted->network.mode;
+    return running->network.mode == wanted->network.mode &&
+           text_eq(running->network.network, wanted->network.network);
+}
+
+/* A project network's switch takes them up at once. */
+static bool can_change_ways(const struct vm_spec *running, const struct vm_spec *wanted)
+{
+    return running->network.mode == NETWORK_PROJECT && wanted->network.mode == NETWORK_PROJECT;
 }
 
 /* A field of the VMFile: its row among vm_spec_fields and the disposition of a change. */
@@ -47,17 +54,25 @@ static const struct vmfile_field {
     {"disk", "diskGib", DISPOSITION_LIVE, NULL},
     {"volume", "volumes", DISPOSITION_LIVE, NULL},
     {"further disk", "disks", DISPOSITION_RESTART, NULL},
+    {"share", "shares", DISPOSITION_RESTART, NULL},
     {"network", "network.mode", DISPOSITION_RESTART, NULL},
     {"bridge", "network.bridge", DISPOSITION_RESTART, NULL},
     {"vnic", "network.vnic", DISPOSITION_RESTART, NULL},
     {"address", "network.address", DISPOSITION_RESTART, NULL},
+    {"mac", "network.mac", DISPOSITION_RESTART, NULL},
+    {"network name", "network.network", DISPOSITION_RESTART, NULL},
+    {"network range", "network.range", DISPOSITION_RESTART, NULL},
     {"forward", "network.forwards", DISPOSITION_RESTART, can_change_forwards},
-    {"host-services", "network.hostServices", DISPOSITION_RESTART, NULL},
+    {"host-services", "network.hostServices", DISPOSITION_RESTART, can_change_ways},
+    {"isolate", "network.isolated", DISPOSITION_RESTART, can_change_ways},
+    {"egress", "network.egress", DISPOSITION_RESTART, can_change_ways},
     {"vnc", "vnc", DISPOSITION_RESTART, NULL},
     {"cloud-init", "cloudInit.isSet", DISPOSITION_RECREATE, NULL},
     {"hostname", "cloudInit.hostname", DISPOSITION_RECREATE, NULL},
     {"ssh-key", "cloudInit.sshKey", DISPOSITION_RECREATE, NULL},
     {"user-data", "cloudInit.userData", DISPOSITION_RECREATE, NULL},
+    {"vendor-data", "cloudInit.vendorData", DISPOSITION_RECREATE, NULL},
+    {"network-config", "cloudInit.networkConfig", DISPOSITION_RECREATE, NULL},
     {"seed", "cloudInit.seedBus", DISPOSITION_RESTART, NULL},
     {"on-error", "cloudInit.onError", DISPOSITION_LIVE, NULL},
     {"ssh", "ssh", DISPOSITION_LIVE, NULL},
@@ -65,6 +80,8 @@ static const struct vmfile_field {
     {"ready", "ready", DISPOSITION_LIVE, NULL},
     {"live", "live", DISPOSITION_LIVE, NULL},
     {"depends-on", "dependsOn", DISPOSITION_LIVE, NULL},
+    {"label", "labels", DISPOSITION_LIVE, NULL},
+    {"protect", "protected", DISPOSITION_LIVE, NULL},
     {"accel", "accel", DISPOSITION_RESTART, NULL},
     {"machine", "machine", DISPOSITION_RESTART, NULL},
     {"firmware", "firmware", DISPOSITION_RECREATE, NULL},
@@ -127,7 +144,8 @@ static void clear_change(struct spec_change *change)
 
 void spec_diff_put_off(struct spec_diff *diff)
 {
-    static const char *const of_machine[] = {"disk", "volume", "forward", "vcpus", "memory"};
+    static const char *const of_machine[] = {
+        "disk", "volume", "forward", "host-services", "isolate", "egress", "vcpus", "memory"};
     for (size_t i = 0; i < diff->count; i++) {
         struct spec_change *change = &diff->changes[i];
         for (size_t at = 0; at < ARRAY_LEN(of_machine); at++) {

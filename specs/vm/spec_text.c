@@ -63,11 +63,25 @@ static void add_step(struct buf *out, const json_t *step)
     buf_add_str(out, json_flag(step, "perVm", false) ? " per-vm=#true" : "");
     if (command) {
         add_command(out, command);
-        return;
+    } else {
+        add_quoted(out, destination ? " { source " : " { script ", path);
+        add_quoted(out, "; destination ", destination);
+        buf_add_str(out, " }");
     }
-    add_quoted(out, destination ? " { source " : " { script ", path);
-    add_quoted(out, "; destination ", destination);
-    buf_add_str(out, " }");
+    const json_t *env = json_object_get(step, "env");
+    for (size_t i = 0; i < json_array_size(env); i++) {
+        const json_t *variable = json_array_get(env, i);
+        buf_printf(out, "\n    env { %s", json_text(variable, "name"));
+        add_quoted(out, " ", json_text(variable, "value"));
+        buf_add_str(out, " }");
+    }
+    const json_t *secrets = json_object_get(step, "secrets");
+    for (size_t i = 0; i < json_array_size(secrets); i++) {
+        const json_t *secret = json_array_get(secrets, i);
+        add_quoted(out, "\n    secret ", json_text(secret, "name"));
+        buf_printf(out, " from-%s", json_text(secret, "source"));
+        add_quoted(out, "=", json_text(secret, "from"));
+    }
 }
 
 /* `ready`, `live`. */
@@ -121,6 +135,9 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
         add_number(out, "forward host=", json_int(value, "hostPort", 0));
         add_number(out, " guest=", json_int(value, "guestPort", 0));
         add_quoted(out, " proto=", text_eq(protocol, "tcp") ? NULL : protocol);
+    } else if (text_eq(field, "label")) {
+        add_quoted(out, "label ", json_text(value, "key"));
+        add_quoted(out, " ", json_text(value, "value"));
     } else if (text_eq(field, "further disk")) {
         add_quoted(out, "disk ", json_text(value, "name"));
         add_quoted(out, " readonly=#true file=", json_text(value, "file"));
@@ -133,6 +150,13 @@ static void add_object(struct buf *out, const char *field, const json_t *value)
             add_number(out, " size=", json_int(value, "sizeGib", 0));
         }
         add_quoted(out, " mount=", json_text(value, "mount"));
+    } else if (json_text(value, "guest")) {
+        add_quoted(out, "share ", json_text(value, "host"));
+        add_quoted(out, " ", json_text(value, "guest"));
+        cleanup_free char *usual = share_default_tag(json_text(value, "guest"));
+        const char *tag = json_text(value, "tag");
+        buf_add_str(out, json_flag(value, "readonly", false) ? " readonly=#true" : "");
+        add_quoted(out, " tag=", text_eq(tag, usual) ? NULL : tag);
     } else if (json_flag(value, "isSet", false)) {
         add_quoted(out, "ssh { user ", json_text(value, "user"));
         add_quoted(out, "; private-key ", json_text(value, "privateKey"));
@@ -205,6 +229,11 @@ static char *describe(const char *field, const json_t *value)
             add_number(&out, "", json_int(entry, "hostPort", 0));
             add_number(&out, ":", json_int(entry, "guestPort", 0));
             buf_add_str(&out, text_eq(protocol, "tcp") ? "" : "/udp");
+        } else if (json_text(entry, "guest")) {
+            buf_printf(&out, "%s:%s%s", json_text(entry, "host"), json_text(entry, "guest"),
+                json_flag(entry, "readonly", false) ? ":ro" : "");
+        } else if (json_text(entry, "key")) {
+            buf_printf(&out, "%s=%s", json_text(entry, "key"), json_text(entry, "value"));
         } else if (json_text(entry, "name")) {
             const char *file = json_text(entry, "file");
             const char *mount = file ? file : json_text(entry, "mount");

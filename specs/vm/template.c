@@ -28,9 +28,41 @@ size_t template_steps(const struct vm_spec *spec)
     return n;
 }
 
+/* A guest that was woken boots again some day: cloud-init, which takes it for a new one then, would
+ * run the commands of a user-data once more. */
+const char *template_memory_obstacle(const struct vm_spec *spec)
+{
+    const struct {
+        bool holds;
+        const char *what;
+    } obstacles[] = {
+        {spec->network.mode != NETWORK_USER, "a `network` other than \"user\""},
+        {spec->firmware == FIRMWARE_UEFI, "firmware \"uefi\""},
+        {spec->n_shares > 0, "a `share`"},
+        {spec->n_volumes > 0, "a `volume`"},
+        {spec->n_disks > 0, "a further `disk`"},
+        {spec->cloud_init.user_data.path, "`user-data`"},
+        {spec->cloud_init.vendor_data.path, "`vendor-data`"},
+        {spec->cloud_init.network_config.path, "`network-config`"},
+    };
+    size_t i = 0;
+    while (i < ARRAY_LEN(obstacles) && !obstacles[i].holds) {
+        i++;
+    }
+    return i < ARRAY_LEN(obstacles) ? obstacles[i].what : NULL;
+}
+
+bool template_has_memory(const struct vm_spec *spec)
+{
+    return spec->warm >= WARM_AUTO && !template_memory_obstacle(spec);
+}
+
+/* With memory also the boot is saved. */
 bool template_is_wanted(const struct vm_spec *spec)
 {
-    return spec->warm == WARM_DISK && (template_steps(spec) > 0 || spec->cloud_init.user_data.path);
+    bool saves_some = template_steps(spec) > 0 || spec->cloud_init.user_data.path ||
+                      spec->cloud_init.vendor_data.path;
+    return spec->warm != WARM_NEVER && (saves_some || template_has_memory(spec));
 }
 
 /* ---- the key ---- */
@@ -42,21 +74,41 @@ static json_t *key_of_step(const struct spec_step *step)
     json_put_text(json, "command", step->command);
     json_put_text(json, "file", step->file.digest[0] ? step->file.digest : step->file.path);
     json_put_text(json, "destination", step->destination);
+    for (size_t i = 0; i < step->n_env; i++) {
+        cleanup_free char *key = mem_printf("env %s", step->env[i].name);
+        json_put_text(json, key, step->env[i].value);
+    }
     return json;
 }
 
-/* Not in it: what a guest is given at each start (CPUs, memory, machine type, accelerator,
- * forwards, bridge) and what the seed gives each clone (its name unless that is set, its keys). */
+static void put_file(json_t *key, const char *name, const struct spec_file *file)
+{
+    json_put_text(key, name, file->digest[0] ? file->digest : file->path);
+}
+
+static void add_machine(json_t *key, const struct vm_spec *spec)
+{
+    json_put_int(key, "vcpus", spec->vcpus);
+    json_put_int(key, "max-vcpus", spec->max_vcpus);
+    json_put_int(key, "memory", spec->memory_mib);
+    json_put_int(key, "max-memory", spec->max_memory_mib);
+    json_put_text(key, "machine", spec->machine);
+    json_put_text(key, "accel", enum_names_at(&accel_mode_words, spec->accel));
+}
+
+/* Not in that of a disk: what a guest is given at each start (CPUs, memory, machine type,
+ * accelerator, forwards, bridge) and what the seed gives each clone (its name unless that is set,
+ * its keys). */
 char *template_key(const struct vm_spec *spec, const char *image_id)
 {
     cleanup_json json_t *key = json_object();
     json_t *steps = json_array();
     const struct spec_cloud_init *cloud_init = &spec->cloud_init;
-    const struct spec_file *user_data = &cloud_init->user_data;
     for (size_t i = 0; i < template_steps(spec); i++) {
         (void)json_array_append_new(steps, key_of_step(&spec->steps[i]));
     }
-    json_put_text(key, "kind", enum_names_at(&warm_words, WARM_DISK));
+    bool has_memory = template_has_memory(spec);
+    json_put_text(key, "kind", has_memory ? "memory" : "disk");
     json_put_int(key, "format", TEMPLATE_FORMAT);
     json_put_text(key, "backend", backend_kind_name(spec->backend));
     json_put_text(key, "image", image_id);
@@ -66,8 +118,13 @@ char *template_key(const struct vm_spec *spec, const char *image_id)
     json_put_text(key, "seed", enum_names_at(&seed_bus_words, cloud_init->bus));
     json_put_text(key, "hostname", cloud_init->hostname);
     json_put_text(key, "user", spec->ssh.user);
-    json_put_text(key, "user-data", user_data->digest[0] ? user_data->digest : user_data->path);
+    put_file(key, "user-data", &cloud_init->user_data);
+    put_file(key, "vendor-data", &cloud_init->vendor_data);
+    put_file(key, "network-config", &cloud_init->network_config);
     json_put(key, "steps", steps);
+    if (has_memory) {
+        add_machine(key, spec);
+    }
     return json_canonical(key);
 }
 
@@ -83,7 +140,8 @@ static char *in_words(const json_t *value)
 char *template_key_difference(const char *before, const char *after)
 {
     static const char *const keys[] = {"kind", "format", "backend", "image", "disk", "firmware",
-        "network", "seed", "hostname", "user", "user-data"};
+        "network", "seed", "hostname", "user", "user-data", "vcpus", "max-vcpus", "memory",
+        "max-memory", "machine", "accel"};
     cleanup_json json_t *a = json_loads(before, 0, NULL), *b = json_loads(after, 0, NULL);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         json_t *old = json_object_get(a, keys[i]), *new = json_object_get(b, keys[i]);
@@ -113,7 +171,8 @@ struct vm_spec *template_builder_spec(
 {
     enum { SHUTDOWN_S = 60, FORGET_S = 120 };
     static const char *const of_one_vm[] = {"vnc", "cloudInit.sshKey", "ready", "live", "dependsOn",
-        "restart", "warm", "network.forwards", "volumes"};
+        "restart", "warm", "network.forwards", "network.mac", "network.address", "volumes",
+        "shares", "protected"};
     char name[TEMPLATE_NAME_SIZE];
     struct vm_spec *builder = vm_spec_copy(spec);
     template_builder_name(digest, name);
@@ -124,6 +183,7 @@ struct vm_spec *template_builder_spec(
         (void)fields_take(&vm_spec_fields, builder, none, of_one_vm[i]);
     }
     vm_spec_free(none);
+    builder->warm = template_has_memory(spec) ? WARM_AUTO : WARM_NEVER;
     if (!builder->cloud_init.hostname) {
         builder->cloud_init.hostname = mem_printf("template-%s", name + 1);
     }
@@ -132,6 +192,16 @@ struct vm_spec *template_builder_spec(
         free(step->command);
         free(step->file.path);
         free(step->destination);
+        for (size_t i = 0; i < step->n_env; i++) {
+            free(step->env[i].name);
+            free(step->env[i].value);
+        }
+        free(step->env);
+        for (size_t i = 0; i < step->n_secrets; i++) {
+            free(step->secrets[i].name);
+            free(step->secrets[i].from);
+        }
+        free(step->secrets);
     }
     mem_grow(builder->steps, builder->n_steps);
     builder->steps[builder->n_steps++] = (struct spec_step){
@@ -143,6 +213,16 @@ struct vm_spec *template_builder_spec(
 
 /* ---- the record ---- */
 
+static const struct field memory_rows[] = {
+    FIELD(struct template_memory, host, "host"),
+    FIELD(struct template_memory, accel, "accel"),
+    FIELD(struct template_memory, memory_bytes, "bytes"),
+    FIELD(struct template_memory, memory_changed_ns, "changed"),
+    FIELD(struct template_memory, state_bytes, "stateBytes"),
+    FIELD(struct template_memory, state_sha256, "stateSha256"),
+};
+static const struct fields memory_fields = {FIELDS_OF(memory_rows, struct template_memory)};
+
 static const struct field template_rows[] = {
     FIELD(struct template_record, format, "format"),
     FIELD(struct template_record, digest, "digest"),
@@ -153,6 +233,7 @@ static const struct field template_rows[] = {
     FIELD(struct template_record, disk_bytes, "diskBytes"),
     FIELD(struct template_record, disk_changed_ns, "diskChanged"),
     FIELD(struct template_record, disk_sha256, "diskSha256"),
+    FIELD_STRUCT(struct template_record, memory, "memory", &memory_fields, .omit_empty = true),
     FIELD(struct template_record, created_ms, "created"),
     FIELD(struct template_record, took_ms, "tookMs"),
     FIELD_LIST(struct template_record, steps, n_steps, "steps", &vm_step_record_fields),
@@ -187,12 +268,24 @@ bool template_digest_is_valid(const char *name)
     return strspn(name, "0123456789abcdef") == DIGITS && name[DIGITS] == '\0';
 }
 
+/* That size and time are those of when it was sealed. */
+static int check_file(const char *path, uint64_t bytes, int64_t changed_ns, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) {
+        return error_set_errno(err, ERR_TEMPLATE, errno, "'%s'", path);
+    }
+    int64_t found_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return (uint64_t)st.st_size == bytes && found_ns == changed_ns
+               ? 0
+               : error_set(err, ERR_TEMPLATE, "'%s' was changed since it was sealed", path);
+}
+
 static int read_record(const struct paths *paths, const char *digest, const struct buf *text,
     struct template_record *ret, struct error *err)
 {
     struct bytes json = {.data = buf_str(text), .n = text->len};
     char found[DIGEST_SIZE];
-    struct stat st;
     int rc = fields_read(&template_fields, json, ret, NULL, err);
     if (rc < 0) {
         return rc;
@@ -202,13 +295,11 @@ static int read_record(const struct paths *paths, const char *digest, const stru
         return error_set(err, ERR_TEMPLATE, "its record is damaged, or another version's");
     }
     cleanup_free char *disk = template_path(paths, digest, "disk.qcow2");
-    if (stat(disk, &st) < 0) {
-        return error_set_errno(err, ERR_TEMPLATE, errno, "'%s'", disk);
-    }
-    int64_t changed_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    return (uint64_t)st.st_size == ret->disk_bytes && changed_ns == ret->disk_changed_ns
-               ? 0
-               : error_set(err, ERR_TEMPLATE, "'%s' was changed since it was sealed", disk);
+    cleanup_free char *memory = template_path(paths, digest, TEMPLATE_MEMORY);
+    rc = check_file(disk, ret->disk_bytes, ret->disk_changed_ns, err);
+    return rc < 0 || !ret->memory.host
+               ? rc
+               : check_file(memory, ret->memory.memory_bytes, ret->memory.memory_changed_ns, err);
 }
 
 struct template_record *template_find(

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/vm_desired.h"
+#include "specs/vm/backend_traits.h"
 
 #include "specs/base/error.h"
 #include "specs/base/fields.h"
@@ -14,6 +15,9 @@ static const struct field order_rows[] = {
     FIELD(struct snapshot_order, token, "token", .omit_empty = true),
     FIELD_ENUM(struct snapshot_order, verb, "verb", &snapshot_verb_words),
     FIELD(struct snapshot_order, name, "name"),
+    FIELD(struct snapshot_order, keep_ms, "keep", .omit_empty = true),
+    FIELD(struct snapshot_order, begins_bitmap, "beginsBitmap", .omit_empty = true),
+    FIELD(struct snapshot_order, since, "since", .omit_empty = true),
 };
 static const struct fields order_fields = {FIELDS_OF(order_rows, struct snapshot_order)};
 
@@ -31,6 +35,7 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, stop_timeout_s, "stopTimeout", .omit_empty = true),
     FIELD(struct vm_desired, restart_token, "restartToken", .omit_empty = true),
     FIELD(struct vm_desired, recreate_token, "recreateToken", .omit_empty = true),
+    FIELD(struct vm_desired, erases_at_once, "eraseAtOnce", .omit_empty = true),
     FIELD(struct vm_desired, provision_token, "provisionToken", .omit_empty = true),
     FIELD_STRUCT(struct vm_desired, snapshot, "snapshot", &order_fields, .omit_empty = true),
     FIELD(struct vm_desired, halt_owner, "haltOwner", .omit_empty = true),
@@ -40,10 +45,12 @@ static const struct field desired_rows[] = {
     FIELD(struct vm_desired, skipped_steps, "skippedSteps", .omit_empty = true),
     FIELD_STRUCT(struct vm_desired, proxies, "proxies", &proxies_fields, .omit_empty = true),
     FIELD(struct vm_desired, is_cold, "cold", .omit_empty = true),
+    FIELD_LIST(
+        struct vm_desired, origin, n_origins, "origin", &vm_origin_fields, .omit_empty = true),
     FIELD(struct vm_desired, template_key, "templateKey"),
     FIELD(struct vm_desired, template_vm, "templateVm"),
     FIELD(struct vm_desired, source, "source"),
-    FIELD(struct vm_desired, created_ms, "created"),
+    FIELD(struct vm_desired, created_ms, "created", .is_time = true),
 };
 const struct fields vm_desired_fields = {FIELDS_OF(desired_rows, struct vm_desired)};
 
@@ -74,6 +81,13 @@ struct vm_spec *vm_desired_attach(const struct vm_desired *desired, const struct
         }
     }
     return whole;
+}
+
+bool vm_desired_allows_snapshot(const struct vm_desired *desired, enum snapshot_verb verb)
+{
+    bool can_copy =
+        verb == SNAPSHOT_CREATE && backend_traits(desired->spec->backend)->copies_used_disk;
+    return desired->power == POWER_STOPPED || verb == SNAPSHOT_REMOVE || can_copy;
 }
 
 bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock)

@@ -19,6 +19,7 @@
 
 struct error;
 struct spec_volume;
+struct vm_origin;
 struct vm_spec;
 
 enum power { POWER_RUNNING, POWER_STOPPED, POWER_SUSPENDED, POWER_COUNT_ };
@@ -37,6 +38,7 @@ struct vm_desired {
     uint32_t stop_timeout_s;          /* `stop --timeout`, for this stop; 0: the spec's */
     char restart_token[TEXT_ID_SIZE]; /* a new value requests a restart, */
     char recreate_token[TEXT_ID_SIZE];  /* a new disk (reload), */
+    bool erases_at_once;                /* … with nothing kept of the present one; */
     char provision_token[TEXT_ID_SIZE]; /* or the provision steps again */
     struct snapshot_order snapshot;     /* or something of a snapshot of the disk */
     uint32_t provision_from; /* with that token: from this step on (from 1); 0: all of them */
@@ -63,15 +65,21 @@ struct vm_desired {
     /* `--cold`: its next disk is made on the image, whatever the spec's `warm`; until the next `up`
      * or the like without it. */
     bool is_cold;
-    char *template_key; /* it is to become this template (specs/vm/template.h); NULL: a VM */
-    char *template_vm;  /* … for this VM first */
-    char *source;       /* absolute path of the VMFile it came from; NULL: made by `create` */
-    int64_t created_ms; /* wall */
+    struct vm_origin *origin; /* its first disk is a copy of this; owned; NULL: its image's … */
+    uint32_t n_origins;       /* … and 0, else 1 */
+    char *template_key;       /* it is to become this template (specs/vm/template.h); NULL: a VM */
+    char *template_vm;        /* … for this VM first */
+    char *source;             /* absolute path of the VMFile it came from; NULL: made by `create` */
+    int64_t created_ms;       /* wall */
 };
 
 /* The spec with the volumes that are attached by hand; NULL: there are none of those. Caller owns.
  */
 struct vm_spec *vm_desired_attach(const struct vm_desired *desired, const struct vm_spec *spec);
+
+/* Whether that can be done with a snapshot while it is as the user wants it: of one that runs only
+ * `create`, with a backend that can. */
+bool vm_desired_allows_snapshot(const struct vm_desired *desired, enum snapshot_verb verb);
 
 /* Whether it stays down until the host has booted again. */
 bool vm_desired_is_halted(const struct vm_desired *desired, const struct clock *clock);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "specs/vm/vm_spec.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -13,8 +15,9 @@
 /* ---- names ---- */
 
 DEFINE_WORDS(backend_kind, enum backend_kind, BACKEND_COUNT_, "qemu", "propolis", "noop")
-DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url")
-DEFINE_WORDS(network_mode, enum network_mode, NETWORK_MODE_COUNT_, "user", "tap", "vnic", "none")
+DEFINE_WORDS(image_kind, enum image_kind, IMAGE_KIND_COUNT_, "file", "url", "name")
+DEFINE_WORDS(
+    network_mode, enum network_mode, NETWORK_MODE_COUNT_, "user", "project", "tap", "vnic", "none")
 DEFINE_WORDS(forward_protocol, enum forward_protocol, FORWARD_PROTOCOL_COUNT_, "tcp", "udp")
 DEFINE_WORD_LIST(accel_mode, ACCEL_COUNT_, "auto", "kvm", "tcg")
 DEFINE_WORD_LIST(firmware, FIRMWARE_COUNT_, "bios", "uefi")
@@ -22,9 +25,10 @@ DEFINE_WORD_LIST(seed_bus, SEED_BUS_COUNT_, "scsi", "virtio", "ide")
 DEFINE_WORD_LIST(setup_policy, SETUP_POLICY_COUNT_, "fail", "warn")
 DEFINE_WORD_LIST(restart_policy, RESTART_COUNT_, "on-failure", "always", "never")
 DEFINE_WORD_LIST(autostart, AUTOSTART_COUNT_, "#true", "#false")
-DEFINE_WORD_LIST(warm, WARM_COUNT_, "never", "disk")
+DEFINE_WORD_LIST(warm, WARM_COUNT_, "never", "disk", "auto", "require")
 DEFINE_WORD_LIST(step_kind, STEP_KIND_COUNT_, "inline", "script", "file")
 DEFINE_WORD_LIST(step_run, RUN_COUNT_, "always", "once", "on-change")
+DEFINE_WORD_LIST(secret_source, SECRET_SOURCE_COUNT_, "env", "file", "command")
 DEFINE_WORD_LIST(probe_kind, PROBE_KIND_COUNT_, "tcp", "http", "exec")
 DEFINE_WORDS(check_kind, enum check_kind, CHECK_KIND_COUNT_, "ready", "live")
 
@@ -47,13 +51,14 @@ static const struct field forward_rows[] = {
     FIELD_ENUM(struct spec_forward, protocol, "protocol", &forward_protocol_words),
     FIELD(struct spec_forward, host_port, "hostPort"),
     FIELD(struct spec_forward, guest_port, "guestPort"),
+    FIELD(struct spec_forward, address, "address", .omit_empty = true),
 };
-static const struct fields forward_fields = {FIELDS_OF(forward_rows, struct spec_forward)};
+const struct fields spec_forward_fields = {FIELDS_OF(forward_rows, struct spec_forward)};
 
 static const struct field service_rows[] = {
     FIELD(struct spec_service, port, "port"),
 };
-static const struct fields service_fields = {FIELDS_OF(service_rows, struct spec_service)};
+const struct fields spec_service_fields = {FIELDS_OF(service_rows, struct spec_service)};
 
 static const struct field volume_rows[] = {
     FIELD(struct spec_volume, name, "name"),
@@ -68,7 +73,7 @@ static int check_volume(const void *object, struct error *err)
     if (!volume_name_is_valid(volume->name)) {
         return error_set(err, ERR_STORE, "the name of a volume is not valid");
     }
-    return volume->mount && !volume_mount_is_valid(volume->mount)
+    return volume->mount && !mount_point_is_valid(volume->mount)
                ? error_set(err, ERR_STORE, "volume '%s': its mount is not valid", volume->name)
                : 0;
 }
@@ -94,6 +99,24 @@ static int check_further_disk(const void *object, struct error *err)
 static const struct fields disk_fields = {
     FIELDS_OF(disk_rows, struct spec_disk), .check = check_further_disk};
 
+static const struct field share_rows[] = {
+    FIELD(struct spec_share, host, "host"),
+    FIELD(struct spec_share, guest, "guest"),
+    FIELD(struct spec_share, tag, "tag"),
+    FIELD(struct spec_share, is_readonly, "readonly"),
+};
+
+static int check_share(const void *object, struct error *err)
+{
+    const struct spec_share *share = object;
+    bool is_valid = share->host && share->host[0] == '/' && share->guest &&
+                    mount_point_is_valid(share->guest) && share_tag_is_valid(share->tag);
+    return is_valid ? 0 : error_set(err, ERR_STORE, "a shared folder is not valid");
+}
+
+static const struct fields share_fields = {
+    FIELDS_OF(share_rows, struct spec_share), .is_strict = true, .check = check_share};
+
 static const struct field vnc_rows[] = {
     FIELD(struct spec_vnc, port, "port"),
     FIELD(struct spec_vnc, password_file, "passwordFile"),
@@ -105,18 +128,46 @@ static const struct field network_rows[] = {
     FIELD(struct spec_network, bridge, "bridge"),
     FIELD(struct spec_network, vnic, "vnic"),
     FIELD(struct spec_network, address, "address"),
-    FIELD_LIST(
-        struct spec_network, forwards, n_forwards, "forwards", &forward_fields, .is_set = true),
-    FIELD_LIST(struct spec_network, services, n_services, "hostServices", &service_fields,
+    FIELD(struct spec_network, mac, "mac"),
+    FIELD_LIST(struct spec_network, forwards, n_forwards, "forwards", &spec_forward_fields,
+        .is_set = true),
+    FIELD_LIST(struct spec_network, services, n_services, "hostServices", &spec_service_fields,
         .is_set = true, .omit_empty = true),
+    FIELD(struct spec_network, project, "project"),
+    FIELD(struct spec_network, network, "network"),
+    FIELD(struct spec_network, range, "range"),
+    FIELD(struct spec_network, is_isolated, "isolated", .omit_empty = true),
+    FIELD_TEXTS(
+        struct spec_network, egress, n_egress, "egress", .is_set = true, .omit_empty = true),
 };
-static const struct fields network_fields = {FIELDS_OF(network_rows, struct spec_network)};
+
+/* They become the name of a directory, that of a domain, and words of QEMU's command line. */
+static int check_network(const void *object, struct error *err)
+{
+    const struct spec_network *network = object;
+    if (network->mac && !mac_address_is_unicast(network->mac)) {
+        return error_set(err, ERR_STORE, "a MAC address is not valid");
+    }
+    bool is_valid = network->mode != NETWORK_PROJECT ||
+                    (network->project && network->network && strlen(network->network) < 200 &&
+                        vm_spec_name_is_valid(network->project) &&
+                        strspn(network->network, SPEC_NAME_CHARS) == strlen(network->network) &&
+                        network->network[0] != '.' && network->network[0]);
+    return is_valid ? 0 : error_set(err, ERR_STORE, "a project network has no valid name");
+}
+
+static const struct fields network_fields = {
+    FIELDS_OF(network_rows, struct spec_network), .check = check_network};
 
 static const struct field cloud_init_rows[] = {
     FIELD(struct spec_cloud_init, is_set, "isSet"),
     FIELD(struct spec_cloud_init, hostname, "hostname"),
     FIELD_STRUCT(struct spec_cloud_init, ssh_key, "sshKey", &file_fields, .omit_empty = true),
     FIELD_STRUCT(struct spec_cloud_init, user_data, "userData", &file_fields, .omit_empty = true),
+    FIELD_STRUCT(
+        struct spec_cloud_init, vendor_data, "vendorData", &file_fields, .omit_empty = true),
+    FIELD_STRUCT(
+        struct spec_cloud_init, network_config, "networkConfig", &file_fields, .omit_empty = true),
     FIELD_ENUM(struct spec_cloud_init, bus, "seedBus", &seed_bus_words),
     FIELD_ENUM(
         struct spec_cloud_init, on_error, "onError", &setup_policy_words, .omit_empty = true),
@@ -131,6 +182,57 @@ static const struct field ssh_rows[] = {
 };
 static const struct fields ssh_fields = {FIELDS_OF(ssh_rows, struct spec_ssh)};
 
+static const struct field variable_rows[] = {
+    FIELD(struct spec_variable, name, "name"),
+    FIELD(struct spec_variable, value, "value"),
+};
+
+/* It becomes a word of a program in the guest. */
+static int check_variable(const void *object, struct error *err)
+{
+    const struct spec_variable *variable = object;
+    return step_variable_is_valid(variable->name) && variable->value
+               ? 0
+               : error_set(err, ERR_STORE, "a variable of a step has no valid name, or no value");
+}
+
+static const struct fields variable_fields = {
+    FIELDS_OF(variable_rows, struct spec_variable), .check = check_variable};
+
+static const struct field label_rows[] = {
+    FIELD(struct spec_label, key, "key"),
+    FIELD(struct spec_label, value, "value"),
+};
+
+static int check_label(const void *object, struct error *err)
+{
+    const struct spec_label *label = object;
+    return label->key && label_key_is_valid(label->key) && label->value &&
+                   label_value_is_valid(label->value)
+               ? 0
+               : error_set(err, ERR_STORE, "a label is not valid");
+}
+
+static const struct fields label_fields = {
+    FIELDS_OF(label_rows, struct spec_label), .check = check_label};
+
+static const struct field secret_rows[] = {
+    FIELD(struct spec_secret, name, "name"),
+    FIELD_ENUM(struct spec_secret, source, "source", &secret_source_words),
+    FIELD(struct spec_secret, from, "from"),
+};
+
+static int check_secret(const void *object, struct error *err)
+{
+    const struct spec_secret *secret = object;
+    return step_variable_is_valid(secret->name) && secret->from
+               ? 0
+               : error_set(err, ERR_STORE, "a secret of a step has no valid name, or no source");
+}
+
+static const struct fields secret_fields = {
+    FIELDS_OF(secret_rows, struct spec_secret), .check = check_secret};
+
 static const struct field step_rows[] = {
     FIELD_ENUM(struct spec_step, kind, "kind", &step_kind_words),
     FIELD(struct spec_step, command, "command"),
@@ -139,6 +241,10 @@ static const struct field step_rows[] = {
     FIELD_ENUM(struct spec_step, run, "run", &step_run_words),
     FIELD(struct spec_step, timeout_s, "timeoutSeconds"),
     FIELD(struct spec_step, is_per_vm, "perVm", .omit_empty = true),
+    FIELD_LIST(
+        struct spec_step, env, n_env, "env", &variable_fields, .is_set = true, .omit_empty = true),
+    FIELD_LIST(struct spec_step, secrets, n_secrets, "secrets", &secret_fields, .is_set = true,
+        .omit_empty = true),
 };
 
 static int check_step(const void *object, struct error *err)
@@ -203,6 +309,8 @@ static const struct field spec_rows[] = {
         .omit_empty = true),
     FIELD_LIST(
         struct vm_spec, disks, n_disks, "disks", &disk_fields, .is_set = true, .omit_empty = true),
+    FIELD_LIST(struct vm_spec, shares, n_shares, "shares", &share_fields, .is_set = true,
+        .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, network, "network", &network_fields),
     FIELD_STRUCT(struct vm_spec, vnc, "vnc", &vnc_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_spec, cloud_init, "cloudInit", &cloud_init_fields),
@@ -211,6 +319,9 @@ static const struct field spec_rows[] = {
     FIELD_STRUCT(struct vm_spec, checks[CHECK_READY], "ready", &ready_fields),
     FIELD_STRUCT(struct vm_spec, checks[CHECK_LIVE], "live", &live_fields),
     FIELD_TEXTS(struct vm_spec, depends_on, n_depends_on, "dependsOn", .is_set = true),
+    FIELD_LIST(struct vm_spec, labels, n_labels, "labels", &label_fields, .is_set = true,
+        .omit_empty = true),
+    FIELD(struct vm_spec, is_protected, "protected", .omit_empty = true),
     FIELD_ENUM(struct vm_spec, accel, "accel", &accel_mode_words),
     FIELD(struct vm_spec, machine, "machine"),
     FIELD_ENUM(struct vm_spec, firmware, "firmware", &firmware_words),
@@ -282,16 +393,48 @@ static bool is_letter_or_digit(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-bool vm_spec_name_is_valid(const char *name)
+/* A letter or digit, then those and what else `others` has; at most SPEC_NAME_MAX. */
+static bool is_word(const char *text, const char *others)
 {
-    if (!name || !is_letter_or_digit(name[0])) {
+    if (!text || !is_letter_or_digit(text[0])) {
         return false;
     }
     size_t n = 1;
-    while (is_letter_or_digit(name[n]) || (name[n] && strchr("._-", name[n]))) {
+    while (is_letter_or_digit(text[n]) || (text[n] && strchr(others, text[n]))) {
         n++;
     }
-    return name[n] == '\0' && n <= SPEC_NAME_MAX;
+    return text[n] == '\0' && n <= SPEC_NAME_MAX;
+}
+
+bool vm_spec_name_is_valid(const char *name)
+{
+    return is_word(name, "._-");
+}
+
+bool label_key_is_valid(const char *key)
+{
+    return is_word(key, "._-/");
+}
+
+bool label_value_is_valid(const char *value)
+{
+    return !value[0] || is_word(value, "._-");
+}
+
+bool step_variable_is_valid(const char *name)
+{
+    size_t n = name && (is_letter_or_digit(name[0]) || name[0] == '_') ? 1 : 0;
+    bool begins = n > 0 && !(name[0] >= '0' && name[0] <= '9');
+    while (begins && (is_letter_or_digit(name[n]) || name[n] == '_')) {
+        n++;
+    }
+    return begins && name[n] == '\0' && n <= 128;
+}
+
+char *spec_secret_key(const struct spec_secret *secret)
+{
+    return mem_printf(
+        "%s:%s", enum_names_at(&secret_source_words, (int)secret->source), secret->from);
 }
 
 bool volume_name_is_valid(const char *name)
@@ -299,7 +442,25 @@ bool volume_name_is_valid(const char *name)
     return vm_spec_name_is_valid(name) && strlen(name) <= VOLUME_NAME_MAX;
 }
 
-bool volume_mount_is_valid(const char *path)
+bool share_tag_is_valid(const char *tag)
+{
+    return vm_spec_name_is_valid(tag) && strlen(tag) <= SHARE_TAG_MAX;
+}
+
+char *share_default_tag(const char *guest)
+{
+    size_t n = strlen(guest), skipped = n > SHARE_TAG_MAX ? n - SHARE_TAG_MAX : 0;
+    while (guest[skipped] && !is_letter_or_digit(guest[skipped])) {
+        skipped++;
+    }
+    char *tag = mem_strdup(guest[skipped] ? guest + skipped : "share");
+    for (char *at = tag; *at; at++) {
+        *at = is_letter_or_digit(*at) || strchr("._", *at) ? *at : '-';
+    }
+    return tag;
+}
+
+bool mount_point_is_valid(const char *path)
 {
     bool is_valid = path[0] == '/' && path[1] && strlen(path) < 1024;
     for (const char *at = path; is_valid && *at; at++) {
@@ -309,6 +470,21 @@ bool volume_mount_is_valid(const char *path)
         is_valid = (unsigned char)*at >= ' ' && *at != 0x7f && !is_dots && !is_empty;
     }
     return is_valid;
+}
+
+const char *vm_spec_label(const struct vm_spec *spec, const char *key)
+{
+    for (size_t i = 0; i < spec->n_labels; i++) {
+        if (text_eq(spec->labels[i].key, key)) {
+            return spec->labels[i].value;
+        }
+    }
+    return NULL;
+}
+
+bool vm_spec_has_our_seed(const struct vm_spec *spec)
+{
+    return spec->cloud_init.is_set && !spec->cloud_init.user_data.path;
 }
 
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name)
@@ -347,6 +523,44 @@ bool vm_spec_expects_ssh(const struct vm_spec *spec)
 {
     return spec->network.mode != NETWORK_NONE &&
            (spec->ssh.is_set || spec->cloud_init.is_set || spec->n_steps > 0);
+}
+
+bool mac_address_is_valid(const char *text)
+{
+    enum { LENGTH = 17 };
+    bool is_valid = strlen(text) == LENGTH;
+    for (size_t i = 0; is_valid && i < LENGTH; i++) {
+        is_valid = i % 3 == 2 ? text[i] == ':' : strchr("0123456789abcdefABCDEF", text[i]) != NULL;
+    }
+    return is_valid;
+}
+
+bool mac_address_is_unicast(const char *text)
+{
+    unsigned first = 0;
+    return mac_address_is_valid(text) && sscanf(text, "%2x", &first) == 1 && (first & 1) == 0 &&
+           strcasecmp(text, "00:00:00:00:00:00") != 0 && strncasecmp(text, "52:55:", 6) != 0;
+}
+
+bool forward_equal(const struct spec_forward *a, const struct spec_forward *b)
+{
+    return fields_equal(&spec_forward_fields, a, b);
+}
+
+const char *forward_address(const struct spec_forward *forward)
+{
+    return forward->address[0] ? forward->address : "127.0.0.1";
+}
+
+const char *forward_local_address(const struct spec_forward *forward)
+{
+    bool is_any = text_eq(forward->address, "0.0.0.0");
+    return is_any ? "127.0.0.1" : forward_address(forward);
+}
+
+bool forward_is_open(const struct spec_forward *forward)
+{
+    return !text_starts_with(forward_address(forward), "127.");
 }
 
 char *forward_lease_key(const struct spec_forward *forward)

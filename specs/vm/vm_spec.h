@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,8 +20,15 @@ struct error;
 struct fields;
 
 enum backend_kind { BACKEND_QEMU, BACKEND_PROPOLIS, BACKEND_NOOP, BACKEND_COUNT_ };
-enum image_kind { IMAGE_FILE, IMAGE_URL, IMAGE_KIND_COUNT_ };
-enum network_mode { NETWORK_USER, NETWORK_TAP, NETWORK_VNIC, NETWORK_NONE, NETWORK_MODE_COUNT_ };
+enum image_kind { IMAGE_FILE, IMAGE_URL, IMAGE_NAME, IMAGE_KIND_COUNT_ };
+enum network_mode {
+    NETWORK_USER,
+    NETWORK_PROJECT,
+    NETWORK_TAP,
+    NETWORK_VNIC,
+    NETWORK_NONE,
+    NETWORK_MODE_COUNT_
+};
 enum forward_protocol { FORWARD_TCP, FORWARD_UDP, FORWARD_PROTOCOL_COUNT_ };
 enum accel_mode { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_COUNT_ };
 enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_COUNT_ };
@@ -30,10 +38,13 @@ enum setup_policy { SETUP_FAIL, SETUP_WARN, SETUP_POLICY_COUNT_ };
 enum autostart { AUTOSTART_ON, AUTOSTART_OFF, AUTOSTART_COUNT_ };
 /* What the first disk is made of: the image, or a clone of a template of it that ran the first
  * steps (specs/vm/template.h). */
-enum warm { WARM_NEVER, WARM_DISK, WARM_COUNT_ };
+/* What a new disk is a clone of: of a template's disk; or also of its memory, if that can be, or
+ * must be. */
+enum warm { WARM_NEVER, WARM_DISK, WARM_AUTO, WARM_REQUIRE, WARM_COUNT_ };
 enum restart_policy { RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_NEVER, RESTART_COUNT_ };
 enum step_kind { STEP_INLINE, STEP_SCRIPT, STEP_FILE, STEP_KIND_COUNT_ };
 enum step_run { RUN_ALWAYS, RUN_ONCE, RUN_ON_CHANGE, RUN_COUNT_ };
+enum secret_source { SECRET_FROM_ENV, SECRET_FROM_FILE, SECRET_FROM_COMMAND, SECRET_SOURCE_COUNT_ };
 enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_KIND_COUNT_ };
 
 /* A file of the host that the spec names. The digest is of its bytes when the spec was applied:
@@ -45,18 +56,19 @@ struct spec_file {
 
 struct spec_image {
     enum image_kind kind;
-    char *location;  /* absolute path, or URL */
+    char *location;  /* absolute path, URL, or name (specs/vmfile/image_names.h) */
     char *sha256;    /* digest that the bytes must have; NULL: not given */
     bool is_of_disk; /* found to have the bytes of the disk's base (impact.h); never recorded */
 };
 
 struct spec_forward {
     enum forward_protocol protocol;
-    uint16_t host_port; /* on 127.0.0.1 */
+    uint16_t host_port;
     uint16_t guest_port;
+    char address[INET_ADDRSTRLEN]; /* of the host, that it listens on; "": 127.0.0.1 */
 };
 
-/* A TCP and UDP port of the host that a guest on network "user" may reach. */
+/* A TCP and UDP port of the host that a guest on network "user" or "project" may reach. */
 struct spec_service {
     uint16_t port;
 };
@@ -76,10 +88,36 @@ struct spec_disk {
     char *file;        /* absolute; a raw image, which VMs may share; NULL: none */
 };
 
+/* A directory of the host that the guest sees; the user of the controller is its owner there. */
+struct spec_share {
+    char *host;  /* absolute */
+    char *guest; /* where it is mounted */
+    char *tag;   /* the device's name in the guest */
+    bool is_readonly;
+};
+
 /* The screen on a TCP port of 127.0.0.1, beside its socket in the VM's directory. */
 struct spec_vnc {
     uint16_t port;       /* 0: none */
     char *password_file; /* absolute; read at each start */
+};
+
+/* `label`: what selectors find the VM by (specs/vm/selector.h). */
+struct spec_label {
+    char *key, *value; /* the value may be "" */
+};
+
+/* Of the environment of a step; its name is one of a shell's variables. */
+struct spec_variable {
+    char *name, *value;
+};
+
+/* A variable of the environment of a step whose value is nowhere but in memory: where it is got
+ * from. */
+struct spec_secret {
+    char *name;
+    enum secret_source source;
+    char *from; /* a variable of the command's environment, an absolute path, a shell's command */
 };
 
 struct spec_step {
@@ -88,8 +126,12 @@ struct spec_step {
     struct spec_file file; /* STEP_SCRIPT, STEP_FILE: what to upload */
     char *destination;     /* STEP_FILE: absolute path in the guest */
     enum step_run run;
-    uint32_t timeout_s; /* 0: no limit */
-    bool is_per_vm;     /* no template runs it, nor those behind it */
+    uint32_t timeout_s;        /* 0: no limit */
+    bool is_per_vm;            /* no template runs it, nor those behind it */
+    struct spec_variable *env; /* not of STEP_FILE */
+    size_t n_env;
+    struct spec_secret *secrets; /* likewise; such a step is_per_vm */
+    size_t n_secrets;
 };
 
 struct spec_probe {
@@ -113,13 +155,23 @@ enum check_kind { CHECK_READY, CHECK_LIVE, CHECK_KIND_COUNT_ };
 
 struct spec_network {
     enum network_mode mode;
-    char *bridge;  /* NETWORK_TAP */
-    char *vnic;    /* NETWORK_VNIC */
-    char *address; /* NETWORK_VNIC: the guest's; NULL: the one its zone is configured with */
+    char *bridge; /* NETWORK_TAP */
+    char *vnic;   /* NETWORK_VNIC */
+    /* The guest's. NETWORK_VNIC; NULL: the one its zone is configured with. NETWORK_PROJECT; NULL:
+     * one that is free. */
+    char *address;
+    char *mac; /* lower-case; NULL: one that follows from the VM's uid */
     struct spec_forward *forwards;
     size_t n_forwards;
     struct spec_service *services;
     size_t n_services;
+    /* NETWORK_PROJECT: */
+    char *project; /* the guest is NAME.PROJECT.internal */
+    char *network; /* "shop-3f2ad08b", and ".lan" for `name="lan"`: one for each VMFile's folder */
+    char *range; /* "10.20.30.0/24": where its VMs' addresses are; NULL: it follows from its name */
+    bool is_isolated; /* no way out of it */
+    char **egress;    /* the only ways out: "10.0.0.0/8", "10.1.2.3", "example.org"; none: all */
+    size_t n_egress;
 };
 
 struct spec_cloud_init {
@@ -127,6 +179,8 @@ struct spec_cloud_init {
     char *hostname;
     struct spec_file ssh_key; /* public key file */
     struct spec_file user_data;
+    struct spec_file vendor_data;    /* as user-data, which counts before it */
+    struct spec_file network_config; /* of cloud-init, version 1 or 2 */
     enum seed_bus bus;
     enum setup_policy on_error; /* what errors of the guest's cloud-init mean for the VM */
 };
@@ -151,6 +205,8 @@ struct vm_spec {
     size_t n_volumes;
     struct spec_disk *disks; /* without the first */
     size_t n_disks;
+    struct spec_share *shares;
+    size_t n_shares;
     struct spec_network network;
     struct spec_vnc vnc;
     struct spec_cloud_init cloud_init;
@@ -161,6 +217,9 @@ struct vm_spec {
     struct spec_check checks[CHECK_KIND_COUNT_];
     char **depends_on;
     size_t n_depends_on;
+    struct spec_label *labels; /* of different keys */
+    size_t n_labels;
+    bool is_protected; /* nothing takes its disk away while it says so */
 
     char *propolis_server; /* BACKEND_PROPOLIS: "HOST:PORT"; NULL: its zone's own address */
 
@@ -175,6 +234,7 @@ struct vm_spec {
 
 /* The members and their JSON keys (fields.h). Strict: what cannot be represented is an error. */
 extern const struct fields vm_spec_fields, spec_volume_fields;
+extern const struct fields spec_forward_fields, spec_service_fields; /* of the network */
 
 enum {
     SPEC_DEFAULT_VCPUS = 1,
@@ -191,6 +251,12 @@ enum {
     VOLUME_NAME_MAX = 20, /* virtio's longest serial number, VIRTIO_BLK_ID_BYTES */
     DISKS_MAX = 8,        /* of one VM, without the first and the volumes */
     VOLUMES_MAX = 8,      /* of one VM: its root ports, with those for later, are 12 of 16 */
+    SHARES_MAX = 8,       /* of one VM: the functions of a PCI device */
+    LABELS_MAX = 64,      /* of one VM */
+    SHARE_TAG_MAX = 31,   /* 9p's longest, MAX_TAG_LEN */
+    SECRETS_MAX = 16,     /* of one step, … */
+    /* … and they become one variable of an environment. */
+    SECRETS_MAX_BYTES = 64 << 10,
 };
 #define SPEC_DEFAULT_USER "vm"
 #define SPEC_DEFAULT_BRIDGE "br0"
@@ -201,16 +267,39 @@ void vm_spec_free(struct vm_spec *spec);                              /* NULL is
 struct vm_spec *vm_spec_copy(const struct vm_spec *spec);             /* NULL gives NULL */
 bool vm_spec_equal(const struct vm_spec *a, const struct vm_spec *b); /* NULL equals only NULL */
 
+/* Of the names of VMs and networks: none of them means anything on a command line. */
+#define SPEC_NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
 /* Letters, digits, '.', '_' and '-', starting with a letter or digit, at most SPEC_NAME_MAX: safe
  * as a directory name, a host name label and on a command line. */
 bool vm_spec_name_is_valid(const char *name);
+
+/* As that of a VM, which may have slashes: "example.org/tier"; and as that of a VM, or "". */
+bool label_key_is_valid(const char *key);
+bool label_value_is_valid(const char *value);
+
+/* A letter or '_', then letters, digits and '_'; moderate in length. */
+bool step_variable_is_valid(const char *name);
+
+/* "env:TOKEN", "command:pass show x": what a secret is kept under until the step begins. free() it.
+ */
+char *spec_secret_key(const struct spec_secret *secret);
 
 /* As that of a VM, of VOLUME_NAME_MAX bytes at most: it names a directory and is a serial number.
  */
 bool volume_name_is_valid(const char *name);
 /* An absolute path of a directory in the guest that is not its root, without "." and ".." and
  * control characters. */
-bool volume_mount_is_valid(const char *path);
+bool mount_point_is_valid(const char *path);
+/* As that of a VM, of SHARE_TAG_MAX bytes at most. */
+bool share_tag_is_valid(const char *tag);
+/* The tag of a share that is given none, by its mount point: "srv-www". free() it. */
+char *share_default_tag(const char *guest);
+/* Its value; NULL: the VM has no label of that key. Borrowed. */
+const char *vm_spec_label(const struct vm_spec *spec, const char *key);
+/* Whether the guest gets vmctl's user, keys and host key: there is a seed, without user-data of the
+ * user's own. */
+bool vm_spec_has_our_seed(const struct vm_spec *spec);
 /* NULL: the spec has no volume of that name. Borrowed. */
 const struct spec_volume *vm_spec_volume(const struct vm_spec *spec, const char *name);
 /* "volume/data": the lease that makes a volume one VM's. free() it. */
@@ -222,13 +311,28 @@ bool vm_spec_name_is_of_template(const char *name);
  * it. */
 char *vm_spec_key_beside(const struct vm_spec *spec);
 
+/* Whether ports of this host lead into its guest: `forward`, and SSH's. */
+static inline bool network_has_forwards(enum network_mode mode)
+{
+    return mode == NETWORK_USER || mode == NETWORK_PROJECT;
+}
+
 /* Whether the VM is expected to answer on SSH (a network, and a key that can get in). */
 bool vm_spec_expects_ssh(const struct vm_spec *spec);
 
 /* How long waiters wait for the guest to answer on SSH. */
 uint32_t vm_spec_ssh_timeout_s(const struct vm_spec *spec);
 
-/* "tcp/8080": the lease that makes a host port one VM's. free() it. */
+/* It stands on QEMU's command line: six pairs of hexadecimal digits. */
+bool mac_address_is_valid(const char *text);
+/* Of one machine: neither a group's nor all zero, nor of those that slirp takes (52:55:…). */
+bool mac_address_is_unicast(const char *text);
+bool forward_equal(const struct spec_forward *a, const struct spec_forward *b);
+const char *forward_address(const struct spec_forward *forward); /* "127.0.0.1" */
+/* Where this host reaches it: of all its addresses, 127.0.0.1. */
+const char *forward_local_address(const struct spec_forward *forward);
+bool forward_is_open(const struct spec_forward *forward); /* other hosts reach it, too */
+/* "tcp/8080": the lease that makes a host port one VM's, whatever the address. free() it. */
 char *forward_lease_key(const struct spec_forward *forward);
 
 /*
@@ -261,6 +365,7 @@ extern const struct enum_names warm_words;
 extern const struct enum_names restart_policy_words;
 extern const struct enum_names step_kind_words;
 extern const struct enum_names step_run_words;
+extern const struct enum_names secret_source_words;
 extern const struct enum_names probe_kind_words;
 extern const struct enum_names check_kind_words;
 const char *backend_kind_name(enum backend_kind kind);

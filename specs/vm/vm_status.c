@@ -15,12 +15,14 @@
 
 DEFINE_OWN_WORDS(intent, enum intent,
     INTENT_COUNT_, [INTENT_NONE] = "none", [INTENT_START] = "start", [INTENT_STOP] = "stop")
-DEFINE_OWN_WORDS(exit_cause, enum exit_cause,
-    EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None", [EXIT_BY_USER] = "ByUser",
-    [EXIT_GUEST_SHUTDOWN] = "GuestShutdown", [EXIT_GUEST_PANIC] = "GuestPanic",
-    [EXIT_INTERNAL_ERROR] = "InternalError", [EXIT_PROCESS_DIED] = "ProcessDied",
-    [EXIT_START_FAILED] = "StartFailed", [EXIT_HOST_REBOOT] = "HostReboot",
-    [EXIT_HOST_SHUTDOWN] = "HostShutdown", [EXIT_LIVENESS_FAILED] = "LivenessFailed")
+DEFINE_WORD_LIST_(
+    static, wake, WAKE_COUNT_, [WAKE_NONE] = "no", [WAKE_DUE] = "due", [WAKE_BEGUN] = "begun")
+DEFINE_OWN_WORDS(exit_cause, enum exit_cause, EXIT_CAUSE_COUNT_, [EXIT_NONE] = "None",
+    [EXIT_BY_USER] = "ByUser", [EXIT_GUEST_SHUTDOWN] = "GuestShutdown",
+    [EXIT_GUEST_PANIC] = "GuestPanic", [EXIT_INTERNAL_ERROR] = "InternalError",
+    [EXIT_PROCESS_DIED] = "ProcessDied", [EXIT_START_FAILED] = "StartFailed",
+    [EXIT_HOST_REBOOT] = "HostReboot", [EXIT_HOST_SHUTDOWN] = "HostShutdown",
+    [EXIT_LIVENESS_FAILED] = "LivenessFailed", [EXIT_SHARE_LOST] = "ShareLost")
 DEFINE_OWN_WORDS(step_outcome, enum step_outcome,
     STEP_OUTCOME_COUNT_, [STEP_NOT_RUN] = "NotRun", [STEP_DONE] = "Done", [STEP_FAILED] = "Failed",
     [STEP_TIMED_OUT] = "TimedOut", [STEP_INTERRUPTED] = "Interrupted")
@@ -35,7 +37,7 @@ static const struct field condition_rows[] = {
     FIELD_ENUM(struct condition, state, "status", &condition_state_words),
     FIELD_ENUM(struct condition, reason, "reason", &reason_words),
     FIELD(struct condition, message, "message"),
-    FIELD(struct condition, last_transition_ms, "lastTransition"),
+    FIELD(struct condition, last_transition_ms, "lastTransition", .is_time = true),
     FIELD(struct condition, observed_generation, "observedGeneration",
         .inherits = offsetof(struct vm_status, observed_generation)),
 };
@@ -49,20 +51,22 @@ static const struct field instance_rows[] = {
     FIELD(struct vm_instance, boot_id, "bootId", .omit_empty = true),
     FIELD(struct vm_instance, pid, "pid"),
     FIELD(struct vm_instance, start_ticks, "startTicks", .omit_empty = true),
-    FIELD(struct vm_instance, started_at_ms, "startedAt"),
+    FIELD(struct vm_instance, started_at_ms, "startedAt", .is_time = true),
     FIELD(struct vm_instance, start_deadline_ms, "startDeadline"),
     FIELD(struct vm_instance, stop_deadline_ms, "stopDeadline"),
     FIELD_ENUM(struct vm_instance, cause, "cause", &exit_cause_words),
     FIELD(struct vm_instance, accel, "accel"),
     FIELD(struct vm_instance, server, "server"),
     FIELD(struct vm_instance, guest, "guest"),
+    FIELD(struct vm_instance, no_virtiofs, "noVirtiofs"),
+    FIELD(struct vm_instance, memory_host, "memoryHost"),
 };
 static const struct fields instance_fields = {FIELDS_OF(instance_rows, struct vm_instance)};
 
 static const struct field restart_rows[] = {
     FIELD(struct vm_restart, count, "count"),
     FIELD(struct vm_restart, last_failed_instance_id, "lastFailedIid", .omit_empty = true),
-    FIELD(struct vm_restart, not_before_ms, "notBefore"),
+    FIELD(struct vm_restart, not_before_ms, "notBefore", .is_time = true),
     FIELD_ENUM(struct vm_restart, last_cause, "lastCause", &exit_cause_words),
     FIELD(struct vm_restart, last_exit_status, "lastExitStatus"),
     FIELD(struct vm_restart, last_message, "lastMessage"),
@@ -74,6 +78,7 @@ static const struct field prepared_rows[] = {
     FIELD(struct vm_prepared, digest, "digest", .omit_empty = true),
     FIELD(struct vm_prepared, image_path, "imagePath"),
     FIELD(struct vm_prepared, template_digest, "template", .omit_empty = true),
+    FIELD_ENUM(struct vm_prepared, wake, "wake", &wake_words, .omit_empty = true),
     FIELD(struct vm_prepared, image_id, "imageId", .omit_empty = true),
     FIELD(struct vm_prepared, image_sha256, "imageSha256", .omit_empty = true),
     FIELD(struct vm_prepared, image_size, "imageSize", .omit_empty = true),
@@ -87,7 +92,7 @@ static const struct fields prepared_fields = {FIELDS_OF(prepared_rows, struct vm
 static const struct field step_run_rows[] = {
     FIELD(struct vm_step_run, instance_id, "iid", .omit_empty = true),
     FIELD(struct vm_step_run, tries, "tries", .omit_empty = true),
-    FIELD(struct vm_step_run, started_at_ms, "startedAt"),
+    FIELD(struct vm_step_run, started_at_ms, "startedAt", .is_time = true),
     FIELD(struct vm_step_run, log_begin, "logBegin", .omit_empty = true),
 };
 static const struct fields step_run_fields = {FIELDS_OF(step_run_rows, struct vm_step_run)};
@@ -96,7 +101,7 @@ static const struct field step_record_rows[] = {
     FIELD(struct vm_step_record, content, "content", .omit_empty = true),
     FIELD_ENUM(struct vm_step_record, outcome, "outcome", &step_outcome_words),
     FIELD(struct vm_step_record, exit_status, "exitStatus"),
-    FIELD(struct vm_step_record, ended_at_ms, "endedAt"),
+    FIELD(struct vm_step_record, ended_at_ms, "endedAt", .is_time = true),
     FIELD(struct vm_step_record, duration_ms, "durationMs"),
 };
 static const struct vm_step_record no_step_record = {.exit_status = -1};
@@ -166,20 +171,38 @@ static const struct fields blocker_fields = {FIELDS_OF(blocker_rows, struct vm_b
 static const struct field warm_rows[] = {
     FIELD(struct vm_warm, template_digest, "template", .omit_empty = true),
     FIELD(struct vm_warm, refusal, "refusal"),
+    FIELD(struct vm_warm, cold, "cold", .omit_empty = true),
+    FIELD(struct vm_warm, host, "host", .omit_empty = true),
+    FIELD(struct vm_warm, accel, "accel", .omit_empty = true),
 };
 static const struct fields warm_fields = {FIELDS_OF(warm_rows, struct vm_warm)};
 
 static const struct field snapshot_rows[] = {
     FIELD(struct vm_snapshot, name, "name"),
     FIELD(struct vm_snapshot, file, "file"),
-    FIELD(struct vm_snapshot, created_ms, "created"),
+    FIELD(struct vm_snapshot, created_ms, "created", .is_time = true),
+    FIELD(struct vm_snapshot, ends_ms, "ends", .is_time = true, .omit_empty = true),
     FIELD(struct vm_snapshot, bytes, "bytes"),
+    FIELD(struct vm_snapshot, was_used, "crashConsistent", .omit_empty = true),
+    FIELD(struct vm_snapshot, since, "since", .omit_empty = true),
+    FIELD(struct vm_snapshot, whole_because, "wholeBecause"),
     FIELD_STRUCT(struct vm_snapshot, prepared, "prepared", &prepared_fields),
     FIELD_STRUCT(struct vm_snapshot, provision, "provision", &provision_fields),
 };
 static const struct vm_snapshot no_snapshot = {.provision.last_exit_status = -1};
 const struct fields vm_snapshot_fields = {
     FIELDS_OF(snapshot_rows, struct vm_snapshot), .defaults = &no_snapshot};
+
+static const struct field origin_rows[] = {
+    FIELD(struct vm_origin, vm, "vm"),
+    FIELD(struct vm_origin, is_taken, "taken", .omit_empty = true),
+    FIELD(struct vm_origin, import, "import"),
+    FIELD(struct vm_origin, mac, "mac"),
+    FIELD_STRUCT(struct vm_origin, snapshot, "snapshot", &vm_snapshot_fields),
+};
+static const struct vm_origin no_origin = {.snapshot.provision.last_exit_status = -1};
+const struct fields vm_origin_fields = {
+    FIELDS_OF(origin_rows, struct vm_origin), .defaults = &no_origin};
 
 static const struct field status_rows[] = {
     FIELD(struct vm_status, uid, "uid"),
@@ -199,13 +222,17 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, replacement_stamp, "replacementStamp", .omit_empty = true),
     FIELD(struct vm_status, replacement_token, "replacementToken", .omit_empty = true),
     FIELD(struct vm_status, other_recreate_token, "otherRecreateToken", .omit_empty = true),
+    FIELD_STRUCT(
+        struct vm_status, recreate_failure, "recreateTrouble", &blocker_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, warm, "warm", &warm_fields, .omit_empty = true),
     FIELD_STRUCT(
         struct vm_status, build_failure, "buildTrouble", &blocker_fields, .omit_empty = true),
-    FIELD(struct vm_status, build_failed_ms, "buildFailedAt", .omit_empty = true),
+    FIELD(struct vm_status, build_failed_ms, "buildFailedAt", .is_time = true, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, provision, "provision", &provision_fields),
     FIELD_STRUCT(struct vm_status, cloud_init, "cloudInit", &cloud_init_fields, .is_kept = true),
     FIELD(struct vm_status, mounted, "mounted", .omit_empty = true),
+    FIELD(struct vm_status, share_note, "shareNote"),
+    FIELD(struct vm_status, share_user, "shareUser"),
     FIELD_STRUCT(struct vm_status, probing, "probing", &probing_fields),
     FIELD_STRUCT(struct vm_status, clock, "clock", &clock_fields, .omit_empty = true),
     FIELD_STRUCT(struct vm_status, growth, "growth", &growth_fields, .omit_empty = true),
@@ -221,6 +248,7 @@ static const struct field status_rows[] = {
     FIELD(struct vm_status, ssh_host, "sshHost"),
     FIELD(struct vm_status, ssh_port, "sshPort", .omit_empty = true),
     FIELD(struct vm_status, mac, "mac"),
+    FIELD(struct vm_status, address, "address"),
     FIELD(struct vm_status, vnc, "vnc"),
     FIELD(struct vm_status, machine, "machine"),
 };
@@ -271,6 +299,8 @@ void vm_instance_clear(struct vm_instance *instance)
     free(instance->accel);
     free(instance->server);
     free(instance->guest);
+    free(instance->no_virtiofs);
+    free(instance->memory_host);
     *instance = (struct vm_instance){.intent = INTENT_NONE};
 }
 
@@ -290,6 +320,7 @@ void vm_status_set_applied_spec(struct vm_status *status, const struct vm_spec *
 void vm_status_forget_cloud_init(struct vm_status *status)
 {
     memset(status->mounted, 0, sizeof(status->mounted));
+    free(TAKE_PTR(status->share_note));
     free(status->cloud_init.message);
     status->cloud_init = (struct vm_cloud_init){.state = CLOUD_INIT_UNKNOWN};
 }
@@ -395,15 +426,17 @@ void vm_status_add_snapshot(
     (void)snprintf(present.name, sizeof(present.name), "%s", name);
     (void)snprintf(present.file, sizeof(present.file), "%s", file);
     cleanup_free struct vm_snapshot *copy = fields_copy(&vm_snapshot_fields, &present);
+    copy->prepared.wake = WAKE_NONE; /* what is made of it is used */
     vm_status_remove_snapshot(status, name);
     status->snapshots =
         mem_resize(status->snapshots, (size_t)status->n_snapshots + 1, sizeof(*status->snapshots));
     status->snapshots[status->n_snapshots++] = *copy;
 }
 
-void vm_status_restore_snapshot(struct vm_status *status, const char *name, uint64_t bytes)
+void vm_status_restore_snapshot(
+    struct vm_status *status, const struct vm_snapshot *snapshot, uint64_t bytes)
 {
-    struct vm_snapshot *copy = fields_copy(&vm_snapshot_fields, vm_status_snapshot(status, name));
+    struct vm_snapshot *copy = fields_copy(&vm_snapshot_fields, snapshot);
     if (!copy) {
         return;
     }

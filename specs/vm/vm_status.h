@@ -39,6 +39,7 @@ enum exit_cause {
     EXIT_HOST_REBOOT,
     EXIT_HOST_SHUTDOWN,   /* shut down with the host, in order */
     EXIT_LIVENESS_FAILED, /* its `live` probes failed: stopped to be started again */
+    EXIT_SHARE_LOST,      /* the server of a shared folder ended: the same */
     EXIT_CAUSE_COUNT_
 };
 
@@ -55,6 +56,9 @@ struct vm_instance {
     char *accel;               /* "kvm" or "tcg", what the probe chose */
     char *server; /* Propolis: where its server answers, "10.0.0.5:12400"; NULL: not recorded */
     char *guest;  /* Propolis: the guest's address as configured; NULL: not known */
+    char *no_virtiofs; /* why its shared folders are served by 9p; NULL: they are not, or there are
+                        * none */
+    char *memory_host; /* of a machine that may be frozen: machine_ops.memory_host when it began */
 };
 
 void vm_instance_clear(struct vm_instance *instance);
@@ -69,14 +73,25 @@ struct vm_restart {
     uint64_t held_generation; /* GuestShutdown: stay off until the generation or a token changes */
 };
 
+/* The memory of a template belongs to its disk: it is loaded only onto a clone of that disk on
+ * which no guest has run. */
+enum wake {
+    WAKE_NONE,  /* the guest boots */
+    WAKE_DUE,   /* the disk is new, and its first guest is to be woken from the template's memory */
+    WAKE_BEGUN, /* committed before that guest may run, until it has an identity of its own: a disk
+                 * that is found so without it is made again */
+    WAKE_COUNT_
+};
+
 struct vm_prepared {
     char digest[DIGEST_SIZE];          /* of what the files were made from; "" : nothing prepared */
     char *image_path;                  /* the base image in use */
     char template_digest[DIGEST_SIZE]; /* the template between it and the disk, "": none */
-    char image_id[DIGEST_SIZE];        /* of the base: sha256, or digest of inode, size and mtime */
-    char image_sha256[DIGEST_SIZE];    /* of a base with such a digest, "": not hashed yet … */
-    uint64_t image_size;               /* … and its bytes */
-    char seed_digest[DIGEST_SIZE];     /* what `digest` has besides the image; "": not recorded */
+    enum wake wake;
+    char image_id[DIGEST_SIZE];     /* of the base: sha256, or digest of inode, size and mtime */
+    char image_sha256[DIGEST_SIZE]; /* of a base with such a digest, "": not hashed yet … */
+    uint64_t image_size;            /* … and its bytes */
+    char seed_digest[DIGEST_SIZE];  /* what `digest` has besides the image; "": not recorded */
     uint32_t disk_gib;   /* as the VMFile had it when the disk got its size; 0: it had none */
     uint64_t disk_bytes; /* the disk's size; 0: not recorded */
     uint64_t file_bytes; /* … and that of its file when an instance ended, 0: none has */
@@ -134,9 +149,23 @@ struct vm_snapshot {
     char name[SNAPSHOT_NAME_SIZE];
     char file[TEXT_ID_SIZE]; /* its files' name, without directory and ending */
     int64_t created_ms;      /* wall */
+    int64_t ends_ms;         /* wall; the controller removes it then; 0: the user does */
     uint64_t bytes;          /* of its disk's file */
+    bool was_used;           /* a guest ran: the disk is as a lost power would have left it */
+    char since[SNAPSHOT_NAME_SIZE]; /* as in the order: its disk has only what was written since
+                                     * that one; "": all of it … */
+    char *whole_because;            /* … though less was asked for; NULL: it was not */
     struct vm_prepared prepared;
     struct vm_provision provision;
+};
+
+/* What the first disk of a VM is a copy of (`vmctl clone`, `vmctl import`). */
+struct vm_origin {
+    char *vm;      /* whose snapshot it is; of an import: the VM that was exported */
+    bool is_taken; /* it was made for this alone: its file becomes the disk */
+    char *import;  /* the files are in this folder (vm_import.h); NULL: they are a snapshot's */
+    char *mac;     /* of an imported VM, which keeps it; NULL: it gets one */
+    struct vm_snapshot snapshot;
 };
 
 /* Results of this instance's `live` probes. Recorded, so that a controller that is killed again and
@@ -199,6 +228,10 @@ struct vm_warm {
     char template_digest[DIGEST_SIZE]; /* the intent to clone it, from before the disk is made until
                                         * it is recorded: the template stays meanwhile */
     char *refusal; /* why it is the image instead; NULL: nothing is in the way of a template */
+    char *cold;    /* why its guest boots from the disk and is not woken; NULL: it may be */
+    /* Of a builder whose memory is frozen: as in struct template_memory; NULL: it is not. */
+    char *host;
+    char *accel;
 };
 
 struct vm_status {
@@ -221,13 +254,19 @@ struct vm_status {
     char replacement_token[TEXT_ID_SIZE]; /* … and the request it was made for */
     /* The request for a recreation that came with a spec which the disk was not made from. */
     char other_recreate_token[TEXT_ID_SIZE];
+    struct vm_blocker
+        recreate_failure; /* why a requested new disk is not made; all NULL: nothing */
     struct vm_warm warm;
     struct vm_blocker build_failure; /* of what should have become a template; all NULL: none … */
     int64_t build_failed_ms;         /* … and when, wall */
     struct vm_provision provision;
     struct vm_cloud_init cloud_init;
-    /* Of the volumes that are mounted, and how, in this boot of the guest; "": not done yet. */
+    /* Of the volumes and shared folders that are mounted, and how, in this boot of the guest; "":
+     * not done yet. */
     char mounted[DIGEST_SIZE];
+    char *share_note; /* what mounting the shared folders found; NULL: all is well */
+    char *share_user; /* the guest's user, as last seen, who owns them from the next start on:
+                       * "1000:1000"; NULL: not known */
     struct vm_probing probing;
     struct vm_clock clock;
     struct vm_growth growth; /* of this instance */
@@ -245,6 +284,7 @@ struct vm_status {
     char *ssh_host;   /* where SSH answers, NULL: nowhere */
     uint16_t ssh_port;
     char *mac;
+    char *address; /* on a project network; NULL: it has had none yet */
     char *vnc;     /* path of its socket, or "127.0.0.1:5901" of a spec with a port; NULL: none */
     char *machine; /* QEMU's machine type, of the VM's last start: "pc-q35-7.2"; NULL: not known */
 };
@@ -287,8 +327,9 @@ struct vm_snapshot *vm_status_snapshot(const struct vm_status *status, const cha
 void vm_status_add_snapshot(
     struct vm_status *status, const char *name, const char *file, uint64_t bytes, int64_t now_ms);
 void vm_status_remove_snapshot(struct vm_status *status, const char *name);
-/* The present disk is a copy of that snapshot now; `bytes`: of its file. The snapshot stays. */
-void vm_status_restore_snapshot(struct vm_status *status, const char *name, uint64_t bytes);
+/* The present disk is a copy of that snapshot now; `bytes`: of its file. */
+void vm_status_restore_snapshot(
+    struct vm_status *status, const struct vm_snapshot *snapshot, uint64_t bytes);
 
 /* For a guest that boots again: discards what its cloud-init did before, and its mounts. */
 void vm_status_forget_cloud_init(struct vm_status *status);

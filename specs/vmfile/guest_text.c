@@ -191,6 +191,12 @@ static int refuse_first_line(const char *bytes, size_t n, struct error *err)
         "#part-handler, ## template: jinja, or MIME");
 }
 
+int guest_text_check_mapping(const char *bytes, size_t n, struct error *err)
+{
+    int rc = check_encoding(bytes, n, err);
+    return rc < 0 ? rc : check_yaml(bytes, n, YAML_MAPPING_NODE, err);
+}
+
 int guest_text_check_user_data(const char *bytes, size_t n, struct error *err)
 {
     static const char *const formats[] = {

@@ -20,6 +20,9 @@ enum { GUEST_TEXT_MAX = 16 << 20 }; /* bytes of user-data */
  */
 int guest_text_check_user_data(const char *bytes, size_t n, struct error *err);
 
+/* Whether they are YAML, and a mapping, as cloud-init's network-config is. */
+int guest_text_check_mapping(const char *bytes, size_t n, struct error *err);
+
 /* Whether the guest can start these bytes as a program: of a text the first line decides, which the
  * kernel or the shell takes with its byte order mark and its carriage return. */
 int guest_text_check_script(const char *bytes, size_t n, struct error *err);

@@ -14,24 +14,36 @@
 #include "specs/vm/vm_spec.h"
 
 struct buf;
+struct error;
+struct image_names;
+struct nodes;
 struct strings;
 
 struct vmfile_env {
     const char *path;     /* shown in diagnostics, as the user wrote it */
     const char *base_dir; /* absolute directory of the file: relative paths start here */
     const char *home;     /* for ~ */
-    /* NULL: existence is not checked. Else what keeps the file at the absolute path from being read
-     * ("no readable file at"), static text, or NULL; called for every file that is named, also by
-     * an invalid VMFile. */
-    const char *(*file_problem)(void *context, const char *path);
+    /* NULL: existence is not checked. Else what keeps the file, or the directory, at the absolute
+     * path from being read ("no readable file at"), static text, or NULL; called for every one that
+     * is named, also by an invalid VMFile. */
+    const char *(*file_problem)(void *context, const char *path, bool is_directory);
     /* NULL: contents are not checked. Else appends the file's bytes, up to the maximum of `ret` and
-     * not a byte more; false when that fails, and then nothing is said about them. */
+     * not a byte more; false and errno when that fails. */
     bool (*read_file)(void *context, const char *path, struct buf *ret);
     /* Values of variables ("tag=13") and of fields ("vm.web.memory=4G"); NULL: none. */
     const struct strings *given;
     /* A variable of the caller's environment, or NULL; NULL where there is none, as the values that
      * came from it are `given`: then these need not all be used. */
     const char *(*environment)(void *context, const char *name);
+    /* The catalogue of images, read when it is first needed; NULL and *err: it cannot be. NULL
+     * where images have no names. Borrowed. */
+    const struct image_names *(*image_names)(void *context, struct error *err);
+    /* Appends the text of a file that `include` names; one that does not fit makes `ret` full.
+     * NULL, or what keeps it from being read, static text. NULL: what is included is left out. */
+    const char *(*read_include)(void *context, const char *path, struct buf *ret);
+    /* The nodes that a VM's `node` may name, read when they are first needed; NULL and *err: there
+     * are none to name. NULL: not checked. Borrowed. */
+    const struct nodes *(*nodes)(void *context, struct error *err);
     void *context;
 };
 
@@ -45,6 +57,15 @@ struct vmfile_variable {
     enum vmfile_origin origin;
 };
 
+/* A text that the VMs come from: the VMFile, and what it includes. All owned by the file. */
+struct vmfile_source {
+    char *path;     /* absolute; of the VMFile as the environment has it */
+    char *base_dir; /* where relative paths in it start */
+    char *text;     /* NULL: of the VMFile, which its reader has */
+    size_t size;
+    struct kdl_pos included_at; /* line 0: of the VMFile */
+};
+
 /* One error: the message, where, and what to do. Strings are owned by the list. */
 struct vmfile_diagnostic {
     struct kdl_pos pos;
@@ -56,7 +77,10 @@ struct vmfile_diagnostic {
 struct vmfile {
     struct vm_spec **vms;      /* in file order */
     struct kdl_pos *positions; /* of each `vm` node */
+    char **places;             /* of each VM: its `node`; NULL: this host */
     size_t n_vms;
+    struct vmfile_source *sources; /* kdl_pos.source; the first is the VMFile */
+    size_t n_sources;
     struct vmfile_variable *variables; /* in file order */
     size_t n_variables;
     struct vmfile_diagnostic *diagnostics;
@@ -68,8 +92,10 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
 void vmfile_free(struct vmfile *file); /* NULL is fine */
 
 /* Appends the VMs of a valid file one by one, with everything in its place that was written once
- * for several, in KDL's canonical form (kdl_print()). */
-void vmfile_print(struct buf *out, const char *text, size_t size, const struct vmfile_env *env);
+ * for several, in KDL's canonical form (kdl_print()). `place`: only those of that node, as they are
+ * for itself: without `node`; NULL: all. */
+void vmfile_print(struct buf *out, const char *text, size_t size, const char *place,
+    const struct vmfile_env *env);
 
 /*
  * Appends every diagnostic with code, path:line:column, the source line, a caret under the token

@@ -8,6 +8,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/template.h"
 
 /* --- one VM --- */
 
@@ -64,41 +65,70 @@ static void check_network(struct vmfile_reader *reader, const struct vmfile_vm *
         vmfile_report(reader, vm->seen[is_vnc ? VM_VNC : VM_MACHINE], "remove it",
             "`%s` goes with backend \"qemu\", not \"propolis\"", is_vnc ? "vnc" : "machine");
     }
-    if (vm->seen[VM_FORWARD].line && mode != NETWORK_USER) {
+    if (vm->seen[VM_FORWARD].line && !network_has_forwards(mode)) {
         vmfile_report(reader, vm->seen[VM_FORWARD], "remove it, or write: network \"user\"",
             "`forward` goes with network \"user\", not \"%s\"", network_mode_name(mode));
     }
 }
 
-/* Mounting is the work of vmctl, over SSH; and one directory is one volume's. */
-static void check_volumes(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+/* The mount point of each volume, then of each share; NULL: a volume has none, or none is left. */
+static const char *mount_point(const struct vm_spec *spec, size_t i)
+{
+    bool is_volume = i < spec->n_volumes;
+    size_t share = i - spec->n_volumes;
+    return is_volume                ? spec->volumes[i].mount
+           : share < spec->n_shares ? spec->shares[share].guest
+                                    : NULL;
+}
+
+/* Mounting is the work of vmctl, over SSH; and one directory is one volume's or one share's. */
+static void check_mount(struct vmfile_reader *reader, const struct vmfile_vm *vm, size_t i)
 {
     const struct vm_spec *spec = vm->spec;
-    if (vm->disk.line && spec->backend == BACKEND_PROPOLIS) {
-        vmfile_report(reader, vm->disk, "remove it",
-            "a further `disk` goes with backend \"qemu\", not \"propolis\"");
+    bool is_volume = i < spec->n_volumes, is_taken = false;
+    const char *mount = mount_point(spec, i), *what = is_volume ? "mount" : "share";
+    struct kdl_pos pos = is_volume ? vm->volumes[i] : vm->shares[i - spec->n_volumes];
+    for (size_t other = 0; mount && other < i; other++) {
+        is_taken |= text_eq(mount_point(spec, other), mount);
     }
-    if (vm->seen[VM_VOLUME].line && spec->backend == BACKEND_PROPOLIS) {
-        vmfile_report(reader, vm->seen[VM_VOLUME], "remove it",
-            "`volume` goes with backend \"qemu\", not \"propolis\"");
-        return;
+    if (is_taken) {
+        vmfile_report(reader, pos, "choose another directory",
+            "`%s` \"%s\" is that of another %s, too", what, mount,
+            spec->n_shares == 0 ? "volume" : "volume or share");
+    } else if (mount && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
+        bool has_none = spec->network.mode == NETWORK_NONE;
+        cleanup_free char *hint = mem_printf("choose another network, or remove `%s`", what);
+        vmfile_report(reader, pos, has_none ? hint : "add: cloud-init, or: ssh { user \"…\" }",
+            "`%s` is done over SSH, and VM \"%s\" has %s", what, spec->name,
+            has_none ? "network \"none\"" : "neither `ssh` nor `cloud-init`");
     }
-    for (size_t i = 0; i < spec->n_volumes; i++) {
-        const char *mount = spec->volumes[i].mount;
-        bool is_taken = false;
-        for (size_t other = 0; mount && other < i; other++) {
-            is_taken |= text_eq(spec->volumes[other].mount, mount);
+}
+
+static void check_storage(struct vmfile_reader *reader, const struct vmfile_vm *vm)
+{
+    const struct vm_spec *spec = vm->spec;
+    const struct {
+        const char *name;
+        struct kdl_pos pos;
+    } of_qemu[] = {{"a further `disk`", vm->disk}, {"`volume`", vm->seen[VM_VOLUME]},
+        {"`share`", vm->seen[VM_SHARE]}};
+    for (size_t i = 0; spec->backend == BACKEND_PROPOLIS && i < ARRAY_LEN(of_qemu); i++) {
+        if (of_qemu[i].pos.line) {
+            vmfile_report(reader, of_qemu[i].pos, "remove it",
+                "%s goes with backend \"qemu\", not \"propolis\"", of_qemu[i].name);
         }
-        if (is_taken) {
-            vmfile_report(reader, vm->volumes[i], "choose another directory",
-                "`mount` \"%s\" is that of another volume, too", mount);
-        } else if (mount && !vm_spec_expects_ssh(spec) && spec->backend != BACKEND_NOOP) {
-            vmfile_report(reader, vm->volumes[i],
-                spec->network.mode == NETWORK_NONE ? "choose another network, or remove `mount`"
-                                                   : "add: cloud-init, or: ssh { user \"…\" }",
-                "`mount` is done over SSH, and VM \"%s\" has %s", spec->name,
-                spec->network.mode == NETWORK_NONE ? "network \"none\""
-                                                   : "neither `ssh` nor `cloud-init`");
+    }
+    for (size_t i = 0; spec->backend != BACKEND_PROPOLIS && i < spec->n_volumes + spec->n_shares;
+         i++) {
+        check_mount(reader, vm, i);
+    }
+    for (size_t i = 0; i < spec->n_shares; i++) {
+        for (size_t other = 0; other < i; other++) {
+            if (text_eq(spec->shares[i].tag, spec->shares[other].tag) &&
+                !text_eq(spec->shares[i].guest, spec->shares[other].guest)) {
+                vmfile_report(reader, vm->shares[i], "give it one of its own: tag=\"src\"",
+                    "the tag \"%s\" is that of another share, too", spec->shares[i].tag);
+            }
         }
     }
 }
@@ -120,6 +150,12 @@ static void check_warm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
             has_identity
                 ? "`warm` runs steps over SSH, and network \"none\" has no way to the guest"
                 : "`warm` needs `cloud-init`: it gives each clone a name and keys of its own");
+    } else if (spec->warm == WARM_REQUIRE && template_memory_obstacle(spec)) {
+        vmfile_report(reader, vm->seen[VM_WARM],
+            "write: warm \"auto\", which boots it from the template's disk",
+            "`warm \"require\"` wakes each clone from the template's memory, and %s cannot be "
+            "woken",
+            template_memory_obstacle(spec));
     }
 }
 
@@ -145,22 +181,25 @@ static bool is_forwarded(const struct vm_spec *spec, uint16_t guest_port)
 }
 
 /* Probes of a guest without SSH need ports that the host reaches and whose answer is the guest's
- * own. Behind network "user" QEMU itself accepts the connection, whether or not the guest does. */
+ * own. Behind network "user" QEMU itself, and behind "project" the switch, accepts the connection,
+ * whether or not the guest does. */
 static void check_probes(struct vmfile_reader *reader, const struct vm_spec *spec,
     const struct spec_check *check, const struct kdl_pos *positions)
 {
-    bool is_user = spec->network.mode == NETWORK_USER;
+    bool is_forwarding = network_has_forwards(spec->network.mode);
     for (size_t i = 0; i < check->n_probes; i++) {
         const struct spec_probe *probe = &check->probes[i];
         if (probe->kind == PROBE_EXEC) {
             vmfile_report(reader, positions[i], "add: ssh { user \"…\" }",
                 "`exec` runs over SSH, and VM \"%s\" has neither `ssh` nor `cloud-init`",
                 spec->name);
-        } else if (is_user && probe->kind == PROBE_TCP) {
+        } else if (is_forwarding && probe->kind == PROBE_TCP) {
             vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or probe by `http`",
-                "`tcp` without SSH proves nothing on network \"user\": QEMU accepts the connection "
-                "whether or not the guest does");
-        } else if (is_user && !is_forwarded(spec, probe->port)) {
+                "`tcp` without SSH proves nothing on network \"%s\": %s accepts the connection "
+                "whether or not the guest does",
+                network_mode_name(spec->network.mode),
+                spec->network.mode == NETWORK_USER ? "QEMU" : "the switch");
+        } else if (is_forwarding && !is_forwarded(spec, probe->port)) {
             vmfile_report(reader, positions[i], "add: ssh { user \"…\" }, or forward the port",
                 "without SSH, port %u of VM \"%s\" is reached by a `forward` only", probe->port,
                 spec->name);
@@ -199,7 +238,7 @@ void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm)
     check_headroom(reader, vm);
     if (!vm->is_ambiguous) {
         check_network(reader, vm);
-        check_volumes(reader, vm);
+        check_storage(reader, vm);
         check_warm(reader, vm);
         check_reachability(reader, vm);
     }
@@ -264,10 +303,12 @@ static void report_missing_dependency(
     struct vmfile_reader *reader, const struct vmfile_vm *vm, size_t index)
 {
     const char *name = vm->spec->depends_on[index];
-    size_t n = reader->file->n_vms;
-    cleanup_free const char **names = mem_calloc(n, sizeof(*names));
-    for (size_t i = 0; i < n; i++) {
-        names[i] = reader->vms[i].spec->name;
+    size_t n = 0;
+    cleanup_free const char **names = mem_calloc(reader->file->n_vms, sizeof(*names));
+    for (size_t i = 0; i < reader->file->n_vms; i++) {
+        if (&reader->vms[i] != vm) { /* itself is never meant */
+            names[n++] = reader->vms[i].spec->name;
+        }
     }
     vmfile_report_unknown(reader, vm->depends_on[index], name, names, n,
         "`depends-on`: no VM \"%s\" in this file", name);
@@ -310,6 +351,10 @@ static void search_cycles(struct cycle_search *search, size_t index)
         size_t next = other ? (size_t)(other - search->reader->vms) : 0;
         if (!other) {
             report_missing_dependency(search->reader, vm, i);
+        } else if (!text_eq(
+                       search->reader->file->places[index], search->reader->file->places[next])) {
+            vmfile_report(search->reader, vm->depends_on[i], "remove it, or move one of them",
+                "`depends-on` holds on one node: VM \"%s\" is on another", vm->spec->depends_on[i]);
         } else if (other == vm) {
             vmfile_report(search->reader, vm->depends_on[i], "remove it",
                 "VM \"%s\" cannot depend on itself", vm->spec->name);
@@ -337,12 +382,29 @@ static void check_dependencies(struct vmfile_reader *reader)
     free(search->states);
 }
 
+/* Of a node, when its first VM comes: each host has ports of its own. */
+static void check_ports_from(struct vmfile_reader *reader, size_t first)
+{
+    char *const *places = reader->file->places;
+    for (size_t i = 0; i < first; i++) {
+        if (text_eq(places[i], places[first])) {
+            return;
+        }
+    }
+    cleanup_free struct port_owners *owners = mem_new(struct port_owners);
+    for (size_t i = first; i < reader->file->n_vms; i++) {
+        if (text_eq(places[i], places[first])) {
+            check_forwards(reader, &reader->vms[i], owners);
+        }
+    }
+}
+
 void vmfile_check_file(struct vmfile_reader *reader)
 {
     check_names(reader);
-    cleanup_free struct port_owners *owners = mem_new(struct port_owners);
     for (size_t i = 0; i < reader->file->n_vms; i++) {
-        check_forwards(reader, &reader->vms[i], owners);
+        check_ports_from(reader, i);
     }
+    vmfile_check_addresses(reader);
     check_dependencies(reader);
 }

@@ -43,7 +43,7 @@ static void vmfile_diagnostic_add(struct vmfile *file, struct vmfile_diagnostic 
 
 static bool is_at(struct kdl_pos a, struct kdl_pos b)
 {
-    return a.line == b.line && a.column == b.column;
+    return a.source == b.source && a.line == b.line && a.column == b.column;
 }
 
 static bool is_known(const struct vmfile_reader *reader, struct kdl_pos pos, const char *message)
@@ -118,6 +118,9 @@ static int compare_positions(const void *a, const void *b)
 {
     const struct kdl_pos *left = &((const struct vmfile_diagnostic *)a)->pos;
     const struct kdl_pos *right = &((const struct vmfile_diagnostic *)b)->pos;
+    if (left->source != right->source) {
+        return left->source < right->source ? -1 : 1;
+    }
     if (left->line != right->line) {
         return left->line < right->line ? -1 : 1;
     }

@@ -216,8 +216,11 @@ static struct kdl_node find_template(struct expander *expander, const struct kdl
         }
     }
     if (name) {
-        vmfile_report_unknown(reader, like->pos, name, names, expander->n_templates,
-            "there is no template \"%s\"", name);
+        const char *nearest = text_nearest(name, names, expander->n_templates);
+        cleanup_free char *hint =
+            nearest ? mem_printf("did you mean `%s`?", nearest)
+                    : mem_printf("write it at the top: template \"%s\" { vcpus 2 }", name);
+        vmfile_report(reader, like->pos, hint, "there is no template \"%s\"", name);
     }
     return (struct kdl_node){.name = NULL};
 }
@@ -337,7 +340,7 @@ static void add_template(struct expander *expander, const struct kdl_node *node)
 
 static void read_shared(struct expander *expander, const struct kdl_node *node)
 {
-    static const char *const names[] = {"vm", "var", "defaults", "template"};
+    static const char *const names[] = {"vm", "var", "defaults", "template", "include"};
     struct vmfile_reader *reader = expander->reader;
     if (text_eq(node->name, "var")) {
         vmfile_read_variable(reader, node);
@@ -350,9 +353,26 @@ static void read_shared(struct expander *expander, const struct kdl_node *node)
         check_block(reader, node, 0);
         expander->defaults = node;
     } else if (!text_eq(node->name, "vm")) {
-        vmfile_report_unknown(reader, node->pos, node->name, names, ARRAY_LEN(names),
+        const char *nearest = text_nearest(node->name, names, ARRAY_LEN(names));
+        cleanup_free char *hint = nearest
+                                      ? mem_printf("did you mean `%s`?", nearest)
+                                      : mem_strdup("write: vm \"name\" { image \"debian:12\" }");
+        vmfile_report(reader, node->pos, hint,
             "unknown node `%s` at the top of the file, which holds `vm` blocks", node->name);
     }
+}
+
+/* `given`: "tag=13", of which no variable is called `tag`. free() it. */
+static char *hint_variable(const struct vmfile *file, const char *given)
+{
+    cleanup_free const char **names = mem_calloc(file->n_variables + 1, sizeof(*names));
+    cleanup_free char *name = mem_strndup(given, strcspn(given, "="));
+    for (size_t i = 0; i < file->n_variables; i++) {
+        names[i] = file->variables[i].name;
+    }
+    const char *nearest = text_nearest(name, names, file->n_variables);
+    return nearest ? mem_printf("did you mean `%s`?", nearest)
+                   : mem_printf("declare it at the top: var \"%s\"", name);
 }
 
 /* A slip of the keyboard would change nothing, without a word. */
@@ -364,10 +384,10 @@ static void report_unused(struct expander *expander)
     for (size_t i = 0; given && reader->env->environment && i < given->count; i++) {
         bool is_of_vm = text_starts_with(given->items[i], GIVEN_OF_VM);
         if (!expander->reader->given_used[i]) {
+            cleanup_free char *hint = hint_variable(reader->file, given->items[i]);
             vmfile_report(reader, start,
-                is_of_vm ? "write: --set vm.NAME.FIELD=VALUE, with a VM of the file"
-                         : "declare it at the top: var \"name\"",
-                is_of_vm ? "--set %s: the file has no such VM"
+                is_of_vm ? "write: --set vm.NAME.FIELD=VALUE, with a VM of the file" : hint,
+                is_of_vm ? "--set %s: the file has no such VM, or a VM no such field"
                          : "--set %s: the file has no such variable",
                 given->items[i]);
         }

@@ -21,14 +21,13 @@ static const struct vmfile_rule *find_rule(const struct vmfile_shape *shape, con
     return NULL;
 }
 
-#define NO_FOLDERS                                                                                 \
-    "there are no shared folders: provision \"file\" copies a file, `vmctl cp` a directory"
+#define ENV_USAGE "provision \"shell\" { inline \"command\"; env { DEBUG \"1\" } }"
 
 /* What other tools call a field, or what no field does. */
 static const struct {
     const char *word;
     const char *rule;
-    const char *hint; /* NULL: the rule's usage */
+    const char *usage; /* NULL: the rule's */
 } synonyms[] = {
     {"ram", "memory", NULL},
     {"cpu", "vcpus", NULL},
@@ -44,10 +43,17 @@ static const struct {
     {"user", "ssh", NULL},
     {"run", "provision", NULL},
     {"script", "provision", NULL},
+    {"env", "provision", ENV_USAGE},
+    {"environment", "provision", ENV_USAGE},
+    {"environment", "env", NULL},
+    {"key", "private-key", NULL},
+    {"key", "ssh-key", NULL},
     {"depends_on", "depends-on", NULL},
     {"healthcheck", "ready", NULL},
     {"volumes", "volume", NULL},
-    {"mount", "provision", NO_FOLDERS},
+    {"mount", "share", NULL},
+    {"folder", "share", NULL},
+    {"shares", "share", NULL},
 };
 
 static char *hint_synonym(const struct vmfile_shape *shape, const char *name)
@@ -55,9 +61,8 @@ static char *hint_synonym(const struct vmfile_shape *shape, const char *name)
     for (size_t i = 0; i < ARRAY_LEN(synonyms); i++) {
         const struct vmfile_rule *rule = find_rule(shape, synonyms[i].rule);
         if (rule && text_eq(synonyms[i].word, name)) {
-            return synonyms[i].hint
-                       ? mem_strdup(synonyms[i].hint)
-                       : mem_printf("did you mean `%s`? write: %s", rule->name, rule->usage);
+            const char *usage = synonyms[i].usage ? synonyms[i].usage : rule->usage;
+            return mem_printf("did you mean `%s`? write: %s", rule->name, usage);
         }
     }
     return NULL;
@@ -151,6 +156,17 @@ static void read_name(struct vmfile_reader *reader, const struct vmfile_rule *ru
     }
 }
 
+static void read_flag(struct vmfile_reader *reader, const struct vmfile_rule *rule,
+    const struct vmfile_field *field, bool *member)
+{
+    if (field->value->kind == KDL_BOOL) {
+        *member = field->value->boolean;
+        return;
+    }
+    cleanup_free char *hint = mem_printf("write: %s", rule->usage);
+    vmfile_report(reader, field->value->pos, hint, "`%s` must be #true or #false", field->name);
+}
+
 static void read_value(struct vmfile_reader *reader, const struct vmfile_shape *shape,
     const struct vmfile_rule *rule, const struct vmfile_field *field, void *target)
 {
@@ -185,6 +201,9 @@ static void read_value(struct vmfile_reader *reader, const struct vmfile_shape *
     case VMFILE_PORT:
         (void)vmfile_port(reader, field, member);
         break;
+    case VMFILE_FLAG:
+        read_flag(reader, rule, field, member);
+        break;
     case VMFILE_WORD:
         (void)vmfile_word(reader, field, rule->words, member);
         break;
@@ -210,6 +229,7 @@ static void read_property(struct vmfile_reader *reader, const struct kdl_node *n
         vmfile_report(
             reader, entry->pos, hint, "unknown property `%s` of `%s`", entry->name, node->name);
     } else if (rule->read_node) {
+        reader->is_image_meant |= text_starts_with(rule->name, "image");
         report_usage(reader, entry->pos, rule->usage, rule->name, "cannot be a property");
     } else if (mark_seen(reader, rule, entry->pos, &seen[rule - shape->rules])) {
         read_value(reader, shape, rule, &(struct vmfile_field){rule->name, &entry->value}, target);

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* KDL text becomes a tree (specs/kdl), that the tree of its VMs (vmfile_expand.h), and this specs;
- * then the specs are checked together. */
+/* KDL text becomes a tree (vmfile_include.c), that the tree of its VMs (vmfile_expand.h), and this
+ * specs; then the specs are checked together. */
 #include <stdlib.h>
 
 #include "specs/base/cleanup.h"
 #include "specs/base/mem.h"
+#include "specs/base/text.h"
 #include "specs/vmfile/vmfile.h"
 #include "specs/vmfile/vmfile_expand.h"
 #include "specs/vmfile/vmfile_reader.h"
-
-static const struct kdl_limits limits = {
-    .max_bytes = VMFILE_MAX_BYTES,
-    .max_depth = VMFILE_MAX_DEPTH,
-    .max_nodes = VMFILE_MAX_NODES,
-};
 
 static void read_vms(struct vmfile_reader *reader, const struct vmfile_expansion *expansion)
 {
@@ -35,20 +30,22 @@ static void read_vms(struct vmfile_reader *reader, const struct vmfile_expansion
 struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_env *env)
 {
     struct vmfile_reader reader = {.env = env, .file = mem_new(struct vmfile)};
-    struct kdl_document *doc = NULL;
+    struct vmfile_documents documents;
     struct vmfile_expansion expansion;
-    struct kdl_error error;
-    if (kdl_parse(text, size, KDL_AUTO, &limits, &doc, &error) < 0) {
-        vmfile_report_syntax(&reader, &error);
+    vmfile_documents_read(&reader, text, size, &documents);
+    if (reader.file->n_diagnostics > 0 && documents.count < reader.file->n_sources) {
+        vmfile_sort_diagnostics(reader.file); /* one of them is not KDL: the rest would follow */
+        vmfile_documents_clear(&documents);
         return reader.file;
     }
-    vmfile_expand(&reader, doc, &expansion);
+    vmfile_expand(&reader, &documents.whole, &expansion);
     read_vms(&reader, &expansion);
     vmfile_check_file(&reader);
     vmfile_sort_diagnostics(reader.file);
     for (size_t i = 0; i < reader.file->n_vms; i++) {
         free(reader.vms[i].forwards);
         free(reader.vms[i].volumes);
+        free(reader.vms[i].shares);
         free(reader.vms[i].probes[CHECK_READY]);
         free(reader.vms[i].probes[CHECK_LIVE]);
         free(reader.vms[i].depends_on);
@@ -56,23 +53,41 @@ struct vmfile *vmfile_parse(const char *text, size_t size, const struct vmfile_e
     free(reader.vms);
     free(reader.unresolved);
     vmfile_expansion_clear(&expansion);
-    kdl_document_free(doc);
+    vmfile_documents_clear(&documents);
     return reader.file;
 }
 
-void vmfile_print(struct buf *out, const char *text, size_t size, const struct vmfile_env *env)
+/* Leaves those of the node, each as it is there. */
+static void choose_place(struct vmfile_expansion *expansion, const char *place)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < expansion->n_vms; i++) {
+        if (text_eq(vmfile_place_of(&expansion->vms[i]), place)) {
+            expansion->vms[n] = expansion->vms[i];
+            vmfile_drop_place(&expansion->memory, &expansion->vms[n++]);
+        }
+    }
+    expansion->n_vms = n;
+}
+
+void vmfile_print(
+    struct buf *out, const char *text, size_t size, const char *place, const struct vmfile_env *env)
 {
     struct vmfile_reader reader = {.env = env, .file = mem_new(struct vmfile)};
-    struct kdl_document *doc = NULL;
+    struct vmfile_documents documents;
     struct vmfile_expansion expansion;
-    struct kdl_error ignored;
-    if (kdl_parse(text, size, KDL_AUTO, &limits, &doc, &ignored) == 0) {
-        vmfile_expand(&reader, doc, &expansion);
-        vmfile_expansion_escape(&expansion);
-        kdl_print(out, &(struct kdl_document){KDL_V2, expansion.vms, expansion.n_vms});
-        vmfile_expansion_clear(&expansion);
+    vmfile_documents_read(&reader, text, size, &documents);
+    vmfile_expand(&reader, &documents.whole, &expansion);
+    if (place) {
+        choose_place(&expansion, place);
     }
-    kdl_document_free(doc);
+    for (size_t i = 0; i < expansion.n_vms; i++) {
+        vmfile_fix_paths(&reader, &expansion.memory, &expansion.vms[i]);
+    }
+    vmfile_expansion_escape(&expansion);
+    kdl_print(out, &(struct kdl_document){KDL_V2, expansion.vms, expansion.n_vms});
+    vmfile_expansion_clear(&expansion);
+    vmfile_documents_clear(&documents);
     free(reader.unresolved);
     vmfile_free(reader.file);
 }
@@ -84,7 +99,14 @@ void vmfile_free(struct vmfile *file)
     }
     for (size_t i = 0; i < file->n_vms; i++) {
         vm_spec_free(file->vms[i]);
+        free(file->places[i]);
     }
+    for (size_t i = 0; i < file->n_sources; i++) {
+        free(file->sources[i].path);
+        free(file->sources[i].base_dir);
+        free(file->sources[i].text);
+    }
+    free(file->sources);
     for (size_t i = 0; i < file->n_variables; i++) {
         free(file->variables[i].name);
         free(file->variables[i].value);
@@ -97,6 +119,7 @@ void vmfile_free(struct vmfile *file)
     }
     free(file->vms);
     free(file->positions);
+    free(file->places);
     free(file->diagnostics);
     free(file);
 }

@@ -54,6 +54,8 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
         .read_form = vmfile_read_disk},
     [VM_VOLUME] = {"volume", "volume \"data\" size=20 mount=\"/data\"", .is_list = true,
         .read_node = vmfile_read_volume},
+    [VM_SHARE] = {"share", "share \".\" \"/work\"", .is_list = true,
+        .read_node = vmfile_read_share},
     [VM_NETWORK] = {"network", "network \"user\"", .read_node = vmfile_read_network},
     [VM_VNC] = {"vnc", "vnc port=5901 password-file=\"path\"", .read_node = vmfile_read_vnc},
     [VM_CLOUD_INIT] = {"cloud-init", "cloud-init { hostname \"myvm\" }",
@@ -69,6 +71,9 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_LIVE] = {"live", "live { tcp 80 }", .read_node = vmfile_read_live},
     [VM_DEPENDS_ON] = {"depends-on", "depends-on \"db\"", .is_list = true,
         .read_node = vmfile_read_depends_on},
+    [VM_LABEL] = {"label", "label \"tier\" \"web\"", .is_list = true,
+        .read_node = vmfile_read_label},
+    [VM_PROTECT] = {"protect", "protect", .read_node = vmfile_read_protect},
     [VM_ACCEL] = {"accel", "accel \"auto\"", .kind = VMFILE_WORD, SPEC(accel),
         .words = &accel_mode_words},
     [VM_MACHINE] = {"machine", "machine \"q35\"", .kind = VMFILE_NAME, SPEC(machine),
@@ -84,6 +89,7 @@ static const struct vmfile_rule rules[VM_FIELD_COUNT_] = {
     [VM_PROPOLIS_SERVER] = {"propolis-server", "propolis-server \"10.0.0.5:12400\"",
         .kind = VMFILE_NAME, SPEC(propolis_server), .is_valid = vmfile_is_server,
         .problem = "must be a host name or an IP address, with a port such as :12400, not"},
+    [VM_PLACE] = {VMFILE_PLACE, "node \"b\"", .read_value = vmfile_read_place},
 };
 
 /* ---- volume ---- */
@@ -176,7 +182,7 @@ void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *nod
         [VOLUME_SIZE] = {"size", .usage = "size=20", .kind = VMFILE_GIB,
             .offset = offsetof(struct spec_volume, size_gib), .max = DISK_MAX_GIB},
         [VOLUME_MOUNT] = {"mount", .usage = "mount=\"/data\"", .kind = VMFILE_NAME,
-            .offset = offsetof(struct spec_volume, mount), .is_valid = volume_mount_is_valid,
+            .offset = offsetof(struct spec_volume, mount), .is_valid = mount_point_is_valid,
             .problem = "must be the absolute path of a directory in the guest, not",
             .hint = "write for example: mount=\"/data\""},
     };
@@ -196,6 +202,48 @@ void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *nod
     vm->volumes[spec->n_volumes] = seen[VOLUME_MOUNT].line ? seen[VOLUME_MOUNT] : node->pos;
     mem_grow(spec->volumes, spec->n_volumes);
     spec->volumes[spec->n_volumes++] = volume;
+}
+
+void vmfile_read_share(struct vmfile_reader *reader, const struct kdl_node *node, void *target)
+{
+    enum { SHARE_READONLY, SHARE_TAG, SHARE_FIELD_COUNT_ };
+    static const struct vmfile_rule share_rules[SHARE_FIELD_COUNT_] = {
+        [SHARE_READONLY] = {"readonly", .usage = "readonly=#true", .kind = VMFILE_FLAG,
+            .offset = offsetof(struct spec_share, is_readonly)},
+        [SHARE_TAG] = {"tag", .usage = "tag=\"src\"", .kind = VMFILE_NAME,
+            .offset = offsetof(struct spec_share, tag), .is_valid = share_tag_is_valid,
+            .problem = "must be at most 31 letters, digits, '.', '_' and '-', not"},
+    };
+    static const struct vmfile_shape share_shape = {
+        "share \".\" \"/work\"", 2, 2, share_rules, SHARE_FIELD_COUNT_, false};
+    struct vmfile_vm *vm = target;
+    struct vm_spec *spec = vm->spec;
+    struct spec_share share = {.host = NULL};
+    struct kdl_pos seen[SHARE_FIELD_COUNT_] = {{0}};
+    struct vmfile_field host, guest;
+    vmfile_read_node(reader, node, &share_shape, &share, seen);
+    const char *directory = NULL;
+    if (vmfile_argument(node, 0, &host) && vmfile_argument(node, 1, &guest)) {
+        share.host = vmfile_directory(reader, &host);
+        directory = vmfile_line(reader, &guest);
+    }
+    if (directory && !mount_point_is_valid(directory)) {
+        vmfile_report(reader, guest.value->pos, "write for example: share \".\" \"/work\"",
+            "the second value of `share` must be the absolute path of a directory in the guest, "
+            "not \"%s\"",
+            directory);
+        directory = NULL;
+    }
+    if (spec->n_shares == SHARES_MAX) {
+        vmfile_report(reader, node->pos, "remove one", "VM \"%s\" has more than %d shared folders",
+            spec->name, SHARES_MAX);
+    }
+    share.guest = mem_strdup(directory ? directory : "/");
+    share.tag = share.tag ? share.tag : share_default_tag(share.guest);
+    mem_grow(vm->shares, spec->n_shares);
+    vm->shares[spec->n_shares] = seen[SHARE_TAG].line ? seen[SHARE_TAG] : node->pos;
+    mem_grow(spec->shares, spec->n_shares);
+    spec->shares[spec->n_shares++] = share;
 }
 
 static const struct vmfile_shape shape = {
@@ -236,9 +284,11 @@ static struct vmfile_vm *add_vm(
     size_t n = file->n_vms++;
     mem_grow(file->vms, n);
     mem_grow(file->positions, n);
+    mem_grow(file->places, n);
     mem_grow(reader->vms, n);
     file->vms[n] = vm_spec_new(name ? name : "");
     file->positions[n] = node->pos;
+    file->places[n] = reader->place ? mem_strdup(reader->place) : NULL;
     reader->vms[n] = (struct vmfile_vm){.spec = file->vms[n]};
     return &reader->vms[n];
 }
@@ -247,9 +297,11 @@ void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node)
 {
     struct kdl_pos name_pos = node->pos;
     const char *name = read_name(reader, node, &name_pos);
+    reader->place = vmfile_place_of(node);
     struct vmfile_vm *vm = add_vm(reader, node, name);
     vm->pos = name_pos;
     reader->is_image_meant = false;
+    vmfile_take_named_image(reader, node, vm->spec);
     vmfile_read_node(reader, node, &shape, vm, vm->seen);
     vmfile_check_vm(reader, vm);
 }

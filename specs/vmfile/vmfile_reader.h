@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "specs/kdl/kdl.h"
+#include "specs/kdl/kdl_arena.h"
 #include "specs/vm/vm_spec.h"
 #include "specs/vmfile/vmfile.h"
 
@@ -27,7 +28,8 @@ enum {
     VMFILE_MAX_VMS = 1024,
     VMFILE_MAX_DEPENDS_ON = 64,
     VMFILE_MAX_DIAGNOSTICS = 100,
-    VMFILE_MAX_FIELDS = 32, /* of one node */
+    VMFILE_MAX_FIELDS = 32,  /* of one node */
+    VMFILE_MAX_INCLUDES = 8, /* within each other */
 };
 
 /* The fields of a `vm` node, in the order of its table in vmfile_read_vm.c. */
@@ -40,6 +42,7 @@ enum vm_field {
     VM_MAX_MEMORY,
     VM_DISK,
     VM_VOLUME,
+    VM_SHARE,
     VM_NETWORK,
     VM_VNC,
     VM_CLOUD_INIT,
@@ -50,6 +53,8 @@ enum vm_field {
     VM_READY,
     VM_LIVE,
     VM_DEPENDS_ON,
+    VM_LABEL,
+    VM_PROTECT,
     VM_ACCEL,
     VM_MACHINE,
     VM_FIRMWARE,
@@ -58,6 +63,7 @@ enum vm_field {
     VM_STOP_TIMEOUT,
     VM_BACKEND,
     VM_PROPOLIS_SERVER,
+    VM_PLACE,
     VM_FIELD_COUNT_
 };
 
@@ -66,10 +72,12 @@ struct vmfile_vm {
     struct vm_spec *spec; /* first (vmfile_shape.is_indirect); borrowed from vmfile.vms */
     struct kdl_pos pos;   /* of the name */
     struct kdl_pos seen[VM_FIELD_COUNT_]; /* the first of each field; line 0: absent */
-    bool is_ambiguous;        /* network or backend is wrong: no conclusions from them */
-    struct kdl_pos *forwards; /* of each element of spec->network.forwards */
-    struct kdl_pos disk;      /* the first further disk; line 0: none */
-    struct kdl_pos *volumes;  /* … of spec->volumes: its mount, or it */
+    bool is_ambiguous;           /* network or backend is wrong: no conclusions from them */
+    struct kdl_pos address, mac; /* of its network; line 0: absent */
+    struct kdl_pos *forwards;    /* of each element of spec->network.forwards */
+    struct kdl_pos disk;         /* the first further disk; line 0: none */
+    struct kdl_pos *volumes;     /* … of spec->volumes: its mount, or it */
+    struct kdl_pos *shares;      /* … of spec->shares */
     struct kdl_pos *probes[CHECK_KIND_COUNT_]; /* … of spec->checks[].probes */
     struct kdl_pos *depends_on;
 };
@@ -79,6 +87,7 @@ struct vmfile_reader {
     struct vmfile *file;   /* what is being made */
     struct vmfile_vm *vms; /* file->n_vms of them */
     bool is_image_meant;   /* a node of the VM that is being read looks like one that names it */
+    const char *place;     /* the node of that VM, borrowed; NULL: this host */
     struct kdl_pos *unresolved; /* values whose variables are not known: see vmfile_expand.c */
     size_t n_unresolved;
     bool *given_used; /* of env->given */
@@ -102,6 +111,28 @@ void vmfile_report_unknown(struct vmfile_reader *reader, struct kdl_pos pos, con
 /* Sorts the diagnostics by position. */
 void vmfile_sort_diagnostics(struct vmfile *file);
 
+/* --- vmfile_include.c --- */
+
+/* The nodes of a VMFile, with those of the files that it includes in their places. */
+struct vmfile_documents {
+    struct kdl_document whole; /* borrows from the others */
+    struct kdl_document **items;
+    size_t count;
+};
+
+/* Reads the VMFile and what it includes; reports what cannot be read. vmfile_documents_clear() it.
+ */
+void vmfile_documents_read(
+    struct vmfile_reader *reader, const char *text, size_t size, struct vmfile_documents *ret);
+void vmfile_documents_clear(struct vmfile_documents *documents);
+
+/* Where relative paths start that are written there. Borrowed. */
+const char *vmfile_base_dir(const struct vmfile_reader *reader, struct kdl_pos pos);
+
+/* Relative paths that come from another directory become absolute: for who prints the nodes. */
+void vmfile_fix_paths(
+    const struct vmfile_reader *reader, struct kdl_arena *memory, struct kdl_node *node);
+
 /* --- vmfile_node.c --- */
 
 /* A value to be read, and the name of its field, for messages. */
@@ -117,6 +148,7 @@ enum vmfile_kind {
     VMFILE_GIB,
     VMFILE_SECONDS, /* uint32_t from `min` (0 or 1) to `max` */
     VMFILE_PORT,    /* uint16_t */
+    VMFILE_FLAG,    /* bool */
     VMFILE_WORD,    /* an enum, by `words` */
     VMFILE_PATH,    /* char *, absolute */
     VMFILE_TEXT,    /* char * */
@@ -175,10 +207,15 @@ const char *vmfile_text(struct vmfile_reader *reader, const struct vmfile_field 
 /* Also without control characters: for names, paths and arguments. */
 const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field *field);
 
+/* The same of a number, too, as it is written, and of a boolean: "true"; and it may be empty. */
+const char *vmfile_value_line(struct vmfile_reader *reader, const struct vmfile_field *field);
+
 /* Absolute path of a file that must be readable, and whose content must pass `check`, unless that
  * is NULL. free() it. */
 char *vmfile_path(
     struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check);
+/* The same of a directory. */
+char *vmfile_directory(struct vmfile_reader *reader, const struct vmfile_field *field);
 
 bool vmfile_integer(struct vmfile_reader *reader, const struct vmfile_field *field, uint32_t min,
     uint32_t max, uint32_t *ret);
@@ -224,9 +261,14 @@ char *vmfile_parse_sha256(const char *text);
 
 void vmfile_read_vm(struct vmfile_reader *reader, const struct kdl_node *node);
 bool vmfile_vm_field_is_list(const char *name); /* of a `vm`: it may occur more than once */
+/* Before the fields of a `vm` are read: if its `image` is one by name, the spec begins with what
+ * the catalogue has. */
+void vmfile_take_named_image(
+    struct vmfile_reader *reader, const struct kdl_node *vm, struct vm_spec *spec);
 void vmfile_read_image(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_image_url(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_volume(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_share(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_disk(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_network(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 void vmfile_read_forward(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
@@ -240,7 +282,30 @@ void vmfile_read_live(struct vmfile_reader *reader, const struct kdl_node *node,
 void vmfile_read_depends_on(
     struct vmfile_reader *reader, const struct kdl_node *node, void *target);
 
+/* --- vmfile_read_label.c --- */
+
+void vmfile_read_label(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+void vmfile_read_protect(struct vmfile_reader *reader, const struct kdl_node *node, void *target);
+
+/* --- vmfile_read_place.c --- */
+
+#define VMFILE_PLACE "node" /* the field */
+
+/* The node of a `vm` as vmfile_read_vm() takes it, borrowed; NULL: this host, or it is not valid.
+ */
+const char *vmfile_place_of(const struct kdl_node *vm);
+void vmfile_read_place(
+    struct vmfile_reader *reader, const struct vmfile_field *field, void *target);
+/* Leaves it out: for who prints the VM for that node. */
+void vmfile_drop_place(struct kdl_arena *memory, struct kdl_node *vm);
+
 /* --- vmfile_check.c: what needs more than one node, or more than one VM --- */
 
 void vmfile_check_vm(struct vmfile_reader *reader, const struct vmfile_vm *vm);
 void vmfile_check_file(struct vmfile_reader *reader);
+
+/* --- vmfile_check_network.c --- */
+
+/* That no two VMs of a host have the same addresses, and that those of a project network are of one
+ * range; which becomes that of its VMs without one. */
+void vmfile_check_addresses(struct vmfile_reader *reader);

@@ -226,6 +226,19 @@ static void render_source(struct buf *out, struct span line, struct kdl_pos pos,
     buf_clear(&excerpt.shown);
 }
 
+/* Where the file is included, from the innermost on. */
+static void render_chain(struct buf *out, const struct vmfile *file, struct kdl_pos pos,
+    const char *path, const struct palette *palette, int gutter)
+{
+    while (file->sources[pos.source].included_at.line > 0) {
+        pos = file->sources[pos.source].included_at;
+        const char *from = pos.source ? file->sources[pos.source].path : path;
+        buf_printf(out, "%s%*s =%s included from ", palette->frame, gutter, "", palette->reset);
+        text_add_printable(out, from, strlen(from));
+        buf_printf(out, ":%" PRIu32 ":%" PRIu32 "\n", pos.line, pos.column);
+    }
+}
+
 static void render_one(struct buf *out, const struct vmfile_diagnostic *diagnostic,
     struct span line, const char *path, const struct palette *palette)
 {
@@ -253,8 +266,15 @@ void vmfile_render_diagnostics(struct buf *out, const struct vmfile *file, const
         if (i > 0) {
             buf_add_char(out, '\n');
         }
-        render_one(
-            out, diagnostic, find_line(text, size, diagnostic->pos.line), env->path, palette);
+        struct kdl_pos pos = diagnostic->pos;
+        const struct vmfile_source *source = &file->sources[pos.source];
+        bool is_included = pos.source > 0;
+        render_one(out, diagnostic,
+            find_line(
+                is_included ? source->text : text, is_included ? source->size : size, pos.line),
+            is_included ? source->path : env->path, palette);
+        render_chain(
+            out, file, pos, env->path, palette, snprintf(NULL, 0, "%" PRIu32, pos.line) + 1);
     }
     if (file->n_diagnostics > 1) {
         bool is_all = file->n_diagnostics < VMFILE_MAX_DIAGNOSTICS;

@@ -2,6 +2,7 @@
 /* Typed values. Every rule about types, ranges and characters that is not a node's own is here. */
 #include "specs/vmfile/vmfile_reader.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,17 @@ const char *vmfile_line(struct vmfile_reader *reader, const struct vmfile_field 
     return text;
 }
 
+const char *vmfile_value_line(struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    const struct kdl_value *value = field->value;
+    if (value->kind == KDL_NUMBER || value->kind == KDL_BOOL) {
+        return value->string               ? value->string
+               : value->kind == KDL_NUMBER ? value->number
+                                           : (value->boolean ? "true" : "false");
+    }
+    return value->string && value->length == 0 ? "" : vmfile_line(reader, field);
+}
+
 /* Whether the guest will understand the file; reports why not. */
 static bool is_understood(struct vmfile_reader *reader, const struct vmfile_field *field,
     const char *path, vmfile_content_check *check)
@@ -83,8 +95,12 @@ static bool is_understood(struct vmfile_reader *reader, const struct vmfile_fiel
     const struct vmfile_env *env = reader->env;
     cleanup_buf struct buf content = BUF_INIT(GUEST_TEXT_MAX + 1);
     struct error err = {.code = ERR_NONE};
-    if (!env->read_file || !env->read_file(env->context, path, &content) ||
-        check(buf_str(&content), content.len, &err) == 0) {
+    if (!env->read_file) {
+        return true;
+    }
+    if (!env->read_file(env->context, path, &content)) {
+        (void)error_set_errno(&err, ERR_IO, errno, "it cannot be read");
+    } else if (check(buf_str(&content), content.len, &err) == 0) {
         return true;
     }
     vmfile_report(reader, field->value->pos, err.help[0] ? err.help : NULL, "`%s` '%s': %s",
@@ -92,14 +108,31 @@ static bool is_understood(struct vmfile_reader *reader, const struct vmfile_fiel
     return false;
 }
 
-char *vmfile_path(
-    struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check)
+/* A file of another host cannot be looked at, and what is relative to a directory of this host is
+ * not there: false after a report. */
+static bool is_over_there(
+    struct vmfile_reader *reader, const struct vmfile_field *field, const char *raw)
+{
+    if (raw[0] == '/' || text_eq(raw, "~") || text_starts_with(raw, "~/")) {
+        return true;
+    }
+    vmfile_report(reader, field->value->pos,
+        text_eq(field->name, "script") ? "write: inline \"…\", or the absolute path of a file there"
+                                       : "write an absolute path of that host, or one below ~/",
+        "`%s`: \"%s\" is a path of this host, and the VM is on node \"%s\"", field->name, raw,
+        reader->place);
+    return false;
+}
+
+static char *resolve_path(
+    struct vmfile_reader *reader, const struct vmfile_field *field, bool is_directory)
 {
     const char *raw = vmfile_line(reader, field);
     if (!raw) {
         return NULL;
     }
-    cleanup_free char *path = fs_resolve(raw, reader->env->base_dir, reader->env->home);
+    cleanup_free char *path =
+        fs_resolve(raw, vmfile_base_dir(reader, field->value->pos), reader->env->home);
     /* The VMFile is UTF-8, but the directories above it need not be, and JSON must be. */
     cleanup_json json_t *json = json_string(path);
     if (!json) {
@@ -107,16 +140,35 @@ char *vmfile_path(
             "`%s`: the path '%s' is not UTF-8", field->name, path);
         return NULL;
     }
+    if (reader->place) {
+        return is_over_there(reader, field, raw) ? TAKE_PTR(path) : NULL;
+    }
     const struct vmfile_env *env = reader->env;
-    const char *problem = env->file_problem ? env->file_problem(env->context, path) : NULL;
+    const char *problem =
+        env->file_problem ? env->file_problem(env->context, path, is_directory) : NULL;
     if (problem) {
         bool is_relative = raw[0] != '/' && raw[0] != '~';
         vmfile_report(reader, field->value->pos,
-            is_relative ? "relative paths start at the directory of the VMFile" : NULL,
+            !is_relative               ? NULL
+            : field->value->pos.source ? "relative paths start at the directory of this file"
+                                       : "relative paths start at the directory of the VMFile",
             "`%s`: %s '%s'", field->name, problem, path);
         return NULL;
     }
-    return !check || is_understood(reader, field, path, check) ? TAKE_PTR(path) : NULL;
+    return TAKE_PTR(path);
+}
+
+char *vmfile_path(
+    struct vmfile_reader *reader, const struct vmfile_field *field, vmfile_content_check *check)
+{
+    cleanup_free char *path = resolve_path(reader, field, false);
+    bool is_right = path && (!check || reader->place || is_understood(reader, field, path, check));
+    return is_right ? TAKE_PTR(path) : NULL;
+}
+
+char *vmfile_directory(struct vmfile_reader *reader, const struct vmfile_field *field)
+{
+    return resolve_path(reader, field, true);
 }
 
 static bool is_decimal(const struct kdl_value *value)
@@ -154,6 +206,32 @@ bool vmfile_port(struct vmfile_reader *reader, const struct vmfile_field *field,
     return true;
 }
 
+/* What other tools call a word of ours, if it is one of `words`; else the nearest. NULL: none. */
+static const char *find_meant(const struct enum_names *words, const char *word)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } synonyms[] = {
+        {"bridge", "tap"},
+        {"bridged", "tap"},
+        {"nat", "user"},
+        {"slirp", "user"},
+        {"default", "user"},
+        {"private", "project"},
+        {"internal", "project"},
+        {"unless-stopped", "always"},
+        {"no", "never"},
+        {"ovmf", "uefi"},
+        {"seabios", "bios"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(synonyms); i++) {
+        if (text_eq(synonyms[i].theirs, word) && enum_names_find(words, synonyms[i].ours) >= 0) {
+            return synonyms[i].ours;
+        }
+    }
+    return text_nearest(word, words->words, words->count);
+}
+
 bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
     const struct enum_names *words, int *ret)
 {
@@ -168,8 +246,10 @@ bool vmfile_word(struct vmfile_reader *reader, const struct vmfile_field *field,
             const char *separator = i == 0 ? "" : i + 1 < words->count ? ", " : " or ";
             buf_printf(&choice, "%s\"%s\"", separator, words->words[i]);
         }
-        vmfile_report_unknown(reader, field->value->pos, word, words->words, words->count,
-            "`%s` must be %s, not \"%s\"", field->name, buf_str(&choice), word);
+        const char *meant = find_meant(words, word);
+        cleanup_free char *hint = meant ? mem_printf("did you mean `%s`?", meant) : NULL;
+        vmfile_report(reader, field->value->pos, hint, "`%s` must be %s, not \"%s\"", field->name,
+            buf_str(&choice), word);
         return false;
     }
     *ret = value;
