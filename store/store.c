@@ -110,6 +110,12 @@ const struct paths *store_paths(const struct store *store)
     return &store->paths;
 }
 
+uint64_t store_commits(const struct store *store)
+{
+    MDB_envinfo info;
+    return store->env && mdb_env_info(store->env, &info) == 0 ? info.me_last_txnid : 0;
+}
+
 size_t store_map_bytes(const struct store *store)
 {
     MDB_envinfo info;

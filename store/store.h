@@ -7,9 +7,10 @@
  * a commit the doorbell is rung (store/bell.h). The interface is narrow on purpose: get, list,
  * compare-and-set, watch. No caller sees an LMDB type or holds a transaction.
  *
- * Opening: made with mode 0700/0600, read-write always (a read-only open of a half-made store
- * fails), retried when another process is just making it; refuses network file systems and newer
- * schemas. A full map grows; readers that died are cleared.
+ * Opening: made with mode 0700/0600, read-write (a read-only open of a half-made store fails),
+ * retried when another process is just making it; refuses network file systems and newer schemas.
+ * On a file system that is read-only it opens for reading, and each commit tries whether that has
+ * changed. A full map grows; readers that died are cleared.
  */
 #pragma once
 
@@ -49,6 +50,9 @@ int store_open(const struct paths *paths, struct store **ret, struct error *err)
 void store_close(struct store *store);                      /* NULL is fine */
 const struct paths *store_paths(const struct store *store); /* borrowed */
 
+/* The transactions that were ever committed to it. */
+uint64_t store_commits(const struct store *store);
+
 /* For a process that has read many records and is about to rest: their pages, which the kernel has
  * in its cache, no longer count as its own memory. False while a transaction is under way. */
 bool store_unload(struct store *store);
@@ -74,11 +78,18 @@ struct lease {
     char *purpose; /* "ssh", "forward", "mac" */
 };
 
+/* The contents of a VM's records, by which two looks are compared. */
+struct vm_mark {
+    uint64_t desired, status; /* 0: there is none */
+};
+#define VM_MARK_NEVER ((struct vm_mark){UINT64_MAX, UINT64_MAX})
+
 /* Everything known of one name. Members are NULL when there is no such record. */
 struct vm_record {
     char *name;
     struct vm_desired *desired;
     struct vm_status *status;
+    struct vm_mark mark; /* not of store_list() */
     bool is_damaged; /* store_list() only: a NULL member may stand for a record that cannot be read
                       */
 };
@@ -86,11 +97,6 @@ struct vm_record {
 /* A record that cannot be read is ERR_STORE, naming table and key. */
 
 int store_get(struct store *store, const char *name, struct vm_record *ret, struct error *err);
-/* The contents of a VM's records, by which two looks are compared. */
-struct vm_mark {
-    uint64_t desired, status; /* 0: there is none */
-};
-#define VM_MARK_NEVER ((struct vm_mark){UINT64_MAX, UINT64_MAX})
 /* store_get(), but only if the records are not those of *mark, which becomes theirs. Else
  * *ret_is_changed is false, and *ret is left alone. */
 int store_get_changed(struct store *store, const char *name, struct vm_mark *mark,
@@ -112,8 +118,7 @@ int store_list(struct store *store, struct vm_list *ret, struct error *err);
 void vm_list_clear(struct vm_list *list);
 
 /* Appends the names of the VMs that came from the VMFile at `source` and are not being deleted.
- * Parses the records of those alone, for a command must not cost more where there are more VMs of
- * others.
+ * Parses no record: a command must not cost more where there are more VMs of others.
  */
 int store_list_source(
     struct store *store, const char *source, struct strings *names, struct error *err);
@@ -144,7 +149,9 @@ struct lease_list {
  * or NULL. */
 int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_ID_SIZE],
     char **ret_name, struct error *err);
-int store_list_leases(struct store *store, struct lease_list *ret, struct error *err);
+/* Those that the VM holds; NULL: all, also those that cannot be read. */
+int store_list_leases(
+    struct store *store, const char *vm_name, struct lease_list *ret, struct error *err);
 void lease_list_clear(struct lease_list *list);
 
 /* ---- plain JSON records: images, sources, meta ---- */

@@ -83,6 +83,7 @@ int store_get_changed(struct store *store, const char *name, struct vm_mark *mar
     *ret_is_changed = is_changed;
     if (is_changed) {
         record.name = mem_strdup(name);
+        record.mark = now;
         *ret = record;
     }
     return 0;
@@ -266,64 +267,6 @@ void vm_list_clear(struct vm_list *list)
     *list = (struct vm_list){0};
 }
 
-/* ---- the VMs of a VMFile ---- */
-
-static void add_if_of_source(struct store *store, struct bytes key, struct bytes stored,
-    const char *source, struct strings *names)
-{
-    struct vm_desired *desired = NULL;
-    struct error cause = {0};
-    cleanup_free char *name = mem_strndup(key.data, key.n);
-    struct bytes value = checksum_take(STORE_DESIRED, key, stored);
-    if (record_decode_desired(value, name, &desired, &cause) < 0) {
-        report_damage(store, STORE_DESIRED, name, &cause);
-    } else if (!desired->is_deleting && text_eq(desired->source, source)) {
-        strings_append(names, name); /* a key is visited once */
-    }
-    vm_desired_free(desired);
-}
-
-/* Each record is searched for the member that names the source before any of it is parsed. */
-static int find_source(struct store *store, MDB_txn *txn, struct bytes member, const char *source,
-    struct strings *names)
-{
-    struct walk_side desired = {0};
-    int rc = mdb_cursor_open(txn, store->tables[STORE_DESIRED], &desired.cursor);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = store_read_step(&desired, MDB_FIRST);
-    for (; rc == 0 && desired.has_item; rc = store_read_step(&desired, MDB_NEXT)) {
-        struct bytes key = lmdb_bytes(desired.key), stored = lmdb_bytes(desired.value);
-        if (!lmdb_is_vm_name(key)) {
-            rc = MDB_CORRUPTED;
-            break;
-        }
-        if (memmem(stored.data, stored.n, member.data, member.n)) {
-            add_if_of_source(store, key, stored, source, names);
-        }
-    }
-    mdb_cursor_close(desired.cursor);
-    return rc;
-}
-
-int store_list_source(
-    struct store *store, const char *source, struct strings *names, struct error *err)
-{
-    struct lmdb_read read;
-    cleanup_json json_t *json = json_object();
-    json_put_text(json, "source", source);
-    cleanup_free char *object = json_canonical(json); /* as in the record, between braces */
-    struct bytes member = {object + 1, strlen(object) - 2};
-    int rc = lmdb_read_begin(store, &read, err);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = find_source(store, read.txn, member, source, names);
-    lmdb_read_end(store, &read);
-    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
-}
-
 /* ---- summaries ---- */
 
 /* From the first line; when another version wrote that differently, from the JSON. */
@@ -401,4 +344,57 @@ void vm_summary_list_clear(struct vm_summary_list *list)
     }
     free(list->items);
     *list = (struct vm_summary_list){0};
+}
+
+/* ---- the VMs of a VMFile ---- */
+
+/* The member that names the source is searched for, not parsed: no other member of a record is
+ * called so, and within a text its quotes would be escaped. */
+static int find_source(
+    struct store *store, MDB_txn *txn, struct bytes member, struct strings *names)
+{
+    struct walk_side desired = {0};
+    int rc = mdb_cursor_open(txn, store->tables[STORE_DESIRED], &desired.cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = store_read_step(&desired, MDB_FIRST);
+    for (; rc == 0 && desired.has_item; rc = store_read_step(&desired, MDB_NEXT)) {
+        struct bytes key = lmdb_bytes(desired.key), stored = lmdb_bytes(desired.value);
+        if (!lmdb_is_vm_name(key)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        if (!memmem(stored.data, stored.n, member.data, member.n)) {
+            continue;
+        }
+        struct desired_summary summary;
+        struct error cause = {0};
+        cleanup_free char *name = mem_strndup(key.data, key.n);
+        struct bytes value = checksum_take(STORE_DESIRED, key, stored);
+        if (!summarize_desired(value, &summary, &cause)) {
+            report_damage(store, STORE_DESIRED, name, &cause);
+        } else if (!summary.is_deleting) {
+            strings_append(names, name); /* a key is visited once */
+        }
+    }
+    mdb_cursor_close(desired.cursor);
+    return rc;
+}
+
+int store_list_source(
+    struct store *store, const char *source, struct strings *names, struct error *err)
+{
+    struct lmdb_read read;
+    cleanup_json json_t *json = json_object();
+    json_put_text(json, "source", source);
+    cleanup_free char *object = json_canonical(json); /* as in the record, between braces */
+    struct bytes member = {object + 1, strlen(object) - 2};
+    int rc = lmdb_read_begin(store, &read, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = find_source(store, read.txn, member, names);
+    lmdb_read_end(store, &read);
+    return rc == 0 ? 0 : lmdb_error(store, rc, "cannot list the VMs", err);
 }

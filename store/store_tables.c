@@ -97,15 +97,34 @@ int store_lease_holder(struct store *store, const char *key, char ret_uid[TEXT_I
     return 0;
 }
 
-int store_list_leases(struct store *store, struct lease_list *ret, struct error *err)
+struct lease_search {
+    struct lease_list list;
+    const char *vm_name; /* NULL: any */
+};
+
+/* The others are not copied: the table is as long as the fleet is large. */
+static void add_lease_of(struct bytes key, struct bytes value, void *context)
 {
-    struct lease_list list = {0};
-    int rc = read_table(store, STORE_LEASES, add_lease, &list, err);
+    struct lease_search *search = context;
+    const char *tab = value.n > 0 ? memchr(value.data, '\t', value.n) : NULL;
+    size_t n = search->vm_name ? strlen(search->vm_name) : 0;
+    bool has_room = tab && (size_t)(value.data + value.n - tab) > n + 1;
+    if (!search->vm_name ||
+        (has_room && memcmp(tab + 1, search->vm_name, n) == 0 && tab[n + 1] == '\t')) {
+        add_lease(key, value, &search->list);
+    }
+}
+
+int store_list_leases(
+    struct store *store, const char *vm_name, struct lease_list *ret, struct error *err)
+{
+    struct lease_search search = {.vm_name = vm_name};
+    int rc = read_table(store, STORE_LEASES, add_lease_of, &search, err);
     if (rc < 0) {
-        lease_list_clear(&list);
+        lease_list_clear(&search.list);
         return rc;
     }
-    *ret = list;
+    *ret = search.list;
     return 0;
 }
 

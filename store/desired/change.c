@@ -9,59 +9,29 @@
 #include "specs/base/clock.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
-#include "specs/base/log.h"
+#include "specs/base/fields.h"
 #include "specs/base/mem.h"
 #include "specs/base/proxies.h"
 #include "specs/base/text.h"
 #include "specs/vm/applied_files.h"
+#include "specs/vm/record_fields.h"
 #include "specs/vm/vm_steps.h"
 #include "store/batch.h"
 #include "store/bell.h"
 #include "store/desired/impact.h"
+#include "store/desired/snapshot_check.h"
+#include "store/desired/spec_leases.h"
 
 /* One try of a change: the stored record, the next one, and the outcome to report. */
 struct attempt {
     const struct change *change;
-    struct vm_record record;
+    const struct vm_record *record; /* the caller's, or what was read since */
+    struct vm_record own;
     struct vm_desired *next;
     bool is_plan;
     bool is_down; /* stopped, or held down after a guest shutdown: `up` starts it */
     struct change_outcome outcome;
 };
-
-/* -ERR_VM_CONFLICT: another VM holds a host port of this VM's forwards. */
-static int port_lease_check(
-    struct store *store, const struct vm_desired *desired, struct error *err)
-{
-    const struct vm_spec *spec = desired->spec;
-    for (size_t i = 0; i < spec->network.n_forwards; i++) {
-        char uid[TEXT_ID_SIZE];
-        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
-        cleanup_free char *holder = NULL;
-        int rc = store_lease_holder(store, key, uid, &holder, err);
-        if (rc < 0) {
-            return rc;
-        }
-        if (uid[0] && !text_eq(uid, desired->uid)) {
-            return error_set(err, ERR_VM_CONFLICT, "host port %s of vm '%s' is used by vm '%s'",
-                key, spec->name, holder ? holder : "?");
-        }
-    }
-    return 0;
-}
-
-/* The batch is stale, when committed, if another VM was faster. */
-static void port_lease_take(struct store_batch *batch, const struct vm_desired *desired)
-{
-    const struct vm_spec *spec = desired->spec;
-    for (size_t i = 0; i < spec->network.n_forwards; i++) {
-        cleanup_free char *key = forward_lease_key(&spec->network.forwards[i]);
-        char purpose[] = "port"; /* as the controller's own leases of ports */
-        struct lease lease = {.key = key, .vm_name = spec->name, .purpose = purpose};
-        (void)snprintf(lease.uid, sizeof(lease.uid), "%s", desired->uid);
-        store_batch_take_lease(batch, &lease);
-    }
-}
 
 static int report_conflict(const char *name, const struct vm_desired *desired, struct error *err)
 {
@@ -109,47 +79,6 @@ static int check_disk(
     return error_help(err,
         "write `disk %llu`, or recreate the disk, which erases it: vmctl reload --name %s",
         (unsigned long long)((now + (1 << 30) - 1) >> 30), change->name);
-}
-
-/* What the controller would refuse is an error at once, and is not recorded. */
-static int check_snapshot(const struct vm_record *record, const struct snapshot_order *order,
-    const char *vm_name, struct error *err)
-{
-    const struct vm_status *status = record_status(record);
-    const char *running = record->desired->snapshot.token;
-    bool is_there = status && vm_status_snapshot(status, order->name);
-    if (running[0] && !(status && text_eq(running, status->handled_snapshot_token))) {
-        (void)error_set(
-            err, ERR_VM_CONFLICT, "vm '%s': another snapshot request is under way", vm_name);
-        return error_help(err, "try again when it is done: vmctl snapshot list %s", vm_name);
-    }
-    if (record->desired->power != POWER_STOPPED) {
-        (void)error_set(err, ERR_VM_INVALID_STATE,
-            "vm '%s' is %s: its snapshots are made, restored and removed while it is stopped",
-            vm_name, power_name(record->desired->power));
-        return error_help(err, "stop it first: vmctl stop %s", vm_name);
-    }
-    if (order->verb != SNAPSHOT_CREATE) {
-        return is_there ? 0
-                        : error_set(err, ERR_SNAPSHOT_NOT_FOUND, "vm '%s' has no snapshot '%s'",
-                              vm_name, order->name);
-    }
-    if (!status || !status->prepared.digest[0]) {
-        (void)error_set(err, ERR_VM_INVALID_STATE, "vm '%s' has no disk yet", vm_name);
-        return error_help(err, "it is made by the first start: vmctl start %s", vm_name);
-    }
-    if (is_there || text_eq(order->name, SNAPSHOT_BEFORE_RESTORE)) {
-        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s': the name '%s' is %s", vm_name, order->name,
-            is_there ? "taken" : "for what a restore replaces");
-        return error_help(
-            err, "use another name, or remove it: vmctl snapshot rm %s %s", vm_name, order->name);
-    }
-    if (status->n_snapshots >= SNAPSHOTS_MAX) {
-        (void)error_set(err, ERR_VM_CONFLICT, "vm '%s' has %u snapshots, and may have %d", vm_name,
-            status->n_snapshots, SNAPSHOTS_MAX);
-        return error_help(err, "remove one: vmctl snapshot rm %s NAME", vm_name);
-    }
-    return 0;
 }
 
 /* What a command or a VMFile asks for now, against what was asked for before: the file itself is
@@ -230,9 +159,28 @@ static int check_detach(const struct vm_desired *desired, const char *name, stru
         err, ERR_VOLUME_NOT_FOUND, "vm '%s' has no volume '%s' attached", vm_name, name);
 }
 
+/* What the change would take away is a disk or a snapshot of it, which `protect` keeps. */
+static int check_protected(
+    const struct vm_desired *desired, const struct change *change, struct error *err)
+{
+    const struct vm_spec *spec = change->spec ? change->spec : desired->spec;
+    const struct snapshot_order *order = change->snapshot;
+    bool takes_snapshot = order &&
+                          (order->verb == SNAPSHOT_RESTORE || order->verb == SNAPSHOT_REMOVE) &&
+                          !text_starts_with(order->name, SNAPSHOT_PASSING);
+    bool takes_away = change->deletes || change->recreates || takes_snapshot;
+    if (!spec->is_protected || !takes_away || desired->is_deleting) {
+        return 0;
+    }
+    (void)error_set(
+        err, ERR_VM_INVALID_STATE, "vm '%s' is protected, and keeps its disk", change->name);
+    return error_help(
+        err, "take `protect` out of its VMFile, and apply that: vmctl apply %s", change->name);
+}
+
 static int attempt_check(struct store *store, const struct attempt *attempt, struct error *err)
 {
-    const struct vm_desired *desired = attempt->record.desired;
+    const struct vm_desired *desired = attempt->record->desired;
     const struct change *change = attempt->change;
     if (!desired && !change->spec) {
         return error_set(err, ERR_VM_NOT_FOUND, "there is no vm '%s'", change->name);
@@ -248,8 +196,14 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
     if (desired && is_bound && !text_eq(desired->source, change->source)) {
         return report_conflict(change->name, desired, err);
     }
+    int rc = desired ? check_protected(desired, change, err) : 0;
+    if (rc < 0) {
+        return rc;
+    }
     if (desired && change->snapshot) {
-        return check_snapshot(&attempt->record, change->snapshot, change->name, err);
+        return snapshot_is_under_way(attempt->record, change->snapshot)
+                   ? 0
+                   : snapshot_check(attempt->record, change->snapshot, change->name, err);
     }
     if (desired && change->attaches) {
         return check_attach(store, desired, change->attaches, err);
@@ -257,25 +211,27 @@ static int attempt_check(struct store *store, const struct attempt *attempt, str
     if (desired && change->detaches) {
         return check_detach(desired, change->detaches, err);
     }
-    int rc = desired ? check_disk(&attempt->record, change, err) : 0;
+    rc = desired ? check_disk(attempt->record, change, err) : 0;
     return desired && rc == 0 ? check_volume_sizes(desired, change, err) : rc;
 }
 
 static void attempt_begin(struct attempt *attempt)
 {
     const struct change *change = attempt->change;
-    const struct vm_desired *stored = attempt->record.desired;
+    const struct vm_desired *stored = attempt->record->desired;
     if (!stored) {
         attempt->next = vm_desired_new(vm_spec_copy(change->spec), clock_wall_ms(clock_system()));
         attempt->next->wants_prepared = change->wants_prepared;
         attempt->next->power = change->starts_new ? POWER_RUNNING : POWER_STOPPED;
         attempt->next->source = mem_strdup(change->source);
         attempt->next->owner = change->owner;
+        attempt->next->origin = fields_copy(&vm_origin_fields, change->origin);
+        attempt->next->n_origins = change->origin != NULL;
         attempt->outcome.result = CHANGE_CREATED;
         attempt->is_down = true;
     } else {
         attempt->next = vm_desired_copy(stored);
-        const struct vm_status *status = record_status(&attempt->record);
+        const struct vm_status *status = record_status(attempt->record);
         bool is_held = status && status->restart.held_generation == stored->generation;
         attempt->is_down = stored->power == POWER_STOPPED || is_held;
     }
@@ -328,21 +284,19 @@ static void change_spec(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
     const struct vm_spec *spec = attempt->change->spec;
-    char digest[DIGEST_SIZE];
-    if (!spec || !attempt->record.desired) {
+    if (!spec || !attempt->record->desired) {
         return;
     }
-    vm_spec_digest(spec, digest);
     free(next->source);
     next->source = mem_strdup(attempt->change->source);
-    if (text_eq(digest, next->spec_digest)) {
+    if (vm_spec_equal(spec, next->spec)) {
         return;
     }
     attempt->outcome.diff = record_diff(
-        &attempt->record, next->spec, spec, attempt->change->provision != PROVISION_SKIP);
+        attempt->record, next->spec, spec, attempt->change->provision != PROVISION_SKIP);
     vm_spec_free(next->spec);
     next->spec = vm_spec_copy(spec);
-    memcpy(next->spec_digest, digest, sizeof(digest));
+    vm_spec_digest(spec, next->spec_digest);
     attempt_report(attempt, CHANGE_CONFIGURED);
 }
 
@@ -367,8 +321,8 @@ static bool needs_provision(const struct attempt *attempt, uint32_t *ret_from)
 {
     const struct change *change = attempt->change;
     const struct vm_desired *next = attempt->next;
-    const struct vm_status *status = record_status(&attempt->record);
-    bool is_new = !attempt->record.desired;
+    const struct vm_status *status = record_status(attempt->record);
+    bool is_new = !attempt->record->desired;
     bool is_starting = change->sets_power && change->power != POWER_STOPPED && attempt->is_down;
     bool has_failed = status && status->provision.is_failed;
     /* a request of a certain step, which no controller has seen yet */
@@ -384,8 +338,7 @@ static bool needs_provision(const struct attempt *attempt, uint32_t *ret_from)
            change->provision == PROVISION_ON_START;
 }
 
-/* Steps that an earlier change skipped and this one does not are a change, also of the same spec.
- */
+/* Steps that an earlier change skipped and this one does not are a change of the same spec. */
 static void change_skipped(struct attempt *attempt)
 {
     struct vm_desired *next = attempt->next;
@@ -393,7 +346,7 @@ static void change_skipped(struct attempt *attempt)
     if (provision == PROVISION_KEEP) {
         return;
     }
-    const struct vm_status *status = record_status(&attempt->record);
+    const struct vm_status *status = record_status(attempt->record);
     bool were_skipped = status && vm_steps_state(&status->provision, next->spec,
                                       next->skipped_steps) == STEPS_LEFT_OUT;
     if (were_skipped && provision != PROVISION_SKIP) {
@@ -409,11 +362,12 @@ static void change_tokens(struct attempt *attempt)
 {
     const struct change *change = attempt->change;
     struct vm_desired *next = attempt->next;
-    if (change->recreates && attempt->record.desired) {
+    if (change->recreates && attempt->record->desired) {
         digest_random_id(next->recreate_token);
+        next->erases_at_once = change->erases_at_once;
         attempt_report(attempt, CHANGE_RECREATED);
     }
-    if (change->restarts && attempt->record.desired && !attempt->is_down) {
+    if (change->restarts && attempt->record->desired && !attempt->is_down) {
         digest_random_id(next->restart_token);
         attempt_report(attempt, CHANGE_RESTARTED);
     }
@@ -427,7 +381,7 @@ static void change_tokens(struct attempt *attempt)
         next->is_deleting = true;
         attempt_report(attempt, CHANGE_DELETED);
     }
-    const struct vm_status *status = record_status(&attempt->record);
+    const struct vm_status *status = record_status(attempt->record);
     bool is_stalled = status && vm_status_is_true(status, CONDITION_STALLED);
     /* A download that is tried again from time to time is tried at once by another way. */
     bool has_other_way = change->retries && change->proxies && status &&
@@ -442,13 +396,32 @@ static void change_tokens(struct attempt *attempt)
  * finds it taken. */
 static bool takes_ports(const struct attempt *attempt)
 {
-    return attempt->change->holds_ports && !attempt->record.desired;
+    return attempt->change->holds_ports && !attempt->record->desired;
+}
+
+/* change_outcome.steps_from. Whether steps are appended is asked last: it hashes them. */
+static uint32_t steps_from(const struct attempt *attempt)
+{
+    const struct vm_desired *next = attempt->next;
+    const struct vm_status *status = record_status(attempt->record);
+    uint32_t n_steps = (uint32_t)next->spec->n_steps, asked = next->provision_from;
+    if (n_steps == 0 || next->is_deleting) {
+        return n_steps;
+    }
+    if (next->provision_token[0] &&
+        !(status && text_eq(next->provision_token, status->handled_provision_token))) {
+        return asked > 0 && asked <= n_steps ? asked - 1 : 0;
+    }
+    bool goes_on = status && (vm_steps_are_under_way(&status->provision) ||
+                                 vm_steps_state(&status->provision, next->spec,
+                                     next->skipped_steps) == STEPS_APPENDED);
+    return goes_on ? status->provision.next_step : n_steps;
 }
 
 static void write_next(struct store_batch *batch, struct attempt *attempt)
 {
     const struct change *change = attempt->change;
-    const struct vm_desired *stored = attempt->record.desired;
+    const struct vm_desired *stored = attempt->record->desired;
     bool is_same = stored && attempt->outcome.result == CHANGE_UNCHANGED &&
                    (change->halt_boot || vm_desired_equal(stored, attempt->next));
     if (is_same && change->halt_boot) {
@@ -465,18 +438,25 @@ static void write_next(struct store_batch *batch, struct attempt *attempt)
         store_batch_put_desired(batch, attempt->next, stored ? stored->revision : 0);
     }
     if (takes_ports(attempt)) {
-        port_lease_take(batch, attempt->next);
+        spec_leases_take(batch, attempt->next);
     }
+    attempt->outcome.steps_from = attempt->is_plan ? steps_from(attempt) : 0;
     memcpy(attempt->outcome.uid, attempt->next->uid, TEXT_ID_SIZE);
     attempt->outcome.generation = attempt->next->generation;
 }
 
 static int work_out(struct store *store, struct attempt *attempt, struct error *err)
 {
-    int rc = store_get(store, attempt->change->name, &attempt->record, err);
-    const struct vm_desired *stored = attempt->record.desired;
+    static const struct vm_record gone = {.name = NULL};
+    bool is_changed = true;
+    const struct vm_record *known = attempt->change->known;
+    struct vm_mark mark = known ? known->mark : VM_MARK_NEVER;
+    int rc =
+        store_get_changed(store, attempt->change->name, &mark, &attempt->own, &is_changed, err);
+    attempt->record = rc == 0 && !is_changed ? known : &attempt->own;
+    const struct vm_desired *stored = attempt->record->desired;
     if (rc == 0 && attempt->is_plan && stored && stored->is_deleting) {
-        vm_record_clear(&attempt->record);
+        attempt->record = &gone;
     }
     if (rc < 0 || (rc = attempt_check(store, attempt, err)) < 0) {
         return rc;
@@ -493,12 +473,13 @@ static int work_out(struct store *store, struct attempt *attempt, struct error *
     if (attempt->change->spec || attempt->change->recreates) { /* nothing that is there changes */
         attempt->next->is_cold = attempt->change->is_cold;
     }
-    if (attempt->change->snapshot) {
+    if (attempt->change->snapshot &&
+        !snapshot_is_under_way(attempt->record, attempt->change->snapshot)) {
         attempt->next->snapshot = *attempt->change->snapshot;
         digest_random_id(attempt->next->snapshot.token);
         attempt_report(attempt, CHANGE_REQUESTED);
     }
-    return takes_ports(attempt) ? port_lease_check(store, attempt->next, err) : 0;
+    return takes_ports(attempt) ? spec_leases_check(store, attempt->next, err) : 0;
 }
 
 /* Tries all changes once: commits them, or with `ret_rings` NULL only plans the outcomes.
@@ -527,8 +508,9 @@ static int try_once(struct store *store, const struct change *changes, size_t co
         *ret_rings = rc == 0;
     }
     for (size_t i = 0; i < count; i++) {
-        const struct vm_status *status = attempts[i].record.status;
-        const struct vm_desired *desired = attempts[i].record.desired;
+        const struct vm_record *record = attempts[i].record;
+        const struct vm_status *status = record ? record->status : NULL;
+        const struct vm_desired *desired = record ? record->desired : NULL;
         bool is_unseen = desired && (!status || status->observed_generation != desired->generation);
         if (ret_rings && (is_unseen || (status && status->instance.pid > 0))) {
             /* The command that committed it may have been killed before the bell; and a machine
@@ -540,7 +522,7 @@ static int try_once(struct store *store, const struct change *changes, size_t co
         } else {
             change_outcome_clear(&attempts[i].outcome);
         }
-        vm_record_clear(&attempts[i].record);
+        vm_record_clear(&attempts[i].own);
         vm_desired_free(attempts[i].next);
     }
     store_batch_free(batch);
@@ -563,11 +545,12 @@ int change_apply_with(struct store *store, const struct change *changes, size_t 
                 store_paths(store), changes[i].spec, ret[i].result != CHANGE_UNCHANGED);
         }
     }
-    /* Without machines and changes there is nothing to do, and no notification. Where that fails
-     * (full disk, read-only) the controller is only later. */
+    /* Without machines and changes there is nothing to do, and no notification. What is under way
+     * may be of a command that was killed before its own. A failure (full disk) costs a delay. */
     struct error ignored = {.code = ERR_NONE};
-    if (rc == 0 && rings && bell_ring(store_paths(store), BELL_DESIRED, &ignored) < 0) {
-        log_debug("store", "%s", ignored.message);
+    bool may_be_done = rc == -ERR_VM_CONFLICT || rc == -ERR_VOLUME_NOT_FOUND;
+    if (rc == 0 ? rings : may_be_done) {
+        (void)bell_ring(store_paths(store), BELL_DESIRED, &ignored);
     }
     return rc;
 }

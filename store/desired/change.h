@@ -31,17 +31,19 @@ enum change_provision {
 /* Of one VM. Zero besides the name: change nothing. */
 struct change {
     const char *name;
-    const struct vm_spec *spec; /* create, or bring in line with this; NULL: the VM must exist */
-    const char *source;         /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
-                                 * the VM must have come from there; NULL: from anywhere */
-    bool must_be_new;           /* a VM of that name is a conflict */
-    uint64_t owner;             /* of a new VM: it goes when this owner has gone; 0: none */
-    const char *halt_boot;      /* vm_desired's halt_boot and … */
-    uint64_t halt_owner;        /* … halt_owner become these; NULL: they stay as they are */
-    bool disowns;               /* it has no owner from now on */
-    bool holds_ports; /* a new VM holds the host ports of its forwards before it starts: one
-                       * that another VM holds is a conflict */
-    bool takes_over;  /* the name may belong to another VMFile: take it */
+    const struct vm_record *known; /* what the caller has read of it, which is not parsed again;
+                                    * NULL: nothing */
+    const struct vm_spec *spec;    /* create, or bring in line with this; NULL: the VM must exist */
+    const char *source;    /* VMFile the spec comes from, absolute; NULL: none. Without a spec:
+                            * the VM must have come from there; NULL: from anywhere */
+    bool must_be_new;      /* a VM of that name is a conflict */
+    uint64_t owner;        /* of a new VM: it goes when this owner has gone; 0: none */
+    const char *halt_boot; /* vm_desired's halt_boot and … */
+    uint64_t halt_owner;   /* … halt_owner become these; NULL: they stay as they are */
+    bool disowns;          /* it has no owner from now on */
+    bool holds_ports;      /* a new VM holds the host ports of its forwards before it starts: one
+                            * that another VM holds is a conflict */
+    bool takes_over;       /* the name may belong to another VMFile: take it */
     bool sets_power;
     enum power power;
     bool starts_new;     /* a VM that this change creates is started, and its steps run */
@@ -52,10 +54,12 @@ struct change {
                                 as its `run` says */
     bool restarts;           /* a running VM is stopped and started with its new spec */
     bool is_cold;            /* what its next disk is made on is the image, whatever `warm` says */
-    bool recreates;          /* its disk is recreated; erases the old one */
+    bool recreates;      /* its disk is recreated; the old one is kept for a day (KEPT_MS), … */
+    bool erases_at_once; /* … or not at all */
     bool deletes;
     /* To be done with a snapshot of the disk of a stopped VM; its token is made. NULL: nothing. */
     const struct snapshot_order *snapshot;
+    const struct vm_origin *origin; /* of a new VM; NULL: none */
     /* Attached besides those of its spec, or, by its name, detached again. NULL: nothing. */
     const struct spec_volume *attaches;
     const char *detaches;
@@ -79,6 +83,9 @@ struct change_outcome {
     enum change_result result;
     char uid[TEXT_ID_SIZE];
     uint64_t generation;   /* waiters wait until this one is observed */
+    uint32_t steps_from;   /* of change_plan() alone: the first provision step that is under way
+                            * then, or due, from 0; as many as the spec has, or more: none. As far
+                            * as is known: the record of them may be older than the change */
     struct spec_diff diff; /* old spec -> new spec; empty unless the spec changed */
 };
 
@@ -86,11 +93,12 @@ struct change_outcome {
  * Applies the changes (of different VMs) in one transaction: all of them or none.
  * Returns 0 and ret[0 … count-1] (change_outcome_clear() each), or: -ERR_VM_NOT_FOUND (no spec and
  * no such VM), -ERR_VM_CONFLICT (belongs to another VMFile, is not new, or its ports are held),
- * -ERR_VM_DELETING, a store error; of a snapshot: -ERR_VM_INVALID_STATE (it runs, or has no disk),
- * -ERR_VM_CONFLICT (the name is taken, or another request is under way), -ERR_SNAPSHOT_NOT_FOUND;
- * of a volume: -ERR_VOLUME_IN_USE, -ERR_VOLUME_NOT_FOUND, -ERR_VM_CONFLICT (it is of the VM's
- * VMFile, or one too many), -ERR_VM_INVALID_STATE (the VM cannot have or mount it),
- * -ERR_DISK_SHRINK. Deleting what is being deleted already succeeds.
+ * -ERR_VM_DELETING, -ERR_VM_INVALID_STATE (it is protected), a store error; of a snapshot:
+ * -ERR_VM_INVALID_STATE (it runs, or has no disk), -ERR_VM_CONFLICT (the name is taken, or another
+ * request is under way), -ERR_SNAPSHOT_NOT_FOUND; of a volume: -ERR_VOLUME_IN_USE,
+ * -ERR_VOLUME_NOT_FOUND, -ERR_VM_CONFLICT (it is of the VM's VMFile, or one too many),
+ * -ERR_VM_INVALID_STATE (the VM cannot have or mount it), -ERR_DISK_SHRINK. Deleting what is being
+ * deleted already succeeds.
  */
 int change_apply(struct store *store, const struct change *changes, size_t count,
     struct change_outcome *ret, struct error *err);

@@ -106,7 +106,7 @@ struct spec_diff record_diff(const struct vm_record *record, const struct vm_spe
     if (running && backend_traits(running->backend)->is_fixed) {
         spec_diff_put_off(&diff);
     }
-    bool is_settled = is_provision_settled(record, after, runs_appended);
+    bool is_settled = diff.count > 0 && is_provision_settled(record, after, runs_appended);
     diff.strongest = DISPOSITION_LIVE;
     for (size_t i = 0; i < diff.count; i++) {
         enum disposition *disposition = &diff.changes[i].disposition;

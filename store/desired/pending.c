@@ -41,15 +41,13 @@ bool record_has_instance(const struct vm_record *record)
 
 enum reason record_drift(const struct vm_record *record, const struct vm_spec *spec)
 {
-    char digest[DIGEST_SIZE];
     const struct vm_status *status = record_status(record);
     const struct condition *synced = status ? &status->conditions[CONDITION_SYNCED] : NULL;
     if (!synced || synced->state != CONDITION_FALSE ||
         synced->observed_generation < record->desired->generation) {
         return REASON_NONE;
     }
-    vm_spec_digest(spec, digest);
-    return text_eq(digest, record->desired->spec_digest) ? synced->reason : REASON_NONE;
+    return vm_spec_equal(spec, record->desired->spec) ? synced->reason : REASON_NONE;
 }
 
 static bool has_pending(

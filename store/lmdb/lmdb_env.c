@@ -34,7 +34,12 @@ int lmdb_error(const struct store *store, int rc, const char *what, struct error
             store->path, store->path);
     }
     if (rc > 0) {
-        return error_set_errno(err, ERR_STORE, rc, "%s in '%s'", what, store->path);
+        (void)error_set_errno(err, ERR_STORE, rc, "%s in '%s'", what, store->path);
+        return rc == EROFS ? error_help(err,
+                                 "see why in dmesg, and make it writable: findmnt -T %s; VMs that "
+                                 "run keep running",
+                                 store->path)
+                           : -ERR_STORE;
     }
     return error_set(err, ERR_STORE, "%s in '%s': %s", what, store->path, mdb_strerror(rc));
 }
@@ -73,16 +78,17 @@ static bool grow(struct store *store)
 static bool recover(struct store *store, int rc, int attempt)
 {
     bool is_better = false;
+    bool is_reopened = rc == MDB_PANIC || (rc == EROFS && store->is_read_only);
     bool is_known =
-        rc == MDB_PANIC || rc == MDB_MAP_RESIZED || rc == MDB_MAP_FULL || rc == MDB_READERS_FULL;
+        is_reopened || rc == MDB_MAP_RESIZED || rc == MDB_MAP_FULL || rc == MDB_READERS_FULL;
     if (!is_known || attempt >= RETRIES_MAX) {
         return false;
     }
     (void)pthread_rwlock_wrlock(&store->map_lock);
-    if (rc == MDB_PANIC) {
+    if (is_reopened) {
         struct error ignored = {0}; /* the caller reports the error that led here */
         lmdb_close(store);
-        is_better = lmdb_open(store, &ignored) == 0;
+        is_better = lmdb_open(store, &ignored) == 0 && (rc != EROFS || !store->is_read_only);
     } else if (store->env && rc == MDB_MAP_RESIZED) {
         is_better = mdb_env_set_mapsize(store->env, 0) == 0;
     } else if (store->env && rc == MDB_MAP_FULL) {
@@ -178,7 +184,9 @@ static int write_once(struct store *store, lmdb_write_body *body, void *context)
     MDB_txn *txn = NULL;
     (void)pthread_rwlock_rdlock(&store->map_lock);
     guard_enter();
-    int rc = store->env ? mdb_txn_begin(store->env, NULL, 0, &txn) : MDB_PANIC;
+    int rc = !store->env           ? MDB_PANIC
+             : store->is_read_only ? EROFS
+                                   : mdb_txn_begin(store->env, NULL, 0, &txn);
     if (rc == 0) {
         rc = body(store, txn, context);
         if (rc == 0) {

@@ -33,7 +33,8 @@ struct store {
     struct paths paths;
     char *path; /* DATA/store */
     size_t map_bytes;
-    bool is_relaxed; /* MDB_NOMETASYNC: a power cut may take the last transactions back */
+    bool is_relaxed;   /* MDB_NOMETASYNC: a power cut may take the last transactions back */
+    bool is_read_only; /* its file system was when it was opened: read without locks */
     pthread_rwlock_t map_lock;
     atomic_uint commits;
     atomic_flag has_warned; /* of a damaged record: once for each opening */

@@ -158,11 +158,12 @@ static void reserve_space(const struct store *store)
 static int set_up(struct store *store, struct error *err)
 {
     int rc, dead;
-    if ((rc = reserve_lock_file(store)) != 0 ||
+    const unsigned flags = MDB_NOTLS | (store->is_read_only ? MDB_RDONLY : 0);
+    if ((rc = store->is_read_only ? 0 : reserve_lock_file(store)) != 0 ||
         (rc = mdb_env_set_maxdbs(store->env, STORE_TABLE_COUNT_)) != 0 ||
         (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
         (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
-        (rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600)) != 0) {
+        (rc = mdb_env_open(store->env, store->path, flags, 0600)) != 0) {
         return rc;
     }
     guard_watch(store->env, store->path);
@@ -170,6 +171,9 @@ static int set_up(struct store *store, struct error *err)
         return rc;
     }
     rc = open_tables(store, false, err);
+    if (store->is_read_only) {
+        return rc == MDB_NOTFOUND ? EROFS : rc;
+    }
     if (rc == MDB_NOTFOUND || lmdb_lacks_slot(rc)) {
         rc = open_tables(store, true, err);
     }
@@ -182,9 +186,10 @@ static int set_up(struct store *store, struct error *err)
     return rc;
 }
 
-static int open_once(struct store *store, struct error *err)
+static int open_as(struct store *store, bool is_read_only, struct error *err)
 {
     int rc = mdb_env_create(&store->env);
+    store->is_read_only = is_read_only;
     if (rc != 0) {
         store->env = NULL;
         return rc;
@@ -196,6 +201,14 @@ static int open_once(struct store *store, struct error *err)
         lmdb_close(store);
     }
     return rc;
+}
+
+/* Of a file system that is read-only what is there can still be read. LMDB then takes no locks: who
+ * writes it through another mount may change a page under the reader, which its checksum shows. */
+static int open_once(struct store *store, struct error *err)
+{
+    int rc = open_as(store, false, err);
+    return rc == EROFS ? open_as(store, true, err) : rc;
 }
 
 /* Tries again: a store that another process is creating looks damaged for a moment. */

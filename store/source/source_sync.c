@@ -324,16 +324,9 @@ static int be_broken(struct sync *sync, const struct kdl_pos *pos, const char *m
 
 static int be_invalid(struct sync *sync, const struct vmfile_load *load, struct error *err)
 {
-    const struct vmfile_diagnostic *first = &load->file->diagnostics[0];
     cleanup_buf struct buf message = BUF_INIT(0);
-    buf_add_str(&message, first->message);
-    if (first->hint) {
-        buf_printf(&message, " (%s)", first->hint);
-    }
-    if (load->file->n_diagnostics > 1) {
-        buf_printf(&message, "; and %zu more: vmctl validate", load->file->n_diagnostics - 1);
-    }
-    return be_broken(sync, &first->pos, buf_str(&message), load->sha256, err);
+    const struct kdl_pos *pos = vmfile_load_sum_up(load, &message);
+    return be_broken(sync, pos, buf_str(&message), load->sha256, err);
 }
 
 /* ---- one file ---- */
@@ -345,7 +338,8 @@ static bool may_be_half(const struct sync *sync, const struct vmfile *file)
     bool is_half = false;
     for (size_t i = 0; i < file->n_vms; i++) {
         const struct vm_spec *spec = file->vms[i];
-        is_half |= spec->cloud_init.user_data.path != NULL;
+        is_half |= spec->cloud_init.user_data.path || spec->cloud_init.vendor_data.path ||
+                   spec->cloud_init.network_config.path;
         for (size_t k = 0; k < spec->n_steps; k++) {
             is_half |= spec->steps[k].file.path != NULL;
         }
@@ -369,7 +363,7 @@ static int read_and_apply(struct sync *sync, struct vmfile_load *load, struct er
     if (!missing && !S_ISREG(st.st_mode)) { /* opening a FIFO would wait for a writer */
         return be_broken(sync, NULL, "it is not a file", "", err);
     }
-    const struct vmfile_inputs inputs = {&sync->before->inputs, false};
+    const struct vmfile_inputs inputs = {.given = &sync->before->inputs};
     if (vmfile_load(sync->ask->path, sync->ask->path, &inputs, load, &cause) < 0) {
         return be_broken(sync, NULL, cause.message, "", err);
     }

@@ -22,16 +22,41 @@ char *vmfile_load_directory(const char *path)
     return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
 }
 
-static const char *file_problem(void *context, const char *path)
+/* Of a directory only its absence is of interest later: what is in it may change all the time. */
+static const char *directory_problem(struct vmfile_load *load, const char *path)
+{
+    struct stat st;
+    const char *problem =
+        user_path_stat(path, &st) < 0
+            ? (errno == ETIMEDOUT ? "no answer of the file system of" : "no readable directory at")
+        : !S_ISDIR(st.st_mode)          ? "no directory, but something else, at"
+        : access(path, R_OK | X_OK) < 0 ? "no readable directory at"
+                                        : NULL;
+    if (problem) {
+        strings_add(&load->named, path);
+    }
+    return problem;
+}
+
+static const char *file_problem(void *context, const char *path, bool is_directory)
 {
     struct vmfile_load *load = context;
     struct stat st;
+    if (is_directory) {
+        return directory_problem(load, path);
+    }
+    if (text_eq(path, load->readable)) {
+        return NULL;
+    }
     strings_add(&load->named, path);
     if (user_path_readable(path, &st) < 0) {
         return errno == ETIMEDOUT ? "no answer of the file system of" : "no readable file at";
     }
-    return S_ISREG(st.st_mode)    ? NULL
-           : S_ISDIR(st.st_mode)  ? "a directory, and no file, at"
+    if (S_ISREG(st.st_mode)) {
+        load->readable = strings_find(&load->named, path);
+        return NULL;
+    }
+    return S_ISDIR(st.st_mode)    ? "a directory, and no file, at"
            : S_ISFIFO(st.st_mode) ? "a named pipe, and no file, at"
            : S_ISSOCK(st.st_mode) ? "a socket, and no file, at"
                                   : "a device, and no file, at";
@@ -64,7 +89,8 @@ static int check_kind(const char *path, const char *shown, struct error *err)
         return vmfile_load_refuse(shown, errno, err);
     }
     if (S_ISDIR(st.st_mode)) {
-        return error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is a directory, not a VMFile", shown);
+        (void)error_set(err, ERR_VMFILE_NOT_FOUND, "'%s' is a directory, not a VMFile", shown);
+        return error_help(err, "name the file in it: %s/VMFile.kdl", shown);
     }
     if (!S_ISREG(st.st_mode)) { /* reading it could block, and every command reads it again */
         (void)error_set(err, ERR_VMFILE_INVALID, "'%s' is a %s, not a VMFile", shown,
@@ -91,6 +117,63 @@ static int read_text(const char *path, const char *shown, struct buf *text, stru
     return -ERR_VMFILE_INVALID;
 }
 
+/* The user's own is watched, as are the files that are named. */
+static const struct image_names *image_names(void *context, struct error *err)
+{
+    struct vmfile_load *load = context;
+    if (!load->images.own_path) {
+        (void)image_names_load(&load->images, &load->images_failure);
+        strings_add(&load->named, load->images.own_path);
+    }
+    if (load->images_failure.code != ERR_NONE) {
+        *err = load->images_failure;
+        return NULL;
+    }
+    return &load->images;
+}
+
+static int read_nodes(struct nodes *ret, struct error *err)
+{
+    enum { NODES_MAX_BYTES = 64 * 1024 };
+    struct error cause = {.code = ERR_NONE};
+    cleanup_buf struct buf text = BUF_INIT(NODES_MAX_BYTES);
+    cleanup_free char *path = nodes_path();
+    if (user_path_read(path, &text, &cause) < 0 && cause.sys_errno != ENOENT) {
+        *err = cause;
+        return -(int)err->code;
+    }
+    nodes_clear(ret);
+    nodes_parse(buf_str(&text), text.len, ret);
+    if (ret->problems->n_diagnostics > 0) {
+        (void)error_set(err, ERR_VMFILE_INVALID, "'%s' is not valid", path);
+        return error_help(err, "see what is wrong: vmctl node list");
+    }
+    return 0;
+}
+
+static const struct nodes *other_nodes(void *context, struct error *err)
+{
+    struct vmfile_load *load = context;
+    if (!load->names_nodes) {
+        (void)error_set(
+            err, ERR_VMFILE_INVALID, "a VMFile that is watched has VMs of this host alone");
+        (void)error_help(err, "end it, and bring them up by hand: vmctl unwatch, vmctl up");
+        return NULL;
+    }
+    bool is_read = load->nodes.problems && load->nodes.problems->n_diagnostics == 0;
+    return is_read || read_nodes(&load->nodes, err) == 0 ? &load->nodes : NULL;
+}
+
+static const char *read_include(void *context, const char *path, struct buf *ret)
+{
+    struct error ignored = {.code = ERR_NONE};
+    const char *problem = file_problem(context, path, false);
+    if (problem || user_path_read(path, ret, &ignored) == 0 || ret->is_full) {
+        return problem;
+    }
+    return "no readable file at";
+}
+
 static const char *environment(void *context, const char *name)
 {
     (void)context;
@@ -105,26 +188,46 @@ static struct vmfile_env env_of(const struct vmfile_load *load, const char *show
         .home = paths_home(),
         .file_problem = file_problem,
         .read_file = read_content,
+        .image_names = image_names,
+        .read_include = read_include,
+        .nodes = other_nodes,
     };
+}
+
+/* The digest of a VMFile that includes others is that of all texts. */
+static void note_included(struct vmfile_load *load)
+{
+    struct digest *digest = digest_new();
+    for (size_t i = 0; i < load->file->n_sources; i++) {
+        const struct vmfile_source *source = &load->file->sources[i];
+        const char *text = source->text ? source->text : buf_str(&load->text);
+        digest_add(digest, text, source->text ? source->size : load->text.len);
+    }
+    digest_of(digest, load->sha256);
+    digest_free(digest);
 }
 
 int vmfile_load(const char *path, const char *shown, const struct vmfile_inputs *inputs,
     struct vmfile_load *ret, struct error *err)
 {
-    struct vmfile_load load = {.text = BUF_INIT(VMFILE_LOAD_MAX)};
-    int rc = read_text(path, shown, &load.text, err);
+    struct vmfile_load load = {
+        .text = BUF_INIT(VMFILE_LOAD_MAX), .names_nodes = inputs->uses_environment};
+    int rc = inputs->text ? 0 : read_text(path, shown, &load.text, err);
     if (rc < 0) {
         buf_clear(&load.text);
         return rc;
     }
+    if (inputs->text) {
+        buf_add(&load.text, buf_str(inputs->text), inputs->text->len);
+    }
     load.path = mem_strdup(path);
     load.base_dir = vmfile_load_directory(path);
-    digest_bytes(buf_str(&load.text), load.text.len, load.sha256);
     struct vmfile_env env = env_of(&load, shown);
     env.context = &load;
     env.given = inputs->given;
     env.environment = inputs->uses_environment ? environment : NULL;
     load.file = vmfile_parse(buf_str(&load.text), load.text.len, &env);
+    note_included(&load);
     *ret = load;
     return 0;
 }
@@ -148,6 +251,8 @@ void vmfile_load_clear(struct vmfile_load *load)
 {
     vmfile_free(load->file);
     strings_clear(&load->named);
+    image_names_clear(&load->images);
+    nodes_clear(&load->nodes);
     buf_clear(&load->text);
     free(load->base_dir);
     free(load->path);
@@ -162,13 +267,37 @@ void vmfile_load_render(
         out, load->file, buf_str(&load->text), load->text.len, &env, use_color);
 }
 
-void vmfile_load_print(struct buf *out, const struct vmfile_load *load, const struct strings *given)
+const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct buf *out)
+{
+    const struct vmfile *file = load->file;
+    const struct vmfile_diagnostic *first = &file->diagnostics[0];
+    const struct kdl_pos *pos = &first->pos;
+    if (pos->source > 0) {
+        buf_printf(out, "in '%s', line %u, column %u: ", file->sources[pos->source].path, pos->line,
+            pos->column);
+    }
+    while (pos->source > 0) {
+        pos = &file->sources[pos->source].included_at;
+    }
+    buf_add_str(out, first->message);
+    if (first->hint) {
+        buf_printf(out, " (%s)", first->hint);
+    }
+    if (file->n_diagnostics > 1) {
+        buf_printf(out, "; and %zu more: vmctl validate", file->n_diagnostics - 1);
+    }
+    return pos;
+}
+
+void vmfile_load_print(
+    struct buf *out, struct vmfile_load *load, const char *place, const struct strings *given)
 {
     struct vmfile_env env = env_of(load, load->path);
+    env.context = load;
     env.given = given;
     env.environment = environment;
     env.file_problem = NULL; /* which notes the files that are named, and has done so */
-    vmfile_print(out, buf_str(&load->text), load->text.len, &env);
+    vmfile_print(out, buf_str(&load->text), load->text.len, place, &env);
 }
 
 int vmfile_load_referenced(struct vmfile_load *load, char *ret_digest, struct error *err)

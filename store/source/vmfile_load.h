@@ -7,28 +7,36 @@
 
 #include "specs/base/buf.h"
 #include "specs/base/digest.h"
+#include "specs/base/error.h"
 #include "specs/base/strings.h"
+#include "specs/vmfile/image_names.h"
+#include "specs/vmfile/nodes_file.h"
 #include "specs/vmfile/vmfile.h"
-
-struct error;
 
 enum { VMFILE_LOAD_MAX = 1 << 20 }; /* bytes; a larger file is no VMFile */
 
 struct vmfile_load {
-    char *path;               /* absolute */
-    char *base_dir;           /* its directory */
-    struct buf text;          /* as read */
-    char sha256[DIGEST_SIZE]; /* of the text */
-    struct vmfile *file;      /* look at n_diagnostics first */
-    struct strings named;     /* absolute paths of all files it names, readable or not */
+    char *path;                  /* absolute */
+    char *base_dir;              /* its directory */
+    struct buf text;             /* as read */
+    char sha256[DIGEST_SIZE];    /* of the text, and of what it includes */
+    struct vmfile *file;         /* look at n_diagnostics first */
+    struct strings named;        /* absolute paths of all files it names, readable or not */
+    const char *readable;        /* the last of them that was: many VMs name one image; borrowed */
+    struct image_names images;   /* the catalogue, once one was needed: it has an own_path then */
+    struct error images_failure; /* … or why it cannot be had */
+    struct nodes nodes;          /* of nodes.kdl, once one was named: it has `problems` then */
+    bool names_nodes;            /* vmfile_inputs.uses_environment */
 };
 
 /* What a VMFile takes from outside: values ("tag=13", "vm.web.memory=4G"; NULL: none), and whether
- * its variables may be given by the caller's environment. Those of a watched VMFile are recorded
+ * its variables may be given by the caller's environment and its VMs be on the caller's other
+ * nodes: one that is watched is of this host alone. Those of a watched VMFile are recorded
  * with it, so that vmctld reads what the user's command read. */
 struct vmfile_inputs {
     const struct strings *given;
     bool uses_environment;
+    const struct buf *text; /* in place of the file's, of VMFILE_LOAD_MAX bytes at most; or NULL */
 };
 
 /*
@@ -54,10 +62,14 @@ int vmfile_load_refuse(const char *shown, int sys_errno, struct error *err);
 void vmfile_load_render(
     struct buf *out, const struct vmfile_load *load, const char *shown, bool use_color);
 
+/* Appends the first error, and how many others there are; where it is, or the `include` that leads
+ * there. Borrowed. */
+const struct kdl_pos *vmfile_load_sum_up(const struct vmfile_load *load, struct buf *out);
+
 /* Appends the VMs of the valid VMFile as vmfile_print() has them, read with the inputs of a
  * command. */
 void vmfile_load_print(
-    struct buf *out, const struct vmfile_load *load, const struct strings *given);
+    struct buf *out, struct vmfile_load *load, const char *place, const struct strings *given);
 
 /* Reads the files the valid VMFile's VMs name (change_read_files) into their specs; then
  * `ret_digest` (DIGEST_SIZE) is that of all that was read: equal digests, equal changes. */

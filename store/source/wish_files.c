@@ -42,9 +42,12 @@ static int read_file(struct spec_file *file, const struct vm_spec *spec, struct 
 
 int change_read_files(struct vm_spec *spec, struct error *err)
 {
-    int rc = read_file(&spec->cloud_init.ssh_key, spec, err);
-    if (rc == 0) {
-        rc = read_file(&spec->cloud_init.user_data, spec, err);
+    struct spec_cloud_init *cloud_init = &spec->cloud_init;
+    struct spec_file *const files[] = {&cloud_init->ssh_key, &cloud_init->user_data,
+        &cloud_init->vendor_data, &cloud_init->network_config};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(files); i++) {
+        rc = read_file(files[i], spec, err);
     }
     for (size_t i = 0; rc == 0 && i < spec->n_steps; i++) {
         rc = read_file(&spec->steps[i].file, spec, err);
