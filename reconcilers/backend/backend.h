@@ -24,6 +24,7 @@
 
 struct error;
 struct proxies;
+struct step_secrets;
 struct template_record;
 
 /* One VM as its owner (reconcilers/vm/vm.c) knows it in this pass. Borrowed for the call; an
@@ -35,6 +36,10 @@ struct vm_env {
     const char *uid;                /* of the desired or, for an orphan, the status record */
     const struct vm_status *status; /* as committed */
     const struct proxies *proxies;  /* for downloads; NULL: none */
+    const struct vm_origin
+        *origin;                  /* the disk is, or is to be, a copy of this; NULL: its image's */
+    struct step_secrets *secrets; /* of the step that run_step() is to run; NULL: it has none.
+                                   * They outlive the operation */
 };
 
 /* ---- machine ---- */
@@ -58,9 +63,13 @@ struct machine_facts {
     bool is_alive;   /* alive.lock is held: a process of this VM exists, no matter who started it */
     bool is_waiting; /* our child still waits for release(); no QEMU runs yet */
     enum run_state run_state;
-    uint32_t n_resets; /* of the guest, seen since the handle was opened or the instance found */
-    int64_t silent_ms; /* how long an alive process has not answered; 0: it answers */
-    int exit_status;   /* wait status of the last process once !is_alive, -1 unknown */
+    uint32_t n_resets;    /* of the guest, seen since the handle was opened or the instance found */
+    bool is_cut_off;      /* its network's switch is not there; boot() puts that right */
+    bool is_network_lost; /* … and was, in this controller's life */
+    int64_t silent_ms;    /* how long an alive process has not answered; 0: it answers */
+    int exit_status;      /* wait status of the last process once !is_alive, -1 unknown */
+    const char *lost_share;  /* where its guest sees a folder whose server ended; NULL: none did;
+                              * borrowed until the next call */
     const char *last_output; /* its last line on stderr, NULL none; borrowed until the next call */
 };
 
@@ -79,7 +88,14 @@ struct boot_result {
     char *vnc;        /* as vm_status.vnc */
     char *machine;    /* as vm_status.machine; NULL not known */
     char *changes;    /* text: what boot() had to change to match the spec; NULL nothing */
+    bool is_rejoined; /* the switch of a running machine's network had to be started again */
     char *taken_port; /* with ERR_PORT_TAKEN: lease key of the port in use */
+};
+
+/* What of a disk in use is in its copy. */
+struct snapshot_made {
+    bool is_partial;     /* only what was written since the order's bitmap began */
+    char *whole_because; /* why it is not, though that was asked for; NULL: it was not. free() it */
 };
 
 struct machine; /* the backend's handle of one VM: sockets, watches; no process of its own */
@@ -95,9 +111,9 @@ struct machine_ops {
 
     /*
      * Creates the process of instance->instance_id, which then waits for release(): takes
-     * alive.lock, binds the sockets, forks. Sets pid, start_ticks, boot_id, accel of *instance
-     * (which must live until `done`). If the controller is killed before release(), the child sees
-     * EOF and exits.
+     * alive.lock, binds the sockets, forks. Sets pid, start_ticks, boot_id, accel, and the
+     * memory_host of one that may be frozen, of *instance (which must live until `done`). If the
+     * controller is killed before release(), the child sees EOF and exits.
      */
     struct op *(*launch)(struct machine *machine, const struct vm_env *env,
         struct vm_instance *instance, op_done_fn *done, void *context);
@@ -114,6 +130,26 @@ struct machine_ops {
      */
     struct op *(*boot)(struct machine *machine, const struct vm_env *env,
         struct boot_result *result, op_done_fn *done, void *context);
+
+    /* What of this host frozen memory depends on, in words: it is loaded only where they are the
+     * same. NULL: the backend cannot freeze, or not here. free() it. */
+    char *(*memory_host)(const struct reconciler_host *host);
+    /* Stops the guest of a template's builder for good, and writes what its machine is to
+     * VM_MEMORY_FILE and VM_MACHINE_STATE. To RUN_STATE_POSTMIGRATE. ERR_TEMPLATE and those of QMP.
+     */
+    struct op *(*freeze)(
+        struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+    /* From RUN_STATE_INMIGRATE to RUN_STATE_PAUSED: the machine becomes that of the template. No
+     * guest may have run on its disk. ERR_TEMPLATE: it is damaged, or does not fit. */
+    struct op *(*load)(
+        struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+
+    /* Makes the snapshot that the order names, of the disk as it is now, while the guest runs or is
+     * paused; may be done twice. `result` is written when it succeeds. NULL: the backend cannot
+     * (backend_traits.copies_used_disk). */
+    struct op *(*snapshot)(struct machine *machine, const struct vm_env *env,
+        const struct snapshot_order *order, struct snapshot_made *result, op_done_fn *done,
+        void *context);
 
     /* Returns at once; observe() shows the effect. */
     void (*command)(
@@ -142,7 +178,7 @@ struct media_facts {
     bool is_image_changed; /* the overlay's base is not the one it was made on … */
     bool is_image_unsure;  /* … or may not be: identify() finds out */
     bool has_local_base;   /* a file of the user's, which may change at any time */
-    bool is_identity_due;  /* identify() has something to find out for a VM that runs */
+    bool is_identity_due;  /* identify() has something to find out of the base */
     bool is_volume_due;    /* one that the machine does not have yet is missing, or wrong */
     bool has_replacement;  /* status->replacement is there, and is what the spec asks for */
     int64_t free_bytes;    /* of the file system that the disk grows on; INT64_MAX unknown */
@@ -151,7 +187,8 @@ struct media_facts {
 struct image_result {
     char *path; /* owned by the result's holder */
     char id[DIGEST_SIZE];
-    json_t *record; /* owned: the URL's row for the image table; NULL for local files */
+    json_t *record;  /* owned: the URL's row for the image table; NULL for local files */
+    char *published; /* owned: "sha512:…", what was asked for with image_order.only_looks */
 };
 
 struct media_ops {
@@ -198,10 +235,28 @@ struct media_ops {
     struct op *(*snapshot)(const struct vm_env *env, const struct snapshot_order *order,
         op_done_fn *done, void *context);
 
+    /* Makes the disk of a VM that has none yet, as a copy of env->origin; may be done twice. Writes
+     * the digests that prepare() would to `result`. NULL: the backend cannot. */
+    struct op *(*clone)(
+        const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context);
+
+    /* Keeps the disk that discard() is about to remove as the snapshot `file`; one that was put in
+     * the place of the recorded disk already is not kept. May be done twice. NULL: the backend
+     * keeps none. */
+    int (*keep)(const struct vm_env *env, const char *file, struct error *err);
+
     /* Makes a template of the disk, while no process lives (template/template_files.h); the record
      * is the operation's. NULL: the backend has none. */
     struct op *(*seal)(const struct vm_env *env, struct template_record *record_take,
         op_done_fn *done, void *context);
+
+    /* Has the guest of a template's builder, where the helper waits on its second serial port, stop
+     * its services and write its files. May be done twice. ERR_IDENTITY, ERR_TIMEOUT. */
+    struct op *(*settle_guest)(const struct vm_env *env, op_done_fn *done, void *context);
+    /* Gives the guest that was woken the clock, random numbers, name and keys of this VM, in the
+     * same way. Once: a second try cannot know how far the first one came. The same errors, and
+     * seed_make()'s. */
+    struct op *(*identify_guest)(const struct vm_env *env, op_done_fn *done, void *context);
 
     /* Renames overlay and seed (and with `whole_dir` the VM's directory, keys and logs too) into
      * DATA/trash and deletes them there in the background; what prepare_next() made takes their
@@ -237,6 +292,12 @@ struct growth_result {
     char *refusal; /* what it does not use, and why. free() both */
 };
 
+/* What is to be known of the shared folders that were mounted. */
+struct mount_result {
+    char *user; /* "1000:1000", uid and gid of the user logged in; NULL: it was not asked */
+    char *note; /* what is not as it might be; NULL: nothing. free() both */
+};
+
 struct guest_ops {
     struct guest *(*open)(struct reconciler_host *host, const char *vm_name);
     void (*close)(struct guest *guest); /* NULL is fine */
@@ -262,10 +323,11 @@ struct guest_ops {
         op_done_fn *done, void *context);
 
     /* Unmounts the volumes of `orders`, then makes the file system of each blank one that is to be
-     * mounted, mounts and grows it, all of it unless it is done. `orders`: words for a shell, " -
-     * NAME" and " + NAME GIB 'DIRECTORY'" for each. ERR_MOUNT, or as probe(). */
+     * mounted, mounts and grows it, and mounts shared folders, all of it unless it is done.
+     * `orders`: words for a shell, " - NAME", " + NAME GIB 'DIRECTORY'" and " = TAG MODE
+     * 'DIRECTORY'" for each. ERR_MOUNT, ERR_SHARE, or as probe(). */
     struct op *(*mount)(struct guest *guest, const struct vm_env *env, const char *orders,
-        op_done_fn *done, void *context);
+        struct mount_result *result, op_done_fn *done, void *context);
 
     /* Runs every probe of the spec's check once, over SSH if the VM is expected to have it
      * (guest/probe_round.h). ERR_PROBE and ERR_TIMEOUT: a probe failed; ERR_SSH and those of

@@ -15,6 +15,7 @@
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
+#include "specs/base/lockfile.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
 #include "specs/base/paths.h"
@@ -184,6 +185,28 @@ static void delete_entry(void *context, int dir_fd, const char *name)
     start_deleting(context, name);
 }
 
+static void find_port(void *context, int dir_fd, const char *name)
+{
+    (void)dir_fd;
+    *(bool *)context |= text_ends_with(name, ".port");
+}
+
+/* What a project network's switch leaves when it ends (network/switch/port.h). */
+static void remove_unused_network(void *context, int dir_fd, const char *name)
+{
+    const struct paths *paths = context;
+    struct error ignored = {0};
+    bool has_port = false;
+    (void)dir_fd;
+    cleanup_free char *relative = mem_printf("networks/%s", name);
+    cleanup_free char *directory = paths_path(paths, relative);
+    cleanup_free char *lock = fs_join(directory, "switch.lock");
+    fs_each_entry(directory, find_port, &has_port);
+    if (!has_port && !lockfile_is_held(lock)) {
+        (void)fs_remove_beneath(paths->data_dir, "networks", name, &ignored);
+    }
+}
+
 void removal_sweep(struct reconciler_host *host)
 {
     static const char *const directories[] = {"images/.part", "images/.by-source"};
@@ -191,6 +214,8 @@ void removal_sweep(struct reconciler_host *host)
         cleanup_free char *path = paths_path(host->paths, directories[i]);
         removal_sweep_temporary(path);
     }
+    cleanup_free char *networks = paths_path(host->paths, "networks");
+    fs_each_entry(networks, remove_unused_network, (void *)(uintptr_t)host->paths);
     cleanup_free char *trash = paths_path(host->paths, "trash");
     fs_each_entry(trash, delete_entry, host);
 }

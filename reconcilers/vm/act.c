@@ -15,7 +15,9 @@
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
+#include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/steps.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
@@ -42,14 +44,23 @@ static uint64_t generation_of(const struct pass *pass)
     return pass->view->desired ? pass->view->desired->generation : 0;
 }
 
-/* The action failed at once: it is retried by backoff. */
-static int64_t fail(struct pass *pass, const struct error *err)
+static bool failed_a_moment_ago(const struct pass *pass)
+{
+    const struct vm_failure *failure = &pass->vm->failure;
+    return failure->generation == generation_of(pass) && failure->retry_at_ms > pass->now_ms;
+}
+
+int64_t pass_fail(struct pass *pass, const struct error *err)
 {
     enum action action = pass->decision.action;
+    const struct vm_failure *failure = &pass->vm->failure;
+    if (failed_a_moment_ago(pass) && text_eq(failure->error->message, err->message)) {
+        return failure->retry_at_ms - pass->now_ms; /* looked at again before its time */
+    }
     vm_fail(pass->vm, action, err, generation_of(pass));
     vm_patch_event(
         pass->patch, true, failure_classify(action, err->code).reason, "%s", err->message);
-    return action == ACTION_REPLACE ? VERDICT_NOW : pass->vm->failure.retry_at_ms - pass->now_ms;
+    return action == ACTION_REPLACE ? VERDICT_NOW : failure->retry_at_ms - pass->now_ms;
 }
 
 /* Killed before release(): the child's pipe closes and it exits without ever becoming QEMU. */
@@ -73,10 +84,10 @@ static int64_t act_boot(struct pass *pass)
     enum action action = pass->decision.action;
     struct error err = {.code = ERR_NONE};
     if (action == ACTION_APPLY && hot_change_has_network(pass) && !addresses_are_held(pass)) {
-        return addresses_choose(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
+        return addresses_choose(pass, &err) < 0 ? pass_fail(pass, &err) : VERDICT_NOW;
     }
     if (action == ACTION_APPLY && !volumes_are_held(pass)) {
-        return volumes_lease(pass, &err) < 0 ? fail(pass, &err) : VERDICT_NOW;
+        return volumes_lease(pass, &err) < 0 ? pass_fail(pass, &err) : VERDICT_NOW;
     }
     vm_begin(vm, action, generation_of(pass));
     vm->op =
@@ -140,6 +151,9 @@ static void begin_run(struct pass *pass)
     memcpy(run->instance_id, pass->view->status->instance.instance_id, TEXT_ID_SIZE);
     run->started_at_ms = pass->wall_ms;
     run->log_begin = (uint64_t)size;
+    if (pass->vm->secrets) {
+        pass->vm->secrets->run_started_at_ms = run->started_at_ms;
+    }
 }
 
 /*
@@ -151,18 +165,21 @@ static void begin_run(struct pass *pass)
 static int64_t act_run_step(struct pass *pass)
 {
     struct vm *vm = pass->vm;
-    const struct vm_provision *provision = &pass->view->status->provision;
-    bool is_asked = provision->asked_step == provision->next_step + 1;
-    if (!is_asked && step_is_done(provision, pass->env.spec, provision->next_step)) {
+    struct error err = {.code = ERR_NONE};
+    if (!pass_skips_step(pass, NULL) && step_secrets_get(pass, &err) < 0) {
+        return pass_fail(pass, &err);
+    }
+    if (pass_skips_step(pass, step_secrets_digest(pass))) {
         pass_finish_step(pass);
         return VERDICT_NOW;
     }
-    if (provision->run.started_at_ms == 0) {
+    if (pass->view->status->provision.run.started_at_ms == 0) {
         begin_run(pass);
         return VERDICT_NOW;
     }
     vm_begin(vm, ACTION_RUN_STEP, generation_of(pass));
     vm->outcome->step.exit_status = -1;
+    pass->env.secrets = vm->secrets;
     vm->op = vm->backend->guest->run_step(vm->guest, &pass->env,
         pass->view->status->provision.next_step, &vm->outcome->step, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
@@ -191,7 +208,7 @@ static int64_t act_begin_start(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     struct error err = {.code = ERR_NONE};
     if (addresses_choose(pass, &err) < 0 || volumes_lease(pass, &err) < 0) {
-        return fail(pass, &err);
+        return pass_fail(pass, &err);
     }
     vm_instance_clear(&status->instance);
     status->instance.intent = INTENT_START;
@@ -243,16 +260,11 @@ static int64_t act_await_machine(struct pass *pass)
     return is_starting && left_ms > 0 ? left_ms : SILENT_RETRY_MS;
 }
 
-static int64_t act_await_dependency(struct pass *pass)
+static int64_t act_wait(struct pass *pass)
 {
     enum { DEPENDENCY_RECHECK_MS = 500 };
-    (void)pass;
-    return DEPENDENCY_RECHECK_MS;
-}
-
-static int64_t act_back_off(struct pass *pass)
-{
-    return exit_backoff_left_ms(pass);
+    return pass->decision.action == ACTION_BACK_OFF ? exit_backoff_left_ms(pass)
+                                                    : DEPENDENCY_RECHECK_MS;
 }
 
 /* ---- stopping a machine, and other commands to one that is alive ----
@@ -301,6 +313,9 @@ static int64_t act_record_cause(struct pass *pass)
         [RUN_STATE_INTERNAL_ERROR] = EXIT_INTERNAL_ERROR,
     };
     enum exit_cause cause = causes[pass->situation.run_state];
+    if (memory_record_guest_end(pass, cause)) {
+        return VERDICT_NOW;
+    }
     exit_hold(pass, cause);
     begin_stop(pass, cause, 0);
     return VERDICT_NOW;
@@ -309,14 +324,18 @@ static int64_t act_record_cause(struct pass *pass)
 /* With the grace of any stop: a guest whose service hangs may still have files to write. */
 static int64_t act_end_unhealthy(struct pass *pass)
 {
-    struct vm_restart *restart = &pass->patch->status->restart;
+    char **last_message = &pass->patch->status->restart.last_message;
     const struct vm_liveness *live = &pass->patch->status->probing.live;
-    exit_hold(pass, EXIT_LIVENESS_FAILED);
-    begin_stop(pass, EXIT_LIVENESS_FAILED, pass_grace_ms(pass));
-    free(restart->last_message);
-    restart->last_message = mem_strdup(live->failure);
-    vm_patch_event(pass->patch, true, REASON_LIVENESS_FAILED, "failed %u times in a row: %s",
-        live->failures, live->failure ? live->failure : "?");
+    const char *lost = pass->situation.is_share_lost ? pass->machine.lost_share : NULL;
+    enum exit_cause cause = lost ? EXIT_SHARE_LOST : EXIT_LIVENESS_FAILED;
+    cleanup_free char *why = lost ? mem_printf("the server of the shared folder %s ended", lost)
+                                  : mem_printf("failed %u times in a row: %s", live->failures,
+                                        live->failure ? live->failure : "?");
+    exit_hold(pass, cause);
+    begin_stop(pass, cause, pass_grace_ms(pass));
+    free(*last_message);
+    *last_message = mem_strdup(lost ? lost : live->failure);
+    vm_patch_event(pass->patch, true, lost ? REASON_SHARE_LOST : REASON_LIVENESS_FAILED, "%s", why);
     return VERDICT_NOW;
 }
 
@@ -390,8 +409,9 @@ static int64_t act_discard(struct pass *pass)
         vm->op = vm->backend->media->destroy(&pass->env, whole_dir, vm_op_done, vm);
         return VERDICT_WHEN_WOKEN;
     }
-    if (vm->backend->media->discard(&pass->env, whole_dir, &err) < 0) {
-        return fail(pass, &err);
+    if ((!whole_dir && pass_keep_disk(pass, &err) < 0) ||
+        vm->backend->media->discard(&pass->env, whole_dir, &err) < 0) {
+        return pass_fail(pass, &err);
     }
     if (!whole_dir) {
         pass_record_new_disk(pass);
@@ -409,36 +429,6 @@ static int64_t act_mark_restarted(struct pass *pass)
 {
     memcpy(pass->patch->status->handled_restart_token, pass->view->desired->restart_token,
         TEXT_ID_SIZE);
-    return VERDICT_NOW;
-}
-
-static int move_to_quarantine(
-    const struct paths *paths, const char *name, const char *new_name, struct error *err)
-{
-    cleanup_free char *quarantine = paths_path(paths, "quarantine");
-    int rc = fs_make_dirs(quarantine, 0700, err);
-    cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(paths->data_dir, "vms", err);
-    cleanup_close int to = from < 0 ? -1 : fs_open_beneath(paths->data_dir, "quarantine", err);
-    if (to < 0) {
-        return -(int)err->code;
-    }
-    return renameat(from, name, to, new_name) == 0
-               ? 0
-               : error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
-}
-
-/* Files of a VM without a record: a lost store must not cost a disk. */
-static int64_t act_quarantine(struct pass *pass)
-{
-    struct error err = {.code = ERR_NONE};
-    const char *name = pass->vm->name;
-    cleanup_free char *new_name = mem_printf("%s-%lld", name, (long long)(pass->wall_ms / 1000));
-    if (move_to_quarantine(pass->vm->host->paths, name, new_name, &err) < 0) {
-        log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);
-        return ORPHAN_RECHECK_MS;
-    }
-    log_warn(
-        "vm", "%s: no record of this VM; its files were moved to 'quarantine/%s'", name, new_name);
     return VERDICT_NOW;
 }
 
@@ -461,7 +451,7 @@ static int64_t act_none(struct pass *pass)
 static int64_t (*const acts[])(struct pass *) = {
     [ACTION_NONE] = act_none,
     [ACTION_ADOPT_ORPHAN] = act_adopt_orphan,
-    [ACTION_QUARANTINE] = act_quarantine,
+    [ACTION_QUARANTINE] = pass_quarantine,
     [ACTION_FORGET] = act_forget,
     [ACTION_BEGIN_STOP] = act_begin_stop,
     [ACTION_POWERDOWN] = act_command,
@@ -471,6 +461,7 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_RECORD_EXIT] = act_record_exit,
     [ACTION_DISCARD_ALL] = act_discard,
     [ACTION_SEAL] = template_seal_disk,
+    [ACTION_FREEZE] = memory_freeze,
     [ACTION_DISMISS] = template_dismiss,
     [ACTION_BEGIN_TEMPLATE] = template_begin,
     [ACTION_AWAIT_TEMPLATE] = template_await,
@@ -486,12 +477,16 @@ static int64_t (*const acts[])(struct pass *) = {
     [ACTION_CHECK_DISK] = pass_check_disk,
     [ACTION_PREPARE] = pass_prepare,
     [ACTION_MAKE_VOLUMES] = volumes_act_make,
-    [ACTION_BACK_OFF] = act_back_off,
-    [ACTION_AWAIT_DEPENDENCY] = act_await_dependency,
+    [ACTION_BACK_OFF] = act_wait,
+    [ACTION_AWAIT_DEPENDENCY] = act_wait,
+    [ACTION_BOOT_COLD] = memory_boot_cold,
     [ACTION_BEGIN_START] = act_begin_start,
     [ACTION_LAUNCH] = act_launch,
     [ACTION_RELEASE] = act_release,
+    [ACTION_LOAD] = memory_load,
+    [ACTION_MARK_WOKEN] = memory_mark_woken,
     [ACTION_BOOT] = act_boot,
+    [ACTION_IDENTIFY] = memory_identify,
     [ACTION_CONFIRM_START] = act_confirm_start,
     [ACTION_GIVE_UP_START] = act_give_up_start,
     [ACTION_RECORD_CAUSE] = act_record_cause,
@@ -529,7 +524,9 @@ bool pass_may_precede_commit(const struct pass *pass)
         [ACTION_REFUSE_IMAGE] = true,
         [ACTION_BACK_OFF] = true,
         [ACTION_AWAIT_DEPENDENCY] = true,
+        [ACTION_BOOT_COLD] = true,
         [ACTION_BEGIN_START] = true,
+        [ACTION_MARK_WOKEN] = true,
         [ACTION_CONFIRM_START] = true,
         [ACTION_GIVE_UP_START] = true,
         [ACTION_RECORD_CAUSE] = true,
@@ -579,8 +576,11 @@ int64_t pass_act(struct pass *pass)
     struct vm *vm = pass->vm;
     enum action action = pass->decision.action;
     struct error err = {.code = ERR_NONE};
-    bool is_useful = serves(vm->op_action, action) || action == ACTION_AWAIT_MACHINE ||
-                     (vm->op_action == ACTION_BOOT && action == ACTION_CONFIRM_START);
+    bool is_seen_early = (vm->op_action == ACTION_LOAD && action == ACTION_MARK_WOKEN) ||
+                         (vm->op_action == ACTION_BOOT &&
+                             (action == ACTION_CONFIRM_START || action == ACTION_IDENTIFY));
+    bool is_useful =
+        serves(vm->op_action, action) || action == ACTION_AWAIT_MACHINE || is_seen_early;
     if (vm->op && is_useful) {
         return action == ACTION_AWAIT_MACHINE ? act_await_machine(pass) : VERDICT_WHEN_WOKEN;
     }
@@ -592,8 +592,9 @@ int64_t pass_act(struct pass *pass)
     if (!serves(vm->failure.action, action)) { /* what failed is not wanted any more */
         vm_failure_clear(&vm->failure);
     }
-    if (vm->failure.generation == generation_of(pass) && vm->failure.retry_at_ms > pass->now_ms) {
-        return vm->failure.retry_at_ms - pass->now_ms; /* the same action failed a moment ago */
+    bool is_cheap = vm->failure.error && vm->failure.error->code == ERR_SECRET; /* to look again */
+    if (!is_cheap && failed_a_moment_ago(pass)) {
+        return vm->failure.retry_at_ms - pass->now_ms;
     }
-    return check_backend(pass, &err) < 0 ? fail(pass, &err) : acts[action](pass);
+    return check_backend(pass, &err) < 0 ? pass_fail(pass, &err) : acts[action](pass);
 }

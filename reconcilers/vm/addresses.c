@@ -2,6 +2,7 @@
 #include "reconcilers/vm/addresses.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "reconcilers/network/address.h"
 #include "reconcilers/vm/pass.h"
@@ -10,27 +11,20 @@
 #include "specs/base/error.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
-
-/* The host ports that a spec declares, as leases: its forwards, which exist in user mode only, and
- * the port of its screen. NULL at the end; free() it. */
-static char *declared_port(const struct vm_spec *spec, size_t i)
-{
-    size_t n = spec && spec->network.mode == NETWORK_USER ? spec->network.n_forwards : 0;
-    if (i < n) {
-        return forward_lease_key(&spec->network.forwards[i]);
-    }
-    return spec && spec->vnc.port && i == n ? mem_printf("tcp/%u", spec->vnc.port) : NULL;
-}
+#include "specs/vm/lease_key.h"
 
 static const char volume_key[] = "volume/";
 
 static bool declares(const struct vm_spec *spec, const char *lease)
 {
+    if (!spec) {
+        return false;
+    }
     if (text_starts_with(lease, volume_key)) {
         return vm_spec_volume(spec, lease + sizeof(volume_key) - 1);
     }
     for (size_t i = 0;; i++) {
-        cleanup_free char *key = declared_port(spec, i);
+        cleanup_free char *key = vm_spec_lease_key(spec, i);
         if (!key || text_eq(key, lease)) {
             return key != NULL;
         }
@@ -48,15 +42,30 @@ static bool declares_tcp(const struct vm_spec *spec, uint16_t port)
 struct release {
     struct pass *pass;
     const struct vm_spec *kept[2]; /* the ports of these stay; NULL: none */
+    char *network; /* "net/shop-3f2ad08b/": only addresses on that one stay; NULL: all */
 };
+
+/* The addresses of a machine that is off stay its own. */
+static bool is_of_status(const struct release *release, const char *key)
+{
+    const struct vm_status *status = release->pass->patch->status;
+    const char *last = strrchr(key, '/') + 1;
+    bool is_on_network = !release->network || text_starts_with(key, release->network);
+    cleanup_free char *ssh = mem_printf("tcp/%u", release->pass->view->status->ssh_port);
+    return text_starts_with(key, "net/")   ? is_on_network && text_eq(last, status->address)
+           : text_starts_with(key, "mac/") ? text_eq(last, status->mac)
+                                           : text_eq(key, ssh);
+}
 
 static void drop_lease(void *context, const char *key)
 {
     struct release *release = context;
-    cleanup_free char *ssh = mem_printf("tcp/%u", release->pass->view->status->ssh_port);
-    bool is_ours = text_starts_with(key, "tcp/") || text_starts_with(key, "udp/") ||
-                   text_starts_with(key, volume_key);
-    if (is_ours && !text_eq(key, ssh) && !declares(release->kept[0], key) &&
+    static const char *const kinds[] = {"tcp/", "udp/", "mac/", "net/", volume_key};
+    bool is_ours = false;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        is_ours |= text_starts_with(key, kinds[i]);
+    }
+    if (is_ours && !is_of_status(release, key) && !declares(release->kept[0], key) &&
         !declares(release->kept[1], key)) {
         vm_patch_drop_lease(release->pass->patch, key);
     }
@@ -68,8 +77,12 @@ static void drop_leases(
     struct pass *pass, const struct vm_spec *wanted, const struct vm_spec *running)
 {
     struct reconciler_host *host = pass->vm->host;
-    struct release release = {pass, {wanted, running}};
-    const struct vm_status *status = pass->patch->status;
+    cleanup_free char *network =
+        wanted && !running
+            ? mem_printf("net/%s/", wanted->network.network ? wanted->network.network : "")
+            : NULL;
+    struct release release = {pass, {wanted, running}, network};
+    const struct vm_status *status = pass->view->status;
     if (status->applied_spec || status->ssh_port) {
         host->each_lease(host, pass->vm->name, drop_lease, &release);
     }
@@ -88,21 +101,25 @@ void addresses_release_undeclared(struct pass *pass)
 
 /* ---- what the next one gets ---- */
 
-static int check_forwards(const struct pass *pass, struct error *err)
+static int check_declared(const struct pass *pass, struct error *err)
 {
     struct reconciler_host *host = pass->vm->host;
     const struct vm_spec *spec = pass->env.spec;
     for (size_t i = 0;; i++) {
-        cleanup_free char *key = declared_port(spec, i);
+        cleanup_free char *key = vm_spec_lease_key(spec, i);
         const char *holder = key ? host->lease_holder(host, key) : NULL;
         if (!key) {
             return 0;
         }
         if (holder && !text_eq(holder, pass->vm->name)) {
-            error_set(err, ERR_PORT_TAKEN, "host port %s of vm '%s' is used by vm '%s'", key,
-                pass->vm->name, holder);
-            return error_help(
-                err, "choose another host port, or stop the other VM: vmctl stop %s", holder);
+            cleanup_free char *what = lease_in_words(key);
+            bool is_port = text_starts_with(what, "host port");
+            (void)error_set(err, is_port ? ERR_PORT_TAKEN : ERR_VM_CONFLICT,
+                "%s of vm '%s' is used by vm '%s'", what, pass->vm->name, holder);
+            return is_port ? error_help(err,
+                                 "choose another host port, or stop the other VM: vmctl stop %s",
+                                 holder)
+                           : error_help(err, "choose another one for one of them");
         }
     }
 }
@@ -111,26 +128,47 @@ bool addresses_are_held(const struct pass *pass)
 {
     struct reconciler_host *host = pass->vm->host;
     for (size_t i = 0;; i++) {
-        cleanup_free char *key = declared_port(pass->env.spec, i);
+        cleanup_free char *key = vm_spec_lease_key(pass->env.spec, i);
         if (!key || !text_eq(host->lease_holder(host, key), pass->vm->name)) {
             return !key;
         }
     }
 }
 
-/* On a real network a guest needs a MAC address of its own; behind slirp no one sees it. */
+/* Of an import, whose guest may know its network by it; unless another VM has it. free() it. */
+static char *brought_mac(const struct pass *pass)
+{
+    const struct vm_origin *origin = pass->view->desired->origin;
+    const char *mac = origin ? origin->mac : NULL;
+    cleanup_free char *lease = mac_lease_key(mac ? mac : "");
+    const char *holder = pass->vm->host->lease_holder(pass->vm->host, lease);
+    return !holder || text_eq(holder, pass->vm->name) ? mem_strdup(mac) : NULL;
+}
+
+/* A machine that runs keeps the one that it was started with, and any machine the one that no spec
+ * named. On a real network a guest needs one of its own; behind slirp no one sees it. */
 static void choose_mac(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    enum network_mode mode = pass->env.spec->network.mode;
-    if (mode == NETWORK_NONE) {
+    const struct spec_network *network = &pass->env.spec->network;
+    const struct vm_spec *before = pass->view->status->applied_spec;
+    if (network->mode == NETWORK_NONE) {
         return;
+    }
+    bool is_other = network->mac ? !text_eq(network->mac, status->mac)
+                                 : before && text_eq(before->network.mac, status->mac);
+    if (is_other && !pass->situation.is_alive) {
+        free(status->mac);
+        status->mac = mem_strdup(network->mac);
+    }
+    if (!status->mac) {
+        status->mac = brought_mac(pass);
     }
     if (!status->mac) {
         status->mac = ports_mac(pass->vm->host, pass->vm->name, pass->env.uid);
     }
-    if (mode != NETWORK_USER) {
-        cleanup_free char *lease = mem_printf("mac/%s", status->mac);
+    if (network->mode != NETWORK_USER) {
+        cleanup_free char *lease = mac_lease_key(status->mac);
         vm_patch_lease(pass->patch, lease);
     }
 }
@@ -164,18 +202,41 @@ static void choose_ssh(struct pass *pass)
     status->ssh_host = mem_strdup("127.0.0.1");
 }
 
+/* The same for as long as the VM is on this network, unless the spec names another. */
+static int choose_address(struct pass *pass, struct error *err)
+{
+    struct vm_status *status = pass->patch->status;
+    const struct spec_network *network = &pass->env.spec->network;
+    const char *before = pass->view->status->address;
+    char *address = pass->situation.is_alive && before ? mem_strdup(before)
+                    : network->address
+                        ? mem_strdup(network->address)
+                        : ports_address(pass->vm->host, pass->vm->name, network, before);
+    if (!address) {
+        (void)error_set(
+            err, ERR_VM_CONFLICT, "every address of network '%s' is in use", network->network);
+        return error_help(err, "put some of its VMs on a network of another name");
+    }
+    free(status->address);
+    status->address = address;
+    cleanup_free char *lease = address_lease_key(network->network, address);
+    vm_patch_lease(pass->patch, lease);
+    return 0;
+}
+
 int addresses_choose(struct pass *pass, struct error *err)
 {
     const struct vm_spec *spec = pass->env.spec;
-    if (check_forwards(pass, err) < 0) {
+    if (check_declared(pass, err) < 0) {
         return -(int)err->code;
     }
-    bool is_running = pass->situation.is_alive; /* it has its volumes until they are detached */
-    drop_leases(pass, spec, is_running ? vm_status_running_spec(pass->view->status) : NULL);
     choose_mac(pass);
     struct vm_status *status = pass->patch->status;
     free(TAKE_PTR(status->ssh_host));
-    if (spec->network.mode == NETWORK_USER) {
+    if (spec->network.mode == NETWORK_PROJECT && choose_address(pass, err) < 0) {
+        return -(int)err->code;
+    }
+    if (network_has_forwards(spec->network.mode)) {
         choose_ssh(pass);
     } else { /* on a bridge the guest has an address of its own, to be found once it runs */
         if (status->ssh_port >= PORT_SSH_FIRST) {
@@ -184,8 +245,10 @@ int addresses_choose(struct pass *pass, struct error *err)
         }
         status->ssh_port = 0;
     }
+    bool is_running = pass->situation.is_alive; /* it has its volumes until they are detached */
+    drop_leases(pass, spec, is_running ? vm_status_running_spec(pass->view->status) : NULL);
     for (size_t i = 0;; i++) {
-        cleanup_free char *key = declared_port(spec, i);
+        cleanup_free char *key = vm_spec_lease_key(spec, i);
         if (!key) {
             return 0;
         }

@@ -9,8 +9,9 @@ struct pass;
 
 /*
  * Puts MAC address, SSH host and port into the patch's status, with leases for them and for the
- * spec's host ports; leases of forwards the spec no longer has are dropped.
- * -ERR_PORT_TAKEN: another VM holds a host port that the spec declares; only the user can choose.
+ * spec's host ports and addresses; those the spec no longer has are dropped.
+ * -ERR_PORT_TAKEN, -ERR_VM_CONFLICT: another VM holds a host port (an address) that the spec
+ * declares; only the user can choose.
  */
 int addresses_choose(struct pass *pass, struct error *err);
 

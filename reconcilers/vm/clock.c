@@ -26,7 +26,8 @@ bool clock_note_pause(struct pass *pass)
             "another program paused the guest; it is resumed (to pause it: vmctl suspend %s)",
             pass->vm->name);
     }
-    if (!pass->view->desired || !stands_still || clock->is_due) {
+    bool is_new = pass->situation.wake != WAKE_NONE; /* its clock is set before it runs on */
+    if (!pass->view->desired || !stands_still || clock->is_due || is_new) {
         return false;
     }
     clock->is_due = true;

@@ -95,8 +95,11 @@ static void keep(struct pass *pass, enum condition_type type)
 PREDICATE(is_image_changed, pass->media.is_image_changed)
 MESSAGE(image_changed_message, mem_strdup("it is not the one this VM's disk was made on"))
 PREDICATE(is_image_unsure, pass->media.is_image_unsure)
-MESSAGE(image_unsure_message, mem_strdup("it was touched or moved: comparing its bytes"))
-PREDICATE(is_image_of_url, pass->env.spec->image.kind == IMAGE_URL)
+MESSAGE(image_unsure_message,
+    mem_printf("it was touched or moved: %s", pass->view->desired->power == POWER_STOPPED
+                                                  ? "its bytes are compared at the next start"
+                                                  : "comparing its bytes"))
+PREDICATE(is_image_of_url, pass->env.spec->image.kind != IMAGE_FILE)
 PREDICATE(is_fetching, pass->vm->op_action == ACTION_FETCH_IMAGE && !pass->media.has_image)
 PREDICATE(is_fetching_url, is_fetching(pass) && is_image_of_url(pass))
 PREDICATE(has_image_failed, is_failure_of(pass, CONDITION_IMAGE_READY))
@@ -334,6 +337,8 @@ PREDICATE(is_waiting_for_step, are_steps_requested(pass) && pass->vm->op_action 
 /* A step was interrupted, by the connection or the guest, and will be resumed or run again: nothing
  * has failed. */
 PREDICATE(is_step_retried, is_waiting_for_step(pass) && pass->vm->failure.action == ACTION_RUN_STEP)
+PREDICATE(is_secret_missing,
+    is_step_retried(pass) && vm_failure_class(&pass->vm->failure).reason == REASON_SECRET_MISSING)
 PREDICATE(is_first_step_pending, /* or of a clone, those behind its template's */
     is_waiting_for_step(pass) &&
         pass->patch->status->provision.next_step <= (is_reached(pass) ? 0 : pass->template.n_steps))
@@ -360,6 +365,7 @@ PREDICATE(were_steps_run, pass->patch->status->provision.digest[0])
 static const struct rule provisioned_rules[] = {
     {has_no_steps, CONDITION_TRUE, REASON_NOT_REQUIRED, NULL, NULL},
     {is_step_failure_kept, .report = keep},
+    {is_secret_missing, .report = report_failed},
     {is_step_retried, CONDITION_FALSE, REASON_RETRYING, failure_message, NULL},
     {is_first_step_pending, CONDITION_FALSE, REASON_PENDING, NULL, NULL},
     {are_steps_requested, CONDITION_FALSE, REASON_RUNNING_STEP, step_progress, NULL},
@@ -432,6 +438,7 @@ PREDICATE(is_apply_pending, diff_of(pass)->count > 0 && hot_change_is_pending(pa
 PREDICATE(is_being_applied, is_apply_pending(pass) && !has_applying_failed(pass) &&
                                 pass->situation.run_state == RUN_STATE_RUNNING)
 PREDICATE(is_guest_growing, pass->situation.is_growth_due && !pass->patch->status->growth.refusal)
+MESSAGE(growing_message, mem_strdup("the guest is being made to use what was added"))
 PREDICATE(has_not_grown, pass->situation.is_alive && pass->patch->status->growth.refusal)
 MESSAGE(not_grown_message, mem_printf("but in the guest: %s", pass->patch->status->growth.refusal))
 PREDICATE(
@@ -447,7 +454,7 @@ static const struct rule synced_rules[] = {
     {needs_recreate, CONDITION_FALSE, REASON_RECREATE_REQUIRED, recreate_changes, NULL},
     {needs_restart, CONDITION_FALSE, REASON_RESTART_REQUIRED, strongest_changes, NULL},
     {is_apply_pending, CONDITION_FALSE, REASON_APPLYING, live_changes, NULL},
-    {is_guest_growing, CONDITION_FALSE, REASON_APPLYING, NULL, NULL},
+    {is_guest_growing, CONDITION_FALSE, REASON_APPLYING, growing_message, NULL},
     {are_steps_outdated, CONDITION_FALSE, REASON_PROVISION_OUTDATED, outdated_message, NULL},
     {has_not_grown, CONDITION_TRUE, REASON_SYNCED, not_grown_message, NULL},
     {NULL, CONDITION_TRUE, REASON_SYNCED, NULL, NULL},
@@ -467,13 +474,14 @@ static const struct condition *first_unmet(const struct pass *pass)
 {
     static const enum condition_type needed[] = {CONDITION_IMAGE_READY, CONDITION_PREPARED,
         CONDITION_RUNNING, CONDITION_GUEST_REACHABLE, CONDITION_CLOUD_INIT_DONE, CONDITION_MOUNTED,
-        CONDITION_PROVISIONED};
+        CONDITION_SHARED, CONDITION_PROVISIONED};
     const struct situation *s = &pass->situation;
     size_t first = s->is_alive || s->power == POWER_STOPPED ? 2 : 0;
     for (size_t i = first; i < ARRAY_LEN(needed); i++) {
         const struct condition *condition = &pass->patch->status->conditions[needed[i]];
-        bool is_absent = condition->state == CONDITION_ABSENT;
-        if (condition->state != CONDITION_TRUE && !(is_absent && needed[i] == CONDITION_MOUNTED)) {
+        bool is_of_some = needed[i] == CONDITION_MOUNTED || needed[i] == CONDITION_SHARED;
+        bool is_absent = is_of_some && condition->state == CONDITION_ABSENT;
+        if (condition->state != CONDITION_TRUE && !is_absent) {
             return condition;
         }
     }
@@ -495,11 +503,16 @@ MESSAGE(waiting_for_probes_message, mem_strdup("its probes have not passed yet")
 PREDICATE(are_probes_failing, is_waiting_for_probes(pass) && pass->patch->status->probing.failure)
 MESSAGE(probe_failure, mem_printf("ready: %s", pass->patch->status->probing.failure))
 
+PREDICATE(is_network_lost, pass->situation.is_alive && pass->machine.is_network_lost)
+MESSAGE(
+    network_lost_message, mem_strdup("the switch of its network ended; another is being started"))
+
 static const struct rule ready_rules[] = {
     {is_deleting, CONDITION_FALSE, REASON_TERMINATING, NULL, NULL},
     {is_suspended, CONDITION_FALSE, REASON_SUSPENDED, NULL, NULL},
     {is_being_suspended, CONDITION_FALSE, REASON_PROGRESSING, NULL, NULL},
     {is_any_unmet, .report = report_unmet},
+    {is_network_lost, CONDITION_FALSE, REASON_NETWORK_LOST, network_lost_message, NULL},
     {is_fetching_next, CONDITION_FALSE, REASON_DOWNLOADING, image_name, NULL},
     {pass_is_being_replaced, CONDITION_FALSE, REASON_PREPARING, NULL, NULL},
     {are_probes_failing, CONDITION_FALSE, REASON_PROBE_FAILED, probe_failure, NULL},

@@ -54,10 +54,12 @@ static bool stop_not_begun(const struct situation *s)
 PREDICATE(stop_unkillable, is_stopping_alive(s) && s->stage >= STOP_STAGE_KILL)
 PREDICATE(stop_terminate, is_stopping_alive(s) && s->stage == STOP_STAGE_TERMINATE)
 /* A guest that is off, broken, never ran, or left with its memory does not react to the power
- * button; and one that left must not run here once more, not even to shut down. */
+ * button; and one that left must not run here once more, not even to shut down. Nor must one whose
+ * memory was loaded and that is not itself yet: its disk, which has nothing of the user's, would be
+ * used. */
 PREDICATE(has_no_guest, guest_ended(s) || s->run_state == RUN_STATE_PRELAUNCH ||
                             s->run_state == RUN_STATE_INMIGRATE ||
-                            s->run_state == RUN_STATE_POSTMIGRATE)
+                            s->run_state == RUN_STATE_POSTMIGRATE || s->wake != WAKE_NONE)
 PREDICATE(stop_quit, is_stopping_alive(s) && (s->stage == STOP_STAGE_QUIT || has_no_guest(s)))
 PREDICATE(stop_paused, is_stopping_alive(s) && s->run_state == RUN_STATE_PAUSED)
 
@@ -74,16 +76,21 @@ PREDICATE(delete_record, s->is_deleting)
 PREDICATE(build_over, s->build == BUILD_SEALED || s->build == BUILD_FAILED)
 PREDICATE(build_done, s->build == BUILD_DONE && !s->is_halted)
 PREDICATE(build_stale, s->build == BUILD_STALE && !s->is_alive)
+/* A guest ran on it, or may have, that was not itself yet: memory belongs to a disk that is as it
+ * was, and a boot of such a disk would keep what is another's. */
+PREDICATE(disk_half_woken, s->wake == WAKE_BEGUN && !s->is_alive)
 
 /* What a new disk is made on is decided before anything of it is made. */
 PREDICATE(template_missing, s->template == TEMPLATE_MISSING)
 PREDICATE(template_building, s->template == TEMPLATE_BUILDING)
 PREDICATE(template_found, s->template == TEMPLATE_READY || s->template == TEMPLATE_UNUSABLE)
 
-/* Before anything else is done with the disk. Of a VM that was started meanwhile it is refused. */
+/* Before anything else is done with the disk. That of a machine that runs is copied by itself, once
+ * it answers. */
 static bool snapshot_asked(const struct situation *s)
 {
-    bool is_undisturbed = s->intent == INTENT_NONE && !s->is_waiting;
+    bool is_undisturbed =
+        s->intent == INTENT_NONE && !s->is_waiting && s->run_state != RUN_STATE_UNKNOWN;
     return s->is_snapshot_asked && (!s->is_alive || is_undisturbed);
 }
 
@@ -102,7 +109,10 @@ PREDICATE(recreate, s->recreation == RECREATION_READY && !s->is_alive)
 PREDICATE(restarted, s->is_restart_pending && !s->is_alive)
 PREDICATE(stopped, s->is_halted || (s->power == POWER_STOPPED && !s->wants_prepared))
 PREDICATE(held, s->is_held && !s->is_alive && !s->has_instance && s->power != POWER_STOPPED)
-PREDICATE(image_unsure, !s->is_alive && s->is_image_unsure)
+/* Also of one that was made and never started: later only its bytes may identify it. */
+PREDICATE(image_unsure,
+    !s->is_alive && (s->is_image_unsure || (s->power == POWER_STOPPED && s->wants_prepared &&
+                                               s->disk == DISK_READY && s->is_identity_due)))
 PREDICATE(image_changed, !s->is_alive && s->is_image_changed)
 /* Also a disk that is gone: what has been used is never made again without a word. */
 PREDICATE(disk_doubtful, !s->is_alive && s->disk == DISK_UNCHECKED)
@@ -113,6 +123,7 @@ PREDICATE(volume_missing, !s->is_alive && s->is_volume_due)
 PREDICATE(prepared_only, s->power == POWER_STOPPED)
 PREDICATE(backing_off, !s->is_alive && s->is_backing_off)
 PREDICATE(dependency_missing, !s->is_alive && !s->has_instance && s->is_dependency_missing)
+PREDICATE(wake_refused, !s->is_alive && s->wake == WAKE_DUE && s->is_wake_refused)
 PREDICATE(start_not_begun, !s->is_alive && (!s->has_instance || s->is_start_outdated))
 PREDICATE(start_begun, !s->is_alive)
 PREDICATE(launching, s->is_waiting && !s->has_pid && s->is_launching)
@@ -120,24 +131,46 @@ PREDICATE(launching, s->is_waiting && !s->has_pid && s->is_launching)
 PREDICATE(launched_unrecorded, s->is_waiting && !s->has_pid)
 PREDICATE(launched, s->is_waiting)
 
+PREDICATE(build_to_freeze, s->build == BUILD_TO_FREEZE && (s->is_freezing || is_started(s)))
+/* Stopped by a controller that is gone: how far it came is not known. */
+PREDICATE(freeze_lost, s->build == BUILD_TO_FREEZE && (s->run_state == RUN_STATE_PAUSED ||
+                                                          s->run_state == RUN_STATE_POSTMIGRATE))
+static bool wake_lost(const struct situation *s)
+{
+    bool is_lost = !s->is_wake_ours || s->run_state == RUN_STATE_POSTMIGRATE;
+    bool is_useless =
+        s->is_wake_refused || s->intent == INTENT_NONE || (s->wake == WAKE_BEGUN && is_lost);
+    return s->wake != WAKE_NONE && is_useless;
+}
+
+PREDICATE(is_waking, s->intent == INTENT_START && s->wake != WAKE_NONE)
+/* Also if another program let it run: then it has to be recorded all the more. */
+PREDICATE(loaded, is_waking(s) && s->wake == WAKE_DUE && s->run_state != RUN_STATE_UNKNOWN &&
+                      s->run_state != RUN_STATE_INMIGRATE)
+PREDICATE(load_due, is_waking(s) && s->wake == WAKE_DUE && s->run_state == RUN_STATE_INMIGRATE)
+PREDICATE(not_itself, is_waking(s) && s->run_state == RUN_STATE_RUNNING)
+
 /* A controller may have released the guest and died before it recorded the result of the boot: then
  * the running guest is booted once more, which reports the result again. */
 static bool not_booted(const struct situation *s)
 {
     bool is_half_done = s->run_state == RUN_STATE_RUNNING && s->intent == INTENT_START;
-    return s->run_state == RUN_STATE_PRELAUNCH || (is_half_done && s->is_boot_unknown);
+    bool is_woken = is_waking(s) && s->wake == WAKE_BEGUN && s->run_state == RUN_STATE_PAUSED;
+    return s->run_state == RUN_STATE_PRELAUNCH || is_woken || (is_half_done && s->is_boot_unknown);
 }
 
-/* One that waits for the memory of a guest is as one that does not answer yet. */
+/* One that waits for the memory of a guest that is none of ours is as one that does not answer yet.
+ */
 PREDICATE(unanswered, s->run_state == RUN_STATE_UNKNOWN || s->run_state == RUN_STATE_INMIGRATE)
 PREDICATE(start_overdue, unanswered(s) && s->is_start_overdue)
 PREDICATE(io_error, s->run_state == RUN_STATE_IO_ERROR)
-PREDICATE(start_unconfirmed, s->intent == INTENT_START)
+PREDICATE(start_unconfirmed, s->intent == INTENT_START && s->wake == WAKE_NONE)
 /* Not a guest that left with its memory (RUN_STATE_POSTMIGRATE): it may run elsewhere, and would
  * then write to its disk, or into the file of its memory, twice. */
 PREDICATE(paused_by_other, s->run_state == RUN_STATE_PAUSED && s->power == POWER_RUNNING)
 PREDICATE(not_suspended, s->run_state == RUN_STATE_RUNNING && s->power == POWER_SUSPENDED)
-PREDICATE(unhealthy, situation_is_probeable(s) && s->is_unhealthy)
+PREDICATE(unhealthy,
+    (situation_is_probeable(s) && s->is_unhealthy) || (is_started(s) && s->is_share_lost))
 PREDICATE(volume_to_make, is_started(s) && s->is_volume_due)
 /* Else what the guest has not written yet would be lost with the volume. */
 PREDICATE(volume_leaves, is_started(s) && s->is_reached && !s->is_setting_up && s->is_unmount_due)
@@ -155,7 +188,7 @@ PREDICATE(probe_due, situation_is_probeable(s) && s->is_probe_due)
 
 /*
  * The table. The order matters: what must end comes first, then deletion, then what a start needs,
- * then the start itself, then the running guest. From row 37 on the process is alive and is meant
+ * then the start itself, then the running guest. From row 39 on the process is alive and is meant
  * to be.
  */
 static const struct {
@@ -179,51 +212,59 @@ static const struct {
     {14, build_over, ACTION_DISMISS},
     {15, build_done, ACTION_SEAL},
     {16, build_stale, ACTION_DISCARD_DISK},
-    {17, snapshot_asked, ACTION_SNAPSHOT},
-    {18, template_missing, ACTION_BEGIN_TEMPLATE},
-    {19, template_building, ACTION_AWAIT_TEMPLATE},
-    {20, template_found, ACTION_CHOOSE_BASE},
-    {21, replacement_missing, ACTION_REPLACE},
-    {22, recreate, ACTION_DISCARD_DISK},
-    {23, restarted, ACTION_MARK_RESTARTED},
-    {24, stopped, ACTION_NONE},
-    {25, held, ACTION_HOLD},
-    {26, image_unsure, ACTION_IDENTIFY_IMAGE},
-    {27, image_changed, ACTION_REFUSE_IMAGE},
-    {28, disk_doubtful, ACTION_CHECK_DISK},
-    {29, image_missing, ACTION_FETCH_IMAGE},
-    {30, disk_missing, ACTION_PREPARE},
-    {31, volume_missing, ACTION_MAKE_VOLUMES},
-    {32, prepared_only, ACTION_NONE},
-    {33, backing_off, ACTION_BACK_OFF},
-    {34, dependency_missing, ACTION_AWAIT_DEPENDENCY},
-    {35, start_not_begun, ACTION_BEGIN_START},
-    {36, start_begun, ACTION_LAUNCH},
-    {37, launching, ACTION_AWAIT_MACHINE},
-    {38, launched_unrecorded, ACTION_KILL},
-    {39, launched, ACTION_RELEASE},
-    {40, not_booted, ACTION_BOOT},
-    {41, start_overdue, ACTION_GIVE_UP_START},
-    {42, unanswered, ACTION_AWAIT_MACHINE},
-    {43, guest_ended, ACTION_RECORD_CAUSE},
-    {44, io_error, ACTION_RETRY_IO},
-    {45, start_unconfirmed, ACTION_CONFIRM_START},
-    {46, paused_by_other, ACTION_RESUME},
-    {47, not_suspended, ACTION_PAUSE},
-    {48, unhealthy, ACTION_END_UNHEALTHY},
-    {49, volume_to_make, ACTION_MAKE_VOLUMES},
-    {50, volume_leaves, ACTION_MOUNT},
-    {51, hot_change_pending, ACTION_APPLY},
-    {52, not_reached, ACTION_REACH},
-    {53, clock_due, ACTION_SET_CLOCK},
-    {54, setting_up, ACTION_AWAIT_CLOUD_INIT},
-    {55, growth_due, ACTION_GROW_GUEST},
-    {56, mount_due, ACTION_MOUNT},
-    {57, step_waiting, ACTION_RUN_STEP},
-    {58, steps_appended, ACTION_APPEND_STEPS},
-    {59, probe_due, ACTION_PROBE},
-    {60, identity_due, ACTION_IDENTIFY_IMAGE},
-    {61, NULL, ACTION_NONE},
+    {17, disk_half_woken, ACTION_DISCARD_DISK},
+    {18, snapshot_asked, ACTION_SNAPSHOT},
+    {19, template_missing, ACTION_BEGIN_TEMPLATE},
+    {20, template_building, ACTION_AWAIT_TEMPLATE},
+    {21, template_found, ACTION_CHOOSE_BASE},
+    {22, replacement_missing, ACTION_REPLACE},
+    {23, recreate, ACTION_DISCARD_DISK},
+    {24, restarted, ACTION_MARK_RESTARTED},
+    {25, stopped, ACTION_NONE},
+    {26, held, ACTION_HOLD},
+    {27, image_unsure, ACTION_IDENTIFY_IMAGE},
+    {28, image_changed, ACTION_REFUSE_IMAGE},
+    {29, disk_doubtful, ACTION_CHECK_DISK},
+    {30, image_missing, ACTION_FETCH_IMAGE},
+    {31, disk_missing, ACTION_PREPARE},
+    {32, volume_missing, ACTION_MAKE_VOLUMES},
+    {33, prepared_only, ACTION_NONE},
+    {34, backing_off, ACTION_BACK_OFF},
+    {35, dependency_missing, ACTION_AWAIT_DEPENDENCY},
+    {36, wake_refused, ACTION_BOOT_COLD},
+    {37, start_not_begun, ACTION_BEGIN_START},
+    {38, start_begun, ACTION_LAUNCH},
+    {39, launching, ACTION_AWAIT_MACHINE},
+    {40, launched_unrecorded, ACTION_KILL},
+    {41, launched, ACTION_RELEASE},
+    {42, build_to_freeze, ACTION_FREEZE},
+    {43, freeze_lost, ACTION_KILL},
+    {44, wake_lost, ACTION_KILL},
+    {45, loaded, ACTION_MARK_WOKEN},
+    {46, not_booted, ACTION_BOOT},
+    {47, start_overdue, ACTION_GIVE_UP_START},
+    {48, load_due, ACTION_LOAD},
+    {49, unanswered, ACTION_AWAIT_MACHINE},
+    {50, guest_ended, ACTION_RECORD_CAUSE},
+    {51, io_error, ACTION_RETRY_IO},
+    {52, not_itself, ACTION_IDENTIFY},
+    {53, start_unconfirmed, ACTION_CONFIRM_START},
+    {54, paused_by_other, ACTION_RESUME},
+    {55, not_suspended, ACTION_PAUSE},
+    {56, unhealthy, ACTION_END_UNHEALTHY},
+    {57, volume_to_make, ACTION_MAKE_VOLUMES},
+    {58, volume_leaves, ACTION_MOUNT},
+    {59, hot_change_pending, ACTION_APPLY},
+    {60, not_reached, ACTION_REACH},
+    {61, clock_due, ACTION_SET_CLOCK},
+    {62, setting_up, ACTION_AWAIT_CLOUD_INIT},
+    {63, growth_due, ACTION_GROW_GUEST},
+    {64, mount_due, ACTION_MOUNT},
+    {65, step_waiting, ACTION_RUN_STEP},
+    {66, steps_appended, ACTION_APPEND_STEPS},
+    {67, probe_due, ACTION_PROBE},
+    {68, identity_due, ACTION_IDENTIFY_IMAGE},
+    {69, NULL, ACTION_NONE},
 };
 _Static_assert(ARRAY_LEN(rows) == DECIDE_ROWS, "rows are numbered without a gap");
 
@@ -256,6 +297,7 @@ const char *action_name(enum action action)
         [ACTION_RECORD_EXIT] = "record-exit",
         [ACTION_DISCARD_ALL] = "discard-all",
         [ACTION_SEAL] = "seal",
+        [ACTION_FREEZE] = "freeze",
         [ACTION_DISMISS] = "dismiss",
         [ACTION_BEGIN_TEMPLATE] = "begin-template",
         [ACTION_AWAIT_TEMPLATE] = "await-template",
@@ -273,10 +315,14 @@ const char *action_name(enum action action)
         [ACTION_MAKE_VOLUMES] = "make-volumes",
         [ACTION_BACK_OFF] = "back-off",
         [ACTION_AWAIT_DEPENDENCY] = "await-dependency",
+        [ACTION_BOOT_COLD] = "boot-cold",
         [ACTION_BEGIN_START] = "begin-start",
         [ACTION_LAUNCH] = "launch",
         [ACTION_RELEASE] = "release",
+        [ACTION_LOAD] = "load",
+        [ACTION_MARK_WOKEN] = "mark-woken",
         [ACTION_BOOT] = "boot",
+        [ACTION_IDENTIFY] = "identify",
         [ACTION_CONFIRM_START] = "confirm-start",
         [ACTION_GIVE_UP_START] = "give-up-start",
         [ACTION_RECORD_CAUSE] = "record-cause",

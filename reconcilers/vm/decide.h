@@ -37,10 +37,11 @@ enum recreation {
 enum build {
     BUILD_NONE, /* it is a VM */
     BUILD_UNDER_WAY,
-    BUILD_STALE,  /* what ended it left a disk that is not whole */
-    BUILD_DONE,   /* its steps have run: it is shut down and sealed */
-    BUILD_SEALED, /* the template is there: it is of no use any more … */
-    BUILD_FAILED, /* … or will not be */
+    BUILD_TO_FREEZE, /* its steps have run: its guest is to be frozen */
+    BUILD_STALE,     /* what ended it left a disk that is not whole */
+    BUILD_DONE,      /* its steps have run: it is shut down and sealed */
+    BUILD_SEALED,    /* the template is there: it is of no use any more … */
+    BUILD_FAILED,    /* … or will not be */
 };
 
 /* The template that a new disk is to be a clone of. */
@@ -64,6 +65,10 @@ struct situation {
     enum recreation recreation;
     enum build build;
     enum template_state template;
+    enum wake wake;       /* of the disk, as recorded */
+    bool is_wake_refused; /* its guest is not to be woken, or not once more: it has failed */
+    bool is_wake_ours;    /* begun by this controller, which has not identified it before */
+    bool is_freezing;     /* that operation is under way */
 
     /* Recorded, as committed. */
     bool has_instance; /* an instance, or at least the intent to start one */
@@ -102,9 +107,10 @@ struct situation {
     bool is_mount_due;          /* its volumes are not mounted as they are to be */
     bool is_unmount_due;        /* … and one that leaves is to be unmounted first */
     bool has_step;              /* a provision step is waiting to be run */
-    bool has_appended; /* steps were added behind those that were run; they are to run too */
-    bool is_probe_due; /* `ready` or `live` probes are to be tried, or are being tried */
-    bool is_unhealthy; /* the `live` probes failed as often as they may */
+    bool has_appended;  /* steps were added behind those that were run; they are to run too */
+    bool is_probe_due;  /* `ready` or `live` probes are to be tried, or are being tried */
+    bool is_unhealthy;  /* the `live` probes failed as often as they may */
+    bool is_share_lost; /* a shared folder's server ended, and a new start brings it back */
 };
 
 enum action {
@@ -120,6 +126,7 @@ enum action {
     ACTION_RECORD_EXIT, /* the process is gone: record why, and what comes next */
     ACTION_DISCARD_ALL,
     ACTION_SEAL,           /* make the template of what a builder did */
+    ACTION_FREEZE,         /* stop a builder's guest for good, and write down its machine */
     ACTION_DISMISS,        /* a builder is of no use any more */
     ACTION_BEGIN_TEMPLATE, /* put the record of its builder */
     ACTION_AWAIT_TEMPLATE,
@@ -137,10 +144,14 @@ enum action {
     ACTION_MAKE_VOLUMES,
     ACTION_BACK_OFF,
     ACTION_AWAIT_DEPENDENCY, /* start after the VMs it depends on are ready */
+    ACTION_BOOT_COLD,        /* record that the first guest of the disk is not woken, and why */
     ACTION_BEGIN_START,      /* record the intent to start, with instance id, ports, MAC */
     ACTION_LAUNCH,
-    ACTION_RELEASE, /* the pid is committed: let the child become QEMU */
+    ACTION_RELEASE,    /* the pid is committed: let the child become QEMU */
+    ACTION_LOAD,       /* the memory of its template, onto a disk that no guest has run on */
+    ACTION_MARK_WOKEN, /* record that its guest may run from now on */
     ACTION_BOOT, /* set it up over QMP and let the guest run; what is done already is left alone */
+    ACTION_IDENTIFY,      /* give the guest that was woken an identity of its own */
     ACTION_CONFIRM_START, /* it runs: clear the intent */
     ACTION_GIVE_UP_START, /* QMP never answered: stop it and count a failure */
     ACTION_RECORD_CAUSE,  /* guest off or broken: remember why, then stop the process */
@@ -155,9 +166,11 @@ enum action {
     ACTION_MOUNT,            /* mount the volumes, and unmount those that leave */
     ACTION_AWAIT_CLOUD_INIT, /* query how far the guest's cloud-init is */
     ACTION_RUN_STEP,
-    ACTION_APPEND_STEPS,  /* record that the steps behind those that were run are to run too */
-    ACTION_PROBE,         /* try the `ready` or `live` probes */
-    ACTION_END_UNHEALTHY, /* stop the guest whose `live` probes fail; its policy starts it again */
+    ACTION_APPEND_STEPS, /* record that the steps behind those that were run are to run too */
+    ACTION_PROBE,        /* try the `ready` or `live` probes */
+    /* Stop the guest whose `live` probes fail, or that lost a shared folder; its policy starts it
+     * again. */
+    ACTION_END_UNHEALTHY,
     ACTION_COUNT_
 };
 
@@ -176,7 +189,7 @@ bool situation_must_be_down(const struct situation *s);
 bool situation_is_probeable(const struct situation *s);
 
 /* The action of one row, for tests. Rows are numbered from 1 to DECIDE_ROWS. */
-enum { DECIDE_ROWS = 61 };
+enum { DECIDE_ROWS = 69 };
 enum action decide_action_of_row(int row);
 
 const char *action_name(enum action action);

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Carrying out what makes and replaces a disk; act.c has the rest. */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "reconcilers/vm/failure.h"
+#include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/templates.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
+#include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 #include "specs/base/url.h"
 
 static struct op *fetch_image(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     const struct spec_image *image = &pass->env.spec->image;
-    if (image->kind == IMAGE_URL && !pass->media.has_image) {
+    if (image->kind != IMAGE_FILE && !pass->media.has_image) {
         cleanup_free char *url = url_for_people(image->location);
         vm_patch_event(pass->patch, false, REASON_DOWNLOADING, "getting %s", url);
     }
@@ -29,12 +35,14 @@ int64_t pass_fetch_image(struct pass *pass)
 }
 
 /* The base image's location is recorded together with the disk only: after a restart of the
- * controller it has to be looked up again, which is cheap when the image is cached. */
+ * controller it has to be looked up again, which is cheap when the image is cached. A disk that was
+ * imported has no base. */
 int64_t pass_prepare(struct pass *pass)
 {
     struct vm *vm = pass->vm;
     const struct vm_prepared *recorded = &pass->view->status->prepared;
-    bool is_recorded = recorded->image_path && pass->situation.disk == DISK_TO_GROW;
+    bool is_whole = recorded->digest[0] && !recorded->image_path;
+    bool is_recorded = is_whole || (recorded->image_path && pass->situation.disk == DISK_TO_GROW);
     if (!vm->image.path && !is_recorded) {
         return pass_fetch_image(pass);
     }
@@ -45,6 +53,7 @@ int64_t pass_prepare(struct pass *pass)
     memcpy(result->template_digest,
         recorded->digest[0] ? recorded->template_digest : pass->view->status->warm.template_digest,
         DIGEST_SIZE);
+    result->wake = recorded->digest[0] ? recorded->wake : memory_plan(pass);
     vm->op = vm->backend->media->prepare(&pass->env, result, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
@@ -64,6 +73,7 @@ int64_t pass_replace(struct pass *pass)
     result->image_path = mem_strdup(vm->image.path);
     memcpy(result->image_id, vm->image.id, DIGEST_SIZE);
     memcpy(result->template_digest, pass->view->status->warm.template_digest, DIGEST_SIZE);
+    result->wake = memory_plan(pass);
     vm->op = media->prepare_next(&pass->env, result, vm->outcome->disk_stamp, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
@@ -107,6 +117,7 @@ void pass_forget_replacement(struct pass *pass)
 void pass_record_new_disk(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
+    pass_record_kept(pass);
     memcpy(status->handled_recreate_token, pass->view->desired->recreate_token, TEXT_ID_SIZE);
     free(TAKE_PTR(status->machine)); /* a new disk has no hardware that it was installed on */
     free(status->prepared.image_path);
@@ -117,13 +128,51 @@ void pass_record_new_disk(struct pass *pass)
     }
     pass_forget_replacement(pass);
     vm_forget_image(pass->vm);
-    if (pass->situation.build == BUILD_STALE) { /* its steps were not asked for once only */
+    bool is_stale = pass->situation.build == BUILD_STALE;
+    bool is_half_woken = pass->situation.wake == WAKE_BEGUN;
+    if (is_stale || is_half_woken) { /* its steps were not asked for once only */
         memset(status->handled_provision_token, 0, TEXT_ID_SIZE);
+    }
+    if (is_stale) {
         status->restart.last_cause = EXIT_NONE;
+        free(TAKE_PTR(status->warm.host));
+        free(TAKE_PTR(status->warm.accel));
     }
     pass_reset_provision(pass);
     vm_patch_event(pass->patch, false, REASON_PREPARING, "disk discarded, %s",
-        pass->situation.build == BUILD_STALE ? "because it was not shut down in order"
-                                             : "as requested");
+        is_stale        ? "because it was not shut down in order"
+        : is_half_woken ? "because its guest ended before it was itself"
+                        : "as requested");
     template_note_steps(pass);
+}
+
+static int move_to_quarantine(
+    const struct paths *paths, const char *name, const char *new_name, struct error *err)
+{
+    cleanup_free char *quarantine = paths_path(paths, "quarantine");
+    int rc = fs_make_dirs(quarantine, 0700, err);
+    cleanup_close int from = rc < 0 ? -1 : fs_open_beneath(paths->data_dir, "vms", err);
+    cleanup_close int to = from < 0 ? -1 : fs_open_beneath(paths->data_dir, "quarantine", err);
+    if (to < 0) {
+        return -(int)err->code;
+    }
+    return renameat(from, name, to, new_name) == 0
+               ? 0
+               : error_set_errno(err, ERR_IO, errno, "cannot rename it to '%s'", new_name);
+}
+
+/* Files of a VM without a record: a lost store must not cost a disk. */
+int64_t pass_quarantine(struct pass *pass)
+{
+    enum { RECHECK_MS = 60000 };
+    struct error err = {.code = ERR_NONE};
+    const char *name = pass->vm->name;
+    cleanup_free char *new_name = mem_printf("%s-%lld", name, (long long)(pass->wall_ms / 1000));
+    if (move_to_quarantine(pass->vm->host->paths, name, new_name, &err) < 0) {
+        log_warn("vm", "%s: cannot move its files to quarantine/: %s", name, err.message);
+        return RECHECK_MS;
+    }
+    log_warn(
+        "vm", "%s: no record of this VM; its files were moved to 'quarantine/%s'", name, new_name);
+    return VERDICT_NOW;
 }

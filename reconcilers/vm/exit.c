@@ -6,6 +6,7 @@
 
 #include "controller/queue/backoff.h"
 #include "reconcilers/vm/addresses.h"
+#include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/trash/trash.h"
 #include "specs/base/cleanup.h"
@@ -46,7 +47,7 @@ static bool is_failure(enum exit_cause cause)
 {
     return cause == EXIT_GUEST_PANIC || cause == EXIT_INTERNAL_ERROR ||
            cause == EXIT_PROCESS_DIED || cause == EXIT_START_FAILED ||
-           cause == EXIT_LIVENESS_FAILED;
+           cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST;
 }
 
 void exit_hold(struct pass *pass, enum exit_cause cause)
@@ -102,6 +103,7 @@ static void exit_report(struct pass *pass, enum exit_cause cause)
         [EXIT_HOST_SHUTDOWN] = {REASON_HOST_SHUTDOWN, "shut down with the host"},
         [EXIT_LIVENESS_FAILED] = {REASON_LIVENESS_FAILED,
             "stopped because its `live` probes failed"},
+        [EXIT_SHARE_LOST] = {REASON_SHARE_LOST, "stopped to get back its shared folder"},
     };
     bool has_more = is_failure(cause) || cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
     const char *last = has_more ? pass->patch->status->restart.last_message : NULL;
@@ -132,11 +134,12 @@ static const char *last_message(const struct pass *pass, enum exit_cause cause)
     const char *output = pass->machine.last_output;
     bool is_given_up = pass->view->status->instance.cause == EXIT_START_FAILED;
     bool is_stop = cause == EXIT_BY_USER || cause == EXIT_HOST_SHUTDOWN;
-    return is_stop                         ? stop_message(pass)
-           : cause == EXIT_LIVENESS_FAILED ? pass->view->status->restart.last_message
-           : output                        ? output
-           : is_given_up                   ? pass->vm->backend->words->silence
-                                           : NULL;
+    bool is_ended = cause == EXIT_LIVENESS_FAILED || cause == EXIT_SHARE_LOST;
+    return is_stop       ? stop_message(pass)
+           : is_ended    ? pass->view->status->restart.last_message
+           : output      ? output
+           : is_given_up ? pass->vm->backend->words->silence
+                         : NULL;
 }
 
 /* Nothing of them is meant to be seen again; the next start makes them anyway. */
@@ -156,12 +159,15 @@ static void discard_scratch_disks(const struct pass *pass)
 void exit_record(struct pass *pass)
 {
     struct vm_status *status = pass->patch->status;
-    enum exit_cause cause = cause_of(pass);
+    enum exit_cause cause = memory_judge_exit(pass, cause_of(pass));
     if (cause != EXIT_NONE) { /* else the start had not begun */
         status->restart.last_cause = cause;
         status->restart.last_exit_status = pass->machine.exit_status;
         free(status->restart.last_message);
-        status->restart.last_message = mem_strdup(last_message(pass, cause));
+        status->restart.last_message = is_failure(cause) ? memory_exit_message(pass) : NULL;
+        if (!status->restart.last_message) {
+            status->restart.last_message = mem_strdup(last_message(pass, cause));
+        }
     }
     /* A guest that `restart "always"` starts again and again waits like one that crashes. */
     if (is_failure(cause) ||

@@ -51,8 +51,9 @@ static void compare(struct vm_comparison *comparison, const struct pass *pass)
     }
     /* The controller reads the other live fields from the desired spec. */
     comparison->is_pending = wanted->disk_gib > running->disk_gib || has_live(diff, "forward") ||
-                             has_live(diff, "volume") || has_live(diff, "vcpus") ||
-                             has_live(diff, "memory");
+                             has_live(diff, "host-services") || has_live(diff, "isolate") ||
+                             has_live(diff, "egress") || has_live(diff, "volume") ||
+                             has_live(diff, "vcpus") || has_live(diff, "memory");
 }
 
 static const struct vm_comparison *comparison_of(const struct pass *pass)
@@ -102,7 +103,8 @@ bool hot_change_is_check_due(const struct pass *pass)
 bool hot_change_has_network(const struct pass *pass)
 {
     const struct vm_spec *running = pass->view->status->applied_spec;
-    return running && running->network.mode == pass->env.spec->network.mode;
+    return running && running->network.mode == pass->env.spec->network.mode &&
+           text_eq(running->network.network, pass->env.spec->network.network);
 }
 
 void hot_change_record(struct pass *pass)
@@ -138,6 +140,11 @@ void hot_change_record(struct pass *pass)
     }
     if (has_live(diff, "forward")) {
         (void)fields_take(&vm_spec_fields, applied, spec, "network.forwards");
+    }
+    if (applied->network.mode == NETWORK_PROJECT && spec->network.mode == NETWORK_PROJECT) {
+        (void)fields_take(&vm_spec_fields, applied, spec, "network.hostServices");
+        (void)fields_take(&vm_spec_fields, applied, spec, "network.isolated");
+        (void)fields_take(&vm_spec_fields, applied, spec, "network.egress");
     }
 }
 

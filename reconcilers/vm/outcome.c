@@ -8,8 +8,10 @@
 #include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/failure.h"
 #include "reconcilers/vm/hot_change.h"
+#include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/ports.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/steps.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
@@ -113,6 +115,8 @@ static bool record_launch(struct pass *pass)
     replace_text(&recorded->accel, &launched->accel);
     replace_text(&recorded->server, &launched->server);
     replace_text(&recorded->guest, &launched->guest);
+    replace_text(&recorded->no_virtiofs, &launched->no_virtiofs);
+    replace_text(&recorded->memory_host, &launched->memory_host);
     recorded->started_at_ms = pass->wall_ms;
     recorded->start_deadline_ms = pass->now_ms + START_DEADLINE_MS;
     memcpy(pass->vm->launched_instance_id, recorded->instance_id, TEXT_ID_SIZE);
@@ -131,10 +135,15 @@ static bool record_boot(struct pass *pass)
 static bool record_apply(struct pass *pass)
 {
     const char *changes = pass->vm->outcome->boot.changes;
+    bool is_rejoined = pass->vm->outcome->boot.is_rejoined;
     bool is_desired = hot_change_is_pending(pass);
     /* Begun for an older generation, it lacks what was added since: the next pass applies that. */
     bool is_outdated = pass->vm->op_generation != pass->view->desired->generation;
     pass->vm->checked_at_ms = pass->now_ms;
+    if (is_rejoined) {
+        vm_patch_event(pass->patch, true, REASON_NETWORK_RESTORED,
+            "the switch of its network had ended, and was started again");
+    }
     if (is_desired && !is_outdated) {
         hot_change_record(pass);
         addresses_release_undeclared(pass);
@@ -144,7 +153,7 @@ static bool record_apply(struct pass *pass)
         vm_patch_event(pass->patch, true, REASON_DRIFT_CORRECTED,
             "another program changed the machine; corrected: %s", changes);
     }
-    return is_desired || changes; /* neither: a check that found no drift */
+    return is_desired || changes || is_rejoined; /* none: a check that found no drift */
 }
 
 static void report_cloud_init(struct pass *pass, enum cloud_init_state before)
@@ -219,7 +228,7 @@ static bool record_step_outcome(struct pass *pass)
     pass->vm->n_interrupted = 0;
     record_step(pass, STEP_DONE);
     if (provision->next_step < pass->env.spec->n_steps) {
-        step_mark_done(provision, pass->env.spec, provision->next_step);
+        step_mark_done(provision, pass->env.spec, provision->next_step, step_secrets_digest(pass));
     }
     pass_finish_step(pass);
     return true;
@@ -260,6 +269,7 @@ static void fail_step(struct pass *pass)
     status->provision.is_failed = true;
     status->provision.last_exit_status = pass->vm->outcome->step.exit_status;
     memcpy(status->handled_provision_token, pass->view->desired->provision_token, TEXT_ID_SIZE);
+    step_secrets_forget(pass);
 }
 
 /* A lost step runs again unless it is `run "once"`: then only the user can judge how far it got. */
@@ -343,7 +353,8 @@ static bool record_failure(struct pass *pass)
         vm->refused_at_ms = pass->now_ms;
         vm->refused_since_ms = vm->refused_since_ms ? vm->refused_since_ms : vm->op_began_ms;
     }
-    bool is_cut_off = action == ACTION_MOUNT && error->code != ERR_MOUNT;
+    bool is_cut_off =
+        action == ACTION_MOUNT && error->code != ERR_MOUNT && error->code != ERR_SHARE;
     if (action == ACTION_AWAIT_CLOUD_INIT ||
         is_cut_off) { /* it may have begun to boot again: log in first */
         pass->patch->status->was_reached = false;
@@ -353,6 +364,9 @@ static bool record_failure(struct pass *pass)
     }
     if (action == ACTION_GROW_GUEST) {
         hot_change_guest_failed(pass);
+    }
+    if (action == ACTION_LOAD || action == ACTION_IDENTIFY) {
+        memory_record_failure(pass);
     }
     if (action == ACTION_RUN_STEP) {
         record_step_failure(pass);
@@ -368,8 +382,10 @@ bool pass_record_outcomes(struct pass *pass)
         [ACTION_CHECK_DISK] = record_checked_disk,
         [ACTION_PREPARE] = record_prepared,
         [ACTION_REPLACE] = record_replacement,
+        [ACTION_FREEZE] = memory_record_frozen,
         [ACTION_LAUNCH] = record_launch,
         [ACTION_BOOT] = record_boot,
+        [ACTION_IDENTIFY] = memory_record_identified,
         [ACTION_APPLY] = record_apply,
         [ACTION_DISCARD_ALL] = NULL, /* destroyed: the same action continues with the directory */
         [ACTION_DISCARD_DISK] = NULL,
@@ -393,7 +409,8 @@ bool pass_record_outcomes(struct pass *pass)
             pass->patch->status->was_reached = false;
             has_changed = true;
         }
-    } else if (pass->view->desired && action == ACTION_SNAPSHOT) {
+    } else if (pass->view->desired && action == ACTION_SNAPSHOT &&
+               !(vm->outcome->error && pass_is_clone_due(pass))) {
         has_changed = pass_record_snapshot(pass, vm->outcome->error);
     } else if (pass->view->desired) {
         if (vm->outcome->error) {

@@ -60,6 +60,8 @@ bool pass_has_setup_failed(const struct pass *pass, const struct vm_status *stat
 int64_t pass_grace_ms(const struct pass *pass);
 /* QEMU paused the guest for a write that failed (werror=enospc), and there still is no room. */
 bool pass_lacks_room(const struct pass *pass);
+/* It is to be started, and another VM has to be ready before. */
+bool pass_awaits_dependency(const struct pass *pass);
 /* Time until the stop ladder's next stage; INT64_MAX when there is none. */
 int64_t pass_stage_left_ms(const struct pass *pass);
 
@@ -83,11 +85,15 @@ int64_t pass_append_steps(struct pass *pass);
 void pass_note_no_steps(struct pass *pass);
 /* The disk is new: requested steps begin again, the others have not been run on it. */
 void pass_reset_provision(struct pass *pass);
+/* Whether the next provision step need not run; `secrets` is step_secrets_digest(), or NULL: false
+ * then when that depends on them. */
+bool pass_skips_step(const struct pass *pass, const char *secrets);
 /* The next provision step is done, or need not run: the one after it is next. */
 void pass_finish_step(struct pass *pass);
 
 /* disk_acts.c: those actions, as pass_act(). */
 int64_t pass_fetch_image(struct pass *pass);
+int64_t pass_quarantine(struct pass *pass);
 int64_t pass_prepare(struct pass *pass);
 int64_t pass_replace(struct pass *pass);
 int64_t pass_identify_image(struct pass *pass);
@@ -103,12 +109,24 @@ void pass_forget_replacement(struct pass *pass);
  * status changed. */
 int64_t pass_snapshot(struct pass *pass);
 bool pass_record_snapshot(struct pass *pass, const struct error *error);
+/* The disk is to be another VM's, and is not there yet: the same action makes it. */
+bool pass_is_clone_due(const struct pass *pass);
+/* Keeps the disk that is about to be discarded for a while, unless nothing of it is to be kept; and
+ * records that it was, and as what. */
+int pass_keep_disk(struct pass *pass, struct error *err);
+void pass_record_kept(struct pass *pass);
+/* The kept disk whose time is over, the oldest first; NULL: none. Borrowed. */
+const struct vm_snapshot *pass_due_snapshot(const struct pass *pass);
+/* Until one may be due; VERDICT_WHEN_WOKEN: none is kept. */
+int64_t pass_kept_ms(const struct pass *pass);
 
 /* exit.c: why no process of the VM lives. */
 enum reason pass_reason_while_down(const struct pass *pass);
 
 /* act.c: carries out pass->decision. Returns verdict.requeue_ms. */
 int64_t pass_act(struct pass *pass);
+/* The action failed at once: it is retried by backoff. As pass_act(). */
+int64_t pass_fail(struct pass *pass, const struct error *err);
 /*
  * Whether the decision may be carried out though what it was decided on is only about to be
  * committed: it adds to that very commit, or it has no effect that anybody has to know of if the
@@ -128,6 +146,16 @@ bool pass_is_refused(const struct pass *pass);
 bool pass_is_setup_overdue(const struct pass *pass);
 enum { SETUP_LIMIT_MINUTES = 10 };
 
-/* stalled.c: the condition Stalled, and vm_status.blocker. After pass_describe(), whose conditions
+/* stalled.c: writes down the error, with the VM's name in its help, or ERR_NONE: there is none. */
+void pass_report(struct pass *pass, struct vm_blocker *blocker, const struct error *error);
+/* The condition Stalled, and vm_status.blocker. After pass_describe(), whose conditions
  * it reads. */
 void pass_describe_stalled(struct pass *pass);
+
+/*
+ * ssh_file.c: writes the VM's Host block into its directory, with which it goes, if it is not what
+ * the patch's status and the desired record make it: by temporary file and rename, so that ssh sees
+ * a whole one. Killed before the rename, or with a commit that fails, the next pass does it again;
+ * nothing else depends on it, and a failure is only logged.
+ */
+void pass_keep_ssh_file(struct pass *pass);

@@ -4,13 +4,16 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "controller/reconciler.h"
 #include "specs/base/cleanup.h"
+#include "reconcilers/network/switch/port.h"
 #include "specs/base/digest.h"
 #include "specs/base/mem.h"
 #include "specs/base/text.h"
+#include "specs/vm/lease_key.h"
 
 /* Whether no other program listens there now. Only a hint that saves a failed try: QEMU's own bind
  * decides when the machine boots. */
@@ -88,9 +91,41 @@ char *ports_mac(struct reconciler_host *host, const char *vm_name, const char *u
         cleanup_free char *seed = i == 0 ? mem_strdup(uid) : mem_printf("%s/%u", uid, i);
         digest_text(seed, hex);
         cleanup_free char *mac = mem_printf("52:54:00:%.2s:%.2s:%.2s", hex, hex + 2, hex + 4);
-        cleanup_free char *key = mem_printf("mac/%s", mac);
+        cleanup_free char *key = mac_lease_key(mac);
         if (!is_held_by_other(host, vm_name, key)) {
             return TAKE_PTR(mac);
         }
     }
+}
+
+/* "10.20.30.", of 10.64.0.0 to 10.127.255.0 where it follows from the network's name. */
+static char *prefix_of(const struct spec_network *network)
+{
+    enum { NETWORKS = 1 << 14 };
+    uint32_t at = hash_of(network->network) % NETWORKS;
+    return network->range ? mem_strndup(network->range,
+                                (size_t)(strrchr(network->range, '.') + 1 - network->range))
+                          : mem_printf("10.%u.%u.", 64 + at / 256, at % 256);
+}
+
+char *ports_address(struct reconciler_host *host, const char *vm_name,
+    const struct spec_network *network, const char *before)
+{
+    enum { HOSTS = SWITCH_LAST - SWITCH_FIRST + 1 };
+    uint32_t start = hash_of(vm_name);
+    cleanup_free char *prefix = prefix_of(network);
+    for (uint32_t i = 0; i <= HOSTS; i++) {
+        bool is_first = i == 0;
+        if (is_first && (!before || !text_starts_with(before, prefix))) {
+            continue;
+        }
+        cleanup_free char *address =
+            is_first ? mem_strdup(before)
+                     : mem_printf("%s%u", prefix, SWITCH_FIRST + (start + i - 1) % HOSTS);
+        cleanup_free char *key = address_lease_key(network->network, address);
+        if (!is_held_by_other(host, vm_name, key)) {
+            return TAKE_PTR(address);
+        }
+    }
+    return NULL;
 }

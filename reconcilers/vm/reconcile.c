@@ -3,11 +3,13 @@
 
 #include <stdlib.h>
 
+#include "reconcilers/media/imported.h"
 #include "reconcilers/media/media.h"
 #include "reconcilers/template/template_files.h"
 #include "reconcilers/trash/trash.h"
 #include "reconcilers/vm/clock.h"
 #include "reconcilers/vm/pass.h"
+#include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/templates.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
@@ -46,7 +48,8 @@ static struct pass begin_pass(
             .spec = whole ? whole : spec,
             .uid = desired ? desired->uid : view->status->uid,
             .status = view->status,
-            .proxies = desired ? &desired->proxies : NULL},
+            .proxies = desired ? &desired->proxies : NULL,
+            .origin = desired && !desired->recreate_token[0] ? desired->origin : NULL},
         .now_ms = clock_monotonic_ms(self->host->clock),
         .wall_ms = clock_wall_ms(self->host->clock),
     };
@@ -140,32 +143,41 @@ static struct verdict pass_over_view(
     int64_t requeue_ms = decide_and_act(&pass, view->status, &recorded, has_failed);
     pass_describe(&pass);
     pass_describe_stalled(&pass);
+    pass_keep_ssh_file(&pass);
     requeue_ms = template_note_failure(&pass) ? VERDICT_NOW : requeue_ms;
+    int64_t kept_ms = pass_kept_ms(&pass);
     vm_status_free(recorded);
     vm_spec_free(pass.whole);
     free(pass.missing.names);
     free(pass.template.text);
-    int64_t retry_ms = pass.vm->put_off.retry_at_ms - pass.now_ms;
-    if (retry_ms > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > retry_ms)) {
-        requeue_ms = retry_ms;
+    const int64_t others_ms[] = {pass.vm->put_off.retry_at_ms - pass.now_ms, kept_ms};
+    for (size_t i = 0; i < ARRAY_LEN(others_ms); i++) {
+        if (others_ms[i] > 0 && (requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > others_ms[i])) {
+            requeue_ms = others_ms[i];
+        }
     }
     if (!vm_spec_equal(patch->status->applied_spec, view->status->applied_spec)) {
         vm_forget_comparison(pass.vm); /* it is made again if the commit fails */
     }
     if (patch->forget) {
         applied_files_forget(self->host->paths, view->name);
+        if (desired) { /* else they may be those of a VM that is about to be made */
+            step_secrets_forget(&pass);
+        }
         vm_registry_drop(self->registry, view->name);
     }
     if (patch->forget || patch->n_dropped_leases > 0) {
         made->patch->committed = on_leases_dropped;
         made->patch->context = self;
     }
-    /* The release of an owner's lock wakes no one: it is polled. */
+    /* The release of an owner's lock, and what becomes of another VM, wake no one: they are polled.
+     */
     enum { POLL_MS = 1000 };
     bool is_owned = desired && !desired->is_deleting &&
                     (desired->owner || (pass.situation.is_halted && !desired->halt_boot[0]));
+    bool is_polled = is_owned || pass_awaits_dependency(&pass);
     bool is_later = requeue_ms == VERDICT_WHEN_WOKEN || requeue_ms > POLL_MS;
-    return (struct verdict){.requeue_ms = is_owned && is_later ? POLL_MS : requeue_ms};
+    return (struct verdict){.requeue_ms = is_polled && is_later ? POLL_MS : requeue_ms};
 }
 
 static struct verdict reconcile(struct reconciler *base, const char *name, struct patch *patch)
@@ -236,6 +248,7 @@ struct reconciler *vm_reconciler_new(struct reconciler_host *host)
     self->registry = vm_registry_new(host);
     removal_sweep(host);
     template_sweep(host, true);
+    imported_sweep(host);
     return &self->base;
 }
 

@@ -5,6 +5,7 @@
 
 #include "reconcilers/vm/exit.h"
 #include "reconcilers/vm/hot_change.h"
+#include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/probes.h"
 #include "reconcilers/vm/volumes.h"
 #include "reconcilers/vm/templates.h"
@@ -96,6 +97,13 @@ static void list_missing(struct pass *pass)
     pass->missing.names = buf_steal(&out);
 }
 
+bool pass_awaits_dependency(const struct pass *pass)
+{
+    const struct situation *s = &pass->situation;
+    return s->is_dependency_missing && s->power != POWER_STOPPED && !s->is_alive &&
+           !s->has_instance && !s->is_held && !situation_must_be_down(s);
+}
+
 /* Without a seed on its disk no key of ours is in the guest: `cloud-init` waits for a new disk, and
  * what ran well is not to be called unreachable until then. */
 bool pass_expects_ssh(const struct pass *pass)
@@ -121,8 +129,6 @@ static void assess_desired(struct pass *pass)
         vm_desired_is_halted(desired, pass->vm->host->clock) ||
         (desired->halt_owner && !owner_lock_is_gone(pass->vm->host->paths, desired->halt_owner));
     s->wants_prepared = desired->wants_prepared;
-    s->is_snapshot_asked =
-        is_token_pending(desired->snapshot.token, status->handled_snapshot_token);
     s->is_restart_pending = is_token_pending(desired->restart_token, status->handled_restart_token);
     list_missing(pass);
     s->is_dependency_missing = pass->missing.worst != DEPENDENCY_READY;
@@ -209,6 +215,18 @@ static enum recreation assess_recreation(const struct pass *pass)
                                       : RECREATION_ASKED;
 }
 
+/* What runs in a guest, a provision step above all, is not interrupted for one. */
+static void assess_snapshots(struct pass *pass)
+{
+    const struct vm *vm = pass->vm;
+    const struct vm_desired *desired = pass->view->desired;
+    bool is_busy = pass->situation.is_alive && vm->op && vm->op_action != ACTION_SNAPSHOT;
+    pass->situation.is_snapshot_asked =
+        desired && !is_busy &&
+        (is_token_pending(desired->snapshot.token, pass->view->status->handled_snapshot_token) ||
+            pass_is_clone_due(pass) || pass_due_snapshot(pass));
+}
+
 static void assess_observed(struct pass *pass)
 {
     struct situation *s = &pass->situation;
@@ -229,12 +247,15 @@ static void assess_observed(struct pass *pass)
     s->is_identity_due = pass->media.is_identity_due;
     bool is_unknown = pass->view->status->prepared.file_bytes &&
                       !text_eq(pass->media.disk_stamp, pass->vm->checked_disk_stamp);
+    s->is_share_lost = pass->machine.lost_share && pass->view->desired &&
+                       pass->view->desired->spec->restart != RESTART_NEVER;
     s->disk = is_unknown && pass->vm->backend->media->check_disk && !s->is_alive &&
                       pass->media.disk != DISK_NONE
                   ? DISK_UNCHECKED
                   : pass->media.disk;
     s->recreation = assess_recreation(pass);
     volumes_assess(pass);
+    assess_snapshots(pass);
 }
 
 void pass_assess(struct pass *pass)
@@ -245,7 +266,8 @@ void pass_assess(struct pass *pass)
     assess_observed(pass);
     struct situation *s = &pass->situation;
     if (s->is_desired) { /* a running provision step is not interrupted for it */
-        bool is_wanted = hot_change_is_pending(pass) || hot_change_is_check_due(pass);
+        bool is_wanted = hot_change_is_pending(pass) || pass->machine.is_cut_off ||
+                         hot_change_is_check_due(pass);
         bool is_step_running = pass->vm->op_action == ACTION_RUN_STEP;
         s->is_hot_change_pending = is_wanted && !is_step_running;
         s->is_growth_due = s->expects_ssh && !is_step_running && hot_change_is_growth_due(pass);
@@ -254,5 +276,6 @@ void pass_assess(struct pass *pass)
         int64_t deadline_now = pass->now_ms + pass_grace_ms(pass);
         s->is_grace_shorter = deadline_now < pass->view->status->instance.stop_deadline_ms;
     }
+    memory_assess(pass);
     template_assess(pass);
 }

@@ -38,9 +38,8 @@ static char *name_the_vm(const char *help, const char *vm_name)
     return buf_steal(&out);
 }
 
-static void report_blocker(struct pass *pass, const struct error *error)
+void pass_report(struct pass *pass, struct vm_blocker *blocker, const struct error *error)
 {
-    struct vm_blocker *blocker = &pass->patch->status->blocker;
     free(blocker->code);
     free(blocker->message);
     free(blocker->help);
@@ -55,7 +54,7 @@ static void report_blocker(struct pass *pass, const struct error *error)
 static void stall(struct pass *pass, enum reason reason, const struct error *error)
 {
     pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, reason, error->message);
-    report_blocker(pass, error);
+    pass_report(pass, &pass->patch->status->blocker, error);
 }
 
 static bool stall_on_failure(struct pass *pass)
@@ -87,14 +86,18 @@ static bool stall_on_failure(struct pass *pass)
     return true;
 }
 
-static bool stall_on_replacement(struct pass *pass)
+/* Also recorded by itself: a command that has not requested the new disk does not fail for it. */
+static bool stall_on_replacement(struct pass *pass, bool is_stalled)
 {
     const struct vm_failure *failure = &pass->vm->put_off;
+    struct vm_blocker *recorded = &pass->patch->status->recreate_failure;
     struct failure_class class = vm_failure_class(failure);
+    struct error error = {.code = ERR_NONE};
     if (failure->action == ACTION_NONE || failure->count < class.stalled_after) {
-        return false;
+        pass_report(pass, recorded, &error);
+        return is_stalled;
     }
-    struct error error = *failure->error;
+    error = *failure->error;
     (void)error_wrap(&error, "its disk is kept, because no new one can be made");
     if (pass->media.is_outdated) {
         cleanup_free char *help = mem_strdup(error_help_text(&error));
@@ -103,7 +106,10 @@ static bool stall_on_replacement(struct pass *pass)
             "vmctl up --name %s",
             help, pass->vm->name);
     }
-    stall(pass, class.reason, &error);
+    pass_report(pass, recorded, &error);
+    if (!is_stalled) {
+        stall(pass, class.reason, &error);
+    }
     return true;
 }
 
@@ -119,7 +125,7 @@ static void report_crash_loop(struct pass *pass, const char *last)
         exit_cause_name(restart->last_cause), last[0] ? ": " : "", last);
     const char *log = pass->vm->backend->words->log;
     if (!log || restart->last_cause == EXIT_GUEST_SHUTDOWN ||
-        restart->last_cause == EXIT_LIVENESS_FAILED) {
+        restart->last_cause == EXIT_LIVENESS_FAILED || restart->last_cause == EXIT_SHARE_LOST) {
         error_help(&error,
             "see the guest's output: vmctl log %s --console; once fixed: "
             "vmctl up --name %s",
@@ -183,11 +189,12 @@ static bool stall_on_room(struct pass *pass)
     return true;
 }
 
-/* Only what sent it away knows where it runs now. */
+/* Only what sent it away knows where it runs now. A builder was frozen, by a controller that is
+ * gone, and is made again. */
 static bool stall_on_migration(struct pass *pass)
 {
     struct error error = {.code = ERR_NONE};
-    if (pass->situation.run_state != RUN_STATE_POSTMIGRATE ||
+    if (pass->situation.run_state != RUN_STATE_POSTMIGRATE || pass->situation.build != BUILD_NONE ||
         situation_must_be_down(&pass->situation)) {
         return false;
     }
@@ -298,7 +305,7 @@ static bool stall_on_step(struct pass *pass)
         struct error error = {.code = ERR_NONE};
         error_set(&error, code ? code : ERR_PROVISION, "%s",
             message ? message : "a provision step failed");
-        report_blocker(pass, &error);
+        pass_report(pass, &pass->patch->status->blocker, &error);
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_TRUE, provisioned->reason, message);
     return true;
@@ -319,11 +326,12 @@ static bool stall_on_probes(struct pass *pass)
     return true;
 }
 
-/* Waiters learn at once that another VM needs a command, or is late as their own may be. */
+/* Waiters learn at once that another VM needs a command, or is late as their own may be; also while
+ * the VM's own image is still on its way. */
 static bool stall_on_dependency(struct pass *pass)
 {
     enum dependency_state worst = pass->missing.worst;
-    if (pass->decision.action != ACTION_AWAIT_DEPENDENCY || worst < DEPENDENCY_LATE) {
+    if (!pass_awaits_dependency(pass) || worst < DEPENDENCY_LATE) {
         return false;
     }
     stall(pass,
@@ -338,12 +346,13 @@ void pass_describe_stalled(struct pass *pass)
     if (!pass->view->desired) {
         return;
     }
-    if (stall_on_replacement(pass) || stall_on_failure(pass) || stall_on_unkillable(pass) ||
-        stall_on_room(pass) || stall_on_migration(pass) || stall_on_image(pass) ||
-        stall_on_exit(pass) || stall_on_dependency(pass) || stall_on_cloud_init(pass) ||
-        stall_on_step(pass) || stall_on_probes(pass)) {
+    bool is_stalled = stall_on_failure(pass) || stall_on_unkillable(pass) || stall_on_room(pass) ||
+                      stall_on_migration(pass) || stall_on_image(pass) || stall_on_exit(pass) ||
+                      stall_on_dependency(pass) || stall_on_cloud_init(pass) ||
+                      stall_on_step(pass) || stall_on_probes(pass);
+    if (stall_on_replacement(pass, is_stalled)) {
         return;
     }
     pass_set(pass, CONDITION_STALLED, CONDITION_ABSENT, REASON_NONE, NULL);
-    report_blocker(pass, &(struct error){.code = ERR_NONE});
+    pass_report(pass, &pass->patch->status->blocker, &(struct error){.code = ERR_NONE});
 }

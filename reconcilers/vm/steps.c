@@ -10,6 +10,7 @@
 
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/probes.h"
+#include "reconcilers/vm/secrets.h"
 #include "reconcilers/vm/steps.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
@@ -107,9 +108,10 @@ void pass_reset_provision(struct pass *pass)
 void pass_finish_step(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
+    const struct vm_spec *spec = pass->view->desired->spec;
     provision->next_step++;
     provision->run = (struct vm_step_run){.tries = 0};
-    vm_steps_digest(pass->view->desired->spec, provision->next_step, provision->ran_digest);
+    vm_steps_digest(spec, provision->next_step, provision->ran_digest);
     if (vm_steps_are_under_way(provision)) {
         return;
     }
@@ -121,6 +123,9 @@ void pass_finish_step(struct pass *pass)
             "appended provision steps done, %u in all", provision->total);
     }
     mark_handled(pass);
+    if (provision->total >= spec->n_steps) { /* else appended ones follow */
+        step_secrets_forget(pass);
+    }
 }
 
 /* ---- the desired record is new ---- */
@@ -139,13 +144,23 @@ static bool begins_again(const struct pass *pass, enum steps_state state)
     return is_requested(pass) && !continues;
 }
 
+/* Behind a list that was cut, those that changed may follow as appended ones. */
+static bool are_any_due(const struct pass *pass)
+{
+    const struct vm_desired *desired = pass->view->desired;
+    const struct vm_provision *provision = provision_of(pass);
+    return vm_steps_are_under_way(provision) ||
+           vm_steps_state(provision, desired->spec, desired->skipped_steps) == STEPS_APPENDED;
+}
+
 void pass_observe_steps(struct pass *pass)
 {
     struct vm_provision *provision = provision_of(pass);
     const struct vm_spec *spec = pass->view->desired->spec;
     enum steps_state state = vm_steps_state(provision, spec, "");
+    bool was_under_way = vm_steps_are_under_way(provision);
     bool begins = begins_again(pass, state);
-    bool is_cut = !begins && vm_steps_are_under_way(provision) && state == STEPS_CHANGED;
+    bool is_cut = !begins && was_under_way && state == STEPS_CHANGED;
     bool is_dropped = !begins && vm_steps_continue_at(provision, spec) == spec->n_steps + 1;
     if (begins) {
         steps_begin(pass);
@@ -160,6 +175,9 @@ void pass_observe_steps(struct pass *pass)
     }
     if ((begins || is_cut) && pass->vm->op_action == ACTION_RUN_STEP) {
         vm_cancel(pass->vm);
+    }
+    if (was_under_way && !are_any_due(pass)) {
+        step_secrets_forget(pass);
     }
     if (spec->n_steps == 0) {
         mark_handled(pass);
@@ -187,35 +205,62 @@ void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex)
 }
 
 /* A note of `done`: " once:CONTENT " by content, " 3:CONTENT " by the step's place. free() it. */
-static char *note_of(const struct vm_spec *spec, uint32_t index)
+static char *note_of(const struct vm_spec *spec, uint32_t index, const char *secrets)
 {
     char content[STEP_CONTENT_SIZE];
     step_content(spec, index, content);
     return spec->steps[index].run == RUN_ONCE ? mem_printf(" once:%s ", content)
+           : secrets[0]                       ? mem_printf(" %u:%s.%.16s ", index, content, secrets)
                                               : mem_printf(" %u:%s ", index, content);
 }
 
-bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index)
+/* NULL: none is looked for, and none is left. */
+static char *note_that_counts(const struct vm_spec *spec, uint32_t index, const char *secrets)
 {
-    if (!provision->done || spec->steps[index].run == RUN_ALWAYS) {
-        return false;
-    }
-    cleanup_free char *note = note_of(spec, index);
-    return strstr(provision->done, note) != NULL;
+    enum step_run run = spec->steps[index].run;
+    bool counts = run == RUN_ONCE || (run == RUN_ON_CHANGE && secrets);
+    return counts ? note_of(spec, index, secrets) : NULL;
 }
 
-void step_mark_done(struct vm_provision *provision, const struct vm_spec *spec, uint32_t index)
+bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index,
+    const char *secrets)
 {
-    if (spec->steps[index].run == RUN_ALWAYS || step_is_done(provision, spec, index)) {
-        return;
-    }
-    cleanup_free char *before = provision->done ? TAKE_PTR(provision->done) : mem_strdup("");
-    cleanup_free char *note = note_of(spec, index);
+    cleanup_free char *note = note_that_counts(spec, index, secrets);
+    return note && provision->done && strstr(provision->done, note) != NULL;
+}
+
+bool pass_skips_step(const struct pass *pass, const char *secrets)
+{
+    const struct vm_provision *provision = &pass->view->status->provision;
+    bool is_asked = provision->asked_step == provision->next_step + 1;
+    return !is_asked && step_is_done(provision, pass->env.spec, provision->next_step, secrets);
+}
+
+/* The note of the last success of a step at this place. */
+static void drop_note_at(char *done, uint32_t index)
+{
     cleanup_free char *place = mem_printf(" %u:", index);
-    char *old = strstr(before, place); /* of the last success of a step at this place */
+    char *old = strstr(done, place);
     char *end = old ? strchr(old + 1, ' ') : NULL;
     if (end) {
         memmove(old, end + 1, strlen(end + 1) + 1);
     }
-    provision->done = mem_printf("%s%s", before, note);
+}
+
+void step_mark_done(
+    struct vm_provision *provision, const struct vm_spec *spec, uint32_t index, const char *secrets)
+{
+    cleanup_free char *note = note_that_counts(spec, index, secrets);
+    if (!provision->done) {
+        provision->done = TAKE_PTR(note);
+        return;
+    }
+    if (note && strstr(provision->done, note)) {
+        return;
+    }
+    drop_note_at(provision->done, index);
+    if (note) {
+        cleanup_free char *before = TAKE_PTR(provision->done);
+        provision->done = mem_printf("%s%s", before, note);
+    }
 }

@@ -15,7 +15,11 @@ struct vm_spec;
 /* A digest of what the step does, in 16 digits (`ret_hex` holds STEP_CONTENT_SIZE bytes). */
 void step_content(const struct vm_spec *spec, uint32_t index, char *ret_hex);
 
-bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index);
+/* `secrets` is step_secrets_digest(). */
+bool step_is_done(const struct vm_provision *provision, const struct vm_spec *spec, uint32_t index,
+    const char *secrets);
 
-/* Notes a success; a step that always runs leaves no note. */
-void step_mark_done(struct vm_provision *provision, const struct vm_spec *spec, uint32_t index);
+/* Notes a success in place of the one before; a step that always runs leaves no note, nor does one
+ * whose secrets are not known any more though they matter. */
+void step_mark_done(struct vm_provision *provision, const struct vm_spec *spec, uint32_t index,
+    const char *secrets);

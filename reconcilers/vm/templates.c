@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "reconcilers/guest/forget_identity.sh.h"
+#include "reconcilers/guest/identity.h"
+#include "reconcilers/guest/start_identity.sh.h"
 #include "reconcilers/media/seed.h"
 #include "reconcilers/template/template_files.h"
+#include "reconcilers/vm/memory.h"
 #include "reconcilers/vm/pass.h"
 #include "reconcilers/vm/steps.h"
 #include "specs/base/buf.h"
@@ -40,12 +43,16 @@ static enum build assess_build(const struct pass *pass)
                    provision->next_step == desired->spec->n_steps;
     bool has_ended = !s->is_alive && !s->has_instance && status->prepared.digest[0] &&
                      status->restart.last_cause != EXIT_NONE;
-    bool is_whole = is_done && status->restart.last_cause == EXIT_BY_USER;
+    bool has_memory = desired->spec->warm == WARM_AUTO;
+    bool is_frozen = status->warm.host != NULL;
+    bool is_whole =
+        is_done && status->restart.last_cause == EXIT_BY_USER && (is_frozen || !has_memory);
     return fs_exists(sealed)            ? BUILD_SEALED
            : status->build_failure.code ? BUILD_FAILED
            : has_ended && !is_whole     ? BUILD_STALE
-           : is_done                    ? BUILD_DONE
-                                        : BUILD_UNDER_WAY;
+           : !is_done                   ? BUILD_UNDER_WAY
+           : has_memory && !is_frozen   ? BUILD_TO_FREEZE
+                                        : BUILD_DONE;
 }
 
 /* The steps of a template are among those that are to be run, from the first on. */
@@ -129,7 +136,8 @@ void template_assess(struct pass *pass)
         status->prepared.template_digest[0] ? (uint32_t)template_steps(desired->spec) : 0;
     s->build = desired->template_key ? assess_build(pass) : BUILD_NONE;
     bool is_possible = template_is_wanted(desired->spec) && pass->vm->backend->media->seal &&
-                       !desired->is_cold && !status->warm.refusal && pass->vm->image.path;
+                       !desired->template_key && !desired->is_cold && !status->warm.refusal &&
+                       pass->vm->image.path;
     if (!is_possible || !are_steps_asked(pass)) {
         return;
     }
@@ -159,7 +167,8 @@ bool template_is_there(const struct pass *pass, const struct vm_prepared *made)
 
 /* ---- a VM and its template ---- */
 
-/* The newest template that was made for this VM: its key, NULL: none was. */
+/* The newest template that was made for this VM, or that its disk is a clone of: its key; NULL:
+ * there is none. */
 struct earlier {
     const struct pass *pass;
     int64_t created_ms;
@@ -175,8 +184,10 @@ static void compare_template(void *context, int dir_fd, const char *name)
         template_digest_is_valid(name)
             ? template_find(earlier->pass->vm->host->paths, name, &ignored)
             : NULL;
-    if (record && text_eq(record->vm_name, earlier->pass->vm->name) &&
-        record->created_ms >= earlier->created_ms) {
+    const struct vm_prepared *present = &earlier->pass->view->status->prepared;
+    bool is_its_own = record && (text_eq(record->vm_name, earlier->pass->vm->name) ||
+                                    text_eq(name, present->template_digest));
+    if (is_its_own && record->created_ms >= earlier->created_ms) {
         free(earlier->key);
         earlier->key = TAKE_PTR(record->key);
         earlier->created_ms = record->created_ms;
@@ -198,6 +209,14 @@ static void report_begin(struct pass *pass, const char *key)
     free(earlier.key);
 }
 
+static void add_as_root(struct buf *out, const char *script, const char *argument)
+{
+    buf_add_str(out, "sh -c 'case $(id -u) in 0) exec sh -c \"$0\" sh \"$1\" ;; "
+                     "*) exec sudo -n sh -c \"$0\" sh \"$1\" ;; esac' ");
+    text_add_shell_word(out, script);
+    buf_printf(out, " '%s'", argument);
+}
+
 /* The builder's record goes into the commit of this pass: killed before it, nothing has happened;
  * after it, the builder is there. Of two VMs that put it, the second one's commit finds the first.
  */
@@ -207,11 +226,13 @@ int64_t template_begin(struct pass *pass)
     cleanup_buf struct buf forget = BUF_INIT(0);
     template_builder_name(pass->template.digest, name);
     cleanup_free char *comment = seed_host_alias(name);
-    buf_add_str(&forget,
-        "echo 'removing what belongs to one VM'; sh -c 'case $(id -u) in 0) exec "
-        "sh -c \"$0\" sh \"$1\" ;; *) exec sudo -n sh -c \"$0\" sh \"$1\" ;; esac' ");
-    text_add_shell_word(&forget, forget_identity_sh);
-    buf_printf(&forget, " '%s'", comment);
+    cleanup_free char *helper = identity_helper_text();
+    buf_add_str(&forget, "echo 'removing what belongs to one VM'; ");
+    add_as_root(&forget, forget_identity_sh, comment);
+    if (template_has_memory(pass->env.spec)) {
+        buf_add_str(&forget, " && ");
+        add_as_root(&forget, start_identity_sh, helper ? helper : "");
+    }
     struct vm_desired *builder = vm_desired_new(
         template_builder_spec(pass->env.spec, pass->template.digest, buf_str(&forget)),
         pass->wall_ms);
@@ -244,7 +265,15 @@ int64_t template_await(struct pass *pass)
 int64_t template_choose(struct pass *pass)
 {
     struct vm_warm *warm = &pass->patch->status->warm;
-    if (pass->situation.template == TEMPLATE_READY) {
+    int64_t requeue_ms = VERDICT_NOW;
+    bool is_ready = pass->situation.template == TEMPLATE_READY;
+    if (!is_ready && pass->env.spec->warm == WARM_REQUIRE) {
+        return memory_insist(pass, pass->template.text);
+    }
+    if (is_ready && !memory_choose(pass, &requeue_ms)) {
+        return requeue_ms;
+    }
+    if (is_ready) {
         memcpy(warm->template_digest, pass->template.digest, DIGEST_SIZE);
         return VERDICT_NOW;
     }
@@ -276,7 +305,7 @@ void template_note_steps(struct pass *pass)
         }
         step_content(spec, i, record.content);
         vm_provision_record(provision, i, &record);
-        step_mark_done(provision, spec, i);
+        step_mark_done(provision, spec, i, "");
     }
     template_record_free(template);
     template_touch(pass->vm->host->paths, digest);
@@ -293,8 +322,12 @@ void template_observe_generation(struct pass *pass)
     struct vm_status *status = pass->patch->status;
     const char *token = pass->view->desired->recreate_token;
     bool is_recreation = token[0] && !text_eq(token, status->handled_recreate_token);
+    if (status->prepared.wake != WAKE_NONE) {
+        free(TAKE_PTR(status->warm.cold));
+    }
     if (!status->prepared.digest[0] || is_recreation) {
         free(TAKE_PTR(status->warm.refusal));
+        free(TAKE_PTR(status->warm.cold));
         memset(status->warm.template_digest, 0, DIGEST_SIZE);
     }
 }
@@ -315,6 +348,8 @@ int64_t template_seal_disk(struct pass *pass)
     record->vm_name = mem_strdup(desired->template_vm);
     record->image_path = mem_strdup(status->prepared.image_path);
     record->image_id = mem_strdup(status->prepared.image_id);
+    record->memory.host = mem_strdup(status->warm.host);
+    record->memory.accel = mem_strdup(status->warm.accel);
     record->created_ms = pass->wall_ms;
     record->took_ms = pass->wall_ms - desired->created_ms;
     for (uint32_t i = 0; i + 1 < provision->n_steps; i++) { /* the last is of the builder */
@@ -370,9 +405,11 @@ void template_describe(struct pass *pass)
     const struct vm_status *status = pass->patch->status;
     const char *digest = status->prepared.template_digest;
     enum template_state template = pass->situation.template;
-    bool is_wanted = desired->spec->warm != WARM_NEVER;
+    bool is_wanted = desired->spec->warm != WARM_NEVER && !desired->template_key;
     bool is_awaited = template == TEMPLATE_MISSING || template == TEMPLATE_BUILDING;
-    cleanup_free char *clone = mem_printf("template %.*s", TEMPLATE_DIGITS, digest);
+    const char *cold = status->warm.cold;
+    cleanup_free char *clone = mem_printf("template %.*s%s%s", TEMPLATE_DIGITS, digest,
+        cold ? ", its disk alone: " : "", cold ? cold : "");
     const struct {
         bool holds;
         enum condition_state state;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "controller/loop/loop.h"
+#include "reconcilers/guest/step_secrets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -72,6 +73,9 @@ void vm_forget_outcome(struct vm *vm)
     free(outcome->clock.refusal);
     free(outcome->growth.done);
     free(outcome->growth.refusal);
+    free(outcome->mount.user);
+    free(outcome->mount.note);
+    free(outcome->snapshot_made.whole_because);
     free(outcome);
 }
 
@@ -102,7 +106,9 @@ static void vm_free(void *p)
     vm_forget_comparison(vm);
     vm_failure_clear(&vm->failure);
     vm_failure_clear(&vm->put_off);
+    step_secrets_free(vm->secrets);
     free(vm->booted_vnc);
+    free(vm->ssh_source);
     free(vm->booted_machine);
     free(vm->name);
     free(vm);
@@ -263,6 +269,7 @@ void vm_forget_boot(struct vm *vm)
     vm->refused_since_ms = 0;
     vm->setup_since_ms = 0;
     vm->setup_due_ms = 0;
+    vm->is_guest_settled = false;
 }
 
 void vm_failure_clear(struct vm_failure *failure)

@@ -17,6 +17,7 @@
 #include "specs/base/text.h"
 #include "specs/vm/spec_diff.h"
 
+struct step_secrets;
 struct vm;
 struct vm_registry;
 
@@ -44,8 +45,13 @@ struct vm_outcome {
     struct clock_result clock;
     struct growth_result growth;
     char mounted[DIGEST_SIZE]; /* ACTION_MOUNT: as in vm_status */
-    int64_t slept_ms;          /* ACTION_SET_CLOCK: of the host, when it began */
-    enum check_kind check;     /* ACTION_PROBE: which */
+    struct mount_result mount;
+    int64_t slept_ms;      /* ACTION_SET_CLOCK: of the host, when it began */
+    enum check_kind check; /* ACTION_PROBE: which */
+    struct snapshot_order
+        snapshot;      /* ACTION_SNAPSHOT: without a token it is the controller's own */
+    bool is_used_disk; /* … and of a machine that runs … */
+    struct snapshot_made snapshot_made; /* … whose copy this is */
 };
 
 /* The state of `ready` or `live` between two tries that is lost with the controller: then they are
@@ -80,10 +86,15 @@ struct vm {
     struct vm_outcome *outcome; /* owned; NULL: neither */
     struct vm_failure failure;
     struct vm_failure put_off; /* of ACTION_REPLACE: other actions do not wait for its next try */
-    char launched_instance_id[TEXT_ID_SIZE]; /* the instance this process launched, "": none */
-    char booted_instance_id[TEXT_ID_SIZE];   /* the one whose boot it saw done … */
-    char *booted_vnc;                        /* … its screen … */
+    bool is_guest_settled;     /* ACTION_FREEZE: its first half is done */
+    char woken_instance_id[TEXT_ID_SIZE];      /* … whose guest it has let run from memory … */
+    char identified_instance_id[TEXT_ID_SIZE]; /* … and that is itself */
+    char launched_instance_id[TEXT_ID_SIZE];   /* the instance this process launched, "": none */
+    char booted_instance_id[TEXT_ID_SIZE];     /* the one whose boot it saw done … */
+    char *booted_vnc;                          /* … its screen … */
+    char *ssh_source;                          /* of its Host block (ssh_file.c); NULL: not yet */
     char *booted_machine;                 /* … and its machine type; until they are committed */
+    struct step_secrets *secrets;         /* of the step that is next; owned; NULL: it has none */
     char checked_disk_stamp[DIGEST_SIZE]; /* of the disk's file when it was last found good */
     struct image_result image; /* where the base image is; path NULL: not looked up yet */
     struct vm_comparison comparison;

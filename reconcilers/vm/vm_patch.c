@@ -11,6 +11,7 @@
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
+#include "specs/vm/lease_key.h"
 #include "store/batch.h"
 #include "store/source/sources.h"
 #include "store/store.h"
@@ -121,11 +122,10 @@ static int find_holder(
 static void take_lease(const struct patch_context *c, char *key)
 {
     cleanup_free char *vm_name = mem_strdup(c->view->name);
-    char mac[] = "mac", port[] = "port";
     struct lease lease = {
         .key = key,
         .vm_name = vm_name,
-        .purpose = text_starts_with(key, "mac/") ? mac : port,
+        .purpose = (char *)(uintptr_t)lease_purpose(key),
     };
     snprintf(lease.uid, sizeof(lease.uid), "%s", c->patch->status->uid);
     store_batch_take_lease(c->batch, &lease);

@@ -10,6 +10,7 @@
 #include "specs/base/cleanup.h"
 #include "specs/base/digest.h"
 #include "specs/base/error.h"
+#include "specs/base/mem.h"
 #include "specs/base/text.h"
 
 /* ---- whose they are ---- */
@@ -66,28 +67,61 @@ bool volumes_are_held(const struct pass *pass)
 
 /* ---- mounting ---- */
 
+/* A mount point of the running machine: of a volume, or of a share. */
+struct mount_order {
+    const char *directory;
+    const struct spec_volume *volume;
+    const struct spec_share *share;
+};
+
+static int by_directory(const void *a, const void *b)
+{
+    return strcmp(
+        ((const struct mount_order *)a)->directory, ((const struct mount_order *)b)->directory);
+}
+
+static void add_order(struct buf *out, const struct mount_order *order)
+{
+    if (order->volume) { /* its size: a larger one is mounted again, and grown */
+        buf_printf(out, " + %s %u ", order->volume->name, order->volume->size_gib);
+    } else {
+        buf_printf(out, " = %s %s ", order->share->tag, order->share->is_readonly ? "ro" : "rw");
+    }
+    text_add_shell_word(out, order->directory);
+}
+
 /*
  * What the guest is to do (guest_ops.mount): unmount what the machine has and the spec does not,
- * and mount what both have. What only the spec has is attached first. True: one is to be unmounted.
+ * and mount what both have, a directory before what is in it. What only the spec has is attached
+ * first; shares are as the machine has them until it is started again. True: one is to be
+ * unmounted.
  */
 static bool list_orders(const struct pass *pass, const struct vm_status *status, struct buf *out)
 {
     const struct vm_spec *running = vm_status_running_spec(status), *spec = pass->env.spec;
     bool has_leaving = false;
-    for (size_t i = 0; running && i < running->n_volumes; i++) {
+    if (!running || running->n_volumes + running->n_shares == 0) {
+        return false;
+    }
+    size_t n = 0;
+    cleanup_free struct mount_order *orders =
+        mem_calloc(running->n_volumes + running->n_shares, sizeof(*orders));
+    for (size_t i = 0; i < running->n_volumes; i++) {
         const struct spec_volume *volume = &running->volumes[i];
-        if (volume->mount && !vm_spec_volume(spec, volume->name)) {
+        const struct spec_volume *wanted = vm_spec_volume(spec, volume->name);
+        if (volume->mount && !wanted) {
             buf_printf(out, " - %s", volume->name);
             has_leaving = true;
+        } else if (wanted && wanted->mount) {
+            orders[n++] = (struct mount_order){wanted->mount, volume, NULL};
         }
     }
-    for (size_t i = 0; running && i < spec->n_volumes; i++) {
-        const struct spec_volume *volume = &spec->volumes[i];
-        const struct spec_volume *present = vm_spec_volume(running, volume->name);
-        if (volume->mount && present) { /* its size: a larger one is mounted again, and grown */
-            buf_printf(out, " + %s %u ", volume->name, present->size_gib);
-            text_add_shell_word(out, volume->mount);
-        }
+    for (size_t i = 0; i < running->n_shares; i++) {
+        orders[n++] = (struct mount_order){running->shares[i].guest, NULL, &running->shares[i]};
+    }
+    qsort(orders, n, sizeof(*orders), by_directory);
+    for (size_t i = 0; i < n; i++) {
+        add_order(out, &orders[i]);
     }
     return has_leaving;
 }
@@ -117,12 +151,55 @@ void volumes_assess(struct pass *pass)
     }
 }
 
-void volumes_describe(struct pass *pass)
+/* Mounted and Shared: one operation does both. */
+static void describe(struct pass *pass, enum condition_type type, bool is_needed, bool is_mounted,
+    enum reason done, const char *note)
 {
     const struct vm_status *status = pass->patch->status;
     const struct vm_failure *failure = &pass->vm->failure;
+    const struct condition *running = &status->conditions[CONDITION_RUNNING];
+    if (!is_needed) {
+        pass_set(pass, type, CONDITION_ABSENT, REASON_NONE, NULL);
+    } else if (running->state != CONDITION_TRUE) {
+        pass_set(pass, type, CONDITION_FALSE, running->reason, NULL);
+    } else if (failure->action != ACTION_NONE && vm_failure_class(failure).condition == type) {
+        pass_set(
+            pass, type, CONDITION_FALSE, vm_failure_class(failure).reason, failure->error->message);
+    } else if (is_mounted) {
+        pass_set(pass, type, CONDITION_TRUE, done, note);
+    } else {
+        pass_set(pass, type, CONDITION_FALSE, REASON_MOUNTING, NULL);
+    }
+}
+
+static void describe_shares(struct pass *pass, bool is_mounted)
+{
+    const struct vm_status *status = pass->patch->status;
+    const struct vm_spec *running = vm_status_running_spec(status);
+    const char *lost = pass->situation.is_alive ? pass->machine.lost_share : NULL;
+    const char *host = status->instance.no_virtiofs, *note = status->share_note;
+    cleanup_free char *whole =
+        mem_printf("%s%s%s", note ? note : "", note && host ? "; " : "", host ? host : "");
+    const struct condition *shared = &status->conditions[CONDITION_SHARED];
+    describe(pass, CONDITION_SHARED, (running ? running : pass->env.spec)->n_shares > 0, is_mounted,
+        REASON_SHARED, whole);
+    if (host && shared->reason == REASON_SHARE_FAILED) {
+        cleanup_free char *message = mem_printf("%s; %s", shared->message, host);
+        pass_set(pass, CONDITION_SHARED, CONDITION_FALSE, REASON_SHARE_FAILED, message);
+    }
+    if (lost && vm_status_is_true(status, CONDITION_RUNNING)) {
+        cleanup_free char *message =
+            mem_printf("the server of the shared folder %s ended, and QEMU takes no other: vmctl "
+                       "restart %s",
+                lost, pass->vm->name);
+        pass_set(pass, CONDITION_SHARED, CONDITION_FALSE, REASON_SHARE_LOST, message);
+    }
+}
+
+void volumes_describe(struct pass *pass)
+{
+    const struct vm_status *status = pass->patch->status;
     const struct vm_spec *running = vm_status_running_spec(status), *spec = pass->env.spec;
-    enum condition_type type = CONDITION_MOUNTED;
     char digest[DIGEST_SIZE];
     bool is_needed = false, is_attached = true;
     for (size_t i = 0; i < spec->n_volumes; i++) {
@@ -130,18 +207,9 @@ void volumes_describe(struct pass *pass)
         is_attached &= vm_spec_volume(running, spec->volumes[i].name) != NULL;
     }
     (void)digest_orders(pass, status, digest);
-    if (!is_needed) {
-        pass_set(pass, type, CONDITION_ABSENT, REASON_NONE, NULL);
-    } else if (!vm_status_is_true(status, CONDITION_RUNNING)) {
-        pass_set(pass, type, CONDITION_FALSE, status->conditions[CONDITION_RUNNING].reason, NULL);
-    } else if (failure->action != ACTION_NONE && vm_failure_class(failure).condition == type) {
-        pass_set(
-            pass, type, CONDITION_FALSE, vm_failure_class(failure).reason, failure->error->message);
-    } else if (is_attached && text_eq(digest, status->mounted)) {
-        pass_set(pass, type, CONDITION_TRUE, REASON_MOUNTED, NULL);
-    } else {
-        pass_set(pass, type, CONDITION_FALSE, REASON_MOUNTING, NULL);
-    }
+    bool is_mounted = text_eq(digest, status->mounted);
+    describe(pass, CONDITION_MOUNTED, is_needed, is_attached && is_mounted, REASON_MOUNTED, NULL);
+    describe_shares(pass, is_mounted);
 }
 
 /* Killed before or after, or done twice: what is mounted stays so. The file system of a blank
@@ -154,13 +222,22 @@ int64_t volumes_act_mount(struct pass *pass)
     vm_begin(vm, ACTION_MOUNT, pass->view->desired->generation);
     (void)list_orders(pass, pass->view->status, &orders);
     (void)digest_orders(pass, pass->view->status, vm->outcome->mounted);
-    vm->op = vm->backend->guest->mount(vm->guest, &pass->env, buf_str(&orders), vm_op_done, vm);
+    vm->op = vm->backend->guest->mount(
+        vm->guest, &pass->env, buf_str(&orders), &vm->outcome->mount, vm_op_done, vm);
     return VERDICT_WHEN_WOKEN;
 }
 
 bool volumes_record_mounted(struct pass *pass)
 {
-    memcpy(pass->patch->status->mounted, pass->vm->outcome->mounted, DIGEST_SIZE);
+    struct vm_status *status = pass->patch->status;
+    struct mount_result *result = &pass->vm->outcome->mount;
+    memcpy(status->mounted, pass->vm->outcome->mounted, DIGEST_SIZE);
+    free(status->share_note);
+    status->share_note = TAKE_PTR(result->note);
+    if (result->user) {
+        free(status->share_user);
+        status->share_user = TAKE_PTR(result->user);
+    }
     return true;
 }
 

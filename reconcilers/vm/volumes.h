@@ -3,7 +3,8 @@
  * The volumes of a VM: whose they are, and whether they are mounted. A volume is one VM's from the
  * commit that begins a start, or that attaches it to a running machine, until the machine is gone
  * or the volume detached: a lease in the store says so. Mounting is done once in each boot of the
- * guest, and when the list has changed; status.mounted is the digest of what was done.
+ * guest, and when the list has changed; status.mounted is the digest of what was done. Shared
+ * folders are mounted with them.
  */
 #pragma once
 
@@ -20,7 +21,7 @@ void volumes_assess(struct pass *pass);
 int volumes_lease(struct pass *pass, struct error *err);
 bool volumes_are_held(const struct pass *pass);
 
-/* The condition Mounted; after Running. */
+/* The conditions Mounted and Shared; after Running. */
 void volumes_describe(struct pass *pass);
 
 /* ACTION_MAKE_VOLUMES and ACTION_MOUNT, as pass_act(); and the outcome of the latter. */

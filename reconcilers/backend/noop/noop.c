@@ -64,6 +64,8 @@ static const struct field state_rows[] = {
     FIELD(struct state_file, state.instance_id, "iid"),
     FIELD(struct state_file, state.n_resets, "resets"),
     FIELD(struct state_file, state.is_changed, "isChanged"),
+    FIELD(struct state_file, state.is_share_lost, "isShareLost"),
+    FIELD(struct state_file, state.is_network_lost, "isNetworkLost"),
     FIELD(struct state_file, boot_id, "bootId"),
 };
 static const struct fields state_fields = {FIELDS_OF(state_rows, struct state_file)};

@@ -9,9 +9,13 @@
  *   vms/NAME/noop.json    the machine, which observe() reads: {"runState": "shutdown",
  *                         "iid": "…", "bootId": "…", "resets": 1, "isChanged": true}
  *   vms/NAME/noop.disk    the disk; its text is the time it was created
+ *   vms/NAME/noop.used    a guest has run on the disk, which is a clone of a template
  *   noop/images/DIGEST    a cached image, named by the digest of its location
+ *   noop/ruined           memory was loaded onto a disk on which a guest had run: never
  *
- * "resets" counts the guest's resets; "isChanged" stands for a change that boot() reverts.
+ * "resets" counts the guest's resets; "isChanged" stands for a change that boot() reverts,
+ * "isShareLost" for the end of a shared folder's server, "isNetworkLost" for that of its network's
+ * switch, which boot() repairs.
  */
 #pragma once
 
@@ -26,6 +30,8 @@ struct noop_state {
     char instance_id[TEXT_ID_SIZE];
     uint32_t n_resets;
     bool is_changed;
+    bool is_share_lost;
+    bool is_network_lost;
 };
 
 /* Replaces the beginning of the file at once, but waits for no disk: what a power cut takes is a
@@ -50,6 +56,9 @@ struct noop_call {
 };
 
 struct op *noop_start(const struct noop_call *call, op_done_fn *done, void *context);
+
+/* "noop.used". free() it. */
+char *noop_path_of_use(const struct reconciler_host *host, const char *vm_name);
 
 extern const struct machine_ops noop_machine_ops;
 extern const struct media_ops noop_media_ops;

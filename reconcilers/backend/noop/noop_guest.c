@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "reconcilers/backend/noop/noop.h"
+#include "reconcilers/guest/step_secrets.h"
 #include "specs/base/mem.h"
+#include "specs/vm/vm_spec.h"
 
 struct guest {
     uint32_t probe_tries, cloud_init_tries, cloud_init_asked, step_tries,
@@ -142,15 +145,18 @@ static struct op *noop_grow(struct guest *guest, const struct vm_env *env,
 }
 
 static struct op *noop_mount(struct guest *guest, const struct vm_env *env, const char *orders,
-    op_done_fn *done, void *context)
+    struct mount_result *result, op_done_fn *done, void *context)
 {
     (void)orders;
+    (void)result;
     const struct noop_call call = {
         .host = env->host,
         .vm_name = env->name,
         .ms_key = "mountMs",
         .fail_key = "failMount",
-        .code = noop_script_flag(env->host, env->name, "loseConnection") ? ERR_SSH : ERR_MOUNT,
+        .code = noop_script_flag(env->host, env->name, "loseConnection") ? ERR_SSH
+                : noop_script_flag(env->host, env->name, "failsShare")   ? ERR_SHARE
+                                                                         : ERR_MOUNT,
         .tries = &guest->mount_tries,
     };
     return noop_start(&call, done, context);
@@ -179,7 +185,8 @@ static void step_done(void *context)
 static struct op *noop_run_step(struct guest *guest, const struct vm_env *env, uint32_t index,
     struct step_result *result, op_done_fn *done, void *context)
 {
-    (void)index;
+    bool has_none = env->spec->steps[index].n_secrets == 0;
+    assert(env->secrets ? env->secrets->index == index && !has_none : has_none);
     enum error_code code = noop_script_flag(env->host, env->name, "loseConnection") ? ERR_SSH
                            : noop_script_flag(env->host, env->name, "loseStep") ? ERR_PROVISION_LOST
                                                                                 : ERR_PROVISION;

@@ -7,7 +7,9 @@
 #include "controller/loop/loop.h"
 #include "reconcilers/backend/noop/noop.h"
 #include "specs/base/cleanup.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
 
 struct machine {
     struct reconciler_host *host; /* borrowed */
@@ -20,7 +22,9 @@ struct machine {
     struct vm_instance *launching; /* borrowed from the operation in progress */
     struct boot_result *booting;   /* the same */
     struct loop_timer *powerdown;  /* NULL: the guest is not shutting down */
-    uint32_t launch_tries, boot_tries;
+    uint32_t launch_tries, boot_tries, freeze_tries, load_tries;
+    bool is_woken; /* it is launched for the memory of a template */
+    bool is_clone; /* its disk is one */
 };
 
 static struct machine *noop_open(struct reconciler_host *host, const char *vm_name,
@@ -54,8 +58,16 @@ static void noop_observe(
         .is_waiting = machine->is_waiting,
         .run_state = is_silent ? RUN_STATE_UNKNOWN : state.run_state,
         .n_resets = state.n_resets,
+        .is_cut_off = state.is_network_lost,
+        .is_network_lost = state.is_network_lost,
+        .lost_share = state.is_share_lost ? "/work" : NULL,
         .exit_status = -1,
     };
+}
+
+static char *noop_memory_host(const struct reconciler_host *host)
+{
+    return mem_printf("host %lld", (long long)noop_script_int(host, "default", "host", 0));
 }
 
 static void launched(void *context)
@@ -67,6 +79,9 @@ static void launched(void *context)
     (void)snprintf(
         machine->launching->boot_id, CLOCK_BOOT_ID_SIZE, "%s", clock_boot_id(machine->host->clock));
     memcpy(machine->instance_id, machine->launching->instance_id, TEXT_ID_SIZE);
+    if (vm_spec_name_is_of_template(machine->name)) {
+        machine->launching->memory_host = noop_memory_host(machine->host);
+    }
 }
 
 /* Two instances on one disk are refused, as alive.lock does it for QEMU. */
@@ -85,6 +100,7 @@ static struct op *noop_launch(struct machine *machine, const struct vm_env *env,
         .effect_context = machine,
     };
     machine->launching = instance;
+    machine->is_woken = env->status->prepared.wake == WAKE_DUE;
     return noop_start(&call, done, context);
 }
 
@@ -111,7 +127,8 @@ static void machine_end(struct machine *machine)
 
 static void noop_release(struct machine *machine)
 {
-    struct noop_state state = {.is_alive = true, .run_state = RUN_STATE_PRELAUNCH};
+    struct noop_state state = {.is_alive = true,
+        .run_state = machine->is_woken ? RUN_STATE_INMIGRATE : RUN_STATE_PRELAUNCH};
     if (machine->is_waiting) {
         machine->is_waiting = false;
         memcpy(state.instance_id, machine->instance_id, TEXT_ID_SIZE);
@@ -123,10 +140,19 @@ static void noop_release(struct machine *machine)
 static void booted(void *context)
 {
     struct machine *machine = context;
+    if (machine->is_clone) {
+        cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
+        noop_write_file(used, "");
+    }
     struct noop_state state = noop_state_read(machine->host, machine->name);
     if (state.is_changed) {
         machine->booting->changes = mem_strdup("what was changed");
         state.is_changed = false;
+        noop_state_write(machine->host, machine->name, &state);
+    }
+    if (state.is_network_lost) {
+        machine->booting->is_rejoined = true;
+        state.is_network_lost = false;
         noop_state_write(machine->host, machine->name, &state);
     }
     set_run_state(machine, RUN_STATE_RUNNING);
@@ -148,11 +174,70 @@ static struct op *noop_boot(struct machine *machine, const struct vm_env *env,
         .effect_context = machine,
     };
     machine->booting = result;
+    machine->is_clone = env->status->prepared.template_digest[0];
     if (is_port_taken) {
         result->taken_port = mem_printf("tcp/%u", env->status->ssh_port);
     }
     return noop_start(&call, done, context);
 }
+
+/* ---- memory ---- */
+
+static void frozen(void *context)
+{
+    struct machine *machine = context;
+    cleanup_free char *memory = paths_vm(machine->host->paths, machine->name, VM_MEMORY_FILE);
+    cleanup_free char *state = paths_vm(machine->host->paths, machine->name, VM_MACHINE_STATE);
+    noop_write_file(memory, "memory");
+    noop_write_file(state, "state");
+    set_run_state(machine, RUN_STATE_POSTMIGRATE);
+}
+
+static struct op *noop_freeze(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "freezeMs",
+        .fail_key = "failFreeze",
+        .code = ERR_TEMPLATE,
+        .tries = &machine->freeze_tries,
+        .effect = frozen,
+        .effect_context = machine,
+    };
+    set_run_state(machine, RUN_STATE_PAUSED);
+    return noop_start(&call, done, context);
+}
+
+static void loaded(void *context)
+{
+    struct machine *machine = context;
+    cleanup_free char *used = noop_path_of_use(machine->host, machine->name);
+    cleanup_free char *ruined = paths_path(machine->host->paths, "noop/ruined");
+    if (fs_exists(used)) {
+        noop_write_file(ruined, "");
+    }
+    set_run_state(machine, RUN_STATE_PAUSED);
+}
+
+static struct op *noop_load(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context)
+{
+    const struct noop_call call = {
+        .host = machine->host,
+        .vm_name = env->name,
+        .ms_key = "loadMs",
+        .fail_key = "failLoad",
+        .code = ERR_TEMPLATE,
+        .tries = &machine->load_tries,
+        .effect = loaded,
+        .effect_context = machine,
+    };
+    return noop_start(&call, done, context);
+}
+
+/* ---- commands ---- */
 
 static void power_off(void *context)
 {
@@ -216,5 +301,8 @@ const struct machine_ops noop_machine_ops = {
     .launch = noop_launch,
     .release = noop_release,
     .boot = noop_boot,
+    .memory_host = noop_memory_host,
+    .freeze = noop_freeze,
+    .load = noop_load,
     .command = noop_command,
 };

@@ -2,6 +2,7 @@
 /* Media without content: files that exist or not, and digests that identify their content. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "reconcilers/backend/noop/noop.h"
 #include "reconcilers/media/snapshot.h"
@@ -24,6 +25,11 @@ static char *path_of_image(const struct reconciler_host *host, const char *diges
 static char *path_of_disk(const struct reconciler_host *host, const char *vm_name)
 {
     return mem_printf("%s/vms/%s/noop.disk", host->paths->data_dir, vm_name);
+}
+
+char *noop_path_of_use(const struct reconciler_host *host, const char *vm_name)
+{
+    return mem_printf("%s/vms/%s/noop.used", host->paths->data_dir, vm_name);
 }
 
 static bool has_image(const struct vm_env *env)
@@ -71,7 +77,8 @@ struct noop_media_work {
     uint32_t tries;
     struct image_result *image;
     struct vm_prepared *prepared;
-    char *snapshot; /* path of its file; NULL: none is made */
+    char *snapshot; /* path of its file, made, removed or taken; NULL: none of them */
+    bool removes;
 };
 
 static void cancel_work(struct op *op)
@@ -131,23 +138,30 @@ static struct noop_media_work *new_work(const struct vm_env *env, op_done_fn *do
     return work;
 }
 
+/* How the script has the call: how long it takes, and whether and as what it fails. */
+static struct op *start_work(struct noop_media_work *work, const char *ms_key, const char *fail_key,
+    enum error_code code, void (*effect)(void *))
+{
+    const struct noop_call call = {
+        .host = work->host,
+        .vm_name = work->name,
+        .ms_key = ms_key,
+        .fail_key = fail_key,
+        .code = code,
+        .tries = &work->tries,
+        .effect = effect,
+        .effect_context = work,
+    };
+    work->timer = noop_start(&call, work_done, work);
+    return &work->op;
+}
+
 static struct op *noop_fetch_image(
     const struct vm_env *env, struct image_result *result, op_done_fn *done, void *context)
 {
     struct noop_media_work *work = new_work(env, done, context);
     work->image = result;
-    const struct noop_call call = {
-        .host = env->host,
-        .vm_name = env->name,
-        .ms_key = "fetchMs",
-        .fail_key = "failFetch",
-        .code = ERR_IMAGE_DOWNLOAD,
-        .tries = &work->tries,
-        .effect = fetched,
-        .effect_context = work,
-    };
-    work->timer = noop_start(&call, work_done, work);
-    return &work->op;
+    return start_work(work, "fetchMs", "failFetch", ERR_IMAGE_DOWNLOAD, fetched);
 }
 
 static struct op *noop_prepare(
@@ -155,18 +169,7 @@ static struct op *noop_prepare(
 {
     struct noop_media_work *work = new_work(env, done, context);
     work->prepared = result;
-    const struct noop_call call = {
-        .host = env->host,
-        .vm_name = env->name,
-        .ms_key = "prepareMs",
-        .fail_key = "failPrepare",
-        .code = ERR_OVERLAY,
-        .tries = &work->tries,
-        .effect = prepared,
-        .effect_context = work,
-    };
-    work->timer = noop_start(&call, work_done, work);
-    return &work->op;
+    return start_work(work, "prepareMs", "failPrepare", ERR_OVERLAY, prepared);
 }
 
 static void snapshot_done(void *context)
@@ -175,7 +178,9 @@ static void snapshot_done(void *context)
     struct error ignored = {.code = ERR_NONE};
     cleanup_free char *dir =
         mem_printf("%s/vms/%s/snapshots", work->host->paths->data_dir, work->name);
-    if (work->snapshot && fs_make_dirs(dir, 0700, &ignored) == 0) {
+    if (work->removes && work->snapshot) {
+        (void)unlink(work->snapshot);
+    } else if (work->snapshot && fs_make_dirs(dir, 0700, &ignored) == 0) {
         (void)fs_write_file(work->snapshot, "noop", 4, 0600, &ignored);
     }
 }
@@ -184,21 +189,48 @@ static struct op *noop_snapshot(
     const struct vm_env *env, const struct snapshot_order *order, op_done_fn *done, void *context)
 {
     struct noop_media_work *work = new_work(env, done, context);
-    const struct noop_call call = {
-        .host = env->host,
-        .vm_name = env->name,
-        .ms_key = "snapshotMs",
-        .fail_key = "failSnapshot",
-        .code = ERR_IO,
-        .tries = &work->tries,
-        .effect = snapshot_done,
-        .effect_context = work,
-    };
-    if (order->verb != SNAPSHOT_REMOVE) {
-        work->snapshot = snapshot_path(env->host->paths, env->name, order->token);
+    work->removes = order->verb == SNAPSHOT_REMOVE;
+    const struct vm_snapshot *removed =
+        work->removes ? vm_status_snapshot(env->status, order->name) : NULL;
+    if (!work->removes || removed) {
+        work->snapshot =
+            snapshot_path(env->host->paths, env->name, removed ? removed->file : order->token);
     }
-    work->timer = noop_start(&call, work_done, work);
-    return &work->op;
+    return start_work(work, "snapshotMs", "failSnapshot", ERR_IO, snapshot_done);
+}
+
+/* What was made for the clone alone becomes its disk. */
+static void cloned(void *context)
+{
+    struct noop_media_work *work = context;
+    prepared(work);
+    if (work->snapshot) {
+        (void)unlink(work->snapshot);
+    }
+}
+
+static struct op *noop_clone(
+    const struct vm_env *env, struct vm_prepared *result, op_done_fn *done, void *context)
+{
+    const struct vm_origin *origin = env->origin;
+    struct noop_media_work *work = new_work(env, done, context);
+    work->prepared = result;
+    work->snapshot = origin->is_taken && !origin->import
+                         ? snapshot_path(env->host->paths, origin->vm, origin->snapshot.file)
+                         : NULL;
+    return start_work(work, "cloneMs", "failClone", ERR_IO, cloned);
+}
+
+static int noop_keep(const struct vm_env *env, const char *file, struct error *err)
+{
+    cleanup_free char *disk = path_of_disk(env->host, env->name);
+    cleanup_free char *kept = snapshot_path(env->host->paths, env->name, file);
+    cleanup_free char *dir = mem_strndup(kept, (size_t)(strrchr(kept, '/') - kept));
+    if (!fs_exists(disk)) {
+        return 0;
+    }
+    int rc = fs_make_dirs(dir, 0700, err);
+    return rc < 0 ? rc : fs_write_file(kept, "noop", 4, 0600, err);
 }
 
 static struct op *noop_seal(
@@ -208,12 +240,26 @@ static struct op *noop_seal(
     return template_seal(env, disk, record_take, done, context);
 }
 
+static struct op *noop_settle_guest(const struct vm_env *env, op_done_fn *done, void *context)
+{
+    return start_work(new_work(env, done, context), "settleMs", "failSettle", ERR_IDENTITY, NULL);
+}
+
+static struct op *noop_identify_guest(const struct vm_env *env, op_done_fn *done, void *context)
+{
+    return start_work(
+        new_work(env, done, context), "identifyMs", "failIdentify", ERR_IDENTITY, NULL);
+}
+
 static int noop_discard(const struct vm_env *env, bool whole_dir, struct error *err)
 {
-    const char *data_dir = env->host->paths->data_dir;
+    if (whole_dir) {
+        return fs_remove_beneath(env->host->paths->data_dir, "vms", env->name, err);
+    }
     cleanup_free char *disk = path_of_disk(env->host, env->name);
-    return whole_dir ? fs_remove_beneath(data_dir, "vms", env->name, err)
-                     : fs_remove_file(disk, err);
+    cleanup_free char *used = noop_path_of_use(env->host, env->name);
+    int rc = fs_remove_file(disk, err);
+    return rc < 0 ? rc : fs_remove_file(used, err);
 }
 
 const struct media_ops noop_media_ops = {
@@ -221,6 +267,10 @@ const struct media_ops noop_media_ops = {
     .fetch_image = noop_fetch_image,
     .prepare = noop_prepare,
     .snapshot = noop_snapshot,
+    .clone = noop_clone,
+    .keep = noop_keep,
     .seal = noop_seal,
+    .settle_guest = noop_settle_guest,
+    .identify_guest = noop_identify_guest,
     .discard = noop_discard,
 };

@@ -7,6 +7,7 @@
 
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
 
 /* Every forced stop halts the zone. */
@@ -26,16 +27,8 @@ static const struct backend_words words = {
 /* zoneadm exists on illumos only. */
 static bool has_tools(void)
 {
-    const char *path = getenv("PATH");
-    cleanup_free char *folders = mem_strdup(path ? path : "");
-    char *rest = folders;
-    for (char *folder; (folder = strsep(&rest, ":"));) {
-        cleanup_free char *tool = mem_printf("%s/zoneadm", folder);
-        if (folder[0] == '/' && access(tool, X_OK) == 0) {
-            return true;
-        }
-    }
-    return false;
+    cleanup_free char *tool = fs_find_program("zoneadm");
+    return tool != NULL;
 }
 
 /* Refuses what the backend does not support; it ignores nothing. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reconcilers/network/switch/port.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -98,8 +99,20 @@ static void add_memory(struct words *words, const struct vm_spec *spec)
 
 static void add_machine(struct words *words, const struct qemu_config *config)
 {
-    option(words, "-machine", "%s%s", config->machine,
-        config->firmware_code ? ",pflash0=firmware-code,pflash1=firmware-vars" : "");
+    bool is_shared = config->has_virtiofs && config->spec->n_shares > 0;
+    bool is_named = is_shared || config->memory;
+    option(words, "-machine", "%s%s%s", config->machine,
+        config->firmware_code ? ",pflash0=firmware-code,pflash1=firmware-vars" : "",
+        is_named ? ",memory-backend=ram" : "");
+    if (is_shared) { /* the servers read and write it */
+        option(words, "-object", "memory-backend-memfd,id=ram,size=%uM,share=on",
+            config->spec->memory_mib);
+    }
+    if (config->memory) {
+        cleanup_free char *memory = escape(config->memory);
+        option(words, "-object", "memory-backend-file,id=ram,size=%uM,mem-path=%s,share=%s",
+            config->spec->memory_mib, memory, config->is_woken ? "off" : "on");
+    }
     option(words, "-accel", "%s", config->accel);
     if (text_eq(config->accel, "kvm")) {
         option(words, "-cpu", "host"); /* TCG: the default; `max` measured slower */
@@ -136,6 +149,13 @@ static void add_monitors_and_console(struct words *words, const struct qemu_conf
     option(words, "-chardev", "socket,id=console,fd=%d,server=on,wait=off,logfile=%s,logappend=on",
         QEMU_FD_CONSOLE, log);
     option(words, "-serial", "chardev:console");
+    if (config->memory) { /* at the end of the ports: the guest's ttyS1 */
+        option(words, "-chardev", "socket,id=identity,fd=%d,server=on,wait=off", QEMU_FD_IDENTITY);
+        option(words, "-serial", "chardev:identity");
+    }
+    if (config->is_woken) {
+        option(words, "-incoming", "defer");
+    }
     option(words, "-vga", "std");
     const struct spec_vnc *vnc = &config->spec->vnc;
     if (vnc->port) { /* the first: query-vnc answers with it */
@@ -185,12 +205,19 @@ static void add_network(struct words *words, const struct qemu_config *config)
         for (size_t i = 0; i < network->n_forwards; i++) {
             const struct spec_forward *forward = &network->forwards[i];
             if (forward->host_port < config->early_ports_end) {
-                buf_printf(&early, ",hostfwd=%s:127.0.0.1:%u-:%u",
-                    forward_protocol_name(forward->protocol), forward->host_port,
-                    forward->guest_port);
+                buf_printf(&early, ",hostfwd=%s:%s:%u-:%u",
+                    forward_protocol_name(forward->protocol), forward_address(forward),
+                    forward->host_port, forward->guest_port);
             }
         }
         option(words, "-netdev", "user,id=" QEMU_NETDEV "%s", buf_str(&early));
+    } else if (mode == NETWORK_PROJECT) {
+        /* Datagrams: what listens there may end and come back. */
+        option(words, "-netdev",
+            "dgram,id=" QEMU_NETDEV
+            ",local.type=unix,local.path=/proc/self/fd/%d/%s" SWITCH_GUEST_SUFFIX
+            ",remote.type=unix,remote.path=/proc/self/fd/%d/" SWITCH_HUB "/%s" SWITCH_HUB_SUFFIX,
+            QEMU_FD_NETWORK, config->spec->name, QEMU_FD_NETWORK, config->spec->name);
     } else if (mode == NETWORK_TAP) {
         option(words, "-netdev", "tap,id=" QEMU_NETDEV ",fd=%d", QEMU_FD_TAP);
     } else {
@@ -227,6 +254,31 @@ static void add_root_ports(struct words *words, const struct qemu_config *config
     }
 }
 
+/* At addresses of their own, so that no other device moves: all virtiofs devices in one slot, all
+ * of 9p in another one. A guest's kernel may have neither, one or both; the guest uses the first.
+ */
+static void add_shares(struct words *words, const struct qemu_config *config)
+{
+    enum { SLOT_VIRTIOFS = 0x1c, SLOT_9P = 0x1b };
+    for (size_t i = 0; i < config->spec->n_shares; i++) {
+        const struct spec_share *share = &config->spec->shares[i];
+        const char *multi = i == 0 ? ",multifunction=on" : "";
+        cleanup_free char *path = escape(share->host);
+        if (config->has_virtiofs) {
+            option(
+                words, "-chardev", "socket,id=share-%s,fd=%d", share->tag, QEMU_FD_SHARE + (int)i);
+            option(words, "-device",
+                "vhost-user-fs-pci,id=share-%s,chardev=share-%s,tag=%s,addr=0x%x.%zu%s", share->tag,
+                share->tag, share->tag, SLOT_VIRTIOFS, i, multi);
+        }
+        option(words, "-fsdev", "local,id=plan9-%s,path=%s,security_model=none,multidevs=remap%s",
+            share->tag, path, share->is_readonly ? ",readonly=on" : "");
+        option(words, "-device",
+            "virtio-9p-pci,id=plan9-%s,fsdev=plan9-%s,mount_tag=%s,addr=0x%x.%zu%s", share->tag,
+            share->tag, share->tag, SLOT_9P, i, multi);
+    }
+}
+
 /* At the end, so that no other device moves. */
 static void add_further_disks(struct words *words, const struct qemu_config *config)
 {
@@ -257,6 +309,7 @@ char **qemu_argv(const struct qemu_config *config)
     option(&words, "-device", "pvpanic-pci");
     add_root_ports(&words, config);
     add_further_disks(&words, config);
+    add_shares(&words, config);
     push(&words, NULL);
     return words.items;
 }

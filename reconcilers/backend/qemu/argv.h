@@ -8,8 +8,9 @@
 
 #include <stddef.h>
 
+#include "specs/vm/vm_spec.h"
+
 struct paths;
-struct vm_spec;
 
 /* The descriptors that QEMU inherits, by the numbers they have there. */
 enum qemu_fd {
@@ -21,6 +22,10 @@ enum qemu_fd {
     QEMU_FD_GUARD,        /* only with network "user": guard.h */
     QEMU_FD_VNC_PASSWORD, /* only of a spec with `vnc` */
     QEMU_FD_TAP,          /* only with network "tap" */
+    QEMU_FD_NETWORK,      /* only with network "project": its directory */
+    QEMU_FD_SHARE,        /* and SHARES_MAX - 1 behind it: to the servers of shared folders */
+    /* Only with memory in a file: the guest's second serial port. */
+    QEMU_FD_IDENTITY = QEMU_FD_SHARE + SHARES_MAX,
     QEMU_FD_END_,
 };
 
@@ -50,6 +55,11 @@ struct qemu_config {
     const char *pidfile;
     const char *firmware_code; /* both NULL: BIOS */
     const char *firmware_vars;
+    /* Of a machine that is frozen or woken: where its memory is; NULL: nowhere. Written to there,
+     * or else the machine waits to be given the rest of it, and keeps to itself what it writes. */
+    const char *memory;
+    bool is_woken;
+    bool has_virtiofs; /* the spec's shares have servers; 9p is offered in any case */
 };
 
 /* argv[0] is the binary; ends with NULL. qemu_argv_free() it. */

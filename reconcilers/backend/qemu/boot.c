@@ -2,7 +2,7 @@
 /*
  * The boot operation: the QMP commands between the start of QEMU and the start of the guest:
  *
- *   status + forwards -> (remove | add)* -> disk -> (resize) -> volumes (plug.c)
+ *   status + forwards -> (remove | add)* | switch -> disk -> (resize) -> volumes (plug.c)
  *          -> CPUs and memory (hotplug.c) -> vnc + machine type + (run) + settled -> done
  *
  * Each -> waits for the answers of what is before it; what + joins is sent in one piece.
@@ -26,6 +26,7 @@
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/plug.h"
 #include "reconcilers/backend/qemu/run_state.h"
+#include "reconcilers/backend/qemu/switch_link.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/lockfile.h"
@@ -45,8 +46,13 @@ struct boot {
     struct machine *machine; /* borrowed: an operation is cancelled before its machine is closed */
     struct boot_result *result; /* borrowed until done */
     bool has_user_network;
-    bool is_running;    /* the guest ran before this operation */
-    int64_t disk_bytes; /* the spec's size, 0: keep */
+    struct switch_wanted port; /* on a project network; spec NULL: it is on none */
+    struct switch_result network;
+    struct op *joining;   /* that network; NULL: not under way */
+    struct vm_spec *spec; /* what `port` is of */
+    char *mac, *address;  /* … */
+    bool is_running;      /* the guest ran before this operation */
+    int64_t disk_bytes;   /* the spec's size, 0: keep */
     struct forwards wanted;
     struct forwards unwanted;
     struct plug *plug;           /* NULL: the machine has no volumes, nor is to have any */
@@ -62,6 +68,12 @@ static void boot_cancel(struct op *op)
     if (boot->machine->monitor) {
         monitor_forget(boot->machine->monitor, boot);
     }
+    op_cancel(boot->joining);
+    free(boot->network.taken_port);
+    free(boot->network.why);
+    vm_spec_free(boot->spec);
+    free(boot->mac);
+    free(boot->address);
     plug_free(boot->plug);
     hotplug_free(boot->hotplug);
     loop_timer_free(boot->finished);
@@ -248,26 +260,45 @@ static void resized(void *context, const json_t *value, const struct error *err)
     check_volumes(boot);
 }
 
-static int64_t disk_size(const json_t *nodes)
+static const json_t *find_disk(const json_t *nodes)
 {
     size_t i;
     json_t *node;
     json_array_foreach(nodes, i, node)
     {
         if (text_eq(json_text(node, "node-name"), QEMU_DISK_NODE)) {
-            return json_int(json_object_get(node, "image"), "virtual-size", -1);
+            return node;
         }
     }
-    return -1;
+    return NULL;
+}
+
+/* Bitmaps of backups that a QEMU which died did not write: of no use, and a disk that has one is
+ * not resized. */
+static void drop_bitmaps(struct boot *boot, const json_t *bitmaps)
+{
+    struct error ignored = {.code = ERR_NONE};
+    for (size_t i = 0; i < json_array_size(bitmaps); i++) {
+        const json_t *bitmap = json_array_get(bitmaps, i);
+        if (json_flag(bitmap, "inconsistent", false)) {
+            json_t *arguments = json_object();
+            json_put_text(arguments, "node", QEMU_DISK_NODE);
+            json_put_text(arguments, "name", json_text(bitmap, "name"));
+            (void)monitor_execute(boot->machine->monitor, "block-dirty-bitmap-remove", arguments,
+                NULL, NULL, &ignored);
+        }
+    }
 }
 
 static void nodes_arrived(void *context, const json_t *value, const struct error *err)
 {
     struct boot *boot = context;
-    int64_t size = disk_size(value);
+    const json_t *disk = find_disk(value);
+    int64_t size = json_int(json_object_get(disk, "image"), "virtual-size", -1);
     if (err) {
         boot_fail(boot, err);
     } else if (size >= 0 && size < boot->disk_bytes) {
+        drop_bitmaps(boot, json_object_get(disk, "dirty-bitmaps"));
         json_t *arguments = json_object();
         json_put_text(arguments, "node-name", QEMU_DISK_NODE);
         json_put_int(arguments, "size", boot->disk_bytes);
@@ -320,12 +351,12 @@ static void fail_port(struct boot *boot, const char *answer)
     cleanup_free char *user = NULL;
     bool is_roots = geteuid() == 0 && host_find_qemu_user(&user, &ignored) == 0 && !user;
     bool is_privileged = forward->host_port < host_privileged_ports_end() && !is_roots;
-    (void)error_set(&err, ERR_PORT_TAKEN,
-        "%s port %u of 127.0.0.1 %s (wanted for the guest's port %u)",
-        forward_protocol_name(forward->protocol), forward->host_port,
+    (void)error_set(&err, ERR_PORT_TAKEN, "%s port %u of %s %s (wanted for the guest's port %u)",
+        forward_protocol_name(forward->protocol), forward->host_port, forward_address(forward),
         is_privileged ? "is one that only root may listen on" : "is in use by another program",
         forward->guest_port);
-    if (is_privileged && user) { /* bound at the start, while QEMU is still root's */
+    if (is_privileged && user &&
+        boot->has_user_network) { /* bound at the start, while QEMU is still root's */
         (void)error_help(&err, "restart the VM: vmctl restart %s", boot->machine->vm_name);
     } else if (is_privileged) {
         (void)error_help(&err,
@@ -396,6 +427,58 @@ static void usernet_arrived(void *context, const json_t *value, const struct err
     change_next_forward(boot);
 }
 
+/* ---- a project network ---- */
+
+static void joined(void *context, const struct error *err)
+{
+    struct boot *boot = context;
+    boot->joining = NULL;
+    if (err) {
+        boot_fail(boot, err);
+        return;
+    }
+    if (boot->network.is_started && boot->is_running) {
+        boot->result->is_rejoined = true;
+    }
+    for (size_t i = 0; boot->network.taken_port && i < boot->wanted.n; i++) {
+        cleanup_free char *key = forward_lease_key(&boot->wanted.list[i]);
+        if (text_eq(key, boot->network.taken_port)) {
+            boot->wanted.next = i;
+            fail_port(boot, boot->network.why);
+            return;
+        }
+    }
+    check_disk(boot);
+}
+
+static void join_network(struct boot *boot)
+{
+    struct machine *machine = boot->machine;
+    if (!machine->network) {
+        machine->network =
+            switch_link_new(machine->host, machine->vm_name, machine->changed, machine->context);
+    }
+    boot->port.forwards = boot->wanted.list;
+    boot->port.n_forwards = boot->wanted.n;
+    boot->joining = switch_link_apply(machine->network, &boot->port, &boot->network, joined, boot);
+}
+
+/* A machine stays on the network that it was started on. */
+static void prepare_network(struct boot *boot, const struct vm_env *env)
+{
+    const struct vm_spec *running = env->status->applied_spec, *spec = env->spec;
+    bool is_same = !running || (running->network.mode == spec->network.mode &&
+                                   text_eq(running->network.network, spec->network.network));
+    spec = is_same ? spec : running;
+    if (spec->network.mode == NETWORK_PROJECT && env->status->mac && env->status->address) {
+        boot->spec = vm_spec_copy(spec);
+        boot->mac = mem_strdup(env->status->mac);
+        boot->address = mem_strdup(env->status->address);
+        boot->port =
+            (struct switch_wanted){.spec = boot->spec, .mac = boot->mac, .address = boot->address};
+    }
+}
+
 /* ---- the start ---- */
 
 /* A QEMU that is linked statically ignores LD_PRELOAD. The guard holds the lock of its file; a
@@ -428,9 +511,10 @@ static void status_arrived(void *context, const json_t *value, const struct erro
         (void)error_set(
             &why, ERR_VM_INVALID_STATE, "QEMU is in state '%s'", word ? word : "unknown");
         boot_fail(boot, &why);
-    } else if (state == RUN_STATE_PRELAUNCH && boot->has_user_network &&
-               check_guard(boot, &why) < 0) {
+    } else if (!boot->is_running && boot->has_user_network && check_guard(boot, &why) < 0) {
         boot_fail(boot, &why);
+    } else if (boot->port.spec) {
+        join_network(boot);
     } else if (!boot->has_user_network) {
         check_disk(boot);
     }
@@ -460,7 +544,9 @@ struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     if (target.vcpus > 0 || target.memory_mib > 0) {
         boot->hotplug = hotplug_new(machine, target, &boot->changes, hotplug_done, boot);
     }
-    boot->wanted.n = forward_list(env->spec, env->status->ssh_port, &boot->wanted.list);
+    prepare_network(boot, env);
+    boot->wanted.n = forward_list(
+        boot->spec ? boot->spec : env->spec, env->status->ssh_port, &boot->wanted.list);
     boot->finished = loop_timer_new(machine->host->loop, call_done, boot);
     boot_send(boot, "query-status", NULL, status_arrived);
     if (boot->has_user_network) { /* answered after the status */

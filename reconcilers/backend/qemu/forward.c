@@ -17,7 +17,7 @@ size_t forward_list(const struct vm_spec *spec, uint16_t ssh_port, struct spec_f
 {
     struct spec_forward *list = NULL;
     size_t n = 0;
-    if (spec->network.mode == NETWORK_USER) {
+    if (network_has_forwards(spec->network.mode)) {
         if (ssh_port) {
             push(&list, &n,
                 (struct spec_forward){.protocol = FORWARD_TCP,
@@ -34,10 +34,10 @@ size_t forward_list(const struct vm_spec *spec, uint16_t ssh_port, struct spec_f
 
 static bool parse_line(const char *line, struct spec_forward *ret)
 {
-    char protocol[4];
+    char protocol[4], address[INET_ADDRSTRLEN];
     unsigned host_port, guest_port;
-    if (sscanf(line, " %3[A-Z][HOST_FORWARD] %*d %*15s %5u %*15s %5u", protocol, &host_port,
-            &guest_port) != 3 ||
+    if (sscanf(line, " %3[A-Z][HOST_FORWARD] %*d %15s %5u %*15s %5u", protocol, address, &host_port,
+            &guest_port) != 4 ||
         host_port > UINT16_MAX || guest_port > UINT16_MAX) {
         return false;
     }
@@ -45,6 +45,10 @@ static bool parse_line(const char *line, struct spec_forward *ret)
         (struct spec_forward){.protocol = strcmp(protocol, "UDP") == 0 ? FORWARD_UDP : FORWARD_TCP,
             .host_port = (uint16_t)host_port,
             .guest_port = (uint16_t)guest_port};
+    bool is_any = strcmp(address, "*") == 0;
+    if (strcmp(address, forward_address(ret)) != 0) {
+        (void)snprintf(ret->address, sizeof(ret->address), "%s", is_any ? "0.0.0.0" : address);
+    }
     return true;
 }
 
@@ -68,8 +72,7 @@ size_t forward_parse(const char *info_usernet, struct spec_forward **ret)
 bool forward_is_in(const struct spec_forward *forward, const struct spec_forward *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (list[i].protocol == forward->protocol && list[i].host_port == forward->host_port &&
-            list[i].guest_port == forward->guest_port) {
+        if (forward_equal(&list[i], forward)) {
             return true;
         }
     }
@@ -78,12 +81,13 @@ bool forward_is_in(const struct spec_forward *forward, const struct spec_forward
 
 char *forward_add_line(const struct spec_forward *forward)
 {
-    return mem_printf("hostfwd_add " QEMU_NETDEV " %s:127.0.0.1:%u-:%u",
-        forward_protocol_name(forward->protocol), forward->host_port, forward->guest_port);
+    return mem_printf("hostfwd_add " QEMU_NETDEV " %s:%s:%u-:%u",
+        forward_protocol_name(forward->protocol), forward_address(forward), forward->host_port,
+        forward->guest_port);
 }
 
 char *forward_remove_line(const struct spec_forward *forward)
 {
-    return mem_printf("hostfwd_remove " QEMU_NETDEV " %s:127.0.0.1:%u",
-        forward_protocol_name(forward->protocol), forward->host_port);
+    return mem_printf("hostfwd_remove " QEMU_NETDEV " %s:%s:%u",
+        forward_protocol_name(forward->protocol), forward_address(forward), forward->host_port);
 }

@@ -11,7 +11,7 @@
 enum { FORWARD_GUEST_SSH_PORT = 22 };
 
 /* The forwards that an instance needs: `ssh_port` (0: none) to the guest's port 22, then the
- * spec's. Empty unless the network is "user". Caller frees *ret. */
+ * spec's. Empty unless the network has forwards. Caller frees *ret. */
 size_t forward_list(const struct vm_spec *spec, uint16_t ssh_port, struct spec_forward **ret);
 
 /* The forwards in the output of `info usernet`: lines "TCP[HOST_FORWARD] FD 127.0.0.1 10022

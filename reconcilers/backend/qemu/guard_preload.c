@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Loaded into QEMU by LD_PRELOAD: what a guest on network "user" cannot reach.
+ * Loaded into QEMU by LD_PRELOAD, and a part of vmctl-switch: what a guest on network "user" or
+ * "project" cannot reach.
  *
- * slirp makes a guest's connections from within QEMU, and shows the guest the host's loopback at
- * 10.0.2.2. Here connect(2) and the sends of datagrams are refused, as by a closed port, when the
- * address is the host's own: 127.0.0.0/8, ::1, the unspecified ones, and those of its interfaces.
- * Allowed are the ports of `host-services`, port 53 of the resolvers in /etc/resolv.conf (which
- * the guest has at 10.0.2.3), and answers to a datagram that came from there (a forward by udp).
- * It guards against guests, not against a QEMU that was taken over.
+ * slirp makes a guest's connections from within that program, and shows the guest the host's
+ * loopback at 10.0.2.2. Here connect(2) and the sends of datagrams are refused, as by a closed
+ * port, when the address is the host's own: 127.0.0.0/8, ::1, the unspecified ones, and those of
+ * its interfaces. Allowed are the ports of `host-services`, port 53 of the resolvers in
+ * /etc/resolv.conf (which the guest has at 10.0.2.3), and answers to a datagram that came from
+ * there (a forward by udp). It guards against guests, not against a QEMU that was taken over.
  *
  * VMCTL_GUARD in the environment: "FD PORT PORT …". FD is a file whose lock proves to vmctld that
  * the guard is in place (guard.h): it is taken through a descriptor that exec closes, so a program
@@ -31,7 +32,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PORTS_MAX = 64, ADDRESSES_MAX = 4096, RESOLVERS_MAX = 8, PEERS_MAX = 1024, DNS_PORT = 53 };
+#include "reconcilers/network/switch/guard_ports.h"
+
+enum { PORTS_MAX = 256, ADDRESSES_MAX = 4096, RESOLVERS_MAX = 8, PEERS_MAX = 1024, DNS_PORT = 53 };
 enum { FRESH_S = 1 };
 
 /* An IPv4 address is kept as its mapped form, so that both families compare alike. */
@@ -318,6 +321,21 @@ static void find_function(const char *name, void *ret)
         abort();
     }
     memcpy(ret, &function, sizeof(function));
+}
+
+void guard_set_ports(const uint16_t *ports, size_t n)
+{
+    (void)pthread_mutex_lock(&guard.lock);
+    guard.n_ports = n < PORTS_MAX ? n : PORTS_MAX;
+    memcpy(guard.ports, ports, guard.n_ports * sizeof(*ports));
+    (void)pthread_mutex_unlock(&guard.lock);
+}
+
+int guard_is_in_place(void)
+{
+    int (*ours)(int, const struct sockaddr *, socklen_t) = guard_connect;
+    void *found = dlsym(RTLD_DEFAULT, "connect");
+    return memcmp(&found, &ours, sizeof(found)) == 0;
 }
 
 __attribute__((constructor)) static void begin(void)

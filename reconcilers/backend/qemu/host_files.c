@@ -29,28 +29,11 @@ const struct firmware_files host_firmware_files[] = {
 };
 const size_t host_n_firmware_files = ARRAY_LEN(host_firmware_files);
 
-/* An empty item of PATH means the current directory (POSIX, "Environment Variables"). It is
- * skipped, since the controller's current directory is not the user's. */
-static char *find_in_path(const char *program)
-{
-    const char *item = getenv("PATH");
-    while (item && *item) {
-        size_t n = strcspn(item, ":");
-        cleanup_free char *path = mem_printf("%.*s/%s", (int)n, item, program);
-        if (item[0] == '/' && access(path, X_OK) == 0) {
-            return TAKE_PTR(path);
-        }
-        item += n;
-        item += *item == ':';
-    }
-    return NULL;
-}
-
 int host_find_qemu(char **ret_path, struct error *err)
 {
     const char *wanted = getenv("VMCTL_QEMU");
     const char *program = wanted && wanted[0] ? wanted : QEMU_PROGRAM;
-    cleanup_free char *path = program[0] == '/' ? mem_strdup(program) : find_in_path(program);
+    cleanup_free char *path = program[0] == '/' ? mem_strdup(program) : fs_find_program(program);
     if (!path || access(path, X_OK) != 0) {
         (void)error_set(err, ERR_QEMU_SPAWN, "cannot find the program '%s'%s", program,
             program == wanted ? " (from VMCTL_QEMU)" : " in PATH");
@@ -60,26 +43,39 @@ int host_find_qemu(char **ret_path, struct error *err)
     return 0;
 }
 
-int host_find_guard(char **ret_path, struct error *err)
+/* A part of vmctl that is not in $PATH, at one of the places relative to this program. */
+static int find_own(const char *name, const char *const *places, size_t n_places,
+    const char *consequence, char **ret_path, struct error *err)
 {
-    static const char *const places[] = {"", "../" VMCTL_LIBDIR "/vmctl/", "../lib/vmctl/"};
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[n > 0 ? n : 0] = '\0';
     char *slash = strrchr(self, '/');
-    for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
+    for (size_t i = 0; slash && i < n_places; i++) {
         cleanup_free char *path =
-            mem_printf("%.*s/%s" GUARD_LIBRARY, (int)(slash - self), self, places[i]);
+            mem_printf("%.*s/%s%s", (int)(slash - self), self, places[i], name);
         if (access(path, R_OK) == 0) {
             *ret_path = TAKE_PTR(path);
             return 0;
         }
     }
-    (void)error_set(err, ERR_BACKEND_UNAVAILABLE,
-        "cannot find '" GUARD_LIBRARY "' near '%s': without it a guest on network \"user\" reaches "
-        "the services of this host",
-        self);
+    (void)error_set(
+        err, ERR_BACKEND_UNAVAILABLE, "cannot find '%s' near '%s': %s", name, self, consequence);
     return error_help(err, "install vmctl as a whole: cmake --install build");
+}
+
+int host_find_guard(char **ret_path, struct error *err)
+{
+    static const char *const places[] = {"", "../" VMCTL_LIBDIR "/vmctl/", "../lib/vmctl/"};
+    return find_own(GUARD_LIBRARY, places, ARRAY_LEN(places),
+        "without it a guest on network \"user\" reaches the services of this host", ret_path, err);
+}
+
+int host_find_switch(char **ret_path, struct error *err)
+{
+    static const char *const places[] = {"", "../" VMCTL_LIBEXECDIR "/vmctl/", "../libexec/vmctl/"};
+    return find_own(
+        "vmctl-switch", places, ARRAY_LEN(places), "network \"project\" needs it", ret_path, err);
 }
 
 /* A user namespace may know no other user than its root, who is an ordinary one outside. */

@@ -13,6 +13,10 @@ int host_find_qemu(char **ret_path, struct error *err);
  * program, or in ../lib/vmctl of it. free() it. ERR_BACKEND_UNAVAILABLE: not found. */
 int host_find_guard(char **ret_path, struct error *err);
 
+/* The program that is a project network's switch (network/switch): beside this program, or in
+ * ../libexec/vmctl of it. free() it. ERR_BACKEND_UNAVAILABLE: not found. */
+int host_find_switch(char **ret_path, struct error *err);
+
 /*
  * Whom QEMU becomes, when this process is root's: "UID:GID" of $VMCTL_QEMU_USER, else of the user
  * `vmctl`, else of `nobody`. free() it. NULL: it stays who it is, as for every other user, for

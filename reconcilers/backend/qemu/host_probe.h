@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * What vmctld would find on this host, for `vmctl doctor`, which links none of it: an object
- *   {"kvm": {"usable": true, "reason": ""}, "qemu": {"path": "/usr/bin/qemu-system-x86_64"}}
- * with "error" and "help" in place of a path where there is none. Needs no data directory.
+ *   {"kvm": {"usable": true, "reason": ""}, "qemu": {"path": "/usr/bin/qemu-system-x86_64"},
+ *    "shares": {"path": "/usr/libexec/virtiofsd"}}
+ * with "error" and "help" in place of a path where there is none that works; "shares" has no help.
+ * Needs no data directory.
  */
 #pragma once
 
@@ -10,5 +12,5 @@
 
 struct error;
 
-/* Takes up to KVM_PROBE_TIMEOUT_MS. Caller owns *ret. */
+/* Takes up to KVM_PROBE_TIMEOUT_MS, or what share_probe_start() does. Caller owns *ret. */
 int host_probe_run(json_t **ret, struct error *err);

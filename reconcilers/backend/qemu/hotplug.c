@@ -3,8 +3,8 @@
  *   cpus -> (add one -> cpus)* -> memory size -> memory devices -> (drop -> back -> plug) -> done
  *
  * QMP: query-hotpluggable-cpus, device_add; query-memory-size-summary, query-memory-devices,
- * object-add of a memory-backend-ram, device_add of a pc-dimm (docs/system/cpu-hotplug.rst,
- * docs/memory-hotplug.txt).
+ * object-add of a memory-backend-ram or -memfd, device_add of a pc-dimm
+ * (docs/system/cpu-hotplug.rst, docs/memory-hotplug.txt).
  */
 #include "reconcilers/backend/qemu/hotplug.h"
 
@@ -42,6 +42,7 @@ struct hotplug_target hotplug_target_of(const struct vm_env *env)
     if (running && running->max_memory_mib > 0) {
         bool can = spec_can_add_memory(running, env->spec);
         target.memory_mib = can ? env->spec->memory_mib : running->memory_mib;
+        target.is_shared = running->n_shares > 0;
     }
     return target;
 }
@@ -116,7 +117,8 @@ static void dropped(void *context, const json_t *value, const struct error *err)
     (void)err; /* usually there was nothing to delete */
     cleanup_free char *id = backend_id(hotplug);
     json_t *arguments = json_object();
-    json_put_text(arguments, "qom-type", "memory-backend-ram");
+    json_put_text(arguments, "qom-type",
+        hotplug->target.is_shared ? "memory-backend-memfd" : "memory-backend-ram");
     json_put_text(arguments, "id", id);
     json_put_int(
         arguments, "size", ((int64_t)hotplug->target.memory_mib << 20) - hotplug->memory_bytes);

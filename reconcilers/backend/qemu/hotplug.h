@@ -21,6 +21,7 @@ struct machine;
 struct hotplug_target {
     uint32_t vcpus;      /* 0: keep */
     uint32_t memory_mib; /* 0: keep */
+    bool is_shared;      /* servers of shared folders read and write the memory, too */
 };
 
 /* The target of an instance started from the applied spec of `env`: the desired spec, as far as it

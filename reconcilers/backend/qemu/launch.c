@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* The launch operation: chooses the accelerator, which may need a probe, makes a tap device if the
- * spec has one, which may need a helper program, then creates the process. */
+/* The launch operation: chooses the accelerator, which may need a probe, and the server of shared
+ * folders, the same, makes a tap device if the spec has one, which may need a helper program, then
+ * creates the process. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "reconcilers/backend/qemu/accel.h"
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/machine.h"
+#include "reconcilers/backend/qemu/share.h"
 #include "reconcilers/backend/qemu/spawn.h"
 #include "reconcilers/backend/qemu/tap.h"
 #include "reconcilers/backend/qemu/tap_helper.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/clock.h"
 #include "specs/base/error.h"
+#include "specs/base/fs.h"
 #include "specs/base/mem.h"
+#include "specs/base/paths.h"
+#include "specs/vm/template.h"
 
 struct launch {
     struct op op;
@@ -21,10 +26,14 @@ struct launch {
     struct vm_spec *spec;
     char *mac;
     char *machine_type;
+    char *memory; /* as in spawn_request … */
+    bool is_woken;
     struct vm_instance *instance; /* borrowed until done */
-    struct op *under_way; /* the choice of the accelerator, then the tap helper; NULL: neither */
-    const char *accel;    /* static text; NULL until chosen */
-    int tap_fd;           /* -1: none (yet) */
+    struct op *under_way;         /* the choices, then the tap helper; NULL: none of them */
+    struct share_program share_program;
+    char *share_user;
+    const char *accel; /* static text; NULL until chosen */
+    int tap_fd;        /* -1: none (yet) */
 };
 
 static void launch_cancel(struct op *op)
@@ -35,7 +44,20 @@ static void launch_cancel(struct op *op)
     vm_spec_free(launch->spec);
     free(launch->mac);
     free(launch->machine_type);
+    free(launch->memory);
+    free(launch->share_user);
     free(launch);
+}
+
+static bool is_freezable(const struct launch *launch)
+{
+    return launch->memory && !launch->is_woken;
+}
+
+/* A machine that did not get as far as to be frozen left its memory there. */
+static int clear_memory(const struct launch *launch, struct error *err)
+{
+    return is_freezable(launch) ? fs_remove_file(launch->memory, err) : 0;
 }
 
 static int make_process(struct launch *launch, struct error *err)
@@ -49,9 +71,14 @@ static int make_process(struct launch *launch, struct error *err)
         .accel = launch->accel,
         .mac = launch->mac,
         .tap_fd = launch->tap_fd,
+        .share_program = &launch->share_program,
+        .share_user = launch->share_user,
+        .memory = launch->memory,
+        .is_woken = launch->is_woken,
         .wall_ms = clock_wall_ms(clock)};
     struct spawned spawned;
-    int rc = spawn_qemu(&request, &spawned, err);
+    int rc = clear_memory(launch, err);
+    rc = rc < 0 ? rc : spawn_qemu(&request, &spawned, err);
     if (rc < 0) {
         return rc;
     }
@@ -61,6 +88,8 @@ static int make_process(struct launch *launch, struct error *err)
     (void)snprintf(instance->boot_id, sizeof(instance->boot_id), "%s", clock_boot_id(clock));
     free(instance->accel);
     instance->accel = mem_strdup(launch->accel);
+    free(instance->memory_host);
+    instance->memory_host = is_freezable(launch) ? machine_memory_host(machine->host) : NULL;
     return machine_take_child(machine, instance->instance_id, &spawned, err);
 }
 
@@ -101,21 +130,54 @@ static void make_tap(struct launch *launch)
     }
 }
 
+static void start_machine(struct launch *launch)
+{
+    struct error err = {0};
+    if (launch->spec->network.mode == NETWORK_TAP) {
+        make_tap(launch);
+        return;
+    }
+    (void)make_process(launch, &err);
+    launch_finish(launch, &err);
+}
+
+static void shares_probed(void *context, const struct share_program *program, const char *fault)
+{
+    struct launch *launch = context;
+    launch->under_way = NULL;
+    launch->share_program = *program;
+    free(launch->instance->no_virtiofs);
+    launch->instance->no_virtiofs = mem_strdup(fault);
+    start_machine(launch);
+}
+
 static void accel_chosen(void *context, const char *accel, const struct error *why)
 {
     struct launch *launch = context;
     launch->under_way = NULL;
     launch->accel = accel;
-    struct error err = {0};
     if (why) {
-        err = *why;
-    } else if (launch->spec->network.mode == NETWORK_TAP) {
-        make_tap(launch);
-        return;
+        struct error err = *why;
+        launch_finish(launch, &err);
+    } else if (launch->spec->n_shares > 0) {
+        const struct machine *machine = launch->machine;
+        cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
+        launch->under_way = share_probe_start(machine->host->loop, dir, shares_probed, launch);
     } else {
-        (void)make_process(launch, &err);
+        start_machine(launch);
     }
-    launch_finish(launch, &err);
+}
+
+/* The memory of a template's builder, or of the template that the VM is woken from. */
+static char *memory_path(const struct vm_env *env)
+{
+    const struct paths *paths = env->host->paths;
+    const struct vm_prepared *prepared = &env->status->prepared;
+    return prepared->wake == WAKE_DUE
+               ? template_path(paths, prepared->template_digest, TEMPLATE_MEMORY)
+           : vm_spec_name_is_of_template(env->name) && env->spec->warm == WARM_AUTO
+               ? paths_vm(paths, env->name, VM_MEMORY_FILE)
+               : NULL;
 }
 
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
@@ -132,6 +194,9 @@ struct op *machine_launch(struct machine *machine, const struct vm_env *env,
         .mac = mem_strdup(env->status->mac),
         .machine_type = mem_strdup(type),
         .instance = instance,
+        .share_user = mem_strdup(env->status->share_user),
+        .memory = memory_path(env),
+        .is_woken = env->status->prepared.wake == WAKE_DUE,
         .tap_fd = -1};
     launch->under_way = accel_choose(machine->host->loop, env->spec->accel, accel_chosen, launch);
     return &launch->op;

@@ -12,7 +12,9 @@
 #include "controller/loop/process.h"
 #include "reconcilers/backend/qemu/monitor.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
+#include "reconcilers/backend/qemu/share_watch.h"
 #include "reconcilers/backend/qemu/spawn.h"
+#include "reconcilers/backend/qemu/switch_link.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
 #include "specs/base/fs.h"
@@ -121,6 +123,8 @@ static void machine_close(struct machine *machine)
     op_cancel(machine->rotation);
     loop_timer_free(machine->log_timer);
     monitor_free(machine->monitor);
+    switch_link_free(machine->network);
+    share_watch_free(machine->shares);
     forget_process(machine);
     cancel_start(machine);
     free(machine->vm_name);
@@ -155,11 +159,17 @@ static int watch_process(struct machine *machine, const char *instance_id, pid_t
         machine->host->loop, pid, start_ticks, process_exited, machine, &machine->process, err);
 }
 
+static void drop_monitor(struct machine *machine)
+{
+    monitor_free(TAKE_PTR(machine->monitor));
+    share_watch_free(TAKE_PTR(machine->shares));
+}
+
 int machine_take_child(struct machine *machine, const char *instance_id,
     struct spawned *spawned_take, struct error *err)
 {
     cancel_start(machine);
-    monitor_free(TAKE_PTR(machine->monitor));
+    drop_monitor(machine);
     forget_process(machine);
     machine->is_output_read = false;
     machine->start_pipe = TAKE_FD(spawned_take->start_pipe);
@@ -213,7 +223,7 @@ static void machine_release(struct machine *machine)
 static void drop_other_instance(struct machine *machine, const char *instance_id)
 {
     if (machine->monitor && strcmp(monitor_instance_id(machine->monitor), instance_id) != 0) {
-        monitor_free(TAKE_PTR(machine->monitor));
+        drop_monitor(machine);
     }
     if (machine->process && strcmp(machine->process_instance_id, instance_id) != 0) {
         forget_process(machine);
@@ -243,7 +253,7 @@ static void observe_dead(
     struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
 {
     cancel_start(machine);
-    monitor_free(TAKE_PTR(machine->monitor));
+    drop_monitor(machine);
     drop_other_instance(machine, instance->instance_id);
     find_recorded_process(machine, instance); /* gone, or a zombie that has its status */
     if (machine->process && machine->exit_status < 0) {
@@ -259,8 +269,10 @@ static void observe_dead(
 }
 
 static void observe_alive(
-    struct machine *machine, const struct vm_instance *instance, struct machine_facts *ret)
+    struct machine *machine, const struct vm_env *env, struct machine_facts *ret)
 {
+    const struct vm_instance *instance = &env->status->instance;
+    const struct vm_spec *spec = vm_status_running_spec(env->status);
     machine->is_output_read = false;
     if (machine->start_pipe >= 0) {
         ret->is_waiting = true;
@@ -272,9 +284,21 @@ static void observe_alive(
         open_monitor(machine, instance->instance_id);
     }
     find_answering_process(machine, instance);
+    if (!machine->shares && spec && spec->n_shares > 0) {
+        cleanup_free char *dir = paths_vm(machine->host->paths, machine->vm_name, VM_DIR);
+        machine->shares = share_watch_new(machine->host->loop, dir, spec, report_changed, machine);
+    }
+    ret->lost_share = share_watch_lost(machine->shares);
     ret->run_state = monitor_run_state(machine->monitor);
     ret->silent_ms = monitor_silent_ms(machine->monitor);
     ret->n_resets = monitor_resets(machine->monitor);
+}
+
+/* Also of a network that its VMFile does not name any more. */
+static const char *network_of(const struct vm_env *env)
+{
+    const struct vm_spec *running = env->status->applied_spec;
+    return running && running->network.mode == NETWORK_PROJECT ? running->network.network : NULL;
 }
 
 static void machine_observe(
@@ -282,9 +306,15 @@ static void machine_observe(
 {
     const struct vm_instance *instance = &env->status->instance;
     *ret = (struct machine_facts){.is_alive = is_alive(machine, instance), .exit_status = -1};
+    const char *network = network_of(env);
     if (ret->is_alive) {
-        observe_alive(machine, instance, ret);
+        observe_alive(machine, env, ret);
+        ret->is_cut_off = network && !switch_link_is_up(machine->network);
+        ret->is_network_lost = ret->is_cut_off && switch_link_was_lost(machine->network);
     } else {
+        if (network) {
+            switch_leave(machine->host->paths, network, machine->vm_name);
+        }
         observe_dead(machine, instance, ret);
     }
 }
@@ -337,5 +367,9 @@ const struct machine_ops qemu_machine_ops = {
     .launch = machine_launch,
     .release = machine_release,
     .boot = machine_boot,
+    .memory_host = machine_memory_host,
+    .freeze = machine_freeze,
+    .load = machine_load,
+    .snapshot = machine_snapshot,
     .command = machine_command,
 };

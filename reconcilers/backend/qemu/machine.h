@@ -10,6 +10,7 @@
 struct loop_timer;
 struct monitor;
 struct process;
+struct share_watch;
 struct spawned;
 
 /* Bytes of console.log (specs/base/log_file.h); it may have more until the next look. */
@@ -26,10 +27,12 @@ struct machine {
 
     struct process *process; /* the instance's, once found; NULL unknown */
     char process_instance_id[TEXT_ID_SIZE];
-    int exit_status;         /* of `process`, -1 unknown */
-    int start_pipe;          /* our child waits at its other end; -1: none does */
-    struct monitor *monitor; /* NULL: no process, or it does not run QEMU yet */
-    bool is_output_read;     /* last_output is set from the end of qemu.log */
+    int exit_status;             /* of `process`, -1 unknown */
+    int start_pipe;              /* our child waits at its other end; -1: none does */
+    struct switch_link *network; /* NULL: it was on no project network yet */
+    struct share_watch *shares;  /* as `monitor` */
+    struct monitor *monitor;     /* NULL: no process, or it does not run QEMU yet */
+    bool is_output_read;         /* last_output is set from the end of qemu.log */
     char *last_output;
     struct loop_timer *log_timer; /* while there is a monitor */
     struct op *rotation;          /* of the logs; NULL: none is under way */
@@ -44,5 +47,13 @@ int machine_take_child(struct machine *machine, const char *instance_id,
 /* The operations, each in a file of its own. */
 struct op *machine_launch(struct machine *machine, const struct vm_env *env,
     struct vm_instance *instance, op_done_fn *done, void *context);
+struct op *machine_freeze(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+struct op *machine_load(
+    struct machine *machine, const struct vm_env *env, op_done_fn *done, void *context);
+char *machine_memory_host(const struct reconciler_host *host);
+struct op *machine_snapshot(struct machine *machine, const struct vm_env *env,
+    const struct snapshot_order *order, struct snapshot_made *result, op_done_fn *done,
+    void *context);
 struct op *machine_boot(struct machine *machine, const struct vm_env *env,
     struct boot_result *result, op_done_fn *done, void *context);

@@ -18,7 +18,9 @@
 #include "reconcilers/backend/qemu/argv.h"
 #include "reconcilers/backend/qemu/host_files.h"
 #include "reconcilers/backend/qemu/qemu_log.h"
+#include "reconcilers/backend/qemu/share.h"
 #include "reconcilers/backend/qemu/spawn_detached.h"
+#include "reconcilers/backend/qemu/switch_link.h"
 #include "specs/base/buf.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/error.h"
@@ -38,6 +40,8 @@ struct inheritance {
     int fds[SLOTS];
     int log_fd;
     int start_pipe;
+    struct share_server servers[SHARES_MAX];
+    size_t n_servers;
 };
 
 static void inheritance_clear(struct inheritance *inheritance)
@@ -47,6 +51,9 @@ static void inheritance_clear(struct inheritance *inheritance)
     }
     cleanup_close_(&inheritance->log_fd);
     cleanup_close_(&inheritance->start_pipe);
+    for (size_t i = 0; i < inheritance->n_servers; i++) {
+        share_clear(&inheritance->servers[i]);
+    }
 }
 
 static char *vm_path(const struct spawn_request *request, enum vm_file file)
@@ -67,10 +74,40 @@ static int open_files(
         own = open(guard, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
         fds[QEMU_FD_GUARD - QEMU_FD_LOCK] = own;
     }
+    if (own >= 0 && request->spec->network.mode == NETWORK_PROJECT) {
+        int rc = switch_open_network(request->paths, request->spec->network.network,
+            &fds[QEMU_FD_NETWORK - QEMU_FD_LOCK], err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
     if (own >= 0 && has_password) {
         own = fds[QEMU_FD_VNC_PASSWORD - QEMU_FD_LOCK] = memfd_create("vnc", MFD_CLOEXEC);
     }
     return own < 0 ? error_set_errno(err, ERR_IO, errno, "cannot open the files of '%s'", dir) : 0;
+}
+
+/* As a user of the guest: the first user that most images make, or root. */
+static int prepare_shares(
+    const struct spawn_request *request, struct inheritance *inheritance, struct error *err)
+{
+    const struct vm_spec *spec = request->spec;
+    cleanup_free char *dir = vm_path(request, VM_DIR);
+    bool is_root = strcmp(spec->ssh.user, "root") == 0;
+    const char *user = request->share_user ? request->share_user : is_root ? "0:0" : "1000:1000";
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < spec->n_shares; i++) {
+        cleanup_free char *alive = share_alive_path(dir, spec->shares[i].tag);
+        if (!request->share_program->path) {
+            rc = fs_remove_file(alive, err);
+            continue;
+        }
+        rc = share_prepare(&spec->shares[i], request->share_program, user, alive,
+            &inheritance->servers[i], &inheritance->fds[QEMU_FD_SHARE - QEMU_FD_LOCK + (int)i],
+            err);
+        inheritance->n_servers++;
+    }
+    return rc;
 }
 
 /* The lock comes first: its holder owns the sockets' paths. */
@@ -81,14 +118,16 @@ static int open_descriptors(
         enum vm_file file;
         enum qemu_fd fd;
     } sockets[] = {{VM_CONTROL_SOCKET, QEMU_FD_CONTROL}, {VM_QMP_SOCKET, QEMU_FD_QMP},
-        {VM_CONSOLE_SOCKET, QEMU_FD_CONSOLE}};
+        {VM_CONSOLE_SOCKET, QEMU_FD_CONSOLE}, {VM_IDENTITY_SOCKET, QEMU_FD_IDENTITY}};
+    const size_t n_sockets = ARRAY_LEN(sockets) - (request->memory ? 0 : 1);
     cleanup_free char *lock = vm_path(request, VM_ALIVE_LOCK);
     int rc = lockfile_take(lock, &inheritance->fds[0], err);
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sockets); i++) {
+    for (size_t i = 0; rc == 0 && i < n_sockets; i++) {
         cleanup_free char *path = vm_path(request, sockets[i].file);
         rc = fs_listen_unix(path, &inheritance->fds[sockets[i].fd - QEMU_FD_LOCK], err);
     }
-    return rc < 0 ? rc : open_files(request, inheritance, err);
+    rc = rc < 0 ? rc : open_files(request, inheritance, err);
+    return rc < 0 ? rc : prepare_shares(request, inheritance, err);
 }
 
 static int prepare_firmware(const struct spawn_request *request, const char *vars_path,
@@ -169,7 +208,10 @@ static int build_argv(const struct spawn_request *request, char ***ret_argv, str
         .overlay = overlay,
         .seed = fs_exists(seed) ? seed : NULL,
         .console_log = console_log,
-        .pidfile = pidfile};
+        .pidfile = pidfile,
+        .memory = request->memory,
+        .is_woken = request->is_woken,
+        .has_virtiofs = request->spec->n_shares > 0 && request->share_program->path};
     rc = prepare_firmware(request, firmware_vars, &config, err);
     rc = rc < 0 ? rc : make_scratch_disks(request, err);
     if (rc == 0) {
@@ -225,13 +267,15 @@ struct child_plan {
     char *const *environment;
     const char *password_file;            /* NULL: none */
     int fds[QEMU_FD_END_ - QEMU_FD_LOCK]; /* to become QEMU_FD_LOCK, …; -1: stays closed */
+    const struct share_server *servers;
+    size_t n_servers;
     int log_fd;
     int start_pipe; /* the child's end */
 };
 
 /* Descriptors are first moved to PARKING and above, past every number assigned below, so that none
  * is overwritten before it has its own. */
-enum { START_FD = QEMU_FD_END_, PARKING = START_FD + 1 };
+enum { START_FD = QEMU_FD_END_, SERVERS_FD, PARKING = SERVERS_FD + 2 * SHARES_MAX };
 
 enum { EXIT_SETUP = 126, EXIT_EXEC = 127 }; /* as shells use them */
 
@@ -260,11 +304,10 @@ static int park(int fd)
     return parked;
 }
 
+/* -1: the number stays closed. */
 static void place(int parked, int number)
 {
-    if (parked < 0) {
-        close(number);
-    } else if (dup2(parked, number) < 0) { /* the copy stays open across exec */
+    if (parked >= 0 && dup2(parked, number) < 0) { /* the copy stays open across exec */
         die(EXIT_SETUP, "cannot set up QEMU's descriptors");
     }
 }
@@ -275,12 +318,19 @@ static void place(int parked, int number)
  */
 static void arrange_descriptors(const struct child_plan *plan)
 {
-    int parked[ARRAY_LEN(plan->fds)];
+    int parked[ARRAY_LEN(plan->fds)], of_servers[2 * SHARES_MAX];
     int log_fd = park(plan->log_fd);
     int start_pipe = park(plan->start_pipe);
     int null_fd = park(open("/dev/null", O_RDWR | O_CLOEXEC));
     for (size_t i = 0; i < ARRAY_LEN(parked); i++) {
         parked[i] = park(plan->fds[i]);
+    }
+    for (size_t i = 0; i < plan->n_servers; i++) {
+        of_servers[2 * i] = park(plan->servers[i].listen_fd);
+        of_servers[2 * i + 1] = park(plan->servers[i].alive_fd);
+    }
+    if (close_range(QEMU_FD_LOCK, PARKING - 1, 0) < 0) {
+        die(EXIT_SETUP, "cannot close the controller's descriptors");
     }
     place(null_fd, STDIN_FILENO);
     place(log_fd, STDOUT_FILENO);
@@ -289,7 +339,12 @@ static void arrange_descriptors(const struct child_plan *plan)
         place(parked[i], QEMU_FD_LOCK + (int)i);
     }
     place(start_pipe, START_FD);
-    if (fcntl(START_FD, F_SETFD, FD_CLOEXEC) < 0 || close_range(PARKING, ~0U, 0) < 0) {
+    unsigned end = SERVERS_FD + 2 * (unsigned)plan->n_servers;
+    for (unsigned i = SERVERS_FD; i < end; i++) {
+        place(of_servers[i - SERVERS_FD], (int)i);
+    }
+    if (close_range(START_FD, end - 1, CLOSE_RANGE_CLOEXEC) < 0 ||
+        close_range(PARKING, ~0U, 0) < 0) {
         die(EXIT_SETUP, "cannot close the controller's descriptors");
     }
 }
@@ -326,6 +381,32 @@ static void pass_password(const char *path)
     }
 }
 
+/* Children of this process, which is about to become QEMU. What a folder lacks is said before QEMU
+ * runs into it. */
+static void start_servers(const struct child_plan *plan)
+{
+    int parent = getpid();
+    for (size_t i = 0; i < plan->n_servers; i++) {
+        int directory = open(plan->servers[i].directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0) {
+            die(EXIT_SETUP, plan->servers[i].refusal);
+        }
+        close(directory);
+    }
+    for (size_t i = 0; i < plan->n_servers; i++) {
+        struct share_server server = plan->servers[i];
+        server.listen_fd = SERVERS_FD + 2 * (int)i;
+        server.alive_fd = server.listen_fd + 1;
+        pid_t pid = fork();
+        if (pid == 0) {
+            share_run(&server, parent);
+        }
+        if (pid < 0) {
+            die(EXIT_SETUP, server.refusal);
+        }
+    }
+}
+
 /*
  * Runs the child from fork to exec: own session, working directory "/", umask 0177 (QEMU makes no
  * directory, and a socket of its own must be 0600), only the planned descriptors, no capabilities
@@ -347,6 +428,7 @@ static _Noreturn void spawn_child_run(const struct child_plan *plan)
     if (plan->password_file) {
         pass_password(plan->password_file);
     }
+    start_servers(plan);
     execve(plan->argv[0], plan->argv, plan->environment);
     die(EXIT_EXEC, plan->argv[0]);
 }
@@ -367,6 +449,8 @@ static int start_child(const struct spawn_request *request, char *const *argv,
     struct child_plan plan = {.argv = argv,
         .environment = environment,
         .password_file = request->spec->vnc.port > 0 ? request->spec->vnc.password_file : NULL,
+        .servers = inheritance->servers,
+        .n_servers = inheritance->n_servers,
         .log_fd = inheritance->log_fd,
         .start_pipe = inheritance->start_pipe};
     memcpy(plan.fds, inheritance->fds, sizeof(plan.fds));

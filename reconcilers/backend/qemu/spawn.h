@@ -10,22 +10,28 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct error;
 struct paths;
+struct share_program;
 struct vm_spec;
 
 struct spawn_request {
     const struct paths *paths;
     const struct vm_spec *spec;
     const char *instance_id;
-    const char *machine; /* "q35" or a version of it */
-    const char *accel;   /* "kvm" or "tcg" */
-    const char *mac;     /* NULL: QEMU's own choice */
-    int tap_fd;          /* borrowed; -1: the network is not "tap" */
-    int64_t wall_ms;     /* for the log */
+    const char *machine;                       /* "q35" or a version of it */
+    const char *accel;                         /* "kvm" or "tcg" */
+    const char *mac;                           /* NULL: QEMU's own choice */
+    int tap_fd;                                /* borrowed; -1: the network is not "tap" */
+    const struct share_program *share_program; /* what serves shares; its path NULL: QEMU, by 9p */
+    const char *share_user;                    /* as vm_status.share_user; NULL: not known */
+    const char *memory;                        /* as in qemu_config … */
+    bool is_woken;
+    int64_t wall_ms; /* for the log */
 };
 
 struct spawned {
