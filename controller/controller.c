@@ -7,6 +7,7 @@
 #include "controller/controller_internal.h"
 #include "controller/loop/loop.h"
 #include "controller/queue/desired_watch.h"
+#include "controller/secrets.h"
 #include "specs/base/error.h"
 #include "specs/base/log.h"
 #include "specs/base/mem.h"
@@ -153,6 +154,7 @@ struct controller *controller_new(const struct controller_options *options)
 {
     struct controller *controller = mem_new(struct controller);
     controller_host_init(controller, options);
+    controller->host.secrets = secrets_new();
     (void)proc_stat_start_ticks(getpid(), &controller->start_ticks);
     controller->writer = options->writer;
     controller->queue = workqueue_new();
@@ -247,6 +249,7 @@ void controller_free(struct controller *controller)
     }
     name_map_clear(&controller->unobserved);
     workqueue_free(controller->queue);
+    secrets_free(controller->host.secrets);
     free(controller->lease_answer);
     free(controller);
 }

@@ -18,6 +18,7 @@
 #include "controller/loop/orphan_reaper.h"
 #include "controller/loop/pool.h"
 #include "controller/loop/signals.h"
+#include "controller/secrets.h"
 #include "specs/base/cleanup.h"
 #include "specs/base/data_trust.h"
 #include "specs/base/error.h"
@@ -239,7 +240,11 @@ static int start_controller(struct daemon *daemon, plug_in_fn *plug_in, struct e
     keep_reserve(daemon);
     daemon->data_watch =
         data_watch_new(daemon->loop, &daemon->paths, &daemon->lock_fd, on_data_lost, daemon);
-    return controller_start(daemon->controller, err);
+    struct error failure = {.code = ERR_NONE};
+    if (secrets_listen(controller_host(daemon->controller), &failure) < 0) {
+        log_error("controller", "it cannot be handed secrets: %s", failure.message);
+    }
+    return controller_start(daemon->controller, err); /* which says that it serves: last */
 }
 
 static int daemon_start(struct daemon *daemon, const struct daemon_options *options,

@@ -47,13 +47,11 @@ static void each_lease(struct reconciler_host *host, const char *vm_name,
 {
     cleanup_with(lease_list_clear) struct lease_list leases = {.count = 0};
     struct error err = {0};
-    if (store_list_leases(host->store, &leases, &err) < 0) {
+    if (store_list_leases(host->store, vm_name, &leases, &err) < 0) {
         log_error("controller", "cannot read the leases: %s", err.message);
     }
     for (size_t i = 0; i < leases.count; i++) {
-        if (text_eq(leases.items[i].vm_name, vm_name)) {
-            each(context, leases.items[i].key);
-        }
+        each(context, leases.items[i].key);
     }
 }
 

@@ -23,6 +23,7 @@ struct error;
 struct loop;
 struct paths;
 struct pool;
+struct secrets;
 struct store;
 struct store_batch;
 struct vm_view;
@@ -53,6 +54,7 @@ struct reconciler_host {
     const struct paths *paths;
     struct store *store; /* to read from; writes go into patches */
     const struct clock *clock;
+    struct secrets *secrets;    /* that commands handed over; NULL: none ever */
     char session[TEXT_ID_SIZE]; /* of this run of the controller */
     /* "Look at this key again": cheap, coalesced, allowed anywhere. */
     void (*wake)(struct reconciler_host *host, struct key key, enum work_priority priority);
